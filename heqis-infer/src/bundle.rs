@@ -1,0 +1,248 @@
+//! The model bundle: one directory, checked completely when it is loaded, replaced as a whole when it is written.
+//!
+//! ```text
+//! models/<name>/
+//!   manifest.json        what the bundle is; the only file that is trusted without a hash, and small
+//!   model.onnx           hash, size and signature must agree with the manifest
+//!   scaler_params.json   opaque here; hash and size must agree with the manifest, and the hash with the model's
+//!   MODEL_CARD.md        optional prose for people; never read by a program
+//!   <other>              optional further builds of the model (such as model.rknn), hashed like the rest
+//! ```
+//!
+//! The hashes guard against damage and mix-ups, not against an author of evil intent: who may write the directory may
+//! write the manifest too.
+
+mod fault;
+mod manifest;
+mod self_test;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+pub use fault::BundleFault;
+pub use manifest::{FileEntry, Golden, GoldenWindow, Manifest, Precision, TrainingSpan};
+pub use self_test::SelfTest;
+pub use write::BundleParts;
+
+use crate::error::InferError;
+use crate::onnx::Signature;
+use crate::tensor::TensorSpec;
+
+/// Name of the manifest inside a bundle directory.
+pub const MANIFEST_FILE: &str = "manifest.json";
+/// Name of the model inside a bundle directory.
+pub const MODEL_FILE: &str = "model.onnx";
+/// Name of the scaler parameters inside a bundle directory.
+pub const SCALER_FILE: &str = "scaler_params.json";
+/// Name of the model card inside a bundle directory.
+pub const CARD_FILE: &str = "MODEL_CARD.md";
+/// Manifest schema version that this crate reads and writes.
+pub const SCHEMA: u32 = 1;
+/// Largest manifest that is read, in bytes.
+pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
+/// Largest other file that is read, in bytes.
+pub const MAX_FILE_BYTES: u64 = 512 << 20;
+/// Key of the model's `metadata_props` that holds the SHA-256 of the scaler it was trained with, in lower-case hex.
+pub const SCALER_HASH_KEY: &str = "heqis.scaler_sha256";
+
+/// A bundle that has passed every check that needs no backend.
+#[derive(Clone, Debug)]
+pub struct Bundle {
+    dir: PathBuf,
+    manifest: Manifest,
+    /// Contents by file name, as the manifest lists them.
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Bundle {
+    /// Loads and checks a bundle directory.
+    ///
+    /// Checked are: the manifest's size, schema version, unknown keys and inner consistency; each listed file's plain
+    /// name, kind, size and hash; the model's signature against the manifest; and the scaler's hash against the one
+    /// that the model carries.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Bundle`] with the file and the first rule that it breaks.
+    pub fn load(dir: impl AsRef<Path>) -> Result<Bundle, InferError> {
+        let dir = dir.as_ref();
+        let manifest_bytes = read(dir, MANIFEST_FILE, MAX_MANIFEST_BYTES)?;
+        let manifest =
+            Manifest::parse(&manifest_bytes).map_err(|fault| at(dir, MANIFEST_FILE, fault))?;
+        let mut files = BTreeMap::new();
+        for (name, entry) in &manifest.files {
+            let bytes = read(dir, name, MAX_FILE_BYTES)?;
+            entry.check(&bytes).map_err(|fault| at(dir, name, fault))?;
+            files.insert(name.clone(), bytes);
+        }
+        let bundle = Bundle {
+            dir: dir.to_owned(),
+            manifest,
+            files,
+        };
+        check_model(&bundle.manifest, bundle.model())
+            .map_err(|fault| at(dir, MODEL_FILE, fault))?;
+        Ok(bundle)
+    }
+
+    /// Writes a bundle directory, replacing an earlier one as a whole, and returns it loaded and checked.
+    ///
+    /// Everything is written and checked in a sibling directory first, so a failure leaves the earlier bundle as it
+    /// was. Directories cannot be swapped portably in one step: a reader that looks between the two renames finds no
+    /// bundle, never half of one. The bytes written depend on `parts` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Bundle`] when the parts break a rule of [`load`](Bundle::load) or the file system refuses.
+    pub fn write(dir: impl AsRef<Path>, parts: &BundleParts) -> Result<Bundle, InferError> {
+        write::write(dir.as_ref(), parts)
+    }
+
+    /// Returns the directory that the bundle was loaded from.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Returns the manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns the bytes of `model.onnx`.
+    pub fn model(&self) -> &[u8] {
+        self.file(MODEL_FILE).unwrap_or_default()
+    }
+
+    /// Returns the bytes of `scaler_params.json`, whose format belongs to the market half of the project.
+    pub fn scaler_params(&self) -> &[u8] {
+        self.file(SCALER_FILE).unwrap_or_default()
+    }
+
+    /// Returns the bytes of any file that the manifest lists, such as a build of the model for one accelerator.
+    pub fn file(&self, name: &str) -> Option<&[u8]> {
+        self.files.get(name).map(Vec::as_slice)
+    }
+
+    /// Runs the golden windows through an engine and compares its outputs with the manifest's.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::SelfTest`] at the first value outside the tolerance, [`InferError::Bundle`] when the engine's
+    /// tensors are not the manifest's, and whatever the engine reports.
+    pub fn self_test(&self, engine: &mut dyn crate::Engine) -> Result<SelfTest, InferError> {
+        self_test::self_test(self, engine)
+    }
+}
+
+/// Returns the SHA-256 of some bytes in lower-case hex.
+pub fn sha256_hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a String cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
+
+/// Compares the model file with the manifest.
+fn check_model(manifest: &Manifest, model: &[u8]) -> Result<(), BundleFault> {
+    let signature =
+        Signature::read(model).map_err(|error| BundleFault::Model(error.to_string()))?;
+    check_tensors("input", &manifest.inputs, &signature.inputs)?;
+    check_tensors("output", &manifest.outputs, &signature.outputs)?;
+    let scaler = manifest
+        .files
+        .get(SCALER_FILE)
+        .map(|entry| entry.sha256.as_str())
+        .unwrap_or_default();
+    match signature.metadata.get(SCALER_HASH_KEY) {
+        Some(trained_with) if trained_with != scaler => Err(BundleFault::ScalerOfAnotherModel {
+            trained_with: trained_with.clone(),
+            found: scaler.to_owned(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Compares tensors one by one, so that the message names the first that differs.
+fn check_tensors(
+    kind: &'static str,
+    manifest: &[TensorSpec],
+    model: &[TensorSpec],
+) -> Result<(), BundleFault> {
+    if manifest.len() != model.len() {
+        return Err(BundleFault::TensorCount {
+            kind,
+            manifest: manifest.len(),
+            model: model.len(),
+        });
+    }
+    match manifest
+        .iter()
+        .zip(model)
+        .find(|(manifest, model)| manifest != model)
+    {
+        Some((manifest, model)) => Err(BundleFault::Tensor {
+            kind,
+            manifest: show(manifest),
+            model: show(model),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn show(spec: &TensorSpec) -> String {
+    format!("{} {} {:?}", spec.name, spec.dtype, spec.shape)
+}
+
+/// Reads a plain file of the bundle up to a limit.
+///
+/// `name` has been checked to be a plain file name; a symbolic link is refused because it may leave the directory.
+fn read(dir: &Path, name: &str, max_bytes: u64) -> Result<Vec<u8>, InferError> {
+    let path = dir.join(name);
+    let io = |error: std::io::Error| {
+        at(
+            dir,
+            name,
+            if error.kind() == std::io::ErrorKind::NotFound {
+                BundleFault::Missing
+            } else {
+                BundleFault::Io(error)
+            },
+        )
+    };
+    let kind = std::fs::symlink_metadata(&path).map_err(io)?;
+    if !kind.is_file() {
+        return Err(at(dir, name, BundleFault::NotAPlainFile));
+    }
+    // The limit is enforced while reading: the file may grow after it was looked at.
+    let mut bytes = Vec::new();
+    File::open(&path)
+        .and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))
+        .map_err(io)?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(at(
+            dir,
+            name,
+            BundleFault::TooLarge {
+                max_bytes,
+                bytes: kind.len().max(bytes.len() as u64),
+            },
+        ));
+    }
+    Ok(bytes)
+}
+
+fn at(dir: &Path, name: &str, fault: BundleFault) -> InferError {
+    InferError::Bundle {
+        file: dir.join(name).display().to_string(),
+        fault,
+    }
+}

@@ -1,0 +1,368 @@
+//! The manifest: what a bundle says about itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{BundleFault, CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, sha256_hex};
+use crate::tensor::{Dtype, TensorSpec};
+
+/// The content of `manifest.json`. Unknown keys are refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of this format; see [`SCHEMA`].
+    pub schema: u32,
+    /// Name of the bundle, as shown in logs and metrics.
+    pub name: String,
+    /// What the model does, such as `factors` or `direction`; a stage refuses a task that it was not written for.
+    pub task: String,
+    /// The command that made the bundle, so that a reader can make it again.
+    pub created_by: String,
+    /// Numeric precision of the weights in `model.onnx`.
+    pub precision: Precision,
+    /// Size and hash of each file, by plain file name.
+    pub files: BTreeMap<String, FileEntry>,
+    /// Inputs in the model's order.
+    pub inputs: Vec<TensorSpec>,
+    /// Outputs in the model's order.
+    pub outputs: Vec<TensorSpec>,
+    /// Names of the model's features, in the order of the last axis of its input.
+    pub feature_names: Vec<String>,
+    /// Number of bars in the window that one row of input was computed from.
+    pub window_bars: usize,
+    /// The only span of data that scaler and weights have seen.
+    pub training_span: TrainingSpan,
+    /// Measured out-of-sample figures: a free table of numbers, texts and nested tables.
+    pub figures: BTreeMap<String, serde_json::Value>,
+    /// What the self-test compares.
+    pub golden: Golden,
+}
+
+/// Numeric precision of a model's weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    Fp16,
+    /// 8-bit integers with scales.
+    Int8,
+}
+
+/// Size and hash of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Size in bytes.
+    pub bytes: u64,
+    /// SHA-256 in lower-case hex.
+    pub sha256: String,
+}
+
+impl FileEntry {
+    /// Returns the entry of a file with this content.
+    pub fn of(content: &[u8]) -> Self {
+        FileEntry {
+            bytes: content.len() as u64,
+            sha256: sha256_hex(content),
+        }
+    }
+
+    /// Compares a file's content with the entry.
+    pub(super) fn check(&self, content: &[u8]) -> Result<(), BundleFault> {
+        let got = FileEntry::of(content);
+        if got.bytes != self.bytes {
+            return Err(BundleFault::Size {
+                expected: self.bytes,
+                got: got.bytes,
+            });
+        }
+        if got.sha256 != self.sha256 {
+            return Err(BundleFault::Hash {
+                expected: self.sha256.clone(),
+                got: got.sha256,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A span of data.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSpan {
+    /// Where the data came from: a path inside the project or the name of a data set.
+    pub source: String,
+    /// SHA-256 of that source in lower-case hex, or empty when it is not one file.
+    pub source_sha256: String,
+    /// First date, `YYYY-MM-DD`.
+    pub from: String,
+    /// Last date, `YYYY-MM-DD`, inclusive.
+    pub to: String,
+    /// Number of rows fitted.
+    pub rows: usize,
+}
+
+/// What the self-test compares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    /// Largest absolute difference allowed on any output element.
+    pub tolerance: f32,
+    /// Inputs with the outputs that the reference backend gave.
+    pub windows: Vec<GoldenWindow>,
+}
+
+/// One row of input and its expected output.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GoldenWindow {
+    /// What the window is, such as the date of its last bar.
+    pub label: String,
+    /// Row-major elements of each input, by tensor name.
+    pub inputs: BTreeMap<String, Vec<f32>>,
+    /// Row-major elements of each output, by tensor name.
+    pub outputs: BTreeMap<String, Vec<f32>>,
+}
+
+impl Manifest {
+    /// Parses and checks a manifest. The schema version is looked at first, so that a manifest of another version is
+    /// refused for its version and not for the keys that it adds.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, BundleFault> {
+        #[derive(Deserialize)]
+        struct Version {
+            schema: Option<serde_json::Value>,
+        }
+        let json = |error: serde_json::Error| BundleFault::Json(error.to_string());
+        let version: Version = serde_json::from_slice(bytes).map_err(json)?;
+        match version.schema {
+            Some(schema) if schema == SCHEMA => {}
+            got => {
+                let got = got.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
+                return Err(BundleFault::Schema {
+                    expected: SCHEMA,
+                    got,
+                });
+            }
+        }
+        let manifest: Manifest = serde_json::from_slice(bytes).map_err(json)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    /// Returns the manifest as pretty JSON with a final newline; keys are in a fixed order.
+    pub(super) fn to_json(&self) -> Result<Vec<u8>, BundleFault> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| BundleFault::Json(error.to_string()))?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+
+    /// Checks every rule that needs no other file.
+    pub(super) fn check(&self) -> Result<(), BundleFault> {
+        for required in [MODEL_FILE, SCALER_FILE] {
+            if !self.files.contains_key(required) {
+                return Err(BundleFault::FileNotListed(required));
+            }
+        }
+        for (name, entry) in &self.files {
+            if !is_plain_name(name) || name == MANIFEST_FILE || name == CARD_FILE {
+                return Err(BundleFault::FileName(name.clone()));
+            }
+            check_hash(&format!("files.{name}.sha256"), &entry.sha256)?;
+        }
+        for (field, text) in [
+            ("name", &self.name),
+            ("task", &self.task),
+            ("created_by", &self.created_by),
+        ] {
+            if text.is_empty() {
+                return Err(field_fault(field, "must not be empty", text));
+            }
+        }
+        if self.window_bars == 0 {
+            return Err(field_fault(
+                "window_bars",
+                "must be at least 1",
+                self.window_bars,
+            ));
+        }
+        check_names("feature_names", self.feature_names.iter())?;
+        check_specs("inputs", &self.inputs)?;
+        check_specs("outputs", &self.outputs)?;
+        self.training_span.check()?;
+        self.golden.check(&self.inputs, &self.outputs)
+    }
+}
+
+impl TrainingSpan {
+    fn check(&self) -> Result<(), BundleFault> {
+        for (field, date) in [
+            ("training_span.from", &self.from),
+            ("training_span.to", &self.to),
+        ] {
+            let shaped = date.len() == 10
+                && date.bytes().enumerate().all(|(i, byte)| match i {
+                    4 | 7 => byte == b'-',
+                    _ => byte.is_ascii_digit(),
+                });
+            if !shaped {
+                return Err(field_fault(field, "must be a date YYYY-MM-DD", date));
+            }
+        }
+        // Dates of this form compare as texts.
+        if self.from > self.to {
+            return Err(field_fault(
+                "training_span.from",
+                "must not be after training_span.to",
+                &self.from,
+            ));
+        }
+        if !self.source_sha256.is_empty() {
+            check_hash("training_span.source_sha256", &self.source_sha256)?;
+        }
+        Ok(())
+    }
+}
+
+impl Golden {
+    fn check(&self, inputs: &[TensorSpec], outputs: &[TensorSpec]) -> Result<(), BundleFault> {
+        if !(self.tolerance.is_finite() && self.tolerance >= 0.0) {
+            return Err(field_fault(
+                "golden.tolerance",
+                "must be finite and not negative",
+                self.tolerance,
+            ));
+        }
+        if self.windows.is_empty() {
+            return Err(field_fault(
+                "golden.windows",
+                "must hold at least one window",
+                0,
+            ));
+        }
+        for (i, window) in self.windows.iter().enumerate() {
+            check_golden(
+                &format!("golden.windows[{i}].inputs"),
+                &window.inputs,
+                inputs,
+            )?;
+            check_golden(
+                &format!("golden.windows[{i}].outputs"),
+                &window.outputs,
+                outputs,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+fn check_golden(
+    field: &str,
+    data: &BTreeMap<String, Vec<f32>>,
+    specs: &[TensorSpec],
+) -> Result<(), BundleFault> {
+    if data.len() != specs.len() {
+        let names = data.keys().cloned().collect::<Vec<_>>().join(", ");
+        return Err(field_fault(
+            field,
+            "must hold each tensor once and no other",
+            names,
+        ));
+    }
+    for spec in specs {
+        let field = format!("{field}.{}", spec.name);
+        let values = data
+            .get(&spec.name)
+            .ok_or_else(|| field_fault(&field, "must be present", "nothing"))?;
+        if spec.checked_len() != Some(values.len()) {
+            return Err(field_fault(
+                &field,
+                "must fill the tensor's shape",
+                values.len(),
+            ));
+        }
+        if let Some(index) = values.iter().position(|value| !value.is_finite()) {
+            return Err(field_fault(
+                &format!("{field}[{index}]"),
+                "must be finite",
+                values[index],
+            ));
+        }
+        let whole = |value: &f32| value.fract() == 0.0 && value.abs() <= 16_777_216.0;
+        if spec.dtype == Dtype::I32 && !values.iter().all(whole) {
+            return Err(field_fault(
+                &field,
+                "must hold whole numbers that f32 represents exactly",
+                "others",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_specs(field: &str, specs: &[TensorSpec]) -> Result<(), BundleFault> {
+    if specs.is_empty() {
+        return Err(field_fault(field, "must hold at least one tensor", 0));
+    }
+    check_names(field, specs.iter().map(|spec| &spec.name))?;
+    for spec in specs {
+        if spec.shape.contains(&0) || spec.checked_len().is_none() {
+            return Err(field_fault(
+                &format!("{field}.{}.shape", spec.name),
+                "must have dimensions of at least 1 whose product fits",
+                format!("{:?}", spec.shape),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_names<'a>(
+    field: &str,
+    names: impl Iterator<Item = &'a String>,
+) -> Result<(), BundleFault> {
+    let mut seen = BTreeSet::new();
+    for name in names {
+        if name.is_empty() || !seen.insert(name) {
+            return Err(field_fault(
+                field,
+                "must hold non-empty names, each once",
+                format!("{name:?}"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_hash(field: &str, hash: &str) -> Result<(), BundleFault> {
+    let hex = hash.len() == 64
+        && hash
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if hex {
+        Ok(())
+    } else {
+        Err(field_fault(field, "must be 64 lower-case hex digits", hash))
+    }
+}
+
+/// Returns whether a name stays inside its directory on every platform.
+fn is_plain_name(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with('.')
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+fn field_fault(field: &str, rule: &'static str, got: impl ToString) -> BundleFault {
+    BundleFault::Field {
+        field: field.to_owned(),
+        rule,
+        got: got.to_string(),
+    }
+}

@@ -1,0 +1,156 @@
+//! Writing a bundle directory as a whole.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::{
+    Bundle, BundleFault, CARD_FILE, FileEntry, Golden, MANIFEST_FILE, MODEL_FILE, Manifest,
+    Precision, SCALER_FILE, SCHEMA, TrainingSpan, at,
+};
+use crate::error::InferError;
+use crate::onnx::Signature;
+
+/// Everything that a bundle is made of. Hashes, tensors and schema version are derived, not given.
+#[derive(Clone, Debug)]
+pub struct BundleParts {
+    /// Name of the bundle.
+    pub name: String,
+    /// What the model does.
+    pub task: String,
+    /// The command that makes the bundle.
+    pub created_by: String,
+    /// Numeric precision of the weights.
+    pub precision: Precision,
+    /// Content of `model.onnx`.
+    pub model: Vec<u8>,
+    /// Content of `scaler_params.json`.
+    pub scaler_params: Vec<u8>,
+    /// Further builds of the model, by plain file name.
+    pub other_files: BTreeMap<String, Vec<u8>>,
+    /// Content of `MODEL_CARD.md`.
+    pub model_card: String,
+    /// Names of the features, in the order of the last axis of the input.
+    pub feature_names: Vec<String>,
+    /// Number of bars in one window.
+    pub window_bars: usize,
+    /// The span that scaler and weights have seen.
+    pub training_span: TrainingSpan,
+    /// Out-of-sample figures.
+    pub figures: BTreeMap<String, serde_json::Value>,
+    /// Golden windows.
+    pub golden: Golden,
+}
+
+pub(super) fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferError> {
+    let mut files = parts.other_files.clone();
+    files.insert(MODEL_FILE.to_owned(), parts.model.clone());
+    files.insert(SCALER_FILE.to_owned(), parts.scaler_params.clone());
+    let signature = Signature::read(&parts.model)
+        .map_err(|error| at(dir, MODEL_FILE, BundleFault::Model(error.to_string())))?;
+    let manifest = Manifest {
+        schema: SCHEMA,
+        name: parts.name.clone(),
+        task: parts.task.clone(),
+        created_by: parts.created_by.clone(),
+        precision: parts.precision,
+        files: files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), FileEntry::of(bytes)))
+            .collect(),
+        inputs: signature.inputs,
+        outputs: signature.outputs,
+        feature_names: parts.feature_names.clone(),
+        window_bars: parts.window_bars,
+        training_span: parts.training_span.clone(),
+        figures: parts.figures.clone(),
+        golden: parts.golden.clone(),
+    };
+    // Before anything is created: a NaN would silently become null in JSON, and a bad name could leave the directory.
+    manifest
+        .check()
+        .map_err(|fault| at(dir, MANIFEST_FILE, fault))?;
+    files.insert(
+        MANIFEST_FILE.to_owned(),
+        manifest
+            .to_json()
+            .map_err(|fault| at(dir, MANIFEST_FILE, fault))?,
+    );
+    files.insert(CARD_FILE.to_owned(), parts.model_card.clone().into_bytes());
+
+    let new = sibling(dir, "new")?;
+    let old = sibling(dir, "old")?;
+    let result = fill(&new, &files)
+        .and_then(|()| Bundle::load(&new).map(|_| ()))
+        .and_then(|()| swap(dir, &new, &old));
+    if let Err(error) = result {
+        // The first error is the one to report; a leftover is removed by the next write.
+        let _ = fs::remove_dir_all(&new);
+        return Err(error);
+    }
+    Bundle::load(dir)
+}
+
+fn fill(new: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), InferError> {
+    remove(new)?;
+    fs::create_dir_all(new).map_err(|error| at(new, "", BundleFault::Io(error)))?;
+    for (name, bytes) in files {
+        fs::File::create_new(new.join(name))
+            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()))
+            .map_err(|error| at(new, name, BundleFault::Io(error)))?;
+    }
+    Ok(())
+}
+
+/// Puts `new` in the place of `dir`, and puts the earlier bundle back if that fails.
+fn swap(dir: &Path, new: &Path, old: &Path) -> Result<(), InferError> {
+    let io = |error: std::io::Error| at(dir, "", BundleFault::Io(error));
+    remove(old)?;
+    let replaces = dir.symlink_metadata().is_ok();
+    if replaces {
+        // Only a bundle is replaced: a mistyped path must not cost a directory of something else.
+        if !dir.join(MANIFEST_FILE).is_file() {
+            return Err(at(dir, MANIFEST_FILE, BundleFault::Missing));
+        }
+        fs::rename(dir, old).map_err(io)?;
+    }
+    if let Err(error) = fs::rename(new, dir) {
+        if replaces {
+            let _ = fs::rename(old, dir);
+        }
+        return Err(io(error));
+    }
+    remove(old)
+}
+
+fn remove(dir: &Path) -> Result<(), InferError> {
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(at(dir, "", BundleFault::Io(error)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns a hidden name beside `dir`, on the same file system so that a rename suffices.
+fn sibling(dir: &Path, suffix: &str) -> Result<PathBuf, InferError> {
+    match dir.file_name() {
+        Some(name) => {
+            let mut hidden = std::ffi::OsString::from(".");
+            hidden.push(name);
+            hidden.push(".");
+            hidden.push(suffix);
+            Ok(dir.with_file_name(hidden))
+        }
+        None => Err(at(
+            dir,
+            "",
+            BundleFault::Field {
+                field: "directory".to_owned(),
+                rule: "must end in a name",
+                got: dir.display().to_string(),
+            },
+        )),
+    }
+}

@@ -1,0 +1,220 @@
+//! The reference backend: RTen on one CPU thread.
+//!
+//! RTen picks its kernels by the instruction set of the machine, so output bits repeat on one machine type and agree
+//! within rounding between types. On one machine they depend on the input alone: the model is static, it runs on one
+//! thread, and a batch is computed row by row.
+//!
+//! RTen allocates inside each call (its plan state, intermediate tensors, and the vector of inputs that its interface
+//! takes by value); the code here adds nothing to that once the caller's buffers have their capacity.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
+use rten_tensor::prelude::*;
+
+use crate::engine::{BackendKind, Engine, EngineThread};
+use crate::error::InferError;
+use crate::onnx::Signature;
+use crate::tensor::{self, TensorData, TensorSpec, TensorView};
+
+/// A model loaded into RTen.
+pub struct CpuEngine {
+    model: Model,
+    inputs: Vec<TensorSpec>,
+    outputs: Vec<TensorSpec>,
+    input_ids: Vec<NodeId>,
+    output_ids: Vec<NodeId>,
+    /// Whether several rows may be given at once.
+    batches: bool,
+    /// One thread of the engine's own: no work-stealing, so no order of summation that depends on load.
+    pool: Arc<ThreadPool>,
+}
+
+impl std::fmt::Debug for CpuEngine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CpuEngine")
+            .field("inputs", &self.inputs)
+            .field("outputs", &self.outputs)
+            .field("batches", &self.batches)
+            .finish_non_exhaustive()
+    }
+}
+
+impl CpuEngine {
+    /// Loads an ONNX model from memory.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Onnx`] when the bytes are not an ONNX model with static shapes, `f32` or `i32` inputs and `f32`
+    /// outputs; [`InferError::OperatorNotSupported`] when RTen lacks an operator; [`InferError::ModelNotLoaded`] when
+    /// RTen refuses the model for another reason.
+    pub fn load(model: &[u8]) -> Result<CpuEngine, InferError> {
+        let signature = Signature::read(model)?;
+        let not_loaded = |reason: String| InferError::ModelNotLoaded {
+            backend: BackendKind::Cpu,
+            reason,
+        };
+        // RTen guards its parser, but a model can also reach its optimiser, which runs operators.
+        let loaded = catch_unwind(AssertUnwindSafe(|| {
+            ModelOptions::with_all_ops()
+                .prepack_weights(true)
+                .load(model.to_vec())
+        }))
+        .map_err(|panic| not_loaded(panic_text(panic.as_ref())))?;
+        let model = loaded.map_err(|error| {
+            let message = error.to_string();
+            match unsupported_operator(&signature, &message) {
+                Some(operator) => InferError::OperatorNotSupported {
+                    backend: BackendKind::Cpu,
+                    operator,
+                },
+                None => not_loaded(message),
+            }
+        })?;
+        let ids = |specs: &[TensorSpec]| -> Result<Vec<NodeId>, InferError> {
+            specs
+                .iter()
+                .map(|spec| {
+                    model
+                        .node_id(&spec.name)
+                        .map_err(|error| not_loaded(error.to_string()))
+                })
+                .collect()
+        };
+        let (input_ids, output_ids) = (ids(&signature.inputs)?, ids(&signature.outputs)?);
+        Ok(CpuEngine {
+            model,
+            batches: tensor::batches(&signature.inputs, &signature.outputs),
+            inputs: signature.inputs,
+            outputs: signature.outputs,
+            input_ids,
+            output_ids,
+            pool: Arc::new(ThreadPool::with_num_threads(1)),
+        })
+    }
+
+    /// Computes one row and appends its outputs to the buffers.
+    fn run_row(
+        &self,
+        row: usize,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [Vec<f32>],
+    ) -> Result<(), InferError> {
+        let run_failed = |reason: String| InferError::RunFailed {
+            backend: BackendKind::Cpu,
+            reason,
+        };
+        let mut views: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
+        for ((spec, &id), input) in self.inputs.iter().zip(&self.input_ids).zip(inputs) {
+            let value = row_view(spec, row, input)
+                .ok_or_else(|| run_failed(format!("input {} has no row {row}", spec.name)))?;
+            views.push((id, value.into()));
+        }
+        let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
+        let values = catch_unwind(AssertUnwindSafe(|| {
+            self.model.run(views, &self.output_ids, Some(options))
+        }))
+        .map_err(|panic| run_failed(panic_text(panic.as_ref())))?
+        .map_err(|error| run_failed(error.to_string()))?;
+        for ((spec, value), buffer) in self.outputs.iter().zip(&values).zip(outputs) {
+            let Value::FloatTensor(value) = value else {
+                return Err(run_failed(format!("output {} is not f32", spec.name)));
+            };
+            if value.shape().as_ref() != spec.shape.as_slice() {
+                return Err(run_failed(format!(
+                    "output {} must have shape {:?}, got {:?}",
+                    spec.name,
+                    spec.shape,
+                    value.shape()
+                )));
+            }
+            match value.data() {
+                Some(data) => buffer.extend_from_slice(data),
+                None => buffer.extend(value.iter().copied()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Engine for CpuEngine {
+    fn backend(&self) -> BackendKind {
+        BackendKind::Cpu
+    }
+
+    fn inputs(&self) -> &[TensorSpec] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[TensorSpec] {
+        &self.outputs
+    }
+
+    fn run(
+        &mut self,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [Vec<f32>],
+    ) -> Result<(), InferError> {
+        let rows = tensor::check_inputs(
+            &self.inputs,
+            self.batches,
+            inputs,
+            &self.outputs,
+            outputs.len(),
+        )?;
+        for buffer in outputs.iter_mut() {
+            buffer.clear();
+        }
+        // One wake for the whole batch; free when the caller's loop already runs on this thread.
+        self.pool
+            .run(|| (0..rows).try_for_each(|row| self.run_row(row, inputs, outputs)))?;
+        for (spec, buffer) in self.outputs.iter().zip(outputs.iter()) {
+            tensor::check_finite(&spec.name, buffer)?;
+        }
+        Ok(())
+    }
+
+    fn thread(&self) -> Option<EngineThread> {
+        Some(EngineThread(self.pool.clone()))
+    }
+}
+
+/// Returns row `row` of an input as RTen's view, or `None` when it lies outside the data.
+fn row_view<'a>(spec: &TensorSpec, row: usize, input: &TensorView<'a>) -> Option<ValueView<'a>> {
+    let len = spec.checked_len()?;
+    let range = row.checked_mul(len)?..row.checked_add(1)?.checked_mul(len)?;
+    let shape = spec.shape.as_slice();
+    Some(match input.data {
+        TensorData::F32(data) => ValueView::FloatTensor(
+            rten_tensor::TensorView::try_from_data(shape, data.get(range)?).ok()?,
+        ),
+        TensorData::I32(data) => ValueView::Int32Tensor(
+            rten_tensor::TensorView::try_from_data(shape, data.get(range)?).ok()?,
+        ),
+    })
+}
+
+/// Returns the operator that RTen's error calls unsupported, with its domain as the model gives it.
+///
+/// RTen offers the operator's name in its message only, so the phrase is matched; a test holds it in place.
+fn unsupported_operator(signature: &Signature, message: &str) -> Option<String> {
+    let name = message
+        .strip_suffix(" operator not supported or not enabled")?
+        .rsplit(' ')
+        .next()?;
+    let known = signature
+        .operators
+        .iter()
+        .find(|operator| operator.rsplit('.').next() == Some(name));
+    Some(known.cloned().unwrap_or_else(|| name.to_owned()))
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic without a message".to_owned());
+    format!("the runtime panicked: {text}")
+}

@@ -1,0 +1,210 @@
+//! The [`Engine`] trait, the kinds of backend, and the choice among them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::bundle::{Bundle, SelfTest};
+use crate::cpu::CpuEngine;
+use crate::error::InferError;
+use crate::tensor::{TensorSpec, TensorView};
+
+/// A loaded model that computes synchronously on the calling thread's time.
+///
+/// An engine is owned by one stage and is never shared; it holds no queue. Inputs are given and outputs returned in the
+/// order of [`inputs`](Engine::inputs) and [`outputs`](Engine::outputs), which is the model file's order.
+pub trait Engine: Send + fmt::Debug {
+    /// Returns the kind of backend that computes.
+    fn backend(&self) -> BackendKind;
+
+    /// Returns the inputs with names, element types and the shape of one row.
+    fn inputs(&self) -> &[TensorSpec];
+
+    /// Returns the outputs with names, element types and the shape of one row.
+    fn outputs(&self) -> &[TensorSpec];
+
+    /// Computes one batch.
+    ///
+    /// Every input must have its specified shape; where all inputs and outputs begin with a batch dimension of 1, the
+    /// first dimension may be any n, equal on all inputs, and each row's output has exactly the bits that a call with
+    /// that row alone gives. Each buffer in `outputs` is cleared and then filled with n rows; its capacity is kept, so
+    /// after the largest batch has been seen the engine's own code allocates nothing more.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Tensor`] when an input does not fit or is not finite, or when an output is not finite;
+    /// [`InferError::RunFailed`] when the backend fails. The buffers then hold no promise.
+    fn run(
+        &mut self,
+        inputs: &[TensorView<'_>],
+        outputs: &mut [Vec<f32>],
+    ) -> Result<(), InferError>;
+
+    /// Returns the thread on which [`run`](Engine::run) is cheapest, if the backend has one.
+    ///
+    /// A loop that calls `run` from inside this thread saves one cross-thread wake per call.
+    fn thread(&self) -> Option<EngineThread> {
+        None
+    }
+}
+
+/// The thread that a backend computes on; a cheap handle that can be cloned.
+#[derive(Clone, Debug)]
+pub struct EngineThread(pub(crate) Arc<rten::ThreadPool>);
+
+impl EngineThread {
+    /// Runs `work` on the thread and waits for its result; called on that thread itself, it runs `work` directly.
+    ///
+    /// # Panics
+    ///
+    /// Only when `work` does: its panic is passed on.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.run(work)
+    }
+}
+
+/// A kind of backend, by the name that a topology uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BackendKind {
+    /// RTen on the CPU: the reference, in every binary.
+    Cpu,
+    /// Rockchip's NPU runtime.
+    Rknn,
+    /// NVIDIA TensorRT.
+    Tensorrt,
+    /// CUDA through ONNX Runtime.
+    Cuda,
+}
+
+impl BackendKind {
+    /// Every kind, the reference first.
+    pub const ALL: [BackendKind; 4] = [
+        BackendKind::Cpu,
+        BackendKind::Rknn,
+        BackendKind::Tensorrt,
+        BackendKind::Cuda,
+    ];
+
+    /// Returns the name that a topology, a metric and a log line use.
+    pub fn name(self) -> &'static str {
+        match self {
+            BackendKind::Cpu => "cpu",
+            BackendKind::Rknn => "rknn",
+            BackendKind::Tensorrt => "tensorrt",
+            BackendKind::Cuda => "cuda",
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A backend that could not be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("backend {backend} unavailable: {reason}")]
+pub struct Unavailable {
+    /// The backend that was asked for.
+    pub backend: BackendKind,
+    /// The reason, as a lowercase fragment.
+    pub reason: String,
+}
+
+/// What [`open`] returns: an engine that has passed the bundle's self-test.
+#[derive(Debug)]
+pub struct Opened {
+    /// The engine, ready for work.
+    pub engine: Box<dyn Engine>,
+    /// The backend that was chosen.
+    pub backend: BackendKind,
+    /// The preferred backends that were unavailable, in order. Empty when the first choice works.
+    pub fallbacks: Vec<Unavailable>,
+    /// What the self-test measured.
+    pub self_test: SelfTest,
+}
+
+/// Opens a bundle's model on the first backend of `backends` that loads it and passes its self-test.
+///
+/// Each backend that is passed over is logged as a warning and returned in [`Opened::fallbacks`].
+///
+/// # Errors
+///
+/// [`InferError::BackendList`] when the list is empty or names a backend twice; [`InferError::Strict`] when `strict`
+/// is set and the first backend is unavailable; [`InferError::NoBackend`] when none is available.
+pub fn open(bundle: &Bundle, backends: &[BackendKind], strict: bool) -> Result<Opened, InferError> {
+    if backends.is_empty() {
+        return Err(InferError::BackendList(
+            "must name at least one backend, got none".to_owned(),
+        ));
+    }
+    if let Some(twice) = backends
+        .iter()
+        .enumerate()
+        .find(|(i, kind)| backends[..*i].contains(kind))
+    {
+        return Err(InferError::BackendList(format!(
+            "must name each backend once, got {} twice",
+            twice.1
+        )));
+    }
+    let name = bundle.manifest().name.as_str();
+    let mut fallbacks = Vec::new();
+    for &backend in backends {
+        match open_one(bundle, backend) {
+            Ok((engine, self_test)) => {
+                tracing::info!(
+                    bundle = name,
+                    backend = backend.name(),
+                    golden_windows = self_test.windows,
+                    max_abs_error = self_test.max_abs_error,
+                    "engine ready"
+                );
+                return Ok(Opened {
+                    engine,
+                    backend,
+                    fallbacks,
+                    self_test,
+                });
+            }
+            Err(unavailable) => {
+                tracing::warn!(
+                    bundle = name,
+                    backend = backend.name(),
+                    reason = unavailable.reason.as_str(),
+                    strict,
+                    "backend unavailable"
+                );
+                if strict {
+                    return Err(InferError::Strict(unavailable));
+                }
+                fallbacks.push(unavailable);
+            }
+        }
+    }
+    Err(InferError::NoBackend { tried: fallbacks })
+}
+
+/// Opens and proves one backend. Every failure is a reason, since the caller may have another backend to try.
+fn open_one(
+    bundle: &Bundle,
+    backend: BackendKind,
+) -> Result<(Box<dyn Engine>, SelfTest), Unavailable> {
+    let unavailable = |reason: String| Unavailable { backend, reason };
+    let mut engine: Box<dyn Engine> = match backend {
+        BackendKind::Cpu => Box::new(
+            CpuEngine::load(bundle.model()).map_err(|error| unavailable(error.to_string()))?,
+        ),
+        BackendKind::Rknn | BackendKind::Tensorrt | BackendKind::Cuda => {
+            return Err(unavailable("not built into this binary".to_owned()));
+        }
+    };
+    let self_test = bundle
+        .self_test(engine.as_mut())
+        .map_err(|error| unavailable(error.to_string()))?;
+    Ok((engine, self_test))
+}

@@ -1,0 +1,96 @@
+//! The crate's one public error type; the leaf enums live beside the module whose rules they name.
+
+use crate::bundle::BundleFault;
+use crate::engine::{BackendKind, Unavailable};
+use crate::onnx::GraphFault;
+use crate::tensor::TensorFault;
+
+/// Everything that can go wrong in this crate, each message naming the place, the rule and the value met.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InferError {
+    /// A bundle directory breaks one of its rules.
+    #[error("bundle file {file}: {fault}")]
+    Bundle {
+        /// Path of the offending file or directory, as given plus the file's name.
+        file: String,
+        /// The rule that was broken, with the value that broke it.
+        #[source]
+        fault: BundleFault,
+    },
+    /// The model names an operator that the backend does not have.
+    #[error("backend {backend}: operator not supported: {operator}")]
+    OperatorNotSupported {
+        /// The backend that was asked.
+        backend: BackendKind,
+        /// The first such operator, as `domain.Name`, or plain `Name` for the default domain.
+        operator: String,
+    },
+    /// The backend could not load the model file.
+    #[error("backend {backend}: model does not load: {reason}")]
+    ModelNotLoaded {
+        /// The backend that was asked.
+        backend: BackendKind,
+        /// What the backend said.
+        reason: String,
+    },
+    /// The backend failed while computing.
+    #[error("backend {backend}: run failed: {reason}")]
+    RunFailed {
+        /// The backend that was running.
+        backend: BackendKind,
+        /// What the backend said.
+        reason: String,
+    },
+    /// The bytes are not an ONNX model whose signature can be read.
+    #[error("not a usable onnx model: {0}")]
+    Onnx(String),
+    /// A graph under construction breaks a rule.
+    #[error("onnx graph {graph}: {fault}")]
+    Graph {
+        /// Name of the graph.
+        graph: String,
+        /// The rule that was broken.
+        #[source]
+        fault: GraphFault,
+    },
+    /// A tensor handed to an engine, or coming out of it, does not fit its specification.
+    #[error("tensor {tensor}: {fault}")]
+    Tensor {
+        /// Name of the tensor in the model.
+        tensor: String,
+        /// The rule that was broken.
+        #[source]
+        fault: TensorFault,
+    },
+    /// The engine's outputs on the golden windows differ from the bundle's by more than its tolerance.
+    #[error(
+        "self-test: window {window}, output {output}[{index}]: expected {expected}, got {got}, tolerance {tolerance}"
+    )]
+    SelfTest {
+        /// Index of the golden window in the manifest.
+        window: usize,
+        /// Name of the output tensor.
+        output: String,
+        /// Index of the element in the output.
+        index: usize,
+        /// The manifest's value.
+        expected: f32,
+        /// The engine's value.
+        got: f32,
+        /// Largest absolute difference that the manifest allows.
+        tolerance: f32,
+    },
+    /// A list of backends is empty or names one twice.
+    #[error("backend list: {0}")]
+    BackendList(String),
+    /// The first backend of the list is unavailable and falling back is forbidden.
+    #[error("{0}; strict forbids falling back")]
+    Strict(#[source] Unavailable),
+    /// No backend of the list is available.
+    #[error("no backend available: {}", tried.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NoBackend {
+        /// Every backend that was tried, with its reason, in order of preference.
+        tried: Vec<Unavailable>,
+    },
+}
