@@ -1,0 +1,158 @@
+//! A stream on which the handshake has been done.
+
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use super::framing::{self, Framing, HANDSHAKE_BYTES};
+use super::stream::{Stream, tcp_socket};
+use super::{Endpoint, Inproc, Reader, SocketOptions, SpError, Writer};
+
+/// A connection with a compatible peer.
+pub struct Connection {
+    reader: Reader,
+    writer: Writer,
+    peer: String,
+}
+
+/// Dials `endpoint` once and does the handshake.
+///
+/// Dialing again, with a [`Backoff`](super::Backoff), is the caller's loop: only the caller knows
+/// when to stop.
+///
+/// # Errors
+/// [`SpError::TimedOut`], [`SpError::Io`], [`SpError::Handshake`], [`SpError::Incompatible`],
+/// [`SpError::Closed`] when the peer left before its handshake, and [`SpError::InvalidOption`].
+pub async fn connect(
+    endpoint: &Endpoint,
+    options: &SocketOptions,
+    inproc: &Inproc,
+) -> Result<Connection, SpError> {
+    options.validate()?;
+    let connected = within("connect", options.connect_timeout, async {
+        open(endpoint, options, inproc)
+            .await
+            .map_err(SpError::io(format!("connect to {endpoint}")))
+    });
+    let stream = connected.await?;
+    let ipc = matches!(endpoint, Endpoint::Ipc { .. });
+    Connection::establish(stream, ipc, endpoint.to_string(), options).await
+}
+
+async fn open(
+    endpoint: &Endpoint,
+    options: &SocketOptions,
+    inproc: &Inproc,
+) -> io::Result<Stream> {
+    match endpoint {
+        Endpoint::Tcp { host, port } => {
+            let mut last = io::ErrorKind::NotFound.into();
+            for address in tokio::net::lookup_host((host.as_str(), *port)).await? {
+                let socket = tcp_socket(address.is_ipv4(), options)?;
+                match socket.connect(address).await {
+                    Ok(stream) => return tcp(stream, options),
+                    Err(error) => last = error,
+                }
+            }
+            Err(last)
+        }
+        Endpoint::Ipc { path } => Stream::unix(UnixStream::connect(path).await?, options),
+        Endpoint::Inproc { name } => {
+            let pipe = inproc.dial(name, options.send_buffer_bytes as usize)?;
+            Ok(Stream::Pipe(Box::new(pipe)))
+        }
+    }
+}
+
+/// Refuses a TCP stream that met itself: dialing a free local port can hit upon that very port as
+/// its own source, and the two ends of such a stream would shake hands happily.
+fn tcp(stream: TcpStream, options: &SocketOptions) -> io::Result<Stream> {
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(io::ErrorKind::ConnectionRefused.into());
+    }
+    Stream::tcp(stream, options)
+}
+
+impl Connection {
+    /// Does the handshake over a stream of the caller's, with the framing of tcp: a TLS stream, or
+    /// one end of an in-memory pipe in a test.
+    ///
+    /// # Errors
+    /// As [`connect`].
+    pub async fn over<S>(stream: S, options: &SocketOptions) -> Result<Self, SpError>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        options.validate()?;
+        let stream = Stream::Pipe(Box::new(stream));
+        Self::establish(stream, false, "stream".to_owned(), options).await
+    }
+
+    pub(super) async fn establish(
+        stream: Stream,
+        ipc: bool,
+        peer: String,
+        options: &SocketOptions,
+    ) -> Result<Self, SpError> {
+        let (mut read, mut write) = stream.split();
+        let ours = framing::handshake(options.protocol);
+        let mut theirs = [0; HANDSHAKE_BYTES];
+        within("handshake", options.handshake_timeout, async {
+            // Both ways at once: the peer may also wait to be written to before it reads.
+            let both = async {
+                tokio::try_join!(
+                    async {
+                        write.write_all(&ours).await?;
+                        write.flush().await
+                    },
+                    read.read_exact(&mut theirs),
+                )
+            };
+            both.await.map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => SpError::Closed,
+                _ => SpError::io(format!("handshake with {peer}"))(source),
+            })
+        })
+        .await?;
+        framing::check_handshake(options.protocol, theirs)?;
+        let framing = Framing {
+            protocol: options.protocol,
+            ipc,
+            max_frame_bytes: options.max_frame_bytes,
+            max_hops: options.max_hops,
+        };
+        Ok(Self {
+            reader: Reader::new(read, framing, options),
+            writer: Writer::new(write, framing, options),
+            peer,
+        })
+    }
+
+    /// Returns the peer's address as text, for logs.
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// Returns both halves, to be used independently. Dropping the writer tells the peer that no
+    /// more messages come; the connection ends when both are dropped.
+    pub fn split(self) -> (Reader, Writer) {
+        (self.reader, self.writer)
+    }
+}
+
+async fn within<T>(
+    action: &'static str,
+    allowed: Duration,
+    work: impl Future<Output = Result<T, SpError>>,
+) -> Result<T, SpError> {
+    timeout(allowed, work).await.unwrap_or_else(|_| {
+        Err(SpError::TimedOut {
+            action,
+            after_ms: u64::try_from(allowed.as_millis()).unwrap_or(u64::MAX),
+        })
+    })
+}
