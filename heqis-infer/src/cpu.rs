@@ -50,7 +50,6 @@ impl CpuEngine {
     /// outputs; [`InferError::OperatorNotSupported`] when RTen lacks an operator; [`InferError::ModelNotLoaded`] when
     /// RTen refuses the model for another reason.
     pub fn load(model: &[u8]) -> Result<CpuEngine, InferError> {
-        let signature = Signature::read(model)?;
         let not_loaded = |reason: String| InferError::ModelNotLoaded {
             backend: BackendKind::Cpu,
             reason,
@@ -62,9 +61,9 @@ impl CpuEngine {
                 .load(model.to_vec())
         }))
         .map_err(|panic| not_loaded(panic_text(panic.as_ref())))?;
-        let model = loaded.map_err(|error| {
+        let loaded = loaded.map_err(|error| {
             let message = error.to_string();
-            match unsupported_operator(&signature, &message) {
+            match unsupported_operator(&message) {
                 Some(operator) => InferError::OperatorNotSupported {
                     backend: BackendKind::Cpu,
                     operator,
@@ -72,11 +71,13 @@ impl CpuEngine {
                 None => not_loaded(message),
             }
         })?;
+        // After the operators: of two faults, the one that no re-export can mend is the one to report.
+        let signature = Signature::read(model)?;
         let ids = |specs: &[TensorSpec]| -> Result<Vec<NodeId>, InferError> {
             specs
                 .iter()
                 .map(|spec| {
-                    model
+                    loaded
                         .node_id(&spec.name)
                         .map_err(|error| not_loaded(error.to_string()))
                 })
@@ -84,7 +85,7 @@ impl CpuEngine {
         };
         let (input_ids, output_ids) = (ids(&signature.inputs)?, ids(&signature.outputs)?);
         Ok(CpuEngine {
-            model,
+            model: loaded,
             batches: tensor::batches(&signature.inputs, &signature.outputs),
             inputs: signature.inputs,
             outputs: signature.outputs,
@@ -121,7 +122,7 @@ impl CpuEngine {
             let Value::FloatTensor(value) = value else {
                 return Err(run_failed(format!("output {} is not f32", spec.name)));
             };
-            if value.shape().as_ref() != spec.shape.as_slice() {
+            if value.shape() != spec.shape.as_slice() {
                 return Err(run_failed(format!(
                     "output {} must have shape {:?}, got {:?}",
                     spec.name,
@@ -195,19 +196,12 @@ fn row_view<'a>(spec: &TensorSpec, row: usize, input: &TensorView<'a>) -> Option
     })
 }
 
-/// Returns the operator that RTen's error calls unsupported, with its domain as the model gives it.
+/// Returns the operator that RTen's error calls unsupported.
 ///
 /// RTen offers the operator's name in its message only, so the phrase is matched; a test holds it in place.
-fn unsupported_operator(signature: &Signature, message: &str) -> Option<String> {
-    let name = message
-        .strip_suffix(" operator not supported or not enabled")?
-        .rsplit(' ')
-        .next()?;
-    let known = signature
-        .operators
-        .iter()
-        .find(|operator| operator.rsplit('.').next() == Some(name));
-    Some(known.cloned().unwrap_or_else(|| name.to_owned()))
+fn unsupported_operator(message: &str) -> Option<String> {
+    let message = message.strip_suffix(" operator not supported or not enabled")?;
+    message.rsplit(' ').next().map(str::to_owned)
 }
 
 fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {

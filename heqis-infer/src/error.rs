@@ -23,7 +23,7 @@ pub enum InferError {
     OperatorNotSupported {
         /// The backend that was asked.
         backend: BackendKind,
-        /// The first such operator, as `domain.Name`, or plain `Name` for the default domain.
+        /// The first such operator, after its domain unless that is the default one.
         operator: String,
     },
     /// The backend could not load the model file.

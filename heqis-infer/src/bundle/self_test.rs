@@ -50,8 +50,7 @@ pub(super) fn self_test(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Self
                 .enumerate()
             {
                 let error = (expected - got).abs();
-                // Written so that a NaN fails.
-                if !(error <= tolerance) {
+                if error > tolerance || error.is_nan() {
                     return Err(InferError::SelfTest {
                         window,
                         output: spec.name.clone(),

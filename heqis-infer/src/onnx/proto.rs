@@ -1,6 +1,7 @@
 //! The messages of `onnx.proto3` that the writer and the signature reader need, with its field numbers.
 //!
-//! Fields that are left out (training info, functions, sparse tensors, doc strings …) are skipped when a file is read.
+//! Repeated numbers are written unpacked: the format's proto2 twin, which most writers use, leaves them so, and RTen
+//! reads no other form. Fields that are left out (training info, functions, sparse tensors, doc strings …) are skipped when a file is read.
 
 use prost::Message;
 
@@ -90,9 +91,9 @@ pub(super) struct Attribute {
     pub(super) i: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub(super) s: Vec<u8>,
-    #[prost(float, repeated, tag = "7")]
+    #[prost(float, repeated, packed = "false", tag = "7")]
     pub(super) floats: Vec<f32>,
-    #[prost(int64, repeated, tag = "8")]
+    #[prost(int64, repeated, packed = "false", tag = "8")]
     pub(super) ints: Vec<i64>,
     #[prost(enumeration = "AttributeType", tag = "20")]
     pub(super) r#type: i32,
@@ -100,7 +101,7 @@ pub(super) struct Attribute {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Tensor {
-    #[prost(int64, repeated, tag = "1")]
+    #[prost(int64, repeated, packed = "false", tag = "1")]
     pub(super) dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,

@@ -8,15 +8,13 @@ use super::proto;
 use crate::error::InferError;
 use crate::tensor::{Dtype, TensorSpec};
 
-/// Inputs, outputs, operators and metadata of an ONNX file.
+/// Inputs, outputs and metadata of an ONNX file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Signature {
     /// The graph's inputs in file order, without those that an initialiser fills.
     pub inputs: Vec<TensorSpec>,
     /// The graph's outputs in file order; always `f32`.
     pub outputs: Vec<TensorSpec>,
-    /// Every operator used in the main graph, as `domain.Name`, or plain `Name` for the default domain.
-    pub operators: BTreeSet<String>,
     /// The model's `metadata_props`.
     pub metadata: BTreeMap<String, String>,
 }
@@ -61,14 +59,6 @@ impl Signature {
                 spec.name, spec.dtype
             )));
         }
-        let operators = graph
-            .node
-            .iter()
-            .map(|node| match node.domain.as_str() {
-                "" => node.op_type.clone(),
-                domain => format!("{domain}.{}", node.op_type),
-            })
-            .collect();
         let metadata = model
             .metadata_props
             .into_iter()
@@ -77,7 +67,6 @@ impl Signature {
         Ok(Signature {
             inputs,
             outputs,
-            operators,
             metadata,
         })
     }

@@ -1,0 +1,99 @@
+//! Which backend `open` chooses, and what it says about the others.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use heqis_infer::{BackendKind, Bundle, InferError, TensorView, Unavailable, open};
+
+fn bundle() -> (tempfile::TempDir, Bundle) {
+    let root = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(root.path().join("small"), &common::small_parts()).unwrap();
+    (root, bundle)
+}
+
+fn not_built(backend: BackendKind) -> Unavailable {
+    Unavailable {
+        backend,
+        reason: "not built into this binary".to_owned(),
+    }
+}
+
+#[test]
+fn the_first_backend_that_works_is_used_and_the_others_are_reported_in_order() {
+    let (_root, bundle) = bundle();
+    let list = [
+        BackendKind::Tensorrt,
+        BackendKind::Rknn,
+        BackendKind::Cpu,
+        BackendKind::Cuda,
+    ];
+    let mut opened = open(&bundle, &list, false).unwrap();
+    assert_eq!(opened.backend, BackendKind::Cpu);
+    assert_eq!(
+        opened.fallbacks,
+        [
+            not_built(BackendKind::Tensorrt),
+            not_built(BackendKind::Rknn)
+        ]
+    );
+    assert_eq!(opened.self_test.windows, 2);
+
+    let mut outputs = vec![Vec::new(), Vec::new()];
+    let window = common::numbers(5, 12);
+    opened
+        .engine
+        .run(&[TensorView::f32(&[1, 4, 3], &window)], &mut outputs)
+        .unwrap();
+    assert_eq!(outputs.iter().map(Vec::len).collect::<Vec<_>>(), [5, 5]);
+}
+
+#[test]
+fn strict_forbids_falling_back_and_allows_a_first_choice_that_works() {
+    let (_root, bundle) = bundle();
+    let error = open(&bundle, &[BackendKind::Rknn, BackendKind::Cpu], true).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "backend rknn unavailable: not built into this binary; strict forbids falling back"
+    );
+    let opened = open(&bundle, &[BackendKind::Cpu, BackendKind::Rknn], true).unwrap();
+    assert!(opened.fallbacks.is_empty());
+}
+
+#[test]
+fn a_list_without_a_working_backend_names_each_reason() {
+    let (_root, bundle) = bundle();
+    match open(&bundle, &[BackendKind::Cuda, BackendKind::Rknn], false).unwrap_err() {
+        InferError::NoBackend { tried } => {
+            assert_eq!(
+                tried,
+                [not_built(BackendKind::Cuda), not_built(BackendKind::Rknn)]
+            );
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn an_empty_list_and_a_repeated_backend_are_refused() {
+    let (_root, bundle) = bundle();
+    let message = |list: &[BackendKind]| open(&bundle, list, false).unwrap_err().to_string();
+    assert_eq!(
+        message(&[]),
+        "backend list: must name at least one backend, got none"
+    );
+    assert_eq!(
+        message(&[BackendKind::Cpu, BackendKind::Rknn, BackendKind::Cpu]),
+        "backend list: must name each backend once, got cpu twice"
+    );
+}
+
+#[test]
+fn each_kind_has_one_name_in_text_and_in_configuration() {
+    for kind in BackendKind::ALL {
+        assert_eq!(serde_json::to_value(kind).unwrap(), kind.name());
+        assert_eq!(
+            serde_json::from_value::<BackendKind>(kind.to_string().into()).unwrap(),
+            kind
+        );
+    }
+}
