@@ -19,10 +19,16 @@ fn every_attribute() -> Vec<u8> {
     let pads = graph.int64s("pads", &[0, 0, 0, 1, 0, 0, 0, 1]);
     let padded = graph.node("padded", "Pad", &[&x, &pads], &[mode]);
     let kernel = graph.weights("kernel", &[3, 2, 1, 3], &numbers(11, 18));
-    // RTen takes the defaults of these two for one spatial dimension, not for two.
+    // RTen's defaults of these three are for one spatial dimension, not for two: a convolution writes them out.
+    let no_pads = ("pads", Attribute::Ints(vec![0; 4]));
     let strides = ("strides", Attribute::Ints(vec![1, 1]));
     let dilations = ("dilations", Attribute::Ints(vec![1, 1]));
-    let conv = graph.node("conv", "Conv", &[&padded, &kernel], &[strides, dilations]);
+    let conv = graph.node(
+        "conv",
+        "Conv",
+        &[&padded, &kernel],
+        &[no_pads, strides, dilations],
+    );
     let leaky = graph.node(
         "leaky",
         "LeakyRelu",
