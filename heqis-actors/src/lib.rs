@@ -1,0 +1,58 @@
+//! Stages as actors, edges with closed books, and the NNG bridge between nodes.
+//!
+//! A graph is made of **stages** (actors) and **edges** (bounded queues with a policy). Data enters through a
+//! [`Source`], is processed by [`Stage`]s, and leaves through stages without output. An edge whose ends are on
+//! different nodes is bridged by an NNG socket, and neither stage can tell.
+//!
+//! ```text
+//! Source ▸ edge ▸ Stage ▸ edge ▸ RingBuffer ▸ edge ▸ Sender ══ NNG ══▶ Receiver ▸ edge ▸ Stage
+//! ```
+//!
+//! What an author of stages reads:
+//! - `stage`: the [`Stage`] and [`Source`] traits and what they are handed.
+//! - `payload`, `frame`: what frames carry and where they come from.
+//! - `graph`: [`GraphBuilder`], for programs that build graphs without a topology file.
+//! - `registry`: stage kinds by name, for programs that read one.
+//!
+//! What makes it run:
+//! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
+//! - `wire`: the frame's bytes. [`sp`]: NNG's wire protocol. `clock`, `commit`, `control`, `events`, `metrics`.
+//!
+//! Not here: anything that knows a price, a tensor's meaning, a board, or a topology file.
+
+mod actor;
+mod bridge;
+mod clock;
+mod commit;
+mod control;
+mod edge;
+mod events;
+mod frame;
+mod graph;
+mod metrics;
+mod options;
+mod payload;
+mod registry;
+mod restart;
+pub mod sp;
+mod stage;
+pub mod wire;
+
+pub use actor::{RingBufferConfig, Waker};
+pub use bridge::{PayloadType, Ticket};
+pub use clock::{Clock, duration_ns};
+pub use commit::Committed;
+pub use control::{Quantiles, StageReport};
+pub use edge::{Cause, EdgeReport, Side};
+pub use events::Event;
+pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
+pub use graph::{GraphBuilder, GraphError, GraphHandle, NodeReport, PIPELINE, Reporter, Running, terminated};
+pub use metrics::{Counter, Gauge, LinkMetrics, Metrics, StageCounters, Timer};
+pub use options::{
+    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, Policy, RestartOptions, StageOptions,
+};
+pub use payload::{
+    Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta, read_meta,
+};
+pub use registry::{ANY, Kind, Prepared, Registry};
+pub use stage::{BuildContext, Config, Emitter, Next, Probe, Source, Stage, StageError, partition};

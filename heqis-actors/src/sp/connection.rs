@@ -113,7 +113,9 @@ impl Connection {
                 )
             };
             both.await.map_err(|source| match source.kind() {
-                io::ErrorKind::UnexpectedEof => SpError::Closed,
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::ConnectionReset => SpError::Closed,
                 _ => SpError::io(format!("handshake with {peer}"))(source),
             })
         })

@@ -1,0 +1,222 @@
+//! The actix actors that run stages, and what they share.
+//!
+//! Every actor has one message for data, [`Wake`]: "look at your edges". A [`Doorbell`] in front of the mailbox lets
+//! at most one `Wake` wait there, so that mailboxes stay bounded although actix's `do_send` is not.
+
+mod outlet;
+mod ring;
+mod source;
+mod stage;
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use actix::prelude::*;
+
+pub(crate) use outlet::Outlet;
+pub use ring::RingBufferConfig;
+pub(crate) use ring::{RING_KIND, RingActor, RingSetup};
+pub(crate) use source::{SourceActor, SourceFactory, SourceSetup};
+pub(crate) use stage::{Inlet, StageActor, StageFactory, StageSetup};
+
+use crate::clock::Clock;
+use crate::frame::{AnyFrame, Frame, Head, Stamp};
+use crate::payload::Key;
+use crate::stage::{BuildContext, Emitter, Next, Source, Stage, StageError};
+
+/// Look at your edges.
+#[derive(Debug)]
+pub(crate) struct Wake;
+
+impl Message for Wake {
+    type Result = ();
+}
+
+/// Build what you run; answers when it is done.
+#[derive(Debug)]
+pub(crate) struct Build;
+
+impl Message for Build {
+    type Result = Result<(), StageError>;
+}
+
+/// Every stage of the node is built: take up recovered state and begin.
+#[derive(Debug)]
+pub(crate) struct Begin;
+
+impl Message for Begin {
+    type Result = ();
+}
+
+/// Wakes one actor, from any thread. Any number of rings before the actor looks leave one message.
+#[derive(Debug, Default)]
+pub(crate) struct Doorbell {
+    addr: OnceLock<Recipient<Wake>>,
+    rung: AtomicBool,
+}
+
+impl Doorbell {
+    pub(crate) fn attach(&self, addr: Recipient<Wake>) {
+        let _ = self.addr.set(addr);
+    }
+
+    pub(crate) fn ring(&self) {
+        if !self.rung.swap(true, Ordering::AcqRel)
+            && let Some(addr) = self.addr.get()
+        {
+            addr.do_send(Wake);
+        }
+    }
+
+    /// The actor is about to look; later rings count again.
+    pub(crate) fn answer(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+}
+
+/// Wakes a source that answered [`Next::Waiting`]. Usable from any thread.
+#[derive(Clone, Debug, Default)]
+pub struct Waker(pub(crate) Arc<Doorbell>);
+
+impl Waker {
+    /// Makes the framework ask the source again.
+    pub fn wake(&self) {
+        self.0.ring();
+    }
+}
+
+/// Collects what a stage emits during one batch.
+#[derive(Debug)]
+pub(crate) struct RawEmitter {
+    stage: u16,
+    clock: Clock,
+    /// Emitted and not yet on every edge, oldest first.
+    pub(crate) staged: VecDeque<AnyFrame>,
+}
+
+impl RawEmitter {
+    pub(crate) fn new(stage: u16, clock: Clock) -> Self {
+        Self { stage, clock, staged: VecDeque::new() }
+    }
+
+    pub(crate) fn emit(&mut self, parent: &Head, key: Key, frame: impl FnOnce(Head) -> AnyFrame) {
+        let stamp = Stamp { stage: self.stage, enter_ns: parent.enter_ns, leave_ns: self.clock.now_ns() };
+        self.staged.push_back(frame(parent.derive(key, stamp)));
+    }
+}
+
+/// A stage of any type. It keeps the frames of the current batch, so that they survive its failure.
+pub(crate) trait AnyStage {
+    /// Takes the frame into the batch and processes it.
+    fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn drain(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError>;
+    /// Gives up the frames of the batch, oldest first.
+    fn take_batch(&mut self) -> Vec<AnyFrame>;
+    /// Lets go of the frames of a finished batch.
+    fn clear_batch(&mut self);
+}
+
+pub(crate) struct TypedStage<S: Stage> {
+    stage: S,
+    batch: Vec<Frame<S::In>>,
+}
+
+impl<S: Stage> TypedStage<S> {
+    pub(crate) fn new(stage: S) -> Self {
+        Self { stage, batch: Vec::new() }
+    }
+}
+
+impl<S: Stage> AnyStage for TypedStage<S> {
+    fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError> {
+        let frame = Frame::typed(frame).map_err(|frame| {
+            // `check` refuses such an edge; only a graph built by hand gets here.
+            StageError::Config(format!(
+                "stage kind '{}' takes '{}', the edge carries '{}'",
+                S::KIND,
+                <S::In as crate::payload::Payload>::NAME,
+                frame.payload_name()
+            ))
+        })?;
+        self.batch.push(frame);
+        let Some(frame) = self.batch.last() else { return Ok(()) };
+        let stage = &mut self.stage;
+        contained(|| stage.process(frame, &mut Emitter::new(out)))
+    }
+
+    fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.flush(&mut Emitter::new(out)))
+    }
+
+    fn drain(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.drain(&mut Emitter::new(out)))
+    }
+
+    fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError> {
+        contained(|| {
+            self.stage.recover(record);
+            Ok(())
+        })
+    }
+
+    fn take_batch(&mut self) -> Vec<AnyFrame> {
+        self.batch.drain(..).map(Frame::into_any).collect()
+    }
+
+    fn clear_batch(&mut self) {
+        self.batch.clear();
+    }
+}
+
+/// A source of any type.
+pub(crate) trait AnySource {
+    fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
+}
+
+/// An item of a source, its key, and how to put it behind a head.
+pub(crate) struct ErasedItem {
+    pub(crate) key: Key,
+    pub(crate) into_frame: Box<dyn FnOnce(Head) -> AnyFrame>,
+}
+
+pub(crate) struct TypedSource<S>(pub(crate) S);
+
+impl<S: Source> AnySource for TypedSource<S> {
+    fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
+        let next = contained(|| self.0.next())?;
+        Ok(match next {
+            Next::Item(item) => Next::Item(ErasedItem {
+                key: crate::payload::Payload::key(&item),
+                into_frame: Box::new(|head| AnyFrame::new(head, item)),
+            }),
+            Next::At(ns) => Next::At(ns),
+            Next::Waiting => Next::Waiting,
+            Next::End => Next::End,
+        })
+    }
+}
+
+/// Runs a stage's code; a panic becomes an error, so that it stays within the stage.
+fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+    // The stage is rebuilt after a panic, so whatever state it left behind is never looked at again.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let reason = panic
+            .downcast_ref::<&str>()
+            .map(|s| (*s).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic without a message".to_owned());
+        Err(StageError::Failed(format!("panic: {reason}")))
+    })
+}
+
+/// Builds a stage or source; a panic in its constructor is an error as well.
+pub(crate) fn build<T>(
+    factory: &(dyn Fn(&BuildContext) -> Result<T, StageError> + Send + Sync),
+    cx: &BuildContext,
+) -> Result<T, StageError> {
+    contained(|| factory(cx))
+}

@@ -1,0 +1,407 @@
+//! Runs a stage: takes batches from its edges, processes them, carries what comes out, restarts it when it fails.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+
+use super::{AnyStage, Begin, Build, Doorbell, Outlet, RawEmitter, Wake, build};
+use crate::control::{Control, StageStats};
+use crate::edge::{Cause, Edge, Outcome, Pop};
+use crate::frame::AnyFrame;
+use crate::options::{BatchOptions, Exhausted, StageOptions};
+use crate::restart::RestartBudget;
+use crate::stage::{BuildContext, StageError};
+
+/// Batches per turn, so that a busy stage lets its neighbours on the arbiter work.
+const TURN: usize = 64;
+
+pub(crate) type StageFactory = Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
+
+/// One lane of an incoming edge.
+pub(crate) struct Inlet {
+    pub(crate) edge: Arc<Edge>,
+    pub(crate) lane: usize,
+    pub(crate) ended: bool,
+}
+
+/// What a stage actor is made of.
+pub(crate) struct StageSetup {
+    pub(crate) cx: BuildContext,
+    pub(crate) factory: StageFactory,
+    pub(crate) inlets: Vec<Inlet>,
+    pub(crate) outlet: Outlet,
+    pub(crate) emitter: RawEmitter,
+    pub(crate) options: StageOptions,
+    /// Whether the stage has its arbiter for itself and may wait on its thread.
+    pub(crate) may_wait: bool,
+    pub(crate) control: Control,
+    pub(crate) stats: StageStats,
+}
+
+pub(crate) struct StageActor {
+    cx: BuildContext,
+    factory: StageFactory,
+    stage: Option<Box<dyn AnyStage>>,
+    inlets: Vec<Inlet>,
+    /// The inlet to look at first in the next turn.
+    next_inlet: usize,
+    outlet: Outlet,
+    emitter: RawEmitter,
+    batch: BatchOptions,
+    may_wait: bool,
+    /// What must be known of each frame in the current batch once the stage is done with it.
+    hand: Vec<Held>,
+    /// Frames of a failed batch, newest first, to be tried once more, one by one.
+    retry: Vec<(usize, AnyFrame)>,
+    bell: Arc<Doorbell>,
+    control: Control,
+    stats: StageStats,
+    budget: RestartBudget,
+    exhausted: Exhausted,
+    phase: Phase,
+}
+
+/// A frame in the stage's hand.
+#[derive(Clone, Copy)]
+struct Held {
+    inlet: usize,
+    enter_ns: i64,
+    born_ns: i64,
+}
+
+impl Held {
+    fn new(inlet: usize, frame: &AnyFrame) -> Self {
+        Self { inlet, enter_ns: frame.head.enter_ns, born_ns: frame.head.born_ns }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Built or being built; not begun.
+    New,
+    Running,
+    /// Waiting until this time for a rebuild.
+    Pausing(i64),
+    /// The restart budget is used up: input is dropped.
+    GivenUp,
+    /// Inputs ended and drained; the last outputs wait for room.
+    Draining,
+    Ended,
+}
+
+impl StageActor {
+    pub(crate) fn new(setup: StageSetup) -> Self {
+        Self {
+            bell: setup.cx.waker.0.clone(),
+            cx: setup.cx,
+            factory: setup.factory,
+            stage: None,
+            inlets: setup.inlets,
+            next_inlet: 0,
+            outlet: setup.outlet,
+            emitter: setup.emitter,
+            batch: setup.options.batch,
+            may_wait: setup.may_wait,
+            hand: Vec::new(),
+            retry: Vec::new(),
+            control: setup.control,
+            stats: setup.stats,
+            budget: RestartBudget::new(setup.options.restart),
+            exhausted: setup.options.restart.then,
+            phase: Phase::New,
+        }
+    }
+
+    fn turn(&mut self) {
+        if self.control.abandoned() {
+            return self.abandon();
+        }
+        match self.phase {
+            Phase::New | Phase::Ended => return,
+            Phase::Pausing(until_ns) if self.cx.clock.now_ns() < until_ns => return,
+            Phase::Pausing(_) => {
+                if !self.rebuild() {
+                    return;
+                }
+            }
+            Phase::Running | Phase::GivenUp | Phase::Draining => {}
+        }
+        for _ in 0..TURN {
+            if !self.outlet.offer(&mut self.emitter.staged) {
+                return;
+            }
+            if self.phase == Phase::Draining {
+                return self.end();
+            }
+            match self.step() {
+                Step::Worked => {}
+                Step::Idle => return,
+                Step::Paused => return,
+                Step::InputsEnded => self.drain(),
+            }
+        }
+        self.bell.ring();
+    }
+
+    /// Processes one batch.
+    fn step(&mut self) -> Step {
+        if let Some((inlet, frame)) = self.retry.pop() {
+            return self.retry_one(inlet, frame);
+        }
+        let mut first = true;
+        while self.hand.len() < self.batch.max {
+            let frame = match self.take() {
+                Taken::Frame(inlet, frame) => (inlet, frame),
+                Taken::Ended if self.hand.is_empty() => return Step::InputsEnded,
+                Taken::Empty if self.hand.is_empty() => return Step::Idle,
+                Taken::Ended => break,
+                Taken::Empty => {
+                    // Only a stage with one inlet and a thread of its own can wait without stopping others.
+                    if !std::mem::replace(&mut first, false) || !self.may_wait || self.batch.max_delay.is_zero() {
+                        break;
+                    }
+                    let waited_ns = self.cx.clock.now_ns() - self.hand[0].enter_ns;
+                    let left = self.batch.max_delay.saturating_sub(std::time::Duration::from_nanos(
+                        u64::try_from(waited_ns).unwrap_or(0),
+                    ));
+                    self.inlets[0].edge.wait_for_more(self.inlets[0].lane, left);
+                    first = !left.is_zero();
+                    continue;
+                }
+            };
+            let (inlet, frame) = frame;
+            if self.phase == Phase::GivenUp {
+                self.inlets[inlet].edge.lose_popped(frame, Cause::StageFailed);
+                continue;
+            }
+            self.hand.push(Held::new(inlet, &frame));
+            let Some(stage) = &mut self.stage else { return Step::Idle };
+            if let Err(error) = stage.process(frame, &mut self.emitter) {
+                return self.failed(&error);
+            }
+        }
+        let Some(stage) = &mut self.stage else { return Step::Worked };
+        match stage.flush(&mut self.emitter) {
+            Ok(()) => {
+                // Books first: releasing a frame may acknowledge it to another node.
+                self.close_batch();
+                Step::Worked
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Processes one frame of a failed batch for the second and last time.
+    fn retry_one(&mut self, inlet: usize, frame: AnyFrame) -> Step {
+        let Some(stage) = &mut self.stage else { return Step::Idle };
+        self.hand.push(Held::new(inlet, &frame));
+        let poison = frame.clone();
+        let result = stage.process(frame, &mut self.emitter).and_then(|()| stage.flush(&mut self.emitter));
+        match result {
+            Ok(()) => {
+                self.close_batch();
+                Step::Worked
+            }
+            Err(error) => {
+                self.hand.clear();
+                stage.clear_batch();
+                self.emitter.staged.clear();
+                tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
+                self.inlets[inlet].edge.lose_popped(poison, Cause::StageFailed);
+                self.pause(&error)
+            }
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        let now_ns = self.cx.clock.now_ns();
+        let count = self.inlets.len();
+        let mut ended = 0;
+        for offset in 0..count {
+            let index = (self.next_inlet + offset) % count;
+            let inlet = &mut self.inlets[index];
+            if inlet.ended {
+                ended += 1;
+                continue;
+            }
+            match inlet.edge.pop(inlet.lane, now_ns) {
+                Pop::Frame(frame) => {
+                    self.next_inlet = (index + 1) % count;
+                    return Taken::Frame(index, frame);
+                }
+                Pop::Empty => {}
+                Pop::Ended => {
+                    inlet.ended = true;
+                    ended += 1;
+                }
+            }
+        }
+        if ended == count { Taken::Ended } else { Taken::Empty }
+    }
+
+    fn close_batch(&mut self) {
+        let now_ns = self.cx.clock.now_ns();
+        for held in self.hand.drain(..) {
+            self.inlets[held.inlet].edge.done(Outcome::Delivered, 1);
+            self.stats.processed(now_ns - held.enter_ns, now_ns - held.born_ns);
+        }
+        if let Some(stage) = &mut self.stage {
+            stage.clear_batch();
+        }
+    }
+
+    /// Takes the failed batch back, forgets what it emitted, and waits for a rebuild.
+    fn failed(&mut self, error: &StageError) -> Step {
+        self.emitter.staged.clear();
+        let frames = self.stage.as_mut().map(|stage| stage.take_batch()).unwrap_or_default();
+        let inlets: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
+        // Newest first, because `step` pops from the end.
+        self.retry.extend(inlets.into_iter().zip(frames).rev());
+        self.pause(error)
+    }
+
+    fn pause(&mut self, error: &StageError) -> Step {
+        self.control.stage_failed(&self.cx.stage, error);
+        self.stage = None;
+        let now_ns = self.cx.clock.now_ns();
+        let pause_ns = match error {
+            // A configuration that went bad while running (a deleted bundle) does not mend itself by restarting.
+            StageError::Config(_) => None,
+            StageError::Failed(_) => self.budget.spend(now_ns),
+        };
+        let Some(pause_ns) = pause_ns else { return self.give_up(error) };
+        let until_ns = now_ns.saturating_add(pause_ns);
+        self.phase = Phase::Pausing(until_ns);
+        let (clock, bell) = (self.cx.clock.clone(), self.bell.clone());
+        actix_rt::spawn(async move {
+            clock.sleep_until(until_ns).await;
+            bell.ring();
+        });
+        Step::Paused
+    }
+
+    fn rebuild(&mut self) -> bool {
+        let built = self.build_stage();
+        match built {
+            Ok(()) => {
+                self.phase = Phase::Running;
+                self.stats.restarted();
+                self.control.stage_restarted(&self.cx.stage);
+                true
+            }
+            Err(error) => self.pause(&error) == Step::Worked,
+        }
+    }
+
+    fn build_stage(&mut self) -> Result<(), StageError> {
+        let mut stage = build(&*self.factory, &self.cx)?;
+        for record in self.cx.committed.records() {
+            stage.recover(&record)?;
+        }
+        self.stage = Some(stage);
+        Ok(())
+    }
+
+    fn give_up(&mut self, error: &StageError) -> Step {
+        self.phase = Phase::GivenUp;
+        for (inlet, frame) in self.retry.drain(..).rev() {
+            self.inlets[inlet].edge.lose_popped(frame, Cause::StageFailed);
+        }
+        if self.exhausted == Exhausted::StopGraph {
+            self.control.fail(format!("stage '{}' used up its restart budget: {error}", self.cx.stage));
+        }
+        // Go on taking frames, to drop them with their cause, so that nothing upstream waits for ever.
+        Step::Worked
+    }
+
+    fn drain(&mut self) {
+        if let Some(stage) = &mut self.stage
+            && let Err(error) = stage.drain(&mut self.emitter)
+        {
+            self.control.stage_failed(&self.cx.stage, &error);
+        }
+        self.phase = Phase::Draining;
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Ended;
+        self.outlet.end();
+        self.stage = None;
+        self.control.ended(&self.cx.stage);
+    }
+
+    /// The drain timeout has passed: books whatever is here as lost and ends.
+    fn abandon(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let frames = self.stage.as_mut().map(|stage| stage.take_batch()).unwrap_or_default();
+        let hand: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
+        let retry = std::mem::take(&mut self.retry);
+        for (inlet, frame) in hand.into_iter().zip(frames).chain(retry) {
+            self.inlets[inlet].edge.lose_popped(frame, Cause::Shutdown);
+        }
+        for inlet in &self.inlets {
+            inlet.edge.abandon();
+        }
+        self.outlet.abandon(&mut self.emitter.staged);
+        self.end();
+    }
+}
+
+#[derive(PartialEq, Eq)]
+enum Step {
+    Worked,
+    Idle,
+    Paused,
+    InputsEnded,
+}
+
+enum Taken {
+    Frame(usize, AnyFrame),
+    Empty,
+    Ended,
+}
+
+impl Actor for StageActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.bell.attach(ctx.address().recipient());
+    }
+}
+
+impl Handler<Build> for StageActor {
+    type Result = Result<(), StageError>;
+
+    fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
+        self.stage = Some(build(&*self.factory, &self.cx)?);
+        Ok(())
+    }
+}
+
+impl Handler<Begin> for StageActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Begin, _: &mut Self::Context) {
+        // Recovery waits for this moment: the commit log may be built after this stage.
+        for record in self.cx.committed.records() {
+            if let Some(stage) = &mut self.stage
+                && let Err(error) = stage.recover(&record)
+            {
+                self.control.stage_failed(&self.cx.stage, &error);
+            }
+        }
+        self.phase = Phase::Running;
+        self.turn();
+    }
+}
+
+impl Handler<Wake> for StageActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, _: &mut Self::Context) {
+        self.bell.answer();
+        self.turn();
+    }
+}

@@ -1,0 +1,218 @@
+//! One live connection of a bridge: writing without waiting, reading as an actor stream, proof of life.
+
+use std::future::Future as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use futures_util::stream::{self, Stream};
+
+use crate::clock::duration_ns;
+use crate::frame::Body;
+use crate::sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
+use crate::wire::{Encoded, Kind, WireError, WireMeta, tensor_bytes};
+
+/// Silence after which a heartbeat is sent.
+pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Silence after which the peer counts as dead.
+pub(super) const DEAD: Duration = Duration::from_secs(5);
+/// How often the two are looked at.
+pub(super) const TICK: Duration = Duration::from_millis(500);
+
+/// Tensors from this size on are written from where they lie instead of being copied into the write buffer.
+const COPY_BELOW_BYTES: usize = 16 * 1024;
+
+/// What the reader of a connection hands its actor.
+pub(super) struct Received {
+    pub(super) conn: u64,
+    pub(super) message: Result<Option<Bytes>, SpError>,
+}
+
+/// A live connection.
+pub(super) struct Conn {
+    pub(super) id: u64,
+    pub(super) peer: String,
+    /// Absent while a flush that had to wait owns it.
+    writer: Option<Writer>,
+    reader: SpawnHandle,
+    flusher: Option<SpawnHandle>,
+    pub(super) heard_ns: i64,
+    pub(super) spoke_ns: i64,
+}
+
+/// An actor that owns connections.
+pub(super) trait Owner: Actor<Context = Context<Self>> + StreamHandler<Received> {
+    fn conn(&mut self, id: u64) -> Option<&mut Conn>;
+    /// A flush that had to wait has ended.
+    fn flushed(&mut self, id: u64, result: Result<(), SpError>, ctx: &mut Context<Self>);
+}
+
+impl Conn {
+    /// Takes a connection over: its messages arrive at the actor as [`Received`].
+    pub(super) fn open<A: Owner>(id: u64, connection: Connection, now_ns: i64, ctx: &mut Context<A>) -> Self {
+        let peer = connection.peer().to_owned();
+        let (reader, writer) = connection.split();
+        let reader = ctx.add_stream(messages(id, reader));
+        Self { id, peer, writer: Some(writer), reader, flusher: None, heard_ns: now_ns, spoke_ns: now_ns }
+    }
+
+    /// Ends the connection: both halves are dropped.
+    pub(super) fn close<A: Owner>(self, ctx: &mut Context<A>) {
+        ctx.cancel_future(self.reader);
+        if let Some(flusher) = self.flusher {
+            ctx.cancel_future(flusher);
+        }
+    }
+
+    /// Whether more may be written now.
+    pub(super) fn writable(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| !writer.is_full())
+    }
+
+    /// Queues a control message. One that finds the writer away is left out: every control message is repeated or
+    /// superseded by a later one.
+    pub(super) fn control(
+        &mut self,
+        kind: Kind,
+        route: u32,
+        epoch: u32,
+        message: &impl WireMeta,
+    ) -> Result<bool, LinkError> {
+        let Some(writer) = &mut self.writer else { return Ok(false) };
+        let encoded = super::encode_control(kind, route, epoch, message)?;
+        writer.feed(&[&encoded.head])?;
+        Ok(true)
+    }
+
+    /// Queues a data frame; the caller has made sure that the connection is [`Conn::writable`].
+    pub(super) fn data(&mut self, encoded: &Encoded, body: &Arc<dyn Body>) -> Result<(), LinkError> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let tensor = TensorOf(body.clone());
+        let bytes = tensor.as_ref();
+        if bytes.len() < COPY_BELOW_BYTES {
+            writer.feed(&[&encoded.head, bytes])?;
+        } else {
+            writer.feed_bytes(&encoded.head, Bytes::from_owner(tensor))?;
+        }
+        Ok(())
+    }
+}
+
+/// Lends a payload's tensor to the socket for as long as it is being written.
+struct TensorOf(Arc<dyn Body>);
+
+impl AsRef<[u8]> for TensorOf {
+    fn as_ref(&self) -> &[u8] {
+        // The payload was encoded a moment ago, so it encodes again; the meta part is not wanted here.
+        self.0.encode(&mut Vec::new()).ok().flatten().map_or(&[], tensor_bytes)
+    }
+}
+
+/// Writes out what is queued on connection `id`: at once where the socket takes it, else by a future of the actor.
+pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, now_ns: i64, ctx: &mut Context<A>) {
+    let Some(conn) = actor.conn(id) else { return };
+    let Some(mut writer) = conn.writer.take() else { return };
+    if writer.buffered_bytes() == 0 {
+        conn.writer = Some(writer);
+        return;
+    }
+    conn.spoke_ns = now_ns;
+    let at_once = {
+        let mut flushing = std::pin::pin!(writer.flush());
+        // Polled once with a waker that nobody hears; the future below registers a real one when it is not enough.
+        flushing.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    };
+    match at_once {
+        std::task::Poll::Ready(result) => {
+            conn.writer = Some(writer);
+            if let Err(error) = result {
+                actor.flushed(id, Err(error), ctx);
+            }
+        }
+        std::task::Poll::Pending => {
+            let rest = async move {
+                let result = writer.flush().await;
+                (writer, result)
+            };
+            let handle = ctx.spawn(rest.into_actor(actor).map(move |(writer, result), actor, ctx| {
+                if let Some(conn) = actor.conn(id) {
+                    conn.writer = Some(writer);
+                    conn.flusher = None;
+                    actor.flushed(id, result, ctx);
+                }
+            }));
+            if let Some(conn) = actor.conn(id) {
+                conn.flusher = Some(handle);
+            }
+        }
+    }
+}
+
+fn messages(conn: u64, reader: Reader) -> impl Stream<Item = Received> {
+    stream::unfold(Some(reader), move |reader| async move {
+        let mut reader = reader?;
+        let message = reader.recv().await;
+        let rest = matches!(message, Ok(Some(_))).then_some(reader);
+        Some((Received { conn, message }, rest))
+    })
+}
+
+/// What a tick finds about a connection.
+#[derive(PartialEq, Eq)]
+pub(super) enum Pulse {
+    Fine,
+    /// Nothing was sent for a while.
+    Speak,
+    /// Nothing was heard for too long.
+    Dead,
+}
+
+impl Conn {
+    pub(super) fn pulse(&self, now_ns: i64) -> Pulse {
+        if now_ns - self.heard_ns > duration_ns(DEAD) {
+            Pulse::Dead
+        } else if now_ns - self.spoke_ns > duration_ns(HEARTBEAT) {
+            Pulse::Speak
+        } else {
+            Pulse::Fine
+        }
+    }
+}
+
+/// Why a connection cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    #[error(transparent)]
+    Socket(#[from] SpError),
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("protocol: {0}")]
+    Protocol(String),
+    #[error("silent for {} s", DEAD.as_secs())]
+    Silent,
+    #[error("closed by the peer")]
+    Closed,
+    #[error("the peer leaves")]
+    Goodbye,
+    #[error("replaced by a newer connection")]
+    Replaced,
+}
+
+impl LinkError {
+    /// One word for the metric of rejected peers; `None` when the peer did nothing wrong.
+    pub(super) fn cause(&self) -> Option<&'static str> {
+        match self {
+            Self::Socket(SpError::Closed | SpError::Io { .. }) => None,
+            Self::Socket(error) => Some(error.cause()),
+            Self::Wire(error) => Some(error.cause()),
+            Self::Protocol(_) => Some("protocol"),
+            Self::Silent | Self::Closed | Self::Goodbye | Self::Replaced => None,
+        }
+    }
+}
+
+/// Socket options of a bridge.
+pub(super) fn socket_options(max_frame: usize) -> SocketOptions {
+    SocketOptions { max_frame_bytes: max_frame, ..SocketOptions::new(Protocol::Pair1) }
+}

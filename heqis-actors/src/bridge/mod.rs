@@ -1,0 +1,186 @@
+//! Bridged edges: the Transport actors that carry frames between nodes over an NNG pair1 socket.
+//!
+//! ```text
+//! stage ▸ edge ▸ Sender ══ Hello, Data, End ══▶ Receiver ▸ edge ▸ stage
+//!                   ◀══ Welcome, Ack, Goodbye ══
+//! ```
+//!
+//! The sending half of an edge numbers its frames from 1 and keeps them, on an at-least-once edge, until the receiver
+//! says that everything derived from them is done. An `Ack` is cumulative: the highest number up to which everything
+//! has an outcome, what the outcomes were, and up to which number the sender may send (the credit). Losing one
+//! therefore loses nothing. A reconnect starts a new epoch with `Hello` and `Welcome`, after which the sender goes on
+//! where the receiver's memory ends.
+//!
+//! - `ticket`: which numbers are done, by ownership: a frame holds a ticket, whatever is derived from it shares it.
+//! - `conn`: one live connection, its flushing and its heartbeat.
+//! - `sender`, `receiver`: the two actors.
+
+mod conn;
+mod receiver;
+mod sender;
+mod ticket;
+
+use std::sync::Arc;
+
+pub(crate) use receiver::{BridgeReceiver, ReceiverSetup};
+pub(crate) use sender::{BridgeSender, SenderSetup};
+pub use ticket::Ticket;
+
+use crate::frame::{AnyFrame, Body, Head, MAX_STAMPS, Origin, Stamp};
+use crate::payload::{Payload, PayloadError, Tensor};
+use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
+
+/// A payload type by name, able to rebuild its values from the wire.
+#[derive(Clone, Copy)]
+pub struct PayloadType {
+    name: &'static str,
+    decode: fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>,
+}
+
+impl PayloadType {
+    /// The description of `P`.
+    #[must_use]
+    pub fn of<P: Payload>() -> Self {
+        Self { name: P::NAME, decode: |meta, tensor| Ok(Arc::new(P::decode(meta, tensor)?)) }
+    }
+
+    /// Wire name of the type.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
+impl std::fmt::Debug for PayloadType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PayloadType").field(&self.name).finish()
+    }
+}
+
+/// Everything of a frame but its tensor.
+#[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Envelope {
+    stream: u64,
+    position: u64,
+    key: u128,
+    stamps: Vec<WireStamp>,
+    payload: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct WireStamp {
+    stage: u16,
+    enter_ns: i64,
+    leave_ns: i64,
+}
+
+wire_meta!(Envelope, "envelope");
+
+/// The sender introduces its edge.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Hello {
+    edge: String,
+    payload: String,
+    /// Identity of the sending process's half of the edge.
+    instance: u64,
+    /// The lowest number that the sender may still send.
+    first_seq: u64,
+    at_least_once: bool,
+}
+
+wire_meta!(Hello, "hello");
+
+/// The receiver says where to go on.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Welcome {
+    /// Identity of the receiver's memory of this sender instance.
+    session: u64,
+    /// The highest number received from this sender instance.
+    received: u64,
+    /// The sender may send up to this number.
+    limit: u64,
+    /// Positions that need not be sent, because they were received from an earlier sender instance.
+    have: Vec<Have>,
+}
+
+/// An inclusive run of positions of one source stream.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Have {
+    stream: u64,
+    first: u64,
+    last: u64,
+}
+
+/// Most runs that a welcome lists; more are recognised by the receiver one by one.
+const MAX_HAVE: usize = 512;
+
+wire_meta!(Welcome, "welcome");
+
+/// Cumulative credit and acknowledgement.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Ack {
+    limit: u64,
+    done: u64,
+    /// Outcomes of the numbers up to `done` in this session, indexed by `Outcome::index`.
+    outcomes: Vec<u64>,
+}
+
+wire_meta!(Ack, "ack");
+
+/// No number above `last_seq` will come.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct End {
+    last_seq: u64,
+}
+
+wire_meta!(End, "end");
+
+/// A control message without content.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Empty {
+    reserved: u8,
+}
+
+wire_meta!(Empty, "empty");
+
+const EMPTY: Empty = Empty { reserved: 0 };
+
+/// Lays out a data frame; the tensor is written from the frame itself.
+fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<Encoded, WireError> {
+    let mut payload = Vec::with_capacity(128);
+    let tensor = frame.body.encode(&mut payload)?;
+    let head = &frame.head;
+    let envelope = Envelope {
+        stream: head.origin.stream,
+        position: head.origin.position,
+        key: head.key,
+        stamps: head
+            .stamps
+            .iter()
+            .map(|s| WireStamp { stage: s.stage, enter_ns: s.enter_ns, leave_ns: s.leave_ns })
+            .collect(),
+        payload,
+    };
+    let header = Header { kind: Kind::Data, route, epoch, seq, ts_ns: head.born_ns };
+    Encoded::new(header, &envelope, tensor)
+}
+
+/// Rebuilds a data frame.
+fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
+    let envelope: Envelope = wire.read()?;
+    let origin = Origin { stream: envelope.stream, position: envelope.position };
+    let mut head = Head::new(origin, envelope.key, wire.header.ts_ns);
+    head.stamps = envelope
+        .stamps
+        .iter()
+        .take(MAX_STAMPS)
+        .map(|s| Stamp { stage: s.stage, enter_ns: s.enter_ns, leave_ns: s.leave_ns })
+        .collect();
+    let body = (payload.decode)(&envelope.payload, wire.tensor()?)?;
+    Ok(AnyFrame { head, body })
+}
+
+/// Lays out a control message.
+fn encode_control(kind: Kind, route: u32, epoch: u32, message: &impl WireMeta) -> Result<Encoded, WireError> {
+    Encoded::new(Header { kind, route, epoch, seq: 0, ts_ns: 0 }, message, None)
+}

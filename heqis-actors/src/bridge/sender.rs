@@ -1,0 +1,505 @@
+//! The sending half of a bridged edge.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
+use super::{Ack, EMPTY, End, Have, Hello, PayloadType, Welcome, encode_frame};
+use crate::actor::{Begin, Build, Doorbell, Wake};
+use crate::clock::Clock;
+use crate::control::Control;
+use crate::edge::{Cause, Edge, Outcome, Pop};
+use crate::events::Event;
+use crate::frame::AnyFrame;
+use crate::metrics::LinkMetrics;
+use crate::options::{BridgeOptions, Delivery};
+use crate::sp::{Backoff, Inproc, SpError, connect};
+use crate::stage::StageError;
+use crate::wire::{Kind, WireFrame};
+
+/// Shortest and longest pause between two attempts to connect.
+const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+
+/// What the sending half is made of.
+pub(crate) struct SenderSetup {
+    /// The edge whose frames are sent.
+    pub(crate) edge: Arc<Edge>,
+    /// Index of the edge in the topology.
+    pub(crate) route: u32,
+    /// What the edge carries.
+    pub(crate) payload: PayloadType,
+    pub(crate) options: BridgeOptions,
+    /// Most frames kept unacknowledged.
+    pub(crate) retain: usize,
+    pub(crate) inproc: Inproc,
+    pub(crate) clock: Clock,
+    pub(crate) control: Control,
+    pub(crate) bell: Arc<Doorbell>,
+    pub(crate) link: LinkMetrics,
+    /// Identity of this process's half; another process has another one.
+    pub(crate) instance: u64,
+}
+
+pub(crate) struct BridgeSender {
+    setup: SenderSetup,
+    link: Link,
+    /// Connections made so far; also the identity of the current one.
+    epoch: u32,
+    backoff: Option<Backoff>,
+    /// Number of the next new frame.
+    next_seq: u64,
+    /// Everything up to here has an outcome.
+    done: u64,
+    /// Number of the next frame to put on the wire; below `next_seq` while frames are sent again.
+    cursor: u64,
+    /// May send up to here.
+    limit: u64,
+    /// Frames sent and not done, oldest first; only on an at-least-once edge.
+    retained: VecDeque<(u64, AnyFrame)>,
+    /// Frames sent and without an outcome yet.
+    open: u64,
+    /// The receiver's memory of this half, and what it has reported.
+    session: Option<u64>,
+    reported: [u64; Outcome::COUNT],
+    have: Vec<Have>,
+    end_sent: bool,
+    begun: bool,
+    ended: bool,
+    down_since_ns: Option<i64>,
+}
+
+enum Link {
+    /// An attempt to connect, or the pause before it, is under way.
+    Dialing,
+    /// Connected; the receiver's welcome is awaited.
+    Greeting(Conn),
+    Up(Conn),
+    /// The receiver said goodbye: acknowledgements are still taken, nothing is sent.
+    Leaving(Conn),
+}
+
+impl BridgeSender {
+    pub(crate) fn new(setup: SenderSetup) -> Self {
+        let backoff = Backoff::new(REDIAL.0, REDIAL.1, setup.instance).ok();
+        Self {
+            setup,
+            link: Link::Dialing,
+            epoch: 0,
+            backoff,
+            next_seq: 1,
+            done: 0,
+            cursor: 1,
+            limit: 0,
+            retained: VecDeque::new(),
+            open: 0,
+            session: None,
+            reported: [0; Outcome::COUNT],
+            have: Vec::new(),
+            end_sent: false,
+            begun: false,
+            ended: false,
+            down_since_ns: None,
+        }
+    }
+
+    fn keeps(&self) -> bool {
+        self.setup.options.delivery == Delivery::AtLeastOnce
+    }
+
+    fn now_ns(&self) -> i64 {
+        self.setup.clock.now_ns()
+    }
+
+    fn dial(&mut self, pause: Duration, ctx: &mut Context<Self>) {
+        self.link = Link::Dialing;
+        let endpoint = self.setup.options.endpoint.clone();
+        let options = socket_options(self.setup.options.max_frame);
+        let (inproc, clock) = (self.setup.inproc.clone(), self.setup.clock.clone());
+        let attempt = async move {
+            // A link lives in real time even when the graph's clock is virtual.
+            if clock.is_real() { clock.sleep(pause).await } else { tokio::time::sleep(pause).await }
+            connect(&endpoint, &options, &inproc).await
+        };
+        ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
+            _ if actor.ended => {}
+            Ok(connection) => actor.greet(connection, ctx),
+            Err(error) => {
+                tracing::debug!(edge = %actor.setup.edge.name, %error, "connect failed");
+                actor.redial(ctx);
+            }
+        }));
+    }
+
+    fn redial(&mut self, ctx: &mut Context<Self>) {
+        let pause = self.backoff.as_mut().map_or(REDIAL.1, Backoff::next_delay);
+        self.dial(pause, ctx);
+    }
+
+    fn greet(&mut self, connection: crate::sp::Connection, ctx: &mut Context<Self>) {
+        self.epoch += 1;
+        let now_ns = self.now_ns();
+        let mut conn = Conn::open(self.epoch.into(), connection, now_ns, ctx);
+        let hello = Hello {
+            edge: self.setup.edge.name.to_string(),
+            payload: self.setup.payload.name.to_owned(),
+            instance: self.setup.instance,
+            first_seq: if self.keeps() { self.done + 1 } else { self.next_seq },
+            at_least_once: self.keeps(),
+        };
+        let greeted = conn.control(Kind::Hello, self.setup.route, self.epoch, &hello);
+        self.link = Link::Greeting(conn);
+        match greeted {
+            Ok(_) => flush(self, self.epoch.into(), now_ns, ctx),
+            Err(error) => self.lost(&error, ctx),
+        }
+    }
+
+    /// The connection is gone: says so, and dials again.
+    fn lost(&mut self, reason: &LinkError, ctx: &mut Context<Self>) {
+        if self.ended {
+            return;
+        }
+        let link = std::mem::replace(&mut self.link, Link::Dialing);
+        let (was_up, conn) = match link {
+            Link::Dialing => return,
+            Link::Greeting(conn) => (false, conn),
+            Link::Up(conn) | Link::Leaving(conn) => (true, conn),
+        };
+        let peer = conn.peer.clone();
+        conn.close(ctx);
+        if let Some(cause) = reason.cause() {
+            self.setup.link.reject(cause);
+            Event::PeerRejected { edge: self.setup.edge.name.to_string(), reason: format!("{peer}: {reason}") }
+                .publish();
+        }
+        if was_up {
+            self.setup.link.up.set(0);
+            self.down_since_ns = Some(self.now_ns());
+            Event::LinkDown { edge: self.setup.edge.name.to_string(), reason: reason.to_string() }.publish();
+        }
+        self.redial(ctx);
+    }
+
+    fn receive(&mut self, wire: &WireFrame, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+        if wire.header.route != self.setup.route {
+            return Err(LinkError::Protocol(format!(
+                "route {} on edge {}",
+                wire.header.route, self.setup.route
+            )));
+        }
+        if wire.header.epoch != self.epoch {
+            // Meant for an earlier connection; its content is superseded.
+            return Ok(());
+        }
+        match wire.header.kind {
+            Kind::Welcome => self.welcomed(&wire.read()?, ctx),
+            Kind::Ack => self.acknowledged(&wire.read()?),
+            Kind::Goodbye => {
+                if let Link::Up(conn) = std::mem::replace(&mut self.link, Link::Dialing) {
+                    self.link = Link::Leaving(conn);
+                    return Ok(());
+                }
+                Err(LinkError::Goodbye)
+            }
+            Kind::Heartbeat => Ok(()),
+            kind @ (Kind::Data | Kind::Hello | Kind::End) => {
+                Err(LinkError::Protocol(format!("a receiver does not send {kind:?}")))
+            }
+        }
+    }
+
+    fn welcomed(&mut self, welcome: &Welcome, _ctx: &mut Context<Self>) -> Result<(), LinkError> {
+        let Link::Greeting(conn) = std::mem::replace(&mut self.link, Link::Dialing) else {
+            return Err(LinkError::Protocol("a second welcome".into()));
+        };
+        self.link = Link::Up(conn);
+        if welcome.received >= self.next_seq {
+            return Err(LinkError::Protocol(format!(
+                "the receiver has frame {}, the last one sent is {}",
+                welcome.received,
+                self.next_seq - 1
+            )));
+        }
+        let remembered = self.session == Some(welcome.session);
+        if !remembered {
+            self.session = Some(welcome.session);
+            self.reported = [0; Outcome::COUNT];
+            self.have.clone_from(&welcome.have);
+        }
+        let confirmed = if remembered { welcome.received } else { self.done };
+        if self.keeps() {
+            self.cursor = confirmed.max(self.done) + 1;
+        } else {
+            // What the receiver has not got is gone; it is told by the jump in the numbers.
+            let lost = self.next_seq - 1 - confirmed.max(self.done);
+            self.setup.edge.done(Outcome::Dropped(Cause::LinkDown), lost);
+            self.open -= lost.min(self.open);
+            if !remembered {
+                self.done = self.next_seq - 1;
+            }
+            self.cursor = self.next_seq;
+        }
+        self.limit = welcome.limit;
+        self.end_sent = false;
+        if let Some(backoff) = &mut self.backoff {
+            backoff.reset();
+        }
+        self.setup.link.up.set(1);
+        self.setup.link.connects.inc();
+        if let Some(since_ns) = self.down_since_ns.take() {
+            self.setup.link.outage.observe_ns(self.now_ns() - since_ns);
+        }
+        Event::LinkUp { edge: self.setup.edge.name.to_string() }.publish();
+        Ok(())
+    }
+
+    fn acknowledged(&mut self, ack: &Ack) -> Result<(), LinkError> {
+        if ack.done >= self.next_seq || ack.outcomes.len() != Outcome::COUNT {
+            return Err(LinkError::Protocol(format!(
+                "acknowledges frame {} of {} with {} outcomes",
+                ack.done,
+                self.next_seq - 1,
+                ack.outcomes.len()
+            )));
+        }
+        self.limit = self.limit.max(ack.limit);
+        self.done = self.done.max(ack.done);
+        for (index, (&now, before)) in ack.outcomes.iter().zip(&mut self.reported).enumerate() {
+            let news = now.saturating_sub(*before);
+            // A receiver that counts more than was sent must not break the books of this side.
+            let news = news.min(self.open);
+            if news > 0
+                && let Some(outcome) = Outcome::from_index(index)
+            {
+                *before = now;
+                self.open -= news;
+                self.setup.edge.done(outcome, news);
+            }
+        }
+        while self.retained.front().is_some_and(|(seq, _)| *seq <= self.done) {
+            self.retained.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Puts on the wire what credit, window and socket allow.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.ended {
+            return;
+        }
+        if self.setup.control.abandoned() {
+            return self.abandon(ctx);
+        }
+        if let Err(error) = self.fill() {
+            return self.lost(&error, ctx);
+        }
+        let now_ns = self.now_ns();
+        flush(self, self.epoch.into(), now_ns, ctx);
+        if self.end_sent && self.done + 1 == self.next_seq {
+            self.finish(now_ns, ctx);
+        }
+    }
+
+    fn fill(&mut self) -> Result<(), LinkError> {
+        let Link::Up(conn) = &mut self.link else { return Ok(()) };
+        let (edge, route, epoch) = (self.setup.edge.clone(), self.setup.route, self.epoch);
+        let keeps = self.setup.options.delivery == Delivery::AtLeastOnce;
+        while conn.writable() && self.cursor <= self.limit {
+            if self.cursor < self.next_seq {
+                let Some((seq, frame)) = self
+                    .retained
+                    .front()
+                    .map(|(first, _)| self.cursor - first)
+                    .and_then(|offset| self.retained.get(usize::try_from(offset).ok()?))
+                else {
+                    return Err(LinkError::Protocol(format!("frame {} is no longer kept", self.cursor)));
+                };
+                conn.data(&encode_frame(frame, route, epoch, *seq)?, &frame.body)?;
+                self.setup.link.resent.inc();
+                self.cursor += 1;
+                continue;
+            }
+            if self.retained.len() >= self.setup.retain {
+                break;
+            }
+            let frame = match edge.pop(0, self.setup.clock.now_ns()) {
+                Pop::Frame(frame) => frame,
+                Pop::Empty => break,
+                Pop::Ended => {
+                    if !self.end_sent {
+                        let end = End { last_seq: self.next_seq - 1 };
+                        self.end_sent = conn.control(Kind::End, route, epoch, &end)?;
+                    }
+                    break;
+                }
+            };
+            let origin = frame.head.origin;
+            let runs = self.have.iter().filter(|run| run.stream == origin.stream);
+            if runs.into_iter().any(|run| (run.first..=run.last).contains(&origin.position)) {
+                edge.done(Outcome::Duplicate, 1);
+                continue;
+            }
+            let sent = encode_frame(&frame, route, epoch, self.next_seq)
+                .map_err(LinkError::from)
+                .and_then(|encoded| conn.data(&encoded, &frame.body));
+            match sent {
+                Ok(()) => {}
+                Err(LinkError::Wire(error)) => {
+                    unsendable(&edge, frame, &error);
+                    continue;
+                }
+                Err(LinkError::Socket(error @ SpError::TooLarge { .. })) => {
+                    unsendable(&edge, frame, &error);
+                    continue;
+                }
+                Err(error) => {
+                    // The frame was not queued: it goes first after the reconnect, or is lost with the link.
+                    if keeps {
+                        self.retained.push_back((self.next_seq, frame));
+                        self.next_seq += 1;
+                        self.open += 1;
+                    } else {
+                        edge.lose_popped(frame, Cause::LinkDown);
+                    }
+                    return Err(error);
+                }
+            }
+            if keeps {
+                self.retained.push_back((self.next_seq, frame));
+            }
+            self.next_seq += 1;
+            self.cursor = self.next_seq;
+            self.open += 1;
+        }
+        Ok(())
+    }
+
+    /// Everything has its outcome: tells the receiver that it may leave, and ends.
+    fn finish(&mut self, now_ns: i64, ctx: &mut Context<Self>) {
+        let (route, epoch) = (self.setup.route, self.epoch);
+        if let Link::Up(conn) | Link::Leaving(conn) = &mut self.link {
+            // The receiver also leaves by itself after a while, so a goodbye that cannot be queued is no loss.
+            let _ = conn.control(Kind::Goodbye, route, epoch, &EMPTY);
+            flush(self, epoch.into(), now_ns, ctx);
+        }
+        self.end(ctx);
+    }
+
+    fn abandon(&mut self, ctx: &mut Context<Self>) {
+        self.setup.edge.done(Outcome::Dropped(Cause::Shutdown), self.open);
+        self.open = 0;
+        self.setup.edge.abandon();
+        self.end(ctx);
+    }
+
+    fn end(&mut self, ctx: &mut Context<Self>) {
+        self.ended = true;
+        self.retained.clear();
+        if let Link::Up(conn) | Link::Leaving(conn) | Link::Greeting(conn) =
+            std::mem::replace(&mut self.link, Link::Dialing)
+        {
+            conn.close(ctx);
+        }
+        self.setup.link.up.set(0);
+        self.setup.control.ended(&self.setup.edge.name);
+        ctx.stop();
+    }
+
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        let now_ns = self.now_ns();
+        let (route, epoch) = (self.setup.route, self.epoch);
+        let (Link::Up(conn) | Link::Leaving(conn) | Link::Greeting(conn)) = &mut self.link else { return };
+        let result = match conn.pulse(now_ns) {
+            Pulse::Fine => Ok(false),
+            Pulse::Speak => conn.control(Kind::Heartbeat, route, epoch, &EMPTY),
+            Pulse::Dead => Err(LinkError::Silent),
+        };
+        match result {
+            Ok(_) => flush(self, epoch.into(), now_ns, ctx),
+            Err(error) => self.lost(&error, ctx),
+        }
+    }
+}
+
+fn unsendable(edge: &Edge, frame: AnyFrame, error: &dyn std::fmt::Display) {
+    tracing::error!(edge = %edge.name, origin = ?frame.head.origin, %error, "frame dropped: it cannot be written to the wire");
+    edge.lose_popped(frame, Cause::Decode);
+}
+
+impl Owner for BridgeSender {
+    fn conn(&mut self, id: u64) -> Option<&mut Conn> {
+        match &mut self.link {
+            Link::Up(conn) | Link::Leaving(conn) | Link::Greeting(conn) if conn.id == id => Some(conn),
+            _ => None,
+        }
+    }
+
+    fn flushed(&mut self, _id: u64, result: Result<(), SpError>, ctx: &mut Context<Self>) {
+        match result {
+            Ok(()) => self.pump(ctx),
+            Err(error) => self.lost(&error.into(), ctx),
+        }
+    }
+}
+
+impl Actor for BridgeSender {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.setup.bell.attach(ctx.address().recipient());
+    }
+}
+
+impl StreamHandler<Received> for BridgeSender {
+    fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
+        let now_ns = self.now_ns();
+        let Some(conn) = self.conn(received.conn) else { return };
+        conn.heard_ns = now_ns;
+        let result = match received.message {
+            Ok(Some(bytes)) => {
+                WireFrame::parse(bytes).map_err(LinkError::from).and_then(|wire| self.receive(&wire, ctx))
+            }
+            Ok(None) => Err(LinkError::Closed),
+            Err(error) => Err(error.into()),
+        };
+        match result {
+            Ok(()) => self.pump(ctx),
+            Err(error) => self.lost(&error, ctx),
+        }
+    }
+
+    /// The end of one connection's stream is not the end of the actor.
+    fn finished(&mut self, _: &mut Self::Context) {}
+}
+
+impl Handler<Build> for BridgeSender {
+    type Result = Result<(), StageError>;
+
+    fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
+        Ok(())
+    }
+}
+
+impl Handler<Begin> for BridgeSender {
+    type Result = ();
+
+    fn handle(&mut self, _: Begin, ctx: &mut Self::Context) {
+        self.begun = true;
+        ctx.run_interval(TICK, Self::tick);
+        self.dial(Duration::ZERO, ctx);
+    }
+}
+
+impl Handler<Wake> for BridgeSender {
+    type Result = ();
+
+    fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
+        self.setup.bell.answer();
+        if self.begun {
+            self.pump(ctx);
+        }
+    }
+}

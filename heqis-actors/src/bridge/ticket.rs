@@ -1,0 +1,165 @@
+//! Which frames of a bridged edge are done, by ownership.
+//!
+//! The receiver gives each frame a [`Ticket`]. Whatever a stage derives from the frame shares it, and when the last
+//! of them is dropped (written to a journal, aged out, acknowledged by the next node) the number is done. So the
+//! sender keeps a frame exactly as long as its effect could still be lost.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::actor::Doorbell;
+use crate::edge::Outcome;
+
+/// Keeps one frame unacknowledged for as long as it lives.
+#[derive(Debug)]
+pub struct Ticket {
+    tracker: Arc<Tracker>,
+    seq: u64,
+    outcome: AtomicU8,
+}
+
+impl Ticket {
+    pub(crate) fn new(tracker: Arc<Tracker>, seq: u64) -> Arc<Self> {
+        Arc::new(Self { tracker, seq, outcome: AtomicU8::new(Outcome::Delivered.index() as u8) })
+    }
+
+    /// States what became of the frame; without this it counts as delivered.
+    pub(crate) fn set(&self, outcome: Outcome) {
+        self.outcome.store(outcome.index() as u8, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.tracker.complete(self.seq, Outcome::from_index(usize::from(self.outcome.load(Ordering::Relaxed))));
+    }
+}
+
+/// The numbers of one session that are done.
+#[derive(Debug)]
+pub(crate) struct Tracker {
+    state: Mutex<State>,
+    /// The highest `done` that an `Ack` has told the sender.
+    told: AtomicU64,
+    /// The receiver is woken when this many numbers are done and untold.
+    every: u64,
+    /// The receiver is woken for each number: the edge is about to end.
+    eager: AtomicBool,
+    bell: Arc<Doorbell>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Everything up to here has an outcome.
+    done: u64,
+    /// Outcomes above `done`; `None` for a number that the sender itself gave up.
+    early: BTreeMap<u64, Option<Outcome>>,
+    outcomes: [u64; Outcome::COUNT],
+}
+
+impl Tracker {
+    pub(crate) fn new(done: u64, every: u64, bell: Arc<Doorbell>) -> Arc<Self> {
+        let state = State { done, early: BTreeMap::new(), outcomes: [0; Outcome::COUNT] };
+        Arc::new(Self {
+            state: Mutex::new(state),
+            told: AtomicU64::new(done),
+            every: every.max(1),
+            eager: AtomicBool::new(false),
+            bell,
+        })
+    }
+
+    /// Gives `seq` its outcome; `None` when its sender has booked it already.
+    pub(crate) fn complete(&self, seq: u64, outcome: Option<Outcome>) {
+        let done = {
+            let mut state = self.lock();
+            if seq <= state.done {
+                return;
+            }
+            state.early.insert(seq, outcome);
+            while let Some(outcome) = {
+                let next = state.done + 1;
+                state.early.remove(&next)
+            } {
+                state.done += 1;
+                if let Some(outcome) = outcome {
+                    state.outcomes[outcome.index()] += 1;
+                }
+            }
+            state.done
+        };
+        let untold = done.saturating_sub(self.told.load(Ordering::Relaxed));
+        if untold >= self.every || (untold > 0 && self.eager.load(Ordering::Relaxed)) {
+            self.bell.ring();
+        }
+    }
+
+    /// Wakes the receiver for each further number.
+    pub(crate) fn set_eager(&self) {
+        self.eager.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn done(&self) -> u64 {
+        self.lock().done
+    }
+
+    /// What an `Ack` has to say now.
+    pub(crate) fn tell(&self) -> (u64, Vec<u64>) {
+        let state = self.lock();
+        self.told.store(state.done, Ordering::Relaxed);
+        (state.done, state.outcomes.to_vec())
+    }
+
+    pub(crate) fn has_news(&self) -> bool {
+        self.done() > self.told.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::edge::Cause;
+
+    #[test]
+    fn a_number_is_done_when_the_last_frame_derived_from_it_is_dropped() {
+        let tracker = Tracker::new(0, 100, Arc::default());
+        let ticket = Ticket::new(tracker.clone(), 1);
+        let derived = ticket.clone();
+        drop(ticket);
+        assert_eq!(tracker.done(), 0);
+        drop(derived);
+        assert_eq!(tracker.done(), 1);
+    }
+
+    #[test]
+    fn outcomes_are_counted_only_up_to_the_first_open_number() {
+        let tracker = Tracker::new(10, 100, Arc::default());
+        tracker.complete(12, Some(Outcome::Dropped(Cause::Age)));
+        assert_eq!(tracker.tell().1.iter().sum::<u64>(), 0);
+        tracker.complete(11, Some(Outcome::Delivered));
+        let (done, outcomes) = tracker.tell();
+        assert_eq!((done, outcomes[0], outcomes[Outcome::Dropped(Cause::Age).index()]), (12, 1, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_completion_ends_with_every_number_counted_once(
+            order in Just((1u64..=60).collect::<Vec<_>>()).prop_shuffle()
+        ) {
+            let tracker = Tracker::new(0, 7, Arc::default());
+            for seq in &order {
+                tracker.complete(*seq, Some(Outcome::Delivered));
+                tracker.complete(*seq, Some(Outcome::Delivered));
+            }
+            let (done, outcomes) = tracker.tell();
+            prop_assert_eq!((done, outcomes.iter().sum::<u64>()), (60, 60));
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Time as a parameter: one handle behind which the real, a virtual or a replay clock stands.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+
+/// A handle to the clock of a graph. Cheap to clone.
+///
+/// All times are nanoseconds since the Unix epoch. The real clock reads the wall time once and counts on from there
+/// monotonically, so that a step of the system clock never makes a latency negative. The replay clock is a virtual
+/// clock that [`Clock::advance_to`] moves along the time stamps of recorded data.
+#[derive(Clone, Debug)]
+pub struct Clock(Inner);
+
+#[derive(Clone, Debug)]
+enum Inner {
+    Real { wall_ns: i64, anchor: Instant },
+    Virtual(Arc<Mutex<VirtualTime>>),
+}
+
+#[derive(Debug)]
+struct VirtualTime {
+    now_ns: i64,
+    sleepers: BinaryHeap<Reverse<Sleeper>>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    wake_ns: i64,
+    id: u64,
+    wake: oneshot::Sender<()>,
+}
+
+impl PartialEq for Sleeper {
+    fn eq(&self, other: &Self) -> bool {
+        (self.wake_ns, self.id) == (other.wake_ns, other.id)
+    }
+}
+impl Eq for Sleeper {}
+impl PartialOrd for Sleeper {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Sleeper {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.wake_ns, self.id).cmp(&(other.wake_ns, other.id))
+    }
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn real() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(Inner::Real { wall_ns: duration_ns(since_epoch), anchor: Instant::now() })
+    }
+
+    /// A clock that stands at `now_ns` until it is advanced; also the replay clock.
+    #[must_use]
+    pub fn virtual_at(now_ns: i64) -> Self {
+        Self(Inner::Virtual(Arc::new(Mutex::new(VirtualTime { now_ns, sleepers: BinaryHeap::new(), next_id: 0 }))))
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ns(&self) -> i64 {
+        match &self.0 {
+            Inner::Real { wall_ns, anchor } => wall_ns.saturating_add(duration_ns(anchor.elapsed())),
+            Inner::Virtual(time) => time.lock().unwrap_or_else(PoisonError::into_inner).now_ns,
+        }
+    }
+
+    /// Moves a virtual clock forward to `ns` and wakes every sleeper that is due; earlier times and the real clock
+    /// are left alone.
+    pub fn advance_to(&self, ns: i64) {
+        let Inner::Virtual(time) = &self.0 else { return };
+        let mut time = time.lock().unwrap_or_else(PoisonError::into_inner);
+        time.now_ns = time.now_ns.max(ns);
+        while time.sleepers.peek().is_some_and(|Reverse(sleeper)| sleeper.wake_ns <= time.now_ns) {
+            if let Some(Reverse(sleeper)) = time.sleepers.pop() {
+                // The sleeper may have been dropped meanwhile; then nobody waits.
+                let _ = sleeper.wake.send(());
+            }
+        }
+    }
+
+    /// Completes once the clock has reached `wake_ns`.
+    pub async fn sleep_until(&self, wake_ns: i64) {
+        match &self.0 {
+            Inner::Real { .. } => {
+                let left_ns = u64::try_from(wake_ns.saturating_sub(self.now_ns())).unwrap_or(0);
+                tokio::time::sleep(Duration::from_nanos(left_ns)).await;
+            }
+            Inner::Virtual(time) => {
+                let woken = {
+                    let mut time = time.lock().unwrap_or_else(PoisonError::into_inner);
+                    if wake_ns <= time.now_ns {
+                        return;
+                    }
+                    let (wake, woken) = oneshot::channel();
+                    let id = time.next_id;
+                    time.next_id += 1;
+                    time.sleepers.push(Reverse(Sleeper { wake_ns, id, wake }));
+                    woken
+                };
+                let _ = woken.await;
+            }
+        }
+    }
+
+    /// Completes after `duration` on this clock.
+    pub async fn sleep(&self, duration: Duration) {
+        self.sleep_until(self.now_ns().saturating_add(duration_ns(duration))).await;
+    }
+
+    /// Whether waiting on this clock passes real time.
+    #[must_use]
+    pub fn is_real(&self) -> bool {
+        matches!(self.0, Inner::Real { .. })
+    }
+}
+
+/// A duration in nanoseconds; saturates after 292 years.
+#[must_use]
+pub fn duration_ns(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_virtual_sleeper_wakes_when_its_time_is_reached_and_not_before() {
+        let clock = Clock::virtual_at(100);
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move {
+                clock.sleep_until(200).await;
+                clock.now_ns()
+            }
+        });
+        tokio::task::yield_now().await;
+        clock.advance_to(199);
+        tokio::task::yield_now().await;
+        assert!(!sleeper.is_finished());
+        clock.advance_to(250);
+        assert_eq!(sleeper.await.ok(), Some(250));
+    }
+
+    #[test]
+    fn a_virtual_clock_never_goes_back() {
+        let clock = Clock::virtual_at(100);
+        clock.advance_to(50);
+        assert_eq!(clock.now_ns(), 100);
+    }
+
+    #[test]
+    fn the_real_clock_is_monotonic() {
+        let clock = Clock::real();
+        let first = clock.now_ns();
+        assert!(clock.now_ns() >= first);
+    }
+}

@@ -1,0 +1,325 @@
+//! Edges: the bounded queue in front of each consumer, with its policy and its books.
+//!
+//! An edge has one lane per worker of its consumer. A lane is a short queue under a lock that is held for a few
+//! instructions; one structure serves all five policies, so that they differ in `push` only. Actors are woken through
+//! [`Doorbell`]s: when a lane stops being empty, and when an edge that turned a producer away has room again.
+
+mod books;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+pub use books::{Cause, EdgeReport, Side};
+pub(crate) use books::{Books, Outcome};
+
+use crate::actor::Doorbell;
+use crate::clock::duration_ns;
+use crate::frame::AnyFrame;
+use crate::metrics::{Gauge, Metrics, Timer};
+use crate::options::{EdgeOptions, Policy};
+use crate::payload::Key;
+use crate::stage::partition;
+
+/// One edge, shared by its producers and its consumers.
+pub(crate) struct Edge {
+    pub(crate) name: Arc<str>,
+    pub(crate) books: Books,
+    policy: Policy,
+    max_age_ns: Option<i64>,
+    lanes: Vec<Lane>,
+    /// Frames that left a lane and have no outcome yet: in the consumer's hand, or on the wire.
+    in_hand: AtomicU64,
+    /// Producers that have not ended.
+    open_producers: AtomicUsize,
+    producers: OnceLock<Vec<Arc<Doorbell>>>,
+    depth: Gauge,
+    wait: Timer,
+    side: Side,
+}
+
+struct Lane {
+    capacity: usize,
+    state: Mutex<LaneState>,
+    /// Signalled for a consumer thread that waits in [`Edge::wait_for_more`].
+    more: Condvar,
+    consumer: OnceLock<Arc<Doorbell>>,
+}
+
+struct LaneState {
+    queue: Queue,
+    /// A producer was turned away and is to be told when there is room.
+    producer_waits: bool,
+    /// The consumer's thread waits on the condition variable.
+    consumer_waits: bool,
+    /// No further frame will come.
+    ended: bool,
+}
+
+/// First in, first out; or one slot per key in order of the keys' first arrival.
+enum Queue {
+    Fifo(VecDeque<AnyFrame>),
+    Slots { order: VecDeque<Key>, frames: HashMap<Key, AnyFrame> },
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        match self {
+            Self::Fifo(frames) => frames.len(),
+            Self::Slots { order, .. } => order.len(),
+        }
+    }
+
+    fn pop(&mut self) -> Option<AnyFrame> {
+        match self {
+            Self::Fifo(frames) => frames.pop_front(),
+            Self::Slots { order, frames } => order.pop_front().and_then(|key| frames.remove(&key)),
+        }
+    }
+}
+
+/// What a consumer finds.
+pub(crate) enum Pop {
+    Frame(AnyFrame),
+    Empty,
+    /// Empty, and nothing more will come.
+    Ended,
+}
+
+impl Edge {
+    pub(crate) fn new(
+        name: &str,
+        side: Side,
+        options: EdgeOptions,
+        lanes: usize,
+        producers: usize,
+        metrics: &Metrics,
+    ) -> Arc<Self> {
+        let capacity = match (options.policy, side) {
+            (Policy::Latest, _) => 1,
+            // The credit bounds the lanes together; one lane may get all of it.
+            (_, Side::Receiver) => options.capacity.max(1),
+            _ => options.capacity.max(1).div_ceil(lanes),
+        };
+        let lane = || Lane {
+            capacity,
+            state: Mutex::new(LaneState {
+                queue: match options.policy {
+                    Policy::Conflate => Queue::Slots { order: VecDeque::new(), frames: HashMap::new() },
+                    _ => Queue::Fifo(VecDeque::with_capacity(capacity.min(1024))),
+                },
+                producer_waits: false,
+                consumer_waits: false,
+                ended: false,
+            }),
+            more: Condvar::new(),
+            consumer: OnceLock::new(),
+        };
+        Arc::new(Self {
+            name: name.into(),
+            books: Books::open(metrics, name),
+            policy: options.policy,
+            max_age_ns: options.max_age.map(duration_ns),
+            lanes: (0..lanes).map(|_| lane()).collect(),
+            in_hand: AtomicU64::new(0),
+            open_producers: AtomicUsize::new(producers),
+            producers: OnceLock::new(),
+            depth: metrics.edge_depth(name),
+            wait: metrics.edge_wait(name),
+            side,
+        })
+    }
+
+    /// Tells the edge whom to wake. Called once, before anything runs.
+    pub(crate) fn connect(&self, producers: Vec<Arc<Doorbell>>, consumers: &[Arc<Doorbell>]) {
+        let _ = self.producers.set(producers);
+        for (lane, consumer) in self.lanes.iter().zip(consumers) {
+            let _ = lane.consumer.set(consumer.clone());
+        }
+    }
+
+    /// Puts a frame on the edge; gives it back when the policy is `block` and its lane is full. The producer is then
+    /// woken when there is room.
+    pub(crate) fn push(&self, frame: AnyFrame) -> Result<(), AnyFrame> {
+        let lane = &self.lanes[if self.lanes.len() == 1 { 0 } else { partition(frame.head.key, self.lanes.len()) }];
+        let mut state = lane.lock();
+        let full = state.queue.len() >= lane.capacity;
+        if full && self.policy == Policy::Block {
+            state.producer_waits = true;
+            return Err(frame);
+        }
+        self.books.sent(1);
+        let was_empty = state.queue.len() == 0;
+        let mut lost = None;
+        match &mut state.queue {
+            Queue::Fifo(frames) => {
+                if full && self.policy == Policy::DropNewest {
+                    lost = Some((frame, Cause::Capacity));
+                } else {
+                    if full {
+                        let cause =
+                            if self.policy == Policy::Latest { Cause::Superseded } else { Cause::Capacity };
+                        lost = frames.pop_front().map(|oldest| (oldest, cause));
+                    }
+                    frames.push_back(frame);
+                }
+            }
+            Queue::Slots { order, frames } => {
+                let key = frame.head.key;
+                if let Some(older) = frames.insert(key, frame) {
+                    lost = Some((older, Cause::Superseded));
+                } else {
+                    if full && let Some(oldest) = order.pop_front() {
+                        lost = frames.remove(&oldest).map(|frame| (frame, Cause::Capacity));
+                    }
+                    order.push_back(key);
+                }
+            }
+        }
+        if state.consumer_waits {
+            lane.more.notify_one();
+        }
+        drop(state);
+        if let Some((frame, cause)) = lost {
+            self.lose(frame, cause);
+        }
+        if was_empty {
+            lane.wake_consumer();
+        }
+        Ok(())
+    }
+
+    /// Takes the next frame that is young enough. It counts as in flight until [`Edge::done`].
+    pub(crate) fn pop(&self, lane: usize, now_ns: i64) -> Pop {
+        let lane = &self.lanes[lane];
+        loop {
+            let mut state = lane.lock();
+            let Some(mut frame) = state.queue.pop() else {
+                return if state.ended { Pop::Ended } else { Pop::Empty };
+            };
+            // Waking at half capacity spares a producer that fills the lane again at once from being woken per frame.
+            let wake_producer = state.producer_waits && state.queue.len() <= lane.capacity / 2;
+            if wake_producer {
+                state.producer_waits = false;
+            }
+            self.in_hand.fetch_add(1, Ordering::Relaxed);
+            drop(state);
+            if wake_producer {
+                self.wake_producers();
+            }
+            if self.max_age_ns.is_some_and(|max| now_ns.saturating_sub(frame.head.born_ns) > max) {
+                self.in_hand.fetch_sub(1, Ordering::Relaxed);
+                self.lose(frame, Cause::Age);
+                continue;
+            }
+            self.wait.observe_ns(now_ns - frame.head.last_leave_ns());
+            frame.head.enter_ns = now_ns;
+            return Pop::Frame(frame);
+        }
+    }
+
+    /// Asks to be woken, as a producer that was not turned away, when a lane is at most half full.
+    pub(crate) fn request_room(&self) {
+        let mut room = false;
+        for lane in &self.lanes {
+            let mut state = lane.lock();
+            room |= state.queue.len() <= lane.capacity / 2;
+            state.producer_waits = true;
+        }
+        if room {
+            self.wake_producers();
+        }
+    }
+
+    /// Books frames that never found room on the edge and are given up, cause `shutdown`.
+    pub(crate) fn refuse(&self, frames: u64) {
+        self.books.sent(frames);
+        self.books.dropped(Cause::Shutdown, frames);
+    }
+
+    /// Blocks the calling thread until the lane has a frame or `timeout` has passed.
+    pub(crate) fn wait_for_more(&self, lane: usize, timeout: Duration) {
+        let lane = &self.lanes[lane];
+        let mut state = lane.lock();
+        if state.queue.len() == 0 && !state.ended {
+            state.consumer_waits = true;
+            let (mut state, _) = lane.more.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
+            state.consumer_waits = false;
+        }
+    }
+
+    /// Closes the books on `frames` that were popped.
+    pub(crate) fn done(&self, outcome: Outcome, frames: u64) {
+        self.books.close(outcome, frames);
+        self.in_hand.fetch_sub(frames, Ordering::Relaxed);
+    }
+
+    /// Drops one popped frame for `cause`.
+    pub(crate) fn lose_popped(&self, frame: AnyFrame, cause: Cause) {
+        self.in_hand.fetch_sub(1, Ordering::Relaxed);
+        self.lose(frame, cause);
+    }
+
+    /// Books a loss, also at the bridge that the frame came over.
+    fn lose(&self, frame: AnyFrame, cause: Cause) {
+        self.books.dropped(cause, 1);
+        if let Some(ticket) = &frame.head.ticket {
+            ticket.set(Outcome::Dropped(cause));
+        }
+    }
+
+    /// One producer ends; after the last one, consumers find [`Pop::Ended`] behind the last frame.
+    pub(crate) fn end_producer(&self) {
+        if self.open_producers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            for lane in &self.lanes {
+                lane.lock().ended = true;
+                lane.more.notify_one();
+                lane.wake_consumer();
+            }
+        }
+    }
+
+    /// Drops everything that waits, when the drain timeout has passed.
+    pub(crate) fn abandon(&self) {
+        for lane in &self.lanes {
+            while let Some(frame) = {
+                let mut state = lane.lock();
+                state.queue.pop()
+            } {
+                self.lose(frame, Cause::Shutdown);
+            }
+        }
+        self.wake_producers();
+    }
+
+    /// Frames waiting on all lanes.
+    pub(crate) fn queued(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.lock().queue.len()).sum()
+    }
+
+    pub(crate) fn report(&self) -> EdgeReport {
+        let queued = self.queued();
+        self.depth.set(i64::try_from(queued).unwrap_or(i64::MAX));
+        self.books.report(&self.name, self.side, queued as u64 + self.in_hand.load(Ordering::Relaxed))
+    }
+
+    fn wake_producers(&self) {
+        for producer in self.producers.get().into_iter().flatten() {
+            producer.ring();
+        }
+    }
+}
+
+impl Lane {
+    fn lock(&self) -> MutexGuard<'_, LaneState> {
+        // A panic while the lock is held cannot leave the queue half changed: every change is one call on it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake_consumer(&self) {
+        if let Some(consumer) = self.consumer.get() {
+            consumer.ring();
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Lifecycle and alarm events, published over actix-broker.
+//!
+//! The broker never back-pressures and clones an event per subscriber, so nothing that carries data may travel here.
+//! Subscribe from an actor with [`actix_broker::BrokerSubscribe`].
+
+use actix::prelude::*;
+use actix_broker::{Broker, SystemBroker};
+
+/// Something that happened to a graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Every stage is built; frames may flow.
+    Ready,
+    /// A stage failed; it is rebuilt when its budget allows.
+    StageFailed {
+        /// The stage.
+        stage: String,
+        /// What it said.
+        reason: String,
+    },
+    /// A failed stage was rebuilt.
+    StageRestarted {
+        /// The stage.
+        stage: String,
+    },
+    /// A stage has ended: its inputs ended, or the graph stopped.
+    StageEnded {
+        /// The stage.
+        stage: String,
+    },
+    /// A bridged edge has a live connection.
+    LinkUp {
+        /// The edge.
+        edge: String,
+    },
+    /// A bridged edge lost its connection.
+    LinkDown {
+        /// The edge.
+        edge: String,
+        /// Why.
+        reason: String,
+    },
+    /// A peer was disconnected because of what it sent.
+    PeerRejected {
+        /// The edge.
+        edge: String,
+        /// Why.
+        reason: String,
+    },
+    /// Frames were older than the latency budget of a path.
+    BudgetOverrun {
+        /// The path's last stage.
+        stage: String,
+        /// Age of the frame, nanoseconds.
+        age_ns: i64,
+    },
+    /// The graph begins to drain.
+    Stopping,
+}
+
+impl Message for Event {
+    type Result = ();
+}
+
+impl Event {
+    /// Publishes to every subscriber in the actix system, and to the log.
+    pub(crate) fn publish(self) {
+        match &self {
+            Self::StageFailed { stage, reason } => tracing::error!(%stage, %reason, "stage failed"),
+            Self::StageRestarted { stage } => tracing::warn!(%stage, "stage restarted"),
+            Self::LinkDown { edge, reason } => tracing::warn!(%edge, %reason, "link down"),
+            Self::PeerRejected { edge, reason } => tracing::warn!(%edge, %reason, "peer rejected"),
+            Self::LinkUp { edge } => tracing::info!(%edge, "link up"),
+            Self::StageEnded { stage } => tracing::debug!(%stage, "stage ended"),
+            Self::BudgetOverrun { stage, age_ns } => tracing::warn!(%stage, age_ns, "latency budget overrun"),
+            Self::Ready => tracing::info!("ready"),
+            Self::Stopping => tracing::info!("draining"),
+        }
+        if System::is_registered() {
+            Broker::<SystemBroker>::issue_async(self);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Frames: one message with its lineage, its key and the time stamps of every stage it passed.
+
+use std::any::Any;
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+
+use crate::bridge::Ticket;
+use crate::payload::{Key, Payload, PayloadError, Tensor};
+
+/// Most stages whose stamps a frame remembers; a longer path keeps the first ones.
+pub const MAX_STAMPS: usize = 16;
+
+/// Where a frame came from: the source's stream and the position in it.
+///
+/// Every frame derived from a source item keeps the item's origin, on every node. A replayable source has the same
+/// `stream` on each run, so that positions can be compared across restarts; a live source has a fresh one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// Identity of the source's sequence of items.
+    pub stream: u64,
+    /// Position in the stream, from 1.
+    pub position: u64,
+}
+
+/// One stage's work on a frame, in nanoseconds of the node's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Index of the stage in the topology, the same on every node.
+    pub stage: u16,
+    /// When the stage took the frame from its edge.
+    pub enter_ns: i64,
+    /// When the stage emitted the frame that carries this stamp.
+    pub leave_ns: i64,
+}
+
+/// Everything about a frame but its payload.
+#[derive(Clone, Debug)]
+pub struct Head {
+    /// The source item that this frame derives from.
+    pub origin: Origin,
+    /// Key for conflation and partitioning.
+    pub key: Key,
+    /// When the source made the item, nanoseconds of the source node's clock.
+    pub born_ns: i64,
+    /// Work of each stage passed so far, in order.
+    pub stamps: ArrayVec<Stamp, MAX_STAMPS>,
+    /// When the stage that holds the frame now took it from its edge.
+    pub(crate) enter_ns: i64,
+    /// Keeps the frame unacknowledged at the bridge it came over, for as long as anything derived from it lives.
+    pub(crate) ticket: Option<Arc<Ticket>>,
+}
+
+impl Head {
+    pub(crate) fn new(origin: Origin, key: Key, born_ns: i64) -> Self {
+        Self { origin, key, born_ns, stamps: ArrayVec::new(), enter_ns: born_ns, ticket: None }
+    }
+
+    /// When the previous stage let go of the frame: its last stamp, or its birth.
+    #[must_use]
+    pub fn last_leave_ns(&self) -> i64 {
+        self.stamps.last().map_or(self.born_ns, |stamp| stamp.leave_ns)
+    }
+
+    /// When the stage that holds the frame took it from its edge, nanoseconds of the node's clock.
+    #[must_use]
+    pub fn enter_ns(&self) -> i64 {
+        self.enter_ns
+    }
+
+    pub(crate) fn derive(&self, key: Key, stamp: Stamp) -> Self {
+        let mut head = self.clone();
+        head.key = key;
+        // A path longer than MAX_STAMPS keeps its beginning: the stamps explain latency, they carry no data.
+        let _ = head.stamps.try_push(stamp);
+        head
+    }
+}
+
+/// A payload behind a uniform face, so that edges and bridges need not know its type.
+pub(crate) trait Body: Any + Send + Sync {
+    fn payload_name(&self) -> &'static str;
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError>;
+    fn as_any(&self) -> &dyn Any;
+}
+
+impl<P: Payload> Body for P {
+    fn payload_name(&self) -> &'static str {
+        P::NAME
+    }
+
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+        Payload::encode(self, meta)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A frame of any payload type, as edges carry it.
+#[derive(Clone)]
+pub struct AnyFrame {
+    pub(crate) head: Head,
+    pub(crate) body: Arc<dyn Body>,
+}
+
+impl AnyFrame {
+    pub(crate) fn new<P: Payload>(head: Head, payload: P) -> Self {
+        Self { head, body: Arc::new(payload) }
+    }
+
+    /// The frame's head.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The payload, when it is a `P`.
+    #[must_use]
+    pub fn payload<P: Payload>(&self) -> Option<&P> {
+        (*self.body).as_any().downcast_ref()
+    }
+
+    /// Wire name of the payload's type.
+    #[must_use]
+    pub fn payload_name(&self) -> &'static str {
+        self.body.payload_name()
+    }
+}
+
+impl std::fmt::Debug for AnyFrame {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnyFrame").field("head", &self.head).field("payload", &self.payload_name()).finish()
+    }
+}
+
+/// A frame whose payload is known to be a `P`; dereferences to the payload. Cloning copies the head, not the payload.
+pub struct Frame<P> {
+    frame: AnyFrame,
+    payload: PhantomData<fn() -> P>,
+}
+
+impl<P: Payload> Frame<P> {
+    /// Gives the frame back when its payload is not a `P`.
+    pub(crate) fn typed(frame: AnyFrame) -> Result<Self, AnyFrame> {
+        if frame.payload::<P>().is_some() { Ok(Self { frame, payload: PhantomData }) } else { Err(frame) }
+    }
+
+    pub(crate) fn into_any(self) -> AnyFrame {
+        self.frame
+    }
+
+    /// Makes a frame by hand, for tests and benches of a stage outside any graph.
+    #[must_use]
+    pub fn detached(origin: Origin, born_ns: i64, payload: P) -> Self {
+        let head = Head::new(origin, payload.key(), born_ns);
+        Self { frame: AnyFrame::new(head, payload), payload: PhantomData }
+    }
+
+    /// The frame's head.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.frame.head
+    }
+}
+
+impl<P> Clone for Frame<P> {
+    fn clone(&self) -> Self {
+        Self { frame: self.frame.clone(), payload: PhantomData }
+    }
+}
+
+impl<P: Payload> Deref for Frame<P> {
+    type Target = P;
+
+    fn deref(&self) -> &P {
+        match self.frame.payload() {
+            Some(payload) => payload,
+            None => unreachable!("a typed frame is only made around a payload of its type"),
+        }
+    }
+}
+
+impl<P: Payload + std::fmt::Debug> std::fmt::Debug for Frame<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Frame").field("head", self.head()).field("payload", &**self).finish()
+    }
+}

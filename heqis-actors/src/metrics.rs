@@ -1,0 +1,294 @@
+//! The only place that knows the metrics library: our own small types around `prometheus`.
+//!
+//! Labels are resolved once, when a stage or an edge starts; counting is one atomic addition. Names are in base units.
+
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+/// A counter that only grows.
+#[derive(Clone, Debug)]
+pub struct Counter(prometheus::IntCounter);
+
+impl Counter {
+    /// Adds one.
+    pub fn inc(&self) {
+        self.0.inc();
+    }
+
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        self.0.inc_by(n);
+    }
+
+    /// The current value.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// A value that goes up and down.
+#[derive(Clone, Debug)]
+pub struct Gauge(prometheus::IntGauge);
+
+impl Gauge {
+    /// Sets the value.
+    pub fn set(&self, value: i64) {
+        self.0.set(value);
+    }
+
+    /// The current value.
+    #[must_use]
+    pub fn get(&self) -> i64 {
+        self.0.get()
+    }
+}
+
+/// A distribution of durations, exported in seconds.
+#[derive(Clone, Debug)]
+pub struct Timer(prometheus::Histogram);
+
+impl Timer {
+    /// Adds an observation in nanoseconds; negative ones (clocks of two machines) count as zero.
+    pub fn observe_ns(&self, ns: i64) {
+        self.0.observe(ns.max(0) as f64 * 1e-9);
+    }
+}
+
+/// The metrics of one node. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    stage_latency: HistogramVec,
+    stage_events: IntCounterVec,
+    stage_restarts: IntCounterVec,
+    edge_frames: IntCounterVec,
+    edge_depth: IntGaugeVec,
+    edge_wait: HistogramVec,
+    link_up: IntGaugeVec,
+    link_connects: IntCounterVec,
+    link_resent: IntCounterVec,
+    link_rejects: IntCounterVec,
+    link_outage: HistogramVec,
+    path_latency: HistogramVec,
+    budget_overruns: IntCounterVec,
+    info: IntGaugeVec,
+}
+
+/// Latency buckets from 1 µs to 4 s, each twice the one before.
+fn latency_buckets() -> Vec<f64> {
+    (0..23).map(|power| 1e-6 * f64::from(1u32 << power)).collect()
+}
+
+impl Metrics {
+    /// Empty metrics of the node called `node`; every sample carries it as a label.
+    #[must_use]
+    pub fn new(node: &str) -> Self {
+        let registry = Registry::new();
+        let opts = |name: &str, help: &str| Opts::new(name, help).const_label("node", node);
+        let counters = |name, help, labels: &[&str]| {
+            registered(&registry, IntCounterVec::new(opts(name, help), labels))
+        };
+        let gauges = |name, help, labels: &[&str]| registered(&registry, IntGaugeVec::new(opts(name, help), labels));
+        let timers = |name, help, labels: &[&str]| {
+            let opts = HistogramOpts::from(opts(name, help)).buckets(latency_buckets());
+            registered(&registry, HistogramVec::new(opts, labels))
+        };
+        Self {
+            stage_latency: timers(
+                "heqis_stage_latency_seconds",
+                "Time from taking a frame off its edge until the stage is done with it.",
+                &["stage"],
+            ),
+            stage_events: counters(
+                "heqis_stage_events_total",
+                "What a stage counted: rejects by reason, signals by side, and the like.",
+                &["stage", "event"],
+            ),
+            stage_restarts: counters("heqis_stage_restarts_total", "Times a failed stage was rebuilt.", &["stage"]),
+            edge_frames: counters(
+                "heqis_edge_frames_total",
+                "Frames by outcome: sent, delivered, duplicate, or dropped_ and the cause.",
+                &["edge", "outcome"],
+            ),
+            edge_depth: gauges("heqis_edge_queue_depth", "Frames waiting on the edge now.", &["edge"]),
+            edge_wait: timers(
+                "heqis_edge_wait_seconds",
+                "Time from leaving one stage until the next one takes the frame, the wire included.",
+                &["edge"],
+            ),
+            link_up: gauges("heqis_link_up", "1 while the bridged edge has a live connection.", &["edge"]),
+            link_connects: counters("heqis_link_connects_total", "Connections made, the first included.", &["edge"]),
+            link_resent: counters("heqis_link_resent_frames_total", "Frames sent again after a reconnect.", &["edge"]),
+            link_rejects: counters(
+                "heqis_link_rejected_peers_total",
+                "Peers that were disconnected, by cause.",
+                &["edge", "cause"],
+            ),
+            link_outage: timers("heqis_link_outage_seconds", "Length of ended link outages.", &["edge"]),
+            path_latency: timers("heqis_path_latency_seconds", "Age of frames when a stage is done with them.", &["stage"]),
+            budget_overruns: counters(
+                "heqis_budget_overruns_total",
+                "Frames that were older than the latency budget at the end of its path.",
+                &["path"],
+            ),
+            info: gauges("heqis_info", "Constant 1; the labels say what runs.", &["version", "topology"]),
+            registry,
+        }
+    }
+
+    /// The exposition text of all samples, in Prometheus text format 0.0.4.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut out = Vec::new();
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut out) {
+            tracing::error!(%error, "metrics do not encode");
+        }
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    /// States the topology that runs, as `heqis_info`.
+    pub fn set_info(&self, version: &str, topology: &str) {
+        self.info.with_label_values(&[version, topology]).set(1);
+    }
+
+    /// Latency of a stage per frame.
+    #[must_use]
+    pub fn stage_latency(&self, stage: &str) -> Timer {
+        Timer(self.stage_latency.with_label_values(&[stage]))
+    }
+
+    /// Age of frames when a stage is done with them.
+    #[must_use]
+    pub fn path_latency(&self, stage: &str) -> Timer {
+        Timer(self.path_latency.with_label_values(&[stage]))
+    }
+
+    /// Times a stage was rebuilt.
+    #[must_use]
+    pub fn stage_restarts(&self, stage: &str) -> Counter {
+        Counter(self.stage_restarts.with_label_values(&[stage]))
+    }
+
+    /// The counters that a stage may make for itself.
+    #[must_use]
+    pub fn stage_counters(&self, stage: &str) -> StageCounters {
+        StageCounters { family: self.stage_events.clone(), stage: stage.to_owned() }
+    }
+
+    /// Frames of an edge with one outcome.
+    #[must_use]
+    pub fn edge_frames(&self, edge: &str, outcome: &str) -> Counter {
+        Counter(self.edge_frames.with_label_values(&[edge, outcome]))
+    }
+
+    /// Frames that wait on an edge.
+    #[must_use]
+    pub fn edge_depth(&self, edge: &str) -> Gauge {
+        Gauge(self.edge_depth.with_label_values(&[edge]))
+    }
+
+    /// Time between two stages.
+    #[must_use]
+    pub fn edge_wait(&self, edge: &str) -> Timer {
+        Timer(self.edge_wait.with_label_values(&[edge]))
+    }
+
+    /// Frames over a latency budget.
+    #[must_use]
+    pub fn budget_overruns(&self, path: &str) -> Counter {
+        Counter(self.budget_overruns.with_label_values(&[path]))
+    }
+
+    /// Everything counted about one bridged edge.
+    #[must_use]
+    pub fn link(&self, edge: &str) -> LinkMetrics {
+        LinkMetrics {
+            up: Gauge(self.link_up.with_label_values(&[edge])),
+            connects: Counter(self.link_connects.with_label_values(&[edge])),
+            resent: Counter(self.link_resent.with_label_values(&[edge])),
+            outage: Timer(self.link_outage.with_label_values(&[edge])),
+            rejects: self.link_rejects.clone(),
+            edge: edge.to_owned(),
+        }
+    }
+}
+
+/// Everything counted about one bridged edge.
+#[derive(Clone, Debug)]
+pub struct LinkMetrics {
+    /// 1 while connected.
+    pub up: Gauge,
+    /// Connections made.
+    pub connects: Counter,
+    /// Frames sent again.
+    pub resent: Counter,
+    /// Lengths of ended outages.
+    pub outage: Timer,
+    rejects: IntCounterVec,
+    edge: String,
+}
+
+impl LinkMetrics {
+    /// Counts a peer that was disconnected for `cause`, a word from a fixed set.
+    pub fn reject(&self, cause: &str) {
+        self.rejects.with_label_values(&[&self.edge, cause]).inc();
+    }
+
+    /// Peers disconnected for `cause` so far.
+    #[must_use]
+    pub fn rejected(&self, cause: &str) -> u64 {
+        self.rejects.with_label_values(&[&self.edge, cause]).get()
+    }
+}
+
+/// Makes counters for one stage.
+#[derive(Clone, Debug)]
+pub struct StageCounters {
+    family: IntCounterVec,
+    stage: String,
+}
+
+impl StageCounters {
+    /// Counters that nobody scrapes, for a stage outside any graph.
+    #[must_use]
+    pub fn detached(stage: &str) -> Self {
+        Metrics::new("detached").stage_counters(stage)
+    }
+
+    /// The counter of `event`.
+    #[must_use]
+    pub fn counter(&self, event: &str) -> Counter {
+        Counter(self.family.with_label_values(&[&self.stage, event]))
+    }
+
+    /// Every event that this stage has counted, with its count.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(String, u64)> {
+        let mut events: Vec<(String, u64)> = self
+            .family
+            .collect()
+            .iter()
+            .flat_map(|family| family.get_metric())
+            .filter(|metric| metric.get_label().iter().any(|l| l.name() == "stage" && l.value() == self.stage))
+            .filter_map(|metric| {
+                let event = metric.get_label().iter().find(|label| label.name() == "event")?;
+                Some((event.value().to_owned(), metric.get_counter().get_value() as u64))
+            })
+            .collect();
+        events.sort();
+        events
+    }
+}
+
+/// Registers a family whose name and labels are constants of this file.
+fn registered<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<C>) -> C {
+    match family.and_then(|family| registry.register(Box::new(family.clone())).map(|()| family)) {
+        Ok(family) => family,
+        Err(error) => unreachable!("a metric family of this module is malformed: {error}"),
+    }
+}
+

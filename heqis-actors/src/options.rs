@@ -1,0 +1,174 @@
+//! Settings of stages, edges and bridges, as the graph builder takes them.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::sp::Endpoint;
+
+/// What an edge does with a new frame when it is full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// The upstream stage waits. Nothing is lost; a slow consumer slows the source, over the wire too.
+    #[default]
+    Block,
+    /// The oldest waiting frame is dropped, cause `capacity`: the consumer sees the newest window.
+    DropOldest,
+    /// The new frame is dropped, cause `capacity`: the consumer sees the oldest window.
+    DropNewest,
+    /// Only the newest frame waits; an older one is dropped, cause `superseded`. The capacity is 1.
+    Latest,
+    /// Only the newest frame of each key waits, in the order in which the keys first came; an older one of the same
+    /// key is dropped, cause `superseded`. With more keys than capacity the oldest key is dropped, cause `capacity`.
+    Conflate,
+}
+
+impl Policy {
+    /// Every policy.
+    pub const ALL: [Self; 5] = [Self::Block, Self::DropOldest, Self::DropNewest, Self::Latest, Self::Conflate];
+
+    /// Name in topologies and logs.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Block => "block",
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+            Self::Latest => "latest",
+            Self::Conflate => "conflate",
+        }
+    }
+
+    /// What a bridged edge of this policy promises when the topology does not say.
+    #[must_use]
+    pub fn default_delivery(self) -> Delivery {
+        if self == Self::Block { Delivery::AtLeastOnce } else { Delivery::AtMostOnce }
+    }
+}
+
+/// What a bridged edge promises across a broken link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Delivery {
+    /// The sender keeps frames until they are acknowledged and sends them again; the receiver drops duplicates, so
+    /// that a stage sees each frame once.
+    AtLeastOnce,
+    /// A frame that the link lost is counted, cause `link_down`, and not sent again.
+    AtMostOnce,
+}
+
+/// Settings of one edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeOptions {
+    /// What happens when the edge is full.
+    pub policy: Policy,
+    /// Most frames that wait, at least 1; shared evenly by the lanes of a stage with several workers.
+    pub capacity: usize,
+    /// Frames older than this, counted from birth, are dropped at dequeue, cause `age`.
+    pub max_age: Option<Duration>,
+    /// Whether the edges of one producer that say so share its frames by key, instead of each getting every frame.
+    pub partition_by_key: bool,
+}
+
+impl Default for EdgeOptions {
+    fn default() -> Self {
+        Self { policy: Policy::Block, capacity: 1024, max_age: None, partition_by_key: false }
+    }
+}
+
+/// How many frames a stage takes before its flush.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchOptions {
+    /// Most frames of one batch, at least 1.
+    pub max: usize,
+    /// How long the first frame of a batch waits for more. Zero takes what is waiting and never waits. A delay is
+    /// honoured only on an arbiter that the stage has for itself: elsewhere waiting would stop its neighbours.
+    pub max_delay: Duration,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        Self { max: 1, max_delay: Duration::ZERO }
+    }
+}
+
+/// When a failed stage is rebuilt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RestartOptions {
+    /// Most restarts within `window`; 0 never restarts.
+    pub max: u32,
+    /// Length of the sliding window.
+    pub window: Duration,
+    /// Pause before the first restart; doubles with each further one in the window.
+    pub backoff_min: Duration,
+    /// Longest pause.
+    pub backoff_max: Duration,
+    /// What happens when the budget is used up.
+    pub then: Exhausted,
+}
+
+impl Default for RestartOptions {
+    fn default() -> Self {
+        Self {
+            max: 5,
+            window: Duration::from_secs(300),
+            backoff_min: Duration::from_millis(200),
+            backoff_max: Duration::from_secs(5),
+            then: Exhausted::StopGraph,
+        }
+    }
+}
+
+/// What happens when a stage's restart budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exhausted {
+    /// The whole graph drains and ends with an error.
+    #[default]
+    StopGraph,
+    /// The stage drops its input, cause `stage_failed`, and the rest goes on.
+    StopStage,
+}
+
+/// Settings of one stage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StageOptions {
+    /// Name of the arbiter (one OS thread); stages that name the same one share it. `None`: one of its own for a
+    /// blocking kind, else the node's `pipeline` arbiter.
+    pub arbiter: Option<String>,
+    /// Processors that the arbiter's thread may run on; empty leaves that to the kernel.
+    pub cores: Vec<usize>,
+    /// Copies of the stage, each on an arbiter of its own when above 1; frames of one key go to one copy.
+    pub workers: usize,
+    /// Micro-batching.
+    pub batch: BatchOptions,
+    /// Supervision.
+    pub restart: RestartOptions,
+}
+
+impl Default for StageOptions {
+    fn default() -> Self {
+        Self {
+            arbiter: None,
+            cores: Vec::new(),
+            workers: 1,
+            batch: BatchOptions::default(),
+            restart: RestartOptions::default(),
+        }
+    }
+}
+
+/// Settings of the NNG socket under a bridged edge. The receiving node listens, the sending node dials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BridgeOptions {
+    /// Where the receiving node listens.
+    pub endpoint: Endpoint,
+    /// Most frames that the receiver's stage has not yet taken: the window that makes back-pressure cross the wire.
+    pub credit: usize,
+    /// Promise across a broken link.
+    pub delivery: Delivery,
+    /// Largest wire frame, bytes; a longer announcement ends the connection before anything is allocated.
+    pub max_frame: usize,
+}

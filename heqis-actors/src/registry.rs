@@ -1,0 +1,223 @@
+//! The one list of stage kinds that a topology may name.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::actor::{RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage};
+use crate::bridge::PayloadType;
+use crate::payload::Payload;
+use crate::stage::{Source, Stage};
+
+/// What is known of a stage kind without building one.
+#[derive(Clone)]
+pub struct Kind {
+    /// Name in topologies, kebab-case.
+    pub name: &'static str,
+    /// One line of description.
+    pub about: &'static str,
+    /// Payload name of its input port; `None` for a source.
+    pub input: Option<&'static str>,
+    /// Payload name of its output port; `None` for a sink.
+    pub output: Option<&'static str>,
+    /// Whether it gets an arbiter of its own unless told otherwise.
+    pub blocking: bool,
+    /// For a source: whether two builds from one config give the same items.
+    pub replayable: bool,
+    /// JSON schema of its parameters.
+    pub schema: Value,
+    prepare: Arc<dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync>,
+}
+
+impl std::fmt::Debug for Kind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kind").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Name of the port type that takes whatever the other end of the edge is: the ring buffer's.
+pub const ANY: &str = "any";
+
+/// A stage whose parameters have been read and checked; it can be built any number of times.
+#[derive(Clone)]
+pub struct Prepared {
+    pub(crate) factory: Factory,
+    /// Hash of the parameters: two runs with the same ones replay the same stream.
+    pub(crate) fingerprint: u64,
+}
+
+#[derive(Clone)]
+pub(crate) enum Factory {
+    Source { build: SourceFactory, replayable: bool },
+    Stage { build: StageFactory, blocking: bool },
+    Ring(RingBufferConfig),
+}
+
+impl std::fmt::Debug for Prepared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.factory {
+            Factory::Source { .. } => "Prepared(source)",
+            Factory::Stage { .. } => "Prepared(stage)",
+            Factory::Ring(_) => "Prepared(ring-buffer)",
+        })
+    }
+}
+
+impl Kind {
+    /// Describes a stage type.
+    #[must_use]
+    pub fn stage<S: Stage>() -> Self {
+        Self {
+            name: S::KIND,
+            about: S::ABOUT,
+            input: port::<S::In>(),
+            output: port::<S::Out>(),
+            blocking: S::BLOCKING,
+            replayable: true,
+            schema: schemars::schema_for!(S::Config).to_value(),
+            prepare: Arc::new(|params, base| {
+                let fingerprint = fingerprint(&params);
+                let config = read::<S::Config>(params, |config| S::check(config, base))?;
+                Ok(Prepared { factory: stage_factory::<S>(config), fingerprint })
+            }),
+        }
+    }
+
+    /// Describes a source type.
+    #[must_use]
+    pub fn source<S: Source>() -> Self {
+        Self {
+            name: S::KIND,
+            about: S::ABOUT,
+            input: None,
+            output: port::<S::Out>(),
+            blocking: false,
+            replayable: S::REPLAYABLE,
+            schema: schemars::schema_for!(S::Config).to_value(),
+            prepare: Arc::new(|params, base| {
+                let fingerprint = fingerprint(&params);
+                let config = read::<S::Config>(params, |config| S::check(config, base))?;
+                Ok(Prepared { factory: source_factory::<S>(config), fingerprint })
+            }),
+        }
+    }
+
+    /// Describes the ring buffer, which takes any payload.
+    #[must_use]
+    pub fn ring_buffer() -> Self {
+        Self {
+            name: RING_KIND,
+            about: "Keeps frames between two stages while what follows is slow or away, by a policy of its own.",
+            input: Some(ANY),
+            output: Some(ANY),
+            blocking: false,
+            replayable: true,
+            schema: schemars::schema_for!(RingBufferConfig).to_value(),
+            prepare: Arc::new(|params, _| {
+                let fingerprint = fingerprint(&params);
+                let config = read::<RingBufferConfig>(params, |config| {
+                    if config.capacity == 0 { vec!["capacity is 0, it must be at least 1".into()] } else { Vec::new() }
+                })?;
+                Ok(Prepared { factory: Factory::Ring(config), fingerprint })
+            }),
+        }
+    }
+
+    /// Reads and checks parameters; relative paths in them start at `base`.
+    ///
+    /// # Errors
+    /// Every fault found, one sentence each.
+    pub fn prepare(&self, params: Value, base: &Path) -> Result<Prepared, Vec<String>> {
+        (self.prepare)(params, base)
+    }
+}
+
+fn read<C: serde::de::DeserializeOwned>(
+    params: Value,
+    check: impl FnOnce(&C) -> Vec<String>,
+) -> Result<C, Vec<String>> {
+    let config = serde_json::from_value(params).map_err(|error| vec![error.to_string()])?;
+    let faults = check(&config);
+    if faults.is_empty() { Ok(config) } else { Err(faults) }
+}
+
+pub(crate) fn stage_factory<S: Stage>(config: S::Config) -> Factory {
+    Factory::Stage {
+        build: Arc::new(move |cx| Ok(Box::new(TypedStage::new(S::build(&config, cx)?)))),
+        blocking: S::BLOCKING,
+    }
+}
+
+pub(crate) fn source_factory<S: Source>(config: S::Config) -> Factory {
+    Factory::Source {
+        build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
+        replayable: S::REPLAYABLE,
+    }
+}
+
+fn fingerprint(params: &Value) -> u64 {
+    fnv1a(params.to_string().as_bytes())
+}
+
+/// FNV-1a, 64 bits: stable over builds and machines, which the standard library's hasher does not promise.
+pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+fn port<P: Payload>() -> Option<&'static str> {
+    (P::NAME != crate::payload::Nothing::NAME).then_some(P::NAME)
+}
+
+/// Stage kinds and payload decoders by name.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Kind>,
+    payloads: BTreeMap<&'static str, PayloadType>,
+}
+
+impl Registry {
+    /// A registry of what the framework itself brings: the ring buffer.
+    #[must_use]
+    pub fn new() -> Self {
+        let ring = Kind::ring_buffer();
+        Self { kinds: BTreeMap::from([(ring.name, ring)]), payloads: BTreeMap::new() }
+    }
+
+    /// Adds a stage type; a later one of the same kind name replaces the earlier.
+    #[must_use]
+    pub fn with_stage<S: Stage>(mut self) -> Self {
+        self.kinds.insert(S::KIND, Kind::stage::<S>());
+        self.with_payload::<S::In>().with_payload::<S::Out>()
+    }
+
+    /// Adds a source type.
+    #[must_use]
+    pub fn with_source<S: Source>(mut self) -> Self {
+        self.kinds.insert(S::KIND, Kind::source::<S>());
+        self.with_payload::<S::Out>()
+    }
+
+    fn with_payload<P: Payload>(mut self) -> Self {
+        self.payloads.insert(P::NAME, PayloadType::of::<P>());
+        self
+    }
+
+    /// The kind called `name`.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> Option<&Kind> {
+        self.kinds.get(name)
+    }
+
+    /// All kinds by name.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.kinds.values()
+    }
+
+    /// The payload type called `name`.
+    #[must_use]
+    pub fn payload(&self, name: &str) -> Option<PayloadType> {
+        self.payloads.get(name).copied()
+    }
+}

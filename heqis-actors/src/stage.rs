@@ -1,0 +1,283 @@
+//! What an author of a stage writes: config → build → one synchronous process function.
+//!
+//! A stage never spawns, never names a neighbour and never sees a queue. The framework calls it on the arbiter that
+//! the topology gave it, with one frame at a time, and carries what it emits.
+
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use crate::actor::{RawEmitter, Waker};
+use crate::clock::Clock;
+use crate::commit::Committed;
+use crate::frame::{AnyFrame, Frame, Head};
+use crate::metrics::{Counter, StageCounters};
+use crate::payload::{Key, Payload};
+
+/// Why a stage could not be built or could not process a frame.
+///
+/// An expected outcome (a rejected bar, an empty window) is a value of the stage's own types, not an error.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum StageError {
+    /// The configuration or something it names is unusable; restarting will not help.
+    #[error("{0}")]
+    Config(String),
+    /// The stage broke while working; it is rebuilt within its restart budget.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl StageError {
+    /// A [`StageError::Config`] from anything that can be printed.
+    pub fn config(reason: impl std::fmt::Display) -> Self {
+        Self::Config(reason.to_string())
+    }
+
+    /// A [`StageError::Failed`] from anything that can be printed.
+    pub fn failed(reason: impl std::fmt::Display) -> Self {
+        Self::Failed(reason.to_string())
+    }
+}
+
+/// Marker bound of configurations: a strict serde struct (`deny_unknown_fields`) whose JSON schema documents it.
+pub trait Config: DeserializeOwned + JsonSchema + Send + Sync + 'static {}
+impl<T: DeserializeOwned + JsonSchema + Send + Sync + 'static> Config for T {}
+
+/// A stage that takes frames and emits frames.
+pub trait Stage: Sized + 'static {
+    /// Typed parameters from the topology.
+    type Config: Config;
+    /// Payload of incoming frames.
+    type In: Payload;
+    /// Payload of emitted frames; [`crate::Nothing`] for a sink.
+    type Out: Payload;
+    /// Kind name in topologies, kebab-case.
+    const KIND: &'static str;
+    /// One line for `heqis-runtime stages`.
+    const ABOUT: &'static str;
+    /// Whether `process` may block its thread for long; such a stage gets an arbiter of its own unless told otherwise.
+    const BLOCKING: bool = false;
+
+    /// Checks what a schema cannot say (files, hashes, ranges) before anything starts. Returns every fault found.
+    fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Builds the stage on its arbiter; also called for each restart.
+    ///
+    /// # Errors
+    /// [`StageError`] with the reason; the node does not report ready.
+    fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
+
+    /// Tells the stage, before its first frame, the last committed record of each key from the node's commit log,
+    /// so that it can take up the state that the record implies. Other types than its own are ignored.
+    fn recover(&mut self, _record: &AnyFrame) {}
+
+    /// Processes one frame.
+    ///
+    /// # Errors
+    /// [`StageError::Failed`] makes the framework rebuild the stage and try the frame once more.
+    fn process(&mut self, frame: &Frame<Self::In>, out: &mut Emitter<'_, Self::Out>) -> Result<(), StageError>;
+
+    /// Called after each batch: `batch.max` frames were processed, or `batch.max_delay` has passed since the first of
+    /// them, or nothing more is waiting. A stage that collects in [`Stage::process`] works here.
+    ///
+    /// # Errors
+    /// As for [`Stage::process`]; the frames of the batch are then processed again, once.
+    fn flush(&mut self, _out: &mut Emitter<'_, Self::Out>) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// Called once when every input has ended, after the last flush.
+    ///
+    /// # Errors
+    /// Reported as an alarm; the stage ends all the same.
+    fn drain(&mut self, _out: &mut Emitter<'_, Self::Out>) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+/// What a source has to say when asked for the next item.
+#[derive(Debug)]
+pub enum Next<P> {
+    /// The next item.
+    Item(P),
+    /// Ask again when the clock has reached this time, nanoseconds.
+    At(i64),
+    /// Ask again after the [`Waker`] from [`BuildContext::waker`] was used.
+    Waiting,
+    /// No further item will come.
+    End,
+}
+
+/// A stage that makes frames out of the outside world. It is asked only when there is room downstream.
+pub trait Source: Sized + 'static {
+    /// Typed parameters from the topology.
+    type Config: Config;
+    /// Payload of the frames it makes.
+    type Out: Payload;
+    /// Kind name in topologies, kebab-case.
+    const KIND: &'static str;
+    /// One line for `heqis-runtime stages`.
+    const ABOUT: &'static str;
+    /// Whether two builds from one config give the same items in the same order. A replayable source resumes after
+    /// the last acknowledged frame when its process restarts.
+    const REPLAYABLE: bool;
+
+    /// As [`Stage::check`].
+    fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// As [`Stage::build`].
+    ///
+    /// # Errors
+    /// [`StageError`] with the reason; the node does not report ready.
+    fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
+
+    /// Gives the next item. Must not block.
+    ///
+    /// # Errors
+    /// [`StageError::Failed`] ends the source with an alarm: a source that was rebuilt could repeat items.
+    fn next(&mut self) -> Result<Next<Self::Out>, StageError>;
+}
+
+/// Hands frames to the framework. Emitting never blocks and never fails: what finds no room on the edges waits in
+/// the actor, which takes no further input meanwhile.
+pub struct Emitter<'a, P> {
+    raw: &'a mut RawEmitter,
+    payload: PhantomData<fn(P)>,
+}
+
+impl<'a, P: Payload> Emitter<'a, P> {
+    pub(crate) fn new(raw: &'a mut RawEmitter) -> Self {
+        Self { raw, payload: PhantomData }
+    }
+
+    /// Emits `payload`, derived from the frame whose head is `parent`: it keeps the parent's origin and birth time,
+    /// carries its stamps and keeps it unacknowledged until the derived frame is done.
+    pub fn emit(&mut self, parent: &Head, payload: P) {
+        let key = payload.key();
+        self.raw.emit(parent, key, |head| AnyFrame::new(head, payload));
+    }
+}
+
+/// Collects what a stage emits, for tests and benches of a stage outside any graph.
+pub struct Probe {
+    raw: RawEmitter,
+}
+
+impl Probe {
+    /// An empty probe whose stamps read `clock`.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { raw: RawEmitter::new(0, clock) }
+    }
+
+    /// An emitter into this probe.
+    pub fn emitter<P: Payload>(&mut self) -> Emitter<'_, P> {
+        Emitter::new(&mut self.raw)
+    }
+
+    /// Takes what was emitted so far, oldest first.
+    pub fn take<P: Payload>(&mut self) -> Vec<Frame<P>> {
+        self.raw.staged.drain(..).filter_map(|frame| Frame::typed(frame).ok()).collect()
+    }
+}
+
+/// The world as the framework hands it to a stage while it is built.
+#[derive(Clone)]
+pub struct BuildContext {
+    pub(crate) node: Arc<str>,
+    pub(crate) stage: Arc<str>,
+    pub(crate) base: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) stages: Arc<[String]>,
+    pub(crate) committed: Committed,
+    pub(crate) counters: StageCounters,
+    pub(crate) waker: Waker,
+}
+
+impl BuildContext {
+    /// A context for building a stage by hand, outside any graph. Relative paths start at `base`.
+    #[must_use]
+    pub fn detached(stage: &str, base: impl Into<PathBuf>, clock: Clock) -> Self {
+        Self {
+            node: "detached".into(),
+            stage: stage.into(),
+            base: base.into(),
+            clock,
+            stages: Arc::from([stage.to_owned()]),
+            committed: Committed::default(),
+            counters: StageCounters::detached(stage),
+            waker: Waker::default(),
+        }
+    }
+
+    /// Name of the node that runs the stage.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Name of the stage in the topology.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// Names of all stages of the graph, indexed as in [`crate::Stamp::stage`].
+    #[must_use]
+    pub fn stage_names(&self) -> &Arc<[String]> {
+        &self.stages
+    }
+
+    /// Resolves a path of the topology: relative ones start at the graph's base directory.
+    #[must_use]
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The graph's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The node's memory of what its commit log holds; a commit-log stage fills it while it is built.
+    #[must_use]
+    pub fn committed(&self) -> &Committed {
+        &self.committed
+    }
+
+    /// A counter exported as `heqis_stage_events_total{stage,event}`. `event` must come from a fixed, small set.
+    #[must_use]
+    pub fn counter(&self, event: &str) -> Counter {
+        self.counters.counter(event)
+    }
+
+    /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+impl std::fmt::Debug for BuildContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildContext").field("node", &self.node).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+/// A key type's partition among `lanes`; the same on every machine and in every run.
+#[must_use]
+pub fn partition(key: Key, lanes: usize) -> usize {
+    // Fibonacci hashing over the folded key: cheap, and stable unlike the standard library's seeded hasher.
+    let folded = (key as u64) ^ ((key >> 64) as u64);
+    let mixed = (folded ^ (folded >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed >> 32) as usize) % lanes.max(1)
+}
