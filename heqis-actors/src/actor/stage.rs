@@ -12,8 +12,9 @@ use crate::options::{BatchOptions, Exhausted, StageOptions};
 use crate::restart::RestartBudget;
 use crate::stage::{BuildContext, StageError};
 
-/// Batches per turn, so that a busy stage lets its neighbours on the arbiter work.
+/// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;
+const TURN_NS: i64 = 1_000_000;
 
 pub(crate) type StageFactory = Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
 
@@ -113,10 +114,8 @@ impl StageActor {
     }
 
     fn turn(&mut self) {
-        if self.control.abandoned() {
-            return self.abandon();
-        }
         match self.phase {
+            _ if self.control.abandoned() => return self.abandon(),
             Phase::New | Phase::Ended => return,
             Phase::Pausing(until_ns) if self.cx.clock.now_ns() < until_ns => return,
             Phase::Pausing(_) => {
@@ -126,7 +125,11 @@ impl StageActor {
             }
             Phase::Running | Phase::GivenUp | Phase::Draining => {}
         }
+        let start_ns = self.cx.clock.now_ns();
         for _ in 0..TURN {
+            if self.control.abandoned() {
+                return self.abandon();
+            }
             if !self.outlet.offer(&mut self.emitter.staged) {
                 return;
             }
@@ -138,6 +141,9 @@ impl StageActor {
                 Step::Idle => return,
                 Step::Paused => return,
                 Step::InputsEnded => self.drain(),
+            }
+            if self.cx.clock.now_ns() - start_ns > TURN_NS {
+                break;
             }
         }
         self.bell.ring();
