@@ -1,9 +1,11 @@
 //! The manifest: what a bundle says about itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::ser::Formatter;
 
 use super::{BundleFault, CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, sha256_hex};
 use crate::tensor::{Dtype, TensorSpec};
@@ -153,9 +155,12 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns the manifest as pretty JSON with a final newline; keys are in a fixed order.
+    /// Returns the manifest as JSON with a final newline: objects over several lines, each array of numbers or texts on
+    /// one; keys are in a fixed order.
     pub(super) fn to_json(&self) -> Result<Vec<u8>, BundleFault> {
-        let mut bytes = serde_json::to_vec_pretty(self)
+        let mut bytes = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Lines::default());
+        self.serialize(&mut serializer)
             .map_err(|error| BundleFault::Json(error.to_string()))?;
         bytes.push(b'\n');
         Ok(bytes)
@@ -364,5 +369,58 @@ fn field_fault(field: &str, rule: &'static str, got: impl ToString) -> BundleFau
         field: field.to_owned(),
         rule,
         got: got.to_string(),
+    }
+}
+
+/// A JSON layout that breaks lines in objects and not in arrays, so that a golden window is one line and not hundreds.
+#[derive(Default)]
+struct Lines {
+    depth: usize,
+}
+
+impl Lines {
+    fn line<W: ?Sized + Write>(&self, writer: &mut W) -> io::Result<()> {
+        writeln!(writer)?;
+        (0..self.depth).try_for_each(|_| writer.write_all(b"  "))
+    }
+}
+
+impl Formatter for Lines {
+    fn begin_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth += 1;
+        writer.write_all(b"{")
+    }
+
+    fn begin_object_key<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if !first {
+            writer.write_all(b",")?;
+        }
+        self.line(writer)
+    }
+
+    fn begin_object_value<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        writer.write_all(b": ")
+    }
+
+    fn end_object<W: ?Sized + Write>(&mut self, writer: &mut W) -> io::Result<()> {
+        self.depth -= 1;
+        self.line(writer)?;
+        writer.write_all(b"}")
+    }
+
+    fn begin_array_value<W: ?Sized + Write>(
+        &mut self,
+        writer: &mut W,
+        first: bool,
+    ) -> io::Result<()> {
+        if first {
+            Ok(())
+        } else {
+            writer.write_all(b", ")
+        }
     }
 }
