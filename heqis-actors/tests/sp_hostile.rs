@@ -62,7 +62,13 @@ async fn a_web_browser_at_the_door_is_told_apart() {
 #[tokio::test]
 async fn a_peer_of_another_protocol_is_told_apart() {
     let error = handshake_error(PUSH).await;
-    assert!(matches!(error, SpError::Incompatible { ours: Protocol::Pair1, theirs: 0x50 }));
+    assert!(matches!(
+        error,
+        SpError::Incompatible {
+            ours: Protocol::Pair1,
+            theirs: 0x50
+        }
+    ));
 }
 
 #[tokio::test]
@@ -95,7 +101,9 @@ async fn a_listener_reports_a_silent_dialer_and_goes_on() {
     let inproc = Inproc::new();
     let any = "tcp://127.0.0.1:0".parse().unwrap();
     let options = options(Protocol::Pair1);
-    let mut listener = Listener::bind(&any, options.clone(), &inproc).await.unwrap();
+    let mut listener = Listener::bind(&any, options.clone(), &inproc)
+        .await
+        .unwrap();
     let endpoint = listener.endpoint().clone();
     let address = endpoint.to_string().replace("tcp://", "");
     let _silent = std::net::TcpStream::connect(address).unwrap();
@@ -128,7 +136,13 @@ async fn a_message_cut_anywhere_is_truncated_by_what_is_missing() {
         let SpError::Truncated { missing } = error else {
             panic!("cut after {cut} bytes: {error}");
         };
-        let known = if cut < 8 { 8 } else if cut < 12 { 12 } else { whole.len() };
+        let known = if cut < 8 {
+            8
+        } else if cut < 12 {
+            12
+        } else {
+            whole.len()
+        };
         assert_eq!(missing, (known - cut) as u64, "cut after {cut} bytes");
     }
 }
@@ -154,9 +168,8 @@ fn chunk() -> impl Strategy<Value = Vec<u8>> {
     // Noise alone dies at its first length; plausible heads let it reach the later rules.
     prop_oneof![
         prop::collection::vec(any::<u8>(), 0..64),
-        (0u64..1_100, 0u32..12).prop_map(|(len, hops)| {
-            [&len.to_be_bytes()[..], &hops.to_be_bytes()].concat()
-        }),
+        (0u64..1_100, 0u32..12)
+            .prop_map(|(len, hops)| { [&len.to_be_bytes()[..], &hops.to_be_bytes()].concat() }),
         (4u64..300).prop_map(|len| {
             let body = vec![0xA5; len as usize - 4];
             [&len.to_be_bytes()[..], &[0, 0, 0, 1], &body].concat()

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use heqis_actors::sp::{Connection, Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect};
+use heqis_actors::sp::{
+    Connection, Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect,
+};
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::runtime::Builder;
@@ -33,7 +35,11 @@ async fn beside_raw_pipe(options: &SocketOptions, pipe_bytes: usize) -> (Connect
 
 async fn over_pipe(options: &SocketOptions, pipe_bytes: usize) -> (Connection, Connection) {
     let (one, two) = duplex(pipe_bytes);
-    tokio::try_join!(Connection::over(one, options), Connection::over(two, options)).unwrap()
+    tokio::try_join!(
+        Connection::over(one, options),
+        Connection::over(two, options)
+    )
+    .unwrap()
 }
 
 /// The bytes of pair1 messages, put together here by hand.
@@ -49,7 +55,9 @@ fn encoded(messages: &[Vec<u8>]) -> Vec<u8> {
 
 /// A message whose bytes tell its place, so that a mix-up cannot go unseen.
 fn message(index: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|i| (index * 31 + i * 7 + i / 251) as u8).collect()
+    (0..len)
+        .map(|i| (index * 31 + i * 7 + i / 251) as u8)
+        .collect()
 }
 
 fn messages(max_bytes: usize) -> impl Strategy<Value = Vec<Vec<u8>>> {
@@ -195,17 +203,26 @@ async fn flush_or_give_up(writer: &mut Writer) {
 fn each_transport_carries_both_ways_and_ends_cleanly() {
     let directory = tempfile::tempdir().unwrap();
     let ipc = format!("ipc://{}/edge.sock", directory.path().display());
-    for text in ["tcp://127.0.0.1:0", "tcp://localhost:0", &ipc, "inproc://edge"] {
+    for text in [
+        "tcp://127.0.0.1:0",
+        "tcp://localhost:0",
+        &ipc,
+        "inproc://edge",
+    ] {
         run(async {
             let inproc = Inproc::new();
-            let mut listener = Listener::bind(&text.parse().unwrap(), pair1(), &inproc).await.unwrap();
+            let mut listener = Listener::bind(&text.parse().unwrap(), pair1(), &inproc)
+                .await
+                .unwrap();
             let endpoint = listener.endpoint().clone();
             let options = pair1();
             let dial = connect(&endpoint, &options, &inproc);
             let (accepted, dialed) = tokio::join!(listener.accept(), dial);
             let (accepted, dialed) = (accepted.unwrap(), dialed.unwrap());
             assert_eq!(dialed.peer(), endpoint.to_string());
-            let sent: Vec<_> = [0, 1, 100, 9_000, 65_536, 1 << 20, 3].map(|n| message(n, n)).into();
+            let sent: Vec<_> = [0, 1, 100, 9_000, 65_536, 1 << 20, 3]
+                .map(|n| message(n, n))
+                .into();
             let (one, two) = (accepted.split(), dialed.split());
             let both = async {
                 tokio::join!(
@@ -226,7 +243,9 @@ async fn send_all(mut writer: Writer, messages: &[Vec<u8>]) {
         if writer.is_full() {
             writer.flush().await.unwrap();
         }
-        writer.feed_bytes(&[], Bytes::copy_from_slice(message)).unwrap();
+        writer
+            .feed_bytes(&[], Bytes::copy_from_slice(message))
+            .unwrap();
     }
     writer.shutdown().await.unwrap();
 }
@@ -236,7 +255,9 @@ async fn a_message_that_was_read_ahead_needs_no_socket() {
     let (connection, mut raw) = beside_raw_pipe(&pair1(), 1_000).await;
     let (mut reader, _writer) = connection.split();
     assert!(reader.recv_buffered().unwrap().is_none());
-    raw.write_all(&encoded(&[vec![1], vec![2, 2], vec![3]])[..38]).await.unwrap();
+    raw.write_all(&encoded(&[vec![1], vec![2, 2], vec![3]])[..38])
+        .await
+        .unwrap();
     assert_eq!(reader.recv().await.unwrap().unwrap(), [1].as_slice());
     assert_eq!(reader.recv_buffered().unwrap().unwrap(), [2, 2].as_slice());
     assert!(reader.recv_buffered().unwrap().is_none());
@@ -253,7 +274,10 @@ async fn the_writer_refuses_what_it_cannot_hold_and_stays_usable() {
     let (one, two) = over_pipe(&options, 1_000).await;
     let (mut writer, mut reader) = (one.split().1, two.split().0);
     let error = writer.feed(&[&[0; 60], &[0; 41]]).unwrap_err();
-    assert_eq!(error.to_string(), "message of 101 bytes exceeds the limit of 100 bytes");
+    assert_eq!(
+        error.to_string(),
+        "message of 101 bytes exceeds the limit of 100 bytes"
+    );
     writer.feed(&[&[7; 100]]).unwrap();
     writer.feed(&[&[8; 100]]).unwrap();
     assert!(writer.is_full());
@@ -270,8 +294,10 @@ async fn the_writer_refuses_what_it_cannot_hold_and_stays_usable() {
 #[tokio::test]
 async fn push_and_pull_move_messages_one_way_only() {
     let (push, pull) = duplex(1_000);
-    let (push_options, pull_options) =
-        (SocketOptions::new(Protocol::Push), SocketOptions::new(Protocol::Pull));
+    let (push_options, pull_options) = (
+        SocketOptions::new(Protocol::Push),
+        SocketOptions::new(Protocol::Pull),
+    );
     let (push, pull) = tokio::try_join!(
         Connection::over(push, &push_options),
         Connection::over(pull, &pull_options),
@@ -279,7 +305,10 @@ async fn push_and_pull_move_messages_one_way_only() {
     .unwrap();
     let (_, mut push) = push.split();
     let (mut reader, mut pull) = pull.split();
-    assert_eq!(pull.feed(&[b"up"]).unwrap_err().to_string(), "a pull socket cannot send");
+    assert_eq!(
+        pull.feed(&[b"up"]).unwrap_err().to_string(),
+        "a pull socket cannot send"
+    );
     push.feed(&[b"down"]).unwrap();
     push.flush().await.unwrap();
     assert_eq!(reader.recv().await.unwrap().unwrap(), b"down".as_slice());
@@ -294,8 +323,7 @@ async fn a_silent_dialer_does_not_keep_others_out() {
     let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
     let endpoint = listener.endpoint().clone();
     let options = pair1();
-    let (accepted, dialed) =
-        tokio::join!(listener.accept(), connect(&endpoint, &options, &inproc));
+    let (accepted, dialed) = tokio::join!(listener.accept(), connect(&endpoint, &options, &inproc));
     accepted.unwrap();
     dialed.unwrap();
 }
@@ -327,7 +355,10 @@ async fn an_inproc_name_is_held_by_one_listener_and_free_after_it() {
     let endpoint = "inproc://edge".parse().unwrap();
     let options = pair1();
     let bind = || Listener::bind(&endpoint, pair1(), &inproc);
-    let refused = connect(&endpoint, &options, &inproc).await.map(|_| ()).unwrap_err();
+    let refused = connect(&endpoint, &options, &inproc)
+        .await
+        .map(|_| ())
+        .unwrap_err();
     assert!(refused.to_string().contains("inproc://edge"), "{refused}");
     let first = bind().await.unwrap();
     assert_eq!(bind().await.map(|_| ()).unwrap_err().cause(), "io");
@@ -345,7 +376,9 @@ async fn options_out_of_range_are_refused_before_anything_is_opened() {
     };
     let endpoint = "inproc://edge".parse().unwrap();
     let inproc = Inproc::new();
-    let bound = Listener::bind(&endpoint, bad.clone(), &inproc).await.map(|_| ());
+    let bound = Listener::bind(&endpoint, bad.clone(), &inproc)
+        .await
+        .map(|_| ());
     let dialed = connect(&endpoint, &bad, &inproc).await.map(|_| ());
     for result in [bound, dialed] {
         assert_eq!(result.unwrap_err().cause(), "invalid_option");

@@ -43,11 +43,7 @@ pub async fn connect(
     Connection::establish(stream, ipc, endpoint.to_string(), options).await
 }
 
-async fn open(
-    endpoint: &Endpoint,
-    options: &SocketOptions,
-    inproc: &Inproc,
-) -> io::Result<Stream> {
+async fn open(endpoint: &Endpoint, options: &SocketOptions, inproc: &Inproc) -> io::Result<Stream> {
     match endpoint {
         Endpoint::Tcp { host, port } => {
             let mut last = io::ErrorKind::NotFound.into();

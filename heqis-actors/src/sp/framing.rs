@@ -185,7 +185,8 @@ mod tests {
         };
         assert_eq!(with_hops(8), Ok(Head::Body(0)));
         for hops in [9, 256, u32::MAX] {
-            let expected = format!("pair1 message with hop count {hops} exceeds the limit of 8 hops");
+            let expected =
+                format!("pair1 message with hop count {hops} exceeds the limit of 8 hops");
             assert_eq!(with_hops(hops), Err(expected));
         }
     }
@@ -196,7 +197,12 @@ mod tests {
         let wrong = check_handshake(Protocol::Pull, handshake(Protocol::Pull)).unwrap_err();
         assert_eq!(wrong.cause(), "incompatible");
         assert!(wrong.to_string().contains("0x0051"), "{wrong}");
-        for got in [*b"GET / HT", [0; 8], *b"\0SP\x01\0\x50\0\0", *b"\0SP\0\0\x50\0\x01"] {
+        for got in [
+            *b"GET / HT",
+            [0; 8],
+            *b"\0SP\x01\0\x50\0\0",
+            *b"\0SP\0\0\x50\0\x01",
+        ] {
             let error = check_handshake(Protocol::Pull, got).unwrap_err();
             assert_eq!(error.cause(), "handshake");
         }

@@ -61,7 +61,9 @@ impl Inproc {
 
     /// A panic elsewhere cannot leave the map half-changed, so poisoning carries no news.
     fn lock(&self) -> MutexGuard<'_, HashMap<String, mpsc::Sender<DuplexStream>>> {
-        self.listeners.lock().unwrap_or_else(PoisonError::into_inner)
+        self.listeners
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

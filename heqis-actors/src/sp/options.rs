@@ -66,8 +66,18 @@ impl SocketOptions {
         let refuse = |name, value: String, rule| Err(SpError::InvalidOption { name, value, rule });
         let sizes = [
             ("max_frame_bytes", self.max_frame_bytes, 1, 1 << 30),
-            ("send_buffer_bytes", self.send_buffer_bytes as usize, 2048, 1 << 28),
-            ("recv_buffer_bytes", self.recv_buffer_bytes as usize, 2048, 1 << 28),
+            (
+                "send_buffer_bytes",
+                self.send_buffer_bytes as usize,
+                2048,
+                1 << 28,
+            ),
+            (
+                "recv_buffer_bytes",
+                self.recv_buffer_bytes as usize,
+                2048,
+                1 << 28,
+            ),
             ("read_buffer_bytes", self.read_buffer_bytes, 64, 1 << 28),
             ("write_buffer_bytes", self.write_buffer_bytes, 1, 1 << 28),
             ("max_hops", usize::from(self.max_hops), 1, 255),
@@ -120,9 +130,15 @@ mod tests {
             ("send_buffer_bytes", |o| o.send_buffer_bytes = 1),
             ("read_buffer_bytes", |o| o.read_buffer_bytes = 1 << 40),
             ("max_hops", |o| o.max_hops = 0),
-            ("handshake_timeout", |o| o.handshake_timeout = Duration::ZERO),
-            ("keepalive_idle", |o| o.keepalive_idle = Duration::from_millis(1500)),
-            ("keepalive_interval", |o| o.keepalive_interval = Duration::from_secs(40_000)),
+            ("handshake_timeout", |o| {
+                o.handshake_timeout = Duration::ZERO
+            }),
+            ("keepalive_idle", |o| {
+                o.keepalive_idle = Duration::from_millis(1500)
+            }),
+            ("keepalive_interval", |o| {
+                o.keepalive_interval = Duration::from_secs(40_000)
+            }),
         ];
         for (name, fault) in faults {
             let mut options = good.clone();

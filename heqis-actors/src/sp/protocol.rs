@@ -86,6 +86,9 @@ mod tests {
     #[test]
     fn ids_are_those_of_the_sp_registry() {
         // Sixteen times the protocol family plus the role, as nanomsg's nn.h headers define them.
-        assert_eq!((Pair1.id(), Push.id(), Pull.id()), (16 + 1, 5 * 16, 5 * 16 + 1));
+        assert_eq!(
+            (Pair1.id(), Push.id(), Pull.id()),
+            (16 + 1, 5 * 16, 5 * 16 + 1)
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,7 +29,7 @@ pub(super) enum ReadHalf {
     Pipe(tokio::io::ReadHalf<Box<dyn Pipe>>),
 }
 
-/// The sending half. Dropping it shuts the sending direction down.
+/// The sending half. Dropping it shuts the sending direction down, whatever the stream.
 pub(super) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
@@ -92,6 +92,16 @@ pub(super) fn tcp_socket(ipv4: bool, options: &SocketOptions) -> io::Result<TcpS
     socket.set_send_buffer_size(options.send_buffer_bytes)?;
     socket.set_recv_buffer_size(options.recv_buffer_bytes)?;
     Ok(socket)
+}
+
+impl Drop for WriteHalf {
+    fn drop(&mut self) {
+        // The halves of sockets do this by themselves. A pipe takes it at once; a TLS stream with
+        // a full socket may not, and then closes with its other half.
+        if let Self::Pipe(half) = self {
+            let _ = Pin::new(half).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        }
+    }
 }
 
 impl AsyncRead for ReadHalf {

@@ -69,7 +69,9 @@ impl Writer {
     /// after a failed flush. The message is then not queued, and the writer otherwise unchanged.
     pub fn feed(&mut self, parts: &[&[u8]]) -> Result<(), SpError> {
         // Slices cannot sum past the address space unless they overlap; saturate for those.
-        let body_bytes = parts.iter().fold(0, |sum: usize, p| sum.saturating_add(p.len()));
+        let body_bytes = parts
+            .iter()
+            .fold(0, |sum: usize, p| sum.saturating_add(p.len()));
         self.admit(body_bytes)?;
         self.copy(|copied, framing| {
             copied.reserve(framing.head_bytes() + body_bytes);
