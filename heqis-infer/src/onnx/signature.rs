@@ -125,3 +125,169 @@ fn tensor_spec(info: &proto::ValueInfo) -> Result<TensorSpec, InferError> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::{CpuEngine, Engine, TensorView};
+
+    fn value(name: &str, elem_type: i32, dims: &[Option<i64>]) -> proto::ValueInfo {
+        let dim = dims
+            .iter()
+            .map(|&dim_value| proto::Dim {
+                dim_value,
+                dim_param: "n".to_owned(),
+            })
+            .collect();
+        let tensor_type = proto::TensorType {
+            elem_type,
+            shape: Some(proto::Shape { dim }),
+        };
+        proto::ValueInfo {
+            name: name.to_owned(),
+            r#type: Some(proto::Type {
+                tensor_type: Some(tensor_type),
+            }),
+        }
+    }
+
+    /// A model `y = cast(x)` with the given declarations of `x` and `y`.
+    fn model(x: proto::ValueInfo, y: proto::ValueInfo) -> Vec<u8> {
+        let to = proto::Attribute {
+            name: "to".to_owned(),
+            i: proto::FLOAT.into(),
+            r#type: proto::AttributeType::Int.into(),
+            ..Default::default()
+        };
+        let cast = proto::Node {
+            input: vec!["x".to_owned()],
+            output: vec!["y".to_owned()],
+            op_type: "Cast".to_owned(),
+            attribute: vec![to],
+            ..Default::default()
+        };
+        let graph = proto::Graph {
+            node: vec![cast],
+            input: vec![x],
+            output: vec![y],
+            ..Default::default()
+        };
+        let opset = proto::OperatorSet {
+            version: super::super::OPSET,
+            ..Default::default()
+        };
+        proto::Model {
+            ir_version: 7,
+            graph: Some(graph),
+            opset_import: vec![opset],
+            ..Default::default()
+        }
+        .encode_to_vec()
+    }
+
+    fn refusal(x: proto::ValueInfo, y: proto::ValueInfo) -> String {
+        Signature::read(&model(x, y)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_symbolic_first_dimension_is_a_batch_of_one_and_takes_any_number_of_rows() {
+        let model = model(
+            value("x", proto::FLOAT, &[None, Some(2)]),
+            value("y", proto::FLOAT, &[None, Some(2)]),
+        );
+        assert_eq!(
+            Signature::read(&model).unwrap().inputs,
+            [TensorSpec::f32("x", [1, 2])]
+        );
+        let mut engine = CpuEngine::load(&model).unwrap();
+        let mut outputs = vec![Vec::new()];
+        engine
+            .run(
+                &[TensorView::f32(&[3, 2], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0])],
+                &mut outputs,
+            )
+            .unwrap();
+        assert_eq!(outputs[0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+    }
+
+    #[test]
+    fn integers_go_in_and_floats_come_out() {
+        let model = model(
+            value("x", proto::INT32, &[Some(1), Some(2)]),
+            value("y", proto::FLOAT, &[Some(1), Some(2)]),
+        );
+        let mut engine = CpuEngine::load(&model).unwrap();
+        let mut outputs = vec![Vec::new()];
+        engine
+            .run(&[TensorView::i32(&[2, 2], &[1, -2, 3, -4])], &mut outputs)
+            .unwrap();
+        assert_eq!(outputs[0], [1.0, -2.0, 3.0, -4.0]);
+    }
+
+    #[test]
+    fn an_input_that_an_initialiser_fills_is_not_the_callers() {
+        let mut graph = crate::onnx::GraphBuilder::new("filled");
+        let x = graph.input("x", &[1, 2]);
+        let two = graph.weights("two", &[2], &[2.0, 2.0]);
+        let y = graph.node("y", "Mul", &[&x, &two], &[]);
+        graph.output(&y, &[1, 2]);
+        let mut model = proto::Model::decode(graph.finish().unwrap().as_slice()).unwrap();
+        // Older files list every initialiser among the inputs.
+        model
+            .graph
+            .as_mut()
+            .unwrap()
+            .input
+            .push(value("two", proto::FLOAT, &[Some(2)]));
+        assert_eq!(
+            Signature::read(&model.encode_to_vec()).unwrap().inputs,
+            [TensorSpec::f32("x", [1, 2])]
+        );
+    }
+
+    #[test]
+    fn shapes_and_types_that_no_engine_takes_are_refused_by_name() {
+        let good = || value("y", proto::FLOAT, &[Some(1), Some(2)]);
+        assert_eq!(
+            refusal(value("x", proto::FLOAT, &[Some(1), None]), good()),
+            "not a usable onnx model: x must have static dimensions after the first, got \"n\" at axis 1"
+        );
+        assert_eq!(
+            refusal(value("x", proto::FLOAT, &[Some(1), Some(0)]), good()),
+            "not a usable onnx model: x has dimension 0 at axis 1; at least 1"
+        );
+        assert_eq!(
+            refusal(value("x", proto::FLOAT, &[Some(1), Some(-1)]), good()),
+            "not a usable onnx model: x has dimension -1 at axis 1; at least 1"
+        );
+        assert!(
+            refusal(
+                value("x", proto::FLOAT, &[Some(i64::MAX), Some(i64::MAX)]),
+                good()
+            )
+            .ends_with("overflows")
+        );
+        assert_eq!(
+            refusal(value("x", 11, &[Some(1), Some(2)]), good()),
+            "not a usable onnx model: x must be f32 or i32, got onnx element type 11"
+        );
+        assert_eq!(
+            refusal(good(), value("y", proto::INT32, &[Some(1), Some(2)])),
+            "not a usable onnx model: output y must be f32, got i32"
+        );
+        let mut shapeless = good();
+        if let Some(tensor) = shapeless
+            .r#type
+            .as_mut()
+            .and_then(|kind| kind.tensor_type.as_mut())
+        {
+            tensor.shape = None;
+        }
+        assert_eq!(
+            refusal(shapeless, good()),
+            "not a usable onnx model: y must have a shape, got none"
+        );
+    }
+}
