@@ -188,7 +188,7 @@ impl GraphBuilder {
         options: EdgeOptions,
         bridge: BridgeOptions,
     ) -> Self {
-        let span = Span::Out(route, payload, bridge);
+        let span = Span::Out(route, payload, credited(bridge, options));
         self.edges.push(EdgeEntry { from: from.to_owned(), to: to.to_owned(), options, span });
         self
     }
@@ -203,7 +203,7 @@ impl GraphBuilder {
         options: EdgeOptions,
         bridge: BridgeOptions,
     ) -> Self {
-        let span = Span::In(route, payload, bridge);
+        let span = Span::In(route, payload, credited(bridge, options));
         self.edges.push(EdgeEntry { from: from.to_owned(), to: to.to_owned(), options, span });
         self
     }
@@ -279,6 +279,16 @@ impl GraphBuilder {
     }
 }
 
+/// A policy that keeps only the newest must not let older frames wait at the receiver.
+fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
+    let most = match options.policy {
+        Policy::Latest => 1,
+        Policy::Conflate => options.capacity,
+        Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
+    };
+    BridgeOptions { credit: bridge.credit.clamp(1, most.max(1)), ..bridge }
+}
+
 /// Completes at SIGTERM or ctrl-c.
 pub async fn terminated() {
     use tokio::signal::unix::{SignalKind, signal};
@@ -320,6 +330,7 @@ struct Wiring {
     partitioned: HashMap<String, Vec<Arc<Edge>>>,
     stats: Vec<StageStats>,
     started: Vec<Started>,
+    has_sources: bool,
 }
 
 impl Wiring {
@@ -347,6 +358,9 @@ impl Wiring {
             partitioned: HashMap::new(),
             stats: Vec::new(),
             started: Vec::new(),
+            has_sources: graph.stages.iter().any(|entry| {
+                matches!(entry.local, Some((Prepared { factory: Factory::Source { .. }, .. }, _)))
+            }),
             graph,
         }
     }
@@ -435,6 +449,7 @@ impl Wiring {
                         bell: bell.clone(),
                         link: self.metrics.link(&name),
                         committed: self.committed.clone(),
+                        await_end: self.has_sources,
                         instance: self.instance(route),
                     };
                     self.control.enlist(bell);

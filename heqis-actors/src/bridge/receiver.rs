@@ -45,6 +45,9 @@ pub(crate) struct ReceiverSetup {
     pub(crate) bell: Arc<Doorbell>,
     pub(crate) link: LinkMetrics,
     pub(crate) committed: Committed,
+    /// Whether the sender's end is awaited when this node is told to stop. So it is on a node with sources: its stop
+    /// ends them, and the end comes round. Elsewhere the upstream knows nothing of the stop, and the intake closes.
+    pub(crate) await_end: bool,
     /// Seed of session identities; another process has another one.
     pub(crate) instance: u64,
 }
@@ -361,7 +364,7 @@ impl BridgeReceiver {
             self.end_edge();
             return self.end(ctx);
         }
-        if self.setup.control.stopping() && !self.closing {
+        if self.setup.control.stopping() && !self.closing && !self.setup.await_end {
             self.close(ctx);
         }
         let Some(id) = self.active.as_ref().map(|(conn, _)| conn.id) else {
@@ -391,8 +394,6 @@ impl BridgeReceiver {
 
     /// This node leaves: no further credit, what has arrived is finished and acknowledged.
     fn close(&mut self, ctx: &mut Context<Self>) {
-        // A sender that is draining itself ends the edge on its own; its last frames are still wanted. So the intake
-        // closes only where no upstream end is to be expected: when this node alone was told to stop.
         self.closing = true;
         let route = self.setup.route;
         if let Some((conn, epoch)) = &mut self.active {

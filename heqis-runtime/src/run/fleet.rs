@@ -1,0 +1,259 @@
+//! Every node of a plan as a child process on this machine, with real sockets between them.
+//!
+//! The parent forwards the children's logs, restarts a child that was killed, stops the run from its sources down,
+//! and leaves no child behind: each child also watches a pipe that closes with the parent.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use heqis_actors::{NodeReport, terminated};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::node::Told;
+use super::{RunError, Summary};
+use crate::topology::Plan;
+
+/// Most times that one killed child is started again within a run.
+const RESTARTS: u64 = 5;
+/// Pause before a killed child is started again.
+const RESTART_PAUSE: Duration = Duration::from_millis(200);
+/// What a child may take beyond the drain timeout to say its report and leave.
+const LEAVE: Duration = Duration::from_secs(3);
+
+/// How far stopping has gone. Each step includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Stop {
+    Running,
+    /// Nodes with sources are told to drain; the end of their streams ends the others.
+    Sources,
+    /// Every node is told to drain.
+    All,
+    /// Every node is killed.
+    Kill,
+}
+
+/// What became of one node.
+struct Outcome {
+    node: usize,
+    report: Option<NodeReport>,
+    restarts: u64,
+    /// How the last process ended, when not well.
+    failure: Option<String>,
+}
+
+/// Runs every node of `plan` to its end.
+pub(super) fn run(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(RunError::io("asynchronous runtime"))?;
+    runtime.block_on(supervise(plan, arguments))
+}
+
+async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunError> {
+    let program = std::env::current_exe().map_err(RunError::io("path of this program"))?;
+    let (stop, stopping) = watch::channel(Stop::Running);
+    let mut nodes = JoinSet::new();
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let mut command = Command::new(&program);
+        command
+            .args(arguments)
+            .args(["--node", &node.name, "--supervised"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // ctrl-c in a terminal reaches the parent alone, which stops the children in the right order.
+            .process_group(0)
+            .kill_on_drop(true);
+        let life = Life {
+            index,
+            name: node.name.clone(),
+            has_source: plan.stages.iter().any(|stage| stage.node == index && stage.is_source()),
+            command,
+            stopping: stopping.clone(),
+        };
+        nodes.spawn(life.run());
+    }
+    drop(stopping);
+    let stopper = tokio::spawn(stop_in_order(stop.clone(), plan.drain_timeout + LEAVE));
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = nodes.join_next().await {
+        let Ok(outcome) = outcome else { continue };
+        let failed = outcome.report.as_ref().is_none_or(|report| report.failure.is_some());
+        if failed || outcome.failure.is_some() {
+            // What is left cannot do its work without this node.
+            stop.send_if_modified(|now| std::mem::replace(now, Stop::All.max(*now)) < Stop::All);
+        }
+        outcomes.push(outcome);
+    }
+    stopper.abort();
+    Ok(sum_up(plan, outcomes))
+}
+
+/// Waits for SIGTERM, ctrl-c or a failed node, then stops what still runs, step by step, each with its time.
+async fn stop_in_order(stop: watch::Sender<Stop>, patience: Duration) {
+    let mut now = stop.subscribe();
+    tokio::select! {
+        () = terminated() => {
+            tracing::info!("stopping the sources");
+            stop.send_replace(Stop::Sources);
+            tokio::time::sleep(patience).await;
+        }
+        _ = now.wait_for(|step| *step >= Stop::All) => {}
+    }
+    stop.send_replace(Stop::All);
+    tokio::time::sleep(patience).await;
+    stop.send_replace(Stop::Kill);
+}
+
+fn sum_up(plan: &Plan, mut outcomes: Vec<Outcome>) -> Summary {
+    outcomes.sort_by_key(|outcome| outcome.node);
+    let restarts: BTreeMap<String, u64> =
+        outcomes.iter().map(|outcome| (plan.nodes[outcome.node].name.clone(), outcome.restarts)).collect();
+    let failures: Vec<String> = outcomes
+        .iter()
+        .filter_map(|outcome| {
+            let failure = outcome.failure.as_ref()?;
+            Some(format!("node '{}' {failure}", plan.nodes[outcome.node].name))
+        })
+        .collect();
+    let reports = outcomes.into_iter().filter_map(|outcome| outcome.report).collect();
+    let mut summary = Summary::new(&plan.name, reports, restarts);
+    summary.faults.extend(failures);
+    summary
+}
+
+/// One node over all its processes.
+struct Life {
+    index: usize,
+    name: String,
+    has_source: bool,
+    command: Command,
+    stopping: watch::Receiver<Stop>,
+}
+
+impl Life {
+    async fn run(mut self) -> Outcome {
+        let mut outcome = Outcome { node: self.index, report: None, restarts: 0, failure: None };
+        loop {
+            let child = match self.command.spawn() {
+                Ok(child) => child,
+                Err(error) => {
+                    outcome.failure = Some(format!("could not be started: {error}"));
+                    return outcome;
+                }
+            };
+            let (status, report) = self.watch(child).await;
+            outcome.report = report;
+            outcome.failure = ended_badly(&status, outcome.report.is_some());
+            let killed = matches!(&status, Ok(status) if status.signal().is_some());
+            let again = killed && *self.stopping.borrow() == Stop::Running && outcome.restarts < RESTARTS;
+            if !again {
+                return outcome;
+            }
+            outcome.restarts += 1;
+            tracing::warn!(node = %self.name, restarts = outcome.restarts, "node died, starting it again");
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+
+    /// Forwards what the child says until it has ended.
+    async fn watch(&mut self, mut child: Child) -> (std::io::Result<ExitStatus>, Option<NodeReport>) {
+        let logs = child.stderr.take().map(|stderr| {
+            let name = self.name.clone();
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(stderr).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    forward(&name, &line);
+                }
+            })
+        });
+        let said = child.stdout.take().map(|stdout| {
+            let name = self.name.clone();
+            tokio::spawn(async move {
+                let mut report = None;
+                let mut lines = BufReader::new(stdout).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    match serde_json::from_str(&line) {
+                        Ok(Told::Ready { http: Some(http) }) => {
+                            forward(&name, &format!("ready; metrics on http://{http}/metrics"));
+                        }
+                        Ok(Told::Ready { http: None }) => forward(&name, "ready"),
+                        Ok(Told::Report(told)) => report = Some(*told),
+                        Err(_) => forward(&name, &line),
+                    }
+                }
+                report
+            })
+        });
+        let status = self.wait(&mut child).await;
+        let report = match said {
+            Some(said) => said.await.ok().flatten(),
+            None => None,
+        };
+        if let Some(logs) = logs {
+            let _ = logs.await;
+        }
+        (status, report)
+    }
+
+    /// Waits for the child's end, passing on the steps of a stop.
+    async fn wait(&mut self, child: &mut Child) -> std::io::Result<ExitStatus> {
+        let mut told = Stop::Running;
+        loop {
+            let step = *self.stopping.borrow_and_update();
+            let due = match step {
+                Stop::Running => false,
+                Stop::Sources => self.has_source && told < Stop::Sources,
+                Stop::All => told < Stop::Sources,
+                Stop::Kill => {
+                    child.start_kill()?;
+                    false
+                }
+            };
+            if due {
+                told = step;
+                terminate(child);
+            }
+            tokio::select! {
+                status = child.wait() => return status,
+                changed = self.stopping.changed() => {
+                    if changed.is_err() {
+                        return child.wait().await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn terminate(child: &Child) {
+    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some(pid) = pid
+        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
+    {
+        tracing::warn!(%error, "a node could not be told to stop");
+    }
+}
+
+fn ended_badly(status: &std::io::Result<ExitStatus>, reported: bool) -> Option<String> {
+    match status {
+        Ok(status) if status.success() && reported => None,
+        // A node that reports says its own faults; the summary lists them.
+        Ok(status) if status.code() == Some(1) && reported => None,
+        Ok(status) if status.success() => Some("ended without a report".into()),
+        Ok(status) => Some(format!("ended with {status}")),
+        Err(error) => Some(format!("could not be waited for: {error}")),
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the children's logs are already formatted; this process only forwards them")]
+fn forward(node: &str, line: &str) {
+    eprintln!("[{node}] {line}");
+}

@@ -1,0 +1,120 @@
+//! One node of a plan, in this process.
+
+use std::io::Write as _;
+use std::net::ToSocketAddrs as _;
+use std::sync::{Arc, OnceLock};
+
+use heqis_actors::{GraphBuilder, Metrics, NodeReport, terminated};
+use serde::{Deserialize, Serialize};
+
+use super::RunError;
+use super::http;
+use crate::topology::Plan;
+
+/// What a supervised node tells its parent, one JSON object a line on standard output.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(super) enum Told {
+    /// Every stage is built.
+    Ready {
+        /// Where the node serves metrics.
+        http: Option<String>,
+    },
+    /// The node has ended.
+    Report(Box<NodeReport>),
+}
+
+/// Writes one line to the parent.
+pub(super) fn tell(told: &Told) -> Result<(), RunError> {
+    let mut line = serde_json::to_string(told).unwrap_or_default();
+    line.push('\n');
+    let mut out = std::io::stdout().lock();
+    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(RunError::io("standard output"))
+}
+
+/// Runs the node with index `node` until its stages have ended, or SIGTERM, ctrl-c or the parent's end stop it.
+pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeReport, RunError> {
+    let spec = &plan.nodes[node];
+    let metrics = Metrics::new(&spec.name);
+    metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
+    let graph = graph(plan, node).metrics(metrics);
+    let system = actix_rt::System::new();
+    let report = system.block_on(async {
+        let ready = http::Ready::new(OnceLock::new());
+        let mut server = None;
+        let mut address = None;
+        if let Some(metrics) = &spec.metrics {
+            let what = format!("node '{}': metrics on {metrics}", spec.name);
+            let socket = metrics
+                .to_socket_addrs()
+                .and_then(|mut found| found.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+                .map_err(RunError::io(what.clone()))?;
+            let (bound, handle) = http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
+            tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
+            (server, address) = (Some(handle), Some(bound.to_string()));
+        }
+        let running = graph.start().await?;
+        let _ = ready.set(running.reporter());
+        if supervised {
+            tell(&Told::Ready { http: address })?;
+        }
+        let handle = running.handle();
+        let signals = actix_rt::spawn(async move {
+            terminated().await;
+            handle.stop();
+        });
+        if supervised {
+            let handle = running.handle();
+            watch_parent(move || handle.stop()).map_err(RunError::io("thread 'parent-watch'"))?;
+        }
+        let report = running.wait(plan.drain_timeout).await;
+        signals.abort();
+        if let Some(server) = server {
+            server.stop(true).await;
+        }
+        Ok(report)
+    });
+    report
+}
+
+/// The part of the graph that `node` runs.
+fn graph(plan: &Plan, node: usize) -> GraphBuilder {
+    let mut graph = GraphBuilder::new(&plan.name).node(&plan.nodes[node].name).base(&plan.base);
+    for stage in &plan.stages {
+        graph = match &stage.prepared {
+            Some(prepared) if stage.node == node => {
+                graph.prepared(&stage.name, prepared.clone(), stage.options.clone())
+            }
+            _ => graph.remote(&stage.name),
+        };
+    }
+    for edge in &plan.edges {
+        let (from, to) = (&plan.stages[edge.from], &plan.stages[edge.to]);
+        let names = (from.name.as_str(), to.name.as_str());
+        graph = match &edge.bridge {
+            None if from.node == node => graph.edge(names.0, names.1, edge.options),
+            Some(bridge) if bridge.from_node == node => {
+                graph.edge_out(edge.route, names, bridge.payload, edge.options, bridge.options.clone())
+            }
+            Some(bridge) if bridge.to_node == node => {
+                graph.edge_in(edge.route, names, bridge.payload, edge.options, bridge.options.clone())
+            }
+            _ => graph,
+        };
+    }
+    for budget in &plan.budgets {
+        let path: Vec<&str> = budget.path.iter().map(|&stage| plan.stages[stage].name.as_str()).collect();
+        graph = graph.budget(&path, budget.p99);
+    }
+    graph
+}
+
+/// Calls `gone` when standard input ends: the parent holds its other end and is no more. So no node outlives the
+/// process that started it, even one that was killed.
+fn watch_parent(gone: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name("parent-watch".into()).spawn(move || {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        gone();
+    })?;
+    Ok(())
+}
