@@ -1,0 +1,17 @@
+//! The runtime: reads a topology, checks it completely, and runs the part of it that this machine is named for.
+//!
+//! ```text
+//! topology file ▸ topology::load ▸ Plan ▸ run ▸ heqis_actors::GraphBuilder ▸ report
+//! ```
+//!
+//! - [`topology`]: the file, its faults, and the plan that comes of it.
+//! - [`registry`]: the one list of stage kinds that a topology may name.
+//! - [`cli`]: the subcommands, as functions that write to what they are given.
+//!
+//! Not here: any stage. A stage is written in `nodes/`, against `heqis-actors`, and becomes known here by one line in
+//! [`registry`].
+
+pub mod cli;
+pub mod registry;
+pub mod run;
+pub mod topology;

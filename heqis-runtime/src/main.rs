@@ -1,1 +1,58 @@
-fn main() {}
+//! The command line of the runtime: reads arguments and environment, and hands both to the library.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+use heqis_runtime::cli::{self, Cli, Command, World};
+use heqis_runtime::registry::registry;
+use heqis_runtime::topology::report::Look;
+
+/// Columns that are drawn when the terminal does not say.
+const WIDTH: usize = 100;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = io::stdout().lock();
+    let mut err = io::stderr().lock();
+    match dispatch(&cli, &mut out, &mut err) {
+        Ok(code) => ExitCode::from(code),
+        // A reader such as `head` that has seen enough is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(err, "heqis-runtime: {error}");
+            ExitCode::from(cli::FAILED)
+        }
+    }
+}
+
+fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
+    let world = world()?;
+    let registry = registry();
+    match &cli.command {
+        Command::Run(args) => run(args, &world, err),
+        Command::Check(args) => cli::check::check(args, &world, &registry, out, err),
+        Command::Graph(args) => cli::graph::graph(args, &world, &registry, out, err),
+        Command::Stages(args) => cli::stages::stages(args, &world, &registry, out, err),
+        Command::Schema => cli::schema::schema(&registry, out),
+    }
+}
+
+fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8> {
+    let Some(_plan) = args.topology.load(world, &registry(), err)? else { return Ok(cli::FAULTY) };
+    writeln!(err, "heqis-runtime: running is not built yet")?;
+    Ok(cli::FAILED)
+}
+
+fn world() -> io::Result<World> {
+    // https://no-color.org: any value that is not empty.
+    let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let look = if io::stderr().is_terminal() && !no_colour { Look::Colour } else { Look::Plain };
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    Ok(World {
+        directory: std::env::current_dir()?,
+        overrides: std::env::var("HEQIS_SET").ok(),
+        look,
+        width: columns.unwrap_or(WIDTH).clamp(40, 400),
+    })
+}

@@ -1,0 +1,131 @@
+//! The rules that a schema cannot state, one pass per subject.
+//!
+//! A pass looks only at what could be read and skips what an earlier pass has already reported, so that one slip
+//! gives one fault.
+
+mod flow;
+mod names;
+mod params;
+mod resources;
+mod transport;
+
+pub(crate) use resources::DEFAULT_CREDIT;
+pub(crate) use transport::{address, endpoint};
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use heqis_actors::{ANY, EdgeOptions, Kind, Policy, Prepared, Registry};
+
+use super::document::{EdgeSpec, StageSpec};
+use super::fault::Fault;
+use super::written::{Declared, Topology};
+
+/// Arbiter of stages that have none of their own.
+const PIPELINE: &str = heqis_actors::PIPELINE;
+
+/// Capacity of an edge when the file does not say.
+const DEFAULT_CAPACITY: usize = 1024;
+
+/// A topology with its names resolved, as far as they can be.
+pub(crate) struct Scene<'a> {
+    pub(crate) topology: &'a Topology,
+    pub(crate) registry: &'a Registry,
+    /// Kind of each stage.
+    pub(crate) kinds: Vec<Option<&'a Kind>>,
+    /// Node of each stage.
+    pub(crate) homes: Vec<Option<usize>>,
+    /// Edges both of whose ends exist.
+    pub(crate) links: Vec<Link>,
+}
+
+/// An edge whose ends are known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    pub(crate) edge: usize,
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+}
+
+impl<'a> Scene<'a> {
+    pub(crate) fn new(topology: &'a Topology, registry: &'a Registry) -> Self {
+        let nodes = index(&topology.nodes);
+        let stages = index(&topology.stages);
+        let spec = |stage: &'a Declared<StageSpec>| stage.spec.as_ref();
+        let kinds = topology.stages.iter().map(|stage| registry.kind(&spec(stage)?.kind)).collect();
+        let homes = topology.stages.iter().map(|stage| nodes.get(spec(stage)?.node.as_str()).copied()).collect();
+        let link = |(edge, declared): (usize, &Declared<EdgeSpec>)| {
+            let spec = declared.spec.as_ref()?;
+            Some(Link { edge, from: *stages.get(spec.from.as_str())?, to: *stages.get(spec.to.as_str())? })
+        };
+        let links = topology.edges.iter().enumerate().filter_map(link).collect();
+        Self { topology, registry, kinds, homes, links }
+    }
+
+    /// Payload type that leaves each stage; that of a ring buffer is whatever feeds it. `None` for sinks and where
+    /// the file is too faulty to know.
+    pub(crate) fn outputs(&self) -> Vec<Option<&'static str>> {
+        let mut outputs: Vec<_> = self.kinds.iter().map(|kind| kind.and_then(|kind| kind.output)).collect();
+        // A chain of ring buffers settles in as many rounds as it is long; without progress it never will.
+        loop {
+            let mut progress = false;
+            for link in &self.links {
+                if outputs[link.to] == Some(ANY)
+                    && let Some(fed) = outputs[link.from].filter(|&fed| fed != ANY)
+                {
+                    outputs[link.to] = Some(fed);
+                    progress = true;
+                }
+            }
+            if !progress {
+                break;
+            }
+        }
+        outputs.into_iter().map(|output| output.filter(|&name| name != ANY)).collect()
+    }
+
+    pub(crate) fn edge(&self, link: Link) -> &'a Declared<EdgeSpec> {
+        &self.topology.edges[link.edge]
+    }
+
+    pub(crate) fn stage_name(&self, stage: usize) -> &'a str {
+        &self.topology.stages[stage].name
+    }
+
+    /// The two nodes of a link when they are known and differ.
+    pub(crate) fn crossing(&self, link: Link) -> Option<(usize, usize)> {
+        let ends = (self.homes[link.from]?, self.homes[link.to]?);
+        (ends.0 != ends.1).then_some(ends)
+    }
+
+    /// The settings of an edge with the defaults filled in.
+    pub(crate) fn edge_options(&self, spec: &EdgeSpec) -> EdgeOptions {
+        let defaults = &self.topology.defaults.edge;
+        let policy = spec.policy.or(defaults.policy).unwrap_or_default();
+        let capacity = match policy {
+            Policy::Latest => 1,
+            _ => spec.capacity.or(defaults.capacity).unwrap_or(DEFAULT_CAPACITY),
+        };
+        let max_age = spec.max_age.or(defaults.max_age).map(|time| time.0);
+        EdgeOptions { policy, capacity, max_age, partition_by_key: spec.partition_by.is_some() }
+    }
+}
+
+fn index<T>(declared: &[Declared<T>]) -> HashMap<&str, usize> {
+    declared.iter().enumerate().map(|(index, one)| (one.name.as_str(), index)).collect()
+}
+
+/// Runs every pass. `only` limits the stages' own checks, which need their files, to one node. Returns the stages
+/// that are ready to be built, in the order of the file.
+pub(crate) fn run(
+    scene: &Scene<'_>,
+    base: &Path,
+    only: Option<&str>,
+    faults: &mut Vec<Fault>,
+) -> Vec<Option<Prepared>> {
+    names::check(scene, faults);
+    flow::check(scene, faults);
+    transport::check(scene, base, faults);
+    resources::check(scene, faults);
+    params::check(scene, base, only, faults)
+}

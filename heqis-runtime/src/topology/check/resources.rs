@@ -1,0 +1,228 @@
+//! Resources: cores, threads, memory, and times that make sense.
+
+use std::collections::HashMap;
+
+use heqis_actors::Policy;
+
+use super::{PIPELINE, Scene};
+use crate::topology::fault::{Code, Fault};
+use crate::topology::place::Place;
+use crate::topology::units::Time;
+
+/// Memory that one waiting frame is counted as: half a KiB of head and stamps, a payload of some hundred `f32`, and
+/// what the allocator adds. An estimate on the safe side, not a limit.
+pub(crate) const FRAME_BYTES: u64 = 4096;
+
+/// Frames on the way to a node that it may hold before its stage takes them, when the transport does not say.
+pub(crate) const DEFAULT_CREDIT: usize = 64;
+
+pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    times(scene, faults);
+    latest(scene, faults);
+    memory(scene, faults);
+    sources(scene, faults);
+    cores(scene, faults);
+    delays(scene, faults);
+}
+
+fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    let mut positive = |time: Option<Time>, place: Place, what: &str| {
+        if time.is_some_and(|time| time.0.is_zero()) {
+            faults.push(Fault::new(Code::OutOfRange, place, format!("`{what}` must be longer than nothing")));
+        }
+    };
+    let topology = scene.topology;
+    let default_age = topology.root.find(&["defaults", "edge", "max_age"]).unwrap_or(Place::START);
+    positive(topology.defaults.edge.max_age, default_age, "defaults.edge.max_age");
+    for edge in &topology.edges {
+        positive(edge.spec.as_ref().and_then(|spec| spec.max_age), edge.at(&["max_age"]), "max_age");
+    }
+    for budget in &topology.budgets {
+        positive(budget.spec.as_ref().map(|spec| spec.p99), budget.at(&["p99"]), "p99");
+    }
+    for stage in &topology.stages {
+        let Some(restart) = stage.spec.as_ref().and_then(|spec| spec.restart.as_ref()) else { continue };
+        positive(restart.window, stage.at(&["restart", "window"]), "restart.window");
+    }
+    for stage in &topology.stages {
+        let backoff = stage.spec.as_ref().and_then(|spec| spec.restart.as_ref()).and_then(|restart| restart.backoff);
+        if let Some([least, most]) = backoff
+            && least > most
+        {
+            let message = format!("the first pause of stage `{}` is longer than the longest", stage.name);
+            let fault = Fault::new(Code::OutOfRange, stage.at(&["restart", "backoff"]), message);
+            faults.push(fault.help("write the shortest pause first, as in [\"200ms\", \"5s\"]"));
+        }
+    }
+}
+
+fn latest(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    for edge in &scene.topology.edges {
+        let Some(spec) = &edge.spec else { continue };
+        if let Some(capacity) = spec.capacity.filter(|&capacity| capacity != 1)
+            && scene.edge_options(spec).policy == Policy::Latest
+        {
+            let message = format!("the policy `latest` keeps one frame, not {capacity}");
+            let fault = Fault::new(Code::LatestHoldsOne, edge.at(&["capacity"]), message);
+            faults.push(fault.help("leave `capacity` out, or use `drop-oldest`"));
+        }
+    }
+}
+
+fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    let nodes = &scene.topology.nodes;
+    // Per node: frames that may wait, and the largest single share with its place.
+    let mut waiting = vec![(0_u64, 0_u64, Place::START); nodes.len()];
+    let mut add = |node: usize, frames: usize, place: Place| {
+        let (sum, largest, at) = &mut waiting[node];
+        let frames = frames as u64;
+        *sum = sum.saturating_add(frames);
+        if frames > *largest {
+            (*largest, *at) = (frames, place);
+        }
+    };
+    for &link in &scene.links {
+        let edge = scene.edge(link);
+        let (Some(spec), Some(from), Some(to)) = (&edge.spec, scene.homes[link.from], scene.homes[link.to]) else {
+            continue;
+        };
+        // The sender of a bridged edge holds the queue, the receiver at most its credit.
+        add(from, scene.edge_options(spec).capacity, edge.at(&["capacity"]));
+        if from != to {
+            let credit = spec.transport.as_ref().and_then(|transport| transport.credit).unwrap_or(DEFAULT_CREDIT);
+            add(to, credit, edge.at(&["transport", "credit"]));
+        }
+    }
+    for (index, stage) in scene.topology.stages.iter().enumerate() {
+        // A stage that carries anything is a queue by itself, with a capacity among its parameters.
+        let queue = scene.kinds[index].is_some_and(|kind| kind.input == Some(heqis_actors::ANY));
+        let capacity = stage.spec.as_ref().and_then(|spec| spec.params.get("capacity")?.as_u64());
+        if let (true, Some(capacity), Some(home)) = (queue, capacity, scene.homes[index]) {
+            add(home, usize::try_from(capacity).unwrap_or(usize::MAX), stage.at(&["params", "capacity"]));
+        }
+    }
+    for (node, (frames, _, place)) in nodes.iter().zip(waiting) {
+        let Some(spec) = &node.spec else { continue };
+        let Some(memory_mib) = spec.memory_mib.or(spec.board.memory_mib()) else { continue };
+        let needed_mib = frames.saturating_mul(FRAME_BYTES) / (1024 * 1024);
+        if needed_mib > memory_mib / 2 {
+            let message = format!(
+                "{frames} frames may wait on node `{}`, about {needed_mib} MiB; half of its memory is {} MiB",
+                node.name,
+                memory_mib / 2
+            );
+            let help = format!("the largest share is shown; a frame is counted as {FRAME_BYTES} bytes");
+            faults.push(Fault::new(Code::MemoryExceeded, place, message).help(help));
+        }
+    }
+}
+
+fn sources(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    for (stage, kind) in scene.topology.stages.iter().zip(&scene.kinds) {
+        let Some(kind) = kind.filter(|kind| kind.input.is_none()) else { continue };
+        for key in ["workers", "batch", "restart"] {
+            if let Some(entry) = stage.tree.entry(key) {
+                let message = format!("`{key}` on the source `{}` ({})", stage.name, kind.name);
+                let help = "a second copy or a rebuilt source would repeat frames";
+                faults.push(Fault::new(Code::NotForASource, entry.place, message).help(help));
+            }
+        }
+    }
+}
+
+/// Name of the arbiter that a stage runs on. With several workers each has one of its own, told apart by number.
+fn arbiter<'a>(scene: &'a Scene<'_>, stage: usize) -> Option<&'a str> {
+    let declared = &scene.topology.stages[stage];
+    let spec = declared.spec.as_ref()?;
+    match &spec.arbiter {
+        _ if spec.workers.unwrap_or(1) > 1 => Some(&declared.name),
+        Some(arbiter) => Some(arbiter),
+        None if scene.kinds[stage]?.blocking => Some(&declared.name),
+        None => Some(PIPELINE),
+    }
+}
+
+fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    // Who pinned a core first, and which cores an arbiter was pinned to first.
+    let mut owners: HashMap<(usize, usize), (&str, Place)> = HashMap::new();
+    let mut pinned: HashMap<(usize, &str), (usize, Place)> = HashMap::new();
+    for (index, stage) in scene.topology.stages.iter().enumerate() {
+        let (Some(spec), Some(home), Some(arbiter)) = (&stage.spec, scene.homes[index], arbiter(scene, index)) else {
+            continue;
+        };
+        if spec.cores.is_empty() {
+            continue;
+        }
+        let node = &scene.topology.nodes[home];
+        let count = node.spec.as_ref().and_then(|node| node.cores.or(node.board.cores()));
+        for (position, &core) in spec.cores.iter().enumerate() {
+            let place = stage.at(&["cores", &position.to_string()]);
+            if let Some(count) = count.filter(|&count| core >= count) {
+                let message = format!("node `{}` has no core {core}", node.name);
+                let help = format!("it has {count} cores, 0 to {}", count - 1);
+                faults.push(Fault::new(Code::UnknownCore, place, message).help(help));
+                continue;
+            }
+            match owners.get(&(home, core)) {
+                Some((owner, first)) if *owner != arbiter => {
+                    let message = format!("core {core} of node `{}` is pinned to two threads, `{owner}` and `{arbiter}`", node.name);
+                    let fault = Fault::new(Code::SharedCore, place, message);
+                    faults.push(fault.related(*first, "first pinned here"));
+                }
+                Some(_) => {}
+                None => {
+                    owners.insert((home, core), (arbiter, place));
+                }
+            }
+        }
+        let workers = spec.workers.unwrap_or(1);
+        if workers > spec.cores.len() {
+            let message = format!("{workers} workers of stage `{}` share {} pinned cores", stage.name, spec.cores.len());
+            faults.push(Fault::new(Code::SharedCore, stage.at(&["cores"]), message));
+        }
+        match pinned.get(&(home, arbiter)) {
+            Some(&(first, place)) if !same_cores(scene, first, index) => {
+                let message = format!("stages `{}` and `{}` share the arbiter `{arbiter}` but not its cores", scene.stage_name(first), stage.name);
+                let fault = Fault::new(Code::TornArbiter, stage.at(&["cores"]), message);
+                faults.push(fault.related(place, "pinned here").help("give one of them an `arbiter` of its own"));
+            }
+            Some(_) => {}
+            None => {
+                pinned.insert((home, arbiter), (index, stage.at(&["cores"])));
+            }
+        }
+    }
+}
+
+fn same_cores(scene: &Scene<'_>, one: usize, other: usize) -> bool {
+    let cores = |stage: usize| {
+        let mut cores = scene.topology.stages[stage].spec.as_ref().map(|spec| spec.cores.clone()).unwrap_or_default();
+        cores.sort_unstable();
+        cores
+    };
+    cores(one) == cores(other)
+}
+
+fn delays(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    for (index, stage) in scene.topology.stages.iter().enumerate() {
+        let delay = stage.spec.as_ref().and_then(|spec| spec.batch.as_ref()).and_then(|batch| batch.max_delay);
+        if delay.is_none_or(|delay| delay.0.is_zero()) {
+            continue;
+        }
+        let Some(own) = arbiter(scene, index) else { continue };
+        let home = scene.homes[index];
+        let neighbour = (0..scene.kinds.len())
+            .find(|&other| other != index && scene.homes[other] == home && arbiter(scene, other) == Some(own));
+        let message = match neighbour {
+            Some(neighbour) => format!(
+                "stage `{}` would wait on the arbiter `{own}`, which it shares with `{}`",
+                stage.name,
+                scene.stage_name(neighbour)
+            ),
+            None if own == PIPELINE => format!("stage `{}` would wait on the node's arbiter `{own}`", stage.name),
+            None => continue,
+        };
+        let help = "give the stage an `arbiter` of its own, or leave `max_delay` out: it then takes what is waiting";
+        faults.push(Fault::new(Code::DelayOnSharedArbiter, stage.at(&["batch", "max_delay"]), message).help(help));
+    }
+}

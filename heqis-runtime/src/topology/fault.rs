@@ -1,0 +1,195 @@
+//! What can be wrong with a topology: one stable code for each rule.
+
+use super::place::{Place, Sources};
+
+macro_rules! codes {
+    ($($variant:ident $number:literal $name:literal $rule:literal,)*) => {
+        /// The rule that a fault breaks. Numbers and names are stable: scripts may rely on them.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $(#[doc = $rule] $variant,)*
+        }
+
+        impl Code {
+            /// Every code, by number.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The number, as in `E0103`.
+            #[must_use]
+            pub fn number(self) -> &'static str {
+                match self { $(Self::$variant => $number,)* }
+            }
+
+            /// The name, as in `unknown-stage`.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// The rule in one sentence.
+            #[must_use]
+            pub fn rule(self) -> &'static str {
+                match self { $(Self::$variant => $rule,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    UnreadableFile "E0001" "unreadable-file" "The file must exist and hold UTF-8 text.",
+    TomlSyntax "E0002" "toml-syntax" "The file must be TOML; what follows the first syntax fault is not examined.",
+    SchemaVersion "E0003" "schema-version" "The file must say `heqis = 1`; other versions are not examined.",
+    OverrideSyntax "E0004" "override-syntax" "An override must read `dotted.path=value`.",
+    UnknownProfile "E0005" "unknown-profile" "`--profile` must name a profile of the file.",
+    NothingToOverride "E0006" "nothing-to-override" "A profile or an override changes nodes, stages and edges of the file; it adds none.",
+    UnknownKey "E0101" "unknown-key" "A table holds only the keys of the format.",
+    UnknownNode "E0102" "unknown-node" "A stage must be placed on a node of the file.",
+    UnknownStage "E0103" "unknown-stage" "An edge or a budget must name stages of the file.",
+    UnknownKind "E0104" "unknown-kind" "A stage must be of a kind that this binary knows; `heqis-runtime stages` lists them.",
+    UnknownParameter "E0105" "unknown-parameter" "`params` holds only the parameters of the stage's kind.",
+    BadName "E0106" "bad-name" "A name starts with a lower-case letter and goes on with lower-case letters, digits and hyphens.",
+    DuplicateName "E0107" "duplicate-name" "A name is given once.",
+    MissingKey "E0201" "missing-key" "A key or parameter without a default must be given.",
+    WrongType "E0202" "wrong-type" "A value must be of the type of its key or parameter.",
+    OutOfRange "E0203" "out-of-range" "A number, text or list must lie within its limits.",
+    UnknownValue "E0204" "unknown-value" "A value must be one of those that its key or parameter knows.",
+    BadTime "E0205" "bad-time" "A span of time is a number directly followed by ns, us, ms, s, m or h.",
+    BadAddress "E0206" "bad-address" "An address is a host name or an IP address; with a port, `host:port`.",
+    UnusableParameters "E0207" "unusable-parameters" "The stage itself must accept its parameters: files are there, hashes and shapes match.",
+    PayloadMismatch "E0301" "payload-mismatch" "The output of an edge's first stage must be what its second takes.",
+    NoInput "E0302" "no-input" "No edge leads to a source.",
+    NoOutput "E0303" "no-output" "No edge leaves a sink.",
+    UnfedStage "E0304" "unfed-stage" "A stage that takes frames must have an edge leading to it.",
+    UnconsumedStage "E0305" "unconsumed-stage" "A stage that makes frames must have an edge leaving it.",
+    Cycle "E0306" "cycle" "Edges must not lead back to where they came from; a feedback edge ends in a sink.",
+    DuplicateEdge "E0307" "duplicate-edge" "Two stages are joined by one edge at most.",
+    UnusedNode "E0308" "unused-node" "A node must have a stage.",
+    LonePartition "E0309" "lone-partition" "`partition_by` shares a stage's frames among at least two edges.",
+    MissingTransport "E0401" "missing-transport" "An edge between two nodes must say how it crosses.",
+    NeedlessTransport "E0402" "needless-transport" "An edge within one node has no `transport` and no `delivery`.",
+    IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",
+    AddressInUse "E0404" "address-in-use" "Everything that listens has an address of its own.",
+    NotBuiltYet "E0405" "not-built-yet" "The value is part of the format, but this version does not offer it.",
+    BrokenPromise "E0406" "broken-promise" "`at-least-once` needs the policy `block`: the other policies drop frames.",
+    IpcAcrossMachines "E0407" "ipc-across-machines" "Both ends of an ipc transport are on one machine.",
+    LatestHoldsOne "E0501" "latest-holds-one" "The policy `latest` has the capacity 1.",
+    MemoryExceeded "E0502" "memory-exceeded" "The frames that may wait on a node must fit into half of its memory.",
+    UnknownCore "E0503" "unknown-core" "A stage runs on cores that its node has.",
+    SharedCore "E0504" "shared-core" "A core is pinned to one thread.",
+    TornArbiter "E0505" "torn-arbiter" "Stages that share an arbiter share its cores.",
+    DelayOnSharedArbiter "E0506" "delay-on-shared-arbiter" "`batch.max_delay` waits on the thread, so the stage must have its arbiter for itself.",
+    NotForASource "E0507" "not-for-a-source" "`workers`, `batch` and `restart` do not apply to a source.",
+    BrokenBudgetPath "E0601" "broken-budget-path" "Each stage of a budget's path must be reached from the one before.",
+}
+
+/// One fault of a topology.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The rule that is broken.
+    pub code: Code,
+    /// What is wrong, with the value, in one sentence.
+    pub message: String,
+    /// Where it was written.
+    pub place: Place,
+    /// What would help: the nearest existing name, or what is allowed.
+    pub help: Option<String>,
+    /// A further place that the fault has to do with, and what is there.
+    pub(crate) related: Option<(Place, String)>,
+}
+
+impl Fault {
+    pub(crate) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), place, help: None, related: None }
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Adds the nearest of `known` to `name`, or all of them when none is near.
+    pub(crate) fn nearest<'a>(mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+        self.help = nearest(name, known);
+        self
+    }
+
+    pub(crate) fn related(mut self, place: Place, label: impl Into<String>) -> Self {
+        self.related = Some((place, label.into()));
+        self
+    }
+}
+
+/// A hint towards the one of `known` that was probably meant by `name`, or the list of them when none is near.
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let known: Vec<&str> = known.into_iter().collect();
+    let best = known
+        .iter()
+        .map(|known| (strsim::normalized_damerau_levenshtein(name, known), *known))
+        // The first of equally near names, so that the hint does not depend on the comparison's direction.
+        .fold(None, |best: Option<(f64, &str)>, next| match best {
+            Some(best) if best.0 >= next.0 => Some(best),
+            _ => Some(next),
+        });
+    match best {
+        Some((likeness, best)) if likeness >= 0.5 => Some(format!("did you mean `{best}`?")),
+        Some(_) if known.len() <= 16 => {
+            let list: Vec<String> = known.iter().map(|known| format!("`{known}`")).collect();
+            Some(format!("known here: {}", list.join(", ")))
+        }
+        _ => None,
+    }
+}
+
+/// Every fault of a topology, in the order of the file, with the texts that they point into.
+#[derive(Clone, Debug)]
+pub struct Faults {
+    /// The file and the overrides.
+    pub sources: Sources,
+    /// At least one fault.
+    pub list: Vec<Fault>,
+}
+
+impl Faults {
+    pub(crate) fn new(sources: Sources, mut list: Vec<Fault>) -> Self {
+        list.sort_by_key(|fault| (fault.place, fault.code));
+        list.dedup();
+        Self { sources, list }
+    }
+}
+
+/// One line per fault; [`super::report`] draws them with the text that they point at.
+impl std::fmt::Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (index, fault) in self.list.iter().enumerate() {
+            let (line, column) = self.sources.line_column(fault.place);
+            let (number, name) = (fault.code.number(), fault.code.name());
+            let file = self.sources.name(fault.place);
+            let separator = if index == 0 { "" } else { "\n" };
+            write!(f, "{separator}{file}:{line}:{column}: {number} {name}: {}", fault.message)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Faults {}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn numbers_rise_and_names_are_used_once() {
+        assert!(Code::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+        let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+        assert_eq!(names.len(), Code::ALL.len());
+    }
+
+    #[test]
+    fn a_hint_names_the_nearest_or_lists_what_there_is() {
+        assert_eq!(nearest("cleanre", ["market", "cleaner"]).as_deref(), Some("did you mean `cleaner`?"));
+        assert_eq!(nearest("zzz", ["a", "b"]).as_deref(), Some("known here: `a`, `b`"));
+        assert_eq!(nearest("zzz", []), None);
+    }
+}

@@ -1,0 +1,173 @@
+//! Reading and checking a topology file.
+
+use std::path::{Path, PathBuf};
+
+use heqis_actors::Registry;
+
+use super::check::{self, Scene};
+use super::fault::{Code, Fault, Faults};
+use super::overlay::{Override, apply_overrides, apply_profile};
+use super::place::{Place, Sources};
+use super::plan::Plan;
+use super::tree::{Tree, Value};
+use super::written::Topology;
+
+/// Version of the format that this binary reads.
+const VERSION: i64 = 1;
+
+/// Which file to read, and how to look at it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The topology file.
+    pub file: PathBuf,
+    /// The working directory, where relative paths start unless the file states a `base`.
+    pub directory: PathBuf,
+    /// The profile to lay over the file.
+    pub profile: Option<String>,
+    /// Overrides, the later the stronger.
+    pub overrides: Vec<Override>,
+    /// Lets only the stages of this node check their files: those of other nodes may be on other machines.
+    pub node: Option<String>,
+    /// Checks every profile of the file too, when none is chosen.
+    pub every_profile: bool,
+}
+
+impl Request {
+    /// A request for `file` as it is, with `directory` as the working directory.
+    #[must_use]
+    pub fn new(file: impl Into<PathBuf>, directory: impl Into<PathBuf>) -> Self {
+        Self {
+            file: file.into(),
+            directory: directory.into(),
+            profile: None,
+            overrides: Vec::new(),
+            node: None,
+            every_profile: false,
+        }
+    }
+}
+
+/// Reads a topology and checks it completely. Nothing is started.
+///
+/// # Errors
+/// Every fault of the file, its profile and the overrides.
+pub fn load(request: &Request, registry: &Registry) -> Result<Plan, Faults> {
+    let name = request.file.display().to_string();
+    match std::fs::read(request.directory.join(&request.file)).map(String::from_utf8) {
+        Ok(Ok(text)) => load_text(&text, request, registry),
+        Ok(Err(error)) => {
+            let at = error.utf8_error().valid_up_to();
+            Err(unreadable(name, &format!("is not UTF-8 at byte {at}")))
+        }
+        Err(error) => Err(unreadable(name, &format!("cannot be read: {error}"))),
+    }
+}
+
+fn unreadable(name: String, reason: &str) -> Faults {
+    let mut sources = Sources::default();
+    sources.add(&name, "");
+    let fault = Fault::new(Code::UnreadableFile, Place::START, format!("the file {name} {reason}"));
+    Faults::new(sources, vec![fault])
+}
+
+/// As [`load`], for a text that is already in memory; [`Request::file`] gives its name.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_text(text: &str, request: &Request, registry: &Registry) -> Result<Plan, Faults> {
+    let mut sources = Sources::default();
+    let file = sources.add(request.file.display().to_string(), text);
+    let root = match Tree::parse(text, file) {
+        Ok(root) => root,
+        Err((message, place)) => return Err(Faults::new(sources, vec![syntax_fault(text, &message, place)])),
+    };
+    if let Some(fault) = version_fault(&root) {
+        return Err(Faults::new(sources, vec![fault]));
+    }
+    let (plan, mut faults) = assess(&root, request.profile.as_deref(), &mut sources, request, registry);
+    if request.every_profile && request.profile.is_none() {
+        for profile in root.get("profiles").map_or(&[][..], Tree::entries) {
+            // Each round adds the overrides' texts again under the same indices; one copy is enough.
+            let mut again = Sources::default();
+            again.add(request.file.display().to_string(), text);
+            for fault in assess(&root, Some(&profile.key), &mut again, request, registry).1 {
+                if !faults.iter().any(|known| known.place == fault.place && known.code == fault.code) {
+                    let message = format!("with --profile {}: {}", profile.key, fault.message);
+                    faults.push(Fault { message, ..fault });
+                }
+            }
+        }
+    }
+    match plan {
+        Some(plan) if faults.is_empty() => Ok(plan),
+        _ => Err(Faults::new(sources, faults)),
+    }
+}
+
+/// Looks at the file through one profile.
+fn assess(
+    root: &Tree,
+    profile: Option<&str>,
+    sources: &mut Sources,
+    request: &Request,
+    registry: &Registry,
+) -> (Option<Plan>, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let mut root = root.clone();
+    apply_profile(&mut root, profile, &mut faults);
+    apply_overrides(&mut root, &request.overrides, sources, &mut faults);
+    let topology = Topology::read(root, &mut faults);
+    let base = base(&topology, request);
+    let scene = Scene::new(&topology, registry);
+    if let Some(node) = &request.node
+        && !topology.nodes.iter().any(|known| known.name == *node)
+    {
+        let names = topology.nodes.iter().map(|node| node.name.as_str());
+        let fault = Fault::new(Code::UnknownNode, Place::START, format!("the file has no node `{node}`"));
+        faults.push(fault.nearest(node, names));
+    }
+    let prepared = check::run(&scene, &base, request.node.as_deref(), &mut faults);
+    if !faults.is_empty() {
+        return (None, faults);
+    }
+    let plan = Plan::resolve(&scene, prepared, request.file.clone(), base);
+    if plan.is_none() {
+        // Serde refused what the schema allowed. Rare, but it must not pass for a success.
+        let message = "the file could not be resolved, though no rule names the reason";
+        faults.push(Fault::new(Code::WrongType, Place::START, message));
+    }
+    (plan, faults)
+}
+
+/// Relative paths start in the working directory, or where the file's `base` says, seen from the file.
+fn base(topology: &Topology, request: &Request) -> PathBuf {
+    match topology.header.as_ref().and_then(|header| header.base.as_ref()) {
+        Some(base) => {
+            let home = request.file.parent().unwrap_or(Path::new(""));
+            request.directory.join(home).join(base)
+        }
+        None => request.directory.clone(),
+    }
+}
+
+fn syntax_fault(text: &str, message: &str, place: Place) -> Fault {
+    if message.contains("duplicate key") {
+        let name = text.get(place.start..place.end).unwrap_or("");
+        return Fault::new(Code::DuplicateName, place, format!("`{name}` is given twice"));
+    }
+    Fault::new(Code::TomlSyntax, place, message)
+}
+
+fn version_fault(root: &Tree) -> Option<Fault> {
+    match root.get("heqis") {
+        Some(Tree { value: Value::Integer(VERSION), .. }) => None,
+        Some(tree) => {
+            let message = format!("the format version is {tree}; this binary reads {VERSION}");
+            Some(Fault::new(Code::SchemaVersion, tree.place, message))
+        }
+        None => {
+            let fault = Fault::new(Code::SchemaVersion, Place::START, "the file does not state its format version");
+            Some(fault.help("begin it with `heqis = 1`"))
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! From a topology file to a plan that can be run.
+//!
+//! ```text
+//! text ▸ tree ▸ overlay (profile, --set) ▸ written::Topology ▸ check (all passes) ▸ Plan
+//!        place      every value knows its place       │
+//!                   document + schema: the format     └▸ Faults ▸ report (drawn, JSON)
+//! ```
+//!
+//! - `place`, `tree`: texts, and TOML values that know where they stand. `overlay`: profiles and overrides.
+//! - `document`: the format as types; its JSON schema serves editors and the check alike. `schema`: the check of
+//!   a tree against a JSON schema, also used for the parameters of each stage kind. `units`, `board`: leaf types.
+//! - `written`: the topology as written. `check`: one pass per rule. `plan`: the topology resolved.
+//! - `fault`, `report`: what can be wrong, and how it is shown. `graph`: the plan as mermaid or dot. `editor`: the
+//!   JSON schema with the parameters of every kind.
+//!
+//! Every fault is reported at once; nothing here starts anything.
+
+mod board;
+mod check;
+pub mod document;
+mod editor;
+mod fault;
+pub mod graph;
+mod load;
+mod overlay;
+mod place;
+mod plan;
+pub mod report;
+mod schema;
+mod tree;
+mod units;
+mod written;
+
+pub use board::Board;
+pub use editor::editor_schema;
+pub use fault::{Code, Fault, Faults, nearest as nearest_name};
+pub use load::{Request, load, load_text};
+pub use overlay::Override;
+pub use place::{Place, Sources};
+pub use plan::{Bridge, Budget, Edge, Node, Plan, Stage};
+pub use units::Time;
+pub use written::{Declared, Topology};

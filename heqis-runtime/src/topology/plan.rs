@@ -1,0 +1,242 @@
+//! A topology resolved: every name an index, every default filled in, every stage ready to be built.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use heqis_actors::{
+    BatchOptions, BridgeOptions, EdgeOptions, Kind, PayloadType, Prepared, RestartOptions, StageOptions,
+};
+
+use super::board::Board;
+use super::check::{Scene, address, endpoint, DEFAULT_CREDIT};
+use super::document::{BatchSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
+
+/// Time for frames under way to finish when the graph stops, when the file does not say.
+const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
+
+/// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
+const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
+
+/// What is to be run, on every node of the graph. The same file gives the same indices and routes on each of them.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Name of the graph.
+    pub name: String,
+    /// The file that it was read from.
+    pub file: PathBuf,
+    /// Directory where relative paths of stages start.
+    pub base: PathBuf,
+    /// How long frames under way may take to finish when the graph stops.
+    pub drain_timeout: Duration,
+    /// Machines in the order of the file.
+    pub nodes: Vec<Node>,
+    /// Actors in the order of the file; a stage's index in it is the one in its stamps.
+    pub stages: Vec<Stage>,
+    /// Edges in the order of the file; an edge's index in it is its route.
+    pub edges: Vec<Edge>,
+    /// Latency promises in the order of the file.
+    pub budgets: Vec<Budget>,
+}
+
+/// A machine.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub board: Board,
+    /// Host name or IP address at which the other nodes reach it.
+    pub address: String,
+    /// `host:port` where it serves metrics.
+    pub metrics: Option<String>,
+}
+
+/// An actor.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// Its name.
+    pub name: String,
+    /// Its position in [`Plan::stages`], the same on every node.
+    pub index: u16,
+    /// Index of its node in [`Plan::nodes`].
+    pub node: usize,
+    /// What is known of its kind.
+    pub kind: Kind,
+    /// Payload that leaves it; `None` for a sink. For a ring buffer, what feeds it.
+    pub output: Option<&'static str>,
+    /// How it runs.
+    pub options: StageOptions,
+    /// Ready to be built; absent when the stage's node was left out of the check with [`super::Request::node`].
+    pub prepared: Option<Prepared>,
+    /// Its parameters as written.
+    pub params: serde_json::Value,
+}
+
+impl Stage {
+    /// Whether it makes frames out of the outside world.
+    #[must_use]
+    pub fn is_source(&self) -> bool {
+        self.kind.input.is_none()
+    }
+}
+
+/// What carries frames between two stages.
+#[derive(Clone, Debug)]
+pub struct Edge {
+    /// Its position in [`Plan::edges`], the same on every node.
+    pub route: u32,
+    /// Its name, `from->to`.
+    pub name: String,
+    /// Index of the stage that makes the frames.
+    pub from: usize,
+    /// Index of the stage that takes them.
+    pub to: usize,
+    /// Queue settings.
+    pub options: EdgeOptions,
+    /// How it crosses to another node; `None` within a node.
+    pub bridge: Option<Bridge>,
+}
+
+/// How an edge crosses from one node to another.
+#[derive(Clone, Debug)]
+pub struct Bridge {
+    /// Index of the sending node, which dials.
+    pub from_node: usize,
+    /// Index of the receiving node, which listens.
+    pub to_node: usize,
+    /// What crosses.
+    pub payload: PayloadType,
+    /// Socket settings.
+    pub options: BridgeOptions,
+}
+
+/// A latency promise.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Indices of the stages that it spans, at least two.
+    pub path: Vec<usize>,
+    /// Of 100 frames, 99 take no longer.
+    pub p99: Duration,
+}
+
+impl Plan {
+    /// Index of the node called `name`.
+    #[must_use]
+    pub fn node(&self, name: &str) -> Option<usize> {
+        self.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// Edges that cross between nodes.
+    pub fn bridged(&self) -> impl Iterator<Item = &Edge> {
+        self.edges.iter().filter(|edge| edge.bridge.is_some())
+    }
+
+    /// Resolves a scene in which `check` found no fault; `None` when it holds one after all.
+    pub(super) fn resolve(
+        scene: &Scene<'_>,
+        prepared: Vec<Option<Prepared>>,
+        file: PathBuf,
+        base: PathBuf,
+    ) -> Option<Self> {
+        let topology = scene.topology;
+        let header = topology.header.as_ref()?;
+        let nodes = topology.nodes.iter().map(|declared| {
+            let spec = declared.spec.as_ref()?;
+            Some(Node {
+                name: declared.name.clone(),
+                board: spec.board,
+                address: address(spec).to_owned(),
+                metrics: spec.metrics.clone(),
+            })
+        });
+        let outputs = scene.outputs();
+        let stages = topology.stages.iter().zip(prepared).enumerate().map(|(index, (declared, prepared))| {
+            let spec = declared.spec.as_ref()?;
+            Some(Stage {
+                name: declared.name.clone(),
+                index: u16::try_from(index).ok()?,
+                node: scene.homes[index]?,
+                kind: scene.kinds[index]?.clone(),
+                output: outputs[index],
+                options: stage_options(spec),
+                prepared,
+                params: serde_json::Value::Object(spec.params.clone()),
+            })
+        });
+        let edges = scene.links.iter().map(|&link| {
+            let declared = scene.edge(link);
+            let spec = declared.spec.as_ref()?;
+            let options = scene.edge_options(spec);
+            let bridge = match scene.crossing(link) {
+                Some((from_node, to_node)) => Some(Bridge {
+                    from_node,
+                    to_node,
+                    payload: scene.registry.payload(outputs[link.from]?)?,
+                    options: bridge_options(scene, spec, &options, to_node, &base)?,
+                }),
+                None => None,
+            };
+            let route = u32::try_from(link.edge).ok()?;
+            Some(Edge { route, name: declared.name.clone(), from: link.from, to: link.to, options, bridge })
+        });
+        let budgets = topology.budgets.iter().map(|declared| {
+            let spec = declared.spec.as_ref()?;
+            let stage = |name: &String| topology.stages.iter().position(|stage| stage.name == *name);
+            Some(Budget { path: spec.path.iter().map(stage).collect::<Option<_>>()?, p99: spec.p99.0 })
+        });
+        Some(Self {
+            name: header.name.clone(),
+            file,
+            drain_timeout: header.drain_timeout.map_or(DEFAULT_DRAIN, |time| time.0),
+            nodes: nodes.collect::<Option<_>>()?,
+            stages: stages.collect::<Option<_>>()?,
+            edges: edges.collect::<Option<_>>()?,
+            budgets: budgets.collect::<Option<_>>()?,
+            base,
+        })
+    }
+}
+
+fn stage_options(spec: &StageSpec) -> StageOptions {
+    StageOptions {
+        arbiter: spec.arbiter.clone(),
+        cores: spec.cores.clone(),
+        workers: spec.workers.unwrap_or(1),
+        batch: spec.batch.as_ref().map(batch_options).unwrap_or_default(),
+        restart: spec.restart.as_ref().map(restart_options).unwrap_or_default(),
+    }
+}
+
+fn batch_options(spec: &BatchSpec) -> BatchOptions {
+    BatchOptions { max: spec.max, max_delay: spec.max_delay.map_or(Duration::ZERO, |time| time.0) }
+}
+
+fn restart_options(spec: &RestartSpec) -> RestartOptions {
+    let defaults = RestartOptions::default();
+    RestartOptions {
+        max: match spec.policy {
+            RestartPolicy::OnFailure => spec.max.unwrap_or(defaults.max),
+            RestartPolicy::Never => 0,
+        },
+        window: spec.window.map_or(defaults.window, |time| time.0),
+        backoff_min: spec.backoff.map_or(defaults.backoff_min, |[least, _]| least.0),
+        backoff_max: spec.backoff.map_or(defaults.backoff_max, |[_, most]| most.0),
+        then: spec.then.unwrap_or(defaults.then),
+    }
+}
+
+fn bridge_options(
+    scene: &Scene<'_>,
+    spec: &EdgeSpec,
+    options: &EdgeOptions,
+    to_node: usize,
+    base: &std::path::Path,
+) -> Option<BridgeOptions> {
+    let transport = spec.transport.as_ref()?;
+    Some(BridgeOptions {
+        endpoint: endpoint(transport, scene.topology.nodes[to_node].spec.as_ref()?, base)?,
+        credit: transport.credit.unwrap_or(DEFAULT_CREDIT),
+        delivery: spec.delivery.unwrap_or(options.policy.default_delivery()),
+        max_frame: transport.max_frame.unwrap_or(DEFAULT_MAX_FRAME_BYTES),
+    })
+}
