@@ -1,0 +1,49 @@
+//! The market domain of HEQIS: what a bar is, which bars can be believed, what is computed from them, and what is
+//! decided on a prediction. Everything here is pure: the same input gives the same bits on a board, in the lab and in
+//! a replay.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`symbol`] | instruments, exchanges, boards |
+//! | [`date`] | trading days and spans of days |
+//! | [`calendar`] | the days on which an exchange traded |
+//! | [`bar`] | one price bar and the notes on it |
+//! | [`table`] | CSV text → bars: **data enters here**, from any [`std::io::Read`] |
+//! | [`rules`] | dated A-share price limits, as data with sources |
+//! | [`clean`] | bar → bar with notes, or a typed reject |
+//! | [`indicators`] | streaming EMA, SMA, MACD, KDJ, mean, return, volatility in the `cn` profile |
+//! | [`features`] | bar → one row of named features, free of the price level |
+//! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
+//! | [`window`] | scaled rows → the flat window that a model reads |
+//! | [`label`] | what a model should have said, and the split of a series into spans |
+//! | [`decision`] | prediction → buy, hold or sell: **data leaves here** |
+//!
+//! Not here: files, sockets, clocks, threads, models, and every other HEQIS crate. Lots, fees and price adjustment
+//! belong here and have yet to come.
+
+pub mod bar;
+pub mod calendar;
+pub mod clean;
+pub mod date;
+pub mod decision;
+mod error;
+pub mod features;
+pub mod indicators;
+pub mod label;
+pub mod rules;
+pub mod scaler;
+pub mod symbol;
+pub mod table;
+pub mod window;
+
+pub use bar::{Bar, Marks};
+pub use calendar::Calendar;
+pub use clean::{CleanConfig, Cleaner, Reject};
+pub use date::{Date, Span};
+pub use decision::{DecisionRule, Hysteresis, Prediction, Side, Verdict};
+pub use error::QuantError;
+pub use features::{FeatureSet, FeatureState};
+pub use scaler::Scaler;
+pub use symbol::{Board, Exchange, Symbol};
+pub use table::BarReader;
+pub use window::RowWindow;

@@ -1,0 +1,230 @@
+//! What a model should have said after a window, and how a series is cut into spans that do not leak.
+
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Bar, Date, QuantError};
+
+const PLACE: &str = "label";
+
+/// The direction of the next bar, in the order of the probabilities of a classification head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Class 0.
+    Down,
+    /// Class 1.
+    Flat,
+    /// Class 2.
+    Up,
+}
+
+impl Direction {
+    /// Returns the direction of a return: flat when its size is at most `flat_band`.
+    #[must_use]
+    pub fn of(next_return: f64, flat_band: f64) -> Self {
+        if next_return > flat_band {
+            Self::Up
+        } else if next_return < -flat_band {
+            Self::Down
+        } else {
+            Self::Flat
+        }
+    }
+
+    /// Returns the class, 0 to 2.
+    #[must_use]
+    pub fn class(self) -> usize {
+        self as usize
+    }
+}
+
+/// What followed a bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Label {
+    /// The next close over its reference close, minus 1: see [`Bar::reference_close`].
+    pub next_return: f64,
+    /// The direction of `next_return`.
+    pub direction: Direction,
+}
+
+/// Returns for each bar of one series, in order, what the next bar did; the last bar has no label.
+///
+/// A label belongs to the row of the same index and looks strictly after it.
+///
+/// # Errors
+/// Returns [`QuantError::Value`] when `flat_band` is negative or not finite, when bars are of several instruments or
+/// out of order, or when a price is not positive.
+pub fn next_bar_labels(bars: &[Bar], flat_band: f64) -> Result<Vec<Option<Label>>, QuantError> {
+    if !flat_band.is_finite() || flat_band < 0.0 {
+        return Err(QuantError::value(
+            PLACE,
+            "flat_band",
+            "must be finite and not negative",
+            flat_band,
+        ));
+    }
+    let mut labels = Vec::with_capacity(bars.len());
+    for pair in bars.windows(2) {
+        let (bar, next) = (&pair[0], &pair[1]);
+        if bar.symbol != next.symbol || bar.time_ns >= next.time_ns {
+            let rule = format!(
+                "must follow {} at {} ns in one series",
+                bar.symbol, bar.time_ns
+            );
+            return Err(QuantError::value(
+                PLACE,
+                "bars",
+                rule,
+                format!("{} at {} ns", next.symbol, next.time_ns),
+            ));
+        }
+        let next_return = next.close / next.reference_close(bar.date, bar.close) - 1.0;
+        if !next_return.is_finite() {
+            return Err(QuantError::value(
+                PLACE,
+                "bars",
+                "must have finite positive prices",
+                next.close,
+            ));
+        }
+        labels.push(Some(Label {
+            next_return,
+            direction: Direction::of(next_return, flat_band),
+        }));
+    }
+    if !bars.is_empty() {
+        labels.push(None);
+    }
+    Ok(labels)
+}
+
+/// Cuts sorted dates at `boundaries` into `boundaries.len() + 1` ranges of indices.
+///
+/// A boundary is the first day of the next range. The last `purge_bars` of every range but the last are left out, since
+/// their labels look into the next one: `purge_bars` is the horizon of the label, 1 for the next bar.
+///
+/// # Errors
+/// Returns [`QuantError::Value`] when dates or boundaries are not in order, or a range would be empty.
+pub fn split_by_date(
+    dates: &[Date],
+    boundaries: &[Date],
+    purge_bars: usize,
+) -> Result<Vec<Range<usize>>, QuantError> {
+    if let Some(pair) = dates.windows(2).find(|pair| pair[1] < pair[0]) {
+        return Err(QuantError::value(
+            PLACE,
+            "dates",
+            format!("must not lie before {}", pair[0]),
+            pair[1],
+        ));
+    }
+    if let Some(pair) = boundaries.windows(2).find(|pair| pair[1] <= pair[0]) {
+        return Err(QuantError::value(
+            PLACE,
+            "boundaries",
+            format!("must lie after {}", pair[0]),
+            pair[1],
+        ));
+    }
+    let mut ranges = Vec::with_capacity(boundaries.len() + 1);
+    let mut start = 0;
+    for boundary in boundaries {
+        let next = dates.partition_point(|date| date < boundary);
+        ranges.push(start..next.saturating_sub(purge_bars));
+        start = next;
+    }
+    ranges.push(start..dates.len());
+    match ranges.iter().position(|range| range.start >= range.end) {
+        Some(empty) => Err(QuantError::value(
+            PLACE,
+            format!("range {empty}"),
+            "must hold at least one bar",
+            0,
+        )),
+        None => Ok(ranges),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Marks, Symbol};
+
+    fn day(text: &str) -> Date {
+        Date::parse(text).unwrap()
+    }
+
+    fn bar(date: &str, open: f64, close: f64) -> Bar {
+        Bar {
+            symbol: Symbol::parse("600000.SH").unwrap(),
+            time_ns: day(date).close_time_ns(),
+            date: day(date),
+            open,
+            high: open.max(close),
+            low: open.min(close),
+            close,
+            pre_close: None,
+            volume_shares: 1.0,
+            amount_cny: None,
+            marks: Marks::NONE,
+        }
+    }
+
+    #[test]
+    fn a_label_is_the_next_return_and_an_ex_right_day_is_no_crash() {
+        let mut bars = [
+            bar("20240102", 10.0, 10.0),
+            bar("20240103", 10.0, 11.0),
+            bar("20240104", 5.0, 5.0),
+            bar("20240105", 5.0, 4.0),
+        ];
+        bars[2].marks = Marks::EX_RIGHT_SUSPECTED;
+        bars[3].pre_close = Some(4.0);
+        let labels = next_bar_labels(&bars, 0.001).unwrap();
+        let directions: Vec<_> = labels.iter().map(|l| l.map(|l| l.direction)).collect();
+        assert_eq!(
+            directions,
+            [
+                Some(Direction::Up),
+                Some(Direction::Flat),
+                Some(Direction::Flat),
+                None
+            ]
+        );
+        assert_eq!(labels[0].unwrap().next_return, 11.0 / 10.0 - 1.0);
+        assert!(next_bar_labels(&[bars[1], bars[0]], 0.0).is_err());
+        assert!(next_bar_labels(&bars, f64::NAN).is_err());
+        assert!(next_bar_labels(&[], 0.0).unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_flat_band_includes_its_ends() {
+        assert_eq!(Direction::of(0.01, 0.01), Direction::Flat);
+        assert_eq!(Direction::of(-0.01, 0.01), Direction::Flat);
+        assert_eq!(Direction::of(0.011, 0.01).class(), 2);
+        assert_eq!(Direction::of(-0.011, 0.01).class(), 0);
+    }
+
+    #[test]
+    fn no_label_of_one_range_looks_into_the_next() {
+        let dates = [
+            "20240102", "20240103", "20240104", "20240105", "20240108", "20240109",
+        ]
+        .map(day);
+        // A boundary may fall on a weekend.
+        let ranges = split_by_date(&dates, &[day("20240104"), day("20240107")], 1).unwrap();
+        assert_eq!(ranges, [0..1, 2..3, 4..6]);
+        assert!(
+            split_by_date(&dates, &[day("20240103")], 1)
+                .unwrap_err()
+                .to_string()
+                .contains("range 0")
+        );
+        assert!(split_by_date(&dates, &[day("20250101")], 0).is_err());
+        assert!(split_by_date(&dates, &[day("20240105"), day("20240104")], 0).is_err());
+        assert!(split_by_date(&[dates[1], dates[0]], &[], 0).is_err());
+    }
+}

@@ -1,0 +1,522 @@
+//! Feature rows to scaled rows, and the target of a model back to a return: the content of `scaler_params.json`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::finite;
+use crate::{QuantError, Span};
+
+const PLACE: &str = "scaler_params.json";
+/// A z-score beyond five deviations counts as out of range.
+const Z_LIMIT: f64 = 5.0;
+
+/// How a value is scaled: always `(x − x_min) / x_scale`, with two meanings of the two numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScalerKind {
+    /// `x_min` is the least value of the span and `x_scale` its range, so the span lies in 0 to 1.
+    MinMax,
+    /// `x_min` is the mean of the span and `x_scale` its deviation (divisor n).
+    ZScore,
+}
+
+impl ScalerKind {
+    /// Returns the range of scaled values beyond which a live value is counted.
+    #[must_use]
+    pub fn bounds(self) -> (f64, f64) {
+        match self {
+            Self::MinMax => (0.0, 1.0),
+            Self::ZScore => (-Z_LIMIT, Z_LIMIT),
+        }
+    }
+}
+
+/// What happens to a live value outside the range. It is counted either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OutOfRange {
+    /// The model sees the nearest bound.
+    Clip,
+    /// The model sees the value.
+    Pass,
+}
+
+/// How a scaler is to be fitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FitOptions {
+    /// How values are scaled.
+    pub kind: ScalerKind,
+    /// What happens to live values outside the range.
+    pub out_of_range: OutOfRange,
+    /// The number of rows in the window of the model, kept with the scaler so that one file describes the input.
+    pub window_size: usize,
+    /// The days that the rows come from; it must be the training span and nothing else.
+    pub span: Span,
+}
+
+/// A scaler for each feature and one for the target, checked.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scaler {
+    kind: ScalerKind,
+    feature_names: Vec<String>,
+    x_min: Vec<f64>,
+    x_scale: Vec<f64>,
+    y_min: f64,
+    y_scale: f64,
+    n_features: usize,
+    window_size: usize,
+    span: Span,
+    out_of_range: OutOfRange,
+}
+
+/// The document as written, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Document {
+    kind: ScalerKind,
+    feature_names: Vec<String>,
+    x_min: Vec<f64>,
+    x_scale: Vec<f64>,
+    y_min: f64,
+    y_scale: f64,
+    n_features: usize,
+    window_size: usize,
+    span: Span,
+    out_of_range: OutOfRange,
+}
+
+impl Scaler {
+    /// Fits a scaler on rows of `feature_names.len()` values and on the targets of the same span.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when there is no row or target, a row has the wrong length, a value is not finite,
+    /// or a feature never changes in the span, since a constant cannot be scaled.
+    pub fn fit<'a>(
+        options: FitOptions,
+        feature_names: &[impl AsRef<str>],
+        rows: impl IntoIterator<Item = &'a [f64]>,
+        targets: impl IntoIterator<Item = f64>,
+    ) -> Result<Self, QuantError> {
+        let names: Vec<String> = feature_names
+            .iter()
+            .map(|name| name.as_ref().to_owned())
+            .collect();
+        let mut columns = vec![Vec::new(); names.len()];
+        for row in rows {
+            if row.len() != names.len() {
+                return Err(QuantError::value(
+                    PLACE,
+                    "row",
+                    format!("must have {} values", names.len()),
+                    row.len(),
+                ));
+            }
+            for ((column, value), name) in columns.iter_mut().zip(row).zip(&names) {
+                column.push(finite(PLACE, name, *value)?);
+            }
+        }
+        let (mut x_min, mut x_scale) = (Vec::new(), Vec::new());
+        for (column, name) in columns.iter().zip(&names) {
+            let (min, scale) = fit_one(options.kind, column, name)?;
+            x_min.push(min);
+            x_scale.push(scale);
+        }
+        let targets = targets
+            .into_iter()
+            .map(|y| finite(PLACE, "target", y))
+            .collect::<Result<Vec<_>, _>>()?;
+        let (y_min, y_scale) = fit_one(options.kind, &targets, "target")?;
+        Document {
+            kind: options.kind,
+            n_features: names.len(),
+            feature_names: names,
+            x_min,
+            x_scale,
+            y_min,
+            y_scale,
+            window_size: options.window_size,
+            span: options.span,
+            out_of_range: options.out_of_range,
+        }
+        .check()
+    }
+
+    /// Reads `scaler_params.json`.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Json`] when the text is no such document, and [`QuantError::Value`] when lengths disagree,
+    /// a name repeats, a number is not finite, a scale is not positive, or the span ends before it starts.
+    pub fn from_json(text: &str) -> Result<Self, QuantError> {
+        let document: Document = serde_json::from_str(text).map_err(|source| QuantError::Json {
+            place: PLACE,
+            source,
+        })?;
+        document.check()
+    }
+
+    /// Writes `scaler_params.json`. [`Scaler::from_json`] restores every number to the bit.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Only maps with keys that are no strings, or failing writers, can make this fail; neither occurs here.
+        serde_json::to_string_pretty(self).unwrap_or_default()
+    }
+
+    /// Scales a row into `out`, both `[features]`, and returns how many values lay outside the range of the span.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when a length is not that of the scaler, or a value is not finite or
+    /// does not fit into an `f32`; `out` is then not to be used.
+    pub fn transform_into(&self, row: &[f64], out: &mut [f32]) -> Result<usize, QuantError> {
+        for (field, len) in [("row", row.len()), ("out", out.len())] {
+            if len != self.n_features {
+                return Err(QuantError::value(
+                    PLACE,
+                    field,
+                    format!("must have {} values", self.n_features),
+                    len,
+                ));
+            }
+        }
+        for (value, name) in row.iter().zip(&self.feature_names) {
+            finite(PLACE, name, *value)?;
+        }
+        let (low, high) = self.kind.bounds();
+        let mut outside = 0;
+        for (i, (value, out)) in row.iter().zip(out.iter_mut()).enumerate() {
+            let mut scaled = (value - self.x_min[i]) / self.x_scale[i];
+            if !(low..=high).contains(&scaled) {
+                outside += 1;
+                if self.out_of_range == OutOfRange::Clip {
+                    scaled = scaled.clamp(low, high);
+                }
+            }
+            *out = scaled as f32;
+            if !out.is_finite() {
+                let name = &self.feature_names[i];
+                return Err(QuantError::value(
+                    PLACE,
+                    name,
+                    "must fit into the f32 of a model once scaled",
+                    scaled,
+                ));
+            }
+        }
+        Ok(outside)
+    }
+
+    /// Scales a target.
+    #[must_use]
+    pub fn transform_target(&self, target: f64) -> f64 {
+        (target - self.y_min) / self.y_scale
+    }
+
+    /// Turns the output of a regression head back into a target.
+    #[must_use]
+    pub fn inverse_target(&self, scaled: f64) -> f64 {
+        scaled * self.y_scale + self.y_min
+    }
+
+    /// Returns the names of the features in the order of a row.
+    #[must_use]
+    pub fn feature_names(&self) -> &[String] {
+        &self.feature_names
+    }
+
+    /// Returns the number of features in a row.
+    #[must_use]
+    pub fn n_features(&self) -> usize {
+        self.n_features
+    }
+
+    /// Returns the number of rows in the window of the model.
+    #[must_use]
+    pub fn window_size(&self) -> usize {
+        self.window_size
+    }
+
+    /// Returns the days that the scaler was fitted on.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        self.span
+    }
+
+    /// Returns how values are scaled.
+    #[must_use]
+    pub fn kind(&self) -> ScalerKind {
+        self.kind
+    }
+
+    /// Returns what happens to values outside the range.
+    #[must_use]
+    pub fn out_of_range(&self) -> OutOfRange {
+        self.out_of_range
+    }
+}
+
+impl Document {
+    fn check(self) -> Result<Scaler, QuantError> {
+        let refuse = |field: &str, rule: String, value: &dyn ToString| {
+            Err(QuantError::value(PLACE, field, rule, value.to_string()))
+        };
+        let n = self.n_features;
+        if n == 0 {
+            return refuse("n_features", "must be at least 1".into(), &n);
+        }
+        if self.window_size == 0 {
+            return refuse(
+                "window_size",
+                "must be at least 1".into(),
+                &self.window_size,
+            );
+        }
+        for (field, len) in [
+            ("feature_names", self.feature_names.len()),
+            ("x_min", self.x_min.len()),
+            ("x_scale", self.x_scale.len()),
+        ] {
+            if len != n {
+                return refuse(field, format!("must have n_features = {n} entries"), &len);
+            }
+        }
+        for (i, name) in self.feature_names.iter().enumerate() {
+            if name.is_empty() || self.feature_names[..i].contains(name) {
+                return refuse(
+                    "feature_names",
+                    "must not be empty or repeat".into(),
+                    &format!("{name:?}"),
+                );
+            }
+        }
+        let numbers = (0..n).map(|i| {
+            (
+                self.feature_names[i].as_str(),
+                self.x_min[i],
+                self.x_scale[i],
+            )
+        });
+        for (name, min, scale) in numbers.chain([("y", self.y_min, self.y_scale)]) {
+            finite(PLACE, &format!("{name} min"), min)?;
+            if finite(PLACE, &format!("{name} scale"), scale)? <= 0.0 {
+                return refuse(&format!("{name} scale"), "must be positive".into(), &scale);
+            }
+        }
+        let span = Span::new(self.span.from, self.span.to)?;
+        Ok(Scaler {
+            kind: self.kind,
+            feature_names: self.feature_names,
+            x_min: self.x_min,
+            x_scale: self.x_scale,
+            y_min: self.y_min,
+            y_scale: self.y_scale,
+            n_features: n,
+            window_size: self.window_size,
+            span,
+            out_of_range: self.out_of_range,
+        })
+    }
+}
+
+fn fit_one(kind: ScalerKind, values: &[f64], name: &str) -> Result<(f64, f64), QuantError> {
+    if values.is_empty() {
+        return Err(QuantError::value(
+            PLACE,
+            name,
+            "must have at least one value in the span",
+            0,
+        ));
+    }
+    let min = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let (min, scale) = match kind {
+        ScalerKind::MinMax => (min, max - min),
+        ScalerKind::ZScore => {
+            let mean = values.iter().sum::<f64>() / values.len() as f64;
+            let square =
+                values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
+            // A constant can still have a deviation of some rounding errors.
+            (mean, if min == max { 0.0 } else { square.sqrt() })
+        }
+    };
+    if scale > 0.0 && scale.is_finite() {
+        Ok((min, scale))
+    } else {
+        Err(QuantError::value(
+            PLACE,
+            name,
+            "must vary in the span, within finite numbers",
+            scale,
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::Date;
+    use proptest::prelude::*;
+
+    fn options(kind: ScalerKind, out_of_range: OutOfRange) -> FitOptions {
+        let day = |text| Date::parse(text).unwrap();
+        FitOptions {
+            kind,
+            out_of_range,
+            window_size: 8,
+            span: Span::new(day("20040817"), day("20121231")).unwrap(),
+        }
+    }
+
+    fn fitted(kind: ScalerKind, out_of_range: OutOfRange) -> Scaler {
+        let rows = [[1.0, 10.0], [3.0, 30.0], [2.0, 20.0]];
+        Scaler::fit(
+            options(kind, out_of_range),
+            &["a", "b"],
+            rows.iter().map(|r| &r[..]),
+            [-0.1, 0.1],
+        )
+        .unwrap()
+    }
+
+    #[test]
+    fn the_span_maps_to_zero_and_one_and_a_target_comes_back() {
+        let scaler = fitted(ScalerKind::MinMax, OutOfRange::Pass);
+        let mut out = [0.0; 2];
+        assert_eq!(scaler.transform_into(&[1.0, 30.0], &mut out).unwrap(), 0);
+        assert_eq!(out, [0.0, 1.0]);
+        assert_eq!(scaler.transform_target(0.1), 1.0);
+        assert_eq!(scaler.inverse_target(0.5), 0.0);
+    }
+
+    #[test]
+    fn a_z_score_has_mean_zero_and_deviation_one() {
+        let scaler = fitted(ScalerKind::ZScore, OutOfRange::Pass);
+        let mut out = [0.0; 2];
+        scaler.transform_into(&[3.0, 10.0], &mut out).unwrap();
+        // Deviation of 1, 2, 3 with divisor n is sqrt(2/3).
+        assert!((out[0] - 1.224_744_9).abs() < 1e-6 && (out[1] + 1.224_744_9).abs() < 1e-6);
+    }
+
+    #[test]
+    fn values_outside_are_counted_and_clipped_only_when_told() {
+        for (handling, expected) in [
+            (OutOfRange::Clip, [0.0, 1.0]),
+            (OutOfRange::Pass, [-0.5, 1.5]),
+        ] {
+            let mut out = [0.0; 2];
+            let count = fitted(ScalerKind::MinMax, handling)
+                .transform_into(&[0.0, 40.0], &mut out)
+                .unwrap();
+            assert_eq!((count, out), (2, expected));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_scaled_is_refused() {
+        let fit = |rows: &[[f64; 1]], targets: &[f64]| {
+            let rows = rows.iter().map(|r| &r[..]);
+            Scaler::fit(
+                options(ScalerKind::ZScore, OutOfRange::Clip),
+                &["a"],
+                rows,
+                targets.iter().copied(),
+            )
+            .unwrap_err()
+            .to_string()
+        };
+        assert!(fit(&[[0.1], [0.1], [0.1]], &[0.0, 1.0]).contains("a: must vary in the span"));
+        assert!(fit(&[[1.0], [2.0]], &[0.0, 0.0]).contains("target: must vary"));
+        assert!(fit(&[], &[0.0, 1.0]).contains("at least one value"));
+        assert!(fit(&[[1.0], [f64::NAN]], &[0.0, 1.0]).contains("a: must be a finite number"));
+        let scaler = fitted(ScalerKind::MinMax, OutOfRange::Clip);
+        assert!(scaler.transform_into(&[1.0], &mut [0.0; 2]).is_err());
+        assert!(scaler.transform_into(&[1.0, 2.0], &mut [0.0; 1]).is_err());
+        assert!(
+            scaler
+                .transform_into(&[1.0, f64::INFINITY], &mut [0.0; 2])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_document_with_one_fault_is_refused_by_name() {
+        let good = serde_json::to_value(fitted(ScalerKind::MinMax, OutOfRange::Clip)).unwrap();
+        for (field, value, reason) in [
+            (
+                "x_min",
+                serde_json::json!([1.0]),
+                "x_min: must have n_features = 2 entries, got 1",
+            ),
+            (
+                "x_scale",
+                serde_json::json!([1.0, 0.0]),
+                "b scale: must be positive, got 0",
+            ),
+            (
+                "x_scale",
+                serde_json::json!([-1.0, 1.0]),
+                "a scale: must be positive, got -1",
+            ),
+            ("y_scale", serde_json::json!(0), "y scale: must be positive"),
+            (
+                "n_features",
+                serde_json::json!(0),
+                "n_features: must be at least 1",
+            ),
+            (
+                "window_size",
+                serde_json::json!(0),
+                "window_size: must be at least 1",
+            ),
+            (
+                "feature_names",
+                serde_json::json!(["a", "a"]),
+                "feature_names: must not be empty or repeat",
+            ),
+            (
+                "span",
+                serde_json::json!({"from": "2020-01-02", "to": "2020-01-01"}),
+                "must not lie before 2020-01-02",
+            ),
+            (
+                "kind",
+                serde_json::json!("robust"),
+                "unknown variant `robust`",
+            ),
+            ("extra", serde_json::json!(1), "unknown field `extra`"),
+            ("y_min", serde_json::json!(null), "invalid type: null"),
+        ] {
+            let mut document = good.clone();
+            document[field] = value;
+            let message = Scaler::from_json(&document.to_string())
+                .unwrap_err()
+                .to_string();
+            assert!(message.contains(reason), "{message}");
+        }
+        let overflowing = good.to_string().replace("-0.1", "1e999");
+        assert!(Scaler::from_json(&overflowing).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn a_written_scaler_is_read_back_to_the_bit(
+            rows in proptest::collection::vec(proptest::collection::vec(-1e6f64..1e6, 3), 2..9), targets in proptest::collection::vec(-0.2f64..0.2, 2..9)
+        ) {
+            let rows = rows.iter().map(Vec::as_slice);
+            if let Ok(scaler) = Scaler::fit(options(ScalerKind::MinMax, OutOfRange::Clip), &["a", "b", "c"], rows, targets) {
+                prop_assert_eq!(Scaler::from_json(&scaler.to_json()).unwrap(), scaler);
+            }
+        }
+
+        #[test]
+        fn the_fitted_rows_lie_inside_and_the_target_survives_the_round_trip(
+            rows in proptest::collection::vec(proptest::collection::vec(-1e3f64..1e3, 2), 2..9), y in -0.2f64..0.2
+        ) {
+            let slices = rows.iter().map(Vec::as_slice);
+            if let Ok(scaler) = Scaler::fit(options(ScalerKind::MinMax, OutOfRange::Clip), &["a", "b"], slices, [-0.2, 0.2]) {
+                for row in &rows {
+                    prop_assert_eq!(scaler.transform_into(row, &mut [0.0; 2]).unwrap(), 0);
+                }
+                prop_assert!((scaler.inverse_target(scaler.transform_target(y)) - y).abs() < 1e-15);
+            }
+        }
+    }
+}
