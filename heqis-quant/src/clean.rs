@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::rules::{LimitRule, LimitTable, references};
-use crate::{Bar, Board, Calendar, Date, Marks, QuantError, Symbol};
+use crate::{Bar, Board, Calendar, Date, Exchange, Marks, QuantError, Symbol};
 
 /// Prices above this are taken for garbage; it keeps every product of cents and percent inside an `i64`.
 const MAX_PRICE: f64 = 100_000_000.0;
@@ -89,6 +89,11 @@ pub enum Reject {
     Duplicate,
     /// The series already has a later bar.
     OutOfOrder,
+    /// The exchange was closed on that day: a weekend for a stock, or a day that the calendar covers and lacks.
+    ClosedMarket,
+    /// The bar is the copy of the bar of an earlier day, to the share: some vendors fill holidays and suspensions so.
+    /// Bars without any range are let through, since two single trades can be alike.
+    Repeated,
     /// The bar leaves the price limits of its day, and no single ex-right reference price explains it.
     ///
     /// When the next bar of another day agrees with the level of the rejected one, that bar passes with
@@ -107,7 +112,7 @@ pub enum Reject {
 
 impl Reject {
     /// All reasons, in the order of the checks, for counters.
-    pub const REASONS: [&'static str; 10] = [
+    pub const REASONS: [&'static str; 12] = [
         "not_a_number",
         "non_positive_price",
         "implausible_price",
@@ -117,6 +122,8 @@ impl Reject {
         "no_trade",
         "duplicate",
         "out_of_order",
+        "closed_market",
+        "repeated",
         "outside_limits",
     ];
 
@@ -139,7 +146,9 @@ impl Reject {
             Self::NoTrade => 6,
             Self::Duplicate => 7,
             Self::OutOfOrder => 8,
-            Self::OutsideLimits { .. } => 9,
+            Self::ClosedMarket => 9,
+            Self::Repeated => 10,
+            Self::OutsideLimits { .. } => 11,
         }
     }
 }
@@ -154,7 +163,11 @@ impl fmt::Display for Reject {
             | Self::OpenOrCloseOutsideRange { field, value }
             | Self::NegativeVolume { field, value } => write!(f, ": {field} {value}"),
             Self::HighBelowLow { high, low } => write!(f, ": high {high}, low {low}"),
-            Self::NoTrade | Self::Duplicate | Self::OutOfOrder => Ok(()),
+            Self::NoTrade
+            | Self::Duplicate
+            | Self::OutOfOrder
+            | Self::ClosedMarket
+            | Self::Repeated => Ok(()),
             Self::OutsideLimits {
                 low_cents,
                 high_cents,
@@ -174,6 +187,8 @@ struct Series {
     time_ns: i64,
     date: Date,
     close_cents: i64,
+    /// Open, high, low, close and volume of the last good bar, to know a copy.
+    values: [f64; 5],
     /// The last close of the day before `date`, which the limits of `date` refer to.
     day_reference_cents: Option<i64>,
     /// Trading days passed so far, counted only when the series starts on its listing day.
@@ -219,7 +234,8 @@ impl Cleaner {
         })
     }
 
-    /// Counts missing days against a calendar instead of weekdays, for the dates that the calendar covers.
+    /// Counts missing days against a calendar instead of weekdays, and rejects bars of closed days, for Chinese names
+    /// and the dates that the calendar covers.
     #[must_use]
     pub fn with_calendar(mut self, calendar: Calendar) -> Self {
         self.calendar = Some(calendar);
@@ -242,7 +258,11 @@ impl Cleaner {
             return Err(Reject::NoTrade);
         }
         bar.marks = Marks::NONE;
-        let Some(series) = known else {
+        let closed = self.is_closed(&bar);
+        let Some(series) = self.series.get(&bar.symbol) else {
+            if closed {
+                return Err(Reject::ClosedMarket);
+            }
             bar.marks.insert(Marks::FIRST_BAR);
             let listed_today = self.config.list_dates.get(&bar.symbol) == Some(&bar.date);
             // A first bar passes without a limit unless the vendor gives the reference price.
@@ -255,6 +275,7 @@ impl Cleaner {
                     time_ns: bar.time_ns,
                     date: bar.date,
                     close_cents: cents(bar.close),
+                    values: values(&bar),
                     day_reference_cents: None,
                     days_since_listing: listed_today.then_some(0),
                     silent: false,
@@ -268,12 +289,18 @@ impl Cleaner {
             std::cmp::Ordering::Equal => return Err(Reject::Duplicate),
             std::cmp::Ordering::Greater => {}
         }
+        if closed {
+            return Err(Reject::ClosedMarket);
+        }
         let mut next = *series;
         let new_day = bar.date != next.date;
+        if new_day && bar.high > bar.low && next.values == values(&bar) {
+            return Err(Reject::Repeated);
+        }
         if new_day {
             next.day_reference_cents = Some(next.close_cents);
             next.days_since_listing = next.days_since_listing.map(|days| days.saturating_add(1));
-            if self.missing_days(next.date, bar.date) {
+            if self.missing_days(&bar, next.date) {
                 bar.marks.insert(Marks::GAP);
             }
         }
@@ -295,6 +322,7 @@ impl Cleaner {
         next.time_ns = bar.time_ns;
         next.date = bar.date;
         next.close_cents = cents(bar.close);
+        next.values = values(&bar);
         next.silent = false;
         next.doubtful = None;
         if bar.marks.breaks_level() {
@@ -318,15 +346,30 @@ impl Cleaner {
         }
     }
 
-    fn missing_days(&self, from: Date, to: Date) -> bool {
-        match self
-            .calendar
+    /// Returns the calendar when it is the one of the bar's exchange: a foreign name has other holidays.
+    fn calendar_of(&self, bar: &Bar) -> Option<&Calendar> {
+        self.calendar
             .as_ref()
-            .and_then(|calendar| calendar.between(from, to))
+            .filter(|_| bar.symbol.exchange() != Exchange::Other)
+    }
+
+    fn missing_days(&self, bar: &Bar, since: Date) -> bool {
+        match self
+            .calendar_of(bar)
+            .and_then(|calendar| calendar.between(since, bar.date))
         {
             Some(missing) => missing > 0,
-            None => from.weekdays_until(to) > self.config.holiday_weekdays,
+            None => since.weekdays_until(bar.date) > self.config.holiday_weekdays,
         }
+    }
+
+    fn is_closed(&self, bar: &Bar) -> bool {
+        let weekend = bar.symbol.exchange() != Exchange::Other && bar.date.is_weekend();
+        // A day between two covered days is covered itself.
+        weekend
+            || self.calendar_of(bar).is_some_and(|calendar| {
+                calendar.between(bar.date, bar.date).is_some() && !calendar.contains(bar.date)
+            })
     }
 
     fn check_limits(
@@ -412,6 +455,10 @@ fn check_alone(bar: &Bar) -> Result<(), Reject> {
         }
     }
     Ok(())
+}
+
+fn values(bar: &Bar) -> [f64; 5] {
+    [bar.open, bar.high, bar.low, bar.close, bar.volume_shares]
 }
 
 /// Returns a checked price in cents, to the nearest. Prices are at most [`MAX_PRICE`], so the cast is exact.
@@ -662,6 +709,36 @@ mod tests {
                 .check(bar(symbol, "2024-01-09", [320.0; 4]))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn days_that_the_vendor_made_up_are_rejected() {
+        let friday = stock("2024-01-05", [10.0, 10.2, 9.9, 10.1]);
+        let on = |date: &str| Bar {
+            date: Date::parse(date).unwrap(),
+            time_ns: Date::parse(date).unwrap().close_time_ns(),
+            ..friday
+        };
+        let mut cleaner = started();
+        cleaner.check(friday).unwrap();
+        assert_eq!(cleaner.check(on("2024-01-06")), Err(Reject::ClosedMarket));
+        assert_eq!(cleaner.check(on("2024-01-08")), Err(Reject::Repeated));
+        assert!(
+            cleaner
+                .check(Bar {
+                    volume_shares: 1001.0,
+                    ..on("2024-01-08")
+                })
+                .is_ok()
+        );
+        let days = ["2024-01-02", "2024-01-05", "2024-01-09"].map(|d| Date::parse(d).unwrap());
+        let mut cleaner = started().with_calendar(Calendar::new(days).unwrap());
+        assert_eq!(cleaner.check(on("2024-01-08")), Err(Reject::ClosedMarket));
+        let foreign = Bar {
+            symbol: Symbol::parse("AAPL").unwrap(),
+            ..on("2024-01-08")
+        };
+        assert!(cleaner.check(foreign).is_ok());
     }
 
     #[test]

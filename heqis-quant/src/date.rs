@@ -100,6 +100,13 @@ impl Date {
         u32::try_from(between).unwrap_or(0)
     }
 
+    /// Returns whether the day is a Saturday or a Sunday.
+    #[must_use]
+    pub fn is_weekend(self) -> bool {
+        // 1970-01-01 was a Thursday.
+        matches!(self.days().rem_euclid(7), 2 | 3)
+    }
+
     /// Returns the year.
     #[must_use]
     pub fn year(self) -> i16 {
@@ -288,6 +295,8 @@ mod tests {
         assert_eq!(day("2024-01-05").weekdays_until(day("2024-01-09")), 1);
         assert_eq!(day("2024-01-05").weekdays_until(day("2024-01-15")), 5);
         assert_eq!(day("2024-01-09").weekdays_until(day("2024-01-05")), 0);
+        assert!(day("2024-01-06").is_weekend() && day("2024-01-07").is_weekend());
+        assert!(!day("2024-01-05").is_weekend() && !day("1969-12-31").is_weekend());
         // The same across the epoch, where day numbers change sign. 1969-12-31 is a Wednesday.
         assert_eq!(day("1969-12-26").weekdays_until(day("1970-01-05")), 5);
     }
