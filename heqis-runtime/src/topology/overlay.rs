@@ -85,6 +85,12 @@ const EXAMPLE: &str = "write it like nodes.compute.address=10.0.0.2";
 fn lay(root: &mut Tree, mut entry: Entry, faults: &mut Vec<Fault>) {
     match entry.key.as_str() {
         "edges" if matches!(entry.tree.value, Value::Table(_)) => return lay_edges(root, &entry.tree, faults),
+        "edges" => {
+            let message = "an overlay changes edges by name, it does not replace them";
+            let help = "write it like edges.\"ring->engine\".max_age = \"20ms\"";
+            faults.push(Fault::new(Code::NothingToOverride, entry.place, message).help(help));
+            return;
+        }
         "nodes" | "stages" => {
             let known: Vec<String> =
                 root.get(&entry.key).map_or(&[][..], Tree::entries).iter().map(|entry| entry.key.clone()).collect();

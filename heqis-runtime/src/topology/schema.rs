@@ -60,7 +60,9 @@ impl<'a> Walk<'a> {
         }
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|name| has_type(tree, name)) {
-            return self.wrong_type(tree, &describe_types(&types));
+            let is_time = schema.get("format").and_then(Json::as_str) == Some(TIME_FORMAT);
+            let wanted = if is_time { "a span of time such as \"5s\"".to_owned() } else { describe_types(&types) };
+            return self.wrong_type(tree, &wanted);
         }
         if let Some(choices) = choices(schema) {
             return self.choose(tree, &choices);
@@ -234,12 +236,19 @@ impl<'a> Walk<'a> {
                 meant.push(walk.findings);
             }
         }
+        let wanted: Vec<String> = open.iter().map(|schema| self.describe(schema)).collect();
         match meant.as_mut_slice() {
-            [findings] => self.findings.append(findings),
-            _ => {
-                let wanted: Vec<String> = open.iter().map(|schema| self.describe(schema)).collect();
-                self.wrong_type(tree, &one_of(&wanted));
+            [findings] => {
+                for finding in findings.iter_mut().filter(|finding| finding.path == self.path) {
+                    if finding.fault.code == Code::UnknownValue {
+                        // One alternative's values are not all that is allowed here.
+                        finding.fault.message = format!("`{}` must be {}, not {tree}", self.here(), one_of(&wanted));
+                        finding.fault.help = None;
+                    }
+                }
+                self.findings.append(findings);
             }
+            _ => self.wrong_type(tree, &one_of(&wanted)),
         }
     }
 

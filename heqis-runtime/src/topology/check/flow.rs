@@ -95,7 +95,12 @@ fn loose_ends(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 /// Removes stages that nothing open leads to until none is left; what stays lies on or behind a cycle. The cycle is
 /// found by walking backwards, and its last written edge is blamed and cut before the search goes on.
 fn cycles(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    // An edge into a source or out of a sink was reported for that, and carries nothing around.
     let mut links = scene.links.clone();
+    links.retain(|link| {
+        let carries = scene.kinds[link.from].is_none_or(|kind| kind.output.is_some());
+        carries && scene.kinds[link.to].is_none_or(|kind| kind.input.is_some())
+    });
     loop {
         let mut open = vec![0_usize; scene.kinds.len()];
         let mut next: Vec<Vec<usize>> = vec![Vec::new(); scene.kinds.len()];

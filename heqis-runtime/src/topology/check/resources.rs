@@ -177,7 +177,11 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         }
         let workers = spec.workers.unwrap_or(1);
         if workers > spec.cores.len() {
-            let message = format!("{workers} workers of stage `{}` share {} pinned cores", stage.name, spec.cores.len());
+            let message = format!(
+                "{workers} workers of stage `{}` need {workers} cores, but they are pinned to {}",
+                stage.name,
+                spec.cores.len()
+            );
             faults.push(Fault::new(Code::SharedCore, stage.at(&["cores"]), message));
         }
         match pinned.get(&(home, arbiter)) {

@@ -36,7 +36,7 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
                 node: index,
                 endpoint,
                 place: node.at(&["metrics"]),
-                what: format!("the metrics of node `{}`", node.name),
+                what: format!("the metrics server of node `{}`", node.name),
             }),
             Err(rule) => {
                 let message = format!("node `{}` cannot serve metrics at \"{metrics}\": {rule}", node.name);
@@ -167,7 +167,7 @@ fn rule(text: &str) -> Result<Endpoint, String> {
 fn clashes(listeners: &[Listener], faults: &mut Vec<Fault>) {
     for (index, listener) in listeners.iter().enumerate() {
         if let Some(first) = listeners[..index].iter().find(|first| clash(first, listener)) {
-            let message = format!("{} listens at {}, where {} does", listener.what, listener.endpoint, first.what);
+            let message = format!("{} listens at {}, where {} already does", listener.what, listener.endpoint, first.what);
             let fault = Fault::new(Code::AddressInUse, listener.place, message);
             faults.push(fault.related(first.place, "first used here"));
         }

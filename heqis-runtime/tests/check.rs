@@ -1,0 +1,394 @@
+//! Every rule of a topology has a file that breaks it, and the report is what a reader expects.
+//!
+//! `HEQIS_BLESS=1 cargo test -p heqis-runtime --test check` rewrites the expected reports in `tests/faults`.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use heqis_actors::{Delivery, Policy};
+use heqis_runtime::topology::report::{self, Look};
+use heqis_runtime::topology::{Code, Faults, Override, Plan, Request, graph, load, load_text};
+use proptest::prelude::*;
+
+fn faults_directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
+}
+
+/// The fault files by name, each with the arguments of its first line.
+fn fixtures() -> Vec<(String, String)> {
+    let mut fixtures = Vec::new();
+    for entry in fs::read_dir(faults_directory()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            fixtures.push((name, fs::read_to_string(path).unwrap()));
+        }
+    }
+    fixtures.sort();
+    fixtures
+}
+
+/// What `heqis-runtime check` would be asked: `#: --set path=value --profile name` on the first line.
+fn request(name: &str, text: &str) -> Request {
+    let mut request = Request::new(format!("{name}.toml"), faults_directory());
+    let arguments = text.lines().next().and_then(|line| line.strip_prefix("#: ")).unwrap_or_default();
+    let mut words = arguments.split(' ');
+    while let (Some(option), Some(value)) = (words.next(), words.next()) {
+        match option {
+            "--set" => request.overrides.push(Override::set(value)),
+            "--profile" => request.profile = Some(value.to_owned()),
+            other => panic!("{name}: {other} is no option of a fault file"),
+        }
+    }
+    request
+}
+
+fn check(text: &str) -> Result<Plan, Faults> {
+    load_text(text, &Request::new("topology.toml", faults_directory()), &support::registry())
+}
+
+#[test]
+fn every_fault_file_gives_its_own_fault_and_the_expected_report() {
+    let bless = std::env::var_os("HEQIS_BLESS").is_some();
+    let mut differing = Vec::new();
+    for (name, text) in fixtures() {
+        let Err(faults) = load(&request(&name, &text), &support::registry()) else {
+            panic!("{name}.toml has no fault");
+        };
+        let drawn = report::render(&faults, Look::Plain, 100);
+        let golden = faults_directory().join(format!("{name}.txt"));
+        if bless {
+            fs::write(&golden, &drawn).unwrap();
+        }
+        if fs::read_to_string(&golden).unwrap_or_default() != drawn {
+            differing.push(format!("--- {name} ---\n{drawn}"));
+        }
+        let wanted = name.split('.').next().unwrap();
+        for fault in faults.list.iter().filter(|_| wanted != "many") {
+            assert_eq!(fault.code.name(), wanted, "{name}.toml: {}", fault.message);
+        }
+    }
+    assert!(differing.is_empty(), "other reports than expected:\n{}", differing.join("\n"));
+}
+
+#[test]
+fn every_code_has_a_fault_file_and_is_documented() {
+    let files: BTreeSet<String> =
+        fixtures().into_iter().map(|(name, _)| name.split('.').next().unwrap().to_owned()).collect();
+    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/topology.md")).unwrap();
+    for code in Code::ALL {
+        // A file that cannot be read cannot be a file of this directory.
+        assert!(*code == Code::UnreadableFile || files.contains(code.name()), "no file breaks {}", code.name());
+        let row = format!("| `{}` | `{}` | {} |", code.number(), code.name(), code.rule());
+        assert!(guide.contains(&row), "docs/topology.md lacks the line\n{row}");
+    }
+}
+
+#[test]
+fn a_file_with_many_faults_reports_them_all() {
+    let (name, text) = fixtures().into_iter().find(|(name, _)| name == "many").unwrap();
+    let faults = load(&request(&name, &text), &support::registry()).unwrap_err();
+    let found: BTreeSet<Code> = faults.list.iter().map(|fault| fault.code).collect();
+    for code in [
+        Code::UnknownKey,
+        Code::UnknownNode,
+        Code::UnknownStage,
+        Code::UnknownKind,
+        Code::UnknownParameter,
+        Code::BadName,
+        Code::MissingKey,
+        Code::WrongType,
+        Code::OutOfRange,
+        Code::UnknownValue,
+        Code::BadTime,
+        Code::AddressInUse,
+    ] {
+        assert!(found.contains(&code), "{} is not reported", code.name());
+    }
+    assert!(faults.list.len() >= 20, "only {} faults are reported", faults.list.len());
+}
+
+#[test]
+fn a_missing_or_binary_file_is_a_fault() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("binary.toml"), b"heqis = 1 # \xff").unwrap();
+    for (name, reason) in [("nowhere.toml", "cannot be read"), ("binary.toml", "is not UTF-8 at byte 12")] {
+        let faults = load(&Request::new(name, directory.path()), &support::registry()).unwrap_err();
+        assert_eq!(faults.list.len(), 1);
+        assert_eq!(faults.list[0].code, Code::UnreadableFile);
+        let drawn = report::render(&faults, Look::Plain, 100);
+        assert!(drawn.contains(name) && drawn.contains(reason), "{drawn}");
+    }
+}
+
+#[test]
+fn json_gives_code_place_message_and_help_of_each_fault() {
+    let (name, text) = fixtures().into_iter().find(|(name, _)| name == "unknown-node").unwrap();
+    let faults = load(&request(&name, &text), &support::registry()).unwrap_err();
+    let json: serde_json::Value = serde_json::from_str(&report::json(&faults)).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!([{
+            "code": "E0102",
+            "name": "unknown-node",
+            "file": "unknown-node.toml",
+            "line": 7,
+            "column": 30,
+            "message": "stage `tap` is placed on the unknown node `gatway`",
+            "help": "did you mean `gateway`?",
+        }])
+    );
+}
+
+const SOUND: &str = r#"
+heqis = 1
+
+[topology]
+name = "sound"
+drain_timeout = "1.5s"
+
+[defaults.edge]
+capacity = 256
+max_age = "1s"
+
+[nodes.gateway]
+board = "rk3568"
+address = "10.0.0.1"
+metrics = "0.0.0.0:9101"
+
+[nodes.compute]
+board = "jetson"
+address = "10.0.0.2"
+
+[stages.market]
+kind = "replay"
+node = "gateway"
+params = { path = "bars.csv", speed = "max" }
+
+[stages.rows]
+kind = "rows"
+node = "gateway"
+cores = [1]
+
+[stages.ring]
+kind = "ring-buffer"
+node = "gateway"
+params = { capacity = 4096, policy = "drop-oldest" }
+
+[stages.engine]
+kind = "engine"
+node = "compute"
+batch = { max = 8, max_delay = "200us" }
+restart = { max = 2, window = "1m", backoff = ["10ms", "1s"], then = "stop-stage" }
+params = { bundle = "." }
+
+[stages.journal]
+kind = "journal"
+node = "compute"
+restart = { policy = "never" }
+
+[stages.feedback]
+kind = "journal"
+node = "gateway"
+
+[[edges]]
+from = "market"
+to = "rows"
+
+[[edges]]
+from = "rows"
+to = "ring"
+policy = "latest"
+
+[[edges]]
+from = "ring"
+to = "engine"
+max_age = "50ms"
+transport = { kind = "nng", scheme = "tcp", port = 5555, credit = 32 }
+
+[[edges]]
+from = "engine"
+to = "journal"
+
+[[edges]]
+from = "engine"
+to = "feedback"
+policy = "drop-oldest"
+transport = { scheme = "tcp", port = 5556 }
+
+[[budgets]]
+path = ["market", "engine"]
+p99 = "5ms"
+
+[profiles.laptop.nodes.compute]
+board = "host"
+address = "localhost"
+
+[profiles.laptop.edges."ring->engine"]
+transport = { port = 6000 }
+"#;
+
+#[test]
+fn a_sound_file_becomes_a_plan_with_every_default_filled_in() {
+    let plan = check(SOUND).unwrap();
+    assert_eq!((plan.name.as_str(), plan.drain_timeout), ("sound", Duration::from_millis(1500)));
+    let names: Vec<&str> = plan.stages.iter().map(|stage| stage.name.as_str()).collect();
+    assert_eq!(names, ["market", "rows", "ring", "engine", "journal", "feedback"]);
+    assert!(plan.stages.iter().enumerate().all(|(at, stage)| usize::from(stage.index) == at && stage.prepared.is_some()));
+    assert!(plan.stages[0].is_source() && plan.stages[0].kind.replayable);
+
+    let engine = &plan.stages[3].options;
+    assert_eq!((engine.batch.max, engine.batch.max_delay), (8, Duration::from_micros(200)));
+    assert_eq!((engine.restart.max, engine.restart.backoff_min), (2, Duration::from_millis(10)));
+    assert_eq!(plan.stages[4].options.restart.max, 0, "a policy of never allows no restart");
+
+    let first = &plan.edges[0];
+    assert_eq!((first.name.as_str(), first.route, first.bridge.is_none()), ("market->rows", 0, true));
+    assert_eq!((first.options.capacity, first.options.max_age), (256, Some(Duration::from_secs(1))));
+    assert_eq!(plan.edges[1].options.capacity, 1, "latest keeps one frame");
+
+    let out = plan.edges[2].bridge.as_ref().unwrap();
+    assert_eq!(out.options.endpoint.to_string(), "tcp://10.0.0.2:5555", "the receiving node listens");
+    assert_eq!(out.payload.name(), "row", "a ring buffer carries what feeds it");
+    assert_eq!((out.options.credit, out.options.delivery), (32, Delivery::AtLeastOnce));
+    assert_eq!(plan.edges[2].options.max_age, Some(Duration::from_millis(50)));
+
+    let back = plan.edges[4].bridge.as_ref().unwrap();
+    assert_eq!(back.options.endpoint.to_string(), "tcp://10.0.0.1:5556");
+    assert_eq!((plan.edges[4].options.policy, back.options.delivery), (Policy::DropOldest, Delivery::AtMostOnce));
+    assert_eq!(plan.budgets[0].path, [0, 3]);
+}
+
+#[test]
+fn profiles_yield_to_the_environment_and_that_to_the_command_line() {
+    let mut request = Request::new("topology.toml", faults_directory());
+    let endpoint = |request: &Request| {
+        let plan = load_text(SOUND, request, &support::registry()).unwrap();
+        plan.edges[2].bridge.as_ref().unwrap().options.endpoint.to_string()
+    };
+    request.profile = Some("laptop".into());
+    assert_eq!(endpoint(&request), "tcp://localhost:6000");
+    request.overrides = Override::from_environment("nodes.compute.address=10.9.9.9; edges.ring->engine.transport.port=7000");
+    assert_eq!(endpoint(&request), "tcp://10.9.9.9:7000");
+    request.overrides.push(Override::set("nodes.compute.address=\"jetson.local\""));
+    assert_eq!(endpoint(&request), "tcp://jetson.local:7000");
+}
+
+#[test]
+fn a_profile_that_nobody_chose_is_checked_all_the_same() {
+    let text = SOUND.replace("board = \"host\"\naddress", "bord = \"host\"\naddress");
+    assert!(check(&text).is_ok());
+    let mut request = Request::new("topology.toml", faults_directory());
+    request.every_profile = true;
+    let faults = load_text(&text, &request, &support::registry()).unwrap_err();
+    assert_eq!(faults.list.len(), 1, "{faults}");
+    assert_eq!(faults.list[0].code, Code::UnknownKey);
+    assert!(faults.list[0].message.starts_with("with --profile laptop:"), "{faults}");
+}
+
+#[test]
+fn relative_paths_start_at_the_base_that_the_file_states() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::create_dir(directory.path().join("topologies")).unwrap();
+    fs::write(directory.path().join("bars.csv"), "").unwrap();
+    let text = SOUND.replace("name = \"sound\"", "name = \"sound\"\nbase = \"..\"");
+    let file = directory.path().join("topologies/sound.toml");
+    fs::write(&file, text).unwrap();
+    let plan = load(&Request::new(&file, "/"), &support::registry()).unwrap();
+    assert_eq!(plan.base, directory.path().join("topologies/.."));
+}
+
+#[test]
+fn files_of_other_nodes_are_not_needed_when_one_node_is_asked_for() {
+    let text = SOUND.replace("bars.csv", "on-the-gateway-only.csv");
+    let mut request = Request::new("topology.toml", faults_directory());
+    assert!(load_text(&text, &request, &support::registry()).is_err());
+    request.node = Some("compute".into());
+    let plan = load_text(&text, &request, &support::registry()).unwrap();
+    let prepared: Vec<bool> = plan.stages.iter().map(|stage| stage.prepared.is_some()).collect();
+    assert_eq!(prepared, [false, false, false, true, true, false]);
+}
+
+#[test]
+fn drawings_name_every_stage_and_mark_what_crosses() {
+    let plan = check(SOUND).unwrap();
+    let (mermaid, dot) = (graph::mermaid(&plan), graph::dot(&plan));
+    for stage in &plan.stages {
+        assert!(mermaid.contains(&format!("stage_{}", stage.name)) && dot.contains(&format!("\"{}\"", stage.name)));
+    }
+    assert!(mermaid.contains("stage_ring ==>|\"block 256<br/>tcp://10.0.0.2:5555\"| stage_engine"), "{mermaid}");
+    assert!(mermaid.contains("stage_market -->|\"block 256\"| stage_rows"), "{mermaid}");
+    assert!(dot.contains("\"ring\" -> \"engine\" [label=\"block 256\\ntcp://10.0.0.2:5555\", penwidth=2];"), "{dot}");
+}
+
+/// Loads and draws, in every form; the faults themselves are of no interest.
+fn survives(text: &str, overrides: Vec<Override>) {
+    let mut request = Request::new("topology.toml", faults_directory());
+    request.every_profile = true;
+    request.overrides = overrides;
+    if let Err(faults) = load_text(text, &request, &support::registry()) {
+        assert!(!faults.list.is_empty());
+        for look in [Look::Plain, Look::Colour] {
+            assert!(!report::render(&faults, look, 80).is_empty());
+        }
+        assert!(serde_json::from_str::<serde_json::Value>(&report::json(&faults)).is_ok());
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_a_fault_and_no_panic() {
+    for end in (0..SOUND.len()).filter(|&end| SOUND.is_char_boundary(end)) {
+        survives(&SOUND[..end], Vec::new());
+    }
+}
+
+/// Words that mean something, to get past the parser and deep into the passes.
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(vec![
+            "market", "rows", "ring", "engine", "journal", "feedback", "gateway", "compute", "block", "latest", "0",
+            "-1", "nan", "1e400", "[]", "{}", "[1, 2]", "true", "\"tcp\"", "\"ipc\"", "5555", "\"0s\"", "\"5m\"",
+            "host", "from", "to", "node", "kind", "params", "[[edges]]", "[stages.x]", "\"\"", "\"é\"", "2016-01-04",
+        ])
+        .prop_map(str::to_owned),
+        "\\PC{0,6}",
+    ]
+}
+
+proptest! {
+    #[test]
+    fn a_file_with_words_exchanged_is_read_or_refused(
+        changes in prop::collection::vec((0_usize..400, word()), 1..6),
+    ) {
+        let words: Vec<&str> = SOUND.split_inclusive(|c: char| c.is_whitespace() || "\"=,[]{}.".contains(c)).collect();
+        let mut text = String::new();
+        for (index, original) in words.iter().enumerate() {
+            match changes.iter().find(|(at, _)| at % words.len() == index) {
+                Some((_, new)) => {
+                    text.push_str(new);
+                    text.extend(original.chars().last());
+                }
+                None => text.push_str(original),
+            }
+        }
+        survives(&text, Vec::new());
+    }
+
+    #[test]
+    fn an_override_of_any_kind_is_applied_or_refused(
+        path in "(topology|nodes|stages|edges|budgets|defaults)(\\.(market|compute|ring->engine|params|board|0|\\PC{0,3})){0,3}",
+        value in word(),
+    ) {
+        survives(SOUND, vec![Override::set(format!("{path}={value}"))]);
+    }
+
+    #[test]
+    fn any_text_at_all_is_refused_without_a_panic(text in "\\PC{0,200}") {
+        survives(&text, vec![Override::set(text.clone())]);
+    }
+}

@@ -1,0 +1,172 @@
+//! A handful of stage kinds, enough to break every rule of a topology without touching a model or a market.
+
+#![allow(dead_code, unreachable_pub, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+use heqis_actors::{
+    BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Registry, Source, Stage, StageError, Tensor,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+macro_rules! payloads {
+    ($($name:ident $wire:literal,)*) => {
+        $(
+            #[derive(Debug)]
+            pub struct $name;
+
+            impl Payload for $name {
+                const NAME: &'static str = $wire;
+
+                fn encode(&self, _: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+                    Ok(None)
+                }
+
+                fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+                    Ok(Self)
+                }
+            }
+        )*
+    };
+}
+
+payloads! { Bar "bar", Row "row", Prediction "prediction", }
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayConfig {
+    /// File with one bar a line.
+    pub path: PathBuf,
+    /// Bars a second, or "max".
+    #[serde(default)]
+    pub speed: Option<Speed>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Speed {
+    Rate(#[schemars(range(min = 0.1))] f64),
+    Word(SpeedWord),
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpeedWord {
+    Max,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CleanerConfig {
+    /// Largest move of one bar, as a fraction.
+    #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_move: Option<f64>,
+    /// What happens to a bar that breaks a rule.
+    #[serde(default)]
+    pub on_reject: Option<OnReject>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case", tag = "action", deny_unknown_fields)]
+pub enum OnReject {
+    /// It is dropped.
+    Drop,
+    /// It is repaired.
+    Repair {
+        /// From how many bars before it.
+        bars: u8,
+    },
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Directory of the model.
+    pub bundle: PathBuf,
+    /// Backends in the order of preference.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub backends: Option<Vec<Backend>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backend {
+    /// Always there.
+    Cpu,
+    /// NVIDIA.
+    Tensorrt,
+}
+
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoConfig {}
+
+pub struct Replay;
+
+impl Source for Replay {
+    type Config = ReplayConfig;
+    type Out = Bar;
+    const KIND: &'static str = "replay";
+    const ABOUT: &'static str = "reads bars from a file";
+    const REPLAYABLE: bool = true;
+
+    fn check(config: &ReplayConfig, base: &Path) -> Vec<String> {
+        let there = base.join(&config.path).exists();
+        if there { Vec::new() } else { vec![format!("there is no file {}", config.path.display())] }
+    }
+
+    fn build(_: &ReplayConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> Result<Next<Bar>, StageError> {
+        Ok(Next::End)
+    }
+}
+
+macro_rules! stages {
+    ($($name:ident $kind:literal $about:literal $config:ty, $input:ty => $output:ty, $blocking:literal;)*) => {
+        $(
+            pub struct $name;
+
+            impl Stage for $name {
+                type Config = $config;
+                type In = $input;
+                type Out = $output;
+                const KIND: &'static str = $kind;
+                const ABOUT: &'static str = $about;
+                const BLOCKING: bool = $blocking;
+
+                fn build(_: &Self::Config, _: &BuildContext) -> Result<Self, StageError> {
+                    Ok(Self)
+                }
+
+                fn process(&mut self, _: &Frame<$input>, _: &mut Emitter<'_, $output>) -> Result<(), StageError> {
+                    Ok(())
+                }
+            }
+        )*
+    };
+}
+
+stages! {
+    Cleaner "cleaner" "drops impossible bars" CleanerConfig, Bar => Bar, false;
+    Rows "rows" "makes model inputs of bars" NoConfig, Bar => Row, false;
+    Engine "engine" "predicts" EngineConfig, Row => Prediction, true;
+    Journal "journal" "writes predictions down" NoConfig, Prediction => Nothing, false;
+    Tap "tap" "looks at bars" NoConfig, Bar => Nothing, false;
+}
+
+/// The registry that the fault files are written for.
+pub fn registry() -> Registry {
+    Registry::new()
+        .with_source::<Replay>()
+        .with_stage::<Cleaner>()
+        .with_stage::<Rows>()
+        .with_stage::<Engine>()
+        .with_stage::<Journal>()
+        .with_stage::<Tap>()
+}
