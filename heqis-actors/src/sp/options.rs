@@ -20,7 +20,9 @@ pub struct SocketOptions {
     /// The kernel's send buffer (`SO_SNDBUF`; Linux doubles it). Small on purpose: what sits in the
     /// kernel is invisible to back-pressure, and Linux would otherwise grow it to about 4 MiB.
     pub send_buffer_bytes: u32,
-    /// The kernel's receive buffer (`SO_RCVBUF`; Linux doubles it), small for the same reason.
+    /// The kernel's receive buffer (`SO_RCVBUF`; Linux doubles it), small for the same reason, yet
+    /// three times the default send buffer: with equal ones the TCP window closes again and again
+    /// within a 1 MiB message, which then takes twice as long on a bad day (`benches/wire.rs`).
     pub recv_buffer_bytes: u32,
     /// The buffer that one read call fills, and from which small messages are sliced.
     pub read_buffer_bytes: usize,
@@ -47,8 +49,8 @@ impl SocketOptions {
             protocol,
             max_frame_bytes: 16 << 20,
             max_hops: 8,
-            send_buffer_bytes: 256 << 10,
-            recv_buffer_bytes: 256 << 10,
+            send_buffer_bytes: 128 << 10,
+            recv_buffer_bytes: 384 << 10,
             read_buffer_bytes: 256 << 10,
             write_buffer_bytes: 256 << 10,
             connect_timeout: Duration::from_secs(5),

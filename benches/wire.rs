@@ -1,0 +1,463 @@
+//! How long a message takes over our scalability protocols, beside a bare tokio socket and libzmq.
+//!
+//! ```text
+//! cargo bench --bench wire                                  # libzmq columns: "not built"
+//! cargo bench --bench wire --features bench-libzmq          # builds libzmq 4.3.4: needs a C++ compiler
+//! cargo bench --bench wire -- --rounds 3
+//! ```
+//!
+//! The peers are processes of their own: the bench runs itself once more for each arm. Every round
+//! visits every size and arm in turn, so that a busy machine disturbs all of them alike; read the
+//! ratios rather than the figures. All tokio sides run on a current-thread runtime.
+//!
+//! - `raw tokio`: a TCP stream with 8-byte length prefixes, one vectored write a message, large
+//!   reused read buffer; no coalescing, no checks: the floor for what a framing can cost.
+//! - `sp tcp`, `sp ipc`: pair1 over `heqis_actors::sp` with its default options.
+//! - `libzmq tcp`: one PUSH/PULL pair of sockets each way, default options.
+#![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
+
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use heqis_actors::sp::{Inproc, Listener, Protocol, Reader, SocketOptions, Writer, connect};
+use tokio::net::{TcpListener, TcpStream};
+
+const SIZES: [usize; 4] = [64, 8 << 10, 64 << 10, 1 << 20];
+const ARMS: [Arm; 4] = [Arm::Raw, Arm::SpTcp, Arm::SpIpc, Arm::Libzmq];
+
+/// What the peer does with a message, told by its first byte.
+const ECHO: u8 = 0;
+const SINK: u8 = 1;
+const LAST: u8 = 2;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Arm {
+    Raw,
+    SpTcp,
+    SpIpc,
+    Libzmq,
+}
+
+impl Arm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw tokio",
+            Self::SpTcp => "sp tcp",
+            Self::SpIpc => "sp ipc",
+            Self::Libzmq => "libzmq tcp",
+        }
+    }
+}
+
+/// One end of a conversation.
+enum Link {
+    Raw(Raw),
+    Sp(Reader, Writer),
+    #[cfg(feature = "bench-libzmq")]
+    Libzmq {
+        push: zmq::Socket,
+        pull: zmq::Socket,
+    },
+}
+
+impl Link {
+    /// Hands a message to the transport, which may hold it back until `flush`.
+    async fn send(&mut self, body: &Bytes) {
+        match self {
+            Self::Raw(raw) => raw.send(body).await,
+            Self::Sp(_, writer) => {
+                if writer.is_full() {
+                    writer.flush().await.unwrap();
+                }
+                writer.feed_bytes(&[], body.clone()).unwrap();
+            }
+            #[cfg(feature = "bench-libzmq")]
+            Self::Libzmq { push, .. } => push.send(&body[..], 0).unwrap(),
+        }
+    }
+
+    async fn flush(&mut self) {
+        if let Self::Sp(_, writer) = self {
+            writer.flush().await.unwrap();
+        }
+    }
+
+    /// Waits for a message and lets `look` have it.
+    async fn recv<T>(&mut self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        match self {
+            Self::Raw(raw) => raw.recv().await.map(look),
+            Self::Sp(reader, _) => reader.recv().await.unwrap().map(|body| look(&body)),
+            #[cfg(feature = "bench-libzmq")]
+            Self::Libzmq { pull, .. } => pull.recv_msg(0).ok().map(|message| look(&message)),
+        }
+    }
+
+    /// Serves the bench until it goes away.
+    async fn serve(mut self) {
+        loop {
+            // An echo without a copy where the transport owns its messages.
+            let reply = match &mut self {
+                Self::Sp(reader, _) => match reader.recv().await {
+                    Ok(Some(body)) => reply(body[0], || body.clone()),
+                    _ => return,
+                },
+                #[cfg(feature = "bench-libzmq")]
+                Self::Libzmq { push, pull } => {
+                    let Ok(message) = pull.recv_msg(0) else {
+                        return;
+                    };
+                    match message[0] {
+                        ECHO => push.send(message, 0).unwrap(),
+                        LAST => push.send(&[LAST][..], 0).unwrap(),
+                        _ => {}
+                    }
+                    None
+                }
+                Self::Raw(raw) => match raw.recv().await {
+                    None => return,
+                    Some(body) if body[0] == SINK => None,
+                    Some(body) if body[0] == LAST => Some(Bytes::from_static(&[LAST])),
+                    Some(_) => {
+                        raw.echo().await;
+                        None
+                    }
+                },
+            };
+            if let Some(reply) = reply {
+                self.send(&reply).await;
+                self.flush().await;
+            }
+        }
+    }
+}
+
+fn reply(kind: u8, body: impl FnOnce() -> Bytes) -> Option<Bytes> {
+    match kind {
+        ECHO => Some(body()),
+        LAST => Some(Bytes::from_static(&[LAST])),
+        _ => None,
+    }
+}
+
+/// A bare TCP stream with length prefixes.
+struct Raw {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+    /// Where the last message handed out lies, and where the bytes read ahead end.
+    message: std::ops::Range<usize>,
+    filled: usize,
+}
+
+impl Raw {
+    fn new(stream: TcpStream) -> Self {
+        stream.set_nodelay(true).unwrap();
+        Self {
+            stream,
+            buffer: vec![0; 2 << 20],
+            message: 0..0,
+            filled: 0,
+        }
+    }
+
+    async fn send(&mut self, body: &[u8]) {
+        write_prefixed(&self.stream, body).await;
+    }
+
+    async fn echo(&mut self) {
+        write_prefixed(&self.stream, &self.buffer[self.message.clone()]).await;
+    }
+
+    async fn recv(&mut self) -> Option<&[u8]> {
+        let mut start = self.message.end;
+        if start == self.filled {
+            (start, self.filled) = (0, 0);
+        }
+        loop {
+            if let Some((prefix, _)) = self.buffer[start..self.filled].split_first_chunk() {
+                let end = start + 8 + u64::from_be_bytes(*prefix) as usize;
+                if end <= self.filled {
+                    self.message = start + 8..end;
+                    return Some(&self.buffer[start + 8..end]);
+                }
+                if end > self.buffer.len() {
+                    self.buffer.copy_within(start..self.filled, 0);
+                    (start, self.filled) = (0, self.filled - start);
+                }
+            } else if self.buffer.len() - start < 8 {
+                self.buffer.copy_within(start..self.filled, 0);
+                (start, self.filled) = (0, self.filled - start);
+            }
+            self.stream.readable().await.unwrap();
+            match self.stream.try_read(&mut self.buffer[self.filled..]) {
+                Ok(0) => return None,
+                Ok(read) => self.filled += read,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+async fn write_prefixed(stream: &TcpStream, body: &[u8]) {
+    let prefix = (body.len() as u64).to_be_bytes();
+    let mut slices = [std::io::IoSlice::new(&prefix), std::io::IoSlice::new(body)];
+    let mut rest = &mut slices[..];
+    while !rest.is_empty() {
+        match stream.try_write_vectored(rest) {
+            Ok(written) => std::io::IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                stream.writable().await.unwrap();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn options() -> SocketOptions {
+    SocketOptions::new(Protocol::Pair1)
+}
+
+/// A peer process, and our link to it.
+struct Peer {
+    child: Child,
+    link: Link,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn start(arm: Arm, addresses: &[String]) -> Child {
+    let this = std::env::current_exe().unwrap();
+    let child = Command::new(this)
+        .args(["peer", arm.name()])
+        .args(addresses)
+        .spawn();
+    child.unwrap()
+}
+
+async fn open(arm: Arm, directory: &str) -> Option<Peer> {
+    match arm {
+        Arm::Raw => {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let child = start(arm, &[listener.local_addr().unwrap().to_string()]);
+            let (stream, _) = listener.accept().await.unwrap();
+            let link = Link::Raw(Raw::new(stream));
+            Some(Peer { child, link })
+        }
+        Arm::SpTcp | Arm::SpIpc => {
+            let endpoint = match arm {
+                Arm::SpIpc => format!("ipc://{directory}/wire-{}.sock", std::process::id()),
+                _ => "tcp://127.0.0.1:0".to_owned(),
+            };
+            let endpoint = endpoint.parse().unwrap();
+            let bound = Listener::bind(&endpoint, options(), &Inproc::new()).await;
+            let mut listener = bound.unwrap();
+            let child = start(arm, &[listener.endpoint().to_string()]);
+            let (reader, writer) = listener.accept().await.unwrap().split();
+            let link = Link::Sp(reader, writer);
+            Some(Peer { child, link })
+        }
+        #[cfg(feature = "bench-libzmq")]
+        Arm::Libzmq => {
+            let context = zmq::Context::new();
+            let (push, pull) = (context.socket(zmq::PUSH), context.socket(zmq::PULL));
+            let (push, pull) = (push.unwrap(), pull.unwrap());
+            let addresses = [&push, &pull].map(|socket| {
+                socket.set_linger(0).unwrap();
+                socket.bind("tcp://127.0.0.1:*").unwrap();
+                socket.get_last_endpoint().unwrap().unwrap()
+            });
+            let child = start(arm, &addresses);
+            let link = Link::Libzmq { push, pull };
+            Some(Peer { child, link })
+        }
+        #[cfg(not(feature = "bench-libzmq"))]
+        Arm::Libzmq => None,
+    }
+}
+
+async fn serve(arm: &str, addresses: &[String]) {
+    let link = match arm {
+        "raw tokio" => Link::Raw(Raw::new(TcpStream::connect(&addresses[0]).await.unwrap())),
+        #[cfg(feature = "bench-libzmq")]
+        "libzmq tcp" => {
+            let context = zmq::Context::new();
+            let (pull, push) = (context.socket(zmq::PULL), context.socket(zmq::PUSH));
+            let (pull, push) = (pull.unwrap(), push.unwrap());
+            pull.connect(&addresses[0]).unwrap();
+            push.connect(&addresses[1]).unwrap();
+            Link::Libzmq { push, pull }
+        }
+        _ => {
+            let endpoint = addresses[0].parse().unwrap();
+            let connection = connect(&endpoint, &options(), &Inproc::new())
+                .await
+                .unwrap();
+            let (reader, writer) = connection.split();
+            Link::Sp(reader, writer)
+        }
+    };
+    link.serve().await;
+}
+
+fn body(kind: u8, size: usize) -> Bytes {
+    let mut body = vec![0xA5; size];
+    body[0] = kind;
+    body.into()
+}
+
+/// Returns the median of many round trips.
+async fn round_trip(link: &mut Link, size: usize) -> Duration {
+    let body = body(ECHO, size);
+    let (warm, count) = if size >= 1 << 20 { (3, 30) } else { (20, 200) };
+    let mut samples = Vec::with_capacity(count);
+    for trip in 0..warm + count {
+        let begin = Instant::now();
+        link.send(&body).await;
+        link.flush().await;
+        let len = link.recv(<[u8]>::len).await;
+        let took = begin.elapsed();
+        assert_eq!(len, Some(size));
+        if trip >= warm {
+            samples.push(took);
+        }
+    }
+    median(&mut samples)
+}
+
+/// Returns the seconds that one message takes in a one-way flood, acknowledged after the last.
+async fn flood(link: &mut Link, size: usize) -> Duration {
+    let (sink, last) = (body(SINK, size), body(LAST, size));
+    let count = (32 << 20) / size.max(1 << 10);
+    let begin = Instant::now();
+    for _ in 1..count {
+        link.send(&sink).await;
+    }
+    link.send(&last).await;
+    link.flush().await;
+    assert_eq!(link.recv(|ack| ack[0]).await, Some(LAST));
+    begin.elapsed() / count as u32
+}
+
+fn median(samples: &mut [Duration]) -> Duration {
+    samples.sort_unstable();
+    samples[samples.len() / 2]
+}
+
+/// Picks one of the rounds' medians, or `None` for an arm that is not built.
+type Pick = fn(&mut [Duration]) -> Duration;
+
+/// Two processes on few cores have two speeds, depending on where the scheduler puts them, and
+/// keep one for many messages: the best round compares the arms in like placement, the median
+/// round tells what a busy machine gave.
+const PICKS: [(&str, Pick); 2] = [
+    ("best round", |rounds| {
+        rounds.iter().copied().min().unwrap_or_default()
+    }),
+    ("median round", median),
+];
+
+/// Prints one measurement, in seconds a message, for each arm.
+fn print_row(size: usize, picked: [Option<f64>; 4], shown: impl Fn(f64) -> String) {
+    let size = match size {
+        64 => "64 B".to_owned(),
+        1_048_576 => "1 MiB".to_owned(),
+        kib => format!("{} KiB", kib >> 10),
+    };
+    let cells = picked.map(|m| m.map_or("not built".to_owned(), &shown));
+    let [raw, tcp, ipc, libzmq] = picked;
+    let ratio = |of: Option<f64>, to: Option<f64>| match (of, to) {
+        (Some(of), Some(to)) => format!("{:.2}", of / to),
+        _ => "-".to_owned(),
+    };
+    let ratios = [
+        ratio(tcp, raw),
+        ratio(ipc, raw),
+        ratio(libzmq, raw),
+        ratio(libzmq, tcp),
+    ];
+    println!(
+        "{size:>7} |{:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>11} |{:>11}",
+        cells[0], cells[1], cells[2], cells[3], ratios[0], ratios[1], ratios[2], ratios[3],
+    );
+}
+
+fn print_head(what: &str) {
+    println!("\n{what}");
+    println!(
+        "{:>7} |{:>10} {:>10} {:>10} {:>11} |{:>8} {:>8} {:>11} |{:>11}",
+        "",
+        "raw tokio",
+        "sp tcp",
+        "sp ipc",
+        "libzmq tcp",
+        "tcp/raw",
+        "ipc/raw",
+        "libzmq/raw",
+        "libzmq/tcp",
+    );
+}
+
+async fn bench(rounds: usize) {
+    let directory = std::env::temp_dir().display().to_string();
+    let mut peers = Vec::new();
+    for arm in ARMS {
+        peers.push(open(arm, &directory).await);
+    }
+    let mut trips: [[Vec<Duration>; 4]; 4] = Default::default();
+    let mut floods: [[Vec<Duration>; 4]; 4] = Default::default();
+    for _ in 0..rounds {
+        for (index, size) in SIZES.into_iter().enumerate() {
+            for (arm, peer) in peers.iter_mut().enumerate() {
+                if let Some(peer) = peer {
+                    trips[index][arm].push(round_trip(&mut peer.link, size).await);
+                }
+            }
+            for (arm, peer) in peers.iter_mut().enumerate() {
+                if let Some(peer) = peer {
+                    floods[index][arm].push(flood(&mut peer.link, size).await);
+                }
+            }
+        }
+    }
+    for (picked, pick) in PICKS {
+        print_head(&format!("round trip, p50 of the {picked}, µs"));
+        print_rows(&mut trips, pick, |_, seconds| {
+            format!("{:.1}", seconds * 1e6)
+        });
+        print_head(&format!("one way, {picked}, MB/s"));
+        print_rows(&mut floods, pick, |size, seconds| {
+            format!("{:.0}", size as f64 / seconds / 1e6)
+        });
+    }
+    println!("\nratios are of times: below 1 is faster than the divisor");
+}
+
+fn print_rows(rounds: &mut [[Vec<Duration>; 4]; 4], pick: Pick, shown: fn(usize, f64) -> String) {
+    for (size, rounds) in SIZES.into_iter().zip(rounds) {
+        let picked = rounds
+            .each_mut()
+            .map(|rounds| (!rounds.is_empty()).then(|| pick(rounds).as_secs_f64()));
+        print_row(size, picked, |seconds| shown(size, seconds));
+    }
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    if arguments.first().is_some_and(|first| first == "peer") {
+        runtime.block_on(serve(&arguments[1], &arguments[2..]));
+        return;
+    }
+    let at = arguments.iter().position(|argument| argument == "--rounds");
+    let rounds = at.map_or(21, |at| arguments[at + 1].parse().unwrap());
+    runtime.block_on(bench(rounds));
+}
