@@ -99,13 +99,14 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
 /// Waits for SIGTERM, ctrl-c or a failed node, then stops what still runs, step by step, each with its time.
 async fn stop_in_order(stop: watch::Sender<Stop>, patience: Duration) {
     let mut now = stop.subscribe();
+    let failed = async { now.wait_for(|step| *step >= Stop::All).await.is_ok() };
     tokio::select! {
         () = terminated() => {
             tracing::info!("stopping the sources");
             stop.send_replace(Stop::Sources);
             tokio::time::sleep(patience).await;
         }
-        _ = now.wait_for(|step| *step >= Stop::All) => {}
+        _ = failed => {}
     }
     stop.send_replace(Stop::All);
     tokio::time::sleep(patience).await;
