@@ -39,7 +39,9 @@ fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u
 }
 
 fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8> {
-    let Some(_plan) = args.topology.load(world, &registry(), err)? else { return Ok(cli::FAULTY) };
+    let Some(_plan) = args.topology.load(world, &registry(), err)? else {
+        return Ok(cli::FAULTY);
+    };
     writeln!(err, "heqis-runtime: running is not built yet")?;
     Ok(cli::FAILED)
 }
@@ -47,8 +49,14 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
 fn world() -> io::Result<World> {
     // https://no-color.org: any value that is not empty.
     let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let look = if io::stderr().is_terminal() && !no_colour { Look::Colour } else { Look::Plain };
-    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let look = if io::stderr().is_terminal() && !no_colour {
+        Look::Colour
+    } else {
+        Look::Plain
+    };
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
     Ok(World {
         directory: std::env::current_dir()?,
         overrides: std::env::var("HEQIS_SET").ok(),

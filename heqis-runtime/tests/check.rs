@@ -24,7 +24,10 @@ fn fixtures() -> Vec<(String, String)> {
     let mut fixtures = Vec::new();
     for entry in fs::read_dir(faults_directory()).unwrap() {
         let path = entry.unwrap().path();
-        if path.extension().is_some_and(|extension| extension == "toml") {
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
             let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
             fixtures.push((name, fs::read_to_string(path).unwrap()));
         }
@@ -36,7 +39,11 @@ fn fixtures() -> Vec<(String, String)> {
 /// What `heqis-runtime check` would be asked: `#: --set path=value --profile name` on the first line.
 fn request(name: &str, text: &str) -> Request {
     let mut request = Request::new(format!("{name}.toml"), faults_directory());
-    let arguments = text.lines().next().and_then(|line| line.strip_prefix("#: ")).unwrap_or_default();
+    let arguments = text
+        .lines()
+        .next()
+        .and_then(|line| line.strip_prefix("#: "))
+        .unwrap_or_default();
     let mut words = arguments.split(' ');
     while let (Some(option), Some(value)) = (words.next(), words.next()) {
         match option {
@@ -49,7 +56,11 @@ fn request(name: &str, text: &str) -> Request {
 }
 
 fn check(text: &str) -> Result<Plan, Faults> {
-    load_text(text, &Request::new("topology.toml", faults_directory()), &support::registry())
+    load_text(
+        text,
+        &Request::new("topology.toml", faults_directory()),
+        &support::registry(),
+    )
 }
 
 #[test]
@@ -73,25 +84,48 @@ fn every_fault_file_gives_its_own_fault_and_the_expected_report() {
             assert_eq!(fault.code.name(), wanted, "{name}.toml: {}", fault.message);
         }
     }
-    assert!(differing.is_empty(), "other reports than expected:\n{}", differing.join("\n"));
+    assert!(
+        differing.is_empty(),
+        "other reports than expected:\n{}",
+        differing.join("\n")
+    );
 }
 
 #[test]
 fn every_code_has_a_fault_file_and_is_documented() {
-    let files: BTreeSet<String> =
-        fixtures().into_iter().map(|(name, _)| name.split('.').next().unwrap().to_owned()).collect();
-    let guide = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/topology.md")).unwrap();
+    let files: BTreeSet<String> = fixtures()
+        .into_iter()
+        .map(|(name, _)| name.split('.').next().unwrap().to_owned())
+        .collect();
+    let guide =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/topology.md"))
+            .unwrap();
     for code in Code::ALL {
         // A file that cannot be read cannot be a file of this directory.
-        assert!(*code == Code::UnreadableFile || files.contains(code.name()), "no file breaks {}", code.name());
-        let row = format!("| `{}` | `{}` | {} |", code.number(), code.name(), code.rule());
-        assert!(guide.contains(&row), "docs/topology.md lacks the line\n{row}");
+        assert!(
+            *code == Code::UnreadableFile || files.contains(code.name()),
+            "no file breaks {}",
+            code.name()
+        );
+        let row = format!(
+            "| `{}` | `{}` | {} |",
+            code.number(),
+            code.name(),
+            code.rule()
+        );
+        assert!(
+            guide.contains(&row),
+            "docs/topology.md lacks the line\n{row}"
+        );
     }
 }
 
 #[test]
 fn a_file_with_many_faults_reports_them_all() {
-    let (name, text) = fixtures().into_iter().find(|(name, _)| name == "many").unwrap();
+    let (name, text) = fixtures()
+        .into_iter()
+        .find(|(name, _)| name == "many")
+        .unwrap();
     let faults = load(&request(&name, &text), &support::registry()).unwrap_err();
     let found: BTreeSet<Code> = faults.list.iter().map(|fault| fault.code).collect();
     for code in [
@@ -110,14 +144,21 @@ fn a_file_with_many_faults_reports_them_all() {
     ] {
         assert!(found.contains(&code), "{} is not reported", code.name());
     }
-    assert!(faults.list.len() >= 20, "only {} faults are reported", faults.list.len());
+    assert!(
+        faults.list.len() >= 20,
+        "only {} faults are reported",
+        faults.list.len()
+    );
 }
 
 #[test]
 fn a_missing_or_binary_file_is_a_fault() {
     let directory = tempfile::tempdir().unwrap();
     fs::write(directory.path().join("binary.toml"), b"heqis = 1 # \xff").unwrap();
-    for (name, reason) in [("nowhere.toml", "cannot be read"), ("binary.toml", "is not UTF-8 at byte 12")] {
+    for (name, reason) in [
+        ("nowhere.toml", "cannot be read"),
+        ("binary.toml", "is not UTF-8 at byte 12"),
+    ] {
         let faults = load(&Request::new(name, directory.path()), &support::registry()).unwrap_err();
         assert_eq!(faults.list.len(), 1);
         assert_eq!(faults.list[0].code, Code::UnreadableFile);
@@ -128,7 +169,10 @@ fn a_missing_or_binary_file_is_a_fault() {
 
 #[test]
 fn json_gives_code_place_message_and_help_of_each_fault() {
-    let (name, text) = fixtures().into_iter().find(|(name, _)| name == "unknown-node").unwrap();
+    let (name, text) = fixtures()
+        .into_iter()
+        .find(|(name, _)| name == "unknown-node")
+        .unwrap();
     let faults = load(&request(&name, &text), &support::registry()).unwrap_err();
     let json: serde_json::Value = serde_json::from_str(&report::json(&faults)).unwrap();
     assert_eq!(
@@ -236,31 +280,78 @@ transport = { port = 6000 }
 #[test]
 fn a_sound_file_becomes_a_plan_with_every_default_filled_in() {
     let plan = check(SOUND).unwrap();
-    assert_eq!((plan.name.as_str(), plan.drain_timeout), ("sound", Duration::from_millis(1500)));
-    let names: Vec<&str> = plan.stages.iter().map(|stage| stage.name.as_str()).collect();
-    assert_eq!(names, ["market", "rows", "ring", "engine", "journal", "feedback"]);
-    assert!(plan.stages.iter().enumerate().all(|(at, stage)| usize::from(stage.index) == at && stage.prepared.is_some()));
+    assert_eq!(
+        (plan.name.as_str(), plan.drain_timeout),
+        ("sound", Duration::from_millis(1500))
+    );
+    let names: Vec<&str> = plan
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["market", "rows", "ring", "engine", "journal", "feedback"]
+    );
+    assert!(
+        plan.stages
+            .iter()
+            .enumerate()
+            .all(|(at, stage)| usize::from(stage.index) == at && stage.prepared.is_some())
+    );
     assert!(plan.stages[0].is_source() && plan.stages[0].kind.replayable);
 
     let engine = &plan.stages[3].options;
-    assert_eq!((engine.batch.max, engine.batch.max_delay), (8, Duration::from_micros(200)));
-    assert_eq!((engine.restart.max, engine.restart.backoff_min), (2, Duration::from_millis(10)));
-    assert_eq!(plan.stages[4].options.restart.max, 0, "a policy of never allows no restart");
+    assert_eq!(
+        (engine.batch.max, engine.batch.max_delay),
+        (8, Duration::from_micros(200))
+    );
+    assert_eq!(
+        (engine.restart.max, engine.restart.backoff_min),
+        (2, Duration::from_millis(10))
+    );
+    assert_eq!(
+        plan.stages[4].options.restart.max, 0,
+        "a policy of never allows no restart"
+    );
 
     let first = &plan.edges[0];
-    assert_eq!((first.name.as_str(), first.route, first.bridge.is_none()), ("market->rows", 0, true));
-    assert_eq!((first.options.capacity, first.options.max_age), (256, Some(Duration::from_secs(1))));
+    assert_eq!(
+        (first.name.as_str(), first.route, first.bridge.is_none()),
+        ("market->rows", 0, true)
+    );
+    assert_eq!(
+        (first.options.capacity, first.options.max_age),
+        (256, Some(Duration::from_secs(1)))
+    );
     assert_eq!(plan.edges[1].options.capacity, 1, "latest keeps one frame");
 
     let out = plan.edges[2].bridge.as_ref().unwrap();
-    assert_eq!(out.options.endpoint.to_string(), "tcp://10.0.0.2:5555", "the receiving node listens");
-    assert_eq!(out.payload.name(), "row", "a ring buffer carries what feeds it");
-    assert_eq!((out.options.credit, out.options.delivery), (32, Delivery::AtLeastOnce));
-    assert_eq!(plan.edges[2].options.max_age, Some(Duration::from_millis(50)));
+    assert_eq!(
+        out.options.endpoint.to_string(),
+        "tcp://10.0.0.2:5555",
+        "the receiving node listens"
+    );
+    assert_eq!(
+        out.payload.name(),
+        "row",
+        "a ring buffer carries what feeds it"
+    );
+    assert_eq!(
+        (out.options.credit, out.options.delivery),
+        (32, Delivery::AtLeastOnce)
+    );
+    assert_eq!(
+        plan.edges[2].options.max_age,
+        Some(Duration::from_millis(50))
+    );
 
     let back = plan.edges[4].bridge.as_ref().unwrap();
     assert_eq!(back.options.endpoint.to_string(), "tcp://10.0.0.1:5556");
-    assert_eq!((plan.edges[4].options.policy, back.options.delivery), (Policy::DropOldest, Delivery::AtMostOnce));
+    assert_eq!(
+        (plan.edges[4].options.policy, back.options.delivery),
+        (Policy::DropOldest, Delivery::AtMostOnce)
+    );
     assert_eq!(plan.budgets[0].path, [0, 3]);
 }
 
@@ -269,13 +360,23 @@ fn profiles_yield_to_the_environment_and_that_to_the_command_line() {
     let mut request = Request::new("topology.toml", faults_directory());
     let endpoint = |request: &Request| {
         let plan = load_text(SOUND, request, &support::registry()).unwrap();
-        plan.edges[2].bridge.as_ref().unwrap().options.endpoint.to_string()
+        plan.edges[2]
+            .bridge
+            .as_ref()
+            .unwrap()
+            .options
+            .endpoint
+            .to_string()
     };
     request.profile = Some("laptop".into());
     assert_eq!(endpoint(&request), "tcp://localhost:6000");
-    request.overrides = Override::from_environment("nodes.compute.address=10.9.9.9; edges.ring->engine.transport.port=7000");
+    request.overrides = Override::from_environment(
+        "nodes.compute.address=10.9.9.9; edges.ring->engine.transport.port=7000",
+    );
     assert_eq!(endpoint(&request), "tcp://10.9.9.9:7000");
-    request.overrides.push(Override::set("nodes.compute.address=\"jetson.local\""));
+    request
+        .overrides
+        .push(Override::set("nodes.compute.address=\"jetson.local\""));
     assert_eq!(endpoint(&request), "tcp://jetson.local:7000");
 }
 
@@ -288,7 +389,10 @@ fn a_profile_that_nobody_chose_is_checked_all_the_same() {
     let faults = load_text(&text, &request, &support::registry()).unwrap_err();
     assert_eq!(faults.list.len(), 1, "{faults}");
     assert_eq!(faults.list[0].code, Code::UnknownKey);
-    assert!(faults.list[0].message.starts_with("with --profile laptop:"), "{faults}");
+    assert!(
+        faults.list[0].message.starts_with("with --profile laptop:"),
+        "{faults}"
+    );
 }
 
 #[test]
@@ -310,7 +414,11 @@ fn files_of_other_nodes_are_not_needed_when_one_node_is_asked_for() {
     assert!(load_text(&text, &request, &support::registry()).is_err());
     request.node = Some("compute".into());
     let plan = load_text(&text, &request, &support::registry()).unwrap();
-    let prepared: Vec<bool> = plan.stages.iter().map(|stage| stage.prepared.is_some()).collect();
+    let prepared: Vec<bool> = plan
+        .stages
+        .iter()
+        .map(|stage| stage.prepared.is_some())
+        .collect();
     assert_eq!(prepared, [false, false, false, true, true, false]);
 }
 
@@ -319,11 +427,25 @@ fn drawings_name_every_stage_and_mark_what_crosses() {
     let plan = check(SOUND).unwrap();
     let (mermaid, dot) = (graph::mermaid(&plan), graph::dot(&plan));
     for stage in &plan.stages {
-        assert!(mermaid.contains(&format!("stage_{}", stage.name)) && dot.contains(&format!("\"{}\"", stage.name)));
+        assert!(
+            mermaid.contains(&format!("stage_{}", stage.name))
+                && dot.contains(&format!("\"{}\"", stage.name))
+        );
     }
-    assert!(mermaid.contains("stage_ring ==>|\"block 256<br/>tcp://10.0.0.2:5555\"| stage_engine"), "{mermaid}");
-    assert!(mermaid.contains("stage_market -->|\"block 256\"| stage_rows"), "{mermaid}");
-    assert!(dot.contains("\"ring\" -> \"engine\" [label=\"block 256\\ntcp://10.0.0.2:5555\", penwidth=2];"), "{dot}");
+    assert!(
+        mermaid.contains("stage_ring ==>|\"block 256<br/>tcp://10.0.0.2:5555\"| stage_engine"),
+        "{mermaid}"
+    );
+    assert!(
+        mermaid.contains("stage_market -->|\"block 256\"| stage_rows"),
+        "{mermaid}"
+    );
+    assert!(
+        dot.contains(
+            "\"ring\" -> \"engine\" [label=\"block 256\\ntcp://10.0.0.2:5555\", penwidth=2];"
+        ),
+        "{dot}"
+    );
 }
 
 /// Loads and draws, in every form; the faults themselves are of no interest.
@@ -351,9 +473,40 @@ fn a_file_cut_off_anywhere_is_a_fault_and_no_panic() {
 fn word() -> impl Strategy<Value = String> {
     prop_oneof![
         prop::sample::select(vec![
-            "market", "rows", "ring", "engine", "journal", "feedback", "gateway", "compute", "block", "latest", "0",
-            "-1", "nan", "1e400", "[]", "{}", "[1, 2]", "true", "\"tcp\"", "\"ipc\"", "5555", "\"0s\"", "\"5m\"",
-            "host", "from", "to", "node", "kind", "params", "[[edges]]", "[stages.x]", "\"\"", "\"é\"", "2016-01-04",
+            "market",
+            "rows",
+            "ring",
+            "engine",
+            "journal",
+            "feedback",
+            "gateway",
+            "compute",
+            "block",
+            "latest",
+            "0",
+            "-1",
+            "nan",
+            "1e400",
+            "[]",
+            "{}",
+            "[1, 2]",
+            "true",
+            "\"tcp\"",
+            "\"ipc\"",
+            "5555",
+            "\"0s\"",
+            "\"5m\"",
+            "host",
+            "from",
+            "to",
+            "node",
+            "kind",
+            "params",
+            "[[edges]]",
+            "[stages.x]",
+            "\"\"",
+            "\"é\"",
+            "2016-01-04",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,6}",

@@ -58,14 +58,17 @@ pub fn check(
         (Ok(plan), Format::Text) => writeln!(out, "{}", summary(&plan)).map(|()| OK),
         (Ok(_), Format::Json) => writeln!(out, "[]").map(|()| OK),
         (Err(faults), Format::Text) => draw(&faults, world, err).map(|()| FAULTY),
-        (Err(faults), Format::Json) => out.write_all(report::json(&faults).as_bytes()).map(|()| FAULTY),
+        (Err(faults), Format::Json) => out
+            .write_all(report::json(&faults).as_bytes())
+            .map(|()| FAULTY),
     }
 }
 
 fn summary(plan: &Plan) -> String {
     let (nodes, stages, edges) = (plan.nodes.len(), plan.stages.len(), plan.edges.len());
     let bridged = plan.bridged().count();
-    let plural = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let plural =
+        |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
     format!(
         "{}: no faults in {}, {} and {} ({bridged} between nodes)",
         plan.name,

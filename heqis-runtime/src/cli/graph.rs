@@ -44,7 +44,9 @@ pub fn graph(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
-    let Some(plan) = args.topology.load(world, registry, err)? else { return Ok(FAULTY) };
+    let Some(plan) = args.topology.load(world, registry, err)? else {
+        return Ok(FAULTY);
+    };
     let text = match args.format {
         Format::Mermaid => mermaid(&plan),
         Format::Dot => dot(&plan),

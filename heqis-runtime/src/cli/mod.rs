@@ -109,7 +109,9 @@ impl TopologyArgs {
         let mut request = Request::new(&self.file, &world.directory);
         request.profile = self.profile.clone();
         request.overrides = Override::from_environment(world.overrides.as_deref().unwrap_or(""));
-        request.overrides.extend(self.overrides.iter().map(Override::set));
+        request
+            .overrides
+            .extend(self.overrides.iter().map(Override::set));
         request
     }
 
@@ -117,7 +119,12 @@ impl TopologyArgs {
     ///
     /// # Errors
     /// When `err` cannot be written to.
-    pub fn load(&self, world: &World, registry: &Registry, err: &mut dyn Write) -> io::Result<Option<Plan>> {
+    pub fn load(
+        &self,
+        world: &World,
+        registry: &Registry,
+        err: &mut dyn Write,
+    ) -> io::Result<Option<Plan>> {
         match load(&self.request(world), registry) {
             Ok(plan) => Ok(Some(plan)),
             Err(faults) => draw(&faults, world, err).map(|()| None),

@@ -51,14 +51,18 @@ pub fn stages(
         Some(name) => match registry.kind(name) {
             Some(kind) => vec![kind],
             None => {
-                let hint = nearest_name(name, registry.kinds().map(|kind| kind.name)).unwrap_or_default();
+                let hint =
+                    nearest_name(name, registry.kinds().map(|kind| kind.name)).unwrap_or_default();
                 writeln!(err, "there is no stage kind `{name}`; {hint}")?;
                 return Ok(FAULTY);
             }
         },
     };
     let text = match (args.format, &args.kind, chosen.as_slice()) {
-        (Format::Json, _, kinds) => format!("{:#}\n", kinds.iter().map(|kind| listed(kind)).collect::<Value>()),
+        (Format::Json, _, kinds) => format!(
+            "{:#}\n",
+            kinds.iter().map(|kind| listed(kind)).collect::<Value>()
+        ),
         (Format::Text, Some(_), [kind]) => described(kind, world.width),
         (Format::Text, _, kinds) => overview(kinds, world.width),
     };
@@ -90,14 +94,23 @@ fn table(header: &[&str], width: usize) -> Table {
 fn overview(kinds: &[&Kind], width: usize) -> String {
     let mut table = table(&["kind", "takes", "makes", "what it does"], width);
     for kind in kinds {
-        table.add_row([kind.name, kind.input.unwrap_or("-"), kind.output.unwrap_or("-"), kind.about]);
+        table.add_row([
+            kind.name,
+            kind.input.unwrap_or("-"),
+            kind.output.unwrap_or("-"),
+            kind.about,
+        ]);
     }
     format!("{}\n", table.trim_fmt())
 }
 
 fn described(kind: &Kind, width: usize) -> String {
-    let takes = kind.input.map_or("a source".to_owned(), |input| format!("takes `{input}`"));
-    let makes = kind.output.map_or("a sink".to_owned(), |output| format!("makes `{output}`"));
+    let takes = kind
+        .input
+        .map_or("a source".to_owned(), |input| format!("takes `{input}`"));
+    let makes = kind
+        .output
+        .map_or("a sink".to_owned(), |output| format!("makes `{output}`"));
     let mut remarks = vec![takes, makes];
     if kind.blocking {
         remarks.push("runs on an arbiter of its own unless told otherwise".to_owned());
@@ -121,18 +134,30 @@ fn described(kind: &Kind, width: usize) -> String {
 
 /// One row for each parameter; those of a nested table follow it under a dotted name.
 fn parameters(schema: &Value, root: &Value, prefix: &str, rows: &mut Vec<[String; 4]>) {
-    let required: Vec<&str> =
-        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let path = format!("{prefix}{name}");
         let resolved = resolve(property, root);
-        let about = property["description"].as_str().or(resolved["description"].as_str()).unwrap_or_default();
+        let about = property["description"]
+            .as_str()
+            .or(resolved["description"].as_str())
+            .unwrap_or_default();
         let default = match &property["default"] {
             Value::Null if required.contains(&name.as_str()) => "required".to_owned(),
             Value::Null => "none".to_owned(),
             value => value.to_string(),
         };
-        rows.push([path.clone(), describe(property, root), default, about.replace('\n', " ")]);
+        rows.push([
+            path.clone(),
+            describe(property, root),
+            default,
+            about.replace('\n', " "),
+        ]);
         // A parameter's table nests a few levels at most; a schema that refers to itself must not unroll for ever.
         if resolved["properties"].is_object() && path.matches('.').count() < 3 {
             parameters(resolved, root, &format!("{path}."), rows);
@@ -141,10 +166,16 @@ fn parameters(schema: &Value, root: &Value, prefix: &str, rows: &mut Vec<[String
 }
 
 fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
-    let target = schema["$ref"].as_str().and_then(|target| target.strip_prefix('#'));
-    let schema = target.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema);
+    let target = schema["$ref"]
+        .as_str()
+        .and_then(|target| target.strip_prefix('#'));
+    let schema = target
+        .and_then(|pointer| root.pointer(pointer))
+        .unwrap_or(schema);
     // `Option<T>` of a named type is an alternative of it and null.
-    let open: Vec<&Value> = alternatives(schema).filter(|schema| schema["type"] != "null").collect();
+    let open: Vec<&Value> = alternatives(schema)
+        .filter(|schema| schema["type"] != "null")
+        .collect();
     match open.as_slice() {
         [only] => resolve(only, root),
         _ => schema,
@@ -152,13 +183,17 @@ fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
 }
 
 fn alternatives(schema: &Value) -> impl Iterator<Item = &Value> {
-    ["anyOf", "oneOf"].into_iter().flat_map(|key| schema[key].as_array().into_iter().flatten())
+    ["anyOf", "oneOf"]
+        .into_iter()
+        .flat_map(|key| schema[key].as_array().into_iter().flatten())
 }
 
 /// The type of a parameter in few words.
 fn describe(schema: &Value, root: &Value) -> String {
     let schema = resolve(schema, root);
-    let open: Vec<String> = alternatives(schema).map(|schema| describe(schema, root)).collect();
+    let open: Vec<String> = alternatives(schema)
+        .map(|schema| describe(schema, root))
+        .collect();
     if !open.is_empty() {
         return open.join(" | ");
     }
@@ -166,11 +201,19 @@ fn describe(schema: &Value, root: &Value) -> String {
         return only.to_string();
     }
     if let Some(choices) = schema["enum"].as_array() {
-        return choices.iter().map(Value::to_string).collect::<Vec<_>>().join(" | ");
+        return choices
+            .iter()
+            .map(Value::to_string)
+            .collect::<Vec<_>>()
+            .join(" | ");
     }
     let name = match &schema["type"] {
         Value::String(name) => name.as_str(),
-        Value::Array(names) => names.iter().filter_map(Value::as_str).find(|&name| name != "null").unwrap_or(""),
+        Value::Array(names) => names
+            .iter()
+            .filter_map(Value::as_str)
+            .find(|&name| name != "null")
+            .unwrap_or(""),
         _ => "",
     };
     let range = match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {

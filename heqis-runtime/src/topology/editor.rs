@@ -25,10 +25,16 @@ pub fn editor_schema(registry: &Registry) -> Value {
         }
         kinds.insert(kind.name.to_owned(), params);
     }
-    if let Some(stage) = schema.pointer_mut("/$defs/StageSpec").and_then(Value::as_object_mut) {
+    if let Some(stage) = schema
+        .pointer_mut("/$defs/StageSpec")
+        .and_then(Value::as_object_mut)
+    {
         stage.insert("allOf".into(), Value::Array(rules));
     }
-    if let Some(kind) = schema.pointer_mut("/$defs/StageSpec/properties/kind").and_then(Value::as_object_mut) {
+    if let Some(kind) = schema
+        .pointer_mut("/$defs/StageSpec/properties/kind")
+        .and_then(Value::as_object_mut)
+    {
         kind.insert("oneOf".into(), Value::Array(names));
     }
     if let Some(definitions) = schema.pointer_mut("/$defs").and_then(Value::as_object_mut) {
@@ -50,7 +56,9 @@ fn move_references(schema: &mut Value, home: &str) {
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| move_references(item, home)),
+        Value::Array(items) => items
+            .iter_mut()
+            .for_each(|item| move_references(item, home)),
         _ => {}
     }
 }

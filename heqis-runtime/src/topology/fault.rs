@@ -99,7 +99,13 @@ pub struct Fault {
 
 impl Fault {
     pub(crate) fn new(code: Code, place: Place, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), place, help: None, related: None }
+        Self {
+            code,
+            message: message.into(),
+            place,
+            help: None,
+            related: None,
+        }
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
@@ -108,7 +114,11 @@ impl Fault {
     }
 
     /// Adds the nearest of `known` to `name`, or all of them when none is near.
-    pub(crate) fn nearest<'a>(mut self, name: &str, known: impl IntoIterator<Item = &'a str>) -> Self {
+    pub(crate) fn nearest<'a>(
+        mut self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         self.help = nearest(name, known);
         self
     }
@@ -165,7 +175,11 @@ impl std::fmt::Display for Faults {
             let (number, name) = (fault.code.number(), fault.code.name());
             let file = self.sources.name(fault.place);
             let separator = if index == 0 { "" } else { "\n" };
-            write!(f, "{separator}{file}:{line}:{column}: {number} {name}: {}", fault.message)?;
+            write!(
+                f,
+                "{separator}{file}:{line}:{column}: {number} {name}: {}",
+                fault.message
+            )?;
         }
         Ok(())
     }
@@ -181,15 +195,25 @@ mod tests {
 
     #[test]
     fn numbers_rise_and_names_are_used_once() {
-        assert!(Code::ALL.windows(2).all(|pair| pair[0].number() < pair[1].number()));
+        assert!(
+            Code::ALL
+                .windows(2)
+                .all(|pair| pair[0].number() < pair[1].number())
+        );
         let names: BTreeSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
         assert_eq!(names.len(), Code::ALL.len());
     }
 
     #[test]
     fn a_hint_names_the_nearest_or_lists_what_there_is() {
-        assert_eq!(nearest("cleanre", ["market", "cleaner"]).as_deref(), Some("did you mean `cleaner`?"));
-        assert_eq!(nearest("zzz", ["a", "b"]).as_deref(), Some("known here: `a`, `b`"));
+        assert_eq!(
+            nearest("cleanre", ["market", "cleaner"]).as_deref(),
+            Some("did you mean `cleaner`?")
+        );
+        assert_eq!(
+            nearest("zzz", ["a", "b"]).as_deref(),
+            Some("known here: `a`, `b`")
+        );
         assert_eq!(nearest("zzz", []), None);
     }
 }

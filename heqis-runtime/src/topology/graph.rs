@@ -12,7 +12,13 @@ pub fn mermaid(plan: &Plan) -> String {
     let mut text = String::from("flowchart LR\n");
     for (index, node) in plan.nodes.iter().enumerate() {
         // Writing into a string cannot fail.
-        let _ = writeln!(text, "    subgraph {}[\"{} ({})\"]", id(&node.name, "node"), node.name, node.board.name());
+        let _ = writeln!(
+            text,
+            "    subgraph {}[\"{} ({})\"]",
+            id(&node.name, "node"),
+            node.name,
+            node.board.name()
+        );
         for stage in plan.stages.iter().filter(|stage| stage.node == index) {
             let label = format!("{}<br/><small>{}</small>", stage.name, stage.kind.name);
             let _ = match (stage.kind.input, stage.kind.output) {
@@ -24,9 +30,16 @@ pub fn mermaid(plan: &Plan) -> String {
         text.push_str("    end\n");
     }
     for edge in &plan.edges {
-        let (from, to) = (id(&plan.stages[edge.from].name, "stage"), id(&plan.stages[edge.to].name, "stage"));
+        let (from, to) = (
+            id(&plan.stages[edge.from].name, "stage"),
+            id(&plan.stages[edge.to].name, "stage"),
+        );
         let arrow = if edge.bridge.is_some() { "==>" } else { "-->" };
-        let _ = writeln!(text, "    {from} {arrow}|\"{}\"| {to}", label(edge, "<br/>"));
+        let _ = writeln!(
+            text,
+            "    {from} {arrow}|\"{}\"| {to}",
+            label(edge, "<br/>")
+        );
     }
     text
 }
@@ -34,19 +47,39 @@ pub fn mermaid(plan: &Plan) -> String {
 /// Draws `plan` for Graphviz, one cluster per node.
 #[must_use]
 pub fn dot(plan: &Plan) -> String {
-    let mut text = format!("digraph \"{}\" {{\n    rankdir=LR;\n    node [shape=box, style=rounded];\n", plan.name);
+    let mut text = format!(
+        "digraph \"{}\" {{\n    rankdir=LR;\n    node [shape=box, style=rounded];\n",
+        plan.name
+    );
     for (index, node) in plan.nodes.iter().enumerate() {
         let _ = writeln!(text, "    subgraph \"cluster_{}\" {{", node.name);
-        let _ = writeln!(text, "        label=\"{} ({})\";", node.name, node.board.name());
+        let _ = writeln!(
+            text,
+            "        label=\"{} ({})\";",
+            node.name,
+            node.board.name()
+        );
         for stage in plan.stages.iter().filter(|stage| stage.node == index) {
-            let _ = writeln!(text, "        \"{}\" [label=\"{}\\n{}\"];", stage.name, stage.name, stage.kind.name);
+            let _ = writeln!(
+                text,
+                "        \"{}\" [label=\"{}\\n{}\"];",
+                stage.name, stage.name, stage.kind.name
+            );
         }
         text.push_str("    }\n");
     }
     for edge in &plan.edges {
-        let style = if edge.bridge.is_some() { ", penwidth=2" } else { "" };
+        let style = if edge.bridge.is_some() {
+            ", penwidth=2"
+        } else {
+            ""
+        };
         let (from, to) = (&plan.stages[edge.from].name, &plan.stages[edge.to].name);
-        let _ = writeln!(text, "    \"{from}\" -> \"{to}\" [label=\"{}\"{style}];", label(edge, "\\n"));
+        let _ = writeln!(
+            text,
+            "    \"{from}\" -> \"{to}\" [label=\"{}\"{style}];",
+            label(edge, "\\n")
+        );
     }
     text.push_str("}\n");
     text

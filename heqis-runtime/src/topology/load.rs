@@ -66,7 +66,11 @@ pub fn load(request: &Request, registry: &Registry) -> Result<Plan, Faults> {
 fn unreadable(name: String, reason: &str) -> Faults {
     let mut sources = Sources::default();
     sources.add(&name, "");
-    let fault = Fault::new(Code::UnreadableFile, Place::START, format!("the file {name} {reason}"));
+    let fault = Fault::new(
+        Code::UnreadableFile,
+        Place::START,
+        format!("the file {name} {reason}"),
+    );
     Faults::new(sources, vec![fault])
 }
 
@@ -79,19 +83,33 @@ pub fn load_text(text: &str, request: &Request, registry: &Registry) -> Result<P
     let file = sources.add(request.file.display().to_string(), text);
     let root = match Tree::parse(text, file) {
         Ok(root) => root,
-        Err((message, place)) => return Err(Faults::new(sources, vec![syntax_fault(text, &message, place)])),
+        Err((message, place)) => {
+            return Err(Faults::new(
+                sources,
+                vec![syntax_fault(text, &message, place)],
+            ));
+        }
     };
     if let Some(fault) = version_fault(&root) {
         return Err(Faults::new(sources, vec![fault]));
     }
-    let (plan, mut faults) = assess(&root, request.profile.as_deref(), &mut sources, request, registry);
+    let (plan, mut faults) = assess(
+        &root,
+        request.profile.as_deref(),
+        &mut sources,
+        request,
+        registry,
+    );
     if request.every_profile && request.profile.is_none() {
         for profile in root.get("profiles").map_or(&[][..], Tree::entries) {
             // Each round adds the overrides' texts again under the same indices; one copy is enough.
             let mut again = Sources::default();
             again.add(request.file.display().to_string(), text);
             for fault in assess(&root, Some(&profile.key), &mut again, request, registry).1 {
-                if !faults.iter().any(|known| known.place == fault.place && known.code == fault.code) {
+                if !faults
+                    .iter()
+                    .any(|known| known.place == fault.place && known.code == fault.code)
+                {
                     let message = format!("with --profile {}: {}", profile.key, fault.message);
                     faults.push(Fault { message, ..fault });
                 }
@@ -123,7 +141,11 @@ fn assess(
         && !topology.nodes.iter().any(|known| known.name == *node)
     {
         let names = topology.nodes.iter().map(|node| node.name.as_str());
-        let fault = Fault::new(Code::UnknownNode, Place::START, format!("the file has no node `{node}`"));
+        let fault = Fault::new(
+            Code::UnknownNode,
+            Place::START,
+            format!("the file has no node `{node}`"),
+        );
         faults.push(fault.nearest(node, names));
     }
     let prepared = check::run(&scene, &base, request.node.as_deref(), &mut faults);
@@ -141,7 +163,11 @@ fn assess(
 
 /// Relative paths start in the working directory, or where the file's `base` says, seen from the file.
 fn base(topology: &Topology, request: &Request) -> PathBuf {
-    match topology.header.as_ref().and_then(|header| header.base.as_ref()) {
+    match topology
+        .header
+        .as_ref()
+        .and_then(|header| header.base.as_ref())
+    {
         Some(base) => {
             let home = request.file.parent().unwrap_or(Path::new(""));
             request.directory.join(home).join(base)
@@ -153,20 +179,31 @@ fn base(topology: &Topology, request: &Request) -> PathBuf {
 fn syntax_fault(text: &str, message: &str, place: Place) -> Fault {
     if message.contains("duplicate key") {
         let name = text.get(place.start..place.end).unwrap_or("");
-        return Fault::new(Code::DuplicateName, place, format!("`{name}` is given twice"));
+        return Fault::new(
+            Code::DuplicateName,
+            place,
+            format!("`{name}` is given twice"),
+        );
     }
     Fault::new(Code::TomlSyntax, place, message)
 }
 
 fn version_fault(root: &Tree) -> Option<Fault> {
     match root.get("heqis") {
-        Some(Tree { value: Value::Integer(VERSION), .. }) => None,
+        Some(Tree {
+            value: Value::Integer(VERSION),
+            ..
+        }) => None,
         Some(tree) => {
             let message = format!("the format version is {tree}; this binary reads {VERSION}");
             Some(Fault::new(Code::SchemaVersion, tree.place, message))
         }
         None => {
-            let fault = Fault::new(Code::SchemaVersion, Place::START, "the file does not state its format version");
+            let fault = Fault::new(
+                Code::SchemaVersion,
+                Place::START,
+                "the file does not state its format version",
+            );
             Some(fault.help("begin it with `heqis = 1`"))
         }
     }

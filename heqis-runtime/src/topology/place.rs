@@ -15,10 +15,18 @@ pub struct Place {
 
 impl Place {
     /// The first byte of the file: where a fault is shown that has no better place.
-    pub(crate) const START: Self = Self { source: 0, start: 0, end: 0 };
+    pub(crate) const START: Self = Self {
+        source: 0,
+        start: 0,
+        end: 0,
+    };
 
     pub(crate) fn new(source: usize, span: std::ops::Range<usize>) -> Self {
-        Self { source, start: span.start, end: span.end }
+        Self {
+            source,
+            start: span.start,
+            end: span.end,
+        }
     }
 
     pub(crate) fn len(self) -> usize {
@@ -57,6 +65,9 @@ impl Sources {
         }
         let before = &text[..start];
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        (
+            before.matches('\n').count() + 1,
+            before[line_start..].chars().count() + 1,
+        )
     }
 }

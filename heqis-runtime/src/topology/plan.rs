@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use heqis_actors::{
-    BatchOptions, BridgeOptions, EdgeOptions, Kind, PayloadType, Prepared, RestartOptions, StageOptions,
+    BatchOptions, BridgeOptions, EdgeOptions, Kind, PayloadType, Prepared, RestartOptions,
+    StageOptions,
 };
 
 use super::board::Board;
-use super::check::{Scene, address, endpoint, DEFAULT_CREDIT};
+use super::check::{DEFAULT_CREDIT, Scene, address, endpoint};
 use super::document::{BatchSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
@@ -150,19 +151,21 @@ impl Plan {
             })
         });
         let outputs = scene.outputs();
-        let stages = topology.stages.iter().zip(prepared).enumerate().map(|(index, (declared, prepared))| {
-            let spec = declared.spec.as_ref()?;
-            Some(Stage {
-                name: declared.name.clone(),
-                index: u16::try_from(index).ok()?,
-                node: scene.homes[index]?,
-                kind: scene.kinds[index]?.clone(),
-                output: outputs[index],
-                options: stage_options(spec),
-                prepared,
-                params: serde_json::Value::Object(spec.params.clone()),
-            })
-        });
+        let stages = topology.stages.iter().zip(prepared).enumerate().map(
+            |(index, (declared, prepared))| {
+                let spec = declared.spec.as_ref()?;
+                Some(Stage {
+                    name: declared.name.clone(),
+                    index: u16::try_from(index).ok()?,
+                    node: scene.homes[index]?,
+                    kind: scene.kinds[index]?.clone(),
+                    output: outputs[index],
+                    options: stage_options(spec),
+                    prepared,
+                    params: serde_json::Value::Object(spec.params.clone()),
+                })
+            },
+        );
         let edges = scene.links.iter().map(|&link| {
             let declared = scene.edge(link);
             let spec = declared.spec.as_ref()?;
@@ -177,12 +180,23 @@ impl Plan {
                 None => None,
             };
             let route = u32::try_from(link.edge).ok()?;
-            Some(Edge { route, name: declared.name.clone(), from: link.from, to: link.to, options, bridge })
+            Some(Edge {
+                route,
+                name: declared.name.clone(),
+                from: link.from,
+                to: link.to,
+                options,
+                bridge,
+            })
         });
         let budgets = topology.budgets.iter().map(|declared| {
             let spec = declared.spec.as_ref()?;
-            let stage = |name: &String| topology.stages.iter().position(|stage| stage.name == *name);
-            Some(Budget { path: spec.path.iter().map(stage).collect::<Option<_>>()?, p99: spec.p99.0 })
+            let stage =
+                |name: &String| topology.stages.iter().position(|stage| stage.name == *name);
+            Some(Budget {
+                path: spec.path.iter().map(stage).collect::<Option<_>>()?,
+                p99: spec.p99.0,
+            })
         });
         Some(Self {
             name: header.name.clone(),
@@ -203,12 +217,19 @@ fn stage_options(spec: &StageSpec) -> StageOptions {
         cores: spec.cores.clone(),
         workers: spec.workers.unwrap_or(1),
         batch: spec.batch.as_ref().map(batch_options).unwrap_or_default(),
-        restart: spec.restart.as_ref().map(restart_options).unwrap_or_default(),
+        restart: spec
+            .restart
+            .as_ref()
+            .map(restart_options)
+            .unwrap_or_default(),
     }
 }
 
 fn batch_options(spec: &BatchSpec) -> BatchOptions {
-    BatchOptions { max: spec.max, max_delay: spec.max_delay.map_or(Duration::ZERO, |time| time.0) }
+    BatchOptions {
+        max: spec.max,
+        max_delay: spec.max_delay.map_or(Duration::ZERO, |time| time.0),
+    }
 }
 
 fn restart_options(spec: &RestartSpec) -> RestartOptions {
@@ -219,8 +240,12 @@ fn restart_options(spec: &RestartSpec) -> RestartOptions {
             RestartPolicy::Never => 0,
         },
         window: spec.window.map_or(defaults.window, |time| time.0),
-        backoff_min: spec.backoff.map_or(defaults.backoff_min, |[least, _]| least.0),
-        backoff_max: spec.backoff.map_or(defaults.backoff_max, |[_, most]| most.0),
+        backoff_min: spec
+            .backoff
+            .map_or(defaults.backoff_min, |[least, _]| least.0),
+        backoff_max: spec
+            .backoff
+            .map_or(defaults.backoff_max, |[_, most]| most.0),
         then: spec.then.unwrap_or(defaults.then),
     }
 }
@@ -234,7 +259,11 @@ fn bridge_options(
 ) -> Option<BridgeOptions> {
     let transport = spec.transport.as_ref()?;
     Some(BridgeOptions {
-        endpoint: endpoint(transport, scene.topology.nodes[to_node].spec.as_ref()?, base)?,
+        endpoint: endpoint(
+            transport,
+            scene.topology.nodes[to_node].spec.as_ref()?,
+            base,
+        )?,
         credit: transport.credit.unwrap_or(DEFAULT_CREDIT),
         delivery: spec.delivery.unwrap_or(options.policy.default_delivery()),
         max_frame: transport.max_frame.unwrap_or(DEFAULT_MAX_FRAME_BYTES),

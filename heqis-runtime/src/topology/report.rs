@@ -22,10 +22,15 @@ pub fn render(faults: &Faults, look: Look, width: usize) -> String {
         Look::Colour => GraphicalTheme::unicode(),
         Look::Plain => GraphicalTheme::none(),
     };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    let handler = GraphicalReportHandler::new_themed(theme)
+        .with_width(width)
+        .with_links(false);
     let mut text = String::new();
     for fault in &faults.list {
-        let drawn = Drawn { fault, sources: &faults.sources };
+        let drawn = Drawn {
+            fault,
+            sources: &faults.sources,
+        };
         if handler.render_report(&mut text, &drawn).is_err() {
             // Drawing into a string fails only when a place lies outside its text; the fault itself must not be lost.
             text.push_str(&fault.message);
@@ -34,8 +39,13 @@ pub fn render(faults: &Faults, look: Look, width: usize) -> String {
     }
     let count = faults.list.len();
     let file = faults.sources.name(Place::START);
-    text.push_str(&format!("{file}: {count} {}\n", if count == 1 { "fault" } else { "faults" }));
-    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+    text.push_str(&format!(
+        "{file}: {count} {}\n",
+        if count == 1 { "fault" } else { "faults" }
+    ));
+    text.lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
 }
 
 /// The faults as a JSON array of objects with `code`, `name`, `file`, `line`, `column`, `message` and `help`.
@@ -93,27 +103,41 @@ impl std::error::Error for Drawn<'_> {}
 
 impl Diagnostic for Drawn<'_> {
     fn code<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        Some(Box::new(format!("{} {}", self.fault.code.number(), self.fault.code.name())))
+        Some(Box::new(format!(
+            "{} {}",
+            self.fault.code.number(),
+            self.fault.code.name()
+        )))
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
-        self.fault.help.as_ref().map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
+        self.fault
+            .help
+            .as_ref()
+            .map(|help| Box::new(help) as Box<dyn std::fmt::Display>)
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
         if self.fault.code == Code::UnreadableFile {
             return None;
         }
-        self.sources.get(self.fault.place).map(|source| source as &dyn SourceCode)
+        self.sources
+            .get(self.fault.place)
+            .map(|source| source as &dyn SourceCode)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let place = self.fault.place;
         let here = LabeledSpan::new_primary_with_span(None, (place.start, place.len()));
         // One drawing shows one text; a related place in another text is left to the message.
-        let related = self.fault.related.as_ref().filter(|(related, _)| related.source == place.source);
-        let there = related
-            .map(|(place, label)| LabeledSpan::new_with_span(Some(label.clone()), (place.start, place.len())));
+        let related = self
+            .fault
+            .related
+            .as_ref()
+            .filter(|(related, _)| related.source == place.source);
+        let there = related.map(|(place, label)| {
+            LabeledSpan::new_with_span(Some(label.clone()), (place.start, place.len()))
+        });
         Some(Box::new(std::iter::once(here).chain(there)))
     }
 }

@@ -20,9 +20,20 @@ pub(crate) struct Finding {
 
 /// Checks `tree` against `schema`. `prefix` is the dotted path of `tree`, `anchor` the place of its key, and `unknown`
 /// the code of a key that the schema does not have.
-pub(crate) fn validate(tree: &Tree, schema: &Json, prefix: &[&str], anchor: Place, unknown: Code) -> Vec<Finding> {
+pub(crate) fn validate(
+    tree: &Tree,
+    schema: &Json,
+    prefix: &[&str],
+    anchor: Place,
+    unknown: Code,
+) -> Vec<Finding> {
     let path = prefix.iter().map(|&key| key.to_owned()).collect();
-    let mut walk = Walk { root: schema, unknown, path, findings: Vec::new() };
+    let mut walk = Walk {
+        root: schema,
+        unknown,
+        path,
+        findings: Vec::new(),
+    };
     walk.value(tree, schema, anchor);
     walk.findings
 }
@@ -36,7 +47,10 @@ struct Walk<'a> {
 
 impl<'a> Walk<'a> {
     fn report(&mut self, fault: Fault) {
-        self.findings.push(Finding { path: self.path.clone(), fault });
+        self.findings.push(Finding {
+            path: self.path.clone(),
+            fault,
+        });
     }
 
     /// The dotted path, as messages quote it.
@@ -45,23 +59,38 @@ impl<'a> Walk<'a> {
     }
 
     fn resolve(&self, schema: &'a Json) -> &'a Json {
-        let target = schema.get("$ref").and_then(Json::as_str).and_then(|target| target.strip_prefix('#'));
-        target.and_then(|pointer| self.root.pointer(pointer)).unwrap_or(schema)
+        let target = schema
+            .get("$ref")
+            .and_then(Json::as_str)
+            .and_then(|target| target.strip_prefix('#'));
+        target
+            .and_then(|pointer| self.root.pointer(pointer))
+            .unwrap_or(schema)
     }
 
     fn value(&mut self, tree: &Tree, schema: &'a Json, anchor: Place) {
-        let Some(schema) = self.resolve(schema).as_object() else { return };
+        let Some(schema) = self.resolve(schema).as_object() else {
+            return;
+        };
         for part in list(schema, "allOf") {
             self.value(tree, part, anchor);
         }
-        let alternatives = if schema.contains_key("oneOf") { "oneOf" } else { "anyOf" };
+        let alternatives = if schema.contains_key("oneOf") {
+            "oneOf"
+        } else {
+            "anyOf"
+        };
         if schema.contains_key(alternatives) {
             return self.alternatives(tree, list(schema, alternatives), anchor);
         }
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|name| has_type(tree, name)) {
             let is_time = schema.get("format").and_then(Json::as_str) == Some(TIME_FORMAT);
-            let wanted = if is_time { "a span of time such as \"5s\"".to_owned() } else { describe_types(&types) };
+            let wanted = if is_time {
+                "a span of time such as \"5s\"".to_owned()
+            } else {
+                describe_types(&types)
+            };
             return self.wrong_type(tree, &wanted);
         }
         if let Some(choices) = choices(schema) {
@@ -92,11 +121,16 @@ impl<'a> Walk<'a> {
         if choices.contains(&&json) {
             return;
         }
-        let known: Vec<&str> = choices.iter().filter_map(|choice| choice.as_str()).collect();
+        let known: Vec<&str> = choices
+            .iter()
+            .filter_map(|choice| choice.as_str())
+            .collect();
         match tree.text() {
             Some(text) => {
                 let message = format!("`{}` does not know the value {tree}", self.here());
-                self.report(Fault::new(Code::UnknownValue, tree.place, message).nearest(text, known));
+                self.report(
+                    Fault::new(Code::UnknownValue, tree.place, message).nearest(text, known),
+                );
             }
             None => {
                 let wanted: Vec<String> = choices.iter().map(|choice| choice.to_string()).collect();
@@ -121,7 +155,9 @@ impl<'a> Walk<'a> {
         let above = bound("exclusiveMinimum").filter(|&limit| number <= limit);
         let below = bound("exclusiveMaximum").filter(|&limit| number >= limit);
         match (outside, low, high) {
-            (true, Some(low), Some(high)) => self.out_of_range(tree, &format!("lie between {low} and {high}")),
+            (true, Some(low), Some(high)) => {
+                self.out_of_range(tree, &format!("lie between {low} and {high}"))
+            }
             (true, Some(low), None) => self.out_of_range(tree, &format!("be at least {low}")),
             (true, None, Some(high)) => self.out_of_range(tree, &format!("be at most {high}")),
             _ => {}
@@ -139,7 +175,10 @@ impl<'a> Walk<'a> {
             && let Err(rule) = parse_time(text)
         {
             let message = format!("`{}` is no span of time: {rule}, got {tree}", self.here());
-            self.report(Fault::new(Code::BadTime, tree.place, message).help("write it like \"200us\", \"1.5s\" or \"5m\""));
+            self.report(
+                Fault::new(Code::BadTime, tree.place, message)
+                    .help("write it like \"200us\", \"1.5s\" or \"5m\""),
+            );
         }
         let limit = |key| schema.get(key).and_then(Json::as_u64);
         let chars = text.chars().count() as u64;
@@ -162,7 +201,9 @@ impl<'a> Walk<'a> {
         }
         if schema.get("uniqueItems") == Some(&Json::Bool(true)) {
             let values: Vec<Json> = items.iter().map(Tree::to_json).collect();
-            if let Some(index) = (1..values.len()).find(|&index| values[..index].contains(&values[index])) {
+            if let Some(index) =
+                (1..values.len()).find(|&index| values[..index].contains(&values[index]))
+            {
                 let message = format!("`{}` names {} twice", self.here(), items[index]);
                 self.report(Fault::new(Code::OutOfRange, items[index].place, message));
             }
@@ -170,7 +211,11 @@ impl<'a> Walk<'a> {
         let first: Vec<&Json> = list(schema, "prefixItems").collect();
         for (index, item) in items.iter().enumerate() {
             if let Some(schema) = first.get(index).copied().or_else(|| schema.get("items")) {
-                let place = if item.place.len() == 0 { anchor } else { item.place };
+                let place = if item.place.len() == 0 {
+                    anchor
+                } else {
+                    item.place
+                };
                 self.path.push(index.to_string());
                 self.value(item, schema, place);
                 self.path.pop();
@@ -180,7 +225,9 @@ impl<'a> Walk<'a> {
 
     fn table(&mut self, schema: &'a Map<String, Json>, entries: &[Entry], anchor: Place) {
         let properties = schema.get("properties").and_then(Json::as_object);
-        let others = schema.get("additionalProperties").or_else(|| schema.get("unevaluatedProperties"));
+        let others = schema
+            .get("additionalProperties")
+            .or_else(|| schema.get("unevaluatedProperties"));
         for entry in entries {
             let known = properties.and_then(|properties| properties.get(&entry.key));
             self.path.push(entry.key.clone());
@@ -189,10 +236,19 @@ impl<'a> Walk<'a> {
                     self.value(&entry.tree, schema, entry.place);
                 }
                 (None, Some(Json::Bool(false))) => {
-                    let names = properties.into_iter().flatten().map(|(name, _)| name.as_str());
-                    let what = if self.unknown == Code::UnknownParameter { "parameter" } else { "key" };
+                    let names = properties
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, _)| name.as_str());
+                    let what = if self.unknown == Code::UnknownParameter {
+                        "parameter"
+                    } else {
+                        "key"
+                    };
                     let message = format!("there is no {what} `{}`", self.here());
-                    self.report(Fault::new(self.unknown, entry.place, message).nearest(&entry.key, names));
+                    self.report(
+                        Fault::new(self.unknown, entry.place, message).nearest(&entry.key, names),
+                    );
                 }
                 _ => {}
             }
@@ -200,34 +256,57 @@ impl<'a> Walk<'a> {
         }
         for name in list(schema, "required").filter_map(Json::as_str) {
             if !entries.iter().any(|entry| entry.key == name) {
-                let what = if self.unknown == Code::UnknownParameter { "parameter" } else { "key" };
+                let what = if self.unknown == Code::UnknownParameter {
+                    "parameter"
+                } else {
+                    "key"
+                };
                 let message = match self.here() {
                     here if here.is_empty() => format!("the {what} `{name}` is missing"),
                     here => format!("`{here}` lacks the {what} `{name}`"),
                 };
-                let about = properties.and_then(|properties| properties.get(name)).and_then(|it| it.get("description"));
+                let about = properties
+                    .and_then(|properties| properties.get(name))
+                    .and_then(|it| it.get("description"));
                 let mut fault = Fault::new(Code::MissingKey, anchor, message);
-                fault.help = about.and_then(Json::as_str).map(|about| format!("`{name}`: {}", first_line(about)));
+                fault.help = about
+                    .and_then(Json::as_str)
+                    .map(|about| format!("`{name}`: {}", first_line(about)));
                 self.report(fault);
             }
         }
     }
 
     /// Accepts `tree` when one alternative does; otherwise reports the faults of the one that was probably meant.
-    fn alternatives(&mut self, tree: &Tree, alternatives: impl Iterator<Item = &'a Json>, anchor: Place) {
+    fn alternatives(
+        &mut self,
+        tree: &Tree,
+        alternatives: impl Iterator<Item = &'a Json>,
+        anchor: Place,
+    ) {
         // TOML has no null: leaving the key out says the same.
-        let open: Vec<&'a Json> =
-            alternatives.map(|schema| self.resolve(schema)).filter(|schema| !is_null(schema)).collect();
+        let open: Vec<&'a Json> = alternatives
+            .map(|schema| self.resolve(schema))
+            .filter(|schema| !is_null(schema))
+            .collect();
         if let [only] = open.as_slice() {
             return self.value(tree, only, anchor);
         }
-        let all_choices: Option<Vec<_>> = open.iter().map(|schema| schema.as_object().and_then(choices)).collect();
+        let all_choices: Option<Vec<_>> = open
+            .iter()
+            .map(|schema| schema.as_object().and_then(choices))
+            .collect();
         if let Some(choices) = all_choices {
             return self.choose(tree, &choices.concat());
         }
         let mut meant = Vec::new();
         for schema in &open {
-            let mut walk = Walk { root: self.root, unknown: self.unknown, path: self.path.clone(), findings: Vec::new() };
+            let mut walk = Walk {
+                root: self.root,
+                unknown: self.unknown,
+                path: self.path.clone(),
+                findings: Vec::new(),
+            };
             walk.value(tree, schema, anchor);
             if walk.findings.is_empty() {
                 return;
@@ -239,10 +318,14 @@ impl<'a> Walk<'a> {
         let wanted: Vec<String> = open.iter().map(|schema| self.describe(schema)).collect();
         match meant.as_mut_slice() {
             [findings] => {
-                for finding in findings.iter_mut().filter(|finding| finding.path == self.path) {
+                for finding in findings
+                    .iter_mut()
+                    .filter(|finding| finding.path == self.path)
+                {
                     if finding.fault.code == Code::UnknownValue {
                         // One alternative's values are not all that is allowed here.
-                        finding.fault.message = format!("`{}` must be {}, not {tree}", self.here(), one_of(&wanted));
+                        finding.fault.message =
+                            format!("`{}` must be {}, not {tree}", self.here(), one_of(&wanted));
                         finding.fault.help = None;
                     }
                 }
@@ -254,7 +337,9 @@ impl<'a> Walk<'a> {
 
     /// Whether `schema` is probably what the author of `tree` meant: the type fits, and so does a tag if there is one.
     fn suits(&self, tree: &Tree, schema: &'a Json) -> bool {
-        let Some(schema) = self.resolve(schema).as_object() else { return true };
+        let Some(schema) = self.resolve(schema).as_object() else {
+            return true;
+        };
         let types = types(schema);
         if !types.is_empty() && !types.iter().any(|name| has_type(tree, name)) {
             return false;
@@ -273,7 +358,9 @@ impl<'a> Walk<'a> {
     }
 
     fn describe(&self, schema: &'a Json) -> String {
-        let Some(schema) = self.resolve(schema).as_object() else { return "anything".into() };
+        let Some(schema) = self.resolve(schema).as_object() else {
+            return "anything".into();
+        };
         if let Some(choices) = choices(schema) {
             let choices: Vec<String> = choices.iter().map(|choice| choice.to_string()).collect();
             return one_of(&choices);
@@ -286,14 +373,20 @@ impl<'a> Walk<'a> {
 }
 
 fn list<'a>(schema: &'a Map<String, Json>, key: &str) -> impl Iterator<Item = &'a Json> {
-    schema.get(key).and_then(Json::as_array).into_iter().flatten()
+    schema
+        .get(key)
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// The values of a schema that lists them, as `const` or `enum`.
 fn choices(schema: &Map<String, Json>) -> Option<Vec<&Json>> {
     match (schema.get("const"), schema.get("enum")) {
         (Some(only), _) => Some(vec![only]),
-        (None, Some(Json::Array(all))) => Some(all.iter().filter(|value| !value.is_null()).collect()),
+        (None, Some(Json::Array(all))) => {
+            Some(all.iter().filter(|value| !value.is_null()).collect())
+        }
         _ => None,
     }
 }
@@ -301,7 +394,11 @@ fn choices(schema: &Map<String, Json>) -> Option<Vec<&Json>> {
 fn types(schema: &Map<String, Json>) -> Vec<&str> {
     match schema.get("type") {
         Some(Json::String(name)) => vec![name],
-        Some(Json::Array(names)) => names.iter().filter_map(Json::as_str).filter(|&name| name != "null").collect(),
+        Some(Json::Array(names)) => names
+            .iter()
+            .filter_map(Json::as_str)
+            .filter(|&name| name != "null")
+            .collect(),
         _ => Vec::new(),
     }
 }

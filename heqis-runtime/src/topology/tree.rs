@@ -43,7 +43,11 @@ impl Tree {
     /// The first syntax fault with its place.
     pub(crate) fn parse(text: &str, source: usize) -> Result<Self, (String, Place)> {
         match toml_edit::Document::parse(text) {
-            Ok(document) => Ok(Self::table(document.as_table(), Place::new(source, 0..0), source)),
+            Ok(document) => Ok(Self::table(
+                document.as_table(),
+                Place::new(source, 0..0),
+                source,
+            )),
             Err(error) => {
                 let span = error.span().unwrap_or(0..0);
                 Err((error.message().to_owned(), Place::new(source, span)))
@@ -55,7 +59,10 @@ impl Tree {
     /// where the text stands.
     pub(crate) fn parse_value(text: &str, place: Place) -> Self {
         let Ok(value) = text.parse::<toml_edit::Value>() else {
-            return Self { place, value: Value::Text(text.to_owned()) };
+            return Self {
+                place,
+                value: Value::Text(text.to_owned()),
+            };
         };
         let mut tree = Self::item(&Item::Value(value), place, place.source);
         tree.settle(place);
@@ -82,10 +89,17 @@ impl Tree {
             .map(|(name, item)| {
                 let key = table.key(name).and_then(toml_edit::Key::span);
                 let place = key.map_or(place, |span| Place::new(source, span));
-                Entry { key: name.to_owned(), place, tree: Self::item(item, place, source) }
+                Entry {
+                    key: name.to_owned(),
+                    place,
+                    tree: Self::item(item, place, source),
+                }
             })
             .collect();
-        Self { place, value: Value::Table(entries) }
+        Self {
+            place,
+            value: Value::Table(entries),
+        }
     }
 
     fn item(item: &Item, outer: Place, source: usize) -> Self {
@@ -95,7 +109,10 @@ impl Tree {
                 let place = table.span().map_or(outer, |span| Place::new(source, span));
                 Self::table(table, place, source)
             });
-            return Self { place: outer, value: Value::Array(items.collect()) };
+            return Self {
+                place: outer,
+                value: Value::Array(items.collect()),
+            };
         }
         if let Some(table) = item.as_table() {
             // A header spans its brackets; the caret under the name alone reads better.
@@ -103,7 +120,10 @@ impl Tree {
         }
         match item.as_value() {
             Some(value) => Self::value(value, place, source),
-            None => Self { place, value: Value::Table(Vec::new()) },
+            None => Self {
+                place,
+                value: Value::Table(Vec::new()),
+            },
         }
     }
 
@@ -179,13 +199,21 @@ impl Tree {
         match (&mut self.value, over.value) {
             (Value::Table(entries), Value::Table(over)) => {
                 for entry in over {
-                    match entries.iter_mut().find(|existing| existing.key == entry.key) {
+                    match entries
+                        .iter_mut()
+                        .find(|existing| existing.key == entry.key)
+                    {
                         Some(existing) => existing.tree.overlay(entry.tree),
                         None => entries.push(entry),
                     }
                 }
             }
-            (_, value) => *self = Self { place: over.place, value },
+            (_, value) => {
+                *self = Self {
+                    place: over.place,
+                    value,
+                }
+            }
         }
     }
 
@@ -193,8 +221,15 @@ impl Tree {
     pub(crate) fn without(&self, drop: impl Fn(&str) -> bool) -> Self {
         match &self.value {
             Value::Table(entries) => {
-                let kept = entries.iter().filter(|entry| !drop(&entry.key)).cloned().collect();
-                Self { place: self.place, value: Value::Table(kept) }
+                let kept = entries
+                    .iter()
+                    .filter(|entry| !drop(&entry.key))
+                    .cloned()
+                    .collect();
+                Self {
+                    place: self.place,
+                    value: Value::Table(kept),
+                }
             }
             _ => self.clone(),
         }
@@ -208,9 +243,10 @@ impl Tree {
             Value::Float(number) => (*number).into(),
             Value::Text(text) => text.as_str().into(),
             Value::Array(items) => items.iter().map(Self::to_json).collect(),
-            Value::Table(entries) => {
-                entries.iter().map(|entry| (entry.key.clone(), entry.tree.to_json())).collect()
-            }
+            Value::Table(entries) => entries
+                .iter()
+                .map(|entry| (entry.key.clone(), entry.tree.to_json()))
+                .collect(),
         }
     }
 }

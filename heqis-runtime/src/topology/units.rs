@@ -18,7 +18,9 @@ pub struct Time(pub Duration);
 /// # Errors
 /// The rule that the text breaks.
 pub(crate) fn parse_time(text: &str) -> Result<Duration, &'static str> {
-    let number = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let number = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(number);
     let unit_ns: u128 = match unit {
         "ns" => 1,
@@ -38,9 +40,16 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, &'static str> {
     if whole.len() > 12 || part.len() > 12 {
         return Err("the number has too many digits");
     }
-    let whole: u128 = whole.parse().map_err(|_| "a number must stand before the unit")?;
+    let whole: u128 = whole
+        .parse()
+        .map_err(|_| "a number must stand before the unit")?;
     let scale = 10_u128.pow(part.len() as u32);
-    let part: u128 = if part.is_empty() { 0 } else { part.parse().map_err(|_| "a number must stand before the unit")? };
+    let part: u128 = if part.is_empty() {
+        0
+    } else {
+        part.parse()
+            .map_err(|_| "a number must stand before the unit")?
+    };
     if (part * unit_ns) % scale != 0 {
         return Err("the number is finer than a nanosecond");
     }
@@ -53,7 +62,9 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, &'static str> {
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        parse_time(&text).map(Self).map_err(serde::de::Error::custom)
+        parse_time(&text)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -88,7 +99,11 @@ mod tests {
             ("5m", 300_000_000_000),
             ("2h", 7_200_000_000_000),
         ] {
-            assert_eq!(parse_time(text).unwrap(), Duration::from_nanos(ns), "{text}");
+            assert_eq!(
+                parse_time(text).unwrap(),
+                Duration::from_nanos(ns),
+                "{text}"
+            );
         }
     }
 

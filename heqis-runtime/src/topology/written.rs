@@ -64,10 +64,18 @@ impl Topology {
         let schema = format_schema();
         let findings = validate(&root, &schema, &[], Place::START, Code::UnknownKey);
         faults.extend(findings.iter().map(|finding| finding.fault.clone()));
-        let reader = Reader { root: &root, findings: &findings };
+        let reader = Reader {
+            root: &root,
+            findings: &findings,
+        };
         Self {
-            header: root.get("topology").and_then(|tree| reader.parse(tree, &["topology"])),
-            defaults: root.get("defaults").and_then(|tree| reader.parse(tree, &["defaults"])).unwrap_or_default(),
+            header: root
+                .get("topology")
+                .and_then(|tree| reader.parse(tree, &["topology"])),
+            defaults: root
+                .get("defaults")
+                .and_then(|tree| reader.parse(tree, &["defaults"]))
+                .unwrap_or_default(),
             nodes: reader.table("nodes"),
             stages: reader.table("stages"),
             edges: reader.list("edges"),
@@ -110,7 +118,11 @@ impl Reader<'_> {
         let faulty = |key: &str| {
             self.findings.iter().any(|finding| {
                 finding.path.len() > path.len()
-                    && finding.path.iter().zip(path).all(|(found, wanted)| found == wanted)
+                    && finding
+                        .path
+                        .iter()
+                        .zip(path)
+                        .all(|(found, wanted)| found == wanted)
                     && finding.path[path.len()] == key
             })
         };

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Registry, Source, Stage, StageError, Tensor,
+    BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Registry, Source, Stage,
+    StageError, Tensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -115,7 +116,11 @@ impl Source for Replay {
 
     fn check(config: &ReplayConfig, base: &Path) -> Vec<String> {
         let there = base.join(&config.path).exists();
-        if there { Vec::new() } else { vec![format!("there is no file {}", config.path.display())] }
+        if there {
+            Vec::new()
+        } else {
+            vec![format!("there is no file {}", config.path.display())]
+        }
     }
 
     fn build(_: &ReplayConfig, _: &BuildContext) -> Result<Self, StageError> {

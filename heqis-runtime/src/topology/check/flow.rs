@@ -43,21 +43,42 @@ fn ports(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         let edge = scene.edge(link);
         let (from, to) = (scene.stage_name(link.from), scene.stage_name(link.to));
         if let Some(kind) = scene.kinds[link.from].filter(|kind| kind.output.is_none()) {
-            let message = format!("stage `{from}` is a sink ({}): no edge leaves it", kind.name);
+            let message = format!(
+                "stage `{from}` is a sink ({}): no edge leaves it",
+                kind.name
+            );
             faults.push(Fault::new(Code::NoOutput, edge.at(&["from"]), message));
         }
-        let Some(kind) = scene.kinds[link.to] else { continue };
+        let Some(kind) = scene.kinds[link.to] else {
+            continue;
+        };
         let Some(input) = kind.input else {
-            let message = format!("stage `{to}` is a source ({}): no edge leads to it", kind.name);
+            let message = format!(
+                "stage `{to}` is a source ({}): no edge leads to it",
+                kind.name
+            );
             faults.push(Fault::new(Code::NoInput, edge.at(&["to"]), message));
             continue;
         };
-        let Some(output) = outputs[link.from] else { continue };
+        let Some(output) = outputs[link.from] else {
+            continue;
+        };
         // What first feeds a ring buffer decides what it carries.
-        let wanted = if input == ANY { *fed.entry(link.to).or_insert(output) } else { input };
+        let wanted = if input == ANY {
+            *fed.entry(link.to).or_insert(output)
+        } else {
+            input
+        };
         if wanted != output {
-            let verb = if input == ANY { "already carries" } else { "takes" };
-            let message = format!("stage `{from}` makes `{output}`, but `{to}` ({}) {verb} `{wanted}`", kind.name);
+            let verb = if input == ANY {
+                "already carries"
+            } else {
+                "takes"
+            };
+            let message = format!(
+                "stage `{from}` makes `{output}`, but `{to}` ({}) {verb} `{wanted}`",
+                kind.name
+            );
             let mut fault = Fault::new(Code::PayloadMismatch, edge.at(&["to"]), message);
             let fitting: Vec<String> = scene
                 .registry
@@ -66,7 +87,10 @@ fn ports(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                 .map(|kind| format!("`{}`", kind.name))
                 .collect();
             if !fitting.is_empty() {
-                fault = fault.help(format!("kinds that take `{output}`: {}", fitting.join(", ")));
+                fault = fault.help(format!(
+                    "kinds that take `{output}`: {}",
+                    fitting.join(", ")
+                ));
             }
             faults.push(fault);
         }
@@ -76,17 +100,35 @@ fn ports(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 fn loose_ends(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     // An edge with a misspelt end still tells that the other end was meant to be connected.
     let named = |end: fn(&EdgeSpec) -> &String| -> HashSet<&str> {
-        scene.topology.edges.iter().filter_map(|edge| edge.spec.as_ref()).map(|spec| end(spec).as_str()).collect()
+        scene
+            .topology
+            .edges
+            .iter()
+            .filter_map(|edge| edge.spec.as_ref())
+            .map(|spec| end(spec).as_str())
+            .collect()
     };
     let (leaving, arriving) = (named(|spec| &spec.from), named(|spec| &spec.to));
     for (stage, kind) in scene.topology.stages.iter().zip(&scene.kinds) {
         let Some(kind) = kind else { continue };
-        if let Some(input) = kind.input.filter(|_| !arriving.contains(stage.name.as_str())) {
-            let message = format!("stage `{}` ({}) takes `{input}`, but no edge leads to it", stage.name, kind.name);
+        if let Some(input) = kind
+            .input
+            .filter(|_| !arriving.contains(stage.name.as_str()))
+        {
+            let message = format!(
+                "stage `{}` ({}) takes `{input}`, but no edge leads to it",
+                stage.name, kind.name
+            );
             faults.push(Fault::new(Code::UnfedStage, stage.place, message));
         }
-        if let Some(output) = kind.output.filter(|_| !leaving.contains(stage.name.as_str())) {
-            let message = format!("stage `{}` ({}) makes `{output}`, but no edge leaves it", stage.name, kind.name);
+        if let Some(output) = kind
+            .output
+            .filter(|_| !leaving.contains(stage.name.as_str()))
+        {
+            let message = format!(
+                "stage `{}` ({}) makes `{output}`, but no edge leaves it",
+                stage.name, kind.name
+            );
             faults.push(Fault::new(Code::UnconsumedStage, stage.place, message));
         }
     }
@@ -119,41 +161,72 @@ fn cycles(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                 }
             }
         }
-        let Some(&start) = left.iter().min() else { return };
+        let Some(&start) = left.iter().min() else {
+            return;
+        };
         let mut way: Vec<usize> = vec![start];
         let cycle = loop {
             let here = way[way.len() - 1];
             // Every stage that is left is fed by one that is left.
-            let Some(before) = links.iter().find(|link| link.to == here && left.contains(&link.from)) else { return };
+            let Some(before) = links
+                .iter()
+                .find(|link| link.to == here && left.contains(&link.from))
+            else {
+                return;
+            };
             if let Some(at) = way.iter().position(|&stage| stage == before.from) {
                 break way.split_off(at);
             }
             way.push(before.from);
         };
         let on_cycle = |link: &&Link| {
-            cycle.iter().enumerate().any(|(index, &to)| {
-                link.to == to && link.from == cycle[(index + 1) % cycle.len()]
-            })
+            cycle
+                .iter()
+                .enumerate()
+                .any(|(index, &to)| link.to == to && link.from == cycle[(index + 1) % cycle.len()])
         };
-        let Some(blamed) = links.iter().filter(on_cycle).max_by_key(|link| link.edge).copied() else { return };
+        let Some(blamed) = links
+            .iter()
+            .filter(on_cycle)
+            .max_by_key(|link| link.edge)
+            .copied()
+        else {
+            return;
+        };
         // Told from where the blamed edge leads to, around to where it starts.
-        let turn = cycle.iter().position(|&stage| stage == blamed.from).unwrap_or(0);
+        let turn = cycle
+            .iter()
+            .position(|&stage| stage == blamed.from)
+            .unwrap_or(0);
         let mut names: Vec<&str> = Vec::new();
         for step in 0..cycle.len() {
             names.push(scene.stage_name(cycle[(turn + step) % cycle.len()]));
         }
         names.reverse();
         let path = format!("{} -> {}", names.join(" -> "), names[0]);
-        let fault = Fault::new(Code::Cycle, scene.edge(blamed).place, format!("this edge closes a cycle: {path}"));
-        faults.push(fault.help("an edge back to an earlier node must end in a sink, such as a `feedback` stage"));
+        let fault = Fault::new(
+            Code::Cycle,
+            scene.edge(blamed).place,
+            format!("this edge closes a cycle: {path}"),
+        );
+        faults.push(fault.help(
+            "an edge back to an earlier node must end in a sink, such as a `feedback` stage",
+        ));
         links.retain(|link| link.edge != blamed.edge);
     }
 }
 
 fn partitions(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let shares = |edge: &Declared<EdgeSpec>| edge.spec.as_ref().is_some_and(|spec| spec.partition_by.is_some());
+    let shares = |edge: &Declared<EdgeSpec>| {
+        edge.spec
+            .as_ref()
+            .is_some_and(|spec| spec.partition_by.is_some())
+    };
     for &link in scene.links.iter().filter(|link| shares(scene.edge(**link))) {
-        let others = scene.links.iter().filter(|other| other.from == link.from && shares(scene.edge(**other)));
+        let others = scene
+            .links
+            .iter()
+            .filter(|other| other.from == link.from && shares(scene.edge(**other)));
         if others.count() < 2 {
             let from = scene.stage_name(link.from);
             let message = format!("this edge alone of those leaving `{from}` is partitioned");
@@ -179,13 +252,24 @@ fn unused_nodes(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 }
 
 fn budgets(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let stage = |name: &str| scene.topology.stages.iter().position(|stage| stage.name == name);
+    let stage = |name: &str| {
+        scene
+            .topology
+            .stages
+            .iter()
+            .position(|stage| stage.name == name)
+    };
     for budget in &scene.topology.budgets {
         let Some(spec) = &budget.spec else { continue };
         for (index, pair) in spec.path.windows(2).enumerate() {
-            let (Some(from), Some(to)) = (stage(&pair[0]), stage(&pair[1])) else { continue };
+            let (Some(from), Some(to)) = (stage(&pair[0]), stage(&pair[1])) else {
+                continue;
+            };
             if !reaches(&scene.links, from, to) {
-                let message = format!("no way along edges leads from `{}` to `{}`", pair[0], pair[1]);
+                let message = format!(
+                    "no way along edges leads from `{}` to `{}`",
+                    pair[0], pair[1]
+                );
                 let place = budget.at(&["path", &(index + 1).to_string()]);
                 faults.push(Fault::new(Code::BrokenBudgetPath, place, message));
             }

@@ -52,20 +52,42 @@ impl<'a> Scene<'a> {
         let nodes = index(&topology.nodes);
         let stages = index(&topology.stages);
         let spec = |stage: &'a Declared<StageSpec>| stage.spec.as_ref();
-        let kinds = topology.stages.iter().map(|stage| registry.kind(&spec(stage)?.kind)).collect();
-        let homes = topology.stages.iter().map(|stage| nodes.get(spec(stage)?.node.as_str()).copied()).collect();
+        let kinds = topology
+            .stages
+            .iter()
+            .map(|stage| registry.kind(&spec(stage)?.kind))
+            .collect();
+        let homes = topology
+            .stages
+            .iter()
+            .map(|stage| nodes.get(spec(stage)?.node.as_str()).copied())
+            .collect();
         let link = |(edge, declared): (usize, &Declared<EdgeSpec>)| {
             let spec = declared.spec.as_ref()?;
-            Some(Link { edge, from: *stages.get(spec.from.as_str())?, to: *stages.get(spec.to.as_str())? })
+            Some(Link {
+                edge,
+                from: *stages.get(spec.from.as_str())?,
+                to: *stages.get(spec.to.as_str())?,
+            })
         };
         let links = topology.edges.iter().enumerate().filter_map(link).collect();
-        Self { topology, registry, kinds, homes, links }
+        Self {
+            topology,
+            registry,
+            kinds,
+            homes,
+            links,
+        }
     }
 
     /// Payload type that leaves each stage; that of a ring buffer is whatever feeds it. `None` for sinks and where
     /// the file is too faulty to know.
     pub(crate) fn outputs(&self) -> Vec<Option<&'static str>> {
-        let mut outputs: Vec<_> = self.kinds.iter().map(|kind| kind.and_then(|kind| kind.output)).collect();
+        let mut outputs: Vec<_> = self
+            .kinds
+            .iter()
+            .map(|kind| kind.and_then(|kind| kind.output))
+            .collect();
         // A chain of ring buffers settles in as many rounds as it is long; without progress it never will.
         loop {
             let mut progress = false;
@@ -81,7 +103,10 @@ impl<'a> Scene<'a> {
                 break;
             }
         }
-        outputs.into_iter().map(|output| output.filter(|&name| name != ANY)).collect()
+        outputs
+            .into_iter()
+            .map(|output| output.filter(|&name| name != ANY))
+            .collect()
     }
 
     pub(crate) fn edge(&self, link: Link) -> &'a Declared<EdgeSpec> {
@@ -104,15 +129,27 @@ impl<'a> Scene<'a> {
         let policy = spec.policy.or(defaults.policy).unwrap_or_default();
         let capacity = match policy {
             Policy::Latest => 1,
-            _ => spec.capacity.or(defaults.capacity).unwrap_or(DEFAULT_CAPACITY),
+            _ => spec
+                .capacity
+                .or(defaults.capacity)
+                .unwrap_or(DEFAULT_CAPACITY),
         };
         let max_age = spec.max_age.or(defaults.max_age).map(|time| time.0);
-        EdgeOptions { policy, capacity, max_age, partition_by_key: spec.partition_by.is_some() }
+        EdgeOptions {
+            policy,
+            capacity,
+            max_age,
+            partition_by_key: spec.partition_by.is_some(),
+        }
     }
 }
 
 fn index<T>(declared: &[Declared<T>]) -> HashMap<&str, usize> {
-    declared.iter().enumerate().map(|(index, one)| (one.name.as_str(), index)).collect()
+    declared
+        .iter()
+        .enumerate()
+        .map(|(index, one)| (one.name.as_str(), index))
+        .collect()
 }
 
 /// Runs every pass. `only` limits the stages' own checks, which need their files, to one node. Returns the stages

@@ -7,7 +7,10 @@ use crate::topology::place::Place;
 pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     let topology = scene.topology;
     if let Some(header) = &topology.header {
-        let place = topology.root.find(&["topology", "name"]).unwrap_or(Place::START);
+        let place = topology
+            .root
+            .find(&["topology", "name"])
+            .unwrap_or(Place::START);
         well_formed("topology", &header.name, place, faults);
     }
     for node in &topology.nodes {
@@ -17,7 +20,11 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         well_formed("stage", &stage.name, stage.place, faults);
     }
 
-    let nodes: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
+    let nodes: Vec<&str> = topology
+        .nodes
+        .iter()
+        .map(|node| node.name.as_str())
+        .collect();
     let kinds: Vec<&str> = scene.registry.kinds().map(|kind| kind.name).collect();
     for (index, stage) in topology.stages.iter().enumerate() {
         let Some(spec) = &stage.spec else { continue };
@@ -25,22 +32,35 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             well_formed("arbiter", arbiter, stage.at(&["arbiter"]), faults);
         }
         if scene.homes[index].is_none() {
-            let message = format!("stage `{}` is placed on the unknown node `{}`", stage.name, spec.node);
+            let message = format!(
+                "stage `{}` is placed on the unknown node `{}`",
+                stage.name, spec.node
+            );
             let fault = Fault::new(Code::UnknownNode, stage.at(&["node"]), message);
             faults.push(fault.nearest(&spec.node, nodes.iter().copied()));
         }
         if scene.kinds[index].is_none() {
-            let message = format!("stage `{}` is of the unknown kind `{}`", stage.name, spec.kind);
+            let message = format!(
+                "stage `{}` is of the unknown kind `{}`",
+                stage.name, spec.kind
+            );
             let fault = Fault::new(Code::UnknownKind, stage.at(&["kind"]), message);
             faults.push(fault.nearest(&spec.kind, kinds.iter().copied()));
         }
     }
 
-    let stages: Vec<&str> = topology.stages.iter().map(|stage| stage.name.as_str()).collect();
+    let stages: Vec<&str> = topology
+        .stages
+        .iter()
+        .map(|stage| stage.name.as_str())
+        .collect();
     let mut known = |name: &str, place: Place, what: &str| {
         if !stages.contains(&name) {
             let message = format!("{what} names the unknown stage `{name}`");
-            faults.push(Fault::new(Code::UnknownStage, place, message).nearest(name, stages.iter().copied()));
+            faults.push(
+                Fault::new(Code::UnknownStage, place, message)
+                    .nearest(name, stages.iter().copied()),
+            );
         }
     };
     for edge in &topology.edges {
@@ -57,7 +77,9 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 
 fn well_formed(what: &str, name: &str, place: Place, faults: &mut Vec<Fault>) {
     let first = name.starts_with(|c: char| c.is_ascii_lowercase());
-    let rest = name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+    let rest = name
+        .chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     if !(first && rest && name.len() <= 64) {
         let message = format!("\"{}\" is no name for a {what}", name.escape_debug());
         let rule = "a lower-case letter, then lower-case letters, digits and hyphens, 64 at most";

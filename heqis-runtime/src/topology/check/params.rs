@@ -20,8 +20,12 @@ pub(super) fn check(
         .map(|(stage, kind)| {
             let kind = (*kind)?;
             let entry = stage.tree.entry("params");
-            let none = Tree { place: stage.place, value: Value::Table(Vec::new()) };
-            let (tree, anchor) = entry.map_or((&none, stage.place), |entry| (&entry.tree, entry.place));
+            let none = Tree {
+                place: stage.place,
+                value: Value::Table(Vec::new()),
+            };
+            let (tree, anchor) =
+                entry.map_or((&none, stage.place), |entry| (&entry.tree, entry.place));
             if !matches!(tree.value, Value::Table(_)) {
                 return None; // Reported by the format's own schema.
             }

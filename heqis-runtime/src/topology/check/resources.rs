@@ -28,28 +28,60 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     let mut positive = |time: Option<Time>, place: Place, what: &str| {
         if time.is_some_and(|time| time.0.is_zero()) {
-            faults.push(Fault::new(Code::OutOfRange, place, format!("`{what}` must be longer than nothing")));
+            faults.push(Fault::new(
+                Code::OutOfRange,
+                place,
+                format!("`{what}` must be longer than nothing"),
+            ));
         }
     };
     let topology = scene.topology;
-    let default_age = topology.root.find(&["defaults", "edge", "max_age"]).unwrap_or(Place::START);
-    positive(topology.defaults.edge.max_age, default_age, "defaults.edge.max_age");
+    let default_age = topology
+        .root
+        .find(&["defaults", "edge", "max_age"])
+        .unwrap_or(Place::START);
+    positive(
+        topology.defaults.edge.max_age,
+        default_age,
+        "defaults.edge.max_age",
+    );
     for edge in &topology.edges {
-        positive(edge.spec.as_ref().and_then(|spec| spec.max_age), edge.at(&["max_age"]), "max_age");
+        positive(
+            edge.spec.as_ref().and_then(|spec| spec.max_age),
+            edge.at(&["max_age"]),
+            "max_age",
+        );
     }
     for budget in &topology.budgets {
-        positive(budget.spec.as_ref().map(|spec| spec.p99), budget.at(&["p99"]), "p99");
+        positive(
+            budget.spec.as_ref().map(|spec| spec.p99),
+            budget.at(&["p99"]),
+            "p99",
+        );
     }
     for stage in &topology.stages {
-        let Some(restart) = stage.spec.as_ref().and_then(|spec| spec.restart.as_ref()) else { continue };
-        positive(restart.window, stage.at(&["restart", "window"]), "restart.window");
+        let Some(restart) = stage.spec.as_ref().and_then(|spec| spec.restart.as_ref()) else {
+            continue;
+        };
+        positive(
+            restart.window,
+            stage.at(&["restart", "window"]),
+            "restart.window",
+        );
     }
     for stage in &topology.stages {
-        let backoff = stage.spec.as_ref().and_then(|spec| spec.restart.as_ref()).and_then(|restart| restart.backoff);
+        let backoff = stage
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.restart.as_ref())
+            .and_then(|restart| restart.backoff);
         if let Some([least, most]) = backoff
             && least > most
         {
-            let message = format!("the first pause of stage `{}` is longer than the longest", stage.name);
+            let message = format!(
+                "the first pause of stage `{}` is longer than the longest",
+                stage.name
+            );
             let fault = Fault::new(Code::OutOfRange, stage.at(&["restart", "backoff"]), message);
             faults.push(fault.help("write the shortest pause first, as in [\"200ms\", \"5s\"]"));
         }
@@ -83,27 +115,46 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     };
     for &link in &scene.links {
         let edge = scene.edge(link);
-        let (Some(spec), Some(from), Some(to)) = (&edge.spec, scene.homes[link.from], scene.homes[link.to]) else {
+        let (Some(spec), Some(from), Some(to)) =
+            (&edge.spec, scene.homes[link.from], scene.homes[link.to])
+        else {
             continue;
         };
         // The sender of a bridged edge holds the queue, the receiver at most its credit.
-        add(from, scene.edge_options(spec).capacity, edge.at(&["capacity"]));
+        add(
+            from,
+            scene.edge_options(spec).capacity,
+            edge.at(&["capacity"]),
+        );
         if from != to {
-            let credit = spec.transport.as_ref().and_then(|transport| transport.credit).unwrap_or(DEFAULT_CREDIT);
+            let credit = spec
+                .transport
+                .as_ref()
+                .and_then(|transport| transport.credit)
+                .unwrap_or(DEFAULT_CREDIT);
             add(to, credit, edge.at(&["transport", "credit"]));
         }
     }
     for (index, stage) in scene.topology.stages.iter().enumerate() {
         // A stage that carries anything is a queue by itself, with a capacity among its parameters.
         let queue = scene.kinds[index].is_some_and(|kind| kind.input == Some(heqis_actors::ANY));
-        let capacity = stage.spec.as_ref().and_then(|spec| spec.params.get("capacity")?.as_u64());
+        let capacity = stage
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.params.get("capacity")?.as_u64());
         if let (true, Some(capacity), Some(home)) = (queue, capacity, scene.homes[index]) {
-            add(home, usize::try_from(capacity).unwrap_or(usize::MAX), stage.at(&["params", "capacity"]));
+            add(
+                home,
+                usize::try_from(capacity).unwrap_or(usize::MAX),
+                stage.at(&["params", "capacity"]),
+            );
         }
     }
     for (node, (frames, _, place)) in nodes.iter().zip(waiting) {
         let Some(spec) = &node.spec else { continue };
-        let Some(memory_mib) = spec.memory_mib.or(spec.board.memory_mib()) else { continue };
+        let Some(memory_mib) = spec.memory_mib.or(spec.board.memory_mib()) else {
+            continue;
+        };
         let needed_mib = frames.saturating_mul(FRAME_BYTES) / (1024 * 1024);
         if needed_mib > memory_mib / 2 {
             let message = format!(
@@ -111,7 +162,8 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                 node.name,
                 memory_mib / 2
             );
-            let help = format!("the largest share is shown; a frame is counted as {FRAME_BYTES} bytes");
+            let help =
+                format!("the largest share is shown; a frame is counted as {FRAME_BYTES} bytes");
             faults.push(Fault::new(Code::MemoryExceeded, place, message).help(help));
         }
     }
@@ -119,7 +171,9 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 
 fn sources(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     for (stage, kind) in scene.topology.stages.iter().zip(&scene.kinds) {
-        let Some(kind) = kind.filter(|kind| kind.input.is_none()) else { continue };
+        let Some(kind) = kind.filter(|kind| kind.input.is_none()) else {
+            continue;
+        };
         for key in ["workers", "batch", "restart"] {
             if let Some(entry) = stage.tree.entry(key) {
                 let message = format!("`{key}` on the source `{}` ({})", stage.name, kind.name);
@@ -147,14 +201,19 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     let mut owners: HashMap<(usize, usize), (&str, Place)> = HashMap::new();
     let mut pinned: HashMap<(usize, &str), (usize, Place)> = HashMap::new();
     for (index, stage) in scene.topology.stages.iter().enumerate() {
-        let (Some(spec), Some(home), Some(arbiter)) = (&stage.spec, scene.homes[index], arbiter(scene, index)) else {
+        let (Some(spec), Some(home), Some(arbiter)) =
+            (&stage.spec, scene.homes[index], arbiter(scene, index))
+        else {
             continue;
         };
         if spec.cores.is_empty() {
             continue;
         }
         let node = &scene.topology.nodes[home];
-        let count = node.spec.as_ref().and_then(|node| node.cores.or(node.board.cores()));
+        let count = node
+            .spec
+            .as_ref()
+            .and_then(|node| node.cores.or(node.board.cores()));
         for (position, &core) in spec.cores.iter().enumerate() {
             let place = stage.at(&["cores", &position.to_string()]);
             if let Some(count) = count.filter(|&count| core >= count) {
@@ -165,7 +224,10 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             }
             match owners.get(&(home, core)) {
                 Some((owner, first)) if *owner != arbiter => {
-                    let message = format!("core {core} of node `{}` is pinned to two threads, `{owner}` and `{arbiter}`", node.name);
+                    let message = format!(
+                        "core {core} of node `{}` is pinned to two threads, `{owner}` and `{arbiter}`",
+                        node.name
+                    );
                     let fault = Fault::new(Code::SharedCore, place, message);
                     faults.push(fault.related(*first, "first pinned here"));
                 }
@@ -186,9 +248,17 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         }
         match pinned.get(&(home, arbiter)) {
             Some(&(first, place)) if !same_cores(scene, first, index) => {
-                let message = format!("stages `{}` and `{}` share the arbiter `{arbiter}` but not its cores", scene.stage_name(first), stage.name);
+                let message = format!(
+                    "stages `{}` and `{}` share the arbiter `{arbiter}` but not its cores",
+                    scene.stage_name(first),
+                    stage.name
+                );
                 let fault = Fault::new(Code::TornArbiter, stage.at(&["cores"]), message);
-                faults.push(fault.related(place, "pinned here").help("give one of them an `arbiter` of its own"));
+                faults.push(
+                    fault
+                        .related(place, "pinned here")
+                        .help("give one of them an `arbiter` of its own"),
+                );
             }
             Some(_) => {}
             None => {
@@ -200,7 +270,11 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 
 fn same_cores(scene: &Scene<'_>, one: usize, other: usize) -> bool {
     let cores = |stage: usize| {
-        let mut cores = scene.topology.stages[stage].spec.as_ref().map(|spec| spec.cores.clone()).unwrap_or_default();
+        let mut cores = scene.topology.stages[stage]
+            .spec
+            .as_ref()
+            .map(|spec| spec.cores.clone())
+            .unwrap_or_default();
         cores.sort_unstable();
         cores
     };
@@ -209,24 +283,41 @@ fn same_cores(scene: &Scene<'_>, one: usize, other: usize) -> bool {
 
 fn delays(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     for (index, stage) in scene.topology.stages.iter().enumerate() {
-        let delay = stage.spec.as_ref().and_then(|spec| spec.batch.as_ref()).and_then(|batch| batch.max_delay);
+        let delay = stage
+            .spec
+            .as_ref()
+            .and_then(|spec| spec.batch.as_ref())
+            .and_then(|batch| batch.max_delay);
         if delay.is_none_or(|delay| delay.0.is_zero()) {
             continue;
         }
-        let Some(own) = arbiter(scene, index) else { continue };
+        let Some(own) = arbiter(scene, index) else {
+            continue;
+        };
         let home = scene.homes[index];
-        let neighbour = (0..scene.kinds.len())
-            .find(|&other| other != index && scene.homes[other] == home && arbiter(scene, other) == Some(own));
+        let neighbour = (0..scene.kinds.len()).find(|&other| {
+            other != index && scene.homes[other] == home && arbiter(scene, other) == Some(own)
+        });
         let message = match neighbour {
             Some(neighbour) => format!(
                 "stage `{}` would wait on the arbiter `{own}`, which it shares with `{}`",
                 stage.name,
                 scene.stage_name(neighbour)
             ),
-            None if own == PIPELINE => format!("stage `{}` would wait on the node's arbiter `{own}`", stage.name),
+            None if own == PIPELINE => format!(
+                "stage `{}` would wait on the node's arbiter `{own}`",
+                stage.name
+            ),
             None => continue,
         };
         let help = "give the stage an `arbiter` of its own, or leave `max_delay` out: it then takes what is waiting";
-        faults.push(Fault::new(Code::DelayOnSharedArbiter, stage.at(&["batch", "max_delay"]), message).help(help));
+        faults.push(
+            Fault::new(
+                Code::DelayOnSharedArbiter,
+                stage.at(&["batch", "max_delay"]),
+                message,
+            )
+            .help(help),
+        );
     }
 }

@@ -26,11 +26,23 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
     let mut listeners = Vec::new();
     for (index, node) in scene.topology.nodes.iter().enumerate() {
         let Some(spec) = &node.spec else { continue };
-        if let Err(rule) = rule(&Endpoint::Tcp { host: address(spec).to_owned(), port: 1 }.to_string()) {
-            let message = format!("node `{}` has no usable address \"{}\": {rule}", node.name, address(spec));
+        if let Err(rule) = rule(
+            &Endpoint::Tcp {
+                host: address(spec).to_owned(),
+                port: 1,
+            }
+            .to_string(),
+        ) {
+            let message = format!(
+                "node `{}` has no usable address \"{}\": {rule}",
+                node.name,
+                address(spec)
+            );
             faults.push(Fault::new(Code::BadAddress, node.at(&["address"]), message));
         }
-        let Some(metrics) = &spec.metrics else { continue };
+        let Some(metrics) = &spec.metrics else {
+            continue;
+        };
         match rule(&format!("tcp://{metrics}")) {
             Ok(endpoint) => listeners.push(Listener {
                 node: index,
@@ -39,8 +51,14 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
                 what: format!("the metrics server of node `{}`", node.name),
             }),
             Err(rule) => {
-                let message = format!("node `{}` cannot serve metrics at \"{metrics}\": {rule}", node.name);
-                faults.push(Fault::new(Code::BadAddress, node.at(&["metrics"]), message).help("write it like 127.0.0.1:9101"));
+                let message = format!(
+                    "node `{}` cannot serve metrics at \"{metrics}\": {rule}",
+                    node.name
+                );
+                faults.push(
+                    Fault::new(Code::BadAddress, node.at(&["metrics"]), message)
+                        .help("write it like 127.0.0.1:9101"),
+                );
             }
         }
     }
@@ -49,7 +67,9 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
         let Some(spec) = &edge.spec else { continue };
         match scene.crossing(link) {
             Some(_) => crossing(scene, link, edge, spec, base, &mut listeners, faults),
-            None if scene.homes[link.from].is_some() && scene.homes[link.to].is_some() => local(scene, link, edge, faults),
+            None if scene.homes[link.from].is_some() && scene.homes[link.to].is_some() => {
+                local(scene, link, edge, faults)
+            }
             None => {}
         }
     }
@@ -58,9 +78,16 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
 
 fn local(scene: &Scene<'_>, link: Link, edge: &Declared<EdgeSpec>, faults: &mut Vec<Fault>) {
     let node = scene.homes[link.from].map_or("", |node| &scene.topology.nodes[node].name);
-    for key in ["transport", "delivery"].into_iter().filter(|key| edge.tree.entry(key).is_some()) {
+    for key in ["transport", "delivery"]
+        .into_iter()
+        .filter(|key| edge.tree.entry(key).is_some())
+    {
         let message = format!("`{key}` on an edge that stays on node `{node}`");
-        faults.push(Fault::new(Code::NeedlessTransport, edge.key_at(key), message));
+        faults.push(Fault::new(
+            Code::NeedlessTransport,
+            edge.key_at(key),
+            message,
+        ));
     }
 }
 
@@ -73,17 +100,28 @@ fn crossing(
     listeners: &mut Vec<Listener>,
     faults: &mut Vec<Fault>,
 ) {
-    let Some((from, to)) = scene.crossing(link) else { return };
+    let Some((from, to)) = scene.crossing(link) else {
+        return;
+    };
     let nodes = &scene.topology.nodes;
     let policy = scene.edge_options(spec).policy;
     if spec.delivery == Some(Delivery::AtLeastOnce) && policy != Policy::Block {
-        let message = format!("`at-least-once` cannot be kept with the policy `{}`, which drops frames", policy.name());
-        faults.push(Fault::new(Code::BrokenPromise, edge.at(&["delivery"]), message).help("use `block`, or `at-most-once`"));
+        let message = format!(
+            "`at-least-once` cannot be kept with the policy `{}`, which drops frames",
+            policy.name()
+        );
+        faults.push(
+            Fault::new(Code::BrokenPromise, edge.at(&["delivery"]), message)
+                .help("use `block`, or `at-most-once`"),
+        );
     }
     let Some(transport) = &spec.transport else {
         if edge.tree.entry("transport").is_none() {
             let (from, to) = (&nodes[from].name, &nodes[to].name);
-            let message = format!("the edge `{}` leads from node `{from}` to node `{to}` without a transport", edge.name);
+            let message = format!(
+                "the edge `{}` leads from node `{from}` to node `{to}` without a transport",
+                edge.name
+            );
             let help = "add transport = { kind = \"nng\", scheme = \"tcp\", port = 5555 }";
             faults.push(Fault::new(Code::MissingTransport, edge.place, message).help(help));
         }
@@ -98,15 +136,30 @@ fn crossing(
         if given != wanted {
             let verb = if wanted { "needs" } else { "has no" };
             let message = format!("a transport with the scheme `{scheme}` {verb} `{key}`");
-            faults.push(Fault::new(Code::IncompleteTransport, if given { at(key) } else { edge.key_at("transport") }, message));
+            faults.push(Fault::new(
+                Code::IncompleteTransport,
+                if given {
+                    at(key)
+                } else {
+                    edge.key_at("transport")
+                },
+                message,
+            ));
         }
     };
     // A key that is there but faulty was reported already and is not missing.
-    let written = |key: &str| edge.tree.get("transport").is_some_and(|tree| tree.entry(key).is_some());
+    let written = |key: &str| {
+        edge.tree
+            .get("transport")
+            .is_some_and(|tree| tree.entry(key).is_some())
+    };
     match transport.scheme {
         Scheme::Tls => {
             let message = "the scheme `tls+tcp` is not built yet";
-            faults.push(Fault::new(Code::NotBuiltYet, at("scheme"), message).help("use `tcp` inside a network of your own"));
+            faults.push(
+                Fault::new(Code::NotBuiltYet, at("scheme"), message)
+                    .help("use `tcp` inside a network of your own"),
+            );
             return;
         }
         Scheme::Tcp => {
@@ -116,26 +169,44 @@ fn crossing(
         Scheme::Ipc => {
             incomplete(written("path"), "path", "ipc", true);
             incomplete(written("port"), "port", "ipc", false);
-            let addresses = (nodes[from].spec.as_ref().map(address), nodes[to].spec.as_ref().map(address));
+            let addresses = (
+                nodes[from].spec.as_ref().map(address),
+                nodes[to].spec.as_ref().map(address),
+            );
             if let (Some(one), Some(other)) = addresses
                 && !one.eq_ignore_ascii_case(other)
             {
                 let message = format!("the scheme `ipc` joins two machines, {one} and {other}");
-                faults.push(Fault::new(Code::IpcAcrossMachines, at("scheme"), message).help("use `tcp`"));
+                faults.push(
+                    Fault::new(Code::IpcAcrossMachines, at("scheme"), message).help("use `tcp`"),
+                );
             }
         }
     }
-    let Some(endpoint) = nodes[to].spec.as_ref().and_then(|node| endpoint(transport, node, base)) else { return };
+    let Some(endpoint) = nodes[to]
+        .spec
+        .as_ref()
+        .and_then(|node| endpoint(transport, node, base))
+    else {
+        return;
+    };
     match rule(&endpoint.to_string()) {
         Ok(endpoint) => listeners.push(Listener {
             node: to,
             endpoint,
-            place: at(if transport.scheme == Scheme::Ipc { "path" } else { "port" }),
+            place: at(if transport.scheme == Scheme::Ipc {
+                "path"
+            } else {
+                "port"
+            }),
             what: format!("the edge `{}`", edge.name),
         }),
         // The host of a tcp endpoint was checked with its node.
         Err(rule) if transport.scheme == Scheme::Ipc => {
-            let message = format!("the edge `{}` cannot listen at {endpoint}: {rule}", edge.name);
+            let message = format!(
+                "the edge `{}` cannot listen at {endpoint}: {rule}",
+                edge.name
+            );
             faults.push(Fault::new(Code::BadAddress, at("path"), message));
         }
         Err(_) => {}
@@ -143,10 +214,19 @@ fn crossing(
 }
 
 /// Where the receiving `node` listens; `None` when the transport does not say.
-pub(crate) fn endpoint(transport: &TransportSpec, node: &NodeSpec, base: &Path) -> Option<Endpoint> {
+pub(crate) fn endpoint(
+    transport: &TransportSpec,
+    node: &NodeSpec,
+    base: &Path,
+) -> Option<Endpoint> {
     match transport.scheme {
-        Scheme::Tcp => Some(Endpoint::Tcp { host: address(node).to_owned(), port: transport.port? }),
-        Scheme::Ipc => Some(Endpoint::Ipc { path: base.join(transport.path.as_ref()?) }),
+        Scheme::Tcp => Some(Endpoint::Tcp {
+            host: address(node).to_owned(),
+            port: transport.port?,
+        }),
+        Scheme::Ipc => Some(Endpoint::Ipc {
+            path: base.join(transport.path.as_ref()?),
+        }),
         Scheme::Tls => None,
     }
 }
@@ -166,8 +246,14 @@ fn rule(text: &str) -> Result<Endpoint, String> {
 
 fn clashes(listeners: &[Listener], faults: &mut Vec<Fault>) {
     for (index, listener) in listeners.iter().enumerate() {
-        if let Some(first) = listeners[..index].iter().find(|first| clash(first, listener)) {
-            let message = format!("{} listens at {}, where {} already does", listener.what, listener.endpoint, first.what);
+        if let Some(first) = listeners[..index]
+            .iter()
+            .find(|first| clash(first, listener))
+        {
+            let message = format!(
+                "{} listens at {}, where {} already does",
+                listener.what, listener.endpoint, first.what
+            );
             let fault = Fault::new(Code::AddressInUse, listener.place, message);
             faults.push(fault.related(first.place, "first used here"));
         }
@@ -178,7 +264,13 @@ fn clash(one: &Listener, other: &Listener) -> bool {
     match (&one.endpoint, &other.endpoint) {
         // Port 0 lets the system choose a free one.
         (Endpoint::Tcp { port: 0, .. }, _) => false,
-        (Endpoint::Tcp { host, port }, Endpoint::Tcp { host: other_host, port: other_port }) => {
+        (
+            Endpoint::Tcp { host, port },
+            Endpoint::Tcp {
+                host: other_host,
+                port: other_port,
+            },
+        ) => {
             let everywhere = |host: &str| matches!(host, "0.0.0.0" | "::");
             let same = host.eq_ignore_ascii_case(other_host);
             let covered = one.node == other.node && (everywhere(host) || everywhere(other_host));
