@@ -162,7 +162,42 @@ impl TryFrom<u8> for Marks {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn the_reference_close_follows_the_vendor_then_the_marks_then_the_last_close() {
+        let (before, today) = (
+            Date::parse("20240102").unwrap(),
+            Date::parse("20240103").unwrap(),
+        );
+        let bar = Bar {
+            symbol: Symbol::parse("600000.SH").unwrap(),
+            time_ns: today.close_time_ns(),
+            date: today,
+            open: 5.1,
+            high: 5.2,
+            low: 5.0,
+            close: 5.2,
+            pre_close: None,
+            volume_shares: 1.0,
+            amount_cny: None,
+            marks: Marks::NONE,
+        };
+        assert_eq!(bar.reference_close(before, 10.0), 10.0);
+        let marked = Bar {
+            marks: Marks::EX_RIGHT_SUSPECTED,
+            ..bar
+        };
+        assert_eq!(marked.reference_close(before, 10.0), 5.1);
+        let given = Bar {
+            pre_close: Some(5.0),
+            ..marked
+        };
+        assert_eq!(given.reference_close(before, 10.0), 5.0);
+        // Within a day the last bar is the reference, whatever the vendor repeats on every row.
+        assert_eq!(given.reference_close(today, 5.15), 5.15);
+    }
 
     #[test]
     fn marks_name_themselves_and_refuse_unknown_bits() {

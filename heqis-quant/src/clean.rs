@@ -2,10 +2,10 @@
 //! it never repairs, clamps or fills a price.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::reject::Reject;
 use crate::rules::{LimitRule, LimitTable, references};
 use crate::{Bar, Board, Calendar, Date, Exchange, Marks, QuantError, Symbol};
 
@@ -35,148 +35,6 @@ impl Default for CleanConfig {
             list_dates: BTreeMap::new(),
             ex_right_max_drop: 0.75,
             holiday_weekdays: 10,
-        }
-    }
-}
-
-/// Why a bar is rejected. The bar changes nothing in the state of its series, except as told at
-/// [`Reject::OutsideLimits`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reject {
-    /// A number is NaN or infinite.
-    NotANumber {
-        /// The field.
-        field: &'static str,
-    },
-    /// A price is zero or negative.
-    NonPositivePrice {
-        /// The field.
-        field: &'static str,
-        /// The price.
-        value: f64,
-    },
-    /// A price is above 100 million.
-    ImplausiblePrice {
-        /// The field.
-        field: &'static str,
-        /// The price.
-        value: f64,
-    },
-    /// The highest price is below the lowest.
-    HighBelowLow {
-        /// The highest price.
-        high: f64,
-        /// The lowest price.
-        low: f64,
-    },
-    /// The open or the close is not between low and high.
-    OpenOrCloseOutsideRange {
-        /// `open` or `close`.
-        field: &'static str,
-        /// The price.
-        value: f64,
-    },
-    /// The volume or the amount is negative.
-    NegativeVolume {
-        /// `volume_shares` or `amount_cny`.
-        field: &'static str,
-        /// The number.
-        value: f64,
-    },
-    /// A stock did not trade: some vendors fill the days of a suspension with such rows.
-    NoTrade,
-    /// The series already has a bar of this time.
-    Duplicate,
-    /// The series already has a later bar.
-    OutOfOrder,
-    /// The exchange was closed on that day: a weekend for a stock, or a day that the calendar covers and lacks.
-    ClosedMarket,
-    /// The bar is the copy of the bar of an earlier day, to the share: some vendors fill holidays and suspensions so.
-    /// Bars without any range are let through, since two single trades can be alike.
-    Repeated,
-    /// The bar leaves the price limits of its day, and no single ex-right reference price explains it.
-    ///
-    /// When the next bar of another day agrees with the level of the rejected one, that bar passes with
-    /// [`Marks::LEVEL_RESET`], so that one true but unexplained jump does not end a series for ever.
-    OutsideLimits {
-        /// The lowest price of the bar in cents.
-        low_cents: i64,
-        /// The highest price of the bar in cents.
-        high_cents: i64,
-        /// The reference price in cents that the limits were computed from.
-        reference_cents: i64,
-        /// The limit in percent.
-        percent: i64,
-    },
-}
-
-impl Reject {
-    /// All reasons, in the order of the checks, for counters.
-    pub const REASONS: [&'static str; 12] = [
-        "not_a_number",
-        "non_positive_price",
-        "implausible_price",
-        "high_below_low",
-        "open_or_close_outside_range",
-        "negative_volume",
-        "no_trade",
-        "duplicate",
-        "out_of_order",
-        "closed_market",
-        "repeated",
-        "outside_limits",
-    ];
-
-    /// Returns the name of the reason, one of [`Reject::REASONS`].
-    #[must_use]
-    pub fn reason(&self) -> &'static str {
-        Self::REASONS[self.index()]
-    }
-
-    /// Returns the place of the reason in [`Reject::REASONS`].
-    #[must_use]
-    pub fn index(&self) -> usize {
-        match self {
-            Self::NotANumber { .. } => 0,
-            Self::NonPositivePrice { .. } => 1,
-            Self::ImplausiblePrice { .. } => 2,
-            Self::HighBelowLow { .. } => 3,
-            Self::OpenOrCloseOutsideRange { .. } => 4,
-            Self::NegativeVolume { .. } => 5,
-            Self::NoTrade => 6,
-            Self::Duplicate => 7,
-            Self::OutOfOrder => 8,
-            Self::ClosedMarket => 9,
-            Self::Repeated => 10,
-            Self::OutsideLimits { .. } => 11,
-        }
-    }
-}
-
-impl fmt::Display for Reject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())?;
-        match self {
-            Self::NotANumber { field } => write!(f, ": {field}"),
-            Self::NonPositivePrice { field, value }
-            | Self::ImplausiblePrice { field, value }
-            | Self::OpenOrCloseOutsideRange { field, value }
-            | Self::NegativeVolume { field, value } => write!(f, ": {field} {value}"),
-            Self::HighBelowLow { high, low } => write!(f, ": high {high}, low {low}"),
-            Self::NoTrade
-            | Self::Duplicate
-            | Self::OutOfOrder
-            | Self::ClosedMarket
-            | Self::Repeated => Ok(()),
-            Self::OutsideLimits {
-                low_cents,
-                high_cents,
-                reference_cents,
-                percent,
-            } => write!(
-                f,
-                ": {low_cents}..{high_cents} cents against {percent} percent of {reference_cents} cents"
-            ),
         }
     }
 }
@@ -265,10 +123,7 @@ impl Cleaner {
             }
             bar.marks.insert(Marks::FIRST_BAR);
             let listed_today = self.config.list_dates.get(&bar.symbol) == Some(&bar.date);
-            // A first bar passes without a limit unless the vendor gives the reference price.
-            if let (Some(reference), false) = (bar.pre_close, listed_today) {
-                self.check_limits(&mut bar, cents(reference), None)?;
-            }
+            // The vendor's reference price of an IPO day is the issue price, which limits nothing.
             self.series.insert(
                 bar.symbol,
                 Series {
@@ -309,14 +164,13 @@ impl Cleaner {
         }
         if !self.is_free(&bar, &next) {
             let from_vendor = bar.pre_close.map(cents);
-            if let Some(reference) = from_vendor.or(next.day_reference_cents) {
-                let doubtful = next.doubtful.filter(|_| from_vendor.is_none());
-                if let Err(reject) = self.check_limits(&mut bar, reference, doubtful) {
-                    if let Some(series) = self.series.get_mut(&bar.symbol) {
-                        series.doubtful = Some((bar.date, cents(bar.close)));
-                    }
-                    return Err(reject);
+            if let Some(reference) = from_vendor.or(next.day_reference_cents)
+                && let Err(reject) = self.check_limits(&mut bar, reference, next.doubtful)
+            {
+                if let Some(series) = self.series.get_mut(&bar.symbol) {
+                    series.doubtful = Some((bar.date, cents(bar.close)));
                 }
+                return Err(reject);
             }
         }
         next.time_ns = bar.time_ns;
@@ -681,6 +535,15 @@ mod tests {
     }
 
     #[test]
+    fn a_first_bar_passes_whatever_its_reference() {
+        let listed = Bar {
+            pre_close: Some(4.0),
+            ..stock("2024-01-02", [10.0; 4])
+        };
+        assert_eq!(cleaner().check(listed).unwrap().marks, Marks::FIRST_BAR);
+    }
+
+    #[test]
     fn free_days_after_a_listing_follow_the_table() {
         let symbol = "688001.SH";
         let mut cleaner = Cleaner::new(CleanConfig {
@@ -785,6 +648,34 @@ mod tests {
         assert_eq!(
             cleaner.check(minute(1, 11.5)).unwrap_err().reason(),
             "outside_limits"
+        );
+        // Two quiet minutes of one day may be alike to the share.
+        let alike = |hour_ns| Bar {
+            high: 10.1,
+            ..minute(hour_ns, 10.0)
+        };
+        assert!(cleaner.check(alike(1)).is_ok());
+        assert!(cleaner.check(alike(0)).is_ok());
+    }
+
+    #[test]
+    fn an_ex_right_jump_is_marked_once_on_its_day() {
+        let mut cleaner = started();
+        let minute = |hour_ns: i64, price: f64| {
+            let day = stock("2024-01-03", [price; 4]);
+            Bar {
+                time_ns: day.time_ns - hour_ns,
+                ..day
+            }
+        };
+        assert_eq!(
+            cleaner.check(minute(2, 5.0)).unwrap().marks,
+            Marks::EX_RIGHT_SUSPECTED
+        );
+        assert_eq!(cleaner.check(minute(1, 5.4)).unwrap().marks, Marks::NONE);
+        assert_eq!(
+            cleaner.check(stock("2024-01-04", [5.9; 4])).unwrap().marks,
+            Marks::NONE
         );
     }
 

@@ -299,6 +299,7 @@ mod tests {
         assert!(!day("2024-01-05").is_weekend() && !day("1969-12-31").is_weekend());
         // The same across the epoch, where day numbers change sign. 1969-12-31 is a Wednesday.
         assert_eq!(day("1969-12-26").weekdays_until(day("1970-01-05")), 5);
+        assert_eq!(day("1969-12-26").weekdays_until(day("1970-01-13")), 11);
     }
 
     proptest! {

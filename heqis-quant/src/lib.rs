@@ -30,6 +30,7 @@ mod error;
 pub mod features;
 pub mod indicators;
 pub mod label;
+mod reject;
 pub mod rules;
 pub mod scaler;
 pub mod symbol;

@@ -334,10 +334,11 @@ impl Header<'_> {
     }
 }
 
-/// Returns a cell as text, without quotes, spaces and a byte-order mark. Bytes that are not UTF-8 become `�`.
+/// Returns a cell as text, without quotes and spaces. Bytes that are not UTF-8 become `�`. A byte-order mark before the
+/// header is gone by then: the CSV reader drops it.
 fn text(cell: &[u8]) -> String {
     let cell = String::from_utf8_lossy(cell);
-    let cell = cell.trim_start_matches('\u{feff}').trim();
+    let cell = cell.trim();
     let bare = cell.strip_prefix('"').and_then(|c| c.strip_suffix('"'));
     bare.unwrap_or(cell).trim().to_owned()
 }

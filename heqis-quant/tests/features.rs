@@ -103,6 +103,19 @@ fn the_first_row_comes_right_after_the_warm_up_of_the_set() {
         let first = rows(&set, &bars[..300]).iter().position(Option::is_some);
         assert_eq!(first, Some(set.warmup_bars()), "{name}");
     }
+    for (name, warmup_bars) in [
+        ("return_5", 5),
+        ("ma_ratio_5", 4),
+        ("k", 70),
+        ("macd_ratio", 250),
+        ("range_ratio", 0),
+    ] {
+        assert_eq!(
+            FeatureSet::parse(&[name]).unwrap().warmup_bars(),
+            warmup_bars,
+            "{name}"
+        );
+    }
     let set = FeatureSet::standard();
     assert_eq!(
         rows(&set, &bars[..300]).iter().position(Option::is_some),

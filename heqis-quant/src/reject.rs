@@ -1,0 +1,145 @@
+//! Why the cleaner rejects a bar.
+
+use std::fmt;
+
+/// Why a bar is rejected. The bar changes nothing in the state of its series, except as told at
+/// [`Reject::OutsideLimits`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reject {
+    /// A number is NaN or infinite.
+    NotANumber {
+        /// The field.
+        field: &'static str,
+    },
+    /// A price is zero or negative.
+    NonPositivePrice {
+        /// The field.
+        field: &'static str,
+        /// The price.
+        value: f64,
+    },
+    /// A price is above 100 million.
+    ImplausiblePrice {
+        /// The field.
+        field: &'static str,
+        /// The price.
+        value: f64,
+    },
+    /// The highest price is below the lowest.
+    HighBelowLow {
+        /// The highest price.
+        high: f64,
+        /// The lowest price.
+        low: f64,
+    },
+    /// The open or the close is not between low and high.
+    OpenOrCloseOutsideRange {
+        /// `open` or `close`.
+        field: &'static str,
+        /// The price.
+        value: f64,
+    },
+    /// The volume or the amount is negative.
+    NegativeVolume {
+        /// `volume_shares` or `amount_cny`.
+        field: &'static str,
+        /// The number.
+        value: f64,
+    },
+    /// A stock did not trade: some vendors fill the days of a suspension with such rows.
+    NoTrade,
+    /// The series already has a bar of this time.
+    Duplicate,
+    /// The series already has a later bar.
+    OutOfOrder,
+    /// The exchange was closed on that day: a weekend for a stock, or a day that the calendar covers and lacks.
+    ClosedMarket,
+    /// The bar is the copy of the bar of an earlier day, to the share: some vendors fill holidays and suspensions so.
+    /// Bars without any range are let through, since two single trades can be alike.
+    Repeated,
+    /// The bar leaves the price limits of its day, and no single ex-right reference price explains it.
+    ///
+    /// When the next bar of another day agrees with the level of the rejected one, that bar passes with
+    /// [`crate::Marks::LEVEL_RESET`], so that one true but unexplained jump does not end a series for ever.
+    OutsideLimits {
+        /// The lowest price of the bar in cents.
+        low_cents: i64,
+        /// The highest price of the bar in cents.
+        high_cents: i64,
+        /// The reference price in cents that the limits were computed from.
+        reference_cents: i64,
+        /// The limit in percent.
+        percent: i64,
+    },
+}
+
+impl Reject {
+    /// All reasons, in the order of the checks, for counters.
+    pub const REASONS: [&'static str; 12] = [
+        "not_a_number",
+        "non_positive_price",
+        "implausible_price",
+        "high_below_low",
+        "open_or_close_outside_range",
+        "negative_volume",
+        "no_trade",
+        "duplicate",
+        "out_of_order",
+        "closed_market",
+        "repeated",
+        "outside_limits",
+    ];
+
+    /// Returns the name of the reason, one of [`Reject::REASONS`].
+    #[must_use]
+    pub fn reason(&self) -> &'static str {
+        Self::REASONS[self.index()]
+    }
+
+    /// Returns the place of the reason in [`Reject::REASONS`].
+    #[must_use]
+    pub fn index(&self) -> usize {
+        match self {
+            Self::NotANumber { .. } => 0,
+            Self::NonPositivePrice { .. } => 1,
+            Self::ImplausiblePrice { .. } => 2,
+            Self::HighBelowLow { .. } => 3,
+            Self::OpenOrCloseOutsideRange { .. } => 4,
+            Self::NegativeVolume { .. } => 5,
+            Self::NoTrade => 6,
+            Self::Duplicate => 7,
+            Self::OutOfOrder => 8,
+            Self::ClosedMarket => 9,
+            Self::Repeated => 10,
+            Self::OutsideLimits { .. } => 11,
+        }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())?;
+        match self {
+            Self::NotANumber { field } => write!(f, ": {field}"),
+            Self::NonPositivePrice { field, value }
+            | Self::ImplausiblePrice { field, value }
+            | Self::OpenOrCloseOutsideRange { field, value }
+            | Self::NegativeVolume { field, value } => write!(f, ": {field} {value}"),
+            Self::HighBelowLow { high, low } => write!(f, ": high {high}, low {low}"),
+            Self::NoTrade
+            | Self::Duplicate
+            | Self::OutOfOrder
+            | Self::ClosedMarket
+            | Self::Repeated => Ok(()),
+            Self::OutsideLimits {
+                low_cents,
+                high_cents,
+                reference_cents,
+                percent,
+            } => write!(
+                f,
+                ": {low_cents}..{high_cents} cents against {percent} percent of {reference_cents} cents"
+            ),
+        }
+    }
+}
