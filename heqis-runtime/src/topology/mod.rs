@@ -39,4 +39,3 @@ pub use overlay::Override;
 pub use place::{Place, Sources};
 pub use plan::{Bridge, Budget, Edge, Node, Plan, Stage};
 pub use units::Time;
-pub use written::{Declared, Topology};

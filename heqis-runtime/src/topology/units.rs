@@ -50,7 +50,7 @@ pub(crate) fn parse_time(text: &str) -> Result<Duration, &'static str> {
         part.parse()
             .map_err(|_| "a number must stand before the unit")?
     };
-    if (part * unit_ns) % scale != 0 {
+    if !(part * unit_ns).is_multiple_of(scale) {
         return Err("the number is finer than a nanosecond");
     }
     match u64::try_from(whole * unit_ns + part * unit_ns / scale) {

@@ -12,32 +12,32 @@ use super::tree::Tree;
 
 /// A topology as written, after profile and overrides were laid over it.
 #[derive(Clone, Debug)]
-pub struct Topology {
+pub(crate) struct Topology {
     /// What concerns the whole graph; absent when it could not be read.
-    pub header: Option<Header>,
+    pub(crate) header: Option<Header>,
     /// Values for what edges leave out.
-    pub defaults: Defaults,
+    pub(crate) defaults: Defaults,
     /// Machines in the order of the file.
-    pub nodes: Vec<Declared<NodeSpec>>,
+    pub(crate) nodes: Vec<Declared<NodeSpec>>,
     /// Actors in the order of the file.
-    pub stages: Vec<Declared<StageSpec>>,
+    pub(crate) stages: Vec<Declared<StageSpec>>,
     /// Edges in the order of the file, named `from->to`.
-    pub edges: Vec<Declared<EdgeSpec>>,
+    pub(crate) edges: Vec<Declared<EdgeSpec>>,
     /// Latency promises in the order of the file.
-    pub budgets: Vec<Declared<BudgetSpec>>,
+    pub(crate) budgets: Vec<Declared<BudgetSpec>>,
     pub(crate) root: Tree,
 }
 
 /// One declaration of the file.
 #[derive(Clone, Debug)]
-pub struct Declared<T> {
+pub(crate) struct Declared<T> {
     /// Its name in the file.
-    pub name: String,
+    pub(crate) name: String,
     /// Where its name stands.
-    pub place: Place,
+    pub(crate) place: Place,
     /// What it says; absent when too much of it is faulty to go on with. Keys that are faulty by themselves are left
     /// out, so that one fault does not hide others.
-    pub spec: Option<T>,
+    pub(crate) spec: Option<T>,
     pub(crate) tree: Tree,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use heqis_actors::Policy;
+use heqis_actors::{ANY, Policy};
 
 use super::{PIPELINE, Scene};
 use crate::topology::fault::{Code, Fault};
@@ -20,7 +20,7 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     times(scene, faults);
     latest(scene, faults);
     memory(scene, faults);
-    sources(scene, faults);
+    idle_settings(scene, faults);
     cores(scene, faults);
     delays(scene, faults);
 }
@@ -137,7 +137,7 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
     for (index, stage) in scene.topology.stages.iter().enumerate() {
         // A stage that carries anything is a queue by itself, with a capacity among its parameters.
-        let queue = scene.kinds[index].is_some_and(|kind| kind.input == Some(heqis_actors::ANY));
+        let queue = scene.kinds[index].is_some_and(|kind| kind.input == Some(ANY));
         let capacity = stage
             .spec
             .as_ref()
@@ -169,16 +169,26 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn sources(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+/// Settings that a stage of its sort would ignore.
+fn idle_settings(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     for (stage, kind) in scene.topology.stages.iter().zip(&scene.kinds) {
-        let Some(kind) = kind.filter(|kind| kind.input.is_none()) else {
-            continue;
+        let (code, what, help) = match kind.map(|kind| kind.input) {
+            Some(None) => (
+                Code::NotForASource,
+                "source",
+                "a second copy or a rebuilt source would repeat frames",
+            ),
+            Some(Some(ANY)) => (
+                Code::NotForABuffer,
+                "buffer",
+                "a buffer only moves frames: it neither works nor fails",
+            ),
+            _ => continue,
         };
         for key in ["workers", "batch", "restart"] {
             if let Some(entry) = stage.tree.entry(key) {
-                let message = format!("`{key}` on the source `{}` ({})", stage.name, kind.name);
-                let help = "a second copy or a rebuilt source would repeat frames";
-                faults.push(Fault::new(Code::NotForASource, entry.place, message).help(help));
+                let message = format!("`{key}` on the {what} `{}`", stage.name);
+                faults.push(Fault::new(code, entry.place, message).help(help));
             }
         }
     }
