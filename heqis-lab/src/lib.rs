@@ -1,0 +1,42 @@
+//! The host's workbench: from market data to model bundles.
+//!
+//! - [`samples`]: bars → features, labels, scaler and windows, every one of them computed by `heqis-quant` with the same
+//!   calls as on the boards, and cut into training, validation and test.
+//! - [`mod@baseline`]: the two linear models, [`pca`], [`ridge`] and [`logistic`] over [`linalg`], with their [`figures`].
+//! - [`export`]: the models as ONNX.
+//! - [`bundles`]: the two bundle directories with golden windows, figures and model cards.
+//! - [`error`]: the crate's one error type.
+//!
+//! Data enters as a CSV file of daily bars; it leaves as bundle directories. The same file gives the same bytes.
+//!
+//! What is *not* here: indicators, scaling, labels and decisions (`heqis-quant`), the format of models and bundles
+//! (`heqis-infer`), and anything that runs while the market is open.
+
+use std::path::{Path, PathBuf};
+
+pub mod baseline;
+pub mod bundles;
+mod card;
+pub mod error;
+pub mod export;
+pub mod figures;
+pub mod linalg;
+pub mod logistic;
+pub mod pca;
+pub mod ridge;
+pub mod samples;
+mod standardiser;
+
+pub use error::LabError;
+
+/// Fits the baselines on the bars in `data`, writes their bundles below `out`, and returns the bundles' directories:
+/// factors first, direction second.
+///
+/// # Errors
+///
+/// [`LabError`] when the file cannot be read, holds too little, or the bundles cannot be written.
+pub fn baseline(data: &Path, out: &Path) -> Result<[PathBuf; 2], LabError> {
+    let prepared = samples::prepare(data)?;
+    let fitted = baseline::Baseline::fit(&prepared)?;
+    bundles::write(out, &prepared, &fitted)
+}
