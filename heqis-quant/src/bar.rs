@@ -42,6 +42,9 @@ impl Bar {
     /// [breaks the level](Marks::breaks_level) is compared with its own open: the overnight part of the move cannot be
     /// told from the corporate action, so it counts as nothing, and the move within the day is kept. In every other
     /// case it is simply the previous close.
+    ///
+    /// The vendor's reference belongs to the trading day before. When the bar of that day was lost or rejected, its
+    /// move cannot be told from a corporate action either.
     #[must_use]
     pub fn reference_close(&self, previous_date: Date, previous_close: f64) -> f64 {
         match self.pre_close {

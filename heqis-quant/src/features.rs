@@ -285,7 +285,8 @@ impl FeatureState {
         usize::try_from(self.bars_seen).map_or(0, |seen| self.warmup_bars.saturating_sub(seen))
     }
 
-    /// Takes the next bar of the series and writes its features into `out`, `[features]`, without allocating.
+    /// Takes the next bar of the series and writes its features into `out`, `[features]`. Once the warm-up is
+    /// over nothing is allocated.
     ///
     /// Returns whether a row was written; during the warm-up `out` stays untouched.
     ///
@@ -334,7 +335,7 @@ impl FeatureState {
                 *out = value;
             }
         }
-        self.bars_seen += 1;
+        self.bars_seen = self.bars_seen.saturating_add(1);
         self.last = Some((bar.date, bar.close));
         Ok(ready)
     }

@@ -18,6 +18,31 @@
 //! | [`label`] | what a model should have said, and the split of a series into spans |
 //! | [`decision`] | prediction → buy, hold or sell: **data leaves here** |
 //!
+//! ```
+//! use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, QuantError, Symbol};
+//!
+//! let table = "date,open,high,low,close,volume\n\
+//!              20240102,10.00,10.30,9.90,10.20,120000\n\
+//!              20240103,10.20,10.40,10.10,10.30,90000\n\
+//!              20240104,10.30,99.00,10.30,10.40,90000\n";
+//! let symbol = Symbol::parse("002032.SZ")?;
+//! let features = FeatureSet::parse(&["return_1", "range_ratio"])?;
+//! let mut cleaner = Cleaner::new(CleanConfig::default())?;
+//! let mut state = FeatureState::new(&features)?;
+//! let mut told = Vec::new();
+//! for bar in BarReader::new(table.as_bytes(), Some(symbol), "002032.SZ.csv")? {
+//!     match cleaner.check(bar?) {
+//!         Ok(bar) => told.push(match state.update(&bar)? {
+//!             Some(row) => format!("{} {:.4} {:.4}", bar.date, row[0], row[1]),
+//!             None => format!("{} warming up", bar.date),
+//!         }),
+//!         Err(reject) => told.push(reject.reason().to_owned()),
+//!     }
+//! }
+//! assert_eq!(told, ["2024-01-02 warming up", "2024-01-03 0.0098 0.0291", "outside_limits"]);
+//! # Ok::<(), QuantError>(())
+//! ```
+//!
 //! Not here: files, sockets, clocks, threads, models, and every other HEQIS crate. Lots, fees and price adjustment
 //! belong here and have yet to come.
 

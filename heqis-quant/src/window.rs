@@ -10,11 +10,39 @@ const MAX_VALUES: usize = 1 << 24;
 
 /// A rolling window of `window_rows` rows of `n_features` values, row after row, the oldest first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Saved")]
 pub struct RowWindow {
     window_rows: usize,
     n_features: usize,
     values: Vec<f32>,
+}
+
+/// A window as written, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    window_rows: usize,
+    n_features: usize,
+    values: Vec<f32>,
+}
+
+impl TryFrom<Saved> for RowWindow {
+    type Error = QuantError;
+
+    fn try_from(saved: Saved) -> Result<Self, QuantError> {
+        let mut window = Self::new(saved.window_rows, saved.n_features)?;
+        let len = saved.values.len();
+        if len > saved.window_rows * saved.n_features || !len.is_multiple_of(saved.n_features) {
+            return Err(QuantError::value(
+                PLACE,
+                "values",
+                "must be whole rows that fit the window",
+                len,
+            ));
+        }
+        window.values.extend(saved.values);
+        Ok(window)
+    }
 }
 
 impl RowWindow {
@@ -104,6 +132,30 @@ mod tests {
         let mut window = RowWindow::new(2, 2).unwrap();
         assert!(window.push(&[1.0]).is_err());
         assert_eq!(window.rows(), 0);
+    }
+
+    #[test]
+    fn a_saved_window_goes_on_where_it_stopped_and_a_broken_one_is_refused() {
+        let mut window = RowWindow::new(2, 2).unwrap();
+        for i in 0..3 {
+            window.push(&[i as f32, 0.1]).unwrap();
+        }
+        let mut restored: RowWindow =
+            serde_json::from_str(&serde_json::to_string(&window).unwrap()).unwrap();
+        assert_eq!(
+            restored.push(&[3.0, 0.1]).unwrap(),
+            Some(&[2.0, 0.1, 3.0, 0.1][..])
+        );
+        for broken in [
+            r#"{"window_rows":2,"n_features":0,"values":[]}"#,
+            r#"{"window_rows":2,"n_features":2,"values":[1.0]}"#,
+            r#"{"window_rows":1,"n_features":2,"values":[1.0,1.0,1.0,1.0]}"#,
+        ] {
+            assert!(
+                serde_json::from_str::<RowWindow>(broken).is_err(),
+                "{broken}"
+            );
+        }
     }
 
     proptest! {
