@@ -516,6 +516,8 @@ mod tests {
                 .reason(),
             "outside_limits"
         );
+        // The same row once more, or another one of that day, is no second opinion.
+        assert!(cleaner.check(stock("2024-01-03", [20.0; 4])).is_err());
         let second = cleaner
             .check(stock("2024-01-04", [20.0, 21.0, 19.0, 21.0]))
             .unwrap();
