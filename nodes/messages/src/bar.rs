@@ -1,0 +1,69 @@
+//! A bar on its way.
+
+use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
+use heqis_quant::{Bar, Marks};
+
+use crate::{date, finite, rule, symbol};
+
+/// A bar of market data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BarMessage(pub Bar);
+
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct Wire {
+    symbol: u128,
+    time_ns: i64,
+    days: i32,
+    prices: [f64; 4],
+    pre_close: Option<f64>,
+    volume_shares: f64,
+    amount_cny: Option<f64>,
+    marks: u8,
+}
+
+impl Payload for BarMessage {
+    const NAME: &'static str = "bar";
+
+    fn key(&self) -> Key {
+        self.0.symbol.as_key()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+        let bar = &self.0;
+        let wire = Wire {
+            symbol: bar.symbol.as_key(),
+            time_ns: bar.time_ns,
+            days: bar.date.days(),
+            prices: [bar.open, bar.high, bar.low, bar.close],
+            pre_close: bar.pre_close,
+            volume_shares: bar.volume_shares,
+            amount_cny: bar.amount_cny,
+            marks: bar.marks.bits(),
+        };
+        meta(Self::NAME, &wire, out)?;
+        Ok(None)
+    }
+
+    /// Prices may be anything here, not-a-numbers included: judging them is the cleaner's work.
+    fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
+        let wire: Wire = read_meta(Self::NAME, bytes)?;
+        let [open, high, low, close] = wire.prices;
+        if let Some(pre_close) = wire.pre_close {
+            finite(Self::NAME, "pre_close", pre_close)?;
+        }
+        Ok(Self(Bar {
+            symbol: symbol(Self::NAME, wire.symbol)?,
+            time_ns: wire.time_ns,
+            date: date(Self::NAME, wire.days)?,
+            open,
+            high,
+            low,
+            close,
+            pre_close: wire.pre_close,
+            volume_shares: wire.volume_shares,
+            amount_cny: wire.amount_cny,
+            marks: Marks::from_bits(wire.marks)
+                .ok_or_else(|| rule(Self::NAME, format!("marks {:#04x} hold an unknown bit", wire.marks)))?,
+        }))
+    }
+}

@@ -1,0 +1,51 @@
+//! A model's output on its way.
+
+use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
+use heqis_quant::Prediction;
+
+use crate::{BarRef, BarRefWire, finite, probabilities};
+
+/// What a model says about the bar after this one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PredictionMessage {
+    /// The bar that was looked at.
+    pub bar: BarRef,
+    /// Predicted return and class probabilities {down, flat, up}.
+    pub prediction: Prediction,
+}
+
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct Wire {
+    bar: BarRefWire,
+    predicted_return: f64,
+    probabilities: [f64; 3],
+}
+
+impl Payload for PredictionMessage {
+    const NAME: &'static str = "prediction";
+
+    fn key(&self) -> Key {
+        self.bar.symbol.as_key()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+        let wire = Wire {
+            bar: (&self.bar).into(),
+            predicted_return: self.prediction.predicted_return,
+            probabilities: self.prediction.probabilities,
+        };
+        meta(Self::NAME, &wire, out)?;
+        Ok(None)
+    }
+
+    fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
+        let wire: Wire = read_meta(Self::NAME, bytes)?;
+        Ok(Self {
+            bar: wire.bar.checked(Self::NAME)?,
+            prediction: Prediction {
+                predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,
+                probabilities: probabilities(Self::NAME, wire.probabilities)?,
+            },
+        })
+    }
+}
