@@ -265,6 +265,31 @@ async fn a_message_that_was_read_ahead_needs_no_socket() {
 }
 
 #[tokio::test]
+async fn a_flood_that_is_at_hand_lets_other_tasks_run() {
+    let flood = vec![vec![1]; 10_000];
+    let (connection, mut raw) = beside_raw_pipe(&pair1(), 1 << 20).await;
+    raw.write_all(&encoded(&flood)).await.unwrap();
+    let (mut reader, _writer) = connection.split();
+    let turns = std::cell::Cell::new(0);
+    let receive = async {
+        for _ in &flood {
+            reader.recv().await.unwrap().unwrap();
+        }
+    };
+    let other = async {
+        loop {
+            turns.set(turns.get() + 1);
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = receive => {}
+        () = other => {}
+    }
+    assert!(turns.get() > 10, "the other task had {} turns", turns.get());
+}
+
+#[tokio::test]
 async fn the_writer_refuses_what_it_cannot_hold_and_stays_usable() {
     let options = SocketOptions {
         max_frame_bytes: 100,

@@ -2,6 +2,7 @@
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use tokio::io::AsyncReadExt;
+use tokio::task::coop::consume_budget;
 
 use super::framing::{Framing, Head};
 use super::stream::ReadHalf;
@@ -50,7 +51,8 @@ impl Reader {
 
     /// Returns the body of the next message, or `None` when the peer closed between two messages.
     ///
-    /// Cancel-safe: dropping the future loses nothing.
+    /// Cancel-safe: dropping the future loses nothing. Fair: takes part in tokio's cooperative
+    /// budget, so that a loop over it lets other tasks run even while messages are at hand.
     ///
     /// # Errors
     /// [`SpError::TooLarge`], [`SpError::BadHop`], [`SpError::MissingHop`], [`SpError::FrameKind`]
@@ -58,6 +60,9 @@ impl Reader {
     /// closes within a message, [`SpError::Io`] from the socket, and [`SpError::Closed`] after any
     /// of them.
     pub async fn recv(&mut self) -> Result<Option<Bytes>, SpError> {
+        // Thousands of messages may lie in the buffer: without this, a peer that floods would keep
+        // every other task of a current-thread runtime from its turn.
+        consume_budget().await;
         loop {
             if let Some(message) = self.recv_buffered()? {
                 return Ok(Some(message));
