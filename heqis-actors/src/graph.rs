@@ -563,7 +563,8 @@ impl Wiring {
         let stats = stats.clone();
         match &prepared.factory {
             Factory::Source { build, replayable } => {
-                let mut seed = format!("{}\0{name}\0", self.graph.name).into_bytes();
+                // Not the graph's name: the same source in another topology replays the same stream.
+                let mut seed = format!("{name}\0").into_bytes();
                 seed.extend(prepared.fingerprint.to_le_bytes());
                 if !replayable {
                     seed.extend(self.instance(u32::from(index)).to_le_bytes());

@@ -62,6 +62,7 @@ struct Series {
 /// Prices are compared in integer cents, rounded to the nearest, so a vendor price that is off its tick by less than
 /// half a cent is still judged by the limits of the exchange. Ex-right days that stay inside the limits cannot be seen
 /// without the vendor's `pre_close`; the marks are a lower bound.
+#[derive(Clone, Debug)]
 pub struct Cleaner {
     config: CleanConfig,
     table: LimitTable,

@@ -1,0 +1,20 @@
+//! Stages of the compute node (Jetson): from features to journalled decisions.
+//!
+//! ```text
+//! Features ▸ trt-engine ▸ PredictionMessage ▸ signal ▸ Decision ▸ journal
+//! ```
+//!
+//! - [`TrtEngine`]: a model bundle behind the Engine trait, in micro-batches.
+//! - [`Signal`]: the decision rule with its memory per symbol.
+//! - [`journal`]: the append-only record of decisions; the node's commit log.
+//!
+//! Not here: how a frame arrives (`heqis-actors`), what a decision rule is (`heqis-quant`), what computes a model
+//! (`heqis-infer`).
+
+mod engine;
+pub mod journal;
+mod signal;
+
+pub use engine::{TrtEngine, TrtEngineConfig};
+pub use journal::{Journal, JournalConfig};
+pub use signal::{Signal, SignalConfig};

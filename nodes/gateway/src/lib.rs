@@ -1,0 +1,23 @@
+//! Stages of the gateway node (RK3568): from market data to features, and what comes back.
+//!
+//! ```text
+//! csv-replay | simulated | tcp-lines ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ indicators ▸ FeatureRow
+//!                                                          ▸ npu-feature ▸ Features ▸ (to the compute node)
+//! (from the compute node) Decision ▸ feedback
+//! ```
+//!
+//! - [`source`]: where bars come from. [`Cleaner`]: typed rejects. [`Indicators`]: streaming features per symbol.
+//! - [`NpuFeature`]: scaler, window and feature model. [`Feedback`]: decisions that came back.
+//!
+//! Not here: what a valid bar, an indicator or a scaler is (`heqis-quant`), and what runs on the compute node.
+
+mod cleaner;
+mod feedback;
+mod indicators;
+mod npu_feature;
+pub mod source;
+
+pub use cleaner::Cleaner;
+pub use feedback::{Feedback, FeedbackConfig};
+pub use indicators::{Indicators, IndicatorsConfig};
+pub use npu_feature::{NpuFeature, NpuFeatureConfig};

@@ -1,0 +1,147 @@
+//! `journal`: takes [`Decision`]s and writes them to an append-only file that survives `kill -9`.
+//!
+//! A frame is acknowledged to the node that sent it only after it was dropped here, and it is dropped after the write.
+//! So an acknowledged decision is in the file, and an unacknowledged one comes again and is recognised.
+//!
+//! Counts `written`, and `duplicate` for decisions that the file already held.
+//!
+//! - `record`: lines and their checksums. `file`: opening, resuming, appending.
+
+mod file;
+mod record;
+
+use std::path::{Path, PathBuf};
+
+use heqis_actors::{BuildContext, Committed, Counter, Emitter, Frame, Nothing, Stage, StageError};
+use heqis_messages::Decision;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::sync::Arc;
+
+pub use file::{Contents, JournalError, read};
+pub use record::Record;
+
+use file::JournalFile;
+use record::timings_line;
+
+/// When written records are forced to the disk. A record is safe from a killed process as soon as it is written;
+/// syncing is about power cuts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sync {
+    /// Left to the operating system.
+    #[default]
+    Never,
+    /// After each batch of frames.
+    Batch,
+}
+
+/// Parameters of a `journal` stage.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JournalConfig {
+    /// The file; missing directories are made. A finished journal found there is kept as `<path>.prev`.
+    pub path: PathBuf,
+    /// When records are forced to the disk.
+    #[serde(default)]
+    pub sync: Sync,
+    /// Whether to write the time stamps of each decision's stages to `<path>.timings.jsonl`. They are kept out of the
+    /// journal itself, so that two runs over the same bars give the same bytes.
+    #[serde(default)]
+    pub timings: bool,
+}
+
+/// Writes decisions.
+#[derive(Debug)]
+pub struct Journal {
+    file: JournalFile,
+    timings: Option<std::fs::File>,
+    sync: Sync,
+    committed: Committed,
+    stage_names: Arc<[String]>,
+    /// Lines of the current batch.
+    lines: String,
+    timing_lines: String,
+    in_batch: u64,
+    written: Counter,
+    duplicate: Counter,
+}
+
+impl Stage for Journal {
+    type Config = JournalConfig;
+    type In = Decision;
+    type Out = Nothing;
+    const KIND: &'static str = "journal";
+    const ABOUT: &'static str = "Writes decisions to a checksummed file that survives a killed process.";
+
+    fn check(config: &JournalConfig, base: &Path) -> Vec<String> {
+        let path = base.join(&config.path);
+        if path.is_dir() { vec![format!("{} is a directory", path.display())] } else { Vec::new() }
+    }
+
+    fn build(config: &JournalConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        let path = cx.path(&config.path);
+        let (file, records) = JournalFile::open(&path).map_err(StageError::config)?;
+        let resumed = !records.is_empty();
+        if resumed {
+            tracing::info!(stage = cx.stage(), path = %path.display(), decisions = records.len(), "journal resumed");
+        }
+        for record in records {
+            let origin = record.origin();
+            cx.committed().record(origin, record.into_decision());
+        }
+        let timings = config.timings.then(|| file::open_timings(&path, resumed)).transpose();
+        Ok(Self {
+            file,
+            timings: timings.map_err(StageError::config)?,
+            sync: config.sync,
+            committed: cx.committed().clone(),
+            stage_names: cx.stage_names().clone(),
+            lines: String::new(),
+            timing_lines: String::new(),
+            in_batch: 0,
+            written: cx.counter("written"),
+            duplicate: cx.counter("duplicate"),
+        })
+    }
+
+    fn process(&mut self, frame: &Frame<Decision>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+        let head = frame.head();
+        if self.committed.contains(head.origin) {
+            self.duplicate.inc();
+            return Ok(());
+        }
+        self.in_batch += 1;
+        let number = self.file.decisions() + self.in_batch;
+        Record::new(number, head.origin, frame).write_line(&mut self.lines);
+        if self.timings.is_some() {
+            timings_line(number, head, &self.stage_names, &mut self.timing_lines);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+        if self.in_batch == 0 {
+            return Ok(());
+        }
+        self.file.append(&self.lines, self.in_batch).map_err(StageError::failed)?;
+        if self.sync == Sync::Batch {
+            self.file.sync().map_err(StageError::failed)?;
+        }
+        if let Some(timings) = &mut self.timings {
+            // Timings explain, they do not decide: a full disk there must not stop the journal.
+            if let Err(error) = std::io::Write::write_all(timings, self.timing_lines.as_bytes()) {
+                tracing::warn!(%error, "timings are not written");
+            }
+        }
+        self.written.add(self.in_batch);
+        self.in_batch = 0;
+        self.lines.clear();
+        self.timing_lines.clear();
+        Ok(())
+    }
+
+    fn drain(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+        self.file.close().map_err(StageError::failed)
+    }
+}

@@ -1,0 +1,183 @@
+//! `simulated`: makes bars of many symbols from a seed; emits [`BarMessage`]s.
+//!
+//! Each symbol walks in integer cents within the day's A-share limits. Counts nothing.
+
+use std::path::Path;
+
+use heqis_actors::{BuildContext, Clock, Next, Source, StageError, duration_ns};
+use heqis_messages::BarMessage;
+use heqis_quant::rules::{LimitTable, Limits};
+use heqis_quant::{Bar, Date, Marks, Symbol};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::time::Duration;
+
+/// Parameters of a `simulated` source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SimulatedConfig {
+    /// The same seed gives the same bars.
+    pub seed: u64,
+    /// Number of symbols, named 600000.SH and on.
+    #[schemars(range(min = 1, max = 1000))]
+    pub symbols: u32,
+    /// Days per symbol.
+    #[schemars(range(min = 1))]
+    pub days: u32,
+    /// First day; absent, 2020-01-02.
+    #[serde(default)]
+    pub start: Option<Date>,
+    /// Bars a second over all symbols; absent, as fast as the pipeline takes them.
+    #[serde(default)]
+    #[schemars(range(min = 0.001))]
+    pub rate_per_s: Option<f64>,
+}
+
+/// Makes bars.
+#[derive(Debug)]
+pub struct Simulated {
+    limits: LimitTable,
+    walks: Vec<Walk>,
+    date: Date,
+    days_left: u32,
+    /// The symbol whose bar is next.
+    next: usize,
+    every_ns: Option<i64>,
+    due_ns: Option<i64>,
+    clock: Clock,
+}
+
+#[derive(Debug)]
+struct Walk {
+    symbol: Symbol,
+    close_cents: i64,
+    random: SplitMix64,
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): small, seedable, the same on every machine.
+#[derive(Debug)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number in -1..1, bell-shaped: the mean of four even draws, widened.
+    fn bell(&mut self) -> f64 {
+        let even = |bits: u64| (bits >> 11) as f64 / (1u64 << 53) as f64 - 0.5;
+        (even(self.next()) + even(self.next()) + even(self.next()) + even(self.next())) / 2.0
+    }
+}
+
+/// Standard deviation of a day's move is about a third of this.
+const DAILY_SWING: f64 = 0.06;
+
+impl Walk {
+    fn day(&mut self, date: Date, limits: &LimitTable) -> Result<Bar, StageError> {
+        let reference = self.close_cents;
+        let (down, up) = match limits.limits(self.symbol, date, false, reference).map_err(StageError::failed)? {
+            Limits::Band { up_cents, down_cents } => (down_cents.max(1), up_cents),
+            Limits::NoLimit => (1, reference * 2),
+        };
+        let mut price = |around: i64| {
+            let moved = around as f64 * (1.0 + DAILY_SWING * self.random.bell());
+            (moved.round() as i64).clamp(down, up)
+        };
+        let open = price(reference);
+        let close = price(open);
+        let (high, low) = (price(open).max(open).max(close), price(close).min(open).min(close));
+        self.close_cents = close;
+        let volume_shares = (1 + self.random.next() % 100_000) as f64 * 100.0;
+        let cny = |cents: i64| cents as f64 / 100.0;
+        Ok(Bar {
+            symbol: self.symbol,
+            time_ns: date.close_time_ns(),
+            date,
+            open: cny(open),
+            high: cny(high),
+            low: cny(low),
+            close: cny(close),
+            pre_close: Some(cny(reference)),
+            volume_shares,
+            amount_cny: Some(volume_shares * cny(open + close) / 2.0),
+            marks: Marks::NONE,
+        })
+    }
+}
+
+impl Source for Simulated {
+    type Config = SimulatedConfig;
+    type Out = BarMessage;
+    const KIND: &'static str = "simulated";
+    const ABOUT: &'static str = "Makes bars of many symbols from a seed, within the A-share price limits.";
+    const REPLAYABLE: bool = true;
+
+    fn check(config: &SimulatedConfig, _: &Path) -> Vec<String> {
+        match config.rate_per_s {
+            Some(rate) if !(rate.is_finite() && rate > 0.0) => vec![format!("rate_per_s is {rate}, it must be above 0")],
+            _ => Vec::new(),
+        }
+    }
+
+    fn build(config: &SimulatedConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        let mut seeds = SplitMix64(config.seed);
+        let walks = (0..config.symbols)
+            .map(|index| {
+                let symbol = Symbol::parse(&format!("{}.SH", 600_000 + index)).map_err(StageError::config)?;
+                let mut random = SplitMix64(seeds.next());
+                let close_cents = 500 + (random.next() % 4_500) as i64;
+                Ok(Walk { symbol, close_cents, random })
+            })
+            .collect::<Result<_, StageError>>()?;
+        let date = match config.start {
+            Some(date) => date,
+            None => Date::new(2020, 1, 2).map_err(StageError::config)?,
+        };
+        Ok(Self {
+            limits: LimitTable::ashare().map_err(StageError::config)?,
+            walks,
+            date,
+            days_left: config.days,
+            next: 0,
+            every_ns: config.rate_per_s.map(|rate| duration_ns(Duration::from_secs_f64(1.0 / rate)).max(1)),
+            due_ns: None,
+            clock: cx.clock().clone(),
+        })
+    }
+
+    fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
+        if self.days_left == 0 {
+            return Ok(Next::End);
+        }
+        if let Some(every_ns) = self.every_ns {
+            let now_ns = self.clock.now_ns();
+            let due_ns = *self.due_ns.get_or_insert(now_ns);
+            if now_ns < due_ns {
+                return Ok(Next::At(due_ns));
+            }
+            self.due_ns = Some(due_ns + every_ns);
+        }
+        let bar = self.walks[self.next].day(self.date, &self.limits)?;
+        self.next += 1;
+        if self.next == self.walks.len() {
+            self.next = 0;
+            self.days_left -= 1;
+            self.date = next_weekday(self.date)?;
+        }
+        Ok(Next::Item(BarMessage(bar)))
+    }
+}
+
+fn next_weekday(date: Date) -> Result<Date, StageError> {
+    let mut next = date;
+    loop {
+        next = Date::from_days(next.days() + 1).ok_or_else(|| StageError::failed("the calendar ends"))?;
+        if !next.is_weekend() {
+            return Ok(next);
+        }
+    }
+}
