@@ -150,8 +150,11 @@ impl Budget {
 
 impl StageStats {
     pub(crate) fn new(stage: &str, metrics: &Metrics, budget: Option<Budget>) -> Self {
-        // Two significant digits: a tail is read as "130 µs", and a histogram stays below 40 KiB.
-        let histogram = || Histogram::new(2).unwrap_or_else(|_| unreachable!("two digits are within 0..=5"));
+        // Two significant digits: a tail is read as "130 µs". From a nanosecond to an hour; longer counts as an hour.
+        let histogram = || {
+            Histogram::new_with_bounds(1, 3_600_000_000_000, 2)
+                .unwrap_or_else(|_| unreachable!("the bounds are constants that the histogram accepts"))
+        };
         Self {
             latency: metrics.stage_latency(stage),
             age: metrics.path_latency(stage),

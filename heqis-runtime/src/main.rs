@@ -4,17 +4,19 @@ use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
-use heqis_runtime::cli::{self, Cli, Command, World};
+use heqis_runtime::cli::{self, Cli, Command, LogFormat, World};
 use heqis_runtime::registry::registry;
+use heqis_runtime::run::{self, Options, RunError};
 use heqis_runtime::topology::report::Look;
+use tracing_subscriber::EnvFilter;
 
 /// Columns that are drawn when the terminal does not say.
 const WIDTH: usize = 100;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let mut out = io::stdout().lock();
-    let mut err = io::stderr().lock();
+    let mut out = io::stdout();
+    let mut err = io::stderr();
     match dispatch(&cli, &mut out, &mut err) {
         Ok(code) => ExitCode::from(code),
         // A reader such as `head` that has seen enough is no failure.
@@ -29,8 +31,10 @@ fn main() -> ExitCode {
 fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u8> {
     let world = world()?;
     let registry = registry();
-    match &cli.command {
-        Command::Run(args) => run(args, &world, err),
+    let Some(command) = &cli.command else {
+        return run(&cli.run, &world, err);
+    };
+    match command {
         Command::Check(args) => cli::check::check(args, &world, &registry, out, err),
         Command::Graph(args) => cli::graph::graph(args, &world, &registry, out, err),
         Command::Stages(args) => cli::stages::stages(args, &world, &registry, out, err),
@@ -39,11 +43,36 @@ fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u
 }
 
 fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8> {
-    let Some(_plan) = args.topology.load(world, &registry(), err)? else {
+    let Some(topology) = args.topology() else {
         return Ok(cli::FAULTY);
     };
-    writeln!(err, "heqis-runtime: running is not built yet")?;
-    Ok(cli::FAILED)
+    let Some(plan) = topology.load(world, &registry(), err)? else {
+        return Ok(cli::FAULTY);
+    };
+    log_to_stderr(args.log);
+    let options = Options {
+        node: args.node.clone(),
+        supervised: args.supervised,
+        json: args.json,
+        child_arguments: args.for_child(),
+    };
+    match run::run(&plan, &options) {
+        Ok(true) => Ok(cli::OK),
+        Ok(false) => Ok(cli::FAILED),
+        Err(error) => {
+            writeln!(err, "heqis-runtime: {error}")?;
+            Ok(if matches!(error, RunError::UnknownNode { .. }) { cli::FAULTY } else { cli::FAILED })
+        }
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Human => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
 }
 
 fn world() -> io::Result<World> {

@@ -1,9 +1,22 @@
 //! The one list of stage kinds that a topology may name.
 
 use heqis_actors::Registry;
+use heqis_compute::{Journal, Signal, TrtEngine};
+use heqis_gateway::source::{CsvReplay, Simulated, TcpLines};
+use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
 
 /// Every kind that this binary can run.
 #[must_use]
 pub fn registry() -> Registry {
     Registry::new()
+        .with_source::<CsvReplay>()
+        .with_source::<Simulated>()
+        .with_source::<TcpLines>()
+        .with_stage::<Cleaner>()
+        .with_stage::<Indicators>()
+        .with_stage::<NpuFeature>()
+        .with_stage::<TrtEngine>()
+        .with_stage::<Signal>()
+        .with_stage::<Journal>()
+        .with_stage::<Feedback>()
 }

@@ -7,6 +7,7 @@ pub mod graph;
 pub mod schema;
 pub mod stages;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -34,26 +35,31 @@ const STYLES: Styles = Styles::styled()
 /// Runs, checks and draws HEQIS topologies.
 #[derive(Debug, Parser)]
 #[command(name = "heqis-runtime", version, styles = STYLES, after_help = EXAMPLES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
 pub struct Cli {
-    /// What to do.
+    /// What to do instead of running a topology.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: Option<Command>,
+    /// What to run.
+    #[command(flatten)]
+    pub run: RunArgs,
 }
 
 const EXAMPLES: &str = "\
 Examples:
+  heqis-runtime --topology topologies/dual-board.toml                  every node, as processes of this machine
+  heqis-runtime --topology topologies/dual-board.toml --node gateway   one node, in this process
+  heqis-runtime --topology topologies/dual-board.toml --set stages.market.params.speed=86400.0
   heqis-runtime check topologies/dual-board.toml
-  heqis-runtime run topologies/dual-board.toml --node gateway
   heqis-runtime graph topologies/dual-board.toml --format dot | dot -Tsvg > graph.svg
   heqis-runtime stages cleaner
 
-Exit codes: 0 all is well, 1 something failed while working, 2 the topology or the command line is faulty.";
+Exit codes: 0 all is well, 1 something failed while working, 2 the topology or the command line is faulty.
+RUST_LOG chooses what is logged, such as info or heqis_actors=debug.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Runs the stages of a topology that belong to this machine.
-    Run(RunArgs),
     /// Checks a topology completely and shows every fault at once.
     Check(check::CheckArgs),
     /// Draws a topology.
@@ -67,12 +73,60 @@ pub enum Command {
 /// What to run.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// The topology.
+    /// The topology to run.
+    #[arg(long, value_name = "FILE", required = true)]
+    pub topology: Option<PathBuf>,
+    /// What is laid over it.
     #[command(flatten)]
-    pub topology: TopologyArgs,
-    /// Runs the stages of this node only. Without it every node runs in this process.
+    pub overlay: OverlayArgs,
+    /// Runs the stages of this node only, in this process. Without it every node runs on this machine, as a process
+    /// each, with real sockets between them.
     #[arg(long, value_name = "NODE")]
     pub node: Option<String>,
+    /// How log lines are written, on standard error.
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub log: LogFormat,
+    /// Prints the summary as JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Standard output is read by the process that started this one, as JSON lines.
+    #[arg(long, hide = true, requires = "node")]
+    pub supervised: bool,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Human,
+    /// An object a line.
+    Json,
+}
+
+impl RunArgs {
+    /// The topology with what is laid over it; `None` when none was named, which clap rules out for a run.
+    #[must_use]
+    pub fn topology(&self) -> Option<TopologyArgs> {
+        Some(TopologyArgs { file: self.topology.clone()?, overlay: self.overlay.clone() })
+    }
+
+    /// Arguments with which a child process reads the same plan and logs the same way.
+    #[must_use]
+    pub fn for_child(&self) -> Vec<OsString> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut pair = |name: &str, value: OsString| arguments.extend([name.into(), value]);
+        if let Some(file) = &self.topology {
+            pair("--topology", file.into());
+        }
+        if let Some(profile) = &self.overlay.profile {
+            pair("--profile", profile.into());
+        }
+        for change in &self.overlay.overrides {
+            pair("--set", change.into());
+        }
+        pair("--log", if self.log == LogFormat::Json { "json" } else { "human" }.into());
+        arguments
+    }
 }
 
 /// Which topology, and what is laid over it.
@@ -80,6 +134,14 @@ pub struct RunArgs {
 pub struct TopologyArgs {
     /// Topology file.
     pub file: PathBuf,
+    /// What is laid over it.
+    #[command(flatten)]
+    pub overlay: OverlayArgs,
+}
+
+/// What is laid over a topology.
+#[derive(Clone, Debug, Args)]
+pub struct OverlayArgs {
     /// Lays a profile of the file over it.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
@@ -107,11 +169,11 @@ impl TopologyArgs {
     #[must_use]
     pub fn request(&self, world: &World) -> Request {
         let mut request = Request::new(&self.file, &world.directory);
-        request.profile = self.profile.clone();
+        request.profile = self.overlay.profile.clone();
         request.overrides = Override::from_environment(world.overrides.as_deref().unwrap_or(""));
         request
             .overrides
-            .extend(self.overrides.iter().map(Override::set));
+            .extend(self.overlay.overrides.iter().map(Override::set));
         request
     }
 

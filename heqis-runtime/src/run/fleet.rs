@@ -193,7 +193,10 @@ impl Life {
                 report
             })
         });
+        // Waiting for a child closes its standard input, which would tell it that its parent is gone.
+        let alive = child.stdin.take();
         let status = self.wait(&mut child).await;
+        drop(alive);
         let report = match said {
             Some(said) => said.await.ok().flatten(),
             None => None,

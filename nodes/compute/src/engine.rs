@@ -94,13 +94,9 @@ impl Stage for TrtEngine {
     fn build(config: &TrtEngineConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
         let (width, predicted_return, probabilities) = fit(&bundle).map_err(StageError::Config)?;
-        let Opened { engine, backend, fallbacks, self_test } =
+        let Opened { engine, fallbacks, .. } =
             open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         cx.counter("fallback").add(fallbacks.len() as u64);
-        for unavailable in &fallbacks {
-            tracing::info!(stage = cx.stage(), backend = %unavailable.backend, reason = %unavailable.reason, "backend unavailable");
-        }
-        tracing::info!(stage = cx.stage(), %backend, bundle = %bundle.manifest().name, ?self_test, "engine ready");
         let outputs = vec![Vec::new(); engine.outputs().len()];
         Ok(Self {
             engine,

@@ -101,13 +101,9 @@ impl Stage for NpuFeature {
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
         let (window, width, factors, scaler) = fit(&bundle).map_err(StageError::Config)?;
-        let Opened { engine, backend, fallbacks, self_test } =
+        let Opened { engine, fallbacks, .. } =
             open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         cx.counter("fallback").add(fallbacks.len() as u64);
-        for unavailable in &fallbacks {
-            tracing::info!(stage = cx.stage(), backend = %unavailable.backend, reason = %unavailable.reason, "backend unavailable");
-        }
-        tracing::info!(stage = cx.stage(), %backend, bundle = %bundle.manifest().name, ?self_test, "engine ready");
         let names: Vec<String> =
             (0..factors).map(|k| format!("factor_{k}")).chain(scaler.feature_names().iter().cloned()).collect();
         let outputs = vec![Vec::new(); engine.outputs().len()];

@@ -1,0 +1,80 @@
+//! The topologies that are shipped hold no fault, whatever the profile, and the schema beside them is current.
+//!
+//! `HEQIS_BLESS=1 cargo test -p heqis-runtime --test topologies` rewrites `topologies/heqis.schema.json`.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use heqis_runtime::cli::schema;
+use heqis_runtime::registry::registry;
+use heqis_runtime::topology::{Plan, Request, load};
+
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies")
+}
+
+fn plan(name: &str) -> Plan {
+    // The root as working directory: the files must not depend on where they are used from.
+    let mut request = Request::new(directory().join(name), "/");
+    request.every_profile = true;
+    load(&request, &registry()).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+#[test]
+fn every_shipped_topology_is_sound_with_every_profile() {
+    let mut checked = 0;
+    for entry in fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "toml")
+        {
+            let plan = plan(path.file_name().unwrap().to_str().unwrap());
+            assert_eq!(Some(plan.name.as_str()), path.file_stem().unwrap().to_str());
+            checked += 1;
+        }
+    }
+    assert!(checked >= 4, "only {checked} topologies were found");
+}
+
+#[test]
+fn one_host_and_two_boards_run_the_same_stages() {
+    let stages = |plan: &Plan| -> Vec<(String, &str)> {
+        let mut stages: Vec<_> = plan
+            .stages
+            .iter()
+            .map(|stage| (stage.name.clone(), stage.kind.name))
+            .collect();
+        stages.sort();
+        stages
+    };
+    let (boards, host) = (plan("dual-board.toml"), plan("single-host.toml"));
+    assert_eq!(stages(&boards), stages(&host));
+    assert_eq!((boards.bridged().count(), host.bridged().count()), (2, 0));
+}
+
+#[test]
+fn the_fan_out_shares_symbols_between_two_machines() {
+    let plan = plan("fan-out.toml");
+    let shared: Vec<&str> = plan
+        .edges
+        .iter()
+        .filter(|edge| edge.options.partition_by_key)
+        .map(|edge| edge.name.as_str())
+        .collect();
+    assert_eq!(shared, ["ring->engine-left", "ring->engine-right"]);
+}
+
+#[test]
+fn the_shipped_editor_schema_is_current() {
+    let path = directory().join("heqis.schema.json");
+    let current = schema::text(&registry());
+    if std::env::var_os("HEQIS_BLESS").is_some() {
+        fs::write(&path, &current).unwrap();
+    }
+    assert!(
+        fs::read_to_string(path).unwrap() == current,
+        "run this test with HEQIS_BLESS=1 to rewrite the schema"
+    );
+}
