@@ -396,6 +396,29 @@ fn a_profile_that_nobody_chose_is_checked_all_the_same() {
 }
 
 #[test]
+fn the_same_words_on_two_machines_are_two_addresses() {
+    let text = SOUND.replace(
+        "board = \"jetson\"",
+        "board = \"jetson\"\nmetrics = \"0.0.0.0:9101\"",
+    );
+    assert!(
+        check(&text).is_ok(),
+        "both nodes serve metrics everywhere, each on its own machine"
+    );
+    let faults = check(&text.replace("10.0.0.2", "10.0.0.1")).unwrap_err();
+    assert_eq!(faults.list.len(), 1, "{faults}");
+    assert_eq!(faults.list[0].code, Code::AddressInUse);
+    assert!(
+        check(
+            &text
+                .replace("10.0.0.2", "localhost")
+                .replace("10.0.0.1", "127.0.0.1")
+        )
+        .is_err()
+    );
+}
+
+#[test]
 fn relative_paths_start_at_the_base_that_the_file_states() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("topologies")).unwrap();

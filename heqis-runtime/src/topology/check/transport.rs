@@ -1,5 +1,6 @@
 //! Transport: what crosses between nodes, and what listens where.
 
+use std::net::IpAddr;
 use std::path::Path;
 
 use heqis_actors::sp::{Endpoint, SpError};
@@ -14,9 +15,9 @@ use crate::topology::written::Declared;
 /// Where a node is reached when the file does not say.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1";
 
-/// Something that listens: on which node, at which address, written where.
+/// Something that listens: on which machine, at which address, written where.
 struct Listener {
-    node: usize,
+    machine: String,
     endpoint: Endpoint,
     place: Place,
     what: String,
@@ -24,7 +25,7 @@ struct Listener {
 
 pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
     let mut listeners = Vec::new();
-    for (index, node) in scene.topology.nodes.iter().enumerate() {
+    for node in &scene.topology.nodes {
         let Some(spec) = &node.spec else { continue };
         if let Err(rule) = rule(
             &Endpoint::Tcp {
@@ -45,7 +46,7 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
         };
         match rule(&format!("tcp://{metrics}")) {
             Ok(endpoint) => listeners.push(Listener {
-                node: index,
+                machine: machine(spec),
                 endpoint,
                 place: node.at(&["metrics"]),
                 what: format!("the metrics server of node `{}`", node.name),
@@ -169,13 +170,10 @@ fn crossing(
         Scheme::Ipc => {
             incomplete(written("path"), "path", "ipc", true);
             incomplete(written("port"), "port", "ipc", false);
-            let addresses = (
-                nodes[from].spec.as_ref().map(address),
-                nodes[to].spec.as_ref().map(address),
-            );
-            if let (Some(one), Some(other)) = addresses
-                && !one.eq_ignore_ascii_case(other)
+            if let (Some(from), Some(to)) = (&nodes[from].spec, &nodes[to].spec)
+                && machine(from) != machine(to)
             {
+                let (one, other) = (address(from), address(to));
                 let message = format!("the scheme `ipc` joins two machines, {one} and {other}");
                 faults.push(
                     Fault::new(Code::IpcAcrossMachines, at("scheme"), message).help("use `tcp`"),
@@ -183,16 +181,15 @@ fn crossing(
             }
         }
     }
-    let Some(endpoint) = nodes[to]
-        .spec
-        .as_ref()
-        .and_then(|node| endpoint(transport, node, base))
-    else {
+    let Some(receiver) = &nodes[to].spec else {
+        return;
+    };
+    let Some(endpoint) = endpoint(transport, receiver, base) else {
         return;
     };
     match rule(&endpoint.to_string()) {
         Ok(endpoint) => listeners.push(Listener {
-            node: to,
+            machine: machine(receiver),
             endpoint,
             place: at(if transport.scheme == Scheme::Ipc {
                 "path"
@@ -260,7 +257,10 @@ fn clashes(listeners: &[Listener], faults: &mut Vec<Fault>) {
     }
 }
 
+/// Whether two listeners want the same address. What is written alike on two machines, such as `0.0.0.0:9101`, is not
+/// the same.
 fn clash(one: &Listener, other: &Listener) -> bool {
+    let together = one.machine == other.machine;
     match (&one.endpoint, &other.endpoint) {
         // Port 0 lets the system choose a free one.
         (Endpoint::Tcp { port: 0, .. }, _) => false,
@@ -271,11 +271,31 @@ fn clash(one: &Listener, other: &Listener) -> bool {
                 port: other_port,
             },
         ) => {
-            let everywhere = |host: &str| matches!(host, "0.0.0.0" | "::");
-            let same = host.eq_ignore_ascii_case(other_host);
-            let covered = one.node == other.node && (everywhere(host) || everywhere(other_host));
-            port == other_port && (same || covered)
+            let everywhere = is_everywhere(host) || is_everywhere(other_host);
+            let equal = host.eq_ignore_ascii_case(other_host);
+            let own = is_everywhere(host) || is_loopback(host);
+            port == other_port && ((together && (equal || everywhere)) || (equal && !own))
         }
-        (one, other) => one == other,
+        (one, other) => together && one == other,
+    }
+}
+
+fn is_everywhere(host: &str) -> bool {
+    host.parse::<IpAddr>()
+        .is_ok_and(|address| address.is_unspecified())
+}
+
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+/// What tells machines apart: nodes at one address, or at any loopback address, share one.
+fn machine(node: &NodeSpec) -> String {
+    match address(node) {
+        address if is_loopback(address) => "localhost".to_owned(),
+        address => address.to_ascii_lowercase(),
     }
 }
