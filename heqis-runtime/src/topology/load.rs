@@ -170,7 +170,9 @@ fn base(topology: &Topology, request: &Request) -> PathBuf {
     {
         Some(base) => {
             let home = request.file.parent().unwrap_or(Path::new(""));
-            request.directory.join(home).join(base)
+            let base = request.directory.join(home).join(base);
+            // Messages read better without `topologies/..` in every path.
+            base.canonicalize().unwrap_or(base)
         }
         None => request.directory.clone(),
     }

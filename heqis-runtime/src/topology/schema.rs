@@ -284,11 +284,10 @@ impl<'a> Walk<'a> {
         alternatives: impl Iterator<Item = &'a Json>,
         anchor: Place,
     ) {
-        // TOML has no null: leaving the key out says the same.
-        let open: Vec<&'a Json> = alternatives
-            .map(|schema| self.resolve(schema))
-            .filter(|schema| !is_null(schema))
-            .collect();
+        let mut open: Vec<&'a Json> = Vec::new();
+        for schema in alternatives {
+            self.flatten(schema, &mut open);
+        }
         if let [only] = open.as_slice() {
             return self.value(tree, only, anchor);
         }
@@ -332,6 +331,20 @@ impl<'a> Walk<'a> {
                 self.findings.append(findings);
             }
             _ => self.wrong_type(tree, &one_of(&wanted)),
+        }
+    }
+
+    /// Adds the alternatives that `schema` stands for: itself, or those nested in it. TOML has no null: leaving the
+    /// key out says the same.
+    fn flatten(&self, schema: &'a Json, open: &mut Vec<&'a Json>) {
+        let schema = self.resolve(schema);
+        let nested = ["oneOf", "anyOf"]
+            .into_iter()
+            .find_map(|key| schema.get(key)?.as_array());
+        match nested {
+            Some(nested) => nested.iter().for_each(|schema| self.flatten(schema, open)),
+            None if is_null(schema) => {}
+            None => open.push(schema),
         }
     }
 

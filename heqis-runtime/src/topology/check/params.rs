@@ -6,6 +6,7 @@ use heqis_actors::Prepared;
 
 use super::Scene;
 use crate::topology::fault::{Code, Fault};
+use crate::topology::place::Place;
 use crate::topology::schema::validate;
 use crate::topology::tree::{Tree, Value};
 
@@ -44,11 +45,31 @@ pub(super) fn check(
                 Err(reasons) => {
                     for reason in reasons {
                         let message = format!("stage `{}` ({}): {reason}", stage.name, kind.name);
-                        faults.push(Fault::new(Code::UnusableParameters, anchor, message));
+                        let place = culprit(tree, &reason).unwrap_or(anchor);
+                        faults.push(Fault::new(Code::UnusableParameters, place, message));
                     }
                     None
                 }
             }
         })
         .collect()
+}
+
+/// Place of the longest text among the parameters that `reason` quotes, such as a path: a stage says what is wrong in
+/// words, not where.
+fn culprit(tree: &Tree, reason: &str) -> Option<Place> {
+    let mut open = vec![tree];
+    let mut best: Option<(usize, Place)> = None;
+    while let Some(tree) = open.pop() {
+        open.extend(tree.entries().iter().map(|entry| &entry.tree));
+        open.extend(tree.items());
+        let quoted = tree
+            .text()
+            .filter(|text| text.len() > 2 && reason.contains(text));
+        if let Some(text) = quoted.filter(|text| best.is_none_or(|(length, _)| length < text.len()))
+        {
+            best = Some((text.len(), tree.place));
+        }
+    }
+    best.map(|(_, place)| place)
 }
