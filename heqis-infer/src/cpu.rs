@@ -15,7 +15,7 @@ use rten_tensor::prelude::*;
 
 use crate::engine::{BackendKind, Engine, EngineThread};
 use crate::error::InferError;
-use crate::onnx::Signature;
+use crate::onnx::Decoded;
 use crate::tensor::{self, TensorData, TensorSpec, TensorView};
 
 /// A model loaded into RTen.
@@ -54,6 +54,8 @@ impl CpuEngine {
             backend: BackendKind::Cpu,
             reason,
         };
+        // First, because RTen 0.27 takes a length beyond 2^63 for a step backwards and then reads in a circle.
+        let decoded = Decoded::read(model)?;
         // RTen guards its parser, but a model can also reach its optimiser, which runs operators.
         let loaded = catch_unwind(AssertUnwindSafe(|| {
             ModelOptions::with_all_ops()
@@ -72,7 +74,7 @@ impl CpuEngine {
             }
         })?;
         // After the operators: of two faults, the one that no re-export can mend is the one to report.
-        let signature = Signature::read(model)?;
+        let signature = decoded.signature()?;
         let ids = |specs: &[TensorSpec]| -> Result<Vec<NodeId>, InferError> {
             specs
                 .iter()

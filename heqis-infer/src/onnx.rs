@@ -11,6 +11,7 @@ mod proto;
 mod signature;
 
 pub use graph::{Attribute, GraphBuilder, GraphFault, Value};
+pub(crate) use signature::Decoded;
 pub use signature::Signature;
 
 /// ONNX operator set that the writer declares.

@@ -81,15 +81,20 @@ pub(super) fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferErro
 
     let new = sibling(dir, "new")?;
     let old = sibling(dir, "old")?;
-    let result = fill(&new, &files)
-        .and_then(|()| Bundle::load(&new).map(|_| ()))
-        .and_then(|()| swap(dir, &new, &old));
-    if let Err(error) = result {
-        // The first error is the one to report; a leftover is removed by the next write.
-        let _ = fs::remove_dir_all(&new);
-        return Err(error);
+    let written = fill(&new, &files)
+        .and_then(|()| Bundle::load(&new))
+        .and_then(|bundle| swap(dir, &new, &old).map(|()| bundle));
+    match written {
+        Ok(bundle) => Ok(Bundle {
+            dir: dir.to_owned(),
+            ..bundle
+        }),
+        Err(error) => {
+            // The first error is the one to report; a leftover is removed by the next write.
+            let _ = fs::remove_dir_all(&new);
+            Err(error)
+        }
     }
-    Bundle::load(dir)
 }
 
 fn fill(new: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), InferError> {

@@ -244,6 +244,7 @@ impl GraphBuilder {
             data_type,
             name: name.to_owned(),
             raw_data: raw,
+            external_data: Vec::new(),
         });
         self.define(name)
     }
@@ -265,6 +266,7 @@ impl GraphBuilder {
             name: name.to_owned(),
             r#type: Some(proto::Type {
                 tensor_type: Some(tensor_type),
+                sequence_type: None,
             }),
         }
     }

@@ -1,7 +1,11 @@
 //! The messages of `onnx.proto3` that the writer and the signature reader need, with its field numbers.
 //!
 //! Repeated numbers are written unpacked: the format's proto2 twin, which most writers use, leaves them so, and RTen
-//! reads no other form. Fields that are left out (training info, functions, sparse tensors, doc strings …) are skipped when a file is read.
+//! reads no other form.
+//!
+//! Every message that RTen descends into is described here, although some are only passed over: decoding a file with
+//! these messages proves that each length stays inside its message and that nesting is shallow, which RTen takes on
+//! trust. All other fields (training info, functions, sparse tensors, doc strings …) are skipped.
 
 use prost::Message;
 
@@ -63,6 +67,8 @@ pub(super) struct Graph {
     pub(super) input: Vec<ValueInfo>,
     #[prost(message, repeated, tag = "12")]
     pub(super) output: Vec<ValueInfo>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) value_info: Vec<ValueInfo>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -91,6 +97,10 @@ pub(super) struct Attribute {
     pub(super) i: i64,
     #[prost(bytes = "vec", tag = "4")]
     pub(super) s: Vec<u8>,
+    #[prost(message, optional, tag = "5")]
+    pub(super) t: Option<Tensor>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) g: Option<Graph>,
     #[prost(float, repeated, packed = "false", tag = "7")]
     pub(super) floats: Vec<f32>,
     #[prost(int64, repeated, packed = "false", tag = "8")]
@@ -109,6 +119,8 @@ pub(super) struct Tensor {
     pub(super) name: String,
     #[prost(bytes = "vec", tag = "9")]
     pub(super) raw_data: Vec<u8>,
+    #[prost(message, repeated, tag = "13")]
+    pub(super) external_data: Vec<StringPair>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -123,6 +135,14 @@ pub(super) struct ValueInfo {
 pub(super) struct Type {
     #[prost(message, optional, tag = "1")]
     pub(super) tensor_type: Option<TensorType>,
+    #[prost(message, optional, boxed, tag = "4")]
+    pub(super) sequence_type: Option<Box<SequenceType>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct SequenceType {
+    #[prost(message, optional, boxed, tag = "1")]
+    pub(super) elem_type: Option<Box<Type>>,
 }
 
 #[derive(Clone, PartialEq, Message)]

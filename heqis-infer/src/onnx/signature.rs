@@ -29,8 +29,24 @@ impl Signature {
     /// [`InferError::Onnx`] when the bytes are not an ONNX model, when a shape is missing or symbolic beyond its first
     /// dimension, when an input is neither `f32` nor `i32`, or when an output is not `f32`.
     pub fn read(bytes: &[u8]) -> Result<Signature, InferError> {
-        let model =
-            proto::Model::decode(bytes).map_err(|error| InferError::Onnx(error.to_string()))?;
+        Decoded::read(bytes)?.signature()
+    }
+}
+
+/// A model file whose wire format is sound.
+pub(crate) struct Decoded(proto::Model);
+
+impl Decoded {
+    /// Decodes a file, which proves that every length in it stays inside its message.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Decoded, InferError> {
+        proto::Model::decode(bytes)
+            .map(Decoded)
+            .map_err(|error| InferError::Onnx(error.to_string()))
+    }
+
+    /// Returns the signature; see [`Signature::read`].
+    pub(crate) fn signature(self) -> Result<Signature, InferError> {
+        let model = self.0;
         let graph = model
             .graph
             .ok_or_else(|| InferError::Onnx("the model has no graph".to_owned()))?;
@@ -149,6 +165,7 @@ mod tests {
             name: name.to_owned(),
             r#type: Some(proto::Type {
                 tensor_type: Some(tensor_type),
+                sequence_type: None,
             }),
         }
     }
