@@ -231,12 +231,16 @@ fn rounded(value: Value) -> Value {
             None => Value::Number(number),
         },
         Value::Array(values) => Value::Array(values.into_iter().map(rounded).collect()),
-        Value::Object(table) => Value::Object(
-            table
-                .into_iter()
-                .map(|(key, value)| (key, rounded(value)))
-                .collect(),
-        ),
+        // Sorted here, because whether a JSON table sorts its keys depends on what other crates of a build ask of it.
+        Value::Object(table) => {
+            let sorted: BTreeMap<String, Value> = table.into_iter().collect();
+            Value::Object(
+                sorted
+                    .into_iter()
+                    .map(|(key, value)| (key, rounded(value)))
+                    .collect(),
+            )
+        }
         other => other,
     }
 }
