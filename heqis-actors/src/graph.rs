@@ -4,13 +4,15 @@
 //! every stage, and only then lets frames flow; [`Running`] stops, waits and reports. The only place where actors,
 //! edges and doorbells are wired together.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
-use actix_rt::Arbiter;
+use actix_rt::{Arbiter, ArbiterHandle};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -47,7 +49,7 @@ pub enum GraphError {
     Build(Vec<(String, StageError)>),
     /// The actix system could not run.
     #[error("actor system: {0}")]
-    System(#[from] std::io::Error),
+    System(#[from] io::Error),
 }
 
 /// Collects the stages and edges of one node.
@@ -59,13 +61,13 @@ pub struct GraphBuilder {
     clock: Clock,
     metrics: Option<Metrics>,
     inproc: Inproc,
-    stages: Vec<Entry>,
+    stages: Vec<StageEntry>,
     edges: Vec<EdgeEntry>,
     budgets: Vec<(Vec<String>, Duration)>,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct StageEntry {
     name: String,
     /// Absent for a stage that another node runs.
     local: Option<(Prepared, StageOptions)>,
@@ -159,7 +161,7 @@ impl GraphBuilder {
     /// Adds a stage whose parameters a [`crate::Kind`] has read.
     #[must_use]
     pub fn prepared(mut self, name: &str, prepared: Prepared, options: StageOptions) -> Self {
-        self.stages.push(Entry { name: name.to_owned(), local: Some((prepared, options)) });
+        self.stages.push(StageEntry { name: name.to_owned(), local: Some((prepared, options)) });
         self
     }
 
@@ -167,7 +169,7 @@ impl GraphBuilder {
     /// [`crate::Stamp::stage`] means the same everywhere.
     #[must_use]
     pub fn remote(mut self, name: &str) -> Self {
-        self.stages.push(Entry { name: name.to_owned(), local: None });
+        self.stages.push(StageEntry { name: name.to_owned(), local: None });
         self
     }
 
@@ -366,8 +368,8 @@ impl Wiring {
     }
 
     async fn start(mut self) -> Result<Running, GraphError> {
-        self.wire_edges();
-        self.start_stages();
+        self.wire_edges()?;
+        self.start_stages()?;
         let failures = self.build_all().await;
         if !failures.is_empty() {
             self.control.abandon();
@@ -391,7 +393,7 @@ impl Wiring {
         })
     }
 
-    fn wire_edges(&mut self) {
+    fn wire_edges(&mut self) -> io::Result<()> {
         for entry in std::mem::take(&mut self.graph.edges) {
             let name = format!("{}->{}", entry.from, entry.to);
             let bells = |stage: &str| self.bells.get(stage).cloned().unwrap_or_default();
@@ -426,7 +428,7 @@ impl Wiring {
                         instance: self.instance(route),
                     };
                     self.control.enlist(bell);
-                    let addr = BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE, &[]), |_| {
+                    let addr = BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, |_| {
                         BridgeSender::new(setup)
                     });
                     self.add_started(name, addr, false);
@@ -453,7 +455,7 @@ impl Wiring {
                         instance: self.instance(route),
                     };
                     self.control.enlist(bell);
-                    let addr = BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE, &[]), |_| {
+                    let addr = BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, |_| {
                         BridgeReceiver::new(setup)
                     });
                     self.add_started(name, addr, false);
@@ -462,6 +464,7 @@ impl Wiring {
             };
             self.edges.push(edge);
         }
+        Ok(())
     }
 
     fn add_inlet(&mut self, stage: &str, edge: &Arc<Edge>) {
@@ -484,11 +487,14 @@ impl Wiring {
     }
 
     /// The arbiter called `name`, started on first use.
-    fn arbiter(&mut self, name: &str, cores: &[usize]) -> actix_rt::ArbiterHandle {
-        let arbiter = self.arbiters.entry(name.to_owned()).or_insert_with(Arbiter::new);
+    fn arbiter(&mut self, name: &str, cores: &[usize]) -> io::Result<ArbiterHandle> {
+        let arbiter = match self.arbiters.entry(name.to_owned()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(new_arbiter()?),
+        };
         let (name, cores) = (name.to_owned(), cores.to_vec());
         arbiter.spawn_fn(move || shape_thread(&name, &cores));
-        arbiter.handle()
+        Ok(arbiter.handle())
     }
 
     fn add_started<A>(&mut self, name: String, addr: Addr<A>, is_source: bool)
@@ -499,7 +505,7 @@ impl Wiring {
         self.started.push(Started { name, build, begin, is_source });
     }
 
-    fn start_stages(&mut self) {
+    fn start_stages(&mut self) -> io::Result<()> {
         // How many stages sit on each arbiter decides who may wait on its thread.
         let mut crowd: HashMap<String, usize> = HashMap::new();
         let bridged = !self.arbiters.is_empty();
@@ -521,10 +527,11 @@ impl Wiring {
             for worker in 0..options.workers.max(1) {
                 let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
                 let may_wait = crowd.get(&arbiter) == Some(&1);
-                let handle = self.arbiter(&arbiter, &options.cores);
+                let handle = self.arbiter(&arbiter, &options.cores)?;
                 self.start_stage(&entry.name, index, worker, &prepared, &options, may_wait, &handle, &stats);
             }
         }
+        Ok(())
     }
 
     #[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename the same eight things")]
@@ -536,7 +543,7 @@ impl Wiring {
         prepared: &Prepared,
         options: &StageOptions,
         may_wait: bool,
-        arbiter: &actix_rt::ArbiterHandle,
+        arbiter: &ArbiterHandle,
         stats: &StageStats,
     ) {
         let Some(bell) = self.bells.get(name).and_then(|bells| bells.get(worker)).cloned() else { return };
@@ -622,6 +629,12 @@ fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker
         (None, Factory::Stage { blocking: true, .. }) => stage.to_owned(),
         (None, _) => PIPELINE.to_owned(),
     }
+}
+
+/// An arbiter whose runtime looks at its sockets and timers after every round of actors. With tokio's default of 61
+/// rounds, a node that is busy with frames would keep a peer waiting for its acknowledgements.
+fn new_arbiter() -> io::Result<Arbiter> {
+    Arbiter::try_with_tokio_rt(|| tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build())
 }
 
 /// Names the calling thread after its arbiter and pins it.

@@ -18,10 +18,14 @@ fn bridge(endpoint: &str, credit: usize, delivery: Delivery) -> BridgeOptions {
 }
 
 fn sender(count: u64, options: EdgeOptions, bridge: BridgeOptions, hub: &Inproc) -> GraphBuilder {
+    sender_of(CountConfig { count, groups: 5, every_ns: 0 }, options, bridge, hub)
+}
+
+fn sender_of(count: CountConfig, options: EdgeOptions, bridge: BridgeOptions, hub: &Inproc) -> GraphBuilder {
     GraphBuilder::new("pair")
         .node("gateway")
         .inproc(hub.clone())
-        .source::<Count>("count", CountConfig { count, groups: 5, every_ns: 0 }, StageOptions::default())
+        .source::<Count>("count", count, StageOptions::default())
         .stage::<Double>("double", DoubleConfig::default(), StageOptions::default())
         .remote("collect")
         .edge("count", "double", EdgeOptions { capacity: 8, ..EdgeOptions::default() })
@@ -210,8 +214,10 @@ fn what_ages_out_on_the_receiving_node_is_booked_on_both_sides() {
     let options =
         EdgeOptions { capacity: 512, max_age: Some(Duration::from_millis(3)), ..EdgeOptions::default() };
     let bridge = bridge("inproc://ages", 64, Delivery::AtLeastOnce);
-    let (sent, received) =
-        run_pair(sender(500, options, bridge.clone(), &hub), receiver(collect, options, bridge, &hub), true);
+    // Paced, so that the link is up long before the last frame: what it meets there is the receiver's queue.
+    let paced = CountConfig { count: 500, groups: 5, every_ns: 300_000 };
+    let sender = sender_of(paced, options, bridge.clone(), &hub);
+    let (sent, received) = run_pair(sender, receiver(collect, options, bridge, &hub), true);
     assert!(sent.is_clean() && received.is_clean(), "{sent:?} {received:?}");
     let (sent, received) = (bridged(&sent), bridged(&received));
     let age = heqis_actors::Cause::Age;

@@ -14,7 +14,7 @@ use crate::stage::{BuildContext, StageError};
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;
-const TURN_NS: i64 = 1_000_000;
+const TURN_NS: i64 = 100_000;
 
 pub(crate) type StageFactory = Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
 

@@ -70,6 +70,11 @@ impl Conn {
         self.writer.as_ref().is_some_and(|writer| !writer.is_full())
     }
 
+    /// Whether everything queued has been handed to the operating system.
+    pub(super) fn idle(&self) -> bool {
+        self.writer.as_ref().is_some_and(|writer| writer.buffered_bytes() == 0)
+    }
+
     /// Queues a control message. One that finds the writer away is left out: every control message is repeated or
     /// superseded by a later one.
     pub(super) fn control(

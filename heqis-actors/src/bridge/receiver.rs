@@ -78,6 +78,8 @@ pub(crate) struct BridgeReceiver {
     last_seq: Option<u64>,
     /// This node takes no further frames.
     closing: bool,
+    /// The sender has answered this node's goodbye: nothing of it is left to read.
+    farewell: bool,
     edge_ended: bool,
     settled_ns: Option<i64>,
     begun: bool,
@@ -99,6 +101,7 @@ impl BridgeReceiver {
             ack_timer: false,
             last_seq: None,
             closing: false,
+            farewell: false,
             edge_ended: false,
             settled_ns: None,
             begun: false,
@@ -185,6 +188,9 @@ impl BridgeReceiver {
             Kind::End => {
                 let end: End = wire.read()?;
                 let received = self.session.as_ref().map_or(0, |session| session.received);
+                if self.closing {
+                    return Ok(());
+                }
                 if end.last_seq < received {
                     return Err(LinkError::Protocol(format!("ends at {}, {received} was sent", end.last_seq)));
                 }
@@ -197,6 +203,10 @@ impl BridgeReceiver {
                 }
                 self.last_seq = Some(end.last_seq);
                 self.end_edge();
+                Ok(())
+            }
+            Kind::Goodbye if self.closing => {
+                self.farewell = true;
                 Ok(())
             }
             Kind::Goodbye => Err(LinkError::Goodbye),
@@ -291,6 +301,10 @@ impl BridgeReceiver {
         let credit = self.setup.options.credit as u64;
         let queued = self.setup.edge.queued() as u64;
         let Some(session) = &mut self.session else { return Ok(()) };
+        if self.closing {
+            // Sent before the sender had read the goodbye. Left unacknowledged, it goes to this node's successor.
+            return Ok(());
+        }
         if seq <= session.received {
             // Sent again although it had arrived: the number has, or will get, its one outcome.
             return Ok(());
@@ -328,12 +342,6 @@ impl BridgeReceiver {
             return Ok(());
         }
         frame.head.ticket = Some(Ticket::new(session.tracker.clone(), seq));
-        if self.edge_ended {
-            frame.head.ticket.iter().for_each(|ticket| ticket.set(Outcome::Dropped(Cause::Shutdown)));
-            books.sent(1);
-            books.dropped(Cause::Shutdown, 1);
-            return Ok(());
-        }
         if self.setup.edge.push(frame).is_err() {
             return Err(LinkError::Protocol(format!("frame {seq} exceeds the credit of {credit}")));
         }
@@ -380,7 +388,11 @@ impl BridgeReceiver {
         flush(self, id, now_ns, ctx);
         if self.settled() {
             self.settled_ns.get_or_insert(now_ns);
-            if self.closing && self.last_seq.is_none() {
+            // Closing a connection on which something is left unread would reset it, and with it the acknowledgements
+            // that the sender has not read.
+            let told = self.session.as_ref().is_none_or(|session| !session.tracker.has_news());
+            let idle = self.active.as_ref().is_none_or(|(conn, _)| conn.idle());
+            if self.closing && self.last_seq.is_none() && self.farewell && told && idle {
                 self.end(ctx);
             }
         } else if !self.ack_timer && self.session.as_ref().is_some_and(|s| s.tracker.done() < s.received) {

@@ -77,8 +77,15 @@ enum Link {
     /// Connected; the receiver's welcome is awaited.
     Greeting(Conn),
     Up(Conn),
-    /// The receiver said goodbye: acknowledgements are still taken, nothing is sent.
-    Leaving(Conn),
+    /// The receiver said goodbye: acknowledgements are still taken; a goodbye in return is the last thing sent, so
+    /// that the receiver can close a connection on which nothing is left to read.
+    Leaving(Conn, Farewell),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Farewell {
+    Due,
+    Said,
 }
 
 impl BridgeSender {
@@ -166,7 +173,7 @@ impl BridgeSender {
         let (was_up, conn) = match link {
             Link::Dialing => return,
             Link::Greeting(conn) => (false, conn),
-            Link::Up(conn) | Link::Leaving(conn) => (true, conn),
+            Link::Up(conn) | Link::Leaving(conn, _) => (true, conn),
         };
         let peer = conn.peer.clone();
         conn.close(ctx);
@@ -198,11 +205,16 @@ impl BridgeSender {
             Kind::Welcome => self.welcomed(&wire.read()?, ctx),
             Kind::Ack => self.acknowledged(&wire.read()?),
             Kind::Goodbye => {
-                if let Link::Up(conn) = std::mem::replace(&mut self.link, Link::Dialing) {
-                    self.link = Link::Leaving(conn);
-                    return Ok(());
+                match std::mem::replace(&mut self.link, Link::Dialing) {
+                    Link::Up(conn) => {
+                        self.link = Link::Leaving(conn, Farewell::Due);
+                        Ok(())
+                    }
+                    link => {
+                        self.link = link;
+                        Err(LinkError::Goodbye)
+                    }
                 }
-                Err(LinkError::Goodbye)
             }
             Kind::Heartbeat => Ok(()),
             kind @ (Kind::Data | Kind::Hello | Kind::End) => {
@@ -304,6 +316,11 @@ impl BridgeSender {
     }
 
     fn fill(&mut self) -> Result<(), LinkError> {
+        if let Link::Leaving(conn, farewell @ Farewell::Due) = &mut self.link
+            && conn.control(Kind::Goodbye, self.setup.route, self.epoch, &EMPTY)?
+        {
+            *farewell = Farewell::Said;
+        }
         let Link::Up(conn) = &mut self.link else { return Ok(()) };
         let (edge, route, epoch) = (self.setup.edge.clone(), self.setup.route, self.epoch);
         let keeps = self.setup.options.delivery == Delivery::AtLeastOnce;
@@ -380,7 +397,7 @@ impl BridgeSender {
     /// Everything has its outcome: tells the receiver that it may leave, and ends.
     fn finish(&mut self, now_ns: i64, ctx: &mut Context<Self>) {
         let (route, epoch) = (self.setup.route, self.epoch);
-        if let Link::Up(conn) | Link::Leaving(conn) = &mut self.link {
+        if let Link::Up(conn) = &mut self.link {
             // The receiver also leaves by itself after a while, so a goodbye that cannot be queued is no loss.
             let _ = conn.control(Kind::Goodbye, route, epoch, &EMPTY);
             flush(self, epoch.into(), now_ns, ctx);
@@ -398,7 +415,7 @@ impl BridgeSender {
     fn end(&mut self, ctx: &mut Context<Self>) {
         self.ended = true;
         self.retained.clear();
-        if let Link::Up(conn) | Link::Leaving(conn) | Link::Greeting(conn) =
+        if let Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn) =
             std::mem::replace(&mut self.link, Link::Dialing)
         {
             conn.close(ctx);
@@ -411,9 +428,11 @@ impl BridgeSender {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now_ns = self.now_ns();
         let (route, epoch) = (self.setup.route, self.epoch);
-        let (Link::Up(conn) | Link::Leaving(conn) | Link::Greeting(conn)) = &mut self.link else { return };
+        let leaving = matches!(self.link, Link::Leaving(..));
+        let (Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn)) = &mut self.link else { return };
         let result = match conn.pulse(now_ns) {
             Pulse::Fine => Ok(false),
+            Pulse::Speak if leaving => Ok(false),
             Pulse::Speak => conn.control(Kind::Heartbeat, route, epoch, &EMPTY),
             Pulse::Dead => Err(LinkError::Silent),
         };
@@ -432,7 +451,7 @@ fn unsendable(edge: &Edge, frame: AnyFrame, error: &dyn std::fmt::Display) {
 impl Owner for BridgeSender {
     fn conn(&mut self, id: u64) -> Option<&mut Conn> {
         match &mut self.link {
-            Link::Up(conn) | Link::Leaving(conn) | Link::Greeting(conn) if conn.id == id => Some(conn),
+            Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn) if conn.id == id => Some(conn),
             _ => None,
         }
     }
