@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Seen};
 use heqis_actors::{
-    BatchOptions, Cause, EdgeOptions, Exhausted, GraphBuilder, NodeReport, Policy, RestartOptions, RingBufferConfig,
+    BatchOptions, Cause, Clock, EdgeOptions, Exhausted, GraphBuilder, NodeReport, Policy, RestartOptions, RingBufferConfig,
     StageOptions,
 };
 
@@ -103,26 +103,29 @@ fn dropping_policies_close_their_books_and_keep_what_they_promise() {
 }
 
 #[test]
-fn frames_over_age_are_dropped_at_dequeue_and_younger_ones_are_not() {
+fn frames_over_age_are_dropped_at_dequeue_and_no_older_one_is_ever_delivered() {
+    // The consumer itself moves the virtual clock on, so that ages are exact.
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_micros(200);
     let ages_ns = collect.ages_ns.clone();
     let max_age = Duration::from_millis(2);
-    let options = EdgeOptions { max_age: Some(max_age), ..edge(Policy::DropOldest, 4096) };
+    let options = EdgeOptions {
+        max_age: Some(max_age),
+        ..edge(Policy::Block, 4096)
+    };
     let report = GraphBuilder::new("age")
+        .clock(Clock::virtual_at(1_000))
         .source::<Count>("count", counting(2_000), StageOptions::default())
-        .stage::<Collect>("collect", collect, own_arbiter())
+        .stage::<Collect>("collect", collect, StageOptions::default())
         .edge("count", "collect", options)
         .run(DRAIN)
         .unwrap();
     assert!(report.is_clean(), "{report:?}");
     let books = books(&report, "count->collect");
-    assert!(books.dropped[&Cause::Age] > 0);
+    assert!(books.dropped[&Cause::Age] > 0 && books.delivered > 0, "{books:?}");
     assert_eq!(books.delivered, seen.lock().unwrap().len() as u64);
-    // The age is checked when a frame is taken; the stage reads the clock a moment later.
-    let slack = Duration::from_millis(1);
-    let young = ages_ns.lock().unwrap().iter().filter(|ns| **ns <= (max_age + slack).as_nanos() as i64).count();
-    assert!(young * 100 >= books.delivered as usize * 95, "{young} of {}", books.delivered);
+    let oldest = ages_ns.lock().unwrap().iter().copied().max().unwrap();
+    assert_eq!(oldest, max_age.as_nanos() as i64, "2 ms is still young enough, more is not");
 }
 
 #[test]

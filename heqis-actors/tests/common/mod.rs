@@ -86,7 +86,7 @@ pub type Seen = Arc<Mutex<Vec<u64>>>;
 pub struct CollectConfig {
     #[serde(skip)]
     pub seen: Seen,
-    /// How long each frame takes, busy.
+    /// How long each frame takes: busy on the real clock, moved on by the stage on a virtual one.
     #[serde(skip)]
     pub takes: Duration,
     /// Values on which the stage fails, each time.
@@ -127,6 +127,7 @@ impl Stage for Collect {
         }
         drop(panics);
         let start_ns = self.clock.now_ns();
+        self.clock.advance_to(start_ns + self.config.takes.as_nanos() as i64);
         while self.clock.is_real() && self.clock.now_ns() - start_ns < self.config.takes.as_nanos() as i64 {
             std::hint::spin_loop();
         }
