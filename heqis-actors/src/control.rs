@@ -49,9 +49,9 @@ impl Control {
     /// Sources end, bridges take no further frames; what is under way is finished.
     pub(crate) fn stop(&self) {
         if !self.0.stopping.swap(true, Ordering::AcqRel) {
-            Event::Stopping.publish();
             self.0.stop_begun.send_replace(true);
             self.ring_all();
+            Event::Stopping.publish();
         }
     }
 

@@ -68,7 +68,12 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
 
 fn log_to_stderr(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // A node whose parent was killed has nobody to log to. Complaining about that, on the same broken pipe, would
+        // panic in the thread that is about to drain.
+        .log_internal_errors(false);
     match format {
         LogFormat::Human => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
         LogFormat::Json => log.json().flatten_event(true).init(),

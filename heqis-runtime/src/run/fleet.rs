@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -257,7 +258,7 @@ fn ended_badly(status: &std::io::Result<ExitStatus>, reported: bool) -> Option<S
     }
 }
 
-#[expect(clippy::print_stderr, reason = "the children's logs are already formatted; this process only forwards them")]
+/// Writes a child's log line to this process's log, which may have been closed meanwhile.
 fn forward(node: &str, line: &str) {
-    eprintln!("[{node}] {line}");
+    let _ = writeln!(std::io::stderr(), "[{node}] {line}");
 }
