@@ -23,15 +23,26 @@ impl WireMeta for Raw {
     }
 }
 
-const HEADER: Header =
-    Header { kind: Kind::Data, route: 0x0102_0304, epoch: 0x0506_0708, seq: 0x1112_1314_1516_1718, ts_ns: -2 };
+const HEADER: Header = Header {
+    kind: Kind::Data,
+    route: 0x0102_0304,
+    epoch: 0x0506_0708,
+    seq: 0x1112_1314_1516_1718,
+    ts_ns: -2,
+};
 
 fn frame(header: Header, meta: &[u8], tensor: Option<&Tensor>) -> Bytes {
-    Encoded::new(header, &Raw(meta.to_vec()), tensor).unwrap().concat(tensor)
+    Encoded::new(header, &Raw(meta.to_vec()), tensor)
+        .unwrap()
+        .concat(tensor)
 }
 
 fn sample() -> Bytes {
-    frame(HEADER, &[0xAA, 0xBB, 0xCC], Some(&Tensor::new(&[2, 1], vec![1.0, -2.5]).unwrap()))
+    frame(
+        HEADER,
+        &[0xAA, 0xBB, 0xCC],
+        Some(&Tensor::new(&[2, 1], vec![1.0, -2.5]).unwrap()),
+    )
 }
 
 fn parse(bytes: impl Into<Vec<u8>>) -> Result<WireFrame, WireError> {
@@ -40,9 +51,14 @@ fn parse(bytes: impl Into<Vec<u8>>) -> Result<WireFrame, WireError> {
 
 /// CRC-32 as in ISO 3309, bit by bit, over everything but its own four bytes.
 fn crc(frame: &[u8]) -> u32 {
-    !frame[..44].iter().chain(&frame[48..]).fold(!0, |crc, &byte| {
-        (0..8).fold(crc ^ u32::from(byte), |crc, _| (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1)))
-    })
+    !frame[..44]
+        .iter()
+        .chain(&frame[48..])
+        .fold(!0, |crc, &byte| {
+            (0..8).fold(crc ^ u32::from(byte), |crc, _| {
+                (crc >> 1) ^ (0xEDB8_8320 & 0u32.wrapping_sub(crc & 1))
+            })
+        })
 }
 
 /// The sample with `bytes` written at `at` and a checksum that fits, so that the rules behind it are reached.
@@ -78,8 +94,16 @@ fn a_data_frame_has_these_bytes() {
 
 #[test]
 fn a_frame_without_tensor_has_these_bytes() {
-    let header = Header { kind: Kind::Heartbeat, route: 7, epoch: 1, seq: 0, ts_ns: 0 };
-    let mut golden = vec![b'H', b'Q', b'I', b'S', 1, 7, 0, 0, 64, 0, 0, 0, 7, 0, 0, 0, 1];
+    let header = Header {
+        kind: Kind::Heartbeat,
+        route: 7,
+        epoch: 1,
+        seq: 0,
+        ts_ns: 0,
+    };
+    let mut golden = vec![
+        b'H', b'Q', b'I', b'S', 1, 7, 0, 0, 64, 0, 0, 0, 7, 0, 0, 0, 1,
+    ];
     golden.resize(36, 0);
     golden.extend([1, 0, 0, 0, 0, 0, 0, 0, 0xB9, 0x31, 0x83, 0xF7]);
     golden.resize(80, 0);
@@ -138,7 +162,10 @@ fn every_header_rule_refuses_even_when_the_checksum_fits() {
     ];
     for &(at, bytes, message) in cases {
         let error = parse(planted(at, bytes)).unwrap_err().to_string();
-        assert!(error.replace(['[', ']'], "").contains(message), "{bytes:?} at {at} gave: {error}");
+        assert!(
+            error.replace(['[', ']'], "").contains(message),
+            "{bytes:?} at {at} gave: {error}"
+        );
     }
 }
 
@@ -162,7 +189,11 @@ fn lengths_that_do_not_add_up_are_refused_whatever_they_claim() {
     ] {
         let lengths = [u32::to_le_bytes(meta_len), u32::to_le_bytes(payload_len)].concat();
         let error = parse(planted(36, &lengths)).unwrap_err();
-        assert_eq!(error.cause(), "length", "{meta_len} + {payload_len}: {error}");
+        assert_eq!(
+            error.cause(),
+            "length",
+            "{meta_len} + {payload_len}: {error}"
+        );
     }
 }
 
@@ -191,13 +222,19 @@ fn shapes_that_do_not_fill_the_payload_are_refused_also_when_their_product_overf
         assert_eq!(error.cause(), "shape", "{rank} {dims:?}: {error}");
     }
     // What lies behind the rank is not part of the shape.
-    assert_eq!(shape(1, [2, 9, 9, 9]).unwrap().tensor().unwrap().shape(), [2]);
+    assert_eq!(
+        shape(1, [2, 9, 9, 9]).unwrap().tensor().unwrap().shape(),
+        [2]
+    );
 }
 
 #[test]
 fn a_meta_part_above_its_limit_cannot_be_written_and_one_at_the_limit_can() {
     let at_limit = frame(HEADER, &vec![7; MAX_META_BYTES], None);
-    assert_eq!(WireFrame::parse(at_limit).unwrap().meta().len(), MAX_META_BYTES);
+    assert_eq!(
+        WireFrame::parse(at_limit).unwrap().meta().len(),
+        MAX_META_BYTES
+    );
     let above = Encoded::new(HEADER, &Raw(vec![7; MAX_META_BYTES + 1]), None).unwrap_err();
     assert_eq!(above.cause(), "length");
 }
@@ -214,13 +251,34 @@ fn tensors() -> impl Strategy<Value = Option<Tensor>> {
 }
 
 fn headers() -> impl Strategy<Value = Header> {
-    let kinds = [Kind::Data, Kind::Hello, Kind::Welcome, Kind::Ack, Kind::End, Kind::Goodbye, Kind::Heartbeat];
-    (prop::sample::select(kinds.to_vec()), any::<(u32, u32, u64, i64)>())
-        .prop_map(|(kind, (route, epoch, seq, ts_ns))| Header { kind, route, epoch, seq, ts_ns })
+    let kinds = [
+        Kind::Data,
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Ack,
+        Kind::End,
+        Kind::Goodbye,
+        Kind::Heartbeat,
+    ];
+    (
+        prop::sample::select(kinds.to_vec()),
+        any::<(u32, u32, u64, i64)>(),
+    )
+        .prop_map(|(kind, (route, epoch, seq, ts_ns))| Header {
+            kind,
+            route,
+            epoch,
+            seq,
+            ts_ns,
+        })
 }
 
 fn bits(tensor: &Tensor) -> Vec<u32> {
-    tensor.data().iter().map(|element| element.to_bits()).collect()
+    tensor
+        .data()
+        .iter()
+        .map(|element| element.to_bits())
+        .collect()
 }
 
 proptest! {
@@ -284,7 +342,15 @@ proptest! {
 }
 
 /// Every kind of field that a meta part may have, in the layouts of both libraries.
-#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite, bincode::Encode, bincode::Decode)]
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    wincode::SchemaRead,
+    wincode::SchemaWrite,
+    bincode::Encode,
+    bincode::Decode,
+)]
 struct Everything {
     small: u8,
     wide: u128,
@@ -299,14 +365,30 @@ struct Everything {
     array: [u32; 3],
 }
 
-#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite, bincode::Encode, bincode::Decode)]
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    wincode::SchemaRead,
+    wincode::SchemaWrite,
+    bincode::Encode,
+    bincode::Decode,
+)]
 enum Choice {
     Nothing,
     Number(u64),
     Named { key: u8, value: String },
 }
 
-#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite, bincode::Encode, bincode::Decode)]
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    wincode::SchemaRead,
+    wincode::SchemaWrite,
+    bincode::Encode,
+    bincode::Decode,
+)]
 struct Inner {
     stage: u16,
     enter_ns: i64,
@@ -331,19 +413,26 @@ fn everything() -> impl Strategy<Value = Everything> {
         prop::collection::vec(any::<(u16, i64)>(), 0..5),
         any::<[u32; 3]>(),
     );
-    fields.prop_map(|((small, wide, signed, flag), number, text, list, maybe, choice, nested, array)| Everything {
-        small,
-        wide,
-        signed,
-        number,
-        flag,
-        text,
-        list,
-        maybe,
-        choice,
-        nested: nested.into_iter().map(|(stage, enter_ns)| Inner { stage, enter_ns }).collect(),
-        array,
-    })
+    fields.prop_map(
+        |((small, wide, signed, flag), number, text, list, maybe, choice, nested, array)| {
+            Everything {
+                small,
+                wide,
+                signed,
+                number,
+                flag,
+                text,
+                list,
+                maybe,
+                choice,
+                nested: nested
+                    .into_iter()
+                    .map(|(stage, enter_ns)| Inner { stage, enter_ns })
+                    .collect(),
+                array,
+            }
+        },
+    )
 }
 
 proptest! {

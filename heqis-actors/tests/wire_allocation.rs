@@ -91,10 +91,22 @@ fn claiming(lengths: [u64; 3]) -> Vec<u8> {
 // One test: a second one beside it would be seen by the same counter.
 #[test]
 fn announced_lengths_cost_at_most_what_is_there() {
-    let header = Header { kind: Kind::Data, route: 0, epoch: 1, seq: 1, ts_ns: 0 };
-    let lists = Lists { numbers: vec![1, 2], texts: vec!["a".into()], bytes: vec![3] };
+    let header = Header {
+        kind: Kind::Data,
+        route: 0,
+        epoch: 1,
+        seq: 1,
+        ts_ns: 0,
+    };
+    let lists = Lists {
+        numbers: vec![1, 2],
+        texts: vec!["a".into()],
+        bytes: vec![3],
+    };
     let tensor = Tensor::vector(vec![1.0; 100_000]);
-    let sound = Encoded::new(header, &lists, Some(&tensor)).unwrap().concat(Some(&tensor));
+    let sound = Encoded::new(header, &lists, Some(&tensor))
+        .unwrap()
+        .concat(Some(&tensor));
 
     // The counter does see the decoder: the tensor takes exactly its own length.
     let ((), bytes) = largest(|| everything_read(sound.clone()));
@@ -106,7 +118,9 @@ fn announced_lengths_cost_at_most_what_is_there() {
 
     // Planted header fields, with a checksum that fits.
     let small = Tensor::vector(vec![1.0; 2]);
-    let sound = Encoded::new(header, &lists, Some(&small)).unwrap().concat(Some(&small));
+    let sound = Encoded::new(header, &lists, Some(&small))
+        .unwrap()
+        .concat(Some(&small));
     for at in (10..12).chain(36..44).chain(48..64) {
         for value in [0x7F, 0xFF] {
             let mut bytes = sound.to_vec();
@@ -118,7 +132,10 @@ fn announced_lengths_cost_at_most_what_is_there() {
             bytes[44..48].copy_from_slice(&crc.to_le_bytes());
             let bytes = Bytes::from(bytes);
             let ((), most) = largest(|| everything_read(bytes));
-            assert!(most <= allowed(sound.len()), "byte {at}: {most} bytes were allocated");
+            assert!(
+                most <= allowed(sound.len()),
+                "byte {at}: {most} bytes were allocated"
+            );
         }
     }
 
@@ -133,6 +150,9 @@ fn announced_lengths_cost_at_most_what_is_there() {
     for len in [1 << 20, 1 << 32, u64::MAX / 8, u64::MAX] {
         let bytes = claiming([len, len, len]);
         let (read, most) = largest(|| read_meta::<Lists>("lists", &bytes).is_err());
-        assert!(read && most <= MAX_META_BYTES, "{len}: {most} bytes were allocated");
+        assert!(
+            read && most <= MAX_META_BYTES,
+            "{len}: {most} bytes were allocated"
+        );
     }
 }
