@@ -1,0 +1,91 @@
+//! `/metrics` through the official Prometheus parser: sound, complete, and with bounded labels.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod stand;
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use stand::{Stand, get, root, wait_until};
+
+/// The interpreter of the test peers; `./test` makes it.
+fn python() -> Option<String> {
+    match std::env::var("HEQIS_TEST_PYTHON") {
+        Ok(python) => Some(python),
+        Err(_) if std::env::var("HEQIS_SKIP_PEERS").is_ok_and(|skip| skip == "1") => {
+            eprintln!("SKIPPED: HEQIS_SKIP_PEERS is set, the Prometheus parser is not asked");
+            None
+        }
+        Err(_) => panic!("HEQIS_TEST_PYTHON is not set; ./test sets it, or HEQIS_SKIP_PEERS=1 skips this test"),
+    }
+}
+
+fn parse(python: &str, text: &str) -> Value {
+    let mut child = Command::new(python)
+        .arg(root().join("tests/peers/metrics_peer.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
+    let Some(python) = python() else { return };
+    let stand = Stand::dual_board().set("stages.engine.params.simulate_latency_us=500");
+    let fleet = stand.start(&[]);
+    wait_until("decisions are written", || stand.journal_lines("journal") > 200);
+    let nodes = [
+        (stand.ports[0], "gateway", &["cleaner", "indicators", "features", "ring", "feedback"][..]),
+        (stand.ports[1], "compute", &["engine", "signal", "journal"][..]),
+    ];
+    for (port, node, stages) in nodes {
+        let (status, text) = get(port, "/metrics").unwrap();
+        assert_eq!(status, 200);
+        let families = parse(&python, &text);
+        let labels = |family: &str, label: &str| -> Vec<String> {
+            let values = families[family]["labels"][label].as_array();
+            let mut values: Vec<String> =
+                values.into_iter().flatten().map(|value| value.as_str().unwrap().to_owned()).collect();
+            values.sort();
+            values
+        };
+        for stage in stages {
+            assert!(labels("heqis_stage_latency_seconds", "stage").contains(&(*stage).to_owned()), "{node} {stage}");
+        }
+        let mut edges = match node {
+            "gateway" => vec![
+                "market->cleaner",
+                "cleaner->indicators",
+                "indicators->features",
+                "features->ring",
+                "ring",
+                "ring->engine",
+                "signal->feedback",
+            ],
+            _ => vec!["ring->engine", "engine->signal", "signal->journal", "signal->feedback"],
+        };
+        edges.sort_unstable();
+        // The client strips `_total` from the names of counters.
+        assert_eq!(labels("heqis_edge_frames", "edge"), edges);
+        assert_eq!(labels("heqis_edge_queue_depth", "edge"), edges);
+        assert_eq!(labels("heqis_edge_frames", "outcome").len(), 11, "sent, two good outcomes, eight causes");
+        assert_eq!(labels("heqis_link_up", "edge"), ["ring->engine", "signal->feedback"]);
+        for (name, family) in families.as_object().unwrap() {
+            assert!(name.starts_with("heqis_"), "{name}");
+            assert_eq!(family["labels"]["node"], serde_json::json!([node]), "{name}");
+            for (label, values) in family["labels"].as_object().unwrap() {
+                assert!(values.as_array().unwrap().len() <= 64, "{name}: label {label} is not bounded: {values}");
+            }
+        }
+    }
+    let (status, body) = get(stand.ports[0], "/healthz").unwrap();
+    assert_eq!((status, body.as_str()), (200, "alive\n"));
+    assert_eq!(get(stand.ports[0], "/nothing").unwrap().0, 404);
+    fleet.finish().clean();
+}
