@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 /// A handle to the clock of a graph. Cheap to clone.
 ///
 /// All times are nanoseconds since the Unix epoch. The real clock reads the wall time once and counts on from there
-/// monotonically, so that a step of the system clock never makes a latency negative. The replay clock is a virtual
-/// clock that [`Clock::advance_to`] moves along the time stamps of recorded data.
+/// monotonically, so that a step of the system clock never makes a latency negative. A virtual clock stands still until
+/// [`Clock::advance_to`] moves it. A replay clock jumps: whoever waits for a time makes it that time, so that paced
+/// data is replayed with its own times and without waiting.
 #[derive(Clone, Debug)]
 pub struct Clock(Inner);
 
@@ -24,6 +25,8 @@ enum Inner {
 #[derive(Debug)]
 struct VirtualTime {
     now_ns: i64,
+    /// A replay clock: waiting moves the time instead of passing it.
+    jumps: bool,
     sleepers: BinaryHeap<Reverse<Sleeper>>,
     next_id: u64,
 }
@@ -60,10 +63,21 @@ impl Clock {
         Self(Inner::Real { wall_ns: duration_ns(since_epoch), anchor: Instant::now() })
     }
 
-    /// A clock that stands at `now_ns` until it is advanced; also the replay clock.
+    /// A clock that stands at `now_ns` until it is advanced.
     #[must_use]
     pub fn virtual_at(now_ns: i64) -> Self {
-        Self(Inner::Virtual(Arc::new(Mutex::new(VirtualTime { now_ns, sleepers: BinaryHeap::new(), next_id: 0 }))))
+        Self::standing(now_ns, false)
+    }
+
+    /// A clock that starts at `now_ns` and jumps to every time that is waited for.
+    #[must_use]
+    pub fn replay_at(now_ns: i64) -> Self {
+        Self::standing(now_ns, true)
+    }
+
+    fn standing(now_ns: i64, jumps: bool) -> Self {
+        let time = VirtualTime { now_ns, jumps, sleepers: BinaryHeap::new(), next_id: 0 };
+        Self(Inner::Virtual(Arc::new(Mutex::new(time))))
     }
 
     /// Nanoseconds since the Unix epoch.
@@ -99,6 +113,9 @@ impl Clock {
             Inner::Virtual(time) => {
                 let woken = {
                     let mut time = time.lock().unwrap_or_else(PoisonError::into_inner);
+                    if time.jumps {
+                        time.now_ns = time.now_ns.max(wake_ns);
+                    }
                     if wake_ns <= time.now_ns {
                         return;
                     }
@@ -151,6 +168,15 @@ mod tests {
         assert!(!sleeper.is_finished());
         clock.advance_to(250);
         assert_eq!(sleeper.await.ok(), Some(250));
+    }
+
+    #[tokio::test]
+    async fn a_replay_clock_jumps_to_what_is_waited_for_and_never_back() {
+        let clock = Clock::replay_at(100);
+        clock.sleep_until(500).await;
+        assert_eq!(clock.now_ns(), 500);
+        clock.sleep_until(200).await;
+        assert_eq!(clock.now_ns(), 500);
     }
 
     #[test]

@@ -183,10 +183,9 @@ impl Life {
                 let mut lines = BufReader::new(stdout).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
                     match serde_json::from_str(&line) {
-                        Ok(Told::Ready { http: Some(http) }) => {
+                        Ok(Told::Ready { http }) => {
                             forward(&name, &format!("ready; metrics on http://{http}/metrics"));
                         }
-                        Ok(Told::Ready { http: None }) => forward(&name, "ready"),
                         Ok(Told::Report(told)) => report = Some(*told),
                         Err(_) => forward(&name, &line),
                     }

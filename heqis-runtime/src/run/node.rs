@@ -11,6 +11,9 @@ use super::RunError;
 use super::http;
 use crate::topology::Plan;
 
+/// Where a node serves metrics when its topology does not say; the log names the port.
+const ANY_LOOPBACK_PORT: &str = "127.0.0.1:0";
+
 /// What a supervised node tells its parent, one JSON object a line on standard output.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -18,7 +21,7 @@ pub(super) enum Told {
     /// Every stage is built.
     Ready {
         /// Where the node serves metrics.
-        http: Option<String>,
+        http: String,
     },
     /// The node has ended.
     Report(Box<NodeReport>),
@@ -39,24 +42,20 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let graph = graph(plan, node).metrics(metrics);
     let system = actix_rt::System::new();
-    let report = system.block_on(async {
+    system.block_on(async {
         let ready = http::Ready::new(OnceLock::new());
-        let mut server = None;
-        let mut address = None;
-        if let Some(metrics) = &spec.metrics {
-            let what = format!("node '{}': metrics on {metrics}", spec.name);
-            let socket = metrics
-                .to_socket_addrs()
-                .and_then(|mut found| found.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
-                .map_err(RunError::io(what.clone()))?;
-            let (bound, handle) = http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
-            tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
-            (server, address) = (Some(handle), Some(bound.to_string()));
-        }
+        let metrics = spec.metrics.as_deref().unwrap_or(ANY_LOOPBACK_PORT);
+        let what = format!("node '{}': metrics on {metrics}", spec.name);
+        let socket = metrics
+            .to_socket_addrs()
+            .and_then(|mut found| found.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+            .map_err(RunError::io(what.clone()))?;
+        let (bound, server) = http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
+        tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
         if supervised {
-            tell(&Told::Ready { http: address })?;
+            tell(&Told::Ready { http: bound.to_string() })?;
         }
         let handle = running.handle();
         let signals = actix_rt::spawn(async move {
@@ -69,12 +68,9 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
         }
         let report = running.wait(plan.drain_timeout).await;
         signals.abort();
-        if let Some(server) = server {
-            server.stop(true).await;
-        }
+        server.stop(true).await;
         Ok(report)
-    });
-    report
+    })
 }
 
 /// The part of the graph that `node` runs.
