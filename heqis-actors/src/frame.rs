@@ -103,13 +103,18 @@ impl<P: Payload> Body for P {
 /// A frame of any payload type, as edges carry it.
 #[derive(Clone)]
 pub struct AnyFrame {
-    pub(crate) head: Head,
+    /// Boxed, because a head with its stamps is half a kilobyte and a frame is moved through several queues.
+    pub(crate) head: Box<Head>,
     pub(crate) body: Arc<dyn Body>,
 }
 
 impl AnyFrame {
     pub(crate) fn new<P: Payload>(head: Head, payload: P) -> Self {
-        Self { head, body: Arc::new(payload) }
+        Self::from_parts(head, Arc::new(payload))
+    }
+
+    pub(crate) fn from_parts(head: Head, body: Arc<dyn Body>) -> Self {
+        Self { head: Box::new(head), body }
     }
 
     /// The frame's head.

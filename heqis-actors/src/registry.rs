@@ -28,8 +28,10 @@ pub struct Kind {
     pub replayable: bool,
     /// JSON schema of its parameters.
     pub schema: Value,
-    prepare: Arc<dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync>,
+    prepare: Arc<Prepare>,
 }
+
+type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync;
 
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -175,6 +177,12 @@ fn port<P: Payload>() -> Option<&'static str> {
 pub struct Registry {
     kinds: BTreeMap<&'static str, Kind>,
     payloads: BTreeMap<&'static str, PayloadType>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Registry {

@@ -34,8 +34,10 @@ use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_me
 #[derive(Clone, Copy)]
 pub struct PayloadType {
     name: &'static str,
-    decode: fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>,
+    decode: Decode,
 }
+
+type Decode = fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>;
 
 impl PayloadType {
     /// The description of `P`.
@@ -177,7 +179,7 @@ fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, Wire
         .map(|s| Stamp { stage: s.stage, enter_ns: s.enter_ns, leave_ns: s.leave_ns })
         .collect();
     let body = (payload.decode)(&envelope.payload, wire.tensor()?)?;
-    Ok(AnyFrame { head, body })
+    Ok(AnyFrame::from_parts(head, body))
 }
 
 /// Lays out a control message.

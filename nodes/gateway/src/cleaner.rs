@@ -41,7 +41,7 @@ impl Stage for Cleaner {
     }
 
     fn process(&mut self, frame: &Frame<BarMessage>, out: &mut Emitter<'_, BarMessage>) -> Result<(), StageError> {
-        match self.rules.check(frame.0.clone()) {
+        match self.rules.check(frame.0) {
             Ok(bar) => out.emit(frame.head(), BarMessage(bar)),
             Err(reject) => {
                 self.rejects[reject.index()].inc();
