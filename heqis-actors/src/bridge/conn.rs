@@ -202,16 +202,20 @@ pub(super) enum LinkError {
     Goodbye,
     #[error("replaced by a newer connection")]
     Replaced,
+    #[error("said no hello before others came to the door")]
+    Crowd,
 }
 
 impl LinkError {
     /// One word for the metric of rejected peers; `None` when the peer did nothing wrong.
     pub(super) fn cause(&self) -> Option<&'static str> {
         match self {
-            Self::Socket(SpError::Closed | SpError::Io { .. }) => None,
+            // A link may break anywhere, also in the middle of a message.
+            Self::Socket(SpError::Closed | SpError::Truncated { .. } | SpError::Io { .. }) => None,
             Self::Socket(error) => Some(error.cause()),
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
+            Self::Crowd => Some("crowd"),
             Self::Silent | Self::Closed | Self::Goodbye | Self::Replaced => None,
         }
     }

@@ -26,6 +26,7 @@ pub(crate) use receiver::{BridgeReceiver, ReceiverSetup};
 pub(crate) use sender::{BridgeSender, SenderSetup};
 pub use ticket::Ticket;
 
+use crate::clock::Clock;
 use crate::frame::{AnyFrame, Body, Head, MAX_STAMPS, Origin, Stamp};
 use crate::payload::{Payload, PayloadError, Tensor};
 use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
@@ -113,6 +114,13 @@ struct Have {
     last: u64,
 }
 
+/// Highest number of a frame: so high that no edge gets there, so low that arithmetic with a credit cannot wrap.
+const MAX_SEQ: u64 = 1 << 62;
+
+/// Furthest time from the epoch that a frame may carry, nanoseconds (146 years): the difference of any two fits an
+/// `i64`, so that no stage has to think of it.
+const MAX_TIME_NS: i64 = 1 << 62;
+
 /// Most runs that a welcome lists; more are recognised by the receiver one by one.
 const MAX_HAVE: usize = 512;
 
@@ -147,6 +155,11 @@ wire_meta!(Empty, "empty");
 
 const EMPTY: Empty = Empty { reserved: 0 };
 
+/// The clock of a link. Peers and sockets live in real time even when the graph's clock is virtual.
+fn link_clock(graph: &Clock) -> Clock {
+    if graph.is_real() { graph.clone() } else { Clock::real() }
+}
+
 /// Lays out a data frame; the tensor is written from the frame itself.
 fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<Encoded, WireError> {
     let mut payload = Vec::with_capacity(128);
@@ -170,6 +183,11 @@ fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<En
 /// Rebuilds a data frame.
 fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
     let envelope: Envelope = wire.read()?;
+    let times = envelope.stamps.iter().flat_map(|stamp| [stamp.enter_ns, stamp.leave_ns]);
+    if let Some(ns) = times.chain([wire.header.ts_ns]).find(|ns| !(-MAX_TIME_NS..=MAX_TIME_NS).contains(ns)) {
+        let rule = format!("time {ns} ns is not within 2^62 ns of the epoch");
+        return Err(PayloadError::Rule { payload: Envelope::NAME, rule }.into());
+    }
     let origin = Origin { stream: envelope.stream, position: envelope.position };
     let mut head = Head::new(origin, envelope.key, wire.header.ts_ns);
     head.stamps = envelope

@@ -8,7 +8,9 @@ use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
 use super::ticket::Tracker;
-use super::{Ack, EMPTY, End, Have, Hello, MAX_HAVE, PayloadType, Ticket, Welcome, decode_frame};
+use super::{
+    Ack, EMPTY, End, Have, Hello, MAX_HAVE, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame, link_clock,
+};
 use crate::actor::{Begin, Build, Doorbell, Wake};
 use crate::clock::{Clock, duration_ns};
 use crate::commit::{Committed, Intervals};
@@ -21,7 +23,8 @@ use crate::sp::{Connection, Inproc, Listener, SpError};
 use crate::stage::StageError;
 use crate::wire::{Kind, WireFrame};
 
-/// Connections that may wait to say hello, besides the one that carries the edge.
+/// Connections that may wait to say hello, besides the one that carries the edge. One more, and the oldest has to go:
+/// a sender says hello at once, so that it gets in however many strangers stand at the door.
 const STRANGERS: usize = 8;
 /// How long a stranger may stay silent.
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
@@ -63,6 +66,7 @@ struct Session {
 
 pub(crate) struct BridgeReceiver {
     setup: ReceiverSetup,
+    clock: Clock,
     listener: Option<Listener>,
     next_conn: u64,
     /// Connections that have not said hello.
@@ -90,6 +94,7 @@ pub(crate) struct BridgeReceiver {
 impl BridgeReceiver {
     pub(crate) fn new(setup: ReceiverSetup) -> Self {
         Self {
+            clock: link_clock(&setup.clock),
             setup,
             listener: None,
             next_conn: 0,
@@ -111,7 +116,11 @@ impl BridgeReceiver {
     }
 
     fn now_ns(&self) -> i64 {
-        self.setup.clock.now_ns()
+        self.clock.now_ns()
+    }
+
+    fn keeps(&self) -> bool {
+        self.setup.options.delivery == Delivery::AtLeastOnce
     }
 
     fn edge_name(&self) -> String {
@@ -126,9 +135,10 @@ impl BridgeReceiver {
     }
 
     fn accepted(&mut self, connection: Connection, ctx: &mut Context<Self>) {
-        if self.strangers.len() >= STRANGERS || self.closing {
-            self.setup.link.reject("crowd");
-            return;
+        if self.strangers.len() >= STRANGERS
+            && let Some(&oldest) = self.strangers.keys().min()
+        {
+            self.lost(oldest, &LinkError::Crowd, ctx);
         }
         self.next_conn += 1;
         let now_ns = self.now_ns();
@@ -149,8 +159,9 @@ impl BridgeReceiver {
             self.setup.link.up.set(0);
             self.down_since_ns = Some(self.now_ns());
             if self.settled() {
-                // The sender has seen the last acknowledgement, or will come back within the linger time.
-                if matches!(reason, LinkError::Goodbye) {
+                // The sender has seen the last acknowledgement, or will come back within the linger time; while this
+                // node leaves, it goes to a successor.
+                if self.closing || matches!(reason, LinkError::Goodbye) {
                     self.end(ctx);
                 }
             } else {
@@ -191,14 +202,13 @@ impl BridgeReceiver {
                 if self.closing {
                     return Ok(());
                 }
-                if end.last_seq < received {
+                let most = if self.keeps() { received } else { MAX_SEQ };
+                if !(received..=most).contains(&end.last_seq) {
                     return Err(LinkError::Protocol(format!("ends at {}, {received} was sent", end.last_seq)));
                 }
                 if let Some(session) = &self.session {
                     // Numbers that an at-most-once sender gave up behind the last one received.
-                    for seq in received + 1..=end.last_seq {
-                        session.tracker.complete(seq, None);
-                    }
+                    session.tracker.pass(received + 1, end.last_seq);
                     session.tracker.set_eager();
                 }
                 self.last_seq = Some(end.last_seq);
@@ -225,8 +235,12 @@ impl BridgeReceiver {
                 hello.edge, hello.payload
             )));
         }
-        if hello.first_seq == 0 {
-            return Err(LinkError::Protocol("numbers start at 1, hello says 0".into()));
+        if hello.at_least_once != self.keeps() {
+            let here = self.setup.options.delivery;
+            return Err(LinkError::Protocol(format!("the sender does not deliver {here:?}, as this node does")));
+        }
+        if !(1..=MAX_SEQ).contains(&hello.first_seq) {
+            return Err(LinkError::Protocol(format!("numbers start between 1 and 2^62, hello says {}", hello.first_seq)));
         }
         if self.edge_ended && self.session.as_ref().is_none_or(|session| session.sender != hello.instance) {
             return Err(LinkError::Protocol("the edge has ended".into()));
@@ -293,13 +307,15 @@ impl BridgeReceiver {
         if self.closing {
             return received;
         }
-        received - (self.setup.edge.queued() as u64).min(received) + self.setup.options.credit as u64
+        // The queue may still hold frames of an earlier session, which this session's numbers do not count.
+        received + (self.setup.options.credit as u64).saturating_sub(self.setup.edge.queued() as u64)
     }
 
     fn data(&mut self, wire: &WireFrame) -> Result<(), LinkError> {
         let seq = wire.header.seq;
         let credit = self.setup.options.credit as u64;
         let queued = self.setup.edge.queued() as u64;
+        let keeps = self.keeps();
         let Some(session) = &mut self.session else { return Ok(()) };
         if self.closing {
             // Sent before the sender had read the goodbye. Left unacknowledged, it goes to this node's successor.
@@ -309,16 +325,15 @@ impl BridgeReceiver {
             // Sent again although it had arrived: the number has, or will get, its one outcome.
             return Ok(());
         }
-        if seq > session.received + credit && self.setup.options.delivery == Delivery::AtLeastOnce {
+        let highest = if keeps { session.received + 1 } else { self.last_seq.unwrap_or(MAX_SEQ) };
+        if seq > highest || self.last_seq.is_some_and(|last| seq > last) {
             return Err(LinkError::Protocol(format!("frame {seq} after frame {}", session.received)));
         }
         if queued >= credit {
             return Err(LinkError::Protocol(format!("frame {seq} exceeds the credit of {credit}")));
         }
-        for lost in session.received + 1..seq {
-            // An at-most-once sender has booked these as lost with the link.
-            session.tracker.complete(lost, None);
-        }
+        // An at-most-once sender has booked these as lost with the link.
+        session.tracker.pass(session.received + 1, seq - 1);
         session.received = seq;
         let books = &self.setup.edge.books;
         let mut frame = match decode_frame(wire, self.setup.payload) {
@@ -332,7 +347,7 @@ impl BridgeReceiver {
             }
         };
         let origin = frame.head.origin;
-        if self.setup.options.delivery == Delivery::AtLeastOnce
+        if keeps
             && (self.setup.committed.contains(origin)
                 || !self.positions.entry(origin.stream).or_default().insert(origin.position))
         {
@@ -376,8 +391,12 @@ impl BridgeReceiver {
             self.close(ctx);
         }
         let Some(id) = self.active.as_ref().map(|(conn, _)| conn.id) else {
-            if self.closing && self.settled() {
-                self.end(ctx);
+            if self.settled() {
+                // The sender may never come back for the last acknowledgement.
+                self.settled_ns.get_or_insert(self.clock.now_ns());
+                if self.closing {
+                    self.end(ctx);
+                }
             }
             return;
         };

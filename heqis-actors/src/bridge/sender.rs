@@ -7,7 +7,7 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
-use super::{Ack, EMPTY, End, Have, Hello, PayloadType, Welcome, encode_frame};
+use super::{Ack, EMPTY, End, Have, Hello, PayloadType, Welcome, encode_frame, link_clock};
 use crate::actor::{Begin, Build, Doorbell, Wake};
 use crate::clock::Clock;
 use crate::control::Control;
@@ -45,6 +45,7 @@ pub(crate) struct SenderSetup {
 
 pub(crate) struct BridgeSender {
     setup: SenderSetup,
+    clock: Clock,
     link: Link,
     /// Connections made so far; also the identity of the current one.
     epoch: u32,
@@ -61,6 +62,8 @@ pub(crate) struct BridgeSender {
     retained: VecDeque<(u64, AnyFrame)>,
     /// Frames sent and without an outcome yet.
     open: u64,
+    /// The highest number that was booked as lost with the link; only on an at-most-once edge.
+    lost: u64,
     /// The receiver's memory of this half, and what it has reported.
     session: Option<u64>,
     reported: [u64; Outcome::COUNT],
@@ -92,6 +95,7 @@ impl BridgeSender {
     pub(crate) fn new(setup: SenderSetup) -> Self {
         let backoff = Backoff::new(REDIAL.0, REDIAL.1, setup.instance).ok();
         Self {
+            clock: link_clock(&setup.clock),
             setup,
             link: Link::Dialing,
             epoch: 0,
@@ -102,6 +106,7 @@ impl BridgeSender {
             limit: 0,
             retained: VecDeque::new(),
             open: 0,
+            lost: 0,
             session: None,
             reported: [0; Outcome::COUNT],
             have: Vec::new(),
@@ -117,17 +122,16 @@ impl BridgeSender {
     }
 
     fn now_ns(&self) -> i64 {
-        self.setup.clock.now_ns()
+        self.clock.now_ns()
     }
 
     fn dial(&mut self, pause: Duration, ctx: &mut Context<Self>) {
         self.link = Link::Dialing;
         let endpoint = self.setup.options.endpoint.clone();
         let options = socket_options(self.setup.options.max_frame);
-        let (inproc, clock) = (self.setup.inproc.clone(), self.setup.clock.clone());
+        let (inproc, clock) = (self.setup.inproc.clone(), self.clock.clone());
         let attempt = async move {
-            // A link lives in real time even when the graph's clock is virtual.
-            if clock.is_real() { clock.sleep(pause).await } else { tokio::time::sleep(pause).await }
+            clock.sleep(pause).await;
             connect(&endpoint, &options, &inproc).await
         };
         ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
@@ -203,6 +207,9 @@ impl BridgeSender {
         }
         match wire.header.kind {
             Kind::Welcome => self.welcomed(&wire.read()?, ctx),
+            Kind::Ack if matches!(self.link, Link::Greeting(_)) => {
+                Err(LinkError::Protocol("acknowledges before its welcome".into()))
+            }
             Kind::Ack => self.acknowledged(&wire.read()?),
             Kind::Goodbye => {
                 match std::mem::replace(&mut self.link, Link::Dialing) {
@@ -224,10 +231,9 @@ impl BridgeSender {
     }
 
     fn welcomed(&mut self, welcome: &Welcome, _ctx: &mut Context<Self>) -> Result<(), LinkError> {
-        let Link::Greeting(conn) = std::mem::replace(&mut self.link, Link::Dialing) else {
+        if !matches!(self.link, Link::Greeting(_)) {
             return Err(LinkError::Protocol("a second welcome".into()));
-        };
-        self.link = Link::Up(conn);
+        }
         if welcome.received >= self.next_seq {
             return Err(LinkError::Protocol(format!(
                 "the receiver has frame {}, the last one sent is {}",
@@ -235,20 +241,25 @@ impl BridgeSender {
                 self.next_seq - 1
             )));
         }
+        if let Link::Greeting(conn) = std::mem::replace(&mut self.link, Link::Dialing) {
+            self.link = Link::Up(conn);
+        }
         let remembered = self.session == Some(welcome.session);
         if !remembered {
             self.session = Some(welcome.session);
             self.reported = [0; Outcome::COUNT];
             self.have.clone_from(&welcome.have);
         }
-        let confirmed = if remembered { welcome.received } else { self.done };
         if self.keeps() {
+            let confirmed = if remembered { welcome.received } else { 0 };
             self.cursor = confirmed.max(self.done) + 1;
         } else {
-            // What the receiver has not got is gone; it is told by the jump in the numbers.
-            let lost = self.next_seq - 1 - confirmed.max(self.done);
-            self.setup.edge.done(Outcome::Dropped(Cause::LinkDown), lost);
-            self.open -= lost.min(self.open);
+            // What the receiver has not got is gone; it is told by the jump in the numbers. What was lost with an
+            // earlier connection has been booked then, although the receiver still asks for it.
+            let confirmed = welcome.received.max(self.done).max(self.lost);
+            let lost = if remembered { self.next_seq - 1 - confirmed } else { self.open };
+            self.lost = self.next_seq - 1;
+            self.close(Outcome::Dropped(Cause::LinkDown), lost);
             if !remembered {
                 self.done = self.next_seq - 1;
             }
@@ -269,32 +280,41 @@ impl BridgeSender {
     }
 
     fn acknowledged(&mut self, ack: &Ack) -> Result<(), LinkError> {
-        if ack.done >= self.next_seq || ack.outcomes.len() != Outcome::COUNT {
-            return Err(LinkError::Protocol(format!(
-                "acknowledges frame {} of {} with {} outcomes",
-                ack.done,
-                self.next_seq - 1,
-                ack.outcomes.len()
-            )));
+        let refuse = |fault: String| Err(LinkError::Protocol(format!("acknowledges frame {}: {fault}", ack.done)));
+        let (done, last) = (self.done, self.next_seq - 1);
+        if !(done..=last).contains(&ack.done) {
+            return refuse(format!("{done} was acknowledged and {last} sent"));
         }
-        self.limit = self.limit.max(ack.limit);
-        self.done = self.done.max(ack.done);
-        for (index, (&now, before)) in ack.outcomes.iter().zip(&mut self.reported).enumerate() {
-            let news = now.saturating_sub(*before);
-            // A receiver that counts more than was sent must not break the books of this side.
-            let news = news.min(self.open);
-            if news > 0
+        let Ok(outcomes) = <[u64; Outcome::COUNT]>::try_from(&ack.outcomes[..]) else {
+            return refuse(format!("{} kinds of outcomes are not {}", ack.outcomes.len(), Outcome::COUNT));
+        };
+        // One outcome for each frame that is newly done, but those that this side has booked as lost: a receiver that
+        // counts otherwise would break the books here.
+        let newly_done = ack.done - done;
+        let counts = outcomes.iter().zip(&self.reported).map(|(&now, &before)| now.checked_sub(before));
+        let news = counts.into_iter().try_fold(0u64, |sum, count| sum.checked_add(count?));
+        if !news.is_some_and(|news| if self.keeps() { news == newly_done } else { news <= newly_done.min(self.open) }) {
+            return refuse(format!("outcomes {outcomes:?} after {:?} are not those of {newly_done} frames", self.reported));
+        }
+        for (index, (now, before)) in outcomes.into_iter().zip(std::mem::replace(&mut self.reported, outcomes)).enumerate() {
+            if now > before
                 && let Some(outcome) = Outcome::from_index(index)
             {
-                *before = now;
-                self.open -= news;
-                self.setup.edge.done(outcome, news);
+                self.close(outcome, now - before);
             }
         }
+        self.limit = self.limit.max(ack.limit);
+        self.done = ack.done;
         while self.retained.front().is_some_and(|(seq, _)| *seq <= self.done) {
             self.retained.pop_front();
         }
         Ok(())
+    }
+
+    /// Gives `frames` of those under way their outcome.
+    fn close(&mut self, outcome: Outcome, frames: u64) {
+        self.open -= frames;
+        self.setup.edge.done(outcome, frames);
     }
 
     /// Puts on the wire what credit, window and socket allow.
@@ -396,6 +416,8 @@ impl BridgeSender {
 
     /// Everything has its outcome: tells the receiver that it may leave, and ends.
     fn finish(&mut self, now_ns: i64, ctx: &mut Context<Self>) {
+        // On an at-most-once edge the receiver may have called numbers done that had no outcome there either.
+        self.close(Outcome::Dropped(Cause::Gap), self.open);
         let (route, epoch) = (self.setup.route, self.epoch);
         if let Link::Up(conn) = &mut self.link {
             // The receiver also leaves by itself after a while, so a goodbye that cannot be queued is no loss.
@@ -406,8 +428,7 @@ impl BridgeSender {
     }
 
     fn abandon(&mut self, ctx: &mut Context<Self>) {
-        self.setup.edge.done(Outcome::Dropped(Cause::Shutdown), self.open);
-        self.open = 0;
+        self.close(Outcome::Dropped(Cause::Shutdown), self.open);
         self.setup.edge.abandon();
         self.end(ctx);
     }

@@ -53,8 +53,9 @@ pub(crate) struct Tracker {
 struct State {
     /// Everything up to here has an outcome.
     done: u64,
-    /// Outcomes above `done`; `None` for a number that the sender itself gave up.
-    early: BTreeMap<u64, Option<Outcome>>,
+    /// Outcomes above `done`, by the first number of a run: its last number, and its outcome unless the sender has
+    /// booked it. Runs, because an at-most-once sender may give up any count of numbers at once.
+    early: BTreeMap<u64, (u64, Option<Outcome>)>,
     outcomes: [u64; Outcome::COUNT],
 }
 
@@ -70,19 +71,30 @@ impl Tracker {
         })
     }
 
-    /// Gives `seq` its outcome; `None` when its sender has booked it already.
+    /// Gives `seq` its outcome.
     pub(crate) fn complete(&self, seq: u64, outcome: Option<Outcome>) {
+        self.close(seq, seq, outcome);
+    }
+
+    /// Passes over the numbers from `first` to `last`, which their sender has booked as lost.
+    pub(crate) fn pass(&self, first: u64, last: u64) {
+        if first <= last {
+            self.close(first, last, None);
+        }
+    }
+
+    fn close(&self, first: u64, last: u64, outcome: Option<Outcome>) {
         let done = {
             let mut state = self.lock();
-            if seq <= state.done {
+            if first <= state.done {
                 return;
             }
-            state.early.insert(seq, outcome);
-            while let Some(outcome) = {
+            state.early.insert(first, (last, outcome));
+            while let Some((last, outcome)) = {
                 let next = state.done + 1;
                 state.early.remove(&next)
             } {
-                state.done += 1;
+                state.done = last;
                 if let Some(outcome) = outcome {
                     state.outcomes[outcome.index()] += 1;
                 }
@@ -146,6 +158,18 @@ mod tests {
         tracker.complete(11, Some(Outcome::Delivered));
         let (done, outcomes) = tracker.tell();
         assert_eq!((done, outcomes[0], outcomes[Outcome::Dropped(Cause::Age).index()]), (12, 1, 1));
+    }
+
+    #[test]
+    fn numbers_that_are_passed_over_cost_nothing_and_have_no_outcome() {
+        let tracker = Tracker::new(0, 100, Arc::default());
+        tracker.pass(2, 1 << 62);
+        tracker.pass(5, 4);
+        tracker.complete((1 << 62) + 1, Some(Outcome::Delivered));
+        assert_eq!(tracker.done(), 0);
+        tracker.complete(1, Some(Outcome::Delivered));
+        let (done, outcomes) = tracker.tell();
+        assert_eq!((done, outcomes.iter().sum::<u64>()), ((1 << 62) + 1, 2));
     }
 
     proptest! {
