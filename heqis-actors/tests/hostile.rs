@@ -1,0 +1,608 @@
+//! Whatever strangers do at the door of a bridged edge: they are disconnected, counted by cause, and the edge goes on.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod links;
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use common::CollectConfig;
+use heqis_actors::wire::{Header, Kind};
+use heqis_actors::{Delivery, Metrics, NodeReport};
+use links::*;
+use proptest::prelude::*;
+
+/// Values from here on were sent by a stranger.
+const STRANGE: u64 = 1_000_000_000;
+
+/// Runs `attack` against the receiving node of an edge that a healthy sender keeps busy.
+fn beside_a_healthy_edge(
+    collect: CollectConfig,
+    attack: impl FnOnce(SocketAddr, &dyn Fn(&str) -> u64),
+) {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let seen = collect.seen.clone();
+    let (ours, theirs) = (Metrics::new("compute"), Metrics::new("gateway"));
+    let sender = link.sender(endless(100_000), &theirs);
+    let receiver = link.receiver(collect, &ours);
+    let healthy = || {
+        seen.lock()
+            .unwrap()
+            .iter()
+            .filter(|value| **value < STRANGE)
+            .count()
+    };
+    let (sent, received) = actix::System::new().block_on(async {
+        let (sender, receiver) = (
+            sender.start().await.unwrap(),
+            receiver.start().await.unwrap(),
+        );
+        until("the first frames", || healthy() > 10);
+        attack(link.address, &|cause| ours.link(EDGE).rejected(cause));
+        let before = healthy();
+        until("further frames", || healthy() > before + 10);
+        sender.handle().stop();
+        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+    });
+    assert_books(&sent, &received);
+    let seen: Vec<u64> = seen
+        .lock()
+        .unwrap()
+        .iter()
+        .copied()
+        .filter(|value| *value < STRANGE)
+        .collect();
+    assert_eq!(
+        seen,
+        (1..=books(&sent).sent).collect::<Vec<_>>(),
+        "each healthy frame once and in order"
+    );
+}
+
+fn assert_books(sent: &NodeReport, received: &NodeReport) {
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    assert_eq!(books(sent).dropped_total(), 0, "{sent:?}");
+}
+
+/// Strangers that each send one thing and are disconnected for `cause`.
+fn disconnected_for(cause: &str, bytes: &[Vec<u8>]) {
+    beside_a_healthy_edge(CollectConfig::default(), |address, rejected| {
+        for (already, bytes) in bytes.iter().enumerate() {
+            let mut peer = Peer::connect(address);
+            peer.write(bytes);
+            peer.until_cut();
+            until("the count", || rejected(cause) > already as u64);
+        }
+        assert_eq!(rejected(cause), bytes.len() as u64);
+    });
+}
+
+/// A handshake and then these frames.
+fn frames(frames: &[Vec<u8>]) -> Vec<u8> {
+    let messages = frames.iter().flat_map(|frame| message(frame));
+    PAIR1.iter().copied().chain(messages).collect()
+}
+
+#[test]
+fn garbage_in_place_of_a_handshake() {
+    disconnected_for(
+        "handshake",
+        &[
+            b"GET / HTTP/1.1\r\n\r\n".to_vec(),
+            vec![0; 64],
+            vec![0xFF; 64],
+        ],
+    );
+}
+
+#[test]
+fn another_protocol_of_the_same_family() {
+    disconnected_for("incompatible", &[b"\0SP\0\0\x50\0\0".to_vec()]);
+}
+
+#[test]
+fn noise_or_a_planted_length_after_a_sound_handshake() {
+    let announced = |len: u64| [&PAIR1[..], &len.to_be_bytes(), &[0, 0, 0, 1]].concat();
+    let noise = [&PAIR1[..], &[0xA5; 4096]].concat();
+    disconnected_for(
+        "too_large",
+        &[noise, announced(MAX_FRAME as u64 + 5), announced(u64::MAX)],
+    );
+}
+
+#[test]
+fn messages_that_are_no_frames() {
+    disconnected_for("short", &[frames(&[vec![]]), frames(&[vec![1; 63]])]);
+    disconnected_for("magic", &[frames(&[vec![0; 64]])]);
+    let mut newer = control(Kind::Hello, 1, &Hello::new(1));
+    newer[4] = 2;
+    disconnected_for("unknown", &[frames(&[newer])]);
+    let mut longer = control(Kind::Hello, 1, &Hello::new(1));
+    longer.push(0);
+    disconnected_for("length", &[frames(&[longer])]);
+}
+
+#[test]
+fn a_frame_whose_checksum_is_wrong() {
+    let mut flipped = control(Kind::Hello, 1, &Hello::new(1));
+    *flipped.last_mut().unwrap() ^= 1;
+    disconnected_for("crc", &[frames(&[flipped])]);
+}
+
+#[test]
+fn a_hello_that_is_no_hello() {
+    let header = Header {
+        kind: Kind::Hello,
+        route: ROUTE,
+        epoch: 1,
+        seq: 0,
+        ts_ns: 0,
+    };
+    // A text that claims to be longer than everything, and one that is no UTF-8.
+    let endless = framed(header, u64::MAX.to_le_bytes().to_vec());
+    let binary = framed(
+        header,
+        bincode(&(vec![0xFFu8, 0xFE], String::new(), 1u64, 1u64, true)),
+    );
+    disconnected_for(
+        "payload",
+        &[
+            frames(&[endless]),
+            frames(&[binary]),
+            frames(&[framed(header, vec![])]),
+        ],
+    );
+}
+
+#[test]
+fn anything_but_a_hello_of_this_edge() {
+    let hello = Hello::new(1);
+    let hellos = [
+        Hello {
+            edge: "count->elsewhere".into(),
+            ..hello.clone()
+        },
+        Hello {
+            payload: "letter".into(),
+            ..hello.clone()
+        },
+        Hello {
+            first_seq: 0,
+            ..hello.clone()
+        },
+        Hello {
+            first_seq: u64::MAX,
+            ..hello.clone()
+        },
+        Hello {
+            at_least_once: false,
+            ..hello.clone()
+        },
+    ];
+    let mut attacks: Vec<_> = hellos
+        .iter()
+        .map(|hello| frames(&[control(Kind::Hello, 1, hello)]))
+        .collect();
+    let elsewhere = Header {
+        kind: Kind::Hello,
+        route: ROUTE + 1,
+        epoch: 1,
+        seq: 0,
+        ts_ns: 0,
+    };
+    attacks.push(frames(&[framed(elsewhere, bincode(&hello))]));
+    attacks.push(frames(&[data(1, 1)]));
+    attacks.push(frames(&[control(Kind::End, 1, &End { last_seq: 0 })]));
+    attacks.push(frames(&[control(Kind::Ack, 1, &Ack::delivered(1, 1))]));
+    attacks.push(frames(&[control(Kind::Heartbeat, 1, &0u8)]));
+    disconnected_for("protocol", &attacks);
+}
+
+/// A stranger who knows how to say hello takes the edge over for a moment: the newest sender wins. He is disconnected
+/// for what he does next, and the healthy sender takes up where it was.
+fn usurpers_disconnected(collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
+    beside_a_healthy_edge(collect, |address, rejected| {
+        for (index, attack) in attacks.iter().enumerate() {
+            let before = rejected("protocol");
+            let instance = index as u64 + 1;
+            // The healthy sender may reconnect between hello and attack, and then nothing is to be counted.
+            until("the count", || {
+                let hello = control(Kind::Hello, 7, &Hello::new(instance));
+                let mut peer = Peer::connect(address);
+                peer.write(&frames(&[&[hello], &attack[..]].concat()));
+                peer.until_cut();
+                rejected("protocol") > before
+            });
+        }
+    });
+}
+
+#[test]
+fn a_usurper_who_breaks_the_rules_of_the_stream() {
+    let ok = |seq| data(7, seq);
+    usurpers_disconnected(
+        CollectConfig::default(),
+        &[
+            // Another epoch than the hello's.
+            vec![ok(1), data(8, 2)],
+            // A gap, a jump to the end of the numbers.
+            vec![ok(1), ok(3)],
+            vec![ok(u64::MAX)],
+            // An end before the last frame, behind it, and at the end of the numbers.
+            vec![ok(1), control(Kind::End, 7, &End { last_seq: 0 })],
+            vec![ok(1), control(Kind::End, 7, &End { last_seq: 2 })],
+            vec![control(Kind::End, 7, &End { last_seq: u64::MAX })],
+            // What only a receiver says, and a second hello.
+            vec![control(
+                Kind::Welcome,
+                7,
+                &Welcome {
+                    session: 1,
+                    received: 1,
+                    limit: 1,
+                    have: vec![],
+                },
+            )],
+            vec![control(Kind::Ack, 7, &Ack::delivered(1, 1))],
+            vec![control(Kind::Hello, 7, &Hello::new(1))],
+        ],
+    );
+}
+
+#[test]
+fn a_usurper_who_exceeds_the_credit() {
+    let slow = CollectConfig {
+        takes: Duration::from_millis(2),
+        ..CollectConfig::default()
+    };
+    usurpers_disconnected(slow, &[(1..200).map(|seq| data(7, seq)).collect()]);
+}
+
+#[test]
+fn values_that_do_not_decode_are_booked_and_the_stream_goes_on() {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let (collect, metrics) = (CollectConfig::default(), Metrics::new("compute"));
+    let seen = collect.seen.clone();
+    let receiver = link.receiver(collect, &metrics);
+    let report = actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
+        let mut peer = Peer::shaken(link.address);
+        let envelope = Envelope {
+            stream: 1,
+            position: 2,
+            key: 0,
+            stamps: vec![],
+            payload: vec![1, 2, 3],
+        };
+        peer.send(&[
+            control(Kind::Hello, 1, &Hello::new(1)),
+            data(1, 1),
+            enveloped(1, 2, 0, &envelope),
+            data(1, 3),
+            control(Kind::End, 1, &End { last_seq: 3 }),
+        ]);
+        let ack = std::iter::repeat_with(|| debincode::<Ack>(peer.expect(Kind::Ack).meta()))
+            .find(|ack| ack.done == 3);
+        let outcomes = ack.unwrap().outcomes;
+        assert_eq!((outcomes[0], outcomes.iter().sum::<u64>()), (2, 3));
+        peer.send(&[control(Kind::Goodbye, 1, &0u8)]);
+        receiver.wait(DRAIN).await
+    });
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(books(&report).dropped[&heqis_actors::Cause::Decode], 1);
+    assert_eq!(*seen.lock().unwrap(), [STRANGE + 1, STRANGE + 3]);
+}
+
+#[test]
+fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
+    let link = Link {
+        credit: 64,
+        ..Link::new(free_address(), Delivery::AtLeastOnce)
+    };
+    let metrics = Metrics::new("compute");
+    let receiver = link.receiver(CollectConfig::default(), &metrics);
+    let report = actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
+        let mut peer = Peer::shaken(link.address);
+        let mut frames = vec![control(Kind::Hello, 1, &Hello::new(1))];
+        let times = [i64::MIN, i64::MAX, 0, -(1 << 62), 1 << 62, (1 << 62) + 1];
+        let pairs = times
+            .iter()
+            .flat_map(|&born_ns| times.map(|stamp_ns| (born_ns, stamp_ns)));
+        for (seq, (born_ns, stamp_ns)) in (1..).zip(pairs) {
+            // More stamps than a frame remembers, of a stage that does not exist.
+            let stamps = vec![(u16::MAX, 0, stamp_ns); 40];
+            let payload = bincode(&(STRANGE, 0u64));
+            frames.push(enveloped(
+                1,
+                seq,
+                born_ns,
+                &Envelope {
+                    stream: 1,
+                    position: seq,
+                    key: 0,
+                    stamps,
+                    payload,
+                },
+            ));
+        }
+        frames.push(control(Kind::End, 1, &End { last_seq: 36 }));
+        frames.push(control(Kind::Goodbye, 1, &0u8));
+        peer.send(&frames);
+        receiver.wait(DRAIN).await
+    });
+    assert!(report.is_clean(), "{report:?}");
+    let books = books(&report);
+    assert_eq!(
+        (books.delivered, books.dropped[&heqis_actors::Cause::Decode]),
+        (9, 27)
+    );
+}
+
+#[test]
+fn fifty_silent_connections_and_one_that_drips_are_cut_off() {
+    beside_a_healthy_edge(CollectConfig::default(), |address, rejected| {
+        // Half of them shake hands before they fall silent.
+        let silent: Vec<Peer> = (0..50)
+            .map(|index| {
+                let mut peer = Peer::connect(address);
+                if index % 2 == 0 {
+                    peer.write(PAIR1);
+                }
+                peer
+            })
+            .collect();
+        // A sound hello, byte by byte, too slowly. The pace is set by whatever the edge does meanwhile.
+        let mut loris = Peer::shaken(address);
+        let hello = message(&control(Kind::Hello, 1, &Hello::new(1)));
+        loris.write(&hello[..hello.len() - 1]);
+        for peer in silent {
+            peer.until_cut();
+        }
+        loris.until_cut();
+        let count = || rejected("timed_out") + rejected("crowd") + rejected("protocol");
+        until("the counts", || count() == 51);
+        assert_eq!(rejected("timed_out"), 25);
+    });
+}
+
+#[test]
+fn a_sender_gets_in_while_silent_strangers_crowd_the_door() {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let (collect, ours, theirs) = (
+        CollectConfig::default(),
+        Metrics::new("compute"),
+        Metrics::new("gateway"),
+    );
+    let (sender, receiver) = (
+        link.sender(counting(100, 0), &theirs),
+        link.receiver(collect, &ours),
+    );
+    let rejected = |cause| ours.link(EDGE).rejected(cause);
+    let (sent, received) = actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
+        let mut strangers: Vec<Peer> = (0..20).map(|_| Peer::shaken(link.address)).collect();
+        until("the crowd", || rejected("crowd") == 12);
+        let sent = sender.start().await.unwrap().wait(DRAIN).await;
+        let newest = strangers.split_off(13);
+        // Those who came first had to go, one of them for the sender; nobody else did.
+        strangers.into_iter().for_each(Peer::until_cut);
+        assert_eq!((rejected("crowd"), rejected("protocol")), (13, 0));
+        drop(newest);
+        (sent, receiver.wait(DRAIN).await)
+    });
+    assert_books(&sent, &received);
+}
+
+/// Listens in a receiver's place, takes the sender's hello and answers with `lies`; then a true receiver comes.
+fn sender_survives(lies: &[(&str, fn(u32) -> Vec<Vec<u8>>)]) {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let (ours, theirs) = (Metrics::new("gateway"), Metrics::new("compute"));
+    let collect = CollectConfig::default();
+    let seen = collect.seen.clone();
+    let (sender, receiver) = (
+        link.sender(counting(500, 0), &ours),
+        link.receiver(collect, &theirs),
+    );
+    let (sent, received) = actix::System::new().block_on(async {
+        let listener = TcpListener::bind(link.address).unwrap();
+        let sender = sender.start().await.unwrap();
+        for (cause, lie) in lies {
+            let before = ours.link(EDGE).rejected(cause);
+            let mut peer = Peer::over(listener.accept().unwrap().0);
+            peer.shake();
+            let hello = peer.expect(Kind::Hello);
+            assert_eq!(debincode::<Hello>(hello.meta()).edge, EDGE);
+            peer.send(&lie(hello.header.epoch));
+            peer.until_cut();
+            until("the count", || ours.link(EDGE).rejected(cause) > before);
+        }
+        drop(listener);
+        let receiver = receiver.start().await.unwrap();
+        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+    });
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    assert_eq!(books(&sent).sent, 500);
+    assert_eq!(*seen.lock().unwrap(), (1..=500).collect::<Vec<_>>());
+}
+
+fn welcome(epoch: u32, received: u64, limit: u64) -> Vec<u8> {
+    control(
+        Kind::Welcome,
+        epoch,
+        &Welcome {
+            session: 9,
+            received,
+            limit,
+            have: vec![],
+        },
+    )
+}
+
+#[test]
+fn a_receiver_that_lies_about_what_it_has() {
+    sender_survives(&[
+        ("protocol", |epoch| vec![welcome(epoch, 1, 16)]),
+        ("protocol", |epoch| vec![welcome(epoch, u64::MAX, 16)]),
+        ("protocol", |epoch| {
+            vec![welcome(epoch, 0, 16), welcome(epoch, 0, 16)]
+        }),
+        // Acknowledges frames that were never sent, or with outcomes that are no outcomes.
+        ("protocol", |epoch| {
+            vec![
+                welcome(epoch, 0, 0),
+                control(Kind::Ack, epoch, &Ack::delivered(u64::MAX, 0)),
+            ]
+        }),
+        ("protocol", |epoch| {
+            vec![
+                welcome(epoch, 0, 0),
+                control(Kind::Ack, epoch, &Ack::delivered(1_000, 0)),
+            ]
+        }),
+        ("protocol", |epoch| {
+            let ack = Ack {
+                limit: 0,
+                done: 0,
+                outcomes: vec![0; 3],
+            };
+            vec![welcome(epoch, 0, 0), control(Kind::Ack, epoch, &ack)]
+        }),
+        // Counts outcomes of frames that it says are not done.
+        ("protocol", |epoch| {
+            let ack = Ack {
+                done: 0,
+                ..Ack::delivered(u64::MAX, u64::MAX)
+            };
+            vec![welcome(epoch, 0, 16), control(Kind::Ack, epoch, &ack)]
+        }),
+        // Acknowledges before it has welcomed.
+        ("protocol", |epoch| {
+            vec![control(Kind::Ack, epoch, &Ack::delivered(0, 16))]
+        }),
+        // Sends what only a sender sends.
+        ("protocol", |epoch| vec![data(epoch, 1)]),
+        ("protocol", |epoch| {
+            vec![control(Kind::End, epoch, &End { last_seq: 0 })]
+        }),
+        ("magic", |_| vec![vec![0; 64]]),
+        ("too_large", |_| vec![vec![0; MAX_FRAME + 1]]),
+    ]);
+}
+
+#[test]
+fn a_receiver_that_calls_frames_done_without_an_outcome() {
+    sender_survives(&[("protocol", |epoch| {
+        let ack = Ack {
+            limit: u64::MAX,
+            done: 1,
+            outcomes: vec![0; OUTCOMES],
+        };
+        vec![welcome(epoch, 0, u64::MAX), control(Kind::Ack, epoch, &ack)]
+    })]);
+}
+
+/// One step of a peer who knows the format and nothing else.
+#[derive(Clone, Debug)]
+enum Step {
+    Hello {
+        instance: u64,
+        first_seq: u64,
+        epoch: u32,
+    },
+    Data {
+        seq: u64,
+        position: u64,
+        ts_ns: i64,
+        key: u8,
+    },
+    End(u64),
+    Heartbeat,
+    Goodbye,
+    Reconnect,
+}
+
+fn numbers() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => 0u64..30, 1 => any::<u64>(), 1 => Just(u64::MAX), 1 => Just(1 << 63)]
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let times = prop_oneof![Just(0), Just(i64::MIN), Just(i64::MAX), any::<i64>()];
+    prop_oneof![
+        4 => (1u64..3, numbers(), 0u32..3)
+            .prop_map(|(instance, first_seq, epoch)| Step::Hello { instance, first_seq, epoch }),
+        8 => (numbers(), numbers(), times, any::<u8>())
+            .prop_map(|(seq, position, ts_ns, key)| Step::Data { seq, position, ts_ns, key }),
+        1 => numbers().prop_map(Step::End),
+        1 => Just(Step::Heartbeat),
+        1 => Just(Step::Goodbye),
+        2 => Just(Step::Reconnect),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// The state machine of a receiver against sound frames in senseless order: it neither panics nor hangs, takes
+    /// each position once, and its books close when it is stopped.
+    #[test]
+    fn sound_frames_in_any_order_leave_the_books_closed(
+        at_least_once in any::<bool>(),
+        steps in prop::collection::vec(steps(), 1..60),
+    ) {
+        let delivery = if at_least_once { Delivery::AtLeastOnce } else { Delivery::AtMostOnce };
+        let link = Link::new(free_address(), delivery);
+        let collect = CollectConfig::default();
+        let (seen, metrics) = (collect.seen.clone(), Metrics::new("compute"));
+        let receiver = link.receiver(collect, &metrics);
+        let report = actix::System::new().block_on(async {
+            let receiver = receiver.start().await.unwrap();
+            let mut peer = Peer::shaken(link.address);
+            let mut epoch = 0;
+            for step in &steps {
+                match step.clone() {
+                    Step::Hello { instance, first_seq, epoch: new } => {
+                        epoch = new;
+                        let hello = Hello { instance, first_seq, at_least_once, ..Hello::new(1) };
+                        peer.send(&[control(Kind::Hello, epoch, &hello)]);
+                    }
+                    Step::Data { seq, position, ts_ns, key } => {
+                        let payload = bincode(&(position, u64::from(key)));
+                        let key = key.into();
+                        let envelope = Envelope { stream: 5, position, key, stamps: vec![], payload };
+                        peer.send(&[enveloped(epoch, seq, ts_ns, &envelope)]);
+                    }
+                    Step::End(last_seq) => peer.send(&[control(Kind::End, epoch, &End { last_seq })]),
+                    Step::Heartbeat => peer.send(&[control(Kind::Heartbeat, epoch, &0u8)]),
+                    Step::Goodbye => peer.send(&[control(Kind::Goodbye, epoch, &0u8)]),
+                    Step::Reconnect => {
+                        peer = match std::net::TcpStream::connect(link.address) {
+                            Ok(stream) => Peer::over(stream),
+                            // The edge has ended and the receiver has left.
+                            Err(_) => break,
+                        };
+                        peer.write(PAIR1);
+                    }
+                }
+            }
+            drop(peer);
+            receiver.handle().stop();
+            receiver.wait(DRAIN).await
+        });
+        prop_assert!(report.is_clean(), "{:?}", report);
+        prop_assert!(!books(&report).dropped.contains_key(&heqis_actors::Cause::Shutdown), "{:?}", report);
+        let seen = seen.lock().unwrap();
+        prop_assert_eq!(books(&report).delivered, seen.len() as u64);
+        if at_least_once {
+            let once: std::collections::BTreeSet<_> = seen.iter().collect();
+            prop_assert_eq!(once.len(), seen.len(), "{:?}", seen);
+        }
+    }
+}
