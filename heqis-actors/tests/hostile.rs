@@ -398,8 +398,11 @@ fn a_sender_gets_in_while_silent_strangers_crowd_the_door() {
     assert_books(&sent, &received);
 }
 
+/// What a false receiver answers to a hello of this epoch.
+type Lie = fn(u32) -> Vec<Vec<u8>>;
+
 /// Listens in a receiver's place, takes the sender's hello and answers with `lies`; then a true receiver comes.
-fn sender_survives(lies: &[(&str, fn(u32) -> Vec<Vec<u8>>)]) {
+fn sender_survives(lies: &[(&str, Lie)]) {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let (ours, theirs) = (Metrics::new("gateway"), Metrics::new("compute"));
     let collect = CollectConfig::default();

@@ -61,6 +61,9 @@ struct Session {
     id: u64,
     /// The highest number received.
     received: u64,
+    /// What comes after the last hello is numbered above this. An at-most-once sender has given up what lies between
+    /// it and `received`; credit that were counted from `received` might never let it send again.
+    given_up: u64,
     tracker: Arc<Tracker>,
 }
 
@@ -264,8 +267,12 @@ impl BridgeReceiver {
                 sender: hello.instance,
                 id: self.setup.instance.wrapping_add(self.sessions),
                 received: hello.first_seq - 1,
+                given_up: 0,
                 tracker: Tracker::new(hello.first_seq - 1, every, self.setup.bell.clone()),
             });
+        }
+        if let Some(session) = &mut self.session {
+            session.given_up = hello.first_seq - 1;
         }
         let Some(session) = &self.session else { return Ok(()) };
         let welcome = Welcome {
@@ -303,12 +310,12 @@ impl BridgeReceiver {
 
     /// The sender may send up to here: what the stage has taken, plus the credit.
     fn limit(&self) -> u64 {
-        let received = self.session.as_ref().map_or(0, |session| session.received);
+        let reached = self.session.as_ref().map_or(0, |session| session.received.max(session.given_up));
         if self.closing {
-            return received;
+            return reached;
         }
         // The queue may still hold frames of an earlier session, which this session's numbers do not count.
-        received + (self.setup.options.credit as u64).saturating_sub(self.setup.edge.queued() as u64)
+        reached + (self.setup.options.credit as u64).saturating_sub(self.setup.edge.queued() as u64)
     }
 
     fn data(&mut self, wire: &WireFrame) -> Result<(), LinkError> {

@@ -1,0 +1,398 @@
+//! Links that break: at any byte, in either direction, with or without a word.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod common;
+mod links;
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use common::CollectConfig;
+use heqis_actors::wire::Kind;
+use heqis_actors::{Cause, Clock, Delivery, Metrics, NodeReport};
+use links::*;
+
+/// What befalls one connection.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// Both directions end after this many bytes in one of them.
+    Cut {
+        to_receiver: bool,
+        after_bytes: usize,
+    },
+    /// After this many bytes to the receiver nothing comes through any more, and nobody is told.
+    Silence {
+        after_bytes: usize,
+    },
+    None,
+}
+
+/// A TCP proxy whose connections suffer `faults` in turn, and none after the last.
+struct Proxy {
+    address: SocketAddr,
+    met: Arc<AtomicUsize>,
+}
+
+impl Proxy {
+    fn new(target: SocketAddr, faults: Vec<Fault>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Self {
+            address: listener.local_addr().unwrap(),
+            met: Arc::default(),
+        };
+        let met = proxy.met.clone();
+        std::thread::spawn(move || {
+            let mut faults = faults.into_iter();
+            for client in listener.incoming() {
+                // Before the receiver is up, and after it has left, a dialer finds nobody.
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) else {
+                    continue;
+                };
+                carry(client, server, faults.next().unwrap_or(Fault::None), &met);
+            }
+        });
+        proxy
+    }
+
+    /// Faults that have happened.
+    fn met(&self) -> usize {
+        self.met.load(Ordering::Acquire)
+    }
+}
+
+/// Carries one connection on two threads.
+fn carry(client: TcpStream, server: TcpStream, fault: Fault, met: &Arc<AtomicUsize>) {
+    let silent = Arc::new(AtomicUsize::new(0));
+    for to_receiver in [true, false] {
+        let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        if !to_receiver {
+            std::mem::swap(&mut from, &mut to);
+        }
+        let (met, silent) = (met.clone(), silent.clone());
+        std::thread::spawn(move || {
+            let mut left = match fault {
+                Fault::Cut {
+                    to_receiver: direction,
+                    after_bytes,
+                } if direction == to_receiver => Some(after_bytes),
+                Fault::Silence { after_bytes } if to_receiver => Some(after_bytes),
+                _ => None,
+            };
+            let mut buffer = [0; 4096];
+            loop {
+                let most = left.unwrap_or(buffer.len()).min(buffer.len());
+                if most == 0 {
+                    met.fetch_add(1, Ordering::AcqRel);
+                    if let Fault::Cut { .. } = fault {
+                        break;
+                    }
+                    silent.store(1, Ordering::Release);
+                    left = None;
+                    continue;
+                }
+                let Ok(read @ 1..) = from.read(&mut buffer[..most]) else {
+                    break;
+                };
+                left = left.map(|left| left - read);
+                if silent.load(Ordering::Acquire) == 0 && to.write_all(&buffer[..read]).is_err() {
+                    break;
+                }
+            }
+            let _ = from.shutdown(Shutdown::Both);
+            let _ = to.shutdown(Shutdown::Both);
+        });
+    }
+}
+
+/// SplitMix64, so that a seed names a run.
+struct Dice(u64);
+
+impl Dice {
+    fn draw(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % below
+    }
+
+    /// Ten cuts. The exponent is drawn first, so that handshakes, hellos and welcomes are cut as well as streams.
+    fn cuts(&mut self) -> Vec<Fault> {
+        (0..10)
+            .map(|_| {
+                let most = 8 << self.draw(11);
+                Fault::Cut {
+                    to_receiver: self.draw(2) == 0,
+                    after_bytes: self.draw(most) as usize + 1,
+                }
+            })
+            .collect()
+    }
+}
+
+struct Outcome {
+    sent: NodeReport,
+    received: NodeReport,
+    seen: Vec<u64>,
+    connects: u64,
+    resent: u64,
+    met: usize,
+}
+
+/// Sends `count` frames through a proxy with these faults.
+fn through(faults: Vec<Fault>, delivery: Delivery, count: u64) -> Outcome {
+    let link = Link::new(free_address(), delivery);
+    let proxy = Proxy::new(link.address, faults);
+    let (ours, theirs) = (Metrics::new("gateway"), Metrics::new("compute"));
+    let collect = CollectConfig {
+        takes: Duration::from_micros(20),
+        ..CollectConfig::default()
+    };
+    let seen = collect.seen.clone();
+    let sender = link.to(proxy.address).sender(counting(count, 0), &ours);
+    let receiver = link.receiver(collect, &theirs);
+    let (sent, received) = actix::System::new().block_on(async move {
+        let (sender, receiver) = (
+            sender.start().await.unwrap(),
+            receiver.start().await.unwrap(),
+        );
+        let both = futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN));
+        tokio::time::timeout(PATIENCE, both)
+            .await
+            .expect("the stream ends")
+    });
+    for metrics in [&ours, &theirs] {
+        let text = metrics.render();
+        let rejects = text
+            .lines()
+            .find(|line| line.starts_with("heqis_link_rejected_peers_total{"));
+        assert_eq!(rejects, None, "a broken link is nobody's misbehaviour");
+    }
+    let (ours, seen) = (ours.link(EDGE), seen.lock().unwrap().clone());
+    Outcome {
+        sent,
+        received,
+        seen,
+        connects: ours.connects.get(),
+        resent: ours.resent.get(),
+        met: proxy.met(),
+    }
+}
+
+#[test]
+fn at_least_once_delivers_each_frame_exactly_once_and_in_order_wherever_the_link_is_cut() {
+    let (mut connects, mut resent, mut met) = (0, 0, 0);
+    for seed in 0..6 {
+        let run = through(Dice(seed).cuts(), Delivery::AtLeastOnce, 3_000);
+        assert_eq!(run.seen, (1..=3_000).collect::<Vec<_>>(), "seed {seed}");
+        assert!(
+            run.sent.is_clean() && run.received.is_clean(),
+            "seed {seed}: {:?} {:?}",
+            run.sent,
+            run.received
+        );
+        let (sent, received) = (books(&run.sent), books(&run.received));
+        assert_eq!(
+            (sent.sent, sent.delivered),
+            (3_000, 3_000),
+            "seed {seed}: {sent:?}"
+        );
+        assert_eq!(
+            (received.sent, received.delivered),
+            (3_000, 3_000),
+            "seed {seed}: {received:?}"
+        );
+        connects += run.connects - 1;
+        resent += run.resent;
+        met += run.met;
+    }
+    assert!(met > 30, "only {met} cuts were met");
+    assert!(
+        connects > 6 && connects <= met as u64,
+        "{connects} reconnects after {met} cuts"
+    );
+    assert!(resent > 0);
+}
+
+#[test]
+fn at_most_once_counts_what_the_cuts_took_and_repeats_nothing() {
+    let (mut lost, mut met) = (0, 0);
+    for seed in 100..106 {
+        let run = through(Dice(seed).cuts(), Delivery::AtMostOnce, 3_000);
+        assert!(
+            run.sent.is_clean() && run.received.is_clean(),
+            "seed {seed}: {:?} {:?}",
+            run.sent,
+            run.received
+        );
+        assert!(
+            run.seen.windows(2).all(|pair| pair[0] < pair[1]),
+            "seed {seed}: {:?}",
+            run.seen
+        );
+        let (sent, received) = (books(&run.sent), books(&run.received));
+        assert_eq!(
+            (sent.sent, sent.delivered),
+            (3_000, run.seen.len() as u64),
+            "seed {seed}: {sent:?}"
+        );
+        assert!(
+            sent.dropped.keys().all(|cause| *cause == Cause::LinkDown),
+            "seed {seed}: {sent:?}"
+        );
+        assert_eq!(
+            sent.delivered + sent.dropped_total(),
+            3_000,
+            "seed {seed}: {sent:?}"
+        );
+        assert_eq!(
+            (received.sent, received.delivered),
+            (sent.delivered, sent.delivered),
+            "seed {seed}"
+        );
+        assert_eq!(run.resent, 0, "seed {seed}");
+        lost += sent.dropped_total();
+        met += run.met;
+    }
+    assert!(met > 30, "only {met} cuts were met");
+    assert!(lost > 0);
+}
+
+#[test]
+fn frames_lost_with_one_connection_are_not_lost_again_with_the_next() {
+    // The second connection dies right behind its welcome, before anything tells the receiver of the jump.
+    let cut = |after_bytes| Fault::Cut {
+        to_receiver: true,
+        after_bytes,
+    };
+    let run = through(
+        vec![cut(2_000), cut(200), cut(200), cut(200)],
+        Delivery::AtMostOnce,
+        1_000,
+    );
+    assert_eq!(run.met, 4);
+    assert!(run.sent.is_clean(), "{:?}", run.sent);
+    assert_eq!(
+        books(&run.sent).dropped_total() + run.seen.len() as u64,
+        1_000
+    );
+}
+
+#[test]
+fn a_link_that_falls_silent_is_found_dead_and_replaced() {
+    let run = through(
+        vec![Fault::Silence {
+            after_bytes: 10_000,
+        }],
+        Delivery::AtLeastOnce,
+        2_000,
+    );
+    assert_eq!(run.seen, (1..=2_000).collect::<Vec<_>>());
+    assert!(
+        run.sent.is_clean() && run.received.is_clean(),
+        "{:?} {:?}",
+        run.sent,
+        run.received
+    );
+    assert_eq!((run.met, run.connects), (1, 2));
+}
+
+#[test]
+fn a_receiver_whose_sender_vanishes_behind_its_last_frame_ends_by_itself() {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let collect = CollectConfig {
+        takes: Duration::from_millis(100),
+        ..CollectConfig::default()
+    };
+    let receiver = link.receiver(collect, &Metrics::new("compute"));
+    let report = actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
+        let mut peer = Peer::shaken(link.address);
+        peer.send(&[
+            control(Kind::Hello, 1, &Hello::new(1)),
+            data(1, 1),
+            control(Kind::End, 1, &End { last_seq: 1 }),
+        ]);
+        until("the frame", || receiver.report().edges[0].sent == 1);
+        // Gone while the stage still has the frame in hand: nobody takes the last acknowledgement.
+        drop(peer);
+        tokio::time::timeout(PATIENCE, receiver.wait(DRAIN))
+            .await
+            .expect("the receiver ends")
+    });
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(books(&report).delivered, 1);
+}
+
+#[test]
+fn a_sender_that_restarts_is_granted_only_the_room_that_its_predecessor_left() {
+    let link = Link {
+        credit: 4,
+        ..Link::new(free_address(), Delivery::AtLeastOnce)
+    };
+    let collect = CollectConfig {
+        takes: Duration::from_millis(20),
+        ..CollectConfig::default()
+    };
+    let metrics = Metrics::new("compute");
+    let receiver = link.receiver(collect, &metrics);
+    let report = actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
+        let mut position = 0;
+        for instance in 1..=3 {
+            let mut peer = Peer::shaken(link.address);
+            peer.send(&[control(Kind::Hello, 1, &Hello::new(instance))]);
+            let limit = debincode::<Welcome>(peer.expect(Kind::Welcome).meta()).limit;
+            // Takes all that it is granted, at once.
+            let frames: Vec<_> = (1..=limit)
+                .map(|seq| {
+                    position += 1;
+                    let payload = bincode(&(position, 0u64));
+                    enveloped(
+                        1,
+                        seq,
+                        0,
+                        &Envelope {
+                            stream: 1,
+                            position,
+                            key: 0,
+                            stamps: vec![],
+                            payload,
+                        },
+                    )
+                })
+                .collect();
+            peer.send(&frames);
+            until("the frames", || receiver.report().edges[0].sent == position);
+        }
+        receiver.handle().stop();
+        receiver.wait(DRAIN).await
+    });
+    assert!(report.is_clean(), "{report:?}");
+    assert_eq!(metrics.link(EDGE).rejected("protocol"), 0);
+}
+
+#[test]
+fn a_virtual_clock_that_leaps_does_not_cut_the_link() {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let clock = Clock::virtual_at(0);
+    let receiver = link
+        .receiver(CollectConfig::default(), &Metrics::new("compute"))
+        .clock(clock.clone());
+    actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
+        let mut peer = Peer::shaken(link.address);
+        peer.send(&[control(Kind::Hello, 1, &Hello::new(1))]);
+        peer.expect(Kind::Welcome);
+        clock.advance_to(1_000_000_000 * 86_400);
+        // The first of these may have been on its way; a dead link would have been closed before the third.
+        for _ in 0..3 {
+            peer.expect(Kind::Ack);
+        }
+        drop(peer);
+        receiver.handle().stop();
+        receiver.wait(DRAIN).await
+    });
+}
