@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use heqis::actors::{
-    BuildContext, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload, PayloadError, Policy, Source,
-    Stage, StageError, StageOptions, Tensor,
+    BuildContext, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload, PayloadError,
+    Policy, Source, Stage, StageError, StageOptions, Tensor,
 };
 use heqis::quant::indicators::Ma;
 use schemars::JsonSchema;
@@ -75,7 +75,11 @@ impl Source for Walk {
     const REPLAYABLE: bool = true;
 
     fn build(config: &WalkConfig, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { state: config.seed, left: config.prices, price: 10.0 })
+        Ok(Self {
+            state: config.seed,
+            left: config.prices,
+            price: 10.0,
+        })
     }
 
     fn next(&mut self) -> Result<Next<Price>, StageError> {
@@ -84,7 +88,10 @@ impl Source for Walk {
         }
         self.left -= 1;
         // Knuth's MMIX generator; its high bits are good enough for a walk.
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.price *= 1.0 + ((self.state >> 40) as f64 / (1u64 << 24) as f64 - 0.5) * 0.04;
         Ok(Next::Item(Price(self.price)))
     }
@@ -113,18 +120,39 @@ impl Stage for Crossings {
 
     fn build(config: &CrossingsConfig, _: &BuildContext) -> Result<Self, StageError> {
         if config.fast >= config.slow {
-            return Err(StageError::config(format!("fast {} is not below slow {}", config.fast, config.slow)));
+            return Err(StageError::config(format!(
+                "fast {} is not below slow {}",
+                config.fast, config.slow
+            )));
         }
         let mean = |bars| Ma::new(bars).map_err(StageError::config);
-        Ok(Self { fast: mean(config.fast)?, slow: mean(config.slow)?, above: None })
+        Ok(Self {
+            fast: mean(config.fast)?,
+            slow: mean(config.slow)?,
+            above: None,
+        })
     }
 
-    fn process(&mut self, frame: &Frame<Price>, out: &mut Emitter<'_, Crossing>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Price>,
+        out: &mut Emitter<'_, Crossing>,
+    ) -> Result<(), StageError> {
         let (fast, slow) = (self.fast.update(frame.0), self.slow.update(frame.0));
         if let (Some(fast), Some(slow)) = (fast, slow) {
             let above = fast > slow;
-            if self.above.replace(above).is_some_and(|before| before != above) {
-                out.emit(frame.head(), Crossing { up: above, price: frame.0 });
+            if self
+                .above
+                .replace(above)
+                .is_some_and(|before| before != above)
+            {
+                out.emit(
+                    frame.head(),
+                    Crossing {
+                        up: above,
+                        price: frame.0,
+                    },
+                );
             }
         }
         Ok(())
@@ -148,25 +176,66 @@ impl Stage for Print {
     }
 
     #[expect(clippy::print_stdout, reason = "printing is what this stage is for")]
-    fn process(&mut self, frame: &Frame<Crossing>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Crossing>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
         let head = frame.head();
-        println!("price {:>4}: {} at {:.2}", head.origin.position, if frame.up { "up  " } else { "down" }, frame.price);
+        println!(
+            "price {:>4}: {} at {:.2}",
+            head.origin.position,
+            if frame.up { "up  " } else { "down" },
+            frame.price
+        );
         Ok(())
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the example ends by showing its books")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let slow_consumer = StageOptions { arbiter: Some("print".into()), ..StageOptions::default() };
+    let slow_consumer = StageOptions {
+        arbiter: Some("print".into()),
+        ..StageOptions::default()
+    };
     let report = GraphBuilder::new("custom-stage")
-        .source::<Walk>("walk", WalkConfig { seed: 7, prices: 2_000 }, StageOptions::default())
-        .stage::<Crossings>("crossings", CrossingsConfig { fast: 5, slow: 60 }, StageOptions::default())
+        .source::<Walk>(
+            "walk",
+            WalkConfig {
+                seed: 7,
+                prices: 2_000,
+            },
+            StageOptions::default(),
+        )
+        .stage::<Crossings>(
+            "crossings",
+            CrossingsConfig { fast: 5, slow: 60 },
+            StageOptions::default(),
+        )
         .stage::<Print>("print", PrintConfig {}, slow_consumer)
         .edge("walk", "crossings", EdgeOptions::default())
-        .edge("crossings", "print", EdgeOptions { policy: Policy::Block, capacity: 16, ..EdgeOptions::default() })
+        .edge(
+            "crossings",
+            "print",
+            EdgeOptions {
+                policy: Policy::Block,
+                capacity: 16,
+                ..EdgeOptions::default()
+            },
+        )
         .run(Duration::from_secs(5))?;
     for edge in &report.edges {
-        println!("{}: sent {}, delivered {}, dropped {}", edge.edge, edge.sent, edge.delivered, edge.dropped_total());
+        println!(
+            "{}: sent {}, delivered {}, dropped {}",
+            edge.edge,
+            edge.sent,
+            edge.delivered,
+            edge.dropped_total()
+        );
     }
-    if report.is_clean() { Ok(()) } else { Err("the books do not close".into()) }
+    if report.is_clean() {
+        Ok(())
+    } else {
+        Err("the books do not close".into())
+    }
 }

@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use heqis::actors::sp::{Endpoint, Inproc};
 use heqis::actors::{
-    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload,
-    PayloadError, PayloadType, Source, Stage, StageError, StageOptions, Tensor,
+    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Next,
+    Nothing, Payload, PayloadError, PayloadType, Source, Stage, StageError, StageOptions, Tensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -50,7 +50,10 @@ impl Source for Ticks {
     const REPLAYABLE: bool = true;
 
     fn build(config: &TicksConfig, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { next: 1, count: config.count })
+        Ok(Self {
+            next: 1,
+            count: config.count,
+        })
     }
 
     fn next(&mut self) -> Result<Next<Tick>, StageError> {
@@ -78,10 +81,17 @@ impl Stage for Sum {
     const ABOUT: &'static str = "Adds up what arrives.";
 
     fn build(_: &SumConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { sum: 0, stage_names: cx.stage_names().clone() })
+        Ok(Self {
+            sum: 0,
+            stage_names: cx.stage_names().clone(),
+        })
     }
 
-    fn process(&mut self, frame: &Frame<Tick>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Tick>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
         self.sum += frame.0;
         Ok(())
     }
@@ -95,8 +105,17 @@ impl Stage for Sum {
 
 #[expect(clippy::print_stdout, reason = "the example ends by showing its books")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let endpoint: Endpoint = std::env::args().nth(1).as_deref().unwrap_or("inproc://ticks").parse()?;
-    let bridge = BridgeOptions { endpoint, credit: 32, delivery: Delivery::AtLeastOnce, max_frame: 64 * 1024 };
+    let endpoint: Endpoint = std::env::args()
+        .nth(1)
+        .as_deref()
+        .unwrap_or("inproc://ticks")
+        .parse()?;
+    let bridge = BridgeOptions {
+        endpoint,
+        credit: 32,
+        delivery: Delivery::AtLeastOnce,
+        max_frame: 64 * 1024,
+    };
     let hub = Inproc::new();
     let ends = ("ticks", "sum");
     let tick = PayloadType::of::<Tick>();
@@ -104,7 +123,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gateway = GraphBuilder::new("two-nodes")
         .node("gateway")
         .inproc(hub.clone())
-        .source::<Ticks>("ticks", TicksConfig { count: 100_000 }, StageOptions::default())
+        .source::<Ticks>(
+            "ticks",
+            TicksConfig { count: 100_000 },
+            StageOptions::default(),
+        )
         .remote("sum")
         .edge_out(0, ends, tick, EdgeOptions::default(), bridge.clone());
     let compute = GraphBuilder::new("two-nodes")
@@ -115,12 +138,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .edge_in(0, ends, tick, EdgeOptions::default(), bridge);
     // On two machines each would call `run` in a process of its own; here a thread stands for a machine.
     let patience = Duration::from_secs(10);
-    let other = std::thread::Builder::new().name("compute".into()).spawn(move || compute.run(patience))?;
+    let other = std::thread::Builder::new()
+        .name("compute".into())
+        .spawn(move || compute.run(patience))?;
     let sent = gateway.run(patience)?;
     let received = other.join().map_err(|_| "the compute node panicked")??;
     for report in [&sent, &received] {
         let edge = &report.edges[0];
-        println!("{}: {} sent {}, delivered {}", report.node, edge.edge, edge.sent, edge.delivered);
+        println!(
+            "{}: {} sent {}, delivered {}",
+            report.node, edge.edge, edge.sent, edge.delivered
+        );
     }
-    if sent.is_clean() && received.is_clean() { Ok(()) } else { Err("the books do not close".into()) }
+    if sent.is_clean() && received.is_clean() {
+        Ok(())
+    } else {
+        Err("the books do not close".into())
+    }
 }

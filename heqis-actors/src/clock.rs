@@ -59,8 +59,13 @@ impl Clock {
     /// The machine's clock.
     #[must_use]
     pub fn real() -> Self {
-        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Self(Inner::Real { wall_ns: duration_ns(since_epoch), anchor: Instant::now() })
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self(Inner::Real {
+            wall_ns: duration_ns(since_epoch),
+            anchor: Instant::now(),
+        })
     }
 
     /// A clock that stands at `now_ns` until it is advanced.
@@ -76,7 +81,12 @@ impl Clock {
     }
 
     fn standing(now_ns: i64, jumps: bool) -> Self {
-        let time = VirtualTime { now_ns, jumps, sleepers: BinaryHeap::new(), next_id: 0 };
+        let time = VirtualTime {
+            now_ns,
+            jumps,
+            sleepers: BinaryHeap::new(),
+            next_id: 0,
+        };
         Self(Inner::Virtual(Arc::new(Mutex::new(time))))
     }
 
@@ -84,7 +94,9 @@ impl Clock {
     #[must_use]
     pub fn now_ns(&self) -> i64 {
         match &self.0 {
-            Inner::Real { wall_ns, anchor } => wall_ns.saturating_add(duration_ns(anchor.elapsed())),
+            Inner::Real { wall_ns, anchor } => {
+                wall_ns.saturating_add(duration_ns(anchor.elapsed()))
+            }
             Inner::Virtual(time) => time.lock().unwrap_or_else(PoisonError::into_inner).now_ns,
         }
     }
@@ -92,10 +104,16 @@ impl Clock {
     /// Moves a virtual clock forward to `ns` and wakes every sleeper that is due; earlier times and the real clock
     /// are left alone.
     pub fn advance_to(&self, ns: i64) {
-        let Inner::Virtual(time) = &self.0 else { return };
+        let Inner::Virtual(time) = &self.0 else {
+            return;
+        };
         let mut time = time.lock().unwrap_or_else(PoisonError::into_inner);
         time.now_ns = time.now_ns.max(ns);
-        while time.sleepers.peek().is_some_and(|Reverse(sleeper)| sleeper.wake_ns <= time.now_ns) {
+        while time
+            .sleepers
+            .peek()
+            .is_some_and(|Reverse(sleeper)| sleeper.wake_ns <= time.now_ns)
+        {
             if let Some(Reverse(sleeper)) = time.sleepers.pop() {
                 // The sleeper may have been dropped meanwhile; then nobody waits.
                 let _ = sleeper.wake.send(());
@@ -132,7 +150,8 @@ impl Clock {
 
     /// Completes after `duration` on this clock.
     pub async fn sleep(&self, duration: Duration) {
-        self.sleep_until(self.now_ns().saturating_add(duration_ns(duration))).await;
+        self.sleep_until(self.now_ns().saturating_add(duration_ns(duration)))
+            .await;
     }
 
     /// Whether waiting on this clock passes real time.

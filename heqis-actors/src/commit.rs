@@ -23,13 +23,20 @@ struct Inner {
 impl Committed {
     /// Remembers that the log holds the outcome of `origin`.
     pub fn insert(&self, origin: Origin) {
-        self.lock().positions.entry(origin.stream).or_default().insert(origin.position);
+        self.lock()
+            .positions
+            .entry(origin.stream)
+            .or_default()
+            .insert(origin.position);
     }
 
     /// Whether the log holds the outcome of `origin`.
     #[must_use]
     pub fn contains(&self, origin: Origin) -> bool {
-        self.lock().positions.get(&origin.stream).is_some_and(|positions| positions.contains(origin.position))
+        self.lock()
+            .positions
+            .get(&origin.stream)
+            .is_some_and(|positions| positions.contains(origin.position))
     }
 
     /// Remembers `payload` as the last record of its type and key, and its origin as committed.
@@ -58,7 +65,11 @@ pub(crate) struct Intervals(BTreeMap<u64, u64>);
 impl Intervals {
     /// Adds `position`; returns whether it was new.
     pub(crate) fn insert(&mut self, position: u64) -> bool {
-        let before = self.0.range(..=position).next_back().map(|(&first, &last)| (first, last));
+        let before = self
+            .0
+            .range(..=position)
+            .next_back()
+            .map(|(&first, &last)| (first, last));
         if before.is_some_and(|(_, last)| position <= last) {
             return false;
         }
@@ -84,7 +95,10 @@ impl Intervals {
     }
 
     pub(crate) fn contains(&self, position: u64) -> bool {
-        self.0.range(..=position).next_back().is_some_and(|(_, &last)| position <= last)
+        self.0
+            .range(..=position)
+            .next_back()
+            .is_some_and(|(_, &last)| position <= last)
     }
 }
 
@@ -116,7 +130,9 @@ mod tests {
     #[test]
     fn the_ends_of_the_number_range_do_not_overflow() {
         let mut intervals = Intervals::default();
-        assert!(intervals.insert(u64::MAX) && intervals.insert(0) && intervals.insert(u64::MAX - 1));
+        assert!(
+            intervals.insert(u64::MAX) && intervals.insert(0) && intervals.insert(u64::MAX - 1)
+        );
         assert!(!intervals.insert(u64::MAX));
     }
 }

@@ -87,7 +87,10 @@ impl Control {
 
     /// An actor has ended for good.
     pub(crate) fn ended(&self, stage: &str) {
-        Event::StageEnded { stage: stage.to_owned() }.publish();
+        Event::StageEnded {
+            stage: stage.to_owned(),
+        }
+        .publish();
         if self.0.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.all_ended.send_replace(true);
         }
@@ -100,11 +103,18 @@ impl Control {
     }
 
     pub(crate) fn stage_failed(&self, stage: &str, error: &StageError) {
-        Event::StageFailed { stage: stage.to_owned(), reason: error.to_string() }.publish();
+        Event::StageFailed {
+            stage: stage.to_owned(),
+            reason: error.to_string(),
+        }
+        .publish();
     }
 
     pub(crate) fn stage_restarted(&self, stage: &str) {
-        Event::StageRestarted { stage: stage.to_owned() }.publish();
+        Event::StageRestarted {
+            stage: stage.to_owned(),
+        }
+        .publish();
     }
 
     fn ring_all(&self) {
@@ -144,7 +154,11 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(max_age_ns: i64, overruns: Counter) -> Self {
-        Self { max_age_ns, overruns, warned_ns: Mutex::new(None) }
+        Self {
+            max_age_ns,
+            overruns,
+            warned_ns: Mutex::new(None),
+        }
     }
 }
 
@@ -152,14 +166,18 @@ impl StageStats {
     pub(crate) fn new(stage: &str, metrics: &Metrics, budget: Option<Budget>) -> Self {
         // Two significant digits: a tail is read as "130 µs". From a nanosecond to an hour; longer counts as an hour.
         let histogram = || {
-            Histogram::new_with_bounds(1, 3_600_000_000_000, 2)
-                .unwrap_or_else(|_| unreachable!("the bounds are constants that the histogram accepts"))
+            Histogram::new_with_bounds(1, 3_600_000_000_000, 2).unwrap_or_else(|_| {
+                unreachable!("the bounds are constants that the histogram accepts")
+            })
         };
         Self {
             latency: metrics.stage_latency(stage),
             age: metrics.path_latency(stage),
             restarts: metrics.stage_restarts(stage),
-            exact: Arc::new(Mutex::new(Exact { latency: histogram(), age: histogram() })),
+            exact: Arc::new(Mutex::new(Exact {
+                latency: histogram(),
+                age: histogram(),
+            })),
             budget: budget.map(Arc::new),
             stage: stage.into(),
         }
@@ -171,15 +189,23 @@ impl StageStats {
         self.age.observe_ns(age_ns);
         {
             let mut exact = lock(&self.exact);
-            exact.latency.saturating_record(u64::try_from(latency_ns).unwrap_or(0));
-            exact.age.saturating_record(u64::try_from(age_ns).unwrap_or(0));
+            exact
+                .latency
+                .saturating_record(u64::try_from(latency_ns).unwrap_or(0));
+            exact
+                .age
+                .saturating_record(u64::try_from(age_ns).unwrap_or(0));
         }
         if let Some(budget) = &self.budget
             && age_ns > budget.max_age_ns
         {
             budget.overruns.inc();
             if lock(&budget.warned_ns).replace(age_ns).is_none() {
-                Event::BudgetOverrun { stage: self.stage.to_string(), age_ns }.publish();
+                Event::BudgetOverrun {
+                    stage: self.stage.to_string(),
+                    age_ns,
+                }
+                .publish();
             }
         }
     }

@@ -72,7 +72,9 @@ impl Event {
             Self::PeerRejected { edge, reason } => tracing::warn!(%edge, %reason, "peer rejected"),
             Self::LinkUp { edge } => tracing::info!(%edge, "link up"),
             Self::StageEnded { stage } => tracing::debug!(%stage, "stage ended"),
-            Self::BudgetOverrun { stage, age_ns } => tracing::warn!(%stage, age_ns, "latency budget overrun"),
+            Self::BudgetOverrun { stage, age_ns } => {
+                tracing::warn!(%stage, age_ns, "latency budget overrun")
+            }
             Self::Ready => tracing::info!("ready"),
             Self::Stopping => tracing::info!("draining"),
         }

@@ -55,13 +55,22 @@ pub struct Head {
 
 impl Head {
     pub(crate) fn new(origin: Origin, key: Key, born_ns: i64) -> Self {
-        Self { origin, key, born_ns, stamps: ArrayVec::new(), enter_ns: born_ns, ticket: None }
+        Self {
+            origin,
+            key,
+            born_ns,
+            stamps: ArrayVec::new(),
+            enter_ns: born_ns,
+            ticket: None,
+        }
     }
 
     /// When the previous stage let go of the frame: its last stamp, or its birth.
     #[must_use]
     pub fn last_leave_ns(&self) -> i64 {
-        self.stamps.last().map_or(self.born_ns, |stamp| stamp.leave_ns)
+        self.stamps
+            .last()
+            .map_or(self.born_ns, |stamp| stamp.leave_ns)
     }
 
     /// When the stage that holds the frame took it from its edge, nanoseconds of the node's clock.
@@ -114,7 +123,10 @@ impl AnyFrame {
     }
 
     pub(crate) fn from_parts(head: Head, body: Arc<dyn Body>) -> Self {
-        Self { head: Box::new(head), body }
+        Self {
+            head: Box::new(head),
+            body,
+        }
     }
 
     /// The frame's head.
@@ -138,7 +150,10 @@ impl AnyFrame {
 
 impl std::fmt::Debug for AnyFrame {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AnyFrame").field("head", &self.head).field("payload", &self.payload_name()).finish()
+        f.debug_struct("AnyFrame")
+            .field("head", &self.head)
+            .field("payload", &self.payload_name())
+            .finish()
     }
 }
 
@@ -151,7 +166,14 @@ pub struct Frame<P> {
 impl<P: Payload> Frame<P> {
     /// Gives the frame back when its payload is not a `P`.
     pub(crate) fn typed(frame: AnyFrame) -> Result<Self, AnyFrame> {
-        if frame.payload::<P>().is_some() { Ok(Self { frame, payload: PhantomData }) } else { Err(frame) }
+        if frame.payload::<P>().is_some() {
+            Ok(Self {
+                frame,
+                payload: PhantomData,
+            })
+        } else {
+            Err(frame)
+        }
     }
 
     pub(crate) fn into_any(self) -> AnyFrame {
@@ -162,7 +184,10 @@ impl<P: Payload> Frame<P> {
     #[must_use]
     pub fn detached(origin: Origin, born_ns: i64, payload: P) -> Self {
         let head = Head::new(origin, payload.key(), born_ns);
-        Self { frame: AnyFrame::new(head, payload), payload: PhantomData }
+        Self {
+            frame: AnyFrame::new(head, payload),
+            payload: PhantomData,
+        }
     }
 
     /// The frame's head.
@@ -174,7 +199,10 @@ impl<P: Payload> Frame<P> {
 
 impl<P> Clone for Frame<P> {
     fn clone(&self) -> Self {
-        Self { frame: self.frame.clone(), payload: PhantomData }
+        Self {
+            frame: self.frame.clone(),
+            payload: PhantomData,
+        }
     }
 }
 
@@ -191,6 +219,9 @@ impl<P: Payload> Deref for Frame<P> {
 
 impl<P: Payload + std::fmt::Debug> std::fmt::Debug for Frame<P> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Frame").field("head", self.head()).field("payload", &**self).finish()
+        f.debug_struct("Frame")
+            .field("head", self.head())
+            .field("payload", &**self)
+            .finish()
     }
 }

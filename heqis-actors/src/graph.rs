@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::actor::{
-    Begin, Build, Doorbell, Inlet, Outlet, RawEmitter, RingActor, RingBufferConfig, RingSetup, SourceActor,
-    SourceSetup, StageActor, StageSetup, Waker,
+    Begin, Build, Doorbell, Inlet, Outlet, RawEmitter, RingActor, RingBufferConfig, RingSetup,
+    SourceActor, SourceSetup, StageActor, StageSetup, Waker,
 };
 use crate::bridge::{BridgeReceiver, BridgeSender, PayloadType, ReceiverSetup, SenderSetup};
 use crate::clock::{Clock, duration_ns};
@@ -143,25 +143,49 @@ impl GraphBuilder {
     /// Adds a source.
     #[must_use]
     pub fn source<S: Source>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
-        self.prepared(name, Prepared { factory: source_factory::<S>(config), fingerprint: 0 }, options)
+        self.prepared(
+            name,
+            Prepared {
+                factory: source_factory::<S>(config),
+                fingerprint: 0,
+            },
+            options,
+        )
     }
 
     /// Adds a stage.
     #[must_use]
     pub fn stage<S: Stage>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
-        self.prepared(name, Prepared { factory: stage_factory::<S>(config), fingerprint: 0 }, options)
+        self.prepared(
+            name,
+            Prepared {
+                factory: stage_factory::<S>(config),
+                fingerprint: 0,
+            },
+            options,
+        )
     }
 
     /// Adds a ring buffer.
     #[must_use]
     pub fn ring_buffer(self, name: &str, config: RingBufferConfig, options: StageOptions) -> Self {
-        self.prepared(name, Prepared { factory: Factory::Ring(config), fingerprint: 0 }, options)
+        self.prepared(
+            name,
+            Prepared {
+                factory: Factory::Ring(config),
+                fingerprint: 0,
+            },
+            options,
+        )
     }
 
     /// Adds a stage whose parameters a [`crate::Kind`] has read.
     #[must_use]
     pub fn prepared(mut self, name: &str, prepared: Prepared, options: StageOptions) -> Self {
-        self.stages.push(StageEntry { name: name.to_owned(), local: Some((prepared, options)) });
+        self.stages.push(StageEntry {
+            name: name.to_owned(),
+            local: Some((prepared, options)),
+        });
         self
     }
 
@@ -169,14 +193,22 @@ impl GraphBuilder {
     /// [`crate::Stamp::stage`] means the same everywhere.
     #[must_use]
     pub fn remote(mut self, name: &str) -> Self {
-        self.stages.push(StageEntry { name: name.to_owned(), local: None });
+        self.stages.push(StageEntry {
+            name: name.to_owned(),
+            local: None,
+        });
         self
     }
 
     /// Connects two stages of this node.
     #[must_use]
     pub fn edge(mut self, from: &str, to: &str, options: EdgeOptions) -> Self {
-        self.edges.push(EdgeEntry { from: from.to_owned(), to: to.to_owned(), options, span: Span::Local });
+        self.edges.push(EdgeEntry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            options,
+            span: Span::Local,
+        });
         self
     }
 
@@ -191,7 +223,12 @@ impl GraphBuilder {
         bridge: BridgeOptions,
     ) -> Self {
         let span = Span::Out(route, payload, credited(bridge, options));
-        self.edges.push(EdgeEntry { from: from.to_owned(), to: to.to_owned(), options, span });
+        self.edges.push(EdgeEntry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            options,
+            span,
+        });
         self
     }
 
@@ -206,14 +243,22 @@ impl GraphBuilder {
         bridge: BridgeOptions,
     ) -> Self {
         let span = Span::In(route, payload, credited(bridge, options));
-        self.edges.push(EdgeEntry { from: from.to_owned(), to: to.to_owned(), options, span });
+        self.edges.push(EdgeEntry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            options,
+            span,
+        });
         self
     }
 
     /// Watches the age of frames when the last stage of `path` is done with them.
     #[must_use]
     pub fn budget(mut self, path: &[&str], max_age: Duration) -> Self {
-        self.budgets.push((path.iter().map(|&stage| stage.to_owned()).collect(), max_age));
+        self.budgets.push((
+            path.iter().map(|&stage| stage.to_owned()).collect(),
+            max_age,
+        ));
         self
     }
 
@@ -255,7 +300,11 @@ impl GraphBuilder {
             }
         }
         if self.stages.len() > usize::from(u16::MAX) {
-            return wiring(format!("{} stages are more than {}", self.stages.len(), u16::MAX));
+            return wiring(format!(
+                "{} stages are more than {}",
+                self.stages.len(),
+                u16::MAX
+            ));
         }
         for edge in &self.edges {
             let local = |name: &str| kinds.get(name).is_some_and(|entry| entry.local.is_some());
@@ -266,15 +315,37 @@ impl GraphBuilder {
             };
             for (name, here) in [(&edge.from, from_here), (&edge.to, to_here)] {
                 if here && !local(name) {
-                    return wiring(format!("edge {}->{}: this node runs no stage '{name}'", edge.from, edge.to));
+                    return wiring(format!(
+                        "edge {}->{}: this node runs no stage '{name}'",
+                        edge.from, edge.to
+                    ));
                 }
             }
-            let is_source = kinds.get(edge.to.as_str()).and_then(|entry| entry.local.as_ref());
-            if to_here && matches!(is_source, Some((Prepared { factory: Factory::Source { .. }, .. }, _))) {
-                return wiring(format!("edge {}->{}: a source takes no input", edge.from, edge.to));
+            let is_source = kinds
+                .get(edge.to.as_str())
+                .and_then(|entry| entry.local.as_ref());
+            if to_here
+                && matches!(
+                    is_source,
+                    Some((
+                        Prepared {
+                            factory: Factory::Source { .. },
+                            ..
+                        },
+                        _
+                    ))
+                )
+            {
+                return wiring(format!(
+                    "edge {}->{}: a source takes no input",
+                    edge.from, edge.to
+                ));
             }
             if edge.options.capacity == 0 {
-                return wiring(format!("edge {}->{}: capacity is 0, it must be at least 1", edge.from, edge.to));
+                return wiring(format!(
+                    "edge {}->{}: capacity is 0, it must be at least 1",
+                    edge.from, edge.to
+                ));
             }
         }
         Ok(())
@@ -288,7 +359,10 @@ fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
         Policy::Conflate => options.capacity,
         Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
     };
-    BridgeOptions { credit: bridge.credit.clamp(1, most.max(1)), ..bridge }
+    BridgeOptions {
+        credit: bridge.credit.clamp(1, most.max(1)),
+        ..bridge
+    }
 }
 
 /// Completes at SIGTERM or ctrl-c.
@@ -337,18 +411,27 @@ struct Wiring {
 
 impl Wiring {
     fn new(graph: GraphBuilder) -> Self {
-        let metrics = graph.metrics.clone().unwrap_or_else(|| Metrics::new(&graph.node));
+        let metrics = graph
+            .metrics
+            .clone()
+            .unwrap_or_else(|| Metrics::new(&graph.node));
         let bells = graph
             .stages
             .iter()
             .filter_map(|entry| {
                 let (_, options) = entry.local.as_ref()?;
-                let bells = (0..options.workers.max(1)).map(|_| Arc::<Doorbell>::default()).collect();
+                let bells = (0..options.workers.max(1))
+                    .map(|_| Arc::<Doorbell>::default())
+                    .collect();
                 Some((entry.name.clone(), bells))
             })
             .collect();
         Self {
-            names: graph.stages.iter().map(|entry| entry.name.clone()).collect(),
+            names: graph
+                .stages
+                .iter()
+                .map(|entry| entry.name.clone())
+                .collect(),
             metrics,
             control: Control::new(),
             committed: Committed::default(),
@@ -361,7 +444,16 @@ impl Wiring {
             stats: Vec::new(),
             started: Vec::new(),
             has_sources: graph.stages.iter().any(|entry| {
-                matches!(entry.local, Some((Prepared { factory: Factory::Source { .. }, .. }, _)))
+                matches!(
+                    entry.local,
+                    Some((
+                        Prepared {
+                            factory: Factory::Source { .. },
+                            ..
+                        },
+                        _
+                    ))
+                )
             }),
             graph,
         }
@@ -378,7 +470,8 @@ impl Wiring {
         }
         Event::Ready.publish();
         // Consumers first and sources last, so that the first frame finds everybody begun.
-        let (sources, others): (Vec<_>, Vec<_>) = self.started.iter().partition(|actor| actor.is_source);
+        let (sources, others): (Vec<_>, Vec<_>) =
+            self.started.iter().partition(|actor| actor.is_source);
         for actor in others.into_iter().rev().chain(sources) {
             actor.begin.do_send(Begin);
         }
@@ -399,7 +492,14 @@ impl Wiring {
             let bells = |stage: &str| self.bells.get(stage).cloned().unwrap_or_default();
             let (from, to) = (bells(&entry.from), bells(&entry.to));
             let new_edge = |side, options, producers: &[_], consumers: &[_]| {
-                let edge = Edge::new(&name, side, options, consumers.len(), producers.len(), &self.metrics);
+                let edge = Edge::new(
+                    &name,
+                    side,
+                    options,
+                    consumers.len(),
+                    producers.len(),
+                    &self.metrics,
+                );
                 edge.connect(producers.to_vec(), consumers);
                 edge
             };
@@ -412,7 +512,12 @@ impl Wiring {
                 }
                 Span::Out(route, payload, options) => {
                     let bell = Arc::<Doorbell>::default();
-                    let edge = new_edge(Side::Sender, entry.options, &from, std::slice::from_ref(&bell));
+                    let edge = new_edge(
+                        Side::Sender,
+                        entry.options,
+                        &from,
+                        std::slice::from_ref(&bell),
+                    );
                     self.add_outlet(&entry.from, entry.options, &edge);
                     let setup = SenderSetup {
                         edge: edge.clone(),
@@ -428,16 +533,21 @@ impl Wiring {
                         instance: self.instance(route),
                     };
                     self.control.enlist(bell);
-                    let addr = BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, |_| {
-                        BridgeSender::new(setup)
-                    });
+                    let addr =
+                        BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, |_| {
+                            BridgeSender::new(setup)
+                        });
                     self.add_started(name, addr, false);
                     edge
                 }
                 Span::In(route, payload, options) => {
                     let bell = Arc::<Doorbell>::default();
                     // The credit is the window: the receiving queue never holds more, and never drops for room.
-                    let window = EdgeOptions { policy: Policy::Block, capacity: options.credit, ..entry.options };
+                    let window = EdgeOptions {
+                        policy: Policy::Block,
+                        capacity: options.credit,
+                        ..entry.options
+                    };
                     let edge = new_edge(Side::Receiver, window, std::slice::from_ref(&bell), &to);
                     self.add_inlet(&entry.to, &edge);
                     let setup = ReceiverSetup {
@@ -455,9 +565,10 @@ impl Wiring {
                         instance: self.instance(route),
                     };
                     self.control.enlist(bell);
-                    let addr = BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, |_| {
-                        BridgeReceiver::new(setup)
-                    });
+                    let addr =
+                        BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, |_| {
+                            BridgeReceiver::new(setup)
+                        });
                     self.add_started(name, addr, false);
                     edge
                 }
@@ -468,12 +579,22 @@ impl Wiring {
     }
 
     fn add_inlet(&mut self, stage: &str, edge: &Arc<Edge>) {
-        self.inlets.entry(stage.to_owned()).or_default().push(edge.clone());
+        self.inlets
+            .entry(stage.to_owned())
+            .or_default()
+            .push(edge.clone());
     }
 
     fn add_outlet(&mut self, stage: &str, options: EdgeOptions, edge: &Arc<Edge>) {
-        let outlets = if options.partition_by_key { &mut self.partitioned } else { &mut self.broadcast };
-        outlets.entry(stage.to_owned()).or_default().push(edge.clone());
+        let outlets = if options.partition_by_key {
+            &mut self.partitioned
+        } else {
+            &mut self.broadcast
+        };
+        outlets
+            .entry(stage.to_owned())
+            .or_default()
+            .push(edge.clone());
     }
 
     /// Tells this process's half of a bridged edge from any other process's.
@@ -502,7 +623,12 @@ impl Wiring {
         A: Actor<Context = Context<A>> + Handler<Build> + Handler<Begin>,
     {
         let (build, begin) = (addr.clone().recipient(), addr.recipient());
-        self.started.push(Started { name, build, begin, is_source });
+        self.started.push(Started {
+            name,
+            build,
+            begin,
+            is_source,
+        });
     }
 
     fn start_stages(&mut self) -> io::Result<()> {
@@ -513,13 +639,17 @@ impl Wiring {
         for entry in &self.graph.stages {
             if let Some((prepared, options)) = &entry.local {
                 for worker in 0..options.workers.max(1) {
-                    *crowd.entry(arbiter_name(&entry.name, prepared, options, worker)).or_default() += 1;
+                    *crowd
+                        .entry(arbiter_name(&entry.name, prepared, options, worker))
+                        .or_default() += 1;
                 }
             }
         }
         let stages = std::mem::take(&mut self.graph.stages);
         for (index, entry) in stages.into_iter().enumerate() {
-            let Some((prepared, options)) = entry.local else { continue };
+            let Some((prepared, options)) = entry.local else {
+                continue;
+            };
             // `validate` keeps the count of stages below 65,536.
             let index = u16::try_from(index).unwrap_or(u16::MAX);
             let stats = StageStats::new(&entry.name, &self.metrics, self.budget_at(&entry.name));
@@ -528,13 +658,25 @@ impl Wiring {
                 let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
                 let may_wait = crowd.get(&arbiter) == Some(&1);
                 let handle = self.arbiter(&arbiter, &options.cores)?;
-                self.start_stage(&entry.name, index, worker, &prepared, &options, may_wait, &handle, &stats);
+                self.start_stage(
+                    &entry.name,
+                    index,
+                    worker,
+                    &prepared,
+                    &options,
+                    may_wait,
+                    &handle,
+                    &stats,
+                );
             }
         }
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename the same eight things")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site; a struct would only rename the same eight things"
+    )]
     fn start_stage(
         &mut self,
         name: &str,
@@ -546,7 +688,14 @@ impl Wiring {
         arbiter: &ArbiterHandle,
         stats: &StageStats,
     ) {
-        let Some(bell) = self.bells.get(name).and_then(|bells| bells.get(worker)).cloned() else { return };
+        let Some(bell) = self
+            .bells
+            .get(name)
+            .and_then(|bells| bells.get(worker))
+            .cloned()
+        else {
+            return;
+        };
         self.control.enlist(bell.clone());
         let clock = self.graph.clock.clone();
         let cx = BuildContext {
@@ -559,11 +708,16 @@ impl Wiring {
             counters: self.metrics.stage_counters(name),
             waker: Waker(bell.clone()),
         };
-        let outlets = |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
+        let outlets =
+            |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
         let outlet = Outlet::new(outlets(&self.broadcast), outlets(&self.partitioned));
         let inlets: Vec<Inlet> = outlets(&self.inlets)
             .into_iter()
-            .map(|edge| Inlet { edge, lane: worker, ended: false })
+            .map(|edge| Inlet {
+                edge,
+                lane: worker,
+                ended: false,
+            })
             .collect();
         let emitter = RawEmitter::new(index, clock);
         let control = self.control.clone();
@@ -577,24 +731,52 @@ impl Wiring {
                     seed.extend(self.instance(u32::from(index)).to_le_bytes());
                 }
                 let factory = build.clone();
-                let setup = SourceSetup { cx, index, factory, outlet, control, stream: fnv1a(&seed) };
+                let setup = SourceSetup {
+                    cx,
+                    index,
+                    factory,
+                    outlet,
+                    control,
+                    stream: fnv1a(&seed),
+                };
                 let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
                 self.add_started(name.to_owned(), addr, true);
             }
             Factory::Stage { build, .. } => {
                 let (factory, options) = (build.clone(), options.clone());
                 let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
-                let setup =
-                    StageSetup { cx, factory, inlets, outlet, emitter, options, may_wait, control, stats };
+                let setup = StageSetup {
+                    cx,
+                    factory,
+                    inlets,
+                    outlet,
+                    emitter,
+                    options,
+                    may_wait,
+                    control,
+                    stats,
+                };
                 let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
                 self.add_started(name.to_owned(), addr, false);
             }
             Factory::Ring(config) => {
-                let options = EdgeOptions { policy: config.policy, capacity: config.capacity, ..Default::default() };
+                let options = EdgeOptions {
+                    policy: config.policy,
+                    capacity: config.capacity,
+                    ..Default::default()
+                };
                 let ring = Edge::new(name, Side::Ring, options, 1, 1, &self.metrics);
                 ring.connect(vec![bell.clone()], &[bell]);
                 self.edges.push(ring.clone());
-                let setup = RingSetup { cx, inlets, ring, outlet, emitter, control, stats };
+                let setup = RingSetup {
+                    cx,
+                    inlets,
+                    ring,
+                    outlet,
+                    emitter,
+                    control,
+                    stats,
+                };
                 let addr = RingActor::start_in_arbiter(arbiter, |_| RingActor::new(setup));
                 self.add_started(name.to_owned(), addr, false);
             }
@@ -602,13 +784,24 @@ impl Wiring {
     }
 
     fn budget_at(&self, stage: &str) -> Option<Budget> {
-        let (path, max_age) = self.graph.budgets.iter().find(|(path, _)| path.last().is_some_and(|s| s == stage))?;
-        Some(Budget::new(duration_ns(*max_age), self.metrics.budget_overruns(&path.join("->"))))
+        let (path, max_age) = self
+            .graph
+            .budgets
+            .iter()
+            .find(|(path, _)| path.last().is_some_and(|s| s == stage))?;
+        Some(Budget::new(
+            duration_ns(*max_age),
+            self.metrics.budget_overruns(&path.join("->")),
+        ))
     }
 
     async fn build_all(&self) -> Vec<(String, StageError)> {
         let mut failures = Vec::new();
-        let builds: Vec<_> = self.started.iter().map(|actor| (&actor.name, actor.build.send(Build))).collect();
+        let builds: Vec<_> = self
+            .started
+            .iter()
+            .map(|actor| (&actor.name, actor.build.send(Build)))
+            .collect();
         for (name, build) in builds {
             match build.await {
                 Ok(Ok(())) => {}
@@ -634,7 +827,12 @@ fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker
 /// An arbiter whose runtime looks at its sockets and timers after every round of actors. With tokio's default of 61
 /// rounds, a node that is busy with frames would keep a peer waiting for its acknowledgements.
 fn new_arbiter() -> io::Result<Arbiter> {
-    Arbiter::try_with_tokio_rt(|| tokio::runtime::Builder::new_current_thread().enable_all().event_interval(1).build())
+    Arbiter::try_with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(1)
+            .build()
+    })
 }
 
 /// Names the calling thread after its arbiter and pins it.
@@ -648,7 +846,10 @@ fn shape_thread(name: &str, cores: &[usize]) {
         return;
     }
     let mut set = rustix::thread::CpuSet::new();
-    for &core in cores.iter().filter(|&&core| core < rustix::thread::CpuSet::MAX_CPU) {
+    for &core in cores
+        .iter()
+        .filter(|&&core| core < rustix::thread::CpuSet::MAX_CPU)
+    {
         set.set(core);
     }
     match rustix::thread::sched_setaffinity(None, &set) {
@@ -807,6 +1008,10 @@ impl NodeReport {
     /// Whether the graph ended well and every book closes with nothing left in flight.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failure.is_none() && self.edges.iter().all(|edge| edge.closes() && edge.in_flight == 0)
+        self.failure.is_none()
+            && self
+                .edges
+                .iter()
+                .all(|edge| edge.closes() && edge.in_flight == 0)
     }
 }

@@ -46,13 +46,17 @@ pub use control::{Quantiles, StageReport};
 pub use edge::{Cause, EdgeReport, Side};
 pub use events::Event;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
-pub use graph::{GraphBuilder, GraphError, GraphHandle, NodeReport, PIPELINE, Reporter, Running, terminated};
+pub use graph::{
+    GraphBuilder, GraphError, GraphHandle, NodeReport, PIPELINE, Reporter, Running, terminated,
+};
 pub use metrics::{Counter, Gauge, LinkMetrics, Metrics, StageCounters, Timer};
 pub use options::{
-    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, Policy, RestartOptions, StageOptions,
+    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, Policy, RestartOptions,
+    StageOptions,
 };
 pub use payload::{
-    Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta, read_meta,
+    Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta,
+    read_meta,
 };
 pub use registry::{ANY, Kind, Prepared, Registry};
 pub use stage::{BuildContext, Config, Emitter, Next, Probe, Source, Stage, StageError, partition};

@@ -2,7 +2,6 @@
 //!
 //! Labels are resolved once, when a stage or an edge starts; counting is one atomic addition. Names are in base units.
 
-
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -80,7 +79,9 @@ pub struct Metrics {
 
 /// Latency buckets from 1 µs to 4 s, each twice the one before.
 fn latency_buckets() -> Vec<f64> {
-    (0..23).map(|power| 1e-6 * f64::from(1u32 << power)).collect()
+    (0..23)
+        .map(|power| 1e-6 * f64::from(1u32 << power))
+        .collect()
 }
 
 impl Metrics {
@@ -92,7 +93,9 @@ impl Metrics {
         let counters = |name, help, labels: &[&str]| {
             registered(&registry, IntCounterVec::new(opts(name, help), labels))
         };
-        let gauges = |name, help, labels: &[&str]| registered(&registry, IntGaugeVec::new(opts(name, help), labels));
+        let gauges = |name, help, labels: &[&str]| {
+            registered(&registry, IntGaugeVec::new(opts(name, help), labels))
+        };
         let timers = |name, help, labels: &[&str]| {
             let opts = HistogramOpts::from(opts(name, help)).buckets(latency_buckets());
             registered(&registry, HistogramVec::new(opts, labels))
@@ -108,34 +111,66 @@ impl Metrics {
                 "What a stage counted: rejects by reason, signals by side, and the like.",
                 &["stage", "event"],
             ),
-            stage_restarts: counters("heqis_stage_restarts_total", "Times a failed stage was rebuilt.", &["stage"]),
+            stage_restarts: counters(
+                "heqis_stage_restarts_total",
+                "Times a failed stage was rebuilt.",
+                &["stage"],
+            ),
             edge_frames: counters(
                 "heqis_edge_frames_total",
                 "Frames by outcome: sent, delivered, duplicate, or dropped_ and the cause.",
                 &["edge", "outcome"],
             ),
-            edge_depth: gauges("heqis_edge_queue_depth", "Frames waiting on the edge now.", &["edge"]),
+            edge_depth: gauges(
+                "heqis_edge_queue_depth",
+                "Frames waiting on the edge now.",
+                &["edge"],
+            ),
             edge_wait: timers(
                 "heqis_edge_wait_seconds",
                 "Time from leaving one stage until the next one takes the frame, the wire included.",
                 &["edge"],
             ),
-            link_up: gauges("heqis_link_up", "1 while the bridged edge has a live connection.", &["edge"]),
-            link_connects: counters("heqis_link_connects_total", "Connections made, the first included.", &["edge"]),
-            link_resent: counters("heqis_link_resent_frames_total", "Frames sent again after a reconnect.", &["edge"]),
+            link_up: gauges(
+                "heqis_link_up",
+                "1 while the bridged edge has a live connection.",
+                &["edge"],
+            ),
+            link_connects: counters(
+                "heqis_link_connects_total",
+                "Connections made, the first included.",
+                &["edge"],
+            ),
+            link_resent: counters(
+                "heqis_link_resent_frames_total",
+                "Frames sent again after a reconnect.",
+                &["edge"],
+            ),
             link_rejects: counters(
                 "heqis_link_rejected_peers_total",
                 "Peers that were disconnected, by cause.",
                 &["edge", "cause"],
             ),
-            link_outage: timers("heqis_link_outage_seconds", "Length of ended link outages.", &["edge"]),
-            path_latency: timers("heqis_path_latency_seconds", "Age of frames when a stage is done with them.", &["stage"]),
+            link_outage: timers(
+                "heqis_link_outage_seconds",
+                "Length of ended link outages.",
+                &["edge"],
+            ),
+            path_latency: timers(
+                "heqis_path_latency_seconds",
+                "Age of frames when a stage is done with them.",
+                &["stage"],
+            ),
             budget_overruns: counters(
                 "heqis_budget_overruns_total",
                 "Frames that were older than the latency budget at the end of its path.",
                 &["path"],
             ),
-            info: gauges("heqis_info", "Constant 1; the labels say what runs.", &["version", "topology"]),
+            info: gauges(
+                "heqis_info",
+                "Constant 1; the labels say what runs.",
+                &["version", "topology"],
+            ),
             registry,
         }
     }
@@ -176,7 +211,10 @@ impl Metrics {
     /// The counters that a stage may make for itself.
     #[must_use]
     pub fn stage_counters(&self, stage: &str) -> StageCounters {
-        StageCounters { family: self.stage_events.clone(), stage: stage.to_owned() }
+        StageCounters {
+            family: self.stage_events.clone(),
+            stage: stage.to_owned(),
+        }
     }
 
     /// Frames of an edge with one outcome.
@@ -273,10 +311,21 @@ impl StageCounters {
             .collect()
             .iter()
             .flat_map(|family| family.get_metric())
-            .filter(|metric| metric.get_label().iter().any(|l| l.name() == "stage" && l.value() == self.stage))
+            .filter(|metric| {
+                metric
+                    .get_label()
+                    .iter()
+                    .any(|l| l.name() == "stage" && l.value() == self.stage)
+            })
             .filter_map(|metric| {
-                let event = metric.get_label().iter().find(|label| label.name() == "event")?;
-                Some((event.value().to_owned(), metric.get_counter().get_value() as u64))
+                let event = metric
+                    .get_label()
+                    .iter()
+                    .find(|label| label.name() == "event")?;
+                Some((
+                    event.value().to_owned(),
+                    metric.get_counter().get_value() as u64,
+                ))
             })
             .collect();
         events.sort();
@@ -285,10 +334,12 @@ impl StageCounters {
 }
 
 /// Registers a family whose name and labels are constants of this file.
-fn registered<C: Collector + Clone + 'static>(registry: &Registry, family: prometheus::Result<C>) -> C {
+fn registered<C: Collector + Clone + 'static>(
+    registry: &Registry,
+    family: prometheus::Result<C>,
+) -> C {
     match family.and_then(|family| registry.register(Box::new(family.clone())).map(|()| family)) {
         Ok(family) => family,
         Err(error) => unreachable!("a metric family of this module is malformed: {error}"),
     }
 }
-

@@ -27,7 +27,13 @@ pub enum Policy {
 
 impl Policy {
     /// Every policy.
-    pub const ALL: [Self; 5] = [Self::Block, Self::DropOldest, Self::DropNewest, Self::Latest, Self::Conflate];
+    pub const ALL: [Self; 5] = [
+        Self::Block,
+        Self::DropOldest,
+        Self::DropNewest,
+        Self::Latest,
+        Self::Conflate,
+    ];
 
     /// Name in topologies and logs.
     #[must_use]
@@ -44,7 +50,11 @@ impl Policy {
     /// What a bridged edge of this policy promises when the topology does not say.
     #[must_use]
     pub fn default_delivery(self) -> Delivery {
-        if self == Self::Block { Delivery::AtLeastOnce } else { Delivery::AtMostOnce }
+        if self == Self::Block {
+            Delivery::AtLeastOnce
+        } else {
+            Delivery::AtMostOnce
+        }
     }
 }
 
@@ -74,7 +84,12 @@ pub struct EdgeOptions {
 
 impl Default for EdgeOptions {
     fn default() -> Self {
-        Self { policy: Policy::Block, capacity: 1024, max_age: None, partition_by_key: false }
+        Self {
+            policy: Policy::Block,
+            capacity: 1024,
+            max_age: None,
+            partition_by_key: false,
+        }
     }
 }
 
@@ -90,7 +105,10 @@ pub struct BatchOptions {
 
 impl Default for BatchOptions {
     fn default() -> Self {
-        Self { max: 1, max_delay: Duration::ZERO }
+        Self {
+            max: 1,
+            max_delay: Duration::ZERO,
+        }
     }
 }
 

@@ -33,11 +33,17 @@ impl Tensor {
     /// [`PayloadError::Tensor`] when the rank is above [`MAX_RANK`] or the product of `shape` is not `data.len()`.
     pub fn new(shape: &[u32], data: Vec<f32>) -> Result<Self, PayloadError> {
         let dims = arrayvec::ArrayVec::try_from(shape).map_err(|_| {
-            PayloadError::Tensor(format!("rank {} is above the limit of {MAX_RANK}", shape.len()))
+            PayloadError::Tensor(format!(
+                "rank {} is above the limit of {MAX_RANK}",
+                shape.len()
+            ))
         })?;
         match element_count(shape) {
             Some(elements) if elements == data.len() => Ok(Self { shape: dims, data }),
-            _ => Err(PayloadError::Tensor(format!("shape {shape:?} does not hold {} elements", data.len()))),
+            _ => Err(PayloadError::Tensor(format!(
+                "shape {shape:?} does not hold {} elements",
+                data.len()
+            ))),
         }
     }
 
@@ -83,7 +89,9 @@ pub fn element_count(shape: &[u32]) -> Option<usize> {
     if shape.is_empty() {
         return Some(0);
     }
-    shape.iter().try_fold(1usize, |product, &dim| product.checked_mul(usize::try_from(dim).ok()?))
+    shape.iter().try_fold(1usize, |product, &dim| {
+        product.checked_mul(usize::try_from(dim).ok()?)
+    })
 }
 
 /// Why a payload could not be written or read.
@@ -149,7 +157,10 @@ impl Payload for Nothing {
     }
 
     fn decode(_meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        Err(PayloadError::Rule { payload: Self::NAME, rule: "no value of this type exists".into() })
+        Err(PayloadError::Rule {
+            payload: Self::NAME,
+            rule: "no value of this type exists".into(),
+        })
     }
 }
 
@@ -176,8 +187,11 @@ pub fn meta<T>(payload: &'static str, value: &T, meta: &mut Vec<u8>) -> Result<(
 where
     T: wincode::SchemaWrite<Layout, Src = T>,
 {
-    wincode::config::serialize_into(&mut *meta, value, LAYOUT)
-        .map_err(|error| PayloadError::Meta { payload, len: meta.len(), reason: error.to_string() })
+    wincode::config::serialize_into(&mut *meta, value, LAYOUT).map_err(|error| PayloadError::Meta {
+        payload,
+        len: meta.len(),
+        reason: error.to_string(),
+    })
 }
 
 /// Reads a value that [`meta`] wrote, refusing trailing bytes and lengths above [`MAX_META_BYTES`].
@@ -188,6 +202,9 @@ pub fn read_meta<'de, T>(payload: &'static str, bytes: &'de [u8]) -> Result<T, P
 where
     T: wincode::SchemaRead<'de, Layout, Dst = T>,
 {
-    wincode::config::deserialize_exact(bytes, LAYOUT)
-        .map_err(|error| PayloadError::Meta { payload, len: bytes.len(), reason: error.to_string() })
+    wincode::config::deserialize_exact(bytes, LAYOUT).map_err(|error| PayloadError::Meta {
+        payload,
+        len: bytes.len(),
+        reason: error.to_string(),
+    })
 }

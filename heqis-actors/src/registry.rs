@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::actor::{RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage};
+use crate::actor::{
+    RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
+};
 use crate::bridge::PayloadType;
 use crate::payload::Payload;
 use crate::stage::{Source, Stage};
@@ -35,7 +37,9 @@ type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sy
 
 impl std::fmt::Debug for Kind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kind").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Kind")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,8 +56,14 @@ pub struct Prepared {
 
 #[derive(Clone)]
 pub(crate) enum Factory {
-    Source { build: SourceFactory, replayable: bool },
-    Stage { build: StageFactory, blocking: bool },
+    Source {
+        build: SourceFactory,
+        replayable: bool,
+    },
+    Stage {
+        build: StageFactory,
+        blocking: bool,
+    },
     Ring(RingBufferConfig),
 }
 
@@ -82,7 +92,10 @@ impl Kind {
             prepare: Arc::new(|params, base| {
                 let fingerprint = fingerprint(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                Ok(Prepared { factory: stage_factory::<S>(config), fingerprint })
+                Ok(Prepared {
+                    factory: stage_factory::<S>(config),
+                    fingerprint,
+                })
             }),
         }
     }
@@ -101,7 +114,10 @@ impl Kind {
             prepare: Arc::new(|params, base| {
                 let fingerprint = fingerprint(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                Ok(Prepared { factory: source_factory::<S>(config), fingerprint })
+                Ok(Prepared {
+                    factory: source_factory::<S>(config),
+                    fingerprint,
+                })
             }),
         }
     }
@@ -120,9 +136,16 @@ impl Kind {
             prepare: Arc::new(|params, _| {
                 let fingerprint = fingerprint(&params);
                 let config = read::<RingBufferConfig>(params, |config| {
-                    if config.capacity == 0 { vec!["capacity is 0, it must be at least 1".into()] } else { Vec::new() }
+                    if config.capacity == 0 {
+                        vec!["capacity is 0, it must be at least 1".into()]
+                    } else {
+                        Vec::new()
+                    }
                 })?;
-                Ok(Prepared { factory: Factory::Ring(config), fingerprint })
+                Ok(Prepared {
+                    factory: Factory::Ring(config),
+                    fingerprint,
+                })
             }),
         }
     }
@@ -142,7 +165,11 @@ fn read<C: serde::de::DeserializeOwned>(
 ) -> Result<C, Vec<String>> {
     let config = serde_json::from_value(params).map_err(|error| vec![error.to_string()])?;
     let faults = check(&config);
-    if faults.is_empty() { Ok(config) } else { Err(faults) }
+    if faults.is_empty() {
+        Ok(config)
+    } else {
+        Err(faults)
+    }
 }
 
 pub(crate) fn stage_factory<S: Stage>(config: S::Config) -> Factory {
@@ -165,7 +192,9 @@ fn fingerprint(params: &Value) -> u64 {
 
 /// FNV-1a, 64 bits: stable over builds and machines, which the standard library's hasher does not promise.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 fn port<P: Payload>() -> Option<&'static str> {
@@ -190,7 +219,10 @@ impl Registry {
     #[must_use]
     pub fn new() -> Self {
         let ring = Kind::ring_buffer();
-        Self { kinds: BTreeMap::from([(ring.name, ring)]), payloads: BTreeMap::new() }
+        Self {
+            kinds: BTreeMap::from([(ring.name, ring)]),
+            payloads: BTreeMap::new(),
+        }
     }
 
     /// Adds a stage type; a later one of the same kind name replaces the earlier.

@@ -15,19 +15,28 @@ pub(crate) struct RestartBudget {
 
 impl RestartBudget {
     pub(crate) fn new(options: RestartOptions) -> Self {
-        Self { options, recent_ns: VecDeque::new() }
+        Self {
+            options,
+            recent_ns: VecDeque::new(),
+        }
     }
 
     /// The pause before a restart now, nanoseconds; `None` when the budget is used up.
     pub(crate) fn spend(&mut self, now_ns: i64) -> Option<i64> {
         let window_ns = duration_ns(self.options.window);
-        while self.recent_ns.front().is_some_and(|&at| now_ns.saturating_sub(at) > window_ns) {
+        while self
+            .recent_ns
+            .front()
+            .is_some_and(|&at| now_ns.saturating_sub(at) > window_ns)
+        {
             self.recent_ns.pop_front();
         }
         if self.recent_ns.len() >= self.options.max as usize {
             return None;
         }
-        let doublings = u32::try_from(self.recent_ns.len()).unwrap_or(u32::MAX).min(30);
+        let doublings = u32::try_from(self.recent_ns.len())
+            .unwrap_or(u32::MAX)
+            .min(30);
         self.recent_ns.push_back(now_ns);
         let pause_ns = duration_ns(self.options.backoff_min).saturating_mul(1 << doublings);
         Some(pause_ns.min(duration_ns(self.options.backoff_max)))
@@ -53,13 +62,26 @@ mod tests {
         let ms = 1_000_000;
         let pauses: Vec<_> = (0..5).map(|i| budget.spend(i).map(|ns| ns / ms)).collect();
         assert_eq!(pauses, [Some(100), Some(200), Some(300), Some(300), None]);
-        assert_eq!(budget.spend(duration_ns(options.window) + 1).map(|ns| ns / ms), Some(300));
-        assert_eq!(budget.spend(duration_ns(options.window) * 3).map(|ns| ns / ms), Some(100));
+        assert_eq!(
+            budget
+                .spend(duration_ns(options.window) + 1)
+                .map(|ns| ns / ms),
+            Some(300)
+        );
+        assert_eq!(
+            budget
+                .spend(duration_ns(options.window) * 3)
+                .map(|ns| ns / ms),
+            Some(100)
+        );
     }
 
     #[test]
     fn a_budget_of_zero_never_restarts() {
-        let mut budget = RestartBudget::new(RestartOptions { max: 0, ..RestartOptions::default() });
+        let mut budget = RestartBudget::new(RestartOptions {
+            max: 0,
+            ..RestartOptions::default()
+        });
         assert_eq!(budget.spend(0), None);
     }
 }

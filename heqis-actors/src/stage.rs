@@ -81,7 +81,11 @@ pub trait Stage: Sized + 'static {
     ///
     /// # Errors
     /// [`StageError::Failed`] makes the framework rebuild the stage and try the frame once more.
-    fn process(&mut self, frame: &Frame<Self::In>, out: &mut Emitter<'_, Self::Out>) -> Result<(), StageError>;
+    fn process(
+        &mut self,
+        frame: &Frame<Self::In>,
+        out: &mut Emitter<'_, Self::Out>,
+    ) -> Result<(), StageError>;
 
     /// Called after each batch: `batch.max` frames were processed, or `batch.max_delay` has passed since the first of
     /// them, or nothing more is waiting. A stage that collects in [`Stage::process`] works here.
@@ -155,14 +159,18 @@ pub struct Emitter<'a, P> {
 
 impl<'a, P: Payload> Emitter<'a, P> {
     pub(crate) fn new(raw: &'a mut RawEmitter) -> Self {
-        Self { raw, payload: PhantomData }
+        Self {
+            raw,
+            payload: PhantomData,
+        }
     }
 
     /// Emits `payload`, derived from the frame whose head is `parent`: it keeps the parent's origin and birth time,
     /// carries its stamps and keeps it unacknowledged until the derived frame is done.
     pub fn emit(&mut self, parent: &Head, payload: P) {
         let key = payload.key();
-        self.raw.emit(parent, key, |head| AnyFrame::new(head, payload));
+        self.raw
+            .emit(parent, key, |head| AnyFrame::new(head, payload));
     }
 }
 
@@ -175,7 +183,9 @@ impl Probe {
     /// An empty probe whose stamps read `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { raw: RawEmitter::new(0, clock) }
+        Self {
+            raw: RawEmitter::new(0, clock),
+        }
     }
 
     /// An emitter into this probe.
@@ -185,7 +195,11 @@ impl Probe {
 
     /// Takes what was emitted so far, oldest first.
     pub fn take<P: Payload>(&mut self) -> Vec<Frame<P>> {
-        self.raw.staged.drain(..).filter_map(|frame| Frame::typed(frame).ok()).collect()
+        self.raw
+            .staged
+            .drain(..)
+            .filter_map(|frame| Frame::typed(frame).ok())
+            .collect()
     }
 }
 
@@ -269,7 +283,10 @@ impl BuildContext {
 
 impl std::fmt::Debug for BuildContext {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("BuildContext").field("node", &self.node).field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("BuildContext")
+            .field("node", &self.node)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
     }
 }
 

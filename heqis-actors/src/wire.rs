@@ -175,7 +175,9 @@ impl WireFrame {
     /// The first broken rule of the list on the module page.
     pub fn parse(body: Bytes) -> Result<Self, WireError> {
         let len = body.len();
-        let Some(head) = body.first_chunk::<HEADER_BYTES>() else { return Err(WireError::Short { len }) };
+        let Some(head) = body.first_chunk::<HEADER_BYTES>() else {
+            return Err(WireError::Short { len });
+        };
         let magic = [head[0], head[1], head[2], head[3]];
         if magic != MAGIC {
             return Err(WireError::Magic { got: magic });
@@ -184,7 +186,9 @@ impl WireFrame {
         if head[4] != VERSION {
             return unknown("version", head[4].into());
         }
-        let Some(kind) = Kind::from_byte(head[5]) else { return unknown("kind", head[5].into()) };
+        let Some(kind) = Kind::from_byte(head[5]) else {
+            return unknown("kind", head[5].into());
+        };
         let flags = u16_at(head, 6);
         if flags != 0 {
             return unknown("flags", flags.into());
@@ -201,9 +205,15 @@ impl WireFrame {
             return unknown("rank", rank as u64);
         }
         let (meta_len, payload_len) = (u32_at(head, 36), u32_at(head, 40));
-        let length = WireError::Length { meta_len, payload_len, len };
+        let length = WireError::Length {
+            meta_len,
+            payload_len,
+            len,
+        };
         let (meta_bytes, payload_bytes) = (meta_len as usize, payload_len as usize);
-        if meta_bytes > MAX_META_BYTES || payload_offset(meta_bytes).checked_add(payload_bytes) != Some(len) {
+        if meta_bytes > MAX_META_BYTES
+            || payload_offset(meta_bytes).checked_add(payload_bytes) != Some(len)
+        {
             return Err(length);
         }
         let expected = u32_at(head, CRC_AT);
@@ -211,9 +221,15 @@ impl WireFrame {
         if got != expected {
             return Err(WireError::Crc { expected, got });
         }
-        let shape: arrayvec::ArrayVec<u32, MAX_RANK> = (0..rank).map(|i| u32_at(head, SHAPE_AT + 4 * i)).collect();
-        if element_count(&shape).and_then(|n| n.checked_mul(size_of::<f32>())) != Some(payload_bytes) {
-            return Err(WireError::Shape { shape: shape.to_vec(), payload_len });
+        let shape: arrayvec::ArrayVec<u32, MAX_RANK> =
+            (0..rank).map(|i| u32_at(head, SHAPE_AT + 4 * i)).collect();
+        if element_count(&shape).and_then(|n| n.checked_mul(size_of::<f32>()))
+            != Some(payload_bytes)
+        {
+            return Err(WireError::Shape {
+                shape: shape.to_vec(),
+                payload_len,
+            });
         }
         let header = Header {
             kind,
@@ -222,7 +238,12 @@ impl WireFrame {
             seq: u64::from_le_bytes(array_at(head, 20)),
             ts_ns: i64::from_le_bytes(array_at(head, 28)),
         };
-        Ok(Self { header, body, meta_len: meta_bytes, shape })
+        Ok(Self {
+            header,
+            body,
+            meta_len: meta_bytes,
+            shape,
+        })
     }
 
     /// The meta part.
@@ -298,7 +319,11 @@ impl Encoded {
     ///
     /// # Errors
     /// When the meta part cannot be written or is above [`MAX_META_BYTES`], or the tensor above `u32::MAX` bytes.
-    pub fn new(header: Header, meta_part: &impl WireMeta, tensor: Option<&Tensor>) -> Result<Self, WireError> {
+    pub fn new(
+        header: Header,
+        meta_part: &impl WireMeta,
+        tensor: Option<&Tensor>,
+    ) -> Result<Self, WireError> {
         let mut head = Vec::with_capacity(256);
         head.resize(HEADER_BYTES, 0);
         meta_part.write(&mut head)?;
@@ -307,17 +332,29 @@ impl Encoded {
         let payload = tensor.map_or(&[][..], tensor_bytes);
         let lengths = (u32::try_from(meta_bytes), u32::try_from(payload.len()));
         let (Ok(meta_len), Ok(payload_len)) = lengths else {
-            return Err(WireError::Length { meta_len: u32::MAX, payload_len: u32::MAX, len: payload.len() });
+            return Err(WireError::Length {
+                meta_len: u32::MAX,
+                payload_len: u32::MAX,
+                len: payload.len(),
+            });
         };
         if meta_bytes > MAX_META_BYTES {
-            return Err(WireError::Length { meta_len, payload_len, len: head.len() });
+            return Err(WireError::Length {
+                meta_len,
+                payload_len,
+                len: head.len(),
+            });
         }
         let shape = tensor.map_or(&[][..], Tensor::shape);
         head[..4].copy_from_slice(&MAGIC);
         head[4] = VERSION;
         head[5] = header.kind as u8;
         head[8..10].copy_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
-        head[10] = if shape.is_empty() { Dtype::None as u8 } else { Dtype::F32 as u8 };
+        head[10] = if shape.is_empty() {
+            Dtype::None as u8
+        } else {
+            Dtype::F32 as u8
+        };
         head[11] = shape.len() as u8;
         head[12..16].copy_from_slice(&header.route.to_le_bytes());
         head[16..20].copy_from_slice(&header.epoch.to_le_bytes());
@@ -351,7 +388,9 @@ pub fn tensor_bytes(tensor: &Tensor) -> &[u8] {
     bytemuck::cast_slice(tensor.data())
 }
 #[cfg(target_endian = "big")]
-compile_error!("tensors are written to the wire as they lie in memory: port `tensor_bytes` before building for a big-endian board");
+compile_error!(
+    "tensors are written to the wire as they lie in memory: port `tensor_bytes` before building for a big-endian board"
+);
 
 fn payload_offset(meta_bytes: usize) -> usize {
     (HEADER_BYTES + meta_bytes).next_multiple_of(PAYLOAD_ALIGN)

@@ -2,37 +2,77 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
+mod links;
 
 use std::time::Duration;
 
 use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Number, Seen};
 use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, GraphBuilder, NodeReport, PayloadType, Policy, Side, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, GraphBuilder, NodeReport, PayloadType,
+    Policy, Side, StageOptions,
 };
+use links::free_endpoint;
 
 const DRAIN: Duration = Duration::from_secs(20);
 
 fn bridge(endpoint: &str, credit: usize, delivery: Delivery) -> BridgeOptions {
-    BridgeOptions { endpoint: endpoint.parse::<Endpoint>().unwrap(), credit, delivery, max_frame: 1 << 20 }
+    BridgeOptions {
+        endpoint: endpoint.parse::<Endpoint>().unwrap(),
+        credit,
+        delivery,
+        max_frame: 1 << 20,
+    }
 }
 
 fn sender(count: u64, options: EdgeOptions, bridge: BridgeOptions, hub: &Inproc) -> GraphBuilder {
-    sender_of(CountConfig { count, groups: 5, every_ns: 0 }, options, bridge, hub)
+    sender_of(
+        CountConfig {
+            count,
+            groups: 5,
+            every_ns: 0,
+        },
+        options,
+        bridge,
+        hub,
+    )
 }
 
-fn sender_of(count: CountConfig, options: EdgeOptions, bridge: BridgeOptions, hub: &Inproc) -> GraphBuilder {
+fn sender_of(
+    count: CountConfig,
+    options: EdgeOptions,
+    bridge: BridgeOptions,
+    hub: &Inproc,
+) -> GraphBuilder {
     GraphBuilder::new("pair")
         .node("gateway")
         .inproc(hub.clone())
         .source::<Count>("count", count, StageOptions::default())
         .stage::<Double>("double", DoubleConfig::default(), StageOptions::default())
         .remote("collect")
-        .edge("count", "double", EdgeOptions { capacity: 8, ..EdgeOptions::default() })
-        .edge_out(1, ("double", "collect"), PayloadType::of::<Number>(), options, bridge)
+        .edge(
+            "count",
+            "double",
+            EdgeOptions {
+                capacity: 8,
+                ..EdgeOptions::default()
+            },
+        )
+        .edge_out(
+            1,
+            ("double", "collect"),
+            PayloadType::of::<Number>(),
+            options,
+            bridge,
+        )
 }
 
-fn receiver(collect: CollectConfig, options: EdgeOptions, bridge: BridgeOptions, hub: &Inproc) -> GraphBuilder {
+fn receiver(
+    collect: CollectConfig,
+    options: EdgeOptions,
+    bridge: BridgeOptions,
+    hub: &Inproc,
+) -> GraphBuilder {
     GraphBuilder::new("pair")
         .node("compute")
         .inproc(hub.clone())
@@ -41,9 +81,18 @@ fn receiver(collect: CollectConfig, options: EdgeOptions, bridge: BridgeOptions,
         .stage::<Collect>(
             "collect",
             collect,
-            StageOptions { arbiter: Some("collect".into()), ..StageOptions::default() },
+            StageOptions {
+                arbiter: Some("collect".into()),
+                ..StageOptions::default()
+            },
         )
-        .edge_in(1, ("double", "collect"), PayloadType::of::<Number>(), options, bridge)
+        .edge_in(
+            1,
+            ("double", "collect"),
+            PayloadType::of::<Number>(),
+            options,
+            bridge,
+        )
 }
 
 fn collecting() -> (CollectConfig, Seen) {
@@ -53,10 +102,18 @@ fn collecting() -> (CollectConfig, Seen) {
 }
 
 fn bridged(report: &NodeReport) -> &EdgeReport {
-    report.edges.iter().find(|edge| edge.side != Side::Local).unwrap()
+    report
+        .edges
+        .iter()
+        .find(|edge| edge.side != Side::Local)
+        .unwrap()
 }
 
-fn run_pair(sender: GraphBuilder, receiver: GraphBuilder, receiver_first: bool) -> (NodeReport, NodeReport) {
+fn run_pair(
+    sender: GraphBuilder,
+    receiver: GraphBuilder,
+    receiver_first: bool,
+) -> (NodeReport, NodeReport) {
     actix::System::new().block_on(async move {
         let (sender, receiver) = if receiver_first {
             let receiver = receiver.start().await.unwrap();
@@ -73,22 +130,36 @@ fn run_pair(sender: GraphBuilder, receiver: GraphBuilder, receiver_first: bool) 
 fn a_bridged_edge_carries_every_frame_in_order_over_each_scheme_whoever_starts_first() {
     let folder = tempfile::tempdir().unwrap();
     let ipc = format!("ipc://{}", folder.path().join("edge.ipc").display());
-    for endpoint in ["tcp://127.0.0.1:39461", &ipc, "inproc://edge"] {
+    for endpoint in [&free_endpoint(), &ipc, "inproc://edge"] {
         for receiver_first in [true, false] {
             let hub = Inproc::new();
             let (collect, seen) = collecting();
-            let options = EdgeOptions { capacity: 64, ..EdgeOptions::default() };
+            let options = EdgeOptions {
+                capacity: 64,
+                ..EdgeOptions::default()
+            };
             let bridge = bridge(endpoint, 16, Delivery::AtLeastOnce);
             let (sent, received) = run_pair(
                 sender(2_000, options, bridge.clone(), &hub),
                 receiver(collect, options, bridge, &hub),
                 receiver_first,
             );
-            assert_eq!(*seen.lock().unwrap(), (1..=2_000).map(|n| n * 2).collect::<Vec<_>>(), "{endpoint}");
-            assert!(sent.is_clean() && received.is_clean(), "{endpoint}: {sent:?} {received:?}");
+            assert_eq!(
+                *seen.lock().unwrap(),
+                (1..=2_000).map(|n| n * 2).collect::<Vec<_>>(),
+                "{endpoint}"
+            );
+            assert!(
+                sent.is_clean() && received.is_clean(),
+                "{endpoint}: {sent:?} {received:?}"
+            );
             let (sent, received) = (bridged(&sent), bridged(&received));
             assert_eq!((sent.sent, sent.delivered), (2_000, 2_000), "{endpoint}");
-            assert_eq!((received.sent, received.delivered), (2_000, 2_000), "{endpoint}");
+            assert_eq!(
+                (received.sent, received.delivered),
+                (2_000, 2_000),
+                "{endpoint}"
+            );
         }
     }
 }
@@ -98,12 +169,20 @@ fn back_pressure_crosses_the_wire_by_credit() {
     let hub = Inproc::new();
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_millis(2);
-    let options = EdgeOptions { capacity: 16, ..EdgeOptions::default() };
-    let bridge = bridge("tcp://127.0.0.1:39462", 4, Delivery::AtLeastOnce);
-    let (sender, receiver) =
-        (sender(1_000_000, options, bridge.clone(), &hub), receiver(collect, options, bridge, &hub));
+    let options = EdgeOptions {
+        capacity: 16,
+        ..EdgeOptions::default()
+    };
+    let bridge = bridge(&free_endpoint(), 4, Delivery::AtLeastOnce);
+    let (sender, receiver) = (
+        sender(1_000_000, options, bridge.clone(), &hub),
+        receiver(collect, options, bridge, &hub),
+    );
     let (sent, received) = actix::System::new().block_on(async move {
-        let (sender, receiver) = (sender.start().await.unwrap(), receiver.start().await.unwrap());
+        let (sender, receiver) = (
+            sender.start().await.unwrap(),
+            receiver.start().await.unwrap(),
+        );
         while seen.lock().unwrap().len() < 20 {
             actix_rt::task::yield_now().await;
         }
@@ -112,11 +191,17 @@ fn back_pressure_crosses_the_wire_by_credit() {
         let flying: u64 = now.edges.iter().map(|edge| edge.in_flight).sum();
         assert!(flying <= 8 + 16 + 16 + 2, "{now:?}");
         let queued = receiver.report().edges[0].in_flight;
-        assert!(queued <= 4 + 1, "the receiver never holds more than its credit and the frame in hand: {queued}");
+        assert!(
+            queued <= 4 + 1,
+            "the receiver never holds more than its credit and the frame in hand: {queued}"
+        );
         sender.handle().stop();
         futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
     });
-    assert!(sent.is_clean() && received.is_clean(), "{sent:?} {received:?}");
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
     assert!(bridged(&sent).sent < 1_000);
 }
 
@@ -125,11 +210,20 @@ fn a_receiver_that_leaves_finishes_what_it_has_and_the_sender_keeps_the_rest_for
     let hub = Inproc::new();
     let (first, seen_first) = collecting();
     let (second, seen_second) = collecting();
-    let first = CollectConfig { takes: Duration::from_micros(100), ..first };
-    let options = EdgeOptions { capacity: 64, ..EdgeOptions::default() };
-    let bridge = bridge("tcp://127.0.0.1:39463", 16, Delivery::AtLeastOnce);
+    let first = CollectConfig {
+        takes: Duration::from_micros(100),
+        ..first
+    };
+    let options = EdgeOptions {
+        capacity: 64,
+        ..EdgeOptions::default()
+    };
+    let bridge = bridge(&free_endpoint(), 16, Delivery::AtLeastOnce);
     let sender = sender(3_000, options, bridge.clone(), &hub);
-    let receivers = [receiver(first, options, bridge.clone(), &hub), receiver(second, options, bridge, &hub)];
+    let receivers = [
+        receiver(first, options, bridge.clone(), &hub),
+        receiver(second, options, bridge, &hub),
+    ];
     let (sent, left, received) = actix::System::new().block_on(async move {
         let [first, second] = receivers;
         let sender = sender.start().await.unwrap();
@@ -140,13 +234,21 @@ fn a_receiver_that_leaves_finishes_what_it_has_and_the_sender_keeps_the_rest_for
         first.handle().stop();
         let left = first.wait(DRAIN).await;
         let second = second.start().await.unwrap();
-        let (sent, received) = futures_util::future::join(sender.wait(DRAIN), second.wait(DRAIN)).await;
+        let (sent, received) =
+            futures_util::future::join(sender.wait(DRAIN), second.wait(DRAIN)).await;
         let mut all = seen_first.lock().unwrap().clone();
         all.extend(seen_second.lock().unwrap().iter());
-        assert_eq!(all, (1..=3_000).map(|n| n * 2).collect::<Vec<_>>(), "each frame once, across both receivers");
+        assert_eq!(
+            all,
+            (1..=3_000).map(|n| n * 2).collect::<Vec<_>>(),
+            "each frame once, across both receivers"
+        );
         (sent, left, received)
     });
-    assert!(sent.is_clean() && left.is_clean() && received.is_clean(), "{sent:?} {left:?} {received:?}");
+    assert!(
+        sent.is_clean() && left.is_clean() && received.is_clean(),
+        "{sent:?} {left:?} {received:?}"
+    );
     assert_eq!(bridged(&sent).delivered, 3_000);
 }
 
@@ -155,9 +257,15 @@ fn a_sender_that_comes_back_with_the_same_stream_repeats_nothing() {
     // The source replays from its beginning, as after a kill -9; the receiver remembers what it has had.
     let hub = Inproc::new();
     let (collect, seen) = collecting();
-    let options = EdgeOptions { capacity: 64, ..EdgeOptions::default() };
-    let bridge = bridge("tcp://127.0.0.1:39464", 16, Delivery::AtLeastOnce);
-    let slow = CollectConfig { takes: Duration::from_micros(100), ..collect };
+    let options = EdgeOptions {
+        capacity: 64,
+        ..EdgeOptions::default()
+    };
+    let bridge = bridge(&free_endpoint(), 16, Delivery::AtLeastOnce);
+    let slow = CollectConfig {
+        takes: Duration::from_micros(100),
+        ..collect
+    };
     let receiver = receiver(slow, options, bridge.clone(), &hub);
     let senders = [
         sender(1_000, options, bridge.clone(), &hub),
@@ -175,33 +283,58 @@ fn a_sender_that_comes_back_with_the_same_stream_repeats_nothing() {
         first.wait(Duration::ZERO).await;
         let second = second.start().await.unwrap();
         let reports = futures_util::future::join(second.wait(DRAIN), receiver.wait(DRAIN)).await;
-        assert_eq!(*seen.lock().unwrap(), (1..=1_000).map(|n| n * 2).collect::<Vec<_>>());
+        assert_eq!(
+            *seen.lock().unwrap(),
+            (1..=1_000).map(|n| n * 2).collect::<Vec<_>>()
+        );
         reports
     });
-    assert!(sent.is_clean() && received.is_clean(), "{sent:?} {received:?}");
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
     let sent = bridged(&sent);
-    assert!(sent.duplicate >= 100, "what the receiver had is not delivered again: {sent:?}");
+    assert!(
+        sent.duplicate >= 100,
+        "what the receiver had is not delivered again: {sent:?}"
+    );
 }
 
 #[test]
 fn dropping_policies_lose_on_the_senders_edge_and_nothing_on_the_wire() {
-    for policy in [Policy::DropOldest, Policy::DropNewest, Policy::Latest, Policy::Conflate] {
+    for policy in [
+        Policy::DropOldest,
+        Policy::DropNewest,
+        Policy::Latest,
+        Policy::Conflate,
+    ] {
         let hub = Inproc::new();
         let (mut collect, seen) = collecting();
         collect.takes = Duration::from_micros(200);
-        let options = EdgeOptions { capacity: 8, policy, ..EdgeOptions::default() };
+        let options = EdgeOptions {
+            capacity: 8,
+            policy,
+            ..EdgeOptions::default()
+        };
         let bridge = bridge("inproc://drops", 2, Delivery::AtMostOnce);
         let (sent, received) = run_pair(
             sender(1_000, options, bridge.clone(), &hub),
             receiver(collect, options, bridge, &hub),
             true,
         );
-        assert!(sent.is_clean() && received.is_clean(), "{policy:?}: {sent:?} {received:?}");
+        assert!(
+            sent.is_clean() && received.is_clean(),
+            "{policy:?}: {sent:?} {received:?}"
+        );
         let (sent, received) = (bridged(&sent), bridged(&received));
         assert_eq!(sent.sent, 1_000);
         assert!(sent.dropped_total() > 0, "{policy:?}");
         assert_eq!(sent.delivered, received.delivered, "{policy:?}");
-        assert_eq!(received.delivered, seen.lock().unwrap().len() as u64, "{policy:?}");
+        assert_eq!(
+            received.delivered,
+            seen.lock().unwrap().len() as u64,
+            "{policy:?}"
+        );
         assert!(received.dropped.is_empty(), "{policy:?}: {received:?}");
     }
 }
@@ -211,17 +344,30 @@ fn what_ages_out_on_the_receiving_node_is_booked_on_both_sides() {
     let hub = Inproc::new();
     let (mut collect, _) = collecting();
     collect.takes = Duration::from_millis(1);
-    let options =
-        EdgeOptions { capacity: 512, max_age: Some(Duration::from_millis(3)), ..EdgeOptions::default() };
+    let options = EdgeOptions {
+        capacity: 512,
+        max_age: Some(Duration::from_millis(3)),
+        ..EdgeOptions::default()
+    };
     let bridge = bridge("inproc://ages", 64, Delivery::AtLeastOnce);
     // Paced, so that the link is up long before the last frame: what it meets there is the receiver's queue.
-    let paced = CountConfig { count: 500, groups: 5, every_ns: 300_000 };
+    let paced = CountConfig {
+        count: 500,
+        groups: 5,
+        every_ns: 300_000,
+    };
     let sender = sender_of(paced, options, bridge.clone(), &hub);
     let (sent, received) = run_pair(sender, receiver(collect, options, bridge, &hub), true);
-    assert!(sent.is_clean() && received.is_clean(), "{sent:?} {received:?}");
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
     let (sent, received) = (bridged(&sent), bridged(&received));
     let age = heqis_actors::Cause::Age;
-    assert!(received.dropped.get(&age).copied().unwrap_or(0) > 0, "{received:?}");
+    assert!(
+        received.dropped.get(&age).copied().unwrap_or(0) > 0,
+        "{received:?}"
+    );
     assert_eq!(sent.delivered, received.delivered);
     assert!(sent.dropped[&age] >= received.dropped[&age]);
 }

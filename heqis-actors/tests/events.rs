@@ -34,10 +34,28 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let collect = CollectConfig::default();
     collect.panics.lock().unwrap().push(50);
-    let restart = RestartOptions { backoff_min: Duration::from_millis(1), ..RestartOptions::default() };
+    let restart = RestartOptions {
+        backoff_min: Duration::from_millis(1),
+        ..RestartOptions::default()
+    };
     let graph = GraphBuilder::new("events")
-        .source::<Count>("count", CountConfig { count: 100, groups: 1, every_ns: 0 }, StageOptions::default())
-        .stage::<Collect>("collect", collect, StageOptions { restart, ..StageOptions::default() })
+        .source::<Count>(
+            "count",
+            CountConfig {
+                count: 100,
+                groups: 1,
+                every_ns: 0,
+            },
+            StageOptions::default(),
+        )
+        .stage::<Collect>(
+            "collect",
+            collect,
+            StageOptions {
+                restart,
+                ..StageOptions::default()
+            },
+        )
         .edge("count", "collect", EdgeOptions::default());
     System::new().block_on({
         let heard = heard.clone();
@@ -49,7 +67,11 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
             let report = running.wait(Duration::from_secs(20)).await;
             assert!(report.is_clean(), "{report:?}");
             let all_ended = |heard: &[Event]| {
-                heard.iter().filter(|event| matches!(event, Event::StageEnded { .. })).count() == 2
+                heard
+                    .iter()
+                    .filter(|event| matches!(event, Event::StageEnded { .. }))
+                    .count()
+                    == 2
             };
             while !all_ended(&heard.lock().unwrap()) {
                 actix_rt::task::yield_now().await;
@@ -59,10 +81,15 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
     let heard = heard.lock().unwrap();
     let position = |wanted: &dyn Fn(&Event) -> bool| heard.iter().position(wanted).unwrap();
     let ready = position(&|event| *event == Event::Ready);
-    let failed = position(&|event| {
-        matches!(event, Event::StageFailed { stage, reason } if stage == "collect" && reason.contains("told to panic on 50"))
-    });
-    let restarted = position(&|event| matches!(event, Event::StageRestarted { stage } if stage == "collect"));
-    let ended = position(&|event| matches!(event, Event::StageEnded { stage } if stage == "collect"));
-    assert!(ready < failed && failed < restarted && restarted < ended, "{heard:?}");
+    let failed = position(
+        &|event| matches!(event, Event::StageFailed { stage, reason } if stage == "collect" && reason.contains("told to panic on 50")),
+    );
+    let restarted =
+        position(&|event| matches!(event, Event::StageRestarted { stage } if stage == "collect"));
+    let ended =
+        position(&|event| matches!(event, Event::StageEnded { stage } if stage == "collect"));
+    assert!(
+        ready < failed && failed < restarted && restarted < ended,
+        "{heard:?}"
+    );
 }

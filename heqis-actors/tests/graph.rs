@@ -7,22 +7,33 @@ use std::time::Duration;
 
 use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Seen};
 use heqis_actors::{
-    BatchOptions, Cause, Clock, EdgeOptions, Exhausted, GraphBuilder, NodeReport, Policy, RestartOptions, RingBufferConfig,
-    StageOptions,
+    BatchOptions, Cause, Clock, EdgeOptions, Exhausted, GraphBuilder, NodeReport, Policy,
+    RestartOptions, RingBufferConfig, StageOptions,
 };
 
 const DRAIN: Duration = Duration::from_secs(20);
 
 fn own_arbiter() -> StageOptions {
-    StageOptions { arbiter: Some("other".into()), ..StageOptions::default() }
+    StageOptions {
+        arbiter: Some("other".into()),
+        ..StageOptions::default()
+    }
 }
 
 fn edge(policy: Policy, capacity: usize) -> EdgeOptions {
-    EdgeOptions { policy, capacity, ..EdgeOptions::default() }
+    EdgeOptions {
+        policy,
+        capacity,
+        ..EdgeOptions::default()
+    }
 }
 
 fn counting(count: u64) -> CountConfig {
-    CountConfig { count, groups: 5, every_ns: 0 }
+    CountConfig {
+        count,
+        groups: 5,
+        every_ns: 0,
+    }
 }
 
 fn collecting() -> (CollectConfig, Seen) {
@@ -41,7 +52,11 @@ fn fast_restarts(max: u32) -> RestartOptions {
 }
 
 fn books<'a>(report: &'a NodeReport, edge: &str) -> &'a heqis_actors::EdgeReport {
-    report.edges.iter().find(|report| report.edge == edge).unwrap()
+    report
+        .edges
+        .iter()
+        .find(|report| report.edge == edge)
+        .unwrap()
 }
 
 fn assert_books_close(report: &NodeReport) {
@@ -63,14 +78,22 @@ fn every_frame_arrives_once_and_in_order_over_shared_and_separate_arbiters() {
             .run(DRAIN)
             .unwrap();
         assert!(report.is_clean(), "{report:?}");
-        assert_eq!(*seen.lock().unwrap(), (1..=5_000).map(|n| n * 2).collect::<Vec<_>>());
+        assert_eq!(
+            *seen.lock().unwrap(),
+            (1..=5_000).map(|n| n * 2).collect::<Vec<_>>()
+        );
         assert_eq!(books(&report, "count->double").delivered, 5_000);
     }
 }
 
 #[test]
 fn dropping_policies_close_their_books_and_keep_what_they_promise() {
-    for policy in [Policy::DropOldest, Policy::DropNewest, Policy::Latest, Policy::Conflate] {
+    for policy in [
+        Policy::DropOldest,
+        Policy::DropNewest,
+        Policy::Latest,
+        Policy::Conflate,
+    ] {
         let (mut collect, seen) = collecting();
         collect.takes = Duration::from_micros(50);
         let report = GraphBuilder::new("drops")
@@ -82,12 +105,18 @@ fn dropping_policies_close_their_books_and_keep_what_they_promise() {
         assert!(report.is_clean(), "{policy:?}: {report:?}");
         let books = books(&report, "count->collect");
         assert_eq!(books.sent, 3_000, "{policy:?}");
-        assert!(books.dropped_total() > 0, "{policy:?}: a slow consumer must lose something");
+        assert!(
+            books.dropped_total() > 0,
+            "{policy:?}: a slow consumer must lose something"
+        );
         let cause = match policy {
             Policy::Latest | Policy::Conflate => Cause::Superseded,
             _ => Cause::Capacity,
         };
-        assert!(books.dropped.keys().all(|&c| c == cause), "{policy:?}: {books:?}");
+        assert!(
+            books.dropped.keys().all(|&c| c == cause),
+            "{policy:?}: {books:?}"
+        );
         let seen = seen.lock().unwrap();
         assert_eq!(seen.len() as u64, books.delivered);
         match policy {
@@ -122,17 +151,27 @@ fn frames_over_age_are_dropped_at_dequeue_and_no_older_one_is_ever_delivered() {
         .unwrap();
     assert!(report.is_clean(), "{report:?}");
     let books = books(&report, "count->collect");
-    assert!(books.dropped[&Cause::Age] > 0 && books.delivered > 0, "{books:?}");
+    assert!(
+        books.dropped[&Cause::Age] > 0 && books.delivered > 0,
+        "{books:?}"
+    );
     assert_eq!(books.delivered, seen.lock().unwrap().len() as u64);
     let oldest = ages_ns.lock().unwrap().iter().copied().max().unwrap();
-    assert_eq!(oldest, max_age.as_nanos() as i64, "2 ms is still young enough, more is not");
+    assert_eq!(
+        oldest,
+        max_age.as_nanos() as i64,
+        "2 ms is still young enough, more is not"
+    );
 }
 
 #[test]
 fn a_ring_buffer_keeps_the_newest_in_front_of_a_slow_stage_and_accounts_for_the_rest() {
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_micros(50);
-    let ring = RingBufferConfig { capacity: 16, policy: Policy::DropOldest };
+    let ring = RingBufferConfig {
+        capacity: 16,
+        policy: Policy::DropOldest,
+    };
     let report = GraphBuilder::new("ring")
         .source::<Count>("count", counting(2_000), StageOptions::default())
         .ring_buffer("ring", ring, StageOptions::default())
@@ -142,7 +181,11 @@ fn a_ring_buffer_keeps_the_newest_in_front_of_a_slow_stage_and_accounts_for_the_
         .run(DRAIN)
         .unwrap();
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!(books(&report, "count->ring").delivered, 2_000, "a ring never makes its upstream wait");
+    assert_eq!(
+        books(&report, "count->ring").delivered,
+        2_000,
+        "a ring never makes its upstream wait"
+    );
     let ring = books(&report, "ring");
     assert!(ring.dropped[&Cause::Capacity] > 0);
     assert_eq!(ring.delivered, books(&report, "ring->collect").delivered);
@@ -152,7 +195,10 @@ fn a_ring_buffer_keeps_the_newest_in_front_of_a_slow_stage_and_accounts_for_the_
 #[test]
 fn a_blocking_ring_buffer_loses_nothing() {
     let (collect, seen) = collecting();
-    let ring = RingBufferConfig { capacity: 2, policy: Policy::Block };
+    let ring = RingBufferConfig {
+        capacity: 2,
+        policy: Policy::Block,
+    };
     let report = GraphBuilder::new("ring")
         .source::<Count>("count", counting(1_000), StageOptions::default())
         .ring_buffer("ring", ring, StageOptions::default())
@@ -174,7 +220,10 @@ fn frames_in_flight_never_exceed_the_sum_of_the_named_capacities() {
         .stage::<Double>("double", DoubleConfig::default(), StageOptions::default())
         .stage::<Collect>(
             "collect",
-            CollectConfig { takes: Duration::from_millis(5), ..collect },
+            CollectConfig {
+                takes: Duration::from_millis(5),
+                ..collect
+            },
             own_arbiter(),
         )
         .edge("count", "double", edge(Policy::Block, 7))
@@ -191,7 +240,10 @@ fn frames_in_flight_never_exceed_the_sum_of_the_named_capacities() {
         running.wait(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");
-    assert!(books(&report, "count->double").sent < 100, "the source really waits");
+    assert!(
+        books(&report, "count->double").sent < 100,
+        "the source really waits"
+    );
 }
 
 #[test]
@@ -200,7 +252,10 @@ fn a_batch_is_what_is_waiting_up_to_the_maximum_and_order_is_kept() {
     let double = DoubleConfig::default();
     let batches = double.batches.clone();
     let options = StageOptions {
-        batch: BatchOptions { max: 8, max_delay: Duration::from_micros(300) },
+        batch: BatchOptions {
+            max: 8,
+            max_delay: Duration::from_micros(300),
+        },
         ..own_arbiter()
     };
     let report = GraphBuilder::new("batch")
@@ -212,10 +267,16 @@ fn a_batch_is_what_is_waiting_up_to_the_maximum_and_order_is_kept() {
         .run(DRAIN)
         .unwrap();
     assert!(report.is_clean(), "{report:?}");
-    assert_eq!(*seen.lock().unwrap(), (1..=1_000).map(|n| n * 2).collect::<Vec<_>>());
+    assert_eq!(
+        *seen.lock().unwrap(),
+        (1..=1_000).map(|n| n * 2).collect::<Vec<_>>()
+    );
     let batches = batches.lock().unwrap();
     assert!(batches.iter().all(|&n| n <= 8));
-    assert!(batches.iter().any(|&n| n > 1), "a fast source fills batches: {batches:?}");
+    assert!(
+        batches.iter().any(|&n| n > 1),
+        "a fast source fills batches: {batches:?}"
+    );
 }
 
 #[test]
@@ -223,7 +284,14 @@ fn workers_share_the_frames_by_key_and_keep_each_keys_order() {
     let (collect, seen) = collecting();
     let report = GraphBuilder::new("workers")
         .source::<Count>("count", counting(3_000), StageOptions::default())
-        .stage::<Double>("double", DoubleConfig::default(), StageOptions { workers: 3, ..StageOptions::default() })
+        .stage::<Double>(
+            "double",
+            DoubleConfig::default(),
+            StageOptions {
+                workers: 3,
+                ..StageOptions::default()
+            },
+        )
         .stage::<Collect>("collect", collect, StageOptions::default())
         .edge("count", "double", edge(Policy::Block, 30))
         .edge("double", "collect", edge(Policy::Block, 30))
@@ -233,7 +301,10 @@ fn workers_share_the_frames_by_key_and_keep_each_keys_order() {
     let seen = seen.lock().unwrap();
     assert_eq!(seen.len(), 3_000);
     for group in 0..5 {
-        let of_group: Vec<_> = seen.iter().filter(|value| (*value / 2) % 5 == group).collect();
+        let of_group: Vec<_> = seen
+            .iter()
+            .filter(|value| (*value / 2) % 5 == group)
+            .collect();
         assert!(of_group.is_sorted() && of_group.len() == 600);
     }
 }
@@ -243,7 +314,10 @@ fn edges_that_partition_share_one_producers_frames_and_others_get_all() {
     let (left, seen_left) = collecting();
     let (right, seen_right) = collecting();
     let (all, seen_all) = collecting();
-    let shared = EdgeOptions { partition_by_key: true, ..EdgeOptions::default() };
+    let shared = EdgeOptions {
+        partition_by_key: true,
+        ..EdgeOptions::default()
+    };
     let report = GraphBuilder::new("partition")
         .source::<Count>("count", counting(1_000), StageOptions::default())
         .stage::<Collect>("left", left, StageOptions::default())
@@ -258,7 +332,10 @@ fn edges_that_partition_share_one_producers_frames_and_others_get_all() {
     let (left, right) = (seen_left.lock().unwrap(), seen_right.lock().unwrap());
     assert_eq!(left.len() + right.len(), 1_000);
     assert!(!left.is_empty() && !right.is_empty());
-    assert!(left.iter().all(|value| !right.iter().any(|other| other % 5 == value % 5)));
+    assert!(
+        left.iter()
+            .all(|value| !right.iter().any(|other| other % 5 == value % 5))
+    );
     assert_eq!(seen_all.lock().unwrap().len(), 1_000);
 }
 
@@ -271,14 +348,25 @@ fn a_stage_that_panics_once_is_rebuilt_and_loses_nothing() {
         .stage::<Collect>(
             "collect",
             collect,
-            StageOptions { restart: fast_restarts(5), ..StageOptions::default() },
+            StageOptions {
+                restart: fast_restarts(5),
+                ..StageOptions::default()
+            },
         )
         .edge("count", "collect", EdgeOptions::default())
         .run(DRAIN)
         .unwrap();
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(*seen.lock().unwrap(), (1..=1_000).collect::<Vec<_>>());
-    assert_eq!(report.stages.iter().find(|s| s.stage == "collect").unwrap().restarts, 2);
+    assert_eq!(
+        report
+            .stages
+            .iter()
+            .find(|s| s.stage == "collect")
+            .unwrap()
+            .restarts,
+        2
+    );
 }
 
 #[test]
@@ -292,7 +380,10 @@ fn a_poisonous_frame_is_dropped_with_its_cause_and_the_rest_goes_on() {
             collect,
             StageOptions {
                 restart: fast_restarts(5),
-                batch: BatchOptions { max: 16, ..BatchOptions::default() },
+                batch: BatchOptions {
+                    max: 16,
+                    ..BatchOptions::default()
+                },
                 ..StageOptions::default()
             },
         )
@@ -301,7 +392,10 @@ fn a_poisonous_frame_is_dropped_with_its_cause_and_the_rest_goes_on() {
         .unwrap();
     assert_books_close(&report);
     assert_eq!(report.failure, None);
-    assert_eq!(books(&report, "count->collect").dropped[&Cause::StageFailed], 1);
+    assert_eq!(
+        books(&report, "count->collect").dropped[&Cause::StageFailed],
+        1
+    );
     let seen: std::collections::BTreeSet<u64> = seen.lock().unwrap().iter().copied().collect();
     assert_eq!(seen, (1..=200).filter(|n| *n != 100).collect());
 }
@@ -317,7 +411,10 @@ fn a_used_up_restart_budget_ends_the_graph_with_its_reason_or_only_the_stage() {
                 "collect",
                 collect,
                 StageOptions {
-                    restart: RestartOptions { then, ..fast_restarts(2) },
+                    restart: RestartOptions {
+                        then,
+                        ..fast_restarts(2)
+                    },
                     ..StageOptions::default()
                 },
             )
@@ -363,5 +460,8 @@ fn a_graph_that_makes_no_sense_is_refused_with_the_names() {
         .source::<Count>("count", counting(1), StageOptions::default())
         .edge("count", "nowhere", EdgeOptions::default());
     let error = graph.run(DRAIN).unwrap_err().to_string();
-    assert!(error.contains("count->nowhere") && error.contains("'nowhere'"), "{error}");
+    assert!(
+        error.contains("count->nowhere") && error.contains("'nowhere'"),
+        "{error}"
+    );
 }

@@ -61,13 +61,18 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
         Ok(false) => Ok(cli::FAILED),
         Err(error) => {
             writeln!(err, "heqis-runtime: {error}")?;
-            Ok(if matches!(error, RunError::UnknownNode { .. }) { cli::FAULTY } else { cli::FAILED })
+            Ok(if matches!(error, RunError::UnknownNode { .. }) {
+                cli::FAULTY
+            } else {
+                cli::FAILED
+            })
         }
     }
 }
 
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
@@ -75,7 +80,10 @@ fn log_to_stderr(format: LogFormat) {
         // panic in the thread that is about to drain.
         .log_internal_errors(false);
     match format {
-        LogFormat::Human => log.with_ansi(io::stderr().is_terminal()).with_target(false).init(),
+        LogFormat::Human => log
+            .with_ansi(io::stderr().is_terminal())
+            .with_target(false)
+            .init(),
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
 }

@@ -17,7 +17,9 @@ fn python() -> Option<String> {
             eprintln!("SKIPPED: HEQIS_SKIP_PEERS is set, the Prometheus parser is not asked");
             None
         }
-        Err(_) => panic!("HEQIS_TEST_PYTHON is not set; ./test sets it, or HEQIS_SKIP_PEERS=1 skips this test"),
+        Err(_) => panic!(
+            "HEQIS_TEST_PYTHON is not set; ./test sets it, or HEQIS_SKIP_PEERS=1 skips this test"
+        ),
     }
 }
 
@@ -28,7 +30,12 @@ fn parse(python: &str, text: &str) -> Value {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success());
     serde_json::from_slice(&output.stdout).unwrap()
@@ -39,10 +46,20 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
     let Some(python) = python() else { return };
     let stand = Stand::dual_board().set("stages.engine.params.simulate_latency_us=500");
     let fleet = stand.start(&[]);
-    wait_until("decisions are written", || stand.journal_lines("journal") > 200);
+    wait_until("decisions are written", || {
+        stand.journal_lines("journal") > 200
+    });
     let nodes = [
-        (stand.ports[0], "gateway", &["cleaner", "indicators", "features", "ring", "feedback"][..]),
-        (stand.ports[1], "compute", &["engine", "signal", "journal"][..]),
+        (
+            stand.ports[0],
+            "gateway",
+            &["cleaner", "indicators", "features", "ring", "feedback"][..],
+        ),
+        (
+            stand.ports[1],
+            "compute",
+            &["engine", "signal", "journal"][..],
+        ),
     ];
     for (port, node, stages) in nodes {
         let (status, text) = get(port, "/metrics").unwrap();
@@ -50,13 +67,19 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
         let families = parse(&python, &text);
         let labels = |family: &str, label: &str| -> Vec<String> {
             let values = families[family]["labels"][label].as_array();
-            let mut values: Vec<String> =
-                values.into_iter().flatten().map(|value| value.as_str().unwrap().to_owned()).collect();
+            let mut values: Vec<String> = values
+                .into_iter()
+                .flatten()
+                .map(|value| value.as_str().unwrap().to_owned())
+                .collect();
             values.sort();
             values
         };
         for stage in stages {
-            assert!(labels("heqis_stage_latency_seconds", "stage").contains(&(*stage).to_owned()), "{node} {stage}");
+            assert!(
+                labels("heqis_stage_latency_seconds", "stage").contains(&(*stage).to_owned()),
+                "{node} {stage}"
+            );
         }
         let mut edges = match node {
             "gateway" => vec![
@@ -68,19 +91,38 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
                 "ring->engine",
                 "signal->feedback",
             ],
-            _ => vec!["ring->engine", "engine->signal", "signal->journal", "signal->feedback"],
+            _ => vec![
+                "ring->engine",
+                "engine->signal",
+                "signal->journal",
+                "signal->feedback",
+            ],
         };
         edges.sort_unstable();
         // The client strips `_total` from the names of counters.
         assert_eq!(labels("heqis_edge_frames", "edge"), edges);
         assert_eq!(labels("heqis_edge_queue_depth", "edge"), edges);
-        assert_eq!(labels("heqis_edge_frames", "outcome").len(), 11, "sent, two good outcomes, eight causes");
-        assert_eq!(labels("heqis_link_up", "edge"), ["ring->engine", "signal->feedback"]);
+        assert_eq!(
+            labels("heqis_edge_frames", "outcome").len(),
+            11,
+            "sent, two good outcomes, eight causes"
+        );
+        assert_eq!(
+            labels("heqis_link_up", "edge"),
+            ["ring->engine", "signal->feedback"]
+        );
         for (name, family) in families.as_object().unwrap() {
             assert!(name.starts_with("heqis_"), "{name}");
-            assert_eq!(family["labels"]["node"], serde_json::json!([node]), "{name}");
+            assert_eq!(
+                family["labels"]["node"],
+                serde_json::json!([node]),
+                "{name}"
+            );
             for (label, values) in family["labels"].as_object().unwrap() {
-                assert!(values.as_array().unwrap().len() <= 64, "{name}: label {label} is not bounded: {values}");
+                assert!(
+                    values.as_array().unwrap().len() <= 64,
+                    "{name}: label {label} is not bounded: {values}"
+                );
             }
         }
     }

@@ -98,11 +98,19 @@ pub(crate) struct RawEmitter {
 
 impl RawEmitter {
     pub(crate) fn new(stage: u16, clock: Clock) -> Self {
-        Self { stage, clock, staged: VecDeque::new() }
+        Self {
+            stage,
+            clock,
+            staged: VecDeque::new(),
+        }
     }
 
     pub(crate) fn emit(&mut self, parent: &Head, key: Key, frame: impl FnOnce(Head) -> AnyFrame) {
-        let stamp = Stamp { stage: self.stage, enter_ns: parent.enter_ns, leave_ns: self.clock.now_ns() };
+        let stamp = Stamp {
+            stage: self.stage,
+            enter_ns: parent.enter_ns,
+            leave_ns: self.clock.now_ns(),
+        };
         self.staged.push_back(frame(parent.derive(key, stamp)));
     }
 }
@@ -127,7 +135,10 @@ pub(crate) struct TypedStage<S: Stage> {
 
 impl<S: Stage> TypedStage<S> {
     pub(crate) fn new(stage: S) -> Self {
-        Self { stage, batch: Vec::new() }
+        Self {
+            stage,
+            batch: Vec::new(),
+        }
     }
 }
 
@@ -143,7 +154,9 @@ impl<S: Stage> AnyStage for TypedStage<S> {
             ))
         })?;
         self.batch.push(frame);
-        let Some(frame) = self.batch.last() else { return Ok(()) };
+        let Some(frame) = self.batch.last() else {
+            return Ok(());
+        };
         let stage = &mut self.stage;
         contained(|| stage.process(frame, &mut Emitter::new(out)))
     }

@@ -21,7 +21,12 @@ pub(crate) struct Outlet {
 
 impl Outlet {
     pub(crate) fn new(broadcast: Vec<Arc<Edge>>, partitioned: Vec<Arc<Edge>>) -> Self {
-        Self { broadcast, partitioned, reached: 0, ended: false }
+        Self {
+            broadcast,
+            partitioned,
+            reached: 0,
+            ended: false,
+        }
     }
 
     /// Puts staged frames on the edges, in order. Returns whether all found room; if not, a doorbell will ring.
@@ -42,7 +47,9 @@ impl Outlet {
         };
         let targets = self.broadcast.len() + usize::from(shared.is_some());
         while self.reached < targets {
-            let Some(edge) = self.broadcast.get(self.reached).or(shared) else { break };
+            let Some(edge) = self.broadcast.get(self.reached).or(shared) else {
+                break;
+            };
             if self.reached + 1 == targets {
                 edge.push(frame)?;
                 self.reached = 0;
@@ -61,10 +68,17 @@ impl Outlet {
     /// Gives up staged frames when the drain timeout has passed, on the books of each edge they did not reach.
     pub(crate) fn abandon(&mut self, staged: &mut VecDeque<AnyFrame>) {
         for frame in staged.drain(..) {
-            let shared = self.partitioned.len().checked_sub(1).map(|last| {
-                &self.partitioned[partition(frame.head().key, last + 1)]
-            });
-            for edge in self.broadcast.iter().chain(shared).skip(std::mem::take(&mut self.reached)) {
+            let shared = self
+                .partitioned
+                .len()
+                .checked_sub(1)
+                .map(|last| &self.partitioned[partition(frame.head().key, last + 1)]);
+            for edge in self
+                .broadcast
+                .iter()
+                .chain(shared)
+                .skip(std::mem::take(&mut self.reached))
+            {
                 edge.refuse(1);
             }
         }

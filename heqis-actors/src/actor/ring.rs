@@ -140,7 +140,9 @@ impl RingActor {
             Pop::Frame(frame) => {
                 let head = frame.head.clone();
                 let (born_ns, enter_ns) = (head.born_ns, head.last_leave_ns());
-                self.emitter.emit(&head, head.key, |head| AnyFrame::from_parts(head, frame.body));
+                self.emitter.emit(&head, head.key, |head| {
+                    AnyFrame::from_parts(head, frame.body)
+                });
                 self.ring.done(Outcome::Delivered, 1);
                 self.stats.processed(now_ns - enter_ns, now_ns - born_ns);
                 self.outlet.offer(&mut self.emitter.staged);

@@ -13,7 +13,8 @@ use crate::stage::{BuildContext, Next, StageError};
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;
 
-pub(crate) type SourceFactory = Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnySource>, StageError> + Send + Sync>;
+pub(crate) type SourceFactory =
+    Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnySource>, StageError> + Send + Sync>;
 
 /// What a source actor is made of.
 pub(crate) struct SourceSetup {
@@ -70,14 +71,23 @@ impl SourceActor {
             return self.end();
         }
         for _ in 0..TURN {
-            let Some(source) = &mut self.source else { return };
+            let Some(source) = &mut self.source else {
+                return;
+            };
             match source.next() {
                 Ok(Next::Item(item)) => {
                     let born_ns = self.cx.clock.now_ns();
                     self.position += 1;
-                    let origin = Origin { stream: self.stream, position: self.position };
+                    let origin = Origin {
+                        stream: self.stream,
+                        position: self.position,
+                    };
                     let mut head = Head::new(origin, item.key, born_ns);
-                    let _ = head.stamps.try_push(Stamp { stage: self.index, enter_ns: born_ns, leave_ns: born_ns });
+                    let _ = head.stamps.try_push(Stamp {
+                        stage: self.index,
+                        enter_ns: born_ns,
+                        leave_ns: born_ns,
+                    });
                     self.staged.push_back((item.into_frame)(head));
                     if !self.outlet.offer(&mut self.staged) {
                         return;
@@ -88,7 +98,8 @@ impl SourceActor {
                 Ok(Next::End) => return self.end(),
                 Err(error) => {
                     self.control.stage_failed(&self.cx.stage, &error);
-                    self.control.fail(format!("source '{}': {error}", self.cx.stage));
+                    self.control
+                        .fail(format!("source '{}': {error}", self.cx.stage));
                     return self.end();
                 }
             }

@@ -16,7 +16,8 @@ use crate::stage::{BuildContext, StageError};
 const TURN: usize = 64;
 const TURN_NS: i64 = 100_000;
 
-pub(crate) type StageFactory = Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
+pub(crate) type StageFactory =
+    Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
 
 /// One lane of an incoming edge.
 pub(crate) struct Inlet {
@@ -72,7 +73,11 @@ struct Held {
 
 impl Held {
     fn new(inlet: usize, frame: &AnyFrame) -> Self {
-        Self { inlet, enter_ns: frame.head.enter_ns, born_ns: frame.head.born_ns }
+        Self {
+            inlet,
+            enter_ns: frame.head.enter_ns,
+            born_ns: frame.head.born_ns,
+        }
     }
 }
 
@@ -163,13 +168,19 @@ impl StageActor {
                 Taken::Ended => break,
                 Taken::Empty => {
                     // Only a stage with one inlet and a thread of its own can wait without stopping others.
-                    if !std::mem::replace(&mut first, false) || !self.may_wait || self.batch.max_delay.is_zero() {
+                    if !std::mem::replace(&mut first, false)
+                        || !self.may_wait
+                        || self.batch.max_delay.is_zero()
+                    {
                         break;
                     }
                     let waited_ns = self.cx.clock.now_ns() - self.hand[0].enter_ns;
-                    let left = self.batch.max_delay.saturating_sub(std::time::Duration::from_nanos(
-                        u64::try_from(waited_ns).unwrap_or(0),
-                    ));
+                    let left =
+                        self.batch
+                            .max_delay
+                            .saturating_sub(std::time::Duration::from_nanos(
+                                u64::try_from(waited_ns).unwrap_or(0),
+                            ));
                     self.inlets[0].edge.wait_for_more(self.inlets[0].lane, left);
                     first = !left.is_zero();
                     continue;
@@ -177,16 +188,22 @@ impl StageActor {
             };
             let (inlet, frame) = frame;
             if self.phase == Phase::GivenUp {
-                self.inlets[inlet].edge.lose_popped(frame, Cause::StageFailed);
+                self.inlets[inlet]
+                    .edge
+                    .lose_popped(frame, Cause::StageFailed);
                 continue;
             }
             self.hand.push(Held::new(inlet, &frame));
-            let Some(stage) = &mut self.stage else { return Step::Idle };
+            let Some(stage) = &mut self.stage else {
+                return Step::Idle;
+            };
             if let Err(error) = stage.process(frame, &mut self.emitter) {
                 return self.failed(&error);
             }
         }
-        let Some(stage) = &mut self.stage else { return Step::Worked };
+        let Some(stage) = &mut self.stage else {
+            return Step::Worked;
+        };
         match stage.flush(&mut self.emitter) {
             Ok(()) => {
                 // Books first: releasing a frame may acknowledge it to another node.
@@ -199,10 +216,14 @@ impl StageActor {
 
     /// Processes one frame of a failed batch for the second and last time.
     fn retry_one(&mut self, inlet: usize, frame: AnyFrame) -> Step {
-        let Some(stage) = &mut self.stage else { return Step::Idle };
+        let Some(stage) = &mut self.stage else {
+            return Step::Idle;
+        };
         self.hand.push(Held::new(inlet, &frame));
         let poison = frame.clone();
-        let result = stage.process(frame, &mut self.emitter).and_then(|()| stage.flush(&mut self.emitter));
+        let result = stage
+            .process(frame, &mut self.emitter)
+            .and_then(|()| stage.flush(&mut self.emitter));
         match result {
             Ok(()) => {
                 self.close_batch();
@@ -213,7 +234,9 @@ impl StageActor {
                 stage.clear_batch();
                 self.emitter.staged.clear();
                 tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
-                self.inlets[inlet].edge.lose_popped(poison, Cause::StageFailed);
+                self.inlets[inlet]
+                    .edge
+                    .lose_popped(poison, Cause::StageFailed);
                 self.pause(&error)
             }
         }
@@ -242,14 +265,19 @@ impl StageActor {
                 }
             }
         }
-        if ended == count { Taken::Ended } else { Taken::Empty }
+        if ended == count {
+            Taken::Ended
+        } else {
+            Taken::Empty
+        }
     }
 
     fn close_batch(&mut self) {
         let now_ns = self.cx.clock.now_ns();
         for held in self.hand.drain(..) {
             self.inlets[held.inlet].edge.done(Outcome::Delivered, 1);
-            self.stats.processed(now_ns - held.enter_ns, now_ns - held.born_ns);
+            self.stats
+                .processed(now_ns - held.enter_ns, now_ns - held.born_ns);
         }
         if let Some(stage) = &mut self.stage {
             stage.clear_batch();
@@ -259,7 +287,11 @@ impl StageActor {
     /// Takes the failed batch back, forgets what it emitted, and waits for a rebuild.
     fn failed(&mut self, error: &StageError) -> Step {
         self.emitter.staged.clear();
-        let frames = self.stage.as_mut().map(|stage| stage.take_batch()).unwrap_or_default();
+        let frames = self
+            .stage
+            .as_mut()
+            .map(|stage| stage.take_batch())
+            .unwrap_or_default();
         let inlets: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
         // Newest first, because `step` pops from the end.
         self.retry.extend(inlets.into_iter().zip(frames).rev());
@@ -275,7 +307,9 @@ impl StageActor {
             StageError::Config(_) => None,
             StageError::Failed(_) => self.budget.spend(now_ns),
         };
-        let Some(pause_ns) = pause_ns else { return self.give_up(error) };
+        let Some(pause_ns) = pause_ns else {
+            return self.give_up(error);
+        };
         let until_ns = now_ns.saturating_add(pause_ns);
         self.phase = Phase::Pausing(until_ns);
         let (clock, bell) = (self.cx.clock.clone(), self.bell.clone());
@@ -311,10 +345,15 @@ impl StageActor {
     fn give_up(&mut self, error: &StageError) -> Step {
         self.phase = Phase::GivenUp;
         for (inlet, frame) in self.retry.drain(..).rev() {
-            self.inlets[inlet].edge.lose_popped(frame, Cause::StageFailed);
+            self.inlets[inlet]
+                .edge
+                .lose_popped(frame, Cause::StageFailed);
         }
         if self.exhausted == Exhausted::StopGraph {
-            self.control.fail(format!("stage '{}' used up its restart budget: {error}", self.cx.stage));
+            self.control.fail(format!(
+                "stage '{}' used up its restart budget: {error}",
+                self.cx.stage
+            ));
         }
         // Go on taking frames, to drop them with their cause, so that nothing upstream waits for ever.
         Step::Worked
@@ -341,7 +380,11 @@ impl StageActor {
         if self.phase == Phase::Ended {
             return;
         }
-        let frames = self.stage.as_mut().map(|stage| stage.take_batch()).unwrap_or_default();
+        let frames = self
+            .stage
+            .as_mut()
+            .map(|stage| stage.take_batch())
+            .unwrap_or_default();
         let hand: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
         let retry = std::mem::take(&mut self.retry);
         for (inlet, frame) in hand.into_iter().zip(frames).chain(retry) {

@@ -50,11 +50,24 @@ pub(super) trait Owner: Actor<Context = Context<Self>> + StreamHandler<Received>
 
 impl Conn {
     /// Takes a connection over: its messages arrive at the actor as [`Received`].
-    pub(super) fn open<A: Owner>(id: u64, connection: Connection, now_ns: i64, ctx: &mut Context<A>) -> Self {
+    pub(super) fn open<A: Owner>(
+        id: u64,
+        connection: Connection,
+        now_ns: i64,
+        ctx: &mut Context<A>,
+    ) -> Self {
         let peer = connection.peer().to_owned();
         let (reader, writer) = connection.split();
         let reader = ctx.add_stream(messages(id, reader));
-        Self { id, peer, writer: Some(writer), reader, flusher: None, heard_ns: now_ns, spoke_ns: now_ns }
+        Self {
+            id,
+            peer,
+            writer: Some(writer),
+            reader,
+            flusher: None,
+            heard_ns: now_ns,
+            spoke_ns: now_ns,
+        }
     }
 
     /// Ends the connection: both halves are dropped.
@@ -72,7 +85,9 @@ impl Conn {
 
     /// Whether everything queued has been handed to the operating system.
     pub(super) fn idle(&self) -> bool {
-        self.writer.as_ref().is_some_and(|writer| writer.buffered_bytes() == 0)
+        self.writer
+            .as_ref()
+            .is_some_and(|writer| writer.buffered_bytes() == 0)
     }
 
     /// Queues a control message. One that finds the writer away is left out: every control message is repeated or
@@ -84,15 +99,23 @@ impl Conn {
         epoch: u32,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
-        let Some(writer) = &mut self.writer else { return Ok(false) };
+        let Some(writer) = &mut self.writer else {
+            return Ok(false);
+        };
         let encoded = super::encode_control(kind, route, epoch, message)?;
         writer.feed(&[&encoded.head])?;
         Ok(true)
     }
 
     /// Queues a data frame; the caller has made sure that the connection is [`Conn::writable`].
-    pub(super) fn data(&mut self, encoded: &Encoded, body: &Arc<dyn Body>) -> Result<(), LinkError> {
-        let Some(writer) = &mut self.writer else { return Ok(()) };
+    pub(super) fn data(
+        &mut self,
+        encoded: &Encoded,
+        body: &Arc<dyn Body>,
+    ) -> Result<(), LinkError> {
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
         let tensor = TensorOf(body.clone());
         let bytes = tensor.as_ref();
         if bytes.len() < COPY_BELOW_BYTES {
@@ -110,14 +133,20 @@ struct TensorOf(Arc<dyn Body>);
 impl AsRef<[u8]> for TensorOf {
     fn as_ref(&self) -> &[u8] {
         // The payload was encoded a moment ago, so it encodes again; the meta part is not wanted here.
-        self.0.encode(&mut Vec::new()).ok().flatten().map_or(&[], tensor_bytes)
+        self.0
+            .encode(&mut Vec::new())
+            .ok()
+            .flatten()
+            .map_or(&[], tensor_bytes)
     }
 }
 
 /// Writes out what is queued on connection `id`: at once where the socket takes it, else by a future of the actor.
 pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, now_ns: i64, ctx: &mut Context<A>) {
     let Some(conn) = actor.conn(id) else { return };
-    let Some(mut writer) = conn.writer.take() else { return };
+    let Some(mut writer) = conn.writer.take() else {
+        return;
+    };
     if writer.buffered_bytes() == 0 {
         conn.writer = Some(writer);
         return;
@@ -126,7 +155,9 @@ pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, now_ns: i64, ctx: &mut Con
     let at_once = {
         let mut flushing = std::pin::pin!(writer.flush());
         // Polled once with a waker that nobody hears; the future below registers a real one when it is not enough.
-        flushing.as_mut().poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+        flushing
+            .as_mut()
+            .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
     };
     match at_once {
         std::task::Poll::Ready(result) => {
@@ -140,13 +171,15 @@ pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, now_ns: i64, ctx: &mut Con
                 let result = writer.flush().await;
                 (writer, result)
             };
-            let handle = ctx.spawn(rest.into_actor(actor).map(move |(writer, result), actor, ctx| {
-                if let Some(conn) = actor.conn(id) {
-                    conn.writer = Some(writer);
-                    conn.flusher = None;
-                    actor.flushed(id, result, ctx);
-                }
-            }));
+            let handle = ctx.spawn(rest.into_actor(actor).map(
+                move |(writer, result), actor, ctx| {
+                    if let Some(conn) = actor.conn(id) {
+                        conn.writer = Some(writer);
+                        conn.flusher = None;
+                        actor.flushed(id, result, ctx);
+                    }
+                },
+            ));
             if let Some(conn) = actor.conn(id) {
                 conn.flusher = Some(handle);
             }
@@ -223,5 +256,8 @@ impl LinkError {
 
 /// Socket options of a bridge.
 pub(super) fn socket_options(max_frame: usize) -> SocketOptions {
-    SocketOptions { max_frame_bytes: max_frame, ..SocketOptions::new(Protocol::Pair1) }
+    SocketOptions {
+        max_frame_bytes: max_frame,
+        ..SocketOptions::new(Protocol::Pair1)
+    }
 }

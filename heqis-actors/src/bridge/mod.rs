@@ -44,7 +44,10 @@ impl PayloadType {
     /// The description of `P`.
     #[must_use]
     pub fn of<P: Payload>() -> Self {
-        Self { name: P::NAME, decode: |meta, tensor| Ok(Arc::new(P::decode(meta, tensor)?)) }
+        Self {
+            name: P::NAME,
+            decode: |meta, tensor| Ok(Arc::new(P::decode(meta, tensor)?)),
+        }
     }
 
     /// Wire name of the type.
@@ -157,7 +160,11 @@ const EMPTY: Empty = Empty { reserved: 0 };
 
 /// The clock of a link. Peers and sockets live in real time even when the graph's clock is virtual.
 fn link_clock(graph: &Clock) -> Clock {
-    if graph.is_real() { graph.clone() } else { Clock::real() }
+    if graph.is_real() {
+        graph.clone()
+    } else {
+        Clock::real()
+    }
 }
 
 /// Lays out a data frame; the tensor is written from the frame itself.
@@ -172,35 +179,77 @@ fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<En
         stamps: head
             .stamps
             .iter()
-            .map(|s| WireStamp { stage: s.stage, enter_ns: s.enter_ns, leave_ns: s.leave_ns })
+            .map(|s| WireStamp {
+                stage: s.stage,
+                enter_ns: s.enter_ns,
+                leave_ns: s.leave_ns,
+            })
             .collect(),
         payload,
     };
-    let header = Header { kind: Kind::Data, route, epoch, seq, ts_ns: head.born_ns };
+    let header = Header {
+        kind: Kind::Data,
+        route,
+        epoch,
+        seq,
+        ts_ns: head.born_ns,
+    };
     Encoded::new(header, &envelope, tensor)
 }
 
 /// Rebuilds a data frame.
 fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
     let envelope: Envelope = wire.read()?;
-    let times = envelope.stamps.iter().flat_map(|stamp| [stamp.enter_ns, stamp.leave_ns]);
-    if let Some(ns) = times.chain([wire.header.ts_ns]).find(|ns| !(-MAX_TIME_NS..=MAX_TIME_NS).contains(ns)) {
+    let times = envelope
+        .stamps
+        .iter()
+        .flat_map(|stamp| [stamp.enter_ns, stamp.leave_ns]);
+    if let Some(ns) = times
+        .chain([wire.header.ts_ns])
+        .find(|ns| !(-MAX_TIME_NS..=MAX_TIME_NS).contains(ns))
+    {
         let rule = format!("time {ns} ns is not within 2^62 ns of the epoch");
-        return Err(PayloadError::Rule { payload: Envelope::NAME, rule }.into());
+        return Err(PayloadError::Rule {
+            payload: Envelope::NAME,
+            rule,
+        }
+        .into());
     }
-    let origin = Origin { stream: envelope.stream, position: envelope.position };
+    let origin = Origin {
+        stream: envelope.stream,
+        position: envelope.position,
+    };
     let mut head = Head::new(origin, envelope.key, wire.header.ts_ns);
     head.stamps = envelope
         .stamps
         .iter()
         .take(MAX_STAMPS)
-        .map(|s| Stamp { stage: s.stage, enter_ns: s.enter_ns, leave_ns: s.leave_ns })
+        .map(|s| Stamp {
+            stage: s.stage,
+            enter_ns: s.enter_ns,
+            leave_ns: s.leave_ns,
+        })
         .collect();
     let body = (payload.decode)(&envelope.payload, wire.tensor()?)?;
     Ok(AnyFrame::from_parts(head, body))
 }
 
 /// Lays out a control message.
-fn encode_control(kind: Kind, route: u32, epoch: u32, message: &impl WireMeta) -> Result<Encoded, WireError> {
-    Encoded::new(Header { kind, route, epoch, seq: 0, ts_ns: 0 }, message, None)
+fn encode_control(
+    kind: Kind,
+    route: u32,
+    epoch: u32,
+    message: &impl WireMeta,
+) -> Result<Encoded, WireError> {
+    Encoded::new(
+        Header {
+            kind,
+            route,
+            epoch,
+            seq: 0,
+            ts_ns: 0,
+        },
+        message,
+        None,
+    )
 }

@@ -9,7 +9,8 @@ use actix::prelude::*;
 use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
 use super::ticket::Tracker;
 use super::{
-    Ack, EMPTY, End, Have, Hello, MAX_HAVE, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame, link_clock,
+    Ack, EMPTY, End, Have, Hello, MAX_HAVE, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame,
+    link_clock,
 };
 use crate::actor::{Begin, Build, Doorbell, Wake};
 use crate::clock::{Clock, duration_ns};
@@ -133,7 +134,11 @@ impl BridgeReceiver {
     fn reject(&self, peer: &str, error: &LinkError) {
         if let Some(cause) = error.cause() {
             self.setup.link.reject(cause);
-            Event::PeerRejected { edge: self.edge_name(), reason: format!("{peer}: {error}") }.publish();
+            Event::PeerRejected {
+                edge: self.edge_name(),
+                reason: format!("{peer}: {error}"),
+            }
+            .publish();
         }
     }
 
@@ -168,12 +173,21 @@ impl BridgeReceiver {
                     self.end(ctx);
                 }
             } else {
-                Event::LinkDown { edge: self.edge_name(), reason: reason.to_string() }.publish();
+                Event::LinkDown {
+                    edge: self.edge_name(),
+                    reason: reason.to_string(),
+                }
+                .publish();
             }
         }
     }
 
-    fn receive(&mut self, id: u64, wire: &WireFrame, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+    fn receive(
+        &mut self,
+        id: u64,
+        wire: &WireFrame,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), LinkError> {
         if wire.header.route != self.setup.route {
             return Err(LinkError::Protocol(format!(
                 "route {} on edge {}",
@@ -183,7 +197,10 @@ impl BridgeReceiver {
         if let Some(stranger) = self.strangers.remove(&id) {
             if wire.header.kind != Kind::Hello {
                 self.strangers.insert(id, stranger);
-                return Err(LinkError::Protocol(format!("{:?} before hello", wire.header.kind)));
+                return Err(LinkError::Protocol(format!(
+                    "{:?} before hello",
+                    wire.header.kind
+                )));
             }
             let hello: Result<Hello, _> = wire.read().map_err(LinkError::from);
             return match hello.and_then(|hello| self.checked(hello)) {
@@ -194,8 +211,15 @@ impl BridgeReceiver {
                 }
             };
         }
-        if self.active.as_ref().is_none_or(|(_, epoch)| *epoch != wire.header.epoch) {
-            return Err(LinkError::Protocol(format!("epoch {} on another epoch's connection", wire.header.epoch)));
+        if self
+            .active
+            .as_ref()
+            .is_none_or(|(_, epoch)| *epoch != wire.header.epoch)
+        {
+            return Err(LinkError::Protocol(format!(
+                "epoch {} on another epoch's connection",
+                wire.header.epoch
+            )));
         }
         match wire.header.kind {
             Kind::Data => self.data(wire),
@@ -207,7 +231,10 @@ impl BridgeReceiver {
                 }
                 let most = if self.keeps() { received } else { MAX_SEQ };
                 if !(received..=most).contains(&end.last_seq) {
-                    return Err(LinkError::Protocol(format!("ends at {}, {received} was sent", end.last_seq)));
+                    return Err(LinkError::Protocol(format!(
+                        "ends at {}, {received} was sent",
+                        end.last_seq
+                    )));
                 }
                 if let Some(session) = &self.session {
                     // Numbers that an at-most-once sender gave up behind the last one received.
@@ -240,26 +267,49 @@ impl BridgeReceiver {
         }
         if hello.at_least_once != self.keeps() {
             let here = self.setup.options.delivery;
-            return Err(LinkError::Protocol(format!("the sender does not deliver {here:?}, as this node does")));
+            return Err(LinkError::Protocol(format!(
+                "the sender does not deliver {here:?}, as this node does"
+            )));
         }
         if !(1..=MAX_SEQ).contains(&hello.first_seq) {
-            return Err(LinkError::Protocol(format!("numbers start between 1 and 2^62, hello says {}", hello.first_seq)));
+            return Err(LinkError::Protocol(format!(
+                "numbers start between 1 and 2^62, hello says {}",
+                hello.first_seq
+            )));
         }
-        if self.edge_ended && self.session.as_ref().is_none_or(|session| session.sender != hello.instance) {
+        if self.edge_ended
+            && self
+                .session
+                .as_ref()
+                .is_none_or(|session| session.sender != hello.instance)
+        {
             return Err(LinkError::Protocol("the edge has ended".into()));
         }
         Ok(hello)
     }
 
     /// A sender of this edge: the newest one wins, because an old connection may be dead without knowing it.
-    fn greet(&mut self, conn: Conn, hello: &Hello, epoch: u32, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+    fn greet(
+        &mut self,
+        conn: Conn,
+        hello: &Hello,
+        epoch: u32,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), LinkError> {
         if let Some((old, _)) = self.active.take() {
             old.close(ctx);
-            Event::LinkDown { edge: self.edge_name(), reason: LinkError::Replaced.to_string() }.publish();
+            Event::LinkDown {
+                edge: self.edge_name(),
+                reason: LinkError::Replaced.to_string(),
+            }
+            .publish();
         }
         let id = conn.id;
         self.active = Some((conn, epoch));
-        let known = self.session.as_ref().is_some_and(|session| session.sender == hello.instance);
+        let known = self
+            .session
+            .as_ref()
+            .is_some_and(|session| session.sender == hello.instance);
         if !known {
             self.sessions += 1;
             let every = (self.setup.options.credit / 4) as u64;
@@ -274,19 +324,28 @@ impl BridgeReceiver {
         if let Some(session) = &mut self.session {
             session.given_up = hello.first_seq - 1;
         }
-        let Some(session) = &self.session else { return Ok(()) };
+        let Some(session) = &self.session else {
+            return Ok(());
+        };
         let welcome = Welcome {
             session: session.id,
             received: session.received,
             limit: self.limit(),
-            have: if hello.at_least_once && !known { self.have() } else { Vec::new() },
+            have: if hello.at_least_once && !known {
+                self.have()
+            } else {
+                Vec::new()
+            },
         };
         self.setup.link.up.set(1);
         self.setup.link.connects.inc();
         if let Some(since_ns) = self.down_since_ns.take() {
             self.setup.link.outage.observe_ns(self.now_ns() - since_ns);
         }
-        Event::LinkUp { edge: self.edge_name() }.publish();
+        Event::LinkUp {
+            edge: self.edge_name(),
+        }
+        .publish();
         let route = self.setup.route;
         if let Some((conn, _)) = &mut self.active {
             conn.control(Kind::Welcome, route, epoch, &welcome)?;
@@ -301,7 +360,13 @@ impl BridgeReceiver {
         let mut runs: Vec<Have> = self
             .positions
             .iter()
-            .flat_map(|(&stream, runs)| runs.iter().map(move |(first, last)| Have { stream, first, last }))
+            .flat_map(|(&stream, runs)| {
+                runs.iter().map(move |(first, last)| Have {
+                    stream,
+                    first,
+                    last,
+                })
+            })
             .collect();
         runs.sort_by_key(|run| std::cmp::Reverse(run.last - run.first));
         runs.truncate(MAX_HAVE);
@@ -310,7 +375,10 @@ impl BridgeReceiver {
 
     /// The sender may send up to here: what the stage has taken, plus the credit.
     fn limit(&self) -> u64 {
-        let reached = self.session.as_ref().map_or(0, |session| session.received.max(session.given_up));
+        let reached = self
+            .session
+            .as_ref()
+            .map_or(0, |session| session.received.max(session.given_up));
         if self.closing {
             return reached;
         }
@@ -323,7 +391,9 @@ impl BridgeReceiver {
         let credit = self.setup.options.credit as u64;
         let queued = self.setup.edge.queued() as u64;
         let keeps = self.keeps();
-        let Some(session) = &mut self.session else { return Ok(()) };
+        let Some(session) = &mut self.session else {
+            return Ok(());
+        };
         if self.closing {
             // Sent before the sender had read the goodbye. Left unacknowledged, it goes to this node's successor.
             return Ok(());
@@ -332,12 +402,21 @@ impl BridgeReceiver {
             // Sent again although it had arrived: the number has, or will get, its one outcome.
             return Ok(());
         }
-        let highest = if keeps { session.received + 1 } else { self.last_seq.unwrap_or(MAX_SEQ) };
+        let highest = if keeps {
+            session.received + 1
+        } else {
+            self.last_seq.unwrap_or(MAX_SEQ)
+        };
         if seq > highest || self.last_seq.is_some_and(|last| seq > last) {
-            return Err(LinkError::Protocol(format!("frame {seq} after frame {}", session.received)));
+            return Err(LinkError::Protocol(format!(
+                "frame {seq} after frame {}",
+                session.received
+            )));
         }
         if queued >= credit {
-            return Err(LinkError::Protocol(format!("frame {seq} exceeds the credit of {credit}")));
+            return Err(LinkError::Protocol(format!(
+                "frame {seq} exceeds the credit of {credit}"
+            )));
         }
         // An at-most-once sender has booked these as lost with the link.
         session.tracker.pass(session.received + 1, seq - 1);
@@ -349,14 +428,20 @@ impl BridgeReceiver {
                 tracing::error!(edge = %self.setup.edge.name, seq, %error, "frame dropped: it does not decode");
                 books.sent(1);
                 books.dropped(Cause::Decode, 1);
-                session.tracker.complete(seq, Some(Outcome::Dropped(Cause::Decode)));
+                session
+                    .tracker
+                    .complete(seq, Some(Outcome::Dropped(Cause::Decode)));
                 return Ok(());
             }
         };
         let origin = frame.head.origin;
         if keeps
             && (self.setup.committed.contains(origin)
-                || !self.positions.entry(origin.stream).or_default().insert(origin.position))
+                || !self
+                    .positions
+                    .entry(origin.stream)
+                    .or_default()
+                    .insert(origin.position))
         {
             books.sent(1);
             books.close(Outcome::Duplicate, 1);
@@ -365,7 +450,9 @@ impl BridgeReceiver {
         }
         frame.head.ticket = Some(Ticket::new(session.tracker.clone(), seq));
         if self.setup.edge.push(frame).is_err() {
-            return Err(LinkError::Protocol(format!("frame {seq} exceeds the credit of {credit}")));
+            return Err(LinkError::Protocol(format!(
+                "frame {seq} exceeds the credit of {credit}"
+            )));
         }
         if queued + 1 > credit / 2 {
             self.setup.edge.request_room();
@@ -376,10 +463,21 @@ impl BridgeReceiver {
     /// Queues an acknowledgement when there is news, or when `always`.
     fn acknowledge(&mut self, always: bool) -> Result<(), LinkError> {
         let limit = self.limit();
-        let (Some(session), Some((conn, epoch))) = (&self.session, &mut self.active) else { return Ok(()) };
+        let (Some(session), Some((conn, epoch))) = (&self.session, &mut self.active) else {
+            return Ok(());
+        };
         if conn.writable() && (always || session.tracker.has_news()) {
             let (done, outcomes) = session.tracker.tell();
-            conn.control(Kind::Ack, self.setup.route, *epoch, &Ack { limit, done, outcomes })?;
+            conn.control(
+                Kind::Ack,
+                self.setup.route,
+                *epoch,
+                &Ack {
+                    limit,
+                    done,
+                    outcomes,
+                },
+            )?;
         }
         Ok(())
     }
@@ -416,12 +514,20 @@ impl BridgeReceiver {
             self.settled_ns.get_or_insert(now_ns);
             // Closing a connection on which something is left unread would reset it, and with it the acknowledgements
             // that the sender has not read.
-            let told = self.session.as_ref().is_none_or(|session| !session.tracker.has_news());
+            let told = self
+                .session
+                .as_ref()
+                .is_none_or(|session| !session.tracker.has_news());
             let idle = self.active.as_ref().is_none_or(|(conn, _)| conn.idle());
             if self.closing && self.last_seq.is_none() && self.farewell && told && idle {
                 self.end(ctx);
             }
-        } else if !self.ack_timer && self.session.as_ref().is_some_and(|s| s.tracker.done() < s.received) {
+        } else if !self.ack_timer
+            && self
+                .session
+                .as_ref()
+                .is_some_and(|s| s.tracker.done() < s.received)
+        {
             self.ack_timer = true;
             ctx.run_later(ACK_DELAY, |actor, ctx| {
                 actor.ack_timer = false;
@@ -457,7 +563,11 @@ impl BridgeReceiver {
     fn settled(&self) -> bool {
         self.edge_ended
             && self.session.as_ref().is_none_or(|session| {
-                session.tracker.done() >= self.last_seq.unwrap_or(session.received).max(session.received)
+                session.tracker.done()
+                    >= self
+                        .last_seq
+                        .unwrap_or(session.received)
+                        .max(session.received)
             })
     }
 
@@ -487,11 +597,16 @@ impl BridgeReceiver {
         for id in silent {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
         }
-        if self.settled_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(LINGER)) {
+        if self
+            .settled_ns
+            .is_some_and(|since_ns| now_ns - since_ns > duration_ns(LINGER))
+        {
             return self.end(ctx);
         }
         let route = self.setup.route;
-        let Some((conn, epoch)) = &mut self.active else { return self.turn(false, ctx) };
+        let Some((conn, epoch)) = &mut self.active else {
+            return self.turn(false, ctx);
+        };
         let (id, epoch) = (conn.id, *epoch);
         let result = match conn.pulse(now_ns) {
             Pulse::Fine => Ok(false),
@@ -506,7 +621,9 @@ impl BridgeReceiver {
 
     /// Waits for the next peer.
     fn accept(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut listener) = self.listener.take() else { return };
+        let Some(mut listener) = self.listener.take() else {
+            return;
+        };
         let next = async move {
             let accepted = listener.accept().await;
             if matches!(accepted, Err(SpError::Io { .. })) {
@@ -515,17 +632,20 @@ impl BridgeReceiver {
             }
             (listener, accepted)
         };
-        ctx.spawn(next.into_actor(self).map(|(listener, accepted), actor, ctx| {
-            if actor.ended || actor.closing {
-                return;
-            }
-            actor.listener = Some(listener);
-            match accepted {
-                Ok(connection) => actor.accepted(connection, ctx),
-                Err(error) => actor.reject("stranger", &error.into()),
-            }
-            actor.accept(ctx);
-        }));
+        ctx.spawn(
+            next.into_actor(self)
+                .map(|(listener, accepted), actor, ctx| {
+                    if actor.ended || actor.closing {
+                        return;
+                    }
+                    actor.listener = Some(listener);
+                    match accepted {
+                        Ok(connection) => actor.accepted(connection, ctx),
+                        Err(error) => actor.reject("stranger", &error.into()),
+                    }
+                    actor.accept(ctx);
+                }),
+        );
     }
 }
 
@@ -559,9 +679,9 @@ impl StreamHandler<Received> for BridgeReceiver {
         let Some(conn) = self.conn(id) else { return };
         conn.heard_ns = now_ns;
         let result = match received.message {
-            Ok(Some(bytes)) => {
-                WireFrame::parse(bytes).map_err(LinkError::from).and_then(|wire| self.receive(id, &wire, ctx))
-            }
+            Ok(Some(bytes)) => WireFrame::parse(bytes)
+                .map_err(LinkError::from)
+                .and_then(|wire| self.receive(id, &wire, ctx)),
             Ok(None) => Err(LinkError::Closed),
             Err(error) => Err(error.into()),
         };
@@ -584,15 +704,17 @@ impl Handler<Build> for BridgeReceiver {
         let options = socket_options(self.setup.options.max_frame);
         let inproc = self.setup.inproc.clone();
         let edge = self.edge_name();
-        Box::pin(async move { Listener::bind(&endpoint, options, &inproc).await }.into_actor(self).map(
-            move |bound, actor, _| {
-                let listener =
-                    bound.map_err(|error| StageError::Config(format!("edge '{edge}': {error}")))?;
-                tracing::info!(%edge, endpoint = %listener.endpoint(), "listening");
-                actor.listener = Some(listener);
-                Ok(())
-            },
-        ))
+        Box::pin(
+            async move { Listener::bind(&endpoint, options, &inproc).await }
+                .into_actor(self)
+                .map(move |bound, actor, _| {
+                    let listener = bound
+                        .map_err(|error| StageError::Config(format!("edge '{edge}': {error}")))?;
+                    tracing::info!(%edge, endpoint = %listener.endpoint(), "listening");
+                    actor.listener = Some(listener);
+                    Ok(())
+                }),
+        )
     }
 }
 

@@ -134,14 +134,18 @@ impl BridgeSender {
             clock.sleep(pause).await;
             connect(&endpoint, &options, &inproc).await
         };
-        ctx.spawn(attempt.into_actor(self).map(|result, actor, ctx| match result {
-            _ if actor.ended => {}
-            Ok(connection) => actor.greet(connection, ctx),
-            Err(error) => {
-                tracing::debug!(edge = %actor.setup.edge.name, %error, "connect failed");
-                actor.redial(ctx);
-            }
-        }));
+        ctx.spawn(
+            attempt
+                .into_actor(self)
+                .map(|result, actor, ctx| match result {
+                    _ if actor.ended => {}
+                    Ok(connection) => actor.greet(connection, ctx),
+                    Err(error) => {
+                        tracing::debug!(edge = %actor.setup.edge.name, %error, "connect failed");
+                        actor.redial(ctx);
+                    }
+                }),
+        );
     }
 
     fn redial(&mut self, ctx: &mut Context<Self>) {
@@ -157,7 +161,11 @@ impl BridgeSender {
             edge: self.setup.edge.name.to_string(),
             payload: self.setup.payload.name.to_owned(),
             instance: self.setup.instance,
-            first_seq: if self.keeps() { self.done + 1 } else { self.next_seq },
+            first_seq: if self.keeps() {
+                self.done + 1
+            } else {
+                self.next_seq
+            },
             at_least_once: self.keeps(),
         };
         let greeted = conn.control(Kind::Hello, self.setup.route, self.epoch, &hello);
@@ -183,13 +191,20 @@ impl BridgeSender {
         conn.close(ctx);
         if let Some(cause) = reason.cause() {
             self.setup.link.reject(cause);
-            Event::PeerRejected { edge: self.setup.edge.name.to_string(), reason: format!("{peer}: {reason}") }
-                .publish();
+            Event::PeerRejected {
+                edge: self.setup.edge.name.to_string(),
+                reason: format!("{peer}: {reason}"),
+            }
+            .publish();
         }
         if was_up {
             self.setup.link.up.set(0);
             self.down_since_ns = Some(self.now_ns());
-            Event::LinkDown { edge: self.setup.edge.name.to_string(), reason: reason.to_string() }.publish();
+            Event::LinkDown {
+                edge: self.setup.edge.name.to_string(),
+                reason: reason.to_string(),
+            }
+            .publish();
         }
         self.redial(ctx);
     }
@@ -207,26 +222,24 @@ impl BridgeSender {
         }
         match wire.header.kind {
             Kind::Welcome => self.welcomed(&wire.read()?, ctx),
-            Kind::Ack if matches!(self.link, Link::Greeting(_)) => {
-                Err(LinkError::Protocol("acknowledges before its welcome".into()))
-            }
+            Kind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
+                "acknowledges before its welcome".into(),
+            )),
             Kind::Ack => self.acknowledged(&wire.read()?),
-            Kind::Goodbye => {
-                match std::mem::replace(&mut self.link, Link::Dialing) {
-                    Link::Up(conn) => {
-                        self.link = Link::Leaving(conn, Farewell::Due);
-                        Ok(())
-                    }
-                    link => {
-                        self.link = link;
-                        Err(LinkError::Goodbye)
-                    }
+            Kind::Goodbye => match std::mem::replace(&mut self.link, Link::Dialing) {
+                Link::Up(conn) => {
+                    self.link = Link::Leaving(conn, Farewell::Due);
+                    Ok(())
                 }
-            }
+                link => {
+                    self.link = link;
+                    Err(LinkError::Goodbye)
+                }
+            },
             Kind::Heartbeat => Ok(()),
-            kind @ (Kind::Data | Kind::Hello | Kind::End) => {
-                Err(LinkError::Protocol(format!("a receiver does not send {kind:?}")))
-            }
+            kind @ (Kind::Data | Kind::Hello | Kind::End) => Err(LinkError::Protocol(format!(
+                "a receiver does not send {kind:?}"
+            ))),
         }
     }
 
@@ -257,7 +270,11 @@ impl BridgeSender {
             // What the receiver has not got is gone; it is told by the jump in the numbers. What was lost with an
             // earlier connection has been booked then, although the receiver still asks for it.
             let confirmed = welcome.received.max(self.done).max(self.lost);
-            let lost = if remembered { self.next_seq - 1 - confirmed } else { self.open };
+            let lost = if remembered {
+                self.next_seq - 1 - confirmed
+            } else {
+                self.open
+            };
             self.lost = self.next_seq - 1;
             self.close(Outcome::Dropped(Cause::LinkDown), lost);
             if !remembered {
@@ -275,28 +292,58 @@ impl BridgeSender {
         if let Some(since_ns) = self.down_since_ns.take() {
             self.setup.link.outage.observe_ns(self.now_ns() - since_ns);
         }
-        Event::LinkUp { edge: self.setup.edge.name.to_string() }.publish();
+        Event::LinkUp {
+            edge: self.setup.edge.name.to_string(),
+        }
+        .publish();
         Ok(())
     }
 
     fn acknowledged(&mut self, ack: &Ack) -> Result<(), LinkError> {
-        let refuse = |fault: String| Err(LinkError::Protocol(format!("acknowledges frame {}: {fault}", ack.done)));
+        let refuse = |fault: String| {
+            Err(LinkError::Protocol(format!(
+                "acknowledges frame {}: {fault}",
+                ack.done
+            )))
+        };
         let (done, last) = (self.done, self.next_seq - 1);
         if !(done..=last).contains(&ack.done) {
             return refuse(format!("{done} was acknowledged and {last} sent"));
         }
         let Ok(outcomes) = <[u64; Outcome::COUNT]>::try_from(&ack.outcomes[..]) else {
-            return refuse(format!("{} kinds of outcomes are not {}", ack.outcomes.len(), Outcome::COUNT));
+            return refuse(format!(
+                "{} kinds of outcomes are not {}",
+                ack.outcomes.len(),
+                Outcome::COUNT
+            ));
         };
         // One outcome for each frame that is newly done, but those that this side has booked as lost: a receiver that
         // counts otherwise would break the books here.
         let newly_done = ack.done - done;
-        let counts = outcomes.iter().zip(&self.reported).map(|(&now, &before)| now.checked_sub(before));
-        let news = counts.into_iter().try_fold(0u64, |sum, count| sum.checked_add(count?));
-        if !news.is_some_and(|news| if self.keeps() { news == newly_done } else { news <= newly_done.min(self.open) }) {
-            return refuse(format!("outcomes {outcomes:?} after {:?} are not those of {newly_done} frames", self.reported));
+        let counts = outcomes
+            .iter()
+            .zip(&self.reported)
+            .map(|(&now, &before)| now.checked_sub(before));
+        let news = counts
+            .into_iter()
+            .try_fold(0u64, |sum, count| sum.checked_add(count?));
+        if !news.is_some_and(|news| {
+            if self.keeps() {
+                news == newly_done
+            } else {
+                news <= newly_done.min(self.open)
+            }
+        }) {
+            return refuse(format!(
+                "outcomes {outcomes:?} after {:?} are not those of {newly_done} frames",
+                self.reported
+            ));
         }
-        for (index, (now, before)) in outcomes.into_iter().zip(std::mem::replace(&mut self.reported, outcomes)).enumerate() {
+        for (index, (now, before)) in outcomes
+            .into_iter()
+            .zip(std::mem::replace(&mut self.reported, outcomes))
+            .enumerate()
+        {
             if now > before
                 && let Some(outcome) = Outcome::from_index(index)
             {
@@ -305,7 +352,11 @@ impl BridgeSender {
         }
         self.limit = self.limit.max(ack.limit);
         self.done = ack.done;
-        while self.retained.front().is_some_and(|(seq, _)| *seq <= self.done) {
+        while self
+            .retained
+            .front()
+            .is_some_and(|(seq, _)| *seq <= self.done)
+        {
             self.retained.pop_front();
         }
         Ok(())
@@ -341,7 +392,9 @@ impl BridgeSender {
         {
             *farewell = Farewell::Said;
         }
-        let Link::Up(conn) = &mut self.link else { return Ok(()) };
+        let Link::Up(conn) = &mut self.link else {
+            return Ok(());
+        };
         let (edge, route, epoch) = (self.setup.edge.clone(), self.setup.route, self.epoch);
         let keeps = self.setup.options.delivery == Delivery::AtLeastOnce;
         while conn.writable() && self.cursor <= self.limit {
@@ -352,7 +405,10 @@ impl BridgeSender {
                     .map(|(first, _)| self.cursor - first)
                     .and_then(|offset| self.retained.get(usize::try_from(offset).ok()?))
                 else {
-                    return Err(LinkError::Protocol(format!("frame {} is no longer kept", self.cursor)));
+                    return Err(LinkError::Protocol(format!(
+                        "frame {} is no longer kept",
+                        self.cursor
+                    )));
                 };
                 conn.data(&encode_frame(frame, route, epoch, *seq)?, &frame.body)?;
                 self.setup.link.resent.inc();
@@ -367,7 +423,9 @@ impl BridgeSender {
                 Pop::Empty => break,
                 Pop::Ended => {
                     if !self.end_sent {
-                        let end = End { last_seq: self.next_seq - 1 };
+                        let end = End {
+                            last_seq: self.next_seq - 1,
+                        };
                         self.end_sent = conn.control(Kind::End, route, epoch, &end)?;
                     }
                     break;
@@ -375,7 +433,10 @@ impl BridgeSender {
             };
             let origin = frame.head.origin;
             let runs = self.have.iter().filter(|run| run.stream == origin.stream);
-            if runs.into_iter().any(|run| (run.first..=run.last).contains(&origin.position)) {
+            if runs
+                .into_iter()
+                .any(|run| (run.first..=run.last).contains(&origin.position))
+            {
                 edge.done(Outcome::Duplicate, 1);
                 continue;
             }
@@ -450,7 +511,10 @@ impl BridgeSender {
         let now_ns = self.now_ns();
         let (route, epoch) = (self.setup.route, self.epoch);
         let leaving = matches!(self.link, Link::Leaving(..));
-        let (Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn)) = &mut self.link else { return };
+        let (Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn)) = &mut self.link
+        else {
+            return;
+        };
         let result = match conn.pulse(now_ns) {
             Pulse::Fine => Ok(false),
             Pulse::Speak if leaving => Ok(false),
@@ -472,7 +536,9 @@ fn unsendable(edge: &Edge, frame: AnyFrame, error: &dyn std::fmt::Display) {
 impl Owner for BridgeSender {
     fn conn(&mut self, id: u64) -> Option<&mut Conn> {
         match &mut self.link {
-            Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn) if conn.id == id => Some(conn),
+            Link::Up(conn) | Link::Leaving(conn, _) | Link::Greeting(conn) if conn.id == id => {
+                Some(conn)
+            }
             _ => None,
         }
     }
@@ -496,12 +562,14 @@ impl Actor for BridgeSender {
 impl StreamHandler<Received> for BridgeSender {
     fn handle(&mut self, received: Received, ctx: &mut Self::Context) {
         let now_ns = self.now_ns();
-        let Some(conn) = self.conn(received.conn) else { return };
+        let Some(conn) = self.conn(received.conn) else {
+            return;
+        };
         conn.heard_ns = now_ns;
         let result = match received.message {
-            Ok(Some(bytes)) => {
-                WireFrame::parse(bytes).map_err(LinkError::from).and_then(|wire| self.receive(&wire, ctx))
-            }
+            Ok(Some(bytes)) => WireFrame::parse(bytes)
+                .map_err(LinkError::from)
+                .and_then(|wire| self.receive(&wire, ctx)),
             Ok(None) => Err(LinkError::Closed),
             Err(error) => Err(error.into()),
         };

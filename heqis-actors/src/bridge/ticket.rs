@@ -21,7 +21,11 @@ pub struct Ticket {
 
 impl Ticket {
     pub(crate) fn new(tracker: Arc<Tracker>, seq: u64) -> Arc<Self> {
-        Arc::new(Self { tracker, seq, outcome: AtomicU8::new(Outcome::Delivered.index() as u8) })
+        Arc::new(Self {
+            tracker,
+            seq,
+            outcome: AtomicU8::new(Outcome::Delivered.index() as u8),
+        })
     }
 
     /// States what became of the frame; without this it counts as delivered.
@@ -32,7 +36,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.tracker.complete(self.seq, Outcome::from_index(usize::from(self.outcome.load(Ordering::Relaxed))));
+        self.tracker.complete(
+            self.seq,
+            Outcome::from_index(usize::from(self.outcome.load(Ordering::Relaxed))),
+        );
     }
 }
 
@@ -61,7 +68,11 @@ struct State {
 
 impl Tracker {
     pub(crate) fn new(done: u64, every: u64, bell: Arc<Doorbell>) -> Arc<Self> {
-        let state = State { done, early: BTreeMap::new(), outcomes: [0; Outcome::COUNT] };
+        let state = State {
+            done,
+            early: BTreeMap::new(),
+            outcomes: [0; Outcome::COUNT],
+        };
         Arc::new(Self {
             state: Mutex::new(state),
             told: AtomicU64::new(done),
@@ -157,7 +168,14 @@ mod tests {
         assert_eq!(tracker.tell().1.iter().sum::<u64>(), 0);
         tracker.complete(11, Some(Outcome::Delivered));
         let (done, outcomes) = tracker.tell();
-        assert_eq!((done, outcomes[0], outcomes[Outcome::Dropped(Cause::Age).index()]), (12, 1, 1));
+        assert_eq!(
+            (
+                done,
+                outcomes[0],
+                outcomes[Outcome::Dropped(Cause::Age).index()]
+            ),
+            (12, 1, 1)
+        );
     }
 
     #[test]

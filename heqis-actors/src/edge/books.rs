@@ -104,7 +104,10 @@ impl Books {
         let counter = |outcome: &str| metrics.edge_frames(edge, outcome);
         let mut names = vec!["delivered".to_owned(), "duplicate".to_owned()];
         names.extend(Cause::ALL.map(|cause| format!("dropped_{}", cause.name())));
-        Self { sent: counter("sent"), outcomes: std::array::from_fn(|index| counter(&names[index])) }
+        Self {
+            sent: counter("sent"),
+            outcomes: std::array::from_fn(|index| counter(&names[index])),
+        }
     }
 
     pub(crate) fn sent(&self, frames: u64) {

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub use books::{Cause, EdgeReport, Side};
 pub(crate) use books::{Books, Outcome};
+pub use books::{Cause, EdgeReport, Side};
 
 use crate::actor::Doorbell;
 use crate::clock::duration_ns;
@@ -60,7 +60,10 @@ struct LaneState {
 /// First in, first out; or one slot per key in order of the keys' first arrival.
 enum Queue {
     Fifo(VecDeque<AnyFrame>),
-    Slots { order: VecDeque<Key>, frames: HashMap<Key, AnyFrame> },
+    Slots {
+        order: VecDeque<Key>,
+        frames: HashMap<Key, AnyFrame>,
+    },
 }
 
 impl Queue {
@@ -106,7 +109,10 @@ impl Edge {
             capacity,
             state: Mutex::new(LaneState {
                 queue: match options.policy {
-                    Policy::Conflate => Queue::Slots { order: VecDeque::new(), frames: HashMap::new() },
+                    Policy::Conflate => Queue::Slots {
+                        order: VecDeque::new(),
+                        frames: HashMap::new(),
+                    },
                     _ => Queue::Fifo(VecDeque::with_capacity(capacity.min(1024))),
                 },
                 producer_waits: false,
@@ -142,7 +148,11 @@ impl Edge {
     /// Puts a frame on the edge; gives it back when the policy is `block` and its lane is full. The producer is then
     /// woken when there is room.
     pub(crate) fn push(&self, frame: AnyFrame) -> Result<(), AnyFrame> {
-        let lane = &self.lanes[if self.lanes.len() == 1 { 0 } else { partition(frame.head.key, self.lanes.len()) }];
+        let lane = &self.lanes[if self.lanes.len() == 1 {
+            0
+        } else {
+            partition(frame.head.key, self.lanes.len())
+        }];
         let mut state = lane.lock();
         let full = state.queue.len() >= lane.capacity;
         if full && self.policy == Policy::Block {
@@ -158,8 +168,11 @@ impl Edge {
                     lost = Some((frame, Cause::Capacity));
                 } else {
                     if full {
-                        let cause =
-                            if self.policy == Policy::Latest { Cause::Superseded } else { Cause::Capacity };
+                        let cause = if self.policy == Policy::Latest {
+                            Cause::Superseded
+                        } else {
+                            Cause::Capacity
+                        };
                         lost = frames.pop_front().map(|oldest| (oldest, cause));
                     }
                     frames.push_back(frame);
@@ -208,7 +221,10 @@ impl Edge {
             if wake_producer {
                 self.wake_producers();
             }
-            if self.max_age_ns.is_some_and(|max| now_ns.saturating_sub(frame.head.born_ns) > max) {
+            if self
+                .max_age_ns
+                .is_some_and(|max| now_ns.saturating_sub(frame.head.born_ns) > max)
+            {
                 self.in_hand.fetch_sub(1, Ordering::Relaxed);
                 self.lose(frame, Cause::Age);
                 continue;
@@ -244,7 +260,10 @@ impl Edge {
         let mut state = lane.lock();
         if state.queue.len() == 0 && !state.ended {
             state.consumer_waits = true;
-            let (mut state, _) = lane.more.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
+            let (mut state, _) = lane
+                .more
+                .wait_timeout(state, timeout)
+                .unwrap_or_else(PoisonError::into_inner);
             state.consumer_waits = false;
         }
     }
@@ -301,7 +320,11 @@ impl Edge {
     pub(crate) fn report(&self) -> EdgeReport {
         let queued = self.queued();
         self.depth.set(i64::try_from(queued).unwrap_or(i64::MAX));
-        self.books.report(&self.name, self.side, queued as u64 + self.in_hand.load(Ordering::Relaxed))
+        self.books.report(
+            &self.name,
+            self.side,
+            queued as u64 + self.in_hand.load(Ordering::Relaxed),
+        )
     }
 
     fn wake_producers(&self) {

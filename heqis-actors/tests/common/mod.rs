@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Source, Stage, StageError, Tensor,
+    AnyFrame, BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Source, Stage,
+    StageError, Tensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -59,7 +60,12 @@ impl Source for Count {
     const REPLAYABLE: bool = true;
 
     fn build(config: &CountConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { config: config.clone(), next: 1, due_ns: None, clock: cx.clock().clone() })
+        Ok(Self {
+            config: config.clone(),
+            next: 1,
+            due_ns: None,
+            clock: cx.clock().clone(),
+        })
     }
 
     fn next(&mut self) -> Result<Next<Number>, StageError> {
@@ -75,7 +81,10 @@ impl Source for Count {
         }
         let value = self.next;
         self.next += 1;
-        Ok(Next::Item(Number { value, group: value % self.config.groups.max(1) }))
+        Ok(Next::Item(Number {
+            value,
+            group: value % self.config.groups.max(1),
+        }))
     }
 }
 
@@ -112,10 +121,17 @@ impl Stage for Collect {
     const ABOUT: &'static str = "Remembers what it sees.";
 
     fn build(config: &CollectConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { config: config.clone(), clock: cx.clock().clone() })
+        Ok(Self {
+            config: config.clone(),
+            clock: cx.clock().clone(),
+        })
     }
 
-    fn process(&mut self, frame: &Frame<Number>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
         if self.config.poison.contains(&frame.value) {
             return Err(StageError::failed(format!("poison {}", frame.value)));
         }
@@ -127,11 +143,18 @@ impl Stage for Collect {
         }
         drop(panics);
         let start_ns = self.clock.now_ns();
-        self.clock.advance_to(start_ns + self.config.takes.as_nanos() as i64);
-        while self.clock.is_real() && self.clock.now_ns() - start_ns < self.config.takes.as_nanos() as i64 {
+        self.clock
+            .advance_to(start_ns + self.config.takes.as_nanos() as i64);
+        while self.clock.is_real()
+            && self.clock.now_ns() - start_ns < self.config.takes.as_nanos() as i64
+        {
             std::hint::spin_loop();
         }
-        self.config.ages_ns.lock().unwrap().push(start_ns - frame.head().born_ns);
+        self.config
+            .ages_ns
+            .lock()
+            .unwrap()
+            .push(start_ns - frame.head().born_ns);
         self.config.seen.lock().unwrap().push(frame.value);
         Ok(())
     }
@@ -157,12 +180,19 @@ impl Stage for Double {
     const ABOUT: &'static str = "Doubles.";
 
     fn build(config: &DoubleConfig, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { config: config.clone(), batch: Vec::new() })
+        Ok(Self {
+            config: config.clone(),
+            batch: Vec::new(),
+        })
     }
 
     fn recover(&mut self, _record: &AnyFrame) {}
 
-    fn process(&mut self, frame: &Frame<Number>, _: &mut Emitter<'_, Number>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        _: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
         self.batch.push(frame.clone());
         Ok(())
     }
@@ -170,7 +200,13 @@ impl Stage for Double {
     fn flush(&mut self, out: &mut Emitter<'_, Number>) -> Result<(), StageError> {
         self.config.batches.lock().unwrap().push(self.batch.len());
         for frame in self.batch.drain(..) {
-            out.emit(frame.head(), Number { value: frame.value * 2, group: frame.group });
+            out.emit(
+                frame.head(),
+                Number {
+                    value: frame.value * 2,
+                    group: frame.group,
+                },
+            );
         }
         Ok(())
     }

@@ -35,7 +35,11 @@ const STYLES: Styles = Styles::styled()
 /// Runs, checks and draws HEQIS topologies.
 #[derive(Debug, Parser)]
 #[command(name = "heqis-runtime", version, styles = STYLES, after_help = EXAMPLES)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    arg_required_else_help = true
+)]
 pub struct Cli {
     /// What to do instead of running a topology.
     #[command(subcommand)]
@@ -107,7 +111,10 @@ impl RunArgs {
     /// The topology with what is laid over it; `None` when none was named, which clap rules out for a run.
     #[must_use]
     pub fn topology(&self) -> Option<TopologyArgs> {
-        Some(TopologyArgs { file: self.topology.clone()?, overlay: self.overlay.clone() })
+        Some(TopologyArgs {
+            file: self.topology.clone()?,
+            overlay: self.overlay.clone(),
+        })
     }
 
     /// Arguments with which a child process reads the same plan and logs the same way.
@@ -124,7 +131,15 @@ impl RunArgs {
         for change in &self.overlay.overrides {
             pair("--set", change.into());
         }
-        pair("--log", if self.log == LogFormat::Json { "json" } else { "human" }.into());
+        pair(
+            "--log",
+            if self.log == LogFormat::Json {
+                "json"
+            } else {
+                "human"
+            }
+            .into(),
+        );
         arguments
     }
 }

@@ -75,7 +75,10 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         let life = Life {
             index,
             name: node.name.clone(),
-            has_source: plan.stages.iter().any(|stage| stage.node == index && stage.is_source()),
+            has_source: plan
+                .stages
+                .iter()
+                .any(|stage| stage.node == index && stage.is_source()),
             command,
             stopping: stopping.clone(),
         };
@@ -86,7 +89,10 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
     let mut outcomes = Vec::new();
     while let Some(outcome) = nodes.join_next().await {
         let Ok(outcome) = outcome else { continue };
-        let failed = outcome.report.as_ref().is_none_or(|report| report.failure.is_some());
+        let failed = outcome
+            .report
+            .as_ref()
+            .is_none_or(|report| report.failure.is_some());
         if failed || outcome.failure.is_some() {
             // What is left cannot do its work without this node.
             stop.send_if_modified(|now| std::mem::replace(now, Stop::All.max(*now)) < Stop::All);
@@ -116,16 +122,24 @@ async fn stop_in_order(stop: watch::Sender<Stop>, patience: Duration) {
 
 fn sum_up(plan: &Plan, mut outcomes: Vec<Outcome>) -> Summary {
     outcomes.sort_by_key(|outcome| outcome.node);
-    let restarts: BTreeMap<String, u64> =
-        outcomes.iter().map(|outcome| (plan.nodes[outcome.node].name.clone(), outcome.restarts)).collect();
+    let restarts: BTreeMap<String, u64> = outcomes
+        .iter()
+        .map(|outcome| (plan.nodes[outcome.node].name.clone(), outcome.restarts))
+        .collect();
     let failures: Vec<String> = outcomes
         .iter()
         .filter_map(|outcome| {
             let failure = outcome.failure.as_ref()?;
-            Some(format!("node '{}' {failure}", plan.nodes[outcome.node].name))
+            Some(format!(
+                "node '{}' {failure}",
+                plan.nodes[outcome.node].name
+            ))
         })
         .collect();
-    let reports = outcomes.into_iter().filter_map(|outcome| outcome.report).collect();
+    let reports = outcomes
+        .into_iter()
+        .filter_map(|outcome| outcome.report)
+        .collect();
     let mut summary = Summary::new(&plan.name, reports, restarts);
     summary.faults.extend(failures);
     summary
@@ -142,7 +156,12 @@ struct Life {
 
 impl Life {
     async fn run(mut self) -> Outcome {
-        let mut outcome = Outcome { node: self.index, report: None, restarts: 0, failure: None };
+        let mut outcome = Outcome {
+            node: self.index,
+            report: None,
+            restarts: 0,
+            failure: None,
+        };
         loop {
             let child = match self.command.spawn() {
                 Ok(child) => child,
@@ -155,7 +174,8 @@ impl Life {
             outcome.report = report;
             outcome.failure = ended_badly(&status, outcome.report.is_some());
             let killed = matches!(&status, Ok(status) if status.signal().is_some());
-            let again = killed && *self.stopping.borrow() == Stop::Running && outcome.restarts < RESTARTS;
+            let again =
+                killed && *self.stopping.borrow() == Stop::Running && outcome.restarts < RESTARTS;
             if !again {
                 return outcome;
             }
@@ -166,7 +186,10 @@ impl Life {
     }
 
     /// Forwards what the child says until it has ended.
-    async fn watch(&mut self, mut child: Child) -> (std::io::Result<ExitStatus>, Option<NodeReport>) {
+    async fn watch(
+        &mut self,
+        mut child: Child,
+    ) -> (std::io::Result<ExitStatus>, Option<NodeReport>) {
         let logs = child.stderr.take().map(|stderr| {
             let name = self.name.clone();
             tokio::spawn(async move {
@@ -238,7 +261,9 @@ impl Life {
 }
 
 fn terminate(child: &Child) {
-    let pid = child.id().and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
+    let pid = child
+        .id()
+        .and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
     if let Some(pid) = pid
         && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
     {

@@ -20,7 +20,10 @@ pub(crate) type Ready = Arc<OnceLock<Reporter>>;
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub(crate) fn serve(address: SocketAddr, ready: Ready) -> std::io::Result<(SocketAddr, ServerHandle)> {
+pub(crate) fn serve(
+    address: SocketAddr,
+    ready: Ready,
+) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(ready.clone()))
@@ -52,16 +55,20 @@ async fn metrics(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
 
 /// Alive: the process answers.
 async fn healthz() -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body("alive\n")
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .body("alive\n")
 }
 
 /// Ready: every stage is built, self-tests included, and the node is not draining.
 async fn readyz(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
     match ready.get() {
-        Some(reporter) if reporter.stopping() => {
-            HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body("draining\n")
-        }
-        Some(_) => HttpResponse::Ok().content_type(ContentType::plaintext()).body("ready\n"),
+        Some(reporter) if reporter.stopping() => HttpResponse::ServiceUnavailable()
+            .content_type(ContentType::plaintext())
+            .body("draining\n"),
+        Some(_) => HttpResponse::Ok()
+            .content_type(ContentType::plaintext())
+            .body("ready\n"),
         None => not_ready(),
     }
 }
@@ -74,5 +81,7 @@ async fn report(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
 }
 
 fn not_ready() -> HttpResponse {
-    HttpResponse::ServiceUnavailable().content_type(ContentType::plaintext()).body("building stages\n")
+    HttpResponse::ServiceUnavailable()
+        .content_type(ContentType::plaintext())
+        .body("building stages\n")
 }

@@ -75,7 +75,12 @@ pub fn run(plan: &Plan, options: &Options) -> Result<bool, RunError> {
         Some(name) => {
             let index = plan.node(name).ok_or_else(|| RunError::UnknownNode {
                 name: name.clone(),
-                known: plan.nodes.iter().map(|node| node.name.as_str()).collect::<Vec<_>>().join(", "),
+                known: plan
+                    .nodes
+                    .iter()
+                    .map(|node| node.name.as_str())
+                    .collect::<Vec<_>>()
+                    .join(", "),
             })?;
             let report = node::run(plan, index, options.supervised)?;
             if options.supervised {
@@ -92,6 +97,8 @@ pub fn run(plan: &Plan, options: &Options) -> Result<bool, RunError> {
         summary.render()
     };
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(RunError::io("standard output"))?;
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(RunError::io("standard output"))?;
     Ok(summary.is_clean())
 }

@@ -32,7 +32,9 @@ pub(super) fn tell(told: &Told) -> Result<(), RunError> {
     let mut line = serde_json::to_string(told).unwrap_or_default();
     line.push('\n');
     let mut out = std::io::stdout().lock();
-    out.write_all(line.as_bytes()).and_then(|()| out.flush()).map_err(RunError::io("standard output"))
+    out.write_all(line.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(RunError::io("standard output"))
 }
 
 /// Runs the node with index `node` until its stages have ended, or SIGTERM, ctrl-c or the parent's end stop it.
@@ -48,14 +50,21 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
         let what = format!("node '{}': metrics on {metrics}", spec.name);
         let socket = metrics
             .to_socket_addrs()
-            .and_then(|mut found| found.next().ok_or_else(|| std::io::ErrorKind::NotFound.into()))
+            .and_then(|mut found| {
+                found
+                    .next()
+                    .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+            })
             .map_err(RunError::io(what.clone()))?;
-        let (bound, server) = http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
+        let (bound, server) =
+            http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
         tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
         if supervised {
-            tell(&Told::Ready { http: bound.to_string() })?;
+            tell(&Told::Ready {
+                http: bound.to_string(),
+            })?;
         }
         let handle = running.handle();
         let signals = actix_rt::spawn(async move {
@@ -75,7 +84,9 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
 
 /// The part of the graph that `node` runs.
 fn graph(plan: &Plan, node: usize) -> GraphBuilder {
-    let mut graph = GraphBuilder::new(&plan.name).node(&plan.nodes[node].name).base(&plan.base);
+    let mut graph = GraphBuilder::new(&plan.name)
+        .node(&plan.nodes[node].name)
+        .base(&plan.base);
     for stage in &plan.stages {
         graph = match &stage.prepared {
             Some(prepared) if stage.node == node => {
@@ -89,17 +100,29 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
         let names = (from.name.as_str(), to.name.as_str());
         graph = match &edge.bridge {
             None if from.node == node => graph.edge(names.0, names.1, edge.options),
-            Some(bridge) if bridge.from_node == node => {
-                graph.edge_out(edge.route, names, bridge.payload, edge.options, bridge.options.clone())
-            }
-            Some(bridge) if bridge.to_node == node => {
-                graph.edge_in(edge.route, names, bridge.payload, edge.options, bridge.options.clone())
-            }
+            Some(bridge) if bridge.from_node == node => graph.edge_out(
+                edge.route,
+                names,
+                bridge.payload,
+                edge.options,
+                bridge.options.clone(),
+            ),
+            Some(bridge) if bridge.to_node == node => graph.edge_in(
+                edge.route,
+                names,
+                bridge.payload,
+                edge.options,
+                bridge.options.clone(),
+            ),
             _ => graph,
         };
     }
     for budget in &plan.budgets {
-        let path: Vec<&str> = budget.path.iter().map(|&stage| plan.stages[stage].name.as_str()).collect();
+        let path: Vec<&str> = budget
+            .path
+            .iter()
+            .map(|&stage| plan.stages[stage].name.as_str())
+            .collect();
         graph = graph.budget(&path, budget.p99);
     }
     graph
@@ -108,9 +131,11 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
 /// Calls `gone` when standard input ends: the parent holds its other end and is no more. So no node outlives the
 /// process that started it, even one that was killed.
 fn watch_parent(gone: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    std::thread::Builder::new().name("parent-watch".into()).spawn(move || {
-        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-        gone();
-    })?;
+    std::thread::Builder::new()
+        .name("parent-watch".into())
+        .spawn(move || {
+            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+            gone();
+        })?;
     Ok(())
 }

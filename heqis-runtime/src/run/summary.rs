@@ -32,7 +32,10 @@ impl Summary {
             }
             for edge in &node.edges {
                 if !edge.closes() {
-                    faults.push(format!("node '{}': the books of edge '{}' do not close", node.node, edge.edge));
+                    faults.push(format!(
+                        "node '{}': the books of edge '{}' do not close",
+                        node.node, edge.edge
+                    ));
                 } else if edge.in_flight > 0 {
                     faults.push(format!(
                         "node '{}': {} frames of edge '{}' are still in flight",
@@ -45,7 +48,10 @@ impl Summary {
         // A node that died took its half of the books along; the sender's half, kept by acknowledgement, stands.
         if restarts.values().all(|&times| times == 0) {
             for sender in all.iter().filter(|edge| edge.side == Side::Sender) {
-                let Some(receiver) = all.iter().find(|e| e.side == Side::Receiver && e.edge == sender.edge) else {
+                let Some(receiver) = all
+                    .iter()
+                    .find(|e| e.side == Side::Receiver && e.edge == sender.edge)
+                else {
                     continue;
                 };
                 if sender.delivered != receiver.delivered {
@@ -56,7 +62,12 @@ impl Summary {
                 }
             }
         }
-        Self { topology: topology.to_owned(), nodes, restarts, faults }
+        Self {
+            topology: topology.to_owned(),
+            nodes,
+            restarts,
+            faults,
+        }
     }
 
     /// Whether everything ended well.
@@ -70,13 +81,20 @@ impl Summary {
     pub fn render(&self) -> String {
         let mut out = format!("\n{}\n", self.topology);
         let _ = writeln!(out, "\nframes per edge\n{}", self.edges());
-        let _ = writeln!(out, "\nlatency per stage, and age of frames when the stage is done (µs)\n{}", self.stages());
+        let _ = writeln!(
+            out,
+            "\nlatency per stage, and age of frames when the stage is done (µs)\n{}",
+            self.stages()
+        );
         let events = self.events();
         if !events.is_empty() {
             let _ = writeln!(out, "\nwhat the stages counted\n{events}");
         }
         for (node, times) in self.restarts.iter().filter(|(_, times)| **times > 0) {
-            let _ = writeln!(out, "node '{node}' died and was started again {times} time(s)");
+            let _ = writeln!(
+                out,
+                "node '{node}' died and was started again {times} time(s)"
+            );
         }
         for fault in &self.faults {
             let _ = writeln!(out, "fault: {fault}");
@@ -88,11 +106,26 @@ impl Summary {
     }
 
     fn edges(&self) -> Table {
-        let mut table = table(&["edge", "node", "side", "sent", "delivered", "duplicate", "dropped", "causes"], 3..7);
+        let mut table = table(
+            &[
+                "edge",
+                "node",
+                "side",
+                "sent",
+                "delivered",
+                "duplicate",
+                "dropped",
+                "causes",
+            ],
+            3..7,
+        );
         for node in &self.nodes {
             for edge in &node.edges {
-                let causes: Vec<String> =
-                    edge.dropped.iter().map(|(cause, frames)| format!("{} {frames}", cause.name())).collect();
+                let causes: Vec<String> = edge
+                    .dropped
+                    .iter()
+                    .map(|(cause, frames)| format!("{} {frames}", cause.name()))
+                    .collect();
                 table.add_row([
                     edge.edge.clone(),
                     node.node.clone(),
@@ -110,13 +143,28 @@ impl Summary {
 
     fn stages(&self) -> Table {
         let mut table = table(
-            &["stage", "node", "frames", "p50", "p99", "p99.9", "age p50", "age p99", "age p99.9", "restarts"],
+            &[
+                "stage",
+                "node",
+                "frames",
+                "p50",
+                "p99",
+                "p99.9",
+                "age p50",
+                "age p99",
+                "age p99.9",
+                "restarts",
+            ],
             2..10,
         );
         for node in &self.nodes {
             // A source takes no frames, so there is nothing to time.
             for stage in node.stages.iter().filter(|stage| stage.frames > 0) {
-                let mut row = vec![stage.stage.clone(), node.node.clone(), stage.frames.to_string()];
+                let mut row = vec![
+                    stage.stage.clone(),
+                    node.node.clone(),
+                    stage.frames.to_string(),
+                ];
                 row.extend(quantiles(stage.latency));
                 row.extend(quantiles(stage.age));
                 row.push(stage.restarts.to_string());
@@ -145,7 +193,9 @@ impl Summary {
 
 fn table(header: &[&str], numbers: std::ops::Range<usize>) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.iter().copied());
+    table
+        .load_style(presets::UTF8_FULL_CONDENSED)
+        .set_header(header.iter().copied());
     for index in numbers {
         if let Some(column) = table.column_mut(index) {
             column.set_cell_alignment(CellAlignment::Right);

@@ -21,13 +21,20 @@ pub struct Stand {
 }
 
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// Ports that nobody listens on now. All are held at once, so that no two are the same.
 fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    let held: Vec<_> = (0..count)
+        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+        .collect();
+    held.iter()
+        .map(|listener| listener.local_addr().unwrap().port())
+        .collect()
 }
 
 impl Stand {
@@ -45,20 +52,35 @@ impl Stand {
         }
         for journal in journals {
             let path = folder.path().join(format!("{journal}.jsonl"));
-            overrides.push(format!("stages.{journal}.params.path=\"{}\"", path.display()));
+            overrides.push(format!(
+                "stages.{journal}.params.path=\"{}\"",
+                path.display()
+            ));
         }
-        Self { folder, topology: format!("topologies/{topology}.toml"), overrides, ports }
+        Self {
+            folder,
+            topology: format!("topologies/{topology}.toml"),
+            overrides,
+            ports,
+        }
     }
 
     pub fn dual_board() -> Self {
-        Self::new("dual-board", &["gateway", "compute"], &["ring->engine", "signal->feedback"], &["journal"])
+        Self::new(
+            "dual-board",
+            &["gateway", "compute"],
+            &["ring->engine", "signal->feedback"],
+            &["journal"],
+        )
     }
 
     /// Replaces lines of the topology's text: overrides can change values, not the kind of a stage with its parameters.
     pub fn rewrite(mut self, from: &str, to: &str) -> Self {
         let text = std::fs::read_to_string(root().join(&self.topology)).unwrap();
         assert!(text.contains(from), "no '{from}' in {}", self.topology);
-        let text = text.replacen(from, to, 1).replace("base = \"..\"", &format!("base = \"{}\"", root().display()));
+        let text = text
+            .replacen(from, to, 1)
+            .replace("base = \"..\"", &format!("base = \"{}\"", root().display()));
         let path = self.folder.path().join("topology.toml");
         std::fs::write(&path, text).unwrap();
         self.topology = path.display().to_string();
@@ -80,16 +102,25 @@ impl Stand {
 
     /// Whole lines of a journal that is being written.
     pub fn journal_lines(&self, name: &str) -> usize {
-        self.journal_bytes(name).iter().filter(|&&byte| byte == b'\n').count()
+        self.journal_bytes(name)
+            .iter()
+            .filter(|&&byte| byte == b'\n')
+            .count()
     }
 
     fn command(&self, extra: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_heqis-runtime"));
-        command.current_dir(root()).args(["--topology", &self.topology, "--json"]);
+        command
+            .current_dir(root())
+            .args(["--topology", &self.topology, "--json"]);
         for change in &self.overrides {
             command.args(["--set", change]);
         }
-        command.args(extra).env_remove("HEQIS_SET").env("RUST_LOG", "info").stdin(Stdio::null());
+        command
+            .args(extra)
+            .env_remove("HEQIS_SET")
+            .env("RUST_LOG", "info")
+            .stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -111,7 +142,10 @@ impl Stand {
                 String::from_utf8_lossy(&text).into_owned()
             })
             .unwrap();
-        Running { child: Some(child), log: Some(log) }
+        Running {
+            child: Some(child),
+            log: Some(log),
+        }
     }
 }
 
@@ -143,7 +177,10 @@ impl Running {
         let guard = Guard(pid);
         let output = child.wait_with_output().unwrap();
         std::mem::forget(guard);
-        Ended { output, log: self.log.take().unwrap().join().unwrap() }
+        Ended {
+            output,
+            log: self.log.take().unwrap().join().unwrap(),
+        }
     }
 
     pub fn has_ended(&mut self) -> bool {
@@ -169,7 +206,10 @@ impl Drop for Guard {
 }
 
 pub fn signal_process(pid: u32, signal: &str) {
-    let status = Command::new("kill").args([format!("-{signal}"), pid.to_string()]).status().unwrap();
+    let status = Command::new("kill")
+        .args([format!("-{signal}"), pid.to_string()])
+        .status()
+        .unwrap();
     assert!(status.success(), "kill -{signal} {pid}");
 }
 
@@ -185,14 +225,25 @@ impl Ended {
     }
 
     pub fn summary(&self) -> Value {
-        serde_json::from_slice(&self.output.stdout)
-            .unwrap_or_else(|error| panic!("{error}\n{}\n{}", String::from_utf8_lossy(&self.output.stdout), self.log))
+        serde_json::from_slice(&self.output.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{error}\n{}\n{}",
+                String::from_utf8_lossy(&self.output.stdout),
+                self.log
+            )
+        })
     }
 
     /// The summary of a run that must have been clean.
     pub fn clean(&self) -> Value {
         let summary = self.summary();
-        assert_eq!(self.code(), Some(0), "{:#}\n{}", summary["faults"], self.log);
+        assert_eq!(
+            self.code(),
+            Some(0),
+            "{:#}\n{}",
+            summary["faults"],
+            self.log
+        );
         assert_eq!(summary["faults"], serde_json::json!([]));
         assert_books_close(&summary);
         summary
@@ -205,7 +256,12 @@ pub fn assert_books_close(summary: &Value) {
     for node in summary["nodes"].as_array().unwrap() {
         for edge in node["edges"].as_array().unwrap() {
             let count = |key: &str| edge[key].as_u64().unwrap();
-            let dropped: u64 = edge["dropped"].as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum();
+            let dropped: u64 = edge["dropped"]
+                .as_object()
+                .unwrap()
+                .values()
+                .map(|n| n.as_u64().unwrap())
+                .sum();
             assert_eq!(
                 count("sent"),
                 count("delivered") + count("duplicate") + dropped + count("in_flight"),
@@ -228,7 +284,9 @@ pub fn edge<'a>(summary: &'a Value, name: &str, side: &str) -> &'a Value {
 }
 
 pub fn count(value: &Value, key: &str) -> u64 {
-    value[key].as_u64().unwrap_or_else(|| panic!("no count {key} in {value}"))
+    value[key]
+        .as_u64()
+        .unwrap_or_else(|| panic!("no count {key} in {value}"))
 }
 
 /// How often a stage counted an event.
