@@ -396,3 +396,8 @@ fn read_exact(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
         }
     }
 }
+
+/// The books of the edge called `name`.
+pub fn books_of<'a>(report: &'a NodeReport, name: &str) -> &'a EdgeReport {
+    report.edges.iter().find(|edge| edge.edge == name).unwrap()
+}
