@@ -3,7 +3,7 @@
 use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
 use heqis_quant::{Bar, Marks};
 
-use crate::{date, finite, rule, symbol};
+use crate::{date, rule, symbol};
 
 /// A bar of market data.
 #[derive(Clone, Debug, PartialEq)]
@@ -44,13 +44,11 @@ impl Payload for BarMessage {
         Ok(None)
     }
 
-    /// Prices may be anything here, not-a-numbers included: judging them is the cleaner's work.
+    /// Prices and volumes may be anything here, not-a-numbers included: judging them is the cleaner's work, on whichever
+    /// node it runs.
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
         let wire: Wire = read_meta(Self::NAME, bytes)?;
         let [open, high, low, close] = wire.prices;
-        if let Some(pre_close) = wire.pre_close {
-            finite(Self::NAME, "pre_close", pre_close)?;
-        }
         Ok(Self(Bar {
             symbol: symbol(Self::NAME, wire.symbol)?,
             time_ns: wire.time_ns,
@@ -62,8 +60,12 @@ impl Payload for BarMessage {
             pre_close: wire.pre_close,
             volume_shares: wire.volume_shares,
             amount_cny: wire.amount_cny,
-            marks: Marks::from_bits(wire.marks)
-                .ok_or_else(|| rule(Self::NAME, format!("marks {:#04x} hold an unknown bit", wire.marks)))?,
+            marks: Marks::from_bits(wire.marks).ok_or_else(|| {
+                rule(
+                    Self::NAME,
+                    format!("marks {:#04x} hold an unknown bit", wire.marks),
+                )
+            })?,
         }))
     }
 }

@@ -38,12 +38,20 @@ impl Payload for Decision {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        let position = |found: Option<usize>| found.and_then(|at| u8::try_from(at).ok()).unwrap_or(u8::MAX);
+        let position = |found: Option<usize>| {
+            found
+                .and_then(|at| u8::try_from(at).ok())
+                .unwrap_or(u8::MAX)
+        };
         let wire = Wire {
             bar: (&self.bar).into(),
             side: position(SIDES.iter().position(|side| *side == self.verdict.side)),
             confidence: self.verdict.confidence,
-            reason: position(VerdictReason::ALL.iter().position(|reason| *reason == self.verdict.reason)),
+            reason: position(
+                VerdictReason::ALL
+                    .iter()
+                    .position(|reason| *reason == self.verdict.reason),
+            ),
             is_in: self.verdict.stance == Stance::In,
             predicted_return: self.prediction.predicted_return,
             probabilities: self.prediction.probabilities,
@@ -54,11 +62,14 @@ impl Payload for Decision {
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
         let wire: Wire = read_meta(Self::NAME, bytes)?;
-        let unknown = |field: &str, tag: u8| rule(Self::NAME, format!("{field} has the unknown tag {tag}"));
+        let unknown =
+            |field: &str, tag: u8| rule(Self::NAME, format!("{field} has the unknown tag {tag}"));
         Ok(Self {
             bar: wire.bar.checked(Self::NAME)?,
             verdict: Verdict {
-                side: *SIDES.get(usize::from(wire.side)).ok_or_else(|| unknown("side", wire.side))?,
+                side: *SIDES
+                    .get(usize::from(wire.side))
+                    .ok_or_else(|| unknown("side", wire.side))?,
                 confidence: finite(Self::NAME, "confidence", wire.confidence)?,
                 reason: *VerdictReason::ALL
                     .get(usize::from(wire.reason))

@@ -30,7 +30,11 @@ impl Payload for FeatureRow {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        let wire = RowWire { bar: (&self.bar).into(), set_id: self.set_id, values: self.values.clone() };
+        let wire = RowWire {
+            bar: (&self.bar).into(),
+            set_id: self.set_id,
+            values: self.values.clone(),
+        };
         meta(Self::NAME, &wire, out)?;
         Ok(None)
     }
@@ -40,7 +44,11 @@ impl Payload for FeatureRow {
         for value in &wire.values {
             finite(Self::NAME, "a feature", *value)?;
         }
-        Ok(Self { bar: wire.bar.checked(Self::NAME)?, set_id: wire.set_id, values: wire.values })
+        Ok(Self {
+            bar: wire.bar.checked(Self::NAME)?,
+            set_id: wire.set_id,
+            values: wire.values,
+        })
     }
 }
 
@@ -69,18 +77,35 @@ impl Payload for Features {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        meta(Self::NAME, &FeaturesWire { bar: (&self.bar).into(), set_id: self.set_id }, out)?;
+        meta(
+            Self::NAME,
+            &FeaturesWire {
+                bar: (&self.bar).into(),
+                set_id: self.set_id,
+            },
+            out,
+        )?;
         Ok(Some(&self.tensor))
     }
 
     fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
         let wire: FeaturesWire = read_meta(Self::NAME, bytes)?;
         let &[1, _] = tensor.shape() else {
-            return Err(rule(Self::NAME, format!("tensor shape {:?} is not [1, n]", tensor.shape())));
+            return Err(rule(
+                Self::NAME,
+                format!("tensor shape {:?} is not [1, n]", tensor.shape()),
+            ));
         };
         if let Some(value) = tensor.data().iter().find(|value| !value.is_finite()) {
-            return Err(rule(Self::NAME, format!("the tensor holds {value}, it must be finite")));
+            return Err(rule(
+                Self::NAME,
+                format!("the tensor holds {value}, it must be finite"),
+            ));
         }
-        Ok(Self { bar: wire.bar.checked(Self::NAME)?, set_id: wire.set_id, tensor })
+        Ok(Self {
+            bar: wire.bar.checked(Self::NAME)?,
+            set_id: wire.set_id,
+            tensor,
+        })
     }
 }

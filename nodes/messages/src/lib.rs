@@ -48,7 +48,12 @@ struct BarRefWire {
 
 impl From<&BarRef> for BarRefWire {
     fn from(bar: &BarRef) -> Self {
-        Self { symbol: bar.symbol.as_key(), days: bar.date.days(), time_ns: bar.time_ns, close: bar.close }
+        Self {
+            symbol: bar.symbol.as_key(),
+            days: bar.date.days(),
+            time_ns: bar.time_ns,
+            close: bar.close,
+        }
     }
 }
 
@@ -76,12 +81,22 @@ fn date(payload: &'static str, days: i32) -> Result<Date, PayloadError> {
 }
 
 fn finite(payload: &'static str, field: &str, value: f64) -> Result<f64, PayloadError> {
-    if value.is_finite() { Ok(value) } else { Err(rule(payload, format!("{field} is {value}, it must be finite"))) }
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(rule(
+            payload,
+            format!("{field} is {value}, it must be finite"),
+        ))
+    }
 }
 
 fn probabilities(payload: &'static str, values: [f64; 3]) -> Result<[f64; 3], PayloadError> {
     match values.iter().find(|p| !(0.0..=1.0).contains(*p)) {
         None => Ok(values),
-        Some(value) => Err(rule(payload, format!("probability {value} is not within 0..=1"))),
+        Some(value) => Err(rule(
+            payload,
+            format!("probability {value} is not within 0..=1"),
+        )),
     }
 }

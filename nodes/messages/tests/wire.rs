@@ -1,0 +1,529 @@
+//! What the nodes say to one another, as bytes: bincode writes the same ones, nothing is lost on the way, and nothing
+//! that breaks a rule gets in.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use bincode::Encode;
+use heqis_actors::{MAX_META_BYTES, Payload, PayloadError, Tensor};
+use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
+use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict};
+use proptest::prelude::*;
+
+const SIDES: [Side; 3] = [Side::Buy, Side::Hold, Side::Sell];
+
+/// The two parts of a payload.
+fn parts<P: Payload>(payload: &P) -> (Vec<u8>, Tensor) {
+    let mut meta = Vec::new();
+    let tensor = payload
+        .encode(&mut meta)
+        .unwrap()
+        .cloned()
+        .unwrap_or_default();
+    (meta, tensor)
+}
+
+fn decode<P: Payload>(meta: &[u8]) -> Result<P, PayloadError> {
+    P::decode(meta, Tensor::default())
+}
+
+fn refusal<P: Payload>(meta: &[u8], tensor: Tensor) -> String {
+    match P::decode(meta, tensor) {
+        Ok(_) => panic!("{meta:02x?} was accepted"),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What bincode's legacy configuration, the layout of bincode 1, writes.
+fn bincode(value: &impl Encode) -> Vec<u8> {
+    bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
+}
+
+/// The layouts once more, written by hand and encoded by bincode.
+mod oracle {
+    use bincode::Encode;
+
+    #[derive(Encode)]
+    pub(crate) struct BarLayout {
+        pub(crate) symbol: u128,
+        pub(crate) time_ns: i64,
+        pub(crate) days: i32,
+        pub(crate) prices: (f64, f64, f64, f64),
+        pub(crate) pre_close: Option<f64>,
+        pub(crate) volume_shares: f64,
+        pub(crate) amount_cny: Option<f64>,
+        pub(crate) marks: u8,
+    }
+
+    #[derive(Clone, Copy, Encode)]
+    pub(crate) struct RefLayout {
+        pub(crate) symbol: u128,
+        pub(crate) days: i32,
+        pub(crate) time_ns: i64,
+        pub(crate) close: f64,
+    }
+
+    #[derive(Encode)]
+    pub(crate) struct RowLayout {
+        pub(crate) bar: RefLayout,
+        pub(crate) set_id: u32,
+        pub(crate) values: Vec<f64>,
+    }
+
+    #[derive(Encode)]
+    pub(crate) struct FeaturesLayout {
+        pub(crate) bar: RefLayout,
+        pub(crate) set_id: u32,
+    }
+
+    #[derive(Encode)]
+    pub(crate) struct PredictionLayout {
+        pub(crate) bar: RefLayout,
+        pub(crate) predicted_return: f64,
+        pub(crate) probabilities: (f64, f64, f64),
+    }
+
+    #[derive(Encode)]
+    pub(crate) struct DecisionLayout {
+        pub(crate) bar: RefLayout,
+        pub(crate) side: u8,
+        pub(crate) confidence: f64,
+        pub(crate) reason: u8,
+        pub(crate) is_in: bool,
+        pub(crate) predicted_return: f64,
+        pub(crate) probabilities: (f64, f64, f64),
+    }
+}
+
+use oracle::{BarLayout, DecisionLayout, FeaturesLayout, PredictionLayout, RefLayout, RowLayout};
+
+fn bar_layout(bar: &Bar) -> BarLayout {
+    BarLayout {
+        symbol: bar.symbol.as_key(),
+        time_ns: bar.time_ns,
+        days: bar.date.days(),
+        prices: (bar.open, bar.high, bar.low, bar.close),
+        pre_close: bar.pre_close,
+        volume_shares: bar.volume_shares,
+        amount_cny: bar.amount_cny,
+        marks: bar.marks.bits(),
+    }
+}
+
+fn ref_layout(bar: &BarRef) -> RefLayout {
+    RefLayout {
+        symbol: bar.symbol.as_key(),
+        days: bar.date.days(),
+        time_ns: bar.time_ns,
+        close: bar.close,
+    }
+}
+
+fn prediction_layout(message: &PredictionMessage) -> PredictionLayout {
+    let [down, flat, up] = message.prediction.probabilities;
+    PredictionLayout {
+        bar: ref_layout(&message.bar),
+        predicted_return: message.prediction.predicted_return,
+        probabilities: (down, flat, up),
+    }
+}
+
+fn decision_layout(decision: &Decision) -> DecisionLayout {
+    let [down, flat, up] = decision.prediction.probabilities;
+    DecisionLayout {
+        bar: ref_layout(&decision.bar),
+        side: SIDES
+            .iter()
+            .position(|side| *side == decision.verdict.side)
+            .unwrap() as u8,
+        confidence: decision.verdict.confidence,
+        reason: VerdictReason::ALL
+            .iter()
+            .position(|reason| *reason == decision.verdict.reason)
+            .unwrap() as u8,
+        is_in: decision.verdict.stance == Stance::In,
+        predicted_return: decision.prediction.predicted_return,
+        probabilities: (down, flat, up),
+    }
+}
+
+fn symbols() -> impl Strategy<Value = Symbol> {
+    ("[0-9]{6}", prop::sample::select(vec!["SH", "SZ", "BJ"]))
+        .prop_filter_map("no symbol", |(code, exchange)| {
+            Symbol::parse(&format!("{code}.{exchange}")).ok()
+        })
+}
+
+fn dates() -> impl Strategy<Value = Date> {
+    (7_000..30_000i32).prop_filter_map("no date", Date::from_days)
+}
+
+fn finite() -> impl Strategy<Value = f64> {
+    prop::num::f64::NORMAL | prop::num::f64::SUBNORMAL | prop::num::f64::ZERO
+}
+
+fn bar_refs() -> impl Strategy<Value = BarRef> {
+    (symbols(), dates(), any::<i64>(), finite()).prop_map(|(symbol, date, time_ns, close)| BarRef {
+        symbol,
+        date,
+        time_ns,
+        close,
+    })
+}
+
+prop_compose! {
+    /// Any bar at all: bars are judged by the cleaner, not by the wire.
+    fn bars()(
+        symbol in symbols(),
+        date in dates(),
+        time_ns in any::<i64>(),
+        [open, high, low, close, volume_shares] in any::<[f64; 5]>(),
+        pre_close in any::<Option<f64>>(),
+        amount_cny in any::<Option<f64>>(),
+        marks in (0u8..32).prop_map(|bits| Marks::from_bits(bits).unwrap()),
+    ) -> Bar {
+        Bar { symbol, time_ns, date, open, high, low, close, pre_close, volume_shares, amount_cny, marks }
+    }
+}
+
+fn predictions() -> impl Strategy<Value = Prediction> {
+    (finite(), [0.0..=1.0, 0.0..=1.0, 0.0..=1.0]).prop_map(|(predicted_return, probabilities)| {
+        Prediction {
+            predicted_return,
+            probabilities,
+        }
+    })
+}
+
+prop_compose! {
+    fn decisions()(
+        bar in bar_refs(),
+        prediction in predictions(),
+        side in prop::sample::select(SIDES.to_vec()),
+        reason in prop::sample::select(VerdictReason::ALL.to_vec()),
+        confidence in finite(),
+        is_in in any::<bool>(),
+    ) -> Decision {
+        let stance = if is_in { Stance::In } else { Stance::Out };
+        Decision { bar, verdict: Verdict { side, confidence, reason, stance }, prediction }
+    }
+}
+
+prop_compose! {
+    fn features()(bar in bar_refs(), set_id in any::<u32>(), data in prop::collection::vec(-1e6f32..1e6, 1..64))
+        -> Features
+    {
+        Features { bar, set_id, tensor: Tensor::new(&[1, data.len() as u32], data).unwrap() }
+    }
+}
+
+prop_compose! {
+    fn rows()(bar in bar_refs(), set_id in any::<u32>(), values in prop::collection::vec(finite(), 0..64)) -> FeatureRow {
+        FeatureRow { bar, set_id, values }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_bar_crosses_unchanged_to_the_bit_in_the_bytes_of_bincode(bar in bars()) {
+        let (meta, tensor) = parts(&BarMessage(bar));
+        prop_assert!(tensor.is_empty());
+        prop_assert_eq!(&meta, &bincode(&bar_layout(&bar)));
+        let BarMessage(read) = decode(&meta).unwrap();
+        // Not-a-numbers are unequal to themselves, so bits are compared.
+        prop_assert_eq!(bincode(&bar_layout(&read)), meta);
+        prop_assert_eq!(BarMessage(read).key(), bar.symbol.as_key());
+    }
+
+    #[test]
+    fn a_feature_row_crosses_unchanged_in_the_bytes_of_bincode(row in rows()) {
+        let (meta, tensor) = parts(&row);
+        prop_assert!(tensor.is_empty());
+        let layout = RowLayout { bar: ref_layout(&row.bar), set_id: row.set_id, values: row.values.clone() };
+        prop_assert_eq!(&meta, &bincode(&layout));
+        prop_assert_eq!(decode::<FeatureRow>(&meta).unwrap(), row);
+    }
+
+    #[test]
+    fn features_cross_unchanged_with_their_tensor_beside_the_meta_part(features in features()) {
+        let (meta, tensor) = parts(&features);
+        prop_assert_eq!(&tensor, &features.tensor);
+        prop_assert_eq!(&meta, &bincode(&FeaturesLayout { bar: ref_layout(&features.bar), set_id: features.set_id }));
+        prop_assert_eq!(Features::decode(&meta, tensor).unwrap(), features);
+    }
+
+    #[test]
+    fn a_prediction_crosses_unchanged_in_the_bytes_of_bincode(bar in bar_refs(), prediction in predictions()) {
+        let message = PredictionMessage { bar, prediction };
+        let (meta, tensor) = parts(&message);
+        prop_assert!(tensor.is_empty());
+        prop_assert_eq!(&meta, &bincode(&prediction_layout(&message)));
+        prop_assert_eq!(decode::<PredictionMessage>(&meta).unwrap(), message);
+    }
+
+    #[test]
+    fn a_decision_crosses_unchanged_in_the_bytes_of_bincode(decision in decisions()) {
+        let (meta, tensor) = parts(&decision);
+        prop_assert!(tensor.is_empty());
+        prop_assert_eq!(&meta, &bincode(&decision_layout(&decision)));
+        prop_assert_eq!(decode::<Decision>(&meta).unwrap(), decision);
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused_or_mean_exactly_what_they_say(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+    ) {
+        canonical(&bytes)?;
+    }
+
+    /// Bytes that were valid before one of them was hit get much further into the decoders than noise does.
+    #[test]
+    fn a_message_with_damaged_bytes_is_refused_or_means_exactly_what_it_says(
+        decision in decisions(),
+        bar in bars(),
+        row in rows(),
+        at in any::<prop::sample::Index>(),
+        hit in 1u8..,
+        cut in any::<prop::sample::Index>(),
+    ) {
+        for mut meta in [parts(&decision).0, parts(&BarMessage(bar)).0, parts(&row).0] {
+            let at = at.index(meta.len());
+            meta[at] ^= hit;
+            canonical(&meta)?;
+            meta[at] ^= hit;
+            // Every shorter message lacks something.
+            canonical(&meta[..cut.index(meta.len())])?;
+            meta.push(0);
+            prop_assert!(decode::<Decision>(&meta).is_err());
+            prop_assert!(decode::<BarMessage>(&meta).is_err());
+            prop_assert!(decode::<FeatureRow>(&meta).is_err());
+        }
+    }
+}
+
+/// Whatever a decoder accepts is written back as the same bytes: there is one spelling of each message.
+fn canonical(bytes: &[u8]) -> Result<(), TestCaseError> {
+    fn one<P: Payload>(bytes: &[u8], tensor: Tensor) -> Result<(), TestCaseError> {
+        if let Ok(payload) = P::decode(bytes, tensor) {
+            prop_assert_eq!(&parts(&payload).0, bytes, "{}", P::NAME);
+        }
+        Ok(())
+    }
+    one::<BarMessage>(bytes, Tensor::default())?;
+    one::<FeatureRow>(bytes, Tensor::default())?;
+    one::<Features>(bytes, Tensor::new(&[1, 2], vec![0.5, 1.0]).unwrap())?;
+    one::<PredictionMessage>(bytes, Tensor::default())?;
+    one::<Decision>(bytes, Tensor::default())
+}
+
+fn sound_ref() -> RefLayout {
+    let date = Date::new(2015, 6, 12).unwrap();
+    RefLayout {
+        symbol: Symbol::parse("600000.SH").unwrap().as_key(),
+        days: date.days(),
+        time_ns: date.close_time_ns(),
+        close: 17.01,
+    }
+}
+
+fn sound_decision() -> DecisionLayout {
+    DecisionLayout {
+        bar: sound_ref(),
+        side: 0,
+        confidence: 0.6,
+        reason: 0,
+        is_in: true,
+        predicted_return: 0.01,
+        probabilities: (0.1, 0.3, 0.6),
+    }
+}
+
+#[test]
+fn the_decision_that_the_other_refusals_start_from_is_accepted() {
+    let decision: Decision = decode(&bincode(&sound_decision())).unwrap();
+    assert_eq!(decision.bar.symbol.as_str(), "600000.SH");
+    assert_eq!(
+        (decision.verdict.side, decision.verdict.stance),
+        (Side::Buy, Stance::In)
+    );
+}
+
+#[test]
+fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
+    type Break = fn(&mut DecisionLayout);
+    let cases: [(Break, &str); 9] = [
+        (|d| d.bar.symbol = 0, "symbol"),
+        (|d| d.bar.symbol = u128::MAX, "symbol"),
+        (
+            |d| d.bar.days = i32::MIN,
+            "payload 'decision': day -2147483648 is no date",
+        ),
+        (
+            |d| d.bar.close = f64::NAN,
+            "payload 'decision': close is NaN, it must be finite",
+        ),
+        (
+            |d| d.side = 3,
+            "payload 'decision': side has the unknown tag 3",
+        ),
+        (
+            |d| d.reason = 7,
+            "payload 'decision': reason has the unknown tag 7",
+        ),
+        (
+            |d| d.confidence = f64::INFINITY,
+            "payload 'decision': confidence is inf, it must be finite",
+        ),
+        (
+            |d| d.predicted_return = f64::NAN,
+            "payload 'decision': predicted_return is NaN, it must be finite",
+        ),
+        (
+            |d| d.probabilities.1 = -0.5,
+            "payload 'decision': probability -0.5 is not within 0..=1",
+        ),
+    ];
+    for (break_it, message) in cases {
+        let mut layout = sound_decision();
+        break_it(&mut layout);
+        let refused = refusal::<Decision>(&bincode(&layout), Tensor::default());
+        assert!(refused.contains(message), "{refused}");
+    }
+}
+
+#[test]
+fn a_stance_that_is_neither_in_nor_out_is_refused() {
+    let sound = bincode(&sound_decision());
+    // The flag stands before the last four numbers.
+    let flag = sound.len() - 4 * 8 - 1;
+    assert_eq!(sound[flag], 1);
+    let mut meta = sound;
+    meta[flag] = 2;
+    assert!(decode::<Decision>(&meta).is_err());
+}
+
+#[test]
+fn a_bar_with_an_unknown_mark_is_refused() {
+    let bar = Bar {
+        symbol: Symbol::parse("600000.SH").unwrap(),
+        time_ns: 0,
+        date: Date::new(2015, 6, 12).unwrap(),
+        open: 1.0,
+        high: 1.0,
+        low: 1.0,
+        close: 1.0,
+        pre_close: None,
+        volume_shares: 0.0,
+        amount_cny: None,
+        marks: Marks::NONE,
+    };
+    let layout = BarLayout {
+        marks: 0x80,
+        ..bar_layout(&bar)
+    };
+    let refused = refusal::<BarMessage>(&bincode(&layout), Tensor::default());
+    assert_eq!(refused, "payload 'bar': marks 0x80 hold an unknown bit");
+}
+
+#[test]
+fn a_prediction_outside_its_ranges_is_refused() {
+    let sound = || PredictionLayout {
+        bar: sound_ref(),
+        predicted_return: 0.0,
+        probabilities: (0.2, 0.3, 0.5),
+    };
+    assert!(decode::<PredictionMessage>(&bincode(&sound())).is_ok());
+    let nan = PredictionLayout {
+        probabilities: (f64::NAN, 0.3, 0.5),
+        ..sound()
+    };
+    let refused = refusal::<PredictionMessage>(&bincode(&nan), Tensor::default());
+    assert_eq!(
+        refused,
+        "payload 'prediction': probability NaN is not within 0..=1"
+    );
+    let infinite = PredictionLayout {
+        predicted_return: f64::NEG_INFINITY,
+        ..sound()
+    };
+    let refused = refusal::<PredictionMessage>(&bincode(&infinite), Tensor::default());
+    assert_eq!(
+        refused,
+        "payload 'prediction': predicted_return is -inf, it must be finite"
+    );
+}
+
+#[test]
+fn features_need_one_finite_row() {
+    let meta = bincode(&FeaturesLayout {
+        bar: sound_ref(),
+        set_id: 7,
+    });
+    let tensor = |shape: &[u32], data: &[f32]| Tensor::new(shape, data.to_vec()).unwrap();
+    assert!(Features::decode(&meta, tensor(&[1, 2], &[0.0, 1.0])).is_ok());
+    let cases = [
+        (
+            Tensor::default(),
+            "payload 'features': tensor shape [] is not [1, n]",
+        ),
+        (
+            tensor(&[2], &[0.0, 1.0]),
+            "payload 'features': tensor shape [2] is not [1, n]",
+        ),
+        (
+            tensor(&[2, 1], &[0.0, 1.0]),
+            "payload 'features': tensor shape [2, 1] is not [1, n]",
+        ),
+        (
+            tensor(&[1, 2], &[0.0, f32::NAN]),
+            "payload 'features': the tensor holds NaN, it must be finite",
+        ),
+    ];
+    for (tensor, message) in cases {
+        assert_eq!(refusal::<Features>(&meta, tensor), message);
+    }
+}
+
+#[test]
+fn a_feature_row_that_claims_more_values_than_it_brings_is_refused_before_anything_is_allocated() {
+    let sound = bincode(&RowLayout {
+        bar: sound_ref(),
+        set_id: 7,
+        values: vec![1.0],
+    });
+    assert!(decode::<FeatureRow>(&sound).is_ok());
+    let length_at = sound.len() - 8 - 8;
+    for claimed in [2, MAX_META_BYTES as u64, u64::MAX] {
+        let mut meta = sound.clone();
+        meta[length_at..length_at + 8].copy_from_slice(&claimed.to_le_bytes());
+        let refused = refusal::<FeatureRow>(&meta, Tensor::default());
+        assert!(
+            refused.starts_with("payload 'feature-row': meta part of"),
+            "{refused}"
+        );
+    }
+    let nan = bincode(&RowLayout {
+        bar: sound_ref(),
+        set_id: 7,
+        values: vec![1.0, f64::NAN],
+    });
+    let refused = refusal::<FeatureRow>(&nan, Tensor::default());
+    assert_eq!(
+        refused,
+        "payload 'feature-row': a feature is NaN, it must be finite"
+    );
+}
+
+#[test]
+fn the_names_on_ports_and_on_the_wire_are_fixed() {
+    let names = [
+        BarMessage::NAME,
+        FeatureRow::NAME,
+        Features::NAME,
+        PredictionMessage::NAME,
+        Decision::NAME,
+    ];
+    assert_eq!(
+        names,
+        ["bar", "feature-row", "features", "prediction", "decision"]
+    );
+}
