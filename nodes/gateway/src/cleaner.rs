@@ -1,6 +1,7 @@
 //! `cleaner`: takes [`BarMessage`]s and emits those that the rules of the market allow, with marks.
 //!
-//! Counts each reject by its reason; the first ones are logged with their values. Nothing is clamped or repaired.
+//! Counts each reject by its reason; the first ones of each reason are logged with their values. Nothing is clamped or
+//! repaired.
 
 use std::path::Path;
 
@@ -8,16 +9,15 @@ use heqis_actors::{BuildContext, Counter, Emitter, Frame, Stage, StageError};
 use heqis_messages::BarMessage;
 use heqis_quant::{CleanConfig, Reject};
 
-/// Rejects that are shown before the rest is only counted.
-const SHOWN: u64 = 20;
+use crate::log_limit::LogLimit;
 
 /// Rejects impossible bars.
 #[derive(Debug)]
 pub struct Cleaner {
     rules: heqis_quant::Cleaner,
     stage: String,
-    rejects: Vec<Counter>,
-    shown: u64,
+    /// By reason, so that a flood of one kind hides none of another.
+    rejects: [(Counter, LogLimit); Reject::REASONS.len()],
 }
 
 impl Stage for Cleaner {
@@ -25,28 +25,36 @@ impl Stage for Cleaner {
     type In = BarMessage;
     type Out = BarMessage;
     const KIND: &'static str = "cleaner";
-    const ABOUT: &'static str = "Rejects bars that cannot be, each with its reason, and marks gaps.";
+    const ABOUT: &'static str =
+        "Rejects bars that cannot be, each with its reason, and marks gaps.";
 
     fn check(config: &CleanConfig, _: &Path) -> Vec<String> {
-        heqis_quant::Cleaner::new(config.clone()).err().map(|error| error.to_string()).into_iter().collect()
+        heqis_quant::Cleaner::new(config.clone())
+            .err()
+            .map(|error| error.to_string())
+            .into_iter()
+            .collect()
     }
 
     fn build(config: &CleanConfig, cx: &BuildContext) -> Result<Self, StageError> {
         Ok(Self {
             rules: heqis_quant::Cleaner::new(config.clone()).map_err(StageError::config)?,
             stage: cx.stage().to_owned(),
-            rejects: Reject::REASONS.iter().map(|reason| cx.counter(reason)).collect(),
-            shown: 0,
+            rejects: Reject::REASONS.map(|reason| (cx.counter(reason), LogLimit::new())),
         })
     }
 
-    fn process(&mut self, frame: &Frame<BarMessage>, out: &mut Emitter<'_, BarMessage>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<BarMessage>,
+        out: &mut Emitter<'_, BarMessage>,
+    ) -> Result<(), StageError> {
         match self.rules.check(frame.0) {
             Ok(bar) => out.emit(frame.head(), BarMessage(bar)),
             Err(reject) => {
-                self.rejects[reject.index()].inc();
-                self.shown += 1;
-                if self.shown <= SHOWN {
+                let (counter, log) = &mut self.rejects[reject.index()];
+                counter.inc();
+                if log.admit() {
                     tracing::warn!(stage = %self.stage, symbol = %frame.0.symbol, date = %frame.0.date, reason = reject.reason(), %reject, "bar rejected");
                 }
             }

@@ -32,10 +32,17 @@ impl Stage for Feedback {
     const ABOUT: &'static str = "Takes the decisions that come back to the gateway.";
 
     fn build(config: &FeedbackConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self { log: config.log, sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)) })
+        Ok(Self {
+            log: config.log,
+            sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
+        })
     }
 
-    fn process(&mut self, frame: &Frame<Decision>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Decision>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
         let verdict = &frame.verdict;
         self.sides[match verdict.side {
             Side::Buy => 0,

@@ -14,6 +14,7 @@
 mod cleaner;
 mod feedback;
 mod indicators;
+mod log_limit;
 mod npu_feature;
 pub mod source;
 

@@ -2,18 +2,20 @@
 //! then the last scaled row.
 //!
 //! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for rows that only filled a window,
-//! and `fallback` for each backend that was tried in vain before the one in use.
+//! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Counter, Emitter, Frame, Stage, StageError, Tensor};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
-use heqis_messages::{FeatureRow, Features};
+use heqis_messages::{BarRef, FeatureRow, Features};
 use heqis_quant::features::id_of;
 use heqis_quant::{RowWindow, Scaler, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::log_limit::LogLimit;
 
 /// Parameters of an `npu-feature` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -45,8 +47,11 @@ pub struct NpuFeature {
     windows: HashMap<Symbol, RowWindow>,
     scaled: Vec<f32>,
     outputs: Vec<Vec<f32>>,
+    stage: String,
     out_of_range: Counter,
     warmup: Counter,
+    refused: Counter,
+    log: LogLimit,
 }
 
 /// Window length, features per row, factors, and the scaler of a bundle that this stage can use.
@@ -54,15 +59,28 @@ fn fit(bundle: &Bundle) -> Result<(usize, usize, usize, Scaler), String> {
     let manifest = bundle.manifest();
     let place = bundle.dir().display();
     if manifest.task != "factors" {
-        return Err(format!("bundle {place}: task is '{}', npu-feature needs 'factors'", manifest.task));
+        return Err(format!(
+            "bundle {place}: task is '{}', npu-feature needs 'factors'",
+            manifest.task
+        ));
     }
     let (window, width) = match &manifest.inputs[..] {
-        [input] if input.name == "window" && input.shape.len() == 3 => (input.shape[1], input.shape[2]),
-        inputs => return Err(format!("bundle {place}: inputs {inputs:?} are not one 'window' of shape [1, w, f]")),
+        [input] if input.name == "window" && input.shape.len() == 3 => {
+            (input.shape[1], input.shape[2])
+        }
+        inputs => {
+            return Err(format!(
+                "bundle {place}: inputs {inputs:?} are not one 'window' of shape [1, w, f]"
+            ));
+        }
     };
     let factors = match &manifest.outputs[..] {
         [output] if output.name == "factors" && output.shape.len() == 2 => output.shape[1],
-        outputs => return Err(format!("bundle {place}: outputs {outputs:?} are not one 'factors' of shape [1, k]")),
+        outputs => {
+            return Err(format!(
+                "bundle {place}: outputs {outputs:?} are not one 'factors' of shape [1, k]"
+            ));
+        }
     };
     let text = std::str::from_utf8(bundle.scaler_params())
         .map_err(|_| format!("bundle {place}: scaler_params.json is not UTF-8"))?;
@@ -92,20 +110,28 @@ impl Stage for NpuFeature {
     const ABOUT: &'static str = "Scales and windows features and extracts factors with a model.";
 
     fn check(config: &NpuFeatureConfig, base: &Path) -> Vec<String> {
-        match Bundle::load(base.join(&config.bundle)) {
-            Ok(bundle) => fit(&bundle).err().into_iter().collect(),
-            Err(error) => vec![error.to_string()],
-        }
+        let bundle = match Bundle::load(base.join(&config.bundle)) {
+            Ok(bundle) => fit(&bundle).err(),
+            Err(error) => Some(error.to_string()),
+        };
+        let backends = config
+            .backends
+            .is_empty()
+            .then(|| "backends is empty, it must name at least one".to_owned());
+        bundle.into_iter().chain(backends).collect()
     }
 
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
         let (window, width, factors, scaler) = fit(&bundle).map_err(StageError::Config)?;
-        let Opened { engine, fallbacks, .. } =
-            open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
+        let Opened {
+            engine, fallbacks, ..
+        } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         cx.counter("fallback").add(fallbacks.len() as u64);
-        let names: Vec<String> =
-            (0..factors).map(|k| format!("factor_{k}")).chain(scaler.feature_names().iter().cloned()).collect();
+        let names: Vec<String> = (0..factors)
+            .map(|k| format!("factor_{k}"))
+            .chain(scaler.feature_names().iter().cloned())
+            .collect();
         let outputs = vec![Vec::new(); engine.outputs().len()];
         Ok(Self {
             engine,
@@ -116,12 +142,19 @@ impl Stage for NpuFeature {
             windows: HashMap::new(),
             scaled: vec![0.0; width],
             outputs,
+            stage: cx.stage().to_owned(),
             out_of_range: cx.counter("out_of_range"),
             warmup: cx.counter("warmup"),
+            refused: cx.counter("refused"),
+            log: LogLimit::new(),
         })
     }
 
-    fn process(&mut self, frame: &Frame<FeatureRow>, out: &mut Emitter<'_, Features>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<FeatureRow>,
+        out: &mut Emitter<'_, Features>,
+    ) -> Result<(), StageError> {
         let [_, rows, width] = self.shape;
         if frame.set_id != self.row_id || frame.values.len() != width {
             return Err(StageError::config(format!(
@@ -131,9 +164,18 @@ impl Stage for NpuFeature {
                 self.row_id
             )));
         }
-        let outside =
-            self.scaler.transform_into(&frame.values, &mut self.scaled).map_err(StageError::failed)?;
-        self.out_of_range.add(outside as u64);
+        match self.scaler.transform_into(&frame.values, &mut self.scaled) {
+            Ok(outside) => self.out_of_range.add(outside as u64),
+            // Not a failure: a rebuilt stage would have forgotten every window because of one row.
+            Err(error) => {
+                self.refused.inc();
+                if self.log.admit() {
+                    let BarRef { symbol, date, .. } = frame.bar;
+                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, "row refused");
+                }
+                return Ok(());
+            }
+        }
         let window = match self.windows.entry(frame.bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
@@ -152,7 +194,14 @@ impl Stage for NpuFeature {
         data.extend_from_slice(&self.scaled);
         let elements = u32::try_from(data.len()).map_err(StageError::failed)?;
         let tensor = Tensor::new(&[1, elements], data).map_err(StageError::failed)?;
-        out.emit(frame.head(), Features { bar: frame.bar, set_id: self.features_id, tensor });
+        out.emit(
+            frame.head(),
+            Features {
+                bar: frame.bar,
+                set_id: self.features_id,
+                tensor,
+            },
+        );
         Ok(())
     }
 }

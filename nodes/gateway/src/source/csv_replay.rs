@@ -1,18 +1,19 @@
 //! `csv-replay`: replays CSV files, merged by time; emits [`BarMessage`]s.
 //!
-//! Counts `bad_row` for rows that cannot be read; each is logged with file, line, column, rule and value.
+//! Counts `bad_row` for rows that are no bars, of these `bad_row_syntax` (number of cells) and `bad_row_value`; the first
+//! of each are logged with file, line, column, rule and value. A file that cannot be read on fails the source.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Clock, Counter, Next, Source, StageError};
+use heqis_actors::{BuildContext, Clock, Next, Source, StageError};
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, BarReader, Date, Symbol};
+use heqis_quant::{Bar, BarReader, Date, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::LogLimit;
+use super::bad_input::BadInput;
 
 /// How fast bars are replayed: `"max"`, or a multiple of real time such as `86400.0` for a day a second.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize, JsonSchema)]
@@ -58,6 +59,8 @@ fn max() -> Speed {
 /// Replays CSV files.
 pub struct CsvReplay {
     files: Vec<Replayed>,
+    days: Days,
+    bad_rows: BadInput,
     clock: Clock,
     /// Nanoseconds of bar time per nanosecond of the clock; `None` does not wait.
     speed: Option<f64>,
@@ -65,23 +68,70 @@ pub struct CsvReplay {
     start_ns: Option<(i64, i64)>,
 }
 
+/// Rows of a file; the reader has a buffer of its own.
+type Rows = BarReader<Box<dyn Read>>;
+
+/// One file while it is replayed.
 struct Replayed {
-    bars: Box<dyn Iterator<Item = Bar>>,
-    next: Option<Bar>,
+    rows: Rows,
+    /// The bar that is due, or why there is none although the file has not ended.
+    next: Option<Result<Bar, StageError>>,
 }
 
-fn open(path: &Path) -> Result<BarReader<BufReader<File>>, String> {
-    let file = File::open(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let symbol = path.file_stem().and_then(|stem| Symbol::parse(&stem.to_string_lossy()).ok());
-    BarReader::new(BufReader::new(file), symbol, path.display().to_string()).map_err(|error| error.to_string())
+/// The days to replay.
+#[derive(Clone, Copy)]
+struct Days {
+    from: Option<Date>,
+    to: Option<Date>,
+}
+
+impl Days {
+    fn contain(self, date: Date) -> bool {
+        self.from.is_none_or(|from| date >= from) && self.to.is_none_or(|to| date <= to)
+    }
+}
+
+fn open(path: &Path) -> Result<Rows, String> {
+    let file: Box<dyn Read> =
+        Box::new(File::open(path).map_err(|error| format!("{}: {error}", path.display()))?);
+    let symbol = path
+        .file_stem()
+        .and_then(|stem| Symbol::parse(&stem.to_string_lossy()).ok());
+    BarReader::new(file, symbol, path.display().to_string()).map_err(|error| error.to_string())
+}
+
+impl Replayed {
+    /// Reads on to the next bar of `days`. Bad rows are counted; a file that cannot be read on is a failure, since the
+    /// rest of it would be missing.
+    fn read(&mut self, days: Days, bad_rows: &mut BadInput) -> Option<Result<Bar, StageError>> {
+        loop {
+            match self.rows.next()? {
+                Ok(bar) if days.contain(bar.date) => return Some(Ok(bar)),
+                Ok(_) => {}
+                Err(error @ QuantError::Io { .. }) => return Some(Err(StageError::failed(error))),
+                Err(error) => bad_rows.take((&error).into(), &error),
+            }
+        }
+    }
 }
 
 impl CsvReplay {
-    /// The file whose next bar is due first: by time, then by symbol, then by the order of the files.
+    /// The file whose next bar is due first: by time, then by symbol, then by the order of the files. A failure is due
+    /// at once.
     fn first(&self) -> Option<usize> {
-        (0..self.files.len())
-            .filter_map(|index| Some((self.files[index].next.as_ref()?, index)))
-            .min_by_key(|(bar, index)| (bar.time_ns, bar.symbol, *index))
+        let due = |(index, file): (usize, &Replayed)| {
+            let key = file
+                .next
+                .as_ref()?
+                .as_ref()
+                .map_or((i64::MIN, None), |bar| (bar.time_ns, Some(bar.symbol)));
+            Some((key, index))
+        };
+        self.files
+            .iter()
+            .enumerate()
+            .filter_map(due)
+            .min()
             .map(|(_, index)| index)
     }
 }
@@ -94,8 +144,14 @@ impl Source for CsvReplay {
     const REPLAYABLE: bool = true;
 
     fn check(config: &CsvReplayConfig, base: &Path) -> Vec<String> {
-        let mut faults: Vec<String> =
-            config.paths.iter().filter_map(|path| open(&base.join(path)).err()).collect();
+        let mut faults: Vec<String> = config
+            .paths
+            .iter()
+            .filter_map(|path| open(&base.join(path)).err())
+            .collect();
+        if config.paths.is_empty() {
+            faults.push("paths is empty, it must name at least one file".into());
+        }
         if let Speed::Multiple(speed) = config.speed
             && !(speed.is_finite() && speed > 0.0)
         {
@@ -110,66 +166,106 @@ impl Source for CsvReplay {
     }
 
     fn build(config: &CsvReplayConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        let mut bad_rows = BadInput::new(cx, "bad_row");
+        let days = Days {
+            from: config.from,
+            to: config.to,
+        };
         let mut files = Vec::new();
         for path in &config.paths {
-            let reader = open(&cx.path(path)).map_err(StageError::Config)?;
-            let (from, to) = (config.from, config.to);
-            let bad_rows = BadRows { counter: cx.counter("bad_row"), log: LogLimit::new(), stage: cx.stage().to_owned() };
-            let mut bars = bad_rows
-                .filter(reader)
-                .filter(move |bar| from.is_none_or(|from| bar.date >= from) && to.is_none_or(|to| bar.date <= to));
-            let next = bars.next();
-            files.push(Replayed { bars: Box::new(bars), next });
+            let rows = open(&cx.path(path)).map_err(StageError::Config)?;
+            let mut file = Replayed { rows, next: None };
+            file.next = file.read(days, &mut bad_rows);
+            files.push(file);
         }
         let speed = match config.speed {
             Speed::Max(Max::Max) => None,
             Speed::Multiple(speed) => Some(speed),
         };
-        Ok(Self { files, clock: cx.clock().clone(), speed, start_ns: None })
+        Ok(Self {
+            files,
+            days,
+            bad_rows,
+            clock: cx.clock().clone(),
+            speed,
+            start_ns: None,
+        })
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
-        let Some(index) = self.first() else { return Ok(Next::End) };
+        let Some(index) = self.first() else {
+            return Ok(Next::End);
+        };
         let file = &mut self.files[index];
         if let Some(speed) = self.speed
-            && let Some(bar) = &file.next
+            && let Some(Ok(bar)) = &file.next
         {
             let now_ns = self.clock.now_ns();
             let (start_ns, first_ns) = *self.start_ns.get_or_insert((now_ns, bar.time_ns));
             // Rounding by a fraction of a nanosecond per day does not matter for pacing.
-            let due_ns = start_ns + ((bar.time_ns - first_ns) as f64 / speed) as i64;
+            let due_ns = start_ns
+                .saturating_add((bar.time_ns.saturating_sub(first_ns) as f64 / speed) as i64);
             if now_ns < due_ns {
                 return Ok(Next::At(due_ns));
             }
         }
-        let following = file.bars.next();
-        Ok(match std::mem::replace(&mut file.next, following) {
-            Some(bar) => Next::Item(BarMessage(bar)),
-            None => Next::End,
-        })
+        let following = file.read(self.days, &mut self.bad_rows);
+        match std::mem::replace(&mut file.next, following) {
+            Some(Ok(bar)) => Ok(Next::Item(BarMessage(bar))),
+            Some(Err(error)) => Err(error),
+            None => Ok(Next::End),
+        }
     }
 }
 
-/// Counts and logs the rows that are no bars.
-struct BadRows {
-    counter: Counter,
-    log: LogLimit,
-    stage: String,
-}
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::io;
 
-impl BadRows {
-    fn filter<E: std::fmt::Display>(
-        mut self,
-        rows: impl Iterator<Item = Result<Bar, E>> + 'static,
-    ) -> impl Iterator<Item = Bar> {
-        rows.filter_map(move |row| {
-            row.map_err(|error| {
-                self.counter.inc();
-                if self.log.admit() {
-                    tracing::warn!(stage = %self.stage, %error, "bad row");
-                }
-            })
-            .ok()
-        })
+    use super::*;
+
+    /// A disk that breaks.
+    struct Broken;
+
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::Error::other("the disk broke"))
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_on_fails_the_source_after_the_bars_before_it() {
+        let text: &[u8] =
+            b"date,open,high,low,close,volume\n2015-06-01,1,1,1,1,100\n2015-06-02,1,1,1,1,100\n";
+        let symbol = Symbol::parse("600000.SH").unwrap();
+        let file: Box<dyn Read> = Box::new(text.chain(Broken));
+        let rows = BarReader::new(file, Some(symbol), "broken.csv").unwrap();
+        let cx = BuildContext::detached("market", "", Clock::virtual_at(0));
+        let mut source = CsvReplay {
+            files: vec![Replayed { rows, next: None }],
+            days: Days {
+                from: None,
+                to: None,
+            },
+            bad_rows: BadInput::new(&cx, "bad_row"),
+            clock: cx.clock().clone(),
+            speed: None,
+            start_ns: None,
+        };
+        source.files[0].next = source.files[0].read(source.days, &mut source.bad_rows);
+        let mut given = 0;
+        let failure = loop {
+            match source.next() {
+                Ok(Next::Item(_)) => given += 1,
+                Ok(other) => panic!("{other:?}"),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(given, 2);
+        assert_eq!(
+            failure,
+            StageError::failed("broken.csv: reading failed: the disk broke")
+        );
     }
 }

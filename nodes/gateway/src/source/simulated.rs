@@ -3,6 +3,7 @@
 //! Each symbol walks in integer cents within the day's A-share limits. Counts nothing.
 
 use std::path::Path;
+use std::time::Duration;
 
 use heqis_actors::{BuildContext, Clock, Next, Source, StageError, duration_ns};
 use heqis_messages::BarMessage;
@@ -10,7 +11,6 @@ use heqis_quant::rules::{LimitTable, Limits};
 use heqis_quant::{Bar, Date, Marks, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::time::Duration;
 
 /// Parameters of a `simulated` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -32,6 +32,12 @@ pub struct SimulatedConfig {
     #[schemars(range(min = 0.001))]
     pub rate_per_s: Option<f64>,
 }
+
+/// 600000.SH and on; all of them are main board names.
+const MAX_SYMBOLS: u32 = 1_000;
+/// A bar in a quarter of an hour, and more than any pipeline takes: the pauses between bars stay whole nanoseconds.
+const MIN_RATE_PER_S: f64 = 0.001;
+const MAX_RATE_PER_S: f64 = 1e9;
 
 /// Makes bars.
 #[derive(Debug)]
@@ -79,8 +85,14 @@ const DAILY_SWING: f64 = 0.06;
 impl Walk {
     fn day(&mut self, date: Date, limits: &LimitTable) -> Result<Bar, StageError> {
         let reference = self.close_cents;
-        let (down, up) = match limits.limits(self.symbol, date, false, reference).map_err(StageError::failed)? {
-            Limits::Band { up_cents, down_cents } => (down_cents.max(1), up_cents),
+        let (down, up) = match limits
+            .limits(self.symbol, date, false, reference)
+            .map_err(StageError::failed)?
+        {
+            Limits::Band {
+                up_cents,
+                down_cents,
+            } => (down_cents.max(1), up_cents),
             Limits::NoLimit => (1, reference * 2),
         };
         let mut price = |around: i64| {
@@ -89,7 +101,10 @@ impl Walk {
         };
         let open = price(reference);
         let close = price(open);
-        let (high, low) = (price(open).max(open).max(close), price(close).min(open).min(close));
+        let (high, low) = (
+            price(open).max(open).max(close),
+            price(close).min(open).min(close),
+        );
         self.close_cents = close;
         let volume_shares = (1 + self.random.next() % 100_000) as f64 * 100.0;
         let cny = |cents: i64| cents as f64 / 100.0;
@@ -113,24 +128,54 @@ impl Source for Simulated {
     type Config = SimulatedConfig;
     type Out = BarMessage;
     const KIND: &'static str = "simulated";
-    const ABOUT: &'static str = "Makes bars of many symbols from a seed, within the A-share price limits.";
+    const ABOUT: &'static str =
+        "Makes bars of many symbols from a seed, within the A-share price limits.";
     const REPLAYABLE: bool = true;
 
     fn check(config: &SimulatedConfig, _: &Path) -> Vec<String> {
-        match config.rate_per_s {
-            Some(rate) if !(rate.is_finite() && rate > 0.0) => vec![format!("rate_per_s is {rate}, it must be above 0")],
-            _ => Vec::new(),
+        let mut faults = Vec::new();
+        if !(1..=MAX_SYMBOLS).contains(&config.symbols) {
+            faults.push(format!(
+                "symbols is {}, it must lie in 1..={MAX_SYMBOLS}",
+                config.symbols
+            ));
         }
+        if config.days == 0 {
+            faults.push("days is 0, it must be at least 1".into());
+        }
+        if let Some(rate) = config.rate_per_s
+            && !(MIN_RATE_PER_S..=MAX_RATE_PER_S).contains(&rate)
+        {
+            faults.push(format!(
+                "rate_per_s is {rate}, it must lie in {MIN_RATE_PER_S}..={MAX_RATE_PER_S}"
+            ));
+        }
+        if let Some(start) = config.start.filter(|start| start.is_weekend()) {
+            faults.push(format!(
+                "start {start} is a weekend, it must be a trading day"
+            ));
+        }
+        faults
     }
 
     fn build(config: &SimulatedConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        // A graph built by hand has not asked.
+        let faults = Self::check(config, Path::new(""));
+        if !faults.is_empty() {
+            return Err(StageError::Config(faults.join("; ")));
+        }
         let mut seeds = SplitMix64(config.seed);
         let walks = (0..config.symbols)
             .map(|index| {
-                let symbol = Symbol::parse(&format!("{}.SH", 600_000 + index)).map_err(StageError::config)?;
+                let symbol = Symbol::parse(&format!("{}.SH", 600_000 + index))
+                    .map_err(StageError::config)?;
                 let mut random = SplitMix64(seeds.next());
                 let close_cents = 500 + (random.next() % 4_500) as i64;
-                Ok(Walk { symbol, close_cents, random })
+                Ok(Walk {
+                    symbol,
+                    close_cents,
+                    random,
+                })
             })
             .collect::<Result<_, StageError>>()?;
         let date = match config.start {
@@ -143,7 +188,9 @@ impl Source for Simulated {
             date,
             days_left: config.days,
             next: 0,
-            every_ns: config.rate_per_s.map(|rate| duration_ns(Duration::from_secs_f64(1.0 / rate)).max(1)),
+            every_ns: config
+                .rate_per_s
+                .map(|rate| duration_ns(Duration::from_secs_f64(1.0 / rate)).max(1)),
             due_ns: None,
             clock: cx.clock().clone(),
         })
@@ -159,7 +206,7 @@ impl Source for Simulated {
             if now_ns < due_ns {
                 return Ok(Next::At(due_ns));
             }
-            self.due_ns = Some(due_ns + every_ns);
+            self.due_ns = Some(due_ns.saturating_add(every_ns));
         }
         let bar = self.walks[self.next].day(self.date, &self.limits)?;
         self.next += 1;
@@ -175,7 +222,8 @@ impl Source for Simulated {
 fn next_weekday(date: Date) -> Result<Date, StageError> {
     let mut next = date;
     loop {
-        next = Date::from_days(next.days() + 1).ok_or_else(|| StageError::failed("the calendar ends"))?;
+        next = Date::from_days(next.days() + 1)
+            .ok_or_else(|| StageError::failed("the calendar ends"))?;
         if !next.is_weekend() {
             return Ok(next);
         }

@@ -1,27 +1,41 @@
 //! `tcp-lines`: bars as JSON or CSV lines from TCP clients, so that any feed can be plugged in; emits [`BarMessage`]s.
 //!
 //! One thread accepts, one thread a client reads; they hand bars over a bounded channel. When the pipeline is full the
-//! channel fills, the threads stop reading, and TCP makes the client wait. Counts `client`, `bad_line`, and
-//! `refused_client` for clients above the limit; a client whose line is too long is cut off and counts as `long_line`.
+//! channel fills, the threads stop reading, and TCP makes the client wait. Dropping the source ends every thread.
+//!
+//! Counts `client`; `refused_client` for clients above the limit; `bad_line` for lines that are no bars, of these
+//! `bad_line_syntax`, `bad_line_value` and `bad_line_torn` (the client left in the middle of it); `long_line` for clients
+//! cut off because a line of theirs was too long. A client stays after a bad line, except when it is the CSV header,
+//! without which nothing after it can be understood.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use heqis_actors::{BuildContext, Counter, Next, Source, StageError, Waker};
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, BarReader, Date, Marks, Symbol};
+use heqis_quant::{Bar, BarReader, Date, Marks, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use socket2::{SockRef, TcpKeepalive};
 
-use super::LogLimit;
+use super::bad_input::{BadInput, Reason};
+use super::whole_lines::{End, WholeLines};
+use crate::log_limit::LogLimit;
 
 /// Bars that wait between the reading threads and the pipeline.
 const CHANNEL: usize = 256;
+
+/// A client whose machine died is noticed after about this long and two minutes; otherwise it would hold its place.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// How long the accepting thread rests when it cannot accept, for instance because the process has no descriptor left.
+const REST: Duration = Duration::from_millis(100);
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -66,8 +80,10 @@ fn max_clients() -> usize {
 /// Reads bars from TCP clients.
 #[derive(Debug)]
 pub struct TcpLines {
-    bars: Receiver<Bar>,
+    /// `None` only while the source is dropped.
+    bars: Option<Receiver<Bar>>,
     shared: Arc<Shared>,
+    listener: Arc<TcpListener>,
     address: SocketAddr,
     acceptor: Option<JoinHandle<()>>,
     end_on_close: bool,
@@ -80,18 +96,12 @@ struct Shared {
     /// Clients that have come, and those that are here.
     came: AtomicUsize,
     here: AtomicUsize,
-    /// Open connections, to be shut when the source is dropped.
-    streams: Mutex<Vec<(usize, TcpStream)>>,
     waker: Waker,
-    counters: Counters,
-}
-
-#[derive(Debug)]
-struct Counters {
     client: Counter,
     refused: Counter,
-    bad_line: Counter,
     long_line: Counter,
+    /// Cloned for each client, so that one that sends garbage does not silence the log for others.
+    bad_lines: BadInput,
 }
 
 impl Source for TcpLines {
@@ -102,12 +112,20 @@ impl Source for TcpLines {
     const REPLAYABLE: bool = false;
 
     fn check(config: &TcpLinesConfig, _: &Path) -> Vec<String> {
-        if config.max_clients == 0 { vec!["max_clients is 0, it must be at least 1".into()] } else { Vec::new() }
+        let mut faults = Vec::new();
+        if config.max_clients == 0 {
+            faults.push("max_clients is 0, it must be at least 1".into());
+        }
+        if config.max_line_bytes == 0 {
+            faults.push("max_line_bytes is 0, it must be at least 1".into());
+        }
+        faults
     }
 
     fn build(config: &TcpLinesConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let fault = |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
-        let listener = TcpListener::bind(config.listen).map_err(fault)?;
+        let fault =
+            |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
+        let listener = Arc::new(TcpListener::bind(config.listen).map_err(fault)?);
         let address = listener.local_addr().map_err(fault)?;
         tracing::info!(stage = cx.stage(), %address, "listening for bars");
         let (sender, bars) = sync_channel(CHANNEL);
@@ -115,29 +133,37 @@ impl Source for TcpLines {
             stopping: AtomicBool::new(false),
             came: AtomicUsize::new(0),
             here: AtomicUsize::new(0),
-            streams: Mutex::new(Vec::new()),
             waker: cx.waker(),
-            counters: Counters {
-                client: cx.counter("client"),
-                refused: cx.counter("refused_client"),
-                bad_line: cx.counter("bad_line"),
-                long_line: cx.counter("long_line"),
-            },
+            client: cx.counter("client"),
+            refused: cx.counter("refused_client"),
+            long_line: cx.counter("long_line"),
+            bad_lines: BadInput::new(cx, "bad_line"),
         });
         let acceptor = std::thread::Builder::new()
             .name("tcp-lines".into())
             .spawn({
-                let (shared, config) = (shared.clone(), config.clone());
+                let (listener, shared, config) = (listener.clone(), shared.clone(), config.clone());
                 move || accept(&listener, &shared, &config, &sender)
             })
             .map_err(fault)?;
-        Ok(Self { bars, shared, address, acceptor: Some(acceptor), end_on_close: config.end_on_close })
+        Ok(Self {
+            bars: Some(bars),
+            shared,
+            listener,
+            address,
+            acceptor: Some(acceptor),
+            end_on_close: config.end_on_close,
+        })
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
+        let Some(bars) = &self.bars else {
+            return Ok(Next::End);
+        };
         // Looked at before the channel: a client that leaves in between has put its last bar there already.
-        let gone = self.shared.came.load(Ordering::Acquire) > 0 && self.shared.here.load(Ordering::Acquire) == 0;
-        Ok(match self.bars.try_recv() {
+        let gone = self.shared.came.load(Ordering::Acquire) > 0
+            && self.shared.here.load(Ordering::Acquire) == 0;
+        Ok(match bars.try_recv() {
             Ok(bar) => Next::Item(BarMessage(bar)),
             Err(TryRecvError::Empty) if gone && self.end_on_close => Next::End,
             Err(TryRecvError::Empty) => Next::Waiting,
@@ -157,129 +183,202 @@ impl TcpLines {
 impl Drop for TcpLines {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        for (_, stream) in self.shared.streams().drain(..) {
-            let _ = stream.shutdown(Shutdown::Both);
+        // A reading thread that waits for room in the channel sees that nobody will make any.
+        self.bars = None;
+        // Ends the wait for a client on Linux. Elsewhere somebody has to come: this is somebody.
+        if SockRef::from(&*self.listener)
+            .shutdown(Shutdown::Both)
+            .is_err()
+            || !cfg!(target_os = "linux")
+        {
+            let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
         }
-        // A reading thread may be waiting for room in the channel: taking its bar lets it see that all is over.
-        while self.bars.try_recv().is_ok() {}
-        // Accepting blocks until somebody comes: this is somebody.
-        let _ = TcpStream::connect(self.address);
         if let Some(acceptor) = self.acceptor.take() {
+            acceptor.thread().unpark();
             let _ = acceptor.join();
         }
     }
 }
 
 impl Shared {
-    fn streams(&self) -> MutexGuard<'_, Vec<(usize, TcpStream)>> {
-        self.streams.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 }
 
-fn accept(listener: &TcpListener, shared: &Arc<Shared>, config: &TcpLinesConfig, bars: &SyncSender<Bar>) {
-    let mut number = 0;
-    for stream in listener.incoming() {
+/// A client and the thread that reads it.
+struct Client {
+    stream: TcpStream,
+    thread: JoinHandle<()>,
+}
+
+/// Accepts clients until the source is dropped; then ends those that are here.
+fn accept(
+    listener: &TcpListener,
+    shared: &Arc<Shared>,
+    config: &TcpLinesConfig,
+    bars: &SyncSender<Bar>,
+) {
+    let mut clients: Vec<Client> = Vec::new();
+    let mut log = LogLimit::new();
+    let mut number = 0u64;
+    loop {
+        let accepted = listener.accept();
         if shared.stopping() {
-            return;
+            break;
         }
-        let Ok(stream) = stream else { continue };
-        if shared.here.load(Ordering::Acquire) >= config.max_clients {
-            shared.counters.refused.inc();
-            continue;
+        // Those who left have ended their threads; their sockets are let go of here.
+        clients.retain(|client| !client.thread.is_finished());
+        let started = accepted.and_then(|(stream, peer)| {
+            if shared.here.load(Ordering::Acquire) >= config.max_clients {
+                shared.refused.inc();
+                if log.admit() {
+                    tracing::warn!(%peer, max = config.max_clients, "client refused: too many are here");
+                }
+                return Ok(None);
+            }
+            number += 1;
+            start(stream, number, shared, config, bars).map(Some)
+        });
+        match started {
+            Ok(client) => clients.extend(client),
+            Err(error) => {
+                if log.admit() {
+                    tracing::warn!(%error, "a client cannot be accepted");
+                }
+                std::thread::park_timeout(REST);
+            }
         }
-        let Ok(handle) = stream.try_clone() else { continue };
-        number += 1;
-        shared.streams().push((number, handle));
-        shared.here.fetch_add(1, Ordering::AcqRel);
-        shared.came.fetch_add(1, Ordering::AcqRel);
-        shared.counters.client.inc();
-        let spawned = std::thread::Builder::new().name(format!("tcp-lines-{number}")).spawn({
+    }
+    for client in &clients {
+        let _ = client.stream.shutdown(Shutdown::Both);
+    }
+    for client in clients {
+        let _ = client.thread.join();
+    }
+}
+
+/// Starts the thread that reads a client.
+fn start(
+    stream: TcpStream,
+    number: u64,
+    shared: &Arc<Shared>,
+    config: &TcpLinesConfig,
+    bars: &SyncSender<Bar>,
+) -> io::Result<Client> {
+    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+    let reading = stream.try_clone()?;
+    shared.here.fetch_add(1, Ordering::AcqRel);
+    let spawned = std::thread::Builder::new()
+        .name(format!("tcp-lines-{number}"))
+        .spawn({
             let (shared, bars, config) = (shared.clone(), bars.clone(), config.clone());
             move || {
-                serve(stream, &shared, &config, &bars);
-                shared.streams().retain(|(held, _)| *held != number);
+                serve(&reading, &shared, &config, &bars);
+                // The accepting thread holds the socket too; the client is told at once.
+                let _ = reading.shutdown(Shutdown::Both);
                 shared.here.fetch_sub(1, Ordering::AcqRel);
                 shared.waker.wake();
             }
         });
-        if spawned.is_err() {
-            shared.streams().retain(|(held, _)| *held != number);
+    match spawned {
+        Ok(thread) => {
+            shared.client.inc();
+            shared.came.fetch_add(1, Ordering::AcqRel);
+            // A client that had left before it was counted as one that came has woken the source in vain.
+            shared.waker.wake();
+            Ok(Client { stream, thread })
+        }
+        Err(error) => {
             shared.here.fetch_sub(1, Ordering::AcqRel);
+            Err(error)
         }
     }
 }
 
 /// Reads one client to its end.
-fn serve(stream: TcpStream, shared: &Shared, config: &TcpLinesConfig, bars: &SyncSender<Bar>) {
-    let peer = stream.peer_addr().map_or_else(|_| "client".to_owned(), |peer| peer.to_string());
-    let lines = BoundedLines { read: stream, max: config.max_line_bytes, run: 0, too_long: false };
-    let mut log = LogLimit::new();
-    let mut take = |bar: Result<Bar, String>| {
-        match bar {
+fn serve(stream: &TcpStream, shared: &Shared, config: &TcpLinesConfig, bars: &SyncSender<Bar>) {
+    let peer = stream
+        .peer_addr()
+        .map_or_else(|_| "client".to_owned(), |peer| peer.to_string());
+    let mut bad_lines = shared.bad_lines.clone();
+    let mut lines = WholeLines::new(stream, config.max_line_bytes);
+    // Waits while the channel is full; that is the back-pressure. Nobody listens once the source is dropped.
+    let mut hand_over = |bar| {
+        let taken = bars.send(bar).is_ok();
+        shared.waker.wake();
+        taken
+    };
+    match config.format {
+        LineFormat::Json => json_lines(&mut lines, &peer, &mut bad_lines, &mut hand_over),
+        LineFormat::Csv => csv_lines(&mut lines, &peer, &mut bad_lines, &mut hand_over),
+    }
+    match lines.end() {
+        Some(End::Torn(bytes)) if !shared.stopping() => {
+            bad_lines.take(
+                Reason::Torn,
+                &format!("{peer}: the last line, {bytes} bytes, has no line end"),
+            );
+        }
+        Some(End::TooLong) => {
+            shared.long_line.inc();
+            tracing::warn!(%peer, max = config.max_line_bytes, "client cut off: its line is too long");
+        }
+        _ => {}
+    }
+}
+
+fn json_lines(
+    lines: &mut WholeLines<&TcpStream>,
+    peer: &str,
+    bad_lines: &mut BadInput,
+    hand_over: &mut dyn FnMut(Bar) -> bool,
+) {
+    let mut lines = BufReader::new(lines);
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        // The lines never fail: whatever breaks them looks like their end.
+        if lines.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match json_bar(&line) {
             Ok(bar) => {
-                // Waits while the channel is full; that is the back-pressure.
-                if bars.send(bar).is_err() || shared.stopping() {
-                    return false;
+                if !hand_over(bar) {
+                    return;
                 }
-                shared.waker.wake();
             }
-            Err(reason) => {
-                shared.counters.bad_line.inc();
-                if log.admit() {
-                    tracing::warn!(%peer, %reason, "bad line");
-                }
+            Err(error) => {
+                bad_lines.take((&error).into(), &format!("{peer} line {number}: {error}"))
             }
         }
-        true
+    }
+}
+
+fn csv_lines(
+    lines: &mut WholeLines<&TcpStream>,
+    peer: &str,
+    bad_lines: &mut BadInput,
+    hand_over: &mut dyn FnMut(Bar) -> bool,
+) {
+    let rows = match BarReader::new(&mut *lines, None, peer) {
+        Ok(rows) => rows,
+        // A client that came and said nothing has sent no bad line.
+        Err(QuantError::Header { got, .. }) if got.is_empty() => return,
+        Err(error) => return bad_lines.take((&error).into(), &error),
     };
-    let too_long = match config.format {
-        LineFormat::Json => {
-            let mut lines = BufReader::new(lines);
-            let mut line = String::new();
-            loop {
-                line.clear();
-                match io::BufRead::read_line(&mut lines, &mut line) {
-                    Ok(0) => break,
-                    Ok(_) if line.trim().is_empty() => {}
-                    Ok(_) => {
-                        if !take(json_bar(&line)) {
-                            break;
-                        }
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                        if lines.get_ref().too_long || !take(Err("is not UTF-8".into())) {
-                            break;
-                        }
-                    }
-                    Err(_) => break,
+    for row in rows {
+        match row {
+            Ok(bar) => {
+                if !hand_over(bar) {
+                    return;
                 }
             }
-            lines.get_ref().too_long
+            Err(error) => bad_lines.take((&error).into(), &error),
         }
-        LineFormat::Csv => {
-            let mut lines = lines;
-            match BarReader::new(&mut lines, None, peer.clone()) {
-                Ok(reader) => {
-                    for bar in reader {
-                        if !take(bar.map_err(|error| error.to_string())) {
-                            break;
-                        }
-                    }
-                }
-                Err(error) => {
-                    take(Err(error.to_string()));
-                }
-            }
-            lines.too_long
-        }
-    };
-    if too_long {
-        shared.counters.long_line.inc();
-        tracing::warn!(%peer, max = config.max_line_bytes, "client cut off: its line is too long");
     }
 }
 
@@ -302,8 +401,8 @@ struct JsonBar {
     time_ns: Option<i64>,
 }
 
-fn json_bar(line: &str) -> Result<Bar, String> {
-    let bar: JsonBar = serde_json::from_str(line).map_err(|error| error.to_string())?;
+fn json_bar(line: &[u8]) -> Result<Bar, serde_json::Error> {
+    let bar: JsonBar = serde_json::from_slice(line)?;
     Ok(Bar {
         symbol: bar.symbol,
         time_ns: bar.time_ns.unwrap_or_else(|| bar.date.close_time_ns()),
@@ -317,27 +416,4 @@ fn json_bar(line: &str) -> Result<Bar, String> {
         amount_cny: bar.amount,
         marks: Marks::NONE,
     })
-}
-
-/// Reads on as long as no line is longer than `max` bytes, so that nobody can fill the memory with one line.
-struct BoundedLines<R> {
-    read: R,
-    max: usize,
-    /// Bytes since the last line end.
-    run: usize,
-    too_long: bool,
-}
-
-impl<R: Read> Read for BoundedLines<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.read.read(buffer)?;
-        for &byte in &buffer[..count] {
-            self.run = if byte == b'\n' { 0 } else { self.run + 1 };
-            if self.run > self.max {
-                self.too_long = true;
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "line too long"));
-            }
-        }
-        Ok(count)
-    }
 }

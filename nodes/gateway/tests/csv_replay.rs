@@ -1,0 +1,193 @@
+//! Files become bars in order of time; what is no bar is counted; no row gets lost unseen.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use heqis_actors::{BuildContext, Clock, Next, Source, StageError};
+use heqis_gateway::source::CsvReplay;
+use heqis_messages::BarMessage;
+use heqis_quant::{Bar, Date};
+use serde_json::{Value, json};
+use support::{bars_of, committed_bars, config, context, count, root};
+
+const A: &str = "data/ashare/002032.SZ.csv";
+const B: &str = "data/ashare/600000.SH.csv";
+
+fn replay(cx: &BuildContext, params: Value) -> CsvReplay {
+    CsvReplay::build(&config(params), cx).unwrap()
+}
+
+fn faults(params: Value, base: &Path) -> Vec<String> {
+    CsvReplay::check(&config(params), base)
+}
+
+#[test]
+fn files_are_merged_by_time_then_symbol_and_no_bar_is_missing() {
+    let cx = context(root());
+    let got = bars_of(&mut replay(&cx, json!({ "paths": [B, A] })));
+    let mut expected = committed_bars("002032.SZ.csv");
+    expected.extend(committed_bars("600000.SH.csv"));
+    expected.sort_by_key(|bar| (bar.time_ns, bar.symbol));
+    assert_eq!(got.len(), 2_813 + 3_659);
+    assert!(got == expected);
+    assert_eq!(count(&cx, "bad_row"), 0);
+}
+
+#[test]
+fn two_builds_give_the_same_bars() {
+    let run = || bars_of(&mut replay(&context(root()), json!({ "paths": [A, B] })));
+    assert!(run() == run());
+}
+
+#[test]
+fn only_the_days_asked_for_are_replayed_both_ends_included() {
+    let params = json!({ "paths": [A], "from": "2015-06-01", "to": "2015-06-30" });
+    let got = bars_of(&mut replay(&context(root()), params));
+    let (from, to) = (
+        Date::parse("2015-06-01").unwrap(),
+        Date::parse("2015-06-30").unwrap(),
+    );
+    let expected: Vec<Bar> = committed_bars("002032.SZ.csv")
+        .into_iter()
+        .filter(|bar| (from..=to).contains(&bar.date))
+        .collect();
+    assert!(!expected.is_empty());
+    assert_eq!(
+        (expected[0].date, expected[expected.len() - 1].date),
+        (from, to)
+    );
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn bad_rows_are_counted_by_reason_and_the_rest_is_replayed() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "date,open,high,low,close,volume\n\
+                2015-06-01,1,1,1,1,100\n\
+                2015-06-02,1,1,1,abc,100\n\
+                2015-06-03,1,1,1\n\
+                not a day,1,1,1,1,100\n\
+                2015-06-04,1,1,1,1,100\n";
+    fs::write(dir.path().join("600000.SH.csv"), text).unwrap();
+    let cx = context(dir.path());
+    let bars = bars_of(&mut replay(&cx, json!({ "paths": ["600000.SH.csv"] })));
+    let dates: Vec<String> = bars.iter().map(|bar| bar.date.to_string()).collect();
+    assert_eq!(dates, ["2015-06-01", "2015-06-04"]);
+    assert_eq!(count(&cx, "bad_row"), 3);
+    assert_eq!(
+        (count(&cx, "bad_row_value"), count(&cx, "bad_row_syntax")),
+        (2, 1)
+    );
+}
+
+#[test]
+fn a_file_without_a_symbol_column_is_named_after_its_symbol_and_another_needs_the_column() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = "date,open,high,low,close,volume\n2015-06-01,1,1,1,1,100\n";
+    fs::write(dir.path().join("600000.SH.csv"), rows).unwrap();
+    fs::write(dir.path().join("my prices.csv"), rows).unwrap();
+    let bars = bars_of(&mut replay(
+        &context(dir.path()),
+        json!({ "paths": ["600000.SH.csv"] }),
+    ));
+    assert_eq!(bars[0].symbol.as_str(), "600000.SH");
+    let faults = faults(json!({ "paths": ["my prices.csv"] }), dir.path());
+    assert!(
+        faults.len() == 1 && faults[0].contains("my prices.csv header: has no symbol column"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn every_fault_of_the_parameters_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("empty.csv"), "").unwrap();
+    let params = json!({
+        "paths": ["missing.csv", "empty.csv", "."], "speed": -1.0, "from": "2020-01-02", "to": "2020-01-01",
+    });
+    let faults = faults(params, dir.path());
+    let expected = [
+        "missing.csv: No such file",
+        "empty.csv header",
+        "Is a directory",
+        "speed is -1",
+        "from 2020-01-02",
+    ];
+    assert_eq!(faults.len(), expected.len(), "{faults:?}");
+    for (fault, expected) in faults.iter().zip(expected) {
+        assert!(fault.contains(expected), "{fault}");
+    }
+    assert_eq!(
+        self::faults(json!({ "paths": [] }), dir.path()),
+        ["paths is empty, it must name at least one file"]
+    );
+}
+
+#[test]
+fn a_file_that_went_missing_after_the_check_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let Err(StageError::Config(reason)) =
+        CsvReplay::build(&config(json!({ "paths": ["x.csv"] })), &context(dir.path()))
+    else {
+        panic!("a missing file was opened")
+    };
+    assert!(reason.contains("x.csv: No such file"), "{reason}");
+}
+
+fn next(source: &mut CsvReplay) -> Result<Bar, i64> {
+    match source.next().unwrap() {
+        Next::Item(BarMessage(bar)) => Ok(bar),
+        Next::At(ns) => Err(ns),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_speed_paces_bars_by_their_own_time_stamps() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "date,open,high,low,close,volume\n2015-06-01,1,1,1,1,100\n2015-06-02,1,1,1,1,100\n2015-06-04,1,1,1,1,100\n";
+    fs::write(dir.path().join("600000.SH.csv"), text).unwrap();
+    let clock = Clock::virtual_at(5_000);
+    let cx = BuildContext::detached("market", dir.path(), clock.clone());
+    // A day a second.
+    let mut source = replay(
+        &cx,
+        json!({ "paths": ["600000.SH.csv"], "speed": 86_400.0 }),
+    );
+    assert!(next(&mut source).is_ok(), "the first bar is due at once");
+    assert_eq!(next(&mut source), Err(5_000 + 1_000_000_000));
+    clock.advance_to(5_000 + 1_000_000_000 - 1);
+    assert!(next(&mut source).is_err(), "not a nanosecond early");
+    clock.advance_to(5_000 + 1_000_000_000);
+    assert!(next(&mut source).is_ok());
+    assert_eq!(
+        next(&mut source),
+        Err(5_000 + 3_000_000_000),
+        "pauses do not add up"
+    );
+    clock.advance_to(5_000 + 3_000_000_000);
+    assert!(next(&mut source).is_ok());
+    assert!(matches!(source.next().unwrap(), Next::End));
+}
+
+#[test]
+fn a_speed_so_slow_that_the_next_bar_is_never_due_waits() {
+    let cx = BuildContext::detached("market", root(), Clock::virtual_at(1));
+    let mut source = replay(&cx, json!({ "paths": [A], "speed": 1e-300 }));
+    assert!(next(&mut source).is_ok());
+    assert_eq!(next(&mut source), Err(i64::MAX));
+}
+
+#[test]
+fn unknown_parameters_and_speeds_are_refused() {
+    let refused = |params: Value| {
+        serde_json::from_value::<heqis_gateway::source::CsvReplayConfig>(params)
+            .unwrap_err()
+            .to_string()
+    };
+    assert!(refused(json!({ "paths": [], "path": "x" })).contains("unknown field `path`"));
+    assert!(refused(json!({ "paths": [], "speed": "fast" })).contains("Speed"));
+}

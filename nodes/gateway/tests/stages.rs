@@ -1,0 +1,401 @@
+//! The gateway's stages one by one, on real bars and the shipped bundle.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use heqis_actors::{BuildContext, Stage, StageError};
+use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
+use heqis_infer::{BackendKind, Bundle, TensorView, open};
+use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow};
+use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::features::id_of;
+use heqis_quant::{
+    Bar, Date, FeatureSet, FeatureState, Marks, Prediction, Reject, Scaler, Side, Symbol, Verdict,
+};
+use serde_json::{Value, json};
+use support::{Bench, bar, committed_bars, config, context, count, nothing, root};
+
+fn bench<S: Stage>(cx: &BuildContext, params: Value) -> Bench<S> {
+    let config = config::<S::Config>(params);
+    let faults = S::check(&config, &cx.path(""));
+    assert!(faults.is_empty(), "{faults:?}");
+    Bench::new(S::build(&config, cx).unwrap())
+}
+
+fn reference(bar: &Bar) -> BarRef {
+    BarRef {
+        symbol: bar.symbol,
+        date: bar.date,
+        time_ns: bar.time_ns,
+        close: bar.close,
+    }
+}
+
+#[test]
+fn the_cleaner_passes_what_the_rules_pass_and_counts_the_rest_by_reason() {
+    let cx = context("");
+    let mut cleaner: Bench<Cleaner> = bench(&cx, json!({}));
+    let mut rules = heqis_quant::Cleaner::new(heqis_quant::CleanConfig::default()).unwrap();
+    let mut bars = committed_bars("600000.SH.csv");
+    // A bar twice, one out of order, one that no exchange would print.
+    bars.insert(10, bars[9]);
+    bars.insert(20, bars[5]);
+    let mut impossible = bars[30];
+    impossible.high = impossible.low - 0.01;
+    bars.insert(30, impossible);
+    let mut rejected = [0; Reject::REASONS.len()];
+    let mut passed = 0;
+    for bar in bars {
+        let got: Vec<Bar> = cleaner
+            .take(BarMessage(bar))
+            .iter()
+            .map(|frame| frame.0)
+            .collect();
+        match rules.check(bar) {
+            Ok(clean) => {
+                assert_eq!(got, [clean]);
+                passed += 1;
+            }
+            Err(reject) => {
+                assert!(got.is_empty());
+                rejected[reject.index()] += 1;
+            }
+        }
+    }
+    assert_eq!(passed, 3_659 - 6);
+    for (index, reason) in Reject::REASONS.into_iter().enumerate() {
+        assert_eq!(count(&cx, reason), rejected[index], "{reason}");
+    }
+    // Six rows of this file repeat the day before on exchange holidays.
+    assert_eq!(
+        (
+            count(&cx, "repeated"),
+            count(&cx, "duplicate"),
+            count(&cx, "out_of_order")
+        ),
+        (6, 1, 1)
+    );
+    assert_eq!(count(&cx, "high_below_low"), 1);
+}
+
+#[test]
+fn marks_travel_with_the_bar() {
+    let mut cleaner: Bench<Cleaner> = bench(&context(""), json!({}));
+    let first = cleaner.take(BarMessage(bar("600000.SH", "2015-06-01", 10.0)));
+    assert!(first[0].0.marks.contains(Marks::FIRST_BAR));
+    let after_a_month = cleaner.take(BarMessage(bar("600000.SH", "2015-07-01", 10.0)));
+    assert!(after_a_month[0].0.marks.contains(Marks::GAP));
+}
+
+#[test]
+fn a_rule_of_the_cleaner_that_cannot_hold_is_refused() {
+    let faults = Cleaner::check(&config(json!({ "ex_right_max_drop": 1.5 })), Path::new(""));
+    assert!(
+        faults.len() == 1 && faults[0].contains("ex_right_max_drop"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn each_symbol_has_indicators_of_its_own() {
+    let cx = context("");
+    let mut stage: Bench<Indicators> = bench(&cx, json!({}));
+    let set = FeatureSet::standard();
+    let series = [
+        committed_bars("002032.SZ.csv"),
+        committed_bars("600000.SH.csv"),
+    ];
+    let mut alone = [
+        FeatureState::new(&set).unwrap(),
+        FeatureState::new(&set).unwrap(),
+    ];
+    let mut rows = 0;
+    for index in 0..400 {
+        for (bars, alone) in series.iter().zip(&mut alone) {
+            let bar = bars[index];
+            let frames = stage.take(BarMessage(bar));
+            let got: Vec<&FeatureRow> = frames.iter().map(|frame| &**frame).collect();
+            match alone.update(&bar).unwrap() {
+                Some(values) => {
+                    assert_eq!(
+                        got,
+                        [&FeatureRow {
+                            bar: reference(&bar),
+                            set_id: set.id(),
+                            values
+                        }]
+                    );
+                    rows += 1;
+                }
+                None => assert!(got.is_empty()),
+            }
+        }
+    }
+    assert_eq!(rows, 2 * (400 - 250));
+    assert_eq!((count(&cx, "warmup"), count(&cx, "refused")), (2 * 250, 0));
+}
+
+#[test]
+fn a_bar_that_no_indicator_can_take_is_counted_and_forgets_nothing() {
+    let cx = context("");
+    let features = json!({ "features": ["return_2", "range_ratio"] });
+    let (mut stage, mut undisturbed): (Bench<Indicators>, Bench<Indicators>) =
+        (bench(&cx, features.clone()), bench(&context(""), features));
+    let bars = committed_bars("002032.SZ.csv");
+    for bar in &bars[..5] {
+        let bad = Bar {
+            close: f64::NAN,
+            ..*bar
+        };
+        assert!(stage.take(BarMessage(bad)).is_empty());
+        let (got, expected) = (
+            stage.take(BarMessage(*bar)),
+            undisturbed.take(BarMessage(*bar)),
+        );
+        let values = |frames: &[heqis_actors::Frame<FeatureRow>]| -> Vec<FeatureRow> {
+            frames.iter().map(|frame| (**frame).clone()).collect()
+        };
+        assert_eq!(values(&got), values(&expected));
+    }
+    assert_eq!(count(&cx, "refused"), 5);
+}
+
+#[test]
+fn an_unknown_feature_is_refused_by_name() {
+    let faults = Indicators::check(
+        &config(json!({ "features": ["return_1", "moon_phase"] })),
+        Path::new(""),
+    );
+    assert!(
+        faults.len() == 1 && faults[0].contains("moon_phase"),
+        "{faults:?}"
+    );
+}
+
+const FACTORS: &str = "models/baseline-factors";
+
+fn cpu(bundle: &str) -> Value {
+    json!({ "bundle": bundle, "backends": ["cpu"] })
+}
+
+/// Rows of the committed file after the indicators' warm-up.
+fn rows(count: usize) -> Vec<FeatureRow> {
+    let set = FeatureSet::standard();
+    let mut state = FeatureState::new(&set).unwrap();
+    let rows = committed_bars("002032.SZ.csv")
+        .into_iter()
+        .filter_map(|bar| {
+            let values = state.update(&bar).unwrap()?;
+            Some(FeatureRow {
+                bar: reference(&bar),
+                set_id: set.id(),
+                values,
+            })
+        });
+    rows.take(count).collect()
+}
+
+#[test]
+fn features_are_the_factors_of_the_window_and_then_its_last_scaled_row() {
+    let cx = context(root());
+    let mut stage: Bench<NpuFeature> = bench(&cx, cpu(FACTORS));
+    let bundle = Bundle::load(root().join(FACTORS)).unwrap();
+    let scaler = Scaler::from_json(std::str::from_utf8(bundle.scaler_params()).unwrap()).unwrap();
+    let mut engine = open(&bundle, &[BackendKind::Cpu], true).unwrap().engine;
+    let (window, width) = (scaler.window_size(), scaler.n_features());
+    let mut names: Vec<String> = (0..8).map(|k| format!("factor_{k}")).collect();
+    names.extend(scaler.feature_names().iter().cloned());
+    let (mut history, mut outside) = (Vec::new(), 0);
+    for (index, row) in rows(40).into_iter().enumerate() {
+        let mut scaled = vec![0.0; width];
+        outside += scaler.transform_into(&row.values, &mut scaled).unwrap();
+        history.push(scaled.clone());
+        let got = stage.take(row.clone());
+        if index + 1 < window {
+            assert!(got.is_empty());
+            continue;
+        }
+        let flat = history[index + 1 - window..].concat();
+        let mut outputs = vec![Vec::new()];
+        engine
+            .run(&[TensorView::f32(&[1, window, width], &flat)], &mut outputs)
+            .unwrap();
+        let expected = [outputs[0].as_slice(), &scaled].concat();
+        assert_eq!(got.len(), 1);
+        assert_eq!((got[0].bar, got[0].set_id), (row.bar, id_of(&names)));
+        assert_eq!(got[0].tensor.shape(), [1, 20]);
+        assert_eq!(got[0].tensor.data(), expected);
+    }
+    assert_eq!(count(&cx, "warmup"), window as u64 - 1);
+    assert_eq!(count(&cx, "out_of_range"), outside as u64);
+}
+
+#[test]
+fn what_npu_feature_emits_is_what_the_prediction_bundle_was_trained_on() {
+    let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let emitted = rows(16)
+        .into_iter()
+        .flat_map(|row| stage.take(row))
+        .next()
+        .unwrap();
+    let direction = Bundle::load(root().join("models/baseline-direction")).unwrap();
+    assert_eq!(emitted.set_id, id_of(&direction.manifest().feature_names));
+    assert_eq!(
+        emitted.tensor.shape(),
+        [1, direction.manifest().inputs[0].shape[1] as u32]
+    );
+}
+
+#[test]
+fn windows_of_symbols_do_not_mix() {
+    let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let mut alone: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let other = Symbol::parse("600000.SH").unwrap();
+    for row in rows(20) {
+        let strange = FeatureRow {
+            bar: BarRef {
+                symbol: other,
+                ..row.bar
+            },
+            values: vec![0.5; 12],
+            ..row.clone()
+        };
+        stage.take(strange);
+        let (got, expected) = (stage.take(row.clone()), alone.take(row));
+        assert_eq!(got.len(), expected.len());
+        for (got, expected) in got.iter().zip(&expected) {
+            assert_eq!(got.tensor, expected.tensor);
+        }
+    }
+}
+
+#[test]
+fn values_outside_the_fitted_range_and_rows_that_cannot_be_scaled_are_counted() {
+    let cx = context(root());
+    let mut stage: Bench<NpuFeature> = bench(&cx, cpu(FACTORS));
+    let rows = rows(17);
+    let mut wild = rows[0].clone();
+    (wild.values[0], wild.values[3]) = (1e6, -1e6);
+    let before = count(&cx, "out_of_range");
+    stage.take(wild);
+    assert!(count(&cx, "out_of_range") >= before + 2);
+    let mut broken = rows[1].clone();
+    broken.values[4] = f64::NAN;
+    assert!(stage.take(broken).is_empty());
+    assert_eq!(count(&cx, "refused"), 1);
+    // The refused row took no place in the window.
+    let emitted: usize = rows[1..16]
+        .iter()
+        .map(|row| stage.take(row.clone()).len())
+        .sum();
+    assert_eq!(emitted, 1);
+}
+
+#[test]
+fn rows_of_another_feature_set_are_an_error_of_the_topology() {
+    let cx = context(root());
+    let mut stage = NpuFeature::build(&config(cpu(FACTORS)), &cx).unwrap();
+    let mut probe = heqis_actors::Probe::new(cx.clock().clone());
+    let row = FeatureRow {
+        set_id: 7,
+        ..rows(1).remove(0)
+    };
+    let frame = heqis_actors::Frame::detached(
+        heqis_actors::Origin {
+            stream: 1,
+            position: 1,
+        },
+        0,
+        row,
+    );
+    let Err(StageError::Config(reason)) = stage.process(&frame, &mut probe.emitter()) else {
+        panic!("a row of another set was taken")
+    };
+    assert!(
+        reason.starts_with("rows of set 0x00000007 with 12 features do not fit the bundle's 0x"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
+    let faults = |bundle: &Path| NpuFeature::check(&config(json!({ "bundle": bundle })), &root());
+    assert_eq!(faults(Path::new(FACTORS)), [""; 0]);
+    let wrong_task = faults(Path::new("models/baseline-direction"));
+    assert!(
+        wrong_task[0].contains("task is 'direction', npu-feature needs 'factors'"),
+        "{wrong_task:?}"
+    );
+    let missing = faults(Path::new("models/none"));
+    assert!(
+        missing.len() == 1 && missing[0].contains("models/none"),
+        "{missing:?}"
+    );
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["manifest.json", "model.onnx", "scaler_params.json"] {
+        fs::copy(root().join(FACTORS).join(file), copy.path().join(file)).unwrap();
+    }
+    assert_eq!(faults(copy.path()), [""; 0]);
+    let scaler = fs::read_to_string(copy.path().join("scaler_params.json")).unwrap();
+    fs::write(
+        copy.path().join("scaler_params.json"),
+        scaler.replacen('1', "2", 1),
+    )
+    .unwrap();
+    let damaged = faults(copy.path());
+    assert!(
+        damaged.len() == 1 && damaged[0].contains("scaler_params.json"),
+        "{damaged:?}"
+    );
+    let none = NpuFeature::check(
+        &config(json!({ "bundle": FACTORS, "backends": [] })),
+        &root(),
+    );
+    assert_eq!(none, ["backends is empty, it must name at least one"]);
+}
+
+#[test]
+fn a_backend_that_is_not_there_is_fallen_back_from_unless_that_is_forbidden() {
+    let cx = context(root());
+    let params = json!({ "bundle": FACTORS, "backends": ["rknn", "cpu"] });
+    let built = NpuFeature::build(&config(params), &cx);
+    assert!(built.is_ok() && count(&cx, "fallback") == 1);
+    let params = json!({ "bundle": FACTORS, "backends": ["rknn", "cpu"], "strict": true });
+    let refused = NpuFeature::build(&config(params), &cx).unwrap_err();
+    assert!(
+        matches!(&refused, StageError::Config(reason) if reason.contains("rknn")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn feedback_counts_decisions_by_side() {
+    let cx = context("");
+    let mut feedback: Bench<Feedback> = bench(&cx, json!({ "log": true }));
+    let date = Date::parse("2015-06-01").unwrap();
+    for (side, times) in [(Side::Buy, 3), (Side::Hold, 5), (Side::Sell, 2)] {
+        for _ in 0..times {
+            let reason = VerdictReason::AboveExit;
+            nothing(feedback.take(Decision {
+                bar: reference(&bar("600000.SH", &date.to_string(), 10.0)),
+                verdict: Verdict {
+                    side,
+                    confidence: 0.5,
+                    reason,
+                    stance: Stance::In,
+                },
+                prediction: Prediction {
+                    predicted_return: 0.0,
+                    probabilities: [0.2, 0.3, 0.5],
+                },
+            }));
+        }
+    }
+    assert_eq!(
+        ["buy", "hold", "sell"].map(|side| count(&cx, side)),
+        [3, 5, 2]
+    );
+}
