@@ -269,11 +269,14 @@ impl GraphBuilder {
     /// As [`GraphBuilder::start`].
     pub fn run(self, drain_timeout: Duration) -> Result<NodeReport, GraphError> {
         System::new().block_on(async move {
+            // Watched from before the first frame: until then SIGTERM would kill the process undrained.
+            let signal = actix_rt::spawn(terminated());
             let running = self.start().await?;
             let handle = running.handle();
             let signals = actix_rt::spawn(async move {
-                terminated().await;
-                handle.stop();
+                if signal.await.is_ok() {
+                    handle.stop();
+                }
             });
             let report = running.wait(drain_timeout).await;
             signals.abort();
