@@ -268,7 +268,10 @@ fn start(
 ) -> io::Result<Client> {
     SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
     let reading = stream.try_clone()?;
+    // Here before it has come: in between, the source must not think that everybody has left.
     shared.here.fetch_add(1, Ordering::AcqRel);
+    shared.came.fetch_add(1, Ordering::AcqRel);
+    shared.client.inc();
     let spawned = std::thread::Builder::new()
         .name(format!("tcp-lines-{number}"))
         .spawn({
@@ -281,19 +284,10 @@ fn start(
                 shared.waker.wake();
             }
         });
-    match spawned {
-        Ok(thread) => {
-            shared.client.inc();
-            shared.came.fetch_add(1, Ordering::AcqRel);
-            // A client that had left before it was counted as one that came has woken the source in vain.
-            shared.waker.wake();
-            Ok(Client { stream, thread })
-        }
-        Err(error) => {
-            shared.here.fetch_sub(1, Ordering::AcqRel);
-            Err(error)
-        }
+    if spawned.is_err() {
+        shared.here.fetch_sub(1, Ordering::AcqRel);
     }
+    spawned.map(|thread| Client { stream, thread })
 }
 
 /// Reads one client to its end.
