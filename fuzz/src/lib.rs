@@ -1,0 +1,369 @@
+//! Entry points for bytes that a stranger may have written. Each takes any bytes and panics when a promise is broken.
+//!
+//! - [`wire_frame`], [`meta`], [`sp_reader`]: one function a layer; [`TARGETS`] lists them for drivers.
+//! - [`seeds`]: real frames to start from. [`Mutator`]: damages them, repeatably.
+//!
+//! Not here: coverage guidance, which `fuzz_targets/` leaves to libFuzzer.
+
+use bytes::Bytes;
+use heqis_actors::sp::{Connection, Protocol, SocketOptions};
+use heqis_actors::wire::{Encoded, Header, Kind, WireFrame, WireMeta};
+use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, read_meta};
+use tokio::io::{AsyncWriteExt, duplex};
+use wincode::{SchemaRead, SchemaWrite};
+
+/// A target's name and its function.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 3] = [
+    ("wire_frame", wire_frame),
+    ("meta", meta),
+    ("sp_reader", sp_reader),
+];
+
+/// Longest message that the reader under test takes.
+const MAX_MESSAGE_BYTES: usize = 64 << 10;
+
+/// A frame as received, and once more with the checksum put right, so that the rules behind it are reached.
+pub fn wire_frame(data: &[u8]) {
+    frame(Bytes::copy_from_slice(data));
+    if data.len() >= 64 {
+        frame(seal(data.to_vec()).into());
+    }
+}
+
+fn frame(bytes: Bytes) {
+    let len = bytes.len();
+    let Ok(frame) = WireFrame::parse(bytes) else {
+        return;
+    };
+    let tensor = frame.tensor().expect("a parsed frame has its tensor");
+    assert!(frame.meta().len() <= MAX_META_BYTES);
+    assert!(64 + frame.meta().len() + size_of_val(tensor.data()) <= len);
+    meta(frame.meta());
+}
+
+fn seal(mut frame: Vec<u8>) -> Vec<u8> {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&frame[..44]);
+    hasher.update(&frame[48..]);
+    let crc = hasher.finalize();
+    frame[44..48].copy_from_slice(&crc.to_le_bytes());
+    frame
+}
+
+/// What bridges send in meta parts, field by field.
+#[derive(Debug, SchemaRead, SchemaWrite)]
+struct Envelope {
+    stream: u64,
+    position: u64,
+    key: u128,
+    stamps: Vec<(u16, i64, i64)>,
+    payload: Vec<u8>,
+}
+
+#[derive(Debug, SchemaRead, SchemaWrite)]
+struct Hello {
+    edge: String,
+    payload: String,
+    instance: u64,
+    first_seq: u64,
+    at_least_once: bool,
+}
+
+#[derive(Debug, SchemaRead, SchemaWrite)]
+struct Welcome {
+    session: u64,
+    received: u64,
+    limit: u64,
+    have: Vec<(u64, u64, u64)>,
+}
+
+#[derive(Debug, SchemaRead, SchemaWrite)]
+struct Ack {
+    limit: u64,
+    done: u64,
+    outcomes: Vec<u64>,
+}
+
+/// A meta part, read as each of the messages that bridges send; the layout has one spelling of each value.
+pub fn meta(data: &[u8]) {
+    macro_rules! spelled_once {
+        ($($type:ty),*) => {$(
+            if let Ok(value) = read_meta::<$type>("fuzz", data) {
+                let mut again = Vec::new();
+                heqis_actors::meta("fuzz", &value, &mut again).expect("what was read can be written");
+                assert_eq!(again, data, "{value:?}");
+            }
+        )*};
+    }
+    spelled_once!(Envelope, Hello, Welcome, Ack);
+}
+
+/// What a peer sends after its handshake, to a pair1 socket.
+pub fn sp_reader(data: &[u8]) {
+    let options = SocketOptions {
+        max_frame_bytes: MAX_MESSAGE_BYTES,
+        ..SocketOptions::new(Protocol::Pair1)
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let (ours, mut peer) = duplex(data.len() + 8);
+        peer.write_all(b"\0SP\0\0\x11\0\0")
+            .await
+            .expect("there is room");
+        peer.write_all(data).await.expect("there is room");
+        peer.shutdown().await.expect("a pipe can be closed");
+        let connection = Connection::over(ours, &options)
+            .await
+            .expect("the handshake is sound");
+        let (mut reader, _writer) = connection.split();
+        let mut taken = 0;
+        while let Ok(Some(message)) = reader.recv().await {
+            assert!(message.len() <= MAX_MESSAGE_BYTES);
+            taken += 12 + message.len();
+            assert!(taken <= data.len(), "more was received than was sent");
+            let _ = WireFrame::parse(message);
+        }
+    });
+}
+
+struct Raw(Vec<u8>);
+
+impl WireMeta for Raw {
+    const NAME: &'static str = "raw";
+
+    fn write(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+        out.extend_from_slice(&self.0);
+        Ok(())
+    }
+
+    fn read(bytes: &[u8]) -> Result<Self, PayloadError> {
+        Ok(Self(bytes.to_vec()))
+    }
+}
+
+/// Real inputs of the target called `target`, each with a name: one of every kind of frame, and a stream of them.
+#[must_use]
+pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let mut metas = Vec::new();
+    macro_rules! add {
+        ($name:literal, $value:expr) => {{
+            let mut bytes = Vec::new();
+            heqis_actors::meta("fuzz", &$value, &mut bytes).expect("a seed can be written");
+            metas.push(($name, bytes));
+        }};
+    }
+    let stamps = vec![
+        (0, 1_700_000_000_000_000_000, 1_700_000_000_000_001_000),
+        (1, 2, 3),
+    ];
+    add!(
+        "envelope",
+        Envelope {
+            stream: 7,
+            position: 42,
+            key: 0x4150_504C,
+            stamps,
+            payload: vec![1, 2, 3, 4, 5]
+        }
+    );
+    let (edge, payload) = ("ring->engine".to_owned(), "features".to_owned());
+    add!(
+        "hello",
+        Hello {
+            edge,
+            payload,
+            instance: 0x1234_5678_9ABC_DEF0,
+            first_seq: 1,
+            at_least_once: true
+        }
+    );
+    add!(
+        "welcome",
+        Welcome {
+            session: 9,
+            received: 17,
+            limit: 33,
+            have: vec![(7, 1, 40), (8, 3, 3)]
+        }
+    );
+    add!(
+        "ack",
+        Ack {
+            limit: 50,
+            done: 34,
+            outcomes: vec![30, 3, 0, 1, 0, 0, 0, 0, 0, 0]
+        }
+    );
+    if target == "meta" {
+        return metas;
+    }
+    let tensor =
+        Tensor::new(&[2, 3], vec![0.5, -1.0, f32::NAN, 0.0, 1e30, -0.0]).expect("the shape fits");
+    let kinds = [Kind::Data, Kind::Hello, Kind::Welcome, Kind::Ack];
+    let mut frames = Vec::new();
+    for ((name, meta), kind) in metas.into_iter().zip(kinds) {
+        let header = Header {
+            kind,
+            route: 3,
+            epoch: 1,
+            seq: u64::from(kind == Kind::Data) * 42,
+            ts_ns: 0,
+        };
+        let tensor = (kind == Kind::Data).then_some(&tensor);
+        let encoded = Encoded::new(header, &Raw(meta), tensor).expect("a seed can be laid out");
+        frames.push((name, encoded.concat(tensor).to_vec()));
+    }
+    if target == "wire_frame" {
+        return frames;
+    }
+    let message = |body: &[u8]| {
+        [
+            &(body.len() as u64 + 4).to_be_bytes()[..],
+            &1u32.to_be_bytes(),
+            body,
+        ]
+        .concat()
+    };
+    let mut streams: Vec<_> = frames
+        .iter()
+        .map(|(name, frame)| (*name, message(frame)))
+        .collect();
+    streams.push((
+        "stream",
+        frames
+            .iter()
+            .flat_map(|(_, frame)| message(frame))
+            .collect(),
+    ));
+    streams
+}
+
+/// Damages inputs; a seed gives the same damage on every machine.
+#[derive(Clone, Debug)]
+pub struct Mutator(u64);
+
+impl Mutator {
+    /// A mutator of its own sequence.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn draw(&mut self, below: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) as usize % below.max(1)
+    }
+
+    /// One of `seeds` with one to eight faults, now and then spliced with another.
+    pub fn damaged(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
+        let mut bytes = seeds[self.draw(seeds.len())].clone();
+        for _ in 0..=self.draw(8) {
+            let at = self.draw(bytes.len());
+            match self.draw(8) {
+                0 | 1 if !bytes.is_empty() => bytes[at] ^= 1 << self.draw(8),
+                2 if !bytes.is_empty() => bytes[at] = [0, 1, 0x7F, 0x80, 0xFF][self.draw(5)],
+                3 => bytes.truncate(at),
+                4 => {
+                    let filler = self.draw(256) as u8;
+                    let count = self.draw(40);
+                    bytes.splice(at..at, std::iter::repeat_n(filler, count));
+                }
+                // Lengths are 4 or 8 bytes, little- and big-endian.
+                5 | 6 if bytes.len() >= at + 8 => {
+                    let value =
+                        [0, 1, 63, 64, 65_536, 65_537, u64::from(u32::MAX), u64::MAX][self.draw(8)];
+                    let value = if self.draw(2) == 0 {
+                        value.to_le_bytes()
+                    } else {
+                        value.to_be_bytes()
+                    };
+                    let width = [4, 8][self.draw(2)];
+                    let from = if value[0] == 0 { 8 - width } else { 0 };
+                    bytes[at..at + width].copy_from_slice(&value[from..from + width]);
+                }
+                7 => {
+                    let other = &seeds[self.draw(seeds.len())];
+                    let tail = other.len().min(at);
+                    bytes.truncate(at);
+                    bytes.extend_from_slice(&other[tail..]);
+                }
+                _ => {}
+            }
+        }
+        bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn corpus(target: &str) -> Vec<Vec<u8>> {
+        let folder = format!("{}/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        files.map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_corpus_holds_the_seeds_and_every_target_takes_it() {
+        for (name, target) in TARGETS {
+            let corpus = corpus(name);
+            for (seed, bytes) in seeds(name) {
+                assert!(
+                    corpus.contains(&bytes),
+                    "{name}/{seed} is stale: run smoke --write-corpus"
+                );
+            }
+            corpus.iter().for_each(|bytes| target(bytes));
+        }
+    }
+
+    #[test]
+    fn twenty_thousand_damaged_inputs_break_no_promise() {
+        for (name, target) in TARGETS {
+            let (corpus, mut mutator) = (corpus(name), Mutator::new(1));
+            (0..20_000).for_each(|_| target(&mutator.damaged(&corpus)));
+        }
+    }
+
+    #[test]
+    fn the_seeds_are_accepted_and_damage_is_not_always_fatal() {
+        assert!(
+            seeds("wire_frame")
+                .into_iter()
+                .all(|(_, bytes)| WireFrame::parse(bytes.into()).is_ok())
+        );
+        let seeds: Vec<_> = seeds("wire_frame")
+            .into_iter()
+            .map(|(_, bytes)| bytes)
+            .collect();
+        let mut mutator = Mutator::new(1);
+        let sealed = (0..2_000)
+            .map(|_| mutator.damaged(&seeds))
+            .filter(|bytes| bytes.len() >= 64)
+            .map(seal);
+        let (mut accepted, mut refused) = (0, 0);
+        for bytes in sealed {
+            *(if WireFrame::parse(bytes.into()).is_ok() {
+                &mut accepted
+            } else {
+                &mut refused
+            }) += 1;
+        }
+        assert!(
+            accepted > 100 && refused > 100,
+            "{accepted} accepted, {refused} refused"
+        );
+    }
+}
