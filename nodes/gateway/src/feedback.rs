@@ -51,7 +51,9 @@ impl Stage for Feedback {
         }]
         .inc();
         if self.log && verdict.side != Side::Hold {
-            let age_us = (frame.head().enter_ns() - frame.head().born_ns) / 1_000;
+            // The birth time comes from another machine and may be anything.
+            let age_ns = frame.head().enter_ns().saturating_sub(frame.head().born_ns);
+            let age_us = age_ns / 1_000;
             tracing::info!(symbol = %frame.bar.symbol, date = %frame.bar.date, close = frame.bar.close, side = %verdict.side, confidence = format_args!("{:.3}", verdict.confidence), reason = %verdict.reason, age_us, "signal");
         }
         Ok(())

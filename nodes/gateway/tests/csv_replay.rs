@@ -127,6 +127,63 @@ fn every_fault_of_the_parameters_is_told() {
 }
 
 #[test]
+fn a_file_that_is_named_twice_would_give_every_bar_twice() {
+    let again = format!("data/../{A}");
+    let faults = faults(json!({ "paths": [A, B, again] }), &root());
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].starts_with("paths names ") && faults[0].ends_with("002032.SZ.csv twice"));
+}
+
+#[test]
+fn a_file_that_begins_with_its_newest_bar_or_holds_none_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = ["2015-06-02,1,1,1,1,100", "2015-06-01,1,1,1,1,100"];
+    let write = |name: &str, rows: &[&str]| {
+        let text = format!("date,open,high,low,close,volume\n{}\n", rows.join("\n"));
+        fs::write(dir.path().join(name), text).unwrap();
+        faults(json!({ "paths": [name] }), dir.path())
+    };
+    let newest_first = write("600000.SH.csv", &rows);
+    assert_eq!(newest_first.len(), 1, "{newest_first:?}");
+    assert!(
+        newest_first[0].ends_with(
+            "600000.SH.csv: 2015-06-02 stands before 2015-06-01, the oldest bar must come first"
+        ),
+        "{newest_first:?}"
+    );
+    assert_eq!(write("600001.SH.csv", &[rows[1], rows[0]]), [""; 0]);
+    assert_eq!(write("600002.SH.csv", &rows[..1]), [""; 0]);
+    let empty = write("600003.SH.csv", &["2015-06-01,1,1,1,?,100"]);
+    assert!(
+        empty[0].ends_with("600003.SH.csv: no row is a bar"),
+        "{empty:?}"
+    );
+}
+
+#[test]
+fn parameters_that_make_no_sense_are_refused_by_build_too() {
+    for (params, fault) in [
+        (
+            json!({ "paths": [] }),
+            "paths is empty, it must name at least one file",
+        ),
+        (
+            json!({ "paths": [A], "speed": 0.0 }),
+            "speed is 0, it must be above 0",
+        ),
+        (
+            json!({ "paths": [A], "from": "2015-06-02", "to": "2015-06-01" }),
+            "from 2015-06-02 is after to 2015-06-01",
+        ),
+    ] {
+        let error = CsvReplay::build(&config(params), &context(root()))
+            .err()
+            .unwrap();
+        assert_eq!(error, StageError::Config(fault.into()));
+    }
+}
+
+#[test]
 fn a_file_that_went_missing_after_the_check_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let Err(StageError::Config(reason)) =

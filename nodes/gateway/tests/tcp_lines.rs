@@ -351,15 +351,21 @@ fn an_address_in_use_is_named() {
 }
 
 #[test]
-fn limits_of_zero_are_refused() {
-    let params =
-        json!({ "listen": "127.0.0.1:0", "format": "json", "max_clients": 0, "max_line_bytes": 0 });
-    let faults = TcpLines::check(&config(params), std::path::Path::new(""));
-    assert_eq!(
-        faults,
-        [
-            "max_clients is 0, it must be at least 1",
-            "max_line_bytes is 0, it must be at least 1"
-        ]
-    );
+fn limits_that_are_too_low_or_too_high_are_refused_by_check_and_by_build() {
+    for (max_clients, max_line_bytes) in [(0, 63), (257, 1_048_577)] {
+        let params = json!({
+            "listen": "127.0.0.1:0", "format": "json",
+            "max_clients": max_clients, "max_line_bytes": max_line_bytes,
+        });
+        let faults = TcpLines::check(&config(params.clone()), std::path::Path::new(""));
+        assert_eq!(
+            faults,
+            [
+                format!("max_clients is {max_clients}, it must lie in 1..=256"),
+                format!("max_line_bytes is {max_line_bytes}, it must lie in 64..=1048576"),
+            ]
+        );
+        let error = TcpLines::build(&config(params), &context("")).unwrap_err();
+        assert_eq!(error.to_string(), faults.join("; "));
+    }
 }

@@ -3,7 +3,8 @@
 //! Counts `bad_row` for rows that are no bars, of these `bad_row_syntax` (number of cells) and `bad_row_value`; the first
 //! of each are logged with file, line, column, rule and value. A file that cannot be read on fails the source.
 
-use std::fs::File;
+use std::collections::HashSet;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -100,6 +101,50 @@ fn open(path: &Path) -> Result<Rows, String> {
     BarReader::new(file, symbol, path.display().to_string()).map_err(|error| error.to_string())
 }
 
+/// What is wrong with a file, as far as its beginning shows. Vendors like to give the newest bar first; replayed so, all
+/// but the first would be rejected for coming too late.
+fn fault(path: &Path) -> Option<String> {
+    let mut bars = match open(path) {
+        Ok(rows) => rows.filter_map(Result::ok).take(2),
+        Err(fault) => return Some(fault),
+    };
+    match (bars.next(), bars.next()) {
+        (None, _) => Some(format!("{}: no row is a bar", path.display())),
+        (Some(first), Some(second))
+            if first.symbol == second.symbol && first.time_ns > second.time_ns =>
+        {
+            Some(format!(
+                "{}: {} stands before {}, the oldest bar must come first",
+                path.display(),
+                first.date,
+                second.date
+            ))
+        }
+        _ => None,
+    }
+}
+
+impl CsvReplayConfig {
+    /// What is wrong with the parameters, whatever the files hold.
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.paths.is_empty() {
+            faults.push("paths is empty, it must name at least one file".into());
+        }
+        if let Speed::Multiple(speed) = self.speed
+            && !(speed.is_finite() && speed > 0.0)
+        {
+            faults.push(format!("speed is {speed}, it must be above 0"));
+        }
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from > to
+        {
+            faults.push(format!("from {from} is after to {to}"));
+        }
+        faults
+    }
+}
+
 impl Replayed {
     /// Reads on to the next bar of `days`. Bad rows are counted; a file that cannot be read on is a failure, since the
     /// rest of it would be missing.
@@ -144,28 +189,27 @@ impl Source for CsvReplay {
     const REPLAYABLE: bool = true;
 
     fn check(config: &CsvReplayConfig, base: &Path) -> Vec<String> {
-        let mut faults: Vec<String> = config
-            .paths
-            .iter()
-            .filter_map(|path| open(&base.join(path)).err())
-            .collect();
-        if config.paths.is_empty() {
-            faults.push("paths is empty, it must name at least one file".into());
+        let mut faults = Vec::new();
+        let mut seen = HashSet::new();
+        for path in &config.paths {
+            let path = base.join(path);
+            // Two spellings of one file are one file; one that is not there has a fault of its own.
+            if !seen.insert(fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
+                faults.push(format!("paths names {} twice", path.display()));
+            } else {
+                faults.extend(fault(&path));
+            }
         }
-        if let Speed::Multiple(speed) = config.speed
-            && !(speed.is_finite() && speed > 0.0)
-        {
-            faults.push(format!("speed is {speed}, it must be above 0"));
-        }
-        if let (Some(from), Some(to)) = (config.from, config.to)
-            && from > to
-        {
-            faults.push(format!("from {from} is after to {to}"));
-        }
+        faults.extend(config.faults());
         faults
     }
 
     fn build(config: &CsvReplayConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        // A graph built by hand has not asked.
+        let faults = config.faults();
+        if !faults.is_empty() {
+            return Err(StageError::Config(faults.join("; ")));
+        }
         let mut bad_rows = BadInput::new(cx, "bad_row");
         let days = Days {
             from: config.from,

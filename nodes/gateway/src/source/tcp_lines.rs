@@ -31,6 +31,10 @@ use crate::log_limit::LogLimit;
 /// Bars that wait between the reading threads and the pipeline.
 const CHANNEL: usize = 256;
 
+/// Least and most that may be asked for: a CSV header needs about the least, and every client costs a thread and a line.
+const LINE_BYTES: (usize, usize) = (64, 1_048_576);
+const CLIENTS: (usize, usize) = (1, 256);
+
 /// A client whose machine died is noticed after about this long and two minutes; otherwise it would hold its place.
 const KEEPALIVE: Duration = Duration::from_secs(60);
 
@@ -58,11 +62,11 @@ pub struct TcpLinesConfig {
     pub format: LineFormat,
     /// Longest line, bytes; a longer one ends its connection.
     #[serde(default = "max_line_bytes")]
-    #[schemars(range(min = 64, max = 1_048_576))]
+    #[schemars(range(min = LINE_BYTES.0, max = LINE_BYTES.1))]
     pub max_line_bytes: usize,
     /// Most clients at once; further ones are refused.
     #[serde(default = "max_clients")]
-    #[schemars(range(min = 1, max = 256))]
+    #[schemars(range(min = CLIENTS.0, max = CLIENTS.1))]
     pub max_clients: usize,
     /// Whether the source ends when its last client has left.
     #[serde(default)]
@@ -112,17 +116,22 @@ impl Source for TcpLines {
     const REPLAYABLE: bool = false;
 
     fn check(config: &TcpLinesConfig, _: &Path) -> Vec<String> {
-        let mut faults = Vec::new();
-        if config.max_clients == 0 {
-            faults.push("max_clients is 0, it must be at least 1".into());
-        }
-        if config.max_line_bytes == 0 {
-            faults.push("max_line_bytes is 0, it must be at least 1".into());
-        }
-        faults
+        [
+            ("max_clients", config.max_clients, CLIENTS),
+            ("max_line_bytes", config.max_line_bytes, LINE_BYTES),
+        ]
+        .into_iter()
+        .filter(|(_, value, (min, max))| !(*min..=*max).contains(value))
+        .map(|(name, value, (min, max))| format!("{name} is {value}, it must lie in {min}..={max}"))
+        .collect()
     }
 
     fn build(config: &TcpLinesConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        // A graph built by hand has not asked.
+        let faults = Self::check(config, Path::new(""));
+        if !faults.is_empty() {
+            return Err(StageError::Config(faults.join("; ")));
+        }
         let fault =
             |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
         let listener = Arc::new(TcpListener::bind(config.listen).map_err(fault)?);
