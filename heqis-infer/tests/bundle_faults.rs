@@ -440,11 +440,9 @@ fn a_field_that_breaks_its_rule_is_named_with_its_value() {
 fn a_golden_value_that_is_not_finite_is_refused() {
     let fixture = Fixture::new();
     fixture.edit(|manifest| manifest["golden"]["windows"][0]["outputs"]["scores"][3] = json!(1e39));
-    assert_fault(
-        &fixture,
-        "manifest.json",
-        "golden.windows[0].outputs.scores[3] must be finite, got inf",
-    );
+    let (file, message) = fixture.fault();
+    assert_eq!(file, "manifest.json");
+    assert!(message.starts_with("number out of range at line"), "{message}");
     // JSON has no NaN: what a careless writer leaves in its place is refused as well.
     fixture.edit(|manifest| manifest["golden"]["windows"][0]["outputs"]["scores"][3] = json!(null));
     assert!(

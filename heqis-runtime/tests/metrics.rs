@@ -44,7 +44,9 @@ fn parse(python: &str, text: &str) -> Value {
 #[test]
 fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
     let Some(python) = python() else { return };
-    let stand = Stand::dual_board().set("stages.engine.params.simulate_latency_us=500");
+    let stand = Stand::dual_board()
+        .set("stages.engine.params.simulate_latency_us=1000")
+        .set("stages.engine.batch.max=1");
     let fleet = stand.start(&[]);
     wait_until("decisions are written", || {
         stand.journal_lines("journal") > 200
