@@ -54,11 +54,18 @@ fn fit(bundle: &Bundle) -> Result<(usize, usize, usize), String> {
     let manifest = bundle.manifest();
     let place = bundle.dir().display();
     if manifest.task != "direction" {
-        return Err(format!("bundle {place}: task is '{}', trt-engine needs 'direction'", manifest.task));
+        return Err(format!(
+            "bundle {place}: task is '{}', trt-engine needs 'direction'",
+            manifest.task
+        ));
     }
     let width = match &manifest.inputs[..] {
         [input] if input.name == "features" && input.shape.len() == 2 => input.shape[1],
-        inputs => return Err(format!("bundle {place}: inputs {inputs:?} are not one 'features' of shape [1, n]")),
+        inputs => {
+            return Err(format!(
+                "bundle {place}: inputs {inputs:?} are not one 'features' of shape [1, n]"
+            ));
+        }
     };
     if manifest.feature_names.len() != width {
         return Err(format!(
@@ -73,7 +80,11 @@ fn fit(bundle: &Bundle) -> Result<(usize, usize, usize), String> {
             .position(|output| output.name == name && output.shape == shape)
             .ok_or_else(|| format!("bundle {place}: no output '{name}' of shape {shape:?}"))
     };
-    Ok((width, output("predicted_return", [1, 1])?, output("probabilities", [1, 3])?))
+    Ok((
+        width,
+        output("predicted_return", [1, 1])?,
+        output("probabilities", [1, 3])?,
+    ))
 }
 
 impl Stage for TrtEngine {
@@ -85,17 +96,23 @@ impl Stage for TrtEngine {
     const BLOCKING: bool = true;
 
     fn check(config: &TrtEngineConfig, base: &Path) -> Vec<String> {
-        match Bundle::load(base.join(&config.bundle)) {
-            Ok(bundle) => fit(&bundle).err().into_iter().collect(),
-            Err(error) => vec![error.to_string()],
-        }
+        let bundle = match Bundle::load(base.join(&config.bundle)) {
+            Ok(bundle) => fit(&bundle).err(),
+            Err(error) => Some(error.to_string()),
+        };
+        let backends = config
+            .backends
+            .is_empty()
+            .then(|| "backends is empty, it must name at least one".to_owned());
+        bundle.into_iter().chain(backends).collect()
     }
 
     fn build(config: &TrtEngineConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
         let (width, predicted_return, probabilities) = fit(&bundle).map_err(StageError::Config)?;
-        let Opened { engine, fallbacks, .. } =
-            open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
+        let Opened {
+            engine, fallbacks, ..
+        } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         cx.counter("fallback").add(fallbacks.len() as u64);
         let outputs = vec![Vec::new(); engine.outputs().len()];
         Ok(Self {
@@ -151,7 +168,13 @@ impl Stage for TrtEngine {
                 predicted_return: self.outputs[self.predicted_return][row].into(),
                 probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
             };
-            out.emit(frame.head(), PredictionMessage { bar: frame.bar, prediction });
+            out.emit(
+                frame.head(),
+                PredictionMessage {
+                    bar: frame.bar,
+                    prediction,
+                },
+            );
         }
         Ok(())
     }

@@ -37,7 +37,13 @@ impl Stage for Signal {
     const ABOUT: &'static str = "Turns predictions into buy, hold and sell, with hysteresis.";
 
     fn check(config: &SignalConfig, _: &Path) -> Vec<String> {
-        config.rule.validate().err().map(|error| error.to_string()).into_iter().collect()
+        config
+            .rule
+            .validate()
+            .err()
+            .map(|error| error.to_string())
+            .into_iter()
+            .collect()
     }
 
     fn build(config: &SignalConfig, cx: &BuildContext) -> Result<Self, StageError> {
@@ -57,7 +63,8 @@ impl Stage for Signal {
     /// Takes up the stance that the last journalled decision of a symbol left.
     fn recover(&mut self, record: &AnyFrame) {
         if let Some(decision) = record.payload::<Decision>() {
-            self.states.insert(decision.bar.symbol, decision.verdict.stance.into());
+            self.states
+                .insert(decision.bar.symbol, decision.verdict.stance.into());
         }
     }
 
@@ -74,10 +81,21 @@ impl Stage for Signal {
             Side::Sell => 2,
         }]
         .inc();
-        if let Some((_, counter)) = self.reasons.iter().find(|(reason, _)| *reason == verdict.reason) {
+        if let Some((_, counter)) = self
+            .reasons
+            .iter()
+            .find(|(reason, _)| *reason == verdict.reason)
+        {
             counter.inc();
         }
-        out.emit(frame.head(), Decision { bar: frame.bar, verdict, prediction: frame.prediction });
+        out.emit(
+            frame.head(),
+            Decision {
+                bar: frame.bar,
+                verdict,
+                prediction: frame.prediction,
+            },
+        );
         Ok(())
     }
 }

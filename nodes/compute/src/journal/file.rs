@@ -56,16 +56,39 @@ pub struct Contents {
 /// [`JournalError::Corrupt`] naming the line and the rule.
 pub fn read(path: &Path) -> Result<Contents, JournalError> {
     let mut text = Vec::new();
-    File::open(path).and_then(|mut file| file.read_to_end(&mut text)).map_err(io_error(path, "read"))?;
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut text))
+        .map_err(io_error(path, "read"))?;
     parse(path, &text)
 }
 
+fn header_line() -> String {
+    let mut line = String::new();
+    write_line(
+        &Header {
+            heqis_journal: FORMAT,
+        },
+        &mut line,
+    );
+    line
+}
+
 fn parse(path: &Path, text: &[u8]) -> Result<Contents, JournalError> {
-    let mut contents = Contents { records: Vec::new(), closed: false, whole_bytes: 0 };
-    let corrupt = |line, rule| JournalError::Corrupt { path: path.to_owned(), line, rule };
+    let mut contents = Contents {
+        records: Vec::new(),
+        closed: false,
+        whole_bytes: 0,
+    };
+    let corrupt = |line, rule| JournalError::Corrupt {
+        path: path.to_owned(),
+        line,
+        rule,
+    };
     for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
         let number = index + 1;
-        let Some(line) = line.strip_suffix(b"\n") else { break };
+        let Some(line) = line.strip_suffix(b"\n") else {
+            break;
+        };
         let line = std::str::from_utf8(line).map_err(|_| corrupt(number, "is not UTF-8".into()))?;
         let object = checked(line).map_err(|rule| corrupt(number, rule))?;
         let fault = |error: serde_json::Error| corrupt(number, error.to_string());
@@ -75,26 +98,47 @@ fn parse(path: &Path, text: &[u8]) -> Result<Contents, JournalError> {
         if index == 0 {
             let header: Header = serde_json::from_str(&object).map_err(fault)?;
             if header.heqis_journal != FORMAT {
-                return Err(corrupt(number, format!("format {} is not {FORMAT}", header.heqis_journal)));
+                return Err(corrupt(
+                    number,
+                    format!("format {} is not {FORMAT}", header.heqis_journal),
+                ));
             }
         } else if object.starts_with("{\"decisions\"") {
             let closing: Closing = serde_json::from_str(&object).map_err(fault)?;
             if closing.decisions != contents.records.len() as u64 {
-                let rule = format!("closes {} decisions, {} are there", closing.decisions, contents.records.len());
+                let rule = format!(
+                    "closes {} decisions, {} are there",
+                    closing.decisions,
+                    contents.records.len()
+                );
                 return Err(corrupt(number, rule));
             }
             contents.closed = true;
         } else {
             let record: Record = serde_json::from_str(&object).map_err(fault)?;
             if record.n != contents.records.len() as u64 + 1 {
-                return Err(corrupt(number, format!("decision {} stands at {}", record.n, contents.records.len() + 1)));
+                return Err(corrupt(
+                    number,
+                    format!(
+                        "decision {} stands at {}",
+                        record.n,
+                        contents.records.len() + 1
+                    ),
+                ));
             }
             if u64::from_str_radix(&record.stream, 16).is_err() {
-                return Err(corrupt(number, format!("stream '{}' is not hexadecimal", record.stream)));
+                return Err(corrupt(
+                    number,
+                    format!("stream '{}' is not hexadecimal", record.stream),
+                ));
             }
             contents.records.push(record);
         }
         contents.whole_bytes += line.len() as u64 + 1;
+    }
+    if contents.whole_bytes == 0 && !header_line().as_bytes().starts_with(text) {
+        // Not a header that was cut off: somebody else's file, which must not be taken for a torn one and emptied.
+        return Err(corrupt(1, "is not the header of a journal".into()));
     }
     Ok(contents)
 }
@@ -118,10 +162,13 @@ impl JournalFile {
         }
         let file = open_locked(path)?;
         let mut text = Vec::new();
-        (&file).read_to_end(&mut text).map_err(io_error(path, "read"))?;
+        (&file)
+            .read_to_end(&mut text)
+            .map_err(io_error(path, "read"))?;
         let contents = parse(path, &text)?;
         if contents.closed {
-            std::fs::rename(path, beside(path, ".prev")).map_err(io_error(path, "keep the finished journal"))?;
+            std::fs::rename(path, beside(path, ".prev"))
+                .map_err(io_error(path, "keep the finished journal"))?;
             let file = open_locked(path)?;
             return Self::begin(path, file).map(|journal| (journal, Vec::new()));
         }
@@ -133,17 +180,25 @@ impl JournalFile {
             tracing::warn!(path = %path.display(), bytes = torn, "a torn line is cut off the journal");
         }
         let decisions = contents.records.len() as u64;
-        let mut journal = Self { path: path.to_owned(), file, decisions, whole_bytes: contents.whole_bytes };
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+            decisions,
+            whole_bytes: contents.whole_bytes,
+        };
         journal.cut_back()?;
         Ok((journal, contents.records))
     }
 
     fn begin(path: &Path, file: File) -> Result<Self, JournalError> {
-        let mut journal = Self { path: path.to_owned(), file, decisions: 0, whole_bytes: 0 };
+        let mut journal = Self {
+            path: path.to_owned(),
+            file,
+            decisions: 0,
+            whole_bytes: 0,
+        };
         journal.cut_back()?;
-        let mut line = String::new();
-        write_line(&Header { heqis_journal: FORMAT }, &mut line);
-        journal.append(&line, 0)?;
+        journal.append(&header_line(), 0)?;
         Ok(journal)
     }
 
@@ -170,14 +225,23 @@ impl JournalFile {
     /// Writes the closing record: the run ended on purpose, and the next one starts a new journal.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         let mut line = String::new();
-        write_line(&Closing { decisions: self.decisions }, &mut line);
+        write_line(
+            &Closing {
+                decisions: self.decisions,
+            },
+            &mut line,
+        );
         self.append(&line, 0)?;
         self.sync()
     }
 
     fn cut_back(&mut self) -> Result<(), JournalError> {
-        self.file.set_len(self.whole_bytes).map_err(io_error(&self.path, "cut off a torn line"))?;
-        self.file.seek(SeekFrom::End(0)).map_err(io_error(&self.path, "seek"))?;
+        self.file
+            .set_len(self.whole_bytes)
+            .map_err(io_error(&self.path, "cut off a torn line"))?;
+        self.file
+            .seek(SeekFrom::End(0))
+            .map_err(io_error(&self.path, "seek"))?;
         Ok(())
     }
 }
@@ -192,21 +256,35 @@ fn open_locked(path: &Path) -> Result<File, JournalError> {
         .map_err(io_error(path, "open"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Locked { path: path.to_owned() }),
+        Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Locked {
+            path: path.to_owned(),
+        }),
         Err(std::fs::TryLockError::Error(error)) => Err(io_error(path, "lock")(error)),
     }
 }
 
-/// Opens the file of time stamps beside the journal; it goes on when the journal was resumed.
+/// Opens the file of time stamps beside the journal; it goes on, after its last whole line, when the journal was resumed.
 pub(super) fn open_timings(journal: &Path, resumed: bool) -> Result<File, JournalError> {
     let path = beside(journal, ".timings.jsonl");
-    OpenOptions::new()
+    let mut file = OpenOptions::new()
         .create(true)
+        .read(true)
         .write(true)
-        .append(resumed)
         .truncate(!resumed)
         .open(&path)
-        .map_err(io_error(&path, "open"))
+        .map_err(io_error(&path, "open"))?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)
+        .map_err(io_error(&path, "read"))?;
+    let whole = text
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at as u64 + 1);
+    file.set_len(whole)
+        .map_err(io_error(&path, "cut off a torn line"))?;
+    file.seek(SeekFrom::End(0))
+        .map_err(io_error(&path, "seek"))?;
+    Ok(file)
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -218,4 +296,40 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
     move |source| JournalError::Io { path, what, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &[u8] = include_bytes!("../../tests/golden_journal.jsonl");
+
+    /// Every byte of a journal is covered by a rule, except that without its last byte the last line is a torn one.
+    #[test]
+    fn a_change_of_any_byte_is_noticed() {
+        let last = GOLDEN.len() - 1;
+        for at in 0..=last {
+            for changed in (0..8)
+                .map(|bit| GOLDEN[at] ^ (1 << bit))
+                .chain([b'\n', b'0', b'f'])
+            {
+                if changed == GOLDEN[at] {
+                    continue;
+                }
+                let mut bytes = GOLDEN.to_vec();
+                bytes[at] = changed;
+                match parse(Path::new("changed.jsonl"), &bytes) {
+                    Err(JournalError::Corrupt { line, .. }) => {
+                        let expected =
+                            1 + GOLDEN[..at].iter().filter(|&&byte| byte == b'\n').count();
+                        assert_eq!(line, expected, "byte {at} is now {changed:#04x}");
+                    }
+                    Ok(contents) if at == last => {
+                        assert!(!contents.closed && contents.records.len() == 2)
+                    }
+                    other => panic!("byte {at} is now {changed:#04x}: {other:?}"),
+                }
+            }
+        }
+    }
 }

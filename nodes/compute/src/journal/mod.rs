@@ -3,6 +3,8 @@
 //! A frame is acknowledged to the node that sent it only after it was dropped here, and it is dropped after the write.
 //! So an acknowledged decision is in the file, and an unacknowledged one comes again and is recognised.
 //!
+//! A source item leads to at most one decision: its origin is what a decision is recognised by after a restart.
+//!
 //! Counts `written`, and `duplicate` for decisions that the file already held.
 //!
 //! - `record`: lines and their checksums. `file`: opening, resuming, appending.
@@ -11,12 +13,12 @@ mod file;
 mod record;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use heqis_actors::{BuildContext, Committed, Counter, Emitter, Frame, Nothing, Stage, StageError};
 use heqis_messages::Decision;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use std::sync::Arc;
 
 pub use file::{Contents, JournalError, read};
 pub use record::Record;
@@ -72,11 +74,16 @@ impl Stage for Journal {
     type In = Decision;
     type Out = Nothing;
     const KIND: &'static str = "journal";
-    const ABOUT: &'static str = "Writes decisions to a checksummed file that survives a killed process.";
+    const ABOUT: &'static str =
+        "Writes decisions to a checksummed file that survives a killed process.";
 
     fn check(config: &JournalConfig, base: &Path) -> Vec<String> {
         let path = base.join(&config.path);
-        if path.is_dir() { vec![format!("{} is a directory", path.display())] } else { Vec::new() }
+        if path.is_dir() {
+            vec![format!("{} is a directory", path.display())]
+        } else {
+            Vec::new()
+        }
     }
 
     fn build(config: &JournalConfig, cx: &BuildContext) -> Result<Self, StageError> {
@@ -90,7 +97,10 @@ impl Stage for Journal {
             let origin = record.origin();
             cx.committed().record(origin, record.into_decision());
         }
-        let timings = config.timings.then(|| file::open_timings(&path, resumed)).transpose();
+        let timings = config
+            .timings
+            .then(|| file::open_timings(&path, resumed))
+            .transpose();
         Ok(Self {
             file,
             timings: timings.map_err(StageError::config)?,
@@ -105,7 +115,11 @@ impl Stage for Journal {
         })
     }
 
-    fn process(&mut self, frame: &Frame<Decision>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn process(
+        &mut self,
+        frame: &Frame<Decision>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
         let head = frame.head();
         if self.committed.contains(head.origin) {
             self.duplicate.inc();
@@ -124,7 +138,9 @@ impl Stage for Journal {
         if self.in_batch == 0 {
             return Ok(());
         }
-        self.file.append(&self.lines, self.in_batch).map_err(StageError::failed)?;
+        self.file
+            .append(&self.lines, self.in_batch)
+            .map_err(StageError::failed)?;
         if self.sync == Sync::Batch {
             self.file.sync().map_err(StageError::failed)?;
         }

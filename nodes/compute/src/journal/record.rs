@@ -1,7 +1,8 @@
 //! Lines of a journal.
 //!
 //! Each line is a JSON object whose last field `crc` is the CRC-32 (IEEE) of everything before `,"crc"`, as eight hex
-//! digits. The first line says the format, the last one of a finished journal says how many decisions it holds.
+//! digits. The first line says the format, the last one of a finished journal says how many decisions it holds. A number
+//! that is not finite stands as null. There is no wall-clock time in it: the same bars give the same bytes.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use heqis_actors::{Head, Origin};
 use heqis_messages::{BarRef, Decision};
 use heqis_quant::decision::{Stance, VerdictReason};
 use heqis_quant::{Date, Prediction, Side, Symbol, Verdict};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Version of the journal format.
 pub(super) const FORMAT: u32 = 1;
@@ -32,19 +33,33 @@ pub struct Record {
     /// Close time of the bar, UTC nanoseconds since the Unix epoch.
     pub time_ns: i64,
     /// Closing price, CNY.
+    #[serde(deserialize_with = "number")]
     pub close: f64,
     /// What to do.
     pub side: Side,
     /// How sure.
+    #[serde(deserialize_with = "number")]
     pub confidence: f64,
     /// Why.
     pub reason: VerdictReason,
     /// Whether the instrument is in hand afterwards.
     pub stance: Stance,
     /// Expected return to the next close.
+    #[serde(deserialize_with = "number")]
     pub predicted_return: f64,
     /// Probabilities of down, flat, up.
+    #[serde(deserialize_with = "numbers")]
     pub probabilities: [f64; 3],
+}
+
+/// Reads a number; what was not finite, as in a decision on an invalid prediction, stands as null.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
+}
+
+fn numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[f64; 3], D::Error> {
+    <[Option<f64>; 3]>::deserialize(deserializer)
+        .map(|numbers| numbers.map(|number| number.unwrap_or(f64::NAN)))
 }
 
 /// First line of a journal.
@@ -63,7 +78,11 @@ pub(super) struct Closing {
 
 impl Record {
     pub(super) fn new(n: u64, origin: Origin, decision: &Decision) -> Self {
-        let Decision { bar, verdict, prediction } = decision;
+        let Decision {
+            bar,
+            verdict,
+            prediction,
+        } = decision;
         Self {
             n,
             stream: format!("{:016x}", origin.stream),
@@ -85,14 +104,22 @@ impl Record {
     #[must_use]
     pub fn origin(&self) -> Origin {
         // Checked when the line was read.
-        Origin { stream: u64::from_str_radix(&self.stream, 16).unwrap_or(0), position: self.position }
+        Origin {
+            stream: u64::from_str_radix(&self.stream, 16).unwrap_or(0),
+            position: self.position,
+        }
     }
 
     /// The decision that was recorded.
     #[must_use]
     pub fn into_decision(self) -> Decision {
         Decision {
-            bar: BarRef { symbol: self.symbol, date: self.date, time_ns: self.time_ns, close: self.close },
+            bar: BarRef {
+                symbol: self.symbol,
+                date: self.date,
+                time_ns: self.time_ns,
+                close: self.close,
+            },
             verdict: Verdict {
                 side: self.side,
                 confidence: self.confidence,
@@ -126,10 +153,9 @@ pub(super) fn checked(line: &str) -> Result<String, String> {
         .strip_suffix("\"}")
         .and_then(|line| line.rsplit_once(",\"crc\":\""))
         .ok_or_else(|| "no checksum at the end".to_owned())?;
-    let expected = u32::from_str_radix(crc, 16).map_err(|_| format!("checksum '{crc}' is not hexadecimal"))?;
-    let got = crc32fast::hash(body.as_bytes());
-    if got != expected {
-        return Err(format!("checksum is {got:08x}, the line says {expected:08x}"));
+    let got = format!("{:08x}", crc32fast::hash(body.as_bytes()));
+    if got != crc {
+        return Err(format!("checksum is {got}, the line says {crc}"));
     }
     Ok(format!("{body}}}"))
 }
@@ -155,10 +181,16 @@ pub(super) fn timings_line(n: u64, head: &Head, names: &Arc<[String]>, out: &mut
         .stamps
         .iter()
         .map(|stamp| StageTiming {
-            stage: names.get(usize::from(stamp.stage)).map_or("?", String::as_str),
+            stage: names
+                .get(usize::from(stamp.stage))
+                .map_or("?", String::as_str),
             enter_us: since_birth(stamp.enter_ns),
             leave_us: since_birth(stamp.leave_ns),
         })
         .collect();
-    let _ = writeln!(out, "{}", serde_json::to_string(&Timings { n, stages }).unwrap_or_default());
+    let _ = writeln!(
+        out,
+        "{}",
+        serde_json::to_string(&Timings { n, stages }).unwrap_or_default()
+    );
 }

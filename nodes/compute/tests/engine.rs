@@ -1,0 +1,186 @@
+//! Features become predictions in batches: the bundle's own golden values, the same bits whatever the batch.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use heqis_actors::{Frame, Stage, StageError, Tensor};
+use heqis_compute::TrtEngine;
+use heqis_infer::Bundle;
+use heqis_messages::{Features, PredictionMessage};
+use heqis_quant::features::id_of;
+use serde_json::{Value, json};
+use support::{Bench, bar, config, context, count, framed, root};
+
+const DIRECTION: &str = "models/baseline-direction";
+
+fn bundle() -> Bundle {
+    Bundle::load(root().join(DIRECTION)).unwrap()
+}
+
+fn cpu() -> Value {
+    json!({ "bundle": DIRECTION, "backends": ["cpu"] })
+}
+
+/// The bundle's golden inputs as frames of two symbols.
+fn golden_features() -> Vec<Frame<Features>> {
+    let bundle = bundle();
+    let set_id = id_of(&bundle.manifest().feature_names);
+    let windows = bundle.manifest().golden.windows.iter().zip(1..);
+    windows
+        .map(|(window, position)| {
+            let data = window.inputs["features"].clone();
+            let tensor = Tensor::new(&[1, data.len() as u32], data).unwrap();
+            let symbol = if position % 2 == 0 {
+                "600000.SH"
+            } else {
+                "002032.SZ"
+            };
+            framed(
+                position,
+                Features {
+                    bar: bar(symbol, position as i32),
+                    set_id,
+                    tensor,
+                },
+            )
+        })
+        .collect()
+}
+
+fn made(frames: &[Frame<PredictionMessage>]) -> Vec<PredictionMessage> {
+    frames.iter().map(|frame| (**frame).clone()).collect()
+}
+
+#[test]
+fn a_batch_gives_the_golden_predictions_in_order() {
+    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let features = golden_features();
+    assert!(features.len() > 1);
+    let got = engine.batch(&features);
+    assert_eq!(got.len(), features.len());
+    let bundle = bundle();
+    let golden = &bundle.manifest().golden;
+    for ((got, asked), window) in got.iter().zip(&features).zip(&golden.windows) {
+        assert_eq!(got.bar, asked.bar);
+        assert_eq!(got.head().origin, asked.head().origin);
+        let near = |got: f64, expected: f32| {
+            (got - f64::from(expected)).abs() <= f64::from(golden.tolerance)
+        };
+        assert!(near(
+            got.prediction.predicted_return,
+            window.outputs["predicted_return"][0]
+        ));
+        for (got, expected) in got
+            .prediction
+            .probabilities
+            .iter()
+            .zip(&window.outputs["probabilities"])
+        {
+            assert!(near(*got, *expected), "{got} {expected}");
+        }
+        assert!(got.prediction.is_valid());
+    }
+}
+
+#[test]
+fn the_size_of_the_batch_changes_no_bit() {
+    let features = golden_features();
+    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let whole = made(&engine.batch(&features));
+    for size in 1..features.len() {
+        let parts: Vec<_> = features
+            .chunks(size)
+            .flat_map(|chunk| made(&engine.batch(chunk)))
+            .collect();
+        assert_eq!(parts, whole, "batches of {size}");
+    }
+    assert!(engine.batch(&[]).is_empty());
+}
+
+#[test]
+fn nothing_is_emitted_before_the_batch_is_complete() {
+    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let features = golden_features();
+    engine.process(&features[0]).unwrap();
+    // The flush of the second belongs to both.
+    assert_eq!(engine.batch(&features[1..2]).len(), 2);
+}
+
+#[test]
+fn features_of_another_set_or_width_are_an_error_of_the_topology() {
+    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+    let sound = (*golden_features()[0]).clone();
+    let other_set = Features {
+        set_id: 7,
+        ..sound.clone()
+    };
+    let narrow = Features {
+        tensor: Tensor::new(&[1, 3], vec![0.0; 3]).unwrap(),
+        ..sound
+    };
+    for (features, message) in [
+        (other_set, "set 0x00000007 and width 20"),
+        (narrow, "and width 3 do not fit"),
+    ] {
+        let Err(StageError::Config(reason)) = engine.process(&framed(1, features)) else {
+            panic!("features that do not fit were taken")
+        };
+        assert!(reason.contains(message), "{reason}");
+    }
+}
+
+#[test]
+fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
+    let faults = |params: Value| TrtEngine::check(&config(params), &root());
+    assert_eq!(faults(cpu()), [""; 0]);
+    let wrong_task = faults(json!({ "bundle": "models/baseline-factors" }));
+    assert!(
+        wrong_task[0].contains("task is 'factors', trt-engine needs 'direction'"),
+        "{wrong_task:?}"
+    );
+    let missing = faults(json!({ "bundle": "models/none", "backends": [] }));
+    assert!(
+        missing.len() == 2 && missing[0].contains("models/none"),
+        "{missing:?}"
+    );
+    assert_eq!(missing[1], "backends is empty, it must name at least one");
+    let copy = tempfile::tempdir().unwrap();
+    for file in ["manifest.json", "model.onnx", "scaler_params.json"] {
+        fs::copy(root().join(DIRECTION).join(file), copy.path().join(file)).unwrap();
+    }
+    let mut model = fs::read(copy.path().join("model.onnx")).unwrap();
+    let middle = model.len() / 2;
+    model[middle] ^= 1;
+    fs::write(copy.path().join("model.onnx"), model).unwrap();
+    let damaged = TrtEngine::check(&config(json!({ "bundle": copy.path() })), Path::new(""));
+    assert!(
+        damaged.len() == 1 && damaged[0].contains("model.onnx"),
+        "{damaged:?}"
+    );
+}
+
+#[test]
+fn backends_that_are_not_there_are_fallen_back_from_unless_that_is_forbidden() {
+    let cx = context(root());
+    let _engine: Bench<TrtEngine> = Bench::build(&cx, json!({ "bundle": DIRECTION }));
+    assert_eq!(count(&cx, "fallback"), 2, "tensorrt and cuda, then the CPU");
+    let strict = config(json!({ "bundle": DIRECTION, "strict": true }));
+    let refused = TrtEngine::build(&strict, &cx).unwrap_err();
+    assert!(
+        matches!(&refused, StageError::Config(reason) if reason.contains("tensorrt")),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_simulated_latency_is_passed_once_a_batch() {
+    let params = json!({ "bundle": DIRECTION, "backends": ["cpu"], "simulate_latency_us": 3_000 });
+    let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), params);
+    let start = Instant::now();
+    engine.batch(&golden_features());
+    assert!(start.elapsed() >= Duration::from_micros(3_000));
+}

@@ -1,0 +1,381 @@
+//! Decisions on disk: the same bytes after any kill, and no damage goes unnoticed.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use heqis_actors::{BuildContext, Clock, Frame, Probe, Stage};
+use heqis_compute::journal::read;
+use heqis_compute::{Journal, Signal};
+use heqis_messages::Decision;
+use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::{Prediction, Side, Verdict};
+use serde_json::{Value, json};
+use support::{Bench, RULE, bar, config, context, count, decisions, framed, predictions};
+
+const FILE: &str = "decisions.jsonl";
+
+fn open(cx: &BuildContext) -> Bench<Journal> {
+    Bench::build(cx, json!({ "path": FILE }))
+}
+
+fn refusal(dir: &Path) -> String {
+    Journal::build(&config(json!({ "path": FILE })), &context(dir))
+        .unwrap_err()
+        .to_string()
+}
+
+/// Journals `frames` in batches of three, as one process without trouble does.
+fn journal_in(dir: &Path, frames: &[Frame<Decision>]) -> Vec<u8> {
+    let mut journal = open(&context(dir));
+    for batch in frames.chunks(3) {
+        journal.batch(batch);
+    }
+    journal.drain();
+    fs::read(dir.join(FILE)).unwrap()
+}
+
+fn undisturbed(count: u64) -> Vec<u8> {
+    journal_in(tempfile::tempdir().unwrap().path(), &decisions(count))
+}
+
+fn in_new_dir(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(FILE);
+    fs::write(&path, bytes).unwrap();
+    (dir, path)
+}
+
+/// The checksums are those of Python's `zlib.crc32`.
+const GOLDEN: &str = include_str!("golden_journal.jsonl");
+
+fn golden_decisions() -> [Frame<Decision>; 2] {
+    let sound = Decision {
+        bar: bar("600000.SH", 0),
+        verdict: Verdict {
+            side: Side::Buy,
+            confidence: 0.6,
+            reason: VerdictReason::Entered,
+            stance: Stance::In,
+        },
+        prediction: Prediction {
+            predicted_return: 0.0125,
+            probabilities: [0.1, 0.3, 0.6],
+        },
+    };
+    let mut invalid = sound.clone();
+    invalid.bar = heqis_messages::BarRef {
+        close: 20.5,
+        ..bar("002032.SZ", 0)
+    };
+    invalid.prediction.predicted_return = f64::NAN;
+    invalid.verdict = Verdict {
+        side: Side::Hold,
+        confidence: 0.0,
+        reason: VerdictReason::InvalidPrediction,
+        stance: Stance::Out,
+    };
+    [framed(7, sound), framed(8, invalid)]
+}
+
+#[test]
+fn the_bytes_of_a_journal_are_fixed() {
+    let dir = tempfile::tempdir().unwrap();
+    let bytes = journal_in(dir.path(), &golden_decisions());
+    assert_eq!(String::from_utf8(bytes).unwrap(), GOLDEN);
+}
+
+#[test]
+fn a_journal_can_be_read_back_even_where_a_number_was_none() {
+    let (_dir, path) = in_new_dir(GOLDEN.as_bytes());
+    let contents = read(&path).unwrap();
+    assert!(contents.closed);
+    assert_eq!(contents.whole_bytes, GOLDEN.len() as u64);
+    let [first, second] = golden_decisions();
+    assert_eq!(contents.records[0].origin(), first.head().origin);
+    assert_eq!(contents.records[0].clone().into_decision(), *first);
+    assert!(contents.records[1].predicted_return.is_nan());
+    assert_eq!(
+        contents.records[1].clone().into_decision().verdict,
+        second.verdict
+    );
+}
+
+#[test]
+fn what_was_written_is_what_was_decided_to_the_bit() {
+    let dir = tempfile::tempdir().unwrap();
+    let frames = decisions(60);
+    journal_in(dir.path(), &frames);
+    let contents = read(&dir.path().join(FILE)).unwrap();
+    assert_eq!(contents.records.len(), 60);
+    for (record, frame) in contents.records.into_iter().zip(&frames) {
+        assert_eq!(record.origin(), frame.head().origin);
+        assert_eq!(record.into_decision(), **frame);
+    }
+}
+
+#[test]
+fn batches_leave_no_trace_in_the_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = context(dir.path());
+    let mut journal = open(&cx);
+    for frame in decisions(20) {
+        journal.batch(&[frame]);
+    }
+    journal.drain();
+    assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(20));
+    assert_eq!((count(&cx, "written"), count(&cx, "duplicate")), (20, 0));
+}
+
+/// Every byte of the header, of the last decision and of the closing record; the decisions before it are like the last.
+#[test]
+fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
+    let frames = decisions(3);
+    let whole = undisturbed(3);
+    let ends: Vec<usize> = (1..=whole.len())
+        .filter(|&end| whole[end - 1] == b'\n')
+        .collect();
+    let [header, _, second, last, all] = ends[..] else {
+        panic!("{ends:?}")
+    };
+    for cut in (0..=header).chain(second..all) {
+        let (dir, path) = in_new_dir(&whole[..cut]);
+        let survived = match cut {
+            cut if cut >= last => 3,
+            cut if cut >= second => 2,
+            _ => 0,
+        };
+        let cx = context(dir.path());
+        let mut journal = open(&cx);
+        for (number, frame) in (1..).zip(&frames) {
+            assert_eq!(
+                cx.committed().contains(frame.head().origin),
+                number <= survived
+            );
+        }
+        // Whoever sent the decisions sends all of them again.
+        journal.batch(&frames);
+        journal.drain();
+        assert!(fs::read(&path).unwrap() == whole, "cut at byte {cut}");
+        assert_eq!(
+            (count(&cx, "written"), count(&cx, "duplicate")),
+            (3 - survived, survived)
+        );
+    }
+}
+
+#[test]
+fn a_node_killed_after_any_decision_goes_on_to_the_same_bytes() {
+    let whole = undisturbed(30);
+    for killed_after in 0..=30 {
+        let dir = tempfile::tempdir().unwrap();
+        {
+            let mut journal = open(&context(dir.path()));
+            for frame in &decisions(30)[..killed_after] {
+                journal.batch(std::slice::from_ref(frame));
+            }
+            // A process that is killed neither drains nor closes.
+        }
+        let cx = context(dir.path());
+        let mut journal = open(&cx);
+        let rule = json!({ "enter": RULE.enter, "exit": RULE.exit, "min_confidence": RULE.min_confidence });
+        let mut signal: Bench<Signal> = Bench::build(&cx, json!({ "rule": rule }));
+        for record in cx.committed().records() {
+            signal.stage.recover(&record);
+        }
+        // The bridge leaves out what is committed.
+        let rest: Vec<_> = predictions(30)
+            .into_iter()
+            .filter(|frame| !cx.committed().contains(frame.head().origin))
+            .collect();
+        assert_eq!(rest.len(), 30 - killed_after);
+        for frame in rest {
+            let decided = signal.batch(&[frame]);
+            journal.batch(&decided);
+        }
+        journal.drain();
+        assert!(
+            fs::read(dir.path().join(FILE)).unwrap() == whole,
+            "killed after {killed_after}"
+        );
+    }
+}
+
+#[test]
+fn the_last_decision_of_each_symbol_is_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    open(&context(dir.path())).batch(&decisions(20));
+    let cx = context(dir.path());
+    let _journal = open(&cx);
+    let mut recovered: Vec<Decision> = cx
+        .committed()
+        .records()
+        .iter()
+        .map(|record| record.payload::<Decision>().unwrap().clone())
+        .collect();
+    recovered.sort_by_key(|decision| decision.bar.time_ns);
+    let frames = decisions(20);
+    let last = |symbol: &str| {
+        (**frames
+            .iter()
+            .rfind(|frame| frame.bar.symbol.as_str() == symbol)
+            .unwrap())
+        .clone()
+    };
+    assert_eq!(recovered, [last("002032.SZ"), last("600000.SH")]);
+}
+
+#[test]
+fn lines_that_are_missing_doubled_or_swapped_are_noticed() {
+    let whole = undisturbed(3);
+    let lines: Vec<&[u8]> = whole.split_inclusive(|&byte| byte == b'\n').collect();
+    for (order, message) in [
+        (vec![1, 2, 3, 4], "line 1: "),
+        (vec![0, 2, 3, 4], "line 2: decision 2 stands at 1"),
+        (vec![0, 1, 1, 2, 3, 4], "line 3: decision 1 stands at 2"),
+        (vec![0, 1, 3, 2, 4], "line 3: decision 3 stands at 2"),
+        (vec![0, 1, 2, 4], "line 4: closes 3 decisions, 2 are there"),
+        (
+            vec![0, 1, 2, 3, 4, 4],
+            "line 6: stands behind the closing record",
+        ),
+    ] {
+        let bytes: Vec<u8> = order
+            .into_iter()
+            .flat_map(|line| lines[line].iter().copied())
+            .collect();
+        let (dir, path) = in_new_dir(&bytes);
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains(message), "{error}");
+        assert_eq!(
+            refusal(dir.path()),
+            error,
+            "the stage refuses to start on it"
+        );
+        assert!(fs::read(&path).unwrap() == bytes, "and leaves it as it is");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_left_alone() {
+    for bytes in [
+        &b"a shopping list without a line end"[..],
+        b"{\"heqis_journal\":2",
+        b"\n",
+        b"\x00\x00\x00\x00",
+    ] {
+        let (dir, path) = in_new_dir(bytes);
+        assert!(
+            refusal(dir.path()).contains(", line 1: "),
+            "{}",
+            refusal(dir.path())
+        );
+        assert!(fs::read(&path).unwrap() == bytes);
+    }
+}
+
+#[test]
+fn a_finished_journal_is_kept_beside_the_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = journal_in(dir.path(), &decisions(5));
+    let cx = context(dir.path());
+    let mut journal = open(&cx);
+    assert!(
+        !cx.committed().contains(decisions(1)[0].head().origin),
+        "a new run makes its decisions again"
+    );
+    journal.batch(&decisions(2));
+    journal.drain();
+    assert!(fs::read(dir.path().join(format!("{FILE}.prev"))).unwrap() == first);
+    assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(2));
+}
+
+#[test]
+fn one_process_writes_a_journal_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = open(&context(dir.path()));
+    let refused = refusal(dir.path());
+    assert!(
+        refused.ends_with("another process is writing it"),
+        "{refused}"
+    );
+    drop(first);
+    open(&context(dir.path()));
+}
+
+#[test]
+fn missing_directories_are_made_and_a_directory_is_no_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = |path: &str| -> Value { json!({ "path": path, "sync": "batch" }) };
+    let mut journal: Bench<Journal> =
+        Bench::build(&context(dir.path()), params("a/b/decisions.jsonl"));
+    journal.batch(&decisions(1));
+    assert_eq!(
+        read(&dir.path().join("a/b/decisions.jsonl"))
+            .unwrap()
+            .records
+            .len(),
+        1
+    );
+    let faults = Journal::check(&config(params("a/b")), dir.path());
+    assert!(
+        faults.len() == 1 && faults[0].ends_with("a/b is a directory"),
+        "{faults:?}"
+    );
+}
+
+/// Decisions that have been through a stage, and so carry a stamp.
+fn stamped(cx: &BuildContext) -> Vec<Frame<Decision>> {
+    let mut probe = Probe::new(cx.clock().clone());
+    for frame in decisions(3) {
+        cx.clock().advance_to(cx.clock().now_ns() + 2_500);
+        probe.emitter().emit(frame.head(), (*frame).clone());
+    }
+    probe.take()
+}
+
+#[test]
+fn timings_stand_beside_the_journal_and_change_nothing_in_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(0));
+    let frames = stamped(&cx);
+    let params = json!({ "path": FILE, "timings": true });
+    let timings = dir.path().join(format!("{FILE}.timings.jsonl"));
+    let mut journal: Bench<Journal> = Bench::build(&cx, params.clone());
+    journal.batch(&frames[..2]);
+    drop(journal);
+    let line = |n: u64, leave_us: f64| {
+        format!(
+            "{{\"n\":{n},\"stages\":[{{\"stage\":\"signal\",\"enter_us\":0.0,\"leave_us\":{leave_us:?}}}]}}\n"
+        )
+    };
+    assert_eq!(
+        fs::read_to_string(&timings).unwrap(),
+        line(1, 2.5) + &line(2, 5.0)
+    );
+    // Killed in the middle of a line of timings.
+    let torn = fs::read(&timings).unwrap();
+    fs::write(&timings, &torn[..torn.len() - 9]).unwrap();
+    let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
+    journal.batch(&frames);
+    journal.drain();
+    drop(journal);
+    let written = fs::read_to_string(&timings).unwrap();
+    assert!(
+        written.starts_with(&line(1, 2.5)) && written.lines().count() == 2,
+        "{written}"
+    );
+    assert!(
+        written
+            .lines()
+            .all(|line| serde_json::from_str::<Value>(line).is_ok()),
+        "{written}"
+    );
+    assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(3));
+    // A new journal has new timings.
+    let mut journal: Bench<Journal> = Bench::build(&cx, params);
+    journal.batch(&frames[..1]);
+    assert_eq!(fs::read_to_string(&timings).unwrap(), line(1, 2.5));
+}

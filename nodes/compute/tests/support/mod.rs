@@ -1,0 +1,139 @@
+//! What the tests of this crate share.
+#![allow(clippy::unwrap_used, missing_docs, dead_code, unreachable_pub)]
+
+use std::path::{Path, PathBuf};
+
+use heqis_actors::{BuildContext, Clock, Frame, Origin, Payload, Probe, Stage, StageError};
+use heqis_messages::{BarRef, Decision, PredictionMessage};
+use heqis_quant::{Date, DecisionRule, Hysteresis, Prediction, Symbol};
+use serde_json::Value;
+
+pub const STREAM: u64 = 0xab;
+
+/// The repository, where models are.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub fn context(base: impl Into<PathBuf>) -> BuildContext {
+    BuildContext::detached("tested", base, Clock::virtual_at(0))
+}
+
+/// Parameters as a topology gives them.
+pub fn config<C: serde::de::DeserializeOwned>(params: Value) -> C {
+    serde_json::from_value(params).unwrap()
+}
+
+pub fn count(cx: &BuildContext, event: &str) -> u64 {
+    cx.counter(event).get()
+}
+
+/// The close of a weekday, `day` weeks after the first.
+pub fn bar(symbol: &str, day: i32) -> BarRef {
+    let date = Date::from_days(Date::parse("2015-06-12").unwrap().days() + 7 * day).unwrap();
+    BarRef {
+        symbol: Symbol::parse(symbol).unwrap(),
+        date,
+        time_ns: date.close_time_ns(),
+        close: 17.01,
+    }
+}
+
+pub fn framed<P: Payload>(position: u64, payload: P) -> Frame<P> {
+    Frame::detached(
+        Origin {
+            stream: STREAM,
+            position,
+        },
+        0,
+        payload,
+    )
+}
+
+/// A stage and what it emits.
+pub struct Bench<S> {
+    pub stage: S,
+    probe: Probe,
+}
+
+impl<S: Stage> Bench<S> {
+    pub fn build(cx: &BuildContext, params: Value) -> Self {
+        let config = config::<S::Config>(params);
+        let faults = S::check(&config, &cx.path(""));
+        assert!(faults.is_empty(), "{faults:?}");
+        Self {
+            stage: S::build(&config, cx).unwrap(),
+            probe: Probe::new(cx.clock().clone()),
+        }
+    }
+
+    pub fn process(&mut self, frame: &Frame<S::In>) -> Result<(), StageError> {
+        self.stage.process(frame, &mut self.probe.emitter())
+    }
+
+    /// Processes frames as one batch.
+    pub fn batch(&mut self, frames: &[Frame<S::In>]) -> Vec<Frame<S::Out>> {
+        for frame in frames {
+            self.process(frame).unwrap();
+        }
+        self.stage.flush(&mut self.probe.emitter()).unwrap();
+        self.probe.take()
+    }
+
+    pub fn drain(&mut self) {
+        self.stage.drain(&mut self.probe.emitter()).unwrap();
+    }
+}
+
+pub const RULE: DecisionRule = DecisionRule {
+    enter: 0.01,
+    exit: -0.01,
+    min_confidence: 0.5,
+    min_exit_confidence: 0.0,
+};
+
+/// Predictions of two symbols that enter, hover and leave, so that what is decided depends on what was.
+pub fn predictions(count: u64) -> Vec<Frame<PredictionMessage>> {
+    let swing = [0.02, 0.005, 0.0, -0.005, -0.02, 0.005, 0.0, 0.012, -0.002];
+    (1..=count)
+        .map(|position| {
+            let symbol = if position % 3 == 0 {
+                "002032.SZ"
+            } else {
+                "600000.SH"
+            };
+            let predicted_return = swing[(position as usize * 5) % swing.len()];
+            let prediction = Prediction {
+                predicted_return,
+                probabilities: [0.1, 0.3, 0.6],
+            };
+            framed(
+                position,
+                PredictionMessage {
+                    bar: bar(symbol, position as i32),
+                    prediction,
+                },
+            )
+        })
+        .collect()
+}
+
+/// Decisions on [`predictions`], made by the rule alone.
+pub fn decisions(count: u64) -> Vec<Frame<Decision>> {
+    let mut states = std::collections::BTreeMap::<Symbol, Hysteresis>::new();
+    predictions(count)
+        .into_iter()
+        .map(|frame| {
+            let verdict = RULE.decide(
+                states.entry(frame.bar.symbol).or_default(),
+                &frame.prediction,
+            );
+            let decision = Decision {
+                bar: frame.bar,
+                verdict,
+                prediction: frame.prediction,
+            };
+            framed(frame.head().origin.position, decision)
+        })
+        .collect()
+}
