@@ -1,0 +1,262 @@
+//! The bytes of every message, packed by hand: field after field, little-endian, nothing in between. A change here breaks
+//! nodes of different versions that talk to each other.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::fmt::Debug;
+
+use heqis_actors::{Payload, Tensor};
+use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
+use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict};
+use proptest::prelude::*;
+
+/// symbol, time_ns, days, open, high, low, close, (pre_close: there), volume_shares, (amount_cny: not there), marks.
+const BAR: &[&str] = &[
+    "0000000000000048532e303030303036",
+    "0060168d70ebe613",
+    "d6400000",
+    "3333333333333140",
+    "6666666666663140",
+    "6666666666e63040",
+    "c3f5285c8f023140",
+    "010000000000003140",
+    "000000008020fe40",
+    "00",
+    "02",
+];
+
+/// symbol, days, time_ns, close, set_id, number of values, values.
+const ROW: &[&str] = &[
+    "0000000000000048532e303030303036",
+    "d6400000",
+    "0060168d70ebe613",
+    "c3f5285c8f023140",
+    "07000000",
+    "0200000000000000",
+    "000000000000e03f000000000000f4bf",
+];
+
+/// symbol, days, time_ns, close, set_id.
+const FEATURES: &[&str] = &[
+    "0000000000000048532e303030303036",
+    "d6400000",
+    "0060168d70ebe613",
+    "c3f5285c8f023140",
+    "07000000",
+];
+
+/// symbol, days, time_ns, close, predicted_return, (down, flat, up).
+const PREDICTION: &[&str] = &[
+    "0000000000000048532e303030303036",
+    "d6400000",
+    "0060168d70ebe613",
+    "c3f5285c8f023140",
+    "9a9999999999893f",
+    "9a9999999999b93f333333333333d33f333333333333e33f",
+];
+
+/// symbol, days, time_ns, close, side, confidence, reason, is_in, predicted_return, (down, flat, up).
+const DECISION: &[&str] = &[
+    "0000000000000048532e303030303036",
+    "d6400000",
+    "0060168d70ebe613",
+    "c3f5285c8f023140",
+    "00",
+    "333333333333e33f",
+    "00",
+    "01",
+    "9a9999999999893f",
+    "9a9999999999b93f333333333333d33f333333333333e33f",
+];
+
+fn bytes(fields: &[&str]) -> Vec<u8> {
+    let hex = fields.concat();
+    (0..hex.len() / 2)
+        .map(|at| u8::from_str_radix(&hex[2 * at..2 * at + 2], 16).unwrap())
+        .collect()
+}
+
+fn reference() -> BarRef {
+    let date = Date::new(2015, 6, 12).unwrap();
+    BarRef {
+        symbol: Symbol::parse("600000.SH").unwrap(),
+        date,
+        time_ns: date.close_time_ns(),
+        close: 17.01,
+    }
+}
+
+fn bar() -> BarMessage {
+    let BarRef {
+        symbol,
+        date,
+        time_ns,
+        close,
+    } = reference();
+    BarMessage(Bar {
+        symbol,
+        time_ns,
+        date,
+        open: 17.2,
+        high: 17.4,
+        low: 16.9,
+        close,
+        pre_close: Some(17.0),
+        volume_shares: 123_400.0,
+        amount_cny: None,
+        marks: Marks::GAP,
+    })
+}
+
+fn row() -> FeatureRow {
+    FeatureRow {
+        bar: reference(),
+        set_id: 7,
+        values: vec![0.5, -1.25],
+    }
+}
+
+fn features() -> Features {
+    Features {
+        bar: reference(),
+        set_id: 7,
+        tensor: Tensor::new(&[1, 2], vec![0.5, -1.25]).unwrap(),
+    }
+}
+
+fn prediction() -> PredictionMessage {
+    PredictionMessage {
+        bar: reference(),
+        prediction: Prediction {
+            predicted_return: 0.0125,
+            probabilities: [0.1, 0.3, 0.6],
+        },
+    }
+}
+
+fn decision() -> Decision {
+    Decision {
+        bar: reference(),
+        verdict: Verdict {
+            side: Side::Buy,
+            confidence: 0.6,
+            reason: VerdictReason::Entered,
+            stance: Stance::In,
+        },
+        prediction: prediction().prediction,
+    }
+}
+
+fn are_the_bytes_of<P: Payload + PartialEq + Debug>(fields: &[&str], payload: &P) {
+    let expected = bytes(fields);
+    let mut meta = Vec::new();
+    let tensor = payload
+        .encode(&mut meta)
+        .unwrap()
+        .cloned()
+        .unwrap_or_default();
+    assert_eq!(meta, expected, "{}", P::NAME);
+    assert_eq!(&P::decode(&expected, tensor).unwrap(), payload);
+}
+
+#[test]
+fn every_message_has_the_bytes_that_were_packed_by_hand() {
+    are_the_bytes_of(BAR, &bar());
+    are_the_bytes_of(ROW, &row());
+    are_the_bytes_of(FEATURES, &features());
+    are_the_bytes_of(PREDICTION, &prediction());
+    are_the_bytes_of(DECISION, &decision());
+}
+
+/// A decoder that took half a message, or a message and something else, would read the rest of the frame wrongly.
+fn no_other_length_of<P: Payload>(fields: &[&str], tensor: &Tensor) {
+    let mut bytes = bytes(fields);
+    for length in 0..bytes.len() {
+        match P::decode(&bytes[..length], tensor.clone()) {
+            Ok(_) => panic!("{length} bytes of a {} were accepted", P::NAME),
+            Err(error) => assert!(error.to_string().contains(P::NAME), "{error}"),
+        }
+    }
+    bytes.push(0);
+    assert!(P::decode(&bytes, tensor.clone()).is_err(), "{}", P::NAME);
+}
+
+#[test]
+fn a_message_cut_short_anywhere_or_followed_by_anything_is_refused_by_name() {
+    no_other_length_of::<BarMessage>(BAR, &Tensor::default());
+    no_other_length_of::<FeatureRow>(ROW, &Tensor::default());
+    no_other_length_of::<Features>(FEATURES, &features().tensor);
+    no_other_length_of::<PredictionMessage>(PREDICTION, &Tensor::default());
+    no_other_length_of::<Decision>(DECISION, &Tensor::default());
+}
+
+#[test]
+fn a_tag_has_exactly_the_values_that_have_a_meaning() {
+    let tagged = |fields: &[&str], at: usize, accepted: usize, decodes: &dyn Fn(&[u8]) -> bool| {
+        let sound = bytes(fields);
+        for tag in 0..=u8::MAX {
+            let mut meta = sound.clone();
+            meta[at] = tag;
+            assert_eq!(decodes(&meta), usize::from(tag) < accepted, "tag {tag}");
+        }
+    };
+    let length = |fields: &[&str]| fields.concat().len() / 2;
+    let decision = |meta: &[u8]| Decision::decode(meta, Tensor::default()).is_ok();
+    let side = length(&DECISION[..4]);
+    tagged(DECISION, side, 3, &decision);
+    tagged(DECISION, side + 1 + 8, VerdictReason::ALL.len(), &decision);
+    tagged(DECISION, side + 1 + 8 + 1, 2, &decision);
+    // Five marks are known, and any of them may stand together.
+    let bar = |meta: &[u8]| BarMessage::decode(meta, Tensor::default()).is_ok();
+    tagged(BAR, length(BAR) - 1, 32, &bar);
+}
+
+fn is_sound(prediction: &Prediction) -> bool {
+    prediction.predicted_return.is_finite()
+        && prediction
+            .probabilities
+            .iter()
+            .all(|p| (0.0..=1.0).contains(p))
+}
+
+proptest! {
+    /// Numbers of every kind, in every place: whatever gets in keeps the rules that the stages rely on.
+    #[test]
+    fn a_message_with_other_numbers_is_refused_or_keeps_every_rule(
+        fields in (0usize..10, 0usize..10),
+        number in prop::num::f64::ANY,
+        noise in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..3),
+    ) {
+        let damaged = |layout: &[&str]| {
+            let mut meta = bytes(layout);
+            for field in [fields.0, fields.1].map(|field| field % layout.len()) {
+                let start = layout[..field].concat().len() / 2;
+                let end = (start + 8).min(meta.len());
+                meta[start..end].copy_from_slice(&number.to_le_bytes()[..end - start]);
+            }
+            for (at, byte) in &noise {
+                let at = at.index(meta.len());
+                meta[at] ^= byte;
+            }
+            meta
+        };
+        if let Ok(row) = FeatureRow::decode(&damaged(ROW), Tensor::default()) {
+            prop_assert!(row.bar.close.is_finite() && row.values.iter().all(|v| v.is_finite()));
+        }
+        if let Ok(features) = Features::decode(&damaged(FEATURES), features().tensor) {
+            prop_assert!(features.bar.close.is_finite());
+        }
+        if let Ok(message) = PredictionMessage::decode(&damaged(PREDICTION), Tensor::default()) {
+            prop_assert!(message.bar.close.is_finite() && is_sound(&message.prediction));
+        }
+        if let Ok(decision) = Decision::decode(&damaged(DECISION), Tensor::default()) {
+            prop_assert!(decision.bar.close.is_finite() && is_sound(&decision.prediction));
+            prop_assert!(decision.verdict.confidence.is_finite());
+        }
+        // A bar is judged by the cleaner, and may hold any number.
+        if let Ok(BarMessage(bar)) = BarMessage::decode(&damaged(BAR), Tensor::default()) {
+            prop_assert_eq!(Symbol::from_key(bar.symbol.as_key()).unwrap(), bar.symbol);
+            prop_assert_eq!(Date::from_days(bar.date.days()), Some(bar.date));
+        }
+    }
+}
