@@ -321,7 +321,7 @@ fn missing_directories_are_made_and_a_directory_is_no_journal() {
     );
     let faults = Journal::check(&config(params("a/b")), dir.path());
     assert!(
-        faults.len() == 1 && faults[0].ends_with("a/b is a directory"),
+        faults.len() == 1 && faults[0].ends_with("a/b is not a regular file"),
         "{faults:?}"
     );
 }

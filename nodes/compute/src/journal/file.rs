@@ -39,6 +39,19 @@ pub enum JournalError {
     },
 }
 
+/// What [`fault`] and opening say of a pipe, a device or a directory.
+const NOT_REGULAR: &str = "is not a regular file";
+
+/// What keeps `path` from being a journal, as far as can be seen without touching it.
+pub(super) fn fault(path: &Path) -> Option<String> {
+    if path.exists() && !path.is_file() {
+        return Some(format!("{} {NOT_REGULAR}", path.display()));
+    }
+    // The nearest directory that is there; those below it are made.
+    let above = path.ancestors().skip(1).find(|above| above.exists())?;
+    (!above.is_dir()).then(|| format!("{} is not a directory", above.display()))
+}
+
 /// What a journal holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
@@ -155,7 +168,7 @@ pub(super) struct JournalFile {
 
 impl JournalFile {
     /// Opens the journal at `path`. An unfinished one is resumed, its records are returned and a torn last line is cut
-    /// off; a finished one is kept as `<path>.prev`.
+    /// off; a finished one is kept as `<path>.prev`, in place of the one before it.
     pub(super) fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io_error(path, "make its directory"))?;
@@ -246,7 +259,9 @@ impl JournalFile {
     }
 }
 
-fn open_locked(path: &Path) -> Result<File, JournalError> {
+/// Opens a file for reading and writing, and makes it if it is missing. Pipes and devices are refused: reading one to its
+/// end may last for ever.
+fn open_regular(path: &Path) -> Result<File, JournalError> {
     let file = OpenOptions::new()
         .read(true)
         .write(true)
@@ -254,6 +269,15 @@ fn open_locked(path: &Path) -> Result<File, JournalError> {
         .truncate(false)
         .open(path)
         .map_err(io_error(path, "open"))?;
+    if file.metadata().map_err(io_error(path, "open"))?.is_file() {
+        Ok(file)
+    } else {
+        Err(io_error(path, "open")(io::Error::other(NOT_REGULAR)))
+    }
+}
+
+fn open_locked(path: &Path) -> Result<File, JournalError> {
+    let file = open_regular(path)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Locked {
@@ -266,16 +290,12 @@ fn open_locked(path: &Path) -> Result<File, JournalError> {
 /// Opens the file of time stamps beside the journal; it goes on, after its last whole line, when the journal was resumed.
 pub(super) fn open_timings(journal: &Path, resumed: bool) -> Result<File, JournalError> {
     let path = beside(journal, ".timings.jsonl");
-    let mut file = OpenOptions::new()
-        .create(true)
-        .read(true)
-        .write(true)
-        .truncate(!resumed)
-        .open(&path)
-        .map_err(io_error(&path, "open"))?;
+    let mut file = open_regular(&path)?;
     let mut text = Vec::new();
-    file.read_to_end(&mut text)
-        .map_err(io_error(&path, "read"))?;
+    if resumed {
+        file.read_to_end(&mut text)
+            .map_err(io_error(&path, "read"))?;
+    }
     let whole = text
         .iter()
         .rposition(|&byte| byte == b'\n')

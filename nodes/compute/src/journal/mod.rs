@@ -30,7 +30,8 @@ use record::timings_line;
 /// syncing is about power cuts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Sync {
+#[schemars(rename = "Sync")]
+pub enum SyncPolicy {
     /// Left to the operating system.
     #[default]
     Never,
@@ -46,7 +47,7 @@ pub struct JournalConfig {
     pub path: PathBuf,
     /// When records are forced to the disk.
     #[serde(default)]
-    pub sync: Sync,
+    pub sync: SyncPolicy,
     /// Whether to write the time stamps of each decision's stages to `<path>.timings.jsonl`. They are kept out of the
     /// journal itself, so that two runs over the same bars give the same bytes.
     #[serde(default)]
@@ -58,7 +59,7 @@ pub struct JournalConfig {
 pub struct Journal {
     file: JournalFile,
     timings: Option<std::fs::File>,
-    sync: Sync,
+    sync: SyncPolicy,
     committed: Committed,
     stage_names: Arc<[String]>,
     /// Lines of the current batch.
@@ -78,12 +79,7 @@ impl Stage for Journal {
         "Writes decisions to a checksummed file that survives a killed process.";
 
     fn check(config: &JournalConfig, base: &Path) -> Vec<String> {
-        let path = base.join(&config.path);
-        if path.is_dir() {
-            vec![format!("{} is a directory", path.display())]
-        } else {
-            Vec::new()
-        }
+        file::fault(&base.join(&config.path)).into_iter().collect()
     }
 
     fn build(config: &JournalConfig, cx: &BuildContext) -> Result<Self, StageError> {
@@ -141,7 +137,7 @@ impl Stage for Journal {
         self.file
             .append(&self.lines, self.in_batch)
             .map_err(StageError::failed)?;
-        if self.sync == Sync::Batch {
+        if self.sync == SyncPolicy::Batch {
             self.file.sync().map_err(StageError::failed)?;
         }
         if let Some(timings) = &mut self.timings {

@@ -176,7 +176,8 @@ struct StageTiming<'a> {
 
 /// Appends the time stamps of decision `n`, without a checksum: they are for looking at.
 pub(super) fn timings_line(n: u64, head: &Head, names: &Arc<[String]>, out: &mut String) {
-    let since_birth = |ns: i64| (ns - head.born_ns) as f64 / 1e3;
+    // The birth time may come from another machine and be anything.
+    let since_birth = |ns: i64| ns.saturating_sub(head.born_ns) as f64 / 1e3;
     let stages = head
         .stamps
         .iter()

@@ -71,12 +71,16 @@ impl<S: Stage> Bench<S> {
         self.stage.process(frame, &mut self.probe.emitter())
     }
 
+    pub fn flush(&mut self) -> Result<(), StageError> {
+        self.stage.flush(&mut self.probe.emitter())
+    }
+
     /// Processes frames as one batch.
     pub fn batch(&mut self, frames: &[Frame<S::In>]) -> Vec<Frame<S::Out>> {
         for frame in frames {
             self.process(frame).unwrap();
         }
-        self.stage.flush(&mut self.probe.emitter()).unwrap();
+        self.flush().unwrap();
         self.probe.take()
     }
 
