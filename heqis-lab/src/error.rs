@@ -1,5 +1,7 @@
 //! The crate's one public error type.
 
+use std::path::Path;
+
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
 
@@ -37,4 +39,60 @@ pub enum LabError {
     /// A bundle could not be made.
     #[error(transparent)]
     Infer(#[from] InferError),
+    /// A Parquet file could not be read or written.
+    #[error("{path}: {source}")]
+    Parquet {
+        /// Path of the file.
+        path: String,
+        /// What the `parquet` crate said.
+        #[source]
+        source: parquet::errors::ParquetError,
+    },
+    /// A JSON document has the wrong syntax or shape.
+    #[error("{path}: {source}")]
+    Json {
+        /// Path of the file.
+        path: String,
+        /// What the parser said, with line and column.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A data set, or an input of one, breaks a rule.
+    #[error("{path}: {rule}")]
+    DataSet {
+        /// Path of the directory or file.
+        path: String,
+        /// The rule, and the value met.
+        rule: String,
+    },
+}
+
+impl LabError {
+    pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    pub(crate) fn parquet(path: &Path, source: parquet::errors::ParquetError) -> Self {
+        Self::Parquet {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+        Self::Json {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+
+    pub(crate) fn data_set(path: &Path, rule: String) -> Self {
+        Self::DataSet {
+            path: path.display().to_string(),
+            rule,
+        }
+    }
 }

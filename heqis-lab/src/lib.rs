@@ -5,9 +5,13 @@
 //! - [`mod@baseline`]: the two linear models, [`pca`], [`ridge`] and [`logistic`] over [`linalg`], with their [`figures`].
 //! - [`export`]: the models as ONNX.
 //! - [`bundles`]: the two bundle directories with golden windows, figures and model cards.
+//! - [`prepare`]: tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler.
+//! - [`store`]: the data set on disk, and its reader.
+//! - [`data`]: looking into a data set.
 //! - [`error`]: the crate's one error type.
 //!
-//! Data enters as a CSV file of daily bars; it leaves as bundle directories. The same file gives the same bytes.
+//! Data enters as CSV tables of daily bars; it leaves as data sets and bundle directories. The same files give the same
+//! bytes.
 //!
 //! What is *not* here: indicators, scaling, labels and decisions (`heqis-quant`), the format of models and bundles
 //! (`heqis-infer`), and anything that runs while the market is open.
@@ -17,15 +21,18 @@ use std::path::{Path, PathBuf};
 pub mod baseline;
 pub mod bundles;
 mod card;
+pub mod data;
 pub mod error;
 pub mod export;
 pub mod figures;
 pub mod linalg;
 pub mod logistic;
 pub mod pca;
+pub mod prepare;
 pub mod ridge;
 pub mod samples;
 mod standardiser;
+pub mod store;
 
 pub use error::LabError;
 

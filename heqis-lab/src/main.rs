@@ -1,10 +1,12 @@
 //! The lab's command line: a thin front of the library.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use heqis_lab::LabError;
+use heqis_lab::data::Answer;
 
 /// The host's workbench: fits models on market data and writes the bundles that the boards load.
 #[derive(Debug, Parser)]
@@ -25,17 +27,23 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "models")]
         out: PathBuf,
     },
+    Prepare(heqis_lab::prepare::PrepareArgs),
+    Data(heqis_lab::data::DataArgs),
 }
 
 fn main() -> ExitCode {
     match run(&Cli::parse().command) {
-        Ok(lines) => {
-            #[allow(
-                clippy::print_stdout,
-                reason = "a command line program answers on standard output"
-            )]
-            lines.iter().for_each(|line| println!("{line}"));
-            ExitCode::SUCCESS
+        Ok(answer) => {
+            let mut out = std::io::stdout().lock();
+            // A reader that has seen enough, such as `head`, is no fault.
+            let _ = answer
+                .lines
+                .iter()
+                .try_for_each(|line| writeln!(out, "{line}"));
+            match answer.good {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
         }
         Err(error) => {
             eprintln!("error: {error}");
@@ -44,15 +52,17 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a command and returns the lines to show.
-fn run(command: &Command) -> Result<Vec<String>, LabError> {
-    match command {
+/// Runs a command and returns what it answers.
+fn run(command: &Command) -> Result<Answer, LabError> {
+    let lines = match command {
         Command::Baseline { data, out } => {
             let dirs = heqis_lab::baseline(data, out)?;
-            Ok(dirs
-                .iter()
+            dirs.iter()
                 .map(|dir| format!("wrote {}", dir.display()))
-                .collect())
+                .collect()
         }
-    }
+        Command::Prepare(args) => heqis_lab::prepare::options::run(args)?,
+        Command::Data(args) => return heqis_lab::data::run(args),
+    };
+    Ok(Answer { lines, good: true })
 }

@@ -1,0 +1,227 @@
+//! Every stored row, judged again.
+//!
+//! The judge is the cleaner that let the bars in, so no rule is written twice: price limits, closed days, copies, order.
+//! Features and labels are computed again from the stored bars and must be the same to the bit.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
+use serde::Serialize;
+use serde_json::json;
+
+use super::Answer;
+use crate::error::LabError;
+use crate::prepare::series::compute;
+use crate::store::dataset::Columns;
+use crate::store::manifest::SymbolEntry;
+use crate::store::{DataSet, Rows};
+
+/// How many findings are shown without `--json`.
+const SHOWN: usize = 20;
+
+/// Arguments of `data check`.
+#[derive(Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// The data set's directory.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// Table of bars, usually of an index, whose days are the trading days.
+    #[arg(long, value_name = "CSV")]
+    pub calendar: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Something about one row.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// The instrument.
+    pub symbol: Symbol,
+    /// The day; absent when the whole series is meant.
+    pub date: Option<Date>,
+    /// The rule, or the note of the cleaner.
+    pub what: &'static str,
+    /// The numbers.
+    pub detail: String,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Findings {
+    /// Series looked at.
+    pub symbols: usize,
+    /// Bars looked at.
+    pub bars: usize,
+    /// Rows that break a rule.
+    pub violations: Vec<Finding>,
+    /// Bars behind missing days: a suspension, or a hole in the data. They break no rule.
+    pub gaps: Vec<Finding>,
+}
+
+/// Checks the data set; the answer is not good when a row breaks a rule.
+///
+/// # Errors
+///
+/// [`LabError`] when the data set cannot be read.
+pub fn run(args: &CheckArgs) -> Result<Answer, LabError> {
+    let data = DataSet::open(&args.dir)?;
+    let calendar = match &args.calendar {
+        Some(path) => Some(crate::prepare::calendar(path)?),
+        None => None,
+    };
+    let mut cleaner = Cleaner::new(data.manifest().settings.clean.clone())?;
+    if let Some(calendar) = calendar {
+        cleaner = cleaner.with_calendar(calendar);
+    }
+    let findings = check(&data, &cleaner)?;
+    let good = findings.violations.is_empty();
+    let lines = match args.json {
+        true => vec![json!({ "good": good, "findings": findings }).to_string()],
+        false => lines(&findings),
+    };
+    Ok(Answer { lines, good })
+}
+
+/// Judges every row with a cleaner that has seen no bar.
+///
+/// # Errors
+///
+/// [`LabError`] when the data set cannot be read.
+pub fn check(data: &DataSet, cleaner: &Cleaner) -> Result<Findings, LabError> {
+    let settings = &data.manifest().settings;
+    let features = FeatureSet::parse(&settings.features)?;
+    let mut missing: BTreeMap<Symbol, &SymbolEntry> = data
+        .manifest()
+        .symbols
+        .iter()
+        .map(|entry| (entry.symbol, entry))
+        .collect();
+    let mut findings = Findings::default();
+    let mut reader = data.series(Columns::All)?;
+    while let Some(rows) = reader.next()? {
+        let Some(symbol) = rows.bars().first().map(|bar| bar.symbol) else {
+            continue;
+        };
+        findings.symbols += 1;
+        findings.bars += rows.len();
+        let told = missing.remove(&symbol).map_or(0, |entry| entry.bars);
+        if told != rows.len() as u64 {
+            findings.violations.push(Finding {
+                symbol,
+                date: None,
+                what: "row_count",
+                detail: format!("the manifest says {told}, the files hold {}", rows.len()),
+            });
+        }
+        judge(&rows, cleaner, &mut findings);
+        recompute(&rows, &features, settings.flat_band, &mut findings);
+    }
+    for entry in missing.values().filter(|entry| entry.bars > 0) {
+        findings.violations.push(Finding {
+            symbol: entry.symbol,
+            date: None,
+            what: "row_count",
+            detail: format!("the manifest says {}, the files hold 0", entry.bars),
+        });
+    }
+    Ok(findings)
+}
+
+/// Lets the cleaner judge the bars of a series, and notes its gaps.
+fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
+    let mut judge = cleaner.clone();
+    let mut before: Option<&Bar> = None;
+    for bar in rows.bars() {
+        if bar.marks.contains(Marks::LEVEL_RESET) {
+            // The bar that announced the new level was turned down and is not here to testify.
+            judge = cleaner.clone();
+        }
+        if let Err(reject) = judge.check(*bar) {
+            findings.violations.push(Finding {
+                symbol: bar.symbol,
+                date: Some(bar.date),
+                what: reject.reason(),
+                detail: reject.to_string(),
+            });
+        }
+        let absent = [(Marks::GAP, "gap"), (Marks::RESUMED, "resumed")];
+        for (_, what) in absent
+            .into_iter()
+            .filter(|(mark, _)| bar.marks.contains(*mark))
+        {
+            findings.gaps.push(Finding {
+                symbol: bar.symbol,
+                date: Some(bar.date),
+                what,
+                detail: before.map_or(String::new(), |before| {
+                    let weekdays = before.date.weekdays_until(bar.date);
+                    format!("{weekdays} weekdays without a bar after {}", before.date)
+                }),
+            });
+        }
+        before = Some(bar);
+    }
+}
+
+/// Computes features and labels again and compares bits.
+fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut Findings) {
+    let bars = rows.bars();
+    let mut differ = |row: usize, what: &'static str, detail: String| {
+        findings.violations.push(Finding {
+            symbol: bars[row].symbol,
+            date: Some(bars[row].date),
+            what,
+            detail,
+        });
+    };
+    let fresh = match compute(bars, features, flat_band) {
+        Ok(fresh) => fresh,
+        // Bars out of order or without a price have no features; the cleaner has named them.
+        Err(error) => return differ(0, "features", error.to_string()),
+    };
+    for row in 0..rows.len() {
+        let bits = |rows: &Rows| {
+            let values = rows.features(row).unwrap_or_default();
+            values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+        };
+        if bits(&fresh) != bits(rows) {
+            differ(row, "features", "are not those of the bars".into());
+        }
+        if fresh.next()[row] != rows.next()[row] {
+            differ(row, "label", "is not that of the next bar".into());
+        }
+    }
+}
+
+fn lines(findings: &Findings) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (title, list) in [("gap", &findings.gaps), ("violation", &findings.violations)] {
+        for finding in list.iter().take(SHOWN) {
+            let day = finding
+                .date
+                .map(|date| format!(" {date}"))
+                .unwrap_or_default();
+            lines.push(format!(
+                "{title}: {}{day} {}: {}",
+                finding.symbol, finding.what, finding.detail
+            ));
+        }
+        if list.len() > SHOWN {
+            lines.push(format!(
+                "{title}: {} more; --json tells all",
+                list.len() - SHOWN
+            ));
+        }
+    }
+    lines.push(format!(
+        "{} symbols, {} bars: {} violations, {} gaps",
+        findings.symbols,
+        findings.bars,
+        findings.violations.len(),
+        findings.gaps.len()
+    ));
+    lines
+}

@@ -1,0 +1,83 @@
+//! Close and volume as SVG: a line above, columns below.
+
+use std::fmt::Write;
+
+use heqis_quant::{Bar, Symbol};
+
+const WIDTH: f64 = 960.0;
+const HEIGHT: f64 = 480.0;
+/// Left of this stand the prices.
+const LEFT: f64 = 70.0;
+const RIGHT: f64 = WIDTH - 15.0;
+/// The line lies between these heights, the columns between the next two.
+const PRICE: (f64, f64) = (40.0, 330.0);
+const VOLUME: (f64, f64) = (350.0, 440.0);
+
+/// Draws the bars of one series, at least one of them.
+///
+/// Bars stand at equal distances, so that suspensions leave no hole in the line; the axis names the first and the last
+/// day.
+#[must_use]
+pub fn svg(symbol: Symbol, bars: &[Bar]) -> String {
+    let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
+    let mut most_shares = 0.0f64;
+    for bar in bars {
+        least = least.min(bar.close);
+        greatest = greatest.max(bar.close);
+        most_shares = most_shares.max(bar.volume_shares);
+    }
+    let step = (RIGHT - LEFT) / bars.len().max(1) as f64;
+    let x = |i: usize| LEFT + (i as f64 + 0.5) * step;
+    let y = |close: f64| match greatest > least {
+        true => PRICE.1 - (close - least) / (greatest - least) * (PRICE.1 - PRICE.0),
+        false => (PRICE.0 + PRICE.1) / 2.0,
+    };
+    let mut line = String::new();
+    let mut columns = String::new();
+    for (i, bar) in bars.iter().enumerate() {
+        // Writing to a String cannot fail.
+        let _ = write!(line, "{:.1},{:.1} ", x(i), y(bar.close));
+        if most_shares > 0.0 {
+            let height = bar.volume_shares / most_shares * (VOLUME.1 - VOLUME.0);
+            let _ = write!(columns, "M{:.1} {:.1}v{:.1}", x(i), VOLUME.1, -height);
+        }
+    }
+    let text = |x: f64, y: f64, anchor: &str, content: &str| {
+        format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>\n")
+    };
+    let day = |bar: Option<&Bar>| bar.map(|bar| bar.date.to_string()).unwrap_or_default();
+    // The characters of a symbol need no escape in XML.
+    let mut out = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
+         font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+    );
+    out += &text(
+        LEFT,
+        24.0,
+        "start",
+        &format!("{symbol}: close and volume, {} bars", bars.len()),
+    );
+    out += &text(LEFT - 8.0, PRICE.0 + 4.0, "end", &format!("{greatest:.2}"));
+    out += &text(LEFT - 8.0, PRICE.1 + 4.0, "end", &format!("{least:.2}"));
+    out += &text(LEFT - 8.0, VOLUME.0 + 10.0, "end", &shares(most_shares));
+    out += &text(LEFT, HEIGHT - 15.0, "start", &day(bars.first()));
+    out += &text(RIGHT, HEIGHT - 15.0, "end", &day(bars.last()));
+    let _ = write!(
+        out,
+        "<path d=\"{columns}\" stroke=\"#9ab\" stroke-width=\"{:.2}\"/>\n\
+         <polyline points=\"{}\" fill=\"none\" stroke=\"#06c\" stroke-width=\"1.2\"/>\n</svg>\n",
+        (step * 0.7).max(0.3),
+        line.trim_end()
+    );
+    out
+}
+
+/// Returns a number of shares in thousands or millions.
+fn shares(count: f64) -> String {
+    match count {
+        _ if count >= 1e6 => format!("{:.1}M", count / 1e6),
+        _ if count >= 1e3 => format!("{:.1}k", count / 1e3),
+        _ => format!("{count:.0}"),
+    }
+}

@@ -1,0 +1,174 @@
+//! The rows of one symbol.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use comfy_table::{Table, presets::NOTHING};
+use heqis_quant::{Date, Symbol};
+use serde_json::{Map, Value, json};
+
+use super::plot;
+use crate::error::LabError;
+use crate::store::dataset::Columns;
+use crate::store::{DataSet, Rows};
+
+/// Arguments of `data show`.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The data set's directory.
+    #[arg(value_name = "DIR")]
+    pub dir: PathBuf,
+    /// The instrument, such as 600000.SH.
+    #[arg(value_name = "SYMBOL")]
+    pub symbol: Symbol,
+    /// First day to show.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<Date>,
+    /// Last day to show.
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<Date>,
+    /// Answer in CSV with every digit.
+    #[arg(long, conflicts_with = "json")]
+    pub csv: bool,
+    /// Answer in JSON with every digit.
+    #[arg(long)]
+    pub json: bool,
+    /// Also draw close and volume into an SVG file.
+    #[arg(long, value_name = "SVG")]
+    pub plot: Option<PathBuf>,
+}
+
+/// Returns the rows, and writes the picture when one is asked for.
+///
+/// # Errors
+///
+/// [`LabError`] when the data set has no such rows or cannot be read, or the picture cannot be written.
+pub fn run(args: &ShowArgs) -> Result<Vec<String>, LabError> {
+    let data = DataSet::open(&args.dir)?;
+    let all = data.symbol(args.symbol, Columns::All)?;
+    let mut rows = Rows::new(all.feature_count());
+    for (row, bar) in all.bars().iter().enumerate() {
+        if args.from.is_none_or(|from| from <= bar.date) && args.to.is_none_or(|to| bar.date <= to)
+        {
+            rows.extend_from(&all, row..row + 1);
+        }
+    }
+    if rows.is_empty() {
+        let span = match all.bars() {
+            [first, .., last] => format!("its bars reach from {} to {}", first.date, last.date),
+            [only] => format!("its one bar is of {}", only.date),
+            [] => format!("{} has no bar in this data set", args.symbol),
+        };
+        return Err(LabError::data_set(
+            &args.dir,
+            format!("no bar of {} to show: {span}", args.symbol),
+        ));
+    }
+    if let Some(path) = &args.plot {
+        let picture = plot::svg(args.symbol, rows.bars());
+        std::fs::write(path, picture).map_err(|source| LabError::file(path, source))?;
+    }
+    let features = &data.manifest().settings.features;
+    Ok(match (args.json, args.csv) {
+        (true, _) => vec![json(&rows, features)],
+        (_, true) => csv(&rows, features),
+        _ => table(&rows, features),
+    })
+}
+
+fn json(rows: &Rows, features: &[String]) -> String {
+    let lines: Vec<Value> = (0..rows.len())
+        .map(|row| {
+            let (bar, next) = (&rows.bars()[row], &rows.next()[row]);
+            let values = rows.features(row).map(|values| {
+                let named = features
+                    .iter()
+                    .cloned()
+                    .zip(values.iter().map(|&v| json!(v)));
+                named.collect::<Map<String, Value>>()
+            });
+            json!({
+                "symbol": bar.symbol,
+                "date": bar.date,
+                "open": bar.open,
+                "high": bar.high,
+                "low": bar.low,
+                "close": bar.close,
+                "pre_close": bar.pre_close,
+                "volume_shares": bar.volume_shares,
+                "amount_cny": bar.amount_cny,
+                "marks": bar.marks.names().collect::<Vec<_>>(),
+                "features": values,
+                "next": next.map(|next| json!({
+                    "date": next.date,
+                    "next_return": next.next_return,
+                    "direction": next.direction,
+                })),
+            })
+        })
+        .collect();
+    Value::from(lines).to_string()
+}
+
+/// A missing value is an empty cell. No cell needs quotes: names and numbers hold neither commas nor quotes.
+fn csv(rows: &Rows, features: &[String]) -> Vec<String> {
+    let mut lines = vec![format!(
+        "symbol,date,open,high,low,close,pre_close,volume,amount,marks,{},next_date,next_return,direction",
+        features.join(",")
+    )];
+    let given = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
+    for (row, bar) in rows.bars().iter().enumerate() {
+        let mut cells = vec![
+            bar.symbol.to_string(),
+            bar.date.to_string(),
+            bar.open.to_string(),
+            bar.high.to_string(),
+            bar.low.to_string(),
+            bar.close.to_string(),
+            given(bar.pre_close),
+            bar.volume_shares.to_string(),
+            given(bar.amount_cny),
+            bar.marks.to_string(),
+        ];
+        let values = rows.features(row);
+        cells.extend((0..features.len()).map(|i| given(values.map(|values| values[i]))));
+        let next = rows.next()[row];
+        cells.push(next.map(|next| next.date.to_string()).unwrap_or_default());
+        cells.push(given(next.map(|next| next.next_return)));
+        cells.push(
+            next.map(|next| next.direction.class().to_string())
+                .unwrap_or_default(),
+        );
+        lines.push(cells.join(","));
+    }
+    lines
+}
+
+fn table(rows: &Rows, features: &[String]) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    let fixed = ["date", "open", "high", "low", "close", "volume", "marks"];
+    table.set_header(
+        fixed
+            .into_iter()
+            .chain(features.iter().map(String::as_str))
+            .chain(["next_return"]),
+    );
+    let rounded = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.4}"));
+    for (row, bar) in rows.bars().iter().enumerate() {
+        let mut cells = vec![
+            bar.date.to_string(),
+            bar.open.to_string(),
+            bar.high.to_string(),
+            bar.low.to_string(),
+            bar.close.to_string(),
+            bar.volume_shares.to_string(),
+            bar.marks.to_string(),
+        ];
+        let values = rows.features(row);
+        cells.extend((0..features.len()).map(|i| rounded(values.map(|values| values[i]))));
+        cells.push(rounded(rows.next()[row].map(|next| next.next_return)));
+        table.add_row(cells);
+    }
+    table.lines().map(|line| line.trim().to_owned()).collect()
+}

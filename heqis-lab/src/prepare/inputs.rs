@@ -1,0 +1,125 @@
+//! Which files the rows come from.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::error::LabError;
+
+/// Resolves paths, directories (their `*.csv`) and patterns with `*` and `?` in the file name into a sorted list without
+/// repetition.
+///
+/// # Errors
+///
+/// [`LabError::File`] when a path does not exist, and [`LabError::DataSet`] when nothing matches.
+pub fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>, LabError> {
+    let mut files = Vec::new();
+    for path in given {
+        let before = files.len();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            matching(path, "*.csv", &mut files)?;
+        } else if !path.exists() && name.contains(['*', '?']) {
+            let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+            matching(dir.unwrap_or(Path::new(".")), &name, &mut files)?;
+        } else {
+            fs::metadata(path).map_err(|source| LabError::file(path, source))?;
+            files.push(path.clone());
+        }
+        if files.len() == before {
+            return Err(LabError::data_set(path, "no file matches".into()));
+        }
+    }
+    files.sort();
+    files.dedup();
+    Ok(files)
+}
+
+fn matching(dir: &Path, pattern: &str, files: &mut Vec<PathBuf>) -> Result<(), LabError> {
+    let read = |source| LabError::file(dir, source);
+    for entry in fs::read_dir(dir).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let path = entry.path();
+        let name = entry.file_name();
+        if matches(pattern.as_bytes(), name.to_string_lossy().as_bytes()) && path.is_file() {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Matches a name against a pattern in which `?` is one byte and `*` any number.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern.split_first(), name.split_first()) {
+        (None, None) => true,
+        (Some((b'*', rest)), _) => (0..=name.len()).any(|skip| matches(rest, &name[skip..])),
+        (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
+        (Some((byte, rest)), Some((first, name))) => byte == first && matches(rest, name),
+        _ => false,
+    }
+}
+
+/// Returns the SHA-256 of a file in lower-case hex.
+///
+/// # Errors
+///
+/// [`LabError::File`] when it cannot be read.
+pub fn sha256_of_file(path: &Path) -> Result<String, LabError> {
+    let read = |source| LabError::file(path, source);
+    let mut file = File::open(path).map_err(read)?;
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(read)? {
+            0 => return Ok(hex(&digest.finalize())),
+            len => digest.update(&buffer[..len]),
+        }
+    }
+}
+
+/// Returns bytes in lower-case hex.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_whole_names() {
+        for (pattern, name, expected) in [
+            ("*.csv", "600000.SH.csv", true),
+            ("6*.SH.csv", "600000.SH.csv", true),
+            ("??????.SH.csv", "600000.SH.csv", true),
+            ("?.csv", "600000.SH.csv", false),
+            ("*.csv", "600000.SH.csv.gz", false),
+            ("", "a", false),
+            ("**", "", true),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                expected,
+                "{pattern} {name}"
+            );
+        }
+    }
+
+    #[test]
+    fn directories_and_patterns_give_a_sorted_list_without_repetition() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["b.csv", "a.csv", "notes.txt"] {
+            fs::write(dir.path().join(name), "x").unwrap();
+        }
+        let given = [dir.path().to_owned(), dir.path().join("?.csv")];
+        let files = resolve(&given).unwrap();
+        assert_eq!(files, [dir.path().join("a.csv"), dir.path().join("b.csv")]);
+        for wrong in ["missing.csv", "*.parquet"] {
+            assert!(resolve(&[dir.path().join(wrong)]).is_err(), "{wrong}");
+        }
+    }
+}

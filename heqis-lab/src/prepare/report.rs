@@ -1,0 +1,137 @@
+//! Every row that was turned down, with its place and its reason.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::runs::Unreadable;
+use super::series::Rejected;
+use crate::error::LabError;
+
+/// The file's name in a version.
+pub const FILE: &str = "rejects.csv";
+/// The reason of a row that the table reader refused; the others are those of [`heqis_quant::Reject::REASONS`].
+pub const UNREADABLE: &str = "unreadable";
+
+/// One line of `rejects.csv`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The file, as given.
+    pub file: String,
+    /// The row in it, counted from 1 behind the header.
+    pub row: u32,
+    /// The instrument; empty when the row could not be read.
+    pub symbol: String,
+    /// The day; empty when the row could not be read.
+    pub date: String,
+    /// The reason.
+    pub reason: String,
+    /// The reason with its numbers.
+    pub detail: String,
+}
+
+impl Line {
+    /// Makes the line of a row that could not be read.
+    #[must_use]
+    pub fn unreadable(file: &str, row: &Unreadable) -> Self {
+        Self {
+            file: file.to_owned(),
+            row: row.row,
+            symbol: String::new(),
+            date: String::new(),
+            reason: UNREADABLE.to_owned(),
+            detail: row.message.clone(),
+        }
+    }
+
+    /// Makes the line of a row that the cleaner turned down.
+    #[must_use]
+    pub fn rejected(file: &str, rejected: &Rejected) -> Self {
+        Self {
+            file: file.to_owned(),
+            row: rejected.origin.row,
+            symbol: rejected.origin.bar.symbol.to_string(),
+            date: rejected.origin.bar.date.to_string(),
+            reason: rejected.reject.reason().to_owned(),
+            detail: rejected.reject.to_string(),
+        }
+    }
+}
+
+/// Writes `rejects.csv` line after line and counts reasons.
+pub struct Report {
+    path: PathBuf,
+    lines: csv::Writer<BufWriter<File>>,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Report {
+    /// Creates the file in `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::File`] when it cannot be written.
+    pub fn create(dir: &Path) -> Result<Self, LabError> {
+        let path = dir.join(FILE);
+        let file = File::create(&path).map_err(|source| LabError::file(&path, source))?;
+        let mut lines = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(BufWriter::new(file));
+        lines
+            .write_record(["file", "row", "symbol", "date", "reason", "detail"])
+            .map_err(|error| LabError::file(&path, error.into()))?;
+        Ok(Self {
+            path,
+            lines,
+            counts: BTreeMap::new(),
+        })
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::create`].
+    pub fn add(&mut self, line: &Line) -> Result<(), LabError> {
+        *self.counts.entry(line.reason.clone()).or_insert(0) += 1;
+        self.lines
+            .serialize(line)
+            .map_err(|error| LabError::file(&self.path, error.into()))
+    }
+
+    /// Closes the file and returns the number of lines by reason.
+    ///
+    /// # Errors
+    ///
+    /// As [`Report::create`].
+    pub fn finish(self) -> Result<BTreeMap<String, u64>, LabError> {
+        let close = || -> std::io::Result<()> {
+            let buffer = self
+                .lines
+                .into_inner()
+                .map_err(csv::IntoInnerError::into_error)?;
+            let file = buffer.into_inner().map_err(|error| error.into_error())?;
+            file.sync_all()
+        };
+        close().map_err(|source| LabError::file(&self.path, source))?;
+        Ok(self.counts)
+    }
+}
+
+/// Reads `rejects.csv` of a version.
+///
+/// # Errors
+///
+/// [`LabError::File`] when it cannot be read or a line has another shape.
+pub fn read(dir: &Path) -> Result<Vec<Line>, LabError> {
+    let path = dir.join(FILE);
+    let fault = |error: csv::Error| LabError::file(&path, error.into());
+    csv::Reader::from_path(&path)
+        .map_err(fault)?
+        .deserialize()
+        .map(|line| line.map_err(fault))
+        .collect()
+}

@@ -1,0 +1,196 @@
+//! What a version of a data set is made of, and from what.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use heqis_quant::{CleanConfig, Date, Span, Symbol};
+use serde::{Deserialize, Serialize};
+
+use crate::error::LabError;
+
+/// The layout that this build writes and reads.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The file that names the version in force.
+pub const FILE: &str = "manifest.json";
+
+/// Everything about one version. It holds no clock and no host, so the same input gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The layout: [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The directory of the version, `v-` and a digest of settings and inputs.
+    pub version: String,
+    /// The settings that rows depend on.
+    pub settings: Settings,
+    /// The span that the scaler was fitted on.
+    pub scaler_span: Span,
+    /// The days of the first and the last bar.
+    pub span: Span,
+    /// Row counts.
+    pub rows: RowCounts,
+    /// Number of rows turned down, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Number of stored bars with each note of the cleaner.
+    pub marks: BTreeMap<String, u64>,
+    /// The files of `bars`, in the order of years.
+    pub files: Vec<FileEntry>,
+    /// The files that rows were read from, in the order of their names.
+    pub inputs: Vec<Input>,
+    /// The series, in the order of symbols.
+    pub symbols: Vec<SymbolEntry>,
+}
+
+/// What decides over rows besides the input: when one of these changes, everything is computed anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The version of this program.
+    pub code_version: String,
+    /// The features, in the order of a row.
+    pub features: Vec<String>,
+    /// The number that stands for the feature list: [`heqis_quant::FeatureSet::id`].
+    pub feature_set_id: u32,
+    /// Number of rows in the window of a model, kept with the scaler.
+    pub window_bars: usize,
+    /// Largest absolute return that counts as flat.
+    pub flat_band: f64,
+    /// How prices are adjusted: `none`, since features follow the reference close of each bar.
+    pub adjustment: String,
+    /// Where the training span ends.
+    pub train_to: TrainTo,
+    /// What the cleaner was told.
+    pub clean: CleanConfig,
+    /// SHA-256 of the trading calendar's file; without one, weekdays count.
+    pub calendar_sha256: Option<String>,
+}
+
+/// Where the training span ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainTo {
+    /// On this day, included.
+    Date(Date),
+    /// Behind this share of all days on which any bar is stored.
+    Fraction(f64),
+}
+
+/// Row counts of a version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowCounts {
+    /// Rows read from the inputs.
+    pub read: u64,
+    /// Rows turned down.
+    pub rejected: u64,
+    /// Bars stored.
+    pub bars: u64,
+    /// Bars with features.
+    pub with_features: u64,
+    /// Bars with a label.
+    pub labelled: u64,
+    /// Rows that the scaler was fitted on.
+    pub scaler: u64,
+}
+
+/// One file of `bars`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its name.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+/// One file that rows were read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Its path, as given.
+    pub path: String,
+    /// SHA-256 of its bytes in lower-case hex.
+    pub sha256: String,
+    /// Its rows, the unreadable ones included.
+    pub rows: u64,
+    /// Its rows that could not be read.
+    pub unreadable: u64,
+    /// Its one symbol; absent when it holds several, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<Symbol>,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SymbolEntry {
+    /// The instrument.
+    pub symbol: Symbol,
+    /// SHA-256 of the series' rows as read, in the order of time.
+    pub input_sha256: String,
+    /// Bars stored.
+    pub bars: u64,
+    /// Bars before which trading days are missing.
+    pub gaps: u64,
+    /// Rows turned down.
+    pub rejected: u64,
+    /// The days of its first and last bar; absent when every row was turned down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+}
+
+impl Manifest {
+    /// Reads the manifest of the data set in `root`.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::File`] when there is none, [`LabError::Json`] when it has another shape, and [`LabError::DataSet`]
+    /// when another layout wrote it.
+    pub fn read(root: &Path) -> Result<Self, LabError> {
+        let path = root.join(FILE);
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| LabError::file(&path, source))?;
+        /// The one field that every layout has.
+        #[derive(Deserialize)]
+        struct Probe {
+            schema_version: u32,
+        }
+        let json = |source| LabError::json(&path, source);
+        let probe: Probe = serde_json::from_str(&text).map_err(json)?;
+        if probe.schema_version != SCHEMA_VERSION {
+            return Err(LabError::data_set(
+                &path,
+                format!(
+                    "schema_version must be {SCHEMA_VERSION}, got {}; prepare the data set again",
+                    probe.schema_version
+                ),
+            ));
+        }
+        let manifest: Self = serde_json::from_str(&text).map_err(json)?;
+        let named = manifest.version.strip_prefix("v-");
+        if !named.is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+            return Err(LabError::data_set(
+                &path,
+                format!(
+                    "version must be v- and hex digits, got {:?}",
+                    manifest.version
+                ),
+            ));
+        }
+        Ok(manifest)
+    }
+
+    /// Returns the file's content.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::Json`] when a number is not finite.
+    pub fn to_json(&self) -> Result<String, LabError> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|source| LabError::json(Path::new(FILE), source))?;
+        text.push('\n');
+        Ok(text)
+    }
+}
