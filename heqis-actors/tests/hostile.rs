@@ -299,6 +299,7 @@ fn values_that_do_not_decode_are_booked_and_the_stream_goes_on() {
 
 #[test]
 fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
+    const MOST: i64 = (1 << 62) - 1;
     let link = Link {
         credit: 64,
         ..Link::new(free_address(), Delivery::AtLeastOnce)
@@ -309,7 +310,7 @@ fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
         let receiver = receiver.start().await.unwrap();
         let mut peer = Peer::shaken(link.address);
         let mut frames = vec![control(Kind::Hello, 1, &Hello::new(1))];
-        let times = [i64::MIN, i64::MAX, 0, -(1 << 62), 1 << 62, (1 << 62) + 1];
+        let times = [i64::MIN, i64::MAX, 0, -MOST, MOST, MOST + 1];
         let pairs = times
             .iter()
             .flat_map(|&born_ns| times.map(|stamp_ns| (born_ns, stamp_ns)));

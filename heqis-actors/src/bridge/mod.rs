@@ -122,7 +122,7 @@ const MAX_SEQ: u64 = 1 << 62;
 
 /// Furthest time from the epoch that a frame may carry, nanoseconds (146 years): the difference of any two fits an
 /// `i64`, so that no stage has to think of it.
-const MAX_TIME_NS: i64 = 1 << 62;
+const MAX_TIME_NS: i64 = (1 << 62) - 1;
 
 /// Most runs that a welcome lists; more are recognised by the receiver one by one.
 const MAX_HAVE: usize = 512;
@@ -208,7 +208,7 @@ fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, Wire
         .chain([wire.header.ts_ns])
         .find(|ns| !(-MAX_TIME_NS..=MAX_TIME_NS).contains(ns))
     {
-        let rule = format!("time {ns} ns is not within 2^62 ns of the epoch");
+        let rule = format!("time {ns} ns is not less than 2^62 ns from the epoch");
         return Err(PayloadError::Rule {
             payload: Envelope::NAME,
             rule,
@@ -252,4 +252,138 @@ fn encode_control(
         message,
         None,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bincode::{Decode, Encode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Bytes and a tensor.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Parcel {
+        bytes: Vec<u8>,
+        tensor: Tensor,
+    }
+
+    impl Payload for Parcel {
+        const NAME: &'static str = "parcel";
+
+        fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+            crate::payload::meta(Self::NAME, &self.bytes, meta)?;
+            Ok((!self.tensor.is_empty()).then_some(&self.tensor))
+        }
+
+        fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
+            Ok(Self {
+                bytes: crate::payload::read_meta(Self::NAME, meta)?,
+                tensor,
+            })
+        }
+    }
+
+    fn parcels() -> impl Strategy<Value = Parcel> {
+        let tensors = prop::collection::vec(0u32..5, 0..=4).prop_flat_map(|shape| {
+            let elements = crate::payload::element_count(&shape).unwrap();
+            prop::collection::vec(-1e30f32..1e30, elements)
+                .prop_map(move |data| Tensor::new(&shape, data).unwrap())
+        });
+        (prop::collection::vec(any::<u8>(), 0..100), tensors)
+            .prop_map(|(bytes, tensor)| Parcel { bytes, tensor })
+    }
+
+    fn heads() -> impl Strategy<Value = Head> {
+        let times = || -MAX_TIME_NS..=MAX_TIME_NS;
+        let stamps = prop::collection::vec((any::<u16>(), times(), times()), 0..=MAX_STAMPS);
+        (any::<(u64, u64, u128)>(), times(), stamps).prop_map(
+            |((stream, position, key), born_ns, stamps)| {
+                let mut head = Head::new(Origin { stream, position }, key, born_ns);
+                head.stamps = stamps
+                    .into_iter()
+                    .map(|(stage, enter_ns, leave_ns)| Stamp {
+                        stage,
+                        enter_ns,
+                        leave_ns,
+                    })
+                    .collect();
+                head
+            },
+        )
+    }
+
+    /// The envelope as bincode 1 lays it out.
+    #[derive(Encode, Decode)]
+    struct Golden {
+        stream: u64,
+        position: u64,
+        key: u128,
+        stamps: Vec<(u16, i64, i64)>,
+        payload: Vec<u8>,
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_crosses_the_wire_unchanged_in_the_layout_of_bincode(
+            head in heads(),
+            parcel in parcels(),
+            (route, epoch, seq) in any::<(u32, u32, u64)>(),
+        ) {
+            let frame = AnyFrame::new(head.clone(), parcel.clone());
+            let tensor = (!parcel.tensor.is_empty()).then_some(&parcel.tensor);
+            let bytes = encode_frame(&frame, route, epoch, seq).unwrap().concat(tensor);
+            let wire = WireFrame::parse(bytes).unwrap();
+            let expected = Header { kind: Kind::Data, route, epoch, seq, ts_ns: head.born_ns };
+            prop_assert_eq!(wire.header, expected);
+
+            let golden = Golden {
+                stream: head.origin.stream,
+                position: head.origin.position,
+                key: head.key,
+                stamps: head.stamps.iter().map(|s| (s.stage, s.enter_ns, s.leave_ns)).collect(),
+                payload: bincode::encode_to_vec(&parcel.bytes, bincode::config::legacy()).unwrap(),
+            };
+            let golden = bincode::encode_to_vec(&golden, bincode::config::legacy()).unwrap();
+            prop_assert_eq!(wire.meta(), golden.as_slice());
+
+            let back = decode_frame(&wire, PayloadType::of::<Parcel>()).unwrap();
+            prop_assert_eq!(back.payload::<Parcel>().unwrap(), &parcel);
+            let (back, head) = (back.head(), &head);
+            prop_assert_eq!(back.origin, head.origin);
+            prop_assert_eq!((back.key, back.born_ns), (head.key, head.born_ns));
+            prop_assert_eq!(&back.stamps, &head.stamps);
+            // Whatever two times a stage compares, the difference exists.
+            prop_assert!(back.last_leave_ns().checked_sub(back.born_ns).is_some());
+        }
+
+        #[test]
+        fn control_messages_have_the_layout_of_bincode(
+            (edge, payload) in (".{0,20}", ".{0,20}"),
+            (instance, first_seq, at_least_once) in any::<(u64, u64, bool)>(),
+            have in prop::collection::vec(any::<(u64, u64, u64)>(), 0..5),
+            outcomes in prop::collection::vec(any::<u64>(), 0..12),
+        ) {
+            fn golden(value: &impl Encode) -> Vec<u8> {
+                bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
+            }
+            fn written(message: &impl WireMeta) -> Vec<u8> {
+                let bytes = encode_control(Kind::Hello, 1, 2, message).unwrap().concat(None);
+                WireFrame::parse(bytes).unwrap().meta().to_vec()
+            }
+            let theirs = golden(&(&edge, &payload, instance, first_seq, at_least_once));
+            let hello = Hello { edge, payload, instance, first_seq, at_least_once };
+            prop_assert_eq!(written(&hello), theirs);
+            let theirs = golden(&(instance, first_seq, instance, &have));
+            let have = have.into_iter().map(|(stream, first, last)| Have { stream, first, last });
+            let welcome =
+                Welcome { session: instance, received: first_seq, limit: instance, have: have.collect() };
+            prop_assert_eq!(written(&welcome), theirs);
+            let theirs = golden(&(instance, first_seq, &outcomes));
+            prop_assert_eq!(written(&Ack { limit: instance, done: first_seq, outcomes }), theirs);
+            prop_assert_eq!(written(&End { last_seq: instance }), golden(&instance));
+            prop_assert_eq!(written(&EMPTY), golden(&0u8));
+        }
+    }
 }
