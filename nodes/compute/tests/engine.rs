@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 
 use heqis_actors::{Frame, Stage, StageError, Tensor};
 use heqis_compute::TrtEngine;
-use heqis_infer::Bundle;
+use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_messages::{Features, PredictionMessage};
 use heqis_quant::features::id_of;
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Bench, bar, config, context, count, framed, root};
 
@@ -99,6 +100,43 @@ fn the_size_of_the_batch_changes_no_bit() {
         assert_eq!(parts, whole, "batches of {size}");
     }
     assert!(engine.batch(&[]).is_empty());
+}
+
+proptest! {
+    /// Rows as they may come at run time, not only those that the bundle brings.
+    #[test]
+    fn any_rows_in_any_batches_of_up_to_eight_give_the_bits_of_the_model_on_one_row(
+        rows in prop::collection::vec(prop::collection::vec(-1.5f32..1.5, 20), 1..25),
+        size in 1usize..=8,
+    ) {
+        let bundle = bundle();
+        let set_id = id_of(&bundle.manifest().feature_names);
+        let mut stage: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
+        let mut model = open(&bundle, &[BackendKind::Cpu], true).unwrap().engine;
+        let mut outputs = vec![Vec::new(); model.outputs().len()];
+        let frames: Vec<Frame<Features>> = rows
+            .iter()
+            .zip(1..)
+            .map(|(row, position)| {
+                let tensor = Tensor::new(&[1, 20], row.clone()).unwrap();
+                framed(position, Features { bar: bar("600000.SH", position as i32), set_id, tensor })
+            })
+            .collect();
+        let got: Vec<_> = frames.chunks(size).flat_map(|batch| stage.batch(batch)).collect();
+        prop_assert_eq!(got.len(), rows.len());
+        for ((got, asked), row) in got.iter().zip(&frames).zip(&rows) {
+            model.run(&[TensorView::f32(&[1, 20], row)], &mut outputs).unwrap();
+            let at = |name: &str| {
+                let outputs = &bundle.manifest().outputs;
+                outputs.iter().position(|output| output.name == name).unwrap()
+            };
+            prop_assert_eq!(got.head().origin, asked.head().origin);
+            prop_assert_eq!(got.prediction.predicted_return, f64::from(outputs[at("predicted_return")][0]));
+            let classes = outputs[at("probabilities")].iter().map(|&p| f64::from(p));
+            prop_assert!(got.prediction.probabilities.into_iter().eq(classes));
+            prop_assert!(got.prediction.is_valid());
+        }
+    }
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn one_process_writes_a_journal_at_a_time() {
     let first = open(&context(dir.path()));
     let refused = refusal(dir.path());
     assert!(
-        refused.ends_with("another process is writing it"),
+        refused.ends_with("another process or stage is writing it"),
         "{refused}"
     );
     drop(first);

@@ -10,6 +10,7 @@ use heqis_compute::Signal;
 use heqis_messages::{Decision, PredictionMessage};
 use heqis_quant::decision::VerdictReason;
 use heqis_quant::{Prediction, Side};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Bench, bar, config, context, count, decisions, framed, predictions};
 
@@ -88,6 +89,37 @@ fn a_signal_that_is_told_the_last_decisions_goes_on_as_if_it_had_made_them() {
             made(&signal.batch(&predictions(60)[killed_after..])),
             expected[killed_after..]
         );
+    }
+}
+
+proptest! {
+    /// Any predictions of any symbols, valid or not, interrupted anywhere.
+    #[test]
+    fn an_interruption_anywhere_changes_no_later_decision(
+        asked in prop::collection::vec((0usize..4, -0.03f64..0.03, 0.0f64..=1.1), 1..60),
+        cut in any::<prop::sample::Index>(),
+    ) {
+        let frames: Vec<Frame<PredictionMessage>> = asked
+            .iter()
+            .zip(1..)
+            .map(|(&(symbol, predicted_return, up), position)| {
+                let symbol = ["600000.SH", "002032.SZ", "430047.BJ", "AAPL"][symbol];
+                let prediction = Prediction { predicted_return, probabilities: [1.0 - up, 0.0, up] };
+                framed(position, PredictionMessage { bar: bar(symbol, position as i32), prediction })
+            })
+            .collect();
+        let mut undisturbed: Bench<Signal> = Bench::build(&context(""), rule());
+        let expected = undisturbed.batch(&frames);
+        let cut = cut.index(frames.len());
+        let cx = context("");
+        for frame in &expected[..cut] {
+            cx.committed().record(frame.head().origin, (**frame).clone());
+        }
+        let mut resumed: Bench<Signal> = Bench::build(&cx, rule());
+        for record in cx.committed().records() {
+            resumed.stage.recover(&record);
+        }
+        prop_assert_eq!(made(&resumed.batch(&frames[cut..])), made(&expected[cut..]));
     }
 }
 

@@ -92,6 +92,29 @@ fn bars_come_day_by_day_in_the_order_of_symbols() {
     assert_eq!(got, expected);
 }
 
+/// 2199-12-31 is a Tuesday.
+#[test]
+fn the_walk_may_last_to_the_end_of_the_calendar() {
+    for (start, days) in [
+        ("2199-12-27", 3),
+        ("2199-12-30", 2),
+        ("2199-12-31", 1),
+        ("2020-01-02", 46_959),
+    ] {
+        let params = |days: u32| json!({ "seed": 1, "symbols": 2, "days": days, "start": start });
+        let got = bars(params(days));
+        assert_eq!(got.len() as u32, 2 * days);
+        assert_eq!(got[got.len() - 1].date.to_string(), "2199-12-31");
+        assert_eq!(
+            Simulated::check(&config(params(days + 1)), Path::new("")),
+            [format!(
+                "days is {}, the calendar ends after {days}",
+                days + 1
+            )]
+        );
+    }
+}
+
 #[test]
 fn a_symbol_does_not_depend_on_how_many_others_there_are() {
     let one = bars(json!({ "seed": 3, "symbols": 1, "days": 20 }));
@@ -129,6 +152,11 @@ fn parameters_that_make_no_bars_are_refused_by_check_and_by_build() {
             "symbols is 1001, it must lie in 1..=1000",
         ),
         ("days", json!(0), "days is 0, it must be at least 1"),
+        (
+            "days",
+            json!(46_960),
+            "days is 46960, the calendar ends after 46959",
+        ),
         (
             "rate_per_s",
             json!(0.0),

@@ -31,8 +31,8 @@ pub enum JournalError {
         /// The rule that it breaks.
         rule: String,
     },
-    /// Another process writes the journal.
-    #[error("journal {path}: another process is writing it")]
+    /// Another process, or another stage of this one, writes the journal.
+    #[error("journal {path}: another process or stage is writing it")]
     Locked {
         /// The file.
         path: PathBuf,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use heqis_actors::{BuildContext, Clock, Next, Source, StageError, duration_ns};
 use heqis_messages::BarMessage;
 use heqis_quant::rules::{LimitTable, Limits};
-use heqis_quant::{Bar, Date, Marks, Symbol};
+use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -31,6 +31,19 @@ pub struct SimulatedConfig {
     #[serde(default)]
     #[schemars(range(min = 0.001))]
     pub rate_per_s: Option<f64>,
+}
+
+impl SimulatedConfig {
+    fn first_day(&self) -> Result<Date, QuantError> {
+        self.start.map_or_else(|| Date::new(2020, 1, 2), Ok)
+    }
+
+    /// Days from the first one to the end of the calendar.
+    fn most_days(&self) -> Result<u32, QuantError> {
+        let (first, last) = (self.first_day()?, Date::new(2199, 12, 31)?);
+        // Both ends are weekdays, and what lies between them counts neither.
+        Ok(1 + first.weekdays_until(last) + u32::from(first < last))
+    }
 }
 
 /// 600000.SH and on; all of them are main board names.
@@ -154,6 +167,15 @@ impl Source for Simulated {
             faults.push(format!(
                 "start {start} is a weekend, it must be a trading day"
             ));
+        } else {
+            match config.most_days() {
+                Ok(most) if config.days > most => faults.push(format!(
+                    "days is {}, the calendar ends after {most}",
+                    config.days
+                )),
+                Ok(_) => {}
+                Err(error) => faults.push(error.to_string()),
+            }
         }
         faults
     }
@@ -178,14 +200,10 @@ impl Source for Simulated {
                 })
             })
             .collect::<Result<_, StageError>>()?;
-        let date = match config.start {
-            Some(date) => date,
-            None => Date::new(2020, 1, 2).map_err(StageError::config)?,
-        };
         Ok(Self {
             limits: LimitTable::ashare().map_err(StageError::config)?,
             walks,
-            date,
+            date: config.first_day().map_err(StageError::config)?,
             days_left: config.days,
             next: 0,
             every_ns: config
@@ -213,7 +231,10 @@ impl Source for Simulated {
         if self.next == self.walks.len() {
             self.next = 0;
             self.days_left -= 1;
-            self.date = next_weekday(self.date)?;
+            // The last day may be the last one of the calendar.
+            if self.days_left > 0 {
+                self.date = next_weekday(self.date)?;
+            }
         }
         Ok(Next::Item(BarMessage(bar)))
     }
