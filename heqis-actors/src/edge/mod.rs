@@ -346,3 +346,181 @@ impl Lane {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::frame::{Head, Origin};
+    use crate::payload::{Payload, PayloadError, Tensor};
+
+    /// A payload of nothing but its head.
+    struct Blank;
+
+    impl Payload for Blank {
+        const NAME: &'static str = "blank";
+
+        fn encode(&self, _: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+            Ok(None)
+        }
+
+        fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+            Ok(Self)
+        }
+    }
+
+    fn frame(position: u64, key: Key) -> AnyFrame {
+        let origin = Origin {
+            stream: 0,
+            position,
+        };
+        AnyFrame::new(Head::new(origin, key, 0), Blank)
+    }
+
+    fn name(frame: &AnyFrame) -> (u64, Key) {
+        (frame.head().origin.position, frame.head().key)
+    }
+
+    #[derive(Clone, Debug)]
+    enum Act {
+        Push(Key),
+        Pop,
+        Done,
+        Lose,
+    }
+
+    fn acts() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            6 => (0u128..4).prop_map(Act::Push),
+            4 => Just(Act::Pop),
+            2 => Just(Act::Done),
+            1 => Just(Act::Lose),
+        ]
+    }
+
+    /// What is lost for which cause, or `None` when the producer is turned away.
+    type Promise = Option<Vec<((u64, Key), Cause)>>;
+
+    /// What each policy promises, on a plain list.
+    fn promised(
+        queue: &mut VecDeque<(u64, Key)>,
+        new: (u64, Key),
+        policy: Policy,
+        capacity: usize,
+    ) -> Promise {
+        let same_key = queue.iter().position(|(_, key)| *key == new.1);
+        if policy == Policy::Conflate
+            && let Some(at) = same_key
+        {
+            // The newer value takes the older one's turn.
+            let older = std::mem::replace(&mut queue[at], new);
+            return Some(vec![(older, Cause::Superseded)]);
+        }
+        let full = queue.len() == capacity;
+        let cause = if policy == Policy::Latest {
+            Cause::Superseded
+        } else {
+            Cause::Capacity
+        };
+        match policy {
+            Policy::Block if full => return None,
+            Policy::DropNewest if full => return Some(vec![(new, Cause::Capacity)]),
+            _ => {}
+        }
+        let oldest = if full { queue.pop_front() } else { None };
+        queue.push_back(new);
+        Some(oldest.into_iter().map(|lost| (lost, cause)).collect())
+    }
+
+    proptest! {
+        #[test]
+        fn every_policy_keeps_its_promise_and_its_books_close_after_every_step(
+            policy in prop::sample::select(vec![
+                Policy::Block, Policy::DropOldest, Policy::DropNewest, Policy::Latest, Policy::Conflate,
+            ]),
+            capacity in 1usize..6,
+            acts in prop::collection::vec(acts(), 0..80),
+        ) {
+            let options = EdgeOptions { policy, capacity, ..EdgeOptions::default() };
+            let edge = Edge::new("a->b", Side::Local, options, 1, 1, &Metrics::new("test"));
+            let capacity = if policy == Policy::Latest { 1 } else { capacity };
+            let (mut queue, mut hand) = (VecDeque::new(), Vec::new());
+            let mut lost: BTreeMap<Cause, u64> = BTreeMap::new();
+            let (mut sent, mut delivered) = (0, 0);
+            for (position, act) in (1u64..).zip(acts) {
+                match act {
+                    Act::Push(key) => {
+                        let taken = edge.push(frame(position, key)).is_ok();
+                        let promise = promised(&mut queue, (position, key), policy, capacity);
+                        prop_assert_eq!(taken, promise.is_some());
+                        sent += u64::from(taken);
+                        for (_, cause) in promise.into_iter().flatten() {
+                            *lost.entry(cause).or_default() += 1;
+                        }
+                    }
+                    Act::Pop => match (edge.pop(0, 0), queue.pop_front()) {
+                        (Pop::Frame(frame), Some(expected)) => {
+                            prop_assert_eq!(name(&frame), expected);
+                            hand.push(frame);
+                        }
+                        (Pop::Empty, None) => {}
+                        (_, expected) => prop_assert!(false, "expected {:?}", expected),
+                    },
+                    Act::Done => {
+                        if hand.pop().is_some() {
+                            edge.done(Outcome::Delivered, 1);
+                            delivered += 1;
+                        }
+                    }
+                    Act::Lose => {
+                        if let Some(frame) = hand.pop() {
+                            edge.lose_popped(frame, Cause::StageFailed);
+                            *lost.entry(Cause::StageFailed).or_default() += 1;
+                        }
+                    }
+                }
+                let report = edge.report();
+                prop_assert!(report.closes(), "{:?}", report);
+                prop_assert_eq!(edge.queued(), queue.len());
+                prop_assert!(queue.len() <= capacity);
+                prop_assert_eq!(report.in_flight as usize, queue.len() + hand.len());
+                prop_assert_eq!((report.sent, report.delivered), (sent, delivered));
+                prop_assert_eq!(&report.dropped, &lost);
+            }
+            edge.abandon();
+            hand.into_iter().for_each(|frame| edge.lose_popped(frame, Cause::Shutdown));
+            let report = edge.report();
+            prop_assert!(report.closes() && report.in_flight == 0, "{:?}", report);
+        }
+    }
+
+    #[test]
+    fn a_frame_exactly_at_the_age_limit_is_delivered_and_one_beyond_is_not() {
+        let options = EdgeOptions {
+            max_age: Some(Duration::from_nanos(100)),
+            ..EdgeOptions::default()
+        };
+        let edge = Edge::new("a->b", Side::Local, options, 1, 1, &Metrics::new("test"));
+        for position in 1..=2 {
+            assert!(edge.push(frame(position, 0)).is_ok());
+        }
+        assert!(matches!(edge.pop(0, 100), Pop::Frame(_)));
+        assert!(matches!(edge.pop(0, 101), Pop::Empty));
+        assert_eq!(edge.report().dropped[&Cause::Age], 1);
+    }
+
+    #[test]
+    fn consumers_find_the_end_behind_the_last_frame_of_the_last_producer() {
+        let options = EdgeOptions::default();
+        let edge = Edge::new("a->b", Side::Local, options, 1, 2, &Metrics::new("test"));
+        edge.end_producer();
+        assert!(matches!(edge.pop(0, 0), Pop::Empty));
+        assert!(edge.push(frame(1, 0)).is_ok());
+        edge.end_producer();
+        assert!(matches!(edge.pop(0, 0), Pop::Frame(_)));
+        assert!(matches!(edge.pop(0, 0), Pop::Ended));
+    }
+}
