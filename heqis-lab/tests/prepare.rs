@@ -455,3 +455,81 @@ fn a_killed_writer_leaves_the_last_good_version_and_the_next_one_repairs() {
     assert_eq!(files(&out), files(&fresh));
     assert_eq!(Manifest::read(&out).unwrap().symbols.len(), 60);
 }
+
+#[test]
+fn the_command_line_answers_in_lines_and_in_json_and_names_what_it_refuses() {
+    let root = tempfile::tempdir().unwrap();
+    let dir = tables(root.path(), 3, 300);
+    let out = root.path().join("out");
+    let mut jump = rows(0, 300);
+    let close: f64 = jump[99].split(',').nth(4).unwrap().parse().unwrap();
+    let price = format!("{:.2}", close * 1.07);
+    jump[100] = format!("2015-05-25,{price},{price},{price},{price},5");
+    write_table(&dir, 0, &jump);
+    let clean = root.path().join("clean.json");
+    std::fs::write(&clean, "{\"st_symbols\": [\"600000.SH\"]}").unwrap();
+    // The days of the second table are the trading days, so that a bar of another day has no market.
+    let calendar = root.path().join("000300.SH.csv");
+    let mut days = rows(1, 300);
+    days.remove(150);
+    std::fs::write(&calendar, format!("{HEADER}{}\n", days.join("\n"))).unwrap();
+    let prepare = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heqis-lab"));
+        command
+            .arg("prepare")
+            .arg(dir.join("*.csv"))
+            .arg("--out")
+            .arg(&out);
+        let output = command
+            .args(["--features", "return_1,range_ratio"])
+            .args(more)
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.success(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+
+    let (good, told, _) = prepare(&[
+        "--calendar",
+        calendar.to_str().unwrap(),
+        "--clean",
+        clean.to_str().unwrap(),
+    ]);
+    assert!(good);
+    assert!(told.contains("rejected: 3 closed_market"), "{told}");
+    // Seven per cent are too much for a stock under special treatment.
+    assert!(told.contains("rejected: 1 outside_limits"), "{told}");
+    let settings = Manifest::read(&out).unwrap().settings;
+    assert_eq!(settings.clean.st_symbols.len(), 1);
+    assert!(settings.calendar_sha256.is_some());
+
+    let (good, told, _) = prepare(&["--json", "--train-fraction", "0.5"]);
+    assert!(good);
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(told["rows"]["bars"], 900);
+    assert_eq!(told["symbols"], 3);
+    // Half of 300 weekdays behind 2015-01-05 end on a Friday.
+    assert_eq!(told["scaler_span"]["to"], "2015-07-31");
+
+    for (wrong, part) in [
+        (
+            ["--train-fraction", "0"],
+            "--train-fraction must lie above 0",
+        ),
+        (
+            ["--train-fraction", "NaN"],
+            "--train-fraction must lie above 0",
+        ),
+        (["--window", "0"], "--window must be at least 1"),
+        (["--features", "magic"], "magic"),
+        (["--clean", "/nowhere.json"], "/nowhere.json"),
+        (["--train-to", "yesterday"], "yesterday"),
+    ] {
+        let (good, _, told) = prepare(&wrong);
+        assert!(!good && told.contains(part), "{wrong:?}: {told}");
+    }
+}

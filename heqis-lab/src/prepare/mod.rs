@@ -3,6 +3,7 @@
 //! - [`inputs`]: which files, and their digests.
 //! - [`runs`]: files in any arrangement → the rows of one symbol after another, in memory that does not grow with them.
 //! - [`series`]: the rows of one symbol → bars, features, labels.
+//! - `sink`: series after series into a draft, computed or copied.
 //! - [`scale`]: the scaler, fitted on the training span of what was stored.
 //! - [`report`]: every row that was turned down, `rejects.csv`.
 //! - [`options`]: the command line.
@@ -21,11 +22,9 @@ use heqis_quant::{BarReader, Calendar, CleanConfig, Cleaner, Date, FeatureSet, S
 use sha2::{Digest, Sha256};
 
 use crate::error::LabError;
-use crate::store::dataset::{Columns, DataSet, SeriesReader};
-use crate::store::manifest::{
-    Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, SymbolEntry, TrainTo,
-};
-use crate::store::{BarsWriter, Draft, Rows};
+use crate::store::dataset::{Columns, DataSet};
+use crate::store::manifest::{Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, TrainTo};
+use crate::store::{BarsWriter, Draft};
 
 pub mod inputs;
 pub mod options;
@@ -33,11 +32,13 @@ pub mod report;
 pub mod runs;
 pub mod scale;
 pub mod series;
+mod sink;
 
 pub use options::PrepareArgs;
 use report::{Line, Report};
 use runs::{FileFacts, Runs};
 use series::{Recipe, Series};
+use sink::{Previous, Sink};
 
 /// What to prepare, and how.
 #[derive(Clone, Debug)]
@@ -163,13 +164,6 @@ enum Made {
     New(Outcome),
 }
 
-/// The version before, as far as it can be built upon.
-struct Previous {
-    data: DataSet,
-    inputs: BTreeMap<String, Input>,
-    symbols: BTreeMap<Symbol, SymbolEntry>,
-}
-
 /// What is read anew and what is not.
 struct Plan {
     runs: Runs,
@@ -223,7 +217,7 @@ impl Run<'_> {
             }
         }
 
-        let mut store = Store {
+        let mut sink = Sink {
             bars: BarsWriter::create(&self.draft.dir().join("bars"), &self.settings.features)?,
             report,
             inputs: &inputs,
@@ -234,8 +228,8 @@ impl Run<'_> {
             counts: RowCounts::default(),
             computed: 0,
         };
-        self.series(&plan, previous.as_ref(), threads, &mut store)?;
-        let Store {
+        self.series(&plan, previous.as_ref(), threads, &mut sink)?;
+        let Sink {
             bars,
             report,
             symbols,
@@ -244,7 +238,7 @@ impl Run<'_> {
             mut counts,
             computed,
             ..
-        } = store;
+        } = sink;
         let files = bars.finish()?;
         let rejects = report.finish()?;
         counts.read = inputs.iter().map(|input| input.rows).sum();
@@ -435,7 +429,7 @@ impl Run<'_> {
         plan: &Plan,
         previous: Option<&Previous>,
         threads: usize,
-        store: &mut Store<'_>,
+        sink: &mut Sink<'_>,
     ) -> Result<(), LabError> {
         let read: BTreeSet<Symbol> = plan.runs.symbols().collect();
         let all: Vec<Symbol> = read.union(&plan.untouched).copied().collect();
@@ -503,98 +497,11 @@ impl Run<'_> {
                     }
                 };
                 match computed? {
-                    Some(series) => store.add(*series)?,
-                    None => store.copy(symbol, previous, old.as_mut())?,
+                    Some(series) => sink.add(*series)?,
+                    None => sink.copy(symbol, previous, old.as_mut())?,
                 }
             }
             Ok(())
         })
-    }
-}
-
-/// Where series go, in the order of symbols.
-struct Store<'a> {
-    bars: BarsWriter,
-    report: Report,
-    inputs: &'a [Input],
-    old_rejected: BTreeMap<String, Vec<Line>>,
-    symbols: Vec<SymbolEntry>,
-    days: BTreeSet<Date>,
-    marks: BTreeMap<String, u64>,
-    counts: RowCounts,
-    computed: usize,
-}
-
-impl Store<'_> {
-    fn add(&mut self, series: Series) -> Result<(), LabError> {
-        for rejected in &series.rejected {
-            let file = self.inputs.get(rejected.origin.file as usize);
-            let path = file.map_or("", |input| input.path.as_str());
-            self.report.add(&Line::rejected(path, rejected))?;
-        }
-        self.computed += 1;
-        self.put(series.entry, &series.rows)
-    }
-
-    /// Takes a series over from the version before.
-    fn copy(
-        &mut self,
-        symbol: Symbol,
-        previous: Option<&Previous>,
-        old: Option<&mut SeriesReader>,
-    ) -> Result<(), LabError> {
-        let lost = |what: &str| {
-            let dir = previous.map_or(Path::new(""), |previous| previous.data.dir());
-            LabError::data_set(
-                dir,
-                format!("{what} of {symbol} is missing; prepare again with --full"),
-            )
-        };
-        let entry = previous.and_then(|previous| previous.symbols.get(&symbol));
-        let (Some(entry), Some(old)) = (entry, old) else {
-            return Err(lost("the entry"));
-        };
-        for line in self
-            .old_rejected
-            .remove(symbol.as_str())
-            .unwrap_or_default()
-        {
-            self.report.add(&line)?;
-        }
-        let mut rows = None;
-        while entry.bars > 0 && rows.is_none() {
-            let series = old.next()?.ok_or_else(|| lost("the series"))?;
-            let found = series.bars().first().map(|bar| bar.symbol);
-            if found == Some(symbol) {
-                rows = Some(series);
-            } else if found > Some(symbol) {
-                return Err(lost("the series"));
-            }
-        }
-        let rows = rows.unwrap_or_else(|| Rows::new(0));
-        if rows.len() as u64 != entry.bars {
-            return Err(lost("a part"));
-        }
-        self.put(entry.clone(), &rows)
-    }
-
-    fn put(&mut self, entry: SymbolEntry, rows: &Rows) -> Result<(), LabError> {
-        self.bars.append(rows)?;
-        for (row, bar) in rows.bars().iter().enumerate() {
-            if !self.days.contains(&bar.date) {
-                self.days.insert(bar.date);
-            }
-            for mark in bar.marks.names() {
-                match self.marks.get_mut(mark) {
-                    Some(count) => *count += 1,
-                    None => drop(self.marks.insert(mark.to_owned(), 1)),
-                }
-            }
-            self.counts.with_features += u64::from(rows.features(row).is_some());
-            self.counts.labelled += u64::from(rows.next()[row].is_some());
-        }
-        self.counts.bars += rows.len() as u64;
-        self.symbols.push(entry);
-        Ok(())
     }
 }

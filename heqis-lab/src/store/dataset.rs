@@ -132,6 +132,10 @@ impl DataSet {
     /// # Errors
     ///
     /// As [`DataSet::symbol`], and whatever `take` returns.
+    ///
+    /// # Panics
+    ///
+    /// Panics when the manifest has fewer files than `years` asks for.
     pub fn scan(
         &self,
         years: Range<usize>,
