@@ -232,6 +232,36 @@ fn a_manifest_of_another_layout_is_refused_and_its_version_is_not_swept_away() {
 }
 
 #[test]
+fn whatever_an_interrupted_publication_leaves_reads_as_the_old_version_and_is_cleared() {
+    let root = tempfile::tempdir().unwrap();
+    let out = prepared(root.path(), 2, 300);
+    let before = market::files(&out);
+    let rows = || {
+        let symbol = Symbol::parse(&symbol(0)).unwrap();
+        DataSet::open(&out)
+            .unwrap()
+            .symbol(symbol, Columns::All)
+            .unwrap()
+    };
+    let whole = rows();
+    // The new version has its name, its manifest is half written, and the old one is still in force.
+    for dir in ["v-0123456789abcde1/bars", "draft/bars"] {
+        std::fs::create_dir_all(out.join(dir)).unwrap();
+        std::fs::write(out.join(dir).join("2015.parquet"), "half a file").unwrap();
+    }
+    std::fs::write(out.join("manifest.json.next"), "{\"schema_version\": 1,").unwrap();
+    std::fs::write(out.join("notes.txt"), "not ours").unwrap();
+    assert_eq!(rows(), whole);
+    Draft::begin(&out).unwrap().discard().unwrap();
+    let kept: Vec<_> = market::files(&out)
+        .into_iter()
+        .filter(|(path, _)| path != Path::new("notes.txt"))
+        .collect();
+    assert_eq!(kept, before);
+    assert!(out.join("notes.txt").exists());
+}
+
+#[test]
 fn damaged_files_are_errors_that_name_the_file() {
     let root = tempfile::tempdir().unwrap();
     let out = prepared(root.path(), 2, 300);

@@ -23,7 +23,9 @@ use sha2::{Digest, Sha256};
 
 use crate::error::LabError;
 use crate::store::dataset::{Columns, DataSet};
-use crate::store::manifest::{Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, TrainTo};
+use crate::store::manifest::{
+    FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, TrainTo,
+};
 use crate::store::{BarsWriter, Draft};
 
 pub mod inputs;
@@ -39,6 +41,9 @@ use report::{Line, Report};
 use runs::{FileFacts, Runs};
 use series::{Recipe, Series};
 use sink::{Previous, Sink};
+
+/// Up to this many changed series are compared with the version before, to find the years that stay as they are.
+const FEW_SERIES: usize = 64;
 
 /// What to prepare, and how.
 #[derive(Clone, Debug)]
@@ -223,9 +228,6 @@ impl Run<'_> {
             inputs: &inputs,
             old_rejected,
             symbols: Vec::new(),
-            days: BTreeSet::new(),
-            marks: BTreeMap::new(),
-            counts: RowCounts::default(),
             computed: 0,
         };
         self.series(&plan, previous.as_ref(), threads, &mut sink)?;
@@ -233,20 +235,31 @@ impl Run<'_> {
             bars,
             report,
             symbols,
-            days,
-            marks,
-            mut counts,
             computed,
             ..
         } = sink;
         let files = bars.finish()?;
         let rejects = report.finish()?;
-        counts.read = inputs.iter().map(|input| input.rows).sum();
-        counts.rejected = rejects.values().sum();
+        let counts = RowCounts {
+            read: inputs.iter().map(|input| input.rows).sum(),
+            rejected: rejects.values().sum(),
+            bars: files.iter().map(|file| file.rows).sum(),
+            with_features: files.iter().map(|file| file.with_features).sum(),
+            labelled: files.iter().map(|file| file.labelled).sum(),
+            scaler: 0,
+        };
+        if counts.bars != symbols.iter().map(|entry| entry.bars).sum::<u64>() {
+            let rule = "does not hold the bars that its manifest tells; prepare again with --full";
+            return Err(LabError::data_set(&self.options.out, rule.into()));
+        }
+        let mut marks = BTreeMap::new();
+        for (mark, count) in files.iter().flat_map(|file| &file.marks) {
+            *marks.entry(mark.clone()).or_insert(0) += count;
+        }
         let runs = self.draft.dir().join("runs");
         std::fs::remove_dir_all(&runs).map_err(|source| LabError::file(&runs, source))?;
 
-        let days: Vec<Date> = days.into_iter().collect();
+        let days: Vec<Date> = files.iter().flat_map(|file| file.days.clone()).collect();
         let (Some(first), Some(last)) = (days.first(), days.last()) else {
             return Err(LabError::data_set(
                 &self.options.out,
@@ -423,6 +436,39 @@ impl Run<'_> {
             .collect()
     }
 
+    /// Returns the years whose file would be written again as it is. That is found out when few series changed, as after a
+    /// new day of some symbols: each is then computed one time more and compared with what is stored.
+    fn same_years(
+        &self,
+        plan: &Plan,
+        previous: &Previous,
+        all: &[Symbol],
+    ) -> Result<BTreeSet<i16>, LabError> {
+        let files = previous.data.manifest().files.iter();
+        let mut same: BTreeSet<i16> = files.filter_map(FileEntry::year).collect();
+        let gone = previous.symbols.keys().copied();
+        let gone = gone.filter(|symbol| all.binary_search(symbol).is_err());
+        let mut changed: BTreeSet<Symbol> = gone.collect();
+        changed.extend(plan.runs.symbols());
+        if changed.len() > FEW_SERIES {
+            return Ok(BTreeSet::new());
+        }
+        let mut gatherer = plan.runs.gatherer()?;
+        for symbol in changed {
+            let origins = gatherer.series(symbol)?;
+            let new = series::prepare(&self.recipe, symbol, &origins, String::new())?.rows;
+            let new = new.by_year();
+            let old = previous.data.symbol(symbol, Columns::All)?.by_year();
+            let years: BTreeSet<i16> = new.keys().chain(old.keys()).copied().collect();
+            for year in years {
+                if new.get(&year) != old.get(&year) {
+                    same.remove(&year);
+                }
+            }
+        }
+        Ok(same)
+    }
+
     /// Computes series on all threads and stores them in the order of symbols.
     fn series(
         &self,
@@ -433,10 +479,18 @@ impl Run<'_> {
     ) -> Result<(), LabError> {
         let read: BTreeSet<Symbol> = plan.runs.symbols().collect();
         let all: Vec<Symbol> = read.union(&plan.untouched).copied().collect();
-        let mut old = match previous {
-            Some(previous) => Some(previous.data.series(Columns::All)?),
-            None => None,
-        };
+        let mut old = None;
+        if let Some(previous) = previous {
+            let same = self.same_years(plan, previous, &all)?;
+            let bars = previous.data.dir().join("bars");
+            for entry in &previous.data.manifest().files {
+                if let Some(year) = entry.year().filter(|year| same.contains(year)) {
+                    sink.bars.keep(&bars, year, entry)?;
+                }
+            }
+            let changed = |year| !same.contains(&year);
+            old = Some(previous.data.series_of(Columns::All, changed)?);
+        }
         let next = AtomicUsize::new(0);
         // `None` stands for a series whose rows are what they were.
         type Computed = Result<Option<Box<Series>>, LabError>;

@@ -159,10 +159,24 @@ impl DataSet {
     ///
     /// As [`DataSet::symbol`].
     pub fn series(&self, columns: Columns) -> Result<SeriesReader, LabError> {
+        self.series_of(columns, |_| true)
+    }
+
+    /// Reads series after series, but only the years that `wanted` names.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSet::symbol`].
+    pub fn series_of(
+        &self,
+        columns: Columns,
+        wanted: impl Fn(i16) -> bool,
+    ) -> Result<SeriesReader, LabError> {
         let years = self
             .manifest
             .files
             .iter()
+            .filter(|entry| entry.year().is_none_or(&wanted))
             .map(|entry| {
                 Ok(Cursor {
                     file: YearFile::open(&self.dir, &entry.name, false)?,
@@ -219,6 +233,30 @@ impl Cursor {
 }
 
 impl SeriesReader {
+    /// Returns the series of a symbol that lies behind those read so far, or `None` when there is none; series before it
+    /// are passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`DataSet::symbol`].
+    pub fn seek(&mut self, symbol: Symbol) -> Result<Option<Rows>, LabError> {
+        loop {
+            match self.peek()? {
+                Some(next) if next < symbol => drop(self.next()?),
+                Some(next) if next == symbol => return self.next(),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Returns the symbol of the next series.
+    fn peek(&mut self) -> Result<Option<Symbol>, LabError> {
+        for cursor in &mut self.years {
+            cursor.fill(self.columns, self.feature_count)?;
+        }
+        Ok(self.years.iter().filter_map(Cursor::symbol).min())
+    }
+
     /// Returns the next series, or `None` behind the last.
     ///
     /// # Errors
@@ -229,10 +267,7 @@ impl SeriesReader {
         reason = "an iterator of results would hide what ends it"
     )]
     pub fn next(&mut self) -> Result<Option<Rows>, LabError> {
-        for cursor in &mut self.years {
-            cursor.fill(self.columns, self.feature_count)?;
-        }
-        let Some(symbol) = self.years.iter().filter_map(Cursor::symbol).min() else {
+        let Some(symbol) = self.peek()? else {
             return Ok(None);
         };
         let mut series: Option<Rows> = None;

@@ -94,7 +94,7 @@ pub struct RowCounts {
 }
 
 /// One file of `bars`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FileEntry {
     /// Its name.
@@ -103,6 +103,22 @@ pub struct FileEntry {
     pub rows: u64,
     /// Its length.
     pub bytes: u64,
+    /// Its rows with features.
+    pub with_features: u64,
+    /// Its rows with a label.
+    pub labelled: u64,
+    /// Its bars with each note of the cleaner.
+    pub marks: BTreeMap<String, u64>,
+    /// The days of its bars.
+    pub days: Vec<Date>,
+}
+
+impl FileEntry {
+    /// Returns the year of the file's bars, or `None` when its name is none that the writer gives.
+    #[must_use]
+    pub fn year(&self) -> Option<i16> {
+        self.name.strip_suffix(".parquet")?.parse().ok()
+    }
 }
 
 /// One file that rows were read from.

@@ -1,5 +1,6 @@
 //! The rows of a data set in memory.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use heqis_quant::label::Direction;
@@ -115,6 +116,19 @@ impl Rows {
     #[must_use]
     pub fn next(&self) -> &[Option<NextBar>] {
         &self.next
+    }
+
+    /// Returns the rows of each year, in the order that they have here.
+    #[must_use]
+    pub fn by_year(&self) -> BTreeMap<i16, Self> {
+        let mut years = BTreeMap::new();
+        for (row, bar) in self.bars.iter().enumerate() {
+            years
+                .entry(bar.date.year())
+                .or_insert_with(|| Self::new(self.feature_count))
+                .extend_from(self, row..row + 1);
+        }
+        years
     }
 
     /// Forgets all rows and keeps the memory.

@@ -1,12 +1,12 @@
 //! Series after series into one Parquet file a year.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heqis_quant::Symbol;
+use heqis_quant::{Date, Symbol};
 use parquet::file::properties::WriterPropertiesPtr;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::TypePtr;
@@ -28,6 +28,8 @@ pub struct BarsWriter {
     schema: TypePtr,
     properties: WriterPropertiesPtr,
     years: BTreeMap<i16, Year>,
+    /// Files taken over from another version.
+    kept: BTreeMap<i16, FileEntry>,
     last: Option<Symbol>,
 }
 
@@ -36,7 +38,8 @@ struct Year {
     path: PathBuf,
     file: SerializedFileWriter<BufWriter<File>>,
     pending: Rows,
-    rows: u64,
+    days: BTreeSet<Date>,
+    entry: FileEntry,
 }
 
 impl BarsWriter {
@@ -60,8 +63,26 @@ impl BarsWriter {
             schema: schema(features).map_err(|source| LabError::parquet(dir, source))?,
             properties: Arc::new(properties()),
             years: BTreeMap::new(),
+            kept: BTreeMap::new(),
             last: None,
         })
+    }
+
+    /// Takes the file of one year over from another version, whose directory of bars is `from`. Rows of that year are
+    /// then left out by [`BarsWriter::append`]: the caller knows that they are the same.
+    ///
+    /// The file gets a second name where the file system can do that, since no file is changed once it is written.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::File`] when the file can neither be linked nor copied.
+    pub fn keep(&mut self, from: &Path, year: i16, entry: &FileEntry) -> Result<(), LabError> {
+        let (old, new) = (from.join(&entry.name), self.dir.join(&entry.name));
+        if std::fs::hard_link(&old, &new).is_err() {
+            std::fs::copy(&old, &new).map_err(|source| LabError::file(&old, source))?;
+        }
+        self.kept.insert(year, entry.clone());
+        Ok(())
     }
 
     /// Adds one series, complete and in the order of time.
@@ -93,8 +114,10 @@ impl BarsWriter {
                     .iter()
                     .take_while(|bar| bar.date.year() == year)
                     .count();
-            let open = self.year(year)?;
-            open.pending.extend_from(series, start..end);
+            if !self.kept.contains_key(&year) {
+                let open = self.year(year)?;
+                open.pending.extend_from(series, start..end);
+            }
             start = end;
         }
         // Only here, so that a series whose years alternate still lies in one row group of each.
@@ -112,7 +135,7 @@ impl BarsWriter {
     ///
     /// [`LabError::File`] and [`LabError::Parquet`] when a file cannot be written through to the disk.
     pub fn finish(self) -> Result<Vec<FileEntry>, LabError> {
-        let mut entries = Vec::new();
+        let mut entries = self.kept;
         for (year, mut open) in self.years {
             open.flush()?;
             let written = open
@@ -128,13 +151,11 @@ impl BarsWriter {
                 .metadata()
                 .map_err(|source| LabError::file(&open.path, source))?
                 .len();
-            entries.push(FileEntry {
-                name: file_name(year),
-                rows: open.rows,
-                bytes,
-            });
+            open.entry.bytes = bytes;
+            open.entry.days = open.days.into_iter().collect();
+            entries.insert(year, open.entry);
         }
-        Ok(entries)
+        Ok(entries.into_values().collect())
     }
 
     fn year(&mut self, year: i16) -> Result<&mut Year, LabError> {
@@ -153,7 +174,11 @@ impl BarsWriter {
                     path,
                     file,
                     pending: Rows::new(self.feature_count),
-                    rows: 0,
+                    days: BTreeSet::new(),
+                    entry: FileEntry {
+                        name: file_name(year),
+                        ..FileEntry::default()
+                    },
                 }))
             }
         }
@@ -171,9 +196,23 @@ impl Year {
             group.close().map(drop)
         };
         put().map_err(|source| LabError::parquet(&self.path, source))?;
-        self.rows += self.pending.len() as u64;
+        self.count();
         self.pending.clear();
         Ok(())
+    }
+
+    /// Counts what is pending.
+    fn count(&mut self) {
+        let (rows, entry) = (&self.pending, &mut self.entry);
+        entry.rows += rows.len() as u64;
+        entry.labelled += rows.next().iter().flatten().count() as u64;
+        for (row, bar) in rows.bars().iter().enumerate() {
+            entry.with_features += u64::from(rows.features(row).is_some());
+            self.days.insert(bar.date);
+            for mark in bar.marks.names() {
+                *entry.marks.entry(mark.to_owned()).or_insert(0) += 1;
+            }
+        }
     }
 }
 
