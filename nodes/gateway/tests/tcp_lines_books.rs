@@ -32,6 +32,11 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
         whole.replace("\"open\":1", "\"open\":\"one\""),
         whole.replace("\"open\":1", "\"open\":NaN"),
         whole.replace("\"open\":1", "\"open\":1e999"),
+        // The time in milliseconds, in another year, at the ends of the number.
+        whole.replace("\"open\"", "\"time_ns\":1433141999000,\"open\""),
+        whole.replace("\"open\"", "\"time_ns\":1465000000000000000,\"open\""),
+        whole.replace("\"open\"", "\"time_ns\":9223372036854775807,\"open\""),
+        whole.replace("\"open\"", "\"time_ns\":-9223372036854775808,\"open\""),
         format!("{whole}{whole}"),
         format!("[{whole}]"),
     ])

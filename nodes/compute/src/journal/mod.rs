@@ -3,7 +3,9 @@
 //! A frame is acknowledged to the node that sent it only after it was dropped here, and it is dropped after the write.
 //! So an acknowledged decision is in the file, and an unacknowledged one comes again and is recognised.
 //!
-//! A source item leads to at most one decision: its origin is what a decision is recognised by after a restart.
+//! A source item leads to at most one decision: its origin is what a decision is recognised by after a restart. What is
+//! committed is known per node, so two journals on a node must not take the same items: after a kill each would take what
+//! the other holds for its own.
 //!
 //! Counts `written`, and `duplicate` for decisions that the file already held.
 //!

@@ -22,6 +22,7 @@ use heqis_messages::BarMessage;
 use heqis_quant::{Bar, BarReader, Date, Marks, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::Error as _;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::bad_input::{BadInput, Reason};
@@ -404,11 +405,25 @@ struct JsonBar {
     time_ns: Option<i64>,
 }
 
+/// How far a bar's time may lie from its day.
+const GRACE_DAYS: u32 = 1;
+
 fn json_bar(line: &[u8]) -> Result<Bar, serde_json::Error> {
     let bar: JsonBar = serde_json::from_slice(line)?;
+    let time_ns = bar.time_ns.unwrap_or_else(|| bar.date.close_time_ns());
+    // A day of grace for time zones. One bar from far in the future would make all later ones look late, and the usual
+    // reason is a time in other units.
+    let is_near = Date::of_time_ns(time_ns)
+        .is_ok_and(|date| date.days().abs_diff(bar.date.days()) <= GRACE_DAYS);
+    if !is_near {
+        return Err(serde_json::Error::custom(format!(
+            "time_ns is {time_ns}, it must lie within a day of {}",
+            bar.date
+        )));
+    }
     Ok(Bar {
         symbol: bar.symbol,
-        time_ns: bar.time_ns.unwrap_or_else(|| bar.date.close_time_ns()),
+        time_ns,
         date: bar.date,
         open: bar.open,
         high: bar.high,
