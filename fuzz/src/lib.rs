@@ -58,6 +58,7 @@ fn seal(mut frame: Vec<u8>) -> Vec<u8> {
 struct Envelope {
     stream: u64,
     position: u64,
+    part: u32,
     key: u128,
     stamps: Vec<(u16, i64, i64)>,
     payload: Vec<u8>,
@@ -167,6 +168,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
         Envelope {
             stream: 7,
             position: 42,
+            part: 0,
             key: 0x4150_504C,
             stamps,
             payload: vec![1, 2, 3, 4, 5]

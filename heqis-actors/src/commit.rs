@@ -39,9 +39,16 @@ impl Committed {
             .is_some_and(|positions| positions.contains(origin.position))
     }
 
-    /// Remembers `payload` as the last record of its type and key, and its origin as committed.
+    /// Remembers `payload` as the last record of its type and key, and its origin as committed. For what a log is found
+    /// to hold when it is opened.
     pub fn record<P: Payload>(&self, origin: Origin, payload: P) {
         self.insert(origin);
+        self.keep(origin, payload);
+    }
+
+    /// Remembers `payload` as the last record of its type and key. For what is added to a log: a stage that is rebuilt
+    /// while its process lives on takes up its state from there.
+    pub fn keep<P: Payload>(&self, origin: Origin, payload: P) {
         let key = payload.key();
         let frame = AnyFrame::new(Head::new(origin, key, 0), payload);
         self.lock().records.insert((P::NAME, key), frame);

@@ -49,6 +49,8 @@ pub struct Head {
     pub stamps: ArrayVec<Stamp, MAX_STAMPS>,
     /// When the stage that holds the frame now took it from its edge.
     pub(crate) enter_ns: i64,
+    /// Which of the frames of its origin this is, in their order on the bridged edge that it crosses.
+    pub(crate) part: u32,
     /// Keeps the frame unacknowledged at the bridge it came over, for as long as anything derived from it lives.
     pub(crate) ticket: Option<Arc<Ticket>>,
 }
@@ -61,6 +63,7 @@ impl Head {
             born_ns,
             stamps: ArrayVec::new(),
             enter_ns: born_ns,
+            part: 0,
             ticket: None,
         }
     }

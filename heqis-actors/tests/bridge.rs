@@ -6,7 +6,10 @@ mod links;
 
 use std::time::Duration;
 
-use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Number, Seen};
+use common::{
+    Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Number, Seen, Twice,
+    TwiceConfig,
+};
 use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, EdgeReport, GraphBuilder, NodeReport, PayloadType,
@@ -298,6 +301,67 @@ fn a_sender_that_comes_back_with_the_same_stream_repeats_nothing() {
         sent.duplicate >= 100,
         "what the receiver had is not delivered again: {sent:?}"
     );
+}
+
+#[test]
+fn a_stage_may_make_several_frames_of_one_item_and_a_restart_repeats_none_of_them() {
+    let hub = Inproc::new();
+    let (collect, seen) = collecting();
+    let options = EdgeOptions {
+        capacity: 64,
+        ..EdgeOptions::default()
+    };
+    let bridge = bridge(&free_endpoint(), 15, Delivery::AtLeastOnce);
+    let slow = CollectConfig {
+        takes: Duration::from_micros(100),
+        ..collect
+    };
+    let receiver = receiver(slow, options, bridge.clone(), &hub);
+    let twice = || {
+        let count = CountConfig {
+            count: 1_000,
+            groups: 5,
+            every_ns: 0,
+        };
+        GraphBuilder::new("pair")
+            .node("gateway")
+            .inproc(hub.clone())
+            .source::<Count>("count", count, StageOptions::default())
+            .stage::<Twice>("double", TwiceConfig::default(), StageOptions::default())
+            .remote("collect")
+            .edge("count", "double", EdgeOptions::default())
+            .edge_out(
+                1,
+                ("double", "collect"),
+                PayloadType::of::<Number>(),
+                options,
+                bridge.clone(),
+            )
+    };
+    let (first, second) = (twice(), twice());
+    let (sent, received) = actix::System::new().block_on(async move {
+        let receiver = receiver.start().await.unwrap();
+        let first = first.start().await.unwrap();
+        while seen.lock().unwrap().len() < 101 {
+            actix_rt::task::yield_now().await;
+        }
+        first.handle().stop();
+        first.wait(Duration::ZERO).await;
+        let second = second.start().await.unwrap();
+        let reports = futures_util::future::join(second.wait(DRAIN), receiver.wait(DRAIN)).await;
+        assert_eq!(
+            *seen.lock().unwrap(),
+            (1..=1_000)
+                .flat_map(|n| [n, n + 1_000_000])
+                .collect::<Vec<_>>()
+        );
+        reports
+    });
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    assert!(bridged(&sent).duplicate >= 100);
 }
 
 #[test]

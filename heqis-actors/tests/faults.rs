@@ -357,6 +357,7 @@ fn a_sender_that_restarts_is_granted_only_the_room_that_its_predecessor_left() {
                         &Envelope {
                             stream: 1,
                             position,
+                            part: 0,
                             key: 0,
                             stamps: vec![],
                             payload,

@@ -274,6 +274,7 @@ fn values_that_do_not_decode_are_booked_and_the_stream_goes_on() {
         let envelope = Envelope {
             stream: 1,
             position: 2,
+            part: 0,
             key: 0,
             stamps: vec![],
             payload: vec![1, 2, 3],
@@ -325,6 +326,7 @@ fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
                 &Envelope {
                     stream: 1,
                     position: seq,
+                    part: 0,
                     key: 0,
                     stamps,
                     payload,
@@ -580,7 +582,7 @@ proptest! {
                     Step::Data { seq, position, ts_ns, key } => {
                         let payload = bincode(&(position, u64::from(key)));
                         let key = key.into();
-                        let envelope = Envelope { stream: 5, position, key, stamps: vec![], payload };
+                        let envelope = Envelope { stream: 5, position, part: 0, key, stamps: vec![], payload };
                         peer.send(&[enveloped(epoch, seq, ts_ns, &envelope)]);
                     }
                     Step::End(last_seq) => peer.send(&[control(Kind::End, epoch, &End { last_seq })]),

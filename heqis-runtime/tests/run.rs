@@ -261,7 +261,7 @@ fn a_slow_engine_makes_the_source_wait_and_memory_stays_flat() {
         .set("stages.engine.batch.max=1")
         .rewrite(
             "kind = \"csv-replay\"\nnode = \"gateway\"\nparams = { paths = [\"data/ashare/002032.SZ.csv\", \"data/ashare/600000.SH.csv\"], speed = \"max\" }",
-            "kind = \"simulated\"\nnode = \"gateway\"\nparams = { seed = 1, symbols = 4, days = 1000000 }",
+            "kind = \"simulated\"\nnode = \"gateway\"\nparams = { seed = 1, symbols = 4, days = 20000 }",
         )
         .set("stages.ring.params.capacity=64")
         .set("defaults.edge.capacity=64");

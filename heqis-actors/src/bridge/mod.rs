@@ -12,10 +12,12 @@
 //! where the receiver's memory ends.
 //!
 //! - `ticket`: which numbers are done, by ownership: a frame holds a ticket, whatever is derived from it shares it.
+//! - `memory`: which source positions a receiver has had, for senders that come back.
 //! - `conn`: one live connection, its flushing and its heartbeat.
 //! - `sender`, `receiver`: the two actors.
 
 mod conn;
+mod memory;
 mod receiver;
 mod sender;
 mod ticket;
@@ -68,6 +70,8 @@ impl std::fmt::Debug for PayloadType {
 struct Envelope {
     stream: u64,
     position: u64,
+    /// Which of the frames of this position, in their order on the edge.
+    part: u32,
     key: u128,
     stamps: Vec<WireStamp>,
     payload: Vec<u8>,
@@ -109,10 +113,11 @@ struct Welcome {
     have: Vec<Have>,
 }
 
-/// An inclusive run of positions of one source stream.
+/// An inclusive run of positions of one source stream, and of one part of them.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 struct Have {
     stream: u64,
+    part: u32,
     first: u64,
     last: u64,
 }
@@ -175,6 +180,7 @@ fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<En
     let envelope = Envelope {
         stream: head.origin.stream,
         position: head.origin.position,
+        part: head.part,
         key: head.key,
         stamps: head
             .stamps
@@ -220,6 +226,7 @@ fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, Wire
         position: envelope.position,
     };
     let mut head = Head::new(origin, envelope.key, wire.header.ts_ns);
+    head.part = envelope.part;
     head.stamps = envelope
         .stamps
         .iter()
@@ -298,9 +305,10 @@ mod tests {
     fn heads() -> impl Strategy<Value = Head> {
         let times = || -MAX_TIME_NS..=MAX_TIME_NS;
         let stamps = prop::collection::vec((any::<u16>(), times(), times()), 0..=MAX_STAMPS);
-        (any::<(u64, u64, u128)>(), times(), stamps).prop_map(
-            |((stream, position, key), born_ns, stamps)| {
+        (any::<(u64, u64, u128, u32)>(), times(), stamps).prop_map(
+            |((stream, position, key, part), born_ns, stamps)| {
                 let mut head = Head::new(Origin { stream, position }, key, born_ns);
+                head.part = part;
                 head.stamps = stamps
                     .into_iter()
                     .map(|(stage, enter_ns, leave_ns)| Stamp {
@@ -319,6 +327,7 @@ mod tests {
     struct Golden {
         stream: u64,
         position: u64,
+        part: u32,
         key: u128,
         stamps: Vec<(u16, i64, i64)>,
         payload: Vec<u8>,
@@ -341,6 +350,7 @@ mod tests {
             let golden = Golden {
                 stream: head.origin.stream,
                 position: head.origin.position,
+                part: head.part,
                 key: head.key,
                 stamps: head.stamps.iter().map(|s| (s.stage, s.enter_ns, s.leave_ns)).collect(),
                 payload: bincode::encode_to_vec(&parcel.bytes, bincode::config::legacy()).unwrap(),
@@ -351,7 +361,7 @@ mod tests {
             let back = decode_frame(&wire, PayloadType::of::<Parcel>()).unwrap();
             prop_assert_eq!(back.payload::<Parcel>().unwrap(), &parcel);
             let (back, head) = (back.head(), &head);
-            prop_assert_eq!(back.origin, head.origin);
+            prop_assert_eq!((back.origin, back.part), (head.origin, head.part));
             prop_assert_eq!((back.key, back.born_ns), (head.key, head.born_ns));
             prop_assert_eq!(&back.stamps, &head.stamps);
             // Whatever two times a stage compares, the difference exists.
@@ -362,7 +372,7 @@ mod tests {
         fn control_messages_have_the_layout_of_bincode(
             (edge, payload) in (".{0,20}", ".{0,20}"),
             (instance, first_seq, at_least_once) in any::<(u64, u64, bool)>(),
-            have in prop::collection::vec(any::<(u64, u64, u64)>(), 0..5),
+            have in prop::collection::vec(any::<(u64, u32, u64, u64)>(), 0..5),
             outcomes in prop::collection::vec(any::<u64>(), 0..12),
         ) {
             fn golden(value: &impl Encode) -> Vec<u8> {
@@ -376,7 +386,9 @@ mod tests {
             let hello = Hello { edge, payload, instance, first_seq, at_least_once };
             prop_assert_eq!(written(&hello), theirs);
             let theirs = golden(&(instance, first_seq, instance, &have));
-            let have = have.into_iter().map(|(stream, first, last)| Have { stream, first, last });
+            let have = have
+                .into_iter()
+                .map(|(stream, part, first, last)| Have { stream, part, first, last });
             let welcome =
                 Welcome { session: instance, received: first_seq, limit: instance, have: have.collect() };
             prop_assert_eq!(written(&welcome), theirs);

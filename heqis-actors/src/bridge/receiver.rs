@@ -7,14 +7,14 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
+use super::memory::{Known, Memory, Place};
 use super::ticket::Tracker;
 use super::{
-    Ack, EMPTY, End, Have, Hello, MAX_HAVE, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame,
-    link_clock,
+    Ack, EMPTY, End, Hello, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame, link_clock,
 };
 use crate::actor::{Begin, Build, Doorbell, Wake};
 use crate::clock::{Clock, duration_ns};
-use crate::commit::{Committed, Intervals};
+use crate::commit::Committed;
 use crate::control::Control;
 use crate::edge::{Cause, Edge, Outcome};
 use crate::events::Event;
@@ -79,8 +79,8 @@ pub(crate) struct BridgeReceiver {
     active: Option<(Conn, u32)>,
     session: Option<Session>,
     sessions: u64,
-    /// Positions received over the life of this process, to recognise what a restarted sender repeats.
-    positions: HashMap<u64, Intervals>,
+    /// What was received over the life of this process, to recognise what a restarted sender repeats.
+    memory: Memory,
     ack_timer: bool,
     /// The sender's last number, once it has said so.
     last_seq: Option<u64>,
@@ -106,7 +106,7 @@ impl BridgeReceiver {
             active: None,
             session: None,
             sessions: 0,
-            positions: HashMap::new(),
+            memory: Memory::default(),
             ack_timer: false,
             last_seq: None,
             closing: false,
@@ -332,7 +332,7 @@ impl BridgeReceiver {
             received: session.received,
             limit: self.limit(),
             have: if hello.at_least_once && !known {
-                self.have()
+                self.memory.have()
             } else {
                 Vec::new()
             },
@@ -354,23 +354,6 @@ impl BridgeReceiver {
         let now_ns = self.now_ns();
         flush(self, id, now_ns, ctx);
         Ok(())
-    }
-
-    fn have(&self) -> Vec<Have> {
-        let mut runs: Vec<Have> = self
-            .positions
-            .iter()
-            .flat_map(|(&stream, runs)| {
-                runs.iter().map(move |(first, last)| Have {
-                    stream,
-                    first,
-                    last,
-                })
-            })
-            .collect();
-        runs.sort_by_key(|run| std::cmp::Reverse(run.last - run.first));
-        runs.truncate(MAX_HAVE);
-        runs
     }
 
     /// The sender may send up to here: what the stage has taken, plus the credit.
@@ -434,21 +417,30 @@ impl BridgeReceiver {
                 return Ok(());
             }
         };
-        let origin = frame.head.origin;
-        if keeps
-            && (self.setup.committed.contains(origin)
-                || !self
-                    .positions
-                    .entry(origin.stream)
-                    .or_default()
-                    .insert(origin.position))
-        {
-            books.sent(1);
-            books.close(Outcome::Duplicate, 1);
-            session.tracker.complete(seq, Some(Outcome::Duplicate));
-            return Ok(());
+        let ticket = Ticket::new(session.tracker.clone(), seq);
+        if keeps {
+            let origin = frame.head.origin;
+            let place = Place {
+                stream: origin.stream,
+                part: frame.head.part,
+                position: origin.position,
+            };
+            let known = match self.memory.meet(place) {
+                Known::New if self.setup.committed.contains(origin) => Known::Done,
+                known => known,
+            };
+            if !matches!(known, Known::New) {
+                books.sent(1);
+                books.close(Outcome::Duplicate, 1);
+                ticket.set(Outcome::Duplicate);
+                if let Known::UnderWay(first) = known {
+                    first.follow(ticket);
+                }
+                return Ok(());
+            }
+            self.memory.keep(place, &ticket);
         }
-        frame.head.ticket = Some(Ticket::new(session.tracker.clone(), seq));
+        frame.head.ticket = Some(ticket);
         if self.setup.edge.push(frame).is_err() {
             return Err(LinkError::Protocol(format!(
                 "frame {seq} exceeds the credit of {credit}"

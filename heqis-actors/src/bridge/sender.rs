@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::edge::{Cause, Edge, Outcome, Pop};
 use crate::events::Event;
-use crate::frame::AnyFrame;
+use crate::frame::{AnyFrame, Origin};
 use crate::metrics::LinkMetrics;
 use crate::options::{BridgeOptions, Delivery};
 use crate::sp::{Backoff, Inproc, SpError, connect};
@@ -68,6 +68,9 @@ pub(crate) struct BridgeSender {
     session: Option<u64>,
     reported: [u64; Outcome::COUNT],
     have: Vec<Have>,
+    /// Origin of the last new frame, and which of the frames of that origin it was.
+    last_origin: Option<Origin>,
+    part: u32,
     end_sent: bool,
     begun: bool,
     ended: bool,
@@ -110,6 +113,8 @@ impl BridgeSender {
             session: None,
             reported: [0; Outcome::COUNT],
             have: Vec::new(),
+            last_origin: None,
+            part: 0,
             end_sent: false,
             begun: false,
             ended: false,
@@ -418,7 +423,7 @@ impl BridgeSender {
             if self.retained.len() >= self.setup.retain {
                 break;
             }
-            let frame = match edge.pop(0, self.setup.clock.now_ns()) {
+            let mut frame = match edge.pop(0, self.setup.clock.now_ns()) {
                 Pop::Frame(frame) => frame,
                 Pop::Empty => break,
                 Pop::Ended => {
@@ -432,11 +437,19 @@ impl BridgeSender {
                 }
             };
             let origin = frame.head.origin;
-            let runs = self.have.iter().filter(|run| run.stream == origin.stream);
-            if runs
-                .into_iter()
-                .any(|run| (run.first..=run.last).contains(&origin.position))
-            {
+            // A stage may make several frames of one item; they follow each other on the edge.
+            self.part = if self.last_origin.replace(origin) == Some(origin) {
+                self.part + 1
+            } else {
+                0
+            };
+            let part = self.part;
+            frame.head.part = part;
+            let had = |run: &Have| {
+                (run.stream, run.part) == (origin.stream, part)
+                    && (run.first..=run.last).contains(&origin.position)
+            };
+            if self.have.iter().any(had) {
                 edge.done(Outcome::Duplicate, 1);
                 continue;
             }

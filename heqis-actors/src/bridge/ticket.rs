@@ -17,6 +17,8 @@ pub struct Ticket {
     tracker: Arc<Tracker>,
     seq: u64,
     outcome: AtomicU8,
+    /// Tickets of later copies of the frame, dropped with this one.
+    followers: Mutex<Vec<Arc<Ticket>>>,
 }
 
 impl Ticket {
@@ -25,7 +27,16 @@ impl Ticket {
             tracker,
             seq,
             outcome: AtomicU8::new(Outcome::Delivered.index() as u8),
+            followers: Mutex::default(),
         })
+    }
+
+    /// Holds the ticket of a later copy of the frame for as long as this one is held.
+    pub(crate) fn follow(&self, copy: Arc<Self>) {
+        self.followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(copy);
     }
 
     /// States what became of the frame; without this it counts as delivered.

@@ -211,3 +211,38 @@ impl Stage for Double {
         Ok(())
     }
 }
+
+/// Emits every number twice: itself, and a million more.
+pub struct Twice;
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+pub struct TwiceConfig {}
+
+impl Stage for Twice {
+    type Config = TwiceConfig;
+    type In = Number;
+    type Out = Number;
+    const KIND: &'static str = "twice";
+    const ABOUT: &'static str = "Emits two frames for one.";
+
+    fn build(_: &TwiceConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Number>,
+        out: &mut Emitter<'_, Number>,
+    ) -> Result<(), StageError> {
+        for value in [frame.value, frame.value + 1_000_000] {
+            out.emit(
+                frame.head(),
+                Number {
+                    value,
+                    group: frame.group,
+                },
+            );
+        }
+        Ok(())
+    }
+}

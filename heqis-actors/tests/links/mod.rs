@@ -231,6 +231,7 @@ pub struct End {
 pub struct Envelope {
     pub stream: u64,
     pub position: u64,
+    pub part: u32,
     pub key: u128,
     pub stamps: Vec<(u16, i64, i64)>,
     pub payload: Vec<u8>,
@@ -266,6 +267,7 @@ pub fn data(epoch: u32, seq: u64) -> Vec<u8> {
     let envelope = Envelope {
         stream: 0xBAD,
         position: seq,
+        part: 0,
         key: 0,
         stamps: vec![(0, 1, 1)],
         payload,

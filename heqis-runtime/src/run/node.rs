@@ -59,6 +59,8 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
         let (bound, server) =
             http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
         tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
+        // Watched from before the first frame: until then SIGTERM would kill the process undrained.
+        let signal = actix_rt::spawn(terminated());
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
         if supervised {
@@ -68,8 +70,9 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
         }
         let handle = running.handle();
         let signals = actix_rt::spawn(async move {
-            terminated().await;
-            handle.stop();
+            if signal.await.is_ok() {
+                handle.stop();
+            }
         });
         if supervised {
             let handle = running.handle();

@@ -67,7 +67,7 @@ pub struct Journal {
     /// Lines of the current batch.
     lines: String,
     timing_lines: String,
-    in_batch: u64,
+    batch: Vec<Frame<Decision>>,
     written: Counter,
     duplicate: Counter,
 }
@@ -107,7 +107,7 @@ impl Stage for Journal {
             stage_names: cx.stage_names().clone(),
             lines: String::new(),
             timing_lines: String::new(),
-            in_batch: 0,
+            batch: Vec::new(),
             written: cx.counter("written"),
             duplicate: cx.counter("duplicate"),
         })
@@ -123,8 +123,8 @@ impl Stage for Journal {
             self.duplicate.inc();
             return Ok(());
         }
-        self.in_batch += 1;
-        let number = self.file.decisions() + self.in_batch;
+        self.batch.push(frame.clone());
+        let number = self.file.decisions() + self.batch.len() as u64;
         Record::new(number, head.origin, frame).write_line(&mut self.lines);
         if self.timings.is_some() {
             timings_line(number, head, &self.stage_names, &mut self.timing_lines);
@@ -133,11 +133,12 @@ impl Stage for Journal {
     }
 
     fn flush(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
-        if self.in_batch == 0 {
+        if self.batch.is_empty() {
             return Ok(());
         }
+        let decisions = self.batch.len() as u64;
         self.file
-            .append(&self.lines, self.in_batch)
+            .append(&self.lines, decisions)
             .map_err(StageError::failed)?;
         if self.sync == SyncPolicy::Batch {
             self.file.sync().map_err(StageError::failed)?;
@@ -148,8 +149,10 @@ impl Stage for Journal {
                 tracing::warn!(%error, "timings are not written");
             }
         }
-        self.written.add(self.in_batch);
-        self.in_batch = 0;
+        for frame in self.batch.drain(..) {
+            self.committed.keep(frame.head().origin, (*frame).clone());
+        }
+        self.written.add(decisions);
         self.lines.clear();
         self.timing_lines.clear();
         Ok(())
