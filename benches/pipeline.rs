@@ -33,7 +33,15 @@ use serde::Deserialize;
 
 const DRAIN: Duration = Duration::from_secs(30);
 const STAGES: [&str; 9] = [
-    "market", "cleaner", "indicators", "features", "ring", "engine", "signal", "journal", "feedback",
+    "market",
+    "cleaner",
+    "indicators",
+    "features",
+    "ring",
+    "engine",
+    "signal",
+    "journal",
+    "feedback",
 ];
 
 #[derive(Deserialize, JsonSchema)]
@@ -61,7 +69,11 @@ impl Stage for NullFeatures {
         let tensor = Tensor::new(&[1, 20], vec![0.5; 20]).map_err(StageError::failed)?;
         out.emit(
             frame.head(),
-            Features { bar: frame.bar, set_id: frame.set_id, tensor },
+            Features {
+                bar: frame.bar,
+                set_id: frame.set_id,
+                tensor,
+            },
         );
         Ok(())
     }
@@ -87,8 +99,17 @@ impl Stage for NullEngine {
         frame: &Frame<Features>,
         out: &mut Emitter<'_, PredictionMessage>,
     ) -> Result<(), StageError> {
-        let prediction = Prediction { predicted_return: 0.0, probabilities: [0.3, 0.4, 0.3] };
-        out.emit(frame.head(), PredictionMessage { bar: frame.bar, prediction });
+        let prediction = Prediction {
+            predicted_return: 0.0,
+            probabilities: [0.3, 0.4, 0.3],
+        };
+        out.emit(
+            frame.head(),
+            PredictionMessage {
+                bar: frame.bar,
+                prediction,
+            },
+        );
         Ok(())
     }
 }
@@ -126,7 +147,13 @@ fn plain() -> StageOptions {
 }
 
 fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64>) -> GraphBuilder {
-    let simulated = SimulatedConfig { seed: 1, symbols: 1, days, start: None, rate_per_s };
+    let simulated = SimulatedConfig {
+        seed: 1,
+        symbols: 1,
+        days,
+        start: None,
+        rate_per_s,
+    };
     let graph = graph
         .source::<Simulated>("market", simulated, plain())
         .stage::<Cleaner>("cleaner", Default::default(), plain())
@@ -143,7 +170,10 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
         ),
         Arm::Null => graph.stage::<NullFeatures>("features", NullConfig {}, plain()),
     };
-    let ring = RingBufferConfig { capacity: 4096, policy: Policy::Block };
+    let ring = RingBufferConfig {
+        capacity: 4096,
+        policy: Policy::Block,
+    };
     graph
         .ring_buffer("ring", ring, plain())
         .edge("market", "cleaner", EdgeOptions::default())
@@ -154,7 +184,10 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
 
 fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
     let batch = StageOptions {
-        batch: BatchOptions { max: 8, max_delay: Duration::ZERO },
+        batch: BatchOptions {
+            max: 8,
+            max_delay: Duration::ZERO,
+        },
         ..StageOptions::default()
     };
     let graph = match arm {
@@ -176,7 +209,11 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
         min_confidence: 0.4,
         min_exit_confidence: 0.0,
     };
-    let journal = JournalConfig { path: journal.to_owned(), sync: Default::default(), timings: true };
+    let journal = JournalConfig {
+        path: journal.to_owned(),
+        sync: Default::default(),
+        timings: true,
+    };
     graph
         .stage::<Signal>("signal", SignalConfig { rule }, plain())
         .stage::<Journal>("journal", journal, plain())
@@ -192,8 +229,20 @@ fn gateway(arm: Arm, days: u32, rate_per_s: Option<f64>, ports: [u16; 2]) -> Nod
     }
     graph
         .stage::<Feedback>("feedback", FeedbackConfig { log: false }, plain())
-        .edge_out(0, ("ring", "engine"), PayloadType::of::<Features>(), EdgeOptions::default(), bridge(ports[0]))
-        .edge_in(1, ("signal", "feedback"), PayloadType::of::<Decision>(), EdgeOptions::default(), bridge(ports[1]))
+        .edge_out(
+            0,
+            ("ring", "engine"),
+            PayloadType::of::<Features>(),
+            EdgeOptions::default(),
+            bridge(ports[0]),
+        )
+        .edge_in(
+            1,
+            ("signal", "feedback"),
+            PayloadType::of::<Decision>(),
+            EdgeOptions::default(),
+            bridge(ports[1]),
+        )
         .run(DRAIN)
         .unwrap()
 }
@@ -205,8 +254,20 @@ fn compute(arm: Arm, ports: [u16; 2], journal: &Path) -> NodeReport {
     }
     with_compute(graph, arm, journal)
         .remote("feedback")
-        .edge_in(0, ("ring", "engine"), PayloadType::of::<Features>(), EdgeOptions::default(), bridge(ports[0]))
-        .edge_out(1, ("signal", "feedback"), PayloadType::of::<Decision>(), EdgeOptions::default(), bridge(ports[1]))
+        .edge_in(
+            0,
+            ("ring", "engine"),
+            PayloadType::of::<Features>(),
+            EdgeOptions::default(),
+            bridge(ports[0]),
+        )
+        .edge_out(
+            1,
+            ("signal", "feedback"),
+            PayloadType::of::<Decision>(),
+            EdgeOptions::default(),
+            bridge(ports[1]),
+        )
         .run(DRAIN)
         .unwrap()
 }
@@ -231,7 +292,12 @@ fn free_ports() -> [u16; 2] {
 fn two_processes(arm: Arm, days: u32, rate_per_s: Option<f64>, journal: &Path) -> u64 {
     let ports = free_ports();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["compute", arm.name(), &ports[0].to_string(), &ports[1].to_string()])
+        .args([
+            "compute",
+            arm.name(),
+            &ports[0].to_string(),
+            &ports[1].to_string(),
+        ])
         .arg(journal)
         .stdout(Stdio::null())
         .spawn()
@@ -243,7 +309,11 @@ fn two_processes(arm: Arm, days: u32, rate_per_s: Option<f64>, journal: &Path) -
 }
 
 fn decisions(report: &NodeReport) -> u64 {
-    let feedback = report.stages.iter().find(|stage| stage.stage == "feedback").unwrap();
+    let feedback = report
+        .stages
+        .iter()
+        .find(|stage| stage.stage == "feedback")
+        .unwrap();
     feedback.frames
 }
 
@@ -272,8 +342,14 @@ fn waterfall(journal: &Path) -> BTreeMap<String, (f64, f64)> {
         let mut inference = 0.0;
         for (index, timing) in timings.stages.iter().enumerate() {
             if index > 0 {
-                add(&format!("{index:02} to {}", timing.stage), timing.enter_us - left);
-                add(&format!("{index:02} {}", timing.stage), timing.leave_us - timing.enter_us);
+                add(
+                    &format!("{index:02} to {}", timing.stage),
+                    timing.enter_us - left,
+                );
+                add(
+                    &format!("{index:02} {}", timing.stage),
+                    timing.leave_us - timing.enter_us,
+                );
             }
             if ["features", "engine"].contains(&timing.stage.as_str()) {
                 inference += timing.leave_us - timing.enter_us;
@@ -301,7 +377,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.first().is_some_and(|first| first == "compute") {
-        let arm = if arguments[1] == "real" { Arm::Real } else { Arm::Null };
+        let arm = if arguments[1] == "real" {
+            Arm::Real
+        } else {
+            Arm::Null
+        };
         let ports = [arguments[2].parse().unwrap(), arguments[3].parse().unwrap()];
         assert!(compute(arm, ports, Path::new(&arguments[4])).is_clean());
         return;
@@ -321,26 +401,42 @@ fn main() {
             let start = Instant::now();
             let made = two_processes(arm, 20_000, None, &journal);
             let speed = made as f64 / start.elapsed().as_secs_f64();
-            speeds.entry((arm.name(), "two processes")).or_default().push(speed);
+            speeds
+                .entry((arm.name(), "two processes"))
+                .or_default()
+                .push(speed);
             let start = Instant::now();
             let report = single(arm, 20_000, &journal);
             assert!(report.is_clean());
             let speed = decisions(&report) as f64 / start.elapsed().as_secs_f64();
-            speeds.entry((arm.name(), "one process")).or_default().push(speed);
+            speeds
+                .entry((arm.name(), "one process"))
+                .or_default()
+                .push(speed);
         }
     }
     let figure = |arm: &'static str, step: &str, pick: fn(&(f64, f64)) -> f64| {
-        paced.get(&(arm, step.to_owned())).map(|rounds| median(rounds.iter().map(pick).collect()))
+        paced
+            .get(&(arm, step.to_owned()))
+            .map(|rounds| median(rounds.iter().map(pick).collect()))
     };
     let cell = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |us| format!("{us:.1}"));
-    println!("| source → signal, 500 bars/s, two processes, µs | real p50 | real p99 | null p50 | null p99 |");
+    println!(
+        "| source → signal, 500 bars/s, two processes, µs | real p50 | real p99 | null p50 | null p99 |"
+    );
     println!("|---|---|---|---|---|");
     let steps: std::collections::BTreeSet<&String> = paced.keys().map(|(_, step)| step).collect();
     for step in steps {
         let p50 = |arm| cell(figure(arm, step, |round| round.0));
         let p99 = |arm| cell(figure(arm, step, |round| round.1));
         let name = step.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
-        println!("| {name} | {} | {} | {} | {} |", p50("real"), p99("real"), p50("null"), p99("null"));
+        println!(
+            "| {name} | {} | {} | {} | {} |",
+            p50("real"),
+            p99("real"),
+            p50("null"),
+            p99("null")
+        );
     }
     println!("\n| throughput at full speed | decisions/s |\n|---|---|");
     for ((arm, processes), values) in speeds {

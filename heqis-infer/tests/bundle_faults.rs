@@ -442,7 +442,10 @@ fn a_golden_value_that_is_not_finite_is_refused() {
     fixture.edit(|manifest| manifest["golden"]["windows"][0]["outputs"]["scores"][3] = json!(1e39));
     let (file, message) = fixture.fault();
     assert_eq!(file, "manifest.json");
-    assert!(message.starts_with("number out of range at line"), "{message}");
+    assert!(
+        message.starts_with("number out of range at line"),
+        "{message}"
+    );
     // JSON has no NaN: what a careless writer leaves in its place is refused as well.
     fixture.edit(|manifest| manifest["golden"]["windows"][0]["outputs"]["scores"][3] = json!(null));
     assert!(
