@@ -285,15 +285,13 @@ pub fn read(
     let (pre_close, volume, amount) = (maybe_doubles(7)?, doubles(8)?, maybe_doubles(9)?);
     let (next_date, next_return) = (maybe_whole(11)?, maybe_doubles(12)?);
     let direction = maybe_whole(13)?;
-    let features = match columns {
-        Columns::Bars => Vec::new(),
-        Columns::All => (0..feature_count)
-            .map(|feature| maybe_doubles(FIXED.len() + feature))
-            .collect::<Result<Vec<_>>>()?,
+    let feature_count = match columns {
+        Columns::Bars => 0,
+        Columns::All => feature_count,
     };
+    let (matrix, known) = features(group, ranges, symbols.len(), feature_count)?;
 
-    let mut rows = Rows::new(features.len());
-    let mut values = vec![0.0; features.len()];
+    let mut rows = Rows::new(feature_count);
     let mut last: Option<(&ByteArray, Symbol)> = None;
     for row in 0..symbols.len() {
         let symbol = match last {
@@ -325,16 +323,46 @@ pub fn read(
                 .and_then(Marks::from_bits)
                 .ok_or_else(|| damaged("marks"))?,
         };
-        let mut known = !features.is_empty();
-        for (value, column) in values.iter_mut().zip(&features) {
-            match column[row] {
-                Some(number) => *value = number,
-                None => known = false,
-            }
-        }
-        rows.push(bar, known.then_some(&values[..]), next);
+        let values = &matrix[row * feature_count..(row + 1) * feature_count];
+        rows.push(bar, known[row].then_some(values), next);
     }
     Ok(rows)
+}
+
+/// Reads the features as one row-major matrix `[len, feature_count]`, and which rows have them.
+///
+/// One pair of buffers serves all columns: a market has many row groups, and fresh memory costs page faults.
+fn features(
+    group: &dyn RowGroupReader,
+    ranges: &[Range<usize>],
+    len: usize,
+    feature_count: usize,
+) -> Result<(Vec<f64>, Vec<bool>)> {
+    let mut matrix = vec![0.0; len * feature_count];
+    let mut known = vec![feature_count > 0; len];
+    let (mut values, mut levels) = (Vec::new(), Vec::new());
+    for feature in 0..feature_count {
+        let index = FIXED.len() + feature;
+        let ColumnReader::DoubleColumnReader(mut reader) = group.get_column_reader(index)? else {
+            return Err(damaged("feature"));
+        };
+        values.clear();
+        levels.clear();
+        each(&mut reader, "feature", ranges, |reader, len| {
+            let read = reader.read_records(len, Some(&mut levels), None, &mut values)?;
+            Ok(read.0)
+        })?;
+        let mut present = values.iter();
+        for (row, level) in levels.iter().enumerate() {
+            if *level == 0 {
+                known[row] = false;
+            } else {
+                let value = present.next().ok_or_else(|| damaged("feature"))?;
+                matrix[row * feature_count + feature] = *value;
+            }
+        }
+    }
+    Ok((matrix, known))
 }
 
 /// Parses the symbol of a cell.
