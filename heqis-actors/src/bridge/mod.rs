@@ -24,13 +24,19 @@ mod ticket;
 
 use std::sync::Arc;
 
-pub(crate) use receiver::{BridgeReceiver, ReceiverSetup};
-pub(crate) use sender::{BridgeSender, SenderSetup};
+pub(crate) use receiver::BridgeReceiver;
+pub(crate) use sender::BridgeSender;
 pub use ticket::Ticket;
 
+use crate::actor::Doorbell;
 use crate::clock::Clock;
+use crate::control::Control;
+use crate::edge::Edge;
 use crate::frame::{AnyFrame, Body, Head, MAX_STAMPS, Origin, Stamp};
+use crate::metrics::LinkMetrics;
+use crate::options::BridgeOptions;
 use crate::payload::{Payload, PayloadError, Tensor};
+use crate::sp::Inproc;
 use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
 
 /// A payload type by name, able to rebuild its values from the wire.
@@ -63,6 +69,24 @@ impl std::fmt::Debug for PayloadType {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("PayloadType").field(&self.name).finish()
     }
+}
+
+/// What one half of a bridged edge is made of.
+pub(crate) struct BridgeSetup {
+    /// The local queue: frames to be sent, or frames received.
+    pub(crate) edge: Arc<Edge>,
+    /// Index of the edge in the topology.
+    pub(crate) route: u32,
+    /// What the edge carries.
+    pub(crate) payload: PayloadType,
+    pub(crate) options: BridgeOptions,
+    pub(crate) inproc: Inproc,
+    pub(crate) clock: Clock,
+    pub(crate) control: Control,
+    pub(crate) bell: Arc<Doorbell>,
+    pub(crate) link: LinkMetrics,
+    /// Identity of this process's half; another process has another one.
+    pub(crate) instance: u64,
 }
 
 /// Everything of a frame but its tensor.

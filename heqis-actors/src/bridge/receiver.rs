@@ -10,17 +10,15 @@ use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_o
 use super::memory::{Known, Memory, Place};
 use super::ticket::Tracker;
 use super::{
-    Ack, EMPTY, End, Hello, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame, link_clock,
+    Ack, BridgeSetup, EMPTY, End, Hello, MAX_SEQ, Ticket, Welcome, decode_frame, link_clock,
 };
-use crate::actor::{Begin, Build, Doorbell, Wake};
+use crate::actor::{Begin, Build, Wake};
 use crate::clock::{Clock, duration_ns};
 use crate::commit::Committed;
-use crate::control::Control;
-use crate::edge::{Cause, Edge, Outcome};
+use crate::edge::{Cause, Outcome};
 use crate::events::Event;
-use crate::metrics::LinkMetrics;
-use crate::options::{BridgeOptions, Delivery};
-use crate::sp::{Connection, Inproc, Listener, SpError};
+use crate::options::Delivery;
+use crate::sp::{Connection, Listener, SpError};
 use crate::stage::StageError;
 use crate::wire::{Kind, WireFrame};
 
@@ -33,28 +31,6 @@ const HELLO_WITHIN: Duration = Duration::from_secs(5);
 const ACK_DELAY: Duration = Duration::from_millis(2);
 /// How long the receiver of an ended edge stays, in case the last acknowledgement got lost.
 const LINGER: Duration = Duration::from_secs(2);
-
-/// What the receiving half is made of.
-pub(crate) struct ReceiverSetup {
-    /// The local queue in front of the consuming stage.
-    pub(crate) edge: Arc<Edge>,
-    /// Index of the edge in the topology.
-    pub(crate) route: u32,
-    /// What the edge carries.
-    pub(crate) payload: PayloadType,
-    pub(crate) options: BridgeOptions,
-    pub(crate) inproc: Inproc,
-    pub(crate) clock: Clock,
-    pub(crate) control: Control,
-    pub(crate) bell: Arc<Doorbell>,
-    pub(crate) link: LinkMetrics,
-    pub(crate) committed: Committed,
-    /// Whether the sender's end is awaited when this node is told to stop. So it is on a node with sources: its stop
-    /// ends them, and the end comes round. Elsewhere the upstream knows nothing of the stop, and the intake closes.
-    pub(crate) await_end: bool,
-    /// Seed of session identities; another process has another one.
-    pub(crate) instance: u64,
-}
 
 /// What is remembered of one sender instance.
 struct Session {
@@ -69,7 +45,11 @@ struct Session {
 }
 
 pub(crate) struct BridgeReceiver {
-    setup: ReceiverSetup,
+    setup: BridgeSetup,
+    committed: Committed,
+    /// Whether the sender's end is awaited when this node is told to stop. So it is on a node with sources: its stop
+    /// ends them, and the end comes round. Elsewhere the upstream knows nothing of the stop, and the intake closes.
+    await_end: bool,
     clock: Clock,
     listener: Option<Listener>,
     next_conn: u64,
@@ -96,10 +76,12 @@ pub(crate) struct BridgeReceiver {
 }
 
 impl BridgeReceiver {
-    pub(crate) fn new(setup: ReceiverSetup) -> Self {
+    pub(crate) fn new(setup: BridgeSetup, committed: Committed, await_end: bool) -> Self {
         Self {
             clock: link_clock(&setup.clock),
             setup,
+            committed,
+            await_end,
             listener: None,
             next_conn: 0,
             strangers: HashMap::new(),
@@ -426,7 +408,7 @@ impl BridgeReceiver {
                 position: origin.position,
             };
             let known = match self.memory.meet(place) {
-                Known::New if self.setup.committed.contains(origin) => Known::Done,
+                Known::New if self.committed.contains(origin) => Known::Done,
                 known => known,
             };
             if !matches!(known, Known::New) {
@@ -484,7 +466,7 @@ impl BridgeReceiver {
             self.end_edge();
             return self.end(ctx);
         }
-        if self.setup.control.stopping() && !self.closing && !self.setup.await_end {
+        if self.setup.control.stopping() && !self.closing && !self.await_end {
             self.close(ctx);
         }
         let Some(id) = self.active.as_ref().map(|(conn, _)| conn.id) else {

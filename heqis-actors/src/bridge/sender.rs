@@ -1,50 +1,29 @@
 //! The sending half of a bridged edge.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
-use super::{Ack, EMPTY, End, Have, Hello, PayloadType, Welcome, encode_frame, link_clock};
-use crate::actor::{Begin, Build, Doorbell, Wake};
+use super::{Ack, BridgeSetup, EMPTY, End, Have, Hello, Welcome, encode_frame, link_clock};
+use crate::actor::{Begin, Build, Wake};
 use crate::clock::Clock;
-use crate::control::Control;
 use crate::edge::{Cause, Edge, Outcome, Pop};
 use crate::events::Event;
 use crate::frame::{AnyFrame, Origin};
-use crate::metrics::LinkMetrics;
-use crate::options::{BridgeOptions, Delivery};
-use crate::sp::{Backoff, Inproc, SpError, connect};
+use crate::options::Delivery;
+use crate::sp::{Backoff, SpError, connect};
 use crate::stage::StageError;
 use crate::wire::{Kind, WireFrame};
 
 /// Shortest and longest pause between two attempts to connect.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
-/// What the sending half is made of.
-pub(crate) struct SenderSetup {
-    /// The edge whose frames are sent.
-    pub(crate) edge: Arc<Edge>,
-    /// Index of the edge in the topology.
-    pub(crate) route: u32,
-    /// What the edge carries.
-    pub(crate) payload: PayloadType,
-    pub(crate) options: BridgeOptions,
-    /// Most frames kept unacknowledged.
-    pub(crate) retain: usize,
-    pub(crate) inproc: Inproc,
-    pub(crate) clock: Clock,
-    pub(crate) control: Control,
-    pub(crate) bell: Arc<Doorbell>,
-    pub(crate) link: LinkMetrics,
-    /// Identity of this process's half; another process has another one.
-    pub(crate) instance: u64,
-}
-
 pub(crate) struct BridgeSender {
-    setup: SenderSetup,
+    setup: BridgeSetup,
+    /// Most frames kept unacknowledged.
+    retain: usize,
     clock: Clock,
     link: Link,
     /// Connections made so far; also the identity of the current one.
@@ -95,11 +74,12 @@ enum Farewell {
 }
 
 impl BridgeSender {
-    pub(crate) fn new(setup: SenderSetup) -> Self {
+    pub(crate) fn new(setup: BridgeSetup, retain: usize) -> Self {
         let backoff = Backoff::new(REDIAL.0, REDIAL.1, setup.instance).ok();
         Self {
             clock: link_clock(&setup.clock),
             setup,
+            retain,
             link: Link::Dialing,
             epoch: 0,
             backoff,
@@ -420,7 +400,7 @@ impl BridgeSender {
                 self.cursor += 1;
                 continue;
             }
-            if self.retained.len() >= self.setup.retain {
+            if self.retained.len() >= self.retain {
                 break;
             }
             let mut frame = match edge.pop(0, self.setup.clock.now_ns()) {

@@ -1,0 +1,326 @@
+//! What a graph is made of, before anything runs.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actix::prelude::*;
+
+use super::wiring::Wiring;
+use super::{GraphError, NodeReport, Running, terminated};
+use crate::actor::RingBufferConfig;
+use crate::bridge::PayloadType;
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::options::{BridgeOptions, EdgeOptions, Policy, StageOptions};
+use crate::registry::{Factory, Prepared, source_factory, stage_factory};
+use crate::sp::Inproc;
+use crate::stage::{Source, Stage};
+
+/// Collects the stages and edges of one node.
+#[derive(Debug)]
+pub struct GraphBuilder {
+    pub(super) name: String,
+    pub(super) node: String,
+    pub(super) base: PathBuf,
+    pub(super) clock: Clock,
+    pub(super) metrics: Option<Metrics>,
+    pub(super) inproc: Inproc,
+    pub(super) stages: Vec<StageEntry>,
+    pub(super) edges: Vec<EdgeEntry>,
+    pub(super) budgets: Vec<(Vec<String>, Duration)>,
+}
+
+#[derive(Debug)]
+pub(super) struct StageEntry {
+    pub(super) name: String,
+    /// Absent for a stage that another node runs.
+    pub(super) local: Option<(Prepared, StageOptions)>,
+}
+
+#[derive(Debug)]
+pub(super) struct EdgeEntry {
+    pub(super) from: String,
+    pub(super) to: String,
+    pub(super) options: EdgeOptions,
+    pub(super) span: Span,
+}
+
+#[derive(Debug)]
+pub(super) enum Span {
+    Local,
+    Out(u32, PayloadType, BridgeOptions),
+    In(u32, PayloadType, BridgeOptions),
+}
+
+impl GraphBuilder {
+    /// An empty graph called `name`, on a node called `local`, with the machine's clock.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            node: "local".to_owned(),
+            base: PathBuf::from("."),
+            clock: Clock::real(),
+            metrics: None,
+            inproc: Inproc::new(),
+            stages: Vec::new(),
+            edges: Vec::new(),
+            budgets: Vec::new(),
+        }
+    }
+
+    /// Names the node.
+    #[must_use]
+    pub fn node(mut self, node: &str) -> Self {
+        self.node = node.to_owned();
+        self
+    }
+
+    /// Where relative paths of stages start.
+    #[must_use]
+    pub fn base(mut self, base: impl Into<PathBuf>) -> Self {
+        self.base = base.into();
+        self
+    }
+
+    /// Replaces the clock.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Replaces the metrics, for instance with ones that a server already exports.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
+    /// The hub in which `inproc://` endpoints of several graphs of one process meet.
+    #[must_use]
+    pub fn inproc(mut self, hub: Inproc) -> Self {
+        self.inproc = hub;
+        self
+    }
+
+    /// Adds a source.
+    #[must_use]
+    pub fn source<S: Source>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
+        self.prepared(
+            name,
+            Prepared {
+                factory: source_factory::<S>(config),
+                fingerprint: 0,
+            },
+            options,
+        )
+    }
+
+    /// Adds a stage.
+    #[must_use]
+    pub fn stage<S: Stage>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
+        self.prepared(
+            name,
+            Prepared {
+                factory: stage_factory::<S>(config),
+                fingerprint: 0,
+            },
+            options,
+        )
+    }
+
+    /// Adds a ring buffer.
+    #[must_use]
+    pub fn ring_buffer(self, name: &str, config: RingBufferConfig, options: StageOptions) -> Self {
+        self.prepared(
+            name,
+            Prepared {
+                factory: Factory::Ring(config),
+                fingerprint: 0,
+            },
+            options,
+        )
+    }
+
+    /// Adds a stage whose parameters a [`crate::Kind`] has read.
+    #[must_use]
+    pub fn prepared(mut self, name: &str, prepared: Prepared, options: StageOptions) -> Self {
+        self.stages.push(StageEntry {
+            name: name.to_owned(),
+            local: Some((prepared, options)),
+        });
+        self
+    }
+
+    /// Declares a stage that another node runs. Nodes of one graph declare all stages in the same order, so that
+    /// [`crate::Stamp::stage`] means the same everywhere.
+    #[must_use]
+    pub fn remote(mut self, name: &str) -> Self {
+        self.stages.push(StageEntry {
+            name: name.to_owned(),
+            local: None,
+        });
+        self
+    }
+
+    /// Connects two stages of this node.
+    #[must_use]
+    pub fn edge(self, from: &str, to: &str, options: EdgeOptions) -> Self {
+        self.with_edge((from, to), options, Span::Local)
+    }
+
+    /// The sending half of an edge to another node. Both halves name the same `route`, the edge's index in the graph.
+    #[must_use]
+    pub fn edge_out(
+        self,
+        route: u32,
+        ends: (&str, &str),
+        payload: PayloadType,
+        options: EdgeOptions,
+        bridge: BridgeOptions,
+    ) -> Self {
+        let span = Span::Out(route, payload, credited(bridge, options));
+        self.with_edge(ends, options, span)
+    }
+
+    /// The receiving half of an edge from another node.
+    #[must_use]
+    pub fn edge_in(
+        self,
+        route: u32,
+        ends: (&str, &str),
+        payload: PayloadType,
+        options: EdgeOptions,
+        bridge: BridgeOptions,
+    ) -> Self {
+        let span = Span::In(route, payload, credited(bridge, options));
+        self.with_edge(ends, options, span)
+    }
+
+    fn with_edge(mut self, (from, to): (&str, &str), options: EdgeOptions, span: Span) -> Self {
+        self.edges.push(EdgeEntry {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            options,
+            span,
+        });
+        self
+    }
+
+    /// Watches the age of frames when the last stage of `path` is done with them.
+    #[must_use]
+    pub fn budget(mut self, path: &[&str], max_age: Duration) -> Self {
+        self.budgets.push((
+            path.iter().map(|&stage| stage.to_owned()).collect(),
+            max_age,
+        ));
+        self
+    }
+
+    /// Runs the graph on an actix system of its own until it has ended by itself, or until SIGTERM or ctrl-c and
+    /// then at most `drain_timeout`.
+    ///
+    /// # Errors
+    /// As [`GraphBuilder::start`].
+    pub fn run(self, drain_timeout: Duration) -> Result<NodeReport, GraphError> {
+        System::new().block_on(async move {
+            // Watched from before the first frame: until then SIGTERM would kill the process undrained.
+            let signal = actix_rt::spawn(terminated());
+            let running = self.start().await?;
+            let handle = running.handle();
+            let signals = actix_rt::spawn(async move {
+                if signal.await.is_ok() {
+                    handle.stop();
+                }
+            });
+            let report = running.wait(drain_timeout).await;
+            signals.abort();
+            Ok(report)
+        })
+    }
+
+    /// Builds every stage and starts the flow. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// [`GraphError::Wiring`] when names or edges make no sense, [`GraphError::Build`] with everything that could not
+    /// be built; nothing runs then.
+    pub async fn start(self) -> Result<Running, GraphError> {
+        self.validate()?;
+        Wiring::new(self).start().await
+    }
+
+    fn validate(&self) -> Result<(), GraphError> {
+        let wiring = |fault: String| Err(GraphError::Wiring(fault));
+        let mut kinds = HashMap::new();
+        for entry in &self.stages {
+            if kinds.insert(entry.name.as_str(), entry).is_some() {
+                return wiring(format!("two stages are called '{}'", entry.name));
+            }
+        }
+        if self.stages.len() > usize::from(u16::MAX) {
+            return wiring(format!(
+                "{} stages are more than {}",
+                self.stages.len(),
+                u16::MAX
+            ));
+        }
+        for edge in &self.edges {
+            let local = |name: &str| kinds.get(name).is_some_and(|entry| entry.local.is_some());
+            let (from_here, to_here) = match edge.span {
+                Span::Local => (true, true),
+                Span::Out(..) => (true, false),
+                Span::In(..) => (false, true),
+            };
+            for (name, here) in [(&edge.from, from_here), (&edge.to, to_here)] {
+                if here && !local(name) {
+                    return wiring(format!(
+                        "edge {}->{}: this node runs no stage '{name}'",
+                        edge.from, edge.to
+                    ));
+                }
+            }
+            let is_source = kinds
+                .get(edge.to.as_str())
+                .and_then(|entry| entry.local.as_ref());
+            if to_here
+                && matches!(
+                    is_source,
+                    Some((
+                        Prepared {
+                            factory: Factory::Source { .. },
+                            ..
+                        },
+                        _
+                    ))
+                )
+            {
+                return wiring(format!(
+                    "edge {}->{}: a source takes no input",
+                    edge.from, edge.to
+                ));
+            }
+            if edge.options.capacity == 0 {
+                return wiring(format!(
+                    "edge {}->{}: capacity is 0, it must be at least 1",
+                    edge.from, edge.to
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A policy that keeps only the newest must not let older frames wait at the receiver.
+fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
+    let most = match options.policy {
+        Policy::Latest => 1,
+        Policy::Conflate => options.capacity,
+        Policy::Block | Policy::DropOldest | Policy::DropNewest => bridge.credit,
+    };
+    BridgeOptions {
+        credit: bridge.credit.clamp(1, most.max(1)),
+        ..bridge
+    }
+}

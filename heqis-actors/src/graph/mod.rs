@@ -1,0 +1,57 @@
+//! Building and running the part of a graph that one node owns.
+//!
+//! ```text
+//! GraphBuilder ▸ Wiring (actors, edges, doorbells) ▸ Running ▸ NodeReport
+//! ```
+//!
+//! - `builder`: [`GraphBuilder`] collects stages and edges, and says what makes no sense.
+//! - `wiring`: turns them into actors on arbiters and builds every stage; only then frames flow. The only place where
+//!   actors, edges and doorbells are joined.
+//! - `running`: [`Running`] stops, waits and reports.
+
+mod builder;
+mod running;
+mod wiring;
+
+use std::io;
+
+use thiserror::Error;
+
+pub use builder::GraphBuilder;
+pub use running::{GraphHandle, NodeReport, Reporter, Running};
+
+use crate::stage::StageError;
+
+/// Name of the arbiter that stages share unless told otherwise.
+pub const PIPELINE: &str = "pipeline";
+
+/// Why a graph could not be started.
+#[derive(Debug, Error)]
+pub enum GraphError {
+    /// The graph itself makes no sense.
+    #[error("graph: {0}")]
+    Wiring(String),
+    /// Stages or listeners could not be built; every failure is listed.
+    #[error("{}", .0.iter().map(|(stage, error)| format!("stage '{stage}': {error}")).collect::<Vec<_>>().join("; "))]
+    Build(Vec<(String, StageError)>),
+    /// The actix system could not run.
+    #[error("actor system: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Completes at SIGTERM or ctrl-c.
+pub async fn terminated() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "SIGTERM cannot be watched, ctrl-c can");
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}

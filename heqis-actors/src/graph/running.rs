@@ -1,0 +1,173 @@
+//! A graph that runs: stopping it, waiting for it, reading its books.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_rt::Arbiter;
+use serde::{Deserialize, Serialize};
+
+use crate::control::{Control, StageReport, StageStats};
+use crate::edge::{Edge, EdgeReport};
+use crate::metrics::Metrics;
+
+/// How long abandoned actors get to say that they have ended before their threads are left behind.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Stops a running graph from anywhere. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct GraphHandle(Control);
+
+impl GraphHandle {
+    /// Begins to drain: sources end, bridges take no further frames, what is under way is finished.
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+}
+
+/// A started graph.
+pub struct Running {
+    pub(super) topology: String,
+    pub(super) node: String,
+    pub(super) control: Control,
+    pub(super) metrics: Metrics,
+    pub(super) edges: Vec<Arc<Edge>>,
+    pub(super) stats: Vec<StageStats>,
+    pub(super) arbiters: BTreeMap<String, Arbiter>,
+}
+
+impl Running {
+    /// A handle to stop the graph with.
+    #[must_use]
+    pub fn handle(&self) -> GraphHandle {
+        GraphHandle(self.control.clone())
+    }
+
+    /// Reads the books and figures without disturbing the flow. Shared with [`Running::reporter`].
+    #[must_use]
+    pub fn report(&self) -> NodeReport {
+        self.reporter().report()
+    }
+
+    /// Something that reports from other threads while the graph runs.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        Reporter {
+            topology: self.topology.clone(),
+            node: self.node.clone(),
+            control: self.control.clone(),
+            metrics: self.metrics.clone(),
+            edges: self.edges.clone(),
+            stats: self.stats.clone(),
+        }
+    }
+
+    /// Waits until every stage has ended: because the sources ended, or after [`GraphHandle::stop`] and then at most
+    /// `drain_timeout`, after which what is under way is dropped, cause `shutdown`.
+    pub async fn wait(self, drain_timeout: Duration) -> NodeReport {
+        let ended = async {
+            self.control.stopped().await;
+            actix_rt::time::sleep(drain_timeout).await;
+        };
+        let mut hung = false;
+        tokio::select! {
+            () = self.control.all_ended() => {}
+            () = ended => {
+                tracing::warn!(?drain_timeout, "drain timeout: what is under way is dropped");
+                self.control.abandon();
+                hung = actix_rt::time::timeout(GRACE, self.control.all_ended()).await.is_err();
+            }
+        }
+        let report = self.report();
+        if hung {
+            // A stage that never returns keeps its thread; joining it would hang this one too.
+            tracing::error!("a stage does not return from its work; its thread is left behind");
+            for arbiter in self.arbiters.values() {
+                arbiter.stop();
+            }
+        } else {
+            stop_arbiters(self.arbiters);
+        }
+        report
+    }
+}
+
+/// Reports on a running graph. Cheap to clone.
+#[derive(Clone)]
+pub struct Reporter {
+    topology: String,
+    node: String,
+    control: Control,
+    metrics: Metrics,
+    edges: Vec<Arc<Edge>>,
+    stats: Vec<StageStats>,
+}
+
+impl Reporter {
+    /// The books and figures of this moment.
+    #[must_use]
+    pub fn report(&self) -> NodeReport {
+        NodeReport {
+            topology: self.topology.clone(),
+            node: self.node.clone(),
+            failure: self.control.failure(),
+            edges: self.edges.iter().map(|edge| edge.report()).collect(),
+            stages: self
+                .stats
+                .iter()
+                .map(|stats| stats.report(self.metrics.stage_counters(stats.stage()).snapshot()))
+                .collect(),
+        }
+    }
+
+    /// The metrics in Prometheus text format, queue depths of this moment included.
+    #[must_use]
+    pub fn render_metrics(&self) -> String {
+        for edge in &self.edges {
+            edge.report();
+        }
+        self.metrics.render()
+    }
+
+    /// Whether the graph has begun to drain.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.control.stopping()
+    }
+}
+
+/// The books and figures of one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Name of the topology.
+    pub topology: String,
+    /// Name of the node.
+    pub node: String,
+    /// Why the graph ended itself, when it did.
+    pub failure: Option<String>,
+    /// Books of each edge and each half of a bridged edge.
+    pub edges: Vec<EdgeReport>,
+    /// Figures of each stage.
+    pub stages: Vec<StageReport>,
+}
+
+impl NodeReport {
+    /// Whether the graph ended well and every book closes with nothing left in flight.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.failure.is_none()
+            && self
+                .edges
+                .iter()
+                .all(|edge| edge.closes() && edge.in_flight == 0)
+    }
+}
+
+pub(super) fn stop_arbiters(arbiters: BTreeMap<String, Arbiter>) {
+    for (name, arbiter) in arbiters {
+        arbiter.stop();
+        if arbiter.join().is_err() {
+            tracing::error!(arbiter = name, "the arbiter's thread panicked");
+        }
+    }
+}

@@ -1,0 +1,501 @@
+//! Joins actors, edges and doorbells, builds every stage, and lets frames flow.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use actix_rt::{Arbiter, ArbiterHandle};
+
+use super::builder::Span;
+use super::running::{Running, stop_arbiters};
+use super::{GraphBuilder, GraphError, PIPELINE};
+use crate::actor::{
+    Begin, Build, Doorbell, Inlet, Outlet, RawEmitter, RingActor, RingSetup, SourceActor,
+    SourceSetup, StageActor, StageSetup, Waker,
+};
+use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, PayloadType};
+use crate::clock::{Clock, duration_ns};
+use crate::commit::Committed;
+use crate::control::{Budget, Control, StageStats};
+use crate::edge::{Edge, Side};
+use crate::events::Event;
+use crate::metrics::Metrics;
+use crate::options::{BridgeOptions, EdgeOptions, Policy, StageOptions};
+use crate::registry::{Factory, Prepared, fnv1a};
+use crate::stage::{BuildContext, StageError};
+
+/// A started actor, as far as starting and stopping go.
+struct Started {
+    name: String,
+    build: Recipient<Build>,
+    begin: Recipient<Begin>,
+    is_source: bool,
+}
+
+/// The graph while it is wired.
+pub(super) struct Wiring {
+    graph: GraphBuilder,
+    metrics: Metrics,
+    control: Control,
+    committed: Committed,
+    names: Arc<[String]>,
+    arbiters: BTreeMap<String, Arbiter>,
+    /// Doorbells of each local stage, one per worker.
+    bells: HashMap<String, Vec<Arc<Doorbell>>>,
+    edges: Vec<Arc<Edge>>,
+    inlets: HashMap<String, Vec<Arc<Edge>>>,
+    broadcast: HashMap<String, Vec<Arc<Edge>>>,
+    partitioned: HashMap<String, Vec<Arc<Edge>>>,
+    stats: Vec<StageStats>,
+    started: Vec<Started>,
+    has_sources: bool,
+}
+
+impl Wiring {
+    pub(super) fn new(graph: GraphBuilder) -> Self {
+        let metrics = graph
+            .metrics
+            .clone()
+            .unwrap_or_else(|| Metrics::new(&graph.node));
+        let bells = graph
+            .stages
+            .iter()
+            .filter_map(|entry| {
+                let (_, options) = entry.local.as_ref()?;
+                let bells = (0..options.workers.max(1))
+                    .map(|_| Arc::<Doorbell>::default())
+                    .collect();
+                Some((entry.name.clone(), bells))
+            })
+            .collect();
+        Self {
+            names: graph
+                .stages
+                .iter()
+                .map(|entry| entry.name.clone())
+                .collect(),
+            metrics,
+            control: Control::new(),
+            committed: Committed::default(),
+            arbiters: BTreeMap::new(),
+            bells,
+            edges: Vec::new(),
+            inlets: HashMap::new(),
+            broadcast: HashMap::new(),
+            partitioned: HashMap::new(),
+            stats: Vec::new(),
+            started: Vec::new(),
+            has_sources: graph.stages.iter().any(|entry| {
+                matches!(
+                    entry.local,
+                    Some((
+                        Prepared {
+                            factory: Factory::Source { .. },
+                            ..
+                        },
+                        _
+                    ))
+                )
+            }),
+            graph,
+        }
+    }
+
+    pub(super) async fn start(mut self) -> Result<Running, GraphError> {
+        self.wire_edges()?;
+        self.start_stages()?;
+        let failures = self.build_all().await;
+        if !failures.is_empty() {
+            self.control.abandon();
+            stop_arbiters(self.arbiters);
+            return Err(GraphError::Build(failures));
+        }
+        Event::Ready.publish();
+        // Consumers first and sources last, so that the first frame finds everybody begun.
+        let (sources, others): (Vec<_>, Vec<_>) =
+            self.started.iter().partition(|actor| actor.is_source);
+        for actor in others.into_iter().rev().chain(sources) {
+            actor.begin.do_send(Begin);
+        }
+        Ok(Running {
+            topology: self.graph.name,
+            node: self.graph.node,
+            control: self.control,
+            metrics: self.metrics,
+            edges: self.edges,
+            stats: self.stats,
+            arbiters: self.arbiters,
+        })
+    }
+
+    fn wire_edges(&mut self) -> io::Result<()> {
+        for entry in std::mem::take(&mut self.graph.edges) {
+            let name = format!("{}->{}", entry.from, entry.to);
+            let bells = |stage: &str| self.bells.get(stage).cloned().unwrap_or_default();
+            let (from, to) = (bells(&entry.from), bells(&entry.to));
+            let new_edge = |side, options, producers: &[_], consumers: &[_]| {
+                let edge = Edge::new(
+                    &name,
+                    side,
+                    options,
+                    consumers.len(),
+                    producers.len(),
+                    &self.metrics,
+                );
+                edge.connect(producers.to_vec(), consumers);
+                edge
+            };
+            let edge = match entry.span {
+                Span::Local => {
+                    let edge = new_edge(Side::Local, entry.options, &from, &to);
+                    self.add_inlet(&entry.to, &edge);
+                    self.add_outlet(&entry.from, entry.options, &edge);
+                    edge
+                }
+                Span::Out(route, payload, options) => {
+                    let bell = Arc::<Doorbell>::default();
+                    let edge = new_edge(
+                        Side::Sender,
+                        entry.options,
+                        &from,
+                        std::slice::from_ref(&bell),
+                    );
+                    self.add_outlet(&entry.from, entry.options, &edge);
+                    let retain = entry.options.capacity.max(options.credit);
+                    let setup = self.bridge_setup(&edge, route, payload, options, bell);
+                    let addr =
+                        BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, move |_| {
+                            BridgeSender::new(setup, retain)
+                        });
+                    self.add_started(name, addr, false);
+                    edge
+                }
+                Span::In(route, payload, options) => {
+                    let bell = Arc::<Doorbell>::default();
+                    // The credit is the window: the receiving queue never holds more, and never drops for room.
+                    let window = EdgeOptions {
+                        policy: Policy::Block,
+                        capacity: options.credit,
+                        ..entry.options
+                    };
+                    let edge = new_edge(Side::Receiver, window, std::slice::from_ref(&bell), &to);
+                    self.add_inlet(&entry.to, &edge);
+                    let setup = self.bridge_setup(&edge, route, payload, options, bell);
+                    let (committed, await_end) = (self.committed.clone(), self.has_sources);
+                    let addr = BridgeReceiver::start_in_arbiter(
+                        &self.arbiter(PIPELINE, &[])?,
+                        move |_| BridgeReceiver::new(setup, committed, await_end),
+                    );
+                    self.add_started(name, addr, false);
+                    edge
+                }
+            };
+            self.edges.push(edge);
+        }
+        Ok(())
+    }
+
+    fn bridge_setup(
+        &self,
+        edge: &Arc<Edge>,
+        route: u32,
+        payload: PayloadType,
+        options: BridgeOptions,
+        bell: Arc<Doorbell>,
+    ) -> BridgeSetup {
+        self.control.enlist(bell.clone());
+        BridgeSetup {
+            edge: edge.clone(),
+            route,
+            payload,
+            options,
+            inproc: self.graph.inproc.clone(),
+            clock: self.graph.clock.clone(),
+            control: self.control.clone(),
+            bell,
+            link: self.metrics.link(&edge.name),
+            instance: self.instance(route),
+        }
+    }
+
+    fn add_inlet(&mut self, stage: &str, edge: &Arc<Edge>) {
+        self.inlets
+            .entry(stage.to_owned())
+            .or_default()
+            .push(edge.clone());
+    }
+
+    fn add_outlet(&mut self, stage: &str, options: EdgeOptions, edge: &Arc<Edge>) {
+        let outlets = if options.partition_by_key {
+            &mut self.partitioned
+        } else {
+            &mut self.broadcast
+        };
+        outlets
+            .entry(stage.to_owned())
+            .or_default()
+            .push(edge.clone());
+    }
+
+    /// Tells this process's half of a bridged edge from any other process's.
+    fn instance(&self, route: u32) -> u64 {
+        let mut seed = self.graph.node.as_bytes().to_vec();
+        seed.extend(self.graph.clock.now_ns().to_le_bytes());
+        seed.extend(Clock::real().now_ns().to_le_bytes());
+        seed.extend(std::process::id().to_le_bytes());
+        seed.extend(route.to_le_bytes());
+        fnv1a(&seed)
+    }
+
+    /// The arbiter called `name`, started on first use.
+    fn arbiter(&mut self, name: &str, cores: &[usize]) -> io::Result<ArbiterHandle> {
+        let arbiter = match self.arbiters.entry(name.to_owned()) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(new_arbiter()?),
+        };
+        let (name, cores) = (name.to_owned(), cores.to_vec());
+        arbiter.spawn_fn(move || shape_thread(&name, &cores));
+        Ok(arbiter.handle())
+    }
+
+    fn add_started<A>(&mut self, name: String, addr: Addr<A>, is_source: bool)
+    where
+        A: Actor<Context = Context<A>> + Handler<Build> + Handler<Begin>,
+    {
+        let (build, begin) = (addr.clone().recipient(), addr.recipient());
+        self.started.push(Started {
+            name,
+            build,
+            begin,
+            is_source,
+        });
+    }
+
+    fn start_stages(&mut self) -> io::Result<()> {
+        // How many stages sit on each arbiter decides who may wait on its thread.
+        let mut crowd: HashMap<String, usize> = HashMap::new();
+        let bridged = !self.arbiters.is_empty();
+        *crowd.entry(PIPELINE.to_owned()).or_default() += usize::from(bridged);
+        for entry in &self.graph.stages {
+            if let Some((prepared, options)) = &entry.local {
+                for worker in 0..options.workers.max(1) {
+                    *crowd
+                        .entry(arbiter_name(&entry.name, prepared, options, worker))
+                        .or_default() += 1;
+                }
+            }
+        }
+        let stages = std::mem::take(&mut self.graph.stages);
+        for (index, entry) in stages.into_iter().enumerate() {
+            let Some((prepared, options)) = entry.local else {
+                continue;
+            };
+            // `validate` keeps the count of stages below 65,536.
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let stats = StageStats::new(&entry.name, &self.metrics, self.budget_at(&entry.name));
+            self.stats.push(stats.clone());
+            for worker in 0..options.workers.max(1) {
+                let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
+                let may_wait = crowd.get(&arbiter) == Some(&1);
+                let handle = self.arbiter(&arbiter, &options.cores)?;
+                self.start_stage(
+                    &entry.name,
+                    index,
+                    worker,
+                    &prepared,
+                    &options,
+                    may_wait,
+                    &handle,
+                    &stats,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site; a struct would only rename the same eight things"
+    )]
+    fn start_stage(
+        &mut self,
+        name: &str,
+        index: u16,
+        worker: usize,
+        prepared: &Prepared,
+        options: &StageOptions,
+        may_wait: bool,
+        arbiter: &ArbiterHandle,
+        stats: &StageStats,
+    ) {
+        let Some(bell) = self
+            .bells
+            .get(name)
+            .and_then(|bells| bells.get(worker))
+            .cloned()
+        else {
+            return;
+        };
+        self.control.enlist(bell.clone());
+        let clock = self.graph.clock.clone();
+        let cx = BuildContext {
+            node: self.graph.node.as_str().into(),
+            stage: name.into(),
+            base: self.graph.base.clone(),
+            clock: clock.clone(),
+            stages: self.names.clone(),
+            committed: self.committed.clone(),
+            counters: self.metrics.stage_counters(name),
+            waker: Waker(bell.clone()),
+        };
+        let outlets =
+            |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
+        let outlet = Outlet::new(outlets(&self.broadcast), outlets(&self.partitioned));
+        let inlets: Vec<Inlet> = outlets(&self.inlets)
+            .into_iter()
+            .map(|edge| Inlet {
+                edge,
+                lane: worker,
+                ended: false,
+            })
+            .collect();
+        let emitter = RawEmitter::new(index, clock);
+        let control = self.control.clone();
+        let stats = stats.clone();
+        match &prepared.factory {
+            Factory::Source { build, replayable } => {
+                // Not the graph's name: the same source in another topology replays the same stream.
+                let mut seed = format!("{name}\0").into_bytes();
+                seed.extend(prepared.fingerprint.to_le_bytes());
+                if !replayable {
+                    seed.extend(self.instance(u32::from(index)).to_le_bytes());
+                }
+                let factory = build.clone();
+                let setup = SourceSetup {
+                    cx,
+                    index,
+                    factory,
+                    outlet,
+                    control,
+                    stream: fnv1a(&seed),
+                };
+                let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
+                self.add_started(name.to_owned(), addr, true);
+            }
+            Factory::Stage { build, .. } => {
+                let (factory, options) = (build.clone(), options.clone());
+                let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
+                let setup = StageSetup {
+                    cx,
+                    factory,
+                    inlets,
+                    outlet,
+                    emitter,
+                    options,
+                    may_wait,
+                    control,
+                    stats,
+                };
+                let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
+                self.add_started(name.to_owned(), addr, false);
+            }
+            Factory::Ring(config) => {
+                let options = EdgeOptions {
+                    policy: config.policy,
+                    capacity: config.capacity,
+                    ..Default::default()
+                };
+                let ring = Edge::new(name, Side::Ring, options, 1, 1, &self.metrics);
+                ring.connect(vec![bell.clone()], &[bell]);
+                self.edges.push(ring.clone());
+                let setup = RingSetup {
+                    cx,
+                    inlets,
+                    ring,
+                    outlet,
+                    emitter,
+                    control,
+                    stats,
+                };
+                let addr = RingActor::start_in_arbiter(arbiter, |_| RingActor::new(setup));
+                self.add_started(name.to_owned(), addr, false);
+            }
+        }
+    }
+
+    fn budget_at(&self, stage: &str) -> Option<Budget> {
+        let (path, max_age) = self
+            .graph
+            .budgets
+            .iter()
+            .find(|(path, _)| path.last().is_some_and(|s| s == stage))?;
+        Some(Budget::new(
+            duration_ns(*max_age),
+            self.metrics.budget_overruns(&path.join("->")),
+        ))
+    }
+
+    async fn build_all(&self) -> Vec<(String, StageError)> {
+        let mut failures = Vec::new();
+        let builds: Vec<_> = self
+            .started
+            .iter()
+            .map(|actor| (&actor.name, actor.build.send(Build)))
+            .collect();
+        for (name, build) in builds {
+            match build.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => failures.push((name.clone(), error)),
+                Err(error) => failures.push((name.clone(), StageError::failed(error))),
+            }
+        }
+        failures
+    }
+}
+
+fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker: usize) -> String {
+    if options.workers > 1 {
+        return format!("{stage}-{worker}");
+    }
+    match (&options.arbiter, &prepared.factory) {
+        (Some(name), _) => name.clone(),
+        (None, Factory::Stage { blocking: true, .. }) => stage.to_owned(),
+        (None, _) => PIPELINE.to_owned(),
+    }
+}
+
+/// An arbiter whose runtime looks at its sockets and timers after every round of actors. With tokio's default of 61
+/// rounds, a node that is busy with frames would keep a peer waiting for its acknowledgements.
+fn new_arbiter() -> io::Result<Arbiter> {
+    Arbiter::try_with_tokio_rt(|| {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .event_interval(1)
+            .build()
+    })
+}
+
+/// Names the calling thread after its arbiter and pins it.
+fn shape_thread(name: &str, cores: &[usize]) {
+    // The kernel keeps 15 bytes of a thread's name.
+    let short: String = name.chars().filter(char::is_ascii).take(15).collect();
+    if let Ok(short) = std::ffi::CString::new(short) {
+        let _ = rustix::thread::set_name(&short);
+    }
+    if cores.is_empty() {
+        return;
+    }
+    let mut set = rustix::thread::CpuSet::new();
+    for &core in cores
+        .iter()
+        .filter(|&&core| core < rustix::thread::CpuSet::MAX_CPU)
+    {
+        set.set(core);
+    }
+    match rustix::thread::sched_setaffinity(None, &set) {
+        Ok(()) => tracing::info!(arbiter = name, ?cores, "pinned"),
+        Err(error) => tracing::warn!(arbiter = name, ?cores, %error, "not pinned"),
+    }
+}
