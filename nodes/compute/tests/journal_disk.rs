@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Clock, Frame, Origin, Stage};
+use heqis_actors::{BuildContext, Clock, Frame, Origin, Probe, Stage};
 use heqis_compute::Journal;
 use heqis_compute::journal::{JournalError, read};
 use heqis_messages::Decision;
@@ -70,6 +70,26 @@ fn clocks_leave_no_trace_in_the_bytes() {
         fs::read(dir.path().join(FILE)).unwrap()
     };
     assert!(at(0) == at(1_700_000_000_000_000_000));
+}
+
+/// Birth times come over the wire and may be anything.
+#[test]
+fn a_decision_born_at_the_beginning_of_time_has_its_line_of_timings_and_each_batch_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(5));
+    let mut journal: Bench<Journal> = Bench::build(&cx, json!({ "path": FILE, "timings": true }));
+    let mut probe = Probe::new(cx.clock().clone());
+    for frame in decisions(3) {
+        let old = Frame::detached(frame.head().origin, i64::MIN, (*frame).clone());
+        probe.emitter().emit(old.head(), (*old).clone());
+        journal.batch(&probe.take());
+    }
+    let timings = fs::read_to_string(dir.path().join(format!("{FILE}.timings.jsonl"))).unwrap();
+    let numbers: Vec<Value> = timings
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["n"].clone())
+        .collect();
+    assert_eq!(numbers, [1, 2, 3]);
 }
 
 /// Runs [`fill_the_disk`] in a process that may write no more than so many half kilobytes to a file.

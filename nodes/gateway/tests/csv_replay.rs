@@ -161,6 +161,16 @@ fn a_file_that_begins_with_its_newest_bar_or_holds_none_is_refused() {
 }
 
 #[test]
+fn a_file_may_hold_one_symbol_after_the_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "symbol,date,open,high,low,close,volume\n\
+                600000.SH,2015-06-02,1,1,1,1,100\n\
+                600001.SH,2015-06-01,1,1,1,1,100\n";
+    fs::write(dir.path().join("two.csv"), text).unwrap();
+    assert_eq!(faults(json!({ "paths": ["two.csv"] }), dir.path()), [""; 0]);
+}
+
+#[test]
 fn parameters_that_make_no_sense_are_refused_by_build_too() {
     for (params, fault) in [
         (
