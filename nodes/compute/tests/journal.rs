@@ -227,6 +227,27 @@ fn the_last_decision_of_each_symbol_is_handed_over() {
     assert_eq!(recovered, [last("002032.SZ"), last("600000.SH")]);
 }
 
+/// A signal that is rebuilt while its process lives on must not fall back to where the process began.
+#[test]
+fn what_was_written_just_now_is_handed_over_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let cx = context(dir.path());
+    let mut journal = open(&cx);
+    let frames = decisions(9);
+    for batch in frames.chunks(2) {
+        journal.batch(batch);
+        let last = (**batch.last().unwrap()).clone();
+        assert!(
+            cx.committed()
+                .records()
+                .iter()
+                .any(|record| record.payload::<Decision>() == Some(&last))
+        );
+    }
+    assert_eq!(cx.committed().records().len(), 2, "one for each symbol");
+    assert_eq!(count(&cx, "duplicate"), 0);
+}
+
 #[test]
 fn lines_that_are_missing_doubled_or_swapped_are_noticed() {
     let whole = undisturbed(3);
