@@ -81,6 +81,15 @@ impl Control {
         self.stop();
     }
 
+    /// Ends the graph with an error at once: what is under way is dropped here, and whatever was not acknowledged stays
+    /// with the node that sent it.
+    pub(crate) fn crash(&self, reason: String) {
+        lock(&self.0.failure).get_or_insert(reason);
+        self.abandon();
+        self.0.stop_begun.send_replace(true);
+        Event::Stopping.publish();
+    }
+
     pub(crate) fn failure(&self) -> Option<String> {
         lock(&self.0.failure).clone()
     }

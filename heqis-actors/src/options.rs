@@ -143,7 +143,8 @@ impl Default for RestartOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exhausted {
-    /// The whole graph drains and ends with an error.
+    /// The whole graph ends with an error, at once: what is under way is dropped here, cause `shutdown`, and what was
+    /// not acknowledged stays with the node that sent it.
     #[default]
     StopGraph,
     /// The stage drops its input, cause `stage_failed`, and the rest goes on.

@@ -26,6 +26,8 @@ pub struct Kind {
     pub output: Option<&'static str>,
     /// Whether it gets an arbiter of its own unless told otherwise.
     pub blocking: bool,
+    /// Whether it is a commit log, of which a node has one at most.
+    pub commit_log: bool,
     /// For a source: whether two builds from one config give the same items.
     pub replayable: bool,
     /// JSON schema of its parameters.
@@ -87,6 +89,7 @@ impl Kind {
             input: port::<S::In>(),
             output: port::<S::Out>(),
             blocking: S::BLOCKING,
+            commit_log: S::COMMIT_LOG,
             replayable: true,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
@@ -109,6 +112,7 @@ impl Kind {
             input: None,
             output: port::<S::Out>(),
             blocking: false,
+            commit_log: false,
             replayable: S::REPLAYABLE,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
@@ -131,6 +135,7 @@ impl Kind {
             input: Some(ANY),
             output: Some(ANY),
             blocking: false,
+            commit_log: false,
             replayable: true,
             schema: schemars::schema_for!(RingBufferConfig).to_value(),
             prepare: Arc::new(|params, _| {

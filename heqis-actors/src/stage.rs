@@ -26,15 +26,25 @@ pub enum StageError {
     /// The configuration or something it names is unusable; restarting will not help.
     #[error("{0}")]
     Config(String),
-    /// The stage broke while working; it is rebuilt within its restart budget.
+    /// The stage broke while working; it is rebuilt within its restart budget. A frame on which it breaks twice is
+    /// taken to be the reason and is dropped.
     #[error("{0}")]
     Failed(String),
+    /// Something that the stage needs is not there now (a full disk, a device that went away); no frame is to blame.
+    /// The stage is rebuilt within its restart budget and every frame is kept.
+    #[error("{0}")]
+    Unavailable(String),
 }
 
 impl StageError {
     /// A [`StageError::Config`] from anything that can be printed.
     pub fn config(reason: impl std::fmt::Display) -> Self {
         Self::Config(reason.to_string())
+    }
+
+    /// A [`StageError::Unavailable`] from anything that can be printed.
+    pub fn unavailable(reason: impl std::fmt::Display) -> Self {
+        Self::Unavailable(reason.to_string())
     }
 
     /// A [`StageError::Failed`] from anything that can be printed.
@@ -61,6 +71,9 @@ pub trait Stage: Sized + 'static {
     const ABOUT: &'static str;
     /// Whether `process` may block its thread for long; such a stage gets an arbiter of its own unless told otherwise.
     const BLOCKING: bool = false;
+    /// Whether the stage is a commit log: it tells [`BuildContext::committed`] what it holds. What is committed is
+    /// known per node, so a node has one commit log at most.
+    const COMMIT_LOG: bool = false;
 
     /// Checks what a schema cannot say (files, hashes, ranges) before anything starts. Returns every fault found.
     fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
@@ -80,7 +93,8 @@ pub trait Stage: Sized + 'static {
     /// Processes one frame.
     ///
     /// # Errors
-    /// [`StageError::Failed`] makes the framework rebuild the stage and try the frame once more.
+    /// [`StageError::Failed`] makes the framework rebuild the stage and try the frame once more;
+    /// [`StageError::Unavailable`] as often as the restart budget allows.
     fn process(
         &mut self,
         frame: &Frame<Self::In>,

@@ -13,7 +13,7 @@ use common::{
 use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, EdgeReport, GraphBuilder, NodeReport, PayloadType,
-    Policy, Side, StageOptions,
+    Policy, RestartOptions, Side, StageOptions,
 };
 use links::free_endpoint;
 
@@ -86,6 +86,11 @@ fn receiver(
             collect,
             StageOptions {
                 arbiter: Some("collect".into()),
+                restart: RestartOptions {
+                    backoff_min: Duration::from_millis(1),
+                    backoff_max: Duration::from_millis(2),
+                    ..RestartOptions::default()
+                },
                 ..StageOptions::default()
             },
         )
@@ -362,6 +367,48 @@ fn a_stage_may_make_several_frames_of_one_item_and_a_restart_repeats_none_of_the
         "{sent:?} {received:?}"
     );
     assert!(bridged(&sent).duplicate >= 100);
+}
+
+#[test]
+fn an_outage_that_ends_a_node_leaves_its_frames_with_the_sender() {
+    let hub = Inproc::new();
+    let (first, seen_first) = collecting();
+    let (second, seen_second) = collecting();
+    first
+        .outages
+        .store(usize::MAX, std::sync::atomic::Ordering::Relaxed);
+    let options = EdgeOptions {
+        capacity: 64,
+        ..EdgeOptions::default()
+    };
+    let bridge = bridge(&free_endpoint(), 16, Delivery::AtLeastOnce);
+    let sender = sender(1_000, options, bridge.clone(), &hub);
+    let receivers = [
+        receiver(first, options, bridge.clone(), &hub),
+        receiver(second, options, bridge, &hub),
+    ];
+    let (sent, ended, received) = actix::System::new().block_on(async move {
+        let [first, second] = receivers;
+        let sender = sender.start().await.unwrap();
+        // Ends by itself: the restart budget of its stage is used up.
+        let ended = first.start().await.unwrap().wait(DRAIN).await;
+        let second = second.start().await.unwrap();
+        let (sent, received) =
+            futures_util::future::join(sender.wait(DRAIN), second.wait(DRAIN)).await;
+        (sent, ended, received)
+    });
+    assert!(
+        ended.failure.as_ref().unwrap().contains("the disk is full"),
+        "{ended:?}"
+    );
+    assert!(bridged(&ended).closes());
+    assert!(
+        sent.is_clean() && received.is_clean(),
+        "{sent:?} {received:?}"
+    );
+    let mut all = seen_first.lock().unwrap().clone();
+    all.extend(seen_second.lock().unwrap().iter());
+    assert_eq!(all, (1..=1_000).map(|n| n * 2).collect::<Vec<_>>());
 }
 
 #[test]

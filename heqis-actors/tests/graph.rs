@@ -401,6 +401,35 @@ fn a_poisonous_frame_is_dropped_with_its_cause_and_the_rest_goes_on() {
 }
 
 #[test]
+fn an_outage_costs_restarts_and_no_frame() {
+    let (collect, seen) = collecting();
+    collect
+        .outages
+        .store(4, std::sync::atomic::Ordering::Relaxed);
+    let report = GraphBuilder::new("outage")
+        .source::<Count>("count", counting(1_000), StageOptions::default())
+        .stage::<Collect>(
+            "collect",
+            collect,
+            StageOptions {
+                restart: fast_restarts(5),
+                batch: BatchOptions {
+                    max: 16,
+                    ..BatchOptions::default()
+                },
+                ..StageOptions::default()
+            },
+        )
+        .edge("count", "collect", EdgeOptions::default())
+        .run(DRAIN)
+        .unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    let seen: std::collections::BTreeSet<u64> = seen.lock().unwrap().iter().copied().collect();
+    assert_eq!(seen, (1..=1_000).collect());
+    assert_eq!(books(&report, "count->collect").dropped_total(), 0);
+}
+
+#[test]
 fn a_used_up_restart_budget_ends_the_graph_with_its_reason_or_only_the_stage() {
     for then in [Exhausted::StopGraph, Exhausted::StopStage] {
         let (mut collect, _) = collecting();

@@ -214,7 +214,7 @@ impl StageActor {
         }
     }
 
-    /// Processes one frame of a failed batch for the second and last time.
+    /// Processes one frame of a failed batch once more; for the last time, unless it is not to blame.
     fn retry_one(&mut self, inlet: usize, frame: AnyFrame) -> Step {
         let Some(stage) = &mut self.stage else {
             return Step::Idle;
@@ -233,10 +233,14 @@ impl StageActor {
                 self.hand.clear();
                 stage.clear_batch();
                 self.emitter.staged.clear();
-                tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
-                self.inlets[inlet]
-                    .edge
-                    .lose_popped(poison, Cause::StageFailed);
+                if let StageError::Unavailable(_) = error {
+                    self.retry.push((inlet, poison));
+                } else {
+                    tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
+                    self.inlets[inlet]
+                        .edge
+                        .lose_popped(poison, Cause::StageFailed);
+                }
                 self.pause(&error)
             }
         }
@@ -305,7 +309,7 @@ impl StageActor {
         let pause_ns = match error {
             // A configuration that went bad while running (a deleted bundle) does not mend itself by restarting.
             StageError::Config(_) => None,
-            StageError::Failed(_) => self.budget.spend(now_ns),
+            StageError::Failed(_) | StageError::Unavailable(_) => self.budget.spend(now_ns),
         };
         let Some(pause_ns) = pause_ns else {
             return self.give_up(error);
@@ -343,17 +347,19 @@ impl StageActor {
     }
 
     fn give_up(&mut self, error: &StageError) -> Step {
+        if self.exhausted == Exhausted::StopGraph {
+            self.control.crash(format!(
+                "stage '{}' used up its restart budget: {error}",
+                self.cx.stage
+            ));
+            self.abandon();
+            return Step::Paused;
+        }
         self.phase = Phase::GivenUp;
         for (inlet, frame) in self.retry.drain(..).rev() {
             self.inlets[inlet]
                 .edge
                 .lose_popped(frame, Cause::StageFailed);
-        }
-        if self.exhausted == Exhausted::StopGraph {
-            self.control.fail(format!(
-                "stage '{}' used up its restart budget: {error}",
-                self.cx.stage
-            ));
         }
         // Go on taking frames, to drop them with their cause, so that nothing upstream waits for ever.
         Step::Worked

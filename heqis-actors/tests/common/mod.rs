@@ -1,6 +1,7 @@
 //! A small graph of numbers that the tests of this crate share.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -104,6 +105,9 @@ pub struct CollectConfig {
     /// Values on which the stage panics once.
     #[serde(skip)]
     pub panics: Seen,
+    /// Calls that find something missing that they need, before the rest goes well.
+    #[serde(skip)]
+    pub outages: Arc<AtomicUsize>,
     #[serde(skip)]
     pub ages_ns: Arc<Mutex<Vec<i64>>>,
 }
@@ -132,6 +136,16 @@ impl Stage for Collect {
         frame: &Frame<Number>,
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
+        let outages = &self.config.outages;
+        if frame.value > 100
+            && outages
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+        {
+            return Err(StageError::unavailable("the disk is full"));
+        }
         if self.config.poison.contains(&frame.value) {
             return Err(StageError::failed(format!("poison {}", frame.value)));
         }

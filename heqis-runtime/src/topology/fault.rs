@@ -65,6 +65,7 @@ codes! {
     DuplicateEdge "E0307" "duplicate-edge" "Two stages are joined by one edge at most.",
     UnusedNode "E0308" "unused-node" "A node must have a stage.",
     LonePartition "E0309" "lone-partition" "`partition_by` shares a stage's frames among at least two edges.",
+    SecondCommitLog "E0310" "second-commit-log" "A node has one commit log at most, because what is committed is known per node.",
     MissingTransport "E0401" "missing-transport" "An edge between two nodes must say how it crosses.",
     NeedlessTransport "E0402" "needless-transport" "An edge within one node has no `transport` and no `delivery`.",
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",

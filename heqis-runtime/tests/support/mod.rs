@@ -144,6 +144,7 @@ macro_rules! stages {
                 const KIND: &'static str = $kind;
                 const ABOUT: &'static str = $about;
                 const BLOCKING: bool = $blocking;
+                const COMMIT_LOG: bool = matches!($kind.as_bytes(), b"journal");
 
                 fn build(_: &Self::Config, _: &BuildContext) -> Result<Self, StageError> {
                     Ok(Self)

@@ -233,6 +233,28 @@ fn clients_above_the_limit_are_refused_until_one_leaves() {
 }
 
 #[test]
+fn symbols_above_the_limit_are_refused_and_counted_and_the_known_ones_go_on() {
+    let cx = context("");
+    let mut source = listen(&cx, json!({ "max_symbols": 2 }));
+    let mut client = connect(&source);
+    for (symbol, price) in [
+        ("600000.SH", 1.0),
+        ("600001.SH", 2.0),
+        ("600002.SH", 3.0),
+        ("600000.SH", 4.0),
+    ] {
+        client.write_all(line(symbol, price).as_bytes()).unwrap();
+    }
+    let closes = [
+        bar(&mut source).close,
+        bar(&mut source).close,
+        bar(&mut source).close,
+    ];
+    assert_eq!(closes, [1.0, 2.0, 4.0]);
+    assert_eq!(count(&cx, "refused_symbol"), 1);
+}
+
+#[test]
 fn a_pipeline_that_takes_nothing_makes_the_client_wait_and_loses_nothing() {
     const LINES: usize = 8_000;
     let cx = context("");

@@ -23,6 +23,29 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     idle_settings(scene, faults);
     cores(scene, faults);
     delays(scene, faults);
+    commit_logs(scene, faults);
+}
+
+fn commit_logs(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+    let mut first: HashMap<usize, &str> = HashMap::new();
+    for (index, stage) in scene.topology.stages.iter().enumerate() {
+        let (Some(kind), Some(node)) = (scene.kinds[index], scene.homes[index]) else {
+            continue;
+        };
+        if !kind.commit_log {
+            continue;
+        }
+        if let Some(other) = first.get(&node) {
+            let message = format!(
+                "stage `{}` is a commit log, and so is `{other}` on the same node",
+                stage.name
+            );
+            let fault = Fault::new(Code::SecondCommitLog, stage.at(&["kind"]), message);
+            faults.push(fault.help("write both streams of decisions to one log, or use two nodes"));
+        } else {
+            first.insert(node, &stage.name);
+        }
+    }
 }
 
 fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {

@@ -76,6 +76,7 @@ impl Stage for Journal {
     type Config = JournalConfig;
     type In = Decision;
     type Out = Nothing;
+    const COMMIT_LOG: bool = true;
     const KIND: &'static str = "journal";
     const ABOUT: &'static str =
         "Writes decisions to a checksummed file that survives a killed process.";
@@ -139,9 +140,9 @@ impl Stage for Journal {
         let decisions = self.batch.len() as u64;
         self.file
             .append(&self.lines, decisions)
-            .map_err(StageError::failed)?;
+            .map_err(StageError::unavailable)?;
         if self.sync == SyncPolicy::Batch {
-            self.file.sync().map_err(StageError::failed)?;
+            self.file.sync().map_err(StageError::unavailable)?;
         }
         if let Some(timings) = &mut self.timings {
             // Timings explain, they do not decide: a full disk there must not stop the journal.

@@ -6,8 +6,9 @@
 //! Counts `client`; `refused_client` for clients above the limit; `bad_line` for lines that are no bars, of these
 //! `bad_line_syntax`, `bad_line_value` and `bad_line_torn` (the client left in the middle of it); `long_line` for clients
 //! cut off because a line of theirs was too long. A client stays after a bad line, except when it is the CSV header,
-//! without which nothing after it can be understood.
+//! without which nothing after it can be understood. `refused_symbol` counts bars of symbols above the limit.
 
+use std::collections::HashSet;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -35,6 +36,7 @@ const CHANNEL: usize = 256;
 /// Least and most that may be asked for: a CSV header needs about the least, and every client costs a thread and a line.
 const LINE_BYTES: (usize, usize) = (64, 1_048_576);
 const CLIENTS: (usize, usize) = (1, 256);
+const SYMBOLS: (usize, usize) = (1, 1_000_000);
 
 /// A client whose machine died is noticed after about this long and two minutes; otherwise it would hold its place.
 const KEEPALIVE: Duration = Duration::from_secs(60);
@@ -69,9 +71,18 @@ pub struct TcpLinesConfig {
     #[serde(default = "max_clients")]
     #[schemars(range(min = CLIENTS.0, max = CLIENTS.1))]
     pub max_clients: usize,
+    /// Most symbols over the life of the source; bars of further ones are refused, because every stage keeps something
+    /// for each symbol.
+    #[serde(default = "max_symbols")]
+    #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
+    pub max_symbols: usize,
     /// Whether the source ends when its last client has left.
     #[serde(default)]
     pub end_on_close: bool,
+}
+
+fn max_symbols() -> usize {
+    10_000
 }
 
 fn max_line_bytes() -> usize {
@@ -92,6 +103,9 @@ pub struct TcpLines {
     address: SocketAddr,
     acceptor: Option<JoinHandle<()>>,
     end_on_close: bool,
+    symbols: HashSet<Symbol>,
+    max_symbols: usize,
+    refused_symbol: Counter,
 }
 
 /// What the threads share with the source.
@@ -120,6 +134,7 @@ impl Source for TcpLines {
         [
             ("max_clients", config.max_clients, CLIENTS),
             ("max_line_bytes", config.max_line_bytes, LINE_BYTES),
+            ("max_symbols", config.max_symbols, SYMBOLS),
         ]
         .into_iter()
         .filter(|(_, value, (min, max))| !(*min..=*max).contains(value))
@@ -163,6 +178,9 @@ impl Source for TcpLines {
             address,
             acceptor: Some(acceptor),
             end_on_close: config.end_on_close,
+            symbols: HashSet::new(),
+            max_symbols: config.max_symbols,
+            refused_symbol: cx.counter("refused_symbol"),
         })
     }
 
@@ -173,12 +191,22 @@ impl Source for TcpLines {
         // Looked at before the channel: a client that leaves in between has put its last bar there already.
         let gone = self.shared.came.load(Ordering::Acquire) > 0
             && self.shared.here.load(Ordering::Acquire) == 0;
-        Ok(match bars.try_recv() {
-            Ok(bar) => Next::Item(BarMessage(bar)),
-            Err(TryRecvError::Empty) if gone && self.end_on_close => Next::End,
-            Err(TryRecvError::Empty) => Next::Waiting,
-            Err(TryRecvError::Disconnected) => Next::End,
-        })
+        loop {
+            return Ok(match bars.try_recv() {
+                Ok(bar) => {
+                    if self.symbols.len() >= self.max_symbols && !self.symbols.contains(&bar.symbol)
+                    {
+                        self.refused_symbol.inc();
+                        continue;
+                    }
+                    self.symbols.insert(bar.symbol);
+                    Next::Item(BarMessage(bar))
+                }
+                Err(TryRecvError::Empty) if gone && self.end_on_close => Next::End,
+                Err(TryRecvError::Empty) => Next::Waiting,
+                Err(TryRecvError::Disconnected) => Next::End,
+            });
+        }
     }
 }
 
