@@ -57,6 +57,9 @@ pub enum LabError {
         #[source]
         source: serde_json::Error,
     },
+    /// Market data could not be fetched.
+    #[error(transparent)]
+    Fetch(#[from] crate::fetch::FetchError),
     /// A data set, or an input of one, breaks a rule.
     #[error("{path}: {rule}")]
     DataSet {

@@ -27,6 +27,7 @@ enum Command {
         #[arg(long, value_name = "DIR", default_value = "models")]
         out: PathBuf,
     },
+    Fetch(heqis_lab::fetch::FetchArgs),
     Prepare(heqis_lab::prepare::PrepareArgs),
     Data(heqis_lab::data::DataArgs),
 }
@@ -61,6 +62,7 @@ fn run(command: &Command) -> Result<Answer, LabError> {
                 .map(|dir| format!("wrote {}", dir.display()))
                 .collect()
         }
+        Command::Fetch(args) => heqis_lab::fetch::run(args)?,
         Command::Prepare(args) => heqis_lab::prepare::options::run(args)?,
         Command::Data(args) => return heqis_lab::data::run(args),
     };

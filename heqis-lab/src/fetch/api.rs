@@ -1,0 +1,164 @@
+//! The vendor's interfaces: names, fields with their types, and caps.
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// An instrument.
+    Code,
+    /// Text, or nothing.
+    Text,
+    /// A day.
+    Day,
+    /// A day, or nothing.
+    DayOrNone,
+    /// A finite number.
+    Number,
+    /// A finite number, or nothing.
+    NumberOrNone,
+}
+
+/// One interface.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Api {
+    /// Its name on the wire.
+    pub name: &'static str,
+    /// Its fields, all of them requested by name.
+    pub fields: &'static [(&'static str, Kind)],
+    /// Number of leading fields that identify a row.
+    pub key_fields: usize,
+    /// Most rows in one reply.
+    pub cap_rows: usize,
+}
+
+use Kind::{Code, Day, DayOrNone, Number, NumberOrNone, Text};
+
+/// Volume in lots of 100 shares, amount in 1000 CNY, as the vendor gives them.
+const BARS: &[(&str, Kind)] = &[
+    ("ts_code", Code),
+    ("trade_date", Day),
+    ("open", Number),
+    ("high", Number),
+    ("low", Number),
+    ("close", Number),
+    ("pre_close", NumberOrNone),
+    ("change", NumberOrNone),
+    ("pct_chg", NumberOrNone),
+    ("vol", Number),
+    ("amount", NumberOrNone),
+];
+
+const fn api(
+    name: &'static str,
+    fields: &'static [(&'static str, Kind)],
+    key_fields: usize,
+    cap_rows: usize,
+) -> Api {
+    Api {
+        name,
+        fields,
+        key_fields,
+        cap_rows,
+    }
+}
+
+/// Daily bars of stocks, unadjusted.
+pub static DAILY: Api = api("daily", BARS, 2, 6000);
+/// Daily bars of indices.
+pub static INDEX_DAILY: Api = api("index_daily", BARS, 2, 6000);
+/// Daily bars of funds.
+pub static FUND_DAILY: Api = api("fund_daily", BARS, 2, 6000);
+/// Turnover, valuation and shares, daily.
+pub static DAILY_BASIC: Api = api(
+    "daily_basic",
+    &[
+        ("ts_code", Code),
+        ("trade_date", Day),
+        ("turnover_rate", NumberOrNone),
+        ("volume_ratio", NumberOrNone),
+        ("pe", NumberOrNone),
+        ("pb", NumberOrNone),
+        ("total_share", NumberOrNone),
+        ("float_share", NumberOrNone),
+        ("total_mv", NumberOrNone),
+        ("circ_mv", NumberOrNone),
+    ],
+    2,
+    6000,
+);
+/// Adjustment factors.
+pub static ADJ_FACTOR: Api = api(
+    "adj_factor",
+    &[
+        ("ts_code", Code),
+        ("trade_date", Day),
+        ("adj_factor", Number),
+    ],
+    2,
+    6000,
+);
+/// Price limits of the day.
+pub static STK_LIMIT: Api = api(
+    "stk_limit",
+    &[
+        ("ts_code", Code),
+        ("trade_date", Day),
+        ("pre_close", NumberOrNone),
+        ("up_limit", NumberOrNone),
+        ("down_limit", NumberOrNone),
+    ],
+    2,
+    5800,
+);
+/// Suspensions and resumptions.
+pub static SUSPEND_D: Api = api(
+    "suspend_d",
+    &[
+        ("ts_code", Code),
+        ("trade_date", Day),
+        ("suspend_timing", Text),
+        ("suspend_type", Text),
+    ],
+    4,
+    5000,
+);
+/// Former names.
+pub static NAMECHANGE: Api = api(
+    "namechange",
+    &[
+        ("ts_code", Code),
+        ("name", Text),
+        ("start_date", DayOrNone),
+        ("end_date", DayOrNone),
+        ("change_reason", Text),
+    ],
+    5,
+    6000,
+);
+/// Open and closed days.
+pub static TRADE_CAL: Api = api(
+    "trade_cal",
+    &[
+        ("exchange", Text),
+        ("cal_date", Day),
+        ("is_open", Number),
+        ("pretrade_date", DayOrNone),
+    ],
+    2,
+    6000,
+);
+/// The list of stocks.
+pub static STOCK_BASIC: Api = api(
+    "stock_basic",
+    &[
+        ("ts_code", Code),
+        ("name", Text),
+        ("industry", Text),
+        ("market", Text),
+        ("exchange", Text),
+        ("list_status", Text),
+        ("list_date", DayOrNone),
+        ("delist_date", DayOrNone),
+    ],
+    1,
+    6000,
+);

@@ -1,0 +1,88 @@
+//! Time, the spacing of calls, and the waits after a failure.
+
+use std::cell::Cell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The time of the world, a parameter so that tests need not wait.
+pub trait Clock {
+    /// Nanoseconds since the Unix epoch.
+    fn now_ns(&self) -> u64;
+    /// Waits.
+    fn sleep_ns(&self, ns: u64);
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now_ns(&self) -> u64 {
+        SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |past| u64::try_from(past.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    fn sleep_ns(&self, ns: u64) {
+        std::thread::sleep(Duration::from_nanos(ns));
+    }
+}
+
+/// One second.
+pub const SECOND_NS: u64 = 1_000_000_000;
+
+/// A bucket of one token, so that no minute ever sees more than 80 % of the calls allowed.
+///
+/// A window of 60 s sees at most one call more than `60 s / interval`; the interval is chosen with that one taken off.
+#[derive(Debug)]
+pub struct Pace {
+    interval_ns: u64,
+    next_ns: Cell<u64>,
+}
+
+impl Pace {
+    /// Makes a pace for a limit of at least 3 calls a minute; a smaller limit counts as 3.
+    #[must_use]
+    pub fn new(calls_per_minute: u32) -> Self {
+        let tenths = u64::from(calls_per_minute.max(3)) * 8 - 10;
+        Self {
+            interval_ns: (600 * SECOND_NS).div_ceil(tenths),
+            next_ns: Cell::new(0),
+        }
+    }
+
+    /// Waits until the next call may go out.
+    pub fn wait(&self, clock: &dyn Clock) {
+        let now = clock.now_ns();
+        // A clock set back must not stop the run: no wait is longer than the interval.
+        let wait = self.next_ns.get().saturating_sub(now).min(self.interval_ns);
+        if wait > 0 {
+            clock.sleep_ns(wait);
+        }
+        self.next_ns.set(now + wait + self.interval_ns);
+    }
+}
+
+/// Exponential waits with jitter: 1 s, 2 s, 4 s … 60 s, each between half and all of it.
+#[derive(Debug)]
+pub struct Backoff(Cell<u64>);
+
+impl Backoff {
+    /// Starts the sequence that belongs to a seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(Cell::new(seed))
+    }
+
+    /// Returns the wait after the failure number `failures`, counted from 0.
+    #[must_use]
+    pub fn wait_ns(&self, failures: u32) -> u64 {
+        let full = (SECOND_NS << failures.min(6)).min(60 * SECOND_NS);
+        // SplitMix64, Steele, Lea and Flood 2014.
+        let state = self.0.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0.set(state);
+        let mut z = state;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        full / 2 + (z ^ (z >> 31)) % (full / 2 + 1)
+    }
+}
