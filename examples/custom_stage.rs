@@ -12,7 +12,7 @@ use heqis::actors::{
     BuildContext, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload, PayloadError,
     Policy, Source, Stage, StageError, StageOptions, Tensor,
 };
-use heqis::quant::indicators::Ma;
+use heqis::quant::indicators::{Indicator, Ma};
 use schemars::JsonSchema;
 use serde::Deserialize;
 

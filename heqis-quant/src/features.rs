@@ -23,7 +23,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::finite;
-use crate::indicators::{Kdj, KdjStart, Ma, Macd, Returns, Volatility};
+use crate::indicators::{
+    Hlc, Indicator, Kdj, KdjStart, MAX_INPUT, Ma, Macd, Profile, Returns, Volatility, is_price,
+};
 use crate::{Bar, Date, QuantError};
 
 const PLACE: &str = "features";
@@ -267,7 +269,7 @@ impl FeatureState {
             warmup_bars: set.warmup_bars(),
             bars_seen: 0,
             last: None,
-            macd: Macd::new(12, 26, 9)?,
+            macd: Macd::new(12, 26, 9, Profile::Cn)?,
             kdj: Kdj::new(9, 3, 3, KdjStart::Fifty)?,
             slots: set.kinds.iter().map(slot).collect::<Result<_, _>>()?,
         })
@@ -292,7 +294,8 @@ impl FeatureState {
     ///
     /// # Errors
     /// Returns [`QuantError::Value`], and leaves the memory as it was, when `out` has another length than the set, or
-    /// a price of the bar is not finite and positive, or its volume is not finite and at least zero.
+    /// a price of the bar is not finite and positive, its volume is not finite and at least zero, or one of them is beyond
+    /// what indicators take, [`MAX_INPUT`].
     pub fn update_into(&mut self, bar: &Bar, out: &mut [f64]) -> Result<bool, QuantError> {
         if out.len() != self.slots.len() {
             let rule = format!("must have {} places", self.slots.len());
@@ -308,7 +311,7 @@ impl FeatureState {
             self.rescale(reference / close);
         }
         let macd = self.macd.update(bar.close);
-        let kdj = self.kdj.update(bar.high, bar.low, bar.close);
+        let kdj = self.kdj.update(Hlc::from(bar));
         let ready = self.bars_to_go() == 0;
         for (slot, out) in self.slots.iter_mut().zip(out.iter_mut()) {
             let value = match slot {
@@ -323,12 +326,12 @@ impl FeatureState {
                 Slot::RangeRatio => Some((bar.high - bar.low) / bar.close),
                 Slot::BodyRatio => Some(bar.close / bar.open - 1.0),
                 Slot::GapRatio => reference.map(|reference| bar.open / reference - 1.0),
-                Slot::Dif => Some(macd.dif / bar.close),
-                Slot::Dea => Some(macd.dea / bar.close),
-                Slot::Macd => Some(macd.bar / bar.close),
-                Slot::K => Some(kdj.k / 100.0),
-                Slot::D => Some(kdj.d / 100.0),
-                Slot::J => Some(kdj.j / 100.0),
+                Slot::Dif => macd.map(|macd| macd.dif / bar.close),
+                Slot::Dea => macd.map(|macd| macd.dea / bar.close),
+                Slot::Macd => macd.map(|macd| macd.bar / bar.close),
+                Slot::K => kdj.map(|kdj| kdj.k / 100.0),
+                Slot::D => kdj.map(|kdj| kdj.d / 100.0),
+                Slot::J => kdj.map(|kdj| kdj.j / 100.0),
             };
             // Every slot has a value once its warm-up is over, and the warm-up of the set is the longest of them.
             if let (true, Some(value)) = (ready, value) {
@@ -378,12 +381,28 @@ fn check(bar: &Bar) -> Result<(), QuantError> {
         {
             return Err(QuantError::value(PLACE, field, "must be positive", price));
         }
+        // Beyond these an indicator would take the bar for none.
+        if let Some(price) = price
+            && !is_price(price)
+        {
+            let rule = format!("must lie between {:e} and {MAX_INPUT:e}", 1.0 / MAX_INPUT);
+            return Err(QuantError::value(PLACE, field, rule, price));
+        }
     }
     if finite(PLACE, "volume_shares", bar.volume_shares)? < 0.0 {
         return Err(QuantError::value(
             PLACE,
             "volume_shares",
             "must not be negative",
+            bar.volume_shares,
+        ));
+    }
+    if bar.volume_shares > MAX_INPUT {
+        let rule = format!("must be at most {MAX_INPUT:e}");
+        return Err(QuantError::value(
+            PLACE,
+            "volume_shares",
+            rule,
             bar.volume_shares,
         ));
     }

@@ -11,7 +11,7 @@
 //! | [`table`] | CSV text → bars: **data enters here**, from any [`std::io::Read`] |
 //! | [`rules`] | dated A-share price limits, as data with sources |
 //! | [`clean`] | bar → bar with notes, or a typed reject |
-//! | [`indicators`] | streaming EMA, SMA, MACD, KDJ, mean, return, volatility in the `cn` profile |
+//! | [`indicators`] | streaming indicators, by the formulas of Chinese terminals or of TA-Lib |
 //! | [`features`] | bar → one row of named features, free of the price level |
 //! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
 //! | [`window`] | scaled rows → the flat window that a model reads |

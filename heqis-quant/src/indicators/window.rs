@@ -1,0 +1,188 @@
+//! The last values of a series, always in one piece.
+
+use serde::{Deserialize, Serialize};
+
+use super::{MAX_BARS, PLACE};
+use crate::QuantError;
+
+/// The last `capacity` values. Each value is written twice, a capacity apart, so that the window is one slice wherever
+/// the ring stands and no reader has to know of a seam. Allocated once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Saved", into = "Saved")]
+pub(super) struct Window {
+    buffer: Box<[f64]>,
+    capacity: usize,
+    len: usize,
+    next: usize,
+}
+
+/// A window as written: the oldest value first, wherever the ring stood.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Saved {
+    capacity: usize,
+    values: Vec<f64>,
+}
+
+impl From<Window> for Saved {
+    fn from(window: Window) -> Self {
+        Self {
+            capacity: window.capacity,
+            values: window.values().to_vec(),
+        }
+    }
+}
+
+impl TryFrom<Saved> for Window {
+    type Error = QuantError;
+
+    fn try_from(saved: Saved) -> Result<Self, QuantError> {
+        // One more than the longest length, since returns over n bars remember n + 1 prices.
+        if !(1..=MAX_BARS + 1).contains(&saved.capacity) || saved.values.len() > saved.capacity {
+            return Err(QuantError::value(
+                PLACE,
+                "saved window",
+                format!(
+                    "must have a capacity in 1..={} and no more values than that",
+                    MAX_BARS + 1
+                ),
+                format!("{} values of {}", saved.values.len(), saved.capacity),
+            ));
+        }
+        let mut window = Self::new(saved.capacity);
+        for value in saved.values {
+            window.push(value);
+        }
+        Ok(window)
+    }
+}
+
+impl PartialEq for Window {
+    fn eq(&self, other: &Self) -> bool {
+        self.capacity == other.capacity && self.values() == other.values()
+    }
+}
+
+impl Window {
+    /// Makes an empty window; the callers have checked that `capacity` is at least 1.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            buffer: vec![0.0; 2 * capacity].into(),
+            capacity,
+            len: 0,
+            next: 0,
+        }
+    }
+
+    pub(super) fn push(&mut self, value: f64) {
+        self.buffer[self.next] = value;
+        self.buffer[self.next + self.capacity] = value;
+        self.next += 1;
+        if self.next == self.capacity {
+            self.next = 0;
+        }
+        if self.len < self.capacity {
+            self.len += 1;
+        }
+    }
+
+    /// Returns the values, the oldest first.
+    pub(super) fn values(&self) -> &[f64] {
+        let end = self.next + self.capacity;
+        &self.buffer[end - self.len..end]
+    }
+
+    /// Returns the values once there are `capacity` of them.
+    pub(super) fn full(&self) -> Option<&[f64]> {
+        (self.len == self.capacity).then(|| self.values())
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    pub(super) fn rescale(&mut self, factor: f64) {
+        self.buffer.iter_mut().for_each(|value| *value *= factor);
+    }
+}
+
+/// The mean, summed from the oldest to the newest value. The order is a promise: features of shipped models depend on
+/// its last bit.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+/// Folds in four lanes, which a processor runs side by side.
+fn in_lanes(values: &[f64], start: f64, step: impl Fn(f64, f64) -> f64) -> [f64; 4] {
+    let mut lanes = [start; 4];
+    let (chunks, rest) = values.as_chunks::<4>();
+    for chunk in chunks {
+        for (lane, value) in lanes.iter_mut().zip(chunk) {
+            *lane = step(*lane, *value);
+        }
+    }
+    for (lane, value) in lanes.iter_mut().zip(rest) {
+        *lane = step(*lane, *value);
+    }
+    lanes
+}
+
+/// Sums what `of` makes of each value.
+pub(super) fn sum(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
+    let [a, b, c, d] = in_lanes(values, 0.0, |sum, value| sum + of(value));
+    (a + b) + (c + d)
+}
+
+/// Returns the highest value. The comparison is written out because `f64::max` also has to mind NaN, which never gets
+/// into a window.
+pub(super) fn highest(values: &[f64]) -> f64 {
+    let max = |a: f64, b: f64| if b > a { b } else { a };
+    let [a, b, c, d] = in_lanes(values, f64::MIN, max);
+    max(max(a, b), max(c, d))
+}
+
+/// Returns the lowest value.
+pub(super) fn lowest(values: &[f64]) -> f64 {
+    let min = |a: f64, b: f64| if b < a { b } else { a };
+    let [a, b, c, d] = in_lanes(values, f64::MAX, min);
+    min(min(a, b), min(c, d))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_broken_saved_window_is_refused() {
+        for broken in [
+            r#"{"capacity":0,"values":[]}"#,
+            r#"{"capacity":1,"values":[1.0,2.0]}"#,
+            r#"{"capacity":18446744073709551615,"values":[]}"#,
+            r#"{"capacity":2,"values":[null]}"#,
+        ] {
+            assert!(serde_json::from_str::<Window>(broken).is_err(), "{broken}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_window_is_always_the_tail_of_what_was_pushed(
+            capacity in 1usize..12, pushed in proptest::collection::vec(-1e3f64..1e3, 0..40)
+        ) {
+            let mut window = Window::new(capacity);
+            for (i, value) in pushed.iter().enumerate() {
+                window.push(*value);
+                let tail = &pushed[(i + 1).saturating_sub(capacity)..=i];
+                prop_assert_eq!(window.values(), tail);
+                prop_assert_eq!(window.full().is_some(), tail.len() == capacity);
+                prop_assert_eq!(highest(tail), tail.iter().copied().fold(f64::MIN, f64::max));
+                prop_assert_eq!(lowest(tail), tail.iter().copied().fold(f64::MAX, f64::min));
+                prop_assert!((sum(tail, f64::abs) - tail.iter().map(|v| v.abs()).sum::<f64>()).abs() < 1e-9);
+                let restored: Window = serde_json::from_str(&serde_json::to_string(&window).unwrap()).unwrap();
+                prop_assert_eq!(&restored, &window);
+            }
+        }
+    }
+}
