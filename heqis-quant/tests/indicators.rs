@@ -268,6 +268,23 @@ fn one_huge_price_wipes_no_digit_of_a_window_that_it_has_left() {
 }
 
 #[test]
+fn bollinger_bands_keep_their_digits_at_any_price_level() {
+    let cents = [0.0, 1.0, 3.0, 2.0, 5.0, 4.0, 6.0, 2.0, 1.0, 0.0];
+    let width = |level: f64| {
+        let mut boll = Boll::new(10, 1.0, 0).unwrap();
+        let bands = cents.map(|cent| boll.update(level + cent / 128.0));
+        let band = bands[9].unwrap();
+        (band.upper - band.middle) * 128.0
+    };
+    // Mean 2.4, squares 9.6: worked by hand. A 128th is exact at both levels.
+    let expected = (9.6f64 - 2.4 * 2.4).sqrt();
+    for level in [0.0, 1e6] {
+        let width = width(level);
+        assert!((width - expected).abs() < 1e-7, "{width} for {expected}");
+    }
+}
+
+#[test]
 fn a_late_start_is_forgotten_as_soon_as_documented() {
     let days = supor();
     for entry in every() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::window::{Window, mean, sum};
+use super::window::{Window, mean};
 use super::{Bars, Hlc, Indicator, PLACE, usable};
 use crate::QuantError;
 
@@ -11,7 +11,7 @@ use crate::QuantError;
 pub struct BollValue {
     /// The mean plus the width.
     pub upper: f64,
-    /// The plain mean, to the bit that of [`super::Ma`].
+    /// The plain mean.
     pub middle: f64,
     /// The mean minus the width.
     pub lower: f64,
@@ -19,8 +19,8 @@ pub struct BollValue {
 
 /// Bollinger bands: the plain mean of n closes, plus and minus a number of standard deviations.
 ///
-/// The deviation is taken in two passes, so that it is right for a price of 1,000 that moves by a cent, where the one
-/// pass of TA-Lib has few digits left.
+/// Mean and deviation are taken of the distances to the newest close, in one pass, so that they are right for a price of
+/// a million that moves by a cent, where the mean of squares less the square of the mean has no digit left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Boll {
@@ -71,15 +71,24 @@ impl Indicator for Boll {
         self.values.capacity() - 1
     }
 
+    #[inline]
     fn update(&mut self, close: f64) -> Option<BollValue> {
         if !usable(close) {
             return None;
         }
         self.values.push(close);
         let values = self.values.full()?;
-        let middle = mean(values);
-        let squares = sum(values, |x| (x - middle) * (x - middle));
-        let variance = squares / (values.len() as f64 - f64::from(self.ddof));
+        let n = values.len() as f64;
+        let (mut sum, mut squares) = (0.0, 0.0);
+        for value in values {
+            let distance = value - close;
+            sum += distance;
+            squares += distance * distance;
+        }
+        let mean = sum / n;
+        let middle = close + mean;
+        // Rounding can leave a little below zero.
+        let variance = ((squares - sum * mean) / (n - f64::from(self.ddof))).max(0.0);
         let width = self.deviations * variance.sqrt();
         Some(BollValue {
             upper: middle + width,
@@ -123,6 +132,7 @@ impl Indicator for Cci {
         self.typical.capacity() - 1
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<f64> {
         if !bar.is_usable() {
             return None;
@@ -130,9 +140,9 @@ impl Indicator for Cci {
         let last = (bar.high + bar.low + bar.close) / 3.0;
         self.typical.push(last);
         let values = self.typical.full()?;
-        let n = values.len() as f64;
-        let mean = sum(values, |x| x) / n;
-        let deviation = sum(values, |x| (x - mean).abs()) / n;
+        let mean = mean(values);
+        let distances: f64 = values.iter().map(|x| (x - mean).abs()).sum();
+        let deviation = distances / values.len() as f64;
         Some(if deviation > 0.0 {
             (last - mean) / (0.015 * deviation)
         } else {

@@ -23,6 +23,7 @@ impl Channel {
     }
 
     /// Takes a bar and returns `(C − LL)/(HH − LL)·100`, or `without_range` where HH = LL.
+    #[inline]
     fn advance(&mut self, bar: Hlc, without_range: f64) -> f64 {
         self.highs.push(bar.high);
         self.lows.push(bar.low);
@@ -111,6 +112,7 @@ impl Indicator for Kdj {
         Some(window_bars + self.k.settled_bars()? + self.d.settled_bars()?)
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<KdjValue> {
         if !bar.is_usable() {
             return None;
@@ -171,6 +173,7 @@ impl Indicator for Stoch {
         self.channel.highs.capacity() - 1 + self.k.warmup_bars() + self.d.warmup_bars()
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<StochValue> {
         if !bar.is_usable() {
             return None;

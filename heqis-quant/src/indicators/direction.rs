@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mean::Wilder;
 use super::range::true_range;
-use super::window::{Window, sum};
+use super::window::Window;
 use super::{Bars, Hlc, Indicator, Ma, Profile, forgotten_bars};
 use crate::QuantError;
 
@@ -69,7 +69,7 @@ impl Di {
                     range: window(),
                 },
                 Profile::Talib => Sums::Talib {
-                    to_add: n.0 - 1,
+                    to_add: n.n - 1,
                     up: 0.0,
                     down: 0.0,
                     range: 0.0,
@@ -94,21 +94,31 @@ impl Indicator for Di {
         })
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<DiValue> {
         if !bar.is_usable() {
             return None;
         }
         let (high, low, close) = self.last.replace((bar.high, bar.low, bar.close))?;
         let (rise, fall) = (bar.high - high, low - bar.low);
-        let up_move = if rise > 0.0 && rise > fall { rise } else { 0.0 };
-        let down_move = if fall > 0.0 && fall > rise { fall } else { 0.0 };
+        // Without a short circuit, since no processor can guess which way a price goes.
+        let up_move = if (rise > 0.0) & (rise > fall) {
+            rise
+        } else {
+            0.0
+        };
+        let down_move = if (fall > 0.0) & (fall > rise) {
+            fall
+        } else {
+            0.0
+        };
         let bar_range = true_range(bar, close);
         let (up, down, range) = match &mut self.sums {
             Sums::Cn { up, down, range } => {
                 up.push(up_move);
                 down.push(down_move);
                 range.push(bar_range);
-                let of = |window: &Window| window.full().map(|values| sum(values, |x| x));
+                let of = |window: &Window| window.full().map(|values| values.iter().sum::<f64>());
                 (of(up)?, of(down)?, of(range)?)
             }
             Sums::Talib {
@@ -117,19 +127,11 @@ impl Indicator for Di {
                 down,
                 range,
             } => {
-                let n = self.n.as_f64();
                 let adding = *to_add > 0;
-                for (sum, x) in [
-                    (&mut *up, up_move),
-                    (&mut *down, down_move),
-                    (&mut *range, bar_range),
-                ] {
-                    *sum = if adding {
-                        *sum + x
-                    } else {
-                        *sum - *sum / n + x
-                    };
-                }
+                let kept = if adding { 1.0 } else { 1.0 - self.n.inverse };
+                *up = *up * kept + up_move;
+                *down = *down * kept + down_move;
+                *range = *range * kept + bar_range;
                 if adding {
                     *to_add -= 1;
                     return None;
@@ -137,16 +139,10 @@ impl Indicator for Di {
                 (*up, *down, *range)
             }
         };
-        let percent = |x: f64| {
-            if range < NOTHING {
-                0.0
-            } else {
-                100.0 * (x / range)
-            }
-        };
+        let percent = if range < NOTHING { 0.0 } else { 100.0 / range };
         Some(DiValue {
-            plus_di: percent(up),
-            minus_di: percent(down),
+            plus_di: up * percent,
+            minus_di: down * percent,
         })
     }
 
@@ -240,6 +236,7 @@ impl Indicator for Adx {
         )
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<AdxValue> {
         let DiValue { plus_di, minus_di } = self.di.update(bar)?;
         let both = plus_di + minus_di;

@@ -75,6 +75,7 @@ impl Indicator for Macd {
         Some(self.slow.settled_bars()? + self.signal.settled_bars()?)
     }
 
+    #[inline]
     fn update(&mut self, close: f64) -> Option<MacdValue> {
         if !usable(close) {
             return None;

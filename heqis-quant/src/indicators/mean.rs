@@ -31,6 +31,7 @@ impl Ma {
     }
 
     /// Takes a value that is known to be a usable number.
+    #[inline]
     pub(super) fn advance(&mut self, x: f64) -> Option<f64> {
         self.values.push(x);
         self.value()
@@ -45,6 +46,7 @@ impl Indicator for Ma {
         self.values.capacity() - 1
     }
 
+    #[inline]
     fn update(&mut self, x: f64) -> Option<f64> {
         if !usable(x) {
             return None;
@@ -84,7 +86,7 @@ impl Ema {
             profile,
             to_go: match profile {
                 Profile::Cn => 1,
-                Profile::Talib => n.0,
+                Profile::Talib => n.n,
             },
             memory: 0.0,
         })
@@ -97,6 +99,7 @@ impl Ema {
         }
     }
 
+    #[inline]
     pub(super) fn advance(&mut self, x: f64) -> Option<f64> {
         if self.to_go > 0 {
             self.memory += x;
@@ -108,8 +111,12 @@ impl Ema {
         } else {
             let n = self.n.as_f64();
             self.memory = match self.profile {
+                // Features of shipped models depend on the last bit of this order of operations.
                 Profile::Cn => (2.0 * x + (n - 1.0) * self.memory) / (n + 1.0),
-                Profile::Talib => self.memory + 2.0 / (n + 1.0) * (x - self.memory),
+                Profile::Talib => {
+                    let weight = 2.0 / (n + 1.0);
+                    (1.0 - weight) * self.memory + weight * x
+                }
             };
         }
         Some(self.memory)
@@ -129,6 +136,7 @@ impl Indicator for Ema {
         Some(self.warmup_bars() + forgotten_bars((n - 1.0) / (n + 1.0)))
     }
 
+    #[inline]
     fn update(&mut self, x: f64) -> Option<f64> {
         if !usable(x) {
             return None;
@@ -177,6 +185,7 @@ impl SmaCn {
         Ok(self)
     }
 
+    #[inline]
     pub(super) fn advance(&mut self, x: f64) -> f64 {
         let (n, m) = (self.n.as_f64(), self.m.as_f64());
         let mean = self.last.map_or(x, |last| (m * x + (n - m) * last) / n);
@@ -197,6 +206,7 @@ impl Indicator for SmaCn {
         Some(forgotten_bars(1.0 - self.m.as_f64() / self.n.as_f64()))
     }
 
+    #[inline]
     fn update(&mut self, x: f64) -> Option<f64> {
         usable(x).then(|| self.advance(x))
     }
@@ -221,7 +231,7 @@ impl Wilder {
     pub(super) fn new(n: Bars) -> Self {
         Self {
             n,
-            to_go: n.0,
+            to_go: n.n,
             memory: 0.0,
         }
     }
@@ -234,17 +244,18 @@ impl Wilder {
         (self.to_go == 0).then_some(self.memory)
     }
 
+    #[inline]
     pub(super) fn advance(&mut self, x: f64) -> Option<f64> {
-        let n = self.n.as_f64();
         if self.to_go > 0 {
             self.memory += x;
             self.to_go -= 1;
             if self.to_go > 0 {
                 return None;
             }
-            self.memory /= n;
+            self.memory /= self.n.as_f64();
         } else {
-            self.memory = (self.memory * (n - 1.0) + x) / n;
+            let weight = self.n.inverse;
+            self.memory = (1.0 - weight) * self.memory + weight * x;
         }
         Some(self.memory)
     }

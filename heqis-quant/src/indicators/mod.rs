@@ -171,15 +171,22 @@ pub fn batch<I: Indicator>(
         .collect()
 }
 
-/// A length that was checked, also when it comes from a saved state.
+/// A length that was checked, also when it comes from a saved state, and its inverse, since a division on every bar
+/// would cost more than the rest of a recursion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "usize", into = "usize")]
-struct Bars(u32);
+struct Bars {
+    n: u32,
+    inverse: f64,
+}
 
 impl Bars {
     fn new(field: &str, bars: usize, least: usize) -> Result<Self, QuantError> {
         match u32::try_from(bars) {
-            Ok(n) if (least..=MAX_BARS).contains(&bars) => Ok(Self(n)),
+            Ok(n) if (least..=MAX_BARS).contains(&bars) => Ok(Self {
+                n,
+                inverse: 1.0 / f64::from(n),
+            }),
             _ => Err(QuantError::value(
                 PLACE,
                 field,
@@ -190,11 +197,11 @@ impl Bars {
     }
 
     fn get(self) -> usize {
-        self.0 as usize
+        self.n as usize
     }
 
     fn as_f64(self) -> f64 {
-        f64::from(self.0)
+        f64::from(self.n)
     }
 }
 

@@ -54,6 +54,7 @@ impl Indicator for TrueRange {
         Some(1)
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<f64> {
         if !bar.is_usable() {
             return None;
@@ -121,6 +122,7 @@ impl Indicator for Atr {
         })
     }
 
+    #[inline]
     fn update(&mut self, bar: Hlc) -> Option<f64> {
         let range = self.range.update(bar)?;
         match &mut self.mean {

@@ -33,6 +33,7 @@ impl Indicator for Returns {
         self.values.capacity() - 1
     }
 
+    #[inline]
     fn update(&mut self, price: f64) -> Option<f64> {
         if !is_price(price) {
             return None;
@@ -79,6 +80,7 @@ impl Indicator for Volatility {
         self.returns.capacity()
     }
 
+    #[inline]
     fn update(&mut self, price: f64) -> Option<f64> {
         let one = self.one_bar.update(price)?;
         self.returns.push(one);

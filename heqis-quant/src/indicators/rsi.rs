@@ -68,6 +68,7 @@ impl Indicator for Rsi {
         }
     }
 
+    #[inline]
     fn update(&mut self, close: f64) -> Option<f64> {
         if !usable(close) {
             return None;

@@ -41,16 +41,21 @@ impl Indicator for Obv {
         None
     }
 
+    #[inline]
     fn update(&mut self, bar: CloseVolume) -> Option<f64> {
         if !usable(bar.close) || !usable(bar.volume_shares) {
             return None;
         }
-        match (self.last.replace(bar.close), self.profile) {
-            (Some(last), _) if bar.close > last => self.volume_shares += bar.volume_shares,
-            (Some(last), _) if bar.close < last => self.volume_shares -= bar.volume_shares,
-            (None, Profile::Talib) => self.volume_shares = bar.volume_shares,
-            _ => {}
-        }
+        self.volume_shares += match (self.last.replace(bar.close), self.profile) {
+            (Some(last), _) => {
+                // Both sides are computed, since no processor can guess which way a price goes.
+                let rose = f64::from(u8::from(bar.close > last));
+                let fell = f64::from(u8::from(bar.close < last));
+                (rose - fell) * bar.volume_shares
+            }
+            (None, Profile::Talib) => bar.volume_shares,
+            (None, Profile::Cn) => 0.0,
+        };
         Some(self.volume_shares)
     }
 
@@ -89,6 +94,7 @@ impl Indicator for VolumeRatio {
         self.before.warmup_bars() + 1
     }
 
+    #[inline]
     fn update(&mut self, volume: f64) -> Option<f64> {
         if !usable(volume) {
             return None;

@@ -112,40 +112,17 @@ pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Folds in four lanes, which a processor runs side by side.
-fn in_lanes(values: &[f64], start: f64, step: impl Fn(f64, f64) -> f64) -> [f64; 4] {
-    let mut lanes = [start; 4];
-    let (chunks, rest) = values.as_chunks::<4>();
-    for chunk in chunks {
-        for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = step(*lane, *value);
-        }
-    }
-    for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane = step(*lane, *value);
-    }
-    lanes
-}
-
-/// Sums what `of` makes of each value.
-pub(super) fn sum(values: &[f64], of: impl Fn(f64) -> f64) -> f64 {
-    let [a, b, c, d] = in_lanes(values, 0.0, |sum, value| sum + of(value));
-    (a + b) + (c + d)
-}
-
 /// Returns the highest value. The comparison is written out because `f64::max` also has to mind NaN, which never gets
 /// into a window.
 pub(super) fn highest(values: &[f64]) -> f64 {
-    let max = |a: f64, b: f64| if b > a { b } else { a };
-    let [a, b, c, d] = in_lanes(values, f64::MIN, max);
-    max(max(a, b), max(c, d))
+    let max = |a: f64, b: &f64| if *b > a { *b } else { a };
+    values.iter().fold(f64::MIN, max)
 }
 
 /// Returns the lowest value.
 pub(super) fn lowest(values: &[f64]) -> f64 {
-    let min = |a: f64, b: f64| if b < a { b } else { a };
-    let [a, b, c, d] = in_lanes(values, f64::MAX, min);
-    min(min(a, b), min(c, d))
+    let min = |a: f64, b: &f64| if *b < a { *b } else { a };
+    values.iter().fold(f64::MAX, min)
 }
 
 #[cfg(test)]
@@ -179,7 +156,6 @@ mod tests {
                 prop_assert_eq!(window.full().is_some(), tail.len() == capacity);
                 prop_assert_eq!(highest(tail), tail.iter().copied().fold(f64::MIN, f64::max));
                 prop_assert_eq!(lowest(tail), tail.iter().copied().fold(f64::MAX, f64::min));
-                prop_assert!((sum(tail, f64::abs) - tail.iter().map(|v| v.abs()).sum::<f64>()).abs() < 1e-9);
                 let restored: Window = serde_json::from_str(&serde_json::to_string(&window).unwrap()).unwrap();
                 prop_assert_eq!(&restored, &window);
             }
