@@ -8,8 +8,10 @@
 //! | [`date`] | trading days and spans of days |
 //! | [`calendar`] | the days on which an exchange traded |
 //! | [`bar`] | one price bar and the notes on it |
+//! | [`instrument`] | names, special treatment, listing and suspensions of a stock |
 //! | [`table`] | CSV text → bars: **data enters here**, from any [`std::io::Read`] |
-//! | [`rules`] | dated A-share price limits, as data with sources |
+//! | [`rules`] | dated A-share price limits, order sizes and fees, as data with sources |
+//! | [`adjust`] | ex-right events → adjustment factors and adjusted prices; check of a vendor's factors |
 //! | [`clean`] | bar → bar with notes, or a typed reject |
 //! | [`indicators`] | streaming indicators, by the formulas of Chinese terminals or of TA-Lib |
 //! | [`features`] | bar → one row of named features, free of the price level |
@@ -43,9 +45,9 @@
 //! # Ok::<(), QuantError>(())
 //! ```
 //!
-//! Not here: files, sockets, clocks, threads, models, and every other HEQIS crate. Lots, fees and price adjustment
-//! belong here and have yet to come.
+//! Not here: files, sockets, clocks, threads, models, and every other HEQIS crate.
 
+pub mod adjust;
 pub mod bar;
 pub mod calendar;
 pub mod clean;
@@ -54,7 +56,9 @@ pub mod decision;
 mod error;
 pub mod features;
 pub mod indicators;
+pub mod instrument;
 pub mod label;
+mod records;
 mod reject;
 pub mod rules;
 pub mod scaler;
@@ -62,6 +66,7 @@ pub mod symbol;
 pub mod table;
 pub mod window;
 
+pub use adjust::{Adjustment, ExRight, Factors};
 pub use bar::{Bar, Marks};
 pub use calendar::Calendar;
 pub use clean::{CleanConfig, Cleaner, Reject};
@@ -69,7 +74,9 @@ pub use date::{Date, Span};
 pub use decision::{DecisionRule, Hysteresis, Prediction, Side, Verdict};
 pub use error::QuantError;
 pub use features::{FeatureSet, FeatureState};
+pub use instrument::Instrument;
+pub use rules::RuleBook;
 pub use scaler::Scaler;
 pub use symbol::{Board, Exchange, Symbol};
-pub use table::BarReader;
+pub use table::{BarReader, Detected};
 pub use window::RowWindow;

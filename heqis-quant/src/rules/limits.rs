@@ -1,8 +1,8 @@
-//! Dated A-share price limits. The rules are data, `rules/ashare.csv` in this crate, each row with its source.
+//! Daily price limits, from `rules/ashare.csv` of this crate.
 
 use crate::{Board, Date, QuantError, Symbol};
 
-const ASHARE: &str = include_str!("../rules/ashare.csv");
+const ASHARE: &str = include_str!("../../rules/ashare.csv");
 const PLACE: &str = "limit table";
 /// 100 million CNY a share: far above any price, far below where cents times percent could leave an `i64`.
 const MAX_PRICE_CENTS: i64 = 10_000_000_000;
@@ -121,21 +121,12 @@ impl LimitTable {
         st: bool,
         pre_close_cents: i64,
     ) -> Result<Limits, QuantError> {
-        if !(1..=MAX_PRICE_CENTS).contains(&pre_close_cents) {
-            return Err(QuantError::value(
-                PLACE,
-                format!("pre_close_cents of {symbol} on {date}"),
-                format!("must be in 1..={MAX_PRICE_CENTS}"),
-                pre_close_cents,
-            ));
-        }
-        Ok(match self.rule(symbol.board(), date, st) {
-            Some(rule) => Limits::Band {
-                up_cents: up_cents(pre_close_cents, rule.percent),
-                down_cents: down_cents(pre_close_cents, rule.percent),
-            },
-            None => Limits::NoLimit,
-        })
+        limits(
+            self.rule(symbol.board(), date, st),
+            symbol,
+            date,
+            pre_close_cents,
+        )
     }
 
     /// Returns all rules in the order of the table.
@@ -143,6 +134,30 @@ impl LimitTable {
     pub fn rules(&self) -> &[LimitRule] {
         &self.rules
     }
+}
+
+/// Returns the limits that a rule, or no rule, puts around a reference price.
+pub(super) fn limits(
+    rule: Option<&LimitRule>,
+    symbol: Symbol,
+    date: Date,
+    pre_close_cents: i64,
+) -> Result<Limits, QuantError> {
+    if !(1..=MAX_PRICE_CENTS).contains(&pre_close_cents) {
+        return Err(QuantError::value(
+            PLACE,
+            format!("pre_close_cents of {symbol} on {date}"),
+            format!("must be in 1..={MAX_PRICE_CENTS}"),
+            pre_close_cents,
+        ));
+    }
+    Ok(match rule {
+        Some(rule) => Limits::Band {
+            up_cents: up_cents(pre_close_cents, rule.percent),
+            down_cents: down_cents(pre_close_cents, rule.percent),
+        },
+        None => Limits::NoLimit,
+    })
 }
 
 /// The highest price: reference × (100 + percent) %, rounded half up to a cent.

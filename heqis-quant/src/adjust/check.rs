@@ -1,0 +1,142 @@
+//! Where a vendor's factors disagree with events and prices.
+
+use serde::Serialize;
+
+use super::PLACE;
+use super::events::{ExRight, cents, series, step};
+use crate::rules::{LimitTable, references};
+use crate::{Bar, Date, QuantError};
+
+/// What a vendor's factor disagrees with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    /// A factor is a positive number. Vendors write −1 or 0 for what they do not know.
+    Sign,
+    /// The known events of the day give another step.
+    Events,
+    /// The bar leaves the price limits around the reference that the step gives, and needs a lower one: an ex-right is
+    /// missing.
+    Prices,
+}
+
+/// One disagreement. It is a finding to be shown, not an error, and nothing is repaired.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Disagreement {
+    /// The day of the bar.
+    pub date: Date,
+    /// What the vendor disagrees with.
+    pub evidence: Evidence,
+    /// The step of the factor since the bar before that the evidence asks for; for [`Evidence::Prices`] the least
+    /// one, and for [`Evidence::Sign`] 0, which the factor must exceed.
+    pub expected: f64,
+    /// The vendor's step, or for [`Evidence::Sign`] the vendor's factor.
+    pub got: f64,
+}
+
+/// A vendor's factor for one bar, and by how much its digits may be off.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct VendorFactor {
+    /// The factor; only the ratio of two of them counts.
+    pub factor: f64,
+    /// The relative error that the vendor's rounding may have made.
+    pub tolerance: f64,
+}
+
+impl VendorFactor {
+    /// A published factor, rounded to six decimals or six significant digits, whichever is coarser.
+    #[must_use]
+    pub fn published(factor: f64) -> Self {
+        Self {
+            factor,
+            tolerance: 1e-6,
+        }
+    }
+
+    /// The factor behind a vendor-adjusted close, which was rounded to a cent.
+    #[must_use]
+    pub fn of_adjusted_close(adjusted_close: f64, close: f64) -> Self {
+        Self {
+            factor: adjusted_close / close,
+            tolerance: 0.005 / adjusted_close.abs(),
+        }
+    }
+}
+
+/// Holds a vendor's factors against the events and against the prices, and returns every disagreement in order.
+///
+/// `vendor` has one factor for each bar. A day can appear twice, once for each evidence. Steps at a bar that follows an
+/// unusable factor are not judged. Prices are judged by `limits` of stocks without special treatment, and only a
+/// missing ex-right is looked for in them, two cents of the reference being forgiven: a step that is too large is left
+/// to the events.
+///
+/// # Errors
+/// Returns [`QuantError::Value`] when the lengths differ, bars are not of one stock in order, or a reference price
+/// cannot be computed.
+pub fn check_factors(
+    bars: &[Bar],
+    vendor: &[VendorFactor],
+    events: &[ExRight],
+    limits: &LimitTable,
+) -> Result<Vec<Disagreement>, QuantError> {
+    series(bars)?;
+    if bars.len() != vendor.len() {
+        let rule = format!("must be as many as the {} bars", bars.len());
+        return Err(QuantError::value(
+            PLACE,
+            "vendor factors",
+            rule,
+            vendor.len(),
+        ));
+    }
+    let usable = |v: &VendorFactor| v.factor.is_finite() && v.factor > 0.0;
+    let mut found = Vec::new();
+    for (i, (bar, claim)) in bars.iter().zip(vendor).enumerate() {
+        if !usable(claim) {
+            found.push(Disagreement {
+                date: bar.date,
+                evidence: Evidence::Sign,
+                expected: 0.0,
+                got: claim.factor,
+            });
+            continue;
+        }
+        let Some(before) = i.checked_sub(1) else {
+            continue;
+        };
+        if !usable(&vendor[before]) {
+            continue;
+        }
+        let got = claim.factor / vendor[before].factor;
+        let tolerance = claim.tolerance + vendor[before].tolerance;
+        let expected = step(&bars[before], bar, events)?;
+        if (got / expected - 1.0).abs() > tolerance {
+            found.push(Disagreement {
+                date: bar.date,
+                evidence: Evidence::Events,
+                expected,
+                got,
+            });
+        }
+        if let Some(least) = least_step(&bars[before], bar, limits)
+            && got < least * (1.0 - tolerance)
+        {
+            found.push(Disagreement {
+                date: bar.date,
+                evidence: Evidence::Prices,
+                expected: least,
+                got,
+            });
+        }
+    }
+    Ok(found)
+}
+
+/// The least step of the factor that brings the bar inside its limits, or `None` when none is needed or none helps.
+fn least_step(before: &Bar, bar: &Bar, limits: &LimitTable) -> Option<f64> {
+    let rule = limits.rule(bar.symbol.board(), bar.date, false)?;
+    let close = cents(before.close);
+    let (_, most) = references(cents(bar.low), cents(bar.high), rule.percent)?;
+    let most = most + 2;
+    (most < close).then(|| close as f64 / most as f64)
+}

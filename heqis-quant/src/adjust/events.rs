@@ -1,0 +1,239 @@
+//! Events and the reference prices that follow from them.
+
+use std::io::Read;
+
+use serde::Serialize;
+
+use super::PLACE;
+use crate::records::Records;
+use crate::{Bar, Date, QuantError, Symbol};
+
+/// Amounts and ratios are exact to a millionth, one digit more than any announcement has.
+const MICRO: f64 = 1e6;
+const MICRO_PER_ONE: i128 = 1_000_000;
+const MICRO_PER_CENT: i128 = 10_000;
+/// No ratio of an event and no amount per share comes near; products stay far inside an `i128`.
+const MAX_VALUE: f64 = 1e8;
+
+/// Whether an event moves the reference price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Dividend, gift, increase or rights issue.
+    ExRight,
+    /// The consideration of the share reform: shares changed hands, and the price found its level by itself on a day
+    /// without limits.
+    ReformNoExRight,
+}
+
+/// One ex-right event. Numbers are per share held before it: ten shares for ten are 1.0.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ExRight {
+    /// The stock.
+    pub symbol: Symbol,
+    /// The first day on which a share is traded without the right.
+    pub ex_date: Date,
+    /// The cash dividend before tax, in CNY.
+    pub cash_cny: f64,
+    /// Bonus shares out of profit.
+    pub gift: f64,
+    /// Shares out of reserves.
+    pub increase: f64,
+    /// Shares that may be bought at `rights_price_cny`.
+    pub rights: f64,
+    /// The price of one such share, in CNY.
+    pub rights_price_cny: f64,
+    /// Whether the reference price moves.
+    pub kind: EventKind,
+}
+
+impl ExRight {
+    /// Reads a table with the columns `ts_code`, `ex_date`, `cash_div`, `gift`, `incr`, `rights`, `rights_price` and,
+    /// if there is one, `kind` (`exright` or `reform_no_exright`).
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read, and
+    /// [`QuantError::Row`] when a number is negative or too large, when a row gives nothing, or when rights have no
+    /// price.
+    pub fn read_table(
+        read: impl Read,
+        source_name: impl Into<String>,
+    ) -> Result<Vec<Self>, QuantError> {
+        let mut records = Records::new(read, source_name)?;
+        let code = records.column("ts_code")?;
+        let date = records.column("ex_date")?;
+        let columns = [
+            records.column("cash_div")?,
+            records.column("gift")?,
+            records.column("incr")?,
+            records.column("rights")?,
+            records.column("rights_price")?,
+        ];
+        let kind = records.optional_column("kind")?;
+        let mut events = Vec::new();
+        while let Some(record) = records.next_record()? {
+            let mut numbers = [0.0; 5];
+            for (number, column) in numbers.iter_mut().zip(columns) {
+                *number = record.number(column)?;
+                if !(0.0..=MAX_VALUE).contains(number) {
+                    return Err(record.refuse(column, format!("must be in 0..={MAX_VALUE}")));
+                }
+            }
+            let [cash_cny, gift, increase, rights, rights_price_cny] = numbers;
+            if rights > 0.0 && rights_price_cny == 0.0 {
+                return Err(record.refuse(columns[4], "must be positive, since there are rights"));
+            }
+            if cash_cny + gift + increase + rights == 0.0 {
+                return Err(
+                    record.refuse(columns[0], "must give something: cash, shares or rights")
+                );
+            }
+            let kind = match kind.and_then(|column| record.optional_text(column)) {
+                None => EventKind::ExRight,
+                Some(kind) if kind == "exright" => EventKind::ExRight,
+                Some(kind) if kind == "reform_no_exright" => EventKind::ReformNoExRight,
+                Some(_) => {
+                    let rule = "must be exright or reform_no_exright";
+                    return Err(record.refuse(kind.unwrap_or_default(), rule));
+                }
+            };
+            events.push(Self {
+                symbol: record.symbol(code)?,
+                ex_date: record.date(date)?,
+                cash_cny,
+                gift,
+                increase,
+                rights,
+                rights_price_cny,
+                kind,
+            });
+        }
+        Ok(events)
+    }
+}
+
+/// Returns the reference price in cents that follows a close in cents, after all `events` of one day together.
+///
+/// The arithmetic is exact in millionths of a CNY and of a share, and rounds half up to a cent once, at the end. Events
+/// of the share reform are passed over.
+///
+/// # Errors
+/// Returns [`QuantError::Value`] when a number is negative, not finite or too large, or when the result is not at least
+/// one cent: a dividend cannot be worth more than the share.
+pub fn reference_cents<'a>(
+    close_cents: i64,
+    events: impl IntoIterator<Item = &'a ExRight>,
+) -> Result<i64, QuantError> {
+    if close_cents <= 0 || close_cents as f64 > MAX_VALUE * 100.0 {
+        let rule = "must be positive and at most 100 million CNY";
+        return Err(QuantError::value(PLACE, "close_cents", rule, close_cents));
+    }
+    // In millionths of a CNY, and in millionths of a share.
+    let mut value = i128::from(close_cents) * MICRO_PER_CENT * MICRO_PER_ONE;
+    let mut shares = MICRO_PER_ONE;
+    let mut last = None;
+    for event in events {
+        if event.kind == EventKind::ReformNoExRight {
+            continue;
+        }
+        let micro = |field: &str, number: f64| {
+            if (0.0..=MAX_VALUE).contains(&number) {
+                Ok((number * MICRO).round() as i128)
+            } else {
+                let field = format!("{field} of {} on {}", event.symbol, event.ex_date);
+                let rule = format!("must be in 0..={MAX_VALUE}");
+                Err(QuantError::value(PLACE, field, rule, number))
+            }
+        };
+        let rights = micro("rights", event.rights)?;
+        value -= micro("cash_cny", event.cash_cny)? * MICRO_PER_ONE;
+        value += rights * micro("rights_price_cny", event.rights_price_cny)?;
+        shares += micro("gift", event.gift)? + micro("increase", event.increase)? + rights;
+        last = Some(event);
+    }
+    // value / shares is in millionths of a CNY; half up to a cent is floor(2x + 1) / 2.
+    let cents = (2 * value + shares * MICRO_PER_CENT).div_euclid(2 * shares * MICRO_PER_CENT);
+    match (i64::try_from(cents), last) {
+        (Ok(cents), _) if cents >= 1 => Ok(cents),
+        (_, Some(event)) => Err(QuantError::value(
+            PLACE,
+            format!("reference of {} on {}", event.symbol, event.ex_date),
+            format!("must be at least one cent after a close of {close_cents} cents"),
+            cents,
+        )),
+        (_, None) => Ok(close_cents),
+    }
+}
+
+/// The factor of the events after one bar up to the next.
+pub(super) fn step(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<f64, QuantError> {
+    let mut due = events
+        .iter()
+        .filter(|event| {
+            event.symbol == bar.symbol
+                && before.date < event.ex_date
+                && event.ex_date <= bar.date
+                && event.kind == EventKind::ExRight
+        })
+        .peekable();
+    if due.peek().is_none() {
+        return Ok(1.0);
+    }
+    let close = cents(before.close);
+    Ok(close as f64 / reference_cents(close, due)? as f64)
+}
+
+/// Returns the reference price in cents of a bar after the bar before it: the vendor's where there is one, else by the
+/// events in between.
+///
+/// # Errors
+/// Returns what [`reference_cents`] returns.
+pub(crate) fn reference_of(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<i64, QuantError> {
+    if let Some(given) = bar.pre_close {
+        return Ok(cents(given));
+    }
+    let due = events.iter().filter(|event| {
+        event.symbol == bar.symbol && before.date < event.ex_date && event.ex_date <= bar.date
+    });
+    reference_cents(cents(before.close), due)
+}
+
+/// Checks that bars are one series of daily prices, and returns its stock, first and last day.
+pub(crate) fn series(bars: &[Bar]) -> Result<(Symbol, Date, Date), QuantError> {
+    let (Some(first), Some(last)) = (bars.first(), bars.last()) else {
+        return Err(QuantError::value(
+            PLACE,
+            "bars",
+            "must hold at least one bar",
+            0,
+        ));
+    };
+    for pair in bars.windows(2) {
+        if pair[1].symbol != first.symbol || pair[1].date <= pair[0].date {
+            return Err(QuantError::value(
+                PLACE,
+                "bars",
+                format!(
+                    "must follow {} on {} day by day",
+                    first.symbol, pair[0].date
+                ),
+                format!("{} on {}", pair[1].symbol, pair[1].date),
+            ));
+        }
+    }
+    let good = |price: f64| price > 0.0 && price <= MAX_VALUE;
+    if let Some(bar) = bars.iter().find(|bar| {
+        let prices = [bar.open, bar.high, bar.low, bar.close];
+        !prices.into_iter().chain(bar.pre_close).all(good)
+    }) {
+        let rule = format!("must be positive and at most {MAX_VALUE}");
+        let field = format!("prices of {} on {}", bar.symbol, bar.date);
+        return Err(QuantError::value(PLACE, field, rule, bar.close));
+    }
+    Ok((first.symbol, first.date, last.date))
+}
+
+/// A checked price in cents, to the nearest.
+pub(crate) fn cents(price: f64) -> i64 {
+    (price * 100.0).round() as i64
+}

@@ -1,0 +1,189 @@
+//! Factors of one stock, and prices on one level.
+
+use serde::Serialize;
+
+use super::PLACE;
+use super::events::{self, ExRight, step};
+use crate::{Bar, Date, QuantError, Symbol};
+
+/// The product of all ex-right factors of one stock, day by day: 1 at its start, and more after every event.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Factors {
+    symbol: Symbol,
+    /// The first day of each value, in order; never empty.
+    steps: Vec<(Date, f64)>,
+    /// The last day that the factors cover.
+    last: Date,
+}
+
+/// How prices are moved to one level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjustment {
+    /// Not at all.
+    None,
+    /// To the level of a day, `qfq`: the prices of that day are as traded. The day is a parameter, since prices
+    /// adjusted to "the latest day" change with every download.
+    Forward {
+        /// The day.
+        as_of: Date,
+    },
+    /// To the level of the first day, `hfq`: later events change nothing before them.
+    Backward,
+}
+
+/// The prices of a bar on another level. It has no volume and no reference, so nothing can be traded on it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct AdjustedBar {
+    /// The stock.
+    pub symbol: Symbol,
+    /// The end of the bar in UTC nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// The trading day.
+    pub date: Date,
+    /// First price in adjusted CNY.
+    pub open: f64,
+    /// Highest price.
+    pub high: f64,
+    /// Lowest price.
+    pub low: f64,
+    /// Last price.
+    pub close: f64,
+    /// What the prices as traded were multiplied with.
+    pub multiplier: f64,
+}
+
+impl Factors {
+    /// Computes the factors from events. An event on a day without a bar takes effect on the next bar, and refers to
+    /// the last close before it.
+    ///
+    /// `bars` are of one stock in order, with prices as traded; events of other stocks and outside the bars are passed
+    /// over, those before the first bar too: the first factor is 1.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when there is no bar, bars are not of one stock in order, or a reference price
+    /// cannot be computed: see [`reference_cents`].
+    pub fn from_events(bars: &[Bar], events: &[ExRight]) -> Result<Self, QuantError> {
+        let (symbol, first, last) = events::series(bars)?;
+        let mut steps = vec![(first, 1.0)];
+        let mut total = 1.0;
+        for pair in bars.windows(2) {
+            let step = step(&pair[0], &pair[1], events)?;
+            if step != 1.0 {
+                total *= step;
+                steps.push((pair[1].date, total));
+            }
+        }
+        Ok(Self {
+            symbol,
+            steps,
+            last,
+        })
+    }
+
+    /// Takes a vendor's `adj_factor` series as it is. It must have been through [`check_factors`]: this constructor
+    /// sees only whether it can be used at all.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when bars are not of one stock in order, when a day has two factors or a factor is
+    /// not positive and finite, or when a bar has no factor of its day, since the vendor publishes late and the
+    /// factor of the day before would hide an ex-right.
+    pub fn from_series(bars: &[Bar], series: &[(Date, f64)]) -> Result<Self, QuantError> {
+        let (symbol, _, last) = events::series(bars)?;
+        let mut sorted = series.to_vec();
+        sorted.sort_by_key(|(date, _)| *date);
+        let refuse = |rule: &str, date: Date| {
+            let field = format!("adj_factor of {symbol}");
+            Err(QuantError::value(PLACE, field, rule, date))
+        };
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            return refuse("must not have two values for one day", pair[1].0);
+        }
+        let mut steps: Vec<(Date, f64)> = Vec::new();
+        for bar in bars {
+            let Ok(found) = sorted.binary_search_by_key(&bar.date, |(date, _)| *date) else {
+                return refuse("must have a value for every day with a bar", bar.date);
+            };
+            let factor = sorted[found].1;
+            if !(factor.is_finite() && factor > 0.0) {
+                return refuse("must be positive and finite", bar.date);
+            }
+            if steps.last().is_none_or(|(_, last)| *last != factor) {
+                steps.push((bar.date, factor));
+            }
+        }
+        Ok(Self {
+            symbol,
+            steps,
+            last,
+        })
+    }
+
+    /// Returns the stock.
+    #[must_use]
+    pub fn symbol(&self) -> Symbol {
+        self.symbol
+    }
+
+    /// Returns the first day of each value, in order.
+    #[must_use]
+    pub fn steps(&self) -> &[(Date, f64)] {
+        &self.steps
+    }
+
+    /// Returns the factor of a day, or `None` before the first and after the last day with a bar.
+    #[must_use]
+    pub fn at(&self, date: Date) -> Option<f64> {
+        let begun = self.steps.partition_point(|(from, _)| *from <= date);
+        let (_, factor) = self.steps.get(begun.checked_sub(1)?)?;
+        (date <= self.last).then_some(*factor)
+    }
+
+    /// Returns what a price of a day is to be multiplied with.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when the day, or the day whose level is asked for, has no factor.
+    pub fn multiplier(&self, date: Date, adjustment: Adjustment) -> Result<f64, QuantError> {
+        let at = |date: Date| {
+            self.at(date).ok_or_else(|| {
+                let field = format!("factors of {}", self.symbol);
+                let rule = format!("must cover the day; they end on {}", self.last);
+                QuantError::value(PLACE, field, rule, date)
+            })
+        };
+        match adjustment {
+            Adjustment::None => Ok(1.0),
+            Adjustment::Forward { as_of } => Ok(at(date)? / at(as_of)?),
+            Adjustment::Backward => at(date),
+        }
+    }
+
+    /// Returns the bars on one price level.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when a bar is of another stock or has no factor.
+    pub fn adjust(
+        &self,
+        bars: &[Bar],
+        adjustment: Adjustment,
+    ) -> Result<Vec<AdjustedBar>, QuantError> {
+        bars.iter()
+            .map(|bar| {
+                if bar.symbol != self.symbol {
+                    let rule = format!("must be of {}", self.symbol);
+                    return Err(QuantError::value(PLACE, "bars", rule, bar.symbol));
+                }
+                let multiplier = self.multiplier(bar.date, adjustment)?;
+                Ok(AdjustedBar {
+                    symbol: bar.symbol,
+                    time_ns: bar.time_ns,
+                    date: bar.date,
+                    open: bar.open * multiplier,
+                    high: bar.high * multiplier,
+                    low: bar.low * multiplier,
+                    close: bar.close * multiplier,
+                    multiplier,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,227 @@
+//! Small vendor tables, read whole: names, calendars, events. Bars have their own reader, since they may come without
+//! end.
+
+use std::io::Read;
+use std::sync::Arc;
+
+use crate::table::Encoding;
+use crate::{Date, QuantError, Symbol};
+
+/// A table with its header.
+pub(crate) struct Records {
+    rows: csv::StringRecordsIntoIter<std::io::Cursor<String>>,
+    heading: Arc<Heading>,
+}
+
+struct Heading {
+    source_name: String,
+    names: Vec<String>,
+}
+
+/// One row, which knows its place for errors.
+#[derive(Clone)]
+pub(crate) struct Record {
+    cells: csv::StringRecord,
+    line: u64,
+    heading: Arc<Heading>,
+}
+
+impl Records {
+    /// Reads a table and its header.
+    pub(crate) fn new(
+        mut read: impl Read,
+        source_name: impl Into<String>,
+    ) -> Result<Self, QuantError> {
+        let source_name = source_name.into();
+        let mut bytes = Vec::new();
+        if let Err(source) = read.read_to_end(&mut bytes) {
+            return Err(QuantError::Io {
+                source_name,
+                source,
+            });
+        }
+        let decoded = Encoding::of(&bytes)
+            .map(|encoding| encoding.decode(&bytes).unwrap_or_default().into_owned());
+        let text = match decoded {
+            Ok(text) => text,
+            Err(rule) => {
+                return Err(QuantError::Header {
+                    source_name,
+                    rule: rule.into(),
+                    got: String::from_utf8_lossy(&bytes).chars().take(64).collect(),
+                });
+            }
+        };
+        let mut rows = csv::ReaderBuilder::new()
+            .has_headers(false)
+            .flexible(true)
+            .trim(csv::Trim::All)
+            .from_reader(std::io::Cursor::new(text))
+            .into_records();
+        let names: Vec<String> = match rows.next() {
+            Some(Ok(row)) => row.iter().map(str::to_lowercase).collect(),
+            _ => {
+                return Err(QuantError::Header {
+                    source_name,
+                    rule: "must not be empty".into(),
+                    got: String::new(),
+                });
+            }
+        };
+        Ok(Self {
+            rows,
+            heading: Arc::new(Heading { source_name, names }),
+        })
+    }
+
+    /// Returns where a column stands.
+    pub(crate) fn column(&self, name: &str) -> Result<usize, QuantError> {
+        self.optional_column(name)?
+            .ok_or_else(|| self.refuse_header(format!("lacks the column {name}")))
+    }
+
+    /// Returns where a column stands, if there is one.
+    pub(crate) fn optional_column(&self, name: &str) -> Result<Option<usize>, QuantError> {
+        let mut found = (0..self.heading.names.len()).filter(|i| self.heading.names[*i] == name);
+        match (found.next(), found.next()) {
+            (_, Some(_)) => Err(self.refuse_header(format!("repeats the column {name}"))),
+            (first, None) => Ok(first),
+        }
+    }
+
+    fn refuse_header(&self, rule: String) -> QuantError {
+        QuantError::Header {
+            source_name: self.heading.source_name.clone(),
+            rule,
+            got: self.heading.names.join(",").chars().take(200).collect(),
+        }
+    }
+
+    /// Returns the next row.
+    pub(crate) fn next_record(&mut self) -> Result<Option<Record>, QuantError> {
+        let cells = match self.rows.next() {
+            None => return Ok(None),
+            Some(Ok(cells)) => cells,
+            Some(Err(error)) => {
+                return Err(QuantError::Io {
+                    source_name: self.heading.source_name.clone(),
+                    source: error.into(),
+                });
+            }
+        };
+        let record = Record {
+            line: cells.position().map_or(0, csv::Position::line),
+            cells,
+            heading: Arc::clone(&self.heading),
+        };
+        let (got, expected) = (record.cells.len(), self.heading.names.len());
+        if got != expected {
+            return Err(QuantError::Row {
+                source_name: self.heading.source_name.clone(),
+                line: record.line,
+                column: "*".into(),
+                rule: format!("must have {expected} cells like the header"),
+                value: format!("{got} cells"),
+            });
+        }
+        Ok(Some(record))
+    }
+}
+
+impl Record {
+    fn cell(&self, column: usize) -> &str {
+        self.cells.get(column).unwrap_or_default()
+    }
+
+    /// Returns a text that must not be empty.
+    pub(crate) fn text(&self, column: usize) -> Result<String, QuantError> {
+        match self.cell(column) {
+            "" => Err(self.refuse(column, "must not be empty")),
+            text => Ok(text.to_owned()),
+        }
+    }
+
+    /// Returns a text, or nothing when the cell is empty or holds what data frames write for nothing.
+    pub(crate) fn optional_text(&self, column: usize) -> Option<String> {
+        match self.cell(column) {
+            "" | "None" | "NaN" | "nan" | "NaT" | "null" => None,
+            text => Some(text.to_owned()),
+        }
+    }
+
+    pub(crate) fn date(&self, column: usize) -> Result<Date, QuantError> {
+        Date::parse(self.cell(column)).map_err(|error| self.refuse_as(column, &error))
+    }
+
+    pub(crate) fn optional_date(&self, column: usize) -> Result<Option<Date>, QuantError> {
+        match self.optional_text(column) {
+            None => Ok(None),
+            Some(_) => self.date(column).map(Some),
+        }
+    }
+
+    pub(crate) fn symbol(&self, column: usize) -> Result<Symbol, QuantError> {
+        Symbol::parse(self.cell(column)).map_err(|error| self.refuse_as(column, &error))
+    }
+
+    /// Returns a finite number.
+    pub(crate) fn number(&self, column: usize) -> Result<f64, QuantError> {
+        match self.cell(column).parse::<f64>() {
+            Ok(number) if number.is_finite() => Ok(number),
+            _ => Err(self.refuse(column, "must be a finite decimal number")),
+        }
+    }
+
+    /// Returns an error that names file, line, column, rule and value.
+    pub(crate) fn refuse(&self, column: usize, rule: impl Into<String>) -> QuantError {
+        QuantError::Row {
+            source_name: self.heading.source_name.clone(),
+            line: self.line,
+            column: self.heading.names.get(column).cloned().unwrap_or_default(),
+            rule: rule.into(),
+            value: self.cell(column).chars().take(64).collect(),
+        }
+    }
+
+    fn refuse_as(&self, column: usize, error: &QuantError) -> QuantError {
+        match error {
+            QuantError::Symbol { rule, .. } | QuantError::Date { rule, .. } => {
+                self.refuse(column, *rule)
+            }
+            other => self.refuse(column, other.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_are_read_in_both_encodings() {
+        let text = "ts_code,name\n000004.SZ,国华网安\n";
+        let (gbk, _, _) = encoding_rs::GBK.encode(text);
+        let marked = format!("\u{feff}{text}");
+        for bytes in [text.as_bytes(), &gbk, marked.as_bytes()] {
+            let mut records = Records::new(bytes, "t.csv").unwrap();
+            let name = records.column("name").unwrap();
+            assert_eq!(records.column("ts_code").unwrap(), 0);
+            let record = records.next_record().unwrap().unwrap();
+            assert_eq!(record.text(name).unwrap(), "国华网安");
+            assert!(records.next_record().unwrap().is_none());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            if let Ok(mut records) = Records::new(&bytes[..], "t.csv") {
+                while let Ok(Some(record)) = records.next_record() {
+                    let _ = (record.date(0), record.symbol(0), record.number(0), record.text(9));
+                }
+            }
+        }
+    }
+}
