@@ -1,0 +1,337 @@
+//! The graph of the dual-board topology, by node, and the stages that only a bench has.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use heqis_actors::{
+    BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder,
+    NodeReport, Nothing, PIPELINE, PayloadType, Policy, RingBufferConfig, Stage, StageError,
+    StageOptions, Tensor,
+};
+use heqis_compute::{Journal, JournalConfig, Signal, SignalConfig, TrtEngine, TrtEngineConfig};
+use heqis_gateway::source::{Simulated, SimulatedConfig};
+use heqis_gateway::{Cleaner, Indicators, IndicatorsConfig, NpuFeature, NpuFeatureConfig};
+use heqis_messages::{Decision, FeatureRow, Features, PredictionMessage};
+use heqis_quant::Prediction;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::{FLOOD_DAYS, SYMBOLS};
+
+const DRAIN: Duration = Duration::from_secs(30);
+const STAGES: [&str; 9] = [
+    "market",
+    "cleaner",
+    "indicators",
+    "features",
+    "ring",
+    "engine",
+    "signal",
+    "journal",
+    "watch",
+];
+
+#[derive(Deserialize, JsonSchema)]
+struct NullConfig {}
+
+/// Passes the last row on without scaling, window or model.
+struct NullFeatures;
+
+impl Stage for NullFeatures {
+    type Config = NullConfig;
+    type In = FeatureRow;
+    type Out = Features;
+    const KIND: &'static str = "null-features";
+    const ABOUT: &'static str = "Computes nothing.";
+
+    fn build(_: &NullConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<FeatureRow>,
+        out: &mut Emitter<'_, Features>,
+    ) -> Result<(), StageError> {
+        let tensor = Tensor::new(&[1, 20], vec![0.5; 20]).map_err(StageError::failed)?;
+        out.emit(
+            frame.head(),
+            Features {
+                bar: frame.bar,
+                set_id: frame.set_id,
+                tensor,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// Predicts the same whatever it is shown.
+struct NullEngine;
+
+impl Stage for NullEngine {
+    type Config = NullConfig;
+    type In = Features;
+    type Out = PredictionMessage;
+    const KIND: &'static str = "null-engine";
+    const ABOUT: &'static str = "Computes nothing.";
+    const BLOCKING: bool = true;
+
+    fn build(_: &NullConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Features>,
+        out: &mut Emitter<'_, PredictionMessage>,
+    ) -> Result<(), StageError> {
+        let prediction = Prediction {
+            predicted_return: 0.0,
+            probabilities: [0.3, 0.4, 0.3],
+        };
+        out.emit(
+            frame.head(),
+            PredictionMessage {
+                bar: frame.bar,
+                prediction,
+            },
+        );
+        Ok(())
+    }
+}
+
+/// What the gateway saw of the decisions that came back.
+#[derive(Default)]
+pub(crate) struct Seen {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    /// From the birth of a bar to its decision's return, one clock.
+    pub(crate) ages_us: Vec<f64>,
+}
+
+impl Seen {
+    pub(crate) fn per_s(&self) -> f64 {
+        let elapsed = self.last.unwrap() - self.first.unwrap();
+        (self.ages_us.len() - 1) as f64 / elapsed.as_secs_f64()
+    }
+}
+
+#[derive(Deserialize, JsonSchema)]
+struct WatchConfig {
+    #[serde(skip)]
+    seen: Arc<Mutex<Seen>>,
+}
+
+/// In place of `feedback`: keeps the times.
+struct Watch(Arc<Mutex<Seen>>);
+
+impl Stage for Watch {
+    type Config = WatchConfig;
+    type In = Decision;
+    type Out = Nothing;
+    const KIND: &'static str = "watch";
+    const ABOUT: &'static str = "Notes when decisions come back.";
+
+    fn build(config: &WatchConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self(config.seen.clone()))
+    }
+
+    fn process(
+        &mut self,
+        frame: &Frame<Decision>,
+        _: &mut Emitter<'_, Nothing>,
+    ) -> Result<(), StageError> {
+        let mut seen = self.0.lock().unwrap();
+        let now = Instant::now();
+        seen.first.get_or_insert(now);
+        seen.last = Some(now);
+        let head = frame.head();
+        seen.ages_us
+            .push((head.enter_ns() - head.born_ns) as f64 / 1e3);
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Arm {
+    Shipped,
+    OneThread,
+    Null,
+}
+
+impl Arm {
+    pub(crate) const ALL: [Self; 3] = [Self::Shipped, Self::OneThread, Self::Null];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Shipped => "shipped",
+            Self::OneThread => "one thread",
+            Self::Null => "null",
+        }
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn bridge(port: u16) -> BridgeOptions {
+    BridgeOptions {
+        endpoint: format!("tcp://127.0.0.1:{port}").parse().unwrap(),
+        credit: 64,
+        delivery: Delivery::AtLeastOnce,
+        max_frame: 1 << 20,
+    }
+}
+
+fn plain() -> StageOptions {
+    StageOptions::default()
+}
+
+fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64>) -> GraphBuilder {
+    let simulated = SimulatedConfig {
+        seed: 1,
+        symbols: SYMBOLS,
+        days,
+        start: None,
+        rate_per_s,
+    };
+    let graph = graph
+        .source::<Simulated>("market", simulated, plain())
+        .stage::<Cleaner>("cleaner", Default::default(), plain())
+        .stage::<Indicators>("indicators", IndicatorsConfig { features: None }, plain());
+    let graph = match arm {
+        Arm::Shipped | Arm::OneThread => graph.stage::<NpuFeature>(
+            "features",
+            NpuFeatureConfig {
+                bundle: "models/baseline-factors".into(),
+                backends: vec![heqis_infer::BackendKind::Cpu],
+                strict: true,
+            },
+            plain(),
+        ),
+        Arm::Null => graph.stage::<NullFeatures>("features", NullConfig {}, plain()),
+    };
+    let ring = RingBufferConfig {
+        capacity: 4096,
+        policy: Policy::Block,
+    };
+    graph
+        .ring_buffer("ring", ring, plain())
+        .edge("market", "cleaner", EdgeOptions::default())
+        .edge("cleaner", "indicators", EdgeOptions::default())
+        .edge("indicators", "features", EdgeOptions::default())
+        .edge("features", "ring", EdgeOptions::default())
+}
+
+fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
+    let batch = StageOptions {
+        batch: BatchOptions {
+            max: 8,
+            max_delay: Duration::ZERO,
+        },
+        arbiter: (arm == Arm::OneThread).then(|| PIPELINE.to_owned()),
+        ..StageOptions::default()
+    };
+    let graph = match arm {
+        Arm::Shipped | Arm::OneThread => graph.stage::<TrtEngine>(
+            "engine",
+            TrtEngineConfig {
+                bundle: "models/baseline-direction".into(),
+                backends: vec![heqis_infer::BackendKind::Cpu],
+                strict: true,
+                simulate_latency_us: 0,
+            },
+            batch,
+        ),
+        Arm::Null => graph.stage::<NullEngine>("engine", NullConfig {}, batch),
+    };
+    let rule = heqis_quant::DecisionRule {
+        enter: 0.002,
+        exit: 0.0012,
+        min_confidence: 0.4,
+        min_exit_confidence: 0.0,
+    };
+    let journal = JournalConfig {
+        path: journal.to_owned(),
+        sync: Default::default(),
+        timings: true,
+    };
+    graph
+        .stage::<Signal>("signal", SignalConfig { rule }, plain())
+        .stage::<Journal>("journal", journal, plain())
+        .edge("engine", "signal", EdgeOptions::default())
+        .edge("signal", "journal", EdgeOptions::default())
+}
+
+/// Runs the gateway and returns what came back to it.
+pub(crate) fn gateway(arm: Arm, days: u32, rate_per_s: Option<f64>, ports: [u16; 2]) -> Seen {
+    let graph = GraphBuilder::new("bench").node("gateway").base(root());
+    let mut graph = with_gateway(graph, arm, days, rate_per_s);
+    for stage in &STAGES[5..8] {
+        graph = graph.remote(stage);
+    }
+    let seen = Arc::<Mutex<Seen>>::default();
+    let report = graph
+        .stage::<Watch>("watch", WatchConfig { seen: seen.clone() }, plain())
+        .edge_out(
+            0,
+            ("ring", "engine"),
+            PayloadType::of::<Features>(),
+            EdgeOptions::default(),
+            bridge(ports[0]),
+        )
+        .edge_in(
+            1,
+            ("signal", "watch"),
+            PayloadType::of::<Decision>(),
+            EdgeOptions::default(),
+            bridge(ports[1]),
+        )
+        .run(DRAIN)
+        .unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+pub(crate) fn compute(arm: Arm, ports: [u16; 2], journal: &Path) -> NodeReport {
+    let mut graph = GraphBuilder::new("bench").node("compute").base(root());
+    for stage in &STAGES[..5] {
+        graph = graph.remote(stage);
+    }
+    with_compute(graph, arm, journal)
+        .remote("watch")
+        .edge_in(
+            0,
+            ("ring", "engine"),
+            PayloadType::of::<Features>(),
+            EdgeOptions::default(),
+            bridge(ports[0]),
+        )
+        .edge_out(
+            1,
+            ("signal", "watch"),
+            PayloadType::of::<Decision>(),
+            EdgeOptions::default(),
+            bridge(ports[1]),
+        )
+        .run(DRAIN)
+        .unwrap()
+}
+
+/// Runs everything in this process, and returns what came to the end.
+pub(crate) fn one_process(arm: Arm, journal: &Path) -> Seen {
+    let graph = GraphBuilder::new("bench").node("host").base(root());
+    let graph = with_gateway(graph, arm, FLOOD_DAYS, None);
+    let seen = Arc::<Mutex<Seen>>::default();
+    let report = with_compute(graph, arm, journal)
+        .stage::<Watch>("watch", WatchConfig { seen: seen.clone() }, plain())
+        .edge("ring", "engine", EdgeOptions::default())
+        .edge("signal", "watch", EdgeOptions::default())
+        .run(DRAIN)
+        .unwrap();
+    assert!(report.is_clean(), "{report:?}");
+    std::mem::take(&mut *seen.lock().unwrap())
+}
