@@ -269,6 +269,12 @@ fn a_vendor_that_echoes_the_token_does_not_get_it_into_errors_notes_or_cache() {
     let (result, _, notes) = fetch(&script(broken), &later(), folder.path());
     let text = format!("{0} {0:?} {notes}", fetch_error(result));
     assert!(!text.contains(TOKEN), "{text}");
+    // Where a number is expected, the decoder's complaint quotes what it found.
+    let mistyped = json!({ "code": TOKEN }).to_string();
+    let replies = (0..4).map(|_| Ok((200, mistyped.clone())));
+    let (result, _, notes) = fetch(&script(replies), &later(), folder.path());
+    let text = format!("{0} {0:?} {notes}", fetch_error(result));
+    assert!(!text.contains(TOKEN), "{text}");
     assert!(!format!("{0} {0:?}", Token::new(TOKEN).unwrap()).contains(TOKEN));
 }
 

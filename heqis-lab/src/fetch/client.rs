@@ -275,7 +275,7 @@ impl Client<'_> {
                             _ => FetchError::Refused { api, code, msg },
                         });
                     }
-                    Err(error) => format!("reply is not the JSON expected: {error}"),
+                    Err(error) => token.redact(&format!("reply is not the JSON expected: {error}")),
                 },
                 Ok((status, _)) if status >= 500 || status == 429 || status == 408 => {
                     format!("HTTP status {status}")

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::PLACE;
-use super::events::{ExRight, cents, series, step};
+use super::events::{EventKind, ExRight, cents, due, of_stock, series, step};
 use crate::rules::{LimitTable, references};
 use crate::{Bar, Date, QuantError};
 
@@ -68,7 +68,7 @@ impl VendorFactor {
 /// `vendor` has one factor for each bar. A day can appear twice, once for each evidence. Steps at a bar that follows an
 /// unusable factor are not judged. Prices are judged by `limits` of stocks without special treatment, and only a
 /// missing ex-right is looked for in them, two cents of the reference being forgiven: a step that is too large is left
-/// to the events.
+/// to the events, and a day of share reform had no limits.
 ///
 /// # Errors
 /// Returns [`QuantError::Value`] when the lengths differ, bars are not of one stock in order, or a reference price
@@ -79,7 +79,8 @@ pub fn check_factors(
     events: &[ExRight],
     limits: &LimitTable,
 ) -> Result<Vec<Disagreement>, QuantError> {
-    series(bars)?;
+    let (symbol, ..) = series(bars)?;
+    let events = of_stock(symbol, events);
     if bars.len() != vendor.len() {
         let rule = format!("must be as many as the {} bars", bars.len());
         return Err(QuantError::value(
@@ -109,7 +110,7 @@ pub fn check_factors(
         }
         let got = claim.factor / vendor[before].factor;
         let tolerance = claim.tolerance + vendor[before].tolerance;
-        let expected = step(&bars[before], bar, events)?;
+        let expected = step(&bars[before], bar, &events)?;
         if (got / expected - 1.0).abs() > tolerance {
             found.push(Disagreement {
                 date: bar.date,
@@ -118,7 +119,8 @@ pub fn check_factors(
                 got,
             });
         }
-        if let Some(least) = least_step(&bars[before], bar, limits)
+        if !has_reform(&bars[before], bar, &events)
+            && let Some(least) = least_step(&bars[before], bar, limits)
             && got < least * (1.0 - tolerance)
         {
             found.push(Disagreement {
@@ -130,6 +132,11 @@ pub fn check_factors(
         }
     }
     Ok(found)
+}
+
+/// Whether a share reform took effect after one bar up to the next.
+fn has_reform(before: &Bar, bar: &Bar, events: &[ExRight]) -> bool {
+    due(before, bar, events).any(|event| event.kind == EventKind::ReformNoExRight)
 }
 
 /// The least step of the factor that brings the bar inside its limits, or `None` when none is needed or none helps.

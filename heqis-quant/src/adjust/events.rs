@@ -5,7 +5,7 @@ use std::io::Read;
 use serde::Serialize;
 
 use super::PLACE;
-use crate::records::Records;
+use crate::records::{Record, Records};
 use crate::{Bar, Date, QuantError, Symbol};
 
 /// Amounts and ratios are exact to a millionth, one digit more than any announcement has.
@@ -49,66 +49,87 @@ pub struct ExRight {
 
 impl ExRight {
     /// Reads a table with the columns `ts_code`, `ex_date`, `cash_div`, `gift`, `incr`, `rights`, `rights_price` and,
-    /// if there is one, `kind` (`exright` or `reform_no_exright`).
+    /// if there is one, `kind` (`exright` or `reform_no_exright`). Gives one result for each row, so that one bad row
+    /// does not cost the others; the caller decides whether events may be missing.
+    ///
+    /// A row is an error, [`QuantError::Row`], when a number is negative or too large, when it gives nothing, or when
+    /// rights have no price.
     ///
     /// # Errors
-    /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read, and
-    /// [`QuantError::Row`] when a number is negative or too large, when a row gives nothing, or when rights have no
-    /// price.
+    /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
     pub fn read_table(
         read: impl Read,
         source_name: impl Into<String>,
-    ) -> Result<Vec<Self>, QuantError> {
+    ) -> Result<Vec<Result<Self, QuantError>>, QuantError> {
         let mut records = Records::new(read, source_name)?;
-        let code = records.column("ts_code")?;
-        let date = records.column("ex_date")?;
-        let columns = [
-            records.column("cash_div")?,
-            records.column("gift")?,
-            records.column("incr")?,
-            records.column("rights")?,
-            records.column("rights_price")?,
-        ];
-        let kind = records.optional_column("kind")?;
+        let columns = Columns {
+            code: records.column("ts_code")?,
+            date: records.column("ex_date")?,
+            numbers: [
+                records.column("cash_div")?,
+                records.column("gift")?,
+                records.column("incr")?,
+                records.column("rights")?,
+                records.column("rights_price")?,
+            ],
+            kind: records.optional_column("kind")?,
+        };
         let mut events = Vec::new();
-        while let Some(record) = records.next_record()? {
-            let mut numbers = [0.0; 5];
-            for (number, column) in numbers.iter_mut().zip(columns) {
-                *number = record.number(column)?;
-                if !(0.0..=MAX_VALUE).contains(number) {
-                    return Err(record.refuse(column, format!("must be in 0..={MAX_VALUE}")));
-                }
+        loop {
+            match records.next_record() {
+                Ok(Some(record)) => events.push(columns.event(&record)),
+                Ok(None) => return Ok(events),
+                Err(error @ QuantError::Row { .. }) => events.push(Err(error)),
+                Err(error) => return Err(error),
             }
-            let [cash_cny, gift, increase, rights, rights_price_cny] = numbers;
-            if rights > 0.0 && rights_price_cny == 0.0 {
-                return Err(record.refuse(columns[4], "must be positive, since there are rights"));
-            }
-            if cash_cny + gift + increase + rights == 0.0 {
-                return Err(
-                    record.refuse(columns[0], "must give something: cash, shares or rights")
-                );
-            }
-            let kind = match kind.and_then(|column| record.optional_text(column)) {
-                None => EventKind::ExRight,
-                Some(kind) if kind == "exright" => EventKind::ExRight,
-                Some(kind) if kind == "reform_no_exright" => EventKind::ReformNoExRight,
-                Some(_) => {
-                    let rule = "must be exright or reform_no_exright";
-                    return Err(record.refuse(kind.unwrap_or_default(), rule));
-                }
-            };
-            events.push(Self {
-                symbol: record.symbol(code)?,
-                ex_date: record.date(date)?,
-                cash_cny,
-                gift,
-                increase,
-                rights,
-                rights_price_cny,
-                kind,
-            });
         }
-        Ok(events)
+    }
+}
+
+/// Where each value of an event stands.
+struct Columns {
+    code: usize,
+    date: usize,
+    numbers: [usize; 5],
+    kind: Option<usize>,
+}
+
+impl Columns {
+    fn event(&self, record: &Record) -> Result<ExRight, QuantError> {
+        let mut numbers = [0.0; 5];
+        for (number, column) in numbers.iter_mut().zip(self.numbers) {
+            *number = record.number(column)?;
+            if !(0.0..=MAX_VALUE).contains(number) {
+                return Err(record.refuse(column, format!("must be in 0..={MAX_VALUE}")));
+            }
+        }
+        let [cash_cny, gift, increase, rights, rights_price_cny] = numbers;
+        if rights > 0.0 && rights_price_cny == 0.0 {
+            let rule = "must be positive, since there are rights";
+            return Err(record.refuse(self.numbers[4], rule));
+        }
+        if cash_cny + gift + increase + rights == 0.0 {
+            let rule = "must give something: cash, shares or rights";
+            return Err(record.refuse(self.numbers[0], rule));
+        }
+        let kind = match self.kind {
+            None => EventKind::ExRight,
+            Some(column) => match record.text(column)?.as_str() {
+                "exright" => EventKind::ExRight,
+                "reform_no_exright" => EventKind::ReformNoExRight,
+                _ => return Err(record.refuse(column, "must be exright or reform_no_exright")),
+            },
+        };
+        Ok(ExRight {
+            symbol: record.symbol(self.code)?,
+            ex_date: record.date(self.date)?,
+            cash_cny,
+            gift,
+            increase,
+            rights,
+            rights_price_cny,
+            kind,
+        })
     }
 }
 
@@ -165,22 +186,31 @@ pub fn reference_cents<'a>(
     }
 }
 
+/// The events of one stock, so that a table of the whole market is searched once and not once a bar.
+pub(crate) fn of_stock(symbol: Symbol, events: &[ExRight]) -> Vec<ExRight> {
+    let own = events.iter().filter(|event| event.symbol == symbol);
+    own.copied().collect()
+}
+
+/// The events that take effect after one bar up to the next.
+pub(crate) fn due<'a>(
+    before: &Bar,
+    bar: &Bar,
+    events: &'a [ExRight],
+) -> impl Iterator<Item = &'a ExRight> {
+    let (symbol, after, upto) = (bar.symbol, before.date, bar.date);
+    events.iter().filter(move |event| {
+        event.symbol == symbol && after < event.ex_date && event.ex_date <= upto
+    })
+}
+
 /// The factor of the events after one bar up to the next.
 pub(super) fn step(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<f64, QuantError> {
-    let mut due = events
-        .iter()
-        .filter(|event| {
-            event.symbol == bar.symbol
-                && before.date < event.ex_date
-                && event.ex_date <= bar.date
-                && event.kind == EventKind::ExRight
-        })
-        .peekable();
-    if due.peek().is_none() {
+    if due(before, bar, events).all(|event| event.kind == EventKind::ReformNoExRight) {
         return Ok(1.0);
     }
     let close = cents(before.close);
-    Ok(close as f64 / reference_cents(close, due)? as f64)
+    Ok(close as f64 / reference_cents(close, due(before, bar, events))? as f64)
 }
 
 /// Returns the reference price in cents of a bar after the bar before it: the vendor's where there is one, else by the
@@ -189,13 +219,10 @@ pub(super) fn step(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<f64, Q
 /// # Errors
 /// Returns what [`reference_cents`] returns.
 pub(crate) fn reference_of(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<i64, QuantError> {
-    if let Some(given) = bar.pre_close {
-        return Ok(cents(given));
+    match bar.pre_close {
+        Some(given) => Ok(cents(given)),
+        None => reference_cents(cents(before.close), due(before, bar, events)),
     }
-    let due = events.iter().filter(|event| {
-        event.symbol == bar.symbol && before.date < event.ex_date && event.ex_date <= bar.date
-    });
-    reference_cents(cents(before.close), due)
 }
 
 /// Checks that bars are one series of daily prices, and returns its stock, first and last day.

@@ -61,13 +61,14 @@ impl Factors {
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when there is no bar, bars are not of one stock in order, or a reference price
-    /// cannot be computed: see [`reference_cents`].
+    /// cannot be computed: see [`reference_cents`](super::reference_cents).
     pub fn from_events(bars: &[Bar], events: &[ExRight]) -> Result<Self, QuantError> {
         let (symbol, first, last) = events::series(bars)?;
+        let events = events::of_stock(symbol, events);
         let mut steps = vec![(first, 1.0)];
         let mut total = 1.0;
         for pair in bars.windows(2) {
-            let step = step(&pair[0], &pair[1], events)?;
+            let step = step(&pair[0], &pair[1], &events)?;
             if step != 1.0 {
                 total *= step;
                 steps.push((pair[1].date, total));
@@ -80,7 +81,7 @@ impl Factors {
         })
     }
 
-    /// Takes a vendor's `adj_factor` series as it is. It must have been through [`check_factors`]: this constructor
+    /// Takes a vendor's `adj_factor` series as it is. It must have been through [`check_factors`](super::check_factors): this constructor
     /// sees only whether it can be used at all.
     ///
     /// # Errors

@@ -12,7 +12,7 @@
 //! tradable shares without an ex-right: such an event is kept, but does not adjust.
 //!
 //! Adjusted prices are for charts, returns and indicators only. Limits, lots and fees belong to prices as traded, so an
-//! adjusted price is an [`AdjustedBar`] and never a [`Bar`].
+//! adjusted price is an [`AdjustedBar`] and never a [`Bar`](crate::Bar).
 //!
 //! A vendor's factors are never used unseen: [`check_factors`] says where they disagree with events and prices.
 
@@ -24,7 +24,7 @@ mod tests;
 
 pub use check::{Disagreement, Evidence, VendorFactor, check_factors};
 pub use events::{EventKind, ExRight, reference_cents};
-pub(crate) use events::{cents, reference_of, series};
+pub(crate) use events::{cents, due, of_stock, reference_of, series};
 pub use factors::{AdjustedBar, Adjustment, Factors};
 
 const PLACE: &str = "adjust";

@@ -283,7 +283,8 @@ fn a_table_of_events_is_read_or_refused_with_its_line() {
         "{header}600000.SH,20060512,0.0,0.3,0.0,0.0,0.0,reform_no_exright\n\
          000001.SZ,20001106,0.0,0.0,0.0,0.3,8.0,exright\n"
     );
-    let events = ExRight::read_table(good.as_bytes(), "ex.csv").unwrap();
+    let read = |text: &str| ExRight::read_table(text.as_bytes(), "ex.csv").unwrap();
+    let events: Vec<ExRight> = read(&good).into_iter().map(Result::unwrap).collect();
     assert_eq!(events[0].kind, EventKind::ReformNoExRight);
     assert_eq!((events[1].rights, events[1].rights_price_cny), (0.3, 8.0));
     for (row, reason) in [
@@ -304,8 +305,12 @@ fn a_table_of_events_is_read_or_refused_with_its_line() {
         ("600000,20060512,0.1,0,0,0,0,exright", "column ts_code"),
         ("600000.SH,2006,0.1,0,0,0,0,exright", "column ex_date"),
     ] {
-        let text = format!("{header}{row}\n");
-        let error = ExRight::read_table(text.as_bytes(), "ex.csv").unwrap_err();
+        // The good row after the bad one is still read.
+        let results = read(&format!(
+            "{header}{row}\n600000.SH,20060525,0.13,0,0,0,0,exright\n"
+        ));
+        assert!(results[1].is_ok());
+        let error = results[0].as_ref().unwrap_err();
         let message = error.to_string();
         assert!(
             message.starts_with("ex.csv line 2") && message.contains(reason),

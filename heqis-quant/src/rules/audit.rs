@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{LimitTable, Limits, references};
-use crate::adjust::{EventKind, ExRight, cents, reference_of, series};
+use crate::adjust::{EventKind, ExRight, cents, due, of_stock, reference_of, series};
 use crate::{Bar, Calendar, Date, QuantError};
 
 /// Half a cent and a bit less than the third decimal.
@@ -63,11 +63,12 @@ pub fn breaches(
     events: &[ExRight],
     calendar: Option<&Calendar>,
 ) -> Result<Vec<Breach>, QuantError> {
-    series(bars)?;
+    let (symbol, ..) = series(bars)?;
+    let events = of_stock(symbol, events);
     let mut found = Vec::new();
     for pair in bars.windows(2) {
         let (before, bar) = (&pair[0], &pair[1]);
-        let reference_cents = reference_of(before, bar, events)?;
+        let reference_cents = reference_of(before, bar, &events)?;
         let st = st(bar.date);
         let band = limits.limits(bar.symbol, bar.date, st, reference_cents)?;
         let Limits::Band {
@@ -82,21 +83,14 @@ pub fn breaches(
         if !above && !below {
             continue;
         }
-        let due = |kind: EventKind| {
-            events.iter().any(|event| {
-                event.kind == kind
-                    && event.symbol == bar.symbol
-                    && before.date < event.ex_date
-                    && event.ex_date <= bar.date
-            })
-        };
+        let has = |kind: EventKind| due(before, bar, &events).any(|event| event.kind == kind);
         // How far the nearest reference that holds the bar is away, or `None` when no single one does.
         let off_by = limits
             .rule(bar.symbol.board(), bar.date, st)
             .and_then(|rule| references(cents(bar.low), cents(bar.high), rule.percent))
             .map(|(least, most)| reference_cents.clamp(least, most).abs_diff(reference_cents));
         let missing = calendar.and_then(|calendar| calendar.between(before.date, bar.date));
-        let reason = if due(EventKind::ReformNoExRight) {
+        let reason = if has(EventKind::ReformNoExRight) {
             BreachReason::ShareReform
         } else if off_by == Some(0) {
             BreachReason::FinePrice
@@ -104,7 +98,7 @@ pub fn breaches(
             BreachReason::ReferenceByOneCent
         } else if missing.is_some_and(|days| days > 0) {
             BreachReason::Resumption
-        } else if due(EventKind::ExRight) {
+        } else if has(EventKind::ExRight) {
             BreachReason::ExRight
         } else {
             BreachReason::Unexplained

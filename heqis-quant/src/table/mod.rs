@@ -211,7 +211,7 @@ impl<R: Read> BarReader<R> {
         let reader = Self {
             rows,
             ahead: VecDeque::new(),
-            record,
+            record: ByteRecord::new(),
             ignored: header.ignored(&columns),
             columns,
             detected,
@@ -258,7 +258,8 @@ impl<R: Read> BarReader<R> {
             }
             (_, Some(unit), _) => unit,
             (0, None, None) => {
-                // Every row was silent; the last one stands for all.
+                // Every row was silent; the first one stands for all.
+                self.record = self.ahead.front().cloned().unwrap_or_default();
                 return Err(self.refuse_unit(
                     "must show lots or shares by its amount, and no row of a stock has both",
                 ));
@@ -282,6 +283,7 @@ impl<R: Read> BarReader<R> {
                 )));
             }
         };
+        self.record.clear();
         self.detected.volume_unit = unit;
         self.detected.confirming_rows = ballot.shares.max(ballot.lots);
         self.detected.unexplained_rows = ballot.neither;
@@ -307,8 +309,8 @@ impl<R: Read> BarReader<R> {
     }
 
     /// Returns a number from any column of the row that was last handed out, such as `adjClose`, `adj_factor`, `isST`
-    /// or `up_limit`, unchanged and in the vendor's unit, or `None` when the cell is empty. Column names are compared
-    /// as in the header.
+    /// or `up_limit`, unchanged and in the vendor's unit, or `None` when the cell is empty or no row was handed out yet.
+    /// Column names are compared as in the header.
     ///
     /// # Errors
     /// Returns [`QuantError::Header`] when there is no such column, and [`QuantError::Row`] when the cell is no number.
