@@ -12,7 +12,7 @@
 //! - `stage`: the [`Stage`] and [`Source`] traits and what they are handed.
 //! - `payload`, `frame`: what frames carry and where they come from.
 //! - `graph`: [`GraphBuilder`], for programs that build graphs without a topology file.
-//! - `registry`: stage kinds by name, for programs that read one.
+//! - `registry`: stage kinds by name, for programs that read one. `terms`: what two stages must agree on.
 //!
 //! What makes it run:
 //! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
@@ -36,6 +36,7 @@ mod registry;
 mod restart;
 pub mod sp;
 mod stage;
+mod terms;
 pub mod wire;
 
 pub use actor::{RingBufferConfig, Waker};
@@ -60,3 +61,4 @@ pub use payload::{
 };
 pub use registry::{ANY, Kind, Prepared, Registry};
 pub use stage::{BuildContext, Config, Emitter, Next, Probe, Source, Stage, StageError, partition};
+pub use terms::{Disagreement, Fact, Facts, Terms, disagreement};

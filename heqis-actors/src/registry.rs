@@ -12,6 +12,7 @@ use crate::actor::{
 use crate::bridge::PayloadType;
 use crate::payload::Payload;
 use crate::stage::{Source, Stage};
+use crate::terms::Terms;
 
 /// What is known of a stage kind without building one.
 #[derive(Clone)]
@@ -54,6 +55,23 @@ pub struct Prepared {
     pub(crate) factory: Factory,
     /// Hash of the parameters: two runs with the same ones replay the same stream.
     pub(crate) fingerprint: u64,
+    terms: Terms,
+}
+
+impl Prepared {
+    pub(crate) fn new(factory: Factory, fingerprint: u64, terms: Terms) -> Self {
+        Self {
+            factory,
+            fingerprint,
+            terms,
+        }
+    }
+
+    /// What the stage says of the frames at its ports.
+    #[must_use]
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
 }
 
 #[derive(Clone)]
@@ -95,10 +113,12 @@ impl Kind {
             prepare: Arc::new(|params, base| {
                 let fingerprint = fingerprint(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                Ok(Prepared {
-                    factory: stage_factory::<S>(config),
+                let terms = S::terms(&config, base);
+                Ok(Prepared::new(
+                    stage_factory::<S>(config),
                     fingerprint,
-                })
+                    terms,
+                ))
             }),
         }
     }
@@ -118,10 +138,11 @@ impl Kind {
             prepare: Arc::new(|params, base| {
                 let fingerprint = fingerprint(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                Ok(Prepared {
-                    factory: source_factory::<S>(config),
+                Ok(Prepared::new(
+                    source_factory::<S>(config),
                     fingerprint,
-                })
+                    Terms::default(),
+                ))
             }),
         }
     }
@@ -147,10 +168,11 @@ impl Kind {
                         Vec::new()
                     }
                 })?;
-                Ok(Prepared {
-                    factory: Factory::Ring(config),
+                Ok(Prepared::new(
+                    Factory::Ring(config),
                     fingerprint,
-                })
+                    Terms::default(),
+                ))
             }),
         }
     }

@@ -17,6 +17,7 @@ use crate::commit::Committed;
 use crate::frame::{AnyFrame, Frame, Head};
 use crate::metrics::{Counter, StageCounters};
 use crate::payload::{Key, Payload};
+use crate::terms::Terms;
 
 /// Why a stage could not be built or could not process a frame.
 ///
@@ -78,6 +79,12 @@ pub trait Stage: Sized + 'static {
     /// Checks what a schema cannot say (files, hashes, ranges) before anything starts. Returns every fault found.
     fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Tells, of parameters that have passed [`Stage::check`], what the frames must be that the stage takes and what
+    /// those are that it makes. A stage that says nothing fits to everything of its payload types.
+    fn terms(_config: &Self::Config, _base: &Path) -> Terms {
+        Terms::default()
     }
 
     /// Builds the stage on its arbiter; also called for each restart.

@@ -49,6 +49,9 @@ pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
 /// Key of the model's `metadata_props` that holds the SHA-256 of the scaler it was trained with, in lower-case hex.
 pub const SCALER_HASH_KEY: &str = "heqis.scaler_sha256";
+/// Key of the model's `metadata_props` that holds the SHA-256 of the feature model whose factors it was trained on, in
+/// lower-case hex. A model that reads no factors, or does not know, has no such key.
+pub const FACTORS_HASH_KEY: &str = "heqis.factors_sha256";
 
 /// A bundle that has passed every check that needs no backend.
 #[derive(Clone, Debug)]
@@ -57,6 +60,8 @@ pub struct Bundle {
     manifest: Manifest,
     /// Contents by file name, as the manifest lists them.
     files: BTreeMap<String, Vec<u8>>,
+    /// The model's `metadata_props`.
+    metadata: BTreeMap<String, String>,
 }
 
 impl Bundle {
@@ -80,12 +85,13 @@ impl Bundle {
             entry.check(&bytes).map_err(|fault| at(dir, name, fault))?;
             files.insert(name.clone(), bytes);
         }
-        let bundle = Bundle {
+        let mut bundle = Bundle {
             dir: dir.to_owned(),
             manifest,
             files,
+            metadata: BTreeMap::new(),
         };
-        check_model(&bundle.manifest, bundle.model())
+        bundle.metadata = check_model(&bundle.manifest, bundle.model())
             .map_err(|fault| at(dir, MODEL_FILE, fault))?;
         Ok(bundle)
     }
@@ -123,6 +129,17 @@ impl Bundle {
         self.file(SCALER_FILE).unwrap_or_default()
     }
 
+    /// Returns the SHA-256 of a file that the manifest lists, in lower-case hex.
+    pub fn sha256(&self, name: &str) -> Option<&str> {
+        let entry = self.manifest.files.get(name)?;
+        Some(&entry.sha256)
+    }
+
+    /// Returns what the model's `metadata_props` say under a key.
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.get(key).map(String::as_str)
+    }
+
     /// Returns the bytes of any file that the manifest lists, such as a build of the model for one accelerator.
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
@@ -151,8 +168,8 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Compares the model file with the manifest.
-fn check_model(manifest: &Manifest, model: &[u8]) -> Result<(), BundleFault> {
+/// Compares the model file with the manifest, and returns the model's metadata.
+fn check_model(manifest: &Manifest, model: &[u8]) -> Result<BTreeMap<String, String>, BundleFault> {
     let signature =
         Signature::read(model).map_err(|error| BundleFault::Model(error.to_string()))?;
     check_tensors("input", &manifest.inputs, &signature.inputs)?;
@@ -167,7 +184,7 @@ fn check_model(manifest: &Manifest, model: &[u8]) -> Result<(), BundleFault> {
             trained_with: trained_with.clone(),
             found: scaler.to_owned(),
         }),
-        _ => Ok(()),
+        _ => Ok(signature.metadata),
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use heqis_runtime::cli::schema;
 use heqis_runtime::registry::registry;
-use heqis_runtime::topology::{Plan, Request, load};
+use heqis_runtime::topology::{Override, Plan, Request, load};
 
 fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies")
@@ -36,6 +36,36 @@ fn every_shipped_topology_is_sound_with_every_profile() {
         }
     }
     assert!(checked >= 4, "only {checked} topologies were found");
+}
+
+#[test]
+fn two_bundles_that_do_not_fit_each_other_are_a_fault_before_the_start() {
+    let faults = |set: &str| -> Vec<String> {
+        let mut request = Request::new(directory().join("dual-board.toml"), "/");
+        request.overrides.push(Override::set(set));
+        match load(&request, &registry()) {
+            Ok(_) => Vec::new(),
+            Err(faults) => faults
+                .list
+                .iter()
+                .map(|fault| format!("{} {}", fault.code.name(), fault.message))
+                .collect(),
+        }
+    };
+    assert_eq!(
+        faults("stages.features.params.rows=4"),
+        [
+            "terms-mismatch stage `engine` (trt-engine) takes rows = 1, but `features` makes rows = 4"
+        ]
+    );
+    assert_eq!(
+        faults("stages.indicators.params.features=[\"return_1\", \"return_5\"]"),
+        [
+            "terms-mismatch stage `features` (npu-feature) takes number of features = 12, but `indicators` makes \
+             number of features = 2"
+        ]
+    );
+    assert_eq!(faults("stages.features.params.rows=1"), [""; 0]);
 }
 
 #[test]

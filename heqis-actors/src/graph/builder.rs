@@ -16,6 +16,7 @@ use crate::options::{BridgeOptions, EdgeOptions, Policy, StageOptions};
 use crate::registry::{Factory, Prepared, source_factory, stage_factory};
 use crate::sp::Inproc;
 use crate::stage::{Source, Stage};
+use crate::terms::Terms;
 
 /// Collects the stages and edges of one node.
 #[derive(Debug)]
@@ -110,10 +111,7 @@ impl GraphBuilder {
     pub fn source<S: Source>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
         self.prepared(
             name,
-            Prepared {
-                factory: source_factory::<S>(config),
-                fingerprint: 0,
-            },
+            Prepared::new(source_factory::<S>(config), 0, Terms::default()),
             options,
         )
     }
@@ -123,10 +121,7 @@ impl GraphBuilder {
     pub fn stage<S: Stage>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
         self.prepared(
             name,
-            Prepared {
-                factory: stage_factory::<S>(config),
-                fingerprint: 0,
-            },
+            Prepared::new(stage_factory::<S>(config), 0, Terms::default()),
             options,
         )
     }
@@ -136,10 +131,7 @@ impl GraphBuilder {
     pub fn ring_buffer(self, name: &str, config: RingBufferConfig, options: StageOptions) -> Self {
         self.prepared(
             name,
-            Prepared {
-                factory: Factory::Ring(config),
-                fingerprint: 0,
-            },
+            Prepared::new(Factory::Ring(config), 0, Terms::default()),
             options,
         )
     }

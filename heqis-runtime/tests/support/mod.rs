@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, Registry, Source, Stage,
-    StageError, Tensor,
+    BuildContext, Emitter, Fact, Facts, Frame, Next, Nothing, Payload, PayloadError, Registry,
+    Source, Stage, StageError, Tensor, Terms,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -166,6 +166,83 @@ stages! {
     Tap "tap" "looks at bars" NoConfig, Bar => Nothing, false;
 }
 
+/// What a stage of the test says of the frames at its ports.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TermsConfig {
+    /// How many rows there are in a frame; absent, the stage does not say.
+    #[serde(default)]
+    pub rows: Option<u32>,
+    /// Names of the features.
+    #[serde(default)]
+    pub features: Option<Vec<String>>,
+}
+
+impl TermsConfig {
+    fn facts(&self) -> Facts {
+        let rows = self
+            .rows
+            .map(|rows| ("rows", Fact::Value(rows.to_string())));
+        let names = self.features.clone();
+        let features = names.map(|names| ("feature", Fact::Names(names)));
+        rows.into_iter().chain(features).collect()
+    }
+}
+
+pub struct Windows;
+
+impl Stage for Windows {
+    type Config = TermsConfig;
+    type In = Bar;
+    type Out = Row;
+    const KIND: &'static str = "windows";
+    const ABOUT: &'static str = "makes windows of rows";
+
+    fn terms(config: &TermsConfig, _: &Path) -> Terms {
+        Terms {
+            makes: config.facts(),
+            ..Terms::default()
+        }
+    }
+
+    fn build(_: &TermsConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(&mut self, _: &Frame<Bar>, _: &mut Emitter<'_, Row>) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
+pub struct Network;
+
+impl Stage for Network {
+    type Config = TermsConfig;
+    type In = Row;
+    type Out = Prediction;
+    const KIND: &'static str = "network";
+    const ABOUT: &'static str = "predicts from windows";
+
+    fn terms(config: &TermsConfig, _: &Path) -> Terms {
+        Terms {
+            takes: config.facts(),
+            ..Terms::default()
+        }
+    }
+
+    fn build(_: &TermsConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn process(
+        &mut self,
+        _: &Frame<Row>,
+        _: &mut Emitter<'_, Prediction>,
+    ) -> Result<(), StageError> {
+        Ok(())
+    }
+}
+
 /// The registry that the fault files are written for.
 pub fn registry() -> Registry {
     Registry::new()
@@ -175,4 +252,6 @@ pub fn registry() -> Registry {
         .with_stage::<Engine>()
         .with_stage::<Journal>()
         .with_stage::<Tap>()
+        .with_stage::<Windows>()
+        .with_stage::<Network>()
 }

@@ -1,11 +1,14 @@
 //! `trt-engine`: takes [`Features`], emits [`PredictionMessage`]s, in micro-batches.
 //!
+//! The bundle's model reads one row of features, `[1, n]`, or a window of them, `[1, rows, n]`.
+//!
 //! Counts `fallback` for each backend that was tried in vain before the one in use.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{BuildContext, Emitter, Frame, Stage, StageError};
+use heqis_actors::{BuildContext, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
+use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
 use heqis_messages::{Features, PredictionMessage};
 use heqis_quant::Prediction;
@@ -39,18 +42,29 @@ pub struct TrtEngine {
     engine: Box<dyn Engine>,
     /// Identity of the feature names that the bundle was trained on.
     set_id: u32,
-    width: usize,
-    /// Index of the outputs in the model's order.
-    predicted_return: usize,
-    probabilities: usize,
+    fit: Fit,
+    /// Shape of the model's input, its first dimension to be replaced by the size of the batch.
+    shape: Vec<usize>,
     batch: Vec<Frame<Features>>,
     input: Vec<f32>,
     outputs: Vec<Vec<f32>>,
     at_least: Duration,
 }
 
-/// What the bundle must look like, and where its outputs are.
-fn fit(bundle: &Bundle) -> Result<(usize, usize, usize), String> {
+/// What a bundle is to this stage.
+#[derive(Clone, Copy, Debug)]
+struct Fit {
+    /// Rows of features in a frame.
+    rows: usize,
+    /// Features in a row.
+    width: usize,
+    /// Index of the outputs in the model's order.
+    predicted_return: usize,
+    probabilities: usize,
+}
+
+/// Looks whether this stage can use a bundle.
+fn fit(bundle: &Bundle) -> Result<Fit, String> {
     let manifest = bundle.manifest();
     let place = bundle.dir().display();
     if manifest.task != "direction" {
@@ -59,14 +73,20 @@ fn fit(bundle: &Bundle) -> Result<(usize, usize, usize), String> {
             manifest.task
         ));
     }
-    let width = match &manifest.inputs[..] {
-        [input] if input.name == "features" && input.shape.len() == 2 => input.shape[1],
-        inputs => {
-            return Err(format!(
-                "bundle {place}: inputs {inputs:?} are not one 'features' of shape [1, n]"
-            ));
-        }
-    };
+    let (rows, width) = match &manifest.inputs[..] {
+        [input] if input.name == "features" => match input.shape[..] {
+            [1, width] => Some((1, width)),
+            [1, rows, width] => Some((rows, width)),
+            _ => None,
+        },
+        _ => None,
+    }
+    .ok_or_else(|| {
+        format!(
+            "bundle {place}: inputs {:?} are not one 'features' of shape [1, n] or [1, rows, n]",
+            manifest.inputs
+        )
+    })?;
     if manifest.feature_names.len() != width {
         return Err(format!(
             "bundle {place}: {} feature names for an input of width {width}",
@@ -80,11 +100,12 @@ fn fit(bundle: &Bundle) -> Result<(usize, usize, usize), String> {
             .position(|output| output.name == name && output.shape == shape)
             .ok_or_else(|| format!("bundle {place}: no output '{name}' of shape {shape:?}"))
     };
-    Ok((
+    Ok(Fit {
+        rows,
         width,
-        output("predicted_return", [1, 1])?,
-        output("probabilities", [1, 3])?,
-    ))
+        predicted_return: output("predicted_return", [1, 1])?,
+        probabilities: output("probabilities", [1, 3])?,
+    })
 }
 
 impl Stage for TrtEngine {
@@ -107,9 +128,33 @@ impl Stage for TrtEngine {
         bundle.into_iter().chain(backends).collect()
     }
 
+    /// Takes what the bundle's model was trained on.
+    fn terms(config: &TrtEngineConfig, base: &Path) -> Terms {
+        let Ok(bundle) = Bundle::load(base.join(&config.bundle)) else {
+            return Terms::default();
+        };
+        let Ok(fit) = fit(&bundle) else {
+            return Terms::default();
+        };
+        let scaler = bundle.sha256(SCALER_FILE).unwrap_or_default();
+        let names = bundle.manifest().feature_names.clone();
+        let mut takes = Facts::from([
+            ("feature", Fact::Names(names)),
+            ("rows", Fact::Value(fit.rows.to_string())),
+            ("scaler", Fact::Value(scaler.to_owned())),
+        ]);
+        if let Some(hash) = bundle.metadata(FACTORS_HASH_KEY) {
+            takes.insert("factors model", Fact::Value(hash.to_owned()));
+        }
+        Terms {
+            takes,
+            ..Terms::default()
+        }
+    }
+
     fn build(config: &TrtEngineConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
-        let (width, predicted_return, probabilities) = fit(&bundle).map_err(StageError::Config)?;
+        let fit = fit(&bundle).map_err(StageError::Config)?;
         let Opened {
             engine, fallbacks, ..
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
@@ -118,9 +163,8 @@ impl Stage for TrtEngine {
         Ok(Self {
             engine,
             set_id: heqis_quant::features::id_of(&bundle.manifest().feature_names),
-            width,
-            predicted_return,
-            probabilities,
+            fit,
+            shape: bundle.manifest().inputs[0].shape.clone(),
             batch: Vec::new(),
             input: Vec::new(),
             outputs,
@@ -133,13 +177,14 @@ impl Stage for TrtEngine {
         frame: &Frame<Features>,
         _: &mut Emitter<'_, PredictionMessage>,
     ) -> Result<(), StageError> {
-        if frame.set_id != self.set_id || frame.tensor.data().len() != self.width {
+        let Fit { rows, width, .. } = self.fit;
+        if frame.set_id != self.set_id || frame.rows_and_width() != Some((rows, width)) {
             return Err(StageError::config(format!(
-                "features of set {:#010x} and width {} do not fit the bundle's {:#010x} and {}",
+                "features of set {:#010x} and shape {:?} do not fit the bundle's set {:#010x}, rows {rows} and width \
+                 {width}",
                 frame.set_id,
-                frame.tensor.data().len(),
+                frame.tensor.shape(),
                 self.set_id,
-                self.width
             )));
         }
         self.batch.push(frame.clone());
@@ -155,17 +200,20 @@ impl Stage for TrtEngine {
         for frame in &self.batch {
             self.input.extend_from_slice(frame.tensor.data());
         }
-        let shape = [self.batch.len(), self.width];
+        self.shape[0] = self.batch.len();
         self.engine
-            .run(&[TensorView::f32(&shape, &self.input)], &mut self.outputs)
+            .run(
+                &[TensorView::f32(&self.shape, &self.input)],
+                &mut self.outputs,
+            )
             .map_err(StageError::failed)?;
         while started.elapsed() < self.at_least {
             std::hint::spin_loop();
         }
         for (row, frame) in self.batch.drain(..).enumerate() {
-            let classes = &self.outputs[self.probabilities][3 * row..3 * row + 3];
+            let classes = &self.outputs[self.fit.probabilities][3 * row..3 * row + 3];
             let prediction = Prediction {
-                predicted_return: self.outputs[self.predicted_return][row].into(),
+                predicted_return: self.outputs[self.fit.predicted_return][row].into(),
                 probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
             };
             out.emit(

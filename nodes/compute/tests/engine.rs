@@ -3,13 +3,19 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use heqis_actors::{Frame, Stage, StageError, Tensor};
+use heqis_actors::{Fact, Frame, Stage, StageError, Tensor};
 use heqis_compute::TrtEngine;
-use heqis_infer::{BackendKind, Bundle, TensorView, open};
+use heqis_infer::bundle::FACTORS_HASH_KEY;
+use heqis_infer::onnx::{Attribute, GraphBuilder};
+use heqis_infer::{
+    BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Precision, TensorView, TrainingSpan,
+    open,
+};
 use heqis_messages::{Features, PredictionMessage};
 use heqis_quant::features::id_of;
 use proptest::prelude::*;
@@ -158,17 +164,151 @@ fn features_of_another_set_or_width_are_an_error_of_the_topology() {
     };
     let narrow = Features {
         tensor: Tensor::new(&[1, 3], vec![0.0; 3]).unwrap(),
+        ..sound.clone()
+    };
+    // As many values, in another shape.
+    let two_rows = Features {
+        tensor: Tensor::new(&[1, 2, 10], vec![0.0; 20]).unwrap(),
         ..sound
     };
     for (features, message) in [
-        (other_set, "set 0x00000007 and width 20"),
-        (narrow, "and width 3 do not fit"),
+        (other_set, "set 0x00000007 and shape [1, 20] do not fit"),
+        (narrow, "shape [1, 3] do not fit"),
+        (two_rows, "shape [1, 2, 10] do not fit the bundle's set"),
     ] {
         let Err(StageError::Config(reason)) = engine.process(&framed(1, features)) else {
             panic!("features that do not fit were taken")
         };
         assert!(reason.contains(message), "{reason}");
     }
+}
+
+/// Values whose products and sums `f32` holds exactly, so that what a model makes of them can be told beforehand.
+fn weight(row: usize, column: usize) -> f32 {
+    0.25 * (row as f32 + 1.0) * if column == 0 { 1.0 } else { -0.5 }
+}
+
+/// A bundle whose model reads `rows` rows of two features: its predicted return is their sum, weighted by row and
+/// column, and its probabilities favour a rise when that is positive.
+fn windowed(dir: &Path, rows: usize, factors: Option<&str>) -> Bundle {
+    let mut graph = GraphBuilder::new("windowed");
+    let features = graph.input("features", &[1, rows, 2]);
+    let flat = graph.int64s("flat_shape", &[1, 2 * rows as i64]);
+    let flat = graph.node("flat", "Reshape", &[&features, &flat], &[]);
+    let weights: Vec<f32> = (0..2 * rows).map(|at| weight(at / 2, at % 2)).collect();
+    let weights = graph.weights("weights", &[2 * rows, 1], &weights);
+    let sum = graph.node("predicted_return", "MatMul", &[&flat, &weights], &[]);
+    let scales = graph.weights("scales", &[1, 3], &[-1.0, 0.0, 1.0]);
+    let scores = graph.node("scores", "MatMul", &[&sum, &scales], &[]);
+    let axis = [("axis", Attribute::Int(1))];
+    let probabilities = graph.node("probabilities", "Softmax", &[&scores], &axis);
+    graph.output(&sum, &[1, 1]);
+    graph.output(&probabilities, &[1, 3]);
+    if let Some(hash) = factors {
+        graph.metadata(FACTORS_HASH_KEY, hash);
+    }
+    let parts = BundleParts {
+        name: "windowed".into(),
+        task: "direction".into(),
+        created_by: "a test".into(),
+        precision: Precision::F32,
+        model: graph.finish().unwrap(),
+        scaler_params: b"{}".to_vec(),
+        other_files: BTreeMap::new(),
+        model_card: String::new(),
+        feature_names: vec!["a".into(), "b".into()],
+        window_bars: rows,
+        training_span: TrainingSpan {
+            source: "none".into(),
+            source_sha256: String::new(),
+            from: "2015-01-01".into(),
+            to: "2015-12-31".into(),
+            rows: 1,
+        },
+        figures: BTreeMap::new(),
+        golden: Golden {
+            tolerance: 1e-6,
+            windows: vec![GoldenWindow {
+                label: "zeros".into(),
+                inputs: BTreeMap::from([("features".into(), vec![0.0; 2 * rows])]),
+                outputs: BTreeMap::from([
+                    ("predicted_return".into(), vec![0.0]),
+                    ("probabilities".into(), vec![1.0 / 3.0; 3]),
+                ]),
+            }],
+        },
+    };
+    Bundle::write(dir, &parts).unwrap()
+}
+
+#[test]
+fn a_model_over_a_window_of_rows_gets_each_frames_rows_whatever_the_batch() {
+    let directory = tempfile::tempdir().unwrap();
+    for rows in [1usize, 3, 16] {
+        let bundle = directory.path().join(format!("rows-{rows}"));
+        windowed(&bundle, rows, None);
+        let params = json!({ "bundle": bundle, "backends": ["cpu"] });
+        let frames: Vec<Frame<Features>> = (1..=11u64)
+            .map(|position| {
+                let data: Vec<f32> = (0..2 * rows)
+                    .map(|at| ((at as u64 * 7 + position * 5) % 13) as f32 - 6.0)
+                    .collect();
+                // One row is sent without a dimension of its own, though the model has one.
+                let shape = match rows {
+                    1 => vec![1, 2],
+                    rows => vec![1, rows as u32, 2],
+                };
+                let features = Features {
+                    bar: bar("600000.SH", position as i32),
+                    set_id: id_of(&["a", "b"]),
+                    tensor: Tensor::new(&shape, data).unwrap(),
+                };
+                framed(position, features)
+            })
+            .collect();
+        for size in [1, 4, 11] {
+            let mut stage: Bench<TrtEngine> = Bench::build(&context(root()), params.clone());
+            let got: Vec<_> = frames
+                .chunks(size)
+                .flat_map(|batch| stage.batch(batch))
+                .collect();
+            assert_eq!(got.len(), frames.len());
+            for (got, asked) in got.iter().zip(&frames) {
+                let values = asked.tensor.data().iter().enumerate();
+                let sum: f32 = values
+                    .map(|(at, value)| value * weight(at / 2, at % 2))
+                    .sum();
+                assert_eq!(got.bar, asked.bar);
+                assert_eq!(
+                    got.prediction.predicted_return,
+                    f64::from(sum),
+                    "{rows} rows"
+                );
+                let [down, _, up] = got.prediction.probabilities;
+                assert!((up - down).signum() == f64::from(sum).signum() || sum == 0.0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_model_was_trained_on_is_demanded_before_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let hash = "ab".repeat(32);
+    let bundle = windowed(&directory.path().join("model"), 3, Some(&hash));
+    let takes = TrtEngine::terms(&config(json!({ "bundle": bundle.dir() })), Path::new("")).takes;
+    let value = |text: &str| Fact::Value(text.to_owned());
+    assert_eq!(takes["rows"], value("3"));
+    assert_eq!(takes["feature"], Fact::Names(vec!["a".into(), "b".into()]));
+    assert_eq!(takes["factors model"], value(&hash));
+    assert_eq!(
+        takes["scaler"],
+        value(&heqis_infer::bundle::sha256_hex(b"{}"))
+    );
+    // A model that does not say whose factors it reads takes anyone's.
+    let baseline = TrtEngine::terms(&config(cpu()), &root()).takes;
+    assert_eq!(baseline["rows"], value("1"));
+    assert!(!baseline.contains_key("factors model"));
 }
 
 #[test]

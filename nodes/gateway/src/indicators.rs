@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Frame, Stage, StageError};
+use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
 use heqis_messages::{BarMessage, BarRef, FeatureRow};
 use heqis_quant::{FeatureSet, FeatureState, Symbol};
 use schemars::JsonSchema;
@@ -57,6 +57,14 @@ impl Stage for Indicators {
             .map(|error| error.to_string())
             .into_iter()
             .collect()
+    }
+
+    fn terms(config: &IndicatorsConfig, _: &Path) -> Terms {
+        let names = config.set().map(|set| Fact::Names(set.names().to_vec()));
+        Terms {
+            makes: names.map_or_else(|_| Facts::new(), |names| Facts::from([("feature", names)])),
+            ..Terms::default()
+        }
     }
 
     fn build(config: &IndicatorsConfig, cx: &BuildContext) -> Result<Self, StageError> {

@@ -1,17 +1,24 @@
-//! `npu-feature`: takes [`FeatureRow`]s, scales and windows them, and emits [`Features`]: the feature model's factors,
-//! then the last scaled row.
+//! `npu-feature`: takes [`FeatureRow`]s, scales and windows them, and emits [`Features`]: rows of the feature model's
+//! factors and the scaled features of the bar that the factors end at.
 //!
-//! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for rows that only filled a window,
+//! One such row is made of each bar once the window is full; the last `rows` of them, the oldest first, are sent as one
+//! frame. What is kept of a symbol is one window of the model and one of the rows sent, whatever its history; a run that
+//! starts again fills both from the bars that are replayed.
+//!
+//! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for bars that only filled a window,
 //! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Counter, Emitter, Frame, Stage, StageError, Tensor};
+use heqis_actors::{
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Tensor, Terms,
+};
+use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
 use heqis_messages::{BarRef, FeatureRow, Features};
 use heqis_quant::features::id_of;
-use heqis_quant::{RowWindow, Scaler, Symbol};
+use heqis_quant::{QuantError, RowWindow, Scaler, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -23,12 +30,24 @@ use crate::log_limit::LogLimit;
 pub struct NpuFeatureConfig {
     /// Directory of the model bundle, task `factors`.
     pub bundle: PathBuf,
+    /// How many rows of factors and scaled features, the oldest first, are sent in one frame: as many as the model that
+    /// takes them was made for. More than one costs a warm-up of as many bars less one.
+    #[serde(default = "one_row")]
+    #[schemars(range(min = 1, max = MAX_ROWS))]
+    pub rows: usize,
     /// Backends in order of preference; the first that works is used, and the log says which and why.
     #[serde(default = "backends")]
     pub backends: Vec<BackendKind>,
     /// Whether the first backend must work.
     #[serde(default)]
     pub strict: bool,
+}
+
+/// Far beyond any window here, and a bound on what one frame can be asked to hold.
+const MAX_ROWS: usize = 4096;
+
+fn one_row() -> usize {
+    1
 }
 
 fn backends() -> Vec<BackendKind> {
@@ -40,13 +59,21 @@ fn backends() -> Vec<BackendKind> {
 pub struct NpuFeature {
     engine: Box<dyn Engine>,
     scaler: Scaler,
+    /// Shape of the model's input, `[1, window, width]`.
     shape: [usize; 3],
+    /// Shape of a frame's tensor, `[1, n]` or `[1, rows, n]`.
+    sent: Vec<u32>,
+    rows: usize,
+    /// Values in a row of a frame.
+    sent_width: usize,
     /// Identity of the rows that are taken, and of the features that are emitted.
     row_id: u32,
     features_id: u32,
-    windows: HashMap<Symbol, RowWindow>,
+    histories: HashMap<Symbol, History>,
     scaled: Vec<f32>,
     outputs: Vec<Vec<f32>>,
+    /// The newest row of a frame: factors, then scaled features.
+    row: Vec<f32>,
     stage: String,
     out_of_range: Counter,
     warmup: Counter,
@@ -54,8 +81,44 @@ pub struct NpuFeature {
     log: LogLimit,
 }
 
-/// Window length, features per row, factors, and the scaler of a bundle that this stage can use.
-fn fit(bundle: &Bundle) -> Result<(usize, usize, usize, Scaler), String> {
+/// What is remembered of one symbol.
+#[derive(Debug)]
+struct History {
+    /// Scaled rows: the model's next input.
+    window: RowWindow,
+    /// Rows of factors and scaled features: the next frame.
+    sent: RowWindow,
+}
+
+impl History {
+    fn new([_, window, width]: [usize; 3], rows: usize, sent: usize) -> Result<Self, QuantError> {
+        Ok(Self {
+            window: RowWindow::new(window, width)?,
+            sent: RowWindow::new(rows, sent)?,
+        })
+    }
+}
+
+/// What a bundle is to this stage.
+struct Fit {
+    window: usize,
+    width: usize,
+    factors: usize,
+    scaler: Scaler,
+}
+
+impl Fit {
+    /// Names of what is sent, in order.
+    fn sent_names(&self) -> Vec<String> {
+        (0..self.factors)
+            .map(|k| format!("factor_{k}"))
+            .chain(self.scaler.feature_names().iter().cloned())
+            .collect()
+    }
+}
+
+/// Looks whether this stage can use a bundle.
+fn fit(bundle: &Bundle) -> Result<Fit, String> {
     let manifest = bundle.manifest();
     let place = bundle.dir().display();
     if manifest.task != "factors" {
@@ -99,7 +162,12 @@ fn fit(bundle: &Bundle) -> Result<(usize, usize, usize, Scaler), String> {
             scaler.window_size()
         ));
     }
-    Ok((window, width, factors, scaler))
+    Ok(Fit {
+        window,
+        width,
+        factors,
+        scaler,
+    })
 }
 
 impl Stage for NpuFeature {
@@ -110,9 +178,18 @@ impl Stage for NpuFeature {
     const ABOUT: &'static str = "Scales and windows features and extracts factors with a model.";
 
     fn check(config: &NpuFeatureConfig, base: &Path) -> Vec<String> {
-        let bundle = match Bundle::load(base.join(&config.bundle)) {
-            Ok(bundle) => fit(&bundle).err(),
-            Err(error) => Some(error.to_string()),
+        let fitted = Bundle::load(base.join(&config.bundle))
+            .map_err(|error| error.to_string())
+            .and_then(|bundle| fit(&bundle));
+        let bundle = match fitted {
+            Ok(fit) => History::new(
+                [1, fit.window, fit.width],
+                config.rows,
+                fit.factors + fit.width,
+            )
+            .err()
+            .map(|error| format!("rows is {}: {error}", config.rows)),
+            Err(reason) => Some(reason),
         };
         let backends = config
             .backends
@@ -121,27 +198,53 @@ impl Stage for NpuFeature {
         bundle.into_iter().chain(backends).collect()
     }
 
+    /// Takes the features of the bundle's scaler by name; makes what the model that follows has to be trained on.
+    fn terms(config: &NpuFeatureConfig, base: &Path) -> Terms {
+        let Ok(bundle) = Bundle::load(base.join(&config.bundle)) else {
+            return Terms::default();
+        };
+        let Ok(fit) = fit(&bundle) else {
+            return Terms::default();
+        };
+        let hash = |file| Fact::Value(bundle.sha256(file).unwrap_or_default().to_owned());
+        Terms {
+            takes: Facts::from([("feature", Fact::Names(fit.scaler.feature_names().to_vec()))]),
+            makes: Facts::from([
+                ("feature", Fact::Names(fit.sent_names())),
+                ("rows", Fact::Value(config.rows.to_string())),
+                ("factors model", hash(MODEL_FILE)),
+                ("scaler", hash(SCALER_FILE)),
+            ]),
+        }
+    }
+
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
-        let (window, width, factors, scaler) = fit(&bundle).map_err(StageError::Config)?;
+        let fit = fit(&bundle).map_err(StageError::Config)?;
         let Opened {
             engine, fallbacks, ..
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         cx.counter("fallback").add(fallbacks.len() as u64);
-        let names: Vec<String> = (0..factors)
-            .map(|k| format!("factor_{k}"))
-            .chain(scaler.feature_names().iter().cloned())
-            .collect();
+        let sent_names = fit.sent_names();
+        let dimension = |size: usize| u32::try_from(size).map_err(StageError::config);
+        let sent = match config.rows {
+            1 => vec![1, dimension(sent_names.len())?],
+            rows => vec![1, dimension(rows)?, dimension(sent_names.len())?],
+        };
         let outputs = vec![Vec::new(); engine.outputs().len()];
         Ok(Self {
             engine,
-            row_id: id_of(scaler.feature_names()),
-            features_id: id_of(&names),
-            scaler,
-            shape: [1, window, width],
-            windows: HashMap::new(),
-            scaled: vec![0.0; width],
+            row_id: id_of(fit.scaler.feature_names()),
+            features_id: id_of(&sent_names),
+            shape: [1, fit.window, fit.width],
+            sent,
+            rows: config.rows,
+            sent_width: sent_names.len(),
+            histories: HashMap::new(),
+            scaled: vec![0.0; fit.width],
+            scaler: fit.scaler,
             outputs,
+            row: Vec::with_capacity(sent_names.len()),
             stage: cx.stage().to_owned(),
             out_of_range: cx.counter("out_of_range"),
             warmup: cx.counter("warmup"),
@@ -155,7 +258,7 @@ impl Stage for NpuFeature {
         frame: &Frame<FeatureRow>,
         out: &mut Emitter<'_, Features>,
     ) -> Result<(), StageError> {
-        let [_, rows, width] = self.shape;
+        let width = self.scaled.len();
         if frame.set_id != self.row_id || frame.values.len() != width {
             return Err(StageError::config(format!(
                 "rows of set {:#010x} with {} features do not fit the bundle's {:#010x} with {width}",
@@ -176,24 +279,30 @@ impl Stage for NpuFeature {
                 return Ok(());
             }
         }
-        let window = match self.windows.entry(frame.bar.symbol) {
+        let history = match self.histories.entry(frame.bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(RowWindow::new(rows, width).map_err(StageError::failed)?)
+                let history = History::new(self.shape, self.rows, self.sent_width);
+                entry.insert(history.map_err(StageError::failed)?)
             }
         };
-        let Some(flat) = window.push(&self.scaled).map_err(StageError::failed)? else {
+        let window = history.window.push(&self.scaled);
+        let Some(flat) = window.map_err(StageError::failed)? else {
             self.warmup.inc();
             return Ok(());
         };
         self.engine
             .run(&[TensorView::f32(&self.shape, flat)], &mut self.outputs)
             .map_err(StageError::failed)?;
-        let mut data = Vec::with_capacity(self.outputs[0].len() + width);
-        data.extend_from_slice(&self.outputs[0]);
-        data.extend_from_slice(&self.scaled);
-        let elements = u32::try_from(data.len()).map_err(StageError::failed)?;
-        let tensor = Tensor::new(&[1, elements], data).map_err(StageError::failed)?;
+        self.row.clear();
+        self.row.extend_from_slice(&self.outputs[0]);
+        self.row.extend_from_slice(&self.scaled);
+        let rows = history.sent.push(&self.row);
+        let Some(rows) = rows.map_err(StageError::failed)? else {
+            self.warmup.inc();
+            return Ok(());
+        };
+        let tensor = Tensor::new(&self.sent, rows.to_vec()).map_err(StageError::failed)?;
         out.emit(
             frame.head(),
             Features {

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Stage, StageError};
+use heqis_actors::{BuildContext, Fact, Stage, StageError, disagreement};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow};
@@ -233,6 +233,128 @@ fn features_are_the_factors_of_the_window_and_then_its_last_scaled_row() {
     assert_eq!(count(&cx, "out_of_range"), outside as u64);
 }
 
+/// What a stage with `rows` emits, its tensors' values flat.
+fn emitted(
+    stage: &mut Bench<NpuFeature>,
+    rows: &[FeatureRow],
+) -> Vec<(BarRef, Vec<u32>, Vec<f32>)> {
+    rows.iter()
+        .flat_map(|row| stage.take(row.clone()))
+        .map(|frame| {
+            let tensor = &frame.tensor;
+            (frame.bar, tensor.shape().to_vec(), tensor.data().to_vec())
+        })
+        .collect()
+}
+
+#[test]
+fn several_rows_in_a_frame_are_those_of_single_frames_the_oldest_first() {
+    let rows = rows(60);
+    let mut single: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    let singles = emitted(&mut single, &rows);
+    assert!(singles.iter().all(|(_, shape, _)| shape == &[1, 20]));
+    for count in [2, 7, 45] {
+        let cx = context(root());
+        let params = json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": count });
+        let mut stage: Bench<NpuFeature> = bench(&cx, params);
+        let got = emitted(&mut stage, &rows);
+        let expected: Vec<_> = singles
+            .windows(count)
+            .map(|window| {
+                let data = window
+                    .iter()
+                    .flat_map(|(_, _, data)| data.clone())
+                    .collect();
+                (window[count - 1].0, vec![1, count as u32, 20], data)
+            })
+            .collect();
+        assert_eq!(got, expected, "{count} rows");
+        // The window of the model, and then that of the frames.
+        assert_eq!(support::count(&cx, "warmup"), 15 + count as u64 - 1);
+    }
+}
+
+#[test]
+fn rows_of_symbols_do_not_mix_and_a_refused_row_takes_no_place() {
+    let params = json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 3 });
+    let mut alone: Bench<NpuFeature> = bench(&context(root()), params.clone());
+    let rows = rows(30);
+    let expected = emitted(&mut alone, &rows);
+    let mut stage: Bench<NpuFeature> = bench(&context(root()), params);
+    let other = Symbol::parse("600000.SH").unwrap();
+    let mut got = Vec::new();
+    for row in &rows {
+        let strange = FeatureRow {
+            bar: BarRef {
+                symbol: other,
+                ..row.bar
+            },
+            values: vec![0.5; 12],
+            ..row.clone()
+        };
+        let broken = FeatureRow {
+            values: vec![f64::NAN; 12],
+            ..row.clone()
+        };
+        emitted(&mut stage, &[strange, broken]);
+        got.extend(emitted(&mut stage, std::slice::from_ref(row)));
+    }
+    assert_eq!(got, expected);
+}
+
+#[test]
+fn a_stage_that_is_built_again_has_its_rows_back_after_the_replay() {
+    let params = json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 4 });
+    let rows = rows(40);
+    let mut whole: Bench<NpuFeature> = bench(&context(root()), params.clone());
+    let expected = emitted(&mut whole, &rows);
+    // What a frame holds lies within the last 16 + 4 - 1 rows: no history before them has any part in it.
+    let mut resumed: Bench<NpuFeature> = bench(&context(root()), params);
+    let got = emitted(&mut resumed, &rows[40 - 19..]);
+    assert_eq!(got, expected[expected.len() - 1..]);
+}
+
+#[test]
+fn what_is_promised_before_the_start_is_what_is_emitted() {
+    let config = config(json!({ "bundle": FACTORS, "rows": 4 }));
+    let terms = NpuFeature::terms(&config, &root());
+    let bundle = Bundle::load(root().join(FACTORS)).unwrap();
+    let features = |names: &Fact| match names {
+        Fact::Names(names) => names.clone(),
+        Fact::Value(value) => panic!("{value} is no list of names"),
+    };
+    let taken = features(&terms.takes["feature"]);
+    assert_eq!(taken, FeatureSet::standard().names());
+    let made = features(&terms.makes["feature"]);
+    let mut stage: Bench<NpuFeature> = bench(
+        &context(root()),
+        json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 4 }),
+    );
+    let frame = rows(19)
+        .into_iter()
+        .flat_map(|row| stage.take(row))
+        .next()
+        .unwrap();
+    assert_eq!(frame.set_id, id_of(&made));
+    assert_eq!(frame.rows_and_width(), Some((4, made.len())));
+    let hash = heqis_infer::bundle::sha256_hex(bundle.model());
+    assert_eq!(terms.makes["factors model"], Fact::Value(hash));
+    assert_eq!(terms.makes["rows"], Fact::Value("4".into()));
+    let indicators = Indicators::terms(&support::config(json!({})), &root());
+    assert_eq!(disagreement(&indicators.makes, &terms.takes), None);
+    let fewer = json!({ "features": ["return_1", "return_5"] });
+    let indicators = Indicators::terms(&support::config(fewer), &root());
+    let found = disagreement(&indicators.makes, &terms.takes).unwrap();
+    assert_eq!(
+        (
+            found.subject.as_str(),
+            found.made.as_str(),
+            found.wanted.as_str()
+        ),
+        ("number of features", "2", "12")
+    );
+}
+
 #[test]
 fn what_npu_feature_emits_is_what_the_prediction_bundle_was_trained_on() {
     let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
@@ -355,6 +477,11 @@ fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
         &root(),
     );
     assert_eq!(none, ["backends is empty, it must name at least one"]);
+    let no_rows = NpuFeature::check(&config(json!({ "bundle": FACTORS, "rows": 0 })), &root());
+    assert!(
+        no_rows.len() == 1 && no_rows[0].starts_with("rows is 0: window: window_rows"),
+        "{no_rows:?}"
+    );
 }
 
 #[test]

@@ -52,15 +52,35 @@ impl Payload for FeatureRow {
     }
 }
 
-/// What the compute node's model reads: latent factors, then the scaled features of the last bar.
+/// What the compute node's model reads: rows of latent factors and the scaled features of one bar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
     /// The last bar of the window.
     pub bar: BarRef,
     /// Identity of the feature names that the tensor holds, `heqis_quant::FeatureSet::id_of` their names.
     pub set_id: u32,
-    /// Shape `[1, n]`.
+    /// One row of `n` values, shape `[1, n]`, or `rows` of them, the oldest first and at least two, shape
+    /// `[1, rows, n]`.
     pub tensor: Tensor,
+}
+
+impl Features {
+    /// Returns the tensor's rows and the values in each; `None` for a shape that no message has.
+    #[must_use]
+    pub fn rows_and_width(&self) -> Option<(usize, usize)> {
+        rows_and_width(self.tensor.shape())
+    }
+}
+
+/// One row is sent as `[1, n]` alone, so that there is one spelling of each message.
+fn rows_and_width(shape: &[u32]) -> Option<(usize, usize)> {
+    match *shape {
+        [1, width] => Some((1, usize::try_from(width).ok()?)),
+        [1, rows, width] if rows > 1 => {
+            Some((usize::try_from(rows).ok()?, usize::try_from(width).ok()?))
+        }
+        _ => None,
+    }
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
@@ -90,12 +110,15 @@ impl Payload for Features {
 
     fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
         let wire: FeaturesWire = read_meta(Self::NAME, bytes)?;
-        let &[1, _] = tensor.shape() else {
+        if rows_and_width(tensor.shape()).is_none() {
             return Err(rule(
                 Self::NAME,
-                format!("tensor shape {:?} is not [1, n]", tensor.shape()),
+                format!(
+                    "tensor shape {:?} is neither [1, n] nor [1, rows, n] with two rows or more",
+                    tensor.shape()
+                ),
             ));
-        };
+        }
         if let Some(value) = tensor.data().iter().find(|value| !value.is_finite()) {
             return Err(rule(
                 Self::NAME,

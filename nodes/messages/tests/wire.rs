@@ -209,10 +209,13 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn features()(bar in bar_refs(), set_id in any::<u32>(), data in prop::collection::vec(-1e6f32..1e6, 1..64))
+    fn features()(bar in bar_refs(), set_id in any::<u32>(), rows in 1usize..5, width in 1usize..32)
+        (data in prop::collection::vec(-1e6f32..1e6, rows * width), bar in Just(bar), set_id in Just(set_id),
+         rows in Just(rows), width in Just(width))
         -> Features
     {
-        Features { bar, set_id, tensor: Tensor::new(&[1, data.len() as u32], data).unwrap() }
+        let shape = if rows == 1 { vec![1, width as u32] } else { vec![1, rows as u32, width as u32] };
+        Features { bar, set_id, tensor: Tensor::new(&shape, data).unwrap() }
     }
 }
 
@@ -453,25 +456,41 @@ fn a_prediction_outside_its_ranges_is_refused() {
 }
 
 #[test]
-fn features_need_one_finite_row() {
+fn features_need_finite_rows_and_have_one_spelling() {
     let meta = bincode(&FeaturesLayout {
         bar: sound_ref(),
         set_id: 7,
     });
     let tensor = |shape: &[u32], data: &[f32]| Tensor::new(shape, data.to_vec()).unwrap();
-    assert!(Features::decode(&meta, tensor(&[1, 2], &[0.0, 1.0])).is_ok());
+    for (shape, rows_and_width) in [(&[1, 2][..], (1, 2)), (&[1, 2, 1], (2, 1))] {
+        let features = Features::decode(&meta, tensor(shape, &[0.0, 1.0])).unwrap();
+        assert_eq!(features.rows_and_width(), Some(rows_and_width));
+    }
     let cases = [
         (
             Tensor::default(),
-            "payload 'features': tensor shape [] is not [1, n]",
+            "payload 'features': tensor shape [] is neither [1, n] nor [1, rows, n] with two rows or more",
         ),
         (
             tensor(&[2], &[0.0, 1.0]),
-            "payload 'features': tensor shape [2] is not [1, n]",
+            "payload 'features': tensor shape [2] is neither [1, n] nor [1, rows, n] with two rows or more",
         ),
         (
             tensor(&[2, 1], &[0.0, 1.0]),
-            "payload 'features': tensor shape [2, 1] is not [1, n]",
+            "payload 'features': tensor shape [2, 1] is neither [1, n] nor [1, rows, n] with two rows or more",
+        ),
+        (
+            // What one row of two values has another spelling for.
+            tensor(&[1, 1, 2], &[0.0, 1.0]),
+            "payload 'features': tensor shape [1, 1, 2] is neither [1, n] nor [1, rows, n] with two rows or more",
+        ),
+        (
+            tensor(&[2, 1, 1], &[0.0, 1.0]),
+            "payload 'features': tensor shape [2, 1, 1] is neither [1, n] nor [1, rows, n] with two rows or more",
+        ),
+        (
+            tensor(&[1, 1, 1, 2], &[0.0, 1.0]),
+            "payload 'features': tensor shape [1, 1, 1, 2] is neither [1, n] nor [1, rows, n] with two rows or more",
         ),
         (
             tensor(&[1, 2], &[0.0, f32::NAN]),

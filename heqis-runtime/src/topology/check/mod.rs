@@ -7,6 +7,7 @@ mod flow;
 mod names;
 mod params;
 mod resources;
+mod terms;
 mod transport;
 
 pub(crate) use resources::DEFAULT_CREDIT;
@@ -164,5 +165,7 @@ pub(crate) fn run(
     flow::check(scene, faults);
     transport::check(scene, base, faults);
     resources::check(scene, faults);
-    params::check(scene, base, only, faults)
+    let prepared = params::check(scene, base, only, faults);
+    terms::check(scene, &prepared, faults);
+    prepared
 }
