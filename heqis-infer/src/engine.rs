@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::{Bundle, SelfTest};
 use crate::cpu::CpuEngine;
 use crate::error::InferError;
+use crate::rknn::{self, RknnEngine};
 use crate::tensor::{TensorSpec, TensorView};
 
 /// A loaded model that computes synchronously on the calling thread's time.
@@ -199,7 +200,8 @@ fn open_one(
         BackendKind::Cpu => Box::new(
             CpuEngine::load(bundle.model()).map_err(|error| unavailable(error.to_string()))?,
         ),
-        BackendKind::Rknn | BackendKind::Tensorrt | BackendKind::Cuda => {
+        BackendKind::Rknn => Box::new(open_rknn(bundle).map_err(unavailable)?),
+        BackendKind::Tensorrt | BackendKind::Cuda => {
             return Err(unavailable("not built into this binary".to_owned()));
         }
     };
@@ -207,4 +209,26 @@ fn open_one(
         .self_test(engine.as_mut())
         .map_err(|error| unavailable(error.to_string()))?;
     Ok((engine, self_test))
+}
+
+/// Opens a bundle's build for Rockchip's NPU and logs the versions that a report of a fault must name.
+fn open_rknn(bundle: &Bundle) -> Result<RknnEngine, String> {
+    let model = bundle
+        .file(rknn::MODEL_FILE)
+        .ok_or_else(|| format!("the bundle has no {}", rknn::MODEL_FILE))?;
+    let manifest = bundle.manifest();
+    let engine = RknnEngine::load(
+        &rknn::library_path(),
+        model,
+        &manifest.inputs,
+        &manifest.outputs,
+    )
+    .map_err(|fault| fault.to_string())?;
+    let versions = engine.versions();
+    tracing::info!(
+        runtime = versions.runtime.as_str(),
+        driver = versions.driver.as_str(),
+        "rknn runtime"
+    );
+    Ok(engine)
 }

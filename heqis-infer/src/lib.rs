@@ -5,6 +5,7 @@
 //! - [`engine`]: the [`Engine`] trait, the list of [`BackendKind`]s, and [`open`], which returns the first backend of a
 //!   preference list that loads the model *and* passes the bundle's self-test.
 //! - [`cpu`]: the reference backend, RTen, compiled into every binary. Each accelerator is compared with it.
+//! - [`rknn`]: Rockchip's NPU, through its runtime library, which is loaded when a bundle has a build for it.
 //! - [`bundle`]: a directory of `model.onnx`, `scaler_params.json` and `manifest.json`, checked completely when it is
 //!   loaded and replaced as a whole when it is written.
 //! - [`onnx`]: a small writer of ONNX files (opset 13, IR 7) and a reader of their signature.
@@ -39,6 +40,7 @@ pub mod cpu;
 pub mod engine;
 pub mod error;
 pub mod onnx;
+pub mod rknn;
 pub mod tensor;
 
 pub use bundle::{
@@ -48,4 +50,5 @@ pub use bundle::{
 pub use cpu::CpuEngine;
 pub use engine::{BackendKind, Engine, EngineThread, Opened, Unavailable, open};
 pub use error::InferError;
+pub use rknn::RknnEngine;
 pub use tensor::{Dtype, TensorData, TensorSpec, TensorView};
