@@ -1,6 +1,8 @@
 //! The [`Engine`] trait, the kinds of backend, and the choice among them.
 
+use std::collections::VecDeque;
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -9,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::bundle::{Bundle, SelfTest};
 use crate::cpu::CpuEngine;
 use crate::error::InferError;
+use crate::fallback::Fallback;
 use crate::rknn::{self, RknnEngine};
 use crate::tensor::{TensorSpec, TensorView};
 
@@ -42,6 +45,12 @@ pub trait Engine: Send + fmt::Debug {
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
     ) -> Result<(), InferError>;
+
+    /// Returns the backends that failed while they computed, in order: the engine has moved on to the next of the
+    /// preference list, which computed the same batch again.
+    fn lost(&self) -> &[Unavailable] {
+        &[]
+    }
 
     /// Returns the thread on which [`run`](Engine::run) is cheapest, if the backend has one.
     ///
@@ -129,15 +138,50 @@ pub struct Opened {
     pub self_test: SelfTest,
 }
 
-/// Opens a bundle's model on the first backend of `backends` that loads it and passes its self-test.
+/// Where the vendors' libraries are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Libraries {
+    /// Rockchip's runtime, a path or a name that the loader knows.
+    pub rknn: PathBuf,
+}
+
+impl Libraries {
+    /// Returns the libraries that the environment names, see [`rknn::LIBRARY_VARIABLE`], or else the names by which a
+    /// board's loader finds them.
+    #[must_use]
+    pub fn from_env() -> Self {
+        Self {
+            rknn: rknn::library_path(),
+        }
+    }
+}
+
+/// Opens a bundle's model on the first backend of `backends` that loads it and passes its self-test, with the libraries
+/// of [`Libraries::from_env`].
 ///
-/// Each backend that is passed over is logged as a warning and returned in [`Opened::fallbacks`].
+/// Each backend that is passed over is logged as a warning and returned in [`Opened::fallbacks`]. Unless `strict` is set,
+/// an engine whose backend fails while it computes moves on to the next that works, computes the same batch there, and
+/// says so in [`Engine::lost`].
 ///
 /// # Errors
 ///
 /// [`InferError::BackendList`] when the list is empty or names a backend twice; [`InferError::Strict`] when `strict`
 /// is set and the first backend is unavailable; [`InferError::NoBackend`] when none is available.
 pub fn open(bundle: &Bundle, backends: &[BackendKind], strict: bool) -> Result<Opened, InferError> {
+    open_with(bundle, backends, strict, &Libraries::from_env())
+}
+
+/// Opens a bundle's model as [`open`] does, with these libraries.
+///
+/// # Errors
+///
+/// As [`open`].
+pub fn open_with(
+    bundle: &Bundle,
+    backends: &[BackendKind],
+    strict: bool,
+    libraries: &Libraries,
+) -> Result<Opened, InferError> {
     if backends.is_empty() {
         return Err(InferError::BackendList(
             "must name at least one backend, got none".to_owned(),
@@ -155,8 +199,8 @@ pub fn open(bundle: &Bundle, backends: &[BackendKind], strict: bool) -> Result<O
     }
     let name = bundle.manifest().name.as_str();
     let mut fallbacks = Vec::new();
-    for &backend in backends {
-        match open_one(bundle, backend) {
+    for (i, &backend) in backends.iter().enumerate() {
+        match open_one(bundle, backend, libraries) {
             Ok((engine, self_test)) => {
                 tracing::info!(
                     bundle = name,
@@ -165,6 +209,20 @@ pub fn open(bundle: &Bundle, backends: &[BackendKind], strict: bool) -> Result<O
                     max_abs_error = self_test.max_abs_error,
                     "engine ready"
                 );
+                let rest: VecDeque<_> = match strict {
+                    true => VecDeque::new(),
+                    false => backends[i + 1..].iter().copied().collect(),
+                };
+                let engine: Box<dyn Engine> = match rest.is_empty() {
+                    true => engine,
+                    false => Box::new(Fallback {
+                        bundle: bundle.clone(),
+                        libraries: libraries.clone(),
+                        engine,
+                        rest,
+                        lost: Vec::new(),
+                    }),
+                };
                 return Ok(Opened {
                     engine,
                     backend,
@@ -191,16 +249,17 @@ pub fn open(bundle: &Bundle, backends: &[BackendKind], strict: bool) -> Result<O
 }
 
 /// Opens and proves one backend. Every failure is a reason, since the caller may have another backend to try.
-fn open_one(
+pub(crate) fn open_one(
     bundle: &Bundle,
     backend: BackendKind,
+    libraries: &Libraries,
 ) -> Result<(Box<dyn Engine>, SelfTest), Unavailable> {
     let unavailable = |reason: String| Unavailable { backend, reason };
     let mut engine: Box<dyn Engine> = match backend {
         BackendKind::Cpu => Box::new(
             CpuEngine::load(bundle.model()).map_err(|error| unavailable(error.to_string()))?,
         ),
-        BackendKind::Rknn => Box::new(open_rknn(bundle).map_err(unavailable)?),
+        BackendKind::Rknn => Box::new(open_rknn(bundle, &libraries.rknn).map_err(unavailable)?),
         BackendKind::Tensorrt | BackendKind::Cuda => {
             return Err(unavailable("not built into this binary".to_owned()));
         }
@@ -212,18 +271,13 @@ fn open_one(
 }
 
 /// Opens a bundle's build for Rockchip's NPU and logs the versions that a report of a fault must name.
-fn open_rknn(bundle: &Bundle) -> Result<RknnEngine, String> {
+fn open_rknn(bundle: &Bundle, library: &Path) -> Result<RknnEngine, String> {
     let model = bundle
         .file(rknn::MODEL_FILE)
         .ok_or_else(|| format!("the bundle has no {}", rknn::MODEL_FILE))?;
     let manifest = bundle.manifest();
-    let engine = RknnEngine::load(
-        &rknn::library_path(),
-        model,
-        &manifest.inputs,
-        &manifest.outputs,
-    )
-    .map_err(|fault| fault.to_string())?;
+    let engine = RknnEngine::load(library, model, &manifest.inputs, &manifest.outputs)
+        .map_err(|fault| fault.to_string())?;
     let versions = engine.versions();
     tracing::info!(
         runtime = versions.runtime.as_str(),

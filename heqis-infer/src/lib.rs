@@ -3,7 +3,8 @@
 //! - [`tensor`]: names, element types and shapes of what goes in and comes out of a model, and the borrowed
 //!   [`TensorView`] that carries a call's input.
 //! - [`engine`]: the [`Engine`] trait, the list of [`BackendKind`]s, and [`open`], which returns the first backend of a
-//!   preference list that loads the model *and* passes the bundle's self-test.
+//!   preference list that loads the model *and* passes the bundle's self-test; when it fails in mid-run, the next takes
+//!   over within the batch.
 //! - [`cpu`]: the reference backend, RTen, compiled into every binary. Each accelerator is compared with it.
 //! - [`rknn`]: Rockchip's NPU, through its runtime library, which is loaded when a bundle has a build for it.
 //! - [`bundle`]: a directory of `model.onnx`, `scaler_params.json` and `manifest.json`, checked completely when it is
@@ -39,6 +40,7 @@ pub mod bundle;
 pub mod cpu;
 pub mod engine;
 pub mod error;
+mod fallback;
 pub mod onnx;
 pub mod rknn;
 pub mod tensor;
@@ -48,7 +50,9 @@ pub use bundle::{
     TrainingSpan,
 };
 pub use cpu::CpuEngine;
-pub use engine::{BackendKind, Engine, EngineThread, Opened, Unavailable, open};
+pub use engine::{
+    BackendKind, Engine, EngineThread, Libraries, Opened, Unavailable, open, open_with,
+};
 pub use error::InferError;
 pub use rknn::RknnEngine;
 pub use tensor::{Dtype, TensorData, TensorSpec, TensorView};

@@ -11,10 +11,14 @@ fn bundle() -> (tempfile::TempDir, Bundle) {
     (root, bundle)
 }
 
-fn not_built(backend: BackendKind) -> Unavailable {
+fn unavailable(backend: BackendKind) -> Unavailable {
+    let reason = match backend {
+        BackendKind::Rknn => "the bundle has no model.rknn",
+        _ => "not built into this binary",
+    };
     Unavailable {
         backend,
-        reason: "not built into this binary".to_owned(),
+        reason: reason.to_owned(),
     }
 }
 
@@ -32,8 +36,8 @@ fn the_first_backend_that_works_is_used_and_the_others_are_reported_in_order() {
     assert_eq!(
         opened.fallbacks,
         [
-            not_built(BackendKind::Tensorrt),
-            not_built(BackendKind::Rknn)
+            unavailable(BackendKind::Tensorrt),
+            unavailable(BackendKind::Rknn)
         ]
     );
     assert_eq!(opened.self_test.windows, 2);
@@ -53,7 +57,7 @@ fn strict_forbids_falling_back_and_allows_a_first_choice_that_works() {
     let error = open(&bundle, &[BackendKind::Rknn, BackendKind::Cpu], true).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "backend rknn unavailable: not built into this binary; strict forbids falling back"
+        "backend rknn unavailable: the bundle has no model.rknn; strict forbids falling back"
     );
     let opened = open(&bundle, &[BackendKind::Cpu, BackendKind::Rknn], true).unwrap();
     assert!(opened.fallbacks.is_empty());
@@ -66,7 +70,10 @@ fn a_list_without_a_working_backend_names_each_reason() {
         InferError::NoBackend { tried } => {
             assert_eq!(
                 tried,
-                [not_built(BackendKind::Cuda), not_built(BackendKind::Rknn)]
+                [
+                    unavailable(BackendKind::Cuda),
+                    unavailable(BackendKind::Rknn)
+                ]
             );
         }
         other => panic!("{other}"),

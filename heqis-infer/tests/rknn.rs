@@ -2,36 +2,14 @@
 //! where its path is given.
 #![allow(clippy::unwrap_used)]
 
-mod common;
+#[path = "stand_in/mod.rs"]
+mod stand_in;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
+use std::path::Path;
 
 use heqis_infer::rknn::RknnFault;
 use heqis_infer::{BackendKind, Engine, InferError, RknnEngine, TensorSpec, TensorView};
-
-/// Compiles the stand-in once for all tests of this file, with `-D` for each of `defines`.
-fn compile(name: &str, defines: &[&str]) -> PathBuf {
-    let library = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("lib{name}.so"));
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand_in/rknnrt.c");
-    let compiler = std::env::var_os("CC").unwrap_or_else(|| "cc".into());
-    let status = Command::new(compiler)
-        .args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"])
-        .arg(&library)
-        .args(defines.iter().map(|define| format!("-D{define}")))
-        .arg(source)
-        .arg("-lm")
-        .status()
-        .unwrap();
-    assert!(status.success());
-    library
-}
-
-fn stand_in() -> &'static Path {
-    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    LIBRARY.get_or_init(|| compile("rknnrt_stand_in", &[]))
-}
+use stand_in::{compile, stand_in};
 
 /// A window of 2 rows by 3 features in f16, and two outputs in f32.
 const PLAIN: &str = "STANDIN\n\

@@ -72,8 +72,8 @@ int rknn_init(uint64_t *context, void *model, uint32_t size, uint32_t flag, void
     for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
         char side[8], name[256];
         int at = 0, step;
-        if (sscanf(line, "fail %63s %d", c->fail, &c->fail_code) == 2) continue;
         if (sscanf(line, "fail_run %d %d", &c->fail_run, &c->fail_run_code) == 2) continue;
+        if (sscanf(line, "fail %63s %d", c->fail, &c->fail_code) == 2) continue;
         if (strcmp(line, "short_mem") == 0) {
             c->short_mem = 1;
             continue;
