@@ -18,7 +18,7 @@
 //! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
 //! | [`window`] | scaled rows → the flat window that a model reads |
 //! | [`label`] | what a model should have said, and the split of a series into spans |
-//! | [`decision`] | prediction → buy, hold or sell: **data leaves here** |
+//! | [`decision`] | prediction and market → buy, hold or sell, with the reason: **data leaves here** |
 //!
 //! ```
 //! use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, QuantError, Symbol};
@@ -71,7 +71,10 @@ pub use bar::{Bar, Marks};
 pub use calendar::Calendar;
 pub use clean::{CleanConfig, Cleaner, Reject};
 pub use date::{Date, Span};
-pub use decision::{DecisionRule, Hysteresis, Prediction, Side, Verdict};
+pub use decision::{
+    DecisionRule, Filters, KillState, Market, Memory, Prediction, Side, SignalMode, Strategy,
+    Verdict, View,
+};
 pub use error::QuantError;
 pub use features::{FeatureSet, FeatureState};
 pub use instrument::Instrument;

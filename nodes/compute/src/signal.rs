@@ -8,7 +8,9 @@ use std::path::Path;
 use heqis_actors::{AnyFrame, BuildContext, Counter, Emitter, Frame, Stage, StageError};
 use heqis_messages::{Decision, PredictionMessage};
 use heqis_quant::decision::VerdictReason;
-use heqis_quant::{DecisionRule, Hysteresis, Side, Symbol};
+use heqis_quant::{
+    DecisionRule, Filters, KillState, Memory, Side, SignalMode, Strategy, Symbol, View,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -20,11 +22,21 @@ pub struct SignalConfig {
     pub rule: DecisionRule,
 }
 
-/// Applies the decision rule, with a memory per symbol.
+impl SignalConfig {
+    fn strategy(&self) -> Strategy {
+        Strategy {
+            mode: SignalMode::Return,
+            rule: self.rule,
+            filters: Filters::default(),
+        }
+    }
+}
+
+/// Applies a strategy, with a memory per symbol.
 #[derive(Debug)]
 pub struct Signal {
-    rule: DecisionRule,
-    states: HashMap<Symbol, Hysteresis>,
+    strategy: Strategy,
+    memories: HashMap<Symbol, Memory>,
     sides: [Counter; 3],
     reasons: Vec<(VerdictReason, Counter)>,
 }
@@ -38,7 +50,7 @@ impl Stage for Signal {
 
     fn check(config: &SignalConfig, _: &Path) -> Vec<String> {
         config
-            .rule
+            .strategy()
             .validate()
             .err()
             .map(|error| error.to_string())
@@ -47,10 +59,11 @@ impl Stage for Signal {
     }
 
     fn build(config: &SignalConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        config.rule.validate().map_err(StageError::config)?;
+        let strategy = config.strategy();
+        strategy.validate().map_err(StageError::config)?;
         Ok(Self {
-            rule: config.rule,
-            states: HashMap::new(),
+            strategy,
+            memories: HashMap::new(),
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
             reasons: VerdictReason::ALL
                 .into_iter()
@@ -60,11 +73,11 @@ impl Stage for Signal {
         })
     }
 
-    /// Takes up the stance that the last journalled decision of a symbol left.
+    /// Takes up the memory that the last journalled decision of a symbol left.
     fn recover(&mut self, record: &AnyFrame) {
         if let Some(decision) = record.payload::<Decision>() {
-            self.states
-                .insert(decision.bar.symbol, decision.verdict.stance.into());
+            let memory = Memory::after(&decision.verdict, decision.bar.date);
+            self.memories.insert(decision.bar.symbol, memory);
         }
     }
 
@@ -73,8 +86,11 @@ impl Stage for Signal {
         frame: &Frame<PredictionMessage>,
         out: &mut Emitter<'_, Decision>,
     ) -> Result<(), StageError> {
-        let state = self.states.entry(frame.bar.symbol).or_default();
-        let verdict = self.rule.decide(state, &frame.prediction);
+        let memory = self.memories.entry(frame.bar.symbol).or_default();
+        let view = View::of_close(frame.bar.date, frame.bar.close);
+        let verdict = self
+            .strategy
+            .decide(memory, &view, &frame.prediction, KillState::Active);
         self.sides[match verdict.side {
             Side::Buy => 0,
             Side::Hold => 1,

@@ -10,7 +10,7 @@ use heqis_actors::{BuildContext, Clock, Frame, Probe, Stage};
 use heqis_compute::journal::read;
 use heqis_compute::{Journal, Signal};
 use heqis_messages::Decision;
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
 use serde_json::{Value, json};
 use support::{Bench, RULE, bar, config, context, count, decisions, framed, predictions};
@@ -59,6 +59,7 @@ fn golden_decisions() -> [Frame<Decision>; 2] {
             confidence: 0.6,
             reason: VerdictReason::Entered,
             stance: Stance::In,
+            carry: Carry::default(),
         },
         prediction: Prediction {
             predicted_return: 0.0125,
@@ -76,6 +77,7 @@ fn golden_decisions() -> [Frame<Decision>; 2] {
         confidence: 0.0,
         reason: VerdictReason::InvalidPrediction,
         stance: Stance::Out,
+        carry: Carry::default(),
     };
     [framed(7, sound), framed(8, invalid)]
 }

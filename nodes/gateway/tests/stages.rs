@@ -10,7 +10,7 @@ use heqis_actors::{BuildContext, Fact, Stage, StageError, disagreement};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow};
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::features::id_of;
 use heqis_quant::{
     Bar, Date, FeatureSet, FeatureState, Marks, Prediction, Reject, Scaler, Side, Symbol, Verdict,
@@ -513,6 +513,7 @@ fn feedback_counts_decisions_by_side() {
                     confidence: 0.5,
                     reason,
                     stance: Stance::In,
+                    carry: Carry::default(),
                 },
                 prediction: Prediction {
                     predicted_return: 0.0,

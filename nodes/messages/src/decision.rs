@@ -1,7 +1,7 @@
 //! A trading decision on its way.
 
 use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
 
 use crate::{BarRef, BarRefWire, finite, probabilities, rule};
@@ -75,6 +75,7 @@ impl Payload for Decision {
                     .get(usize::from(wire.reason))
                     .ok_or_else(|| unknown("reason", wire.reason))?,
                 stance: if wire.is_in { Stance::In } else { Stance::Out },
+                carry: Carry::default(),
             },
             prediction: Prediction {
                 predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,

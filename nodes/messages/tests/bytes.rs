@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use heqis_actors::{Payload, Tensor};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict};
 use proptest::prelude::*;
 
@@ -142,6 +142,7 @@ fn decision() -> Decision {
             confidence: 0.6,
             reason: VerdictReason::Entered,
             stance: Stance::In,
+            carry: Carry::default(),
         },
         prediction: prediction().prediction,
     }

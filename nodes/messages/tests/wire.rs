@@ -5,7 +5,7 @@
 use bincode::Encode;
 use heqis_actors::{MAX_META_BYTES, Payload, PayloadError, Tensor};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict};
 use proptest::prelude::*;
 
@@ -204,7 +204,7 @@ prop_compose! {
         is_in in any::<bool>(),
     ) -> Decision {
         let stance = if is_in { Stance::In } else { Stance::Out };
-        Decision { bar, verdict: Verdict { side, confidence, reason, stance }, prediction }
+        Decision { bar, verdict: Verdict { side, confidence, reason, stance, carry: Carry::default() }, prediction }
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use heqis_actors::{Head, Origin};
 use heqis_messages::{BarRef, Decision};
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Date, Prediction, Side, Symbol, Verdict};
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -125,6 +125,7 @@ impl Record {
                 confidence: self.confidence,
                 reason: self.reason,
                 stance: self.stance,
+                carry: Carry::default(),
             },
             prediction: Prediction {
                 predicted_return: self.predicted_return,

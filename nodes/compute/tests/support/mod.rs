@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Clock, Frame, Origin, Payload, Probe, Stage, StageError};
 use heqis_messages::{BarRef, Decision, PredictionMessage};
-use heqis_quant::{Date, DecisionRule, Hysteresis, Prediction, Symbol};
+use heqis_quant::{
+    Date, DecisionRule, Filters, KillState, Memory, Prediction, SignalMode, Strategy, Symbol, View,
+};
 use serde_json::Value;
 
 pub const STREAM: u64 = 0xab;
@@ -124,13 +126,20 @@ pub fn predictions(count: u64) -> Vec<Frame<PredictionMessage>> {
 
 /// Decisions on [`predictions`], made by the rule alone.
 pub fn decisions(count: u64) -> Vec<Frame<Decision>> {
-    let mut states = std::collections::BTreeMap::<Symbol, Hysteresis>::new();
+    let strategy = Strategy {
+        mode: SignalMode::Return,
+        rule: RULE,
+        filters: Filters::default(),
+    };
+    let mut memories = std::collections::BTreeMap::<Symbol, Memory>::new();
     predictions(count)
         .into_iter()
         .map(|frame| {
-            let verdict = RULE.decide(
-                states.entry(frame.bar.symbol).or_default(),
+            let verdict = strategy.decide(
+                memories.entry(frame.bar.symbol).or_default(),
+                &View::of_close(frame.bar.date, frame.bar.close),
                 &frame.prediction,
+                KillState::Active,
             );
             let decision = Decision {
                 bar: frame.bar,
