@@ -305,10 +305,11 @@ impl Market {
         if let Some(last) = &mut self.last {
             last.volume_shares /= factor;
         }
-        for ma in [&mut self.ma_short, &mut self.ma_long] {
-            if let Some(ma) = ma {
-                ma.rescale(factor);
-            }
+        for ma in [&mut self.ma_short, &mut self.ma_long]
+            .into_iter()
+            .flatten()
+        {
+            ma.rescale(factor);
         }
         if let Some(rsi) = &mut self.rsi {
             rsi.rescale(factor);
