@@ -19,6 +19,7 @@
 //! | [`window`] | scaled rows → the flat window that a model reads |
 //! | [`label`] | what a model should have said, and the split of a series into spans |
 //! | [`decision`] | prediction and market → buy, hold or sell, with the reason: **data leaves here** |
+//! | [`path`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
 //!
 //! ```
 //! use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, QuantError, Symbol};
@@ -58,6 +59,7 @@ pub mod features;
 pub mod indicators;
 pub mod instrument;
 pub mod label;
+pub mod path;
 mod records;
 mod reject;
 pub mod rules;

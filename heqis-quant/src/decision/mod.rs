@@ -10,7 +10,7 @@
 //!   see. `memory`: what lasts from one decision to the next. `verdict`: the outcome with its reason.
 //!
 //! A verdict carries the memory, so that the last decision of an instrument restores it. Not here: where bars and
-//! predictions come from.
+//! predictions come from; [`path`](crate::path) joins all the pieces.
 
 mod filters;
 mod market;

@@ -369,8 +369,8 @@ fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
             "payload 'decision': side has the unknown tag 3",
         ),
         (
-            |d| d.reason = 7,
-            "payload 'decision': reason has the unknown tag 7",
+            |d| d.reason = VerdictReason::ALL.len() as u8,
+            "payload 'decision': reason has the unknown tag 24",
         ),
         (
             |d| d.confidence = f64::INFINITY,
