@@ -166,6 +166,10 @@ impl PathConfig {
 
 /// What became of one bar.
 #[derive(Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "most bars are decided on, and a box would be an allocation for each"
+)]
 pub enum Outcome {
     /// The cleaner rejected it.
     Rejected(Reject),
