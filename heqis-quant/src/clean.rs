@@ -1,13 +1,15 @@
-//! Which bars can be believed. The cleaner passes a bar unchanged, with notes, or rejects it with a typed reason;
-//! it never repairs, clamps or fills a price.
+//! Which bars can be believed. The cleaner passes a bar with its prices unchanged, with notes, or rejects it with a typed
+//! reason; it never repairs, clamps or fills a price that was traded. The one thing it can add is the reference price of
+//! a bar whose vendor gave none, where an ex-right is known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::reject::Reject;
 use crate::rules::{LimitRule, LimitTable, references};
-use crate::{Bar, Board, Calendar, Date, Exchange, Marks, QuantError, Symbol};
+use crate::{Bar, Board, Calendar, Date, ExRight, ExRights, Exchange, Marks, QuantError, Symbol};
 
 /// Prices above this are taken for garbage; it keeps every product of cents and percent inside an `i64`.
 const MAX_PRICE: f64 = 100_000_000.0;
@@ -16,10 +18,16 @@ const MAX_PRICE: f64 = 100_000_000.0;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct CleanConfig {
-    /// The stocks under special treatment (ST), whose limits differ.
+    /// The stocks under special treatment (ST) on all days, whose limits differ.
     pub st_symbols: BTreeSet<Symbol>,
+    /// Periods of special treatment, for series that reach back.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub st_periods: BTreeMap<Symbol, Vec<StPeriod>>,
     /// First trading days, where known: a series that starts on its listing day has free days after the first one.
     pub list_dates: BTreeMap<Symbol, Date>,
+    /// Known ex-rights: the reference price of a bar without one follows from them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ex_rights: Vec<ExRight>,
     /// How far below the last close an ex-right reference price may lie, as a fraction in (0, 1). A deeper fall is
     /// rejected. The default of 0.75 admits a bonus of three shares for one.
     pub ex_right_max_drop: f64,
@@ -28,14 +36,38 @@ pub struct CleanConfig {
     pub holiday_weekdays: u32,
 }
 
+/// Days of special treatment (ST).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StPeriod {
+    /// The first day.
+    pub from: Date,
+    /// The last day, or `None` when it lasts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Date>,
+}
+
 impl Default for CleanConfig {
     fn default() -> Self {
         Self {
             st_symbols: BTreeSet::new(),
+            st_periods: BTreeMap::new(),
             list_dates: BTreeMap::new(),
+            ex_rights: Vec::new(),
             ex_right_max_drop: 0.75,
             holiday_weekdays: 10,
         }
+    }
+}
+
+impl CleanConfig {
+    /// Returns whether a stock is under special treatment on a day.
+    #[must_use]
+    pub fn is_st(&self, symbol: Symbol, date: Date) -> bool {
+        let within =
+            |period: &StPeriod| period.from <= date && period.to.is_none_or(|to| date <= to);
+        let periods = self.st_periods.get(&symbol);
+        self.st_symbols.contains(&symbol) || periods.is_some_and(|all| all.iter().any(within))
     }
 }
 
@@ -61,12 +93,15 @@ struct Series {
 ///
 /// Prices are compared in integer cents, rounded to the nearest, so a vendor price that is off its tick by less than
 /// half a cent is still judged by the limits of the exchange. Ex-right days that stay inside the limits cannot be seen
-/// without the vendor's `pre_close`; the marks are a lower bound.
+/// without the vendor's `pre_close` or a known event; the marks are a lower bound.
+///
+/// What it was told is shared between clones, so that a clone for each of many series is cheap.
 #[derive(Clone, Debug)]
 pub struct Cleaner {
-    config: CleanConfig,
-    table: LimitTable,
-    calendar: Option<Calendar>,
+    config: Arc<CleanConfig>,
+    table: Arc<LimitTable>,
+    ex_rights: Arc<ExRights>,
+    calendar: Option<Arc<Calendar>>,
     series: BTreeMap<Symbol, Series>,
 }
 
@@ -85,23 +120,39 @@ impl Cleaner {
                 drop,
             ));
         }
+        for event in &config.ex_rights {
+            event.check()?;
+        }
+        let ex_rights = match config.ex_rights.as_slice() {
+            [] => ExRights::new(),
+            events => ExRights::new().with_events(events.iter().copied()),
+        };
         Ok(Self {
-            config,
-            table: LimitTable::ashare()?,
+            config: Arc::new(config),
+            table: Arc::new(LimitTable::ashare()?),
+            ex_rights: Arc::new(ex_rights),
             calendar: None,
             series: BTreeMap::new(),
         })
+    }
+
+    /// Takes the reference price of a bar without one from what is known of ex-rights, instead of the configured events.
+    #[must_use]
+    pub fn with_ex_rights(mut self, ex_rights: Arc<ExRights>) -> Self {
+        self.ex_rights = ex_rights;
+        self
     }
 
     /// Counts missing days against a calendar instead of weekdays, and rejects bars of closed days, for Chinese names
     /// and the dates that the calendar covers.
     #[must_use]
     pub fn with_calendar(mut self, calendar: Calendar) -> Self {
-        self.calendar = Some(calendar);
+        self.calendar = Some(Arc::new(calendar));
         self
     }
 
-    /// Passes a bar with its marks, or rejects it.
+    /// Passes a bar with its marks, or rejects it. The first bar on or behind a known ex-right has its reference price in
+    /// `pre_close` then, where the vendor gave none; nothing else of a bar changes.
     ///
     /// # Errors
     /// Returns the first reason, in the order of [`Reject::REASONS`], that the bar falls to. A reject is an expected
@@ -159,6 +210,18 @@ impl Cleaner {
             if self.missing_days(&bar, next.date) {
                 bar.marks.insert(Marks::GAP);
             }
+            if bar.pre_close.is_none()
+                && let Some(reference) = self.ex_rights.reference_cents(
+                    bar.symbol,
+                    next.date,
+                    next.close_cents,
+                    bar.date,
+                )
+                && reference != next.close_cents
+            {
+                next.day_reference_cents = Some(reference);
+                bar.pre_close = Some(reference as f64 / 100.0);
+            }
         }
         if next.silent {
             bar.marks.insert(Marks::RESUMED);
@@ -189,7 +252,7 @@ impl Cleaner {
     }
 
     fn rule(&self, bar: &Bar) -> Option<&LimitRule> {
-        let st = self.config.st_symbols.contains(&bar.symbol);
+        let st = self.config.is_st(bar.symbol, bar.date);
         self.table.rule(bar.symbol.board(), bar.date, st)
     }
 
@@ -204,7 +267,7 @@ impl Cleaner {
     /// Returns the calendar when it is the one of the bar's exchange: a foreign name has other holidays.
     fn calendar_of(&self, bar: &Bar) -> Option<&Calendar> {
         self.calendar
-            .as_ref()
+            .as_deref()
             .filter(|_| bar.symbol.exchange() != Exchange::Other)
     }
 
@@ -322,400 +385,4 @@ fn cents(price: f64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use proptest::prelude::*;
-
-    fn bar(symbol: &str, date: &str, prices: [f64; 4]) -> Bar {
-        let date = Date::parse(date).unwrap();
-        let [open, high, low, close] = prices;
-        Bar {
-            symbol: Symbol::parse(symbol).unwrap(),
-            time_ns: date.close_time_ns(),
-            date,
-            open,
-            high,
-            low,
-            close,
-            pre_close: None,
-            volume_shares: 1000.0,
-            amount_cny: None,
-            marks: Marks::NONE,
-        }
-    }
-
-    fn stock(date: &str, prices: [f64; 4]) -> Bar {
-        bar("600000.SH", date, prices)
-    }
-
-    fn cleaner() -> Cleaner {
-        Cleaner::new(CleanConfig::default()).unwrap()
-    }
-
-    /// A cleaner that has seen one good bar at 10.00.
-    fn started() -> Cleaner {
-        let mut cleaner = cleaner();
-        cleaner.check(stock("2024-01-02", [10.0; 4])).unwrap();
-        cleaner
-    }
-
-    #[test]
-    fn every_fault_has_its_own_reason() {
-        let good = stock("2024-01-03", [10.0, 10.2, 9.9, 10.1]);
-        for (reason, faulty) in [
-            (
-                "not_a_number",
-                Bar {
-                    close: f64::NAN,
-                    ..good
-                },
-            ),
-            (
-                "not_a_number",
-                Bar {
-                    amount_cny: Some(f64::INFINITY),
-                    ..good
-                },
-            ),
-            ("non_positive_price", Bar { low: 0.0, ..good }),
-            (
-                "non_positive_price",
-                Bar {
-                    pre_close: Some(-1.0),
-                    ..good
-                },
-            ),
-            (
-                "implausible_price",
-                Bar {
-                    high: 1e300,
-                    ..good
-                },
-            ),
-            ("high_below_low", Bar { high: 9.8, ..good }),
-            ("open_or_close_outside_range", Bar { open: 10.3, ..good }),
-            ("open_or_close_outside_range", Bar { close: 9.8, ..good }),
-            (
-                "negative_volume",
-                Bar {
-                    volume_shares: -1.0,
-                    ..good
-                },
-            ),
-            (
-                "negative_volume",
-                Bar {
-                    amount_cny: Some(-1.0),
-                    ..good
-                },
-            ),
-            (
-                "no_trade",
-                Bar {
-                    volume_shares: 0.0,
-                    ..good
-                },
-            ),
-            ("duplicate", stock("2024-01-02", [10.0; 4])),
-            ("out_of_order", stock("2024-01-01", [10.0; 4])),
-            (
-                "outside_limits",
-                Bar {
-                    high: 11.01,
-                    ..good
-                },
-            ),
-            (
-                "outside_limits",
-                Bar {
-                    high: 11.01,
-                    low: 8.99,
-                    ..good
-                },
-            ),
-            (
-                "outside_limits",
-                Bar {
-                    pre_close: Some(9.0),
-                    ..good
-                },
-            ),
-        ] {
-            let mut cleaner = started();
-            let reject = cleaner.check(faulty).unwrap_err();
-            assert_eq!(reject.reason(), reason, "{faulty:?}");
-            assert!(reject.to_string().starts_with(reason));
-            assert!(
-                cleaner.check(good).is_ok(),
-                "{reason}: the good bar of the day must still pass"
-            );
-        }
-    }
-
-    #[test]
-    fn the_limit_price_itself_passes_and_one_cent_beyond_does_not() {
-        assert!(
-            started()
-                .check(stock("2024-01-03", [10.0, 11.0, 9.0, 11.0]))
-                .is_ok()
-        );
-        assert!(
-            started()
-                .check(stock("2024-01-03", [10.0, 11.01, 10.0, 11.0]))
-                .is_err()
-        );
-        let mut special = Cleaner::new(CleanConfig {
-            st_symbols: [Symbol::parse("600000.SH").unwrap()].into(),
-            ..CleanConfig::default()
-        })
-        .unwrap();
-        special.check(stock("2024-01-02", [10.0; 4])).unwrap();
-        assert!(
-            special
-                .check(stock("2024-01-03", [10.0, 10.51, 10.0, 10.5]))
-                .is_err()
-        );
-        assert!(
-            special
-                .check(stock("2024-01-03", [10.0, 10.5, 10.0, 10.5]))
-                .is_ok()
-        );
-    }
-
-    #[test]
-    fn a_fall_that_one_other_reference_explains_is_marked_and_a_wider_bar_is_not() {
-        let marked = started()
-            .check(stock("2024-01-03", [5.0, 5.4, 4.6, 5.2]))
-            .unwrap();
-        assert_eq!(marked.marks, Marks::EX_RIGHT_SUSPECTED);
-        // 6.00 to 4.50 is wider than any ±10 % band, and 2.40 is deeper than a bonus of three for one.
-        for prices in [[5.0, 6.0, 4.5, 5.0], [2.2; 4]] {
-            assert_eq!(
-                started()
-                    .check(stock("2024-01-03", prices))
-                    .unwrap_err()
-                    .reason(),
-                "outside_limits"
-            );
-        }
-        // With the vendor's reference price there is nothing to suspect.
-        let explained = Bar {
-            pre_close: Some(5.0),
-            ..stock("2024-01-03", [5.0, 5.4, 4.6, 5.2])
-        };
-        assert_eq!(started().check(explained).unwrap().marks, Marks::NONE);
-    }
-
-    #[test]
-    fn two_bars_that_agree_on_a_new_level_reset_the_series() {
-        let mut cleaner = started();
-        assert_eq!(
-            cleaner
-                .check(stock("2024-01-03", [20.0; 4]))
-                .unwrap_err()
-                .reason(),
-            "outside_limits"
-        );
-        // The same row once more, or another one of that day, is no second opinion.
-        assert!(cleaner.check(stock("2024-01-03", [20.0; 4])).is_err());
-        let second = cleaner
-            .check(stock("2024-01-04", [20.0, 21.0, 19.0, 21.0]))
-            .unwrap();
-        assert_eq!(second.marks, Marks::LEVEL_RESET);
-        assert_eq!(
-            cleaner.check(stock("2024-01-05", [21.0; 4])).unwrap().marks,
-            Marks::NONE
-        );
-        // A single wrong tick is rejected and forgotten.
-        let mut cleaner = started();
-        assert!(cleaner.check(stock("2024-01-03", [20.0; 4])).is_err());
-        assert_eq!(
-            cleaner.check(stock("2024-01-04", [10.0; 4])).unwrap().marks,
-            Marks::NONE
-        );
-        assert!(cleaner.check(stock("2024-01-05", [20.0; 4])).is_err());
-    }
-
-    #[test]
-    fn a_first_bar_passes_whatever_its_reference() {
-        let listed = Bar {
-            pre_close: Some(4.0),
-            ..stock("2024-01-02", [10.0; 4])
-        };
-        assert_eq!(cleaner().check(listed).unwrap().marks, Marks::FIRST_BAR);
-    }
-
-    #[test]
-    fn free_days_after_a_listing_follow_the_table() {
-        let symbol = "688001.SH";
-        let mut cleaner = Cleaner::new(CleanConfig {
-            list_dates: [(
-                Symbol::parse(symbol).unwrap(),
-                Date::parse("2024-01-02").unwrap(),
-            )]
-            .into(),
-            ..CleanConfig::default()
-        })
-        .unwrap();
-        for (date, price) in [
-            ("2024-01-02", 10.0),
-            ("2024-01-03", 20.0),
-            ("2024-01-04", 40.0),
-            ("2024-01-05", 80.0),
-            ("2024-01-08", 160.0),
-        ] {
-            assert!(
-                cleaner.check(bar(symbol, date, [price; 4])).is_ok(),
-                "{date}"
-            );
-        }
-        assert!(
-            cleaner
-                .check(bar(symbol, "2024-01-09", [320.0; 4]))
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn days_that_the_vendor_made_up_are_rejected() {
-        let friday = stock("2024-01-05", [10.0, 10.2, 9.9, 10.1]);
-        let on = |date: &str| Bar {
-            date: Date::parse(date).unwrap(),
-            time_ns: Date::parse(date).unwrap().close_time_ns(),
-            ..friday
-        };
-        let mut cleaner = started();
-        cleaner.check(friday).unwrap();
-        assert_eq!(cleaner.check(on("2024-01-06")), Err(Reject::ClosedMarket));
-        assert_eq!(cleaner.check(on("2024-01-08")), Err(Reject::Repeated));
-        assert!(
-            cleaner
-                .check(Bar {
-                    volume_shares: 1001.0,
-                    ..on("2024-01-08")
-                })
-                .is_ok()
-        );
-        let days = ["2024-01-02", "2024-01-05", "2024-01-09"].map(|d| Date::parse(d).unwrap());
-        let mut cleaner = started().with_calendar(Calendar::new(days).unwrap());
-        assert_eq!(cleaner.check(on("2024-01-08")), Err(Reject::ClosedMarket));
-        let foreign = Bar {
-            symbol: Symbol::parse("AAPL").unwrap(),
-            ..on("2024-01-08")
-        };
-        assert!(cleaner.check(foreign).is_ok());
-    }
-
-    #[test]
-    fn missing_days_and_silent_rows_are_marked() {
-        let mut cleaner = started();
-        let silent = Bar {
-            volume_shares: 0.0,
-            ..stock("2024-01-03", [10.0; 4])
-        };
-        assert!(cleaner.check(silent).is_err());
-        assert_eq!(
-            cleaner.check(stock("2024-01-04", [10.0; 4])).unwrap().marks,
-            Marks::RESUMED
-        );
-        // 2024-01-04 to 2024-01-19 hides 10 weekdays: as long as a holiday. One day more is a gap.
-        assert_eq!(
-            cleaner.check(stock("2024-01-19", [10.0; 4])).unwrap().marks,
-            Marks::NONE
-        );
-        assert_eq!(
-            cleaner.check(stock("2024-02-06", [10.0; 4])).unwrap().marks,
-            Marks::GAP
-        );
-        let days = ["2024-01-02", "2024-01-03", "2024-01-04"].map(|d| Date::parse(d).unwrap());
-        let mut exact = started().with_calendar(Calendar::new(days).unwrap());
-        assert_eq!(
-            exact.check(stock("2024-01-04", [10.0; 4])).unwrap().marks,
-            Marks::GAP
-        );
-    }
-
-    #[test]
-    fn bars_within_a_day_share_the_reference_of_the_day_before() {
-        let mut cleaner = started();
-        let minute = |hour_ns: i64, price: f64| {
-            let day = stock("2024-01-03", [price; 4]);
-            Bar {
-                time_ns: day.time_ns - hour_ns,
-                ..day
-            }
-        };
-        assert!(cleaner.check(minute(3, 11.0)).is_ok());
-        assert!(cleaner.check(minute(2, 9.0)).is_ok());
-        assert_eq!(
-            cleaner.check(minute(1, 11.5)).unwrap_err().reason(),
-            "outside_limits"
-        );
-        // Two quiet minutes of one day may be alike to the share.
-        let alike = |hour_ns| Bar {
-            high: 10.1,
-            ..minute(hour_ns, 10.0)
-        };
-        assert!(cleaner.check(alike(1)).is_ok());
-        assert!(cleaner.check(alike(0)).is_ok());
-    }
-
-    #[test]
-    fn an_ex_right_jump_is_marked_once_on_its_day() {
-        let mut cleaner = started();
-        let minute = |hour_ns: i64, price: f64| {
-            let day = stock("2024-01-03", [price; 4]);
-            Bar {
-                time_ns: day.time_ns - hour_ns,
-                ..day
-            }
-        };
-        assert_eq!(
-            cleaner.check(minute(2, 5.0)).unwrap().marks,
-            Marks::EX_RIGHT_SUSPECTED
-        );
-        assert_eq!(cleaner.check(minute(1, 5.4)).unwrap().marks, Marks::NONE);
-        assert_eq!(
-            cleaner.check(stock("2024-01-04", [5.9; 4])).unwrap().marks,
-            Marks::NONE
-        );
-    }
-
-    #[test]
-    fn the_configuration_is_strict() {
-        assert!(serde_json::from_str::<CleanConfig>("{\"st\": []}").is_err());
-        let config: CleanConfig =
-            serde_json::from_str("{\"st_symbols\": [\"sh.600000\"]}").unwrap();
-        assert_eq!(config.st_symbols.first().unwrap().as_str(), "600000.SH");
-        for ex_right_max_drop in [0.0, 1.0, f64::NAN] {
-            assert!(
-                Cleaner::new(CleanConfig {
-                    ex_right_max_drop,
-                    ..CleanConfig::default()
-                })
-                .is_err()
-            );
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_bar_passes_untouched_or_is_rejected(
-            numbers in proptest::collection::vec(prop_oneof![any::<f64>(), 8.0f64..12.0], 6), days in 0i32..40_000, given in any::<bool>()
-        ) {
-            let mut cleaner = started();
-            let date = Date::from_days(days).unwrap();
-            let input = Bar {
-                time_ns: date.close_time_ns(),
-                date,
-                pre_close: given.then_some(numbers[4]),
-                volume_shares: numbers[5],
-                ..stock("2024-01-02", [numbers[0], numbers[1], numbers[2], numbers[3]])
-            };
-            if let Ok(output) = cleaner.check(input) {
-                prop_assert_eq!(Bar { marks: Marks::NONE, ..output }, input);
-            }
-        }
-    }
-}
+mod tests;

@@ -68,10 +68,10 @@ pub mod symbol;
 pub mod table;
 pub mod window;
 
-pub use adjust::{Adjustment, ExRight, Factors};
+pub use adjust::{Adjustment, ExRight, ExRights, Factors};
 pub use bar::{Bar, Marks};
 pub use calendar::Calendar;
-pub use clean::{CleanConfig, Cleaner, Reject};
+pub use clean::{CleanConfig, Cleaner, Reject, StPeriod};
 pub use date::{Date, Span};
 pub use decision::{
     DecisionRule, Filters, KillState, Market, Memory, Prediction, Side, SignalMode, Strategy,

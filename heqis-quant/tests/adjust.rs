@@ -61,7 +61,7 @@ fn findings(events: &[ExRight]) -> Vec<Disagreement> {
         .zip(closes)
         .map(|(bar, adjusted)| VendorFactor::of_adjusted_close(adjusted, bar.close))
         .collect();
-    check_factors(&bars, &vendor, events, &LimitTable::ashare().unwrap()).unwrap()
+    check_factors(&bars, &vendor, Some(events), &LimitTable::ashare().unwrap()).unwrap()
 }
 
 #[test]

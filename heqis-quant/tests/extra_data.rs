@@ -147,7 +147,7 @@ fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
             .iter()
             .map(|factor| VendorFactor::published(*factor))
             .collect();
-        for found in check_factors(bars, &vendor, &extra.events, &limits).unwrap() {
+        for found in check_factors(bars, &vendor, Some(&extra.events), &limits).unwrap() {
             assert_eq!(found.evidence, Evidence::Prices, "{found:?}");
             by_prices.push(format!("{} {}", bars[0].symbol, found.date));
         }
@@ -157,7 +157,7 @@ fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
         for factor in &mut vendor[from..] {
             factor.factor = published[from - 1];
         }
-        let found = check_factors(bars, &vendor, &extra.events, &limits).unwrap();
+        let found = check_factors(bars, &vendor, Some(&extra.events), &limits).unwrap();
         let forgotten = found
             .iter()
             .find(|found| found.evidence == Evidence::Events)

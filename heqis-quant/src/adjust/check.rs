@@ -15,6 +15,8 @@ pub enum Evidence {
     Sign,
     /// The known events of the day give another step.
     Events,
+    /// The vendor's own reference price of the day gives another step, by more than its rounding to a cent.
+    Reference,
     /// The bar leaves the price limits around the reference that the step gives, and needs a lower one: an ex-right is
     /// missing.
     Prices,
@@ -63,9 +65,11 @@ impl VendorFactor {
     }
 }
 
-/// Holds a vendor's factors against the events and against the prices, and returns every disagreement in order.
+/// Holds a vendor's factors against the events, against the reference prices of the bars and against the prices, and
+/// returns every disagreement in order.
 ///
-/// `vendor` has one factor for each bar. A day can appear twice, once for each evidence. Steps at a bar that follows an
+/// `vendor` has one factor for each bar; `events` is `None` when no table of events is known, and then they say
+/// nothing. A day can appear several times, once for each evidence. Steps at a bar that follows an
 /// unusable factor are not judged. Prices are judged by `limits` of stocks without special treatment, and only a
 /// missing ex-right is looked for in them, two cents of the reference being forgiven: a step that is too large is left
 /// to the events, and a day of share reform had no limits.
@@ -76,11 +80,12 @@ impl VendorFactor {
 pub fn check_factors(
     bars: &[Bar],
     vendor: &[VendorFactor],
-    events: &[ExRight],
+    events: Option<&[ExRight]>,
     limits: &LimitTable,
 ) -> Result<Vec<Disagreement>, QuantError> {
     let (symbol, ..) = series(bars)?;
-    let events = of_stock(symbol, events);
+    let known = events.is_some();
+    let events = of_stock(symbol, events.unwrap_or_default());
     if bars.len() != vendor.len() {
         let rule = format!("must be as many as the {} bars", bars.len());
         return Err(QuantError::value(
@@ -110,14 +115,28 @@ pub fn check_factors(
         }
         let got = claim.factor / vendor[before].factor;
         let tolerance = claim.tolerance + vendor[before].tolerance;
-        let expected = step(&bars[before], bar, &events)?;
-        if (got / expected - 1.0).abs() > tolerance {
-            found.push(Disagreement {
-                date: bar.date,
-                evidence: Evidence::Events,
-                expected,
-                got,
-            });
+        if known {
+            let expected = step(&bars[before], bar, &events)?;
+            if (got / expected - 1.0).abs() > tolerance {
+                found.push(Disagreement {
+                    date: bar.date,
+                    evidence: Evidence::Events,
+                    expected,
+                    got,
+                });
+            }
+        }
+        if let Some(reference) = bar.pre_close {
+            let expected = bars[before].close / reference;
+            let cent = 0.5 / cents(reference).max(1) as f64;
+            if (got / expected - 1.0).abs() > tolerance + cent {
+                found.push(Disagreement {
+                    date: bar.date,
+                    evidence: Evidence::Reference,
+                    expected,
+                    got,
+                });
+            }
         }
         if !has_reform(&bars[before], bar, &events)
             && let Some(least) = least_step(&bars[before], bar, limits)

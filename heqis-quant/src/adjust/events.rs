@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::PLACE;
 use crate::records::{Record, Records};
@@ -16,10 +16,13 @@ const MICRO_PER_CENT: i128 = 10_000;
 const MAX_VALUE: f64 = 1e8;
 
 /// Whether an event moves the reference price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
     /// Dividend, gift, increase or rights issue.
+    #[default]
     ExRight,
     /// The consideration of the share reform: shares changed hands, and the price found its level by itself on a day
     /// without limits.
@@ -27,27 +30,63 @@ pub enum EventKind {
 }
 
 /// One ex-right event. Numbers are per share held before it: ten shares for ten are 1.0.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
 pub struct ExRight {
     /// The stock.
     pub symbol: Symbol,
     /// The first day on which a share is traded without the right.
     pub ex_date: Date,
     /// The cash dividend before tax, in CNY.
+    #[serde(default)]
     pub cash_cny: f64,
     /// Bonus shares out of profit.
+    #[serde(default)]
     pub gift: f64,
     /// Shares out of reserves.
+    #[serde(default)]
     pub increase: f64,
     /// Shares that may be bought at `rights_price_cny`.
+    #[serde(default)]
     pub rights: f64,
     /// The price of one such share, in CNY.
+    #[serde(default)]
     pub rights_price_cny: f64,
     /// Whether the reference price moves.
+    #[serde(default)]
     pub kind: EventKind,
 }
 
 impl ExRight {
+    /// Checks the numbers of an event.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when a number is negative or too large, when the event gives nothing, or when
+    /// rights have no price.
+    pub fn check(&self) -> Result<(), QuantError> {
+        let Some((number, rule)) = fault(&self.numbers()) else {
+            return Ok(());
+        };
+        let field = format!("{} of {} on {}", FIELDS[number], self.symbol, self.ex_date);
+        Err(QuantError::value(
+            PLACE,
+            field,
+            rule,
+            self.numbers()[number],
+        ))
+    }
+
+    /// The numbers in the order of [`FIELDS`].
+    fn numbers(&self) -> [f64; 5] {
+        [
+            self.cash_cny,
+            self.gift,
+            self.increase,
+            self.rights,
+            self.rights_price_cny,
+        ]
+    }
+
     /// Reads a table with the columns `ts_code`, `ex_date`, `cash_div`, `gift`, `incr`, `rights`, `rights_price` and,
     /// if there is one, `kind` (`exright` or `reform_no_exright`). Gives one result for each row, so that one bad row
     /// does not cost the others; the caller decides whether events may be missing.
@@ -86,6 +125,23 @@ impl ExRight {
     }
 }
 
+/// The numbers of an event.
+const FIELDS: [&str; 5] = ["cash_cny", "gift", "increase", "rights", "rights_price_cny"];
+
+/// Returns the first of an event's numbers that breaks a rule, and the rule.
+fn fault(numbers: &[f64; 5]) -> Option<(usize, String)> {
+    let good = |number: &f64| (0.0..=MAX_VALUE).contains(number);
+    if let Some(wrong) = numbers.iter().position(|number| !good(number)) {
+        return Some((wrong, format!("must be in 0..={MAX_VALUE}")));
+    }
+    let [cash, gift, increase, rights, rights_price] = *numbers;
+    if rights > 0.0 && rights_price == 0.0 {
+        return Some((4, "must be positive, since there are rights".into()));
+    }
+    let nothing = cash + gift + increase + rights == 0.0;
+    nothing.then(|| (0, "must give something: cash, shares or rights".into()))
+}
+
 /// Where each value of an event stands.
 struct Columns {
     code: usize,
@@ -99,19 +155,11 @@ impl Columns {
         let mut numbers = [0.0; 5];
         for (number, column) in numbers.iter_mut().zip(self.numbers) {
             *number = record.number(column)?;
-            if !(0.0..=MAX_VALUE).contains(number) {
-                return Err(record.refuse(column, format!("must be in 0..={MAX_VALUE}")));
-            }
+        }
+        if let Some((number, rule)) = fault(&numbers) {
+            return Err(record.refuse(self.numbers[number], rule));
         }
         let [cash_cny, gift, increase, rights, rights_price_cny] = numbers;
-        if rights > 0.0 && rights_price_cny == 0.0 {
-            let rule = "must be positive, since there are rights";
-            return Err(record.refuse(self.numbers[4], rule));
-        }
-        if cash_cny + gift + increase + rights == 0.0 {
-            let rule = "must give something: cash, shares or rights";
-            return Err(record.refuse(self.numbers[0], rule));
-        }
         let kind = match self.kind {
             None => EventKind::ExRight,
             Some(column) => match record.text(column)?.as_str() {
@@ -199,9 +247,14 @@ pub(crate) fn due<'a>(
     events: &'a [ExRight],
 ) -> impl Iterator<Item = &'a ExRight> {
     let (symbol, after, upto) = (bar.symbol, before.date, bar.date);
-    events.iter().filter(move |event| {
-        event.symbol == symbol && after < event.ex_date && event.ex_date <= upto
-    })
+    events
+        .iter()
+        .filter(move |event| event.symbol == symbol && is_due(event, after, upto))
+}
+
+/// Whether an event takes effect after one day up to another.
+pub(super) fn is_due(event: &ExRight, after: Date, upto: Date) -> bool {
+    after < event.ex_date && event.ex_date <= upto
 }
 
 /// The factor of the events after one bar up to the next.

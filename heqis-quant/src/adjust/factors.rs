@@ -119,6 +119,42 @@ impl Factors {
         })
     }
 
+    /// Computes the factors that the bars themselves carry: every step is the last close over the
+    /// [reference close](Bar::reference_close) of the next bar, which features and labels follow. Bars may be of minutes;
+    /// a step then begins with its day.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when there is no bar, bars are not of one stock in the order of time, or a step is
+    /// not positive and finite.
+    pub fn from_references(bars: &[Bar]) -> Result<Self, QuantError> {
+        let refuse = |rule: &str, value: String| Err(QuantError::value(PLACE, "bars", rule, value));
+        let (Some(first), Some(last)) = (bars.first(), bars.last()) else {
+            return refuse("must hold at least one bar", "0".into());
+        };
+        let mut steps = vec![(first.date, 1.0)];
+        let mut total = 1.0;
+        for pair in bars.windows(2) {
+            let (before, bar) = (&pair[0], &pair[1]);
+            if bar.symbol != first.symbol || bar.time_ns <= before.time_ns {
+                let rule = "must be of one stock in the order of time";
+                return refuse(rule, format!("{} on {}", bar.symbol, bar.date));
+            }
+            let reference = bar.reference_close(before.date, before.close);
+            if reference != before.close {
+                total *= before.close / reference;
+                if !(total.is_finite() && total > 0.0) {
+                    return refuse("must have positive finite prices", bar.date.to_string());
+                }
+                steps.push((bar.date, total));
+            }
+        }
+        Ok(Self {
+            symbol: first.symbol,
+            steps,
+            last: last.date,
+        })
+    }
+
     /// Returns the stock.
     #[must_use]
     pub fn symbol(&self) -> Symbol {

@@ -15,10 +15,14 @@
 //! adjusted price is an [`AdjustedBar`] and never a [`Bar`](crate::Bar).
 //!
 //! A vendor's factors are never used unseen: [`check_factors`] says where they disagree with events and prices.
+//!
+//! [`ExRights`] is what is known of all stocks. The cleaner asks it for the reference price of a bar whose vendor gave
+//! none, and everything behind it (limits, features, labels, adjusted prices) follows the reference of the bar.
 
 mod check;
 mod events;
 mod factors;
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -26,5 +30,6 @@ pub use check::{Disagreement, Evidence, VendorFactor, check_factors};
 pub use events::{EventKind, ExRight, reference_cents};
 pub(crate) use events::{cents, due, of_stock, reference_of, series};
 pub use factors::{AdjustedBar, Adjustment, Factors};
+pub use known::{ExRights, read_factors};
 
 const PLACE: &str = "adjust";

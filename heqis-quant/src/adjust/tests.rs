@@ -244,7 +244,7 @@ fn a_vendor_that_forgets_an_event_is_found_by_the_events_and_by_the_prices() {
     let limits = LimitTable::ashare().unwrap();
     let check = |factors: [f64; 3], events: &[ExRight]| {
         let vendor = factors.map(VendorFactor::published);
-        check_factors(&bars(), &vendor, events, &limits).unwrap()
+        check_factors(&bars(), &vendor, Some(events), &limits).unwrap()
     };
     let step = 18.5 / 14.12;
     assert!(check([2.0, 2.0, 2.0 * step], &events()).is_empty());
@@ -273,7 +273,7 @@ fn a_vendor_that_forgets_an_event_is_found_by_the_events_and_by_the_prices() {
             .collect::<Vec<_>>(),
         [(Evidence::Events, 1.05), (Evidence::Sign, -1.0)]
     );
-    assert!(check_factors(&bars(), &[], &[], &limits).is_err());
+    assert!(check_factors(&bars(), &[], None, &limits).is_err());
 }
 
 #[test]
@@ -352,7 +352,7 @@ proptest! {
         }
         // The published form of these factors agrees with events and signs.
         let vendor: Vec<VendorFactor> = bars.iter().map(|b| VendorFactor::published(factors.at(b.date).unwrap())).collect();
-        let found = check_factors(&bars, &vendor, &events, &LimitTable::ashare().unwrap()).unwrap();
+        let found = check_factors(&bars, &vendor, Some(&events), &LimitTable::ashare().unwrap()).unwrap();
         prop_assert!(found.iter().all(|d| d.evidence == Evidence::Prices), "{found:?}");
     }
 }

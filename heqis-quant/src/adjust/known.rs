@@ -1,0 +1,162 @@
+//! What is known of ex-rights beside the bars, and the reference price that follows from it.
+
+use std::collections::BTreeMap;
+
+use super::check::{Disagreement, VendorFactor, check_factors};
+use super::events::{ExRight, is_due, reference_cents};
+use super::{Factors, PLACE};
+use crate::rules::LimitTable;
+use crate::{Bar, Date, QuantError, Symbol};
+
+/// Ex-right events, a vendor's factors, or both, of any number of stocks.
+///
+/// Where there are events, they decide, and factors are only held against them; without events the factors decide.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ExRights {
+    events: Option<BTreeMap<Symbol, Vec<ExRight>>>,
+    factors: Option<BTreeMap<Symbol, Vec<(Date, f64)>>>,
+}
+
+impl ExRights {
+    /// Knows nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a table of events. It stands for all stocks: one without an event had none.
+    #[must_use]
+    pub fn with_events(mut self, events: impl IntoIterator<Item = ExRight>) -> Self {
+        let mut by_symbol: BTreeMap<Symbol, Vec<ExRight>> = BTreeMap::new();
+        for event in events {
+            by_symbol.entry(event.symbol).or_default().push(event);
+        }
+        for own in by_symbol.values_mut() {
+            own.sort_by_key(|event| event.ex_date);
+        }
+        self.events = Some(by_symbol);
+        self
+    }
+
+    /// Adds a vendor's factors, day by day in any order, unusable ones too: they are found by
+    /// [`ExRights::findings`] and give no reference price.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when a stock has two different factors on one day.
+    pub fn with_factors(
+        mut self,
+        mut factors: BTreeMap<Symbol, Vec<(Date, f64)>>,
+    ) -> Result<Self, QuantError> {
+        for (symbol, series) in &mut factors {
+            series.sort_by_key(|(date, _)| *date);
+            series.dedup_by(|b, a| a.0 == b.0 && a.1.to_bits() == b.1.to_bits());
+            if let Some(pair) = series.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                let field = format!("adj_factor of {symbol}");
+                let rule = "must not have two values for one day";
+                return Err(QuantError::value(PLACE, field, rule, pair[1].0));
+            }
+        }
+        self.factors = Some(factors);
+        Ok(self)
+    }
+
+    /// Returns the events of a stock by day, or `None` when no table of events is known.
+    #[must_use]
+    pub fn events_of(&self, symbol: Symbol) -> Option<&[ExRight]> {
+        let events = self.events.as_ref()?;
+        Some(events.get(&symbol).map_or(&[], Vec::as_slice))
+    }
+
+    /// Returns the factors of a stock by day, or `None` when no factors are known.
+    #[must_use]
+    pub fn factors_of(&self, symbol: Symbol) -> Option<&[(Date, f64)]> {
+        let factors = self.factors.as_ref()?;
+        Some(factors.get(&symbol).map_or(&[], Vec::as_slice))
+    }
+
+    /// Returns the reference price in cents on `date` after a close of `close_cents` on the day `since`, or `None` when
+    /// no ex-right between them is known, or no price can be computed from what is known.
+    ///
+    /// From factors it is close · factor(since) / factor(date), to the nearest cent, since a vendor's factor is the
+    /// quotient of a close and a reference that the exchange rounded to a cent.
+    #[must_use]
+    pub fn reference_cents(
+        &self,
+        symbol: Symbol,
+        since: Date,
+        close_cents: i64,
+        date: Date,
+    ) -> Option<i64> {
+        if let Some(events) = self.events_of(symbol) {
+            let mut due = events.iter().filter(|event| is_due(event, since, date));
+            due.clone().next()?;
+            // A price that cannot be is told by `findings`; here it is no knowledge.
+            return reference_cents(close_cents, &mut due).ok();
+        }
+        let factors = self.factors_of(symbol)?;
+        let at = |day: Date| {
+            let found = factors.binary_search_by_key(&day, |(date, _)| *date).ok()?;
+            Some(factors[found].1).filter(|factor| factor.is_finite() && *factor > 0.0)
+        };
+        let (before, now) = (at(since)?, at(date)?);
+        let reference = (close_cents as f64 * (before / now)).round();
+        (before != now && (1.0..=1e15).contains(&reference)).then_some(reference as i64)
+    }
+
+    /// Holds what is known of one stock against its daily bars: see [`check_factors`]. The claim that is judged is the
+    /// vendor's factors; without them, the factors that follow from the events. Bars without a factor of their day are
+    /// [`Evidence::Sign`](super::Evidence::Sign) with a factor of 0. An event that leaves no price is an error, and
+    /// without any knowledge there is nothing to find.
+    ///
+    /// # Errors
+    /// Returns what [`check_factors`] and [`Factors::from_events`] return.
+    pub fn findings(
+        &self,
+        bars: &[Bar],
+        limits: &LimitTable,
+    ) -> Result<Vec<Disagreement>, QuantError> {
+        let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
+            return Ok(Vec::new());
+        };
+        let events = self.events_of(symbol);
+        let claims: Vec<VendorFactor> = match (self.factors_of(symbol), events) {
+            (Some(factors), _) => {
+                let at = |bar: &Bar| {
+                    let found = factors.binary_search_by_key(&bar.date, |(date, _)| *date);
+                    VendorFactor::published(found.map_or(0.0, |found| factors[found].1))
+                };
+                bars.iter().map(at).collect()
+            }
+            (None, Some(events)) => {
+                let factors = Factors::from_events(bars, events)?;
+                let at =
+                    |bar: &Bar| VendorFactor::published(factors.at(bar.date).unwrap_or_default());
+                bars.iter().map(at).collect()
+            }
+            (None, None) => return Ok(Vec::new()),
+        };
+        check_factors(bars, &claims, events, limits)
+    }
+}
+
+/// Reads a vendor's factors from a table with the columns `ts_code`, `trade_date` and `adj_factor`; other columns are
+/// passed over. Any finite number is taken, since vendors write −1 or 0 for what they do not know, and
+/// [`check_factors`] has to see it.
+///
+/// # Errors
+/// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read.
+pub fn read_factors(
+    read: impl std::io::Read,
+    source_name: impl Into<String>,
+) -> Result<BTreeMap<Symbol, Vec<(Date, f64)>>, QuantError> {
+    let mut records = crate::records::Records::new(read, source_name)?;
+    let code = records.column("ts_code")?;
+    let day = records.column("trade_date")?;
+    let factor = records.column("adj_factor")?;
+    let mut found: BTreeMap<Symbol, Vec<(Date, f64)>> = BTreeMap::new();
+    while let Some(record) = records.next_record()? {
+        let value = (record.date(day)?, record.number(factor)?);
+        found.entry(record.symbol(code)?).or_default().push(value);
+    }
+    Ok(found)
+}
