@@ -13,10 +13,12 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
+use heqis_lab::prepare::known::Tables;
 use heqis_lab::prepare::{self, Options};
 use heqis_lab::store::DataSet;
 use heqis_lab::store::dataset::Columns;
-use heqis_lab::store::manifest::TrainTo;
+use heqis_lab::store::manifest::{Adjust, TrainTo};
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet, Symbol};
 
 fn main() {
@@ -47,7 +49,10 @@ fn main() {
         flat_band: 0.005,
         train_to: TrainTo::Fraction(0.6),
         clean: CleanConfig::default(),
-        calendar: None,
+        adjust: Adjust::None,
+        scaler: ScalerKind::MinMax,
+        out_of_range: OutOfRange::Clip,
+        tables: Tables::default(),
         threads,
         full: false,
     };

@@ -521,9 +521,9 @@ fn the_command_line_answers_in_lines_and_in_json_and_names_what_it_refuses() {
     assert!(told.contains("rejected: 3 closed_market"), "{told}");
     // Seven per cent are too much for a stock under special treatment.
     assert!(told.contains("rejected: 1 outside_limits"), "{told}");
-    let settings = Manifest::read(&out).unwrap().settings;
-    assert_eq!(settings.clean.st_symbols.len(), 1);
-    assert!(settings.calendar_sha256.is_some());
+    let manifest = Manifest::read(&out).unwrap();
+    assert_eq!(manifest.settings.clean.st_symbols.len(), 1);
+    assert_eq!(manifest.tables[0].role, "calendar");
 
     let (good, told, _) = prepare(&["--json", "--train-fraction", "0.5"]);
     assert!(good);

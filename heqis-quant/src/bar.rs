@@ -66,7 +66,7 @@ impl Marks {
     pub const NONE: Self = Self(0);
     /// The first bar of its series: there is no earlier close, so no limit was checked against one.
     pub const FIRST_BAR: Self = Self(1);
-    /// Trading days are missing before this bar, probably a suspension.
+    /// Trading days, or minutes of trading, are missing before this bar, probably a suspension.
     pub const GAP: Self = Self(1 << 1);
     /// The first bar after rows in which the vendor reported no trade.
     pub const RESUMED: Self = Self(1 << 2);

@@ -34,6 +34,10 @@ pub struct CleanConfig {
     /// Without a calendar, a hole of more than this many weekdays counts as a gap. The default of 10 is the longest
     /// exchange holiday so far (lunar new year 2000).
     pub holiday_weekdays: u32,
+    /// How many minutes a bar of a Chinese name lasts, 1 to 240: then missing minutes of the sessions 09:30 to 11:30 and
+    /// 13:00 to 15:00 count as a gap too. Without it only missing days do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bar_minutes: Option<u32>,
 }
 
 /// Days of special treatment (ST).
@@ -56,6 +60,7 @@ impl Default for CleanConfig {
             ex_rights: Vec::new(),
             ex_right_max_drop: 0.75,
             holiday_weekdays: 10,
+            bar_minutes: None,
         }
     }
 }
@@ -119,6 +124,13 @@ impl Cleaner {
                 "must lie between 0 and 1",
                 drop,
             ));
+        }
+        if let Some(minutes) = config
+            .bar_minutes
+            .filter(|n| !(1..=DAY_MINUTES).contains(n))
+        {
+            let rule = format!("must lie in 1..={DAY_MINUTES}");
+            return Err(QuantError::value("clean", "bar_minutes", rule, minutes));
         }
         for event in &config.ex_rights {
             event.check()?;
@@ -223,6 +235,9 @@ impl Cleaner {
                 bar.pre_close = Some(reference as f64 / 100.0);
             }
         }
+        if self.missing_minutes(&bar, &next) {
+            bar.marks.insert(Marks::GAP);
+        }
         if next.silent {
             bar.marks.insert(Marks::RESUMED);
         }
@@ -278,6 +293,19 @@ impl Cleaner {
         {
             Some(missing) => missing > 0,
             None => since.weekdays_until(bar.date) > self.config.holiday_weekdays,
+        }
+    }
+
+    /// Returns whether minutes of trading are missing since the last bar, or before the first of a new day.
+    fn missing_minutes(&self, bar: &Bar, before: &Series) -> bool {
+        let Some(length) = self.config.bar_minutes else {
+            return false;
+        };
+        let now = minutes_passed(bar.date, bar.time_ns);
+        match (minutes_passed(before.date, before.time_ns), now) {
+            _ if bar.symbol.exchange() == Exchange::Other => false,
+            (last, now) if bar.date == before.date => now > last + length,
+            (last, now) => last < DAY_MINUTES || now > length,
         }
     }
 
@@ -373,6 +401,21 @@ fn check_alone(bar: &Bar) -> Result<(), Reject> {
         }
     }
     Ok(())
+}
+
+/// Minutes of trading in a day.
+const DAY_MINUTES: u32 = 240;
+
+/// Returns how many minutes of trading of a day had passed at a time: 1 at 09:31, 120 from 11:30 to 13:00, 240 from 15:00.
+fn minutes_passed(date: Date, time_ns: i64) -> u32 {
+    let before_close = (date.close_time_ns() - time_ns).div_euclid(60_000_000_000);
+    let left = match before_close {
+        ..=0 => 0,
+        minutes @ 1..=120 => minutes,
+        121..=210 => 120,
+        minutes => (minutes - 90).min(240),
+    };
+    DAY_MINUTES - u32::try_from(left).unwrap_or(DAY_MINUTES)
 }
 
 fn values(bar: &Bar) -> [f64; 5] {

@@ -114,17 +114,41 @@ impl Scaler {
                 column.push(finite(PLACE, name, *value)?);
             }
         }
-        let (mut x_min, mut x_scale) = (Vec::new(), Vec::new());
-        for (column, name) in columns.iter().zip(&names) {
-            let (min, scale) = fit_one(options.kind, column, name)?;
-            x_min.push(min);
-            x_scale.push(scale);
-        }
         let targets = targets
             .into_iter()
             .map(|y| finite(PLACE, "target", y))
             .collect::<Result<Vec<_>, _>>()?;
-        let (y_min, y_scale) = fit_one(options.kind, &targets, "target")?;
+        let spreads: Vec<Spread> = columns.iter().map(|column| Spread::of(column)).collect();
+        Self::from_spreads(options, &names, &spreads, Spread::of(&targets))
+    }
+
+    /// Fits a scaler on what was found out about each feature and the target in the span, for spans that do not fit into
+    /// memory.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] when there are not as many spreads as names, or one holds no value, a value that is
+    /// not finite, or a feature that never changes.
+    pub fn from_spreads(
+        options: FitOptions,
+        feature_names: &[impl AsRef<str>],
+        features: &[Spread],
+        target: Spread,
+    ) -> Result<Self, QuantError> {
+        let names: Vec<String> = feature_names
+            .iter()
+            .map(|name| name.as_ref().to_owned())
+            .collect();
+        if names.len() != features.len() {
+            let rule = format!("must be as many as the {} features", names.len());
+            return Err(QuantError::value(PLACE, "spreads", rule, features.len()));
+        }
+        let (mut x_min, mut x_scale) = (Vec::new(), Vec::new());
+        for (spread, name) in features.iter().zip(&names) {
+            let (min, scale) = fit_one(options.kind, *spread, name)?;
+            x_min.push(min);
+            x_scale.push(scale);
+        }
+        let (y_min, y_scale) = fit_one(options.kind, target, "target")?;
         Document {
             kind: options.kind,
             n_features: names.len(),
@@ -315,8 +339,40 @@ impl Document {
     }
 }
 
-fn fit_one(kind: ScalerKind, values: &[f64], name: &str) -> Result<(f64, f64), QuantError> {
-    if values.is_empty() {
+/// What a scaler has to know about the values of one feature in the span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spread {
+    /// Number of values.
+    pub count: u64,
+    /// The least value.
+    pub least: f64,
+    /// The greatest value.
+    pub greatest: f64,
+    /// The mean; only a z-score needs it.
+    pub mean: f64,
+    /// The deviation with divisor n; only a z-score needs it.
+    pub deviation: f64,
+}
+
+impl Spread {
+    /// Looks at all values.
+    #[must_use]
+    pub fn of(values: &[f64]) -> Self {
+        let count = values.len() as f64;
+        let mean = values.iter().sum::<f64>() / count;
+        let square = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
+        Self {
+            count: values.len() as u64,
+            least: values.iter().copied().fold(f64::INFINITY, f64::min),
+            greatest: values.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+            mean,
+            deviation: square.sqrt(),
+        }
+    }
+}
+
+fn fit_one(kind: ScalerKind, values: Spread, name: &str) -> Result<(f64, f64), QuantError> {
+    if values.count == 0 {
         return Err(QuantError::value(
             PLACE,
             name,
@@ -324,19 +380,14 @@ fn fit_one(kind: ScalerKind, values: &[f64], name: &str) -> Result<(f64, f64), Q
             0,
         ));
     }
-    let min = values.iter().copied().fold(f64::INFINITY, f64::min);
-    let max = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let range = values.greatest - values.least;
     let (min, scale) = match kind {
-        ScalerKind::MinMax => (min, max - min),
-        ScalerKind::ZScore => {
-            let mean = values.iter().sum::<f64>() / values.len() as f64;
-            let square =
-                values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / values.len() as f64;
-            // A constant can still have a deviation of some rounding errors.
-            (mean, if min == max { 0.0 } else { square.sqrt() })
-        }
+        ScalerKind::MinMax => (values.least, range),
+        // A constant can still have a deviation of some rounding errors.
+        ScalerKind::ZScore if range == 0.0 => (values.mean, 0.0),
+        ScalerKind::ZScore => (values.mean, values.deviation),
     };
-    if scale > 0.0 && scale.is_finite() {
+    if scale > 0.0 && scale.is_finite() && min.is_finite() {
         Ok((min, scale))
     } else {
         Err(QuantError::value(
@@ -349,174 +400,4 @@ fn fit_one(kind: ScalerKind, values: &[f64], name: &str) -> Result<(f64, f64), Q
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::Date;
-    use proptest::prelude::*;
-
-    fn options(kind: ScalerKind, out_of_range: OutOfRange) -> FitOptions {
-        let day = |text| Date::parse(text).unwrap();
-        FitOptions {
-            kind,
-            out_of_range,
-            window_size: 8,
-            span: Span::new(day("20040817"), day("20121231")).unwrap(),
-        }
-    }
-
-    fn fitted(kind: ScalerKind, out_of_range: OutOfRange) -> Scaler {
-        let rows = [[1.0, 10.0], [3.0, 30.0], [2.0, 20.0]];
-        Scaler::fit(
-            options(kind, out_of_range),
-            &["a", "b"],
-            rows.iter().map(|r| &r[..]),
-            [-0.1, 0.1],
-        )
-        .unwrap()
-    }
-
-    #[test]
-    fn the_span_maps_to_zero_and_one_and_a_target_comes_back() {
-        let scaler = fitted(ScalerKind::MinMax, OutOfRange::Pass);
-        let mut out = [0.0; 2];
-        assert_eq!(scaler.transform_into(&[1.0, 30.0], &mut out).unwrap(), 0);
-        assert_eq!(out, [0.0, 1.0]);
-        assert_eq!(scaler.transform_target(0.1), 1.0);
-        assert_eq!(scaler.inverse_target(0.5), 0.0);
-    }
-
-    #[test]
-    fn a_z_score_has_mean_zero_and_deviation_one() {
-        let scaler = fitted(ScalerKind::ZScore, OutOfRange::Pass);
-        let mut out = [0.0; 2];
-        scaler.transform_into(&[3.0, 10.0], &mut out).unwrap();
-        // Deviation of 1, 2, 3 with divisor n is sqrt(2/3).
-        assert!((out[0] - 1.224_744_9).abs() < 1e-6 && (out[1] + 1.224_744_9).abs() < 1e-6);
-    }
-
-    #[test]
-    fn values_outside_are_counted_and_clipped_only_when_told() {
-        for (handling, expected) in [
-            (OutOfRange::Clip, [0.0, 1.0]),
-            (OutOfRange::Pass, [-0.5, 1.5]),
-        ] {
-            let mut out = [0.0; 2];
-            let count = fitted(ScalerKind::MinMax, handling)
-                .transform_into(&[0.0, 40.0], &mut out)
-                .unwrap();
-            assert_eq!((count, out), (2, expected));
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_scaled_is_refused() {
-        let fit = |rows: &[[f64; 1]], targets: &[f64]| {
-            let rows = rows.iter().map(|r| &r[..]);
-            Scaler::fit(
-                options(ScalerKind::ZScore, OutOfRange::Clip),
-                &["a"],
-                rows,
-                targets.iter().copied(),
-            )
-            .unwrap_err()
-            .to_string()
-        };
-        assert!(fit(&[[0.1], [0.1], [0.1]], &[0.0, 1.0]).contains("a: must vary in the span"));
-        assert!(fit(&[[1.0], [2.0]], &[0.0, 0.0]).contains("target: must vary"));
-        assert!(fit(&[], &[0.0, 1.0]).contains("at least one value"));
-        assert!(fit(&[[1.0], [f64::NAN]], &[0.0, 1.0]).contains("a: must be a finite number"));
-        let scaler = fitted(ScalerKind::MinMax, OutOfRange::Clip);
-        assert!(scaler.transform_into(&[1.0], &mut [0.0; 2]).is_err());
-        assert!(scaler.transform_into(&[1.0, 2.0], &mut [0.0; 1]).is_err());
-        assert!(
-            scaler
-                .transform_into(&[1.0, f64::INFINITY], &mut [0.0; 2])
-                .is_err()
-        );
-    }
-
-    #[test]
-    fn a_document_with_one_fault_is_refused_by_name() {
-        let good = serde_json::to_value(fitted(ScalerKind::MinMax, OutOfRange::Clip)).unwrap();
-        for (field, value, reason) in [
-            (
-                "x_min",
-                serde_json::json!([1.0]),
-                "x_min: must have n_features = 2 entries, got 1",
-            ),
-            (
-                "x_scale",
-                serde_json::json!([1.0, 0.0]),
-                "b scale: must be positive, got 0",
-            ),
-            (
-                "x_scale",
-                serde_json::json!([-1.0, 1.0]),
-                "a scale: must be positive, got -1",
-            ),
-            ("y_scale", serde_json::json!(0), "y scale: must be positive"),
-            (
-                "n_features",
-                serde_json::json!(0),
-                "n_features: must be at least 1",
-            ),
-            (
-                "window_size",
-                serde_json::json!(0),
-                "window_size: must be at least 1",
-            ),
-            (
-                "feature_names",
-                serde_json::json!(["a", "a"]),
-                "feature_names: must not be empty or repeat",
-            ),
-            (
-                "span",
-                serde_json::json!({"from": "2020-01-02", "to": "2020-01-01"}),
-                "must not lie before 2020-01-02",
-            ),
-            (
-                "kind",
-                serde_json::json!("robust"),
-                "unknown variant `robust`",
-            ),
-            ("extra", serde_json::json!(1), "unknown field `extra`"),
-            ("y_min", serde_json::json!(null), "invalid type: null"),
-        ] {
-            let mut document = good.clone();
-            document[field] = value;
-            let message = Scaler::from_json(&document.to_string())
-                .unwrap_err()
-                .to_string();
-            assert!(message.contains(reason), "{message}");
-        }
-        let overflowing = good.to_string().replace("-0.1", "1e999");
-        assert!(Scaler::from_json(&overflowing).is_err());
-    }
-
-    proptest! {
-        #[test]
-        fn a_written_scaler_is_read_back_to_the_bit(
-            rows in proptest::collection::vec(proptest::collection::vec(-1e6f64..1e6, 3), 2..9), targets in proptest::collection::vec(-0.2f64..0.2, 2..9)
-        ) {
-            let rows = rows.iter().map(Vec::as_slice);
-            if let Ok(scaler) = Scaler::fit(options(ScalerKind::MinMax, OutOfRange::Clip), &["a", "b", "c"], rows, targets) {
-                prop_assert_eq!(Scaler::from_json(&scaler.to_json()).unwrap(), scaler);
-            }
-        }
-
-        #[test]
-        fn the_fitted_rows_lie_inside_and_the_target_survives_the_round_trip(
-            rows in proptest::collection::vec(proptest::collection::vec(-1e3f64..1e3, 2), 2..9), y in -0.2f64..0.2
-        ) {
-            let slices = rows.iter().map(Vec::as_slice);
-            if let Ok(scaler) = Scaler::fit(options(ScalerKind::MinMax, OutOfRange::Clip), &["a", "b"], slices, [-0.2, 0.2]) {
-                for row in &rows {
-                    prop_assert_eq!(scaler.transform_into(row, &mut [0.0; 2]).unwrap(), 0);
-                }
-                prop_assert!((scaler.inverse_target(scaler.transform_target(y)) - y).abs() < 1e-15);
-            }
-        }
-    }
-}
+mod tests;

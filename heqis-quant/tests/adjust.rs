@@ -6,7 +6,10 @@ use std::fs::File;
 
 use heqis_quant::adjust::{Disagreement, EventKind, Evidence, VendorFactor, check_factors};
 use heqis_quant::rules::{LimitTable, breaches};
-use heqis_quant::{Adjustment, Bar, BarReader, Date, ExRight, Factors, Symbol};
+use heqis_quant::{
+    Adjustment, Bar, BarReader, CleanConfig, Cleaner, Date, ExRight, Factors, FeatureSet,
+    FeatureState, Marks, Symbol,
+};
 
 /// The bars of the file and the vendor-adjusted close of each.
 fn pudong_bank() -> (Vec<Bar>, Vec<f64>) {
@@ -158,4 +161,92 @@ fn prices_on_one_level_have_no_jump_left() {
     let limits = LimitTable::ashare().unwrap();
     let beyond = breaches(bars, &limits, |_| false, &events(), None).unwrap();
     assert!(beyond.is_empty(), "{beyond:?}");
+}
+
+/// The series as a cleaner passes it that knows the events.
+fn cleaned() -> Vec<Bar> {
+    let config = CleanConfig {
+        ex_rights: events(),
+        ..CleanConfig::default()
+    };
+    let mut cleaner = Cleaner::new(config).unwrap();
+    let passed = pudong_bank().0.into_iter();
+    passed.filter_map(|bar| cleaner.check(bar).ok()).collect()
+}
+
+#[test]
+fn features_behind_a_known_event_are_those_of_the_forward_and_of_the_backward_adjusted_prices() {
+    let bars = cleaned();
+    let set = FeatureSet::parse(&[
+        "return_1",
+        "return_20",
+        "volatility_20",
+        "gap_ratio",
+        "ma_ratio_20",
+        "dif_ratio",
+        "macd_ratio",
+        "k",
+        "j",
+        "volume_ratio_5",
+    ])
+    .unwrap();
+    let rows = |bars: &[Bar]| -> Vec<Option<Vec<f64>>> {
+        let mut state = FeatureState::new(&set).unwrap();
+        bars.iter().map(|bar| state.update(bar).unwrap()).collect()
+    };
+    let followed = rows(&bars);
+    assert_eq!(
+        bars.iter().filter(|bar| bar.pre_close.is_some()).count(),
+        11
+    );
+    let factors = Factors::from_references(&bars).unwrap();
+    // The share reform and what else was only suspected are bridged by the bars themselves.
+    let by_events = Factors::from_events(&bars, &events()).unwrap();
+    for (before, bar) in bars
+        .iter()
+        .zip(&bars[1..])
+        .filter(|(_, bar)| bar.pre_close.is_some())
+    {
+        let step = |f: &Factors| f.at(bar.date).unwrap() / f.at(before.date).unwrap();
+        assert!(
+            (step(&factors) / step(&by_events) - 1.0).abs() < 1e-12,
+            "{}",
+            bar.date
+        );
+    }
+    let last = bars[bars.len() - 1].date;
+    let forward = Adjustment::Forward { as_of: last };
+    for adjustment in [forward, Adjustment::Backward] {
+        let adjusted = factors.adjust(&bars, adjustment).unwrap();
+        let continuous: Vec<Bar> = bars
+            .iter()
+            .zip(&adjusted)
+            .map(|(bar, price)| Bar {
+                open: price.open,
+                high: price.high,
+                low: price.low,
+                close: price.close,
+                volume_shares: bar.volume_shares / price.multiplier,
+                pre_close: None,
+                marks: Marks::NONE,
+                ..*bar
+            })
+            .collect();
+        for (i, (ours, theirs)) in followed.iter().zip(rows(&continuous)).enumerate() {
+            assert_eq!(ours.is_some(), theirs.is_some());
+            let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
+            for ((ours, theirs), name) in pairs.zip(set.names()) {
+                // A volume knows its level by one share: ln(1 + volume).
+                let tolerance = if name.starts_with("volume") {
+                    1e-5
+                } else {
+                    1e-9
+                };
+                assert!(
+                    (ours - theirs).abs() < tolerance,
+                    "bar {i}, {name}: {ours} {theirs}"
+                );
+            }
+        }
+    }
 }

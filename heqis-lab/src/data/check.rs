@@ -1,21 +1,26 @@
 //! Every stored row, judged again.
 //!
 //! The judge is the cleaner that let the bars in, so no rule is written twice: price limits, closed days, copies, order.
-//! Features and labels are computed again from the stored bars and must be the same to the bit.
+//! Features and labels are computed again from the stored bars and must be the same to the bit. Where the tables of
+//! ex-rights and suspensions are still what the manifest says, findings and reference prices must follow from them again.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use heqis_quant::rules::LimitTable;
 use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
 use serde::Serialize;
 use serde_json::json;
 
 use super::Answer;
 use crate::error::LabError;
+use crate::prepare;
+use crate::prepare::inputs::sha256_of_file;
+use crate::prepare::known::{Known, Tables};
 use crate::prepare::series::compute;
 use crate::store::dataset::Columns;
-use crate::store::manifest::SymbolEntry;
+use crate::store::manifest::{Manifest, SymbolEntry};
 use crate::store::{DataSet, Rows};
 
 /// How many findings are shown without `--json`.
@@ -59,6 +64,8 @@ pub struct Findings {
     pub violations: Vec<Finding>,
     /// Bars behind missing days: a suspension, or a hole in the data. They break no rule.
     pub gaps: Vec<Finding>,
+    /// Tables that changed or are gone, so that what follows from them was not computed again.
+    pub not_verified: Vec<String>,
 }
 
 /// Checks the data set; the answer is not good when a row breaks a rule.
@@ -68,21 +75,102 @@ pub struct Findings {
 /// [`LabError`] when the data set cannot be read.
 pub fn run(args: &CheckArgs) -> Result<Answer, LabError> {
     let data = DataSet::open(&args.dir)?;
-    let calendar = match &args.calendar {
-        Some(path) => Some(crate::prepare::calendar(path)?),
-        None => None,
-    };
-    let mut cleaner = Cleaner::new(data.manifest().settings.clean.clone())?;
-    if let Some(calendar) = calendar {
-        cleaner = cleaner.with_calendar(calendar);
+    let (mut tables, not_verified) = recorded(data.manifest());
+    let verifiable = not_verified.is_empty() && tables != Tables::default();
+    if let Some(path) = &args.calendar {
+        tables.calendar = Some(path.clone());
     }
-    let findings = check(&data, &cleaner)?;
+    let settings = &data.manifest().settings;
+    let known = Known::read(&tables, settings.adjustment, &mut settings.clean.clone())?;
+    let mut cleaner = Cleaner::new(settings.clean.clone())?;
+    if let Some(calendar) = &known.calendar {
+        cleaner = cleaner.with_calendar(calendar.clone());
+    }
+    let mut findings = check(&data, &cleaner)?;
+    if verifiable && args.calendar.is_none() {
+        check_known(&data, &known, &mut findings)?;
+    }
+    findings.not_verified = not_verified;
     let good = findings.violations.is_empty();
     let lines = match args.json {
         true => vec![json!({ "good": good, "findings": findings }).to_string()],
         false => lines(&findings),
     };
     Ok(Answer { lines, good })
+}
+
+/// Returns the tables that a version was prepared with, as far as they are what they were, and the others.
+fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
+    let (mut tables, mut changed) = (Tables::default(), Vec::new());
+    for table in &manifest.tables {
+        let path = PathBuf::from(&table.path);
+        let same = sha256_of_file(&path).is_ok_and(|sha256| sha256 == table.sha256);
+        // What names and listings said is kept in the settings.
+        let place = match table.role.as_str() {
+            "events" => &mut tables.events,
+            "factors" => &mut tables.factors,
+            "calendar" => &mut tables.calendar,
+            "suspend_d" => &mut tables.suspend_d,
+            _ => continue,
+        };
+        match same {
+            true => *place = Some(path),
+            false => changed.push(format!("{} {}", table.role, table.path)),
+        }
+    }
+    (tables, changed)
+}
+
+/// Holds bars and findings against what is known once more.
+fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result<(), LabError> {
+    let mut told = prepare::findings::of_bars(data.dir())?;
+    let mut rejected: BTreeMap<String, Vec<(Date, String)>> = BTreeMap::new();
+    for line in prepare::report::read(data.dir())? {
+        if let Ok(date) = Date::parse(&line.date) {
+            let rows = rejected.entry(line.symbol).or_default();
+            rows.push((date, line.reason));
+        }
+    }
+    let limits = LimitTable::ashare()?;
+    let mut reader = data.series(Columns::Bars)?;
+    while let Some(rows) = reader.next()? {
+        let bars = rows.bars();
+        let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
+            continue;
+        };
+        for pair in bars.windows(2) {
+            let (before, bar) = (&pair[0], &pair[1]);
+            let close = (before.close * 100.0).round() as i64;
+            let ex_rights = &known.ex_rights;
+            let due = ex_rights.reference_cents(symbol, before.date, close, bar.date);
+            if let Some(reference) = due.filter(|cents| *cents != close && bar.pre_close.is_none())
+            {
+                findings.violations.push(Finding {
+                    symbol,
+                    date: Some(bar.date),
+                    what: "reference",
+                    detail: format!("is missing, and must be {reference} cents"),
+                });
+            }
+        }
+        let rejected = rejected.remove(symbol.as_str()).unwrap_or_default();
+        let rejected: Vec<(Date, &str)> = rejected.iter().map(|(d, r)| (*d, r.as_str())).collect();
+        let fresh = prepare::findings::of_series(known, &limits, bars, &rejected)?;
+        let told = told.remove(symbol.as_str()).unwrap_or_default();
+        if fresh != told {
+            findings.violations.push(Finding {
+                symbol,
+                date: None,
+                what: "findings",
+                detail: format!(
+                    "{} are told, and {} are to be found",
+                    told.len(),
+                    fresh.len()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Judges every row with a cleaner that has seen no bar.
@@ -215,6 +303,9 @@ fn lines(findings: &Findings) -> Vec<String> {
                 list.len() - SHOWN
             ));
         }
+    }
+    for table in &findings.not_verified {
+        lines.push(format!("not verified: {table} changed or is gone"));
     }
     lines.push(format!(
         "{} symbols, {} bars: {} violations, {} gaps",

@@ -61,7 +61,7 @@ pub fn run(args: &LsArgs) -> Result<Vec<String>, LabError> {
         manifest.span.from,
         manifest.span.to,
         manifest.settings.features.len(),
-        manifest.settings.adjustment,
+        manifest.settings.adjustment.name(),
         manifest.scaler_span.from,
         manifest.scaler_span.to
     ));

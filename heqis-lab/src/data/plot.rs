@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
+use heqis_quant::adjust::AdjustedBar;
 use heqis_quant::{Bar, Symbol};
+
+use crate::store::manifest::Adjust;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 480.0;
@@ -13,17 +16,17 @@ const RIGHT: f64 = WIDTH - 15.0;
 const PRICE: (f64, f64) = (40.0, 330.0);
 const VOLUME: (f64, f64) = (350.0, 440.0);
 
-/// Draws the bars of one series, at least one of them.
+/// Draws the bars of one series, at least one of them, with the prices to show for each.
 ///
 /// Bars stand at equal distances, so that suspensions leave no hole in the line; the axis names the first and the last
 /// day.
 #[must_use]
-pub fn svg(symbol: Symbol, bars: &[Bar]) -> String {
+pub fn svg(symbol: Symbol, bars: &[Bar], prices: &[AdjustedBar], adjust: Adjust) -> String {
     let (mut least, mut greatest) = (f64::INFINITY, f64::NEG_INFINITY);
     let mut most_shares = 0.0f64;
-    for bar in bars {
-        least = least.min(bar.close);
-        greatest = greatest.max(bar.close);
+    for (bar, price) in bars.iter().zip(prices) {
+        least = least.min(price.close);
+        greatest = greatest.max(price.close);
         most_shares = most_shares.max(bar.volume_shares);
     }
     let step = (RIGHT - LEFT) / bars.len().max(1) as f64;
@@ -34,9 +37,9 @@ pub fn svg(symbol: Symbol, bars: &[Bar]) -> String {
     };
     let mut line = String::new();
     let mut columns = String::new();
-    for (i, bar) in bars.iter().enumerate() {
+    for (i, (bar, price)) in bars.iter().zip(prices).enumerate() {
         // Writing to a String cannot fail.
-        let _ = write!(line, "{:.1},{:.1} ", x(i), y(bar.close));
+        let _ = write!(line, "{:.1},{:.1} ", x(i), y(price.close));
         if most_shares > 0.0 {
             let height = bar.volume_shares / most_shares * (VOLUME.1 - VOLUME.0);
             let _ = write!(columns, "M{:.1} {:.1}v{:.1}", x(i), VOLUME.1, -height);
@@ -44,6 +47,10 @@ pub fn svg(symbol: Symbol, bars: &[Bar]) -> String {
     }
     let text = |x: f64, y: f64, anchor: &str, content: &str| {
         format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>\n")
+    };
+    let level = match adjust {
+        Adjust::None => String::new(),
+        adjusted => format!("{}-adjusted ", adjusted.name()),
     };
     let day = |bar: Option<&Bar>| bar.map(|bar| bar.date.to_string()).unwrap_or_default();
     // The characters of a symbol need no escape in XML.
@@ -56,7 +63,7 @@ pub fn svg(symbol: Symbol, bars: &[Bar]) -> String {
         LEFT,
         24.0,
         "start",
-        &format!("{symbol}: close and volume, {} bars", bars.len()),
+        &format!("{symbol}: {level}close and volume, {} bars", bars.len()),
     );
     out += &text(LEFT - 8.0, PRICE.0 + 4.0, "end", &format!("{greatest:.2}"));
     out += &text(LEFT - 8.0, PRICE.1 + 4.0, "end", &format!("{least:.2}"));

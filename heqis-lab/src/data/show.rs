@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
-use heqis_quant::{Date, Symbol};
+use heqis_quant::adjust::AdjustedBar;
+use heqis_quant::{Adjustment, Bar, Date, Factors, Symbol};
 use serde_json::{Map, Value, json};
 
 use super::plot;
 use crate::error::LabError;
 use crate::store::dataset::Columns;
+use crate::store::manifest::Adjust;
 use crate::store::{DataSet, Rows};
 
 /// Arguments of `data show`.
@@ -27,6 +29,9 @@ pub struct ShowArgs {
     /// Last day to show.
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
+    /// The level of prices: as traded, that of the last stored day, or that of the first [default: as prepared].
+    #[arg(long, value_enum)]
+    pub adjust: Option<Adjust>,
     /// Answer in CSV with every digit.
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
@@ -46,11 +51,14 @@ pub struct ShowArgs {
 pub fn run(args: &ShowArgs) -> Result<Vec<String>, LabError> {
     let data = DataSet::open(&args.dir)?;
     let all = data.symbol(args.symbol, Columns::All)?;
-    let mut rows = Rows::new(all.feature_count());
+    let adjust = args.adjust.unwrap_or(data.manifest().settings.adjustment);
+    let adjusted = adjusted(all.bars(), adjust)?;
+    let (mut rows, mut prices) = (Rows::new(all.feature_count()), Vec::new());
     for (row, bar) in all.bars().iter().enumerate() {
         if args.from.is_none_or(|from| from <= bar.date) && args.to.is_none_or(|to| bar.date <= to)
         {
             rows.extend_from(&all, row..row + 1);
+            prices.push(adjusted[row]);
         }
     }
     if rows.is_empty() {
@@ -65,21 +73,36 @@ pub fn run(args: &ShowArgs) -> Result<Vec<String>, LabError> {
         ));
     }
     if let Some(path) = &args.plot {
-        let picture = plot::svg(args.symbol, rows.bars());
+        let picture = plot::svg(args.symbol, rows.bars(), &prices, adjust);
         std::fs::write(path, picture).map_err(|source| LabError::file(path, source))?;
     }
     let features = &data.manifest().settings.features;
     Ok(match (args.json, args.csv) {
-        (true, _) => vec![json(&rows, features)],
-        (_, true) => csv(&rows, features),
-        _ => table(&rows, features),
+        (true, _) => vec![json(&rows, &prices, features)],
+        (_, true) => csv(&rows, &prices, features),
+        _ => table(&rows, &prices, features),
     })
 }
 
-fn json(rows: &Rows, features: &[String]) -> String {
+/// Returns the prices to show. The level comes from the references that the bars carry, which are what features and
+/// labels followed; the last level of a forward adjustment is that of the last stored bar, whatever is shown.
+fn adjusted(bars: &[Bar], adjust: Adjust) -> Result<Vec<AdjustedBar>, LabError> {
+    let Some(last) = bars.last() else {
+        return Ok(Vec::new());
+    };
+    let adjustment = match adjust {
+        Adjust::None => Adjustment::None,
+        Adjust::Forward => Adjustment::Forward { as_of: last.date },
+        Adjust::Backward => Adjustment::Backward,
+    };
+    Ok(Factors::from_references(bars)?.adjust(bars, adjustment)?)
+}
+
+fn json(rows: &Rows, prices: &[AdjustedBar], features: &[String]) -> String {
     let lines: Vec<Value> = (0..rows.len())
         .map(|row| {
             let (bar, next) = (&rows.bars()[row], &rows.next()[row]);
+            let price = &prices[row];
             let values = rows.features(row).map(|values| {
                 let named = features
                     .iter()
@@ -90,10 +113,12 @@ fn json(rows: &Rows, features: &[String]) -> String {
             json!({
                 "symbol": bar.symbol,
                 "date": bar.date,
-                "open": bar.open,
-                "high": bar.high,
-                "low": bar.low,
-                "close": bar.close,
+                "time_ns": bar.time_ns,
+                "open": price.open,
+                "high": price.high,
+                "low": price.low,
+                "close": price.close,
+                "multiplier": price.multiplier,
                 "pre_close": bar.pre_close,
                 "volume_shares": bar.volume_shares,
                 "amount_cny": bar.amount_cny,
@@ -111,20 +136,20 @@ fn json(rows: &Rows, features: &[String]) -> String {
 }
 
 /// A missing value is an empty cell. No cell needs quotes: names and numbers hold neither commas nor quotes.
-fn csv(rows: &Rows, features: &[String]) -> Vec<String> {
+fn csv(rows: &Rows, prices: &[AdjustedBar], features: &[String]) -> Vec<String> {
     let mut lines = vec![format!(
-        "symbol,date,open,high,low,close,pre_close,volume,amount,marks,{},next_date,next_return,direction",
+        "symbol,date,open,high,low,close,pre_close,volume,amount,marks,{},next_date,next_return,direction,multiplier,time_ns",
         features.join(",")
     )];
     let given = |value: Option<f64>| value.map(|v| v.to_string()).unwrap_or_default();
-    for (row, bar) in rows.bars().iter().enumerate() {
+    for ((row, bar), price) in rows.bars().iter().enumerate().zip(prices) {
         let mut cells = vec![
             bar.symbol.to_string(),
             bar.date.to_string(),
-            bar.open.to_string(),
-            bar.high.to_string(),
-            bar.low.to_string(),
-            bar.close.to_string(),
+            price.open.to_string(),
+            price.high.to_string(),
+            price.low.to_string(),
+            price.close.to_string(),
             given(bar.pre_close),
             bar.volume_shares.to_string(),
             given(bar.amount_cny),
@@ -139,12 +164,14 @@ fn csv(rows: &Rows, features: &[String]) -> Vec<String> {
             next.map(|next| next.direction.class().to_string())
                 .unwrap_or_default(),
         );
+        cells.push(price.multiplier.to_string());
+        cells.push(bar.time_ns.to_string());
         lines.push(cells.join(","));
     }
     lines
 }
 
-fn table(rows: &Rows, features: &[String]) -> Vec<String> {
+fn table(rows: &Rows, prices: &[AdjustedBar], features: &[String]) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let fixed = ["date", "open", "high", "low", "close", "volume", "marks"];
@@ -155,13 +182,27 @@ fn table(rows: &Rows, features: &[String]) -> Vec<String> {
             .chain(["next_return"]),
     );
     let rounded = |value: Option<f64>| value.map_or("-".into(), |v| format!("{v:.4}"));
-    for (row, bar) in rows.bars().iter().enumerate() {
+    let minutes = rows
+        .bars()
+        .iter()
+        .any(|bar| bar.time_ns != bar.date.close_time_ns());
+    let time = |bar: &Bar| match minutes {
+        true => {
+            // Minutes of the day at UTC+08:00.
+            let of_day = (bar.time_ns.div_euclid(60_000_000_000) + 480).rem_euclid(1440);
+            format!("{} {:02}:{:02}", bar.date, of_day / 60, of_day % 60)
+        }
+        false => bar.date.to_string(),
+    };
+    for ((row, bar), price) in rows.bars().iter().enumerate().zip(prices) {
+        // As many digits as the vendor gave, and not those of a product.
+        let shown = |value: f64| ((value * 1e4).round() / 1e4).to_string();
         let mut cells = vec![
-            bar.date.to_string(),
-            bar.open.to_string(),
-            bar.high.to_string(),
-            bar.low.to_string(),
-            bar.close.to_string(),
+            time(bar),
+            shown(price.open),
+            shown(price.high),
+            shown(price.low),
+            shown(price.close),
             bar.volume_shares.to_string(),
             bar.marks.to_string(),
         ];

@@ -6,20 +6,26 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::known::Tables;
 use crate::error::LabError;
 
 /// Resolves paths, directories (their `*.csv`) and patterns with `*` and `?` in the file name into a sorted list without
-/// repetition.
+/// repetition. Of a directory that `fetch` wrote the tables of bars are listed, and its other tables join `tables`, unless
+/// those are given.
 ///
 /// # Errors
 ///
 /// [`LabError::File`] when a path does not exist, and [`LabError::DataSet`] when nothing matches.
-pub fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>, LabError> {
+pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<PathBuf>, Tables), LabError> {
     let mut files = Vec::new();
+    let mut tables = tables.clone();
     for path in given {
         let before = files.len();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() {
+        if let Some((bars, others)) = Tables::fetched(path) {
+            files.extend(bars);
+            tables = tables.or(others);
+        } else if path.is_dir() {
             matching(path, "*.csv", &mut files)?;
         } else if !path.exists() && name.contains(['*', '?']) {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
@@ -34,7 +40,7 @@ pub fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>, LabError> {
     }
     files.sort();
     files.dedup();
-    Ok(files)
+    Ok((files, tables))
 }
 
 fn matching(dir: &Path, pattern: &str, files: &mut Vec<PathBuf>) -> Result<(), LabError> {
@@ -116,10 +122,14 @@ mod tests {
             fs::write(dir.path().join(name), "x").unwrap();
         }
         let given = [dir.path().to_owned(), dir.path().join("?.csv")];
-        let files = resolve(&given).unwrap();
+        let none = Tables::default();
+        let (files, _) = resolve(&given, &none).unwrap();
         assert_eq!(files, [dir.path().join("a.csv"), dir.path().join("b.csv")]);
         for wrong in ["missing.csv", "*.parquet"] {
-            assert!(resolve(&[dir.path().join(wrong)]).is_err(), "{wrong}");
+            assert!(
+                resolve(&[dir.path().join(wrong)], &none).is_err(),
+                "{wrong}"
+            );
         }
     }
 }

@@ -1,8 +1,11 @@
 //! From tables of bars to a data set: read ▸ sort ▸ clean ▸ features and labels ▸ store ▸ fit the scaler.
 //!
 //! - [`inputs`]: which files, and their digests.
+//! - [`known`]: what is known beside the bars: ex-rights, special treatment, suspensions, trading days.
 //! - [`runs`]: files in any arrangement → the rows of one symbol after another, in memory that does not grow with them.
 //! - [`series`]: the rows of one symbol → bars, features, labels.
+//! - [`findings`]: where what is known disagrees with the bars, `findings.csv`.
+//! - `run`: one run, and what of the version before it can build on.
 //! - `sink`: series after series into a draft, computed or copied.
 //! - [`scale`]: the scaler, fitted on the training span of what was stored.
 //! - [`report`]: every row that was turned down, `rejects.csv`.
@@ -12,38 +15,32 @@
 //! When the data set is there already, only series whose rows changed are computed; the others are copied, and the
 //! result is what a full run would have written.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, mpsc};
+use std::path::PathBuf;
+use std::sync::Arc;
 
-use heqis_quant::{BarReader, Calendar, CleanConfig, Cleaner, Date, FeatureSet, Span, Symbol};
-use sha2::{Digest, Sha256};
+use heqis_quant::rules::LimitTable;
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
+use heqis_quant::{CleanConfig, Cleaner, FeatureSet};
 
 use crate::error::LabError;
-use crate::store::dataset::{Columns, DataSet};
-use crate::store::manifest::{
-    FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, TrainTo,
-};
-use crate::store::{BarsWriter, Draft};
+use crate::store::Draft;
+use crate::store::manifest::{Adjust, Manifest, Settings, TrainTo};
 
+pub mod findings;
 pub mod inputs;
+pub mod known;
 pub mod options;
 pub mod report;
+mod run;
 pub mod runs;
 pub mod scale;
 pub mod series;
 mod sink;
 
+use known::{Known, Tables};
 pub use options::PrepareArgs;
-use report::{Line, Report};
-use runs::{FileFacts, Runs};
-use series::{Recipe, Series};
-use sink::{Previous, Sink};
-
-/// Up to this many changed series are compared with the version before, to find the years that stay as they are.
-const FEW_SERIES: usize = 64;
+use run::{Made, Run};
+use series::Recipe;
 
 /// What to prepare, and how.
 #[derive(Clone, Debug)]
@@ -62,8 +59,14 @@ pub struct Options {
     pub train_to: TrainTo,
     /// What the cleaner is told.
     pub clean: CleanConfig,
-    /// A table of bars, usually of an index, whose days are the trading days.
-    pub calendar: Option<PathBuf>,
+    /// Whether features and labels follow known ex-rights, and which prices are shown.
+    pub adjust: Adjust,
+    /// How the scaler scales.
+    pub scaler: ScalerKind,
+    /// What the scaler does to live values outside the span's range.
+    pub out_of_range: OutOfRange,
+    /// Tables of what is known beside the bars; they have precedence over those of a fetched directory.
+    pub tables: Tables,
     /// Number of working threads, at least 1.
     pub threads: usize,
     /// Whether to compute every series, whatever is there.
@@ -88,14 +91,15 @@ pub struct Outcome {
 /// [`LabError`] when an input cannot be read or its header is refused, a setting is out of range, the training span has
 /// no rows, or the data set cannot be written. The version before stays in force.
 pub fn prepare(options: &Options) -> Result<Outcome, LabError> {
-    let files = inputs::resolve(&options.inputs)?;
-    let (calendar, calendar_sha256) = match &options.calendar {
-        Some(path) => (Some(calendar(path)?), Some(inputs::sha256_of_file(path)?)),
-        None => (None, None),
-    };
-    let mut cleaner = Cleaner::new(options.clean.clone())?;
-    if let Some(calendar) = calendar {
-        cleaner = cleaner.with_calendar(calendar);
+    let (files, tables) = inputs::resolve(&options.inputs, &options.tables)?;
+    let mut clean = options.clean.clone();
+    let known = Arc::new(Known::read(&tables, options.adjust, &mut clean)?);
+    let mut cleaner = Cleaner::new(clean.clone())?;
+    if options.adjust != Adjust::None {
+        cleaner = cleaner.with_ex_rights(known.ex_rights.clone());
+    }
+    if let Some(calendar) = &known.calendar {
+        cleaner = cleaner.with_calendar(calendar.clone());
     }
     let settings = Settings {
         code_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,15 +107,18 @@ pub fn prepare(options: &Options) -> Result<Outcome, LabError> {
         feature_set_id: options.features.id(),
         window_bars: options.window_bars,
         flat_band: options.flat_band,
-        adjustment: "none".to_owned(),
+        adjustment: options.adjust,
+        scaler: options.scaler,
+        out_of_range: options.out_of_range,
         train_to: options.train_to,
-        clean: options.clean.clone(),
-        calendar_sha256,
+        clean,
     };
     let recipe = Recipe {
         cleaner,
         features: options.features.clone(),
         flat_band: options.flat_band,
+        known,
+        limits: LimitTable::ashare()?,
     };
     let draft = Draft::begin(&options.out)?;
     let outcome = Run {
@@ -139,423 +146,5 @@ pub fn prepare(options: &Options) -> Result<Outcome, LabError> {
             let _ = draft.discard();
             Err(error)
         }
-    }
-}
-
-/// Reads the days of a table of bars.
-pub(crate) fn calendar(path: &Path) -> Result<Calendar, LabError> {
-    let file = File::open(path).map_err(|source| LabError::file(path, source))?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let symbol = Symbol::parse(&stem).ok();
-    let days = BarReader::new(file, symbol, path.display().to_string())?
-        .map(|bar| bar.map(|bar| bar.date))
-        .collect::<Result<Vec<Date>, _>>()?;
-    Ok(Calendar::new(days)?)
-}
-
-/// One run with everything resolved.
-struct Run<'a> {
-    options: &'a Options,
-    files: &'a [PathBuf],
-    settings: Settings,
-    recipe: Recipe,
-    draft: &'a Draft,
-}
-
-enum Made {
-    /// The version in force is what this run would write.
-    Same(Outcome),
-    /// The draft is complete.
-    New(Outcome),
-}
-
-/// What is read anew and what is not.
-struct Plan {
-    runs: Runs,
-    facts: BTreeMap<usize, FileFacts>,
-    /// Symbols whose only file is unchanged and was not read.
-    untouched: BTreeSet<Symbol>,
-}
-
-impl Run<'_> {
-    fn make(self) -> Result<Made, LabError> {
-        let threads = self.options.threads.max(1);
-        let digests = self.digests(threads)?;
-        let version = self.version(&digests)?;
-        let previous = self.previous();
-        if let Some(previous) = &previous
-            && previous.data.manifest().version.trim_end_matches('0')
-                == version.trim_end_matches('0')
-        {
-            return Ok(Made::Same(Outcome {
-                manifest: previous.data.manifest().clone(),
-                computed: 0,
-                reused: previous.symbols.len(),
-            }));
-        }
-        let plan = self.plan(&digests, previous.as_ref(), threads)?;
-        let inputs = self.inputs(&digests, &plan, previous.as_ref());
-
-        let mut report = Report::create(self.draft.dir())?;
-        let (mut old_unreadable, mut old_rejected) = (BTreeMap::new(), BTreeMap::new());
-        if let Some(previous) = &previous {
-            for line in report::read(previous.data.dir())? {
-                let (map, key) = match line.symbol.is_empty() {
-                    true => (&mut old_unreadable, line.file.clone()),
-                    false => (&mut old_rejected, line.symbol.clone()),
-                };
-                map.entry(key).or_insert_with(Vec::new).push(line);
-            }
-        }
-        for (index, input) in inputs.iter().enumerate() {
-            match plan.facts.get(&index) {
-                Some(facts) => {
-                    for row in &facts.unreadable {
-                        report.add(&Line::unreadable(&input.path, row))?;
-                    }
-                }
-                None => {
-                    for line in old_unreadable.get(&input.path).into_iter().flatten() {
-                        report.add(line)?;
-                    }
-                }
-            }
-        }
-
-        let mut sink = Sink {
-            bars: BarsWriter::create(&self.draft.dir().join("bars"), &self.settings.features)?,
-            report,
-            inputs: &inputs,
-            old_rejected,
-            symbols: Vec::new(),
-            computed: 0,
-        };
-        self.series(&plan, previous.as_ref(), threads, &mut sink)?;
-        let Sink {
-            bars,
-            report,
-            symbols,
-            computed,
-            ..
-        } = sink;
-        let files = bars.finish()?;
-        let rejects = report.finish()?;
-        let counts = RowCounts {
-            read: inputs.iter().map(|input| input.rows).sum(),
-            rejected: rejects.values().sum(),
-            bars: files.iter().map(|file| file.rows).sum(),
-            with_features: files.iter().map(|file| file.with_features).sum(),
-            labelled: files.iter().map(|file| file.labelled).sum(),
-            scaler: 0,
-        };
-        if counts.bars != symbols.iter().map(|entry| entry.bars).sum::<u64>() {
-            let rule = "does not hold the bars that its manifest tells; prepare again with --full";
-            return Err(LabError::data_set(&self.options.out, rule.into()));
-        }
-        let mut marks = BTreeMap::new();
-        for (mark, count) in files.iter().flat_map(|file| &file.marks) {
-            *marks.entry(mark.clone()).or_insert(0) += count;
-        }
-        let runs = self.draft.dir().join("runs");
-        std::fs::remove_dir_all(&runs).map_err(|source| LabError::file(&runs, source))?;
-
-        let days: Vec<Date> = files.iter().flat_map(|file| file.days.clone()).collect();
-        let (Some(first), Some(last)) = (days.first(), days.last()) else {
-            return Err(LabError::data_set(
-                &self.options.out,
-                format!("no bar is left of {} rows", counts.read),
-            ));
-        };
-        let train_to = match self.settings.train_to {
-            TrainTo::Date(date) => date,
-            TrainTo::Fraction(share) => {
-                let days_in = (days.len() as f64 * share).ceil() as usize;
-                days[days_in.clamp(1, days.len()) - 1]
-            }
-        };
-        let reused = symbols.len() - computed;
-        let span = Span::new(*first, *last)?;
-        let mut manifest = Manifest {
-            schema_version: SCHEMA_VERSION,
-            version,
-            settings: self.settings.clone(),
-            scaler_span: span,
-            span,
-            rows: counts,
-            rejects,
-            marks,
-            files,
-            inputs: inputs.clone(),
-            symbols,
-        };
-        let stored = DataSet::at(self.draft.dir().to_owned(), manifest.clone());
-        let (scaler, rows) = scale::fit(&stored, &self.options.out, train_to, threads)?;
-        manifest.scaler_span = scaler.span();
-        manifest.rows.scaler = rows;
-        self.draft
-            .write("scaler_params.json", (scaler.to_json() + "\n").as_bytes())?;
-        Ok(Made::New(Outcome {
-            manifest,
-            computed,
-            reused,
-        }))
-    }
-
-    /// Returns the SHA-256 of every file.
-    fn digests(&self, threads: usize) -> Result<Vec<String>, LabError> {
-        let next = AtomicUsize::new(0);
-        let places: Vec<Mutex<Option<Result<String, LabError>>>> =
-            self.files.iter().map(|_| Mutex::new(None)).collect();
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                scope.spawn(|| {
-                    loop {
-                        let claimed = next.fetch_add(1, Ordering::Relaxed);
-                        let (Some(file), Some(place)) =
-                            (self.files.get(claimed), places.get(claimed))
-                        else {
-                            break;
-                        };
-                        let digest = inputs::sha256_of_file(file);
-                        *place.lock().unwrap_or_else(|e| e.into_inner()) = Some(digest);
-                    }
-                });
-            }
-        });
-        places
-            .into_iter()
-            .filter_map(|place| place.into_inner().unwrap_or_else(|e| e.into_inner()))
-            .collect()
-    }
-
-    /// Names the version after everything that decides over its content.
-    fn version(&self, digests: &[String]) -> Result<String, LabError> {
-        let settings = serde_json::to_vec(&self.settings)
-            .map_err(|source| LabError::json(&self.options.out, source))?;
-        let mut digest = Sha256::new();
-        digest.update(&settings);
-        for (path, sha256) in self.files.iter().zip(digests) {
-            digest.update(format!("\n{}\n{sha256}", path.display()));
-        }
-        Ok(format!("v-{}1", &inputs::hex(&digest.finalize())[..15]))
-    }
-
-    /// Returns the version before, when it was made with the same settings and its files have their lengths.
-    fn previous(&self) -> Option<Previous> {
-        let data = DataSet::open(&self.options.out).ok()?;
-        let manifest = data.manifest();
-        let whole = manifest.files.iter().all(|file| {
-            let path = data.dir().join("bars").join(&file.name);
-            std::fs::metadata(path).is_ok_and(|found| found.len() == file.bytes)
-        });
-        let usable = whole
-            && !self.options.full
-            && manifest.settings == self.settings
-            && data.scaler().is_ok()
-            && data.dir().join(report::FILE).exists();
-        let inputs = manifest.inputs.iter();
-        let symbols = manifest.symbols.iter();
-        usable.then(|| Previous {
-            inputs: inputs.map(|i| (i.path.clone(), i.clone())).collect(),
-            symbols: symbols.map(|s| (s.symbol, s.clone())).collect(),
-            data: data.clone(),
-        })
-    }
-
-    /// Reads what has to be read: changed files, files of several symbols, and unchanged files of a symbol that one of
-    /// those holds too.
-    fn plan(
-        &self,
-        digests: &[String],
-        previous: Option<&Previous>,
-        threads: usize,
-    ) -> Result<Plan, LabError> {
-        let known: Vec<Option<Symbol>> = self
-            .files
-            .iter()
-            .zip(digests)
-            .map(|(path, sha256)| {
-                let input = previous?.inputs.get(&path.display().to_string())?;
-                input.symbol.filter(|_| input.sha256 == *sha256)
-            })
-            .collect();
-        let mut touched: BTreeSet<Symbol> = BTreeSet::new();
-        if let Some(previous) = previous {
-            let kept: BTreeSet<String> = self
-                .files
-                .iter()
-                .zip(&known)
-                .filter(|(_, known)| known.is_some())
-                .map(|(path, _)| path.display().to_string())
-                .collect();
-            let gone = previous.inputs.values().filter(|i| !kept.contains(&i.path));
-            touched.extend(gone.filter_map(|input| input.symbol));
-        }
-        let dir = self.draft.dir().join("runs");
-        let build = |wanted: &[usize], part: &str| {
-            let dir = dir.join(part);
-            std::fs::create_dir_all(&dir).map_err(|source| LabError::file(&dir, source))?;
-            Runs::build(&dir, self.files, wanted, threads)
-        };
-        let is_known = |index: &usize| known[*index].is_some();
-        let (old, new): (Vec<usize>, Vec<usize>) = (0..self.files.len()).partition(is_known);
-        let mut runs = build(&new, "new")?;
-        touched.extend(runs.symbols());
-        let (again, untouched): (Vec<usize>, Vec<usize>) = old
-            .into_iter()
-            .partition(|&index| known[index].is_some_and(|symbol| touched.contains(&symbol)));
-        runs.extend(build(&again, "again")?);
-        let facts = std::mem::take(&mut runs.facts);
-        Ok(Plan {
-            runs,
-            facts,
-            untouched: untouched.iter().filter_map(|&index| known[index]).collect(),
-        })
-    }
-
-    fn inputs(&self, digests: &[String], plan: &Plan, previous: Option<&Previous>) -> Vec<Input> {
-        self.files
-            .iter()
-            .zip(digests)
-            .enumerate()
-            .filter_map(|(index, (path, sha256))| {
-                let path = path.display().to_string();
-                let Some(facts) = plan.facts.get(&index) else {
-                    return previous?.inputs.get(&path).cloned();
-                };
-                let mut symbols = facts.symbols.iter().copied();
-                let (symbol, second) = (symbols.next(), symbols.next());
-                Some(Input {
-                    path,
-                    sha256: sha256.clone(),
-                    rows: facts.rows,
-                    unreadable: facts.unreadable.len() as u64,
-                    symbol: symbol.filter(|_| second.is_none()),
-                })
-            })
-            .collect()
-    }
-
-    /// Returns the years whose file would be written again as it is. That is found out when few series changed, as after a
-    /// new day of some symbols: each is then computed one time more and compared with what is stored.
-    fn same_years(
-        &self,
-        plan: &Plan,
-        previous: &Previous,
-        all: &[Symbol],
-    ) -> Result<BTreeSet<i16>, LabError> {
-        let files = previous.data.manifest().files.iter();
-        let mut same: BTreeSet<i16> = files.filter_map(FileEntry::year).collect();
-        let gone = previous.symbols.keys().copied();
-        let gone = gone.filter(|symbol| all.binary_search(symbol).is_err());
-        let mut changed: BTreeSet<Symbol> = gone.collect();
-        changed.extend(plan.runs.symbols());
-        if changed.len() > FEW_SERIES {
-            return Ok(BTreeSet::new());
-        }
-        let mut gatherer = plan.runs.gatherer()?;
-        for symbol in changed {
-            let origins = gatherer.series(symbol)?;
-            let new = series::prepare(&self.recipe, symbol, &origins, String::new())?.rows;
-            let new = new.by_year();
-            let old = previous.data.symbol(symbol, Columns::All)?.by_year();
-            let years: BTreeSet<i16> = new.keys().chain(old.keys()).copied().collect();
-            for year in years {
-                if new.get(&year) != old.get(&year) {
-                    same.remove(&year);
-                }
-            }
-        }
-        Ok(same)
-    }
-
-    /// Computes series on all threads and stores them in the order of symbols.
-    fn series(
-        &self,
-        plan: &Plan,
-        previous: Option<&Previous>,
-        threads: usize,
-        sink: &mut Sink<'_>,
-    ) -> Result<(), LabError> {
-        let read: BTreeSet<Symbol> = plan.runs.symbols().collect();
-        let all: Vec<Symbol> = read.union(&plan.untouched).copied().collect();
-        let mut old = None;
-        if let Some(previous) = previous {
-            let same = self.same_years(plan, previous, &all)?;
-            let bars = previous.data.dir().join("bars");
-            for entry in &previous.data.manifest().files {
-                if let Some(year) = entry.year().filter(|year| same.contains(year)) {
-                    sink.bars.keep(&bars, year, entry)?;
-                }
-            }
-            let changed = |year| !same.contains(&year);
-            old = Some(previous.data.series_of(Columns::All, changed)?);
-        }
-        let next = AtomicUsize::new(0);
-        // `None` stands for a series whose rows are what they were.
-        type Computed = Result<Option<Box<Series>>, LabError>;
-        let (sender, receiver) = mpsc::sync_channel::<(usize, Computed)>(2 * threads);
-        let work = |sender: mpsc::SyncSender<(usize, Computed)>| {
-            let mut gatherer = match plan.runs.gatherer() {
-                Ok(gatherer) => gatherer,
-                Err(error) => {
-                    let _ = sender.send((0, Err(error)));
-                    return;
-                }
-            };
-            loop {
-                let claimed = next.fetch_add(1, Ordering::Relaxed);
-                let Some(&symbol) = all.get(claimed) else {
-                    return;
-                };
-                let computed = match plan.untouched.contains(&symbol) {
-                    true => Ok(None),
-                    false => gatherer.series(symbol).and_then(|origins| {
-                        let sha256 = series::digest(&origins);
-                        let before = previous.and_then(|p| p.symbols.get(&symbol));
-                        // A rejected row is told with its place, which may have changed although the row did not.
-                        if before.is_some_and(|b| b.input_sha256 == sha256 && b.rejected == 0) {
-                            return Ok(None);
-                        }
-                        series::prepare(&self.recipe, symbol, &origins, sha256)
-                            .map(|s| Some(Box::new(s)))
-                    }),
-                };
-                // The receiver is gone when storing failed: nobody waits for more.
-                if sender.send((claimed, computed)).is_err() {
-                    return;
-                }
-            }
-        };
-        std::thread::scope(|scope| {
-            for _ in 0..threads {
-                let sender = sender.clone();
-                scope.spawn(|| work(sender));
-            }
-            drop(sender);
-            let receiver = receiver;
-            let mut early: BTreeMap<usize, Computed> = BTreeMap::new();
-            for (place, &symbol) in all.iter().enumerate() {
-                let computed = loop {
-                    if let Some(computed) = early.remove(&place) {
-                        break computed;
-                    }
-                    match receiver.recv() {
-                        Ok((at, computed)) => drop(early.insert(at, computed)),
-                        Err(_) => {
-                            return Err(LabError::data_set(
-                                &self.options.out,
-                                format!("the series of {symbol} was not computed"),
-                            ));
-                        }
-                    }
-                };
-                match computed? {
-                    Some(series) => sink.add(*series)?,
-                    None => sink.copy(symbol, previous, old.as_mut())?,
-                }
-            }
-            Ok(())
-        })
     }
 }

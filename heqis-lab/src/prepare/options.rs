@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};
 use serde_json::json;
 
+use super::known::Tables;
 use super::{Options, Outcome};
 use crate::error::LabError;
-use crate::store::manifest::TrainTo;
+use crate::store::manifest::{Adjust, TrainTo};
 
 /// Clean tables of bars, compute features and labels, fit the scaler, and store all of it as one data set.
 #[derive(Args, Clone, Debug)]
@@ -37,9 +39,24 @@ pub struct PrepareArgs {
     /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
     #[arg(long, value_name = "JSON")]
     pub clean: Option<PathBuf>,
-    /// Table of bars, usually of an index, whose days are the trading days.
+    /// Table of the trading days: trade_cal.csv, or bars, usually of an index.
     #[arg(long, value_name = "CSV")]
     pub calendar: Option<PathBuf>,
+    /// Whether features and labels follow known ex-rights; forward and backward are the level of prices to show.
+    #[arg(long, value_enum, default_value_t = Adjust::None)]
+    pub adjust: Adjust,
+    /// Table of ex-right events, for --adjust.
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
+    /// Table with ts_code, trade_date and adj_factor, for --adjust.
+    #[arg(long, value_name = "CSV")]
+    pub factors: Option<PathBuf>,
+    /// How the scaler scales.
+    #[arg(long, value_enum, default_value_t = Scaling::MinMax)]
+    pub scaler: Scaling,
+    /// What the scaler does to values outside the range of the training span.
+    #[arg(long, value_enum, default_value_t = Outside::Clip)]
+    pub out_of_range: Outside,
     /// Number of working threads [default: one for each core].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
@@ -49,6 +66,24 @@ pub struct PrepareArgs {
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// [`ScalerKind`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scaling {
+    /// The range of the training span becomes 0 to 1.
+    MinMax,
+    /// Distance from the mean in deviations.
+    ZScore,
+}
+
+/// [`OutOfRange`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Outside {
+    /// The model sees the nearest bound.
+    Clip,
+    /// The model sees the value.
+    Pass,
 }
 
 impl PrepareArgs {
@@ -67,6 +102,10 @@ impl PrepareArgs {
         }
         if self.window == 0 {
             return refuse("--window must be at least 1, got 0".into());
+        }
+        let named = self.events.is_some() || self.factors.is_some();
+        if named && self.adjust == Adjust::None {
+            return refuse("--events and --factors need --adjust forward or backward".into());
         }
         let clean = match &self.clean {
             Some(path) => {
@@ -90,7 +129,21 @@ impl PrepareArgs {
                 None => TrainTo::Fraction(share),
             },
             clean,
-            calendar: self.calendar.clone(),
+            adjust: self.adjust,
+            scaler: match self.scaler {
+                Scaling::MinMax => ScalerKind::MinMax,
+                Scaling::ZScore => ScalerKind::ZScore,
+            },
+            out_of_range: match self.out_of_range {
+                Outside::Clip => OutOfRange::Clip,
+                Outside::Pass => OutOfRange::Pass,
+            },
+            tables: Tables {
+                events: self.events.clone(),
+                factors: self.factors.clone(),
+                calendar: self.calendar.clone(),
+                ..Tables::default()
+            },
             threads: match self.threads {
                 Some(threads) => threads.get(),
                 None => std::thread::available_parallelism().map_or(1, usize::from),
@@ -126,6 +179,8 @@ fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {
         "rows": manifest.rows,
         "rejects": manifest.rejects,
         "marks": manifest.marks,
+        "adjustment": manifest.settings.adjustment,
+        "findings": manifest.findings,
     })
 }
 
@@ -151,7 +206,11 @@ fn lines(out: &std::path::Path, outcome: &Outcome) -> Vec<String> {
             rows.scaler, manifest.scaler_span.from, manifest.scaler_span.to
         ),
     ];
-    for (title, counts) in [("rejected", &manifest.rejects), ("marked", &manifest.marks)] {
+    for (title, counts) in [
+        ("rejected", &manifest.rejects),
+        ("marked", &manifest.marks),
+        ("found", &manifest.findings),
+    ] {
         for (name, count) in counts {
             lines.push(format!("{title}: {count} {name}"));
         }

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::runs::Unreadable;
@@ -61,31 +62,36 @@ impl Line {
     }
 }
 
-/// Writes `rejects.csv` line after line and counts reasons.
-pub struct Report {
+/// Writes a report line after line, and counts lines by what they tell.
+pub struct Lines<T> {
     path: PathBuf,
     lines: csv::Writer<BufWriter<File>>,
+    key: fn(&T) -> &String,
     counts: BTreeMap<String, u64>,
 }
 
-impl Report {
-    /// Creates the file in `dir`.
+impl<T: Serialize> Lines<T> {
+    /// Creates the file at `path`; lines are counted by their `key`.
     ///
     /// # Errors
     ///
     /// [`LabError::File`] when it cannot be written.
-    pub fn create(dir: &Path) -> Result<Self, LabError> {
-        let path = dir.join(FILE);
+    pub fn create(
+        path: PathBuf,
+        header: &[&str],
+        key: fn(&T) -> &String,
+    ) -> Result<Self, LabError> {
         let file = File::create(&path).map_err(|source| LabError::file(&path, source))?;
         let mut lines = csv::WriterBuilder::new()
             .has_headers(false)
             .from_writer(BufWriter::new(file));
         lines
-            .write_record(["file", "row", "symbol", "date", "reason", "detail"])
+            .write_record(header)
             .map_err(|error| LabError::file(&path, error.into()))?;
         Ok(Self {
             path,
             lines,
+            key,
             counts: BTreeMap::new(),
         })
     }
@@ -94,19 +100,19 @@ impl Report {
     ///
     /// # Errors
     ///
-    /// As [`Report::create`].
-    pub fn add(&mut self, line: &Line) -> Result<(), LabError> {
-        *self.counts.entry(line.reason.clone()).or_insert(0) += 1;
+    /// As [`Lines::create`].
+    pub fn add(&mut self, line: &T) -> Result<(), LabError> {
+        *self.counts.entry((self.key)(line).clone()).or_insert(0) += 1;
         self.lines
             .serialize(line)
             .map_err(|error| LabError::file(&self.path, error.into()))
     }
 
-    /// Closes the file and returns the number of lines by reason.
+    /// Closes the file and returns the number of lines by key.
     ///
     /// # Errors
     ///
-    /// As [`Report::create`].
+    /// As [`Lines::create`].
     pub fn finish(self) -> Result<BTreeMap<String, u64>, LabError> {
         let close = || -> std::io::Result<()> {
             let buffer = self
@@ -121,15 +127,29 @@ impl Report {
     }
 }
 
+/// Creates `rejects.csv` in a directory; lines are counted by their reason.
+///
+/// # Errors
+///
+/// [`LabError::File`] when it cannot be written.
+pub fn create(dir: &Path) -> Result<Lines<Line>, LabError> {
+    let header = ["file", "row", "symbol", "date", "reason", "detail"];
+    Lines::create(dir.join(FILE), &header, |line| &line.reason)
+}
+
 /// Reads `rejects.csv` of a version.
 ///
 /// # Errors
 ///
 /// [`LabError::File`] when it cannot be read or a line has another shape.
 pub fn read(dir: &Path) -> Result<Vec<Line>, LabError> {
-    let path = dir.join(FILE);
-    let fault = |error: csv::Error| LabError::file(&path, error.into());
-    csv::Reader::from_path(&path)
+    read_lines(&dir.join(FILE))
+}
+
+/// Reads a report.
+pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
+    let fault = |error: csv::Error| LabError::file(path, error.into());
+    csv::Reader::from_path(path)
         .map_err(fault)?
         .deserialize()
         .map(|line| line.map_err(fault))

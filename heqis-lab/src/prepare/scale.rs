@@ -4,76 +4,107 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
+use heqis_quant::scaler::{FitOptions, ScalerKind, Spread};
 use heqis_quant::{Date, Scaler, Span};
 
 use crate::error::LabError;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::{NextBar, Rows};
 
-/// What a min-max scaler depends on: the least and the greatest value of each feature and of the target.
+/// What a scaler depends on, of each feature and at last of the target: see [`Spread`].
 ///
-/// Handing the scaler these two rows instead of all of them gives the same scaler and needs no memory for a market.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Extremes {
-    least: Vec<f64>,
-    greatest: Vec<f64>,
-    targets: Option<(f64, f64)>,
-    rows: u64,
+/// Handing the scaler this instead of all rows needs no memory for a market. A mean and a deviation take two passes,
+/// since the squares of a single one cancel.
+#[derive(Clone, Debug)]
+struct Summary {
+    /// Of each feature, and of the target behind them.
+    columns: Vec<Column>,
     first: Option<Date>,
 }
 
-impl Extremes {
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    count: u64,
+    least: f64,
+    greatest: f64,
+    /// Values less `center`, once and squared.
+    sums: [f64; 2],
+}
+
+impl Summary {
+    fn new(features: usize) -> Self {
+        let column = Column {
+            count: 0,
+            least: f64::INFINITY,
+            greatest: f64::NEG_INFINITY,
+            sums: [0.0; 2],
+        };
+        Self {
+            columns: vec![column; features + 1],
+            first: None,
+        }
+    }
+
     /// Takes the rows of one piece that lie in the training span. A label counts only when the bar that it looks at
     /// lies in the span too.
-    fn take(&mut self, rows: &Rows, train_to: Date) {
+    fn take(&mut self, rows: &Rows, train_to: Date, centers: &[f64]) {
         for (row, bar) in rows.bars().iter().enumerate() {
             let Some(values) = rows.features(row).filter(|_| bar.date <= train_to) else {
                 continue;
             };
-            self.merge_row(values, values);
-            self.rows += 1;
             self.first = Some(self.first.map_or(bar.date, |first| first.min(bar.date)));
-            if let Some(NextBar { next_return, .. }) =
-                rows.next()[row].filter(|next| next.date <= train_to)
-            {
-                self.merge_targets((next_return, next_return));
+            let next = rows.next()[row].filter(|next| next.date <= train_to);
+            let target = next.map(|NextBar { next_return, .. }| next_return);
+            let columns = self.columns.iter_mut().zip(centers);
+            // Without a target the values end before the last column.
+            for ((column, center), value) in columns.zip(values.iter().copied().chain(target)) {
+                column.count += 1;
+                column.least = column.least.min(value);
+                column.greatest = column.greatest.max(value);
+                let off = value - center;
+                column.sums[0] += off;
+                column.sums[1] += off * off;
             }
         }
     }
 
     fn merge(&mut self, other: &Self) {
-        if other.rows > 0 {
-            self.merge_row(&other.least, &other.greatest);
+        for (ours, theirs) in self.columns.iter_mut().zip(&other.columns) {
+            ours.count += theirs.count;
+            ours.least = ours.least.min(theirs.least);
+            ours.greatest = ours.greatest.max(theirs.greatest);
+            ours.sums[0] += theirs.sums[0];
+            ours.sums[1] += theirs.sums[1];
         }
-        if let Some(targets) = other.targets {
-            self.merge_targets(targets);
-        }
-        self.rows += other.rows;
         self.first = match (self.first, other.first) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         };
     }
 
-    fn merge_row(&mut self, least: &[f64], greatest: &[f64]) {
-        if self.least.is_empty() {
-            self.least = least.to_vec();
-            self.greatest = greatest.to_vec();
-        }
-        for (i, (low, high)) in least.iter().zip(greatest).enumerate() {
-            self.least[i] = self.least[i].min(*low);
-            self.greatest[i] = self.greatest[i].max(*high);
-        }
+    /// Returns the mean of each column, given the centers of this pass.
+    fn means(&self, centers: &[f64]) -> Vec<f64> {
+        let columns = self.columns.iter().zip(centers);
+        columns
+            .map(|(column, center)| center + column.sums[0] / column.count as f64)
+            .collect()
     }
 
-    fn merge_targets(&mut self, (low, high): (f64, f64)) {
-        let (least, greatest) = self.targets.unwrap_or((low, high));
-        self.targets = Some((least.min(low), greatest.max(high)));
+    fn spreads(&self, means: &[f64]) -> Vec<Spread> {
+        let columns = self.columns.iter().zip(means);
+        columns
+            .map(|(column, mean)| Spread {
+                count: column.count,
+                least: column.least,
+                greatest: column.greatest,
+                mean: *mean,
+                deviation: (column.sums[1] / column.count as f64).sqrt(),
+            })
+            .collect()
     }
 }
 
-/// Fits a min-max scaler on every feature row up to `train_to`, included, and returns it with the number of rows.
+/// Fits a scaler on every feature row up to `train_to`, included, and returns it with the number of rows.
 ///
 /// # Errors
 ///
@@ -86,34 +117,10 @@ pub fn fit(
     threads: usize,
 ) -> Result<(Scaler, u64), LabError> {
     let settings = &data.manifest().settings;
-    let years = data.manifest().files.len();
-    let next = AtomicUsize::new(0);
-    let found: Vec<Mutex<Option<Result<Extremes, LabError>>>> =
-        (0..years).map(|_| Mutex::new(None)).collect();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, years.max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let year = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(place) = found.get(year) else { break };
-                    let mut extremes = Extremes::default();
-                    let scanned = data.scan(year..year + 1, Columns::All, |rows| {
-                        extremes.take(&rows, train_to);
-                        Ok(())
-                    });
-                    *place.lock().unwrap_or_else(|e| e.into_inner()) =
-                        Some(scanned.map(|()| extremes));
-                }
-            });
-        }
-    });
-    let mut all = Extremes::default();
-    for place in found {
-        if let Some(year) = place.into_inner().unwrap_or_else(|e| e.into_inner()) {
-            all.merge(&year?);
-        }
-    }
-    let (Some(first), Some((low, high))) = (all.first, all.targets) else {
+    let mut centers = vec![0.0; settings.features.len() + 1];
+    let mut all = summary(data, train_to, &centers, threads)?;
+    let (target, rows) = (all.columns.last().copied(), all.columns[0].count);
+    let Some(first) = all.first.filter(|_| target.is_some_and(|t| t.count > 0)) else {
         return Err(LabError::data_set(
             root,
             format!(
@@ -122,16 +129,63 @@ pub fn fit(
             ),
         ));
     };
-    let scaler = Scaler::fit(
+    if settings.scaler == ScalerKind::ZScore {
+        centers = all.means(&centers);
+        all = summary(data, train_to, &centers, threads)?;
+    }
+    let mut spreads = all.spreads(&centers);
+    let Some(target) = spreads.pop() else {
+        return Err(LabError::data_set(root, "must have a target".into()));
+    };
+    let scaler = Scaler::from_spreads(
         FitOptions {
-            kind: ScalerKind::MinMax,
-            out_of_range: OutOfRange::Clip,
+            kind: settings.scaler,
+            out_of_range: settings.out_of_range,
             window_size: settings.window_bars,
             span: Span::new(first, train_to)?,
         },
         &settings.features,
-        [all.least.as_slice(), all.greatest.as_slice()],
-        [low, high],
+        &spreads,
+        target,
     )?;
-    Ok((scaler, all.rows))
+    Ok((scaler, rows))
+}
+
+/// Looks at all rows of the span. Each year is summed by itself and the sums are added in the order of years, so that the
+/// number of threads changes no bit.
+fn summary(
+    data: &DataSet,
+    train_to: Date,
+    centers: &[f64],
+    threads: usize,
+) -> Result<Summary, LabError> {
+    let features = centers.len() - 1;
+    let years = data.manifest().files.len();
+    let next = AtomicUsize::new(0);
+    let found: Vec<Mutex<Option<Result<Summary, LabError>>>> =
+        (0..years).map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, years.max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let year = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(place) = found.get(year) else { break };
+                    let mut summary = Summary::new(features);
+                    let scanned = data.scan(year..year + 1, Columns::All, |rows| {
+                        summary.take(&rows, train_to, centers);
+                        Ok(())
+                    });
+                    *place.lock().unwrap_or_else(|e| e.into_inner()) =
+                        Some(scanned.map(|()| summary));
+                }
+            });
+        }
+    });
+    let mut all = Summary::new(features);
+    for place in found {
+        if let Some(year) = place.into_inner().unwrap_or_else(|e| e.into_inner()) {
+            all.merge(&year?);
+        }
+    }
+    Ok(all)
 }

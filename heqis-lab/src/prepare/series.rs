@@ -1,10 +1,15 @@
 //! The rows of one symbol → its bars, features and labels, every one of them computed by `heqis-quant`.
 
+use std::sync::Arc;
+
 use heqis_quant::label::next_bar_labels;
-use heqis_quant::{Cleaner, FeatureSet, FeatureState, Marks, Reject, Span, Symbol};
+use heqis_quant::rules::LimitTable;
+use heqis_quant::{Cleaner, Date, FeatureSet, FeatureState, Marks, Reject, Span, Symbol};
 use sha2::{Digest, Sha256};
 
+use super::findings::{self, Finding};
 use super::inputs::hex;
+use super::known::Known;
 use super::runs::{Origin, encode};
 use crate::error::LabError;
 use crate::store::manifest::SymbolEntry;
@@ -28,6 +33,8 @@ pub struct Series {
     pub rows: Rows,
     /// What the cleaner turned down, in the order of time.
     pub rejected: Vec<Rejected>,
+    /// Where what is known disagrees with the bars, in the order of kinds and days.
+    pub findings: Vec<Finding>,
 }
 
 /// What is done to every series.
@@ -39,6 +46,10 @@ pub struct Recipe {
     pub features: FeatureSet,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
+    /// What is known beside the rows.
+    pub known: Arc<Known>,
+    /// The price limits, for the findings.
+    pub limits: LimitTable,
 }
 
 /// Returns the digest of a series as read: the same rows give the same digest, whatever files they lie in.
@@ -65,6 +76,7 @@ pub fn prepare(
     symbol: Symbol,
     origins: &[Origin],
     input_sha256: String,
+    known_sha256: String,
 ) -> Result<Series, LabError> {
     let mut cleaner = recipe.cleaner.clone();
     let mut bars = Vec::with_capacity(origins.len());
@@ -78,6 +90,11 @@ pub fn prepare(
             }),
         }
     }
+    let turned_down: Vec<(Date, &str)> = rejected
+        .iter()
+        .map(|row| (row.origin.bar.date, row.reject.reason()))
+        .collect();
+    let findings = findings::of_series(&recipe.known, &recipe.limits, &bars, &turned_down)?;
     let rows = compute(&bars, &recipe.features, recipe.flat_band)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),
@@ -87,6 +104,8 @@ pub fn prepare(
         entry: SymbolEntry {
             symbol,
             input_sha256,
+            known_sha256,
+            read_to: origins.last().map(|origin| origin.bar.date),
             bars: bars.len() as u64,
             gaps: bars
                 .iter()
@@ -97,6 +116,7 @@ pub fn prepare(
         },
         rows,
         rejected,
+        findings,
     })
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use heqis_quant::Symbol;
 
-use super::report::{Line, Report};
+use super::findings::Finding;
+use super::report::{Line, Lines};
 use super::series::Series;
 use crate::error::LabError;
 use crate::store::BarsWriter;
@@ -22,9 +23,11 @@ pub(super) struct Previous {
 /// Where series go, in the order of symbols.
 pub(super) struct Sink<'a> {
     pub(super) bars: BarsWriter,
-    pub(super) report: Report,
+    pub(super) report: Lines<Line>,
+    pub(super) findings: Lines<Finding>,
     pub(super) inputs: &'a [Input],
     pub(super) old_rejected: BTreeMap<String, Vec<Line>>,
+    pub(super) old_findings: BTreeMap<String, Vec<Finding>>,
     pub(super) symbols: Vec<SymbolEntry>,
     pub(super) computed: usize,
 }
@@ -35,6 +38,9 @@ impl Sink<'_> {
             let file = self.inputs.get(rejected.origin.file as usize);
             let path = file.map_or("", |input| input.path.as_str());
             self.report.add(&Line::rejected(path, rejected))?;
+        }
+        for finding in &series.findings {
+            self.findings.add(finding)?;
         }
         self.computed += 1;
         self.bars.append(&series.rows)?;
@@ -62,6 +68,13 @@ impl Sink<'_> {
             .unwrap_or_default()
         {
             self.report.add(&line)?;
+        }
+        for finding in self
+            .old_findings
+            .remove(symbol.as_str())
+            .unwrap_or_default()
+        {
+            self.findings.add(&finding)?;
         }
         if let Some(rows) = old.seek(symbol)? {
             self.bars.append(&rows)?;

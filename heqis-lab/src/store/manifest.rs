@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use clap::ValueEnum;
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
@@ -33,10 +35,16 @@ pub struct Manifest {
     pub rejects: BTreeMap<String, u64>,
     /// Number of stored bars with each note of the cleaner.
     pub marks: BTreeMap<String, u64>,
+    /// Number of findings in what is known beside the bars, by evidence.
+    #[serde(default)]
+    pub findings: BTreeMap<String, u64>,
     /// The files of `bars`, in the order of years.
     pub files: Vec<FileEntry>,
     /// The files that rows were read from, in the order of their names.
     pub inputs: Vec<Input>,
+    /// The tables of what is known beside the bars.
+    #[serde(default)]
+    pub tables: Vec<Table>,
     /// The series, in the order of symbols.
     pub symbols: Vec<SymbolEntry>,
 }
@@ -55,14 +63,66 @@ pub struct Settings {
     pub window_bars: usize,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
-    /// How prices are adjusted: `none`, since features follow the reference close of each bar.
-    pub adjustment: String,
+    /// Which prices are shown, and whether features and labels follow known ex-rights.
+    pub adjustment: Adjust,
+    /// How the scaler scales.
+    #[serde(default = "min_max")]
+    pub scaler: ScalerKind,
+    /// What the scaler does to live values outside the span's range.
+    #[serde(default = "clip")]
+    pub out_of_range: OutOfRange,
     /// Where the training span ends.
     pub train_to: TrainTo,
-    /// What the cleaner was told.
+    /// What the cleaner was told, by the configuration and by the tables.
     pub clean: CleanConfig,
-    /// SHA-256 of the trading calendar's file; without one, weekdays count.
-    pub calendar_sha256: Option<String>,
+}
+
+impl Settings {
+    /// Returns what all series depend on: without the cleaner's words about single stocks, which belong to the digest of
+    /// each.
+    #[must_use]
+    pub fn common(&self) -> Self {
+        let mut common = self.clone();
+        common.clean.list_dates.clear();
+        common.clean.st_periods.clear();
+        common
+    }
+}
+
+fn min_max() -> ScalerKind {
+    ScalerKind::MinMax
+}
+
+fn clip() -> OutOfRange {
+    OutOfRange::Clip
+}
+
+/// How prices before an ex-right are made comparable with those behind it.
+///
+/// Features and labels are ratios, free of the price level, so forward and backward give the same ones. They differ in
+/// the level of the prices that `data show` computes; stored prices are always as traded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Adjust {
+    /// Only by the reference prices that the bars have, and the cleaner's suspicion.
+    #[default]
+    None,
+    /// By known ex-rights too; prices are shown on the level of the last day.
+    Forward,
+    /// By known ex-rights too; prices are shown on the level of the first day.
+    Backward,
+}
+
+impl Adjust {
+    /// Returns the name, as on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        }
+    }
 }
 
 /// Where the training span ends.
@@ -138,6 +198,18 @@ pub struct Input {
     pub symbol: Option<Symbol>,
 }
 
+/// One table of what is known beside the bars.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// What it tells: `events`, `factors`, `calendar`, `stock_basic`, `namechange` or `suspend_d`.
+    pub role: String,
+    /// Its path, as given.
+    pub path: String,
+    /// SHA-256 of its bytes in lower-case hex.
+    pub sha256: String,
+}
+
 /// One series.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -146,6 +218,12 @@ pub struct SymbolEntry {
     pub symbol: Symbol,
     /// SHA-256 of the series' rows as read, in the order of time.
     pub input_sha256: String,
+    /// SHA-256 of what is known of it beside its rows.
+    #[serde(default)]
+    pub known_sha256: String,
+    /// The day of its last row as read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Date>,
     /// Bars stored.
     pub bars: u64,
     /// Bars before which trading days are missing.

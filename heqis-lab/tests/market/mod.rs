@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use heqis_lab::prepare::Options;
-use heqis_lab::store::manifest::TrainTo;
+use heqis_lab::prepare::known::Tables;
+use heqis_lab::store::manifest::{Adjust, TrainTo};
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};
 
 pub(crate) const HEADER: &str = "date,open,high,low,close,volume\n";
@@ -78,7 +80,10 @@ pub(crate) fn options(inputs: &[&Path], out: &Path) -> Options {
         flat_band: 0.005,
         train_to: TrainTo::Date(Date::parse("2015-12-31").unwrap()),
         clean: CleanConfig::default(),
-        calendar: None,
+        adjust: Adjust::None,
+        scaler: ScalerKind::MinMax,
+        out_of_range: OutOfRange::Clip,
+        tables: Tables::default(),
         threads: 2,
         full: false,
     }

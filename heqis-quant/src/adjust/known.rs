@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{Disagreement, VendorFactor, check_factors};
-use super::events::{ExRight, is_due, reference_cents};
+use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
+use super::events::{ExRight, cents, is_due, reference_cents};
 use super::{Factors, PLACE};
 use crate::rules::LimitTable;
-use crate::{Bar, Date, QuantError, Symbol};
+use crate::{Bar, Board, Date, QuantError, Symbol};
 
 /// Ex-right events, a vendor's factors, or both, of any number of stocks.
 ///
@@ -105,8 +105,9 @@ impl ExRights {
 
     /// Holds what is known of one stock against its daily bars: see [`check_factors`]. The claim that is judged is the
     /// vendor's factors; without them, the factors that follow from the events. Bars without a factor of their day are
-    /// [`Evidence::Sign`](super::Evidence::Sign) with a factor of 0. An event that leaves no price is an error, and
-    /// without any knowledge there is nothing to find.
+    /// [`Evidence::Sign`] with a factor of 0, and only the first bar is when the vendor has none at all for a stock;
+    /// indices and funds need none. An event that leaves no price is an error, and without any knowledge there is nothing
+    /// to find.
     ///
     /// # Errors
     /// Returns what [`check_factors`] and [`Factors::from_events`] return.
@@ -119,7 +120,27 @@ impl ExRights {
             return Ok(Vec::new());
         };
         let events = self.events_of(symbol);
-        let claims: Vec<VendorFactor> = match (self.factors_of(symbol), events) {
+        // A reference that only repeats what is known here is no second witness.
+        let mut judged = bars.to_vec();
+        for (i, pair) in bars.windows(2).enumerate() {
+            let (since, close) = (pair[0].date, cents(pair[0].close));
+            let ours = self.reference_cents(symbol, since, close, pair[1].date);
+            if ours.is_some() && ours == pair[1].pre_close.map(cents) {
+                judged[i + 1].pre_close = None;
+            }
+        }
+        let factors = self.factors_of(symbol);
+        let mut found = Vec::new();
+        if factors.is_some_and(<[_]>::is_empty) && symbol.board() != Board::Other {
+            found.push(Disagreement {
+                date: bars[0].date,
+                evidence: Evidence::Sign,
+                expected: 0.0,
+                got: 0.0,
+            });
+        }
+        let factors = factors.filter(|factors| !factors.is_empty());
+        let claims: Vec<VendorFactor> = match (factors, events) {
             (Some(factors), _) => {
                 let at = |bar: &Bar| {
                     let found = factors.binary_search_by_key(&bar.date, |(date, _)| *date);
@@ -133,9 +154,10 @@ impl ExRights {
                     |bar: &Bar| VendorFactor::published(factors.at(bar.date).unwrap_or_default());
                 bars.iter().map(at).collect()
             }
-            (None, None) => return Ok(Vec::new()),
+            (None, None) => return Ok(found),
         };
-        check_factors(bars, &claims, events, limits)
+        found.extend(check_factors(&judged, &claims, events, limits)?);
+        Ok(found)
     }
 }
 

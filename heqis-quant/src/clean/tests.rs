@@ -509,3 +509,41 @@ fn special_treatment_has_days() {
         assert_eq!(got.is_ok(), passes, "{date} {high}");
     }
 }
+
+#[test]
+fn missing_minutes_are_gaps_where_the_length_of_a_bar_is_known() {
+    let at = |date: &str, clock: &str| {
+        let table = format!("time,open,high,low,close,volume\n{date} {clock}:00,10,10,10,10,500\n");
+        let symbol = Symbol::parse("600000.SH").unwrap();
+        let mut reader = crate::BarReader::new(table.as_bytes(), Some(symbol), "t").unwrap();
+        reader.next().unwrap().unwrap()
+    };
+    let config = |text: &str| serde_json::from_str::<CleanConfig>(text).unwrap();
+    let mut days_only = cleaner();
+    let mut cleaner = Cleaner::new(config("{\"bar_minutes\": 5}")).unwrap();
+    for (date, clock, gap) in [
+        ("2024-01-02", "09:35", false),
+        ("2024-01-02", "09:40", false),
+        ("2024-01-02", "09:50", true),
+        ("2024-01-02", "11:30", true),
+        ("2024-01-02", "13:05", false),
+        ("2024-01-02", "15:00", true),
+        ("2024-01-03", "09:35", false),
+        ("2024-01-03", "14:55", true),
+        // The last minutes of the day before are missing, and here the first of this one.
+        ("2024-01-04", "09:35", true),
+        ("2024-01-04", "15:00", true),
+        ("2024-01-05", "09:40", true),
+    ] {
+        let bar = cleaner.check(at(date, clock)).unwrap();
+        assert_eq!(bar.marks.contains(Marks::GAP), gap, "{date} {clock}");
+    }
+    days_only.check(at("2024-01-02", "09:35")).unwrap();
+    assert_eq!(
+        days_only.check(at("2024-01-02", "15:00")).unwrap().marks,
+        Marks::NONE
+    );
+    for wrong in ["{\"bar_minutes\": 0}", "{\"bar_minutes\": 241}"] {
+        assert!(Cleaner::new(config(wrong)).is_err());
+    }
+}

@@ -240,7 +240,11 @@ pub fn is_st_name(name: &str) -> bool {
         .any(|mark| name.starts_with(mark))
 }
 
-/// Reads Tushare's `namechange` table: `ts_code`, `name`, `start_date`, `end_date`, for [`Instrument::with_names`].
+/// Days from the epoch to 1900-01-01.
+const LONG_AGO: i32 = -25_567;
+
+/// Reads Tushare's `namechange` table: `ts_code`, `name`, `start_date`, `end_date`, for [`Instrument::with_names`]. A name
+/// without a first day was in use from the beginning.
 ///
 /// # Errors
 /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read.
@@ -255,9 +259,13 @@ pub fn read_name_changes(
     let end = records.column("end_date")?;
     let mut found: BTreeMap<Symbol, Vec<NamePeriod>> = BTreeMap::new();
     while let Some(record) = records.next_record()? {
+        let from = record.optional_date(start)?;
+        let Some(from) = from.or_else(|| Date::from_days(LONG_AGO)) else {
+            return Err(record.refuse(start, "must be a date"));
+        };
         let period = NamePeriod {
             name: record.text(name)?,
-            from: record.date(start)?,
+            from,
             to: record.optional_date(end)?,
         };
         if let Some(to) = period.to.filter(|to| *to < period.from) {

@@ -1,0 +1,273 @@
+//! What is known of stocks beside their bars: ex-rights, names, listings, suspensions and the trading days.
+//!
+//! A directory that `fetch` wrote brings these tables itself; single ones are named on the command line. What they say
+//! of one series has a digest, so that an update computes a series again when it changes, and leaves the others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heqis_quant::instrument::{read_name_changes, read_suspended_days};
+use heqis_quant::{
+    BarReader, Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod,
+    Symbol, adjust,
+};
+use sha2::{Digest, Sha256};
+
+use super::findings::Finding;
+use super::inputs::{hex, sha256_of_file};
+use crate::error::LabError;
+use crate::store::manifest::{Adjust, Table};
+
+/// Where the tables lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// Ex-right events.
+    pub events: Option<PathBuf>,
+    /// A vendor's `adj_factor`.
+    pub factors: Option<PathBuf>,
+    /// A `trade_cal`, or a table of bars whose days are the trading days.
+    pub calendar: Option<PathBuf>,
+    /// The list of stocks with their days of listing.
+    pub stock_basic: Option<PathBuf>,
+    /// Former names, and with them special treatment.
+    pub namechange: Option<PathBuf>,
+    /// Recorded suspensions.
+    pub suspend_d: Option<PathBuf>,
+}
+
+impl Tables {
+    /// Returns the tables of bars and the other tables of a directory that `fetch` wrote, or `None` for another one.
+    #[must_use]
+    pub fn fetched(dir: &Path) -> Option<(Vec<PathBuf>, Self)> {
+        let table =
+            |name: &str| Some(dir.join(format!("{name}.csv"))).filter(|path| path.is_file());
+        let calendar = table("trade_cal")?;
+        let bars: Vec<PathBuf> = ["daily", "index_daily", "fund_daily"]
+            .into_iter()
+            .filter_map(table)
+            .collect();
+        (!bars.is_empty()).then(|| {
+            let others = Self {
+                events: None,
+                factors: table("adj_factor"),
+                calendar: Some(calendar),
+                stock_basic: table("stock_basic"),
+                namechange: table("namechange"),
+                suspend_d: table("suspend_d"),
+            };
+            (bars, others)
+        })
+    }
+
+    /// Returns these tables, and where there is none, those of another directory.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            events: self.events.or(other.events),
+            factors: self.factors.or(other.factors),
+            calendar: self.calendar.or(other.calendar),
+            stock_basic: self.stock_basic.or(other.stock_basic),
+            namechange: self.namechange.or(other.namechange),
+            suspend_d: self.suspend_d.or(other.suspend_d),
+        }
+    }
+
+    fn all(&self) -> [(&'static str, Option<&PathBuf>); 6] {
+        [
+            ("events", self.events.as_ref()),
+            ("factors", self.factors.as_ref()),
+            ("calendar", self.calendar.as_ref()),
+            ("stock_basic", self.stock_basic.as_ref()),
+            ("namechange", self.namechange.as_ref()),
+            ("suspend_d", self.suspend_d.as_ref()),
+        ]
+    }
+}
+
+/// What the tables say.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The tables with their digests, for the manifest.
+    pub tables: Vec<Table>,
+    /// Events and factors.
+    pub ex_rights: Arc<ExRights>,
+    /// The trading days.
+    pub calendar: Option<Calendar>,
+    /// Days without trade by stock, or `None` when there is no record of them.
+    pub suspended: Option<BTreeMap<Symbol, BTreeSet<Date>>>,
+    /// What the tables say that cannot be used.
+    pub findings: Vec<Finding>,
+}
+
+impl Known {
+    /// Reads the tables, and tells the cleaner when stocks were listed and under special treatment; what it was told
+    /// before has precedence. Factors and events are read only when prices are to be adjusted.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError`] when a table cannot be read or its header is refused. A single event or a stock's names that cannot
+    /// be used are findings.
+    pub fn read(
+        tables: &Tables,
+        adjust: Adjust,
+        clean: &mut CleanConfig,
+    ) -> Result<Self, LabError> {
+        let mut tables = tables.clone();
+        if adjust == Adjust::None {
+            (tables.events, tables.factors) = (None, None);
+        }
+        let mut findings = Vec::new();
+        let mut ex_rights = ExRights::new();
+        if let Some(path) = &tables.events {
+            let mut events = Vec::new();
+            for row in with(path, ExRight::read_table)? {
+                match row {
+                    Ok(event) => events.push(event),
+                    Err(error) => findings.push(Finding::of_table("unreadable", None, &error)),
+                }
+            }
+            ex_rights = ex_rights.with_events(events);
+        }
+        if let Some(path) = &tables.factors {
+            ex_rights = ex_rights.with_factors(with(path, adjust::read_factors)?)?;
+        }
+        instruments(&tables, clean, &mut findings)?;
+        let suspended = match &tables.suspend_d {
+            Some(path) => Some(with(path, read_suspended_days)?),
+            None => None,
+        };
+        let calendar = match &tables.calendar {
+            Some(path) => Some(calendar(path)?),
+            None => None,
+        };
+        let entries = tables.all().into_iter().filter_map(|(role, path)| {
+            let path = path?;
+            Some(sha256_of_file(path).map(|sha256| Table {
+                role: role.to_owned(),
+                path: path.display().to_string(),
+                sha256,
+            }))
+        });
+        Ok(Self {
+            tables: entries.collect::<Result<_, _>>()?,
+            ex_rights: Arc::new(ex_rights),
+            calendar,
+            suspended,
+            findings,
+        })
+    }
+
+    /// Returns the digest of everything that the tables say of a series whose last row is of the day `last`, and that
+    /// its rows can depend on. A series without rows has no day.
+    #[must_use]
+    pub fn digest(&self, clean: &CleanConfig, symbol: Symbol, last: Option<Date>) -> String {
+        let Some(last) = last else {
+            return String::new();
+        };
+        let mut digest = Sha256::new();
+        let mut put = |bytes: &[u8]| digest.update(bytes);
+        for event in self.ex_rights.events_of(symbol).into_iter().flatten() {
+            if event.ex_date <= last {
+                put(format!("{event:?}").as_bytes());
+            }
+        }
+        for (date, factor) in self.ex_rights.factors_of(symbol).into_iter().flatten() {
+            if *date <= last {
+                put(&date.days().to_le_bytes());
+                put(&factor.to_le_bytes());
+            }
+        }
+        put(format!("{:?}", clean.list_dates.get(&symbol)).as_bytes());
+        for period in clean.st_periods.get(&symbol).into_iter().flatten() {
+            if period.from <= last {
+                put(format!("{} {:?}", period.from, period.to.filter(|to| *to < last)).as_bytes());
+            }
+        }
+        if let Some(suspended) = &self.suspended {
+            let days = suspended.get(&symbol).into_iter().flatten();
+            for day in days.filter(|day| **day <= last) {
+                put(&day.days().to_le_bytes());
+            }
+        }
+        if let Some(calendar) = &self.calendar {
+            let days = calendar.days();
+            let until = days.partition_point(|day| *day <= last);
+            for day in &days[..until] {
+                put(&day.days().to_le_bytes());
+            }
+            // Whether the calendar covers the last row.
+            put(&[u8::from(days.last().is_some_and(|end| *end >= last))]);
+        }
+        hex(&digest.finalize())
+    }
+}
+
+/// Listings and special treatment.
+fn instruments(
+    tables: &Tables,
+    clean: &mut CleanConfig,
+    findings: &mut Vec<Finding>,
+) -> Result<(), LabError> {
+    let mut stocks = match &tables.stock_basic {
+        Some(path) => with(path, Instrument::from_stock_basic)?,
+        None => BTreeMap::new(),
+    };
+    for (symbol, stock) in &stocks {
+        if let Some(listed) = stock.listed() {
+            clean.list_dates.entry(*symbol).or_insert(listed);
+        }
+    }
+    let Some(path) = &tables.namechange else {
+        return Ok(());
+    };
+    for (symbol, names) in with(path, read_name_changes)? {
+        let stock = match stocks.remove(&symbol) {
+            Some(stock) => stock,
+            None => Instrument::new(symbol, symbol.as_str(), None, None)?,
+        };
+        match stock.with_names(names) {
+            Ok(stock) => {
+                let periods: Vec<StPeriod> = stock
+                    .st_periods()
+                    .into_iter()
+                    .map(|(from, to)| StPeriod { from, to })
+                    .collect();
+                if !periods.is_empty() {
+                    clean.st_periods.entry(symbol).or_insert(periods);
+                }
+            }
+            Err(error) => findings.push(Finding::of_table("names", Some(symbol), &error)),
+        }
+    }
+    Ok(())
+}
+
+/// Opens a table and lets a reader read it.
+fn with<T>(
+    path: &Path,
+    read: impl FnOnce(File, String) -> Result<T, QuantError>,
+) -> Result<T, LabError> {
+    let file = File::open(path).map_err(|source| LabError::file(path, source))?;
+    Ok(read(file, path.display().to_string())?)
+}
+
+/// Reads the trading days: a `trade_cal`, or the days of a table of bars.
+///
+/// # Errors
+///
+/// [`LabError`] when the table cannot be read.
+pub fn calendar(path: &Path) -> Result<Calendar, LabError> {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    if stem == "trade_cal" {
+        return with(path, Calendar::from_trade_cal);
+    }
+    let symbol = Symbol::parse(&stem).ok();
+    with(path, |file, name| {
+        let days = BarReader::new(file, symbol, name)?
+            .map(|bar| bar.map(|bar| bar.date))
+            .collect::<Result<Vec<Date>, _>>()?;
+        Calendar::new(days)
+    })
+}
