@@ -68,9 +68,21 @@ pub enum LabError {
         /// The rule, and the value met.
         rule: String,
     },
+    /// The shape, weights or export of a network break a rule.
+    #[error("{place}: {rule}")]
+    Network {
+        /// The network or part of it.
+        place: &'static str,
+        /// The rule, and the value met.
+        rule: String,
+    },
 }
 
 impl LabError {
+    pub(crate) fn network(place: &'static str, rule: String) -> Self {
+        Self::Network { place, rule }
+    }
+
     pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
         Self::File {
             path: path.display().to_string(),

@@ -20,7 +20,12 @@ pub struct Provenance<'a> {
 }
 
 impl Provenance<'_> {
-    fn write(&self, graph: &mut GraphBuilder) {
+    /// Returns the shape of a batch of windows.
+    pub(crate) fn window(&self, batch: usize) -> [usize; 3] {
+        [batch, self.window_bars, self.feature_names.len()]
+    }
+
+    pub(crate) fn write(&self, graph: &mut GraphBuilder) {
         graph.metadata(SCALER_HASH_KEY, self.scaler_sha256);
         graph.metadata("heqis.feature_names", self.feature_names.join(","));
         graph.metadata("heqis.window_bars", self.window_bars.to_string());

@@ -5,6 +5,7 @@
 //! - [`mod@baseline`]: the two linear models, [`pca`], [`ridge`] and [`logistic`] over [`linalg`], with their [`figures`].
 //! - [`export`]: the models as ONNX.
 //! - [`bundles`]: the two bundle directories with golden windows, figures and model cards.
+//! - [`nets`]: generators, discriminators and encoders.
 //! - [`fetch`]: Tushare Pro → CSV tables, through a cache of raw replies.
 //! - [`prepare`]: tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler.
 //! - [`store`]: the data set on disk, and its reader.
@@ -29,6 +30,7 @@ pub mod fetch;
 pub mod figures;
 pub mod linalg;
 pub mod logistic;
+pub mod nets;
 pub mod pca;
 pub mod prepare;
 pub mod ridge;

@@ -1,0 +1,324 @@
+//! Recurrent layers.
+//!
+//! All gates of a cell share one fused matrix per operand, `[inputs, gates · hidden]` and `[hidden, gates · hidden]`, and
+//! are split at each step. Gate order is that of ONNX: z, r, h for the GRU and i, o, f, c for the LSTM, so that weights go
+//! into an ONNX node by a transpose.
+
+use burn::module::{Module, Param};
+use burn::tensor::Tensor;
+use burn::tensor::activation::{sigmoid, tanh};
+use burn::tensor::module::linear;
+use heqis_infer::onnx::{Attribute, GraphBuilder, Value};
+
+use crate::nets::graph::{Operators, elements, transposed};
+use crate::nets::init::Init;
+
+/// Kind of a recurrent cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CellKind {
+    /// Elman's cell: `h = tanh(x W + h R + b)`.
+    Rnn,
+    /// Gated recurrent unit in the form with the reset gate after the product (`linear_before_reset = 1`).
+    Gru,
+    /// Long short-term memory without peepholes.
+    Lstm,
+}
+
+impl CellKind {
+    /// Returns the number of gates that share a fused matrix.
+    pub fn gates(self) -> usize {
+        match self {
+            CellKind::Rnn => 1,
+            CellKind::Gru => 3,
+            CellKind::Lstm => 4,
+        }
+    }
+}
+
+/// One recurrent layer in one direction.
+#[derive(Module, Debug)]
+pub struct RecurrentLayer {
+    /// W, shape `[inputs, gates · hidden]`.
+    pub input: Param<Tensor<2>>,
+    /// R, shape `[hidden, gates · hidden]`.
+    pub recurrent: Param<Tensor<2>>,
+    /// Bias of the input product, shape `[gates · hidden]`.
+    pub input_bias: Param<Tensor<1>>,
+    /// Bias of the recurrent product, shape `[gates · hidden]`; only the GRU tells it from the input bias.
+    pub recurrent_bias: Option<Param<Tensor<1>>>,
+    /// Kind of the cell.
+    #[module(skip)]
+    pub kind: CellKind,
+}
+
+impl RecurrentLayer {
+    /// Draws all weights uniform in ±1/√hidden.
+    pub(crate) fn init(init: &mut Init<'_>, kind: CellKind, inputs: usize, hidden: usize) -> Self {
+        let (bound, width) = (1.0 / (hidden as f64).sqrt(), kind.gates() * hidden);
+        RecurrentLayer {
+            input: init.uniform([inputs, width], bound),
+            recurrent: init.uniform([hidden, width], bound),
+            input_bias: init.uniform([width], bound),
+            recurrent_bias: (kind == CellKind::Gru).then(|| init.uniform([width], bound)),
+            kind,
+        }
+    }
+
+    /// Runs over the steps, each `[B, inputs]`, and returns the hidden state after each, `[B, hidden]`, starting from 0.
+    pub fn forward(&self, steps: &[Tensor<2>]) -> Vec<Tensor<2>> {
+        let Some(first) = steps.first() else {
+            return Vec::new();
+        };
+        let [hidden, _] = self.recurrent.dims();
+        let mut state = Tensor::zeros([first.dims()[0], hidden], &first.device());
+        let mut cell = state.clone();
+        let mut states = Vec::with_capacity(steps.len());
+        for x in steps {
+            (state, cell) = self.step(x.clone(), state, cell);
+            states.push(state.clone());
+        }
+        states
+    }
+
+    /// One step: input `[B, inputs]`, hidden state and cell state `[B, hidden]` → next states.
+    fn step(&self, x: Tensor<2>, h: Tensor<2>, c: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+        let [hidden, _] = self.recurrent.dims();
+        let gate = |gates: &Tensor<2>, first: usize, count: usize| {
+            gates.clone().narrow(1, first * hidden, count * hidden)
+        };
+        let from_input = linear(x, self.input.val(), Some(self.input_bias.val()));
+        let bias = self.recurrent_bias.as_ref().map(Param::val);
+        let from_state = linear(h.clone(), self.recurrent.val(), bias);
+        match self.kind {
+            CellKind::Rnn => (tanh(from_input + from_state), c),
+            CellKind::Gru => {
+                let zr = sigmoid(gate(&from_input, 0, 2) + gate(&from_state, 0, 2));
+                let (z, r) = (gate(&zr, 0, 1), gate(&zr, 1, 1));
+                let n = tanh(gate(&from_input, 2, 1) + r * gate(&from_state, 2, 1));
+                (n.clone() + z * (h - n), c)
+            }
+            CellKind::Lstm => {
+                let gates = from_input + from_state;
+                let iof = sigmoid(gate(&gates, 0, 3));
+                let (i, o, f) = (gate(&iof, 0, 1), gate(&iof, 1, 1), gate(&iof, 2, 1));
+                let c = f * c + i * tanh(gate(&gates, 3, 1));
+                (o * tanh(c.clone()), c)
+            }
+        }
+    }
+}
+
+/// A stack of recurrent layers, in one direction or both.
+#[derive(Module, Debug)]
+pub struct Recurrent {
+    /// The layers that read forwards, first to last.
+    pub forwards: Vec<RecurrentLayer>,
+    /// The layers that read backwards; none when the stack has one direction.
+    pub backwards: Vec<RecurrentLayer>,
+}
+
+impl Recurrent {
+    /// Draws a stack.
+    pub(crate) fn init(
+        init: &mut Init<'_>,
+        kind: CellKind,
+        inputs: usize,
+        hidden: usize,
+        layers: usize,
+        bidirectional: bool,
+    ) -> Self {
+        let directions = 1 + usize::from(bidirectional);
+        let mut stack = || {
+            (0..layers)
+                .map(|layer| {
+                    let inputs = if layer == 0 {
+                        inputs
+                    } else {
+                        hidden * directions
+                    };
+                    RecurrentLayer::init(init, kind, inputs, hidden)
+                })
+                .collect()
+        };
+        Recurrent {
+            forwards: stack(),
+            backwards: if bidirectional { stack() } else { Vec::new() },
+        }
+    }
+
+    /// Returns the state after the whole window: `[B, T, inputs]` → `[B, hidden · directions]`.
+    ///
+    /// The backward direction's part is its state after it has read the first row.
+    pub fn forward(&self, x: Tensor<3>) -> Tensor<2> {
+        let [batch, rows, inputs] = x.dims();
+        let mut steps: Vec<Tensor<2>> = (0..rows)
+            .map(|row| x.clone().narrow(1, row, 1).reshape([batch, inputs]))
+            .collect();
+        let mut backwards = self.backwards.iter();
+        let mut ends = Vec::new();
+        for layer in &self.forwards {
+            let forth = layer.forward(&steps);
+            ends = forth.last().cloned().into_iter().collect();
+            steps = match backwards.next() {
+                None => forth,
+                Some(layer) => {
+                    steps.reverse();
+                    let mut back = layer.forward(&steps);
+                    ends.extend(back.last().cloned());
+                    back.reverse();
+                    let both = forth.into_iter().zip(back);
+                    both.map(|(forth, back)| Tensor::cat(vec![forth, back], 1))
+                        .collect()
+                }
+            };
+        }
+        Tensor::cat(ends, 1)
+    }
+
+    /// Writes the stack for `[N, T, inputs]` of the given shape → `[N, hidden · directions]`.
+    ///
+    /// GRU and LSTM become nodes of which only the output of all steps is read, because a converter fails on the others;
+    /// an RNN is unrolled, because not every engine knows its node.
+    pub(crate) fn to_onnx(
+        &self,
+        graph: &mut GraphBuilder,
+        name: &str,
+        x: &Value,
+        [batch, rows, _]: [usize; 3],
+    ) -> Value {
+        let mut steps = graph.transpose(&format!("{name}.steps"), x, &[1, 0, 2]);
+        let mut ends = Vec::new();
+        for (index, forth) in self.forwards.iter().enumerate() {
+            let name = format!("{name}.{index}");
+            let layers: Vec<&RecurrentLayer> = std::iter::once(forth)
+                .chain(self.backwards.get(index))
+                .collect();
+            let last = index + 1 == self.forwards.len();
+            (steps, ends) = match forth.kind {
+                CellKind::Rnn => unrolled(graph, &name, &layers, &steps, [rows, batch], last),
+                _ => node(graph, &name, &layers, &steps, [rows, batch], last),
+            };
+        }
+        graph.concat(name, &ends, 1)
+    }
+}
+
+/// Writes one GRU or LSTM layer in one direction or both: steps `[T, N, inputs]` → steps `[T, N, hidden · directions]`,
+/// which a last layer leaves out, and the states at the end of each direction.
+fn node(
+    graph: &mut GraphBuilder,
+    name: &str,
+    layers: &[&RecurrentLayer],
+    steps: &Value,
+    [rows, batch]: [usize; 2],
+    last: bool,
+) -> (Value, Vec<Value>) {
+    let part = |part: &str| format!("{name}.{part}");
+    let directions = layers.len();
+    let [inputs, width] = layers[0].input.dims();
+    let [hidden, _] = layers[0].recurrent.dims();
+    let (mut w, mut r, mut b) = (Vec::new(), Vec::new(), Vec::new());
+    for layer in layers {
+        w.extend(transposed(&elements(&layer.input), inputs, width));
+        r.extend(transposed(&elements(&layer.recurrent), hidden, width));
+        b.extend(elements(&layer.input_bias));
+        match &layer.recurrent_bias {
+            Some(bias) => b.extend(elements(bias)),
+            None => b.extend(vec![0.0; width]),
+        }
+    }
+    let w = graph.weights(&part("w"), &[directions, width, inputs], &w);
+    let r = graph.weights(&part("r"), &[directions, width, hidden], &r);
+    let b = graph.weights(&part("b"), &[directions, 2 * width], &b);
+    let direction = if directions == 2 {
+        "bidirectional"
+    } else {
+        "forward"
+    };
+    let mut attributes = vec![
+        ("direction", Attribute::String(direction.to_owned())),
+        ("hidden_size", Attribute::Int(hidden as i64)),
+    ];
+    let op = match layers[0].kind {
+        CellKind::Gru => {
+            attributes.push(("linear_before_reset", Attribute::Int(1)));
+            "GRU"
+        }
+        _ => "LSTM",
+    };
+    // [T, directions, N, hidden]
+    let all = graph.node(&part("all"), op, &[steps, &w, &r, &b], &attributes);
+    if last {
+        let ends = (0..directions)
+            .map(|direction| {
+                let row = if direction == 0 { rows - 1 } else { 0 };
+                let part = |step: &str| format!("{name}.end_{direction}{step}");
+                let end = graph.slice(&part(".row"), &all, 0, row, row + 1);
+                let end = graph.slice(&part(".direction"), &end, 1, direction, direction + 1);
+                graph.reshape(&part(""), &end, &[batch, hidden])
+            })
+            .collect();
+        return (all, ends);
+    }
+    let beside = graph.transpose(&part("beside"), &all, &[0, 2, 1, 3]);
+    let steps = graph.reshape(&part("steps"), &beside, &[rows, batch, directions * hidden]);
+    (steps, Vec::new())
+}
+
+/// Writes one RNN layer step by step, as [`node`] does the others.
+fn unrolled(
+    graph: &mut GraphBuilder,
+    name: &str,
+    layers: &[&RecurrentLayer],
+    steps: &Value,
+    [rows, batch]: [usize; 2],
+    last: bool,
+) -> (Value, Vec<Value>) {
+    let mut directions = Vec::new();
+    for (direction, layer) in layers.iter().enumerate() {
+        let part = |part: &str| format!("{name}.{direction}.{part}");
+        let [inputs, hidden] = layer.input.dims();
+        let w = graph.weights(&part("w"), &[inputs, hidden], &elements(&layer.input));
+        let r = graph.weights(&part("r"), &[hidden, hidden], &elements(&layer.recurrent));
+        let b = graph.weights(&part("b"), &[hidden], &elements(&layer.input_bias));
+        let products = graph.binary(&part("products"), "MatMul", steps, &w);
+        let inputs = graph.binary(&part("inputs"), "Add", &products, &b);
+        let mut states: Vec<Value> = Vec::new();
+        for step in 0..rows {
+            let row = if direction == 0 {
+                step
+            } else {
+                rows - 1 - step
+            };
+            let part = |part: &str| format!("{name}.{direction}.{row}.{part}");
+            let input = graph.slice(&part("row"), &inputs, 0, row, row + 1);
+            let mut sum = graph.reshape(&part("input"), &input, &[batch, hidden]);
+            if let Some(state) = states.last() {
+                let kept = graph.binary(&part("kept"), "MatMul", state, &r);
+                sum = graph.binary(&part("sum"), "Add", &sum, &kept);
+            }
+            states.push(graph.unary(&part("state"), "Tanh", &sum));
+        }
+        directions.push((states, hidden));
+    }
+    let ends = directions
+        .iter()
+        .filter_map(|(states, _)| states.last().cloned())
+        .collect();
+    if last {
+        return (steps.clone(), ends);
+    }
+    let mut beside = Vec::new();
+    for (direction, (mut states, hidden)) in directions.into_iter().enumerate() {
+        if direction == 1 {
+            states.reverse();
+        }
+        // [N, T · hidden] in time order, then [N, T, hidden].
+        let line = graph.concat(&format!("{name}.{direction}.line"), &states, 1);
+        let shape = [batch, rows, hidden];
+        beside.push(graph.reshape(&format!("{name}.{direction}.states"), &line, &shape));
+    }
+    let joined = graph.concat(&format!("{name}.joined"), &beside, 2);
+    let steps = graph.transpose(&format!("{name}.steps"), &joined, &[1, 0, 2]);
+    (steps, ends)
+}
