@@ -380,7 +380,7 @@ impl Generator {
         }
     }
 
-    /// Returns the prediction model `window` f32 `[batch, W, F]` → `predicted_return` f32 `[batch, 1]`, which is the
+    /// Returns the prediction model `features` f32 `[batch, W, F]` → `predicted_return` f32 `[batch, 1]`, which is the
     /// scaled target brought back by `target`, and `probabilities` f32 `[batch, 3]`.
     ///
     /// # Errors
@@ -399,7 +399,7 @@ impl Generator {
             return Err(LabError::network("generator", rule));
         }
         let mut graph = GraphBuilder::new("generator");
-        let window = graph.input("window", &shape);
+        let window = graph.input("features", &shape);
         let hidden = self.write(&mut graph, "body", &window, shape);
         let value = self.value.to_onnx(&mut graph, "value", &hidden);
         let scale = graph.weights("target_scale", &[1], &[target.scale]);

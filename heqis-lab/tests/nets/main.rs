@@ -2,4 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod common;
+mod gradients;
+mod official;
+mod parity;
+mod rope;
 mod shapes;
+mod student;
