@@ -54,6 +54,10 @@ impl EncoderConfig {
 }
 
 /// An encoder with the decoder that trains it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has one, which is moved seldom"
+)]
 #[derive(Module, Debug)]
 pub enum Encoder {
     /// Convolutional autoencoder.

@@ -190,7 +190,7 @@ impl GeneratorConfig {
             ),
         );
         let attentive = !recurrent && kind != GeneratorKind::Tcn;
-        if attentive && self.hidden % (2 * self.heads) != 0 {
+        if attentive && !self.hidden.is_multiple_of(2 * self.heads) {
             return refuse(format!(
                 "heads must divide hidden {} into an even width, got {}",
                 self.hidden, self.heads
@@ -265,6 +265,10 @@ pub struct TargetScale {
 }
 
 /// The part of a generator that reads the window.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a network has one, which is moved seldom"
+)]
 #[derive(Module, Debug)]
 pub enum Body {
     /// RNN, GRU or LSTM.

@@ -97,7 +97,7 @@ impl T3VaeConfig {
                 ("latent", self.latent),
             ],
         )?;
-        if self.window_rows % self.pooled_rows != 0 {
+        if !self.window_rows.is_multiple_of(self.pooled_rows) {
             let rule = format!(
                 "pooled_rows must divide window_rows {}, got {}",
                 self.window_rows, self.pooled_rows

@@ -9,28 +9,28 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 
-pub const ROWS: usize = 8;
-pub const FEATURES: usize = 5;
+pub(crate) const ROWS: usize = 8;
+pub(crate) const FEATURES: usize = 5;
 
 /// Normal numbers.
-pub fn normal(seed: u64, len: usize) -> Vec<f32> {
+pub(crate) fn normal(seed: u64, len: usize) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..len).map(|_| StandardNormal.sample(&mut rng)).collect()
 }
 
 /// A tensor of normal numbers.
-pub fn random<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
+pub(crate) fn random<const D: usize>(seed: u64, shape: [usize; D], device: &Device) -> Tensor<D> {
     let data = normal(seed, shape.iter().product());
     Tensor::from_data(TensorData::new(data, shape), device)
 }
 
 /// Elements in row-major order.
-pub fn elements<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(crate) fn elements<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as::<f32>().unwrap()
 }
 
 /// Both encoders, small.
-pub fn encoders() -> [EncoderConfig; 2] {
+pub(crate) fn encoders() -> [EncoderConfig; 2] {
     let mut cae = CaeConfig::new(ROWS, FEATURES);
     (cae.channels, cae.latent) = (vec![4, 6], 3);
     let mut t3vae = T3VaeConfig::new(ROWS, FEATURES);
@@ -39,7 +39,7 @@ pub fn encoders() -> [EncoderConfig; 2] {
 }
 
 /// Every kind of generator, small; recurrent ones with two layers, and in both directions.
-pub fn generators() -> Vec<GeneratorConfig> {
+pub(crate) fn generators() -> Vec<GeneratorConfig> {
     use GeneratorKind::{Dct, DeepTransformer, Gru, Lstm, Mpd, Rnn, Tcn, Transformer};
     let small = |kind, layers| {
         let mut config = GeneratorConfig::new(kind, ROWS, FEATURES);
