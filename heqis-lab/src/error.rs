@@ -60,6 +60,16 @@ pub enum LabError {
     /// Market data could not be fetched.
     #[error(transparent)]
     Fetch(#[from] crate::fetch::FetchError),
+    /// A backtest was given something that it cannot trade on.
+    #[error("{place}: {rule}, got {got}")]
+    Backtest {
+        /// What was wrong.
+        place: String,
+        /// The rule.
+        rule: String,
+        /// The value met.
+        got: String,
+    },
     /// A data set, or an input of one, breaks a rule.
     #[error("{path}: {rule}")]
     DataSet {
@@ -101,6 +111,18 @@ impl LabError {
         Self::Json {
             path: path.display().to_string(),
             source,
+        }
+    }
+
+    pub(crate) fn backtest(
+        place: impl Into<String>,
+        rule: impl Into<String>,
+        got: impl ToString,
+    ) -> Self {
+        Self::Backtest {
+            place: place.into(),
+            rule: rule.into(),
+            got: got.to_string(),
         }
     }
 

@@ -10,6 +10,7 @@
 //! - [`prepare`]: tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler.
 //! - [`store`]: the data set on disk, and its reader.
 //! - [`data`]: looking into a data set.
+//! - [`backtest`]: wanted sides → orders, fills and money under A-share rules.
 //! - [`error`]: the crate's one error type.
 //!
 //! Data enters as CSV tables of daily bars; it leaves as data sets and bundle directories. The same files give the same
@@ -20,6 +21,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod backtest;
 pub mod baseline;
 pub mod bundles;
 mod card;

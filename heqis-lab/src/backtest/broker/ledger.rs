@@ -1,0 +1,259 @@
+//! What a run leaves behind: orders with their reasons, fills, entitlements, and the account day by day.
+
+use std::fmt;
+
+use heqis_quant::Date;
+use heqis_quant::rules::{FeeBill, Limits, Trade};
+use serde::Serialize;
+
+use super::position::Trip;
+
+/// How many shares an order is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Size {
+    /// So many.
+    Shares(u64),
+    /// Everything that is held when it is filled; for sales only.
+    All,
+}
+
+/// An order as it is handed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// The position of the stock in the market.
+    pub stock: usize,
+    /// Buy or sell.
+    pub trade: Trade,
+    /// How many shares.
+    pub size: Size,
+}
+
+/// Why an order was not filled, or not whole, on a day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The stock did not trade that day.
+    Suspended,
+    /// The open is at the upper limit, so nobody sells.
+    LimitUp,
+    /// The open is at the lower limit, so nobody buys.
+    LimitDown,
+    /// The stock has limits that day, but no reference price is known.
+    UnknownLimit,
+    /// The shares were bought too recently, or are not bought yet.
+    TPlusOne,
+    /// The order is larger than the part of the day's volume that the account may trade.
+    VolumeCap,
+    /// The board has no lot of that size.
+    LotSize,
+    /// The cash does not cover shares and fees.
+    Cash,
+    /// The fees of the sale are more than it brings and the account can pay.
+    FeesAboveProceeds,
+    /// There is nothing to sell.
+    NoPosition,
+    /// The stock is no longer listed.
+    Delisted,
+    /// A newer order of the other side took its place.
+    Superseded,
+    /// The history ended.
+    EndOfHistory,
+    /// The account holds as many stocks as it may.
+    MaxPositions,
+    /// The stock already has its largest weight.
+    MaxWeight,
+    /// The buys of the day reach the turnover that the account allows itself.
+    TurnoverCap,
+}
+
+impl Reason {
+    /// Returns the name, the same as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Suspended => "suspended",
+            Self::LimitUp => "limit_up",
+            Self::LimitDown => "limit_down",
+            Self::UnknownLimit => "unknown_limit",
+            Self::TPlusOne => "t_plus_one",
+            Self::VolumeCap => "volume_cap",
+            Self::LotSize => "lot_size",
+            Self::Cash => "cash",
+            Self::FeesAboveProceeds => "fees_above_proceeds",
+            Self::NoPosition => "no_position",
+            Self::Delisted => "delisted",
+            Self::Superseded => "superseded",
+            Self::EndOfHistory => "end_of_history",
+            Self::MaxPositions => "max_positions",
+            Self::MaxWeight => "max_weight",
+            Self::TurnoverCap => "turnover_cap",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A reason and the first day of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// The first day on which the reason held; the next note ends it.
+    pub date: Date,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// Where an order stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Waits for the next open.
+    Pending,
+    /// Filled whole.
+    Filled,
+    /// Ended with a part of it filled; the last note tells why.
+    Partial,
+    /// Ended without a fill; the last note tells why.
+    Refused,
+}
+
+impl Status {
+    /// Returns the name, the same as in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Filled => "filled",
+            Self::Partial => "partial",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// An order and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    /// As handed in.
+    pub ticket: Ticket,
+    /// The day after whose close it was made.
+    pub placed: Date,
+    /// The shares that it is for; of an order for everything, what is held.
+    pub wanted_shares: u64,
+    /// The shares filled so far.
+    pub filled_shares: u64,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it was not filled, by day; a reason that lasts is noted once.
+    pub notes: Vec<Note>,
+    /// How many opens it has seen.
+    pub(super) opens: u32,
+}
+
+/// One fill. Each fill is billed as an order of its own, since an unfilled rest is handed in again the next day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fill {
+    /// The position of the order in the ledger.
+    pub order: usize,
+    /// The stock.
+    pub stock: usize,
+    /// The day.
+    pub date: Date,
+    /// Buy or sell.
+    pub trade: Trade,
+    /// How many shares.
+    pub shares: u64,
+    /// The open of the day in cents.
+    pub open_cents: i64,
+    /// The price in cents, slippage included.
+    pub price_cents: i64,
+    /// Price times shares.
+    pub amount_cents: i64,
+    /// The fees.
+    pub bill: FeeBill,
+    /// The limits of the day.
+    pub limits: Limits,
+}
+
+/// What an ex-right brought to a holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entitled {
+    /// The stock.
+    pub stock: usize,
+    /// The day.
+    pub date: Date,
+    /// The shares held before.
+    pub held_shares: u64,
+    /// The cash dividend in cents, before tax.
+    pub cash_cents: i64,
+    /// What was withheld of it.
+    pub tax_cents: i64,
+    /// The shares given.
+    pub new_shares: u64,
+    /// Whether there were rights to buy shares: they are not used and lapse, so their value is lost.
+    pub rights_lapsed: bool,
+}
+
+/// The account after one close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayAccount {
+    /// The day.
+    pub date: Date,
+    /// Cash in cents.
+    pub cash_cents: i64,
+    /// Shares at their last closes.
+    pub holdings_cents: i64,
+    /// What was bought, without fees.
+    pub bought_cents: i64,
+    /// What was sold, without fees.
+    pub sold_cents: i64,
+    /// All fees.
+    pub fees_cents: i64,
+    /// Dividends after tax.
+    pub dividends_cents: i64,
+    /// How many stocks are held.
+    pub positions: u32,
+}
+
+impl DayAccount {
+    /// Returns cash and holdings together.
+    #[must_use]
+    pub fn equity_cents(&self) -> i64 {
+        // The broker checked this sum before it wrote the day.
+        self.cash_cents + self.holdings_cents
+    }
+}
+
+/// One stock held after one close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PositionRow {
+    /// The day.
+    pub date: Date,
+    /// The stock.
+    pub stock: usize,
+    /// How many shares.
+    pub shares: u64,
+    /// The last close in cents, moved by ex-rights since.
+    pub mark_cents: i64,
+    /// Shares times mark.
+    pub value_cents: i64,
+}
+
+/// Everything that a run leaves behind.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ledger {
+    /// The account, one row a trading day.
+    pub days: Vec<DayAccount>,
+    /// All orders as handed in.
+    pub orders: Vec<Order>,
+    /// All fills in the order of time.
+    pub fills: Vec<Fill>,
+    /// All stocks held, by day and stock.
+    pub positions: Vec<PositionRow>,
+    /// What ex-rights brought.
+    pub entitled: Vec<Entitled>,
+    /// Round trips, from the first share bought to the last one sold, in the order of their ends.
+    pub trips: Vec<Trip>,
+}

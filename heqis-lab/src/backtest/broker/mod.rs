@@ -1,0 +1,671 @@
+//! One account and its orders, day by day.
+//!
+//! - [`config`]: cash, slippage, participation, the life of orders.
+//! - [`position`]: shares by the day on which they were bought.
+//! - [`ledger`]: what is left behind.
+//!
+//! A trading day has this order, and [`Broker::advance`] goes through it once:
+//!
+//! 1. Before the open, ex-rights of the day: dividends are credited and shares are added to what was held at the last
+//!    close. Rights to buy shares lapse.
+//! 2. At the open, all pending sells in the order in which they were handed in, then all buys. A sale's cash is there
+//!    for the buys of the same day, as the exchanges have it; its shares are not there again, as T+1 has it.
+//! 3. At the close, holdings are valued: at the close of the day, or at the last one for a stock that did not trade.
+//!
+//! Orders are handed in between two days, so that none knows the day on which it is filled.
+
+pub mod config;
+pub mod ledger;
+pub mod position;
+
+use heqis_quant::rules::{FeeBill, Limits, Trade};
+use heqis_quant::{Date, RuleBook};
+
+pub use config::{BrokerConfig, Slippage};
+pub use ledger::{
+    DayAccount, Entitled, Fill, Ledger, Note, Order, PositionRow, Reason, Size, Status, Ticket,
+};
+pub use position::{Lot, Position, Trip};
+
+use super::market::{DayBar, Market};
+use crate::error::LabError;
+use config::too_large;
+
+/// An account in a market.
+#[derive(Clone, Debug)]
+pub struct Broker<'a> {
+    market: &'a Market,
+    book: &'a RuleBook,
+    config: BrokerConfig,
+    cash: i64,
+    /// The next day to go through.
+    next: u32,
+    stocks: Vec<Account>,
+    /// The stocks with shares, in order.
+    held: Vec<usize>,
+    /// Orders that wait, in the order in which they were handed in.
+    pending: Vec<usize>,
+    max_positions: usize,
+    today: Flows,
+    ledger: Ledger,
+}
+
+/// One stock of an account.
+#[derive(Clone, Debug, Default)]
+struct Account {
+    position: Position,
+    /// The first bar that does not lie before the last day that was asked for.
+    bar: usize,
+    /// The first entitlement that was not looked at.
+    entitlement: usize,
+    waiting_buys: u32,
+    /// The day of the last fill and the shares traded on it.
+    traded: (u32, u64),
+}
+
+impl Account {
+    fn traded_on(&self, day: u32) -> u64 {
+        match self.traded {
+            (last, shares) if last == day => shares,
+            _ => 0,
+        }
+    }
+}
+
+/// The sums of one day.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flows {
+    bought: i64,
+    sold: i64,
+    fees: i64,
+    dividends: i64,
+}
+
+/// A fill that the day allows, not yet booked.
+struct Offer {
+    shares: u64,
+    price: i64,
+    amount: i64,
+    bill: FeeBill,
+    limits: Limits,
+}
+
+/// What an open does to an order.
+enum Outcome {
+    /// Waits, for this reason.
+    Wait(Reason),
+    /// Ends without more.
+    End(Reason),
+    /// Fills. With a reason when that is not all; the rest waits if the flag says so.
+    Fill(Offer, Option<(Reason, bool)>),
+}
+
+impl<'a> Broker<'a> {
+    /// Opens an account before the first day of a market.
+    ///
+    /// # Errors
+    /// What [`BrokerConfig::validate`] returns.
+    pub fn new(
+        market: &'a Market,
+        book: &'a RuleBook,
+        config: BrokerConfig,
+    ) -> Result<Self, LabError> {
+        config.validate()?;
+        Ok(Self {
+            market,
+            book,
+            config,
+            cash: config.cash_cents,
+            next: 0,
+            stocks: vec![Account::default(); market.stocks().len()],
+            held: Vec::new(),
+            pending: Vec::new(),
+            max_positions: usize::MAX,
+            today: Flows::default(),
+            ledger: Ledger::default(),
+        })
+    }
+
+    /// Goes through the next trading day and returns it, or `None` when there is no more.
+    ///
+    /// # Errors
+    /// [`LabError::Quant`] when no rule is known for an order's stock on that day, and [`LabError::Backtest`] when the
+    /// account outgrows 64 bits of cents.
+    pub fn advance(&mut self) -> Result<Option<Date>, LabError> {
+        let day = self.next;
+        let Some(date) = self.market.days().get(day as usize).copied() else {
+            return Ok(None);
+        };
+        self.next += 1;
+        self.today = Flows::default();
+        for at in 0..self.held.len() {
+            self.entitle(self.held[at], day, date)?;
+        }
+        if !self.pending.is_empty() {
+            let waiting = std::mem::take(&mut self.pending);
+            for side in [Trade::Sell, Trade::Buy] {
+                for order in &waiting {
+                    if self.ledger.orders[*order].ticket.trade == side {
+                        self.try_order(*order, day, date)?;
+                    }
+                }
+            }
+            self.pending = waiting;
+            let orders = &self.ledger.orders;
+            self.pending
+                .retain(|order| orders[*order].status == Status::Pending);
+        }
+        self.mark(day, date)?;
+        Ok(Some(date))
+    }
+
+    /// Hands in an order for the next open. One that cannot be meant is refused at once, with its reason in the ledger.
+    ///
+    /// Returns the position of the order in the ledger.
+    ///
+    /// # Panics
+    /// Panics when the market has no such stock.
+    pub fn submit(&mut self, ticket: Ticket) -> usize {
+        let id = self.record(ticket);
+        let is_meant = match ticket.size {
+            Size::Shares(shares) => shares > 0,
+            Size::All => ticket.trade == Trade::Sell,
+        };
+        if self.market.stocks()[ticket.stock].is_delisted(self.next) {
+            self.end(id, Reason::Delisted);
+        } else if !is_meant {
+            self.end(id, Reason::LotSize);
+        } else {
+            if ticket.trade == Trade::Buy {
+                self.stocks[ticket.stock].waiting_buys += 1;
+            }
+            self.pending.push(id);
+        }
+        id
+    }
+
+    /// Writes down an order that its maker holds back, with the reason.
+    pub fn refuse(&mut self, ticket: Ticket, reason: Reason) -> usize {
+        let id = self.record(ticket);
+        self.end(id, reason);
+        id
+    }
+
+    /// Sets how many stocks may be held at once. A buy of one more waits for its turn, so that a sale that did not come
+    /// about does not leave too many.
+    pub fn limit_positions(&mut self, most: u32) {
+        self.max_positions = most as usize;
+    }
+
+    /// Notes why an order was made smaller than wished.
+    ///
+    /// # Panics
+    /// Panics when there is no such order.
+    pub fn remark(&mut self, id: usize, reason: Reason) {
+        self.note(id, reason);
+    }
+
+    /// Takes back all waiting orders of one side for a stock.
+    pub fn cancel(&mut self, stock: usize, trade: Trade, reason: Reason) {
+        let of_it = |broker: &Self, id: usize| {
+            let ticket = broker.ledger.orders[id].ticket;
+            ticket.stock == stock && ticket.trade == trade
+        };
+        for id in self.pending.clone() {
+            if of_it(self, id) {
+                self.stop(id, reason);
+            }
+        }
+        let orders = &self.ledger.orders;
+        self.pending
+            .retain(|id| orders[*id].status == Status::Pending);
+    }
+
+    /// Returns the last day gone through, or the first day before any was.
+    #[must_use]
+    pub fn date(&self) -> Date {
+        self.market.days()[(self.next as usize).saturating_sub(1)]
+    }
+
+    /// Returns the position in the calendar of the next day.
+    #[must_use]
+    pub fn next_day(&self) -> u32 {
+        self.next
+    }
+
+    /// Returns the cash in cents.
+    #[must_use]
+    pub fn cash_cents(&self) -> i64 {
+        self.cash
+    }
+
+    /// Returns cash and holdings at the last close in cents.
+    #[must_use]
+    pub fn equity_cents(&self) -> i64 {
+        let last = self.ledger.days.last();
+        last.map_or(self.config.cash_cents, DayAccount::equity_cents)
+    }
+
+    /// Returns what is held of a stock.
+    ///
+    /// # Panics
+    /// Panics when the market has no such stock.
+    #[must_use]
+    pub fn position(&self, stock: usize) -> &Position {
+        &self.stocks[stock].position
+    }
+
+    /// Returns the stocks with shares, in order.
+    #[must_use]
+    pub fn held(&self) -> &[usize] {
+        &self.held
+    }
+
+    /// Returns the orders that wait for the next open, in the order in which they were handed in.
+    pub fn waiting(&self) -> impl Iterator<Item = &Order> {
+        self.pending.iter().map(|id| &self.ledger.orders[*id])
+    }
+
+    /// Returns the ledger so far.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Closes the books: orders that still wait end, and open round trips count at the last close.
+    #[must_use]
+    pub fn finish(mut self) -> Ledger {
+        for id in std::mem::take(&mut self.pending) {
+            self.stop(id, Reason::EndOfHistory);
+        }
+        let date = self.date();
+        for stock in &self.held {
+            let position = &mut self.stocks[*stock].position;
+            if let Some(mut trip) = position.trip.take() {
+                trip.closed = date;
+                trip.open = true;
+                // The value was checked when the day was marked.
+                trip.earned_cents += position.mark * position.shares() as i64;
+                self.ledger.trips.push(trip);
+            }
+        }
+        self.ledger
+    }
+
+    fn record(&mut self, ticket: Ticket) -> usize {
+        let wanted_shares = match ticket.size {
+            Size::Shares(shares) => shares,
+            Size::All => self.position(ticket.stock).shares(),
+        };
+        self.ledger.orders.push(Order {
+            ticket,
+            placed: self.date(),
+            wanted_shares,
+            filled_shares: 0,
+            status: Status::Pending,
+            notes: Vec::new(),
+            opens: 0,
+        });
+        self.ledger.orders.len() - 1
+    }
+
+    fn note(&mut self, id: usize, reason: Reason) {
+        let date = self.date();
+        let notes = &mut self.ledger.orders[id].notes;
+        if notes.last().is_none_or(|last| last.reason != reason) {
+            notes.push(Note { date, reason });
+        }
+    }
+
+    /// Ends an order that is not counted as waiting.
+    fn end(&mut self, id: usize, reason: Reason) {
+        self.note(id, reason);
+        self.settle(id);
+    }
+
+    /// Ends an order that waited.
+    fn stop(&mut self, id: usize, reason: Reason) {
+        self.end(id, reason);
+        self.leave(id);
+    }
+
+    fn settle(&mut self, id: usize) {
+        let order = &mut self.ledger.orders[id];
+        order.status = match order.filled_shares {
+            0 => Status::Refused,
+            filled if filled < order.wanted_shares => Status::Partial,
+            _ => Status::Filled,
+        };
+    }
+
+    fn leave(&mut self, id: usize) {
+        let ticket = self.ledger.orders[id].ticket;
+        if ticket.trade == Trade::Buy {
+            self.stocks[ticket.stock].waiting_buys -= 1;
+        }
+    }
+
+    /// The bar of a stock on a day; days are asked for in order.
+    fn bar(&mut self, stock: usize, day: u32) -> Option<DayBar> {
+        let bars = self.market.stocks()[stock].bars();
+        let account = &mut self.stocks[stock];
+        while bars.get(account.bar).is_some_and(|bar| bar.day < day) {
+            account.bar += 1;
+        }
+        bars.get(account.bar).filter(|bar| bar.day == day).copied()
+    }
+
+    fn entitle(&mut self, stock: usize, day: u32, date: Date) -> Result<(), LabError> {
+        let all = self.market.stocks()[stock].entitlements();
+        let account = &mut self.stocks[stock];
+        while all
+            .get(account.entitlement)
+            .is_some_and(|due| due.day < day)
+        {
+            account.entitlement += 1;
+        }
+        let from = account.entitlement;
+        let due = all[from..].iter().take_while(|due| due.day == day);
+        let mut count = 0;
+        let position = &mut account.position;
+        // Events of one day are counted on the same shares, as they are announced.
+        let held_shares = position.shares();
+        for due in due {
+            count += 1;
+            // Millionths of a CNY to cents, half up. Checked: shares are below 2⁶³, and a product of two i64 fits.
+            let gross = i128::from(held_shares) * i128::from(due.cash_micro);
+            let cash_cents = i64::try_from((gross + 5_000) / 10_000)
+                .map_err(|_| too_large("dividend", gross))?;
+            let taxed = i128::from(cash_cents) * i128::from(self.config.dividend_tax_e4);
+            // At most the dividend itself, since the rate is at most one.
+            let tax_cents = ((taxed + 5_000) / 10_000) as i64;
+            self.cash = add(self.cash, cash_cents - tax_cents)?;
+            self.today.dividends = add(self.today.dividends, cash_cents - tax_cents)?;
+            if let Some(trip) = &mut position.trip {
+                trip.earned_cents = add(trip.earned_cents, cash_cents - tax_cents)?;
+            }
+            self.ledger.entitled.push(Entitled {
+                stock,
+                date,
+                held_shares,
+                cash_cents,
+                tax_cents,
+                new_shares: 0,
+                rights_lapsed: due.event.rights > 0.0,
+            });
+        }
+        if count == 0 {
+            return Ok(());
+        }
+        account.entitlement += count;
+        let due = &all[from..from + count];
+        let new_shares = position.grow(due.iter().map(|due| due.shares_micro).sum());
+        if let Some(last) = self.ledger.entitled.last_mut() {
+            last.new_shares = new_shares;
+        }
+        let moving = due.iter().filter(|due| due.moves_reference());
+        position.mark =
+            heqis_quant::adjust::reference_cents(position.mark, moving.map(|due| &due.event))?;
+        Ok(())
+    }
+
+    fn try_order(&mut self, id: usize, day: u32, date: Date) -> Result<(), LabError> {
+        let ticket = self.ledger.orders[id].ticket;
+        self.ledger.orders[id].opens += 1;
+        if let Size::All = ticket.size {
+            let order = &mut self.ledger.orders[id];
+            order.wanted_shares = order.filled_shares + self.stocks[ticket.stock].position.shares();
+        }
+        let waits = match self.outcome(id, day)? {
+            Outcome::Wait(reason) => {
+                self.note(id, reason);
+                true
+            }
+            Outcome::End(reason) => {
+                self.note(id, reason);
+                false
+            }
+            Outcome::Fill(offer, rest) => {
+                self.book_fill(id, &offer, day, date)?;
+                if let Some((reason, _)) = rest {
+                    self.note(id, reason);
+                }
+                rest.is_some_and(|(_, waits)| waits)
+            }
+        };
+        let order = &self.ledger.orders[id];
+        let expired = ticket.trade == Trade::Buy && order.opens >= self.config.buy_days;
+        if !waits || expired {
+            self.settle(id);
+            self.leave(id);
+        }
+        Ok(())
+    }
+
+    /// Decides what the open of a day does to an order, and changes nothing but the cursor of the stock.
+    fn outcome(&mut self, id: usize, day: u32) -> Result<Outcome, LabError> {
+        let order = &self.ledger.orders[id];
+        let (Ticket { stock, trade, .. }, left) =
+            (order.ticket, order.wanted_shares - order.filled_shares);
+        let listing = &self.market.stocks()[stock];
+        if listing.is_delisted(day) {
+            return Ok(Outcome::End(Reason::Delisted));
+        }
+        let held = self.stocks[stock].position.shares();
+        if trade == Trade::Sell && held == 0 {
+            return Ok(match self.stocks[stock].waiting_buys {
+                0 => Outcome::End(Reason::NoPosition),
+                _ => Outcome::Wait(Reason::TPlusOne),
+            });
+        }
+        if trade == Trade::Buy && held == 0 && self.held.len() >= self.max_positions {
+            return Ok(Outcome::Wait(Reason::MaxPositions));
+        }
+        let Some(bar) = self.bar(stock, day) else {
+            return Ok(Outcome::Wait(Reason::Suspended));
+        };
+        let rules = self.market.rules(self.book, stock, day)?;
+        let Some(limits) = listing.limits(&bar, &rules)? else {
+            return Ok(Outcome::Wait(Reason::UnknownLimit));
+        };
+        if let Limits::Band {
+            up_cents,
+            down_cents,
+        } = limits
+        {
+            match trade {
+                Trade::Buy if bar.open >= up_cents => return Ok(Outcome::Wait(Reason::LimitUp)),
+                Trade::Sell if bar.open <= down_cents => {
+                    return Ok(Outcome::Wait(Reason::LimitDown));
+                }
+                _ => {}
+            }
+        }
+        let account = &self.stocks[stock];
+        let used = account.traded_on(day);
+        // A volume is at most 10¹², so the product stays far inside a u64.
+        let most = bar.volume * u64::from(self.config.participation_e4) / 10_000;
+        let cap = most.saturating_sub(used);
+        let price = |shares| {
+            let slippage = self.config.slippage;
+            slippage.price(trade, bar.open, shares, bar.volume, limits)
+        };
+        let offer = |shares: u64, price: i64| -> Result<Offer, LabError> {
+            let amount = times(price, shares)?;
+            Ok(Offer {
+                shares,
+                price,
+                amount,
+                bill: rules.fees.bill(trade, amount, shares)?,
+                limits,
+            })
+        };
+        let ripe = account.position.sellable(day, rules.order.sell_after_days);
+        // What keeps the order from being filled whole, and whether the rest can be filled another day.
+        let (wanted, cut) = match trade {
+            Trade::Buy => (left, None),
+            Trade::Sell => match left.min(ripe) {
+                0 => return Ok(Outcome::Wait(Reason::TPlusOne)),
+                wanted if wanted == left => (wanted, None),
+                wanted if ripe < held || account.waiting_buys > 0 => {
+                    (wanted, Some((Reason::TPlusOne, true)))
+                }
+                wanted => (wanted, Some((Reason::NoPosition, false))),
+            },
+        };
+        let cut = match wanted > cap {
+            true => Some((Reason::VolumeCap, true)),
+            false => cut,
+        };
+        let allowed = wanted.min(cap);
+        let shares = match trade {
+            Trade::Buy => rules.order.buyable(allowed),
+            Trade::Sell => rules.order.sellable(allowed, ripe),
+        };
+        let cut = if shares < allowed && cut.is_none() {
+            Some((Reason::LotSize, false))
+        } else {
+            cut
+        };
+        if shares == 0 {
+            return Ok(match cut {
+                Some((reason, true)) => Outcome::Wait(reason),
+                Some((reason, false)) => Outcome::End(reason),
+                None => Outcome::End(Reason::LotSize),
+            });
+        }
+        let first = offer(shares, price(shares)?)?;
+        let fees = first.bill.total_cents();
+        if trade == Trade::Sell {
+            if add(add(self.cash, first.amount)?, -fees)? < 0 {
+                return Ok(Outcome::Wait(Reason::FeesAboveProceeds));
+            }
+            return Ok(Outcome::Fill(first, cut));
+        }
+        if add(first.amount, fees)? <= self.cash {
+            return Ok(Outcome::Fill(first, cut));
+        }
+        // Fewer shares slip less, so what is affordable at this price is affordable at its own.
+        let shares = rules.affordable_shares(self.cash, first.price)?.min(shares);
+        if shares == 0 {
+            return Ok(Outcome::Wait(Reason::Cash));
+        }
+        let fewer = offer(shares, price(shares)?)?;
+        Ok(Outcome::Fill(fewer, Some((Reason::Cash, true))))
+    }
+
+    fn book_fill(
+        &mut self,
+        id: usize,
+        offer: &Offer,
+        day: u32,
+        date: Date,
+    ) -> Result<(), LabError> {
+        let Ticket { stock, trade, .. } = self.ledger.orders[id].ticket;
+        let open_cents = self.bar(stock, day).map_or(offer.price, |bar| bar.open);
+        let fees = offer.bill.total_cents();
+        let account = &mut self.stocks[stock];
+        let used = account.traded_on(day);
+        account.traded = (day, used + offer.shares);
+        let position = &mut account.position;
+        self.today.fees = add(self.today.fees, fees)?;
+        match trade {
+            Trade::Buy => {
+                let cost = add(offer.amount, fees)?;
+                self.cash = add(self.cash, -cost)?;
+                self.today.bought = add(self.today.bought, offer.amount)?;
+                if position.shares() == 0
+                    && let Err(at) = self.held.binary_search(&stock)
+                {
+                    self.held.insert(at, stock);
+                }
+                position.add(day, offer.shares);
+                let trip = position.trip.get_or_insert(Trip {
+                    stock,
+                    opened: date,
+                    closed: date,
+                    bought_shares: 0,
+                    spent_cents: 0,
+                    earned_cents: 0,
+                    open: false,
+                });
+                trip.bought_shares += offer.shares;
+                trip.spent_cents = add(trip.spent_cents, cost)?;
+            }
+            Trade::Sell => {
+                let gain = add(offer.amount, -fees)?;
+                self.cash = add(self.cash, gain)?;
+                self.today.sold = add(self.today.sold, offer.amount)?;
+                position.remove(offer.shares);
+                if let Some(trip) = &mut position.trip {
+                    trip.earned_cents = add(trip.earned_cents, gain)?;
+                    trip.closed = date;
+                }
+                if position.shares() == 0 {
+                    self.ledger.trips.extend(position.trip.take());
+                    self.held.retain(|held| *held != stock);
+                }
+            }
+        }
+        self.ledger.orders[id].filled_shares += offer.shares;
+        self.ledger.fills.push(Fill {
+            order: id,
+            stock,
+            date,
+            trade,
+            shares: offer.shares,
+            open_cents,
+            price_cents: offer.price,
+            amount_cents: offer.amount,
+            bill: offer.bill,
+            limits: offer.limits,
+        });
+        Ok(())
+    }
+
+    fn mark(&mut self, day: u32, date: Date) -> Result<(), LabError> {
+        let mut holdings = 0;
+        for at in 0..self.held.len() {
+            let stock = self.held[at];
+            let bar = self.bar(stock, day);
+            let position = &mut self.stocks[stock].position;
+            if let Some(bar) = bar {
+                position.mark = bar.close;
+            }
+            let value_cents = times(position.mark, position.shares())?;
+            holdings = add(holdings, value_cents)?;
+            self.ledger.positions.push(PositionRow {
+                date,
+                stock,
+                shares: position.shares(),
+                mark_cents: position.mark,
+                value_cents,
+            });
+        }
+        add(self.cash, holdings)?;
+        self.ledger.days.push(DayAccount {
+            date,
+            cash_cents: self.cash,
+            holdings_cents: holdings,
+            bought_cents: self.today.bought,
+            sold_cents: self.today.sold,
+            fees_cents: self.today.fees,
+            dividends_cents: self.today.dividends,
+            positions: self.held.len() as u32,
+        });
+        Ok(())
+    }
+}
+
+/// Money plus money.
+fn add(a: i64, b: i64) -> Result<i64, LabError> {
+    a.checked_add(b).ok_or_else(|| too_large("sum", b))
+}
+
+/// A price times shares.
+fn times(price: i64, shares: u64) -> Result<i64, LabError> {
+    i64::try_from(shares)
+        .ok()
+        .and_then(|shares| price.checked_mul(shares))
+        .ok_or_else(|| too_large("price times shares", shares))
+}
