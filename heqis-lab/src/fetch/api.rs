@@ -30,6 +30,26 @@ pub struct Api {
     pub cap_rows: usize,
 }
 
+impl Api {
+    /// Returns the place of the day to which a row belongs.
+    #[must_use]
+    pub fn day_field(&self) -> Option<usize> {
+        self.fields.iter().position(|(_, kind)| *kind == Day)
+    }
+
+    /// Returns whether every open day of a year has rows, so that a day without is only late.
+    ///
+    /// Suspensions are rare enough for days without one, and price limits are published since 2007.
+    #[must_use]
+    pub fn has_rows_every_day(&self, year: i16) -> bool {
+        match self.name {
+            "suspend_d" => false,
+            "stk_limit" => year >= 2007,
+            _ => self.day_field().is_some(),
+        }
+    }
+}
+
 use Kind::{Code, Day, DayOrNone, Number, NumberOrNone, Text};
 
 /// Volume in lots of 100 shares, amount in 1000 CNY, as the vendor gives them.

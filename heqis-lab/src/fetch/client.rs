@@ -1,72 +1,20 @@
-//! One call after another: cache, pace, retry, paging.
+//! One call after another: cache, pace, retry, splitting, paging.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
-use heqis_quant::Date;
 use serde::Serialize;
 use serde_json::json;
 
 use super::api::Api;
 use super::cache::{Cache, Entry};
+use super::call::Call;
 use super::error::FetchError;
+use super::http::Transport;
 use super::pace::{Backoff, Clock, Pace, SECOND_NS};
+use super::progress::Progress;
 use super::reply::{Cell, Reply, rows};
 use super::token::Token;
 use crate::error::LabError;
-
-/// Carries one request to the vendor.
-pub trait Transport {
-    /// Posts a JSON body and returns status and text.
-    ///
-    /// # Errors
-    ///
-    /// Says why no whole reply came.
-    fn post(&self, body: &str) -> Result<(u16, String), String>;
-}
-
-/// Plain HTTP/1.1, one base URL.
-#[derive(Debug)]
-pub struct Http {
-    agent: ureq::Agent,
-    url: String,
-}
-
-impl Http {
-    /// Makes a carrier that waits at most `timeout_s` for a whole reply. Redirects are not followed: the token goes
-    /// nowhere but to the base URL.
-    #[must_use]
-    pub fn new(url: &str, timeout_s: u64) -> Self {
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(Duration::from_secs(timeout_s)))
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .proxy(None)
-            .build();
-        Self {
-            agent: config.new_agent(),
-            url: url.to_owned(),
-        }
-    }
-}
-
-impl Transport for Http {
-    fn post(&self, body: &str) -> Result<(u16, String), String> {
-        let mut reply = self
-            .agent
-            .post(&self.url)
-            .header("content-type", "application/json")
-            .send(body)
-            .map_err(|error| error.to_string())?;
-        let text = reply
-            .body_mut()
-            .with_config()
-            .limit(256 << 20)
-            .read_to_string()
-            .map_err(|error| error.to_string())?;
-        Ok((reply.status().as_u16(), text))
-    }
-}
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -79,6 +27,8 @@ pub struct Counts {
     pub rows: u64,
     /// Rows removed because they came twice.
     pub duplicates: u64,
+    /// Spans of days cut in two because their rows filled a page.
+    pub splits: u64,
     /// Attempts repeated after a transport fault.
     pub retries: u64,
     /// Waits for the vendor's rate limit.
@@ -87,18 +37,20 @@ pub struct Counts {
     pub corrupt: u64,
 }
 
-/// The client. The world (carrier, clock, notes) is handed in.
+/// The client. The world (carrier, clock, progress) is handed in.
 pub struct Client<'a> {
     /// Carries requests.
     pub transport: &'a dyn Transport,
     /// Tells the time and waits.
     pub clock: &'a dyn Clock,
     /// Takes notes for the person who watches.
-    pub note: &'a dyn Fn(&str),
+    pub progress: &'a Progress<'a>,
     /// The account's secret; a run that finds everything in the cache needs none.
     pub token: Option<Token>,
     /// Where replies are kept.
     pub cache: Cache,
+    /// Whether everything is asked for again, whatever the cache holds.
+    pub refresh: bool,
     /// Spaces calls.
     pub pace: Pace,
     /// Spaces attempts.
@@ -107,117 +59,107 @@ pub struct Client<'a> {
     pub attempts: u32,
     /// What was done so far.
     pub counts: Counts,
+    /// Calls whose answer lacked the day that it must reach.
+    pub late: Vec<String>,
 }
 
-/// Named parameters of a call.
-pub type Params<'p> = &'p [(&'p str, String)];
+/// One page of a call.
+struct Page {
+    rows: Vec<Vec<Cell>>,
+    /// Whether there may be rows that did not fit.
+    is_full: bool,
+    fetched_unix_s: u64,
+}
+
+/// Rows of a call, each key once.
+#[derive(Default)]
+struct Rows {
+    all: Vec<Vec<Cell>>,
+    known: HashMap<String, usize>,
+}
 
 impl Client<'_> {
-    /// Fetches all rows of a call, page by page. `last_day` is the latest day that the rows may belong to: a reply kept
-    /// from before that day was over is fetched again.
+    /// Fetches all rows of a call. A span of days whose rows fill a page is cut in two until they do not; anything else
+    /// is fetched page by page.
     ///
     /// # Errors
     ///
     /// [`LabError::Fetch`] as its variants tell, [`LabError::File`] when the cache fails.
-    pub fn fetch(
-        &mut self,
-        api: &'static Api,
-        params: Params<'_>,
-        last_day: Option<Date>,
-    ) -> Result<Vec<Vec<Cell>>, LabError> {
-        let mut all: Vec<Vec<Cell>> = Vec::new();
-        let mut known: HashMap<String, usize> = HashMap::new();
-        let mut offset = 0;
-        loop {
-            let mut asked: Vec<(&str, String)> = params.to_vec();
-            if offset > 0 {
-                asked.push(("offset", offset.to_string()));
+    pub fn fetch(&mut self, call: &Call) -> Result<Vec<Vec<Cell>>, LabError> {
+        let mut rows = Rows::default();
+        let mut open = vec![call.clone()];
+        while let Some(call) = open.pop() {
+            let mut page = self.page(&call, 0, 0)?;
+            if page.is_full
+                && let Some([earlier, later]) = call.halves()
+            {
+                self.counts.splits += 1;
+                open.extend([later, earlier]);
+                continue;
             }
-            let reply = self.page(api, &asked, last_day)?;
-            let Some(data) = reply.data else {
-                return Err(
-                    whole(api, "data", "a reply without a fault must have it", "null").into(),
-                );
-            };
-            let page = rows(api, &data)?;
-            let (count, before) = (page.len(), all.len());
-            for (number, row) in page.into_iter().enumerate() {
-                check_asked(api, number, &row, params)?;
-                let key: Vec<String> = row[..api.key_fields].iter().map(Cell::to_text).collect();
-                let key = key.join("\u{1f}");
-                match known.get(&key) {
-                    None => {
-                        known.insert(key, all.len());
-                        all.push(row);
-                    }
-                    Some(first) if all[*first] == row => self.counts.duplicates += 1,
-                    Some(_) => {
-                        return Err(FetchError::Reply {
-                            api: api.name,
-                            row: number,
-                            field: api.fields[0].0.to_owned(),
-                            rule: "two rows of one key must be equal",
-                            value: key.replace('\u{1f}', " "),
-                        }
-                        .into());
-                    }
+            if !call.is_reached(&page.rows) {
+                self.late.push(call.to_string());
+                let text = format!("{call}: no rows yet, to be asked for again by the next run");
+                self.progress.note(&text);
+            }
+            let mut offset = 0;
+            loop {
+                let (count, before) = (page.rows.len(), rows.all.len());
+                self.counts.duplicates += rows.add(call.api, page.rows)?;
+                if !page.is_full {
+                    break;
                 }
+                if rows.all.len() == before {
+                    let rule = "a further page must bring new rows";
+                    return Err(whole(call.api, "has_more", rule, "true").into());
+                }
+                offset += count;
+                // An older page behind a newer one might lack what has moved between them.
+                page = self.page(&call, offset, page.fetched_unix_s)?;
             }
-            if !data.has_more && count < api.cap_rows {
-                break;
-            }
-            if all.len() == before && (data.has_more || count > 0) {
-                return Err(whole(
-                    api,
-                    "has_more",
-                    "a further page must bring new rows",
-                    "true",
-                )
-                .into());
-            }
-            offset += count;
         }
-        self.counts.rows += all.len() as u64;
-        Ok(all)
+        self.counts.rows += rows.all.len() as u64;
+        Ok(rows.all)
     }
 
-    /// Returns one page, from the cache or the vendor.
-    fn page(
-        &mut self,
-        api: &'static Api,
-        params: Params<'_>,
-        last_day: Option<Date>,
-    ) -> Result<Reply, LabError> {
+    /// Returns one page that came no earlier than `not_before_s`, from the cache or the vendor.
+    fn page(&mut self, call: &Call, offset: usize, not_before_s: u64) -> Result<Page, LabError> {
+        let api = call.api;
         let fields: Vec<&str> = api.fields.iter().map(|(name, _)| *name).collect();
-        let params: serde_json::Map<String, serde_json::Value> = params
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
-            .collect();
+        let fields = fields.join(",");
         let mut request =
-            json!({"api_name": api.name, "params": params, "fields": fields.join(",")});
+            json!({"api_name": api.name, "params": call.params(offset), "fields": fields});
         let key = request.to_string();
+        let is_whole = |page: &Page| offset > 0 || call.is_reached(&page.rows);
         match self.cache.get(api.name, &key)? {
             Entry::Whole {
                 body,
                 fetched_unix_s,
-            } if is_final(fetched_unix_s, last_day) => {
+            } if !self.refresh
+                && fetched_unix_s >= not_before_s
+                && call.is_settled(fetched_unix_s) =>
+            {
                 if let Ok(reply) = serde_json::from_str(&body) {
-                    self.counts.cached += 1;
-                    return Ok(reply);
+                    let page = page(call, reply, fetched_unix_s)?;
+                    if is_whole(&page) {
+                        self.counts.cached += 1;
+                        return Ok(page);
+                    }
                 }
             }
             Entry::Whole { .. } | Entry::Absent => {}
             Entry::Corrupt => {
                 self.counts.corrupt += 1;
-                (self.note)(&format!(
-                    "corrupt cache entry set aside, fetching again: {key}"
-                ));
+                let text = format!("corrupt cache entry, fetching again: {key}");
+                self.progress.note(&text);
             }
         }
         let Some(token) = self.token.clone() else {
             return Err(FetchError::Setting {
                 place: "token".into(),
-                rule: "HEQIS_TUSHARE_TOKEN or --token-file must be given, since the cache lacks a reply".into(),
+                rule: format!(
+                    "HEQIS_TUSHARE_TOKEN or --token-file must be given, since the cache lacks {call}"
+                ),
             }
             .into());
         };
@@ -226,17 +168,12 @@ impl Client<'_> {
         if body.contains(token.reveal()) {
             return Err(whole(api, "data", "a reply must not hold the token", "<token>").into());
         }
-        // A day that is still empty may only be late: it must be asked for again.
-        if reply
-            .data
-            .as_ref()
-            .is_some_and(|data| !data.items.is_empty())
-            || last_day.is_none_or(|day| is_final(self.clock.now_ns() / SECOND_NS, Some(day)))
-        {
-            let now_s = self.clock.now_ns() / SECOND_NS;
+        let now_s = self.clock.now_ns() / SECOND_NS;
+        let page = page(call, reply, now_s)?;
+        if is_whole(&page) {
             self.cache.put(api.name, &key, &body, now_s)?;
         }
-        Ok(reply)
+        Ok(page)
     }
 
     /// Asks the vendor until there is an answer that settles the call.
@@ -265,7 +202,8 @@ impl Client<'_> {
                             }
                             waits += 1;
                             self.counts.rate_waits += 1;
-                            (self.note)(&format!("{api}: rate limit, waiting a minute"));
+                            self.progress
+                                .note(&format!("{api}: rate limit, waiting a minute"));
                             self.clock
                                 .sleep_ns(60 * SECOND_NS + self.backoff.wait_ns(0));
                             continue;
@@ -298,18 +236,55 @@ impl Client<'_> {
                 });
             }
             self.counts.retries += 1;
-            (self.note)(&format!("{}: {fault}; trying again", api.name));
+            self.progress
+                .note(&format!("{}: {fault}; trying again", api.name));
             self.clock.sleep_ns(self.backoff.wait_ns(failures - 1));
         }
     }
 }
 
-/// Whether a reply that came at a time can still change: it can while the last day it covers is not over in China.
-fn is_final(fetched_unix_s: u64, last_day: Option<Date>) -> bool {
-    let Some(day) = last_day else { return true };
-    // The close is at 15:00; the day is over nine hours later.
-    let over_s = day.close_time_ns() / 1_000_000_000 + 9 * 3600;
-    i64::try_from(fetched_unix_s).is_ok_and(|fetched| fetched >= over_s)
+impl Rows {
+    /// Adds rows and returns how many of them were there already.
+    fn add(&mut self, api: &'static Api, rows: Vec<Vec<Cell>>) -> Result<u64, FetchError> {
+        let mut duplicates = 0;
+        for (number, row) in rows.into_iter().enumerate() {
+            let key: Vec<String> = row[..api.key_fields].iter().map(Cell::to_text).collect();
+            let key = key.join("\u{1f}");
+            match self.known.get(&key) {
+                None => {
+                    self.known.insert(key, self.all.len());
+                    self.all.push(row);
+                }
+                Some(first) if self.all[*first] == row => duplicates += 1,
+                Some(_) => {
+                    return Err(FetchError::Reply {
+                        api: api.name,
+                        row: number,
+                        field: api.fields[0].0.to_owned(),
+                        rule: "two rows of one key must be equal",
+                        value: key.replace('\u{1f}', " "),
+                    });
+                }
+            }
+        }
+        Ok(duplicates)
+    }
+}
+
+/// Turns a reply into the page of a call, every row being one of those asked for.
+fn page(call: &Call, reply: Reply, fetched_unix_s: u64) -> Result<Page, FetchError> {
+    let api = call.api;
+    let Some(data) = reply.data else {
+        let rule = "a reply without a fault must have it";
+        return Err(whole(api, "data", rule, "null"));
+    };
+    let rows = rows(api, &data)?;
+    call.check(&rows)?;
+    Ok(Page {
+        is_full: data.has_more || rows.len() >= api.cap_rows,
+        rows,
+        fetched_unix_s,
+    })
 }
 
 fn whole(api: &'static Api, field: &str, rule: &'static str, value: &str) -> FetchError {
@@ -320,33 +295,4 @@ fn whole(api: &'static Api, field: &str, rule: &'static str, value: &str) -> Fet
         rule,
         value: value.to_owned(),
     }
-}
-
-/// A row must be of the code and day that were asked for.
-fn check_asked(
-    api: &'static Api,
-    number: usize,
-    row: &[Cell],
-    params: Params<'_>,
-) -> Result<(), FetchError> {
-    for (name, asked) in params {
-        let Some(place) = api.fields.iter().position(|(field, _)| field == name) else {
-            continue;
-        };
-        // Ranges of start_date and end_date mean other columns.
-        if !matches!(*name, "ts_code" | "trade_date" | "list_status") {
-            continue;
-        }
-        let got = row[place].to_text();
-        if got != *asked {
-            return Err(FetchError::Reply {
-                api: api.name,
-                row: number,
-                field: (*name).to_owned(),
-                rule: "must be what was asked for",
-                value: format!("{got} instead of {asked}"),
-            });
-        }
-    }
-    Ok(())
 }

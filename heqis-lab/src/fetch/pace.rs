@@ -30,6 +30,16 @@ impl Clock for SystemClock {
 /// One second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
+/// Returns the calls a minute that an account of so many points may make: 50, from 2000 points 200, from 5000 points 500.
+#[must_use]
+pub fn calls_per_minute(points: u32) -> u32 {
+    match points {
+        0..2000 => 50,
+        2000..5000 => 200,
+        _ => 500,
+    }
+}
+
 /// A bucket of one token, so that no minute ever sees more than 80 % of the calls allowed.
 ///
 /// A window of 60 s sees at most one call more than `60 s / interval`; the interval is chosen with that one taken off.

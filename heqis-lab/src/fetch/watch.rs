@@ -1,6 +1,8 @@
 //! The watch list: sectors with stocks by name or code, indices and funds by code.
 
-use heqis_quant::Symbol;
+use std::collections::BTreeSet;
+
+use heqis_quant::{Date, Span, Symbol};
 use serde::Deserialize;
 
 use super::error::FetchError;
@@ -31,26 +33,120 @@ pub struct Sector {
     pub funds: Vec<Symbol>,
 }
 
+/// A stock and the days of its listing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listing {
+    /// The stock.
+    pub code: Symbol,
+    /// Its first day, if known.
+    pub list_date: Option<Date>,
+    /// The day of its delisting, on which it trades no more.
+    pub delist_date: Option<Date>,
+}
+
+impl Listing {
+    /// Reads a row of `stock_basic`.
+    fn of_row(row: &[Cell]) -> Option<Self> {
+        let day = |cell: &Cell| match cell {
+            Cell::Day(day) => Some(*day),
+            _ => None,
+        };
+        let Cell::Code(code) = row[0] else {
+            return None;
+        };
+        Some(Self {
+            code,
+            list_date: day(&row[6]),
+            delist_date: day(&row[7]),
+        })
+    }
+
+    /// Returns whether the stock is listed on a day.
+    #[must_use]
+    pub fn trades_on(&self, day: Date) -> bool {
+        self.trades_in(Span { from: day, to: day })
+    }
+
+    /// Returns whether the stock is listed on some day of a span.
+    #[must_use]
+    pub fn trades_in(&self, span: Span) -> bool {
+        self.list_date.is_none_or(|first| first <= span.to)
+            && self.delist_date.is_none_or(|end| span.from < end)
+    }
+}
+
+impl WatchList {
+    /// Reads a watch list in TOML. `place` is the file's name, for messages.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Setting`] with line and column, or naming the sector in which nothing is watched.
+    pub fn parse(text: &str, place: &str) -> Result<Self, FetchError> {
+        let refuse = |rule: String| FetchError::Setting {
+            place: place.to_owned(),
+            rule,
+        };
+        let list: Self = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        let is_empty = |sector: &&Sector| {
+            sector.stocks.is_empty() && sector.indices.is_empty() && sector.funds.is_empty()
+        };
+        if let Some(empty) = list.sector.iter().find(is_empty) {
+            return Err(refuse(format!("sector {} watches nothing", empty.name)));
+        }
+        if list.sector.is_empty() {
+            return Err(refuse("watches nothing".to_owned()));
+        }
+        Ok(list)
+    }
+
+    /// Returns the stocks of all sectors, each once, found in rows of `stock_basic`.
+    ///
+    /// # Errors
+    ///
+    /// As [`resolve`].
+    pub fn stocks(&self, stocks: &[Vec<Cell>]) -> Result<BTreeSet<Listing>, FetchError> {
+        self.sector
+            .iter()
+            .flat_map(|sector| sector.stocks.iter().map(move |text| (sector, text)))
+            .map(|(sector, text)| resolve(text, &sector.name, stocks))
+            .collect()
+    }
+
+    /// Returns the indices of all sectors, each once.
+    #[must_use]
+    pub fn indices(&self) -> BTreeSet<Symbol> {
+        let all = self.sector.iter().flat_map(|sector| &sector.indices);
+        all.copied().collect()
+    }
+
+    /// Returns the funds of all sectors, each once.
+    #[must_use]
+    pub fn funds(&self) -> BTreeSet<Symbol> {
+        let all = self.sector.iter().flat_map(|sector| &sector.funds);
+        all.copied().collect()
+    }
+}
+
 /// Finds the one stock of a name, of a code, or of a code without its exchange, in rows of `stock_basic`.
+///
+/// The vendor writes some names with spaces and wide letters (`万  科Ａ`); names are compared without these.
 ///
 /// # Errors
 ///
 /// [`FetchError::Setting`] with the nearest names, or with the codes among which the name does not choose.
-pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Symbol, FetchError> {
+pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Listing, FetchError> {
     let code = Symbol::parse(text).ok();
+    let wanted = plain(text);
     let name_of = |row: &[Cell]| row[1].to_text();
-    let found: Vec<Symbol> = stocks
+    let found: Vec<Listing> = stocks
         .iter()
-        .filter_map(|row| match row[0] {
-            Cell::Code(symbol) => Some((symbol, row)),
-            _ => None,
+        .filter_map(|row| Some((Listing::of_row(row)?, row)))
+        .filter(|(listing, row)| {
+            Some(listing.code) == code
+                || plain(&name_of(row)) == wanted
+                || listing.code.as_str().split('.').next() == Some(wanted.as_str())
         })
-        .filter(|(symbol, row)| {
-            Some(*symbol) == code
-                || name_of(row) == text
-                || symbol.as_str().split('.').next() == Some(text)
-        })
-        .map(|(symbol, _)| symbol)
+        .map(|(listing, _)| listing)
         .collect();
     let refuse = |rule| {
         Err(FetchError::Setting {
@@ -77,8 +173,20 @@ pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Symbol,
             ))
         }
         many => {
-            let codes: Vec<&str> = many.iter().map(Symbol::as_str).collect();
+            let codes: Vec<&str> = many.iter().map(|listing| listing.code.as_str()).collect();
             refuse(format!("{text} is ambiguous: {}", codes.join(", ")))
         }
     }
+}
+
+/// Writes wide letters as ASCII and leaves out white space.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|letter| !letter.is_whitespace())
+        .map(|letter| match letter {
+            // The wide forms lie at a fixed distance from their ASCII letters.
+            '\u{ff01}'..='\u{ff5e}' => char::from_u32(letter as u32 - 0xfee0).unwrap_or(letter),
+            other => other,
+        })
+        .collect()
 }

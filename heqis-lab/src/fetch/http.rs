@@ -1,0 +1,59 @@
+//! The way to the vendor: plain HTTP/1.1 to one address.
+
+use std::time::Duration;
+
+/// Carries one request to the vendor.
+pub trait Transport {
+    /// Posts a JSON body and returns status and text.
+    ///
+    /// # Errors
+    ///
+    /// Says why no whole reply came.
+    fn post(&self, body: &str) -> Result<(u16, String), String>;
+}
+
+/// Plain HTTP/1.1, one base URL.
+#[derive(Debug)]
+pub struct Http {
+    agent: ureq::Agent,
+    url: String,
+}
+
+/// A reply larger than this is refused: the largest page of the vendor has less than a hundredth of it.
+const LARGEST_REPLY_BYTES: u64 = 256 << 20;
+
+impl Http {
+    /// Makes a carrier that waits at most `timeout` for a whole reply, from the first byte sent to the last received.
+    /// Redirects are not followed and no proxy is asked: the token goes nowhere but to the base URL.
+    #[must_use]
+    pub fn new(url: &str, timeout: Duration) -> Self {
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .proxy(None)
+            .build();
+        Self {
+            agent: config.new_agent(),
+            url: url.to_owned(),
+        }
+    }
+}
+
+impl Transport for Http {
+    fn post(&self, body: &str) -> Result<(u16, String), String> {
+        let mut reply = self
+            .agent
+            .post(&self.url)
+            .header("content-type", "application/json")
+            .send(body)
+            .map_err(|error| error.to_string())?;
+        let text = reply
+            .body_mut()
+            .with_config()
+            .limit(LARGEST_REPLY_BYTES)
+            .read_to_string()
+            .map_err(|error| error.to_string())?;
+        Ok((reply.status().as_u16(), text))
+    }
+}

@@ -1,0 +1,118 @@
+//! How far a run is: a bar on a terminal, plain lines anywhere else.
+
+use std::cell::{Cell, RefCell};
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::pace::{Clock, SECOND_NS};
+
+/// Tells a person, or a log, how far a run is.
+pub struct Progress<'a> {
+    shape: Shape,
+    clock: &'a dyn Clock,
+    begun_ns: Cell<u64>,
+    told_ns: Cell<u64>,
+    done: Cell<u64>,
+    total: Cell<u64>,
+}
+
+enum Shape {
+    Bar(ProgressBar),
+    Lines(RefCell<Box<dyn Write>>),
+}
+
+/// Lines come no more often than this, but for the last one.
+const BETWEEN_LINES_NS: u64 = 10 * SECOND_NS;
+
+impl<'a> Progress<'a> {
+    /// Tells on the standard error stream: a bar if that is a terminal, else lines.
+    #[must_use]
+    pub fn to_stderr(clock: &'a dyn Clock) -> Self {
+        if !std::io::stderr().is_terminal() {
+            return Self::lines(std::io::stderr(), clock);
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        let template = "{msg:12} {wide_bar} {pos}/{len}  {per_sec}  {eta} left";
+        // The template is a constant: were it wrong, the crate's own style would stay.
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        Self::new(Shape::Bar(bar), clock)
+    }
+
+    /// Tells in plain lines.
+    #[must_use]
+    pub fn lines(out: impl Write + 'static, clock: &'a dyn Clock) -> Self {
+        Self::new(Shape::Lines(RefCell::new(Box::new(out))), clock)
+    }
+
+    fn new(shape: Shape, clock: &'a dyn Clock) -> Self {
+        Self {
+            shape,
+            clock,
+            begun_ns: Cell::new(0),
+            told_ns: Cell::new(0),
+            done: Cell::new(0),
+            total: Cell::new(0),
+        }
+    }
+
+    /// Tells something at once.
+    pub fn note(&self, text: &str) {
+        match &self.shape {
+            Shape::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Shape::Lines(out) => {
+                // A log that has gone away must not stop the run.
+                let _ = writeln!(out.borrow_mut(), "{text}");
+            }
+        }
+    }
+
+    /// Begins to count calls.
+    pub fn begin(&self, total: usize) {
+        let now = self.clock.now_ns();
+        self.begun_ns.set(now);
+        self.told_ns.set(now);
+        self.done.set(0);
+        self.total.set(total as u64);
+        if let Shape::Bar(bar) = &self.shape {
+            bar.set_length(total as u64);
+            bar.reset();
+        }
+    }
+
+    /// Counts one call of an interface as done.
+    pub fn step(&self, api: &str) {
+        let (done, total) = (self.done.get() + 1, self.total.get());
+        self.done.set(done);
+        if let Shape::Bar(bar) = &self.shape {
+            bar.set_message(api.to_owned());
+            bar.inc(1);
+            return;
+        }
+        let now = self.clock.now_ns();
+        if done < total && now.saturating_sub(self.told_ns.get()) < BETWEEN_LINES_NS {
+            return;
+        }
+        self.told_ns.set(now);
+        let spent_s = now.saturating_sub(self.begun_ns.get()) as f64 / SECOND_NS as f64;
+        // A run from the cache may take no time that the clock can tell.
+        let rate = match spent_s > 0.0 {
+            true => format!(
+                ", {:.1} calls/s, {:.0} s left",
+                done as f64 / spent_s,
+                spent_s / done as f64 * total.saturating_sub(done) as f64
+            ),
+            false => String::new(),
+        };
+        self.note(&format!("{api}: {done} of {total} calls{rate}"));
+    }
+
+    /// Ends the count and takes the bar away.
+    pub fn end(&self) {
+        if let Shape::Bar(bar) = &self.shape {
+            bar.finish_and_clear();
+        }
+    }
+}

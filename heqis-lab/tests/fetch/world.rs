@@ -1,0 +1,149 @@
+//! The world that tests hand to the client: scripted replies, time that passes only by waiting, notes that are kept.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io::Write;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use heqis_lab::error::LabError;
+use heqis_lab::fetch::FetchError;
+use heqis_lab::fetch::cache::Cache;
+use heqis_lab::fetch::client::{Client, Counts};
+use heqis_lab::fetch::http::Transport;
+use heqis_lab::fetch::pace::{Backoff, Clock, Pace, SECOND_NS};
+use heqis_lab::fetch::progress::Progress;
+use heqis_lab::fetch::token::Token;
+use serde_json::{Value, json};
+
+pub const TOKEN: &str = "s3cr3t-0123456789abcdef";
+
+/// Time that passes only by waiting.
+pub struct Still(pub Cell<u64>);
+
+impl Clock for Still {
+    fn now_ns(&self) -> u64 {
+        self.0.get()
+    }
+
+    fn sleep_ns(&self, ns: u64) {
+        self.0.set(self.0.get() + ns);
+    }
+}
+
+impl Still {
+    /// The time of day in China, in hours, on a day.
+    pub fn at(day: &str, hour: u64) -> Self {
+        let close_ns = heqis_quant::Date::parse(day).unwrap().close_time_ns();
+        let midnight_ns = u64::try_from(close_ns).unwrap() - 15 * 3600 * SECOND_NS;
+        Self(Cell::new(midnight_ns + hour * 3600 * SECOND_NS))
+    }
+}
+
+/// Long after every day that tests ask for.
+pub fn later() -> Still {
+    Still(Cell::new(2_000_000_000 * SECOND_NS))
+}
+
+/// Keeps what is written.
+#[derive(Clone, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+/// A vendor that answers from a script.
+#[derive(Default)]
+pub struct Script {
+    pub replies: RefCell<VecDeque<Result<(u16, String), String>>>,
+    pub asked: RefCell<Vec<Value>>,
+}
+
+impl Transport for Script {
+    fn post(&self, body: &str) -> Result<(u16, String), String> {
+        self.asked
+            .borrow_mut()
+            .push(serde_json::from_str(body).unwrap());
+        let reply = self.replies.borrow_mut().pop_front();
+        reply.unwrap_or_else(|| panic!("more was asked than expected: {body}"))
+    }
+}
+
+pub fn script(replies: impl IntoIterator<Item = Result<(u16, String), String>>) -> Script {
+    Script {
+        replies: RefCell::new(replies.into_iter().collect()),
+        ..Script::default()
+    }
+}
+
+/// A reply with a table.
+pub fn table(fields: &[&str], rows: &Value, has_more: bool) -> Result<(u16, String), String> {
+    let data = json!({ "fields": fields, "items": rows, "has_more": has_more });
+    let reply = json!({ "request_id": "r", "code": 0, "msg": null, "data": data });
+    Ok((200, reply.to_string()))
+}
+
+pub fn refused(code: i64, msg: &str) -> Result<(u16, String), String> {
+    let reply = json!({ "request_id": "r", "code": code, "msg": msg, "data": null });
+    Ok((200, reply.to_string()))
+}
+
+/// Runs something with a client and returns its outcome and what was noted.
+pub fn with_client<R>(
+    transport: &dyn Transport,
+    clock: &Still,
+    cache: &Path,
+    work: impl FnOnce(&mut Client<'_>) -> R,
+) -> (R, String) {
+    let log = Log::default();
+    let progress = Progress::lines(log.clone(), clock);
+    let mut client = Client {
+        transport,
+        clock,
+        progress: &progress,
+        token: Some(Token::parse(TOKEN, "test").unwrap()),
+        cache: Cache::new(cache),
+        refresh: false,
+        pace: Pace::new(100_000),
+        backoff: Backoff::new(7),
+        attempts: 4,
+        counts: Counts::default(),
+        late: Vec::new(),
+    };
+    let outcome = work(&mut client);
+    (outcome, log.text())
+}
+
+pub fn fetch_error<T: std::fmt::Debug>(result: Result<T, LabError>) -> FetchError {
+    match result {
+        Err(LabError::Fetch(error)) => error,
+        other => panic!("expected a fetch error, got {other:?}"),
+    }
+}
+
+/// Every file below a folder with its bytes, by path.
+pub fn files_in(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(files_in(&path)),
+            false => files.push((path.clone(), std::fs::read(&path).unwrap())),
+        }
+    }
+    files.sort();
+    files
+}
