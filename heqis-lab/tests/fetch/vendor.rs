@@ -14,29 +14,29 @@ use serde_json::{Value, json};
 
 use crate::world::TOKEN;
 
-pub struct Stock {
-    pub code: &'static str,
-    pub name: &'static str,
-    pub status: &'static str,
-    pub list_date: &'static str,
-    pub delist_date: Option<&'static str>,
+pub(crate) struct Stock {
+    pub(crate) code: &'static str,
+    pub(crate) name: &'static str,
+    pub(crate) status: &'static str,
+    pub(crate) list_date: &'static str,
+    pub(crate) delist_date: Option<&'static str>,
 }
 
 /// What the vendor knows. Monday to Friday are open days.
-pub struct Market {
-    pub stocks: Vec<Stock>,
-    pub others: Vec<&'static str>,
+pub(crate) struct Market {
+    pub(crate) stocks: Vec<Stock>,
+    pub(crate) others: Vec<&'static str>,
     /// The last day whose bars are out.
-    pub published: &'static str,
+    pub(crate) published: &'static str,
     /// Code and day of stocks that do not trade.
-    pub suspended: Vec<(&'static str, &'static str)>,
+    pub(crate) suspended: Vec<(&'static str, &'static str)>,
     /// Most rows in a reply.
-    pub cap_rows: usize,
+    pub(crate) cap_rows: usize,
     /// Whether replies tell that they were cut; some interfaces do not.
-    pub tells_more: bool,
+    pub(crate) tells_more: bool,
 }
 
-pub fn market() -> Market {
+pub(crate) fn market() -> Market {
     let stock = |code, name| Stock {
         code,
         name,
@@ -69,7 +69,7 @@ fn compact(day: i32) -> String {
 
 impl Market {
     /// Answers one request.
-    pub fn answer(&self, request: &Value) -> Value {
+    pub(crate) fn answer(&self, request: &Value) -> Value {
         if request["token"] != TOKEN {
             return json!({ "request_id": "r", "code": 40101, "msg": "您的token不对，请确认。", "data": null });
         }
@@ -136,7 +136,7 @@ impl Market {
             for (code, _) in self
                 .suspended
                 .iter()
-                .filter(|(code, day)| is_wanted(&code) && *day == date)
+                .filter(|(code, day)| is_wanted(code) && *day == date)
             {
                 rows.push(json!({ "ts_code": code, "trade_date": date, "suspend_timing": null, "suspend_type": "S" }));
             }
@@ -170,13 +170,13 @@ impl Market {
 }
 
 /// The vendor in process; what was asked is kept.
-pub struct InProcess {
-    pub market: Market,
-    pub asked: RefCell<Vec<String>>,
+pub(crate) struct InProcess {
+    pub(crate) market: Market,
+    pub(crate) asked: RefCell<Vec<String>>,
 }
 
 impl InProcess {
-    pub fn new(market: Market) -> Self {
+    pub(crate) fn new(market: Market) -> Self {
         Self {
             market,
             asked: RefCell::default(),
@@ -184,7 +184,7 @@ impl InProcess {
     }
 
     /// Returns what was asked since the last time, as interface and parameters.
-    pub fn take_asked(&self) -> Vec<String> {
+    pub(crate) fn take_asked(&self) -> Vec<String> {
         self.asked.take()
     }
 }
@@ -207,7 +207,7 @@ fn key(request: &Value) -> String {
 
 /// What goes wrong with one reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// A status without a reply.
     Status(u16),
     /// A redirect to this server's other path.
@@ -229,8 +229,8 @@ pub enum Fault {
 }
 
 /// The vendor on a socket of this machine.
-pub struct Server {
-    pub address: SocketAddr,
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
 }
 
@@ -246,7 +246,7 @@ struct Shared {
 
 impl Server {
     /// Serves until the test ends; the first replies meet the faults in their order.
-    pub fn start(market: Market, faults: impl IntoIterator<Item = Option<Fault>>) -> Self {
+    pub(crate) fn start(market: Market, faults: impl IntoIterator<Item = Option<Fault>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let shared = Arc::new(Shared {
             market,
@@ -270,21 +270,21 @@ impl Server {
     }
 
     /// Returns a channel that tells when `count` requests were answered and the next one is in.
-    pub fn hold_after(&self, count: usize) -> Receiver<()> {
+    pub(crate) fn hold_after(&self, count: usize) -> Receiver<()> {
         let (told, tell) = channel();
         *self.shared.hold.lock().unwrap() = Some((count, told));
         tell
     }
 
-    pub fn came(&self) -> Vec<String> {
+    pub(crate) fn came(&self) -> Vec<String> {
         self.shared.came.lock().unwrap().clone()
     }
 
-    pub fn answered(&self) -> Vec<String> {
+    pub(crate) fn answered(&self) -> Vec<String> {
         self.shared.answered.lock().unwrap().clone()
     }
 
-    pub fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 }
@@ -375,7 +375,7 @@ impl Shared {
 }
 
 /// Returns the calls that were answered more than once.
-pub fn repeated(answered: &[String]) -> Vec<&String> {
+pub(crate) fn repeated(answered: &[String]) -> Vec<&String> {
     let mut seen = BTreeSet::new();
     answered.iter().filter(|call| !seen.insert(*call)).collect()
 }

@@ -16,10 +16,10 @@ use heqis_lab::fetch::progress::Progress;
 use heqis_lab::fetch::token::Token;
 use serde_json::{Value, json};
 
-pub const TOKEN: &str = "s3cr3t-0123456789abcdef";
+pub(crate) const TOKEN: &str = "s3cr3t-0123456789abcdef";
 
 /// Time that passes only by waiting.
-pub struct Still(pub Cell<u64>);
+pub(crate) struct Still(pub(crate) Cell<u64>);
 
 impl Clock for Still {
     fn now_ns(&self) -> u64 {
@@ -33,7 +33,7 @@ impl Clock for Still {
 
 impl Still {
     /// The time of day in China, in hours, on a day.
-    pub fn at(day: &str, hour: u64) -> Self {
+    pub(crate) fn at(day: &str, hour: u64) -> Self {
         let close_ns = heqis_quant::Date::parse(day).unwrap().close_time_ns();
         let midnight_ns = u64::try_from(close_ns).unwrap() - 15 * 3600 * SECOND_NS;
         Self(Cell::new(midnight_ns + hour * 3600 * SECOND_NS))
@@ -41,13 +41,13 @@ impl Still {
 }
 
 /// Long after every day that tests ask for.
-pub fn later() -> Still {
+pub(crate) fn later() -> Still {
     Still(Cell::new(2_000_000_000 * SECOND_NS))
 }
 
 /// Keeps what is written.
 #[derive(Clone, Default)]
-pub struct Log(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -60,16 +60,16 @@ impl Write for Log {
 }
 
 impl Log {
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 }
 
 /// A vendor that answers from a script.
 #[derive(Default)]
-pub struct Script {
-    pub replies: RefCell<VecDeque<Result<(u16, String), String>>>,
-    pub asked: RefCell<Vec<Value>>,
+pub(crate) struct Script {
+    pub(crate) replies: RefCell<VecDeque<Result<(u16, String), String>>>,
+    pub(crate) asked: RefCell<Vec<Value>>,
 }
 
 impl Transport for Script {
@@ -82,7 +82,7 @@ impl Transport for Script {
     }
 }
 
-pub fn script(replies: impl IntoIterator<Item = Result<(u16, String), String>>) -> Script {
+pub(crate) fn script(replies: impl IntoIterator<Item = Result<(u16, String), String>>) -> Script {
     Script {
         replies: RefCell::new(replies.into_iter().collect()),
         ..Script::default()
@@ -90,19 +90,23 @@ pub fn script(replies: impl IntoIterator<Item = Result<(u16, String), String>>) 
 }
 
 /// A reply with a table.
-pub fn table(fields: &[&str], rows: &Value, has_more: bool) -> Result<(u16, String), String> {
+pub(crate) fn table(
+    fields: &[&str],
+    rows: &Value,
+    has_more: bool,
+) -> Result<(u16, String), String> {
     let data = json!({ "fields": fields, "items": rows, "has_more": has_more });
     let reply = json!({ "request_id": "r", "code": 0, "msg": null, "data": data });
     Ok((200, reply.to_string()))
 }
 
-pub fn refused(code: i64, msg: &str) -> Result<(u16, String), String> {
+pub(crate) fn refused(code: i64, msg: &str) -> Result<(u16, String), String> {
     let reply = json!({ "request_id": "r", "code": code, "msg": msg, "data": null });
     Ok((200, reply.to_string()))
 }
 
 /// Runs something with a client and returns its outcome and what was noted.
-pub fn with_client<R>(
+pub(crate) fn with_client<R>(
     transport: &dyn Transport,
     clock: &Still,
     cache: &Path,
@@ -127,7 +131,7 @@ pub fn with_client<R>(
     (outcome, log.text())
 }
 
-pub fn fetch_error<T: std::fmt::Debug>(result: Result<T, LabError>) -> FetchError {
+pub(crate) fn fetch_error<T: std::fmt::Debug>(result: Result<T, LabError>) -> FetchError {
     match result {
         Err(LabError::Fetch(error)) => error,
         other => panic!("expected a fetch error, got {other:?}"),
@@ -135,7 +139,7 @@ pub fn fetch_error<T: std::fmt::Debug>(result: Result<T, LabError>) -> FetchErro
 }
 
 /// Every file below a folder with its bytes, by path.
-pub fn files_in(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+pub(crate) fn files_in(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {
         let path = entry.unwrap().path();
