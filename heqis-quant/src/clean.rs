@@ -213,6 +213,7 @@ impl Cleaner {
         }
         let mut next = *series;
         let new_day = bar.date != next.date;
+        let told = bar.pre_close.is_some();
         if new_day && bar.high > bar.low && next.values == values(&bar) {
             return Err(Reject::Repeated);
         }
@@ -244,7 +245,7 @@ impl Cleaner {
         if !self.is_free(&bar, &next) {
             let from_vendor = bar.pre_close.map(cents);
             if let Some(reference) = from_vendor.or(next.day_reference_cents)
-                && let Err(reject) = self.check_limits(&mut bar, reference, next.doubtful)
+                && let Err(reject) = self.check_limits(&mut bar, reference, told, next.doubtful)
             {
                 if let Some(series) = self.series.get_mut(&bar.symbol) {
                     series.doubtful = Some((bar.date, cents(bar.close)));
@@ -322,6 +323,7 @@ impl Cleaner {
         &self,
         bar: &mut Bar,
         reference_cents: i64,
+        told: bool,
         doubtful: Option<(Date, i64)>,
     ) -> Result<(), Reject> {
         let Some(percent) = self.rule(bar).map(|rule| rule.percent) else {
@@ -341,10 +343,12 @@ impl Cleaner {
                 bar.marks.insert(Marks::EX_RIGHT_SUSPECTED);
                 return Ok(());
             }
-            if doubtful.is_some_and(|(date, close)| date < bar.date && holds(close)) {
-                bar.marks.insert(Marks::LEVEL_RESET);
-                return Ok(());
-            }
+        }
+        if !told && doubtful.is_some_and(|(date, close)| date < bar.date && holds(close)) {
+            bar.marks.insert(Marks::LEVEL_RESET);
+            // A known ex-right before the new level does not bridge the two.
+            bar.pre_close = None;
+            return Ok(());
         }
         Err(Reject::OutsideLimits {
             low_cents,

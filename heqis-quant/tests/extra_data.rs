@@ -16,7 +16,8 @@ use heqis_quant::adjust::{EventKind, Evidence, VendorFactor, check_factors};
 use heqis_quant::instrument::suspensions;
 use heqis_quant::rules::{BreachReason, LimitTable, breaches};
 use heqis_quant::{
-    Bar, BarReader, Calendar, CleanConfig, Cleaner, Date, ExRight, Factors, Marks, Span, Symbol,
+    Bar, BarReader, Calendar, CleanConfig, Cleaner, Date, ExRight, ExRights, Factors, Marks, Span,
+    Symbol,
 };
 
 /// The folder, or a loud word.
@@ -283,4 +284,49 @@ fn suspended_days_are_the_days_of_the_index_without_a_bar() {
     let span = Span::new(before_reform, day("20060731")).unwrap();
     let found = suspensions(bars, &extra.calendar, span).unwrap();
     assert_eq!((found.len(), found[0].trading_days), (1, 39));
+}
+
+#[test]
+fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
+    let Some(extra) =
+        extra("a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars")
+    else {
+        return;
+    };
+    let factors = extra.stocks.iter().map(|(symbol, (bars, factors))| {
+        let days = bars.iter().map(|bar| bar.date);
+        (*symbol, days.zip(factors.iter().copied()).collect())
+    });
+    let by_events = ExRights::new().with_events(extra.events.iter().copied());
+    let by_factors = ExRights::new().with_factors(factors.collect()).unwrap();
+    let passed = |known: ExRights| -> (Vec<Bar>, usize) {
+        let mut cleaner = Cleaner::new(CleanConfig::default())
+            .unwrap()
+            .with_ex_rights(known.into());
+        let bars = extra.stocks.values().flat_map(|(bars, _)| bars);
+        // Without the vendor's references, which would leave nothing to know.
+        let bars = bars.map(|bar| {
+            cleaner.check(Bar {
+                pre_close: None,
+                ..*bar
+            })
+        });
+        let (good, bad): (Vec<_>, Vec<_>) = bars.partition(Result::is_ok);
+        (good.into_iter().flatten().collect(), bad.len())
+    };
+    let (events, factors) = (passed(by_events), passed(by_factors));
+    assert_eq!(events, factors);
+    let referenced = events.0.iter().filter(|bar| bar.pre_close.is_some());
+    // Ten of the 25 had no trade.
+    assert_eq!((referenced.count(), events.1), (62, 25));
+    // Every reference that follows is the one that the vendor published, to the cent.
+    for bar in events.0.iter().filter(|bar| bar.pre_close.is_some()) {
+        let (bars, _) = &extra.stocks[&bar.symbol];
+        let published = bars.iter().find(|other| other.date == bar.date).unwrap();
+        assert_eq!(
+            bar.pre_close, published.pre_close,
+            "{} {}",
+            bar.symbol, bar.date
+        );
+    }
 }

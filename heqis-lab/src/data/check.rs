@@ -143,8 +143,8 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
             let close = (before.close * 100.0).round() as i64;
             let ex_rights = &known.ex_rights;
             let due = ex_rights.reference_cents(symbol, before.date, close, bar.date);
-            if let Some(reference) = due.filter(|cents| *cents != close && bar.pre_close.is_none())
-            {
+            let lacks = bar.pre_close.is_none() && !bar.marks.breaks_level();
+            if let Some(reference) = due.filter(|cents| lacks && *cents != close) {
                 findings.violations.push(Finding {
                     symbol,
                     date: Some(bar.date),

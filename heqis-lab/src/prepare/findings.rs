@@ -1,7 +1,7 @@
 //! Where what is known of a stock disagrees with its bars. Nothing is repaired and no row is turned down for it: a
 //! finding is told in `findings.csv` and counted in the manifest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use heqis_quant::adjust::Evidence;
@@ -67,8 +67,8 @@ impl Finding {
 
 /// Returns everything that speaks against the bars of one series, or against what is known of it.
 ///
-/// `rejected` are the days and reasons of the rows that were turned down. The reference price of a bar behind one of them
-/// is no evidence, since it refers to that row.
+/// `rejected` are the days and reasons of the rows that were turned down. Behind one of them a bar's reference and limits
+/// are no evidence, since they refer to that row and not to the bar before.
 ///
 /// # Errors
 ///
@@ -82,10 +82,11 @@ pub fn of_series(
     let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
         return Ok(Vec::new());
     };
-    let days = by_day(bars, rejected);
+    let (days, unsure) = by_day(bars, rejected);
     let mut findings = match known.ex_rights.findings(&days, limits) {
         Ok(found) => found
             .into_iter()
+            .filter(|found| found.evidence != Evidence::Prices || !unsure.contains(&found.date))
             .map(|found| Finding {
                 expected: Some(found.expected),
                 got: Some(found.got),
@@ -115,9 +116,10 @@ pub fn of_series(
     Ok(findings)
 }
 
-/// Returns the bars of days: of several bars of one day the first reference and the last close.
-fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> Vec<Bar> {
-    let mut days: Vec<Bar> = Vec::new();
+/// Returns the bars of days, of several bars of one day the first reference and the last close; and the days behind a row
+/// that was turned down.
+fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> (Vec<Bar>, BTreeSet<Date>) {
+    let (mut days, mut after_rejects) = (Vec::<Bar>::new(), BTreeSet::new());
     for bar in bars {
         match days.last_mut() {
             Some(day) if day.date == bar.date => {
@@ -132,6 +134,9 @@ fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> Vec<Bar> {
                 let unsure = rejected.iter().any(|(day, reason)| {
                     after.is_none_or(|after| after < *day) && *day < bar.date && moved(reason)
                 });
+                if unsure {
+                    after_rejects.insert(bar.date);
+                }
                 days.push(Bar {
                     pre_close: bar.pre_close.filter(|_| !unsure),
                     ..*bar
@@ -139,7 +144,7 @@ fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> Vec<Bar> {
             }
         }
     }
-    days
+    (days, after_rejects)
 }
 
 fn name(evidence: Evidence) -> &'static str {

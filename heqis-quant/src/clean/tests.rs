@@ -449,6 +449,11 @@ fn a_known_event_gives_the_reference_price_and_limits_follow_it() {
     assert_eq!(cleaner.check(minute(2, 6.5)).unwrap().pre_close, Some(6.33));
     assert_eq!(cleaner.check(minute(1, 6.9)).unwrap().pre_close, None);
     assert!(cleaner.check(minute(0, 6.97)).is_err());
+    // A price beyond the reference is doubted once; when the next day agrees, the series goes on from there.
+    let mut cleaner = started();
+    assert!(cleaner.check(stock("2024-01-04", [9.0; 4])).is_err());
+    let reset = cleaner.check(stock("2024-01-05", [9.1; 4])).unwrap();
+    assert_eq!((reset.marks, reset.pre_close), (Marks::LEVEL_RESET, None));
     for wrong in [
         "\"gift\": -0.1",
         "\"cash_cny\": 0",
