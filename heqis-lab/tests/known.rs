@@ -405,6 +405,13 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
             "suspend_d"
         ]
     );
+    assert!(
+        manifest.inputs[0]
+            .detected
+            .contains("volume in lots of 100 shares by the amounts of 256 rows"),
+        "{}",
+        manifest.inputs[0].detected
+    );
     let clean = &manifest.settings.clean;
     let day = |text: &str| Date::parse(text).unwrap();
     let stock = Symbol::parse("600000.SH").unwrap();

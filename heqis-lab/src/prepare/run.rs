@@ -324,6 +324,7 @@ impl Run<'_> {
                 Some(Input {
                     path,
                     sha256: sha256.clone(),
+                    detected: facts.detected.clone(),
                     rows: facts.rows,
                     unreadable: facts.unreadable.len() as u64,
                     symbol: symbol.filter(|_| second.is_none()),

@@ -43,6 +43,8 @@ pub struct Unreadable {
 /// What was found in one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileFacts {
+    /// Layout, encoding and units.
+    pub detected: String,
     /// Rows, the unreadable ones included.
     pub rows: u64,
     /// Rows that could not be read.
@@ -235,8 +237,12 @@ impl<'a> Worker<'a> {
         let opened = File::open(path).map_err(|source| LabError::file(path, source))?;
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let shown = path.display().to_string();
-        let reader = BarReader::new(opened, Symbol::parse(&stem).ok(), &shown)?;
-        let mut facts = FileFacts::default();
+        // The amounts confirm or decide whether volumes are in shares or lots.
+        let reader = BarReader::detect(opened, Symbol::parse(&stem).ok(), &shown)?;
+        let mut facts = FileFacts {
+            detected: reader.detected().to_string(),
+            ..FileFacts::default()
+        };
         let mut last = None;
         let too_long = || LabError::data_set(path, format!("must have at most {} rows", u32::MAX));
         for (row, bar) in (1u32..).zip(reader) {

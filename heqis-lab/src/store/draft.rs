@@ -21,7 +21,18 @@ pub struct Draft {
     root: PathBuf,
     dir: PathBuf,
     /// Held until the draft is gone; the system lets go of it when the process dies.
-    _lock: File,
+    _lock: Lock,
+}
+
+/// The lock of the one writer. It is given back by name and not by closing the file, since a child process that is being
+/// started holds a copy of the file until it has become another program.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
 }
 
 impl Draft {
@@ -50,7 +61,7 @@ impl Draft {
         let draft = Self {
             root: root.to_owned(),
             dir,
-            _lock: lock,
+            _lock: Lock(lock),
         };
         draft.sweep()?;
         fs::create_dir(&draft.dir).map_err(at(&draft.dir))?;

@@ -189,6 +189,9 @@ pub struct Input {
     pub path: String,
     /// SHA-256 of its bytes in lower-case hex.
     pub sha256: String,
+    /// Its layout, encoding and units, as found.
+    #[serde(default)]
+    pub detected: String,
     /// Its rows, the unreadable ones included.
     pub rows: u64,
     /// Its rows that could not be read.
