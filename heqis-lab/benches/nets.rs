@@ -1,7 +1,8 @@
 //! One training step of each default network, forward, backward and Adam, on a batch of 64 windows of 32 rows × 16
-//! features: `cargo bench -p heqis-lab --bench nets -- [STEPS [WARM-UP]]`.
+//! features: `cargo bench -p heqis-lab --bench nets -- [STEPS [WARM-UP]] [NAME]`,
+//! where a name leaves out all others.
 //!
-//! Prints the median and the least time of a step in milliseconds. `RAYON_NUM_THREADS` sets the number of threads.
+//! Prints the median and the least wall time of a step and its mean CPU time, in milliseconds. `RAYON_NUM_THREADS` sets the number of threads.
 //! `benches/peers/nets_bench.py` does the same work in PyTorch.
 
 #![allow(
@@ -26,11 +27,17 @@ const ROWS: usize = 32;
 const FEATURES: usize = 16;
 
 fn main() {
+    let only = std::env::args().skip(1).find(|arg| {
+        let first = arg.chars().next();
+        first.is_some_and(char::is_uppercase)
+    });
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| only == name);
     let numbers: Vec<usize> = std::env::args()
         .filter_map(|arg| arg.parse().ok())
         .collect();
     let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
     let (steps, warm_up) = (number(0, 60), number(1, 10));
+    heqis_lab::nets::memory::keep_freed();
     let device = Device::flex().autodiff();
 
     let x: Tensor<3> = random([BATCH, ROWS, FEATURES], &device);
@@ -46,7 +53,13 @@ fn main() {
             let answer = generator.forward(x.clone());
             answer.value.square().mean() + answer.logits.square().mean()
         };
-        measure(&format!("{kind:?}"), generator, loss, steps, warm_up);
+        let name = format!("{kind:?}");
+        if wanted(&name) {
+            measure(&name, generator, loss, steps, warm_up);
+        }
+    }
+    if !wanted("Discriminator") {
+        return;
     }
     let discriminator = DiscriminatorConfig::default().init(&device, 1).unwrap();
     let series: Tensor<2> = random([BATCH, ROWS], &device);
@@ -81,8 +94,11 @@ fn measure<M: Module>(
     warm_up: usize,
 ) {
     let mut adam = AdamConfig::new().with_epsilon(1e-8).init();
-    let mut times = Vec::new();
+    let (mut times, mut busy) = (Vec::new(), 0.0);
     for step in 0..warm_up + steps {
+        if step == warm_up {
+            busy = cpu_seconds();
+        }
         let start = Instant::now();
         let gradients = loss(&network).backward();
         let gradients = GradientsParams::from_grads(gradients, &network);
@@ -91,10 +107,25 @@ fn measure<M: Module>(
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
     }
+    let cpu = (cpu_seconds() - busy) * 1e3 / steps as f64;
     times.sort_by(f64::total_cmp);
     println!(
-        "{name:<14} median {:>7.2} ms, least {:>7.2} ms",
+        "{name:<14} median {:>7.2} ms, least {:>7.2} ms, CPU {cpu:>7.2} ms",
         times[times.len() / 2],
         times[0]
     );
+}
+
+/// CPU time of all threads so far (Linux; elsewhere 0).
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name in brackets: state is field 3, user and system time are fields 14 and 15, in hundredths of seconds.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks: f64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum();
+    ticks / 100.0
 }

@@ -1,13 +1,13 @@
 //! The conditional convolutional discriminator: is this series of targets real, given its direction classes?
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::leaky_relu;
 use burn::tensor::{Device, Tensor};
 use heqis_infer::onnx::GraphBuilder;
 use serde::{Deserialize, Serialize};
 
 use super::graph::{Operators, elements};
 use super::init::Init;
+use super::layers::activation::leaky_relu;
 use super::layers::conv::Conv1d;
 use super::layers::linear::Linear;
 use super::positive;

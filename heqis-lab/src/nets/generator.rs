@@ -1,7 +1,6 @@
 //! The generators: networks that answer a window with the next scaled target and the odds of its direction.
 
 use burn::module::Module;
-use burn::tensor::activation::silu;
 use burn::tensor::{Device, Tensor, TensorData};
 use heqis_infer::onnx::{GraphBuilder, Value};
 use rand_chacha::rand_core::Rng;
@@ -11,6 +10,7 @@ use super::discriminator::CLASSES;
 use super::encoder::{Encoder, EncoderConfig};
 use super::graph::Operators;
 use super::init::Init;
+use super::layers::activation::silu;
 use super::layers::inception::Inception;
 use super::layers::linear::Linear;
 use super::layers::recurrent::{CellKind, Recurrent};

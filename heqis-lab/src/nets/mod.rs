@@ -4,6 +4,7 @@
 //! - [`discriminator`]: series and classes → logit of being real.
 //! - [`encoder`]: window → factors, by [`cae`] or [`t3vae`], the latter over the mathematics of [`student`].
 //! - [`layers`]: what they are built of.
+//! - [`memory`]: how the allocator treats tensors while networks train.
 //! - [`weights`]: parameters as named tensors, out and in.
 //!
 //! A network enters as a configuration and a seed; the same two give the same weights, bit for bit, on every device,
@@ -20,6 +21,7 @@ pub mod generator;
 mod graph;
 mod init;
 pub mod layers;
+pub mod memory;
 pub mod student;
 pub mod t3vae;
 pub mod weights;

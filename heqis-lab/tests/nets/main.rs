@@ -3,6 +3,7 @@
 
 mod common;
 mod gradients;
+mod memory;
 mod official;
 mod parity;
 mod rope;

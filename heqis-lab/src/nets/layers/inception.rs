@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::silu;
 use heqis_infer::onnx::{GraphBuilder, Value};
 
+use super::activation::silu;
 use super::conv::Conv1d;
 use super::linear::Linear;
 use crate::nets::graph::Operators;

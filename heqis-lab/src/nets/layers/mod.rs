@@ -1,5 +1,6 @@
 //! The layers of the networks, each with its framework form and its ONNX form side by side.
 //!
+//! - [`activation`]: activations with hand-written slopes.
 //! - [`linear`]: matrix product and bias.
 //! - [`norm`]: layer normalisation.
 //! - [`conv`]: one-dimensional convolution over time, and two-dimensional over a window's image.
@@ -9,6 +10,7 @@
 //! - [`tcn`]: the temporal convolution network.
 //! - [`inception`]: a bar seen through kernels of several widths.
 
+pub mod activation;
 pub mod conv;
 pub mod inception;
 pub mod linear;

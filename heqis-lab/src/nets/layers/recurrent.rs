@@ -6,10 +6,10 @@
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use burn::tensor::activation::{sigmoid, tanh};
 use burn::tensor::module::linear;
 use heqis_infer::onnx::{Attribute, GraphBuilder, Value};
 
+use super::activation::{sigmoid, tanh};
 use crate::nets::graph::{Operators, elements, transposed};
 use crate::nets::init::Init;
 
@@ -69,43 +69,92 @@ impl RecurrentLayer {
         let Some(first) = steps.first() else {
             return Vec::new();
         };
-        let [hidden, _] = self.recurrent.dims();
-        let mut state = Tensor::zeros([first.dims()[0], hidden], &first.device());
+        let ([hidden, _], [batch, _]) = (self.recurrent.dims(), first.dims());
+        let (fused, last_gate) = (self.fused(), self.last_gate());
+        let ones = Tensor::ones([batch, 1], &first.device());
+        let mut state = Tensor::zeros([batch, hidden], &first.device());
         let mut cell = state.clone();
         let mut states = Vec::with_capacity(steps.len());
         for x in steps {
-            (state, cell) = self.step(x.clone(), state, cell);
+            let operands = vec![x.clone(), ones.clone(), state.clone()];
+            let gates = Tensor::cat(operands, 1).matmul(fused.clone());
+            (state, cell) = match (self.kind, &last_gate) {
+                (CellKind::Lstm, _) => lstm_state(gates, cell),
+                (_, Some([input, recurrent])) => {
+                    let product = |x, (weight, bias): &(Tensor<2>, Tensor<1>)| {
+                        linear(x, weight.clone(), Some(bias.clone()))
+                    };
+                    let of_state = product(state.clone(), recurrent);
+                    let of_input = product(x.clone(), input);
+                    (gru_state(gates, of_input, of_state, state), cell)
+                }
+                (_, None) => (tanh(gates), cell),
+            };
             states.push(state.clone());
         }
         states
     }
 
-    /// One step: input `[B, inputs]`, hidden state and cell state `[B, hidden]` → next states.
-    fn step(&self, x: Tensor<2>, h: Tensor<2>, c: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-        let [hidden, _] = self.recurrent.dims();
-        let gate = |gates: &Tensor<2>, first: usize, count: usize| {
-            gates.clone().narrow(1, first * hidden, count * hidden)
+    /// Returns the matrix that takes `[x, 1, h]` to the gates that read all three: input weights, bias and recurrent
+    /// weights under each other, `[inputs + 1 + hidden, width]`.
+    ///
+    /// One product a step in place of two, and no bias to add: on small batches a step costs its number of operations.
+    /// The GRU's last gate is left out, because its two products must stay apart.
+    fn fused(&self) -> Tensor<2> {
+        let [hidden, width] = self.recurrent.dims();
+        let shared = match self.kind {
+            CellKind::Gru => 2 * hidden,
+            _ => width,
         };
-        let from_input = linear(x, self.input.val(), Some(self.input_bias.val()));
-        let bias = self.recurrent_bias.as_ref().map(Param::val);
-        let from_state = linear(h.clone(), self.recurrent.val(), bias);
-        match self.kind {
-            CellKind::Rnn => (tanh(from_input + from_state), c),
-            CellKind::Gru => {
-                let zr = sigmoid(gate(&from_input, 0, 2) + gate(&from_state, 0, 2));
-                let (z, r) = (gate(&zr, 0, 1), gate(&zr, 1, 1));
-                let n = tanh(gate(&from_input, 2, 1) + r * gate(&from_state, 2, 1));
-                (n.clone() + z * (h - n), c)
-            }
-            CellKind::Lstm => {
-                let gates = from_input + from_state;
-                let iof = sigmoid(gate(&gates, 0, 3));
-                let (i, o, f) = (gate(&iof, 0, 1), gate(&iof, 1, 1), gate(&iof, 2, 1));
-                let c = f * c + i * tanh(gate(&gates, 3, 1));
-                (o * tanh(c.clone()), c)
-            }
+        let mut bias = self.input_bias.val();
+        if let Some(recurrent) = &self.recurrent_bias {
+            bias = bias + recurrent.val();
         }
+        let rows = [
+            self.input.val(),
+            bias.reshape([1, width]),
+            self.recurrent.val(),
+        ];
+        Tensor::cat(rows.map(|rows| rows.narrow(1, 0, shared)).into(), 0)
     }
+
+    /// Returns weights and biases of the GRU's last gate: for the input, then for the state.
+    fn last_gate(&self) -> Option<[(Tensor<2>, Tensor<1>); 2]> {
+        let [hidden, _] = self.recurrent.dims();
+        let last = |weight: &Param<Tensor<2>>, bias: &Param<Tensor<1>>| {
+            (
+                weight.val().narrow(1, 2 * hidden, hidden),
+                bias.val().narrow(0, 2 * hidden, hidden),
+            )
+        };
+        let recurrent_bias = self.recurrent_bias.as_ref()?;
+        Some([
+            last(&self.input, &self.input_bias),
+            last(&self.recurrent, recurrent_bias),
+        ])
+    }
+}
+
+/// Returns the next state of a GRU from the sums of its gates z and r, both products of its last gate, and its state.
+fn gru_state(zr: Tensor<2>, of_input: Tensor<2>, of_state: Tensor<2>, h: Tensor<2>) -> Tensor<2> {
+    let [_, hidden] = h.dims();
+    let zr = sigmoid(zr);
+    let (z, r) = (
+        zr.clone().narrow(1, 0, hidden),
+        zr.narrow(1, hidden, hidden),
+    );
+    let n = tanh(of_input + r * of_state);
+    n.clone() + z * (h - n)
+}
+
+/// Returns hidden and cell state of an LSTM from the sums of its gates i, o, f, c and its cell state.
+fn lstm_state(gates: Tensor<2>, cell: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+    let [_, hidden] = cell.dims();
+    let iof = sigmoid(gates.clone().narrow(1, 0, 3 * hidden));
+    let gate = |index| iof.clone().narrow(1, index * hidden, hidden);
+    let candidate = tanh(gates.narrow(1, 3 * hidden, hidden));
+    let cell = gate(2) * cell + gate(0) * candidate;
+    (gate(1) * tanh(cell.clone()), cell)
 }
 
 /// A stack of recurrent layers, in one direction or both.

@@ -2,9 +2,10 @@
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use burn::tensor::activation::{silu, softmax};
+use burn::tensor::activation::softmax;
 use heqis_infer::onnx::{GraphBuilder, Value};
 
+use super::activation::silu;
 use super::linear::Linear;
 use super::norm::LayerNorm;
 use super::rope::Rope;

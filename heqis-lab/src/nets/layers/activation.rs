@@ -1,0 +1,56 @@
+//! Activations with their slopes written by hand.
+//!
+//! The framework's own activations compute their exponentials a second time in the backward pass, and those are the dearest
+//! part of a recurrent step. Here value and slope are computed once, outside the graph, and the graph holds the tangent
+//! `x · slope + (value − x · slope)`: the same value up to rounding, and a backward pass of one product.
+
+use burn::tensor::{Tensor, activation};
+
+/// The logistic function `1 / (1 + exp(−x))`.
+pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    tangent(x, |x| {
+        let value = activation::sigmoid(x);
+        let slope = value.clone() * (1.0 - value.clone());
+        (value, slope)
+    })
+}
+
+/// The hyperbolic tangent, by way of the logistic function, whose exponential takes a third of the C library's tangent.
+pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    tangent(x, |x| {
+        let value = activation::sigmoid(x * 2.0) * 2.0 - 1.0;
+        let slope = 1.0 - value.clone() * value.clone();
+        (value, slope)
+    })
+}
+
+/// `x / (1 + exp(−x))`.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    tangent(x, |x| {
+        let gate = activation::sigmoid(x.clone());
+        let value = x * gate.clone();
+        let slope = gate.clone() + value.clone() * (1.0 - gate);
+        (value, slope)
+    })
+}
+
+/// `x` above 0, `low · x` below.
+pub fn leaky_relu<const D: usize>(x: Tensor<D>, low: f64) -> Tensor<D> {
+    let above = x.clone().without_autodiff().greater_equal_scalar(0.0);
+    x * (above.float() * (1.0 - low) + low)
+}
+
+/// Returns the value of an elementwise curve, with its slope as the only thing that the graph knows of it.
+fn tangent<const D: usize>(
+    x: Tensor<D>,
+    curve: impl FnOnce(Tensor<D>) -> (Tensor<D>, Tensor<D>),
+) -> Tensor<D> {
+    // Tensors without autodiff are constants to the operations that they enter.
+    let still = x.clone().without_autodiff();
+    let (value, slope) = curve(still.clone());
+    if !x.is_tracked() {
+        return value;
+    }
+    let rest = value - still * slope.clone();
+    x * slope + rest
+}
