@@ -274,7 +274,7 @@ fn choose<M>(fit: impl Fn(f64) -> Option<(M, f64)>) -> Option<(M, f64)> {
 }
 
 /// Returns the factors of a sample, and factors ++ last scaled row.
-fn features(pca: &Pca, sample: &Sample, feature_count: usize) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn features(pca: &Pca, sample: &Sample, feature_count: usize) -> (Vec<f64>, Vec<f64>) {
     let window = widen(&sample.window);
     let factors = pca.transform(&window);
     let last_row = &window[window.len() - feature_count..];

@@ -36,6 +36,12 @@ pub enum LabError {
     /// A regression has no solution.
     #[error("{0}: the normal equations are singular")]
     Singular(&'static str),
+    /// A forecast cannot be measured, or a yardstick cannot be fitted.
+    #[error("yardsticks: {0}")]
+    Yardstick(String),
+    /// A bundle could not be compared.
+    #[error("verify: {0}")]
+    Verify(String),
     /// A bundle could not be made.
     #[error(transparent)]
     Infer(#[from] InferError),

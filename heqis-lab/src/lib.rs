@@ -11,6 +11,8 @@
 //! - [`store`]: the data set on disk, and its reader.
 //! - [`data`]: looking into a data set.
 //! - [`backtest`]: wanted sides → orders, fills and money under A-share rules.
+//! - [`yardsticks`]: what any model must beat, and one measure for all.
+//! - [`verify`]: whether a bundle computes the same everywhere.
 //! - [`error`]: the crate's one error type.
 //!
 //! Data enters as CSV tables of daily bars; it leaves as data sets and bundle directories. The same files give the same
@@ -39,6 +41,8 @@ pub mod ridge;
 pub mod samples;
 mod standardiser;
 pub mod store;
+pub mod verify;
+pub mod yardsticks;
 
 pub use error::LabError;
 

@@ -30,6 +30,8 @@ enum Command {
     Fetch(heqis_lab::fetch::FetchArgs),
     Prepare(heqis_lab::prepare::PrepareArgs),
     Data(heqis_lab::data::DataArgs),
+    Yardsticks(heqis_lab::yardsticks::YardstickArgs),
+    Verify(heqis_lab::verify::VerifyArgs),
 }
 
 fn main() -> ExitCode {
@@ -65,6 +67,8 @@ fn run(command: &Command) -> Result<Answer, LabError> {
         Command::Fetch(args) => heqis_lab::fetch::run(args)?,
         Command::Prepare(args) => heqis_lab::prepare::options::run(args)?,
         Command::Data(args) => return heqis_lab::data::run(args),
+        Command::Yardsticks(args) => heqis_lab::yardsticks::run(args)?,
+        Command::Verify(args) => return heqis_lab::verify::run(args),
     };
     Ok(Answer { lines, good: true })
 }

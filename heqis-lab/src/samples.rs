@@ -36,6 +36,8 @@ pub struct Sample {
     pub date: Date,
     /// Scaled features, oldest bar first, row-major [window_bars, features].
     pub window: Vec<f32>,
+    /// Close of that bar as the vendor gave it, CNY.
+    pub close: f64,
     /// Return over the horizon in plain units.
     pub actual_return: f64,
     /// Index into [`CLASSES`].
@@ -93,6 +95,7 @@ impl Prepared {
 /// One unscaled feature row with the label of its bar.
 struct Row {
     date: Date,
+    close: f64,
     values: Vec<f64>,
     label: Option<Label>,
 }
@@ -186,6 +189,7 @@ fn rows(bars: &[Bar], set: &FeatureSet) -> Result<Vec<Row>, LabError> {
         if let Some(values) = state.update(bar)? {
             rows.push(Row {
                 date: bar.date,
+                close: bar.close,
                 values,
                 label,
             });
@@ -204,6 +208,7 @@ fn samples(rows: &[Row], scaler: &Scaler) -> Result<Vec<Sample>, LabError> {
         if let (Some(window), Some(label)) = (window.push(&scaled)?, row.label) {
             samples.push(Sample {
                 date: row.date,
+                close: row.close,
                 window: window.to_vec(),
                 actual_return: label.next_return,
                 class: label.direction.class(),

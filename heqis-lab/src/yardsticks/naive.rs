@@ -1,0 +1,33 @@
+//! Answers that look at no input.
+
+use super::forecast::Forecast;
+
+/// Says that the price stays: a return of zero.
+pub fn last_value(items: usize) -> Forecast {
+    Forecast {
+        returns: Some(vec![0.0; items]),
+        probabilities: None,
+    }
+}
+
+/// Says the mean return of the training span.
+pub fn mean(training_returns: &[f64], items: usize) -> Forecast {
+    let mean = training_returns.iter().sum::<f64>() / training_returns.len().max(1) as f64;
+    Forecast {
+        returns: Some(vec![mean; items]),
+        probabilities: None,
+    }
+}
+
+/// Says the class rates of the training span, so that the most likely class is the training majority, the first of equals.
+pub fn majority(training_classes: &[usize], items: usize) -> Forecast {
+    let count = training_classes.len().max(1) as f64;
+    let rates = [0, 1, 2].map(|class| {
+        let hits = training_classes.iter().filter(|found| **found == class);
+        hits.count() as f64 / count
+    });
+    Forecast {
+        returns: None,
+        probabilities: Some(vec![rates; items]),
+    }
+}
