@@ -106,7 +106,7 @@ fn fitted_yardsticks_answer_as_those_of_scikit_learn() {
     let boosting = &fits["boosting"];
     let options = BoostingOptions {
         trees: boosting["trees"].as_u64().unwrap() as usize,
-        depth: boosting["depth"].as_u64().unwrap() as u16,
+        depth: boosting["depth"].as_u64().unwrap() as usize,
         learning_rate: boosting["learning_rate"].as_f64().unwrap(),
         least_leaf: boosting["least_leaf"].as_u64().unwrap() as usize,
     };
@@ -224,6 +224,7 @@ fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
         .flatten()
         .for_each(|input| *input = 5.0 - *input);
     test.truth.returns.iter_mut().for_each(|value| *value = 0.3);
+    test.truth.classes.iter_mut().for_each(|class| *class = 1);
     let (honest, other) = (honest.run().unwrap(), other.run().unwrap());
     for (a, b) in honest.entries().iter().zip(other.entries()) {
         assert_eq!((&a.model, &a.span), (&b.model, &b.span));

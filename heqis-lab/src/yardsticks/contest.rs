@@ -22,7 +22,7 @@ pub const BOOSTING: [BoostingOptions; 6] = [
     trees(200, 1, 0.1),
 ];
 
-const fn trees(trees: usize, depth: u16, learning_rate: f64) -> BoostingOptions {
+const fn trees(trees: usize, depth: usize, learning_rate: f64) -> BoostingOptions {
     BoostingOptions {
         trees,
         depth,

@@ -1,0 +1,183 @@
+//! A bundle that computes the same everywhere passes; a side that differs refuses it, and the report says where.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+
+use heqis_infer::Bundle;
+use heqis_lab::LabError;
+use heqis_lab::verify::windows::{Answers, Windows, golden, random};
+use heqis_lab::verify::{Side, VerifyArgs, run, sides, verify};
+
+fn bundle(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../models")
+        .join(name)
+}
+
+fn args(name: &str) -> VerifyArgs {
+    VerifyArgs {
+        bundle: bundle(name),
+        windows: 100,
+        seed: 1,
+        tolerance: 1e-5,
+        python: None,
+        json: false,
+    }
+}
+
+#[test]
+fn the_shipped_bundles_compute_the_same_here_alone_and_in_batches() {
+    for name in ["baseline-factors", "baseline-direction"] {
+        let answer = run(&args(name)).unwrap();
+        assert!(answer.good, "{}", answer.lines.join("\n"));
+        let text = answer.lines.join("\n");
+        assert!(text.contains("not compared: ONNX Runtime"), "{text}");
+        assert!(text.contains("every difference is allowed"), "{text}");
+        // The engine in batches has the bits of RTen on single windows.
+        let batches = answer
+            .lines
+            .iter()
+            .filter(|line| line.contains("batches of 8 | ") || line.contains("batches of 8) |"));
+        assert!(
+            batches
+                .filter(|line| line.contains("| RTen |"))
+                .all(|line| line.contains("| 0.00e0 |"))
+        );
+    }
+}
+
+#[test]
+fn onnx_runtime_agrees_on_the_shipped_bundles() {
+    if std::env::var_os("HEQIS_SKIP_PEERS").is_some_and(|value| value == "1") {
+        eprintln!("SKIPPED: HEQIS_SKIP_PEERS=1, the bundles were not computed by ONNX Runtime");
+        return;
+    }
+    let python = std::env::var_os("HEQIS_TEST_PYTHON")
+        .expect("HEQIS_TEST_PYTHON must name a python with onnx and onnxruntime; `./test` makes one (HEQIS_SKIP_PEERS=1 skips)");
+    for (name, tolerance) in [("baseline-factors", 1e-4), ("baseline-direction", 1e-5)] {
+        let args = VerifyArgs {
+            python: Some(PathBuf::from(&python)),
+            tolerance,
+            json: true,
+            ..args(name)
+        };
+        let answer = run(&args).unwrap();
+        let text = answer.lines.join("\n");
+        assert!(answer.good, "{text}");
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let distances = report["distances"].as_array().unwrap();
+        let runtime = |distance: &&serde_json::Value| {
+            let side = distance["side"].as_str().unwrap();
+            side.starts_with("ONNX Runtime (") && side.contains("opset 13")
+        };
+        let counts: Vec<u64> = distances
+            .iter()
+            .filter(runtime)
+            .map(|distance| distance["count"].as_u64().unwrap())
+            .collect();
+        // Golden windows against the bundle and against RTen, then random ones against RTen.
+        assert!(counts.contains(&4) && counts.contains(&100), "{text}");
+        assert_eq!(report["skipped"].as_array().unwrap().len(), 0);
+    }
+}
+
+#[test]
+fn a_python_that_cannot_compute_is_an_error_in_its_own_words() {
+    let args = VerifyArgs {
+        python: Some("no-such-python".into()),
+        ..args("baseline-direction")
+    };
+    let refused = run(&args).unwrap_err().to_string();
+    assert!(refused.contains("no-such-python"), "{refused}");
+}
+
+/// Another side that is off by a little on one element.
+struct Off {
+    model: Box<dyn Side>,
+    by: f32,
+}
+
+impl Side for Off {
+    fn name(&self) -> String {
+        "a network".to_owned()
+    }
+
+    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+        let mut answers = self.model.compute(windows)?;
+        // The second class of the third window.
+        if windows.count > 2 {
+            answers[1][7] += self.by;
+        }
+        Ok(answers)
+    }
+}
+
+#[test]
+fn one_element_above_the_tolerance_refuses_the_bundle_and_names_its_window() {
+    let args = args("baseline-direction");
+    let bundle = Bundle::load(&args.bundle).unwrap();
+    let report = |by: f32| {
+        let mut all = sides(&bundle, &args).unwrap();
+        let model = all.remove(0);
+        all.insert(0, Box::new(Off { model, by }));
+        verify(&bundle, all, &args).unwrap()
+    };
+    assert!(report(0.0).is_good());
+    assert!(report(5e-6).is_good());
+    for by in [2e-5, f32::NAN] {
+        let report = report(by);
+        assert!(!report.is_good());
+        let above: Vec<_> = report
+            .distances
+            .iter()
+            .filter(|distance| !distance.is_within())
+            .collect();
+        for distance in &above {
+            assert_eq!(
+                (distance.output.as_str(), distance.window),
+                ("probabilities", 2)
+            );
+            assert!(distance.side == "a network" || distance.with == "a network");
+        }
+        assert!(above.iter().any(|distance| distance.windows == "random"));
+        assert!(above.iter().any(|distance| distance.with == "the bundle"));
+        assert!(report.markdown().contains("refused"));
+    }
+}
+
+#[test]
+fn the_windows_are_the_bundles_own_and_those_of_the_seed() {
+    let bundle = Bundle::load(bundle("baseline-factors")).unwrap();
+    let (windows, answers) = golden(&bundle).unwrap();
+    assert_eq!(
+        (windows.count, windows.inputs[0].len(), answers[0].len()),
+        (4, 4 * 192, 4 * 8)
+    );
+    let drawn = random(&bundle, 50, 7).unwrap();
+    assert_eq!(drawn, random(&bundle, 50, 7).unwrap());
+    assert_ne!(drawn, random(&bundle, 50, 8).unwrap());
+    let values = &drawn.inputs[0];
+    let (least, most) = values
+        .iter()
+        .fold((f32::MAX, f32::MIN), |(a, b), &v| (a.min(v), b.max(v)));
+    assert!(least < -1.45 && most > 1.45 && least >= -1.5 && most < 1.5);
+}
+
+#[test]
+fn nothing_to_compare_is_refused() {
+    let bundle = Bundle::load(bundle("baseline-direction")).unwrap();
+    let args = args("baseline-direction");
+    assert!(verify(&bundle, Vec::new(), &args).is_err());
+    for broken in [
+        VerifyArgs {
+            windows: 0,
+            ..self::args("baseline-direction")
+        },
+        VerifyArgs {
+            tolerance: f32::NAN,
+            ..self::args("baseline-direction")
+        },
+    ] {
+        assert!(verify(&bundle, sides(&bundle, &args).unwrap(), &broken).is_err());
+    }
+}
