@@ -4,7 +4,7 @@
 //! - [`metrics`]: errors, price errors, direction, cross-sections: one function for every model.
 //! - [`naive`]: last value, training mean, training majority.
 //! - [`boosting`]: gradient-boosted trees.
-//! - [`contest`]: fits the yardsticks on the training span, chooses their settings on the validation span, and measures
+//! - [`mod@contest`]: fits the yardsticks on the training span, chooses their settings on the validation span, and measures
 //!   them on every span.
 //! - [`table`]: all models side by side, as Markdown, CSV and JSON.
 //!
