@@ -1,7 +1,7 @@
 //! `verify`: proves that a bundle computes what was trained, whoever computes it.
 //!
 //! - [`windows`]: the golden windows of the bundle, and windows drawn at random.
-//! - [`sides`]: RTen, ONNX Runtime, the engine as the pipeline opens it; a trained network joins as one more [`Side`].
+//! - [`mod@sides`]: RTen, ONNX Runtime, the engine as the pipeline opens it; a trained network joins as one more [`Side`].
 //! - [`report`]: the distances, as a table and as JSON.
 //!
 //! Every side is compared with the first, which is the trained network when there is one, and with the answers that the
