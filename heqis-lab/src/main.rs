@@ -32,6 +32,7 @@ enum Command {
     Data(heqis_lab::data::DataArgs),
     Yardsticks(heqis_lab::yardsticks::YardstickArgs),
     Verify(heqis_lab::verify::VerifyArgs),
+    Backtest(heqis_lab::backtest::BacktestArgs),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +70,7 @@ fn run(command: &Command) -> Result<Answer, LabError> {
         Command::Data(args) => return heqis_lab::data::run(args),
         Command::Yardsticks(args) => heqis_lab::yardsticks::run(args)?,
         Command::Verify(args) => return heqis_lab::verify::run(args),
+        Command::Backtest(args) => heqis_lab::backtest::command::answer(args)?,
     };
     Ok(Answer { lines, good: true })
 }

@@ -49,7 +49,7 @@ pub struct DayBar {
     /// Last price.
     pub close: i64,
     /// The price that limits refer to: the vendor's, else the last close after all ex-rights since; `None` for a first
-    /// bar without the vendor's.
+    /// bar, and for one on another price level that no event explains, without the vendor's.
     pub reference: Option<i64>,
     /// Traded shares.
     pub volume: u64,
@@ -148,11 +148,13 @@ impl Stock {
                 (Some(_), _) => Some(given),
                 (None, None) => None,
                 (None, Some(before)) => {
-                    let due = entitlements
-                        .iter()
-                        .filter(|due| before.day < due.day && due.day <= day)
-                        .map(|due| &due.event);
-                    Some(reference_cents(before.close, due)?)
+                    let due = |due: &&Entitlement| before.day < due.day && due.day <= day;
+                    let due = entitlements.iter().filter(due);
+                    match due.clone().next() {
+                        // The price level moved, and nothing says by how much.
+                        None if bar.marks.breaks_level() => None,
+                        _ => Some(reference_cents(before.close, due.map(|due| &due.event))?),
+                    }
                 }
             };
             read.push(DayBar {

@@ -1,0 +1,362 @@
+//! `heqis-lab backtest`: strategies × signal modes × stocks.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use heqis_quant::decision::SignalMode;
+use heqis_quant::{Bar, CleanConfig, Date, Span, Symbol};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use super::inputs::{Benchmark, Facts, Series};
+use super::metrics::Metrics;
+use super::pool::each;
+use super::run::{Label, Scene, Settings, run};
+use super::strategy::{Foresight, Predictor, Source};
+use crate::error::LabError;
+use crate::prepare::known::Tables;
+
+/// Which head of a model speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The predicted return.
+    Return,
+    /// The classes.
+    Class,
+    /// Both have to agree.
+    Both,
+}
+
+impl From<Mode> for SignalMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Return => Self::Return,
+            Mode::Class => Self::Class,
+            Mode::Both => Self::Both,
+        }
+    }
+}
+
+/// Trade history by the decisions of models, under the rules of the A-share market.
+#[derive(Args, Clone, Debug)]
+pub struct BacktestArgs {
+    /// Tables of daily bars, directories of them, patterns, or data sets of `prepare`.
+    #[arg(value_name = "BARS", required = true)]
+    pub bars: Vec<PathBuf>,
+    /// A strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or PREDICTIONS.csv; may be given several times.
+    #[arg(long, value_name = "SOURCE", required = true)]
+    pub strategy: Vec<String>,
+    /// Signal modes.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "return")]
+    pub mode: Vec<Mode>,
+    /// TOML file with rule, filters, broker, allocation, commission and basis.
+    #[arg(long, value_name = "TOML")]
+    pub settings: Option<PathBuf>,
+    /// Directory to write the runs into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// First day that is traded; bars before it only warm models up.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<Date>,
+    /// Last day that is traded.
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<Date>,
+    /// One account for all stocks instead of one for each.
+    #[arg(long)]
+    pub portfolio: bool,
+    /// Table of bars, usually of an index, to compare with.
+    #[arg(long, value_name = "CSV")]
+    pub benchmark: Option<PathBuf>,
+    /// Table of bars, usually of an index, whose days are the trading days.
+    #[arg(long, value_name = "CSV")]
+    pub calendar: Option<PathBuf>,
+    /// Ex-right events.
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
+    /// Changes of names, for special treatment.
+    #[arg(long, value_name = "CSV")]
+    pub names: Option<PathBuf>,
+    /// Listing and delisting of stocks.
+    #[arg(long, value_name = "CSV")]
+    pub stocks: Option<PathBuf>,
+    /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
+    #[arg(long, value_name = "JSON")]
+    pub clean: Option<PathBuf>,
+    /// Number of working threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Write no HTML pages.
+    #[arg(long)]
+    pub no_pages: bool,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One run as a line of the summary.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// What was run.
+    pub label: Label,
+    /// The directory of its files.
+    pub dir: PathBuf,
+    /// Its figures.
+    pub metrics: Metrics,
+    /// How many orders were made, and how many fills came of them.
+    pub orders: usize,
+    /// See `orders`.
+    pub fills: usize,
+    /// Bars on a price level that no event bridges.
+    pub unbridged: usize,
+}
+
+/// Runs everything and returns one line for each run, in the order of strategies, modes and stocks. The number of
+/// threads changes no byte of any file.
+///
+/// # Errors
+/// [`LabError`] when an input cannot be read, two strategies have one name, or a run fails.
+pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
+    let settings = match &args.settings {
+        Some(path) => Settings::read(path)?,
+        None => Settings::default(),
+    };
+    let clean = match &args.clean {
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+            serde_json::from_str(&text).map_err(|source| LabError::json(path, source))?
+        }
+        None => CleanConfig::default(),
+    };
+    let sources: Vec<Source> = args
+        .strategy
+        .iter()
+        .map(|text| Source::parse(text))
+        .collect();
+    let mut names: Vec<String> = sources.iter().map(Source::name).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let rule = "must have different names, since runs are filed under them";
+        return Err(LabError::backtest("strategies", rule, &pair[0]));
+    }
+    let from = args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
+    let to = args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?;
+    let span = Span::new(from, to)?;
+    let threads = match args.threads {
+        Some(threads) => threads.get(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+
+    let tables = Tables {
+        events: args.events.clone(),
+        calendar: args.calendar.clone(),
+        stock_basic: args.stocks.clone(),
+        namechange: args.names.clone(),
+        ..Tables::default()
+    };
+    let series = Series::read(&args.bars, tables)?;
+    let symbols: Vec<Symbol> = series.bars.keys().copied().collect();
+    let facts = Facts::read(symbols.iter().copied(), &series.tables, clean)?;
+    let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
+
+    let told = foresee(&series, &sources, &settings, &facts.clean, threads)?;
+    let mut jobs = Vec::new();
+    for (source, told) in sources.iter().zip(&told) {
+        let stocks: Vec<(Symbol, &Foresight)> = symbols.iter().copied().zip(told).collect();
+        let groups: Vec<(String, Vec<(Symbol, &Foresight)>)> = match args.portfolio {
+            true => vec![("portfolio".into(), stocks)],
+            false => stocks
+                .into_iter()
+                .map(|stock| (stock.0.to_string(), vec![stock]))
+                .collect(),
+        };
+        for mode in &args.mode {
+            for (symbol, stocks) in &groups {
+                let label = Label {
+                    strategy: source.name(),
+                    mode: (*mode).into(),
+                    symbol: symbol.clone(),
+                };
+                jobs.push((label, stocks.clone()));
+            }
+        }
+    }
+    let bar = progress(jobs.len(), "runs");
+    let job = |_: &mut (), (label, stocks): &(Label, Vec<(Symbol, &Foresight)>)| {
+        let scene = Scene::new(stocks, &facts, span, benchmark.as_ref())?;
+        let outcome = run(&scene, &settings, label.mode)?;
+        let dir = args
+            .out
+            .join(&label.strategy)
+            .join(name(label.mode))
+            .join(&label.symbol);
+        outcome.save(&dir, label, &scene, &settings, !args.no_pages)?;
+        Ok(Line {
+            label: label.clone(),
+            dir,
+            orders: outcome.ledger.orders.len(),
+            fills: outcome.ledger.fills.len(),
+            metrics: outcome.metrics,
+            unbridged: scene.unbridged,
+        })
+    };
+    let lines = each(&jobs, threads, || (), job, || bar.inc(1))?;
+    bar.finish_and_clear();
+    summary(&args.out, &lines)?;
+    Ok(lines)
+}
+
+/// Predicts every stock by every source: `[source][stock]`.
+fn foresee(
+    series: &Series,
+    sources: &[Source],
+    settings: &Settings,
+    clean: &CleanConfig,
+    threads: usize,
+) -> Result<Vec<Vec<Foresight>>, LabError> {
+    let strategy = settings.strategy(SignalMode::Return);
+    let stocks: Vec<&[Bar]> = series.bars.values().map(Vec::as_slice).collect();
+    let tasks: Vec<(usize, &[Bar])> = (0..sources.len())
+        .flat_map(|source| stocks.iter().map(move |bars| (source, *bars)))
+        .collect();
+    let bar = progress(tasks.len(), "predictions");
+    // Each thread loads a source once; stocks do not touch each other.
+    let state = BTreeMap::<usize, Predictor>::new;
+    let task = |loaded: &mut BTreeMap<usize, Predictor>, (source, bars): &(usize, &[Bar])| {
+        let predictor = match loaded.entry(*source) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(Predictor::load(&sources[*source], strategy, clean)?)
+            }
+        };
+        predictor.foresee(bars, &strategy, clean)
+    };
+    let mut told = each(&tasks, threads, state, task, || bar.inc(1))?.into_iter();
+    bar.finish_and_clear();
+    let of_source = |_| told.by_ref().take(stocks.len()).collect();
+    Ok((0..sources.len()).map(of_source).collect())
+}
+
+fn progress(count: usize, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}");
+    let bar = ProgressBar::new(count as u64).with_message(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn name(mode: SignalMode) -> &'static str {
+    match mode {
+        SignalMode::Return => "return",
+        SignalMode::Class => "class",
+        SignalMode::Both => "both",
+    }
+}
+
+/// Names and values of the columns of the summary.
+fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
+    let against = metrics.against.as_ref();
+    [
+        ("total_return", Some(metrics.curve.total_return)),
+        ("annual_return", metrics.curve.annual_return),
+        ("volatility", metrics.curve.volatility),
+        ("sharpe", metrics.curve.sharpe),
+        ("sortino", metrics.curve.sortino),
+        ("calmar", metrics.curve.calmar),
+        ("max_drawdown", Some(metrics.curve.max_drawdown)),
+        ("alpha", against.and_then(|against| against.alpha)),
+        ("beta", against.and_then(|against| against.beta)),
+        ("win_rate", metrics.trades.win_rate),
+        ("profit_factor", metrics.trades.profit_factor),
+        ("turnover", metrics.turnover),
+        ("exposure", metrics.exposure),
+        ("cost_share", metrics.cost_share),
+    ]
+}
+
+/// Writes `summary.csv` and `summary.json` over all runs.
+fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
+    let mut csv = String::from("strategy,mode,symbol");
+    if let Some(line) = lines.first() {
+        for (name, _) in columns(&line.metrics) {
+            csv += ",";
+            csv += name;
+        }
+    }
+    csv += ",orders,fills\n";
+    for line in lines {
+        let Label {
+            strategy,
+            mode,
+            symbol,
+        } = &line.label;
+        // Writing to a String cannot fail.
+        let _ = write!(csv, "{strategy},{},{symbol}", name(*mode));
+        for (_, value) in columns(&line.metrics) {
+            csv += ",";
+            if let Some(value) = value {
+                let _ = write!(csv, "{value}");
+            }
+        }
+        let _ = writeln!(csv, ",{},{}", line.orders, line.fills);
+    }
+    let path = out.join("summary.csv");
+    std::fs::write(&path, csv).map_err(|source| LabError::file(&path, source))?;
+    let path = out.join("summary.json");
+    let mut json =
+        serde_json::to_string_pretty(lines).map_err(|source| LabError::json(&path, source))?;
+    json.push('\n');
+    std::fs::write(&path, json).map_err(|source| LabError::file(&path, source))
+}
+
+/// Runs the command and returns the lines to show.
+///
+/// # Errors
+/// As [`backtest`].
+pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
+    let lines = backtest(args)?;
+    if args.json {
+        let path = &args.out;
+        let json = serde_json::to_string(&lines).map_err(|source| LabError::json(path, source))?;
+        return Ok(vec![json]);
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header([
+        "strategy", "mode", "symbol", "days", "a year", "Sharpe", "drawdown", "trips", "wins",
+        "fees",
+    ]);
+    let percent =
+        |value: Option<f64>| value.map_or("-".into(), |value| format!("{:.2} %", value * 100.0));
+    for line in &lines {
+        let metrics = &line.metrics;
+        table.add_row([
+            line.label.strategy.clone(),
+            name(line.label.mode).into(),
+            line.label.symbol.clone(),
+            metrics.days.to_string(),
+            percent(metrics.curve.annual_return),
+            metrics
+                .curve
+                .sharpe
+                .map_or("-".into(), |s| format!("{s:.3}")),
+            percent(Some(metrics.curve.max_drawdown)),
+            metrics.trades.count.to_string(),
+            percent(metrics.trades.win_rate),
+            format!("{:.2}", metrics.fees_cents as f64 / 100.0),
+        ]);
+    }
+    let mut shown: Vec<String> = table.to_string().lines().map(str::to_owned).collect();
+    let unbridged: usize = lines.iter().map(|line| line.unbridged).sum();
+    if unbridged > 0 {
+        shown.push(format!(
+            "{unbridged} bars lie on another price level than the ones before, and no event in --events bridges them: \
+             holdings cross them as a loss"
+        ));
+    }
+    shown.push(format!("wrote {}", args.out.join("summary.csv").display()));
+    Ok(shown)
+}

@@ -1,0 +1,208 @@
+//! What a backtest reads: bars, the facts of stocks, and a benchmark.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use heqis_quant::{
+    Bar, BarReader, Calendar, CleanConfig, Date, ExRight, Instrument, QuantError, Symbol,
+};
+
+use super::market;
+use crate::error::LabError;
+use crate::prepare::inputs::resolve;
+use crate::prepare::known::{Known, Tables};
+use crate::store::DataSet;
+use crate::store::dataset::Columns;
+use crate::store::manifest::Adjust;
+
+/// Raw bars by stock, in the order of days, and the number of rows that could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct Series {
+    /// The bars of each stock.
+    pub bars: BTreeMap<Symbol, Vec<Bar>>,
+    /// Rows that are no bars.
+    pub bad_rows: usize,
+    /// Other tables: those named, and those that lie beside fetched bars.
+    pub tables: Tables,
+}
+
+impl Series {
+    /// Reads CSV tables, directories of them, patterns, and data sets made by `prepare`.
+    ///
+    /// # Errors
+    /// [`LabError::File`], [`LabError::Parquet`], [`LabError::DataSet`] and [`LabError::Quant`] when one cannot be read.
+    pub fn read(inputs: &[PathBuf], tables: Tables) -> Result<Self, LabError> {
+        let mut read = Self {
+            tables,
+            ..Self::default()
+        };
+        for input in inputs {
+            if input.join("manifest.json").is_file() {
+                let mut series = DataSet::open(input)?.series(Columns::Bars)?;
+                while let Some(rows) = series.next()? {
+                    for bar in rows.bars() {
+                        read.bars.entry(bar.symbol).or_default().push(*bar);
+                    }
+                }
+                continue;
+            }
+            let (paths, tables) = resolve(std::slice::from_ref(input), &read.tables)?;
+            for path in paths {
+                read.table(&path)?;
+            }
+            read.tables = tables;
+        }
+        for bars in read.bars.values_mut() {
+            bars.sort_by_key(|bar| bar.time_ns);
+        }
+        Ok(read)
+    }
+
+    fn table(&mut self, path: &Path) -> Result<(), LabError> {
+        let shown = path.display().to_string();
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let symbol = Symbol::parse(&stem).ok();
+        for bar in BarReader::new(open(path)?, symbol, &shown)? {
+            match bar {
+                Ok(bar) => self.bars.entry(bar.symbol).or_default().push(bar),
+                Err(QuantError::Row { .. }) => self.bad_rows += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open(path: &Path) -> Result<File, LabError> {
+    File::open(path).map_err(|source| LabError::file(path, source))
+}
+
+/// What is known of stocks beside their bars.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// What the cleaner has to know, ex-rights included: the same for decisions and for fills.
+    pub clean: CleanConfig,
+    /// The facts of each stock.
+    pub stocks: BTreeMap<Symbol, market::Facts>,
+    /// The trading days, where a table of them was given.
+    pub calendar: Option<Calendar>,
+}
+
+impl Facts {
+    /// Reads the tables that tell of some stocks. A vendor's factors are not among them: they do not say how much of an
+    /// ex-right is cash.
+    ///
+    /// # Errors
+    /// [`LabError::File`] and [`LabError::Quant`] when a table cannot be read, [`LabError::Backtest`] when an event or a
+    /// stock's names cannot be used: a trade across an ex-right that is left out would be a silent loss.
+    pub fn read(
+        symbols: impl Iterator<Item = Symbol>,
+        tables: &Tables,
+        mut clean: CleanConfig,
+    ) -> Result<Self, LabError> {
+        let tables = Tables {
+            factors: None,
+            suspend_d: None,
+            ..tables.clone()
+        };
+        let known = Known::read(&tables, Adjust::Backward, &mut clean)?;
+        if let Some(finding) = known.findings.first() {
+            let rule = "must have events and names that can be used";
+            return Err(LabError::backtest("tables", rule, format!("{finding:?}")));
+        }
+        let listed = match &tables.stock_basic {
+            Some(path) => Instrument::from_stock_basic(open(path)?, path.display().to_string())?,
+            None => BTreeMap::new(),
+        };
+        let mut stocks = BTreeMap::new();
+        for symbol in symbols {
+            if let Some(events) = known.ex_rights.events_of(symbol) {
+                let new = |event: &&ExRight| !clean.ex_rights.contains(event);
+                let new: Vec<ExRight> = events.iter().filter(new).copied().collect();
+                clean.ex_rights.extend(new);
+            }
+            let mut special = Vec::new();
+            if clean.st_symbols.contains(&symbol) {
+                special.push((Date::new(1990, 1, 1)?, None));
+            }
+            let periods = clean.st_periods.get(&symbol).into_iter().flatten();
+            special.extend(periods.map(|period| (period.from, period.to)));
+            let events = clean.ex_rights.iter();
+            let facts = market::Facts {
+                listed: clean.list_dates.get(&symbol).copied(),
+                delisted: listed.get(&symbol).and_then(Instrument::delisted),
+                special,
+                events: events.filter(|e| e.symbol == symbol).copied().collect(),
+            };
+            stocks.insert(symbol, facts);
+        }
+        Ok(Self {
+            clean,
+            stocks,
+            calendar: known.calendar,
+        })
+    }
+}
+
+/// Closes of a benchmark by day.
+#[derive(Clone, Debug)]
+pub struct Benchmark {
+    name: String,
+    closes: BTreeMap<Date, f64>,
+}
+
+impl Benchmark {
+    /// Reads a table of bars of one index or stock.
+    ///
+    /// # Errors
+    /// [`LabError::File`] and [`LabError::Quant`] when the table cannot be read, [`LabError::Backtest`] when it holds
+    /// several series.
+    pub fn read(path: &Path) -> Result<Self, LabError> {
+        let mut series = Series::default();
+        series.table(path)?;
+        if series.bars.len() != 1 {
+            let place = format!("benchmark {}", path.display());
+            let rule = "must hold one series";
+            return Err(LabError::backtest(place, rule, series.bars.len()));
+        }
+        let closes = series.bars.into_values().flatten();
+        Ok(Self {
+            name: path.display().to_string(),
+            closes: closes.map(|bar| (bar.date, bar.close)).collect(),
+        })
+    }
+
+    /// Returns the return of each day against the last close before it; a day without a close returns 0, and so does the
+    /// first day of the table.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when the table begins behind the first day.
+    pub fn returns(&self, days: &[Date]) -> Result<Vec<f64>, LabError> {
+        let Some(first) = days.first() else {
+            return Ok(Vec::new());
+        };
+        let before = self
+            .closes
+            .range(..*first)
+            .next_back()
+            .map(|(_, close)| *close);
+        let mut last = match (before, self.closes.get(first)) {
+            (Some(close), _) => close,
+            (None, Some(close)) => *close,
+            (None, None) => {
+                let rule = "must have a close on or before the first day";
+                return Err(LabError::backtest(&self.name, rule, first));
+            }
+        };
+        Ok(days
+            .iter()
+            .map(|day| {
+                let close = self.closes.get(day).copied().unwrap_or(last);
+                let day_return = close / last - 1.0;
+                last = close;
+                day_return
+            })
+            .collect())
+    }
+}

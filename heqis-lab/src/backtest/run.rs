@@ -1,0 +1,454 @@
+//! One run: decisions, orders, money, figures and files.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use heqis_quant::decision::{Filters, Side, SignalMode, Strategy};
+use heqis_quant::rules::FeeTable;
+use heqis_quant::rules::{LimitTable, OrderTable};
+use heqis_quant::{Bar, Calendar, Date, DecisionRule, RuleBook, Span, Symbol, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::allocation::{Allocation, Want, simulate};
+use super::broker::{BrokerConfig, Ledger};
+use super::inputs::{Benchmark, Facts};
+use super::market::{Market, Stock};
+use super::metrics::{Basis, Day, Metrics, daily_returns};
+use super::report::html::Page;
+use super::report::{Table, Values, books};
+use super::strategy::{Foreseen, Foresight, decide};
+use crate::error::LabError;
+
+/// What was agreed with a broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Commission {
+    /// Ten-millionths of the amount: 2,500 is 0.025 percent.
+    pub rate_e7: i64,
+    /// The least commission of an order in cents.
+    pub min_cents: i64,
+}
+
+/// Everything that a backtest can be told, as a TOML file; what is left out has its default.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// When to enter and when to leave.
+    pub rule: DecisionRule,
+    /// What may refuse a signal.
+    pub filters: Filters,
+    /// The account and its habits.
+    pub broker: BrokerConfig,
+    /// How the account is divided.
+    pub allocation: Allocation,
+    /// What was agreed with the broker; the default of the fee table when left out.
+    pub commission: Option<Commission>,
+    /// What figures refer to.
+    pub basis: Basis,
+}
+
+impl Default for Settings {
+    /// The rule of the shipped topologies, no filter, and the defaults of all the rest.
+    fn default() -> Self {
+        Self {
+            rule: DecisionRule {
+                enter: 0.002,
+                exit: 0.0012,
+                min_confidence: 0.4,
+                min_exit_confidence: 0.0,
+            },
+            filters: Filters::default(),
+            broker: BrokerConfig::default(),
+            allocation: Allocation::default(),
+            commission: None,
+            basis: Basis::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// [`LabError::File`] when it cannot be read, [`LabError::Backtest`] when a field is unknown or of the wrong kind, and
+    /// what [`Settings::validate`] returns.
+    pub fn read(path: &Path) -> Result<Self, LabError> {
+        let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+        let settings: Self = toml::from_str(&text).map_err(|error| {
+            let place = path.display().to_string();
+            LabError::backtest(place, "must be settings of a backtest", error.message())
+        })?;
+        settings.validate()?;
+        Ok(settings)
+    }
+
+    /// Returns an error when a number is out of bounds.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] and [`LabError::Quant`] with the field.
+    pub fn validate(&self) -> Result<(), LabError> {
+        self.strategy(SignalMode::Return).validate()?;
+        self.broker.validate()?;
+        self.allocation.validate()?;
+        self.basis.validate()?;
+        self.rules().map(|_| ())
+    }
+
+    /// Returns the strategy of one signal mode.
+    #[must_use]
+    pub fn strategy(&self, mode: SignalMode) -> Strategy {
+        Strategy {
+            mode,
+            rule: self.rule,
+            filters: self.filters,
+        }
+    }
+
+    /// Returns the rules of the market with the commission agreed.
+    ///
+    /// # Errors
+    /// [`LabError::Quant`] when the commission is out of bounds.
+    pub fn rules(&self) -> Result<RuleBook, LabError> {
+        let mut fees = FeeTable::ashare()?;
+        if let Some(commission) = self.commission {
+            fees = fees.with_commission(commission.rate_e7, commission.min_cents)?;
+        }
+        Ok(RuleBook::new(
+            LimitTable::ashare()?,
+            OrderTable::ashare()?,
+            fees,
+        ))
+    }
+}
+
+/// One bar with what was decided on it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Signal {
+    /// The position of the stock in the market.
+    pub stock: usize,
+    /// What was foreseen.
+    pub seen: Foreseen,
+    /// What was decided.
+    pub verdict: Verdict,
+}
+
+/// What a run is made of: stocks with their predictions, over one span.
+#[derive(Clone, Debug)]
+pub struct Scene {
+    /// The market of the span.
+    pub market: Market,
+    /// What was foreseen of each stock, in the order of the market.
+    pub foreseen: Vec<Vec<Foreseen>>,
+    /// One return of the benchmark for each day of the market.
+    pub benchmark: Option<Vec<f64>>,
+    /// Bars on another price level than the ones before, with no event to bridge it: holdings cross them as a loss.
+    pub unbridged: usize,
+}
+
+impl Scene {
+    /// Cuts series to a span and joins them.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when no bar lies in the span or bars lie outside the calendar, and what
+    /// [`Stock::new`], [`Market::new`] and [`Benchmark::returns`] return.
+    pub fn new(
+        series: &[(Symbol, &Foresight)],
+        facts: &Facts,
+        span: Span,
+        benchmark: Option<&Benchmark>,
+    ) -> Result<Self, LabError> {
+        let cut = |bars: &[Bar]| -> Vec<Bar> {
+            let within = bars.iter().filter(|bar| span.contains(bar.date));
+            within.copied().collect()
+        };
+        let bars: Vec<Vec<Bar>> = series.iter().map(|(_, told)| cut(&told.bars)).collect();
+        let days = || bars.iter().flatten().map(|bar| bar.date);
+        let (Some(first), Some(last)) = (days().min(), days().max()) else {
+            let rule = "must hold at least one bar";
+            let span = format!("{} to {}", span.from, span.to);
+            return Err(LabError::backtest("span", rule, span));
+        };
+        let calendar = match &facts.calendar {
+            // From the first to the last bar: a calendar of decades would dilute the figures.
+            Some(given) => Calendar::new(given.within(Span::new(first, last)?).iter().copied())?,
+            None => {
+                let mut days: Vec<Date> = days().collect();
+                days.sort_unstable();
+                days.dedup();
+                Calendar::new(days)?
+            }
+        };
+        let mut unbridged = 0;
+        let mut stocks = Vec::with_capacity(series.len());
+        for ((symbol, _), bars) in series.iter().zip(&bars) {
+            let facts = facts.stocks.get(symbol).cloned().unwrap_or_default();
+            unbridged += bars
+                .windows(2)
+                .filter(|pair| {
+                    let due = |date: Date| pair[0].date < date && date <= pair[1].date;
+                    pair[1].marks.breaks_level()
+                        && !facts.events.iter().any(|event| due(event.ex_date))
+                })
+                .count();
+            stocks.push(Stock::new(*symbol, bars, facts, &calendar)?);
+        }
+        let market = Market::new(calendar, stocks)?;
+        let benchmark = benchmark
+            .map(|benchmark| benchmark.returns(market.days()))
+            .transpose()?;
+        let foreseen = series
+            .iter()
+            .map(|(_, told)| {
+                let within = told
+                    .foreseen
+                    .iter()
+                    .filter(|seen| span.contains(seen.bar.date));
+                within.copied().collect()
+            })
+            .collect();
+        Ok(Self {
+            market,
+            foreseen,
+            benchmark,
+            unbridged,
+        })
+    }
+
+    /// Decides on everything that is foreseen, in the order of days and stocks. Each stock begins outside.
+    #[must_use]
+    pub fn signals(&self, strategy: &Strategy) -> Vec<Signal> {
+        let mut signals: Vec<Signal> = Vec::new();
+        for (stock, foreseen) in self.foreseen.iter().enumerate() {
+            let verdicts = decide(strategy, foreseen);
+            signals.extend(foreseen.iter().zip(verdicts).map(|(seen, verdict)| Signal {
+                stock,
+                seen: *seen,
+                verdict,
+            }));
+        }
+        signals.sort_by_key(|signal| (signal.seen.bar.date, signal.stock));
+        signals
+    }
+
+    /// Returns the wants of signals; a hold wants nothing.
+    #[must_use]
+    pub fn wants(&self, signals: &[Signal]) -> Vec<Want> {
+        let days = self.market.days();
+        signals
+            .iter()
+            .filter(|signal| signal.verdict.side != Side::Hold)
+            .filter_map(|signal| {
+                let day = days.binary_search(&signal.seen.bar.date).ok()?;
+                Some(Want {
+                    day: day as u32,
+                    stock: signal.stock,
+                    side: signal.verdict.side,
+                    score: signal.seen.prediction.predicted_return,
+                })
+            })
+            .collect()
+    }
+
+    /// Returns, day by day, each predicted return with the return to the next bar of the same stock in the span.
+    #[must_use]
+    pub fn scores(&self) -> Vec<Day> {
+        let mut days: BTreeMap<Date, Day> = BTreeMap::new();
+        for foreseen in &self.foreseen {
+            for pair in foreseen.windows(2) {
+                let (now, next) = (&pair[0].bar, &pair[1].bar);
+                let reference = next.reference_close(now.date, now.close);
+                let followed = next.close / reference - 1.0;
+                let expected = pair[0].prediction.predicted_return;
+                days.entry(now.date).or_default().push((expected, followed));
+            }
+        }
+        days.into_values().collect()
+    }
+}
+
+/// A run that is over.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// What was decided.
+    pub signals: Vec<Signal>,
+    /// The books.
+    pub ledger: Ledger,
+    /// One return a day.
+    pub returns: Vec<f64>,
+    /// The figures.
+    pub metrics: Metrics,
+}
+
+/// Decides, trades and sums up.
+///
+/// # Errors
+/// What [`simulate`] and [`Metrics::of`] return.
+pub fn run(scene: &Scene, settings: &Settings, mode: SignalMode) -> Result<Outcome, LabError> {
+    let signals = scene.signals(&settings.strategy(mode));
+    let book = settings.rules()?;
+    let wants = scene.wants(&signals);
+    let config = settings.broker;
+    let ledger = simulate(&scene.market, &book, &wants, config, &settings.allocation)?;
+    let metrics = Metrics::of(
+        &ledger,
+        config.cash_cents,
+        scene.benchmark.as_deref(),
+        &scene.scores(),
+        settings.basis,
+    )?;
+    Ok(Outcome {
+        signals,
+        returns: daily_returns(&ledger, config.cash_cents)?,
+        ledger,
+        metrics,
+    })
+}
+
+/// What identifies a run, beside its settings.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Label {
+    /// The name of the strategy.
+    pub strategy: String,
+    /// The signal mode.
+    pub mode: SignalMode,
+    /// The stock, or `portfolio`.
+    pub symbol: String,
+}
+
+impl Outcome {
+    /// Writes the run into a directory: all tables as CSV and Parquet, `summary.json` and, if wished, `report.html`.
+    ///
+    /// # Errors
+    /// [`LabError::File`], [`LabError::Parquet`] and [`LabError::Json`] when a file cannot be written.
+    pub fn save(
+        &self,
+        dir: &Path,
+        label: &Label,
+        scene: &Scene,
+        settings: &Settings,
+        with_page: bool,
+    ) -> Result<(), LabError> {
+        std::fs::create_dir_all(dir).map_err(|source| LabError::file(dir, source))?;
+        signals(&scene.market, &self.signals).save(dir, "signals")?;
+        for (name, table) in books::tables(&scene.market, &self.ledger, &self.returns) {
+            table.save(dir, name)?;
+        }
+        figures(&self.metrics).save(dir, "metrics")?;
+        let days = scene.market.days();
+        let summary = serde_json::json!({
+            "run": label,
+            "from": days.first(),
+            "to": days.last(),
+            "settings": settings,
+            "metrics": self.metrics,
+            "orders": self.ledger.orders.len(),
+            "fills": self.ledger.fills.len(),
+            "reasons": self.reasons(),
+            "unbridged_price_levels": scene.unbridged,
+        });
+        let json =
+            serde_json::to_string_pretty(&summary).map_err(|source| LabError::json(dir, source))?;
+        write(&dir.join("summary.json"), &(json + "\n"))?;
+        if with_page {
+            let settings = [
+                ("strategy", label.strategy.clone()),
+                ("mode", text(&label.mode)),
+                ("rule", text(&settings.rule)),
+                ("filters", text(&settings.filters)),
+                ("broker", text(&settings.broker)),
+                ("allocation", text(&settings.allocation)),
+                ("commission", text(&settings.commission)),
+            ]
+            .map(|(name, value)| (name.to_owned(), value));
+            let page = Page {
+                title: &format!("{} on {}", label.strategy, label.symbol),
+                settings: &settings,
+                market: &scene.market,
+                ledger: &self.ledger,
+                returns: &self.returns,
+                benchmark: scene.benchmark.as_deref(),
+                metrics: &self.metrics,
+            };
+            write(&dir.join("report.html"), &page.html())?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many orders each reason touched.
+    #[must_use]
+    pub fn reasons(&self) -> BTreeMap<&'static str, usize> {
+        let mut counts = BTreeMap::new();
+        for order in &self.ledger.orders {
+            for note in &order.notes {
+                *counts.entry(note.reason.name()).or_default() += 1;
+            }
+        }
+        counts
+    }
+}
+
+/// Settings as one line of text.
+fn text(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), LabError> {
+    std::fs::write(path, text).map_err(|source| LabError::file(path, source))
+}
+
+fn signals(market: &Market, rows: &[Signal]) -> Table {
+    let number = |value: &dyn Fn(&Signal) -> f64| {
+        Values::Numbers(rows.iter().map(|row| Some(value(row))).collect())
+    };
+    let text = |value: &dyn Fn(&Signal) -> String| Values::Text(rows.iter().map(value).collect());
+    Table::new()
+        .with(
+            "date",
+            Values::Days(rows.iter().map(|row| row.seen.bar.date).collect()),
+        )
+        .with(
+            "symbol",
+            text(&|row| market.stocks()[row.stock].symbol().to_string()),
+        )
+        .with("close", number(&|row| row.seen.bar.close))
+        .with(
+            "predicted_return",
+            number(&|row| row.seen.prediction.predicted_return),
+        )
+        .with("down", number(&|row| row.seen.prediction.probabilities[0]))
+        .with("flat", number(&|row| row.seen.prediction.probabilities[1]))
+        .with("up", number(&|row| row.seen.prediction.probabilities[2]))
+        .with("side", text(&|row| row.verdict.side.to_string()))
+        .with("confidence", number(&|row| row.verdict.confidence))
+        .with("reason", text(&|row| row.verdict.reason.to_string()))
+}
+
+/// Every figure by its name; one that is not defined has no value.
+fn figures(metrics: &Metrics) -> Table {
+    let rows = flat(metrics);
+    let (names, values): (Vec<String>, Vec<Option<f64>>) = rows.into_iter().unzip();
+    Table::new()
+        .with("figure", Values::Text(names))
+        .with("value", Values::Numbers(values))
+}
+
+/// Returns the figures as names and numbers, such as `curve.sharpe`.
+#[must_use]
+pub fn flat(metrics: &Metrics) -> Vec<(String, Option<f64>)> {
+    fn walk(prefix: &str, value: &serde_json::Value, out: &mut Vec<(String, Option<f64>)>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    let dot = if prefix.is_empty() { "" } else { "." };
+                    walk(&format!("{prefix}{dot}{name}"), value, out);
+                }
+            }
+            other => out.push((prefix.to_owned(), other.as_f64())),
+        }
+    }
+    let mut out = Vec::new();
+    if let Ok(value) = serde_json::to_value(metrics) {
+        walk("", &value, &mut out);
+    }
+    out
+}

@@ -1,0 +1,386 @@
+//! Where predictions come from: model bundles that run as on a board, or a table that somebody else computed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use heqis_infer::{BackendKind, Bundle, Engine, TensorView, open};
+use heqis_quant::decision::{KillState, Market as MarketView, Memory, Strategy, View};
+use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
+use heqis_quant::rules::LimitTable;
+use heqis_quant::{
+    Bar, CleanConfig, Cleaner, Date, Prediction, QuantError, Scaler, Symbol, Verdict,
+};
+use serde::Deserialize;
+
+use crate::error::LabError;
+
+/// What makes predictions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A predicting bundle of the task `direction`, behind a feature bundle of the task `factors` where there is one.
+    Bundles {
+        /// The feature model's directory.
+        factors: Option<PathBuf>,
+        /// The predicting model's directory.
+        direction: PathBuf,
+    },
+    /// A CSV table with the columns `symbol`, `date`, `predicted_return`, `down`, `flat` and `up`.
+    Table(PathBuf),
+}
+
+impl Source {
+    /// Reads what a command line names: `predictions.csv`, `DIR`, or `FACTORS_DIR,DIRECTION_DIR`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.split_once(',') {
+            Some((factors, direction)) => Self::Bundles {
+                factors: Some(factors.into()),
+                direction: direction.into(),
+            },
+            None if Path::new(text).extension().is_some_and(|e| e == "csv") => {
+                Self::Table(text.into())
+            }
+            None => Self::Bundles {
+                factors: None,
+                direction: text.into(),
+            },
+        }
+    }
+
+    /// Returns the name that a run is filed under: that of the last directory or of the table.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (Self::Bundles {
+            direction: path, ..
+        }
+        | Self::Table(path)) = self;
+        let name = path.file_stem().unwrap_or(path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+}
+
+/// One bar of a series with what was seen and predicted at its close.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Foreseen {
+    /// The bar, cleaned.
+    pub bar: Bar,
+    /// What filters see.
+    pub view: View,
+    /// What the model says.
+    pub prediction: Prediction,
+}
+
+/// A series of one stock with the predictions of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foresight {
+    /// All bars that the cleaner passed, in order.
+    pub bars: Vec<Bar>,
+    /// Those that a prediction exists for, in order.
+    pub foreseen: Vec<Foreseen>,
+}
+
+/// A source that is loaded.
+#[derive(Debug)]
+pub enum Predictor {
+    /// Bundles on the CPU engine, with the scaler that they were trained with.
+    Bundles(Box<DecisionPath<BundleModel>>),
+    /// A table.
+    Table(HashMap<(Symbol, Date), Prediction>),
+}
+
+impl Predictor {
+    /// Loads a source. The strategy says which gauges filters need; its thresholds play no part in what is foreseen.
+    ///
+    /// # Errors
+    /// [`LabError::Infer`] when a bundle or its engine cannot be used, [`LabError::Backtest`] when bundles do not fit each
+    /// other, [`LabError::File`] and [`LabError::Quant`] when a table cannot be read.
+    pub fn load(
+        source: &Source,
+        strategy: Strategy,
+        clean: &CleanConfig,
+    ) -> Result<Self, LabError> {
+        match source {
+            Source::Bundles { factors, direction } => {
+                let (model, scaler) = BundleModel::load(factors.as_deref(), direction)?;
+                let config = PathConfig {
+                    clean: clean.clone(),
+                    ..PathConfig::new(scaler, strategy)
+                };
+                Ok(Self::Bundles(Box::new(DecisionPath::new(config, model)?)))
+            }
+            Source::Table(path) => Ok(Self::Table(read_table(path)?)),
+        }
+    }
+
+    /// Goes through the raw bars of one stock, oldest first; each stock once.
+    ///
+    /// # Errors
+    /// [`LabError::Quant`] and [`LabError::Infer`] when a step fails.
+    pub fn foresee(
+        &mut self,
+        bars: &[Bar],
+        strategy: &Strategy,
+        clean: &CleanConfig,
+    ) -> Result<Foresight, LabError> {
+        let mut told = Foresight {
+            bars: Vec::with_capacity(bars.len()),
+            foreseen: Vec::with_capacity(bars.len()),
+        };
+        match self {
+            Self::Bundles(path) => {
+                for bar in bars {
+                    match path.step(*bar)? {
+                        // No day to trade on: the broker sees what the decisions saw.
+                        Outcome::Rejected(_) | Outcome::Refused(_) => {}
+                        Outcome::WarmUp(bar) => told.bars.push(bar),
+                        Outcome::Decided(decided) => {
+                            told.bars.push(decided.bar);
+                            told.foreseen.push(Foreseen {
+                                bar: decided.bar,
+                                view: decided.view,
+                                prediction: decided.prediction,
+                            });
+                        }
+                    }
+                }
+            }
+            Self::Table(table) => {
+                let limits = LimitTable::ashare()?;
+                let mut cleaner = Cleaner::new(clean.clone())?;
+                let mut market = MarketView::new(&strategy.gauges())?;
+                for bar in bars {
+                    let Ok(bar) = cleaner.check(*bar) else {
+                        continue;
+                    };
+                    let st = clean.is_st(bar.symbol, bar.date);
+                    let view = market.update(&limits, st, &bar)?;
+                    told.bars.push(bar);
+                    if let Some(prediction) = table.get(&(bar.symbol, bar.date)) {
+                        told.foreseen.push(Foreseen {
+                            bar,
+                            view,
+                            prediction: *prediction,
+                        });
+                    }
+                }
+            }
+        }
+        Ok(told)
+    }
+}
+
+/// Decides on every bar that is foreseen, by the code of the boards.
+#[must_use]
+pub fn decide(strategy: &Strategy, foreseen: &[Foreseen]) -> Vec<Verdict> {
+    let mut memory = Memory::default();
+    foreseen
+        .iter()
+        .map(|seen| strategy.decide(&mut memory, &seen.view, &seen.prediction, KillState::Active))
+        .collect()
+}
+
+/// Two bundles, or one, on the CPU engine.
+#[derive(Debug)]
+pub struct BundleModel {
+    factors: Option<Loaded>,
+    direction: Loaded,
+    factor_count: usize,
+    rows: usize,
+    predicted_return: usize,
+    probabilities: usize,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    engine: Box<dyn Engine>,
+    shape: Vec<usize>,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Loaded {
+    fn open(bundle: &Bundle) -> Result<Self, LabError> {
+        let opened = open(bundle, &[BackendKind::Cpu], true)?;
+        let inputs = opened.engine.inputs();
+        let [input] = inputs else {
+            return Err(misfit(bundle, "must have one input", inputs.len()));
+        };
+        Ok(Self {
+            shape: input.shape.clone(),
+            outputs: vec![Vec::new(); opened.engine.outputs().len()],
+            engine: opened.engine,
+        })
+    }
+
+    fn run(&mut self, values: &[f32]) -> Result<(), LabError> {
+        let input = TensorView::f32(&self.shape, values);
+        Ok(self.engine.run(&[input], &mut self.outputs)?)
+    }
+}
+
+fn misfit(bundle: &Bundle, rule: &str, got: impl ToString) -> LabError {
+    LabError::backtest(format!("bundle {}", bundle.dir().display()), rule, got)
+}
+
+fn scaler_of(bundle: &Bundle) -> Result<Scaler, LabError> {
+    let text = std::str::from_utf8(bundle.scaler_params())
+        .map_err(|error| misfit(bundle, "must have a scaler in UTF-8", error))?;
+    Ok(Scaler::from_json(text)?)
+}
+
+impl BundleModel {
+    /// Loads the bundles and the scaler that both were trained with.
+    ///
+    /// # Errors
+    /// [`LabError::Infer`] when a bundle or its engine cannot be used, [`LabError::Quant`] when the scaler cannot be read,
+    /// and [`LabError::Backtest`] when tasks, shapes, feature names or scalers do not fit each other.
+    pub fn load(factors: Option<&Path>, direction: &Path) -> Result<(Self, Scaler), LabError> {
+        let direction = Bundle::load(direction)?;
+        let factors = factors.map(Bundle::load).transpose()?;
+        let scaler = scaler_of(factors.as_ref().unwrap_or(&direction))?;
+        let mut names = Vec::new();
+        let mut factor_count = 0;
+        if let Some(bundle) = &factors {
+            let manifest = bundle.manifest();
+            if manifest.task != "factors" {
+                return Err(misfit(bundle, "must have the task factors", &manifest.task));
+            }
+            let window = [1, scaler.window_size(), scaler.n_features()];
+            let fits = |shape: &[usize]| shape == window;
+            if !manifest
+                .inputs
+                .first()
+                .is_some_and(|input| fits(&input.shape))
+            {
+                let rule = format!("must read a window of shape {window:?}");
+                return Err(misfit(bundle, &rule, format!("{:?}", manifest.inputs)));
+            }
+            factor_count = match &manifest.outputs[..] {
+                [output] if output.shape.len() == 2 => output.shape[1],
+                outputs => {
+                    let rule = "must give one output of shape [1, factors]";
+                    return Err(misfit(bundle, rule, format!("{outputs:?}")));
+                }
+            };
+            if bundle.scaler_params() != direction.scaler_params() {
+                let rule = "must have the scaler of the feature model";
+                return Err(misfit(&direction, rule, "another one"));
+            }
+            names.extend((0..factor_count).map(|k| format!("factor_{k}")));
+        }
+        names.extend(scaler.feature_names().iter().cloned());
+        let manifest = direction.manifest();
+        if manifest.task != "direction" {
+            let rule = "must have the task direction";
+            return Err(misfit(&direction, rule, &manifest.task));
+        }
+        if manifest.feature_names != names {
+            let rule = format!("must read the features {names:?}");
+            let got = format!("{:?}", manifest.feature_names);
+            return Err(misfit(&direction, &rule, got));
+        }
+        let rows = match manifest.inputs.first().map(|input| &input.shape[..]) {
+            Some([1, width]) if *width == names.len() => 1,
+            Some([1, rows, width]) if *width == names.len() => *rows,
+            shape => {
+                let rule = format!("must read [1, {0}] or [1, rows, {0}]", names.len());
+                return Err(misfit(&direction, &rule, format!("{shape:?}")));
+            }
+        };
+        let output = |name: &str, shape: [usize; 2]| {
+            let found = manifest
+                .outputs
+                .iter()
+                .position(|output| output.name == name && output.shape == shape);
+            let rule = format!("must give {name} of shape {shape:?}");
+            found.ok_or_else(|| misfit(&direction, &rule, format!("{:?}", manifest.outputs)))
+        };
+        Ok((
+            Self {
+                predicted_return: output("predicted_return", [1, 1])?,
+                probabilities: output("probabilities", [1, 3])?,
+                factors: factors.as_ref().map(Loaded::open).transpose()?,
+                direction: Loaded::open(&direction)?,
+                factor_count,
+                rows,
+            },
+            scaler,
+        ))
+    }
+}
+
+impl Model for BundleModel {
+    type Error = LabError;
+
+    fn factor_count(&self) -> usize {
+        self.factor_count
+    }
+
+    fn input_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn factors(&mut self, window: &[f32]) -> Result<&[f32], LabError> {
+        match &mut self.factors {
+            Some(model) => {
+                model.run(window)?;
+                Ok(&model.outputs[0])
+            }
+            None => Ok(&[]),
+        }
+    }
+
+    fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
+        self.direction.run(features)?;
+        let outputs = &self.direction.outputs;
+        let classes = &outputs[self.probabilities];
+        Ok(Prediction {
+            predicted_return: outputs[self.predicted_return][0].into(),
+            probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
+        })
+    }
+}
+
+#[derive(Deserialize)]
+struct Row {
+    symbol: String,
+    date: String,
+    predicted_return: f64,
+    down: f64,
+    flat: f64,
+    up: f64,
+}
+
+fn read_table(path: &Path) -> Result<HashMap<(Symbol, Date), Prediction>, LabError> {
+    let refuse = |line: usize, rule: &str, got: String| {
+        LabError::backtest(format!("{} line {line}", path.display()), rule, got)
+    };
+    let mut reader = csv::Reader::from_path(path)
+        .map_err(|error| LabError::file(path, std::io::Error::other(error)))?;
+    let mut table = HashMap::new();
+    for (i, row) in reader.deserialize::<Row>().enumerate() {
+        let line = i + 2;
+        let row = row.map_err(|error| refuse(line, "must be a prediction", error.to_string()))?;
+        let read =
+            |error: QuantError| refuse(line, "must name a stock and a day", error.to_string());
+        let key = (
+            Symbol::parse(&row.symbol).map_err(read)?,
+            Date::parse(&row.date).map_err(read)?,
+        );
+        let prediction = Prediction {
+            predicted_return: row.predicted_return,
+            probabilities: [row.down, row.flat, row.up],
+        };
+        if !prediction.is_valid() {
+            let rule = "must have finite numbers and probabilities that sum to 1";
+            return Err(refuse(line, rule, format!("{prediction:?}")));
+        }
+        if table.insert(key, prediction).is_some() {
+            return Err(refuse(
+                line,
+                "must not come twice",
+                format!("{} {}", key.0, key.1),
+            ));
+        }
+    }
+    Ok(table)
+}

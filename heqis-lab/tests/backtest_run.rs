@@ -1,0 +1,314 @@
+//! Whole runs of the `backtest` command on the committed bars and bundles.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use heqis_lab::backtest::BacktestArgs;
+use heqis_lab::backtest::command::{Line, backtest};
+use heqis_lab::backtest::run::Settings;
+use heqis_lab::backtest::strategy::BundleModel;
+use heqis_quant::decision::SignalMode;
+use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
+use heqis_quant::{BarReader, Symbol};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(flatten)]
+    args: BacktestArgs,
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// Runs the command with `{data}` and `{models}` replaced, and answers its lines.
+fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
+    let project = project();
+    let text = text
+        .replace("{data}", &project.join("data/ashare").display().to_string())
+        .replace("{models}", &project.join("models").display().to_string());
+    let words = ["backtest"].into_iter().chain(text.split_whitespace());
+    let out = ["--out".to_owned(), out.display().to_string()];
+    let words = words.map(str::to_owned).chain(out);
+    backtest(&Cli::parse_from(words).args)
+}
+
+const TWO_STOCKS: &str = "{data}/002032.SZ.csv {data}/600000.SH.csv --strategy \
+    {models}/baseline-factors,{models}/baseline-direction --calendar {data}/000300.SH.csv \
+    --benchmark {data}/000300.SH.csv --from 2013-01-01 --to 2015-04-30";
+
+/// Every file below a directory, by its relative path.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut open = vec![dir.to_owned()];
+    while let Some(next) = open.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            match path.is_dir() {
+                true => open.push(path),
+                false => {
+                    let name = path.strip_prefix(dir).unwrap().to_owned();
+                    found.insert(name, fs::read(&path).unwrap());
+                }
+            }
+        }
+    }
+    found
+}
+
+fn records(path: &Path) -> Vec<csv::StringRecord> {
+    let mut reader = csv::Reader::from_path(path).unwrap();
+    reader.records().map(Result::unwrap).collect()
+}
+
+#[test]
+fn strategies_modes_and_stocks_give_the_same_bytes_on_any_number_of_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let modes = format!("{TWO_STOCKS} --mode return,class,both");
+    let out = dir.path().join("out");
+    let lines = run(&format!("{modes} --threads 1"), &out).unwrap();
+    let one = files(&out);
+    fs::remove_dir_all(&out).unwrap();
+    run(&format!("{modes} --threads 4"), &out).unwrap();
+    let four = files(&out);
+    assert_eq!(
+        one.keys().collect::<Vec<_>>(),
+        four.keys().collect::<Vec<_>>()
+    );
+    for (name, bytes) in &one {
+        assert!(*bytes == four[name], "{} differs", name.display());
+    }
+    assert_eq!(lines.len(), 6);
+    assert!(
+        lines.iter().any(|line| line.fills > 20),
+        "something is traded"
+    );
+    // Eight tables twice, the summary and the page of each run, and the two summaries of all.
+    assert_eq!(one.len(), 6 * (8 * 2 + 2) + 2);
+}
+
+#[test]
+fn the_files_of_a_run_agree_with_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = run(TWO_STOCKS, dir.path()).unwrap();
+    for line in &lines {
+        let table = |name: &str| records(&line.dir.join(name).with_extension("csv"));
+        for name in [
+            "signals",
+            "orders",
+            "fills",
+            "positions",
+            "equity",
+            "trips",
+            "metrics",
+        ] {
+            let path = line.dir.join(name).with_extension("parquet");
+            let file = SerializedFileReader::new(fs::File::open(path).unwrap()).unwrap();
+            let rows = file.metadata().file_metadata().num_rows();
+            assert_eq!(rows as usize, table(name).len(), "{name}");
+        }
+        let summary: serde_json::Value =
+            serde_json::from_slice(&fs::read(line.dir.join("summary.json")).unwrap()).unwrap();
+        assert_eq!(summary["metrics"]["basis"]["days_per_year"], 244.0);
+        assert_eq!(summary["metrics"]["basis"]["ddof"], 1);
+        assert_eq!(summary["orders"], table("orders").len());
+        // Cash at the end is cash at the start, less fills, fees and plus dividends.
+        let whole = |record: &csv::StringRecord, at: usize| record[at].parse::<i64>().unwrap();
+        let mut cash = summary["settings"]["broker"]["cash_cents"]
+            .as_i64()
+            .unwrap();
+        for fill in table("fills") {
+            let fees = whole(&fill, 8) + whole(&fill, 9) + whole(&fill, 10);
+            cash += match &fill[3] {
+                "buy" => -whole(&fill, 7) - fees,
+                _ => whole(&fill, 7) - fees,
+            };
+        }
+        let equity = table("equity");
+        assert_eq!(whole(equity.last().unwrap(), 1), cash);
+        // Each order that is not whole says why.
+        for order in table("orders") {
+            assert!(&order[7] == "filled" || !order[8].is_empty(), "{order:?}");
+        }
+    }
+}
+
+/// What the board's own path decides on the same bars, bar by bar.
+#[test]
+fn decisions_are_those_of_the_decision_path_in_every_mode() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "{data}/002032.SZ.csv --strategy {models}/baseline-factors,{models}/baseline-direction \
+        --mode return,class,both --no-pages";
+    let lines = run(text, dir.path()).unwrap();
+    let models = project().join("models");
+    let bars = fs::read(project().join("data/ashare/002032.SZ.csv")).unwrap();
+    let symbol = Symbol::parse("002032.SZ").unwrap();
+    let mut compared = 0;
+    for (line, mode) in lines
+        .iter()
+        .zip([SignalMode::Return, SignalMode::Class, SignalMode::Both])
+    {
+        let (model, scaler) = BundleModel::load(
+            Some(&models.join("baseline-factors")),
+            &models.join("baseline-direction"),
+        )
+        .unwrap();
+        let strategy = Settings::default().strategy(mode);
+        let mut path = DecisionPath::new(PathConfig::new(scaler, strategy), model).unwrap();
+        let mut decided = Vec::new();
+        for bar in BarReader::new(bars.as_slice(), Some(symbol), "bars").unwrap() {
+            if let Outcome::Decided(one) = path.step(bar.unwrap()).unwrap() {
+                let verdict = one.verdict;
+                decided.push((
+                    one.bar.date.to_string(),
+                    one.prediction.predicted_return.to_string(),
+                    verdict.side.to_string(),
+                    verdict.reason.to_string(),
+                ));
+            }
+        }
+        let told: Vec<_> = records(&line.dir.join("signals.csv"))
+            .iter()
+            .map(|row| (row[0].into(), row[3].into(), row[7].into(), row[9].into()))
+            .collect();
+        assert_eq!(told, decided, "{mode:?}");
+        compared += told.len();
+    }
+    assert!(compared > 3 * 2_500, "{compared} decisions compared");
+}
+
+#[test]
+fn a_table_of_predictions_decides_as_the_bundles_that_made_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let bundles = "{data}/002032.SZ.csv --strategy {models}/baseline-factors,{models}/baseline-direction --no-pages";
+    let first = run(bundles, &dir.path().join("a")).unwrap();
+    let mut text = String::from("symbol,date,predicted_return,down,flat,up\n");
+    for row in records(&first[0].dir.join("signals.csv")) {
+        let cells = [1, 0, 3, 4, 5, 6].map(|at: usize| row[at].to_owned());
+        text += &(cells.join(",") + "\n");
+    }
+    let table = dir.path().join("table.csv");
+    fs::write(&table, &text).unwrap();
+    let by_table = format!(
+        "{{data}}/002032.SZ.csv --strategy {} --no-pages",
+        table.display()
+    );
+    let second = run(&by_table, &dir.path().join("b")).unwrap();
+    for name in ["signals.csv", "fills.csv", "equity.csv"] {
+        let read = |line: &Line| fs::read(line.dir.join(name)).unwrap();
+        assert!(read(&first[0]) == read(&second[0]), "{name} differs");
+    }
+    // A prediction that cannot be one is refused with its line.
+    fs::write(&table, text.replacen(",0.", ",NaN,0.", 1)).unwrap();
+    assert!(run(&by_table, &dir.path().join("c")).is_err());
+}
+
+#[test]
+fn a_portfolio_shares_one_account_and_its_page_needs_nothing_from_outside() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("settings.toml");
+    fs::write(
+        &settings,
+        "rule = { enter = 0.0, exit = -0.002, min_confidence = 0.0 }\n\
+         allocation = { max_positions = 2 }\n\
+         commission = { rate_e7 = 1000, min_cents = 100 }\n",
+    )
+    .unwrap();
+    let text = format!("{TWO_STOCKS} --portfolio --settings {}", settings.display());
+    let lines = run(&text, dir.path()).unwrap();
+    assert_eq!(lines.len(), 1);
+    let positions = records(&lines[0].dir.join("positions.csv"));
+    let symbols: std::collections::BTreeSet<&str> = positions.iter().map(|row| &row[1]).collect();
+    assert_eq!(symbols.len(), 2, "both stocks are held");
+    let page = fs::read_to_string(lines[0].dir.join("report.html")).unwrap();
+    for wanted in [
+        "<h2>Account",
+        "<h2>Drawdown",
+        "class=\"months\"",
+        "<h2>Orders",
+        "<title>2013-",
+    ] {
+        assert!(page.contains(wanted), "{wanted}");
+    }
+    let fills = records(&lines[0].dir.join("fills.csv")).len();
+    assert_eq!(
+        page.matches("<title>2").count(),
+        fills,
+        "every fill has its mark"
+    );
+    let lower = page.to_lowercase();
+    for foreign in [
+        "http:", "https:", "//", "<script", "<link", "<img", "@import", "url(", "nan",
+    ] {
+        assert!(!lower.contains(foreign), "{foreign}");
+    }
+    balanced(&page);
+}
+
+/// Every element that is opened is closed, in order.
+fn balanced(page: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    for part in page.split('<').skip(1) {
+        let tag = part.split('>').next().unwrap();
+        let name = tag.split_whitespace().next().unwrap();
+        if name.starts_with('!') || tag.ends_with('/') || name == "meta" {
+            continue;
+        }
+        match name.strip_prefix('/') {
+            Some(closed) => assert_eq!(open.pop(), Some(closed)),
+            None => open.push(name),
+        }
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn what_cannot_be_run_is_refused_with_its_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("settings.toml");
+    let both = "--strategy {models}/baseline-factors,{models}/baseline-direction";
+    for (text, toml, reason) in [
+        (
+            "{data}/002032.SZ.csv --strategy {models}/baseline-direction".to_owned(),
+            "",
+            "must read the features",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both} {both}"),
+            "",
+            "must have different names",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both} --from 2030-01-01"),
+            "",
+            "must hold at least one bar",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both}"),
+            "[broker]\nbuy_days = 0",
+            "buy_days",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both}"),
+            "moon = 1",
+            "must be settings",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both} --benchmark {{data}}/000300.SH.csv"),
+            "",
+            "must have a close on or before",
+        ),
+    ] {
+        fs::write(&settings, toml).unwrap();
+        let text = format!("{text} --settings {} --no-pages", settings.display());
+        let error = run(&text, &dir.path().join("out")).unwrap_err().to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+}
