@@ -1,0 +1,208 @@
+//! What every request has to pass, and what every answer carries.
+//!
+//! ```text
+//! request ▸ length ▸ host ▸ method ▸ token ▸ origin and flag of a control ▸ handler ▸ headers ▸ answer
+//! ```
+
+use std::sync::Arc;
+
+use actix_web::body::BoxBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use actix_web::http::uri::Authority;
+use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, web};
+
+use crate::access::Settings;
+use crate::api::refuse;
+
+/// Where a login link leads; the only path that asks for no token.
+pub(crate) const LOGIN: &str = "/login";
+/// Below here are the actions that change something.
+pub(crate) const CONTROL: &str = "/api/control/";
+/// Longest body of a control action, in bytes; everything else takes none.
+const MAX_BODY_BYTES: u64 = 1024;
+
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+     img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// What an answer carries, whatever it is.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CROSS_ORIGIN_OPENER_POLICY, "same-origin"),
+    (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+];
+
+/// The rules of one server.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) settings: Settings,
+    /// Cookies do not know ports: two dashboards of one machine need two names.
+    pub(crate) cookie: String,
+}
+
+/// A request that is turned away: status and reason.
+type Refusal = (StatusCode, &'static str);
+
+impl Gate {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let cookie = format!("heqis_{}", settings.address.port());
+        Self { settings, cookie }
+    }
+
+    fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        let control = uri.path().starts_with(CONTROL);
+        if body_bytes(headers)? > if control { MAX_BODY_BYTES } else { 0 } {
+            let reason = "the request's body is longer than this path takes";
+            return Err((StatusCode::PAYLOAD_TOO_LARGE, reason));
+        }
+        let host = self.host(uri, headers)?;
+        let allowed = match control {
+            true => *method == Method::POST,
+            false => *method == Method::GET || *method == Method::HEAD,
+        };
+        if !allowed {
+            let reason = match control {
+                true => "a control action takes POST only",
+                false => "this path takes GET and HEAD only",
+            };
+            return Err((StatusCode::METHOD_NOT_ALLOWED, reason));
+        }
+        if uri.path() != LOGIN && !self.knows(headers) {
+            let reason =
+                "this page needs the token: open the login link that was printed when it started";
+            return Err((StatusCode::UNAUTHORIZED, reason));
+        }
+        if control {
+            if !self.settings.control {
+                let reason = "control is off; it is switched on where the page is started";
+                return Err((StatusCode::FORBIDDEN, reason));
+            }
+            let origin = headers
+                .get(header::ORIGIN)
+                .and_then(|origin| origin.to_str().ok());
+            if origin != Some(&format!("http://{host}")) {
+                let reason = "a control action has to come from this very page";
+                return Err((StatusCode::FORBIDDEN, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// The host that is asked for, with its port.
+    fn host<'a>(&self, uri: &Uri, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
+        let refused: Refusal = (
+            StatusCode::MISDIRECTED_REQUEST,
+            "this host name is none of the dashboard's",
+        );
+        let mut hosts = headers.get_all(header::HOST);
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return Err(refused);
+        };
+        let host = host.to_str().map_err(|_| refused)?;
+        let asked: Authority = host.parse().map_err(|_| refused)?;
+        let named = uri.authority().map_or(asked.host(), Authority::host);
+        let plain = !host.contains('@');
+        match plain
+            && [asked.host(), named]
+                .iter()
+                .all(|host| self.settings.answers_to(host))
+        {
+            true => Ok(host),
+            false => Err(refused),
+        }
+    }
+
+    /// Whether the request shows the token, as a cookie or a bearer.
+    fn knows(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.settings.token else {
+            return true;
+        };
+        let bearer = headers
+            .get_all(header::AUTHORIZATION)
+            .filter_map(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let cookies = headers
+            .get_all(header::COOKIE)
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter_map(|(name, value)| (name == self.cookie).then_some(value));
+        bearer.chain(cookies).any(|given| token.matches(given))
+    }
+}
+
+/// Bytes that the request announces behind its head; without a number, as many as it likes.
+fn body_bytes(headers: &HeaderMap) -> Result<u64, Refusal> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Ok(u64::MAX);
+    }
+    let Some(length) = headers.get(header::CONTENT_LENGTH) else {
+        return Ok(0);
+    };
+    length
+        .to_str()
+        .ok()
+        .and_then(|length| length.trim().parse().ok())
+        .ok_or((StatusCode::BAD_REQUEST, "the body's length is no number"))
+}
+
+/// Passes a request that keeps the rules on, turns every other one away, and dresses the answer.
+pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<BoxBody>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let gate = request
+        .app_data::<web::Data<Gate>>()
+        .map(|gate| Arc::clone(gate));
+    let verdict = match &gate {
+        Some(gate) => gate.judge(request.method(), request.uri(), request.headers()),
+        None => Err((StatusCode::INTERNAL_SERVER_ERROR, "the server has no rules")),
+    };
+    let mut response = match verdict {
+        Ok(()) => {
+            let asked = request.request().clone();
+            match next.call(request).await {
+                Ok(response) => response,
+                Err(error) => ServiceResponse::from_err(error, asked),
+            }
+        }
+        Err((status, reason)) => request.into_response(turned_away(status, reason)),
+    };
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    if !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    Ok(response)
+}
+
+fn turned_away(status: StatusCode, reason: &str) -> HttpResponse {
+    let mut response = refuse(status, reason);
+    let headers = response.headers_mut();
+    match status {
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let allowed = if reason.contains("POST") {
+                "POST"
+            } else {
+                "GET, HEAD"
+            };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        // What follows the head is not read, so the connection is of no further use.
+        StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST => {
+            response
+                .head_mut()
+                .set_connection_type(actix_web::http::ConnectionType::Close);
+        }
+        _ => {}
+    }
+    response
+}

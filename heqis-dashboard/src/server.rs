@@ -1,0 +1,152 @@
+//! The server: one worker thread beside whatever else the process does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::from_fn;
+use actix_web::{App, HttpServer, web};
+
+use crate::access::Settings;
+use crate::guard::{Gate, LOGIN, guard};
+use crate::stream::Hub;
+use crate::{DashboardError, Desk, api, assets, stream};
+
+/// Connections beside those of the streams: a browser opens six, and lists are short.
+const SPARE_CONNECTIONS: usize = 48;
+
+/// A dashboard that is being served.
+pub struct Dashboard {
+    address: SocketAddr,
+    login: Option<String>,
+    handle: ServerHandle,
+    hub: Arc<Hub>,
+}
+
+impl Dashboard {
+    /// Serves `desk`. Must be called inside an actix system.
+    ///
+    /// # Errors
+    /// [`DashboardError::Exposed`] and [`DashboardError::OpenControl`] when the settings would show or give away too much,
+    /// [`DashboardError::Address`] when the address cannot be had.
+    pub fn start(mut settings: Settings, desk: Desk) -> Result<Self, DashboardError> {
+        settings.check()?;
+        let refused = |address| move |source| DashboardError::Address { address, source };
+        // Bound here and not by the server: the rules have to know the port before the first request.
+        let listener =
+            std::net::TcpListener::bind(settings.address).map_err(refused(settings.address))?;
+        settings.address = listener.local_addr().map_err(refused(settings.address))?;
+        let address = settings.address;
+        let (timeout, streams) = (settings.request_timeout, settings.max_streams);
+        let login = settings
+            .token
+            .as_ref()
+            .map(|token| token.reveal().to_owned());
+        let hub = Arc::new(Hub::new(streams));
+        let (gate, desk, streams_hub) = (
+            web::Data::new(Gate::new(settings)),
+            web::Data::new(desk),
+            web::Data::from(hub.clone()),
+        );
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(gate.clone())
+                .app_data(desk.clone())
+                .app_data(streams_hub.clone())
+                .app_data(web::QueryConfig::default().error_handler(|error, _| api::misread(error)))
+                .app_data(web::PathConfig::default().error_handler(|error, _| api::misread(error)))
+                .wrap(from_fn(guard))
+                .configure(routes)
+        })
+        .workers(1)
+        .max_connections(streams + SPARE_CONNECTIONS)
+        .client_request_timeout(timeout)
+        .client_disconnect_timeout(timeout)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .listen(listener)
+        .map_err(refused(address))?
+        .run();
+        let handle = server.handle();
+        actix_rt::spawn(server);
+        Ok(Self {
+            address,
+            login,
+            handle,
+            hub,
+        })
+    }
+
+    /// Where it is served, with the port that it got.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The page's address for people, without any secret.
+    #[must_use]
+    pub fn url(&self) -> String {
+        let mut shown = self.address;
+        if shown.ip().is_unspecified() {
+            shown.set_ip(match shown {
+                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        format!("http://{shown}")
+    }
+
+    /// The link that logs a browser in, where the page needs a token. It holds the secret: to be shown once, on the
+    /// terminal of who started it, and never to be logged.
+    #[must_use]
+    pub fn login_url(&self) -> Option<String> {
+        let token = self.login.as_ref()?;
+        Some(format!("{}{LOGIN}?token={token}", self.url()))
+    }
+
+    /// Ends all streams, then the server.
+    pub async fn stop(self) {
+        self.hub.end();
+        self.handle.stop(true).await;
+    }
+}
+
+fn routes(app: &mut web::ServiceConfig) {
+    app.service(web::resource("/").to(assets::index))
+        .service(web::resource("/assets/{path:.*}").to(assets::file))
+        .service(web::resource(LOGIN).to(api::login))
+        .service(web::resource("/api/about").to(api::about))
+        .service(web::resource("/api/openapi.json").to(api::document))
+        .service(web::resource("/api/symbols").to(api::symbols))
+        .service(web::resource("/api/bars").to(api::bars))
+        .service(web::resource("/api/decisions").to(api::decisions))
+        .service(web::resource("/api/decisions/{n}").to(api::decision))
+        .service(web::resource("/api/topology").to(api::topology))
+        .service(web::resource("/api/live").to(api::live))
+        .service(web::resource("/api/stream").to(stream::stream))
+        .service(web::resource("/api/control/drain").to(api::drain))
+        .default_service(web::to(api::nothing));
+}
+
+/// Serves `desk` until SIGTERM or ctrl-c; `started` is told when it is reachable.
+///
+/// # Errors
+/// As [`Dashboard::start`], and [`DashboardError::Server`] when signals cannot be watched.
+pub fn serve(
+    settings: Settings,
+    desk: Desk,
+    started: impl FnOnce(&Dashboard),
+) -> Result<(), DashboardError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    actix_rt::System::new().block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(DashboardError::Server)?;
+        let dashboard = Dashboard::start(settings, desk)?;
+        started(&dashboard);
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        dashboard.stop().await;
+        Ok(())
+    })
+}

@@ -1,0 +1,158 @@
+//! What clients do that mean harm, or are merely broken.
+
+use std::time::Duration;
+
+use heqis_dashboard::Settings;
+
+use crate::client::{Connection, ask, get};
+use crate::scene::{guarded, serve, settings};
+
+#[test]
+fn no_path_leads_out_of_the_page() {
+    let served = serve(settings());
+    for path in [
+        "/assets/../../../../etc/passwd",
+        "/assets/..%2f..%2f..%2fetc/passwd",
+        "/assets/%2e%2e/%2e%2e/etc/passwd",
+        "/assets/..\\..\\etc\\passwd",
+        "/assets//etc/passwd",
+        "/assets/%2fetc%2fpasswd",
+        "/assets/%00",
+        "/assets/",
+        "/assets",
+        "/etc/passwd",
+        "/../Cargo.toml",
+        "/assets/vendor/",
+        "/assets/index.html/",
+        "/assets/index.html%00.js",
+        "//evil.example/",
+        "/api/decisions/../about",
+    ] {
+        let answer = get(served.address, path, &[]);
+        assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
+        assert!(!answer.text().contains("root:"), "{path}");
+    }
+}
+
+#[test]
+fn a_body_that_nobody_asked_for_is_not_read() {
+    let served = serve(Settings { control: true, ..guarded() });
+    let host = format!("Host: {}", served.address);
+    for head in [
+        ["GET / HTTP/1.1", &host, "Content-Length: 1000000000000"],
+        ["GET /api/about HTTP/1.1", &host, "Transfer-Encoding: chunked"],
+        ["POST /api/control/drain HTTP/1.1", &host, "Content-Length: 1025"],
+        ["POST /api/control/drain HTTP/1.1", &host, "Transfer-Encoding: chunked"],
+    ] {
+        let answer = ask(served.address, &head).unwrap();
+        assert_eq!((answer.status, answer.header("connection")), (413, "close"), "{head:?}");
+    }
+}
+
+#[test]
+fn broken_requests_are_turned_away_and_leave_the_server_well() {
+    let served = serve(settings());
+    let host = format!("Host: {}\r\n", served.address);
+    let long = "x".repeat(300_000);
+    let many: String = (0..2_000).map(|n| format!("h{n}: v\r\n")).collect();
+    let broken: Vec<Vec<u8>> = vec![
+        b"\r\n\r\n\r\n".to_vec(),
+        b"\0\0\0\0".to_vec(),
+        b"GET\r\n\r\n".to_vec(),
+        b"GET / HTTP/9.9\r\n\r\n".to_vec(),
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        format!("GET /{long} HTTP/1.1\r\n{host}\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}x: {long}\r\n\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}{many}\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}a\0b: c\r\n\r\n").into_bytes(),
+        format!("GET /\xff HTTP/1.1\r\n{host}\r\n").into_bytes(),
+        format!("OPTIONS * HTTP/1.1\r\n{host}\r\n").into_bytes(),
+        format!("CONNECT evil.example:443 HTTP/1.1\r\n{host}\r\n").into_bytes(),
+        format!("TRACE / HTTP/1.1\r\n{host}\r\n").into_bytes(),
+    ];
+    for bytes in &broken {
+        let mut connection = Connection::open(served.address);
+        connection.send(bytes);
+        // Whoever waits for more would wait for ever.
+        let _ = connection.0.get_ref().shutdown(std::net::Shutdown::Write);
+        if let Some(answer) = connection.head() {
+            assert!((400..500).contains(&answer.status), "{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(60)]));
+        }
+        assert_eq!(get(served.address, "/api/about", &[]).status, 200);
+    }
+}
+
+#[test]
+fn questions_that_cannot_be_read_are_told_what_is_wrong() {
+    let served = serve(settings());
+    for (path, said) in [
+        ("/api/bars", "symbol"),
+        ("/api/bars?symbol=", "symbol"),
+        ("/api/bars?symbol=600000.SH&limit=0", "limit must be 1 to 5000, got 0"),
+        ("/api/bars?symbol=600000.SH&limit=5001", "got 5001"),
+        ("/api/bars?symbol=600000.SH&limit=-1", ""),
+        ("/api/bars?symbol=600000.SH&before_ms=99999999999999999999", ""),
+        ("/api/bars?symbol=600000.SH&colour=red", "colour"),
+        ("/api/bars?symbol=%00", ""),
+        ("/api/decisions?side=steal", "steal"),
+        ("/api/decisions?from=2024-02-30", "2024-02-30"),
+        ("/api/decisions?limit=99999", "limit must be 1 to 5000"),
+        ("/api/decisions/-1", ""),
+        ("/api/decisions/1e3", ""),
+    ] {
+        let answer = get(served.address, path, &[]);
+        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+        let error = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap();
+        let error = error["error"].as_str().unwrap();
+        assert!(error.contains(said), "{path}: {error}");
+    }
+}
+
+#[test]
+fn clients_that_dawdle_are_sent_away_and_hold_nobody_up() {
+    let served = serve(Settings { request_timeout: Duration::from_millis(300), ..settings() });
+    let mut slow: Vec<Connection> = (0..20)
+        .map(|_| {
+            let mut connection = Connection::open(served.address);
+            connection.send(b"GET / HTTP/1.1\r\nHo");
+            connection
+        })
+        .collect();
+    assert_eq!(get(served.address, "/api/about", &[]).status, 200);
+    for connection in &mut slow {
+        // Comes to an end although this side never finishes: an answer of timeout, or a closed connection.
+        assert!(connection.head().is_none_or(|answer| answer.status == 408));
+    }
+}
+
+#[test]
+fn more_pages_than_allowed_are_asked_to_come_back_and_a_place_is_given_back() {
+    let served = serve(Settings { max_streams: 4, ..settings() });
+    let open = || {
+        let mut connection = Connection::open(served.address);
+        let head = format!("GET /api/stream HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
+        connection.send(head.as_bytes());
+        let answer = connection.head().unwrap();
+        (answer, connection)
+    };
+    let mut opened: Vec<_> = (0..100).map(|_| open()).collect();
+    let turned_away = opened.split_off(4);
+    assert!(opened.iter().all(|(answer, _)| answer.status == 200));
+    for (answer, _) in &turned_away {
+        assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    }
+    assert_eq!(get(served.address, "/api/about", &[]).status, 200, "reading goes on");
+    drop(turned_away);
+    drop(opened.pop());
+    // The server notices at its next word to the page that went; the others' events tell that it has had time to.
+    let mut waiting = opened.remove(0).1;
+    let regained = (0..200).any(|_| {
+        waiting.event_line().unwrap();
+        open().0.status == 200
+    });
+    assert!(regained);
+}
