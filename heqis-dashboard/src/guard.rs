@@ -162,13 +162,7 @@ pub(crate) async fn guard(
         None => Err((StatusCode::INTERNAL_SERVER_ERROR, "the server has no rules")),
     };
     let mut response = match verdict {
-        Ok(()) => {
-            let asked = request.request().clone();
-            match next.call(request).await {
-                Ok(response) => response,
-                Err(error) => ServiceResponse::from_err(error, asked),
-            }
-        }
+        Ok(()) => next.call(request).await?,
         Err((status, reason)) => request.into_response(turned_away(status, reason)),
     };
     let headers = response.headers_mut();

@@ -113,3 +113,98 @@ impl Lines {
         self.boll.rescale(factor);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeMap;
+
+    use heqis_quant::{Marks, Symbol};
+
+    use super::*;
+
+    /// Lines and the columns of the golden table, which another program computed by the formulas of Chinese terminals.
+    const PAIRS: [(&str, &str); 12] = [
+        ("dif", "cn_dif"),
+        ("dea", "cn_dea"),
+        ("macd", "cn_macd"),
+        ("k", "cn_k50"),
+        ("d", "cn_d50"),
+        ("j", "cn_j50"),
+        ("rsi6", "cn_rsi6"),
+        ("rsi12", "cn_rsi12"),
+        ("rsi24", "cn_rsi24"),
+        ("boll_middle", "cn_boll"),
+        ("boll_upper", "cn_ub"),
+        ("boll_lower", "cn_lb"),
+    ];
+
+    #[test]
+    fn every_line_is_what_another_program_computed_on_two_thousand_days() {
+        let path = "../data/golden/indicators_002032_talib_and_cn.csv";
+        let mut table = csv::Reader::from_path(path).unwrap();
+        let symbol = Symbol::parse("002032.SZ").unwrap();
+        let mut lines = Lines::new().unwrap();
+        let mut compared: BTreeMap<&str, usize> = BTreeMap::new();
+        for (day, row) in table
+            .deserialize::<BTreeMap<String, Option<f64>>>()
+            .enumerate()
+        {
+            let row = row.unwrap();
+            let number = |name: &str| row[name].unwrap();
+            let date = Date::parse(&format!("{:.0}", number("date"))).unwrap();
+            let values = lines.update(&Bar {
+                symbol,
+                time_ns: date.close_time_ns(),
+                date,
+                open: number("open"),
+                high: number("high"),
+                low: number("low"),
+                close: number("close"),
+                pre_close: None,
+                volume_shares: number("volume"),
+                amount_cny: None,
+                marks: Marks::NONE,
+            });
+            let own: BTreeMap<&str, Option<f64>> = NAMES.into_iter().zip(values).collect();
+            for (line, column) in PAIRS {
+                let (Some(own), Some(other)) = (own[line], row[column]) else {
+                    assert!(day < 30, "{line} of {date}");
+                    continue;
+                };
+                let near = 1e-6 * other.abs().max(1.0);
+                assert!(
+                    (own - other).abs() <= near,
+                    "{line} of {date}: {own} and {other}"
+                );
+                *compared.entry(line).or_default() += 1;
+            }
+        }
+        assert!(compared.len() == PAIRS.len() && compared.values().all(|&days| days > 2_000));
+    }
+
+    #[test]
+    fn a_bonus_share_moves_the_means_to_the_new_level() {
+        let bar = |day: i8, close: f64, pre_close: f64| Bar {
+            symbol: Symbol::parse("600000.SH").unwrap(),
+            time_ns: i64::from(day),
+            date: Date::new(2024, 1, day).unwrap(),
+            open: close,
+            high: close,
+            low: close,
+            close,
+            pre_close: Some(pre_close),
+            volume_shares: 100.0,
+            amount_cny: None,
+            marks: Marks::NONE,
+        };
+        let mut lines = Lines::new().unwrap();
+        for day in 1..5 {
+            lines.update(&bar(day, 20.0, 20.0));
+        }
+        // Two for one: 20 becomes 10, and four days of 100 shares count as 200 each.
+        let values = lines.update(&bar(5, 10.0, 10.0));
+        assert_eq!((values[0], values[4]), (Some(10.0), Some(180.0)));
+    }
+}

@@ -6,43 +6,43 @@ use std::net::{SocketAddr, TcpStream};
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// Names in lower case.
-    pub headers: BTreeMap<String, String>,
-    pub body: Vec<u8>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.body.clone()).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         assert_eq!(self.status, 200, "{}", self.text());
         serde_json::from_slice(&self.body).unwrap()
     }
 }
 
 /// A connection whose answers are read one after another.
-pub struct Connection(pub BufReader<TcpStream>);
+pub(crate) struct Connection(pub(crate) BufReader<TcpStream>);
 
 impl Connection {
-    pub fn open(address: SocketAddr) -> Self {
+    pub(crate) fn open(address: SocketAddr) -> Self {
         Self(BufReader::new(TcpStream::connect(address).unwrap()))
     }
 
-    pub fn send(&mut self, bytes: &[u8]) {
+    pub(crate) fn send(&mut self, bytes: &[u8]) {
         // A server that has hung up already makes this fail, which the answer will show.
         let _ = self.0.get_mut().write_all(bytes);
     }
 
     /// The head of the next answer, `None` when the server hung up instead.
-    pub fn head(&mut self) -> Option<Answer> {
+    pub(crate) fn head(&mut self) -> Option<Answer> {
         let mut line = String::new();
         if self.0.read_line(&mut line).unwrap_or(0) == 0 {
             return None;
@@ -65,7 +65,7 @@ impl Connection {
     }
 
     /// The next whole answer, `None` when the server hung up instead.
-    pub fn answer(&mut self, has_body: bool) -> Option<Answer> {
+    pub(crate) fn answer(&mut self, has_body: bool) -> Option<Answer> {
         let mut answer = self.head()?;
         let length = answer.header("content-length").parse().unwrap_or(0);
         if has_body {
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// The next line of a stream that is sent in chunks, without its end; chunk lengths are passed over.
-    pub fn event_line(&mut self) -> Option<String> {
+    pub(crate) fn event_line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
             if self.0.read_line(&mut line).unwrap_or(0) == 0 {
@@ -92,15 +92,18 @@ impl Connection {
 }
 
 /// Sends `head` (lines without their ends) and reads the answer.
-pub fn ask(address: SocketAddr, head: &[&str]) -> Option<Answer> {
+pub(crate) fn ask(address: SocketAddr, head: &[&str]) -> Option<Answer> {
     let mut connection = Connection::open(address);
     connection.send(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes());
     connection.answer(!head[0].starts_with("HEAD"))
 }
 
 /// Reads `path` as a browser of this machine would, with `more` header lines.
-pub fn get(address: SocketAddr, path: &str, more: &[&str]) -> Answer {
+pub(crate) fn get(address: SocketAddr, path: &str, more: &[&str]) -> Answer {
     let (line, host) = (format!("GET {path} HTTP/1.1"), format!("Host: {address}"));
-    let head: Vec<&str> = [&line as &str, &host].into_iter().chain(more.iter().copied()).collect();
+    let head: Vec<&str> = [&line as &str, &host]
+        .into_iter()
+        .chain(more.iter().copied())
+        .collect();
     ask(address, &head).unwrap()
 }

@@ -29,23 +29,46 @@ fn no_path_leads_out_of_the_page() {
         "/api/decisions/../about",
     ] {
         let answer = get(served.address, path, &[]);
-        assert!(matches!(answer.status, 400 | 404), "{path}: {}", answer.status);
+        assert!(
+            matches!(answer.status, 400 | 404),
+            "{path}: {}",
+            answer.status
+        );
         assert!(!answer.text().contains("root:"), "{path}");
     }
 }
 
 #[test]
 fn a_body_that_nobody_asked_for_is_not_read() {
-    let served = serve(Settings { control: true, ..guarded() });
+    let served = serve(Settings {
+        control: true,
+        ..guarded()
+    });
     let host = format!("Host: {}", served.address);
     for head in [
         ["GET / HTTP/1.1", &host, "Content-Length: 1000000000000"],
-        ["GET /api/about HTTP/1.1", &host, "Transfer-Encoding: chunked"],
-        ["POST /api/control/drain HTTP/1.1", &host, "Content-Length: 1025"],
-        ["POST /api/control/drain HTTP/1.1", &host, "Transfer-Encoding: chunked"],
+        [
+            "GET /api/about HTTP/1.1",
+            &host,
+            "Transfer-Encoding: chunked",
+        ],
+        [
+            "POST /api/control/drain HTTP/1.1",
+            &host,
+            "Content-Length: 1025",
+        ],
+        [
+            "POST /api/control/drain HTTP/1.1",
+            &host,
+            "Transfer-Encoding: chunked",
+        ],
     ] {
         let answer = ask(served.address, &head).unwrap();
-        assert_eq!((answer.status, answer.header("connection")), (413, "close"), "{head:?}");
+        assert_eq!(
+            (answer.status, answer.header("connection")),
+            (413, "close"),
+            "{head:?}"
+        );
     }
 }
 
@@ -66,10 +89,12 @@ fn broken_requests_are_turned_away_and_leave_the_server_well() {
         format!("GET / HTTP/1.1\r\n{host}x: {long}\r\n\r\n").into_bytes(),
         format!("GET / HTTP/1.1\r\n{host}{many}\r\n").into_bytes(),
         format!("GET / HTTP/1.1\r\n{host}Content-Length: -1\r\n\r\n").into_bytes(),
-        format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n").into_bytes(),
-        format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n").into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nContent-Length: 2\r\n\r\n")
+            .into_bytes(),
+        format!("GET / HTTP/1.1\r\n{host}Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n")
+            .into_bytes(),
         format!("GET / HTTP/1.1\r\n{host}a\0b: c\r\n\r\n").into_bytes(),
-        format!("GET /\xff HTTP/1.1\r\n{host}\r\n").into_bytes(),
+        [b"GET /\xff HTTP/1.1\r\n", host.as_bytes(), b"\r\n"].concat(),
         format!("OPTIONS * HTTP/1.1\r\n{host}\r\n").into_bytes(),
         format!("CONNECT evil.example:443 HTTP/1.1\r\n{host}\r\n").into_bytes(),
         format!("TRACE / HTTP/1.1\r\n{host}\r\n").into_bytes(),
@@ -80,7 +105,11 @@ fn broken_requests_are_turned_away_and_leave_the_server_well() {
         // Whoever waits for more would wait for ever.
         let _ = connection.0.get_ref().shutdown(std::net::Shutdown::Write);
         if let Some(answer) = connection.head() {
-            assert!((400..500).contains(&answer.status), "{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(60)]));
+            assert!(
+                (400..500).contains(&answer.status),
+                "{:?}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(60)])
+            );
         }
         assert_eq!(get(served.address, "/api/about", &[]).status, 200);
     }
@@ -92,10 +121,16 @@ fn questions_that_cannot_be_read_are_told_what_is_wrong() {
     for (path, said) in [
         ("/api/bars", "symbol"),
         ("/api/bars?symbol=", "symbol"),
-        ("/api/bars?symbol=600000.SH&limit=0", "limit must be 1 to 5000, got 0"),
+        (
+            "/api/bars?symbol=600000.SH&limit=0",
+            "limit must be 1 to 5000, got 0",
+        ),
         ("/api/bars?symbol=600000.SH&limit=5001", "got 5001"),
         ("/api/bars?symbol=600000.SH&limit=-1", ""),
-        ("/api/bars?symbol=600000.SH&before_ms=99999999999999999999", ""),
+        (
+            "/api/bars?symbol=600000.SH&before_ms=99999999999999999999",
+            "",
+        ),
         ("/api/bars?symbol=600000.SH&colour=red", "colour"),
         ("/api/bars?symbol=%00", ""),
         ("/api/decisions?side=steal", "steal"),
@@ -114,7 +149,10 @@ fn questions_that_cannot_be_read_are_told_what_is_wrong() {
 
 #[test]
 fn clients_that_dawdle_are_sent_away_and_hold_nobody_up() {
-    let served = serve(Settings { request_timeout: Duration::from_millis(300), ..settings() });
+    let served = serve(Settings {
+        request_timeout: Duration::from_millis(300),
+        ..settings()
+    });
     let mut slow: Vec<Connection> = (0..20)
         .map(|_| {
             let mut connection = Connection::open(served.address);
@@ -131,10 +169,16 @@ fn clients_that_dawdle_are_sent_away_and_hold_nobody_up() {
 
 #[test]
 fn more_pages_than_allowed_are_asked_to_come_back_and_a_place_is_given_back() {
-    let served = serve(Settings { max_streams: 4, ..settings() });
+    let served = serve(Settings {
+        max_streams: 4,
+        ..settings()
+    });
     let open = || {
         let mut connection = Connection::open(served.address);
-        let head = format!("GET /api/stream HTTP/1.1\r\nHost: {}\r\n\r\n", served.address);
+        let head = format!(
+            "GET /api/stream HTTP/1.1\r\nHost: {}\r\n\r\n",
+            served.address
+        );
         connection.send(head.as_bytes());
         let answer = connection.head().unwrap();
         (answer, connection)
@@ -145,7 +189,11 @@ fn more_pages_than_allowed_are_asked_to_come_back_and_a_place_is_given_back() {
     for (answer, _) in &turned_away {
         assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
     }
-    assert_eq!(get(served.address, "/api/about", &[]).status, 200, "reading goes on");
+    assert_eq!(
+        get(served.address, "/api/about", &[]).status,
+        200,
+        "reading goes on"
+    );
     drop(turned_away);
     drop(opened.pop());
     // The server notices at its next word to the page that went; the others' events tell that it has had time to.

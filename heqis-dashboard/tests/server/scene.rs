@@ -12,22 +12,22 @@ use heqis_quant::decision::{Stance, VerdictReason};
 use heqis_quant::{Date, Side, Symbol};
 use tokio::sync::oneshot;
 
-pub const TOKEN: &str = "00112233445566778899aabbccddeeff";
-pub const EPOCH: u64 = 0xABC;
+pub(crate) const TOKEN: &str = "00112233445566778899aabbccddeeff";
+pub(crate) const EPOCH: u64 = 0xABC;
 
 /// A dashboard on a thread of its own; ends when it is dropped.
-pub struct Served {
-    pub address: SocketAddr,
-    pub decisions: Arc<Decisions>,
-    pub graph: Arc<Graph>,
+pub(crate) struct Served {
+    pub(crate) address: SocketAddr,
+    pub(crate) decisions: Arc<Decisions>,
+    pub(crate) graph: Arc<Graph>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// A graph that counts how often it was told to drain.
 #[derive(Default)]
-pub struct Graph {
-    pub drained: AtomicUsize,
+pub(crate) struct Graph {
+    pub(crate) drained: AtomicUsize,
 }
 
 impl Live for Graph {
@@ -60,12 +60,12 @@ impl Live for Graph {
 }
 
 /// Settings on any free port of this machine.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings::new("127.0.0.1:0".parse().unwrap())
 }
 
 /// As [`settings`], behind [`TOKEN`].
-pub fn guarded() -> Settings {
+pub(crate) fn guarded() -> Settings {
     Settings {
         token: Some(Token::parse(TOKEN).unwrap()),
         ..settings()
@@ -73,13 +73,13 @@ pub fn guarded() -> Settings {
 }
 
 /// Serves a desk with decisions and a graph, and no bars.
-pub fn serve(settings: Settings) -> Served {
+pub(crate) fn serve(settings: Settings) -> Served {
     let shelf = Shelf::new(10, vec!["return_1".into()]);
     start(settings, Arc::new(shelf))
 }
 
 /// Serves the bars of a CSV file.
-pub fn serve_table(path: &std::path::Path) -> Served {
+pub(crate) fn serve_table(path: &std::path::Path) -> Served {
     start(settings(), Arc::new(Tables::read(&[path]).unwrap()))
 }
 
@@ -113,7 +113,7 @@ fn start(settings: Settings, market: Arc<dyn heqis_dashboard::Market>) -> Served
 
 impl Served {
     /// Ends the server and waits until it has ended.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
             let _ = stop.send(());
             thread.join().unwrap();
@@ -128,7 +128,7 @@ impl Drop for Served {
 }
 
 /// A decision to buy on the close of `date`, from the source item at `position`.
-pub fn decision(position: u64, symbol: &str, date: &str, side: Side) -> Decision {
+pub(crate) fn decision(position: u64, symbol: &str, date: &str, side: Side) -> Decision {
     let date = Date::parse(date).unwrap();
     Decision {
         origin: (1, position),

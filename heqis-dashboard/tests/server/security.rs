@@ -38,13 +38,19 @@ fn refused(settings: Settings) -> DashboardError {
 fn an_address_that_others_reach_is_not_served_without_a_token() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
         let open = Settings::new(address.parse().unwrap());
-        assert!(matches!(refused(open), DashboardError::Exposed { .. }), "{address}");
+        assert!(
+            matches!(refused(open), DashboardError::Exposed { .. }),
+            "{address}"
+        );
     }
 }
 
 #[test]
 fn control_is_not_switched_on_without_a_token() {
-    let open = Settings { control: true, ..settings() };
+    let open = Settings {
+        control: true,
+        ..settings()
+    };
     assert!(matches!(refused(open), DashboardError::OpenControl { .. }));
 }
 
@@ -54,7 +60,11 @@ fn a_token_holds_at_least_128_bits_and_is_shown_nowhere() {
     assert!(Token::parse(&"g".repeat(32)).is_err());
     assert!(Token::parse(&"a".repeat(129)).is_err());
     let drawn = [Token::draw().unwrap(), Token::draw().unwrap()];
-    assert!(drawn.iter().all(|token| Token::parse(token.reveal()).is_ok()));
+    assert!(
+        drawn
+            .iter()
+            .all(|token| Token::parse(token.reveal()).is_ok())
+    );
     assert_ne!(drawn[0].reveal(), drawn[1].reveal());
     let short = Token::parse("5ec7e7").unwrap_err().to_string();
     assert!(!short.contains("5ec7e7"), "{short}");
@@ -78,11 +88,25 @@ fn without_the_token_nothing_is_shown() {
     ];
     for path in PATHS {
         for line in &wrong {
-            let lines: Vec<&str> = (!line.is_empty()).then_some(line.as_str()).into_iter().collect();
-            assert_eq!(get(served.address, path, &lines).status, 401, "{path} {line}");
+            let lines: Vec<&str> = (!line.is_empty())
+                .then_some(line.as_str())
+                .into_iter()
+                .collect();
+            assert_eq!(
+                get(served.address, path, &lines).status,
+                401,
+                "{path} {line}"
+            );
         }
-        let path = format!("{path}{}token={TOKEN}", if path.contains('?') { '&' } else { '?' });
-        assert_eq!(get(served.address, &path, &[]).status, 401, "{path}: addresses log nobody in");
+        let path = format!(
+            "{path}{}token={TOKEN}",
+            if path.contains('?') { '&' } else { '?' }
+        );
+        assert_eq!(
+            get(served.address, &path, &[]).status,
+            401,
+            "{path}: addresses log nobody in"
+        );
     }
 }
 
@@ -100,9 +124,18 @@ fn the_login_link_turns_into_a_cookie_that_scripts_and_other_sites_do_not_get() 
     let bearer = format!("Authorization: Bearer {TOKEN}");
     assert_eq!(get(served.address, "/api/about", &[&bearer]).status, 200);
 
-    for wrong in ["/login", "/login?token=", "/login?token=00", &format!("/login?token={}0", &TOKEN[..31])] {
+    for wrong in [
+        "/login",
+        "/login?token=",
+        "/login?token=00",
+        &format!("/login?token={}0", &TOKEN[..31]),
+    ] {
         let answer = get(served.address, wrong, &[]);
-        assert!(matches!(answer.status, 400 | 401), "{wrong}: {}", answer.status);
+        assert!(
+            matches!(answer.status, 400 | 401),
+            "{wrong}: {}",
+            answer.status
+        );
         assert!(!answer.headers.contains_key("set-cookie"), "{wrong}");
     }
 }
@@ -124,7 +157,10 @@ fn a_page_that_is_asked_for_by_a_foreign_name_is_not_answered() {
         String::new(),
     ] {
         for path in ["/", "/api/about", "/login?token=0", "/assets/index.html"] {
-            let answer = ask(served.address, &[&format!("GET {path} HTTP/1.1"), &format!("Host: {host}")]);
+            let answer = ask(
+                served.address,
+                &[&format!("GET {path} HTTP/1.1"), &format!("Host: {host}")],
+            );
             let status = answer.map_or(400, |answer| answer.status);
             assert!(matches!(status, 421 | 400), "{host} {path}: {status}");
         }
@@ -138,20 +174,44 @@ fn a_page_that_is_asked_for_by_a_foreign_name_is_not_answered() {
         let status = ask(served.address, &head).map_or(400, |answer| answer.status);
         assert!(matches!(status, 421 | 400), "{head:?}: {status}");
     }
-    for host in [format!("127.0.0.1:{port}"), "localhost".into(), "LOCALHOST:8080".into(), format!("[::1]:{port}")] {
-        let answer = ask(served.address, &["GET /api/about HTTP/1.1", &format!("Host: {host}")]).unwrap();
+    for host in [
+        format!("127.0.0.1:{port}"),
+        "localhost".into(),
+        "LOCALHOST:8080".into(),
+        format!("[::1]:{port}"),
+    ] {
+        let answer = ask(
+            served.address,
+            &["GET /api/about HTTP/1.1", &format!("Host: {host}")],
+        )
+        .unwrap();
         assert_eq!(answer.status, 200, "{host}");
     }
 }
 
 #[test]
 fn names_are_answered_to_when_they_were_given() {
-    let named = Settings { hosts: vec!["desk.lan".into()], ..settings() };
+    let named = Settings {
+        hosts: vec!["desk.lan".into()],
+        ..settings()
+    };
     let served = serve(named);
     let status = |host: &str| {
-        ask(served.address, &["GET / HTTP/1.1", &format!("Host: {host}")]).unwrap().status
+        ask(
+            served.address,
+            &["GET / HTTP/1.1", &format!("Host: {host}")],
+        )
+        .unwrap()
+        .status
     };
-    assert_eq!((status("desk.lan"), status("DESK.lan:81"), status("other.lan")), (200, 200, 421));
+    assert_eq!(
+        (
+            status("desk.lan"),
+            status("DESK.lan:81"),
+            status("other.lan")
+        ),
+        (200, 200, 421)
+    );
 }
 
 #[test]
@@ -176,7 +236,10 @@ fn every_answer_carries_the_rules_for_browsers() {
     .map(|head| ask(served.address, head).unwrap())
     .collect();
     let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
-    assert_eq!(statuses, [200, 200, 401, 404, 400, 404, 400, 405, 421, 413, 401]);
+    assert_eq!(
+        statuses,
+        [200, 200, 401, 404, 400, 404, 400, 405, 421, 413, 401]
+    );
     for answer in answers {
         assert_eq!(
             answer.header("content-security-policy"),
@@ -194,22 +257,51 @@ fn every_answer_carries_the_rules_for_browsers() {
 
 #[test]
 fn a_control_takes_flag_token_post_and_origin() {
-    let (mut off, mut on) = (serve(guarded()), serve(Settings { control: true, ..guarded() }));
+    let (mut off, mut on) = (
+        serve(guarded()),
+        serve(Settings {
+            control: true,
+            ..guarded()
+        }),
+    );
     let bearer = format!("Authorization: Bearer {TOKEN}");
     let drain = |served: &crate::scene::Served, method: &str, lines: &[&str]| {
-        let (line, host) = (format!("{method} /api/control/drain HTTP/1.1"), format!("Host: {}", served.address));
-        let head: Vec<&str> = [&line as &str, &host, "Content-Length: 0"].into_iter().chain(lines.iter().copied()).collect();
+        let (line, host) = (
+            format!("{method} /api/control/drain HTTP/1.1"),
+            format!("Host: {}", served.address),
+        );
+        let head: Vec<&str> = [&line as &str, &host, "Content-Length: 0"]
+            .into_iter()
+            .chain(lines.iter().copied())
+            .collect();
         ask(served.address, &head).unwrap().status
     };
     let origin = |served: &crate::scene::Served| format!("Origin: http://{}", served.address);
 
-    assert_eq!(drain(&off, "POST", &[&bearer, &origin(&off)]), 403, "without the flag");
-    assert_eq!(drain(&on, "POST", &[&origin(&on)]), 401, "without the token");
+    assert_eq!(
+        drain(&off, "POST", &[&bearer, &origin(&off)]),
+        403,
+        "without the flag"
+    );
+    assert_eq!(
+        drain(&on, "POST", &[&origin(&on)]),
+        401,
+        "without the token"
+    );
     assert_eq!(drain(&on, "GET", &[&bearer, &origin(&on)]), 405, "read");
     assert_eq!(drain(&on, "PUT", &[&bearer, &origin(&on)]), 405, "put");
     assert_eq!(drain(&on, "POST", &[&bearer]), 403, "without an origin");
-    for foreign in ["null", "http://evil.example", "https://127.0.0.1", &origin(&off)["Origin: ".len()..]] {
-        assert_eq!(drain(&on, "POST", &[&bearer, &format!("Origin: {foreign}")]), 403, "{foreign}");
+    for foreign in [
+        "null",
+        "http://evil.example",
+        "https://127.0.0.1",
+        &origin(&off)["Origin: ".len()..],
+    ] {
+        assert_eq!(
+            drain(&on, "POST", &[&bearer, &format!("Origin: {foreign}")]),
+            403,
+            "{foreign}"
+        );
     }
     assert_eq!(on.graph.drained.load(Ordering::SeqCst), 0);
     assert_eq!(drain(&on, "POST", &[&bearer, &origin(&on)]), 202);
@@ -224,13 +316,23 @@ fn the_page_is_packed_for_who_unpacks_it_and_known_again() {
     let served = serve(settings());
     let plain = get(served.address, "/", &[]);
     let packed = get(served.address, "/", &["Accept-Encoding: gzip, br"]);
-    assert_eq!((plain.header("content-encoding"), packed.header("content-encoding")), ("", "gzip"));
+    assert_eq!(
+        (
+            plain.header("content-encoding"),
+            packed.header("content-encoding")
+        ),
+        ("", "gzip")
+    );
     assert_eq!(&packed.body[..2], [0x1f, 0x8b]);
     assert!(plain.text().starts_with("<!doctype html>"));
     let tag = plain.header("etag");
     assert_eq!(packed.header("etag"), tag);
     let again = get(served.address, "/", &[&format!("If-None-Match: {tag}")]);
     assert_eq!((again.status, again.body.len()), (304, 0));
-    let head = ask(served.address, &["HEAD / HTTP/1.1", &format!("Host: {}", served.address)]).unwrap();
+    let head = ask(
+        served.address,
+        &["HEAD / HTTP/1.1", &format!("Host: {}", served.address)],
+    )
+    .unwrap();
     assert_eq!(head.header("content-length"), plain.body.len().to_string());
 }

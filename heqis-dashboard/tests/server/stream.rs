@@ -10,8 +10,13 @@ const DAY: &str = "2024-01-02";
 
 fn listen(served: &Served, has: Option<&str>) -> Connection {
     let mut connection = Connection::open(served.address);
-    let known = has.map(|id| format!("Last-Event-ID: {id}\r\n")).unwrap_or_default();
-    let head = format!("GET /api/stream HTTP/1.1\r\nHost: {}\r\n{known}\r\n", served.address);
+    let known = has
+        .map(|id| format!("Last-Event-ID: {id}\r\n"))
+        .unwrap_or_default();
+    let head = format!(
+        "GET /api/stream HTTP/1.1\r\nHost: {}\r\n{known}\r\n",
+        served.address
+    );
     connection.send(head.as_bytes());
     let answer = connection.head().unwrap();
     assert_eq!(answer.status, 200);
@@ -39,19 +44,28 @@ fn event(connection: &mut Connection, name: &str) -> (String, Value) {
 }
 
 fn numbers(rows: &Value) -> Vec<u64> {
-    rows["rows"].as_array().unwrap().iter().map(|row| row["n"].as_u64().unwrap()).collect()
+    rows["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["n"].as_u64().unwrap())
+        .collect()
 }
 
 #[test]
 fn a_new_page_learns_where_the_list_stands_and_then_what_is_added() {
     let served = serve(settings());
-    served.decisions.push(decision(1, "600000.SH", DAY, Side::Buy));
+    served
+        .decisions
+        .push(decision(1, "600000.SH", DAY, Side::Buy));
     let mut page = listen(&served, None);
     let (id, stands) = event(&mut page, "resync");
     assert_eq!((id.as_str(), stands["last"].as_u64()), ("abc-1", Some(1)));
     let (_, live) = event(&mut page, "live");
     assert_eq!(live["nodes"][0]["condition"], "running");
-    served.decisions.push(decision(2, "002032.SZ", DAY, Side::Hold));
+    served
+        .decisions
+        .push(decision(2, "002032.SZ", DAY, Side::Hold));
     let (id, added) = event(&mut page, "decisions");
     assert_eq!((id.as_str(), numbers(&added)), ("abc-2", vec![2]));
     assert_eq!(added["rows"][0]["symbol"], "002032.SZ");
@@ -61,7 +75,9 @@ fn a_new_page_learns_where_the_list_stands_and_then_what_is_added() {
 fn a_page_that_was_away_gets_exactly_what_it_missed() {
     let served = serve(settings());
     for position in 1..=5 {
-        served.decisions.push(decision(position, "600000.SH", DAY, Side::Hold));
+        served
+            .decisions
+            .push(decision(position, "600000.SH", DAY, Side::Hold));
     }
     let mut page = listen(&served, Some("abc-2"));
     assert_eq!(numbers(&event(&mut page, "decisions").1), [3, 4, 5]);
@@ -71,11 +87,19 @@ fn a_page_that_was_away_gets_exactly_what_it_missed() {
 fn a_page_that_missed_too_much_or_knew_another_process_reads_anew() {
     let served = serve(settings());
     for position in 1..=700 {
-        served.decisions.push(decision(position, "600000.SH", DAY, Side::Hold));
+        served
+            .decisions
+            .push(decision(position, "600000.SH", DAY, Side::Hold));
     }
-    for stale in ["abc-1", "abd-699", "abc-701", "abc", "-", "abc-x", "nonsense"] {
+    for stale in [
+        "abc-1", "abd-699", "abc-701", "abc", "-", "abc-x", "nonsense",
+    ] {
         let (id, stands) = event(&mut listen(&served, Some(stale)), "resync");
-        assert_eq!((id.as_str(), stands["last"].as_u64()), ("abc-700", Some(700)), "{stale}");
+        assert_eq!(
+            (id.as_str(), stands["last"].as_u64()),
+            ("abc-700", Some(700)),
+            "{stale}"
+        );
     }
     assert_eq!(EPOCH, 0xabc);
 }

@@ -6,9 +6,18 @@ use sha2::{Digest as _, Sha256};
 
 /// SHA-256 of the files in klinecharts-10.0.2.tgz and uplot-1.6.32.tgz as the npm registry gives them.
 const PINNED: [(&str, &str); 3] = [
-    ("klinecharts-10.0.2.min.js", "db288a8c5d910a907f1e74fd355bc1d7a9219022549e7dc575e3076e5c31b46a"),
-    ("uplot-1.6.32.min.js", "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f"),
-    ("uplot-1.6.32.min.css", "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04"),
+    (
+        "klinecharts-10.0.2.min.js",
+        "db288a8c5d910a907f1e74fd355bc1d7a9219022549e7dc575e3076e5c31b46a",
+    ),
+    (
+        "uplot-1.6.32.min.js",
+        "19c8d4c6ad88929a79f4ae49d6f7161566dfd0ba3d15cc495e974f787eb78f1f",
+    ),
+    (
+        "uplot-1.6.32.min.css",
+        "df630c6a8d6f8eeaff264b50f73ce5b114f646ffd9a0bb74f049b0a00135fa04",
+    ),
 ];
 
 #[test]
