@@ -13,6 +13,7 @@
 //! - `payload`, `frame`: what frames carry and where they come from.
 //! - `graph`: [`GraphBuilder`], for programs that build graphs without a topology file.
 //! - `registry`: stage kinds by name, for programs that read one. `terms`: what two stages must agree on.
+//!   [`Tap`]: a look at the frames that enter a stage.
 //!
 //! What makes it run:
 //! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
@@ -36,6 +37,7 @@ mod registry;
 mod restart;
 pub mod sp;
 mod stage;
+mod tap;
 mod terms;
 pub mod wire;
 
@@ -61,4 +63,5 @@ pub use payload::{
 };
 pub use registry::{ANY, Kind, Prepared, Registry};
 pub use stage::{BuildContext, Config, Emitter, Next, Probe, Source, Stage, StageError, partition};
+pub use tap::Tap;
 pub use terms::{Disagreement, Fact, Facts, Terms, disagreement};

@@ -127,7 +127,7 @@ function graph() {
 /** Time in each stage on a logarithmic scale, since a hop and a model differ by thousands. */
 function waterfall() {
   const timed = topology.stages.map(({ name }) => of(state, "stages").find((stage) => stage.stage === name)).filter((stage) => stage?.frames);
-  const [width, name, row, end] = [520, 100, 24, 150];
+  const [width, name, row, end] = [380, 78, 24, 116];
   const [least, most] = [0.1, Math.max(100, ...timed.map((stage) => stage.latency.p999_us))];
   const x = (us) => name + (Math.log10(Math.max(us, least) / least) / Math.log10(most / least)) * (width - name - end);
   const ticks = [];
@@ -202,7 +202,7 @@ function curves() {
   trend = new uPlot({
     width: $("trend").clientWidth || 300, height: 220, cursor: { y: false },
     axes: [axis, { ...axis, size: 62 }], scales: { y: { range: (_, __, top) => [0, Math.max(1, top * 1.1)] } },
-    series: [{}, ...names.map((label, at) => ({ label, stroke: ["#5b8def", "#e0a100", "#9d6bff", "#1aa37a"][at], width: 1.5, value: (_, value) => (value === null ? "–" : rate(value)) }))],
+    series: [{}, ...names.map((label, at) => ({ label, stroke: ["#5b8def", "#e0a100", "#9d6bff", "#1aa37a"][at], width: 1.5, points: { show: false }, value: (_, value) => (value === null ? "–" : rate(value)) }))],
   }, data, $("trend"));
 }
 

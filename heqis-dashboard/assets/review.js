@@ -18,6 +18,8 @@ let chosen;
 let rule = {};
 let asked = 0;
 let tailing = false;
+let epoch;
+const recorders = new Set();
 
 const wanted = () => (store("panes") ?? (innerWidth < 700 ? "MA,VOL" : "MA,VOL,MACD")).split(",");
 const short = (value, digits = 4) => (value === undefined || value === null ? undefined : String(+Number(value).toFixed(digits)));
@@ -64,22 +66,39 @@ async function show(next) {
   await remark();
 }
 
+/** Takes down what arrives while a list is fetched; what is newer than the list is given back, newest first. */
+function record() {
+  const seen = [];
+  recorders.add(seen);
+  return (last) => {
+    recorders.delete(seen);
+    return seen.filter((decision) => decision.n > last).reverse();
+  };
+}
+
 async function remark() {
   const of = symbol;
-  const { rows: found } = await get("/api/decisions", { symbol: of, side: "trade", limit: 2000 });
+  const late = record();
+  const { rows: found, last } = await get("/api/decisions", { symbol: of, side: "trade", limit: 2000 }).catch((error) => { late(Infinity); throw error; });
+  const since = late(last).filter((decision) => decision.symbol === of && decision.side !== "hold");
   if (of !== symbol) return;
-  marks = found;
+  marks = [...since, ...found];
   chart.mark(marks);
 }
 
 async function list(more = false) {
   const turn = ++asked;
+  const late = record();
   const answer = await get("/api/decisions", {
     symbol: $("which").value === "this" ? symbol : "", side: $("side").value, from: $("from").value, to: $("to").value,
     before: more ? listed.at(-1)?.n : "", limit: 100,
-  });
+  }).catch((error) => { late(Infinity); throw error; });
+  const since = late(answer.last).filter(fits);
   if (turn !== asked) return;
-  listed = more ? [...listed, ...answer.rows] : answer.rows;
+  // Another process numbers anew.
+  if (epoch !== undefined && epoch !== answer.epoch) chosen = undefined;
+  epoch = answer.epoch;
+  listed = more ? [...listed, ...answer.rows] : [...since, ...answer.rows];
   $("more").hidden = !answer.more;
   draw();
 }
@@ -175,10 +194,16 @@ export async function tail() {
   }
 }
 
+/** Whether the list shows such a decision. */
+function fits(decision) {
+  const [from, to, side] = ["from", "to", "side"].map((id) => $(id).value);
+  return ($("which").value !== "this" || decision.symbol === symbol) && (!from || decision.date >= from) && (!to || decision.date <= to) &&
+    (!side || decision.side === side || (side === "trade" && decision.side !== "hold"));
+}
+
 /** Takes in new decisions. */
 export function arrived(decisions) {
-  const fits = (decision) => ($("which").value !== "this" || decision.symbol === symbol) && (!$("from").value || decision.date >= $("from").value) &&
-    (!$("to").value || decision.date <= $("to").value) && (!$("side").value || decision.side === $("side").value || ($("side").value === "trade" && decision.side !== "hold"));
+  for (const seen of recorders) seen.push(...decisions);
   const known = new Set(listed.map((decision) => decision.n));
   const fresh = decisions.filter((decision) => fits(decision) && !known.has(decision.n)).reverse();
   if (fresh.length) {

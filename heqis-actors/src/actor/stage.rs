@@ -11,6 +11,7 @@ use crate::frame::AnyFrame;
 use crate::options::{BatchOptions, Exhausted, StageOptions};
 use crate::restart::RestartBudget;
 use crate::stage::{BuildContext, StageError};
+use crate::tap::Tap;
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
 const TURN: usize = 64;
@@ -28,6 +29,7 @@ pub(crate) struct Inlet {
 
 /// What a stage actor is made of.
 pub(crate) struct StageSetup {
+    pub(crate) tap: Option<Tap>,
     pub(crate) cx: BuildContext,
     pub(crate) factory: StageFactory,
     pub(crate) inlets: Vec<Inlet>,
@@ -41,6 +43,7 @@ pub(crate) struct StageSetup {
 }
 
 pub(crate) struct StageActor {
+    tap: Option<Tap>,
     cx: BuildContext,
     factory: StageFactory,
     stage: Option<Box<dyn AnyStage>>,
@@ -99,6 +102,7 @@ impl StageActor {
     pub(crate) fn new(setup: StageSetup) -> Self {
         Self {
             bell: setup.cx.waker.0.clone(),
+            tap: setup.tap,
             cx: setup.cx,
             factory: setup.factory,
             stage: None,
@@ -194,6 +198,9 @@ impl StageActor {
                 continue;
             }
             self.hand.push(Held::new(inlet, &frame));
+            if let Some(tap) = &self.tap {
+                tap.show(&frame);
+            }
             let Some(stage) = &mut self.stage else {
                 return Step::Idle;
             };

@@ -16,6 +16,7 @@ use crate::options::{BridgeOptions, EdgeOptions, Policy, StageOptions};
 use crate::registry::{Factory, Prepared, source_factory, stage_factory};
 use crate::sp::Inproc;
 use crate::stage::{Source, Stage};
+use crate::tap::Tap;
 use crate::terms::Terms;
 
 /// Collects the stages and edges of one node.
@@ -30,6 +31,7 @@ pub struct GraphBuilder {
     pub(super) stages: Vec<StageEntry>,
     pub(super) edges: Vec<EdgeEntry>,
     pub(super) budgets: Vec<(Vec<String>, Duration)>,
+    pub(super) taps: HashMap<String, Tap>,
 }
 
 #[derive(Debug)]
@@ -68,6 +70,7 @@ impl GraphBuilder {
             stages: Vec::new(),
             edges: Vec::new(),
             budgets: Vec::new(),
+            taps: HashMap::new(),
         }
     }
 
@@ -198,6 +201,14 @@ impl GraphBuilder {
             options,
             span,
         });
+        self
+    }
+
+    /// Looks at every frame that `stage` takes. A stage has one tap at most, and one that this node does not run has none;
+    /// sources and ring buffers are not looked at.
+    #[must_use]
+    pub fn tap(mut self, stage: &str, tap: Tap) -> Self {
+        self.taps.insert(stage.to_owned(), tap);
         self
     }
 

@@ -388,6 +388,7 @@ impl Wiring {
                 let (factory, options) = (build.clone(), options.clone());
                 let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
                 let setup = StageSetup {
+                    tap: self.graph.taps.get(name).cloned(),
                     cx,
                     factory,
                     inlets,

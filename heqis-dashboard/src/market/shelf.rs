@@ -1,6 +1,7 @@
 //! Bars as they come out of a running pipeline, as many as there is room for.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heqis_quant::{Bar, Symbol};
@@ -38,13 +39,13 @@ impl Shelf {
     pub fn push(&self, bar: &Bar) {
         let mut kept = self.lock();
         let Kept { bars, series } = &mut *kept;
-        if !series.contains_key(&bar.symbol) {
-            // The lengths of the lines are constants; if they were refused, there would be nothing to draw.
-            let Ok(empty) = Series::new() else { return };
-            series.insert(bar.symbol, empty);
-        }
-        let Some(own) = series.get_mut(&bar.symbol) else {
-            return;
+        let own = match series.entry(bar.symbol) {
+            Entry::Occupied(own) => own.into_mut(),
+            Entry::Vacant(place) => match Series::new() {
+                Ok(empty) => place.insert(empty),
+                // The lengths of the lines are constants; if they were refused, there would be nothing to draw.
+                Err(_) => return,
+            },
         };
         *bars += usize::from(own.push(*bar, None));
         if *bars > self.room

@@ -1,6 +1,7 @@
 //! Bars of CSV files, cleaned and with features, by the same calls as on the boards.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,14 +44,14 @@ impl Tables {
                     rejected += 1;
                     continue;
                 };
-                if !growing.contains_key(&bar.symbol) {
-                    let fresh = (Series::new()?, FeatureState::new(&set)?);
-                    growing.insert(bar.symbol, fresh);
-                }
-                if let Some((series, state)) = growing.get_mut(&bar.symbol) {
-                    let features = state.update(&bar)?.map(Vec::into_boxed_slice);
-                    series.push(bar, features);
-                }
+                let (series, state) = match growing.entry(bar.symbol) {
+                    Entry::Occupied(grown) => grown.into_mut(),
+                    Entry::Vacant(place) => {
+                        place.insert((Series::new()?, FeatureState::new(&set)?))
+                    }
+                };
+                let features = state.update(&bar)?.map(Vec::into_boxed_slice);
+                series.push(bar, features);
             }
         }
         let series = growing

@@ -4,9 +4,10 @@
 //! plan ▸ fleet ▸ child process per node ▸ node ▸ GraphBuilder ▸ report ▸ summary
 //! ```
 //!
-//! - `node`: one node's graph, its HTTP endpoint, its report. `fleet`: child processes, their logs, their restarts,
+//! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `fleet`: child processes, their logs, their restarts,
 //!   stopping them from the sources down. `http`: the endpoint. `summary`: what a run prints at its end.
 
+mod dashboard;
 mod fleet;
 mod http;
 mod node;

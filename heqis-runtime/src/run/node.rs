@@ -6,8 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use heqis_actors::{GraphBuilder, Metrics, NodeReport, terminated};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::RunError;
+use super::dashboard::Page;
 use super::http;
 use crate::topology::Plan;
 
@@ -42,10 +44,14 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
     let spec = &plan.nodes[node];
     let metrics = Metrics::new(&spec.name);
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
-    let graph = graph(plan, node).metrics(metrics);
+    let ready = http::Ready::new(OnceLock::new());
+    let mut page = Page::of(plan, node, &ready);
+    let mut graph = graph(plan, node).metrics(metrics);
+    if let Some(page) = &page {
+        graph = page.tap(graph, plan, node);
+    }
     let system = actix_rt::System::new();
     system.block_on(async {
-        let ready = http::Ready::new(OnceLock::new());
         let metrics = spec.metrics.as_deref().unwrap_or(ANY_LOOPBACK_PORT);
         let what = format!("node '{}': metrics on {metrics}", spec.name);
         let socket = metrics
@@ -61,24 +67,47 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
         tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
         // Watched from before the first frame: until then SIGTERM would kill the process undrained.
         let signal = actix_rt::spawn(terminated());
+        if let Some(page) = &mut page {
+            page.serve(plan, node);
+        }
         let running = graph.start().await?;
         let _ = ready.set(running.reporter());
+        if let Some(page) = &page {
+            page.started(running.handle());
+        }
         if supervised {
             tell(&Told::Ready {
                 http: bound.to_string(),
             })?;
         }
-        let handle = running.handle();
-        let signals = actix_rt::spawn(async move {
-            if signal.await.is_ok() {
-                handle.stop();
-            }
-        });
-        if supervised {
+        let (told, mut stopping) = watch::channel(false);
+        let stop = {
             let handle = running.handle();
-            watch_parent(move || handle.stop()).map_err(RunError::io("thread 'parent-watch'"))?;
+            move || {
+                handle.stop();
+                told.send_replace(true);
+            }
+        };
+        let signals = {
+            let stop = stop.clone();
+            actix_rt::spawn(async move {
+                if signal.await.is_ok() {
+                    stop();
+                }
+            })
+        };
+        if supervised {
+            watch_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
         }
         let report = running.wait(plan.drain_timeout).await;
+        if let Some(page) = page {
+            page.ended();
+            if page.stays && page.is_served() {
+                tracing::info!(node = %spec.name, "every stage has ended; the dashboard stays until this is stopped");
+                let _ = stopping.wait_for(|stopping| *stopping).await;
+            }
+            page.stop().await;
+        }
         signals.abort();
         server.stop(true).await;
         Ok(report)

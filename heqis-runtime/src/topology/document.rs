@@ -89,6 +89,9 @@ pub struct NodeSpec {
     /// `host:port` where the node serves metrics. Default: none are served.
     #[serde(default)]
     pub metrics: Option<String>,
+    /// A page with what is decided and how the graph is. Default: none is served.
+    #[serde(default)]
+    pub dashboard: Option<DashboardSpec>,
     /// Number of cores, where it differs from the board's.
     #[serde(default)]
     #[schemars(range(min = 1, max = 1024))]
@@ -97,6 +100,24 @@ pub struct NodeSpec {
     #[serde(default)]
     #[schemars(range(min = 64))]
     pub memory_mib: Option<u64>,
+}
+
+/// The page of a node.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DashboardSpec {
+    /// `host:port` where it is served. An address that other machines reach asks for a token: the one in the variable
+    /// HEQIS_DASHBOARD_TOKEN, or one that is drawn and printed as a login link.
+    pub address: String,
+    /// Names beside the address under which browsers may ask for it.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Whether the page may drain the node; asks for a token everywhere. Default: false.
+    #[serde(default)]
+    pub control: bool,
+    /// Whether the node stays when its stages have ended, so that the page can be read until it is stopped. Default: false.
+    #[serde(default)]
+    pub stay: bool,
 }
 
 /// An actor.

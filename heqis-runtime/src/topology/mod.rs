@@ -32,6 +32,7 @@ mod units;
 mod written;
 
 pub use board::Board;
+pub use document::DashboardSpec;
 pub use editor::editor_schema;
 pub use fault::{Code, Fault, Faults, nearest as nearest_name};
 pub use load::{Request, load, load_text};

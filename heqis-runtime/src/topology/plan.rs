@@ -10,7 +10,7 @@ use heqis_actors::{
 
 use super::board::Board;
 use super::check::{DEFAULT_CREDIT, Scene, address, endpoint};
-use super::document::{BatchSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
+use super::document::{BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
@@ -50,6 +50,8 @@ pub struct Node {
     pub address: String,
     /// `host:port` where it serves metrics.
     pub metrics: Option<String>,
+    /// Its page.
+    pub dashboard: Option<DashboardSpec>,
 }
 
 /// An actor.
@@ -148,6 +150,7 @@ impl Plan {
                 board: spec.board,
                 address: address(spec).to_owned(),
                 metrics: spec.metrics.clone(),
+                dashboard: spec.dashboard.clone(),
             })
         });
         let outputs = scene.outputs();

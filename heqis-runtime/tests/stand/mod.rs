@@ -46,6 +46,7 @@ impl Stand {
         let mut overrides = Vec::new();
         for (node, port) in nodes.iter().zip(&ports) {
             overrides.push(format!("nodes.{node}.metrics=\"127.0.0.1:{port}\""));
+            overrides.push(format!("nodes.{node}.dashboard.address=\"127.0.0.1:0\""));
         }
         for (edge, port) in edges.iter().zip(&ports[nodes.len()..]) {
             overrides.push(format!("edges.{edge}.transport.port={port}"));

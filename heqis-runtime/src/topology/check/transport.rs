@@ -41,25 +41,30 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
             );
             faults.push(Fault::new(Code::BadAddress, node.at(&["address"]), message));
         }
-        let Some(metrics) = &spec.metrics else {
-            continue;
-        };
-        match rule(&format!("tcp://{metrics}")) {
-            Ok(endpoint) => listeners.push(Listener {
-                machine: machine(spec),
-                endpoint,
-                place: node.at(&["metrics"]),
-                what: format!("the metrics server of node `{}`", node.name),
-            }),
-            Err(rule) => {
-                let message = format!(
-                    "node `{}` cannot serve metrics at \"{metrics}\": {rule}",
-                    node.name
-                );
-                faults.push(
-                    Fault::new(Code::BadAddress, node.at(&["metrics"]), message)
-                        .help("write it like 127.0.0.1:9101"),
-                );
+        let dashboard = spec.dashboard.as_ref().map(|page| &page.address);
+        let servers = [
+            (&["metrics"][..], spec.metrics.as_ref(), "metrics", 9101),
+            (&["dashboard", "address"], dashboard, "dashboard", 9180),
+        ];
+        for (key, address, server, port) in servers {
+            let Some(address) = address else { continue };
+            match rule(&format!("tcp://{address}")) {
+                Ok(endpoint) => listeners.push(Listener {
+                    machine: machine(spec),
+                    endpoint,
+                    place: node.at(key),
+                    what: format!("the {server} server of node `{}`", node.name),
+                }),
+                Err(rule) => {
+                    let message = format!(
+                        "node `{}` cannot serve {server} at \"{address}\": {rule}",
+                        node.name
+                    );
+                    faults.push(
+                        Fault::new(Code::BadAddress, node.at(key), message)
+                            .help(format!("write it like 127.0.0.1:{port}")),
+                    );
+                }
             }
         }
     }

@@ -1,0 +1,113 @@
+// Servers to look at, and a browser that notes whatever it should not have to.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+import { chromium } from "playwright-core";
+
+export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../../..");
+const programs = process.env.HEQIS_TEST_PROGRAMS ?? join(root, "target/debug");
+const browserPath = process.env.HEQIS_TEST_CHROMIUM ?? "/usr/bin/chromium";
+
+/** Why nothing can be looked at here; `false` when everything can. */
+export const missing = [browserPath, join(programs, "heqis-runtime"), join(programs, "heqis-lab")]
+  .filter((path) => !existsSync(path)).map((path) => `SKIPPED: ${path} is missing`)[0] ?? false;
+
+/** A program that says where its dashboard is. `stop` ends it and waits for its end. */
+export async function start(program, args, environment = {}) {
+  const child = spawn(join(programs, program), args, { cwd: root, env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "pipe"] });
+  const said = [];
+  const ended = new Promise((done) => child.once("exit", done));
+  const url = await new Promise((found, lost) => {
+    createInterface({ input: child.stderr }).on("line", (line) => {
+      said.push(line);
+      const at = line.match(/dashboard on (http:\S+)/);
+      if (at) found(at[1]);
+    });
+    ended.then(() => lost(new Error(`${program} ended:\n${said.join("\n")}`)));
+  });
+  return { url, said, stop: (signal = "SIGTERM") => { child.kill(signal); return ended; } };
+}
+
+/** A directory that is gone when the process is. */
+export function place() {
+  const path = mkdtempSync(join(tmpdir(), "heqis-page-"));
+  process.once("exit", () => rmSync(path, { recursive: true, force: true }));
+  return path;
+}
+
+/** The whole pipeline on this machine; it stays when its data has passed. */
+export const run = (dir, more = [], environment) => start("heqis-runtime", [
+  "--topology", "topologies/single-host.toml", "--node", "host",
+  ...["nodes.host.metrics=\"127.0.0.1:0\"", "nodes.host.dashboard.stay=true", `stages.journal.params.path="${dir}/decisions.jsonl"`,
+    ...(more.some((change) => change.includes("dashboard.address")) ? [] : ["nodes.host.dashboard.address=\"127.0.0.1:0\""]), ...more,
+  ].flatMap((change) => ["--set", change]),
+], environment);
+
+export const review = (args) => start("heqis-lab", ["serve", "--address", "127.0.0.1:0", ...args]);
+
+let browser;
+
+export async function open(url, { width = 1280, height = 900, language = "en-US", theme = "dark", allow = () => false } = {}) {
+  browser ??= await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
+  const context = await browser.newContext({ viewport: { width, height }, locale: language, colorScheme: theme, timezoneId: "America/New_York" });
+  const page = await context.newPage();
+  const troubles = [];
+  page.on("console", (message) => { if (["error", "warning"].includes(message.type())) troubles.push(`console: ${message.text()}`); });
+  page.on("pageerror", (error) => troubles.push(`error: ${error.stack ?? error.message}`));
+  page.on("request", (request) => {
+    const { protocol, hostname } = new URL(request.url());
+    if (protocol.startsWith("http") && hostname !== "127.0.0.1") troubles.push(`request: ${request.url()}`);
+  });
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI}`));
+  });
+  await page.goto(url);
+  return {
+    page,
+    /** Asserts that nothing was refused, wrong, or sent anywhere else, and closes the page. */
+    close: async () => {
+      assert.deepEqual(await page.evaluate(() => window.violations), [], "violations of the content security policy");
+      assert.deepEqual(troubles.filter((trouble) => !allow(trouble)), []);
+      await context.close();
+    },
+  };
+}
+
+export async function shut() {
+  await browser?.close();
+  browser = undefined;
+}
+
+/** How many pixels of the chart's canvases are mostly red and mostly green. */
+export const colours = (page) => page.evaluate(() => {
+  const found = { red: 0, green: 0 };
+  for (const canvas of document.querySelectorAll("#chart canvas")) {
+    if (!canvas.width || !canvas.height) continue;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < data.length; at += 4) {
+      const [r, g, b, a] = data.subarray(at, at + 4);
+      if (a < 200) continue;
+      if (r > 170 && g < 110 && b < 110) found.red += 1;
+      if (g > 100 && r < 80 && b < 150) found.green += 1;
+    }
+  }
+  return found;
+});
+
+/** Waits until the chart has candles. */
+export const drawn = async (page) => {
+  await page.waitForFunction(() => document.querySelectorAll("#bars-table tbody tr").length > 0);
+  for (let tries = 0; tries < 100; tries += 1) {
+    const found = await colours(page);
+    if (found.red > 200 && found.green > 200) return found;
+    await page.evaluate(() => new Promise(requestAnimationFrame));
+  }
+  return assert.fail("the chart shows no candles");
+};

@@ -1,0 +1,167 @@
+//! The page of a node: what it is fed from the graph, and how it is served.
+//!
+//! ```text
+//! stages ▸ taps ▸ Shelf, Decisions ▸ ┐
+//! report of this node ▸ graph ▸      Desk ▸ heqis_dashboard::Dashboard
+//! reports of the others ▸ peers ▸    ┘
+//! ```
+//!
+//! - `taps`: which frames are looked at. `graph`: the running graph as the page sees it. `peers`: the other nodes' reports.
+//!
+//! The pipeline never waits for the page: what the page does not fetch is forgotten, and a page that cannot be served is
+//! a warning.
+
+mod graph;
+mod peers;
+mod taps;
+
+use std::io::Write as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use heqis_actors::{GraphBuilder, GraphHandle};
+use heqis_dashboard::{
+    Dashboard, DashboardError, Decisions, Desk, Journal, Settings, Shelf, Token,
+};
+
+use super::http::Ready;
+use crate::topology::{DashboardSpec, Plan};
+use graph::Graph;
+
+/// The variable that holds a token which outlives a restart.
+const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
+/// Bars that are kept for the page, about a quarter of a kilobyte each.
+const ROOM_BARS: usize = 100_000;
+/// Decisions that are kept for the page, about half a kilobyte each.
+const ROOM_DECISIONS: usize = 50_000;
+
+/// The page of a node while it runs.
+pub(super) struct Page {
+    shelf: Arc<Shelf>,
+    decisions: Arc<Decisions>,
+    graph: Arc<Graph>,
+    served: Option<Dashboard>,
+    /// Whether the node stays for its readers when its stages have ended.
+    pub(super) stays: bool,
+}
+
+impl Page {
+    /// The page of the node with index `node`, `None` when the topology gives it none. `ready` fills when its stages are
+    /// built.
+    pub(super) fn of(plan: &Plan, node: usize, ready: &Ready) -> Option<Self> {
+        let spec = plan.nodes[node].dashboard.as_ref()?;
+        let features = taps::feature_names(plan, node);
+        let now_ns = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |age| age.as_nanos());
+        // Any two processes that a browser may meet at this address start at different nanoseconds.
+        let epoch = u64::try_from(now_ns).unwrap_or(u64::MAX);
+        Some(Self {
+            shelf: Arc::new(Shelf::new(ROOM_BARS, features)),
+            decisions: Arc::new(Decisions::new(ROOM_DECISIONS, epoch)),
+            graph: Arc::new(Graph::new(plan, node, ready.clone())),
+            served: None,
+            stays: spec.stay,
+        })
+    }
+
+    /// Lets the page look at what the node's stages take.
+    pub(super) fn tap(&self, builder: GraphBuilder, plan: &Plan, node: usize) -> GraphBuilder {
+        taps::add(builder, plan, node, &self.shelf, &self.decisions)
+    }
+
+    /// Serves the page, or says why not.
+    pub(super) fn serve(&mut self, plan: &Plan, node: usize) {
+        let spec = &plan.nodes[node];
+        let Some(page) = &spec.dashboard else { return };
+        self.read_journals(plan, node);
+        let desk = Desk {
+            source: format!("{} · {}", plan.name, spec.name),
+            market: self.shelf.clone(),
+            decisions: self.decisions.clone(),
+            live: Some(self.graph.clone()),
+        };
+        match settings(page).and_then(|settings| Dashboard::start(settings, desk)) {
+            Ok(served) => {
+                tracing::info!(node = %spec.name, "dashboard on {}", served.url());
+                if let Some(link) = served.login_url() {
+                    // Past the log: what is logged is kept and sent about, and this is a secret.
+                    let _ = writeln!(std::io::stderr(), "log in to the dashboard with {link}");
+                }
+                self.served = Some(served);
+                peers::watch(&self.graph);
+            }
+            Err(error) => {
+                tracing::warn!(node = %spec.name, %error, "no dashboard; the graph runs without it");
+            }
+        }
+    }
+
+    /// Whether there is anybody to stay for.
+    pub(super) fn is_served(&self) -> bool {
+        self.served.is_some()
+    }
+
+    /// Lets the page drain the graph where it may.
+    pub(super) fn started(&self, handle: GraphHandle) {
+        self.graph.started(handle);
+    }
+
+    /// Tells the page that the stages have ended.
+    pub(super) fn ended(&self) {
+        self.graph.ended();
+    }
+
+    /// Ends the page.
+    pub(super) async fn stop(self) {
+        if let Some(served) = self.served {
+            served.stop().await;
+        }
+    }
+
+    /// Lists what unfinished journals on this machine hold: their runs go on, and the page must not have a gap where the
+    /// process was started again. A finished one belongs to a run before.
+    fn read_journals(&self, plan: &Plan, node: usize) {
+        for path in taps::journals(plan, node) {
+            match Journal::read(&path) {
+                Ok(journal) if !journal.closed => {
+                    for decision in journal.decisions {
+                        self.decisions.push(decision);
+                    }
+                }
+                Ok(_) => {}
+                Err(DashboardError::File { source, .. })
+                    if source.kind() == std::io::ErrorKind::NotFound => {}
+                // Judging journals is the stage's work; it says so and ends the node when one is broken.
+                Err(error) => tracing::debug!(%error, "the dashboard does not list a journal"),
+            }
+        }
+    }
+}
+
+/// Settings of the page, with a token where it needs one.
+fn settings(page: &DashboardSpec) -> Result<Settings, DashboardError> {
+    let unknown: SocketAddr = ([0, 0, 0, 0], 0).into();
+    let address = page
+        .address
+        .to_socket_addrs()
+        .and_then(|mut found| {
+            found
+                .next()
+                .ok_or_else(|| std::io::ErrorKind::NotFound.into())
+        })
+        .map_err(|source| DashboardError::Address {
+            address: unknown,
+            source,
+        })?;
+    let mut settings = Settings::new(address);
+    settings.hosts = page.hosts.clone();
+    settings.control = page.control;
+    settings.token = match std::env::var(TOKEN_VARIABLE) {
+        Ok(token) => Some(Token::parse(&token)?),
+        Err(_) if settings.is_exposed() || page.control => Some(Token::draw()?),
+        Err(_) => None,
+    };
+    Ok(settings)
+}

@@ -1,0 +1,132 @@
+//! Which frames the page looks at: bars as the cleaner let them pass, the features that a model is fed, and decisions.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use heqis_actors::Stage as _;
+use heqis_actors::{AnyFrame, GraphBuilder, Payload as _, Tap};
+use heqis_compute::Journal as JournalStage;
+use heqis_dashboard::{Decision, Decisions, Shelf, StageTime};
+use heqis_messages::{BarMessage, Decision as DecisionMessage, FeatureRow};
+use heqis_quant::FeatureSet;
+
+use crate::topology::{Plan, Stage};
+
+/// Puts the taps on the stages of the node with index `node`: on the first one, in the order of the file, that takes what
+/// is looked for.
+pub(super) fn add(
+    mut builder: GraphBuilder,
+    plan: &Plan,
+    node: usize,
+    shelf: &Arc<Shelf>,
+    decisions: &Arc<Decisions>,
+) -> GraphBuilder {
+    // Bars that go into a stage which makes something else of them have been cleaned before, where anything cleans.
+    let bars = first(plan, node, BarMessage::NAME, |stage| {
+        stage.output != Some(BarMessage::NAME)
+    });
+    if let Some(stage) = bars {
+        let shelf = shelf.clone();
+        builder = builder.tap(
+            &stage.name,
+            Tap::new(move |frame| {
+                if let Some(BarMessage(bar)) = frame.payload() {
+                    shelf.push(bar);
+                }
+            }),
+        );
+    }
+    if let Some(stage) = first(plan, node, FeatureRow::NAME, |_| true) {
+        let shelf = shelf.clone();
+        builder = builder.tap(
+            &stage.name,
+            Tap::new(move |frame| {
+                if let Some(row) = frame.payload::<FeatureRow>() {
+                    shelf.set_features(row.bar.symbol, row.bar.time_ns, &row.values);
+                }
+            }),
+        );
+    }
+    if let Some(stage) = first(plan, node, DecisionMessage::NAME, |_| true) {
+        let decisions = decisions.clone();
+        let names: Vec<Arc<str>> = plan
+            .stages
+            .iter()
+            .map(|stage| stage.name.as_str().into())
+            .collect();
+        builder = builder.tap(
+            &stage.name,
+            Tap::new(move |frame| {
+                if let Some(message) = frame.payload() {
+                    decisions.push(decision(frame, message, &names));
+                }
+            }),
+        );
+    }
+    builder
+}
+
+fn first<'a>(
+    plan: &'a Plan,
+    node: usize,
+    payload: &str,
+    fits: impl Fn(&Stage) -> bool,
+) -> Option<&'a Stage> {
+    plan.stages
+        .iter()
+        .find(|stage| stage.node == node && stage.kind.input == Some(payload) && fits(stage))
+}
+
+/// A decision with the stamps of the stages that it passed.
+fn decision(frame: &AnyFrame, message: &DecisionMessage, names: &[Arc<str>]) -> Decision {
+    let head = frame.head();
+    // The birth time may come from another machine and be anything.
+    let since_birth_us = |ns: i64| ns.saturating_sub(head.born_ns) as f64 / 1e3;
+    Decision {
+        origin: (head.origin.stream, head.origin.position),
+        symbol: message.bar.symbol,
+        date: message.bar.date,
+        time_ns: message.bar.time_ns,
+        close: message.bar.close,
+        side: message.verdict.side,
+        confidence: message.verdict.confidence,
+        reason: message.verdict.reason,
+        stance: message.verdict.stance,
+        predicted_return: message.prediction.predicted_return,
+        probabilities: message.prediction.probabilities,
+        timings: head
+            .stamps
+            .iter()
+            .filter_map(|stamp| {
+                Some(StageTime {
+                    stage: names.get(usize::from(stamp.stage))?.clone(),
+                    enter_us: since_birth_us(stamp.enter_ns),
+                    leave_us: since_birth_us(stamp.leave_ns),
+                })
+            })
+            .collect(),
+    }
+}
+
+/// Names of the features that the node's frames carry: those of the stage that makes them, or the standard set.
+pub(super) fn feature_names(plan: &Plan, node: usize) -> Vec<String> {
+    let made = plan
+        .stages
+        .iter()
+        .find(|stage| stage.node == node && stage.output == Some(FeatureRow::NAME))
+        .and_then(|stage| stage.params.get("features"))
+        .and_then(|names| serde_json::from_value(names.clone()).ok());
+    made.unwrap_or_else(|| FeatureSet::standard().names().to_vec())
+}
+
+/// Journals on the machine of the node with index `node`.
+pub(super) fn journals(plan: &Plan, node: usize) -> Vec<PathBuf> {
+    let here = &plan.nodes[node].address;
+    plan.stages
+        .iter()
+        .filter(|stage| {
+            stage.kind.name == JournalStage::KIND && plan.nodes[stage.node].address == *here
+        })
+        .filter_map(|stage| Some(plan.base.join(stage.params.get("path")?.as_str()?)))
+        .collect()
+}
