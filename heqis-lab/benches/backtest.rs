@@ -1,0 +1,233 @@
+//! Trades synthetic history with full rules and fees: `cargo bench -p heqis-lab --bench backtest -- [SYMBOLS DAYS
+//! [ROUNDS]]`, by default 500 symbols × 2,500 days and 5 rounds.
+//!
+//! The model is trivial, so that the simulator is what is measured: a close above the mean of the last 20 closes is bought,
+//! one below is sold. Every round visits each arm in turn: an account for each stock on one thread and on two, and one
+//! account over all stocks. Prints the median time of each arm, bars a second, and the peak memory of the process (Linux).
+//! `benches/backtest_peers.py` trades such prices with other people's simulators.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a bench prints its figures and stops at the first fault"
+)]
+
+use std::time::Instant;
+
+use heqis_lab::backtest::broker::{Ledger, Slippage};
+use heqis_lab::backtest::market::DayBar;
+use heqis_lab::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
+use heqis_quant::decision::Side;
+use heqis_quant::{Bar, Calendar, Date, Marks, RuleBook, Symbol};
+
+/// Bars of the mean.
+const MEAN: usize = 20;
+
+fn main() {
+    let numbers: Vec<usize> = std::env::args()
+        .filter_map(|arg| arg.parse().ok())
+        .collect();
+    let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
+    let (symbols, days, rounds) = (number(0, 500), number(1, 2_500), number(2, 5));
+
+    let dates: Vec<Date> = (Date::new(2014, 1, 1).unwrap().days()..)
+        .filter_map(Date::from_days)
+        .filter(|date| !date.is_weekend())
+        .take(days)
+        .collect();
+    let calendar = Calendar::new(dates).unwrap();
+    let stocks: Vec<Stock> = (0..symbols).map(|i| stock(i, &calendar)).collect();
+    let alone: Vec<Market> = stocks
+        .iter()
+        .map(|stock| Market::new(calendar.clone(), vec![stock.clone()]).unwrap())
+        .collect();
+    let together = Market::new(calendar, stocks).unwrap();
+    let bars: usize = alone
+        .iter()
+        .map(|market| market.stocks()[0].bars().len())
+        .sum();
+    println!("{symbols} symbols x {days} days = {bars} bars");
+
+    let book = RuleBook::ashare().unwrap();
+    let arms: [(&str, &dyn Fn() -> [usize; 2]); 3] = [
+        ("an account for each stock, one thread", &|| {
+            accounts(&alone, &book, 1)
+        }),
+        ("an account for each stock, two threads", &|| {
+            accounts(&alone, &book, 2)
+        }),
+        ("one account of ten stocks, one thread", &|| {
+            let wants = wants(&together);
+            let bounds = Allocation {
+                max_positions: 10,
+                ..Allocation::default()
+            };
+            count(&simulate(&together, &book, &wants, config(), &bounds).unwrap())
+        }),
+    ];
+    let mut times = vec![Vec::new(); arms.len()];
+    let mut done = vec![[0; 2]; arms.len()];
+    let mut busy = vec![0.0; arms.len()];
+    for _ in 0..rounds {
+        for (at, (_, arm)) in arms.iter().enumerate() {
+            let (start, before) = (Instant::now(), processor_seconds());
+            done[at] = arm();
+            times[at].push(start.elapsed().as_secs_f64());
+            busy[at] += processor_seconds() - before;
+        }
+    }
+    for (at, (name, _)) in arms.iter().enumerate() {
+        let (times, [orders, fills]) = (&mut times[at], done[at]);
+        times.sort_by(f64::total_cmp);
+        let median = times[times.len() / 2];
+        println!(
+            "{name}: {median:.3} s (best {:.3}), {:.2} million bars/s, {:.2} million bars per processor second, \
+             {orders} orders, {fills} fills",
+            times[0],
+            bars as f64 / median / 1e6,
+            (bars * rounds) as f64 / busy[at].max(0.01) / 1e6,
+        );
+    }
+    println!("peak memory {} MB", peak_memory_kb() / 1000);
+}
+
+fn config() -> BrokerConfig {
+    BrokerConfig {
+        slippage: Slippage::Rate(5),
+        ..BrokerConfig::default()
+    }
+}
+
+fn count(ledger: &Ledger) -> [usize; 2] {
+    [ledger.orders.len(), ledger.fills.len()]
+}
+
+/// Trades each market by itself: decisions, orders, fills and the daily account.
+fn accounts(markets: &[Market], book: &RuleBook, threads: usize) -> [usize; 2] {
+    let part = markets.len().div_ceil(threads);
+    let trade = |markets: &[Market]| {
+        let mut sum = [0; 2];
+        for market in markets {
+            let all = Allocation::default();
+            let ledger = simulate(market, book, &wants(market), config(), &all).unwrap();
+            let [orders, fills] = count(&ledger);
+            sum = [sum[0] + orders, sum[1] + fills];
+        }
+        sum
+    };
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = markets
+            .chunks(part)
+            .map(|markets| scope.spawn(move || trade(markets)))
+            .collect();
+        parts.into_iter().fold([0; 2], |sum, part| {
+            let [orders, fills] = part.join().unwrap();
+            [sum[0] + orders, sum[1] + fills]
+        })
+    })
+}
+
+/// What the trivial model wants of each bar, in the order of days.
+fn wants(market: &Market) -> Vec<Want> {
+    let mut wants: Vec<Want> = Vec::new();
+    for (stock, history) in market.stocks().iter().enumerate() {
+        let mut held = false;
+        let mut sum = 0;
+        for (at, bar) in history.bars().iter().enumerate() {
+            sum += bar.close;
+            if at >= MEAN {
+                sum -= history.bars()[at - MEAN].close;
+            }
+            if at + 1 < MEAN {
+                continue;
+            }
+            let above = bar.close * MEAN as i64 > sum;
+            if above != held {
+                held = above;
+                wants.push(want(bar, stock, above, sum));
+            }
+        }
+    }
+    if market.stocks().len() > 1 {
+        wants.sort_by_key(|want| (want.day, want.stock));
+    }
+    wants
+}
+
+fn want(bar: &DayBar, stock: usize, above: bool, sum: i64) -> Want {
+    Want {
+        day: bar.day,
+        stock,
+        side: if above { Side::Buy } else { Side::Sell },
+        score: bar.close as f64 * MEAN as f64 / sum as f64 - 1.0,
+    }
+}
+
+/// A random walk in cents within ten percent a day; two bars in a hundred open at a limit, and one in a hundred is missing.
+/// The same on every host.
+fn stock(index: usize, calendar: &Calendar) -> Stock {
+    let symbol = Symbol::parse(&format!("{:06}.SH", 600_000 + index)).unwrap();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (index as u64 + 1);
+    let mut next = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 11) % below
+    };
+    let mut close = 1_000 + next(4_000) as i64;
+    let mut bars = Vec::with_capacity(calendar.days().len());
+    for date in calendar.days() {
+        let (up, down) = ((close * 110 + 50) / 100, (close * 90 + 50) / 100);
+        let dice = next(100);
+        let step = |draw: u64| close * (draw as i64 - 300) / 10_000;
+        let mut open = (close + step(next(601))).clamp(down, up);
+        match dice {
+            0 => open = up,
+            1 => open = down,
+            _ => {}
+        }
+        let last = (close + step(next(601))).clamp(down, up).max(200);
+        let volume = 100_000 + next(1_000_000);
+        if dice != 2 {
+            let price = |cents: i64| cents as f64 / 100.0;
+            bars.push(Bar {
+                symbol,
+                time_ns: date.close_time_ns(),
+                date: *date,
+                open: price(open),
+                high: price(open.max(last)),
+                low: price(open.min(last)),
+                close: price(last),
+                pre_close: Some(price(close)),
+                volume_shares: volume as f64,
+                amount_cny: None,
+                marks: Marks::NONE,
+            });
+            close = last;
+        }
+    }
+    Stock::new(symbol, &bars, Facts::default(), calendar).unwrap()
+}
+
+/// Returns the processor time of all threads of this process in hundredths, or 0 where the system does not tell.
+fn processor_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name in brackets may hold spaces; user and system time are the 12th and 13th field behind it.
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .filter_map(|field| field.parse::<f64>().ok())
+        .sum::<f64>()
+        / 100.0
+}
+
+/// Returns the peak resident memory of this process, or 0 where the system does not tell.
+fn peak_memory_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next())
+        .and_then(|kb| kb.parse().ok())
+        .unwrap_or(0)
+}
