@@ -76,6 +76,14 @@ pub enum LabError {
         /// The value met.
         got: String,
     },
+    /// A choice among models, or what it is made from, breaks a rule.
+    #[error("{place}: {rule}")]
+    Select {
+        /// What was wrong.
+        place: String,
+        /// The rule, and the value met.
+        rule: String,
+    },
     /// A data set, or an input of one, breaks a rule.
     #[error("{path}: {rule}")]
     DataSet {
@@ -129,6 +137,13 @@ impl LabError {
             place: place.into(),
             rule: rule.into(),
             got: got.to_string(),
+        }
+    }
+
+    pub(crate) fn select(place: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Select {
+            place: place.into(),
+            rule: rule.into(),
         }
     }
 

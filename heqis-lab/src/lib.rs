@@ -13,6 +13,8 @@
 //! - [`backtest`]: wanted sides → orders, fills and money under A-share rules.
 //! - [`yardsticks`]: what any model must beat, and one measure for all.
 //! - [`verify`]: whether a bundle computes the same everywhere.
+//! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
+//! - [`audit`]: any strategy → what is dishonest about it.
 //! - [`error`]: the crate's one error type.
 //!
 //! Data enters as CSV tables of daily bars; it leaves as data sets and bundle directories. The same files give the same
@@ -23,6 +25,7 @@
 
 use std::path::{Path, PathBuf};
 
+pub mod audit;
 pub mod backtest;
 pub mod baseline;
 pub mod bundles;
@@ -39,6 +42,7 @@ pub mod pca;
 pub mod prepare;
 pub mod ridge;
 pub mod samples;
+pub mod select;
 mod standardiser;
 pub mod store;
 pub mod verify;

@@ -33,6 +33,8 @@ enum Command {
     Yardsticks(heqis_lab::yardsticks::YardstickArgs),
     Verify(heqis_lab::verify::VerifyArgs),
     Backtest(heqis_lab::backtest::BacktestArgs),
+    Select(heqis_lab::select::SelectArgs),
+    Audit(heqis_lab::audit::AuditArgs),
 }
 
 fn main() -> ExitCode {
@@ -71,6 +73,8 @@ fn run(command: &Command) -> Result<Answer, LabError> {
         Command::Yardsticks(args) => heqis_lab::yardsticks::run(args)?,
         Command::Verify(args) => return heqis_lab::verify::run(args),
         Command::Backtest(args) => heqis_lab::backtest::command::answer(args)?,
+        Command::Select(args) => heqis_lab::select::run(args)?,
+        Command::Audit(args) => return heqis_lab::audit::run(args),
     };
     Ok(Answer { lines, good: true })
 }

@@ -23,6 +23,9 @@ static BY_DAY: [&Api; 5] = [
     &api::STK_LIMIT,
 ];
 
+/// The interfaces whose calls have no day of their own.
+static OTHERS: [&Api; 3] = [&api::NAMECHANGE, &api::INDEX_DAILY, &api::FUND_DAILY];
+
 /// The Shanghai exchange opened on this day, year, month and day; no calendar begins earlier.
 const FIRST_DAY: (i16, i8, i8) = (1990, 12, 19);
 
@@ -54,9 +57,9 @@ pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, LabEr
 
     // A table of which nothing is asked must not stay from an earlier run.
     let asked: Vec<&str> = calls.iter().map(|call| call.api.name).collect();
-    for api in BY_DAY.into_iter().chain([&api::NAMECHANGE]) {
+    for api in BY_DAY.into_iter().chain(OTHERS) {
         if !asked.contains(&api.name) {
-            Table::create(&args.out, api)?.finish()?;
+            Table::remove(&args.out, api)?;
         }
     }
     client.progress.begin(calls.len());

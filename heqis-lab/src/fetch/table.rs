@@ -27,6 +27,17 @@ impl Table {
         Ok(Self { api, path, file })
     }
 
+    /// Removes the table of an earlier run, if there is one.
+    pub(super) fn remove(dir: &Path, api: &'static Api) -> Result<(), LabError> {
+        let path = dir.join(format!("{}.csv", api.name));
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(LabError::file(&path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn add(&mut self, rows: &[Vec<Cell>]) -> Result<(), LabError> {
         for row in rows {
             let cells: Vec<String> = row.iter().map(|cell| quote(&cell.to_text())).collect();

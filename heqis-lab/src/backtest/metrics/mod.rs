@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::broker::{Ledger, Trip};
 use crate::error::LabError;
 pub use returns::{Against, Curve};
-pub use scores::{Correlations, Day};
+pub use scores::{Correlations, Day, pearson};
 
 /// What the figures refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

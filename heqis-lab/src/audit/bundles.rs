@@ -1,0 +1,78 @@
+//! Model bundles as a subject: they come fitted, so only what they decide and trade can be looked at.
+
+use heqis_quant::{Bar, CleanConfig, Date, Scaler, Span, Strategy};
+
+use super::linear::trade;
+use super::subject::{Decision, Fitted, Subject, Trades};
+use crate::backtest::BrokerConfig;
+use crate::backtest::strategy::{BundleModel, Predictor, Source, decide};
+use crate::error::LabError;
+
+/// Bundles with the strategy that follows them.
+#[derive(Clone, Debug)]
+pub struct Bundles {
+    /// The bundles.
+    pub source: Source,
+    /// When to trade.
+    pub strategy: Strategy,
+    /// The account.
+    pub broker: BrokerConfig,
+}
+
+/// Bundles that have been read once, for their scaler.
+#[derive(Debug)]
+struct Read {
+    bundles: Bundles,
+    scaler: Option<Scaler>,
+}
+
+impl Subject for Bundles {
+    fn fit(&self, _: &[Bar], _: Date) -> Result<Box<dyn Fitted>, LabError> {
+        let scaler = match &self.source {
+            Source::Bundles { factors, direction } => {
+                Some(BundleModel::load(factors.as_deref(), direction)?.1)
+            }
+            Source::Table(_) => None,
+        };
+        Ok(Box::new(Read {
+            bundles: self.clone(),
+            scaler,
+        }))
+    }
+}
+
+impl Fitted for Read {
+    fn fingerprint(&self) -> String {
+        // What is read from files does not depend on bars.
+        let scaler = self.scaler.as_ref().map(Scaler::to_json);
+        format!(
+            "{:?} {scaler:?} {:?}",
+            self.bundles.source, self.bundles.strategy
+        )
+    }
+
+    fn scaler_span(&self) -> Option<Span> {
+        self.scaler.as_ref().map(Scaler::span)
+    }
+
+    fn decide(&self, bars: &[Bar]) -> Result<Vec<Decision>, LabError> {
+        let (strategy, clean) = (&self.bundles.strategy, CleanConfig::default());
+        // A path remembers a series, so every history gets one of its own.
+        let mut predictor = Predictor::load(&self.bundles.source, *strategy, &clean)?;
+        let foreseen = predictor.foresee(bars, strategy, &clean)?.foreseen;
+        let verdicts = decide(strategy, &foreseen);
+        let decisions = foreseen
+            .iter()
+            .zip(verdicts)
+            .map(|(seen, verdict)| Decision {
+                date: seen.bar.date,
+                predicted_return: seen.prediction.predicted_return,
+                side: verdict.side,
+            });
+        Ok(decisions.collect())
+    }
+
+    fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
+        trade(bars, decisions, self.bundles.broker)
+    }
+}

@@ -1,0 +1,351 @@
+//! The checks, each of which tells what it measured.
+
+use std::collections::HashMap;
+
+use heqis_quant::{Bar, Date, Marks};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::subject::{Decision, Fitted, Subject, Trades};
+use crate::backtest::metrics::pearson;
+use crate::error::LabError;
+
+/// What one check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// Name of the check.
+    pub check: &'static str,
+    /// Whether nothing was found.
+    pub good: bool,
+    /// What was measured, and the first thing found.
+    pub told: String,
+}
+
+impl Finding {
+    fn new(check: &'static str, good: bool, told: String) -> Self {
+        Self { check, good, told }
+    }
+}
+
+/// What is fitted must be the same whether or not the test span exists: no scaler, weight, setting or choice may know of
+/// it.
+///
+/// # Errors
+///
+/// What the subject returns.
+pub fn fit_sees_no_test(
+    subject: &dyn Subject,
+    bars: &[Bar],
+    test_from: Date,
+) -> Result<Finding, LabError> {
+    let before = bars.partition_point(|bar| bar.date < test_from);
+    let whole = subject.fit(bars, test_from)?.fingerprint();
+    let cut = subject.fit(&bars[..before], test_from)?.fingerprint();
+    let hidden = bars.len() - before;
+    Ok(Finding::new(
+        "fit_sees_no_test",
+        whole == cut,
+        match whole == cut {
+            true => format!("the fit is the same without the {hidden} bars from {test_from} on"),
+            false => {
+                format!("the fit is another one without the {hidden} bars from {test_from} on")
+            }
+        },
+    ))
+}
+
+/// The scaler may have seen no day of the test span.
+#[must_use]
+pub fn scaler_span(fitted: &dyn Fitted, test_from: Date) -> Finding {
+    match fitted.scaler_span() {
+        None => Finding::new("scaler_span", true, "there is no scaler".to_owned()),
+        Some(span) => Finding::new(
+            "scaler_span",
+            span.to < test_from,
+            format!(
+                "fitted on {} to {}, the test span begins {test_from}",
+                span.from, span.to
+            ),
+        ),
+    }
+}
+
+/// Decisions and predictions up to a day must be the same, to the bit, when the history ends on that day.
+///
+/// `cuts` days are drawn from those decided on, the last of which is always among them.
+///
+/// # Errors
+///
+/// What the subject returns.
+pub fn future_cut_off(
+    fitted: &dyn Fitted,
+    bars: &[Bar],
+    cuts: usize,
+    seed: u64,
+) -> Result<Finding, LabError> {
+    let whole = fitted.decide(bars)?;
+    let mut days: Vec<Date> = whole.iter().map(|one| one.date).collect();
+    days.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    days.truncate(cuts);
+    let mut compared = 0;
+    for day in &days {
+        let end = bars.partition_point(|bar| bar.date <= *day);
+        let known = fitted.decide(&bars[..end])?;
+        let upto = whole.partition_point(|one| one.date <= *day);
+        compared += upto;
+        if let Some(other) = first_difference(&whole[..upto], &known) {
+            let told = format!("with the history cut off after {day}, {other}");
+            return Ok(Finding::new("future_cut_off", false, told));
+        }
+    }
+    let told = format!(
+        "{compared} decisions are the same with the history cut off on {} days",
+        days.len()
+    );
+    Ok(Finding::new("future_cut_off", !days.is_empty(), told))
+}
+
+fn first_difference(whole: &[Decision], known: &[Decision]) -> Option<String> {
+    let pairs = whole.iter().zip(known);
+    for (a, b) in pairs {
+        let same = a.date == b.date
+            && a.side == b.side
+            && a.predicted_return.to_bits() == b.predicted_return.to_bits();
+        if !same {
+            return Some(format!(
+                "the decision on {} is {:?} by {} instead of {:?} by {}",
+                a.date, b.side, b.predicted_return, a.side, a.predicted_return
+            ));
+        }
+    }
+    (whole.len() != known.len()).then(|| {
+        format!(
+            "there are {} decisions instead of {}",
+            known.len(),
+            whole.len()
+        )
+    })
+}
+
+/// Indicators that carry on for ever must forget where the history began: the prediction on the last bar is computed
+/// with several starts, each of which leaves at least `warmup_bars`, and may move by `tolerance` of the spread of all
+/// predictions.
+///
+/// # Errors
+///
+/// What the subject returns.
+pub fn start_drift(
+    fitted: &dyn Fitted,
+    bars: &[Bar],
+    warmup_bars: usize,
+    tolerance: f64,
+) -> Result<Finding, LabError> {
+    let whole = fitted.decide(bars)?;
+    let Some(last) = whole.last() else {
+        return Ok(Finding::new(
+            "start_drift",
+            false,
+            "nothing was decided".to_owned(),
+        ));
+    };
+    let spread = deviation(&whole);
+    let room = bars.len().saturating_sub(warmup_bars);
+    let mut told = Vec::new();
+    let mut worst = 0.0_f64;
+    for parts in 1..=4 {
+        let start = room * parts / 4;
+        let later = fitted.decide(&bars[start..])?;
+        let Some(other) = later.last().filter(|one| one.date == last.date) else {
+            let told = format!(
+                "nothing is decided on {} from {} bars",
+                last.date,
+                bars.len() - start
+            );
+            return Ok(Finding::new("start_drift", false, told));
+        };
+        let moved = (other.predicted_return - last.predicted_return).abs();
+        let drift = match moved == 0.0 {
+            true => 0.0,
+            false => moved / spread,
+        };
+        worst = worst.max(drift);
+        told.push(format!("{drift:.1e} from {} bars", bars.len() - start));
+    }
+    let told = format!(
+        "the last prediction moves by {}, of the spread",
+        told.join(", ")
+    );
+    // Not a number is no small drift.
+    Ok(Finding::new(
+        "start_drift",
+        worst <= tolerance && !worst.is_nan(),
+        told,
+    ))
+}
+
+fn deviation(decisions: &[Decision]) -> f64 {
+    let count = decisions.len() as f64;
+    let mean = decisions
+        .iter()
+        .map(|one| one.predicted_return)
+        .sum::<f64>()
+        / count;
+    let squares = decisions
+        .iter()
+        .map(|one| (one.predicted_return - mean).powi(2));
+    (squares.sum::<f64>() / count).sqrt()
+}
+
+/// On a market whose days were shuffled the past tells nothing of the future, so predictions must be worth nothing:
+/// their correlation with what came lies within `most_errors` standard errors of none, in each of `rounds` shuffles.
+///
+/// A day keeps its shape (open, high and low over close, volume) and its return; only the order is random, and with it
+/// every label.
+///
+/// # Errors
+///
+/// What the subject returns.
+pub fn shuffled(
+    subject: &dyn Subject,
+    bars: &[Bar],
+    test_from: Date,
+    rounds: usize,
+    most_errors: f64,
+    seed: u64,
+) -> Result<Finding, LabError> {
+    let mut told = Vec::new();
+    let mut worst = 0.0_f64;
+    for round in 0..rounds as u64 {
+        let market = shuffle(bars, seed.wrapping_add(round));
+        let decisions = subject.fit(&market, test_from)?.decide(&market)?;
+        let next: HashMap<Date, f64> = market
+            .windows(2)
+            .map(|pair| (pair[0].date, pair[1].close / pair[0].close - 1.0))
+            .collect();
+        let (said, came): (Vec<f64>, Vec<f64>) = decisions
+            .iter()
+            .filter(|one| one.date >= test_from)
+            .filter_map(|one| Some((one.predicted_return, *next.get(&one.date)?)))
+            .unzip();
+        // Predictions that do not vary say nothing.
+        let correlation = pearson(&said, &came).unwrap_or(0.0);
+        worst = worst.max(correlation.abs() * (said.len() as f64).sqrt());
+        told.push(format!("{correlation:+.3} over {} days", said.len()));
+    }
+    let told = format!(
+        "predictions correlate with what came by {}",
+        told.join(", ")
+    );
+    Ok(Finding::new("shuffled", worst <= most_errors, told))
+}
+
+/// Returns the days of a series in random order, chained by their returns from the first close on.
+fn shuffle(bars: &[Bar], seed: u64) -> Vec<Bar> {
+    let Some(first) = bars.first() else {
+        return Vec::new();
+    };
+    let mut order: Vec<usize> = (1..bars.len()).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+    let mut market = vec![*first];
+    let mut close = first.close;
+    for (place, from) in order.into_iter().enumerate() {
+        let (day, before, date) = (&bars[from], &bars[from - 1], &bars[place + 1]);
+        let level = close / day.reference_close(before.date, before.close);
+        let pre_close = day.pre_close.map(|_| close);
+        close = day.close * level;
+        market.push(Bar {
+            symbol: day.symbol,
+            time_ns: date.time_ns,
+            date: date.date,
+            open: day.open * level,
+            high: day.high * level,
+            low: day.low * level,
+            close,
+            pre_close,
+            volume_shares: day.volume_shares,
+            amount_cny: day.amount_cny.map(|amount| amount * level),
+            marks: Marks::NONE,
+        });
+    }
+    market
+}
+
+/// Every fill must lie behind the close at which it was decided, on a day that traded, between that day's lowest and
+/// highest price, within its limits, and slippage must be a loss.
+#[must_use]
+pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
+    let days: HashMap<Date, &Bar> = bars.iter().map(|bar| (bar.date, bar)).collect();
+    let fault = |fill: &super::subject::Filled| {
+        if fill.date <= fill.decided {
+            return Some(format!("decided at the close of {}", fill.decided));
+        }
+        let Some(bar) = days.get(&fill.date).filter(|bar| bar.volume_shares > 0.0) else {
+            return Some("a day without trade".to_owned());
+        };
+        let [low, high] = [bar.low, bar.high].map(|price| (price * 100.0).round() as i64);
+        if !(low..=high).contains(&fill.market_cents) {
+            return Some(format!(
+                "{} cents is not in {low} to {high}",
+                fill.market_cents
+            ));
+        }
+        let is_loss = match fill.is_buy {
+            true => fill.price_cents >= fill.market_cents,
+            false => fill.price_cents <= fill.market_cents,
+        };
+        if !is_loss {
+            return Some(format!(
+                "{} cents is better than the market's {}",
+                fill.price_cents, fill.market_cents
+            ));
+        }
+        match fill.limits_cents {
+            Some((down, up)) if !(down..=up).contains(&fill.price_cents) => Some(format!(
+                "{} cents is outside the limits {down} to {up}",
+                fill.price_cents
+            )),
+            _ => None,
+        }
+    };
+    let found = trades
+        .fills
+        .iter()
+        .find_map(|fill| Some((fill, fault(fill)?)));
+    match found {
+        Some((fill, fault)) => {
+            Finding::new("fills", false, format!("fill on {}: {fault}", fill.date))
+        }
+        None => Finding::new(
+            "fills",
+            true,
+            format!("{} fills are possible", trades.fills.len()),
+        ),
+    }
+}
+
+/// Trading must cost something, and the share of it is told: in what was traded, and in the gain before fees.
+#[must_use]
+pub fn costs(trades: &Trades) -> Finding {
+    if trades.traded_cents == 0 {
+        return Finding::new("costs", true, "nothing was traded".to_owned());
+    }
+    let share = trades.fees_cents as f64 / trades.traded_cents as f64;
+    let gross = trades.profit_cents + trades.fees_cents;
+    let of_gain = match gross > 0 {
+        true => format!(
+            "{:.1} % of the gain before them",
+            100.0 * trades.fees_cents as f64 / gross as f64
+        ),
+        false => "and there was no gain before them".to_owned(),
+    };
+    Finding::new(
+        "costs",
+        trades.fees_cents > 0,
+        format!(
+            "fees are {:.3} % of what was traded, {of_gain}",
+            100.0 * share
+        ),
+    )
+}

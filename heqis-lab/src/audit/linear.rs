@@ -1,0 +1,237 @@
+//! The linear baseline as a subject: scaler, ridge regression, the boards' decision step, the broker.
+
+use heqis_quant::label::next_bar_labels;
+use heqis_quant::rules::{Limits, Trade};
+use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
+use heqis_quant::{
+    Bar, Calendar, Date, DecisionRule, FeatureSet, FeatureState, Filters, KillState, Memory,
+    Prediction, RuleBook, Scaler, SignalMode, Span, Strategy, View,
+};
+
+use super::subject::{Decision, Filled, Fitted, Subject, Trades};
+use crate::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
+use crate::error::LabError;
+use crate::ridge::Ridge;
+
+/// Largest absolute return that counts as flat; only the labels' classes depend on it, which are not used here.
+const FLAT_BAND: f64 = 0.005;
+/// Trading days by which a label looks ahead.
+const HORIZON_DAYS: usize = 1;
+
+/// The linear baseline with its settings.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// Penalties to choose from, by the error on the last quarter of the training span.
+    pub penalties: Vec<f64>,
+    /// When to trade.
+    pub rule: DecisionRule,
+    /// The account.
+    pub broker: BrokerConfig,
+}
+
+impl Default for Linear {
+    fn default() -> Self {
+        Self {
+            penalties: vec![0.01, 1.0, 100.0],
+            rule: DecisionRule {
+                enter: 0.001,
+                exit: 0.0,
+                min_confidence: 0.0,
+                min_exit_confidence: 0.0,
+            },
+            broker: BrokerConfig::default(),
+        }
+    }
+}
+
+/// The fitted baseline.
+#[derive(Debug)]
+pub struct FittedLinear {
+    set: FeatureSet,
+    scaler: Scaler,
+    ridge: Ridge,
+    strategy: Strategy,
+    broker: BrokerConfig,
+}
+
+impl Subject for Linear {
+    fn fit(&self, bars: &[Bar], test_from: Date) -> Result<Box<dyn Fitted>, LabError> {
+        let before = bars.partition_point(|bar| bar.date < test_from);
+        let bars = &bars[..before];
+        let set = FeatureSet::standard();
+        let mut state = FeatureState::new(&set)?;
+        let mut rows = Vec::new();
+        for (bar, label) in bars.iter().zip(next_bar_labels(bars, FLAT_BAND)?) {
+            if let (Some(values), Some(label)) = (state.update(bar)?, label) {
+                rows.push((bar.date, values, label.next_return));
+            }
+        }
+        let fewest = 4 * set.len();
+        let (Some(first), Some(last)) = (rows.first(), rows.last()) else {
+            return Err(too_few(test_from, rows.len(), fewest));
+        };
+        if rows.len() < fewest {
+            return Err(too_few(test_from, rows.len(), fewest));
+        }
+        let scaler = Scaler::fit(
+            FitOptions {
+                kind: ScalerKind::MinMax,
+                out_of_range: OutOfRange::Clip,
+                window_size: 1,
+                span: Span::new(first.0, last.0)?,
+            },
+            set.names(),
+            rows.iter().map(|row| row.1.as_slice()),
+            rows.iter().map(|row| row.2),
+        )?;
+        let inputs = rows
+            .iter()
+            .map(|row| scaled(&scaler, &row.1))
+            .collect::<Result<Vec<_>, _>>()?;
+        let targets: Vec<f64> = rows.iter().map(|row| row.2).collect();
+        let judged = rows.len() * 3 / 4;
+        let fitted_to = judged - HORIZON_DAYS;
+        let mut best: Option<(f64, f64)> = None;
+        for penalty in &self.penalties {
+            let ridge = fit(&inputs[..fitted_to], &targets[..fitted_to], *penalty)?;
+            let error: f64 = inputs[judged..]
+                .iter()
+                .zip(&targets[judged..])
+                .map(|(input, target)| (ridge.predict(input) - target).powi(2))
+                .sum();
+            if best.is_none_or(|(least, _)| error < least) {
+                best = Some((error, *penalty));
+            }
+        }
+        let Some((_, penalty)) = best else {
+            return Err(LabError::select("penalties", "must be at least one"));
+        };
+        Ok(Box::new(FittedLinear {
+            ridge: fit(&inputs, &targets, penalty)?,
+            set,
+            scaler,
+            strategy: Strategy {
+                mode: SignalMode::Return,
+                rule: self.rule,
+                filters: Filters::default(),
+            },
+            broker: self.broker,
+        }))
+    }
+}
+
+fn too_few(test_from: Date, rows: usize, fewest: usize) -> LabError {
+    let rule = format!("must hold at least {fewest} rows with features and label, has {rows}");
+    LabError::select(format!("training span before {test_from}"), rule)
+}
+
+fn fit(inputs: &[Vec<f64>], targets: &[f64], penalty: f64) -> Result<Ridge, LabError> {
+    Ridge::fit(inputs, targets, penalty).ok_or(LabError::Singular("ridge regression"))
+}
+
+fn scaled(scaler: &Scaler, values: &[f64]) -> Result<Vec<f64>, LabError> {
+    let mut row = vec![0.0_f32; values.len()];
+    scaler.transform_into(values, &mut row)?;
+    Ok(row.into_iter().map(f64::from).collect())
+}
+
+impl Fitted for FittedLinear {
+    fn fingerprint(&self) -> String {
+        format!(
+            "{} {:?} {:?}",
+            self.scaler.to_json(),
+            self.ridge,
+            self.strategy
+        )
+    }
+
+    fn scaler_span(&self) -> Option<Span> {
+        Some(self.scaler.span())
+    }
+
+    fn decide(&self, bars: &[Bar]) -> Result<Vec<Decision>, LabError> {
+        let mut state = FeatureState::new(&self.set)?;
+        let mut memory = Memory::default();
+        let mut decisions = Vec::new();
+        for bar in bars {
+            let Some(values) = state.update(bar)? else {
+                continue;
+            };
+            let predicted_return = self.ridge.predict(&scaled(&self.scaler, &values)?);
+            let prediction = Prediction {
+                predicted_return,
+                // The mode does not read classes.
+                probabilities: [0.0, 1.0, 0.0],
+            };
+            let view = View::of_close(bar.date, bar.close);
+            let kill = KillState::Active;
+            let verdict = self.strategy.decide(&mut memory, &view, &prediction, kill);
+            decisions.push(Decision {
+                date: bar.date,
+                predicted_return,
+                side: verdict.side,
+            });
+        }
+        Ok(decisions)
+    }
+
+    fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
+        trade(bars, decisions, self.broker)
+    }
+}
+
+/// Trades decisions on one symbol under the rules of the market.
+///
+/// # Errors
+///
+/// [`LabError::Backtest`] and [`LabError::Quant`] when bars break a rule of the broker.
+pub fn trade(
+    bars: &[Bar],
+    decisions: &[Decision],
+    broker: BrokerConfig,
+) -> Result<Trades, LabError> {
+    let Some(first) = bars.first() else {
+        return Ok(Trades::default());
+    };
+    let calendar = Calendar::new(bars.iter().map(|bar| bar.date))?;
+    let stock = Stock::new(first.symbol, bars, Facts::default(), &calendar)?;
+    let wants: Vec<Want> = decisions
+        .iter()
+        .map(|decision| Want {
+            day: calendar.days().partition_point(|day| *day < decision.date) as u32,
+            stock: 0,
+            side: decision.side,
+            score: decision.predicted_return,
+        })
+        .collect();
+    let market = Market::new(calendar, vec![stock])?;
+    let allocation = Allocation::default();
+    let ledger = simulate(&market, &RuleBook::ashare()?, &wants, broker, &allocation)?;
+    let fills = ledger.fills.iter().map(|fill| Filled {
+        decided: ledger.orders[fill.order].placed,
+        date: fill.date,
+        is_buy: fill.trade == Trade::Buy,
+        market_cents: fill.open_cents,
+        price_cents: fill.price_cents,
+        limits_cents: match fill.limits {
+            Limits::Band {
+                up_cents,
+                down_cents,
+            } => Some((down_cents, up_cents)),
+            Limits::NoLimit => None,
+        },
+    });
+    let days = &ledger.days;
+    let ended = days
+        .last()
+        .map_or(broker.cash_cents, |day| day.equity_cents());
+    Ok(Trades {
+        fills: fills.collect(),
+        traded_cents: days
+            .iter()
+            .map(|day| day.bought_cents + day.sold_cents)
+            .sum(),
+        fees_cents: days.iter().map(|day| day.fees_cents).sum(),
+        profit_cents: ended - broker.cash_cents,
+    })
+}

@@ -1,0 +1,115 @@
+//! Which trial is best, by validation spans alone.
+
+use heqis_quant::SignalMode;
+
+use super::deflated::{Shape, expected_best, variance};
+use super::judge::Run;
+use crate::backtest::metrics::{Basis, Curve};
+
+/// One trial with its runs on the validation spans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Name of the candidate.
+    pub candidate: String,
+    /// Which of its opinions spoke.
+    pub mode: SignalMode,
+    /// One run a fold.
+    pub folds: Vec<Run>,
+    /// [`score`] of the folds' annual Sharpe ratios.
+    pub score: f64,
+    /// The curve of all folds joined, in the order of time.
+    pub joined: Curve,
+    /// What the deflated Sharpe ratio needs of the joined returns; `None` when they do not vary.
+    pub shape: Option<Shape>,
+}
+
+impl Trial {
+    /// Judges the runs of a trial.
+    #[must_use]
+    pub fn of(candidate: &str, mode: SignalMode, folds: Vec<Run>, basis: &Basis) -> Self {
+        let sharpes: Vec<f64> = folds
+            .iter()
+            // An account that did nothing has earned nothing for no risk.
+            .map(|run| run.metrics.curve.sharpe.unwrap_or(0.0))
+            .collect();
+        let joined: Vec<f64> = folds.iter().flat_map(|run| run.returns.clone()).collect();
+        Self {
+            candidate: candidate.to_owned(),
+            mode,
+            score: score(&sharpes),
+            joined: Curve::of(&joined, basis),
+            shape: Shape::of(&joined, basis.daily_rate()),
+            folds,
+        }
+    }
+
+    /// Returns the name of the trial in tables, such as `g1_both`.
+    #[must_use]
+    pub fn name(&self) -> String {
+        format!("{}_{}", self.candidate, mode_name(self.mode))
+    }
+}
+
+/// Returns the name of a mode, as it is written in settings.
+#[must_use]
+pub fn mode_name(mode: SignalMode) -> &'static str {
+    match mode {
+        SignalMode::Return => "return",
+        SignalMode::Class => "class",
+        SignalMode::Both => "both",
+    }
+}
+
+/// Returns the score of a trial: the mean of the folds' Sharpe ratios less its standard error, so that of two trials with
+/// one mean the steadier one is better. With one fold it is that fold's ratio; of none it is 0.
+#[must_use]
+pub fn score(sharpes: &[f64]) -> f64 {
+    if sharpes.is_empty() {
+        return 0.0;
+    }
+    let count = sharpes.len() as f64;
+    let mean = sharpes.iter().sum::<f64>() / count;
+    mean - (variance(sharpes) / count).sqrt()
+}
+
+/// Returns the place of the best trial: the greatest score, and of equal ones the first, which is the simplest when the
+/// simplest come first. `None` of nothing.
+#[must_use]
+pub fn best(trials: &[Trial]) -> Option<usize> {
+    let mut best: Option<usize> = None;
+    for (place, trial) in trials.iter().enumerate() {
+        if best.is_none_or(|best| trial.score > trials[best].score) {
+            best = Some(place);
+        }
+    }
+    best
+}
+
+/// What is left of the chosen trial's Sharpe ratio when it is known to be the best of many.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Deflation {
+    /// All trials: those of this run, and those made before.
+    pub trials: usize,
+    /// The annual Sharpe ratio that the best of so many worthless trials is expected to show.
+    pub expected_best: Option<f64>,
+    /// The deflated Sharpe ratio, a probability.
+    pub deflated: Option<f64>,
+}
+
+/// Deflates the Sharpe ratio of `trials[chosen]` on all validation days. Trials whose account did not move count with a
+/// ratio of 0.
+#[must_use]
+pub fn deflate(trials: &[Trial], chosen: usize, earlier: usize, basis: &Basis) -> Deflation {
+    let sharpes: Vec<f64> = trials
+        .iter()
+        .map(|trial| trial.shape.map_or(0.0, |shape| shape.sharpe))
+        .collect();
+    let (all, spread) = (trials.len() + earlier, variance(&sharpes));
+    Deflation {
+        trials: all,
+        expected_best: expected_best(all, spread).map(|best| best * basis.days_per_year.sqrt()),
+        deflated: trials
+            .get(chosen)
+            .and_then(|trial| trial.shape?.deflated(all, spread)),
+    }
+}

@@ -1,0 +1,208 @@
+//! Walk-forward folds: what may be fitted on, what is judged on, and the span that nobody looks at.
+//!
+//! ```text
+//! days  ├────────── train 1 ──────────┤gap├─ validation 1 ─┤
+//!       ├────────────────── train 2 ───────────────────┤gap├─ validation 2 ─┤
+//!       ├─────────────────────────── train 3 ───────────────────────────┤gap├─ validation 3 ─┤gap├──── test ────┤
+//! ```
+//!
+//! A gap is `purge_days`, the horizon of the labels, so that no label of a training row reaches into what comes behind,
+//! and then `embargo_days`, so that what is serially correlated has time to fade (López de Prado, *Advances in Financial
+//! Machine Learning*, 2018, 7.4).
+
+use std::ops::Range;
+
+use heqis_quant::Date;
+
+use crate::error::LabError;
+
+/// How a history is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoldPlan {
+    /// The first day of the first validation span.
+    pub validate_from: Date,
+    /// The first day of the test span.
+    pub test_from: Date,
+    /// Number of validation spans.
+    pub folds: usize,
+    /// Trading days by which a label looks ahead, at least 1.
+    pub purge_days: usize,
+    /// Further trading days left out behind the purged ones.
+    pub embargo_days: usize,
+}
+
+/// One fold, as ranges of positions in the days.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// What may be fitted on.
+    pub train: Range<usize>,
+    /// What is judged on.
+    pub validation: Range<usize>,
+}
+
+/// A history cut into folds and a test span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Folds {
+    /// The folds, in the order of time.
+    pub folds: Vec<Fold>,
+    /// What may be fitted on for the run on the test span.
+    pub last_train: Range<usize>,
+    /// The test span.
+    pub test: Range<usize>,
+}
+
+impl FoldPlan {
+    /// Cuts trading days, the oldest first. The validation spans are as long as each other, but for one day.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::Select`] when days are out of order, or a span would be empty.
+    pub fn cut(&self, days: &[Date]) -> Result<Folds, LabError> {
+        let refuse = |place: &str, rule: String| Err(LabError::select(place, rule));
+        if let Some(pair) = days.windows(2).find(|pair| pair[1] <= pair[0]) {
+            return refuse(
+                "days",
+                format!("must lie after {}, got {}", pair[0], pair[1]),
+            );
+        }
+        if self.folds == 0 {
+            return refuse("folds", "must be at least 1, got 0".to_owned());
+        }
+        if self.purge_days == 0 {
+            let rule = "must be at least 1, since a label looks a day ahead, got 0";
+            return refuse("purge_days", rule.to_owned());
+        }
+        let gap = self.purge_days.saturating_add(self.embargo_days);
+        let first = days.partition_point(|day| *day < self.validate_from);
+        let test = days.partition_point(|day| *day < self.test_from)..days.len();
+        if test.is_empty() {
+            return refuse(
+                "test span",
+                format!("must hold a day from {} on", self.test_from),
+            );
+        }
+        let end = test.start.saturating_sub(gap);
+        let length = end.saturating_sub(first);
+        if length < self.folds {
+            let rule = format!(
+                "must hold a day for each of {} folds between {} and {}, without a gap of {gap} days; has {length}",
+                self.folds, self.validate_from, self.test_from
+            );
+            return refuse("validation spans", rule);
+        }
+        if first <= gap {
+            let rule = format!(
+                "must hold a day before {}, without a gap of {gap} days",
+                self.validate_from
+            );
+            return refuse("training span", rule);
+        }
+        let place = |fold: usize| first + length * fold / self.folds;
+        let folds = (0..self.folds).map(|fold| Fold {
+            train: 0..place(fold) - gap,
+            validation: place(fold)..place(fold + 1),
+        });
+        Ok(Folds {
+            folds: folds.collect(),
+            last_train: 0..test.start - gap,
+            test,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn days(count: i32) -> Vec<Date> {
+        (0..count)
+            .map(|day| Date::from_days(day).unwrap())
+            .collect()
+    }
+
+    fn plan(
+        validate_from: i32,
+        test_from: i32,
+        folds: usize,
+        purge: usize,
+        embargo: usize,
+    ) -> FoldPlan {
+        FoldPlan {
+            validate_from: Date::from_days(validate_from).unwrap(),
+            test_from: Date::from_days(test_from).unwrap(),
+            folds,
+            purge_days: purge,
+            embargo_days: embargo,
+        }
+    }
+
+    #[test]
+    fn a_history_is_cut_as_worked_out_by_hand() {
+        let cut = plan(40, 80, 2, 1, 4).cut(&days(100)).unwrap();
+        let wanted = [
+            Fold {
+                train: 0..35,
+                validation: 40..57,
+            },
+            Fold {
+                train: 0..52,
+                validation: 57..75,
+            },
+        ];
+        assert_eq!(cut.folds, wanted);
+        assert_eq!((cut.last_train, cut.test), (0..75, 80..100));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_judged_is_near_anything_fitted_on(
+            count in 20..400_i32,
+            validate_from in 0..400_i32,
+            test_from in 0..400_i32,
+            folds in 0..9_usize,
+            purge in 0..30_usize,
+            embargo in 0..30_usize,
+        ) {
+            let days = days(count);
+            let Ok(cut) = plan(validate_from, test_from, folds, purge, embargo).cut(&days) else {
+                return Ok(());
+            };
+            prop_assert_eq!(cut.folds.len(), folds);
+            prop_assert!(purge >= 1);
+            let spans = cut.folds.iter().map(|fold| (&fold.train, &fold.validation));
+            let mut behind = validate_from as usize;
+            for (train, judged) in spans {
+                prop_assert!(!train.is_empty() && !judged.is_empty());
+                prop_assert_eq!(train.end + purge + embargo, judged.start);
+                // The validation spans follow each other without a hole.
+                prop_assert_eq!(judged.start, behind);
+                behind = judged.end;
+            }
+            prop_assert_eq!(behind + purge + embargo, cut.test.start);
+            prop_assert_eq!(cut.last_train, 0..behind);
+            prop_assert_eq!(cut.test, test_from as usize..count as usize);
+        }
+    }
+
+    #[test]
+    fn plans_that_leave_a_span_empty_are_refused_with_the_span() {
+        let faults = [
+            (plan(40, 80, 0, 1, 0), "folds"),
+            (plan(40, 80, 2, 0, 5), "purge_days"),
+            (plan(40, 100, 2, 1, 0), "test span"),
+            (plan(40, 42, 2, 1, 0), "validation spans"),
+            (plan(80, 40, 2, 1, 0), "validation spans"),
+            (plan(5, 80, 2, 1, 4), "training span"),
+            (plan(40, 80, 2, 1, usize::MAX), "validation spans"),
+        ];
+        for (plan, words) in faults {
+            let text = plan.cut(&days(100)).unwrap_err().to_string();
+            assert!(text.starts_with(words), "{words}: {text}");
+        }
+        let mut twice = days(100);
+        twice[50] = twice[49];
+        assert!(plan(40, 80, 2, 1, 0).cut(&twice).is_err());
+    }
+}

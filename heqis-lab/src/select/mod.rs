@@ -1,0 +1,377 @@
+//! Choosing among models without fooling oneself: many trials on validation spans, one run on the test span.
+//!
+//! - [`folds`]: walk-forward spans with purge and embargo.
+//! - [`candidate`]: forecasts of models, from tables or bundles, and their ensemble; [`baselines`]: what any model must beat.
+//! - [`judge`]: one trial on one span, through the boards' decision step and the broker.
+//! - [`choose`]: score and choice; [`deflated`]: what is left of a Sharpe ratio that is the best of many.
+//! - [`report`]: `best_metrics.csv` and `selection.json`.
+//!
+//! Bars and tables of forecasts enter, a choice leaves. What is *not* here: how a model is trained. A forecast tells the
+//! last day that its maker was fitted on, and one that has seen too much is refused.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use heqis_quant::{
+    Bar, BarReader, CleanConfig, Cleaner, Date, DecisionRule, ExRight, Filters, RuleBook,
+    SignalMode, Span, Strategy, Symbol,
+};
+use serde_json::json;
+
+use self::candidate::Candidate;
+use self::choose::{Trial, best, deflate, mode_name};
+use self::folds::{FoldPlan, Folds};
+use self::judge::Judge;
+use self::report::{Selected, earlier_looks};
+use crate::backtest::BrokerConfig;
+use crate::backtest::metrics::Basis;
+use crate::backtest::strategy::Source;
+use crate::error::LabError;
+
+pub mod baselines;
+pub mod candidate;
+pub mod choose;
+pub mod deflated;
+pub mod folds;
+pub mod judge;
+pub mod report;
+
+/// Days that an order to buy lives. A decision counts as carried out, so one that met a suspension or an open at the limit
+/// must get a second chance, or the rest of the span would be spent outside.
+const BUY_DAYS: u32 = 5;
+
+/// Returns the modes that a candidate is tried in. Rules whose return and classes always agree have one: the same trial
+/// three times over would count as three.
+fn modes(candidate: &str) -> &'static [SignalMode] {
+    match candidate {
+        "cash" | "hold" | "last" => &[SignalMode::Return],
+        _ => &[SignalMode::Return, SignalMode::Class, SignalMode::Both],
+    }
+}
+
+/// Choose among models on validation spans, and run the choice once on the test span.
+#[derive(Args, Clone, Debug)]
+pub struct SelectArgs {
+    /// Daily bars, one file an instrument and named after it, such as 002032.SZ.csv.
+    #[arg(required = true, value_name = "CSV")]
+    pub data: Vec<PathBuf>,
+    /// A model: NAME=FILE.csv, a table of symbol, date, predicted_return, p_down, p_flat, p_up, fitted_to, or
+    /// NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
+    /// on or chosen by. May be given several times; of two or more the mean is a candidate, too.
+    #[arg(long = "candidate", value_name = "NAME=SOURCE")]
+    pub candidates: Vec<String>,
+    /// The first day of the first validation span.
+    #[arg(long, value_name = "DATE")]
+    pub validate_from: Date,
+    /// The first day of the test span.
+    #[arg(long, value_name = "DATE")]
+    pub test_from: Date,
+    /// Number of validation spans.
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    pub folds: usize,
+    /// Trading days by which a label looks ahead; they are left out before every span that is judged.
+    #[arg(long, value_name = "DAYS", default_value_t = 1)]
+    pub purge_days: usize,
+    /// Further trading days left out there.
+    #[arg(long, value_name = "DAYS", default_value_t = 5)]
+    pub embargo_days: usize,
+    /// A predicted return of at least this much buys.
+    #[arg(
+        long,
+        value_name = "RETURN",
+        default_value_t = 0.001,
+        allow_negative_numbers = true
+    )]
+    pub enter: f64,
+    /// A predicted return of at most this much sells.
+    #[arg(long, value_name = "RETURN", default_value_t = -0.001, allow_negative_numbers = true)]
+    pub exit: f64,
+    /// Buying needs a probability of up of at least this much.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    pub min_confidence: f64,
+    /// Trials made on this data before, by hand or by machine: they count in the deflated Sharpe ratio.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub earlier_trials: usize,
+    /// Ex-right events; where the cleaner suspects one that is not here, new shares are assumed.
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
+    /// Directory of best_metrics.csv and selection.json.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Runs the command and returns a few lines on each symbol.
+///
+/// # Errors
+///
+/// [`LabError`] for settings, bars and forecasts that break a rule, and files that cannot be read or written.
+pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
+    let models = models(&args.candidates)?;
+    let judge = Judge {
+        book: RuleBook::ashare()?,
+        strategy: Strategy {
+            mode: SignalMode::default(),
+            rule: DecisionRule {
+                enter: args.enter,
+                exit: args.exit,
+                min_confidence: args.min_confidence,
+                min_exit_confidence: 0.0,
+            },
+            filters: Filters::default(),
+        },
+        broker: BrokerConfig {
+            buy_days: BUY_DAYS,
+            ..BrokerConfig::default()
+        },
+        basis: Basis::default(),
+        events: match &args.events {
+            Some(path) => events(path)?,
+            None => Vec::new(),
+        },
+    };
+    let plan = FoldPlan {
+        validate_from: args.validate_from,
+        test_from: args.test_from,
+        folds: args.folds,
+        purge_days: args.purge_days,
+        embargo_days: args.embargo_days,
+    };
+    let mut selected: Vec<Selected> = Vec::new();
+    for path in &args.data {
+        let bars = bars(path)?;
+        let tables = models
+            .iter()
+            .map(|model| model.of(&bars))
+            .collect::<Result<Vec<_>, _>>()?;
+        let one = select(&bars, &plan, &tables, &judge, args.earlier_trials)?;
+        if selected.iter().any(|other| other.symbol == one.symbol) {
+            let rule = format!("{} is given twice", one.symbol);
+            return Err(LabError::select(path.display().to_string(), rule));
+        }
+        let looks = earlier_looks(&args.out, one.symbol, one.test_span)?;
+        selected.push(Selected {
+            test_looks: looks + 1,
+            ..one
+        });
+    }
+    let settings = json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "validate_from": args.validate_from,
+        "test_from": args.test_from,
+        "folds": args.folds,
+        "purge_days": args.purge_days,
+        "embargo_days": args.embargo_days,
+        "earlier_trials": args.earlier_trials,
+        "candidates": args.candidates,
+        "strategy": judge.strategy,
+        "broker": judge.broker,
+        "basis": judge.basis,
+        "score": "mean of the folds' annual Sharpe ratios less its standard error",
+    });
+    report::write(&args.out, &selected, &settings)?;
+    let mut lines: Vec<String> = selected.iter().map(summary).collect();
+    lines.push(format!("wrote {}", args.out.join(report::TABLE).display()));
+    Ok(lines)
+}
+
+/// Chooses for one symbol.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn select(
+    bars: &[Bar],
+    plan: &FoldPlan,
+    tables: &[Candidate],
+    judge: &Judge,
+    earlier_trials: usize,
+) -> Result<Selected, LabError> {
+    let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
+        return Err(LabError::select("bars", "must hold a bar"));
+    };
+    let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
+    let folds = plan.cut(&days)?;
+    let candidates = candidates(symbol, bars, &days, &folds, tables)?;
+    let mut trials = Vec::new();
+    let mut makers = Vec::new();
+    for candidate in &candidates {
+        candidate.check(symbol, &days, &folds)?;
+        let forecasts = &candidate.forecasts[&symbol];
+        for mode in modes(&candidate.name) {
+            let runs = folds
+                .folds
+                .iter()
+                .map(|fold| judge.run(bars, fold.validation.clone(), forecasts, *mode))
+                .collect::<Result<Vec<_>, _>>()?;
+            trials.push(Trial::of(&candidate.name, *mode, runs, &judge.basis));
+            makers.push(forecasts);
+        }
+    }
+    let Some(chosen) = best(&trials) else {
+        return Err(LabError::select("candidates", "must be at least one"));
+    };
+    // From here on nothing is chosen any more: the test span is run for the one trial that is left.
+    let (test, mode) = (folds.test.clone(), trials[chosen].mode);
+    let test = judge.run(bars, test, makers[chosen], mode)?;
+    let span = |range: &Range<usize>| Span {
+        from: days[range.start],
+        to: days[range.end - 1],
+    };
+    let spans = folds.folds.iter();
+    Ok(Selected {
+        symbol,
+        folds: spans
+            .map(|fold| (span(&fold.train), span(&fold.validation)))
+            .collect(),
+        last_train: span(&folds.last_train),
+        test_span: span(&folds.test),
+        deflation: deflate(&trials, chosen, earlier_trials, &judge.basis),
+        trials,
+        chosen,
+        test,
+        test_looks: 1,
+        assumed: judge
+            .assumed(&bars[folds.folds[0].validation.start..])
+            .len(),
+    })
+}
+
+/// Returns all candidates for a symbol, the simplest first: built-in ones, tables, the ensemble.
+fn candidates(
+    symbol: Symbol,
+    bars: &[Bar],
+    days: &[Date],
+    folds: &Folds,
+    tables: &[Candidate],
+) -> Result<Vec<Candidate>, LabError> {
+    let built_in = [
+        baselines::cash(bars),
+        baselines::hold(bars),
+        baselines::last(bars)?,
+        baselines::linear(bars, days, folds)?,
+    ];
+    let mut all: Vec<Candidate> = baselines::NAMES
+        .into_iter()
+        .zip(built_in)
+        .map(|(name, forecasts)| Candidate {
+            name: name.to_owned(),
+            forecasts: BTreeMap::from([(symbol, forecasts)]),
+        })
+        .collect();
+    all.extend_from_slice(tables);
+    if tables.len() > 1 {
+        all.push(Candidate::ensemble("ensemble", tables));
+    }
+    Ok(all)
+}
+
+/// A model that was named on the command line.
+#[derive(Debug)]
+enum Named {
+    /// Its forecasts of all symbols are known.
+    Table(Candidate),
+    /// It has to be asked.
+    Bundles {
+        name: String,
+        source: Source,
+        fitted_to: Date,
+    },
+}
+
+impl Named {
+    /// Returns its forecasts of some bars.
+    fn of(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
+        match self {
+            Self::Table(table) => Ok(table.clone()),
+            Self::Bundles {
+                name,
+                source,
+                fitted_to,
+            } => Candidate::of_bundles(name, source, *fitted_to, bars),
+        }
+    }
+}
+
+/// Reads `NAME=SOURCE` pairs.
+fn models(pairs: &[String]) -> Result<Vec<Named>, LabError> {
+    let mut taken: Vec<&str> = baselines::NAMES.into_iter().chain(["ensemble"]).collect();
+    let mut models = Vec::new();
+    for pair in pairs {
+        let refuse = |rule: String| Err(LabError::select("--candidate", rule));
+        let Some((name, source)) = pair.split_once('=') else {
+            return refuse(format!("must be NAME=SOURCE, got {pair}"));
+        };
+        let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+        if name.is_empty() || !name.chars().all(is_plain) {
+            return refuse(format!(
+                "a name is ASCII letters, digits and - _ . only, got {name}"
+            ));
+        }
+        if taken.contains(&name) {
+            return refuse(format!("the name {name} is taken"));
+        }
+        taken.push(name);
+        if source.ends_with(".csv") {
+            models.push(Named::Table(Candidate::read(name, Path::new(source))?));
+            continue;
+        }
+        let Some((bundles, date)) = source.rsplit_once('@') else {
+            return refuse(format!(
+                "bundles need the last day that they were fitted on, as {source}@DATE"
+            ));
+        };
+        models.push(Named::Bundles {
+            name: name.to_owned(),
+            source: Source::parse(bundles),
+            fitted_to: Date::parse(date)?,
+        });
+    }
+    Ok(models)
+}
+
+fn events(path: &Path) -> Result<Vec<ExRight>, LabError> {
+    let file = std::fs::File::open(path).map_err(|error| LabError::file(path, error))?;
+    let rows = ExRight::read_table(file, path.display().to_string())?;
+    Ok(rows.into_iter().collect::<Result<_, _>>()?)
+}
+
+/// Reads the bars that the cleaner passes.
+///
+/// # Errors
+///
+/// [`LabError::File`] and [`LabError::Quant`] when the file cannot be read or its name is no symbol.
+pub fn bars(path: &Path) -> Result<Vec<Bar>, LabError> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| LabError::file(path, error))?;
+    let symbol = Symbol::parse(&path.file_stem().unwrap_or_default().to_string_lossy())?;
+    let mut cleaner = Cleaner::new(CleanConfig::default())?;
+    let mut bars = Vec::new();
+    for bar in BarReader::new(bytes.as_slice(), Some(symbol), &shown)? {
+        bars.extend(cleaner.check(bar?));
+    }
+    Ok(bars)
+}
+
+fn summary(one: &Selected) -> String {
+    let winner = &one.trials[one.chosen];
+    let told = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
+    format!(
+        "{}: {} by {} of {} trials, score {:.3}, deflated Sharpe ratio {}; test {} to {}: Sharpe ratio {}, return {:.1} %, \
+         largest loss {:.1} %, look {}; {} ex-rights assumed",
+        one.symbol,
+        winner.candidate,
+        mode_name(winner.mode),
+        one.deflation.trials,
+        winner.score,
+        told(one.deflation.deflated),
+        one.test_span.from,
+        one.test_span.to,
+        told(one.test.metrics.curve.sharpe),
+        one.test.metrics.curve.total_return * 100.0,
+        one.test.metrics.curve.max_drawdown * 100.0,
+        one.test_looks,
+        one.assumed
+    )
+}

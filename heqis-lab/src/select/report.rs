@@ -1,0 +1,220 @@
+//! What a selection leaves: `best_metrics.csv`, a row a symbol, and `selection.json`, with everything that it rests on.
+
+use std::path::Path;
+
+use heqis_quant::{Date, Span, Symbol};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::choose::{Deflation, Trial, mode_name};
+use super::judge::Run;
+use crate::error::LabError;
+
+/// Name of the table.
+pub const TABLE: &str = "best_metrics.csv";
+/// Name of the record.
+pub const RECORD: &str = "selection.json";
+
+/// What came out for one symbol.
+#[derive(Debug)]
+pub struct Selected {
+    /// The symbol.
+    pub symbol: Symbol,
+    /// Fitted on at most, per fold, and judged on.
+    pub folds: Vec<(Span, Span)>,
+    /// Fitted on at most for the test.
+    pub last_train: Span,
+    /// The test span.
+    pub test_span: Span,
+    /// All trials.
+    pub trials: Vec<Trial>,
+    /// The place of the chosen one.
+    pub chosen: usize,
+    /// What is left of its Sharpe ratio.
+    pub deflation: Deflation,
+    /// The one run on the test span.
+    pub test: Run,
+    /// How often the test span has been looked at, this time included.
+    pub test_looks: usize,
+    /// Ex-right events from the first validation day on that are assumed, not known.
+    pub assumed: usize,
+}
+
+/// The part of an earlier record that matters to a later run.
+#[derive(Debug, Deserialize)]
+struct Earlier {
+    symbols: Vec<EarlierSymbol>,
+}
+
+#[derive(Debug, Deserialize)]
+struct EarlierSymbol {
+    symbol: Symbol,
+    test: EarlierTest,
+}
+
+#[derive(Debug, Deserialize)]
+struct EarlierTest {
+    from: Date,
+    to: Date,
+    looks: usize,
+}
+
+/// Returns how often a test span, or a part of it, has been looked at according to the record in a directory.
+///
+/// # Errors
+///
+/// [`LabError::File`] and [`LabError::Json`] when there is a record that cannot be read.
+pub fn earlier_looks(dir: &Path, symbol: Symbol, test: Span) -> Result<usize, LabError> {
+    let path = dir.join(RECORD);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(LabError::file(&path, error)),
+    };
+    let earlier: Earlier =
+        serde_json::from_str(&text).map_err(|error| LabError::json(&path, error))?;
+    let overlaps = |one: &&EarlierSymbol| {
+        one.symbol == symbol && one.test.from <= test.to && test.from <= one.test.to
+    };
+    let looks = earlier.symbols.iter().filter(overlaps);
+    Ok(looks.map(|one| one.test.looks).max().unwrap_or(0))
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+impl Selected {
+    /// Returns the row of the table as names and values. Sharpe ratios are annual, returns are plain, and the figures of
+    /// the trials are those of their validation days; of the test span there are the chosen trial's figures alone.
+    #[must_use]
+    pub fn row(&self) -> Vec<(String, String)> {
+        let winner = &self.trials[self.chosen];
+        let (test, curve) = (&self.test.metrics, &self.test.metrics.curve);
+        let mut row: Vec<(String, String)> = [
+            ("symbol", self.symbol.to_string()),
+            ("choice", winner.candidate.clone()),
+            ("mode", mode_name(winner.mode).to_owned()),
+            ("score", winner.score.to_string()),
+            ("trials", self.deflation.trials.to_string()),
+            ("validation_sharpe", number(winner.joined.sharpe)),
+            ("expected_best_sharpe", number(self.deflation.expected_best)),
+            ("deflated_sharpe", number(self.deflation.deflated)),
+            ("test_from", self.test_span.from.to_string()),
+            ("test_to", self.test_span.to.to_string()),
+            ("test_looks", self.test_looks.to_string()),
+            ("test_days", test.days.to_string()),
+            ("test_total_return", curve.total_return.to_string()),
+            ("test_annual_return", number(curve.annual_return)),
+            ("test_volatility", number(curve.volatility)),
+            ("test_sharpe", number(curve.sharpe)),
+            ("test_sortino", number(curve.sortino)),
+            ("test_calmar", number(curve.calmar)),
+            ("test_max_drawdown", curve.max_drawdown.to_string()),
+            ("test_trades", test.trades.count.to_string()),
+            ("test_win_rate", number(test.trades.win_rate)),
+            ("test_profit_factor", number(test.trades.profit_factor)),
+            ("test_turnover", number(test.turnover)),
+            ("test_exposure", number(test.exposure)),
+            ("test_fees_cents", test.fees_cents.to_string()),
+            ("assumed_ex_rights", self.assumed.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for trial in &self.trials {
+            let name = trial.name();
+            row.extend([
+                (format!("{name}_score"), trial.score.to_string()),
+                (format!("{name}_sharpe"), number(trial.joined.sharpe)),
+                (
+                    format!("{name}_total_return"),
+                    trial.joined.total_return.to_string(),
+                ),
+                (
+                    format!("{name}_max_drawdown"),
+                    trial.joined.max_drawdown.to_string(),
+                ),
+            ]);
+        }
+        row
+    }
+
+    fn record(&self) -> Value {
+        let span = |span: &Span| json!({ "from": span.from, "to": span.to });
+        let folds: Vec<Value> = self
+            .folds
+            .iter()
+            .map(|(train, validation)| json!({ "train": span(train), "validation": span(validation) }))
+            .collect();
+        let trials: Vec<Value> = self
+            .trials
+            .iter()
+            .map(|trial| {
+                let sharpes: Vec<Option<f64>> = trial
+                    .folds
+                    .iter()
+                    .map(|run| run.metrics.curve.sharpe)
+                    .collect();
+                json!({
+                    "candidate": trial.candidate,
+                    "mode": trial.mode,
+                    "score": trial.score,
+                    "fold_sharpes": sharpes,
+                })
+            })
+            .collect();
+        let winner = &self.trials[self.chosen];
+        json!({
+            "symbol": self.symbol,
+            "folds": folds,
+            "last_train": span(&self.last_train),
+            "trials": trials,
+            "choice": { "candidate": winner.candidate, "mode": winner.mode },
+            "deflation": {
+                "trials": self.deflation.trials,
+                "expected_best_sharpe": self.deflation.expected_best,
+                "deflated_sharpe": self.deflation.deflated,
+            },
+            "test": {
+                "from": self.test_span.from,
+                "to": self.test_span.to,
+                "looks": self.test_looks,
+                "metrics": self.test.metrics,
+            },
+        })
+    }
+}
+
+/// Writes table and record into a directory, each whole or not at all.
+///
+/// # Errors
+///
+/// [`LabError::File`] when the file system fails.
+pub fn write(dir: &Path, selected: &[Selected], settings: &Value) -> Result<(), LabError> {
+    let mut table = csv::Writer::from_writer(Vec::new());
+    let rows: Vec<Vec<(String, String)>> = selected.iter().map(Selected::row).collect();
+    let fault = |error: csv::Error| LabError::select(TABLE, error.to_string());
+    if let Some(first) = rows.first() {
+        let names = first.iter().map(|(name, _)| name);
+        table.write_record(names).map_err(fault)?;
+    }
+    for row in &rows {
+        let values = row.iter().map(|(_, value)| value);
+        table.write_record(values).map_err(fault)?;
+    }
+    let table = table
+        .into_inner()
+        .map_err(|error| LabError::select(TABLE, error.to_string()))?;
+    let symbols: Vec<Value> = selected.iter().map(Selected::record).collect();
+    let mut record = json!({ "settings": settings, "symbols": symbols }).to_string();
+    record.push('\n');
+    for (name, bytes) in [(TABLE, table), (RECORD, record.into_bytes())] {
+        let path = dir.join(name);
+        let part = dir.join(format!("{name}.part"));
+        std::fs::create_dir_all(dir)
+            .and_then(|()| std::fs::write(&part, bytes))
+            .and_then(|()| std::fs::rename(&part, &path))
+            .map_err(|error| LabError::file(&path, error))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,338 @@
+//! The audit finds planted leaks, each by the check that is meant for it, and passes an honest strategy.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use heqis_lab::audit::linear::{Linear, trade};
+use heqis_lab::audit::subject::{Decision, Fitted, Subject, Trades};
+use heqis_lab::audit::{Audit, Options, audit};
+use heqis_lab::backtest::BrokerConfig;
+use heqis_lab::error::LabError;
+use heqis_lab::select::bars;
+use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
+use heqis_quant::{Bar, Date, Scaler, Side, Span};
+
+fn path() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare/002032.SZ.csv")
+}
+
+fn test_from() -> Date {
+    Date::parse("2013-01-04").unwrap()
+}
+
+fn examine(subject: &dyn Subject) -> Audit {
+    let options = Options {
+        cuts: 16,
+        rounds: 2,
+        ..Options::default()
+    };
+    audit(subject, &bars(&path()).unwrap(), test_from(), &options).unwrap()
+}
+
+/// Names of the checks that found something.
+fn found(audit: &Audit) -> Vec<&'static str> {
+    let bad = audit.findings.iter().filter(|finding| !finding.good);
+    bad.map(|finding| finding.check).collect()
+}
+
+/// Returns the return of the last bar.
+fn last_return(bars: &[Bar], place: usize) -> f64 {
+    match place {
+        0 => 0.0,
+        _ => bars[place].close / bars[place - 1].close - 1.0,
+    }
+}
+
+/// One strategy with one planted leak: follow the scaled last return.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Leak {
+    /// None: the honest twin of all others.
+    None,
+    /// The scaler is fitted on every bar that there is.
+    ScalerOnAll,
+    /// A feature is the label.
+    LabelInFeatures,
+    /// Orders are filled at the close on which they were made.
+    SameCloseFill,
+    /// A mean of closes that is centred on the bar.
+    CentredMean,
+    /// Whether to follow or to fade a move is chosen on the test span.
+    ChosenOnTest,
+}
+
+struct Planted(Leak);
+
+struct Ready {
+    leak: Leak,
+    scaler: Scaler,
+    sign: f64,
+}
+
+impl Subject for Planted {
+    fn fit(&self, bars: &[Bar], test_from: Date) -> Result<Box<dyn Fitted>, LabError> {
+        let before = bars.partition_point(|bar| bar.date < test_from);
+        let fitted_on = match self.0 {
+            Leak::ScalerOnAll => bars,
+            _ => &bars[..before],
+        };
+        let returns: Vec<f64> = (0..fitted_on.len())
+            .map(|place| last_return(fitted_on, place))
+            .collect();
+        let span = Span::new(fitted_on[0].date, fitted_on[fitted_on.len() - 1].date)?;
+        let options = FitOptions {
+            kind: ScalerKind::MinMax,
+            out_of_range: OutOfRange::Clip,
+            window_size: 1,
+            span,
+        };
+        let rows: Vec<[f64; 1]> = returns.iter().map(|value| [*value]).collect();
+        let names = ["return_1".to_owned()];
+        let scaler = Scaler::fit(
+            options,
+            &names,
+            rows.iter().map(|row| &row[..]),
+            returns.iter().copied(),
+        )?;
+        let judged = match self.0 {
+            Leak::ChosenOnTest => before..bars.len(),
+            _ => 0..before,
+        };
+        // What following every move would have brought.
+        let followed: f64 = judged
+            .skip(1)
+            .map(|place| last_return(bars, place - 1) * last_return(bars, place))
+            .sum();
+        Ok(Box::new(Ready {
+            leak: self.0,
+            scaler,
+            sign: if followed > 0.0 { 1.0 } else { -1.0 },
+        }))
+    }
+}
+
+impl Fitted for Ready {
+    fn fingerprint(&self) -> String {
+        format!("{} {}", self.scaler.to_json(), self.sign)
+    }
+
+    fn scaler_span(&self) -> Option<Span> {
+        Some(self.scaler.span())
+    }
+
+    fn decide(&self, bars: &[Bar]) -> Result<Vec<Decision>, LabError> {
+        let mut decisions = Vec::new();
+        let mut is_in = false;
+        for place in 1..bars.len() {
+            let mut scaled = [0.0];
+            self.scaler
+                .transform_into(&[last_return(bars, place)], &mut scaled)?;
+            let zero = {
+                let mut zero = [0.0];
+                self.scaler.transform_into(&[0.0], &mut zero)?;
+                zero[0]
+            };
+            let mut predicted_return = 0.01 * self.sign * f64::from(scaled[0] - zero);
+            match self.leak {
+                Leak::LabelInFeatures if place + 1 < bars.len() => {
+                    predicted_return += last_return(bars, place + 1);
+                }
+                Leak::CentredMean => {
+                    let around = &bars[place.saturating_sub(3)..(place + 4).min(bars.len())];
+                    let mean =
+                        around.iter().map(|bar| bar.close).sum::<f64>() / around.len() as f64;
+                    predicted_return = mean / bars[place].close - 1.0;
+                }
+                _ => {}
+            }
+            let side = match (is_in, predicted_return > 0.0) {
+                (false, true) => Side::Buy,
+                (true, false) => Side::Sell,
+                _ => Side::Hold,
+            };
+            is_in = if side == Side::Hold {
+                is_in
+            } else {
+                side == Side::Buy
+            };
+            decisions.push(Decision {
+                date: bars[place].date,
+                predicted_return,
+                side,
+            });
+        }
+        Ok(decisions)
+    }
+
+    fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
+        let mut trades = trade(bars, decisions, BrokerConfig::default())?;
+        if self.leak == Leak::SameCloseFill {
+            for fill in &mut trades.fills {
+                let bar = bars.iter().find(|bar| bar.date == fill.decided).unwrap();
+                fill.date = fill.decided;
+                fill.market_cents = (bar.close * 100.0).round() as i64;
+                fill.price_cents = fill.market_cents;
+            }
+        }
+        Ok(trades)
+    }
+}
+
+#[test]
+fn an_honest_strategy_passes() {
+    for subject in [&Linear::default() as &dyn Subject, &Planted(Leak::None)] {
+        let audit = examine(subject);
+        assert!(audit.is_good(), "{:#?}", audit.findings);
+        assert_eq!(audit.findings.len(), 7);
+    }
+}
+
+#[test]
+fn a_scaler_fitted_on_the_test_span_is_found() {
+    assert_eq!(
+        found(&examine(&Planted(Leak::ScalerOnAll))),
+        ["fit_sees_no_test", "scaler_span"]
+    );
+}
+
+#[test]
+fn a_label_among_the_features_is_found() {
+    assert_eq!(
+        found(&examine(&Planted(Leak::LabelInFeatures))),
+        ["future_cut_off", "shuffled"]
+    );
+}
+
+#[test]
+fn a_fill_at_the_close_of_the_decision_is_found() {
+    assert_eq!(found(&examine(&Planted(Leak::SameCloseFill))), ["fills"]);
+}
+
+#[test]
+fn a_centred_mean_is_found() {
+    assert_eq!(
+        found(&examine(&Planted(Leak::CentredMean))),
+        ["future_cut_off", "shuffled"]
+    );
+}
+
+#[test]
+fn a_choice_made_on_the_test_span_is_found() {
+    assert_eq!(
+        found(&examine(&Planted(Leak::ChosenOnTest))),
+        ["fit_sees_no_test"]
+    );
+}
+
+#[test]
+fn fills_that_cannot_have_been_are_found_one_by_one() {
+    use heqis_lab::audit::checks::{costs, fills};
+    let bars = bars(&path()).unwrap();
+    let ready = Planted(Leak::None).fit(&bars, test_from()).unwrap();
+    let honest = ready.trade(&bars, &ready.decide(&bars).unwrap()).unwrap();
+    assert!(honest.fills.len() > 10);
+    assert!(fills(&bars, &honest).good);
+    type Change = fn(&mut Trades);
+    let changes: [(&str, Change); 6] = [
+        ("decided at the close", |trades| {
+            trades.fills[5].decided = trades.fills[5].date
+        }),
+        ("a day without trade", |trades| {
+            trades.fills[5].date = Date::parse("2014-01-04").unwrap()
+        }),
+        ("is not in", |trades| trades.fills[5].market_cents *= 2),
+        ("is better than the market's", |trades| {
+            let fill = &mut trades.fills[5];
+            fill.price_cents = fill.market_cents + if fill.is_buy { -1 } else { 1 };
+        }),
+        ("is outside the limits", |trades| {
+            let fill = &mut trades.fills[5];
+            fill.limits_cents = Some((fill.price_cents + 1, fill.price_cents + 100));
+        }),
+        ("is outside the limits", |trades| {
+            let fill = &mut trades.fills[5];
+            fill.limits_cents = Some((1, fill.price_cents - 1));
+        }),
+    ];
+    for (words, change) in changes {
+        let mut trades = honest.clone();
+        change(&mut trades);
+        let finding = fills(&bars, &trades);
+        assert!(
+            !finding.good && finding.told.contains(words),
+            "{words}: {finding:?}"
+        );
+    }
+    assert!(costs(&honest).good);
+    let free = Trades {
+        fees_cents: 0,
+        ..honest
+    };
+    assert!(!costs(&free).good, "trading that costs nothing");
+}
+
+#[test]
+fn the_command_tells_every_check_and_its_exit_code_says_whether_all_passed() {
+    let run = |words: &[&str]| {
+        Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+            .arg("audit")
+            .arg(path())
+            .args(["--test-from", "2013-01-04", "--cuts", "4", "--rounds", "1"])
+            .args(words)
+            .output()
+            .unwrap()
+    };
+    let good = run(&[]);
+    let text = String::from_utf8(good.stdout).unwrap();
+    assert!(good.status.success(), "{text}");
+    assert_eq!(
+        text.lines()
+            .filter(|line| line.starts_with("pass  "))
+            .count(),
+        7,
+        "{text}"
+    );
+    // No prediction at all is allowed to correlate by chance.
+    let bad = run(&["--most-errors", "0", "--json"]);
+    assert_eq!(bad.status.code(), Some(1));
+    let answer: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
+    let failed: Vec<&str> = answer["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|finding| finding["good"] == false)
+        .map(|finding| finding["check"].as_str().unwrap())
+        .collect();
+    assert_eq!(failed, ["shuffled"]);
+}
+
+fn models() -> String {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
+    let [factors, direction] =
+        ["baseline-factors", "baseline-direction"].map(|name| models.join(name));
+    format!("{},{}", factors.display(), direction.display())
+}
+
+#[test]
+fn the_shipped_bundles_pass_behind_the_span_that_they_were_made_on_and_not_within_it() {
+    let run = |test_from: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+            .arg("audit")
+            .arg(path())
+            .args(["--strategy", &models(), "--test-from", test_from])
+            .args(["--cuts", "4", "--rounds", "2", "--json"])
+            .output()
+            .unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let bad: Vec<String> = answer["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|finding| finding["good"] == false)
+            .map(|finding| finding["check"].as_str().unwrap().to_owned())
+            .collect();
+        bad
+    };
+    assert_eq!(run("2014-07-18"), Vec::<String>::new());
+    assert_eq!(run("2012-01-04"), ["scaler_span"]);
+}
