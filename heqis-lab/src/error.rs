@@ -84,6 +84,23 @@ pub enum LabError {
         /// The rule, and the value met.
         rule: String,
     },
+    /// A TOML document has the wrong syntax or shape.
+    #[error("{path}: {source}")]
+    Toml {
+        /// Path of the file.
+        path: String,
+        /// What the parser said, with line and column.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// A setting, a file or a state of a training breaks a rule.
+    #[error("training, {place}: {rule}")]
+    Training {
+        /// The setting, file or tensor.
+        place: String,
+        /// The rule, and the value met.
+        rule: String,
+    },
     /// A data set, or an input of one, breaks a rule.
     #[error("{path}: {rule}")]
     DataSet {
@@ -144,6 +161,20 @@ impl LabError {
         Self::Select {
             place: place.into(),
             rule: rule.into(),
+        }
+    }
+
+    pub(crate) fn toml(path: &Path, source: toml::de::Error) -> Self {
+        Self::Toml {
+            path: path.display().to_string(),
+            source: Box::new(source),
+        }
+    }
+
+    pub(crate) fn training(place: impl std::fmt::Display, rule: String) -> Self {
+        Self::Training {
+            place: place.to_string(),
+            rule,
         }
     }
 

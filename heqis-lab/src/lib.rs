@@ -11,6 +11,8 @@
 //! - [`store`]: the data set on disk, and its reader.
 //! - [`data`]: looking into a data set.
 //! - [`backtest`]: wanted sides → orders, fills and money under A-share rules.
+//! - [`train`]: a data set → trained networks in a run directory.
+//! - [`svg`]: pictures as text.
 //! - [`yardsticks`]: what any model must beat, and one measure for all.
 //! - [`verify`]: whether a bundle computes the same everywhere.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
@@ -45,6 +47,8 @@ pub mod samples;
 pub mod select;
 mod standardiser;
 pub mod store;
+pub mod svg;
+pub mod train;
 pub mod verify;
 pub mod yardsticks;
 

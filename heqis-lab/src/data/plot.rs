@@ -6,6 +6,7 @@ use heqis_quant::adjust::AdjustedBar;
 use heqis_quant::{Bar, Symbol};
 
 use crate::store::manifest::Adjust;
+use crate::svg::Sheet;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 480.0;
@@ -35,49 +36,34 @@ pub fn svg(symbol: Symbol, bars: &[Bar], prices: &[AdjustedBar], adjust: Adjust)
         true => PRICE.1 - (close - least) / (greatest - least) * (PRICE.1 - PRICE.0),
         false => (PRICE.0 + PRICE.1) / 2.0,
     };
-    let mut line = String::new();
     let mut columns = String::new();
-    for (i, (bar, price)) in bars.iter().zip(prices).enumerate() {
-        // Writing to a String cannot fail.
-        let _ = write!(line, "{:.1},{:.1} ", x(i), y(price.close));
+    for (i, bar) in bars.iter().enumerate() {
         if most_shares > 0.0 {
             let height = bar.volume_shares / most_shares * (VOLUME.1 - VOLUME.0);
+            // Writing to a String cannot fail.
             let _ = write!(columns, "M{:.1} {:.1}v{:.1}", x(i), VOLUME.1, -height);
         }
     }
-    let text = |x: f64, y: f64, anchor: &str, content: &str| {
-        format!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>\n")
-    };
     let level = match adjust {
         Adjust::None => String::new(),
         adjusted => format!("{}-adjusted ", adjusted.name()),
     };
     let day = |bar: Option<&Bar>| bar.map(|bar| bar.date.to_string()).unwrap_or_default();
-    // The characters of a symbol need no escape in XML.
-    let mut out = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" \
-         font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-    );
-    out += &text(
-        LEFT,
-        24.0,
-        "start",
-        &format!("{symbol}: {level}close and volume, {} bars", bars.len()),
-    );
-    out += &text(LEFT - 8.0, PRICE.0 + 4.0, "end", &format!("{greatest:.2}"));
-    out += &text(LEFT - 8.0, PRICE.1 + 4.0, "end", &format!("{least:.2}"));
-    out += &text(LEFT - 8.0, VOLUME.0 + 10.0, "end", &shares(most_shares));
-    out += &text(LEFT, HEIGHT - 15.0, "start", &day(bars.first()));
-    out += &text(RIGHT, HEIGHT - 15.0, "end", &day(bars.last()));
-    let _ = write!(
-        out,
-        "<path d=\"{columns}\" stroke=\"#9ab\" stroke-width=\"{:.2}\"/>\n\
-         <polyline points=\"{}\" fill=\"none\" stroke=\"#06c\" stroke-width=\"1.2\"/>\n</svg>\n",
-        (step * 0.7).max(0.3),
-        line.trim_end()
-    );
-    out
+    let mut sheet = Sheet::new(WIDTH, HEIGHT);
+    let title = format!("{symbol}: {level}close and volume, {} bars", bars.len());
+    sheet.text(LEFT, 24.0, "start", &title);
+    sheet.text(LEFT - 8.0, PRICE.0 + 4.0, "end", &format!("{greatest:.2}"));
+    sheet.text(LEFT - 8.0, PRICE.1 + 4.0, "end", &format!("{least:.2}"));
+    sheet.text(LEFT - 8.0, VOLUME.0 + 10.0, "end", &shares(most_shares));
+    sheet.text(LEFT, HEIGHT - 15.0, "start", &day(bars.first()));
+    sheet.text(RIGHT, HEIGHT - 15.0, "end", &day(bars.last()));
+    sheet.path(&columns, "#9ab", (step * 0.7).max(0.3));
+    let line = prices
+        .iter()
+        .enumerate()
+        .map(|(i, price)| (x(i), y(price.close)));
+    sheet.line(line, "#06c", 1.2);
+    sheet.finish()
 }
 
 /// Returns a number of shares in thousands or millions.

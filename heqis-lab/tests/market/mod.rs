@@ -9,6 +9,8 @@ use heqis_lab::prepare::known::Tables;
 use heqis_lab::store::manifest::{Adjust, TrainTo};
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
 
 pub(crate) const HEADER: &str = "date,open,high,low,close,volume\n";
 
@@ -105,4 +107,61 @@ pub(crate) fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     found.sort();
     found
+}
+
+/// Prepares a data set of some symbols from their closes in cents, a bar each weekday.
+pub(crate) fn prepared(root: &Path, series: &[Vec<i64>]) -> PathBuf {
+    let tables = root.join("tables");
+    std::fs::create_dir_all(&tables).unwrap();
+    for (index, closes) in series.iter().enumerate() {
+        let mut table = HEADER.to_owned();
+        let mut day = Date::parse("2010-01-04").unwrap();
+        let mut open = closes[0];
+        let price = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
+        for close in closes {
+            let (high, low) = (open.max(*close), open.min(*close));
+            let [open_text, high, low, close_text] = [open, high, low, *close].map(price);
+            writeln!(table, "{day},{open_text},{high},{low},{close_text},100000").unwrap();
+            open = *close;
+            loop {
+                day = Date::from_days(day.days() + 1).unwrap();
+                if !day.is_weekend() {
+                    break;
+                }
+            }
+        }
+        let path = tables.join(format!("{}.csv", symbol(index)));
+        std::fs::write(path, table).unwrap();
+    }
+    let out = root.join("set");
+    let options = Options {
+        features: FeatureSet::parse(&["return_1", "return_5", "range_ratio"]).unwrap(),
+        train_to: TrainTo::Fraction(0.6),
+        ..options(&[&tables], &out)
+    };
+    heqis_lab::prepare::prepare(&options).unwrap();
+    out
+}
+
+/// Closes whose moves have a size of about one per cent and the signs that `sign` gives, of the two signs before.
+pub(crate) fn closes(
+    bars: usize,
+    seed: u64,
+    sign: impl Fn(&mut ChaCha8Rng, [bool; 2]) -> bool,
+) -> Vec<i64> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut closes, mut before) = (vec![5_000i64], [true, false]);
+    for _ in 1..bars {
+        let up = sign(&mut rng, before);
+        before = [before[1], up];
+        let size = 0.008 + 0.008 * f64::from(rng.next_u32()) / f64::from(u32::MAX);
+        let last = closes[closes.len() - 1] as f64;
+        let next = if up {
+            last * (1.0 + size)
+        } else {
+            last / (1.0 + size)
+        };
+        closes.push(next.round() as i64);
+    }
+    closes
 }

@@ -1,0 +1,260 @@
+//! The losses of the game, as plain functions on tensors.
+//!
+//! Every loss is a mean over the batch, so that its size does not depend on the number of samples. Verdicts of
+//! discriminators are logits: the sigmoid is inside the loss and nowhere else.
+
+use burn::tensor::Tensor;
+use burn::tensor::activation::{log_sigmoid, log_softmax, softmax};
+
+use super::schedule::PairWeights;
+
+/// What one discriminator says about one batch.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// Logits of the real series, `[batch, 1]`; absent in the generators' turn, whose loss has no use for them.
+    pub real: Option<Tensor<2>>,
+    /// Logits of candidates, `[batch, 1]`, each with the place of its generator. Pairs of weight 0 are left out.
+    pub fake: Vec<(usize, Tensor<2>)>,
+}
+
+/// Returns the binary cross-entropy of logits of any shape against one target, 0 to 1, as a mean: `[1]`.
+///
+/// −t·ln σ(z) − (1−t)·ln(1−σ(z)), computed by `log_sigmoid`, so that no logit overflows.
+#[must_use]
+pub fn bce_with_logits(logits: Tensor<2>, target: f64) -> Tensor<1> {
+    let real = log_sigmoid(logits.clone()).mul_scalar(target);
+    let fake = log_sigmoid(-logits).mul_scalar(1.0 - target);
+    -(real + fake).mean()
+}
+
+/// Returns what discriminator `j` pays: BCE(D_j(real), 1) + Σ_i w_ji · BCE(D_j(ŷ_i), 0), `[1]`; `None` when it saw nothing.
+#[must_use]
+pub fn discriminator(j: usize, verdict: &Verdict, weights: &PairWeights) -> Option<Tensor<1>> {
+    let mut total = None;
+    if let Some(real) = &verdict.real {
+        add(&mut total, bce_with_logits(real.clone(), 1.0));
+    }
+    for (i, logits) in &verdict.fake {
+        let loss = bce_with_logits(logits.clone(), 0.0);
+        add(&mut total, loss.mul_scalar(weights.of(j, *i)));
+    }
+    total
+}
+
+/// Returns what generator `i` pays for being found out: Σ_j w_ji · BCE(D_j(ŷ_i), 1), `[1]`; `None` when no discriminator
+/// saw it. The target is 1, since a generator wants its candidate to be taken for real.
+#[must_use]
+pub fn deception(i: usize, verdicts: &[Verdict], weights: &PairWeights) -> Option<Tensor<1>> {
+    let mut total = None;
+    for (j, verdict) in verdicts.iter().enumerate() {
+        for (_, logits) in verdict.fake.iter().filter(|(of, _)| *of == i) {
+            let loss = bce_with_logits(logits.clone(), 1.0);
+            add(&mut total, loss.mul_scalar(weights.of(j, i)));
+        }
+    }
+    total
+}
+
+/// Returns the mean squared error of two `[batch, 1]`, `[1]`.
+#[must_use]
+pub fn mse(predicted: Tensor<2>, actual: Tensor<2>) -> Tensor<1> {
+    (predicted - actual).square().mean()
+}
+
+/// Returns the cross-entropy of logits `[batch, classes]` against probabilities of the same shape, `[1]`.
+#[must_use]
+pub fn cross_entropy(logits: Tensor<2>, classes: Tensor<2>) -> Tensor<1> {
+    let batch = logits.dims()[0].max(1);
+    -(log_softmax(logits, 1) * classes)
+        .sum()
+        .div_scalar(batch as f64)
+}
+
+/// How a student learns from a teacher.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Distillation {
+    /// Share of the teacher in the loss, 0 to 1.
+    pub alpha: f64,
+    /// What logits are divided by before they are compared, above 0.
+    pub temperature: f64,
+    /// Weight of the squared error beside the cross-entropy.
+    pub lambda: f64,
+}
+
+impl Distillation {
+    /// Returns α·T²·KL(softmax(t/T) ‖ softmax(s/T)) + (1−α)·(CE + λ·MSE), `[1]` (Hinton and others, arXiv 1503.02531).
+    ///
+    /// `teacher` and `student` are logits `[batch, classes]`; `hard` is the student's cross-entropy and squared error
+    /// against what came, both `[1]`. No gradient reaches the teacher.
+    #[must_use]
+    pub fn loss(
+        &self,
+        teacher: Tensor<2>,
+        student: Tensor<2>,
+        hard: (Tensor<1>, Tensor<1>),
+    ) -> Tensor<1> {
+        let batch = student.dims()[0].max(1) as f64;
+        let t = teacher.detach().div_scalar(self.temperature);
+        let s = student.div_scalar(self.temperature);
+        let wanted = softmax(t.clone(), 1);
+        let kl = (wanted * (log_softmax(t, 1) - log_softmax(s, 1)))
+            .sum()
+            .div_scalar(batch);
+        let (ce, mse) = hard;
+        kl.mul_scalar(self.alpha * self.temperature * self.temperature)
+            + (ce + mse.mul_scalar(self.lambda)).mul_scalar(1.0 - self.alpha)
+    }
+}
+
+/// Adds a term to a sum that may have none yet.
+pub(crate) fn add(total: &mut Option<Tensor<1>>, term: Tensor<1>) {
+    *total = Some(match total.take() {
+        Some(sum) => sum + term,
+        None => term,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use burn::tensor::Device;
+
+    /// ln 3 and −ln 3 are the logits of 3/4 and 1/4, so that every loss below is a logarithm of a small fraction.
+    const LN3: f64 = 1.098_612_288_668_109_8;
+
+    fn column(values: &[f64]) -> Tensor<2> {
+        let device = Device::flex().autodiff();
+        Tensor::<1>::from_floats(values, &device).reshape([values.len(), 1])
+    }
+
+    fn number(tensor: Tensor<1>) -> f64 {
+        f64::from(tensor.into_scalar::<f32>())
+    }
+
+    fn close(found: f64, wanted: f64) {
+        assert!((found - wanted).abs() < 1e-6, "{found} is not {wanted}");
+    }
+
+    /// D_0 believes the real series (3/4, 1/2), D_1 does not (1/4, 1/4).
+    fn verdicts() -> Vec<Verdict> {
+        vec![
+            Verdict {
+                real: Some(column(&[LN3, 0.0])),
+                fake: vec![(0, column(&[-LN3, -LN3])), (1, column(&[LN3, -LN3]))],
+            },
+            Verdict {
+                real: Some(column(&[-LN3, -LN3])),
+                fake: vec![(0, column(&[0.0, 0.0])), (1, column(&[LN3, LN3]))],
+            },
+        ]
+    }
+
+    /// Returns the loss of each discriminator, or of each generator.
+    fn losses(of: impl Fn(usize) -> Option<Tensor<1>>) -> [f64; 2] {
+        [0, 1].map(|at| number(of(at).unwrap()))
+    }
+
+    #[test]
+    fn the_discriminators_losses_are_the_hand_worked_matrix() {
+        let (ln2, ln43, ln4) = (2f64.ln(), (4.0f64 / 3.0).ln(), 4f64.ln());
+        // BCE(real, 1): D_0 (ln 4/3 + ln 2)/2, D_1 ln 4.
+        // BCE(fake, 0): D_0 on ŷ_0 ln 4/3, on ŷ_1 (ln 4 + ln 4/3)/2; D_1 on ŷ_0 ln 2, on ŷ_1 ln 4.
+        let real = [(ln43 + ln2) / 2.0, ln4];
+        let fake = [[ln43, (ln4 + ln43) / 2.0], [ln2, ln4]];
+        let all = verdicts();
+        for (weights, wanted) in [
+            (
+                PairWeights::shared(2),
+                [0, 1].map(|j| real[j] + (fake[j][0] + fake[j][1]) / 2.0),
+            ),
+            (
+                PairWeights::identity(2),
+                [0, 1].map(|j| real[j] + fake[j][j]),
+            ),
+        ] {
+            let found = losses(|j| discriminator(j, &all[j], &weights));
+            close(found[0], wanted[0]);
+            close(found[1], wanted[1]);
+        }
+    }
+
+    #[test]
+    fn the_generators_are_paid_for_being_taken_for_real() {
+        let (ln2, ln43, ln4) = (2f64.ln(), (4.0f64 / 3.0).ln(), 4f64.ln());
+        // BCE(fake, 1): D_0 on ŷ_0 ln 4, on ŷ_1 (ln 4/3 + ln 4)/2; D_1 on ŷ_0 ln 2, on ŷ_1 ln 4/3.
+        let fake = [[ln4, (ln43 + ln4) / 2.0], [ln2, ln43]];
+        let all = verdicts();
+        for (weights, wanted) in [
+            (
+                PairWeights::shared(2),
+                [0, 1].map(|i| (fake[0][i] + fake[1][i]) / 2.0),
+            ),
+            (PairWeights::identity(2), [0, 1].map(|i| fake[i][i])),
+        ] {
+            let found = losses(|i| deception(i, &all, &weights));
+            close(found[0], wanted[0]);
+            close(found[1], wanted[1]);
+        }
+        // A step along the gradient raises the logit: the gradient of BCE(z, 1) is σ(z) − 1, never positive.
+        let logit = column(&[0.0]).require_grad();
+        let grads = bce_with_logits(logit.clone(), 1.0).backward();
+        close(
+            f64::from(logit.grad(&grads).unwrap().into_scalar::<f32>()),
+            -0.5,
+        );
+    }
+
+    #[test]
+    fn no_logit_is_too_large() {
+        let loss = |z: f64, t: f64| number(bce_with_logits(column(&[z]), t));
+        close(loss(500.0, 1.0), 0.0);
+        close(loss(-500.0, 1.0), 500.0);
+        close(loss(500.0, 0.0), 500.0);
+    }
+
+    #[test]
+    fn cross_entropy_and_squared_error_are_those_of_hand_worked_cases() {
+        let device = Device::flex().autodiff();
+        // softmax(ln 2, 0, 0) = (1/2, 1/4, 1/4).
+        let ln2 = std::f64::consts::LN_2;
+        let logits = Tensor::<2>::from_floats([[ln2, 0.0, 0.0], [0.0, 0.0, 0.0]], &device);
+        let classes = Tensor::<2>::from_floats([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], &device);
+        close(
+            number(cross_entropy(logits, classes)),
+            (ln2 + 3f64.ln()) / 2.0,
+        );
+        close(number(mse(column(&[1.0, 2.0]), column(&[0.0, 4.0]))), 2.5);
+    }
+
+    #[test]
+    fn distillation_is_the_hand_worked_mixture_and_leaves_the_teacher_alone() {
+        let device = Device::flex().autodiff();
+        let rule = Distillation {
+            alpha: 0.7,
+            temperature: 2.0,
+            lambda: 0.5,
+        };
+        // At T = 2, 2·ln 2 becomes ln 2: teacher (1/2, 1/4, 1/4) against the even student.
+        let teacher = Tensor::<2>::from_floats([[2.0 * std::f64::consts::LN_2, 0.0, 0.0]], &device)
+            .require_grad();
+        let student = Tensor::<2>::from_floats([[0.0, 0.0, 0.0]], &device).require_grad();
+        let hard = || {
+            (
+                Tensor::<1>::from_floats([0.8], &device),
+                Tensor::<1>::from_floats([0.2], &device),
+            )
+        };
+        let kl = 0.5 * 1.5f64.ln() + 0.5 * 0.75f64.ln();
+        let loss = rule.loss(teacher.clone(), student.clone(), hard());
+        close(number(loss.clone()), 0.7 * 4.0 * kl + 0.3 * (0.8 + 0.1));
+        let grads = loss.backward();
+        assert!(teacher.grad(&grads).is_none());
+        // The gradient of T²·KL by the student's logits is T·(q − p).
+        let grad = student.grad(&grads).unwrap().into_data();
+        let grad = grad.try_to_vec::<f32>().unwrap();
+        close(grad[0].into(), 0.7 * 2.0 * (1.0 / 3.0 - 0.5));
+        // A student that agrees with its teacher pays for what came alone.
+        close(number(rule.loss(teacher.clone(), teacher, hard())), 0.27);
+    }
+}

@@ -1,0 +1,33 @@
+//! Random numbers by purpose and not by history, so that a training that is taken up again goes on as if it had never
+//! stopped.
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use super::state::Phase;
+
+/// What random numbers are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// The order of samples.
+    Order,
+    /// Dropout and the draws of an encoder.
+    Noise,
+}
+
+/// Returns the random numbers of one purpose in one pass over the data; `pass` tells apart the passes of one epoch.
+#[must_use]
+pub fn stream(seed: u64, phase: Phase, epoch: usize, pass: usize, purpose: Purpose) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    // Epochs and passes below 2^24 and 2^16 never share a stream.
+    let number = (phase as u64) << 48 | (epoch as u64) << 24 | (pass as u64) << 8 | purpose as u64;
+    rng.set_stream(number);
+    rng
+}
+
+/// Returns the seed of the network at a place: networks of one training start apart.
+#[must_use]
+pub fn network_seed(seed: u64, place: usize) -> u64 {
+    // The step of Weyl's sequence in SplitMix64 (Steele and others, 2014).
+    seed.wrapping_add((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
+}
