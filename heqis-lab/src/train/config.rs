@@ -360,6 +360,20 @@ pub struct LossConfig {
     pub class: f64,
     /// Weight of being found out.
     pub deception: f64,
+    /// How a candidate's class is put before a discriminator.
+    pub judged_class: JudgedClass,
+}
+
+/// How a candidate's class is put before a discriminator. Real classes are one-hot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgedClass {
+    /// As probabilities, by softmax.
+    #[default]
+    Softmax,
+    /// As a class drawn by them, with the gradient of the softmax: the straight-through Gumbel-softmax (Jang and
+    /// others, arXiv 1611.01144). A discriminator cannot tell a candidate by its class not being one-hot.
+    Gumbel,
 }
 
 impl Default for LossConfig {
@@ -368,6 +382,7 @@ impl Default for LossConfig {
             value: 1.0,
             class: 1.0,
             deception: 1.0,
+            judged_class: JudgedClass::default(),
         }
     }
 }

@@ -2,15 +2,18 @@
 
 use burn::module::Module;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
 
+use super::config::JudgedClass;
 use super::corpus::{Batch, Part, Sample};
 use super::curves::{Mean, Point};
 use super::loss::{self, Verdict, add};
 use super::passes::{Room, number, supervised};
 use super::schedule::PairWeights;
 use super::state::{Judge, Player};
+use super::tensors::numbers;
 use crate::error::LabError;
 use crate::nets::discriminator::Discriminator;
 use crate::nets::generator::{Generator, GeneratorOutput};
@@ -20,16 +23,24 @@ use crate::nets::generator::{Generator, GeneratorOutput};
 struct Candidate {
     /// `[batch, 1]`.
     value: Tensor<2>,
-    /// Class probabilities by softmax, so that a gradient reaches the logits, `[batch, 3]`.
+    /// Class with a gradient that reaches the logits, `[batch, 3]`.
     class: Tensor<2>,
 }
 
 impl Candidate {
-    fn of(output: &GeneratorOutput) -> Self {
-        Self {
+    fn of(
+        output: &GeneratorOutput,
+        judged: JudgedClass,
+        noise: &mut ChaCha8Rng,
+    ) -> Result<Self, LabError> {
+        let logits = output.logits.clone();
+        Ok(Self {
             value: output.value.clone(),
-            class: softmax(output.logits.clone(), 1),
-        }
+            class: match judged {
+                JudgedClass::Softmax => softmax(logits, 1),
+                JudgedClass::Gumbel => gumbel_softmax(logits, noise)?,
+            },
+        })
     }
 
     fn detached(&self) -> Self {
@@ -80,7 +91,10 @@ pub(crate) fn pass(
             .iter()
             .map(|player| room.answer(player, &batch, noise))
             .collect();
-        let candidates: Vec<Candidate> = outputs.iter().map(Candidate::of).collect();
+        let candidates = outputs
+            .iter()
+            .map(|output| Candidate::of(output, losses.judged_class, noise))
+            .collect::<Result<Vec<_>, _>>()?;
 
         // The discriminators' turn: candidates are given, so that no gradient goes back into a generator.
         let given: Vec<Candidate> = candidates.iter().map(Candidate::detached).collect();
@@ -192,7 +206,9 @@ pub(crate) fn judge_losses(
     room: &Room<'_>,
     players: &[Player],
     judges: &[Judge],
+    noise: &mut ChaCha8Rng,
 ) -> Result<Vec<f64>, LabError> {
+    let judged = room.config.losses.judged_class;
     let device = Device::flex();
     let weights = PairWeights::shared(players.len());
     let mut means = vec![Mean::default(); judges.len()];
@@ -201,13 +217,13 @@ pub(crate) fn judge_losses(
     let samples = room.corpus.samples(Part::Validation);
     for chunk in samples.chunks(room.config.batch_size) {
         let batch = room.corpus.batch(chunk, &device);
-        let candidates: Vec<Candidate> = players
+        let candidates = players
             .iter()
             .map(|(player, net)| {
                 let windows = batch.window(player.spec.window_bars, player.columns);
-                Candidate::of(&net.forward(windows))
+                Candidate::of(&net.forward(windows), judged, noise)
             })
-            .collect();
+            .collect::<Result<Vec<_>, _>>()?;
         for (j, ((judge, net), mean)) in judges.iter().zip(&mut means).enumerate() {
             let shown = 0..candidates.len();
             let verdict = verdict(net, judge.series_bars, &batch, &candidates, shown, true);
@@ -265,7 +281,68 @@ fn verdict(
     }
 }
 
+/// Draws a class by softmax(logits) for each row, `[batch, classes]`: one-hot, with the gradient of
+/// softmax(logits + Gumbel noise).
+fn gumbel_softmax(logits: Tensor<2>, noise: &mut ChaCha8Rng) -> Result<Tensor<2>, LabError> {
+    let [rows, classes] = logits.dims();
+    let draws: Vec<f32> = (0..rows * classes)
+        .map(|_| {
+            // Between 0 and 1, without both.
+            let uniform = (f64::from(noise.next_u32()) + 0.5) / (f64::from(u32::MAX) + 1.0);
+            -(-uniform.ln()).ln() as f32
+        })
+        .collect();
+    let device = logits.device();
+    let draws = Tensor::from_data(TensorData::new(draws, [rows, classes]), &device);
+    let soft = softmax(logits + draws, 1);
+    let (_, values) = numbers(soft.clone().detach())?;
+    let hard: Vec<f32> = values
+        .chunks(classes)
+        .flat_map(|row| {
+            let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let first = row.iter().position(|p| *p == top);
+            (0..classes).map(move |class| f32::from(u8::from(Some(class) == first)))
+        })
+        .collect();
+    let hard = Tensor::from_data(TensorData::new(hard, [rows, classes]), &device);
+    Ok(hard + (soft.clone() - soft.detach()))
+}
+
 /// Returns the share of logits above 0.
 fn positive(logits: &Tensor<2>) -> Result<f64, LabError> {
     number(logits.clone().inner().greater_scalar(0.0).float().mean())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rand_chacha::rand_core::SeedableRng;
+
+    #[test]
+    fn drawn_classes_come_as_often_as_their_probabilities_and_carry_gradient() {
+        let device = Device::flex().autodiff();
+        let row = [0.2f64.ln(), 0.5f64.ln(), 0.3f64.ln()];
+        let logits = Tensor::<1>::from_floats(row, &device)
+            .reshape([1, 3])
+            .repeat_dim(0, 20_000)
+            .require_grad();
+        let mut noise = ChaCha8Rng::seed_from_u64(1);
+        let drawn = gumbel_softmax(logits.clone(), &mut noise).unwrap();
+        let (_, values) = numbers(drawn.clone().detach()).unwrap();
+        let mut counts = [0.0f64; 3];
+        for row in values.chunks(3) {
+            assert_eq!(row.iter().filter(|p| **p == 1.0).count(), 1);
+            assert_eq!(row.iter().sum::<f32>(), 1.0);
+            let class = row.iter().position(|p| *p == 1.0).unwrap();
+            counts[class] += 1.0 / 20_000.0;
+        }
+        // Four standard errors of a share of 20,000 draws are below 0.0145.
+        for (found, wanted) in counts.iter().zip([0.2, 0.5, 0.3]) {
+            assert!((found - wanted).abs() < 0.0145, "{counts:?}");
+        }
+        let gradients = drawn.narrow(1, 0, 1).sum().backward();
+        let (_, gradient) = numbers(logits.grad(&gradients).unwrap()).unwrap();
+        assert!(gradient.iter().any(|g| *g != 0.0));
+    }
 }

@@ -136,6 +136,9 @@ impl TrainConfig {
     }
 }
 
+/// The pass whose noise discriminators are compared with; no epoch has as many passes.
+const JUDGING_PASS: usize = 1_000;
+
 /// A training on its way.
 struct Trainer<'a, 'b> {
     config: &'a TrainConfig,
@@ -421,7 +424,8 @@ fn fine_tune(
     let (Some(g), true) = (best, epochs > 0) else {
         return Ok(vec![]);
     };
-    let judged = game::judge_losses(room, &state.players, &state.judges)?;
+    let mut noise = room.noise(Phase::Game, epoch, JUDGING_PASS);
+    let judged = game::judge_losses(room, &state.players, &state.judges, &mut noise)?;
     let d = (0..judged.len()).min_by(|a, b| judged[*a].total_cmp(&judged[*b]));
     let Some(d) = d else { return Ok(vec![]) };
     let mut kept = (state.players[g].clone(), state.judges[d].clone(), scores[g]);
