@@ -368,11 +368,12 @@ pub struct LossConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgedClass {
-    /// As probabilities, by softmax.
-    #[default]
+    /// As probabilities, by softmax. A discriminator soon knows a candidate by its class not being one-hot, and pushes
+    /// generators to be surer than they have reason to be.
     Softmax,
     /// As a class drawn by them, with the gradient of the softmax: the straight-through Gumbel-softmax (Jang and
-    /// others, arXiv 1611.01144). A discriminator cannot tell a candidate by its class not being one-hot.
+    /// others, arXiv 1611.01144), so that its form tells a discriminator nothing.
+    #[default]
     Gumbel,
 }
 
