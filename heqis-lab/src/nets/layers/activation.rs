@@ -4,12 +4,12 @@
 //! part of a recurrent step. Here value and slope are computed once, outside the graph, and the graph holds the tangent
 //! `x · slope + (value − x · slope)`: the same value up to rounding, and a backward pass of one product.
 
-use burn::tensor::{Tensor, activation};
+use burn::tensor::Tensor;
 
 /// The logistic function `1 / (1 + exp(−x))`.
 pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     tangent(x, |x| {
-        let value = activation::sigmoid(x);
+        let value = logistic(x);
         let slope = value.clone() * (1.0 - value.clone());
         (value, slope)
     })
@@ -18,7 +18,7 @@ pub fn sigmoid<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// The hyperbolic tangent, by way of the logistic function, whose exponential takes a third of the C library's tangent.
 pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     tangent(x, |x| {
-        let value = activation::sigmoid(x * 2.0) * 2.0 - 1.0;
+        let value = logistic(x * 2.0) * 2.0 - 1.0;
         let slope = 1.0 - value.clone() * value.clone();
         (value, slope)
     })
@@ -27,11 +27,17 @@ pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 /// `x / (1 + exp(−x))`.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     tangent(x, |x| {
-        let gate = activation::sigmoid(x.clone());
+        let gate = logistic(x.clone());
         let value = x * gate.clone();
         let slope = gate.clone() + value.clone() * (1.0 - gate);
         (value, slope)
     })
+}
+
+/// The logistic function of a tensor outside the graph, without the framework's branch on the sign: where the exponential
+/// overflows, its inverse is 0, as it should be.
+fn logistic<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    (x.neg().exp() + 1.0).recip()
 }
 
 /// `x` above 0, `low · x` below.
