@@ -11,6 +11,7 @@ use heqis_infer::{CpuEngine, Engine, TensorView};
 use heqis_lab::export::Provenance;
 use heqis_lab::nets::discriminator::DiscriminatorConfig;
 use heqis_lab::nets::generator::TargetScale;
+use prost::Message;
 
 use crate::common::{FEATURES, ROWS, elements, encoders, generators, random};
 
@@ -234,6 +235,45 @@ fn an_exported_model_says_where_it_comes_from_and_how_its_positions_turn() {
             ["Rnn", "Gru", "Lstm", "Tcn"].contains(&format!("{:?}", config.kind).as_str());
         let layout = metadata.get("heqis.rope_layout").map(String::as_str);
         assert_eq!(layout, (!recurrent).then_some("half-split"));
+    }
+}
+
+/// The part of `ModelProto` that names the operators.
+#[derive(Clone, PartialEq, Message)]
+struct Model {
+    #[prost(message, optional, tag = "7")]
+    graph: Option<Graph>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Graph {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<Node>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Node {
+    #[prost(string, tag = "4")]
+    op_type: String,
+}
+
+#[test]
+fn an_encoder_exports_to_what_an_npu_is_good_at() {
+    for config in encoders() {
+        let encoder = config.init(&Device::flex(), 5).unwrap();
+        let model = provenance(|p| encoder.to_onnx(1, p)).unwrap();
+        let graph = Model::decode(model.as_slice()).unwrap().graph.unwrap();
+        let known = [
+            "Conv",
+            "Relu",
+            "MaxPool",
+            "AveragePool",
+            "Reshape",
+            "Transpose",
+        ];
+        for node in graph.node {
+            assert!(known.contains(&node.op_type.as_str()), "{}", node.op_type);
+        }
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! The framework's own activations compute their exponentials a second time in the backward pass, and those are the dearest
 //! part of a recurrent step. Here value and slope are computed once, outside the graph, and the graph holds the tangent
-//! `x · slope + (value − x · slope)`: the same value up to rounding, and a backward pass of one product.
+//! `x · slope + (value − x · slope)`: the same value up to rounding, and a backward pass of one product. The LSTM does the
+//! same with all of a step's gates.
 
 use burn::tensor::Tensor;
 
@@ -36,7 +37,7 @@ pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 
 /// The logistic function of a tensor outside the graph, without the framework's branch on the sign: where the exponential
 /// overflows, its inverse is 0, as it should be.
-fn logistic<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(super) fn logistic<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     (x.neg().exp() + 1.0).recip()
 }
 
@@ -52,11 +53,15 @@ fn tangent<const D: usize>(
     curve: impl FnOnce(Tensor<D>) -> (Tensor<D>, Tensor<D>),
 ) -> Tensor<D> {
     // Tensors without autodiff are constants to the operations that they enter.
-    let still = x.clone().without_autodiff();
-    let (value, slope) = curve(still.clone());
-    if !x.is_tracked() {
-        return value;
+    let (value, slope) = curve(x.clone().without_autodiff());
+    match x.is_tracked() {
+        true => through(x * slope, value),
+        false => value,
     }
-    let rest = value - still * slope.clone();
-    x * slope + rest
+}
+
+/// Moves a linear expression so that it goes through `value`; its gradient stays.
+pub(super) fn through<const D: usize>(line: Tensor<D>, value: Tensor<D>) -> Tensor<D> {
+    let rest = value - line.clone().without_autodiff();
+    line + rest
 }

@@ -9,7 +9,7 @@ use burn::tensor::Tensor;
 use burn::tensor::module::linear;
 use heqis_infer::onnx::{Attribute, GraphBuilder, Value};
 
-use super::activation::{sigmoid, tanh};
+use super::activation::{logistic, sigmoid, tanh, through};
 use crate::nets::graph::{Operators, elements, transposed};
 use crate::nets::init::Init;
 
@@ -139,22 +139,50 @@ impl RecurrentLayer {
 fn gru_state(zr: Tensor<2>, of_input: Tensor<2>, of_state: Tensor<2>, h: Tensor<2>) -> Tensor<2> {
     let [_, hidden] = h.dims();
     let zr = sigmoid(zr);
-    let (z, r) = (
-        zr.clone().narrow(1, 0, hidden),
-        zr.narrow(1, hidden, hidden),
-    );
+    let (z, r) = (part(&zr, 0, hidden), part(&zr, 1, hidden));
     let n = tanh(of_input + r * of_state);
     n.clone() + z * (h - n)
 }
 
 /// Returns hidden and cell state of an LSTM from the sums of its gates i, o, f, c and its cell state.
+///
+/// `i, o, f = σ`, `u = tanh`, `c' = f c + i u`, `h' = o tanh(c')`, with the slopes written by hand.
 fn lstm_state(gates: Tensor<2>, cell: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
-    let [_, hidden] = cell.dims();
-    let iof = sigmoid(gates.clone().narrow(1, 0, 3 * hidden));
-    let gate = |index| iof.clone().narrow(1, index * hidden, hidden);
-    let candidate = tanh(gates.narrow(1, 3 * hidden, hidden));
-    let cell = gate(2) * cell + gate(0) * candidate;
-    (gate(1) * tanh(cell.clone()), cell)
+    let [batch, hidden] = cell.dims();
+    let sums = gates.clone().without_autodiff();
+    let iof = logistic(sums.clone().narrow(1, 0, 3 * hidden));
+    let [i, o, f] = [0, 1, 2].map(|index| part(&iof, index, hidden));
+    let u = logistic(part(&sums, 3, hidden) * 2.0) * 2.0 - 1.0;
+    let c = cell.clone().without_autodiff();
+    let next = f.clone() * c.clone() + i.clone() * u.clone();
+    let bounded = logistic(next.clone() * 2.0) * 2.0 - 1.0;
+    let state = o.clone() * bounded.clone();
+    if !gates.is_tracked() {
+        return (state, next);
+    }
+    let slopes = vec![
+        u.clone() * flank(&i),
+        o.zeros_like(),
+        c * flank(&f),
+        i * (1.0 - u.clone() * u),
+    ];
+    let line = (gates.clone() * Tensor::cat(slopes, 1))
+        .reshape([batch, 4, hidden])
+        .sum_dim(1);
+    let next = through(line.reshape([batch, hidden]) + cell * f, next);
+    let line = part(&gates, 1, hidden) * (bounded.clone() * flank(&o))
+        + next.clone() * (o * (1.0 - bounded.clone() * bounded));
+    (through(line, state), next)
+}
+
+/// Returns gate `index` of fused gates.
+fn part(gates: &Tensor<2>, index: usize, hidden: usize) -> Tensor<2> {
+    gates.clone().narrow(1, index * hidden, hidden)
+}
+
+/// Returns the slope of the logistic function where it has the value `s`.
+fn flank(s: &Tensor<2>) -> Tensor<2> {
+    s.clone() * (1.0 - s.clone())
 }
 
 /// A stack of recurrent layers, in one direction or both.
