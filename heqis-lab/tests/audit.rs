@@ -59,6 +59,8 @@ enum Leak {
     CentredMean,
     /// Whether to follow or to fade a move is chosen on the test span.
     ChosenOnTest,
+    /// No leak, but an indicator that never forgets where the history began: a mean of all closes.
+    NeverForgets,
 }
 
 struct Planted(Leak);
@@ -143,6 +145,11 @@ impl Fitted for Ready {
                         around.iter().map(|bar| bar.close).sum::<f64>() / around.len() as f64;
                     predicted_return = mean / bars[place].close - 1.0;
                 }
+                Leak::NeverForgets => {
+                    let all = &bars[..=place];
+                    let mean = all.iter().map(|bar| bar.close).sum::<f64>() / all.len() as f64;
+                    predicted_return = mean / bars[place].close - 1.0;
+                }
                 _ => {}
             }
             let side = match (is_in, predicted_return > 0.0) {
@@ -221,6 +228,14 @@ fn a_choice_made_on_the_test_span_is_found() {
     assert_eq!(
         found(&examine(&Planted(Leak::ChosenOnTest))),
         ["fit_sees_no_test"]
+    );
+}
+
+#[test]
+fn an_indicator_that_never_forgets_is_found() {
+    assert_eq!(
+        found(&examine(&Planted(Leak::NeverForgets))),
+        ["start_drift"]
     );
 }
 

@@ -356,6 +356,13 @@ pub fn bars(path: &Path) -> Result<Vec<Bar>, LabError> {
 
 fn summary(one: &Selected) -> String {
     let winner = &one.trials[one.chosen];
+    if winner.candidate == "cash" {
+        let looks = one.test_looks;
+        return format!(
+            "{}: nothing of {} trials beats doing nothing; look {looks} at the test span",
+            one.symbol, one.deflation.trials
+        );
+    }
     let told = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
     format!(
         "{}: {} by {} of {} trials, score {:.3}, deflated Sharpe ratio {}; test {} to {}: Sharpe ratio {}, return {:.1} %, \
