@@ -130,11 +130,12 @@ function waterfall() {
   const [width, name, row, end] = [380, 78, 24, 116];
   const [least, most] = [0.1, Math.max(100, ...timed.map((stage) => stage.latency.p999_us))];
   const x = (us) => name + (Math.log10(Math.max(us, least) / least) / Math.log10(most / least)) * (width - name - end);
-  const ticks = [];
-  for (let us = 1; us <= most; us *= 10) ticks.push(us);
+  const decades = Math.ceil(Math.log10(most));
+  const ticks = Array.from({ length: decades + 1 }, (_, power) => power).filter((power) => decades < 4 || power % 2 === 0).map((power) => 10 ** power);
+  const round = (us) => (us < 1e3 ? `${us} µs` : us < 1e6 ? `${us / 1e3} ms` : `${us / 1e6} s`);
   const height = timed.length * row + 20;
   $("waterfall").replaceChildren(svg("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": t("latency") },
-    ticks.map((us) => [svg("line", { class: "rule", x1: x(us), x2: x(us), y1: 0, y2: height - 18 }), svg("text", { class: "dim", x: x(us), y: height - 4, "text-anchor": "middle", "font-size": 10 }, time(us))]),
+    ticks.map((us) => [svg("line", { class: "rule", x1: x(us), x2: x(us), y1: 0, y2: height - 18 }), svg("text", { class: "dim", x: x(us), y: height - 4, "text-anchor": "middle", "font-size": 10 }, round(us))]),
     timed.map((stage, at) => {
       const { p50_us: p50, p99_us: p99, p999_us: p999 } = stage.latency;
       const y = at * row;

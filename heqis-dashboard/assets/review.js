@@ -8,6 +8,7 @@ import { reason, t } from "./i18n.js";
 
 const PAGE = 1000;
 const MOST_KEPT = 5000;
+const SCREENFUL = 100;
 const store = (key, value) => (value === undefined ? localStorage.getItem(`heqis.${key}`) : localStorage.setItem(`heqis.${key}`, value));
 
 let chart;
@@ -91,7 +92,7 @@ async function list(more = false) {
   const late = record();
   const answer = await get("/api/decisions", {
     symbol: $("which").value === "this" ? symbol : "", side: $("side").value, from: $("from").value, to: $("to").value,
-    before: more ? listed.at(-1)?.n : "", limit: 100,
+    before: more ? listed.at(-1)?.n : "", limit: SCREENFUL,
   }).catch((error) => { late(Infinity); throw error; });
   const since = late(answer.last).filter(fits);
   if (turn !== asked) return;
@@ -207,7 +208,10 @@ export function arrived(decisions) {
   const known = new Set(listed.map((decision) => decision.n));
   const fresh = decisions.filter((decision) => fits(decision) && !known.has(decision.n)).reverse();
   if (fresh.length) {
-    listed = [...fresh, ...listed].slice(0, MOST_KEPT);
+    // As long as it was, or a screenful: whoever wants to see more asks for it.
+    const whole = [...fresh, ...listed];
+    listed = whole.slice(0, Math.max(listed.length, SCREENFUL));
+    if (whole.length > listed.length) $("more").hidden = false;
     draw();
   }
   const own = decisions.filter((decision) => decision.symbol === symbol && decision.side !== "hold");
