@@ -15,7 +15,7 @@ const programs = process.env.HEQIS_TEST_PROGRAMS ?? join(root, "target/debug");
 const browserPath = process.env.HEQIS_TEST_CHROMIUM ?? "/usr/bin/chromium";
 
 /** Why nothing can be looked at here; `false` when everything can. */
-export const missing = [browserPath, join(programs, "heqis-runtime"), join(programs, "heqis-lab")]
+export const missing = [browserPath, join(programs, "heqis-runtime")]
   .filter((path) => !existsSync(path)).map((path) => `SKIPPED: ${path} is missing`)[0] ?? false;
 
 /** A program that says where its dashboard is. `stop` ends it and waits for its end. */
@@ -34,11 +34,13 @@ export async function start(program, args, environment = {}) {
   return { url, said, stop: (signal = "SIGTERM") => { child.kill(signal); return ended; } };
 }
 
+const places = [];
+process.once("exit", () => places.forEach((path) => rmSync(path, { recursive: true, force: true })));
+
 /** A directory that is gone when the process is. */
 export function place() {
-  const path = mkdtempSync(join(tmpdir(), "heqis-page-"));
-  process.once("exit", () => rmSync(path, { recursive: true, force: true }));
-  return path;
+  places.push(mkdtempSync(join(tmpdir(), "heqis-page-")));
+  return places.at(-1);
 }
 
 /** The whole pipeline on this machine; it stays when its data has passed. */
@@ -48,8 +50,6 @@ export const run = (dir, more = [], environment) => start("heqis-runtime", [
     ...(more.some((change) => change.includes("dashboard.address")) ? [] : ["nodes.host.dashboard.address=\"127.0.0.1:0\""]), ...more,
   ].flatMap((change) => ["--set", change]),
 ], environment);
-
-export const review = (args) => start("heqis-lab", ["serve", "--address", "127.0.0.1:0", ...args]);
 
 let browser;
 
