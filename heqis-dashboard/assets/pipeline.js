@@ -194,7 +194,12 @@ function watched() {
 
 function curves() {
   const names = watched();
-  const points = past.slice(1).map((moment, at) => ({ at: moment.at / 1000, rates: names.map((name) => Math.max(0, (1000 * (moment.done[name] - past[at].done[name])) / Math.max(1, moment.at - past[at].at))) }));
+  // Over two seconds or so, since the other nodes are heard of less often than this one.
+  const points = past.slice(1).map((moment) => {
+    const from = past.findLast((other) => moment.at - other.at >= 2000) ?? past[0];
+    const seconds = Math.max(0.001, (moment.at - from.at) / 1000);
+    return { at: moment.at / 1000, rates: names.map((name) => Math.max(0, moment.done[name] - from.done[name]) / seconds) };
+  });
   const data = [points.map((point) => point.at), ...names.map((_, series) => points.map((point) => point.rates[series]))];
   if (trend) return trend.setData(data);
   const ink = getComputedStyle(document.documentElement);
