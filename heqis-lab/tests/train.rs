@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use heqis_lab::figures::Share;
-use heqis_lab::nets::generator::GeneratorKind;
+use heqis_lab::nets::generator::{Body, GeneratorKind};
+use heqis_lab::nets::weights::collect;
 use heqis_lab::train::config::GeneratorSpec;
+use heqis_lab::train::curves::Point;
 use heqis_lab::train::predict::Score;
 use heqis_lab::train::progress::Deaf;
 use heqis_lab::train::run::RunManifest;
@@ -188,6 +190,119 @@ fn a_run_directory_gives_back_what_was_trained() {
         assert!((score.mse + score.cross_entropy - best).abs() < 1e-12);
     }
     assert_eq!(run.generators(Stage::Alone).unwrap().len(), 2);
+}
+
+/// The value of one column in the rows of `curves.csv` that a test asks for.
+fn losses(run: &Path, wanted: impl Fn(&str, usize) -> bool, network: &str) -> Vec<(usize, f64)> {
+    let mut reader = csv::Reader::from_path(run.join("curves.csv")).unwrap();
+    reader
+        .deserialize::<Point>()
+        .map(Result::unwrap)
+        .filter(|point| point.network == network && wanted(&point.phase, point.epoch))
+        .map(|point| (point.epoch, point.validation_loss.unwrap()))
+        .collect()
+}
+
+#[test]
+fn what_is_kept_is_the_best_of_all_epochs_and_fine_tuning_never_harms() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let out = root.path().join("run");
+    let manifest = train(&settings(&set, ""), &out, false, &mut Deaf).unwrap();
+    let mut tuned = 0;
+    for (name, figures) in &manifest.figures {
+        let played = losses(&out, |phase, _| phase == "game", name);
+        let judged = played.iter().map(|(epoch, after_game)| {
+            let of = |wanted: &str| losses(&out, |phase, e| phase == wanted && e == *epoch, name);
+            let taught = of("distil").last().map_or(*after_game, |(_, loss)| *loss);
+            tuned += of("fine_tune").len();
+            of("fine_tune")
+                .iter()
+                .fold(taught, |best, (_, loss)| best.min(*loss))
+        });
+        let least = judged.fold(f64::INFINITY, f64::min);
+        assert_eq!(figures.best.loss, Some(least), "{name}");
+    }
+    assert_eq!(tuned, 4, "two passes behind each of two lessons");
+}
+
+#[test]
+fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let mut config = settings(&set, "");
+    config.generators = vec![GeneratorSpec {
+        hidden: Some(8),
+        heads: Some(2),
+        ..GeneratorSpec::new("m", GeneratorKind::Mpd, 4)
+    }];
+    config.schedule.alone_epochs = 0;
+    config.schedule.game_epochs = 0;
+    let out = root.path().join("run");
+    train(&config, &out, false, &mut Deaf).unwrap();
+    let run = TrainedRun::open(&out).unwrap();
+    let generators = run.generators(Stage::Best).unwrap();
+    let Body::Mpd(mpd) = &generators[0].net.body else {
+        panic!("no mpd")
+    };
+    let encoder = run.encoder().unwrap().unwrap();
+    assert_eq!(collect(&mpd.encoder).unwrap(), collect(&encoder).unwrap());
+    // It sees the features alone, and the encoder is not as it was drawn.
+    assert_eq!(generators[0].config.features, 3);
+    let losses = losses(&out, |phase, _| phase == "encoder", "encoder");
+    assert!(losses[losses.len() - 1].1 < losses[0].1);
+}
+
+#[test]
+fn the_smoke_settings_run_through_every_phase_on_real_bars() {
+    let root = tempfile::tempdir().unwrap();
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let run = |args: &[&str]| {
+        let answer = lab().current_dir(root.path()).args(args).output().unwrap();
+        assert!(answer.status.success(), "{answer:?}");
+    };
+    let table = repository.join("data/ashare/002032.SZ.csv");
+    run(&[
+        "prepare",
+        table.to_str().unwrap(),
+        "--out",
+        "target/data/002032.SZ",
+    ]);
+    let config = repository.join("training/smoke.toml");
+    run(&[
+        "train",
+        "--config",
+        config.to_str().unwrap(),
+        "--out",
+        "run",
+    ]);
+    let out = root.path().join("run");
+    assert!(RunManifest::read(&out).unwrap().finished);
+    let mut plots: Vec<String> = std::fs::read_dir(out.join("plots"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    plots.sort();
+    assert_eq!(
+        plots,
+        [
+            "discriminator-loss.svg",
+            "discriminators.svg",
+            "encoder-loss.svg",
+            "fit-g1.svg",
+            "fit-g2.svg",
+            "fit-g3.svg",
+            "latent.svg",
+            "reconstruction.svg",
+            "training-loss.svg",
+            "validation-direction.svg",
+            "validation-loss.svg"
+        ]
+    );
+    let events = std::fs::read_to_string(out.join("progress.jsonl")).unwrap();
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().unwrap()).unwrap();
+    assert_eq!(last["event"], "end");
+    assert_eq!(last["eta_seconds"], 0.0);
 }
 
 /// The three default generators with shorter windows, alone and then in the game.

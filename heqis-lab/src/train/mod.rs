@@ -1,6 +1,6 @@
 //! Training: from a data set to the weights of generators that played against discriminators.
 //!
-//! - [`config`]: the settings, one TOML file.
+//! - [`config`] and [`spec`]: the settings, one TOML file.
 //! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans.
 //! - [`loss`]: the losses as plain functions on tensors.
 //! - [`schedule`]: pair weights, learning rates, early stopping.
@@ -41,6 +41,7 @@ pub mod progress;
 pub mod random;
 pub mod run;
 pub mod schedule;
+pub mod spec;
 pub mod state;
 pub mod tensors;
 pub mod trainer;
@@ -78,6 +79,7 @@ pub struct TrainArgs {
 pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
     let mut config = TrainConfig::read(&args.config)?;
     config.threads = args.threads.unwrap_or(config.threads);
+    crate::nets::memory::keep_freed();
     // Fails only when a pool is there already, which then stays.
     let _ = rayon::ThreadPoolBuilder::new()
         .num_threads(config.threads)

@@ -1,5 +1,6 @@
 //! What every pass needs, and the passes without opponents: a generator alone, a student with its teacher, the encoder.
 
+use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -60,7 +61,6 @@ impl Room<'_> {
 
     /// Lets a network answer without gradients and without dropout.
     fn answer_as_given(&self, net: &Generator, windows: Tensor<3>) -> GeneratorOutput {
-        use burn::module::Module;
         let output = net.valid().forward(windows.inner());
         GeneratorOutput {
             value: Tensor::from_inner(output.value),
@@ -70,7 +70,6 @@ impl Room<'_> {
 
     /// Returns how good a player is on the validation span.
     pub(crate) fn score(&self, player: &Player) -> Result<Score, LabError> {
-        use burn::module::Module;
         let samples = self.corpus.samples(Part::Validation);
         let net = player.net.valid();
         let said = predict(
@@ -165,7 +164,6 @@ pub(crate) fn encoder(
     noise: &mut ChaCha8Rng,
     judged_with: &mut ChaCha8Rng,
 ) -> Result<Point, LabError> {
-    use burn::module::Module;
     let rate = room.config.optimiser.learning_rate;
     let (mut total, mut norms, mut validation) = <(Mean, Mean, Mean)>::default();
     for chunk in order.chunks(room.config.batch_size) {

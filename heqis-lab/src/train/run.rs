@@ -4,7 +4,7 @@
 //! DIR/run.json                    settings, data, spans, figures
 //! DIR/scaler_params.json          the scaler, fitted on the training span
 //! DIR/checkpoints/latest.json     names the last whole checkpoint with its digest; renamed into place last
-//! DIR/checkpoints/NNNN.safetensors
+//! DIR/checkpoints/NNNN.safetensors   the state behind so many epochs
 //! DIR/best/g1.safetensors         best weights of a generator, `best/encoder.safetensors` those of the encoder
 //! DIR/alone/g1.safetensors        its best weights before the game
 //! DIR/curves.csv                  every curve, epoch by epoch
@@ -12,7 +12,7 @@
 //! DIR/plots/*.svg
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -224,8 +224,9 @@ impl RunDir {
     /// last two.
     pub(crate) fn checkpoint(&self, state: &State) -> Result<(), LabError> {
         let bytes = state.save()?.to_bytes()?;
-        let epochs = state.curves.iter().map(|p| (&p.phase, p.epoch));
-        let number = epochs.collect::<std::collections::BTreeSet<_>>().len();
+        let whole = state.curves.iter().filter(|point| point.pass == 0);
+        let epochs = whole.map(|point| (&point.phase, point.epoch));
+        let number = epochs.collect::<BTreeSet<_>>().len();
         let file = format!("{number:04}.safetensors");
         self.write(&format!("checkpoints/{file}"), &bytes)?;
         self.write_weights(state)?;

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::path::Path;
 
+use burn::module::Module;
 use burn::tensor::Device;
 
 use super::config::TrainConfig;
@@ -228,7 +229,6 @@ impl Trainer<'_, '_> {
 
     /// Gives every row its factors once the encoder has learned.
     fn append_factors(&mut self) -> Result<(), LabError> {
-        use burn::module::Module;
         let Some(coder) = &self.state.coder else {
             return Ok(());
         };
