@@ -300,3 +300,60 @@ proptest! {
         prop_assert_eq!(&run(&market, config, &orders), &ledger, "the same run twice");
     }
 }
+
+/// The worlds above reach what they are to prove: without this the property could hold of nothing.
+#[test]
+fn random_worlds_meet_every_rule() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let mut met = BTreeMap::new();
+    let orders = prop::collection::vec(
+        (
+            0_usize..24,
+            0_usize..4,
+            any::<bool>(),
+            prop::option::of(0_u16..1_500),
+        ),
+        60,
+    );
+    for _ in 0..60 {
+        let mut draw =
+            || -> Vec<Vec<DayDraw>> { any_draws().new_tree(&mut runner).unwrap().current() };
+        let world = world(&draw(), &[(1, 5, 200, 30), (2, 7, 0, 15)]);
+        let orders = orders.new_tree(&mut runner).unwrap().current();
+        let config = BrokerConfig {
+            cash_cents: 2_000_000,
+            participation_e4: 500,
+            buy_days: 2,
+            ..BrokerConfig::default()
+        };
+        let ledger = run(&market(&world), config, &orders);
+        *met.entry("fill").or_insert(0) += ledger.fills.len();
+        *met.entry("entitled").or_insert(0) += ledger.entitled.len();
+        *met.entry("trip").or_insert(0) += ledger.trips.iter().filter(|trip| !trip.open).count();
+        for note in ledger.orders.iter().flat_map(|order| &order.notes) {
+            *met.entry(note.reason.name()).or_insert(0) += 1;
+        }
+    }
+    for (what, least) in [
+        ("fill", 500),
+        ("trip", 50),
+        ("entitled", 10),
+        ("suspended", 50),
+        ("limit_up", 20),
+        ("limit_down", 5),
+        ("t_plus_one", 10),
+        ("volume_cap", 50),
+        ("lot_size", 50),
+        ("cash", 50),
+        ("no_position", 50),
+        ("end_of_history", 1),
+    ] {
+        let count = met.get(what).copied().unwrap_or(0);
+        assert!(
+            count >= least,
+            "{what}: {count} of at least {least}; {met:?}"
+        );
+    }
+}
