@@ -207,6 +207,7 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
             "features",
             NpuFeatureConfig {
                 bundle: "models/baseline-factors".into(),
+                rows: 1,
                 backends: vec![heqis_infer::BackendKind::Cpu],
                 strict: true,
             },
