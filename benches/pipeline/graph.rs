@@ -61,6 +61,7 @@ impl Stage for NullFeatures {
                 bar: frame.bar,
                 set_id: frame.set_id,
                 tensor,
+                view: frame.view,
             },
         );
         Ok(())
@@ -96,6 +97,7 @@ impl Stage for NullEngine {
             PredictionMessage {
                 bar: frame.bar,
                 prediction,
+                view: frame.view,
             },
         );
         Ok(())
@@ -201,7 +203,7 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
     let graph = graph
         .source::<Simulated>("market", simulated, plain())
         .stage::<Cleaner>("cleaner", Default::default(), plain())
-        .stage::<Indicators>("indicators", IndicatorsConfig { features: None }, plain());
+        .stage::<Indicators>("indicators", IndicatorsConfig::default(), plain());
     let graph = match arm {
         Arm::Shipped | Arm::OneThread => graph.stage::<NpuFeature>(
             "features",
@@ -255,13 +257,20 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
         min_confidence: 0.4,
         min_exit_confidence: 0.0,
     };
+    let signal = SignalConfig {
+        mode: Default::default(),
+        rule,
+        filters: Default::default(),
+        kill: Default::default(),
+        kill_file: None,
+    };
     let journal = JournalConfig {
         path: journal.to_owned(),
         sync: Default::default(),
         timings: true,
     };
     graph
-        .stage::<Signal>("signal", SignalConfig { rule }, plain())
+        .stage::<Signal>("signal", signal, plain())
         .stage::<Journal>("journal", journal, plain())
         .edge("engine", "signal", EdgeOptions::default())
         .edge("signal", "journal", EdgeOptions::default())

@@ -46,7 +46,7 @@
 //! # Ok::<(), QuantError>(())
 //! ```
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -207,7 +207,7 @@ struct Series {
 #[derive(Debug)]
 pub struct DecisionPath<M> {
     cleaner: Cleaner,
-    st_symbols: BTreeSet<Symbol>,
+    clean: CleanConfig,
     set: FeatureSet,
     scaler: Scaler,
     strategy: Strategy,
@@ -234,8 +234,8 @@ impl<M: Model> DecisionPath<M> {
         } = config;
         strategy.validate()?;
         Ok(Self {
-            st_symbols: clean.st_symbols.clone(),
-            cleaner: Cleaner::new(clean)?,
+            cleaner: Cleaner::new(clean.clone())?,
+            clean,
             set: FeatureSet::parse(scaler.feature_names())?,
             row: vec![0.0; scaler.n_features()],
             scaled: vec![0.0; scaler.n_features()],
@@ -277,7 +277,7 @@ impl<M: Model> DecisionPath<M> {
             Err(error) => return Ok(Outcome::Refused(error)),
         };
         let view = if self.strategy.needs_market() {
-            let st = self.st_symbols.contains(&bar.symbol);
+            let st = self.clean.is_st(bar.symbol, bar.date);
             match series.market.update(&self.limits, st, &bar) {
                 Ok(view) => view,
                 Err(error) => return Ok(Outcome::Refused(error)),

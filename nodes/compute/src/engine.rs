@@ -221,6 +221,7 @@ impl Stage for TrtEngine {
                 PredictionMessage {
                     bar: frame.bar,
                     prediction,
+                    view: frame.view,
                 },
             );
         }

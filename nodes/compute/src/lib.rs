@@ -5,14 +5,15 @@
 //! ```
 //!
 //! - [`TrtEngine`]: a model bundle behind the Engine trait, in micro-batches.
-//! - [`Signal`]: the decision rule with its memory per symbol.
+//! - [`Signal`]: the strategy with its memory per symbol, under the kill state.
 //! - [`journal`]: the append-only record of decisions; the node's commit log.
 //!
-//! Not here: how a frame arrives (`heqis-actors`), what a decision rule is (`heqis-quant`), what computes a model
+//! Not here: how a frame arrives (`heqis-actors`), what a strategy is (`heqis-quant`), what computes a model
 //! (`heqis-infer`).
 
 mod engine;
 pub mod journal;
+mod kill;
 mod signal;
 
 pub use engine::{TrtEngine, TrtEngineConfig};

@@ -1,9 +1,9 @@
 //! `signal`: takes [`PredictionMessage`]s, emits [`Decision`]s.
 //!
-//! Counts decisions by side (`buy`, `hold`, `sell`) and holds by reason.
+//! Counts decisions by side (`buy`, `hold`, `sell`), and holds, refusals and risk exits by reason.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use heqis_actors::{AnyFrame, BuildContext, Counter, Emitter, Frame, Stage, StageError};
 use heqis_messages::{Decision, PredictionMessage};
@@ -14,20 +14,36 @@ use heqis_quant::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::kill::KillSwitch;
+
 /// Parameters of a `signal` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignalConfig {
+    /// Which head of the model speaks; by default the predicted return.
+    #[serde(default)]
+    pub mode: SignalMode,
     /// When to enter and when to leave.
     pub rule: DecisionRule,
+    /// What stands between the signal and the decision; by default nothing. All filters but the one on the predicted
+    /// return need the `market` parameter of the `indicators` stage, with the gauges of these filters.
+    #[serde(default)]
+    pub filters: Filters,
+    /// How far trading is allowed at all.
+    #[serde(default)]
+    pub kill: KillState,
+    /// A file that overrides `kill` while it is there: one word, `active`, `reducing` or `halted`. It is looked at before
+    /// each batch of frames; what cannot be read halts.
+    #[serde(default)]
+    pub kill_file: Option<PathBuf>,
 }
 
 impl SignalConfig {
     fn strategy(&self) -> Strategy {
         Strategy {
-            mode: SignalMode::Return,
+            mode: self.mode,
             rule: self.rule,
-            filters: Filters::default(),
+            filters: self.filters,
         }
     }
 }
@@ -36,9 +52,38 @@ impl SignalConfig {
 #[derive(Debug)]
 pub struct Signal {
     strategy: Strategy,
+    /// Identity of the gauges that a view must carry; `None` when no view is needed.
+    gauges_id: Option<u32>,
     memories: HashMap<Symbol, Memory>,
+    switch: KillSwitch,
+    /// The kill state of the current batch.
+    kill: Option<KillState>,
     sides: [Counter; 3],
     reasons: Vec<(VerdictReason, Counter)>,
+}
+
+impl Signal {
+    /// What the filters see. A view that is not there, or not theirs, is a fault of the topology.
+    fn view(&self, message: &PredictionMessage) -> Result<View, StageError> {
+        let Some(expected) = self.gauges_id else {
+            return Ok(View::of_close(message.bar.date, message.bar.close));
+        };
+        let needs = || {
+            format!(
+                "the filters need `market` of the indicators stage with the gauges {:?}",
+                self.strategy.gauges().names()
+            )
+        };
+        match message.view {
+            Some(view) if view.gauges_id == expected => Ok(view),
+            Some(view) => Err(StageError::config(format!(
+                "{}, it sends others ({:#010x})",
+                needs(),
+                view.gauges_id
+            ))),
+            None => Err(StageError::config(format!("{}, it sends none", needs()))),
+        }
+    }
 }
 
 impl Stage for Signal {
@@ -46,7 +91,8 @@ impl Stage for Signal {
     type In = PredictionMessage;
     type Out = Decision;
     const KIND: &'static str = "signal";
-    const ABOUT: &'static str = "Turns predictions into buy, hold and sell, with hysteresis.";
+    const ABOUT: &'static str =
+        "Turns predictions into buy, hold and sell, past filters and a kill state.";
 
     fn check(config: &SignalConfig, _: &Path) -> Vec<String> {
         config
@@ -61,9 +107,13 @@ impl Stage for Signal {
     fn build(config: &SignalConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let strategy = config.strategy();
         strategy.validate().map_err(StageError::config)?;
+        let file = config.kill_file.as_ref().map(|file| cx.path(file));
         Ok(Self {
+            gauges_id: strategy.needs_market().then(|| strategy.gauges().id()),
             strategy,
             memories: HashMap::new(),
+            switch: KillSwitch::new(config.kill, file, cx.stage()),
+            kill: None,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
             reasons: VerdictReason::ALL
                 .into_iter()
@@ -86,11 +136,13 @@ impl Stage for Signal {
         frame: &Frame<PredictionMessage>,
         out: &mut Emitter<'_, Decision>,
     ) -> Result<(), StageError> {
+        let view = self.view(frame)?;
+        let kill = match self.kill {
+            Some(kill) => kill,
+            None => *self.kill.insert(self.switch.state()),
+        };
         let memory = self.memories.entry(frame.bar.symbol).or_default();
-        let view = View::of_close(frame.bar.date, frame.bar.close);
-        let verdict = self
-            .strategy
-            .decide(memory, &view, &frame.prediction, KillState::Active);
+        let verdict = self.strategy.decide(memory, &view, &frame.prediction, kill);
         self.sides[match verdict.side {
             Side::Buy => 0,
             Side::Hold => 1,
@@ -112,6 +164,12 @@ impl Stage for Signal {
                 prediction: frame.prediction,
             },
         );
+        Ok(())
+    }
+
+    /// The next batch looks at the kill state again.
+    fn flush(&mut self, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        self.kill = None;
         Ok(())
     }
 }

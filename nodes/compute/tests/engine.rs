@@ -52,6 +52,7 @@ fn golden_features() -> Vec<Frame<Features>> {
                     bar: bar(symbol, position as i32),
                     set_id,
                     tensor,
+                    view: None,
                 },
             )
         })
@@ -125,7 +126,7 @@ proptest! {
             .zip(1..)
             .map(|(row, position)| {
                 let tensor = Tensor::new(&[1, 20], row.clone()).unwrap();
-                framed(position, Features { bar: bar("600000.SH", position as i32), set_id, tensor })
+                framed(position, Features { bar: bar("600000.SH", position as i32), set_id, tensor, view: None })
             })
             .collect();
         let got: Vec<_> = frames.chunks(size).flat_map(|batch| stage.batch(batch)).collect();
@@ -262,6 +263,7 @@ fn a_model_over_a_window_of_rows_gets_each_frames_rows_whatever_the_batch() {
                     bar: bar("600000.SH", position as i32),
                     set_id: id_of(&["a", "b"]),
                     tensor: Tensor::new(&shape, data).unwrap(),
+                    view: None,
                 };
                 framed(position, features)
             })

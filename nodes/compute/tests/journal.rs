@@ -106,6 +106,26 @@ fn a_journal_can_be_read_back_even_where_a_number_was_none() {
 }
 
 #[test]
+fn what_filters_remember_is_in_the_journal_only_where_there_is_something() {
+    let dir = tempfile::tempdir().unwrap();
+    let [plain, _] = golden_decisions();
+    let mut carrying = (*plain).clone();
+    carrying.verdict.carry = Carry {
+        entry_price: Some(17.01),
+        cool_down_days: 0,
+        ban_days: 2,
+    };
+    let bytes = journal_in(dir.path(), &[plain.clone(), framed(8, carrying.clone())]);
+    let text = String::from_utf8(bytes).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(!lines[1].contains("carry"), "{}", lines[1]);
+    let expected = r#""stance":"in","carry":{"entry_price":17.01,"ban_days":2},"predicted_return""#;
+    assert!(lines[2].contains(expected), "{}", lines[2]);
+    let contents = read(&dir.path().join(FILE)).unwrap();
+    assert_eq!(contents.records[1].clone().into_decision(), carrying);
+}
+
+#[test]
 fn what_was_written_is_what_was_decided_to_the_bit() {
     let dir = tempfile::tempdir().unwrap();
     let frames = decisions(60);

@@ -5,11 +5,13 @@ mod support;
 
 use std::path::Path;
 
-use heqis_actors::{Frame, Stage};
+use heqis_actors::{Frame, Stage, StageError};
 use heqis_compute::Signal;
 use heqis_messages::{Decision, PredictionMessage};
-use heqis_quant::decision::VerdictReason;
-use heqis_quant::{Prediction, Side};
+use heqis_quant::decision::{Band, VerdictReason};
+use heqis_quant::{
+    DecisionRule, Filters, KillState, Memory, Prediction, Side, SignalMode, Strategy as Plan, View,
+};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Bench, bar, config, context, count, decisions, framed, predictions};
@@ -105,7 +107,7 @@ proptest! {
             .map(|(&(symbol, predicted_return, up), position)| {
                 let symbol = ["600000.SH", "002032.SZ", "430047.BJ", "AAPL"][symbol];
                 let prediction = Prediction { predicted_return, probabilities: [1.0 - up, 0.0, up] };
-                framed(position, PredictionMessage { bar: bar(symbol, position as i32), prediction })
+                framed(position, PredictionMessage { bar: bar(symbol, position as i32), prediction, view: None })
             })
             .collect();
         let mut undisturbed: Bench<Signal> = Bench::build(&context(""), rule());
@@ -148,6 +150,7 @@ fn an_invalid_prediction_holds_and_says_so() {
         let message = PredictionMessage {
             bar: bar("600000.SH", 0),
             prediction,
+            view: None,
         };
         let got = signal.batch(&[framed(1, message)]);
         assert_eq!(
@@ -168,4 +171,199 @@ fn a_rule_that_cannot_work_is_refused_by_check_and_by_build() {
     );
     let refused = Signal::build(&config(params), &context("")).unwrap_err();
     assert_eq!(refused.to_string(), faults[0]);
+}
+
+/// A strategy whose filters remember, as parameters and as itself.
+fn filtered() -> (Value, Plan) {
+    let filters = json!({
+        "limit_up_hold": true,
+        "stop_loss": 0.05,
+        "loss_cool_down_days": 2,
+        "one_word_break": { "volume_ratio": 2.0, "ban_days": 1 },
+    });
+    let rule = rule()["rule"].clone();
+    let strategy = Plan {
+        mode: SignalMode::Return,
+        rule: serde_json::from_value::<DecisionRule>(rule.clone()).unwrap(),
+        filters: serde_json::from_value::<Filters>(filters.clone()).unwrap(),
+    };
+    (json!({ "rule": rule, "filters": filters }), strategy)
+}
+
+/// Predictions with a market that rises, falls, hits limits and breaks boards.
+fn seen(count: usize) -> Vec<Frame<PredictionMessage>> {
+    let closes = [10.0, 10.4, 11.0, 9.9, 10.0, 9.4, 10.3, 11.0, 9.9];
+    let returns = [0.02, 0.0, -0.02, 0.02, 0.0, 0.02, -0.02];
+    (0..count)
+        .map(|n| {
+            let bar = heqis_messages::BarRef {
+                close: closes[n % closes.len()],
+                ..bar("600000.SH", n as i32)
+            };
+            let view = View {
+                limits: Some(Band {
+                    down_cents: 990,
+                    up_cents: 1_100,
+                }),
+                after_one_word: n % 5 == 4,
+                volume_ratio: Some(1.0 + (n % 3) as f64),
+                level_ratio: if n % 8 == 7 { 0.97 } else { 1.0 },
+                ..View::of_close(bar.date, bar.close)
+            };
+            let prediction = Prediction {
+                predicted_return: returns[n % returns.len()],
+                probabilities: [0.1, 0.3, 0.6],
+            };
+            framed(
+                n as u64 + 1,
+                PredictionMessage {
+                    bar,
+                    prediction,
+                    view: Some(view),
+                },
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn filters_see_the_market_and_their_refusals_are_counted() {
+    let (params, strategy) = filtered();
+    let cx = context("");
+    let mut signal: Bench<Signal> = Bench::build(&cx, params);
+    let frames = seen(80);
+    let got = made(&signal.batch(&frames));
+    let mut memory = Memory::default();
+    for (got, frame) in got.iter().zip(&frames) {
+        let view = frame.view.unwrap();
+        let expected = strategy.decide(&mut memory, &view, &frame.prediction, KillState::Active);
+        assert_eq!(got.verdict, expected);
+    }
+    for reason in [
+        VerdictReason::LimitUp,
+        VerdictReason::StopLoss,
+        VerdictReason::CoolDown,
+        VerdictReason::BoardBroken,
+        VerdictReason::BuyBan,
+    ] {
+        let times = got
+            .iter()
+            .filter(|decision| decision.verdict.reason == reason)
+            .count();
+        assert!(times > 0, "the market is no test of {reason}");
+        assert_eq!(count(&cx, reason.name()), times as u64);
+    }
+}
+
+#[test]
+fn what_filters_remember_survives_a_restart() {
+    let (params, _) = filtered();
+    let frames = seen(80);
+    let mut undisturbed: Bench<Signal> = Bench::build(&context(""), params.clone());
+    let expected = undisturbed.batch(&frames);
+    for cut in 0..frames.len() {
+        let cx = context("");
+        for frame in &expected[..cut] {
+            cx.committed()
+                .record(frame.head().origin, (**frame).clone());
+        }
+        let mut resumed: Bench<Signal> = Bench::build(&cx, params.clone());
+        for record in cx.committed().records() {
+            resumed.stage.recover(&record);
+        }
+        assert_eq!(
+            made(&resumed.batch(&frames[cut..])),
+            made(&expected[cut..]),
+            "cut {cut}"
+        );
+    }
+}
+
+#[test]
+fn filters_without_a_view_of_their_gauges_are_an_error_of_the_topology() {
+    let refused = |filters: Value, view: Option<View>| {
+        let params = json!({ "rule": rule()["rule"], "filters": filters });
+        let mut signal: Bench<Signal> = Bench::build(&context(""), params);
+        let message = PredictionMessage {
+            view,
+            ..(*seen(1)[0]).clone()
+        };
+        match signal.process(&framed(1, message)) {
+            Err(StageError::Config(reason)) => reason,
+            other => panic!("{other:?}"),
+        }
+    };
+    let view = (*seen(1)[0]).view;
+    let reason = refused(json!({ "stop_loss": 0.1 }), None);
+    assert!(
+        reason.contains("`market`") && reason.contains("sends none"),
+        "{reason}"
+    );
+    let reason = refused(json!({ "rsi": { "bars": 6 } }), view);
+    assert!(
+        reason.contains("[\"rsi_6_cn\"]") && reason.contains("sends others"),
+        "{reason}"
+    );
+    // The predicted return is no matter of the market.
+    let params = json!({ "rule": rule()["rule"], "filters": { "min_predicted_return": 0.5 } });
+    let mut signal: Bench<Signal> = Bench::build(&context(""), params);
+    let got = signal.batch(&predictions(40));
+    let reasons: Vec<_> = got.iter().map(|frame| frame.verdict.reason).collect();
+    assert!(reasons.contains(&VerdictReason::LowReturn));
+    assert!(!reasons.contains(&VerdictReason::Entered));
+}
+
+#[test]
+fn the_kill_file_is_looked_at_before_each_batch_and_halts_when_it_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let params = json!({
+        "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 },
+        "kill_file": "kill",
+    });
+    let cx = context(dir.path());
+    let mut signal: Bench<Signal> = Bench::build(&cx, params.clone());
+    let mut position = 0;
+    let mut says = |predicted_return: f64| {
+        position += 1;
+        let prediction = Prediction {
+            predicted_return,
+            probabilities: [0.2, 0.2, 0.6],
+        };
+        let message = PredictionMessage {
+            bar: bar("600000.SH", position),
+            prediction,
+            view: None,
+        };
+        signal.batch(&[framed(position as u64, message)])[0]
+            .verdict
+            .reason
+    };
+    let file = dir.path().join("kill");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("reducing\n");
+    assert_eq!(says(0.02), VerdictReason::Reducing);
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(says(0.02), VerdictReason::Entered);
+    write("halted");
+    assert_eq!(says(-0.02), VerdictReason::Halted);
+    write("HALT!");
+    assert_eq!(says(-0.02), VerdictReason::Halted);
+    write("reducing");
+    assert_eq!(says(-0.02), VerdictReason::Exited);
+    write("active");
+    assert_eq!(says(0.02), VerdictReason::Entered);
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    assert_eq!(says(-0.02), VerdictReason::Halted);
+    // Without the file the setting holds.
+    let mut halted = params;
+    halted["kill"] = json!("halted");
+    let mut signal: Bench<Signal> = Bench::build(&context("nowhere"), halted);
+    let reasons: Vec<_> = signal
+        .batch(&predictions(40))
+        .iter()
+        .map(|d| d.verdict.reason)
+        .collect();
+    assert!(reasons.contains(&VerdictReason::Halted));
+    assert!(!reasons.contains(&VerdictReason::Entered));
 }

@@ -3,12 +3,16 @@
 //! Counts `warmup` for the bars that only filled the indicators, and `refused` for bars that no indicator can take, such
 //! as a price of zero; a cleaner in front lets none of them through.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
 use heqis_messages::{BarMessage, BarRef, FeatureRow};
-use heqis_quant::{FeatureSet, FeatureState, Symbol};
+use heqis_quant::decision::Gauges;
+use heqis_quant::rules::LimitTable;
+use heqis_quant::{
+    Bar, CleanConfig, FeatureSet, FeatureState, Market, QuantError, StPeriod, Symbol, View,
+};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -21,10 +25,25 @@ pub struct IndicatorsConfig {
     /// Names of the features in order; absent, the standard set.
     #[serde(default)]
     pub features: Option<Vec<String>>,
+    /// What the filters of the `signal` stage need of the market; absent, nothing, and no filter can be on.
+    #[serde(default)]
+    pub market: Option<MarketConfig>,
+}
+
+/// What is sent along for filters.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MarketConfig {
+    /// The indicators that filters read; they must be those of the filters.
+    pub gauges: Gauges,
+    /// The stocks under special treatment (ST) on all days, whose limits differ; as for the cleaner.
+    pub st_symbols: BTreeSet<Symbol>,
+    /// Periods of special treatment; as for the cleaner.
+    pub st_periods: BTreeMap<Symbol, Vec<StPeriod>>,
 }
 
 impl IndicatorsConfig {
-    fn set(&self) -> Result<FeatureSet, heqis_quant::QuantError> {
+    fn set(&self) -> Result<FeatureSet, QuantError> {
         self.features.as_ref().map_or_else(
             || Ok(FeatureSet::standard()),
             |names| FeatureSet::parse(names),
@@ -36,11 +55,55 @@ impl IndicatorsConfig {
 #[derive(Debug)]
 pub struct Indicators {
     set: FeatureSet,
-    states: HashMap<Symbol, FeatureState>,
+    market: Option<MarketConfig>,
+    /// Who is under special treatment, by the cleaner's own judgement.
+    special: CleanConfig,
+    limits: LimitTable,
+    series: HashMap<Symbol, Series>,
     stage: String,
     warmup: Counter,
     refused: Counter,
     log: LogLimit,
+}
+
+/// What one bar gives after the warm-up.
+struct Reading {
+    values: Vec<f64>,
+    view: Option<View>,
+}
+
+/// The memory of one symbol.
+#[derive(Debug)]
+struct Series {
+    features: FeatureState,
+    market: Option<Market>,
+}
+
+impl Series {
+    fn new(set: &FeatureSet, market: Option<&MarketConfig>) -> Result<Self, QuantError> {
+        Ok(Self {
+            features: FeatureState::new(set)?,
+            market: market
+                .map(|market| Market::new(&market.gauges))
+                .transpose()?,
+        })
+    }
+
+    /// The same calls as in `heqis_quant::path`.
+    fn update(
+        &mut self,
+        limits: &LimitTable,
+        st: bool,
+        bar: &Bar,
+    ) -> Result<Option<Reading>, QuantError> {
+        let values = self.features.update(bar)?;
+        let view = self
+            .market
+            .as_mut()
+            .map(|market| market.update(limits, st, bar))
+            .transpose()?;
+        Ok(values.map(|values| Reading { values, view }))
+    }
 }
 
 impl Stage for Indicators {
@@ -51,11 +114,16 @@ impl Stage for Indicators {
     const ABOUT: &'static str = "Computes streaming indicators and features per symbol.";
 
     fn check(config: &IndicatorsConfig, _: &Path) -> Vec<String> {
+        let market = config
+            .market
+            .as_ref()
+            .and_then(|market| Market::new(&market.gauges).err());
         config
             .set()
             .err()
-            .map(|error| error.to_string())
             .into_iter()
+            .chain(market)
+            .map(|error| error.to_string())
             .collect()
     }
 
@@ -71,7 +139,17 @@ impl Stage for Indicators {
         let set = config.set().map_err(StageError::config)?;
         Ok(Self {
             set,
-            states: HashMap::new(),
+            special: config
+                .market
+                .as_ref()
+                .map_or_else(CleanConfig::default, |market| CleanConfig {
+                    st_symbols: market.st_symbols.clone(),
+                    st_periods: market.st_periods.clone(),
+                    ..CleanConfig::default()
+                }),
+            market: config.market.clone(),
+            limits: LimitTable::ashare().map_err(StageError::failed)?,
+            series: HashMap::new(),
             stage: cx.stage().to_owned(),
             warmup: cx.counter("warmup"),
             refused: cx.counter("refused"),
@@ -85,14 +163,16 @@ impl Stage for Indicators {
         out: &mut Emitter<'_, FeatureRow>,
     ) -> Result<(), StageError> {
         let bar = &frame.0;
-        let state = match self.states.entry(bar.symbol) {
+        let market = self.market.as_ref();
+        let st = self.special.is_st(bar.symbol, bar.date);
+        let series = match self.series.entry(bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(FeatureState::new(&self.set).map_err(StageError::failed)?)
+                entry.insert(Series::new(&self.set, market).map_err(StageError::failed)?)
             }
         };
-        match state.update(bar) {
-            Ok(Some(values)) => {
+        match series.update(&self.limits, st, bar) {
+            Ok(Some(Reading { values, view })) => {
                 let bar = BarRef {
                     symbol: bar.symbol,
                     date: bar.date,
@@ -103,8 +183,9 @@ impl Stage for Indicators {
                     frame.head(),
                     FeatureRow {
                         bar,
-                        set_id: state.set_id(),
+                        set_id: series.features.set_id(),
                         values,
+                        view,
                     },
                 );
             }

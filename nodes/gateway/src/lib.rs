@@ -20,5 +20,5 @@ pub mod source;
 
 pub use cleaner::Cleaner;
 pub use feedback::{Feedback, FeedbackConfig};
-pub use indicators::{Indicators, IndicatorsConfig};
+pub use indicators::{Indicators, IndicatorsConfig, MarketConfig};
 pub use npu_feature::{NpuFeature, NpuFeatureConfig};

@@ -18,7 +18,8 @@ use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
 use heqis_messages::{BarRef, FeatureRow, Features};
 use heqis_quant::features::id_of;
-use heqis_quant::{QuantError, RowWindow, Scaler, Symbol};
+use heqis_quant::path::Inputs;
+use heqis_quant::{QuantError, Scaler, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -64,39 +65,18 @@ pub struct NpuFeature {
     /// Shape of a frame's tensor, `[1, n]` or `[1, rows, n]`.
     sent: Vec<u32>,
     rows: usize,
-    /// Values in a row of a frame.
-    sent_width: usize,
+    factors: usize,
     /// Identity of the rows that are taken, and of the features that are emitted.
     row_id: u32,
     features_id: u32,
-    histories: HashMap<Symbol, History>,
+    inputs: HashMap<Symbol, Inputs>,
     scaled: Vec<f32>,
     outputs: Vec<Vec<f32>>,
-    /// The newest row of a frame: factors, then scaled features.
-    row: Vec<f32>,
     stage: String,
     out_of_range: Counter,
     warmup: Counter,
     refused: Counter,
     log: LogLimit,
-}
-
-/// What is remembered of one symbol.
-#[derive(Debug)]
-struct History {
-    /// Scaled rows: the model's next input.
-    window: RowWindow,
-    /// Rows of factors and scaled features: the next frame.
-    sent: RowWindow,
-}
-
-impl History {
-    fn new([_, window, width]: [usize; 3], rows: usize, sent: usize) -> Result<Self, QuantError> {
-        Ok(Self {
-            window: RowWindow::new(window, width)?,
-            sent: RowWindow::new(rows, sent)?,
-        })
-    }
 }
 
 /// What a bundle is to this stage.
@@ -108,6 +88,10 @@ struct Fit {
 }
 
 impl Fit {
+    fn inputs(&self, rows: usize) -> Result<Inputs, QuantError> {
+        Inputs::new(self.window, self.width, self.factors, rows)
+    }
+
     /// Names of what is sent, in order.
     fn sent_names(&self) -> Vec<String> {
         (0..self.factors)
@@ -182,13 +166,10 @@ impl Stage for NpuFeature {
             .map_err(|error| error.to_string())
             .and_then(|bundle| fit(&bundle));
         let bundle = match fitted {
-            Ok(fit) => History::new(
-                [1, fit.window, fit.width],
-                config.rows,
-                fit.factors + fit.width,
-            )
-            .err()
-            .map(|error| format!("rows is {}: {error}", config.rows)),
+            Ok(fit) => fit
+                .inputs(config.rows)
+                .err()
+                .map(|error| format!("rows is {}: {error}", config.rows)),
             Err(reason) => Some(reason),
         };
         let backends = config
@@ -239,12 +220,11 @@ impl Stage for NpuFeature {
             shape: [1, fit.window, fit.width],
             sent,
             rows: config.rows,
-            sent_width: sent_names.len(),
-            histories: HashMap::new(),
+            factors: fit.factors,
+            inputs: HashMap::new(),
             scaled: vec![0.0; fit.width],
             scaler: fit.scaler,
             outputs,
-            row: Vec::with_capacity(sent_names.len()),
             stage: cx.stage().to_owned(),
             out_of_range: cx.counter("out_of_range"),
             warmup: cx.counter("warmup"),
@@ -279,26 +259,24 @@ impl Stage for NpuFeature {
                 return Ok(());
             }
         }
-        let history = match self.histories.entry(frame.bar.symbol) {
+        let inputs = match self.inputs.entry(frame.bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                let history = History::new(self.shape, self.rows, self.sent_width);
-                entry.insert(history.map_err(StageError::failed)?)
+                let [_, window, width] = self.shape;
+                let inputs = Inputs::new(window, width, self.factors, self.rows);
+                entry.insert(inputs.map_err(StageError::failed)?)
             }
         };
-        let window = history.window.push(&self.scaled);
-        let Some(flat) = window.map_err(StageError::failed)? else {
+        let window = inputs.push(&self.scaled).map_err(StageError::failed)?;
+        let Some(window) = window else {
             self.warmup.inc();
             return Ok(());
         };
         self.engine
-            .run(&[TensorView::f32(&self.shape, flat)], &mut self.outputs)
+            .run(&[TensorView::f32(&self.shape, window)], &mut self.outputs)
             .map_err(StageError::failed)?;
-        self.row.clear();
-        self.row.extend_from_slice(&self.outputs[0]);
-        self.row.extend_from_slice(&self.scaled);
-        let rows = history.sent.push(&self.row);
-        let Some(rows) = rows.map_err(StageError::failed)? else {
+        let rows = inputs.join(&self.outputs[0]).map_err(StageError::failed)?;
+        let Some(rows) = rows else {
             self.warmup.inc();
             return Ok(());
         };
@@ -309,6 +287,7 @@ impl Stage for NpuFeature {
                 bar: frame.bar,
                 set_id: self.features_id,
                 tensor,
+                view: frame.view,
             },
         );
         Ok(())

@@ -125,7 +125,8 @@ fn each_symbol_has_indicators_of_its_own() {
                         [&FeatureRow {
                             bar: reference(&bar),
                             set_id: set.id(),
-                            values
+                            values,
+                            view: None,
                         }]
                     );
                     rows += 1;
@@ -136,6 +137,54 @@ fn each_symbol_has_indicators_of_its_own() {
     }
     assert_eq!(rows, 2 * (400 - 250));
     assert_eq!((count(&cx, "warmup"), count(&cx, "refused")), (2 * 250, 0));
+}
+
+#[test]
+fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
+    let market = json!({
+        "gauges": { "trend": { "short_bars": 5, "long_bars": 20 }, "rsi": { "bars": 6 } },
+        "st_symbols": ["600000.SH"],
+    });
+    let mut stage: Bench<Indicators> = bench(
+        &context(""),
+        json!({ "features": ["return_1"], "market": market }),
+    );
+    let book = heqis_quant::RuleBook::ashare().unwrap();
+    let gauges: heqis_quant::decision::Gauges =
+        serde_json::from_value(market["gauges"].clone()).unwrap();
+    let mut views = 0;
+    for (name, st) in [("002032.SZ.csv", false), ("600000.SH.csv", true)] {
+        let mut alone = heqis_quant::Market::new(&gauges).unwrap();
+        for bar in &committed_bars(name)[..60] {
+            let expected = alone.update(book.limits(), st, bar).unwrap();
+            for frame in stage.take(BarMessage(*bar)) {
+                assert_eq!(frame.view, Some(expected));
+                views += usize::from(expected.ma_long.is_some());
+            }
+        }
+    }
+    assert_eq!(views, 2 * (60 - 19));
+}
+
+#[test]
+fn a_gauge_that_cannot_be_is_refused_by_name() {
+    let market = json!({ "gauges": { "rsi": { "bars": 1 } } });
+    let faults = Indicators::check(&config(json!({ "market": market })), Path::new(""));
+    assert!(
+        faults.len() == 1 && faults[0].contains("rsi n"),
+        "{faults:?}"
+    );
+}
+
+#[test]
+fn a_view_passes_the_feature_stage_unchanged() {
+    let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
+    for row in rows(17) {
+        let view = Some(heqis_quant::View::of_close(row.bar.date, row.bar.close));
+        for frame in stage.take(FeatureRow { view, ..row }) {
+            assert_eq!(frame.view, view);
+        }
+    }
 }
 
 #[test]
@@ -193,6 +242,7 @@ fn rows(count: usize) -> Vec<FeatureRow> {
                 bar: reference(&bar),
                 set_id: set.id(),
                 values,
+                view: None,
             })
         });
     rows.take(count).collect()

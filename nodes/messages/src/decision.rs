@@ -1,9 +1,10 @@
 //! A trading decision on its way.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
+use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
 use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
 
+use crate::view::read_with_tail;
 use crate::{BarRef, BarRefWire, finite, probabilities, rule};
 
 /// What the decision rule made of a prediction.
@@ -26,6 +27,37 @@ struct Wire {
     is_in: bool,
     predicted_return: f64,
     probabilities: [f64; 3],
+}
+
+/// What filters remember; it follows only where there is something to remember.
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct CarryWire {
+    entry_price: Option<f64>,
+    cool_down_days: u32,
+    ban_days: u32,
+}
+
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct TailedWire {
+    wire: Wire,
+    tail: CarryWire,
+}
+
+impl CarryWire {
+    fn checked(self, payload: &'static str) -> Result<Carry, PayloadError> {
+        let carry = Carry {
+            entry_price: self
+                .entry_price
+                .map(|price| finite(payload, "entry_price", price))
+                .transpose()?,
+            cool_down_days: self.cool_down_days,
+            ban_days: self.ban_days,
+        };
+        if carry.is_empty() {
+            return Err(rule(payload, "an empty memory is not sent".into()));
+        }
+        Ok(carry)
+    }
 }
 
 const SIDES: [Side; 3] = [Side::Buy, Side::Hold, Side::Sell];
@@ -56,12 +88,22 @@ impl Payload for Decision {
             predicted_return: self.prediction.predicted_return,
             probabilities: self.prediction.probabilities,
         };
-        meta(Self::NAME, &wire, out)?;
+        let carry = &self.verdict.carry;
+        if carry.is_empty() {
+            meta(Self::NAME, &wire, out)?;
+        } else {
+            let tail = CarryWire {
+                entry_price: carry.entry_price,
+                cool_down_days: carry.cool_down_days,
+                ban_days: carry.ban_days,
+            };
+            meta(Self::NAME, &TailedWire { wire, tail }, out)?;
+        }
         Ok(None)
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let wire: Wire = read_meta(Self::NAME, bytes)?;
+        let (wire, tail) = read_with_tail!(Self::NAME, bytes, Wire, TailedWire);
         let unknown =
             |field: &str, tag: u8| rule(Self::NAME, format!("{field} has the unknown tag {tag}"));
         Ok(Self {
@@ -75,7 +117,10 @@ impl Payload for Decision {
                     .get(usize::from(wire.reason))
                     .ok_or_else(|| unknown("reason", wire.reason))?,
                 stance: if wire.is_in { Stance::In } else { Stance::Out },
-                carry: Carry::default(),
+                carry: tail
+                    .map(|tail| tail.checked(Self::NAME))
+                    .transpose()?
+                    .unwrap_or_default(),
             },
             prediction: Prediction {
                 predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,

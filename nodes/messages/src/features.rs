@@ -1,7 +1,9 @@
 //! Model inputs on their way: unscaled by name, and scaled as a tensor.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
+use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
+use heqis_quant::View;
 
+use crate::view::{ViewWire, read_with_tail};
 use crate::{BarRef, BarRefWire, finite, rule};
 
 /// Unscaled features of one bar.
@@ -13,6 +15,8 @@ pub struct FeatureRow {
     pub set_id: u32,
     /// Values in the set's order.
     pub values: Vec<f64>,
+    /// What filters need of the market, where they ask for it.
+    pub view: Option<View>,
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
@@ -20,6 +24,12 @@ struct RowWire {
     bar: BarRefWire,
     set_id: u32,
     values: Vec<f64>,
+}
+
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct TailedRowWire {
+    wire: RowWire,
+    tail: ViewWire,
 }
 
 impl Payload for FeatureRow {
@@ -35,19 +45,29 @@ impl Payload for FeatureRow {
             set_id: self.set_id,
             values: self.values.clone(),
         };
-        meta(Self::NAME, &wire, out)?;
+        match &self.view {
+            None => meta(Self::NAME, &wire, out)?,
+            Some(view) => {
+                let tail = view.into();
+                meta(Self::NAME, &TailedRowWire { wire, tail }, out)?;
+            }
+        }
         Ok(None)
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let wire: RowWire = read_meta(Self::NAME, bytes)?;
+        let (wire, tail) = read_with_tail!(Self::NAME, bytes, RowWire, TailedRowWire);
         for value in &wire.values {
             finite(Self::NAME, "a feature", *value)?;
         }
+        let bar = wire.bar.checked(Self::NAME)?;
         Ok(Self {
-            bar: wire.bar.checked(Self::NAME)?,
+            bar,
             set_id: wire.set_id,
             values: wire.values,
+            view: tail
+                .map(|tail| tail.checked(Self::NAME, &bar))
+                .transpose()?,
         })
     }
 }
@@ -62,6 +82,8 @@ pub struct Features {
     /// One row of `n` values, shape `[1, n]`, or `rows` of them, the oldest first and at least two, shape
     /// `[1, rows, n]`.
     pub tensor: Tensor,
+    /// What filters need of the market, where they ask for it.
+    pub view: Option<View>,
 }
 
 impl Features {
@@ -89,6 +111,12 @@ struct FeaturesWire {
     set_id: u32,
 }
 
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct TailedFeaturesWire {
+    wire: FeaturesWire,
+    tail: ViewWire,
+}
+
 impl Payload for Features {
     const NAME: &'static str = "features";
 
@@ -97,19 +125,22 @@ impl Payload for Features {
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        meta(
-            Self::NAME,
-            &FeaturesWire {
-                bar: (&self.bar).into(),
-                set_id: self.set_id,
-            },
-            out,
-        )?;
+        let wire = FeaturesWire {
+            bar: (&self.bar).into(),
+            set_id: self.set_id,
+        };
+        match &self.view {
+            None => meta(Self::NAME, &wire, out)?,
+            Some(view) => {
+                let tail = view.into();
+                meta(Self::NAME, &TailedFeaturesWire { wire, tail }, out)?;
+            }
+        }
         Ok(Some(&self.tensor))
     }
 
     fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-        let wire: FeaturesWire = read_meta(Self::NAME, bytes)?;
+        let (wire, tail) = read_with_tail!(Self::NAME, bytes, FeaturesWire, TailedFeaturesWire);
         if rows_and_width(tensor.shape()).is_none() {
             return Err(rule(
                 Self::NAME,
@@ -125,10 +156,14 @@ impl Payload for Features {
                 format!("the tensor holds {value}, it must be finite"),
             ));
         }
+        let bar = wire.bar.checked(Self::NAME)?;
         Ok(Self {
-            bar: wire.bar.checked(Self::NAME)?,
+            bar,
             set_id: wire.set_id,
             tensor,
+            view: tail
+                .map(|tail| tail.checked(Self::NAME, &bar))
+                .transpose()?,
         })
     }
 }

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Every message is keyed by its symbol and carries the bar's date and close time, so that a decision can be traced to
-//! its bar. The meta part is a fixed struct in the bincode layout; [`Features`] adds a tensor. Decoding checks every
+//! its bar. The meta part is a fixed struct in the bincode layout; [`Features`] adds a tensor. Where filters ask for it,
+//! a `View` of the market follows the bar to its decision. Decoding checks every
 //! rule of the domain again: a peer may be older, newer or broken.
 //!
 //! Not here: how a message comes about (`nodes/gateway`, `nodes/compute`), and the frame around it (`heqis-actors`).
@@ -15,6 +16,7 @@ mod bar;
 mod decision;
 mod features;
 mod prediction;
+mod view;
 
 pub use bar::BarMessage;
 pub use decision::Decision;

@@ -1,8 +1,9 @@
 //! A model's output on its way.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
-use heqis_quant::Prediction;
+use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
+use heqis_quant::{Prediction, View};
 
+use crate::view::{ViewWire, read_with_tail};
 use crate::{BarRef, BarRefWire, finite, probabilities};
 
 /// What a model says about the bar after this one.
@@ -12,6 +13,8 @@ pub struct PredictionMessage {
     pub bar: BarRef,
     /// Predicted return and class probabilities {down, flat, up}.
     pub prediction: Prediction,
+    /// What filters need of the market, where they ask for it.
+    pub view: Option<View>,
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
@@ -19,6 +22,12 @@ struct Wire {
     bar: BarRefWire,
     predicted_return: f64,
     probabilities: [f64; 3],
+}
+
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct TailedWire {
+    wire: Wire,
+    tail: ViewWire,
 }
 
 impl Payload for PredictionMessage {
@@ -34,18 +43,28 @@ impl Payload for PredictionMessage {
             predicted_return: self.prediction.predicted_return,
             probabilities: self.prediction.probabilities,
         };
-        meta(Self::NAME, &wire, out)?;
+        match &self.view {
+            None => meta(Self::NAME, &wire, out)?,
+            Some(view) => {
+                let tail = view.into();
+                meta(Self::NAME, &TailedWire { wire, tail }, out)?;
+            }
+        }
         Ok(None)
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let wire: Wire = read_meta(Self::NAME, bytes)?;
+        let (wire, tail) = read_with_tail!(Self::NAME, bytes, Wire, TailedWire);
+        let bar = wire.bar.checked(Self::NAME)?;
         Ok(Self {
-            bar: wire.bar.checked(Self::NAME)?,
+            bar,
             prediction: Prediction {
                 predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,
                 probabilities: probabilities(Self::NAME, wire.probabilities)?,
             },
+            view: tail
+                .map(|tail| tail.checked(Self::NAME, &bar))
+                .transpose()?,
         })
     }
 }

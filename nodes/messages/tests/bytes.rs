@@ -6,8 +6,8 @@ use std::fmt::Debug;
 
 use heqis_actors::{Payload, Tensor};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
-use heqis_quant::decision::{Carry, Stance, VerdictReason};
-use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict};
+use heqis_quant::decision::{Band, Carry, Stance, VerdictReason};
+use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict, View};
 use proptest::prelude::*;
 
 /// symbol, time_ns, days, open, high, low, close, (pre_close: there), volume_shares, (amount_cny: not there), marks.
@@ -69,6 +69,25 @@ const DECISION: &[&str] = &[
     "9a9999999999b93f333333333333d33f333333333333e33f",
 ];
 
+/// What may follow a feature row, features and a prediction: open, (reference_close: there), (limits: there), level_ratio,
+/// after_one_word, (volume_ratio: not there), gauges_id, (ma_short: there), (ma_long: not), (rsi: there), (adx: not).
+const VIEW: &[&str] = &[
+    "3333333333333140",
+    "010000000000003140",
+    "01fa050000000000004e07000000000000",
+    "000000000000f03f",
+    "01",
+    "00",
+    "07000000",
+    "010000000000003140",
+    "00",
+    "010000000000004940",
+    "00",
+];
+
+/// What may follow a decision: (entry_price: there), cool_down_days, ban_days.
+const CARRY: &[&str] = &["010000000000803040", "03000000", "00000000"];
+
 fn bytes(fields: &[&str]) -> Vec<u8> {
     let hex = fields.concat();
     (0..hex.len() / 2)
@@ -113,6 +132,7 @@ fn row() -> FeatureRow {
         bar: reference(),
         set_id: 7,
         values: vec![0.5, -1.25],
+        view: None,
     }
 }
 
@@ -121,6 +141,7 @@ fn features() -> Features {
         bar: reference(),
         set_id: 7,
         tensor: Tensor::new(&[1, 2], vec![0.5, -1.25]).unwrap(),
+        view: None,
     }
 }
 
@@ -131,7 +152,39 @@ fn prediction() -> PredictionMessage {
             predicted_return: 0.0125,
             probabilities: [0.1, 0.3, 0.6],
         },
+        view: None,
     }
+}
+
+fn view() -> View {
+    View {
+        date: reference().date,
+        open: 17.2,
+        close: 17.01,
+        reference_close: Some(17.0),
+        limits: Some(Band {
+            down_cents: 1_530,
+            up_cents: 1_870,
+        }),
+        level_ratio: 1.0,
+        after_one_word: true,
+        volume_ratio: None,
+        gauges_id: 7,
+        ma_short: Some(17.0),
+        ma_long: None,
+        rsi: Some(50.0),
+        adx: None,
+    }
+}
+
+fn carrying() -> Decision {
+    let mut decision = decision();
+    decision.verdict.carry = Carry {
+        entry_price: Some(16.5),
+        cool_down_days: 3,
+        ban_days: 0,
+    };
+    decision
 }
 
 fn decision() -> Decision {
@@ -169,6 +222,39 @@ fn every_message_has_the_bytes_that_were_packed_by_hand() {
     are_the_bytes_of(DECISION, &decision());
 }
 
+#[test]
+fn what_filters_need_follows_the_bytes_that_were_there_before() {
+    let view = Some(view());
+    are_the_bytes_of(&[ROW, VIEW].concat(), &FeatureRow { view, ..row() });
+    are_the_bytes_of(&[FEATURES, VIEW].concat(), &Features { view, ..features() });
+    are_the_bytes_of(
+        &[PREDICTION, VIEW].concat(),
+        &PredictionMessage {
+            view,
+            ..prediction()
+        },
+    );
+    are_the_bytes_of(&[DECISION, CARRY].concat(), &carrying());
+}
+
+#[test]
+fn a_view_costs_92_bytes_at_most_and_nothing_where_it_is_not_asked_for() {
+    let full = View {
+        volume_ratio: Some(1.0),
+        ma_long: Some(1.0),
+        adx: Some(1.0),
+        ..view()
+    };
+    let length = |view| {
+        let mut meta = Vec::new();
+        Features { view, ..features() }.encode(&mut meta).unwrap();
+        meta.len()
+    };
+    assert_eq!(length(None), 40);
+    // All eleven fields with everything known.
+    assert_eq!(length(Some(full)) - length(None), 92);
+}
+
 /// A decoder that took half a message, or a message and something else, would read the rest of the frame wrongly.
 fn no_other_length_of<P: Payload>(fields: &[&str], tensor: &Tensor) {
     let mut bytes = bytes(fields);
@@ -189,6 +275,65 @@ fn a_message_cut_short_anywhere_or_followed_by_anything_is_refused_by_name() {
     no_other_length_of::<Features>(FEATURES, &features().tensor);
     no_other_length_of::<PredictionMessage>(PREDICTION, &Tensor::default());
     no_other_length_of::<Decision>(DECISION, &Tensor::default());
+}
+
+/// As above, but the message that ends where the tail begins is whole.
+fn no_other_length_with_a_tail<P: Payload>(plain: &[&str], tail: &[&str], tensor: &Tensor) {
+    let mut whole = bytes(&[plain, tail].concat());
+    let begin = bytes(plain).len();
+    for length in begin + 1..whole.len() {
+        assert!(
+            P::decode(&whole[..length], tensor.clone()).is_err(),
+            "{length} of {}",
+            P::NAME
+        );
+    }
+    whole.push(0);
+    assert!(P::decode(&whole, tensor.clone()).is_err(), "{}", P::NAME);
+}
+
+#[test]
+fn a_tail_cut_short_anywhere_or_followed_by_anything_is_refused() {
+    no_other_length_with_a_tail::<FeatureRow>(ROW, VIEW, &Tensor::default());
+    no_other_length_with_a_tail::<Features>(FEATURES, VIEW, &features().tensor);
+    no_other_length_with_a_tail::<PredictionMessage>(PREDICTION, VIEW, &Tensor::default());
+    no_other_length_with_a_tail::<Decision>(DECISION, CARRY, &Tensor::default());
+}
+
+#[test]
+fn a_tail_that_breaks_a_rule_is_refused_by_name() {
+    let broken = |at: usize, field: &'static str| {
+        let mut tail = VIEW.to_vec();
+        tail[at] = field;
+        let meta = bytes(&[PREDICTION, &tail].concat());
+        PredictionMessage::decode(&meta, Tensor::default())
+            .unwrap_err()
+            .to_string()
+    };
+    for (at, field, reason) in [
+        (0, "000000000000f87f", "open is NaN"),
+        (1, "01000000000000f07f", "reference_close is inf"),
+        (
+            2,
+            "014e07000000000000fa05000000000000",
+            "limits 1870..=1530 are no band",
+        ),
+        (
+            3,
+            "0000000000000000",
+            "level_ratio is 0, it must be positive",
+        ),
+        (7, "01000000000000f0ff", "ma_short is -inf"),
+    ] {
+        let message = broken(at, field);
+        assert!(message.contains(reason), "{message}");
+    }
+    // There is one spelling of a decision that remembers nothing.
+    let meta = bytes(&[DECISION, &["00", "00000000", "00000000"]].concat());
+    let message = Decision::decode(&meta, Tensor::default())
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("an empty memory is not sent"), "{message}");
 }
 
 #[test]

@@ -5,8 +5,8 @@
 use bincode::Encode;
 use heqis_actors::{MAX_META_BYTES, Payload, PayloadError, Tensor};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
-use heqis_quant::decision::{Carry, Stance, VerdictReason};
-use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict};
+use heqis_quant::decision::{Band, Carry, Stance, VerdictReason};
+use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict, View};
 use proptest::prelude::*;
 
 const SIDES: [Side; 3] = [Side::Buy, Side::Hold, Side::Sell];
@@ -83,6 +83,25 @@ mod oracle {
     }
 
     #[derive(Encode)]
+    pub(crate) struct ViewLayout {
+        pub(crate) open: f64,
+        pub(crate) reference_close: Option<f64>,
+        pub(crate) limits: Option<(i64, i64)>,
+        pub(crate) level_ratio: f64,
+        pub(crate) after_one_word: bool,
+        pub(crate) volume_ratio: Option<f64>,
+        pub(crate) gauges_id: u32,
+        pub(crate) gauges: (Option<f64>, Option<f64>, Option<f64>, Option<f64>),
+    }
+
+    #[derive(Encode)]
+    pub(crate) struct CarryLayout {
+        pub(crate) entry_price: Option<f64>,
+        pub(crate) cool_down_days: u32,
+        pub(crate) ban_days: u32,
+    }
+
+    #[derive(Encode)]
     pub(crate) struct DecisionLayout {
         pub(crate) bar: RefLayout,
         pub(crate) side: u8,
@@ -94,7 +113,38 @@ mod oracle {
     }
 }
 
-use oracle::{BarLayout, DecisionLayout, FeaturesLayout, PredictionLayout, RefLayout, RowLayout};
+use oracle::{
+    BarLayout, CarryLayout, DecisionLayout, FeaturesLayout, PredictionLayout, RefLayout, RowLayout,
+    ViewLayout,
+};
+
+/// A message's bytes and those of what follows it.
+fn followed(mut bytes: Vec<u8>, tail: Option<Vec<u8>>) -> Vec<u8> {
+    bytes.extend(tail.unwrap_or_default());
+    bytes
+}
+
+fn view_bytes(view: &View) -> Vec<u8> {
+    bincode(&ViewLayout {
+        open: view.open,
+        reference_close: view.reference_close,
+        limits: view.limits.map(|band| (band.down_cents, band.up_cents)),
+        level_ratio: view.level_ratio,
+        after_one_word: view.after_one_word,
+        volume_ratio: view.volume_ratio,
+        gauges_id: view.gauges_id,
+        gauges: (view.ma_short, view.ma_long, view.rsi, view.adx),
+    })
+}
+
+fn carry_bytes(carry: &Carry) -> Option<Vec<u8>> {
+    let layout = CarryLayout {
+        entry_price: carry.entry_price,
+        cool_down_days: carry.cool_down_days,
+        ban_days: carry.ban_days,
+    };
+    (!carry.is_empty()).then(|| bincode(&layout))
+}
 
 fn bar_layout(bar: &Bar) -> BarLayout {
     BarLayout {
@@ -185,6 +235,52 @@ prop_compose! {
     }
 }
 
+fn carries() -> impl Strategy<Value = Carry> {
+    let some = (prop::option::of(finite()), 0u32..3, any::<u32>()).prop_map(
+        |(entry_price, cool_down_days, ban_days)| Carry {
+            entry_price,
+            cool_down_days,
+            ban_days,
+        },
+    );
+    prop_oneof![Just(Carry::default()), some]
+}
+
+/// A view of the bar whose message it follows.
+fn view_of(bar: BarRef) -> impl Strategy<Value = Option<View>> {
+    let numbers = prop::array::uniform6(prop::option::of(finite()));
+    let rest = (finite(), 1e-3f64..1e3, any::<bool>(), any::<u32>());
+    let limits = prop::option::of((0i64..10_000, 0i64..10_000));
+    let view = (numbers, rest, limits).prop_map(
+        move |([reference_close, volume_ratio, ma_short, ma_long, rsi, adx], rest, limits)| {
+            let (open, level_ratio, after_one_word, gauges_id) = rest;
+            View {
+                date: bar.date,
+                open,
+                close: bar.close,
+                reference_close,
+                limits: limits.map(|(down_cents, more)| Band {
+                    down_cents,
+                    up_cents: down_cents + more,
+                }),
+                level_ratio,
+                after_one_word,
+                volume_ratio,
+                gauges_id,
+                ma_short,
+                ma_long,
+                rsi,
+                adx,
+            }
+        },
+    );
+    prop::option::of(view)
+}
+
+fn seen() -> impl Strategy<Value = (BarRef, Option<View>)> {
+    bar_refs().prop_flat_map(|bar| (Just(bar), view_of(bar)))
+}
+
 fn predictions() -> impl Strategy<Value = Prediction> {
     (finite(), [0.0..=1.0, 0.0..=1.0, 0.0..=1.0]).prop_map(|(predicted_return, probabilities)| {
         Prediction {
@@ -202,26 +298,27 @@ prop_compose! {
         reason in prop::sample::select(VerdictReason::ALL.to_vec()),
         confidence in finite(),
         is_in in any::<bool>(),
+        carry in carries(),
     ) -> Decision {
         let stance = if is_in { Stance::In } else { Stance::Out };
-        Decision { bar, verdict: Verdict { side, confidence, reason, stance, carry: Carry::default() }, prediction }
+        Decision { bar, verdict: Verdict { side, confidence, reason, stance, carry }, prediction }
     }
 }
 
 prop_compose! {
-    fn features()(bar in bar_refs(), set_id in any::<u32>(), rows in 1usize..5, width in 1usize..32)
-        (data in prop::collection::vec(-1e6f32..1e6, rows * width), bar in Just(bar), set_id in Just(set_id),
-         rows in Just(rows), width in Just(width))
+    fn features()((bar, view) in seen(), set_id in any::<u32>(), rows in 1usize..5, width in 1usize..32)
+        (data in prop::collection::vec(-1e6f32..1e6, rows * width), bar in Just(bar), view in Just(view),
+         set_id in Just(set_id), rows in Just(rows), width in Just(width))
         -> Features
     {
         let shape = if rows == 1 { vec![1, width as u32] } else { vec![1, rows as u32, width as u32] };
-        Features { bar, set_id, tensor: Tensor::new(&shape, data).unwrap() }
+        Features { bar, set_id, view, tensor: Tensor::new(&shape, data).unwrap() }
     }
 }
 
 prop_compose! {
-    fn rows()(bar in bar_refs(), set_id in any::<u32>(), values in prop::collection::vec(finite(), 0..64)) -> FeatureRow {
-        FeatureRow { bar, set_id, values }
+    fn rows()((bar, view) in seen(), set_id in any::<u32>(), values in prop::collection::vec(finite(), 0..64)) -> FeatureRow {
+        FeatureRow { bar, set_id, values, view }
     }
 }
 
@@ -242,7 +339,7 @@ proptest! {
         let (meta, tensor) = parts(&row);
         prop_assert!(tensor.is_empty());
         let layout = RowLayout { bar: ref_layout(&row.bar), set_id: row.set_id, values: row.values.clone() };
-        prop_assert_eq!(&meta, &bincode(&layout));
+        prop_assert_eq!(&meta, &followed(bincode(&layout), row.view.as_ref().map(view_bytes)));
         prop_assert_eq!(decode::<FeatureRow>(&meta).unwrap(), row);
     }
 
@@ -250,16 +347,18 @@ proptest! {
     fn features_cross_unchanged_with_their_tensor_beside_the_meta_part(features in features()) {
         let (meta, tensor) = parts(&features);
         prop_assert_eq!(&tensor, &features.tensor);
-        prop_assert_eq!(&meta, &bincode(&FeaturesLayout { bar: ref_layout(&features.bar), set_id: features.set_id }));
+        let layout = FeaturesLayout { bar: ref_layout(&features.bar), set_id: features.set_id };
+        prop_assert_eq!(&meta, &followed(bincode(&layout), features.view.as_ref().map(view_bytes)));
         prop_assert_eq!(Features::decode(&meta, tensor).unwrap(), features);
     }
 
     #[test]
-    fn a_prediction_crosses_unchanged_in_the_bytes_of_bincode(bar in bar_refs(), prediction in predictions()) {
-        let message = PredictionMessage { bar, prediction };
+    fn a_prediction_crosses_unchanged_in_the_bytes_of_bincode((bar, view) in seen(), prediction in predictions()) {
+        let message = PredictionMessage { bar, prediction, view };
         let (meta, tensor) = parts(&message);
         prop_assert!(tensor.is_empty());
-        prop_assert_eq!(&meta, &bincode(&prediction_layout(&message)));
+        let expected = followed(bincode(&prediction_layout(&message)), view.as_ref().map(view_bytes));
+        prop_assert_eq!(&meta, &expected);
         prop_assert_eq!(decode::<PredictionMessage>(&meta).unwrap(), message);
     }
 
@@ -267,7 +366,8 @@ proptest! {
     fn a_decision_crosses_unchanged_in_the_bytes_of_bincode(decision in decisions()) {
         let (meta, tensor) = parts(&decision);
         prop_assert!(tensor.is_empty());
-        prop_assert_eq!(&meta, &bincode(&decision_layout(&decision)));
+        let expected = followed(bincode(&decision_layout(&decision)), carry_bytes(&decision.verdict.carry));
+        prop_assert_eq!(&meta, &expected);
         prop_assert_eq!(decode::<Decision>(&meta).unwrap(), decision);
     }
 

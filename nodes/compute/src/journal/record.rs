@@ -44,6 +44,9 @@ pub struct Record {
     pub reason: VerdictReason,
     /// Whether the instrument is in hand afterwards.
     pub stance: Stance,
+    /// What filters remember; left out where there is nothing.
+    #[serde(default, skip_serializing_if = "Carry::is_empty")]
+    pub carry: Carry,
     /// Expected return to the next close.
     #[serde(deserialize_with = "number")]
     pub predicted_return: f64,
@@ -95,6 +98,7 @@ impl Record {
             confidence: verdict.confidence,
             reason: verdict.reason,
             stance: verdict.stance,
+            carry: verdict.carry,
             predicted_return: prediction.predicted_return,
             probabilities: prediction.probabilities,
         }
@@ -125,7 +129,7 @@ impl Record {
                 confidence: self.confidence,
                 reason: self.reason,
                 stance: self.stance,
-                carry: Carry::default(),
+                carry: self.carry,
             },
             prediction: Prediction {
                 predicted_return: self.predicted_return,

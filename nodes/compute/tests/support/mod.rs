@@ -118,6 +118,7 @@ pub fn predictions(count: u64) -> Vec<Frame<PredictionMessage>> {
                 PredictionMessage {
                     bar: bar(symbol, position as i32),
                     prediction,
+                    view: None,
                 },
             )
         })
