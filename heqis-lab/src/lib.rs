@@ -17,6 +17,7 @@
 //! - [`verify`]: whether a bundle computes the same everywhere.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
 //! - [`audit`]: any strategy → what is dishonest about it.
+//! - [`parity`]: lab, one process, two nodes and a journal decide the same, to the byte.
 //! - [`error`]: the crate's one error type.
 //!
 //! Data enters as CSV tables of daily bars; it leaves as data sets and bundle directories. The same files give the same
@@ -40,6 +41,7 @@ pub mod figures;
 pub mod linalg;
 pub mod logistic;
 pub mod nets;
+pub mod parity;
 pub mod pca;
 pub mod prepare;
 pub mod ridge;

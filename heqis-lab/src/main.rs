@@ -36,6 +36,7 @@ enum Command {
     Backtest(heqis_lab::backtest::BacktestArgs),
     Select(heqis_lab::select::SelectArgs),
     Audit(heqis_lab::audit::AuditArgs),
+    Parity(heqis_lab::parity::ParityArgs),
 }
 
 fn main() -> ExitCode {
@@ -77,6 +78,7 @@ fn run(command: &Command) -> Result<Answer, LabError> {
         Command::Backtest(args) => heqis_lab::backtest::command::answer(args)?,
         Command::Select(args) => heqis_lab::select::run(args)?,
         Command::Audit(args) => return heqis_lab::audit::run(args),
+        Command::Parity(args) => return heqis_lab::parity::run(args),
     };
     Ok(Answer { lines, good: true })
 }

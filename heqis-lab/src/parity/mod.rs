@@ -1,0 +1,188 @@
+//! `parity`: the same bars by four ways to decisions, which must be the same to the byte.
+//!
+//! | way | what runs |
+//! |---|---|
+//! | in-process | [`DecisionPath`](heqis_quant::path::DecisionPath) in this process, as in a backtest |
+//! | single-host | `heqis-runtime`, all stages in one process |
+//! | two-nodes | `heqis-runtime`, gateway and compute node as processes, over NNG |
+//! | journal-replay | the predictions of the two nodes' journal decided again |
+//!
+//! - [`replay`]: bars in the order of the boards, and the first and last way. [`runtime`]: the two in the middle.
+//!   [`line`]: one decision as a journal writes it.
+//!
+//! Not here: a broker. Boards have no fills to report yet, so all ways assume that every order is carried out at the
+//! close on which it was decided.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use heqis_quant::Strategy;
+
+use crate::data::Answer;
+use crate::error::LabError;
+
+pub mod line;
+pub mod replay;
+pub mod runtime;
+
+use line::Line;
+
+/// Decide on the same bars by the lab, by one process, by two nodes and from a journal; the exit code is 1 when one
+/// decision differs in one byte.
+#[derive(Args, Clone, Debug)]
+pub struct ParityArgs {
+    /// Strategies by name, each with mode, rule and filters.
+    #[arg(long, value_name = "TOML", default_value = "examples/strategies.toml")]
+    pub strategies: PathBuf,
+    /// Only these strategies; all by default.
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Daily bars, one file for each instrument, or with a symbol column.
+    #[arg(
+        long,
+        value_name = "CSV",
+        num_args = 1..,
+        default_values = ["data/ashare/000300.SH.csv", "data/ashare/002032.SZ.csv", "data/ashare/600000.SH.csv"]
+    )]
+    pub data: Vec<PathBuf>,
+    /// Bundle of the feature model.
+    #[arg(long, value_name = "DIR", default_value = "models/baseline-factors")]
+    pub factors: PathBuf,
+    /// Bundle of the predicting model.
+    #[arg(long, value_name = "DIR", default_value = "models/baseline-direction")]
+    pub direction: PathBuf,
+    /// The `heqis-runtime` binary; by default the one beside this program.
+    #[arg(long, value_name = "FILE")]
+    pub runtime: Option<PathBuf>,
+    /// Directory for topologies and journals.
+    #[arg(long, value_name = "DIR", default_value = "out/parity")]
+    pub work: PathBuf,
+}
+
+/// Names of the ways in the order of their decisions.
+pub const WAYS: [&str; 4] = ["in-process", "single-host", "two-nodes", "journal-replay"];
+
+/// The first place where a way leaves the first one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The way that differs.
+    pub way: &'static str,
+    /// Number of the decision, from 1.
+    pub decision: usize,
+    /// What the first way decided; `None` when it has no such decision.
+    pub expected: Option<String>,
+    /// What the other way decided.
+    pub got: Option<String>,
+}
+
+/// Compares a way with the first one, byte by byte.
+#[must_use]
+pub fn compare(way: &'static str, expected: &[String], got: &[String]) -> Option<Difference> {
+    (0..expected.len().max(got.len()))
+        .find(|&at| expected.get(at) != got.get(at))
+        .map(|at| Difference {
+            way,
+            decision: at + 1,
+            expected: expected.get(at).cloned(),
+            got: got.get(at).cloned(),
+        })
+}
+
+/// Reads strategies by name and checks each.
+///
+/// # Errors
+///
+/// [`LabError::File`] when the file cannot be read, [`LabError::DataSet`] when it is no table of strategies, or holds
+/// none, and [`LabError::Quant`] when one cannot work.
+pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
+    let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+    let strategies: BTreeMap<String, Strategy> =
+        toml::from_str(&text).map_err(|error| LabError::data_set(path, error.to_string()))?;
+    if strategies.is_empty() {
+        return Err(LabError::data_set(path, "holds no strategy".into()));
+    }
+    for strategy in strategies.values() {
+        strategy.validate()?;
+    }
+    Ok(strategies)
+}
+
+/// Runs all ways for all strategies and tells what was compared.
+///
+/// # Errors
+///
+/// [`LabError`] when an input cannot be read, or the runtime cannot be started or fails.
+pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
+    let mut chosen = strategies(&args.strategies)?;
+    if let Some(name) = args.only.iter().find(|name| !chosen.contains_key(*name)) {
+        let names: Vec<&str> = chosen.keys().map(String::as_str).collect();
+        let rule = format!("holds no strategy '{name}', but {}", names.join(", "));
+        return Err(LabError::data_set(&args.strategies, rule));
+    }
+    chosen.retain(|name, _| args.only.is_empty() || args.only.contains(name));
+    let bars = replay::bars(&args.data)?;
+    let runtime = runtime::Runtime::new(args)?;
+    let (mut lines, mut compared, mut good) = (Vec::new(), 0, true);
+    for (name, strategy) in &chosen {
+        let decided = replay::in_process(&bars, args, strategy)?;
+        let expected: Vec<String> = decided.iter().map(Line::text).collect();
+        let single = runtime.single_host(name, strategy)?;
+        let two = runtime.two_nodes(name, strategy)?;
+        let again = replay::journal(&bars, strategy, &two)?;
+        let mut differences = Vec::new();
+        for (way, got) in WAYS[1..].iter().zip([&single, &two, &again]) {
+            compared += got.len().max(expected.len());
+            differences.extend(compare(way, &expected, got));
+        }
+        good &= differences.is_empty() && !expected.is_empty();
+        lines.push(told(name, &decided, &differences));
+    }
+    lines.push(format!(
+        "{} strategies, {} instruments, {compared} decisions compared: {}",
+        chosen.len(),
+        bars.iter()
+            .map(|bar| bar.symbol)
+            .collect::<std::collections::BTreeSet<_>>()
+            .len(),
+        if good {
+            "all the same to the byte"
+        } else {
+            "not the same"
+        }
+    ));
+    Ok(Answer { lines, good })
+}
+
+/// What is said of one strategy.
+fn told(name: &str, decided: &[Line], differences: &[Difference]) -> String {
+    let mut counts = BTreeMap::new();
+    for line in decided {
+        *counts.entry(line.reason.name()).or_insert(0u64) += 1;
+    }
+    let counts: Vec<String> = counts
+        .iter()
+        .map(|(reason, n)| format!("{reason} {n}"))
+        .collect();
+    let mut told = format!(
+        "{name}: {} decisions ({})",
+        decided.len(),
+        counts.join(", ")
+    );
+    if differences.is_empty() {
+        told.push_str(&format!("\n  {}", WAYS.join(" = ")));
+    }
+    for difference in differences {
+        let show = |line: &Option<String>| line.clone().unwrap_or_else(|| "nothing".into());
+        told.push_str(&format!(
+            "\n  {} differs first at decision {}:\n    {}: {}\n    {}: {}",
+            difference.way,
+            difference.decision,
+            WAYS[0],
+            show(&difference.expected),
+            difference.way,
+            show(&difference.got)
+        ));
+    }
+    told
+}

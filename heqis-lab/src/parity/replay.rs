@@ -1,0 +1,130 @@
+//! Bars in the order in which a board gets them, and the ways to decisions within this process.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
+use heqis_quant::rules::RuleBook;
+use heqis_quant::{
+    Bar, BarReader, CleanConfig, Cleaner, KillState, Market, Memory, Strategy, Symbol, View,
+};
+
+use super::ParityArgs;
+use super::line::Line;
+use crate::backtest::strategy::BundleModel;
+use crate::error::LabError;
+
+/// Reads files and merges their bars by time, then by symbol, then by the order of the files, as `csv-replay` does. Rows
+/// that are no bars are left out, as there.
+///
+/// # Errors
+///
+/// [`LabError::File`] when a file cannot be opened, and [`LabError::Quant`] when its header is refused.
+pub fn bars(paths: &[PathBuf]) -> Result<Vec<Bar>, LabError> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.push(read(path)?.into_iter().peekable());
+    }
+    let mut merged = Vec::new();
+    loop {
+        let first = files
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, file)| {
+                let bar = file.peek()?;
+                Some(((bar.time_ns, bar.symbol), index))
+            })
+            .min();
+        let Some((_, index)) = first else {
+            return Ok(merged);
+        };
+        merged.extend(files[index].next());
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Bar>, LabError> {
+    let file = File::open(path).map_err(|source| LabError::file(path, source))?;
+    let symbol = path
+        .file_stem()
+        .and_then(|stem| Symbol::parse(&stem.to_string_lossy()).ok());
+    let mut bars = Vec::new();
+    for bar in BarReader::new(file, symbol, path.display().to_string())? {
+        match bar {
+            Ok(bar) => bars.push(bar),
+            Err(error @ heqis_quant::QuantError::Io { .. }) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(bars)
+}
+
+/// Decides in this process, from bar to decision.
+///
+/// # Errors
+///
+/// [`LabError`] when a bundle cannot be loaded or computed.
+pub fn in_process(
+    bars: &[Bar],
+    args: &ParityArgs,
+    strategy: &Strategy,
+) -> Result<Vec<Line>, LabError> {
+    let (model, scaler) = BundleModel::load(Some(&args.factors), &args.direction)?;
+    let mut path = DecisionPath::new(PathConfig::new(scaler, *strategy), model)?;
+    let mut lines = Vec::new();
+    for bar in bars {
+        if let Outcome::Decided(decided) = path.step(*bar)? {
+            lines.push(Line::from(&decided));
+        }
+    }
+    Ok(lines)
+}
+
+/// Decides again on the predictions of a journal, without any model.
+///
+/// # Errors
+///
+/// [`LabError::DataSet`] when the journal holds a decision on a bar that is not among `bars`, or a line that cannot be
+/// read.
+pub fn journal(
+    bars: &[Bar],
+    strategy: &Strategy,
+    journal: &[String],
+) -> Result<Vec<String>, LabError> {
+    let views = views(bars, strategy)?;
+    let mut memories: HashMap<Symbol, Memory> = HashMap::new();
+    let mut lines = Vec::with_capacity(journal.len());
+    for text in journal {
+        let refuse = |rule: String| LabError::data_set(Path::new("journal"), rule);
+        let line: Line =
+            serde_json::from_str(text).map_err(|error| refuse(format!("{text}: {error}")))?;
+        let view = views
+            .get(&(line.symbol, line.time_ns))
+            .ok_or_else(|| refuse(format!("{text}: no such bar")))?;
+        let prediction = line.prediction();
+        let memory = memories.entry(line.symbol).or_default();
+        let verdict = strategy.decide(memory, view, &prediction, KillState::Active);
+        let bar = (line.symbol, line.date, line.time_ns, view.close);
+        lines.push(Line::new(bar, &verdict, &prediction).text());
+    }
+    Ok(lines)
+}
+
+/// What filters see of each clean bar.
+fn views(bars: &[Bar], strategy: &Strategy) -> Result<HashMap<(Symbol, i64), View>, LabError> {
+    let book = RuleBook::ashare()?;
+    let mut cleaner = Cleaner::new(CleanConfig::default())?;
+    let mut markets: HashMap<Symbol, Market> = HashMap::new();
+    let mut views = HashMap::new();
+    for bar in bars.iter().filter_map(|bar| cleaner.check(*bar).ok()) {
+        let market = match markets.entry(bar.symbol) {
+            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(Market::new(&strategy.gauges())?)
+            }
+        };
+        let view = market.update(book.limits(), false, &bar)?;
+        views.insert((bar.symbol, bar.time_ns), view);
+    }
+    Ok(views)
+}

@@ -1,0 +1,264 @@
+//! The same bars through the real binary: its topologies, its processes, its journals.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use heqis_quant::Strategy;
+use heqis_quant::path::Model as _;
+use toml::{Table, Value};
+
+use super::{ParityArgs, line};
+use crate::backtest::strategy::BundleModel;
+use crate::error::LabError;
+
+/// How many lines of a failed run's log are shown.
+const LOG_LINES: usize = 12;
+
+/// A runtime with its inputs.
+#[derive(Clone, Debug)]
+pub struct Runtime {
+    binary: PathBuf,
+    work: PathBuf,
+    data: Vec<String>,
+    factors: String,
+    direction: String,
+    /// Rows that the predicting model reads.
+    rows: usize,
+}
+
+impl Runtime {
+    /// Finds the binary and makes the directory to work in.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::File`] when a path is not there or cannot be made, and what [`BundleModel::load`] returns.
+    pub fn new(args: &ParityArgs) -> Result<Self, LabError> {
+        let binary = match &args.runtime {
+            Some(path) => path.clone(),
+            None => beside_this_program()?,
+        };
+        std::fs::create_dir_all(&args.work).map_err(|source| LabError::file(&args.work, source))?;
+        let (model, _) = BundleModel::load(Some(&args.factors), &args.direction)?;
+        Ok(Self {
+            binary: absolute(&binary)?.into(),
+            work: absolute(&args.work)?.into(),
+            data: args
+                .data
+                .iter()
+                .map(|path| absolute(path))
+                .collect::<Result<_, _>>()?,
+            factors: absolute(&args.factors)?,
+            direction: absolute(&args.direction)?,
+            rows: model.input_rows(),
+        })
+    }
+
+    /// Runs all stages in one process and returns the decisions of its journal.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError`] when the runtime cannot be started or fails, or its journal is not finished.
+    pub fn single_host(&self, name: &str, strategy: &Strategy) -> Result<Vec<String>, LabError> {
+        self.run(
+            &format!("{name}-single-host"),
+            strategy,
+            ["host", "host"],
+            None,
+        )
+    }
+
+    /// Runs gateway and compute node as two processes over NNG and returns the decisions of the journal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Runtime::single_host`], and [`LabError::File`] when no port is free.
+    pub fn two_nodes(&self, name: &str, strategy: &Strategy) -> Result<Vec<String>, LabError> {
+        // Both are held until both are known, so that they differ.
+        let held = [free_port(&self.work)?, free_port(&self.work)?];
+        let ports = [held[0].1, held[1].1];
+        drop(held);
+        self.run(
+            &format!("{name}-two-nodes"),
+            strategy,
+            ["gateway", "compute"],
+            Some(ports),
+        )
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        strategy: &Strategy,
+        nodes: [&str; 2],
+        ports: Option<[u16; 2]>,
+    ) -> Result<Vec<String>, LabError> {
+        let file = |suffix: &str| self.work.join(format!("{name}{suffix}"));
+        let (topology, journal) = (file(".toml"), file(".jsonl"));
+        // A journal that is there is resumed: an unfinished one of an earlier run must not be taken for this one's.
+        match std::fs::remove_file(&journal) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(LabError::file(&journal, source));
+            }
+            _ => {}
+        }
+        let text = self.topology(name, strategy, nodes, ports, &journal)?;
+        std::fs::write(&topology, text).map_err(|source| LabError::file(&topology, source))?;
+        let output = Command::new(&self.binary)
+            .arg("--topology")
+            .arg(&topology)
+            .env_remove("HEQIS_SET")
+            .stdin(Stdio::null())
+            .output()
+            .map_err(|source| LabError::file(&self.binary, source))?;
+        if !output.status.success() {
+            let log = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<&str> = log.lines().collect();
+            let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            let rule = format!("heqis-runtime ended with {}:\n{tail}", output.status);
+            return Err(LabError::data_set(&topology, rule));
+        }
+        line::read(&journal)
+    }
+
+    /// The main pipeline on one node or two.
+    fn topology(
+        &self,
+        name: &str,
+        strategy: &Strategy,
+        [front, back]: [&str; 2],
+        ports: Option<[u16; 2]>,
+        journal: &Path,
+    ) -> Result<String, LabError> {
+        let refuse = |error: toml::ser::Error| LabError::data_set(journal, error.to_string());
+        let signal = Value::try_from(strategy).map_err(refuse)?;
+        let gauges = Value::try_from(strategy.gauges()).map_err(refuse)?;
+        let indicators = match strategy.needs_market() {
+            true => table([("market", table([("gauges", gauges)]))]),
+            false => table([]),
+        };
+        let bundle =
+            |dir: &str| table([("bundle", text(dir)), ("backends", list(&["cpu".into()]))]);
+        let mut features = bundle(&self.factors);
+        if let Value::Table(params) = &mut features {
+            let rows = i64::try_from(self.rows).unwrap_or(i64::MAX);
+            params.insert("rows".into(), Value::Integer(rows));
+        }
+        let stages = [
+            (
+                "market",
+                "csv-replay",
+                front,
+                table([("paths", list(&self.data))]),
+            ),
+            ("cleaner", "cleaner", front, table([])),
+            ("indicators", "indicators", front, indicators),
+            ("features", "npu-feature", front, features),
+            (
+                "ring",
+                "ring-buffer",
+                front,
+                table([
+                    ("capacity", Value::Integer(4096)),
+                    ("policy", text("block")),
+                ]),
+            ),
+            ("feedback", "feedback", front, table([])),
+            ("engine", "trt-engine", back, bundle(&self.direction)),
+            ("signal", "signal", back, signal),
+            (
+                "journal",
+                "journal",
+                back,
+                table([("path", text(&journal.display().to_string()))]),
+            ),
+        ];
+        let stages = stages.map(|(name, kind, node, params)| {
+            let mut stage = Table::new();
+            stage.insert("kind".into(), text(kind));
+            stage.insert("node".into(), text(node));
+            stage.insert("params".into(), params);
+            if name == "engine" {
+                stage.insert("batch".into(), table([("max", Value::Integer(8))]));
+            }
+            (name, Value::Table(stage))
+        });
+        let bridged = |port: u16| {
+            table([
+                ("kind", text("nng")),
+                ("scheme", text("tcp")),
+                ("port", Value::Integer(port.into())),
+            ])
+        };
+        let edges = [
+            ("market", "cleaner", None),
+            ("cleaner", "indicators", None),
+            ("indicators", "features", None),
+            ("features", "ring", None),
+            ("ring", "engine", ports.map(|ports| ports[0])),
+            ("engine", "signal", None),
+            ("signal", "journal", None),
+            ("signal", "feedback", ports.map(|ports| ports[1])),
+        ];
+        let edges = edges.map(|(from, to, port)| {
+            let mut edge = Table::new();
+            edge.insert("from".into(), text(from));
+            edge.insert("to".into(), text(to));
+            if let Some(port) = port {
+                edge.insert("transport".into(), bridged(port));
+            }
+            Value::Table(edge)
+        });
+        let node = || table([("board", text("host"))]);
+        let document = table([
+            ("heqis", Value::Integer(1)),
+            ("topology", table([("name", text(name))])),
+            (
+                "defaults",
+                table([("edge", table([("policy", text("block"))]))]),
+            ),
+            ("nodes", table([(front, node()), (back, node())])),
+            ("stages", table(stages)),
+            ("edges", Value::Array(edges.to_vec())),
+        ]);
+        toml::to_string(&document).map_err(refuse)
+    }
+}
+
+fn text(text: &str) -> Value {
+    Value::String(text.to_owned())
+}
+
+fn list(texts: &[String]) -> Value {
+    Value::Array(texts.iter().map(|one| text(one)).collect())
+}
+
+fn table<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let entries = entries
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value));
+    Value::Table(entries.collect())
+}
+
+/// A port that nobody listens on while its listener is held.
+fn free_port(place: &Path) -> Result<(TcpListener, u16), LabError> {
+    let port = || {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    };
+    port().map_err(|source| LabError::file(place, source))
+}
+
+fn beside_this_program() -> Result<PathBuf, LabError> {
+    let name = format!("heqis-runtime{}", std::env::consts::EXE_SUFFIX);
+    let program =
+        std::env::current_exe().map_err(|source| LabError::file(Path::new(&name), source))?;
+    Ok(program.with_file_name(name))
+}
+
+/// The path from the root, since a topology's paths start elsewhere.
+fn absolute(path: &Path) -> Result<String, LabError> {
+    let path = std::fs::canonicalize(path).map_err(|source| LabError::file(path, source))?;
+    Ok(path.display().to_string())
+}

@@ -1,0 +1,149 @@
+//! The lab, one process, two nodes and a journal decide the same, with the real binary.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use heqis_lab::parity::{ParityArgs, compare, run, strategies};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+/// The binary of the runtime as it is now. It belongs to another crate, so Cargo does not build it for these tests; with the whole
+/// workspace's Cargo features, since that is how it has been built before.
+fn runtime() -> PathBuf {
+    let status = Command::new(env!("CARGO"))
+        .current_dir(root())
+        .args(["build", "--quiet", "--workspace", "--bin", "heqis-runtime"])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let tests = std::env::current_exe().unwrap();
+    let profile = tests.parent().unwrap().parent().unwrap();
+    profile.join(format!("heqis-runtime{}", std::env::consts::EXE_SUFFIX))
+}
+
+fn args(work: &Path) -> ParityArgs {
+    ParityArgs {
+        strategies: root().join("examples/strategies.toml"),
+        only: Vec::new(),
+        data: [
+            "ashare/000300.SH.csv",
+            "ashare/002032.SZ.csv",
+            "ashare/600000.SH.csv",
+            "us/bokeh_5stocks_unadj_adjclose_2000_2013.csv",
+        ]
+        .map(|name| root().join("data").join(name))
+        .to_vec(),
+        factors: root().join("models/baseline-factors"),
+        direction: root().join("models/baseline-direction"),
+        runtime: None,
+        work: work.to_owned(),
+    }
+}
+
+#[test]
+fn four_ways_decide_the_same_for_every_strategy_on_every_committed_symbol() {
+    let work = tempfile::tempdir().unwrap();
+    let answer = run(&ParityArgs {
+        runtime: Some(runtime()),
+        ..args(work.path())
+    })
+    .unwrap();
+    let told = answer.lines.join("\n");
+    assert!(answer.good, "{told}");
+    assert_eq!(answer.lines.len(), 4 + 1);
+    assert!(told.contains("plain: "), "{told}");
+    let last = answer.lines.last().unwrap();
+    assert!(last.starts_with("4 strategies, 8 instruments, "), "{last}");
+    // No filter of the last strategy but the rarest is idle, or the comparison would prove little.
+    let every = answer
+        .lines
+        .iter()
+        .find(|line| line.starts_with("every-filter"))
+        .unwrap();
+    for reason in [
+        "entered",
+        "exited",
+        "stop_loss",
+        "cool_down",
+        "no_trend",
+        "rsi_gate",
+        "adx_gate",
+        "low_return",
+        "daily_gain",
+    ] {
+        assert!(
+            every.contains(&format!("{reason} ")),
+            "no {reason} in {every}"
+        );
+    }
+}
+
+#[test]
+fn the_first_byte_that_differs_is_found_with_its_place() {
+    let lines = |texts: &[&str]| -> Vec<String> { texts.iter().map(|t| (*t).to_owned()).collect() };
+    let expected = lines(&["a", "b", "c"]);
+    assert_eq!(compare("two-nodes", &expected, &expected), None);
+    let changed = compare("two-nodes", &expected, &lines(&["a", "x", "y"])).unwrap();
+    assert_eq!(
+        (
+            changed.decision,
+            changed.expected.as_deref(),
+            changed.got.as_deref()
+        ),
+        (2, Some("b"), Some("x"))
+    );
+    let short = compare("two-nodes", &expected, &lines(&["a", "b"])).unwrap();
+    assert_eq!(
+        (short.decision, short.expected.as_deref(), short.got),
+        (3, Some("c"), None)
+    );
+    let long = compare("two-nodes", &expected[..2], &expected).unwrap();
+    assert_eq!(
+        (long.decision, long.expected, long.got.as_deref()),
+        (3, None, Some("c"))
+    );
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_with_the_reason() {
+    let work = tempfile::tempdir().unwrap();
+    let good = args(work.path());
+    let message = |args: ParityArgs| run(&args).unwrap_err().to_string();
+    let unknown = ParityArgs {
+        only: vec!["plan".into()],
+        ..good.clone()
+    };
+    assert!(message(unknown).contains("holds no strategy 'plan', but "));
+    let nowhere = ParityArgs {
+        runtime: Some(work.path().join("nowhere")),
+        ..good.clone()
+    };
+    assert!(message(nowhere).contains("nowhere"));
+    let swapped = ParityArgs {
+        factors: good.direction.clone(),
+        ..good
+    };
+    assert!(message(swapped).contains("baseline-direction"));
+    let file = work.path().join("strategies.toml");
+    for (text, reason) in [
+        ("", "holds no strategy"),
+        (
+            "[a]\nrule = { enter = 0.1, exit = 0.2, min_confidence = 0.5 }",
+            "exit: must lie below enter",
+        ),
+        (
+            "[a]\nrule = { enter = 0.1, exit = 0.0, min_confidence = 0.5 }\nfilters = { stop = 1 }",
+            "unknown field `stop`",
+        ),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let message = strategies(&file).unwrap_err().to_string();
+        assert!(message.contains(reason), "{message}");
+    }
+}
