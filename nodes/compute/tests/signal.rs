@@ -293,7 +293,7 @@ fn filters_without_a_view_of_their_gauges_are_an_error_of_the_topology() {
             other => panic!("{other:?}"),
         }
     };
-    let view = (*seen(1)[0]).view;
+    let view = seen(1)[0].view;
     let reason = refused(json!({ "stop_loss": 0.1 }), None);
     assert!(
         reason.contains("`market`") && reason.contains("sends none"),
