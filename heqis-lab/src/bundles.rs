@@ -222,7 +222,7 @@ fn samples_table(prepared: &Prepared) -> Value {
 }
 
 /// Rounds every fraction in a table to six significant digits: more would be noise.
-fn rounded(value: Value) -> Value {
+pub(crate) fn rounded(value: Value) -> Value {
     match value {
         Value::Number(number) if number.is_f64() => match number.as_f64() {
             Some(number) => format!("{number:.5e}")

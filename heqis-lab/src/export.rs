@@ -1,4 +1,12 @@
-//! The baselines as ONNX graphs of plain operators: reshape, matrix product, sum, softmax.
+//! From what was fitted to what is shipped.
+//!
+//! - Here: the baselines as ONNX graphs of plain operators, and what every model says about its inputs.
+//! - [`direction`]: the generators of a run as one model.
+//! - [`run`]: the bundles of a run, with golden windows, figures and cards.
+
+mod card;
+pub mod direction;
+pub mod run;
 
 use heqis_infer::InferError;
 use heqis_infer::bundle::SCALER_HASH_KEY;

@@ -17,6 +17,7 @@ fn bundle(name: &str) -> PathBuf {
 fn args(name: &str) -> VerifyArgs {
     VerifyArgs {
         bundle: bundle(name),
+        run: None,
         windows: 100,
         seed: 1,
         tolerance: 1e-5,

@@ -404,21 +404,45 @@ impl Generator {
         }
         let mut graph = GraphBuilder::new("generator");
         let window = graph.input("features", &shape);
-        let hidden = self.write(&mut graph, "body", &window, shape);
-        let value = self.value.to_onnx(&mut graph, "value", &hidden);
-        let scale = graph.weights("target_scale", &[1], &[target.scale]);
-        let offset = graph.weights("target_offset", &[1], &[target.offset]);
-        let stretched = graph.binary("stretched", "Mul", &value, &scale);
-        let predicted_return = graph.binary("predicted_return", "Add", &stretched, &offset);
-        let logits = self.logits.to_onnx(&mut graph, "logits", &hidden);
-        let probabilities = graph.softmax("probabilities", &logits, 1);
+        let (predicted_return, probabilities) =
+            self.answers(&mut graph, "", &window, shape, target);
         graph.output(&predicted_return, &[batch, 1]);
         graph.output(&probabilities, &[batch, CLASSES]);
         provenance.write(&mut graph);
-        if !matches!(self.body, Body::Recurrent(_) | Body::Tcn(_)) {
+        if self.is_attentive() {
             graph.metadata("heqis.rope_layout", rope::LAYOUT);
         }
         Ok(graph.finish()?)
+    }
+
+    /// Returns whether the network has rotary positions.
+    pub(crate) fn is_attentive(&self) -> bool {
+        !matches!(self.body, Body::Recurrent(_) | Body::Tcn(_))
+    }
+
+    /// Writes the whole network for `[N, W, F]` of the given shape → `predicted_return` `[N, 1]` and `probabilities`
+    /// `[N, 3]`, its values named below `prefix` unless that is empty.
+    pub(crate) fn answers(
+        &self,
+        graph: &mut GraphBuilder,
+        prefix: &str,
+        x: &Value,
+        shape: [usize; 3],
+        target: TargetScale,
+    ) -> (Value, Value) {
+        let part = |part: &str| match prefix {
+            "" => part.to_owned(),
+            prefix => format!("{prefix}.{part}"),
+        };
+        let hidden = self.write(graph, &part("body"), x, shape);
+        let value = self.value.to_onnx(graph, &part("value"), &hidden);
+        let scale = graph.weights(&part("target_scale"), &[1], &[target.scale]);
+        let offset = graph.weights(&part("target_offset"), &[1], &[target.offset]);
+        let stretched = graph.binary(&part("stretched"), "Mul", &value, &scale);
+        let predicted_return = graph.binary(&part("predicted_return"), "Add", &stretched, &offset);
+        let logits = self.logits.to_onnx(graph, &part("logits"), &hidden);
+        let probabilities = graph.softmax(&part("probabilities"), &logits, 1);
+        (predicted_return, probabilities)
     }
 
     /// Writes the body for `[N, W, F]` of the given shape → `[N, hidden]`.

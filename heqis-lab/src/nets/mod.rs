@@ -18,7 +18,7 @@ pub mod cae;
 pub mod discriminator;
 pub mod encoder;
 pub mod generator;
-mod graph;
+pub(crate) mod graph;
 mod init;
 pub mod layers;
 pub mod memory;

@@ -1,7 +1,7 @@
 //! `verify`: proves that a bundle computes what was trained, whoever computes it.
 //!
 //! - [`windows`]: the golden windows of the bundle, and windows drawn at random.
-//! - [`mod@sides`]: RTen, ONNX Runtime, the engine as the pipeline opens it; a trained network joins as one more [`Side`].
+//! - [`mod@sides`]: RTen, ONNX Runtime, the engine as the pipeline opens it. [`network`]: what was trained.
 //! - [`report`]: the distances, as a table and as JSON.
 //!
 //! Every side is compared with the first, which is the trained network when there is one, and with the answers that the
@@ -14,7 +14,9 @@ use heqis_infer::{BackendKind, Bundle};
 
 use crate::data::Answer;
 use crate::error::LabError;
+use crate::train::TrainedRun;
 
+pub mod network;
 pub mod report;
 pub mod sides;
 pub mod windows;
@@ -28,6 +30,9 @@ pub struct VerifyArgs {
     /// Directory of the bundle.
     #[arg(long, value_name = "DIR")]
     pub bundle: PathBuf,
+    /// Run directory that the bundle was exported from: the trained networks become the side that others are compared with.
+    #[arg(long, value_name = "DIR")]
+    pub run: Option<PathBuf>,
     /// Number of random windows.
     #[arg(long, value_name = "COUNT", default_value_t = 1000)]
     pub windows: usize,
@@ -53,7 +58,12 @@ pub struct VerifyArgs {
 /// [`Answer`] that is not good.
 pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
     let bundle = Bundle::load(&args.bundle)?;
-    let report = verify(&bundle, sides(&bundle, args)?, args)?;
+    let mut sides = sides(&bundle, args)?;
+    if let Some(dir) = &args.run {
+        let run = TrainedRun::open(dir)?;
+        sides.insert(0, Box::new(network::Network::new(&bundle, &run)?));
+    }
+    let report = verify(&bundle, sides, args)?;
     let lines = match args.json {
         true => serde_json::to_string_pretty(&report)
             .map_err(|source| LabError::json(&args.bundle, source))?,

@@ -7,6 +7,7 @@
 //! - [`mod@contest`]: fits the yardsticks on the training span, chooses their settings on the validation span, and measures
 //!   them on every span.
 //! - [`table`]: all models side by side, as Markdown, CSV and JSON.
+//! - [`trained`]: the networks of a run in that table.
 //!
 //! A model of any kind enters the table with nothing but its forecasts, so that networks and yardsticks cannot be
 //! measured differently.
@@ -19,6 +20,7 @@ pub mod forecast;
 pub mod metrics;
 pub mod naive;
 pub mod table;
+pub mod trained;
 
 pub use contest::{Contest, Rows, Span};
 pub use forecast::{Forecast, Truth};
@@ -39,6 +41,9 @@ pub struct YardstickArgs {
     /// Daily bars of one instrument, named after it.
     #[arg(long, value_name = "CSV", default_value = "data/ashare/002032.SZ.csv")]
     pub data: PathBuf,
+    /// Run directory: its networks in one table with the yardsticks on its own samples, instead of `--data`.
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    pub run: Option<PathBuf>,
     /// Folds that the validation span is measured in.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub folds: usize,
@@ -64,7 +69,13 @@ pub enum Form {
 ///
 /// As [`prepare`] and [`Contest::run`].
 pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
-    let table = contest(&prepare(&args.data)?, args.folds)?.run()?;
+    let table = match &args.run {
+        None => contest(&prepare(&args.data)?, args.folds)?.run()?,
+        Some(dir) => {
+            let run = crate::train::TrainedRun::open(dir)?;
+            trained::table(&run, &run.corpus()?, args.folds)?
+        }
+    };
     let text = match args.format {
         Form::Markdown => table.markdown(),
         Form::Csv => table.csv(),

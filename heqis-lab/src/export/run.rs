@@ -1,0 +1,413 @@
+//! `export`: from a run directory to bundles.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use clap::Args;
+use heqis_infer::bundle::sha256_hex;
+use heqis_infer::{Bundle, BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
+use heqis_quant::Scaler;
+use serde_json::{Value, json};
+
+use super::Provenance;
+use super::card;
+use super::direction::Direction;
+use crate::bundles::rounded;
+use crate::error::LabError;
+use crate::nets::encoder::Encoder;
+use crate::samples::{FLAT_BAND, HORIZON_BARS};
+use crate::train::corpus::Sample;
+use crate::train::tensors::numbers;
+use crate::train::{Corpus, Part, Stage, TrainedGenerator, TrainedRun};
+use crate::yardsticks::Table;
+use crate::yardsticks::trained::{self, ENSEMBLE};
+
+/// Golden windows in a bundle, spread evenly over the test span.
+const GOLDEN_WINDOWS: usize = 4;
+/// Largest difference from the golden outputs, which the networks computed in `f32` with sums of another order.
+const TOLERANCE: f32 = 1e-5;
+/// The same for factors, which have no bounds.
+const FACTOR_TOLERANCE: f32 = 1e-4;
+
+/// Write the bundles of a trained run: the feature model, and the direction model of one generator or of all together.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Run directory.
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// Directory to write the bundles into.
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    pub out: PathBuf,
+    /// `best` by the loss on the validation span, `ensemble`, the name of a generator, or `all` of these.
+    #[arg(long, value_name = "TARGET", default_value = "best")]
+    pub target: String,
+    /// Name of the feature model's bundle.
+    #[arg(long, value_name = "NAME", default_value = "cae-factors")]
+    pub factors_name: String,
+    /// Name of the direction model's bundle; with `--target all` that of each target follows it.
+    #[arg(long, value_name = "NAME", default_value = "multi-gan-direction")]
+    pub direction_name: String,
+}
+
+/// Writes the bundles and returns one line each.
+///
+/// # Errors
+///
+/// [`LabError`] when the run has not ended, has no encoder, or a bundle cannot be written.
+pub fn run(args: &ExportArgs) -> Result<Vec<String>, LabError> {
+    let run = TrainedRun::open(&args.run)?;
+    if !run.manifest.finished {
+        let rule = "its training has not ended; go on with `train --resume`".to_owned();
+        return Err(LabError::training(args.run.display(), rule));
+    }
+    let corpus = run.corpus()?;
+    let table = trained::table(&run, &corpus, 1)?;
+    let export = Export::new(&run, &corpus, &table, &args.factors_name)?;
+    let mut written = vec![export.write_factors(&args.out)?];
+    for (target, generators) in targets(&run, &args.target)? {
+        let name = match args.target.as_str() {
+            "all" => format!("{}-{target}", args.direction_name),
+            _ => args.direction_name.clone(),
+        };
+        written.push(export.write_direction(&args.out, &name, &target, generators)?);
+    }
+    Ok(written
+        .into_iter()
+        .map(|dir| format!("wrote {}", dir.display()))
+        .collect())
+}
+
+/// Returns the targets that a word stands for, each with its generators.
+fn targets(run: &TrainedRun, word: &str) -> Result<Vec<(String, Vec<TrainedGenerator>)>, LabError> {
+    let generators = run.generators(Stage::Best)?;
+    let best = trained::best(run)?;
+    let one = |name: &str| -> Vec<TrainedGenerator> {
+        generators
+            .iter()
+            .filter(|g| g.name == name)
+            .cloned()
+            .collect()
+    };
+    let found = match word {
+        "best" => vec![(best.clone(), one(&best))],
+        ENSEMBLE => vec![(ENSEMBLE.to_owned(), generators.clone())],
+        "all" => generators
+            .iter()
+            .map(|generator| (generator.name.clone(), vec![generator.clone()]))
+            .chain([(ENSEMBLE.to_owned(), generators.clone())])
+            .collect(),
+        name => vec![(name.to_owned(), one(name))],
+    };
+    match found.iter().all(|(_, members)| !members.is_empty()) {
+        true => Ok(found),
+        false => {
+            let names: Vec<&str> = generators.iter().map(|g| g.name.as_str()).collect();
+            Err(LabError::training(
+                "--target",
+                format!(
+                    "must be best, {ENSEMBLE}, all or one of {}, got {word}",
+                    names.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+/// Generators that a bundle's model is made of, in the pipeline's order of columns.
+///
+/// # Errors
+///
+/// As [`Direction::new`].
+pub fn direction(
+    run: &TrainedRun,
+    generators: Vec<TrainedGenerator>,
+) -> Result<Direction, LabError> {
+    let (_, factors) = run.manifest.config.encoder.shape();
+    let features = run.manifest.features.len();
+    Direction::new(generators, features, factors, run.manifest.target_scale)
+}
+
+/// What all bundles of a run have in common.
+pub(super) struct Export<'a> {
+    pub(super) run: &'a TrainedRun,
+    pub(super) corpus: &'a Corpus,
+    pub(super) table: &'a Table,
+    pub(super) factors_name: &'a str,
+    encoder: Encoder,
+    /// The scaler with the encoder's window, as JSON with a final newline.
+    scaler: Vec<u8>,
+    scaler_sha256: String,
+}
+
+impl<'a> Export<'a> {
+    fn new(
+        run: &'a TrainedRun,
+        corpus: &'a Corpus,
+        table: &'a Table,
+        factors_name: &'a str,
+    ) -> Result<Self, LabError> {
+        let Some(encoder) = run.encoder()? else {
+            let rule = "the pipeline's feature stage needs an encoder, and the run has none";
+            return Err(LabError::training(run.dir().display(), rule.to_owned()));
+        };
+        let scaler = scaler(&corpus.scaler, run.manifest.config.encoder.shape().0)?;
+        Ok(Self {
+            run,
+            corpus,
+            table,
+            factors_name,
+            encoder,
+            scaler_sha256: sha256_hex(&scaler),
+            scaler,
+        })
+    }
+
+    pub(super) fn encoder_bars(&self) -> usize {
+        self.run.manifest.config.encoder.shape().0
+    }
+
+    pub(super) fn factors(&self) -> usize {
+        self.run.manifest.config.encoder.shape().1
+    }
+
+    fn factors_model(&self) -> Result<Vec<u8>, LabError> {
+        let provenance = Provenance {
+            scaler_sha256: &self.scaler_sha256,
+            feature_names: &self.run.manifest.features,
+            window_bars: self.encoder_bars(),
+        };
+        self.encoder.to_onnx(1, &provenance)
+    }
+
+    fn write_factors(&self, out: &Path) -> Result<PathBuf, LabError> {
+        let (bars, width) = (self.encoder_bars(), self.run.manifest.features.len());
+        let samples = golden_samples(self.corpus);
+        let windows = self.corpus.encoder_windows(&samples, &Device::flex());
+        let (_, inputs) = numbers(windows)?;
+        let outputs = encode(&self.encoder, &inputs, bars, width)?;
+        let golden = self.golden(
+            &samples,
+            FACTOR_TOLERANCE,
+            &[("window", &inputs)],
+            &[("factors", &outputs)],
+        );
+        let figures = BTreeMap::from([(
+            "unexplained_variance".to_owned(),
+            json!(self.unexplained()?),
+        )]);
+        let name = self.factors_name;
+        let parts = BundleParts {
+            task: "factors".to_owned(),
+            model: self.factors_model()?,
+            model_card: card::factors(self, &figures),
+            feature_names: self.run.manifest.features.clone(),
+            window_bars: bars,
+            ..self.parts(name, figures, golden)
+        };
+        let dir = out.join(name);
+        Bundle::write(&dir, &parts)?;
+        Ok(dir)
+    }
+
+    fn write_direction(
+        &self,
+        out: &Path,
+        name: &str,
+        target: &str,
+        generators: Vec<TrainedGenerator>,
+    ) -> Result<PathBuf, LabError> {
+        let direction = direction(self.run, generators)?;
+        let features = self.run.manifest.features.iter().cloned();
+        let names: Vec<String> = (0..self.factors())
+            .map(|k| format!("factor_{k}"))
+            .chain(features)
+            .collect();
+        let provenance = Provenance {
+            scaler_sha256: &self.scaler_sha256,
+            feature_names: &names,
+            window_bars: direction.rows(),
+        };
+        let factors_sha256 = sha256_hex(&self.factors_model()?);
+        let samples = golden_samples(self.corpus);
+        let inputs = self.direction_windows(&direction, &samples)?;
+        let [values, odds] = direction.forward(&inputs, samples.len())?;
+        let golden = self.golden(
+            &samples,
+            TOLERANCE,
+            &[("features", &inputs)],
+            &[("predicted_return", &values), ("probabilities", &odds)],
+        );
+        let model = trained::label(target, Stage::Best);
+        let of = |span: &str| {
+            let entry = self.table.get(&model, span);
+            entry.map_or(Value::Null, |entry| json!(entry.figures))
+        };
+        let figures = BTreeMap::from([
+            ("horizon_bars".to_owned(), json!(HORIZON_BARS)),
+            ("flat_band".to_owned(), json!(FLAT_BAND)),
+            ("generators".to_owned(), json!(direction.names())),
+            ("seed".to_owned(), json!(self.run.manifest.config.seed)),
+            ("validation".to_owned(), of("validation")),
+            ("test".to_owned(), of("test")),
+        ]);
+        let parts = BundleParts {
+            task: "direction".to_owned(),
+            model: direction.to_onnx(&provenance, Some(&factors_sha256))?,
+            model_card: card::direction(self, name, target, &direction),
+            feature_names: names,
+            window_bars: self.encoder_bars() + direction.rows() - 1,
+            ..self.parts(name, figures, golden)
+        };
+        let dir = out.join(name);
+        Bundle::write(&dir, &parts)?;
+        Ok(dir)
+    }
+
+    /// Returns the windows of samples as the pipeline sends them: `[samples, rows, factors + features]`.
+    fn direction_windows(
+        &self,
+        direction: &Direction,
+        samples: &[Sample],
+    ) -> Result<Vec<f32>, LabError> {
+        let (features, all) = (self.run.manifest.features.len(), self.corpus.columns);
+        let batch = self.corpus.batch(samples, &Device::flex());
+        let (_, rows) = numbers(batch.window(direction.rows(), all))?;
+        // Training appends the factors to the features; the pipeline sends them first.
+        Ok(rows
+            .chunks_exact(all)
+            .flat_map(|row| row[features..].iter().chain(&row[..features]))
+            .copied()
+            .collect())
+    }
+
+    /// Returns the share of the windows' variance that a passage through the factors loses, by span.
+    fn unexplained(&self) -> Result<BTreeMap<&'static str, f64>, LabError> {
+        let parts = [
+            ("training", Part::Training),
+            ("validation", Part::Validation),
+            ("test", Part::Test),
+        ];
+        let device = Device::flex();
+        let mut shares = BTreeMap::new();
+        for (name, part) in parts {
+            let (mut lost, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
+            for chunk in self.corpus.samples(part).chunks(512) {
+                let windows = self.corpus.encoder_windows(chunk, &device);
+                let (_, made) = numbers(self.encoder.reconstruct(windows.clone()))?;
+                let (_, wanted) = numbers(self.encoder.target(windows))?;
+                for (made, wanted) in made.iter().zip(&wanted) {
+                    let (made, wanted) = (f64::from(*made), f64::from(*wanted));
+                    lost += (made - wanted) * (made - wanted);
+                    sum += wanted;
+                    squares += wanted * wanted;
+                    count += 1.0;
+                }
+            }
+            shares.insert(name, lost / (squares - sum * sum / count));
+        }
+        Ok(shares)
+    }
+
+    fn golden(
+        &self,
+        samples: &[Sample],
+        tolerance: f32,
+        inputs: &[(&str, &Vec<f32>)],
+        outputs: &[(&str, &Vec<f32>)],
+    ) -> Golden {
+        let of = |tensors: &[(&str, &Vec<f32>)], index: usize| {
+            let part = |data: &Vec<f32>| {
+                let length = data.len() / samples.len();
+                data[index * length..(index + 1) * length].to_vec()
+            };
+            tensors
+                .iter()
+                .map(|(name, data)| ((*name).to_owned(), part(data)))
+                .collect()
+        };
+        let windows = samples.iter().enumerate().map(|(index, sample)| {
+            let series = &self.corpus.series[sample.series as usize];
+            GoldenWindow {
+                label: format!("{} {}", series.symbol, series.dates[sample.row as usize]),
+                inputs: of(inputs, index),
+                outputs: of(outputs, index),
+            }
+        });
+        Golden {
+            tolerance,
+            windows: windows.collect(),
+        }
+    }
+
+    /// Returns what all bundles share; task, model, card, names and window are still to be filled.
+    fn parts(&self, name: &str, figures: BTreeMap<String, Value>, golden: Golden) -> BundleParts {
+        let manifest = &self.run.manifest;
+        let figures = figures.into_iter();
+        BundleParts {
+            name: name.to_owned(),
+            task: String::new(),
+            created_by: "heqis-lab export".to_owned(),
+            precision: Precision::F32,
+            model: Vec::new(),
+            scaler_params: self.scaler.clone(),
+            other_files: BTreeMap::new(),
+            model_card: String::new(),
+            feature_names: Vec::new(),
+            window_bars: 1,
+            training_span: TrainingSpan {
+                source: self.source(),
+                source_sha256: manifest.data_sha256.clone(),
+                from: manifest.days.training.from.to_string(),
+                to: manifest.days.training.to.to_string(),
+                rows: manifest.samples[0],
+            },
+            figures: figures.map(|(key, value)| (key, rounded(value))).collect(),
+            golden,
+        }
+    }
+
+    /// Returns the name of the data set.
+    pub(super) fn source(&self) -> String {
+        let set = self.run.manifest.config.data.set.file_name();
+        set.unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Returns the scaler with the window of the encoder: the feature stage reads the scaler for the model that it runs.
+fn scaler(scaler: &Scaler, window_bars: usize) -> Result<Vec<u8>, LabError> {
+    let path = Path::new("scaler_params.json");
+    let json = |source| LabError::json(path, source);
+    let mut value: Value = serde_json::from_str(&scaler.to_json()).map_err(json)?;
+    value["window_size"] = json!(window_bars);
+    let text = serde_json::to_string(&value).map_err(json)?;
+    let mut text = Scaler::from_json(&text)?.to_json();
+    text.push('\n');
+    Ok(text.into_bytes())
+}
+
+/// Returns samples at evenly spread places of the test span, its first and last among them.
+fn golden_samples(corpus: &Corpus) -> Vec<Sample> {
+    let samples = corpus.samples(Part::Test);
+    let last = samples.len().saturating_sub(1);
+    (0..GOLDEN_WINDOWS)
+        .filter_map(|i| samples.get(last * i / (GOLDEN_WINDOWS - 1)).copied())
+        .collect()
+}
+
+/// Computes factors with the network itself: windows `[n, bars, width]`, flat, to `[n, factors]`, flat.
+///
+/// # Errors
+///
+/// [`LabError`] when a tensor cannot be read.
+pub fn encode(
+    encoder: &Encoder,
+    windows: &[f32],
+    bars: usize,
+    width: usize,
+) -> Result<Vec<f32>, LabError> {
+    let shape = [windows.len() / (bars * width), bars, width];
+    let data = TensorData::new(windows.to_vec(), shape);
+    let windows = Tensor::<3>::from_data(data, &Device::flex());
+    Ok(numbers(encoder.encode(windows))?.1)
+}

@@ -1,0 +1,71 @@
+//! The trained networks themselves, as one more side.
+
+use heqis_infer::Bundle;
+
+use super::sides::Side;
+use super::windows::{Answers, Windows};
+use crate::error::LabError;
+use crate::export::direction::{Direction, GENERATORS_KEY};
+use crate::export::run::{direction, encode};
+use crate::nets::encoder::Encoder;
+use crate::train::{Stage, TrainedRun};
+
+/// The networks of a run, computed by the framework that trained them.
+#[derive(Debug)]
+pub enum Network {
+    /// The encoder, with the rows and features of its window.
+    Factors(Box<Encoder>, usize, usize),
+    /// The generators that the bundle names.
+    Direction(Direction),
+}
+
+impl Network {
+    /// Finds in a run what a bundle was made of.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::Verify`] when the run has nothing of the kind.
+    pub fn new(bundle: &Bundle, run: &TrainedRun) -> Result<Self, LabError> {
+        let manifest = bundle.manifest();
+        let fault =
+            |rule: String| Err(LabError::Verify(format!("{}: {rule}", run.dir().display())));
+        if manifest.task == "factors" {
+            let bars = run.manifest.config.encoder.shape().0;
+            return match run.encoder()? {
+                Some(encoder) => {
+                    let features = run.manifest.features.len();
+                    Ok(Self::Factors(Box::new(encoder), bars, features))
+                }
+                None => fault("has no encoder".to_owned()),
+            };
+        }
+        let Some(names) = bundle.metadata(GENERATORS_KEY) else {
+            let task = &manifest.task;
+            return fault(format!("the bundle of task '{task}' names no generators"));
+        };
+        let mut generators = run.generators(Stage::Best)?;
+        generators.retain(|generator| names.split(',').any(|name| name == generator.name));
+        match generators.len() == names.split(',').count() {
+            true => Ok(Self::Direction(direction(run, generators)?)),
+            false => fault(format!("has not all of the generators {names}")),
+        }
+    }
+}
+
+impl Side for Network {
+    fn name(&self) -> String {
+        "trained network (burn)".to_owned()
+    }
+
+    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+        match self {
+            Self::Factors(encoder, bars, features) => {
+                Ok(vec![encode(encoder, &windows.inputs[0], *bars, *features)?])
+            }
+            Self::Direction(direction) => {
+                let answers = direction.forward(&windows.inputs[0], windows.count)?;
+                Ok(answers.to_vec())
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Trained networks in the table of the yardsticks.
+
+use burn::tensor::Device;
+
+use super::contest::{Contest, Rows, Span};
+use super::forecast::{Forecast, Truth};
+use super::metrics::Figures;
+use super::table::{Entry, Table};
+use crate::error::LabError;
+use crate::train::corpus::Sample;
+use crate::train::predict::Prediction;
+use crate::train::tensors::numbers;
+use crate::train::{Corpus, Part, Stage, TrainedRun};
+
+/// Name of all generators together.
+pub const ENSEMBLE: &str = "ensemble";
+
+/// Returns the name of a model in the table, as in `g1, game`.
+pub fn label(target: &str, stage: Stage) -> String {
+    match stage {
+        Stage::Alone => format!("{target}, alone"),
+        Stage::Best => format!("{target}, game"),
+    }
+}
+
+/// Returns the name of the generator with the least loss on the validation span, the first of equals.
+///
+/// # Errors
+///
+/// [`LabError::Training`] when the run has no figures.
+pub fn best(run: &TrainedRun) -> Result<String, LabError> {
+    let loss = |name: &String| {
+        let loss = run
+            .manifest
+            .figures
+            .get(name)
+            .and_then(|figures| figures.best.loss);
+        loss.unwrap_or(f64::INFINITY)
+    };
+    let names = run.manifest.config.generators.iter().map(|spec| &spec.name);
+    names
+        .min_by(|a, b| loss(a).total_cmp(&loss(b)))
+        .cloned()
+        .ok_or_else(|| LabError::training(run.dir().display(), "has no generators".to_owned()))
+}
+
+/// Measures the yardsticks on the samples of a run, then its generators before and after the game, each and together.
+///
+/// A yardstick looks at the last row of a window. `folds` cuts the validation span; the test span is measured once.
+///
+/// # Errors
+///
+/// [`LabError`] when weights cannot be read or a span breaks a rule.
+pub fn table(run: &TrainedRun, corpus: &Corpus, folds: usize) -> Result<Table, LabError> {
+    let validation = corpus.samples(Part::Validation).len();
+    if folds == 0 || folds > validation {
+        return Err(LabError::Yardstick(format!(
+            "the validation span of {validation} items must be cut into one fold or more, got {folds}"
+        )));
+    }
+    let fold = |fold: usize| validation * fold / folds..validation * (fold + 1) / folds;
+    let name = |index: usize| match folds {
+        1 => "validation".to_owned(),
+        _ => format!("validation {}", index + 1),
+    };
+    let rows = |part: Part| rows(corpus, corpus.samples(part));
+    let (training, chosen_on, test) = (
+        rows(Part::Training)?,
+        rows(Part::Validation)?,
+        rows(Part::Test)?,
+    );
+    let contest = Contest {
+        training,
+        validation: (0..folds)
+            .map(|index| Span {
+                name: name(index),
+                rows: cut(&chosen_on, fold(index)),
+            })
+            .collect(),
+        test: Some(Span {
+            name: "test".to_owned(),
+            rows: test,
+        }),
+    };
+    let mut table = contest.run()?;
+    let trials = run.manifest.config.generators.len();
+    for stage in [Stage::Alone, Stage::Best] {
+        let mut said: Vec<(String, [Forecast; 2])> = Vec::new();
+        for generator in run.generators(stage)? {
+            let parts = [Part::Validation, Part::Test];
+            let mut forecasts = Vec::with_capacity(parts.len());
+            for part in parts {
+                forecasts.push(forecast(&generator.predict(corpus, part)?));
+            }
+            if let Ok(forecasts) = <[Forecast; 2]>::try_from(forecasts) {
+                said.push((generator.name, forecasts));
+            }
+        }
+        if said.len() > 1 {
+            let together = |part: usize| {
+                let all: Vec<Forecast> = said.iter().map(|(_, f)| f[part].clone()).collect();
+                Forecast::mean(&all)
+            };
+            said.push((ENSEMBLE.to_owned(), [together(0)?, together(1)?]));
+        }
+        for (target, [validation, test]) in said {
+            let mut push = |span: &Span, forecast: &Forecast| -> Result<(), LabError> {
+                table.push(Entry {
+                    model: label(&target, stage),
+                    span: span.name.clone(),
+                    trials,
+                    figures: Figures::of(forecast, &span.rows.truth)?,
+                });
+                Ok(())
+            };
+            for (index, span) in contest.validation.iter().enumerate() {
+                push(span, &part(&validation, fold(index)))?;
+            }
+            if let Some(span) = &contest.test {
+                push(span, &test)?;
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// Returns samples with the last row of their windows, and what came after it.
+fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Rows, LabError> {
+    let mut rows = Rows {
+        inputs: Vec::with_capacity(samples.len()),
+        truth: Truth::default(),
+    };
+    for chunk in samples.chunks(512) {
+        let batch = corpus.batch(chunk, &Device::flex());
+        let (_, flat) = numbers(batch.window(1, corpus.columns))?;
+        let last = flat.chunks_exact(corpus.columns);
+        rows.inputs
+            .extend(last.map(|row| row.iter().map(|&x| f64::from(x)).collect()));
+    }
+    for sample in samples {
+        let series = &corpus.series[sample.series as usize];
+        let row = sample.row as usize;
+        rows.truth.days.push(series.dates[row].days());
+        rows.truth.closes.push(series.closes[row]);
+        rows.truth.returns.push(series.returns[row]);
+        rows.truth.classes.push(series.classes[row].into());
+    }
+    Ok(rows)
+}
+
+fn cut(rows: &Rows, range: std::ops::Range<usize>) -> Rows {
+    let truth = &rows.truth;
+    Rows {
+        inputs: rows.inputs[range.clone()].to_vec(),
+        truth: Truth {
+            days: truth.days[range.clone()].to_vec(),
+            closes: truth.closes[range.clone()].to_vec(),
+            returns: truth.returns[range.clone()].to_vec(),
+            classes: truth.classes[range].to_vec(),
+        },
+    }
+}
+
+/// Returns what predictions say, as plain arrays.
+fn forecast(predictions: &[Prediction]) -> Forecast {
+    let returns = predictions.iter().map(|p| p.predicted_return);
+    // A softmax in `f32` may end a rounding above 1.
+    let odds = predictions
+        .iter()
+        .map(|p| p.probabilities.map(|p| p.min(1.0)));
+    Forecast {
+        returns: Some(returns.collect()),
+        probabilities: Some(odds.collect()),
+    }
+}
+
+fn part(forecast: &Forecast, range: std::ops::Range<usize>) -> Forecast {
+    Forecast {
+        returns: forecast
+            .returns
+            .as_ref()
+            .map(|all| all[range.clone()].to_vec()),
+        probabilities: forecast
+            .probabilities
+            .as_ref()
+            .map(|all| all[range].to_vec()),
+    }
+}

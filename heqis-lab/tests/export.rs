@@ -1,0 +1,222 @@
+//! A trained run becomes bundles that compute what the networks compute, fit each other, and say what they are.
+#![allow(clippy::unwrap_used)]
+
+mod market;
+
+use std::path::Path;
+
+use heqis_infer::Bundle;
+use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
+use heqis_lab::export::direction::GENERATORS_KEY;
+use heqis_lab::export::run::{ExportArgs, run};
+use heqis_lab::train::progress::Deaf;
+use heqis_lab::train::{Part, TrainConfig, TrainedRun, train};
+use heqis_lab::verify::{self, VerifyArgs};
+use heqis_lab::yardsticks::trained;
+use market::{closes, files, prepared};
+use rand_chacha::rand_core::Rng;
+
+/// Trains for a moment: recurrent and attentive generators, and one with an encoder inside, each with another window.
+fn trained_run(root: &Path) -> TrainedRun {
+    let series = [3, 4].map(|seed| closes(400, seed, |rng, _| rng.next_u32().is_multiple_of(2)));
+    let set = prepared(root, &series);
+    let text = format!(
+        r#"
+        seed = 11
+        [data]
+        set = {set:?}
+        [schedule]
+        encoder_epochs = 1
+        alone_epochs = 1
+        game_epochs = 1
+        identity_epochs = 1
+        fine_tune_epochs = 0
+        [discriminator]
+        branch_channels = 4
+        channels = 8
+        hidden = 8
+        [encoder]
+        kind = "cae"
+        window_bars = 6
+        factors = 2
+        channels = [4, 8]
+        [[generators]]
+        name = "g1"
+        kind = "gru"
+        window_bars = 5
+        hidden = 8
+        [[generators]]
+        name = "g2"
+        kind = "transformer"
+        window_bars = 8
+        hidden = 8
+        heads = 2
+        layers = 1
+        [[generators]]
+        name = "g3"
+        kind = "mpd"
+        window_bars = 6
+        hidden = 8
+        heads = 2
+        layers = 1
+        "#
+    );
+    let config = TrainConfig::parse(Path::new("test.toml"), &text).unwrap();
+    let dir = root.join("run");
+    train(&config, &dir, false, &mut Deaf).unwrap();
+    TrainedRun::open(&dir).unwrap()
+}
+
+fn args(run: &TrainedRun, out: &Path, target: &str) -> ExportArgs {
+    ExportArgs {
+        run: run.dir().to_owned(),
+        out: out.to_owned(),
+        target: target.to_owned(),
+        factors_name: "factors".to_owned(),
+        direction_name: "direction".to_owned(),
+    }
+}
+
+#[test]
+fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_same_bytes() {
+    let root = tempfile::tempdir().unwrap();
+    let trained = trained_run(root.path());
+    let out = root.path().join("models");
+    let written = run(&args(&trained, &out, "all")).unwrap();
+    let names = [
+        "factors",
+        "direction-g1",
+        "direction-g2",
+        "direction-g3",
+        "direction-ensemble",
+    ];
+    assert_eq!(written.len(), names.len());
+    for name in names {
+        let verified = verify::run(&VerifyArgs {
+            bundle: out.join(name),
+            run: Some(trained.dir().to_owned()),
+            windows: 200,
+            seed: 5,
+            tolerance: 1e-5,
+            python: None,
+            json: false,
+        })
+        .unwrap();
+        assert!(verified.good, "{}", verified.lines.join("\n"));
+        assert!(
+            verified
+                .lines
+                .iter()
+                .any(|line| line.contains("trained network (burn)"))
+        );
+    }
+
+    // The two halves of the pipeline: one scaler, and the direction model names the encoder that it was trained on.
+    let factors = Bundle::load(out.join("factors")).unwrap();
+    let scaler: serde_json::Value = serde_json::from_slice(factors.scaler_params()).unwrap();
+    assert_eq!(
+        (
+            scaler["window_size"].as_u64(),
+            factors.manifest().window_bars
+        ),
+        (Some(6), 6)
+    );
+    for (name, rows, generators) in [
+        ("direction-g1", 5, "g1"),
+        ("direction-g3", 6, "g3"),
+        ("direction-ensemble", 8, "g1,g2,g3"),
+    ] {
+        let direction = Bundle::load(out.join(name)).unwrap();
+        let manifest = direction.manifest();
+        assert_eq!(manifest.inputs[0].shape, [1, rows, 5], "{name}");
+        assert_eq!(manifest.window_bars, 6 + rows - 1);
+        assert_eq!(
+            manifest.feature_names,
+            [
+                "factor_0",
+                "factor_1",
+                "return_1",
+                "return_5",
+                "range_ratio"
+            ]
+        );
+        assert_eq!(direction.scaler_params(), factors.scaler_params());
+        let hash = sha256_hex(factors.model());
+        assert_eq!(direction.metadata(FACTORS_HASH_KEY), Some(hash.as_str()));
+        assert_eq!(direction.metadata(GENERATORS_KEY), Some(generators));
+        assert_eq!(
+            direction.metadata(SCALER_HASH_KEY),
+            factors.metadata(SCALER_HASH_KEY)
+        );
+        let card = std::fs::read_to_string(out.join(name).join("MODEL_CARD.md")).unwrap();
+        for words in [
+            "### test,",
+            "| last value |",
+            "| g1, alone |",
+            "| ensemble, game |",
+            "What it cannot do",
+        ] {
+            assert!(card.contains(words), "{card}");
+        }
+    }
+
+    let again = root.path().join("again");
+    run(&args(&trained, &again, "all")).unwrap();
+    let relative = |dir: &Path| -> Vec<(std::path::PathBuf, Vec<u8>)> {
+        let all = files(dir).into_iter();
+        all.map(|(path, bytes)| {
+            (
+                path.strip_prefix(dir).map(Path::to_owned).unwrap_or(path),
+                bytes,
+            )
+        })
+        .collect()
+    };
+    assert_eq!(relative(&out), relative(&again));
+}
+
+#[test]
+fn the_table_of_a_run_has_every_network_beside_every_yardstick_on_the_same_items() {
+    let root = tempfile::tempdir().unwrap();
+    let trained = trained_run(root.path());
+    let corpus = trained.corpus().unwrap();
+    let table = trained::table(&trained, &corpus, 3).unwrap();
+    // Six yardsticks; three generators and their ensemble, before and after the game; three folds and the test span.
+    assert_eq!(table.entries().len(), (6 + 2 * 4) * 4);
+    let test = corpus.samples(Part::Test).len();
+    let of = |span: &str| {
+        table
+            .entries()
+            .iter()
+            .filter(|e| e.span == span)
+            .map(|e| e.figures.items)
+            .collect::<Vec<_>>()
+    };
+    assert!(of("test").iter().all(|items| *items == test));
+    let folds: usize = (1..=3)
+        .map(|fold| of(&format!("validation {fold}"))[0])
+        .sum();
+    assert_eq!(folds, corpus.samples(Part::Validation).len());
+    // The generators' own predictions, measured by another hand.
+    let said = trained.generators(heqis_lab::train::Stage::Best).unwrap()[0]
+        .predict(&corpus, Part::Test)
+        .unwrap();
+    let mse = said
+        .iter()
+        .map(|p| (p.predicted_return - p.actual_return).powi(2))
+        .sum::<f64>()
+        / test as f64;
+    let entry = table
+        .get("g1, game", "test")
+        .unwrap()
+        .figures
+        .returns
+        .as_ref()
+        .unwrap();
+    assert!((entry.mse - mse).abs() < 1e-15);
+
+    let out = root.path().join("models");
+    let refused = run(&args(&trained, &out, "g9")).unwrap_err().to_string();
+    assert!(refused.contains("one of g1, g2, g3, got g9"), "{refused}");
+    assert!(!out.join("direction").exists());
+}
