@@ -1,8 +1,8 @@
 //! From what was fitted to what is shipped.
 //!
 //! - Here: the baselines as ONNX graphs of plain operators, and what every model says about its inputs.
-//! - [`direction`]: the generators of a run as one model.
-//! - [`run`]: the bundles of a run, with golden windows, figures and cards.
+//! - [`mod@direction`]: the generators of a run as one model.
+//! - [`mod@run`]: the bundles of a run, with golden windows, figures and cards.
 
 mod card;
 pub mod direction;
