@@ -97,8 +97,8 @@ impl Allocation {
 /// of what brings the stock to its weight at that close. A new side takes back what waits of the other one.
 ///
 /// # Errors
-/// [`LabError::Backtest`] when wants are out of order, name a stock or day that the market does not have, or have a
-/// score that is not a number, and what [`Broker`] and [`Allocation::validate`] return.
+/// [`LabError::Backtest`] when wants are out of order, name a stock or day that the market does not have, are two of one
+/// stock on one day, or have a score that is not a number, and what [`Broker`] and [`Allocation::validate`] return.
 pub fn simulate(
     market: &Market,
     book: &RuleBook,
@@ -127,6 +127,8 @@ pub fn simulate(
 
 fn check(market: &Market, wants: &[Want]) -> Result<(), LabError> {
     let mut last = 0;
+    // Two buys of one stock on one day would each be bounded by the weight, and not their sum.
+    let mut latest = vec![None; market.stocks().len()];
     for want in wants {
         let refuse = |rule: &str, got: &dyn ToString| {
             let place = format!("want on day {} of stock {}", want.day, want.stock);
@@ -138,6 +140,9 @@ fn check(market: &Market, wants: &[Want]) -> Result<(), LabError> {
         last = want.day;
         if want.day as usize >= market.days().len() || want.stock >= market.stocks().len() {
             return refuse("must name a day and a stock of the market", &want.day);
+        }
+        if latest[want.stock].replace(want.day) == Some(want.day) {
+            return refuse("must be the only one of its stock on its day", &"two");
         }
         if !want.score.is_finite() {
             return refuse("must have a finite score", &want.score);
