@@ -8,7 +8,7 @@
 //! | journal-replay | the predictions of the two nodes' journal decided again |
 //!
 //! - [`replay`]: bars in the order of the boards, and the first and last way. [`runtime`]: the two in the middle.
-//!   [`line`]: one decision as a journal writes it.
+//!   [`mod@line`]: one decision as a journal writes it.
 //!
 //! Not here: a broker. Boards have no fills to report yet, so all ways assume that every order is carried out at the
 //! close on which it was decided.
