@@ -216,7 +216,7 @@ check("after a run was killed and started again the page goes on by itself, with
 check("a page with a token opens by its link, once, and keeps the secret out of sight", async () => {
   const token = "0123456789abcdef0123456789abcdef";
   const served = await run(place(), ["nodes.host.dashboard.control=true"], { HEQIS_DASHBOARD_TOKEN: token });
-  const link = served.said.map((line) => line.match(/http:\S+\/login\?token=\S+/)?.[0]).find(Boolean);
+  const [link] = await served.says(/http:\S+\/login\?token=\S+/);
   assert.equal(served.said.filter((line) => line.includes(token)).length, 1, "shown once");
   const stranger = await open(served.url, { allow: (trouble) => trouble.includes("401") });
   assert.match(await stranger.page.locator("body").innerText(), /token/);

@@ -18,20 +18,27 @@ const browserPath = process.env.HEQIS_TEST_CHROMIUM ?? "/usr/bin/chromium";
 export const missing = [browserPath, join(programs, "heqis-runtime")]
   .filter((path) => !existsSync(path)).map((path) => `SKIPPED: ${path} is missing`)[0] ?? false;
 
-/** A program that says where its dashboard is. `stop` ends it and waits for its end. */
+const running = new Set();
+
+/**
+ * A program that says where its dashboard is. `says` waits for a line and returns its match; `stop` ends the program and
+ * waits for its end.
+ */
 export async function start(program, args, environment = {}) {
   const child = spawn(join(programs, program), args, { cwd: root, env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "pipe"] });
+  running.add(child);
   const said = [];
+  const lines = createInterface({ input: child.stderr }).on("line", (line) => said.push(line));
   const ended = new Promise((done) => child.once("exit", done));
-  const url = await new Promise((found, lost) => {
-    createInterface({ input: child.stderr }).on("line", (line) => {
-      said.push(line);
-      const at = line.match(/dashboard on (http:\S+)/);
-      if (at) found(at[1]);
-    });
+  ended.then(() => running.delete(child));
+  const says = (pattern) => new Promise((found, lost) => {
+    const look = (line) => { const at = line.match(pattern); if (at) found(at); };
+    said.forEach(look);
+    lines.on("line", look);
     ended.then(() => lost(new Error(`${program} ended:\n${said.join("\n")}`)));
   });
-  return { url, said, stop: (signal = "SIGTERM") => { child.kill(signal); return ended; } };
+  const [, url] = await says(/dashboard on (http:\S+)/);
+  return { url, said, says, stop: (signal = "SIGTERM") => { child.kill(signal); return ended; } };
 }
 
 const places = [];
@@ -80,7 +87,9 @@ export async function open(url, { width = 1280, height = 900, language = "en-US"
   };
 }
 
+/** Closes the browser, and ends what a failed test left running, which would keep the tests from ending. */
 export async function shut() {
+  running.forEach((child) => child.kill("SIGKILL"));
   await browser?.close();
   browser = undefined;
 }
