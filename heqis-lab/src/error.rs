@@ -101,6 +101,9 @@ pub enum LabError {
         /// The rule, and the value met.
         rule: String,
     },
+    /// The page for the browser cannot be shown.
+    #[error(transparent)]
+    Dashboard(#[from] heqis_dashboard::DashboardError),
     /// A data set, or an input of one, breaks a rule.
     #[error("{path}: {rule}")]
     DataSet {

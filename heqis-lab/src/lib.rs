@@ -9,6 +9,7 @@
 //! - [`fetch`]: Tushare Pro → CSV tables, through a cache of raw replies.
 //! - [`prepare`]: tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler.
 //! - [`store`]: the data set on disk, and its reader.
+//! - [`serve`]: a page for the browser with the bars of a data set and a journal's decisions.
 //! - [`data`]: looking into a data set.
 //! - [`backtest`]: wanted sides → orders, fills and money under A-share rules.
 //! - [`train`]: a data set → trained networks in a run directory.
@@ -47,6 +48,7 @@ pub mod prepare;
 pub mod ridge;
 pub mod samples;
 pub mod select;
+pub mod serve;
 mod standardiser;
 pub mod store;
 pub mod svg;
