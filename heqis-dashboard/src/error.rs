@@ -44,16 +44,6 @@ pub enum DashboardError {
         #[source]
         source: std::io::Error,
     },
-    /// A line of a journal breaks its format.
-    #[error("journal {path}, line {line}: {rule}")]
-    Journal {
-        /// Path of the file, as given.
-        path: String,
-        /// The line, from 1.
-        line: usize,
-        /// The rule that it breaks.
-        rule: String,
-    },
     /// The market half refused the data; its message names file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] heqis_quant::QuantError),

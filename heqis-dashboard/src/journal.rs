@@ -1,21 +1,18 @@
 //! Reading a journal for review: decisions, and the timings beside them where the run wrote any.
 //!
-//! The format is the one of the `journal` stage: a JSON object a line whose last field `crc` is the CRC-32 of what stands
-//! before it. A torn last line is what a killed writer leaves, and is passed over.
+//! The lines are those of [`heqis_quant::decision::journal`]. A torn last line is what a killed writer leaves, and is
+//! passed over.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heqis_quant::decision::{Stance, VerdictReason};
-use heqis_quant::{Date, Side, Symbol};
+use heqis_quant::QuantError;
+use heqis_quant::decision::journal::{Contents, Place, Record};
 use serde::Deserialize;
 
 use crate::DashboardError;
 use crate::decisions::{Decision, StageTime};
-
-/// Version of the format that is read.
-const FORMAT: u32 = 1;
 
 /// What a journal holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,34 +21,6 @@ pub struct Journal {
     pub decisions: Vec<Decision>,
     /// Whether the closing record is there: the run ended on purpose.
     pub closed: bool,
-}
-
-#[derive(Deserialize)]
-struct Header {
-    heqis_journal: u32,
-}
-
-#[derive(Deserialize)]
-struct Closing {
-    decisions: u64,
-}
-
-/// A number that was not finite stands as null.
-#[derive(Deserialize)]
-struct Record {
-    n: u64,
-    stream: String,
-    position: u64,
-    symbol: Symbol,
-    date: Date,
-    time_ns: i64,
-    close: Option<f64>,
-    side: Side,
-    confidence: Option<f64>,
-    reason: VerdictReason,
-    stance: Stance,
-    predicted_return: Option<f64>,
-    probabilities: [Option<f64>; 3],
 }
 
 #[derive(Deserialize)]
@@ -64,7 +33,7 @@ impl Journal {
     /// Reads the journal at `path`, and `<path>.timings.jsonl` when that is there.
     ///
     /// # Errors
-    /// [`DashboardError::File`] when a file cannot be read, [`DashboardError::Journal`] naming the line that breaks a
+    /// [`DashboardError::File`] when a file cannot be read, [`DashboardError::Quant`] naming the line that breaks a
     /// rule.
     pub fn read(path: &Path) -> Result<Self, DashboardError> {
         let text = read(path)?.ok_or_else(|| DashboardError::File {
@@ -73,24 +42,20 @@ impl Journal {
         })?;
         let mut timings = HashMap::new();
         if let Some(text) = read(&beside(path))? {
-            for line in text.lines() {
+            for line in text.split(|&byte| byte == b'\n') {
                 // They explain and decide nothing: a torn line is passed over.
-                if let Ok(Timings { n, stages }) = serde_json::from_str(line) {
+                if let Ok(Timings { n, stages }) = serde_json::from_slice(line) {
                     timings.insert(n, stages);
                 }
             }
         }
-        parse(&text, timings).map_err(|(line, rule)| DashboardError::Journal {
-            path: path.display().to_string(),
-            line,
-            rule,
-        })
+        Ok(parse(&text, &path.display().to_string(), timings)?)
     }
 }
 
-/// The text of a file, `None` when it is not there.
-fn read(path: &Path) -> Result<Option<String>, DashboardError> {
-    match std::fs::read_to_string(path) {
+/// The bytes of a file, `None` when it is not there.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, DashboardError> {
+    match std::fs::read(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(DashboardError::File {
@@ -107,83 +72,43 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 fn parse(
-    text: &str,
+    text: &[u8],
+    source_name: &str,
     mut timings: HashMap<u64, Vec<StageTime>>,
-) -> Result<Journal, (usize, String)> {
-    let mut journal = Journal {
-        decisions: Vec::new(),
-        closed: false,
-    };
+) -> Result<Journal, QuantError> {
+    let contents = Contents::parse(text, source_name)?;
     let mut names: HashMap<Arc<str>, Arc<str>> = HashMap::new();
-    for (index, line) in text.split_inclusive('\n').enumerate() {
-        let number = index + 1;
-        let Some(line) = line.strip_suffix('\n') else {
-            break;
-        };
-        let object = checked(line).map_err(|rule| (number, rule))?;
-        let fault = |error: serde_json::Error| (number, error.to_string());
-        if index == 0 {
-            let header: Header = serde_json::from_str(&object).map_err(fault)?;
-            if header.heqis_journal != FORMAT {
-                let rule = format!("format {} is not {FORMAT}", header.heqis_journal);
-                return Err((number, rule));
-            }
-        } else if object.starts_with("{\"decisions\"") {
-            let closing: Closing = serde_json::from_str(&object).map_err(fault)?;
-            let held = journal.decisions.len() as u64;
-            if closing.decisions != held {
-                let rule = format!("closes {} decisions, {held} are there", closing.decisions);
-                return Err((number, rule));
-            }
-            journal.closed = true;
-        } else {
-            let record: Record = serde_json::from_str(&object).map_err(fault)?;
-            let mut stages = timings.remove(&record.n).unwrap_or_default();
-            for time in &mut stages {
-                // A handful of names over thousands of decisions: each is kept once.
-                let name = names
-                    .entry(time.stage.clone())
-                    .or_insert(time.stage.clone());
-                time.stage = name.clone();
-            }
-            journal
-                .decisions
-                .push(decision(record, stages).map_err(|rule| (number, rule))?);
+    let decisions = contents.records.iter().map(|(place, record)| {
+        let mut stages = timings.remove(&place.n).unwrap_or_default();
+        for time in &mut stages {
+            // A handful of names over thousands of decisions: each is kept once.
+            let name = names
+                .entry(time.stage.clone())
+                .or_insert(time.stage.clone());
+            time.stage = name.clone();
         }
-    }
-    Ok(journal)
-}
-
-fn decision(record: Record, timings: Vec<StageTime>) -> Result<Decision, String> {
-    let stream = u64::from_str_radix(&record.stream, 16)
-        .map_err(|_| format!("stream '{}' is not hexadecimal", record.stream))?;
-    let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
-    Ok(Decision {
-        origin: (stream, record.position),
-        symbol: record.symbol,
-        date: record.date,
-        time_ns: record.time_ns,
-        close: number(record.close),
-        side: record.side,
-        confidence: number(record.confidence),
-        reason: record.reason,
-        stance: record.stance,
-        predicted_return: number(record.predicted_return),
-        probabilities: record.probabilities.map(number),
-        timings,
+        decision(place, record, stages)
+    });
+    Ok(Journal {
+        decisions: decisions.collect(),
+        closed: contents.closed,
     })
 }
 
-/// Checks a line's checksum and gives back the object before it.
-fn checked(line: &str) -> Result<String, String> {
-    let (body, crc) = line
-        .strip_suffix("\"}")
-        .and_then(|line| line.rsplit_once(",\"crc\":\""))
-        .ok_or_else(|| "no checksum at the end".to_owned())?;
-    let got = format!("{:08x}", crc32fast::hash(body.as_bytes()));
-    match got == crc {
-        true => Ok(format!("{body}}}")),
-        false => Err(format!("checksum is {got}, the line says {crc}")),
+fn decision(place: &Place, record: &Record, timings: Vec<StageTime>) -> Decision {
+    Decision {
+        origin: (place.stream, place.position),
+        symbol: record.symbol,
+        date: record.date,
+        time_ns: record.time_ns,
+        close: record.close,
+        side: record.side,
+        confidence: record.confidence,
+        reason: record.reason,
+        stance: record.stance,
+        predicted_return: record.predicted_return,
+        probabilities: record.probabilities,
+        timings,
     }
 }
 
@@ -191,10 +116,13 @@ fn checked(line: &str) -> Result<String, String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use heqis_quant::Side;
+    use heqis_quant::decision::VerdictReason;
+
     use super::*;
 
     /// What the `journal` stage writes, as its own tests pin it.
-    const GOLDEN: &str = include_str!("../../nodes/compute/tests/golden_journal.jsonl");
+    const GOLDEN: &str = include_str!("../../heqis-quant/tests/golden/journal.jsonl");
 
     #[test]
     fn a_journal_of_the_stage_is_read_with_its_timings() {
@@ -223,14 +151,17 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_passed_over_and_a_changed_one_is_named() {
-        let torn = &GOLDEN[..GOLDEN.len() - 1];
-        let journal = parse(torn, HashMap::new()).unwrap();
+        let read = |text: &str| parse(text.as_bytes(), "decisions.jsonl", HashMap::new());
+        let journal = read(&GOLDEN[..GOLDEN.len() - 1]).unwrap();
         assert_eq!((journal.decisions.len(), journal.closed), (2, false));
-        let changed = GOLDEN.replace("17.01", "17.02");
-        let (line, rule) = parse(&changed, HashMap::new()).unwrap_err();
-        assert_eq!(line, 2);
-        assert!(rule.contains("checksum"), "{rule}");
-        assert!(parse("date,open\n", HashMap::new()).is_err());
+        let told = read(&GOLDEN.replace("17.01", "17.02"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.starts_with("journal decisions.jsonl, line 2: checksum"),
+            "{told}"
+        );
+        assert!(read("date,open\n").is_err());
     }
 
     #[test]

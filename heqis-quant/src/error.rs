@@ -66,6 +66,16 @@ pub enum QuantError {
         /// The value as given.
         value: String,
     },
+    /// A line of a journal breaks its format: the file was changed, or the disk lies.
+    #[error("journal {source_name}, line {line}: {rule}")]
+    Journal {
+        /// The journal, usually its path.
+        source_name: String,
+        /// The line, from 1.
+        line: usize,
+        /// The rule that it breaks.
+        rule: String,
+    },
     /// A JSON document has the wrong syntax or shape.
     #[error("{place}: {source}")]
     Json {

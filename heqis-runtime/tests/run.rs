@@ -361,7 +361,7 @@ fn two_compute_nodes_share_the_work_by_symbol() {
         journal
             .records
             .iter()
-            .map(|record| record.symbol.to_string())
+            .map(|(_, record)| record.symbol.to_string())
             .collect()
     };
     let (left, right) = (symbols("journal-left"), symbols("journal-right"));

@@ -8,7 +8,7 @@
 //! | journal-replay | the predictions of the two nodes' journal decided again |
 //!
 //! - [`replay`]: bars in the order of the boards, and the first and last way. [`runtime`]: the two in the middle.
-//!   [`mod@line`]: one decision as a journal writes it.
+//!   [`journal`]: what they wrote.
 //!
 //! Not here: a broker. Boards have no fills to report yet, so all ways assume that every order is carried out at the
 //! close on which it was decided.
@@ -18,15 +18,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use heqis_quant::Strategy;
+use heqis_quant::decision::journal::Record;
 
 use crate::data::Answer;
 use crate::error::LabError;
 
-pub mod line;
+pub mod journal;
 pub mod replay;
 pub mod runtime;
-
-use line::Line;
 
 /// Decide on the same bars by the lab, by one process, by two nodes and from a journal; the exit code is 1 when one
 /// decision differs in one byte.
@@ -126,7 +125,7 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
     let (mut lines, mut compared, mut good) = (Vec::new(), 0, true);
     for (name, strategy) in &chosen {
         let decided = replay::in_process(&bars, args, strategy)?;
-        let expected: Vec<String> = decided.iter().map(Line::text).collect();
+        let expected: Vec<String> = decided.iter().map(Record::text).collect();
         let single = runtime.single_host(name, strategy)?;
         let two = runtime.two_nodes(name, strategy)?;
         let again = replay::journal(&bars, strategy, &two)?;
@@ -155,7 +154,7 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
 }
 
 /// What is said of one strategy.
-fn told(name: &str, decided: &[Line], differences: &[Difference]) -> String {
+fn told(name: &str, decided: &[Record], differences: &[Difference]) -> String {
     let mut counts = BTreeMap::new();
     for line in decided {
         *counts.entry(line.reason.name()).or_insert(0u64) += 1;

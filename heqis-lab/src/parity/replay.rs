@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use heqis_quant::decision::journal::Record;
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
 use heqis_quant::rules::RuleBook;
 use heqis_quant::{
@@ -11,7 +12,6 @@ use heqis_quant::{
 };
 
 use super::ParityArgs;
-use super::line::Line;
 use crate::backtest::strategy::BundleModel;
 use crate::error::LabError;
 
@@ -68,13 +68,13 @@ pub fn in_process(
     bars: &[Bar],
     args: &ParityArgs,
     strategy: &Strategy,
-) -> Result<Vec<Line>, LabError> {
+) -> Result<Vec<Record>, LabError> {
     let (model, scaler) = BundleModel::load(Some(&args.factors), &args.direction)?;
     let mut path = DecisionPath::new(PathConfig::new(scaler, *strategy), model)?;
     let mut lines = Vec::new();
     for bar in bars {
         if let Outcome::Decided(decided) = path.step(*bar)? {
-            lines.push(Line::from(&decided));
+            lines.push(Record::from(&decided));
         }
     }
     Ok(lines)
@@ -96,7 +96,7 @@ pub fn journal(
     let mut lines = Vec::with_capacity(journal.len());
     for text in journal {
         let refuse = |rule: String| LabError::data_set(Path::new("journal"), rule);
-        let line: Line =
+        let line: Record =
             serde_json::from_str(text).map_err(|error| refuse(format!("{text}: {error}")))?;
         let view = views
             .get(&(line.symbol, line.time_ns))
@@ -105,7 +105,7 @@ pub fn journal(
         let memory = memories.entry(line.symbol).or_default();
         let verdict = strategy.decide(memory, view, &prediction, KillState::Active);
         let bar = (line.symbol, line.date, line.time_ns, view.close);
-        lines.push(Line::new(bar, &verdict, &prediction).text());
+        lines.push(Record::new(bar, &verdict, &prediction).text());
     }
     Ok(lines)
 }

@@ -8,7 +8,7 @@ use heqis_quant::Strategy;
 use heqis_quant::path::Model as _;
 use toml::{Table, Value};
 
-use super::{ParityArgs, line};
+use super::{ParityArgs, journal};
 use crate::backtest::strategy::BundleModel;
 use crate::error::LabError;
 
@@ -118,7 +118,7 @@ impl Runtime {
             let rule = format!("heqis-runtime ended with {}:\n{tail}", output.status);
             return Err(LabError::data_set(&topology, rule));
         }
-        line::read(&journal)
+        journal::read(&journal)
     }
 
     /// The main pipeline on one node or two.

@@ -8,11 +8,13 @@
 //!
 //! - `rule`: what a prediction says, in three [`SignalMode`]s. `filters`: what may refuse it. `market`: what filters
 //!   see. `memory`: what lasts from one decision to the next. `verdict`: the outcome with its reason.
+//! - [`journal`]: decisions as lines of text.
 //!
 //! A verdict carries the memory, so that the last decision of an instrument restores it. Not here: where bars and
 //! predictions come from; [`path`](crate::path) joins all the pieces.
 
 mod filters;
+pub mod journal;
 mod market;
 mod memory;
 mod rule;

@@ -49,7 +49,7 @@ fn in_new_dir(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
 }
 
 /// The checksums are those of Python's `zlib.crc32`.
-const GOLDEN: &str = include_str!("golden_journal.jsonl");
+const GOLDEN: &str = include_str!("../../../heqis-quant/tests/golden/journal.jsonl");
 
 fn golden_decisions() -> [Frame<Decision>; 2] {
     let sound = Decision {
@@ -96,13 +96,17 @@ fn a_journal_can_be_read_back_even_where_a_number_was_none() {
     assert!(contents.closed);
     assert_eq!(contents.whole_bytes, GOLDEN.len() as u64);
     let [first, second] = golden_decisions();
-    assert_eq!(contents.records[0].origin(), first.head().origin);
-    assert_eq!(contents.records[0].clone().into_decision(), *first);
-    assert!(contents.records[1].predicted_return.is_nan());
+    let [(place, sound), (_, invalid)] = &contents.records[..] else {
+        panic!("{contents:?}")
+    };
+    let origin = first.head().origin;
     assert_eq!(
-        contents.records[1].clone().into_decision().verdict,
-        second.verdict
+        (place.stream, place.position),
+        (origin.stream, origin.position)
     );
+    assert_eq!(Decision::from(sound), *first);
+    assert!(invalid.predicted_return.is_nan());
+    assert_eq!(invalid.verdict(), second.verdict);
 }
 
 #[test]
@@ -122,7 +126,7 @@ fn what_filters_remember_is_in_the_journal_only_where_there_is_something() {
     let expected = r#""stance":"in","carry":{"entry_price":17.01,"ban_days":2},"predicted_return""#;
     assert!(lines[2].contains(expected), "{}", lines[2]);
     let contents = read(&dir.path().join(FILE)).unwrap();
-    assert_eq!(contents.records[1].clone().into_decision(), carrying);
+    assert_eq!(Decision::from(&contents.records[1].1), carrying);
 }
 
 #[test]
@@ -132,9 +136,13 @@ fn what_was_written_is_what_was_decided_to_the_bit() {
     journal_in(dir.path(), &frames);
     let contents = read(&dir.path().join(FILE)).unwrap();
     assert_eq!(contents.records.len(), 60);
-    for (record, frame) in contents.records.into_iter().zip(&frames) {
-        assert_eq!(record.origin(), frame.head().origin);
-        assert_eq!(record.into_decision(), **frame);
+    for ((place, record), frame) in contents.records.iter().zip(&frames) {
+        let origin = frame.head().origin;
+        assert_eq!(
+            (place.stream, place.position),
+            (origin.stream, origin.position)
+        );
+        assert_eq!(Decision::from(record), **frame);
     }
 }
 

@@ -10,6 +10,7 @@ use heqis_actors::{BuildContext, Clock, Frame, Origin, Probe, Stage};
 use heqis_compute::Journal;
 use heqis_compute::journal::{JournalError, read};
 use heqis_messages::Decision;
+use heqis_quant::QuantError;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{Bench, config, context, count, decisions};
@@ -193,7 +194,7 @@ proptest! {
                 prop_assert!(left.starts_with(HEADER.as_bytes()));
                 prop_assert!(!with_header || left == sound, "the torn end is cut off and nothing else");
             }
-            Err(JournalError::Corrupt { line, .. }) => {
+            Err(JournalError::Corrupt(QuantError::Journal { line, .. })) => {
                 prop_assert!(built.is_err());
                 prop_assert!(line as u64 > records);
                 prop_assert!(fs::read(&path).unwrap() == bytes);

@@ -1,6 +1,7 @@
 //! A trading decision on its way.
 
 use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
+use heqis_quant::decision::journal::Record;
 use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
 
@@ -16,6 +17,32 @@ pub struct Decision {
     pub verdict: Verdict,
     /// What the model said.
     pub prediction: Prediction,
+}
+
+impl From<&Decision> for Record {
+    fn from(decision: &Decision) -> Self {
+        let bar = &decision.bar;
+        Self::new(
+            (bar.symbol, bar.date, bar.time_ns, bar.close),
+            &decision.verdict,
+            &decision.prediction,
+        )
+    }
+}
+
+impl From<&Record> for Decision {
+    fn from(record: &Record) -> Self {
+        Self {
+            bar: BarRef {
+                symbol: record.symbol,
+                date: record.date,
+                time_ns: record.time_ns,
+                close: record.close,
+            },
+            verdict: record.verdict(),
+            prediction: record.prediction(),
+        }
+    }
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]

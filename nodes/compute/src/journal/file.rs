@@ -4,9 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use heqis_quant::QuantError;
+use heqis_quant::decision::journal::{Contents, Line, Place, Record};
 use thiserror::Error;
-
-use super::record::{Closing, FORMAT, Header, Record, checked, write_line};
 
 /// Why a journal could not be read or written.
 #[derive(Debug, Error)]
@@ -22,15 +22,8 @@ pub enum JournalError {
         source: io::Error,
     },
     /// A line that is not the torn last one breaks the format: the file was changed, or the disk lies.
-    #[error("journal {path}, line {line}: {rule}")]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// The rule that it breaks.
-        rule: String,
-    },
+    #[error(transparent)]
+    Corrupt(#[from] QuantError),
     /// Another process, or another stage of this one, writes the journal.
     #[error("journal {path}: another process or stage is writing it")]
     Locked {
@@ -52,17 +45,6 @@ pub(super) fn fault(path: &Path) -> Option<String> {
     (!above.is_dir()).then(|| format!("{} is not a directory", above.display()))
 }
 
-/// What a journal holds.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Contents {
-    /// Decisions in order.
-    pub records: Vec<Record>,
-    /// Whether the closing record is there; without it the writer was killed or still runs.
-    pub closed: bool,
-    /// Bytes of whole lines; what is behind them is a torn write.
-    pub whole_bytes: u64,
-}
-
 /// Reads a journal and checks every line. A torn last line is left out.
 ///
 /// # Errors
@@ -75,85 +57,8 @@ pub fn read(path: &Path) -> Result<Contents, JournalError> {
     parse(path, &text)
 }
 
-fn header_line() -> String {
-    let mut line = String::new();
-    write_line(
-        &Header {
-            heqis_journal: FORMAT,
-        },
-        &mut line,
-    );
-    line
-}
-
 fn parse(path: &Path, text: &[u8]) -> Result<Contents, JournalError> {
-    let mut contents = Contents {
-        records: Vec::new(),
-        closed: false,
-        whole_bytes: 0,
-    };
-    let corrupt = |line, rule| JournalError::Corrupt {
-        path: path.to_owned(),
-        line,
-        rule,
-    };
-    for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        let number = index + 1;
-        let Some(line) = line.strip_suffix(b"\n") else {
-            break;
-        };
-        let line = std::str::from_utf8(line).map_err(|_| corrupt(number, "is not UTF-8".into()))?;
-        let object = checked(line).map_err(|rule| corrupt(number, rule))?;
-        let fault = |error: serde_json::Error| corrupt(number, error.to_string());
-        if contents.closed {
-            return Err(corrupt(number, "stands behind the closing record".into()));
-        }
-        if index == 0 {
-            let header: Header = serde_json::from_str(&object).map_err(fault)?;
-            if header.heqis_journal != FORMAT {
-                return Err(corrupt(
-                    number,
-                    format!("format {} is not {FORMAT}", header.heqis_journal),
-                ));
-            }
-        } else if object.starts_with("{\"decisions\"") {
-            let closing: Closing = serde_json::from_str(&object).map_err(fault)?;
-            if closing.decisions != contents.records.len() as u64 {
-                let rule = format!(
-                    "closes {} decisions, {} are there",
-                    closing.decisions,
-                    contents.records.len()
-                );
-                return Err(corrupt(number, rule));
-            }
-            contents.closed = true;
-        } else {
-            let record: Record = serde_json::from_str(&object).map_err(fault)?;
-            if record.n != contents.records.len() as u64 + 1 {
-                return Err(corrupt(
-                    number,
-                    format!(
-                        "decision {} stands at {}",
-                        record.n,
-                        contents.records.len() + 1
-                    ),
-                ));
-            }
-            if u64::from_str_radix(&record.stream, 16).is_err() {
-                return Err(corrupt(
-                    number,
-                    format!("stream '{}' is not hexadecimal", record.stream),
-                ));
-            }
-            contents.records.push(record);
-        }
-        contents.whole_bytes += line.len() as u64 + 1;
-    }
-    if contents.whole_bytes == 0 && !header_line().as_bytes().starts_with(text) {
-        // Not a header that was cut off: somebody else's file, which must not be taken for a torn one and emptied.
-        return Err(corrupt(1, "is not the header of a journal".into()));
-    }
-    Ok(contents)
+    Ok(Contents::parse(text, &path.display().to_string())?)
 }
 
 /// A journal that is being written.
@@ -169,7 +74,7 @@ pub(super) struct JournalFile {
 impl JournalFile {
     /// Opens the journal at `path`. An unfinished one is resumed, its records are returned and a torn last line is cut
     /// off; a finished one is kept as `<path>.prev`, in place of the one before it.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<Record>), JournalError> {
+    pub(super) fn open(path: &Path) -> Result<(Self, Vec<(Place, Record)>), JournalError> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(io_error(path, "make its directory"))?;
         }
@@ -211,7 +116,9 @@ impl JournalFile {
             whole_bytes: 0,
         };
         journal.cut_back()?;
-        journal.append(&header_line(), 0)?;
+        let mut line = String::new();
+        Line::Header.write(&mut line);
+        journal.append(&line, 0)?;
         Ok(journal)
     }
 
@@ -238,12 +145,10 @@ impl JournalFile {
     /// Writes the closing record: the run ended on purpose, and the next one starts a new journal.
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         let mut line = String::new();
-        write_line(
-            &Closing {
-                decisions: self.decisions,
-            },
-            &mut line,
-        );
+        Line::Closing {
+            decisions: self.decisions,
+        }
+        .write(&mut line);
         self.append(&line, 0)?;
         self.sync()
     }
@@ -316,40 +221,4 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> JournalError {
     let path = path.to_owned();
     move |source| JournalError::Io { path, what, source }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOLDEN: &[u8] = include_bytes!("../../tests/golden_journal.jsonl");
-
-    /// Every byte of a journal is covered by a rule, except that without its last byte the last line is a torn one.
-    #[test]
-    fn a_change_of_any_byte_is_noticed() {
-        let last = GOLDEN.len() - 1;
-        for at in 0..=last {
-            for changed in (0..8)
-                .map(|bit| GOLDEN[at] ^ (1 << bit))
-                .chain([b'\n', b'0', b'f'])
-            {
-                if changed == GOLDEN[at] {
-                    continue;
-                }
-                let mut bytes = GOLDEN.to_vec();
-                bytes[at] = changed;
-                match parse(Path::new("changed.jsonl"), &bytes) {
-                    Err(JournalError::Corrupt { line, .. }) => {
-                        let expected =
-                            1 + GOLDEN[..at].iter().filter(|&&byte| byte == b'\n').count();
-                        assert_eq!(line, expected, "byte {at} is now {changed:#04x}");
-                    }
-                    Ok(contents) if at == last => {
-                        assert!(!contents.closed && contents.records.len() == 2)
-                    }
-                    other => panic!("byte {at} is now {changed:#04x}: {other:?}"),
-                }
-            }
-        }
-    }
 }

@@ -9,24 +9,27 @@
 //!
 //! Counts `written`, and `duplicate` for decisions that the file already held.
 //!
-//! - `record`: lines and their checksums. `file`: opening, resuming, appending.
+//! The lines are those of [`heqis_quant::decision::journal`].
+//!
+//! - `file`: opening, resuming, appending. `timings`: time stamps beside the journal.
 
 mod file;
-mod record;
+mod timings;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heqis_actors::{BuildContext, Committed, Counter, Emitter, Frame, Nothing, Stage, StageError};
+use heqis_actors::{
+    BuildContext, Committed, Counter, Emitter, Frame, Nothing, Origin, Stage, StageError,
+};
 use heqis_messages::Decision;
+use heqis_quant::decision::journal::{Line, Place, Record};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use file::{Contents, JournalError, read};
-pub use record::Record;
+pub use file::{JournalError, read};
 
 use file::JournalFile;
-use record::timings_line;
 
 /// When written records are forced to the disk. A record is safe from a killed process as soon as it is written;
 /// syncing is about power cuts.
@@ -92,9 +95,12 @@ impl Stage for Journal {
         if resumed {
             tracing::info!(stage = cx.stage(), path = %path.display(), decisions = records.len(), "journal resumed");
         }
-        for record in records {
-            let origin = record.origin();
-            cx.committed().record(origin, record.into_decision());
+        for (place, record) in records {
+            let origin = Origin {
+                stream: place.stream,
+                position: place.position,
+            };
+            cx.committed().record(origin, Decision::from(&record));
         }
         let timings = config
             .timings
@@ -126,9 +132,14 @@ impl Stage for Journal {
         }
         self.batch.push(frame.clone());
         let number = self.file.decisions() + self.batch.len() as u64;
-        Record::new(number, head.origin, frame).write_line(&mut self.lines);
+        let place = Place {
+            n: number,
+            stream: head.origin.stream,
+            position: head.origin.position,
+        };
+        Line::Decision(place, Record::from(&**frame)).write(&mut self.lines);
         if self.timings.is_some() {
-            timings_line(number, head, &self.stage_names, &mut self.timing_lines);
+            timings::write_line(number, head, &self.stage_names, &mut self.timing_lines);
         }
         Ok(())
     }
