@@ -109,11 +109,13 @@ impl Stand {
             .count()
     }
 
-    fn command(&self, extra: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heqis-runtime"));
-        command
-            .current_dir(root())
-            .args(["--topology", &self.topology, "--json"]);
+    fn command(&self, program: &[&str], extra: &[&str]) -> Command {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).current_dir(root()).args([
+            "--topology",
+            &self.topology,
+            "--json",
+        ]);
         for change in &self.overrides {
             command.args(["--set", change]);
         }
@@ -132,7 +134,12 @@ impl Stand {
     }
 
     pub fn start(&self, extra: &[&str]) -> Running {
-        let mut child = self.command(extra).spawn().unwrap();
+        self.start_with(&[env!("CARGO_BIN_EXE_heqis-runtime")], extra)
+    }
+
+    /// As [`Stand::start`] with another program, for instance an emulator and what it runs.
+    pub fn start_with(&self, program: &[&str], extra: &[&str]) -> Running {
+        let mut child = self.command(program, extra).spawn().unwrap();
         // Logs are read all the time: a full pipe would stop the process.
         let mut stderr = child.stderr.take().unwrap();
         let log = std::thread::Builder::new()
