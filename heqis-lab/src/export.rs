@@ -2,10 +2,11 @@
 //!
 //! - Here: the baselines as ONNX graphs of plain operators, and what every model says about its inputs.
 //! - [`mod@direction`]: the generators of a run as one model.
-//! - [`mod@run`]: the bundles of a run, with golden windows, figures and cards.
+//! - [`mod@run`]: the bundles of a run, with golden windows, figures and cards; [`rule`]: when to decide on its answers.
 
 mod card;
 pub mod direction;
+pub mod rule;
 pub mod run;
 
 use heqis_infer::InferError;

@@ -84,6 +84,34 @@ fn four_ways_decide_the_same_for_every_strategy_on_every_committed_symbol() {
     }
 }
 
+/// The trained models read 32 rows, each with factors of convolutions: more arithmetic for the ways to differ in.
+#[test]
+fn four_ways_decide_the_same_with_the_trained_bundles() {
+    let work = tempfile::tempdir().unwrap();
+    let strategies = work.path().join("strategies.toml");
+    let topology = std::fs::read_to_string(root().join("topologies/dual-board.toml")).unwrap();
+    let topology: toml::Table = topology.parse().unwrap();
+    let rule = &topology["stages"]["signal"]["params"]["rule"];
+    std::fs::write(&strategies, format!("[shipped]\nrule = {rule}\n")).unwrap();
+    let answer = run(&ParityArgs {
+        strategies,
+        data: ["002032.SZ.csv", "600000.SH.csv"]
+            .map(|name| root().join("data/ashare").join(name))
+            .to_vec(),
+        factors: root().join("models/cae-factors"),
+        direction: root().join("models/multi-gan-direction"),
+        runtime: Some(runtime()),
+        ..args(work.path())
+    })
+    .unwrap();
+    let told = answer.lines.join("\n");
+    assert!(answer.good, "{told}");
+    assert!(
+        told.contains("entered ") && told.contains("exited "),
+        "{told}"
+    );
+}
+
 #[test]
 fn the_first_byte_that_differs_is_found_with_its_place() {
     let lines = |texts: &[&str]| -> Vec<String> { texts.iter().map(|t| (*t).to_owned()).collect() };

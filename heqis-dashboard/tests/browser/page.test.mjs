@@ -116,7 +116,7 @@ check("every stage, edge and count of the pipeline is shown, and its books close
   assert.equal(books.length, state.nodes[0].edges.length);
   assert.ok(books.every((row) => row.endsWith("✓")), books.join("\n"));
   const counts = await page.locator("#event-table").innerText();
-  assert.match(counts, /journal\s+written\s+5,936/);
+  assert.match(counts, /journal\s+written\s+5,874/);
   assert.ok(await page.locator("#waterfall text", { hasText: "engine" }).count());
   await page.locator("#trend canvas").waitFor();
   await close();
@@ -203,7 +203,7 @@ check("after a run was killed and started again the page goes on by itself, with
   const second = await run(dir, [slow, `nodes.host.dashboard.address="${new URL(first.url).host}"`]);
   await page.waitForFunction(() => document.getElementById("status").dataset.state === "good");
   const { last } = await passed(second.url);
-  assert.equal(last, 5936, "what the killed run had decided, and the rest");
+  assert.equal(last, 5874, "what the killed run had decided, and the rest");
   const newest = (await API(second.url, "/api/decisions?side=trade&limit=1")).rows[0];
   await page.waitForFunction(({ n }) => document.querySelector("#signal-table tbody tr")?.dataset.n === String(n), newest);
   const shown = await page.evaluate(() => [...document.querySelectorAll("#signal-table tbody tr")].map((row) => Number(row.dataset.n)));

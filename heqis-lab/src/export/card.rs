@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use heqis_quant::DecisionRule;
 use serde_json::Value;
 
 use super::direction::Direction;
@@ -58,6 +59,7 @@ pub(super) fn direction(
     name: &str,
     target: &str,
     direction: &Direction,
+    rule: Option<&DecisionRule>,
 ) -> String {
     let manifest = &export.run.manifest;
     let networks: Vec<String> = manifest
@@ -83,6 +85,8 @@ pub(super) fn direction(
          before the game (empirical risk only), *game* after it; an ensemble is the plain mean. Intervals are 95 %.\n\n\
          {table}\
          {verdict}\n\
+         ## A rule to begin with\n\n\
+         {rule}\n\
          ## What it cannot do\n\n\
          It is a working example, not advice and not a strategy. It knows the bars of its training span and no costs, limits or \
          suspensions; the intervals take days as independent. A much higher accuracy than that of a naive answer would be a \
@@ -95,7 +99,8 @@ pub(super) fn direction(
         factors = export.factors_name,
         data = data(export),
         table = export.table.markdown(),
-        verdict = verdict(export, &chosen),
+        verdict = verdict(export, target, &chosen),
+        rule = rule_text(rule),
     )
 }
 
@@ -127,7 +132,7 @@ fn data(export: &Export<'_>) -> String {
 }
 
 /// Says in words whether the test figures beat the naive answers and the other yardsticks.
-fn verdict(export: &Export<'_>, chosen: &str) -> String {
+fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
     let get = |model: &str| export.table.get(model, "test").map(|entry| &entry.figures);
     let Some(figures) = get(chosen) else {
         return String::new();
@@ -160,7 +165,8 @@ fn verdict(export: &Export<'_>, chosen: &str) -> String {
         );
     }
     let error = |model: &str| Some(get(model)?.returns.as_ref()?.mse);
-    let better: Vec<&str> = ["training mean", "ridge", "gradient boosting"]
+    let before = label(target, Stage::Alone);
+    let better: Vec<&str> = ["training mean", "ridge", "gradient boosting", &before]
         .into_iter()
         .filter(|model| error(model) < error(chosen))
         .collect();
@@ -174,8 +180,32 @@ fn verdict(export: &Export<'_>, chosen: &str) -> String {
             );
         }
     }
+    if better.contains(&"ridge") {
+        text.push_str(" The game does not beat ridge here.");
+    }
+    if better.contains(&before.as_str()) {
+        text.push_str(" The game did not make the generator better than it was alone.");
+    }
     text.push('\n');
     text
+}
+
+/// Says which rule follows from the validation span, and how.
+fn rule_text(rule: Option<&DecisionRule>) -> String {
+    match rule {
+        None => "The predicted returns of the validation span lie too close together for one.\n"
+            .to_owned(),
+        Some(DecisionRule {
+            enter,
+            exit,
+            min_confidence,
+            ..
+        }) => format!(
+            "`rule = {{ enter = {enter}, exit = {exit}, min_confidence = {min_confidence} }}`: upper quartile and median of the \
+             predicted returns and median of the odds of up, all on the validation span. It says what is much and what is \
+             little for this model, and was not chosen by what it would have earned; costs are not in it.\n"
+        ),
+    }
 }
 
 fn direction_of(figures: Option<&Figures>) -> Option<f64> {

@@ -7,16 +7,17 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 use heqis_infer::bundle::sha256_hex;
 use heqis_infer::{Bundle, BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
-use heqis_quant::Scaler;
+use heqis_quant::{DecisionRule, Scaler};
 use serde_json::{Value, json};
 
 use super::Provenance;
 use super::card;
 use super::direction::Direction;
+use super::rule;
 use crate::bundles::rounded;
 use crate::error::LabError;
 use crate::nets::encoder::Encoder;
-use crate::samples::{FLAT_BAND, HORIZON_BARS};
+use crate::samples::{CLASSES, FLAT_BAND, HORIZON_BARS};
 use crate::train::corpus::Sample;
 use crate::train::tensors::numbers;
 use crate::train::{Corpus, Part, Stage, TrainedGenerator, TrainedRun};
@@ -203,7 +204,7 @@ impl<'a> Export<'a> {
             model_card: card::factors(self, &figures),
             feature_names: self.run.manifest.features.clone(),
             window_bars: bars,
-            ..self.parts(name, figures, golden)
+            ..self.parts(name, figures, golden)?
         };
         let dir = out.join(name);
         Bundle::write(&dir, &parts)?;
@@ -238,6 +239,7 @@ impl<'a> Export<'a> {
             &[("features", &inputs)],
             &[("predicted_return", &values), ("probabilities", &odds)],
         );
+        let rule = self.rule(&direction)?;
         let model = trained::label(target, Stage::Best);
         let of = |span: &str| {
             let entry = self.table.get(&model, span);
@@ -247,21 +249,33 @@ impl<'a> Export<'a> {
             ("horizon_bars".to_owned(), json!(HORIZON_BARS)),
             ("flat_band".to_owned(), json!(FLAT_BAND)),
             ("generators".to_owned(), json!(direction.names())),
-            ("seed".to_owned(), json!(self.run.manifest.config.seed)),
+            ("rule".to_owned(), json!(rule)),
             ("validation".to_owned(), of("validation")),
             ("test".to_owned(), of("test")),
         ]);
         let parts = BundleParts {
             task: "direction".to_owned(),
             model: direction.to_onnx(&provenance, Some(&factors_sha256))?,
-            model_card: card::direction(self, name, target, &direction),
+            model_card: card::direction(self, name, target, &direction, rule.as_ref()),
             feature_names: names,
             window_bars: self.encoder_bars() + direction.rows() - 1,
-            ..self.parts(name, figures, golden)
+            ..self.parts(name, figures, golden)?
         };
         let dir = out.join(name);
         Bundle::write(&dir, &parts)?;
         Ok(dir)
+    }
+
+    /// Returns the rule that follows from the model's answers on the validation span.
+    fn rule(&self, direction: &Direction) -> Result<Option<DecisionRule>, LabError> {
+        let (mut returns, mut ups) = (Vec::new(), Vec::new());
+        for chunk in self.corpus.samples(Part::Validation).chunks(512) {
+            let windows = self.direction_windows(direction, chunk)?;
+            let [values, odds] = direction.forward(&windows, chunk.len())?;
+            returns.extend(values);
+            ups.extend(odds.chunks_exact(CLASSES.len()).map(|odds| odds[2]));
+        }
+        Ok(rule::suggested(&returns, &ups))
     }
 
     /// Returns the windows of samples as the pipeline sends them: `[samples, rows, factors + features]`.
@@ -340,11 +354,28 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Returns what all bundles share; task, model, card, names and window are still to be filled.
-    fn parts(&self, name: &str, figures: BTreeMap<String, Value>, golden: Golden) -> BundleParts {
+    /// Returns what all bundles share; task, model, card, names and window are still to be filled. Among the figures is
+    /// the run: by these settings, seed and data (whose digest the training span has), the same weights come out again.
+    fn parts(
+        &self,
+        name: &str,
+        mut figures: BTreeMap<String, Value>,
+        golden: Golden,
+    ) -> Result<BundleParts, LabError> {
         let manifest = &self.run.manifest;
+        let generators = manifest.figures.iter();
+        let weights: BTreeMap<&String, &String> = generators
+            .map(|(name, figures)| (name, &figures.weights_sha256))
+            .collect();
+        let run = json!({
+            "code_version": manifest.code_version,
+            "config_sha256": manifest.config.sha256()?,
+            "seed": manifest.config.seed,
+            "weights_sha256": weights,
+        });
+        figures.insert("run".to_owned(), run);
         let figures = figures.into_iter();
-        BundleParts {
+        Ok(BundleParts {
             name: name.to_owned(),
             task: String::new(),
             created_by: "heqis-lab export".to_owned(),
@@ -364,7 +395,7 @@ impl<'a> Export<'a> {
             },
             figures: figures.map(|(key, value)| (key, rounded(value))).collect(),
             golden,
-        }
+        })
     }
 
     /// Returns the name of the data set.

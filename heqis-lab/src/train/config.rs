@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+use heqis_infer::bundle::sha256_hex;
 use heqis_quant::{Date, Symbol};
 use serde::{Deserialize, Serialize};
 
@@ -234,6 +235,18 @@ impl TrainConfig {
         let config: Self = toml::from_str(text).map_err(|source| LabError::toml(path, source))?;
         config.check()?;
         Ok(config)
+    }
+
+    /// Returns SHA-256 of all settings as JSON, those with their defaults too, in lower-case hex: two files that mean
+    /// the same have the same.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError::Training`] when a setting has no form in JSON.
+    pub fn sha256(&self) -> Result<String, LabError> {
+        let text = serde_json::to_vec(self)
+            .map_err(|source| LabError::training("settings", source.to_string()))?;
+        Ok(sha256_hex(&text))
     }
 
     /// Returns how far back a sample looks.

@@ -1,0 +1,109 @@
+//! The shipped trained bundles are what the committed settings and data make, and the shipped topologies use them as they
+//! were meant.
+//!
+//! The training takes minutes and is not repeated here; that a training repeats bit for bit is held by `train.rs` on small
+//! ones. Here settings and data are held to the digests that the bundles carry.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use heqis_infer::bundle::sha256_hex;
+use heqis_infer::{BackendKind, Bundle, Manifest, open};
+use heqis_lab::train::TrainConfig;
+use serde_json::Value;
+
+const BUNDLES: [&str; 2] = ["cae-factors", "multi-gan-direction"];
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn bundle(name: &str) -> Bundle {
+    Bundle::load(project().join("models").join(name)).unwrap()
+}
+
+fn figures(manifest: &Manifest) -> Value {
+    serde_json::to_value(&manifest.figures).unwrap()
+}
+
+#[test]
+fn settings_and_data_are_those_that_the_bundles_were_made_of() {
+    let config = TrainConfig::read(&project().join("training/shipped.toml")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("002032.SZ");
+    let status = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+        .current_dir(project())
+        .args(["prepare", "data/ashare/002032.SZ.csv", "--out"])
+        .arg(&set)
+        .stdout(std::process::Stdio::null())
+        .status()
+        .unwrap();
+    assert!(status.success());
+    let data = sha256_hex(&std::fs::read(set.join("manifest.json")).unwrap());
+    for name in BUNDLES {
+        let bundle = bundle(name);
+        let manifest = bundle.manifest();
+        let run = &figures(manifest)["run"];
+        assert_eq!(run["config_sha256"], config.sha256().unwrap(), "{name}");
+        assert_eq!(run["seed"], config.seed, "{name}");
+        assert_eq!(manifest.training_span.source_sha256, data, "{name}");
+        let weights = run["weights_sha256"].as_object().unwrap();
+        assert_eq!(weights.len(), config.generators.len(), "{name}");
+    }
+}
+
+/// A change of any setting is another training.
+#[test]
+fn the_digest_of_settings_follows_their_meaning() {
+    let path = project().join("training/shipped.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let digest = |text: &str| TrainConfig::parse(&path, text).unwrap().sha256().unwrap();
+    assert_eq!(digest(&text), digest(&format!("# other words\n{text}")));
+    let other = text.replace("dropout = 0.2", "dropout = 0.1");
+    assert_ne!(digest(&text), digest(&other));
+}
+
+#[test]
+fn the_bundles_load_and_pass_their_self_test_on_the_cpu() {
+    for name in BUNDLES {
+        let opened = open(&bundle(name), &[BackendKind::Cpu], true).unwrap();
+        assert_eq!(opened.self_test.windows, 4, "{name}");
+    }
+}
+
+/// Published daily direction accuracy lies between 56 and 59 per cent: much more would be a leak.
+#[test]
+fn the_accuracy_is_not_too_good_to_be_true() {
+    let figures = figures(bundle("multi-gan-direction").manifest());
+    for span in ["validation", "test"] {
+        let direction = &figures[span]["returns"]["direction"];
+        let share = direction["share"].as_f64().unwrap();
+        assert!(share > 0.4 && share < 0.6, "{span}: {direction}");
+        assert!(direction["of"].as_u64().unwrap() > 300, "{span}");
+    }
+}
+
+#[test]
+fn the_shipped_topologies_decide_by_the_rule_of_the_validation_span() {
+    let rule = figures(bundle("multi-gan-direction").manifest())["rule"].clone();
+    let mut checked = 0;
+    for name in ["dual-board", "single-host", "fan-out", "live-tcp"] {
+        let path = project().join(format!("topologies/{name}.toml"));
+        let topology: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+        for (stage, entry) in topology["stages"].as_table().unwrap() {
+            if entry["kind"].as_str() != Some("signal") {
+                continue;
+            }
+            for key in ["enter", "exit", "min_confidence"] {
+                let set = entry["params"]["rule"][key].as_float();
+                assert_eq!(set, rule[key].as_f64(), "{key} of {stage} in {name}.toml");
+            }
+            checked += 1;
+        }
+    }
+    assert_eq!(checked, 5);
+}
