@@ -258,5 +258,5 @@ fn the_committed_settings_are_good() {
         TrainConfig::read(&entry.unwrap().path()).unwrap();
         found += 1;
     }
-    assert_eq!(found, 3);
+    assert!(found >= 4, "{found} files");
 }

@@ -1,21 +1,25 @@
 //! The choice among models: what it looks at, what it refuses to look at, and what it writes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod market;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use heqis_lab::backtest::BrokerConfig;
 use heqis_lab::backtest::metrics::{Basis, Curve};
+use heqis_lab::backtest::run::Settings;
+use heqis_lab::prepare::Options;
 use heqis_lab::select::candidate::{Candidate, Forecast};
 use heqis_lab::select::choose::{Trial, best, deflate, score};
 use heqis_lab::select::folds::FoldPlan;
 use heqis_lab::select::judge::Judge;
 use heqis_lab::select::report::Selected;
 use heqis_lab::select::{SelectArgs, bars, run, select};
-use heqis_quant::{
-    Bar, Date, DecisionRule, Filters, Marks, Prediction, RuleBook, SignalMode, Strategy, Symbol,
-};
+use heqis_lab::store::manifest::TrainTo;
+use heqis_lab::train::TrainedRun;
+use heqis_quant::{Bar, Date, DecisionRule, Marks, Prediction, SignalMode, Symbol};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -45,19 +49,15 @@ fn plan() -> FoldPlan {
 
 fn judge() -> Judge {
     Judge {
-        book: RuleBook::ashare().unwrap(),
-        strategy: Strategy {
-            mode: SignalMode::Return,
+        settings: Settings {
             rule: DecisionRule {
                 enter: 0.001,
                 exit: -0.001,
                 min_confidence: 0.0,
                 min_exit_confidence: 0.0,
             },
-            filters: Filters::default(),
+            ..Settings::default()
         },
-        broker: BrokerConfig::default(),
-        basis: Basis::default(),
         events: Vec::new(),
     }
 }
@@ -161,7 +161,13 @@ fn holders_get_the_shares_that_a_suspected_ex_right_must_have_given() {
         cash_cents: 10_000_000,
         ..BrokerConfig::default()
     };
-    let judge = Judge { broker, ..judge() };
+    let judge = Judge {
+        settings: Settings {
+            broker,
+            ..judge().settings
+        },
+        events: Vec::new(),
+    };
     let suspected = bars
         .iter()
         .filter(|bar| bar.marks.contains(Marks::EX_RIGHT_SUSPECTED))
@@ -509,4 +515,127 @@ fn bundles_are_candidates_behind_the_day_that_they_were_made_on() {
         let text = go(validate_from, made).unwrap_err().to_string();
         assert!(text.contains(words), "{validate_from} {made}: {text}");
     }
+}
+
+/// Two generators and an encoder as small as can be: it is about who sees what, not about how well.
+const TINY: &str = r#"
+seed = 5
+[data]
+set = "SET"
+symbols = "002032.SZ"
+samples_per_epoch = 128
+[schedule]
+encoder_epochs = 1
+alone_epochs = 1
+game_epochs = 1
+identity_epochs = 1
+distil_every = 0
+fine_tune_epochs = 0
+[discriminator]
+branch_channels = 4
+channels = 8
+hidden = 8
+[[generators]]
+name = "g1"
+kind = "gru"
+window_bars = 6
+hidden = 8
+[[generators]]
+name = "g2"
+kind = "lstm"
+window_bars = 8
+hidden = 8
+[encoder]
+kind = "t3vae"
+window_bars = 4
+factors = 2
+"#;
+
+#[test]
+fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_changes_no_trial() {
+    let root = tempfile::tempdir().unwrap();
+    let test_from = day("2014-01-02");
+    let go = |name: &str, table: &Path| {
+        let work = root.path().join(name);
+        let set = work.join("set");
+        std::fs::create_dir_all(&work).unwrap();
+        heqis_lab::prepare::prepare(&Options {
+            train_to: TrainTo::Fraction(0.6),
+            ..market::options(&[table], &set)
+        })
+        .unwrap();
+        let config = work.join("train.toml");
+        std::fs::write(&config, TINY.replace("SET", &set.display().to_string())).unwrap();
+        let words = [
+            "select".to_owned(),
+            table.display().to_string(),
+            "--validate-from=2012-01-04".to_owned(),
+            format!("--test-from={test_from}"),
+            "--folds=2".to_owned(),
+            format!("--train={}", config.display()),
+            format!("--out={}", work.join("out").display()),
+        ];
+        let lines = run(&Cli::try_parse_from(words.clone()).unwrap().args).unwrap();
+        // Three rules, and the regressions, two generators and their mean in three modes each.
+        assert!(lines[0].contains("of 15 trials"), "{lines:?}");
+        let text = std::fs::read_to_string(work.join("out/selection.json")).unwrap();
+        let record: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (work.join("out/folds/002032.SZ"), record, words)
+    };
+    let (runs, whole, words) = go("whole", &data("002032.SZ.csv"));
+
+    let judged = whole["symbols"][0]["folds"].as_array().unwrap();
+    let span =
+        |value: &serde_json::Value| ["from", "to"].map(|end| day(value[end].as_str().unwrap()));
+    let mut spans: Vec<[Date; 2]> = judged
+        .iter()
+        .map(|fold| span(&fold["validation"]))
+        .collect();
+    spans.push(span(&whole["symbols"][0]["test"]));
+    for (name, [from, to]) in ["fold-1", "fold-2", "test"].into_iter().zip(spans) {
+        let run = TrainedRun::open(&runs.join(name).join("run")).unwrap();
+        let corpus = run.corpus().unwrap();
+        assert!(run.manifest.days.training.to < run.manifest.days.validation.from);
+        assert!(corpus.seen_to().unwrap() < from, "{name}");
+        // The gap of one day and five, and the day that the last label looks at.
+        let seen = corpus.series[0].dates.iter();
+        let between = seen.filter(|date| corpus.seen_to().unwrap() < **date && **date < from);
+        assert!(between.count() >= 6, "{name}");
+        assert!(
+            corpus.series[0].label_dates.iter().all(|date| *date <= to),
+            "{name}"
+        );
+    }
+
+    // A second look trains nothing anew, and finds the same.
+    let stamp = |name: &str| {
+        std::fs::metadata(runs.join(name))
+            .unwrap()
+            .modified()
+            .unwrap()
+    };
+    let weights = [
+        "fold-1/run/best/g1.safetensors",
+        "test/run/best/g2.safetensors",
+    ];
+    let before = weights.map(|name| std::fs::read(runs.join(name)).unwrap());
+    let epochs = stamp("fold-1/run/checkpoints/latest.json");
+    run(&Cli::try_parse_from(words).unwrap().args).unwrap();
+    assert!(before == weights.map(|name| std::fs::read(runs.join(name)).unwrap()));
+    assert_eq!(epochs, stamp("fold-1/run/checkpoints/latest.json"));
+
+    // Another future: it ends early.
+    let table = root.path().join("002032.SZ.csv");
+    let text = std::fs::read_to_string(data("002032.SZ.csv")).unwrap();
+    let early = text.lines().take_while(|line| !line.starts_with("2015"));
+    std::fs::write(&table, early.collect::<Vec<_>>().join("\n")).unwrap();
+    let (_, changed, _) = go("changed", &table);
+    assert_eq!(
+        whole["symbols"][0]["trials"],
+        changed["symbols"][0]["trials"]
+    );
+    assert_ne!(
+        whole["symbols"][0]["test"]["metrics"],
+        changed["symbols"][0]["test"]["metrics"]
+    );
 }

@@ -5,13 +5,14 @@ use std::ops::Range;
 
 use heqis_quant::adjust::EventKind;
 use heqis_quant::rules::LimitTable;
-use heqis_quant::{
-    Bar, Calendar, Date, ExRight, KillState, Marks, Memory, RuleBook, SignalMode, Strategy, View,
-};
+use heqis_quant::{Bar, CleanConfig, Date, ExRight, Marks, SignalMode, Span, Strategy, View};
 
 use super::candidate::Forecast;
-use crate::backtest::metrics::{Basis, Metrics, daily_returns};
-use crate::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
+use crate::backtest::inputs::Facts;
+use crate::backtest::market;
+use crate::backtest::metrics::Metrics;
+use crate::backtest::run::{self, Scene, Settings};
+use crate::backtest::strategy::{Foreseen, Foresight};
 use crate::error::LabError;
 
 /// What a run on one span was worth.
@@ -23,17 +24,11 @@ pub struct Run {
     pub metrics: Metrics,
 }
 
-/// How trials are run: all in the same way.
+/// How trials are run: all in the same way, and as `backtest` runs.
 #[derive(Debug)]
 pub struct Judge {
-    /// Limits, lots and fees by date.
-    pub book: RuleBook,
-    /// Thresholds and filters; the mode is the trial's.
-    pub strategy: Strategy,
-    /// The account.
-    pub broker: BrokerConfig,
-    /// What annual figures refer to.
-    pub basis: Basis,
+    /// Rule, filters, account and figures; the mode is the trial's.
+    pub settings: Settings,
     /// Ex-right events, of any stock; see [`Judge::assumed`] for those that are not known.
     pub events: Vec<ExRight>,
 }
@@ -44,7 +39,7 @@ impl Judge {
     ///
     /// # Errors
     ///
-    /// [`LabError::Backtest`] and [`LabError::Quant`] when bars or strategy break a rule.
+    /// [`LabError::Backtest`] and [`LabError::Quant`] when bars or settings break a rule.
     pub fn run(
         &self,
         bars: &[Bar],
@@ -52,34 +47,33 @@ impl Judge {
         forecasts: &BTreeMap<Date, Forecast>,
         mode: SignalMode,
     ) -> Result<Run, LabError> {
-        let strategy = Strategy {
-            mode,
-            ..self.strategy
+        self.settings.validate()?;
+        let known = &bars[..span.end];
+        let [first, .., last] = &bars[span.clone()] else {
+            return Err(LabError::select("span", "must hold two bars"));
         };
-        strategy.validate()?;
-        let traded = &bars[span.clone()];
-        let Some(first) = traded.first() else {
-            return Err(LabError::select("span", "must hold a bar"));
+        let facts = market::Facts {
+            events: [self.events.clone(), self.assumed(&bars[span])].concat(),
+            ..market::Facts::default()
         };
-        let calendar = Calendar::new(traded.iter().map(|bar| bar.date))?;
         let facts = Facts {
-            events: [self.events.clone(), self.assumed(traded)].concat(),
-            ..Facts::default()
+            clean: CleanConfig::default(),
+            stocks: BTreeMap::from([(first.symbol, facts)]),
+            calendar: None,
         };
-        let stock = Stock::new(first.symbol, traded, facts, &calendar)?;
-        let market = Market::new(calendar, vec![stock])?;
-        let wants = wants(&strategy, bars, span, forecasts)?;
-        let allocation = Allocation::default();
-        let ledger = simulate(&market, &self.book, &wants, self.broker, &allocation)?;
-        let cash_cents = self.broker.cash_cents;
+        let told = Foresight {
+            foreseen: foreseen(&self.settings.strategy(mode), known, forecasts)?,
+            bars: known.to_vec(),
+        };
+        let span = Span::new(first.date, last.date)?;
+        let scene = Scene::new(&[(first.symbol, &told)], &facts, span, None)?;
+        let outcome = run::run(&scene, &self.settings, mode)?;
         Ok(Run {
-            returns: daily_returns(&ledger, cash_cents)?,
-            metrics: Metrics::of(&ledger, cash_cents, None, &[], self.basis)?,
+            returns: outcome.returns,
+            metrics: outcome.metrics,
         })
     }
-}
 
-impl Judge {
     /// Returns the ex-right events that are suspected by the cleaner and not known: as many new shares are assumed as make
     /// the overnight move nothing, which is what features and labels assume as well. Without this a holder would lose what
     /// he was given.
@@ -112,34 +106,25 @@ impl Judge {
     }
 }
 
-/// Decides on every bar of the span of which something is forecast.
-fn wants(
+/// Returns the bars of which something is forecast, with what filters see at their closes.
+fn foreseen(
     strategy: &Strategy,
     bars: &[Bar],
-    span: Range<usize>,
     forecasts: &BTreeMap<Date, Forecast>,
-) -> Result<Vec<Want>, LabError> {
+) -> Result<Vec<Foreseen>, LabError> {
     let limits = LimitTable::ashare()?;
     let mut market = heqis_quant::Market::new(&strategy.gauges())?;
-    let mut memory = Memory::default();
-    let mut wants = Vec::new();
-    for (place, bar) in bars[..span.end].iter().enumerate() {
+    let mut foreseen = Vec::new();
+    for bar in bars {
         let view = match strategy.needs_market() {
             true => market.update(&limits, false, bar)?,
             false => View::of_close(bar.date, bar.close),
         };
-        let (Some(day), Some(forecast)) = (place.checked_sub(span.start), forecasts.get(&bar.date))
-        else {
-            continue;
-        };
-        let prediction = forecast.prediction;
-        let verdict = strategy.decide(&mut memory, &view, &prediction, KillState::Active);
-        wants.push(Want {
-            day: day as u32,
-            stock: 0,
-            side: verdict.side,
-            score: prediction.predicted_return,
-        });
+        foreseen.extend(forecasts.get(&bar.date).map(|forecast| Foreseen {
+            bar: *bar,
+            view,
+            prediction: forecast.prediction,
+        }));
     }
-    Ok(wants)
+    Ok(foreseen)
 }

@@ -2,12 +2,13 @@
 //!
 //! - [`folds`]: walk-forward spans with purge and embargo.
 //! - [`candidate`]: forecasts of models, from tables or bundles, and their ensemble; [`baselines`]: what any model must beat.
-//! - [`judge`]: one trial on one span, through the boards' decision step and the broker.
+//! - [`trained`]: generators trained anew for every fold.
+//! - [`judge`]: one trial on one span, as a backtest: the boards' decision step and the broker.
 //! - [`choose`]: score and choice; [`deflated`]: what is left of a Sharpe ratio that is the best of many.
 //! - [`report`]: `best_metrics.csv` and `selection.json`.
 //!
-//! Bars and tables of forecasts enter, a choice leaves. What is *not* here: how a model is trained. A forecast tells the
-//! last day that its maker was fitted on, and one that has seen too much is refused.
+//! Bars, and tables of forecasts or the settings of a training, enter; a choice leaves. A forecast tells the last day that
+//! its maker was fitted on, and one that has seen too much is refused.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,8 +16,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use heqis_quant::{
-    Bar, BarReader, CleanConfig, Cleaner, Date, DecisionRule, ExRight, Filters, RuleBook,
-    SignalMode, Span, Strategy, Symbol,
+    Bar, BarReader, CleanConfig, Cleaner, Date, DecisionRule, ExRight, SignalMode, Span, Symbol,
 };
 use serde_json::json;
 
@@ -25,8 +25,9 @@ use self::choose::{Trial, best, deflate, mode_name};
 use self::folds::{FoldPlan, Folds};
 use self::judge::Judge;
 use self::report::{Selected, earlier_looks};
+use self::trained::Trained;
 use crate::backtest::BrokerConfig;
-use crate::backtest::metrics::Basis;
+use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::error::LabError;
 
@@ -37,6 +38,7 @@ pub mod deflated;
 pub mod folds;
 pub mod judge;
 pub mod report;
+pub mod trained;
 
 /// Days that an order to buy lives. A decision counts as carried out, so one that met a suspension or an open at the limit
 /// must get a second chance, or the rest of the span would be spent outside.
@@ -62,6 +64,10 @@ pub struct SelectArgs {
     /// on or chosen by. May be given several times; of two or more the mean is a candidate, too.
     #[arg(long = "candidate", value_name = "NAME=SOURCE")]
     pub candidates: Vec<String>,
+    /// Settings of a training (TOML): its generators are trained anew for every fold and for the test span, on days before
+    /// it, and are candidates. Runs and bundles stay under DIR/folds; one that was interrupted is gone on with.
+    #[arg(long, value_name = "TOML")]
+    pub train: Option<PathBuf>,
     /// The first day of the first validation span.
     #[arg(long, value_name = "DATE")]
     pub validate_from: Date,
@@ -108,24 +114,26 @@ pub struct SelectArgs {
 ///
 /// [`LabError`] for settings, bars and forecasts that break a rule, and files that cannot be read or written.
 pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
-    let models = models(&args.candidates)?;
+    let gap_days = args.purge_days.saturating_add(args.embargo_days);
+    let trained = args.train.as_ref();
+    let trained = trained
+        .map(|path| Trained::read(path, args.out.join("folds"), gap_days))
+        .transpose()?;
+    let models = models(&args.candidates, trained.as_ref())?;
     let judge = Judge {
-        book: RuleBook::ashare()?,
-        strategy: Strategy {
-            mode: SignalMode::default(),
+        settings: Settings {
             rule: DecisionRule {
                 enter: args.enter,
                 exit: args.exit,
                 min_confidence: args.min_confidence,
                 min_exit_confidence: 0.0,
             },
-            filters: Filters::default(),
+            broker: BrokerConfig {
+                buy_days: BUY_DAYS,
+                ..BrokerConfig::default()
+            },
+            ..Settings::default()
         },
-        broker: BrokerConfig {
-            buy_days: BUY_DAYS,
-            ..BrokerConfig::default()
-        },
-        basis: Basis::default(),
         events: match &args.events {
             Some(path) => events(path)?,
             None => Vec::new(),
@@ -141,10 +149,14 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
     let mut selected: Vec<Selected> = Vec::new();
     for path in &args.data {
         let bars = bars(path)?;
-        let tables = models
+        let mut tables = models
             .iter()
             .map(|model| model.of(&bars))
             .collect::<Result<Vec<_>, _>>()?;
+        if let (Some(trained), Some(first)) = (&trained, bars.first()) {
+            let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
+            tables.extend(trained.candidates(first.symbol, &bars, &plan.cut(&days)?)?);
+        }
         let one = select(&bars, &plan, &tables, &judge, args.earlier_trials)?;
         if selected.iter().any(|other| other.symbol == one.symbol) {
             let rule = format!("{} is given twice", one.symbol);
@@ -165,9 +177,8 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         "embargo_days": args.embargo_days,
         "earlier_trials": args.earlier_trials,
         "candidates": args.candidates,
-        "strategy": judge.strategy,
-        "broker": judge.broker,
-        "basis": judge.basis,
+        "train": trained.as_ref().map(Trained::config),
+        "judge": judge.settings,
         "score": "mean of the folds' annual Sharpe ratios less its standard error",
     });
     report::write(&args.out, &selected, &settings)?;
@@ -205,7 +216,12 @@ pub fn select(
                 .iter()
                 .map(|fold| judge.run(bars, fold.validation.clone(), forecasts, *mode))
                 .collect::<Result<Vec<_>, _>>()?;
-            trials.push(Trial::of(&candidate.name, *mode, runs, &judge.basis));
+            trials.push(Trial::of(
+                &candidate.name,
+                *mode,
+                runs,
+                &judge.settings.basis,
+            ));
             makers.push(forecasts);
         }
     }
@@ -227,7 +243,7 @@ pub fn select(
             .collect(),
         last_train: span(&folds.last_train),
         test_span: span(&folds.test),
-        deflation: deflate(&trials, chosen, earlier_trials, &judge.basis),
+        deflation: deflate(&trials, chosen, earlier_trials, &judge.settings.basis),
         trials,
         chosen,
         test,
@@ -294,9 +310,18 @@ impl Named {
     }
 }
 
-/// Reads `NAME=SOURCE` pairs.
-fn models(pairs: &[String]) -> Result<Vec<Named>, LabError> {
+/// Reads `NAME=SOURCE` pairs. Names are those of one candidate each, trained ones included.
+fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, LabError> {
     let mut taken: Vec<&str> = baselines::NAMES.into_iter().chain(["ensemble"]).collect();
+    for name in trained.into_iter().flat_map(Trained::names) {
+        if taken.contains(&name) {
+            return Err(LabError::select(
+                "--train",
+                format!("the name {name} is taken"),
+            ));
+        }
+        taken.push(name);
+    }
     let mut models = Vec::new();
     for pair in pairs {
         let refuse = |rule: String| Err(LabError::select("--candidate", rule));

@@ -68,6 +68,9 @@ pub struct DataConfig {
     /// First day of the test span; without it, behind 80 % of the days.
     #[serde(default)]
     pub test_from: Option<Date>,
+    /// Last day that is read, labels included; without it, all days are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Date>,
     /// Days left out before each cut; without it, the longest look back of a sample and the horizon, so that no bar is
     /// seen from both sides.
     #[serde(default)]

@@ -175,7 +175,7 @@ impl Corpus {
         let place = "data.set";
         let days: BTreeSet<Date> = raw
             .iter()
-            .flat_map(|(_, rows)| usable(rows).map(|row| rows.bars()[row].date))
+            .flat_map(|(_, rows)| usable(rows, config.to).map(|row| rows.bars()[row].date))
             .collect();
         let days: Vec<Date> = days.into_iter().collect();
         let boundary = |given: Option<Date>, share: usize| -> Result<Date, LabError> {
@@ -211,7 +211,7 @@ impl Corpus {
         let columns = scaler.n_features();
         let mut series = Vec::with_capacity(raw.len());
         for (symbol, rows) in raw {
-            series.push(Series::new(symbol, &rows, &scaler)?);
+            series.push(Series::new(symbol, &rows, config.to, &scaler)?);
         }
         let mut corpus = Self {
             series,
@@ -230,6 +230,16 @@ impl Corpus {
     #[must_use]
     pub fn samples(&self, part: Part) -> &[Sample] {
         &self.samples[part as usize]
+    }
+
+    /// Returns the last day that anything fitted or chosen on the training and validation spans has seen: that of a label.
+    #[must_use]
+    pub fn seen_to(&self) -> Option<Date> {
+        let parts = [Part::Training, Part::Validation];
+        let samples = parts.into_iter().flat_map(|part| self.samples(part));
+        samples
+            .map(|sample| self.series[sample.series as usize].label_dates[sample.row as usize])
+            .max()
     }
 
     /// Returns the number of features, without factors.
@@ -381,7 +391,12 @@ impl Corpus {
 }
 
 impl Series {
-    fn new(symbol: Symbol, rows: &Rows, scaler: &Scaler) -> Result<Self, LabError> {
+    fn new(
+        symbol: Symbol,
+        rows: &Rows,
+        to: Option<Date>,
+        scaler: &Scaler,
+    ) -> Result<Self, LabError> {
         let mut series = Self {
             symbol,
             dates: vec![],
@@ -392,7 +407,7 @@ impl Series {
             rows: vec![],
         };
         let mut scaled = vec![0.0; scaler.n_features()];
-        for row in usable(rows) {
+        for row in usable(rows, to) {
             let (Some(values), Some(next)) = (rows.features(row), rows.next()[row]) else {
                 continue;
             };
@@ -408,9 +423,13 @@ impl Series {
     }
 }
 
-/// Returns the rows that have both features and a label.
-fn usable(rows: &Rows) -> impl Iterator<Item = usize> {
-    (0..rows.len()).filter(|&row| rows.features(row).is_some() && rows.next()[row].is_some())
+/// Returns the rows that have both features and a label, of a day up to `to`.
+fn usable(rows: &Rows, to: Option<Date>) -> impl Iterator<Item = usize> {
+    (0..rows.len()).filter(move |&row| {
+        let label = rows.next()[row];
+        rows.features(row).is_some()
+            && label.is_some_and(|label| to.is_none_or(|to| label.date <= to))
+    })
 }
 
 /// Reads the chosen series.
@@ -490,7 +509,8 @@ fn fit(
     let (mut squares, mut count) = (0.0, 0u64);
     let mut targets = (f64::INFINITY, f64::NEG_INFINITY);
     for (_, rows) in raw {
-        for row in usable(rows) {
+        // The span ends before the last day that is read.
+        for row in usable(rows, None) {
             let (Some(values), Some(next)) = (rows.features(row), rows.next()[row]) else {
                 continue;
             };

@@ -71,6 +71,15 @@ pub struct TrainArgs {
     pub json: bool,
 }
 
+/// Settles how this process computes: with so many threads, 0 for one a core, and with memory that is kept.
+pub(crate) fn settle_process(threads: usize) {
+    crate::nets::memory::keep_freed();
+    // Fails only when a pool is there already, which then stays.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
+}
+
 /// Trains, and returns the lines to show.
 ///
 /// # Errors
@@ -79,11 +88,7 @@ pub struct TrainArgs {
 pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
     let mut config = TrainConfig::read(&args.config)?;
     config.threads = args.threads.unwrap_or(config.threads);
-    crate::nets::memory::keep_freed();
-    // Fails only when a pool is there already, which then stays.
-    let _ = rayon::ThreadPoolBuilder::new()
-        .num_threads(config.threads)
-        .build_global();
+    settle_process(config.threads);
     let began = Instant::now();
     let elapsed = || began.elapsed();
     let mut stdout = std::io::stdout();

@@ -1,0 +1,164 @@
+//! Generators that are trained anew for every fold: a training, its bundles, and what those say of the fold's days.
+//!
+//! ```text
+//! WORK/002032.SZ/fold-1/run       a training that reads no day behind the span that is judged
+//! WORK/002032.SZ/fold-1/models    its bundles
+//! WORK/002032.SZ/test/…           the same for the test span
+//! ```
+//!
+//! A run that is there is gone on with, so that a selection that was interrupted loses an epoch at most. What a
+//! generator says comes from its bundle on the CPU engine, bar by bar, as on a board.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use heqis_quant::{Bar, Date, Symbol};
+
+use super::candidate::Candidate;
+use super::folds::Folds;
+use crate::backtest::strategy::Source;
+use crate::error::LabError;
+use crate::export::run::{ExportArgs, run as export};
+use crate::samples::HORIZON_BARS;
+use crate::train::progress::Reporter;
+use crate::train::{TrainConfig, TrainedRun, settle_process, train};
+
+/// The last part of a fold's training span stops the training and chooses among epochs: one of so many.
+const STOP_PART: usize = 5;
+/// Name of the feature model's bundle.
+const FACTORS: &str = "factors";
+/// Names of the direction models' bundles begin so; the generator's follows.
+const DIRECTION: &str = "direction";
+
+/// How generators are trained for a fold.
+#[derive(Clone, Debug)]
+pub struct Trained {
+    /// The settings; the spans are the folds'.
+    config: TrainConfig,
+    /// Directory of runs and bundles.
+    work: PathBuf,
+    /// Trading days left out before every span that is judged.
+    gap_days: usize,
+}
+
+impl Trained {
+    /// Reads the settings of a training; `gap_days` is purge and embargo of the folds.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError`] when they cannot be read, and [`LabError::Training`] when one is out of range.
+    pub fn read(path: &Path, work: PathBuf, gap_days: usize) -> Result<Self, LabError> {
+        let config = TrainConfig::read(path)?;
+        settle_process(config.threads);
+        Ok(Self {
+            config,
+            work,
+            gap_days,
+        })
+    }
+
+    /// Returns the settings.
+    #[must_use]
+    pub fn config(&self) -> &TrainConfig {
+        &self.config
+    }
+
+    /// Returns the names of the generators.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.config.generators.iter().map(|spec| spec.name.as_str())
+    }
+
+    /// Trains for every fold and for the test span, and returns what each generator says of the days that are judged.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError`] when a training is refused or a bundle cannot be written or run.
+    pub fn candidates(
+        &self,
+        symbol: Symbol,
+        bars: &[Bar],
+        folds: &Folds,
+    ) -> Result<Vec<Candidate>, LabError> {
+        let mut all: Vec<Candidate> = self
+            .names()
+            .map(|name| Candidate {
+                name: name.to_owned(),
+                forecasts: BTreeMap::from([(symbol, BTreeMap::new())]),
+            })
+            .collect();
+        let spans = folds.folds.iter().enumerate();
+        let spans = spans.map(|(at, fold)| {
+            let name = format!("fold-{}", at + 1);
+            (name, &fold.train, &fold.validation)
+        });
+        let last = ("test".to_owned(), &folds.last_train, &folds.test);
+        for (name, fitted, judged) in spans.chain([last]) {
+            let dir = self.work.join(symbol.as_str()).join(name);
+            let fitted_to = self.train(&dir, bars, fitted, judged)?;
+            for candidate in &mut all {
+                let said = self.said(&dir, &candidate.name, fitted_to, &bars[..judged.end])?;
+                let days = &bars[judged.clone()];
+                let (from, to) = (days[0].date, days[days.len() - 1].date);
+                for (symbol, forecasts) in said.forecasts {
+                    let told = candidate.forecasts.entry(symbol).or_default();
+                    told.extend(forecasts.range(from..=to));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Trains and exports for one span, and returns the last day that it was fitted on or chosen by.
+    fn train(
+        &self,
+        dir: &Path,
+        bars: &[Bar],
+        fitted: &Range<usize>,
+        judged: &Range<usize>,
+    ) -> Result<Date, LabError> {
+        let mut config = self.config.clone();
+        let default = config.look_back().bars() - 1 + HORIZON_BARS;
+        let data = &mut config.data;
+        data.validation_from = Some(bars[fitted.end - fitted.len() / STOP_PART].date);
+        data.test_from = Some(bars[judged.start].date);
+        data.to = Some(bars[judged.end - 1].date);
+        // The last label of the fit looks ahead by the horizon, and must not look into the gap either.
+        let gap = self.gap_days + HORIZON_BARS;
+        data.purge_days = Some(data.purge_days.unwrap_or(default).max(gap));
+        let path = dir.join("run");
+        let began = Instant::now();
+        let elapsed = || began.elapsed();
+        let mut reporter = Reporter::new(&path, true, None, &elapsed);
+        let resume = path.join(crate::train::run::FILE).exists();
+        train(&config, &path, resume, &mut reporter)?;
+        let run = TrainedRun::open(&path)?;
+        export(&ExportArgs {
+            run: path.clone(),
+            out: dir.join("models"),
+            target: "all".to_owned(),
+            factors_name: FACTORS.to_owned(),
+            direction_name: DIRECTION.to_owned(),
+        })?;
+        run.corpus()?
+            .seen_to()
+            .ok_or_else(|| LabError::training(path.display(), "was fitted on no sample".to_owned()))
+    }
+
+    /// Lets the bundle of one generator speak.
+    fn said(
+        &self,
+        dir: &Path,
+        name: &str,
+        fitted_to: Date,
+        bars: &[Bar],
+    ) -> Result<Candidate, LabError> {
+        let models = dir.join("models");
+        let source = Source::Bundles {
+            factors: Some(models.join(FACTORS)),
+            direction: models.join(format!("{DIRECTION}-{name}")),
+        };
+        Candidate::of_bundles(name, &source, fitted_to, bars)
+    }
+}
