@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{Carry, Stance, Verdict, VerdictReason};
 use heqis_quant::{Date, Side, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,21 @@ pub struct Decision {
     pub probabilities: [f64; 3],
     /// When each stage took and gave the frame, in the order of the way; empty when nobody wrote it down.
     pub timings: Vec<StageTime>,
+}
+
+impl Decision {
+    /// What would have been done had nothing refused it; differs from the side exactly where something did.
+    #[must_use]
+    pub fn wanted(&self) -> Side {
+        let verdict = Verdict {
+            side: self.side,
+            confidence: self.confidence,
+            reason: self.reason,
+            stance: self.stance,
+            carry: Carry::default(),
+        };
+        verdict.wanted()
+    }
 }
 
 /// A stage's work on one frame.
@@ -72,6 +87,8 @@ pub struct Filter {
     pub symbol: Option<Symbol>,
     /// Side, or only those that trade.
     pub side: Option<Wanted>,
+    /// Whether something was wanted and refused.
+    pub refused: Option<bool>,
     /// First day.
     pub from: Option<Date>,
     /// Last day.
@@ -109,6 +126,9 @@ impl Filter {
     fn admits(&self, number: u64, decision: &Decision) -> bool {
         self.symbol.is_none_or(|symbol| symbol == decision.symbol)
             && self.side.is_none_or(|side| side.holds(decision.side))
+            && self
+                .refused
+                .is_none_or(|refused| refused == (decision.wanted() != decision.side))
             && self.from.is_none_or(|from| from <= decision.date)
             && self.to.is_none_or(|to| decision.date <= to)
             && self.before.is_none_or(|before| number < before)
@@ -220,6 +240,15 @@ impl Decisions {
             .map(|(number, row)| (number, row.clone()))
             .collect();
         (rows, admitted.next().is_some())
+    }
+
+    /// First day, last day and number of instruments of what is kept.
+    #[must_use]
+    pub fn extent(&self) -> (Option<Date>, Option<Date>, usize) {
+        let listed = self.read();
+        let days = || listed.kept.iter().map(|row| row.date);
+        let symbols: HashSet<Symbol> = listed.kept.iter().map(|row| row.symbol).collect();
+        (days().min(), days().max(), symbols.len())
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Listed> {

@@ -50,6 +50,9 @@ pub enum DashboardError {
     /// The market data that the page shows could not be read.
     #[error("market data: {0}")]
     Market(String),
+    /// Finished work could not be read.
+    #[error("archive: {0}")]
+    Archive(String),
     /// The server's thread could not run.
     #[error("dashboard: {0}")]
     Server(#[source] std::io::Error),

@@ -22,7 +22,7 @@ pub(crate) const LOGIN: &str = "/login";
 /// Below here are the actions that change something.
 pub(crate) const CONTROL: &str = "/api/control/";
 /// Longest body of a control action, in bytes; everything else takes none.
-const MAX_BODY_BYTES: u64 = 1024;
+const MAX_BODY_BYTES: u64 = 4096;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";

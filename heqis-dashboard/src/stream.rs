@@ -96,6 +96,8 @@ struct Reader {
     looks: Interval,
     /// Number of the last decision that the page has; `None` until it was told where the list stands.
     has: Option<u64>,
+    /// The version of the jobs that the page has.
+    jobs: Option<u64>,
     spoke: Instant,
 }
 
@@ -124,6 +126,7 @@ pub(crate) async fn stream(
         desk,
         place,
         looks,
+        jobs: None,
         spoke: Instant::now(),
     };
     HttpResponse::Ok()
@@ -168,6 +171,7 @@ impl Reader {
                     let mut out = Vec::new();
                     out.extend(self.decisions());
                     out.extend(self.place.0.state(&self.desk, now));
+                    out.extend(self.jobs());
                     if out.is_empty() && now.duration_since(self.spoke) >= KEEP_ALIVE {
                         out.push(Bytes::from_static(b": still here\n\n"));
                     }
@@ -179,6 +183,18 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// The jobs, when they have changed.
+    fn jobs(&mut self) -> Option<Bytes> {
+        let jobs = self.desk.jobs.as_ref()?;
+        let version = jobs.version();
+        if self.jobs == Some(version) {
+            return None;
+        }
+        self.jobs = Some(version);
+        let body = serde_json::to_string(&jobs.list()).ok()?;
+        Some(Bytes::from(format!("event: jobs\ndata: {body}\n\n")))
     }
 
     /// The decisions that the page has not got, or word that it has to read the list anew.

@@ -112,6 +112,12 @@ impl Date {
     pub fn year(self) -> i16 {
         self.0.year()
     }
+
+    /// Returns the month, from 1.
+    #[must_use]
+    pub fn month(self) -> i8 {
+        self.0.month()
+    }
 }
 
 /// The days from `from` to `to`, both included.

@@ -263,6 +263,13 @@ impl Scaler {
         self.span
     }
 
+    /// Returns the least and the largest value of each feature, unscaled, beyond which a live value is counted.
+    pub fn ranges(&self) -> impl Iterator<Item = (f64, f64)> + '_ {
+        let (low, high) = self.kind.bounds();
+        let scales = self.x_min.iter().zip(&self.x_scale);
+        scales.map(move |(x_min, x_scale)| (x_min + low * x_scale, x_min + high * x_scale))
+    }
+
     /// Returns how values are scaled.
     #[must_use]
     pub fn kind(&self) -> ScalerKind {

@@ -9,10 +9,12 @@ use heqis_quant::{Bar, Date, Side, Symbol};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::Desk;
+use crate::archive::{Order, Trade};
 use crate::decisions::{Numbered, StageTime};
 use crate::lines::{NAMES, Values};
-use crate::market::Series;
+use crate::market::{Listing, Series};
+use crate::quality::{Quality, mean};
+use crate::{Desk, Names};
 
 /// What the page is about.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -23,8 +25,10 @@ pub(crate) struct About {
     source: String,
     /// Whether a graph runs here; without one the page is for review.
     live: bool,
-    /// Whether the page may drain the graph.
+    /// Whether the page may change anything.
     control: bool,
+    /// What there is to be asked for and to be done here.
+    can: Can,
     /// Names of the chart's lines.
     lines: [&'static str; NAMES.len()],
     /// Names of the features, in the order of a row.
@@ -40,9 +44,79 @@ impl About {
             source: desk.source.clone(),
             live: desk.live.is_some(),
             control,
+            can: Can::of(desk, control),
             lines: NAMES,
             features: desk.market.feature_names(),
             epoch: format!("{:x}", desk.decisions.epoch()),
+        }
+    }
+}
+
+/// What a page has. What is false answers 404, or 403 where only the control flag is missing.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Can {
+    /// A graph runs here: topology, live state, events.
+    topology: bool,
+    /// Finished runs: their accounts, trades, orders and files.
+    runs: bool,
+    /// Names and sectors of instruments.
+    names: bool,
+    /// Predictions against what followed.
+    quality: bool,
+    /// Inputs against the training span.
+    drift: bool,
+    /// Jobs may be looked at; starting one takes control.
+    jobs: bool,
+    /// There is a watch list; adding to it takes control.
+    watch: bool,
+    /// The graph may be drained.
+    drain: bool,
+}
+
+impl Can {
+    fn of(desk: &Desk, control: bool) -> Self {
+        let watch =
+            |jobs: &std::sync::Arc<dyn crate::Jobs>| matches!(jobs.watch_list(), Ok(Some(_)));
+        Self {
+            topology: desk.live.is_some(),
+            runs: desk.archive.is_some(),
+            names: !desk.names.is_empty(),
+            quality: true,
+            drift: desk.training.is_some(),
+            jobs: desk.jobs.is_some(),
+            watch: desk.jobs.as_ref().is_some_and(watch),
+            drain: control && desk.live.is_some(),
+        }
+    }
+}
+
+/// An instrument.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SymbolRow {
+    /// Code and exchange, such as 600000.SH.
+    symbol: Symbol,
+    /// Bars that are kept.
+    bars: u64,
+    /// Day of the first bar that is kept.
+    from: Option<Date>,
+    /// Day of the last bar.
+    to: Option<Date>,
+    /// What it is called.
+    name: Option<String>,
+    /// Its sector.
+    sector: Option<String>,
+}
+
+impl SymbolRow {
+    pub(crate) fn of(listing: Listing, names: &Names) -> Self {
+        let name = names.get(listing.symbol);
+        Self {
+            symbol: listing.symbol,
+            bars: listing.bars,
+            from: listing.from,
+            to: listing.to,
+            name: name.map(|name| name.name.clone()),
+            sector: name.and_then(|name| name.sector.clone()),
         }
     }
 }
@@ -79,6 +153,11 @@ pub(crate) struct BarsAnswer {
 }
 
 impl BarsAnswer {
+    /// How many bars there are.
+    pub(crate) fn len(&self) -> usize {
+        self.date.len()
+    }
+
     pub(crate) fn cut(symbol: Symbol, series: &Series, range: Range<usize>) -> Self {
         let bars = &series.bars()[range.clone()];
         let lines = &series.lines()[range.clone()];
@@ -138,6 +217,9 @@ pub(crate) struct DecisionRow {
     /// What to do.
     #[schemars(with = "String")]
     side: Side,
+    /// What would have been done had nothing refused it; differs from the side exactly where something did.
+    #[schemars(with = "String")]
+    wanted: Side,
     /// How sure.
     confidence: Option<f64>,
     /// Why.
@@ -163,6 +245,7 @@ impl DecisionRow {
             time_ms: ms(decision.time_ns),
             close: finite(decision.close),
             side: decision.side,
+            wanted: decision.wanted(),
             confidence: finite(decision.confidence),
             reason: decision.reason,
             stance: decision.stance,
@@ -267,6 +350,115 @@ fn reference(bar: &Bar, before: Option<&Bar>) -> Option<f64> {
     }
 }
 
+/// Predictions against what followed.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct QualityAnswer {
+    /// Whose predictions.
+    pub(crate) strategy: String,
+    /// How good they were.
+    #[serde(flatten)]
+    pub(crate) quality: Quality,
+}
+
+/// Orders, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct OrdersAnswer {
+    /// The orders.
+    pub(crate) rows: Vec<Order>,
+    /// Whether there are older ones.
+    pub(crate) more: bool,
+}
+
+/// Round trips of a backtest.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct TradesAnswer {
+    /// The backtest.
+    run: String,
+    /// The round trips in the order in which they were closed.
+    pub(crate) rows: Vec<Trade>,
+    /// What they returned.
+    distribution: Distribution,
+}
+
+/// A distribution of returns.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Distribution {
+    /// Edges of the bins, one more than there are bins; all bins are equally wide.
+    edges: Vec<f64>,
+    /// Round trips in each bin: on the lower edge or above, below the upper one.
+    counts: Vec<u64>,
+    /// Mean.
+    mean: Option<f64>,
+    /// Median.
+    median: Option<f64>,
+    /// Share that gained, of those that gained or lost.
+    win_rate: Option<f64>,
+}
+
+impl TradesAnswer {
+    pub(crate) fn of(run: String, rows: Vec<Trade>) -> Self {
+        let returns: Vec<f64> = rows.iter().map(|trade| trade.returned).collect();
+        Self {
+            run,
+            rows,
+            distribution: Distribution::of(&returns),
+        }
+    }
+}
+
+impl Distribution {
+    /// Bins of a "round" width, so that zero is an edge and nothing straddles gain and loss.
+    fn of(returns: &[f64]) -> Self {
+        let mut sorted: Vec<f64> = returns
+            .iter()
+            .copied()
+            .filter(|value| value.is_finite())
+            .collect();
+        sorted.sort_by(f64::total_cmp);
+        let (Some(&least), Some(&most)) = (sorted.first(), sorted.last()) else {
+            return Self {
+                edges: Vec::new(),
+                counts: Vec::new(),
+                mean: None,
+                median: None,
+                win_rate: None,
+            };
+        };
+        let width = bin_width(least.min(0.0), most.max(0.0));
+        let (first, last) = (
+            (least / width).floor() as i64,
+            (most / width).floor() as i64,
+        );
+        let mut counts = vec![0; (last - first + 1) as usize];
+        for value in &sorted {
+            counts[((value / width).floor() as i64 - first) as usize] += 1;
+        }
+        let middle = sorted.len() / 2;
+        let wins = sorted.iter().filter(|value| **value > 0.0).count();
+        let moves = sorted.iter().filter(|value| **value != 0.0).count();
+        Self {
+            edges: (first..=last + 1).map(|at| at as f64 * width).collect(),
+            counts,
+            mean: mean(sorted.iter().copied()),
+            median: Some(match sorted.len() % 2 {
+                0 => (sorted[middle - 1] + sorted[middle]) / 2.0,
+                _ => sorted[middle],
+            }),
+            win_rate: (moves > 0).then(|| wins as f64 / moves as f64),
+        }
+    }
+}
+
+/// The least of 1, 2 and 5 times a power of ten that covers `least` to `most` with 40 bins.
+fn bin_width(least: f64, most: f64) -> f64 {
+    let wanted = ((most - least) / 40.0).max(1e-4);
+    let power = 10f64.powf(wanted.log10().floor());
+    let fits = [1.0, 2.0, 5.0]
+        .into_iter()
+        .find(|step| step * power >= wanted);
+    fits.unwrap_or(10.0) * power
+}
+
 /// Milliseconds of nanoseconds.
 pub(crate) fn ms(ns: i64) -> i64 {
     ns.div_euclid(1_000_000)
@@ -274,4 +466,29 @@ pub(crate) fn ms(ns: i64) -> i64 {
 
 fn finite(value: f64) -> Option<f64> {
     value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_distribution_counts_each_return_once_and_parts_gain_from_loss() {
+        let returns = [-0.031, -0.001, 0.0, 0.002, 0.049, 0.05];
+        let of = Distribution::of(&returns);
+        assert_eq!(of.counts.iter().sum::<u64>(), 6);
+        assert_eq!(of.edges.len(), of.counts.len() + 1);
+        assert!(of.edges.iter().any(|edge| edge.abs() < 1e-12));
+        let losses: u64 = of
+            .edges
+            .iter()
+            .zip(&of.counts)
+            .filter(|(low, _)| **low < -1e-12)
+            .map(|(_, count)| count)
+            .sum();
+        assert_eq!(losses, 2);
+        assert_eq!((of.median, of.win_rate), (Some(0.001), Some(0.6)));
+        assert!(Distribution::of(&[]).edges.is_empty());
+        assert_eq!(Distribution::of(&[0.0]).counts, [1]);
+    }
 }

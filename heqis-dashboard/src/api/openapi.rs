@@ -4,10 +4,19 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::answers::{About, BarsAnswer, DecisionAnswer, DecisionsAnswer};
-use super::{BarsQuery, DecisionsQuery, Trouble};
+use super::answers::{
+    About, BarsAnswer, DecisionAnswer, DecisionsAnswer, OrdersAnswer, QualityAnswer, SymbolRow,
+    TradesAnswer,
+};
+use super::fault::Trouble;
+use super::review::{
+    BarsQuery, DecisionQuery, DecisionsQuery, DriftQuery, QualityQuery, SymbolsQuery,
+};
+use super::runs::{ArtefactQuery, EquityQuery, JobQuery, OrdersQuery, RunQuery, TradesQuery};
+use crate::archive::{Equity, Run, RunDetail, Strategy};
+use crate::drift::Drift;
+use crate::jobs::{JobKind, JobList, JobLog, JobOrder, WatchList, WatchOrder};
 use crate::live::{State, Topology};
-use crate::market::Listing;
 
 /// Collects paths and the schemas that they name.
 struct Writer {
@@ -27,6 +36,27 @@ impl Writer {
             "200",
             json!({ "application/json": { "schema": schema } }),
         );
+    }
+
+    /// Describes an action.
+    fn control(
+        &mut self,
+        path: &str,
+        summary: &str,
+        parameters: Vec<Value>,
+        status: &str,
+        body: Option<Value>,
+    ) {
+        let summary = format!(
+            "{summary} Takes the control flag, the token, and an Origin that is this page's own."
+        );
+        let content = json!({ "application/json": {} });
+        self.add(path, "post", &summary, parameters, status, content);
+        if let Some(body) = body {
+            let content = json!({ "application/json": { "schema": body } });
+            self.paths[path]["post"]["requestBody"] =
+                json!({ "required": true, "content": content });
+        }
     }
 
     fn add(
@@ -84,17 +114,24 @@ pub(crate) fn document() -> Value {
             .into_generator(),
         paths: Map::new(),
     };
+    let number = json!({ "name": "n", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1 } });
+    let path = || vec![number.clone()];
+    let review = "404 when this page is for review.";
+    let lab = "404 when this page has no runs.";
+    let work = "404 when this page has no jobs.";
     writer.read::<About>("/api/about", "What the page is about.", Vec::new());
-    writer.read::<Vec<Listing>>(
-        "/api/symbols",
-        "The instruments there are bars of.",
-        Vec::new(),
-    );
+    let query = writer.query::<SymbolsQuery>();
+    writer.read::<Vec<SymbolRow>>("/api/symbols", "The instruments there are bars of.", query);
     let query = writer.query::<BarsQuery>();
     writer.read::<BarsAnswer>(
         "/api/bars",
         "The last bars before a moment, with every line of the chart.",
         query,
+    );
+    writer.read::<Vec<Strategy>>(
+        "/api/strategies",
+        "The lists of decisions by name, first the one that is meant when none is named.",
+        Vec::new(),
     );
     let query = writer.query::<DecisionsQuery>();
     writer.read::<DecisionsAnswer>(
@@ -102,24 +139,72 @@ pub(crate) fn document() -> Value {
         "The newest decisions, newest first.",
         query,
     );
-    let number = json!({ "name": "n", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1 } });
+    let query = [path(), writer.query::<DecisionQuery>()].concat();
     writer.read::<DecisionAnswer>(
         "/api/decisions/{n}",
         "Everything that is known of one decision.",
-        vec![number],
+        query,
     );
-    writer.read::<Topology>(
-        "/api/topology",
-        "What runs; 404 when this page is for review.",
+    let query = writer.query::<QualityQuery>();
+    writer.read::<QualityAnswer>("/api/quality", "Predictions against what followed.", query);
+    let query = writer.query::<DriftQuery>();
+    writer.read::<Drift>(
+        "/api/drift",
+        "Inputs against the span that the models were fitted on; 404 when no scaler tells it.",
+        query,
+    );
+    writer.read::<Vec<Run>>("/api/runs", &format!("Finished runs. {lab}"), Vec::new());
+    let query = writer.query::<RunQuery>();
+    writer.read::<RunDetail>("/api/run", &format!("Everything about a run. {lab}"), query);
+    let query = writer.query::<ArtefactQuery>();
+    let file = json!({ "*/*": {} });
+    writer.add(
+        "/api/artefact",
+        "get",
+        &format!("A file of a run. {lab}"),
+        query,
+        "200",
+        file,
+    );
+    let query = writer.query::<EquityQuery>();
+    writer.read::<Equity>(
+        "/api/equity",
+        &format!("The account of a backtest. {lab}"),
+        query,
+    );
+    let query = writer.query::<TradesQuery>();
+    writer.read::<TradesAnswer>("/api/trades", &format!("Its round trips. {lab}"), query);
+    let query = writer.query::<OrdersQuery>();
+    writer.read::<OrdersAnswer>("/api/orders", &format!("Its orders. {lab}"), query);
+    writer.read::<JobList>(
+        "/api/jobs",
+        &format!("Jobs, newest first. {work}"),
         Vec::new(),
     );
+    writer.read::<Vec<JobKind>>(
+        "/api/job-kinds",
+        &format!("The commands that may be started. {work}"),
+        Vec::new(),
+    );
+    let query = [path(), writer.query::<JobQuery>()].concat();
+    writer.read::<JobLog>(
+        "/api/jobs/{n}",
+        &format!("A job and its log. {work}"),
+        query,
+    );
+    writer.read::<WatchList>(
+        "/api/watch",
+        "The watch list; 404 where there is none.",
+        Vec::new(),
+    );
+    writer.read::<Topology>("/api/topology", &format!("What runs; {review}"), Vec::new());
     writer.read::<State>(
         "/api/live",
-        "Books and figures of this moment; 404 when this page is for review.",
+        &format!("Books and figures of this moment; {review}"),
         Vec::new(),
     );
-    let events = "Server-sent events: `live` with what /api/live answers, `decisions` with new rows, and `resync` when \
-                  too many were missed and the lists must be read anew.";
+    let events = "Server-sent events: `live` with what /api/live answers, `decisions` with new rows, `jobs` with what \
+                  /api/jobs answers, and `resync` when too many were missed and the lists must be read anew.";
     writer.add(
         "/api/stream",
         "get",
@@ -128,14 +213,35 @@ pub(crate) fn document() -> Value {
         "200",
         json!({ "text/event-stream": {} }),
     );
-    let drain = "Begins to drain the graph. Takes the control flag, the token, and an Origin that is this page's own.";
-    writer.add(
+    writer.control(
         "/api/control/drain",
-        "post",
-        drain,
+        "Begins to drain the graph.",
         Vec::new(),
         "202",
-        json!({ "application/json": {} }),
+        None,
+    );
+    let order = writer.schemas.subschema_for::<JobOrder>();
+    writer.control(
+        "/api/control/jobs",
+        "Starts a job.",
+        Vec::new(),
+        "201",
+        Some(order.into()),
+    );
+    writer.control(
+        "/api/control/jobs/{n}/cancel",
+        "Ends a job.",
+        path(),
+        "202",
+        None,
+    );
+    let order = writer.schemas.subschema_for::<WatchOrder>();
+    writer.control(
+        "/api/control/watch",
+        "Puts an instrument on the watch list.",
+        Vec::new(),
+        "200",
+        Some(order.into()),
     );
     let schemas = writer.schemas.take_definitions(true);
     json!({

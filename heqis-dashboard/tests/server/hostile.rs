@@ -55,7 +55,7 @@ fn a_body_that_nobody_asked_for_is_not_read() {
         [
             "POST /api/control/drain HTTP/1.1",
             &host,
-            "Content-Length: 1025",
+            "Content-Length: 4097",
         ],
         [
             "POST /api/control/drain HTTP/1.1",
@@ -138,6 +138,17 @@ fn questions_that_cannot_be_read_are_told_what_is_wrong() {
         ("/api/decisions?limit=99999", "limit must be 1 to 5000"),
         ("/api/decisions/-1", ""),
         ("/api/decisions/1e3", ""),
+        ("/api/decisions?refused=perhaps", ""),
+        ("/api/decisions?format=xml", "xml"),
+        ("/api/symbols?limit=0", "limit must be 1 to 5000, got 0"),
+        ("/api/quality?period=week", "week"),
+        ("/api/drift?period=week", "week"),
+        ("/api/orders", "run"),
+        ("/api/orders?run=x&limit=5001", "got 5001"),
+        ("/api/run", "id"),
+        ("/api/artefact?run=x", "path"),
+        ("/api/jobs/x", ""),
+        ("/api/jobs/1?after=-1", ""),
     ] {
         let answer = get(served.address, path, &[]);
         assert_eq!(answer.status, 400, "{path}: {}", answer.text());

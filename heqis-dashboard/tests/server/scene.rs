@@ -87,10 +87,8 @@ fn start(settings: Settings, market: Arc<dyn heqis_dashboard::Market>) -> Served
     let decisions = Arc::new(Decisions::new(1_000, EPOCH));
     let graph = Arc::new(Graph::default());
     let desk = Desk {
-        source: "scene".into(),
-        market,
-        decisions: decisions.clone(),
         live: Some(graph.clone()),
+        ..Desk::new("scene".into(), market, decisions.clone())
     };
     let (told, tell) = mpsc::channel();
     let (stop, stopped) = oneshot::channel();

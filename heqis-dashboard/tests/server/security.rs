@@ -7,7 +7,7 @@ use heqis_dashboard::{Dashboard, DashboardError, Decisions, Desk, Settings, Shel
 use crate::client::{Answer, ask, get};
 use crate::scene::{TOKEN, guarded, serve, settings};
 
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 26] = [
     "/",
     "/assets/index.html",
     "/api/about",
@@ -19,16 +19,29 @@ const PATHS: [&str; 12] = [
     "/api/topology",
     "/api/live",
     "/api/stream",
+    "/api/strategies",
+    "/api/quality",
+    "/api/drift",
+    "/api/runs",
+    "/api/run?id=x",
+    "/api/artefact?run=x&path=y",
+    "/api/equity?run=x",
+    "/api/trades?run=x",
+    "/api/orders?run=x",
+    "/api/jobs",
+    "/api/jobs/1",
+    "/api/job-kinds",
+    "/api/watch",
+    "/api/symbols?q=600",
     "/no/such/path",
 ];
 
 fn refused(settings: Settings) -> DashboardError {
-    let desk = Desk {
-        source: "nothing".into(),
-        market: std::sync::Arc::new(Shelf::new(2, Vec::new())),
-        decisions: std::sync::Arc::new(Decisions::new(1, 1)),
-        live: None,
-    };
+    let desk = Desk::new(
+        "nothing".into(),
+        std::sync::Arc::new(Shelf::new(2, Vec::new())),
+        std::sync::Arc::new(Decisions::new(1, 1)),
+    );
     actix_rt::System::new()
         .block_on(async { Dashboard::start(settings, desk).map(|_| ()) })
         .unwrap_err()
@@ -265,9 +278,9 @@ fn a_control_takes_flag_token_post_and_origin() {
         }),
     );
     let bearer = format!("Authorization: Bearer {TOKEN}");
-    let drain = |served: &crate::scene::Served, method: &str, lines: &[&str]| {
+    let control = |served: &crate::scene::Served, path: &str, method: &str, lines: &[&str]| {
         let (line, host) = (
-            format!("{method} /api/control/drain HTTP/1.1"),
+            format!("{method} /api/control/{path} HTTP/1.1"),
             format!("Host: {}", served.address),
         );
         let head: Vec<&str> = [&line as &str, &host, "Content-Length: 0"]
@@ -276,7 +289,25 @@ fn a_control_takes_flag_token_post_and_origin() {
             .collect();
         ask(served.address, &head).unwrap().status
     };
+    let drain = |served: &crate::scene::Served, method: &str, lines: &[&str]| {
+        control(served, "drain", method, lines)
+    };
     let origin = |served: &crate::scene::Served| format!("Origin: http://{}", served.address);
+
+    for path in ["drain", "jobs", "jobs/1/cancel", "watch"] {
+        let (on_origin, off_origin) = (origin(&on), origin(&off));
+        for (status, served, method, lines) in [
+            (403, &off, "POST", vec![&bearer, &off_origin]),
+            (401, &on, "POST", vec![&on_origin]),
+            (405, &on, "GET", vec![&bearer, &on_origin]),
+            (403, &on, "POST", vec![&bearer]),
+            (403, &on, "POST", vec![&bearer, &off_origin]),
+        ] {
+            let lines: Vec<&str> = lines.into_iter().map(String::as_str).collect();
+            let answered = control(served, path, method, &lines);
+            assert_eq!(answered, status, "{path} {method} {lines:?}");
+        }
+    }
 
     assert_eq!(
         drain(&off, "POST", &[&bearer, &origin(&off)]),

@@ -76,11 +76,10 @@ impl Page {
         let spec = &plan.nodes[node];
         let Some(page) = &spec.dashboard else { return };
         self.read_journals(plan, node);
+        let source = format!("{} · {}", plan.name, spec.name);
         let desk = Desk {
-            source: format!("{} · {}", plan.name, spec.name),
-            market: self.shelf.clone(),
-            decisions: self.decisions.clone(),
             live: Some(self.graph.clone()),
+            ..Desk::new(source, self.shelf.clone(), self.decisions.clone())
         };
         match settings(page).and_then(|settings| Dashboard::start(settings, desk)) {
             Ok(served) => {

@@ -1,0 +1,239 @@
+//! Inputs of today held against the span that the models were fitted on.
+
+use std::collections::BTreeMap;
+
+use heqis_quant::{QuantError, Scaler, Span};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::quality::Period;
+use crate::{DashboardError, Market};
+
+/// Most instruments that are looked at when none is named.
+const MAX_SYMBOLS: usize = 200;
+
+/// What the models know of their inputs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Training {
+    source: String,
+    scaler: Scaler,
+}
+
+impl Training {
+    /// What `scaler` knows. `source` names where it lies.
+    #[must_use]
+    pub fn new(source: String, scaler: Scaler) -> Self {
+        Self { source, scaler }
+    }
+
+    /// Reads a scaler's file.
+    ///
+    /// # Errors
+    /// [`DashboardError::File`] when it cannot be read, [`DashboardError::Quant`] when it breaks a rule.
+    pub fn read(path: &std::path::Path) -> Result<Self, DashboardError> {
+        let source = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => {
+                let scaler: Result<Scaler, QuantError> = Scaler::from_json(&text);
+                Ok(Self::new(source, scaler?))
+            }
+            Err(error) => Err(DashboardError::File {
+                path: source,
+                source: error,
+            }),
+        }
+    }
+}
+
+/// How far inputs have moved.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Drift {
+    /// Where the scaler lies.
+    pub source: String,
+    /// The days that it was fitted on.
+    pub span: Span,
+    /// `min_max` or `z_score`.
+    pub kind: String,
+    /// Instruments that were looked at, the first ones by code.
+    pub symbols: u64,
+    /// Instruments that there are.
+    pub of: u64,
+    /// The features of the scaler that the bars have.
+    pub features: Vec<FeatureDrift>,
+}
+
+/// How far one input has moved.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct FeatureDrift {
+    /// Its name.
+    pub name: String,
+    /// Least value that the scaler takes for usual.
+    pub low: f64,
+    /// Largest value that the scaler takes for usual.
+    pub high: f64,
+    /// Rows of the training span that are here.
+    pub rows_inside: u64,
+    /// Their mean and deviation; null when there are none, or one that never changes.
+    pub mean: Option<f64>,
+    /// See `mean`.
+    pub deviation: Option<f64>,
+    /// Share of the later rows outside the usual range; null without rows.
+    pub outside: Option<f64>,
+    /// Mean of the later rows less that of the training span, in deviations of the training span.
+    pub shift: Option<f64>,
+    /// The same by period.
+    pub periods: Vec<PeriodDrift>,
+}
+
+/// How far one input has moved in a period behind the training span.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PeriodDrift {
+    /// The period: 2014-07, 2014-Q3 or 2014.
+    pub period: String,
+    /// Rows.
+    pub rows: u64,
+    /// Share of them outside the usual range.
+    pub outside: Option<f64>,
+    /// Their mean.
+    pub mean: Option<f64>,
+    /// Their mean less that of the training span, in deviations of the training span.
+    pub shift: Option<f64>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    rows: u64,
+    sum: f64,
+    squares: f64,
+    outside: u64,
+}
+
+impl Sums {
+    fn add(&mut self, value: f64, (low, high): (f64, f64)) {
+        self.rows += 1;
+        self.sum += value;
+        self.squares += value * value;
+        self.outside += u64::from(!(low..=high).contains(&value));
+    }
+
+    fn plus(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            sum: self.sum + other.sum,
+            squares: self.squares + other.squares,
+            outside: self.outside + other.outside,
+        }
+    }
+
+    fn mean(self) -> Option<f64> {
+        (self.rows > 0).then(|| self.sum / self.rows as f64)
+    }
+
+    fn outside(self) -> Option<f64> {
+        (self.rows > 0).then(|| self.outside as f64 / self.rows as f64)
+    }
+
+    /// With the divisor n, as z-scores have it.
+    fn deviation(self) -> Option<f64> {
+        let mean = self.mean()?;
+        let variance = self.squares / self.rows as f64 - mean * mean;
+        (variance > 0.0).then(|| variance.sqrt())
+    }
+}
+
+/// Holds the features of `market`, or of one instrument, against what `training` knows.
+///
+/// # Errors
+/// [`DashboardError::Market`] when bars cannot be read.
+pub fn drift(
+    training: &Training,
+    market: &dyn Market,
+    symbol: Option<heqis_quant::Symbol>,
+    period: Period,
+) -> Result<Drift, DashboardError> {
+    let scaler = &training.scaler;
+    let span = scaler.span();
+    let names = market.feature_names();
+    let columns: Vec<(&String, (f64, f64), usize)> = scaler
+        .feature_names()
+        .iter()
+        .zip(scaler.ranges())
+        .filter_map(|(name, range)| Some((name, range, names.iter().position(|own| own == name)?)))
+        .collect();
+    let symbols: Vec<_> = match symbol {
+        Some(symbol) => vec![symbol],
+        None => market
+            .listings()?
+            .iter()
+            .map(|listing| listing.symbol)
+            .collect(),
+    };
+    let mut inside = vec![Sums::default(); columns.len()];
+    let mut later: Vec<BTreeMap<String, Sums>> = vec![BTreeMap::new(); columns.len()];
+    for symbol in symbols.iter().take(MAX_SYMBOLS) {
+        let Some(series) = market.series(*symbol)? else {
+            continue;
+        };
+        for (row, bar) in series.bars().iter().enumerate() {
+            let Some(values) = series.features(row) else {
+                continue;
+            };
+            let name = (bar.date > span.to).then(|| period.of(bar.date));
+            for (at, (_, range, column)) in columns.iter().enumerate() {
+                let sums = match &name {
+                    None if span.contains(bar.date) => &mut inside[at],
+                    None => continue,
+                    Some(name) => later[at].entry(name.clone()).or_default(),
+                };
+                sums.add(values[*column], *range);
+            }
+        }
+    }
+    let features = columns.iter().zip(inside).zip(later);
+    Ok(Drift {
+        source: training.source.clone(),
+        span,
+        kind: match scaler.kind() {
+            heqis_quant::scaler::ScalerKind::MinMax => "min_max",
+            heqis_quant::scaler::ScalerKind::ZScore => "z_score",
+        }
+        .to_owned(),
+        symbols: symbols.len().min(MAX_SYMBOLS) as u64,
+        of: symbols.len() as u64,
+        features: features
+            .map(|(((name, range, _), inside), later)| feature(name, *range, inside, later))
+            .collect(),
+    })
+}
+
+fn feature(
+    name: &str,
+    (low, high): (f64, f64),
+    inside: Sums,
+    later: BTreeMap<String, Sums>,
+) -> FeatureDrift {
+    let shift = |sums: Sums| Some((sums.mean()? - inside.mean()?) / inside.deviation()?);
+    let all = later
+        .values()
+        .fold(Sums::default(), |all, sums| all.plus(*sums));
+    FeatureDrift {
+        name: name.to_owned(),
+        low,
+        high,
+        rows_inside: inside.rows,
+        mean: inside.mean(),
+        deviation: inside.deviation(),
+        outside: all.outside(),
+        shift: shift(all),
+        periods: later
+            .into_iter()
+            .map(|(period, sums)| PeriodDrift {
+                period,
+                rows: sums.rows,
+                outside: sums.outside(),
+                mean: sums.mean(),
+                shift: shift(sums),
+            })
+            .collect(),
+    }
+}

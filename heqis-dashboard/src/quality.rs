@@ -1,0 +1,435 @@
+//! Predictions held against what followed.
+//!
+//! What followed a decision is the return from its bar to the next bar of the same instrument, counted from that bar's
+//! reference price, so that an ex-right is no loss. Decisions whose next bar is not known yet are left out.
+
+use std::collections::BTreeMap;
+
+use heqis_quant::{Date, Symbol};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::decisions::Numbered;
+use crate::{DashboardError, Market};
+
+/// Most points that are given for drawing.
+const MAX_POINTS: usize = 2_000;
+/// Bins of a calibration, each as wide as the others.
+const BINS: usize = 10;
+/// Names of the classes in the order of probabilities.
+const CLASSES: [&str; 3] = ["down", "flat", "up"];
+
+/// How days are put together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Period {
+    /// By month: 2014-07.
+    #[default]
+    Month,
+    /// By quarter: 2014-Q3.
+    Quarter,
+    /// By year: 2014.
+    Year,
+}
+
+impl Period {
+    /// The name of the period that `date` lies in; names sort as the periods follow each other.
+    #[must_use]
+    pub fn of(self, date: Date) -> String {
+        let (year, month) = (date.year(), date.month());
+        match self {
+            Self::Month => format!("{year:04}-{month:02}"),
+            Self::Quarter => format!("{year:04}-Q{}", (month + 2) / 3),
+            Self::Year => format!("{year:04}"),
+        }
+    }
+}
+
+/// A prediction and what followed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pair {
+    /// Instrument.
+    pub symbol: Symbol,
+    /// Day of the decision.
+    pub date: Date,
+    /// The predicted return to the next close.
+    pub predicted: f64,
+    /// The probabilities of down, flat and up; none when one of them is no number.
+    pub probabilities: Option<[f64; 3]>,
+    /// The return to the next close.
+    pub realised: f64,
+}
+
+/// Finds what followed each of `decisions`, in the order of days.
+///
+/// # Errors
+/// [`DashboardError::Market`] when bars cannot be read.
+pub fn pairs(decisions: &[Numbered], market: &dyn Market) -> Result<Vec<Pair>, DashboardError> {
+    let mut by_symbol: BTreeMap<Symbol, Vec<&Numbered>> = BTreeMap::new();
+    for numbered in decisions {
+        by_symbol
+            .entry(numbered.1.symbol)
+            .or_default()
+            .push(numbered);
+    }
+    let mut pairs = Vec::new();
+    for (symbol, decisions) in by_symbol {
+        let Some(series) = market.series(symbol)? else {
+            continue;
+        };
+        for (_, decision) in decisions {
+            let Some(at) = series.position(decision.time_ns) else {
+                continue;
+            };
+            let Some(next) = series.bars().get(at + 1) else {
+                continue;
+            };
+            let now = &series.bars()[at];
+            let realised = next.close / next.reference_close(now.date, now.close) - 1.0;
+            if !(decision.predicted_return.is_finite() && realised.is_finite()) {
+                continue;
+            }
+            let known = decision.probabilities.iter().all(|p| p.is_finite());
+            pairs.push(Pair {
+                symbol,
+                date: decision.date,
+                predicted: decision.predicted_return,
+                probabilities: known.then_some(decision.probabilities),
+                realised,
+            });
+        }
+    }
+    pairs.sort_by_key(|pair| pair.date);
+    Ok(pairs)
+}
+
+/// How good predictions were.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Quality {
+    /// Predictions of which it is known what followed.
+    pub pairs: u64,
+    /// Largest absolute return that counts as flat.
+    pub flat_band: f64,
+    /// Predictions and what followed, for drawing.
+    pub points: Vec<Point>,
+    /// Whether only some of the pairs are among the points, evenly taken.
+    pub thinned: bool,
+    /// Predicted against realised returns; null without pairs.
+    pub fit: Option<Fit>,
+    /// Hit rates and scores by period.
+    pub periods: Vec<PeriodQuality>,
+    /// What was said against how often it came, by class and probability; bins without pairs are left out.
+    pub calibration: Vec<Bin>,
+}
+
+/// A prediction and what followed.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Point {
+    /// Instrument.
+    pub symbol: Symbol,
+    /// Day of the decision.
+    pub date: Date,
+    /// The predicted return.
+    pub predicted: f64,
+    /// The return that followed.
+    pub realised: f64,
+}
+
+/// Predicted against realised returns.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Fit {
+    /// Pearson's correlation; null when either never changes.
+    pub correlation: Option<f64>,
+    /// Spearman's: Pearson's of the ranks, equal values sharing their mean rank.
+    pub rank_correlation: Option<f64>,
+    /// Mean squared error.
+    pub mse: f64,
+    /// Mean squared error of always predicting zero.
+    pub mse_of_zero: f64,
+    /// Mean prediction.
+    pub mean_predicted: f64,
+    /// Mean of what followed.
+    pub mean_realised: f64,
+}
+
+/// How good predictions were in a period.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct PeriodQuality {
+    /// The period: 2014-07, 2014-Q3 or 2014.
+    pub period: String,
+    /// Pairs.
+    pub pairs: u64,
+    /// Pairs where anything followed but an unchanged price.
+    pub moves: u64,
+    /// Share of the moves whose sign was predicted; null without one.
+    pub hit_rate: Option<f64>,
+    /// Share of pairs whose most likely class came; null without probabilities.
+    pub class_hit_rate: Option<f64>,
+    /// The mean probability of the most likely class.
+    pub confidence: Option<f64>,
+    /// Brier's score over three classes: 0 is best, 2 worst.
+    pub brier: Option<f64>,
+    /// Mean of −ln of the probability of what came, which counts as 1e-15 at least.
+    pub log_loss: Option<f64>,
+}
+
+/// A bin of a calibration.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Bin {
+    /// `down`, `flat` or `up`.
+    pub class: &'static str,
+    /// Least probability.
+    pub low: f64,
+    /// Probabilities lie below this one, in the last bin at most on it.
+    pub high: f64,
+    /// Pairs whose probability lies in the bin.
+    pub pairs: u64,
+    /// Their mean probability.
+    pub predicted: f64,
+    /// How often the class came.
+    pub observed: f64,
+}
+
+/// Measures pairs in the order of days.
+#[must_use]
+pub fn quality(pairs: &[Pair], period: Period, flat_band: f64) -> Quality {
+    let step = pairs.len().div_ceil(MAX_POINTS).max(1);
+    let point = |pair: &Pair| Point {
+        symbol: pair.symbol,
+        date: pair.date,
+        predicted: pair.predicted,
+        realised: pair.realised,
+    };
+    let mut periods: BTreeMap<String, Vec<&Pair>> = BTreeMap::new();
+    for pair in pairs {
+        periods.entry(period.of(pair.date)).or_default().push(pair);
+    }
+    Quality {
+        pairs: pairs.len() as u64,
+        flat_band,
+        points: pairs.iter().step_by(step).map(point).collect(),
+        thinned: step > 1,
+        fit: fit(pairs),
+        periods: periods
+            .into_iter()
+            .map(|(name, pairs)| of_period(name, &pairs, flat_band))
+            .collect(),
+        calibration: calibration(pairs, flat_band),
+    }
+}
+
+/// The place of the class that came.
+fn class(realised: f64, flat_band: f64) -> usize {
+    match realised {
+        down if down < -flat_band => 0,
+        up if up > flat_band => 2,
+        _ => 1,
+    }
+}
+
+fn fit(pairs: &[Pair]) -> Option<Fit> {
+    let predicted: Vec<f64> = pairs.iter().map(|pair| pair.predicted).collect();
+    let realised: Vec<f64> = pairs.iter().map(|pair| pair.realised).collect();
+    let errors = pairs
+        .iter()
+        .map(|pair| (pair.predicted - pair.realised).powi(2));
+    Some(Fit {
+        correlation: correlation(&predicted, &realised),
+        rank_correlation: correlation(&ranks(&predicted), &ranks(&realised)),
+        mse: mean(errors)?,
+        mse_of_zero: mean(realised.iter().map(|value| value.powi(2)))?,
+        mean_predicted: mean(predicted.iter().copied())?,
+        mean_realised: mean(realised.iter().copied())?,
+    })
+}
+
+fn of_period(period: String, pairs: &[&Pair], flat_band: f64) -> PeriodQuality {
+    let moves = pairs.iter().filter(|pair| pair.realised != 0.0);
+    let share = |hit: bool| f64::from(u8::from(hit));
+    let hits = moves
+        .clone()
+        .map(|pair| share(pair.predicted * pair.realised > 0.0));
+    let classes: Vec<([f64; 3], usize)> = pairs
+        .iter()
+        .filter_map(|pair| Some((pair.probabilities?, class(pair.realised, flat_band))))
+        .collect();
+    let most = |odds: &[f64; 3]| {
+        (0..3)
+            .max_by(|&a, &b| odds[a].total_cmp(&odds[b]))
+            .unwrap_or(1)
+    };
+    let brier = |odds: &[f64; 3], came: usize| -> f64 {
+        let miss = |at: usize| (odds[at] - share(at == came)).powi(2);
+        (0..3).map(miss).sum()
+    };
+    PeriodQuality {
+        period,
+        pairs: pairs.len() as u64,
+        moves: moves.count() as u64,
+        hit_rate: mean(hits),
+        class_hit_rate: mean(
+            classes
+                .iter()
+                .map(|(odds, came)| share(most(odds) == *came)),
+        ),
+        confidence: mean(classes.iter().map(|(odds, _)| odds[most(odds)])),
+        brier: mean(classes.iter().map(|(odds, came)| brier(odds, *came))),
+        log_loss: mean(
+            classes
+                .iter()
+                .map(|(odds, came)| -odds[*came].max(1e-15).ln()),
+        ),
+    }
+}
+
+fn calibration(pairs: &[Pair], flat_band: f64) -> Vec<Bin> {
+    let mut bins = Vec::new();
+    for (at, name) in CLASSES.into_iter().enumerate() {
+        let mut sums = [(0u64, 0.0, 0u64); BINS];
+        for pair in pairs {
+            let Some(odds) = pair.probabilities else {
+                continue;
+            };
+            // Outside 0 to 1 lies nothing that a probability could be.
+            if !(0.0..=1.0).contains(&odds[at]) {
+                continue;
+            }
+            let bin = ((odds[at] * BINS as f64) as usize).min(BINS - 1);
+            let (count, sum, came) = &mut sums[bin];
+            *count += 1;
+            *sum += odds[at];
+            *came += u64::from(class(pair.realised, flat_band) == at);
+        }
+        for (bin, (count, sum, came)) in sums.into_iter().enumerate() {
+            if count > 0 {
+                bins.push(Bin {
+                    class: name,
+                    low: bin as f64 / BINS as f64,
+                    high: (bin + 1) as f64 / BINS as f64,
+                    pairs: count,
+                    predicted: sum / count as f64,
+                    observed: came as f64 / count as f64,
+                });
+            }
+        }
+    }
+    bins
+}
+
+/// The mean, or `None` of nothing.
+pub(crate) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let (count, sum) = values.fold((0u64, 0.0), |(count, sum), value| (count + 1, sum + value));
+    (count > 0).then(|| sum / count as f64)
+}
+
+/// Pearson's correlation, or `None` when either never changes.
+fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
+    let (mean_a, mean_b) = (mean(a.iter().copied())?, mean(b.iter().copied())?);
+    let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
+    for (a, b) in a.iter().zip(b) {
+        let (a, b) = (a - mean_a, b - mean_b);
+        aa += a * a;
+        bb += b * b;
+        ab += a * b;
+    }
+    (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
+}
+
+/// Ranks from 1; equal values share the mean of theirs.
+fn ranks(values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
+    let mut ranks = vec![0.0; values.len()];
+    let mut rank = 0.0;
+    for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
+        let count = equal.len() as f64;
+        for &at in equal {
+            ranks[at] = rank + (count + 1.0) / 2.0;
+        }
+        rank += count;
+    }
+    ranks
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn pair(day: i8, predicted: f64, up: f64, realised: f64) -> Pair {
+        Pair {
+            symbol: Symbol::parse("600000.SH").unwrap(),
+            date: Date::new(2014, 7, day).unwrap(),
+            predicted,
+            probabilities: Some([0.2, 0.8 - up, up]),
+            realised,
+        }
+    }
+
+    /// The expected numbers were computed from the definitions by a program in Python.
+    #[test]
+    fn figures_are_those_of_another_program() {
+        let pairs = [
+            pair(1, 0.010, 0.5, 0.020),
+            pair(2, -0.004, 0.1, -0.010),
+            pair(3, 0.003, 0.4, -0.001),
+            pair(4, 0.010, 0.6, 0.000),
+            pair(7, -0.008, 0.2, 0.015),
+        ];
+        let quality = quality(&pairs, Period::Quarter, 0.005);
+        let near =
+            |a: Option<f64>, b: f64| assert!((a.unwrap() - b).abs() < 1e-12, "{a:?} and {b}");
+        let fit = quality.fit.unwrap();
+        near(fit.correlation, 0.159_634_414_420_848_9);
+        near(fit.rank_correlation, 0.307_793_505_625_546_25);
+        near(Some(fit.mse), 0.000_156_2);
+        let [period] = &quality.periods[..] else {
+            panic!()
+        };
+        assert_eq!(
+            (period.period.as_str(), period.pairs, period.moves),
+            ("2014-Q3", 5, 4)
+        );
+        near(period.hit_rate, 0.5);
+        near(period.class_hit_rate, 0.2);
+        near(period.brier, 0.832);
+        near(period.log_loss, 1.287_550_329_947_278);
+        assert_eq!(quality.points.len(), 5);
+        assert!(!quality.thinned);
+        // Of the two pairs that gave up at least half, one rose.
+        let high: Vec<&Bin> = quality
+            .calibration
+            .iter()
+            .filter(|bin| bin.class == "up" && bin.low >= 0.5)
+            .collect();
+        assert_eq!(high.iter().map(|bin| bin.pairs).sum::<u64>(), 2);
+        assert_eq!((high[0].observed, high[1].observed), (1.0, 0.0));
+    }
+
+    #[test]
+    fn nothing_gives_no_figures_and_many_are_thinned() {
+        let none = quality(&[], Period::Month, 0.005);
+        assert_eq!(
+            (
+                none.pairs,
+                none.fit,
+                none.periods.len(),
+                none.calibration.len()
+            ),
+            (0, None, 0, 0)
+        );
+        let pairs: Vec<Pair> = (0..4_001)
+            .map(|at| pair(1 + (at / 200) as i8, 0.0, 0.3, f64::from(at) / 1e6))
+            .collect();
+        let many = quality(&pairs, Period::Month, 0.005);
+        assert!(
+            many.thinned && many.points.len() <= MAX_POINTS && many.points.len() > MAX_POINTS / 2
+        );
+        assert_eq!(
+            many.fit.unwrap().correlation,
+            None,
+            "a prediction that never changes"
+        );
+    }
+}

@@ -1,0 +1,269 @@
+//! The tables of backtests, read back.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use heqis_dashboard::archive::{Equity, Month, Order, OrderNote, Trade};
+use heqis_dashboard::{DashboardError, Decision, Decisions};
+use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::{Date, Side, Symbol};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::results::Found;
+use crate::backtest::inputs::Benchmark;
+use crate::backtest::metrics::returns::drawdowns;
+
+/// Most decisions of a strategy that are held in memory, some 200 bytes each.
+const MAX_DECISIONS: usize = 2_000_000;
+
+/// The rows of a table.
+pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DashboardError> {
+    let fault = |error: csv::Error| DashboardError::Archive(format!("{}: {error}", path.display()));
+    let mut reader = csv::Reader::from_path(path).map_err(fault)?;
+    reader.deserialize().map(|row| row.map_err(fault)).collect()
+}
+
+#[derive(Deserialize)]
+struct SignalRow {
+    date: Date,
+    symbol: Symbol,
+    close: f64,
+    predicted_return: f64,
+    down: f64,
+    flat: f64,
+    up: f64,
+    side: Side,
+    confidence: f64,
+    reason: VerdictReason,
+}
+
+/// What the backtests of one strategy decided, in the order of days. The table does not hold the stance; it follows from
+/// the sides, since a backtest takes every decision for carried out.
+pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, DashboardError> {
+    let mut listed = Vec::new();
+    for (stream, run) in (0u64..).zip(runs) {
+        let path = run.dir.join("signals.csv");
+        let mut stances: HashMap<Symbol, Stance> = HashMap::new();
+        for (position, row) in (0u64..).zip(rows::<SignalRow>(&path)?) {
+            let stance = stances.entry(row.symbol).or_insert(Stance::Out);
+            match row.side {
+                Side::Buy => *stance = Stance::In,
+                Side::Sell => *stance = Stance::Out,
+                Side::Hold => {}
+            }
+            listed.push(Decision {
+                origin: (stream, position),
+                symbol: row.symbol,
+                date: row.date,
+                time_ns: row.date.close_time_ns(),
+                close: row.close,
+                side: row.side,
+                confidence: row.confidence,
+                reason: row.reason,
+                stance: *stance,
+                predicted_return: row.predicted_return,
+                probabilities: [row.down, row.flat, row.up],
+                timings: Vec::new(),
+            });
+        }
+        if listed.len() > MAX_DECISIONS {
+            let rule = format!(
+                "{}: more than {MAX_DECISIONS} decisions of one strategy",
+                run.id
+            );
+            return Err(DashboardError::Archive(rule));
+        }
+    }
+    listed.sort_by_key(|decision| (decision.date, decision.symbol));
+    let decisions = Decisions::new(listed.len(), epoch);
+    for decision in listed {
+        decisions.push(decision);
+    }
+    Ok(decisions)
+}
+
+#[derive(Deserialize)]
+struct DayRow {
+    date: Date,
+    holdings_cents: i64,
+    equity_cents: i64,
+    #[serde(rename = "return")]
+    returned: f64,
+    drawdown: f64,
+}
+
+/// The account of a backtest, with `benchmark` beside it.
+pub(super) fn equity(
+    run: &Found,
+    benchmark: Option<&(String, Benchmark)>,
+) -> Result<Equity, DashboardError> {
+    let days: Vec<DayRow> = rows(&run.dir.join("equity.csv"))?;
+    let date: Vec<Date> = days.iter().map(|day| day.date).collect();
+    let compared = benchmark
+        .map(|(_, benchmark)| benchmark.returns(&date))
+        .transpose()
+        .map_err(|error| DashboardError::Archive(error.to_string()))?;
+    let returns: Vec<f64> = days.iter().map(|day| day.returned).collect();
+    Ok(Equity {
+        run: run.id.clone(),
+        months: months(&date, &returns, compared.as_deref()),
+        equity: days.iter().map(|day| yuan(day.equity_cents)).collect(),
+        drawdown: days.iter().map(|day| day.drawdown).collect(),
+        exposure: days
+            .iter()
+            .map(|day| day.holdings_cents as f64 / day.equity_cents as f64)
+            .collect(),
+        benchmark_name: benchmark.map(|(name, _)| name.clone()),
+        benchmark_drawdown: compared.as_deref().map(drawdowns),
+        benchmark: compared,
+        returns,
+        date,
+    })
+}
+
+/// Returns of days put together by month.
+fn months(days: &[Date], returns: &[f64], benchmark: Option<&[f64]>) -> Vec<Month> {
+    let mut months: Vec<Month> = Vec::new();
+    for (at, day) in days.iter().enumerate() {
+        let (year, month) = (day.year(), day.month());
+        if months
+            .last()
+            .is_none_or(|last| (last.year, last.month) != (year, month))
+        {
+            months.push(Month {
+                year,
+                month,
+                days: 0,
+                returned: 0.0,
+                benchmark: benchmark.map(|_| 0.0),
+            });
+        }
+        if let Some(last) = months.last_mut() {
+            last.days += 1;
+            last.returned = (1.0 + last.returned) * (1.0 + returns[at]) - 1.0;
+            last.benchmark = last
+                .benchmark
+                .zip(benchmark)
+                .map(|(so_far, benchmark)| (1.0 + so_far) * (1.0 + benchmark[at]) - 1.0);
+        }
+    }
+    months
+}
+
+#[derive(Deserialize)]
+struct TripRow {
+    symbol: Symbol,
+    opened: Date,
+    closed: Date,
+    open: bool,
+    bought_shares: i64,
+    spent_cents: i64,
+    earned_cents: i64,
+    gain_cents: i64,
+    gain: f64,
+}
+
+/// The round trips of a backtest.
+pub(super) fn trades(run: &Found) -> Result<Vec<Trade>, DashboardError> {
+    let trips: Vec<TripRow> = rows(&run.dir.join("trips.csv"))?;
+    let trade = |trip: TripRow| Trade {
+        symbol: trip.symbol,
+        opened: trip.opened,
+        closed: trip.closed,
+        open: trip.open,
+        bought_shares: trip.bought_shares,
+        spent: yuan(trip.spent_cents),
+        earned: yuan(trip.earned_cents),
+        gain: yuan(trip.gain_cents),
+        returned: trip.gain,
+        days: trip.closed.days() - trip.opened.days(),
+    };
+    Ok(trips.into_iter().map(trade).collect())
+}
+
+#[derive(Deserialize)]
+struct OrderRow {
+    order: u64,
+    placed: Date,
+    symbol: Symbol,
+    side: Side,
+    wanted_shares: i64,
+    filled_shares: i64,
+    status: String,
+    reasons: String,
+}
+
+/// The orders of some backtests, oldest first.
+pub(super) fn orders(runs: &[Found]) -> Result<Vec<Order>, DashboardError> {
+    let mut orders = Vec::new();
+    for run in runs {
+        let rows: Vec<OrderRow> = rows(&run.dir.join("orders.csv"))?;
+        orders.extend(rows.into_iter().map(|row| Order {
+            run: run.id.clone(),
+            order: row.order,
+            placed: row.placed,
+            symbol: row.symbol,
+            side: row.side,
+            wanted_shares: row.wanted_shares,
+            filled_shares: row.filled_shares,
+            status: row.status,
+            reasons: notes(&row.reasons),
+        }));
+    }
+    orders.sort_by_key(|order| order.placed);
+    Ok(orders)
+}
+
+/// Takes `2015-03-03 limit_up; 2015-03-04 suspended` apart.
+fn notes(text: &str) -> Vec<OrderNote> {
+    let note = |note: &str| match note.split_once(' ') {
+        Some((day, reason)) if Date::parse(day).is_ok() => OrderNote {
+            date: Date::parse(day).ok(),
+            reason: reason.to_owned(),
+        },
+        _ => OrderNote {
+            date: None,
+            reason: note.to_owned(),
+        },
+    };
+    text.split("; ")
+        .filter(|part| !part.is_empty())
+        .map(note)
+        .collect()
+}
+
+fn yuan(cents: i64) -> f64 {
+    cents as f64 / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn months_compound_their_days_and_end_with_the_calendar() {
+        let days: Vec<Date> = ["2015-01-30", "2015-02-02", "2015-02-03", "2016-02-01"]
+            .map(|day| Date::parse(day).unwrap())
+            .into();
+        let months = months(&days, &[0.1, 0.1, -0.5, 0.2], Some(&[0.0, 1.0, 1.0, 0.0]));
+        let shown: Vec<(i16, i8, u64)> = months.iter().map(|m| (m.year, m.month, m.days)).collect();
+        assert_eq!(shown, [(2015, 1, 1), (2015, 2, 2), (2016, 2, 1)]);
+        assert!((months[1].returned - (1.1 * 0.5 - 1.0)).abs() < 1e-12);
+        assert_eq!(months[1].benchmark, Some(3.0));
+    }
+
+    #[test]
+    fn reasons_are_taken_apart_day_by_day() {
+        let both = notes("2015-03-03 limit_up; 2015-03-04 suspended");
+        assert_eq!(both.len(), 2);
+        assert_eq!(
+            (both[1].date, both[1].reason.as_str()),
+            (Date::parse("2015-03-04").ok(), "suspended")
+        );
+        assert_eq!(notes(""), []);
+        assert_eq!(notes("expired")[0].date, None);
+    }
+}

@@ -1,0 +1,181 @@
+//! A page for the browser: bars, decisions of journals and backtests, and what runs left.
+//!
+//! ```text
+//! data set or tables ▸ market  ┐
+//! journals, results ▸ archive  ├ Desk ▸ heqis_dashboard ▸ browser
+//! list of stocks ▸ names       ┘
+//! ```
+//!
+//! - `market`: a data set's bars. `names`: names of stocks.
+//! - `results`: which runs a directory holds. `books`: the tables of backtests. `archive`: both as the page asks for them.
+//!
+//! What is *not* here: the page itself, its rules and its routes (`heqis_dashboard`).
+
+mod archive;
+mod books;
+mod market;
+mod names;
+mod results;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use heqis_dashboard::{Decisions, Desk, Journal, Market, Names, Settings, Tables, Token, Training};
+
+use crate::backtest::inputs::Benchmark;
+use crate::error::LabError;
+use crate::store::DataSet;
+use archive::{Named, Shelves};
+use market::Stored;
+use results::Root;
+
+/// The variable that holds a token which outlives a restart.
+const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
+
+/// Show bars, decisions and results on a page for the browser, until ctrl-c.
+#[derive(Args, Clone, Debug)]
+pub struct ServeArgs {
+    /// A data set that `prepare` wrote.
+    #[arg(
+        value_name = "DIR",
+        required_unless_present_any = ["csv", "results"],
+        conflicts_with = "csv"
+    )]
+    pub dir: Option<PathBuf>,
+    /// Tables of daily bars instead, such as 600000.SH.csv; a file without a column of symbols holds the one that it is
+    /// named after.
+    #[arg(long, value_name = "CSV", num_args = 1..)]
+    pub csv: Vec<PathBuf>,
+    /// A journal whose decisions are shown, under the name of its file or as NAME=FILE. Repeatable.
+    #[arg(long, value_name = "JSONL")]
+    pub journal: Vec<String>,
+    /// A directory with results: backtests, trainings, selections, bundles, data sets, at most five levels down.
+    /// Repeatable.
+    #[arg(long, value_name = "DIR")]
+    pub results: Vec<PathBuf>,
+    /// Table of bars, usually of an index, that accounts are compared with.
+    #[arg(long, value_name = "CSV")]
+    pub benchmark: Option<PathBuf>,
+    /// List of stocks with ts_code, name and industry, such as fetch's stock_basic.csv [default: that of the data set].
+    #[arg(long, value_name = "CSV")]
+    pub names: Option<PathBuf>,
+    /// The scaler whose training span inputs are compared with [default: that of the data set].
+    #[arg(long, value_name = "JSON")]
+    pub scaler: Option<PathBuf>,
+    /// Where to listen. An address that other machines reach asks for a token: the one in the variable
+    /// HEQIS_DASHBOARD_TOKEN, or one that is drawn and printed as a login link.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9181")]
+    pub address: SocketAddr,
+    /// A name beside the address under which browsers may ask for the page. Repeatable.
+    #[arg(long = "host", value_name = "NAME")]
+    pub hosts: Vec<String>,
+}
+
+/// Serves until ctrl-c or SIGTERM; says on standard error where.
+///
+/// # Errors
+///
+/// [`LabError`] when the data cannot be read, and [`LabError::Dashboard`] when the page cannot be served.
+pub fn run(args: &ServeArgs) -> Result<Vec<String>, LabError> {
+    heqis_dashboard::serve(settings(args)?, desk(args)?, |dashboard| {
+        eprintln!("dashboard on {}", dashboard.url());
+        if let Some(link) = dashboard.login_url() {
+            eprintln!("log in to the dashboard with {link}");
+        }
+    })?;
+    Ok(Vec::new())
+}
+
+fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
+    let mut settings = Settings::new(args.address);
+    settings.hosts = args.hosts.clone();
+    settings.token = match std::env::var(TOKEN_VARIABLE) {
+        Ok(token) => Some(Token::parse(&token)?),
+        Err(_) if settings.is_exposed() => Some(Token::draw()?),
+        Err(_) => None,
+    };
+    Ok(settings)
+}
+
+/// Everything that the page shows.
+fn desk(args: &ServeArgs) -> Result<Desk, LabError> {
+    let data = args.dir.as_deref().map(DataSet::open).transpose()?;
+    let journals = args
+        .journal
+        .iter()
+        .map(|text| journal(text))
+        .collect::<Result<Vec<_>, _>>()?;
+    let first = journals.first().map(|named| named.decisions.clone());
+    let names = match (&args.names, &data) {
+        (Some(path), _) => names::read(path)?,
+        (None, Some(data)) => {
+            listed(data).map_or_else(|| Ok(Names::default()), |path| names::read(&path))?
+        }
+        (None, None) => Names::default(),
+    };
+    let training = match (&args.scaler, &data, &args.dir) {
+        (Some(path), ..) => Some(Training::read(path)?),
+        (None, Some(data), Some(dir)) => {
+            Some(Training::new(dir.display().to_string(), data.scaler()?))
+        }
+        _ => None,
+    };
+    let benchmark = args.benchmark.as_deref().map(named_benchmark).transpose()?;
+    let shelves = Shelves::new(journals, Root::of(&args.results)?, benchmark);
+    let flat_band = data.as_ref().map(|data| data.manifest().settings.flat_band);
+    let market: Arc<dyn Market> = match data {
+        Some(data) => Arc::new(Stored::new(data)),
+        None => Arc::new(Tables::read(&args.csv)?),
+    };
+    let shown: Vec<String> = args
+        .dir
+        .iter()
+        .chain(&args.csv)
+        .chain(&args.results)
+        .map(|path| path.display().to_string())
+        .collect();
+    let decisions = first.unwrap_or_else(|| Arc::new(Decisions::new(1, 0)));
+    let mut desk = Desk::new(shown.join(", "), market, decisions);
+    desk.names = names;
+    desk.training = training.map(Arc::new);
+    desk.flat_band = flat_band.unwrap_or(desk.flat_band);
+    desk.archive = Some(Arc::new(shelves));
+    Ok(desk)
+}
+
+/// Reads `FILE` or `NAME=FILE`.
+fn journal(text: &str) -> Result<Named, LabError> {
+    let (name, path) = match text.split_once('=') {
+        Some((name, path)) => (name.to_owned(), Path::new(path)),
+        None => {
+            let path = Path::new(text);
+            let name = path.file_stem().unwrap_or(path.as_os_str());
+            (name.to_string_lossy().into_owned(), path)
+        }
+    };
+    let listed = Journal::read(path)?.decisions;
+    // What is reviewed does not change: pages that were open before a restart go on.
+    let decisions = Decisions::new(listed.len(), 0);
+    for decision in listed {
+        decisions.push(decision);
+    }
+    Ok(Named {
+        name,
+        decisions: Arc::new(decisions),
+    })
+}
+
+/// The list of stocks that a data set was made with, where it still lies there.
+fn listed(data: &DataSet) -> Option<PathBuf> {
+    let tables = &data.manifest().tables;
+    let table = tables.iter().find(|table| table.role == "stock_basic")?;
+    let path = PathBuf::from(&table.path);
+    path.is_file().then_some(path)
+}
+
+fn named_benchmark(path: &Path) -> Result<(String, Benchmark), LabError> {
+    let name = path.file_stem().unwrap_or(path.as_os_str());
+    Ok((name.to_string_lossy().into_owned(), Benchmark::read(path)?))
+}
