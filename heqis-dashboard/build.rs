@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut gz = GzBuilder::new().write(std::fs::File::create(&packed)?, Compression::best());
         gz.write_all(&std::fs::read(root.join(name))?)?;
         gz.finish()?;
-        writeln!(table, "    ({name:?}, include_bytes!({packed:?})),")?;
+        // Relative, so that a target directory may be moved.
+        let packed = format!("concat!(env!(\"OUT_DIR\"), \"/{index}.gz\")");
+        writeln!(table, "    ({name:?}, include_bytes!({packed})),")?;
     }
     table.push_str("]\n");
     std::fs::write(out.join("assets.rs"), table)?;

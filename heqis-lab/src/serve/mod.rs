@@ -3,19 +3,24 @@
 //! ```text
 //! data set or tables ▸ market  ┐
 //! journals, results ▸ archive  ├ Desk ▸ heqis_dashboard ▸ browser
-//! list of stocks ▸ names       ┘
+//! list of stocks ▸ names       │
+//! orders ▸ jobs ▸ child processes ┘
 //! ```
 //!
 //! - `market`: a data set's bars. `names`: names of stocks.
+//! - `jobs`: commands as child processes; `commands`: which ones, and from orders to arguments; `watch`: the watch list.
 //! - `results`: which runs a directory holds. `books`: the tables of backtests. `archive`: both as the page asks for them.
 //!
 //! What is *not* here: the page itself, its rules and its routes (`heqis_dashboard`).
 
 mod archive;
 mod books;
+mod commands;
+mod jobs;
 mod market;
 mod names;
 mod results;
+mod watch;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -28,6 +33,7 @@ use crate::backtest::inputs::Benchmark;
 use crate::error::LabError;
 use crate::store::DataSet;
 use archive::{Named, Shelves};
+use jobs::Bench;
 use market::Stored;
 use results::Root;
 
@@ -64,6 +70,16 @@ pub struct ServeArgs {
     /// The scaler whose training span inputs are compared with [default: that of the data set].
     #[arg(long, value_name = "JSON")]
     pub scaler: Option<PathBuf>,
+    /// The watch list that the page shows and, with --control, adds to; one that is not there is begun.
+    #[arg(long, value_name = "TOML")]
+    pub watch: Option<PathBuf>,
+    /// Let the page start and end `fetch`, `prepare`, `train` and `backtest` in this directory, and add to the watch list.
+    /// Asks for a token.
+    #[arg(long)]
+    pub control: bool,
+    /// Jobs that may run at once.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub jobs: u8,
     /// Where to listen. An address that other machines reach asks for a token: the one in the variable
     /// HEQIS_DASHBOARD_TOKEN, or one that is drawn and printed as a login link.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9181")]
@@ -79,21 +95,35 @@ pub struct ServeArgs {
 ///
 /// [`LabError`] when the data cannot be read, and [`LabError::Dashboard`] when the page cannot be served.
 pub fn run(args: &ServeArgs) -> Result<Vec<String>, LabError> {
-    heqis_dashboard::serve(settings(args)?, desk(args)?, |dashboard| {
+    let program = std::env::current_exe()
+        .map_err(|source| LabError::file(Path::new("/proc/self/exe"), source))?;
+    let dir = std::env::current_dir().map_err(|source| LabError::file(Path::new("."), source))?;
+    let bench = Arc::new(Bench::new(
+        program,
+        &dir,
+        args.watch.clone(),
+        args.jobs.into(),
+    ));
+    let mut desk = desk(args)?;
+    desk.jobs = Some(bench.clone());
+    let served = heqis_dashboard::serve(settings(args)?, desk, |dashboard| {
         eprintln!("dashboard on {}", dashboard.url());
         if let Some(link) = dashboard.login_url() {
             eprintln!("log in to the dashboard with {link}");
         }
-    })?;
+    });
+    bench.end();
+    served?;
     Ok(Vec::new())
 }
 
 fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
     let mut settings = Settings::new(args.address);
     settings.hosts = args.hosts.clone();
+    settings.control = args.control;
     settings.token = match std::env::var(TOKEN_VARIABLE) {
         Ok(token) => Some(Token::parse(&token)?),
-        Err(_) if settings.is_exposed() => Some(Token::draw()?),
+        Err(_) if settings.is_exposed() || args.control => Some(Token::draw()?),
         Err(_) => None,
     };
     Ok(settings)

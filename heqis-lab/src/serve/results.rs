@@ -195,8 +195,7 @@ pub(super) fn run(found: &Found) -> Run {
     };
     match found.kind {
         RunKind::Backtest => {
-            let [strategy, mode, symbol] =
-                ["/run/strategy", "/run/mode", "/run/symbol"].map(|pointer| text(pointer));
+            let [strategy, mode, symbol] = ["/run/strategy", "/run/mode", "/run/symbol"].map(&text);
             let parts: Vec<&str> = [&strategy, &mode, &symbol]
                 .into_iter()
                 .flatten()
