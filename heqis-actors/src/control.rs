@@ -1,5 +1,6 @@
 //! The state of a running graph that its actors share: stop and abandon signals, who still runs, what was measured.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -227,7 +228,11 @@ impl StageStats {
         self.restarts.inc();
     }
 
-    pub(crate) fn report(&self, events: Vec<(String, u64)>) -> StageReport {
+    pub(crate) fn report(
+        &self,
+        events: Vec<(String, u64)>,
+        notes: BTreeMap<String, String>,
+    ) -> StageReport {
         let exact = lock(&self.exact);
         StageReport {
             stage: self.stage.to_string(),
@@ -236,6 +241,7 @@ impl StageStats {
             age: Quantiles::of(&exact.age),
             restarts: self.restarts.get(),
             events,
+            notes,
         }
     }
 }
@@ -280,4 +286,7 @@ pub struct StageReport {
     pub restarts: u64,
     /// What the stage counted, by event name.
     pub events: Vec<(String, u64)>,
+    /// What the stage says of itself, by name.
+    #[serde(default)]
+    pub notes: BTreeMap<String, String>,
 }

@@ -4,7 +4,7 @@
 //! Subscribe from an actor with [`actix_broker::BrokerSubscribe`].
 
 use actix::prelude::*;
-use actix_broker::{Broker, SystemBroker};
+use actix_broker::{Broker, BrokerSubscribe as _, SystemBroker};
 
 /// Something that happened to a graph.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,30 @@ pub enum Event {
 
 impl Message for Event {
     type Result = ();
+}
+
+/// Hands every event of this process's actix system to a function, for as long as the system runs.
+struct Listener<F>(F);
+
+impl<F: FnMut(&Event) + Unpin + 'static> Actor for Listener<F> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.subscribe_async::<SystemBroker, Event>(ctx);
+    }
+}
+
+impl<F: FnMut(&Event) + Unpin + 'static> Handler<Event> for Listener<F> {
+    type Result = ();
+
+    fn handle(&mut self, event: Event, _: &mut Self::Context) {
+        (self.0)(&event);
+    }
+}
+
+/// Calls `hear` with every event that is published from now on, on this thread. Must be called inside an actix system.
+pub fn listen(hear: impl FnMut(&Event) + Unpin + 'static) {
+    Listener(hear).start();
 }
 
 impl Event {

@@ -47,12 +47,12 @@ pub use clock::{Clock, duration_ns};
 pub use commit::Committed;
 pub use control::{Quantiles, StageReport};
 pub use edge::{Cause, EdgeReport, Side};
-pub use events::Event;
+pub use events::{Event, listen};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
 pub use graph::{
     GraphBuilder, GraphError, GraphHandle, NodeReport, PIPELINE, Reporter, Running, terminated,
 };
-pub use metrics::{Counter, Gauge, LinkMetrics, Metrics, StageCounters, Timer};
+pub use metrics::{Counter, Gauge, LinkMetrics, Metrics, Note, StageCounters, Timer};
 pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, Policy, RestartOptions,
     StageOptions,

@@ -2,6 +2,9 @@
 //!
 //! Labels are resolved once, when a stage or an edge starts; counting is one atomic addition. Names are in base units.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use prometheus::core::Collector;
 use prometheus::{
     Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -46,6 +49,25 @@ impl Gauge {
     }
 }
 
+/// A word or sentence that a stage says of itself. It is in reports and not in the metrics, whose labels must not grow.
+#[derive(Clone, Debug)]
+pub struct Note {
+    notes: Notes,
+    stage: String,
+    name: String,
+}
+
+/// What all stages of a node say of themselves, by stage and name.
+type Notes = Arc<Mutex<BTreeMap<(String, String), String>>>;
+
+impl Note {
+    /// Says something else from now on.
+    pub fn set(&self, text: impl Into<String>) {
+        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        notes.insert((self.stage.clone(), self.name.clone()), text.into());
+    }
+}
+
 /// A distribution of durations, exported in seconds.
 #[derive(Clone, Debug)]
 pub struct Timer(prometheus::Histogram);
@@ -68,6 +90,7 @@ pub struct Metrics {
     edge_depth: IntGaugeVec,
     edge_wait: HistogramVec,
     link_up: IntGaugeVec,
+    link_credits: IntGaugeVec,
     link_connects: IntCounterVec,
     link_resent: IntCounterVec,
     link_rejects: IntCounterVec,
@@ -75,6 +98,7 @@ pub struct Metrics {
     path_latency: HistogramVec,
     budget_overruns: IntCounterVec,
     info: IntGaugeVec,
+    notes: Notes,
 }
 
 /// Latency buckets from 1 µs to 4 s, each twice the one before.
@@ -136,6 +160,11 @@ impl Metrics {
                 "1 while the bridged edge has a live connection.",
                 &["edge"],
             ),
+            link_credits: gauges(
+                "heqis_link_credits",
+                "Frames that the receiver of the bridged edge still takes.",
+                &["edge"],
+            ),
             link_connects: counters(
                 "heqis_link_connects_total",
                 "Connections made, the first included.",
@@ -171,6 +200,7 @@ impl Metrics {
                 "Constant 1; the labels say what runs.",
                 &["version", "topology"],
             ),
+            notes: Notes::default(),
             registry,
         }
     }
@@ -213,6 +243,7 @@ impl Metrics {
     pub fn stage_counters(&self, stage: &str) -> StageCounters {
         StageCounters {
             family: self.stage_events.clone(),
+            notes: self.notes.clone(),
             stage: stage.to_owned(),
         }
     }
@@ -246,6 +277,7 @@ impl Metrics {
     pub fn link(&self, edge: &str) -> LinkMetrics {
         LinkMetrics {
             up: Gauge(self.link_up.with_label_values(&[edge])),
+            credits: Gauge(self.link_credits.with_label_values(&[edge])),
             connects: Counter(self.link_connects.with_label_values(&[edge])),
             resent: Counter(self.link_resent.with_label_values(&[edge])),
             outage: Timer(self.link_outage.with_label_values(&[edge])),
@@ -260,6 +292,8 @@ impl Metrics {
 pub struct LinkMetrics {
     /// 1 while connected.
     pub up: Gauge,
+    /// Frames that the receiver still takes, as the sender knows it.
+    pub credits: Gauge,
     /// Connections made.
     pub connects: Counter,
     /// Frames sent again.
@@ -287,6 +321,7 @@ impl LinkMetrics {
 #[derive(Clone, Debug)]
 pub struct StageCounters {
     family: IntCounterVec,
+    notes: Notes,
     stage: String,
 }
 
@@ -301,6 +336,25 @@ impl StageCounters {
     #[must_use]
     pub fn counter(&self, event: &str) -> Counter {
         Counter(self.family.with_label_values(&[&self.stage, event]))
+    }
+
+    /// What the stage says of itself under `name`; nothing until it is set.
+    #[must_use]
+    pub fn note(&self, name: &str) -> Note {
+        Note {
+            notes: self.notes.clone(),
+            stage: self.stage.clone(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// Everything that this stage says of itself, by name.
+    #[must_use]
+    pub fn notes(&self) -> BTreeMap<String, String> {
+        let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = notes.iter().filter(|((stage, _), _)| *stage == self.stage);
+        own.map(|((_, name), text)| (name.clone(), text.clone()))
+            .collect()
     }
 
     /// Every event that this stage has counted, with its count.

@@ -15,7 +15,7 @@ use crate::actor::{RawEmitter, Waker};
 use crate::clock::Clock;
 use crate::commit::Committed;
 use crate::frame::{AnyFrame, Frame, Head};
-use crate::metrics::{Counter, StageCounters};
+use crate::metrics::{Counter, Note, StageCounters};
 use crate::payload::{Key, Payload};
 use crate::terms::Terms;
 
@@ -293,6 +293,13 @@ impl BuildContext {
     #[must_use]
     pub fn counter(&self, event: &str) -> Counter {
         self.counters.counter(event)
+    }
+
+    /// Something that the stage says of itself in the node's report, such as the backend that computes. `name` must come
+    /// from a fixed, small set; the text may be anything short.
+    #[must_use]
+    pub fn note(&self, name: &str) -> Note {
+        self.counters.note(name)
     }
 
     /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use heqis_quant::KillState;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
+
+use crate::jobs::Refused;
 
 /// A running graph, as the page sees it. No call may block for long: they are made on the server's own thread.
 pub trait Live: Send + Sync {
@@ -16,6 +19,18 @@ pub trait Live: Send + Sync {
 
     /// Begins to drain the graph of this node: sources end, what is under way is finished.
     fn drain(&self);
+
+    /// The newest `most` events before number `before`, newest first, and whether older ones are kept.
+    fn events(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool);
+
+    /// Whether [`Live::kill`] has a stage here that it can tell.
+    fn can_kill(&self) -> bool;
+
+    /// Sets how far the stages of this node may trade.
+    ///
+    /// # Errors
+    /// [`Refused::Missing`] when no stage here can be told, [`Refused::Broken`] when one could not.
+    fn kill(&self, state: KillState) -> Result<(), Refused>;
 }
 
 /// Machines, actors on them, and what carries frames between them.
@@ -90,8 +105,107 @@ pub struct State {
     pub at_ms: i64,
     /// Every node of the topology.
     pub nodes: Vec<NodeState>,
+    /// What is wrong now.
+    pub alarms: Vec<Alarm>,
+    /// The newest events, newest first.
+    pub events: Vec<Event>,
 }
 
+/// Something that happened to the graph of the page's own node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Event {
+    /// Its number, from 1.
+    pub n: u64,
+    /// When, milliseconds since the Unix epoch.
+    pub at_ms: i64,
+    /// The node.
+    pub node: String,
+    /// What happened.
+    pub kind: EventKind,
+    /// How bad it is.
+    pub level: Level,
+    /// The stage, the edge, or what an alarm is about; empty when it is the whole node.
+    pub subject: String,
+    /// Why, or more about it.
+    pub cause: Option<String>,
+}
+
+/// What happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// Every stage is built.
+    Ready,
+    /// The graph begins to drain.
+    Stopping,
+    /// A stage failed; it is rebuilt when it may be.
+    StageFailed,
+    /// A failed stage was rebuilt.
+    StageRestarted,
+    /// A stage has ended.
+    StageEnded,
+    /// A bridged edge has a connection.
+    LinkUp,
+    /// A bridged edge lost its connection.
+    LinkDown,
+    /// A peer was disconnected because of what it sent.
+    PeerRejected,
+    /// A frame was older than a latency promise; told once.
+    BudgetOverrun,
+    /// Somebody set how far may be traded.
+    Kill,
+    /// An alarm was raised.
+    AlarmRaised,
+    /// What an alarm was about is over.
+    AlarmCleared,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// Good to know.
+    Info,
+    /// To be watched.
+    Warning,
+    /// To be seen to.
+    Error,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Alarm {
+    /// What kind of wrong.
+    pub name: AlarmName,
+    /// The node, stage, edge or path.
+    pub subject: String,
+    /// Since when, milliseconds since the Unix epoch.
+    pub since_ms: i64,
+    /// More about it.
+    pub text: String,
+}
+
+/// What kind of wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AlarmName {
+    /// A node does not answer.
+    NodeUnreachable,
+    /// A bridged edge has no connection.
+    LinkDown,
+    /// A stage was rebuilt within a minute.
+    StageRestarting,
+    /// The books of an edge do not close.
+    BooksOpen,
+    /// An edge lost frames within a minute.
+    LosingFrames,
+    /// A latency promise is broken.
+    AgeOverBudget,
+    /// A backend that was preferred does not compute.
+    EngineFellBack,
+    /// Nothing was decided for as long as was set.
+    NoDecision,
+}
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -121,6 +235,43 @@ pub struct NodeState {
     pub stages: Vec<StageState>,
     /// Its edges, and its halves of bridged edges.
     pub edges: Vec<EdgeState>,
+    /// How far its stages may trade, for each that decides.
+    pub kill: Vec<Killed>,
+    /// What computes its models.
+    pub engines: Vec<EngineState>,
+}
+
+/// How far a stage may trade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Killed {
+    /// The stage.
+    pub stage: String,
+    /// `active`, `reducing` (nothing is bought) or `halted` (nothing is traded).
+    pub state: String,
+    /// Whether this page may be let to set it: the stage is on its node and has a `kill_file`.
+    pub settable: bool,
+}
+
+/// What computes a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct EngineState {
+    /// The stage.
+    pub stage: String,
+    /// The model's name.
+    pub bundle: String,
+    /// The backend in use.
+    pub backend: String,
+    /// Preferred backends that are not, in no order.
+    pub skipped: Vec<Skipped>,
+}
+
+/// A backend that is not in use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Skipped {
+    /// Its name.
+    pub backend: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a stage did.
@@ -170,4 +321,8 @@ pub struct EdgeState {
     pub dropped: BTreeMap<String, u64>,
     /// Frames on queues, on the wire and in the consumer's hand.
     pub in_flight: u64,
+    /// Whether a bridged edge has a connection; null on every other edge.
+    pub connected: Option<bool>,
+    /// Frames that the receiver still takes, for the sender of a bridged edge.
+    pub credits: Option<u64>,
 }

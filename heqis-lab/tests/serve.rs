@@ -109,7 +109,7 @@ fn a_data_set_is_shown_as_it_is_stored() {
         "{}",
         String::from_utf8_lossy(&prepared.stderr)
     );
-    let journal = root().join("nodes/compute/tests/golden_journal.jsonl");
+    let journal = root().join("heqis-quant/tests/golden/journal.jsonl");
     let served = Served::start(&[
         out.to_str().unwrap(),
         "--journal",

@@ -184,6 +184,7 @@ impl BridgeSender {
         }
         if was_up {
             self.setup.link.up.set(0);
+            self.setup.link.credits.set(0);
             self.down_since_ns = Some(self.now_ns());
             Event::LinkDown {
                 edge: self.setup.edge.name.to_string(),
@@ -364,6 +365,11 @@ impl BridgeSender {
         if let Err(error) = self.fill() {
             return self.lost(&error, ctx);
         }
+        let credits = (self.limit + 1).saturating_sub(self.cursor);
+        self.setup
+            .link
+            .credits
+            .set(credits.try_into().unwrap_or(i64::MAX));
         let now_ns = self.now_ns();
         flush(self, self.epoch.into(), now_ns, ctx);
         if self.end_sent && self.done + 1 == self.next_seq {

@@ -136,6 +136,8 @@ impl Books {
                 .filter(|(_, frames)| *frames > 0)
                 .collect(),
             in_flight,
+            connected: None,
+            credits: None,
         }
     }
 }
@@ -171,6 +173,12 @@ pub struct EdgeReport {
     pub dropped: BTreeMap<Cause, u64>,
     /// Frames found on queues, on the wire and in the consumer's hand.
     pub in_flight: u64,
+    /// Whether a bridged edge has a live connection; `None` on every other edge.
+    #[serde(default)]
+    pub connected: Option<bool>,
+    /// Frames that the receiver still takes, as the sender of a bridged edge knows it.
+    #[serde(default)]
+    pub credits: Option<u64>,
 }
 
 impl EdgeReport {

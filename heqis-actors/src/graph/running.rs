@@ -8,7 +8,7 @@ use actix_rt::Arbiter;
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Control, StageReport, StageStats};
-use crate::edge::{Edge, EdgeReport};
+use crate::edge::{Edge, EdgeReport, Side};
 use crate::metrics::Metrics;
 
 /// How long abandoned actors get to say that they have ended before their threads are left behind.
@@ -111,13 +111,29 @@ impl Reporter {
             topology: self.topology.clone(),
             node: self.node.clone(),
             failure: self.control.failure(),
-            edges: self.edges.iter().map(|edge| edge.report()).collect(),
+            edges: self.edges.iter().map(|edge| self.edge(edge)).collect(),
             stages: self
                 .stats
                 .iter()
-                .map(|stats| stats.report(self.metrics.stage_counters(stats.stage()).snapshot()))
+                .map(|stats| {
+                    let counters = self.metrics.stage_counters(stats.stage());
+                    stats.report(counters.snapshot(), counters.notes())
+                })
                 .collect(),
         }
+    }
+
+    /// The books of an edge, with what is known of its link.
+    fn edge(&self, edge: &Edge) -> EdgeReport {
+        let mut report = edge.report();
+        if matches!(report.side, Side::Sender | Side::Receiver) {
+            let link = self.metrics.link(&report.edge);
+            report.connected = Some(link.up.get() > 0);
+            if report.side == Side::Sender {
+                report.credits = u64::try_from(link.credits.get()).ok();
+            }
+        }
+        report
     }
 
     /// The metrics in Prometheus text format, queue depths of this moment included.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::archive::{Order, Trade};
 use crate::decisions::{Numbered, StageTime};
 use crate::lines::{NAMES, Values};
+use crate::live::Event;
 use crate::market::{Listing, Series};
 use crate::quality::{Quality, mean};
 use crate::{Desk, Names};
@@ -69,6 +70,8 @@ pub(crate) struct Can {
     jobs: bool,
     /// There is a watch list; adding to it takes control.
     watch: bool,
+    /// Stages here can be told how far to trade; doing so takes control.
+    kill: bool,
     /// The graph may be drained.
     drain: bool,
 }
@@ -85,6 +88,7 @@ impl Can {
             drift: desk.training.is_some(),
             jobs: desk.jobs.is_some(),
             watch: desk.jobs.as_ref().is_some_and(watch),
+            kill: desk.live.as_ref().is_some_and(|live| live.can_kill()),
             drain: control && desk.live.is_some(),
         }
     }
@@ -358,6 +362,15 @@ pub(crate) struct QualityAnswer {
     /// How good they were.
     #[serde(flatten)]
     pub(crate) quality: Quality,
+}
+
+/// What happened, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct EventsAnswer {
+    /// The events.
+    pub(crate) rows: Vec<Event>,
+    /// Whether older ones are kept.
+    pub(crate) more: bool,
 }
 
 /// Orders, newest first.

@@ -5,10 +5,11 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::answers::{
-    About, BarsAnswer, DecisionAnswer, DecisionsAnswer, OrdersAnswer, QualityAnswer, SymbolRow,
-    TradesAnswer,
+    About, BarsAnswer, DecisionAnswer, DecisionsAnswer, EventsAnswer, OrdersAnswer, QualityAnswer,
+    SymbolRow, TradesAnswer,
 };
 use super::fault::Trouble;
+use super::graph::{EventsQuery, KillOrder};
 use super::review::{
     BarsQuery, DecisionQuery, DecisionsQuery, DriftQuery, QualityQuery, SymbolsQuery,
 };
@@ -203,6 +204,12 @@ pub(crate) fn document() -> Value {
         &format!("Books and figures of this moment; {review}"),
         Vec::new(),
     );
+    let query = writer.query::<EventsQuery>();
+    writer.read::<EventsAnswer>(
+        "/api/events",
+        &format!("What happened to the graph, newest first; {review}"),
+        query,
+    );
     let events = "Server-sent events: `live` with what /api/live answers, `decisions` with new rows, `jobs` with what \
                   /api/jobs answers, and `resync` when too many were missed and the lists must be read anew.";
     writer.add(
@@ -219,6 +226,14 @@ pub(crate) fn document() -> Value {
         Vec::new(),
         "202",
         None,
+    );
+    let order = writer.schemas.subschema_for::<KillOrder>();
+    writer.control(
+        "/api/control/kill",
+        "Sets how far the stages of this node may trade.",
+        Vec::new(),
+        "200",
+        Some(order.into()),
     );
     let order = writer.schemas.subschema_for::<JobOrder>();
     writer.control(

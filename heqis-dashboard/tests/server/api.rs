@@ -333,8 +333,8 @@ fn the_document_describes_what_is_answered() {
         assert_eq!(names, known, "{path}");
     }
     assert_eq!(
-        described_paths, 9,
-        "about, symbols, bars, strategies, decisions, one of them, quality, topology, live"
+        described_paths, 10,
+        "about, symbols, bars, strategies, decisions, one of them, quality, topology, live, events"
     );
 }
 

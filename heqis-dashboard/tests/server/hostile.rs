@@ -147,6 +147,7 @@ fn questions_that_cannot_be_read_are_told_what_is_wrong() {
         ("/api/orders?run=x&limit=5001", "got 5001"),
         ("/api/run", "id"),
         ("/api/artefact?run=x", "path"),
+        ("/api/events?limit=1001", "got 1001"),
         ("/api/jobs/x", ""),
         ("/api/jobs/1?after=-1", ""),
     ] {

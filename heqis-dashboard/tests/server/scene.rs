@@ -2,14 +2,15 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use heqis_dashboard::decisions::{Decision, Decisions, StageTime};
-use heqis_dashboard::live::{Condition, NodeState, State, Topology};
+use heqis_dashboard::jobs::Refused;
+use heqis_dashboard::live::{Condition, Event, EventKind, Level, NodeState, State, Topology};
 use heqis_dashboard::{Dashboard, Desk, Live, Settings, Shelf, Tables, Token};
 use heqis_quant::decision::{Stance, VerdictReason};
-use heqis_quant::{Date, Side, Symbol};
+use heqis_quant::{Date, KillState, Side, Symbol};
 use tokio::sync::oneshot;
 
 pub(crate) const TOKEN: &str = "00112233445566778899aabbccddeeff";
@@ -24,10 +25,11 @@ pub(crate) struct Served {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A graph that counts how often it was told to drain.
+/// A graph that remembers what it was told.
 #[derive(Default)]
 pub(crate) struct Graph {
     pub(crate) drained: AtomicUsize,
+    pub(crate) killed: Mutex<Option<KillState>>,
 }
 
 impl Live for Graph {
@@ -50,8 +52,37 @@ impl Live for Graph {
                 detail: None,
                 stages: Vec::new(),
                 edges: Vec::new(),
+                kill: Vec::new(),
+                engines: Vec::new(),
             }],
+            alarms: Vec::new(),
+            events: Vec::new(),
         }
+    }
+
+    fn events(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool) {
+        let event = |n| Event {
+            n,
+            at_ms: 1,
+            node: "gateway".into(),
+            kind: EventKind::LinkUp,
+            level: Level::Info,
+            subject: "a->b".into(),
+            cause: None,
+        };
+        let older = (1..before.unwrap_or(4)).rev();
+        let rows: Vec<Event> = older.take(most).map(event).collect();
+        let more = rows.last().is_some_and(|event| event.n > 1);
+        (rows, more)
+    }
+
+    fn can_kill(&self) -> bool {
+        true
+    }
+
+    fn kill(&self, state: KillState) -> Result<(), Refused> {
+        *self.killed.lock().unwrap() = Some(state);
+        Ok(())
     }
 
     fn drain(&self) {

@@ -4,10 +4,12 @@ use std::sync::atomic::Ordering;
 
 use heqis_dashboard::{Dashboard, DashboardError, Decisions, Desk, Settings, Shelf, Token};
 
-use crate::client::{Answer, ask, get};
+use heqis_quant::KillState;
+
+use crate::client::{Answer, Connection, ask, get};
 use crate::scene::{TOKEN, guarded, serve, settings};
 
-const PATHS: [&str; 26] = [
+const PATHS: [&str; 27] = [
     "/",
     "/assets/index.html",
     "/api/about",
@@ -19,6 +21,7 @@ const PATHS: [&str; 26] = [
     "/api/topology",
     "/api/live",
     "/api/stream",
+    "/api/events",
     "/api/strategies",
     "/api/quality",
     "/api/drift",
@@ -294,7 +297,7 @@ fn a_control_takes_flag_token_post_and_origin() {
     };
     let origin = |served: &crate::scene::Served| format!("Origin: http://{}", served.address);
 
-    for path in ["drain", "jobs", "jobs/1/cancel", "watch"] {
+    for path in ["drain", "kill", "jobs", "jobs/1/cancel", "watch"] {
         let (on_origin, off_origin) = (origin(&on), origin(&off));
         for (status, served, method, lines) in [
             (403, &off, "POST", vec![&bearer, &off_origin]),
@@ -335,6 +338,32 @@ fn a_control_takes_flag_token_post_and_origin() {
         );
     }
     assert_eq!(on.graph.drained.load(Ordering::SeqCst), 0);
+    assert_eq!(*on.graph.killed.lock().unwrap(), None);
+
+    let kill = |body: &str| {
+        let mut connection = Connection::open(on.address);
+        let head = format!(
+            "POST /api/control/kill HTTP/1.1\r\nHost: {}\r\n{bearer}\r\n{}\r\nContent-Type: application/json\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            on.address,
+            origin(&on),
+            body.len()
+        );
+        connection.send(head.as_bytes());
+        connection.answer(true).unwrap().status
+    };
+    for wrong in [
+        "",
+        "{}",
+        "halted",
+        r#"{"state":"dead"}"#,
+        r#"{"state":"halted","now":1}"#,
+    ] {
+        assert_eq!(kill(wrong), 400, "{wrong}");
+    }
+    assert_eq!(*on.graph.killed.lock().unwrap(), None);
+    assert_eq!(kill(r#"{"state":"halted"}"#), 200);
+    assert_eq!(*on.graph.killed.lock().unwrap(), Some(KillState::Halted));
     assert_eq!(drain(&on, "POST", &[&bearer, &origin(&on)]), 202);
     assert_eq!(on.graph.drained.load(Ordering::SeqCst), 1);
     assert_eq!(off.graph.drained.load(Ordering::SeqCst), 0);

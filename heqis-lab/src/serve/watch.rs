@@ -60,6 +60,14 @@ pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Refused> {
             format!("sector must have 1 to {MAX_NAME_BYTES} bytes, and no control character");
         return Err(Refused::Wrong(rule));
     }
+    let code = order.symbol.to_string();
+    if ![".SH", ".SZ", ".BJ"]
+        .iter()
+        .any(|exchange| code.ends_with(exchange))
+    {
+        let rule = format!("symbol must be a code of SH, SZ or BJ, such as 600000.SH, got {code}");
+        return Err(Refused::Wrong(rule));
+    }
     let before = read(path)?;
     let count =
         |sector: &WatchSector| sector.stocks.len() + sector.indices.len() + sector.funds.len();
@@ -68,7 +76,6 @@ pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Refused> {
             "the list holds {MAX_WATCHED} instruments, which is the most"
         )));
     }
-    let code = order.symbol.to_string();
     let key = match order.list {
         Watched::Stocks => "stocks",
         Watched::Indices => "indices",
@@ -86,15 +93,13 @@ pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Refused> {
             )
         })?;
     let own = |sector: &Table| sector.get("name").and_then(Item::as_str) == Some(name);
-    let at = match sectors.iter().position(own) {
-        Some(at) => at,
-        None => {
-            let mut sector = Table::new();
-            sector.insert("name", value(name));
-            sectors.push(sector);
-            sectors.len() - 1
-        }
-    };
+    let found = sectors.iter().position(own);
+    let at = found.unwrap_or_else(|| {
+        let mut sector = Table::new();
+        sector.insert("name", value(name));
+        sectors.push(sector);
+        sectors.len() - 1
+    });
     let listed = sectors
         .get_mut(at)
         .map(|sector| sector.entry(key).or_insert_with(|| value(Array::new())))

@@ -112,7 +112,15 @@ pub struct DashboardSpec {
     /// Names beside the address under which browsers may ask for it.
     #[serde(default)]
     pub hosts: Vec<String>,
-    /// Whether the page may drain the node; asks for a token everywhere. Default: false.
+    /// `http://` address that is told of each alarm when it is raised and when it is over, with a JSON object. Default: none.
+    #[serde(default)]
+    #[schemars(regex(pattern = "^http://"))]
+    pub webhook: Option<String>,
+    /// Seconds without a decision after which there is an alarm. Default: none are too many.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    pub silence_s: Option<u64>,
+    /// Whether the page may drain the node and set how far its stages trade; asks for a token everywhere. Default: false.
     #[serde(default)]
     pub control: bool,
     /// Whether the node stays when its stages have ended, so that the page can be read until it is stopped. Default: false.

@@ -160,6 +160,12 @@ impl Stage for TrtEngine {
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         cx.counter("fallback").add(fallbacks.len() as u64);
         let outputs = vec![Vec::new(); engine.outputs().len()];
+        cx.note("bundle").set(bundle.manifest().name.as_str());
+        cx.note("backend").set(engine.backend().name());
+        for skipped in &fallbacks {
+            let note = cx.note(&format!("skipped.{}", skipped.backend));
+            note.set(skipped.reason.as_str());
+        }
         Ok(Self {
             engine,
             set_id: heqis_quant::features::id_of(&bundle.manifest().feature_names),

@@ -1,8 +1,9 @@
 //! The kill state of a running node: a setting, and a file by which an operator changes it without a restart.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use heqis_actors::{BuildContext, Note};
 use heqis_quant::KillState;
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
@@ -13,47 +14,64 @@ use serde::de::value::{Error, StrDeserializer};
 pub(crate) struct KillSwitch {
     setting: KillState,
     file: Option<PathBuf>,
-    /// The state as last seen, so that a change is logged once.
+    /// The state as last seen, so that a change is told once.
     last: KillState,
+    note: Note,
     stage: String,
 }
 
 impl KillSwitch {
-    pub(crate) fn new(setting: KillState, file: Option<PathBuf>, stage: &str) -> Self {
+    pub(crate) fn new(setting: KillState, file: Option<PathBuf>, cx: &BuildContext) -> Self {
+        let note = cx.note("kill");
+        note.set(word(setting));
         Self {
             setting,
             file,
             last: setting,
-            stage: stage.to_owned(),
+            note,
+            stage: cx.stage().to_owned(),
         }
     }
 
     /// The state now: what the file says, or the setting where there is none. A file that cannot be read or says
     /// something else halts: whoever wrote it wanted less trading, not more.
     pub(crate) fn state(&mut self) -> KillState {
-        let (state, fault) = self.look();
+        let (state, fault) = kill_state(self.setting, self.file.as_deref());
         if state != self.last {
             self.last = state;
+            self.note.set(word(state));
             let fault = fault.unwrap_or_default();
             tracing::warn!(stage = %self.stage, ?state, fault, "kill state changed");
         }
         state
     }
+}
 
-    fn look(&self) -> (KillState, Option<String>) {
-        let Some(file) = &self.file else {
-            return (self.setting, None);
-        };
-        match std::fs::read_to_string(file) {
-            Ok(text) => {
-                let name: StrDeserializer<'_, Error> = text.trim().into_deserializer();
-                match KillState::deserialize(name) {
-                    Ok(state) => (state, None),
-                    Err(error) => (KillState::Halted, Some(error.to_string())),
-                }
+/// The word that stands for a state in files and reports.
+fn word(state: KillState) -> &'static str {
+    match state {
+        KillState::Active => "active",
+        KillState::Reducing => "reducing",
+        KillState::Halted => "halted",
+    }
+}
+
+/// What a kill file says, or the setting where there is none; and why, when that is to halt because the file cannot be
+/// understood.
+#[must_use]
+pub fn kill_state(setting: KillState, file: Option<&Path>) -> (KillState, Option<String>) {
+    let Some(file) = file else {
+        return (setting, None);
+    };
+    match std::fs::read_to_string(file) {
+        Ok(text) => {
+            let name: StrDeserializer<'_, Error> = text.trim().into_deserializer();
+            match KillState::deserialize(name) {
+                Ok(state) => (state, None),
+                Err(error) => (KillState::Halted, Some(error.to_string())),
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => (self.setting, None),
-            Err(error) => (KillState::Halted, Some(error.to_string())),
         }
+        Err(error) if error.kind() == ErrorKind::NotFound => (setting, None),
+        Err(error) => (KillState::Halted, Some(error.to_string())),
     }
 }

@@ -18,4 +18,5 @@ mod signal;
 
 pub use engine::{TrtEngine, TrtEngineConfig};
 pub use journal::{Journal, JournalConfig};
+pub use kill::kill_state;
 pub use signal::{Signal, SignalConfig};

@@ -112,7 +112,7 @@ impl Stage for Signal {
             gauges_id: strategy.needs_market().then(|| strategy.gauges().id()),
             strategy,
             memories: HashMap::new(),
-            switch: KillSwitch::new(config.kill, file, cx.stage()),
+            switch: KillSwitch::new(config.kill, file, cx),
             kill: None,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
             reasons: VerdictReason::ALL

@@ -213,6 +213,12 @@ impl Stage for NpuFeature {
             rows => vec![1, dimension(rows)?, dimension(sent_names.len())?],
         };
         let outputs = vec![Vec::new(); engine.outputs().len()];
+        cx.note("bundle").set(bundle.manifest().name.as_str());
+        cx.note("backend").set(engine.backend().name());
+        for skipped in &fallbacks {
+            let note = cx.note(&format!("skipped.{}", skipped.backend));
+            note.set(skipped.reason.as_str());
+        }
         Ok(Self {
             engine,
             row_id: id_of(fit.scaler.feature_names()),

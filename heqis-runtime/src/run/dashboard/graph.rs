@@ -2,18 +2,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{EdgeReport, GraphHandle, NodeReport, Side, StageReport};
 use heqis_dashboard::Live;
+use heqis_dashboard::jobs::Refused;
 use heqis_dashboard::live::{
-    Budget, Condition, Edge, EdgeState, Node, NodeState, Quantiles, Stage, StageState, State,
-    Topology,
+    Budget, Condition, Edge, EdgeState, EngineState, Event, EventKind, Killed, Level, Node,
+    NodeState, Quantiles, Skipped, Stage, StageState, State, Topology,
 };
+use heqis_quant::KillState;
 use serde::Serialize;
 
 use super::super::http::Ready;
+use super::alarms::Alarms;
+use super::events::EventLog;
+use super::kill::{Switch, switches};
+use super::webhook::Webhook;
 use crate::topology::Plan;
 
 /// One node's graph, and what is known of the others.
@@ -30,10 +36,18 @@ pub(super) struct Graph {
     pub(super) peers: Vec<(usize, Result<String, String>)>,
     /// When the page asked last, milliseconds since the Unix epoch: nobody else needs the others' reports.
     asked_ms: AtomicI64,
+    /// The stages here that can be told how far to trade.
+    switches: Vec<Switch>,
+    pub(super) log: Arc<EventLog>,
+    pub(super) alarms: Alarms,
 }
 
+/// Events that stand in each state; older ones are asked for.
+const SHOWN_EVENTS: usize = 20;
+
 impl Graph {
-    pub(super) fn new(plan: &Plan, own: usize, ready: Ready) -> Self {
+    pub(super) fn new(plan: &Plan, own: usize, ready: Ready, webhook: Option<Webhook>) -> Self {
+        let log = Arc::new(EventLog::default());
         let others = (0..plan.nodes.len()).filter(|&node| node != own);
         Self {
             topology: topology(plan),
@@ -44,6 +58,9 @@ impl Graph {
             others: Mutex::default(),
             peers: others.map(|node| (node, peer(plan, node))).collect(),
             asked_ms: AtomicI64::new(0),
+            switches: switches(plan, own),
+            alarms: Alarms::new(log.clone(), webhook),
+            log,
         }
     }
 
@@ -65,7 +82,8 @@ impl Graph {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         match report {
             Ok(report) => {
-                others.insert(node, state(report, Condition::Running, None));
+                let killed = self.killed(node, &report);
+                others.insert(node, state(report, Condition::Running, None, killed));
             }
             // Its last figures stay: they are what was true when it went.
             Err(reason) => {
@@ -83,6 +101,8 @@ impl Graph {
             detail: None,
             stages: Vec::new(),
             edges: Vec::new(),
+            kill: Vec::new(),
+            engines: Vec::new(),
         }
     }
 
@@ -97,7 +117,62 @@ impl Graph {
             () if reporter.stopping() => Condition::Draining,
             () => Condition::Running,
         };
-        state(report, condition, failure)
+        let killed = self.killed(self.own, &report);
+        state(report, condition, failure, killed)
+    }
+}
+
+impl Graph {
+    /// What runs.
+    pub(super) fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// The name of the own node.
+    pub(super) fn own_name(&self) -> &str {
+        &self.topology.nodes[self.own].name
+    }
+
+    /// Somebody wants to know of the other nodes.
+    pub(super) fn asked(&self) {
+        self.asked_ms.store(now_ms(), Ordering::Release);
+    }
+
+    /// Books and figures of this moment, without alarms and events.
+    pub(super) fn look(&self) -> State {
+        let at_ms = now_ms();
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let nodes = (0..self.topology.nodes.len())
+            .map(|node| match others.get(&node) {
+                _ if node == self.own => self.own(),
+                Some(other) => other.clone(),
+                None => self.silent(node),
+            })
+            .collect();
+        State {
+            at_ms,
+            nodes,
+            ..State::default()
+        }
+    }
+
+    /// How far the stages of a node may trade: as each says, and as the files say on the own one, which a stage reads only
+    /// when frames come.
+    fn killed(&self, node: usize, report: &NodeReport) -> Vec<Killed> {
+        let switch = |stage: &str| {
+            let mut own = self.switches.iter().filter(|_| node == self.own);
+            own.find(|switch| switch.stage == stage)
+        };
+        let said = report.stages.iter().filter_map(|stage| {
+            let said = stage.notes.get("kill")?;
+            let switch = switch(&stage.stage);
+            Some(Killed {
+                stage: stage.stage.clone(),
+                state: switch.map_or_else(|| said.clone(), |switch| word(switch.state())),
+                settable: switch.is_some(),
+            })
+        });
+        said.collect()
     }
 }
 
@@ -107,17 +182,45 @@ impl Live for Graph {
     }
 
     fn state(&self) -> State {
-        let at_ms = now_ms();
-        self.asked_ms.store(at_ms, Ordering::Release);
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let nodes = (0..self.topology.nodes.len())
-            .map(|node| match others.get(&node) {
-                _ if node == self.own => self.own(),
-                Some(other) => other.clone(),
-                None => self.silent(node),
-            })
-            .collect();
-        State { at_ms, nodes }
+        self.asked();
+        State {
+            alarms: self.alarms.now(),
+            events: self.log.before(None, SHOWN_EVENTS).0,
+            ..self.look()
+        }
+    }
+
+    fn events(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool) {
+        self.log.before(before, most)
+    }
+
+    fn can_kill(&self) -> bool {
+        !self.switches.is_empty()
+    }
+
+    fn kill(&self, state: KillState) -> Result<(), Refused> {
+        if self.switches.is_empty() {
+            return Err(Refused::Missing(
+                "no stage of this node has a kill_file".into(),
+            ));
+        }
+        for switch in &self.switches {
+            switch.set(state)?;
+            tracing::warn!(stage = %switch.stage, ?state, "kill state set: asked for on the dashboard");
+            let (node, cause) = (
+                self.own_name(),
+                format!("set to {} on the page", word(state)),
+            );
+            self.log.add(
+                now_ms(),
+                node,
+                EventKind::Kill,
+                Level::Warning,
+                &switch.stage,
+                Some(cause),
+            );
+        }
+        Ok(())
     }
 
     fn drain(&self) {
@@ -127,7 +230,7 @@ impl Live for Graph {
     }
 }
 
-fn now_ms() -> i64 {
+pub(super) fn now_ms() -> i64 {
     let age = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -201,21 +304,45 @@ fn topology(plan: &Plan) -> Topology {
 }
 
 /// The word that stands for `value` in topologies and reports.
-fn word(value: impl Serialize) -> String {
+pub(super) fn word(value: impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
     }
 }
 
-fn state(report: NodeReport, condition: Condition, detail: Option<String>) -> NodeState {
+fn state(
+    report: NodeReport,
+    condition: Condition,
+    detail: Option<String>,
+    kill: Vec<Killed>,
+) -> NodeState {
     NodeState {
+        kill,
+        engines: report.stages.iter().filter_map(engine).collect(),
         node: report.node,
         condition,
         detail: detail.or(report.failure),
         stages: report.stages.into_iter().map(stage).collect(),
         edges: report.edges.into_iter().map(edge).collect(),
     }
+}
+
+/// What computes a stage's model, where it says so.
+fn engine(report: &StageReport) -> Option<EngineState> {
+    let note = |name: &str| report.notes.get(name).cloned();
+    let skipped = report.notes.iter().filter_map(|(name, reason)| {
+        Some(Skipped {
+            backend: name.strip_prefix("skipped.")?.to_owned(),
+            reason: reason.clone(),
+        })
+    });
+    Some(EngineState {
+        stage: report.stage.clone(),
+        bundle: note("bundle").unwrap_or_default(),
+        backend: note("backend")?,
+        skipped: skipped.collect(),
+    })
 }
 
 fn stage(report: StageReport) -> StageState {
@@ -257,5 +384,7 @@ fn edge(report: EdgeReport) -> EdgeState {
             .map(|(cause, frames)| (cause.name().to_owned(), *frames))
             .collect(),
         in_flight: report.in_flight,
+        connected: report.connected,
+        credits: report.credits,
     }
 }

@@ -7,18 +7,23 @@
 //! ```
 //!
 //! - `taps`: which frames are looked at. `graph`: the running graph as the page sees it. `peers`: the other nodes' reports.
+//! - `events`: what happened. `alarms`: what is wrong now; `webhook`: tells those who do not look. `kill`: how far to trade.
 //!
 //! The pipeline never waits for the page: what the page does not fetch is forgotten, and a page that cannot be served is
 //! a warning.
 
+mod alarms;
+mod events;
 mod graph;
+mod kill;
 mod peers;
 mod taps;
+mod webhook;
 
 use std::io::Write as _;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{GraphBuilder, GraphHandle};
 use heqis_dashboard::{
@@ -28,6 +33,7 @@ use heqis_dashboard::{
 use super::http::Ready;
 use crate::topology::{DashboardSpec, Plan};
 use graph::Graph;
+use webhook::Webhook;
 
 /// The variable that holds a token which outlives a restart.
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
@@ -60,7 +66,7 @@ impl Page {
         Some(Self {
             shelf: Arc::new(Shelf::new(ROOM_BARS, features)),
             decisions: Arc::new(Decisions::new(ROOM_DECISIONS, epoch)),
-            graph: Arc::new(Graph::new(plan, node, ready.clone())),
+            graph: Arc::new(Graph::new(plan, node, ready.clone(), webhook(spec))),
             served: None,
             stays: spec.stay,
         })
@@ -75,10 +81,14 @@ impl Page {
     pub(super) fn serve(&mut self, plan: &Plan, node: usize) {
         let spec = &plan.nodes[node];
         let Some(page) = &spec.dashboard else { return };
+        events::listen(&self.graph.log, spec.name.clone());
+        let silence = page.silence_s.map(Duration::from_secs);
+        alarms::watch(&self.graph, &self.decisions, silence);
         self.read_journals(plan, node);
         let source = format!("{} · {}", plan.name, spec.name);
         let desk = Desk {
             live: Some(self.graph.clone()),
+            training: taps::training(plan, node),
             ..Desk::new(source, self.shelf.clone(), self.decisions.clone())
         };
         match settings(page).and_then(|settings| Dashboard::start(settings, desk)) {
@@ -135,6 +145,18 @@ impl Page {
                 // Judging journals is the stage's work; it says so and ends the node when one is broken.
                 Err(error) => tracing::debug!(%error, "the dashboard does not list a journal"),
             }
+        }
+    }
+}
+
+/// The webhook of a page, or a warning why there is none: alarms are no reason not to run.
+fn webhook(page: &DashboardSpec) -> Option<Webhook> {
+    let url = page.webhook.clone()?;
+    match Webhook::start(url) {
+        Ok(webhook) => Some(webhook),
+        Err(error) => {
+            tracing::warn!(%error, "no webhook: its thread cannot be had");
+            None
         }
     }
 }

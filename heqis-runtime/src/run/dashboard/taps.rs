@@ -6,7 +6,7 @@ use std::sync::Arc;
 use heqis_actors::Stage as _;
 use heqis_actors::{AnyFrame, GraphBuilder, Payload as _, Tap};
 use heqis_compute::Journal as JournalStage;
-use heqis_dashboard::{Decision, Decisions, Shelf, StageTime};
+use heqis_dashboard::{Decision, Decisions, Shelf, StageTime, Training};
 use heqis_messages::{BarMessage, Decision as DecisionMessage, FeatureRow};
 use heqis_quant::FeatureSet;
 
@@ -117,6 +117,23 @@ pub(super) fn feature_names(plan: &Plan, node: usize) -> Vec<String> {
         .and_then(|stage| stage.params.get("features"))
         .and_then(|names| serde_json::from_value(names.clone()).ok());
     made.unwrap_or_else(|| FeatureSet::standard().names().to_vec())
+}
+
+/// What the first model of the node, or of any node of this machine's files, knows of its inputs.
+pub(super) fn training(plan: &Plan, node: usize) -> Option<Arc<Training>> {
+    let fed = plan
+        .stages
+        .iter()
+        .filter(|stage| stage.kind.input == Some(FeatureRow::NAME));
+    let own = fed.clone().filter(|stage| stage.node == node);
+    let bundles = own
+        .chain(fed)
+        .filter_map(|stage| stage.params.get("bundle")?.as_str());
+    let mut read = bundles.filter_map(|bundle| {
+        // A bundle that cannot be read is told by the stage that needs it.
+        Training::read(&plan.base.join(bundle).join("scaler_params.json")).ok()
+    });
+    read.next().map(Arc::new)
 }
 
 /// Journals on the machine of the node with index `node`.

@@ -41,6 +41,18 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
             );
             faults.push(Fault::new(Code::BadAddress, node.at(&["address"]), message));
         }
+        let webhook = spec
+            .dashboard
+            .as_ref()
+            .and_then(|page| page.webhook.as_ref());
+        if let Some(url) = webhook.filter(|url| !url.starts_with("http://")) {
+            let message = format!(
+                "node `{}` cannot tell \"{url}\" of alarms: only http:// is spoken",
+                node.name
+            );
+            let place = node.at(&["dashboard", "webhook"]);
+            faults.push(Fault::new(Code::BadAddress, place, message));
+        }
         let dashboard = spec.dashboard.as_ref().map(|page| &page.address);
         let servers = [
             (&["metrics"][..], spec.metrics.as_ref(), "metrics", 9101),

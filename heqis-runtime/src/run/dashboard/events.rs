@@ -1,0 +1,128 @@
+//! What happened to this node's graph, as many events as there is room for.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heqis_actors::Event as Happening;
+use heqis_dashboard::live::{Event, EventKind, Level};
+
+use super::graph::now_ms;
+
+/// Events that are kept.
+const ROOM: usize = 1_000;
+
+/// A list of events, numbered as they come.
+#[derive(Debug, Default)]
+pub(super) struct EventLog {
+    kept: Mutex<(u64, VecDeque<Event>)>,
+}
+
+impl EventLog {
+    pub(super) fn add(
+        &self,
+        at_ms: i64,
+        node: &str,
+        kind: EventKind,
+        level: Level,
+        subject: &str,
+        cause: Option<String>,
+    ) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let (last, events) = &mut *kept;
+        *last += 1;
+        if events.len() == ROOM {
+            events.pop_front();
+        }
+        events.push_back(Event {
+            n: *last,
+            at_ms,
+            node: node.to_owned(),
+            kind,
+            level,
+            subject: subject.to_owned(),
+            cause,
+        });
+    }
+
+    /// The newest `most` events before number `before`, newest first, and whether older ones are kept.
+    pub(super) fn before(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut older = kept
+            .1
+            .iter()
+            .rev()
+            .filter(|event| before.is_none_or(|before| event.n < before));
+        let rows = older.by_ref().take(most).cloned().collect();
+        (rows, older.next().is_some())
+    }
+}
+
+/// Writes down what happens to the graph of `node` in this process from now on.
+pub(super) fn listen(log: &Arc<EventLog>, node: String) {
+    let log = log.clone();
+    heqis_actors::listen(move |happening| {
+        let (kind, level, subject, cause) = told(happening);
+        log.add(now_ms(), &node, kind, level, &subject, cause);
+    });
+}
+
+fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
+    use Level::{Error, Info, Warning};
+    let own = String::new;
+    match happening {
+        Happening::Ready => (EventKind::Ready, Info, own(), None),
+        Happening::Stopping => (EventKind::Stopping, Info, own(), None),
+        Happening::StageFailed { stage, reason } => (
+            EventKind::StageFailed,
+            Error,
+            stage.clone(),
+            Some(reason.clone()),
+        ),
+        Happening::StageRestarted { stage } => {
+            (EventKind::StageRestarted, Warning, stage.clone(), None)
+        }
+        Happening::StageEnded { stage } => (EventKind::StageEnded, Info, stage.clone(), None),
+        Happening::LinkUp { edge } => (EventKind::LinkUp, Info, edge.clone(), None),
+        Happening::LinkDown { edge, reason } => (
+            EventKind::LinkDown,
+            Error,
+            edge.clone(),
+            Some(reason.clone()),
+        ),
+        Happening::PeerRejected { edge, reason } => (
+            EventKind::PeerRejected,
+            Warning,
+            edge.clone(),
+            Some(reason.clone()),
+        ),
+        Happening::BudgetOverrun { stage, age_ns } => {
+            let cause = format!("a frame was {:.0} µs old", *age_ns as f64 / 1e3);
+            (
+                EventKind::BudgetOverrun,
+                Warning,
+                stage.clone(),
+                Some(cause),
+            )
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_are_kept_and_paged_backwards() {
+        let log = EventLog::default();
+        for at in 0..ROOM as i64 + 5 {
+            log.add(at, "n", EventKind::LinkUp, Level::Info, "a->b", None);
+        }
+        let (newest, more) = log.before(None, 2);
+        assert_eq!((newest[0].n, newest[1].n, more), (1_005, 1_004, true));
+        let (all, more) = log.before(Some(1_004), 5_000);
+        assert_eq!(
+            (all.len(), all[0].n, all[997].n, more),
+            (998, 1_003, 6, false)
+        );
+    }
+}

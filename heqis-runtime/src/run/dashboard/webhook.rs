@@ -1,0 +1,210 @@
+//! Alarms for who does not look at the page: each one posted to an address, from a thread of its own.
+//!
+//! The queue is bounded and attempts are limited; what cannot be delivered is written to the log and given up. Plain HTTP:
+//! across a network, put it behind a tunnel or a relay.
+
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use heqis_dashboard::live::Alarm;
+use serde_json::{Value, json};
+
+use super::graph::word;
+
+/// Notices that wait.
+const QUEUE: usize = 64;
+/// Pauses before the second attempt and those after it.
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
+/// How long one attempt may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Posts alarms. Ends its thread when it is dropped; a notice whose attempts are not over then is tried no more.
+pub(super) struct Webhook {
+    notices: Option<SyncSender<Value>>,
+    /// Dropped to end a pause between two attempts.
+    going: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Webhook {
+    /// Posts to `url` from now on.
+    pub(super) fn start(url: String) -> std::io::Result<Self> {
+        Self::with(url, &PAUSES, PATIENCE)
+    }
+
+    fn with(url: String, pauses: &'static [Duration], patience: Duration) -> std::io::Result<Self> {
+        let (notices, waiting) = sync_channel(QUEUE);
+        let (going, gone) = sync_channel(0);
+        let thread = std::thread::Builder::new()
+            .name("alarm-webhook".into())
+            .spawn(move || post_all(&url, &waiting, &gone, pauses, patience))?;
+        Ok(Self {
+            notices: Some(notices),
+            going: Some(going),
+            thread: Some(thread),
+        })
+    }
+
+    /// Puts a notice on the queue; without room it is given up.
+    pub(super) fn send(&self, topology: &str, node: &str, raised: bool, alarm: &Alarm) {
+        let verb = if raised { "raised" } else { "cleared" };
+        let notice = json!({
+            "text": format!("{topology}/{node}: {} {verb} for {}: {}", word(alarm.name), alarm.subject, alarm.text),
+            "topology": topology,
+            "node": node,
+            "raised": raised,
+            "alarm": alarm,
+        });
+        let Some(notices) = &self.notices else { return };
+        if let Err(TrySendError::Full(notice)) = notices.try_send(notice) {
+            tracing::error!(%notice, "alarm not sent: the queue of the webhook is full");
+        }
+    }
+}
+
+impl Drop for Webhook {
+    fn drop(&mut self) {
+        self.notices.take();
+        self.going.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn post_all(
+    url: &str,
+    waiting: &Receiver<Value>,
+    gone: &Receiver<()>,
+    pauses: &[Duration],
+    patience: Duration,
+) {
+    let agent: ureq::Agent = ureq::Agent::config_builder()
+        .timeout_global(Some(patience))
+        .max_redirects(0)
+        .build()
+        .into();
+    for notice in waiting {
+        let body = notice.to_string();
+        let mut pauses = pauses.iter();
+        loop {
+            let posted = agent
+                .post(url)
+                .header("content-type", "application/json")
+                .send(body.as_str());
+            // The address may hold a secret: neither it nor an error that repeats it is logged.
+            let error = match posted {
+                Ok(answer) if answer.status().is_success() => break,
+                Ok(answer) => format!("status {}", answer.status().as_u16()),
+                Err(ureq::Error::StatusCode(status)) => format!("status {status}"),
+                Err(_) => "no answer".to_owned(),
+            };
+            let Some(pause) = pauses.next() else {
+                tracing::error!(%notice, error, "alarm not sent: given up");
+                break;
+            };
+            tracing::warn!(error, "alarm not sent yet");
+            if gone.recv_timeout(*pause) == Err(RecvTimeoutError::Disconnected) {
+                tracing::error!(%notice, error, "alarm not sent: the node ends");
+                break;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    use std::net::TcpListener;
+
+    use heqis_dashboard::live::AlarmName;
+
+    use super::*;
+
+    const LONG: [Duration; 1] = [Duration::from_secs(3_600)];
+    const QUICK: [Duration; 2] = [Duration::from_millis(1); 2];
+
+    fn alarm(subject: &str) -> Alarm {
+        Alarm {
+            name: AlarmName::LinkDown,
+            subject: subject.into(),
+            since_ms: 5,
+            text: "no connection".into(),
+        }
+    }
+
+    /// Takes one request and answers with `status`.
+    fn serve(listener: &TcpListener, status: &str) -> Value {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut length = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            if line == "\r\n" {
+                break;
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        reader.get_mut().write_all(answer.as_bytes()).unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[test]
+    fn a_notice_is_posted_again_until_it_is_taken() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let webhook = Webhook::with(url, &QUICK, PATIENCE).unwrap();
+        webhook.send("dual", "gateway", true, &alarm("a->b"));
+        assert_eq!(
+            serve(&listener, "503 Service Unavailable"),
+            serve(&listener, "204 No Content")
+        );
+        webhook.send("dual", "gateway", false, &alarm("a->b"));
+        let cleared = serve(&listener, "200 OK");
+        assert_eq!(
+            (&cleared["raised"], &cleared["alarm"]["name"]),
+            (&false.into(), &"link_down".into())
+        );
+        assert_eq!(
+            cleared["text"],
+            "dual/gateway: link_down cleared for a->b: no connection"
+        );
+    }
+
+    #[test]
+    fn a_notice_that_nobody_takes_is_given_up_and_the_next_one_goes_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let webhook = Webhook::with(url, &QUICK, PATIENCE).unwrap();
+        webhook.send("dual", "gateway", true, &alarm("first"));
+        webhook.send("dual", "gateway", true, &alarm("second"));
+        for _ in 0..3 {
+            assert_eq!(serve(&listener, "500 No")["alarm"]["subject"], "first");
+        }
+        assert_eq!(serve(&listener, "200 OK")["alarm"]["subject"], "second");
+    }
+
+    #[test]
+    fn an_end_does_not_wait_for_the_pauses() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/hook", listener.local_addr().unwrap());
+        let webhook = Webhook::with(url, &LONG, PATIENCE).unwrap();
+        webhook.send("dual", "gateway", true, &alarm("first"));
+        serve(&listener, "500 No");
+        drop(webhook);
+    }
+}
