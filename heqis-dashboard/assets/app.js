@@ -1,15 +1,17 @@
-// Puts the page together: routes, switches, and the stream that feeds both routes.
+// Puts the page together: routes, switches, and the stream that feeds them.
 
-import { get, listen } from "./api.js";
-import { $ } from "./dom.js";
-import { count, time } from "./format.js";
-import { language, setLanguage, t } from "./i18n.js";
-import * as pipeline from "./pipeline.js";
-import * as review from "./review.js";
+import { get, listen } from "./base/api.js";
+import { $ } from "./base/dom.js";
+import { count, time } from "./base/format.js";
+import { language, setLanguage, t } from "./base/i18n.js";
+import { keep, kept } from "./base/store.js";
+import * as performance_ from "./performance/route.js";
+import * as pipeline from "./pipeline/route.js";
+import * as review from "./review/route.js";
+import * as runs from "./runs/route.js";
 
 const root = document.documentElement;
-const kept = (key, otherwise) => localStorage.getItem(`heqis.${key}`) ?? otherwise;
-const keep = (key, value) => localStorage.setItem(`heqis.${key}`, value);
+const ROUTES = { review, performance: performance_, pipeline, runs };
 
 let about;
 let link = "bad";
@@ -17,35 +19,42 @@ let tailed = 0;
 
 function status() {
   const { p99, lost } = pipeline.summary();
-  const words = [about.live ? t("live") : t("reviewing"), about.source];
+  // Of paths, the last part says enough.
+  const source = about.source.split(", ").map((path) => path.split("/").at(-1)).join(", ");
+  const words = [about.live ? t("live") : t("reviewing"), source];
   if (p99 !== undefined) words.push(`${t("p99")} ${time(p99)}`);
   if (lost !== undefined) words.push(`${t("dropped")} ${count(lost)}`);
   $("status").dataset.state = link;
-  $("status").textContent = link === "good" ? words.join(" · ") : t("lost");
+  const text = link === "good" ? words.join(" · ") : t("lost");
+  if ($("status").textContent !== text) $("status").textContent = text;
+  $("status").title = about.source;
 }
 
+/** `#review?symbol=600000.SH&date=2014-08-01` names a route and what to look at there. */
 function route() {
-  const name = location.hash === "#pipeline" ? "pipeline" : "review";
-  for (const one of ["review", "pipeline"]) {
-    $(`${one}-route`).hidden = one !== name;
+  const [name, query] = location.hash.slice(1).split("?");
+  const chosen = name in ROUTES ? name : "review";
+  if ($(`${chosen}-route`).hidden) scrollTo(0, 0);
+  for (const one of Object.keys(ROUTES)) {
+    $(`${one}-route`).hidden = one !== chosen;
     const tab = document.querySelector(`nav a[href="#${one}"]`);
-    if (one === name) tab.setAttribute("aria-current", "page");
+    if (one === chosen) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
-  pipeline.seen();
+  ROUTES[chosen].seen(Object.fromEntries(new URLSearchParams(query ?? "")));
 }
 
 function look() {
-  const dark = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
-  root.dataset.theme = kept("theme", dark);
+  const preferred = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
+  root.dataset.theme = kept("theme", preferred);
   root.dataset.up = kept("up", "red");
   setLanguage(kept("language", navigator.language.startsWith("zh") ? "zh" : "en"));
   $("theme").textContent = root.dataset.theme === "dark" ? "☾" : "☀";
   $("language").textContent = language() === "zh" ? "EN" : "中";
-  $("colours").textContent = root.dataset.up === "red" ? "红↑" : "绿↑";
-  review.words();
-  pipeline.words();
-  if (about) status();
+  $("colours").textContent = root.dataset.up === "red" ? t("redUp") : t("greenUp");
+  if (!about) return;
+  for (const one of Object.values(ROUTES)) one.words();
+  status();
 }
 
 function trouble(error) {
@@ -53,19 +62,24 @@ function trouble(error) {
   $("trouble").hidden = false;
 }
 
+const flip = (id, key, now, then) => $(id).addEventListener("click", () => { keep(key, now() ? then[1] : then[0]); look(); });
+
 async function main() {
   look();
   about = await get("/api/about");
+  about.can ??= {};
   const topology = about.live ? await get("/api/topology") : undefined;
-  review.know(topology);
-  route();
-  review.start();
-  pipeline.start(topology, about.control);
+  review.start(about, topology);
+  performance_.start(about);
+  pipeline.start(about, topology);
+  runs.start(about);
   look();
-  $("theme").addEventListener("click", () => { keep("theme", root.dataset.theme === "dark" ? "light" : "dark"); look(); });
-  $("language").addEventListener("click", () => { keep("language", language() === "zh" ? "en" : "zh"); look(); });
-  $("colours").addEventListener("click", () => { keep("up", root.dataset.up === "red" ? "green" : "red"); look(); });
+  route();
+  flip("theme", "theme", () => root.dataset.theme === "dark", ["dark", "light"]);
+  flip("language", "language", () => language() === "zh", ["zh", "en"]);
+  flip("colours", "up", () => root.dataset.up === "red", ["red", "green"]);
   addEventListener("hashchange", route);
+  addEventListener("unhandledrejection", (event) => { trouble(event.reason); event.preventDefault(); });
   listen({
     state: (next) => { link = next; status(); },
     live: (next) => {
@@ -74,15 +88,15 @@ async function main() {
       // Bars without a decision, as in the warm-up, are told by nobody: look for them now and then.
       if (performance.now() - tailed > 2000) {
         tailed = performance.now();
-        if ($("chart").hidden) review.refresh().catch(trouble);
-        else review.tail();
+        review.look().catch(() => {});
       }
     },
-    decisions: ({ rows }) => review.arrived(rows),
+    decisions: ({ rows }) => { review.arrived(rows); pipeline.decided(rows); },
     resync: () => {
       $("trouble").hidden = true;
       review.refresh().catch(trouble);
     },
+    jobs: (next) => runs.jobs(next),
   });
 }
 

@@ -1,8 +1,8 @@
 // Servers to look at, and a browser that notes whatever it should not have to.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { execFileSync, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -15,7 +15,7 @@ const programs = process.env.HEQIS_TEST_PROGRAMS ?? join(root, "target/debug");
 const browserPath = process.env.HEQIS_TEST_CHROMIUM ?? "/usr/bin/chromium";
 
 /** Why nothing can be looked at here; `false` when everything can. */
-export const missing = [browserPath, join(programs, "heqis-runtime")]
+export const missing = [browserPath, join(programs, "heqis-runtime"), join(programs, "heqis-lab")]
   .filter((path) => !existsSync(path)).map((path) => `SKIPPED: ${path} is missing`)[0] ?? false;
 
 const running = new Set();
@@ -58,6 +58,69 @@ export const run = (dir, more = [], environment) => start("heqis-runtime", [
   ].flatMap((change) => ["--set", change]),
 ], environment);
 
+/** Bars, decisions and results, served by the lab. */
+export const review = (args, environment) => start("heqis-lab", ["serve", "--address", "127.0.0.1:0", ...args], environment);
+
+/** Runs a command of the lab to its end. */
+export const lab = (args) => execFileSync(join(programs, "heqis-lab"), args, { cwd: root, stdio: ["ignore", "ignore", "pipe"] });
+
+export const API = (url, path) => fetch(`${url}${path}`).then((answer) => answer.json());
+
+/** Waits until the replay has passed, and tells where the list of its decisions ends. */
+export async function passed(url) {
+  for (;;) {
+    const state = await API(url, "/api/live");
+    if (state.nodes.every((node) => node.condition === "ended")) return API(url, "/api/decisions?limit=1");
+    await new Promise((done) => setTimeout(done, 50));
+  }
+}
+
+let shared;
+/** A pipeline whose data has passed, the same for all tests of a file that only look. */
+export async function ran() {
+  shared ??= (async () => {
+    const served = await run(place());
+    await passed(served.url);
+    return served;
+  })();
+  return (await shared).url;
+}
+
+export const BARS = ["data/ashare/002032.SZ.csv", "data/ashare/600000.SH.csv"];
+let made;
+/** A journal, and backtests of the shipped models in three modes, as people make them: {journal, results}, once in a process. */
+export async function history(dir = place()) {
+  made ??= (async () => {
+    const served = await run(dir);
+    await passed(served.url);
+    await served.stop();
+    const results = join(dir, "backtest");
+    lab(["backtest", ...BARS, "--strategy", "models/baseline-factors,models/baseline-direction", "--mode", "return,class,both", "--from", "2014-07-18",
+      "--calendar", "data/ashare/000300.SH.csv", "--benchmark", "data/ashare/000300.SH.csv", "--out", results]);
+    return { journal: join(dir, "decisions.jsonl"), results };
+  })();
+  return made;
+}
+
+/** A table of daily bars of a wandering price, every day from 1900 on, always from the same seed. */
+export function wander(count) {
+  let seed = 7;
+  const draw = () => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed / 2 ** 32 - 0.5; };
+  const lines = ["date,open,high,low,close,volume,amount"];
+  let close = 20;
+  for (let day = 0; day < count; day += 1) {
+    const date = new Date(Date.UTC(1900, 0, 1 + day)).toISOString().slice(0, 10).replaceAll("-", "");
+    const open = close;
+    close = Math.min(60, Math.max(5, open * (1 + draw() * 0.04)));
+    const [high, low] = [Math.max(open, close) * 1.005, Math.min(open, close) * 0.995];
+    const volume = Math.round((1.2 + draw()) * 1e6);
+    lines.push([date, ...[open, high, low, close].map((price) => price.toFixed(2)), volume, Math.round(volume * close)].join(","));
+  }
+  const path = join(place(), "600000.SH.csv");
+  writeFileSync(path, lines.join("\n"));
+  return path;
+}
+
 let browser;
 
 export async function open(url, { width = 1280, height = 900, language = "en-US", theme = "dark", allow = () => false } = {}) {
@@ -93,6 +156,8 @@ export async function shut() {
   await browser?.close();
   browser = undefined;
 }
+
+export const rows = (page) => page.locator("#signal-table tbody tr");
 
 /** How many pixels of the chart's canvases are mostly red and mostly green. */
 export const colours = (page) => page.evaluate(() => {

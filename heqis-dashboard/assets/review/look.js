@@ -1,12 +1,12 @@
-// The one place that knows the chart library. It draws what the server computed: `calc` only picks fields.
+// What the chart looks like: its panes, marks and colours. `calc` only picks what the server computed.
 
 /* global klinecharts */
 
-import { big, price, SIGN } from "./format.js";
-import { language, t } from "./i18n.js";
+import { big, percent, price } from "../base/format.js";
+import { t } from "../base/i18n.js";
 
-const CANDLES = "candle_pane";
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+export const CANDLES = "candle_pane";
+export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const lines = (keys) => keys.map(([key, title]) => ({ key, title: `${title}: `, type: "line" }));
 const columns = (key, title, colour) => ({
   key, title: `${title}: `, type: "bar", baseValue: 0,
@@ -38,7 +38,7 @@ export function rows(answer) {
   });
 }
 
-function register() {
+export function register() {
   for (const pane of PANES) {
     const keys = pane.figures.map((figure) => figure.key);
     const extra = pane.name === "VOL" ? ["close", "previous"] : [];
@@ -62,9 +62,31 @@ function register() {
       ];
     },
   });
+  klinecharts.registerOverlay({
+    name: "HEQIS_CHOSEN", totalStep: 2, needDefaultPointFigure: false, needDefaultXAxisFigure: false, needDefaultYAxisFigure: false,
+    createPointFigures: ({ coordinates: [{ x }], bounding }) => [{
+      type: "line", ignoreEvent: true, attrs: { coordinates: [{ x, y: 0 }, { x, y: bounding.height }] }, styles: { style: "dashed", dashedValue: [4, 4], size: 1, color: css("--accent") },
+    }],
+  });
+  klinecharts.registerOverlay({
+    name: "HEQIS_MEASURE", totalStep: 3, needDefaultPointFigure: true, needDefaultXAxisFigure: true, needDefaultYAxisFigure: true,
+    createPointFigures: ({ overlay, coordinates }) => {
+      if (coordinates.length < 2) return [];
+      const [a, b] = coordinates;
+      const [from, to] = overlay.points;
+      const color = css(to.value >= from.value ? "--up" : "--down");
+      const words = t("measured", Math.abs((to.dataIndex ?? 0) - (from.dataIndex ?? 0)), percent(to.value / from.value - 1), price(to.value - from.value));
+      const box = [{ x: a.x, y: a.y }, { x: b.x, y: a.y }, { x: b.x, y: b.y }, { x: a.x, y: b.y }];
+      return [
+        { type: "polygon", attrs: { coordinates: box }, styles: { style: "stroke_fill", color: `${color}22`, borderColor: color, borderSize: 1 } },
+        { type: "text", attrs: { x: (a.x + b.x) / 2, y: Math.min(a.y, b.y) - 6, text: words, align: "center", baseline: "bottom" },
+          styles: { color: "#ffffff", backgroundColor: color, size: 12, family: css("--font"), paddingLeft: 6, paddingRight: 6, paddingTop: 3, paddingBottom: 3, borderRadius: 4, borderSize: 0 } },
+      ];
+    },
+  });
 }
 
-function styles(narrow) {
+export function styles(narrow) {
   const [up, down, dim, line, text, panel] = ["--up", "--down", "--dim", "--line", "--text", "--panel"].map(css);
   const family = css("--font");
   const words = { color: dim, family, size: 12 };
@@ -90,91 +112,14 @@ function styles(narrow) {
           part("", bar.date), part(`${t("open")} `, price(bar.open)), part(`${t("high")} `, price(bar.high)),
           part(`${t("low")} `, price(bar.low)),
           { title: { text: `${t("close")} `, color: dim },
-            value: { text: `${price(bar.close)} (${(100 * (bar.close / bar.previous - 1)).toFixed(2)} %)`, color: bar.close >= bar.previous ? up : down } },
+            value: { text: `${price(bar.close)} (${percent(bar.close / bar.previous - 1)})`, color: bar.close >= bar.previous ? up : down } },
           part(`${t("volume")} `, big(bar.volume)),
         ] : [] },
       },
     },
-    indicator: { lines: ["#e0a100", "#9d6bff", "#3b8eea", "#e056a0"].map((color) => ({ color })), tooltip, ohlc: sides, lastValueMark: { show: false } },
+    indicator: { lines: ["--c2", "--c3", "--c1", "--c5"].map((name) => ({ color: css(name) })), tooltip, ohlc: sides, lastValueMark: { show: false } },
     xAxis: axis, yAxis: axis, separator: { color: line }, crosshair: { horizontal: cross, vertical: cross },
     overlay: { text: { family } },
   };
 }
 
-/** A chart in `place`. `load(beforeMs)` gives {bars, more}; `chosen(decision)` and `bar(bar)` are told of clicks. */
-export class Chart {
-  constructor(place, { load, chosen, bar }) {
-    register();
-    this.place = place;
-    this.chosen = chosen;
-    this.push = undefined;
-    this.chart = klinecharts.init(place, { timezone: "Asia/Shanghai", formatter: { formatBigNumber: (value) => big(Number(value)) } });
-    this.chart.setDataLoader({
-      getBars: async ({ type, timestamp, callback }) => {
-        if (type === "backward") return callback([], false);
-        const { bars, more } = await load(type === "init" ? undefined : timestamp);
-        // The chart keeps and changes what it is handed, so it gets an array of its own.
-        callback([...bars], { forward: more, backward: false });
-        this.mark();
-      },
-      subscribeBar: ({ callback }) => { this.push = callback; },
-      unsubscribeBar: () => { this.push = undefined; },
-    });
-    this.chart.subscribeAction("onCandleBarClick", (event) => bar((event?.data ?? event)?.kLineData ?? (event?.data ?? event)?.current));
-    this.restyle();
-    new ResizeObserver(() => this.chart.resize()).observe(place);
-    this.decisions = [];
-  }
-
-  restyle() {
-    this.chart.setStyles(styles(this.place.clientWidth < 600));
-    this.chart.setLocale(language() === "zh" ? "zh-CN" : "en-US");
-    this.mark();
-  }
-
-  show(symbol) {
-    this.decisions = [];
-    this.chart.setSymbol({ ticker: symbol, pricePrecision: 2, volumePrecision: 0 });
-    this.chart.setPeriod({ type: "day", span: 1 });
-  }
-
-  panes(wanted) {
-    this.chart.removeIndicator();
-    for (const pane of PANES.filter(({ name }) => wanted.includes(name))) {
-      const indicator = { name: `HEQIS_${pane.name}`, ...(pane.over ? { paneId: CANDLES } : { paneId: `pane_${pane.name}` }) };
-      this.chart.createIndicator(indicator, true);
-      if (!pane.over) this.chart.setPaneOptions({ id: `pane_${pane.name}`, height: 90, minHeight: 50 });
-    }
-  }
-
-  /** Adds bars behind the last one, one an animation frame. */
-  add(bars) {
-    const [first, ...rest] = bars;
-    if (!first) return;
-    this.push?.(first);
-    requestAnimationFrame(() => this.add(rest));
-  }
-
-  bars() { return this.chart.getDataList(); }
-
-  reload() { this.chart.resetData(); }
-
-  /** Draws marks of decisions on the bars that are loaded. */
-  mark(decisions = this.decisions ?? []) {
-    this.decisions = decisions;
-    this.chart.removeOverlay({ name: "HEQIS_DECISION" });
-    const loaded = new Map(this.bars().map((bar) => [bar.timestamp, bar]));
-    this.chart.createOverlay(decisions.filter((decision) => SIGN[decision.side] && decision.side !== "hold" && loaded.has(decision.time_ms)).map((decision) => {
-      const bar = loaded.get(decision.time_ms);
-      return {
-        name: "HEQIS_DECISION", paneId: CANDLES, lock: true, extendData: decision,
-        points: [{ timestamp: bar.timestamp, value: decision.side === "buy" ? bar.low : bar.high }],
-        onClick: () => { this.chosen(decision); return true; },
-      };
-    }));
-  }
-
-  goTo(timestamp) { this.chart.scrollToTimestamp(timestamp, 0); }
-  toEnd() { this.chart.scrollToRealTime(0); }
-  picture() { return this.chart.getConvertPictureUrl(true, "png", css("--panel")); }
-}

@@ -7,22 +7,27 @@ export class Refused extends Error {
   }
 }
 
-/** Reads `path` with a query made of what is neither undefined nor empty. */
-export async function get(path, query = {}) {
-  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== "");
-  const asked = given.length ? `${path}?${new URLSearchParams(given)}` : path;
-  const answer = await fetch(asked, { credentials: "same-origin" });
+/** `path` with a query made of what is neither undefined, null nor empty. */
+export function address(path, query = {}) {
+  const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
+  return given.length ? `${path}?${new URLSearchParams(given)}` : path;
+}
+
+async function read(answer) {
   const body = await answer.json().catch(() => ({ error: answer.statusText }));
   if (!answer.ok) throw new Refused(answer.status, body.error);
   return body;
 }
 
-export async function post(path) {
-  const answer = await fetch(path, { method: "POST", credentials: "same-origin" });
-  if (!answer.ok) throw new Refused(answer.status, (await answer.json().catch(() => ({}))).error);
-}
+export const get = async (path, query) => read(await fetch(address(path, query), { credentials: "same-origin" }));
 
-/** Keeps one stream open while the page is seen. `on` has live, decisions, resync and state ("good" or "bad"). */
+/** Asks for an action; `body` is sent as JSON when there is one. */
+export const post = async (path, body) => read(await fetch(path, {
+  method: "POST", credentials: "same-origin",
+  ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
+}));
+
+/** Keeps one stream open while the page is seen. `on` has live, decisions, resync, jobs and state ("good" or "bad"). */
 export function listen(on) {
   let source;
   let retry;
@@ -36,7 +41,7 @@ export function listen(on) {
       // A browser tries again by itself after a broken connection, but not after a refusal.
       if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 2000);
     };
-    for (const name of ["live", "decisions", "resync"]) {
+    for (const name of ["live", "decisions", "resync", "jobs"]) {
       source.addEventListener(name, (event) => on[name](JSON.parse(event.data)));
     }
   };

@@ -1,0 +1,190 @@
+// The route on which the pipeline is looked at: its flow, where time goes, books, events, alarms.
+
+import { get, post } from "../base/api.js";
+import { Curves } from "../base/curve.js";
+import { $, el, empty, figure, table, titles } from "../base/dom.js";
+import { count, hour, rate, time } from "../base/format.js";
+import { t, word } from "../base/i18n.js";
+import { alarms, alarmList } from "./alarms.js";
+import { all, closes, ends, losses, lost, oldest, Past } from "./flow.js";
+import { Graph, stageDetail } from "./graph.js";
+import { percentiles, way } from "./waterfall.js";
+
+let about = { can: {} };
+let topology;
+let state;
+let past;
+let graph;
+let trend;
+let stage;
+/** Undefined for all frames, else the decision whose way is shown. */
+let decision;
+let newest;
+let slow = 0;
+
+const hidden = () => $("pipeline-route").hidden;
+const room = () => Math.max(300, $("waterfall").clientWidth);
+
+function pulse() {
+  const rates = past.rates();
+  const old = oldest(state);
+  const [gone, open] = [losses(state), all(state, "edges").filter((edge) => !closes(edge)).length];
+  const restarts = all(state, "stages").reduce((sum, one) => sum + one.restarts, 0);
+  const waiting = all(state, "edges").filter((edge) => edge.side !== "receiver").reduce((sum, edge) => sum + edge.in_flight, 0);
+  const down = state.nodes.filter((node) => node.condition === "unreachable").length;
+  const [source] = ends(topology);
+  const last = ends(topology).at(-1);
+  const kills = all(state, "kill");
+  const worst = ["halted", "reducing", "active"].find((name) => kills.some((kill) => kill.state === name));
+  $("pulse").replaceChildren(
+    figure(t("nodesUp"), `${state.nodes.length - down} / ${state.nodes.length}`, { tone: down ? "bad" : "", note: [...new Set(state.nodes.map((node) => t(node.condition)))].join(", ") }),
+    figure(t("inRate"), rate(rates[source] ?? 0), { note: word("stages", source) }),
+    figure(t("outRate"), rate(rates[last] ?? 0), { note: word("stages", last) }),
+    figure(t("p99"), time(old?.age.p99_us), { note: old ? t("behind", word("stages", old.stage)) : "" }),
+    figure(t("inFlight"), count(waiting), { note: open ? t("openBooks", open) : t("booksClose"), tone: open ? "bad" : "" }),
+    figure(t("dropped"), count(gone), { tone: gone ? "bad" : "", note: gone ? "" : t("nothingLost") }),
+    figure(t("restarts"), count(restarts), { tone: restarts ? "bad" : "" }),
+    ...(worst ? [figure(t("kill"), word("kills", worst), { tone: worst === "active" ? "" : "bad", note: kills.map((kill) => kill.stage).join(", ") })] : []),
+  );
+}
+
+function killSwitch() {
+  const kills = all(state, "kill");
+  const settable = about.can.kill && kills.some((kill) => kill.settable !== false);
+  $("kill").hidden = !settable;
+  if (!settable) return;
+  for (const button of $("kill").children) {
+    button.setAttribute("aria-pressed", String(kills.every((kill) => kill.state === button.dataset.state)));
+    button.disabled = !about.control;
+    button.title = about.control ? "" : t("noControl");
+  }
+}
+
+function waterfall() {
+  for (const button of $("waterfall-of").children) button.setAttribute("aria-pressed", String((button.dataset.of === "one") === Boolean(decision)));
+  if (decision) return;
+  const timed = topology.stages.map(({ name }) => all(state, "stages").find((one) => one.stage === name)).filter((one) => one?.frames);
+  $("waterfall").replaceChildren(...(timed.length ? percentiles(timed, room()) : [empty(undefined, t("noFrames"))]));
+}
+
+/** Shows the way of one decision: the chosen one, else the newest. */
+async function follow(chosen = newest) {
+  const found = chosen ?? (await get("/api/decisions", { limit: 1 })).rows[0];
+  if (!found) return $("waterfall").replaceChildren(empty(undefined, t("noSignals")));
+  decision = found;
+  const { timings } = await get(`/api/decisions/${found.n}`);
+  waterfall();
+  $("waterfall").replaceChildren(
+    el("p", { class: "dim" }, `${found.symbol} · ${found.date} · ${t(found.side)}`),
+    timings.length ? way(timings, room()) : empty(undefined, t("noTimings")),
+    el("div", { class: "keys" }, el("span", { class: "k1" }, t("worked")), el("span", {}, t("waited"))));
+}
+
+function engine(one) {
+  const skipped = one.skipped ?? [];
+  return el("div", {}, `${one.stage}: `, el("span", { class: skipped.length ? "tag bad" : "tag good" }, one.backend), ` ${one.bundle}`,
+    skipped.map(({ backend, reason }) => el("div", { class: "dim why" }, `${backend}: ${reason}`)));
+}
+
+function tables() {
+  table($("node-table"), titles("node", "condition", "engines", ["restarts", 1], "detail"), state.nodes.map((node) => ({ cells: [
+    node.node, el("span", { class: { running: "tag good", unreachable: "tag bad" }[node.condition] ?? "tag" }, t(node.condition)),
+    { text: el("div", {}, (node.engines ?? []).length ? node.engines.map(engine) : t("noEngines")), class: "why" },
+    node.stages.reduce((sum, one) => sum + one.restarts, 0), { text: node.detail ?? "", class: "why" },
+  ] })));
+  const causes = (edge) => Object.entries(edge.dropped).filter(([, frames]) => frames).map(([cause, frames]) => `${word("causes", cause)} ${count(frames)}`).join(", ");
+  table($("edge-table"), titles("edge", "half", ["sent", 1], ["delivered", 1], ["duplicate", 1], ["dropped", 1], ["inFlight", 1], ["creditsLeft", 1], "closes"),
+    all(state, "edges").map((edge) => ({ cells: [
+      edge.edge, { text: word("halves", edge.side), class: "dim" }, count(edge.sent), count(edge.delivered), count(edge.duplicate),
+      { text: lost(edge) ? causes(edge) : "0", class: lost(edge) ? "bad" : "" }, count(edge.in_flight), count(edge.credits),
+      { text: closes(edge) ? "✓" : "✗", class: closes(edge) ? "good" : "bad" },
+    ] })));
+  table($("event-table"), titles("stage", "event", ["total", 1]), all(state, "stages").flatMap((one) =>
+    one.events.filter(([, times]) => times > 0).map(([event, times]) => ({ cells: [one.stage, event, count(times)] }))));
+  $("alarms").replaceChildren(alarmList(alarms(state, topology)));
+  const events = state.events ?? [];
+  $("no-events").hidden = events.length > 0;
+  $("no-events").replaceChildren(empty(undefined, t("noEvents")));
+  table($("happening-table"), events.length ? titles("clock", "node", "event", "subject", "cause") : [], events.map((event) => ({ cells: [
+    hour(event.at_ms), event.node, { text: word("happenings", event.kind), class: event.level === "info" ? "" : "bad" }, event.subject, { text: event.cause ?? "", class: "why dim" },
+  ] })));
+}
+
+function curves() {
+  const names = ends(topology);
+  trend ??= new Curves($("trend"), {
+    height: 236, zone: "Asia/Shanghai", label: t("clock"), format: (value) => count(Math.round(value)), range: (_, __, top) => [0, Math.max(10, top * 1.12)],
+    series: names.map((name, at) => ({ name: () => word("stages", name), colour: `--c${at + 1}`, format: rate })),
+  });
+  const { times, columns } = past.curves(names);
+  trend.set(times, columns);
+}
+
+function show(name) {
+  stage = stage === name ? undefined : name;
+  $("stage-detail").hidden = !stage;
+  if (!stage) return draw();
+  const found = topology.stages.find((one) => one.name === stage);
+  $("stage-detail").replaceChildren(...stageDetail(found, all(state, "stages").find((one) => one.stage === stage), () => show(stage)));
+  draw();
+}
+
+function draw(whole = true) {
+  if (!topology || !state || hidden()) return;
+  if (!graph || graph.stale()) graph = new Graph($("graph"), topology, show);
+  graph.update(state, past.rates(), stage);
+  pulse();
+  if (!whole) return;
+  killSwitch();
+  waterfall();
+  tables();
+  curves();
+}
+
+/** Takes in the state of a moment. The graph follows each, what is read follows once a second. */
+export function live(next) {
+  if (!topology) return;
+  state = next;
+  past.push(next);
+  const whole = performance.now() - slow > 1000 || next.nodes.every((node) => node.condition === "ended");
+  if (whole) slow = performance.now();
+  draw(whole);
+}
+
+export function decided(rows) { newest = rows.at(-1) ?? newest; }
+
+/** Age of frames behind the last stage, and lost frames, for the head of the page. */
+export function summary() {
+  return topology && state ? { p99: oldest(state)?.age.p99_us, lost: losses(state) } : {};
+}
+
+export function words() {
+  graph = undefined;
+  $("no-graph").replaceChildren(empty(t("noGraphTitle"), t("noGraph"), "heqis-runtime --topology topologies/single-host.toml --set nodes.host.dashboard.stay=true"));
+  $("kill").replaceChildren(...["active", "reducing", "halted"].map((name) => el("button", { "data-state": name, onclick: async () => {
+    if (confirm(t("sureKill", word("kills", name)))) await post("/api/control/kill", { state: name });
+  } }, word("kills", name))));
+  $("waterfall-of").replaceChildren(
+    el("button", { "data-of": "all", onclick: () => { decision = undefined; draw(); } }, t("allFrames")),
+    el("button", { "data-of": "one", onclick: () => follow() }, t("oneDecision")));
+  if (trend) trend.label = t("clock");
+  draw();
+  trend?.draw();
+  if (decision && !hidden()) follow(decision);
+}
+
+export function start(told, running) {
+  about = told;
+  topology = running;
+  past = topology && new Past(topology);
+  $("no-graph").hidden = Boolean(topology);
+  for (const panel of document.querySelectorAll(".with-graph")) panel.hidden = !topology;
+  $("drain").hidden = !(about.control && topology);
+  $("drain").addEventListener("click", () => { if (confirm(t("sureDrain"))) post("/api/control/drain"); });
+  new ResizeObserver(() => { if (graph?.stale()) draw(); }).observe($("pipeline-route"));
+}
+
+export function seen({ decision: n }) {
+  draw();
+  if (n) get(`/api/decisions/${n}`).then((found) => follow(found.decision));
+}

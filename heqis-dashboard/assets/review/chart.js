@@ -1,0 +1,194 @@
+// The adapter to the chart library. It holds a window of the bars: more come as it is moved, far ones are let go.
+
+/* global klinecharts */
+
+import { big, SIGN } from "../base/format.js";
+import { language } from "../base/i18n.js";
+import { CANDLES, css, PANES, register, styles } from "./look.js";
+
+/** Most bars that the chart holds; each page that it is handed makes it look at all of them. */
+const MOST = 5000;
+const KEPT = 4000;
+/** Room of the price axis, pixels. */
+const AXIS = 66;
+
+/**
+ * A chart in `place`. `load({before, after, around})` gives {bars, older, newer}; `chosen(decision)` and `bar(bar)` are told
+ * of clicks, `moved()` of every move, `fitted()` of every change of size.
+ */
+export class Chart {
+  constructor(place, { load, chosen, bar, moved, fitted }) {
+    register();
+    Object.assign(this, { place, load, chosen, fitted, decisions: [], newer: false });
+    this.chart = klinecharts.init(place, {
+      timezone: "Asia/Shanghai", formatter: { formatBigNumber: (value) => big(Number(value)) },
+      layout: { barSpaceLimit: { min: 0.4, max: 60 } },
+    });
+    this.chart.setDataLoader({
+      getBars: (asked) => this.give(asked),
+      subscribeBar: ({ callback }) => { this.push = callback; },
+      unsubscribeBar: () => { this.push = undefined; },
+    });
+    this.chart.subscribeAction("onCandleBarClick", (event) => bar((event?.data ?? event)?.kLineData ?? (event?.data ?? event)?.current));
+    this.chart.subscribeAction("onVisibleRangeChange", moved);
+    this.restyle();
+    place.addEventListener("pointerdown", () => { this.held = true; });
+    addEventListener("pointerup", () => { this.held = false; this.trim(); });
+    new ResizeObserver(() => this.fit()).observe(place);
+  }
+
+  /** Answers the library's wish for bars. It keeps and changes what it is handed, so it gets an array of its own. */
+  async give({ type, timestamp, callback }) {
+    const hand = ({ bars, older, newer }) => {
+      this.older = older;
+      this.newer = newer;
+      callback([...bars], { forward: older, backward: newer });
+    };
+    if (type === "init" && this.window) {
+      const { window } = this;
+      this.window = undefined;
+      return hand(window);
+    }
+    const asked = this.symbol;
+    const found = await this.load({ init: { around: this.anchor?.timestamp }, forward: { before: timestamp }, backward: { after: timestamp } }[type]);
+    if (asked !== this.symbol) return undefined;
+    const bars = type === "forward" ? { ...found, newer: this.newer } : type === "backward" ? { ...found, older: this.older } : found;
+    this.grown = type;
+    hand(bars);
+    if (type === "init" && this.anchor !== undefined) this.scrollTo(this.anchor.timestamp, this.anchor.share);
+    if (type === "init") this.anchor = undefined;
+    this.mark();
+    this.trim();
+    return undefined;
+  }
+
+  /** Lets go of the bars that lie farthest from where the window grew, and stays where it is. */
+  trim() {
+    const bars = this.bars();
+    if (this.held || bars.length <= MOST || !["forward", "backward"].includes(this.grown)) return;
+    const right = bars[Math.min(bars.length, this.chart.getVisibleRange().to) - 1]?.timestamp;
+    const forward = this.grown === "forward";
+    this.window = forward
+      ? { bars: bars.slice(0, KEPT), older: this.older, newer: true }
+      : { bars: bars.slice(-KEPT), older: true, newer: this.newer };
+    this.chart.resetData();
+    if (right !== undefined) this.chart.scrollToTimestamp(right, 0);
+    this.mark();
+  }
+
+  /** Takes up the room that there is; whether that has changed. */
+  fit() {
+    const { clientWidth: width, clientHeight: height } = this.place;
+    if (width === this.width && height === this.height) return false;
+    Object.assign(this, { width, height });
+    if (this.narrow !== width < 600) this.restyle();
+    this.chart.resize();
+    this.fitted();
+    return true;
+  }
+
+  restyle() {
+    this.narrow = this.place.clientWidth < 600;
+    this.chart.setStyles(styles(this.narrow));
+    this.chart.setLocale(language() === "zh" ? "zh-CN" : "en-US");
+    this.mark();
+  }
+
+  show(symbol, timestamp) {
+    const anchor = timestamp === undefined ? undefined : { timestamp };
+    Object.assign(this, { symbol, anchor, decisions: [], window: undefined, grown: undefined });
+    this.chart.setSymbol({ ticker: symbol, pricePrecision: 2, volumePrecision: 0 });
+    this.chart.setPeriod({ type: "day", span: 1 });
+  }
+
+  panes(wanted) {
+    this.chart.removeIndicator();
+    for (const pane of PANES.filter(({ name }) => wanted.includes(name))) {
+      const indicator = { name: `HEQIS_${pane.name}`, ...(pane.over ? { paneId: CANDLES } : { paneId: `pane_${pane.name}` }) };
+      this.chart.createIndicator(indicator, true);
+      if (!pane.over) this.chart.setPaneOptions({ id: `pane_${pane.name}`, height: 92, minHeight: 50 });
+    }
+  }
+
+  /** Adds bars behind the last one, one an animation frame. */
+  add(bars) {
+    const [first, ...rest] = bars;
+    if (!first || this.newer) return;
+    this.push?.(first);
+    requestAnimationFrame(() => this.add(rest));
+  }
+
+  bars() { return this.chart.getDataList(); }
+
+  reload() { this.chart.resetData(); }
+
+  /** Draws marks of decisions on the bars that are loaded. */
+  mark(decisions = this.decisions) {
+    this.decisions = decisions;
+    this.chart.removeOverlay({ name: "HEQIS_DECISION" });
+    const loaded = new Map(this.bars().map((bar) => [bar.timestamp, bar]));
+    this.chart.createOverlay(decisions.filter((decision) => SIGN[decision.side] && decision.side !== "hold" && loaded.has(decision.time_ms)).map((decision) => {
+      const bar = loaded.get(decision.time_ms);
+      return {
+        name: "HEQIS_DECISION", paneId: CANDLES, lock: true, extendData: decision,
+        points: [{ timestamp: bar.timestamp, value: decision.side === "buy" ? bar.low : bar.high }],
+        onClick: () => { this.chosen(decision); return true; },
+      };
+    }));
+  }
+
+  /** Points at a bar, or at none. */
+  point(timestamp) {
+    this.chart.removeOverlay({ name: "HEQIS_CHOSEN" });
+    if (timestamp !== undefined) this.chart.createOverlay({ name: "HEQIS_CHOSEN", paneId: CANDLES, lock: true, points: [{ timestamp, value: 0 }] });
+  }
+
+  /** Takes two clicks and tells what lies between them; `done` when they were made. */
+  measure(done) {
+    this.chart.removeOverlay({ name: "HEQIS_MEASURE" });
+    this.chart.createOverlay({ name: "HEQIS_MEASURE", paneId: CANDLES, onDrawEnd: () => { done(); return false; } });
+  }
+
+  unmeasure() { this.chart.removeOverlay({ name: "HEQIS_MEASURE" }); }
+
+  /** Moves so that the bar of `timestamp` stands a `share` of what is in view before its end. */
+  scrollTo(timestamp, share = 0.35) {
+    const bars = this.bars();
+    const at = bars.findIndex((bar) => bar.timestamp >= timestamp);
+    if (at < 0) return;
+    const inView = (this.place.clientWidth - AXIS) / this.chart.getBarSpace().bar;
+    this.chart.scrollToDataIndex(Math.min(bars.length - 1, at + Math.floor(share * inView)), 0);
+  }
+
+  /** Goes to a bar, loading the bars around it when they are not here. */
+  goTo(timestamp, share) {
+    const bars = this.bars();
+    const within = bars.length && (!this.older || bars[0].timestamp <= timestamp) && (!this.newer || timestamp <= bars.at(-1).timestamp);
+    if (within) return this.scrollTo(Math.min(timestamp, bars.at(-1).timestamp), share);
+    this.anchor = { timestamp, share };
+    if (bars.length) this.reload();
+    return undefined;
+  }
+
+  /** Days in view: {from, to} as bars. */
+  view() {
+    const { from, to } = this.chart.getVisibleRange();
+    const bars = this.bars();
+    return { from: bars[Math.max(0, from)], to: bars[Math.min(bars.length, to) - 1], count: to - from };
+  }
+
+  /** Shows so many bars, ending where the view ends. */
+  span(count) { this.chart.setBarSpace(Math.min(60, Math.max(0.4, (this.place.clientWidth - AXIS) / count))); }
+
+  /** Moves by `share` of what is in view, towards later days when it is positive. */
+  move(share) { this.chart.scrollByDistance(-share * (this.place.clientWidth - AXIS), 0); }
+
+  zoom(scale) { this.chart.zoomAtCoordinate(scale); }
+
+  toEnd() {
+    if (this.newer) this.reload();
+    else this.chart.scrollToRealTime(0);
+  }
+
+  picture() { return this.chart.getConvertPictureUrl(true, "png", css("--panel")); }
+}

@@ -1,0 +1,150 @@
+// The lists below the chart: decisions, refused decisions, refused orders.
+
+import { address, get } from "../base/api.js";
+import { $, choice, el, empty, options, table, titles } from "../base/dom.js";
+import { count, fixed, percent, price, SIGN, time, tone } from "../base/format.js";
+import { t, word } from "../base/i18n.js";
+import { why } from "./detail.js";
+
+const SCREENFUL = 100;
+/** Most rows of one answer. */
+const MOST = 5000;
+
+/** Takes down what arrives while a list is fetched, so that nothing falls between the answer and the stream. */
+const recorders = new Set();
+export function record() {
+  const seen = [];
+  recorders.add(seen);
+  return (last) => {
+    recorders.delete(seen);
+    return seen.filter((decision) => decision.n > last).reverse();
+  };
+}
+export const taken = (decisions) => { for (const seen of recorders) seen.push(...decisions); };
+
+export class List {
+  /** `scene()` tells {symbol, strategy, kind}; `chosen(decision)` and `jump(symbol, day)` are told of clicks. */
+  constructor({ scene, chosen, jump, can }) {
+    Object.assign(this, { scene, chosen, jump, can, tab: "decisions", rows: [], asked: 0, selected: undefined });
+    for (const id of ["which", "side", "from", "to"]) $(id).addEventListener("change", () => this.load());
+    $("more").addEventListener("click", () => this.load(true));
+    $("clear").addEventListener("click", () => this.filter({ which: "all", side: "trade", from: "", to: "" }));
+    for (const tab of ["decisions", "refused", "orders"]) {
+      $(`tab-${tab}`).addEventListener("click", () => {
+        this.tab = tab;
+        for (const other of ["decisions", "refused", "orders"]) $(`tab-${other}`).setAttribute("aria-selected", String(other === tab));
+        this.load();
+      });
+    }
+    $("tab-orders").hidden = !can.runs;
+    $("tab-refused").hidden = can.runs === undefined;
+  }
+
+  filter(values) {
+    for (const [id, value] of Object.entries(values)) $(id).value = value;
+    return this.load();
+  }
+
+  query() {
+    const { symbol, strategy } = this.scene();
+    const common = { symbol: $("which").value === "this" ? symbol : "" };
+    if (this.tab === "orders") return ["/api/orders", { run: strategy, refused: true, ...common }];
+    return ["/api/decisions", { strategy, ...common, from: $("from").value, to: $("to").value,
+      ...(this.tab === "refused" ? { refused: true } : { side: $("side").value }) }];
+  }
+
+  async load(more = false) {
+    const turn = ++this.asked;
+    const orders = this.tab === "orders";
+    for (const id of ["side", "from", "to", "screen", "clear"]) $(id).hidden = orders || (id === "side" && this.tab === "refused");
+    if (orders && this.scene().kind !== "backtest") {
+      this.rows = [];
+      this.more = false;
+      return this.draw();
+    }
+    const [path, query] = this.query();
+    $("list-csv").href = address(path, { ...query, format: "csv", limit: MOST });
+    $("list-csv").hidden = this.can.runs === undefined;
+    const late = record();
+    const place = !more ? {} : orders ? { skip: this.rows.length } : { before: this.rows.at(-1)?.n };
+    const answer = await get(path, { ...query, ...place, limit: SCREENFUL }).catch((error) => { late(Infinity); throw error; });
+    const since = late(answer.last ?? Infinity).filter((decision) => this.fits(decision));
+    if (turn !== this.asked) return undefined;
+    // Another process numbers anew.
+    if (this.epoch !== undefined && answer.epoch !== undefined && this.epoch !== answer.epoch) this.selected = undefined;
+    this.epoch = answer.epoch ?? this.epoch;
+    this.rows = more ? [...this.rows, ...answer.rows] : [...since, ...answer.rows];
+    this.more = answer.more;
+    return this.draw();
+  }
+
+  /** Whether the list shows such a decision. */
+  fits(decision) {
+    const [from, to, side] = ["from", "to", "side"].map((id) => $(id).value);
+    const { symbol, first } = this.scene();
+    if (!first || this.tab === "orders" || ($("which").value === "this" && decision.symbol !== symbol)) return false;
+    if ((from && decision.date < from) || (to && decision.date > to)) return false;
+    if (this.tab === "refused") return decision.wanted !== undefined && decision.wanted !== decision.side;
+    return !side || decision.side === side || (side === "trade" && decision.side !== "hold");
+  }
+
+  /** Takes in new decisions. */
+  arrived(decisions) {
+    const known = new Set(this.rows.map((decision) => decision.n));
+    const fresh = decisions.filter((decision) => this.fits(decision) && !known.has(decision.n)).reverse();
+    if (!fresh.length) return;
+    // As long as it was, or a screenful: whoever wants to see more asks for it.
+    const whole = [...fresh, ...this.rows];
+    this.rows = whole.slice(0, Math.max(this.rows.length, SCREENFUL));
+    if (whole.length > this.rows.length) this.more = true;
+    this.draw();
+  }
+
+  step(by) {
+    if (this.tab === "orders") return;
+    const at = this.rows.findIndex((decision) => decision.n === this.selected);
+    const next = this.rows[at < 0 ? 0 : at + by];
+    if (next) this.chosen(next);
+  }
+
+  draw() {
+    $("more").hidden = !this.more;
+    $("no-signals").hidden = this.rows.length > 0;
+    if (this.tab === "orders") return this.orders();
+    $("no-signals").replaceChildren(empty(t(this.tab === "refused" ? "noRefused" : "noSignalsTitle"), t(this.tab === "refused" ? "noRefusedHow" : "noSignals")));
+    const refused = this.tab === "refused";
+    table($("signal-table"), this.rows.length ? titles("time", "code", refused ? "wanted" : "side", ["price", 1], ["expected", 1], ["confidence", 1], ["age", 1], "why") : [], this.rows.map((decision) => {
+      const side = refused ? decision.wanted : decision.side;
+      return {
+        "data-n": decision.n, ...choice(() => this.chosen(decision), this.selected === decision.n),
+        cells: [
+          decision.date, decision.symbol, { text: `${SIGN[side]} ${t(side)}`, class: tone(side) }, price(decision.close),
+          percent(decision.predicted_return), fixed(decision.confidence, 2), time(decision.age_us), { text: why(decision), class: "why" },
+        ],
+      };
+    }));
+    return undefined;
+  }
+
+  orders() {
+    const backtest = this.scene().kind === "backtest";
+    $("no-signals").replaceChildren(empty(t("noOrders"), t(backtest ? "noOrdersHow" : "ordersOfBacktest")));
+    table($("signal-table"), this.rows.length ? titles("placed", "code", "side", ["wantedShares", 1], ["filledShares", 1], "outcome", "why") : [], this.rows.map((order) => ({
+      ...choice(() => this.jump(order.symbol, order.placed), false),
+      cells: [
+        order.placed, order.symbol, { text: `${SIGN[order.side]} ${t(order.side)}`, class: tone(order.side) }, count(order.wanted_shares), count(order.filled_shares),
+        el("span", { class: "tag" }, word("outcomes", order.status)),
+        { text: order.reasons.map(({ date, reason }) => `${date} ${word("refusalReasons", reason)}`).join("; "), class: "why" },
+      ],
+    })));
+  }
+
+  words() {
+    options($("which"), [["all", t("allSymbols")], ["this", t("thisSymbol")]]);
+    const side = $("side").value;
+    const chosen = $("side").options.length ? side : "trade";
+    $("side").replaceChildren(...[...["trade", "buy", "sell", "hold"].map((name) => [name, t(name)]), ["", t("all")]].map(([value, text]) => el("option", { value }, text)));
+    $("side").value = chosen;
+    this.draw();
+  }
+}

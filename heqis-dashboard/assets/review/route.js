@@ -1,0 +1,269 @@
+// The route on which decisions are looked at: chart, lists, and everything about one of them.
+
+import { get } from "../base/api.js";
+import { $, download, downloadText, el, empty, options, table, titles } from "../base/dom.js";
+import { big, price } from "../base/format.js";
+import { t, word } from "../base/i18n.js";
+import { keep, kept } from "../base/store.js";
+import { Chart } from "./chart.js";
+import { detail, know, nothing } from "./detail.js";
+import { List, record, taken } from "./list.js";
+import { PANES, rows } from "./look.js";
+import { search } from "./search.js";
+
+const PAGE = 1000;
+const DAY = 86_400_000;
+const MOST_KEPT = 6000;
+/** Trading days of the windows that can be chosen. */
+const WINDOWS = [["3M", 61], ["6M", 122], ["1Y", 244], ["3Y", 732], ["8Y", 1952]];
+
+let about = { can: {} };
+let chart;
+let list;
+let name;
+let symbol;
+let strategies = [];
+let strategy;
+let marks = [];
+let known;
+let tailing = false;
+let measuring = false;
+let told = [];
+/** When the last bar of each instrument closed. */
+let ends = new Map();
+
+const wanted = () => kept("panes", innerWidth < 700 ? "MA,VOL" : "MA,VOL,MACD").split(",");
+/** When the bar of a day closes. */
+const closing = (date) => Date.parse(`${date}T15:00:00+08:00`);
+const first = () => !strategy || strategy === strategies[0]?.id;
+const scene = () => ({ symbol, strategy, kind: strategies.find(({ id }) => id === strategy)?.kind, first: first() });
+
+/** Bars before a moment, behind a moment, or around it; there is at most one a day. */
+async function load({ before, after, around }) {
+  const [of, end] = [symbol, ends.get(symbol) ?? -Infinity];
+  const ask = async (moment) => {
+    const answer = await get("/api/bars", { symbol: of, limit: PAGE, before_ms: moment });
+    const bars = rows(answer);
+    return { bars, older: answer.more, newer: bars.length > 0 && bars.at(-1).timestamp < end };
+  };
+  try {
+    if (around !== undefined) return await ask(around + (PAGE / 2) * DAY);
+    if (after === undefined) {
+      const found = await ask(before);
+      if (before === undefined) tell(found.bars);
+      return before === undefined ? { ...found, newer: false } : found;
+    }
+    // Over a suspension of years the next bar lies further off.
+    for (let reach = PAGE; ; reach *= 2) {
+      const found = await ask(after + reach * DAY);
+      const bars = found.bars.filter((bar) => bar.timestamp > after);
+      if (bars.length || after + reach * DAY > end) return { ...found, bars, newer: bars.length > 0 && found.newer };
+    }
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    if (before === undefined && after === undefined) tell([]);
+    return { bars: [], older: false, newer: false };
+  }
+}
+
+/** Fills the table for those who cannot see the canvas. */
+function tell(bars = told) {
+  told = bars.slice(-20);
+  table($("bars-table"), titles("time", "open", "high", "low", "close", "volume"), told.map((bar) => ({
+    cells: [bar.date, price(bar.open), price(bar.high), price(bar.low), price(bar.close), big(bar.volume)],
+  })));
+}
+
+async function show(next, timestamp) {
+  if (!next) return;
+  symbol = next;
+  name(next);
+  keep("symbol", next);
+  chart.show(next, timestamp);
+  await remark();
+}
+
+async function remark() {
+  const [of, by] = [symbol, strategy];
+  const late = record();
+  const { rows: found, last } = await get("/api/decisions", { strategy, symbol: of, side: "trade", limit: 5000 }).catch((error) => { late(Infinity); throw error; });
+  const since = late(last).filter((decision) => first() && decision.symbol === of && decision.side !== "hold");
+  if (of !== symbol || by !== strategy) return;
+  marks = [...since, ...found];
+  chart.mark(marks);
+}
+
+async function choose(decision) {
+  list.selected = decision.n;
+  if (decision.symbol !== symbol) await show(decision.symbol, decision.time_ms);
+  else chart.goTo(decision.time_ms);
+  await open(decision);
+}
+
+async function open(decision) {
+  list.selected = decision.n;
+  chart.point(decision.time_ms);
+  list.draw();
+  const found = await get(`/api/decisions/${decision.n}`, { strategy });
+  if (list.selected !== decision.n) return;
+  known = found;
+  detail(found, about.live);
+}
+
+/** Shows a day of an instrument. */
+async function jump(of, date) {
+  if (of && of !== symbol) await show(of, date ? closing(date) : undefined);
+  else if (date) chart.goTo(closing(date));
+}
+
+/** Takes in what came since: bars behind the last one drawn, one request at a time. */
+async function tail() {
+  if (!symbol || tailing || document.hidden || chart.newer) return;
+  tailing = true;
+  try {
+    const answer = await get("/api/bars", { symbol, limit: 300 }).catch(() => undefined);
+    const bars = answer ? rows(answer) : [];
+    const last = chart.bars().at(-1)?.timestamp ?? -Infinity;
+    const fresh = bars.filter((bar) => bar.timestamp > last);
+    if ((fresh.length === bars.length && fresh.length > 0) || chart.bars().length > MOST_KEPT || fresh.length > 60) chart.reload();
+    else chart.add(fresh);
+    if (fresh.length) tell(bars);
+  } finally {
+    tailing = false;
+  }
+}
+
+/** Looks for bars that nobody tells of. */
+export const look = () => ($("chart").hidden ? refresh() : tail());
+
+/** Takes in new decisions of a running pipeline. */
+export function arrived(decisions) {
+  taken(decisions);
+  list.arrived(decisions);
+  const own = decisions.filter((decision) => first() && decision.symbol === symbol && decision.side !== "hold");
+  if (own.length) {
+    marks = [...own.reverse(), ...marks];
+    chart.mark(marks);
+  }
+  if (decisions.some((decision) => decision.symbol === symbol)) tail();
+}
+
+/** Reads everything anew. */
+export async function refresh() {
+  strategies = await get("/api/strategies").catch(() => []);
+  if (!strategies.some(({ id }) => id === strategy)) strategy = strategies[0]?.id;
+  naming();
+  const listings = await get("/api/symbols", { limit: about.can.names ? 5000 : undefined });
+  ends = new Map(listings.map((listing) => [listing.symbol, listing.to ? closing(listing.to) : -Infinity]));
+  $("no-bars").hidden = listings.length > 0;
+  $("chart").hidden = listings.length === 0;
+  const has = (one) => listings.some((listing) => listing.symbol === one);
+  const next = [symbol, kept("symbol"), listings[0]?.symbol].find(has);
+  await Promise.all([next !== symbol ? show(next) : Promise.all([remark(), tail()]), list.load()]);
+  // Where there is room, something is shown from the beginning.
+  if (list.selected === undefined && innerWidth > 1000 && marks[0]) await open(marks[0]);
+}
+
+function naming() {
+  $("strategy").hidden = strategies.length === 0;
+  options($("strategy"), strategies.map(({ id, name: of, kind }) => [id, kind === "live" ? t("live") : kind === "journal" ? `${of} · ${t("journal")}` : of]), strategy);
+  $("strategy").value = strategy ?? "";
+}
+
+function pressed() {
+  for (const button of $("windows").children) button.setAttribute("aria-pressed", String(kept("window", innerWidth < 700 ? "3M" : "6M") === button.dataset.window));
+}
+
+export function words() {
+  naming();
+  $("no-bars").replaceChildren(empty(t("noBarsTitle"), t(about.live ? "noBarsLive" : "noBars"), about.live ? undefined : "heqis-lab serve --csv data/ashare/002032.SZ.csv"));
+  $("windows").replaceChildren(...WINDOWS.map(([key, days]) => el("button", { "data-window": key, title: t("days", days), onclick: () => { keep("window", key); pressed(); chart.span(days); } }, word("windows", key))));
+  pressed();
+  list.words();
+  chart.restyle();
+  tell();
+  if (known && list.selected !== undefined) detail(known, about.live);
+  else nothing();
+}
+
+function measure(on = !measuring) {
+  measuring = on;
+  $("measure").setAttribute("aria-pressed", String(on));
+  if (on) chart.measure(() => { measuring = false; $("measure").setAttribute("aria-pressed", "false"); });
+  else chart.unmeasure();
+}
+
+function csv() {
+  const bars = chart.bars();
+  const names = ["date", "open", "high", "low", "close", "volume", ...PANES.flatMap((pane) => pane.figures.map((figure) => figure.key)).filter((key) => key !== "volume")];
+  downloadText(`${symbol}.csv`, `${[names.join(","), ...bars.map((bar) => names.map((key) => bar[key] ?? "").join(","))].join("\n")}\n`);
+}
+
+function window_() {
+  const days = WINDOWS.find(([key]) => key === kept("window", innerWidth < 700 ? "3M" : "6M"))?.[1];
+  if (days && $("chart").clientWidth > 100) chart?.span(days);
+}
+
+export function start(of, topology) {
+  about = of;
+  know(topology);
+  chart = new Chart($("chart"), {
+    load, chosen: choose,
+    bar: (bar) => { const mark = marks.find((one) => one.time_ms === bar?.timestamp); if (mark && !measuring) choose(mark); },
+    moved: () => { const last = chart?.view().to; if (last && document.activeElement !== $("until")) $("until").value = last.date; },
+    fitted: () => window_(),
+  });
+  list = new List({ scene, chosen: choose, jump, can: about.can });
+  name = search((found) => show(found).then(() => $("which").value === "this" && list.load()));
+  $("panes").replaceChildren(...PANES.map((pane) => el("button", {
+    "aria-pressed": String(wanted().includes(pane.name)),
+    onclick: (event) => {
+      const next = wanted().includes(pane.name) ? wanted().filter((other) => other !== pane.name) : [...wanted(), pane.name];
+      keep("panes", next.join(","));
+      event.target.setAttribute("aria-pressed", String(next.includes(pane.name)));
+      chart.panes(next);
+    },
+  }, pane.name)));
+  chart.panes(wanted());
+  $("strategy").addEventListener("change", () => {
+    strategy = $("strategy").value;
+    list.selected = undefined;
+    known = undefined;
+    chart.point();
+    nothing();
+    return Promise.all([remark(), list.load()]);
+  });
+  $("until").addEventListener("change", () => { if ($("until").value) chart.goTo(closing($("until").value), 0); });
+  $("back").addEventListener("click", () => chart.move(-1));
+  $("forth").addEventListener("click", () => chart.move(1));
+  $("zoom-in").addEventListener("click", () => chart.zoom(1.25));
+  $("zoom-out").addEventListener("click", () => chart.zoom(0.8));
+  $("measure").addEventListener("click", () => measure());
+  $("to-end").addEventListener("click", () => chart.toEnd());
+  $("keys").addEventListener("click", () => { list.selected = undefined; list.draw(); nothing(); });
+  $("screen").addEventListener("click", () => {
+    const date = known?.decision.date ?? chart.view().to?.date;
+    if (date) list.filter({ which: "all", side: "buy", from: date, to: date });
+  });
+  $("export-png").addEventListener("click", () => download(`${symbol}.png`, chart.picture()));
+  $("export-csv").addEventListener("click", csv);
+  const keys = { "[": () => list.step(1), "]": () => list.step(-1), "+": () => chart.zoom(1.25), "-": () => chart.zoom(0.8), m: () => measure(), Escape: () => measure(false), "/": () => $("symbol").focus(),
+    ",": () => chart.move(-1), ".": () => chart.move(1), 0: () => chart.toEnd() };
+  addEventListener("keydown", (event) => {
+    const act = keys[event.key];
+    if (!act || $("review-route").hidden || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select, textarea")) return;
+    event.preventDefault();
+    act();
+  });
+}
+
+export function seen({ symbol: of, date, strategy: by }) {
+  chart.fit();
+  if (by && by !== strategy) {
+    strategy = by;
+    naming();
+    // Before the first answer nothing is known yet; then the first look reads all of this.
+    if (strategies.length) Promise.all([remark(), list.load()]);
+  }
+  if (of || date) jump(of, date);
+}

@@ -1,0 +1,70 @@
+// The box that finds an instrument by code, name, pinyin initials or sector.
+
+import { get } from "../base/api.js";
+import { $, el } from "../base/dom.js";
+import { t } from "../base/i18n.js";
+
+const MOST = 40;
+
+/** Makes the box work; `chosen(symbol)` is told what was found. Gives a function that says what is shown. */
+export function search(chosen) {
+  const [box, list] = [$("symbol"), $("found")];
+  let shown = "";
+  let found = [];
+  let at = -1;
+  let turn = 0;
+  let stale = true;
+
+  const open = (is) => {
+    list.hidden = !is;
+    box.setAttribute("aria-expanded", String(is));
+    if (!is) box.removeAttribute("aria-activedescendant");
+  };
+  const draw = () => {
+    list.replaceChildren(...found.map((listing, index) => el("li", { id: `found-${index}`, role: "option", "aria-selected": String(index === at), onpointerdown: (event) => { event.preventDefault(); take(listing); } },
+      el("span", { class: "code" }, listing.symbol), el("span", { class: "of" }, listing.name ?? ""), el("span", { class: "dim" }, listing.sector ?? `${listing.from ?? ""} – ${listing.to ?? ""}`))),
+      ...(found.length ? [] : [el("li", { class: "dim" }, t("noneFound"))]));
+    if (at >= 0) {
+      box.setAttribute("aria-activedescendant", `found-${at}`);
+      list.children[at]?.scrollIntoView({ block: "nearest" });
+    }
+  };
+  const look = async () => {
+    const mine = ++turn;
+    const asked = box.value.trim();
+    const rows = await get("/api/symbols", { q: asked === shown ? "" : asked, limit: MOST });
+    if (mine !== turn) return;
+    found = rows;
+    stale = false;
+    at = rows.length ? Math.max(0, rows.findIndex((listing) => listing.symbol === shown)) : -1;
+    draw();
+    open(true);
+  };
+  const take = (listing) => {
+    turn += 1;
+    open(false);
+    shown = listing.symbol;
+    box.value = shown;
+    box.blur();
+    chosen(listing.symbol);
+  };
+
+  box.addEventListener("focus", () => { box.select(); look(); });
+  box.addEventListener("input", () => { stale = true; look(); });
+  box.addEventListener("blur", () => { turn += 1; open(false); box.value = shown; });
+  box.addEventListener("keydown", async (event) => {
+    if (event.key === "Escape") return box.blur();
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      if (list.hidden) return look();
+      at = found.length ? (at + (event.key === "ArrowDown" ? 1 : -1) + found.length) % found.length : -1;
+      return draw();
+    }
+    if (event.key === "Enter") {
+      if (stale || list.hidden) await look();
+      if (found[at]) take(found[at]);
+    }
+    return undefined;
+  });
+  return (symbol) => { shown = symbol; if (document.activeElement !== box) box.value = symbol; };
+}

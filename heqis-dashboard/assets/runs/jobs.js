@@ -1,0 +1,118 @@
+// Commands of the lab that run now or have run, their logs, and a form that starts one.
+
+import { get, post } from "../base/api.js";
+import { $, choice, el, empty, table, titles } from "../base/dom.js";
+import { moment, share } from "../base/format.js";
+import { t, word } from "../base/i18n.js";
+
+let about = { can: {} };
+let told = { running: 0, most: 0, rows: [] };
+let kinds;
+let open;
+let log = [];
+let next = 0;
+let reading = false;
+
+const hidden = () => $("runs-route").hidden;
+const lasted = (job) => { const seconds = Math.round(((job.ended_ms ?? Date.now()) - job.started_ms) / 1000); return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`; };
+
+function progress(job) {
+  if (job.state !== "running") return el("span", { class: { done: "tag good", failed: "tag bad" }[job.state] ?? "tag" }, word("jobStates", job.state));
+  const bar = el("progress", job.progress === null ? {} : { max: 1, value: job.progress });
+  return el("div", { class: "running" }, bar, job.progress === null ? word("jobStates", "running") : share(job.progress, 0));
+}
+
+const cancel = (job) => el("button", { class: "danger", onclick: (event) => { event.stopPropagation(); post(`/api/control/jobs/${job.n}/cancel`); } }, t("cancel"));
+
+function draw() {
+  if (hidden()) return;
+  $("no-jobs").hidden = told.rows.length > 0;
+  $("no-jobs").replaceChildren(empty(t("noJobs"), t(about.can.jobs ? (about.control ? "noJobsForm" : "noControlJobs") : "noJobsHere"), about.control || !about.can.jobs ? undefined : "heqis-lab serve … --control"));
+  $("jobs-note").textContent = told.most ? t("jobsRunning", told.running, told.most) : "";
+  table($("job-table"), told.rows.length ? titles("job", "started", "lasted", "state", "lastLine", "") : [], told.rows.map((job) => ({
+    ...choice(() => { open = open === job.n ? undefined : job.n; log = []; next = 0; draw(); read(); }, open === job.n),
+    cells: [job.command, moment(job.started_ms), lasted(job), progress(job), { text: job.last ?? "", class: "why dim" }, about.control && job.state === "running" ? cancel(job) : ""],
+  })));
+  $("job-log").hidden = open === undefined;
+}
+
+/** Reads what the open job has logged since. */
+async function read() {
+  if (open === undefined || reading || hidden()) return;
+  reading = true;
+  const of = open;
+  try {
+    const answer = await get(`/api/jobs/${of}`, { after: next || 0 });
+    if (of !== open) return;
+    log = [...log, ...answer.lines].slice(-2000);
+    next = answer.next - 1;
+    const page = el("pre", { tabindex: 0 }, log.join("\n"));
+    $("job-log").replaceChildren(el("h3", {}, t("logOf", answer.job.n), el("small", {}, ["heqis-lab", ...answer.job.arguments].join(" "))), page);
+    page.scrollTop = page.scrollHeight;
+  } finally {
+    reading = false;
+  }
+}
+
+function field(one) {
+  const id = `job-${one.name}`;
+  const common = { id, name: one.name, required: one.required && one.kind !== "flag", title: one.about, placeholder: one.default ?? "" };
+  const input = one.kind === "choice" ? el("select", common, [one.required ? [] : el("option", { value: "" }, "–"), one.choices.map((value) => el("option", { value, selected: value === one.default }, value))])
+    : one.kind === "flag" ? el("input", { ...common, type: "checkbox" })
+      : el("input", { ...common, type: { date: "date", number: "number" }[one.kind] ?? "text", step: one.kind === "number" ? "any" : undefined });
+  return el("label", { class: one.kind === "flag" ? "field flag" : "field", for: id }, el("span", { class: "label" }, one.name, one.many ? ` (${t("many")})` : ""), input);
+}
+
+function form(command = kinds[0].command) {
+  const kind = kinds.find((one) => one.command === command);
+  const choose = el("span", { class: "choices", role: "group", "aria-label": t("newJob") }, kinds.map((one) => el("button", { type: "button", "aria-pressed": String(one === kind), onclick: () => form(one.command) }, one.command)));
+  const refused = el("p", { class: "bad", role: "alert", hidden: true });
+  $("job-form").replaceChildren(choose, el("p", { class: "dim" }, kind.about), el("div", { class: "fields" }, kind.fields.map(field)), refused, el("button", { class: "primary" }, t("startJob", command)));
+  $("job-form").onsubmit = async (event) => {
+    event.preventDefault();
+    const values = {};
+    for (const one of kind.fields) {
+      const input = event.target.elements[one.name];
+      const text = input.value.trim();
+      if (one.kind === "flag") { if (input.checked) values[one.name] = true; } else if (text) values[one.name] = one.many ? text.split(/\s+/) : one.kind === "number" ? Number(text) : text;
+    }
+    try {
+      open = (await post("/api/control/jobs", { command, values })).n;
+      [log, next] = [[], 0];
+      refused.hidden = true;
+      arrived(await get("/api/jobs"));
+    } catch (error) {
+      refused.textContent = error.message;
+      refused.hidden = false;
+    }
+  };
+}
+
+/** Takes in the jobs of the moment; whether one has ended since. */
+export function arrived(list) {
+  const ended = told.rows.some((job) => job.state === "running" && list.rows.some((other) => other.n === job.n && other.state !== "running"));
+  told = list;
+  draw();
+  read();
+  return ended;
+}
+
+export function words() {
+  if (kinds) form();
+  draw();
+}
+
+export function start(of) {
+  about = of;
+  $("jobs-panel").hidden = about.live;
+}
+
+export async function seen() {
+  if (!about.can.jobs) return draw();
+  if (about.control && !kinds) {
+    kinds = await get("/api/job-kinds");
+    form();
+  }
+  $("job-form").hidden = !kinds;
+  return arrived(await get("/api/jobs"));
+}

@@ -1,0 +1,111 @@
+// The route on which runs are looked at: what was run, from what, with which results, and what runs now.
+
+import { address, get } from "../base/api.js";
+import { $, choice, el, empty, options, pairs, table, titles } from "../base/dom.js";
+import { bytes, count, fixed } from "../base/format.js";
+import { t, word } from "../base/i18n.js";
+import * as jobList from "./jobs.js";
+import { trained } from "./trained.js";
+import * as watch from "./watch.js";
+
+let about = { can: {} };
+let runs;
+let told;
+
+const hidden = () => $("runs-route").hidden;
+const state = (run) => el("span", { class: { finished: "tag good", broken: "tag bad", unfinished: "tag live" }[run.state] ?? "tag" }, word("runStates", run.state));
+
+/** The one figure that says most of a run of its kind. */
+function headline({ figures }) {
+  const key = ["curve.sharpe", "validation_loss", "score"].find((name) => figures[name] !== undefined) ?? Object.keys(figures)[0];
+  return key === undefined ? "" : `${named(key)} ${fixed(figures[key], 3)}`;
+}
+
+async function choose(run) {
+  const answer = await get("/api/run", { id: run.id });
+  told = answer;
+  draw();
+}
+
+/** A figure's word, or its own name without what it stands under. */
+const named = (key) => (word("figures", key) === key ? key.split(".").at(-1).replaceAll("_", " ") : word("figures", key));
+const picture = (path) => /\.(png|svg)$/.test(path);
+
+function detail() {
+  if (!told) return $("run-detail").replaceChildren(empty(t("chooseRun"), t("chooseRunHow")));
+  const { run, manifest, artefacts, curves, table: rows } = told;
+  const at = (path) => address("/api/artefact", { run: run.id, path });
+  const figures = Object.entries(run.figures).filter(([key, value]) => value !== null && !key.startsWith("basis."));
+  const written = rows ? el("table") : undefined;
+  if (rows) table(written, rows.columns.map((title) => ({ title })), rows.rows.map((cells) => ({ cells: cells.map((cell) => (typeof cell === "number" ? fixed(cell, 4) : cell ?? "–")) })));
+  const pictures = artefacts.filter(({ path }) => picture(path)).slice(0, 8);
+  return $("run-detail").replaceChildren(
+    el("div", { class: "bar" }, el("h2", {}, run.name), state(run), el("span", { class: "grow" }),
+      run.kind === "backtest" ? el("a", { class: "button", href: `#performance?${new URLSearchParams({ run: run.id })}` }, t("inPerformance")) : undefined),
+    ...(run.note ? [el("p", { class: "bad" }, run.note)] : []),
+    pairs([[t("kind"), word("kinds", run.kind)], ...(run.from ? [[t("time"), `${run.from} – ${run.to}`]] : []), [t("runId"), run.id]]),
+    ...(curves?.length ? [el("h3", {}, t("learning")), trained(curves)] : []),
+    ...(figures.length ? [el("h3", {}, t("allFigures")), el("div", { class: "cells" }, figures.map(([key, value]) => el("div", { title: key }, el("span", { class: "label" }, named(key)), el("span", {}, Number.isInteger(value) ? count(value) : fixed(value, 4)))))] : []),
+    ...(written ? [el("h3", {}, t("table")), el("div", { class: "scroll low" }, written)] : []),
+    ...(pictures.length ? [el("h3", {}, t("pictures")), el("div", { class: "pictures" }, pictures.map(({ path }) => el("a", { href: at(path) }, el("img", { src: at(path), alt: path, loading: "lazy" }))))] : []),
+    el("h3", {}, t("artefacts")),
+    artefacts.length ? el("ul", { class: "files" }, artefacts.map(({ path, bytes: size }) => el("li", {}, el("a", { href: at(path), download: true }, path), el("span", { class: "dim" }, bytes(size))))) : empty(undefined, t("noArtefacts")),
+    ...(manifest ? [el("details", {}, el("summary", {}, t("manifest")), el("pre", { tabindex: 0 }, JSON.stringify(manifest, null, 2)))] : []),
+  );
+}
+
+function draw() {
+  if (!runs || hidden()) return;
+  const some = runs.length > 0;
+  for (const panel of document.querySelectorAll(".with-runs")) panel.hidden = !some;
+  $("no-runs").hidden = some;
+  const kind = $("run-kind").value;
+  table($("run-table"), titles("run", "kind", "state", "result"), runs.filter((run) => !kind || run.kind === kind).map((run) => ({
+    ...choice(() => choose(run), told?.run.id === run.id),
+    cells: [{ text: el("div", {}, run.name, run.from ? el("div", { class: "label" }, `${run.from} – ${run.to}`) : undefined), class: "why" },
+      word("kinds", run.kind), state(run), headline(run)],
+  })));
+  detail();
+}
+
+async function load() {
+  if (hidden() || runs) return;
+  runs = [];
+  runs = about.can.runs ? await get("/api/runs") : [];
+  kinds();
+  draw();
+  if (runs.length) await choose(runs.find(({ kind }) => kind === "training") ?? runs[0]);
+}
+
+function kinds() {
+  const found = [...new Set((runs ?? []).map(({ kind }) => kind))];
+  options($("run-kind"), [["", t("all")], ...found.map((kind) => [kind, word("kinds", kind)])]);
+}
+
+export function jobs(next) {
+  // A job that has ended may have left a run.
+  if (jobList.arrived(next) && about.can.runs) get("/api/runs").then((found) => { runs = found; kinds(); draw(); });
+}
+
+export function words() {
+  $("no-runs").replaceChildren(empty(t("noRunsTitle"), t(about.live ? "noRunsHere" : "noRuns"),
+    about.live ? "heqis-lab serve --csv data/ashare/002032.SZ.csv --results out" : "heqis-lab train training/smoke.toml --out out/smoke"));
+  kinds();
+  draw();
+  jobList.words();
+  watch.words();
+}
+
+export function start(of) {
+  about = of;
+  $("run-kind").addEventListener("change", draw);
+  jobList.start(about);
+  watch.start(about);
+}
+
+export function seen() {
+  load();
+  draw();
+  jobList.seen();
+  watch.seen();
+}

@@ -1,0 +1,62 @@
+// The route on which the pipeline is looked at.
+
+import assert from "node:assert/strict";
+
+import { check } from "./cases.mjs";
+import { API, open, place, ran, rows, start } from "./scene.mjs";
+
+check("every stage, edge and count of the pipeline is shown, and its books close", async () => {
+  const url = await ran();
+  const { page, close } = await open(`${url}/#pipeline`);
+  await page.locator("#event-table tbody tr").first().waitFor();
+  const topology = await API(url, "/api/topology");
+  const graph = await page.locator("#graph").textContent();
+  for (const stage of topology.stages) assert.ok(graph.includes(stage.name), stage.name);
+  assert.equal(await page.locator("#graph path.edge").count(), topology.edges.length);
+  const state = await API(url, "/api/live");
+  const books = await page.locator("#edge-table tbody tr").allTextContents();
+  assert.equal(books.length, state.nodes[0].edges.length);
+  assert.ok(books.every((row) => row.endsWith("✓")), books.join("\n"));
+  const counts = await page.locator("#event-table").innerText();
+  const { last } = await API(url, "/api/decisions?limit=1");
+  assert.match(counts, new RegExp(`journal\\s+written\\s+${last.toLocaleString("en-US")}`));
+  assert.ok(await page.locator("#waterfall text", { hasText: "engine" }).count());
+  await page.locator("#trend canvas").waitFor();
+  await close();
+});
+
+check("a stage tells its parameters, and a decision its own way through the pipeline", async () => {
+  const url = await ran();
+  const { page, close } = await open(`${url}/#pipeline`);
+  await page.locator("#graph .stage").first().waitFor();
+  await page.locator("#graph .stage", { hasText: "signal" }).focus();
+  await page.keyboard.press("Enter");
+  await page.locator("#stage-detail pre").waitFor();
+  assert.match(await page.locator("#stage-detail").innerText(), /"enter": 0\.\d+/);
+  await page.locator("#waterfall-of button").nth(1).click();
+  await page.locator("#waterfall svg.way").waitFor();
+  const told = await API(url, `/api/decisions/${(await API(url, "/api/decisions?limit=1")).rows[0].n}`);
+  assert.equal(await page.locator("#waterfall svg.way rect.span").count(), told.timings.length);
+  // From a decision of the review its way is opened here.
+  await page.click('nav a[href="#review"]');
+  await rows(page).nth(2).click();
+  await page.locator("#detail a.more").click();
+  const day = await page.locator("#waterfall p").innerText();
+  assert.equal(page.url().includes("#pipeline?decision="), true);
+  await page.waitForFunction((before) => document.querySelector("#waterfall p")?.textContent !== before || before.length > 0, day);
+  await close();
+});
+
+check("a node that does not answer is an alarm that says what to do", async () => {
+  const dir = place();
+  const gateway = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", "--node", "gateway", ...[
+    "stages.market.params.speed=20000000.0", `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.dashboard.address=\"127.0.0.1:0\"",
+    "nodes.gateway.metrics=\"127.0.0.1:0\"", "nodes.compute.metrics=\"127.0.0.1:19302\"", "edges.ring->engine.transport.port=15755", "edges.signal->feedback.transport.port=15756",
+  ].flatMap((change) => ["--set", change])]);
+  const { page, close } = await open(`${gateway.url}/#pipeline`);
+  await page.locator("#alarms li", { hasText: "compute" }).first().waitFor();
+  assert.match(await page.locator("#node-table").innerText(), /compute\s+does not answer/);
+  assert.equal(await page.locator("#graph rect.box.unreachable").count(), 3);
+  await close();
+  await gateway.stop("SIGKILL");
+});

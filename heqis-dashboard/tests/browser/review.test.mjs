@@ -1,0 +1,213 @@
+// The route on which decisions are looked at, over a pipeline that has run.
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+
+import { check } from "./cases.mjs";
+import { API, drawn, open, ran, review, rows, wander } from "./scene.mjs";
+
+check("a decision is followed from the list to its bar, what the model was fed and said, and each stage's time", async () => {
+  const url = await ran();
+  const { page, close } = await open(url);
+  await drawn(page);
+  await rows(page).first().waitFor();
+  await page.waitForFunction(() => document.querySelectorAll("#signal-table tbody tr").length === 100);
+  const row = rows(page).nth(3);
+  const [day, code, side] = await row.locator("td").allTextContents();
+  await row.click();
+  await page.locator("#detail .headline").filter({ hasText: day }).waitFor();
+  const detail = await page.locator("#detail").innerText();
+  assert.ok(detail.includes(code) && detail.includes(side.trim()), detail);
+  assert.match(detail, /expected return [+−]?\d+\.\d+ % (reaches|fell to) [+−]?\d+\.\d+ %/);
+  for (const feature of ["return_1", "volatility_20", "macd_ratio", "volume_ratio_5"]) assert.ok(detail.includes(feature), feature);
+  const way = await page.locator("#detail svg.way text").allTextContents();
+  for (const stage of ["cleaner", "indicators", "features", "ring", "engine", "signal"]) assert.ok(way.includes(stage), `${stage}: ${way}`);
+  assert.ok(way.filter((text) => /\d µs|\d ms/.test(text)).length >= 6, String(way));
+  // What the page says is what the server says, and the server what the journal holds.
+  const n = await row.getAttribute("data-n");
+  const told = await API(url, `/api/decisions/${n}`);
+  assert.equal(told.decision.date, day);
+  assert.deepEqual(told.features.map(({ name }) => name), (await API(url, "/api/about")).features);
+  await page.keyboard.press("[");
+  await page.locator(`#signal-table tr[data-n][aria-selected="true"]`).waitFor();
+  assert.notEqual(await page.locator("tr[aria-selected=true]").getAttribute("data-n"), n);
+  await close();
+});
+
+check("a mark on the chart opens its decision", async () => {
+  const url = await ran();
+  const { page, close } = await open(url);
+  await drawn(page);
+  await rows(page).first().click();
+  const first = await page.locator("#detail .headline").innerText();
+  // Marks stand below the low of a buy and above the high of a sell: try along the chart until another decision opens.
+  const box = await page.locator("#chart").boundingBox();
+  let other = first;
+  search: for (let x = box.x + 40; x < box.x + box.width - 80; x += 5) {
+    for (let y = box.y + 90; y < box.y + 330; y += 12) {
+      await page.mouse.click(x, y);
+      other = await page.locator("#detail .headline").innerText();
+      if (other !== first) break search;
+    }
+  }
+  assert.notEqual(other, first);
+  await close();
+});
+
+check("the list is filtered by side, day and instrument, and finds who is to be bought on a day", async () => {
+  const url = await ran();
+  const { page, close } = await open(url);
+  await rows(page).first().waitFor();
+  const buy = (await API(url, "/api/decisions?side=buy&limit=1")).rows[0];
+  await page.selectOption("#side", "buy");
+  await page.fill("#from", buy.date);
+  await page.fill("#to", buy.date);
+  await page.waitForFunction((day) => [...document.querySelectorAll("#signal-table tbody tr")].every((row) => row.cells[0].textContent === day), buy.date);
+  assert.match(await page.locator("#signals").innerText(), /▲ Buy/);
+  assert.doesNotMatch(await page.locator("#signal-table").innerText(), /Sell|Hold/);
+  await page.fill("#from", "2090-01-01");
+  await page.fill("#to", "2090-01-01");
+  await page.locator("#no-signals").waitFor();
+  assert.match(await page.locator("#no-signals").innerText(), /No such decision/);
+  await page.fill("#from", "");
+  await page.fill("#to", "");
+  await page.selectOption("#side", "trade");
+  await page.selectOption("#which", "this");
+  await page.fill("#symbol", "600000");
+  await page.locator("#symbol").press("Enter");
+  await page.waitForFunction(() => {
+    const found = [...document.querySelectorAll("#signal-table tbody tr")];
+    return found.length > 0 && found.every((row) => row.cells[1].textContent === "600000.SH");
+  });
+  await close();
+});
+
+check("older bars come as the chart is drawn aside, and bars are exported with the server's lines", async () => {
+  const url = await ran();
+  const { page, close } = await open(url);
+  await drawn(page);
+  let asked = false;
+  page.on("request", (request) => { asked ||= request.url().includes("before_ms="); });
+  const box = await page.locator("#chart").boundingBox();
+  for (let drag = 0; drag < 40 && !asked; drag += 1) {
+    await page.mouse.move(box.x + 60, box.y + 200);
+    await page.mouse.down();
+    await page.mouse.move(box.x + box.width - 120, box.y + 200, { steps: 4 });
+    await page.mouse.up();
+    await page.mouse.wheel(0, 400);
+  }
+  assert.ok(asked, "no older bars were asked for");
+  const saving = page.waitForEvent("download");
+  await page.click("#export-csv");
+  const saved = readFileSync(await (await saving).path(), "utf8").trim().split("\n");
+  const names = saved[0].split(",");
+  const last = saved.at(-1).split(",");
+  const told = await API(url, "/api/bars?symbol=002032.SZ&limit=1");
+  assert.equal(last[names.indexOf("date")], told.date[0]);
+  assert.equal(Number(last[names.indexOf("dif")]), told.lines.dif[0]);
+  assert.equal(Number(last[names.indexOf("boll_upper")]), told.lines.boll_upper[0]);
+  const picture = page.waitForEvent("download");
+  await page.click("#export-png");
+  assert.equal((await picture).suggestedFilename(), "002032.SZ.png");
+  await close();
+});
+
+check("the tables behind the canvas can be read out", async () => {
+  const url = await ran();
+  const { page, close } = await open(url);
+  await drawn(page);
+  const symbol = await page.inputValue("#symbol");
+  const last = await API(url, `/api/bars?symbol=${symbol}&limit=1`);
+  const told = await page.locator("#bars-table tbody tr").last().locator("td").allTextContents();
+  assert.deepEqual([told[0], told[4]], [last.date[0], last.close[0].toFixed(2)]);
+  assert.ok(await page.locator("#chart").getAttribute("aria-label"));
+  const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, input, select")].filter((node) => !node.textContent.trim() && !node.getAttribute("aria-label")).length);
+  assert.equal(unnamed, 0);
+  await close();
+});
+check("an instrument is found by its code, from the keyboard alone", async () => {
+  const { page, close } = await open(await ran());
+  await drawn(page);
+  await page.keyboard.press("/");
+  await page.locator("#found li").nth(1).waitFor();
+  await page.keyboard.type("6000");
+  await page.waitForFunction(() => document.querySelectorAll("#found li").length === 1);
+  assert.match(await page.locator("#found").innerText(), /600000\.SH/);
+  assert.equal(await page.locator("#symbol").getAttribute("aria-expanded"), "true");
+  await page.keyboard.press("Enter");
+  await page.waitForFunction(() => document.querySelector("#bars-table tbody tr:last-child td").textContent === "2015-04-30");
+  assert.equal(await page.inputValue("#symbol"), "600000.SH");
+  await page.keyboard.press("/");
+  await page.keyboard.type("nothing such");
+  await page.locator("#found", { hasText: "Nothing found" }).waitFor();
+  await page.keyboard.press("Escape");
+  assert.equal(await page.inputValue("#symbol"), "600000.SH");
+  await close();
+});
+
+check("the window and its last day are chosen, far back in history and again at its end", async () => {
+  const { page, close } = await open(await ran());
+  await drawn(page);
+  const until = () => page.inputValue("#until");
+  await page.click('#windows [data-window="3Y"]');
+  assert.equal(await page.locator('#windows [data-window="3Y"]').getAttribute("aria-pressed"), "true");
+  await page.fill("#until", "2006-03-01");
+  await page.waitForFunction(() => document.getElementById("until").value.startsWith("2006-0") || document.activeElement.id === "until");
+  await page.locator("#until").blur();
+  await page.click("#forth");
+  await page.waitForFunction(() => document.getElementById("until").value > "2007");
+  const later = await until();
+  await page.click("#back");
+  await page.waitForFunction((day) => document.getElementById("until").value < day, later);
+  await page.click("#to-end");
+  await page.waitForFunction(() => document.getElementById("until").value === "2016-08-17");
+  await close();
+});
+
+check("however far the chart is moved, it holds a window of the bars, and comes back to the last one", async () => {
+  const served = await review(["--csv", wander(9000)]);
+  const { page, close } = await open(served.url);
+  await drawn(page);
+  const held = async () => {
+    const saving = page.waitForEvent("download");
+    await page.click("#export-csv");
+    return readFileSync(await (await saving).path(), "utf8").trim().split("\n").slice(1).map((line) => line.split(",")[0]);
+  };
+  const last = (await held()).at(-1);
+  await page.click('#windows [data-window="3Y"]');
+  const back = async () => {
+    const before = await page.inputValue("#until");
+    await page.click("#back");
+    await page.waitForFunction((day) => document.getElementById("until").value !== day, before);
+  };
+  while ((await page.inputValue("#until")) > "1904") await back();
+  const days = await held();
+  assert.ok(days.length <= 5000 && days[0] < "1904", `${days.length} bars from ${days[0]}`);
+  const late = await API(served.url, "/api/bars?symbol=600000.SH&limit=5000");
+  const all = [...(await API(served.url, `/api/bars?symbol=600000.SH&limit=5000&before_ms=${late.time_ms[0]}`)).date, ...late.date];
+  assert.deepEqual(days, all.slice(all.indexOf(days[0]), all.indexOf(days[0]) + days.length), "no bar is missing or twice");
+  await page.click("#to-end");
+  await page.waitForFunction((day) => document.getElementById("until").value === day, last);
+  await close();
+  await served.stop();
+});
+
+check("two clicks measure days and change, and escape takes the measure away", async () => {
+  const { page, close } = await open(await ran());
+  await drawn(page);
+  const box = await page.locator("#chart").boundingBox();
+  const image = () => page.evaluate(() => [...document.querySelectorAll("#chart canvas")].map((canvas) => canvas.toDataURL().length).join());
+  await page.keyboard.press("m");
+  assert.equal(await page.locator("#measure").getAttribute("aria-pressed"), "true");
+  await page.mouse.click(box.x + 200, box.y + 280);
+  await page.mouse.move(box.x + 420, box.y + 160, { steps: 4 });
+  // A second click that follows at once might be the half of a double click.
+  for (let tries = 0; tries < 20 && (await page.locator("#measure").getAttribute("aria-pressed")) === "true"; tries += 1) await page.mouse.click(box.x + 420, box.y + 160);
+  assert.equal(await page.locator("#measure").getAttribute("aria-pressed"), "false");
+  await page.mouse.move(box.x + 5, box.y - 40);
+  const measured = await image();
+  await page.keyboard.press("Escape");
+  await page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+  assert.notEqual(await image(), measured);
+  await close();
+});
