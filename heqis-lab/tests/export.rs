@@ -70,6 +70,7 @@ fn trained_run(root: &Path) -> TrainedRun {
 fn args(run: &TrainedRun, out: &Path, target: &str) -> ExportArgs {
     ExportArgs {
         run: run.dir().to_owned(),
+        beside: Vec::new(),
         out: out.to_owned(),
         target: target.to_owned(),
         factors_name: "factors".to_owned(),
@@ -176,11 +177,41 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
 }
 
 #[test]
+fn another_run_stands_beside_in_the_table_when_it_has_the_same_samples() {
+    let root = tempfile::tempdir().unwrap();
+    let game = trained_run(root.path());
+    let beside = |name: &str, generator: usize| {
+        let mut config = game.manifest.config.clone();
+        config.generators = vec![config.generators[generator].clone()];
+        let dir = root.path().join(name);
+        train(&config, &dir, false, &mut Deaf).unwrap();
+        TrainedRun::open(&dir).unwrap()
+    };
+    let corpus = game.corpus().unwrap();
+    // The second generator looks back furthest, so that a game of it alone has the same samples.
+    let pair = [beside("pair", 1)];
+    let table = trained::table(&game, &corpus, 1, &pair).unwrap();
+    assert_eq!(table.entries().len(), (6 + 2 * 4 + 2) * 2);
+    let [ours, theirs] = ["g2, game", "pair: g2, game"].map(|model| table.get(model, "test"));
+    let mse = |entry: Option<&heqis_lab::yardsticks::Entry>| {
+        entry.unwrap().figures.returns.as_ref().unwrap().mse
+    };
+    assert_ne!(mse(ours), mse(theirs));
+    let refused = trained::table(&game, &corpus, 1, &[beside("short", 0)]).unwrap_err();
+    assert!(
+        refused
+            .to_string()
+            .contains("must have the data and samples"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn the_table_of_a_run_has_every_network_beside_every_yardstick_on_the_same_items() {
     let root = tempfile::tempdir().unwrap();
     let trained = trained_run(root.path());
     let corpus = trained.corpus().unwrap();
-    let table = trained::table(&trained, &corpus, 3).unwrap();
+    let table = trained::table(&trained, &corpus, 3, &[]).unwrap();
     // Six yardsticks; three generators and their ensemble, before and after the game; three folds and the test span.
     assert_eq!(table.entries().len(), (6 + 2 * 4) * 4);
     let test = corpus.samples(Part::Test).len();

@@ -367,3 +367,19 @@ fn nothing_is_learned_from_a_random_walk() {
         assert!(chance.contains(&0.5), "{name}: {share:?}");
     }
 }
+
+#[cfg(not(feature = "wgpu"))]
+#[test]
+fn a_gpu_is_refused_by_a_build_that_has_none() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(
+        root.path(),
+        &[closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))],
+    );
+    let config = settings(&set, "device = \"gpu\"");
+    let message = train(&config, &root.path().join("run"), false, &mut Deaf)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("--features wgpu"), "{message}");
+    assert!(!root.path().join("run").exists());
+}

@@ -164,30 +164,40 @@ fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
             "; the accuracy on classes is {place} that of always naming the majority class"
         );
     }
-    let error = |model: &str| Some(get(model)?.returns.as_ref()?.mse);
-    let before = label(target, Stage::Alone);
-    let better: Vec<&str> = ["training mean", "ridge", "gradient boosting", &before]
-        .into_iter()
-        .filter(|model| error(model) < error(chosen))
-        .collect();
+    let better = better(export, chosen);
     match better.is_empty() {
-        true => text.push_str(". No yardstick has a smaller squared error."),
+        true => text.push_str(". Nothing in the table has a smaller squared error."),
         false => {
             let _ = write!(
                 text,
                 ". A smaller squared error have: {}.",
-                better.join(", ")
+                better.join("; ")
             );
         }
     }
     if better.contains(&"ridge") {
         text.push_str(" The game does not beat ridge here.");
     }
-    if better.contains(&before.as_str()) {
+    if better.contains(&label(target, Stage::Alone).as_str()) {
         text.push_str(" The game did not make the generator better than it was alone.");
     }
     text.push('\n');
     text
+}
+
+/// Returns the models of the table whose squared error on the test span is smaller than that of the chosen one.
+fn better<'a>(export: &'a Export<'_>, chosen: &str) -> Vec<&'a str> {
+    let error = |figures: &Figures| Some(figures.returns.as_ref()?.mse);
+    let test = export.table.get(chosen, "test");
+    let Some(ours) = test.and_then(|entry| error(&entry.figures)) else {
+        return Vec::new();
+    };
+    let entries = export.table.entries().iter();
+    entries
+        .filter(|entry| entry.span == "test")
+        .filter(|entry| error(&entry.figures).is_some_and(|theirs| theirs < ours))
+        .map(|entry| entry.model.as_str())
+        .collect()
 }
 
 /// Says which rule follows from the validation span, and how.

@@ -37,6 +37,9 @@ pub struct ExportArgs {
     /// Run directory.
     #[arg(long, value_name = "DIR")]
     pub run: PathBuf,
+    /// Other runs on the same samples, for the cards' tables; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    pub beside: Vec<PathBuf>,
     /// Directory to write the bundles into.
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub out: PathBuf,
@@ -63,7 +66,7 @@ pub fn run(args: &ExportArgs) -> Result<Vec<String>, LabError> {
         return Err(LabError::training(args.run.display(), rule));
     }
     let corpus = run.corpus()?;
-    let table = trained::table(&run, &corpus, 1)?;
+    let table = trained::table(&run, &corpus, 1, &trained::open(&args.beside)?)?;
     let export = Export::new(&run, &corpus, &table, &args.factors_name)?;
     let mut written = vec![export.write_factors(&args.out)?];
     for (target, generators) in targets(&run, &args.target)? {

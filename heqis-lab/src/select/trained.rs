@@ -136,6 +136,7 @@ impl Trained {
         let run = TrainedRun::open(&path)?;
         export(&ExportArgs {
             run: path.clone(),
+            beside: Vec::new(),
             out: dir.join("models"),
             target: "all".to_owned(),
             factors_name: FACTORS.to_owned(),

@@ -8,6 +8,7 @@ use heqis_quant::{Date, Symbol};
 use serde::{Deserialize, Serialize};
 
 use super::corpus::LookBack;
+use super::device::DeviceKind;
 use super::loss::Distillation;
 use super::optimiser::OptimiserConfig;
 use super::schedule::PlateauConfig;
@@ -25,6 +26,9 @@ pub struct TrainConfig {
     /// Working threads; 0 takes one for each core. With 1 a result repeats bit for bit on one machine.
     #[serde(default = "one")]
     pub threads: usize,
+    /// What computes.
+    #[serde(default, skip_serializing_if = "DeviceKind::is_cpu")]
+    pub device: DeviceKind,
     /// Samples in one step.
     #[serde(default = "batch_size")]
     pub batch_size: usize,

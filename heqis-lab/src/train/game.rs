@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::activation::softmax;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
@@ -209,7 +209,7 @@ pub(crate) fn judge_losses(
     noise: &mut ChaCha8Rng,
 ) -> Result<Vec<f64>, LabError> {
     let judged = room.config.losses.judged_class;
-    let device = Device::flex();
+    let device = room.device.clone().inner();
     let weights = PairWeights::shared(players.len());
     let mut means = vec![Mean::default(); judges.len()];
     let players: Vec<(&Player, Generator)> = players.iter().map(|p| (p, p.net.valid())).collect();
@@ -317,6 +317,7 @@ fn positive(logits: &Tensor<2>) -> Result<f64, LabError> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use burn::tensor::Device;
     use rand_chacha::rand_core::SeedableRng;
 
     #[test]

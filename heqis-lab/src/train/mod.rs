@@ -2,6 +2,7 @@
 //!
 //! - [`config`] and [`spec`]: the settings, one TOML file.
 //! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans.
+//! - [`device`]: the processor, or a GPU.
 //! - [`loss`]: the losses as plain functions on tensors.
 //! - [`schedule`]: pair weights, learning rates, early stopping.
 //! - [`optimiser`]: AdamW with one clip for a whole network.
@@ -31,6 +32,7 @@ use crate::error::LabError;
 pub mod config;
 pub mod corpus;
 pub mod curves;
+pub mod device;
 mod game;
 pub mod loss;
 pub mod optimiser;
@@ -48,6 +50,7 @@ pub mod trainer;
 
 pub use config::TrainConfig;
 pub use corpus::{Corpus, Part};
+pub use device::DeviceKind;
 pub use run::{Stage, TrainedGenerator, TrainedRun};
 pub use trainer::train;
 
@@ -66,6 +69,9 @@ pub struct TrainArgs {
     /// Working threads, instead of the settings' number; 0 takes one for each core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// What computes, instead of the settings' device.
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceKind>,
     /// Tell progress as lines of JSON instead of a bar.
     #[arg(long)]
     pub json: bool,
@@ -88,6 +94,7 @@ pub(crate) fn settle_process(threads: usize) {
 pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
     let mut config = TrainConfig::read(&args.config)?;
     config.threads = args.threads.unwrap_or(config.threads);
+    config.device = args.device.unwrap_or(config.device);
     settle_process(config.threads);
     let began = Instant::now();
     let elapsed = || began.elapsed();

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use super::config::TrainConfig;
 use super::corpus::{Batch, Corpus, Part, Sample};
 use super::curves::{Mean, Point};
+use super::device::device_of;
 use super::loss;
 use super::predict::{Score, predict};
 use super::random::{Purpose, stream};
@@ -180,7 +181,7 @@ pub(crate) fn encoder(
     }
     let net = coder.net.valid();
     for chunk in room.corpus.samples(Part::Validation).chunks(CHUNK) {
-        let windows = room.corpus.encoder_windows(chunk, &Device::flex());
+        let windows = room.corpus.encoder_windows(chunk, &device_of(&net));
         validation.add(number(net.loss(windows, judged_with)?)?, chunk.len());
     }
     Ok(Point {

@@ -1,10 +1,10 @@
 //! The pictures of a run: curves by epoch, the fit of each generator, and what the encoder makes of windows.
 
 use burn::module::Module;
-use burn::tensor::Device;
 
 use super::corpus::{Corpus, Part};
 use super::curves::Point;
+use super::device::device_of;
 use super::state::{Coder, State};
 use super::tensors::numbers;
 use crate::error::LabError;
@@ -124,7 +124,7 @@ fn reconstruction(coder: &Coder, corpus: &Corpus) -> Result<String, LabError> {
     let samples = corpus.samples(Part::Validation);
     let middle = &samples[samples.len() / 2..][..1];
     let net = coder.best_net.valid();
-    let windows = corpus.encoder_windows(middle, &Device::flex());
+    let windows = corpus.encoder_windows(middle, &device_of(&net));
     let (shape, target) = numbers(net.target(windows.clone()))?;
     let (_, found) = numbers(net.reconstruct(windows))?;
     let (rows, features) = (shape[1], shape[2]);
@@ -160,7 +160,7 @@ fn latent(coder: &Coder, corpus: &Corpus) -> Result<String, LabError> {
         })
         .collect();
     for chunk in samples.chunks(512) {
-        let windows = corpus.encoder_windows(chunk, &Device::flex());
+        let windows = corpus.encoder_windows(chunk, &device_of(&net));
         let (_, codes) = numbers(net.encode(windows))?;
         for (sample, code) in chunk.iter().zip(codes.chunks(coder.factors)) {
             let series = &corpus.series[sample.series as usize];

@@ -1,10 +1,10 @@
 //! What a generator says about samples, and how good that is.
 
-use burn::tensor::Device;
 use burn::tensor::activation::softmax;
 use heqis_quant::{Date, Symbol};
 
 use super::corpus::{Corpus, Sample};
+use super::device::device_of;
 use super::tensors::numbers;
 use crate::error::LabError;
 use crate::figures::Share;
@@ -45,7 +45,7 @@ pub fn predict(
     corpus: &Corpus,
     samples: &[Sample],
 ) -> Result<Vec<Prediction>, LabError> {
-    let device = Device::flex();
+    let device = device_of(net);
     let mut predictions = Vec::with_capacity(samples.len());
     for chunk in samples.chunks(CHUNK) {
         let windows = corpus.batch(chunk, &device).window(window_bars, columns);

@@ -9,6 +9,7 @@ use burn::tensor::Device;
 use super::config::TrainConfig;
 use super::corpus::{Corpus, Part};
 use super::curves::Point;
+use super::device::device_of;
 use super::game;
 use super::optimiser::Optimiser;
 use super::passes::{self, Room};
@@ -39,7 +40,7 @@ pub fn train(
     config.check()?;
     let data = DataSet::open(&config.data.set)?;
     let corpus = Corpus::load(&data, &config.data, config.look_back())?;
-    let device = Device::flex().autodiff();
+    let device = config.device.open()?.autodiff();
     let state = State::new(config, corpus.features(), &device)?;
     let manifest = RunManifest::new(config, &data, &corpus, &state)?;
     let (run, checkpoint) = match resume {
@@ -47,7 +48,7 @@ pub fn train(
         false => (RunDir::create(out, &manifest, &corpus)?, None),
     };
     let state = match checkpoint {
-        Some(tensors) => state.load(&tensors, &Device::flex())?,
+        Some(tensors) => state.load(&tensors, &device.clone().inner())?,
         None => state,
     };
     let mut trainer = Trainer {
@@ -238,7 +239,7 @@ impl Trainer<'_, '_> {
         }
         let net = coder.best_net.valid();
         self.corpus
-            .append_factors(coder.factors, &Device::flex(), |windows| {
+            .append_factors(coder.factors, &device_of(&net), |windows| {
                 Ok(numbers(net.encode(windows))?.1)
             })
     }

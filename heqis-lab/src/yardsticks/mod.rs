@@ -44,6 +44,9 @@ pub struct YardstickArgs {
     /// Run directory: its networks in one table with the yardsticks on its own samples, instead of `--data`.
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub run: Option<PathBuf>,
+    /// Other runs on the same samples, for the same table; may be given more than once.
+    #[arg(long, value_name = "DIR", requires = "run")]
+    pub beside: Vec<PathBuf>,
     /// Folds that the validation span is measured in.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub folds: usize,
@@ -73,7 +76,8 @@ pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
         None => contest(&prepare(&args.data)?, args.folds)?.run()?,
         Some(dir) => {
             let run = crate::train::TrainedRun::open(dir)?;
-            trained::table(&run, &run.corpus()?, args.folds)?
+            let beside = trained::open(&args.beside)?;
+            trained::table(&run, &run.corpus()?, args.folds, &beside)?
         }
     };
     let text = match args.format {

@@ -1,5 +1,7 @@
 //! Trained networks in the table of the yardsticks.
 
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 
 use super::contest::{Contest, Rows, Span};
@@ -23,6 +25,15 @@ pub fn label(target: &str, stage: Stage) -> String {
     }
 }
 
+/// Opens several runs.
+///
+/// # Errors
+///
+/// As [`TrainedRun::open`].
+pub fn open(dirs: &[PathBuf]) -> Result<Vec<TrainedRun>, LabError> {
+    dirs.iter().map(|dir| TrainedRun::open(dir)).collect()
+}
+
 /// Returns the name of the generator with the least loss on the validation span, the first of equals.
 ///
 /// # Errors
@@ -44,14 +55,20 @@ pub fn best(run: &TrainedRun) -> Result<String, LabError> {
         .ok_or_else(|| LabError::training(run.dir().display(), "has no generators".to_owned()))
 }
 
-/// Measures the yardsticks on the samples of a run, then its generators before and after the game, each and together.
+/// Measures the yardsticks on the samples of a run, then its generators before and after the game, each and together, and
+/// at last those of other runs `beside` it, named after their directories.
 ///
 /// A yardstick looks at the last row of a window. `folds` cuts the validation span; the test span is measured once.
 ///
 /// # Errors
 ///
-/// [`LabError`] when weights cannot be read or a span breaks a rule.
-pub fn table(run: &TrainedRun, corpus: &Corpus, folds: usize) -> Result<Table, LabError> {
+/// [`LabError`] when weights cannot be read, a span breaks a rule, or a run beside has other samples.
+pub fn table(
+    run: &TrainedRun,
+    corpus: &Corpus,
+    folds: usize,
+    beside: &[TrainedRun],
+) -> Result<Table, LabError> {
     let validation = corpus.samples(Part::Validation).len();
     if folds == 0 || folds > validation {
         return Err(LabError::Yardstick(format!(
@@ -83,18 +100,49 @@ pub fn table(run: &TrainedRun, corpus: &Corpus, folds: usize) -> Result<Table, L
         }),
     };
     let mut table = contest.run()?;
+    add(&mut table, &contest, run, corpus, &|target, stage| {
+        label(target, stage)
+    })?;
+    for other in beside {
+        if other.manifest.data_sha256 != run.manifest.data_sha256
+            || other.manifest.days != run.manifest.days
+            || other.manifest.samples != run.manifest.samples
+        {
+            return Err(LabError::training(
+                other.dir().display(),
+                format!(
+                    "must have the data and samples of {} to stand beside it",
+                    run.dir().display()
+                ),
+            ));
+        }
+        let dir = other.dir().file_name().unwrap_or_default();
+        add(
+            &mut table,
+            &contest,
+            other,
+            &other.corpus()?,
+            &|target, stage| format!("{}: {}", dir.to_string_lossy(), label(target, stage)),
+        )?;
+    }
+    Ok(table)
+}
+
+/// Adds the generators of a run, each and together, under the names that `named` gives them.
+fn add(
+    table: &mut Table,
+    contest: &Contest,
+    run: &TrainedRun,
+    corpus: &Corpus,
+    named: &dyn Fn(&str, Stage) -> String,
+) -> Result<(), LabError> {
     let trials = run.manifest.config.generators.len();
     for stage in [Stage::Alone, Stage::Best] {
         let mut said: Vec<(String, [Forecast; 2])> = Vec::new();
         for generator in run.generators(stage)? {
-            let parts = [Part::Validation, Part::Test];
-            let mut forecasts = Vec::with_capacity(parts.len());
-            for part in parts {
-                forecasts.push(forecast(&generator.predict(corpus, part)?));
-            }
-            if let Ok(forecasts) = <[Forecast; 2]>::try_from(forecasts) {
-                said.push((generator.name, forecasts));
-            }
+            let of = |part| Ok::<_, LabError>(forecast(&generator.predict(corpus, part)?));
+            let forecasts = [of(Part::Validation)?, of(Part::Test)?];
+            said.push((generator.name.clone(), forecasts));
         }
         if said.len() > 1 {
             let together = |part: usize| {
@@ -106,22 +154,25 @@ pub fn table(run: &TrainedRun, corpus: &Corpus, folds: usize) -> Result<Table, L
         for (target, [validation, test]) in said {
             let mut push = |span: &Span, forecast: &Forecast| -> Result<(), LabError> {
                 table.push(Entry {
-                    model: label(&target, stage),
+                    model: named(&target, stage),
                     span: span.name.clone(),
                     trials,
                     figures: Figures::of(forecast, &span.rows.truth)?,
                 });
                 Ok(())
             };
-            for (index, span) in contest.validation.iter().enumerate() {
-                push(span, &part(&validation, fold(index)))?;
+            let mut from = 0;
+            for span in &contest.validation {
+                let to = from + span.rows.truth.days.len();
+                push(span, &part(&validation, from..to))?;
+                from = to;
             }
             if let Some(span) = &contest.test {
                 push(span, &test)?;
             }
         }
     }
-    Ok(table)
+    Ok(())
 }
 
 /// Returns samples with the last row of their windows, and what came after it.

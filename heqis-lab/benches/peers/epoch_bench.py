@@ -1,0 +1,148 @@
+"""Epochs of the game of benches/epoch.rs in PyTorch, on random numbers of the same shapes.
+
+Usage: python epoch_bench.py THREADS EPOCHS SAMPLES FEATURES; needs torch. Prints for each epoch but the first: wall and CPU
+milliseconds.
+"""
+
+import sys
+import time
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+threads, epochs, samples, features = (int(arg) for arg in sys.argv[1:5])
+torch.set_num_threads(threads)
+torch.manual_seed(1)
+BATCH, WINDOWS, HEADS, LAYERS = 64, (16, 24, 32), 4, 2
+HIDDEN = 64
+
+
+class Generator(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.value, self.logits = body, nn.Linear(HIDDEN, 1), nn.Linear(HIDDEN, 3)
+
+    def forward(self, x):
+        hidden = self.body(x)
+        return self.value(hidden), self.logits(hidden)
+
+
+class Recurrent(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.layer = kind(features, HIDDEN, batch_first=True)
+
+    def forward(self, x):
+        return self.layer(x)[0][:, -1]
+
+
+def rope(x):
+    rows, half = x.shape[2], x.shape[3] // 2
+    angles = torch.arange(rows)[:, None] * 10000.0 ** (-torch.arange(half) / half)[None, :]
+    cos, sin = torch.cat([angles.cos()] * 2, 1), torch.cat([-angles.sin(), angles.sin()], 1)
+    first, second = x.chunk(2, -1)
+    return x * cos + torch.cat([second, first], -1) * sin
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention_norm, self.rows_norm = nn.LayerNorm(HIDDEN), nn.LayerNorm(HIDDEN)
+        self.qkv, self.mix = nn.Linear(HIDDEN, 3 * HIDDEN), nn.Linear(HIDDEN, HIDDEN)
+        self.widen, self.narrow = nn.Linear(HIDDEN, 4 * HIDDEN), nn.Linear(4 * HIDDEN, HIDDEN)
+
+    def forward(self, x, queries):
+        n, rows, _ = x.shape
+        q, k, v = (
+            part.view(n, rows, HEADS, -1).transpose(1, 2) for part in self.qkv(self.attention_norm(x)).chunk(3, -1)
+        )
+        answers = functional.scaled_dot_product_attention(rope(q)[:, :, -queries:], rope(k), v)
+        x = x[:, -queries:] + self.mix(answers.transpose(1, 2).reshape(n, queries, HIDDEN))
+        return x + self.narrow(functional.silu(self.widen(self.rows_norm(x))))
+
+
+class Transformer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.norm = nn.Linear(features, HIDDEN), nn.LayerNorm(HIDDEN)
+        self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+
+    def forward(self, x):
+        rows, x = x.shape[1], self.embed(x)
+        for index, block in enumerate(self.blocks):
+            x = block(x, 1 if index + 1 == LAYERS else rows)
+        return self.norm(x)[:, 0]
+
+
+class Discriminator(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Linear(3, 32, bias=False)
+        self.series = nn.Conv1d(1, 32, 3, padding=1)
+        self.classes = nn.Conv1d(32, 32, 3, padding=1)
+        self.joint = nn.Conv1d(64, 128, 3, padding=1)
+        self.first, self.second, self.logit = nn.Linear(128, 220), nn.Linear(220, 220), nn.Linear(220, 1)
+
+    def forward(self, series, classes):
+        rectify = lambda x: functional.leaky_relu(x, 0.2)
+        series = rectify(self.series(series[:, None]))
+        classes = rectify(self.classes(self.embedding(classes).transpose(1, 2)))
+        joint = rectify(self.joint(torch.cat([series, classes], 1))).mean(2)
+        return self.logit(rectify(self.second(rectify(self.first(joint)))))
+
+
+generators = [Generator(Recurrent(nn.GRU)), Generator(Recurrent(nn.LSTM)), Generator(Transformer())]
+discriminators = [Discriminator() for _ in WINDOWS]
+adams = lambda nets, rate: [torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4) for net in nets]
+generator_adams, discriminator_adams = adams(generators, 1e-3), adams(discriminators, 2e-4)
+rows = torch.randn(samples, max(WINDOWS), features)
+targets = torch.randn(samples, max(WINDOWS))
+classes = functional.one_hot(torch.randint(0, 3, (samples, max(WINDOWS))), 3).float()
+bce = functional.binary_cross_entropy_with_logits
+share = 1.0 / len(WINDOWS)
+
+
+def judge(net, bars, past, past_classes, shown):
+    series = [torch.cat([past[:, -bars:-1], value], 1) for value, _ in shown]
+    labels = [torch.cat([past_classes[:, -bars:-1], label[:, None]], 1) for _, label in shown]
+    return net(torch.cat(series), torch.cat(labels)).chunk(len(shown))
+
+
+def step(nets, optimisers, loss):
+    for optimiser in optimisers:
+        optimiser.zero_grad()
+    loss.backward()
+    for net, optimiser in zip(nets, optimisers):
+        nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimiser.step()
+
+
+# One epoch more than asked for, because the first one warms up.
+for epoch in range(epochs + 1):
+    wall, cpu = time.perf_counter(), time.process_time()
+    for chunk in torch.randperm(samples).split(BATCH):
+        x, past, labels = rows[chunk], targets[chunk], classes[chunk]
+        target, label = past[:, -1:], labels[:, -1]
+        answers = [net(x[:, -bars:]) for net, bars in zip(generators, WINDOWS)]
+        candidates = [(value, functional.gumbel_softmax(logits, hard=True)) for value, logits in answers]
+        given = [(value.detach(), drawn.detach()) for value, drawn in candidates]
+        total = 0.0
+        for net, bars in zip(discriminators, WINDOWS):
+            real, *fakes = judge(net, bars, past, labels, [(target, label), *given])
+            total = total + bce(real, torch.ones_like(real))
+            total = total + sum(share * bce(fake, torch.zeros_like(fake)) for fake in fakes)
+        step(discriminators, discriminator_adams, total)
+        for net in discriminators:
+            net.requires_grad_(False)
+        total = sum(
+            functional.mse_loss(value, target) + functional.cross_entropy(logits, label) for value, logits in answers
+        )
+        for net, bars in zip(discriminators, WINDOWS):
+            fakes = judge(net, bars, past, labels, candidates)
+            total = total + sum(share * bce(fake, torch.ones_like(fake)) for fake in fakes)
+        step(generators, generator_adams, total)
+        for net in discriminators:
+            net.requires_grad_(True)
+    if epoch > 0:
+        print(f"{(time.perf_counter() - wall) * 1e3:.3f} {(time.process_time() - cpu) * 1e3:.3f}")
