@@ -16,17 +16,14 @@ use rten_tensor::prelude::*;
 use crate::engine::{BackendKind, Engine, EngineThread};
 use crate::error::InferError;
 use crate::onnx::Decoded;
-use crate::tensor::{self, TensorData, TensorSpec, TensorView};
+use crate::tensor::{self, TensorData, TensorSpec, TensorView, Tensors};
 
 /// A model loaded into RTen.
 pub struct CpuEngine {
     model: Model,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    tensors: Tensors,
     input_ids: Vec<NodeId>,
     output_ids: Vec<NodeId>,
-    /// Whether several rows may be given at once.
-    batches: bool,
     /// One thread of the engine's own: no work-stealing, so no order of summation that depends on load.
     pool: Arc<ThreadPool>,
 }
@@ -34,9 +31,7 @@ pub struct CpuEngine {
 impl std::fmt::Debug for CpuEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("CpuEngine")
-            .field("inputs", &self.inputs)
-            .field("outputs", &self.outputs)
-            .field("batches", &self.batches)
+            .field("tensors", &self.tensors)
             .finish_non_exhaustive()
     }
 }
@@ -88,9 +83,7 @@ impl CpuEngine {
         let (input_ids, output_ids) = (ids(&signature.inputs)?, ids(&signature.outputs)?);
         Ok(CpuEngine {
             model: loaded,
-            batches: tensor::batches(&signature.inputs, &signature.outputs),
-            inputs: signature.inputs,
-            outputs: signature.outputs,
+            tensors: Tensors::new(signature.inputs, signature.outputs),
             input_ids,
             output_ids,
             pool: Arc::new(ThreadPool::with_num_threads(1)),
@@ -109,8 +102,8 @@ impl CpuEngine {
             reason,
         };
         let mut views: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
-        for ((spec, &id), input) in self.inputs.iter().zip(&self.input_ids).zip(inputs) {
-            let value = row_view(spec, row, input)
+        for ((spec, &id), input) in self.tensors.inputs.iter().zip(&self.input_ids).zip(inputs) {
+            let value = view(spec, row, input)
                 .ok_or_else(|| run_failed(format!("input {} has no row {row}", spec.name)))?;
             views.push((id, value.into()));
         }
@@ -120,7 +113,7 @@ impl CpuEngine {
         }))
         .map_err(|panic| run_failed(panic_text(panic.as_ref())))?
         .map_err(|error| run_failed(error.to_string()))?;
-        for ((spec, value), buffer) in self.outputs.iter().zip(&values).zip(outputs) {
+        for ((spec, value), buffer) in self.tensors.outputs.iter().zip(&values).zip(outputs) {
             let Value::FloatTensor(value) = value else {
                 return Err(run_failed(format!("output {} is not f32", spec.name)));
             };
@@ -147,11 +140,11 @@ impl Engine for CpuEngine {
     }
 
     fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
+        &self.tensors.inputs
     }
 
     fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+        &self.tensors.outputs
     }
 
     fn run(
@@ -159,23 +152,11 @@ impl Engine for CpuEngine {
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
     ) -> Result<(), InferError> {
-        let rows = tensor::check_inputs(
-            &self.inputs,
-            self.batches,
-            inputs,
-            &self.outputs,
-            outputs.len(),
-        )?;
-        for buffer in outputs.iter_mut() {
-            buffer.clear();
-        }
+        let rows = self.tensors.begin(inputs, outputs)?;
         // One wake for the whole batch; free when the caller's loop already runs on this thread.
         self.pool
             .run(|| (0..rows).try_for_each(|row| self.run_row(row, inputs, outputs)))?;
-        for (spec, buffer) in self.outputs.iter().zip(outputs.iter()) {
-            tensor::check_finite(&spec.name, buffer)?;
-        }
-        Ok(())
+        self.tensors.end(outputs)
     }
 
     fn thread(&self) -> Option<EngineThread> {
@@ -184,17 +165,15 @@ impl Engine for CpuEngine {
 }
 
 /// Returns row `row` of an input as RTen's view, or `None` when it lies outside the data.
-fn row_view<'a>(spec: &TensorSpec, row: usize, input: &TensorView<'a>) -> Option<ValueView<'a>> {
-    let len = spec.checked_len()?;
-    let range = row.checked_mul(len)?..row.checked_add(1)?.checked_mul(len)?;
+fn view<'a>(spec: &TensorSpec, row: usize, input: &TensorView<'a>) -> Option<ValueView<'a>> {
     let shape = spec.shape.as_slice();
-    Some(match input.data {
-        TensorData::F32(data) => ValueView::FloatTensor(
-            rten_tensor::TensorView::try_from_data(shape, data.get(range)?).ok()?,
-        ),
-        TensorData::I32(data) => ValueView::Int32Tensor(
-            rten_tensor::TensorView::try_from_data(shape, data.get(range)?).ok()?,
-        ),
+    Some(match tensor::row(spec, input, row)? {
+        TensorData::F32(data) => {
+            ValueView::FloatTensor(rten_tensor::TensorView::try_from_data(shape, data).ok()?)
+        }
+        TensorData::I32(data) => {
+            ValueView::Int32Tensor(rten_tensor::TensorView::try_from_data(shape, data).ok()?)
+        }
     })
 }
 

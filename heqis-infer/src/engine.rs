@@ -12,8 +12,10 @@ use crate::bundle::{Bundle, SelfTest};
 use crate::cpu::CpuEngine;
 use crate::error::InferError;
 use crate::fallback::Fallback;
+use crate::ort::{self, OrtEngine};
 use crate::rknn::{self, RknnEngine};
 use crate::tensor::{TensorSpec, TensorView};
+use crate::tensorrt::{TensorrtEngine, TensorrtLibraries};
 
 /// A loaded model that computes synchronously on the calling thread's time.
 ///
@@ -77,7 +79,7 @@ impl EngineThread {
 
 /// A kind of backend, by the name that a topology uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum BackendKind {
     /// RTen on the CPU: the reference, in every binary.
     Cpu,
@@ -85,17 +87,23 @@ pub enum BackendKind {
     Rknn,
     /// NVIDIA TensorRT.
     Tensorrt,
+    /// ONNX Runtime on the CPU.
+    Ort,
     /// CUDA through ONNX Runtime.
     Cuda,
+    /// TensorRT through ONNX Runtime.
+    OrtTensorrt,
 }
 
 impl BackendKind {
     /// Every kind, the reference first.
-    pub const ALL: [BackendKind; 4] = [
+    pub const ALL: [BackendKind; 6] = [
         BackendKind::Cpu,
         BackendKind::Rknn,
         BackendKind::Tensorrt,
+        BackendKind::Ort,
         BackendKind::Cuda,
+        BackendKind::OrtTensorrt,
     ];
 
     /// Returns the name that a topology, a metric and a log line use.
@@ -104,7 +112,9 @@ impl BackendKind {
             BackendKind::Cpu => "cpu",
             BackendKind::Rknn => "rknn",
             BackendKind::Tensorrt => "tensorrt",
+            BackendKind::Ort => "ort",
             BackendKind::Cuda => "cuda",
+            BackendKind::OrtTensorrt => "ort-tensorrt",
         }
     }
 }
@@ -138,20 +148,36 @@ pub struct Opened {
     pub self_test: SelfTest,
 }
 
-/// Where the vendors' libraries are.
+/// Where the vendors' libraries are, each a path or a name that the loader knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Libraries {
-    /// Rockchip's runtime, a path or a name that the loader knows.
+    /// Rockchip's runtime.
     pub rknn: PathBuf,
+    /// ONNX Runtime.
+    pub ort: PathBuf,
+    /// NVIDIA's.
+    pub tensorrt: TensorrtLibraries,
+    /// Directory that keeps what is built once for a machine.
+    pub cache: PathBuf,
 }
 
+/// Environment variable that names the directory of [`Libraries::cache`].
+pub const CACHE_VARIABLE: &str = "HEQIS_CACHE";
+
 impl Libraries {
-    /// Returns the libraries that the environment names, see [`rknn::LIBRARY_VARIABLE`], or else the names by which a
-    /// board's loader finds them.
+    /// Returns the libraries that the environment names, see [`rknn::LIBRARY_VARIABLE`], [`ort::LIBRARY_VARIABLE`] and
+    /// [`TensorrtLibraries::from_env`], or else the names by which a board's loader finds them. The cache is the directory of [`CACHE_VARIABLE`], else the
+    /// one that systemd gives a service, else one below the directory of temporary files.
     #[must_use]
     pub fn from_env() -> Self {
+        let cache = [CACHE_VARIABLE, "CACHE_DIRECTORY"]
+            .into_iter()
+            .find_map(std::env::var_os);
         Self {
             rknn: rknn::library_path(),
+            ort: ort::library_path(),
+            tensorrt: TensorrtLibraries::from_env(),
+            cache: cache.map_or_else(|| std::env::temp_dir().join("heqis-cache"), PathBuf::from),
         }
     }
 }
@@ -260,8 +286,13 @@ pub(crate) fn open_one(
             CpuEngine::load(bundle.model()).map_err(|error| unavailable(error.to_string()))?,
         ),
         BackendKind::Rknn => Box::new(open_rknn(bundle, &libraries.rknn).map_err(unavailable)?),
-        BackendKind::Tensorrt | BackendKind::Cuda => {
-            return Err(unavailable("not built into this binary".to_owned()));
+        BackendKind::Tensorrt => Box::new(open_tensorrt(bundle, libraries).map_err(unavailable)?),
+        BackendKind::Ort => open_ort(bundle, ort::Provider::Cpu, libraries).map_err(unavailable)?,
+        BackendKind::Cuda => {
+            open_ort(bundle, ort::Provider::Cuda, libraries).map_err(unavailable)?
+        }
+        BackendKind::OrtTensorrt => {
+            open_ort(bundle, ort::Provider::Tensorrt, libraries).map_err(unavailable)?
         }
     };
     let self_test = bundle
@@ -284,5 +315,24 @@ fn open_rknn(bundle: &Bundle, library: &Path) -> Result<RknnEngine, String> {
         driver = versions.driver.as_str(),
         "rknn runtime"
     );
+    Ok(engine)
+}
+
+/// Opens a bundle's model in ONNX Runtime.
+fn open_ort(
+    bundle: &Bundle,
+    provider: ort::Provider,
+    libraries: &Libraries,
+) -> Result<Box<dyn Engine>, String> {
+    OrtEngine::load(&libraries.ort, bundle.model(), provider, &libraries.cache)
+        .map(|engine| Box::new(engine) as Box<dyn Engine>)
+        .map_err(|fault| fault.to_string())
+}
+
+/// Opens a bundle's model in TensorRT and logs what a report of a fault must name.
+fn open_tensorrt(bundle: &Bundle, libraries: &Libraries) -> Result<TensorrtEngine, String> {
+    let engine = TensorrtEngine::open(bundle, &libraries.tensorrt, &libraries.cache)
+        .map_err(|fault| fault.to_string())?;
+    tracing::info!(info = %engine.info(), "tensorrt runtime");
     Ok(engine)
 }

@@ -81,6 +81,9 @@ pub enum InferError {
         /// Largest absolute difference that the manifest allows.
         tolerance: f32,
     },
+    /// A stream's states do not fit its model, or a tick does not fit the stream.
+    #[error("state: {0}")]
+    State(String),
     /// A list of backends is empty or names one twice.
     #[error("backend list: {0}")]
     BackendList(String),
@@ -93,4 +96,15 @@ pub enum InferError {
         /// Every backend that was tried, with its reason, in order of preference.
         tried: Vec<Unavailable>,
     },
+}
+
+impl InferError {
+    /// Returns whether a backend failed, so that the input is not to blame.
+    #[must_use]
+    pub fn is_of_the_backend(&self) -> bool {
+        matches!(
+            self,
+            Self::RunFailed { .. } | Self::Strict(_) | Self::NoBackend { .. }
+        )
+    }
 }

@@ -6,7 +6,10 @@
 //!   preference list that loads the model *and* passes the bundle's self-test; when it fails in mid-run, the next takes
 //!   over within the batch.
 //! - [`cpu`]: the reference backend, RTen, compiled into every binary. Each accelerator is compared with it.
+//! - [`ort`]: ONNX Runtime, on the CPU and by its CUDA and TensorRT providers, through its library, loaded when named.
 //! - [`rknn`]: Rockchip's NPU, through its runtime library, which is loaded when a bundle has a build for it.
+//! - [`tensorrt`]: NVIDIA TensorRT 8 and later, through a shim that is compiled on the board.
+//! - [`stream`]: a model that carries a state from one tick to the next, on any backend.
 //! - [`bundle`]: a directory of `model.onnx`, `scaler_params.json` and `manifest.json`, checked completely when it is
 //!   loaded and replaced as a whole when it is written.
 //! - [`onnx`]: a small writer of ONNX files (opset 13, IR 7) and a reader of their signature.
@@ -42,8 +45,11 @@ pub mod engine;
 pub mod error;
 mod fallback;
 pub mod onnx;
+pub mod ort;
 pub mod rknn;
+pub mod stream;
 pub mod tensor;
+pub mod tensorrt;
 
 pub use bundle::{
     Bundle, BundleParts, FileEntry, Golden, GoldenWindow, Manifest, Precision, SelfTest,
@@ -54,5 +60,8 @@ pub use engine::{
     BackendKind, Engine, EngineThread, Libraries, Opened, Unavailable, open, open_with,
 };
 pub use error::InferError;
+pub use ort::OrtEngine;
 pub use rknn::RknnEngine;
+pub use stream::{Stream, Tick};
 pub use tensor::{Dtype, TensorData, TensorSpec, TensorView};
+pub use tensorrt::TensorrtEngine;

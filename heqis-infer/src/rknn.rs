@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use crate::engine::{BackendKind, Engine};
 use crate::error::InferError;
-use crate::tensor::{self, Dtype, TensorData, TensorSpec, TensorView};
+use crate::tensor::{self, Dtype, TensorData, TensorSpec, TensorView, Tensors};
 use layout::Layout;
 use library::Session;
 
@@ -124,18 +124,15 @@ pub fn library_path() -> PathBuf {
 /// row, since the model's shapes are static.
 pub struct RknnEngine {
     session: Session,
-    inputs: Vec<TensorSpec>,
-    outputs: Vec<TensorSpec>,
+    tensors: Tensors,
     input_layouts: Vec<Layout>,
     output_layouts: Vec<Layout>,
-    batches: bool,
 }
 
 impl fmt::Debug for RknnEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RknnEngine")
-            .field("inputs", &self.inputs)
-            .field("outputs", &self.outputs)
+            .field("tensors", &self.tensors)
             .field("versions", self.session.versions())
             .finish_non_exhaustive()
     }
@@ -169,9 +166,7 @@ impl RknnEngine {
         let input_layouts = layouts("input", inputs, session.inputs())?;
         let output_layouts = layouts("output", outputs, session.outputs())?;
         Ok(RknnEngine {
-            batches: tensor::batches(inputs, outputs),
-            inputs: inputs.to_vec(),
-            outputs: outputs.to_vec(),
+            tensors: Tensors::new(inputs.to_vec(), outputs.to_vec()),
             session,
             input_layouts,
             output_layouts,
@@ -192,13 +187,11 @@ impl RknnEngine {
         outputs: &mut [Vec<f32>],
     ) -> Result<(), RknnFault> {
         for (i, (layout, input)) in self.input_layouts.iter().zip(inputs).enumerate() {
-            let TensorData::F32(data) = input.data else {
-                return Err(not_f32("input", &self.inputs[i]));
-            };
-            // In range: `check_inputs` has compared the length with shape and rows.
-            let len = layout.len();
-            let values = data.get(row * len..(row + 1) * len).unwrap_or_default();
-            layout.write(values, self.session.input_bytes(i));
+            let spec = &self.tensors.inputs[i];
+            match tensor::row(spec, input, row) {
+                Some(TensorData::F32(values)) => layout.write(values, self.session.input_bytes(i)),
+                _ => return Err(not_f32("input", spec)),
+            }
         }
         self.session.run()?;
         for (o, (layout, buffer)) in self.output_layouts.iter().zip(outputs).enumerate() {
@@ -214,11 +207,11 @@ impl Engine for RknnEngine {
     }
 
     fn inputs(&self) -> &[TensorSpec] {
-        &self.inputs
+        &self.tensors.inputs
     }
 
     fn outputs(&self) -> &[TensorSpec] {
-        &self.outputs
+        &self.tensors.outputs
     }
 
     fn run(
@@ -226,16 +219,7 @@ impl Engine for RknnEngine {
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
     ) -> Result<(), InferError> {
-        let rows = tensor::check_inputs(
-            &self.inputs,
-            self.batches,
-            inputs,
-            &self.outputs,
-            outputs.len(),
-        )?;
-        for buffer in outputs.iter_mut() {
-            buffer.clear();
-        }
+        let rows = self.tensors.begin(inputs, outputs)?;
         for row in 0..rows {
             self.run_row(row, inputs, outputs)
                 .map_err(|fault| InferError::RunFailed {
@@ -243,10 +227,7 @@ impl Engine for RknnEngine {
                     reason: fault.to_string(),
                 })?;
         }
-        for (spec, buffer) in self.outputs.iter().zip(outputs.iter()) {
-            tensor::check_finite(&spec.name, buffer)?;
-        }
-        Ok(())
+        self.tensors.end(outputs)
     }
 }
 

@@ -173,18 +173,71 @@ pub enum TensorFault {
     },
 }
 
-/// Returns whether a model with these tensors can be fed several rows at once: every shape begins with 1.
-pub(crate) fn batches(inputs: &[TensorSpec], outputs: &[TensorSpec]) -> bool {
-    inputs
-        .iter()
-        .chain(outputs)
-        .all(|spec| spec.shape.first() == Some(&1))
+/// The tensors of a loaded model, and what every backend does around its own computing of a batch.
+#[derive(Clone, Debug)]
+pub(crate) struct Tensors {
+    pub(crate) inputs: Vec<TensorSpec>,
+    pub(crate) outputs: Vec<TensorSpec>,
+    /// Whether several rows may be given at once: every shape begins with 1.
+    batches: bool,
+}
+
+impl Tensors {
+    pub(crate) fn new(inputs: Vec<TensorSpec>, outputs: Vec<TensorSpec>) -> Self {
+        let batches = inputs
+            .iter()
+            .chain(&outputs)
+            .all(|spec| spec.shape.first() == Some(&1));
+        Self {
+            inputs,
+            outputs,
+            batches,
+        }
+    }
+
+    /// Checks a call, so that all backends refuse the same inputs with the same words, clears its buffers, and returns
+    /// the number of rows to compute.
+    pub(crate) fn begin(
+        &self,
+        inputs: &[TensorView<'_>],
+        buffers: &mut [Vec<f32>],
+    ) -> Result<usize, InferError> {
+        let rows = check_inputs(
+            &self.inputs,
+            self.batches,
+            inputs,
+            &self.outputs,
+            buffers.len(),
+        )?;
+        for buffer in buffers {
+            buffer.clear();
+        }
+        Ok(rows)
+    }
+
+    /// Refuses what was computed when a value of it is not finite.
+    pub(crate) fn end(&self, buffers: &[Vec<f32>]) -> Result<(), InferError> {
+        let mut outputs = self.outputs.iter().zip(buffers);
+        outputs.try_for_each(|(spec, buffer)| check_finite(&spec.name, buffer))
+    }
+}
+
+/// Returns one row of an input, or `None` when it lies outside the data.
+pub(crate) fn row<'a>(
+    spec: &TensorSpec,
+    input: &TensorView<'a>,
+    row: usize,
+) -> Option<TensorData<'a>> {
+    let len = spec.checked_len()?;
+    let range = row.checked_mul(len)?..row.checked_add(1)?.checked_mul(len)?;
+    Some(match input.data {
+        TensorData::F32(data) => TensorData::F32(data.get(range)?),
+        TensorData::I32(data) => TensorData::I32(data.get(range)?),
+    })
 }
 
 /// Checks a call's inputs against their specifications and returns the number of rows.
-///
-/// Every backend calls this first, so that all refuse the same inputs with the same words.
-pub(crate) fn check_inputs(
+fn check_inputs(
     specs: &[TensorSpec],
     batches: bool,
     inputs: &[TensorView<'_>],
@@ -274,7 +327,7 @@ pub(crate) fn check_inputs(
 }
 
 /// Refuses NaN and infinite values by name and index.
-pub(crate) fn check_finite(tensor: &str, data: &[f32]) -> Result<(), InferError> {
+fn check_finite(tensor: &str, data: &[f32]) -> Result<(), InferError> {
     match data.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(fault(
             tensor,
@@ -287,7 +340,7 @@ pub(crate) fn check_finite(tensor: &str, data: &[f32]) -> Result<(), InferError>
     }
 }
 
-pub(crate) fn fault(tensor: &str, fault: TensorFault) -> InferError {
+fn fault(tensor: &str, fault: TensorFault) -> InferError {
     InferError::Tensor {
         tensor: tensor.to_owned(),
         fault,

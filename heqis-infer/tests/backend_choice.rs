@@ -3,7 +3,10 @@
 
 mod common;
 
-use heqis_infer::{BackendKind, Bundle, InferError, TensorView, Unavailable, open};
+use heqis_infer::tensorrt::TensorrtLibraries;
+use heqis_infer::{
+    BackendKind, Bundle, InferError, Libraries, Opened, TensorView, Unavailable, open_with,
+};
 
 fn bundle() -> (tempfile::TempDir, Bundle) {
     let root = tempfile::tempdir().unwrap();
@@ -11,10 +14,30 @@ fn bundle() -> (tempfile::TempDir, Bundle) {
     (root, bundle)
 }
 
+/// Opens without whatever the machine has installed.
+fn open(bundle: &Bundle, backends: &[BackendKind], strict: bool) -> Result<Opened, InferError> {
+    let libraries = Libraries {
+        ort: "/nowhere/libonnxruntime.so".into(),
+        tensorrt: TensorrtLibraries {
+            cuda: "/nowhere/libcuda.so.1".into(),
+            ..TensorrtLibraries::from_env()
+        },
+        ..Libraries::from_env()
+    };
+    open_with(bundle, backends, strict, &libraries)
+}
+
 fn unavailable(backend: BackendKind) -> Unavailable {
     let reason = match backend {
         BackendKind::Rknn => "the bundle has no model.rknn",
-        _ => "not built into this binary",
+        BackendKind::Cuda => {
+            "library /nowhere/libonnxruntime.so: /nowhere/libonnxruntime.so: cannot open shared object file: No such file or directory"
+        }
+        BackendKind::Tensorrt => {
+            "library /nowhere/libcuda.so.1: /nowhere/libcuda.so.1: cannot open shared object file: No such file or \
+             directory"
+        }
+        other => unreachable!("{other}"),
     };
     Unavailable {
         backend,

@@ -2,12 +2,12 @@
 //!
 //! The bundle's model reads one row of features, `[1, n]`, or a window of them, `[1, rows, n]`.
 //!
-//! Counts `fallback` for each backend that was tried in vain before the one in use.
+//! Counts `fallback` for each backend that was tried in vain before the one in use, or lost while it computed.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{BuildContext, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
+use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
 use heqis_messages::{Features, PredictionMessage};
@@ -40,6 +40,9 @@ fn backends() -> Vec<BackendKind> {
 #[derive(Debug)]
 pub struct TrtEngine {
     engine: Box<dyn Engine>,
+    /// Backends that were lost in mid-run and are counted.
+    lost: usize,
+    fallback: Counter,
     /// Identity of the feature names that the bundle was trained on.
     set_id: u32,
     fit: Fit,
@@ -158,7 +161,8 @@ impl Stage for TrtEngine {
         let Opened {
             engine, fallbacks, ..
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
-        cx.counter("fallback").add(fallbacks.len() as u64);
+        let fallback = cx.counter("fallback");
+        fallback.add(fallbacks.len() as u64);
         let outputs = vec![Vec::new(); engine.outputs().len()];
         cx.note("bundle").set(bundle.manifest().name.as_str());
         cx.note("backend").set(engine.backend().name());
@@ -168,6 +172,8 @@ impl Stage for TrtEngine {
         }
         Ok(Self {
             engine,
+            lost: 0,
+            fallback,
             set_id: heqis_quant::features::id_of(&bundle.manifest().feature_names),
             fit,
             shape: bundle.manifest().inputs[0].shape.clone(),
@@ -212,7 +218,17 @@ impl Stage for TrtEngine {
                 &[TensorView::f32(&self.shape, &self.input)],
                 &mut self.outputs,
             )
-            .map_err(StageError::failed)?;
+            .map_err(|error| match error.is_of_the_backend() {
+                true => StageError::unavailable(error),
+                false => StageError::failed(error),
+            })?;
+        // The batch is whole: the next backend has computed it again.
+        let lost = self.engine.lost();
+        for unavailable in &lost[self.lost..] {
+            self.fallback.inc();
+            tracing::error!(%unavailable, now = %self.engine.backend(), "backend lost in mid-run");
+        }
+        self.lost = lost.len();
         while started.elapsed() < self.at_least {
             std::hint::spin_loop();
         }

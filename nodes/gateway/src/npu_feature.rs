@@ -6,7 +6,8 @@
 //! starts again fills both from the bars that are replayed.
 //!
 //! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for bars that only filled a window,
-//! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use.
+//! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use,
+//! or lost while it computed.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -59,6 +60,9 @@ fn backends() -> Vec<BackendKind> {
 #[derive(Debug)]
 pub struct NpuFeature {
     engine: Box<dyn Engine>,
+    /// Backends that were lost in mid-run and are counted.
+    lost: usize,
+    fallback: Counter,
     scaler: Scaler,
     /// Shape of the model's input, `[1, window, width]`.
     shape: [usize; 3],
@@ -205,7 +209,8 @@ impl Stage for NpuFeature {
         let Opened {
             engine, fallbacks, ..
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
-        cx.counter("fallback").add(fallbacks.len() as u64);
+        let fallback = cx.counter("fallback");
+        fallback.add(fallbacks.len() as u64);
         let sent_names = fit.sent_names();
         let dimension = |size: usize| u32::try_from(size).map_err(StageError::config);
         let sent = match config.rows {
@@ -221,6 +226,8 @@ impl Stage for NpuFeature {
         }
         Ok(Self {
             engine,
+            lost: 0,
+            fallback,
             row_id: id_of(fit.scaler.feature_names()),
             features_id: id_of(&sent_names),
             shape: [1, fit.window, fit.width],
@@ -280,7 +287,18 @@ impl Stage for NpuFeature {
         };
         self.engine
             .run(&[TensorView::f32(&self.shape, window)], &mut self.outputs)
-            .map_err(StageError::failed)?;
+            .map_err(|error| match error.is_of_the_backend() {
+                true => StageError::unavailable(error),
+                false => StageError::failed(error),
+            })?;
+        // The window is computed: the next backend has done it again.
+        let lost = self.engine.lost();
+        for unavailable in &lost[self.lost..] {
+            self.fallback.inc();
+            let (stage, now) = (&self.stage, self.engine.backend());
+            tracing::error!(%stage, %unavailable, %now, "backend lost in mid-run");
+        }
+        self.lost = lost.len();
         let rows = inputs.join(&self.outputs[0]).map_err(StageError::failed)?;
         let Some(rows) = rows else {
             self.warmup.inc();

@@ -1,0 +1,181 @@
+//! An engine made of an ONNX model by NVIDIA's `trtexec`, once for a model, a version of TensorRT and a GPU.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use super::{EngineInfo, TensorrtFault};
+
+/// Longest time that building an engine may take; minutes are usual on a Jetson.
+pub const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
+/// How often the builder is looked at.
+const LOOK: Duration = Duration::from_millis(20);
+/// Last words of the builder that are told when it fails, in bytes.
+const WORDS: usize = 300;
+
+/// Returns the engine of a model from the cache, or builds it.
+pub(super) fn engine(
+    trtexec: &Path,
+    model: &[u8],
+    info: &EngineInfo,
+    cache: &Path,
+) -> Result<Vec<u8>, TensorrtFault> {
+    let dir = cache.join("tensorrt");
+    let kept = dir.join(format!("{}.engine", key(model, info)));
+    match fs::read(&kept) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        read => return read.map_err(|error| fault(&kept, &error)),
+    }
+    fs::create_dir_all(&dir).map_err(|error| fault(&dir, &error))?;
+    // Of its own process, so that two that build at the same time do not write into one file.
+    let with = |ending: &str| kept.with_extension(format!("{}.{ending}", std::process::id()));
+    let (onnx, part, log) = (with("onnx"), with("part"), with("log"));
+    fs::write(&onnx, model).map_err(|error| fault(&onnx, &error))?;
+    tracing::info!(%info, engine = %kept.display(), "building a tensorrt engine, which takes minutes");
+    let built = run(trtexec, &onnx, &part, &log).and_then(|()| {
+        let engine = fs::read(&part).map_err(|error| fault(&part, &error))?;
+        fs::rename(&part, &kept).map_err(|error| fault(&kept, &error))?;
+        Ok(engine)
+    });
+    for path in [onnx, part, log] {
+        // What is left of a failure; the engine itself has been moved away.
+        let _ = fs::remove_file(path);
+    }
+    built
+}
+
+/// Name of an engine: what it depends on, each part ended so that two cannot run into one another.
+fn key(model: &[u8], info: &EngineInfo) -> String {
+    let mut hash = Sha256::new();
+    for part in [
+        model,
+        info.tensorrt.as_bytes(),
+        info.gpu.as_bytes(),
+        b"fp16",
+    ] {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}
+
+/// Runs the builder for at most [`BUILD_LIMIT`].
+fn run(trtexec: &Path, onnx: &Path, engine: &Path, log: &Path) -> Result<(), TensorrtFault> {
+    let program = trtexec.display();
+    let file = File::create(log).map_err(|error| fault(log, &error))?;
+    let errors = file.try_clone().map_err(|error| fault(log, &error))?;
+    let mut command = Command::new(trtexec);
+    command
+        .arg(format!("--onnx={}", onnx.display()))
+        .arg(format!("--saveEngine={}", engine.display()))
+        .arg("--fp16")
+        .arg("--skipInference")
+        .stdin(Stdio::null())
+        .stdout(file)
+        .stderr(errors);
+    ends_with_us(&mut command);
+    let child = command
+        .spawn()
+        .map_err(|error| TensorrtFault::Build(format!("{program}: {error}")))?;
+    let status = Guarded(child)
+        .wait(BUILD_LIMIT)
+        .map_err(|error| TensorrtFault::Build(format!("{program}: {error}")))?;
+    match status.success() {
+        true => Ok(()),
+        false => {
+            let said = fs::read(log).unwrap_or_default();
+            let tail =
+                String::from_utf8_lossy(&said[said.len().saturating_sub(WORDS)..]).into_owned();
+            let tail = tail.split_whitespace().collect::<Vec<_>>().join(" ");
+            Err(TensorrtFault::Build(format!(
+                "{program}: {status}: … {tail}"
+            )))
+        }
+    }
+}
+
+/// Has the kernel end the builder when this process ends, however that happens.
+#[allow(unsafe_code, reason = "a hook between fork and exec")]
+fn ends_with_us(command: &mut Command) {
+    use std::os::unix::process::CommandExt;
+    let hook = || {
+        let signal = rustix::process::Signal::KILL;
+        rustix::process::set_parent_process_death_signal(Some(signal)).map_err(io::Error::from)
+    };
+    // SAFETY: the hook makes one system call and allocates nothing.
+    unsafe { command.pre_exec(hook) };
+}
+
+/// A child that does not outlive its owner.
+struct Guarded(Child);
+
+impl Guarded {
+    fn wait(mut self, limit: Duration) -> io::Result<std::process::ExitStatus> {
+        let end = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(status);
+            }
+            if Instant::now() >= end {
+                let words = format!("took longer than {} s", limit.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, words));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        // Of one that has ended both do nothing.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn fault(path: &Path, error: &io::Error) -> TensorrtFault {
+    TensorrtFault::Build(format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_builder_that_takes_too_long_is_ended() {
+        let child = Command::new("sleep").arg("600").spawn().unwrap();
+        let id = child.id();
+        let error = Guarded(child).wait(Duration::ZERO).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        // Waited for, so that not even its entry is left.
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+
+    #[test]
+    fn an_engine_is_named_by_model_version_and_gpu() {
+        let info = |tensorrt: &str, gpu: &str| EngineInfo {
+            tensorrt: tensorrt.to_owned(),
+            gpu: gpu.to_owned(),
+        };
+        let names = [
+            key(b"a", &info("8.5.2", "Xavier")),
+            key(b"b", &info("8.5.2", "Xavier")),
+            key(b"a", &info("8.5.3", "Xavier")),
+            key(b"a", &info("8.5.2", "Orin")),
+            key(b"a8", &info(".5.2", "Xavier")),
+        ];
+        for (i, name) in names.iter().enumerate() {
+            assert_eq!(name.len(), 64);
+            assert!(!names[..i].contains(name));
+        }
+    }
+}

@@ -1,0 +1,2 @@
+#define NV_TENSORRT_MAJOR 10
+#include "../interface.h"

@@ -1,0 +1,2 @@
+#define NV_TENSORRT_MAJOR 8
+#include "../interface.h"

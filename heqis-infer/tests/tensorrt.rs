@@ -1,0 +1,509 @@
+//! The TensorRT backend against stand-ins for TensorRT 8 and 10 and for the driver, compiled here with the real shim; and
+//! against NVIDIA's headers and library where they are given.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+#[path = "stand_in/mod.rs"]
+mod stand_in;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
+use heqis_infer::onnx::GraphBuilder;
+use heqis_infer::tensorrt::{EngineInfo, TensorrtFault, TensorrtLibraries};
+use heqis_infer::{
+    BackendKind, Bundle, Engine, Golden, GoldenWindow, InferError, Libraries, TensorView,
+    TensorrtEngine, open_with,
+};
+use stand_in::{compile_from, shim, source};
+
+const TENSORS: &str = "tensor in window 0 3 1 4 3\ntensor out sums 0 2 1 2\n";
+/// The versions that the stand-ins report, as numbers and in words.
+const MAJORS: [(u32, &str, &str); 2] = [(8, "8502", "8.5.2"), (10, "100300", "10.3.0")];
+
+/// A stand-in's number of living objects.
+#[allow(unsafe_code)]
+fn live(path: &Path) -> i64 {
+    // SAFETY: the stand-ins have no initialisers, and the function has this signature.
+    unsafe {
+        let library = libloading::Library::new(path).unwrap();
+        library
+            .get::<unsafe extern "C" fn() -> i64>(b"standin_live\0")
+            .unwrap()()
+    }
+}
+
+/// The stand-ins of one major and the shim that was built for it, compiled once; `trtexec` is not there.
+fn libraries(major: u32) -> TensorrtLibraries {
+    static ALL: OnceLock<[TensorrtLibraries; 2]> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        MAJORS.map(|(major, number, _)| TensorrtLibraries {
+            cuda: compile_from("cuda.c", &format!("cuda_for_{major}"), &[]),
+            shim: shim(
+                &format!("shim_{major}"),
+                &[source(&format!("nvinfer/{major}"))],
+            ),
+            tensorrt: nvinfer(&format!("nvinfer_{major}"), major, number, &[]),
+            trtexec: "/nowhere/trtexec".into(),
+        })
+    });
+    all[usize::from(major == 10)].clone()
+}
+
+fn nvinfer(name: &str, major: u32, number: &str, more: &[&str]) -> PathBuf {
+    let (major, number) = (format!("MAJOR={major}"), format!("VERSION={number}"));
+    let defines: Vec<&str> = [major.as_str(), number.as_str()]
+        .iter()
+        .chain(more)
+        .copied()
+        .collect();
+    compile_from("nvinfer.cpp", name, &defines)
+}
+
+/// A bundle whose ONNX model computes what the stand-in computes, with some further files.
+fn bundle(files: &[(&str, String)]) -> (tempfile::TempDir, Bundle) {
+    let mut graph = GraphBuilder::new("sum");
+    let window = graph.input("window", &[1, 4, 3]);
+    let shape = graph.int64s("shape", &[1, 12]);
+    let flat = graph.node("flat", "Reshape", &[&window, &shape], &[]);
+    let weights: Vec<f32> = (1..=12).flat_map(|j| [j as f32; 2]).collect();
+    let weights = graph.weights("weights", &[12, 2], &weights);
+    let product = graph.node("product", "MatMul", &[&flat, &weights], &[]);
+    let bias = graph.weights("bias", &[2], &[0.0, 1.0]);
+    let sums = graph.node("sums", "Add", &[&product, &bias], &[]);
+    graph.output(&sums, &[1, 2]);
+    graph.metadata(SCALER_HASH_KEY, sha256_hex(common::SCALER));
+    let mut parts = common::small_parts();
+    parts.model = graph.finish().unwrap();
+    parts.other_files = files
+        .iter()
+        .map(|(name, content)| ((*name).to_owned(), content.clone().into_bytes()))
+        .collect();
+    parts.golden = Golden {
+        tolerance: 1e-4,
+        windows: vec![GoldenWindow {
+            label: "ones".to_owned(),
+            inputs: BTreeMap::from([("window".to_owned(), vec![1.0; 12])]),
+            outputs: BTreeMap::from([("sums".to_owned(), vec![78.0, 79.0])]),
+        }],
+    };
+    let root = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(root.path().join("sum"), &parts).unwrap();
+    (root, bundle)
+}
+
+/// The files of an engine that was built for a version of TensorRT and the stand-in's GPU.
+fn engine_files(text: String, version: &str) -> [(&'static str, String); 2] {
+    let info = format!(r#"{{"tensorrt": "{version}", "gpu": "Stand-in GPU"}}"#);
+    [("model.engine", text), ("model.engine.json", info)]
+}
+
+fn open(major: u32, tail: &str) -> Result<TensorrtEngine, TensorrtFault> {
+    let (_, number, words) = MAJORS[usize::from(major == 10)];
+    let files = engine_files(format!("STANDIN {number}\n{TENSORS}{tail}\n"), words);
+    let (root, bundle) = bundle(&files);
+    TensorrtEngine::open(&bundle, &libraries(major), root.path())
+}
+
+#[test]
+fn both_majors_compute_a_batch_row_by_row_on_any_thread() {
+    for (major, _, version) in MAJORS {
+        let mut engine = open(major, "").unwrap();
+        assert_eq!(engine.backend(), BackendKind::Tensorrt);
+        let info = EngineInfo {
+            tensorrt: version.to_owned(),
+            gpu: "Stand-in GPU".to_owned(),
+        };
+        assert_eq!(engine.info(), &info);
+        // The driver's context belongs to a thread; the stage computes on another than the one that opened.
+        let worker = std::thread::spawn(move || {
+            let rows = [[0.0; 12], [1.0; 12], [2.0; 12]].concat();
+            let mut out = vec![Vec::new()];
+            engine
+                .run(&[TensorView::f32(&[3, 4, 3], &rows)], &mut out)
+                .unwrap();
+            out
+        });
+        assert_eq!(
+            worker.join().unwrap()[0],
+            [0.0, 1.0, 78.0, 79.0, 156.0, 157.0]
+        );
+    }
+}
+
+#[test]
+fn each_step_of_tensorrt_that_fails_is_told_in_its_words() {
+    for (major, ..) in MAJORS {
+        let fault = open(major, "fail context").unwrap_err();
+        assert_eq!(fault.to_string(), "tensorrt: no execution context");
+        let mut engine = open(major, "fail enqueue").unwrap();
+        let view = TensorView::f32(&[1, 4, 3], &[0.0; 12]);
+        match engine.run(&[view], &mut [Vec::new()]).unwrap_err() {
+            InferError::RunFailed { backend, reason } => {
+                assert_eq!(backend, BackendKind::Tensorrt);
+                assert_eq!(
+                    reason,
+                    "tensorrt: enqueue failed: stand-in: an illegal instruction was encountered"
+                );
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn an_engine_of_another_version_or_gpu_is_refused() {
+    let libraries = libraries(8);
+    let refuse = |files: &[(&str, String)]| {
+        let (root, bundle) = bundle(files);
+        TensorrtEngine::open(&bundle, &libraries, root.path())
+            .unwrap_err()
+            .to_string()
+    };
+    let no_builder = "building an engine: building an engine: /nowhere/trtexec: No such file or directory (os error 2), \
+                      since ";
+    assert_eq!(
+        refuse(&engine_files(format!("STANDIN 8502\n{TENSORS}"), "8.4.1")),
+        format!(
+            "{no_builder}model.engine was built for TensorRT 8.4.1 on Stand-in GPU, this machine has TensorRT 8.5.2 on \
+             Stand-in GPU"
+        )
+    );
+    let unsigned = [("model.engine", format!("STANDIN 8502\n{TENSORS}"))];
+    assert_eq!(
+        refuse(&unsigned),
+        format!("{no_builder}model.engine.json: the bundle has none")
+    );
+    // One that claims to fit and does not: TensorRT's own check.
+    assert_eq!(
+        refuse(&engine_files(format!("STANDIN 8401\n{TENSORS}"), "8.5.2")),
+        "tensorrt: the engine does not load: The engine plan file is not compatible with this version of TensorRT, \
+         expecting 8502 got 8401"
+    );
+}
+
+#[test]
+fn an_engine_that_is_not_the_bundles_is_refused() {
+    for (major, number, version) in MAJORS {
+        let refuse = |tensors: &str| {
+            let files = engine_files(format!("STANDIN {number}\n{tensors}\n"), version);
+            let (root, bundle) = bundle(&files);
+            TensorrtEngine::open(&bundle, &libraries(major), root.path())
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(
+            refuse(&TENSORS.replace("3 1 4 3", "3 1 3 4")),
+            "tensor window: shape must be [1, 4, 3], the engine has [1, 3, 4]"
+        );
+        assert_eq!(
+            refuse(&TENSORS.replace("3 1 4 3", "3 -1 4 3")),
+            "tensor window: shape must be [1, 4, 3], the engine has [-1, 4, 3]"
+        );
+        assert_eq!(
+            refuse(&TENSORS.replace("sums 0", "sums 1")),
+            "tensor sums: element type must be f32, the engine has number 1"
+        );
+        assert_eq!(
+            refuse(&TENSORS.replace("sums", "sum")),
+            "tensor sums: the engine has no such output"
+        );
+        assert_eq!(
+            refuse(&format!("{TENSORS}tensor out more 0 1 1")),
+            "tensor more: the engine has it, the bundle has not"
+        );
+        assert_eq!(
+            refuse(&format!("{TENSORS}tensor out flat 0 9 1 1 1 1 1 1 1 1 1")),
+            "tensorrt: tensor 2 of the engine cannot be described"
+        );
+    }
+}
+
+#[test]
+fn libraries_that_are_missing_old_or_of_another_version_are_named() {
+    let good = libraries(8);
+    let (root, bundle) = bundle(&engine_files(format!("STANDIN 8502\n{TENSORS}"), "8.5.2"));
+    let refuse = |libraries: TensorrtLibraries| {
+        TensorrtEngine::open(&bundle, &libraries, root.path())
+            .unwrap_err()
+            .to_string()
+    };
+    let cuda = |name: &str, defines: &[&str]| TensorrtLibraries {
+        cuda: compile_from("cuda.c", name, defines),
+        ..good.clone()
+    };
+    let missing = "/nowhere/lib.so: /nowhere/lib.so: cannot open shared object file: No such file or directory";
+    let nowhere = PathBuf::from("/nowhere/lib.so");
+    let without_driver = TensorrtLibraries {
+        cuda: nowhere.clone(),
+        ..good.clone()
+    };
+    assert_eq!(refuse(without_driver), format!("library {missing}"));
+    let without_shim = TensorrtLibraries {
+        shim: nowhere.clone(),
+        ..good.clone()
+    };
+    assert_eq!(refuse(without_shim), format!("library {missing}"));
+    let without_tensorrt = TensorrtLibraries {
+        tensorrt: nowhere,
+        ..good.clone()
+    };
+    assert_eq!(refuse(without_tensorrt), format!("library {missing}"));
+
+    for (function, code, name) in [
+        ("cuInit", 100, "CUDA_ERROR_NO_DEVICE"),
+        ("cuDeviceGet", 101, "unknown code"),
+        ("cuDeviceGetName", 101, "unknown code"),
+        ("cuDevicePrimaryCtxRetain", 2, "CUDA_ERROR_OUT_OF_MEMORY"),
+        ("cuCtxSetCurrent", 201, "CUDA_ERROR_INVALID_CONTEXT"),
+        ("cuStreamCreate", 2, "CUDA_ERROR_OUT_OF_MEMORY"),
+        ("cuMemHostAlloc", 2, "CUDA_ERROR_OUT_OF_MEMORY"),
+    ] {
+        let defines = [format!("FAIL=\"{function}\""), format!("CODE={code}")];
+        let defines: Vec<&str> = defines.iter().map(String::as_str).collect();
+        let libraries = cuda(&format!("cuda_{function}"), &defines);
+        let lost = libraries.cuda.clone();
+        assert_eq!(
+            refuse(libraries),
+            format!("{function} returned {code} ({name})")
+        );
+        assert_eq!(live(&lost), 0, "{function}");
+    }
+    let old = cuda(
+        "cuda_old",
+        &["cuStreamSynchronize=cuStreamSynchronize_of_old"],
+    );
+    let path = old.cuda.display().to_string();
+    assert_eq!(
+        refuse(old),
+        format!("library {path} has no function cuStreamSynchronize")
+    );
+
+    let another = TensorrtLibraries {
+        shim: good.cuda.clone(),
+        ..good.clone()
+    };
+    let path = another.shim.display().to_string();
+    assert_eq!(
+        refuse(another),
+        format!("library {path} has no function heqis_tensorrt_abi")
+    );
+    let newer = TensorrtLibraries {
+        tensorrt: libraries(10).tensorrt,
+        ..good.clone()
+    };
+    let path = newer.tensorrt.display().to_string();
+    assert_eq!(
+        refuse(newer),
+        format!("library {path}: the library is TensorRT 10, the shim was built for 8")
+    );
+    let bogus = TensorrtLibraries {
+        tensorrt: nvinfer("nvinfer_bogus", 8, "8502", &["BOGUS"]),
+        ..good.clone()
+    };
+    let path = bogus.tensorrt.display().to_string();
+    assert_eq!(
+        refuse(bogus),
+        format!("library {path}: no runtime: CUDA initialization failure with error: 35")
+    );
+    let other = TensorrtLibraries {
+        tensorrt: nvinfer(
+            "nvinfer_other",
+            8,
+            "8502",
+            &["createInferRuntime_INTERNAL=create"],
+        ),
+        ..good
+    };
+    let path = other.tensorrt.display().to_string();
+    assert_eq!(
+        refuse(other),
+        format!("library {path}: no createInferRuntime_INTERNAL")
+    );
+}
+
+/// A program in trtexec's place.
+fn builder(dir: &Path, script: &str) -> PathBuf {
+    let path = dir.join("trtexec");
+    let mut file = fs::File::create(&path).unwrap();
+    write!(file, "#!/bin/sh\nfor arg; do case $arg in --saveEngine=*) out=${{arg#*=}};; --onnx=*) onnx=${{arg#*=}};; esac; done\n{script}").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn an_engine_is_built_once_for_a_model_and_kept() {
+    let (root, bundle) = bundle(&[]);
+    let script = format!(
+        "echo \"$@\" >> {}/calls\ntest -s $onnx\nprintf 'STANDIN 8502\\n{}' > $out\n",
+        root.path().display(),
+        TENSORS.replace('\n', "\\n")
+    );
+    let libraries = TensorrtLibraries {
+        trtexec: builder(root.path(), &script),
+        ..libraries(8)
+    };
+    let cache = root.path().join("cache");
+    for _ in 0..2 {
+        let mut engine = TensorrtEngine::open(&bundle, &libraries, &cache).unwrap();
+        let mut out = vec![Vec::new()];
+        engine
+            .run(&[TensorView::f32(&[1, 4, 3], &[1.0; 12])], &mut out)
+            .unwrap();
+        assert_eq!(out[0], [78.0, 79.0]);
+    }
+    let calls = fs::read_to_string(root.path().join("calls")).unwrap();
+    assert_eq!(calls.lines().count(), 1);
+    assert!(calls.contains("--fp16"), "{calls}");
+    // The engine alone is left.
+    let left: Vec<PathBuf> = fs::read_dir(cache.join("tensorrt"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].extension().is_some_and(|ending| ending == "engine"));
+}
+
+#[test]
+fn a_builder_that_fails_is_told_in_its_last_words_and_leaves_nothing() {
+    let (root, bundle) = bundle(&[]);
+    let libraries = TensorrtLibraries {
+        trtexec: builder(
+            root.path(),
+            "echo half > $out\necho 'Error: no plugin' 'for Somersault' >&2\nexit 3\n",
+        ),
+        ..libraries(8)
+    };
+    let cache = root.path().join("cache");
+    let fault = TensorrtEngine::open(&bundle, &libraries, &cache)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        fault.ends_with("exit status: 3: … Error: no plugin for Somersault"),
+        "{fault}"
+    );
+    assert_eq!(fs::read_dir(cache.join("tensorrt")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_gpu_that_is_lost_in_mid_run_hands_the_batch_to_the_next_backend() {
+    // The self-test is run 1; the batch is runs 2 to 4 and fails at its second row.
+    let (root, bundle) = bundle(&engine_files(
+        format!("STANDIN 8502\n{TENSORS}fail_run 3\n"),
+        "8.5.2",
+    ));
+    let libraries = Libraries {
+        tensorrt: libraries(8),
+        cache: root.path().to_owned(),
+        ..Libraries::from_env()
+    };
+    let list = [BackendKind::Tensorrt, BackendKind::Cpu];
+    let rows = [[0.0; 12], [1.0; 12], [2.0; 12]].concat();
+    let view = TensorView::f32(&[3, 4, 3], &rows);
+    let mut out = vec![Vec::new()];
+    let mut opened = open_with(&bundle, &list, false, &libraries).unwrap();
+    assert_eq!(opened.backend, BackendKind::Tensorrt);
+    opened.engine.run(&[view], &mut out).unwrap();
+    assert_eq!(out[0], [0.0, 1.0, 78.0, 79.0, 156.0, 157.0]);
+    assert_eq!(opened.engine.backend(), BackendKind::Cpu);
+    assert_eq!(opened.engine.lost().len(), 1);
+    let mut strict = open_with(&bundle, &list, true, &libraries).unwrap();
+    let error = strict.engine.run(&[view], &mut out).unwrap_err();
+    assert!(matches!(error, InferError::RunFailed { .. }), "{error}");
+}
+
+#[test]
+fn nothing_is_left_behind_by_calls_failures_and_drops() {
+    for (major, number, version) in MAJORS {
+        // Libraries of its own, so that the other tests do not count.
+        let libraries = TensorrtLibraries {
+            cuda: compile_from("cuda.c", &format!("cuda_counted_{major}"), &[]),
+            tensorrt: nvinfer(&format!("nvinfer_counted_{major}"), major, number, &[]),
+            ..libraries(major)
+        };
+        let open = |tail: &str| {
+            let files = engine_files(format!("STANDIN {number}\n{TENSORS}{tail}\n"), version);
+            let (root, bundle) = bundle(&files);
+            TensorrtEngine::open(&bundle, &libraries, root.path())
+        };
+        let both = || (live(&libraries.cuda), live(&libraries.tensorrt));
+        // Holds the libraries loaded, and with them their counts: context, stream and two memories; runtime, engine and
+        // execution context.
+        let mut engine = open("").unwrap();
+        assert_eq!(both(), (4, 3));
+        let (window, mut out) = ([1.0; 12], vec![Vec::new()]);
+        for _ in 0..100_000 {
+            engine
+                .run(&[TensorView::f32(&[1, 4, 3], &window)], &mut out)
+                .unwrap();
+        }
+        assert_eq!(both(), (4, 3));
+        for tail in ["fail context", "tensor out more 0 1 1"] {
+            open(tail).unwrap_err();
+            assert_eq!(both(), (4, 3), "{tail}");
+        }
+        let second = open("").unwrap();
+        assert_eq!(both(), (8, 6));
+        drop(second);
+        assert_eq!(both(), (4, 3));
+    }
+}
+
+/// Directories in a variable, or `None` after saying what is skipped for want of it.
+fn given(variable: &str, what: &str) -> Option<Vec<PathBuf>> {
+    let Some(value) = std::env::var_os(variable) else {
+        let words = format!("SKIPPED: {what}: {variable} does not name it\n");
+        std::io::stderr().write_all(words.as_bytes()).unwrap();
+        return None;
+    };
+    Some(std::env::split_paths(&value).collect())
+}
+
+#[test]
+fn the_shim_compiles_without_a_warning_against_nvidias_own_headers() {
+    for variable in ["HEQIS_TENSORRT_INCLUDE_8", "HEQIS_TENSORRT_INCLUDE_10"] {
+        if let Some(includes) = given(variable, "NVIDIA's headers") {
+            shim(&format!("shim_of_{}", variable.to_lowercase()), &includes);
+        }
+    }
+}
+
+/// NVIDIA's library for inference alone, of TensorRT 10, on a machine without a GPU.
+#[test]
+fn nvidias_own_library_without_a_gpu_is_a_clear_error() {
+    let Some(paths) = given("HEQIS_TENSORRT_LEAN_LIBRARY", "NVIDIA's library") else {
+        return;
+    };
+    let (root, bundle) = bundle(&engine_files(
+        format!("STANDIN 100300\n{TENSORS}"),
+        "10.3.0",
+    ));
+    let refuse = |libraries: TensorrtLibraries| {
+        TensorrtEngine::open(&bundle, &libraries, root.path())
+            .unwrap_err()
+            .to_string()
+    };
+    let path = paths[0].display();
+    let eight = TensorrtLibraries {
+        tensorrt: paths[0].clone(),
+        ..libraries(8)
+    };
+    assert_eq!(
+        refuse(eight),
+        format!("library {path}: the library is TensorRT 10, the shim was built for 8")
+    );
+    let ten = TensorrtLibraries {
+        tensorrt: paths[0].clone(),
+        ..libraries(10)
+    };
+    let words = refuse(ten);
+    assert!(
+        words.starts_with(&format!("library {path}: no runtime")),
+        "{words}"
+    );
+}
