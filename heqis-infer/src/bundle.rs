@@ -15,6 +15,7 @@
 mod fault;
 mod manifest;
 mod self_test;
+mod verified;
 mod write;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,10 @@ use sha2::{Digest, Sha256};
 pub use fault::BundleFault;
 pub use manifest::{FileEntry, Golden, GoldenWindow, Manifest, Precision, TrainingSpan};
 pub use self_test::SelfTest;
+pub use verified::{TradingDifference, Verified};
 pub use write::BundleParts;
 
+use crate::engine::BackendKind;
 use crate::error::InferError;
 use crate::onnx::Signature;
 use crate::tensor::TensorSpec;
@@ -62,6 +65,8 @@ pub struct Bundle {
     files: BTreeMap<String, Vec<u8>>,
     /// The model's `metadata_props`.
     metadata: BTreeMap<String, String>,
+    /// Whether backends that failed their gate may be used.
+    forced: bool,
 }
 
 impl Bundle {
@@ -90,6 +95,7 @@ impl Bundle {
             manifest,
             files,
             metadata: BTreeMap::new(),
+            forced: false,
         };
         bundle.metadata = check_model(&bundle.manifest, bundle.model())
             .map_err(|fault| at(dir, MODEL_FILE, fault))?;
@@ -107,6 +113,71 @@ impl Bundle {
     /// [`InferError::Bundle`] when the parts break a rule of [`load`](Bundle::load) or the file system refuses.
     pub fn write(dir: impl AsRef<Path>, parts: &BundleParts) -> Result<Bundle, InferError> {
         write::write(dir.as_ref(), parts)
+    }
+
+    /// Adds further builds of the model and what was measured of backends, in the place of earlier ones of the same names,
+    /// and returns the bundle as it then is. What was measured of a build that is replaced is forgotten; all else stays as it
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Bundle::write).
+    pub fn amend(
+        &self,
+        builds: BTreeMap<String, Vec<u8>>,
+        verified: BTreeMap<BackendKind, Verified>,
+    ) -> Result<Bundle, InferError> {
+        let mut manifest = self.manifest.clone();
+        for (file, backend) in [
+            (crate::rknn::MODEL_FILE, BackendKind::Rknn),
+            (crate::tensorrt::ENGINE_FILE, BackendKind::Tensorrt),
+        ] {
+            let new = builds.get(file).map(Vec::as_slice);
+            if new.is_some() && new != self.file(file) {
+                manifest.verified.remove(&backend);
+            }
+        }
+        manifest.verified.extend(verified);
+        let mut files = self.files.clone();
+        files.extend(builds);
+        manifest.files = files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), FileEntry::of(bytes)))
+            .collect();
+        let card = match self.dir.join(CARD_FILE).exists() {
+            true => read(&self.dir, CARD_FILE, MAX_MANIFEST_BYTES)?,
+            false => Vec::new(),
+        };
+        write::put(&self.dir, &manifest, files, card)
+    }
+
+    /// Lets backends be used that failed their gate when the bundle was verified.
+    #[must_use]
+    pub fn force(mut self) -> Self {
+        self.forced = true;
+        self
+    }
+
+    /// Returns why a backend must not be used: it failed its gate, whether that is overridden or not.
+    pub(crate) fn gate(&self, backend: BackendKind) -> Option<String> {
+        let verified = self.manifest.verified.get(&backend)?;
+        let flips = match &verified.trading {
+            Some(trading) => format!(
+                ", {} of {} classes change",
+                trading.class_flips, trading.bars
+            ),
+            None => String::new(),
+        };
+        (!verified.passed).then(|| {
+            format!(
+                "verify has refused it: largest error {} of {} allowed{flips}, by {}",
+                verified.max_abs_error, verified.tolerance, verified.by
+            )
+        })
+    }
+
+    pub(crate) fn is_forced(&self) -> bool {
+        self.forced
     }
 
     /// Returns the directory that the bundle was loaded from.

@@ -78,7 +78,9 @@ impl EngineThread {
 }
 
 /// A kind of backend, by the name that a topology uses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackendKind {
     /// RTen on the CPU: the reference, in every binary.
@@ -146,6 +148,9 @@ pub struct Opened {
     pub fallbacks: Vec<Unavailable>,
     /// What the self-test measured.
     pub self_test: SelfTest,
+    /// Whether the backend failed its gate when the bundle was verified and was opened because
+    /// [`Bundle::force`] allows it.
+    pub forced: bool,
 }
 
 /// Where the vendors' libraries are, each a path or a name that the loader knows.
@@ -153,6 +158,8 @@ pub struct Opened {
 pub struct Libraries {
     /// Rockchip's runtime.
     pub rknn: PathBuf,
+    /// Cores of Rockchip's NPU, see [`rknn::CORES_VARIABLE`]; the chip's own choice when there is none.
+    pub rknn_cores: Option<String>,
     /// ONNX Runtime.
     pub ort: PathBuf,
     /// NVIDIA's.
@@ -175,6 +182,7 @@ impl Libraries {
             .find_map(std::env::var_os);
         Self {
             rknn: rknn::library_path(),
+            rknn_cores: std::env::var(rknn::CORES_VARIABLE).ok(),
             ort: ort::library_path(),
             tensorrt: TensorrtLibraries::from_env(),
             cache: cache.map_or_else(|| std::env::temp_dir().join("heqis-cache"), PathBuf::from),
@@ -254,6 +262,7 @@ pub fn open_with(
                     backend,
                     fallbacks,
                     self_test,
+                    forced: bundle.gate(backend).is_some(),
                 });
             }
             Err(unavailable) => {
@@ -274,18 +283,26 @@ pub fn open_with(
     Err(InferError::NoBackend { tried: fallbacks })
 }
 
-/// Opens and proves one backend. Every failure is a reason, since the caller may have another backend to try.
-pub(crate) fn open_one(
+/// Loads a bundle's model on one backend and proves nothing: neither its gate nor the self-test is asked. For measuring what
+/// they shall be; a pipeline calls [`open`].
+///
+/// # Errors
+///
+/// [`Unavailable`] with the first step that failed.
+pub fn load(
     bundle: &Bundle,
     backend: BackendKind,
     libraries: &Libraries,
-) -> Result<(Box<dyn Engine>, SelfTest), Unavailable> {
+) -> Result<Box<dyn Engine>, Unavailable> {
     let unavailable = |reason: String| Unavailable { backend, reason };
-    let mut engine: Box<dyn Engine> = match backend {
+    let engine: Box<dyn Engine> = match backend {
         BackendKind::Cpu => Box::new(
             CpuEngine::load(bundle.model()).map_err(|error| unavailable(error.to_string()))?,
         ),
-        BackendKind::Rknn => Box::new(open_rknn(bundle, &libraries.rknn).map_err(unavailable)?),
+        BackendKind::Rknn => {
+            let cores = libraries.rknn_cores.as_deref();
+            Box::new(open_rknn(bundle, &libraries.rknn, cores).map_err(unavailable)?)
+        }
         BackendKind::Tensorrt => Box::new(open_tensorrt(bundle, libraries).map_err(unavailable)?),
         BackendKind::Ort => open_ort(bundle, ort::Provider::Cpu, libraries).map_err(unavailable)?,
         BackendKind::Cuda => {
@@ -295,6 +312,24 @@ pub(crate) fn open_one(
             open_ort(bundle, ort::Provider::Tensorrt, libraries).map_err(unavailable)?
         }
     };
+    Ok(engine)
+}
+
+/// Opens and proves one backend. Every failure is a reason, since the caller may have another backend to try.
+pub(crate) fn open_one(
+    bundle: &Bundle,
+    backend: BackendKind,
+    libraries: &Libraries,
+) -> Result<(Box<dyn Engine>, SelfTest), Unavailable> {
+    let unavailable = |reason: String| Unavailable { backend, reason };
+    if let Some(reason) = bundle.gate(backend) {
+        if !bundle.is_forced() {
+            return Err(unavailable(reason));
+        }
+        let (bundle, backend) = (bundle.manifest().name.as_str(), backend.name());
+        tracing::warn!(bundle, backend, reason, "forced");
+    }
+    let mut engine = load(bundle, backend, libraries)?;
     let self_test = bundle
         .self_test(engine.as_mut())
         .map_err(|error| unavailable(error.to_string()))?;
@@ -302,13 +337,17 @@ pub(crate) fn open_one(
 }
 
 /// Opens a bundle's build for Rockchip's NPU and logs the versions that a report of a fault must name.
-fn open_rknn(bundle: &Bundle, library: &Path) -> Result<RknnEngine, String> {
+fn open_rknn(bundle: &Bundle, library: &Path, cores: Option<&str>) -> Result<RknnEngine, String> {
     let model = bundle
         .file(rknn::MODEL_FILE)
         .ok_or_else(|| format!("the bundle has no {}", rknn::MODEL_FILE))?;
     let manifest = bundle.manifest();
-    let engine = RknnEngine::load(library, model, &manifest.inputs, &manifest.outputs)
+    let mut engine = RknnEngine::load(library, model, &manifest.inputs, &manifest.outputs)
         .map_err(|fault| fault.to_string())?;
+    if let Some(cores) = cores {
+        let set = engine.set_cores(library, cores);
+        set.map_err(|fault| fault.to_string())?;
+    }
     let versions = engine.versions();
     tracing::info!(
         runtime = versions.runtime.as_str(),

@@ -53,11 +53,11 @@ pub mod tensorrt;
 
 pub use bundle::{
     Bundle, BundleParts, FileEntry, Golden, GoldenWindow, Manifest, Precision, SelfTest,
-    TrainingSpan,
+    TradingDifference, TrainingSpan, Verified,
 };
 pub use cpu::CpuEngine;
 pub use engine::{
-    BackendKind, Engine, EngineThread, Libraries, Opened, Unavailable, open, open_with,
+    BackendKind, Engine, EngineThread, Libraries, Opened, Unavailable, load, open, open_with,
 };
 pub use error::InferError;
 pub use ort::OrtEngine;

@@ -25,6 +25,9 @@ use library::Session;
 pub const MODEL_FILE: &str = "model.rknn";
 /// Environment variable that names the runtime library, for one that lies outside the loader's path.
 pub const LIBRARY_VARIABLE: &str = "HEQIS_RKNN_LIBRARY";
+/// Environment variable that says on which cores of the NPU models run, where it has several: `auto`, or core numbers
+/// separated by commas, such as `0,1`.
+pub const CORES_VARIABLE: &str = "HEQIS_RKNN_CORES";
 /// Name of the runtime library on a board.
 const LIBRARY_NAME: &str = "librknnrt.so";
 
@@ -62,6 +65,9 @@ pub enum RknnFault {
         /// The code.
         code: i32,
     },
+    /// A choice of cores is not understood.
+    #[error("cores must be auto or numbers from 0 to 2 separated by commas, got {0:?}")]
+    Cores(String),
     /// The runtime gave no memory for a tensor.
     #[error("no memory of {bytes} bytes for {tensor}")]
     NoMemory {
@@ -171,6 +177,26 @@ impl RknnEngine {
             input_layouts,
             output_layouts,
         })
+    }
+
+    /// Chooses the cores of the NPU that the model runs on: `auto`, or core numbers separated by commas. Chips with one core
+    /// refuse it.
+    ///
+    /// # Errors
+    ///
+    /// [`RknnFault::Cores`] when the text is neither, [`RknnFault::Symbol`] and [`RknnFault::Call`] when the runtime knows no
+    /// cores or not these.
+    pub fn set_cores(&mut self, library: &Path, cores: &str) -> Result<(), RknnFault> {
+        let mask = match cores {
+            "auto" => 0,
+            list => list
+                .split(',')
+                .try_fold(0, |mask: u8, core| match core.parse::<u8>() {
+                    Ok(core @ 0..3) => Ok(mask | 1 << core),
+                    _ => Err(RknnFault::Cores(cores.to_owned())),
+                })?,
+        };
+        self.session.set_cores(library, mask)
     }
 
     /// Returns the versions of runtime and driver.

@@ -171,6 +171,40 @@ fn a_library_that_is_missing_or_another_is_named() {
 }
 
 #[test]
+fn cores_are_chosen_where_the_runtime_has_them() {
+    let run = |cores: &str| {
+        let mut engine = load(PLAIN).unwrap();
+        engine.set_cores(stand_in(), cores).unwrap();
+        let mut out = vec![Vec::new()];
+        let view = TensorView::f32(&[1, 2, 3], &[0.0; 6]);
+        engine.run(&[view], &mut out).unwrap();
+        // The stand-in adds a thousand times the mask.
+        out[0][0] / 1000.0
+    };
+    let masks = ["auto", "0", "1", "0,1", "0,1,2"].map(run);
+    assert_eq!(masks, [0.0, 1.0, 2.0, 3.0, 7.0]);
+    let refuse = |model: &str, cores: &str| {
+        let mut engine = load(model).unwrap();
+        engine.set_cores(stand_in(), cores).unwrap_err().to_string()
+    };
+    let rule = "cores must be auto or numbers from 0 to 2 separated by commas";
+    assert_eq!(refuse(PLAIN, "3"), format!("{rule}, got \"3\""));
+    assert_eq!(refuse(PLAIN, ""), format!("{rule}, got \"\""));
+    let one_core = format!("{PLAIN}fail set_core_mask -5\n");
+    assert_eq!(
+        refuse(&one_core, "0"),
+        "rknn_set_core_mask returned -5 (invalid parameter)"
+    );
+    let (inputs, outputs) = specs();
+    let old = compile("rknnrt_coreless", &["rknn_set_core_mask=unknown"]);
+    let mut engine = RknnEngine::load(&old, PLAIN.as_bytes(), &inputs, &outputs).unwrap();
+    match engine.set_cores(&old, "0").unwrap_err() {
+        RknnFault::Symbol { name, .. } => assert_eq!(name, "rknn_set_core_mask"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
 fn nothing_is_left_behind_by_calls_failures_and_drops() {
     // A library of its own, so that the other tests do not count.
     let path = compile("rknnrt_counted", &["COUNTED"]);

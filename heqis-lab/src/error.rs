@@ -39,6 +39,9 @@ pub enum LabError {
     /// A forecast cannot be measured, or a yardstick cannot be fitted.
     #[error("yardsticks: {0}")]
     Yardstick(String),
+    /// A build for a board could not be made.
+    #[error("convert: {0}")]
+    Convert(String),
     /// A bundle could not be compared.
     #[error("verify: {0}")]
     Verify(String),

@@ -100,6 +100,7 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
             seed: 5,
             tolerance: 1e-5,
             python: None,
+            boards: verify::BoardArgs::default(),
             json: false,
         })
         .unwrap();

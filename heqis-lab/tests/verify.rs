@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use heqis_infer::Bundle;
 use heqis_lab::LabError;
 use heqis_lab::verify::windows::{Answers, Windows, golden, random};
-use heqis_lab::verify::{Side, VerifyArgs, run, sides, verify};
+use heqis_lab::verify::{BoardArgs, Side, VerifyArgs, run, sides, verify};
 
 /// What is shipped, with what a difference may be: factors have no bounds.
 const SHIPPED: [(&str, f32); 4] = [
@@ -30,6 +30,7 @@ fn args(name: &str) -> VerifyArgs {
         seed: 1,
         tolerance: 1e-5,
         python: None,
+        boards: BoardArgs::default(),
         json: false,
     }
 }

@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 
-use super::{BundleFault, CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, sha256_hex};
+use super::{
+    BundleFault, CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, Verified, sha256_hex,
+};
+use crate::engine::BackendKind;
 use crate::tensor::{Dtype, TensorSpec};
 
 /// The content of `manifest.json`. Unknown keys are refused.
@@ -40,6 +43,9 @@ pub struct Manifest {
     pub figures: BTreeMap<String, serde_json::Value>,
     /// What the self-test compares.
     pub golden: Golden,
+    /// What was measured of each backend before the bundle was shipped.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verified: BTreeMap<BackendKind, Verified>,
 }
 
 /// Numeric precision of a model's weights.
@@ -199,7 +205,17 @@ impl Manifest {
         check_specs("inputs", &self.inputs)?;
         check_specs("outputs", &self.outputs)?;
         self.training_span.check()?;
-        self.golden.check(&self.inputs, &self.outputs)
+        self.golden.check(&self.inputs, &self.outputs)?;
+        self.verified
+            .iter()
+            .try_for_each(|(backend, verified)| verified.check(&format!("verified.{backend}")))
+    }
+
+    /// Returns the largest difference that the self-test allows on a backend.
+    #[must_use]
+    pub fn tolerance(&self, backend: BackendKind) -> f32 {
+        let verified = self.verified.get(&backend);
+        verified.map_or(self.golden.tolerance, |verified| verified.tolerance)
     }
 }
 
@@ -364,7 +380,7 @@ fn is_plain_name(name: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-fn field_fault(field: &str, rule: &'static str, got: impl ToString) -> BundleFault {
+pub(super) fn field_fault(field: &str, rule: &'static str, got: impl ToString) -> BundleFault {
     BundleFault::Field {
         field: field.to_owned(),
         rule,

@@ -19,7 +19,7 @@ pub(super) fn self_test(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Self
     check_tensors("input", &manifest.inputs, engine.inputs())
         .and_then(|()| check_tensors("output", &manifest.outputs, engine.outputs()))
         .map_err(|fault| at(bundle.dir(), MANIFEST_FILE, fault))?;
-    let tolerance = manifest.golden.tolerance;
+    let tolerance = manifest.tolerance(engine.backend());
     let mut max_abs_error = 0.0_f32;
     let mut got: Vec<Vec<f32>> = vec![Vec::new(); manifest.outputs.len()];
     for (window, golden) in manifest.golden.windows.iter().enumerate() {

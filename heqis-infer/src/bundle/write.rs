@@ -66,7 +66,18 @@ pub(super) fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferErro
         training_span: parts.training_span.clone(),
         figures: parts.figures.clone(),
         golden: parts.golden.clone(),
+        verified: BTreeMap::new(),
     };
+    put(dir, &manifest, files, parts.model_card.clone().into_bytes())
+}
+
+/// Writes a bundle of this manifest, these files and this card in the place of another, or where there is none.
+pub(super) fn put(
+    dir: &Path,
+    manifest: &Manifest,
+    mut files: BTreeMap<String, Vec<u8>>,
+    card: Vec<u8>,
+) -> Result<Bundle, InferError> {
     // Before anything is created: a NaN would silently become null in JSON, and a bad name could leave the directory.
     manifest
         .check()
@@ -77,7 +88,7 @@ pub(super) fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferErro
             .to_json()
             .map_err(|fault| at(dir, MANIFEST_FILE, fault))?,
     );
-    files.insert(CARD_FILE.to_owned(), parts.model_card.clone().into_bytes());
+    files.insert(CARD_FILE.to_owned(), card);
 
     let new = sibling(dir, "new")?;
     let old = sibling(dir, "old")?;

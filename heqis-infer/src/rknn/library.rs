@@ -70,6 +70,8 @@ struct Calls {
         sys::rknn_mem_sync_mode,
     ) -> i32,
     run: unsafe extern "C" fn(sys::rknn_context, *mut sys::rknn_run_extend) -> i32,
+    /// Of chips with several cores; older libraries lack it.
+    set_core_mask: Option<unsafe extern "C" fn(sys::rknn_context, sys::rknn_core_mask) -> i32>,
 }
 
 impl Calls {
@@ -87,6 +89,7 @@ impl Calls {
             set_io_mem: function!(rknn_set_io_mem),
             mem_sync: function!(rknn_mem_sync),
             run: function!(rknn_run),
+            set_core_mask: library.rknn_set_core_mask.as_ref().ok().copied(),
         })
     }
 }
@@ -179,6 +182,19 @@ impl Session {
         session.read_versions()?;
         session.bind_tensors()?;
         Ok(session)
+    }
+
+    /// Lets the model run on the cores whose bits are set, or where the runtime likes when none is.
+    pub(super) fn set_cores(&mut self, path: &Path, mask: u8) -> Result<(), RknnFault> {
+        let Some(set) = self.calls.set_core_mask else {
+            return Err(RknnFault::Symbol {
+                path: path.display().to_string(),
+                name: "rknn_set_core_mask",
+            });
+        };
+        // SAFETY: the context is live.
+        let code = unsafe { set(self.context, mask.into()) };
+        check(code, || "rknn_set_core_mask".to_owned())
     }
 
     pub(super) fn versions(&self) -> &Versions {

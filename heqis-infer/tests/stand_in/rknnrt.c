@@ -8,7 +8,8 @@
  *   fail_run N CODE        the Nth run returns the code
  *   short_mem              memory is one byte too small
  *
- * It computes out[k] = k + sum over all inputs and elements of (j + 1) * in[j], in the model's row-major order. */
+ * It computes out[k] = k + sum over all inputs and elements of (j + 1) * in[j], in the model's row-major order, and adds
+ * 1000 times the core mask. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -51,6 +52,7 @@ typedef struct {
     char fail[64];
     int fail_code, fail_run, fail_run_code, short_mem;
     long runs;
+    unsigned cores;
 } context_t;
 
 static long live_contexts, live_memory;
@@ -178,6 +180,13 @@ int rknn_mem_sync(uint64_t context, mem_t *m, unsigned mode) {
     return 0;
 }
 
+int rknn_set_core_mask(uint64_t context, unsigned mask) {
+    context_t *c = (context_t *)(uintptr_t)context;
+    if (fails(c, "set_core_mask")) return c->fail_code;
+    c->cores = mask;
+    return 0;
+}
+
 static float half_to_float(uint16_t h) {
     int sign = h >> 15, exponent = h >> 10 & 31, mantissa = h & 1023;
     float value = exponent == 0 ? ldexpf((float)mantissa, -24) : ldexpf((float)(mantissa + 1024), exponent - 25);
@@ -216,7 +225,7 @@ int rknn_run(uint64_t context, void *extend) {
     c->runs++;
     if (fails(c, "run")) return c->fail_code;
     if (c->fail_run == c->runs) return c->fail_run_code;
-    float sum = 0;
+    float sum = 1000.0f * (float)c->cores;
     for (uint32_t i = 0; i < c->n_in; i++) {
         tensor_t *t = &c->in[i];
         if (!t->bound || !t->synced) return -8;

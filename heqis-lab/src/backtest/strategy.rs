@@ -122,29 +122,13 @@ impl Predictor {
         strategy: &Strategy,
         clean: &CleanConfig,
     ) -> Result<Foresight, LabError> {
-        let mut told = Foresight {
-            bars: Vec::with_capacity(bars.len()),
-            foreseen: Vec::with_capacity(bars.len()),
-        };
         match self {
-            Self::Bundles(path) => {
-                for bar in bars {
-                    match path.step(*bar)? {
-                        // No day to trade on: the broker sees what the decisions saw.
-                        Outcome::Rejected(_) | Outcome::Refused(_) => {}
-                        Outcome::WarmUp(bar) => told.bars.push(bar),
-                        Outcome::Decided(decided) => {
-                            told.bars.push(decided.bar);
-                            told.foreseen.push(Foreseen {
-                                bar: decided.bar,
-                                view: decided.view,
-                                prediction: decided.prediction,
-                            });
-                        }
-                    }
-                }
-            }
+            Self::Bundles(path) => follow(path, bars),
             Self::Table(table) => {
+                let mut told = Foresight {
+                    bars: Vec::with_capacity(bars.len()),
+                    foreseen: Vec::with_capacity(bars.len()),
+                };
                 let limits = LimitTable::ashare()?;
                 let mut cleaner = Cleaner::new(clean.clone())?;
                 let mut market = MarketView::new(&strategy.gauges())?;
@@ -163,10 +147,37 @@ impl Predictor {
                         });
                     }
                 }
+                Ok(told)
             }
         }
-        Ok(told)
     }
+}
+
+/// Goes along a path with the raw bars of one stock, oldest first.
+///
+/// # Errors
+/// What the path or its model says.
+pub fn follow<M: Model>(path: &mut DecisionPath<M>, bars: &[Bar]) -> Result<Foresight, M::Error> {
+    let mut told = Foresight {
+        bars: Vec::with_capacity(bars.len()),
+        foreseen: Vec::with_capacity(bars.len()),
+    };
+    for bar in bars {
+        match path.step(*bar)? {
+            // No day to trade on: the broker sees what the decisions saw.
+            Outcome::Rejected(_) | Outcome::Refused(_) => {}
+            Outcome::WarmUp(bar) => told.bars.push(bar),
+            Outcome::Decided(decided) => {
+                told.bars.push(decided.bar);
+                told.foreseen.push(Foreseen {
+                    bar: decided.bar,
+                    view: decided.view,
+                    prediction: decided.prediction,
+                });
+            }
+        }
+    }
+    Ok(told)
 }
 
 /// Decides on every bar that is foreseen, by the code of the boards.

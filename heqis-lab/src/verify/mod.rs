@@ -1,8 +1,9 @@
 //! `verify`: proves that a bundle computes what was trained, whoever computes it.
 //!
 //! - [`windows`]: the golden windows of the bundle, and windows drawn at random.
-//! - [`mod@sides`]: RTen, ONNX Runtime, the engine as the pipeline opens it. [`network`]: what was trained.
-//! - [`report`]: the distances, as a table and as JSON.
+//! - [`mod@sides`]: RTen, ONNX Runtime, the engine as the pipeline has it. [`network`]: what was trained.
+//! - [`report`]: the distances, as a table and as JSON, and what the manifest says of each backend.
+//! - [`boards`]: what is asked of accelerators; [`walk`]: history along the boards' path, for what a difference comes to.
 //!
 //! Every side is compared with the first, which is the trained network when there is one, and with the answers that the
 //! bundle carries. One difference above the tolerance refuses the bundle.
@@ -12,16 +13,20 @@ use std::path::PathBuf;
 use clap::Args;
 use heqis_infer::{BackendKind, Bundle};
 
+use crate::convert::npu::Simulator;
 use crate::data::Answer;
 use crate::error::LabError;
 use crate::train::TrainedRun;
 
+pub mod boards;
 pub mod network;
 pub mod report;
 pub mod sides;
+pub mod walk;
 pub mod windows;
 
-pub use report::{Distance, Report};
+pub use boards::BoardArgs;
+pub use report::{Distance, Report, Trading};
 pub use sides::Side;
 
 /// Computes a bundle in several ways and refuses it when they differ.
@@ -45,6 +50,9 @@ pub struct VerifyArgs {
     /// Python with onnx and onnxruntime, the independent side; without it that side is left out and the report says so.
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
+    /// What is asked of accelerators.
+    #[command(flatten)]
+    pub boards: BoardArgs,
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
@@ -64,6 +72,9 @@ pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
         sides.insert(0, Box::new(network::Network::new(&bundle, &run)?));
     }
     let report = verify(&bundle, sides, args)?;
+    if args.boards.write {
+        bundle.amend(std::collections::BTreeMap::new(), report.verified())?;
+    }
     let lines = match args.json {
         true => serde_json::to_string_pretty(&report)
             .map_err(|source| LabError::json(&args.bundle, source))?,
@@ -75,18 +86,25 @@ pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
     })
 }
 
-/// Returns the sides that need nothing but the bundle.
+/// Returns the sides that need nothing but the bundle, and those of the boards that are asked for.
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when no engine takes the model.
+/// [`LabError::Infer`] when an engine does not take the model, [`LabError::Verify`] when the simulator cannot be calibrated.
 pub fn sides(bundle: &Bundle, args: &VerifyArgs) -> Result<Vec<Box<dyn Side>>, LabError> {
     let mut sides: Vec<Box<dyn Side>> = vec![
         Box::new(sides::Rten::new(bundle)?),
-        Box::new(sides::Pipeline::new(bundle, &[BackendKind::Cpu])?),
+        Box::new(sides::Pipeline::new(bundle, BackendKind::Cpu)?),
     ];
     if let Some(python) = &args.python {
         sides.push(Box::new(sides::OnnxRuntime::new(bundle, python)));
+    }
+    if args.boards.simulate {
+        let npu = args.boards.npu.npu(bundle)?;
+        sides.push(Box::new(Simulator::new(npu, bundle)));
+    }
+    for backend in &args.boards.backend {
+        sides.push(Box::new(sides::Pipeline::new(bundle, (*backend).into())?));
     }
     Ok(sides)
 }
@@ -101,13 +119,15 @@ pub fn verify(
     mut sides: Vec<Box<dyn Side>>,
     args: &VerifyArgs,
 ) -> Result<Report, LabError> {
-    let sound = args.tolerance.is_finite() && args.tolerance >= 0.0;
+    let bounds = [args.tolerance, args.boards.gate, args.boards.flips as f32];
+    let sound = bounds
+        .iter()
+        .all(|bound| bound.is_finite() && *bound >= 0.0);
     if !sound || args.windows == 0 || sides.is_empty() {
         return Err(LabError::Verify(format!(
-            "needs a window, a side and a tolerance of zero or more, got {}, {} and {}",
+            "needs a window, a side and bounds of zero or more, got {}, {} and {bounds:?}",
             args.windows,
             sides.len(),
-            args.tolerance
         )));
     }
     let manifest = bundle.manifest();
@@ -122,8 +142,10 @@ pub fn verify(
         for side in &mut sides {
             let answers = side.compute(windows)?;
             let name = side.name();
-            let mut measure = |with: (&str, &windows::Answers), tolerance| {
-                let side = (name.as_str(), &answers);
+            let (backend, exact) = (side.backend(), sides::is_exact(side.as_ref()));
+            let mut measure = |with: (&str, &windows::Answers), narrow| {
+                let side = (name.as_str(), backend, &answers);
+                let tolerance = if exact { narrow } else { args.boards.gate };
                 let outputs = &manifest.outputs;
                 report.measure((kind, windows.count), side, with, outputs, tolerance);
             };
@@ -134,6 +156,20 @@ pub fn verify(
                 Some((name, answers)) => measure((name, answers), args.tolerance),
                 None => first = Some((name, answers)),
             }
+        }
+    }
+    if let Some(trade) = args.boards.trading() {
+        for side in &mut sides {
+            if sides::is_exact(side.as_ref()) {
+                continue;
+            }
+            let difference = trade.compare(bundle, side.as_mut())?;
+            let allowed = args.boards.flips * difference.bars as f64;
+            report.trading.push(Trading {
+                side: side.name(),
+                within: difference.class_flips as f64 <= allowed,
+                difference,
+            });
         }
     }
     if args.python.is_none() {

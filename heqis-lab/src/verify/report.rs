@@ -1,8 +1,9 @@
 //! How far the sides lie apart.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use heqis_infer::TensorSpec;
+use heqis_infer::{BackendKind, TensorSpec, TradingDifference, Verified};
 use serde::Serialize;
 
 use super::windows::Answers;
@@ -20,8 +21,12 @@ pub struct Distance {
     pub with: String,
     /// Name of the output.
     pub output: String,
+    /// The backend that the side is, or stands for.
+    pub backend: Option<BackendKind>,
     /// Largest absolute difference of an element; infinite when an element is no number.
     pub max_abs: f32,
+    /// Mean absolute difference; infinite when an element is no number.
+    pub mean_abs: f32,
     /// Window of that element, counted from 0.
     pub window: usize,
     /// Largest difference allowed.
@@ -42,26 +47,74 @@ pub struct Report {
     pub bundle: String,
     /// Distances in the order in which they were measured.
     pub distances: Vec<Distance>,
+    /// What differences come to when decisions are made, by side, with whether that is allowed.
+    pub trading: Vec<Trading>,
     /// Sides that could not be computed, with the reason.
     pub skipped: Vec<String>,
+}
+
+/// Decisions by one side.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Trading {
+    /// The side.
+    pub side: String,
+    /// Bars, flips, decisions and profit beside the reference's.
+    pub difference: TradingDifference,
+    /// Whether as few classes differ as must.
+    pub within: bool,
 }
 
 impl Report {
     /// Returns whether every distance is allowed.
     pub fn is_good(&self) -> bool {
         self.distances.iter().all(Distance::is_within)
+            && self.trading.iter().all(|trading| trading.within)
+    }
+
+    /// Returns what the manifest shall say of each backend that was measured.
+    ///
+    /// Of a backend that two sides stand for, the worse figures count.
+    #[must_use]
+    pub fn verified(&self) -> BTreeMap<BackendKind, Verified> {
+        let mut verified: BTreeMap<BackendKind, Verified> = BTreeMap::new();
+        for distance in &self.distances {
+            let Some(backend) = distance.backend else {
+                continue;
+            };
+            let trading = self
+                .trading
+                .iter()
+                .find(|trading| trading.side == distance.side);
+            let entry = verified.entry(backend).or_insert_with(|| Verified {
+                by: distance.side.clone(),
+                windows: 0,
+                max_abs_error: 0.0,
+                mean_abs_error: 0.0,
+                tolerance: 0.0,
+                trading: trading.map(|trading| trading.difference.clone()),
+                passed: trading.is_none_or(|trading| trading.within),
+            });
+            // A difference that is no number is kept as the largest that a manifest can hold.
+            let finite = |value: f32| value.min(f32::MAX);
+            entry.windows = entry.windows.max(distance.count);
+            entry.max_abs_error = entry.max_abs_error.max(finite(distance.max_abs));
+            entry.mean_abs_error = entry.mean_abs_error.max(finite(distance.mean_abs));
+            entry.tolerance = entry.tolerance.max(distance.tolerance);
+            entry.passed &= distance.is_within();
+        }
+        verified
     }
 
     /// Adds the distance of `side` from `with` over each output.
     pub(super) fn measure(
         &mut self,
         windows: (&'static str, usize),
-        side: (&str, &Answers),
+        side: (&str, Option<BackendKind>, &Answers),
         with: (&str, &Answers),
         outputs: &[TensorSpec],
         tolerance: f32,
     ) {
-        for ((spec, a), b) in outputs.iter().zip(side.1).zip(with.1) {
+        for ((spec, a), b) in outputs.iter().zip(side.2).zip(with.1) {
             let length = (a.len() / windows.1.max(1)).max(1);
             let (max_abs, at) = furthest(a, b);
             self.distances.push(Distance {
@@ -70,7 +123,9 @@ impl Report {
                 side: side.0.to_owned(),
                 with: with.0.to_owned(),
                 output: spec.name.clone(),
+                backend: side.1,
                 max_abs,
+                mean_abs: mean(a, b),
                 window: at / length,
                 tolerance,
             });
@@ -80,7 +135,7 @@ impl Report {
     /// Returns the report as a Markdown table and a verdict.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| windows | side | with | output | largest difference | allowed |\n|---|---|---|---|---|---|\n",
+            "| windows | side | with | output | largest difference | mean | allowed |\n|---|---|---|---|---|---|---|\n",
         );
         for distance in &self.distances {
             let mark = if distance.is_within() {
@@ -91,20 +146,52 @@ impl Report {
             // Writing to a String cannot fail.
             let _ = writeln!(
                 text,
-                "| {} {} | {} | {} | {} | {:.2e}{mark} | {:.0e} |",
+                "| {} {} | {} | {} | {} | {:.2e}{mark} | {:.1e} | {:.0e} |",
                 distance.count,
                 distance.windows,
                 distance.side,
                 distance.with,
                 distance.output,
                 distance.max_abs,
+                distance.mean_abs,
                 distance.tolerance,
+            );
+        }
+        for Trading {
+            side,
+            difference,
+            within,
+        } in &self.trading
+        {
+            let TradingDifference {
+                bars,
+                class_flips,
+                decisions,
+                reference_return,
+                backend_return,
+            } = difference;
+            let mark = if *within { "" } else { " **too many**" };
+            let _ = writeln!(
+                text,
+                "\n{side}: of {bars} bars {class_flips} change their most likely class{mark} and {decisions} their decision; \
+                 total return {:.4} % beside {:.4} %",
+                backend_return * 100.0,
+                reference_return * 100.0,
             );
         }
         for reason in &self.skipped {
             let _ = writeln!(text, "\nnot compared: {reason}");
         }
+        let flipped = self
+            .trading
+            .iter()
+            .filter(|trading| !trading.within)
+            .count();
         let above = self.distances.iter().filter(|d| !d.is_within()).count();
+        if above == 0 && flipped > 0 {
+            let _ = writeln!(text, "\n{}: refused, too many classes change", self.bundle);
+            return text;
+        }
         let _ = match above {
             0 => writeln!(text, "\n{}: every difference is allowed", self.bundle),
             above => writeln!(
@@ -138,6 +225,15 @@ fn furthest(a: &[f32], b: &[f32]) -> (f32, usize) {
     worst
 }
 
+/// Returns the mean absolute difference; infinite where [`furthest`] is.
+fn mean(a: &[f32], b: &[f32]) -> f32 {
+    if furthest(a, b).0 == f32::INFINITY {
+        return f32::INFINITY;
+    }
+    let differences = a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()));
+    (differences.sum::<f64>() / a.len().max(1) as f64) as f32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +245,7 @@ mod tests {
         assert_eq!(furthest(&[f32::NAN], &[f32::NAN]), (f32::INFINITY, 0));
         assert_eq!(furthest(&[1.0], &[1.0, 1.0]), (f32::INFINITY, 1));
         assert_eq!(furthest(&[], &[]), (0.0, 0));
+        assert_eq!(mean(&[1.0, 2.0, 3.0, 4.0], &[1.0, 2.5, 3.25, 4.0]), 0.1875);
+        assert_eq!(mean(&[f32::NAN], &[1.0]), f32::INFINITY);
     }
 }

@@ -1,14 +1,13 @@
 //! The ways in which a model is computed.
 
-use std::io::{BufRead, Cursor, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use heqis_infer::bundle::MODEL_FILE;
-use heqis_infer::{BackendKind, Bundle, CpuEngine, Engine, TensorView, open};
+use heqis_infer::{BackendKind, Bundle, CpuEngine, Engine, Libraries, TensorView, load};
 
 use super::windows::{Answers, Windows};
 use crate::error::LabError;
+use crate::python;
 
 /// Windows that the pipeline's engine is given at once, as in the shipped topologies.
 const BATCH: usize = 8;
@@ -21,12 +20,25 @@ pub trait Side {
     /// Returns its name, with versions where there are some.
     fn name(&self) -> String;
 
+    /// Returns the backend that this side is, or stands for.
+    fn backend(&self) -> Option<BackendKind> {
+        None
+    }
+
     /// Computes every window.
     ///
     /// # Errors
     ///
     /// [`LabError`] with what this side said.
     fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError>;
+}
+
+/// Returns whether a side computes in 32-bit floats, so that it is held to the narrow tolerance.
+pub(super) fn is_exact(side: &dyn Side) -> bool {
+    matches!(
+        side.backend(),
+        None | Some(BackendKind::Cpu | BackendKind::Ort)
+    )
 }
 
 /// RTen, one window at a time.
@@ -49,12 +61,16 @@ impl Side for Rten {
         "RTen".to_owned()
     }
 
+    fn backend(&self) -> Option<BackendKind> {
+        Some(BackendKind::Cpu)
+    }
+
     fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
         in_batches(&mut self.0, windows, 1)
     }
 }
 
-/// The engine as a stage opens it: the backends in order, the self-test, batches.
+/// An engine as a stage has it: on one backend, in batches.
 #[derive(Debug)]
 pub struct Pipeline {
     engine: Box<dyn Engine>,
@@ -62,17 +78,16 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Opens the engine on the first backend that works.
+    /// Loads the model of a bundle on a backend. What it computes is measured here, so that neither an earlier measurement
+    /// nor the self-test is asked.
     ///
     /// # Errors
     ///
-    /// [`LabError::Infer`] when none does.
-    pub fn new(bundle: &Bundle, backends: &[BackendKind]) -> Result<Self, LabError> {
-        let opened = open(bundle, backends, false)?;
-        Ok(Self {
-            engine: opened.engine,
-            backend: opened.backend,
-        })
+    /// [`LabError::Verify`] when the backend does not work.
+    pub fn new(bundle: &Bundle, backend: BackendKind) -> Result<Self, LabError> {
+        let engine = load(bundle, backend, &Libraries::from_env())
+            .map_err(|unavailable| LabError::Verify(unavailable.to_string()))?;
+        Ok(Self { engine, backend })
     }
 }
 
@@ -82,6 +97,10 @@ impl Side for Pipeline {
             "engine of the pipeline ({}, batches of {BATCH})",
             self.backend
         )
+    }
+
+    fn backend(&self) -> Option<BackendKind> {
+        Some(self.backend)
     }
 
     fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
@@ -161,62 +180,23 @@ impl Side for OnnxRuntime {
         }
     }
 
+    fn backend(&self) -> Option<BackendKind> {
+        Some(BackendKind::Ort)
+    }
+
     fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
-        let fault = |rule: String| LabError::Verify(format!("ONNX Runtime: {rule}"));
-        let run = |error: std::io::Error| LabError::file(&self.python, error);
-        let mut child = Command::new(&self.python)
-            .args(["-c", SCRIPT])
-            .arg(&self.model)
-            .arg(windows.count.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .map_err(run)?;
-        let bytes: Vec<u8> = windows
-            .inputs
-            .iter()
-            .flatten()
-            .flat_map(|value| value.to_le_bytes())
-            .collect();
-        // The program reads everything before it writes anything. When it ends early, its own words say more than a
-        // broken pipe.
-        if let Some(mut stdin) = child.stdin.take() {
-            let _ = stdin.write_all(&bytes);
-        }
-        let output = child.wait_with_output().map_err(run)?;
-        if !output.status.success() {
-            let words = String::from_utf8_lossy(&output.stderr);
-            let last = words.lines().rev().find(|line| !line.trim().is_empty());
-            return Err(fault(last.unwrap_or("ended without a word").to_owned()));
-        }
-        let mut answer = Cursor::new(output.stdout);
-        let mut about = String::new();
-        answer.read_line(&mut about).map_err(run)?;
-        let about: serde_json::Map<String, serde_json::Value> =
-            serde_json::from_str(&about).map_err(|error| fault(error.to_string()))?;
-        let about: Vec<String> = about
-            .iter()
-            .map(|(key, value)| format!("{key} {value}"))
-            .collect();
-        self.about = about.join(", ").replace('"', "");
-        let mut rest = Vec::new();
-        answer.read_to_end(&mut rest).map_err(run)?;
-        let expected = self.outputs.iter().sum::<usize>() * windows.count * 4;
-        if rest.len() != expected {
-            return Err(fault(format!(
-                "must answer {expected} bytes, got {}",
-                rest.len()
-            )));
-        }
-        let mut values = rest
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes));
-        let outputs = self.outputs.iter();
-        Ok(outputs
-            .map(|length| values.by_ref().take(length * windows.count).collect())
-            .collect())
+        let arguments = [self.model.display().to_string(), windows.count.to_string()];
+        let input = windows.inputs.iter().flatten().copied();
+        let answer = (self.outputs.as_slice(), windows.count);
+        let (about, answers) = python::compute(
+            "ONNX Runtime",
+            &self.python,
+            SCRIPT,
+            &arguments,
+            input,
+            answer,
+        )?;
+        self.about = about;
+        Ok(answers)
     }
 }

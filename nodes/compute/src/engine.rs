@@ -2,7 +2,8 @@
 //!
 //! The bundle's model reads one row of features, `[1, n]`, or a window of them, `[1, rows, n]`.
 //!
-//! Counts `fallback` for each backend that was tried in vain before the one in use, or lost while it computed.
+//! Counts `fallback` for each backend that was tried in vain before the one in use, or lost while it computed,
+//! and `forced` when the one in use failed its gate and `force` allows it.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -27,6 +28,9 @@ pub struct TrtEngineConfig {
     /// Whether the first backend must work.
     #[serde(default)]
     pub strict: bool,
+    /// Whether a backend may be used that failed its gate when the bundle was verified.
+    #[serde(default)]
+    pub force: bool,
     /// Pretends that each batch takes at least this many microseconds: an aid for load tests.
     #[serde(default)]
     pub simulate_latency_us: u64,
@@ -156,13 +160,20 @@ impl Stage for TrtEngine {
     }
 
     fn build(config: &TrtEngineConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
+        let mut bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
+        if config.force {
+            bundle = bundle.force();
+        }
         let fit = fit(&bundle).map_err(StageError::Config)?;
         let Opened {
-            engine, fallbacks, ..
+            engine,
+            fallbacks,
+            forced,
+            ..
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         let fallback = cx.counter("fallback");
         fallback.add(fallbacks.len() as u64);
+        cx.counter("forced").add(u64::from(forced));
         let outputs = vec![Vec::new(); engine.outputs().len()];
         cx.note("bundle").set(bundle.manifest().name.as_str());
         cx.note("backend").set(engine.backend().name());

@@ -14,7 +14,7 @@ use heqis_infer::bundle::FACTORS_HASH_KEY;
 use heqis_infer::onnx::{Attribute, GraphBuilder};
 use heqis_infer::{
     BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Precision, TensorView, TrainingSpan,
-    open,
+    Verified, open,
 };
 use heqis_messages::{Features, PredictionMessage};
 use heqis_quant::features::id_of;
@@ -354,6 +354,37 @@ fn backends_that_are_not_there_are_fallen_back_from_unless_that_is_forbidden() {
         matches!(&refused, StageError::Config(reason) if reason.contains("tensorrt")),
         "{refused}"
     );
+}
+
+#[test]
+fn a_backend_that_failed_its_gate_is_used_only_when_that_is_forced() {
+    let directory = tempfile::tempdir().unwrap();
+    let failed = Verified {
+        by: "a test".into(),
+        windows: 10,
+        max_abs_error: 0.5,
+        mean_abs_error: 0.1,
+        tolerance: 0.01,
+        trading: None,
+        passed: false,
+    };
+    let bundle = windowed(&directory.path().join("model"), 1, None)
+        .amend(
+            BTreeMap::new(),
+            BTreeMap::from([(BackendKind::Cpu, failed)]),
+        )
+        .unwrap();
+    let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"] });
+    let cx = context(root());
+    let refused = TrtEngine::build(&config(params.clone()), &cx).unwrap_err();
+    assert!(
+        matches!(&refused, StageError::Config(reason) if reason.contains("verify has refused it")),
+        "{refused}"
+    );
+    let mut forced = params;
+    forced["force"] = true.into();
+    let _engine: Bench<TrtEngine> = Bench::build(&cx, forced);
+    assert_eq!(count(&cx, "forced"), 1);
 }
 
 #[test]

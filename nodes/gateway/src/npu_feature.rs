@@ -7,7 +7,7 @@
 //!
 //! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for bars that only filled a window,
 //! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use,
-//! or lost while it computed.
+//! or lost while it computed. Counts `forced` when the backend in use failed its gate and `force` allows it.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,9 @@ pub struct NpuFeatureConfig {
     /// Whether the first backend must work.
     #[serde(default)]
     pub strict: bool,
+    /// Whether a backend may be used that failed its gate when the bundle was verified.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// Far beyond any window here, and a bound on what one frame can be asked to hold.
@@ -204,13 +207,20 @@ impl Stage for NpuFeature {
     }
 
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
+        let mut bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
+        if config.force {
+            bundle = bundle.force();
+        }
         let fit = fit(&bundle).map_err(StageError::Config)?;
         let Opened {
-            engine, fallbacks, ..
+            engine,
+            fallbacks,
+            forced,
+            ..
         } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
         let fallback = cx.counter("fallback");
         fallback.add(fallbacks.len() as u64);
+        cx.counter("forced").add(u64::from(forced));
         let sent_names = fit.sent_names();
         let dimension = |size: usize| u32::try_from(size).map_err(StageError::config);
         let sent = match config.rows {

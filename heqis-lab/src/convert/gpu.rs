@@ -1,0 +1,97 @@
+//! TensorRT engines, which only the machine that runs them can build.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use heqis_infer::Bundle;
+use heqis_infer::bundle::MODEL_FILE;
+use heqis_infer::tensorrt::{ENGINE_FILE, ENGINE_INFO_FILE, EngineInfo};
+
+use crate::error::LabError;
+
+/// The script that builds every engine beside its model.
+const SCRIPT: &str = include_str!("engines.sh");
+/// Name of the script.
+const SCRIPT_FILE: &str = "build-engines.sh";
+
+/// Writes the models and the script that builds an engine of each, and returns the lines to show.
+///
+/// # Errors
+///
+/// [`LabError::Infer`] when a bundle cannot be loaded, [`LabError::Convert`] when two have one name, [`LabError::File`] when
+/// a file cannot be written.
+pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> {
+    for dir in bundles {
+        let bundle = Bundle::load(dir)?;
+        let place = out.join(&bundle.manifest().name);
+        if place.exists() {
+            let rule = format!("{} is there already", place.display());
+            return Err(LabError::Convert(rule));
+        }
+        fs::create_dir_all(&place).map_err(|source| LabError::file(&place, source))?;
+        write(&place.join(MODEL_FILE), bundle.model())?;
+    }
+    let path = out.join(SCRIPT_FILE);
+    write(&path, SCRIPT.as_bytes())?;
+    let shown = out.display();
+    Ok(vec![
+        format!(
+            "wrote {}; copy {shown} to the board and run there:",
+            path.display()
+        ),
+        format!("  sh {SCRIPT_FILE}"),
+        format!("then copy it back and run: heqis-lab convert adopt BUNDLE… --from {shown}"),
+    ])
+}
+
+/// Adds the engines that a board has built to their bundles, and returns the lines to show.
+///
+/// # Errors
+///
+/// [`LabError::Infer`] when a bundle cannot be loaded or written, [`LabError::File`] when the board built no engine of one,
+/// [`LabError::Convert`] when it built one of another model or did not say for what.
+pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> {
+    let read = |path: PathBuf| fs::read(&path).map_err(|source| LabError::file(&path, source));
+    let mut lines = Vec::new();
+    for dir in bundles {
+        let bundle = Bundle::load(dir)?;
+        let place = from.join(&bundle.manifest().name);
+        if read(place.join(MODEL_FILE))? != bundle.model() {
+            let rule = format!(
+                "{}: {MODEL_FILE} is not that of {}",
+                place.display(),
+                dir.display()
+            );
+            return Err(LabError::Convert(rule));
+        }
+        let (engine, info) = (
+            read(place.join(ENGINE_FILE))?,
+            read(place.join(ENGINE_INFO_FILE))?,
+        );
+        let said: EngineInfo = serde_json::from_slice(&info)
+            .map_err(|source| LabError::json(&place.join(ENGINE_INFO_FILE), source))?;
+        if said.tensorrt.is_empty() || said.gpu.is_empty() {
+            let rule = format!(
+                "{}: {ENGINE_INFO_FILE} names no version or no GPU",
+                place.display()
+            );
+            return Err(LabError::Convert(rule));
+        }
+        lines.push(format!(
+            "{}: {ENGINE_FILE} of {} bytes for {said}",
+            dir.display(),
+            engine.len()
+        ));
+        let files = [
+            (ENGINE_FILE.to_owned(), engine),
+            (ENGINE_INFO_FILE.to_owned(), info),
+        ];
+        bundle.amend(BTreeMap::from(files), BTreeMap::new())?;
+    }
+    Ok(lines)
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<(), LabError> {
+    fs::write(path, content).map_err(|source| LabError::file(path, source))
+}

@@ -1,0 +1,165 @@
+//! `convert`: builds of a bundle's model for the boards.
+//!
+//! - [`environment`]: Rockchip's toolkit in a Python environment of its own, made by one command and pinned.
+//! - [`npu`]: ONNX → `model.rknn` in fp16 or int8, and the toolkit's simulator of it.
+//! - [`gpu`]: ONNX → `model.engine`: a script for the board that has the GPU, and the way back into the bundle.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use heqis_infer::Bundle;
+use heqis_infer::rknn::MODEL_FILE;
+
+use crate::error::LabError;
+use crate::verify::walk;
+
+pub mod environment;
+pub mod gpu;
+pub mod npu;
+
+pub use npu::{Build, Chip};
+
+/// Builds a bundle's model for the boards.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make the Python environment in which Rockchip's toolkit runs (CPython 3.11 on x86-64, about 700 MB).
+    Setup {
+        /// Directory of the environment.
+        #[arg(long, value_name = "DIR", default_value = ENVIRONMENT)]
+        env: PathBuf,
+        /// Python that makes it.
+        #[arg(long, value_name = "PROGRAM", default_value = "python3.11")]
+        python: PathBuf,
+    },
+    Rknn(RknnArgs),
+    /// Write a script that builds TensorRT engines on the board that will run them.
+    Tensorrt {
+        /// Directories of the bundles.
+        #[arg(value_name = "BUNDLE", required = true)]
+        bundles: Vec<PathBuf>,
+        /// Directory to write the script and the models into; it is copied to the board.
+        #[arg(long, value_name = "DIR")]
+        out: PathBuf,
+    },
+    /// Take engines that a board has built by that script into their bundles.
+    Adopt {
+        /// Directories of the bundles.
+        #[arg(value_name = "BUNDLE", required = true)]
+        bundles: Vec<PathBuf>,
+        /// The directory that was copied to the board and back.
+        #[arg(long, value_name = "DIR")]
+        from: PathBuf,
+    },
+}
+
+/// Build models for Rockchip's NPU and add them to their bundles.
+#[derive(Debug, Args)]
+pub struct RknnArgs {
+    /// Directories of the bundles.
+    #[arg(value_name = "BUNDLE", required = true)]
+    pub bundles: Vec<PathBuf>,
+    /// What a build depends on.
+    #[command(flatten)]
+    pub npu: NpuArgs,
+}
+
+/// What a build for the NPU depends on.
+#[derive(Args, Clone, Debug)]
+pub struct NpuArgs {
+    /// Directory of the environment that `convert setup` made.
+    #[arg(long, value_name = "DIR", default_value = ENVIRONMENT)]
+    pub env: PathBuf,
+    /// The chip.
+    #[arg(long, value_enum, default_value = "rk3568")]
+    pub chip: Chip,
+    /// Numbers that the NPU computes with.
+    #[arg(long, value_enum, default_value = "fp16")]
+    pub precision: Build,
+    /// Daily bars whose windows of the training span int8 is calibrated on.
+    #[arg(long, value_name = "BARS", required_if_eq("precision", "int8"))]
+    pub calibrate: Vec<PathBuf>,
+    /// Number of those windows, evenly over the span.
+    #[arg(long, value_name = "COUNT", default_value_t = CALIBRATION)]
+    pub calibration: usize,
+}
+
+/// Where the toolkit's environment is.
+const ENVIRONMENT: &str = "target/rknn";
+/// Windows that int8 is calibrated on.
+const CALIBRATION: usize = 200;
+
+impl Default for NpuArgs {
+    fn default() -> Self {
+        Self {
+            env: ENVIRONMENT.into(),
+            chip: Chip::Rk3568,
+            precision: Build::Fp16,
+            calibrate: Vec::new(),
+            calibration: CALIBRATION,
+        }
+    }
+}
+
+impl NpuArgs {
+    /// Returns the toolkit with these settings for a bundle.
+    ///
+    /// # Errors
+    ///
+    /// As [`walk::training_windows`].
+    pub fn npu(&self, bundle: &Bundle) -> Result<npu::Npu, LabError> {
+        Ok(npu::Npu {
+            python: environment::python(&self.env),
+            chip: self.chip,
+            build: self.precision,
+            calibration: match self.precision {
+                Build::Fp16 => None,
+                Build::Int8 => Some(walk::training_windows(
+                    bundle,
+                    &self.calibrate,
+                    self.calibration,
+                )?),
+            },
+        })
+    }
+}
+
+/// Runs the command and returns the lines to show.
+///
+/// # Errors
+///
+/// [`LabError`] with the first bundle or step that failed.
+pub fn run(args: &ConvertArgs) -> Result<Vec<String>, LabError> {
+    match &args.command {
+        Command::Setup { env, python } => environment::make(python, env),
+        Command::Rknn(args) => args
+            .bundles
+            .iter()
+            .map(|dir| rknn(&Bundle::load(dir)?, &args.npu))
+            .collect(),
+        Command::Tensorrt { bundles, out } => gpu::script(bundles, out),
+        Command::Adopt { bundles, from } => gpu::adopt(bundles, from),
+    }
+}
+
+/// Builds one bundle's model for the NPU, adds it to the bundle, and says what came of it.
+///
+/// # Errors
+///
+/// [`LabError::Verify`] with the toolkit's words, and as [`Bundle::amend`].
+pub fn rknn(bundle: &Bundle, npu: &NpuArgs) -> Result<String, LabError> {
+    let (about, model) = npu.npu(bundle)?.convert(bundle)?;
+    let bytes = model.len();
+    bundle.amend(
+        BTreeMap::from([(MODEL_FILE.to_owned(), model)]),
+        BTreeMap::new(),
+    )?;
+    let dir = bundle.dir().display();
+    Ok(format!("{dir}: {MODEL_FILE} of {bytes} bytes, {about}"))
+}

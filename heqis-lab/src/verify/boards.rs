@@ -1,0 +1,112 @@
+//! What is asked of the boards' backends, beside what is asked of every bundle.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use heqis_infer::BackendKind;
+use heqis_quant::Date;
+
+use super::walk::Trade;
+use crate::convert::NpuArgs;
+
+/// An accelerator that this machine may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// Rockchip's NPU.
+    Rknn,
+    /// TensorRT.
+    Tensorrt,
+    /// CUDA through ONNX Runtime.
+    Cuda,
+    /// TensorRT through ONNX Runtime.
+    OrtTensorrt,
+    /// ONNX Runtime on the CPU, from its library.
+    Ort,
+}
+
+impl From<Accelerator> for BackendKind {
+    fn from(accelerator: Accelerator) -> Self {
+        match accelerator {
+            Accelerator::Rknn => Self::Rknn,
+            Accelerator::Tensorrt => Self::Tensorrt,
+            Accelerator::Cuda => Self::Cuda,
+            Accelerator::OrtTensorrt => Self::OrtTensorrt,
+            Accelerator::Ort => Self::Ort,
+        }
+    }
+}
+
+/// How backends of other arithmetic are measured and judged.
+#[derive(Args, Clone, Debug)]
+pub struct BoardArgs {
+    /// Compute in the simulator of Rockchip's toolkit too, which must make the very build that the bundle carries.
+    #[arg(long)]
+    pub simulate: bool,
+    /// The simulator's settings.
+    #[command(flatten)]
+    pub npu: NpuArgs,
+    /// Backends of this machine that are compared too; each must work.
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "BACKEND")]
+    pub backend: Vec<Accelerator>,
+    /// Largest absolute difference of an accelerator, in half precision or less, from the reference.
+    #[arg(long, value_name = "DIFFERENCE", default_value_t = GATE)]
+    pub gate: f32,
+    /// Daily bars on which decisions and profit are compared.
+    #[arg(long, value_name = "BARS")]
+    pub trade: Vec<PathBuf>,
+    /// The other bundle of the pair, for decisions.
+    #[arg(long, value_name = "DIR")]
+    pub with: Option<PathBuf>,
+    /// TOML file with rule, filters, broker and allocation.
+    #[arg(long, value_name = "TOML")]
+    pub settings: Option<PathBuf>,
+    /// First day that is traded.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<Date>,
+    /// Last day that is traded.
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<Date>,
+    /// Share of the bars whose most likely class an accelerator may change.
+    #[arg(long, value_name = "SHARE", default_value_t = FLIPS)]
+    pub flips: f64,
+    /// Write what was measured of each backend into the manifest, where it decides whether the backend may be used.
+    #[arg(long)]
+    pub write: bool,
+}
+
+/// Twice what fp16 was measured to differ on factors of magnitude 3.
+const GATE: f32 = 5e-3;
+/// One bar in two hundred.
+const FLIPS: f64 = 0.005;
+
+impl Default for BoardArgs {
+    fn default() -> Self {
+        Self {
+            simulate: false,
+            npu: NpuArgs::default(),
+            backend: Vec::new(),
+            gate: GATE,
+            trade: Vec::new(),
+            with: None,
+            settings: None,
+            from: None,
+            to: None,
+            flips: FLIPS,
+            write: false,
+        }
+    }
+}
+
+impl BoardArgs {
+    /// Returns what decisions are compared on, if they are.
+    #[must_use]
+    pub fn trading(&self) -> Option<Trade> {
+        (!self.trade.is_empty()).then(|| Trade {
+            bars: self.trade.clone(),
+            with: self.with.clone(),
+            settings: self.settings.clone(),
+            from: self.from,
+            to: self.to,
+        })
+    }
+}
