@@ -283,3 +283,112 @@ fn the_watch_list_is_shown_and_added_to() {
         (&true.into(), &true.into(), &true.into())
     );
 }
+
+#[test]
+fn a_training_is_followed_from_its_order_to_its_curves() {
+    let page = Page::start(&[], None);
+    let prepare =
+        json!({ "command": "prepare", "values": { "inputs": "002032.SZ.csv", "out": "set" } });
+    assert_eq!(page.start_job(&prepare).0, 201);
+    assert_eq!(page.log_of(1)["job"]["state"], "done");
+    let settings = "seed = 3\n[data]\nset = \"set\"\nsymbols = \"002032.SZ\"\nsamples_per_epoch = 64\n\
+                    [schedule]\nalone_epochs = 2\ngame_epochs = 1\nidentity_epochs = 1\n\
+                    [[generators]]\nname = \"g1\"\nkind = \"gru\"\nwindow_bars = 6\nhidden = 4\n\
+                    [discriminator]\nbranch_channels = 4\nchannels = 8\nhidden = 8\n";
+    std::fs::write(page.dir.path().join("train.toml"), settings).unwrap();
+    let train = json!({ "command": "train", "values": { "config": "train.toml", "out": "run" } });
+    assert_eq!(page.start_job(&train).0, 201);
+    let log = page.log_of(2);
+    assert_eq!(
+        (&log["job"]["state"], &log["job"]["progress"]),
+        (&"done".into(), &1.0.into()),
+        "{log:#}"
+    );
+
+    let runs = page.ask("GET", "/api/runs", "").1;
+    let run = runs
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|run| run["kind"] == "training")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&run["state"], &run["name"]),
+        (&"finished".into(), &"run".into())
+    );
+    let id = run["id"].as_str().unwrap();
+    let own = page.dir.path().join("run");
+    let manifest: Value =
+        serde_json::from_slice(&std::fs::read(own.join("run.json")).unwrap()).unwrap();
+    let hits = &manifest["figures"]["g1"]["validation_direction"];
+    assert!(
+        hits.is_f64() && run["figures"]["g1.validation_direction"] == *hits,
+        "{run:#}"
+    );
+    let detail = page.ask("GET", &format!("/api/run?id={id}"), "").1;
+    assert_eq!(detail["manifest"], manifest);
+    let mut curves = csv::Reader::from_path(own.join("curves.csv")).unwrap();
+    let names = curves.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = curves.records().map(Result::unwrap).collect();
+    let points = detail["curves"].as_array().unwrap();
+    assert_eq!(points.len(), rows.len());
+    for (point, row) in points.iter().zip(&rows) {
+        for (name, cell) in names.iter().zip(row) {
+            match &point[name] {
+                Value::Null => assert_eq!(cell, "", "{name}"),
+                Value::String(text) => assert_eq!(cell, text),
+                number => assert_eq!(number.as_f64(), cell.parse().ok(), "{name}"),
+            }
+        }
+    }
+    let files = detail["artefacts"].as_array().unwrap();
+    let picture = files
+        .iter()
+        .find(|file| file["type"] == "image/svg+xml")
+        .unwrap();
+    assert!(
+        picture["path"].as_str().unwrap().starts_with("plots/"),
+        "{picture}"
+    );
+}
+
+#[test]
+fn a_selection_and_a_broken_run_are_told_for_what_they_are() {
+    let page = Page::start(&[], None);
+    let dir = page.dir.path();
+    std::fs::create_dir_all(dir.join("selected")).unwrap();
+    std::fs::write(dir.join("selected/selection.json"), "{\"symbols\":[]}").unwrap();
+    std::fs::write(
+        dir.join("selected/best_metrics.csv"),
+        "symbol,choice,score\n002032.SZ,g1,0.5\n",
+    )
+    .unwrap();
+    std::fs::create_dir_all(dir.join("torn")).unwrap();
+    std::fs::write(dir.join("torn/run.json"), "{\"finished\":").unwrap();
+    let runs = page.ask("GET", "/api/runs", "").1;
+    let run = |kind: &str| {
+        runs.as_array()
+            .unwrap()
+            .iter()
+            .find(|run| run["kind"] == kind)
+            .unwrap()
+    };
+    assert_eq!(run("training")["state"], "broken");
+    assert!(
+        run("training")["note"]
+            .as_str()
+            .unwrap()
+            .contains("run.json"),
+        "{runs:#}"
+    );
+    let id = run("selection")["id"].as_str().unwrap();
+    let table = &page.ask("GET", &format!("/api/run?id={id}"), "").1["table"];
+    assert_eq!(
+        *table,
+        json!({ "columns": ["symbol", "choice", "score"], "rows": [["002032.SZ", "g1", "0.5"]] })
+    );
+    let id = run("training")["id"].as_str().unwrap();
+    let (status, detail) = page.ask("GET", &format!("/api/run?id={id}"), "");
+    assert_eq!((status, &detail["manifest"]), (200, &Value::Null));
+}
