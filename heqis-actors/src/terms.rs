@@ -3,7 +3,7 @@
 //! Two stages that agree on the payload may still not fit: a model may have been made for other inputs than the stage
 //! before it sends. What can be known from the parameters alone is compared before anything starts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// One thing that holds of every frame at a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Terms {
     pub takes: Facts,
     /// What holds of the frames it makes.
     pub makes: Facts,
+    /// Subjects that go through: what holds of the frames it takes holds of those it makes.
+    pub passes: BTreeSet<&'static str>,
 }
 
 /// The first thing in which two sides disagree.

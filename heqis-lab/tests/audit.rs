@@ -248,7 +248,7 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
     assert!(honest.fills.len() > 10);
     assert!(fills(&bars, &honest).good);
     type Change = fn(&mut Trades);
-    let changes: [(&str, Change); 6] = [
+    let changes: [(&str, Change); 7] = [
         ("decided at the close", |trades| {
             trades.fills[5].decided = trades.fills[5].date
         }),
@@ -267,6 +267,10 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
         ("is outside the limits", |trades| {
             let fill = &mut trades.fills[5];
             fill.limits_cents = Some((1, fill.price_cents - 1));
+        }),
+        ("where the broker promises", |trades| {
+            let fill = &mut trades.fills[5];
+            fill.price_cents += if fill.is_buy { 1 } else { -1 };
         }),
     ];
     for (words, change) in changes {

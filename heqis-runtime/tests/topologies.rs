@@ -14,6 +14,22 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../topologies")
 }
 
+/// The faults of the two boards with some settings changed.
+fn faults(sets: &[&str]) -> Vec<String> {
+    let mut request = Request::new(directory().join("dual-board.toml"), "/");
+    request
+        .overrides
+        .extend(sets.iter().map(|set| Override::set(set)));
+    match load(&request, &registry()) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults
+            .list
+            .iter()
+            .map(|fault| format!("{} {}", fault.code.name(), fault.message))
+            .collect(),
+    }
+}
+
 fn plan(name: &str) -> Plan {
     // The root as working directory: the files must not depend on where they are used from.
     let mut request = Request::new(directory().join(name), "/");
@@ -40,40 +56,55 @@ fn every_shipped_topology_is_sound_with_every_profile() {
 
 #[test]
 fn two_bundles_that_do_not_fit_each_other_are_a_fault_before_the_start() {
-    let faults = |set: &str| -> Vec<String> {
-        let mut request = Request::new(directory().join("dual-board.toml"), "/");
-        request.overrides.push(Override::set(set));
-        match load(&request, &registry()) {
-            Ok(_) => Vec::new(),
-            Err(faults) => faults
-                .list
-                .iter()
-                .map(|fault| format!("{} {}", fault.code.name(), fault.message))
-                .collect(),
-        }
-    };
     assert_eq!(
-        faults("stages.features.params.rows=4"),
+        faults(&["stages.features.params.rows=4"]),
         [
             "terms-mismatch stage `engine` (trt-engine) takes rows = 32, but `features` makes rows = 4"
         ]
     );
     assert_eq!(
-        faults("stages.indicators.params.features=[\"return_1\", \"return_5\"]"),
+        faults(&["stages.indicators.params.features=[\"return_1\", \"return_5\"]"]),
         [
             "terms-mismatch stage `features` (npu-feature) takes number of features = 12, but `indicators` makes \
              number of features = 2"
         ]
     );
     // The factors of another encoder are other numbers under the same names.
-    let other = faults("stages.features.params.bundle=\"models/baseline-factors\"");
+    let other = faults(&["stages.features.params.bundle=\"models/baseline-factors\""]);
     assert!(
         other
             .iter()
             .any(|fault| fault.contains("takes factors model = ")),
         "{other:?}"
     );
-    assert_eq!(faults("stages.features.params.rows=32"), [""; 0]);
+    assert_eq!(faults(&["stages.features.params.rows=32"]), [""; 0]);
+}
+
+#[test]
+fn filters_without_their_gauges_are_a_fault_before_the_start() {
+    let trend = "stages.signal.params.filters={ trend = { short_bars = 5, long_bars = 20 } }";
+    let market = |long_bars: usize| {
+        let trend = format!("{{ trend = {{ short_bars = 5, long_bars = {long_bars} }} }}");
+        format!("stages.indicators.params.market={{ gauges = {trend} }}")
+    };
+    let wanted = "terms-mismatch stage `signal` (signal) takes gauges of the market = [\"ma_5\", \"ma_20\"], but \
+                  `indicators` makes gauges of the market = ";
+    // Both speak through the models and the ring buffer between them.
+    assert_eq!(faults(&[trend]), [format!("{wanted}nothing")]);
+    assert_eq!(
+        faults(&[trend, &market(30)]),
+        [format!("{wanted}[\"ma_5\", \"ma_30\"]")]
+    );
+    assert_eq!(faults(&[trend, &market(20)]), [""; 0]);
+    // Limits and the entry price need the market, and no gauge.
+    let stop = "stages.signal.params.filters={ stop_loss = 0.1 }";
+    assert_eq!(faults(&[stop]).len(), 1);
+    assert_eq!(
+        faults(&[stop, "stages.indicators.params.market={}"]),
+        [""; 0]
+    );
+    // What is sent and not read harms nobody.
+    assert_eq!(faults(&[&market(20)]), [""; 0]);
 }
 
 #[test]

@@ -2,13 +2,15 @@
 
 use std::collections::HashMap;
 
+use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::{Bar, Date, Marks};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::subject::{Decision, Fitted, Subject, Trades};
+use super::subject::{Decision, Filled, Fitted, Subject, Trades};
+use crate::backtest::broker::Slippage;
 use crate::backtest::metrics::pearson;
 use crate::error::LabError;
 
@@ -272,19 +274,20 @@ fn shuffle(bars: &[Bar], seed: u64) -> Vec<Bar> {
     market
 }
 
-/// Every fill must lie behind the close at which it was decided, on a day that traded, between that day's lowest and
-/// highest price, within its limits, and slippage must be a loss.
+/// Every fill must lie behind the close at which it was decided, on a day that traded, start from a price between that
+/// day's lowest and highest, and end within its limits; slippage, which may lead out of the day's range, must be a loss. Of
+/// a broker that promises a price, it must be that price: the open, moved by the slippage and no further.
 #[must_use]
 pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
     let days: HashMap<Date, &Bar> = bars.iter().map(|bar| (bar.date, bar)).collect();
-    let fault = |fill: &super::subject::Filled| {
+    let fault = |fill: &Filled| {
         if fill.date <= fill.decided {
             return Some(format!("decided at the close of {}", fill.decided));
         }
         let Some(bar) = days.get(&fill.date).filter(|bar| bar.volume_shares > 0.0) else {
             return Some("a day without trade".to_owned());
         };
-        let [low, high] = [bar.low, bar.high].map(|price| (price * 100.0).round() as i64);
+        let [low, high] = [bar.low, bar.high].map(cents);
         if !(low..=high).contains(&fill.market_cents) {
             return Some(format!(
                 "{} cents is not in {low} to {high}",
@@ -301,13 +304,21 @@ pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
                 fill.price_cents, fill.market_cents
             ));
         }
-        match fill.limits_cents {
-            Some((down, up)) if !(down..=up).contains(&fill.price_cents) => Some(format!(
+        if let Some((down, up)) = fill.limits_cents
+            && !(down..=up).contains(&fill.price_cents)
+        {
+            return Some(format!(
                 "{} cents is outside the limits {down} to {up}",
                 fill.price_cents
-            )),
-            _ => None,
+            ));
         }
+        let promised = promised(trades.promise?, fill, bar)?;
+        (fill.price_cents != promised).then(|| {
+            format!(
+                "{} cents, where the broker promises {promised}",
+                fill.price_cents
+            )
+        })
     };
     let found = trades
         .fills
@@ -323,6 +334,30 @@ pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
             format!("{} fills are possible", trades.fills.len()),
         ),
     }
+}
+
+/// Returns a price in cents, to the nearest.
+fn cents(price: f64) -> i64 {
+    (price * 100.0).round() as i64
+}
+
+/// Returns the price of a fill at the open; `None` when it leaves 64 bits.
+fn promised(slippage: Slippage, fill: &Filled, bar: &Bar) -> Option<i64> {
+    let trade = match fill.is_buy {
+        true => Trade::Buy,
+        false => Trade::Sell,
+    };
+    let limits = match fill.limits_cents {
+        Some((down_cents, up_cents)) => Limits::Band {
+            up_cents,
+            down_cents,
+        },
+        None => Limits::NoLimit,
+    };
+    let volume = bar.volume_shares as u64;
+    slippage
+        .price(trade, cents(bar.open), fill.shares, volume, limits)
+        .ok()
 }
 
 /// Trading must cost something, and the share of it is told: in what was traded, and in the gain before fees.

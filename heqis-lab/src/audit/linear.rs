@@ -9,6 +9,7 @@ use heqis_quant::{
 };
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades};
+use crate::backtest::market::assumed;
 use crate::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use crate::error::LabError;
 use crate::ridge::Ridge;
@@ -180,7 +181,8 @@ impl Fitted for FittedLinear {
     }
 }
 
-/// Trades decisions on one symbol under the rules of the market.
+/// Trades decisions on one symbol under the rules of the market, with new shares assumed where the cleaner suspects an
+/// ex-right.
 ///
 /// # Errors
 ///
@@ -194,7 +196,11 @@ pub fn trade(
         return Ok(Trades::default());
     };
     let calendar = Calendar::new(bars.iter().map(|bar| bar.date))?;
-    let stock = Stock::new(first.symbol, bars, Facts::default(), &calendar)?;
+    let facts = Facts {
+        events: assumed(bars, &[]),
+        ..Facts::default()
+    };
+    let stock = Stock::new(first.symbol, bars, facts, &calendar)?;
     let wants: Vec<Want> = decisions
         .iter()
         .map(|decision| Want {
@@ -211,6 +217,7 @@ pub fn trade(
         decided: ledger.orders[fill.order].placed,
         date: fill.date,
         is_buy: fill.trade == Trade::Buy,
+        shares: fill.shares,
         market_cents: fill.open_cents,
         price_cents: fill.price_cents,
         limits_cents: match fill.limits {
@@ -226,6 +233,7 @@ pub fn trade(
         .last()
         .map_or(broker.cash_cents, |day| day.equity_cents());
     Ok(Trades {
+        promise: Some(broker.slippage),
         fills: fills.collect(),
         traded_cents: days
             .iter()

@@ -2,6 +2,7 @@
 
 use heqis_quant::{Bar, Date, Side, Span};
 
+use crate::backtest::broker::Slippage;
 use crate::error::LabError;
 
 /// A way of making a strategy.
@@ -58,6 +59,8 @@ pub struct Filled {
     pub date: Date,
     /// Whether it bought.
     pub is_buy: bool,
+    /// The shares.
+    pub shares: u64,
     /// The price before slippage, in cents.
     pub market_cents: i64,
     /// The price paid or got, in cents.
@@ -69,6 +72,8 @@ pub struct Filled {
 /// What trading came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trades {
+    /// What the broker promises: fills at the open, moved by this slippage alone. `None` for one that promises less.
+    pub promise: Option<Slippage>,
     /// All fills.
     pub fills: Vec<Filled>,
     /// What was bought and sold, in cents.

@@ -2,7 +2,7 @@
 
 use heqis_quant::adjust::{EventKind, reference_cents};
 use heqis_quant::rules::{DayRules, Limits};
-use heqis_quant::{Bar, Calendar, Date, ExRight, RuleBook, Symbol};
+use heqis_quant::{Bar, Calendar, Date, ExRight, Marks, RuleBook, Symbol};
 
 use crate::error::LabError;
 
@@ -33,6 +33,37 @@ impl Facts {
             |(from, to): &(Date, Option<Date>)| *from <= date && to.is_none_or(|to| date <= to);
         self.special.iter().any(within)
     }
+}
+
+/// Returns the ex-right events that the cleaner suspects in the bars of one stock and that are not `known`: as many new
+/// shares are assumed as make the overnight move nothing, which is what features and labels assume as well. Without this a
+/// holder would lose what he was given.
+#[must_use]
+pub fn assumed(bars: &[Bar], known: &[ExRight]) -> Vec<ExRight> {
+    let is_known = |pair: &[Bar]| {
+        known.iter().any(|event| {
+            event.symbol == pair[1].symbol
+                && pair[0].date < event.ex_date
+                && event.ex_date <= pair[1].date
+        })
+    };
+    bars.windows(2)
+        .filter(|pair| pair[1].marks.contains(Marks::EX_RIGHT_SUSPECTED) && !is_known(pair))
+        .map(|pair| {
+            let reference = pair[1].reference_close(pair[0].date, pair[0].close);
+            ExRight {
+                symbol: pair[1].symbol,
+                ex_date: pair[1].date,
+                cash_cny: 0.0,
+                gift: 0.0,
+                increase: (pair[0].close / reference - 1.0).max(0.0),
+                rights: 0.0,
+                rights_price_cny: 0.0,
+                kind: EventKind::ExRight,
+            }
+        })
+        .filter(|event| event.increase > 0.0)
+        .collect()
 }
 
 /// One traded day of one stock. Prices are in cents as traded, rounded to the nearest where a vendor has more decimals.

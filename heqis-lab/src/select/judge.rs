@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use heqis_quant::adjust::EventKind;
 use heqis_quant::rules::LimitTable;
-use heqis_quant::{Bar, CleanConfig, Date, ExRight, Marks, SignalMode, Span, Strategy, View};
+use heqis_quant::{Bar, CleanConfig, Date, ExRight, SignalMode, Span, Strategy, View};
 
 use super::candidate::Forecast;
 use crate::backtest::inputs::Facts;
@@ -74,35 +73,10 @@ impl Judge {
         })
     }
 
-    /// Returns the ex-right events that are suspected by the cleaner and not known: as many new shares are assumed as make
-    /// the overnight move nothing, which is what features and labels assume as well. Without this a holder would lose what
-    /// he was given.
+    /// Returns the ex-right events that are suspected by the cleaner and not known; see [`market::assumed`].
     #[must_use]
     pub fn assumed(&self, bars: &[Bar]) -> Vec<ExRight> {
-        let is_known = |pair: &[Bar]| {
-            self.events.iter().any(|event| {
-                event.symbol == pair[1].symbol
-                    && pair[0].date < event.ex_date
-                    && event.ex_date <= pair[1].date
-            })
-        };
-        bars.windows(2)
-            .filter(|pair| pair[1].marks.contains(Marks::EX_RIGHT_SUSPECTED) && !is_known(pair))
-            .map(|pair| {
-                let reference = pair[1].reference_close(pair[0].date, pair[0].close);
-                ExRight {
-                    symbol: pair[1].symbol,
-                    ex_date: pair[1].date,
-                    cash_cny: 0.0,
-                    gift: 0.0,
-                    increase: (pair[0].close / reference - 1.0).max(0.0),
-                    rights: 0.0,
-                    rights_price_cny: 0.0,
-                    kind: EventKind::ExRight,
-                }
-            })
-            .filter(|event| event.increase > 0.0)
-            .collect()
+        market::assumed(bars, &self.events)
     }
 }
 

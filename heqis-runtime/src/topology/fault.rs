@@ -66,7 +66,7 @@ codes! {
     UnusedNode "E0308" "unused-node" "A node must have a stage.",
     LonePartition "E0309" "lone-partition" "`partition_by` shares a stage's frames among at least two edges.",
     SecondCommitLog "E0310" "second-commit-log" "A node has one commit log at most, because what is committed is known per node.",
-    TermsMismatch "E0311" "terms-mismatch" "What a stage makes must be what the next was made for: features, rows, scaler, model of the factors.",
+    TermsMismatch "E0311" "terms-mismatch" "What a stage makes must be what the next was made for: features, rows, scaler, model of the factors, gauges of the filters.",
     MissingTransport "E0401" "missing-transport" "An edge between two nodes must say how it crosses.",
     NeedlessTransport "E0402" "needless-transport" "An edge within one node has no `transport` and no `delivery`.",
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",

@@ -5,6 +5,7 @@
 //! Counts `fallback` for each backend that was tried in vain before the one in use, or lost while it computed,
 //! and `forced` when the one in use failed its gate and `force` allows it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -155,6 +156,7 @@ impl Stage for TrtEngine {
         }
         Terms {
             takes,
+            passes: BTreeSet::from([heqis_messages::GAUGES]),
             ..Terms::default()
         }
     }

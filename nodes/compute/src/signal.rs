@@ -5,8 +5,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{AnyFrame, BuildContext, Counter, Emitter, Frame, Stage, StageError};
-use heqis_messages::{Decision, PredictionMessage};
+use heqis_actors::{
+    AnyFrame, BuildContext, Counter, Emitter, Fact, Frame, Stage, StageError, Terms,
+};
+use heqis_messages::{Decision, GAUGES, PredictionMessage};
 use heqis_quant::decision::VerdictReason;
 use heqis_quant::{
     DecisionRule, Filters, KillState, Memory, Side, SignalMode, Strategy, Symbol, View,
@@ -102,6 +104,19 @@ impl Stage for Signal {
             .map(|error| error.to_string())
             .into_iter()
             .collect()
+    }
+
+    /// Takes the gauges of its filters, when one of them sees the market.
+    fn terms(config: &SignalConfig, _: &Path) -> Terms {
+        let strategy = config.strategy();
+        let gauges = format!("{:?}", strategy.gauges().names());
+        let takes = strategy
+            .needs_market()
+            .then_some((GAUGES, Fact::Value(gauges)));
+        Terms {
+            takes: takes.into_iter().collect(),
+            ..Terms::default()
+        }
     }
 
     fn build(config: &SignalConfig, cx: &BuildContext) -> Result<Self, StageError> {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
-use heqis_messages::{BarMessage, BarRef, FeatureRow};
+use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
 use heqis_quant::decision::Gauges;
 use heqis_quant::rules::LimitTable;
 use heqis_quant::{
@@ -128,9 +128,17 @@ impl Stage for Indicators {
     }
 
     fn terms(config: &IndicatorsConfig, _: &Path) -> Terms {
-        let names = config.set().map(|set| Fact::Names(set.names().to_vec()));
+        let mut makes = Facts::new();
+        if let Ok(set) = config.set() {
+            makes.insert("feature", Fact::Names(set.names().to_vec()));
+        }
+        let gauges = match &config.market {
+            Some(market) => format!("{:?}", market.gauges.names()),
+            None => "nothing".to_owned(),
+        };
+        makes.insert(GAUGES, Fact::Value(gauges));
         Terms {
-            makes: names.map_or_else(|_| Facts::new(), |names| Facts::from([("feature", names)])),
+            makes,
             ..Terms::default()
         }
     }

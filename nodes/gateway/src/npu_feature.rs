@@ -9,7 +9,7 @@
 //! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use,
 //! or lost while it computed. Counts `forced` when the backend in use failed its gate and `force` allows it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
@@ -203,6 +203,7 @@ impl Stage for NpuFeature {
                 ("factors model", hash(MODEL_FILE)),
                 ("scaler", hash(SCALER_FILE)),
             ]),
+            passes: BTreeSet::from([heqis_messages::GAUGES]),
         }
     }
 

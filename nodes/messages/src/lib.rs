@@ -26,6 +26,9 @@ pub use prediction::PredictionMessage;
 use heqis_actors::PayloadError;
 use heqis_quant::{Date, Symbol};
 
+/// Subject of the terms by which `indicators` and `signal` agree on what filters see of the market.
+pub const GAUGES: &str = "gauges of the market";
+
 /// The bar that a message derives from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BarRef {

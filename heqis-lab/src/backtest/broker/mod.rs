@@ -3,6 +3,7 @@
 //! - [`config`]: cash, slippage, participation, the life of orders.
 //! - [`position`]: shares by the day on which they were bought.
 //! - [`ledger`]: what is left behind.
+//! - `exright`: what a day gives to those who hold; `open`: what an open does to an order.
 //!
 //! A trading day has this order, and [`Broker::advance`] goes through it once:
 //!
@@ -15,10 +16,12 @@
 //! Orders are handed in between two days, so that none knows the day on which it is filled.
 
 pub mod config;
+mod exright;
 pub mod ledger;
+mod open;
 pub mod position;
 
-use heqis_quant::rules::{FeeBill, Limits, Trade};
+use heqis_quant::rules::Trade;
 use heqis_quant::{Date, RuleBook};
 
 pub use config::{BrokerConfig, Slippage};
@@ -79,25 +82,6 @@ struct Flows {
     sold: i64,
     fees: i64,
     dividends: i64,
-}
-
-/// A fill that the day allows, not yet booked.
-struct Offer {
-    shares: u64,
-    price: i64,
-    amount: i64,
-    bill: FeeBill,
-    limits: Limits,
-}
-
-/// What an open does to an order.
-enum Outcome {
-    /// Waits, for this reason.
-    Wait(Reason),
-    /// Ends without more.
-    End(Reason),
-    /// Fills. With a reason when that is not all; the rest waits if the flag says so.
-    Fill(Offer, Option<(Reason, bool)>),
 }
 
 impl<'a> Broker<'a> {
@@ -353,274 +337,6 @@ impl<'a> Broker<'a> {
             account.bar += 1;
         }
         bars.get(account.bar).filter(|bar| bar.day == day).copied()
-    }
-
-    fn entitle(&mut self, stock: usize, day: u32, date: Date) -> Result<(), LabError> {
-        let all = self.market.stocks()[stock].entitlements();
-        let account = &mut self.stocks[stock];
-        while all
-            .get(account.entitlement)
-            .is_some_and(|due| due.day < day)
-        {
-            account.entitlement += 1;
-        }
-        let from = account.entitlement;
-        let due = all[from..].iter().take_while(|due| due.day == day);
-        let mut count = 0;
-        let position = &mut account.position;
-        // Events of one day are counted on the same shares, as they are announced.
-        let held_shares = position.shares();
-        for due in due {
-            count += 1;
-            // Millionths of a CNY to cents, half up. Checked: shares are below 2⁶³, and a product of two i64 fits.
-            let gross = i128::from(held_shares) * i128::from(due.cash_micro);
-            let cash_cents = i64::try_from((gross + 5_000) / 10_000)
-                .map_err(|_| too_large("dividend", gross))?;
-            let taxed = i128::from(cash_cents) * i128::from(self.config.dividend_tax_e4);
-            // At most the dividend itself, since the rate is at most one.
-            let tax_cents = ((taxed + 5_000) / 10_000) as i64;
-            self.cash = add(self.cash, cash_cents - tax_cents)?;
-            self.today.dividends = add(self.today.dividends, cash_cents - tax_cents)?;
-            if let Some(trip) = &mut position.trip {
-                trip.earned_cents = add(trip.earned_cents, cash_cents - tax_cents)?;
-            }
-            self.ledger.entitled.push(Entitled {
-                stock,
-                date,
-                held_shares,
-                cash_cents,
-                tax_cents,
-                new_shares: 0,
-                rights_lapsed: due.event.rights > 0.0,
-            });
-        }
-        if count == 0 {
-            return Ok(());
-        }
-        account.entitlement += count;
-        let due = &all[from..from + count];
-        let new_shares = position.grow(due.iter().map(|due| due.shares_micro).sum());
-        if let Some(last) = self.ledger.entitled.last_mut() {
-            last.new_shares = new_shares;
-        }
-        let moving = due.iter().filter(|due| due.moves_reference());
-        position.mark =
-            heqis_quant::adjust::reference_cents(position.mark, moving.map(|due| &due.event))?;
-        Ok(())
-    }
-
-    fn try_order(&mut self, id: usize, day: u32, date: Date) -> Result<(), LabError> {
-        let ticket = self.ledger.orders[id].ticket;
-        self.ledger.orders[id].opens += 1;
-        if let Size::All = ticket.size {
-            let order = &mut self.ledger.orders[id];
-            order.wanted_shares = order.filled_shares + self.stocks[ticket.stock].position.shares();
-        }
-        let waits = match self.outcome(id, day)? {
-            Outcome::Wait(reason) => {
-                self.note(id, reason);
-                true
-            }
-            Outcome::End(reason) => {
-                self.note(id, reason);
-                false
-            }
-            Outcome::Fill(offer, rest) => {
-                self.book_fill(id, &offer, day, date)?;
-                if let Some((reason, _)) = rest {
-                    self.note(id, reason);
-                }
-                rest.is_some_and(|(_, waits)| waits)
-            }
-        };
-        let order = &self.ledger.orders[id];
-        let expired = ticket.trade == Trade::Buy && order.opens >= self.config.buy_days;
-        if !waits || expired {
-            self.settle(id);
-            self.leave(id);
-        }
-        Ok(())
-    }
-
-    /// Decides what the open of a day does to an order, and changes nothing but the cursor of the stock.
-    fn outcome(&mut self, id: usize, day: u32) -> Result<Outcome, LabError> {
-        let order = &self.ledger.orders[id];
-        let (Ticket { stock, trade, .. }, left) =
-            (order.ticket, order.wanted_shares - order.filled_shares);
-        let listing = &self.market.stocks()[stock];
-        if listing.is_delisted(day) {
-            return Ok(Outcome::End(Reason::Delisted));
-        }
-        let held = self.stocks[stock].position.shares();
-        if trade == Trade::Sell && held == 0 {
-            return Ok(match self.stocks[stock].waiting_buys {
-                0 => Outcome::End(Reason::NoPosition),
-                _ => Outcome::Wait(Reason::TPlusOne),
-            });
-        }
-        if trade == Trade::Buy && held == 0 && self.held.len() >= self.max_positions {
-            return Ok(Outcome::Wait(Reason::MaxPositions));
-        }
-        let Some(bar) = self.bar(stock, day) else {
-            return Ok(Outcome::Wait(Reason::Suspended));
-        };
-        let rules = self.market.rules(self.book, stock, day)?;
-        let Some(limits) = listing.limits(&bar, &rules)? else {
-            return Ok(Outcome::Wait(Reason::UnknownLimit));
-        };
-        if let Limits::Band {
-            up_cents,
-            down_cents,
-        } = limits
-        {
-            match trade {
-                Trade::Buy if bar.open >= up_cents => return Ok(Outcome::Wait(Reason::LimitUp)),
-                Trade::Sell if bar.open <= down_cents => {
-                    return Ok(Outcome::Wait(Reason::LimitDown));
-                }
-                _ => {}
-            }
-        }
-        let account = &self.stocks[stock];
-        let used = account.traded_on(day);
-        // A volume is at most 10¹², so the product stays far inside a u64.
-        let most = bar.volume * u64::from(self.config.participation_e4) / 10_000;
-        let cap = most.saturating_sub(used);
-        let price = |shares| {
-            let slippage = self.config.slippage;
-            slippage.price(trade, bar.open, shares, bar.volume, limits)
-        };
-        let offer = |shares: u64, price: i64| -> Result<Offer, LabError> {
-            let amount = times(price, shares)?;
-            Ok(Offer {
-                shares,
-                price,
-                amount,
-                bill: rules.fees.bill(trade, amount, shares)?,
-                limits,
-            })
-        };
-        let ripe = account.position.sellable(day, rules.order.sell_after_days);
-        // What keeps the order from being filled whole, and whether the rest can be filled another day.
-        let (wanted, cut) = match trade {
-            Trade::Buy => (left, None),
-            Trade::Sell => match left.min(ripe) {
-                0 => return Ok(Outcome::Wait(Reason::TPlusOne)),
-                wanted if wanted == left => (wanted, None),
-                wanted if ripe < held || account.waiting_buys > 0 => {
-                    (wanted, Some((Reason::TPlusOne, true)))
-                }
-                wanted => (wanted, Some((Reason::NoPosition, false))),
-            },
-        };
-        let cut = match wanted > cap {
-            true => Some((Reason::VolumeCap, true)),
-            false => cut,
-        };
-        let allowed = wanted.min(cap);
-        let shares = match trade {
-            Trade::Buy => rules.order.buyable(allowed),
-            Trade::Sell => rules.order.sellable(allowed, ripe),
-        };
-        let cut = if shares < allowed && cut.is_none() {
-            Some((Reason::LotSize, false))
-        } else {
-            cut
-        };
-        if shares == 0 {
-            return Ok(match cut {
-                Some((reason, true)) => Outcome::Wait(reason),
-                Some((reason, false)) => Outcome::End(reason),
-                None => Outcome::End(Reason::LotSize),
-            });
-        }
-        let first = offer(shares, price(shares)?)?;
-        let fees = first.bill.total_cents();
-        if trade == Trade::Sell {
-            if add(add(self.cash, first.amount)?, -fees)? < 0 {
-                return Ok(Outcome::Wait(Reason::FeesAboveProceeds));
-            }
-            return Ok(Outcome::Fill(first, cut));
-        }
-        if add(first.amount, fees)? <= self.cash {
-            return Ok(Outcome::Fill(first, cut));
-        }
-        // Fewer shares slip less, so what is affordable at this price is affordable at its own.
-        let shares = rules.affordable_shares(self.cash, first.price)?.min(shares);
-        if shares == 0 {
-            return Ok(Outcome::Wait(Reason::Cash));
-        }
-        let fewer = offer(shares, price(shares)?)?;
-        Ok(Outcome::Fill(fewer, Some((Reason::Cash, true))))
-    }
-
-    fn book_fill(
-        &mut self,
-        id: usize,
-        offer: &Offer,
-        day: u32,
-        date: Date,
-    ) -> Result<(), LabError> {
-        let Ticket { stock, trade, .. } = self.ledger.orders[id].ticket;
-        let open_cents = self.bar(stock, day).map_or(offer.price, |bar| bar.open);
-        let fees = offer.bill.total_cents();
-        let account = &mut self.stocks[stock];
-        let used = account.traded_on(day);
-        account.traded = (day, used + offer.shares);
-        let position = &mut account.position;
-        self.today.fees = add(self.today.fees, fees)?;
-        match trade {
-            Trade::Buy => {
-                let cost = add(offer.amount, fees)?;
-                self.cash = add(self.cash, -cost)?;
-                self.today.bought = add(self.today.bought, offer.amount)?;
-                if position.shares() == 0
-                    && let Err(at) = self.held.binary_search(&stock)
-                {
-                    self.held.insert(at, stock);
-                }
-                position.add(day, offer.shares);
-                let trip = position.trip.get_or_insert(Trip {
-                    stock,
-                    opened: date,
-                    closed: date,
-                    bought_shares: 0,
-                    spent_cents: 0,
-                    earned_cents: 0,
-                    open: false,
-                });
-                trip.bought_shares += offer.shares;
-                trip.spent_cents = add(trip.spent_cents, cost)?;
-            }
-            Trade::Sell => {
-                let gain = add(offer.amount, -fees)?;
-                self.cash = add(self.cash, gain)?;
-                self.today.sold = add(self.today.sold, offer.amount)?;
-                position.remove(offer.shares);
-                if let Some(trip) = &mut position.trip {
-                    trip.earned_cents = add(trip.earned_cents, gain)?;
-                    trip.closed = date;
-                }
-                if position.shares() == 0 {
-                    self.ledger.trips.extend(position.trip.take());
-                    self.held.retain(|held| *held != stock);
-                }
-            }
-        }
-        self.ledger.orders[id].filled_shares += offer.shares;
-        self.ledger.fills.push(Fill {
-            order: id,
-            stock,
-            date,
-            trade,
-            shares: offer.shares,
-            open_cents,
-            price_cents: offer.price,
-            amount_cents: offer.amount,
-            bill: offer.bill,
-            limits: offer.limits,
-        });
-        Ok(())
     }
 
     fn mark(&mut self, day: u32, date: Date) -> Result<(), LabError> {

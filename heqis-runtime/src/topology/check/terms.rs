@@ -1,24 +1,21 @@
 //! Terms: what two stages must agree on beyond the payload, such as the features of a model.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
-use heqis_actors::{ANY, Prepared, disagreement};
+use heqis_actors::{ANY, Facts, Prepared, disagreement};
 
 use super::Scene;
 use crate::topology::fault::{Code, Fault};
 
-/// Compares every stage with those that feed it, ring buffers between them or not. Stages that could not be prepared,
-/// or whose files are on another machine, are not compared.
+/// Compares every stage with those that feed it, ring buffers between them or not, and with those farther up whose word
+/// goes through to it. Stages that could not be prepared, or whose files are on another machine, are not compared.
 pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &mut Vec<Fault>) {
     for &link in &scene.links {
         let (Some(stage), Some(kind)) = (&prepared[link.to], scene.kinds[link.to]) else {
             continue;
         };
-        for from in makers(scene, link.from) {
-            let Some(maker) = &prepared[from] else {
-                continue;
-            };
-            if let Some(found) = disagreement(&maker.terms().makes, &stage.terms().takes) {
+        for (from, makes) in said(scene, prepared, link.from) {
+            if let Some(found) = disagreement(&makes, &stage.terms().takes) {
                 let (from, to) = (scene.stage_name(from), scene.stage_name(link.to));
                 let message = format!(
                     "stage `{to}` ({}) takes {subject} = {}, but `{from}` makes {subject} = {}",
@@ -32,6 +29,37 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
             }
         }
     }
+}
+
+/// What holds of the frames that leave `stage`, by the stage that says so.
+fn said(scene: &Scene<'_>, prepared: &[Option<Prepared>], stage: usize) -> Vec<(usize, Facts)> {
+    let mut said: Vec<(usize, Facts)> = Vec::new();
+    let mut seen = HashSet::new();
+    // The subjects that are still asked for; all of them next to the stage that takes the frames.
+    let mut open: Vec<(usize, Option<BTreeSet<&str>>)> = vec![(stage, None)];
+    while let Some((stage, asked)) = open.pop() {
+        for from in makers(scene, stage) {
+            if !seen.insert((from, asked.clone())) {
+                continue;
+            }
+            let Some(maker) = &prepared[from] else {
+                continue;
+            };
+            let is_asked = |subject: &str| asked.as_ref().is_none_or(|a| a.contains(subject));
+            let terms = maker.terms();
+            let mut makes = terms.makes.clone();
+            makes.retain(|subject, _| is_asked(subject));
+            said.push((from, makes));
+            let passed = terms.passes.iter().copied();
+            let passed: BTreeSet<&str> = passed.filter(|subject| is_asked(subject)).collect();
+            if !passed.is_empty() {
+                let feeding = scene.links.iter().filter(|link| link.to == from);
+                open.extend(feeding.map(|link| (link.from, Some(passed.clone()))));
+            }
+        }
+    }
+    said.sort_by_key(|(from, _)| *from);
+    said
 }
 
 /// The stages whose frames leave `stage`: itself, or whatever feeds a ring buffer.
