@@ -337,9 +337,15 @@ fn fetched(dir: &Path, days: usize) {
         "daily_basic",
         "ts_code,trade_date,turnover_rate,volume_ratio,pe,pb,total_share,float_share,total_mv,circ_mv\n",
     );
+    // Special treatment from 2015-03-02 to 2015-04-30: the vendor has forgotten it on one day.
     table(
         "stk_limit",
-        "ts_code,trade_date,pre_close,up_limit,down_limit\n",
+        &format!(
+            "ts_code,trade_date,pre_close,up_limit,down_limit\n{0},20150227,10.00,11.00,9.00\n{0},20150302,10.00,10.50,9.50\n\
+             {0},20150303,10.00,11.00,9.00\n{1},20150302,9.99,10.99,8.99\n",
+            symbol(0),
+            symbol(1)
+        ),
     );
     let stock =
         |index: usize, name: &str| format!("{},{name},银行,主板,,L,20150105,\n", symbol(index));
@@ -402,7 +408,8 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
             "calendar",
             "stock_basic",
             "namechange",
-            "suspend_d"
+            "suspend_d",
+            "stk_limit"
         ]
     );
     assert!(
@@ -441,6 +448,7 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
             (symbol(1), at(90), "traded".to_owned())
         ]
     );
+    assert_eq!(manifest.findings["limits"], 1);
     assert!(series(&out, 1).bars()[70].marks.contains(Marks::GAP));
     assert!(
         violations(&out).contains(" 0 violations"),

@@ -19,7 +19,7 @@ fn faults(sets: &[&str]) -> Vec<String> {
     let mut request = Request::new(directory().join("dual-board.toml"), "/");
     request
         .overrides
-        .extend(sets.iter().map(|set| Override::set(set)));
+        .extend(sets.iter().map(|set| Override::set(*set)));
     match load(&request, &registry()) {
         Ok(_) => Vec::new(),
         Err(faults) => faults

@@ -104,6 +104,7 @@ impl Facts {
         let tables = Tables {
             factors: None,
             suspend_d: None,
+            stk_limit: None,
             ..tables.clone()
         };
         let known = Known::read(&tables, Adjust::Backward, &mut clean)?;

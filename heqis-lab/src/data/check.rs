@@ -111,6 +111,7 @@ fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
             "factors" => &mut tables.factors,
             "calendar" => &mut tables.calendar,
             "suspend_d" => &mut tables.suspend_d,
+            "stk_limit" => &mut tables.stk_limit,
             _ => continue,
         };
         match same {
@@ -124,6 +125,7 @@ fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
 /// Holds bars and findings against what is known once more.
 fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result<(), LabError> {
     let mut told = prepare::findings::of_bars(data.dir())?;
+    check_limits(data, known, findings)?;
     let mut rejected: BTreeMap<String, Vec<(Date, String)>> = BTreeMap::new();
     for line in prepare::report::read(data.dir())? {
         if let Ok(date) = Date::parse(&line.date) {
@@ -169,6 +171,31 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
                 ),
             });
         }
+    }
+    Ok(())
+}
+
+/// Holds what was told of published limits against the table once more.
+fn check_limits(data: &DataSet, known: &Known, findings: &mut Findings) -> Result<(), LabError> {
+    let file = data.dir().join(prepare::findings::FILE);
+    let is_limits = |found: &prepare::findings::Finding| found.evidence == "limits";
+    let mut told = prepare::report::read_lines::<prepare::findings::Finding>(&file)?;
+    told.retain(is_limits);
+    let fresh = known.findings.iter().filter(|found| is_limits(found));
+    if !fresh.clone().eq(&told)
+        && let Some(symbol) = fresh
+            .chain(&told)
+            .find_map(|f| Symbol::parse(&f.symbol).ok())
+    {
+        findings.violations.push(Finding {
+            symbol,
+            date: None,
+            what: "findings",
+            detail: format!(
+                "{} tell of published limits, and others are found",
+                told.len()
+            ),
+        });
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::error::LabError;
 /// The file's name in a version.
 pub const FILE: &str = "findings.csv";
 /// What is found in tables alone, whatever the bars.
-const OF_TABLES: [&str; 2] = ["unreadable", "names"];
+const OF_TABLES: [&str; 3] = ["unreadable", "names", "limits"];
 
 /// One line of `findings.csv`. What does not apply is empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,12 +28,12 @@ pub struct Finding {
     pub date: String,
     /// What speaks against it: `sign`, `events`, `reference` or `prices`, as in
     /// [`heqis_quant::adjust::Evidence`]; `price_left` when an event leaves no price; `not_recorded` for a trading day
-    /// without a row that is no recorded suspension; `traded` for a bar on a day of suspension; `names` when names
-    /// contradict each other; `unreadable` for an event that cannot be read.
+    /// without a row that is no recorded suspension; `traded` for a bar on a day of suspension; `limits` for the
+    /// first day whose published limits are not those of the rules, `names` when names contradict each other; `unreadable` for an event that cannot be read.
     pub evidence: String,
-    /// The step of the factor that the evidence asks for.
+    /// The step of the factor, or the limit in CNY, that the evidence asks for.
     pub expected: Option<f64>,
-    /// The step that the vendor, or the events, gave.
+    /// The step, or the limit in CNY, that the vendor or the events gave.
     pub got: Option<f64>,
     /// What was said, where two numbers do not say it.
     pub detail: String,
@@ -53,7 +53,7 @@ impl Finding {
         }
     }
 
-    fn of_day(evidence: &str, symbol: Symbol, date: Date) -> Self {
+    pub(super) fn of_day(evidence: &str, symbol: Symbol, date: Date) -> Self {
         Self {
             symbol: symbol.to_string(),
             date: date.to_string(),

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heqis_quant::instrument::{read_name_changes, read_suspended_days};
+use heqis_quant::rules::{LimitTable, check_published};
 use heqis_quant::{
     BarReader, Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod,
     Symbol, adjust,
@@ -35,6 +36,8 @@ pub struct Tables {
     pub namechange: Option<PathBuf>,
     /// Recorded suspensions.
     pub suspend_d: Option<PathBuf>,
+    /// Price limits as published.
+    pub stk_limit: Option<PathBuf>,
 }
 
 impl Tables {
@@ -56,6 +59,7 @@ impl Tables {
                 stock_basic: table("stock_basic"),
                 namechange: table("namechange"),
                 suspend_d: table("suspend_d"),
+                stk_limit: table("stk_limit"),
             };
             (bars, others)
         })
@@ -71,10 +75,11 @@ impl Tables {
             stock_basic: self.stock_basic.or(other.stock_basic),
             namechange: self.namechange.or(other.namechange),
             suspend_d: self.suspend_d.or(other.suspend_d),
+            stk_limit: self.stk_limit.or(other.stk_limit),
         }
     }
 
-    fn all(&self) -> [(&'static str, Option<&PathBuf>); 6] {
+    fn all(&self) -> [(&'static str, Option<&PathBuf>); 7] {
         [
             ("events", self.events.as_ref()),
             ("factors", self.factors.as_ref()),
@@ -82,6 +87,7 @@ impl Tables {
             ("stock_basic", self.stock_basic.as_ref()),
             ("namechange", self.namechange.as_ref()),
             ("suspend_d", self.suspend_d.as_ref()),
+            ("stk_limit", self.stk_limit.as_ref()),
         ]
     }
 }
@@ -142,6 +148,9 @@ impl Known {
             Some(path) => Some(calendar(path)?),
             None => None,
         };
+        if let Some(path) = &tables.stk_limit {
+            findings.extend(limits(path, clean, calendar.as_ref())?);
+        }
         let entries = tables.all().into_iter().filter_map(|(role, path)| {
             let path = path?;
             Some(sha256_of_file(path).map(|sha256| Table {
@@ -242,6 +251,45 @@ fn instruments(
         }
     }
     Ok(())
+}
+
+/// Holds published limits against the rules, stock by stock. Without a calendar nobody knows how many of the days after an
+/// IPO are free, so none of its first month is compared.
+fn limits(
+    path: &Path,
+    clean: &CleanConfig,
+    calendar: Option<&Calendar>,
+) -> Result<Vec<Finding>, LabError> {
+    let table = LimitTable::ashare()?;
+    let days = calendar.map_or(&[][..], Calendar::days);
+    let free = |symbol: Symbol, date: Date, st: bool| {
+        let Some(listed) = clean.list_dates.get(&symbol) else {
+            return false;
+        };
+        let rule = table.rule(symbol.board(), date, st);
+        let free_days = rule.map_or(0, |rule| rule.ipo_free_days as usize);
+        let before = |date: Date| days.partition_point(|day| *day < date);
+        match days.first().is_some_and(|first| first <= listed) {
+            true => before(date) - before(*listed).min(before(date)) < free_days,
+            false => date.days() - listed.days() < 31,
+        }
+    };
+    let found = with(path, |file, name| {
+        check_published(file, name, &table, |symbol, date| {
+            let st = clean.is_st(symbol, date);
+            (!free(symbol, date, st)).then_some(st)
+        })
+    })?;
+    let told = found.into_iter().filter_map(|(symbol, published)| {
+        let (date, expected, got) = published.first?;
+        Some(Finding {
+            expected: Some(expected as f64 / 100.0),
+            got: Some(got as f64 / 100.0),
+            detail: format!("{} of {} days", published.wrong, published.days),
+            ..Finding::of_day("limits", symbol, date)
+        })
+    });
+    Ok(told.collect())
 }
 
 /// Opens a table and lets a reader read it.

@@ -147,7 +147,7 @@ pub fn read(dir: &Path) -> Result<Vec<Line>, LabError> {
 }
 
 /// Reads a report.
-pub(super) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
+pub(crate) fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, LabError> {
     let fault = |error: csv::Error| LabError::file(path, error.into());
     csv::Reader::from_path(path)
         .map_err(fault)?

@@ -205,7 +205,8 @@ pub struct Input {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// What it tells: `events`, `factors`, `calendar`, `stock_basic`, `namechange` or `suspend_d`.
+    /// What it tells: `events`, `factors`, `calendar`, `stock_basic`, `namechange`, `suspend_d` or
+    /// `stk_limit`.
     pub role: String,
     /// Its path, as given.
     pub path: String,

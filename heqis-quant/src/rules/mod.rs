@@ -26,6 +26,7 @@ mod audit;
 mod fees;
 mod limits;
 mod orders;
+mod published;
 
 use serde::de::DeserializeOwned;
 
@@ -34,6 +35,7 @@ pub use fees::{Basis, Fee, FeeBill, FeeRule, FeeTable, Fees, Trade};
 pub(crate) use limits::references;
 pub use limits::{LimitRule, LimitTable, Limits};
 pub use orders::{OrderRule, OrderTable};
+pub use published::{Published, check_published};
 
 use crate::{Board, Date, QuantError, Symbol};
 
