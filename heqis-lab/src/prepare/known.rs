@@ -8,6 +8,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use heqis_quant::adjust::FactorSeries;
 use heqis_quant::instrument::{read_name_changes, read_suspended_days};
 use heqis_quant::rules::{LimitTable, check_published};
 use heqis_quant::{
@@ -182,8 +183,9 @@ impl Known {
                 put(format!("{event:?}").as_bytes());
             }
         }
-        for (date, factor) in self.ex_rights.factors_of(symbol).into_iter().flatten() {
-            if *date <= last {
+        let factors = self.ex_rights.factors_of(symbol);
+        for (date, factor) in factors.into_iter().flat_map(FactorSeries::iter) {
+            if date <= last {
                 put(&date.days().to_le_bytes());
                 put(&factor.to_le_bytes());
             }

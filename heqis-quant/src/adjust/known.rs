@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
 use super::events::{ExRight, cents, is_due, reference_cents};
-use super::{Factors, PLACE};
+use super::{FactorSeries, Factors, PLACE};
 use crate::rules::LimitTable;
 use crate::{Bar, Board, Date, QuantError, Symbol};
 
@@ -14,7 +14,7 @@ use crate::{Bar, Board, Date, QuantError, Symbol};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExRights {
     events: Option<BTreeMap<Symbol, Vec<ExRight>>>,
-    factors: Option<BTreeMap<Symbol, Vec<(Date, f64)>>>,
+    factors: Option<BTreeMap<Symbol, FactorSeries>>,
 }
 
 impl ExRights {
@@ -45,15 +45,13 @@ impl ExRights {
     /// Returns [`QuantError::Value`] when a stock has two different factors on one day.
     pub fn with_factors(
         mut self,
-        mut factors: BTreeMap<Symbol, Vec<(Date, f64)>>,
+        mut factors: BTreeMap<Symbol, FactorSeries>,
     ) -> Result<Self, QuantError> {
         for (symbol, series) in &mut factors {
-            series.sort_by_key(|(date, _)| *date);
-            series.dedup_by(|b, a| a.0 == b.0 && a.1.to_bits() == b.1.to_bits());
-            if let Some(pair) = series.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            if let Err(day) = series.settle() {
                 let field = format!("adj_factor of {symbol}");
                 let rule = "must not have two values for one day";
-                return Err(QuantError::value(PLACE, field, rule, pair[1].0));
+                return Err(QuantError::value(PLACE, field, rule, day));
             }
         }
         self.factors = Some(factors);
@@ -67,11 +65,18 @@ impl ExRights {
         Some(events.get(&symbol).map_or(&[], Vec::as_slice))
     }
 
-    /// Returns the factors of a stock by day, or `None` when no factors are known.
+    /// Returns the factors of a stock, or `None` when the vendor has none for it; [`ExRights::has_factors`] tells whether
+    /// factors are known at all.
     #[must_use]
-    pub fn factors_of(&self, symbol: Symbol) -> Option<&[(Date, f64)]> {
-        let factors = self.factors.as_ref()?;
-        Some(factors.get(&symbol).map_or(&[], Vec::as_slice))
+    pub fn factors_of(&self, symbol: Symbol) -> Option<&FactorSeries> {
+        let factors = self.factors.as_ref()?.get(&symbol)?;
+        (!factors.is_empty()).then_some(factors)
+    }
+
+    /// Returns whether a vendor's factors are known.
+    #[must_use]
+    pub fn has_factors(&self) -> bool {
+        self.factors.is_some()
     }
 
     /// Returns the reference price in cents on `date` after a close of `close_cents` on the day `since`, or `None` when
@@ -95,8 +100,8 @@ impl ExRights {
         }
         let factors = self.factors_of(symbol)?;
         let at = |day: Date| {
-            let found = factors.binary_search_by_key(&day, |(date, _)| *date).ok()?;
-            Some(factors[found].1).filter(|factor| factor.is_finite() && *factor > 0.0)
+            let factor = factors.get(day)?;
+            (factor.is_finite() && factor > 0.0).then_some(factor)
         };
         let (before, now) = (at(since)?, at(date)?);
         let reference = (close_cents as f64 * (before / now)).round();
@@ -131,7 +136,7 @@ impl ExRights {
         }
         let factors = self.factors_of(symbol);
         let mut found = Vec::new();
-        if factors.is_some_and(<[_]>::is_empty) && symbol.board() != Board::Other {
+        if self.has_factors() && factors.is_none() && symbol.board() != Board::Other {
             found.push(Disagreement {
                 date: bars[0].date,
                 evidence: Evidence::Sign,
@@ -139,13 +144,10 @@ impl ExRights {
                 got: 0.0,
             });
         }
-        let factors = factors.filter(|factors| !factors.is_empty());
         let claims: Vec<VendorFactor> = match (factors, events) {
             (Some(factors), _) => {
-                let at = |bar: &Bar| {
-                    let found = factors.binary_search_by_key(&bar.date, |(date, _)| *date);
-                    VendorFactor::published(found.map_or(0.0, |found| factors[found].1))
-                };
+                let at =
+                    |bar: &Bar| VendorFactor::published(factors.get(bar.date).unwrap_or_default());
                 bars.iter().map(at).collect()
             }
             (None, Some(events)) => {
@@ -170,15 +172,15 @@ impl ExRights {
 pub fn read_factors(
     read: impl std::io::Read,
     source_name: impl Into<String>,
-) -> Result<BTreeMap<Symbol, Vec<(Date, f64)>>, QuantError> {
+) -> Result<BTreeMap<Symbol, FactorSeries>, QuantError> {
     let mut records = crate::records::Records::new(read, source_name)?;
     let code = records.column("ts_code")?;
     let day = records.column("trade_date")?;
     let factor = records.column("adj_factor")?;
-    let mut found: BTreeMap<Symbol, Vec<(Date, f64)>> = BTreeMap::new();
+    let mut found: BTreeMap<Symbol, FactorSeries> = BTreeMap::new();
     while let Some(record) = records.next_record()? {
-        let value = (record.date(day)?, record.number(factor)?);
-        found.entry(record.symbol(code)?).or_default().push(value);
+        let series = found.entry(record.symbol(code)?).or_default();
+        series.push(record.date(day)?, record.number(factor)?);
     }
     Ok(found)
 }

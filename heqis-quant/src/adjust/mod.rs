@@ -23,6 +23,7 @@ mod check;
 mod events;
 mod factors;
 mod known;
+mod series;
 #[cfg(test)]
 mod tests;
 
@@ -31,5 +32,6 @@ pub use events::{EventKind, ExRight, reference_cents};
 pub(crate) use events::{cents, due, of_stock, reference_of, series};
 pub use factors::{AdjustedBar, Adjustment, Factors};
 pub use known::{ExRights, read_factors};
+pub use series::FactorSeries;
 
 const PLACE: &str = "adjust";

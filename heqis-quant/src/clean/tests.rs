@@ -470,7 +470,8 @@ fn a_vendors_factors_give_the_same_reference_as_the_event_behind_them() {
     let symbol = Symbol::parse("600000.SH").unwrap();
     let day = |text: &str| Date::parse(text).unwrap();
     let passed = |factors: [(&str, f64); 2]| {
-        let series = factors.map(|(date, factor)| (day(date), factor)).to_vec();
+        let series = factors.map(|(date, factor)| (day(date), factor));
+        let series = series.into_iter().collect();
         let known = ExRights::new()
             .with_factors([(symbol, series)].into())
             .unwrap();
@@ -490,7 +491,8 @@ fn a_vendors_factors_give_the_same_reference_as_the_event_behind_them() {
             (None, Marks::EX_RIGHT_SUSPECTED)
         );
     }
-    let twice = vec![(day("2024-01-05"), 1.0), (day("2024-01-05"), 1.1)];
+    let twice = [(day("2024-01-05"), 1.0), (day("2024-01-05"), 1.1)];
+    let twice = twice.into_iter().collect();
     assert!(
         ExRights::new()
             .with_factors([(symbol, twice)].into())
