@@ -67,14 +67,12 @@ fn a_halted_pipeline_journals_what_it_would_have_done() {
 }
 
 #[test]
-fn filters_without_their_market_end_the_run_with_the_reason() {
+fn filters_without_their_market_do_not_start() {
     let stand = single_host().set("stages.signal.params.filters={ stop_loss = 0.1 }");
     let ended = stand.run(&[]);
-    assert_ne!(ended.code(), Some(0));
+    assert_eq!(ended.code(), Some(2), "{}", ended.log);
     assert!(
-        ended
-            .log
-            .contains("the filters need `market` of the indicators stage"),
+        ended.log.contains("E0311") && ended.log.contains("gauges of the market"),
         "{}",
         ended.log
     );
