@@ -76,10 +76,10 @@ export default {
   figures: {
     "curve.total_return": "Total return", "curve.annual_return": "A year", "curve.volatility": "Volatility", "curve.sharpe": "Sharpe", "curve.sortino": "Sortino", "curve.calmar": "Calmar",
     "curve.max_drawdown": "Drawdown", "against.alpha": "Alpha", "against.beta": "Beta", "against.information_ratio": "Information ratio", "trades.count": "Round trips",
-    "trades.win_rate": "Wins", "trades.profit_factor": "Profit factor", "trades.average": "Mean trip", turnover: "Turnover", exposure: "Exposure", cost_share: "Cost share",
+    "trades.win_rate": "Wins", "trades.profit_factor": "Profit factor", "trades.average": "Mean trip", turnover: "Turnover", exposure: "Exposure", cost_share: "Fees",
     "scores.ic": "IC", "scores.rank_ic": "RankIC", days: "Days", days_in_market: "Days in market", fees_cents: "Fees, cents",
   },
-  figureNotes: { "curve.annual_return": "244 days a year", "curve.sharpe": "no risk-free rate", "curve.max_drawdown": "deepest", cost_share: "fees and slippage of the equity" },
+  figureNotes: { "curve.annual_return": "244 days a year", "curve.sharpe": "no risk-free rate", "curve.max_drawdown": "deepest", cost_share: "fees over value traded" },
   quality: "Prediction against truth", truth: "Predicted against realised returns", hits: "Hit rate over time", calibration: "Calibration: said against came true",
   predicted: "predicted return", realised: "realised return", said: "probability said", came: "came true", correlation: "Correlation", rankCorrelation: "Rank correlation",
   pairs: "Predictions", hitRate: "Right direction", classHitRate: "Right class", ofMoves: (moves) => `of ${moves} moves`, meanPredicted: "Mean predicted", meanRealised: "Mean realised", rmse: "Root mean square error",

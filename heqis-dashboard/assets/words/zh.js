@@ -76,10 +76,10 @@ export default {
   figures: {
     "curve.total_return": "累计收益", "curve.annual_return": "年化收益", "curve.volatility": "波动率", "curve.sharpe": "夏普", "curve.sortino": "索提诺", "curve.calmar": "卡玛",
     "curve.max_drawdown": "最大回撤", "against.alpha": "阿尔法", "against.beta": "贝塔", "against.information_ratio": "信息比率", "trades.count": "交易次数",
-    "trades.win_rate": "胜率", "trades.profit_factor": "盈亏比", "trades.average": "平均单笔", turnover: "换手", exposure: "仓位", cost_share: "成本占比",
+    "trades.win_rate": "胜率", "trades.profit_factor": "盈利因子", "trades.average": "平均单笔", turnover: "换手", exposure: "仓位", cost_share: "费用",
     "scores.ic": "IC", "scores.rank_ic": "RankIC", days: "天数", days_in_market: "在场天数", fees_cents: "费用（分）",
   },
-  figureNotes: { "curve.annual_return": "每年 244 天", "curve.sharpe": "无风险利率为 0", "curve.max_drawdown": "最深", cost_share: "费用与滑点占权益" },
+  figureNotes: { "curve.annual_return": "每年 244 天", "curve.sharpe": "无风险利率为 0", "curve.max_drawdown": "最深", cost_share: "费用占成交额" },
   quality: "预测与事实", truth: "预测收益与实际收益", hits: "命中率走势", calibration: "校准：所言与所现",
   predicted: "预测收益", realised: "实际收益", said: "给出的概率", came: "实际频率", correlation: "相关系数", rankCorrelation: "秩相关",
   pairs: "预测数", hitRate: "方向正确", classHitRate: "类别正确", ofMoves: (moves) => `共 ${moves} 次涨跌`, meanPredicted: "预测均值", meanRealised: "实际均值", rmse: "均方根误差",
