@@ -115,6 +115,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         credit: 32,
         delivery: Delivery::AtLeastOnce,
         max_frame: 64 * 1024,
+        encoding: Encoding::F32,
     };
     let hub = Inproc::new();
     let ends = ("ticks", "sum");

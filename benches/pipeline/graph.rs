@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder,
-    NodeReport, Nothing, PIPELINE, PayloadType, Policy, RingBufferConfig, Stage, StageError,
-    StageOptions, Tensor,
+    BatchOptions, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame,
+    GraphBuilder, NodeReport, Nothing, PIPELINE, PayloadType, Policy, RingBufferConfig, Stage,
+    StageError, StageOptions, Tensor,
 };
 use heqis_compute::{Journal, JournalConfig, Signal, SignalConfig, TrtEngine, TrtEngineConfig};
 use heqis_gateway::source::{Simulated, SimulatedConfig};
@@ -185,6 +185,7 @@ fn bridge(port: u16) -> BridgeOptions {
         credit: 64,
         delivery: Delivery::AtLeastOnce,
         max_frame: 1 << 20,
+        encoding: Encoding::F32,
     }
 }
 

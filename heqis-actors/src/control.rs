@@ -1,6 +1,6 @@
 //! The state of a running graph that its actors share: stop and abandon signals, who still runs, what was measured.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,6 +26,8 @@ struct Inner {
     stop_begun: watch::Sender<bool>,
     bells: Mutex<Vec<Arc<Doorbell>>>,
     failure: Mutex<Option<String>>,
+    /// Stages and halves of bridged edges that have ended for good, by name.
+    gone: Mutex<BTreeSet<String>>,
 }
 
 impl Control {
@@ -38,6 +40,7 @@ impl Control {
             stop_begun: watch::Sender::new(false),
             bells: Mutex::new(Vec::new()),
             failure: Mutex::new(None),
+            gone: Mutex::new(BTreeSet::new()),
         }))
     }
 
@@ -97,6 +100,7 @@ impl Control {
 
     /// An actor has ended for good.
     pub(crate) fn ended(&self, stage: &str) {
+        lock(&self.0.gone).insert(stage.to_owned());
         Event::StageEnded {
             stage: stage.to_owned(),
         }
@@ -104,6 +108,11 @@ impl Control {
         if self.0.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.all_ended.send_replace(true);
         }
+    }
+
+    /// Whether an actor of this name has ended for good.
+    pub(crate) fn has_ended(&self, stage: &str) -> bool {
+        lock(&self.0.gone).contains(stage)
     }
 
     /// Completes when every enlisted actor has ended.

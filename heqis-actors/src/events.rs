@@ -47,6 +47,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A node that this one watches does not do its work.
+    PeerStalled {
+        /// The node.
+        peer: String,
+        /// What was seen.
+        reason: String,
+    },
     /// Frames were older than the latency budget of a path.
     BudgetOverrun {
         /// The path's last stage.
@@ -88,12 +95,13 @@ pub fn listen(hear: impl FnMut(&Event) + Unpin + 'static) {
 
 impl Event {
     /// Publishes to every subscriber in the actix system, and to the log.
-    pub(crate) fn publish(self) {
+    pub fn publish(self) {
         match &self {
             Self::StageFailed { stage, reason } => tracing::error!(%stage, %reason, "stage failed"),
             Self::StageRestarted { stage } => tracing::warn!(%stage, "stage restarted"),
             Self::LinkDown { edge, reason } => tracing::warn!(%edge, %reason, "link down"),
             Self::PeerRejected { edge, reason } => tracing::warn!(%edge, %reason, "peer rejected"),
+            Self::PeerStalled { peer, reason } => tracing::error!(%peer, %reason, "peer stalled"),
             Self::LinkUp { edge } => tracing::info!(%edge, "link up"),
             Self::StageEnded { stage } => tracing::debug!(%stage, "stage ended"),
             Self::BudgetOverrun { stage, age_ns } => {

@@ -17,7 +17,7 @@
 //!
 //! What makes it run:
 //! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
-//! - `wire`: the frame's bytes. [`sp`]: NNG's wire protocol. `clock`, `commit`, `control`, `events`, `metrics`.
+//! - `wire`: the frame's bytes. `encoding`: tensors in fewer of them. [`sp`]: NNG's wire protocol. `clock`, `commit`, `control`, `events`, `metrics`.
 //!
 //! Not here: anything that knows a price, a tensor's meaning, a board, or a topology file.
 
@@ -27,6 +27,7 @@ mod clock;
 mod commit;
 mod control;
 mod edge;
+mod encoding;
 mod events;
 mod frame;
 mod graph;
@@ -47,15 +48,19 @@ pub use clock::{Clock, duration_ns};
 pub use commit::Committed;
 pub use control::{Quantiles, StageReport};
 pub use edge::{Cause, EdgeReport, Side};
+pub use encoding::Encoding;
 pub use events::{Event, listen};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, NodeReport, PIPELINE, Reporter, Running, terminated,
+    GraphBuilder, GraphError, GraphHandle, LinkState, NodeReport, PIPELINE, Pulse, Reporter,
+    Running, terminated,
 };
-pub use metrics::{Counter, Gauge, LinkMetrics, Metrics, Note, StageCounters, Timer};
+pub use metrics::{
+    Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, Note, StageCounters, Timer,
+};
 pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, Policy, RestartOptions,
-    StageOptions,
+    Scheduling, StageOptions,
 };
 pub use payload::{
     Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta,

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
 
 /// A counter that only grows.
@@ -79,10 +80,40 @@ impl Timer {
     }
 }
 
+/// Values that somebody else measures, one for each set of label values.
+#[derive(Clone, Debug)]
+pub struct Gauges(GaugeVec);
+
+impl Gauges {
+    /// Sets the value of `labels`, given in the order in which the family names them.
+    pub fn set(&self, labels: &[&str], value: f64) {
+        self.0.with_label_values(labels).set(value);
+    }
+
+    /// Takes the sample of `labels` away: what cannot be measured now must not look as it last did.
+    pub fn remove(&self, labels: &[&str]) {
+        // Nothing to remove is what was wanted.
+        let _ = self.0.remove_label_values(labels);
+    }
+}
+
+/// Counters that somebody else needs, one for each set of label values.
+#[derive(Clone, Debug)]
+pub struct Counters(IntCounterVec);
+
+impl Counters {
+    /// The counter of `labels`, given in the order in which the family names them.
+    #[must_use]
+    pub fn of(&self, labels: &[&str]) -> Counter {
+        Counter(self.0.with_label_values(labels))
+    }
+}
+
 /// The metrics of one node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    node: String,
     stage_latency: HistogramVec,
     stage_events: IntCounterVec,
     stage_restarts: IntCounterVec,
@@ -93,6 +124,7 @@ pub struct Metrics {
     link_credits: IntGaugeVec,
     link_connects: IntCounterVec,
     link_resent: IntCounterVec,
+    link_bytes: IntCounterVec,
     link_rejects: IntCounterVec,
     link_outage: HistogramVec,
     path_latency: HistogramVec,
@@ -175,6 +207,11 @@ impl Metrics {
                 "Frames sent again after a reconnect.",
                 &["edge"],
             ),
+            link_bytes: counters(
+                "heqis_link_sent_bytes_total",
+                "Bytes of data frames handed to the socket, heads and envelopes included.",
+                &["edge"],
+            ),
             link_rejects: counters(
                 "heqis_link_rejected_peers_total",
                 "Peers that were disconnected, by cause.",
@@ -202,7 +239,28 @@ impl Metrics {
             ),
             notes: Notes::default(),
             registry,
+            node: node.to_owned(),
         }
+    }
+
+    /// A further family of values, for what this crate knows nothing of.
+    ///
+    /// # Panics
+    /// When the name is taken or malformed: it is a constant of the caller.
+    #[must_use]
+    pub fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> Gauges {
+        let opts = Opts::new(name, help).const_label("node", &self.node);
+        Gauges(registered(&self.registry, GaugeVec::new(opts, labels)))
+    }
+
+    /// A further family of counters.
+    ///
+    /// # Panics
+    /// As [`Metrics::gauges`].
+    #[must_use]
+    pub fn counters(&self, name: &str, help: &str, labels: &[&str]) -> Counters {
+        let opts = Opts::new(name, help).const_label("node", &self.node);
+        Counters(registered(&self.registry, IntCounterVec::new(opts, labels)))
     }
 
     /// The exposition text of all samples, in Prometheus text format 0.0.4.
@@ -280,6 +338,7 @@ impl Metrics {
             credits: Gauge(self.link_credits.with_label_values(&[edge])),
             connects: Counter(self.link_connects.with_label_values(&[edge])),
             resent: Counter(self.link_resent.with_label_values(&[edge])),
+            sent_bytes: Counter(self.link_bytes.with_label_values(&[edge])),
             outage: Timer(self.link_outage.with_label_values(&[edge])),
             rejects: self.link_rejects.clone(),
             edge: edge.to_owned(),
@@ -298,6 +357,8 @@ pub struct LinkMetrics {
     pub connects: Counter,
     /// Frames sent again.
     pub resent: Counter,
+    /// Bytes of data frames.
+    pub sent_bytes: Counter,
     /// Lengths of ended outages.
     pub outage: Timer,
     rejects: IntCounterVec,
@@ -387,13 +448,13 @@ impl StageCounters {
     }
 }
 
-/// Registers a family whose name and labels are constants of this file.
+/// Registers a family whose name and labels are constants of the code.
 fn registered<C: Collector + Clone + 'static>(
     registry: &Registry,
     family: prometheus::Result<C>,
 ) -> C {
     match family.and_then(|family| registry.register(Box::new(family.clone())).map(|()| family)) {
         Ok(family) => family,
-        Err(error) => unreachable!("a metric family of this module is malformed: {error}"),
+        Err(error) => unreachable!("a metric family is malformed or registered twice: {error}"),
     }
 }

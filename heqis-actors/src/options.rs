@@ -5,6 +5,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::Encoding;
 use crate::sp::Endpoint;
 
 /// What an edge does with a new frame when it is full.
@@ -159,6 +160,9 @@ pub struct StageOptions {
     pub arbiter: Option<String>,
     /// Processors that the arbiter's thread may run on; empty leaves that to the kernel.
     pub cores: Vec<usize>,
+    /// Real-time priority (SCHED_FIFO) of the arbiter's thread, 1 to 99; `None` leaves it with all others. Stages that
+    /// share an arbiter share the highest.
+    pub priority: Option<u8>,
     /// Copies of the stage, each on an arbiter of its own when above 1; frames of one key go to one copy.
     pub workers: usize,
     /// Micro-batching.
@@ -172,11 +176,24 @@ impl Default for StageOptions {
         Self {
             arbiter: None,
             cores: Vec::new(),
+            priority: None,
             workers: 1,
             batch: BatchOptions::default(),
             restart: RestartOptions::default(),
         }
     }
+}
+
+/// What happens when a thread does not get the cores or the priority that were asked for: the process may lack the
+/// right, or the machine the core.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scheduling {
+    /// The log says so, and the graph runs.
+    #[default]
+    Warn,
+    /// The graph does not start.
+    Strict,
 }
 
 /// Settings of the NNG socket under a bridged edge. The receiving node listens, the sending node dials.
@@ -190,4 +207,7 @@ pub struct BridgeOptions {
     pub delivery: Delivery,
     /// Largest wire frame, bytes; a longer announcement ends the connection before anything is allocated.
     pub max_frame: usize,
+    /// Element type of tensors on the wire. The two halves agree on it whenever they connect: a peer that does not know
+    /// it gets `f32`.
+    pub encoding: Encoding,
 }

@@ -9,11 +9,13 @@
 //! Constraints that a decoder holds, in this order, each before anything is allocated: the body is at least a header
 //! long; magic, version and header length are known; kind, dtype and rank are known and flags are zero; `meta_len`
 //! and `payload_len` stay below their limits and add up, with the padding, to exactly the body's length; the CRC-32
-//! over everything but its own field fits; the product of `shape` times the element size is `payload_len`.
+//! over everything but its own field fits; the product of `shape` in the element type is `payload_len`; what an element
+//! type puts in front of the values is sound.
 
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::encoding::{Encoding, sound_head};
 use crate::payload::{MAX_META_BYTES, MAX_RANK, PayloadError, Tensor, element_count};
 
 /// First bytes of every frame.
@@ -71,6 +73,30 @@ pub enum Dtype {
     None = 0,
     /// IEEE-754 binary32, little-endian.
     F32 = 1,
+    /// IEEE-754 binary16, little-endian.
+    F16 = 2,
+    /// Scale (f32), zero point (i32), then one signed byte a value.
+    Int8 = 3,
+}
+
+impl From<Encoding> for Dtype {
+    fn from(encoding: Encoding) -> Self {
+        match encoding {
+            Encoding::F32 => Self::F32,
+            Encoding::F16 => Self::F16,
+            Encoding::Int8 => Self::Int8,
+        }
+    }
+}
+
+/// The encoding of a dtype byte; [`Encoding::F32`] also for "no tensor", which has no bytes in any.
+fn encoding_of(dtype: u8) -> Option<Encoding> {
+    if dtype == Dtype::None as u8 {
+        return Some(Encoding::F32);
+    }
+    Encoding::ALL
+        .into_iter()
+        .find(|&encoding| Dtype::from(encoding) as u8 == dtype)
 }
 
 /// The routing part of the header.
@@ -82,7 +108,8 @@ pub struct Header {
     pub route: u32,
     /// Connection count of the sender; frames of an older epoch are stale.
     pub epoch: u32,
-    /// Number of the frame on its edge, from 1; 0 in control frames.
+    /// Number of the frame on its edge, from 1. In a hello the encoding that the sender offers, in a welcome the one that
+    /// the receiver takes, as 0 (f32), 1 (f16) or 2 (int8); 0 in other control frames.
     pub seq: u64,
     /// When the frame's source item was born, nanoseconds since the Unix epoch; 0 in control frames.
     pub ts_ns: i64,
@@ -165,6 +192,7 @@ pub struct WireFrame {
     pub header: Header,
     body: Bytes,
     meta_len: usize,
+    encoding: Encoding,
     shape: arrayvec::ArrayVec<u32, MAX_RANK>,
 }
 
@@ -198,9 +226,9 @@ impl WireFrame {
             return unknown("header_len", header_len.into());
         }
         let (dtype, rank) = (head[10], usize::from(head[11]));
-        if dtype > Dtype::F32 as u8 {
+        let Some(encoding) = encoding_of(dtype) else {
             return unknown("dtype", dtype.into());
-        }
+        };
         if rank > MAX_RANK || (dtype == Dtype::None as u8) != (rank == 0) {
             return unknown("rank", rank as u64);
         }
@@ -223,13 +251,20 @@ impl WireFrame {
         }
         let shape: arrayvec::ArrayVec<u32, MAX_RANK> =
             (0..rank).map(|i| u32_at(head, SHAPE_AT + 4 * i)).collect();
-        if element_count(&shape).and_then(|n| n.checked_mul(size_of::<f32>()))
-            != Some(payload_bytes)
-        {
+        let fits = if shape.is_empty() {
+            payload_bytes == 0
+        } else {
+            element_count(&shape).and_then(|n| encoding.bytes(n)) == Some(payload_bytes)
+        };
+        if !fits {
             return Err(WireError::Shape {
                 shape: shape.to_vec(),
                 payload_len,
             });
+        }
+        if !shape.is_empty() && !sound_head(encoding, &body[payload_offset(meta_bytes)..]) {
+            let rule = "an int8 tensor has no scale and zero point in front of it";
+            return Err(PayloadError::Tensor(rule.into()).into());
         }
         let header = Header {
             kind,
@@ -242,6 +277,7 @@ impl WireFrame {
             header,
             body,
             meta_len: meta_bytes,
+            encoding,
             shape,
         })
     }
@@ -269,10 +305,13 @@ impl WireFrame {
             return Ok(Tensor::default());
         }
         let bytes = &self.body[payload_offset(self.meta_len)..];
-        let mut data = vec![0f32; bytes.len() / size_of::<f32>()];
-        // Copying bytes tolerates any alignment of the receive buffer.
-        bytemuck::cast_slice_mut(&mut data).copy_from_slice(bytes);
-        Ok(Tensor::new(&self.shape, data)?)
+        Ok(Tensor::new(&self.shape, self.encoding.decode(bytes))?)
+    }
+
+    /// How the tensor was sent.
+    #[must_use]
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
     }
 }
 
@@ -312,24 +351,48 @@ pub(crate) use wire_meta;
 pub struct Encoded {
     /// Header, meta part and padding.
     pub head: Vec<u8>,
+    /// The tensor's bytes, where they are not those that lie in memory.
+    pub tensor: Option<Vec<u8>>,
 }
 
 impl Encoded {
-    /// Lays out header, meta and padding for a frame whose payload is `tensor`.
+    /// Lays out header, meta and padding for a frame whose payload is `tensor`, as it is.
     ///
     /// # Errors
-    /// When the meta part cannot be written or is above [`MAX_META_BYTES`], or the tensor above `u32::MAX` bytes.
+    /// As [`Encoded::with`].
     pub fn new(
         header: Header,
         meta_part: &impl WireMeta,
         tensor: Option<&Tensor>,
     ) -> Result<Self, WireError> {
+        Self::with(header, meta_part, tensor, Encoding::F32)
+    }
+
+    /// Lays out a frame whose payload is `tensor` in `encoding`.
+    ///
+    /// # Errors
+    /// When the encoding cannot carry a value of the tensor, the meta part cannot be written or is above
+    /// [`MAX_META_BYTES`], or the tensor above `u32::MAX` bytes.
+    pub fn with(
+        header: Header,
+        meta_part: &impl WireMeta,
+        tensor: Option<&Tensor>,
+        encoding: Encoding,
+    ) -> Result<Self, WireError> {
+        let tensor = tensor.filter(|tensor| !tensor.is_empty());
+        let bytes = match tensor {
+            Some(tensor) => encoding.encode(tensor.data())?,
+            None => None,
+        };
         let mut head = Vec::with_capacity(256);
         head.resize(HEADER_BYTES, 0);
         meta_part.write(&mut head)?;
         let meta_bytes = head.len() - HEADER_BYTES;
         head.resize(payload_offset(meta_bytes), 0);
-        let payload = tensor.map_or(&[][..], tensor_bytes);
+        let payload = match &bytes {
+            Some(bytes) => bytes.as_slice(),
+            None => tensor.map_or(&[][..], tensor_bytes),
+        };
         let lengths = (u32::try_from(meta_bytes), u32::try_from(payload.len()));
         let (Ok(meta_len), Ok(payload_len)) = lengths else {
             return Err(WireError::Length {
@@ -353,7 +416,7 @@ impl Encoded {
         head[10] = if shape.is_empty() {
             Dtype::None as u8
         } else {
-            Dtype::F32 as u8
+            Dtype::from(encoding) as u8
         };
         head[11] = shape.len() as u8;
         head[12..16].copy_from_slice(&header.route.to_le_bytes());
@@ -369,14 +432,20 @@ impl Encoded {
         hash_head(&mut hasher, &head);
         hasher.update(payload);
         head[CRC_AT..CRC_AT + 4].copy_from_slice(&hasher.finalize().to_le_bytes());
-        Ok(Self { head })
+        Ok(Self {
+            head,
+            tensor: bytes,
+        })
     }
 
     /// Header, meta and tensor in one buffer.
     #[must_use]
     pub fn concat(&self, tensor: Option<&Tensor>) -> Bytes {
         let mut all = self.head.clone();
-        all.extend_from_slice(tensor.map_or(&[][..], tensor_bytes));
+        match &self.tensor {
+            Some(bytes) => all.extend_from_slice(bytes),
+            None => all.extend_from_slice(tensor.map_or(&[][..], tensor_bytes)),
+        }
         all.into()
     }
 }

@@ -12,8 +12,8 @@ use common::{
 };
 use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, GraphBuilder, NodeReport, PayloadType,
-    Policy, RestartOptions, Side, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, Encoding, GraphBuilder, NodeReport,
+    PayloadType, Policy, RestartOptions, Side, StageOptions,
 };
 use links::free_endpoint;
 
@@ -25,6 +25,7 @@ fn bridge(endpoint: &str, credit: usize, delivery: Delivery) -> BridgeOptions {
         credit,
         delivery,
         max_frame: 1 << 20,
+        encoding: Encoding::F32,
     }
 }
 

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use common::Number;
 use heqis_actors::{
-    AnyFrame, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder,
-    Metrics, Origin, PayloadType, RestartOptions, Stage, StageError, StageOptions,
+    AnyFrame, BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame,
+    GraphBuilder, Metrics, Origin, PayloadType, RestartOptions, Stage, StageError, StageOptions,
 };
 use links::*;
 use schemars::JsonSchema;
@@ -101,6 +101,7 @@ fn node(link: &Link, listener: &LedgerConfig, ledger: &LedgerConfig) -> GraphBui
         credit: link.credit,
         delivery: link.delivery,
         max_frame: MAX_FRAME,
+        encoding: Encoding::F32,
     };
     let restart = RestartOptions {
         backoff_min: std::time::Duration::from_millis(1),

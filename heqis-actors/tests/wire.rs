@@ -152,7 +152,7 @@ fn every_header_rule_refuses_even_when_the_checksum_fits() {
         (6, &[0, 0x80], "'flags' has the unknown value 32768"),
         (8, &[63, 0], "'header_len' has the unknown value 63"),
         (8, &[80, 0], "'header_len' has the unknown value 80"),
-        (10, &[2], "'dtype' has the unknown value 2"),
+        (10, &[4], "'dtype' has the unknown value 4"),
         (10, &[255], "'dtype' has the unknown value 255"),
         // A tensor type without dimensions, dimensions without a type, more than the header has room for.
         (10, &[1, 0], "'rank' has the unknown value 0"),

@@ -150,6 +150,8 @@ pub enum EventKind {
     LinkDown,
     /// A peer was disconnected because of what it sent.
     PeerRejected,
+    /// A node that this one watches does not do its work.
+    PeerStalled,
     /// A frame was older than a latency promise; told once.
     BudgetOverrun,
     /// Somebody set how far may be traded.

@@ -40,6 +40,7 @@
 //! ```
 
 pub mod bundle;
+mod choice;
 pub mod cpu;
 pub mod engine;
 pub mod error;
@@ -55,6 +56,7 @@ pub use bundle::{
     Bundle, BundleParts, FileEntry, Golden, GoldenWindow, Manifest, Precision, SelfTest,
     TradingDifference, TrainingSpan, Verified,
 };
+pub use choice::{Prefer, Timing, choose, choose_with};
 pub use cpu::CpuEngine;
 pub use engine::{
     BackendKind, Engine, EngineThread, Libraries, Opened, Unavailable, load, open, open_with,

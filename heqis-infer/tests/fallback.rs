@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
 use heqis_infer::onnx::GraphBuilder;
 use heqis_infer::{
-    BackendKind, Bundle, Golden, GoldenWindow, InferError, Libraries, TensorView, open_with,
+    BackendKind, Bundle, Golden, GoldenWindow, InferError, Libraries, Prefer, TensorView,
+    choose_with, open_with,
 };
 
 /// A bundle whose ONNX model computes what the stand-in computes, out[k] = k + Σ (j + 1) · in[j], with a build of it
@@ -155,4 +156,60 @@ fn a_build_that_computes_something_else_fails_the_self_test_and_is_passed_over()
         reason.starts_with("self-test: window 0, output scores[0]"),
         "{reason}"
     );
+}
+
+#[test]
+fn the_fastest_is_the_one_that_took_least_and_the_others_stand_behind_it() {
+    let (_root, bundle, libraries) = bundle("");
+    let (opened, timings) =
+        choose_with(&bundle, &PREFERENCE, false, Prefer::Fastest, &libraries).unwrap();
+    let timed: Vec<BackendKind> = timings.iter().map(|timing| timing.backend).collect();
+    assert_eq!(timed, [BackendKind::Rknn, BackendKind::Cpu]);
+    let fastest = timings.iter().min_by_key(|timing| timing.window).unwrap();
+    assert!(!fastest.window.is_zero());
+    assert_eq!(opened.backend, fastest.backend);
+    let passed_over: Vec<BackendKind> = opened.fallbacks.iter().map(|one| one.backend).collect();
+    assert_eq!(passed_over, [BackendKind::Cuda]);
+}
+
+#[test]
+fn an_order_of_preference_is_not_timed() {
+    let (_root, bundle, libraries) = bundle("");
+    for (backends, strict) in [(&PREFERENCE[..], false), (&PREFERENCE[..1], true)] {
+        let (opened, timings) =
+            choose_with(&bundle, backends, strict, Prefer::First, &libraries).unwrap();
+        assert_eq!((opened.backend, timings), (BackendKind::Rknn, Vec::new()));
+    }
+}
+
+#[test]
+fn strict_and_fastest_ask_that_every_backend_works() {
+    let (_root, bundle, libraries) = bundle("");
+    let error = choose_with(&bundle, &PREFERENCE, true, Prefer::Fastest, &libraries).unwrap_err();
+    assert!(
+        matches!(&error, InferError::Strict(lost) if lost.backend == BackendKind::Cuda),
+        "{error}"
+    );
+    let none = [BackendKind::Cuda, BackendKind::Tensorrt];
+    let error = choose_with(&bundle, &none, false, Prefer::Fastest, &libraries).unwrap_err();
+    assert!(
+        matches!(&error, InferError::NoBackend { tried } if tried.len() == 2),
+        "{error}"
+    );
+}
+
+#[test]
+fn the_fastest_that_is_lost_in_mid_run_is_replaced_too() {
+    let (_root, bundle, libraries) = bundle("fail_run 1000 -3");
+    let (mut opened, _) =
+        choose_with(&bundle, &PREFERENCE, false, Prefer::Fastest, &libraries).unwrap();
+    let mut outputs = vec![Vec::new()];
+    for _ in 0..2_000 {
+        let batch = batch();
+        opened
+            .engine
+            .run(&[TensorView::f32(&[3, 4, 3], &batch)], &mut outputs)
+            .unwrap();
+        assert_eq!(outputs[0], [0.0, 1.0, 78.0, 79.0, 156.0, 157.0]);
+    }
 }

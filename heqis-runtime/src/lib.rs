@@ -6,12 +6,15 @@
 //!
 //! - [`topology`]: the file, its faults, and the plan that comes of it.
 //! - [`registry`]: the one list of stage kinds that a topology may name.
+//! - [`run`]: one node, or a fleet of them. [`machine`]: the board under a node. [`watch`]: a node that looks after another.
 //! - [`cli`]: the subcommands, as functions that write to what they are given.
 //!
 //! Not here: any stage. A stage is written in `nodes/`, against `heqis-actors`, and becomes known here by one line in
 //! [`registry`].
 
 pub mod cli;
+pub mod machine;
 pub mod registry;
 pub mod run;
 pub mod topology;
+pub mod watch;

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use heqis_runtime::cli::{self, Cli, Command, LogFormat, World};
 use heqis_runtime::registry::registry;
-use heqis_runtime::run::{self, Options, RunError};
+use heqis_runtime::run::{self, Options, RunError, Service};
 use heqis_runtime::topology::report::Look;
 use tracing_subscriber::EnvFilter;
 
@@ -55,6 +55,8 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
         supervised: args.supervised,
         json: args.json,
         child_arguments: args.for_child(),
+        machine: args.machine.clone(),
+        service: Service::read(|name| std::env::var_os(name), std::process::id()),
     };
     match run::run(&plan, &options) {
         Ok(true) => Ok(cli::OK),

@@ -2,7 +2,7 @@
 
 use heqis_actors::Registry;
 use heqis_compute::{Journal, Signal, TrtEngine};
-use heqis_gateway::source::{CsvReplay, Simulated, TcpLines};
+use heqis_gateway::source::{CsvReplay, Serial, Simulated, TcpLines};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
 
 /// Every kind that this binary can run.
@@ -12,6 +12,7 @@ pub fn registry() -> Registry {
         .with_source::<CsvReplay>()
         .with_source::<Simulated>()
         .with_source::<TcpLines>()
+        .with_source::<Serial>()
         .with_stage::<Cleaner>()
         .with_stage::<Indicators>()
         .with_stage::<NpuFeature>()

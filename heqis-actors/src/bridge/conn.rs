@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
 use crate::clock::duration_ns;
+use crate::encoding::Encoding;
 use crate::frame::Body;
 use crate::sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
 use crate::wire::{Encoded, Kind, WireError, WireMeta, tensor_bytes};
@@ -39,6 +40,8 @@ pub(super) struct Conn {
     flusher: Option<SpawnHandle>,
     pub(super) heard_ns: i64,
     pub(super) spoke_ns: i64,
+    /// What the two sides have agreed on.
+    pub(super) encoding: Encoding,
 }
 
 /// An actor that owns connections.
@@ -67,6 +70,7 @@ impl Conn {
             flusher: None,
             heard_ns: now_ns,
             spoke_ns: now_ns,
+            encoding: Encoding::F32,
         }
     }
 
@@ -99,31 +103,55 @@ impl Conn {
         epoch: u32,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
+        self.negotiate(kind, route, epoch, Encoding::F32, message)
+    }
+
+    /// As [`Conn::control`], for a message that offers or takes an encoding.
+    pub(super) fn negotiate(
+        &mut self,
+        kind: Kind,
+        route: u32,
+        epoch: u32,
+        encoding: Encoding,
+        message: &impl WireMeta,
+    ) -> Result<bool, LinkError> {
         let Some(writer) = &mut self.writer else {
             return Ok(false);
         };
-        let encoded = super::encode_control(kind, route, epoch, message)?;
+        let encoded = super::encode_control(kind, route, epoch, encoding, message)?;
         writer.feed(&[&encoded.head])?;
         Ok(true)
     }
 
-    /// Queues a data frame; the caller has made sure that the connection is [`Conn::writable`].
+    /// Queues a data frame and returns its length in bytes; the caller has made sure that the connection is
+    /// [`Conn::writable`].
     pub(super) fn data(
         &mut self,
-        encoded: &Encoded,
+        encoded: Encoded,
         body: &Arc<dyn Body>,
-    ) -> Result<(), LinkError> {
+    ) -> Result<usize, LinkError> {
         let Some(writer) = &mut self.writer else {
-            return Ok(());
+            return Ok(0);
         };
+        let head = encoded.head.len();
+        if let Some(bytes) = encoded.tensor {
+            let length = head + bytes.len();
+            if bytes.len() < COPY_BELOW_BYTES {
+                writer.feed(&[&encoded.head, &bytes])?;
+            } else {
+                writer.feed_bytes(&encoded.head, bytes.into())?;
+            }
+            return Ok(length);
+        }
         let tensor = TensorOf(body.clone());
         let bytes = tensor.as_ref();
+        let length = head + bytes.len();
         if bytes.len() < COPY_BELOW_BYTES {
             writer.feed(&[&encoded.head, bytes])?;
         } else {
             writer.feed_bytes(&encoded.head, Bytes::from_owner(tensor))?;
         }
-        Ok(())
+        Ok(length)
     }
 }
 

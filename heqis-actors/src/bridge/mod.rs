@@ -32,6 +32,7 @@ use crate::actor::Doorbell;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::edge::Edge;
+use crate::encoding::Encoding;
 use crate::frame::{AnyFrame, Body, Head, MAX_STAMPS, Origin, Stamp};
 use crate::metrics::LinkMetrics;
 use crate::options::BridgeOptions;
@@ -196,8 +197,14 @@ fn link_clock(graph: &Clock) -> Clock {
     }
 }
 
-/// Lays out a data frame; the tensor is written from the frame itself.
-fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<Encoded, WireError> {
+/// Lays out a data frame; a tensor that is sent as it is, is written from the frame itself.
+fn encode_frame(
+    frame: &AnyFrame,
+    route: u32,
+    epoch: u32,
+    seq: u64,
+    encoding: Encoding,
+) -> Result<Encoded, WireError> {
     let mut payload = Vec::with_capacity(128);
     let tensor = frame.body.encode(&mut payload)?;
     let head = &frame.head;
@@ -224,7 +231,7 @@ fn encode_frame(frame: &AnyFrame, route: u32, epoch: u32, seq: u64) -> Result<En
         seq,
         ts_ns: head.born_ns,
     };
-    Encoded::new(header, &envelope, tensor)
+    Encoded::with(header, &envelope, tensor, encoding)
 }
 
 /// Rebuilds a data frame.
@@ -265,11 +272,13 @@ fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, Wire
     Ok(AnyFrame::from_parts(head, body))
 }
 
-/// Lays out a control message.
+/// Lays out a control message. `encoding` is what a hello offers and a welcome takes; others say nothing of it. It lies in
+/// a field that versions without encodings neither set nor read, so that with them both sides end up at `f32`.
 fn encode_control(
     kind: Kind,
     route: u32,
     epoch: u32,
+    encoding: Encoding,
     message: &impl WireMeta,
 ) -> Result<Encoded, WireError> {
     Encoded::new(
@@ -277,7 +286,7 @@ fn encode_control(
             kind,
             route,
             epoch,
-            seq: 0,
+            seq: encoding.number(),
             ts_ns: 0,
         },
         message,
@@ -366,7 +375,7 @@ mod tests {
         ) {
             let frame = AnyFrame::new(head.clone(), parcel.clone());
             let tensor = (!parcel.tensor.is_empty()).then_some(&parcel.tensor);
-            let bytes = encode_frame(&frame, route, epoch, seq).unwrap().concat(tensor);
+            let bytes = encode_frame(&frame, route, epoch, seq, Encoding::F32).unwrap().concat(tensor);
             let wire = WireFrame::parse(bytes).unwrap();
             let expected = Header { kind: Kind::Data, route, epoch, seq, ts_ns: head.born_ns };
             prop_assert_eq!(wire.header, expected);
@@ -403,7 +412,7 @@ mod tests {
                 bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
             }
             fn written(message: &impl WireMeta) -> Vec<u8> {
-                let bytes = encode_control(Kind::Hello, 1, 2, message).unwrap().concat(None);
+                let bytes = encode_control(Kind::Hello, 1, 2, Encoding::F32, message).unwrap().concat(None);
                 WireFrame::parse(bytes).unwrap().meta().to_vec()
             }
             let theirs = golden(&(&edge, &payload, instance, first_seq, at_least_once));

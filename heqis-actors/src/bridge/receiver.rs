@@ -16,6 +16,7 @@ use crate::actor::{Begin, Build, Wake};
 use crate::clock::{Clock, duration_ns};
 use crate::commit::Committed;
 use crate::edge::{Cause, Outcome};
+use crate::encoding::Encoding;
 use crate::events::Event;
 use crate::options::Delivery;
 use crate::sp::{Connection, Listener, SpError};
@@ -186,7 +187,10 @@ impl BridgeReceiver {
             }
             let hello: Result<Hello, _> = wire.read().map_err(LinkError::from);
             return match hello.and_then(|hello| self.checked(hello)) {
-                Ok(hello) => self.greet(stranger.0, &hello, wire.header.epoch, ctx),
+                Ok(hello) => {
+                    let taken = self.takes(wire.header.seq);
+                    self.greet(stranger.0, &hello, wire.header.epoch, taken, ctx)
+                }
                 Err(error) => {
                     self.strangers.insert(id, stranger);
                     Err(error)
@@ -270,12 +274,23 @@ impl BridgeReceiver {
         Ok(hello)
     }
 
+    /// The encoding that this node takes of the number that a hello offers: every one that it knows.
+    fn takes(&self, offered: u64) -> Encoding {
+        let known = Encoding::from_number(offered);
+        let here = self.setup.options.encoding;
+        if known != Some(here) {
+            tracing::warn!(edge = %self.setup.edge.name, offered, here = here.name(), "the sender offers another encoding than this node's topology says");
+        }
+        known.unwrap_or(Encoding::F32)
+    }
+
     /// A sender of this edge: the newest one wins, because an old connection may be dead without knowing it.
     fn greet(
         &mut self,
         conn: Conn,
         hello: &Hello,
         epoch: u32,
+        taken: Encoding,
         ctx: &mut Context<Self>,
     ) -> Result<(), LinkError> {
         if let Some((old, _)) = self.active.take() {
@@ -330,7 +345,7 @@ impl BridgeReceiver {
         .publish();
         let route = self.setup.route;
         if let Some((conn, _)) = &mut self.active {
-            conn.control(Kind::Welcome, route, epoch, &welcome)?;
+            conn.negotiate(Kind::Welcome, route, epoch, taken, &welcome)?;
         }
         self.acknowledge(true)?;
         let now_ns = self.now_ns();

@@ -10,6 +10,7 @@ use super::{Ack, BridgeSetup, EMPTY, End, Have, Hello, Welcome, encode_frame, li
 use crate::actor::{Begin, Build, Wake};
 use crate::clock::Clock;
 use crate::edge::{Cause, Edge, Outcome, Pop};
+use crate::encoding::Encoding;
 use crate::events::Event;
 use crate::frame::{AnyFrame, Origin};
 use crate::options::Delivery;
@@ -153,7 +154,8 @@ impl BridgeSender {
             },
             at_least_once: self.keeps(),
         };
-        let greeted = conn.control(Kind::Hello, self.setup.route, self.epoch, &hello);
+        let offered = self.setup.options.encoding;
+        let greeted = conn.negotiate(Kind::Hello, self.setup.route, self.epoch, offered, &hello);
         self.link = Link::Greeting(conn);
         match greeted {
             Ok(_) => flush(self, self.epoch.into(), now_ns, ctx),
@@ -195,7 +197,7 @@ impl BridgeSender {
         self.redial(ctx);
     }
 
-    fn receive(&mut self, wire: &WireFrame, ctx: &mut Context<Self>) -> Result<(), LinkError> {
+    fn receive(&mut self, wire: &WireFrame) -> Result<(), LinkError> {
         if wire.header.route != self.setup.route {
             return Err(LinkError::Protocol(format!(
                 "route {} on edge {}",
@@ -207,7 +209,7 @@ impl BridgeSender {
             return Ok(());
         }
         match wire.header.kind {
-            Kind::Welcome => self.welcomed(&wire.read()?, ctx),
+            Kind::Welcome => self.welcomed(&wire.read()?, wire.header.seq),
             Kind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
                 "acknowledges before its welcome".into(),
             )),
@@ -229,7 +231,7 @@ impl BridgeSender {
         }
     }
 
-    fn welcomed(&mut self, welcome: &Welcome, _ctx: &mut Context<Self>) -> Result<(), LinkError> {
+    fn welcomed(&mut self, welcome: &Welcome, taken: u64) -> Result<(), LinkError> {
         if !matches!(self.link, Link::Greeting(_)) {
             return Err(LinkError::Protocol("a second welcome".into()));
         }
@@ -240,7 +242,9 @@ impl BridgeSender {
                 self.next_seq - 1
             )));
         }
-        if let Link::Greeting(conn) = std::mem::replace(&mut self.link, Link::Dialing) {
+        let encoding = self.agreed(taken)?;
+        if let Link::Greeting(mut conn) = std::mem::replace(&mut self.link, Link::Dialing) {
+            conn.encoding = encoding;
             self.link = Link::Up(conn);
         }
         let remembered = self.session == Some(welcome.session);
@@ -283,6 +287,22 @@ impl BridgeSender {
         }
         .publish();
         Ok(())
+    }
+
+    /// The encoding that a welcome takes: the one that was offered, or `f32`.
+    fn agreed(&self, taken: u64) -> Result<Encoding, LinkError> {
+        let offered = self.setup.options.encoding;
+        match Encoding::from_number(taken) {
+            Some(taken) if taken == offered => Ok(offered),
+            Some(Encoding::F32) => {
+                tracing::warn!(edge = %self.setup.edge.name, offered = offered.name(), "the receiver does not take the encoding, tensors are sent as f32");
+                Ok(Encoding::F32)
+            }
+            _ => Err(LinkError::Protocol(format!(
+                "takes the encoding number {taken}, {} was offered",
+                offered.name()
+            ))),
+        }
     }
 
     fn acknowledged(&mut self, ack: &Ack) -> Result<(), LinkError> {
@@ -365,7 +385,8 @@ impl BridgeSender {
         if let Err(error) = self.fill() {
             return self.lost(&error, ctx);
         }
-        let credits = (self.limit + 1).saturating_sub(self.cursor);
+        // The limit is a peer's to say, and may be as high as it gets.
+        let credits = self.limit.saturating_sub(self.cursor - 1);
         self.setup
             .link
             .credits
@@ -401,7 +422,12 @@ impl BridgeSender {
                         self.cursor
                     )));
                 };
-                conn.data(&encode_frame(frame, route, epoch, *seq)?, &frame.body)?;
+                // The link may have been of another encoding when the frame was first sent; what this one cannot carry
+                // goes as it is, which every receiver reads.
+                let encoded = encode_frame(frame, route, epoch, *seq, conn.encoding)
+                    .or_else(|_| encode_frame(frame, route, epoch, *seq, Encoding::F32))?;
+                let bytes = conn.data(encoded, &frame.body)?;
+                self.setup.link.sent_bytes.add(bytes as u64);
                 self.setup.link.resent.inc();
                 self.cursor += 1;
                 continue;
@@ -439,11 +465,11 @@ impl BridgeSender {
                 edge.done(Outcome::Duplicate, 1);
                 continue;
             }
-            let sent = encode_frame(&frame, route, epoch, self.next_seq)
+            let sent = encode_frame(&frame, route, epoch, self.next_seq, conn.encoding)
                 .map_err(LinkError::from)
-                .and_then(|encoded| conn.data(&encoded, &frame.body));
+                .and_then(|encoded| conn.data(encoded, &frame.body));
             match sent {
-                Ok(()) => {}
+                Ok(bytes) => self.setup.link.sent_bytes.add(bytes as u64),
                 Err(LinkError::Wire(error)) => {
                     unsendable(&edge, frame, &error);
                     continue;
@@ -568,7 +594,7 @@ impl StreamHandler<Received> for BridgeSender {
         let result = match received.message {
             Ok(Some(bytes)) => WireFrame::parse(bytes)
                 .map_err(LinkError::from)
-                .and_then(|wire| self.receive(&wire, ctx)),
+                .and_then(|wire| self.receive(&wire)),
             Ok(None) => Err(LinkError::Closed),
             Err(error) => Err(error.into()),
         };

@@ -317,6 +317,11 @@ impl Edge {
         self.lanes.iter().map(|lane| lane.lock().queue.len()).sum()
     }
 
+    /// Which part of an edge this is.
+    pub(crate) fn side(&self) -> Side {
+        self.side
+    }
+
     pub(crate) fn report(&self) -> EdgeReport {
         let queued = self.queued();
         self.depth.set(i64::try_from(queued).unwrap_or(i64::MAX));

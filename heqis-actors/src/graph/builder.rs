@@ -12,7 +12,7 @@ use crate::actor::RingBufferConfig;
 use crate::bridge::PayloadType;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::options::{BridgeOptions, EdgeOptions, Policy, StageOptions};
+use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::registry::{Factory, Prepared, source_factory, stage_factory};
 use crate::sp::Inproc;
 use crate::stage::{Source, Stage};
@@ -32,6 +32,7 @@ pub struct GraphBuilder {
     pub(super) edges: Vec<EdgeEntry>,
     pub(super) budgets: Vec<(Vec<String>, Duration)>,
     pub(super) taps: HashMap<String, Tap>,
+    pub(super) scheduling: Scheduling,
 }
 
 #[derive(Debug)]
@@ -71,6 +72,7 @@ impl GraphBuilder {
             edges: Vec::new(),
             budgets: Vec::new(),
             taps: HashMap::new(),
+            scheduling: Scheduling::default(),
         }
     }
 
@@ -99,6 +101,13 @@ impl GraphBuilder {
     #[must_use]
     pub fn metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = Some(metrics);
+        self
+    }
+
+    /// Says what happens when a thread does not get its cores or its priority.
+    #[must_use]
+    pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
+        self.scheduling = scheduling;
         self
     }
 

@@ -7,10 +7,11 @@
 //! - `builder`: [`GraphBuilder`] collects stages and edges, and says what makes no sense.
 //! - `wiring`: turns them into actors on arbiters and builds every stage; only then frames flow. The only place where
 //!   actors, edges and doorbells are joined.
-//! - `running`: [`Running`] stops, waits and reports.
+//! - `running`: [`Running`] stops, waits and reports. `thread`: names, pins and prioritises an arbiter's thread.
 
 mod builder;
 mod running;
+mod thread;
 mod wiring;
 
 use std::io;
@@ -18,7 +19,7 @@ use std::io;
 use thiserror::Error;
 
 pub use builder::GraphBuilder;
-pub use running::{GraphHandle, NodeReport, Reporter, Running};
+pub use running::{GraphHandle, LinkState, NodeReport, Pulse, Reporter, Running};
 
 use crate::stage::StageError;
 
@@ -34,6 +35,9 @@ pub enum GraphError {
     /// Stages or listeners could not be built; every failure is listed.
     #[error("{}", .0.iter().map(|(stage, error)| format!("stage '{stage}': {error}")).collect::<Vec<_>>().join("; "))]
     Build(Vec<(String, StageError)>),
+    /// A thread did not get its cores or its priority, and the graph insists on them.
+    #[error("{}", .0.join("; "))]
+    Scheduling(Vec<String>),
     /// The actix system could not run.
     #[error("actor system: {0}")]
     System(#[from] io::Error),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_rt::Arbiter;
+use actix_rt::{Arbiter, ArbiterHandle};
 use serde::{Deserialize, Serialize};
 
 use crate::control::{Control, StageReport, StageStats};
@@ -62,6 +62,12 @@ impl Running {
         }
     }
 
+    /// Something that tells whether the graph's threads still take turns.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        Pulse(self.arbiters.values().map(Arbiter::handle).collect())
+    }
+
     /// Waits until every stage has ended: because the sources ended, or after [`GraphHandle::stop`] and then at most
     /// `drain_timeout`, after which what is under way is dropped, cause `shutdown`.
     pub async fn wait(self, drain_timeout: Duration) -> NodeReport {
@@ -90,6 +96,44 @@ impl Running {
         }
         report
     }
+}
+
+/// Feels whether every arbiter of a graph still takes turns. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<[ArbiterHandle]>);
+
+impl Pulse {
+    /// Completes when every arbiter has taken a turn. One whose stage does not return from its work never does; one that
+    /// has ended counts as well.
+    pub async fn beat(&self) {
+        let turns: Vec<_> = self
+            .0
+            .iter()
+            .map(|arbiter| {
+                let (tell, told) = tokio::sync::oneshot::channel();
+                arbiter.spawn_fn(move || {
+                    let _ = tell.send(());
+                });
+                told
+            })
+            .collect();
+        for turn in turns {
+            let _ = turn.await;
+        }
+    }
+}
+
+/// How one half of a bridged edge is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// The edge.
+    pub edge: String,
+    /// Which half.
+    pub side: Side,
+    /// Whether it has a live connection.
+    pub up: bool,
+    /// Whether it has done its work and ended.
+    pub ended: bool,
 }
 
 /// Reports on a running graph. Cheap to clone.
@@ -143,6 +187,21 @@ impl Reporter {
             edge.report();
         }
         self.metrics.render()
+    }
+
+    /// The state of every half of a bridged edge that this node has.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkState> {
+        self.edges
+            .iter()
+            .filter(|edge| matches!(edge.side(), Side::Sender | Side::Receiver))
+            .map(|edge| LinkState {
+                edge: edge.name.to_string(),
+                side: edge.side(),
+                up: self.metrics.link(&edge.name).up.get() != 0,
+                ended: self.control.has_ended(&edge.name),
+            })
+            .collect()
     }
 
     /// Whether the graph has begun to drain.

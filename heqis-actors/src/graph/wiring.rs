@@ -10,6 +10,7 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::builder::Span;
 use super::running::{Running, stop_arbiters};
+use super::thread::Shape;
 use super::{GraphBuilder, GraphError, PIPELINE};
 use crate::actor::{
     Begin, Build, Doorbell, Inlet, Outlet, RawEmitter, RingActor, RingSetup, SourceActor,
@@ -22,7 +23,7 @@ use crate::control::{Budget, Control, StageStats};
 use crate::edge::{Edge, Side};
 use crate::events::Event;
 use crate::metrics::Metrics;
-use crate::options::{BridgeOptions, EdgeOptions, Policy, StageOptions};
+use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::stage::{BuildContext, StageError};
 
@@ -42,6 +43,8 @@ pub(super) struct Wiring {
     committed: Committed,
     names: Arc<[String]>,
     arbiters: BTreeMap<String, Arbiter>,
+    /// What the thread of each arbiter is to be like.
+    shapes: BTreeMap<String, Shape>,
     /// Doorbells of each local stage, one per worker.
     bells: HashMap<String, Vec<Arc<Doorbell>>>,
     edges: Vec<Arc<Edge>>,
@@ -80,6 +83,7 @@ impl Wiring {
             control: Control::new(),
             committed: Committed::default(),
             arbiters: BTreeMap::new(),
+            shapes: BTreeMap::new(),
             bells,
             edges: Vec::new(),
             inlets: HashMap::new(),
@@ -106,6 +110,12 @@ impl Wiring {
     pub(super) async fn start(mut self) -> Result<Running, GraphError> {
         self.wire_edges()?;
         self.start_stages()?;
+        let denied = self.shape_threads().await;
+        if !denied.is_empty() && self.graph.scheduling == Scheduling::Strict {
+            self.control.abandon();
+            stop_arbiters(self.arbiters);
+            return Err(GraphError::Scheduling(denied));
+        }
         let failures = self.build_all().await;
         if !failures.is_empty() {
             self.control.abandon();
@@ -166,7 +176,7 @@ impl Wiring {
                     let retain = entry.options.capacity.max(options.credit);
                     let setup = self.bridge_setup(&edge, route, payload, options, bell);
                     let addr =
-                        BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE, &[])?, move |_| {
+                        BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
                             BridgeSender::new(setup, retain)
                         });
                     self.add_started(name, addr, false);
@@ -184,10 +194,10 @@ impl Wiring {
                     self.add_inlet(&entry.to, &edge);
                     let setup = self.bridge_setup(&edge, route, payload, options, bell);
                     let (committed, await_end) = (self.committed.clone(), self.has_sources);
-                    let addr = BridgeReceiver::start_in_arbiter(
-                        &self.arbiter(PIPELINE, &[])?,
-                        move |_| BridgeReceiver::new(setup, committed, await_end),
-                    );
+                    let addr =
+                        BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
+                            BridgeReceiver::new(setup, committed, await_end)
+                        });
                     self.add_started(name, addr, false);
                     edge
                 }
@@ -250,14 +260,31 @@ impl Wiring {
     }
 
     /// The arbiter called `name`, started on first use.
-    fn arbiter(&mut self, name: &str, cores: &[usize]) -> io::Result<ArbiterHandle> {
+    fn arbiter(&mut self, name: &str) -> io::Result<ArbiterHandle> {
         let arbiter = match self.arbiters.entry(name.to_owned()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(new_arbiter()?),
         };
-        let (name, cores) = (name.to_owned(), cores.to_vec());
-        arbiter.spawn_fn(move || shape_thread(&name, &cores));
+        self.shapes.entry(name.to_owned()).or_default();
         Ok(arbiter.handle())
+    }
+
+    /// Gives each arbiter's thread its name, cores and priority, before anything is built on it. Returns what was denied.
+    async fn shape_threads(&self) -> Vec<String> {
+        let mut denied = Vec::new();
+        for (name, shape) in &self.shapes {
+            let Some(arbiter) = self.arbiters.get(name) else {
+                continue;
+            };
+            let (tell, told) = tokio::sync::oneshot::channel();
+            let (name, shape) = (name.clone(), shape.clone());
+            // An arbiter that is gone tells nothing; building on it fails with a reason.
+            arbiter.spawn_fn(move || {
+                let _ = tell.send(shape.take(&name));
+            });
+            denied.extend(told.await.into_iter().flatten());
+        }
+        denied
     }
 
     fn add_started<A>(&mut self, name: String, addr: Addr<A>, is_source: bool)
@@ -299,7 +326,8 @@ impl Wiring {
             for worker in 0..options.workers.max(1) {
                 let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
                 let may_wait = crowd.get(&arbiter) == Some(&1);
-                let handle = self.arbiter(&arbiter, &options.cores)?;
+                let handle = self.arbiter(&arbiter)?;
+                self.shapes.entry(arbiter).or_default().add(&options);
                 self.start_stage(
                     &entry.name,
                     index,
@@ -476,27 +504,4 @@ fn new_arbiter() -> io::Result<Arbiter> {
             .event_interval(1)
             .build()
     })
-}
-
-/// Names the calling thread after its arbiter and pins it.
-fn shape_thread(name: &str, cores: &[usize]) {
-    // The kernel keeps 15 bytes of a thread's name.
-    let short: String = name.chars().filter(char::is_ascii).take(15).collect();
-    if let Ok(short) = std::ffi::CString::new(short) {
-        let _ = rustix::thread::set_name(&short);
-    }
-    if cores.is_empty() {
-        return;
-    }
-    let mut set = rustix::thread::CpuSet::new();
-    for &core in cores
-        .iter()
-        .filter(|&&core| core < rustix::thread::CpuSet::MAX_CPU)
-    {
-        set.set(core);
-    }
-    match rustix::thread::sched_setaffinity(None, &set) {
-        Ok(()) => tracing::info!(arbiter = name, ?cores, "pinned"),
-        Err(error) => tracing::warn!(arbiter = name, ?cores, %error, "not pinned"),
-    }
 }

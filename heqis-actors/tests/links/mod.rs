@@ -9,8 +9,8 @@ use bincode::{Decode, Encode};
 use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Encoded, Header, Kind, WireFrame, WireMeta};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, GraphBuilder, Metrics, NodeReport, Payload,
-    PayloadError, PayloadType, Policy, Side, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, Encoding, GraphBuilder, Metrics, NodeReport,
+    Payload, PayloadError, PayloadType, Policy, Side, StageOptions,
 };
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
@@ -78,6 +78,7 @@ impl Link {
             credit: self.credit,
             delivery: self.delivery,
             max_frame: MAX_FRAME,
+            encoding: Encoding::F32,
         }
     }
 

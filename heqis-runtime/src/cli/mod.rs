@@ -96,6 +96,9 @@ pub struct RunArgs {
     /// Standard output is read by the process that started this one, as JSON lines.
     #[arg(long, hide = true, requires = "node")]
     pub supervised: bool,
+    /// Root of the files in which the kernel shows the machine; a tree of files stands for a board.
+    #[arg(long, hide = true, value_name = "DIR", default_value = "/")]
+    pub machine: PathBuf,
 }
 
 /// How log lines are written.
@@ -131,6 +134,7 @@ impl RunArgs {
         for change in &self.overlay.overrides {
             pair("--set", change.into());
         }
+        pair("--machine", self.machine.clone().into());
         pair(
             "--log",
             if self.log == LogFormat::Json {

@@ -66,6 +66,9 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         command
             .args(arguments)
             .args(["--node", &node.name, "--supervised"])
+            // Of the nodes of a fleet none is the service: what they would say would not be heard.
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("WATCHDOG_USEC")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -10,6 +10,8 @@ use actix_web::http::header::ContentType;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use heqis_actors::Reporter;
 
+use crate::machine::MachineGauges;
+
 /// Most connections that the endpoint keeps at once.
 const MAX_CONNECTIONS: usize = 64;
 
@@ -23,10 +25,12 @@ pub(crate) type Ready = Arc<OnceLock<Reporter>>;
 pub(crate) fn serve(
     address: SocketAddr,
     ready: Ready,
+    machine: MachineGauges,
 ) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let server = HttpServer::new(move || {
         App::new()
             .app_data(web::Data::from(ready.clone()))
+            .app_data(web::Data::new(machine.clone()))
             .route("/metrics", web::get().to(metrics))
             .route("/healthz", web::get().to(healthz))
             .route("/readyz", web::get().to(readyz))
@@ -44,11 +48,17 @@ pub(crate) fn serve(
     Ok((bound, handle))
 }
 
-async fn metrics(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
+async fn metrics(
+    ready: web::Data<OnceLock<Reporter>>,
+    machine: web::Data<MachineGauges>,
+) -> HttpResponse {
     match ready.get() {
-        Some(reporter) => HttpResponse::Ok()
-            .content_type("text/plain; version=0.0.4; charset=utf-8")
-            .body(reporter.render_metrics()),
+        Some(reporter) => {
+            machine.sample();
+            HttpResponse::Ok()
+                .content_type("text/plain; version=0.0.4; charset=utf-8")
+                .body(reporter.render_metrics())
+        }
         None => not_ready(),
     }
 }

@@ -5,21 +5,24 @@
 //! ```
 //!
 //! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `fleet`: child processes, their logs, their restarts,
-//!   stopping them from the sources down. `http`: the endpoint. `summary`: what a run prints at its end.
+//!   stopping them from the sources down. `http`: the endpoint. [`Service`]: the service manager, told how the node is. `summary`: what a run prints at its end.
 
 mod dashboard;
 mod fleet;
 mod http;
 mod node;
+mod service;
 mod summary;
 
 use std::ffi::OsString;
 use std::io::Write as _;
+use std::path::PathBuf;
 
 use heqis_actors::GraphError;
 use thiserror::Error;
 
 use crate::topology::Plan;
+pub use service::{Notifier, Service};
 pub use summary::Summary;
 
 /// How to run a plan.
@@ -34,6 +37,10 @@ pub struct Options {
     pub json: bool,
     /// Arguments that make a child read the same plan: the topology, profile, overrides and logging.
     pub child_arguments: Vec<OsString>,
+    /// Root of the files in which the kernel shows the machine; `/` but for tests.
+    pub machine: PathBuf,
+    /// What the service manager that started this process wants to hear.
+    pub service: Service,
 }
 
 /// Why a run could not be started or ended badly.
@@ -83,7 +90,7 @@ pub fn run(plan: &Plan, options: &Options) -> Result<bool, RunError> {
                     .collect::<Vec<_>>()
                     .join(", "),
             })?;
-            let report = node::run(plan, index, options.supervised)?;
+            let report = node::run(plan, index, options)?;
             if options.supervised {
                 node::tell(&node::Told::Report(Box::new(report.clone())))?;
                 return Ok(Summary::new(&plan.name, vec![report], Default::default()).is_clean());

@@ -2,16 +2,20 @@
 
 use std::io::Write as _;
 use std::net::ToSocketAddrs as _;
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use heqis_actors::{GraphBuilder, Metrics, NodeReport, terminated};
+use heqis_actors::{Clock, GraphBuilder, Metrics, NodeReport, Pulse, terminated};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::RunError;
 use super::dashboard::Page;
 use super::http;
-use crate::topology::Plan;
+use super::{Notifier, Options, RunError};
+use crate::machine::{Identity, MachineGauges, Sensors};
+use crate::topology::{Board, Plan};
+use crate::watch::WatchCounters;
 
 /// Where a node serves metrics when its topology does not say; the log names the port.
 const ANY_LOOPBACK_PORT: &str = "127.0.0.1:0";
@@ -40,9 +44,16 @@ pub(super) fn tell(told: &Told) -> Result<(), RunError> {
 }
 
 /// Runs the node with index `node` until its stages have ended, or SIGTERM, ctrl-c or the parent's end stop it.
-pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeReport, RunError> {
+pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeReport, RunError> {
     let spec = &plan.nodes[node];
+    let supervised = options.supervised;
     let metrics = Metrics::new(&spec.name);
+    let machine = MachineGauges::new(
+        &metrics,
+        &identify(&spec.name, spec.board, &options.machine),
+        Sensors::find(&options.machine),
+    );
+    let watching = WatchCounters::new(&metrics);
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
@@ -63,7 +74,7 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
             })
             .map_err(RunError::io(what.clone()))?;
         let (bound, server) =
-            http::serve(socket, Arc::clone(&ready)).map_err(RunError::io(what))?;
+            http::serve(socket, Arc::clone(&ready), machine).map_err(RunError::io(what))?;
         tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
         // Watched from before the first frame: until then SIGTERM would kill the process undrained.
         let signal = actix_rt::spawn(terminated());
@@ -80,6 +91,14 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
                 http: bound.to_string(),
             })?;
         }
+        let mut attendants: Vec<_> = spec
+            .watch
+            .iter()
+            .map(|watch| {
+                let watch = watch.clone();
+                actix_rt::spawn(watch.keep(running.reporter(), Clock::real(), watching.clone()))
+            })
+            .collect();
         let (told, mut stopping) = watch::channel(false);
         let stop = {
             let handle = running.handle();
@@ -99,6 +118,11 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
         if supervised {
             watch_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
         }
+        if let Some(notifier) = options.service.notifier() {
+            notifier.ready(&format!("node '{}' of '{}' runs", spec.name, plan.name));
+            let (watchdog, pulse) = (options.service.watchdog, running.pulse());
+            attendants.push(actix_rt::spawn(attend(notifier, watchdog, pulse, stopping.clone())));
+        }
         let report = running.wait(plan.drain_timeout).await;
         if let Some(page) = page {
             page.ended();
@@ -109,16 +133,68 @@ pub(super) fn run(plan: &Plan, node: usize, supervised: bool) -> Result<NodeRepo
             page.stop().await;
         }
         signals.abort();
+        for attendant in attendants {
+            attendant.abort();
+        }
         server.stop(true).await;
         Ok(report)
     })
+}
+
+/// Looks what the machine is, and says so; a node that was declared to be something else runs all the same.
+fn identify(node: &str, declared: Board, root: &Path) -> Identity {
+    let identity = Identity::read(root);
+    let (found, model) = (
+        identity.board.name(),
+        identity.model.as_deref().unwrap_or("unknown"),
+    );
+    if declared.admits(identity.board) {
+        tracing::info!(node, board = found, model, "machine");
+    } else if identity.board == Board::Host {
+        tracing::info!(
+            node,
+            declared = declared.name(),
+            "machine: not a known board, running as a host"
+        );
+    } else {
+        let declared = declared.name();
+        tracing::warn!(
+            node,
+            declared,
+            board = found,
+            model,
+            "machine: not the board that the topology names"
+        );
+    }
+    identity
+}
+
+/// Tells the service manager how the node is, until it is aborted.
+async fn attend(
+    notifier: Notifier,
+    watchdog: Option<Duration>,
+    pulse: Pulse,
+    mut stopping: watch::Receiver<bool>,
+) {
+    let alive = async {
+        if let Some(patience) = watchdog {
+            notifier.stay_alive(patience, &pulse, &Clock::real()).await;
+        }
+    };
+    let stopped = async {
+        if stopping.wait_for(|stopping| *stopping).await.is_ok() {
+            notifier.stopping();
+        }
+    };
+    tokio::join!(alive, stopped);
 }
 
 /// The part of the graph that `node` runs.
 fn graph(plan: &Plan, node: usize) -> GraphBuilder {
     let mut graph = GraphBuilder::new(&plan.name)
         .node(&plan.nodes[node].name)
-        .base(&plan.base);
+        .base(&plan.base)
+        .scheduling(plan.nodes[node].scheduling);
     for stage in &plan.stages {
         graph = match &stage.prepared {
             Some(prepared) if stage.node == node => {

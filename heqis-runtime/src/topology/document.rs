@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use heqis_actors::{Delivery, Exhausted, Policy};
+use heqis_actors::{Delivery, Encoding, Exhausted, Policy, Scheduling};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -100,6 +100,38 @@ pub struct NodeSpec {
     #[serde(default)]
     #[schemars(range(min = 64))]
     pub memory_mib: Option<u64>,
+    /// What happens when a thread does not get the cores or the priority that its stage asks for. Default: "warn".
+    #[serde(default)]
+    pub scheduling: Scheduling,
+    /// Nodes that this one looks after, by name: it raises an alarm when one stalls, and may run a command.
+    #[serde(default)]
+    pub watch: BTreeMap<String, WatchSpec>,
+}
+
+/// When a watched node counts as stalled, and what is done about it.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WatchSpec {
+    /// How long a link to it may be down, or frames may wait for it without it getting on with them. Default: "10s".
+    #[serde(default)]
+    pub silence: Option<Time>,
+    /// How long it may take frames without sending any back. Default: no limit, because answers may be rare.
+    #[serde(default)]
+    pub answer: Option<Time>,
+    /// Program and arguments to run after each alarm, without a shell; it finds the node's name in HEQIS_PEER and the
+    /// alarm's cause in HEQIS_ALARM. Default: none is run.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// How long the command may run before it is killed with all that it started. Default: "30s".
+    #[serde(default)]
+    pub timeout: Option<Time>,
+    /// Most runs within the window. Default: 3.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 100))]
+    pub max: Option<u32>,
+    /// Length of the sliding window. Default: "1h".
+    #[serde(default)]
+    pub window: Option<Time>,
 }
 
 /// The page of a node.
@@ -147,6 +179,10 @@ pub struct StageSpec {
     #[serde(default)]
     #[schemars(extend("uniqueItems" = true))]
     pub cores: Vec<usize>,
+    /// Real-time priority (SCHED_FIFO) of its thread; stages that share an arbiter share the highest. Default: none.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 99))]
+    pub priority: Option<u8>,
     /// Copies of the stage; frames of one key go to one copy. Default: 1.
     #[serde(default)]
     #[schemars(range(min = 1, max = 64))]
@@ -261,7 +297,7 @@ pub struct TransportSpec {
     #[serde(default)]
     #[schemars(range(min = 1, max = 65536))]
     pub credit: Option<usize>,
-    /// Element type of tensors on the wire. Default: "f32".
+    /// Element type of tensors on the wire; a receiver that does not know it gets "f32". Default: "f32".
     #[serde(default)]
     pub encoding: Encoding,
     /// Largest wire frame in bytes; a longer one ends the connection. Default: 1048576.
@@ -291,17 +327,6 @@ pub enum Scheme {
     /// A Unix-domain socket, between two processes of one machine.
     #[serde(rename = "ipc")]
     Ipc,
-}
-
-/// Element type of tensors on the wire.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum Encoding {
-    /// As they are.
-    #[default]
-    F32,
-    /// Half the bytes; not built yet.
-    F16,
 }
 
 /// A latency promise, watched while the graph runs: a metric, and a warning when it is broken.

@@ -5,18 +5,26 @@ use std::time::Duration;
 
 use heqis_actors::{
     BatchOptions, BridgeOptions, EdgeOptions, Kind, PayloadType, Prepared, RestartOptions,
-    StageOptions,
+    Scheduling, StageOptions,
 };
 
 use super::board::Board;
 use super::check::{DEFAULT_CREDIT, Scene, address, endpoint};
-use super::document::{BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec};
+use super::document::{
+    BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec, WatchSpec,
+};
+use crate::watch::{RemedySpec, VigilSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
 
 /// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
 const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
+
+/// What a watched node is allowed when the file does not say.
+const DEFAULT_SILENCE: Duration = Duration::from_secs(10);
+const DEFAULT_REMEDY: (Duration, u32, Duration) =
+    (Duration::from_secs(30), 3, Duration::from_secs(3600));
 
 /// What is to be run, on every node of the graph. The same file gives the same indices and routes on each of them.
 #[derive(Clone, Debug)]
@@ -52,6 +60,10 @@ pub struct Node {
     pub metrics: Option<String>,
     /// Its page.
     pub dashboard: Option<DashboardSpec>,
+    /// What happens when a thread does not get its cores or its priority.
+    pub scheduling: Scheduling,
+    /// The nodes that it looks after.
+    pub watch: Vec<Watch>,
 }
 
 /// An actor.
@@ -151,6 +163,12 @@ impl Plan {
                 address: address(spec).to_owned(),
                 metrics: spec.metrics.clone(),
                 dashboard: spec.dashboard.clone(),
+                scheduling: spec.scheduling,
+                watch: spec
+                    .watch
+                    .iter()
+                    .map(|(peer, watch)| watch_of(scene, &declared.name, peer, watch))
+                    .collect(),
             })
         });
         let outputs = scene.outputs();
@@ -214,10 +232,43 @@ impl Plan {
     }
 }
 
+/// What `node` does to look after `peer`: the edges between the two are what it sees of it.
+fn watch_of(scene: &Scene<'_>, node: &str, peer: &str, spec: &WatchSpec) -> Watch {
+    let edges = |from: &str, to: &str| -> Vec<String> {
+        let name = |index: usize| scene.topology.nodes[index].name.as_str();
+        scene
+            .links
+            .iter()
+            .filter(|&&link| {
+                let ends = scene.crossing(link);
+                ends.is_some_and(|(one, other)| name(one) == from && name(other) == to)
+            })
+            .map(|&link| scene.edge(link).name.clone())
+            .collect()
+    };
+    let (timeout, max, window) = DEFAULT_REMEDY;
+    Watch {
+        peer: peer.to_owned(),
+        to: edges(node, peer),
+        from: edges(peer, node),
+        vigil: VigilSpec {
+            silence: spec.silence.map_or(DEFAULT_SILENCE, |time| time.0),
+            answer: spec.answer.map(|time| time.0),
+        },
+        remedy: (!spec.command.is_empty()).then(|| RemedySpec {
+            command: spec.command.clone(),
+            timeout: spec.timeout.map_or(timeout, |time| time.0),
+            max: spec.max.unwrap_or(max),
+            window: spec.window.map_or(window, |time| time.0),
+        }),
+    }
+}
+
 fn stage_options(spec: &StageSpec) -> StageOptions {
     StageOptions {
         arbiter: spec.arbiter.clone(),
         cores: spec.cores.clone(),
+        priority: spec.priority,
         workers: spec.workers.unwrap_or(1),
         batch: spec.batch.as_ref().map(batch_options).unwrap_or_default(),
         restart: spec
@@ -270,5 +321,6 @@ fn bridge_options(
         credit: transport.credit.unwrap_or(DEFAULT_CREDIT),
         delivery: spec.delivery.unwrap_or(options.policy.default_delivery()),
         max_frame: transport.max_frame.unwrap_or(DEFAULT_MAX_FRAME_BYTES),
+        encoding: transport.encoding,
     })
 }

@@ -17,6 +17,7 @@ pub struct Stand {
     pub folder: tempfile::TempDir,
     topology: String,
     overrides: Vec<String>,
+    environment: Vec<(String, String)>,
     pub ports: Vec<u16>,
 }
 
@@ -62,6 +63,7 @@ impl Stand {
             folder,
             topology: format!("topologies/{topology}.toml"),
             overrides,
+            environment: Vec::new(),
             ports,
         }
     }
@@ -90,6 +92,12 @@ impl Stand {
 
     pub fn set(mut self, change: &str) -> Self {
         self.overrides.push(change.to_owned());
+        self
+    }
+
+    /// Sets a variable of the environment of what is started.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -123,6 +131,7 @@ impl Stand {
             .args(extra)
             .env_remove("HEQIS_SET")
             .env("RUST_LOG", "info")
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
-use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
+use heqis_infer::{BackendKind, Bundle, Engine, Opened, Prefer, TensorView, choose};
 use heqis_messages::{Features, PredictionMessage};
 use heqis_quant::Prediction;
 use schemars::JsonSchema;
@@ -32,6 +32,10 @@ pub struct TrtEngineConfig {
     /// Whether a backend may be used that failed its gate when the bundle was verified.
     #[serde(default)]
     pub force: bool,
+    /// Which of the backends that work is used: the first, or the one that a start-up test on the bundle's golden windows
+    /// finds fastest. With `strict`, "fastest" asks that all of them work.
+    #[serde(default)]
+    pub prefer: Prefer,
     /// Pretends that each batch takes at least this many microseconds: an aid for load tests.
     #[serde(default)]
     pub simulate_latency_us: u64,
@@ -167,12 +171,16 @@ impl Stage for TrtEngine {
             bundle = bundle.force();
         }
         let fit = fit(&bundle).map_err(StageError::Config)?;
-        let Opened {
-            engine,
-            fallbacks,
-            forced,
-            ..
-        } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
+        let (
+            Opened {
+                engine,
+                fallbacks,
+                forced,
+                ..
+            },
+            _,
+        ) = choose(&bundle, &config.backends, config.strict, config.prefer)
+            .map_err(StageError::config)?;
         let fallback = cx.counter("fallback");
         fallback.add(fallbacks.len() as u64);
         cx.counter("forced").add(u64::from(forced));

@@ -16,7 +16,7 @@ use heqis_actors::{
     BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Tensor, Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
-use heqis_infer::{BackendKind, Bundle, Engine, Opened, TensorView, open};
+use heqis_infer::{BackendKind, Bundle, Engine, Opened, Prefer, TensorView, choose};
 use heqis_messages::{BarRef, FeatureRow, Features};
 use heqis_quant::features::id_of;
 use heqis_quant::path::Inputs;
@@ -46,6 +46,10 @@ pub struct NpuFeatureConfig {
     /// Whether a backend may be used that failed its gate when the bundle was verified.
     #[serde(default)]
     pub force: bool,
+    /// Which of the backends that work is used: the first, or the one that a start-up test on the bundle's golden windows
+    /// finds fastest. With `strict`, "fastest" asks that all of them work.
+    #[serde(default)]
+    pub prefer: Prefer,
 }
 
 /// Far beyond any window here, and a bound on what one frame can be asked to hold.
@@ -213,12 +217,16 @@ impl Stage for NpuFeature {
             bundle = bundle.force();
         }
         let fit = fit(&bundle).map_err(StageError::Config)?;
-        let Opened {
-            engine,
-            fallbacks,
-            forced,
-            ..
-        } = open(&bundle, &config.backends, config.strict).map_err(StageError::config)?;
+        let (
+            Opened {
+                engine,
+                fallbacks,
+                forced,
+                ..
+            },
+            _,
+        ) = choose(&bundle, &config.backends, config.strict, config.prefer)
+            .map_err(StageError::config)?;
         let fallback = cx.counter("fallback");
         fallback.add(fallbacks.len() as u64);
         cx.counter("forced").add(u64::from(forced));

@@ -95,6 +95,12 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
             edge.clone(),
             Some(reason.clone()),
         ),
+        Happening::PeerStalled { peer, reason } => (
+            EventKind::PeerStalled,
+            Error,
+            peer.clone(),
+            Some(reason.clone()),
+        ),
         Happening::BudgetOverrun { stage, age_ns } => {
             let cause = format!("a frame was {:.0} µs old", *age_ns as f64 / 1e3);
             (

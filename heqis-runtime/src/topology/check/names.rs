@@ -1,6 +1,6 @@
 //! Names: well formed, and naming something that exists.
 
-use super::Scene;
+use super::{Link, Scene};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
 
@@ -25,6 +25,24 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         .iter()
         .map(|node| node.name.as_str())
         .collect();
+    for (index, node) in topology.nodes.iter().enumerate() {
+        for peer in node.spec.iter().flat_map(|spec| spec.watch.keys()) {
+            let place = node.at(&["watch", peer]);
+            if !nodes.contains(&peer.as_str()) {
+                let message = format!("node `{}` watches the unknown node `{peer}`", node.name);
+                let fault = Fault::new(Code::UnknownNode, place, message);
+                faults.push(fault.nearest(peer, nodes.iter().copied()));
+            } else if !scene
+                .links
+                .iter()
+                .any(|&link| joins(scene, link, index, peer))
+            {
+                let message = format!("no edge joins node `{}` to the node `{peer}`", node.name);
+                let fault = Fault::new(Code::NothingToWatch, place, message);
+                faults.push(fault.help("what crosses between the two is all that it sees of it"));
+            }
+        }
+    }
     let kinds: Vec<&str> = scene.registry.kinds().map(|kind| kind.name).collect();
     for (index, stage) in topology.stages.iter().enumerate() {
         let Some(spec) = &stage.spec else { continue };
@@ -73,6 +91,20 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             known(name, budget.at(&["path", &index.to_string()]), "a budget");
         }
     }
+}
+
+/// Whether an edge leads from one node to the other, either way.
+fn joins(scene: &Scene<'_>, link: Link, node: usize, peer: &str) -> bool {
+    scene.crossing(link).is_some_and(|(from, to)| {
+        let other = if from == node {
+            to
+        } else if to == node {
+            from
+        } else {
+            return false;
+        };
+        scene.topology.nodes[other].name == peer
+    })
 }
 
 fn well_formed(what: &str, name: &str, place: Place, faults: &mut Vec<Fault>) {

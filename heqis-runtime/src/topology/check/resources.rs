@@ -82,6 +82,18 @@ fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             "p99",
         );
     }
+    for node in &topology.nodes {
+        for (peer, watch) in node.spec.iter().flat_map(|spec| &spec.watch) {
+            for (key, time) in [
+                ("silence", watch.silence),
+                ("answer", watch.answer),
+                ("timeout", watch.timeout),
+                ("window", watch.window),
+            ] {
+                positive(time, node.at(&["watch", peer, key]), key);
+            }
+        }
+    }
     for stage in &topology.stages {
         let Some(restart) = stage.spec.as_ref().and_then(|spec| spec.restart.as_ref()) else {
             continue;

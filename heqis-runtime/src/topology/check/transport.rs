@@ -7,7 +7,7 @@ use heqis_actors::sp::{Endpoint, SpError};
 use heqis_actors::{Delivery, Policy};
 
 use super::{Link, Scene};
-use crate::topology::document::{EdgeSpec, Encoding, NodeSpec, Scheme, TransportSpec};
+use crate::topology::document::{EdgeSpec, NodeSpec, Scheme, TransportSpec};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
 use crate::topology::written::Declared;
@@ -146,10 +146,6 @@ fn crossing(
         return;
     };
     let at = |key: &str| edge.at(&["transport", key]);
-    if transport.encoding == Encoding::F16 {
-        let message = "the encoding `f16` is not built yet";
-        faults.push(Fault::new(Code::NotBuiltYet, at("encoding"), message).help("use `f32`"));
-    }
     let mut incomplete = |given: bool, key: &str, scheme: &str, wanted: bool| {
         if given != wanted {
             let verb = if wanted { "needs" } else { "has no" };

@@ -1,0 +1,381 @@
+//! `serial`: bars from a serial line (UART, USB adapter), so that a microcontroller or a modem can be the feed; emits
+//! [`BarMessage`]s.
+//!
+//! On the line each bar is a JSON object as `tcp-lines` reads it, in a frame of its own: a CRC-32 behind it, COBS around
+//! both, a zero byte after it (`frames`). Noise costs the frame that it hits. A line that goes away, such as an adapter
+//! that is pulled out, is opened again as soon as it is back, with pauses that grow up to two seconds.
+//!
+//! One thread reads and hands bars over a bounded channel. When the pipeline is full the thread stops reading, the
+//! kernel's buffer fills, and with `flow = "rts-cts"` the sender waits; without it, what comes then is lost in the kernel
+//! and shows as a broken frame.
+//!
+//! Counts `connect` and `disconnect`; `bad_frame` for what came between two zero bytes and was no frame, of these
+//! `bad_frame_cobs`, `bad_frame_crc` and `bad_frame_long`; `bad_bar` for frames that are no bars, of these
+//! `bad_bar_syntax` and `bad_bar_value`; `refused_symbol` for bars of symbols above the limit.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use heqis_actors::{BuildContext, Counter, Next, Source, StageError, Waker};
+use heqis_messages::BarMessage;
+use heqis_quant::{Bar, Symbol};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::termios::{ControlModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::bad_input::BadInput;
+use super::frames::{Frames, Noise};
+use super::json_bar::json_bar;
+use crate::log_limit::LogLimit;
+
+/// Bars that wait between the reading thread and the pipeline.
+const CHANNEL: usize = 256;
+/// Bytes that are asked for at once.
+const CHUNK: usize = 1024;
+/// How often the thread looks whether it shall end.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 100_000_000,
+};
+/// Shortest and longest pause before a line is opened again.
+const REOPEN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// Least and most that may be asked for.
+const FRAME_BYTES: (usize, usize) = (64, 65_536);
+const SYMBOLS: (usize, usize) = (1, 1_000_000);
+const BAUD: (u32, u32) = (50, 4_000_000);
+
+/// Parity bit of a character.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parity {
+    /// There is none.
+    #[default]
+    None,
+    /// The ones are even in number.
+    Even,
+    /// The ones are odd in number.
+    Odd,
+}
+
+/// How the receiving side makes the sender wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Flow {
+    /// Not at all.
+    #[default]
+    None,
+    /// By the lines RTS and CTS.
+    RtsCts,
+}
+
+/// Parameters of a `serial` source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SerialConfig {
+    /// The line, such as `/dev/ttyS3`, or better a name that stays, such as `/dev/serial/by-id/…`. It need not be there yet.
+    pub path: PathBuf,
+    /// Bits a second; eight data bits, one stop bit.
+    #[serde(default = "baud")]
+    #[schemars(range(min = BAUD.0, max = BAUD.1))]
+    pub baud: u32,
+    /// Parity bit.
+    #[serde(default)]
+    pub parity: Parity,
+    /// How the sender is made to wait.
+    #[serde(default)]
+    pub flow: Flow,
+    /// Longest frame, bytes; a longer one is passed over.
+    #[serde(default = "max_frame_bytes")]
+    #[schemars(range(min = FRAME_BYTES.0, max = FRAME_BYTES.1))]
+    pub max_frame_bytes: usize,
+    /// Most symbols over the life of the source; bars of further ones are refused, because every stage keeps something
+    /// for each symbol.
+    #[serde(default = "max_symbols")]
+    #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
+    pub max_symbols: usize,
+}
+
+fn baud() -> u32 {
+    115_200
+}
+
+fn max_frame_bytes() -> usize {
+    4096
+}
+
+fn max_symbols() -> usize {
+    10_000
+}
+
+/// Reads bars from a serial line.
+#[derive(Debug)]
+pub struct Serial {
+    /// `None` only while the source is dropped.
+    bars: Option<Receiver<Bar>>,
+    stopping: Arc<AtomicBool>,
+    reader: Option<JoinHandle<()>>,
+    symbols: HashSet<Symbol>,
+    max_symbols: usize,
+    refused_symbol: Counter,
+}
+
+impl Source for Serial {
+    type Config = SerialConfig;
+    type Out = BarMessage;
+    const KIND: &'static str = "serial";
+    const ABOUT: &'static str = "Takes bars from a serial line, in frames with a checksum.";
+    const REPLAYABLE: bool = false;
+
+    fn check(config: &SerialConfig, _: &Path) -> Vec<String> {
+        let within = |name: &str, value: usize, (min, max): (usize, usize)| {
+            (!(min..=max).contains(&value))
+                .then(|| format!("{name} is {value}, it must lie in {min}..={max}"))
+        };
+        [
+            within("max_frame_bytes", config.max_frame_bytes, FRAME_BYTES),
+            within("max_symbols", config.max_symbols, SYMBOLS),
+            within(
+                "baud",
+                config.baud as usize,
+                (BAUD.0 as usize, BAUD.1 as usize),
+            ),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+
+    fn build(config: &SerialConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        // A graph built by hand has not asked.
+        let faults = Self::check(config, Path::new(""));
+        if !faults.is_empty() {
+            return Err(StageError::Config(faults.join("; ")));
+        }
+        let (sender, bars) = sync_channel(CHANNEL);
+        let stopping = Arc::new(AtomicBool::new(false));
+        let line = Line {
+            path: cx.path(&config.path),
+            config: config.clone(),
+            frames: Frames::new(config.max_frame_bytes),
+            bars: sender,
+            stopping: stopping.clone(),
+            waker: cx.waker(),
+            stage: cx.stage().to_owned(),
+            connect: cx.counter("connect"),
+            disconnect: cx.counter("disconnect"),
+            bad_frame: cx.counter("bad_frame"),
+            bad_frames: ["cobs", "crc", "long"].map(|why| cx.counter(&format!("bad_frame_{why}"))),
+            bad_bars: BadInput::new(cx, "bad_bar"),
+            log: LogLimit::new(),
+        };
+        let reader = std::thread::Builder::new()
+            .name("serial".into())
+            .spawn(move || line.read())
+            .map_err(StageError::config)?;
+        Ok(Self {
+            bars: Some(bars),
+            stopping,
+            reader: Some(reader),
+            symbols: HashSet::new(),
+            max_symbols: config.max_symbols,
+            refused_symbol: cx.counter("refused_symbol"),
+        })
+    }
+
+    fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
+        let Some(bars) = &self.bars else {
+            return Ok(Next::End);
+        };
+        loop {
+            return Ok(match bars.try_recv() {
+                Ok(bar) => {
+                    if self.symbols.len() >= self.max_symbols && !self.symbols.contains(&bar.symbol)
+                    {
+                        self.refused_symbol.inc();
+                        continue;
+                    }
+                    self.symbols.insert(bar.symbol);
+                    Next::Item(BarMessage(bar))
+                }
+                Err(TryRecvError::Empty) => Next::Waiting,
+                Err(TryRecvError::Disconnected) => Next::End,
+            });
+        }
+    }
+}
+
+impl Drop for Serial {
+    fn drop(&mut self) {
+        self.stopping.store(true, Ordering::Release);
+        // A thread that waits for room in the channel sees that nobody will make any.
+        self.bars = None;
+        if let Some(reader) = self.reader.take() {
+            reader.thread().unpark();
+            let _ = reader.join();
+        }
+    }
+}
+
+/// The thread that reads.
+struct Line {
+    path: PathBuf,
+    config: SerialConfig,
+    frames: Frames,
+    bars: SyncSender<Bar>,
+    stopping: Arc<AtomicBool>,
+    waker: Waker,
+    stage: String,
+    connect: Counter,
+    disconnect: Counter,
+    bad_frame: Counter,
+    bad_frames: [Counter; 3],
+    bad_bars: BadInput,
+    log: LogLimit,
+}
+
+/// Why reading ended.
+enum End {
+    /// The line went away.
+    Gone(io::Error),
+    /// Nobody takes bars any more.
+    Stopped,
+}
+
+impl Line {
+    fn read(mut self) {
+        let mut pause = REOPEN.0;
+        let mut told = false;
+        while !self.stopping() {
+            match open(&self.path, &self.config) {
+                Ok(port) => {
+                    self.connect.inc();
+                    tracing::info!(stage = %self.stage, path = %self.path.display(), "line open");
+                    (pause, told) = (REOPEN.0, false);
+                    self.frames.reset();
+                    match self.take(port) {
+                        End::Stopped => return,
+                        End::Gone(error) => {
+                            self.disconnect.inc();
+                            tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, "line lost");
+                        }
+                    }
+                }
+                Err(error) => {
+                    // Said once: an adapter may be away for days.
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, "line cannot be opened, trying on");
+                    }
+                }
+            }
+            std::thread::park_timeout(pause);
+            pause = (pause * 2).min(REOPEN.1);
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// Reads until the line goes away or the source is dropped.
+    fn take(&mut self, mut port: File) -> End {
+        let mut chunk = [0; CHUNK];
+        while !self.stopping() {
+            let mut waiting = [PollFd::new(&port, PollFlags::IN)];
+            match poll(&mut waiting, Some(&LOOK)) {
+                Ok(0) | Err(rustix::io::Errno::INTR) => continue,
+                Ok(_) => {}
+                Err(error) => return End::Gone(error.into()),
+            }
+            match port.read(&mut chunk) {
+                // Poll said that something is there, and there is nothing: the line has been hung up.
+                Ok(0) => return End::Gone(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    if !self.feed(&chunk[..count]) {
+                        return End::Stopped;
+                    }
+                }
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock
+                    ) => {}
+                Err(error) => return End::Gone(error),
+            }
+        }
+        End::Stopped
+    }
+
+    /// Hands over the bars among `bytes`; `false` when nobody takes them.
+    fn feed(&mut self, bytes: &[u8]) -> bool {
+        let mut taken = true;
+        let Self {
+            frames,
+            bars,
+            waker,
+            bad_frame,
+            bad_frames,
+            bad_bars,
+            log,
+            stage,
+            ..
+        } = self;
+        frames.feed(bytes, |frame| match frame.map(json_bar) {
+            Ok(Ok(bar)) => {
+                // Waits while the channel is full; that is the back-pressure.
+                taken &= bars.send(bar).is_ok();
+                waker.wake();
+            }
+            Ok(Err(error)) => bad_bars.take((&error).into(), &error),
+            Err(noise) => {
+                bad_frame.inc();
+                bad_frames[match noise {
+                    Noise::Cobs => 0,
+                    Noise::Crc => 1,
+                    Noise::Long => 2,
+                }]
+                .inc();
+                if log.admit() {
+                    tracing::warn!(%stage, ?noise, "no frame");
+                }
+            }
+        });
+        taken
+    }
+}
+
+/// Opens a line for reading, raw and with its speed.
+fn open(path: &Path, config: &SerialConfig) -> io::Result<File> {
+    // Without O_NONBLOCK a line without a carrier would wait for one; NOCTTY keeps its signals away.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let port = rustix::fs::open(path, flags, Mode::empty())?;
+    let mut settings = tcgetattr(&port)?;
+    settings.make_raw();
+    settings.set_speed(config.baud)?;
+    let modes = &mut settings.control_modes;
+    modes.remove(
+        ControlModes::PARENB | ControlModes::PARODD | ControlModes::CSTOPB | ControlModes::CRTSCTS,
+    );
+    modes.insert(ControlModes::CREAD | ControlModes::CLOCAL);
+    match config.parity {
+        Parity::None => {}
+        Parity::Even => modes.insert(ControlModes::PARENB),
+        Parity::Odd => modes.insert(ControlModes::PARENB | ControlModes::PARODD),
+    }
+    if config.flow == Flow::RtsCts {
+        modes.insert(ControlModes::CRTSCTS);
+    }
+    settings.special_codes[SpecialCodeIndex::VMIN] = 1;
+    settings.special_codes[SpecialCodeIndex::VTIME] = 0;
+    tcsetattr(&port, OptionalActions::Flush, &settings)?;
+    Ok(port.into())
+}
