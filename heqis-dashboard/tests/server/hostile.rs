@@ -58,7 +58,17 @@ fn a_body_that_nobody_asked_for_is_not_read() {
             "Content-Length: 4097",
         ],
         [
-            "POST /api/control/drain HTTP/1.1",
+            "POST /api/control/jobs HTTP/1.1",
+            &host,
+            "Content-Length: 1000000000",
+        ],
+        [
+            "POST /api/control/watch HTTP/1.1",
+            &host,
+            "Transfer-Encoding: chunked",
+        ],
+        [
+            "POST /api/control/kill HTTP/1.1",
             &host,
             "Transfer-Encoding: chunked",
         ],
