@@ -28,6 +28,7 @@ let marks = [];
 let known;
 let tailing = false;
 let measuring = false;
+let marking;
 let told = [];
 /** When the last bar of each instrument closed. */
 let ends = new Map();
@@ -143,7 +144,8 @@ export function arrived(decisions) {
   const own = decisions.filter((decision) => first() && decision.symbol === symbol && decision.side !== "hold");
   if (own.length) {
     marks = [...own.reverse(), ...marks];
-    chart.mark(marks);
+    // All marks are drawn anew: a few times a second are enough.
+    marking ??= setTimeout(() => { marking = undefined; chart.mark(marks); }, 400);
   }
   if (decisions.some((decision) => decision.symbol === symbol)) tail();
 }

@@ -12,6 +12,8 @@ let open;
 let log = [];
 let next = 0;
 let reading = false;
+/** Whether more may have been logged while the log was read. */
+let again = false;
 
 const hidden = () => $("runs-route").hidden;
 const lasted = (job) => { const seconds = Math.round(((job.ended_ms ?? Date.now()) - job.started_ms) / 1000); return seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`; };
@@ -38,19 +40,21 @@ function draw() {
 
 /** Reads what the open job has logged since. */
 async function read() {
+  again = reading;
   if (open === undefined || reading || hidden()) return;
   reading = true;
   const of = open;
   try {
-    const answer = await get(`/api/jobs/${of}`, { after: next || 0 });
+    const answer = await get(`/api/jobs/${of}`, { after: next });
     if (of !== open) return;
     log = [...log, ...answer.lines].slice(-2000);
-    next = answer.next - 1;
+    next = answer.next;
     const page = el("pre", { tabindex: 0 }, log.join("\n"));
     $("job-log").replaceChildren(el("h3", {}, t("logOf", answer.job.n), el("small", {}, ["heqis-lab", ...answer.job.arguments].join(" "))), page);
     page.scrollTop = page.scrollHeight;
   } finally {
     reading = false;
+    if (again) read();
   }
 }
 
@@ -59,7 +63,7 @@ function field(one) {
   const common = { id, name: one.name, required: one.required && one.kind !== "flag", title: one.about, placeholder: one.default ?? "" };
   const input = one.kind === "choice" ? el("select", common, [one.required ? [] : el("option", { value: "" }, "–"), one.choices.map((value) => el("option", { value, selected: value === one.default }, value))])
     : one.kind === "flag" ? el("input", { ...common, type: "checkbox" })
-      : el("input", { ...common, type: { date: "date", number: "number" }[one.kind] ?? "text", step: one.kind === "number" ? "any" : undefined });
+      : el("input", { ...common, type: "text" });
   return el("label", { class: one.kind === "flag" ? "field flag" : "field", for: id }, el("span", { class: "label" }, one.name, one.many ? ` (${t("many")})` : ""), input);
 }
 
@@ -67,14 +71,15 @@ function form(command = kinds[0].command) {
   const kind = kinds.find((one) => one.command === command);
   const choose = el("span", { class: "choices", role: "group", "aria-label": t("newJob") }, kinds.map((one) => el("button", { type: "button", "aria-pressed": String(one === kind), onclick: () => form(one.command) }, one.command)));
   const refused = el("p", { class: "bad", role: "alert", hidden: true });
-  $("job-form").replaceChildren(choose, el("p", { class: "dim" }, kind.about), el("div", { class: "fields" }, kind.fields.map(field)), refused, el("button", { class: "primary" }, t("startJob", command)));
+  const fields = (required) => el("div", { class: "fields" }, kind.fields.filter((one) => one.required === required).map(field));
+  $("job-form").replaceChildren(choose, el("p", { class: "dim" }, kind.about), fields(true), el("details", {}, el("summary", {}, t("moreSettings")), fields(false)), refused, el("button", { class: "primary" }, t("startJob", command)));
   $("job-form").onsubmit = async (event) => {
     event.preventDefault();
     const values = {};
     for (const one of kind.fields) {
       const input = event.target.elements[one.name];
       const text = input.value.trim();
-      if (one.kind === "flag") { if (input.checked) values[one.name] = true; } else if (text) values[one.name] = one.many ? text.split(/\s+/) : one.kind === "number" ? Number(text) : text;
+      if (one.kind === "flag") { if (input.checked) values[one.name] = true; } else if (text) values[one.name] = one.many ? text.split(/\s+/) : text;
     }
     try {
       open = (await post("/api/control/jobs", { command, values })).n;

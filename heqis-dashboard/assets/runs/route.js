@@ -15,9 +15,10 @@ let told;
 const hidden = () => $("runs-route").hidden;
 const state = (run) => el("span", { class: { finished: "tag good", broken: "tag bad", unfinished: "tag live" }[run.state] ?? "tag" }, word("runStates", run.state));
 
-/** The one figure that says most of a run of its kind. */
+/** What says most of a run of its kind. */
+const TELLING = [/^curve\.sharpe$/, /^test\..*brier$/, /_variance\.test$/, /^deflated/];
 function headline({ figures }) {
-  const key = ["curve.sharpe", "validation_loss", "score"].find((name) => figures[name] !== undefined) ?? Object.keys(figures)[0];
+  const key = TELLING.map((pattern) => Object.keys(figures).find((name) => pattern.test(name))).find(Boolean);
   return key === undefined ? "" : `${named(key)} ${fixed(figures[key], 3)}`;
 }
 
@@ -27,8 +28,8 @@ async function choose(run) {
   draw();
 }
 
-/** A figure's word, or its own name without what it stands under. */
-const named = (key) => (word("figures", key) === key ? key.split(".").at(-1).replaceAll("_", " ") : word("figures", key));
+/** A figure's word, or the end of its own name. */
+const named = (key) => (word("figures", key) === key ? key.split(".").slice(-2).join(" ").replaceAll("_", " ") : word("figures", key));
 const picture = (path) => /\.(png|svg)$/.test(path);
 
 function detail() {

@@ -4,7 +4,7 @@ import { el, svg } from "../base/dom.js";
 import { fixed } from "../base/format.js";
 import { t } from "../base/i18n.js";
 
-const [WIDTH, HEIGHT, LEFT, BOTTOM] = [320, 170, 48, 24];
+const [WIDTH, HEIGHT, LEFT, BOTTOM] = [330, 170, 60, 24];
 
 /** What is drawn of a row: every number but its place, and losses before what is left. */
 function measures(rows) {
@@ -33,8 +33,8 @@ function plot(title, rows) {
     el("div", { class: "keys" }, names.map((name, at) => el("span", { class: `k${at + 1}` }, name))));
 }
 
-/** One plot for each phase and network. */
+/** One plot for each phase and network, the longest first. */
 export function trained(curves) {
   const groups = Map.groupBy(curves, (row) => [row.phase, row.network].filter(Boolean).join(" · ") || t("learning"));
-  return el("div", { class: "plots" }, [...groups].map(([title, rows]) => plot(title, rows)));
+  return el("div", { class: "plots" }, [...groups].sort(([, a], [, b]) => b.length - a.length).map(([title, rows]) => plot(title, rows)));
 }

@@ -125,6 +125,7 @@ export default {
   kinds: { backtest: "Backtest", training: "Training", selection: "Selection", bundle: "Model", dataset: "Data set" },
   learning: "Learning curves", epoch: "epoch", allFigures: "Figures", table: "Table", pictures: "Pictures", artefacts: "Files", noArtefacts: "It has left no files.", manifest: "Manifest",
   noRuns: "Train a model or run a backtest, then name its directory with --results:", noRunsHere: "A running pipeline keeps no runs. The lab shows them:",
+  moreSettings: "More settings",
   jobs: "Jobs", job: "Command", started: "Started", lasted: "Time", lastLine: "Last line", cancel: "Cancel", jobsRunning: (running, most) => `${running} of ${most} running`, logOf: (n) => `Log of job ${n}`,
   jobStates: { running: "running", done: "done", failed: "failed", cancelled: "cancelled" }, newJob: "New job", many: "several, by spaces", startJob: (command) => `Start ${command}`,
   noJobs: "No job yet", noJobsForm: "Choose a command above, and start it.", noControlJobs: "Jobs are started from the page when it was started with --control:", noJobsHere: "Jobs run where heqis-lab serve was started in.",

@@ -126,6 +126,7 @@ export default {
   kinds: { backtest: "回测", training: "训练", selection: "选择", bundle: "模型", dataset: "数据集" },
   learning: "学习曲线", epoch: "轮次", allFigures: "指标", table: "表格", pictures: "图片", artefacts: "文件", noArtefacts: "没有留下文件。", manifest: "清单",
   noRuns: "先训练模型或做一次回测，再用 --results 给出其目录：", noRunsHere: "运行中的流水线不保存运行；由实验室显示：",
+  moreSettings: "更多设置",
   jobs: "任务", job: "命令", started: "开始", lasted: "用时", lastLine: "最后一行", cancel: "取消", jobsRunning: (running, most) => `运行 ${running} / ${most}`, logOf: (n) => `任务 ${n} 的日志`,
   jobStates: { running: "运行", done: "完成", failed: "失败", cancelled: "已取消" }, newJob: "新任务", many: "多个，以空格分开", startJob: (command) => `开始 ${command}`,
   noJobs: "尚无任务", noJobsForm: "请在上方选择命令并开始。", noControlJobs: "以 --control 启动后可在本页开始任务：", noJobsHere: "任务在启动 heqis-lab serve 的地方运行。",

@@ -18,9 +18,9 @@ check("every run stands in the table with its figures, and a chosen one shows it
   const url = await results();
   const { page, close } = await open(`${url}/#performance`);
   const runs = await backtests(url);
-  assert.equal(runs.length, 6);
+  assert.equal(runs.length, 8, "two models, two modes, two stocks");
   await page.waitForFunction((count) => document.querySelectorAll("#figure-table tbody tr").length === count, runs.length);
-  const chosen = runs.findIndex(({ mode, symbol }) => mode === "class" && symbol === "002032.SZ");
+  const chosen = runs.findIndex(({ strategy, mode, symbol }) => strategy === "multi-gan-direction" && mode === "return" && symbol === "002032.SZ");
   await page.locator("#figure-table tbody tr").nth(chosen).click();
   const run = runs[chosen];
   const { rows: trades } = await API(url, `/api/trades?run=${encodeURIComponent(run.id)}`);

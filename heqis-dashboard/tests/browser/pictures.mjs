@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { BARS, drawn, history, missing, open, passed, place, review, root, run, shut, start } from "./scene.mjs";
+import { BARS, drawn, history, lab, missing, open, passed, place, review, root, run, shut, start } from "./scene.mjs";
 
 if (missing) throw new Error(missing);
 const pictures = join(root, "docs/pictures");
@@ -62,13 +62,17 @@ await ran.stop();
 rmSync(join(root, "target/pictures"), { recursive: true, force: true });
 mkdirSync(join(root, "target/pictures"), { recursive: true });
 const { journal, results } = await history("target/pictures");
-const served = await review(["--csv", ...BARS, "--journal", journal, "--results", results, "--benchmark", "data/ashare/000300.SH.csv", "--scaler", "models/baseline-direction/scaler_params.json"]);
+lab(["prepare", BARS[0], "--out", "target/data/002032.SZ"]);
+lab(["train", "--config", "training/smoke.toml", "--out", "target/pictures/runs/smoke"]);
+const served = await review(["--csv", ...BARS, "--journal", journal, "--results", results, "--results", "models", "--results", "target/pictures/runs", "--benchmark", "data/ashare/000300.SH.csv", "--scaler", "models/baseline-direction/scaler_params.json"]);
 const results_ = async (page) => {
-  await page.locator("#figure-table tbody tr").nth(2).click();
+  await page.locator("#figure-table tbody tr", { hasText: /multi-gan.*(return|收益).*002032/ }).click();
   await page.locator("#trade-table tbody tr").nth(8).waitFor();
+  await page.evaluate(() => scrollTo(0, 0));
 };
 const listed = async (page) => {
-  await page.locator("#run-table tbody tr").first().click();
+  await page.locator("#run-table tbody tr", { hasText: "smoke" }).first().click();
+  await page.locator("#run-detail .plots").waitFor();
   await page.locator("#run-detail .files").waitFor();
 };
 await take("performance-dark-zh", `${served.url}/#performance`, {}, results_);

@@ -1,9 +1,10 @@
 // The route on which the pipeline is looked at.
 
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 
 import { check } from "./cases.mjs";
-import { API, open, place, ran, rows, start } from "./scene.mjs";
+import { API, open, place, ran, rows, run, start } from "./scene.mjs";
 
 check("every stage, edge and count of the pipeline is shown, and its books close", async () => {
   const url = await ran();
@@ -54,9 +55,25 @@ check("a node that does not answer is an alarm that says what to do", async () =
     "nodes.gateway.metrics=\"127.0.0.1:0\"", "nodes.compute.metrics=\"127.0.0.1:19302\"", "edges.ring->engine.transport.port=15755", "edges.signal->feedback.transport.port=15756",
   ].flatMap((change) => ["--set", change])]);
   const { page, close } = await open(`${gateway.url}/#pipeline`);
+  await page.locator("#node-table tbody tr", { hasText: /^compute.*does not answer/ }).waitFor();
   await page.locator("#alarms li", { hasText: "compute" }).first().waitFor();
-  assert.match(await page.locator("#node-table").innerText(), /compute\s+does not answer/);
-  assert.equal(await page.locator("#graph rect.box.unreachable").count(), 3);
+  await page.waitForFunction(() => document.querySelectorAll("#graph rect.box.unreachable").length === 3);
   await close();
   await gateway.stop("SIGKILL");
+});
+
+check("how far may be traded is set from the page, where that is allowed", async () => {
+  const dir = place();
+  const served = await run(dir, ["nodes.host.dashboard.control=true", `stages.signal.params.kill_file="${dir}/kill"`, "stages.market.params.speed=20000000.0"], { HEQIS_DASHBOARD_TOKEN: "0123456789abcdef0123456789abcdef" });
+  const [link] = await served.says(/http:\S+\/login\?token=\S+/);
+  const { page, close } = await open(link);
+  await page.click('nav a[href="#pipeline"]');
+  page.on("dialog", (dialog) => dialog.accept());
+  await page.locator('#kill button[data-state="active"][aria-pressed="true"]').waitFor();
+  await page.locator('#kill button[data-state="reducing"]').click();
+  await page.locator('#kill button[data-state="reducing"][aria-pressed="true"]').waitFor();
+  assert.equal(readFileSync(`${dir}/kill`, "utf8").trim(), "reducing");
+  assert.match(await page.locator("#pulse").innerText(), /Reduce only/);
+  await close();
+  await served.stop();
 });

@@ -1,10 +1,10 @@
 // The route on which decisions are looked at, over a pipeline that has run.
 
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 
 import { check } from "./cases.mjs";
-import { API, drawn, open, ran, review, rows, wander } from "./scene.mjs";
+import { API, BARS, drawn, open, passed, place, ran, review, rows, run, wander } from "./scene.mjs";
 
 check("a decision is followed from the list to its bar, what the model was fed and said, and each stage's time", async () => {
   const url = await ran();
@@ -143,6 +143,43 @@ check("an instrument is found by its code, from the keyboard alone", async () =>
   await page.keyboard.press("Escape");
   assert.equal(await page.inputValue("#symbol"), "600000.SH");
   await close();
+});
+
+check("an instrument is found by its name, the initials of its name, and its sector", async () => {
+  const names = `${place()}/stock_basic.csv`;
+  writeFileSync(names, "ts_code,name,industry\n002032.SZ,苏泊尔,家用电器\n600000.SH,浦发银行,银行\n");
+  const served = await review(["--csv", ...BARS, "--names", names]);
+  const { page, close } = await open(served.url, { language: "zh-CN" });
+  await drawn(page);
+  for (const [typed, code] of [["浦发", "600000.SH"], ["sbe", "002032.SZ"], ["pfyh", "600000.SH"], ["家用", "002032.SZ"]]) {
+    await page.click("#symbol");
+    await page.fill("#symbol", typed);
+    await page.waitForFunction((found) => [...document.querySelectorAll("#found .code")].map((node) => node.textContent).join() === found, code);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction((found) => document.getElementById("symbol").value === found, code);
+  }
+  await close();
+  await served.stop();
+});
+
+check("refused decisions stand in a list of their own, with what was wanted", async () => {
+  // Where positions are only reduced, every purchase is refused.
+  const served = await run(place(), ['stages.signal.params.kill="reducing"']);
+  const { url } = served;
+  await passed(url);
+  const { page, close } = await open(url);
+  await drawn(page);
+  await page.click("#tab-refused");
+  const told = await API(url, "/api/decisions?refused=true&limit=100");
+  assert.ok(told.rows.length > 0);
+  await page.waitForFunction((n) => document.querySelector("#signal-table tbody tr")?.dataset.n === String(n), told.rows[0].n);
+  const shown = await page.locator("#signal-table tbody tr td:nth-child(3)").allTextContents();
+  assert.deepEqual(shown.map((text) => text.split(" ")[1].toLowerCase()), told.rows.map(({ wanted }) => wanted));
+  await rows(page).first().click();
+  await page.locator("#detail .tag.bad", { hasText: "refused" }).waitFor();
+  assert.match(await page.locator("#detail .reason").innerText(), /only reduced/);
+  await close();
+  await served.stop();
 });
 
 check("the window and its last day are chosen, far back in history and again at its end", async () => {

@@ -1,9 +1,10 @@
 // The route on which runs and jobs are looked at.
 
 import assert from "node:assert/strict";
+import { join, relative } from "node:path";
 
 import { check } from "./cases.mjs";
-import { API, BARS, history, open, ran, review } from "./scene.mjs";
+import { API, BARS, drawn, history, open, place, ran, review, root } from "./scene.mjs";
 
 check("runs are listed with their kind, and a chosen one shows its figures, files and manifest", async () => {
   const { results } = await history();
@@ -36,5 +37,35 @@ check("a page without runs says how to make some", async () => {
   await looked.page.locator("#no-runs .empty").waitFor();
   assert.match(await looked.page.locator("#no-runs").innerText(), /heqis-lab train/);
   await looked.close();
+  await served.stop();
+});
+
+check("a command is started from the page, followed to its end, and its results are there; a stock is put on the watch list", async () => {
+  // Commands write below the directory that the page was started in, and nowhere else.
+  const dir = relative(root, place(join(root, "target")));
+  const served = await review(["--csv", BARS[0], "--results", dir, "--control", "--watch", `${dir}/watch.toml`]);
+  const [link] = await served.says(/http:\S+\/login\?token=\S+/);
+  const { page, close } = await open(link);
+  await drawn(page);
+  await page.click('nav a[href="#runs"]');
+  await page.locator("#job-form button", { hasText: /^backtest$/ }).click();
+  await page.fill("#job-bars", BARS[0]);
+  await page.fill("#job-strategy", "models/baseline-factors,models/baseline-direction");
+  await page.fill("#job-out", `${dir}/backtest`);
+  await page.locator("#job-form button.primary").click();
+  await page.locator("#job-table tbody tr", { hasText: "done" }).waitFor();
+  await page.locator("#job-log pre", { hasText: "wrote" }).waitFor();
+  await page.locator("#run-table tbody tr", { hasText: "baseline-direction" }).first().waitFor();
+  // What comes to nothing says so.
+  await page.fill("#job-bars", "nothing.csv");
+  await page.fill("#job-strategy", "nothing");
+  await page.fill("#job-out", `${dir}/nothing`);
+  await page.locator("#job-form button.primary").click();
+  await page.locator("#job-table tbody tr", { hasText: "failed" }).waitFor();
+  await page.fill("#watch-sector", "银行");
+  await page.fill("#watch-symbol", "600000.SH");
+  await page.locator("#watch-panel button.primary").click();
+  await page.locator("#watch-panel a.tag", { hasText: "600000.SH" }).waitFor();
+  await close();
   await served.stop();
 });

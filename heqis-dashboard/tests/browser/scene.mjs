@@ -44,9 +44,9 @@ export async function start(program, args, environment = {}) {
 const places = [];
 process.once("exit", () => places.forEach((path) => rmSync(path, { recursive: true, force: true })));
 
-/** A directory that is gone when the process is. */
-export function place() {
-  places.push(mkdtempSync(join(tmpdir(), "heqis-page-")));
+/** A directory below another, gone when the process is. */
+export function place(below = tmpdir()) {
+  places.push(mkdtempSync(join(below, "heqis-page-")));
   return places.at(-1);
 }
 
@@ -88,14 +88,14 @@ export async function ran() {
 
 export const BARS = ["data/ashare/002032.SZ.csv", "data/ashare/600000.SH.csv"];
 let made;
-/** A journal, and backtests of the shipped models in three modes, as people make them: {journal, results}, once in a process. */
+/** A journal, and backtests of the shipped models in two modes, as people make them: {journal, results}, once in a process. */
 export async function history(dir = place()) {
   made ??= (async () => {
     const served = await run(dir);
     await passed(served.url);
     await served.stop();
     const results = join(dir, "backtest");
-    lab(["backtest", ...BARS, "--strategy", "models/baseline-factors,models/baseline-direction", "--mode", "return,class,both", "--from", "2014-07-18",
+    lab(["backtest", ...BARS, ...["models/baseline-factors,models/baseline-direction", "models/cae-factors,models/multi-gan-direction"].flatMap((pair) => ["--strategy", pair]), "--mode", "return,class", "--from", "2014-07-18",
       "--calendar", "data/ashare/000300.SH.csv", "--benchmark", "data/ashare/000300.SH.csv", "--out", results]);
     return { journal: join(dir, "decisions.jsonl"), results };
   })();
