@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use heqis_infer::bundle::sha256_hex;
-use heqis_infer::{BackendKind, Bundle, Manifest, open};
+use heqis_infer::{BackendKind, Bundle, Libraries, Manifest, open, open_with};
 use heqis_lab::train::TrainConfig;
 use serde_json::Value;
 
@@ -106,4 +106,30 @@ fn the_shipped_topologies_decide_by_the_rule_of_the_validation_span() {
         }
     }
     assert_eq!(checked, 5);
+}
+
+#[test]
+fn the_feature_model_is_shipped_with_a_build_for_the_npu_that_passed_its_gate() {
+    let bundle = bundle("cae-factors");
+    let build = bundle.file("model.rknn").unwrap();
+    assert!(build.starts_with(b"RKNN"));
+    let verified = &bundle.manifest().verified[&BackendKind::Rknn];
+    assert!(verified.passed && verified.by.contains("rk3568") && verified.by.contains("fp16"));
+    assert!(verified.max_abs_error > 0.0 && verified.max_abs_error <= verified.tolerance);
+    let trading = verified.trading.as_ref().unwrap();
+    assert_eq!(trading.decisions, 0);
+    assert_eq!(trading.reference_return, trading.backend_return);
+    // Without the NPU's library the CPU takes over, and says so.
+    let libraries = Libraries {
+        rknn: "/nowhere/librknnrt.so".into(),
+        ..Libraries::from_env()
+    };
+    let list = [BackendKind::Rknn, BackendKind::Cpu];
+    let opened = open_with(&bundle, &list, false, &libraries).unwrap();
+    assert_eq!(opened.backend, BackendKind::Cpu);
+    let reason = &opened.fallbacks[0].reason;
+    assert!(
+        reason.contains("/nowhere/librknnrt.so does not load"),
+        "{reason}"
+    );
 }
