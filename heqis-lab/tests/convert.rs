@@ -199,7 +199,8 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
 #[test]
 fn rockchips_toolkit_builds_a_model_whose_simulator_agrees() {
     let Some(env) = std::env::var_os("HEQIS_RKNN_ENV") else {
-        eprintln!("SKIPPED: Rockchip's toolkit: HEQIS_RKNN_ENV does not name its environment");
+        let words = "SKIPPED: Rockchip's toolkit: HEQIS_RKNN_ENV does not name its environment\n";
+        std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).unwrap();
         return;
     };
     let (_directory, [dir, with]) = copies(["cae-factors", "multi-gan-direction"]);
