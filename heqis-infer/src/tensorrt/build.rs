@@ -76,7 +76,8 @@ fn run(trtexec: &Path, onnx: &Path, engine: &Path, log: &Path) -> Result<(), Ten
         .arg(format!("--onnx={}", onnx.display()))
         .arg(format!("--saveEngine={}", engine.display()))
         .arg("--fp16")
-        .arg("--skipInference")
+        // One run of no time: the flags that skip it have other names in other versions.
+        .args(["--iterations=1", "--duration=0", "--warmUp=0"])
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(errors);
