@@ -302,6 +302,12 @@ impl BuildContext {
         self.counters.note(name)
     }
 
+    /// Everything that the stage counts and says of itself, for what is only known while it runs.
+    #[must_use]
+    pub fn counters(&self) -> &StageCounters {
+        &self.counters
+    }
+
     /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.
     #[must_use]
     pub fn waker(&self) -> Waker {

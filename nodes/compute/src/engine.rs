@@ -9,7 +9,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
+use heqis_actors::{
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageCounters, StageError, Terms,
+};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, Prefer, TensorView, choose};
 use heqis_messages::{Features, PredictionMessage};
@@ -52,6 +54,7 @@ pub struct TrtEngine {
     /// Backends that were lost in mid-run and are counted.
     lost: usize,
     fallback: Counter,
+    counters: StageCounters,
     /// Identity of the feature names that the bundle was trained on.
     set_id: u32,
     fit: Fit,
@@ -195,6 +198,7 @@ impl Stage for TrtEngine {
             engine,
             lost: 0,
             fallback,
+            counters: cx.counters().clone(),
             set_id: heqis_quant::features::id_of(&bundle.manifest().feature_names),
             fit,
             shape: bundle.manifest().inputs[0].shape.clone(),
@@ -247,7 +251,13 @@ impl Stage for TrtEngine {
         let lost = self.engine.lost();
         for unavailable in &lost[self.lost..] {
             self.fallback.inc();
-            tracing::error!(%unavailable, now = %self.engine.backend(), "backend lost in mid-run");
+            let now = self.engine.backend();
+            tracing::error!(%unavailable, %now, "backend lost in mid-run");
+            let skipped = format!("skipped.{}", unavailable.backend);
+            self.counters
+                .note(&skipped)
+                .set(unavailable.reason.as_str());
+            self.counters.note("backend").set(now.name());
         }
         self.lost = lost.len();
         while started.elapsed() < self.at_least {

@@ -130,6 +130,9 @@ fn no_frame_is_lost_with_the_backend_and_strict_stops_instead() {
         .collect();
     let expected: Vec<f64> = (1..=9).map(|position| f64::from(position + 2)).collect();
     assert_eq!(returns, expected);
+    let notes = cx.counters().notes();
+    assert_eq!(notes["backend"], "cpu");
+    assert!(notes["skipped.rknn"].contains("rknn_run returned -2"));
 
     let mut strict = params;
     strict["strict"] = true.into();

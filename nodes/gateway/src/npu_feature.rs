@@ -13,7 +13,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Tensor, Terms,
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageCounters, StageError, Tensor,
+    Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Engine, Opened, Prefer, TensorView, choose};
@@ -70,6 +71,7 @@ pub struct NpuFeature {
     /// Backends that were lost in mid-run and are counted.
     lost: usize,
     fallback: Counter,
+    counters: StageCounters,
     scaler: Scaler,
     /// Shape of the model's input, `[1, window, width]`.
     shape: [usize; 3],
@@ -247,6 +249,7 @@ impl Stage for NpuFeature {
             engine,
             lost: 0,
             fallback,
+            counters: cx.counters().clone(),
             row_id: id_of(fit.scaler.feature_names()),
             features_id: id_of(&sent_names),
             shape: [1, fit.window, fit.width],
@@ -316,6 +319,11 @@ impl Stage for NpuFeature {
             self.fallback.inc();
             let (stage, now) = (&self.stage, self.engine.backend());
             tracing::error!(%stage, %unavailable, %now, "backend lost in mid-run");
+            let skipped = format!("skipped.{}", unavailable.backend);
+            self.counters
+                .note(&skipped)
+                .set(unavailable.reason.as_str());
+            self.counters.note("backend").set(now.name());
         }
         self.lost = lost.len();
         let rows = inputs.join(&self.outputs[0]).map_err(StageError::failed)?;

@@ -128,6 +128,7 @@ fn no_window_is_lost_with_the_npu() {
     };
     let got = emitted(&cx, &["rknn", "cpu"]);
     assert_eq!(count(&cx, "fallback"), 1);
+    assert_eq!(cx.counters().notes()["backend"], "cpu");
     let expected = emitted(&context(root()), &["cpu"]);
     assert_eq!(got.len(), 30 - bundle.manifest().window_bars + 1);
     assert_eq!(got.len(), expected.len());
