@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use heqis::actors::sp::{Endpoint, Inproc};
 use heqis::actors::{
-    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Frame, GraphBuilder, Next,
-    Nothing, Payload, PayloadError, PayloadType, Source, Stage, StageError, StageOptions, Tensor,
+    BridgeOptions, BuildContext, Delivery, EdgeOptions, Emitter, Encoding, Frame, GraphBuilder,
+    Next, Nothing, Payload, PayloadError, PayloadType, Source, Stage, StageError, StageOptions,
+    Tensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;

@@ -7,7 +7,7 @@
 //! The bench is the gateway and runs itself once more as the compute node; between them lie TCP and the two edges of
 //! `topologies/dual-board.toml`. Rounds visit every arm in turn:
 //!
-//! - `shipped`: the shipped bundles; the engine has a thread of its own, as it has by default.
+//! - `shipped`: the linear baselines; the engine has a thread of its own, as it has by default.
 //! - `one thread`: the same, with the engine on the arbiter of all the other stages: `arbiter = "pipeline"`.
 //! - `null`: stages that compute nothing in place of `npu-feature` and `trt-engine`.
 //! - `bare tokio`: no pipeline, one message of a frame's size from process to process at the same pace, one way: what
