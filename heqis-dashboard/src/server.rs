@@ -49,6 +49,7 @@ impl Dashboard {
             web::Data::from(hub.clone()),
         );
         let server = HttpServer::new(move || {
+            yield_to_others();
             App::new()
                 .app_data(gate.clone())
                 .app_data(desk.clone())
@@ -109,6 +110,17 @@ impl Dashboard {
     pub async fn stop(self) {
         self.hub.end();
         self.handle.stop(true).await;
+    }
+}
+
+/// What a page costs is taken from the time that nothing else wants.
+const NICENESS: i32 = 10;
+
+/// Lets every other thread of the process go first. Called in the worker's own thread, where the application is made.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
+        tracing::debug!(%error, "the page's thread keeps its priority");
     }
 }
 
