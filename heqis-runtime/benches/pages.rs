@@ -123,6 +123,12 @@ impl Graph {
     }
 }
 
+/// A browser runs on another machine: what reads here takes only the time that nobody else wants.
+fn stand_aside() {
+    #[cfg(target_os = "linux")]
+    rustix::process::setpriority_process(None, 19).unwrap();
+}
+
 impl Drop for Graph {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -215,9 +221,13 @@ impl Page {
         let closing = Arc::new(AtomicBool::new(false));
         let stream = request(port, "/api/stream").unwrap();
         let read = BufReader::new(stream.try_clone().unwrap());
-        let reads = std::thread::spawn(move || read.lines().map_while(Result::ok).for_each(drop));
+        let reads = std::thread::spawn(move || {
+            stand_aside();
+            read.lines().map_while(Result::ok).for_each(drop);
+        });
         let closes = closing.clone();
         let asks = std::thread::spawn(move || {
+            stand_aside();
             for path in [
                 "/api/about",
                 "/api/topology",
