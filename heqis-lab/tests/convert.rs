@@ -165,7 +165,7 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
     for (dir, with) in [(&dirs[0], &dirs[1]), (&dirs[1], &dirs[0])] {
         let bundle = Bundle::load(dir).unwrap();
         let compare = |by: f32| {
-            let model = Box::new(sides::Rten::new(&bundle).unwrap());
+            let model = Box::new(sides::Rten::new(bundle.model()).unwrap());
             trade(with)
                 .compare(&bundle, &mut Shifted { model, by })
                 .unwrap()
@@ -187,7 +187,7 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
         with: None,
         ..trade(&dirs[1])
     };
-    let mut side = sides::Rten::new(&bundle).unwrap();
+    let mut side = sides::Rten::new(bundle.model()).unwrap();
     let refused = alone.compare(&bundle, &mut side).unwrap_err().to_string();
     assert!(
         refused.contains("trades only with a predicting one"),

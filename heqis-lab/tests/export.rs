@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 mod market;
+mod trainings;
 
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use heqis_infer::Bundle;
@@ -10,58 +12,18 @@ use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
 use heqis_lab::export::direction::GENERATORS_KEY;
 use heqis_lab::export::run::{ExportArgs, run};
 use heqis_lab::train::progress::Deaf;
-use heqis_lab::train::{Part, TrainConfig, TrainedRun, train};
+use heqis_lab::train::{Part, TrainedRun, train};
 use heqis_lab::verify::{self, VerifyArgs};
 use heqis_lab::yardsticks::trained;
 use market::{closes, files, prepared};
 use rand_chacha::rand_core::Rng;
+use trainings::small;
 
 /// Trains for a moment: recurrent and attentive generators, and one with an encoder inside, each with another window.
 fn trained_run(root: &Path) -> TrainedRun {
     let series = [3, 4].map(|seed| closes(400, seed, |rng, _| rng.next_u32().is_multiple_of(2)));
     let set = prepared(root, &series);
-    let text = format!(
-        r#"
-        seed = 11
-        [data]
-        set = {set:?}
-        [schedule]
-        encoder_epochs = 1
-        alone_epochs = 1
-        game_epochs = 1
-        identity_epochs = 1
-        fine_tune_epochs = 0
-        [discriminator]
-        branch_channels = 4
-        channels = 8
-        hidden = 8
-        [encoder]
-        kind = "cae"
-        window_bars = 6
-        factors = 2
-        channels = [4, 8]
-        [[generators]]
-        name = "g1"
-        kind = "gru"
-        window_bars = 5
-        hidden = 8
-        [[generators]]
-        name = "g2"
-        kind = "transformer"
-        window_bars = 8
-        hidden = 8
-        heads = 2
-        layers = 1
-        [[generators]]
-        name = "g3"
-        kind = "mpd"
-        window_bars = 6
-        hidden = 8
-        heads = 2
-        layers = 1
-        "#
-    );
-    let config = TrainConfig::parse(Path::new("test.toml"), &text).unwrap();
+    let config = small(&set);
     let dir = root.join("run");
     train(&config, &dir, false, &mut Deaf).unwrap();
     TrainedRun::open(&dir).unwrap()
@@ -73,6 +35,7 @@ fn args(run: &TrainedRun, out: &Path, target: &str) -> ExportArgs {
         beside: Vec::new(),
         out: out.to_owned(),
         target: target.to_owned(),
+        batch: None,
         factors_name: "factors".to_owned(),
         direction_name: "direction".to_owned(),
     }
@@ -83,7 +46,11 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
     let root = tempfile::tempdir().unwrap();
     let trained = trained_run(root.path());
     let out = root.path().join("models");
-    let written = run(&args(&trained, &out, "all")).unwrap();
+    let all = |out: &Path| ExportArgs {
+        batch: NonZeroUsize::new(3),
+        ..args(&trained, out, "all")
+    };
+    let written = run(&all(&out)).unwrap();
     let names = [
         "factors",
         "direction-g1",
@@ -105,12 +72,12 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
         })
         .unwrap();
         assert!(verified.good, "{}", verified.lines.join("\n"));
-        assert!(
-            verified
-                .lines
-                .iter()
-                .any(|line| line.contains("trained network (burn)"))
-        );
+        for side in ["trained network (burn)", "RTen, model for 3 windows"] {
+            assert!(
+                verified.lines.iter().any(|line| line.contains(side)),
+                "{side}"
+            );
+        }
     }
 
     // The two halves of the pipeline: one scaler, and the direction model names the encoder that it was trained on.
@@ -163,7 +130,7 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
     }
 
     let again = root.path().join("again");
-    run(&args(&trained, &again, "all")).unwrap();
+    run(&all(&again)).unwrap();
     let relative = |dir: &Path| -> Vec<(std::path::PathBuf, Vec<u8>)> {
         let all = files(dir).into_iter();
         all.map(|(path, bytes)| {

@@ -4,14 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 mod market;
+mod trainings;
 
-use std::path::Path;
-
+use heqis_lab::nets::generator::GeneratorKind;
+use heqis_lab::train::config::GeneratorSpec;
 use heqis_lab::train::curves::Point;
 use heqis_lab::train::progress::{Event, Listener};
-use heqis_lab::train::{DeviceKind, TrainConfig, TrainedRun, train};
+use heqis_lab::train::{DeviceKind, TrainedRun, train};
 use market::{closes, prepared};
 use rand_chacha::rand_core::Rng;
+use trainings::small;
 
 /// Keeps what every epoch tells.
 #[derive(Default)]
@@ -34,48 +36,17 @@ fn a_training_on_a_gpu_goes_the_way_of_the_one_on_the_processor() {
     let root = tempfile::tempdir().unwrap();
     let series = [closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))];
     let set = prepared(root.path(), &series);
-    let text = format!(
-        r#"
-        seed = 11
-        [data]
-        set = {set:?}
-        [schedule]
-        encoder_epochs = 2
-        alone_epochs = 2
-        game_epochs = 2
-        identity_epochs = 1
-        fine_tune_epochs = 0
-        [discriminator]
-        branch_channels = 4
-        channels = 8
-        hidden = 8
-        [encoder]
-        kind = "cae"
-        window_bars = 6
-        factors = 2
-        channels = [4, 8]
-        [[generators]]
-        name = "g1"
-        kind = "gru"
-        window_bars = 5
-        hidden = 8
-        [[generators]]
-        name = "g2"
-        kind = "lstm"
-        window_bars = 6
-        hidden = 8
-        [[generators]]
-        name = "g3"
-        kind = "transformer"
-        window_bars = 8
-        hidden = 8
-        heads = 2
-        layers = 1
-        dropout = 0.1
-        "#
-    );
+    let mut settings = small(&set);
+    settings.generators[1].dropout = 0.1;
+    settings.generators.push(GeneratorSpec {
+        hidden: Some(8),
+        ..GeneratorSpec::new("g4", GeneratorKind::Lstm, 6)
+    });
+    settings.schedule.encoder_epochs = 2;
+    settings.schedule.alone_epochs = 2;
+    settings.schedule.game_epochs = 2;
     let run = |device: DeviceKind| -> Vec<Point> {
-        let mut config = TrainConfig::parse(Path::new("test.toml"), &text).unwrap();
+        let mut config = settings.clone();
         config.device = device;
         let dir = root.path().join(format!("{device:?}"));
         let mut curves = Curves::default();

@@ -16,6 +16,7 @@ use heqis_lab::train::curves::Point;
 use heqis_lab::train::predict::Score;
 use heqis_lab::train::progress::Deaf;
 use heqis_lab::train::run::RunManifest;
+use heqis_lab::train::spec::EncoderSpec;
 use heqis_lab::train::{Part, Stage, TrainConfig, TrainedRun, train};
 use market::{closes, files, prepared};
 use rand_chacha::ChaCha8Rng;
@@ -305,6 +306,39 @@ fn the_smoke_settings_run_through_every_phase_on_real_bars() {
     assert_eq!(last["eta_seconds"], 0.0);
 }
 
+/// Every other kind of generator, small, each alone; the MPD holds an encoder that was trained before.
+fn other_generators(set: &Path) -> TrainConfig {
+    use GeneratorKind::{Dct, DeepTransformer, Gru, Lstm, Mpd, Rnn, Tcn};
+    let mut config = settings(set, "threads = 0");
+    config.encoder = EncoderSpec::Cae {
+        window_bars: 8,
+        factors: 2,
+        channels: Some(vec![4, 8]),
+    };
+    let small = |name, kind| GeneratorSpec {
+        hidden: Some(32),
+        ..GeneratorSpec::new(name, kind, 8)
+    };
+    let both = |name, kind| GeneratorSpec {
+        bidirectional: true,
+        ..small(name, kind)
+    };
+    config.generators = vec![
+        small("rnn", Rnn),
+        both("gru", Gru),
+        both("lstm", Lstm),
+        small("tcn", Tcn),
+        small("mpd", Mpd),
+        small("dct", Dct),
+        small("deep", DeepTransformer),
+    ];
+    config.optimiser.learning_rate = 3e-3;
+    config.schedule.encoder_epochs = 3;
+    config.schedule.alone_epochs = 12;
+    config.schedule.game_epochs = 0;
+    config
+}
+
 /// The three default generators with shorter windows, alone and then in the game.
 fn default_generators(set: &Path) -> TrainConfig {
     let mut config = settings(set, "");
@@ -337,19 +371,12 @@ fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Share)> {
 }
 
 #[test]
-fn every_default_generator_learns_a_planted_signal() {
+fn every_kind_of_generator_learns_a_planted_signal() {
     let root = tempfile::tempdir().unwrap();
     // Four of five moves repeat the sign of the move before the last.
     let planted = |rng: &mut ChaCha8Rng, before: [bool; 2]| before[0] == (rng.next_u32() % 10 < 8);
     let set = prepared(root.path(), &[closes(1_600, 5, planted)]);
-    let kinds = GeneratorSpec::defaults().into_iter().map(|spec| spec.kind);
-    let default = [
-        GeneratorKind::Gru,
-        GeneratorKind::Lstm,
-        GeneratorKind::Transformer,
-    ];
-    assert_eq!(kinds.collect::<Vec<_>>(), default);
-    for (name, share) in directions(&default_generators(&set), &root.path().join("run")) {
+    for (name, share) in all_directions(&set, root.path()) {
         assert!(share.share >= 0.75, "{name}: {share:?}");
         assert!(
             share.wilson_high < 0.9,
@@ -359,13 +386,55 @@ fn every_default_generator_learns_a_planted_signal() {
 }
 
 #[test]
-fn nothing_is_learned_from_a_random_walk() {
+fn no_kind_of_generator_learns_anything_from_a_random_walk() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(1_600, 6, coin)]);
-    for (name, share) in directions(&default_generators(&set), &root.path().join("run")) {
+    for (name, share) in all_directions(&set, root.path()) {
         let chance = share.wilson_low..=share.wilson_high;
         assert!(chance.contains(&0.5), "{name}: {share:?}");
     }
+}
+
+/// The shares of signs that the three default generators, trained in the game, and all other kinds tell rightly.
+fn all_directions(set: &Path, root: &Path) -> Vec<(String, Share)> {
+    let (default, other) = (default_generators(set), other_generators(set));
+    let kinds = default.generators.iter().chain(&other.generators);
+    let kinds: Vec<String> = kinds.map(|spec| format!("{:?}", spec.kind)).collect();
+    assert_eq!(kinds[..3], ["Gru", "Lstm", "Transformer"]);
+    for kind in ["Rnn", "Tcn", "DeepTransformer", "Dct", "Mpd"] {
+        assert!(kinds.iter().any(|known| known == kind), "{kind}");
+    }
+    let mut all = directions(&default, &root.join("default"));
+    all.extend(directions(&other, &root.join("other")));
+    all
+}
+
+/// Networks learn side by side, each on one thread.
+#[test]
+fn the_number_of_threads_changes_nothing_but_the_time() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let run = |threads: usize| {
+        let mut config = settings(&set, "");
+        config.threads = threads;
+        let dir = root.path().join(threads.to_string());
+        train(&config, &dir, false, &mut Deaf).unwrap();
+        // What `run.json` says of the threads is all that may differ.
+        let mut all = lasting(&dir);
+        all.retain(|(path, _)| !path.ends_with("run.json"));
+        (RunManifest::read(&dir).unwrap(), all)
+    };
+    let ((mut one, one_files), (two, two_files)) = (run(1), run(2));
+    assert_eq!(one_files.len(), two_files.len());
+    for ((path, one), (other, two)) in one_files.iter().zip(&two_files) {
+        assert_eq!(path, other);
+        assert!(one == two, "{} differs", path.display());
+    }
+    one.config.threads = 2;
+    assert_eq!(one, two);
+    // A run goes on with any number of them.
+    let dir = root.path().join("1");
+    assert_eq!(train(&two.config, &dir, true, &mut Deaf).unwrap(), two);
 }
 
 #[cfg(not(feature = "wgpu"))]

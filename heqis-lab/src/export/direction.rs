@@ -82,20 +82,21 @@ impl Direction {
             .collect()
     }
 
-    /// Returns the model `features` f32 `[1, rows, factors + features]` → `predicted_return` f32 `[1, 1]` in plain units
-    /// and `probabilities` f32 `[1, 3]` of down, flat and up.
+    /// Returns the model `features` f32 `[batch, rows, factors + features]` → `predicted_return` f32 `[batch, 1]` in plain
+    /// units and `probabilities` f32 `[batch, 3]` of down, flat and up.
     ///
     /// # Errors
     ///
     /// [`LabError::Infer`] when a weight is not finite.
     pub fn to_onnx(
         &self,
+        batch: usize,
         provenance: &Provenance<'_>,
         factors_sha256: Option<&str>,
     ) -> Result<Vec<u8>, LabError> {
         let mut graph = GraphBuilder::new("direction");
         let g = &mut graph;
-        let input = g.input("features", &[1, self.rows(), self.width()]);
+        let input = g.input("features", &[batch, self.rows(), self.width()]);
         let mut values: Vec<Value> = Vec::new();
         let mut odds: Vec<Value> = Vec::new();
         let alone = self.members.len() == 1;
@@ -106,7 +107,7 @@ impl Direction {
         for member in &self.members {
             let window = self.window_node(g, &input, member);
             let prefix = if alone { "" } else { member.name.as_str() };
-            let shape = [1, member.config.window_rows, member.config.features];
+            let shape = [batch, member.config.window_rows, member.config.features];
             let (value, probabilities) = member.net.answers(g, prefix, &window, shape, target);
             values.push(value);
             odds.push(probabilities);
@@ -118,8 +119,8 @@ impl Direction {
                 self.mean_node(g, "probabilities", &odds),
             ),
         };
-        g.output(&value, &[1, 1]);
-        g.output(&probabilities, &[1, CLASSES.len()]);
+        g.output(&value, &[batch, 1]);
+        g.output(&probabilities, &[batch, CLASSES.len()]);
         provenance.write(g);
         g.metadata(GENERATORS_KEY, self.names().join(","));
         if let Some(hash) = factors_sha256 {

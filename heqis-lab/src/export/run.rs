@@ -1,6 +1,7 @@
 //! `export`: from a run directory to bundles.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, Tensor, TensorData};
@@ -46,6 +47,9 @@ pub struct ExportArgs {
     /// `best` by the loss on the validation span, `ensemble`, the name of a generator, or `all` of these.
     #[arg(long, value_name = "TARGET", default_value = "best")]
     pub target: String,
+    /// Put a second model into each bundle that takes this many windows in one call, as `model.batch-N.onnx`.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<NonZeroUsize>,
     /// Name of the feature model's bundle.
     #[arg(long, value_name = "NAME", default_value = "cae-factors")]
     pub factors_name: String,
@@ -67,7 +71,8 @@ pub fn run(args: &ExportArgs) -> Result<Vec<String>, LabError> {
     }
     let corpus = run.corpus()?;
     let table = trained::table(&run, &corpus, 1, &trained::open(&args.beside)?)?;
-    let export = Export::new(&run, &corpus, &table, &args.factors_name)?;
+    let mut export = Export::new(&run, &corpus, &table, &args.factors_name)?;
+    export.batch = args.batch;
     let mut written = vec![export.write_factors(&args.out)?];
     for (target, generators) in targets(&run, &args.target)? {
         let name = match args.target.as_str() {
@@ -138,6 +143,8 @@ pub(super) struct Export<'a> {
     pub(super) corpus: &'a Corpus,
     pub(super) table: &'a Table,
     pub(super) factors_name: &'a str,
+    /// Windows that a second model in each bundle takes at once.
+    batch: Option<NonZeroUsize>,
     encoder: Encoder,
     /// The scaler with the encoder's window, as JSON with a final newline.
     scaler: Vec<u8>,
@@ -161,6 +168,7 @@ impl<'a> Export<'a> {
             corpus,
             table,
             factors_name,
+            batch: None,
             encoder,
             scaler_sha256: sha256_hex(&scaler),
             scaler,
@@ -175,13 +183,24 @@ impl<'a> Export<'a> {
         self.run.manifest.config.encoder.shape().1
     }
 
-    fn factors_model(&self) -> Result<Vec<u8>, LabError> {
+    fn factors_model(&self, batch: usize) -> Result<Vec<u8>, LabError> {
         let provenance = Provenance {
             scaler_sha256: &self.scaler_sha256,
             feature_names: &self.run.manifest.features,
             window_bars: self.encoder_bars(),
         };
-        self.encoder.to_onnx(1, &provenance)
+        self.encoder.to_onnx(batch, &provenance)
+    }
+
+    /// Returns the model for several windows at once, by its file's name, when there shall be one.
+    fn batched(
+        &self,
+        model: impl FnOnce(usize) -> Result<Vec<u8>, LabError>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, LabError> {
+        Ok(match self.batch.map(NonZeroUsize::get) {
+            Some(batch) => BTreeMap::from([(batched_file(batch), model(batch)?)]),
+            None => BTreeMap::new(),
+        })
     }
 
     fn write_factors(&self, out: &Path) -> Result<PathBuf, LabError> {
@@ -203,7 +222,8 @@ impl<'a> Export<'a> {
         let name = self.factors_name;
         let parts = BundleParts {
             task: "factors".to_owned(),
-            model: self.factors_model()?,
+            model: self.factors_model(1)?,
+            other_files: self.batched(|batch| self.factors_model(batch))?,
             model_card: card::factors(self, &figures),
             feature_names: self.run.manifest.features.clone(),
             window_bars: bars,
@@ -232,7 +252,8 @@ impl<'a> Export<'a> {
             feature_names: &names,
             window_bars: direction.rows(),
         };
-        let factors_sha256 = sha256_hex(&self.factors_model()?);
+        let factors_sha256 = sha256_hex(&self.factors_model(1)?);
+        let onnx = |batch| direction.to_onnx(batch, &provenance, Some(&factors_sha256));
         let samples = golden_samples(self.corpus);
         let inputs = self.direction_windows(&direction, &samples)?;
         let [values, odds] = direction.forward(&inputs, samples.len())?;
@@ -258,7 +279,8 @@ impl<'a> Export<'a> {
         ]);
         let parts = BundleParts {
             task: "direction".to_owned(),
-            model: direction.to_onnx(&provenance, Some(&factors_sha256))?,
+            model: onnx(1)?,
+            other_files: self.batched(onnx)?,
             model_card: card::direction(self, name, target, &direction, rule.as_ref()),
             feature_names: names,
             window_bars: self.encoder_bars() + direction.rows() - 1,
@@ -406,6 +428,17 @@ impl<'a> Export<'a> {
         let set = self.run.manifest.config.data.set.file_name();
         set.unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// Returns the name of the file with the model for so many windows in one call.
+pub(crate) fn batched_file(batch: usize) -> String {
+    format!("model.batch-{batch}.onnx")
+}
+
+/// Returns how many windows the model in a file takes in one call, when its name is one of [`batched_file`].
+pub(crate) fn batch_of(file: &str) -> Option<usize> {
+    let batch = file.strip_prefix("model.batch-")?.strip_suffix(".onnx")?;
+    batch.parse().ok().filter(|batch| *batch > 0)
 }
 
 /// Returns the scaler with the window of the encoder: the feature stage reads the scaler for the model that it runs.

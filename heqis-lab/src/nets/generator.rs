@@ -320,18 +320,25 @@ impl Generator {
         self.heads(self.hidden(x))
     }
 
-    /// Answers windows `[B, W, F]` in training, with dropout drawn from `rng`.
-    ///
-    /// Nothing is drawn when the dropout is 0.
-    pub fn forward_train<R: Rng>(&self, x: Tensor<3>, rng: &mut R) -> GeneratorOutput {
+    /// Answers windows `[B, W, F]` in training, with a mask of [`Self::dropout_mask`].
+    pub fn forward_train(&self, x: Tensor<3>, mask: Option<Tensor<2>>) -> GeneratorOutput {
         let hidden = self.hidden(x);
+        self.heads(match mask {
+            Some(mask) => hidden * mask,
+            None => hidden,
+        })
+    }
+
+    /// Draws what dropout leaves of the hidden state of `batch` windows, `[batch, hidden]`; nothing is drawn, and `None`
+    /// returned, when the dropout is 0.
+    pub fn dropout_mask<R: Rng>(&self, batch: usize, rng: &mut R) -> Option<Tensor<2>> {
         if self.dropout == 0.0 {
-            return self.heads(hidden);
+            return None;
         }
-        let shape = hidden.dims();
+        let [hidden, _] = self.value.weight.dims();
         let kept = (1.0 / (1.0 - self.dropout)) as f32;
         let threshold = (self.dropout * f64::from(u32::MAX)) as u32;
-        let mask: Vec<f32> = (0..shape[0] * shape[1])
+        let mask: Vec<f32> = (0..batch * hidden)
             .map(|_| {
                 if rng.next_u32() < threshold {
                     0.0
@@ -340,8 +347,9 @@ impl Generator {
                 }
             })
             .collect();
-        let mask = Tensor::from_data(TensorData::new(mask, shape), &hidden.device());
-        self.heads(hidden * mask)
+        let device = self.value.weight.device();
+        let mask = TensorData::new(mask, [batch, hidden]);
+        Some(Tensor::from_data(mask, &device))
     }
 
     /// Replaces the encoder of an MPD, with a pre-trained one as a rule.

@@ -139,6 +139,7 @@ impl Trained {
             beside: Vec::new(),
             out: dir.join("models"),
             target: "all".to_owned(),
+            batch: None,
             factors_name: FACTORS.to_owned(),
             direction_name: DIRECTION.to_owned(),
         })?;

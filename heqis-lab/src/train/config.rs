@@ -23,7 +23,7 @@ pub struct TrainConfig {
     /// What every random number is derived from: weights at the start, order of samples, noise.
     #[serde(default)]
     pub seed: u64,
-    /// Working threads; 0 takes one for each core. With 1 a result repeats bit for bit on one machine.
+    /// Threads on which networks learn side by side; 0 takes one for each core. The result is the same whatever their number.
     #[serde(default = "one")]
     pub threads: usize,
     /// What computes.

@@ -41,18 +41,17 @@ pub fn discriminator(j: usize, verdict: &Verdict, weights: &PairWeights) -> Opti
     total
 }
 
-/// Returns what generator `i` pays for being found out: Σ_j w_ji · BCE(D_j(ŷ_i), 1), `[1]`; `None` when no discriminator
-/// saw it. The target is 1, since a generator wants its candidate to be taken for real.
-#[must_use]
-pub fn deception(i: usize, verdicts: &[Verdict], weights: &PairWeights) -> Option<Tensor<1>> {
-    let mut total = None;
-    for (j, verdict) in verdicts.iter().enumerate() {
-        for (_, logits) in verdict.fake.iter().filter(|(of, _)| *of == i) {
-            let loss = bce_with_logits(logits.clone(), 1.0);
-            add(&mut total, loss.mul_scalar(weights.of(j, i)));
-        }
-    }
-    total
+/// Returns what each generator that discriminator `j` saw pays for being found out: its place and w_ji · BCE(D_j(ŷ_i), 1),
+/// `[1]`. The target is 1, since a generator wants its candidate to be taken for real.
+pub fn deceptions<'a>(
+    j: usize,
+    verdict: &'a Verdict,
+    weights: &'a PairWeights,
+) -> impl Iterator<Item = (usize, Tensor<1>)> + 'a {
+    verdict.fake.iter().map(move |(i, logits)| {
+        let loss = bce_with_logits(logits.clone(), 1.0);
+        (*i, loss.mul_scalar(weights.of(j, *i)))
+    })
 }
 
 /// Returns the mean squared error of two `[batch, 1]`, `[1]`.
@@ -192,7 +191,13 @@ mod tests {
             ),
             (PairWeights::identity(2), [0, 1].map(|i| fake[i][i])),
         ] {
-            let found = losses(|i| deception(i, &all, &weights));
+            let paid = |i: usize| {
+                let all = all.iter().enumerate();
+                let told = all.flat_map(|(j, verdict)| deceptions(j, verdict, &weights));
+                let own = told.filter(|(of, _)| *of == i);
+                own.map(|(_, loss)| loss).reduce(|sum, loss| sum + loss)
+            };
+            let found = losses(paid);
             close(found[0], wanted[0]);
             close(found[1], wanted[1]);
         }

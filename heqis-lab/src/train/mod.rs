@@ -7,8 +7,9 @@
 //! - [`schedule`]: pair weights, learning rates, early stopping.
 //! - [`optimiser`]: AdamW with one clip for a whole network.
 //! - [`random`]: random numbers by purpose and epoch.
+//! - `crew`: the threads.
 //! - `passes`: a generator alone, a student with its teacher, the encoder.
-//! - `game`: discriminators' turn and generators' turn.
+//! - `game`: discriminators' turn and generators' turn, over what `candidate` puts before a discriminator.
 //! - [`trainer`]: phases and epochs in their order.
 //! - [`state`] and [`tensors`]: everything that an epoch hands to the next, and its file.
 //! - [`mod@run`]: the run directory, written and read.
@@ -29,8 +30,10 @@ use clap::Args;
 use crate::data::Answer;
 use crate::error::LabError;
 
+mod candidate;
 pub mod config;
 pub mod corpus;
+mod crew;
 pub mod curves;
 pub mod device;
 mod game;
@@ -66,7 +69,7 @@ pub struct TrainArgs {
     /// Go on behind the last checkpoint of the run directory.
     #[arg(long)]
     pub resume: bool,
-    /// Working threads, instead of the settings' number; 0 takes one for each core.
+    /// Threads on which networks learn side by side, instead of the settings' number; 0 takes one for each core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
     /// What computes, instead of the settings' device.
@@ -77,7 +80,8 @@ pub struct TrainArgs {
     pub json: bool,
 }
 
-/// Settles how this process computes: with so many threads, 0 for one a core, and with memory that is kept.
+/// Settles how this process computes beside its trainings: with so many threads, 0 for one a core, and with memory that is
+/// kept.
 pub(crate) fn settle_process(threads: usize) {
     crate::nets::memory::keep_freed();
     // Fails only when a pool is there already, which then stays.
@@ -99,7 +103,9 @@ pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
     let began = Instant::now();
     let elapsed = || began.elapsed();
     let mut stdout = std::io::stdout();
-    let out = args.json.then_some(&mut stdout as &mut dyn std::io::Write);
+    let out = args
+        .json
+        .then_some(&mut stdout as &mut (dyn std::io::Write + Send));
     let mut reporter = progress::Reporter::new(&args.out, !args.json, out, &elapsed);
     let manifest = train(&config, &args.out, args.resume, &mut reporter)?;
     let mut lines = vec![];

@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::TrainConfig;
 use super::corpus::{Batch, Corpus, Part, Sample};
+use super::crew::Crew;
 use super::curves::{Mean, Point};
 use super::device::device_of;
 use super::loss;
@@ -24,8 +25,10 @@ pub(crate) struct Room<'a> {
     pub(crate) config: &'a TrainConfig,
     pub(crate) corpus: &'a Corpus,
     pub(crate) device: Device,
+    /// Who works.
+    pub(crate) crew: &'a Crew,
     /// Hears of every step.
-    pub(crate) on_step: &'a dyn Fn(),
+    pub(crate) on_step: &'a (dyn Fn() + Sync),
 }
 
 impl Room<'_> {
@@ -46,17 +49,31 @@ impl Room<'_> {
         stream(self.config.seed, phase, epoch, pass, Purpose::Noise)
     }
 
-    /// Lets a player answer a batch, with gradients when it still learns.
-    pub(crate) fn answer(
+    /// Draws what dropout leaves of a player's hidden state, when it still learns.
+    pub(crate) fn dropout_mask(
         &self,
         player: &Player,
         batch: &Batch,
         noise: &mut ChaCha8Rng,
+    ) -> Option<Tensor<2>> {
+        let [count, _] = batch.target.dims();
+        match player.stopped {
+            true => None,
+            false => player.net.dropout_mask(count, noise),
+        }
+    }
+
+    /// Lets a player answer a batch, with gradients and a mask of [`Self::dropout_mask`] when it still learns.
+    pub(crate) fn answer(
+        &self,
+        player: &Player,
+        batch: &Batch,
+        mask: Option<Tensor<2>>,
     ) -> GeneratorOutput {
         let windows = batch.window(player.spec.window_bars, player.columns);
         match player.stopped {
             true => self.answer_as_given(&player.net, windows),
-            false => player.net.forward_train(windows, noise),
+            false => player.net.forward_train(windows, mask),
         }
     }
 
@@ -123,7 +140,8 @@ pub(crate) fn alone(
     let (mut total, mut squares, mut logs, mut norms) = <(Mean, Mean, Mean, Mean)>::default();
     for chunk in order.chunks(room.config.batch_size) {
         let batch = room.corpus.batch(chunk, &room.device);
-        let output = room.answer(player, &batch, noise);
+        let mask = room.dropout_mask(player, &batch, noise);
+        let output = room.answer(player, &batch, mask);
         let logits = output.logits.clone();
         let (mse, cross_entropy) = supervised(output, &batch);
         squares.add(number(mse.clone())?, chunk.len());

@@ -58,8 +58,8 @@ pub enum Event<'a> {
 }
 
 /// What hears of a training's progress.
-pub trait Listener {
-    /// Hears that a step is done; there are many.
+pub trait Listener: Send {
+    /// Hears that a step is done; there are many, and networks that learn side by side take theirs as they come.
     fn step(&mut self);
 
     /// Hears an event.
@@ -90,10 +90,10 @@ pub struct Reporter<'a> {
     path: PathBuf,
     file: Option<File>,
     /// Each line of JSON goes here too.
-    out: Option<&'a mut dyn Write>,
+    out: Option<&'a mut (dyn Write + Send)>,
     bar: ProgressBar,
     /// Time since some fixed moment.
-    elapsed: &'a dyn Fn() -> Duration,
+    elapsed: &'a (dyn Fn() -> Duration + Sync),
     /// When this run began, and the work that was left then.
     start: (Duration, usize),
     /// All work, and what is left of it.
@@ -114,8 +114,8 @@ impl<'a> Reporter<'a> {
     pub fn new(
         run: &Path,
         bar: bool,
-        out: Option<&'a mut dyn Write>,
-        elapsed: &'a dyn Fn() -> Duration,
+        out: Option<&'a mut (dyn Write + Send)>,
+        elapsed: &'a (dyn Fn() -> Duration + Sync),
     ) -> Self {
         let bar = match bar {
             true => ProgressBar::new(1),

@@ -190,7 +190,9 @@ impl RunDir {
         dir: &Path,
         manifest: &RunManifest,
     ) -> Result<(Self, Option<Tensors>), LabError> {
-        let there = RunManifest::read(dir)?;
+        let mut there = RunManifest::read(dir)?;
+        // The result does not depend on the number of threads.
+        there.config.threads = manifest.config.threads;
         let same = RunManifest {
             finished: false,
             figures: BTreeMap::new(),

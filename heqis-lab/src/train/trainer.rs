@@ -1,13 +1,14 @@
 //! The order of things: phases, epochs, and what happens between them.
 
-use std::cell::RefCell;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use burn::module::Module;
 use burn::tensor::Device;
 
 use super::config::TrainConfig;
 use super::corpus::{Corpus, Part};
+use super::crew::Crew;
 use super::curves::Point;
 use super::device::device_of;
 use super::game;
@@ -38,6 +39,21 @@ pub fn train(
     listener: &mut dyn Listener,
 ) -> Result<RunManifest, LabError> {
     config.check()?;
+    let networks = match config.device.is_cpu() {
+        true => config.generators.len(),
+        false => 1,
+    };
+    let crew = Crew::new(config.threads, networks)?;
+    crew.lead(|| work(config, out, resume, &crew, listener))
+}
+
+fn work(
+    config: &TrainConfig,
+    out: &Path,
+    resume: bool,
+    crew: &Crew,
+    listener: &mut dyn Listener,
+) -> Result<RunManifest, LabError> {
     let data = DataSet::open(&config.data.set)?;
     let corpus = Corpus::load(&data, &config.data, config.look_back())?;
     let device = config.device.open()?.autodiff();
@@ -56,7 +72,8 @@ pub fn train(
         corpus,
         state,
         device,
-        listener: RefCell::new(listener),
+        crew,
+        listener: Mutex::new(listener),
     };
     trainer.settle()?;
     trainer.append_factors()?;
@@ -147,12 +164,14 @@ struct Trainer<'a, 'b> {
     corpus: Corpus,
     state: State,
     device: Device,
-    listener: RefCell<&'b mut dyn Listener>,
+    crew: &'a Crew,
+    listener: Mutex<&'b mut dyn Listener>,
 }
 
 impl Trainer<'_, '_> {
     fn hear(&self, event: &Event<'_>) -> Result<(), LabError> {
-        self.listener.borrow_mut().hear(event)
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+        listener.hear(event)
     }
 
     /// Returns the number of steps in one pass over the training samples.
@@ -247,11 +266,15 @@ impl Trainer<'_, '_> {
     /// Runs one epoch.
     fn epoch(&mut self, clock: Clock) -> Result<(), LabError> {
         let listener = &self.listener;
-        let on_step = || listener.borrow_mut().step();
+        let on_step = || {
+            let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
+            listener.step();
+        };
         let room = Room {
             config: self.config,
             corpus: &self.corpus,
             device: self.device.clone(),
+            crew: self.crew,
             on_step: &on_step,
         };
         let points = match clock.phase {
@@ -307,19 +330,17 @@ fn encoder_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec
 
 fn alone_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, LabError> {
     let phase = Phase::Alone;
-    let mut points = Vec::new();
-    for (place, player) in state.players.iter_mut().enumerate() {
-        if player.stopped {
-            continue;
-        }
+    let players = state.players.iter_mut().enumerate();
+    let learning = players.filter(|(_, player)| !player.stopped);
+    let points = room.crew.each(learning, |(place, player)| {
         let order = room.order(phase, epoch, place);
         let mut noise = room.noise(phase, epoch, place);
         let point = passes::alone(room, player, None, &order, &mut noise)?;
         let score = room.score(player)?;
-        points.push(scored(placed(point, "alone", epoch, 0), room, &score));
         learn(room, player, &score, epoch);
-    }
-    Ok(points)
+        Ok(scored(placed(point, "alone", epoch, 0), room, &score))
+    });
+    points.into_iter().collect()
 }
 
 /// Takes the score of an epoch: keeps the best weights, lowers the rate on a plateau, stops.
@@ -351,11 +372,8 @@ fn game_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<Po
         &order,
         &mut noise,
     )?;
-    let mut scores = state
-        .players
-        .iter()
-        .map(|player| room.score(player))
-        .collect::<Result<Vec<_>, _>>()?;
+    let scores = room.crew.each(&state.players, |player| room.score(player));
+    let mut scores = scores.into_iter().collect::<Result<Vec<_>, _>>()?;
     let mut points: Vec<Point> = played
         .into_iter()
         .enumerate()

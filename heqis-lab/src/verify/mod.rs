@@ -11,11 +11,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use heqis_infer::bundle::MODEL_FILE;
 use heqis_infer::{BackendKind, Bundle};
 
 use crate::convert::npu::Simulator;
 use crate::data::Answer;
 use crate::error::LabError;
+use crate::export::run::batch_of;
 use crate::train::TrainedRun;
 
 pub mod boards;
@@ -28,6 +30,7 @@ pub mod windows;
 pub use boards::BoardArgs;
 pub use report::{Distance, Report, Trading};
 pub use sides::Side;
+use sides::{Batched, OnnxRuntime, Pipeline, Rten};
 
 /// Computes a bundle in several ways and refuses it when they differ.
 #[derive(Debug, Args)]
@@ -93,18 +96,29 @@ pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
 /// [`LabError::Infer`] when an engine does not take the model, [`LabError::Verify`] when the simulator cannot be calibrated.
 pub fn sides(bundle: &Bundle, args: &VerifyArgs) -> Result<Vec<Box<dyn Side>>, LabError> {
     let mut sides: Vec<Box<dyn Side>> = vec![
-        Box::new(sides::Rten::new(bundle)?),
-        Box::new(sides::Pipeline::new(bundle, BackendKind::Cpu)?),
+        Box::new(Rten::new(bundle.model())?),
+        Box::new(Pipeline::new(bundle, BackendKind::Cpu)?),
     ];
     if let Some(python) = &args.python {
-        sides.push(Box::new(sides::OnnxRuntime::new(bundle, python)));
+        let side = OnnxRuntime::new(bundle, MODEL_FILE, 1, python);
+        sides.push(Box::new(side));
+    }
+    for file in bundle.manifest().files.keys() {
+        let (Some(batch), Some(model)) = (batch_of(file), bundle.file(file)) else {
+            continue;
+        };
+        sides.push(Box::new(Batched::new(Rten::new(model)?, batch)));
+        if let Some(python) = &args.python {
+            let side = OnnxRuntime::new(bundle, file, batch, python);
+            sides.push(Box::new(Batched::new(side, batch)));
+        }
     }
     if args.boards.simulate {
         let npu = args.boards.npu.npu(bundle)?;
         sides.push(Box::new(Simulator::new(npu, bundle)));
     }
     for backend in &args.boards.backend {
-        sides.push(Box::new(sides::Pipeline::new(bundle, (*backend).into())?));
+        sides.push(Box::new(Pipeline::new(bundle, (*backend).into())?));
     }
     Ok(sides)
 }

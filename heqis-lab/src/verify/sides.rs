@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use heqis_infer::bundle::MODEL_FILE;
 use heqis_infer::{BackendKind, Bundle, CpuEngine, Engine, Libraries, TensorView, load};
 
 use super::windows::{Answers, Windows};
@@ -46,13 +45,13 @@ pub(super) fn is_exact(side: &dyn Side) -> bool {
 pub struct Rten(CpuEngine);
 
 impl Rten {
-    /// Loads the model of a bundle.
+    /// Loads a model.
     ///
     /// # Errors
     ///
     /// [`LabError::Infer`] when RTen refuses it.
-    pub fn new(bundle: &Bundle) -> Result<Self, LabError> {
-        Ok(Self(CpuEngine::load(bundle.model())?))
+    pub fn new(model: &[u8]) -> Result<Self, LabError> {
+        Ok(Self(CpuEngine::load(model)?))
     }
 }
 
@@ -158,14 +157,15 @@ pub struct OnnxRuntime {
 }
 
 impl OnnxRuntime {
-    /// Prepares to run a bundle's model with `python`, in which `onnx`, `onnxruntime` and `numpy` are installed.
-    pub fn new(bundle: &Bundle, python: &Path) -> Self {
+    /// Prepares to run a bundle's model with `python`, in which `onnx`, `onnxruntime` and `numpy` are installed: the file
+    /// that takes `batch` windows in one call.
+    pub fn new(bundle: &Bundle, file: &str, batch: usize, python: &Path) -> Self {
         let outputs = bundle.manifest().outputs.iter();
         Self {
             python: python.to_owned(),
-            model: bundle.dir().join(MODEL_FILE),
+            model: bundle.dir().join(file),
             outputs: outputs
-                .map(|spec| spec.checked_len().unwrap_or_default())
+                .map(|spec| batch * spec.checked_len().unwrap_or_default())
                 .collect(),
             about: String::new(),
         }
@@ -197,6 +197,45 @@ impl Side for OnnxRuntime {
             answer,
         )?;
         self.about = about;
+        Ok(answers)
+    }
+}
+
+/// A model that takes several windows in one call, computed by a side to which a call is a window.
+#[derive(Debug)]
+pub struct Batched<S> {
+    side: S,
+    batch: usize,
+}
+
+impl<S: Side> Batched<S> {
+    /// Hands `batch` windows at a time to a side.
+    pub fn new(side: S, batch: usize) -> Self {
+        Self { side, batch }
+    }
+}
+
+impl<S: Side> Side for Batched<S> {
+    fn name(&self) -> String {
+        format!("{}, model for {} windows", self.side.name(), self.batch)
+    }
+
+    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+        let calls = windows.count.div_ceil(self.batch);
+        let filled = windows.inputs.iter().map(|data| {
+            // Zeros fill the last call.
+            let mut data = data.clone();
+            data.resize(data.len() / windows.count * calls * self.batch, 0.0);
+            data
+        });
+        let filled = Windows {
+            count: calls,
+            inputs: filled.collect(),
+        };
+        let mut answers = self.side.compute(&filled)?;
+        for answer in &mut answers {
+            answer.truncate(answer.len() / (calls * self.batch) * windows.count);
+        }
         Ok(answers)
     }
 }

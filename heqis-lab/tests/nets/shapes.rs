@@ -142,7 +142,8 @@ fn dropout_repeats_with_its_generator_and_keeps_the_mean() {
     let x = random(2, [1, ROWS, FEATURES], &device);
     let draw = |seed| {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        elements(generator.forward_train(x.clone(), &mut rng).value)[0]
+        let mask = generator.dropout_mask(1, &mut rng);
+        elements(generator.forward_train(x.clone(), mask).value)[0]
     };
     assert_eq!(draw(1), draw(1));
     assert_ne!(draw(1), draw(2));

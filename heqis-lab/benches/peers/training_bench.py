@@ -1,7 +1,7 @@
-"""Epochs of the game of benches/epoch.rs in PyTorch, on random numbers of the same shapes.
+"""The work of benches/training.rs in PyTorch: one training step of each default network, and epochs of the game.
 
-Usage: python epoch_bench.py THREADS EPOCHS SAMPLES FEATURES; needs torch. Prints for each epoch but the first: wall and CPU
-milliseconds.
+Usage: python training_bench.py THREADS STEPS EPOCHS SAMPLES FEATURES; needs torch. Prints for each step and epoch: what it
+was, wall and CPU milliseconds. What warms up is left out.
 """
 
 import sys
@@ -11,11 +11,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-threads, epochs, samples, features = (int(arg) for arg in sys.argv[1:5])
-torch.set_num_threads(threads)
+THREADS, STEPS, EPOCHS, SAMPLES, FEATURES = (int(arg) for arg in sys.argv[1:6])
+torch.set_num_threads(THREADS)
 torch.manual_seed(1)
-BATCH, WINDOWS, HEADS, LAYERS = 64, (16, 24, 32), 4, 2
-HIDDEN = 64
+BATCH, HIDDEN, HEADS, LAYERS = 64, 64, 4, 2
 
 
 class Generator(nn.Module):
@@ -29,20 +28,12 @@ class Generator(nn.Module):
 
 
 class Recurrent(nn.Module):
-    def __init__(self, kind):
+    def __init__(self, kind, features):
         super().__init__()
         self.layer = kind(features, HIDDEN, batch_first=True)
 
     def forward(self, x):
         return self.layer(x)[0][:, -1]
-
-
-def rope(x):
-    rows, half = x.shape[2], x.shape[3] // 2
-    angles = torch.arange(rows)[:, None] * 10000.0 ** (-torch.arange(half) / half)[None, :]
-    cos, sin = torch.cat([angles.cos()] * 2, 1), torch.cat([-angles.sin(), angles.sin()], 1)
-    first, second = x.chunk(2, -1)
-    return x * cos + torch.cat([second, first], -1) * sin
 
 
 class Block(nn.Module):
@@ -52,26 +43,33 @@ class Block(nn.Module):
         self.qkv, self.mix = nn.Linear(HIDDEN, 3 * HIDDEN), nn.Linear(HIDDEN, HIDDEN)
         self.widen, self.narrow = nn.Linear(HIDDEN, 4 * HIDDEN), nn.Linear(4 * HIDDEN, HIDDEN)
 
-    def forward(self, x, queries):
+    def forward(self, x, queries, turn):
         n, rows, _ = x.shape
         q, k, v = (
             part.view(n, rows, HEADS, -1).transpose(1, 2) for part in self.qkv(self.attention_norm(x)).chunk(3, -1)
         )
-        answers = functional.scaled_dot_product_attention(rope(q)[:, :, -queries:], rope(k), v)
+        answers = functional.scaled_dot_product_attention(turn(q)[:, :, -queries:], turn(k), v)
         x = x[:, -queries:] + self.mix(answers.transpose(1, 2).reshape(n, queries, HIDDEN))
         return x + self.narrow(functional.silu(self.widen(self.rows_norm(x))))
 
 
 class Transformer(nn.Module):
-    def __init__(self):
+    def __init__(self, features, rows):
         super().__init__()
         self.embed, self.norm = nn.Linear(features, HIDDEN), nn.LayerNorm(HIDDEN)
         self.blocks = nn.ModuleList(Block() for _ in range(LAYERS))
+        half = HIDDEN // HEADS // 2
+        angles = torch.arange(rows)[:, None] * 10000.0 ** (-torch.arange(half) / half)[None, :]
+        self.cos, self.sin = torch.cat([angles.cos()] * 2, 1), torch.cat([-angles.sin(), angles.sin()], 1)
+
+    def turn(self, x):
+        first, second = x.chunk(2, -1)
+        return x * self.cos + torch.cat([second, first], -1) * self.sin
 
     def forward(self, x):
         rows, x = x.shape[1], self.embed(x)
         for index, block in enumerate(self.blocks):
-            x = block(x, 1 if index + 1 == LAYERS else rows)
+            x = block(x, 1 if index + 1 == LAYERS else rows, self.turn)
         return self.norm(x)[:, 0]
 
 
@@ -92,13 +90,37 @@ class Discriminator(nn.Module):
         return self.logit(rectify(self.second(rectify(self.first(joint)))))
 
 
-generators = [Generator(Recurrent(nn.GRU)), Generator(Recurrent(nn.LSTM)), Generator(Transformer())]
-discriminators = [Discriminator() for _ in WINDOWS]
-adams = lambda nets, rate: [torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4) for net in nets]
-generator_adams, discriminator_adams = adams(generators, 1e-3), adams(discriminators, 2e-4)
-rows = torch.randn(samples, max(WINDOWS), features)
-targets = torch.randn(samples, max(WINDOWS))
-classes = functional.one_hot(torch.randint(0, 3, (samples, max(WINDOWS))), 3).float()
+def tell(name, work):
+    """Does a piece of work and prints what it took; an empty name prints nothing."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    if name:
+        print(name, (time.perf_counter() - wall) * 1e3, (time.process_time() - cpu) * 1e3)
+
+
+def steps():
+    rows, features = 32, 16
+    x = torch.randn(BATCH, rows, features)
+    pair = (torch.randn(BATCH, rows), torch.randn(BATCH, rows, 3))
+    answer = lambda net: sum(part.square().mean() for part in net(x))
+    for name, net, loss in [
+        ("gru", Generator(Recurrent(nn.GRU, features)), answer),
+        ("lstm", Generator(Recurrent(nn.LSTM, features)), answer),
+        ("transformer", Generator(Transformer(features, rows)), answer),
+        ("discriminator", Discriminator(), lambda net: net(*pair).square().mean()),
+    ]:
+        adam = torch.optim.Adam(net.parameters(), lr=1e-3)
+
+        def step():
+            adam.zero_grad()
+            loss(net).backward()
+            adam.step()
+
+        for count in range(10 + STEPS):
+            tell(name if count >= 10 else "", step)
+
+
+WINDOWS = (16, 24, 32)
 bce = functional.binary_cross_entropy_with_logits
 share = 1.0 / len(WINDOWS)
 
@@ -109,7 +131,7 @@ def judge(net, bars, past, past_classes, shown):
     return net(torch.cat(series), torch.cat(labels)).chunk(len(shown))
 
 
-def step(nets, optimisers, loss):
+def learn(nets, optimisers, loss):
     for optimiser in optimisers:
         optimiser.zero_grad()
     loss.backward()
@@ -118,10 +140,15 @@ def step(nets, optimisers, loss):
         optimiser.step()
 
 
-# One epoch more than asked for, because the first one warms up.
-for epoch in range(epochs + 1):
-    wall, cpu = time.perf_counter(), time.process_time()
-    for chunk in torch.randperm(samples).split(BATCH):
+def epochs():
+    bodies = [Recurrent(nn.GRU, FEATURES), Recurrent(nn.LSTM, FEATURES), Transformer(FEATURES, WINDOWS[2])]
+    generators, discriminators = [Generator(body) for body in bodies], [Discriminator() for _ in WINDOWS]
+    adams = lambda nets, rate: [torch.optim.AdamW(net.parameters(), lr=rate, weight_decay=1e-4) for net in nets]
+    generator_adams, discriminator_adams = adams(generators, 1e-3), adams(discriminators, 2e-4)
+    rows, targets = torch.randn(SAMPLES, max(WINDOWS), FEATURES), torch.randn(SAMPLES, max(WINDOWS))
+    classes = functional.one_hot(torch.randint(0, 3, (SAMPLES, max(WINDOWS))), 3).float()
+
+    def step(chunk):
         x, past, labels = rows[chunk], targets[chunk], classes[chunk]
         target, label = past[:, -1:], labels[:, -1]
         answers = [net(x[:, -bars:]) for net, bars in zip(generators, WINDOWS)]
@@ -132,7 +159,7 @@ for epoch in range(epochs + 1):
             real, *fakes = judge(net, bars, past, labels, [(target, label), *given])
             total = total + bce(real, torch.ones_like(real))
             total = total + sum(share * bce(fake, torch.zeros_like(fake)) for fake in fakes)
-        step(discriminators, discriminator_adams, total)
+        learn(discriminators, discriminator_adams, total)
         for net in discriminators:
             net.requires_grad_(False)
         total = sum(
@@ -141,8 +168,17 @@ for epoch in range(epochs + 1):
         for net, bars in zip(discriminators, WINDOWS):
             fakes = judge(net, bars, past, labels, candidates)
             total = total + sum(share * bce(fake, torch.ones_like(fake)) for fake in fakes)
-        step(generators, generator_adams, total)
+        learn(generators, generator_adams, total)
         for net in discriminators:
             net.requires_grad_(True)
-    if epoch > 0:
-        print(f"{(time.perf_counter() - wall) * 1e3:.3f} {(time.process_time() - cpu) * 1e3:.3f}")
+
+    def epoch():
+        for chunk in torch.randperm(SAMPLES).split(BATCH):
+            step(chunk)
+
+    for count in range(1 + EPOCHS):
+        tell("epoch" if count else "", epoch)
+
+
+steps()
+epochs()
