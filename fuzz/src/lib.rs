@@ -89,6 +89,11 @@ struct Ack {
     outcomes: Vec<u64>,
 }
 
+#[derive(Debug, SchemaRead, SchemaWrite)]
+struct Heartbeat {
+    lag_ns: Option<i64>,
+}
+
 /// A meta part, read as each of the messages that bridges send; the layout has one spelling of each value.
 pub fn meta(data: &[u8]) {
     macro_rules! spelled_once {
@@ -100,7 +105,7 @@ pub fn meta(data: &[u8]) {
             }
         )*};
     }
-    spelled_once!(Envelope, Hello, Welcome, Ack);
+    spelled_once!(Envelope, Hello, Welcome, Ack, Heartbeat);
 }
 
 /// What a peer sends after its handshake, to a pair1 socket.
@@ -203,12 +208,24 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
             outcomes: vec![30, 3, 0, 1, 0, 0, 0, 0, 0, 0]
         }
     );
+    add!(
+        "heartbeat",
+        Heartbeat {
+            lag_ns: Some(-249_981_340)
+        }
+    );
     if target == "meta" {
         return metas;
     }
     let tensor =
         Tensor::new(&[2, 3], vec![0.5, -1.0, f32::NAN, 0.0, 1e30, -0.0]).expect("the shape fits");
-    let kinds = [Kind::Data, Kind::Hello, Kind::Welcome, Kind::Ack];
+    let kinds = [
+        Kind::Data,
+        Kind::Hello,
+        Kind::Welcome,
+        Kind::Ack,
+        Kind::Heartbeat,
+    ];
     let mut frames = Vec::new();
     for ((name, meta), kind) in metas.into_iter().zip(kinds) {
         let header = Header {
@@ -216,7 +233,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
             route: 3,
             epoch: 1,
             seq: u64::from(kind == Kind::Data) * 42,
-            ts_ns: 0,
+            ts_ns: i64::from(kind == Kind::Heartbeat) * 1_700_000_000_000_000_000,
         };
         let tensor = (kind == Kind::Data).then_some(&tensor);
         let encoded = Encoded::new(header, &Raw(meta), tensor).expect("a seed can be laid out");

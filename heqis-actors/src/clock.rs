@@ -62,8 +62,14 @@ impl Clock {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
+        Self::real_at(duration_ns(since_epoch))
+    }
+
+    /// A clock that passes real time and says `now_ns` now, like that of a machine whose wall time is another.
+    #[must_use]
+    pub fn real_at(now_ns: i64) -> Self {
         Self(Inner::Real {
-            wall_ns: duration_ns(since_epoch),
+            wall_ns: now_ns,
             anchor: Instant::now(),
         })
     }

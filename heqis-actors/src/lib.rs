@@ -43,7 +43,7 @@ mod terms;
 pub mod wire;
 
 pub use actor::{RingBufferConfig, Waker};
-pub use bridge::{PayloadType, Ticket};
+pub use bridge::{ClockOffset, PayloadType, Ticket};
 pub use clock::{Clock, duration_ns};
 pub use commit::Committed;
 pub use control::{Quantiles, StageReport};

@@ -11,6 +11,8 @@ use prometheus::{
     TextEncoder,
 };
 
+use crate::bridge::ClockOffset;
+
 /// A counter that only grows.
 #[derive(Clone, Debug)]
 pub struct Counter(prometheus::IntCounter);
@@ -109,6 +111,9 @@ impl Counters {
     }
 }
 
+/// How far the peers' clocks are ahead, by edge; reports read it here, since a gauge cannot say that it knows nothing.
+type Clocks = Arc<Mutex<BTreeMap<String, ClockOffset>>>;
+
 /// The metrics of one node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -127,10 +132,13 @@ pub struct Metrics {
     link_bytes: IntCounterVec,
     link_rejects: IntCounterVec,
     link_outage: HistogramVec,
+    link_clock_offset: Gauges,
+    link_clock_uncertainty: Gauges,
     path_latency: HistogramVec,
     budget_overruns: IntCounterVec,
     info: IntGaugeVec,
     notes: Notes,
+    clocks: Clocks,
 }
 
 /// Latency buckets from 1 µs to 4 s, each twice the one before.
@@ -151,6 +159,12 @@ impl Metrics {
         };
         let gauges = |name, help, labels: &[&str]| {
             registered(&registry, IntGaugeVec::new(opts(name, help), labels))
+        };
+        let values = |name, help, labels: &[&str]| {
+            Gauges(registered(
+                &registry,
+                GaugeVec::new(opts(name, help), labels),
+            ))
         };
         let timers = |name, help, labels: &[&str]| {
             let opts = HistogramOpts::from(opts(name, help)).buckets(latency_buckets());
@@ -222,6 +236,16 @@ impl Metrics {
                 "Length of ended link outages.",
                 &["edge"],
             ),
+            link_clock_offset: values(
+                "heqis_link_clock_offset_seconds",
+                "How far the peer's clock is ahead of this node's, negative when it is behind.",
+                &["edge"],
+            ),
+            link_clock_uncertainty: values(
+                "heqis_link_clock_uncertainty_seconds",
+                "By how much the clock offset may be wrong: half the shortest round trip.",
+                &["edge"],
+            ),
             path_latency: timers(
                 "heqis_path_latency_seconds",
                 "Age of frames when a stage is done with them.",
@@ -238,6 +262,7 @@ impl Metrics {
                 &["version", "topology"],
             ),
             notes: Notes::default(),
+            clocks: Clocks::default(),
             registry,
             node: node.to_owned(),
         }
@@ -341,6 +366,9 @@ impl Metrics {
             sent_bytes: Counter(self.link_bytes.with_label_values(&[edge])),
             outage: Timer(self.link_outage.with_label_values(&[edge])),
             rejects: self.link_rejects.clone(),
+            clock_offset: self.link_clock_offset.clone(),
+            clock_uncertainty: self.link_clock_uncertainty.clone(),
+            clocks: self.clocks.clone(),
             edge: edge.to_owned(),
         }
     }
@@ -362,10 +390,36 @@ pub struct LinkMetrics {
     /// Lengths of ended outages.
     pub outage: Timer,
     rejects: IntCounterVec,
+    clock_offset: Gauges,
+    clock_uncertainty: Gauges,
+    clocks: Clocks,
     edge: String,
 }
 
 impl LinkMetrics {
+    /// Tells how far the peer's clock is ahead; `None` when that is not known, or not any more.
+    pub fn set_clock(&self, offset: Option<ClockOffset>) {
+        let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        let labels = &[self.edge.as_str()];
+        if let Some(offset) = offset {
+            clocks.insert(self.edge.clone(), offset);
+            let seconds = |ns: i64| ns as f64 * 1e-9;
+            self.clock_offset.set(labels, seconds(offset.ahead_ns));
+            self.clock_uncertainty
+                .set(labels, seconds(offset.uncertainty_ns));
+        } else if clocks.remove(&self.edge).is_some() {
+            self.clock_offset.remove(labels);
+            self.clock_uncertainty.remove(labels);
+        }
+    }
+
+    /// How far the peer's clock is ahead, while that is known.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockOffset> {
+        let clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
+        clocks.get(&self.edge).copied()
+    }
+
     /// Counts a peer that was disconnected for `cause`, a word from a fixed set.
     pub fn reject(&self, cause: &str) {
         self.rejects.with_label_values(&[&self.edge, cause]).inc();

@@ -46,7 +46,7 @@ pub enum Kind {
     End = 5,
     /// The receiver is about to leave and takes no further frames.
     Goodbye = 6,
-    /// Proof of life on a silent link.
+    /// Proof of life, and the time by the clock of whoever sends it.
     Heartbeat = 7,
 }
 
@@ -111,7 +111,8 @@ pub struct Header {
     /// Number of the frame on its edge, from 1. In a hello the encoding that the sender offers, in a welcome the one that
     /// the receiver takes, as 0 (f32), 1 (f16) or 2 (int8); 0 in other control frames.
     pub seq: u64,
-    /// When the frame's source item was born, nanoseconds since the Unix epoch; 0 in control frames.
+    /// When the frame's source item was born, nanoseconds since the Unix epoch; in a heartbeat when it was sent, 0 from
+    /// versions that do not say it; 0 in other control frames.
     pub ts_ns: i64,
 }
 

@@ -264,7 +264,8 @@ fn answered_with(taken: u64) -> Option<(u64, Encoding)> {
     // The hello itself is the one that every version knows.
     let said: Hello = debincode(hello.meta());
     assert_eq!(said.payload, "wave");
-    let first = peer.recv();
+    let first =
+        std::iter::from_fn(|| peer.recv()).find(|frame| frame.header.kind != Kind::Heartbeat);
     let (mut peer, first) = match first {
         Some(frame) => (peer, Some(frame)),
         None => (meet(0).0, None),

@@ -530,7 +530,7 @@ enum Step {
         key: u8,
     },
     End(u64),
-    Heartbeat,
+    Heartbeat(i64, Option<i64>),
     Goodbye,
     Reconnect,
 }
@@ -540,14 +540,14 @@ fn numbers() -> impl Strategy<Value = u64> {
 }
 
 fn steps() -> impl Strategy<Value = Step> {
-    let times = prop_oneof![Just(0), Just(i64::MIN), Just(i64::MAX), any::<i64>()];
+    let times = || prop_oneof![Just(0), Just(i64::MIN), Just(i64::MAX), any::<i64>()];
     prop_oneof![
         4 => (1u64..3, numbers(), 0u32..3)
             .prop_map(|(instance, first_seq, epoch)| Step::Hello { instance, first_seq, epoch }),
-        8 => (numbers(), numbers(), times, any::<u8>())
+        8 => (numbers(), numbers(), times(), any::<u8>())
             .prop_map(|(seq, position, ts_ns, key)| Step::Data { seq, position, ts_ns, key }),
         1 => numbers().prop_map(Step::End),
-        1 => Just(Step::Heartbeat),
+        1 => (times(), proptest::option::of(times())).prop_map(|(ts_ns, lag_ns)| Step::Heartbeat(ts_ns, lag_ns)),
         1 => Just(Step::Goodbye),
         2 => Just(Step::Reconnect),
     ]
@@ -586,7 +586,10 @@ proptest! {
                         peer.send(&[enveloped(epoch, seq, ts_ns, &envelope)]);
                     }
                     Step::End(last_seq) => peer.send(&[control(Kind::End, epoch, &End { last_seq })]),
-                    Step::Heartbeat => peer.send(&[control(Kind::Heartbeat, epoch, &0u8)]),
+                    Step::Heartbeat(ts_ns, lag_ns) => {
+                        let header = Header { kind: Kind::Heartbeat, route: ROUTE, epoch, seq: 0, ts_ns };
+                        peer.send(&[framed(header, bincode(&lag_ns))]);
+                    }
                     Step::Goodbye => peer.send(&[control(Kind::Goodbye, epoch, &0u8)]),
                     Step::Reconnect => {
                         peer = match std::net::TcpStream::connect(link.address) {

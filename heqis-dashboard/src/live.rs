@@ -207,7 +207,10 @@ pub enum AlarmName {
     EngineFellBack,
     /// Nothing was decided for as long as was set.
     NoDecision,
+    /// The clocks of two joined nodes differ by more than was set.
+    ClocksApart,
 }
+
 /// How a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -327,4 +330,16 @@ pub struct EdgeState {
     pub connected: Option<bool>,
     /// Frames that the receiver still takes, for the sender of a bridged edge.
     pub credits: Option<u64>,
+    /// The clock at the other end of a bridged edge, while it is known. Ages of frames that cross the edge are off by as
+    /// much: nothing is corrected.
+    pub clock: Option<ClockState>,
+}
+
+/// The clock of the node at the other end of an edge.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct ClockState {
+    /// How far it is ahead of this node's, microseconds; negative when it is behind.
+    pub ahead_us: f64,
+    /// By how much that may be wrong in either direction, microseconds: half the shortest round trip.
+    pub uncertainty_us: f64,
 }

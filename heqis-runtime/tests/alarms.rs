@@ -113,6 +113,8 @@ fn a_node_that_goes_is_told_on_the_page_and_to_the_webhook_and_so_is_its_return(
             let other = &live["nodes"][1];
             sender["connected"] == true
                 && sender["credits"].is_u64()
+                && sender["clock"]["ahead_us"].is_f64()
+                && sender["clock"]["uncertainty_us"].as_f64() > Some(0.0)
                 && edges
                     .iter()
                     .any(|edge| edge["side"] == "local" && edge["connected"].is_null())

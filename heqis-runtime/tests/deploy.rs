@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{Cause, Metrics};
+use heqis_actors::{Cause, ClockOffset, Metrics};
 use heqis_runtime::machine::{Identity, MachineGauges, Sensors};
 use heqis_runtime::topology::Board;
 use heqis_runtime::watch::{Outcome, WatchCounters};
@@ -13,7 +13,8 @@ use serde_json::Value;
 /// Labels that Prometheus adds by itself, and the one of histograms.
 const FOREIGN_LABELS: [&str; 3] = ["job", "instance", "le"];
 /// Functions and words of the query language that are used.
-const WORDS: [&str; 12] = [
+const WORDS: [&str; 13] = [
+    "abs",
     "sum",
     "by",
     "rate",
@@ -47,6 +48,10 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
     let link = metrics.link("edge");
     link.reject("cause");
     link.outage.observe_ns(1);
+    link.set_clock(Some(ClockOffset {
+        ahead_ns: 2,
+        uncertainty_ns: 1,
+    }));
     WatchCounters::new(&metrics).touch("peer");
     let identity = Identity {
         board: Board::Host,

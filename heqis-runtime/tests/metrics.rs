@@ -51,6 +51,17 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
     wait_until("decisions are written", || {
         stand.journal_lines("journal") > 200
     });
+    wait_until(
+        "both nodes have compared their clocks over both edges",
+        || {
+            stand.ports[..2].iter().all(|&port| {
+                let told = get(port, "/metrics")
+                    .map(|(_, text)| text)
+                    .unwrap_or_default();
+                told.matches("\nheqis_link_clock_offset_seconds{").count() == 2
+            })
+        },
+    );
     let nodes = [
         (
             stand.ports[0],
@@ -113,6 +124,12 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
             labels("heqis_link_up", "edge"),
             ["ring->engine", "signal->feedback"]
         );
+        for family in [
+            "heqis_link_clock_offset_seconds",
+            "heqis_link_clock_uncertainty_seconds",
+        ] {
+            assert_eq!(labels(family, "edge"), labels("heqis_link_up", "edge"));
+        }
         for (name, family) in families.as_object().unwrap() {
             assert!(name.starts_with("heqis_"), "{name}");
             assert_eq!(

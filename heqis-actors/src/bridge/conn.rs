@@ -8,16 +8,18 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
+use super::offset::{ClockOffset, Clocks};
+use super::{Heartbeat, is_time};
 use crate::clock::duration_ns;
 use crate::encoding::Encoding;
 use crate::frame::Body;
 use crate::sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
-use crate::wire::{Encoded, Kind, WireError, WireMeta, tensor_bytes};
+use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, tensor_bytes};
 
-/// Silence after which a heartbeat is sent.
-pub(super) const HEARTBEAT: Duration = Duration::from_secs(1);
+/// Time between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the peer counts as dead.
-pub(super) const DEAD: Duration = Duration::from_secs(5);
+const DEAD: Duration = Duration::from_secs(5);
 /// How often the two are looked at.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
@@ -39,7 +41,9 @@ pub(super) struct Conn {
     reader: SpawnHandle,
     flusher: Option<SpawnHandle>,
     pub(super) heard_ns: i64,
-    pub(super) spoke_ns: i64,
+    /// When the next heartbeat is due.
+    beat_ns: i64,
+    clocks: Clocks,
     /// What the two sides have agreed on.
     pub(super) encoding: Encoding,
 }
@@ -69,7 +73,8 @@ impl Conn {
             reader,
             flusher: None,
             heard_ns: now_ns,
-            spoke_ns: now_ns,
+            beat_ns: now_ns + duration_ns(HEARTBEAT),
+            clocks: Clocks::default(),
             encoding: Encoding::F32,
         }
     }
@@ -103,7 +108,7 @@ impl Conn {
         epoch: u32,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
-        self.negotiate(kind, route, epoch, Encoding::F32, message)
+        self.queue(super::control(kind, route, epoch), message)
     }
 
     /// As [`Conn::control`], for a message that offers or takes an encoding.
@@ -115,12 +120,65 @@ impl Conn {
         encoding: Encoding,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
+        let header = Header {
+            seq: encoding.number(),
+            ..super::control(kind, route, epoch)
+        };
+        self.queue(header, message)
+    }
+
+    fn queue(&mut self, header: Header, message: &impl WireMeta) -> Result<bool, LinkError> {
         let Some(writer) = &mut self.writer else {
             return Ok(false);
         };
-        let encoded = super::encode_control(kind, route, epoch, encoding, message)?;
-        writer.feed(&[&encoded.head])?;
+        writer.feed(&[&Encoded::new(header, message, None)?.head])?;
         Ok(true)
+    }
+
+    /// Queues a heartbeat when one is due and may be written.
+    pub(super) fn beat(&mut self, route: u32, epoch: u32, now_ns: i64) -> Result<(), LinkError> {
+        if now_ns < self.beat_ns || !self.writable() {
+            return Ok(());
+        }
+        self.beat_ns = now_ns + duration_ns(HEARTBEAT);
+        let header = Header {
+            ts_ns: now_ns,
+            ..super::control(Kind::Heartbeat, route, epoch)
+        };
+        let lag_ns = self.clocks.tell(now_ns);
+        self.queue(header, &Heartbeat { lag_ns }).map(|_| ())
+    }
+
+    /// Lets the next heartbeat be due now.
+    pub(super) fn beat_soon(&mut self, now_ns: i64) {
+        self.beat_ns = now_ns;
+    }
+
+    /// Takes a heartbeat that arrived at `now_ns`, and compares the clocks if it says the time.
+    pub(super) fn felt(
+        &mut self,
+        wire: &WireFrame,
+        now_ns: i64,
+    ) -> Result<Option<ClockOffset>, LinkError> {
+        let Heartbeat { lag_ns } = wire.read()?;
+        let sent_ns = wire.header.ts_ns;
+        if !is_time(sent_ns) {
+            return Err(LinkError::Protocol(format!(
+                "a heartbeat at {sent_ns} ns, not less than 2^62 ns from the epoch"
+            )));
+        }
+        if sent_ns != 0 {
+            self.clocks.hear(now_ns, sent_ns, lag_ns);
+            if self.clocks.owes() {
+                self.beat_soon(now_ns);
+            }
+        }
+        Ok(self.clocks.offset(now_ns))
+    }
+
+    /// Whether nothing was heard for too long.
+    pub(super) fn is_dead(&self, now_ns: i64) -> bool {
+        now_ns - self.heard_ns > duration_ns(DEAD)
     }
 
     /// Queues a data frame and returns its length in bytes; the caller has made sure that the connection is
@@ -170,7 +228,7 @@ impl AsRef<[u8]> for TensorOf {
 }
 
 /// Writes out what is queued on connection `id`: at once where the socket takes it, else by a future of the actor.
-pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, now_ns: i64, ctx: &mut Context<A>) {
+pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, ctx: &mut Context<A>) {
     let Some(conn) = actor.conn(id) else { return };
     let Some(mut writer) = conn.writer.take() else {
         return;
@@ -179,7 +237,6 @@ pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, now_ns: i64, ctx: &mut Con
         conn.writer = Some(writer);
         return;
     }
-    conn.spoke_ns = now_ns;
     let at_once = {
         let mut flushing = std::pin::pin!(writer.flush());
         // Polled once with a waker that nobody hears; the future below registers a real one when it is not enough.
@@ -222,28 +279,6 @@ fn messages(conn: u64, reader: Reader) -> impl Stream<Item = Received> {
         let rest = matches!(message, Ok(Some(_))).then_some(reader);
         Some((Received { conn, message }, rest))
     })
-}
-
-/// What a tick finds about a connection.
-#[derive(PartialEq, Eq)]
-pub(super) enum Pulse {
-    Fine,
-    /// Nothing was sent for a while.
-    Speak,
-    /// Nothing was heard for too long.
-    Dead,
-}
-
-impl Conn {
-    pub(super) fn pulse(&self, now_ns: i64) -> Pulse {
-        if now_ns - self.heard_ns > duration_ns(DEAD) {
-            Pulse::Dead
-        } else if now_ns - self.spoke_ns > duration_ns(HEARTBEAT) {
-            Pulse::Speak
-        } else {
-            Pulse::Fine
-        }
-    }
 }
 
 /// Why a connection cannot go on.

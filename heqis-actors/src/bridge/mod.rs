@@ -3,6 +3,7 @@
 //! ```text
 //! stage ▸ edge ▸ Sender ══ Hello, Data, End ══▶ Receiver ▸ edge ▸ stage
 //!                   ◀══ Welcome, Ack, Goodbye ══
+//!                   ◀══════ Heartbeat ══════▶
 //! ```
 //!
 //! The sending half of an edge numbers its frames from 1 and keeps them, on an at-least-once edge, until the receiver
@@ -11,19 +12,25 @@
 //! therefore loses nothing. A reconnect starts a new epoch with `Hello` and `Welcome`, after which the sender goes on
 //! where the receiver's memory ends.
 //!
+//! - `sender`, `receiver`: the two actors. What each knows of frames and numbers: `window`, `intake`.
 //! - `ticket`: which numbers are done, by ownership: a frame holds a ticket, whatever is derived from it shares it.
 //! - `memory`: which source positions a receiver has had, for senders that come back.
-//! - `conn`: one live connection, its flushing and its heartbeat.
-//! - `sender`, `receiver`: the two actors.
+//! - `conn`: one live connection, its flushing and its heartbeat. `door`: connections that have not said hello.
+//! - `offset`: the two clocks, compared by heartbeats.
 
 mod conn;
+mod door;
+mod intake;
 mod memory;
+mod offset;
 mod receiver;
 mod sender;
 mod ticket;
+mod window;
 
 use std::sync::Arc;
 
+pub use offset::ClockOffset;
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;
 pub use ticket::Ticket;
@@ -178,6 +185,16 @@ struct End {
 
 wire_meta!(End, "end");
 
+/// Proof of life, with the time at which it was sent in the header. A version that does not compare clocks sends the
+/// time 0 and the byte of an absent lag, and reads neither.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Heartbeat {
+    /// The smallest lag that the sender of this has found of the other side's heartbeats, nanoseconds.
+    lag_ns: Option<i64>,
+}
+
+wire_meta!(Heartbeat, "heartbeat");
+
 /// A control message without content.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 struct Empty {
@@ -187,6 +204,11 @@ struct Empty {
 wire_meta!(Empty, "empty");
 
 const EMPTY: Empty = Empty { reserved: 0 };
+
+/// Whether a frame may carry this time.
+fn is_time(ns: i64) -> bool {
+    (-MAX_TIME_NS..=MAX_TIME_NS).contains(&ns)
+}
 
 /// The clock of a link. Peers and sockets live in real time even when the graph's clock is virtual.
 fn link_clock(graph: &Clock) -> Clock {
@@ -241,10 +263,7 @@ fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, Wire
         .stamps
         .iter()
         .flat_map(|stamp| [stamp.enter_ns, stamp.leave_ns]);
-    if let Some(ns) = times
-        .chain([wire.header.ts_ns])
-        .find(|ns| !(-MAX_TIME_NS..=MAX_TIME_NS).contains(ns))
-    {
+    if let Some(ns) = times.chain([wire.header.ts_ns]).find(|ns| !is_time(*ns)) {
         let rule = format!("time {ns} ns is not less than 2^62 ns from the epoch");
         return Err(PayloadError::Rule {
             payload: Envelope::NAME,
@@ -272,26 +291,16 @@ fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, Wire
     Ok(AnyFrame::from_parts(head, body))
 }
 
-/// Lays out a control message. `encoding` is what a hello offers and a welcome takes; others say nothing of it. It lies in
-/// a field that versions without encodings neither set nor read, so that with them both sides end up at `f32`.
-fn encode_control(
-    kind: Kind,
-    route: u32,
-    epoch: u32,
-    encoding: Encoding,
-    message: &impl WireMeta,
-) -> Result<Encoded, WireError> {
-    Encoded::new(
-        Header {
-            kind,
-            route,
-            epoch,
-            seq: encoding.number(),
-            ts_ns: 0,
-        },
-        message,
-        None,
-    )
+/// The header of a control message without an encoding and a time. A hello offers one encoding as `seq` and a welcome
+/// takes one, a heartbeat carries the time as `ts_ns`: versions that know nothing of these neither set nor read them there.
+fn control(kind: Kind, route: u32, epoch: u32) -> Header {
+    Header {
+        kind,
+        route,
+        epoch,
+        seq: 0,
+        ts_ns: 0,
+    }
 }
 
 #[cfg(test)]
@@ -407,13 +416,14 @@ mod tests {
             (instance, first_seq, at_least_once) in any::<(u64, u64, bool)>(),
             have in prop::collection::vec(any::<(u64, u32, u64, u64)>(), 0..5),
             outcomes in prop::collection::vec(any::<u64>(), 0..12),
+            lag_ns in any::<Option<i64>>(),
         ) {
             fn golden(value: &impl Encode) -> Vec<u8> {
                 bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
             }
             fn written(message: &impl WireMeta) -> Vec<u8> {
-                let bytes = encode_control(Kind::Hello, 1, 2, Encoding::F32, message).unwrap().concat(None);
-                WireFrame::parse(bytes).unwrap().meta().to_vec()
+                let encoded = Encoded::new(control(Kind::Hello, 1, 2), message, None).unwrap();
+                WireFrame::parse(encoded.concat(None)).unwrap().meta().to_vec()
             }
             let theirs = golden(&(&edge, &payload, instance, first_seq, at_least_once));
             let hello = Hello { edge, payload, instance, first_seq, at_least_once };
@@ -429,6 +439,9 @@ mod tests {
             prop_assert_eq!(written(&Ack { limit: instance, done: first_seq, outcomes }), theirs);
             prop_assert_eq!(written(&End { last_seq: instance }), golden(&instance));
             prop_assert_eq!(written(&EMPTY), golden(&0u8));
+            prop_assert_eq!(written(&Heartbeat { lag_ns }), golden(&lag_ns));
+            // What versions that do not compare clocks send.
+            prop_assert_eq!(written(&Heartbeat { lag_ns: None }), written(&EMPTY));
         }
     }
 }

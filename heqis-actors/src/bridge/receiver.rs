@@ -1,75 +1,43 @@
-//! The receiving half of a bridged edge.
+//! The receiving half of a bridged edge: lets one sender in by its [`Door`], hands what arrives to its [`Intake`], and
+//! acknowledges.
 
-use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 
-use super::conn::{Conn, LinkError, Owner, Pulse, Received, TICK, flush, socket_options};
-use super::memory::{Known, Memory, Place};
-use super::ticket::Tracker;
-use super::{
-    Ack, BridgeSetup, EMPTY, End, Hello, MAX_SEQ, Ticket, Welcome, decode_frame, link_clock,
-};
+use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
+use super::door::Door;
+use super::intake::Intake;
+use super::{BridgeSetup, EMPTY, End, Hello, MAX_SEQ, link_clock};
 use crate::actor::{Begin, Build, Wake};
 use crate::clock::{Clock, duration_ns};
 use crate::commit::Committed;
-use crate::edge::{Cause, Outcome};
 use crate::encoding::Encoding;
 use crate::events::Event;
-use crate::options::Delivery;
 use crate::sp::{Connection, Listener, SpError};
 use crate::stage::StageError;
 use crate::wire::{Kind, WireFrame};
 
-/// Connections that may wait to say hello, besides the one that carries the edge. One more, and the oldest has to go:
-/// a sender says hello at once, so that it gets in however many strangers stand at the door.
-const STRANGERS: usize = 8;
-/// How long a stranger may stay silent.
-const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// How long an acknowledgement waits for company on a quiet edge.
 const ACK_DELAY: Duration = Duration::from_millis(2);
 /// How long the receiver of an ended edge stays, in case the last acknowledgement got lost.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// What is remembered of one sender instance.
-struct Session {
-    sender: u64,
-    id: u64,
-    /// The highest number received.
-    received: u64,
-    /// What comes after the last hello is numbered above this. An at-most-once sender has given up what lies between
-    /// it and `received`; credit that were counted from `received` might never let it send again.
-    given_up: u64,
-    tracker: Arc<Tracker>,
-}
-
 pub(crate) struct BridgeReceiver {
     setup: BridgeSetup,
-    committed: Committed,
+    intake: Intake,
     /// Whether the sender's end is awaited when this node is told to stop. So it is on a node with sources: its stop
     /// ends them, and the end comes round. Elsewhere the upstream knows nothing of the stop, and the intake closes.
     await_end: bool,
     clock: Clock,
-    listener: Option<Listener>,
-    next_conn: u64,
-    /// Connections that have not said hello.
-    strangers: HashMap<u64, (Conn, i64)>,
+    door: Door,
     /// The connection that carries the edge, and its epoch.
     active: Option<(Conn, u32)>,
-    session: Option<Session>,
-    sessions: u64,
-    /// What was received over the life of this process, to recognise what a restarted sender repeats.
-    memory: Memory,
     ack_timer: bool,
-    /// The sender's last number, once it has said so.
-    last_seq: Option<u64>,
     /// This node takes no further frames.
     closing: bool,
     /// The sender has answered this node's goodbye: nothing of it is left to read.
     farewell: bool,
-    edge_ended: bool,
     settled_ns: Option<i64>,
     begun: bool,
     ended: bool,
@@ -80,21 +48,14 @@ impl BridgeReceiver {
     pub(crate) fn new(setup: BridgeSetup, committed: Committed, await_end: bool) -> Self {
         Self {
             clock: link_clock(&setup.clock),
+            intake: Intake::new(&setup, committed),
             setup,
-            committed,
             await_end,
-            listener: None,
-            next_conn: 0,
-            strangers: HashMap::new(),
+            door: Door::default(),
             active: None,
-            session: None,
-            sessions: 0,
-            memory: Memory::default(),
             ack_timer: false,
-            last_seq: None,
             closing: false,
             farewell: false,
-            edge_ended: false,
             settled_ns: None,
             begun: false,
             ended: false,
@@ -104,10 +65,6 @@ impl BridgeReceiver {
 
     fn now_ns(&self) -> i64 {
         self.clock.now_ns()
-    }
-
-    fn keeps(&self) -> bool {
-        self.setup.options.delivery == Delivery::AtLeastOnce
     }
 
     fn edge_name(&self) -> String {
@@ -126,20 +83,16 @@ impl BridgeReceiver {
     }
 
     fn accepted(&mut self, connection: Connection, ctx: &mut Context<Self>) {
-        if self.strangers.len() >= STRANGERS
-            && let Some(&oldest) = self.strangers.keys().min()
-        {
+        if let Some(oldest) = self.door.crowded() {
             self.lost(oldest, &LinkError::Crowd, ctx);
         }
-        self.next_conn += 1;
         let now_ns = self.now_ns();
-        let conn = Conn::open(self.next_conn, connection, now_ns, ctx);
-        self.strangers.insert(self.next_conn, (conn, now_ns));
+        self.door.enter(connection, now_ns, ctx);
     }
 
     /// A connection is gone: a stranger silently, the active one with a word.
     fn lost(&mut self, id: u64, reason: &LinkError, ctx: &mut Context<Self>) {
-        if let Some((conn, _)) = self.strangers.remove(&id) {
+        if let Some(conn) = self.door.leave(id) {
             self.reject(&conn.peer, reason);
             conn.close(ctx);
         } else if self.active.as_ref().is_some_and(|(conn, _)| conn.id == id)
@@ -148,8 +101,9 @@ impl BridgeReceiver {
             self.reject(&conn.peer, reason);
             conn.close(ctx);
             self.setup.link.up.set(0);
+            self.setup.link.set_clock(None);
             self.down_since_ns = Some(self.now_ns());
-            if self.settled() {
+            if self.intake.is_settled() {
                 // The sender has seen the last acknowledgement, or will come back within the linger time; while this
                 // node leaves, it goes to a successor.
                 if self.closing || matches!(reason, LinkError::Goodbye) {
@@ -169,6 +123,7 @@ impl BridgeReceiver {
         &mut self,
         id: u64,
         wire: &WireFrame,
+        now_ns: i64,
         ctx: &mut Context<Self>,
     ) -> Result<(), LinkError> {
         if wire.header.route != self.setup.route {
@@ -177,58 +132,39 @@ impl BridgeReceiver {
                 wire.header.route, self.setup.route
             )));
         }
-        if let Some(stranger) = self.strangers.remove(&id) {
+        if self.door.stranger(id).is_some() {
             if wire.header.kind != Kind::Hello {
-                self.strangers.insert(id, stranger);
                 return Err(LinkError::Protocol(format!(
                     "{:?} before hello",
                     wire.header.kind
                 )));
             }
-            let hello: Result<Hello, _> = wire.read().map_err(LinkError::from);
-            return match hello.and_then(|hello| self.checked(hello)) {
-                Ok(hello) => {
-                    let taken = self.takes(wire.header.seq);
-                    self.greet(stranger.0, &hello, wire.header.epoch, taken, ctx)
-                }
-                Err(error) => {
-                    self.strangers.insert(id, stranger);
-                    Err(error)
-                }
+            let hello: Hello = wire.read()?;
+            self.check(&hello)?;
+            let taken = self.takes(wire.header.seq);
+            return match self.door.leave(id) {
+                Some(conn) => self.greet(conn, &hello, wire.header.epoch, taken, now_ns, ctx),
+                None => Ok(()),
             };
         }
-        if self
-            .active
-            .as_ref()
-            .is_none_or(|(_, epoch)| *epoch != wire.header.epoch)
-        {
-            return Err(LinkError::Protocol(format!(
-                "epoch {} on another epoch's connection",
-                wire.header.epoch
-            )));
-        }
+        let epoch = wire.header.epoch;
+        let conn = match &mut self.active {
+            Some((conn, current)) if *current == epoch => conn,
+            _ => {
+                return Err(LinkError::Protocol(format!(
+                    "epoch {epoch} on another epoch's connection"
+                )));
+            }
+        };
         match wire.header.kind {
-            Kind::Data => self.data(wire),
+            Kind::Data => self.intake.data(wire),
             Kind::End => {
-                let end: End = wire.read()?;
-                let received = self.session.as_ref().map_or(0, |session| session.received);
-                if self.closing {
-                    return Ok(());
-                }
-                let most = if self.keeps() { received } else { MAX_SEQ };
-                if !(received..=most).contains(&end.last_seq) {
-                    return Err(LinkError::Protocol(format!(
-                        "ends at {}, {received} was sent",
-                        end.last_seq
-                    )));
-                }
-                if let Some(session) = &self.session {
-                    // Numbers that an at-most-once sender gave up behind the last one received.
-                    session.tracker.pass(received + 1, end.last_seq);
-                    session.tracker.set_eager();
-                }
-                self.last_seq = Some(end.last_seq);
-                self.end_edge();
+                let End { last_seq } = wire.read()?;
+                self.intake.end(last_seq)
+            }
+            Kind::Heartbeat => {
+                let offset = conn.felt(wire, now_ns)?;
+                self.setup.link.set_clock(offset);
                 Ok(())
             }
             Kind::Goodbye if self.closing => {
@@ -236,14 +172,14 @@ impl BridgeReceiver {
                 Ok(())
             }
             Kind::Goodbye => Err(LinkError::Goodbye),
-            Kind::Heartbeat => Ok(()),
             kind @ (Kind::Hello | Kind::Welcome | Kind::Ack) => {
                 Err(LinkError::Protocol(format!("{kind:?} in mid-stream")))
             }
         }
     }
 
-    fn checked(&self, hello: Hello) -> Result<Hello, LinkError> {
+    /// Whether a hello is for this edge, and comes in time.
+    fn check(&self, hello: &Hello) -> Result<(), LinkError> {
         let (edge, payload) = (&*self.setup.edge.name, self.setup.payload.name);
         if hello.edge != edge || hello.payload != payload {
             return Err(LinkError::Protocol(format!(
@@ -251,7 +187,7 @@ impl BridgeReceiver {
                 hello.edge, hello.payload
             )));
         }
-        if hello.at_least_once != self.keeps() {
+        if hello.at_least_once != self.intake.keeps() {
             let here = self.setup.options.delivery;
             return Err(LinkError::Protocol(format!(
                 "the sender does not deliver {here:?}, as this node does"
@@ -263,15 +199,10 @@ impl BridgeReceiver {
                 hello.first_seq
             )));
         }
-        if self.edge_ended
-            && self
-                .session
-                .as_ref()
-                .is_none_or(|session| session.sender != hello.instance)
-        {
+        if self.intake.is_over_for(hello.instance) {
             return Err(LinkError::Protocol("the edge has ended".into()));
         }
-        Ok(hello)
+        Ok(())
     }
 
     /// The encoding that this node takes of the number that a hello offers: every one that it knows.
@@ -291,10 +222,12 @@ impl BridgeReceiver {
         hello: &Hello,
         epoch: u32,
         taken: Encoding,
+        now_ns: i64,
         ctx: &mut Context<Self>,
     ) -> Result<(), LinkError> {
         if let Some((old, _)) = self.active.take() {
             old.close(ctx);
+            self.setup.link.set_clock(None);
             Event::LinkDown {
                 edge: self.edge_name(),
                 reason: LinkError::Replaced.to_string(),
@@ -302,171 +235,34 @@ impl BridgeReceiver {
             .publish();
         }
         let id = conn.id;
-        self.active = Some((conn, epoch));
-        let known = self
-            .session
-            .as_ref()
-            .is_some_and(|session| session.sender == hello.instance);
-        if !known {
-            self.sessions += 1;
-            let every = (self.setup.options.credit / 4) as u64;
-            self.session = Some(Session {
-                sender: hello.instance,
-                id: self.setup.instance.wrapping_add(self.sessions),
-                received: hello.first_seq - 1,
-                given_up: 0,
-                tracker: Tracker::new(hello.first_seq - 1, every, self.setup.bell.clone()),
-            });
-        }
-        if let Some(session) = &mut self.session {
-            session.given_up = hello.first_seq - 1;
-        }
-        let Some(session) = &self.session else {
-            return Ok(());
-        };
-        let welcome = Welcome {
-            session: session.id,
-            received: session.received,
-            limit: self.limit(),
-            have: if hello.at_least_once && !known {
-                self.memory.have()
-            } else {
-                Vec::new()
-            },
-        };
+        let (conn, _) = self.active.insert((conn, epoch));
+        let welcome = self.intake.welcome(hello);
+        conn.negotiate(Kind::Welcome, self.setup.route, epoch, taken, &welcome)?;
         self.setup.link.up.set(1);
         self.setup.link.connects.inc();
         if let Some(since_ns) = self.down_since_ns.take() {
-            self.setup.link.outage.observe_ns(self.now_ns() - since_ns);
+            self.setup.link.outage.observe_ns(now_ns - since_ns);
         }
         Event::LinkUp {
             edge: self.edge_name(),
         }
         .publish();
-        let route = self.setup.route;
-        if let Some((conn, _)) = &mut self.active {
-            conn.negotiate(Kind::Welcome, route, epoch, taken, &welcome)?;
-        }
         self.acknowledge(true)?;
-        let now_ns = self.now_ns();
-        flush(self, id, now_ns, ctx);
+        flush(self, id, ctx);
         Ok(())
     }
 
-    /// The sender may send up to here: what the stage has taken, plus the credit.
-    fn limit(&self) -> u64 {
-        let reached = self
-            .session
-            .as_ref()
-            .map_or(0, |session| session.received.max(session.given_up));
-        if self.closing {
-            return reached;
-        }
-        // The queue may still hold frames of an earlier session, which this session's numbers do not count.
-        reached + (self.setup.options.credit as u64).saturating_sub(self.setup.edge.queued() as u64)
-    }
-
-    fn data(&mut self, wire: &WireFrame) -> Result<(), LinkError> {
-        let seq = wire.header.seq;
-        let credit = self.setup.options.credit as u64;
-        let queued = self.setup.edge.queued() as u64;
-        let keeps = self.keeps();
-        let Some(session) = &mut self.session else {
-            return Ok(());
-        };
-        if self.closing {
-            // Sent before the sender had read the goodbye. Left unacknowledged, it goes to this node's successor.
-            return Ok(());
-        }
-        if seq <= session.received {
-            // Sent again although it had arrived: the number has, or will get, its one outcome.
-            return Ok(());
-        }
-        let highest = if keeps {
-            session.received + 1
-        } else {
-            self.last_seq.unwrap_or(MAX_SEQ)
-        };
-        if seq > highest || self.last_seq.is_some_and(|last| seq > last) {
-            return Err(LinkError::Protocol(format!(
-                "frame {seq} after frame {}",
-                session.received
-            )));
-        }
-        if queued >= credit {
-            return Err(LinkError::Protocol(format!(
-                "frame {seq} exceeds the credit of {credit}"
-            )));
-        }
-        // An at-most-once sender has booked these as lost with the link.
-        session.tracker.pass(session.received + 1, seq - 1);
-        session.received = seq;
-        let books = &self.setup.edge.books;
-        let mut frame = match decode_frame(wire, self.setup.payload) {
-            Ok(frame) => frame,
-            Err(error) => {
-                tracing::error!(edge = %self.setup.edge.name, seq, %error, "frame dropped: it does not decode");
-                books.sent(1);
-                books.dropped(Cause::Decode, 1);
-                session
-                    .tracker
-                    .complete(seq, Some(Outcome::Dropped(Cause::Decode)));
-                return Ok(());
-            }
-        };
-        let ticket = Ticket::new(session.tracker.clone(), seq);
-        if keeps {
-            let origin = frame.head.origin;
-            let place = Place {
-                stream: origin.stream,
-                part: frame.head.part,
-                position: origin.position,
-            };
-            let known = match self.memory.meet(place) {
-                Known::New if self.committed.contains(origin) => Known::Done,
-                known => known,
-            };
-            if !matches!(known, Known::New) {
-                books.sent(1);
-                books.close(Outcome::Duplicate, 1);
-                ticket.set(Outcome::Duplicate);
-                if let Known::UnderWay(first) = known {
-                    first.follow(ticket);
-                }
-                return Ok(());
-            }
-            self.memory.keep(place, &ticket);
-        }
-        frame.head.ticket = Some(ticket);
-        if self.setup.edge.push(frame).is_err() {
-            return Err(LinkError::Protocol(format!(
-                "frame {seq} exceeds the credit of {credit}"
-            )));
-        }
-        if queued + 1 > credit / 2 {
-            self.setup.edge.request_room();
-        }
-        Ok(())
-    }
-
-    /// Queues an acknowledgement when there is news, or when `always`.
+    /// Queues an acknowledgement when there is news, or when `always`, and a heartbeat when one is due.
     fn acknowledge(&mut self, always: bool) -> Result<(), LinkError> {
-        let limit = self.limit();
-        let (Some(session), Some((conn, epoch))) = (&self.session, &mut self.active) else {
+        let (route, now_ns) = (self.setup.route, self.clock.now_ns());
+        let Some((conn, epoch)) = &mut self.active else {
             return Ok(());
         };
-        if conn.writable() && (always || session.tracker.has_news()) {
-            let (done, outcomes) = session.tracker.tell();
-            conn.control(
-                Kind::Ack,
-                self.setup.route,
-                *epoch,
-                &Ack {
-                    limit,
-                    done,
-                    outcomes,
-                },
-            )?;
+        conn.beat(route, *epoch, now_ns)?;
+        if conn.writable()
+            && let Some(ack) = self.intake.ack(always)
+        {
+            conn.control(Kind::Ack, route, *epoch, &ack)?;
         }
         Ok(())
     }
@@ -477,15 +273,14 @@ impl BridgeReceiver {
             return;
         }
         if self.setup.control.abandoned() {
-            self.setup.edge.abandon();
-            self.end_edge();
+            self.intake.abandon();
             return self.end(ctx);
         }
         if self.setup.control.stopping() && !self.closing && !self.await_end {
             self.close(ctx);
         }
         let Some(id) = self.active.as_ref().map(|(conn, _)| conn.id) else {
-            if self.settled() {
+            if self.intake.is_settled() {
                 // The sender may never come back for the last acknowledgement.
                 self.settled_ns.get_or_insert(self.clock.now_ns());
                 if self.closing {
@@ -497,26 +292,17 @@ impl BridgeReceiver {
         if let Err(error) = self.acknowledge(always) {
             return self.lost(id, &error, ctx);
         }
-        let now_ns = self.now_ns();
-        flush(self, id, now_ns, ctx);
-        if self.settled() {
-            self.settled_ns.get_or_insert(now_ns);
+        flush(self, id, ctx);
+        if self.intake.is_settled() {
+            self.settled_ns.get_or_insert(self.clock.now_ns());
             // Closing a connection on which something is left unread would reset it, and with it the acknowledgements
             // that the sender has not read.
-            let told = self
-                .session
-                .as_ref()
-                .is_none_or(|session| !session.tracker.has_news());
+            let told = self.intake.is_told();
             let idle = self.active.as_ref().is_none_or(|(conn, _)| conn.idle());
-            if self.closing && self.last_seq.is_none() && self.farewell && told && idle {
+            if self.closing && !self.intake.is_told_the_end() && self.farewell && told && idle {
                 self.end(ctx);
             }
-        } else if !self.ack_timer
-            && self
-                .session
-                .as_ref()
-                .is_some_and(|s| s.tracker.done() < s.received)
-        {
+        } else if !self.ack_timer && self.intake.is_waiting() {
             self.ack_timer = true;
             ctx.run_later(ACK_DELAY, |actor, ctx| {
                 actor.ack_timer = false;
@@ -532,32 +318,10 @@ impl BridgeReceiver {
         if let Some((conn, epoch)) = &mut self.active {
             let _ = conn.control(Kind::Goodbye, route, *epoch, &EMPTY);
             let id = conn.id;
-            let now_ns = self.now_ns();
-            flush(self, id, now_ns, ctx);
+            flush(self, id, ctx);
         }
-        if let Some(session) = &self.session {
-            session.tracker.set_eager();
-        }
-        self.listener = None;
-        self.end_edge();
-    }
-
-    fn end_edge(&mut self) {
-        if !std::mem::replace(&mut self.edge_ended, true) {
-            self.setup.edge.end_producer();
-        }
-    }
-
-    /// Whether every number received has an outcome and no more will come.
-    fn settled(&self) -> bool {
-        self.edge_ended
-            && self.session.as_ref().is_none_or(|session| {
-                session.tracker.done()
-                    >= self
-                        .last_seq
-                        .unwrap_or(session.received)
-                        .max(session.received)
-            })
+        self.door.listener = None;
+        self.intake.close();
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
@@ -567,23 +331,16 @@ impl BridgeReceiver {
         if let Some((conn, _)) = self.active.take() {
             conn.close(ctx);
         }
-        for (_, (conn, _)) in self.strangers.drain() {
-            conn.close(ctx);
-        }
+        self.door.clear(ctx);
         self.setup.link.up.set(0);
+        self.setup.link.set_clock(None);
         self.setup.control.ended(&self.setup.edge.name);
         ctx.stop();
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now_ns = self.now_ns();
-        let silent: Vec<u64> = self
-            .strangers
-            .iter()
-            .filter(|(_, (_, since_ns))| now_ns - since_ns > duration_ns(HELLO_WITHIN))
-            .map(|(&id, _)| id)
-            .collect();
-        for id in silent {
+        for id in self.door.silent(now_ns) {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
         }
         if self
@@ -592,25 +349,19 @@ impl BridgeReceiver {
         {
             return self.end(ctx);
         }
-        let route = self.setup.route;
-        let Some((conn, epoch)) = &mut self.active else {
-            return self.turn(false, ctx);
-        };
-        let (id, epoch) = (conn.id, *epoch);
-        let result = match conn.pulse(now_ns) {
-            Pulse::Fine => Ok(false),
-            Pulse::Speak => conn.control(Kind::Heartbeat, route, epoch, &EMPTY),
-            Pulse::Dead => Err(LinkError::Silent),
-        };
-        match result {
-            Ok(_) => self.turn(true, ctx),
-            Err(error) => self.lost(id, &error, ctx),
+        match &self.active {
+            Some((conn, _)) if conn.is_dead(now_ns) => {
+                let id = conn.id;
+                self.lost(id, &LinkError::Silent, ctx);
+            }
+            Some(_) => self.turn(true, ctx),
+            None => self.turn(false, ctx),
         }
     }
 
     /// Waits for the next peer.
     fn accept(&mut self, ctx: &mut Context<Self>) {
-        let Some(mut listener) = self.listener.take() else {
+        let Some(mut listener) = self.door.listener.take() else {
             return;
         };
         let next = async move {
@@ -627,7 +378,7 @@ impl BridgeReceiver {
                     if actor.ended || actor.closing {
                         return;
                     }
-                    actor.listener = Some(listener);
+                    actor.door.listener = Some(listener);
                     match accepted {
                         Ok(connection) => actor.accepted(connection, ctx),
                         Err(error) => actor.reject("stranger", &error.into()),
@@ -642,7 +393,7 @@ impl Owner for BridgeReceiver {
     fn conn(&mut self, id: u64) -> Option<&mut Conn> {
         match &mut self.active {
             Some((conn, _)) if conn.id == id => Some(conn),
-            _ => self.strangers.get_mut(&id).map(|(conn, _)| conn),
+            _ => self.door.stranger(id),
         }
     }
 
@@ -670,7 +421,7 @@ impl StreamHandler<Received> for BridgeReceiver {
         let result = match received.message {
             Ok(Some(bytes)) => WireFrame::parse(bytes)
                 .map_err(LinkError::from)
-                .and_then(|wire| self.receive(id, &wire, ctx)),
+                .and_then(|wire| self.receive(id, &wire, now_ns, ctx)),
             Ok(None) => Err(LinkError::Closed),
             Err(error) => Err(error.into()),
         };
@@ -700,7 +451,7 @@ impl Handler<Build> for BridgeReceiver {
                     let listener = bound
                         .map_err(|error| StageError::Config(format!("edge '{edge}': {error}")))?;
                     tracing::info!(%edge, endpoint = %listener.endpoint(), "listening");
-                    actor.listener = Some(listener);
+                    actor.door.listener = Some(listener);
                     Ok(())
                 }),
         )

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bridge::ClockOffset;
 use crate::metrics::{Counter, Metrics};
 
 /// Why a frame was lost.
@@ -138,6 +139,7 @@ impl Books {
             in_flight,
             connected: None,
             credits: None,
+            clock: None,
         }
     }
 }
@@ -179,6 +181,9 @@ pub struct EdgeReport {
     /// Frames that the receiver still takes, as the sender of a bridged edge knows it.
     #[serde(default)]
     pub credits: Option<u64>,
+    /// How far the clock of the node at the other end of a bridged edge is ahead, while that is known.
+    #[serde(default)]
+    pub clock: Option<ClockOffset>,
 }
 
 impl EdgeReport {

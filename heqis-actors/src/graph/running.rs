@@ -173,6 +173,7 @@ impl Reporter {
         if matches!(report.side, Side::Sender | Side::Receiver) {
             let link = self.metrics.link(&report.edge);
             report.connected = Some(link.up.get() > 0);
+            report.clock = link.clock();
             if report.side == Side::Sender {
                 report.credits = u64::try_from(link.credits.get()).ok();
             }

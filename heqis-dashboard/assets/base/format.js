@@ -28,6 +28,11 @@ export function time(us) {
   return Math.abs(us) < 1e6 ? `${(us / 1e3).toFixed(2)} ms` : `${(us / 1e6).toFixed(2)} s`;
 }
 
+/** By how much two clocks differ, and how wrong that may be. */
+export const apart = ({ ahead_us: ahead, uncertainty_us: by }) => `${time(Math.abs(ahead))} ± ${time(by)}`;
+/** As `apart`, with the sign of a clock that is ahead or behind. */
+export const ahead = (clock) => `${clock.ahead_us < 0 ? "−" : "+"}${apart(clock)}`;
+
 /** Something a second. */
 export const rate = (value) => (value < 10 && value > 0 ? `${value.toFixed(1)}/s` : `${count(Math.round(value))}/s`);
 

@@ -62,6 +62,12 @@ export function ends(topology) {
   return topology.stages.map(({ name }) => name).filter((name) => !fed.has(name) || !feeding.has(name)).slice(0, 4);
 }
 
+/** The largest difference of two nodes' clocks that is measured, where it is: {ahead_us, uncertainty_us}. */
+export function clocks(state) {
+  const known = all(state, "edges").filter((edge) => edge.clock).map((edge) => edge.clock);
+  return known.reduce((far, clock) => (!far || Math.abs(clock.ahead_us) > Math.abs(far.ahead_us) ? clock : far), undefined);
+}
+
 /** The stage behind which frames are oldest. */
 export function oldest(state) {
   return all(state, "stages").filter((stage) => stage.frames).reduce((old, stage) => (!old || stage.age.p99_us > old.age.p99_us ? stage : old), undefined);

@@ -3,10 +3,10 @@
 import { get, post } from "../base/api.js";
 import { Curves } from "../base/curve.js";
 import { $, el, empty, figure, table, titles } from "../base/dom.js";
-import { count, hour, rate, time } from "../base/format.js";
+import { ahead, apart, count, hour, rate, time } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { alarms, alarmList } from "./alarms.js";
-import { all, closes, ends, losses, lost, oldest, Past } from "./flow.js";
+import { all, clocks, closes, ends, losses, lost, oldest, Past } from "./flow.js";
 import { Graph, stageDetail } from "./graph.js";
 import { percentiles, way } from "./waterfall.js";
 
@@ -32,6 +32,7 @@ function pulse() {
   const restarts = all(state, "stages").reduce((sum, one) => sum + one.restarts, 0);
   const waiting = all(state, "edges").filter((edge) => edge.side !== "receiver").reduce((sum, edge) => sum + edge.in_flight, 0);
   const down = state.nodes.filter((node) => node.condition === "unreachable").length;
+  const differ = clocks(state);
   const [source] = ends(topology);
   const last = ends(topology).at(-1);
   const kills = all(state, "kill");
@@ -40,7 +41,7 @@ function pulse() {
     figure(t("nodesUp"), `${state.nodes.length - down} / ${state.nodes.length}`, { tone: down ? "bad" : "", note: [...new Set(state.nodes.map((node) => t(node.condition)))].join(", ") }),
     figure(t("inRate"), rate(rates[source] ?? 0), { note: word("stages", source) }),
     figure(t("outRate"), rate(rates[last] ?? 0), { note: word("stages", last) }),
-    figure(t("p99"), time(old?.age.p99_us), { note: old ? t("behind", word("stages", old.stage)) : "" }),
+    figure(t("p99"), time(old?.age.p99_us), { note: [old && t("behind", word("stages", old.stage)), differ && t("clocks", apart(differ))].filter(Boolean).join(", ") }),
     figure(t("inFlight"), count(waiting), { note: open ? t("openBooks", open) : t("booksClose"), tone: open ? "bad" : "" }),
     figure(t("dropped"), count(gone), { tone: gone ? "bad" : "", note: gone ? "" : t("nothingLost") }),
     figure(t("restarts"), count(restarts), { tone: restarts ? "bad" : "" }),
@@ -67,16 +68,21 @@ function waterfall() {
   $("waterfall").replaceChildren(...(timed.length ? percentiles(timed, room()) : [empty(undefined, t("noFrames"))]));
 }
 
+/** Whether a way leads over several nodes. */
+const crosses = (timings) => new Set(timings.map(({ stage: name }) => topology.stages.find((one) => one.name === name)?.node)).size > 1;
+
 /** Shows the way of one decision: the chosen one, else the newest. */
 async function follow(chosen = newest) {
   const found = chosen ?? (await get("/api/decisions", { limit: 1 })).rows[0];
   if (!found) return $("waterfall").replaceChildren(empty(undefined, t("noSignals")));
   decision = found;
   const { timings } = await get(`/api/decisions/${found.n}`);
+  const differ = state && clocks(state);
   waterfall();
   $("waterfall").replaceChildren(
     el("p", { class: "dim" }, `${found.symbol} · ${found.date} · ${t(found.side)}`),
     timings.length ? way(timings, room()) : empty(undefined, t("noTimings")),
+    ...(differ && crosses(timings) ? [el("p", { class: "dim" }, t("clocksApart", apart(differ)))] : []),
     el("div", { class: "keys" }, el("span", { class: "k1" }, t("worked")), el("span", {}, t("waited"))));
 }
 
@@ -93,10 +99,13 @@ function tables() {
     node.stages.reduce((sum, one) => sum + one.restarts, 0), { text: node.detail ?? "", class: "why" },
   ] })));
   const causes = (edge) => Object.entries(edge.dropped).filter(([, frames]) => frames).map(([cause, frames]) => `${word("causes", cause)} ${count(frames)}`).join(", ");
-  table($("edge-table"), titles("edge", "half", ["sent", 1], ["delivered", 1], ["duplicate", 1], ["dropped", 1], ["inFlight", 1], ["creditsLeft", 1], "closes"),
-    all(state, "edges").map((edge) => ({ cells: [
+  const edges = all(state, "edges");
+  const bridged = edges.some((edge) => edge.clock);
+  table($("edge-table"), titles("edge", "half", ["sent", 1], ["delivered", 1], ["duplicate", 1], ["dropped", 1], ["inFlight", 1], ["creditsLeft", 1], ...(bridged ? [["peerClock", 1]] : []), "closes"),
+    edges.map((edge) => ({ cells: [
       edge.edge, { text: word("halves", edge.side), class: "dim" }, count(edge.sent), count(edge.delivered), count(edge.duplicate),
       { text: lost(edge) ? causes(edge) : "0", class: lost(edge) ? "bad" : "" }, count(edge.in_flight), count(edge.credits),
+      ...(bridged ? [edge.clock ? ahead(edge.clock) : ""] : []),
       { text: closes(edge) ? "✓" : "✗", class: closes(edge) ? "good" : "bad" },
     ] })));
   table($("event-table"), titles("stage", "event", ["total", 1]), all(state, "stages").flatMap((one) =>

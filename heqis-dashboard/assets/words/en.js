@@ -99,10 +99,10 @@ export default {
   latency: "Time in each stage", allFrames: "All frames", oneDecision: "One decision", p50to99: "median to 99th percentile", to999: "to 99.9th", worked: "worked", waited: "waited", noFrames: "No frame has come yet.",
   throughput: "Frames a second, last two minutes", events: "Events", noEvents: "Nothing has happened but work.",
   books: "Books of every edge", edge: "Edge", half: "Half", sent: "Sent", delivered: "Delivered", duplicate: "Duplicate",
-  dropped: "Lost", inFlight: "In flight", creditsLeft: "Credits", closes: "Closes", counts: "What the stages counted", stage: "Stage", frames: "Frames", event: "Event", subject: "What", cause: "Cause", total: "Count",
+  dropped: "Lost", inFlight: "In flight", creditsLeft: "Credits", peerClock: "Peer's clock", closes: "Closes", counts: "What the stages counted", stage: "Stage", frames: "Frames", event: "Event", subject: "What", cause: "Cause", total: "Count",
   queue: "queue", source: "source", credits: (frames) => `${frames} credits`, cut: "link down", halves: { local: "local", sender: "sender", receiver: "receiver", ring: "ring" },
   building: "building", running: "running", draining: "draining", ended: "ended", unreachable: "does not answer",
-  nodesUp: "Nodes up", inRate: "Rate in", outRate: "Rate out", behind: (stage) => `behind ${stage}`, openBooks: (books) => `${books} books open`, booksClose: "all books close", nothingLost: "nothing lost",
+  nodesUp: "Nodes up", inRate: "Rate in", outRate: "Rate out", behind: (stage) => `behind ${stage}`, clocks: (apart) => `clocks differ by ${apart}`, clocksApart: (apart) => `Each node tells the time by its own clock; they differ by ${apart}.`, openBooks: (books) => `${books} books open`, booksClose: "all books close", nothingLost: "nothing lost",
   stageTime: "In the stage, p50 / p99", stageAge: "Age behind it, p50 / p99", longest: "Longest", parameters: "Parameters", stages: {},
   causes: { full: "queue full", queue_full: "queue full", link: "link down", expired: "too old", closed: "closed", shutdown: "shutdown" },
   happenings: {
@@ -111,7 +111,7 @@ export default {
   },
   alarmNames: {
     link_down: "Link down", books_open: "Books do not close", age_over_budget: "Age over budget", engine_fell_back: "Engine fell back", no_decision: "No decision",
-    stage_restarting: "Stage restarts", node_unreachable: "Node does not answer", losing_frames: "Frames are lost",
+    stage_restarting: "Stage restarts", node_unreachable: "Node does not answer", losing_frames: "Frames are lost", clocks_apart: "Clocks differ",
   },
   alarmNode: (node) => `Node ${node} does not answer. Is it running? heqis-runtime --topology … --node ${node}`,
   alarmDrop: (edge, frames, cause) => `Edge ${edge} lost ${frames} frames: ${cause}.`,

@@ -48,6 +48,23 @@ check("a stage tells its parameters, and a decision its own way through the pipe
   await close();
 });
 
+check("beside ages and ways over two nodes stands by how much their clocks differ", async () => {
+  const dir = place();
+  const gateway = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", ...[
+    "stages.market.params.speed=20000000.0", `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.dashboard.address=\"127.0.0.1:0\"",
+    "nodes.gateway.metrics=\"127.0.0.1:0\"", "nodes.compute.metrics=\"127.0.0.1:19304\"", "edges.ring->engine.transport.port=15757", "edges.signal->feedback.transport.port=15758",
+  ].flatMap((change) => ["--set", change])]);
+  const { page, close } = await open(`${gateway.url}/#pipeline`);
+  const halves = page.locator("#edge-table tbody tr", { hasText: /sender|receiver/ });
+  await page.waitForFunction(() => [...document.querySelectorAll("#edge-table tbody tr")].filter((row) => /[+−][\d.]+ (µs|ms|s) ± [\d.]+ (µs|ms|s)/.test(row.textContent)).length === 4);
+  assert.equal(await halves.count(), 4);
+  assert.match(await page.locator("#pulse").innerText(), /clocks differ by [\d.]+ (µs|ms) ± /);
+  await page.locator("#waterfall-of button").nth(1).click();
+  await page.locator("#waterfall p", { hasText: "they differ by" }).waitFor();
+  await close();
+  await gateway.stop();
+});
+
 check("a node that does not answer is an alarm that says what to do", async () => {
   const dir = place();
   const gateway = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", "--node", "gateway", ...[

@@ -152,6 +152,10 @@ pub struct DashboardSpec {
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub silence_s: Option<u64>,
+    /// How far the clocks of two joined nodes may differ, beyond what the measurement may be wrong by, before there is an
+    /// alarm. Default: "50ms".
+    #[serde(default)]
+    pub clock_offset: Option<Time>,
     /// Whether the page may drain the node and set how far its stages trade; asks for a token everywhere. Default: false.
     #[serde(default)]
     pub control: bool,

@@ -21,6 +21,15 @@ const LASTING_MS: i64 = 60_000;
 /// Looks in a row at which books must not close: the parts of a running edge's books are not read at one instant.
 const OPEN_LOOKS: u32 = 3;
 
+/// What is too much.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long nothing may be decided; any time when `None`.
+    pub(super) silence: Option<Duration>,
+    /// How far the clocks of two joined nodes may differ.
+    pub(super) clock_offset: Duration,
+}
+
 /// What is wrong, by name and what it is about, with words for people.
 type Found = BTreeMap<(AlarmName, String), String>;
 
@@ -95,11 +104,11 @@ impl Alarms {
 }
 
 /// Looks for as long as the graph is held by anybody else.
-pub(super) fn watch(graph: &Arc<Graph>, decisions: &Arc<Decisions>, silence: Option<Duration>) {
-    actix_rt::spawn(look(Arc::downgrade(graph), decisions.clone(), silence));
+pub(super) fn watch(graph: &Arc<Graph>, decisions: &Arc<Decisions>, limits: Limits) {
+    actix_rt::spawn(look(Arc::downgrade(graph), decisions.clone(), limits));
 }
 
-async fn look(graph: Weak<Graph>, decisions: Arc<Decisions>, silence: Option<Duration>) {
+async fn look(graph: Weak<Graph>, decisions: Arc<Decisions>, limits: Limits) {
     let mut judge = Judge::default();
     loop {
         sleep(PAUSE).await;
@@ -110,7 +119,8 @@ async fn look(graph: Weak<Graph>, decisions: Arc<Decisions>, silence: Option<Dur
         }
         let state = graph.look();
         let mut found = judge.judge(graph.topology(), &state);
-        found.extend(judge.silence(&state, decisions.last(), silence));
+        found.extend(judge.silence(&state, decisions.last(), limits.silence));
+        found.extend(clocks_apart(graph.topology(), &state, limits.clock_offset));
         let own = graph.own_name();
         graph
             .alarms
@@ -244,6 +254,46 @@ impl Judge {
     }
 }
 
+/// Pairs of nodes whose clocks certainly differ by more than `allowed`: each once, however many edges join them, and as
+/// both ends of those measure it.
+fn clocks_apart(topology: &Topology, state: &State, allowed: Duration) -> Found {
+    let node_of = |stage: &str| {
+        let found = topology.stages.iter().find(|one| one.name == stage);
+        found.map(|stage| stage.node.as_str())
+    };
+    let mut found = Found::new();
+    let running = |node: &&NodeState| node.condition != Condition::Unreachable;
+    for node in state.nodes.iter().filter(running) {
+        for edge in &node.edges {
+            let Some(clock) = edge.clock else { continue };
+            let known = topology.edges.iter().find(|one| one.name == edge.edge);
+            let ends = known.map(|known| [&known.from, &known.to].map(|stage| node_of(stage)));
+            let Some([Some(from), Some(to)]) = ends else {
+                continue;
+            };
+            let peer = if node.node == from { to } else { from };
+            if clock.ahead_us.abs() - clock.uncertainty_us > allowed.as_secs_f64() * 1e6 {
+                let text = format!(
+                    "the clock of {peer} is {:.1} ms {} that of {}, give or take {:.1} ms; {allowed:?} are allowed, and ages \
+                     of frames that cross are off by as much",
+                    clock.ahead_us.abs() / 1e3,
+                    if clock.ahead_us > 0.0 {
+                        "ahead of"
+                    } else {
+                        "behind"
+                    },
+                    node.node,
+                    clock.uncertainty_us / 1e3,
+                );
+                let mut pair = [from, to];
+                pair.sort_unstable();
+                found.insert((AlarmName::ClocksApart, pair.join(", ")), text);
+            }
+        }
+    }
+    found
+}
+
 /// Whether a count has grown lately. The first one met is where counting begins: the page may be younger than the node.
 fn grew<K: Ord>(
     entry: std::collections::btree_map::Entry<'_, K, (u64, i64)>,
@@ -262,7 +312,9 @@ fn grew<K: Ord>(
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use heqis_dashboard::live::{Budget, EngineState, Quantiles, Skipped, StageState};
+    use heqis_dashboard::live::{
+        Budget, ClockState, Edge, EngineState, Quantiles, Skipped, Stage, StageState,
+    };
 
     use super::*;
 
@@ -277,6 +329,7 @@ mod tests {
             in_flight: 0,
             credits: Some(7),
             connected: Some(true),
+            clock: None,
         }
     }
 
@@ -423,6 +476,54 @@ mod tests {
         assert_eq!(judge.silence(&at(6_000), 3, allowed).len(), 1);
         assert!(judge.silence(&at(6_001), 4, allowed).is_empty());
         assert!(judge.silence(&at(60_000), 4, None).is_empty());
+    }
+
+    #[test]
+    fn clocks_are_apart_when_the_uncertainty_cannot_be_the_reason() {
+        let stage = |name: &str, node: &str| Stage {
+            name: name.into(),
+            kind: String::new(),
+            about: String::new(),
+            node: node.into(),
+            params: serde_json::Value::Null,
+        };
+        let joined = Topology {
+            stages: vec![stage("a", "gateway"), stage("b", "compute")],
+            edges: vec![Edge {
+                name: "a->b".into(),
+                from: "a".into(),
+                to: "b".into(),
+                capacity: 1,
+                policy: "block".into(),
+                bridged: true,
+            }],
+            ..topology(1_000.0)
+        };
+        let look = |ahead_us, uncertainty_us| {
+            let mut state = state(0, Condition::Running, edge(0, 0), 0);
+            state.nodes[0].edges[0].clock = Some(ClockState {
+                ahead_us,
+                uncertainty_us,
+            });
+            let mut other = state.nodes[0].clone();
+            other.node = "compute".into();
+            if let Some(clock) = &mut other.edges[0].clock {
+                clock.ahead_us = -ahead_us;
+            }
+            state.nodes.push(other);
+            clocks_apart(&joined, &state, Duration::from_millis(50))
+        };
+        assert!(look(49_000.0, 10.0).is_empty());
+        assert!(look(-60_000.0, 20_000.0).is_empty());
+        for (ahead_us, how) in [(250_000.0, "behind"), (-250_000.0, "ahead of")] {
+            let found = look(ahead_us, 100.0);
+            let subjects: Vec<&str> = found.keys().map(|(_, subject)| subject.as_str()).collect();
+            // Once for the pair, in the words of the node that was looked at last.
+            assert_eq!(subjects, ["compute, gateway"]);
+            let text = found.values().next().unwrap();
+            let told = format!("the clock of gateway is 250.0 ms {how} that of compute");
+            assert!(text.starts_with(&told), "{text}");
+        }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use heqis_actors::{EdgeReport, GraphHandle, NodeReport, Side, StageReport};
 use heqis_dashboard::Live;
 use heqis_dashboard::jobs::Refused;
 use heqis_dashboard::live::{
-    Budget, Condition, Edge, EdgeState, EngineState, Event, EventKind, Killed, Level, Node,
-    NodeState, Quantiles, Skipped, Stage, StageState, State, Topology,
+    Budget, ClockState, Condition, Edge, EdgeState, EngineState, Event, EventKind, Killed, Level,
+    Node, NodeState, Quantiles, Skipped, Stage, StageState, State, Topology,
 };
 use heqis_quant::KillState;
 use serde::Serialize;
@@ -386,5 +386,9 @@ fn edge(report: EdgeReport) -> EdgeState {
         in_flight: report.in_flight,
         connected: report.connected,
         credits: report.credits,
+        clock: report.clock.map(|clock| ClockState {
+            ahead_us: clock.ahead_ns as f64 / 1e3,
+            uncertainty_us: clock.uncertainty_ns as f64 / 1e3,
+        }),
     }
 }

@@ -31,7 +31,8 @@ use heqis_dashboard::{
 };
 
 use super::http::Ready;
-use crate::topology::{DashboardSpec, Plan};
+use crate::topology::{DashboardSpec, Plan, Time};
+use alarms::Limits;
 use graph::Graph;
 use webhook::Webhook;
 
@@ -39,6 +40,8 @@ use webhook::Webhook;
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
 /// Bars that are kept for the page, about a quarter of a kilobyte each.
 const ROOM_BARS: usize = 100_000;
+/// How far the clocks of two nodes may differ when the topology does not say.
+const CLOCK_OFFSET: Duration = Duration::from_millis(50);
 /// Decisions that are kept for the page, about half a kilobyte each.
 const ROOM_DECISIONS: usize = 50_000;
 
@@ -82,8 +85,13 @@ impl Page {
         let spec = &plan.nodes[node];
         let Some(page) = &spec.dashboard else { return };
         events::listen(&self.graph.log, spec.name.clone());
-        let silence = page.silence_s.map(Duration::from_secs);
-        alarms::watch(&self.graph, &self.decisions, silence);
+        let limits = Limits {
+            silence: page.silence_s.map(Duration::from_secs),
+            clock_offset: page
+                .clock_offset
+                .map_or(CLOCK_OFFSET, |Time(offset)| offset),
+        };
+        alarms::watch(&self.graph, &self.decisions, limits);
         self.read_journals(plan, node);
         let source = format!("{} · {}", plan.name, spec.name);
         let desk = Desk {
