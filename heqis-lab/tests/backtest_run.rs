@@ -10,7 +10,7 @@ use heqis_lab::backtest::BacktestArgs;
 use heqis_lab::backtest::command::{Line, backtest};
 use heqis_lab::backtest::run::Settings;
 use heqis_lab::backtest::strategy::BundleModel;
-use heqis_quant::decision::SignalMode;
+use heqis_quant::decision::{KillState, SignalMode};
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
 use heqis_quant::{BarReader, Symbol};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -184,6 +184,72 @@ fn decisions_are_those_of_the_decision_path_in_every_mode() {
     assert!(compared > 3 * 2_500, "{compared} decisions compared");
 }
 
+/// The settings of a backtest say from which day on the switch stands where; the boards' path, told the same, agrees.
+#[test]
+fn the_kill_state_binds_from_its_day_on_as_on_a_board() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("settings.toml");
+    let day = |text: &str| text.parse::<heqis_quant::Date>().unwrap();
+    let (reducing, halted, again) = ("2009-01-05", "2011-01-04", "2013-01-04");
+    fs::write(
+        &settings,
+        format!(
+            "kill = [{{ from = \"{reducing}\", state = \"reducing\" }}, {{ from = \"{halted}\", state = \"halted\" }}, \
+             {{ from = \"{again}\", state = \"active\" }}]\n"
+        ),
+    )
+    .unwrap();
+    let text = format!(
+        "{{data}}/002032.SZ.csv --strategy {{models}}/baseline-factors,{{models}}/baseline-direction --no-pages --settings {}",
+        settings.display()
+    );
+    let lines = run(&text, dir.path()).unwrap();
+    let models = project().join("models");
+    let bars = fs::read(project().join("data/ashare/002032.SZ.csv")).unwrap();
+    let symbol = Symbol::parse("002032.SZ").unwrap();
+    let (model, scaler) = BundleModel::load(
+        Some(&models.join("baseline-factors")),
+        &models.join("baseline-direction"),
+    )
+    .unwrap();
+    let strategy = Settings::default().strategy(SignalMode::Return);
+    let mut path = DecisionPath::new(PathConfig::new(scaler, strategy), model).unwrap();
+    let mut decided = Vec::new();
+    for bar in BarReader::new(bars.as_slice(), Some(symbol), "bars").unwrap() {
+        let bar = bar.unwrap();
+        path.set_kill_state(match bar.date {
+            date if date < day(reducing) => KillState::Active,
+            date if date < day(halted) => KillState::Reducing,
+            date if date < day(again) => KillState::Halted,
+            _ => KillState::Active,
+        });
+        if let Outcome::Decided(one) = path.step(bar).unwrap() {
+            decided.push((
+                one.bar.date.to_string(),
+                one.verdict.side.to_string(),
+                one.verdict.reason.to_string(),
+            ));
+        }
+    }
+    let told: Vec<(String, String, String)> = records(&lines[0].dir.join("signals.csv"))
+        .iter()
+        .map(|row| (row[0].into(), row[7].into(), row[9].into()))
+        .collect();
+    assert_eq!(told, decided);
+    let within = |from: &str, to: &str, what: &str| {
+        let days = told
+            .iter()
+            .filter(|(date, ..)| from <= date.as_str() && date.as_str() < to);
+        days.filter(|(_, side, reason)| side == what || reason == what)
+            .count()
+    };
+    assert!(within("2004", reducing, "buy") > 0 && within(again, "2020", "buy") > 0);
+    assert_eq!(within(reducing, again, "buy"), 0);
+    assert!(within(reducing, halted, "reducing") > 0);
+    assert!(within(halted, again, "halted") > 0);
+    assert_eq!(within(halted, again, "sell"), 0);
+}
+
 #[test]
 fn a_table_of_predictions_decides_as_the_bundles_that_made_it() {
     let dir = tempfile::tempdir().unwrap();
@@ -294,6 +360,11 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
             format!("{{data}}/002032.SZ.csv {both}"),
             "[broker]\nbuy_days = 0",
             "buy_days",
+        ),
+        (
+            format!("{{data}}/002032.SZ.csv {both}"),
+            "kill = [{ from = \"2010-01-05\", state = \"halted\" }, { from = \"2010-01-05\", state = \"active\" }]",
+            "kill: must lie behind",
         ),
         (
             format!("{{data}}/002032.SZ.csv {both}"),

@@ -123,7 +123,7 @@ export function wander(count) {
 
 let browser;
 
-export async function open(url, { width = 1280, height = 900, language = "en-US", theme = "dark", allow = () => false } = {}) {
+export async function open(url, { width = 1280, height = 900, language = "en-US", theme = "dark", allow = () => false, asks = () => {} } = {}) {
   browser ??= await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
   const context = await browser.newContext({ viewport: { width, height }, locale: language, colorScheme: theme, timezoneId: "America/New_York" });
   const page = await context.newPage();
@@ -131,6 +131,7 @@ export async function open(url, { width = 1280, height = 900, language = "en-US"
   page.on("console", (message) => { if (["error", "warning"].includes(message.type())) troubles.push(`console: ${message.text()}`); });
   page.on("pageerror", (error) => troubles.push(`error: ${error.stack ?? error.message}`));
   page.on("request", (request) => {
+    asks(request.url());
     const { protocol, hostname } = new URL(request.url());
     if (protocol.startsWith("http") && hostname !== "127.0.0.1") troubles.push(`request: ${request.url()}`);
   });

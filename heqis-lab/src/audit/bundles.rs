@@ -60,7 +60,7 @@ impl Fitted for Read {
         // A path remembers a series, so every history gets one of its own.
         let mut predictor = Predictor::load(&self.bundles.source, *strategy, &clean)?;
         let foreseen = predictor.foresee(bars, strategy, &clean)?.foreseen;
-        let verdicts = decide(strategy, &foreseen);
+        let verdicts = decide(strategy, &foreseen, &[]);
         let decisions = foreseen
             .iter()
             .zip(verdicts)

@@ -16,7 +16,7 @@ use super::market::{Market, Stock};
 use super::metrics::{Basis, Day, Metrics, daily_returns};
 use super::report::html::Page;
 use super::report::{Table, Values, books};
-use super::strategy::{Foreseen, Foresight, decide};
+use super::strategy::{Foreseen, Foresight, KillChange, decide};
 use crate::error::LabError;
 
 /// What was agreed with a broker.
@@ -30,13 +30,15 @@ pub struct Commission {
 }
 
 /// Everything that a backtest can be told, as a TOML file; what is left out has its default.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// When to enter and when to leave.
     pub rule: DecisionRule,
     /// What may refuse a signal.
     pub filters: Filters,
+    /// How far may be traded, day by day; everything before the first. What waits with the broker is not taken back.
+    pub kill: Vec<KillChange>,
     /// The account and its habits.
     pub broker: BrokerConfig,
     /// How the account is divided.
@@ -58,6 +60,7 @@ impl Default for Settings {
                 min_exit_confidence: 0.0,
             },
             filters: Filters::default(),
+            kill: Vec::new(),
             broker: BrokerConfig::default(),
             allocation: Allocation::default(),
             commission: None,
@@ -91,6 +94,14 @@ impl Settings {
         self.broker.validate()?;
         self.allocation.validate()?;
         self.basis.validate()?;
+        if let Some(pair) = self
+            .kill
+            .windows(2)
+            .find(|pair| pair[0].from >= pair[1].from)
+        {
+            let (rule, got) = ("must lie behind the one before it", pair[1].from);
+            return Err(LabError::backtest("kill".to_owned(), rule, got));
+        }
         self.rules().map(|_| ())
     }
 
@@ -216,10 +227,10 @@ impl Scene {
 
     /// Decides on everything that is foreseen, in the order of days and stocks. Each stock begins outside.
     #[must_use]
-    pub fn signals(&self, strategy: &Strategy) -> Vec<Signal> {
+    pub fn signals(&self, strategy: &Strategy, kills: &[KillChange]) -> Vec<Signal> {
         let mut signals: Vec<Signal> = Vec::new();
         for (stock, foreseen) in self.foreseen.iter().enumerate() {
-            let verdicts = decide(strategy, foreseen);
+            let verdicts = decide(strategy, foreseen, kills);
             signals.extend(foreseen.iter().zip(verdicts).map(|(seen, verdict)| Signal {
                 stock,
                 seen: *seen,
@@ -284,7 +295,7 @@ pub struct Outcome {
 /// # Errors
 /// What [`simulate`] and [`Metrics::of`] return.
 pub fn run(scene: &Scene, settings: &Settings, mode: SignalMode) -> Result<Outcome, LabError> {
-    let signals = scene.signals(&settings.strategy(mode));
+    let signals = scene.signals(&settings.strategy(mode), &settings.kill);
     let book = settings.rules()?;
     let wants = scene.wants(&signals);
     let config = settings.broker;
@@ -355,6 +366,7 @@ impl Outcome {
                 ("mode", text(&label.mode)),
                 ("rule", text(&settings.rule)),
                 ("filters", text(&settings.filters)),
+                ("kill", text(&settings.kill)),
                 ("broker", text(&settings.broker)),
                 ("allocation", text(&settings.allocation)),
                 ("commission", text(&settings.commission)),

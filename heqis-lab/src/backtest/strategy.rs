@@ -10,7 +10,7 @@ use heqis_quant::rules::LimitTable;
 use heqis_quant::{
     Bar, CleanConfig, Cleaner, Date, Prediction, QuantError, Scaler, Symbol, Verdict,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
 
@@ -180,13 +180,29 @@ pub fn follow<M: Model>(path: &mut DecisionPath<M>, bars: &[Bar]) -> Result<Fore
     Ok(told)
 }
 
-/// Decides on every bar that is foreseen, by the code of the boards.
+/// How far may be traded from a day on, as somebody at the board's switch would set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillChange {
+    /// The first day whose decisions it binds.
+    pub from: Date,
+    /// How far may be traded.
+    pub state: KillState,
+}
+
+/// Decides on every bar that is foreseen, by the code of the boards. Before the first of `kills`, which are in the order of
+/// their days, everything is allowed.
 #[must_use]
-pub fn decide(strategy: &Strategy, foreseen: &[Foreseen]) -> Vec<Verdict> {
+pub fn decide(strategy: &Strategy, foreseen: &[Foreseen], kills: &[KillChange]) -> Vec<Verdict> {
     let mut memory = Memory::default();
     foreseen
         .iter()
-        .map(|seen| strategy.decide(&mut memory, &seen.view, &seen.prediction, KillState::Active))
+        .map(|seen| {
+            let before = kills.partition_point(|kill| kill.from <= seen.bar.date);
+            let last = kills[..before].last();
+            let kill = last.map_or(KillState::Active, |kill| kill.state);
+            strategy.decide(&mut memory, &seen.view, &seen.prediction, kill)
+        })
         .collect()
 }
 

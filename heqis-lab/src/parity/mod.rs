@@ -42,7 +42,12 @@ pub struct ParityArgs {
         long,
         value_name = "CSV",
         num_args = 1..,
-        default_values = ["data/ashare/000300.SH.csv", "data/ashare/002032.SZ.csv", "data/ashare/600000.SH.csv"]
+        default_values = [
+            "data/ashare/000300.SH.csv",
+            "data/ashare/002032.SZ.csv",
+            "data/ashare/600000.SH.csv",
+            "data/us/bokeh_5stocks_unadj_adjclose_2000_2013.csv",
+        ]
     )]
     pub data: Vec<PathBuf>,
     /// Bundle of the feature model.

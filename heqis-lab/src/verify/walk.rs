@@ -76,9 +76,8 @@ impl Trade {
         };
         for ((_, reference), (_, backend)) in reference.iter().zip(&backend) {
             // Both saw the same bars, since neither the cleaner nor the scaler asks a model.
-            let verdicts = decide(&strategy, &reference.foreseen)
-                .into_iter()
-                .zip(decide(&strategy, &backend.foreseen));
+            let decided = |told: &Foresight| decide(&strategy, &told.foreseen, &settings.kill);
+            let verdicts = decided(reference).into_iter().zip(decided(backend));
             let seen = reference.foreseen.iter().zip(&backend.foreseen);
             for ((a, b), (left, right)) in seen.zip(verdicts) {
                 if span.contains(a.bar.date) {
