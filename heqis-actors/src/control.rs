@@ -158,6 +158,7 @@ pub(crate) struct StageStats {
     stage: Arc<str>,
 }
 
+#[derive(Clone)]
 struct Exact {
     latency: Histogram<u64>,
     age: Histogram<u64>,
@@ -242,7 +243,8 @@ impl StageStats {
         events: Vec<(String, u64)>,
         notes: BTreeMap<String, String>,
     ) -> StageReport {
-        let exact = lock(&self.exact);
+        // Quantiles take long, and the stage must not wait for them.
+        let exact = lock(&self.exact).clone();
         StageReport {
             stage: self.stage.to_string(),
             frames: exact.latency.len(),

@@ -1,12 +1,14 @@
 //! The decisions that the page lists: numbered as they come, each once, the oldest given up when there is no more room.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use heqis_quant::decision::{Carry, Stance, Verdict, VerdictReason};
 use heqis_quant::{Date, Side, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::tray::Tray;
 
 /// One decision, with what is known of its way through the pipeline.
 #[derive(Clone, Debug, PartialEq)]
@@ -143,12 +145,12 @@ pub type Numbered = (u64, Arc<Decision>);
 pub struct Decisions {
     /// Tells this list from the one of a process before it, whose numbers mean something else.
     epoch: u64,
-    room: usize,
-    listed: RwLock<Listed>,
+    listed: Tray<Listed, Decision>,
 }
 
 #[derive(Debug)]
 struct Listed {
+    room: usize,
     /// Number of the next decision; the first one has 1.
     next: u64,
     kept: VecDeque<Arc<Decision>>,
@@ -159,6 +161,19 @@ impl Listed {
     fn first(&self) -> u64 {
         self.next - self.kept.len() as u64
     }
+
+    fn take(&mut self, decision: Decision) {
+        if !self.origins.insert(decision.origin) {
+            return;
+        }
+        if self.kept.len() == self.room
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.origins.remove(&oldest.origin);
+        }
+        self.kept.push_back(Arc::new(decision));
+        self.next += 1;
+    }
 }
 
 impl Decisions {
@@ -166,31 +181,21 @@ impl Decisions {
     /// processes, such as the time in nanoseconds.
     #[must_use]
     pub fn new(room: usize, epoch: u64) -> Self {
+        let listed = Listed {
+            room: room.max(1),
+            next: 1,
+            kept: VecDeque::new(),
+            origins: HashSet::new(),
+        };
         Self {
             epoch,
-            room: room.max(1),
-            listed: RwLock::new(Listed {
-                next: 1,
-                kept: VecDeque::new(),
-                origins: HashSet::new(),
-            }),
+            listed: Tray::new(listed, Listed::take),
         }
     }
 
-    /// Adds a decision; returns whether its source item was new.
-    pub fn push(&self, decision: Decision) -> bool {
-        let mut listed = self.listed.write().unwrap_or_else(PoisonError::into_inner);
-        if !listed.origins.insert(decision.origin) {
-            return false;
-        }
-        if listed.kept.len() == self.room
-            && let Some(oldest) = listed.kept.pop_front()
-        {
-            listed.origins.remove(&oldest.origin);
-        }
-        listed.kept.push_back(Arc::new(decision));
-        listed.next += 1;
-        true
+    /// Adds a decision, unless one of the same source item is kept.
+    pub fn push(&self, decision: Decision) {
+        self.listed.add(decision);
     }
 
     /// What tells this list from others.
@@ -202,13 +207,13 @@ impl Decisions {
     /// Number of the last decision, 0 when there is none yet.
     #[must_use]
     pub fn last(&self) -> u64 {
-        self.read().next - 1
+        self.listed.read().next - 1
     }
 
     /// The decision with this number, when it is still kept.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<Arc<Decision>> {
-        let listed = self.read();
+        let listed = self.listed.read();
         let at = number.checked_sub(listed.first())?;
         listed.kept.get(usize::try_from(at).ok()?).cloned()
     }
@@ -216,7 +221,7 @@ impl Decisions {
     /// Everything behind `number`, oldest first, or `None` when that is more than `most` or no longer kept.
     #[must_use]
     pub fn after(&self, number: u64, most: usize) -> Option<Vec<Numbered>> {
-        let listed = self.read();
+        let listed = self.listed.read();
         let missing = (listed.next - 1).checked_sub(number)?;
         let missing = usize::try_from(missing).ok()?;
         if missing > most || missing > listed.kept.len() {
@@ -229,7 +234,7 @@ impl Decisions {
     /// The newest `most` decisions that `filter` admits, newest first, and whether there are more.
     #[must_use]
     pub fn query(&self, filter: &Filter, most: usize) -> (Vec<Numbered>, bool) {
-        let listed = self.read();
+        let listed = self.listed.read();
         let newest_first = (listed.first()..listed.next)
             .rev()
             .zip(listed.kept.iter().rev());
@@ -245,14 +250,10 @@ impl Decisions {
     /// First day, last day and number of instruments of what is kept.
     #[must_use]
     pub fn extent(&self) -> (Option<Date>, Option<Date>, usize) {
-        let listed = self.read();
+        let listed = self.listed.read();
         let days = || listed.kept.iter().map(|row| row.date);
         let symbols: HashSet<Symbol> = listed.kept.iter().map(|row| row.symbol).collect();
         (days().min(), days().max(), symbols.len())
-    }
-
-    fn read(&self) -> RwLockReadGuard<'_, Listed> {
-        self.listed.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -294,9 +295,8 @@ mod tests {
             for position in positions {
                 // An item comes twice only while the list still knows it.
                 let known = added.iter().rev().take(room).any(|&seen| seen == position);
-                let pushed = decision(position).is_some_and(|decision| decisions.push(decision));
-                prop_assert_eq!(pushed, !known);
-                added.extend(pushed.then_some(position));
+                decision(position).map(|decision| decisions.push(decision));
+                added.extend((!known).then_some(position));
             }
             prop_assert_eq!(decisions.last(), added.len() as u64);
             let missed = added.len().checked_sub(has as usize);

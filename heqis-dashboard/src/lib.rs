@@ -14,6 +14,7 @@
 //! - [`quality`]: predictions against what followed. [`drift`]: inputs against the training span.
 //! - [`lines`]: the indicators that the chart draws. The browser computes none.
 //! - [`access`]: address, token, names. `guard`: the rules that every request passes.
+//! - `tray`: how a pipeline adds to what pages read without waiting for them.
 //! - `api`, `stream`, `assets`: what is answered. `server`: where it is put together.
 //!
 //! Data enters through [`Desk`]; it leaves as JSON, server-sent events and the embedded page, to who may read it. Few
@@ -38,6 +39,7 @@ pub mod names;
 pub mod quality;
 mod server;
 mod stream;
+mod tray;
 
 use std::sync::Arc;
 

@@ -1,41 +1,47 @@
-//! Names of instruments, and finding one by what people type.
+//! Finding an instrument by what people type.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::Path;
 
-use heqis_quant::Symbol;
+use heqis_quant::{Instrument, Symbol};
 
-/// What an instrument is called.
+use crate::DashboardError;
+
+/// What instruments are called, by instrument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Name {
-    /// Its name.
-    pub name: String,
-    /// Its sector.
-    pub sector: Option<String>,
-    /// For each letter of the name what it may begin with when it is spoken, in capitals: `["S", "B", "E"]`. A letter
-    /// that is read in several ways has several: `["Y", "XH"]`.
-    pub initials: Vec<String>,
-}
+pub struct Names(BTreeMap<Symbol, Instrument>);
 
-/// Names by instrument.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names(BTreeMap<Symbol, Name>);
-
-impl FromIterator<(Symbol, Name)> for Names {
-    fn from_iter<I: IntoIterator<Item = (Symbol, Name)>>(names: I) -> Self {
-        Self(names.into_iter().collect())
+impl FromIterator<Instrument> for Names {
+    fn from_iter<I: IntoIterator<Item = Instrument>>(instruments: I) -> Self {
+        let named = |instrument: Instrument| (instrument.symbol(), instrument);
+        Self(instruments.into_iter().map(named).collect())
     }
 }
 
 impl Names {
+    /// Reads a list of stocks as [`Instrument::from_stock_basic`] takes it.
+    ///
+    /// # Errors
+    /// [`DashboardError::File`] when the file cannot be opened, [`DashboardError::Quant`] when it is no such list.
+    pub fn read(path: &Path) -> Result<Self, DashboardError> {
+        let shown = path.display().to_string();
+        let file = File::open(path).map_err(|source| DashboardError::File {
+            path: shown.clone(),
+            source,
+        })?;
+        Ok(Self(Instrument::from_stock_basic(file, shown)?))
+    }
+
     /// Whether there is no name at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What `symbol` is called.
+    /// What is known of `symbol`.
     #[must_use]
-    pub fn get(&self, symbol: Symbol) -> Option<&Name> {
+    pub fn get(&self, symbol: Symbol) -> Option<&Instrument> {
         self.0.get(&symbol)
     }
 
@@ -43,22 +49,17 @@ impl Names {
     /// of its name, 3 a part of its sector; `None` when it does not fit.
     #[must_use]
     pub fn rank(&self, symbol: Symbol, typed: &str) -> Option<u8> {
-        let typed = typed.trim();
-        if symbol.as_str().starts_with(&typed.to_ascii_uppercase()) {
+        let typed = typed.trim().to_lowercase();
+        if symbol.as_str().to_lowercase().starts_with(&typed) {
             return Some(0);
         }
-        let name = self.get(symbol)?;
-        let letters = typed.to_ascii_uppercase();
-        let begins = letters.len() <= name.initials.len()
-            && letters
-                .chars()
-                .zip(&name.initials)
-                .all(|(letter, may)| may.contains(letter));
-        let holds = |text: &str| text.to_lowercase().contains(&typed.to_lowercase());
+        let known = self.get(symbol)?;
+        let initials = known.initials().unwrap_or_default().to_lowercase();
+        let holds = |text: &str| text.to_lowercase().contains(&typed);
         match () {
-            () if begins => Some(1),
-            () if holds(&name.name) => Some(2),
-            () if name.sector.as_deref().is_some_and(holds) => Some(3),
+            () if initials.starts_with(&typed) => Some(1),
+            () if holds(known.name()) => Some(2),
+            () if known.industry().is_some_and(holds) => Some(3),
             () => None,
         }
     }
@@ -70,31 +71,19 @@ mod tests {
 
     use super::*;
 
-    fn names() -> (Names, Symbol, Symbol) {
+    #[test]
+    fn code_comes_before_initials_before_name_before_sector() {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/stock_basic.csv");
+        let names = Names::read(&shipped).unwrap();
         let (bank, supor) = (
             Symbol::parse("600000.SH").unwrap(),
             Symbol::parse("002032.SZ").unwrap(),
         );
-        let name = |name: &str, sector: &str, initials: &[&str]| Name {
-            name: name.into(),
-            sector: Some(sector.into()),
-            initials: initials.iter().map(|&may| may.to_owned()).collect(),
-        };
-        let names = [
-            (bank, name("浦发银行", "银行", &["P", "F", "Y", "XH"])),
-            (supor, name("苏泊尔", "家用电器", &["S", "B", "E"])),
-        ];
-        (names.into_iter().collect(), bank, supor)
-    }
-
-    #[test]
-    fn code_comes_before_initials_before_name_before_sector() {
-        let (names, bank, supor) = names();
         for (typed, rank) in [
             ("600", Some(0)),
             ("600000.sh", Some(0)),
             (" pfyh ", Some(1)),
-            ("PFYX", Some(1)),
+            ("PFYH", Some(1)),
             ("pf", Some(1)),
             ("浦发", Some(2)),
             ("银行", Some(2)),
@@ -104,6 +93,7 @@ mod tests {
         ] {
             assert_eq!(names.rank(bank, typed), rank, "{typed}");
         }
+        assert_eq!(names.rank(supor, "SBE"), Some(1));
         assert_eq!(names.rank(supor, "电器"), Some(3));
         assert_eq!(Names::default().rank(supor, "sbe"), None);
     }

@@ -43,13 +43,16 @@ impl Dashboard {
             .as_ref()
             .map(|token| token.reveal().to_owned());
         let hub = Arc::new(Hub::new(streams));
+        let beside_a_graph = desk.live.is_some();
         let (gate, desk, streams_hub) = (
             web::Data::new(Gate::new(settings)),
             web::Data::new(desk),
             web::Data::from(hub.clone()),
         );
         let server = HttpServer::new(move || {
-            yield_to_others();
+            if beside_a_graph {
+                go_last();
+            }
             App::new()
                 .app_data(gate.clone())
                 .app_data(desk.clone())
@@ -113,14 +116,21 @@ impl Dashboard {
     }
 }
 
-/// What a page costs is taken from the time that nothing else wants.
-const NICENESS: i32 = 10;
-
-/// Lets every other thread of the process go first. Called in the worker's own thread, where the application is made.
-fn yield_to_others() {
+/// Lets every other thread of the machine go first: what a page costs is taken from the time that nothing else wants.
+/// Called in the worker's own thread, where the application is made; the threads that it starts are like it.
+fn go_last() {
     #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(None, NICENESS) {
-        tracing::debug!(%error, "the page's thread keeps its priority");
+    {
+        use thread_priority::{
+            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+            set_thread_priority_and_policy, thread_native_id,
+        };
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        if let Err(error) =
+            set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
+        {
+            tracing::debug!(?error, "the page's thread keeps its priority");
+        }
     }
 }
 

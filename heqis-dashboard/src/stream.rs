@@ -5,23 +5,23 @@
 //! what it missed, or `resync` when that is too much or the numbers are another process's.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::Stream;
-use serde_json::json;
+use serde::Serialize;
 use tokio::sync::watch;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::Desk;
 use crate::api::answers::DecisionRow;
 use crate::api::refuse;
+use crate::{Decisions, Desk};
 
 /// Pause between two looks at what has changed.
-const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE: Duration = Duration::from_millis(250);
 /// Longest silence on a stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Most decisions that are sent at once; a page that misses more reads the list anew.
@@ -33,8 +33,20 @@ pub(crate) struct Hub {
     most: usize,
     open: AtomicUsize,
     ending: watch::Sender<bool>,
-    /// The last state that was made, shared by all pages.
-    state: Mutex<Option<(Instant, Bytes)>>,
+    /// All pages look at the same times, counted from here.
+    since: Instant,
+    look: Mutex<Option<Look>>,
+}
+
+/// What there is to tell at one time, put into words once for all pages.
+#[derive(Debug)]
+struct Look {
+    at: Instant,
+    live: Option<Bytes>,
+    /// Number of the last decision.
+    last: u64,
+    /// The last decision that pages had, and what they are told of the later ones.
+    decisions: Option<(u64, Bytes)>,
 }
 
 impl Hub {
@@ -43,7 +55,8 @@ impl Hub {
             most,
             open: AtomicUsize::new(0),
             ending: watch::Sender::new(false),
-            state: Mutex::new(None),
+            since: Instant::now(),
+            look: Mutex::new(None),
         }
     }
 
@@ -52,20 +65,74 @@ impl Hub {
         self.ending.send_replace(true);
     }
 
-    /// The live state as an event, made once for all pages that ask within a pause.
-    fn state(&self, desk: &Desk, now: Instant) -> Option<Bytes> {
-        let live = desk.live.as_ref()?;
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((made, event)) = &*state
-            && now.duration_since(*made) < PAUSE
+    /// When pages look, from the next time on.
+    fn looks(&self) -> Interval {
+        let now = Instant::now();
+        let into = now.duration_since(self.since).as_nanos() % PAUSE.as_nanos();
+        let ahead = PAUSE - Duration::from_nanos(u64::try_from(into).unwrap_or(0));
+        let mut looks = interval_at(now + ahead, PAUSE);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        looks
+    }
+
+    /// What there is to tell at the time `at`, or at a later one when a page comes late.
+    fn look(&self, desk: &Desk, at: Instant) -> MutexGuard<'_, Option<Look>> {
+        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
+        if look.as_ref().is_none_or(|look| look.at < at) {
+            *look = Some(Look::of(desk, at));
+        }
+        look
+    }
+}
+
+impl Look {
+    fn of(desk: &Desk, at: Instant) -> Self {
+        let live = desk.live.as_ref().and_then(|live| {
+            let body = serde_json::to_string(&live.state()).ok()?;
+            Some(Bytes::from(format!("event: live\ndata: {body}\n\n")))
+        });
+        Self {
+            at,
+            live,
+            last: desk.decisions.last(),
+            decisions: None,
+        }
+    }
+
+    /// The decisions behind `has`, or word that the list has to be read anew; nothing when there are none.
+    fn decisions(&mut self, list: &Decisions, has: Option<u64>) -> Option<Bytes> {
+        if has == Some(self.last) {
+            return None;
+        }
+        if let (Some(has), Some((known, event))) = (has, &self.decisions)
+            && has == *known
         {
             return Some(event.clone());
         }
-        let body = serde_json::to_string(&live.state()).ok()?;
-        let event = Bytes::from(format!("event: live\ndata: {body}\n\n"));
-        *state = Some((now, event.clone()));
+        let (epoch, last) = (list.epoch(), self.last);
+        let missed = has.and_then(|has| Some((has, list.after(has, MAX_ROWS)?)));
+        let Some((has, missed)) = missed else {
+            return Some(Bytes::from(format!(
+                "id: {epoch:x}-{last}\nevent: resync\ndata: {{\"last\":{last}}}\n\n"
+            )));
+        };
+        let rows = missed.iter().take_while(|(number, _)| *number <= last);
+        let news = News {
+            rows: rows.map(DecisionRow::of).collect(),
+        };
+        let body = serde_json::to_string(&news).ok()?;
+        let event = Bytes::from(format!(
+            "id: {epoch:x}-{last}\nevent: decisions\ndata: {body}\n\n"
+        ));
+        self.decisions = Some((has, event.clone()));
         Some(event)
     }
+}
+
+/// Decisions that a page has not got.
+#[derive(Serialize)]
+struct News {
+    rows: Vec<DecisionRow>,
 }
 
 /// One of the places of a hub; given back when it is dropped.
@@ -118,14 +185,12 @@ pub(crate) async fn stream(
             .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
         return answer;
     };
-    let mut looks = interval(PAUSE);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let reader = Reader {
         has: last_event(&request).and_then(|said| known(&said, desk.decisions.epoch())),
         ending: hub.ending.subscribe(),
+        looks: hub.looks(),
         desk,
         place,
-        looks,
         jobs: None,
         spoke: Instant::now(),
     };
@@ -169,8 +234,11 @@ impl Reader {
                 _ = self.ending.changed() => return None,
                 now = self.looks.tick() => {
                     let mut out = Vec::new();
-                    out.extend(self.decisions());
-                    out.extend(self.place.0.state(&self.desk, now));
+                    if let Some(look) = &mut *self.place.0.look(&self.desk, now) {
+                        out.extend(look.decisions(&self.desk.decisions, self.has));
+                        self.has = Some(look.last);
+                        out.extend(look.live.clone());
+                    }
                     out.extend(self.jobs());
                     if out.is_empty() && now.duration_since(self.spoke) >= KEEP_ALIVE {
                         out.push(Bytes::from_static(b": still here\n\n"));
@@ -195,28 +263,5 @@ impl Reader {
         self.jobs = Some(version);
         let body = serde_json::to_string(&jobs.list()).ok()?;
         Some(Bytes::from(format!("event: jobs\ndata: {body}\n\n")))
-    }
-
-    /// The decisions that the page has not got, or word that it has to read the list anew.
-    fn decisions(&mut self) -> Option<Bytes> {
-        let decisions = &self.desk.decisions;
-        let epoch = decisions.epoch();
-        let missed = match self.has {
-            Some(has) => decisions.after(has, MAX_ROWS),
-            None => None,
-        };
-        let Some(missed) = missed else {
-            let last = decisions.last();
-            self.has = Some(last);
-            let event =
-                format!("id: {epoch:x}-{last}\nevent: resync\ndata: {{\"last\":{last}}}\n\n");
-            return Some(Bytes::from(event));
-        };
-        let (last, _) = missed.last()?;
-        self.has = Some(*last);
-        let rows: Vec<DecisionRow> = missed.iter().map(DecisionRow::of).collect();
-        let body = json!({ "rows": rows });
-        let event = format!("id: {epoch:x}-{last}\nevent: decisions\ndata: {body}\n\n");
-        Some(Bytes::from(event))
     }
 }

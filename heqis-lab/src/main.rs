@@ -12,6 +12,9 @@ use heqis_lab::data::Answer;
 #[derive(Debug, Parser)]
 #[command(name = "heqis-lab", version)]
 struct Cli {
+    /// End when standard input does: whoever started this command is no more.
+    #[arg(long, hide = true)]
+    attended: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -43,7 +46,14 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match run(&Cli::parse().command) {
+    let cli = Cli::parse();
+    if cli.attended
+        && let Err(error) = heqis_lab::serve::end_with_parent()
+    {
+        eprintln!("error: thread 'parent-watch': {error}");
+        return ExitCode::FAILURE;
+    }
+    match run(&cli.command) {
         Ok(answer) => {
             let mut out = std::io::stdout().lock();
             // A reader that has seen enough, such as `head`, is no fault.

@@ -249,6 +249,13 @@ fn jobs_are_few_and_end_when_they_are_told_or_the_page_ends() {
     );
     gone(call);
     assert!(page.child.wait().unwrap().success());
+
+    // A page that is killed can end nothing any more: its jobs notice by themselves.
+    let mut page = Page::start(&[], Some(&url));
+    assert_eq!(page.start_job(&fetch()).0, 201);
+    let (call, _) = vendor.accept().unwrap();
+    page.child.kill().unwrap();
+    gone(call);
 }
 
 #[test]

@@ -295,12 +295,6 @@ fn a_backtest_is_shown_as_its_tables_have_it() {
         String::from_utf8_lossy(&traded.stderr)
     );
     std::os::unix::fs::symlink("/etc", out.join("etc")).unwrap();
-    let stocks = dir.path().join("stock_basic.csv");
-    std::fs::write(
-        &stocks,
-        "ts_code,name,industry\n002032.SZ,苏泊尔,家用电器\n",
-    )
-    .unwrap();
     let served = Served::start(&[
         "--csv",
         bars,
@@ -308,8 +302,6 @@ fn a_backtest_is_shown_as_its_tables_have_it() {
         out.to_str().unwrap(),
         "--benchmark",
         "data/ashare/000300.SH.csv",
-        "--names",
-        stocks.to_str().unwrap(),
     ]);
 
     let (_, runs) = served.get("/api/runs");

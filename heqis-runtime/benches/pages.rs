@@ -5,8 +5,8 @@
 //! ```
 //!
 //! One process replays `data/ashare` through `topologies/single-host.toml`, paced so that a bar comes every 1.4 ms. Every second
-//! six pages are opened or closed: each reads the stream, and asks for what the page in the browser asks for when it opens and every
-//! two seconds. The first decisions after each change count for neither side. A machine that does other things disturbs
+//! six pages are opened or closed: each reads the stream, and asks for what the page in the browser asks for when it opens and then,
+//! while decisions arrive, every second. The first decisions after each change count for neither side. A machine that does other things disturbs
 //! both sides alike, so the ratio is what to read.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
 
@@ -126,7 +126,14 @@ impl Graph {
 /// A browser runs on another machine: what reads here takes only the time that nobody else wants.
 fn stand_aside() {
     #[cfg(target_os = "linux")]
-    rustix::process::setpriority_process(None, 19).unwrap();
+    thread_priority::set_thread_priority_and_policy(
+        thread_priority::thread_native_id(),
+        thread_priority::ThreadPriority::Min,
+        thread_priority::ThreadSchedulePolicy::Normal(
+            thread_priority::NormalThreadSchedulePolicy::Idle,
+        ),
+    )
+    .unwrap();
 }
 
 impl Drop for Graph {
@@ -232,13 +239,15 @@ impl Page {
                 "/api/about",
                 "/api/topology",
                 "/api/symbols",
-                "/api/decisions?limit=200",
+                "/api/bars?symbol=002032.SZ&limit=1000",
+                "/api/decisions?symbol=002032.SZ&side=trade&limit=5000",
+                "/api/decisions?side=trade&limit=100",
             ] {
                 get(port, path);
             }
             while !closes.load(Ordering::Relaxed) {
-                get(port, "/api/bars?symbol=002032.SZ&limit=500");
-                for _ in 0..20 {
+                get(port, "/api/bars?symbol=002032.SZ&limit=100");
+                for _ in 0..10 {
                     std::thread::sleep(Duration::from_millis(100));
                     if closes.load(Ordering::Relaxed) {
                         return;

@@ -50,6 +50,24 @@ export const choice = (act, selected) => ({
   onkeydown: (event) => { if (event.key === "Enter" && event.target === event.currentTarget) act(event); },
 });
 
+/**
+ * Lets a box take a day, written YYYY-MM-DD or without the dashes; anything else gives way to what was there. The browser's
+ * own box for days speaks the browser's language and not the page's.
+ */
+export function day(box, changed) {
+  let before = "";
+  box.addEventListener("focus", () => { before = box.value; });
+  box.addEventListener("change", () => {
+    const text = box.value.trim();
+    const [, year, month, of] = text.match(/^(\d{4})-?(\d\d)-?(\d\d)$/) ?? [];
+    const date = new Date(Date.UTC(year, month - 1, of));
+    const real = date.getUTCDate() === Number(of);
+    box.value = real ? date.toISOString().slice(0, 10) : text && before;
+    before = box.value;
+    if (real || !text) changed();
+  });
+}
+
 export const pairs = (entries) => el("dl", {}, entries.map(([name, value, tone]) => [el("dt", {}, name), el("dd", { class: tone }, value)]));
 
 /** A large number with its name above and a remark below. */

@@ -2,7 +2,7 @@
 
 /* global klinecharts */
 
-import { big, SIGN } from "../base/format.js";
+import { big, moment, SIGN } from "../base/format.js";
 import { language } from "../base/i18n.js";
 import { CANDLES, css, PANES, register, styles } from "./look.js";
 
@@ -14,14 +14,14 @@ const AXIS = 66;
 
 /**
  * A chart in `place`. `load({before, after, around})` gives {bars, older, newer}; `chosen(decision)` and `bar(bar)` are told
- * of clicks, `moved()` of every move, `fitted()` of every change of size.
+ * of clicks, `moved()` of every move, `fitted()` of every change of size, `paced()` when there are more or fewer bars a day.
  */
 export class Chart {
-  constructor(place, { load, chosen, bar, moved, fitted }) {
+  constructor(place, { load, chosen, bar, moved, fitted, paced }) {
     register();
-    Object.assign(this, { place, load, chosen, fitted, decisions: [], newer: false });
+    Object.assign(this, { place, load, chosen, fitted, paced, decisions: [], newer: false, perDay: 1 });
     this.chart = klinecharts.init(place, {
-      timezone: "Asia/Shanghai", formatter: { formatBigNumber: (value) => big(Number(value)) },
+      timezone: "Asia/Shanghai", formatter: { formatBigNumber: (value) => big(Number(value)), formatDate: ({ timestamp, type }) => this.date(timestamp, type) },
       layout: { barSpaceLimit: { min: 0.4, max: 60 } },
     });
     this.chart.setDataLoader({
@@ -37,12 +37,24 @@ export class Chart {
     new ResizeObserver(() => this.fit()).observe(place);
   }
 
+  /** A moment as the axis shows it: the day, and the minute where there are several bars a day. */
+  date(timestamp, type) {
+    const whole = moment(timestamp);
+    if (this.perDay === 1) return whole.slice(0, 10);
+    return type === "xAxis" ? whole.slice(5, 16) : whole.slice(0, 16);
+  }
+
   /** Answers the library's wish for bars. It keeps and changes what it is handed, so it gets an array of its own. */
   async give({ type, timestamp, callback }) {
     const hand = ({ bars, older, newer }) => {
       this.older = older;
       this.newer = newer;
+      const one = bars[bars.length >> 1]?.date;
+      const perDay = bars.filter(({ date }) => date === one).length || this.perDay;
+      const changed = perDay !== this.perDay;
+      this.perDay = perDay;
       callback([...bars], { forward: older, backward: newer });
+      if (changed) this.paced();
     };
     if (type === "init" && this.window) {
       const { window } = this;
@@ -170,11 +182,11 @@ export class Chart {
     return undefined;
   }
 
-  /** Days in view: {from, to} as bars. */
-  view() {
-    const { from, to } = this.chart.getVisibleRange();
+  /** The last bar of which at least half is in view. */
+  last() {
     const bars = this.bars();
-    return { from: bars[Math.max(0, from)], to: bars[Math.min(bars.length, to) - 1], count: to - from };
+    const edge = this.chart.convertFromPixel([{ x: (this.chart.getSize(CANDLES, "main")?.width ?? 0) - 1 }], { paneId: CANDLES })[0]?.dataIndex ?? 0;
+    return bars[Math.min(bars.length - 1, edge)];
   }
 
   /** Shows so many bars, ending where the view ends. */

@@ -1,7 +1,7 @@
 // The lists below the chart: decisions, refused decisions, refused orders.
 
 import { address, get } from "../base/api.js";
-import { $, choice, el, empty, options, table, titles } from "../base/dom.js";
+import { $, choice, day, el, empty, options, table, titles } from "../base/dom.js";
 import { count, fixed, percent, price, SIGN, time, tone } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { why } from "./detail.js";
@@ -22,11 +22,15 @@ export function record() {
 }
 export const taken = (decisions) => { for (const seen of recorders) seen.push(...decisions); };
 
+/** An instrument's code and, where it has one, its name. */
+const code = (symbol, names) => el("span", {}, symbol, el("span", { class: "dim" }, names.get(symbol)?.name ? ` ${names.get(symbol).name}` : ""));
+
 export class List {
   /** `scene()` tells {symbol, strategy, kind}; `chosen(decision)` and `jump(symbol, day)` are told of clicks. */
   constructor({ scene, chosen, jump, can }) {
     Object.assign(this, { scene, chosen, jump, can, tab: "decisions", rows: [], asked: 0, selected: undefined });
-    for (const id of ["which", "side", "from", "to"]) $(id).addEventListener("change", () => this.load());
+    for (const id of ["which", "side"]) $(id).addEventListener("change", () => this.load());
+    for (const id of ["from", "to"]) day($(id), () => this.load());
     $("more").addEventListener("click", () => this.load(true));
     $("clear").addEventListener("click", () => this.filter({ which: "all", side: "trade", from: "", to: "" }));
     for (const tab of ["decisions", "refused", "orders"]) {
@@ -113,12 +117,13 @@ export class List {
     if (this.tab === "orders") return this.orders();
     $("no-signals").replaceChildren(empty(t(this.tab === "refused" ? "noRefused" : "noSignalsTitle"), t(this.tab === "refused" ? "noRefusedHow" : "noSignals")));
     const refused = this.tab === "refused";
+    const { names } = this.scene();
     table($("signal-table"), this.rows.length ? titles("time", "code", refused ? "wanted" : "side", ["price", 1], ["expected", 1], ["confidence", 1], ["age", 1], "why") : [], this.rows.map((decision) => {
       const side = refused ? decision.wanted : decision.side;
       return {
         "data-n": decision.n, ...choice(() => this.chosen(decision), this.selected === decision.n),
         cells: [
-          decision.date, decision.symbol, { text: `${SIGN[side]} ${t(side)}`, class: tone(side) }, price(decision.close),
+          decision.date, code(decision.symbol, names), { text: `${SIGN[side]} ${t(side)}`, class: tone(side) }, price(decision.close),
           percent(decision.predicted_return), fixed(decision.confidence, 2), time(decision.age_us), { text: why(decision), class: "why" },
         ],
       };
@@ -127,12 +132,13 @@ export class List {
   }
 
   orders() {
-    const backtest = this.scene().kind === "backtest";
+    const { kind, names } = this.scene();
+    const backtest = kind === "backtest";
     $("no-signals").replaceChildren(empty(t("noOrders"), t(backtest ? "noOrdersHow" : "ordersOfBacktest")));
     table($("signal-table"), this.rows.length ? titles("placed", "code", "side", ["wantedShares", 1], ["filledShares", 1], "outcome", "why") : [], this.rows.map((order) => ({
       ...choice(() => this.jump(order.symbol, order.placed), false),
       cells: [
-        order.placed, order.symbol, { text: `${SIGN[order.side]} ${t(order.side)}`, class: tone(order.side) }, count(order.wanted_shares), count(order.filled_shares),
+        order.placed, code(order.symbol, names), { text: `${SIGN[order.side]} ${t(order.side)}`, class: tone(order.side) }, count(order.wanted_shares), count(order.filled_shares),
         el("span", { class: "tag" }, word("outcomes", order.status)),
         { text: order.reasons.map(({ date, reason }) => `${date} ${word("refusalReasons", reason)}`).join("; "), class: "why" },
       ],

@@ -2,7 +2,7 @@
 
 /* global klinecharts */
 
-import { big, percent, price } from "../base/format.js";
+import { big, moment, percent, price } from "../base/format.js";
 import { t } from "../base/i18n.js";
 
 export const CANDLES = "candle_pane";
@@ -27,9 +27,10 @@ export const PANES = [
 /** Bars by columns, as the server sends them → bars one by one, as the chart takes them. */
 export function rows(answer) {
   const names = Object.keys(answer.lines);
+  const several = answer.date.some((date, at) => date === answer.date[at - 1]);
   return answer.time_ms.map((timestamp, at) => {
     const bar = {
-      timestamp, date: answer.date[at], open: answer.open[at], high: answer.high[at], low: answer.low[at],
+      timestamp, date: answer.date[at], label: several ? moment(timestamp).slice(0, 16) : answer.date[at], open: answer.open[at], high: answer.high[at], low: answer.low[at],
       close: answer.close[at], previous: answer.reference[at] ?? answer.open[at], volume: answer.volume[at],
       turnover: answer.amount[at] ?? undefined, marks: answer.marks[at],
     };
@@ -109,7 +110,7 @@ export function styles(narrow) {
       tooltip: {
         ...tooltip,
         legend: { ...words, template: ({ current: bar }) => bar ? [
-          part("", bar.date), part(`${t("open")} `, price(bar.open)), part(`${t("high")} `, price(bar.high)),
+          part("", bar.label), part(`${t("open")} `, price(bar.open)), part(`${t("high")} `, price(bar.high)),
           part(`${t("low")} `, price(bar.low)),
           { title: { text: `${t("close")} `, color: dim },
             value: { text: `${price(bar.close)} (${percent(bar.close / bar.previous - 1)})`, color: bar.close >= bar.previous ? up : down } },

@@ -1,7 +1,7 @@
 // The route on which decisions are looked at: chart, lists, and everything about one of them.
 
 import { get } from "../base/api.js";
-import { $, download, downloadText, el, empty, options, table, titles } from "../base/dom.js";
+import { $, day, download, downloadText, el, empty, options, table, titles } from "../base/dom.js";
 import { big, price } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { keep, kept } from "../base/store.js";
@@ -12,10 +12,10 @@ import { PANES, rows } from "./look.js";
 import { search } from "./search.js";
 
 const PAGE = 1000;
-const DAY = 86_400_000;
 const MOST_KEPT = 6000;
-/** Trading days of the windows that can be chosen. */
+/** Trading days of the windows that can be chosen, of bars of days and of minutes. */
 const WINDOWS = [["3M", 61], ["6M", 122], ["1Y", 244], ["3Y", 732], ["8Y", 1952]];
+const MINUTES = [["1D", 1], ["3D", 3], ["1W", 5]];
 
 let about = { can: {} };
 let chart;
@@ -30,39 +30,26 @@ let tailing = false;
 let measuring = false;
 let marking;
 let told = [];
-/** When the last bar of each instrument closed. */
-let ends = new Map();
+/** What is known of each instrument, by its code. */
+let listed = new Map();
 
 const wanted = () => kept("panes", innerWidth < 700 ? "MA,VOL" : "MA,VOL,MACD").split(",");
 /** When the bar of a day closes. */
 const closing = (date) => Date.parse(`${date}T15:00:00+08:00`);
 const first = () => !strategy || strategy === strategies[0]?.id;
-const scene = () => ({ symbol, strategy, kind: strategies.find(({ id }) => id === strategy)?.kind, first: first() });
+const scene = () => ({ symbol, strategy, names: listed, kind: strategies.find(({ id }) => id === strategy)?.kind, first: first() });
 
-/** Bars before a moment, behind a moment, or around it; there is at most one a day. */
+/** Bars before a moment, behind a moment, or around it, or the last ones. */
 async function load({ before, after, around }) {
-  const [of, end] = [symbol, ends.get(symbol) ?? -Infinity];
-  const ask = async (moment) => {
-    const answer = await get("/api/bars", { symbol: of, limit: PAGE, before_ms: moment });
-    const bars = rows(answer);
-    return { bars, older: answer.more, newer: bars.length > 0 && bars.at(-1).timestamp < end };
-  };
+  const last = [before, after, around].every((moment) => moment === undefined);
   try {
-    if (around !== undefined) return await ask(around + (PAGE / 2) * DAY);
-    if (after === undefined) {
-      const found = await ask(before);
-      if (before === undefined) tell(found.bars);
-      return before === undefined ? { ...found, newer: false } : found;
-    }
-    // Over a suspension of years the next bar lies further off.
-    for (let reach = PAGE; ; reach *= 2) {
-      const found = await ask(after + reach * DAY);
-      const bars = found.bars.filter((bar) => bar.timestamp > after);
-      if (bars.length || after + reach * DAY > end) return { ...found, bars, newer: bars.length > 0 && found.newer };
-    }
+    const answer = await get("/api/bars", { symbol, limit: PAGE, before_ms: before, after_ms: after, around_ms: around });
+    const bars = rows(answer);
+    if (last) tell(bars);
+    return { bars, older: answer.more, newer: answer.newer };
   } catch (error) {
     if (error.status !== 404) throw error;
-    if (before === undefined && after === undefined) tell([]);
+    if (last) tell([]);
     return { bars: [], older: false, newer: false };
   }
 }
@@ -71,7 +58,7 @@ async function load({ before, after, around }) {
 function tell(bars = told) {
   told = bars.slice(-20);
   table($("bars-table"), titles("time", "open", "high", "low", "close", "volume"), told.map((bar) => ({
-    cells: [bar.date, price(bar.open), price(bar.high), price(bar.low), price(bar.close), big(bar.volume)],
+    cells: [bar.label, price(bar.open), price(bar.high), price(bar.low), price(bar.close), big(bar.volume)],
   })));
 }
 
@@ -79,9 +66,16 @@ async function show(next, timestamp) {
   if (!next) return;
   symbol = next;
   name(next);
+  called();
   keep("symbol", next);
   chart.show(next, timestamp);
   await remark();
+}
+
+/** What the instrument is called, what it does, and since when it is listed. */
+function called() {
+  const { name: of, sector, listed: since } = listed.get(symbol) ?? {};
+  $("called").replaceChildren(...[of && el("strong", {}, of), [sector, since && t("listedOn", since)].filter(Boolean).join(" · ")].filter(Boolean));
 }
 
 async function remark() {
@@ -117,12 +111,13 @@ async function jump(of, date) {
   else if (date) chart.goTo(closing(date));
 }
 
-/** Takes in what came since: bars behind the last one drawn, one request at a time. */
+/** Takes in what came since: bars behind the last one drawn, at most once a second. */
 async function tail() {
   if (!symbol || tailing || document.hidden || chart.newer) return;
   tailing = true;
+  const rest = new Promise((done) => setTimeout(done, 1000));
   try {
-    const answer = await get("/api/bars", { symbol, limit: 300 }).catch(() => undefined);
+    const answer = await get("/api/bars", { symbol, limit: 100 }).catch(() => undefined);
     const bars = answer ? rows(answer) : [];
     const last = chart.bars().at(-1)?.timestamp ?? -Infinity;
     const fresh = bars.filter((bar) => bar.timestamp > last);
@@ -130,7 +125,7 @@ async function tail() {
     else chart.add(fresh);
     if (fresh.length) tell(bars);
   } finally {
-    tailing = false;
+    rest.then(() => { tailing = false; });
   }
 }
 
@@ -156,7 +151,8 @@ export async function refresh() {
   if (!strategies.some(({ id }) => id === strategy)) strategy = strategies[0]?.id;
   naming();
   const listings = await get("/api/symbols", { limit: about.can.names ? 5000 : undefined });
-  ends = new Map(listings.map((listing) => [listing.symbol, listing.to ? closing(listing.to) : -Infinity]));
+  listed = new Map(listings.map((listing) => [listing.symbol, listing]));
+  called();
   $("no-bars").hidden = listings.length > 0;
   $("chart").hidden = listings.length === 0;
   const has = (one) => listings.some((listing) => listing.symbol === one);
@@ -172,15 +168,27 @@ function naming() {
   $("strategy").value = strategy ?? "";
 }
 
-function pressed() {
-  for (const button of $("windows").children) button.setAttribute("aria-pressed", String(kept("window", innerWidth < 700 ? "3M" : "6M") === button.dataset.window));
+const ofMinutes = () => chart.perDay > 1;
+const chosenWindow = () => (ofMinutes() ? kept("minutes", "1D") : kept("window", innerWidth < 700 ? "3M" : "6M"));
+
+function windows() {
+  $("windows").replaceChildren(...(ofMinutes() ? MINUTES : WINDOWS).map(([key, days]) => el("button", {
+    "data-window": key, title: t("days", days), "aria-pressed": String(key === chosenWindow()),
+    onclick: () => { keep(ofMinutes() ? "minutes" : "window", key); windows(); window_(); },
+  }, word("windows", key))));
+}
+
+/** Shows as many days as are chosen. */
+function window_() {
+  const days = [...WINDOWS, ...MINUTES].find(([key]) => key === chosenWindow())?.[1];
+  if (days && $("chart").clientWidth > 100) chart.span(days * chart.perDay);
 }
 
 export function words() {
   naming();
   $("no-bars").replaceChildren(empty(t("noBarsTitle"), t(about.live ? "noBarsLive" : "noBars"), about.live ? undefined : "heqis-lab serve --csv data/ashare/002032.SZ.csv"));
-  $("windows").replaceChildren(...WINDOWS.map(([key, days]) => el("button", { "data-window": key, title: t("days", days), onclick: () => { keep("window", key); pressed(); chart.span(days); } }, word("windows", key))));
-  pressed();
+  windows();
+  called();
   list.words();
   chart.restyle();
   tell();
@@ -198,12 +206,7 @@ function measure(on = !measuring) {
 function csv() {
   const bars = chart.bars();
   const names = ["date", "open", "high", "low", "close", "volume", ...PANES.flatMap((pane) => pane.figures.map((figure) => figure.key)).filter((key) => key !== "volume")];
-  downloadText(`${symbol}.csv`, `${[names.join(","), ...bars.map((bar) => names.map((key) => bar[key] ?? "").join(","))].join("\n")}\n`);
-}
-
-function window_() {
-  const days = WINDOWS.find(([key]) => key === kept("window", innerWidth < 700 ? "3M" : "6M"))?.[1];
-  if (days && $("chart").clientWidth > 100) chart?.span(days);
+  downloadText(`${symbol}.csv`, `${[names.join(","), ...bars.map((bar) => names.map((key) => bar[key === "date" ? "label" : key] ?? "").join(","))].join("\n")}\n`);
 }
 
 export function start(of, topology) {
@@ -212,8 +215,9 @@ export function start(of, topology) {
   chart = new Chart($("chart"), {
     load, chosen: choose,
     bar: (bar) => { const mark = marks.find((one) => one.time_ms === bar?.timestamp); if (mark && !measuring) choose(mark); },
-    moved: () => { const last = chart?.view().to; if (last && document.activeElement !== $("until")) $("until").value = last.date; },
-    fitted: () => window_(),
+    moved: () => { const last = chart?.last(); if (last && document.activeElement !== $("until")) $("until").value = last.date; },
+    fitted: () => chart && window_(),
+    paced: () => { windows(); window_(); },
   });
   list = new List({ scene, chosen: choose, jump, can: about.can });
   name = search((found) => show(found).then(() => $("which").value === "this" && list.load()));
@@ -235,7 +239,7 @@ export function start(of, topology) {
     nothing();
     return Promise.all([remark(), list.load()]);
   });
-  $("until").addEventListener("change", () => { if ($("until").value) chart.goTo(closing($("until").value), 0); });
+  day($("until"), () => { if ($("until").value) chart.goTo(closing($("until").value), 0); });
   $("back").addEventListener("click", () => chart.move(-1));
   $("forth").addEventListener("click", () => chart.move(1));
   $("zoom-in").addEventListener("click", () => chart.zoom(1.25));
@@ -244,7 +248,7 @@ export function start(of, topology) {
   $("to-end").addEventListener("click", () => chart.toEnd());
   $("keys").addEventListener("click", () => { list.selected = undefined; list.draw(); nothing(); });
   $("screen").addEventListener("click", () => {
-    const date = known?.decision.date ?? chart.view().to?.date;
+    const date = known?.decision.date ?? chart.last()?.date;
     if (date) list.filter({ which: "all", side: "buy", from: date, to: date });
   });
   $("export-png").addEventListener("click", () => download(`${symbol}.png`, chart.picture()));

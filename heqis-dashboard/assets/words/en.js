@@ -9,9 +9,10 @@ export default {
 
   // Review
   symbol: "Instrument", search: "Code, name, pinyin, sector", noneFound: "Nothing found", strategy: "Strategy", journal: "journal", panes: "Indicators",
-  window: "Days in view", windows: { "3M": "3M", "6M": "6M", "1Y": "1Y", "3Y": "3Y", "8Y": "8Y" }, days: (days) => `${days} trading days`,
+  window: "Days in view", windows: { "3M": "3M", "6M": "6M", "1Y": "1Y", "3Y": "3Y", "8Y": "8Y", "1D": "1D", "3D": "3D", "1W": "1W" }, days: (days) => `${days} trading day${days === 1 ? "" : "s"}`,
   offset: "Where the view ends", earlier: "Earlier", later: "Later", until: "Last day in view", toEnd: "Latest",
   zoom: "Zoom", zoomIn: "Zoom in", zoomOut: "Zoom out", measure: "Measure", measureHow: "Two clicks on the chart tell days and change between them",
+  listedOn: (day) => `listed ${day}`,
   measured: (bars, change, by) => `${bars} bars  ${change}  (${by})`,
   exportPng: "Save the chart as a picture", exportCsv: "Save the loaded bars as a table",
   chart: "Candlestick chart; the table below it holds the last bars",

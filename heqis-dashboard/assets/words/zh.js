@@ -9,9 +9,10 @@ export default {
 
   // 复盘
   symbol: "证券", search: "代码、名称、拼音、板块", noneFound: "没有找到", strategy: "策略", journal: "日志", panes: "指标",
-  window: "显示范围", windows: { "3M": "3 月", "6M": "半年", "1Y": "1 年", "3Y": "3 年", "8Y": "8 年" }, days: (days) => `${days} 个交易日`,
+  window: "显示范围", windows: { "3M": "3 月", "6M": "半年", "1Y": "1 年", "3Y": "3 年", "8Y": "8 年", "1D": "1 日", "3D": "3 日", "1W": "1 周" }, days: (days) => `${days} 个交易日`,
   offset: "显示到哪一天", earlier: "更早", later: "更晚", until: "显示的最后一天", toEnd: "最新",
   zoom: "缩放", zoomIn: "放大", zoomOut: "缩小", measure: "测量", measureHow: "在图上点两次，给出其间天数与涨跌",
+  listedOn: (day) => `${day} 上市`,
   measured: (bars, change, by) => `${bars} 根  ${change}  (${by})`,
   exportPng: "将图形存为图片", exportCsv: "将已载入的行情存为表格",
   chart: "K 线图，其后的表格列出最近的行情",

@@ -109,18 +109,21 @@ pub(crate) struct SymbolRow {
     name: Option<String>,
     /// Its sector.
     sector: Option<String>,
+    /// Its first trading day.
+    listed: Option<Date>,
 }
 
 impl SymbolRow {
     pub(crate) fn of(listing: Listing, names: &Names) -> Self {
-        let name = names.get(listing.symbol);
+        let known = names.get(listing.symbol);
         Self {
             symbol: listing.symbol,
             bars: listing.bars,
             from: listing.from,
             to: listing.to,
-            name: name.map(|name| name.name.clone()),
-            sector: name.and_then(|name| name.sector.clone()),
+            name: known.map(|known| known.name().to_owned()),
+            sector: known.and_then(|known| Some(known.industry()?.to_owned())),
+            listed: known.and_then(heqis_quant::Instrument::listed),
         }
     }
 }
@@ -132,6 +135,8 @@ pub(crate) struct BarsAnswer {
     symbol: Symbol,
     /// Whether there are bars before these.
     more: bool,
+    /// Whether there are bars behind these.
+    newer: bool,
     /// Close time of each bar.
     time_ms: Vec<i64>,
     /// Trading day of each bar.
@@ -170,6 +175,7 @@ impl BarsAnswer {
         Self {
             symbol,
             more: range.start > 0,
+            newer: range.end < series.bars().len(),
             time_ms: bars.iter().map(|bar| ms(bar.time_ns)).collect(),
             date: bars.iter().map(|bar| bar.date).collect(),
             open: column(|bar| bar.open),

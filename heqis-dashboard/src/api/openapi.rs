@@ -126,7 +126,7 @@ pub(crate) fn document() -> Value {
     let query = writer.query::<BarsQuery>();
     writer.read::<BarsAnswer>(
         "/api/bars",
-        "The last bars before a moment, with every line of the chart.",
+        "The last bars, or those about a moment, with every line of the chart.",
         query,
     );
     writer.read::<Vec<Strategy>>(

@@ -73,8 +73,12 @@ pub(crate) async fn symbols(
 pub(crate) struct BarsQuery {
     /// Code and exchange, such as 600000.SH.
     symbol: Symbol,
-    /// Only bars that closed before this moment, milliseconds since the Unix epoch.
+    /// The last bars that closed before this moment, milliseconds since the Unix epoch; of these three at most one.
     before_ms: Option<i64>,
+    /// The first bars that closed after this moment.
+    after_ms: Option<i64>,
+    /// Bars on both sides of this moment, the first one that closed at it or later in their middle.
+    around_ms: Option<i64>,
     /// Most bars of the answer, 1 to 5000; 500 when it is left out.
     limit: Option<usize>,
     /// How the answer is written.
@@ -82,7 +86,7 @@ pub(crate) struct BarsQuery {
     format: Format,
 }
 
-/// `GET /api/bars`: the last bars before a moment, with every line of the chart.
+/// `GET /api/bars`: the last bars, or those about a moment, with every line of the chart.
 pub(crate) async fn bars(
     desk: web::Data<Desk>,
     query: web::Query<BarsQuery>,
@@ -90,13 +94,25 @@ pub(crate) async fn bars(
     let BarsQuery {
         symbol,
         before_ms,
+        after_ms,
+        around_ms,
         limit,
         format,
     } = query.into_inner();
     let limit = limited(limit, DEFAULT_BARS, MAX_ROWS)?;
+    let place = match (before_ms, after_ms, around_ms) {
+        (None, None, None) => Place::Last,
+        (Some(ms), None, None) => Place::Before(ms),
+        (None, Some(ms), None) => Place::After(ms),
+        (None, None, Some(ms)) => Place::Around(ms),
+        _ => {
+            let rule = "of before_ms, after_ms and around_ms at most one may be given";
+            return Err(Fault::Wrong(rule.into()));
+        }
+    };
     let found = aside(desk, move |desk| {
         let series = desk.market.series(symbol)?;
-        Ok(series.map(|series| BarsAnswer::of(symbol, &series, before_ms, limit)))
+        Ok(series.map(|series| BarsAnswer::of(symbol, &series, place, limit)))
     });
     let answer = found
         .await?
@@ -137,14 +153,28 @@ const BARS: [Column; 27] = [
     ("boll_lower", "lines/boll_lower"),
 ];
 
+/// Where in a series the bars of an answer lie; moments in milliseconds since the Unix epoch.
+#[derive(Clone, Copy)]
+enum Place {
+    Last,
+    Before(i64),
+    After(i64),
+    Around(i64),
+}
+
 impl BarsAnswer {
-    fn of(symbol: Symbol, series: &Series, before_ms: Option<i64>, limit: usize) -> Self {
-        let end = before_ms.map_or(series.bars().len(), |before| {
-            series
-                .bars()
-                .partition_point(|bar| answers::ms(bar.time_ns) < before)
-        });
-        Self::cut(symbol, series, end.saturating_sub(limit)..end)
+    fn of(symbol: Symbol, series: &Series, place: Place, limit: usize) -> Self {
+        let bars = series.bars();
+        let until =
+            |is: &dyn Fn(i64) -> bool| bars.partition_point(|bar| is(answers::ms(bar.time_ns)));
+        let end = match place {
+            Place::Last => bars.len(),
+            Place::Before(moment) => until(&|ms| ms < moment),
+            Place::After(moment) => until(&|ms| ms <= moment) + limit,
+            Place::Around(moment) => until(&|ms| ms < moment) + limit.div_ceil(2),
+        };
+        let start = end.saturating_sub(limit).min(bars.len());
+        Self::cut(symbol, series, start..end.min(bars.len()))
     }
 }
 

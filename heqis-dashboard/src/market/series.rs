@@ -1,5 +1,7 @@
 //! One instrument's bars.
 
+use std::sync::Arc;
+
 use heqis_quant::{Bar, QuantError};
 
 use crate::lines::{Lines, Values};
@@ -12,7 +14,7 @@ pub struct Series {
     /// The lines before the first bar that is kept.
     start: Lines,
     bars: Vec<Bar>,
-    features: Vec<Option<Box<[f64]>>>,
+    features: Vec<Option<Arc<[f64]>>>,
 }
 
 impl Series {
@@ -29,7 +31,7 @@ impl Series {
     }
 
     /// Adds a bar; returns whether it is later than the last one, which every bar must be.
-    pub fn push(&mut self, bar: Bar, features: Option<Box<[f64]>>) -> bool {
+    pub fn push(&mut self, bar: Bar, features: Option<Arc<[f64]>>) -> bool {
         if self
             .bars
             .last()
@@ -43,9 +45,9 @@ impl Series {
     }
 
     /// Adds the features of the bar that closed at `time_ns`, UTC nanoseconds; without such a bar nothing happens.
-    pub fn set_features(&mut self, time_ns: i64, values: &[f64]) {
+    pub fn set_features(&mut self, time_ns: i64, values: Arc<[f64]>) {
         if let Some(at) = self.position(time_ns) {
-            self.features[at] = Some(values.into());
+            self.features[at] = Some(values);
         }
     }
 

@@ -2,23 +2,32 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use heqis_quant::{Bar, Symbol};
 
 use super::{Listing, Market, Series};
 use crate::DashboardError;
+use crate::tray::Tray;
 
-/// Bars of a running pipeline. The pipeline writes, the page reads; neither waits for more than a copy of one series.
+/// Bars of a running pipeline. The pipeline writes, the page reads, and the pipeline does not wait for it.
 #[derive(Debug)]
 pub struct Shelf {
     feature_names: Vec<String>,
-    room: usize,
-    kept: Mutex<Kept>,
+    kept: Tray<Kept, Seen>,
 }
 
-#[derive(Debug, Default)]
+/// What is seen of a pipeline.
+#[derive(Debug)]
+enum Seen {
+    Bar(Bar),
+    /// The features of the bar of an instrument that closed at a time, UTC nanoseconds.
+    Features(Symbol, i64, Arc<[f64]>),
+}
+
+#[derive(Debug)]
 struct Kept {
+    room: usize,
     bars: usize,
     series: BTreeMap<Symbol, Series>,
 }
@@ -28,17 +37,43 @@ impl Shelf {
     /// series forgets its older half.
     #[must_use]
     pub fn new(room: usize, feature_names: Vec<String>) -> Self {
+        let kept = Kept {
+            room: room.max(2),
+            bars: 0,
+            series: BTreeMap::new(),
+        };
         Self {
             feature_names,
-            room: room.max(2),
-            kept: Mutex::new(Kept::default()),
+            kept: Tray::new(kept, Kept::take),
         }
     }
 
     /// Adds a bar. One that is no later than the last of its instrument changes nothing.
     pub fn push(&self, bar: &Bar) {
-        let mut kept = self.lock();
-        let Kept { bars, series } = &mut *kept;
+        self.kept.add(Seen::Bar(*bar));
+    }
+
+    /// Adds the features of a bar that is here.
+    pub fn set_features(&self, symbol: Symbol, time_ns: i64, values: &[f64]) {
+        self.kept
+            .add(Seen::Features(symbol, time_ns, values.into()));
+    }
+}
+
+impl Kept {
+    fn take(&mut self, seen: Seen) {
+        match seen {
+            Seen::Bar(bar) => self.push(bar),
+            Seen::Features(symbol, time_ns, values) => {
+                if let Some(series) = self.series.get_mut(&symbol) {
+                    series.set_features(time_ns, values);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, bar: Bar) {
+        let Self { room, bars, series } = self;
         let own = match series.entry(bar.symbol) {
             Entry::Occupied(own) => own.into_mut(),
             Entry::Vacant(place) => match Series::new() {
@@ -47,8 +82,8 @@ impl Shelf {
                 Err(_) => return,
             },
         };
-        *bars += usize::from(own.push(*bar, None));
-        if *bars > self.room
+        *bars += usize::from(own.push(bar, None));
+        if *bars > *room
             && let Some(longest) = series.values_mut().max_by_key(|series| series.bars().len())
         {
             let older = longest.bars().len().div_ceil(2);
@@ -57,22 +92,11 @@ impl Shelf {
             series.retain(|_, series| !series.bars().is_empty());
         }
     }
-
-    /// Adds the features of a bar that is here.
-    pub fn set_features(&self, symbol: Symbol, time_ns: i64, values: &[f64]) {
-        if let Some(series) = self.lock().series.get_mut(&symbol) {
-            series.set_features(time_ns, values);
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Kept> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Market for Shelf {
     fn listings(&self) -> Result<Vec<Listing>, DashboardError> {
-        let kept = self.lock();
+        let kept = self.kept.read();
         let listings = kept.series.iter();
         Ok(listings
             .map(|(symbol, series)| Listing::of(*symbol, series))
@@ -80,7 +104,7 @@ impl Market for Shelf {
     }
 
     fn series(&self, symbol: Symbol) -> Result<Option<Arc<Series>>, DashboardError> {
-        Ok(self.lock().series.get(&symbol).cloned().map(Arc::new))
+        Ok(self.kept.read().series.get(&symbol).cloned().map(Arc::new))
     }
 
     fn feature_names(&self) -> Vec<String> {

@@ -50,7 +50,7 @@ impl Tables {
                         place.insert((Series::new()?, FeatureState::new(&set)?))
                     }
                 };
-                let features = state.update(&bar)?.map(Vec::into_boxed_slice);
+                let features = state.update(&bar)?.map(Into::into);
                 series.push(bar, features);
             }
         }

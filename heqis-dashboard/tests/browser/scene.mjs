@@ -102,10 +102,40 @@ export async function history(dir = place()) {
   return made;
 }
 
-/** A table of daily bars of a wandering price, every day from 1900 on, always from the same seed. */
-export function wander(count) {
+/** Numbers from −0.5 to 0.5, always the same. */
+function lots() {
   let seed = 7;
-  const draw = () => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed / 2 ** 32 - 0.5; };
+  return () => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed / 2 ** 32 - 0.5; };
+}
+
+/** A table of bars of minutes of a wandering price, the 240 of each of so many working days from 2020 on. */
+export function minutes(days) {
+  const draw = lots();
+  const lines = ["ts_code,trade_time,open,high,low,close,vol,amount"];
+  let close = 2000;
+  const two = (number) => String(number).padStart(2, "0");
+  for (let day = new Date(Date.UTC(2020, 0, 2)), left = days; left > 0; day.setUTCDate(day.getUTCDate() + 1)) {
+    if (day.getUTCDay() % 6 === 0) continue;
+    left -= 1;
+    // Within the limits of the day, whatever it does.
+    const [lowest, highest] = [Math.max(500, close * 0.92), Math.min(6000, close * 1.08)];
+    for (let minute = 1; minute <= 240; minute += 1) {
+      const clock = 9 * 60 + 30 + minute + (minute > 120 ? 90 : 0);
+      const open = close;
+      close = Math.round(Math.min(highest, Math.max(lowest, open + draw() * 12)));
+      const prices = [open, Math.max(open, close) + 2, Math.min(open, close) - 2, close];
+      const volume = Math.round((1.2 + draw()) * 1e4);
+      lines.push(`600000.SH,${day.toISOString().slice(0, 10)} ${two(Math.floor(clock / 60))}:${two(clock % 60)}:00,${prices.map((cents) => (cents / 100).toFixed(2)).join()},${volume},${Math.round(volume * close / 100)}`);
+    }
+  }
+  const path = join(place(), "minutes.csv");
+  writeFileSync(path, lines.join("\n"));
+  return path;
+}
+
+/** A table of daily bars of a wandering price, every day from 1900 on. */
+export function wander(count) {
+  const draw = lots();
   const lines = ["date,open,high,low,close,volume,amount"];
   let close = 20;
   for (let day = 0; day < count; day += 1) {

@@ -168,6 +168,46 @@ fn pages_of_bars_join_without_gap_or_overlap() {
         .map(|time| time.as_i64().unwrap())
         .collect();
     assert!(times.is_sorted_by(|a, b| a < b));
+    // Towards later days, and about a moment.
+    let page = |asked: String| {
+        let answer = get(
+            served.address,
+            &format!("/api/bars?symbol=600000.SH&limit=1000&{asked}"),
+            &[],
+        )
+        .json();
+        let at = answer["time_ms"].as_array().unwrap().clone();
+        let at: Vec<i64> = at.iter().map(|time| time.as_i64().unwrap()).collect();
+        (at, answer["more"] == true, answer["newer"] == true)
+    };
+    let mut onwards = Vec::new();
+    let mut last = 0;
+    loop {
+        let (at, more, newer) = page(format!("after_ms={last}"));
+        assert_eq!(more, !onwards.is_empty());
+        last = *at.last().unwrap();
+        onwards.extend(at);
+        if !newer {
+            break;
+        }
+    }
+    assert_eq!(onwards, times);
+    let middle = times.len() / 2;
+    // A night earlier it is still the first one at or behind the moment.
+    for moment in [times[middle], times[middle] - 3_600_000] {
+        let (at, more, newer) = page(format!("around_ms={moment}"));
+        assert_eq!(at, times[middle - 500..middle + 500]);
+        assert!(more && newer);
+    }
+    let (at, more, newer) = page(format!("around_ms={}", times[times.len() - 1] + 1));
+    assert_eq!(
+        (at, more, newer),
+        (times[times.len() - 500..].to_vec(), true, false)
+    );
+    assert_eq!(
+        page(format!("after_ms={}", times[times.len() - 1])),
+        (vec![], true, false)
+    );
     let nothing = get(
         served.address,
         "/api/bars?symbol=600000.SH&before_ms=0",

@@ -142,6 +142,10 @@ fn questions_that_cannot_be_read_are_told_what_is_wrong() {
             "",
         ),
         ("/api/bars?symbol=600000.SH&colour=red", "colour"),
+        (
+            "/api/bars?symbol=600000.SH&before_ms=1&after_ms=1",
+            "at most one",
+        ),
         ("/api/bars?symbol=%00", ""),
         ("/api/decisions?side=steal", "steal"),
         ("/api/decisions?from=2024-02-30", "2024-02-30"),

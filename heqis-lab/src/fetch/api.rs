@@ -178,6 +178,7 @@ pub static STOCK_BASIC: Api = api(
         ("list_status", Text),
         ("list_date", DayOrNone),
         ("delist_date", DayOrNone),
+        ("cnspell", Text),
     ],
     1,
     6000,

@@ -21,6 +21,8 @@ use heqis_dashboard::jobs::{
 
 use super::{commands, watch};
 
+/// The option with which a command ends when its standard input does: see [`end_with_parent`].
+const ATTENDED: &str = "--attended";
 /// Lines of a log that are kept.
 const MAX_LINES: usize = 2_000;
 /// Longest line that is kept; the rest of it is left out.
@@ -162,10 +164,12 @@ impl Jobs for Bench {
             return Err(Refused::Busy(rule));
         }
         let broken = |error: std::io::Error| Refused::Broken(format!("{}: {error}", order.command));
+        // The pipe is never written to: it ends with this process, however that ends, and the command ends with it.
         let mut child = Command::new(&self.program)
+            .arg(ATTENDED)
             .args(&arguments)
             .current_dir(&self.dir)
-            .stdin(Stdio::null())
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -231,6 +235,19 @@ impl Jobs for Bench {
         let _state = lock(&self.state);
         watch::add(path, order)
     }
+}
+
+/// Ends this process when its standard input does, because whoever started it is no more. Every command leaves what was
+/// there before, or a state that it goes on from, wherever it is ended.
+///
+/// # Errors
+/// When no thread can be had for it.
+pub fn end_with_parent() -> std::io::Result<()> {
+    Builder::new().name("parent-watch".into()).spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        std::process::exit(1);
+    })?;
+    Ok(())
 }
 
 /// Reads what a child says and waits for its end, on threads of their own.

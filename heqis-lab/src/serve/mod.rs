@@ -3,11 +3,11 @@
 //! ```text
 //! data set or tables ▸ market  ┐
 //! journals, results ▸ archive  ├ Desk ▸ heqis_dashboard ▸ browser
-//! list of stocks ▸ names       │
+//! list of stocks ▸ names     │
 //! orders ▸ jobs ▸ child processes ┘
 //! ```
 //!
-//! - `market`: a data set's bars. `names`: names of stocks.
+//! - `market`: a data set's bars.
 //! - `jobs`: commands as child processes; `commands`: which ones, and from orders to arguments; `watch`: the watch list.
 //! - `results`: which runs a directory holds. `books`: the tables of backtests. `archive`: both as the page asks for them.
 //!
@@ -18,7 +18,6 @@ mod books;
 mod commands;
 mod jobs;
 mod market;
-mod names;
 mod results;
 mod watch;
 
@@ -34,6 +33,7 @@ use crate::error::LabError;
 use crate::store::DataSet;
 use archive::{Named, Shelves};
 use jobs::Bench;
+pub use jobs::end_with_parent;
 use market::Stored;
 use results::Root;
 
@@ -64,7 +64,8 @@ pub struct ServeArgs {
     /// Table of bars, usually of an index, that accounts are compared with.
     #[arg(long, value_name = "CSV")]
     pub benchmark: Option<PathBuf>,
-    /// List of stocks with ts_code, name and industry, such as fetch's stock_basic.csv [default: that of the data set].
+    /// List of stocks with their names, such as fetch's stock_basic.csv [default: that of the data set, or one of this name
+    /// beside the tables or in the directory above].
     #[arg(long, value_name = "CSV")]
     pub names: Option<PathBuf>,
     /// The scaler whose training span inputs are compared with [default: that of the data set].
@@ -138,12 +139,10 @@ fn desk(args: &ServeArgs) -> Result<Desk, LabError> {
         .map(|text| journal(text))
         .collect::<Result<Vec<_>, _>>()?;
     let first = journals.first().map(|named| named.decisions.clone());
-    let names = match (&args.names, &data) {
-        (Some(path), _) => names::read(path)?,
-        (None, Some(data)) => {
-            listed(data).map_or_else(|| Ok(Names::default()), |path| names::read(&path))?
-        }
-        (None, None) => Names::default(),
+    let listed = args.names.clone().or_else(|| listed(data.as_ref(), args));
+    let names = match listed {
+        Some(path) => Names::read(&path)?,
+        None => Names::default(),
     };
     let training = match (&args.scaler, &data, &args.dir) {
         (Some(path), ..) => Some(Training::read(path)?),
@@ -197,12 +196,22 @@ fn journal(text: &str) -> Result<Named, LabError> {
     })
 }
 
-/// The list of stocks that a data set was made with, where it still lies there.
-fn listed(data: &DataSet) -> Option<PathBuf> {
-    let tables = &data.manifest().tables;
-    let table = tables.iter().find(|table| table.role == "stock_basic")?;
-    let path = PathBuf::from(&table.path);
-    path.is_file().then_some(path)
+/// The list of stocks that a data set was made with, or one that lies where the tables of bars do.
+fn listed(data: Option<&DataSet>, args: &ServeArgs) -> Option<PathBuf> {
+    let manifest = data.map(DataSet::manifest);
+    let tables = manifest.into_iter().flat_map(|manifest| &manifest.tables);
+    let made_with = tables
+        .filter(|table| table.role == "stock_basic")
+        .map(|table| PathBuf::from(&table.path));
+    let inputs = manifest.into_iter().flat_map(|manifest| &manifest.inputs);
+    let bars = inputs
+        .map(|input| Path::new(&input.path))
+        .chain(args.csv.iter().map(PathBuf::as_path));
+    let beside = bars.flat_map(|path| {
+        let above = path.ancestors().skip(1).take(2);
+        above.map(|dir| dir.join("stock_basic.csv"))
+    });
+    made_with.chain(beside).find(|path| path.is_file())
 }
 
 fn named_benchmark(path: &Path) -> Result<(String, Benchmark), LabError> {

@@ -83,7 +83,7 @@ impl Market {
                 for stock in all.filter(|stock| Some(stock.status) == text("list_status")) {
                     rows.push(json!({
                         "ts_code": stock.code, "name": stock.name, "industry": "x", "market": "主板", "exchange": "SSE",
-                        "list_status": stock.status, "list_date": stock.list_date, "delist_date": stock.delist_date,
+                        "list_status": stock.status, "list_date": stock.list_date, "delist_date": stock.delist_date, "cnspell": "x",
                     }));
                 }
             }

@@ -37,6 +37,8 @@ pub struct Instrument {
     name: String,
     listed: Option<Date>,
     delisted: Option<Date>,
+    industry: Option<String>,
+    initials: Option<String>,
     names: Vec<NamePeriod>,
 }
 
@@ -66,6 +68,8 @@ impl Instrument {
             name: name.into(),
             listed,
             delisted,
+            industry: None,
+            initials: None,
             names: Vec::new(),
         })
     }
@@ -133,6 +137,18 @@ impl Instrument {
         self.symbol.exchange()
     }
 
+    /// Returns what the company does, in a word, where known.
+    #[must_use]
+    pub fn industry(&self) -> Option<&str> {
+        self.industry.as_deref()
+    }
+
+    /// Returns the first letters of the name's syllables as it is spoken, such as `pfyh`, where known.
+    #[must_use]
+    pub fn initials(&self) -> Option<&str> {
+        self.initials.as_deref()
+    }
+
     /// Returns the first trading day, where known.
     #[must_use]
     pub fn listed(&self) -> Option<Date> {
@@ -191,7 +207,8 @@ impl Instrument {
         periods
     }
 
-    /// Reads Tushare's `stock_basic` table: `ts_code`, `name`, `list_date` and, if there is one, `delist_date`.
+    /// Reads Tushare's `stock_basic` table: `ts_code`, `name`, `list_date` and, where they are there, `delist_date`,
+    /// `industry` and `cnspell`.
     ///
     /// # Errors
     /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read or lists
@@ -205,6 +222,8 @@ impl Instrument {
         let name = records.column("name")?;
         let list = records.column("list_date")?;
         let delist = records.optional_column("delist_date")?;
+        let industry = records.optional_column("industry")?;
+        let initials = records.optional_column("cnspell")?;
         let mut found = BTreeMap::new();
         while let Some(record) = records.next_record()? {
             let symbol = record.symbol(code)?;
@@ -212,12 +231,15 @@ impl Instrument {
                 Some(column) => record.optional_date(column)?,
                 None => None,
             };
-            let instrument = Self::new(
+            let mut instrument = Self::new(
                 symbol,
                 record.text(name)?,
                 record.optional_date(list)?,
                 delisted,
             )?;
+            let text = |column: Option<usize>| record.optional_text(column?);
+            instrument.industry = text(industry);
+            instrument.initials = text(initials);
             if found.insert(symbol, instrument).is_some() {
                 return Err(record.refuse(code, "must not be listed twice"));
             }

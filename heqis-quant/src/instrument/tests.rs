@@ -128,9 +128,9 @@ fn an_open_name_ends_where_the_next_begins_and_an_overlap_is_refused() {
 
 #[test]
 fn the_list_of_stocks_keeps_the_delisted_ones() {
-    let text = "ts_code,name,list_status,list_date,delist_date\n\
-        600001.SH,邯郸钢铁,D,19980122,20091229\n\
-        600000.SH,浦发银行,L,19991110,None\n";
+    let text = "ts_code,name,list_status,list_date,delist_date,industry,cnspell\n\
+        600001.SH,邯郸钢铁,D,19980122,20091229,None,\n\
+        600000.SH,浦发银行,L,19991110,None,银行,pfyh\n";
     let stocks = Instrument::from_stock_basic(text.as_bytes(), "basic.csv").unwrap();
     let gone = &stocks[&Symbol::parse("600001.SH").unwrap()];
     assert!(gone.is_listed(day("20091228")) && !gone.is_listed(day("20091229")));
@@ -141,6 +141,11 @@ fn the_list_of_stocks_keeps_the_delisted_ones() {
     );
     let alive = &stocks[&Symbol::parse("600000.SH").unwrap()];
     assert!(alive.is_listed(day("20250101")) && alive.delisted().is_none());
+    assert_eq!(
+        (alive.industry(), alive.initials()),
+        (Some("银行"), Some("pfyh"))
+    );
+    assert_eq!((gone.industry(), gone.initials()), (None, None));
 }
 
 #[test]

@@ -144,6 +144,9 @@ pub struct DashboardSpec {
     /// Names beside the address under which browsers may ask for it.
     #[serde(default)]
     pub hosts: Vec<String>,
+    /// List of stocks with their names, such as `stock_basic.csv` of `heqis-lab fetch`. Default: the page shows codes.
+    #[serde(default)]
+    pub names: Option<PathBuf>,
     /// `http://` address that is told of each alarm when it is raised and when it is over, with a JSON object. Default: none.
     #[serde(default)]
     #[schemars(regex(pattern = "^http://"))]

@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{GraphBuilder, GraphHandle};
 use heqis_dashboard::{
-    Dashboard, DashboardError, Decisions, Desk, Journal, Settings, Shelf, Token,
+    Dashboard, DashboardError, Decisions, Desk, Journal, Names, Settings, Shelf, Token,
 };
 
 use super::http::Ready;
@@ -97,6 +97,7 @@ impl Page {
         let desk = Desk {
             live: Some(self.graph.clone()),
             training: taps::training(plan, node),
+            names: names(plan, page),
             ..Desk::new(source, self.shelf.clone(), self.decisions.clone())
         };
         match settings(page).and_then(|settings| Dashboard::start(settings, desk)) {
@@ -155,6 +156,17 @@ impl Page {
             }
         }
     }
+}
+
+/// What instruments are called, or a warning why nobody knows: names are no reason not to run.
+fn names(plan: &Plan, page: &DashboardSpec) -> Names {
+    let Some(path) = &page.names else {
+        return Names::default();
+    };
+    Names::read(&plan.base.join(path)).unwrap_or_else(|error| {
+        tracing::warn!(%error, "the page shows codes without names");
+        Names::default()
+    })
 }
 
 /// The webhook of a page, or a warning why there is none: alarms are no reason not to run.
