@@ -3,8 +3,9 @@
 
     benches/resources.py BINARY [BINARY ...]
 
-A binary for another machine is run under qemu-aarch64-static; its memory then includes the emulator's, and its times say
-nothing. Prints one Markdown table. Uses the standard library only.
+A binary for another machine is run under qemu-aarch64-static. Its memory is then what is resident of the mappings that the
+emulator made for it, without the emulator's own; one of the threads is the emulator's, and times say nothing. Prints one
+Markdown table. Uses the standard library only.
 """
 
 import json
@@ -38,11 +39,31 @@ def free_ports(count):
     return ports
 
 
-def status(pid):
-    """Resident MiB, its peak, and the number of threads."""
+# Where qemu's user mode puts the program, its libraries, its heap and its stacks; its own memory lies above and below.
+GUEST = range(0x55_0000_0000, 0x56_0000_0000)
+
+
+def guest(pid):
+    """Resident MiB of an emulated program."""
+    resident, inside = 0, False
+    for line in pathlib.Path(f"/proc/{pid}/smaps").read_text().splitlines():
+        first = line.split(" ", 1)[0]
+        if not first.endswith(":"):
+            inside = int(first.split("-")[0], 16) in GUEST
+        elif inside and first == "Rss:":
+            resident += int(line.split()[1])
+    return resident * 1024 / MIB
+
+
+def status(pid, emulated):
+    """Resident MiB, its peak so far where the kernel keeps one, and the number of threads."""
     lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
     value = {line.split(":")[0]: line.split(":")[1].split()[0] for line in lines if ":" in line and line.split(":")[1].split()}
-    return int(value["VmRSS"]) * 1024 / MIB, int(value["VmHWM"]) * 1024 / MIB, int(value["Threads"])
+    threads = int(value["Threads"])
+    if emulated:
+        resident = guest(pid)
+        return resident, resident, threads
+    return int(value["VmRSS"]) * 1024 / MIB, int(value["VmHWM"]) * 1024 / MIB, threads
 
 
 def ready(port):
@@ -91,7 +112,7 @@ def idle(binary):
         running.append((node, process))
     time.sleep(1)
     for node, process in running:
-        resident, _, threads = status(process.pid)
+        resident, _, threads = status(process.pid, bool(emulator(binary)))
         figures[node] += [resident, threads]
     for _, process in reversed(running):
         process.terminate()
@@ -115,10 +136,11 @@ def busy(binary):
     # The gateway first: it waits, full, for the compute node.
     running = {node: start(binary, "dual-board", node, sets) for node in ("gateway", "compute")}
     seen = {node: (0.0, 0, 0.0) for node in running}
+    emulated = bool(emulator(binary))
     while any(process.poll() is None for process in running.values()):
         for node, process in running.items():
             try:
-                _, peak, threads = status(process.pid)
+                _, peak, threads = status(process.pid, emulated)
                 seen[node] = (max(seen[node][0], peak), max(seen[node][1], threads), seen[node][2])
             except (OSError, KeyError):
                 pass

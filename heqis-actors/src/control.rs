@@ -19,7 +19,8 @@ pub(crate) struct Control(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    stopping: AtomicBool,
+    /// An `Arc` of its own, for stages, which know nothing of the rest.
+    stopping: Arc<AtomicBool>,
     abandoned: AtomicBool,
     alive: AtomicUsize,
     all_ended: watch::Sender<bool>,
@@ -33,7 +34,7 @@ struct Inner {
 impl Control {
     pub(crate) fn new() -> Self {
         Self(Arc::new(Inner {
-            stopping: AtomicBool::new(false),
+            stopping: Arc::default(),
             abandoned: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
             all_ended: watch::Sender::new(false),
@@ -61,6 +62,11 @@ impl Control {
 
     pub(crate) fn stopping(&self) -> bool {
         self.0.stopping.load(Ordering::Acquire)
+    }
+
+    /// The flag that [`Control::stopping`] reads.
+    pub(crate) fn stop_flag(&self) -> Arc<AtomicBool> {
+        self.0.stopping.clone()
     }
 
     /// Completes when the graph has begun to drain.

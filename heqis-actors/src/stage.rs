@@ -6,6 +6,7 @@
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -235,6 +236,7 @@ pub struct BuildContext {
     pub(crate) committed: Committed,
     pub(crate) counters: StageCounters,
     pub(crate) waker: Waker,
+    pub(crate) stopping: Arc<AtomicBool>,
 }
 
 impl BuildContext {
@@ -250,6 +252,7 @@ impl BuildContext {
             committed: Committed::default(),
             counters: StageCounters::detached(stage),
             waker: Waker::default(),
+            stopping: Arc::default(),
         }
     }
 
@@ -306,6 +309,13 @@ impl BuildContext {
     #[must_use]
     pub fn counters(&self) -> &StageCounters {
         &self.counters
+    }
+
+    /// Raised when the graph begins to drain, so that whatever a stage waits long for, as while it is built, can be broken
+    /// off.
+    #[must_use]
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        self.stopping.clone()
     }
 
     /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.

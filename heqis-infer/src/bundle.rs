@@ -34,6 +34,7 @@ pub use write::BundleParts;
 use crate::engine::BackendKind;
 use crate::error::InferError;
 use crate::onnx::Signature;
+use crate::stream::States;
 use crate::tensor::TensorSpec;
 
 /// Name of the manifest inside a bundle directory.
@@ -65,6 +66,8 @@ pub struct Bundle {
     files: BTreeMap<String, Vec<u8>>,
     /// The model's `metadata_props`.
     metadata: BTreeMap<String, String>,
+    /// What the model carries from one tick to the next.
+    states: States,
     /// Whether backends that failed their gate may be used.
     forced: bool,
 }
@@ -73,8 +76,8 @@ impl Bundle {
     /// Loads and checks a bundle directory.
     ///
     /// Checked are: the manifest's size, schema version, unknown keys and inner consistency; each listed file's plain
-    /// name, kind, size and hash; the model's signature against the manifest; and the scaler's hash against the one
-    /// that the model carries.
+    /// name, kind, size and hash; the model's signature against the manifest; its states ([`crate::stream::STATE_KEY`]);
+    /// and the scaler's hash against the one that the model carries.
     ///
     /// # Errors
     ///
@@ -95,9 +98,10 @@ impl Bundle {
             manifest,
             files,
             metadata: BTreeMap::new(),
+            states: States::default(),
             forced: false,
         };
-        bundle.metadata = check_model(&bundle.manifest, bundle.model())
+        (bundle.metadata, bundle.states) = check_model(&bundle.manifest, bundle.model())
             .map_err(|fault| at(dir, MODEL_FILE, fault))?;
         Ok(bundle)
     }
@@ -211,6 +215,28 @@ impl Bundle {
         self.metadata.get(key).map(String::as_str)
     }
 
+    pub(crate) fn states(&self) -> &States {
+        &self.states
+    }
+
+    /// Returns whether the model carries a state from one tick to the next, see [`crate::stream`].
+    #[must_use]
+    pub fn is_stateful(&self) -> bool {
+        self.states != States::default()
+    }
+
+    /// Returns the inputs that a caller gives: all but those that take a state.
+    pub fn inputs(&self) -> impl Iterator<Item = &TensorSpec> {
+        let inputs = self.manifest.inputs.iter().enumerate();
+        inputs.filter_map(|(at, spec)| (!self.states.takes(at)).then_some(spec))
+    }
+
+    /// Returns the outputs that a caller gets: all but those that give a state.
+    pub fn outputs(&self) -> impl Iterator<Item = &TensorSpec> {
+        let outputs = self.manifest.outputs.iter().enumerate();
+        outputs.filter_map(|(at, spec)| (!self.states.gives(at)).then_some(spec))
+    }
+
     /// Returns the bytes of any file that the manifest lists, such as a build of the model for one accelerator.
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         self.files.get(name).map(Vec::as_slice)
@@ -239,12 +265,17 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
         })
 }
 
-/// Compares the model file with the manifest, and returns the model's metadata.
-fn check_model(manifest: &Manifest, model: &[u8]) -> Result<BTreeMap<String, String>, BundleFault> {
+/// Compares the model file with the manifest, and returns the model's metadata with the states that it names.
+fn check_model(
+    manifest: &Manifest,
+    model: &[u8],
+) -> Result<(BTreeMap<String, String>, States), BundleFault> {
     let signature =
         Signature::read(model).map_err(|error| BundleFault::Model(error.to_string()))?;
     check_tensors("input", &manifest.inputs, &signature.inputs)?;
     check_tensors("output", &manifest.outputs, &signature.outputs)?;
+    let states = States::read(&signature.metadata, &signature.inputs, &signature.outputs)
+        .map_err(BundleFault::Model)?;
     let scaler = manifest
         .files
         .get(SCALER_FILE)
@@ -255,7 +286,7 @@ fn check_model(manifest: &Manifest, model: &[u8]) -> Result<BTreeMap<String, Str
             trained_with: trained_with.clone(),
             found: scaler.to_owned(),
         }),
-        _ => Ok(signature.metadata),
+        _ => Ok((signature.metadata, states)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -154,7 +155,7 @@ pub struct Opened {
 }
 
 /// Where the vendors' libraries are, each a path or a name that the loader knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Libraries {
     /// Rockchip's runtime.
     pub rknn: PathBuf,
@@ -166,6 +167,8 @@ pub struct Libraries {
     pub tensorrt: TensorrtLibraries,
     /// Directory that keeps what is built once for a machine.
     pub cache: PathBuf,
+    /// Raised when nobody waits for the engine any more: what takes minutes is broken off, and its backend is unavailable.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// Environment variable that names the directory of [`Libraries::cache`].
@@ -186,6 +189,7 @@ impl Libraries {
             ort: ort::library_path(),
             tensorrt: TensorrtLibraries::from_env(),
             cache: cache.map_or_else(|| std::env::temp_dir().join("heqis-cache"), PathBuf::from),
+            stop: Arc::default(),
         }
     }
 }
@@ -370,8 +374,14 @@ fn open_ort(
 
 /// Opens a bundle's model in TensorRT and logs what a report of a fault must name.
 fn open_tensorrt(bundle: &Bundle, libraries: &Libraries) -> Result<TensorrtEngine, String> {
-    let engine = TensorrtEngine::open(bundle, &libraries.tensorrt, &libraries.cache)
-        .map_err(|fault| fault.to_string())?;
+    let Libraries {
+        tensorrt,
+        cache,
+        stop,
+        ..
+    } = libraries;
+    let engine =
+        TensorrtEngine::open(bundle, tensorrt, cache, stop).map_err(|fault| fault.to_string())?;
     tracing::info!(info = %engine.info(), "tensorrt runtime");
     Ok(engine)
 }

@@ -81,9 +81,6 @@ pub enum InferError {
         /// Largest absolute difference that the manifest allows.
         tolerance: f32,
     },
-    /// A stream's states do not fit its model, or a tick does not fit the stream.
-    #[error("state: {0}")]
-    State(String),
     /// A list of backends is empty or names one twice.
     #[error("backend list: {0}")]
     BackendList(String),

@@ -64,6 +64,6 @@ pub use engine::{
 pub use error::InferError;
 pub use ort::OrtEngine;
 pub use rknn::RknnEngine;
-pub use stream::{Stream, Tick};
+pub use stream::{Memory, Stream};
 pub use tensor::{Dtype, TensorData, TensorSpec, TensorView};
 pub use tensorrt::TensorrtEngine;

@@ -18,6 +18,7 @@ use std::ffi::c_void;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 
@@ -180,7 +181,7 @@ impl fmt::Debug for TensorrtEngine {
 
 impl TensorrtEngine {
     /// Opens a bundle's engine where it fits this machine, else builds one of its ONNX model, or takes the one that was
-    /// built before from `cache`.
+    /// built before from `cache`. Building ends early when `stop` is raised.
     ///
     /// # Errors
     ///
@@ -190,6 +191,7 @@ impl TensorrtEngine {
         bundle: &Bundle,
         libraries: &TensorrtLibraries,
         cache: &Path,
+        stop: &AtomicBool,
     ) -> Result<TensorrtEngine, TensorrtFault> {
         // The driver first: without one, TensorRT's own answers are of no use.
         let device = Device::open(&libraries.cuda)?;
@@ -199,16 +201,17 @@ impl TensorrtEngine {
             tensorrt: runtime.version(),
             gpu: device.name().to_owned(),
         };
+        let build = || build::engine(&libraries.trtexec, bundle.model(), &info, cache, stop);
         let built;
         let blob = match carried(bundle, &info) {
             Ok(Some(blob)) => blob,
             Ok(None) => {
-                built = build::engine(&libraries.trtexec, bundle.model(), &info, cache)?;
+                built = build()?;
                 &built
             }
             Err(fault) => {
                 tracing::warn!(reason = %fault, "the bundle's engine does not fit, building one");
-                built = build::engine(&libraries.trtexec, bundle.model(), &info, cache)
+                built = build()
                     .map_err(|second| TensorrtFault::Build(format!("{second}, since {fault}")))?;
                 &built
             }

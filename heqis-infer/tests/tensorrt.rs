@@ -12,6 +12,7 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
 use heqis_infer::onnx::GraphBuilder;
@@ -103,11 +104,20 @@ fn engine_files(text: String, version: &str) -> [(&'static str, String); 2] {
     [("model.engine", text), ("model.engine.json", info)]
 }
 
+/// Opens with nobody who breaks it off.
+fn open_engine(
+    bundle: &Bundle,
+    libraries: &TensorrtLibraries,
+    cache: &Path,
+) -> Result<TensorrtEngine, TensorrtFault> {
+    TensorrtEngine::open(bundle, libraries, cache, &AtomicBool::new(false))
+}
+
 fn open(major: u32, tail: &str) -> Result<TensorrtEngine, TensorrtFault> {
     let (_, number, words) = MAJORS[usize::from(major == 10)];
     let files = engine_files(format!("STANDIN {number}\n{TENSORS}{tail}\n"), words);
     let (root, bundle) = bundle(&files);
-    TensorrtEngine::open(&bundle, &libraries(major), root.path())
+    open_engine(&bundle, &libraries(major), root.path())
 }
 
 #[test]
@@ -161,7 +171,7 @@ fn an_engine_of_another_version_or_gpu_is_refused() {
     let libraries = libraries(8);
     let refuse = |files: &[(&str, String)]| {
         let (root, bundle) = bundle(files);
-        TensorrtEngine::open(&bundle, &libraries, root.path())
+        open_engine(&bundle, &libraries, root.path())
             .unwrap_err()
             .to_string()
     };
@@ -193,7 +203,7 @@ fn an_engine_that_is_not_the_bundles_is_refused() {
         let refuse = |tensors: &str| {
             let files = engine_files(format!("STANDIN {number}\n{tensors}\n"), version);
             let (root, bundle) = bundle(&files);
-            TensorrtEngine::open(&bundle, &libraries(major), root.path())
+            open_engine(&bundle, &libraries(major), root.path())
                 .unwrap_err()
                 .to_string()
         };
@@ -229,7 +239,7 @@ fn libraries_that_are_missing_old_or_of_another_version_are_named() {
     let good = libraries(8);
     let (root, bundle) = bundle(&engine_files(format!("STANDIN 8502\n{TENSORS}"), "8.5.2"));
     let refuse = |libraries: TensorrtLibraries| {
-        TensorrtEngine::open(&bundle, &libraries, root.path())
+        open_engine(&bundle, &libraries, root.path())
             .unwrap_err()
             .to_string()
     };
@@ -350,7 +360,7 @@ fn an_engine_is_built_once_for_a_model_and_kept() {
     };
     let cache = root.path().join("cache");
     for _ in 0..2 {
-        let mut engine = TensorrtEngine::open(&bundle, &libraries, &cache).unwrap();
+        let mut engine = open_engine(&bundle, &libraries, &cache).unwrap();
         let mut out = vec![Vec::new()];
         engine
             .run(&[TensorView::f32(&[1, 4, 3], &[1.0; 12])], &mut out)
@@ -380,7 +390,7 @@ fn a_builder_that_fails_is_told_in_its_last_words_and_leaves_nothing() {
         ..libraries(8)
     };
     let cache = root.path().join("cache");
-    let fault = TensorrtEngine::open(&bundle, &libraries, &cache)
+    let fault = open_engine(&bundle, &libraries, &cache)
         .unwrap_err()
         .to_string();
     assert!(
@@ -429,7 +439,7 @@ fn nothing_is_left_behind_by_calls_failures_and_drops() {
         let open = |tail: &str| {
             let files = engine_files(format!("STANDIN {number}\n{TENSORS}{tail}\n"), version);
             let (root, bundle) = bundle(&files);
-            TensorrtEngine::open(&bundle, &libraries, root.path())
+            open_engine(&bundle, &libraries, root.path())
         };
         let both = || (live(&libraries.cuda), live(&libraries.tensorrt));
         // Holds the libraries loaded, and with them their counts: context, stream and two memories; runtime, engine and
@@ -484,7 +494,7 @@ fn nvidias_own_library_without_a_gpu_is_a_clear_error() {
         "10.3.0",
     ));
     let refuse = |libraries: TensorrtLibraries| {
-        TensorrtEngine::open(&bundle, &libraries, root.path())
+        open_engine(&bundle, &libraries, root.path())
             .unwrap_err()
             .to_string()
     };

@@ -1,6 +1,9 @@
 //! The lab, one process, two nodes and a journal decide the same, with the real binary.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../nodes/gateway/tests/support/recurrent.rs"]
+mod recurrent;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,6 +113,26 @@ fn four_ways_decide_the_same_with_the_trained_bundles() {
         told.contains("entered ") && told.contains("exited "),
         "{told}"
     );
+}
+
+/// A model that carries a state from bar to bar: the lab keeps one for each stock, as the gateway does.
+#[test]
+fn four_ways_decide_the_same_with_a_model_that_carries_a_state() {
+    let work = tempfile::tempdir().unwrap();
+    let factors = work.path().join("recurrent");
+    recurrent::write(&root().join("models"), &factors);
+    let answer = run(&ParityArgs {
+        only: vec!["plain".into()],
+        data: ["002032.SZ.csv", "600000.SH.csv"]
+            .map(|name| root().join("data/ashare").join(name))
+            .to_vec(),
+        factors,
+        runtime: Some(runtime()),
+        ..args(work.path())
+    })
+    .unwrap();
+    let told = answer.lines.join("\n");
+    assert!(answer.good, "{told}");
 }
 
 #[test]

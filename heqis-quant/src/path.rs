@@ -14,7 +14,7 @@
 //! impl Model for Inertia {
 //!     type Error = QuantError;
 //!
-//!     fn factors(&mut self, window: &[f32]) -> Result<&[f32], QuantError> {
+//!     fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], QuantError> {
 //!         Ok(&[])
 //!     }
 //!
@@ -72,11 +72,12 @@ pub trait Model {
         1
     }
 
-    /// Returns the latent factors of a window of scaled features, `[window_rows * features]`, the oldest row first.
+    /// Returns the latent factors of a window of scaled features, `[window_rows * features]`, the oldest row first. It is
+    /// called once for each of the symbol's windows, in their order, so that a model may carry a state from one to the next.
     ///
     /// # Errors
     /// When the model cannot be computed.
-    fn factors(&mut self, window: &[f32]) -> Result<&[f32], Self::Error>;
+    fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], Self::Error>;
 
     /// Returns what is predicted from the last [`Model::input_rows`] rows, each of them the factors of a window and then
     /// the scaled features of its last bar: `[input_rows * (factor_count + features)]`.
@@ -294,7 +295,7 @@ impl<M: Model> DecisionPath<M> {
         let Some(window) = series.inputs.push(&self.scaled)? else {
             return Ok(Outcome::WarmUp(bar));
         };
-        let factors = self.model.factors(window)?;
+        let factors = self.model.factors(bar.symbol, window)?;
         let Some(features) = series.inputs.join(factors)? else {
             return Ok(Outcome::WarmUp(bar));
         };

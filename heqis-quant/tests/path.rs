@@ -111,7 +111,7 @@ impl Model for Toy {
         ROWS
     }
 
-    fn factors(&mut self, window: &[f32]) -> Result<&[f32], QuantError> {
+    fn factors(&mut self, _: Symbol, window: &[f32]) -> Result<&[f32], QuantError> {
         self.factors = toy_factors(window).to_vec();
         Ok(&self.factors)
     }

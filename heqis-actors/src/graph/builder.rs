@@ -7,10 +7,11 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::wiring::Wiring;
-use super::{GraphError, NodeReport, Running, terminated};
+use super::{GraphError, GraphHandle, NodeReport, Running, terminated};
 use crate::actor::RingBufferConfig;
 use crate::bridge::PayloadType;
 use crate::clock::Clock;
+use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::registry::{Factory, Prepared, source_factory, stage_factory};
@@ -33,6 +34,7 @@ pub struct GraphBuilder {
     pub(super) budgets: Vec<(Vec<String>, Duration)>,
     pub(super) taps: HashMap<String, Tap>,
     pub(super) scheduling: Scheduling,
+    pub(super) control: Control,
 }
 
 #[derive(Debug)]
@@ -73,7 +75,14 @@ impl GraphBuilder {
             budgets: Vec::new(),
             taps: HashMap::new(),
             scheduling: Scheduling::default(),
+            control: Control::new(),
         }
+    }
+
+    /// A handle to stop the graph with, from now on: one that is stopped while it is built ends as soon as it is.
+    #[must_use]
+    pub fn handle(&self) -> GraphHandle {
+        GraphHandle(self.control.clone())
     }
 
     /// Names the node.
@@ -239,14 +248,12 @@ impl GraphBuilder {
     pub fn run(self, drain_timeout: Duration) -> Result<NodeReport, GraphError> {
         System::new().block_on(async move {
             // Watched from before the first frame: until then SIGTERM would kill the process undrained.
-            let signal = actix_rt::spawn(terminated());
-            let running = self.start().await?;
-            let handle = running.handle();
+            let handle = self.handle();
             let signals = actix_rt::spawn(async move {
-                if signal.await.is_ok() {
-                    handle.stop();
-                }
+                terminated().await;
+                handle.stop();
             });
+            let running = self.start().await?;
             let report = running.wait(drain_timeout).await;
             signals.abort();
             Ok(report)

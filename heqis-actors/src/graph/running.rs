@@ -14,9 +14,9 @@ use crate::metrics::Metrics;
 /// How long abandoned actors get to say that they have ended before their threads are left behind.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// Stops a running graph from anywhere. Cheap to clone.
+/// Stops a graph from anywhere, one that is still being built as well. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct GraphHandle(Control);
+pub struct GraphHandle(pub(super) Control);
 
 impl GraphHandle {
     /// Begins to drain: sources end, bridges take no further frames, what is under way is finished.

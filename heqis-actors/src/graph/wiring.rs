@@ -80,7 +80,7 @@ impl Wiring {
                 .map(|entry| entry.name.clone())
                 .collect(),
             metrics,
-            control: Control::new(),
+            control: graph.control.clone(),
             committed: Committed::default(),
             arbiters: BTreeMap::new(),
             shapes: BTreeMap::new(),
@@ -377,6 +377,7 @@ impl Wiring {
             committed: self.committed.clone(),
             counters: self.metrics.stage_counters(name),
             waker: Waker(bell.clone()),
+            stopping: self.control.stop_flag(),
         };
         let outlets =
             |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -23,6 +24,7 @@ pub(super) fn engine(
     model: &[u8],
     info: &EngineInfo,
     cache: &Path,
+    stop: &AtomicBool,
 ) -> Result<Vec<u8>, TensorrtFault> {
     let dir = cache.join("tensorrt");
     let kept = dir.join(format!("{}.engine", key(model, info)));
@@ -36,7 +38,7 @@ pub(super) fn engine(
     let (onnx, part, log) = (with("onnx"), with("part"), with("log"));
     fs::write(&onnx, model).map_err(|error| fault(&onnx, &error))?;
     tracing::info!(%info, engine = %kept.display(), "building a tensorrt engine, which takes minutes");
-    let built = run(trtexec, &onnx, &part, &log).and_then(|()| {
+    let built = run(trtexec, &onnx, &part, &log, stop).and_then(|()| {
         let engine = fs::read(&part).map_err(|error| fault(&part, &error))?;
         fs::rename(&part, &kept).map_err(|error| fault(&kept, &error))?;
         Ok(engine)
@@ -66,8 +68,14 @@ fn key(model: &[u8], info: &EngineInfo) -> String {
         .collect()
 }
 
-/// Runs the builder for at most [`BUILD_LIMIT`].
-fn run(trtexec: &Path, onnx: &Path, engine: &Path, log: &Path) -> Result<(), TensorrtFault> {
+/// Runs the builder for at most [`BUILD_LIMIT`], or until `stop` is raised.
+fn run(
+    trtexec: &Path,
+    onnx: &Path,
+    engine: &Path,
+    log: &Path,
+    stop: &AtomicBool,
+) -> Result<(), TensorrtFault> {
     let program = trtexec.display();
     let file = File::create(log).map_err(|error| fault(log, &error))?;
     let errors = file.try_clone().map_err(|error| fault(log, &error))?;
@@ -86,7 +94,7 @@ fn run(trtexec: &Path, onnx: &Path, engine: &Path, log: &Path) -> Result<(), Ten
         .spawn()
         .map_err(|error| TensorrtFault::Build(format!("{program}: {error}")))?;
     let status = Guarded(child)
-        .wait(BUILD_LIMIT)
+        .wait(BUILD_LIMIT, stop)
         .map_err(|error| TensorrtFault::Build(format!("{program}: {error}")))?;
     match status.success() {
         true => Ok(()),
@@ -118,11 +126,15 @@ fn ends_with_us(command: &mut Command) {
 struct Guarded(Child);
 
 impl Guarded {
-    fn wait(mut self, limit: Duration) -> io::Result<std::process::ExitStatus> {
+    fn wait(mut self, limit: Duration, stop: &AtomicBool) -> io::Result<std::process::ExitStatus> {
         let end = Instant::now() + limit;
         loop {
             if let Some(status) = self.0.try_wait()? {
                 return Ok(status);
+            }
+            if stop.load(Ordering::Acquire) {
+                let words = "broken off, since the node stops";
+                return Err(io::Error::new(io::ErrorKind::Interrupted, words));
             }
             if Instant::now() >= end {
                 let words = format!("took longer than {} s", limit.as_secs());
@@ -152,13 +164,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_builder_that_takes_too_long_is_ended() {
-        let child = Command::new("sleep").arg("600").spawn().unwrap();
-        let id = child.id();
-        let error = Guarded(child).wait(Duration::ZERO).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        // Waited for, so that not even its entry is left.
-        assert!(!Path::new(&format!("/proc/{id}")).exists());
+    fn a_builder_that_takes_too_long_or_is_not_waited_for_is_ended() {
+        for (limit, stop, kind) in [
+            (Duration::ZERO, false, io::ErrorKind::TimedOut),
+            (BUILD_LIMIT, true, io::ErrorKind::Interrupted),
+        ] {
+            let child = Command::new("sleep").arg("600").spawn().unwrap();
+            let id = child.id();
+            let error = Guarded(child)
+                .wait(limit, &AtomicBool::new(stop))
+                .unwrap_err();
+            assert_eq!(error.kind(), kind);
+            // Waited for, so that not even its entry is left.
+            assert!(!Path::new(&format!("/proc/{id}")).exists());
+        }
     }
 
     #[test]

@@ -11,11 +11,17 @@ fn place(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(file)
 }
 
+/// The directory of `heqis-infer`, whichever crate's tests these are.
+fn infer() -> PathBuf {
+    let mut above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above
+        .find_map(|dir| Some(dir.join("heqis-infer")).filter(|found| found.is_dir()))
+        .unwrap()
+}
+
 /// A file of this directory.
 pub(crate) fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/stand_in")
-        .join(name)
+    infer().join("tests/stand_in").join(name)
 }
 
 /// Compiles a stand-in of C or C++ under a name of its own, with `-D` for each of `defines`.
@@ -46,7 +52,7 @@ pub(crate) fn compile(name: &str, defines: &[&str]) -> PathBuf {
 /// Compiles the shim over TensorRT against the headers of some directories, as on a board.
 pub(crate) fn shim(name: &str, includes: &[PathBuf]) -> PathBuf {
     let library = place(name);
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tensorrt/build.sh");
+    let script = infer().join("tensorrt/build.sh");
     let output = Command::new(script)
         .arg(&library)
         .args(includes)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use heqis_infer::{BackendKind, Bundle, Engine, TensorView, open};
+use heqis_infer::{BackendKind, Bundle, Memory as State, Stream, TensorView, open};
 use heqis_quant::decision::{KillState, Market as MarketView, Memory, Strategy, View};
 use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
 use heqis_quant::rules::LimitTable;
@@ -219,28 +219,24 @@ pub struct BundleModel {
 
 #[derive(Debug)]
 struct Loaded {
-    engine: Box<dyn Engine>,
+    stream: Stream,
     shape: Vec<usize>,
-    outputs: Vec<Vec<f32>>,
+    /// What a model that carries a state remembers of each stock.
+    states: HashMap<Symbol, State>,
 }
 
 impl Loaded {
     fn open(bundle: &Bundle) -> Result<Self, LabError> {
         let opened = open(bundle, &[BackendKind::Cpu], true)?;
-        let inputs = opened.engine.inputs();
-        let [input] = inputs else {
+        let inputs: Vec<_> = bundle.inputs().collect();
+        let [input] = inputs[..] else {
             return Err(misfit(bundle, "must have one input", inputs.len()));
         };
         Ok(Self {
             shape: input.shape.clone(),
-            outputs: vec![Vec::new(); opened.engine.outputs().len()],
-            engine: opened.engine,
+            stream: Stream::new(bundle, opened.engine),
+            states: HashMap::new(),
         })
-    }
-
-    fn run(&mut self, values: &[f32]) -> Result<(), LabError> {
-        let input = TensorView::f32(&self.shape, values);
-        Ok(self.engine.run(&[input], &mut self.outputs)?)
     }
 }
 
@@ -273,15 +269,16 @@ impl BundleModel {
             }
             let window = [1, scaler.window_size(), scaler.n_features()];
             let fits = |shape: &[usize]| shape == window;
-            if !manifest
-                .inputs
-                .first()
+            if !bundle
+                .inputs()
+                .next()
                 .is_some_and(|input| fits(&input.shape))
             {
                 let rule = format!("must read a window of shape {window:?}");
                 return Err(misfit(bundle, &rule, format!("{:?}", manifest.inputs)));
             }
-            factor_count = match &manifest.outputs[..] {
+            let outputs: Vec<_> = bundle.outputs().collect();
+            factor_count = match &outputs[..] {
                 [output] if output.shape.len() == 2 => output.shape[1],
                 outputs => {
                     let rule = "must give one output of shape [1, factors]";
@@ -299,6 +296,10 @@ impl BundleModel {
         if manifest.task != "direction" {
             let rule = "must have the task direction";
             return Err(misfit(&direction, rule, &manifest.task));
+        }
+        if direction.is_stateful() {
+            let rule = "must carry no state, which a compute node could not rebuild";
+            return Err(misfit(&direction, rule, "one"));
         }
         if manifest.feature_names != names {
             let rule = format!("must read the features {names:?}");
@@ -346,22 +347,25 @@ impl Model for BundleModel {
         self.rows
     }
 
-    fn factors(&mut self, window: &[f32]) -> Result<&[f32], LabError> {
+    fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], LabError> {
         match &mut self.factors {
             Some(model) => {
-                model.run(window)?;
-                Ok(&model.outputs[0])
+                let window = TensorView::f32(&model.shape, window);
+                let state = model.states.entry(symbol).or_default();
+                model.stream.tick(state, &[window])?;
+                Ok(model.stream.output(0))
             }
             None => Ok(&[]),
         }
     }
 
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
-        self.direction.run(features)?;
-        let outputs = &self.direction.outputs;
-        let classes = &outputs[self.probabilities];
+        let model = &mut self.direction;
+        let features = TensorView::f32(&model.shape, features);
+        model.stream.tick(&mut State::default(), &[features])?;
+        let classes = model.stream.output(self.probabilities);
         Ok(Prediction {
-            predicted_return: outputs[self.predicted_return][0].into(),
+            predicted_return: model.stream.output(self.predicted_return)[0].into(),
             probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
         })
     }

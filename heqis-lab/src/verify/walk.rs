@@ -159,6 +159,13 @@ enum Half {
 
 impl Half {
     fn of(bundle: &Bundle) -> Result<Self, LabError> {
+        if bundle.is_stateful() {
+            let place = bundle.dir().display();
+            let rule = format!(
+                "{place}: windows of a model that carries a state cannot be asked one by one"
+            );
+            return Err(LabError::Verify(rule));
+        }
         match bundle.manifest().task.as_str() {
             "factors" => Ok(Self::Factors),
             "direction" => Ok(Self::Direction),
@@ -242,14 +249,14 @@ impl Model for Taped {
         self.inner.input_rows()
     }
 
-    fn factors(&mut self, window: &[f32]) -> Result<&[f32], LabError> {
+    fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], LabError> {
         if self.half == Half::Factors
             && let Some(mut answer) = self.tape.borrow_mut().next(window)?
         {
             self.factors = answer.swap_remove(0);
             return Ok(&self.factors);
         }
-        self.inner.factors(window)
+        self.inner.factors(symbol, window)
     }
 
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
@@ -280,7 +287,7 @@ impl Model for Listener {
         self.factors.len()
     }
 
-    fn factors(&mut self, window: &[f32]) -> Result<&[f32], LabError> {
+    fn factors(&mut self, _: Symbol, window: &[f32]) -> Result<&[f32], LabError> {
         self.window.clear();
         self.window.extend_from_slice(window);
         Ok(&self.factors)

@@ -76,8 +76,26 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         let (bound, server) =
             http::serve(socket, Arc::clone(&ready), machine).map_err(RunError::io(what))?;
         tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
-        // Watched from before the first frame: until then SIGTERM would kill the process undrained.
-        let signal = actix_rt::spawn(terminated());
+        // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
+        // minutes to be built hears it too.
+        let (told, mut stopping) = watch::channel(false);
+        let stop = {
+            let handle = graph.handle();
+            move || {
+                handle.stop();
+                told.send_replace(true);
+            }
+        };
+        let signals = {
+            let stop = stop.clone();
+            actix_rt::spawn(async move {
+                terminated().await;
+                stop();
+            })
+        };
+        if supervised {
+            watch_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
+        }
         if let Some(page) = &mut page {
             page.serve(plan, node);
         }
@@ -99,25 +117,6 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
                 actix_rt::spawn(watch.keep(running.reporter(), Clock::real(), watching.clone()))
             })
             .collect();
-        let (told, mut stopping) = watch::channel(false);
-        let stop = {
-            let handle = running.handle();
-            move || {
-                handle.stop();
-                told.send_replace(true);
-            }
-        };
-        let signals = {
-            let stop = stop.clone();
-            actix_rt::spawn(async move {
-                if signal.await.is_ok() {
-                    stop();
-                }
-            })
-        };
-        if supervised {
-            watch_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
-        }
         if let Some(notifier) = options.service.notifier() {
             notifier.ready(&format!("node '{}' of '{}' runs", spec.name, plan.name));
             let (watchdog, pulse) = (options.service.watchdog, running.pulse());

@@ -1,6 +1,7 @@
 //! `trt-engine`: takes [`Features`], emits [`PredictionMessage`]s, in micro-batches.
 //!
-//! The bundle's model reads one row of features, `[1, n]`, or a window of them, `[1, rows, n]`.
+//! The bundle's model reads one row of features, `[1, n]`, or a window of them, `[1, rows, n]`. It carries no state from one
+//! frame to the next: a frame that was acknowledged does not come again after a restart, so nothing could rebuild it.
 //!
 //! Counts `fallback` for each backend that was tried in vain before the one in use, or lost while it computed,
 //! and `forced` when the one in use failed its gate and `force` allows it.
@@ -9,12 +10,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageCounters, StageError, Terms,
-};
+use heqis_actors::{BuildContext, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
-use heqis_infer::{BackendKind, Bundle, Engine, Opened, Prefer, TensorView, choose};
+use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
 use heqis_messages::{Features, PredictionMessage};
+use heqis_model::{StageModel, Wanted};
 use heqis_quant::Prediction;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -47,14 +47,22 @@ fn backends() -> Vec<BackendKind> {
     vec![BackendKind::Tensorrt, BackendKind::Cuda, BackendKind::Cpu]
 }
 
+impl TrtEngineConfig {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            bundle: &self.bundle,
+            backends: &self.backends,
+            strict: self.strict,
+            force: self.force,
+            prefer: self.prefer,
+        }
+    }
+}
+
 /// Runs a model on batches of features.
 #[derive(Debug)]
 pub struct TrtEngine {
-    engine: Box<dyn Engine>,
-    /// Backends that were lost in mid-run and are counted.
-    lost: usize,
-    fallback: Counter,
-    counters: StageCounters,
+    model: StageModel,
     /// Identity of the feature names that the bundle was trained on.
     set_id: u32,
     fit: Fit,
@@ -62,7 +70,6 @@ pub struct TrtEngine {
     shape: Vec<usize>,
     batch: Vec<Frame<Features>>,
     input: Vec<f32>,
-    outputs: Vec<Vec<f32>>,
     at_least: Duration,
 }
 
@@ -86,6 +93,11 @@ fn fit(bundle: &Bundle) -> Result<Fit, String> {
         return Err(format!(
             "bundle {place}: task is '{}', trt-engine needs 'direction'",
             manifest.task
+        ));
+    }
+    if bundle.is_stateful() {
+        return Err(format!(
+            "bundle {place}: the model carries a state from frame to frame, trt-engine keeps none"
         ));
     }
     let (rows, width) = match &manifest.inputs[..] {
@@ -132,15 +144,7 @@ impl Stage for TrtEngine {
     const BLOCKING: bool = true;
 
     fn check(config: &TrtEngineConfig, base: &Path) -> Vec<String> {
-        let bundle = match Bundle::load(base.join(&config.bundle)) {
-            Ok(bundle) => fit(&bundle).err(),
-            Err(error) => Some(error.to_string()),
-        };
-        let backends = config
-            .backends
-            .is_empty()
-            .then(|| "backends is empty, it must name at least one".to_owned());
-        bundle.into_iter().chain(backends).collect()
+        config.wanted().faults(base, fit)
     }
 
     /// Takes what the bundle's model was trained on.
@@ -169,42 +173,14 @@ impl Stage for TrtEngine {
     }
 
     fn build(config: &TrtEngineConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let mut bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
-        if config.force {
-            bundle = bundle.force();
-        }
-        let fit = fit(&bundle).map_err(StageError::Config)?;
-        let (
-            Opened {
-                engine,
-                fallbacks,
-                forced,
-                ..
-            },
-            _,
-        ) = choose(&bundle, &config.backends, config.strict, config.prefer)
-            .map_err(StageError::config)?;
-        let fallback = cx.counter("fallback");
-        fallback.add(fallbacks.len() as u64);
-        cx.counter("forced").add(u64::from(forced));
-        let outputs = vec![Vec::new(); engine.outputs().len()];
-        cx.note("bundle").set(bundle.manifest().name.as_str());
-        cx.note("backend").set(engine.backend().name());
-        for skipped in &fallbacks {
-            let note = cx.note(&format!("skipped.{}", skipped.backend));
-            note.set(skipped.reason.as_str());
-        }
+        let (model, bundle, fit) = StageModel::open(&config.wanted(), cx, fit)?;
         Ok(Self {
-            engine,
-            lost: 0,
-            fallback,
-            counters: cx.counters().clone(),
+            model,
             set_id: heqis_quant::features::id_of(&bundle.manifest().feature_names),
             fit,
             shape: bundle.manifest().inputs[0].shape.clone(),
             batch: Vec::new(),
             input: Vec::new(),
-            outputs,
             at_least: Duration::from_micros(config.simulate_latency_us),
         })
     }
@@ -238,35 +214,17 @@ impl Stage for TrtEngine {
             self.input.extend_from_slice(frame.tensor.data());
         }
         self.shape[0] = self.batch.len();
-        self.engine
-            .run(
-                &[TensorView::f32(&self.shape, &self.input)],
-                &mut self.outputs,
-            )
-            .map_err(|error| match error.is_of_the_backend() {
-                true => StageError::unavailable(error),
-                false => StageError::failed(error),
-            })?;
-        // The batch is whole: the next backend has computed it again.
-        let lost = self.engine.lost();
-        for unavailable in &lost[self.lost..] {
-            self.fallback.inc();
-            let now = self.engine.backend();
-            tracing::error!(%unavailable, %now, "backend lost in mid-run");
-            let skipped = format!("skipped.{}", unavailable.backend);
-            self.counters
-                .note(&skipped)
-                .set(unavailable.reason.as_str());
-            self.counters.note("backend").set(now.name());
-        }
-        self.lost = lost.len();
+        self.model.run(
+            &mut Memory::default(),
+            &[TensorView::f32(&self.shape, &self.input)],
+        )?;
         while started.elapsed() < self.at_least {
             std::hint::spin_loop();
         }
         for (row, frame) in self.batch.drain(..).enumerate() {
-            let classes = &self.outputs[self.fit.probabilities][3 * row..3 * row + 3];
+            let classes = &self.model.output(self.fit.probabilities)[3 * row..3 * row + 3];
             let prediction = Prediction {
-                predicted_return: self.outputs[self.fit.predicted_return][row].into(),
+                predicted_return: self.model.output(self.fit.predicted_return)[row].into(),
                 probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
             };
             out.emit(

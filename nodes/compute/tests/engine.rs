@@ -12,6 +12,7 @@ use heqis_actors::{Fact, Frame, Stage, StageError, Tensor};
 use heqis_compute::TrtEngine;
 use heqis_infer::bundle::FACTORS_HASH_KEY;
 use heqis_infer::onnx::{Attribute, GraphBuilder};
+use heqis_infer::stream::STATE_KEY;
 use heqis_infer::{
     BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Precision, TensorView, TrainingSpan,
     Verified, open,
@@ -193,21 +194,48 @@ fn weight(row: usize, column: usize) -> f32 {
 /// column, and its probabilities favour a rise when that is positive.
 fn windowed(dir: &Path, rows: usize, factors: Option<&str>) -> Bundle {
     let mut graph = GraphBuilder::new("windowed");
+    if let Some(hash) = factors {
+        graph.metadata(FACTORS_HASH_KEY, hash);
+    }
+    let zeros = BTreeMap::from([("features".into(), vec![0.0; 2 * rows])]);
+    finish(dir, rows, graph, "predicted_return", zeros)
+}
+
+/// The same for one row, whose sum goes on from frame to frame.
+fn stateful(dir: &Path) -> Bundle {
+    let mut graph = GraphBuilder::new("stateful");
+    graph.metadata(STATE_KEY, "total=predicted_return");
+    let zeros = BTreeMap::from([
+        ("features".into(), vec![0.0; 2]),
+        ("total".into(), vec![0.0]),
+    ]);
+    finish(dir, 1, graph, "gain", zeros)
+}
+
+/// Builds the model, whose weighted sum is called `sum`, and writes it.
+fn finish(
+    dir: &Path,
+    rows: usize,
+    mut graph: GraphBuilder,
+    sum: &str,
+    zeros: BTreeMap<String, Vec<f32>>,
+) -> Bundle {
     let features = graph.input("features", &[1, rows, 2]);
     let flat = graph.int64s("flat_shape", &[1, 2 * rows as i64]);
     let flat = graph.node("flat", "Reshape", &[&features, &flat], &[]);
     let weights: Vec<f32> = (0..2 * rows).map(|at| weight(at / 2, at % 2)).collect();
     let weights = graph.weights("weights", &[2 * rows, 1], &weights);
-    let sum = graph.node("predicted_return", "MatMul", &[&flat, &weights], &[]);
+    let mut sum = graph.node(sum, "MatMul", &[&flat, &weights], &[]);
+    if zeros.contains_key("total") {
+        let total = graph.input("total", &[1, 1]);
+        sum = graph.node("predicted_return", "Add", &[&sum, &total], &[]);
+    }
     let scales = graph.weights("scales", &[1, 3], &[-1.0, 0.0, 1.0]);
     let scores = graph.node("scores", "MatMul", &[&sum, &scales], &[]);
     let axis = [("axis", Attribute::Int(1))];
     let probabilities = graph.node("probabilities", "Softmax", &[&scores], &axis);
     graph.output(&sum, &[1, 1]);
     graph.output(&probabilities, &[1, 3]);
-    if let Some(hash) = factors {
-        graph.metadata(FACTORS_HASH_KEY, hash);
-    }
     let parts = BundleParts {
         name: "windowed".into(),
         task: "direction".into(),
@@ -231,7 +259,7 @@ fn windowed(dir: &Path, rows: usize, factors: Option<&str>) -> Bundle {
             tolerance: 1e-6,
             windows: vec![GoldenWindow {
                 label: "zeros".into(),
-                inputs: BTreeMap::from([("features".into(), vec![0.0; 2 * rows])]),
+                inputs: zeros,
                 outputs: BTreeMap::from([
                     ("predicted_return".into(), vec![0.0]),
                     ("probabilities".into(), vec![1.0 / 3.0; 3]),
@@ -321,6 +349,13 @@ fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
     assert!(
         wrong_task[0].contains("task is 'factors', trt-engine needs 'direction'"),
         "{wrong_task:?}"
+    );
+    let directory = tempfile::tempdir().unwrap();
+    let carries = stateful(&directory.path().join("model"));
+    let carries = faults(json!({ "bundle": carries.dir() }));
+    assert!(
+        carries[0].contains("carries a state from frame to frame, trt-engine keeps none"),
+        "{carries:?}"
     );
     let missing = faults(json!({ "bundle": "models/none", "backends": [] }));
     assert!(

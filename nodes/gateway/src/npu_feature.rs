@@ -2,8 +2,9 @@
 //! factors and the scaled features of the bar that the factors end at.
 //!
 //! One such row is made of each bar once the window is full; the last `rows` of them, the oldest first, are sent as one
-//! frame. What is kept of a symbol is one window of the model and one of the rows sent, whatever its history; a run that
-//! starts again fills both from the bars that are replayed.
+//! frame. What is kept of a symbol is one window of the model, one of the rows sent, and the state of a model that carries
+//! one from bar to bar (`heqis_infer::stream`), whatever its history; a run that starts again makes all three anew of the
+//! bars that are replayed. A backend that takes over in mid-run goes on from the same state.
 //!
 //! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for bars that only filled a window,
 //! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use,
@@ -13,12 +14,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageCounters, StageError, Tensor,
-    Terms,
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Tensor, Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
-use heqis_infer::{BackendKind, Bundle, Engine, Opened, Prefer, TensorView, choose};
+use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
 use heqis_messages::{BarRef, FeatureRow, Features};
+use heqis_model::{StageModel, Wanted};
 use heqis_quant::features::id_of;
 use heqis_quant::path::Inputs;
 use heqis_quant::{QuantError, Scaler, Symbol};
@@ -64,14 +65,22 @@ fn backends() -> Vec<BackendKind> {
     vec![BackendKind::Rknn, BackendKind::Cpu]
 }
 
+impl NpuFeatureConfig {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            bundle: &self.bundle,
+            backends: &self.backends,
+            strict: self.strict,
+            force: self.force,
+            prefer: self.prefer,
+        }
+    }
+}
+
 /// Extracts features with a model.
 #[derive(Debug)]
 pub struct NpuFeature {
-    engine: Box<dyn Engine>,
-    /// Backends that were lost in mid-run and are counted.
-    lost: usize,
-    fallback: Counter,
-    counters: StageCounters,
+    model: StageModel,
     scaler: Scaler,
     /// Shape of the model's input, `[1, window, width]`.
     shape: [usize; 3],
@@ -82,14 +91,20 @@ pub struct NpuFeature {
     /// Identity of the rows that are taken, and of the features that are emitted.
     row_id: u32,
     features_id: u32,
-    inputs: HashMap<Symbol, Inputs>,
+    series: HashMap<Symbol, Series>,
     scaled: Vec<f32>,
-    outputs: Vec<Vec<f32>>,
     stage: String,
     out_of_range: Counter,
     warmup: Counter,
     refused: Counter,
     log: LogLimit,
+}
+
+/// What is kept of a symbol.
+#[derive(Debug)]
+struct Series {
+    inputs: Inputs,
+    memory: Memory,
 }
 
 /// What a bundle is to this stage.
@@ -124,7 +139,8 @@ fn fit(bundle: &Bundle) -> Result<Fit, String> {
             manifest.task
         ));
     }
-    let (window, width) = match &manifest.inputs[..] {
+    let inputs: Vec<_> = bundle.inputs().collect();
+    let (window, width) = match &inputs[..] {
         [input] if input.name == "window" && input.shape.len() == 3 => {
             (input.shape[1], input.shape[2])
         }
@@ -134,7 +150,8 @@ fn fit(bundle: &Bundle) -> Result<Fit, String> {
             ));
         }
     };
-    let factors = match &manifest.outputs[..] {
+    let outputs: Vec<_> = bundle.outputs().collect();
+    let factors = match &outputs[..] {
         [output] if output.name == "factors" && output.shape.len() == 2 => output.shape[1],
         outputs => {
             return Err(format!(
@@ -175,21 +192,11 @@ impl Stage for NpuFeature {
     const ABOUT: &'static str = "Scales and windows features and extracts factors with a model.";
 
     fn check(config: &NpuFeatureConfig, base: &Path) -> Vec<String> {
-        let fitted = Bundle::load(base.join(&config.bundle))
-            .map_err(|error| error.to_string())
-            .and_then(|bundle| fit(&bundle));
-        let bundle = match fitted {
-            Ok(fit) => fit
+        config.wanted().faults(base, |bundle| {
+            fit(bundle)?
                 .inputs(config.rows)
-                .err()
-                .map(|error| format!("rows is {}: {error}", config.rows)),
-            Err(reason) => Some(reason),
-        };
-        let backends = config
-            .backends
-            .is_empty()
-            .then(|| "backends is empty, it must name at least one".to_owned());
-        bundle.into_iter().chain(backends).collect()
+                .map_err(|error| format!("rows is {}: {error}", config.rows))
+        })
     }
 
     /// Takes the features of the bundle's scaler by name; makes what the model that follows has to be trained on.
@@ -214,52 +221,24 @@ impl Stage for NpuFeature {
     }
 
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let mut bundle = Bundle::load(cx.path(&config.bundle)).map_err(StageError::config)?;
-        if config.force {
-            bundle = bundle.force();
-        }
-        let fit = fit(&bundle).map_err(StageError::Config)?;
-        let (
-            Opened {
-                engine,
-                fallbacks,
-                forced,
-                ..
-            },
-            _,
-        ) = choose(&bundle, &config.backends, config.strict, config.prefer)
-            .map_err(StageError::config)?;
-        let fallback = cx.counter("fallback");
-        fallback.add(fallbacks.len() as u64);
-        cx.counter("forced").add(u64::from(forced));
+        let (model, _, fit) = StageModel::open(&config.wanted(), cx, fit)?;
         let sent_names = fit.sent_names();
         let dimension = |size: usize| u32::try_from(size).map_err(StageError::config);
         let sent = match config.rows {
             1 => vec![1, dimension(sent_names.len())?],
             rows => vec![1, dimension(rows)?, dimension(sent_names.len())?],
         };
-        let outputs = vec![Vec::new(); engine.outputs().len()];
-        cx.note("bundle").set(bundle.manifest().name.as_str());
-        cx.note("backend").set(engine.backend().name());
-        for skipped in &fallbacks {
-            let note = cx.note(&format!("skipped.{}", skipped.backend));
-            note.set(skipped.reason.as_str());
-        }
         Ok(Self {
-            engine,
-            lost: 0,
-            fallback,
-            counters: cx.counters().clone(),
+            model,
             row_id: id_of(fit.scaler.feature_names()),
             features_id: id_of(&sent_names),
             shape: [1, fit.window, fit.width],
             sent,
             rows: config.rows,
             factors: fit.factors,
-            inputs: HashMap::new(),
+            series: HashMap::new(),
             scaled: vec![0.0; fit.width],
             scaler: fit.scaler,
-            outputs,
             stage: cx.stage().to_owned(),
             out_of_range: cx.counter("out_of_range"),
             warmup: cx.counter("warmup"),
@@ -294,39 +273,29 @@ impl Stage for NpuFeature {
                 return Ok(());
             }
         }
-        let inputs = match self.inputs.entry(frame.bar.symbol) {
+        let series = match self.series.entry(frame.bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let [_, window, width] = self.shape;
                 let inputs = Inputs::new(window, width, self.factors, self.rows);
-                entry.insert(inputs.map_err(StageError::failed)?)
+                entry.insert(Series {
+                    inputs: inputs.map_err(StageError::failed)?,
+                    memory: Memory::default(),
+                })
             }
         };
-        let window = inputs.push(&self.scaled).map_err(StageError::failed)?;
+        let window = series
+            .inputs
+            .push(&self.scaled)
+            .map_err(StageError::failed)?;
         let Some(window) = window else {
             self.warmup.inc();
             return Ok(());
         };
-        self.engine
-            .run(&[TensorView::f32(&self.shape, window)], &mut self.outputs)
-            .map_err(|error| match error.is_of_the_backend() {
-                true => StageError::unavailable(error),
-                false => StageError::failed(error),
-            })?;
-        // The window is computed: the next backend has done it again.
-        let lost = self.engine.lost();
-        for unavailable in &lost[self.lost..] {
-            self.fallback.inc();
-            let (stage, now) = (&self.stage, self.engine.backend());
-            tracing::error!(%stage, %unavailable, %now, "backend lost in mid-run");
-            let skipped = format!("skipped.{}", unavailable.backend);
-            self.counters
-                .note(&skipped)
-                .set(unavailable.reason.as_str());
-            self.counters.note("backend").set(now.name());
-        }
-        self.lost = lost.len();
-        let rows = inputs.join(&self.outputs[0]).map_err(StageError::failed)?;
+        let window = TensorView::f32(&self.shape, window);
+        self.model.run(&mut series.memory, &[window])?;
+        let rows = series.inputs.join(self.model.output(0));
+        let rows = rows.map_err(StageError::failed)?;
         let Some(rows) = rows else {
             self.warmup.inc();
             return Ok(());

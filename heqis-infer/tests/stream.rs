@@ -1,0 +1,174 @@
+//! A model that carries a state keeps it between ticks, in RTen and in the real ONNX Runtime, and from one to the other.
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
+use heqis_infer::onnx::GraphBuilder;
+use heqis_infer::stream::STATE_KEY;
+use heqis_infer::{
+    BackendKind, Bundle, BundleParts, Engine, Golden, GoldenWindow, InferError, Libraries, Memory,
+    Stream, TensorView, open_with,
+};
+
+/// Features of a bar, and hidden units.
+const WIDTH: usize = 3;
+const HIDDEN: usize = 4;
+
+/// The cell by its definition: the state after a bar.
+fn cell(h: &[f64; HIDDEN], bar: &[f32]) -> [f64; HIDDEN] {
+    let (of_x, of_h) = (common::numbers(1, 12), common::numbers(2, 16));
+    std::array::from_fn(|k| {
+        let of_x = (0..WIDTH).map(|i| f64::from(bar[i]) * f64::from(of_x[i * HIDDEN + k]));
+        let of_h = (0..HIDDEN).map(|i| h[i] * f64::from(of_h[i * HIDDEN + k]));
+        of_x.chain(of_h).sum::<f64>().tanh()
+    })
+}
+
+/// A bundle of the cell, from the state `h` to `h_next`, which stands before the output `y`, the same in another shape.
+fn parts(states: &str) -> BundleParts {
+    let mut graph = GraphBuilder::new("recurrent");
+    let h = graph.input("h", &[1, HIDDEN]);
+    let x = graph.input("x", &[1, WIDTH]);
+    let of_x = graph.weights("of_x", &[WIDTH, HIDDEN], &common::numbers(1, 12));
+    let of_h = graph.weights("of_h", &[HIDDEN, HIDDEN], &common::numbers(2, 16));
+    let from_x = graph.node("from_x", "MatMul", &[&x, &of_x], &[]);
+    let from_h = graph.node("from_h", "MatMul", &[&h, &of_h], &[]);
+    let sum = graph.node("sum", "Add", &[&from_x, &from_h], &[]);
+    let next = graph.node("h_next", "Tanh", &[&sum], &[]);
+    let square = graph.int64s("square", &[1, 2, 2]);
+    let y = graph.node("y", "Reshape", &[&next, &square], &[]);
+    graph.output(&next, &[1, HIDDEN]);
+    graph.output(&y, &[1, 2, 2]);
+    graph.metadata(STATE_KEY, states);
+    graph.metadata(SCALER_HASH_KEY, sha256_hex(common::SCALER));
+    let bar = common::numbers(3, WIDTH);
+    let after = cell(&[0.0; HIDDEN], &bar)
+        .map(|value| value as f32)
+        .to_vec();
+    BundleParts {
+        name: "recurrent".to_owned(),
+        model: graph.finish().unwrap(),
+        window_bars: 1,
+        golden: Golden {
+            tolerance: 1e-5,
+            windows: vec![GoldenWindow {
+                label: "first".to_owned(),
+                inputs: BTreeMap::from([
+                    ("x".to_owned(), bar),
+                    ("h".to_owned(), vec![0.0; HIDDEN]),
+                ]),
+                outputs: BTreeMap::from([
+                    ("h_next".to_owned(), after.clone()),
+                    ("y".to_owned(), after),
+                ]),
+            }],
+        },
+        ..common::small_parts()
+    }
+}
+
+/// The engines that there are here for a bundle.
+fn engines(bundle: &Bundle) -> Vec<Box<dyn Engine>> {
+    let mut libraries = Libraries::from_env();
+    let mut backends = vec![BackendKind::Cpu];
+    if let Some(library) = common::onnx_runtime() {
+        libraries.ort = library;
+        backends.push(BackendKind::Ort);
+    }
+    let open = |backend| {
+        open_with(bundle, &[backend], true, &libraries)
+            .unwrap()
+            .engine
+    };
+    backends.into_iter().map(open).collect()
+}
+
+/// Asserts that a tick gives what the definition gives after `state`, and moves that on.
+fn tick(stream: &mut Stream, memory: &mut Memory, state: &mut [f64; HIDDEN], bar: &[f32]) {
+    stream
+        .tick(memory, &[TensorView::f32(&[1, WIDTH], bar)])
+        .unwrap();
+    *state = cell(state, bar);
+    let got = stream.output(0);
+    assert_eq!(got.len(), HIDDEN);
+    for (got, expected) in got.iter().zip(state) {
+        assert!(
+            (f64::from(*got) - *expected).abs() <= 1e-5,
+            "{got} {expected}"
+        );
+    }
+}
+
+#[test]
+fn the_state_goes_on_from_tick_to_tick_for_each_stream_and_over_a_change_of_the_engine() {
+    let root = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(root.path().join("recurrent"), &parts("h=h_next")).unwrap();
+    assert!(bundle.is_stateful());
+    let names = |specs: Vec<&heqis_infer::TensorSpec>| -> Vec<String> {
+        specs.iter().map(|spec| spec.name.clone()).collect()
+    };
+    assert_eq!(names(bundle.inputs().collect()), ["x"]);
+    assert_eq!(names(bundle.outputs().collect()), ["y"]);
+    let bars = common::numbers(9, 30 * WIDTH);
+    let mut memories = [Memory::default(), Memory::default()];
+    let mut states = [[0.0; HIDDEN]; 2];
+    // The second engine goes on where the first has left off.
+    for engine in engines(&bundle) {
+        let mut stream = Stream::new(&bundle, engine);
+        for (position, bar) in bars.chunks_exact(WIDTH).enumerate() {
+            let which = usize::from(position % 3 == 0);
+            tick(&mut stream, &mut memories[which], &mut states[which], bar);
+        }
+    }
+    assert_ne!(memories[0], memories[1]);
+}
+
+#[test]
+fn a_tick_that_fails_leaves_the_state_as_it_was() {
+    let root = tempfile::tempdir().unwrap();
+    let bundle = Bundle::write(root.path().join("recurrent"), &parts("h=h_next")).unwrap();
+    let bars = common::numbers(9, 2 * WIDTH);
+    for engine in engines(&bundle) {
+        let mut stream = Stream::new(&bundle, engine);
+        let (mut memory, mut state) = (Memory::default(), [0.0; HIDDEN]);
+        tick(&mut stream, &mut memory, &mut state, &bars[..WIDTH]);
+        let before = memory.clone();
+        let nan = [f32::NAN; WIDTH];
+        let good = &bars[WIDTH..];
+        for wrong in [
+            vec![TensorView::f32(&[1, WIDTH], &nan)],
+            vec![TensorView::f32(&[2, WIDTH], &bars)],
+            vec![TensorView::f32(&[1, WIDTH], good); 2],
+            vec![],
+        ] {
+            let error = stream.tick(&mut memory, &wrong).unwrap_err();
+            assert!(matches!(error, InferError::Tensor { .. }), "{error}");
+            assert_eq!(memory, before);
+        }
+        tick(&mut stream, &mut memory, &mut state, good);
+    }
+}
+
+#[test]
+fn states_that_do_not_fit_the_model_are_faults_of_the_bundle() {
+    let root = tempfile::tempdir().unwrap();
+    let refuse = |states: &str| {
+        let error = Bundle::write(root.path().join("recurrent"), &parts(states)).unwrap_err();
+        let words = error.to_string();
+        words.split_once("model.onnx: ").unwrap().1.to_owned()
+    };
+    assert_eq!(refuse("h"), "heqis.state must be input=output,…, got \"h\"");
+    assert_eq!(refuse("c=h_next"), "heqis.state: the model has no input c");
+    assert_eq!(refuse("h=c"), "heqis.state: the model has no output c");
+    assert_eq!(
+        refuse("h=y"),
+        "heqis.state: h takes f32 [1, 4], y gives f32 [1, 2, 2]"
+    );
+    assert_eq!(
+        refuse("h=h_next,h=h_next"),
+        "heqis.state: h=h_next uses a tensor twice"
+    );
+}

@@ -1,0 +1,155 @@
+//! A backend that is lost in mid-run: the next computes the same row from the same state, and the node's report says so.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[path = "../../../heqis-infer/tests/stand_in/mod.rs"]
+mod stand_in;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use heqis_actors::{BuildContext, Clock, StageError};
+use heqis_infer::onnx::GraphBuilder;
+use heqis_infer::stream::STATE_KEY;
+use heqis_infer::{
+    BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Libraries, Memory, Precision, Prefer,
+    TensorView, TrainingSpan,
+};
+use heqis_model::{StageModel, Wanted};
+
+/// A model that computes what the stand-in for the NPU does, `y = total' = total + x₀ + 2·x₁`, with its build for the NPU,
+/// whose `fail_run`th run fails. Run 1 is the self-test.
+fn running_total(dir: &Path, fail_run: u32) {
+    let mut graph = GraphBuilder::new("running-total");
+    let x = graph.input("x", &[1, 2]);
+    let total = graph.input("total", &[1, 1]);
+    let weights = graph.weights("weights", &[2, 1], &[1.0, 2.0]);
+    let gain = graph.node("gain", "MatMul", &[&x, &weights], &[]);
+    let y = graph.node("y", "Add", &[&gain, &total], &[]);
+    let next = graph.node("total_next", "Identity", &[&y], &[]);
+    graph.output(&y, &[1, 1]);
+    graph.output(&next, &[1, 1]);
+    graph.metadata(STATE_KEY, "total=total_next");
+    let npu = format!(
+        "STANDIN\n\
+         tensor in x 3 2 1 2 3 2 1 2 0 1 0 0 8\n\
+         tensor in total 3 2 1 1 3 2 1 1 0 1 0 0 4\n\
+         tensor out y 3 2 1 1 3 2 1 1 0 1 0 0 4\n\
+         tensor out total_next 3 2 1 1 3 2 1 1 0 1 0 0 4\n\
+         fail_run {fail_run} -2\n"
+    );
+    let parts = BundleParts {
+        name: "running-total".into(),
+        task: "test".into(),
+        created_by: "a test".into(),
+        precision: Precision::F32,
+        model: graph.finish().unwrap(),
+        scaler_params: b"{}".to_vec(),
+        other_files: BTreeMap::from([("model.rknn".into(), npu.into_bytes())]),
+        model_card: String::new(),
+        feature_names: vec!["a".into(), "b".into()],
+        window_bars: 1,
+        training_span: TrainingSpan {
+            source: "none".into(),
+            source_sha256: String::new(),
+            from: "2015-01-01".into(),
+            to: "2015-12-31".into(),
+            rows: 1,
+        },
+        figures: BTreeMap::new(),
+        golden: Golden {
+            tolerance: 1e-6,
+            windows: vec![GoldenWindow {
+                label: "one".into(),
+                inputs: BTreeMap::from([
+                    ("x".into(), vec![1.0, 2.0]),
+                    ("total".into(), vec![10.0]),
+                ]),
+                outputs: BTreeMap::from([
+                    ("y".into(), vec![15.0]),
+                    ("total_next".into(), vec![15.0]),
+                ]),
+            }],
+        },
+    };
+    Bundle::write(dir, &parts).unwrap();
+}
+
+fn open(dir: &Path, cx: &BuildContext, strict: bool) -> StageModel {
+    let wanted = Wanted {
+        bundle: dir,
+        backends: &[BackendKind::Rknn, BackendKind::Cpu],
+        strict,
+        force: false,
+        prefer: Prefer::First,
+    };
+    let libraries = Libraries {
+        rknn: stand_in::stand_in().to_owned(),
+        ..Libraries::from_env()
+    };
+    let fit = |_: &Bundle| Ok(());
+    StageModel::open_with(&wanted, cx, libraries, fit)
+        .unwrap()
+        .0
+}
+
+fn tick(model: &mut StageModel, memory: &mut Memory, x: [f32; 2]) -> Result<f32, StageError> {
+    model.run(memory, &[TensorView::f32(&[1, 2], &x)])?;
+    Ok(model.output(0)[0])
+}
+
+#[test]
+fn the_next_goes_on_from_the_same_state_and_it_is_counted_and_noted() {
+    let directory = tempfile::tempdir().unwrap();
+    let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
+    // The self-test, two ticks of one stream, one of the other; then the NPU is lost.
+    running_total(&directory.path().join("model"), 5);
+    let mut model = open(Path::new("model"), &cx, false);
+    let (mut one, mut other) = (Memory::default(), Memory::default());
+    assert_eq!(tick(&mut model, &mut one, [1.0, 1.0]), Ok(3.0));
+    assert_eq!(tick(&mut model, &mut one, [1.0, 0.0]), Ok(4.0));
+    assert_eq!(tick(&mut model, &mut other, [0.0, 50.0]), Ok(100.0));
+    let said = || (cx.counter("fallback").get(), cx.counters().notes());
+    let (count, notes) = said();
+    assert_eq!((count, notes["backend"].as_str()), (0, "rknn"));
+    assert_eq!(tick(&mut model, &mut one, [0.0, 1.0]), Ok(6.0));
+    let (count, notes) = said();
+    assert_eq!((count, notes["backend"].as_str()), (1, "cpu"));
+    assert!(notes["skipped.rknn"].contains("rknn_run returned -2"));
+    assert_eq!(tick(&mut model, &mut other, [0.0, 1.0]), Ok(102.0));
+    assert_eq!(tick(&mut model, &mut one, [0.0, 1.0]), Ok(8.0));
+    assert_eq!(said().0, 1);
+}
+
+#[test]
+fn strict_blames_no_frame_and_keeps_the_state() {
+    let directory = tempfile::tempdir().unwrap();
+    let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
+    running_total(&directory.path().join("model"), 3);
+    let mut model = open(Path::new("model"), &cx, true);
+    let mut memory = Memory::default();
+    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(3.0));
+    let before = memory.clone();
+    match tick(&mut model, &mut memory, [1.0, 1.0]) {
+        // Each frame is kept while the stage is rebuilt.
+        Err(StageError::Unavailable(reason)) => {
+            assert!(reason.contains("rknn_run returned -2"), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(memory, before);
+    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(6.0));
+}
+
+#[test]
+fn an_input_that_is_no_number_fails_its_frame_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
+    running_total(&directory.path().join("model"), 0);
+    let mut model = open(Path::new("model"), &cx, false);
+    let mut memory = Memory::default();
+    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(3.0));
+    let failed = tick(&mut model, &mut memory, [f32::NAN, 1.0]);
+    assert!(matches!(failed, Err(StageError::Failed(_))), "{failed:?}");
+    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(6.0));
+    assert_eq!(cx.counter("fallback").get(), 0);
+}
