@@ -159,18 +159,44 @@ impl Stage for Watch {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Arm {
     Shipped,
+    Linear,
     OneThread,
     Null,
 }
 
+/// The pair of models of an arm.
+struct Models {
+    features: &'static str,
+    /// Rows of a window.
+    rows: usize,
+    direction: &'static str,
+}
+
 impl Arm {
-    pub(crate) const ALL: [Self; 3] = [Self::Shipped, Self::OneThread, Self::Null];
+    pub(crate) const ALL: [Self; 4] = [Self::Shipped, Self::Linear, Self::OneThread, Self::Null];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Shipped => "shipped",
+            Self::Linear => "linear",
             Self::OneThread => "one thread",
             Self::Null => "null",
+        }
+    }
+
+    fn models(self) -> Option<Models> {
+        match self {
+            Self::Shipped => Some(Models {
+                features: "models/cae-factors",
+                rows: 32,
+                direction: "models/multi-gan-direction",
+            }),
+            Self::Linear | Self::OneThread => Some(Models {
+                features: "models/baseline-factors",
+                rows: 1,
+                direction: "models/baseline-direction",
+            }),
+            Self::Null => None,
         }
     }
 }
@@ -205,12 +231,12 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
         .source::<Simulated>("market", simulated, plain())
         .stage::<Cleaner>("cleaner", Default::default(), plain())
         .stage::<Indicators>("indicators", IndicatorsConfig::default(), plain());
-    let graph = match arm {
-        Arm::Shipped | Arm::OneThread => graph.stage::<NpuFeature>(
+    let graph = match arm.models() {
+        Some(models) => graph.stage::<NpuFeature>(
             "features",
             NpuFeatureConfig {
-                bundle: "models/baseline-factors".into(),
-                rows: 1,
+                bundle: models.features.into(),
+                rows: models.rows,
                 backends: vec![heqis_infer::BackendKind::Cpu],
                 strict: true,
                 force: false,
@@ -218,7 +244,7 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
             },
             plain(),
         ),
-        Arm::Null => graph.stage::<NullFeatures>("features", NullConfig {}, plain()),
+        None => graph.stage::<NullFeatures>("features", NullConfig {}, plain()),
     };
     let ring = RingBufferConfig {
         capacity: 4096,
@@ -241,11 +267,11 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
         arbiter: (arm == Arm::OneThread).then(|| PIPELINE.to_owned()),
         ..StageOptions::default()
     };
-    let graph = match arm {
-        Arm::Shipped | Arm::OneThread => graph.stage::<TrtEngine>(
+    let graph = match arm.models() {
+        Some(models) => graph.stage::<TrtEngine>(
             "engine",
             TrtEngineConfig {
-                bundle: "models/baseline-direction".into(),
+                bundle: models.direction.into(),
                 backends: vec![heqis_infer::BackendKind::Cpu],
                 strict: true,
                 force: false,
@@ -254,7 +280,7 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
             },
             batch,
         ),
-        Arm::Null => graph.stage::<NullEngine>("engine", NullConfig {}, batch),
+        None => graph.stage::<NullEngine>("engine", NullConfig {}, batch),
     };
     let rule = heqis_quant::DecisionRule {
         enter: 0.002,

@@ -7,7 +7,8 @@
 //! The bench is the gateway and runs itself once more as the compute node; between them lie TCP and the two edges of
 //! `topologies/dual-board.toml`. Rounds visit every arm in turn:
 //!
-//! - `shipped`: the linear baselines; the engine has a thread of its own, as it has by default.
+//! - `shipped`: the trained models of that topology; the engine has a thread of its own, as it has by default.
+//! - `linear`: the linear baselines, for what the pipeline costs where the models cost next to nothing.
 //! - `one thread`: the same, with the engine on the arbiter of all the other stages: `arbiter = "pipeline"`.
 //! - `null`: stages that compute nothing in place of `npu-feature` and `trt-engine`.
 //! - `bare tokio`: no pipeline, one message of a frame's size from process to process at the same pace, one way: what
@@ -213,10 +214,12 @@ impl Rounds {
     }
 
     fn print(&self) {
+        let heads = Arm::ALL.map(|arm| format!("{} p50 | p99", arm.name()));
         println!(
-            "| {PACE_PER_S} bars/s, two processes, µs | shipped p50 | p99 | one thread p50 | p99 | null p50 | p99 |"
+            "| {PACE_PER_S} bars/s, two processes, µs | {} |",
+            heads.join(" | ")
         );
-        println!("|---|---|---|---|---|---|---|");
+        println!("|---{}|", "|---|---".repeat(heads.len()));
         for step in self.paced[&Arm::Null][0].steps.keys() {
             self.print_row(&step.label(), &|round| round.steps[step]);
         }
