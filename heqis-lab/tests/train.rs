@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use heqis_lab::figures::Share;
+use heqis_lab::nets::discriminator::DiscriminatorConfig;
 use heqis_lab::nets::generator::{Body, GeneratorKind};
 use heqis_lab::nets::weights::collect;
 use heqis_lab::train::config::GeneratorSpec;
@@ -254,29 +255,56 @@ fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
     assert!(losses[losses.len() - 1].1 < losses[0].1);
 }
 
+/// Prepares the real bars in the directory that the committed settings name, below `root`.
+fn real(root: &Path) -> PathBuf {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare/002032.SZ.csv");
+    let set = root.join("target/data/002032.SZ");
+    let mut prepare = lab();
+    prepare.arg("prepare").arg(table).arg("--out").arg(&set);
+    let answer = prepare.output().unwrap();
+    assert!(answer.status.success(), "{answer:?}");
+    set
+}
+
+/// A discriminator that learned nothing would stay at a half; one that sees through everything would leave nothing to play.
+#[test]
+fn discriminators_of_real_bars_come_to_know_more_than_chance_and_never_all() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = settings(&real(root.path()), "");
+    config.encoder = EncoderSpec::None;
+    config.discriminator = DiscriminatorConfig::default();
+    config.data.samples_per_epoch = 512;
+    config.optimiser.discriminator_learning_rate = 1e-3;
+    config.schedule.distil_every = 0;
+    config.schedule.game_epochs = 10;
+    let out = root.path().join("run");
+    train(&config, &out, false, &mut Deaf).unwrap();
+    let mut reader = csv::Reader::from_path(out.join("curves.csv")).unwrap();
+    let points: Vec<Point> = reader.deserialize().map(Result::unwrap).collect();
+    for name in ["d-g1", "d-g2"] {
+        let own = points.iter().filter(|point| point.network == name);
+        let shares: Vec<f64> = own
+            .map(|p| (p.real_accuracy.unwrap() + p.fake_accuracy.unwrap()) / 2.0)
+            .collect();
+        assert_eq!(shares.len(), 10);
+        let best = shares.iter().copied().fold(0.0, f64::max);
+        assert!(shares[0] < 0.6 && best > 0.6, "{name}: {shares:?}");
+        assert!(best < 0.95, "{name}: {shares:?}");
+    }
+}
+
 #[test]
 fn the_smoke_settings_run_through_every_phase_on_real_bars() {
     let root = tempfile::tempdir().unwrap();
-    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let run = |args: &[&str]| {
-        let answer = lab().current_dir(root.path()).args(args).output().unwrap();
-        assert!(answer.status.success(), "{answer:?}");
-    };
-    let table = repository.join("data/ashare/002032.SZ.csv");
-    run(&[
-        "prepare",
-        table.to_str().unwrap(),
-        "--out",
-        "target/data/002032.SZ",
-    ]);
-    let config = repository.join("training/smoke.toml");
-    run(&[
-        "train",
-        "--config",
-        config.to_str().unwrap(),
-        "--out",
-        "run",
-    ]);
+    real(root.path());
+    let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("../training/smoke.toml");
+    let mut train = lab();
+    train
+        .current_dir(root.path())
+        .args(["train", "--out", "run", "--config"])
+        .arg(config);
+    let answer = train.output().unwrap();
+    assert!(answer.status.success(), "{answer:?}");
     let out = root.path().join("run");
     assert!(RunManifest::read(&out).unwrap().finished);
     let mut plots: Vec<String> = std::fs::read_dir(out.join("plots"))

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor};
-use heqis_lab::nets::discriminator::DiscriminatorConfig;
+use heqis_lab::nets::discriminator::{Discriminator, DiscriminatorConfig};
 use heqis_lab::nets::weights::{collect, restore};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -95,22 +95,54 @@ fn the_discriminators_gradients_are_the_slopes_of_its_answer() {
     });
 }
 
+/// The way on which the game's losses go back into the generators.
 #[test]
-fn what_the_discriminator_is_shown_carries_gradient_back_to_the_generator() {
+fn what_the_discriminator_is_shown_carries_the_slope_back_to_the_generator() {
     let device = Device::flex().autodiff();
     let discriminator = DiscriminatorConfig::default().init(&device, 3).unwrap();
-    let series = random(4, [2, 7], &device).require_grad();
-    let classes = random(5, [2, 7, 3], &device).require_grad();
-    let gradients = discriminator
-        .forward(series.clone(), classes.clone())
-        .sum()
-        .backward();
-    for gradient in [
-        elements(series.grad(&gradients).unwrap()),
-        elements(classes.grad(&gradients).unwrap()),
-    ] {
-        assert!(gradient.iter().all(|value| *value != 0.0));
-    }
+    let (series, classes) = (normal(4, 14), normal(5, 42));
+    let judged = |discriminator: &Discriminator, series: &Tensor<2>, classes: &Tensor<3>| {
+        let logits = discriminator.forward(series.clone(), classes.clone());
+        (logits * random(6, [2, 1], &series.device())).sum()
+    };
+    let leaf = |data: &[f32]| Tensor::<1>::from_floats(data, &device);
+    let shown = leaf(&series).reshape([2, 7]).detach().require_grad();
+    let known = leaf(&classes).reshape([2, 7, 3]).detach().require_grad();
+    let gradients = judged(&discriminator, &shown, &known).backward();
+    let plain = discriminator.valid();
+    let at = |series: &[f32], classes: &[f32]| {
+        let tensor = |data: &[f32]| Tensor::<1>::from_floats(data, &Device::flex());
+        let series = tensor(series).reshape([2, 7]);
+        let classes = tensor(classes).reshape([2, 7, 3]);
+        f64::from(judged(&plain, &series, &classes).into_scalar::<f32>())
+    };
+    let (step, moved) = (
+        1e-3,
+        |data: &[f32], along: &[f32], scale: f32| -> Vec<f32> {
+            let pairs = data.iter().zip(along);
+            pairs.map(|(x, along)| x + scale * along).collect()
+        },
+    );
+    let said = |gradient: Vec<f32>, along: &[f32]| -> f64 {
+        let pairs = gradient.iter().zip(along);
+        pairs.map(|(a, b)| f64::from(a * b)).sum()
+    };
+    let along = normal(7, 14);
+    let to = |scale| at(&moved(&series, &along, scale), &classes);
+    let slope = (to(step) - to(-step)) / (2.0 * f64::from(step));
+    let told = said(elements(shown.grad(&gradients).unwrap()), &along);
+    assert!(
+        (slope - told).abs() <= 2e-3 * (1.0 + slope.abs()),
+        "{slope} {told}"
+    );
+    let along = normal(8, 42);
+    let to = |scale| at(&series, &moved(&classes, &along, scale));
+    let slope = (to(step) - to(-step)) / (2.0 * f64::from(step));
+    let told = said(elements(known.grad(&gradients).unwrap()), &along);
+    assert!(
+        (slope - told).abs() <= 2e-3 * (1.0 + slope.abs()),
+        "{slope} {told}"
+    );
 }
 
 #[test]
