@@ -170,7 +170,8 @@ fn ort(library: &Path, case: &Path, model: &[u8]) -> Outcome {
 
 /// The directory of the cases in the tests' Python.
 fn cases() -> PathBuf {
-    let python = std::env::var_os("HEQIS_TEST_PYTHON").unwrap();
+    let python = std::env::var_os("HEQIS_TEST_PYTHON")
+        .expect("HEQIS_TEST_PYTHON must name a python with onnx; `./test` makes one");
     let script = "import onnx, os; print(os.path.join(os.path.dirname(onnx.__file__), 'backend/test/data'), end='')";
     let output = Command::new(python).args(["-c", script]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
