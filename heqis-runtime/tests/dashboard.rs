@@ -202,6 +202,23 @@ fn a_page_knows_how_the_other_node_is_and_says_when_it_is_gone() {
     gateway.kill();
 }
 
+/// Names and scheduling policies of a process's threads: 0 is the normal one, 5 `SCHED_IDLE`; `proc_pid_stat(5)`, field 41.
+fn policies(pid: u32) -> Vec<(String, u32)> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let stats = threads
+        .filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("stat")).ok());
+    stats
+        .map(|stat| {
+            let (before, after) = stat.rsplit_once(')').unwrap();
+            let name = before.split_once('(').unwrap().1.to_owned();
+            (
+                name,
+                after.split_whitespace().nth(38).unwrap().parse().unwrap(),
+            )
+        })
+        .collect()
+}
+
 #[test]
 fn a_run_that_was_killed_and_started_again_is_listed_without_a_gap() {
     let (stand, port) = with_page(single_host(), "host");
@@ -211,6 +228,15 @@ fn a_run_that_was_killed_and_started_again_is_listed_without_a_gap() {
     ];
     let killed = stand.start(&["--node", "host", "--set", slow[0], "--set", slow[1]]);
     wait_until("some decisions are listed", || listed(port) > 300);
+    let policies = policies(killed.pid());
+    assert!(
+        policies.iter().any(|(_, policy)| *policy == 5),
+        "the page goes last: {policies:?}"
+    );
+    assert!(
+        policies.contains(&("pipeline".to_owned(), 0)),
+        "the stages do not: {policies:?}"
+    );
     killed.kill();
     assert!((stand.journal_lines("journal") as u64) < DECISIONS);
     let again = stand.start(&["--node", "host"]);

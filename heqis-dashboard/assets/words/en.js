@@ -14,7 +14,7 @@ export default {
   zoom: "Zoom", zoomIn: "Zoom in", zoomOut: "Zoom out", measure: "Measure", measureHow: "Two clicks on the chart tell days and change between them",
   listedOn: (day) => `listed ${day}`,
   measured: (bars, change, by) => `${bars} bars  ${change}  (${by})`,
-  exportPng: "Save the chart as a picture", exportCsv: "Save the loaded bars as a table",
+  exports: "Save", exportPng: "Save the chart as a picture", exportCsv: "Save the loaded bars as a table",
   chart: "Candlestick chart; the table below it holds the last bars",
   lists: "Lists", signals: "Decisions", refusals: "Refused", orders: "Refused orders",
   which: "Instruments", side: "Side", from: "From", to: "To", more: "More", clear: "Clear",

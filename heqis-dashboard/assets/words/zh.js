@@ -14,7 +14,7 @@ export default {
   zoom: "缩放", zoomIn: "放大", zoomOut: "缩小", measure: "测量", measureHow: "在图上点两次，给出其间天数与涨跌",
   listedOn: (day) => `${day} 上市`,
   measured: (bars, change, by) => `${bars} 根  ${change}  (${by})`,
-  exportPng: "将图形存为图片", exportCsv: "将已载入的行情存为表格",
+  exports: "保存", exportPng: "将图形存为图片", exportCsv: "将已载入的行情存为表格",
   chart: "K 线图，其后的表格列出最近的行情",
   lists: "列表", signals: "决策", refusals: "被拒决策", orders: "被拒委托",
   which: "范围", side: "方向", from: "起", to: "止", more: "更多", clear: "清除",

@@ -1,6 +1,6 @@
 //! One instrument's bars.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use heqis_quant::{Bar, QuantError};
 
@@ -15,6 +15,8 @@ pub struct Series {
     start: Lines,
     bars: Vec<Bar>,
     features: Vec<Option<Arc<[f64]>>>,
+    /// The lines of the bars, once they were asked for.
+    lines: OnceLock<Vec<Values>>,
 }
 
 impl Series {
@@ -27,6 +29,7 @@ impl Series {
             start: Lines::new()?,
             bars: Vec::new(),
             features: Vec::new(),
+            lines: OnceLock::new(),
         })
     }
 
@@ -39,6 +42,7 @@ impl Series {
         {
             return false;
         }
+        self.lines.take();
         self.bars.push(bar);
         self.features.push(features);
         true
@@ -54,6 +58,7 @@ impl Series {
     /// Forgets the oldest `bars`, at most all of them.
     pub fn forget(&mut self, bars: usize) {
         let bars = bars.min(self.bars.len());
+        self.lines.take();
         self.features.drain(..bars);
         for bar in self.bars.drain(..bars) {
             self.start.update(&bar);
@@ -82,8 +87,10 @@ impl Series {
 
     /// The chart's lines, one row a bar.
     #[must_use]
-    pub fn lines(&self) -> Vec<Values> {
-        let mut lines = self.start.clone();
-        self.bars.iter().map(|bar| lines.update(bar)).collect()
+    pub fn lines(&self) -> &[Values] {
+        self.lines.get_or_init(|| {
+            let mut lines = self.start.clone();
+            self.bars.iter().map(|bar| lines.update(bar)).collect()
+        })
     }
 }

@@ -163,7 +163,7 @@ mod tests {
                 let bits = |lines: &[crate::lines::Values]| -> Vec<Option<u64>> {
                     lines.iter().flatten().map(|value| value.map(f64::to_bits)).collect()
                 };
-                prop_assert_eq!(bits(&kept.lines()), bits(&whole.lines()[from..]));
+                prop_assert_eq!(bits(kept.lines()), bits(&whole.lines()[from..]));
             }
         }
     }
