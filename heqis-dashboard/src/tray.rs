@@ -1,5 +1,7 @@
 //! What a pipeline writes and pages read, so that the writer waits for no reader.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Things that lie in a tray before a writer waits for the reader: some seconds of a pipeline at full speed.
@@ -9,12 +11,19 @@ const ROOM: usize = 65_536;
 ///
 /// A reader may hold the state for long: it copies whole series, and its thread goes behind all others. What comes in the
 /// meantime is put into the tray, and the next one who has the state, writer or reader, takes it in, in the order in which
-/// it came. The tray itself is held only for as long as it takes to put one thing in or to take it away.
+/// it came. The tray itself has no lock.
 #[derive(Debug)]
 pub(crate) struct Tray<S, T> {
-    state: Mutex<S>,
-    waiting: Mutex<Vec<T>>,
+    state: Mutex<Held<S, T>>,
+    put: Sender<T>,
+    waiting: AtomicUsize,
     take: fn(&mut S, T),
+}
+
+#[derive(Debug)]
+pub(crate) struct Held<S, T> {
+    state: S,
+    tray: Receiver<T>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -24,44 +33,55 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S, T> Tray<S, T> {
     /// An empty tray before `state`, which `take` adds a thing to.
     pub(crate) fn new(state: S, take: fn(&mut S, T)) -> Self {
+        let (put, tray) = channel();
         Self {
-            state: Mutex::new(state),
-            waiting: Mutex::default(),
+            state: Mutex::new(Held { state, tray }),
+            put,
+            waiting: AtomicUsize::new(0),
             take,
         }
     }
 
     /// Adds a thing, at once where nobody reads. Waits only when [`ROOM`] things wait already.
     pub(crate) fn add(&self, thing: T) {
-        let mut state = match self.state.try_lock() {
-            Ok(state) => state,
+        let mut held = match self.state.try_lock() {
+            Ok(held) => held,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => {
-                let mut waiting = lock(&self.waiting);
-                if waiting.len() < ROOM {
-                    waiting.push(thing);
-                    return;
-                }
-                drop(waiting);
-                lock(&self.state)
+            Err(TryLockError::WouldBlock) if self.waiting.load(Ordering::Relaxed) < ROOM => {
+                self.waiting.fetch_add(1, Ordering::Relaxed);
+                // The other end is held by this very tray.
+                let _ = self.put.send(thing);
+                return;
             }
+            Err(TryLockError::WouldBlock) => lock(&self.state),
         };
-        self.take_in(&mut state);
-        (self.take)(&mut state, thing);
+        self.take_in(&mut held);
+        (self.take)(&mut held.state, thing);
     }
 
     /// The state with everything that was added before.
-    pub(crate) fn read(&self) -> MutexGuard<'_, S> {
-        let mut state = lock(&self.state);
-        self.take_in(&mut state);
-        state
+    pub(crate) fn read(&self) -> Reading<'_, S, T> {
+        let mut held = lock(&self.state);
+        self.take_in(&mut held);
+        Reading(held)
     }
 
-    fn take_in(&self, state: &mut S) {
-        let waiting = std::mem::take(&mut *lock(&self.waiting));
-        for thing in waiting {
-            (self.take)(state, thing);
+    fn take_in(&self, held: &mut Held<S, T>) {
+        for thing in held.tray.try_iter() {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            (self.take)(&mut held.state, thing);
         }
+    }
+}
+
+/// The state while it is read.
+pub(crate) struct Reading<'a, S, T>(MutexGuard<'a, Held<S, T>>);
+
+impl<S, T> std::ops::Deref for Reading<'_, S, T> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        &self.0.state
     }
 }
 
@@ -88,7 +108,7 @@ mod tests {
         std::thread::scope(|scope| {
             let held = tray.read();
             let writer = scope.spawn(|| (0..ROOM + 10).for_each(|_| tray.add(1)));
-            while lock(&tray.waiting).len() < ROOM {
+            while tray.waiting.load(Ordering::Relaxed) < ROOM {
                 std::thread::yield_now();
             }
             assert!(!writer.is_finished());

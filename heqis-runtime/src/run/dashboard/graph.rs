@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{EdgeReport, GraphHandle, NodeReport, Side, StageReport};
 use heqis_dashboard::Live;
@@ -14,6 +14,7 @@ use heqis_dashboard::live::{
 };
 use heqis_quant::KillState;
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::super::http::Ready;
 use super::alarms::Alarms;
@@ -40,8 +41,14 @@ pub(super) struct Graph {
     switches: Vec<Switch>,
     pub(super) log: Arc<EventLog>,
     pub(super) alarms: Alarms,
+    /// The last look, for the page.
+    shown: Mutex<Option<State>>,
 }
 
+/// A page that has not asked for so long is closed.
+const CLOSED_MS: i64 = 3_000;
+/// Pause between two looks while the page is watched.
+const PAUSE: Duration = Duration::from_millis(250);
 /// Events that stand in each state; older ones are asked for.
 const SHOWN_EVENTS: usize = 20;
 
@@ -61,6 +68,7 @@ impl Graph {
             switches: switches(plan, own),
             alarms: Alarms::new(log.clone(), webhook),
             log,
+            shown: Mutex::default(),
         }
     }
 
@@ -70,11 +78,12 @@ impl Graph {
 
     pub(super) fn ended(&self) {
         self.ended.store(true, Ordering::Release);
+        self.look();
     }
 
-    /// Milliseconds since the page asked last.
-    pub(super) fn unasked_ms(&self) -> i64 {
-        now_ms() - self.asked_ms.load(Ordering::Acquire)
+    /// Whether the page has asked lately, so that somebody looks at it.
+    pub(super) fn is_watched(&self) -> bool {
+        now_ms() - self.asked_ms.load(Ordering::Acquire) <= CLOSED_MS
     }
 
     /// Remembers what another node said, or why it did not.
@@ -138,7 +147,11 @@ impl Graph {
         self.asked_ms.store(now_ms(), Ordering::Release);
     }
 
-    /// Books and figures of this moment, without alarms and events.
+    /// Takes the books and figures of this moment, without alarms and events. They are what the page shows until the next
+    /// look.
+    ///
+    /// Stages wait while theirs are read. So the thread of the page, which goes last, must not do it: it could be kept from
+    /// going on in the midst of it.
     pub(super) fn look(&self) -> State {
         let at_ms = now_ms();
         let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
@@ -149,11 +162,24 @@ impl Graph {
                 None => self.silent(node),
             })
             .collect();
-        State {
+        drop(others);
+        let state = State {
             at_ms,
             nodes,
             ..State::default()
-        }
+        };
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.insert(state).clone()
+    }
+
+    /// What the last look found.
+    fn shown(&self) -> State {
+        let shown = {
+            let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.clone()
+        };
+        // Before the first look nothing has run that could wait.
+        shown.unwrap_or_else(|| self.look())
     }
 
     /// How far the stages of a node may trade: as each says, and as the files say on the own one, which a stage reads only
@@ -176,6 +202,20 @@ impl Graph {
     }
 }
 
+/// Looks from time to time while the page is watched, for as long as the graph is held by anybody else.
+pub(super) fn watch(graph: &Arc<Graph>) {
+    let graph = Arc::downgrade(graph);
+    actix_rt::spawn(async move {
+        loop {
+            sleep(PAUSE).await;
+            let Some(graph) = graph.upgrade() else { return };
+            if graph.is_watched() {
+                graph.look();
+            }
+        }
+    });
+}
+
 impl Live for Graph {
     fn topology(&self) -> Topology {
         self.topology.clone()
@@ -186,7 +226,7 @@ impl Live for Graph {
         State {
             alarms: self.alarms.now(),
             events: self.log.before(None, SHOWN_EVENTS).0,
-            ..self.look()
+            ..self.shown()
         }
     }
 
@@ -220,6 +260,7 @@ impl Live for Graph {
                 Some(cause),
             );
         }
+        self.look();
         Ok(())
     }
 

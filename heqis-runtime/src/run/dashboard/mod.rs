@@ -108,6 +108,7 @@ impl Page {
                     let _ = writeln!(std::io::stderr(), "log in to the dashboard with {link}");
                 }
                 self.served = Some(served);
+                graph::watch(&self.graph);
                 peers::watch(&self.graph);
             }
             Err(error) => {

@@ -15,8 +15,6 @@ use super::graph::Graph;
 const PAUSE: Duration = Duration::from_millis(500);
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// A page that has not asked for so long is closed.
-const CLOSED_MS: i64 = 3_000;
 /// Longest answer, in bytes; a report has some hundred bytes an edge or stage.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
@@ -37,7 +35,7 @@ async fn ask(graph: Weak<Graph>, node: usize, address: String) {
         sleep(PAUSE).await;
         match graph.upgrade() {
             None => return,
-            Some(graph) if graph.unasked_ms() > CLOSED_MS => continue,
+            Some(graph) if !graph.is_watched() => continue,
             Some(_) => {}
         }
         let answer = match timeout(PATIENCE, report(&address)).await {
