@@ -149,8 +149,8 @@ fn one_who_knows_the_future_is_chosen_and_what_comes_later_does_not_count() {
     assert!(score > 3.0, "{score}");
     assert!(selected.deflation.deflated.unwrap() > 0.99);
     assert!(selected.test.metrics.curve.total_return < -0.5);
-    // Three rules, and the regressions and one table in three modes each.
-    assert_eq!((selected.trials.len(), selected.deflation.trials), (9, 9));
+    // Three rules, and the regressions, the trees and one table in three modes each.
+    assert_eq!((selected.trials.len(), selected.deflation.trials), (12, 12));
 }
 
 #[test]
@@ -410,7 +410,7 @@ fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_t
     let go = |words: &[String]| run(&Cli::try_parse_from(words).unwrap().args);
     let lines = go(&words).unwrap();
     assert!(
-        lines[0].starts_with("002032.SZ: ") && lines[0].contains("of 15 trials"),
+        lines[0].starts_with("002032.SZ: ") && lines[0].contains("of 18 trials"),
         "{lines:?}"
     );
     let path = folder.path().join("best_metrics.csv");
@@ -429,12 +429,12 @@ fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_t
             row["trials"].as_str(),
             row["test_looks"].as_str()
         ),
-        ("002032.SZ", "15", "1")
+        ("002032.SZ", "18", "1")
     );
     for name in ["cash", "hold", "last"] {
         assert!(row.contains_key(&format!("{name}_return_score")), "{name}");
     }
-    for name in ["linear", "g1", "g2", "ensemble"] {
+    for name in ["linear", "boosted", "g1", "g2", "ensemble"] {
         for mode in ["return", "class", "both"] {
             assert!(
                 row.contains_key(&format!("{name}_{mode}_score")),
@@ -497,7 +497,7 @@ fn bundles_are_candidates_behind_the_day_that_they_were_made_on() {
     };
     // Weights up to 2012-05-17, penalties chosen up to 2014-06-25, as the manifest says.
     let lines = go("2014-09-01", "@2014-06-25").unwrap();
-    assert!(lines[0].contains("of 9 trials"), "{lines:?}");
+    assert!(lines[0].contains("of 12 trials"), "{lines:?}");
     for (validate_from, made, words) in [
         ("2014-06-30", "@2014-06-25", "must be fitted on days up to"),
         (
@@ -576,8 +576,8 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
             format!("--out={}", work.join("out").display()),
         ];
         let lines = run(&Cli::try_parse_from(words.clone()).unwrap().args).unwrap();
-        // Three rules, and the regressions, two generators and their mean in three modes each.
-        assert!(lines[0].contains("of 15 trials"), "{lines:?}");
+        // Three rules, and the regressions, the trees, two generators and their mean in three modes each.
+        assert!(lines[0].contains("of 18 trials"), "{lines:?}");
         let text = std::fs::read_to_string(work.join("out/selection.json")).unwrap();
         let record: serde_json::Value = serde_json::from_str(&text).unwrap();
         (work.join("out/folds/002032.SZ"), record, words)

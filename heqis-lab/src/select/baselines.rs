@@ -3,8 +3,10 @@
 //! - `cash` expects a loss every day, so it never buys: the worst honest alternative.
 //! - `hold` expects a gain every day, so it buys once and stays.
 //! - `last` expects the last return again.
-//! - `linear` is a ridge and a logistic regression on the features of the last bar, fitted anew on the training span of
-//!   every fold.
+//! - `linear` is a ridge and a logistic regression on the features of the last bar.
+//! - `boosted` are gradient-boosted trees on the same features, one set for the return and one for each class.
+//!
+//! The last two are fitted anew on the training span of every fold.
 
 use std::collections::BTreeMap;
 
@@ -16,12 +18,20 @@ use super::folds::Folds;
 use crate::error::LabError;
 use crate::logistic::Logistic;
 use crate::ridge::Ridge;
+use crate::yardsticks::boosting::{Boosting, BoostingOptions};
 
 /// Names of the built-in candidates, the simplest first.
-pub const NAMES: [&str; 4] = ["cash", "hold", "last", "linear"];
+pub const NAMES: [&str; 5] = ["cash", "hold", "last", "linear", "boosted"];
 
 /// Penalty of both regressions. It is not tuned, so that it adds no trial.
 const PENALTY: f64 = 1.0;
+/// Shallow and slow trees, which suit weak signals. They are not tuned either.
+const TREES: BoostingOptions = BoostingOptions {
+    trees: 50,
+    depth: 2,
+    learning_rate: 0.1,
+    least_leaf: 20,
+};
 /// Largest absolute return that counts as flat.
 const FLAT_BAND: f64 = 0.005;
 /// Number of classes: down, flat and up.
@@ -74,8 +84,6 @@ fn certain(predicted_return: f64, direction: Direction) -> Forecast {
 
 /// Returns the forecasts of `linear` for the days of the validation spans and of the test span.
 ///
-/// A training row is one whose label, too, lies in the training span: `folds` carry the purge.
-///
 /// # Errors
 ///
 /// [`LabError::Quant`] when features cannot be computed, [`LabError::Select`] when a training span has no rows.
@@ -84,6 +92,93 @@ pub fn linear(
     days: &[Date],
     folds: &Folds,
 ) -> Result<BTreeMap<Date, Forecast>, LabError> {
+    walk(bars, days, folds, |inputs, labels| {
+        let (returns, classes) = targets(labels);
+        let ridge = Ridge::fit(inputs, &returns, PENALTY);
+        let logistic = Logistic::fit(inputs, &classes, CLASSES, PENALTY);
+        let (Some(ridge), Some(logistic)) = (ridge, logistic) else {
+            return Err(LabError::Singular("linear candidate"));
+        };
+        Ok(move |rows: &[Vec<f64>]| -> Result<_, LabError> {
+            let said = rows.iter().map(|values| {
+                let shares = logistic.predict(values);
+                Prediction {
+                    predicted_return: ridge.predict(values),
+                    probabilities: [shares[0], shares[1], shares[2]],
+                }
+            });
+            Ok(said.collect())
+        })
+    })
+}
+
+/// Returns the forecasts of `boosted` for the same days.
+///
+/// The trees of a class are fitted to 1 where it came and 0 elsewhere. What they say may lie a little outside of 0 to 1 and
+/// is brought to probabilities by leaving out what is negative, and by the shares of the training span when nothing is left.
+///
+/// # Errors
+///
+/// As [`linear`], and [`LabError::Yardstick`] when a feature is not finite.
+pub fn boosted(
+    bars: &[Bar],
+    days: &[Date],
+    folds: &Folds,
+) -> Result<BTreeMap<Date, Forecast>, LabError> {
+    walk(bars, days, folds, |inputs, labels| {
+        let (returns, classes) = targets(labels);
+        let indicator = |class: usize| -> Vec<f64> {
+            let came = classes.iter().map(|came| f64::from(*came == class));
+            came.collect()
+        };
+        let ones = [0, 1, 2].map(indicator);
+        let shares = ones
+            .each_ref()
+            .map(|came| came.iter().sum::<f64>() / came.len() as f64);
+        let moves = Boosting::fit(inputs, &returns, TREES)?;
+        let [down, flat, up] = ones.map(|came| Boosting::fit(inputs, &came, TREES));
+        let heads = [down?, flat?, up?];
+        Ok(move |rows: &[Vec<f64>]| -> Result<_, LabError> {
+            let said = moves.predict(rows)?;
+            let heads = heads.each_ref().map(|head| head.predict(rows));
+            let [down, flat, up] = heads;
+            let (down, flat, up) = (down?, flat?, up?);
+            let predictions = said.into_iter().enumerate().map(|(at, predicted_return)| {
+                let positive = [down[at], flat[at], up[at]].map(|share| share.max(0.0));
+                let sum: f64 = positive.iter().sum();
+                Prediction {
+                    predicted_return,
+                    probabilities: if sum > 0.0 {
+                        positive.map(|share| share / sum)
+                    } else {
+                        shares
+                    },
+                }
+            });
+            Ok(predictions.collect())
+        })
+    })
+}
+
+/// Next returns and classes of labels.
+fn targets(labels: &[Label]) -> (Vec<f64>, Vec<usize>) {
+    let both = labels.iter();
+    both.map(|label| (label.next_return, label.direction.class()))
+        .unzip()
+}
+
+/// Fits on the features of every training span and forecasts the span that belongs to it.
+///
+/// A training row is one whose label, too, lies in the training span: `folds` carry the purge.
+fn walk<P>(
+    bars: &[Bar],
+    days: &[Date],
+    folds: &Folds,
+    fit: impl Fn(&[Vec<f64>], &[Label]) -> Result<P, LabError>,
+) -> Result<BTreeMap<Date, Forecast>, LabError>
+where
+    P: Fn(&[Vec<f64>]) -> Result<Vec<Prediction>, LabError>,
+{
     let set = FeatureSet::standard();
     let labels = next_bar_labels(bars, FLAT_BAND)?;
     let mut state = FeatureState::new(&set)?;
@@ -100,42 +195,28 @@ pub fn linear(
     let mut forecasts = BTreeMap::new();
     for (train, judged) in spans.chain([(&folds.last_train, &folds.test)]) {
         let fitted_to = days[train.end - 1];
-        let (mut inputs, mut returns, mut classes) = (Vec::new(), Vec::new(), Vec::new());
-        for (_, values, label) in rows.iter().filter(|(date, ..)| *date <= fitted_to) {
-            let Some(label) = label else { continue };
-            inputs.push(values.clone());
-            returns.push(label.next_return);
-            classes.push(label.direction.class());
-        }
-        let refuse = |rule: &str| LabError::select(format!("linear up to {fitted_to}"), rule);
+        let known = rows.iter().filter(|(date, ..)| *date <= fitted_to);
+        let known = known.filter_map(|(_, values, label)| Some((values.clone(), (*label)?)));
+        let (inputs, labels): (Vec<_>, Vec<_>) = known.unzip();
         if inputs.len() <= set.len() {
-            return Err(refuse("has fewer training rows than features"));
+            let place = format!("regressions up to {fitted_to}");
+            let rule = "has fewer training rows than features";
+            return Err(LabError::select(place, rule));
         }
-        let ridge = Ridge::fit(&inputs, &returns, PENALTY);
-        let logistic = Logistic::fit(&inputs, &classes, CLASSES, PENALTY);
-        let (Some(ridge), Some(logistic)) = (ridge, logistic) else {
-            return Err(refuse("the normal equations are singular"));
-        };
-        let (Some(first), Some(last)) = (days[judged.clone()].first(), days[judged.clone()].last())
-        else {
-            continue;
-        };
-        for (date, values, _) in rows
+        let predict = fit(&inputs, &labels)?;
+        let judged = &days[judged.clone()];
+        let asked = rows
             .iter()
-            .filter(|(date, ..)| first <= date && date <= last)
-        {
-            let shares = logistic.predict(values);
-            let prediction = Prediction {
-                predicted_return: ridge.predict(values),
-                probabilities: [shares[0], shares[1], shares[2]],
+            .filter(|(date, ..)| judged.binary_search(date).is_ok());
+        let (dates, asked): (Vec<Date>, Vec<Vec<f64>>) = asked
+            .map(|(date, values, _)| (*date, values.clone()))
+            .unzip();
+        for (date, prediction) in dates.into_iter().zip(predict(&asked)?) {
+            let forecast = Forecast {
+                prediction,
+                fitted_to: Some(fitted_to),
             };
-            forecasts.insert(
-                *date,
-                Forecast {
-                    prediction,
-                    fitted_to: Some(fitted_to),
-                },
-            );
+            forecasts.insert(date, forecast);
         }
     }
     Ok(forecasts)

@@ -267,6 +267,7 @@ fn candidates(
         baselines::hold(bars),
         baselines::last(bars)?,
         baselines::linear(bars, days, folds)?,
+        baselines::boosted(bars, days, folds)?,
     ];
     let mut all: Vec<Candidate> = baselines::NAMES
         .into_iter()
