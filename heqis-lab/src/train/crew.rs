@@ -73,6 +73,19 @@ impl Crew {
         done.sort_by_key(|(place, _)| *place);
         done.into_iter().map(|(_, result)| result).collect()
     }
+
+    /// Works on each item as [`Self::each`] does, where work can fail.
+    ///
+    /// # Errors
+    ///
+    /// That of the first item, in their order, that failed. All are worked on.
+    pub(crate) fn try_each<T: Send, R: Send>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        work: impl Fn(T) -> Result<R, LabError> + Sync,
+    ) -> Result<Vec<R>, LabError> {
+        self.each(items, work).into_iter().collect()
+    }
 }
 
 /// Runs `serve` on each of some threads and on the calling one, and returns when all are through.

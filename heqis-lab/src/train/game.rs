@@ -44,7 +44,7 @@ struct Bench<'a> {
 struct Slope {
     /// Place of the generator.
     player: usize,
-    /// What the generator pays for being found out: the weighted loss, times the batch's mean.
+    /// What the generator pays for being found out, as weighted in the game and a mean over the batch.
     paid: f64,
     /// Gradient of the generator's loss by the candidate's value, `[batch, 1]`.
     value: Tensor<2>,
@@ -83,26 +83,21 @@ pub(crate) fn pass(
             .collect::<Result<Vec<_>, _>>()?;
         // Without a way back, so that no gradient goes into a generator in the discriminators' turn.
         let given: Vec<Candidate> = candidates.iter().map(Candidate::detached).collect();
-        let learned = room
-            .crew
-            .each(&mut benches, |bench| bench.learn(batch, &given, weights));
-        learned.into_iter().collect::<Result<Vec<()>, _>>()?;
+        room.crew
+            .try_each(&mut benches, |bench| bench.learn(batch, &given, weights))?;
 
         let learning: Vec<bool> = seats.iter().map(|seat| !seat.player.stopped).collect();
-        let slopes = room.crew.each(&benches, |bench| {
+        let slopes = room.crew.try_each(&benches, |bench| {
             bench.slopes(room, batch, &given, weights, &learning)
-        });
-        let slopes = slopes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        })?;
         let slopes: Vec<Slope> = slopes.into_iter().flatten().collect();
         let turns = seats.iter_mut().zip(outputs).zip(candidates).enumerate();
         let turns = turns.filter(|(place, _)| learning[*place]);
-        let learned = room
-            .crew
-            .each(turns, |(place, ((seat, output), candidate))| {
+        room.crew
+            .try_each(turns, |(place, ((seat, output), candidate))| {
                 let own = slopes.iter().filter(|slope| slope.player == place);
                 seat.learn(room, batch, output, candidate, own)
-            });
-        learned.into_iter().collect::<Result<Vec<()>, _>>()?;
+            })?;
         room.step();
     }
     let players = seats.iter().map(Seat::point);

@@ -332,15 +332,14 @@ fn alone_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<P
     let phase = Phase::Alone;
     let players = state.players.iter_mut().enumerate();
     let learning = players.filter(|(_, player)| !player.stopped);
-    let points = room.crew.each(learning, |(place, player)| {
+    room.crew.try_each(learning, |(place, player)| {
         let order = room.order(phase, epoch, place);
         let mut noise = room.noise(phase, epoch, place);
         let point = passes::alone(room, player, None, &order, &mut noise)?;
         let score = room.score(player)?;
         learn(room, player, &score, epoch);
         Ok(scored(placed(point, "alone", epoch, 0), room, &score))
-    });
-    points.into_iter().collect()
+    })
 }
 
 /// Takes the score of an epoch: keeps the best weights, lowers the rate on a plateau, stops.
@@ -372,8 +371,9 @@ fn game_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<Po
         &order,
         &mut noise,
     )?;
-    let scores = room.crew.each(&state.players, |player| room.score(player));
-    let mut scores = scores.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let mut scores = room
+        .crew
+        .try_each(&state.players, |player| room.score(player))?;
     let mut points: Vec<Point> = played
         .into_iter()
         .enumerate()
