@@ -72,10 +72,11 @@ async function show(next, timestamp) {
   await remark();
 }
 
-/** What the instrument is called, what it does, and since when it is listed. */
+/** What the instrument is called and what it does; to whoever points at it, also since when it is listed. */
 function called() {
   const { name: of, sector, listed: since } = listed.get(symbol) ?? {};
-  $("called").replaceChildren(...[of && el("strong", {}, of), [sector, since && t("listedOn", since)].filter(Boolean).join(" · ")].filter(Boolean));
+  $("called").replaceChildren(...[of && el("strong", {}, of), sector].filter(Boolean));
+  $("called").title = since ? t("listedOn", since) : "";
 }
 
 async function remark() {

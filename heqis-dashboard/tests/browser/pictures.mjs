@@ -44,8 +44,8 @@ await take("pipeline-dark-en", `${fleet.url}/#pipeline`, {}, working);
 await take("pipeline-light-zh", `${fleet.url}/#pipeline`, {}, working);
 await fleet.stop();
 
-// A run that has passed, with everything that it decided, a thousand bars a second: none waits for the one before.
-const ran = await run(place(), ["stages.market.params.speed=80000000.0"]);
+// A run that has passed, with everything that it decided, slow enough that no bar waits for the one before.
+const ran = await run(place(), ["stages.market.params.speed=12000000.0"]);
 await passed(ran.url);
 const chosen = async (page) => {
   await drawn(page);

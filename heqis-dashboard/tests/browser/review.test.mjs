@@ -158,14 +158,15 @@ check("an instrument is found by its name, the initials of its name, and its sec
     await page.keyboard.press("Enter");
     await page.waitForFunction((found) => document.getElementById("symbol").value === found, code);
   }
-  assert.equal(await page.textContent("#called"), "苏泊尔家用电器 · 2004-08-17 上市");
+  const called = (of) => of.locator("#called").evaluate((node) => [node.textContent, node.title]);
+  assert.deepEqual(await called(page), ["苏泊尔家用电器", "2004-08-17 上市"]);
   await page.locator("#signal-table tbody td", { hasText: "002032.SZ 苏泊尔" }).first().waitFor();
   await close();
   // And in review, where they lie above the tables.
   const served = await review(["--csv", BARS[0]]);
   const other = await open(served.url);
   await drawn(other.page);
-  assert.equal(await other.page.textContent("#called"), "苏泊尔家用电器 · listed 2004-08-17");
+  assert.deepEqual(await called(other.page), ["苏泊尔家用电器", "listed 2004-08-17"]);
   await other.close();
   await served.stop();
 });
