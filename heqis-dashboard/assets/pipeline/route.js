@@ -17,7 +17,7 @@ let past;
 let graph;
 let trend;
 let stage;
-/** Undefined for all frames, else the decision whose way is shown. */
+/** Undefined for all frames, else the decision whose way is shown; null before there is one. */
 let decision;
 let newest;
 let slow = 0;
@@ -62,8 +62,8 @@ function killSwitch() {
 }
 
 function waterfall() {
-  for (const button of $("waterfall-of").children) button.setAttribute("aria-pressed", String((button.dataset.of === "one") === Boolean(decision)));
-  if (decision) return;
+  for (const button of $("waterfall-of").children) button.setAttribute("aria-pressed", String((button.dataset.of === "one") === (decision !== undefined)));
+  if (decision !== undefined) return;
   const timed = topology.stages.map(({ name }) => all(state, "stages").find((one) => one.stage === name)).filter((one) => one?.frames);
   $("waterfall").replaceChildren(...(timed.length ? percentiles(timed, room()) : [empty(undefined, t("noFrames"))]));
 }
@@ -71,14 +71,14 @@ function waterfall() {
 /** Whether a way leads over several nodes. */
 const crosses = (timings) => new Set(timings.map(({ stage: name }) => topology.stages.find((one) => one.name === name)?.node)).size > 1;
 
-/** Shows the way of one decision: the chosen one, else the newest. */
+/** Shows the way of one decision: the chosen one, else the newest, else the first that comes. */
 async function follow(chosen = newest) {
   const found = chosen ?? (await get("/api/decisions", { limit: 1 })).rows[0];
+  decision = found ?? null;
+  waterfall();
   if (!found) return $("waterfall").replaceChildren(empty(undefined, t("noSignals")));
-  decision = found;
   const { timings } = await get(`/api/decisions/${found.n}`);
   const differ = state && clocks(state);
-  waterfall();
   $("waterfall").replaceChildren(
     el("p", { class: "dim" }, `${found.symbol} · ${found.date} · ${t(found.side)}`),
     timings.length ? way(timings, room()) : empty(undefined, t("noTimings")),
@@ -160,7 +160,10 @@ export function live(next) {
   draw(whole);
 }
 
-export function decided(rows) { newest = rows.at(-1) ?? newest; }
+export function decided(rows) {
+  newest = rows.at(-1) ?? newest;
+  if (decision === null && newest) follow();
+}
 
 /** Age of frames behind the last stage, and lost frames, for the head of the page. */
 export function summary() {
@@ -179,7 +182,7 @@ export function words() {
   if (trend) trend.label = t("clock");
   draw();
   trend?.draw();
-  if (decision && !hidden()) follow(decision);
+  if (decision !== undefined && !hidden()) follow(decision ?? newest);
 }
 
 export function start(told, running) {
