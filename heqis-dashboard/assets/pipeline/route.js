@@ -73,7 +73,7 @@ const crosses = (timings) => new Set(timings.map(({ stage: name }) => topology.s
 
 /** Shows the way of one decision: the chosen one, else the newest, else the first that comes. */
 async function follow(chosen = newest) {
-  const found = chosen ?? (await get("/api/decisions", { limit: 1 })).rows[0];
+  const found = chosen ?? (await get("/api/decisions", { limit: 1 })).rows[0] ?? newest;
   decision = found ?? null;
   waterfall();
   if (!found) return $("waterfall").replaceChildren(empty(undefined, t("noSignals")));
