@@ -105,8 +105,8 @@ fn an_npu_that_is_lost_in_mid_run_costs_no_frame_and_is_counted_and_raised_as_an
         .set(&format!(
             "nodes.gateway.dashboard.address=\"127.0.0.1:{port}\""
         ))
-        // A slow engine holds the run open until it has been asked.
-        .set("stages.engine.params.simulate_latency_us=1000");
+        // However fast the bars have passed, there is somebody to ask.
+        .set("nodes.gateway.dashboard.stay=true");
     let gateway = stand.start(&["--node", "gateway"]);
     let compute = stand.start(&["--node", "compute"]);
     let mut live = Value::Null;
@@ -136,7 +136,9 @@ fn an_npu_that_is_lost_in_mid_run_costs_no_frame_and_is_counted_and_raised_as_an
     );
     assert_eq!(counted, Some(1.0));
 
-    let (gateway, compute) = (gateway.finish().clean(), compute.finish().clean());
+    let compute = compute.finish().clean();
+    gateway.signal("TERM");
+    let gateway = gateway.finish().clean();
     assert_eq!(event(&gateway, "features", "fallback"), 1);
     assert_books_close(&compute);
     let (got, expected) = (
