@@ -3,7 +3,7 @@
 //! ```text
 //! data set or tables ▸ market  ┐
 //! journals, results ▸ archive  ├ Desk ▸ heqis_dashboard ▸ browser
-//! list of stocks ▸ names     │
+//! list of stocks ▸ names       │
 //! orders ▸ jobs ▸ child processes ┘
 //! ```
 //!
