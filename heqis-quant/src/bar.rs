@@ -43,12 +43,15 @@ impl Bar {
     /// told from the corporate action, so it counts as nothing, and the move within the day is kept. In every other
     /// case it is simply the previous close.
     ///
-    /// The vendor's reference belongs to the trading day before. When the bar of that day was lost or rejected, its
-    /// move cannot be told from a corporate action either.
+    /// The vendor's reference belongs to the trading day before. Behind a [hole](Marks::HOLE) it says nothing of the bar
+    /// before the hole, so the move over the hole is that from its close. [Adjusted](Marks::ADJUSTED) prices have no
+    /// ex-rights.
     #[must_use]
     pub fn reference_close(&self, previous_date: Date, previous_close: f64) -> f64 {
+        let level = Marks::HOLE.0 | Marks::ADJUSTED.0;
         match self.pre_close {
             _ if self.date == previous_date => previous_close,
+            _ if self.marks.0 & level != 0 => previous_close,
             Some(reference) => reference,
             None if self.marks.breaks_level() => self.open,
             None => previous_close,
@@ -58,15 +61,15 @@ impl Bar {
 
 /// A small set of notes on a bar that is good but not ordinary.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(try_from = "u8", into = "u8")]
-pub struct Marks(u8);
+#[serde(try_from = "u16", into = "u16")]
+pub struct Marks(u16);
 
 impl Marks {
     /// No note.
     pub const NONE: Self = Self(0);
     /// The first bar of its series: there is no earlier close, so no limit was checked against one.
     pub const FIRST_BAR: Self = Self(1);
-    /// Trading days, or minutes of trading, are missing before this bar, probably a suspension.
+    /// Trading days, or minutes of trading, are missing before this bar, or bars right before it were rejected.
     pub const GAP: Self = Self(1 << 1);
     /// The first bar after rows in which the vendor reported no trade.
     pub const RESUMED: Self = Self(1 << 2);
@@ -76,23 +79,41 @@ impl Marks {
     /// The bar continues a price level whose first bar was rejected: two bars in a row agree on a new level.
     pub const LEVEL_RESET: Self = Self(1 << 4);
 
-    const NAMES: [(Self, &'static str); 5] = [
+    /// The vendor's reference price belongs to a bar that is missing or was rejected, so that it does not tell an ex-right
+    /// from the lost move: the last bar before the hole is the reference of this one.
+    pub const HOLE: Self = Self(1 << 5);
+    /// Prices are adjusted by the vendor: moves are right within rounding, levels are not those that traded.
+    pub const ADJUSTED: Self = Self(1 << 6);
+    /// The table says that the stock was under special treatment (ST) on that day.
+    pub const SPECIAL: Self = Self(1 << 7);
+    /// The bar leaves the price limits of its day by no more than the rounding of its price: a tick, or what adjusted prices
+    /// allow.
+    pub const BEYOND_LIMIT: Self = Self(1 << 8);
+
+    /// What a table says of a bar, and the cleaner keeps.
+    pub(crate) const FROM_TABLE: Self = Self(Self::ADJUSTED.0 | Self::SPECIAL.0);
+
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::FIRST_BAR, "first_bar"),
         (Self::GAP, "gap"),
         (Self::RESUMED, "resumed"),
         (Self::EX_RIGHT_SUSPECTED, "ex_right_suspected"),
         (Self::LEVEL_RESET, "level_reset"),
+        (Self::HOLE, "hole"),
+        (Self::ADJUSTED, "adjusted"),
+        (Self::SPECIAL, "special_treatment"),
+        (Self::BEYOND_LIMIT, "beyond_limit"),
     ];
 
     /// Returns the set as bits, for the wire.
     #[must_use]
-    pub const fn bits(self) -> u8 {
+    pub const fn bits(self) -> u16 {
         self.0
     }
 
     /// Returns the set of these bits, or `None` when a bit has no meaning.
     #[must_use]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
+    pub const fn from_bits(bits: u16) -> Option<Self> {
         if bits >> Self::NAMES.len() == 0 {
             Some(Self(bits))
         } else {
@@ -110,6 +131,12 @@ impl Marks {
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
+    }
+
+    /// Returns the notes that are in both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Adds the notes of `other`.
@@ -149,16 +176,16 @@ impl fmt::Debug for Marks {
     }
 }
 
-impl From<Marks> for u8 {
+impl From<Marks> for u16 {
     fn from(marks: Marks) -> Self {
         marks.0
     }
 }
 
-impl TryFrom<u8> for Marks {
+impl TryFrom<u16> for Marks {
     type Error = String;
 
-    fn try_from(bits: u8) -> Result<Self, String> {
+    fn try_from(bits: u16) -> Result<Self, String> {
         Self::from_bits(bits).ok_or_else(|| format!("marks: unknown bits, got {bits:#b}"))
     }
 }
@@ -211,6 +238,6 @@ mod tests {
         assert_eq!(marks.to_string(), "gap|ex_right_suspected");
         assert!(marks.breaks_level() && !marks.contains(Marks::FIRST_BAR));
         assert_eq!(Marks::from_bits(marks.bits()), Some(marks));
-        assert_eq!(Marks::from_bits(0b10_0000), None);
+        assert_eq!(Marks::from_bits(1 << 9), None);
     }
 }

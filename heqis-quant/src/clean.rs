@@ -1,6 +1,13 @@
 //! Which bars can be believed. The cleaner passes a bar with its prices unchanged, with notes, or rejects it with a typed
 //! reason; it never repairs, clamps or fills a price that was traded. The one thing it can add is the reference price of
 //! a bar whose vendor gave none, where an ex-right is known.
+//!
+//! **Holes.** Where bars were rejected or are missing, the next bar's reference price is the close of a bar that is not
+//! there. It still decides over the limits, but not over the level: unless the reference lies so far off that prices could
+//! not have moved there, the bar is marked [`Marks::HOLE`] and its move is the one from the last bar that is there.
+//!
+//! **Adjusted prices** ([`Marks::ADJUSTED`]) are judged in returns: a move may exceed the limit by what the rounding of
+//! the true and of the adjusted price allows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -82,6 +89,7 @@ struct Series {
     time_ns: i64,
     date: Date,
     close_cents: i64,
+    close: f64,
     /// Open, high, low, close and volume of the last good bar, to know a copy.
     values: [f64; 5],
     /// The last close of the day before `date`, which the limits of `date` refer to.
@@ -92,7 +100,30 @@ struct Series {
     silent: bool,
     /// Date and close of a bar rejected for its level after the last good bar.
     doubtful: Option<(Date, i64)>,
+    /// The time of the first bar that was rejected after the last good one, of those that traded.
+    lost_ns: Option<i64>,
 }
+
+/// What stands behind a bar that bars are missing before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hole {
+    /// At least so many days of trading are missing.
+    days: u32,
+    /// Whether bars were there and could not be used, so that the hole is no suspension.
+    lost: bool,
+}
+
+/// A hole of more trading days than this is taken for a suspension where the vendor gives no reference price.
+const HOLE_DAYS: u32 = 5;
+/// Prices that are adjusted and rounded to a cent may miss a limit by so much, in CNY ...
+const ADJUSTED_SLACK_CNY: f64 = 0.0105;
+/// ... and so much of the price, since the true limit was rounded to a cent of a price of at least 1 CNY.
+const ADJUSTED_SLACK: f64 = 0.005;
+/// Volumes above this many shares are taken for garbage; no instrument trades a thousandth of it in a day.
+const MAX_VOLUME: f64 = 1e15;
+/// The mean price of a day, amount over volume, may leave its bar by this factor: trades outside of the session, rounded
+/// amounts. The next wrong unit is a factor of ten away.
+const MEAN_PRICE_FACTOR: f64 = 2.0;
 
 /// Checks the bars of any number of series, each against its own past.
 ///
@@ -164,22 +195,41 @@ impl Cleaner {
     }
 
     /// Passes a bar with its marks, or rejects it. The first bar on or behind a known ex-right has its reference price in
-    /// `pre_close` then, where the vendor gave none; nothing else of a bar changes.
+    /// `pre_close` then, where the vendor gave none or a hole hides it; nothing else of a bar changes. What the table says
+    /// of a bar stays in its marks; [`Marks::HOLE`] in a bar that comes in says that rows right before it could not be
+    /// read.
     ///
     /// # Errors
     /// Returns the first reason, in the order of [`Reject::REASONS`], that the bar falls to. A reject is an expected
     /// outcome to be counted, not a failure of the cleaner.
-    pub fn check(&mut self, mut bar: Bar) -> Result<Bar, Reject> {
+    pub fn check(&mut self, bar: Bar) -> Result<Bar, Reject> {
+        let judged = self.judge(bar);
+        if let Err(reject) = &judged
+            && reject.loses_a_bar()
+            && let Some(series) = self.series.get_mut(&bar.symbol)
+            && bar.time_ns > series.time_ns
+        {
+            series.lost_ns = Some(series.lost_ns.map_or(bar.time_ns, |ns| ns.min(bar.time_ns)));
+        }
+        judged
+    }
+
+    fn judge(&mut self, mut bar: Bar) -> Result<Bar, Reject> {
         check_alone(&bar)?;
         let board = bar.symbol.board();
         let known = self.series.get_mut(&bar.symbol);
-        if board != Board::Other && bar.volume_shares == 0.0 {
+        // Some vendors fill the days of a suspension with a volume that is hardly more than zero.
+        if board != Board::Other && bar.volume_shares < 1.0 {
             if let Some(series) = known {
                 series.silent = true;
             }
             return Err(Reject::NoTrade);
         }
-        bar.marks = Marks::NONE;
+        if board != Board::Other {
+            check_mean_price(&bar)?;
+        }
+        let lost_before = bar.marks.contains(Marks::HOLE);
+        bar.marks = bar.marks.and(Marks::FROM_TABLE);
         let closed = self.is_closed(&bar);
         let Some(series) = self.series.get(&bar.symbol) else {
             if closed {
@@ -194,11 +244,13 @@ impl Cleaner {
                     time_ns: bar.time_ns,
                     date: bar.date,
                     close_cents: cents(bar.close),
+                    close: bar.close,
                     values: values(&bar),
                     day_reference_cents: None,
                     days_since_listing: listed_today.then_some(0),
                     silent: false,
                     doubtful: None,
+                    lost_ns: None,
                 },
             );
             return Ok(bar);
@@ -212,25 +264,32 @@ impl Cleaner {
             return Err(Reject::ClosedMarket);
         }
         let mut next = *series;
+        if lost_before {
+            next.lost_ns = Some(next.time_ns);
+        }
         let new_day = bar.date != next.date;
         let told = bar.pre_close.is_some();
         if new_day && bar.high > bar.low && next.values == values(&bar) {
             return Err(Reject::Repeated);
         }
+        let hole = self.hole(&bar, &next);
+        if hole.is_some_and(|hole| hole.lost) {
+            bar.marks.insert(Marks::GAP);
+        }
+        let mut known_reference = None;
         if new_day {
             next.day_reference_cents = Some(next.close_cents);
             next.days_since_listing = next.days_since_listing.map(|days| days.saturating_add(1));
             if self.missing_days(&bar, next.date) {
                 bar.marks.insert(Marks::GAP);
             }
-            if bar.pre_close.is_none()
-                && let Some(reference) = self.ex_rights.reference_cents(
-                    bar.symbol,
-                    next.date,
-                    next.close_cents,
-                    bar.date,
-                )
-                && reference != next.close_cents
+            known_reference = self
+                .ex_rights
+                .reference_cents(bar.symbol, next.date, next.close_cents, bar.date)
+                .filter(|reference| *reference != next.close_cents);
+            if let Some(reference) = known_reference
+                && !told
+                && !bar.marks.contains(Marks::ADJUSTED)
             {
                 next.day_reference_cents = Some(reference);
                 bar.pre_close = Some(reference as f64 / 100.0);
@@ -243,22 +302,49 @@ impl Cleaner {
             bar.marks.insert(Marks::RESUMED);
         }
         if !self.is_free(&bar, &next) {
-            let from_vendor = bar.pre_close.map(cents);
-            if let Some(reference) = from_vendor.or(next.day_reference_cents)
-                && let Err(reject) = self.check_limits(&mut bar, reference, told, next.doubtful)
-            {
+            let judged = match bar.marks.contains(Marks::ADJUSTED) {
+                true => self.check_adjusted(&bar, &next, hole),
+                false => {
+                    let reference = bar.pre_close.map(cents).or(next.day_reference_cents);
+                    match reference {
+                        Some(reference) => {
+                            self.check_limits(&mut bar, reference, told, &next, hole)
+                        }
+                        None => Ok(()),
+                    }
+                }
+            };
+            if let Err(reject) = judged {
                 if let Some(series) = self.series.get_mut(&bar.symbol) {
                     series.doubtful = Some((bar.date, cents(bar.close)));
                 }
                 return Err(reject);
             }
         }
+        if let Some(hole) = hole.filter(|_| new_day)
+            && told
+            && !bar.marks.contains(Marks::ADJUSTED)
+            && let Some(given) = bar.pre_close
+            && cents(given) != next.close_cents
+        {
+            match known_reference {
+                Some(reference) => bar.pre_close = Some(reference as f64 / 100.0),
+                None if self.reaches(&bar, next.close_cents, cents(given), hole.days) => {
+                    bar.marks.insert(Marks::HOLE);
+                }
+                None => {}
+            }
+        } else if hole.is_some_and(|hole| hole.lost) && !told && !bar.marks.breaks_level() {
+            bar.marks.insert(Marks::HOLE);
+        }
         next.time_ns = bar.time_ns;
         next.date = bar.date;
         next.close_cents = cents(bar.close);
+        next.close = bar.close;
         next.values = values(&bar);
         next.silent = false;
         next.doubtful = None;
+        next.lost_ns = None;
         if bar.marks.breaks_level() {
             // Later bars of this day stand on the new level too; its reference is not known, so they are not limited.
             next.day_reference_cents = None;
@@ -267,8 +353,50 @@ impl Cleaner {
         Ok(bar)
     }
 
+    /// Returns what is missing right before a bar, or `None` when nothing is or a suspension explains it.
+    fn hole(&self, bar: &Bar, before: &Series) -> Option<Hole> {
+        // A row of the same time that is good makes up for one that was not.
+        if before.lost_ns.is_some_and(|lost_ns| lost_ns < bar.time_ns) {
+            let days = self.days_between(bar, before.date).max(1);
+            return Some(Hole { days, lost: true });
+        }
+        if bar.date == before.date || before.silent {
+            return None;
+        }
+        // A day whose last bar is missing ended at another close than its last one here.
+        let cut_off = before.time_ns < before.date.close_time_ns()
+            && bar.symbol.exchange() != Exchange::Other;
+        match self.days_between(bar, before.date) {
+            0 if cut_off => Some(Hole {
+                days: 1,
+                lost: false,
+            }),
+            0 => None,
+            days => Some(Hole { days, lost: false }),
+        }
+    }
+
+    /// Returns how many trading days lie strictly between a day and that of a bar, by the calendar or by weekdays.
+    fn days_between(&self, bar: &Bar, since: Date) -> u32 {
+        let counted = self
+            .calendar_of(bar)
+            .and_then(|calendar| calendar.between(since, bar.date))
+            .and_then(|days| u32::try_from(days).ok());
+        counted.unwrap_or_else(|| since.weekdays_until(bar.date))
+    }
+
+    /// Returns whether a close could have moved to another price within some days of trading, without an ex-right. Without
+    /// limits it always could.
+    fn reaches(&self, bar: &Bar, from_cents: i64, to_cents: i64, days: u32) -> bool {
+        let Some(rule) = self.rule(bar) else {
+            return true;
+        };
+        let (least, most) = moved(from_cents, rule.percent, days);
+        (least..=most).contains(&to_cents)
+    }
+
     fn rule(&self, bar: &Bar) -> Option<&LimitRule> {
-        let st = self.config.is_st(bar.symbol, bar.date);
+        let st = bar.marks.contains(Marks::SPECIAL) || self.config.is_st(bar.symbol, bar.date);
         self.table.rule(bar.symbol.board(), bar.date, st)
     }
 
@@ -324,7 +452,8 @@ impl Cleaner {
         bar: &mut Bar,
         reference_cents: i64,
         told: bool,
-        doubtful: Option<(Date, i64)>,
+        before: &Series,
+        hole: Option<Hole>,
     ) -> Result<(), Reject> {
         let Some(percent) = self.rule(bar).map(|rule| rule.percent) else {
             return Ok(());
@@ -337,6 +466,27 @@ impl Cleaner {
         if holds(reference_cents) {
             return Ok(());
         }
+        // Bars that are not here may have moved the reference; a long hole is a suspension, which moves nothing.
+        if let Some(hole) = hole.filter(|hole| !told && (hole.lost || hole.days <= HOLE_DAYS))
+            && let Some((least, most)) = possible
+        {
+            let (lowest, highest) = moved(reference_cents, percent, hole.days);
+            if least <= highest && lowest <= most {
+                bar.marks.insert(Marks::GAP);
+                bar.marks.insert(Marks::HOLE);
+                return Ok(());
+            }
+        }
+        // One tick beyond a limit is how a vendor rounded, or how the exchange did before it rounded half up.
+        let nearer = |cents: i64, limit: i64| cents.abs_diff(limit) <= 1;
+        let up_cents = (reference_cents * (100 + percent) + 50) / 100;
+        let down_cents = (reference_cents * (100 - percent) + 50) / 100;
+        if (high_cents <= up_cents || nearer(high_cents, up_cents))
+            && (low_cents >= down_cents || nearer(low_cents, down_cents))
+        {
+            bar.marks.insert(Marks::BEYOND_LIMIT);
+            return Ok(());
+        }
         if bar.pre_close.is_none() {
             let floor = (1.0 - self.config.ex_right_max_drop) * reference_cents as f64;
             if possible.is_some_and(|(_, most)| most < reference_cents && most as f64 >= floor) {
@@ -344,6 +494,7 @@ impl Cleaner {
                 return Ok(());
             }
         }
+        let doubtful = before.doubtful;
         if !told && doubtful.is_some_and(|(date, close)| date < bar.date && holds(close)) {
             bar.marks.insert(Marks::LEVEL_RESET);
             // A known ex-right before the new level does not bridge the two.
@@ -357,6 +508,70 @@ impl Cleaner {
             percent,
         })
     }
+
+    /// Judges the move of an adjusted bar. Behind a hole the last close says little, and a long way is let through.
+    fn check_adjusted(&self, bar: &Bar, before: &Series, hole: Option<Hole>) -> Result<(), Reject> {
+        let Some(rule) = self.rule(bar) else {
+            return Ok(());
+        };
+        // Within a day the limits refer to the close of the day before.
+        let reference = match before.day_reference_cents {
+            _ if bar.date != before.date => before.close,
+            Some(reference) => reference as f64 / 100.0,
+            None => return Ok(()),
+        };
+        let share = rule.percent as f64 / 100.0;
+        let days = hole.map_or(1, |hole| hole.days.min(100) + 1) as i32;
+        let up = reference * (1.0 + share).powi(days) * (1.0 + ADJUSTED_SLACK) + ADJUSTED_SLACK_CNY;
+        let down =
+            reference * (1.0 - share).powi(days) * (1.0 - ADJUSTED_SLACK) - ADJUSTED_SLACK_CNY;
+        let doubtful = before.doubtful.is_some_and(|(date, close)| {
+            let close = close as f64 / 100.0;
+            date < bar.date
+                && bar.high <= close * (1.0 + 2.0 * share)
+                && bar.low >= close * (1.0 - 2.0 * share)
+        });
+        if (bar.high <= up && bar.low >= down) || doubtful {
+            return Ok(());
+        }
+        Err(Reject::OutsideLimits {
+            low_cents: cents(bar.low),
+            high_cents: cents(bar.high),
+            reference_cents: cents(reference),
+            percent: rule.percent,
+        })
+    }
+}
+
+/// Returns the lowest and highest close in cents that limits allow after some days.
+fn moved(close_cents: i64, percent: i64, days: u32) -> (i64, i64) {
+    let days = days.min(1_000) as i32;
+    let close = close_cents as f64;
+    let share = percent as f64 / 100.0;
+    // Each day rounds by half a cent at most; the bound need not be sharper than a cent a day.
+    let slack = f64::from(days);
+    let least = close * (1.0 - share).powi(days) - slack;
+    let most = close * (1.0 + share).powi(days) + slack;
+    (least.floor() as i64, most.ceil() as i64)
+}
+
+/// Holds amount over volume against the bar. Volumes of less than a lot and missing amounts say nothing; adjusted prices
+/// are not those that the amount was paid at.
+fn check_mean_price(bar: &Bar) -> Result<(), Reject> {
+    let amount = bar.amount_cny.filter(|amount| *amount > 0.0);
+    let (Some(amount_cny), false) = (amount, bar.marks.contains(Marks::ADJUSTED)) else {
+        return Ok(());
+    };
+    // Vendors that count lots round to a hundred shares, and amounts to a thousand CNY.
+    let most = (amount_cny + 1_000.0) / (bar.volume_shares - 100.0).max(1.0);
+    let least = (amount_cny - 1_000.0) / (bar.volume_shares + 100.0);
+    if most * MEAN_PRICE_FACTOR < bar.low || least > bar.high * MEAN_PRICE_FACTOR {
+        return Err(Reject::ImplausibleAmount {
+            amount_cny,
+            volume_shares: bar.volume_shares,
+        });
+    }
+    Ok(())
 }
 
 /// The checks that need nothing but the bar.
@@ -403,6 +618,11 @@ fn check_alone(bar: &Bar) -> Result<(), Reject> {
         if let Some(value) = value.filter(|v| *v < 0.0) {
             return Err(Reject::NegativeVolume { field, value });
         }
+    }
+    if bar.volume_shares > MAX_VOLUME {
+        return Err(Reject::ImplausibleVolume {
+            value: bar.volume_shares,
+        });
     }
     Ok(())
 }

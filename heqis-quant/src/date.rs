@@ -32,15 +32,28 @@ impl Date {
         }
     }
 
-    /// Parses `YYYYMMDD`, `YYYY-MM-DD`, `YYYY/M/D`, `M/D/YYYY` and the float spelling `19991110.0`.
+    /// Parses `YYYYMMDD`, `YYYY-MM-DD`, `YYYY/M/D`, `YYYY.M.D`, `YYYY年M月D日` and the float spelling `19991110.0`.
+    /// A day whose year stands last is refused, since its day and month cannot be told apart: see [`DayOrder`].
     ///
     /// # Errors
     /// Returns [`QuantError::Date`] when the text is in none of these forms or names no day.
     pub fn parse(text: &str) -> Result<Self, QuantError> {
+        Self::parse_in(text, None)
+    }
+
+    /// Parses what [`Date::parse`] does and, where the order is known, days whose year stands last, such as `31/12/2024`.
+    ///
+    /// # Errors
+    /// As [`Date::parse`].
+    pub fn parse_in(text: &str, order: Option<DayOrder>) -> Result<Self, QuantError> {
         let text = text.trim();
-        let parts = split(text).ok_or_else(|| QuantError::Date {
+        let last = year_last(text).and_then(|(a, b, year)| match order? {
+            DayOrder::MonthFirst => Some((year, a, b)),
+            DayOrder::DayFirst => Some((year, b, a)),
+        });
+        let parts = split(text).or(last).ok_or_else(|| QuantError::Date {
             got: text.chars().take(64).collect(),
-            rule: "must be written YYYYMMDD, YYYY-MM-DD, YYYY/M/D or M/D/YYYY",
+            rule: "must be written YYYYMMDD, YYYY-MM-DD, YYYY/M/D or YYYY年M月D日",
         })?;
         Self::new(parts.0, parts.1, parts.2).map_err(|_| QuantError::Date {
             got: text.to_owned(),
@@ -55,6 +68,11 @@ impl Date {
     pub fn close_time_ns(self) -> i64 {
         // The years 1900 to 2199 lie well inside the ±292 years of an i64.
         i64::from(self.days()) * DAY_NS + CLOSE_NS
+    }
+
+    /// Returns the beginning of the day at UTC, in nanoseconds since the Unix epoch.
+    pub(crate) fn midnight_ns(self) -> i64 {
+        i64::from(self.days()) * DAY_NS
     }
 
     /// Returns the day, at UTC+08:00, on which a time falls.
@@ -120,6 +138,16 @@ impl Date {
     }
 }
 
+/// Which of the two numbers before the year is the month. One cell often leaves it open; a table rarely does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DayOrder {
+    /// `12/31/2024`
+    MonthFirst,
+    /// `31/12/2024`
+    DayFirst,
+}
+
 /// The days from `from` to `to`, both included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -154,19 +182,8 @@ impl Span {
     }
 }
 
-/// Splits a text into year, month and day without judging them.
+/// Splits a text that begins with the year into year, month and day without judging them.
 fn split(text: &str) -> Option<(i16, i8, i8)> {
-    let number = |part: &str| -> Option<i16> {
-        let plain = (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| part.parse().ok()).flatten()
-    };
-    let small = |part: &str| -> Option<i8> {
-        (part.len() <= 2)
-            .then(|| number(part))
-            .flatten()?
-            .try_into()
-            .ok()
-    };
     let compact = text.strip_suffix(".0").unwrap_or(text);
     if compact.len() == 8 && compact.bytes().all(|b| b.is_ascii_digit()) {
         return Some((
@@ -175,17 +192,41 @@ fn split(text: &str) -> Option<(i16, i8, i8)> {
             small(&compact[6..])?,
         ));
     }
-    let separator = if text.contains('-') { '-' } else { '/' };
+    let (year, month, day) = match text.strip_suffix('日') {
+        Some(chinese) => {
+            let (year, rest) = chinese.split_once('年')?;
+            let (month, day) = rest.split_once('月')?;
+            (year, month, day)
+        }
+        None => three(text)?,
+    };
+    (year.len() == 4).then_some(())?;
+    Some((number(year)?, small(month)?, small(day)?))
+}
+
+/// Splits a text that ends with the year into its first and second number and the year.
+pub(crate) fn year_last(text: &str) -> Option<(i8, i8, i16)> {
+    let (a, b, year) = three(text)?;
+    (year.len() == 4).then_some(())?;
+    Some((small(a)?, small(b)?, number(year)?))
+}
+
+/// Splits at one kind of separator, twice.
+fn three(text: &str) -> Option<(&str, &str, &str)> {
+    let separator = ['-', '/', '.'].into_iter().find(|s| text.contains(*s))?;
     let mut parts = text.split(separator);
-    let (a, b, c) = (parts.next()?, parts.next()?, parts.next()?);
-    if parts.next().is_some() {
-        return None;
-    }
-    match (a.len(), c.len(), separator) {
-        (4, _, _) => Some((number(a)?, small(b)?, small(c)?)),
-        (_, 4, '/') => Some((number(c)?, small(a)?, small(b)?)),
-        _ => None,
-    }
+    let three = (parts.next()?, parts.next()?, parts.next()?);
+    parts.next().is_none().then_some(three)
+}
+
+fn number(part: &str) -> Option<i16> {
+    let plain = (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| part.parse().ok()).flatten()
+}
+
+fn small(part: &str) -> Option<i8> {
+    let two = part.len() <= 2;
+    two.then(|| number(part)).flatten()?.try_into().ok()
 }
 
 impl FromStr for Date {
@@ -252,8 +293,9 @@ mod tests {
         for text in [
             "19991110",
             "1999-11-10",
-            "11/10/1999",
             "1999/11/10",
+            "1999.11.10",
+            "1999年11月10日",
             "19991110.0",
             "1999-11-10 ",
         ] {
@@ -263,7 +305,13 @@ mod tests {
                 "{text}"
             );
         }
-        assert_eq!(Date::parse("1/4/1999").unwrap().to_string(), "1999-01-04");
+        for (order, expected) in [
+            (DayOrder::MonthFirst, "1999-01-04"),
+            (DayOrder::DayFirst, "1999-04-01"),
+        ] {
+            let date = Date::parse_in("1/4/1999", Some(order)).unwrap();
+            assert_eq!(date.to_string(), expected);
+        }
     }
 
     #[test]
@@ -274,6 +322,7 @@ mod tests {
             "20231301",
             "1899-12-31",
             "4/1999/1",
+            "1/4/1999",
             "10-11-1999",
             "2023-1-1-1",
             "+2023-1-1",

@@ -11,8 +11,8 @@ pub enum QuantError {
     Symbol {
         /// The text as given.
         got: String,
-        /// What a symbol must be.
-        rule: &'static str,
+        /// What a symbol must be, with the nearest right spelling where there is one.
+        rule: String,
     },
     /// A text is no date, or the date lies outside the supported years.
     #[error("date {got:?}: {rule}")]

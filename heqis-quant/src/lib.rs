@@ -72,7 +72,7 @@ pub use adjust::{Adjustment, ExRight, ExRights, Factors};
 pub use bar::{Bar, Marks};
 pub use calendar::Calendar;
 pub use clean::{CleanConfig, Cleaner, Reject, StPeriod};
-pub use date::{Date, Span};
+pub use date::{Date, DayOrder, Span};
 pub use decision::{
     DecisionRule, Filters, KillState, Market, Memory, Prediction, Side, SignalMode, Strategy,
     Verdict, View,
@@ -83,5 +83,5 @@ pub use instrument::Instrument;
 pub use rules::RuleBook;
 pub use scaler::Scaler;
 pub use symbol::{Board, Exchange, Symbol};
-pub use table::{BarReader, Detected};
+pub use table::{BarReader, Detected, Prices, TableOptions};
 pub use window::RowWindow;

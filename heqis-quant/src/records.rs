@@ -185,9 +185,8 @@ impl Record {
 
     fn refuse_as(&self, column: usize, error: &QuantError) -> QuantError {
         match error {
-            QuantError::Symbol { rule, .. } | QuantError::Date { rule, .. } => {
-                self.refuse(column, *rule)
-            }
+            QuantError::Symbol { rule, .. } => self.refuse(column, rule.clone()),
+            QuantError::Date { rule, .. } => self.refuse(column, *rule),
             other => self.refuse(column, other.to_string()),
         }
     }

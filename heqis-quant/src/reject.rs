@@ -46,6 +46,18 @@ pub enum Reject {
         /// The number.
         value: f64,
     },
+    /// The volume is above a million times a million times a thousand shares.
+    ImplausibleVolume {
+        /// The volume in shares.
+        value: f64,
+    },
+    /// Amount over volume lies beyond twice the highest or below half the lowest price of the bar.
+    ImplausibleAmount {
+        /// The amount.
+        amount_cny: f64,
+        /// The volume.
+        volume_shares: f64,
+    },
     /// A stock did not trade: some vendors fill the days of a suspension with such rows.
     NoTrade,
     /// The series already has a bar of this time.
@@ -75,13 +87,15 @@ pub enum Reject {
 
 impl Reject {
     /// All reasons, in the order of the checks, for counters.
-    pub const REASONS: [&'static str; 12] = [
+    pub const REASONS: [&'static str; 14] = [
         "not_a_number",
         "non_positive_price",
         "implausible_price",
         "high_below_low",
         "open_or_close_outside_range",
         "negative_volume",
+        "implausible_volume",
+        "implausible_amount",
         "no_trade",
         "duplicate",
         "out_of_order",
@@ -106,13 +120,29 @@ impl Reject {
             Self::HighBelowLow { .. } => 3,
             Self::OpenOrCloseOutsideRange { .. } => 4,
             Self::NegativeVolume { .. } => 5,
-            Self::NoTrade => 6,
-            Self::Duplicate => 7,
-            Self::OutOfOrder => 8,
-            Self::ClosedMarket => 9,
-            Self::Repeated => 10,
-            Self::OutsideLimits { .. } => 11,
+            Self::ImplausibleVolume { .. } => 6,
+            Self::ImplausibleAmount { .. } => 7,
+            Self::NoTrade => 8,
+            Self::Duplicate => 9,
+            Self::OutOfOrder => 10,
+            Self::ClosedMarket => 11,
+            Self::Repeated => 12,
+            Self::OutsideLimits { .. } => 13,
         }
+    }
+
+    /// Returns whether the series lacks a bar that traded: days without a trade, copies and what came twice or too late
+    /// are not missed.
+    #[must_use]
+    pub fn loses_a_bar(&self) -> bool {
+        !matches!(
+            self,
+            Self::NoTrade
+                | Self::Duplicate
+                | Self::OutOfOrder
+                | Self::ClosedMarket
+                | Self::Repeated
+        )
     }
 }
 
@@ -125,6 +155,11 @@ impl fmt::Display for Reject {
             | Self::ImplausiblePrice { field, value }
             | Self::OpenOrCloseOutsideRange { field, value }
             | Self::NegativeVolume { field, value } => write!(f, ": {field} {value}"),
+            Self::ImplausibleVolume { value } => write!(f, ": {value} shares"),
+            Self::ImplausibleAmount {
+                amount_cny,
+                volume_shares,
+            } => write!(f, ": {amount_cny} CNY for {volume_shares} shares"),
             Self::HighBelowLow { high, low } => write!(f, ": high {high}, low {low}"),
             Self::NoTrade
             | Self::Duplicate

@@ -9,9 +9,10 @@ use crate::QuantError;
 
 /// The name of one instrument: 1 to 16 ASCII bytes, padded with zeros, so that it copies and compares like a number.
 ///
-/// A Chinese code is kept as `002032.SZ`, whatever spelling it came in (`sz.002032`, `SZ002032`, `600000.SS`).
-/// Any other name, such as `AAPL`, is kept as written. A bare six-digit code is refused, since `000001` is a bank in
-/// Shenzhen and an index in Shanghai.
+/// A Chinese code is kept as `002032.SZ`, whatever spelling it came in: `sz.002032`, `SZ002032`, `002032.XSHE`,
+/// `SZSE.002032`, `SZSE.STK.002032`, `0.002032`, `'002032.SZ`. Any other name, such as `AAPL`, is kept as written, with
+/// `-` for `/`. Digits alone are refused, since `000001` is a bank in Shenzhen and an index in Shanghai; so is a code
+/// whose exchange does not fit it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol([u8; 16]);
 
@@ -76,36 +77,109 @@ impl Symbol {
     ///
     /// # Errors
     /// Returns [`QuantError::Symbol`] when the text is empty, longer than 16 bytes, holds anything but ASCII letters,
-    /// digits and `. _ - ^ =`, or is a bare six-digit code.
+    /// digits and `. _ - ^ =`, is digits alone, or is a Chinese code without six digits or on an exchange that does not
+    /// have it. The rule names the nearest right spelling where there is one.
     pub fn parse(text: &str) -> Result<Self, QuantError> {
         let text = text.trim();
-        let refuse = |rule| {
+        let refuse = |rule: String| {
             Err(QuantError::Symbol {
                 got: text.chars().take(64).collect(),
                 rule,
             })
         };
         if text.is_empty() {
-            return refuse("must not be empty");
+            return refuse("must not be empty".into());
         }
-        if text.len() > 16 {
-            return refuse("must have at most 16 bytes");
+        // A leading apostrophe keeps a spreadsheet from taking a code for a number.
+        let bare = text.trim_start_matches('\'').trim();
+        if let Some((code, suffix)) = chinese(bare) {
+            return match rule_against(code, suffix) {
+                Some(rule) => refuse(rule),
+                None => Ok(Self::pack(&format!("{code}.{suffix}"))),
+            };
         }
-        if !text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-^=".contains(&b))
+        let whole = bare.strip_suffix(".0").unwrap_or(bare);
+        if is_digits(whole) {
+            return refuse(rule_of_digits(whole));
+        }
+        let name = bare.replace('/', "-");
+        if name.len() > 16 {
+            return refuse("must have at most 16 bytes".into());
+        }
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"._-^=".contains(&b))
         {
-            return refuse("may hold only ASCII letters, digits and . _ - ^ =");
+            return refuse("may hold only ASCII letters, digits and . _ - ^ =".into());
         }
-        if is_code(text) {
-            return refuse(
-                "a six-digit code needs its exchange, as in 600000.SH, 002032.SZ or 920001.BJ",
-            );
+        Ok(Self::pack(&name))
+    }
+
+    /// Returns the stock of a code without an exchange, for tables that hold nothing but Chinese stocks: `000001` is the
+    /// bank then. A code with its exchange is parsed as by [`Symbol::parse`].
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Symbol`] when no stock has such a code.
+    pub fn parse_stock(text: &str) -> Result<Self, QuantError> {
+        let code = text.trim().trim_start_matches('\'').trim();
+        let code = code.strip_suffix(".0").unwrap_or(code);
+        if !is_digits(code) {
+            return Self::parse(text);
         }
-        Ok(match chinese(text) {
-            Some((code, suffix)) => Self::pack(&format!("{code}.{suffix}")),
-            None => Self::pack(text),
-        })
+        let refuse = |rule: String| QuantError::Symbol {
+            got: text.chars().take(64).collect(),
+            rule,
+        };
+        if code.len() != 6 {
+            return Err(refuse(rule_of_digits(code)));
+        }
+        let suffix = match code.get(..2) {
+            Some("60" | "68" | "90") => "SH",
+            Some("00" | "20" | "30") => "SZ",
+            Some("43" | "82" | "83" | "87" | "88" | "92") => "BJ",
+            _ => return Err(refuse("must be a stock code of six digits".into())),
+        };
+        Ok(Self::pack(&format!("{code}.{suffix}")))
+    }
+
+    /// Finds the instrument that a file is named after: the name itself, or a Chinese code in it that is set off from the
+    /// rest, such as `SH#600000`, `600000.SH-daily` or `sz002032_qfq`.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Symbol`] when the name is no symbol and holds none, or holds two.
+    pub fn of_file_stem(stem: &str) -> Result<Self, QuantError> {
+        let whole = Self::parse(stem);
+        if whole
+            .as_ref()
+            .is_ok_and(|symbol| symbol.exchange() != Exchange::Other)
+        {
+            return whole;
+        }
+        let mut found: Vec<Self> = Vec::new();
+        let pieces: Vec<&str> = stem
+            .split(|c: char| !c.is_ascii_alphanumeric())
+            .filter(|piece| !piece.is_empty())
+            .collect();
+        let mut at = 0;
+        while at < pieces.len() {
+            // Two pieces are a code and its exchange in either order, one piece is both.
+            let pair = pieces.get(at..at + 2).map(|pair| pair.join("."));
+            let pair = pair.filter(|_| !pieces[at + 1].eq("0"));
+            let of_pair = pair.as_deref().and_then(chinese).and_then(code_symbol);
+            let of_one = chinese(pieces[at]).and_then(code_symbol);
+            at += if of_pair.is_some() { 2 } else { 1 };
+            found.extend(of_pair.or(of_one));
+        }
+        found.dedup();
+        match found[..] {
+            [symbol] => Ok(symbol),
+            [] => whole,
+            [..] => Err(QuantError::Symbol {
+                got: stem.chars().take(64).collect(),
+                rule: "must name one instrument, and names several".into(),
+            }),
+        }
     }
 
     /// Packs a text that is known to be ASCII and at most 16 bytes long.
@@ -141,7 +215,7 @@ impl Symbol {
             Ok(symbol) if symbol == packed => Ok(symbol),
             _ => Err(QuantError::Symbol {
                 got: format!("{key:#034x}"),
-                rule: "is the key of no symbol",
+                rule: "is the key of no symbol".into(),
             }),
         }
     }
@@ -149,7 +223,7 @@ impl Symbol {
     /// Returns the exchange that the suffix names.
     #[must_use]
     pub fn exchange(&self) -> Exchange {
-        match chinese(self.as_str()) {
+        match canonical(self.as_str()) {
             Some((_, "SH")) => Exchange::Shanghai,
             Some((_, "SZ")) => Exchange::Shenzhen,
             Some((_, "BJ")) => Exchange::Beijing,
@@ -160,7 +234,7 @@ impl Symbol {
     /// Returns the board by code prefix and exchange: `000001.SZ` is a main-board stock, `000001.SH` an index.
     #[must_use]
     pub fn board(&self) -> Board {
-        let Some((code, suffix)) = chinese(self.as_str()) else {
+        let Some((code, suffix)) = canonical(self.as_str()) else {
             return Board::Other;
         };
         match (suffix, &code[..3], &code[..2]) {
@@ -175,24 +249,129 @@ impl Symbol {
     }
 }
 
-fn is_code(text: &str) -> bool {
-    text.len() == 6 && text.bytes().all(|b| b.is_ascii_digit())
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// Splits any known spelling of a Chinese code into its six digits and its exchange suffix.
+/// Splits a Chinese code as [`Symbol`] keeps it.
+fn canonical(text: &str) -> Option<(&str, &'static str)> {
+    let (code, exchange) = text.split_once('.')?;
+    let suffix = ["SH", "SZ", "BJ"].into_iter().find(|s| *s == exchange)?;
+    (code.len() == 6 && is_digits(code)).then_some((code, suffix))
+}
+
+/// The names that houses give to the three exchanges.
+const EXCHANGES: [(&str, &[&str]); 3] = [
+    ("SH", &["SH", "SS", "SSE", "SHSE", "XSHG"]),
+    ("SZ", &["SZ", "SZSE", "XSHE"]),
+    ("BJ", &["BJ", "BSE", "BJSE", "XBSE"]),
+];
+
+fn suffix_of(exchange: &str) -> Option<&'static str> {
+    EXCHANGES.into_iter().find_map(|(suffix, names)| {
+        let known = names.iter().any(|name| name.eq_ignore_ascii_case(exchange));
+        known.then_some(suffix)
+    })
+}
+
+/// Splits any known spelling of a Chinese code into its digits, however many, and its exchange suffix.
 fn chinese(text: &str) -> Option<(&str, &'static str)> {
-    // Lengths are checked before each cut, and the text is ASCII by then or the cut fails softly.
-    let (code, exchange) = match text.len() {
-        9 if text.get(6..7) == Some(".") => (text.get(..6)?, text.get(7..)?),
-        9 if text.get(2..3) == Some(".") => (text.get(3..)?, text.get(..2)?),
-        8 => (text.get(2..)?, text.get(..2)?),
-        _ => return None,
+    let letters = |c: char| c.is_ascii_alphabetic();
+    let mut parts = text.split(['.', '_', '#', '-']);
+    let (first, second, third) = (parts.next()?, parts.next(), parts.next());
+    if parts.next().is_some() {
+        return None;
+    }
+    let (code, suffix) = match (first, second, third) {
+        // SSE.STK.600000
+        (exchange, Some(kind), Some(code)) if kind.chars().all(letters) => {
+            (code, suffix_of(exchange)?)
+        }
+        (_, _, Some(_)) => return None,
+        // 1.600000 and 0.000001, as Eastmoney numbers the markets.
+        ("1", Some(code), None) if code.len() == 6 => (code, "SH"),
+        ("0", Some(code), None) if code.len() == 6 => (code, home(code).unwrap_or("SZ")),
+        (a, Some(b), None) => match (suffix_of(a), suffix_of(b)) {
+            (Some(suffix), None) => (b, suffix),
+            (None, Some(suffix)) => (a, suffix),
+            _ => return None,
+        },
+        // SH600000 and 600000SH
+        (joined, None, None) => {
+            let ahead = joined.trim_start_matches(letters);
+            let behind = joined.trim_end_matches(letters);
+            match (joined.strip_suffix(ahead), joined.strip_prefix(behind)) {
+                (Some(exchange), _) if is_digits(ahead) && !exchange.is_empty() => {
+                    (ahead, suffix_of(exchange)?)
+                }
+                (_, Some(exchange)) if is_digits(behind) && !exchange.is_empty() => {
+                    (behind, suffix_of(exchange)?)
+                }
+                _ => return None,
+            }
+        }
     };
-    let suffix = ["SH", "SZ", "BJ"]
-        .into_iter()
-        .find(|known| known.eq_ignore_ascii_case(exchange))
-        .or_else(|| exchange.eq_ignore_ascii_case("SS").then_some("SH"))?;
-    is_code(code).then_some((code, suffix))
+    is_digits(code).then_some((code, suffix))
+}
+
+/// Returns the one exchange that has codes of this kind, or `None` when several do or nothing is known of it.
+fn home(code: &str) -> Option<&'static str> {
+    let two = code.get(..2)?;
+    match code.get(..3)? {
+        "688" | "689" | "900" => Some("SH"),
+        "200" | "300" | "301" | "302" | "399" | "001" | "002" | "003" | "123" | "127" | "128" => {
+            Some("SZ")
+        }
+        "899" => Some("BJ"),
+        _ => match two {
+            "60" | "50" | "51" | "56" | "58" => Some("SH"),
+            "15" | "16" => Some("SZ"),
+            "43" | "82" | "83" | "87" | "92" => Some("BJ"),
+            _ => None,
+        },
+    }
+}
+
+/// Returns the rule that a code on an exchange breaks.
+fn rule_against(code: &str, suffix: &str) -> Option<String> {
+    match code.len() {
+        6 => {
+            let home = home(code).filter(|home| *home != suffix)?;
+            Some(format!(
+                "must name the exchange that has the code; the nearest is {code}.{home}"
+            ))
+        }
+        0..6 => Some(format!(
+            "must have six digits; with the leading zeros that spreadsheets drop it is {code:0>6}.{suffix}"
+        )),
+        digits => Some(format!("must have six digits, and has {digits}")),
+    }
+}
+
+/// Returns the rule that digits without an exchange break.
+fn rule_of_digits(digits: &str) -> String {
+    match (digits.len(), home(&format!("{digits:0>6}"))) {
+        (7.., _) => format!(
+            "a code has six digits and its exchange, and this has {}",
+            digits.len()
+        ),
+        (6, Some(home)) => format!("a six-digit code needs its exchange, as in {digits}.{home}"),
+        (6, None) => format!(
+            "a six-digit code needs its exchange, as in {digits}.SZ for a stock of Shenzhen or {digits}.SH for an index of \
+             Shanghai"
+        ),
+        (_, home) => format!(
+            "a code has six digits and its exchange; with the leading zeros that spreadsheets drop it is {digits:0>6}.{}",
+            home.unwrap_or("SZ")
+        ),
+    }
+}
+
+/// Returns the symbol of a code that breaks no rule.
+fn code_symbol((code, suffix): (&str, &str)) -> Option<Symbol> {
+    rule_against(code, suffix)
+        .is_none()
+        .then(|| Symbol::pack(&format!("{code}.{suffix}")))
 }
 
 impl FromStr for Symbol {
@@ -257,6 +436,18 @@ mod tests {
             "SH600000",
             "600000.ss",
             " 600000.sh ",
+            "600000.XSHG",
+            "XSHG.600000",
+            "SHSE.600000",
+            "SSE.600000",
+            "600000.SSE",
+            "SSE.STK.600000",
+            "sse.stk.600000",
+            "SH#600000",
+            "SH_600000",
+            "600000SH",
+            "1.600000",
+            "'600000.SH",
         ] {
             assert_eq!(
                 Symbol::parse(text).unwrap().to_string(),
@@ -292,7 +483,22 @@ mod tests {
     fn what_is_no_symbol_is_refused_with_its_rule() {
         for (text, rule) in [
             ("", "must not be empty"),
-            ("600000", "needs its exchange"),
+            ("600000", "as in 600000.SH"),
+            ("000001", "000001.SH for an index"),
+            ("'600101", "as in 600101.SH"),
+            ("600101.0", "as in 600101.SH"),
+            ("2101", "it is 002101.SZ"),
+            ("1", "it is 000001.SZ"),
+            ("2101.SZ", "it is 002101.SZ"),
+            ("6001011", "and this has 7"),
+            ("6001011.SH", "six digits, and has 7"),
+            ("600101.SZ", "the nearest is 600101.SH"),
+            ("sh.002032", "the nearest is 002032.SZ"),
+            ("002032.XSHG", "the nearest is 002032.SZ"),
+            ("300750.BJ", "the nearest is 300750.SZ"),
+            ("830799.SH", "the nearest is 830799.BJ"),
+            ("510300.SZ", "the nearest is 510300.SH"),
+            ("399001.SH", "the nearest is 399001.SZ"),
             ("a name that is much too long", "at most 16"),
             ("贵州茅台", "ASCII"),
             ("A B", "ASCII"),
@@ -302,6 +508,36 @@ mod tests {
         }
         assert!(Symbol::from_key(0).is_err());
         assert!(Symbol::from_key(u128::MAX).is_err());
+    }
+
+    #[test]
+    fn a_file_is_named_after_one_instrument() {
+        for (stem, expected) in [
+            ("600000.SH", "600000.SH"),
+            ("sh600000", "600000.SH"),
+            ("SH#600000", "600000.SH"),
+            ("600000.SH-daily", "600000.SH"),
+            ("sz002032_qfq", "002032.SZ"),
+            ("daily_002032.SZ_2004", "002032.SZ"),
+            ("SSE.STK.600101", "600101.SH"),
+            ("AAPL", "AAPL"),
+        ] {
+            assert_eq!(
+                Symbol::of_file_stem(stem).unwrap().as_str(),
+                expected,
+                "{stem}"
+            );
+        }
+        for (stem, rule) in [
+            ("600000", "as in 600000.SH"),
+            ("600000.SH-000001.SZ", "names several"),
+            ("600101.SZ", "the nearest is 600101.SH"),
+        ] {
+            let message = Symbol::of_file_stem(stem).unwrap_err().to_string();
+            assert!(message.contains(rule), "{message}");
+        }
+        assert_eq!(Symbol::parse_stock("000001").unwrap().as_str(), "000001.SZ");
+        assert_eq!(Symbol::parse("BTC/USDT").unwrap().as_str(), "BTC-USDT");
     }
 
     proptest! {

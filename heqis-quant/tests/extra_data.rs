@@ -48,7 +48,7 @@ fn open(folder: &std::path::Path, name: &str) -> File {
 fn extra(test: &str) -> Option<Extra> {
     let folder = folder(test)?;
     let name = "daily_7stocks_19961216_20111206.csv";
-    let mut reader = BarReader::detect(open(&folder, name), None, name).unwrap();
+    let mut reader = BarReader::new(open(&folder, name), None, name).unwrap();
     assert_eq!(
         reader.detected().to_string(),
         "Tushare layout in UTF-8, daily bars, volume in lots of 100 shares by the amounts of 256 rows, \

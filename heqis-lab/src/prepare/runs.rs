@@ -238,7 +238,7 @@ impl<'a> Worker<'a> {
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         let shown = path.display().to_string();
         // The amounts confirm or decide whether volumes are in shares or lots.
-        let reader = BarReader::detect(opened, Symbol::parse(&stem).ok(), &shown)?;
+        let reader = BarReader::new(opened, Symbol::parse(&stem).ok(), &shown)?;
         let mut facts = FileFacts {
             detected: reader.detected().to_string(),
             ..FileFacts::default()

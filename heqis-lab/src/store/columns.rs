@@ -318,7 +318,7 @@ pub fn read(
             pre_close: pre_close[row],
             volume_shares: volume[row],
             amount_cny: amount[row],
-            marks: u8::try_from(marks[row])
+            marks: u16::try_from(marks[row])
                 .ok()
                 .and_then(Marks::from_bits)
                 .ok_or_else(|| damaged("marks"))?,

@@ -97,7 +97,38 @@ fn every_fault_has_its_own_reason() {
         (
             "outside_limits",
             Bar {
-                high: 11.01,
+                high: 11.02,
+                ..good
+            },
+        ),
+        (
+            "implausible_volume",
+            Bar {
+                volume_shares: 1.1e15,
+                ..good
+            },
+        ),
+        (
+            "implausible_amount",
+            Bar {
+                volume_shares: 1e6,
+                amount_cny: Some(1e9),
+                ..good
+            },
+        ),
+        (
+            "implausible_amount",
+            Bar {
+                volume_shares: 1e6,
+                amount_cny: Some(1e5),
+                ..good
+            },
+        ),
+        (
+            "no_trade",
+            Bar {
+                volume_shares: 5.9e-39,
+                amount_cny: Some(5.9e-39),
                 ..good
             },
         ),
@@ -105,7 +136,7 @@ fn every_fault_has_its_own_reason() {
             "outside_limits",
             Bar {
                 high: 11.01,
-                low: 8.99,
+                low: 8.98,
                 ..good
             },
         ),
@@ -129,17 +160,17 @@ fn every_fault_has_its_own_reason() {
 }
 
 #[test]
-fn the_limit_price_itself_passes_and_one_cent_beyond_does_not() {
-    assert!(
-        started()
-            .check(stock("2024-01-03", [10.0, 11.0, 9.0, 11.0]))
-            .is_ok()
-    );
-    assert!(
-        started()
-            .check(stock("2024-01-03", [10.0, 11.01, 10.0, 11.0]))
-            .is_err()
-    );
+fn the_limit_price_itself_passes_one_tick_beyond_is_marked_and_two_are_rejected() {
+    for (high, low, expected) in [
+        (11.0, 9.0, Some(Marks::NONE)),
+        (11.01, 10.0, Some(Marks::BEYOND_LIMIT)),
+        (11.0, 8.99, Some(Marks::BEYOND_LIMIT)),
+        (11.02, 10.0, None),
+        (11.0, 8.98, None),
+    ] {
+        let got = started().check(stock("2024-01-03", [10.0, high, low, 10.0]));
+        assert_eq!(got.ok().map(|bar| bar.marks), expected, "{low} to {high}");
+    }
     let mut special = Cleaner::new(CleanConfig {
         st_symbols: [Symbol::parse("600000.SH").unwrap()].into(),
         ..CleanConfig::default()
@@ -148,7 +179,7 @@ fn the_limit_price_itself_passes_and_one_cent_beyond_does_not() {
     special.check(stock("2024-01-02", [10.0; 4])).unwrap();
     assert!(
         special
-            .check(stock("2024-01-03", [10.0, 10.51, 10.0, 10.5]))
+            .check(stock("2024-01-03", [10.0, 10.52, 10.0, 10.5]))
             .is_err()
     );
     assert!(
@@ -197,18 +228,16 @@ fn two_bars_that_agree_on_a_new_level_reset_the_series() {
     let second = cleaner
         .check(stock("2024-01-04", [20.0, 21.0, 19.0, 21.0]))
         .unwrap();
-    assert_eq!(second.marks, Marks::LEVEL_RESET);
+    assert_eq!(second.marks.to_string(), "gap|level_reset");
     assert_eq!(
         cleaner.check(stock("2024-01-05", [21.0; 4])).unwrap().marks,
         Marks::NONE
     );
-    // A single wrong tick is rejected and forgotten.
+    // A single wrong price is rejected, and leaves a hole.
     let mut cleaner = started();
     assert!(cleaner.check(stock("2024-01-03", [20.0; 4])).is_err());
-    assert_eq!(
-        cleaner.check(stock("2024-01-04", [10.0; 4])).unwrap().marks,
-        Marks::NONE
-    );
+    let after = cleaner.check(stock("2024-01-04", [10.0; 4])).unwrap();
+    assert_eq!(after.marks.to_string(), "gap|hole");
     assert!(cleaner.check(stock("2024-01-05", [20.0; 4])).is_err());
 }
 
@@ -407,15 +436,22 @@ fn a_known_event_gives_the_reference_price_and_limits_follow_it() {
         cleaner
     };
     // The stock rests on the day itself, and a reform or another stock's event says nothing.
-    for (price, passes) in [(6.96f64, true), (6.97, false), (5.70, true), (5.69, false)] {
+    for (price, passes) in [(6.96f64, true), (6.98, false), (5.70, true), (5.68, false)] {
         let bar = stock("2024-01-05", [6.0, price.max(6.0), price.min(6.0), 6.0]);
-        let got = started().check(bar);
+        let mut cleaner = started();
+        let rest = Bar {
+            volume_shares: 0.0,
+            ..stock("2024-01-04", [10.0; 4])
+        };
+        assert_eq!(cleaner.check(rest), Err(Reject::NoTrade));
+        let got = cleaner.check(bar);
         assert_eq!(got.is_ok(), passes, "{price}");
         if let Ok(got) = got {
             assert_eq!(
                 got,
                 Bar {
                     pre_close: Some(6.33),
+                    marks: Marks::RESUMED,
                     ..bar
                 }
             );
@@ -448,12 +484,13 @@ fn a_known_event_gives_the_reference_price_and_limits_follow_it() {
     };
     assert_eq!(cleaner.check(minute(2, 6.5)).unwrap().pre_close, Some(6.33));
     assert_eq!(cleaner.check(minute(1, 6.9)).unwrap().pre_close, None);
-    assert!(cleaner.check(minute(0, 6.97)).is_err());
+    assert!(cleaner.check(minute(0, 6.98)).is_err());
     // A price beyond the reference is doubted once; when the next day agrees, the series goes on from there.
     let mut cleaner = started();
     assert!(cleaner.check(stock("2024-01-04", [9.0; 4])).is_err());
     let reset = cleaner.check(stock("2024-01-05", [9.1; 4])).unwrap();
-    assert_eq!((reset.marks, reset.pre_close), (Marks::LEVEL_RESET, None));
+    let marks = reset.marks.to_string();
+    assert_eq!((marks.as_str(), reset.pre_close), ("gap|level_reset", None));
     for wrong in [
         "\"gift\": -0.1",
         "\"cash_cny\": 0",
@@ -506,7 +543,7 @@ fn special_treatment_has_days() {
         "{\"st_periods\": {\"600000.SH\": [{\"from\": \"2023-05-01\", \"to\": \"2024-01-03\"}]}}";
     let config: CleanConfig = serde_json::from_str(text).unwrap();
     for (date, high, passes) in [
-        ("2024-01-03", 10.51, false),
+        ("2024-01-03", 10.52, false),
         ("2024-01-03", 10.50, true),
         ("2024-01-04", 11.00, true),
     ] {
@@ -552,5 +589,140 @@ fn missing_minutes_are_gaps_where_the_length_of_a_bar_is_known() {
     );
     for wrong in ["{\"bar_minutes\": 0}", "{\"bar_minutes\": 241}"] {
         assert!(Cleaner::new(config(wrong)).is_err());
+    }
+}
+
+/// A stock that loses eight percent a day, with the vendor's reference prices.
+fn falling() -> Vec<Bar> {
+    let days = [
+        "2015-01-05",
+        "2015-01-06",
+        "2015-01-07",
+        "2015-01-08",
+        "2015-01-09",
+    ];
+    let closes = [10.0, 9.2, 8.47, 7.8, 7.18];
+    (0..days.len())
+        .map(|i| Bar {
+            pre_close: Some(if i == 0 { 10.1 } else { closes[i - 1] }),
+            ..stock(
+                days[i],
+                [
+                    closes[i] * 1.01,
+                    closes[i] * 1.02,
+                    closes[i] * 0.99,
+                    closes[i],
+                ],
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn behind_a_hole_the_move_is_that_from_the_last_good_close() {
+    let bars = falling();
+    // The bar in the middle cannot be used, is unreadable, or is not there.
+    let broken = Bar {
+        open: bars[2].high * 1.5,
+        ..bars[2]
+    };
+    let unread = Bar {
+        marks: Marks::HOLE,
+        ..bars[3]
+    };
+    let ways: [&[Bar]; 3] = [&[broken, bars[3]], &[unread], &[bars[3]]];
+    for given in [true, false] {
+        for way in ways {
+            let strip = |bar: &Bar| Bar {
+                pre_close: bar.pre_close.filter(|_| given),
+                ..*bar
+            };
+            let mut cleaner = cleaner();
+            let start = [bars[0], bars[1]].iter().map(strip).collect::<Vec<_>>();
+            for bar in &start {
+                cleaner.check(*bar).unwrap();
+            }
+            let passed: Vec<Bar> = way
+                .iter()
+                .filter_map(|bar| cleaner.check(strip(bar)).ok())
+                .collect();
+            let [after] = passed[..] else {
+                panic!("{passed:?}");
+            };
+            assert!(
+                after.marks.contains(Marks::HOLE),
+                "{given} {:?}",
+                after.marks
+            );
+            assert_eq!(
+                after.reference_close(bars[1].date, bars[1].close),
+                bars[1].close
+            );
+            // The series goes on as if nothing had been.
+            let next = cleaner.check(strip(&bars[4])).unwrap();
+            assert_eq!(next.marks, Marks::NONE);
+            assert_eq!(next.reference_close(after.date, after.close), after.close);
+        }
+    }
+}
+
+#[test]
+fn an_ex_right_that_no_hole_explains_is_still_one() {
+    // Half the price over one missing day: no limit allows that.
+    let before = stock("2015-01-06", [10.0; 4]);
+    let after = Bar {
+        pre_close: Some(5.0),
+        ..stock("2015-01-08", [5.1; 4])
+    };
+    let mut judge = cleaner();
+    judge.check(before).unwrap();
+    let after = judge.check(after).unwrap();
+    assert!(!after.marks.contains(Marks::HOLE));
+    assert_eq!(after.reference_close(before.date, before.close), 5.0);
+    // A day that the vendor reports as one without a trade is no hole.
+    let silent = Bar {
+        volume_shares: 0.0,
+        ..stock("2015-01-07", [10.0; 4])
+    };
+    let dividend = Bar {
+        pre_close: Some(9.8),
+        ..stock("2015-01-08", [9.8; 4])
+    };
+    let mut judge = cleaner();
+    judge.check(before).unwrap();
+    assert_eq!(judge.check(silent).unwrap_err(), Reject::NoTrade);
+    let after = judge.check(dividend).unwrap();
+    assert_eq!(after.reference_close(before.date, before.close), 9.8);
+    // A known event decides over a hole as well.
+    let config = "{\"ex_rights\": [{\"symbol\": \"600000.SH\", \"ex_date\": \"2015-01-08\", \"cash_cny\": 0.3}]}";
+    let mut judge = Cleaner::new(serde_json::from_str(config).unwrap()).unwrap();
+    judge.check(before).unwrap();
+    let after = judge.check(dividend).unwrap();
+    assert_eq!(after.reference_close(before.date, before.close), 9.7);
+}
+
+#[test]
+fn adjusted_prices_are_judged_in_returns() {
+    // 15.27 to 16.80 is the limit of 15.27. Adjusted by 0.1317 both are rounded: 2.01 to 2.21, a move of 9.95 percent;
+    // by 0.0993 they are 1.52 and 1.67, within a limit of 1.67; by 0.0327 they are 0.50 and 0.55.
+    for (before, price) in [
+        (2.01, 2.21),
+        (1.52, 1.67),
+        (0.5, 0.55),
+        (0.5, 0.56),
+        (3.1541, 3.4702),
+    ] {
+        let adjusted = |date: &str, price: f64| Bar {
+            marks: Marks::ADJUSTED,
+            pre_close: Some(price * 0.9),
+            ..stock(date, [price; 4])
+        };
+        let mut judge = cleaner();
+        let first = judge.check(adjusted("2024-01-02", before)).unwrap();
+        let second = judge.check(adjusted("2024-01-03", price)).unwrap();
+        assert_eq!(second.marks, Marks::ADJUSTED, "{before} {price}");
+        assert_eq!(second.reference_close(first.date, first.close), before);
+        let wild = judge.check(adjusted("2024-01-04", price * 1.15));
+        assert_eq!(wild.unwrap_err().reason(), "outside_limits");
     }
 }

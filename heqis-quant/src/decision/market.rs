@@ -245,11 +245,14 @@ impl Market {
             Some(last) if !new_day => last.day_reference,
             // What the vendor says of an IPO day is the issue price, which limits nothing.
             _ if bar.marks.contains(Marks::FIRST_BAR) => None,
+            // Adjusted prices have no ex-rights, whatever the vendor's reference was rounded to.
+            Some(last) if bar.marks.contains(Marks::ADJUSTED) => Some(last.close),
             _ if bar.pre_close.is_some() => bar.pre_close,
             _ if bar.marks.breaks_level() => None,
             Some(last) => Some(last.close),
             None => None,
         };
+        let st = st || bar.marks.contains(Marks::SPECIAL);
         let band = day_reference
             .map(|reference| limits.limits(bar.symbol, bar.date, st, cents(reference)))
             .transpose()?;
@@ -266,6 +269,14 @@ impl Market {
             close: bar.close,
             reference_close: day_reference,
             limits: match band {
+                // Within the rounding of adjusted prices, a close near a limit is one at it.
+                Some(Limits::Band {
+                    up_cents,
+                    down_cents,
+                }) if bar.marks.contains(Marks::ADJUSTED) => Some(Band {
+                    down_cents: down_cents + down_cents / 500 + 1,
+                    up_cents: up_cents - up_cents / 500 - 1,
+                }),
                 Some(Limits::Band {
                     up_cents,
                     down_cents,

@@ -1,8 +1,8 @@
-//! The first line of a table: which family it is of, and where each value stands.
+//! The first line of a table: which family it is of, where each value stands, and what the names say of units.
 
 use serde::Serialize;
 
-use super::units::VolumeUnit;
+use super::units::{SCALES, Scale, VolumeUnit, scale};
 use crate::QuantError;
 
 /// The family of a table, which fixes the units as far as a name can.
@@ -11,7 +11,7 @@ use crate::QuantError;
 pub enum Layout {
     /// Daily rows: volume in lots of 100 shares, amount in thousand CNY. Minute rows: shares and CNY.
     Tushare,
-    /// Chinese column names, close before high; lots and CNY for most sources, shares for some.
+    /// Chinese column names; lots and CNY for most sources, shares for some.
     AkShare,
     /// Volume in shares, amount in CNY; suspended days have rows without a volume.
     Baostock,
@@ -32,6 +32,172 @@ impl Layout {
     }
 }
 
+/// What a column is read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Symbol,
+    Date,
+    Time,
+    /// The beginning of a bar, which stands for its time where nothing else does.
+    OpenTime,
+    Open,
+    High,
+    Low,
+    Close,
+    PreClose,
+    Volume,
+    Amount,
+    AdjustFlag,
+    TradeStatus,
+    Paused,
+    Special,
+}
+
+/// The names of each value, as [`key`] gives them.
+const NAMES: [(Role, &[&str]); 15] = [
+    (
+        Role::Symbol,
+        &[
+            "tscode",
+            "ticker",
+            "symbol",
+            "code",
+            "stockcode",
+            "secucode",
+            "securitycode",
+            "instrument",
+            "instrumentid",
+            "orderbookid",
+            "windcode",
+            "contract",
+            "股票代码",
+            "代码",
+            "证券代码",
+            "合约代码",
+            "基金代码",
+            "债券代码",
+            "指数代码",
+        ],
+    ),
+    (
+        Role::Date,
+        &[
+            "date",
+            "tradedate",
+            "tradingdate",
+            "tradingday",
+            "day",
+            "日期",
+            "交易日期",
+            "交易日",
+        ],
+    ),
+    (
+        Role::Time,
+        &[
+            "time",
+            "datetime",
+            "tradetime",
+            "timestamp",
+            "timestamps",
+            "closetime",
+            "bartime",
+            "eob",
+            "时间",
+            "日期时间",
+            "交易时间",
+        ],
+    ),
+    (Role::OpenTime, &["opentime", "bob"]),
+    (Role::Open, &["open", "openprice", "开盘", "开盘价", "今开"]),
+    (
+        Role::High,
+        &["high", "highprice", "highest", "最高", "最高价"],
+    ),
+    (Role::Low, &["low", "lowprice", "lowest", "最低", "最低价"]),
+    (Role::Close, &["close", "closeprice", "收盘", "收盘价"]),
+    (
+        Role::PreClose,
+        &[
+            "preclose",
+            "prevclose",
+            "previousclose",
+            "precloseprice",
+            "前收盘",
+            "昨收",
+            "前收盘价",
+            "昨收盘",
+            "昨收价",
+            "前收",
+        ],
+    ),
+    (
+        Role::Volume,
+        &[
+            "vol",
+            "volume",
+            "tradevolume",
+            "成交量",
+            "成交股数",
+            "总手",
+            "成交手数",
+        ],
+    ),
+    (
+        Role::Amount,
+        &[
+            "amount",
+            "money",
+            "totalturnover",
+            "turnovervalue",
+            "quotevolume",
+            "quoteassetvolume",
+            "成交额",
+            "成交金额",
+            "总金额",
+        ],
+    ),
+    (Role::AdjustFlag, &["adjustflag"]),
+    (Role::TradeStatus, &["tradestatus"]),
+    (
+        Role::Paused,
+        &["paused", "suspended", "issuspended", "是否停牌"],
+    ),
+    (Role::Special, &["isst", "是否st"]),
+];
+
+/// Columns that could change a rule and are not read, each with what to do about it.
+const WARNED: [(&[&str], &str); 3] = [
+    (
+        &["factor", "adjfactor", "复权因子"],
+        "factors are read as a table of their own: see --factors and --adjust",
+    ),
+    (
+        &[
+            "uplimit",
+            "downlimit",
+            "highlimit",
+            "lowlimit",
+            "limitup",
+            "limitdown",
+            "涨停价",
+            "跌停价",
+        ],
+        "limits are computed from the rules of the market",
+    ),
+    (
+        &[
+            "adjclose",
+            "adjustedclose",
+            "dividends",
+            "stocksplits",
+            "splitratio",
+            "dividend",
+        ],
+        "ex-rights are read as a table of their own: see --events",
+    ),
+];
+
 /// Where each value stands in a row.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
@@ -46,18 +212,29 @@ pub(super) struct Columns {
     pub(super) pre_close: Option<usize>,
     pub(super) volume: usize,
     pub(super) amount: Option<usize>,
-    /// baostock's `adjustflag` and `tradestatus`.
     pub(super) adjust_flag: Option<usize>,
+    /// 0 on a day without a trade.
     pub(super) trade_status: Option<usize>,
+    /// 1 on a day without a trade.
+    pub(super) paused: Option<usize>,
+    /// 1 on a day of special treatment.
+    pub(super) special: Option<usize>,
+    /// Pairs of columns that have one meaning, and must be equal.
+    pub(super) twins: Vec<(usize, usize)>,
 }
 
 /// What a header tells.
+#[derive(Clone, Debug)]
 pub(super) struct Understood {
     pub(super) layout: Layout,
     pub(super) columns: Columns,
-    /// The unit that the header names, or `None` when only the rows can tell.
-    pub(super) volume_unit: Option<VolumeUnit>,
-    pub(super) amount_cny: f64,
+    /// The units that the header names, or `None` when only the rows can tell.
+    pub(super) named: Option<Scale>,
+    /// The units that the rows may show.
+    pub(super) possible: Vec<Scale>,
+    /// Whether rows that show other units contradict the vendor.
+    pub(super) fixed: bool,
+    pub(super) warnings: Vec<String>,
 }
 
 /// A header while it is being understood.
@@ -67,32 +244,26 @@ pub(super) struct Header<'a> {
 }
 
 impl Header<'_> {
+    /// Returns whether the names look like those of bars at all.
+    pub(super) fn is_known(&self) -> bool {
+        let keys: Vec<String> = self.names.iter().map(|name| key(name)).collect();
+        let has = |role: Role| keys.iter().any(|key| role_of(key) == Some(role));
+        has(Role::Date)
+            || [Role::Open, Role::High, Role::Low, Role::Close]
+                .into_iter()
+                .any(has)
+    }
+
     pub(super) fn understand(&self) -> Result<Understood, QuantError> {
         let keys: Vec<String> = self.names.iter().map(|name| key(name)).collect();
-        for (i, name) in keys.iter().enumerate() {
-            if !name.is_empty() && keys[..i].contains(name) {
-                return Err(self.refuse(format!("repeats the column {:?}", self.names[i])));
-            }
-        }
-        let one = |known: &[&str]| -> Result<Option<usize>, QuantError> {
-            let mut found = (0..keys.len()).filter(|i| known.contains(&keys[*i].as_str()));
-            match (found.next(), found.next()) {
-                (Some(a), Some(b)) => Err(self.refuse(format!(
-                    "has two columns for one value, {:?} and {:?}",
-                    self.names[a], self.names[b]
-                ))),
-                (first, _) => Ok(first),
-            }
+        let mut twins = Vec::new();
+        let mut one = |role: Role| -> Option<usize> {
+            let mut found = (0..keys.len()).filter(|i| role_of(&keys[*i]) == Some(role));
+            let first = found.next()?;
+            twins.extend(found.map(|other| (first, other)));
+            Some(first)
         };
-        let date = one(&["date", "tradedate", "日期"])?;
-        let time = one(&["time", "datetime", "tradetime", "时间"])?;
-        let prices = [
-            one(&["open", "开盘"])?,
-            one(&["high", "最高"])?,
-            one(&["low", "最低"])?,
-            one(&["close", "收盘"])?,
-        ];
-        if date.is_none() && prices.iter().all(Option::is_none) {
+        if !self.is_known() {
             return Err(self.refuse(
                 "is unknown; a table of bars starts with its column names, \
                  such as ts_code,trade_date,… or Date,Open,High,Low,Close,Volume",
@@ -101,11 +272,23 @@ impl Header<'_> {
         let need = |found: Option<usize>, name: &str| {
             found.ok_or_else(|| self.refuse(format!("lacks the column {name}")))
         };
-        if time.is_none() {
-            need(date, "date")?;
-        }
+        let time = match one(Role::Time) {
+            None => one(Role::OpenTime),
+            time => time,
+        };
+        let date = match (one(Role::Date), time) {
+            // A data frame writes its index first, without a name; the rows show whether it is a day.
+            (None, None) => {
+                let index = |name: &str| ["", "unnamed:0", "index", "level0"].contains(&name);
+                Some(need(
+                    keys.first().filter(|k| index(k.as_str())).map(|_| 0),
+                    "date",
+                )?)
+            }
+            (date, _) => date,
+        };
         let has = |known: &[&str]| keys.iter().any(|k| known.contains(&k.as_str()));
-        let layout = if has(&["开盘", "收盘", "成交量"]) {
+        let layout = if keys.iter().any(|k| k.starts_with(['开', '收', '成'])) {
             Layout::AkShare
         } else if has(&["tscode", "tradedate"]) {
             Layout::Tushare
@@ -114,77 +297,116 @@ impl Header<'_> {
         } else {
             Layout::Plain
         };
-        let amount = one(&["amount", "成交额"])?;
-        let (volume, volume_unit) = match (layout, one(&["vol"])?, one(&["volume", "成交量"])?) {
-            (_, Some(_), Some(_)) => {
-                return Err(self.refuse("has both vol and volume, so the unit is ambiguous"));
-            }
+        let amount = one(Role::Amount);
+        let volume = need(one(Role::Volume), "volume (shares)")?;
+        let volume_key = keys[volume].as_str();
+        let unit = unit_of(&self.names[volume]).or(match volume_key {
+            "总手" | "成交手数" => Some(VolumeUnit::Lots),
+            "成交股数" => Some(VolumeUnit::Shares),
+            _ => None,
+        });
+        let amount_cny = amount.map_or(1.0, |at| amount_unit(&self.names[at]).unwrap_or(0.0));
+        let mut warnings = Vec::new();
+        let vendor = layout == Layout::Tushare && volume_key == "vol" && unit.is_none();
+        let (named, possible) = match (unit, layout) {
+            (Some(unit), _) => (Some(scale(unit, 1.0)), vec![scale(unit, 1.0)]),
             // The vendor's minute interface counts shares and CNY, unlike its daily one.
-            (Layout::Tushare, Some(column), None) if time.is_some() => {
-                (column, Some(VolumeUnit::Shares))
+            (None, Layout::Tushare) if vendor && time.is_some() => {
+                let scales = vec![SCALES[0], SCALES[1]];
+                (Some(SCALES[0]), scales)
             }
-            (Layout::Tushare, Some(column), None) => (column, Some(VolumeUnit::Lots)),
-            (Layout::Tushare, None, _) => {
-                return Err(self.refuse("is a Tushare table and lacks the column vol (lots)"));
+            (None, Layout::Tushare) if vendor => {
+                if amount.is_none() {
+                    warnings.push(
+                        "vol is taken for lots of 100 shares as the vendor writes it, and there is no amount to confirm it"
+                            .to_owned(),
+                    );
+                }
+                let thousands = vec![
+                    scale(VolumeUnit::Lots, 1000.0),
+                    scale(VolumeUnit::Shares, 1000.0),
+                ];
+                (Some(thousands[0]), thousands)
             }
-            (Layout::AkShare, _, Some(_)) if amount.is_none() => {
+            (None, Layout::Tushare) if amount.is_none() => {
+                return Err(self.refuse(
+                    "is a Tushare table with a volume that is not the vendor's vol (lots) and no amount, so lots or shares \
+                     is ambiguous",
+                ));
+            }
+            (None, Layout::AkShare) if amount.is_none() => {
                 return Err(
                     self.refuse("has 成交量 without 成交额, so lots or shares is ambiguous")
                 );
             }
-            (Layout::AkShare, _, Some(column)) => (column, None),
-            (_, None, Some(column)) => (column, Some(VolumeUnit::Shares)),
-            (_, Some(column), None) if amount.is_some() => (column, None),
-            (_, Some(_), None) => {
+            (None, Layout::AkShare | Layout::Tushare) => (None, SCALES.to_vec()),
+            (None, Layout::Baostock) => (Some(SCALES[0]), vec![SCALES[0], SCALES[1]]),
+            (None, Layout::Plain) if volume_key == "vol" && amount.is_none() => {
                 return Err(self.refuse(
                     "has vol without ts_code, trade_date or amount, so lots or shares is ambiguous; \
                      name the column volume if it counts shares",
                 ));
             }
-            (_, None, None) => return Err(self.refuse("lacks the column volume (shares)")),
+            (None, Layout::Plain) if volume_key == "vol" => (None, SCALES.to_vec()),
+            (None, Layout::Plain) => (Some(SCALES[0]), SCALES.to_vec()),
         };
+        // What a header says in brackets is said.
+        let said = |scale: Scale| match amount_cny {
+            0.0 => scale,
+            amount_cny if amount.is_some() => Scale {
+                amount_cny,
+                ..scale
+            },
+            _ => scale,
+        };
+        let mut possible: Vec<Scale> = possible.into_iter().map(said).collect();
+        possible.dedup();
+        for (names, remedy) in WARNED {
+            for name in self
+                .names
+                .iter()
+                .filter(|name| names.contains(&key(name).as_str()))
+            {
+                warnings.push(format!("the column {name} is not read: {remedy}"));
+            }
+        }
         let columns = Columns {
-            symbol: one(&["tscode", "ticker", "symbol", "code", "股票代码", "代码"])?,
+            symbol: one(Role::Symbol),
             date,
             time,
-            open: need(prices[0], "open")?,
-            high: need(prices[1], "high")?,
-            low: need(prices[2], "low")?,
-            close: need(prices[3], "close")?,
-            pre_close: one(&["preclose"])?,
+            open: need(one(Role::Open), "open")?,
+            high: need(one(Role::High), "high")?,
+            low: need(one(Role::Low), "low")?,
+            close: need(one(Role::Close), "close")?,
+            pre_close: one(Role::PreClose),
             volume,
             amount,
-            adjust_flag: one(&["adjustflag"])?.filter(|_| layout == Layout::Baostock),
-            trade_status: one(&["tradestatus"])?.filter(|_| layout == Layout::Baostock),
+            adjust_flag: one(Role::AdjustFlag),
+            trade_status: one(Role::TradeStatus),
+            paused: one(Role::Paused),
+            special: one(Role::Special),
+            twins: Vec::new(),
         };
-        let thousands = layout == Layout::Tushare && time.is_none();
         Ok(Understood {
             layout,
-            columns,
-            volume_unit,
-            amount_cny: if thousands { 1000.0 } else { 1.0 },
+            named: named.map(said),
+            possible,
+            fixed: vendor || layout == Layout::Baostock || unit.is_some(),
+            warnings,
+            columns: Columns { twins, ..columns },
         })
     }
 
     /// Returns the columns that no bar is made of, as the header spells them.
     pub(super) fn ignored(&self, c: &Columns) -> Vec<String> {
-        let used = [
-            c.symbol,
-            c.date,
-            c.time,
-            Some(c.open),
-            Some(c.high),
-            Some(c.low),
-            Some(c.close),
-            c.pre_close,
-            Some(c.volume),
-            c.amount,
-            c.adjust_flag,
-            c.trade_status,
-        ];
+        let read = |at: usize| match role_of(&key(&self.names[at])) {
+            Some(Role::OpenTime) => c.time == Some(at),
+            Some(_) => true,
+            None => c.date == Some(at),
+        };
         (0..self.names.len())
-            .filter(|i| !used.contains(&Some(*i)))
-            .map(|i| self.names[i].clone())
+            .filter(|at| !read(*at) && !self.names[*at].is_empty())
+            .map(|at| self.names[at].clone())
             .collect()
     }
 
@@ -197,10 +419,42 @@ impl Header<'_> {
     }
 }
 
-/// Returns a column name without case, spaces and underscores.
+fn role_of(key: &str) -> Option<Role> {
+    let known = |(_, names): &&(Role, &[&str])| names.contains(&key);
+    NAMES.iter().find(known).map(|(role, _)| *role)
+}
+
+/// Returns a column name without case, spaces, underscores and what stands in brackets.
 pub(super) fn key(name: &str) -> String {
-    name.chars()
+    let name = name.trim_start_matches('\u{feff}');
+    let bare = name.split(['(', '（', '[', '【']).next().unwrap_or(name);
+    bare.chars()
         .filter(|c| !c.is_whitespace() && *c != '_')
         .flat_map(char::to_lowercase)
         .collect()
+}
+
+/// Returns what stands in brackets.
+fn bracketed(name: &str) -> Option<&str> {
+    let (_, rest) = name.split_once(['(', '（', '[', '【'])?;
+    Some(rest.trim_end_matches([')', '）', ']', '】']).trim())
+}
+
+fn unit_of(name: &str) -> Option<VolumeUnit> {
+    match bracketed(name)? {
+        "手" | "lots" | "lot" => Some(VolumeUnit::Lots),
+        "股" | "份" | "shares" => Some(VolumeUnit::Shares),
+        _ => None,
+    }
+}
+
+fn amount_unit(name: &str) -> Option<f64> {
+    match bracketed(name)? {
+        "元" | "CNY" | "RMB" => Some(1.0),
+        "千元" => Some(1e3),
+        "万元" | "万" => Some(1e4),
+        "百万元" => Some(1e6),
+        "亿元" | "亿" => Some(1e8),
+        _ => None,
+    }
 }

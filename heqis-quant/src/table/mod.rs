@@ -1,6 +1,7 @@
-//! CSV text to bars, one row at a time.
+//! Tables of bars to bars, one row at a time.
 //!
-//! The header decides the layout. Column names are compared without case, spaces and underscores, in any order.
+//! The header decides the layout. Column names are compared without case, spaces, underscores and what stands in brackets,
+//! in any order; brackets may name a unit, as in `成交量(手)`. Lines before the header are passed over, as far as five.
 //!
 //! | layout | known by | volume | amount |
 //! |---|---|---|---|
@@ -8,23 +9,23 @@
 //! | [`Layout::Tushare`], minutes | `ts_code` and `trade_time` | `vol`, shares | `amount`, CNY |
 //! | [`Layout::AkShare`] | `开盘`, `收盘` or `成交量` | `成交量`, lots or shares, as the rows show | `成交额`, CNY |
 //! | [`Layout::Baostock`] | `adjustflag`, `tradestatus` or `isST` | `volume`, shares | `amount`, CNY |
-//! | [`Layout::Plain`] | `date` or `time` | `volume`, shares; `vol`, as the rows show | `amount`, CNY |
+//! | [`Layout::Plain`] | `date` or `time` | `volume`, shares, `vol`, as the rows show | `amount`, CNY |
 //!
-//! All need a date or a time, open, high, low, close and a volume; symbol (`ts_code`, `ticker`, `symbol`, `code`,
-//! `股票代码`), `pre_close` and `amount` are optional. Vendor-adjusted closes and all other columns are left out and
-//! listed by [`BarReader::ignored_columns`], so that nothing is dropped without a trace; [`BarReader::vendor_number`]
-//! still reads them.
+//! All need a day or a time, open, high, low, close and a volume; symbol, `pre_close` and `amount` are optional. Columns
+//! that change a rule are read (`isST`, `tradestatus`, `paused`, `adjustflag`, `preclose`) or warned of; the others are
+//! listed by [`BarReader::ignored_columns`], and [`BarReader::vendor_number`] still reads them. Two columns of one meaning
+//! must be equal.
 //!
-//! Where rows have to show the unit, the amount over the volume must lie between low and high in one unit and in no row
-//! in the other: see [`BarReader::detect`]. Indices and B shares have no say, since their amounts are not in the unit of
-//! their prices.
-//!
-//! A time column (`time`, `datetime`, `trade_time`, `时间`) makes minute bars: the time is the end of the bar at
-//! UTC+08:00, as the vendors write it, and midnight stands for the whole day. Text is UTF-8, with or without a
-//! byte-order mark, or GBK.
+//! **Decided for the table as a whole**, from the rows that are read ahead: the units, by amount over volume, which must lie
+//! between low and high; whether the day or the month comes first where the year stands last; and what midnight means. A
+//! table whose every time is midnight is one of days; in any other one midnight is a time like all others. Times without
+//! an offset are those of the instrument's exchange, or of China where nothing is known of it; times with one, and
+//! numbers since 1970, are exact. Text is UTF-8 or GBK.
 
 mod encoding;
 mod header;
+mod rows;
+mod survey;
 mod time;
 mod units;
 
@@ -32,20 +33,63 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::Read;
 
-use csv::ByteRecord;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use encoding::Encoding;
 pub use header::Layout;
+pub use survey::Decided;
 pub use units::VolumeUnit;
 
-use crate::{Bar, Board, Date, Exchange, Marks, QuantError, Symbol};
-use header::{Columns, Header, Understood, key};
-use time::Clock;
-use units::{Ballot, Turnover, Vote};
+use crate::{Bar, Board, Date, DayOrder, Exchange, Marks, QuantError, Symbol};
+use header::{Header, Understood, key};
+use rows::{Lines, Row};
+use survey::Survey;
+use time::{Written, Zone};
+use units::{Turnover, Vote};
 
-/// How many rows are read ahead where rows have to show the unit: about a year of days.
+/// How many rows are read ahead where nothing else was decided: about a year of days.
 const ROWS_AHEAD: usize = 256;
+/// How many lines may stand before the header.
+const MAX_PREAMBLE: usize = 5;
+
+/// What prices are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Prices {
+    /// As traded.
+    Traded,
+    /// Adjusted by the vendor for ex-rights, forward or backward: moves are right, levels are not.
+    Adjusted,
+}
+
+/// What a reader is told beside its table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableOptions {
+    /// The instrument of a table without a symbol column.
+    pub symbol: Option<Symbol>,
+    /// The IANA zone of times without an offset, instead of that of the instrument's exchange.
+    pub zone: Option<String>,
+    /// What the volume counts, instead of what the amounts show.
+    pub volume_unit: Option<VolumeUnit>,
+    /// Whether the day or the month comes first where the year stands last.
+    pub day_order: Option<DayOrder>,
+    /// What prices are, instead of what the table shows.
+    pub prices: Option<Prices>,
+}
+
+/// What the time of day of a row means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Clock {
+    /// No row has one.
+    Day,
+    /// Each is midnight as written, and means the day as written.
+    WrittenMidnight,
+    /// Each is midnight at the exchange, written in another zone, and means the day that begins there.
+    ExchangeMidnight,
+    /// The end of a bar.
+    Exact,
+}
 
 /// What a reader found out about its table, for reports.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -58,12 +102,16 @@ pub struct Detected {
     pub volume_unit: VolumeUnit,
     /// How many CNY one unit of the amount is, or `None` when there is no amount.
     pub amount_unit_cny: Option<u32>,
-    /// How many of the first rows confirm the volume unit by their amount; 0 when the header alone decided.
+    /// How many of the rows looked at confirm the units by their amount; 0 when the header alone decided.
     pub confirming_rows: usize,
-    /// How many of the first rows fit neither unit.
+    /// How many of the rows looked at fit no units.
     pub unexplained_rows: usize,
-    /// Whether rows have a time of day.
+    /// Whether rows are bars of a part of a day.
     pub has_time: bool,
+    /// Whether the table says, by a flag or by its amounts, that its prices are adjusted.
+    pub adjusted: bool,
+    /// What a user should know: columns that could change a rule and are not read, units that nothing confirms.
+    pub warnings: Vec<String>,
 }
 
 impl fmt::Display for Detected {
@@ -81,215 +129,287 @@ impl fmt::Display for Detected {
             rows => write!(f, "by the amounts of {rows} rows")?,
         }
         match self.amount_unit_cny {
-            None => f.write_str(", no amount"),
-            Some(1) => f.write_str(", amount in CNY"),
-            Some(unit) => write!(f, ", amount in {unit} CNY"),
+            None => f.write_str(", no amount")?,
+            Some(1) => f.write_str(", amount in CNY")?,
+            Some(unit) => write!(f, ", amount in {unit} CNY")?,
         }
+        if self.adjusted {
+            f.write_str(", adjusted prices")?;
+        }
+        Ok(())
     }
 }
 
-/// Reads bars from a CSV table, streaming.
+/// Reads bars from a table, streaming.
 ///
 /// The iterator gives one `Result` for each row; a bad row is an error that names file, line, column, rule and value,
 /// and does not end the iteration. Only a failing reader ends it, after one [`QuantError::Io`].
 pub struct BarReader<R> {
-    rows: csv::Reader<R>,
-    /// Rows that were read to learn the volume unit and have yet to be handed out.
-    ahead: VecDeque<ByteRecord>,
-    record: ByteRecord,
+    lines: Lines<R>,
+    /// Rows that were read to decide on the table and have yet to be handed out.
+    ahead: VecDeque<Row>,
+    row: Row,
     names: Vec<String>,
-    columns: Columns,
-    detected: Detected,
-    amount_cny: f64,
+    understood: Understood,
+    options: TableOptions,
+    decided: Decided,
+    encoding: Encoding,
     ignored: Vec<String>,
-    default_symbol: Option<Symbol>,
+    zone: Option<Zone>,
     source_name: String,
     finished: bool,
+    /// Why reading ended while rows were read ahead.
+    failed: Option<QuantError>,
+    /// The series and the time of the row before.
+    last: Option<(Symbol, i64)>,
+    detected: Detected,
 }
 
 impl<R: Read> BarReader<R> {
-    /// Reads the header of a table, and takes its word for the units where it has one.
+    /// Reads the header of a table and its first 256 rows, which decide on the table as a whole.
     ///
     /// `default_symbol` names the instrument of a table without a symbol column; `source_name` is the name that errors
     /// carry, usually the file name. A table with a symbol column ignores `default_symbol`.
     ///
-    /// Rows are read ahead only when the header leaves the volume unit open, so a table may come from a live source.
-    ///
     /// # Errors
-    /// Returns [`QuantError::Header`] when the header is missing, unknown, ambiguous, in an unknown encoding or repeats
-    /// a column, or when no symbol is known, [`QuantError::Row`] when rows have to show the volume unit and do not,
-    /// and [`QuantError::Io`] when reading fails.
+    /// Returns [`QuantError::Header`] when the header is missing, unknown, ambiguous, in an unknown encoding, or no symbol
+    /// is known; [`QuantError::Row`] when rows have to show units or the order of day and month and do not, or contradict
+    /// the header; and [`QuantError::Io`] when reading fails.
     pub fn new(
         read: R,
         default_symbol: Option<Symbol>,
         source_name: impl Into<String>,
     ) -> Result<Self, QuantError> {
-        let (mut reader, unit) = Self::open(read, default_symbol, source_name.into())?;
-        if unit.is_none() {
-            reader.learn_unit(None)?;
-        }
-        Ok(reader)
+        let options = TableOptions {
+            symbol: default_symbol,
+            ..TableOptions::default()
+        };
+        Self::with_options(read, options, source_name)
     }
 
-    /// Reads the header of a file and its first 256 rows, and lets the amounts confirm or decide the volume unit.
-    ///
-    /// The unit of a plain table is what its amounts show, whatever its column is called; a Tushare or baostock table
-    /// whose amounts contradict the vendor's own units is refused. Without any amount the header decides. Later rows
-    /// that are in the other unit are errors. Arguments are those of [`BarReader::new`].
+    /// As [`BarReader::new`], with more said about the table.
     ///
     /// # Errors
-    /// Returns what [`BarReader::new`] returns, and [`QuantError::Row`] when the amounts fit neither unit, or both in
-    /// one file, as they do with adjusted prices or joined files.
-    pub fn detect(
+    /// As [`BarReader::new`], and [`QuantError::Value`] when the zone is unknown.
+    pub fn with_options(
         read: R,
-        default_symbol: Option<Symbol>,
+        options: TableOptions,
         source_name: impl Into<String>,
     ) -> Result<Self, QuantError> {
-        let (mut reader, unit) = Self::open(read, default_symbol, source_name.into())?;
-        reader.learn_unit(unit)?;
+        let mut reader = Self::open(read, options, source_name.into())?;
+        reader.look_ahead(ROWS_AHEAD, false)?;
         Ok(reader)
     }
 
-    /// Understands the header, and returns the reader with the volume unit that the header names.
-    fn open(
+    /// Reads a table that comes without end: the first row decides, and is waited for.
+    ///
+    /// # Errors
+    /// As [`BarReader::with_options`].
+    pub fn live(
         read: R,
-        default_symbol: Option<Symbol>,
-        source_name: String,
-    ) -> Result<(Self, Option<VolumeUnit>), QuantError> {
-        // An unclosed quote would swallow every later row, so quotes are stripped cell by cell instead.
-        let mut rows = csv::ReaderBuilder::new()
-            .has_headers(false)
-            .flexible(true)
-            .quoting(false)
-            .from_reader(read);
-        let mut record = ByteRecord::new();
-        let read_header = rows.read_byte_record(&mut record);
-        match read_header {
-            Ok(true) => {}
-            Ok(false) => {
-                return Err(QuantError::Header {
-                    source_name,
-                    rule: "must not be empty".into(),
-                    got: String::new(),
-                });
-            }
-            Err(error) => return Err(io(&source_name, error)),
-        }
-        let encoding = Encoding::of(record.as_slice()).map_err(|rule| QuantError::Header {
-            source_name: source_name.clone(),
-            rule: rule.into(),
-            got: String::from_utf8_lossy(record.as_slice())
-                .chars()
-                .take(64)
-                .collect(),
-        })?;
-        let names: Vec<String> = record.iter().map(|cell| text(cell, encoding)).collect();
-        let header = Header {
-            source_name: &source_name,
-            names: &names,
-        };
-        let Understood {
-            layout,
-            columns,
-            volume_unit,
-            amount_cny,
-        } = header.understand()?;
-        if columns.symbol.is_none() && default_symbol.is_none() {
-            return Err(header.refuse(
-                "has no symbol column (ts_code, ticker, symbol, code), so the symbol must be given",
-            ));
-        }
-        let detected = Detected {
-            layout,
-            encoding,
-            volume_unit: volume_unit.unwrap_or(VolumeUnit::Shares),
-            amount_unit_cny: columns.amount.map(|_| amount_cny as u32),
-            confirming_rows: 0,
-            unexplained_rows: 0,
-            has_time: columns.time.is_some(),
-        };
-        let reader = Self {
-            rows,
-            ahead: VecDeque::new(),
-            record: ByteRecord::new(),
-            ignored: header.ignored(&columns),
-            columns,
-            detected,
-            amount_cny,
-            names,
-            default_symbol,
-            source_name,
-            finished: false,
-        };
-        Ok((reader, volume_unit))
+        options: TableOptions,
+        source_name: impl Into<String>,
+    ) -> Result<Self, QuantError> {
+        let mut reader = Self::open(read, options, source_name.into())?;
+        reader.look_ahead(1, true)?;
+        Ok(reader)
     }
 
-    /// Reads rows ahead and lets their amounts tell the volume unit.
-    fn learn_unit(&mut self, named: Option<VolumeUnit>) -> Result<(), QuantError> {
-        let mut ballot = Ballot::default();
-        // The first row for each answer, to be shown when they do not agree.
-        let mut first: [Option<ByteRecord>; 3] = [const { None }; 3];
-        while self.ahead.len() < ROWS_AHEAD && self.read_row()? {
-            let vote = self.turnover().map_or(Vote::Silent, Turnover::vote);
-            ballot.count(vote);
-            let place = match vote {
-                Vote::Unit(VolumeUnit::Shares) => Some(0),
-                Vote::Unit(VolumeUnit::Lots) => Some(1),
-                Vote::Neither => Some(2),
-                Vote::Silent => None,
-            };
-            if let Some(place) = place {
-                first[place].get_or_insert_with(|| self.record.clone());
-            }
-            self.ahead.push_back(self.record.clone());
+    /// Reads all rows of a table and returns what they decide, for [`BarReader::decided`].
+    ///
+    /// # Errors
+    /// As [`BarReader::with_options`].
+    pub fn survey(
+        read: R,
+        options: TableOptions,
+        source_name: impl Into<String>,
+    ) -> Result<Decided, QuantError> {
+        let mut reader = Self::open(read, options, source_name.into())?;
+        let mut survey = Survey::new(reader.understood.possible.len());
+        while reader.read_row()? {
+            survey.observe(&reader)?;
         }
-        let fixed = matches!(self.detected.layout, Layout::Tushare | Layout::Baostock);
-        let unit = match (ballot.rows(), ballot.unit(), named) {
-            (0, _, Some(named)) => named,
-            (0, _, None) if self.ahead.is_empty() => VolumeUnit::Shares,
-            (_, Some(unit), Some(named)) if fixed && unit != named => {
-                self.record = first.into_iter().flatten().next().unwrap_or_default();
-                return Err(self.refuse_unit(format!(
-                    "must count {} as {} does, and the amounts show {}",
-                    named.name(),
-                    self.detected.layout.name(),
-                    unit.name()
-                )));
+        survey.decide(&mut reader, false)
+    }
+
+    /// Reads a table that was surveyed before.
+    ///
+    /// # Errors
+    /// As [`BarReader::with_options`].
+    pub fn decided(
+        read: R,
+        options: TableOptions,
+        decided: Decided,
+        source_name: impl Into<String>,
+    ) -> Result<Self, QuantError> {
+        let mut reader = Self::open(read, options, source_name.into())?;
+        reader.settle(decided);
+        Ok(reader)
+    }
+
+    /// Understands the header.
+    fn open(read: R, options: TableOptions, source_name: String) -> Result<Self, QuantError> {
+        let mut lines = Lines::new(read);
+        let mut row = Row::default();
+        let mut first: Option<QuantError> = None;
+        for _ in 0..=MAX_PREAMBLE {
+            if !lines
+                .next(&mut row)
+                .map_err(|error| io(&source_name, error))?
+            {
+                break;
             }
-            (_, Some(unit), _) => unit,
-            (0, None, None) => {
-                // Every row was silent; the first one stands for all.
-                self.record = self.ahead.front().cloned().unwrap_or_default();
-                return Err(self.refuse_unit(
-                    "must show lots or shares by its amount, and no row of a stock has both",
+            let encoding = Encoding::of(row.bytes()).map_err(|rule| QuantError::Header {
+                source_name: source_name.clone(),
+                rule: rule.into(),
+                got: String::from_utf8_lossy(row.bytes())
+                    .chars()
+                    .take(64)
+                    .collect(),
+            });
+            let encoding = match encoding {
+                Ok(encoding) => encoding,
+                Err(error) => return Err(first.unwrap_or(error)),
+            };
+            lines.guess_separator(&mut row);
+            let names: Vec<String> = (0..row.len())
+                .map(|at| text(row.cell(at), encoding))
+                .collect();
+            let header = Header {
+                source_name: &source_name,
+                names: &names,
+            };
+            if !header.is_known() {
+                first = first.or(header.understand().err());
+                continue;
+            }
+            let understood = header.understand()?;
+            if understood.columns.symbol.is_none() && options.symbol.is_none() {
+                return Err(header.refuse(
+                    "has no symbol column (ts_code, ticker, symbol, code), so the symbol must be given, or the file be named \
+                     after it",
                 ));
             }
-            _ => {
-                // The row that does not belong: of the rarer unit when both occur, else of neither.
-                let [shares, lots, neither] = first;
-                let odd = if ballot.shares <= ballot.lots {
-                    shares.filter(|_| ballot.lots > 0)
-                } else {
-                    lots
-                };
-                self.record = odd.or(neither).unwrap_or_default();
-                return Err(self.refuse_unit(format!(
-                    "must be lots or shares throughout, and of {} rows with an amount {} fit shares, {} fit lots \
-                     and {} fit neither (adjusted prices?)",
-                    ballot.rows(),
-                    ballot.shares,
-                    ballot.lots,
-                    ballot.neither
-                )));
+            let zone = options.zone.as_deref().map(named_zone).transpose()?;
+            let ignored = header.ignored(&understood.columns);
+            let scale = understood.named.unwrap_or(understood.possible[0]);
+            let decided = Decided {
+                scale,
+                confirming_rows: 0,
+                unexplained_rows: 0,
+                day_order: options.day_order,
+                clock: Clock::Exact,
+                adjust_flag: None,
+                amounts_show_adjusted: false,
+                descends: false,
+                rows: 0,
+            };
+            let mut reader = Self {
+                detected: Detected {
+                    layout: understood.layout,
+                    encoding,
+                    volume_unit: scale.volume,
+                    amount_unit_cny: None,
+                    confirming_rows: 0,
+                    unexplained_rows: 0,
+                    has_time: false,
+                    adjusted: false,
+                    warnings: Vec::new(),
+                },
+                lines,
+                ahead: VecDeque::new(),
+                row,
+                names,
+                understood,
+                options,
+                decided: decided.clone(),
+                encoding,
+                ignored,
+                zone,
+                source_name,
+                finished: false,
+                failed: None,
+                last: None,
+            };
+            reader.settle(decided);
+            return Ok(reader);
+        }
+        Err(first.unwrap_or(QuantError::Header {
+            source_name,
+            rule: "must not be empty".into(),
+            got: String::new(),
+        }))
+    }
+
+    /// Reads rows ahead and lets them decide.
+    fn look_ahead(&mut self, rows: usize, live: bool) -> Result<(), QuantError> {
+        let mut survey = Survey::new(self.understood.possible.len());
+        while self.ahead.len() < rows {
+            match self.read_row() {
+                Ok(true) => {
+                    survey.observe(self)?;
+                    self.ahead.push_back(self.row.clone());
+                }
+                Ok(false) => break,
+                Err(error) => {
+                    self.failed = Some(error);
+                    break;
+                }
             }
-        };
-        self.record.clear();
-        self.detected.volume_unit = unit;
-        self.detected.confirming_rows = ballot.shares.max(ballot.lots);
-        self.detected.unexplained_rows = ballot.neither;
+        }
+        // A decision that fails shows the row that is to blame.
+        let decided = survey.decide(self, live)?;
+        self.settle(decided);
         Ok(())
     }
 
+    /// Reads the next row, and returns whether there was one.
+    fn read_row(&mut self) -> Result<bool, QuantError> {
+        if self.finished {
+            return Ok(false);
+        }
+        let more = self.lines.next(&mut self.row);
+        self.finished = !matches!(more, Ok(true));
+        more.map_err(|error| io(&self.source_name, error))
+    }
+}
+
+impl<R> BarReader<R> {
+    fn settle(&mut self, decided: Decided) {
+        let flagged = decided
+            .adjust_flag
+            .as_deref()
+            .is_some_and(|flag| flag != "3");
+        let adjusted = match self.options.prices {
+            Some(prices) => prices == Prices::Adjusted,
+            None => flagged || decided.amounts_show_adjusted,
+        };
+        let mut warnings = self.understood.warnings.clone();
+        if adjusted && decided.amounts_show_adjusted && self.options.prices.is_none() && !flagged {
+            warnings.push(
+                "the amounts show adjusted prices: the mean price lies outside low and high in any unit".to_owned(),
+            );
+        }
+        self.detected = Detected {
+            layout: self.understood.layout,
+            encoding: self.encoding,
+            volume_unit: decided.scale.volume,
+            amount_unit_cny: self
+                .understood
+                .columns
+                .amount
+                .map(|_| decided.scale.amount_cny as u32),
+            confirming_rows: decided.confirming_rows,
+            unexplained_rows: decided.unexplained_rows,
+            has_time: decided.clock == Clock::Exact && decided.rows > 0,
+            adjusted,
+            warnings,
+        };
+        self.decided = decided;
+    }
+}
+
+impl<R> BarReader<R> {
     /// Returns the layout that the header showed.
     #[must_use]
     pub fn layout(&self) -> Layout {
@@ -306,6 +426,18 @@ impl<R: Read> BarReader<R> {
     #[must_use]
     pub fn ignored_columns(&self) -> &[String] {
         &self.ignored
+    }
+
+    /// Returns the instrument of the row that was last read, good or bad, where it can be read.
+    #[must_use]
+    pub fn row_symbol(&self) -> Option<Symbol> {
+        self.symbol().ok().filter(|_| self.row.broken.is_none())
+    }
+
+    /// Returns whether the rows stand in the order of time with the newest first.
+    #[must_use]
+    pub fn descends(&self) -> bool {
+        self.decided.descends
     }
 
     /// Returns a number from any column of the row that was last handed out, such as `adjClose`, `adj_factor`, `isST`
@@ -327,23 +459,26 @@ impl<R: Read> BarReader<R> {
         }
     }
 
-    fn bar(&self) -> Result<Bar, QuantError> {
-        if self.record.len() != self.names.len() {
-            return Err(QuantError::Row {
-                source_name: self.source_name.clone(),
-                line: self.line(),
-                column: "*".into(),
-                rule: format!("must have {} cells like the header", self.names.len()),
-                value: format!("{} cells", self.record.len()),
-            });
-        }
-        let c = &self.columns;
+    fn bar(&mut self) -> Result<Bar, QuantError> {
+        self.check_cells()?;
+        self.check_twins()?;
+        let c = &self.understood.columns;
         let symbol = self.symbol()?;
-        let (date, time_ns) = self.time()?;
+        let (date, time_ns) = self.time(symbol)?;
+        let mut marks = Marks::NONE;
         if let Some(column) = c.adjust_flag {
-            self.check_unadjusted(column)?;
+            self.check_flag(column)?;
         }
-        let per_volume = self.detected.volume_unit.shares();
+        if self.detected.adjusted {
+            marks.insert(Marks::ADJUSTED);
+        }
+        if let Some(column) = c.special
+            && self.flag(column)?
+        {
+            marks.insert(Marks::SPECIAL);
+        }
+        let scale = self.decided.scale;
+        let amount_column = c.amount;
         let bar = Bar {
             symbol,
             time_ns,
@@ -353,145 +488,257 @@ impl<R: Read> BarReader<R> {
             low: self.number(c.low)?,
             close: self.number(c.close)?,
             pre_close: self.optional(c.pre_close)?,
-            volume_shares: self.scaled(c.volume, self.volume()?, per_volume)?,
-            amount_cny: match (c.amount, self.optional(c.amount)?) {
+            volume_shares: self.scaled(c.volume, self.volume()?, scale.volume.shares())?,
+            amount_cny: match (amount_column, self.optional(amount_column)?) {
                 (Some(column), Some(amount)) => {
-                    Some(self.scaled(column, amount, self.amount_cny)?)
+                    Some(self.scaled(column, amount, scale.amount_cny)?)
                 }
                 _ => None,
             },
-            marks: Marks::NONE,
+            marks,
         };
-        if self.detected.confirming_rows > 0
-            && let Some(Vote::Unit(unit)) = self.turnover().map(Turnover::vote)
-            && unit != self.detected.volume_unit
+        if self.decided.confirming_rows > 0
+            && let Some(Vote::Scale(at)) =
+                self.turnover().map(|t| t.vote(&self.understood.possible))
+            && self.understood.possible[at] != scale
         {
             return Err(self.refuse_unit(format!(
                 "must be {} like the rows before",
-                self.detected.volume_unit.name()
+                scale.volume.name()
             )));
         }
+        self.last = Some((symbol, time_ns));
         Ok(bar)
     }
 
+    /// Checks that the row has the cells of the header. Empty ones at the end are the work of a comma too many.
+    fn check_cells(&self) -> Result<(), QuantError> {
+        if let Some(rule) = self.row.broken {
+            let value = String::from_utf8_lossy(self.row.bytes())
+                .chars()
+                .take(64)
+                .collect();
+            return Err(self.refuse_row(rule.to_owned(), value));
+        }
+        let (got, expected) = (self.row.len(), self.names.len());
+        let spare = (expected..got).all(|at| self.row.cell(at).trim_ascii().is_empty());
+        let unnamed = (got..expected).all(|at| self.names[at].is_empty());
+        if spare && unnamed {
+            return Ok(());
+        }
+        let rule = format!("must have {expected} cells like the header");
+        Err(self.refuse_row(rule, format!("{got} cells")))
+    }
+
+    /// Checks that columns of one meaning agree.
+    fn check_twins(&self) -> Result<(), QuantError> {
+        for (first, other) in &self.understood.columns.twins {
+            let (a, b) = (self.cell(*first), self.cell(*other));
+            let numbers = (a.parse::<f64>(), b.parse::<f64>());
+            let same_day = || {
+                let days = (Date::parse(&a), Date::parse(&b));
+                matches!(days, (Ok(a), Ok(b)) if a == b)
+            };
+            let same = a == b || matches!(numbers, (Ok(a), Ok(b)) if a == b) || same_day();
+            if !same {
+                let (first, other) = (&self.names[*first], &self.names[*other]);
+                return Err(QuantError::Header {
+                    source_name: self.source_name.clone(),
+                    rule: format!(
+                        "has two columns for one value, {first:?} and {other:?}, that differ in line {}: {a:?} and {b:?}",
+                        self.row.line
+                    ),
+                    got: self.names.join(",").chars().take(200).collect(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     fn symbol(&self) -> Result<Symbol, QuantError> {
-        let Some(column) = self.columns.symbol else {
+        let Some(column) = self.understood.columns.symbol else {
             // The constructors make sure that there is one.
             return self
-                .default_symbol
+                .options
+                .symbol
                 .ok_or_else(|| self.refuse(0, "has no symbol"));
         };
         let cell = self.cell(column);
-        let parsed = match self.detected.layout {
-            Layout::AkShare => stock(&cell),
+        let parsed = match self.understood.layout {
+            Layout::AkShare => Symbol::parse_stock(&cell),
             _ => Symbol::parse(&cell),
         };
-        parsed.map_err(|error| self.refuse(column, rule_of(&error)))
-    }
-
-    fn time(&self) -> Result<(Date, i64), QuantError> {
-        let day = match self.columns.date {
-            Some(column) => {
-                let cell = self.cell(column);
-                let date =
-                    Date::parse(&cell).map_err(|error| self.refuse(column, rule_of(&error)))?;
-                Some(date)
-            }
-            None => None,
-        };
-        let Some(column) = self.columns.time else {
-            let date = day.ok_or_else(|| self.refuse(0, "has no date"))?;
-            return Ok((date, date.close_time_ns()));
-        };
-        let clock =
-            Clock::parse(&self.cell(column)).ok_or_else(|| self.refuse(column, time::RULE))?;
-        let date = match (day, clock.date) {
-            (Some(day), Some(other)) if day != other => {
-                return Err(self.refuse(column, format!("must lie on {day} like the date")));
-            }
-            (Some(date), _) | (None, Some(date)) => date,
-            (None, None) => {
-                return Err(self.refuse(column, "must have a date, since there is no date column"));
-            }
-        };
-        Ok((date, clock.time_ns(date)))
-    }
-
-    fn check_unadjusted(&self, column: usize) -> Result<(), QuantError> {
-        if self.cell(column) == "3" {
-            Ok(())
-        } else {
-            Err(self.refuse(
-                column,
-                "must be 3, prices as traded: adjusted ones fit no limit, no lot and no later download",
-            ))
-        }
-    }
-
-    /// Returns the volume in the unit of the table. baostock leaves it empty on days without a trade, and says so.
-    fn volume(&self) -> Result<f64, QuantError> {
-        let silent = |column: usize| self.cell(column) == "0";
-        let empty = self.cell(self.columns.volume).is_empty();
-        if empty && self.columns.trade_status.is_some_and(silent) {
-            return Ok(0.0);
-        }
-        self.number(self.columns.volume)
-    }
-
-    /// Returns what the row says about the volume unit, or `None` when it has no amount or is no stock's.
-    fn turnover(&self) -> Option<Turnover> {
-        let c = &self.columns;
-        let symbol = self.symbol().ok()?;
-        if symbol.board() == Board::Other && symbol.exchange() != Exchange::Other {
-            return None;
-        }
-        Some(Turnover {
-            low: self.number(c.low).ok()?,
-            high: self.number(c.high).ok()?,
-            volume: self.number(c.volume).ok()?,
-            amount_cny: self.optional(c.amount).ok()?? * self.amount_cny,
+        parsed.map_err(|error| match error {
+            QuantError::Symbol { rule, .. } => self.refuse(column, rule),
+            other => self.refuse(column, other.to_string()),
         })
     }
 
+    /// Returns the zone of times without an offset.
+    fn zone(&self) -> Zone {
+        if let Some(zone) = &self.zone {
+            return zone.clone();
+        }
+        match self.symbol().map(|symbol| symbol.exchange()) {
+            Ok(Exchange::Other) | Err(_) => Zone::Unknown,
+            Ok(_) => Zone::Fixed(8 * 3600),
+        }
+    }
+
+    /// Returns the day and time of the row as written.
+    fn written(&self, order: Option<DayOrder>) -> Result<Written, QuantError> {
+        let c = &self.understood.columns;
+        let parse = |column: usize, beside_day: bool| {
+            Written::parse(&self.cell(column), order, beside_day)
+                .map_err(|rule| self.refuse(column, rule))
+        };
+        match (c.date, c.time) {
+            (Some(date), None) => parse(date, false),
+            (None, Some(time)) => parse(time, false),
+            (Some(date), Some(time)) => {
+                let day = parse(date, false)?;
+                match self.cell(time).is_empty() {
+                    true => Ok(day),
+                    false => day
+                        .beside(parse(time, true)?)
+                        .map_err(|rule| self.refuse(time, rule)),
+                }
+            }
+            (None, None) => Err(self.refuse(0, "has no date")),
+        }
+    }
+
+    fn time(&self, symbol: Symbol) -> Result<(Date, i64), QuantError> {
+        let c = &self.understood.columns;
+        let column = c.time.or(c.date).unwrap_or(0);
+        let written = self.written(self.decided.day_order)?;
+        let lacks = "must have a date, since there is no date column";
+        let day = written.day.ok_or_else(|| self.refuse(column, lacks))?;
+        let daily = |date: Date| (date, date.close_time_ns());
+        match self.decided.clock {
+            Clock::Day | Clock::WrittenMidnight if written.is_midnight() => Ok(daily(day)),
+            Clock::ExchangeMidnight => written
+                .midnight_at(&self.zone())
+                .map(daily)
+                .ok_or_else(|| self.refuse(column, "must be midnight like the rows before")),
+            Clock::Exact if written.clock_ns.is_some() => {
+                let before = self.last.filter(|(last, _)| *last == symbol);
+                let moment = written
+                    .moment(&self.zone(), before.map(|(_, time_ns)| time_ns))
+                    .map_err(|rule| self.refuse(column, rule))?;
+                Ok((moment.date, moment.time_ns))
+            }
+            Clock::Exact => Ok(daily(day)),
+            Clock::Day | Clock::WrittenMidnight => {
+                Err(self.refuse(column, "must be a day without a time like the rows before"))
+            }
+        }
+    }
+
+    /// Checks that all rows are adjusted in one way.
+    fn check_flag(&self, column: usize) -> Result<(), QuantError> {
+        let first = self.decided.adjust_flag.as_deref().unwrap_or("3");
+        let cell = self.cell(column);
+        match cell.as_str() {
+            flag if flag == first && ["1", "2", "3"].contains(&flag) => Ok(()),
+            _ => Err(self.refuse(
+                column,
+                format!("must be {first} like the rows before: 3 as traded, 2 forward and 1 backward adjusted"),
+            )),
+        }
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, QuantError> {
+        match self.cell(column).to_lowercase().as_str() {
+            "1" | "1.0" | "true" | "yes" | "y" | "是" => Ok(true),
+            "" | "0" | "0.0" | "false" | "no" | "n" | "否" => Ok(false),
+            _ => Err(self.refuse(column, "must be 1 or 0")),
+        }
+    }
+
+    /// Returns the volume in the unit of the table; 0 on a day that the table calls one without a trade, since some vendors
+    /// leave the cell empty then and others repeat an old value.
+    fn volume(&self) -> Result<f64, QuantError> {
+        let c = &self.understood.columns;
+        let untraded = match (c.trade_status, c.paused) {
+            (Some(column), _) if !self.cell(column).is_empty() => !self.flag(column)?,
+            (_, Some(column)) => self.flag(column)?,
+            _ => false,
+        };
+        match untraded {
+            true => Ok(0.0),
+            false => self.number(c.volume),
+        }
+    }
+
+    /// Returns whether the row is of something whose price is money: points of an index are not.
+    fn is_traded(&self) -> bool {
+        self.symbol().is_ok_and(|symbol| {
+            symbol.board() != Board::Other || symbol.exchange() == Exchange::Other
+        })
+    }
+
+    /// Returns what the row says about the units, or `None` when it has no amount or is no stock's.
+    fn turnover(&self) -> Option<Turnover> {
+        let c = &self.understood.columns;
+        Some(Turnover {
+            amount: self.optional(c.amount).ok()??,
+            low: self.number(c.low).ok()?,
+            high: self.number(c.high).ok()?,
+            volume: self.number(c.volume).ok()?,
+        })
+        .filter(|_| self.is_traded())
+    }
+
     fn refuse_unit(&self, rule: impl Into<String>) -> QuantError {
-        let rule = rule.into();
-        match (self.refuse(self.columns.volume, rule), self.turnover()) {
-            (
-                QuantError::Row {
-                    source_name,
-                    line,
-                    column,
-                    rule,
-                    value,
-                },
-                Some(turnover),
-            ) => QuantError::Row {
+        let c = &self.understood.columns;
+        let value = match self.turnover() {
+            Some(turnover) => format!(
+                "{}, at {:.4} each in a bar from {} to {}",
+                self.cell(c.volume),
+                turnover.mean_price(),
+                turnover.low,
+                turnover.high
+            ),
+            None => self.cell(c.volume),
+        };
+        match self.refuse(c.volume, rule) {
+            QuantError::Row {
                 source_name,
                 line,
                 column,
                 rule,
-                value: format!(
-                    "{value}, at {:.4} CNY each in a bar from {} to {}",
-                    turnover.mean_price(),
-                    turnover.low,
-                    turnover.high
-                ),
+                ..
+            } => QuantError::Row {
+                source_name,
+                line,
+                column,
+                rule,
+                value,
             },
-            (error, _) => error,
+            other => other,
         }
     }
 
     fn number(&self, column: usize) -> Result<f64, QuantError> {
-        let cell = self.cell(column);
-        match cell.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(number),
+        let cell = self.row.cell(column).trim_ascii();
+        let text = std::str::from_utf8(cell).unwrap_or_default();
+        let parsed = text.parse::<f64>().ok().or_else(|| {
+            let comma_separates = self.lines.separator() == b';';
+            let plain = grouped(text).filter(|_| !comma_separates)?;
+            plain.parse().ok()
+        });
+        match parsed {
+            Some(number) if number.is_finite() => Ok(number),
             _ => Err(self.refuse(column, "must be a finite decimal number")),
         }
     }
 
     fn optional(&self, column: Option<usize>) -> Result<Option<f64>, QuantError> {
         match column {
-            Some(column) if !self.cell(column).is_empty() => self.number(column).map(Some),
+            Some(column) if !self.row.cell(column).trim_ascii().is_empty() => {
+                self.number(column).map(Some)
+            }
             _ => Ok(None),
         }
     }
@@ -506,33 +753,28 @@ impl<R: Read> BarReader<R> {
     }
 
     fn cell(&self, column: usize) -> String {
-        let cell = self.record.get(column);
-        cell.map(|cell| text(cell, self.detected.encoding))
-            .unwrap_or_default()
-    }
-
-    fn line(&self) -> u64 {
-        self.record.position().map_or(0, csv::Position::line)
+        text(self.row.cell(column), self.encoding)
     }
 
     fn refuse(&self, column: usize, rule: impl Into<String>) -> QuantError {
         QuantError::Row {
             source_name: self.source_name.clone(),
-            line: self.line(),
+            line: self.row.line,
             column: self.names.get(column).cloned().unwrap_or_default(),
             rule: rule.into(),
             value: self.cell(column).chars().take(64).collect(),
         }
     }
 
-    /// Reads the next row into `record`, and returns whether there was one.
-    fn read_row(&mut self) -> Result<bool, QuantError> {
-        if self.finished {
-            return Ok(false);
+    /// Refuses a row as a whole.
+    fn refuse_row(&self, rule: String, value: String) -> QuantError {
+        QuantError::Row {
+            source_name: self.source_name.clone(),
+            line: self.row.line,
+            column: "*".into(),
+            rule,
+            value,
         }
-        let more = self.rows.read_byte_record(&mut self.record);
-        self.finished = !matches!(more, Ok(true));
-        more.map_err(|error| io(&self.source_name, error))
     }
 }
 
@@ -540,9 +782,12 @@ impl<R: Read> Iterator for BarReader<R> {
     type Item = Result<Bar, QuantError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(record) = self.ahead.pop_front() {
-            self.record = record;
+        if let Some(row) = self.ahead.pop_front() {
+            self.row = row;
             return Some(self.bar());
+        }
+        if let Some(error) = self.failed.take() {
+            return Some(Err(error));
         }
         match self.read_row() {
             Ok(true) => Some(self.bar()),
@@ -552,47 +797,41 @@ impl<R: Read> Iterator for BarReader<R> {
     }
 }
 
-/// Returns the stock of a bare code, for tables that hold nothing but A shares and B shares.
-fn stock(code: &str) -> Result<Symbol, QuantError> {
-    let suffix = match code.get(..2) {
-        _ if code.len() != 6 => None,
-        Some("60" | "68" | "90") => Some("SH"),
-        Some("00" | "20" | "30") => Some("SZ"),
-        Some("43" | "82" | "83" | "87" | "88" | "92") => Some("BJ"),
-        _ => None,
-    };
-    match suffix {
-        Some(suffix) => Symbol::parse(&format!("{code}.{suffix}")),
-        None if code.len() > 6 => Symbol::parse(code),
-        None => Err(QuantError::Symbol {
-            got: code.chars().take(64).collect(),
-            rule: "must be a stock code of six digits; spreadsheets drop leading zeros",
-        }),
-    }
+/// Returns a number without the commas that group its thousands, or `None` when they do not.
+fn grouped(text: &str) -> Option<String> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let unsigned = whole.strip_prefix('-').unwrap_or(whole);
+    let mut groups = unsigned.split(',');
+    let first = groups.next()?;
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let plain = (1..=3).contains(&first.len())
+        && digits(first)
+        && digits(fraction)
+        && groups.clone().count() > 0
+        && groups.all(|group| group.len() == 3 && digits(group));
+    plain.then(|| text.replace(',', ""))
 }
 
-/// Returns a cell as text, without quotes and spaces. Bytes that are not in the encoding become `�`. A byte-order mark
-/// before the header is gone by then: the CSV reader drops it.
+fn named_zone(name: &str) -> Result<Zone, QuantError> {
+    let zone = jiff::tz::TimeZone::get(name).map_err(|_| {
+        let rule = "must be an IANA time zone, such as Asia/Shanghai or UTC";
+        QuantError::value("table", "zone", rule, name)
+    })?;
+    Ok(Zone::Named(zone))
+}
+
+/// Returns a cell as text, without spaces. Bytes that are not in the encoding become `�`.
 fn text(cell: &[u8], encoding: Encoding) -> String {
     let decoded = encoding
         .decode(cell)
         .unwrap_or_else(|| String::from_utf8_lossy(cell));
-    let cell = decoded.trim();
-    let bare = cell.strip_prefix('"').and_then(|c| c.strip_suffix('"'));
-    bare.unwrap_or(cell).trim().to_owned()
+    decoded.trim().to_owned()
 }
 
-fn io(source_name: &str, error: csv::Error) -> QuantError {
+fn io(source_name: &str, source: std::io::Error) -> QuantError {
     QuantError::Io {
         source_name: source_name.to_owned(),
-        source: error.into(),
-    }
-}
-
-fn rule_of(error: &QuantError) -> &'static str {
-    match error {
-        QuantError::Symbol { rule, .. } | QuantError::Date { rule, .. } => rule,
-        _ => "is wrong",
+        source,
     }
 }
 

@@ -38,7 +38,7 @@ fn plain_tables_are_read_whatever_the_order_the_case_the_quotes_and_the_mark() {
     for text in [
         "Date,Open,High,Low,Close,Adj Close,Volume\n1999-11-10,2,4,1,3,0.5,700\n",
         "\u{feff}date,volume,close,high,low,open,adjClose\r\n19991110.0,700.0,3,4,1,2,-1\r\n",
-        "\"DATE\",\"VOLUME\",\"CLOSE\",\"HIGH\",\"LOW\",\"OPEN\"\n\n\"11/10/1999\",\"700\",\"3\",\"4\",\"1\",\"2\"",
+        "\"DATE\",\"VOLUME\",\"CLOSE\",\"HIGH\",\"LOW\",\"OPEN\"\n\n\"1999/11/10\",\"700\",\"3\",\"4\",\"1\",\"2\"",
     ] {
         let bar = *bars(text)[0].as_ref().unwrap();
         assert_eq!(bar.date.to_string(), "1999-11-10");
@@ -70,8 +70,8 @@ fn a_bad_row_names_its_place_and_the_next_row_is_still_read() {
         [
             "t.csv line 3, column close: must be a finite decimal number, got \"NaN\"",
             "t.csv line 4, column *: must have 6 cells like the header, got \"5 cells\"",
-            "t.csv line 5, column date: must be written YYYYMMDD, YYYY-MM-DD, YYYY/M/D or M/D/YYYY, got \"1999111x\"",
-            "t.csv line 6, column high: must be a finite decimal number, got \"\\\"4\"",
+            "t.csv line 5, column date: must be written YYYYMMDD, YYYY-MM-DD, YYYY/M/D or YYYY年M月D日, got \"1999111x\"",
+            "t.csv line 6, column *: must close its quote on the same line, got \"19991116,2,\\\"4,1,3,700\"",
         ]
     );
     assert_eq!(results.iter().filter(|r| r.is_ok()).count(), 2);
@@ -86,17 +86,20 @@ fn a_header_that_cannot_be_trusted_is_refused_with_its_reason() {
         ("date,open,high,low,volume\n", "lacks the column close"),
         ("date,open,high,low,close\n", "lacks the column volume"),
         ("date,open,high,low,close,vol\n", "ambiguous"),
-        ("date,open,high,low,close,vol,volume\n", "ambiguous"),
+        (
+            "date,open,high,low,close,vol,volume\n1999-11-10,1,1,1,1,5,500\n",
+            "ambiguous",
+        ),
         (
             "ts_code,trade_date,open,high,low,close,volume\n",
-            "lacks the column vol",
+            "lots or shares is ambiguous",
         ),
         (
-            "date,open,high,low,close,Close,volume\n",
-            "repeats the column \"Close\"",
+            "date,open,high,low,close,Close,volume\n1999-11-10,1,1,1,1,2,5\n",
+            "differ in line 2: \"1\" and \"2\"",
         ),
         (
-            "date,trade_date,open,high,low,close,vol\n",
+            "date,day,open,high,low,close,volume\n1999-11-10,19991111,1,1,1,1,5\n",
             "two columns for one value",
         ),
     ] {
@@ -153,7 +156,7 @@ proptest! {
 
     #[test]
     fn random_rows_under_a_good_header_give_one_result_each(
-        rows in proptest::collection::vec("[-0-9eE.,\"/ a]{1,40}", 0..20)
+        rows in proptest::collection::vec("[-0-9eE.,\" a]{0,39}a", 0..20)
     ) {
         let text = format!("date,open,high,low,close,volume,amount\n{}", rows.join("\n"));
         prop_assert_eq!(bars(&text).len(), rows.len());

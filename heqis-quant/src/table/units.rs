@@ -1,5 +1,5 @@
-//! Lots or shares. The amount over the volume is the mean price of a bar, which lies between low and high only in the
-//! right unit; the two units are a factor of 100 apart.
+//! Lots or shares, yuan or thousands. The amount over the volume is the mean price of a bar, which lies between low and
+//! high only in the right units; two pairs of units are a factor of 10 or more apart.
 
 use serde::Serialize;
 
@@ -33,143 +33,236 @@ impl VolumeUnit {
     }
 }
 
+/// The units of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Scale {
+    pub(super) volume: VolumeUnit,
+    /// How many CNY one unit of the amount is.
+    pub(super) amount_cny: f64,
+}
+
+/// What tables count in.
+pub(super) const SCALES: [Scale; 4] = [
+    scale(VolumeUnit::Shares, 1.0),
+    scale(VolumeUnit::Lots, 1.0),
+    scale(VolumeUnit::Lots, 1000.0),
+    scale(VolumeUnit::Shares, 1000.0),
+];
+
+pub(super) const fn scale(volume: VolumeUnit, amount_cny: f64) -> Scale {
+    Scale { volume, amount_cny }
+}
+
 /// Fewer units than this are too coarse: rounding alone could move the mean price out of the bar.
 const LEAST_UNITS: f64 = 10.0;
 /// Vendors round amounts, and a block trade after hours may lie a little outside the range of the day.
 const SLACK: f64 = 0.01;
-/// At most one row in so many may fit neither unit.
-const STRANGERS: usize = 10;
+/// At most one row in so many may fit no pair of units.
+const UNEXPLAINED: usize = 10;
+/// Adjusted prices lie apart from the true ones by a factor that grows over decades. Up to this factor the nearest pair of
+/// units is still beyond doubt, since the next one is a hundred times away.
+const MAX_ADJUSTMENT: f64 = 8.0;
 
-/// One row as the arithmetic sees it.
+/// One row as the arithmetic sees it, volume and amount as written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turnover {
     pub(super) low: f64,
     pub(super) high: f64,
     pub(super) volume: f64,
-    pub(super) amount_cny: f64,
+    pub(super) amount: f64,
 }
 
 /// What one row says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Vote {
-    Unit(VolumeUnit),
-    /// The mean price lies outside the bar in both units: adjusted prices, or an amount in another currency.
+    /// The place of the pair in the list that was asked.
+    Scale(usize),
+    /// The mean price lies outside the bar in all units: adjusted prices, or an amount in another currency.
     Neither,
-    /// No trade, too small a trade, or a bar so wide that both would fit.
+    /// No trade, too small a trade, or a bar so wide that several pairs would fit.
     Silent,
 }
 
 impl Turnover {
-    pub(super) fn vote(self) -> Vote {
-        let sound = self.low > 0.0 && self.high >= self.low && self.amount_cny > 0.0;
-        if !sound || self.volume < LEAST_UNITS {
+    pub(super) fn vote(self, scales: &[Scale]) -> Vote {
+        if !self.speaks() {
             return Vote::Silent;
         }
-        match (self.fits(VolumeUnit::Shares), self.fits(VolumeUnit::Lots)) {
-            (true, false) => Vote::Unit(VolumeUnit::Shares),
-            (false, true) => Vote::Unit(VolumeUnit::Lots),
-            (false, false) => Vote::Neither,
-            (true, true) => Vote::Silent,
+        let mut fitting = (0..scales.len()).filter(|at| self.fits(scales[*at]));
+        match (fitting.next(), fitting.next()) {
+            (Some(only), None) => Vote::Scale(only),
+            (None, _) => Vote::Neither,
+            _ => Vote::Silent,
         }
     }
 
-    fn fits(self, unit: VolumeUnit) -> bool {
+    fn speaks(self) -> bool {
+        let sound = self.low > 0.0 && self.high >= self.low && self.amount > 0.0;
+        sound && self.volume >= LEAST_UNITS
+    }
+
+    fn fits(self, scale: Scale) -> bool {
         // The true volume lies within one unit of the rounded one.
-        let least = self.amount_cny / ((self.volume + 1.0) * unit.shares());
-        let most = self.amount_cny / ((self.volume - 1.0) * unit.shares());
+        let amount = self.amount * scale.amount_cny;
+        let least = amount / ((self.volume + 1.0) * scale.volume.shares());
+        let most = amount / ((self.volume - 1.0) * scale.volume.shares());
         least <= self.high * (1.0 + SLACK) && most >= self.low * (1.0 - SLACK)
     }
 
-    /// Returns the mean price of one unit of volume.
+    /// Returns the mean price of one unit of volume, in units of the amount.
     pub(super) fn mean_price(self) -> f64 {
-        self.amount_cny / self.volume
+        self.amount / self.volume
+    }
+
+    /// Returns the mean price in given units over the middle of the bar, or `None` when the row says nothing.
+    fn ratio(self, scale: Scale) -> Option<f64> {
+        let price = self.mean_price() * scale.amount_cny / scale.volume.shares();
+        self.speaks().then(|| price / (self.low * self.high).sqrt())
     }
 }
 
-/// The votes of the first rows of a table.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The votes of the rows of a table.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Ballot {
-    pub(super) shares: usize,
-    pub(super) lots: usize,
+    pub(super) votes: [usize; SCALES.len()],
     pub(super) neither: usize,
+    /// The least and the greatest [`Turnover::ratio`] by pair of units.
+    ratios: Option<[(f64, f64); SCALES.len()]>,
 }
 
 impl Ballot {
-    pub(super) fn count(&mut self, vote: Vote) {
+    pub(super) fn count(&mut self, row: Turnover, scales: &[Scale]) -> Vote {
+        let vote = row.vote(scales);
         match vote {
-            Vote::Unit(VolumeUnit::Shares) => self.shares += 1,
-            Vote::Unit(VolumeUnit::Lots) => self.lots += 1,
+            Vote::Scale(at) => self.votes[at] += 1,
             Vote::Neither => self.neither += 1,
             Vote::Silent => {}
         }
+        let ratios = self
+            .ratios
+            .get_or_insert([(f64::INFINITY, 0.0); SCALES.len()]);
+        for (range, scale) in ratios.iter_mut().zip(scales) {
+            if let Some(ratio) = row.ratio(*scale) {
+                *range = (range.0.min(ratio), range.1.max(ratio));
+            }
+        }
+        vote
     }
 
-    /// Returns the unit on which the rows agree: no row for the other one, and few for neither.
-    pub(super) fn unit(self) -> Option<VolumeUnit> {
-        let few = |votes: usize| self.neither * STRANGERS <= votes + self.neither;
-        match (self.shares, self.lots) {
-            (1.., 0) if few(self.shares) => Some(VolumeUnit::Shares),
-            (0, 1..) if few(self.lots) => Some(VolumeUnit::Lots),
-            _ => None,
+    /// Returns the place of the pair on which the rows agree: no row for another one, and few for none.
+    pub(super) fn agreed(&self) -> Option<usize> {
+        let at = self.only()?;
+        (self.neither * UNEXPLAINED <= self.rows()).then_some(at)
+    }
+
+    /// Returns the place of the pair of units of a table of adjusted prices: the only one that any row fits or, where none
+    /// does, the only one in which all mean prices lie within a factor of 8 of their bars.
+    pub(super) fn adjusted(&self, scales: &[Scale]) -> Option<usize> {
+        let ratios = self.ratios?;
+        let near = |at: usize| {
+            let (least, most) = ratios[at];
+            least * MAX_ADJUSTMENT >= 1.0 && most <= MAX_ADJUSTMENT
+        };
+        match self.votes.iter().any(|votes| *votes > 0) {
+            true => self.only(),
+            false if self.neither > 0 => {
+                let mut found = (0..scales.len()).filter(|at| near(*at));
+                let first = found.next();
+                first.filter(|_| found.next().is_none())
+            }
+            false => None,
         }
     }
 
+    /// Returns the only pair that has votes.
+    fn only(&self) -> Option<usize> {
+        let mut voted = (0..SCALES.len()).filter(|at| self.votes[*at] > 0);
+        let first = voted.next();
+        first.filter(|_| voted.next().is_none())
+    }
+
     /// Returns the number of rows that said something.
-    pub(super) fn rows(self) -> usize {
-        self.shares + self.lots + self.neither
+    pub(super) fn rows(&self) -> usize {
+        self.votes.iter().sum::<usize>() + self.neither
     }
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use proptest::prelude::*;
 
-    fn row(low: f64, high: f64, volume: f64, amount_cny: f64) -> Turnover {
+    fn row(low: f64, high: f64, volume: f64, amount: f64) -> Turnover {
         Turnover {
             low,
             high,
             volume,
-            amount_cny,
+            amount,
         }
     }
 
     #[test]
-    fn a_row_shows_its_unit_or_stays_silent() {
-        use VolumeUnit::{Lots, Shares};
-        // 002032.SZ on 2004-08-17, in shares as its vendor wrote it, in lots, and with prices adjusted to a tenth.
+    fn a_row_shows_its_units_or_stays_silent() {
+        // 002032.SZ on 2004-08-17, in shares as its vendor wrote it, in lots, in thousands, and at a tenth of the price.
         let (volume, amount) = (7_877_900.0, 90_923_240.0);
         for (row, expected) in [
-            (row(11.03, 12.21, volume, amount), Vote::Unit(Shares)),
-            (row(11.03, 12.21, volume / 100.0, amount), Vote::Unit(Lots)),
-            (row(1.103, 1.221, volume, amount), Vote::Neither),
+            (row(11.03, 12.21, volume, amount), Vote::Scale(0)),
+            (row(11.03, 12.21, volume / 100.0, amount), Vote::Scale(1)),
+            (
+                row(11.03, 12.21, volume / 100.0, amount / 1000.0),
+                Vote::Scale(2),
+            ),
+            (row(11.03, 12.21, volume, amount / 1000.0), Vote::Scale(3)),
+            (row(5.03, 5.21, volume, amount), Vote::Neither),
             (row(11.03, 12.21, 0.0, 0.0), Vote::Silent),
             (row(11.03, 12.21, 9.0, 100.0), Vote::Silent),
             (row(11.03, 12.21, volume, 0.0), Vote::Silent),
             (row(0.1, 100.0, 1_000.0, 10_000.0), Vote::Silent),
             (row(f64::NAN, 12.21, volume, amount), Vote::Silent),
         ] {
-            assert_eq!(row.vote(), expected, "{row:?}");
+            assert_eq!(row.vote(&SCALES), expected, "{row:?}");
         }
     }
 
     #[test]
-    fn a_table_has_one_unit_or_none() {
+    fn a_table_has_one_pair_of_units_or_none() {
         let ballot = |shares, lots, neither| Ballot {
-            shares,
-            lots,
+            votes: [shares, lots, 0, 0],
             neither,
+            ratios: None,
         };
         for (ballot, unit) in [
-            (ballot(1, 0, 0), Some(VolumeUnit::Shares)),
-            (ballot(0, 90, 10), Some(VolumeUnit::Lots)),
+            (ballot(1, 0, 0), Some(0)),
+            (ballot(0, 90, 10), Some(1)),
             (ballot(0, 89, 11), None),
             (ballot(90, 1, 0), None),
             (ballot(0, 0, 5), None),
             (ballot(0, 0, 0), None),
         ] {
-            assert_eq!(ballot.unit(), unit, "{ballot:?}");
+            assert_eq!(ballot.agreed(), unit, "{ballot:?}");
         }
+    }
+
+    #[test]
+    fn adjusted_prices_still_show_lots_or_shares() {
+        // Forward-adjusted over years: from a quarter of the true price up to the price itself, 10 CNY.
+        for (volume, expected) in [(1_000_000.0, 0), (10_000.0, 1)] {
+            for reaches_today in [true, false] {
+                let mut ballot = Ballot::default();
+                let most = if reaches_today { 20 } else { 12 };
+                for step in 5..=most {
+                    let price = 10.0 * f64::from(step) / 20.0;
+                    ballot.count(
+                        row(price * 0.99, price * 1.01, volume, 10_000_000.0),
+                        &SCALES[..2],
+                    );
+                }
+                assert_eq!(ballot.agreed(), None);
+                assert_eq!(ballot.adjusted(&SCALES[..2]), Some(expected));
+            }
+        }
+        assert_eq!(Ballot::default().adjusted(&SCALES), None);
     }
 
     proptest! {
@@ -180,8 +273,8 @@ mod tests {
             let low = f64::from(low_cents) / 100.0;
             let high = low * (1.0 + spread);
             let amount = (low + (high - low) * at) * f64::from(lots) * 100.0;
-            prop_assert_eq!(row(low, high, f64::from(lots) * 100.0, amount).vote(), Vote::Unit(VolumeUnit::Shares));
-            prop_assert_eq!(row(low, high, f64::from(lots), amount).vote(), Vote::Unit(VolumeUnit::Lots));
+            prop_assert_eq!(row(low, high, f64::from(lots) * 100.0, amount).vote(&SCALES), Vote::Scale(0));
+            prop_assert_eq!(row(low, high, f64::from(lots), amount).vote(&SCALES), Vote::Scale(1));
         }
     }
 }

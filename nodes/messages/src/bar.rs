@@ -18,7 +18,7 @@ struct Wire {
     pre_close: Option<f64>,
     volume_shares: f64,
     amount_cny: Option<f64>,
-    marks: u8,
+    marks: u16,
 }
 
 impl Payload for BarMessage {

@@ -22,7 +22,7 @@ const BAR: &[&str] = &[
     "010000000000003140",
     "000000008020fe40",
     "00",
-    "02",
+    "0200",
 ];
 
 /// symbol, days, time_ns, close, set_id, number of values, values.
@@ -352,9 +352,9 @@ fn a_tag_has_exactly_the_values_that_have_a_meaning() {
     tagged(DECISION, side, 3, &decision);
     tagged(DECISION, side + 1 + 8, VerdictReason::ALL.len(), &decision);
     tagged(DECISION, side + 1 + 8 + 1, 2, &decision);
-    // Five marks are known, and any of them may stand together.
+    // Nine marks are known, and any of them may stand together.
     let bar = |meta: &[u8]| BarMessage::decode(meta, Tensor::default()).is_ok();
-    tagged(BAR, length(BAR) - 1, 32, &bar);
+    tagged(BAR, length(BAR) - 1, 2, &bar);
 }
 
 fn is_sound(prediction: &Prediction) -> bool {

@@ -51,7 +51,7 @@ mod oracle {
         pub(crate) pre_close: Option<f64>,
         pub(crate) volume_shares: f64,
         pub(crate) amount_cny: Option<f64>,
-        pub(crate) marks: u8,
+        pub(crate) marks: u16,
     }
 
     #[derive(Clone, Copy, Encode)]
@@ -229,7 +229,7 @@ prop_compose! {
         [open, high, low, close, volume_shares] in any::<[f64; 5]>(),
         pre_close in any::<Option<f64>>(),
         amount_cny in any::<Option<f64>>(),
-        marks in (0u8..32).prop_map(|bits| Marks::from_bits(bits).unwrap()),
+        marks in (0u16..512).prop_map(|bits| Marks::from_bits(bits).unwrap()),
     ) -> Bar {
         Bar { symbol, time_ns, date, open, high, low, close, pre_close, volume_shares, amount_cny, marks }
     }
@@ -520,11 +520,11 @@ fn a_bar_with_an_unknown_mark_is_refused() {
         marks: Marks::NONE,
     };
     let layout = BarLayout {
-        marks: 0x80,
+        marks: 0x200,
         ..bar_layout(&bar)
     };
     let refused = refusal::<BarMessage>(&bincode(&layout), Tensor::default());
-    assert_eq!(refused, "payload 'bar': marks 0x80 hold an unknown bit");
+    assert_eq!(refused, "payload 'bar': marks 0x200 hold an unknown bit");
 }
 
 #[test]

@@ -1,0 +1,106 @@
+//! Files → series in memory, each in the order of time, with the report of what became of every row.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use heqis_quant::rules::LimitTable;
+use heqis_quant::{Bar, Cleaner, Marks, Prices, QuantError, Symbol, TableOptions};
+
+use crate::door::open;
+use crate::error::DataError;
+use crate::prices::PriceSurvey;
+use crate::report::{FileReport, ImportReport, SeriesReport};
+
+/// Series that were read, and what was found.
+#[derive(Clone, Debug, Default)]
+pub struct Import {
+    /// The bars of each instrument as read, in the order of time. Adjusted ones are marked.
+    pub series: BTreeMap<Symbol, Vec<Bar>>,
+    /// What became of the rows.
+    pub report: ImportReport,
+}
+
+impl Import {
+    /// Reads one file. A row that cannot be read is counted, and the next bar of its series says so in its marks.
+    ///
+    /// # Errors
+    /// [`DataError`] when the file as a whole cannot be read: see [`Import::leave_out`].
+    pub fn read(&mut self, path: &Path, options: &TableOptions) -> Result<(), DataError> {
+        let file = open(path, options)?;
+        let mut report = FileReport::new(path.display().to_string(), file.detected());
+        for row in file {
+            report.rows += 1;
+            match row {
+                Ok(bar) => self.series.entry(bar.symbol).or_default().push(bar),
+                Err(QuantError::Io { source, .. }) => return Err(DataError::file(path, source)),
+                Err(error) => report.unreadable(&error),
+            }
+        }
+        self.report.files.push(report);
+        Ok(())
+    }
+
+    /// Notes a file that gives nothing, with the reason.
+    pub fn leave_out(&mut self, path: &Path, why: &DataError) {
+        self.report.files.push(FileReport {
+            path: path.display().to_string(),
+            left_out: Some(why.to_string()),
+            ..FileReport::default()
+        });
+    }
+
+    /// Puts all series in order and finds out whose prices are adjusted, unless that was said.
+    ///
+    /// # Errors
+    /// [`DataError::Table`] when the limits of the market cannot be read.
+    pub fn settle(&mut self, prices: Option<Prices>) -> Result<(), DataError> {
+        let limits = LimitTable::ashare()?;
+        for (symbol, bars) in &mut self.series {
+            bars.sort_by_key(|bar| bar.time_ns);
+            let mut report = SeriesReport::new(*symbol);
+            report.adjusted = adjusted(bars, prices, &limits);
+            if report.adjusted.is_some() {
+                bars.iter_mut()
+                    .for_each(|bar| bar.marks.insert(Marks::ADJUSTED));
+            }
+            self.report.series.push(report);
+        }
+        Ok(())
+    }
+
+    /// Lets a cleaner judge all series, and returns the bars that it passes. The report is complete then.
+    #[must_use]
+    pub fn clean(&mut self, cleaner: &Cleaner) -> BTreeMap<Symbol, Vec<Bar>> {
+        let mut passed = BTreeMap::new();
+        for report in &mut self.report.series {
+            let mut judge = cleaner.clone();
+            let rows = self
+                .series
+                .get(&report.symbol)
+                .map_or(&[][..], Vec::as_slice);
+            let mut bars = Vec::with_capacity(rows.len());
+            for row in rows {
+                let judged = judge.check(*row);
+                report.judged(row, &judged);
+                bars.extend(judged);
+            }
+            passed.insert(report.symbol, bars);
+        }
+        passed
+    }
+}
+
+/// Returns why a series is taken for one of adjusted prices.
+fn adjusted(bars: &[Bar], prices: Option<Prices>, limits: &LimitTable) -> Option<String> {
+    match prices {
+        Some(Prices::Traded) => return None,
+        Some(Prices::Adjusted) => return Some("so declared".into()),
+        None => {}
+    }
+    if bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED)) {
+        return Some("so says the table".into());
+    }
+    let mut survey = PriceSurvey::default();
+    bars.iter().for_each(|bar| survey.observe(bar, limits));
+    survey.adjusted()
+}

@@ -1,0 +1,240 @@
+//! Parquet as text: the rows of a flat table, each as one line of CSV. Numbers are written so that reading them gives the
+//! same bits, so a table decides alike in both forms.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use heqis_quant::Date;
+use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::reader::RowIter;
+use parquet::record::{Field, Row};
+use parquet::schema::types::Type;
+
+use crate::error::DataError;
+
+/// Nanoseconds of a day.
+const DAY_NS: i64 = 86_400_000_000_000;
+
+/// How a column is written.
+#[derive(Clone, Copy)]
+enum Form {
+    Plain,
+    /// A time in units of so many nanoseconds, and whether it is one of UTC.
+    Time {
+        unit_ns: i64,
+        utc: bool,
+    },
+}
+
+/// A Parquet file that reads as CSV.
+pub(crate) struct ParquetText {
+    rows: RowIter<'static>,
+    forms: Vec<Form>,
+    text: Vec<u8>,
+    read: usize,
+}
+
+impl ParquetText {
+    pub(crate) fn open(path: &Path, file: File) -> Result<Self, DataError> {
+        let fault = |error: parquet::errors::ParquetError| {
+            DataError::kind(path, format!("must be a sound Parquet file: {error}"))
+        };
+        let reader = SerializedFileReader::new(file).map_err(fault)?;
+        let schema = reader.metadata().file_metadata().schema().clone();
+        let (mut columns, mut forms, mut text) = (Vec::new(), Vec::new(), Vec::new());
+        for column in schema.get_fields() {
+            // Nested columns and types without a text are not those of bars.
+            let Some(form) = form_of(column) else {
+                continue;
+            };
+            let name = match (column.name(), form) {
+                // How pandas keeps an index that has no name.
+                ("__index_level_0__", Form::Time { .. }) => "date",
+                (name, _) => name,
+            };
+            if !columns.is_empty() {
+                text.push(b',');
+            }
+            quote(name, &mut text);
+            columns.push(Arc::clone(column));
+            forms.push(form);
+        }
+        text.push(b'\n');
+        let flat = Type::group_type_builder(schema.name())
+            .with_fields(columns)
+            .build()
+            .map_err(fault)?;
+        let rows = RowIter::from_file_into(Box::new(reader))
+            .project(Some(flat))
+            .map_err(fault)?;
+        Ok(Self {
+            rows,
+            forms,
+            text,
+            read: 0,
+        })
+    }
+
+    fn write(&mut self, row: &Row) {
+        for (at, ((_, field), form)) in row.get_column_iter().zip(&self.forms).enumerate() {
+            if at > 0 {
+                self.text.push(b',');
+            }
+            cell(field, *form, &mut self.text);
+        }
+        self.text.push(b'\n');
+    }
+}
+
+impl Read for ParquetText {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.read == self.text.len() {
+            self.text.clear();
+            self.read = 0;
+            while self.text.len() < 1 << 16 {
+                match self.rows.next() {
+                    Some(row) => {
+                        let row = row.map_err(io::Error::other)?;
+                        self.write(&row);
+                    }
+                    None => break,
+                }
+            }
+        }
+        let left = &self.text[self.read..];
+        let count = left.len().min(out.len());
+        out[..count].copy_from_slice(&left[..count]);
+        self.read += count;
+        Ok(count)
+    }
+}
+
+fn form_of(column: &Type) -> Option<Form> {
+    if !column.is_primitive()
+        || column.get_basic_info().repetition() == parquet::basic::Repetition::REPEATED
+    {
+        return None;
+    }
+    let info = column.get_basic_info();
+    if let Some(LogicalType::Timestamp(time)) = info.logical_type_ref() {
+        let unit_ns = match time.unit {
+            TimeUnit::MILLIS => 1_000_000,
+            TimeUnit::MICROS => 1_000,
+            TimeUnit::NANOS => 1,
+        };
+        return Some(Form::Time {
+            unit_ns,
+            utc: time.is_adjusted_to_u_t_c,
+        });
+    }
+    match (column.get_physical_type(), info.converted_type()) {
+        (_, ConvertedType::TIMESTAMP_MILLIS) => Some(Form::Time {
+            unit_ns: 1_000_000,
+            utc: true,
+        }),
+        (_, ConvertedType::TIMESTAMP_MICROS) => Some(Form::Time {
+            unit_ns: 1_000,
+            utc: true,
+        }),
+        // Old writers; the record reader rounds it to milliseconds.
+        (Physical::INT96, _) => Some(Form::Time {
+            unit_ns: 1_000_000,
+            utc: false,
+        }),
+        (Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE, ConvertedType::NONE)
+        | (
+            Physical::INT32 | Physical::INT64,
+            ConvertedType::NONE
+            | ConvertedType::INT_8
+            | ConvertedType::INT_16
+            | ConvertedType::INT_32
+            | ConvertedType::INT_64
+            | ConvertedType::UINT_8
+            | ConvertedType::UINT_16
+            | ConvertedType::UINT_32
+            | ConvertedType::UINT_64
+            | ConvertedType::DATE,
+        )
+        | (Physical::BYTE_ARRAY, ConvertedType::UTF8 | ConvertedType::ENUM) => Some(Form::Plain),
+        _ => None,
+    }
+}
+
+fn cell(field: &Field, form: Form, text: &mut Vec<u8>) {
+    use std::io::Write;
+    // Writing to a vector cannot fail.
+    let _ = match (field, form) {
+        (Field::Null, _) => Ok(()),
+        // What data frames write for nothing.
+        (Field::Double(number), _) if number.is_nan() => Ok(()),
+        (Field::Float(number), _) if number.is_nan() => Ok(()),
+        (
+            Field::Long(value) | Field::TimestampMillis(value) | Field::TimestampMicros(value),
+            Form::Time { unit_ns, utc },
+        ) => {
+            time(value.checked_mul(unit_ns), utc, text);
+            Ok(())
+        }
+        (Field::Bool(value), _) => write!(text, "{}", u8::from(*value)),
+        (Field::Byte(value), _) => write!(text, "{value}"),
+        (Field::Short(value), _) => write!(text, "{value}"),
+        (Field::Int(value), _) => write!(text, "{value}"),
+        (Field::Long(value), _) => write!(text, "{value}"),
+        (Field::UByte(value), _) => write!(text, "{value}"),
+        (Field::UShort(value), _) => write!(text, "{value}"),
+        (Field::UInt(value), _) => write!(text, "{value}"),
+        (Field::ULong(value), _) => write!(text, "{value}"),
+        // A price that was kept in four bytes is the decimal that those bytes stand for.
+        (Field::Float(value), _) => write!(text, "{value}"),
+        (Field::Double(value), _) => write!(text, "{value}"),
+        (Field::Str(value), _) => {
+            quote(value, text);
+            Ok(())
+        }
+        (Field::Date(days), _) => match Date::from_days(*days) {
+            Some(date) => write!(text, "{date}"),
+            None => write!(text, "day {days}"),
+        },
+        (other, _) => {
+            quote(&other.to_string(), text);
+            Ok(())
+        }
+    };
+}
+
+/// Writes a time as a day and a clock, which a time without a zone is, and with a Z where it is one of UTC.
+fn time(time_ns: Option<i64>, utc: bool, text: &mut Vec<u8>) {
+    use std::io::Write;
+    let day = time_ns.and_then(|ns| Date::from_days(i32::try_from(ns.div_euclid(DAY_NS)).ok()?));
+    let _ = match (day, time_ns) {
+        (Some(day), Some(time_ns)) => {
+            let clock = time_ns.rem_euclid(DAY_NS);
+            let (seconds, ns) = (clock / 1_000_000_000, clock % 1_000_000_000);
+            let zone = if utc { "Z" } else { "" };
+            write!(
+                text,
+                "{day} {:02}:{:02}:{:02}.{ns:09}{zone}",
+                seconds / 3600,
+                seconds / 60 % 60,
+                seconds % 60
+            )
+        }
+        _ => write!(text, "outside of the years 1900 to 2199"),
+    };
+}
+
+/// Writes a text as one cell of one line.
+fn quote(value: &str, text: &mut Vec<u8>) {
+    text.push(b'"');
+    for byte in value.bytes() {
+        match byte {
+            b'"' => text.extend(b"\"\""),
+            b'\n' | b'\r' => text.push(b' '),
+            byte => text.push(byte),
+        }
+    }
+    text.push(b'"');
+}

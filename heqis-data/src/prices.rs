@@ -1,0 +1,84 @@
+//! Whether the prices of a series are adjusted. Prices that traded end a day exactly at a limit or inside of it, and have
+//! two decimals; adjusted ones miss the limit by cents in both directions, or have more decimals.
+
+use heqis_quant::rules::LimitTable;
+use heqis_quant::{Bar, Date, Marks};
+
+/// A close this near to a limit, as a share of the price, was meant to be at it.
+const NEAR: f64 = 0.006;
+/// So many closes beyond a limit, and ...
+const LEAST: u32 = 3;
+/// ... so many of those that are near, are more than a vendor's rounding. None is possible among prices that traded.
+const SHARE: f64 = 0.05;
+/// Before that year limits were rounded in other ways, and many closes lie a cent beyond what they are by today's.
+const ROUNDED_FROM: i16 = 2001;
+/// Bars before the decimals count.
+const LEAST_BARS: u32 = 20;
+
+/// What a series shows, bar by bar in the order of time.
+#[derive(Clone, Debug, Default)]
+pub struct PriceSurvey {
+    last: Option<(Date, f64)>,
+    bars: u32,
+    off_tick: u32,
+    near: u32,
+    beyond: u32,
+}
+
+impl PriceSurvey {
+    /// Looks at the next bar. Only days of stocks with a limit say anything.
+    pub fn observe(&mut self, bar: &Bar, limits: &LimitTable) {
+        let st = bar.marks.contains(Marks::SPECIAL);
+        let rule = limits.rule(bar.symbol.board(), bar.date, st);
+        let (Some(rule), true) = (rule, bar.close.is_finite() && bar.close > 0.0) else {
+            return;
+        };
+        let before = self.last.replace((bar.date, bar.close));
+        if bar.volume_shares < 1.0 || before.is_some_and(|(date, _)| date >= bar.date) {
+            return;
+        }
+        self.bars += 1;
+        let off = |price: f64| ((price * 100.0).round() - price * 100.0).abs() > 0.05;
+        self.off_tick += u32::from(
+            [bar.open, bar.high, bar.low, bar.close]
+                .into_iter()
+                .any(off),
+        );
+        let Some((date, close)) = before else { return };
+        if date.weekdays_until(bar.date) > 0 || date.year() < ROUNDED_FROM {
+            return;
+        }
+        let cents = |price: f64| (price * 100.0).round() as i64;
+        let reference = cents(close);
+        let share = rule.percent as f64 / 100.0;
+        for (sign, limit) in [
+            (1, (reference * (100 + rule.percent) + 50) / 100),
+            (-1, (reference * (100 - rule.percent) + 50) / 100),
+        ] {
+            let meant = close * (1.0 + f64::from(sign) * share);
+            if ((bar.close - meant) / meant).abs() <= NEAR {
+                let over = (cents(bar.close) - limit) * i64::from(sign);
+                self.near += 1;
+                self.beyond += u32::from(over >= 1);
+            }
+        }
+    }
+
+    /// Returns why the prices are taken for adjusted ones, or `None` when they are not.
+    #[must_use]
+    pub fn adjusted(&self) -> Option<String> {
+        if self.bars >= LEAST_BARS && self.off_tick * 2 > self.bars {
+            return Some(format!(
+                "{} of {} bars have prices between two ticks",
+                self.off_tick, self.bars
+            ));
+        }
+        let beyond = self.beyond >= LEAST && f64::from(self.beyond) >= SHARE * f64::from(self.near);
+        beyond.then(|| {
+            format!(
+                "{} of {} closes near a price limit lie just beyond it",
+                self.beyond, self.near
+            )
+        })
+    }
+}
