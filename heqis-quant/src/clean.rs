@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use crate::reject::Reject;
-use crate::rules::{LimitRule, LimitTable, references};
+use crate::rules::{LimitRule, Listing, Markets, references};
 use crate::{Bar, Board, Calendar, Date, ExRight, ExRights, Exchange, Marks, QuantError, Symbol};
 
 /// Prices above this are taken for garbage; it keeps every product of cents and percent inside an `i64`.
@@ -104,14 +104,14 @@ struct Series {
 #[derive(Clone, Debug)]
 pub struct Cleaner {
     config: Arc<CleanConfig>,
-    table: Arc<LimitTable>,
+    markets: Arc<Markets>,
     ex_rights: Arc<ExRights>,
     calendar: Option<Arc<Calendar>>,
     series: BTreeMap<Symbol, Series>,
 }
 
 impl Cleaner {
-    /// Makes a cleaner with the A-share limit table of this crate and no calendar.
+    /// Makes a cleaner with the market rules of this crate and no calendar.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when a configuration value is out of its range.
@@ -141,7 +141,7 @@ impl Cleaner {
         };
         Ok(Self {
             config: Arc::new(config),
-            table: Arc::new(LimitTable::ashare()?),
+            markets: Arc::new(Markets::shipped()?),
             ex_rights: Arc::new(ex_rights),
             calendar: None,
             series: BTreeMap::new(),
@@ -269,7 +269,8 @@ impl Cleaner {
 
     fn rule(&self, bar: &Bar) -> Option<&LimitRule> {
         let st = self.config.is_st(bar.symbol, bar.date);
-        self.table.rule(bar.symbol.board(), bar.date, st)
+        let listing = self.markets.of(bar.symbol).filter(Listing::is_in_cents)?;
+        listing.limit(bar.date, st)
     }
 
     /// Returns whether the bar lies in the free days after an IPO.
@@ -330,7 +331,7 @@ impl Cleaner {
             return Ok(());
         };
         let (low_cents, high_cents) = (cents(bar.low), cents(bar.high));
-        let possible = references(low_cents, high_cents, percent);
+        let possible = references(low_cents, high_cents, percent, 1);
         let holds = |reference: i64| {
             possible.is_some_and(|(least, most)| least <= reference && reference <= most)
         };
