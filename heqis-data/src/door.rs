@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use heqis_quant::rules::Markets;
 use heqis_quant::table::Detected;
 use heqis_quant::{Bar, BarReader, Exchange, Marks, QuantError, Symbol};
 
@@ -40,7 +41,7 @@ pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let mut options = options.clone();
     let named = match options.symbol {
         Some(symbol) => Ok(symbol),
-        None => named_after(path),
+        None => named_after(path, options.markets.as_deref()),
     };
     options.symbol = named.as_ref().ok().copied();
     let decided = BarReader::survey(text_of(path)?, options.clone(), &shown)
@@ -76,9 +77,11 @@ fn with_name(error: QuantError, nameless: bool, named: &Result<Symbol, QuantErro
 
 /// Returns the instrument that a file is named after.
 ///
+/// `markets` are those of this project where none are given.
+///
 /// # Errors
 /// [`QuantError::Symbol`] when the name holds none that is known.
-pub fn named_after(path: &Path) -> Result<Symbol, QuantError> {
+pub fn named_after(path: &Path, markets: Option<&Markets>) -> Result<Symbol, QuantError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut stem = name.as_ref();
     for ending in [".gz", ".csv", ".txt", ".tsv", ".parquet"] {
@@ -92,18 +95,19 @@ pub fn named_after(path: &Path) -> Result<Symbol, QuantError> {
         }
     }
     let symbol = Symbol::of_file_stem(stem)?;
-    if is_known(symbol) {
+    let known = match markets {
+        Some(markets) => markets.of(symbol).is_some(),
+        None => Markets::shipped()?.of(symbol).is_some(),
+    };
+    // A word in small letters is a name that somebody gave to a file, even where it could be a ticker.
+    let is_word = symbol.as_str().bytes().any(|b| b.is_ascii_lowercase());
+    if symbol.exchange() != Exchange::Other || (known && !is_word) {
         return Ok(symbol);
     }
     Err(QuantError::Symbol {
         got: stem.to_owned(),
         rule: "must be the code of an instrument, such as 600000.SH, AAPL or BTCUSDT".into(),
     })
-}
-
-/// Returns whether a name is one of an instrument, rather than any word.
-fn is_known(symbol: Symbol) -> bool {
-    symbol.exchange() != Exchange::Other || !symbol.as_str().bytes().any(|b| b.is_ascii_lowercase())
 }
 
 /// Opens a file as text, whatever it is packed in.

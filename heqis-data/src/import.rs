@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Cleaner, Marks, Prices, QuantError, Symbol, TableOptions};
 
 use crate::door::open;
@@ -53,12 +54,13 @@ impl Import {
     ///
     /// # Errors
     /// [`DataError::Table`] when the limits of the market cannot be read.
-    pub fn settle(&mut self, prices: Option<Prices>) -> Result<(), DataError> {
-        let limits = LimitTable::ashare()?;
+    pub fn settle(&mut self, options: &TableOptions) -> Result<(), DataError> {
+        let shipped = Arc::new(Markets::shipped()?);
+        let markets = options.markets.as_ref().unwrap_or(&shipped);
         for (symbol, bars) in &mut self.series {
             bars.sort_by_key(|bar| bar.time_ns);
             let mut report = SeriesReport::new(*symbol);
-            report.adjusted = adjusted(bars, prices, &limits);
+            report.adjusted = adjusted(bars, options.prices, markets);
             if report.adjusted.is_some() {
                 bars.iter_mut()
                     .for_each(|bar| bar.marks.insert(Marks::ADJUSTED));
@@ -91,7 +93,7 @@ impl Import {
 }
 
 /// Returns why a series is taken for one of adjusted prices.
-fn adjusted(bars: &[Bar], prices: Option<Prices>, limits: &LimitTable) -> Option<String> {
+fn adjusted(bars: &[Bar], prices: Option<Prices>, markets: &Markets) -> Option<String> {
     match prices {
         Some(Prices::Traded) => return None,
         Some(Prices::Adjusted) => return Some("so declared".into()),
@@ -101,6 +103,6 @@ fn adjusted(bars: &[Bar], prices: Option<Prices>, limits: &LimitTable) -> Option
         return Some("so says the table".into());
     }
     let mut survey = PriceSurvey::default();
-    bars.iter().for_each(|bar| survey.observe(bar, limits));
+    bars.iter().for_each(|bar| survey.observe(bar, markets));
     survey.adjusted()
 }

@@ -1,7 +1,7 @@
 //! Whether the prices of a series are adjusted. Prices that traded end a day exactly at a limit or inside of it, and have
 //! two decimals; adjusted ones miss the limit by cents in both directions, or have more decimals.
 
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, Date, Marks};
 
 /// A close this near to a limit, as a share of the price, was meant to be at it.
@@ -27,10 +27,13 @@ pub struct PriceSurvey {
 
 impl PriceSurvey {
     /// Looks at the next bar. Only days of stocks with a limit say anything.
-    pub fn observe(&mut self, bar: &Bar, limits: &LimitTable) {
+    pub fn observe(&mut self, bar: &Bar, markets: &Markets) {
         let st = bar.marks.contains(Marks::SPECIAL);
-        let rule = limits.rule(bar.symbol.board(), bar.date, st);
-        let (Some(rule), true) = (rule, bar.close.is_finite() && bar.close > 0.0) else {
+        let listing = markets.of(bar.symbol);
+        let rule = listing.and_then(|listing| listing.limit(bar.date, st));
+        let (Some(listing), Some(rule), true) =
+            (listing, rule, bar.close.is_finite() && bar.close > 0.0)
+        else {
             return;
         };
         let before = self.last.replace((bar.date, bar.close));
@@ -38,7 +41,8 @@ impl PriceSurvey {
             return;
         }
         self.bars += 1;
-        let off = |price: f64| ((price * 100.0).round() - price * 100.0).abs() > 0.05;
+        let per_price = listing.market.units_per_price() as f64;
+        let off = |price: f64| ((price * per_price).round() - price * per_price).abs() > 0.05;
         self.off_tick += u32::from(
             [bar.open, bar.high, bar.low, bar.close]
                 .into_iter()
@@ -48,16 +52,14 @@ impl PriceSurvey {
         if date.weekdays_until(bar.date) > 0 || date.year() < ROUNDED_FROM {
             return;
         }
-        let cents = |price: f64| (price * 100.0).round() as i64;
-        let reference = cents(close);
-        let share = rule.percent as f64 / 100.0;
-        for (sign, limit) in [
-            (1, (reference * (100 + rule.percent) + 50) / 100),
-            (-1, (reference * (100 - rule.percent) + 50) / 100),
-        ] {
-            let meant = close * (1.0 + f64::from(sign) * share);
+        let units = |price: f64| listing.market.price_units(price);
+        let Ok(Limits::Band { up, down }) = listing.limits(bar.date, st, units(close)) else {
+            return;
+        };
+        for (sign, limit) in [(1, up), (-1, down)] {
+            let meant = close * (1.0 + f64::from(sign) * rule.percent as f64 / 100.0);
             if ((bar.close - meant) / meant).abs() <= NEAR {
-                let over = (cents(bar.close) - limit) * i64::from(sign);
+                let over = (units(bar.close) - limit) * i64::from(sign);
                 self.near += 1;
                 self.beyond += u32::from(over >= 1);
             }

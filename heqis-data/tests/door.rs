@@ -77,7 +77,10 @@ fn a_file_that_is_none_of_bars_says_what_it_is() {
     }
     assert!(refusal(dir.path()).contains("is a directory"));
     assert!(refusal(&dir.path().join("none.csv")).contains("none.csv"));
-    assert_eq!(named_after(Path::new("AAPL.csv")).unwrap().as_str(), "AAPL");
+    assert_eq!(
+        named_after(Path::new("AAPL.csv"), None).unwrap().as_str(),
+        "AAPL"
+    );
 }
 
 #[cfg(unix)]
@@ -103,7 +106,7 @@ fn every_row_is_a_bar_or_counted_with_its_first_place() {
     let path = write(dir.path(), "600101.SH.csv", &broken);
     let mut import = Import::default();
     import.read(&path, &TableOptions::default()).unwrap();
-    import.settle(None).unwrap();
+    import.settle(&TableOptions::default()).unwrap();
     let cleaner = Cleaner::new(CleanConfig::default()).unwrap();
     let clean = import.clean(&cleaner);
     let bars = &clean[&Symbol::parse("600101.SH").unwrap()];
@@ -141,7 +144,7 @@ fn every_row_is_a_bar_or_counted_with_its_first_place() {
     );
     let mut import = Import::default();
     import.read(&path, &TableOptions::default()).unwrap();
-    import.settle(None).unwrap();
+    import.settle(&TableOptions::default()).unwrap();
     let message = import.report.refuse_above(1.0).unwrap_err().to_string();
     assert!(
         message.starts_with("no row is a bar: 1 like") && message.contains("must have 7 cells"),
@@ -217,7 +220,7 @@ fn adjusted_prices_are_known_by_their_limits_or_their_decimals() {
         );
         let mut import = Import::default();
         import.read(&path, &TableOptions::default()).unwrap();
-        import.settle(None).unwrap();
+        import.settle(&TableOptions::default()).unwrap();
         let clean = import.clean(&Cleaner::new(CleanConfig::default()).unwrap());
         let report = &import.report.series[0];
         assert_eq!(
@@ -241,7 +244,7 @@ fn adjusted_prices_are_known_by_their_limits_or_their_decimals() {
     };
     let mut import = Import::default();
     import.read(&path, &options).unwrap();
-    import.settle(options.prices).unwrap();
+    import.settle(&options).unwrap();
     assert!(
         import
             .series
@@ -263,7 +266,7 @@ fn files_that_give_nothing_are_left_out_by_name() {
             import.leave_out(path, &error);
         }
     }
-    import.settle(None).unwrap();
+    import.settle(&TableOptions::default()).unwrap();
     let _ = import.clean(&Cleaner::new(CleanConfig::default()).unwrap());
     assert!(import.report.refuse_above(0.0).is_ok());
     let lines = import.report.lines().join("\n");

@@ -18,7 +18,7 @@ use heqis_lab::backtest::broker::{Ledger, Slippage};
 use heqis_lab::backtest::market::DayBar;
 use heqis_lab::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use heqis_quant::decision::Side;
-use heqis_quant::{Bar, Calendar, Date, Marks, RuleBook, Symbol};
+use heqis_quant::{Bar, Calendar, Date, Markets, Marks, Symbol};
 
 /// Bars of the mean.
 const MEAN: usize = 20;
@@ -48,7 +48,7 @@ fn main() {
         .sum();
     println!("{symbols} symbols x {days} days = {bars} bars");
 
-    let book = RuleBook::ashare().unwrap();
+    let book = Markets::shipped().unwrap();
     let arms: [(&str, &dyn Fn() -> [usize; 2]); 3] = [
         ("an account for each stock, one thread", &|| {
             accounts(&alone, &book, 1)
@@ -103,7 +103,7 @@ fn count(ledger: &Ledger) -> [usize; 2] {
 }
 
 /// Trades each market by itself: decisions, orders, fills and the daily account.
-fn accounts(markets: &[Market], book: &RuleBook, threads: usize) -> [usize; 2] {
+fn accounts(markets: &[Market], book: &Markets, threads: usize) -> [usize; 2] {
     let part = markets.len().div_ceil(threads);
     let trade = |markets: &[Market]| {
         let mut sum = [0; 2];

@@ -7,7 +7,7 @@ use heqis_lab::backtest::broker::{Ledger, Size, Slippage, Status, Ticket};
 use heqis_lab::backtest::{Broker, BrokerConfig, Facts, Market, Stock};
 use heqis_quant::adjust::EventKind;
 use heqis_quant::rules::Trade;
-use heqis_quant::{Bar, Calendar, Date, ExRight, Marks, RuleBook, Symbol};
+use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 use proptest::prelude::*;
 
 /// Name, limit in percent, smallest buy, step.
@@ -115,7 +115,7 @@ fn market(world: &World) -> Market {
 type OrderDraw = (usize, usize, bool, Option<u16>);
 
 fn run(market: &Market, config: BrokerConfig, orders: &[OrderDraw]) -> Ledger {
-    let book = RuleBook::ashare().unwrap();
+    let book = Markets::shipped().unwrap();
     let mut broker = Broker::new(market, &book, config).unwrap();
     let days = market.days().len();
     let mut at = 0;

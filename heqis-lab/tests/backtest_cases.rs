@@ -11,7 +11,7 @@ use heqis_lab::backtest::broker::{Reason, Size, Slippage, Ticket};
 use heqis_lab::backtest::{Broker, BrokerConfig, Facts, Market, Stock};
 use heqis_quant::adjust::EventKind;
 use heqis_quant::rules::Trade;
-use heqis_quant::{Bar, Calendar, Date, ExRight, Marks, RuleBook, Symbol};
+use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -153,7 +153,7 @@ impl Case {
     fn faults(&self) -> Vec<String> {
         assert!(self.why.len() > 20, "{}: says why", self.name);
         let market = self.market();
-        let book = RuleBook::ashare().unwrap();
+        let book = Markets::shipped().unwrap();
         let config = BrokerConfig {
             cash_cents: cents(&self.cash),
             slippage: self.slippage.unwrap_or(Slippage::None),

@@ -5,7 +5,7 @@ use heqis_lab::backtest::broker::{Ledger, Reason, Slippage, Status};
 use heqis_lab::backtest::{Allocation, BrokerConfig, Facts, Market, Want, Weighting, simulate};
 use heqis_quant::decision::Side;
 use heqis_quant::rules::Trade;
-use heqis_quant::{Bar, Date, Marks, RuleBook, Symbol};
+use heqis_quant::{Bar, Date, Markets, Marks, Symbol};
 
 const NAMES: [&str; 3] = ["000001.SZ", "600000.SH", "600036.SH"];
 
@@ -67,7 +67,7 @@ fn run(market: &Market, wants: &[Want], allocation: Allocation) -> Ledger {
         participation_e4: 10_000,
         ..BrokerConfig::default()
     };
-    let book = RuleBook::ashare().unwrap();
+    let book = Markets::shipped().unwrap();
     simulate(market, &book, wants, config, &allocation).unwrap()
 }
 
@@ -264,7 +264,7 @@ fn a_sale_of_nothing_and_a_second_sale_leave_their_trace_once() {
 #[test]
 fn wants_that_make_no_sense_are_refused() {
     let market = market(|_| {});
-    let book = RuleBook::ashare().unwrap();
+    let book = Markets::shipped().unwrap();
     for (wants, reason) in [
         (
             vec![want(1, 0, Side::Buy, 0.0), want(0, 0, Side::Buy, 0.0)],

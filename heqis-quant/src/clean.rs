@@ -15,8 +15,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use crate::reject::Reject;
-use crate::rules::{LimitRule, LimitTable, references};
-use crate::{Bar, Board, Calendar, Date, ExRight, ExRights, Exchange, Marks, QuantError, Symbol};
+use crate::rules::{Days, LimitRule, Limits, Listing, Markets};
+use crate::{Bar, Calendar, Date, ExRight, ExRights, Exchange, Marks, QuantError, Symbol};
 
 /// Prices above this are taken for garbage; it keeps every product of cents and percent inside an `i64`.
 const MAX_PRICE: f64 = 100_000_000.0;
@@ -88,12 +88,12 @@ impl CleanConfig {
 struct Series {
     time_ns: i64,
     date: Date,
-    close_cents: i64,
+    close_units: i64,
     close: f64,
     /// Open, high, low, close and volume of the last good bar, to know a copy.
     values: [f64; 5],
     /// The last close of the day before `date`, which the limits of `date` refer to.
-    day_reference_cents: Option<i64>,
+    day_reference_units: Option<i64>,
     /// Trading days passed so far, counted only when the series starts on its listing day.
     days_since_listing: Option<u32>,
     /// Whether rows without a trade were rejected since the last good bar.
@@ -127,7 +127,7 @@ const MEAN_PRICE_FACTOR: f64 = 2.0;
 
 /// Checks the bars of any number of series, each against its own past.
 ///
-/// Prices are compared in integer cents, rounded to the nearest, so a vendor price that is off its tick by less than
+/// Prices are compared as whole units of their market (cents for stocks), rounded to the nearest, so a vendor price that is off its tick by less than
 /// half a cent is still judged by the limits of the exchange. Ex-right days that stay inside the limits cannot be seen
 /// without the vendor's `pre_close` or a known event; the marks are a lower bound.
 ///
@@ -135,14 +135,14 @@ const MEAN_PRICE_FACTOR: f64 = 2.0;
 #[derive(Clone, Debug)]
 pub struct Cleaner {
     config: Arc<CleanConfig>,
-    table: Arc<LimitTable>,
+    markets: Arc<Markets>,
     ex_rights: Arc<ExRights>,
     calendar: Option<Arc<Calendar>>,
     series: BTreeMap<Symbol, Series>,
 }
 
 impl Cleaner {
-    /// Makes a cleaner with the A-share limit table of this crate and no calendar.
+    /// Makes a cleaner with the market rules of this crate and no calendar.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when a configuration value is out of its range.
@@ -172,7 +172,7 @@ impl Cleaner {
         };
         Ok(Self {
             config: Arc::new(config),
-            table: Arc::new(LimitTable::ashare()?),
+            markets: Arc::new(Markets::shipped()?),
             ex_rights: Arc::new(ex_rights),
             calendar: None,
             series: BTreeMap::new(),
@@ -216,21 +216,22 @@ impl Cleaner {
 
     fn judge(&mut self, mut bar: Bar) -> Result<Bar, Reject> {
         check_alone(&bar)?;
-        let board = bar.symbol.board();
-        let known = self.series.get_mut(&bar.symbol);
-        // Some vendors fill the days of a suspension with a volume that is hardly more than zero.
-        if board != Board::Other && bar.volume_shares < 1.0 {
-            if let Some(series) = known {
-                series.silent = true;
+        let markets = Arc::clone(&self.markets);
+        let ground = Ground::of(&markets, &self.config, &bar);
+        if ground.is_traded_in_china {
+            // Some vendors fill the days of a suspension with a volume that is hardly more than zero.
+            if bar.volume_shares < 1.0 {
+                if let Some(series) = self.series.get_mut(&bar.symbol) {
+                    series.silent = true;
+                }
+                return Err(Reject::NoTrade);
             }
-            return Err(Reject::NoTrade);
-        }
-        if board != Board::Other {
             check_mean_price(&bar)?;
+            ground.check_session(&bar)?;
         }
         let lost_before = bar.marks.contains(Marks::HOLE);
         bar.marks = bar.marks.and(Marks::FROM_TABLE);
-        let closed = self.is_closed(&bar);
+        let closed = self.is_closed(&bar, &ground);
         let Some(series) = self.series.get(&bar.symbol) else {
             if closed {
                 return Err(Reject::ClosedMarket);
@@ -243,10 +244,10 @@ impl Cleaner {
                 Series {
                     time_ns: bar.time_ns,
                     date: bar.date,
-                    close_cents: cents(bar.close),
+                    close_units: ground.units(bar.close),
                     close: bar.close,
                     values: values(&bar),
-                    day_reference_cents: None,
+                    day_reference_units: None,
                     days_since_listing: listed_today.then_some(0),
                     silent: false,
                     doubtful: None,
@@ -272,26 +273,27 @@ impl Cleaner {
         if new_day && bar.high > bar.low && next.values == values(&bar) {
             return Err(Reject::Repeated);
         }
-        let hole = self.hole(&bar, &next);
+        let hole = self.hole(&bar, &next, &ground);
         if hole.is_some_and(|hole| hole.lost) {
             bar.marks.insert(Marks::GAP);
         }
         let mut known_reference = None;
         if new_day {
-            next.day_reference_cents = Some(next.close_cents);
+            next.day_reference_units = Some(next.close_units);
             next.days_since_listing = next.days_since_listing.map(|days| days.saturating_add(1));
-            if self.missing_days(&bar, next.date) {
+            if self.missing_days(&bar, next.date, &ground) {
                 bar.marks.insert(Marks::GAP);
             }
+            // Events and factors are those of stocks, whose prices are in cents.
             known_reference = self
                 .ex_rights
-                .reference_cents(bar.symbol, next.date, next.close_cents, bar.date)
-                .filter(|reference| *reference != next.close_cents);
+                .reference_cents(bar.symbol, next.date, next.close_units, bar.date)
+                .filter(|reference| *reference != next.close_units && ground.per_price == 100.0);
             if let Some(reference) = known_reference
                 && !told
                 && !bar.marks.contains(Marks::ADJUSTED)
             {
-                next.day_reference_cents = Some(reference);
+                next.day_reference_units = Some(reference);
                 bar.pre_close = Some(reference as f64 / 100.0);
             }
         }
@@ -301,14 +303,14 @@ impl Cleaner {
         if next.silent {
             bar.marks.insert(Marks::RESUMED);
         }
-        if !self.is_free(&bar, &next) {
+        if !ground.is_free(&next) {
             let judged = match bar.marks.contains(Marks::ADJUSTED) {
-                true => self.check_adjusted(&bar, &next, hole),
+                true => ground.check_adjusted(&bar, &next, hole),
                 false => {
-                    let reference = bar.pre_close.map(cents).or(next.day_reference_cents);
-                    match reference {
+                    let given = bar.pre_close.map(|price| ground.units(price));
+                    match given.or(next.day_reference_units) {
                         Some(reference) => {
-                            self.check_limits(&mut bar, reference, told, &next, hole)
+                            self.check_limits(&mut bar, &ground, reference, told, &next, hole)
                         }
                         None => Ok(()),
                     }
@@ -316,7 +318,7 @@ impl Cleaner {
             };
             if let Err(reject) = judged {
                 if let Some(series) = self.series.get_mut(&bar.symbol) {
-                    series.doubtful = Some((bar.date, cents(bar.close)));
+                    series.doubtful = Some((bar.date, ground.units(bar.close)));
                 }
                 return Err(reject);
             }
@@ -325,11 +327,11 @@ impl Cleaner {
             && told
             && !bar.marks.contains(Marks::ADJUSTED)
             && let Some(given) = bar.pre_close
-            && cents(given) != next.close_cents
+            && ground.units(given) != next.close_units
         {
             match known_reference {
                 Some(reference) => bar.pre_close = Some(reference as f64 / 100.0),
-                None if self.reaches(&bar, next.close_cents, cents(given), hole.days) => {
+                None if ground.reaches(next.close_units, ground.units(given), hole.days) => {
                     bar.marks.insert(Marks::HOLE);
                 }
                 None => {}
@@ -339,7 +341,7 @@ impl Cleaner {
         }
         next.time_ns = bar.time_ns;
         next.date = bar.date;
-        next.close_cents = cents(bar.close);
+        next.close_units = ground.units(bar.close);
         next.close = bar.close;
         next.values = values(&bar);
         next.silent = false;
@@ -347,26 +349,25 @@ impl Cleaner {
         next.lost_ns = None;
         if bar.marks.breaks_level() {
             // Later bars of this day stand on the new level too; its reference is not known, so they are not limited.
-            next.day_reference_cents = None;
+            next.day_reference_units = None;
         }
         self.series.insert(bar.symbol, next);
         Ok(bar)
     }
 
     /// Returns what is missing right before a bar, or `None` when nothing is or a suspension explains it.
-    fn hole(&self, bar: &Bar, before: &Series) -> Option<Hole> {
+    fn hole(&self, bar: &Bar, before: &Series, ground: &Ground<'_>) -> Option<Hole> {
         // A row of the same time that is good makes up for one that was not.
         if before.lost_ns.is_some_and(|lost_ns| lost_ns < bar.time_ns) {
-            let days = self.days_between(bar, before.date).max(1);
+            let days = self.days_between(bar, before.date, ground).max(1);
             return Some(Hole { days, lost: true });
         }
         if bar.date == before.date || before.silent {
             return None;
         }
         // A day whose last bar is missing ended at another close than its last one here.
-        let cut_off = before.time_ns < before.date.close_time_ns()
-            && bar.symbol.exchange() != Exchange::Other;
-        match self.days_between(bar, before.date) {
+        let cut_off = ground.is_traded_in_china && before.time_ns < before.date.close_time_ns();
+        match self.days_between(bar, before.date, ground) {
             0 if cut_off => Some(Hole {
                 days: 1,
                 lost: false,
@@ -376,36 +377,22 @@ impl Cleaner {
         }
     }
 
-    /// Returns how many trading days lie strictly between a day and that of a bar, by the calendar or by weekdays.
-    fn days_between(&self, bar: &Bar, since: Date) -> u32 {
+    /// Returns how many trading days lie strictly between a day and that of a bar: by the calendar, by the holidays of the
+    /// market, or by weekdays.
+    fn days_between(&self, bar: &Bar, since: Date, ground: &Ground<'_>) -> u32 {
         let counted = self
             .calendar_of(bar)
             .and_then(|calendar| calendar.between(since, bar.date))
             .and_then(|days| u32::try_from(days).ok());
-        counted.unwrap_or_else(|| since.weekdays_until(bar.date))
-    }
-
-    /// Returns whether a close could have moved to another price within some days of trading, without an ex-right. Without
-    /// limits it always could.
-    fn reaches(&self, bar: &Bar, from_cents: i64, to_cents: i64, days: u32) -> bool {
-        let Some(rule) = self.rule(bar) else {
-            return true;
-        };
-        let (least, most) = moved(from_cents, rule.percent, days);
-        (least..=most).contains(&to_cents)
-    }
-
-    fn rule(&self, bar: &Bar) -> Option<&LimitRule> {
-        let st = bar.marks.contains(Marks::SPECIAL) || self.config.is_st(bar.symbol, bar.date);
-        self.table.rule(bar.symbol.board(), bar.date, st)
-    }
-
-    /// Returns whether the bar lies in the free days after an IPO.
-    fn is_free(&self, bar: &Bar, series: &Series) -> bool {
-        match (series.days_since_listing, self.rule(bar)) {
-            (Some(days), Some(rule)) => days < rule.ipo_free_days,
-            _ => false,
+        if let Some(days) = counted {
+            return days;
         }
+        let Some(listing) = ground.listing else {
+            return since.weekdays_until(bar.date);
+        };
+        let days = (since.days() + 1..bar.date.days()).filter_map(Date::from_days);
+        let open = |day: &Date| listing.market.is_open(*day).unwrap_or(!day.is_weekend());
+        u32::try_from(days.filter(open).count()).unwrap_or(u32::MAX)
     }
 
     /// Returns the calendar when it is the one of the bar's exchange: a foreign name has other holidays.
@@ -415,12 +402,16 @@ impl Cleaner {
             .filter(|_| bar.symbol.exchange() != Exchange::Other)
     }
 
-    fn missing_days(&self, bar: &Bar, since: Date) -> bool {
+    fn missing_days(&self, bar: &Bar, since: Date, ground: &Ground<'_>) -> bool {
+        let always_open = ground
+            .listing
+            .is_some_and(|listing| listing.market.days == Days::All);
         match self
             .calendar_of(bar)
             .and_then(|calendar| calendar.between(since, bar.date))
         {
             Some(missing) => missing > 0,
+            None if always_open => self.days_between(bar, since, ground) > 0,
             None => since.weekdays_until(bar.date) > self.config.holiday_weekdays,
         }
     }
@@ -438,8 +429,11 @@ impl Cleaner {
         }
     }
 
-    fn is_closed(&self, bar: &Bar) -> bool {
-        let weekend = bar.symbol.exchange() != Exchange::Other && bar.date.is_weekend();
+    fn is_closed(&self, bar: &Bar, ground: &Ground<'_>) -> bool {
+        let rests = ground
+            .listing
+            .is_some_and(|listing| listing.market.days == Days::Weekdays);
+        let weekend = (rests || bar.symbol.exchange() != Exchange::Other) && bar.date.is_weekend();
         // A day between two covered days is covered itself.
         weekend
             || self.calendar_of(bar).is_some_and(|calendar| {
@@ -450,27 +444,28 @@ impl Cleaner {
     fn check_limits(
         &self,
         bar: &mut Bar,
-        reference_cents: i64,
+        ground: &Ground<'_>,
+        reference: i64,
         told: bool,
         before: &Series,
         hole: Option<Hole>,
     ) -> Result<(), Reject> {
-        let Some(percent) = self.rule(bar).map(|rule| rule.percent) else {
+        let (Some(listing), Some(rule)) = (ground.listing, ground.rule) else {
             return Ok(());
         };
-        let (low_cents, high_cents) = (cents(bar.low), cents(bar.high));
-        let possible = references(low_cents, high_cents, percent);
+        let (low, high) = (ground.units(bar.low), ground.units(bar.high));
+        let possible = listing.references(bar.date, ground.st, low, high);
         let holds = |reference: i64| {
             possible.is_some_and(|(least, most)| least <= reference && reference <= most)
         };
-        if holds(reference_cents) {
+        if holds(reference) {
             return Ok(());
         }
         // Bars that are not here may have moved the reference; a long hole is a suspension, which moves nothing.
         if let Some(hole) = hole.filter(|hole| !told && (hole.lost || hole.days <= HOLE_DAYS))
             && let Some((least, most)) = possible
         {
-            let (lowest, highest) = moved(reference_cents, percent, hole.days);
+            let (lowest, highest) = moved(reference, rule.percent, hole.days);
             if least <= highest && lowest <= most {
                 bar.marks.insert(Marks::GAP);
                 bar.marks.insert(Marks::HOLE);
@@ -478,18 +473,17 @@ impl Cleaner {
             }
         }
         // One tick beyond a limit is how a vendor rounded, or how the exchange did before it rounded half up.
-        let nearer = |cents: i64, limit: i64| cents.abs_diff(limit) <= 1;
-        let up_cents = (reference_cents * (100 + percent) + 50) / 100;
-        let down_cents = (reference_cents * (100 - percent) + 50) / 100;
-        if (high_cents <= up_cents || nearer(high_cents, up_cents))
-            && (low_cents >= down_cents || nearer(low_cents, down_cents))
+        let tick = listing.tick(bar.date);
+        if let Ok(Limits::Band { up, down }) = listing.limits(bar.date, ground.st, reference)
+            && high <= up + tick
+            && low >= down - tick
         {
             bar.marks.insert(Marks::BEYOND_LIMIT);
             return Ok(());
         }
         if bar.pre_close.is_none() {
-            let floor = (1.0 - self.config.ex_right_max_drop) * reference_cents as f64;
-            if possible.is_some_and(|(_, most)| most < reference_cents && most as f64 >= floor) {
+            let floor = (1.0 - self.config.ex_right_max_drop) * reference as f64;
+            if possible.is_some_and(|(_, most)| most < reference && most as f64 >= floor) {
                 bar.marks.insert(Marks::EX_RIGHT_SUSPECTED);
                 return Ok(());
             }
@@ -501,23 +495,85 @@ impl Cleaner {
             bar.pre_close = None;
             return Ok(());
         }
-        Err(Reject::OutsideLimits {
-            low_cents,
-            high_cents,
-            reference_cents,
-            percent,
-        })
+        Err(ground.outside(bar, reference, rule.percent))
+    }
+}
+
+/// What the rules of its market say of one bar. Prices are whole numbers of units of the market; where none is known, of
+/// hundredths.
+struct Ground<'a> {
+    listing: Option<Listing<'a>>,
+    rule: Option<&'a LimitRule>,
+    st: bool,
+    per_price: f64,
+    is_traded_in_china: bool,
+}
+
+impl<'a> Ground<'a> {
+    fn of(markets: &'a Markets, config: &CleanConfig, bar: &Bar) -> Self {
+        let listing = markets.of(bar.symbol);
+        let st = bar.marks.contains(Marks::SPECIAL) || config.is_st(bar.symbol, bar.date);
+        let tradable = |listing: Listing<'_>| listing.class.untradable.is_none();
+        Self {
+            listing,
+            rule: listing.and_then(|listing| listing.limit(bar.date, st)),
+            st,
+            per_price: listing.map_or(100.0, |l| l.market.units_per_price() as f64),
+            is_traded_in_china: bar.symbol.exchange() != Exchange::Other
+                && listing.is_some_and(tradable),
+        }
+    }
+
+    /// Returns a checked price in units, to the nearest. Prices are at most [`MAX_PRICE`], so the cast is exact enough for
+    /// every market.
+    fn units(&self, price: f64) -> i64 {
+        (price * self.per_price).round() as i64
+    }
+
+    /// Returns whether the bar lies in the free days after an IPO.
+    fn is_free(&self, series: &Series) -> bool {
+        match (series.days_since_listing, self.rule) {
+            (Some(days), Some(rule)) => days < rule.ipo_free_days,
+            _ => false,
+        }
+    }
+
+    /// Refuses bars of hours in which nothing trades: their times are those of another zone.
+    fn check_session(&self, bar: &Bar) -> Result<(), Reject> {
+        let within = |shift_ns: i64| {
+            let at = bar.time_ns.saturating_add(shift_ns);
+            self.listing
+                .is_none_or(|listing| listing.market.is_in_session(at))
+        };
+        // Auctions before the open and trades at a fixed price after the close are within half an hour.
+        let slack_ns = 30 * 60 * 1_000_000_000;
+        match [0, slack_ns, -slack_ns].into_iter().any(within) {
+            true => Ok(()),
+            false => Err(Reject::OutsideSession {
+                time_ns: bar.time_ns,
+            }),
+        }
+    }
+
+    /// Returns whether a close could have moved to another price within some days of trading, without an ex-right. Without
+    /// limits it always could.
+    fn reaches(&self, from: i64, to: i64, days: u32) -> bool {
+        let Some(rule) = self.rule else {
+            return true;
+        };
+        let (least, most) = moved(from, rule.percent, days);
+        (least..=most).contains(&to)
     }
 
     /// Judges the move of an adjusted bar. Behind a hole the last close says little, and a long way is let through.
     fn check_adjusted(&self, bar: &Bar, before: &Series, hole: Option<Hole>) -> Result<(), Reject> {
-        let Some(rule) = self.rule(bar) else {
+        let Some(rule) = self.rule else {
             return Ok(());
         };
         // Within a day the limits refer to the close of the day before.
-        let reference = match before.day_reference_cents {
+        let reference = match before.day_reference_units {
             _ if bar.date != before.date => before.close,
-            Some(reference) => reference as f64 / 100.0,
+            Some(reference) => reference as f64 / self.per_price,
             None => return Ok(()),
         };
         let share = rule.percent as f64 / 100.0;
@@ -526,27 +582,32 @@ impl Cleaner {
         let down =
             reference * (1.0 - share).powi(days) * (1.0 - ADJUSTED_SLACK) - ADJUSTED_SLACK_CNY;
         let doubtful = before.doubtful.is_some_and(|(date, close)| {
-            let close = close as f64 / 100.0;
+            let close = close as f64 / self.per_price;
             date < bar.date
                 && bar.high <= close * (1.0 + 2.0 * share)
                 && bar.low >= close * (1.0 - 2.0 * share)
         });
-        if (bar.high <= up && bar.low >= down) || doubtful {
-            return Ok(());
+        match (bar.high <= up && bar.low >= down) || doubtful {
+            true => Ok(()),
+            false => Err(self.outside(bar, self.units(reference), rule.percent)),
         }
-        Err(Reject::OutsideLimits {
-            low_cents: cents(bar.low),
-            high_cents: cents(bar.high),
-            reference_cents: cents(reference),
-            percent: rule.percent,
-        })
+    }
+
+    fn outside(&self, bar: &Bar, reference: i64, percent: i64) -> Reject {
+        let price = |units: i64| units as f64 / self.per_price;
+        Reject::OutsideLimits {
+            low: bar.low,
+            high: bar.high,
+            reference: price(reference),
+            percent,
+        }
     }
 }
 
-/// Returns the lowest and highest close in cents that limits allow after some days.
-fn moved(close_cents: i64, percent: i64, days: u32) -> (i64, i64) {
+/// Returns the lowest and highest close in units that limits allow after some days.
+fn moved(close: i64, percent: i64, days: u32) -> (i64, i64) {
     let days = days.min(1_000) as i32;
-    let close = close_cents as f64;
+    let close = close as f64;
     let share = percent as f64 / 100.0;
     // Each day rounds by half a cent at most; the bound need not be sharper than a cent a day.
     let slack = f64::from(days);
@@ -644,11 +705,6 @@ fn minutes_passed(date: Date, time_ns: i64) -> u32 {
 
 fn values(bar: &Bar) -> [f64; 5] {
     [bar.open, bar.high, bar.low, bar.close, bar.volume_shares]
-}
-
-/// Returns a checked price in cents, to the nearest. Prices are at most [`MAX_PRICE`], so the cast is exact.
-fn cents(price: f64) -> i64 {
-    (price * 100.0).round() as i64
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@
 //! | [`bar`] | one price bar and the notes on it |
 //! | [`instrument`] | names, special treatment, listing and suspensions of a stock |
 //! | [`table`] | CSV text → bars: **data enters here**, from any [`std::io::Read`] |
-//! | [`rules`] | dated A-share price limits, order sizes and fees, as data with sources |
+//! | [`rules`] | dated price limits, order sizes and fees of any market, as data with sources |
 //! | [`adjust`] | ex-right events → adjustment factors and adjusted prices; check of a vendor's factors |
 //! | [`clean`] | bar → bar with notes, or a typed reject |
 //! | [`indicators`] | streaming indicators, by the formulas of Chinese terminals or of TA-Lib |
@@ -80,7 +80,7 @@ pub use decision::{
 pub use error::QuantError;
 pub use features::{FeatureSet, FeatureState};
 pub use instrument::Instrument;
-pub use rules::RuleBook;
+pub use rules::Markets;
 pub use scaler::Scaler;
 pub use symbol::{Board, Exchange, Symbol};
 pub use table::{BarReader, Detected, Prices, TableOptions};

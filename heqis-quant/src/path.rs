@@ -51,7 +51,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::decision::Report;
-use crate::rules::LimitTable;
+use crate::rules::Markets;
 use crate::{
     Bar, CleanConfig, Cleaner, FeatureSet, FeatureState, KillState, Market, Memory, Prediction,
     QuantError, Reject, RowWindow, Scaler, Strategy, Symbol, Verdict, View,
@@ -213,7 +213,7 @@ pub struct DecisionPath<M> {
     scaler: Scaler,
     strategy: Strategy,
     kill: KillState,
-    limits: LimitTable,
+    markets: Markets,
     model: M,
     series: HashMap<Symbol, Series>,
     row: Vec<f64>,
@@ -243,7 +243,7 @@ impl<M: Model> DecisionPath<M> {
             scaler,
             strategy,
             kill,
-            limits: LimitTable::ashare()?,
+            markets: Markets::shipped()?,
             model,
             series: HashMap::new(),
         })
@@ -279,7 +279,7 @@ impl<M: Model> DecisionPath<M> {
         };
         let view = if self.strategy.needs_market() {
             let st = self.clean.is_st(bar.symbol, bar.date);
-            match series.market.update(&self.limits, st, &bar) {
+            match series.market.update(&self.markets, st, &bar) {
                 Ok(view) => view,
                 Err(error) => return Ok(Outcome::Refused(error)),
             }

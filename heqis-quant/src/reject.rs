@@ -66,6 +66,11 @@ pub enum Reject {
     OutOfOrder,
     /// The exchange was closed on that day: a weekend for a stock, or a day that the calendar covers and lacks.
     ClosedMarket,
+    /// The bar ended in hours in which its exchange does not trade: its time is that of another zone.
+    OutsideSession {
+        /// The end of the bar in UTC nanoseconds.
+        time_ns: i64,
+    },
     /// The bar is the copy of the bar of an earlier day, to the share: some vendors fill holidays and suspensions so.
     /// Bars without any range are let through, since two single trades can be alike.
     Repeated,
@@ -74,12 +79,12 @@ pub enum Reject {
     /// When the next bar of another day agrees with the level of the rejected one, that bar passes with
     /// [`crate::Marks::LEVEL_RESET`], so that one true but unexplained jump does not end a series for ever.
     OutsideLimits {
-        /// The lowest price of the bar in cents.
-        low_cents: i64,
-        /// The highest price of the bar in cents.
-        high_cents: i64,
-        /// The reference price in cents that the limits were computed from.
-        reference_cents: i64,
+        /// The lowest price of the bar.
+        low: f64,
+        /// The highest price of the bar.
+        high: f64,
+        /// The reference price that the limits were computed from.
+        reference: f64,
         /// The limit in percent.
         percent: i64,
     },
@@ -87,7 +92,7 @@ pub enum Reject {
 
 impl Reject {
     /// All reasons, in the order of the checks, for counters.
-    pub const REASONS: [&'static str; 14] = [
+    pub const REASONS: [&'static str; 15] = [
         "not_a_number",
         "non_positive_price",
         "implausible_price",
@@ -100,6 +105,7 @@ impl Reject {
         "duplicate",
         "out_of_order",
         "closed_market",
+        "outside_session",
         "repeated",
         "outside_limits",
     ];
@@ -126,8 +132,9 @@ impl Reject {
             Self::Duplicate => 9,
             Self::OutOfOrder => 10,
             Self::ClosedMarket => 11,
-            Self::Repeated => 12,
-            Self::OutsideLimits { .. } => 13,
+            Self::OutsideSession { .. } => 12,
+            Self::Repeated => 13,
+            Self::OutsideLimits { .. } => 14,
         }
     }
 
@@ -167,14 +174,19 @@ impl fmt::Display for Reject {
             | Self::ClosedMarket
             | Self::Repeated => Ok(()),
             Self::OutsideLimits {
-                low_cents,
-                high_cents,
-                reference_cents,
+                low,
+                high,
+                reference,
                 percent,
             } => write!(
                 f,
-                ": {low_cents}..{high_cents} cents against {percent} percent of {reference_cents} cents"
+                ": {low} to {high} against {percent} percent of {reference}"
             ),
+            Self::OutsideSession { time_ns } => {
+                let seconds = (time_ns.div_euclid(1_000_000_000) + 8 * 3600).rem_euclid(86_400);
+                let (hour, minute) = (seconds / 3600, seconds / 60 % 60);
+                write!(f, ": {hour:02}:{minute:02} at UTC+08:00; see --timezone")
+            }
         }
     }
 }

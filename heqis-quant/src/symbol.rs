@@ -344,6 +344,8 @@ fn rule_against(code: &str, suffix: &str) -> Option<String> {
         0..6 => Some(format!(
             "must have six digits; with the leading zeros that spreadsheets drop it is {code:0>6}.{suffix}"
         )),
+        // Options of the exchanges.
+        8 => None,
         digits => Some(format!("must have six digits, and has {digits}")),
     }
 }

@@ -5,7 +5,7 @@
 use std::fs::File;
 
 use heqis_quant::adjust::{Disagreement, EventKind, Evidence, VendorFactor, check_factors};
-use heqis_quant::rules::{LimitTable, breaches};
+use heqis_quant::rules::{Markets, breaches};
 use heqis_quant::{
     Adjustment, Bar, BarReader, CleanConfig, Cleaner, Date, ExRight, Factors, FeatureSet,
     FeatureState, Marks, Symbol,
@@ -64,7 +64,7 @@ fn findings(events: &[ExRight]) -> Vec<Disagreement> {
         .zip(closes)
         .map(|(bar, adjusted)| VendorFactor::of_adjusted_close(adjusted, bar.close))
         .collect();
-    check_factors(&bars, &vendor, Some(events), &LimitTable::ashare().unwrap()).unwrap()
+    check_factors(&bars, &vendor, Some(events), &Markets::shipped().unwrap()).unwrap()
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn prices_on_one_level_have_no_jump_left() {
         assert!((-0.101..-0.099).contains(&fall), "{fall}");
     }
     assert_eq!(forward[forward.len() - 1], bars[bars.len() - 1].close);
-    let limits = LimitTable::ashare().unwrap();
+    let limits = Markets::shipped().unwrap();
     let beyond = breaches(bars, &limits, |_| false, &events(), None).unwrap();
     assert!(beyond.is_empty(), "{beyond:?}");
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 
 use heqis_quant::adjust::{EventKind, Evidence, VendorFactor, check_factors};
 use heqis_quant::instrument::suspensions;
-use heqis_quant::rules::{BreachReason, LimitTable, breaches};
+use heqis_quant::rules::{BreachReason, Markets, breaches};
 use heqis_quant::{
     Bar, BarReader, Calendar, CleanConfig, Cleaner, Date, ExRight, ExRights, Factors, Marks, Span,
     Symbol,
@@ -141,7 +141,7 @@ fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
     else {
         return;
     };
-    let limits = LimitTable::ashare().unwrap();
+    let limits = Markets::shipped().unwrap();
     let mut by_prices = Vec::new();
     for (bars, published) in extra.stocks.values() {
         let mut vendor: Vec<VendorFactor> = published
@@ -184,7 +184,7 @@ fn every_day_beyond_its_limits_is_flagged_with_its_reason() {
     let Some(extra) = extra("every_day_beyond_its_limits_is_flagged_with_its_reason") else {
         return;
     };
-    let limits = LimitTable::ashare().unwrap();
+    let limits = Markets::shipped().unwrap();
     let mut flagged = Vec::new();
     for (symbol, (bars, _)) in &extra.stocks {
         let found = breaches(

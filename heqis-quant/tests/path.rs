@@ -5,7 +5,7 @@ use std::path::Path;
 
 use heqis_quant::decision::{OneWordBreak, Report, TrendGauge};
 use heqis_quant::path::{Decided, DecisionPath, Model, Outcome, PathConfig};
-use heqis_quant::rules::RuleBook;
+use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{
     Bar, BarReader, CleanConfig, Cleaner, DecisionRule, FeatureSet, FeatureState, Filters,
@@ -144,11 +144,11 @@ fn piece_by_piece(bars: &[Bar]) -> Vec<Decided> {
         .iter()
         .filter_map(|bar| cleaner.check(*bar).ok())
         .collect();
-    let book = RuleBook::ashare().unwrap();
+    let markets = Markets::shipped().unwrap();
     let mut market = Market::new(&strategy().gauges()).unwrap();
     let views: Vec<_> = clean
         .iter()
-        .map(|bar| market.update(book.limits(), false, bar).unwrap())
+        .map(|bar| market.update(&markets, false, bar).unwrap())
         .collect();
     let mut state = FeatureState::new(&FeatureSet::parse(&NAMES).unwrap()).unwrap();
     let (mut scaled, mut first) = (Vec::new(), None);

@@ -348,10 +348,7 @@ fn promised(slippage: Slippage, fill: &Filled, bar: &Bar) -> Option<i64> {
         false => Trade::Sell,
     };
     let limits = match fill.limits_cents {
-        Some((down_cents, up_cents)) => Limits::Band {
-            up_cents,
-            down_cents,
-        },
+        Some((down, up)) => Limits::Band { up, down },
         None => Limits::NoLimit,
     };
     let volume = bar.volume_shares as u64;

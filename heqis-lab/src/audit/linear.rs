@@ -4,8 +4,8 @@ use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{
-    Bar, Calendar, Date, DecisionRule, FeatureSet, FeatureState, Filters, KillState, Memory,
-    Prediction, RuleBook, Scaler, SignalMode, Span, Strategy, View,
+    Bar, Calendar, Date, DecisionRule, FeatureSet, FeatureState, Filters, KillState, Markets,
+    Memory, Prediction, Scaler, SignalMode, Span, Strategy, View,
 };
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades};
@@ -212,7 +212,7 @@ pub fn trade(
         .collect();
     let market = Market::new(calendar, vec![stock])?;
     let allocation = Allocation::default();
-    let ledger = simulate(&market, &RuleBook::ashare()?, &wants, broker, &allocation)?;
+    let ledger = simulate(&market, &Markets::shipped()?, &wants, broker, &allocation)?;
     let fills = ledger.fills.iter().map(|fill| Filled {
         decided: ledger.orders[fill.order].placed,
         date: fill.date,
@@ -221,10 +221,7 @@ pub fn trade(
         market_cents: fill.open_cents,
         price_cents: fill.price_cents,
         limits_cents: match fill.limits {
-            Limits::Band {
-                up_cents,
-                down_cents,
-            } => Some((down_cents, up_cents)),
+            Limits::Band { up, down } => Some((down, up)),
             Limits::NoLimit => None,
         },
     });

@@ -1,6 +1,6 @@
 //! Wanted sides → orders of one account, and the run over a whole history.
 
-use heqis_quant::RuleBook;
+use heqis_quant::Markets;
 use heqis_quant::decision::Side;
 use heqis_quant::rules::Trade;
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,7 @@ impl Allocation {
 /// stock on one day, or have a score that is not a number, and what [`Broker`] and [`Allocation::validate`] return.
 pub fn simulate(
     market: &Market,
-    book: &RuleBook,
+    book: &Markets,
     wants: &[Want],
     config: BrokerConfig,
     allocation: &Allocation,
@@ -155,7 +155,7 @@ fn check(market: &Market, wants: &[Want]) -> Result<(), LabError> {
 fn place(
     broker: &mut Broker<'_>,
     market: &Market,
-    book: &RuleBook,
+    book: &Markets,
     day: u32,
     wants: &[Want],
     allocation: &Allocation,
@@ -271,7 +271,7 @@ impl Room {
 fn size(
     broker: &Broker<'_>,
     market: &Market,
-    book: &RuleBook,
+    book: &Markets,
     want: &Want,
     target: i64,
     room: &Room,

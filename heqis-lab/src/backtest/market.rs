@@ -2,7 +2,7 @@
 
 use heqis_quant::adjust::{EventKind, reference_cents};
 use heqis_quant::rules::{DayRules, Limits};
-use heqis_quant::{Bar, Calendar, Date, ExRight, Marks, RuleBook, Symbol};
+use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 
 use crate::error::LabError;
 
@@ -368,12 +368,12 @@ impl Market {
     /// Panics when the market has no such stock or day.
     pub fn rules<'b>(
         &self,
-        book: &'b RuleBook,
+        rules: &'b Markets,
         stock: usize,
         day: u32,
     ) -> Result<DayRules<'b>, LabError> {
         let date = self.days()[day as usize];
         let stock = &self.stocks[stock];
-        Ok(book.on(stock.symbol, date, stock.facts.is_special(date))?)
+        Ok(rules.on(stock.symbol, date, stock.facts.is_special(date))?)
     }
 }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use heqis_quant::decision::{Filters, Side, SignalMode, Strategy};
-use heqis_quant::rules::FeeTable;
-use heqis_quant::rules::{LimitTable, OrderTable};
-use heqis_quant::{Bar, Calendar, Date, DecisionRule, RuleBook, Span, Symbol, Verdict};
+use heqis_quant::{Bar, Calendar, Date, DecisionRule, Markets, Span, Symbol, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::allocation::{Allocation, Want, simulate};
@@ -119,16 +117,12 @@ impl Settings {
     ///
     /// # Errors
     /// [`LabError::Quant`] when the commission is out of bounds.
-    pub fn rules(&self) -> Result<RuleBook, LabError> {
-        let mut fees = FeeTable::ashare()?;
-        if let Some(commission) = self.commission {
-            fees = fees.with_commission(commission.rate_e7, commission.min_cents)?;
-        }
-        Ok(RuleBook::new(
-            LimitTable::ashare()?,
-            OrderTable::ashare()?,
-            fees,
-        ))
+    pub fn rules(&self) -> Result<Markets, LabError> {
+        let markets = Markets::shipped()?;
+        Ok(match self.commission {
+            Some(agreed) => markets.with_commission(agreed.rate_e7, agreed.min_cents)?,
+            None => markets,
+        })
     }
 }
 

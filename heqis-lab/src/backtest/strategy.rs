@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use heqis_infer::{BackendKind, Bundle, Memory as State, Stream, TensorView, open};
 use heqis_quant::decision::{KillState, Market as MarketView, Memory, Strategy, View};
 use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{
     Bar, CleanConfig, Cleaner, Date, Prediction, QuantError, Scaler, Symbol, Verdict,
 };
@@ -129,7 +129,7 @@ impl Predictor {
                     bars: Vec::with_capacity(bars.len()),
                     foreseen: Vec::with_capacity(bars.len()),
                 };
-                let limits = LimitTable::ashare()?;
+                let markets = Markets::shipped()?;
                 let mut cleaner = Cleaner::new(clean.clone())?;
                 let mut market = MarketView::new(&strategy.gauges())?;
                 for bar in bars {
@@ -137,7 +137,7 @@ impl Predictor {
                         continue;
                     };
                     let st = clean.is_st(bar.symbol, bar.date);
-                    let view = market.update(&limits, st, &bar)?;
+                    let view = market.update(&markets, st, &bar)?;
                     told.bars.push(bar);
                     if let Some(prediction) = table.get(&(bar.symbol, bar.date)) {
                         told.foreseen.push(Foreseen {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
 use serde::Serialize;
 use serde_json::json;
@@ -133,7 +133,7 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
             rows.push((date, line.reason));
         }
     }
-    let limits = LimitTable::ashare()?;
+    let markets = Markets::shipped()?;
     let mut reader = data.series(Columns::Bars)?;
     while let Some(rows) = reader.next()? {
         let bars = rows.bars();
@@ -157,7 +157,7 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
         }
         let rejected = rejected.remove(symbol.as_str()).unwrap_or_default();
         let rejected: Vec<(Date, &str)> = rejected.iter().map(|(d, r)| (*d, r.as_str())).collect();
-        let fresh = prepare::findings::of_series(known, &limits, bars, &rejected)?;
+        let fresh = prepare::findings::of_series(known, &markets, bars, &rejected)?;
         let told = told.remove(symbol.as_str()).unwrap_or_default();
         if fresh != told {
             findings.violations.push(Finding {

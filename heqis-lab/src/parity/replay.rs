@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use heqis_quant::decision::journal::Record;
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
-use heqis_quant::rules::RuleBook;
+use heqis_quant::rules::Markets;
 use heqis_quant::{
     Bar, BarReader, CleanConfig, Cleaner, KillState, Market, Memory, Strategy, Symbol, View,
 };
@@ -112,7 +112,7 @@ pub fn journal(
 
 /// What filters see of each clean bar.
 fn views(bars: &[Bar], strategy: &Strategy) -> Result<HashMap<(Symbol, i64), View>, LabError> {
-    let book = RuleBook::ashare()?;
+    let rules = Markets::shipped()?;
     let mut cleaner = Cleaner::new(CleanConfig::default())?;
     let mut markets: HashMap<Symbol, Market> = HashMap::new();
     let mut views = HashMap::new();
@@ -123,7 +123,7 @@ fn views(bars: &[Bar], strategy: &Strategy) -> Result<HashMap<(Symbol, i64), Vie
                 entry.insert(Market::new(&strategy.gauges())?)
             }
         };
-        let view = market.update(book.limits(), false, &bar)?;
+        let view = market.update(&rules, false, &bar)?;
         views.insert((bar.symbol, bar.time_ns), view);
     }
     Ok(views)

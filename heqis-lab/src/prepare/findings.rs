@@ -6,7 +6,7 @@ use std::path::Path;
 
 use heqis_quant::adjust::Evidence;
 use heqis_quant::instrument::check_suspensions;
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Board, Date, QuantError, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
@@ -75,7 +75,7 @@ impl Finding {
 /// [`LabError::Quant`] when bars are not one series in order.
 pub fn of_series(
     known: &Known,
-    limits: &LimitTable,
+    markets: &Markets,
     bars: &[Bar],
     rejected: &[(Date, &str)],
 ) -> Result<Vec<Finding>, LabError> {
@@ -83,7 +83,7 @@ pub fn of_series(
         return Ok(Vec::new());
     };
     let (days, unsure) = by_day(bars, rejected);
-    let mut findings = match known.ex_rights.findings(&days, limits) {
+    let mut findings = match known.ex_rights.findings(&days, markets) {
         Ok(found) => found
             .into_iter()
             .filter(|found| found.evidence != Evidence::Prices || !unsure.contains(&found.date))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use heqis_quant::adjust::FactorSeries;
 use heqis_quant::instrument::{read_name_changes, read_suspended_days};
-use heqis_quant::rules::{LimitTable, check_published};
+use heqis_quant::rules::{Markets, check_published};
 use heqis_quant::{
     BarReader, Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod,
     Symbol, adjust,
@@ -262,13 +262,15 @@ fn limits(
     clean: &CleanConfig,
     calendar: Option<&Calendar>,
 ) -> Result<Vec<Finding>, LabError> {
-    let table = LimitTable::ashare()?;
+    let markets = Markets::shipped()?;
     let days = calendar.map_or(&[][..], Calendar::days);
     let free = |symbol: Symbol, date: Date, st: bool| {
         let Some(listed) = clean.list_dates.get(&symbol) else {
             return false;
         };
-        let rule = table.rule(symbol.board(), date, st);
+        let rule = markets
+            .of(symbol)
+            .and_then(|listing| listing.limit(date, st));
         let free_days = rule.map_or(0, |rule| rule.ipo_free_days as usize);
         let before = |date: Date| days.partition_point(|day| *day < date);
         match days.first().is_some_and(|first| first <= listed) {
@@ -277,16 +279,17 @@ fn limits(
         }
     };
     let found = with(path, |file, name| {
-        check_published(file, name, &table, |symbol, date| {
+        check_published(file, name, &markets, |symbol, date| {
             let st = clean.is_st(symbol, date);
             (!free(symbol, date, st)).then_some(st)
         })
     })?;
     let told = found.into_iter().filter_map(|(symbol, published)| {
         let (date, expected, got) = published.first?;
+        let per_price = markets.of(symbol)?.market.units_per_price() as f64;
         Some(Finding {
-            expected: Some(expected as f64 / 100.0),
-            got: Some(got as f64 / 100.0),
+            expected: Some(expected as f64 / per_price),
+            got: Some(got as f64 / per_price),
             detail: format!("{} of {} days", published.wrong, published.days),
             ..Finding::of_day("limits", symbol, date)
         })

@@ -18,7 +18,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet};
 
@@ -118,7 +118,7 @@ pub fn prepare(options: &Options) -> Result<Outcome, LabError> {
         features: options.features.clone(),
         flat_band: options.flat_band,
         known,
-        limits: LimitTable::ashare()?,
+        markets: Markets::shipped()?,
     };
     let draft = Draft::begin(&options.out)?;
     let outcome = Run {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use heqis_quant::label::next_bar_labels;
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{Cleaner, Date, FeatureSet, FeatureState, Marks, Reject, Span, Symbol};
 use sha2::{Digest, Sha256};
 
@@ -48,8 +48,8 @@ pub struct Recipe {
     pub flat_band: f64,
     /// What is known beside the rows.
     pub known: Arc<Known>,
-    /// The price limits, for the findings.
-    pub limits: LimitTable,
+    /// The rules of all markets, for the findings.
+    pub markets: Markets,
 }
 
 /// Returns the digest of a series as read: the same rows give the same digest, whatever files they lie in.
@@ -94,7 +94,7 @@ pub fn prepare(
         .iter()
         .map(|row| (row.origin.bar.date, row.reject.reason()))
         .collect();
-    let findings = findings::of_series(&recipe.known, &recipe.limits, &bars, &turned_down)?;
+    let findings = findings::of_series(&recipe.known, &recipe.markets, &bars, &turned_down)?;
     let rows = compute(&bars, &recipe.features, recipe.flat_band)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),

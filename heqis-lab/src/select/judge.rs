@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, Date, ExRight, SignalMode, Span, Strategy, View};
 
 use super::candidate::Forecast;
@@ -86,12 +86,12 @@ fn foreseen(
     bars: &[Bar],
     forecasts: &BTreeMap<Date, Forecast>,
 ) -> Result<Vec<Foreseen>, LabError> {
-    let limits = LimitTable::ashare()?;
+    let markets = Markets::shipped()?;
     let mut market = heqis_quant::Market::new(&strategy.gauges())?;
     let mut foreseen = Vec::new();
     for bar in bars {
         let view = match strategy.needs_market() {
-            true => market.update(&limits, false, bar)?,
+            true => market.update(&markets, false, bar)?,
             false => View::of_close(bar.date, bar.close),
         };
         foreseen.extend(forecasts.get(&bar.date).map(|forecast| Foreseen {

@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::PLACE;
 use super::events::{EventKind, ExRight, cents, due, of_stock, series, step};
-use crate::rules::{LimitTable, references};
+use crate::rules::{Listing, Markets};
 use crate::{Bar, Date, QuantError};
 
 /// What a vendor's factor disagrees with.
@@ -70,7 +70,7 @@ impl VendorFactor {
 ///
 /// `vendor` has one factor for each bar; `events` is `None` when no table of events is known, and then they say
 /// nothing. A day can appear several times, once for each evidence. Steps at a bar that follows an
-/// unusable factor are not judged. Prices are judged by `limits` of stocks without special treatment, and only a
+/// unusable factor are not judged. Prices in cents are judged by the limits of stocks without special treatment, and only a
 /// missing ex-right is looked for in them, two cents of the reference being forgiven: a step that is too large is left
 /// to the events, and a day of share reform had no limits.
 ///
@@ -81,7 +81,7 @@ pub fn check_factors(
     bars: &[Bar],
     vendor: &[VendorFactor],
     events: Option<&[ExRight]>,
-    limits: &LimitTable,
+    markets: &Markets,
 ) -> Result<Vec<Disagreement>, QuantError> {
     let (symbol, ..) = series(bars)?;
     let known = events.is_some();
@@ -139,7 +139,7 @@ pub fn check_factors(
             }
         }
         if !has_reform(&bars[before], bar, &events)
-            && let Some(least) = least_step(&bars[before], bar, limits)
+            && let Some(least) = least_step(&bars[before], bar, markets)
             && got < least * (1.0 - tolerance)
         {
             found.push(Disagreement {
@@ -159,10 +159,10 @@ fn has_reform(before: &Bar, bar: &Bar, events: &[ExRight]) -> bool {
 }
 
 /// The least step of the factor that brings the bar inside its limits, or `None` when none is needed or none helps.
-fn least_step(before: &Bar, bar: &Bar, limits: &LimitTable) -> Option<f64> {
-    let rule = limits.rule(bar.symbol.board(), bar.date, false)?;
+fn least_step(before: &Bar, bar: &Bar, markets: &Markets) -> Option<f64> {
+    let listing = markets.of(bar.symbol).filter(Listing::is_in_cents)?;
     let close = cents(before.close);
-    let (_, most) = references(cents(bar.low), cents(bar.high), rule.percent)?;
+    let (_, most) = listing.references(bar.date, false, cents(bar.low), cents(bar.high))?;
     let most = most + 2;
     (most < close).then(|| close as f64 / most as f64)
 }

@@ -11,7 +11,9 @@ use crate::{Bar, Date, QuantError, Symbol};
 /// Amounts and ratios are exact to a millionth, one digit more than any announcement has.
 const MICRO: f64 = 1e6;
 const MICRO_PER_ONE: i128 = 1_000_000;
-const MICRO_PER_CENT: i128 = 10_000;
+/// Prices have at most so many decimals.
+const FINEST_DECIMALS: u32 = 8;
+const FINEST_PER_MICRO: i128 = 100;
 /// No ratio of an event and no amount per share comes near; products stay far inside an `i128`.
 const MAX_VALUE: f64 = 1e8;
 
@@ -181,24 +183,43 @@ impl Columns {
     }
 }
 
-/// Returns the reference price in cents that follows a close in cents, after all `events` of one day together.
-///
-/// The arithmetic is exact in millionths of a CNY and of a share, and rounds half up to a cent once, at the end. Events
-/// of the share reform are passed over.
+/// Returns the reference price in cents that follows a close in cents, after all `events` of one day together: see
+/// [`reference_units`].
 ///
 /// # Errors
-/// Returns [`QuantError::Value`] when a number is negative, not finite or too large, or when the result is not at least
-/// one cent: a dividend cannot be worth more than the share.
+/// Returns what [`reference_units`] returns.
 pub fn reference_cents<'a>(
     close_cents: i64,
     events: impl IntoIterator<Item = &'a ExRight>,
 ) -> Result<i64, QuantError> {
-    if close_cents <= 0 || close_cents as f64 > MAX_VALUE * 100.0 {
-        let rule = "must be positive and at most 100 million CNY";
-        return Err(QuantError::value(PLACE, "close_cents", rule, close_cents));
+    reference_units(close_cents, 2, events)
+}
+
+/// Returns the reference price that follows a close, both in units of 10^-`decimals` of the currency, after all `events`
+/// of one day together.
+///
+/// The arithmetic is exact in millionths of a CNY and of a share, and rounds half up to a unit once, at the end. Events
+/// of the share reform are passed over.
+///
+/// # Errors
+/// Returns [`QuantError::Value`] when there are more than 8 decimals, when a number is negative, not finite or too large,
+/// or when the result is not at least one unit: a dividend cannot be worth more than the share.
+pub fn reference_units<'a>(
+    close: i64,
+    decimals: u32,
+    events: impl IntoIterator<Item = &'a ExRight>,
+) -> Result<i64, QuantError> {
+    if decimals > FINEST_DECIMALS {
+        let rule = format!("must be at most {FINEST_DECIMALS}");
+        return Err(QuantError::value(PLACE, "decimals", rule, decimals));
     }
-    // In millionths of a CNY, and in millionths of a share.
-    let mut value = i128::from(close_cents) * MICRO_PER_CENT * MICRO_PER_ONE;
+    let per_unit = 10i128.pow(FINEST_DECIMALS - decimals);
+    if close <= 0 || close as f64 > MAX_VALUE * 10f64.powi(decimals as i32) {
+        let rule = "must be positive and at most 100 million CNY";
+        return Err(QuantError::value(PLACE, "close", rule, close));
+    }
+    // In the finest decimals of a CNY, and in millionths of a share.
+    let mut value = i128::from(close) * per_unit * MICRO_PER_ONE;
     let mut shares = MICRO_PER_ONE;
     let mut last = None;
     for event in events {
@@ -215,22 +236,25 @@ pub fn reference_cents<'a>(
             }
         };
         let rights = micro("rights", event.rights)?;
-        value -= micro("cash_cny", event.cash_cny)? * MICRO_PER_ONE;
-        value += rights * micro("rights_price_cny", event.rights_price_cny)?;
+        value -= micro("cash_cny", event.cash_cny)? * FINEST_PER_MICRO * MICRO_PER_ONE;
+        value += rights * micro("rights_price_cny", event.rights_price_cny)? * FINEST_PER_MICRO;
         shares += micro("gift", event.gift)? + micro("increase", event.increase)? + rights;
         last = Some(event);
     }
-    // value / shares is in millionths of a CNY; half up to a cent is floor(2x + 1) / 2.
-    let cents = (2 * value + shares * MICRO_PER_CENT).div_euclid(2 * shares * MICRO_PER_CENT);
-    match (i64::try_from(cents), last) {
-        (Ok(cents), _) if cents >= 1 => Ok(cents),
-        (_, Some(event)) => Err(QuantError::value(
-            PLACE,
-            format!("reference of {} on {}", event.symbol, event.ex_date),
-            format!("must be at least one cent after a close of {close_cents} cents"),
-            cents,
-        )),
-        (_, None) => Ok(close_cents),
+    // value / shares is in the finest decimals; half up to a unit is floor(2x + 1) / 2.
+    let units = (2 * value + shares * per_unit).div_euclid(2 * shares * per_unit);
+    match (i64::try_from(units), last) {
+        (Ok(units), _) if units >= 1 => Ok(units),
+        (_, Some(event)) => {
+            let cents = if decimals == 2 { "cent" } else { "unit" };
+            Err(QuantError::value(
+                PLACE,
+                format!("reference of {} on {}", event.symbol, event.ex_date),
+                format!("must be at least one {cents} after a close of {close} {cents}s"),
+                units,
+            ))
+        }
+        (_, None) => Ok(close),
     }
 }
 

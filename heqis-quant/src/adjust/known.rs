@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
 use super::events::{ExRight, cents, is_due, reference_cents};
 use super::{FactorSeries, Factors, PLACE};
-use crate::rules::LimitTable;
+use crate::rules::Markets;
 use crate::{Bar, Board, Date, QuantError, Symbol};
 
 /// Ex-right events, a vendor's factors, or both, of any number of stocks.
@@ -119,7 +119,7 @@ impl ExRights {
     pub fn findings(
         &self,
         bars: &[Bar],
-        limits: &LimitTable,
+        markets: &Markets,
     ) -> Result<Vec<Disagreement>, QuantError> {
         let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
             return Ok(Vec::new());
@@ -158,7 +158,7 @@ impl ExRights {
             }
             (None, None) => return Ok(found),
         };
-        found.extend(check_factors(&judged, &claims, events, limits)?);
+        found.extend(check_factors(&judged, &claims, events, markets)?);
         Ok(found)
     }
 }

@@ -28,7 +28,7 @@ mod series;
 mod tests;
 
 pub use check::{Disagreement, Evidence, VendorFactor, check_factors};
-pub use events::{EventKind, ExRight, reference_cents};
+pub use events::{EventKind, ExRight, reference_cents, reference_units};
 pub(crate) use events::{cents, due, of_stock, reference_of, series};
 pub use factors::{AdjustedBar, Adjustment, Factors};
 pub use known::{ExRights, read_factors};

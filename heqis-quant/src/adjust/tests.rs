@@ -1,6 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::rules::LimitTable;
+use crate::rules::Markets;
 use crate::{Bar, Date, Marks, Symbol};
 use proptest::prelude::*;
 
@@ -241,7 +241,7 @@ fn a_published_series_is_taken_only_when_no_day_is_missing() {
 
 #[test]
 fn a_vendor_that_forgets_an_event_is_found_by_the_events_and_by_the_prices() {
-    let limits = LimitTable::ashare().unwrap();
+    let limits = Markets::shipped().unwrap();
     let check = |factors: [f64; 3], events: &[ExRight]| {
         let vendor = factors.map(VendorFactor::published);
         check_factors(&bars(), &vendor, Some(events), &limits).unwrap()
@@ -352,7 +352,7 @@ proptest! {
         }
         // The published form of these factors agrees with events and signs.
         let vendor: Vec<VendorFactor> = bars.iter().map(|b| VendorFactor::published(factors.at(b.date).unwrap())).collect();
-        let found = check_factors(&bars, &vendor, Some(&events), &LimitTable::ashare().unwrap()).unwrap();
+        let found = check_factors(&bars, &vendor, Some(&events), &Markets::shipped().unwrap()).unwrap();
         prop_assert!(found.iter().all(|d| d.evidence == Evidence::Prices), "{found:?}");
     }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::id_of;
 use crate::indicators::{Adx, Hlc, Indicator, Ma, Profile, Rsi};
-use crate::rules::{LimitTable, Limits};
+use crate::rules::{Limits, Listing, Markets};
 use crate::{Bar, Date, Marks, QuantError};
 
 /// Lengths of the two means of the trend gauge.
@@ -182,7 +182,8 @@ impl View {
 /// Follows the market of one series and gives a [`View`] of each bar. It serialises, and continues with identical bits
 /// after a restore.
 ///
-/// The limits come from the date-effective table and the reference of the day, in integer cents. A bar that trades
+/// The limits come from the dated rules of the market and the reference of the day, in integer cents; instruments that
+/// are not priced in cents have none here, and only the broker keeps theirs. A bar that trades
 /// beyond them shows that they were not in force (first days after an IPO, resumptions), so its view has none. Without
 /// the vendor's reference, the limits of a day with a suspected corporate action are not known, and its view has none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -236,7 +237,7 @@ impl Market {
     /// # Errors
     /// Returns [`QuantError::Value`], and leaves the memory as it was, when the reference price of a stock with limits
     /// is not between 0.01 and 100,000,000.00 CNY; a cleaner lets no such bar through.
-    pub fn update(&mut self, limits: &LimitTable, st: bool, bar: &Bar) -> Result<View, QuantError> {
+    pub fn update(&mut self, markets: &Markets, st: bool, bar: &Bar) -> Result<View, QuantError> {
         let new_day = self.last.is_none_or(|last| last.date != bar.date);
         let before = self
             .last
@@ -253,8 +254,10 @@ impl Market {
             None => None,
         };
         let st = st || bar.marks.contains(Marks::SPECIAL);
+        let listing = markets.of(bar.symbol).filter(Listing::is_in_cents);
         let band = day_reference
-            .map(|reference| limits.limits(bar.symbol, bar.date, st, cents(reference)))
+            .zip(listing)
+            .map(|(reference, listing)| listing.limits(bar.date, st, cents(reference)))
             .transpose()?;
         let level_ratio = match (self.last, before) {
             (Some(last), Some(before)) if before != last.close => before / last.close,
@@ -271,15 +274,15 @@ impl Market {
             limits: match band {
                 // Within the rounding of adjusted prices, a close near a limit is one at it.
                 Some(Limits::Band {
-                    up_cents,
-                    down_cents,
+                    up: up_cents,
+                    down: down_cents,
                 }) if bar.marks.contains(Marks::ADJUSTED) => Some(Band {
                     down_cents: down_cents + down_cents / 500 + 1,
                     up_cents: up_cents - up_cents / 500 - 1,
                 }),
                 Some(Limits::Band {
-                    up_cents,
-                    down_cents,
+                    up: up_cents,
+                    down: down_cents,
                 }) if cents(bar.high) <= up_cents && cents(bar.low) >= down_cents => Some(Band {
                     down_cents,
                     up_cents,

@@ -4,7 +4,7 @@ mod signals;
 mod streams;
 
 use super::*;
-use crate::rules::RuleBook;
+use crate::rules::Markets;
 use crate::{Bar, Date, Marks, Symbol};
 
 const RULE: DecisionRule = DecisionRule {
@@ -77,7 +77,7 @@ fn simple(n: usize, open: f64, close: f64) -> Bar {
 
 /// One instrument on its way through market and strategy.
 struct Run {
-    book: RuleBook,
+    markets: Markets,
     market: Market,
     memory: Memory,
     strategy: Strategy,
@@ -88,7 +88,7 @@ impl Run {
         let strategy = strategy(filters);
         strategy.validate().unwrap();
         Self {
-            book: RuleBook::ashare().unwrap(),
+            markets: Markets::shipped().unwrap(),
             market: Market::new(&strategy.gauges()).unwrap(),
             memory: Memory::default(),
             strategy,
@@ -96,7 +96,7 @@ impl Run {
     }
 
     fn view(&mut self, bar: &Bar) -> View {
-        self.market.update(self.book.limits(), false, bar).unwrap()
+        self.market.update(&self.markets, false, bar).unwrap()
     }
 
     fn step(&mut self, bar: &Bar, prediction: Prediction) -> Verdict {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{LimitTable, Limits, references};
+use super::{Limits, Listing, Markets};
 use crate::adjust::{EventKind, ExRight, cents, due, of_stock, reference_of, series};
 use crate::{Bar, Calendar, Date, QuantError};
 
@@ -50,7 +50,7 @@ pub struct Breach {
 /// Returns the days on which a bar leaves its price limits, each with the most likely reason. The first bar has no
 /// reference and is not judged.
 ///
-/// `bars` are of one stock in order; `st` tells whether the stock was under special treatment on a day; `events` of any
+/// Instruments that are not priced in cents are not judged. `bars` are of one stock in order; `st` tells whether the stock was under special treatment on a day; `events` of any
 /// stocks give the reference where the vendor gives none; with a `calendar`, suspensions are seen.
 ///
 /// # Errors
@@ -58,7 +58,7 @@ pub struct Breach {
 /// price cannot be computed.
 pub fn breaches(
     bars: &[Bar],
-    limits: &LimitTable,
+    markets: &Markets,
     st: impl Fn(Date) -> bool,
     events: &[ExRight],
     calendar: Option<&Calendar>,
@@ -66,15 +66,17 @@ pub fn breaches(
     let (symbol, ..) = series(bars)?;
     let events = of_stock(symbol, events);
     let mut found = Vec::new();
+    let Some(listing) = markets.of(symbol).filter(Listing::is_in_cents) else {
+        return Ok(found);
+    };
     for pair in bars.windows(2) {
         let (before, bar) = (&pair[0], &pair[1]);
         let reference_cents = reference_of(before, bar, &events)?;
         let st = st(bar.date);
-        let band = limits.limits(bar.symbol, bar.date, st, reference_cents)?;
         let Limits::Band {
-            up_cents,
-            down_cents,
-        } = band
+            up: up_cents,
+            down: down_cents,
+        } = listing.limits(bar.date, st, reference_cents)?
         else {
             continue;
         };
@@ -85,9 +87,8 @@ pub fn breaches(
         }
         let has = |kind: EventKind| due(before, bar, &events).any(|event| event.kind == kind);
         // How far the nearest reference that holds the bar is away, or `None` when no single one does.
-        let off_by = limits
-            .rule(bar.symbol.board(), bar.date, st)
-            .and_then(|rule| references(cents(bar.low), cents(bar.high), rule.percent))
+        let off_by = listing
+            .references(bar.date, st, cents(bar.low), cents(bar.high))
             .map(|(least, most)| reference_cents.clamp(least, most).abs_diff(reference_cents));
         let missing = calendar.and_then(|calendar| calendar.between(before.date, bar.date));
         let reason = if has(EventKind::ReformNoExRight) {
@@ -225,7 +226,7 @@ mod tests {
                 bar(symbol, before, reference, reference, None),
                 bar(symbol, date, low, high, Some(reference)),
             ];
-            let limits = LimitTable::ashare().unwrap();
+            let limits = Markets::shipped().unwrap();
             let found = breaches(&bars, &limits, |_| false, &events, Some(&calendar)).unwrap();
             let reasons: Vec<_> = found.iter().map(|breach| breach.reason).collect();
             assert_eq!(
@@ -238,7 +239,7 @@ mod tests {
 
     #[test]
     fn special_treatment_halves_the_limit_and_an_event_moves_the_reference() {
-        let limits = LimitTable::ashare().unwrap();
+        let limits = Markets::shipped().unwrap();
         let bars = [
             bar("600000.SH", "20100609", 10.0, 10.0, None),
             bar("600000.SH", "20100610", 9.4, 10.0, None),

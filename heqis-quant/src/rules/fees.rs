@@ -1,20 +1,20 @@
-//! What a trade costs, from `rules/fees.csv` of this crate.
+//! What a trade costs.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Force, check_row, refuse, refuse_empty, refuse_overlap, rows};
-use crate::{Date, Exchange, QuantError};
+use super::{Force, Pattern};
+use crate::{Date, QuantError, Symbol};
 
-const FEES: &str = include_str!("../../rules/fees.csv");
 const PLACE: &str = "fee table";
 /// Rates are counted in ten-millionths, since 0.00255 percent has to be a whole number.
-const PER_ONE: i64 = 10_000_000;
-/// Ten trillion CNY: above the value of any market, and far below where an `i64` of cents ends.
-const MAX_AMOUNT_CENTS: i64 = 1_000_000_000_000_000;
+pub(super) const PER_ONE: i64 = 10_000_000;
+/// Ten trillion CNY or USD: above the value of any market, and far below where an `i64` of cents ends.
+pub(super) const MAX_AMOUNT_CENTS: i64 = 1_000_000_000_000_000;
 /// As many shares as a cent each would make the largest amount.
 const MAX_SHARES: u64 = 1_000_000_000_000_000;
-/// Every listed A share had a par value of 1 CNY while fees were counted on it, with few exceptions.
-const PAR_CENTS: i64 = 100;
+/// Of a fee on shares, the rate is money for one share. Every listed A share had a par value of 1 CNY while fees were
+/// counted on it, with few exceptions, so that a rate of the par value is the same.
+const SHARE_CENTS: i128 = 100;
 
 /// The side of a trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,12 +27,12 @@ pub enum Trade {
 }
 
 /// The kind of a fee.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fee {
-    /// The tax of the state.
+    /// The tax of the state; in the US the fee of the SEC.
     StampDuty,
-    /// The transfer fee of the clearing house.
+    /// The transfer fee of the clearing house; in the US the Trading Activity Fee of FINRA.
     Transfer,
     /// What the broker takes.
     Commission,
@@ -46,6 +46,8 @@ pub enum Basis {
     Amount,
     /// The par value of 1 CNY a share.
     Par,
+    /// The shares: the rate is money for one.
+    Share,
 }
 
 /// One row: one fee in one span of days.
@@ -53,8 +55,8 @@ pub enum Basis {
 pub struct FeeRule {
     /// The kind.
     pub fee: Fee,
-    /// The exchange, or `None` for all.
-    pub exchange: Option<Exchange>,
+    /// The symbols that pay, or none for all of the market.
+    pub symbols: Vec<Pattern>,
     /// The side that pays, or `None` for both.
     pub side: Option<Trade>,
     /// The first day in force.
@@ -67,6 +69,8 @@ pub struct FeeRule {
     pub rate_e7: i64,
     /// The least fee of one order in cents.
     pub min_cents: i64,
+    /// The largest fee of one order in cents.
+    pub max_cents: Option<i64>,
     /// Where the rule is written.
     pub source: String,
 }
@@ -82,15 +86,29 @@ pub struct FeeBill {
     pub commission_cents: i64,
 }
 
-/// The three fees in force for one exchange on one day.
+/// The fees in force for one instrument on one day; `None` where the market has no such fee.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fees<'a> {
     /// The tax.
-    pub stamp_duty: &'a FeeRule,
+    pub stamp_duty: Option<&'a FeeRule>,
     /// The transfer fee.
-    pub transfer: &'a FeeRule,
+    pub transfer: Option<&'a FeeRule>,
     /// The commission.
-    pub commission: &'a FeeRule,
+    pub commission: Option<&'a FeeRule>,
+    /// How many quantity units of the market make one share.
+    pub units_per_share: i64,
+}
+
+impl Fee {
+    /// Returns the name, the same as in market files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::StampDuty => "stamp_duty",
+            Self::Transfer => "transfer",
+            Self::Commission => "commission",
+        }
+    }
 }
 
 impl FeeBill {
@@ -103,215 +121,82 @@ impl FeeBill {
 }
 
 impl FeeRule {
+    pub(super) fn force(&self) -> Force {
+        Force {
+            from: self.from,
+            to: self.to,
+        }
+    }
+
+    pub(super) fn is_of(&self, symbol: Symbol) -> bool {
+        self.symbols.is_empty() || self.symbols.iter().any(|pattern| pattern.matches(symbol))
+    }
+
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let shared = || {
+            let theirs = |mine: &Pattern| other.symbols.iter().any(|theirs| theirs.meets(mine));
+            self.symbols.iter().any(theirs)
+        };
+        self.fee == other.fee
+            && self.force().overlaps(other.force())
+            && (self.symbols.is_empty() || other.symbols.is_empty() || shared())
+    }
+
     /// The fee of a checked order. An order of nothing costs nothing, not even the minimum.
-    fn cents(&self, trade: Trade, amount_cents: i64, shares: u64) -> i64 {
-        if self.side.is_some_and(|side| side != trade) || (amount_cents == 0 && shares == 0) {
+    fn cents(&self, trade: Trade, amount_cents: i64, quantity: u64, units_per_share: i64) -> i64 {
+        if self.side.is_some_and(|side| side != trade) || (amount_cents == 0 && quantity == 0) {
             return 0;
         }
-        let base = match self.basis {
-            Basis::Amount => i128::from(amount_cents),
-            Basis::Par => i128::from(shares) * i128::from(PAR_CENTS),
+        let (base, divisor) = match self.basis {
+            Basis::Amount => (i128::from(amount_cents), 1),
+            Basis::Par | Basis::Share => (
+                i128::from(quantity) * SHARE_CENTS,
+                i128::from(units_per_share),
+            ),
         };
-        let per_one = i128::from(PER_ONE);
+        let per_one = i128::from(PER_ONE) * divisor;
         let rounded = (base * i128::from(self.rate_e7) + per_one / 2) / per_one;
         // A rate is at most one and a base at most 1e17, so nothing saturates.
         i64::try_from(rounded)
             .unwrap_or(i64::MAX)
             .max(self.min_cents)
+            .min(self.max_cents.unwrap_or(i64::MAX))
     }
 }
 
 impl Fees<'_> {
-    /// Returns the fees of an order that trades `shares` for `amount_cents` (price times shares).
+    /// Returns the fees of an order that trades a quantity, in quantity units of the market, for `amount_cents` (price
+    /// times quantity).
     ///
-    /// Each fee is rounded half up to a cent by itself, then the minimum of the commission is applied.
+    /// Each fee is rounded half up to a cent by itself, then its minimum and its maximum are applied.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when the amount is negative or above ten trillion CNY, or when there are more
-    /// than 10¹⁵ shares.
+    /// Returns [`QuantError::Value`] when the amount is negative or above ten trillion of the currency, or when there
+    /// are more than 10¹⁵ shares.
     pub fn bill(
         &self,
         trade: Trade,
         amount_cents: i64,
-        shares: u64,
+        quantity: u64,
     ) -> Result<FeeBill, QuantError> {
         if !(0..=MAX_AMOUNT_CENTS).contains(&amount_cents) {
             let rule = format!("must be in 0..={MAX_AMOUNT_CENTS}");
             return Err(QuantError::value(PLACE, "amount_cents", rule, amount_cents));
         }
-        if shares > MAX_SHARES {
-            let rule = format!("must be in 0..={MAX_SHARES}");
-            return Err(QuantError::value(PLACE, "shares", rule, shares));
+        if quantity / self.units_per_share.unsigned_abs() > MAX_SHARES {
+            let rule = format!("must be at most {MAX_SHARES} shares");
+            return Err(QuantError::value(PLACE, "quantity", rule, quantity));
         }
+        let cents = |rule: Option<&FeeRule>| {
+            rule.map_or(0, |rule| {
+                rule.cents(trade, amount_cents, quantity, self.units_per_share)
+            })
+        };
         Ok(FeeBill {
-            stamp_duty_cents: self.stamp_duty.cents(trade, amount_cents, shares),
-            transfer_cents: self.transfer.cents(trade, amount_cents, shares),
-            commission_cents: self.commission.cents(trade, amount_cents, shares),
+            stamp_duty_cents: cents(self.stamp_duty),
+            transfer_cents: cents(self.transfer),
+            commission_cents: cents(self.commission),
         })
-    }
-}
-
-/// All fee rules, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeeTable {
-    rules: Vec<FeeRule>,
-}
-
-impl FeeTable {
-    /// Returns the A-share table that is part of this crate.
-    ///
-    /// # Errors
-    /// Returns what [`FeeTable::parse`] returns; a test keeps the table of the crate good.
-    pub fn ashare() -> Result<Self, QuantError> {
-        Self::parse(FEES)
-    }
-
-    /// Parses a table with the columns `fee,exchange,side,from,to,basis,rate_e7,min_cents,source`.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] with the line for any cell that breaks its rule, and when two rows of one fee are
-    /// in force on the same day for the same exchange.
-    pub fn parse(text: &str) -> Result<Self, QuantError> {
-        let mut rules: Vec<FeeRule> = Vec::new();
-        for row in rows::<Row>(PLACE, text) {
-            let (line, row) = row?;
-            let rule = row.check(line)?;
-            let clash = rules.iter().find(|other| {
-                let same_exchange = other.exchange.is_none()
-                    || rule.exchange.is_none()
-                    || other.exchange == rule.exchange;
-                other.fee == rule.fee && same_exchange && force(other).overlaps(force(&rule))
-            });
-            if let Some(other) = clash {
-                return Err(refuse_overlap(PLACE, line, other.from, rule.from));
-            }
-            rules.push(rule);
-        }
-        if rules.is_empty() {
-            return Err(refuse_empty(PLACE));
-        }
-        Ok(Self { rules })
-    }
-
-    /// Replaces the commission, for all days, by what was agreed with a broker.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when the rate is not in 0..=10,000,000 or the minimum is negative.
-    pub fn with_commission(mut self, rate_e7: i64, min_cents: i64) -> Result<Self, QuantError> {
-        check_price(rate_e7, min_cents)
-            .map_err(|(field, rule, value)| QuantError::value(PLACE, field, rule, value))?;
-        for rule in self.rules.iter_mut().filter(|r| r.fee == Fee::Commission) {
-            rule.rate_e7 = rate_e7;
-            rule.min_cents = min_cents;
-            "Agreed with the broker.".clone_into(&mut rule.source);
-        }
-        Ok(self)
-    }
-
-    /// Returns the fees in force.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when one of the three has no rule: a fee that nobody charges is a row with rate 0.
-    pub fn on(&self, exchange: Exchange, date: Date) -> Result<Fees<'_>, QuantError> {
-        let rule = |fee: Fee| {
-            self.rules
-                .iter()
-                .find(|rule| {
-                    rule.fee == fee
-                        && rule.exchange.is_none_or(|only| only == exchange)
-                        && force(rule).holds(date)
-                })
-                .ok_or_else(|| {
-                    QuantError::value(
-                        PLACE,
-                        format!("{fee:?} of {exchange:?}"),
-                        "must have a rule in force on the day",
-                        date,
-                    )
-                })
-        };
-        Ok(Fees {
-            stamp_duty: rule(Fee::StampDuty)?,
-            transfer: rule(Fee::Transfer)?,
-            commission: rule(Fee::Commission)?,
-        })
-    }
-
-    /// Returns all rules in the order of the table.
-    #[must_use]
-    pub fn rules(&self) -> &[FeeRule] {
-        &self.rules
-    }
-}
-
-fn force(rule: &FeeRule) -> Force {
-    Force {
-        from: rule.from,
-        to: rule.to,
-    }
-}
-
-fn check_price(rate_e7: i64, min_cents: i64) -> Result<(), (&'static str, String, i64)> {
-    if !(0..=PER_ONE).contains(&rate_e7) {
-        return Err(("rate_e7", format!("must be in 0..={PER_ONE}"), rate_e7));
-    }
-    if !(0..=MAX_AMOUNT_CENTS).contains(&min_cents) {
-        let rule = format!("must be in 0..={MAX_AMOUNT_CENTS}");
-        return Err(("min_cents", rule, min_cents));
-    }
-    Ok(())
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    fee: Fee,
-    exchange: String,
-    side: String,
-    from: Date,
-    to: Option<Date>,
-    basis: Basis,
-    rate_e7: i64,
-    min_cents: i64,
-    source: String,
-}
-
-impl Row {
-    fn check(self, line: usize) -> Result<FeeRule, QuantError> {
-        let exchange = match self.exchange.as_str() {
-            "any" => None,
-            "SH" => Some(Exchange::Shanghai),
-            "SZ" => Some(Exchange::Shenzhen),
-            "BJ" => Some(Exchange::Beijing),
-            other => {
-                let rule = "must be SH, SZ, BJ or any";
-                return Err(refuse(PLACE, line, "exchange", rule, other));
-            }
-        };
-        let side = match self.side.as_str() {
-            "both" => None,
-            "buy" => Some(Trade::Buy),
-            "sell" => Some(Trade::Sell),
-            other => {
-                let rule = "must be buy, sell or both";
-                return Err(refuse(PLACE, line, "side", rule, other));
-            }
-        };
-        check_price(self.rate_e7, self.min_cents)
-            .map_err(|(column, rule, value)| refuse(PLACE, line, column, rule, value))?;
-        let rule = FeeRule {
-            fee: self.fee,
-            exchange,
-            side,
-            from: self.from,
-            to: self.to,
-            basis: self.basis,
-            rate_e7: self.rate_e7,
-            min_cents: self.min_cents,
-            source: self.source,
-        };
-        check_row(PLACE, line, force(&rule), &rule.source)?;
-        Ok(rule)
     }
 }
 
@@ -323,12 +208,32 @@ mod tests {
         reason = "1_005_01 reads as 1,005.01 CNY"
     )]
     use super::*;
+    use crate::Exchange;
+    use crate::rules::Markets;
     use proptest::prelude::*;
 
+    fn stock(exchange: Exchange) -> Symbol {
+        let text = match exchange {
+            Exchange::Shanghai => "600000.SH",
+            Exchange::Shenzhen => "000001.SZ",
+            _ => "920001.BJ",
+        };
+        Symbol::parse(text).unwrap()
+    }
+
+    fn fees(markets: &Markets, symbol: Symbol, date: Date) -> Result<Fees<'_>, QuantError> {
+        markets.of(symbol).unwrap().fees(date)
+    }
+
+    fn bill_of(symbol: &str, date: &str, trade: Trade, amount: i64, quantity: u64) -> FeeBill {
+        let markets = Markets::shipped().unwrap();
+        let date = Date::parse(date).unwrap();
+        let fees = fees(&markets, Symbol::parse(symbol).unwrap(), date).unwrap();
+        fees.bill(trade, amount, quantity).unwrap()
+    }
+
     fn bill(exchange: Exchange, date: &str, trade: Trade, amount: i64, shares: u64) -> FeeBill {
-        let table = FeeTable::ashare().unwrap();
-        let fees = table.on(exchange, Date::parse(date).unwrap()).unwrap();
-        fees.bill(trade, amount, shares).unwrap()
+        bill_of(stock(exchange).as_str(), date, trade, amount, shares)
     }
 
     #[test]
@@ -383,11 +288,10 @@ mod tests {
                 assert_eq!(bill.transfer_cents, expected, "{exchange:?} {date}");
             }
         }
-        let table = FeeTable::ashare().unwrap();
-        let message = table
-            .on(Beijing, Date::parse("2021-11-12").unwrap())
-            .unwrap_err();
-        assert!(message.to_string().contains("Transfer of Beijing"));
+        let markets = Markets::shipped().unwrap();
+        let day = Date::parse("2021-11-12").unwrap();
+        let message = fees(&markets, stock(Beijing), day).unwrap_err().to_string();
+        assert!(message.contains("fee transfer of 920001.BJ"), "{message}");
     }
 
     #[test]
@@ -426,11 +330,11 @@ mod tests {
 
     #[test]
     fn a_broker_can_be_cheaper_and_nothing_else_changes() {
-        let table = FeeTable::ashare().unwrap();
-        let cheap = table.clone().with_commission(1_000, 0).unwrap();
+        let markets = Markets::shipped().unwrap();
+        let cheap = markets.clone().with_commission(1_000, 0).unwrap();
         let date = Date::parse("2024-01-02").unwrap();
-        let bill = |table: &FeeTable| {
-            let fees = table.on(Exchange::Shanghai, date).unwrap();
+        let bill = |markets: &Markets| {
+            let fees = fees(markets, stock(Exchange::Shanghai), date).unwrap();
             fees.bill(Trade::Sell, 1_000_000, 1_000).unwrap()
         };
         assert_eq!(bill(&cheap).commission_cents, 1_00);
@@ -439,90 +343,104 @@ mod tests {
                 commission_cents: 5_00,
                 ..bill(&cheap)
             },
-            bill(&table)
+            bill(&markets)
         );
         for (rate, min) in [(-1, 0), (PER_ONE + 1, 0), (0, -1), (0, i64::MAX)] {
             assert!(
-                table.clone().with_commission(rate, min).is_err(),
+                markets.clone().with_commission(rate, min).is_err(),
                 "{rate} {min}"
             );
         }
     }
 
     #[test]
-    fn every_rule_tells_its_source_and_no_day_since_1995_lacks_a_fee() {
-        let table = FeeTable::ashare().unwrap();
-        assert!(table.rules().iter().all(|rule| rule.source.len() > 20));
+    fn no_day_since_1995_lacks_a_fee() {
+        let markets = Markets::shipped().unwrap();
         let (from, to) = ("1995-01-01", "2030-01-01");
         let days = Date::parse(from).unwrap().days()..Date::parse(to).unwrap().days();
         for day in days {
             let date = Date::from_days(day).unwrap();
-            assert!(table.on(Exchange::Shanghai, date).is_ok(), "{date}");
-            assert!(table.on(Exchange::Shenzhen, date).is_ok(), "{date}");
+            for exchange in [Exchange::Shanghai, Exchange::Shenzhen] {
+                assert!(fees(&markets, stock(exchange), date).is_ok(), "{date}");
+            }
         }
     }
 
     #[test]
-    fn a_bad_table_is_refused_with_its_line() {
-        let header = "fee,exchange,side,from,to,basis,rate_e7,min_cents,source\n";
-        for (rows, reason) in [
-            ("", "at least one rule"),
+    fn other_markets_have_their_own_fees() {
+        // Amounts in cents and quantities in units of the market, then stamp duty, transfer fee and commission in cents.
+        for (symbol, date, trade, amount, quantity, expected) in [
+            // A fund pays a commission of 2.50 or the minimum of 5.00, and nothing else.
             (
-                "tip,any,both,2020-01-01,,amount,1,0,x\n",
-                "line 2: must be a rule",
+                "510300.SH",
+                "2024-01-02",
+                Trade::Sell,
+                1_000_000,
+                2_500,
+                (0, 0, 5_00),
             ),
             (
-                "transfer,NY,both,2020-01-01,,amount,1,0,x\n",
-                "line 2, column exchange",
+                "510300.SH",
+                "2024-01-02",
+                Trade::Sell,
+                10_000_000,
+                25_000,
+                (0, 0, 25_00),
             ),
+            // A bond: 0.02 percent of 12,345.00 is 2.469.
             (
-                "transfer,any,none,2020-01-01,,amount,1,0,x\n",
-                "line 2, column side",
+                "113050.SH",
+                "2024-01-02",
+                Trade::Buy,
+                1_234_500,
+                100,
+                (0, 0, 2_47),
             ),
+            // 27.80 USD per million of 18,500.00 is 0.5143; 100 shares at 0.000166 are 0.0166.
             (
-                "transfer,any,both,2020-01-01,,moon,1,0,x\n",
-                "line 2: must be a rule",
+                "AAPL",
+                "2024-06-03",
+                Trade::Sell,
+                1_850_000,
+                100,
+                (51, 2, 0),
             ),
+            ("AAPL", "2024-06-03", Trade::Buy, 1_850_000, 100, (0, 0, 0)),
+            // 100,000 shares at 0.000166 would be 16.60, and 8.30 is the most.
             (
-                "transfer,any,both,2020-01-01,,amount,-1,0,x\n",
-                "line 2, column rate_e7",
+                "AAPL",
+                "2024-06-03",
+                Trade::Sell,
+                100_000_000,
+                100_000,
+                (27_80, 8_30, 0),
             ),
+            ("AAPL", "2025-06-02", Trade::Sell, 1_850_000, 100, (0, 2, 0)),
+            // 0.1 percent of 4,321.05 is 4.32105.
             (
-                "transfer,any,both,2020-01-01,,amount,10000001,0,x\n",
-                "line 2, column rate_e7",
-            ),
-            (
-                "transfer,any,both,2020-01-01,,amount,1,-1,x\n",
-                "line 2, column min_cents",
-            ),
-            (
-                "transfer,any,both,2020-01-01,2019-12-31,amount,1,0,x\n",
-                "line 2, column to",
-            ),
-            (
-                "transfer,any,both,2020-01-01,,amount,1,0,\n",
-                "line 2, column source",
-            ),
-            (
-                "transfer,any,both,2020-01-01,,amount,1,0,x\ntransfer,SH,sell,2021-01-01,,amount,1,0,x\n",
-                "line 3: must not overlap",
+                "BTCUSDT",
+                "2024-01-06",
+                Trade::Buy,
+                432_105,
+                100_000,
+                (0, 0, 432),
             ),
         ] {
-            let message = FeeTable::parse(&format!("{header}{rows}"))
-                .unwrap_err()
-                .to_string();
-            assert!(
-                message.starts_with("fee table: ") && message.contains(reason),
-                "{message}"
+            let bill = bill_of(symbol, date, trade, amount, quantity);
+            let got = (
+                bill.stamp_duty_cents,
+                bill.transfer_cents,
+                bill.commission_cents,
             );
+            assert_eq!(got, expected, "{symbol} {date}");
         }
     }
 
     #[test]
     fn amounts_beyond_reason_are_refused_and_the_largest_one_is_billed() {
-        let table = FeeTable::ashare().unwrap();
+        let markets = Markets::shipped().unwrap();
         let date = Date::parse("2000-01-04").unwrap();
-        let fees = table.on(Exchange::Shanghai, date).unwrap();
+        let fees = fees(&markets, stock(Exchange::Shanghai), date).unwrap();
         for (amount, shares) in [
             (-1, 1),
             (i64::MIN, 1),
@@ -541,9 +459,10 @@ mod tests {
         fn fees_are_never_negative_and_never_fall_when_an_order_grows(
             day in 9_131i32..21_000, shanghai: bool, sell: bool, price in 1i64..1_000_000, shares in 0u64..1_000_000, more in 0u64..1_000_000
         ) {
-            let table = FeeTable::ashare().unwrap();
+            let markets = Markets::shipped().unwrap();
             let exchange = if shanghai { Exchange::Shanghai } else { Exchange::Shenzhen };
-            let fees = table.on(exchange, Date::from_days(day).unwrap()).unwrap();
+            let fees = fees(&markets, stock(exchange), Date::from_days(day).unwrap()).unwrap();
+            let duty = fees.stamp_duty.unwrap();
             let trade = if sell { Trade::Sell } else { Trade::Buy };
             let bill = |shares: u64| fees.bill(trade, price * shares as i64, shares).unwrap();
             let (small, large) = (bill(shares), bill(shares + more));
@@ -555,8 +474,8 @@ mod tests {
                 prop_assert!(0 <= small && small <= large, "{small} {large}");
             }
             // Half up means: within half a cent of the exact tax, upwards when in the middle.
-            let exact_e7 = i128::from(price) * i128::from(shares) * i128::from(fees.stamp_duty.rate_e7);
-            if fees.stamp_duty.side.is_none_or(|side| side == trade) {
+            let exact_e7 = i128::from(price) * i128::from(shares) * i128::from(duty.rate_e7);
+            if duty.side.is_none_or(|side| side == trade) {
                 let off_e7 = i128::from(small.stamp_duty_cents) * 10_000_000 - exact_e7;
                 prop_assert!(-5_000_000 < off_e7 && off_e7 <= 5_000_000, "{off_e7}");
             }

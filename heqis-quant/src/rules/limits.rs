@@ -1,17 +1,12 @@
-//! Daily price limits, from `rules/ashare.csv` of this crate.
+//! Daily price limits.
 
-use crate::{Board, Date, QuantError, Symbol};
+use crate::{Date, QuantError};
 
-const ASHARE: &str = include_str!("../../rules/ashare.csv");
-const PLACE: &str = "limit table";
-/// 100 million CNY a share: far above any price, far below where cents times percent could leave an `i64`.
-const MAX_PRICE_CENTS: i64 = 10_000_000_000;
+use super::Force;
 
-/// One row: the limit of one board in one span of days.
+/// One row: the limit of one class of instruments in one span of days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRule {
-    /// The board.
-    pub board: Board,
     /// Whether the row is for stocks under special treatment (ST); `None` means for both.
     pub st: Option<bool>,
     /// The first day in force.
@@ -26,252 +21,92 @@ pub struct LimitRule {
     pub source: String,
 }
 
-/// The price limits of one day, in integer cents.
+/// The price limits of one day, in price units of the market: cents for A-share stocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limits {
-    /// Prices from `down_cents` to `up_cents`, both included, may trade.
+    /// Prices from `down` to `up`, both included, may trade.
     Band {
         /// The highest price.
-        up_cents: i64,
+        up: i64,
         /// The lowest price.
-        down_cents: i64,
+        down: i64,
     },
     /// No rule limits the price.
     NoLimit,
 }
 
-/// All limit rules, checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LimitTable {
-    rules: Vec<LimitRule>,
-}
-
-impl LimitTable {
-    /// Returns the A-share table that is part of this crate.
-    ///
-    /// # Errors
-    /// Returns what [`LimitTable::parse`] returns; a test keeps the table of the crate good.
-    pub fn ashare() -> Result<Self, QuantError> {
-        Self::parse(ASHARE)
-    }
-
-    /// Parses a table with the columns `board,st,from,to,percent,ipo_free_days,source`.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] with the line for any cell that breaks its rule, and when two rows of one board
-    /// are in force on the same day for the same stocks.
-    pub fn parse(text: &str) -> Result<Self, QuantError> {
-        let mut rules: Vec<LimitRule> = Vec::new();
-        for (i, row) in csv::Reader::from_reader(text.as_bytes())
-            .into_deserialize()
-            .enumerate()
-        {
-            let line = i + 2;
-            let row: Row = row.map_err(|e| {
-                QuantError::value(PLACE, format!("line {line}"), "must be a limit rule", e)
-            })?;
-            let rule = row.check(line)?;
-            if let Some(other) = rules.iter().find(|other| other.overlaps(&rule)) {
-                return Err(QuantError::value(
-                    PLACE,
-                    format!("line {line}"),
-                    format!(
-                        "must not overlap the rule of {} from {}",
-                        other.board.name(),
-                        other.from
-                    ),
-                    rule.from,
-                ));
-            }
-            rules.push(rule);
+impl LimitRule {
+    pub(super) fn force(&self) -> Force {
+        Force {
+            from: self.from,
+            to: self.to,
         }
-        if rules.is_empty() {
-            return Err(QuantError::value(
-                PLACE,
-                "rows",
-                "must hold at least one rule",
-                0,
-            ));
+    }
+
+    pub(super) fn applies(&self, date: Date, st: bool) -> bool {
+        self.st.is_none_or(|only| only == st) && self.force().holds(date)
+    }
+
+    pub(super) fn overlaps(&self, other: &Self) -> bool {
+        let same_stocks = self.st.is_none() || other.st.is_none() || self.st == other.st;
+        same_stocks && self.force().overlaps(other.force())
+    }
+
+    /// Returns the limits around a reference price that was checked.
+    pub(super) fn around(&self, reference: i64, tick: i64) -> Limits {
+        Limits::Band {
+            up: bound(reference, 100 + self.percent, tick),
+            down: bound(reference, 100 - self.percent, tick),
         }
-        Ok(Self { rules })
-    }
-
-    /// Returns the rule in force, or `None` when there is none.
-    #[must_use]
-    pub fn rule(&self, board: Board, date: Date, st: bool) -> Option<&LimitRule> {
-        self.rules.iter().find(|rule| {
-            rule.board == board
-                && rule.st.is_none_or(|only| only == st)
-                && rule.from <= date
-                && rule.to.is_none_or(|to| date <= to)
-        })
-    }
-
-    /// Returns the price limits of a stock on a day.
-    ///
-    /// `st` tells whether the stock is under special treatment, `pre_close_cents` is the ex-right reference price in
-    /// cents. Days after an IPO are the caller's to know: see [`LimitRule::ipo_free_days`].
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when the reference price is not between 0.01 and 100,000,000.00 CNY.
-    pub fn limits(
-        &self,
-        symbol: Symbol,
-        date: Date,
-        st: bool,
-        pre_close_cents: i64,
-    ) -> Result<Limits, QuantError> {
-        limits(
-            self.rule(symbol.board(), date, st),
-            symbol,
-            date,
-            pre_close_cents,
-        )
-    }
-
-    /// Returns all rules in the order of the table.
-    #[must_use]
-    pub fn rules(&self) -> &[LimitRule] {
-        &self.rules
     }
 }
 
-/// Returns the limits that a rule, or no rule, puts around a reference price.
-pub(super) fn limits(
-    rule: Option<&LimitRule>,
-    symbol: Symbol,
-    date: Date,
-    pre_close_cents: i64,
-) -> Result<Limits, QuantError> {
-    if !(1..=MAX_PRICE_CENTS).contains(&pre_close_cents) {
-        return Err(QuantError::value(
-            PLACE,
-            format!("pre_close_cents of {symbol} on {date}"),
-            format!("must be in 1..={MAX_PRICE_CENTS}"),
-            pre_close_cents,
-        ));
-    }
-    Ok(match rule {
-        Some(rule) => Limits::Band {
-            up_cents: up_cents(pre_close_cents, rule.percent),
-            down_cents: down_cents(pre_close_cents, rule.percent),
-        },
-        None => Limits::NoLimit,
-    })
-}
-
-/// The highest price: reference × (100 + percent) %, rounded half up to a cent.
+/// Reference × percent %, rounded half up to a tick.
 ///
 /// The rounding is done on integers, since binary fractions round some of the halves down.
-fn up_cents(reference_cents: i64, percent: i64) -> i64 {
-    (reference_cents * (100 + percent) + 50) / 100
+fn bound(reference: i64, percent: i64, tick: i64) -> i64 {
+    (reference * percent + 50 * tick) / (100 * tick) * tick
 }
 
-/// The lowest price: reference × (100 − percent) %, rounded half up to a cent.
-fn down_cents(reference_cents: i64, percent: i64) -> i64 {
-    (reference_cents * (100 - percent) + 50) / 100
-}
-
-/// Returns the lowest and highest reference price, in cents, whose limits would hold a bar from `low` to `high`, or
-/// `None` when no single reference does. This inverts the two formulas above.
-pub(crate) fn references(low_cents: i64, high_cents: i64, percent: i64) -> Option<(i64, i64)> {
-    let least = (100 * high_cents - 50 + 99 + percent).div_euclid(100 + percent);
-    let most = (100 * low_cents + 49).div_euclid(100 - percent);
+/// Returns the lowest and highest reference price whose limits would hold a bar from `low` to `high`, or `None` when no
+/// single reference does. All are in price units. This inverts the formula above.
+pub(crate) fn references(low: i64, high: i64, percent: i64, tick: i64) -> Option<(i64, i64)> {
+    // Prices off the tick are judged by the tick that they have reached.
+    let (low, high) = (low.div_euclid(tick), (high + tick - 1).div_euclid(tick));
+    let least = (100 * tick * high - 50 * tick + 99 + percent).div_euclid(100 + percent);
+    let most = (100 * tick * low + 50 * tick - 1).div_euclid(100 - percent);
     (least <= most).then_some((least, most))
 }
 
-impl LimitRule {
-    fn overlaps(&self, other: &Self) -> bool {
-        let same_stocks = self.st.is_none() || other.st.is_none() || self.st == other.st;
-        self.board == other.board
-            && same_stocks
-            && self.to.is_none_or(|to| other.from <= to)
-            && other.to.is_none_or(|to| self.from <= to)
+pub(super) fn check_reference(
+    reference: i64,
+    most: i64,
+    place: impl FnOnce() -> String,
+) -> Result<(), QuantError> {
+    if (1..=most).contains(&reference) {
+        return Ok(());
     }
-}
-
-#[derive(serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Row {
-    board: String,
-    st: String,
-    from: Date,
-    to: Option<Date>,
-    percent: i64,
-    ipo_free_days: u32,
-    source: String,
-}
-
-impl Row {
-    fn check(self, line: usize) -> Result<LimitRule, QuantError> {
-        let refuse = |field: &str, rule: &str, value: &dyn ToString| {
-            Err(QuantError::value(
-                PLACE,
-                format!("line {line}, column {field}"),
-                rule,
-                value.to_string(),
-            ))
-        };
-        let board = match Board::from_name(&self.board) {
-            Some(board) if board != Board::Other => board,
-            _ => return refuse("board", "must be main, chinext, star or bse", &self.board),
-        };
-        let st = match self.st.as_str() {
-            "yes" => Some(true),
-            "no" => Some(false),
-            "any" => None,
-            _ => return refuse("st", "must be yes, no or any", &self.st),
-        };
-        if let Some(to) = self.to.filter(|to| *to < self.from) {
-            return refuse("to", "must not lie before from", &to);
-        }
-        if !(1..=99).contains(&self.percent) {
-            return refuse("percent", "must be in 1..=99", &self.percent);
-        }
-        if self.source.trim().is_empty() {
-            return refuse(
-                "source",
-                "must tell where the rule is written",
-                &self.source,
-            );
-        }
-        Ok(LimitRule {
-            board,
-            st,
-            from: self.from,
-            to: self.to,
-            percent: self.percent,
-            ipo_free_days: self.ipo_free_days,
-            source: self.source,
-        })
-    }
+    let rule = format!("must be in 1..={most}");
+    Err(QuantError::value(super::PLACE, place(), rule, reference))
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::Symbol;
+    use crate::rules::Markets;
     use proptest::prelude::*;
 
     fn day(text: &str) -> Date {
         Date::parse(text).unwrap()
     }
 
-    fn band(symbol: &str, date: &str, st: bool, pre_close_cents: i64) -> (i64, i64) {
-        let table = LimitTable::ashare().unwrap();
-        match table
-            .limits(
-                Symbol::parse(symbol).unwrap(),
-                day(date),
-                st,
-                pre_close_cents,
-            )
-            .unwrap()
-        {
-            Limits::Band {
-                up_cents,
-                down_cents,
-            } => (up_cents, down_cents),
+    fn band(symbol: &str, date: &str, st: bool, reference: i64) -> (i64, i64) {
+        let symbol = Symbol::parse(symbol).unwrap();
+        let markets = Markets::shipped().unwrap();
+        match markets.limits(symbol, day(date), st, reference).unwrap() {
+            Limits::Band { up, down } => (up, down),
             Limits::NoLimit => (i64::MAX, 0),
         }
     }
@@ -292,7 +127,8 @@ mod tests {
                 "{symbol}"
             );
             let percent = if st { 5 } else { 10 };
-            let fits = |c: &i64| (up_cents(*c, percent), down_cents(*c, percent)) == published;
+            let fits =
+                |c: &i64| (bound(*c, 100 + percent, 1), bound(*c, 100 - percent, 1)) == published;
             assert_eq!(
                 (1..=10_000).filter(fits).collect::<Vec<_>>(),
                 [pre_close],
@@ -313,25 +149,32 @@ mod tests {
             ("600000.SH", "2026-07-06", true, (1100, 900)),
             ("688001.SH", "2019-07-22", false, (1200, 800)),
             ("920001.BJ", "2024-01-02", false, (1300, 700)),
+            ("510300.SH", "2024-01-02", false, (1100, 900)),
+            ("588000.SH", "2024-01-02", false, (1200, 800)),
+            ("159915.SZ", "2020-08-21", false, (1100, 900)),
+            ("159915.SZ", "2020-08-24", false, (1200, 800)),
+            ("113050.SH", "2022-07-29", false, (i64::MAX, 0)),
+            ("113050.SH", "2022-08-01", false, (1200, 800)),
             ("000300.SH", "2024-01-02", false, (i64::MAX, 0)),
             ("AAPL", "2024-01-02", false, (i64::MAX, 0)),
+            ("BTCUSDT", "2024-01-02", false, (i64::MAX, 0)),
+            ("NOBODY.KNOWS", "2024-01-02", false, (i64::MAX, 0)),
         ] {
             assert_eq!(band(symbol, date, st, 1000), expected, "{symbol} {date}");
         }
     }
 
     #[test]
-    fn every_cent_price_up_to_a_thousand_agrees_with_exact_rational_rounding() {
-        for cents in 1..=100_000i64 {
-            for percent in [5, 10, 20, 30] {
-                for (ours, numerator) in [
-                    (up_cents(cents, percent), cents * (100 + percent)),
-                    (down_cents(cents, percent), cents * (100 - percent)),
-                ] {
-                    // Half up means: the result r is the only integer with r - 1/2 <= numerator/100 < r + 1/2.
+    fn every_price_up_to_a_thousand_agrees_with_exact_rational_rounding() {
+        for reference in 1..=100_000i64 {
+            for percent in [70, 80, 90, 95, 105, 110, 120, 130] {
+                for tick in [1, 10] {
+                    // Half up means: the result r is the only multiple of the tick with
+                    // r - tick/2 <= reference * percent / 100 < r + tick/2.
+                    let (r, exact) = (bound(reference, percent, tick), 2 * reference * percent);
                     assert!(
-                        200 * ours - 100 <= 2 * numerator && 2 * numerator < 200 * ours + 100,
-                        "{cents} {percent}"
+                        200 * r - 100 * tick <= exact && exact < 200 * r + 100 * tick,
+                        "{reference} {percent} {tick}"
                     );
                 }
             }
@@ -339,45 +182,26 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_table_is_refused_with_its_line() {
-        let header = "board,st,from,to,percent,ipo_free_days,source\n";
-        for (rows, reason) in [
-            ("", "at least one rule"),
-            ("moon,any,2020-01-01,,10,0,x\n", "line 2, column board"),
-            ("main,maybe,2020-01-01,,10,0,x\n", "line 2, column st"),
-            (
-                "main,any,2020-01-01,2019-01-01,10,0,x\n",
-                "line 2, column to",
-            ),
-            ("main,any,2020-01-01,,100,0,x\n", "line 2, column percent"),
-            ("main,any,2020-01-01,,10,0,\n", "line 2, column source"),
-            ("main,any,yesterday,,10,0,x\n", "line 2"),
-            (
-                "main,no,2020-01-01,,10,0,x\nmain,any,2021-01-01,,20,0,x\n",
-                "line 3: must not overlap",
-            ),
-        ] {
-            let message = LimitTable::parse(&format!("{header}{rows}"))
-                .unwrap_err()
-                .to_string();
-            assert!(message.contains(reason), "{message}");
-        }
-        let table = LimitTable::ashare().unwrap();
+    fn a_reference_out_of_bounds_is_refused() {
+        let markets = Markets::shipped().unwrap();
         let symbol = Symbol::parse("600000.SH").unwrap();
-        for cents in [0, -1, i64::MAX, i64::MIN] {
-            assert!(table.limits(symbol, day("20240102"), false, cents).is_err());
+        for cents in [0, -1, 10_000_000_001, i64::MAX, i64::MIN] {
+            let limits = markets.limits(symbol, day("20240102"), false, cents);
+            let message = limits.unwrap_err().to_string();
+            assert!(message.contains("must be in 1..=10000000000"), "{message}");
         }
     }
 
     proptest! {
         #[test]
         fn the_inverse_finds_exactly_the_references_that_hold_a_bar(
-            low in 1i64..3000, spread in 0i64..900, percent in prop::sample::select(vec![5i64, 10, 20, 30])
+            low in 1i64..300, spread in 0i64..90, percent in prop::sample::select(vec![5i64, 10, 20, 30]),
+            tick in prop::sample::select(vec![1i64, 5, 10])
         ) {
-            let high = low + spread;
-            let holds = |r: &i64| down_cents(*r, percent) <= low && high <= up_cents(*r, percent);
+            let (low, high) = (low * tick, (low + spread) * tick);
+            let holds = |r: &i64| bound(*r, 100 - percent, tick) <= low && high <= bound(*r, 100 + percent, tick);
             let all: Vec<i64> = (1..=6000).filter(holds).collect();
-            match references(low, high, percent) {
+            match references(low, high, percent, tick) {
                 Some((least, most)) => prop_assert_eq!(all, (least..=most).collect::<Vec<_>>()),
                 None => prop_assert!(all.is_empty()),
             }

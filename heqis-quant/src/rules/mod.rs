@@ -1,59 +1,63 @@
-//! Dated A-share trading rules. They are data, the three tables in `rules/` of this crate, each row with its source:
-//! a new rule is a new row, never a new branch.
+//! Dated trading rules of any number of markets. They are data, the files in `markets/` of this crate, each row with its
+//! source: a new rule is a new row, and a new market a new file, never a new branch.
 //!
-//! | file | type | what it rules |
-//! |---|---|---|
-//! | `rules/ashare.csv` | [`LimitTable`] | how far a price may move in a day |
-//! | `rules/orders.csv` | [`OrderTable`] | how many shares an order may have, and when bought shares may be sold |
-//! | `rules/fees.csv` | [`FeeTable`] | what a trade costs |
+//! | type | what it rules |
+//! |---|---|
+//! | [`Markets`] | which market and class a symbol belongs to |
+//! | [`MarketRules`] | currency, clock, days and hours of trading, decimals of prices and quantities |
+//! | [`LimitRule`] | how far a price may move in a day |
+//! | [`OrderRule`] | how large an order may be, its tick, and when what was bought may be sold |
+//! | [`FeeRule`] | what a trade costs |
 //!
-//! [`RuleBook::on`] answers for one stock on one day. Money is in integer cents and shares are whole; every step that
-//! rounds says so. [`breaches`] uses the same tables the other way round, to find the days of a series that break them.
+//! [`Markets::on`] answers for one instrument on one day. Prices and quantities are integers in units of their market
+//! (cents and shares for A-share stocks) and money is in integer cents; every step that rounds says so. [`breaches`] uses
+//! the same rules the other way round, to find the days of a series that break them.
 //!
 //! ```
-//! use heqis_quant::rules::{RuleBook, Trade};
+//! use heqis_quant::rules::{Markets, Trade};
 //! use heqis_quant::{Date, Symbol};
 //!
-//! let book = RuleBook::ashare()?;
-//! let day = book.on(Symbol::parse("600000.SH")?, Date::parse("2024-01-02")?, false)?;
+//! let markets = Markets::shipped()?;
+//! let day = markets.on(Symbol::parse("600000.SH")?, Date::parse("2024-01-02")?, false)?;
 //! let shares = day.order.buyable(1_234);
 //! let bill = day.fees.bill(Trade::Sell, 10_00 * 1_200, shares)?;
 //! assert_eq!((shares, bill.total_cents()), (1_200, 5_00 + 6_00 + 12));
+//!
+//! // Half a coin at 40,000.00 USD, in units of 10⁻⁶ and 10⁻⁸.
+//! let day = markets.on(Symbol::parse("BTC-USD")?, Date::parse("2024-01-06")?, false)?;
+//! assert_eq!(day.listing.market.amount_cents(40_000_00000000, 500_000), Some(20_000_00));
 //! # Ok::<(), heqis_quant::QuantError>(())
 //! ```
 
 mod audit;
 mod fees;
 mod limits;
+mod market;
+mod markets;
 mod orders;
+mod pattern;
 mod published;
 
-use serde::de::DeserializeOwned;
-
 pub use audit::{Breach, BreachReason, breaches};
-pub use fees::{Basis, Fee, FeeBill, FeeRule, FeeTable, Fees, Trade};
-pub(crate) use limits::references;
-pub use limits::{LimitRule, LimitTable, Limits};
-pub use orders::{OrderRule, OrderTable};
+pub use fees::{Basis, Fee, FeeBill, FeeRule, Fees, Trade};
+
+pub use limits::{LimitRule, Limits};
+pub use market::{Class, Closures, Days, MarketRules, Session};
+pub use markets::{Listing, Markets};
+pub use orders::OrderRule;
+pub use pattern::Pattern;
 pub use published::{Published, check_published};
 
-use crate::{Board, Date, QuantError, Symbol};
+use crate::{Date, QuantError};
+use limits::check_reference;
 
-const PLACE: &str = "rule book";
+const PLACE: &str = "market rules";
 
-/// All rules of a market.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RuleBook {
-    limits: LimitTable,
-    orders: OrderTable,
-    fees: FeeTable,
-}
-
-/// The rules of one stock on one day.
+/// The rules of one instrument on one day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayRules<'a> {
-    /// The stock.
-    pub symbol: Symbol,
+    /// The instrument in its market.
+    pub listing: Listing<'a>,
     /// The day.
     pub date: Date,
     /// The price limit in force, or `None` when no rule limits the price of that day.
@@ -64,96 +68,31 @@ pub struct DayRules<'a> {
     pub fees: Fees<'a>,
 }
 
-impl RuleBook {
-    /// Joins three tables.
-    #[must_use]
-    pub fn new(limits: LimitTable, orders: OrderTable, fees: FeeTable) -> Self {
-        Self {
-            limits,
-            orders,
-            fees,
-        }
-    }
-
-    /// Returns the A-share rules that are part of this crate, with the default commission: see
-    /// [`FeeTable::with_commission`].
+impl DayRules<'_> {
+    /// Returns the price limits of the day, from the ex-right reference price in price units.
     ///
     /// # Errors
-    /// Returns what the parsers return; tests keep the tables of the crate good.
-    pub fn ashare() -> Result<Self, QuantError> {
-        Ok(Self::new(
-            LimitTable::ashare()?,
-            OrderTable::ashare()?,
-            FeeTable::ashare()?,
-        ))
-    }
-
-    /// Returns the rules of a stock on a day; `st` tells whether the stock is under special treatment.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when the symbol is no A-share stock, or when the tables have no lots or no fees
-    /// for that day. Days without a price limit are good: see [`DayRules::limit`].
-    pub fn on(&self, symbol: Symbol, date: Date, st: bool) -> Result<DayRules<'_>, QuantError> {
-        let board = symbol.board();
-        if board == Board::Other {
-            return Err(QuantError::value(
-                PLACE,
-                "symbol",
-                "must be an A-share stock, since no rule is known for anything else",
-                symbol,
-            ));
-        }
-        let order = self.orders.rule(board, date).ok_or_else(|| {
-            QuantError::value(
-                PLACE,
-                format!("orders of {symbol}"),
-                "must have a rule in force on the day",
-                date,
+    /// Returns [`QuantError::Value`] when the reference price is not between one unit and 100,000,000 of the currency.
+    pub fn limits(&self, reference: i64) -> Result<Limits, QuantError> {
+        let most = self.listing.market.max_price();
+        check_reference(reference, most, || {
+            format!(
+                "reference price of {} on {}",
+                self.listing.symbol, self.date
             )
         })?;
-        Ok(DayRules {
-            symbol,
-            date,
-            limit: self.limits.rule(board, date, st),
-            order,
-            fees: self.fees.on(symbol.exchange(), date)?,
-        })
+        let tick = self.order.tick;
+        Ok(self
+            .limit
+            .map_or(Limits::NoLimit, |rule| rule.around(reference, tick)))
     }
 
-    /// Returns the price limits.
-    #[must_use]
-    pub fn limits(&self) -> &LimitTable {
-        &self.limits
-    }
-
-    /// Returns the order sizes.
-    #[must_use]
-    pub fn orders(&self) -> &OrderTable {
-        &self.orders
-    }
-
-    /// Returns the fees.
-    #[must_use]
-    pub fn fees(&self) -> &FeeTable {
-        &self.fees
-    }
-}
-
-impl DayRules<'_> {
-    /// Returns the price limits of the day, from the ex-right reference price in cents.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when the reference price is not between 0.01 and 100,000,000.00 CNY.
-    pub fn limits(&self, pre_close_cents: i64) -> Result<Limits, QuantError> {
-        limits::limits(self.limit, self.symbol, self.date, pre_close_cents)
-    }
-
-    /// Returns the largest number of shares that may be bought at `price_cents` so that the shares and every fee
+    /// Returns the largest quantity that may be bought at a price, both in units of the market, so that it and every fee
     /// together cost at most `cash_cents`; 0 when the cash is too little for the smallest order.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when the cash is negative or the price not positive.
-    pub fn affordable_shares(&self, cash_cents: i64, price_cents: i64) -> Result<u64, QuantError> {
+    pub fn affordable(&self, cash_cents: i64, price: i64) -> Result<u64, QuantError> {
         if cash_cents < 0 {
             return Err(QuantError::value(
                 PLACE,
@@ -162,24 +101,21 @@ impl DayRules<'_> {
                 cash_cents,
             ));
         }
-        if price_cents <= 0 {
-            return Err(QuantError::value(
-                PLACE,
-                "price_cents",
-                "must be positive",
-                price_cents,
-            ));
+        if price <= 0 {
+            return Err(QuantError::value(PLACE, "price", "must be positive", price));
         }
-        // Cost never falls with the number of shares, so the answer is found by halving.
-        let costs_at_most_cash = |shares: u64| -> Result<bool, QuantError> {
-            // Never above the cash, since `shares` starts at cash over price.
-            let amount = i64::try_from(shares).unwrap_or(i64::MAX) * price_cents;
-            let fees = self.fees.bill(Trade::Buy, amount, shares)?.total_cents();
+        // Cost never falls with the quantity, so the answer is found by halving.
+        let market = self.listing.market;
+        let costs_at_most_cash = |quantity: u64| -> Result<bool, QuantError> {
+            let Some(amount) = market.amount_cents(price, quantity) else {
+                return Ok(false);
+            };
+            let fees = self.fees.bill(Trade::Buy, amount, quantity)?.total_cents();
             Ok(fees <= cash_cents - amount)
         };
-        let most = self
-            .order
-            .buyable(u64::try_from(cash_cents / price_cents).unwrap_or(0));
+        // An amount is rounded to a cent, so that half a cent more than the cash may be enough.
+        let most = market.quantity_for(cash_cents.saturating_add(1), price);
+        let most = self.order.buyable(most);
         let (mut good, mut unknown) = (0, most);
         while good < unknown {
             // Rounded up, so that the smallest size above `good` is tried last and the loop ends.
@@ -193,28 +129,6 @@ impl DayRules<'_> {
         }
         Ok(good)
     }
-}
-
-/// Reads the rows of a rule table, each with its line.
-fn rows<'a, R: DeserializeOwned + 'a>(
-    place: &'static str,
-    text: &'a str,
-) -> impl Iterator<Item = Result<(usize, R), QuantError>> + 'a {
-    csv::Reader::from_reader(text.as_bytes())
-        .into_deserialize()
-        .enumerate()
-        .map(move |(i, row)| {
-            let line = i + 2;
-            match row {
-                Ok(row) => Ok((line, row)),
-                Err(error) => Err(QuantError::value(
-                    place,
-                    format!("line {line}"),
-                    "must be a rule of this table",
-                    error,
-                )),
-            }
-        })
 }
 
 /// The days on which a rule is in force; no `to` means no end yet.
@@ -234,51 +148,6 @@ impl Force {
     }
 }
 
-/// The two checks that every rule of a table has to pass.
-fn check_row(
-    place: &'static str,
-    line: usize,
-    force: Force,
-    source: &str,
-) -> Result<(), QuantError> {
-    if let Some(to) = force.to.filter(|to| *to < force.from) {
-        return Err(refuse(place, line, "to", "must not lie before from", to));
-    }
-    if source.trim().is_empty() {
-        return Err(refuse(
-            place,
-            line,
-            "source",
-            "must tell where the rule is written",
-            source,
-        ));
-    }
-    Ok(())
-}
-
-fn refuse(
-    place: &'static str,
-    line: usize,
-    column: &str,
-    rule: impl Into<String>,
-    value: impl ToString,
-) -> QuantError {
-    QuantError::value(place, format!("line {line}, column {column}"), rule, value)
-}
-
-fn refuse_overlap(place: &'static str, line: usize, other: Date, from: Date) -> QuantError {
-    QuantError::value(
-        place,
-        format!("line {line}"),
-        format!("must not overlap the rule of the same kind from {other}"),
-        from,
-    )
-}
-
-fn refuse_empty(place: &'static str) -> QuantError {
-    QuantError::value(place, "rows", "must hold at least one rule", 0)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -287,6 +156,7 @@ mod tests {
         reason = "1_005_01 reads as 1,005.01 CNY"
     )]
     use super::*;
+    use crate::Symbol;
     use proptest::prelude::*;
 
     fn day(text: &str) -> Date {
@@ -295,7 +165,7 @@ mod tests {
 
     #[test]
     fn one_question_answers_for_limits_lots_and_fees() {
-        let book = RuleBook::ashare().unwrap();
+        let markets = Markets::shipped().unwrap();
         for (symbol, date, st, band, smallest, sale) in [
             // Limits of a reference of 10.00, the smallest order, the fees of selling for 100,000.00.
             (
@@ -363,18 +233,15 @@ mod tests {
                 25_00 + 50_00 + 1_00,
             ),
         ] {
-            let rules = book
+            let rules = markets
                 .on(Symbol::parse(symbol).unwrap(), day(date), st)
                 .unwrap();
             let limits = match band {
-                Some((up_cents, down_cents)) => Limits::Band {
-                    up_cents,
-                    down_cents,
-                },
+                Some((up, down)) => Limits::Band { up, down },
                 None => Limits::NoLimit,
             };
             assert_eq!(rules.limits(1000).unwrap(), limits, "{symbol} {date}");
-            assert_eq!(rules.order.min_shares, smallest, "{symbol} {date}");
+            assert_eq!(rules.order.min, smallest, "{symbol} {date}");
             assert_eq!(rules.order.sell_after_days, 1);
             let bill = rules.fees.bill(Trade::Sell, 100_000_00, 10_000).unwrap();
             assert_eq!(bill.total_cents(), sale, "{symbol} {date}");
@@ -383,18 +250,34 @@ mod tests {
 
     #[test]
     fn what_has_no_rules_is_an_error_and_not_a_free_trade() {
-        let book = RuleBook::ashare().unwrap();
+        let markets = Markets::shipped().unwrap();
         for (symbol, date, reason) in [
-            ("AAPL", "2024-01-02", "must be an A-share stock"),
-            ("000300.SH", "2024-01-02", "must be an A-share stock"),
-            ("600000.SH", "1994-12-30", "orders of 600000.SH"),
-            ("688001.SH", "2019-07-19", "orders of 688001.SH"),
+            (
+                "NOBODY.KNOWS",
+                "2024-01-02",
+                "must be a symbol that a market file knows",
+            ),
+            ("000300.SH", "2024-01-02", "must be tradable, got an index"),
+            ("900901.SH", "2024-01-02", "must be tradable, got B shares"),
+            (
+                "600000.SH",
+                "1994-12-30",
+                "600000.SH: must have an order rule",
+            ),
+            (
+                "688001.SH",
+                "2019-07-19",
+                "688001.SH: must have an order rule",
+            ),
         ] {
             let symbol = Symbol::parse(symbol).unwrap();
-            let message = book.on(symbol, day(date), false).unwrap_err().to_string();
+            let message = markets
+                .on(symbol, day(date), false)
+                .unwrap_err()
+                .to_string();
             assert!(message.contains(reason), "{message}");
         }
-        let rules = book
+        let rules = markets
             .on(
                 Symbol::parse("600000.SH").unwrap(),
                 day("2024-01-02"),
@@ -402,26 +285,166 @@ mod tests {
             )
             .unwrap();
         assert!(rules.limits(0).is_err());
-        assert!(rules.affordable_shares(-1, 1000).is_err());
-        assert!(rules.affordable_shares(1000, 0).is_err());
-        assert!(rules.affordable_shares(i64::MAX, 1).is_err());
+        assert!(rules.affordable(-1, 1000).is_err());
+        assert!(rules.affordable(1000, 0).is_err());
+        assert!(rules.affordable(i64::MAX, 1).is_err());
     }
 
     #[test]
     fn cash_buys_what_it_can_pay_with_the_fees() {
-        let book = RuleBook::ashare().unwrap();
+        let markets = Markets::shipped().unwrap();
         let rules = |symbol| {
-            book.on(Symbol::parse(symbol).unwrap(), day("2024-01-02"), false)
+            markets
+                .on(Symbol::parse(symbol).unwrap(), day("2024-01-02"), false)
                 .unwrap()
         };
         // 100 shares at 10.00 cost 1,000.00, a commission of 5.00 and a transfer fee of 0.01.
         let main = rules("600000.SH");
-        assert_eq!(main.affordable_shares(1_005_01, 10_00).unwrap(), 100);
-        assert_eq!(main.affordable_shares(1_005_00, 10_00).unwrap(), 0);
+        assert_eq!(main.affordable(1_005_01, 10_00).unwrap(), 100);
+        assert_eq!(main.affordable(1_005_00, 10_00).unwrap(), 0);
         let star = rules("688001.SH");
-        assert_eq!(star.affordable_shares(2_005_02, 10_00).unwrap(), 200);
-        assert_eq!(star.affordable_shares(2_015_02, 10_00).unwrap(), 201);
-        assert_eq!(star.affordable_shares(1_999_99, 10_00).unwrap(), 0);
+        assert_eq!(star.affordable(2_005_02, 10_00).unwrap(), 200);
+        assert_eq!(star.affordable(2_015_02, 10_00).unwrap(), 201);
+        assert_eq!(star.affordable(1_999_99, 10_00).unwrap(), 0);
+    }
+
+    #[test]
+    fn every_symbol_finds_its_market() {
+        let markets = Markets::shipped().unwrap();
+        for (symbol, market, class) in [
+            ("600000.SH", "ashare", "main"),
+            ("000001.SZ", "ashare", "main"),
+            ("301001.SZ", "ashare", "chinext"),
+            ("689009.SH", "ashare", "star"),
+            ("920001.BJ", "ashare", "bse"),
+            ("510300.SH", "ashare-funds", "fund"),
+            ("588000.SH", "ashare-funds", "star-fund"),
+            ("159919.SZ", "ashare-funds", "fund"),
+            ("159915.SZ", "ashare-funds", "chinext-fund"),
+            ("161725.SZ", "ashare-funds", "fund"),
+            ("511880.SH", "ashare-funds", "same-day-fund"),
+            ("508000.SH", "ashare-funds", "reit"),
+            ("113050.SH", "convertible-bonds", "shanghai"),
+            ("128136.SZ", "convertible-bonds", "shenzhen"),
+            ("000001.SH", "untradable", "index"),
+            ("399001.SZ", "untradable", "index"),
+            ("899050.BJ", "untradable", "index"),
+            ("930050.CSI", "untradable", "index"),
+            ("900901.SH", "untradable", "b-share"),
+            ("200002.SZ", "untradable", "b-share"),
+            ("EURUSD", "untradable", "currency"),
+            ("AAPL", "us", "stock"),
+            ("F", "us", "stock"),
+            ("BRK.B", "us", "stock"),
+            ("BTCUSD", "crypto", "spot"),
+            ("BTC-USD", "crypto", "spot"),
+            ("btcusdt", "crypto", "spot"),
+            ("1000PEPEUSDT", "crypto", "spot"),
+            ("BTC_USDT", "crypto", "spot"),
+        ] {
+            let listing = markets.of(Symbol::parse(symbol).unwrap()).unwrap();
+            let found = (&listing.market.name[..], &listing.class.name[..]);
+            assert_eq!(found, (market, class), "{symbol}");
+        }
+        for symbol in ["204001.SH", "10005050.SH", "CL=F", "TOOLONG"] {
+            let symbol = Symbol::parse(symbol).unwrap();
+            assert_eq!(markets.of(symbol), None, "{symbol}");
+            assert!(markets.untradable(symbol).unwrap().contains("no market"));
+        }
+    }
+
+    #[test]
+    fn every_rule_tells_its_source() {
+        let markets = Markets::shipped().unwrap();
+        for market in markets.all() {
+            let fees = market.fees.iter().map(|rule| &rule.source);
+            let classes = market.classes.iter().flat_map(|class| {
+                let limits = class.limits.iter().map(|rule| &rule.source);
+                limits.chain(class.orders.iter().map(|rule| &rule.source))
+            });
+            for source in fees.chain(classes) {
+                assert!(source.len() > 15, "{}: {source}", market.name);
+            }
+        }
+    }
+
+    /// The holidays of the A-share market are the weekdays without a bar of its index.
+    #[test]
+    fn holidays_are_the_weekdays_without_a_bar_of_the_index() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/ashare/000300.SH.csv");
+        let text = std::fs::read_to_string(path).unwrap();
+        let days: std::collections::BTreeSet<Date> = text
+            .lines()
+            .skip(1)
+            .map(|line| day(line.split(',').next().unwrap()))
+            .collect();
+        let markets = Markets::shipped().unwrap();
+        let market = markets
+            .of(Symbol::parse("600000.SH").unwrap())
+            .unwrap()
+            .market;
+        for date in (day("2006-01-06").days()..=day("2025-12-31").days()).map(Date::from_days) {
+            let date = date.unwrap();
+            assert_eq!(market.is_open(date), Some(days.contains(&date)), "{date}");
+        }
+        assert_eq!(market.is_open(day("2026-01-01")), None);
+    }
+
+    #[test]
+    fn a_market_of_a_user_comes_before_the_shipped_ones() {
+        let file = |name: &str, symbols: &str| {
+            format!(
+                "name = '{name}'\ntitle = 'mine'\ncurrency = 'USD'\ntimezone = 'UTC'\ndays = 'all'\n\
+                 days_per_year = 365\nsessions = [['00:00', '24:00']]\nprice_decimals = 2\nquantity_decimals = 0\n\
+                 [[class]]\nname = 'c'\nsymbols = ['{symbols}']\nuntradable = 'mine'\n"
+            )
+        };
+        let name_of = |markets: &Markets, symbol: &str| {
+            let listing = markets.of(Symbol::parse(symbol).unwrap());
+            listing.map(|listing| listing.market.name.clone())
+        };
+        let shipped = Markets::shipped().unwrap();
+        let mine = shipped
+            .clone()
+            .with(&file("mine", "@@@@"), "mine.toml")
+            .unwrap();
+        assert_eq!(name_of(&mine, "AAPL").as_deref(), Some("mine"));
+        assert_eq!(name_of(&mine, "F").as_deref(), Some("us"));
+        let exact = mine
+            .clone()
+            .with(&file("exact", "AAPL"), "exact.toml")
+            .unwrap();
+        assert_eq!(name_of(&exact, "AAPL").as_deref(), Some("exact"));
+        assert_eq!(name_of(&exact, "MSFT").as_deref(), Some("mine"));
+        for (name, symbols, reason) in [
+            ("mine", "ZZZ", "added before"),
+            (
+                "other",
+                "@???",
+                "must not mean symbols that @@@@ of class c in mine means as well",
+            ),
+        ] {
+            let error = mine
+                .clone()
+                .with(&file(name, symbols), "other.toml")
+                .unwrap_err();
+            assert!(error.to_string().contains(reason), "{error}");
+        }
+        let replaced = shipped.with(&file("us", "@@@@"), "us.toml").unwrap();
+        assert_eq!(name_of(&replaced, "AAPL").as_deref(), Some("us"));
+        assert_eq!(name_of(&replaced, "F"), None);
+    }
+
+    #[test]
+    fn fractions_are_bought_up_to_the_cash() {
+        let markets = Markets::shipped().unwrap();
+        let day = markets
+            .on(Symbol::parse("BTCUSDT").unwrap(), day("2024-01-06"), false)
+            .unwrap();
+        // 1,000.00 with a fee of 0.1 percent at 40,000.00: 0.024975 are 999.00 and a fee of 1.00 (0.999), and a millionth
+        // more is 999.04 and 1.00.
+        assert_eq!(day.affordable(1_000_00, 40_000_00000000).unwrap(), 24_975);
+        assert_eq!(day.affordable(0, 40_000_00000000).unwrap(), 0);
     }
 
     proptest! {
@@ -430,16 +453,16 @@ mod tests {
             cash in 0i64..100_000_000, price in 1i64..100_000,
             symbol in prop::sample::select(vec!["600000.SH", "300001.SZ", "688001.SH", "920001.BJ"]), date in 18_950i32..20_500
         ) {
-            let book = RuleBook::ashare().unwrap();
-            let rules = book.on(Symbol::parse(symbol).unwrap(), Date::from_days(date).unwrap(), false).unwrap();
+            let markets = Markets::shipped().unwrap();
+            let rules = markets.on(Symbol::parse(symbol).unwrap(), Date::from_days(date).unwrap(), false).unwrap();
             let cost = |shares: u64| {
                 let amount = shares as i64 * price;
                 amount + rules.fees.bill(Trade::Buy, amount, shares).unwrap().total_cents()
             };
-            let shares = rules.affordable_shares(cash, price).unwrap();
+            let shares = rules.affordable(cash, price).unwrap();
             prop_assert_eq!(rules.order.buyable(shares), shares);
             prop_assert!(shares == 0 || cost(shares) <= cash);
-            let next = if shares == 0 { rules.order.min_shares } else { shares + rules.order.step_shares };
+            let next = if shares == 0 { rules.order.min } else { shares + rules.order.step };
             prop_assert!(cost(next) > cash, "{next} would cost {}", cost(next));
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{LimitTable, Limits};
+use super::{Limits, Markets};
 use crate::records::Records;
 use crate::{Date, QuantError, Symbol};
 
@@ -14,12 +14,12 @@ pub struct Published {
     pub days: usize,
     /// Those whose limits are others than the rules put around the vendor's own reference price.
     pub wrong: usize,
-    /// The first of those, with the limit of the rules and the vendor's, in cents.
+    /// The first of those, with the limit of the rules and the vendor's, in price units of the market: cents for stocks.
     pub first: Option<(Date, i64, i64)>,
 }
 
 /// Reads a table with the columns `ts_code`, `trade_date`, `pre_close`, `up_limit` and `down_limit` row by row, and
-/// compares each with `limits`. A row without one of its prices, or of a day without limits, says nothing. `st` tells
+/// compares each with the rules of its market. A row without one of its prices, or of a day without limits, says nothing. `st` tells
 /// whether a stock is under special treatment on a day, `None` that the day is not to be compared, such as the free days
 /// after an IPO.
 ///
@@ -28,7 +28,7 @@ pub struct Published {
 pub fn check_published(
     read: impl Read,
     source_name: impl Into<String>,
-    limits: &LimitTable,
+    markets: &Markets,
     mut st: impl FnMut(Symbol, Date) -> Option<bool>,
 ) -> Result<BTreeMap<Symbol, Published>, QuantError> {
     let mut records = Records::new(read, source_name)?;
@@ -48,11 +48,14 @@ pub fn check_published(
         {
             continue;
         }
-        let mut cents = [0; 3];
-        for (cents, column) in cents.iter_mut().zip(prices) {
-            *cents = (record.number(column)? * 100.0).round() as i64;
+        let Some(listing) = markets.of(symbol) else {
+            continue;
+        };
+        let mut units = [0; 3];
+        for (units, column) in units.iter_mut().zip(prices) {
+            *units = listing.market.price_units(record.number(column)?);
         }
-        let [pre_close, up, down] = cents;
+        let [pre_close, vendor_up, vendor_down] = units;
         // A vendor writes 0 for what it does not know.
         if pre_close < 1 {
             continue;
@@ -60,11 +63,7 @@ pub fn check_published(
         let Some(st) = st(symbol, date) else {
             continue;
         };
-        let Limits::Band {
-            up_cents,
-            down_cents,
-        } = limits.limits(symbol, date, st, pre_close)?
-        else {
+        let Limits::Band { up, down } = listing.limits(date, st, pre_close)? else {
             continue;
         };
         let of_symbol = found.entry(symbol).or_insert(Published {
@@ -73,7 +72,7 @@ pub fn check_published(
             first: None,
         });
         of_symbol.days += 1;
-        let pairs = [(up_cents, up), (down_cents, down)];
+        let pairs = [(up, vendor_up), (down, vendor_down)];
         if let Some((expected, got)) = pairs.into_iter().find(|(expected, got)| expected != got) {
             of_symbol.wrong += 1;
             // Rows come in any order.
@@ -106,7 +105,7 @@ mod tests {
         let found = check_published(
             table.as_bytes(),
             "stk_limit.csv",
-            &LimitTable::ashare()?,
+            &Markets::shipped()?,
             |symbol, date| {
                 let special = symbol.as_str() == "000010.SZ";
                 (date != listed).then_some(special)

@@ -32,6 +32,7 @@ mod units;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Read;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +41,8 @@ pub use header::Layout;
 pub use survey::Decided;
 pub use units::VolumeUnit;
 
-use crate::{Bar, Board, Date, DayOrder, Exchange, Marks, QuantError, Symbol};
+use crate::rules::{Listing, Markets};
+use crate::{Bar, Date, DayOrder, Exchange, Marks, QuantError, Symbol};
 use header::{Header, Understood, key};
 use rows::{Lines, Row};
 use survey::Survey;
@@ -75,6 +77,8 @@ pub struct TableOptions {
     pub day_order: Option<DayOrder>,
     /// What prices are, instead of what the table shows.
     pub prices: Option<Prices>,
+    /// The markets that know instruments and their time zones, instead of those of this crate.
+    pub markets: Option<Arc<Markets>>,
 }
 
 /// What the time of day of a row means.
@@ -156,6 +160,7 @@ pub struct BarReader<R> {
     encoding: Encoding,
     ignored: Vec<String>,
     zone: Option<Zone>,
+    markets: Arc<Markets>,
     source_name: String,
     finished: bool,
     /// Why reading ended while rows were read ahead.
@@ -291,6 +296,10 @@ impl<R: Read> BarReader<R> {
                 ));
             }
             let zone = options.zone.as_deref().map(named_zone).transpose()?;
+            let markets = match &options.markets {
+                Some(markets) => Arc::clone(markets),
+                None => Arc::new(Markets::shipped()?),
+            };
             let ignored = header.ignored(&understood.columns);
             let scale = understood.named.unwrap_or(understood.possible[0]);
             let decided = Decided {
@@ -326,6 +335,7 @@ impl<R: Read> BarReader<R> {
                 encoding,
                 ignored,
                 zone,
+                markets,
                 source_name,
                 finished: false,
                 failed: None,
@@ -579,9 +589,13 @@ impl<R> BarReader<R> {
         if let Some(zone) = &self.zone {
             return zone.clone();
         }
-        match self.symbol().map(|symbol| symbol.exchange()) {
-            Ok(Exchange::Other) | Err(_) => Zone::Unknown,
-            Ok(_) => Zone::Fixed(8 * 3600),
+        let Ok(symbol) = self.symbol() else {
+            return Zone::Unknown;
+        };
+        match self.markets.of(symbol) {
+            _ if symbol.exchange() != Exchange::Other => Zone::Fixed(8 * 3600),
+            Some(listing) => Zone::Named(listing.market.timezone.clone()),
+            None => Zone::Unknown,
         }
     }
 
@@ -671,11 +685,17 @@ impl<R> BarReader<R> {
         }
     }
 
-    /// Returns whether the row is of something whose price is money: points of an index are not.
+    /// Returns whether the row is of something whose price is money and whose lot is 100: points of an index are not, and
+    /// bonds have other lots.
     fn is_traded(&self) -> bool {
-        self.symbol().is_ok_and(|symbol| {
-            symbol.board() != Board::Other || symbol.exchange() == Exchange::Other
-        })
+        let Ok(symbol) = self.symbol() else {
+            return false;
+        };
+        let in_hundreds = |listing: Listing<'_>| {
+            let least = listing.class.orders.first().map_or(0, |order| order.min);
+            listing.class.untradable.is_none() && least >= 100
+        };
+        symbol.exchange() == Exchange::Other || self.markets.of(symbol).is_some_and(in_hundreds)
     }
 
     /// Returns what the row says about the units, or `None` when it has no amount or is no stock's.

@@ -298,6 +298,9 @@ fn split_offset(text: &str) -> Option<(&str, Option<i32>)> {
     let (clock, offset) = text.split_at(at);
     let (sign, digits) = offset.split_at(1);
     let digits: String = digits.split(':').collect();
+    if !digits.is_ascii() {
+        return None;
+    }
     let (hours, minutes) = match digits.len() {
         2 => (digits.as_str(), "00"),
         4 => digits.split_at(2),

@@ -9,7 +9,7 @@ use std::path::Path;
 use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
 use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
 use heqis_quant::decision::Gauges;
-use heqis_quant::rules::LimitTable;
+use heqis_quant::rules::Markets;
 use heqis_quant::{
     Bar, CleanConfig, FeatureSet, FeatureState, Market, QuantError, StPeriod, Symbol, View,
 };
@@ -58,7 +58,7 @@ pub struct Indicators {
     market: Option<MarketConfig>,
     /// Who is under special treatment, by the cleaner's own judgement.
     special: CleanConfig,
-    limits: LimitTable,
+    markets: Markets,
     series: HashMap<Symbol, Series>,
     stage: String,
     warmup: Counter,
@@ -92,7 +92,7 @@ impl Series {
     /// The same calls as in `heqis_quant::path`.
     fn update(
         &mut self,
-        limits: &LimitTable,
+        markets: &Markets,
         st: bool,
         bar: &Bar,
     ) -> Result<Option<Reading>, QuantError> {
@@ -100,7 +100,7 @@ impl Series {
         let view = self
             .market
             .as_mut()
-            .map(|market| market.update(limits, st, bar))
+            .map(|market| market.update(markets, st, bar))
             .transpose()?;
         Ok(values.map(|values| Reading { values, view }))
     }
@@ -156,7 +156,7 @@ impl Stage for Indicators {
                     ..CleanConfig::default()
                 }),
             market: config.market.clone(),
-            limits: LimitTable::ashare().map_err(StageError::failed)?,
+            markets: Markets::shipped().map_err(StageError::failed)?,
             series: HashMap::new(),
             stage: cx.stage().to_owned(),
             warmup: cx.counter("warmup"),
@@ -179,7 +179,7 @@ impl Stage for Indicators {
                 entry.insert(Series::new(&self.set, market).map_err(StageError::failed)?)
             }
         };
-        match series.update(&self.limits, st, bar) {
+        match series.update(&self.markets, st, bar) {
             Ok(Some(Reading { values, view })) => {
                 let bar = BarRef {
                     symbol: bar.symbol,

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use heqis_actors::{BuildContext, Clock, Next, Source};
 use heqis_gateway::source::Simulated;
-use heqis_quant::rules::{LimitTable, Limits};
+use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Symbol};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ proptest! {
     #[test]
     fn every_bar_is_a_possible_one(seed in any::<u64>(), symbols in 1u32..6, start in starts()) {
         let bars = bars(json!({ "seed": seed, "symbols": symbols, "days": 300, "start": start }));
-        let table = LimitTable::ashare().unwrap();
+        let markets = Markets::shipped().unwrap();
         let mut cleaner = Cleaner::new(CleanConfig::default()).unwrap();
         let mut last: BTreeMap<Symbol, Bar> = BTreeMap::new();
         prop_assert_eq!(bars.len(), symbols as usize * 300);
@@ -52,10 +52,10 @@ proptest! {
             let [open, high, low, close] = [bar.open, bar.high, bar.low, bar.close].map(cents);
             prop_assert!(low <= open.min(close) && high >= open.max(close) && low > 0);
             let reference = cents(bar.pre_close.unwrap());
-            if let Limits::Band { up_cents, down_cents } =
-                table.limits(bar.symbol, bar.date, false, reference).unwrap()
+            if let Limits::Band { up, down } =
+                markets.limits(bar.symbol, bar.date, false, reference).unwrap()
             {
-                prop_assert!(down_cents <= low && high <= up_cents, "{:?}", bar);
+                prop_assert!(down <= low && high <= up, "{:?}", bar);
             } else {
                 prop_assert!(false, "{} has no limits on {}", bar.symbol, bar.date);
             }

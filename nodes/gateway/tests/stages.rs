@@ -149,14 +149,14 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
         &context(""),
         json!({ "features": ["return_1"], "market": market }),
     );
-    let book = heqis_quant::RuleBook::ashare().unwrap();
+    let markets = heqis_quant::Markets::shipped().unwrap();
     let gauges: heqis_quant::decision::Gauges =
         serde_json::from_value(market["gauges"].clone()).unwrap();
     let mut views = 0;
     for (name, st) in [("002032.SZ.csv", false), ("600000.SH.csv", true)] {
         let mut alone = heqis_quant::Market::new(&gauges).unwrap();
         for bar in &committed_bars(name)[..60] {
-            let expected = alone.update(book.limits(), st, bar).unwrap();
+            let expected = alone.update(&markets, st, bar).unwrap();
             for frame in stage.take(BarMessage(*bar)) {
                 assert_eq!(frame.view, Some(expected));
                 views += usize::from(expected.ma_long.is_some());

@@ -59,10 +59,7 @@ impl Slippage {
             }
         };
         let (down, up) = match limits {
-            Limits::Band {
-                up_cents,
-                down_cents,
-            } => (down_cents, up_cents),
+            Limits::Band { up, down } => (down, up),
             Limits::NoLimit => (1, i64::MAX),
         };
         let moved = match trade {

@@ -22,7 +22,7 @@ mod open;
 pub mod position;
 
 use heqis_quant::rules::Trade;
-use heqis_quant::{Date, RuleBook};
+use heqis_quant::{Date, Markets};
 
 pub use config::{BrokerConfig, Slippage};
 pub use ledger::{
@@ -38,7 +38,7 @@ use config::too_large;
 #[derive(Clone, Debug)]
 pub struct Broker<'a> {
     market: &'a Market,
-    book: &'a RuleBook,
+    book: &'a Markets,
     config: BrokerConfig,
     cash: i64,
     /// The next day to go through.
@@ -91,7 +91,7 @@ impl<'a> Broker<'a> {
     /// What [`BrokerConfig::validate`] returns.
     pub fn new(
         market: &'a Market,
-        book: &'a RuleBook,
+        book: &'a Markets,
         config: BrokerConfig,
     ) -> Result<Self, LabError> {
         config.validate()?;

@@ -86,14 +86,10 @@ impl Broker<'_> {
         let Some(limits) = listing.limits(&bar, &rules)? else {
             return Ok(Outcome::Wait(Reason::UnknownLimit));
         };
-        if let Limits::Band {
-            up_cents,
-            down_cents,
-        } = limits
-        {
+        if let Limits::Band { up, down } = limits {
             match trade {
-                Trade::Buy if bar.open >= up_cents => return Ok(Outcome::Wait(Reason::LimitUp)),
-                Trade::Sell if bar.open <= down_cents => {
+                Trade::Buy if bar.open >= up => return Ok(Outcome::Wait(Reason::LimitUp)),
+                Trade::Sell if bar.open <= down => {
                     return Ok(Outcome::Wait(Reason::LimitDown));
                 }
                 _ => {}
@@ -164,7 +160,7 @@ impl Broker<'_> {
             return Ok(Outcome::Fill(first, cut));
         }
         // Fewer shares slip less, so what is affordable at this price is affordable at its own.
-        let shares = rules.affordable_shares(self.cash, first.price)?.min(shares);
+        let shares = rules.affordable(self.cash, first.price)?.min(shares);
         if shares == 0 {
             return Ok(Outcome::Wait(Reason::Cash));
         }

@@ -74,10 +74,7 @@ fn orders(market: &Market, ledger: &Ledger) -> Table {
 fn fills(market: &Market, ledger: &Ledger) -> Table {
     let rows = &ledger.fills;
     let limit = |limits: Limits, up: bool| match limits {
-        Limits::Band {
-            up_cents,
-            down_cents,
-        } => Some(if up { up_cents } else { down_cents }),
+        Limits::Band { up: highest, down } => Some(if up { highest } else { down }),
         Limits::NoLimit => None,
     };
     let limits = |up: bool| Values::Whole(rows.iter().map(|row| limit(row.limits, up)).collect());

@@ -86,15 +86,11 @@ fn special_treatment_halves_the_limits_of_its_time() {
         limit_down_no_buy: true,
         ..Filters::default()
     });
-    let book = RuleBook::ashare().unwrap();
+    let markets = Markets::shipped().unwrap();
     for (st, expected) in [(true, Why::LimitDown), (false, Why::Entered)] {
         let mut market = Market::new(&strategy.gauges()).unwrap();
-        market
-            .update(book.limits(), st, &simple(0, 10.0, 10.0))
-            .unwrap();
-        let view = market
-            .update(book.limits(), st, &simple(1, 9.8, 9.5))
-            .unwrap();
+        market.update(&markets, st, &simple(0, 10.0, 10.0)).unwrap();
+        let view = market.update(&markets, st, &simple(1, 9.8, 9.5)).unwrap();
         let mut memory = Memory::default();
         let verdict = strategy.decide(&mut memory, &view, &rise(), KillState::Active);
         assert_eq!(verdict.reason, expected);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use heqis_actors::{BuildContext, Clock, Next, Source, StageError, duration_ns};
 use heqis_messages::BarMessage;
-use heqis_quant::rules::{LimitTable, Limits};
+use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -55,7 +55,7 @@ const MAX_RATE_PER_S: f64 = 1e9;
 /// Makes bars.
 #[derive(Debug)]
 pub struct Simulated {
-    limits: LimitTable,
+    markets: Markets,
     walks: Vec<Walk>,
     date: Date,
     days_left: u32,
@@ -96,16 +96,13 @@ impl SplitMix64 {
 const DAILY_SWING: f64 = 0.06;
 
 impl Walk {
-    fn day(&mut self, date: Date, limits: &LimitTable) -> Result<Bar, StageError> {
+    fn day(&mut self, date: Date, markets: &Markets) -> Result<Bar, StageError> {
         let reference = self.close_cents;
-        let (down, up) = match limits
+        let (down, up) = match markets
             .limits(self.symbol, date, false, reference)
             .map_err(StageError::failed)?
         {
-            Limits::Band {
-                up_cents,
-                down_cents,
-            } => (down_cents.max(1), up_cents),
+            Limits::Band { up, down } => (down.max(1), up),
             Limits::NoLimit => (1, reference * 2),
         };
         let mut price = |around: i64| {
@@ -201,7 +198,7 @@ impl Source for Simulated {
             })
             .collect::<Result<_, StageError>>()?;
         Ok(Self {
-            limits: LimitTable::ashare().map_err(StageError::config)?,
+            markets: Markets::shipped().map_err(StageError::config)?,
             walks,
             date: config.first_day().map_err(StageError::config)?,
             days_left: config.days,
@@ -226,7 +223,7 @@ impl Source for Simulated {
             }
             self.due_ns = Some(due_ns.saturating_add(every_ns));
         }
-        let bar = self.walks[self.next].day(self.date, &self.limits)?;
+        let bar = self.walks[self.next].day(self.date, &self.markets)?;
         self.next += 1;
         if self.next == self.walks.len() {
             self.next = 0;
