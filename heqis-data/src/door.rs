@@ -1,10 +1,11 @@
 //! A path → bars. The content decides what kind of file it is; the name only says which instrument a table without a
 //! symbol column holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 
 use heqis_quant::rules::Markets;
 use heqis_quant::table::Detected;
@@ -13,6 +14,7 @@ use heqis_quant::{Bar, BarReader, Exchange, Marks, QuantError, Symbol};
 pub use heqis_quant::{Prices, TableOptions};
 
 use crate::error::DataError;
+use crate::prices::PriceSurvey;
 
 /// The bytes of a table as text.
 type Text = Box<dyn Read + Send>;
@@ -29,6 +31,8 @@ pub struct BarFile {
     lost: BTreeSet<Symbol>,
     /// The series of the last bar.
     last: Option<Symbol>,
+    /// Series of adjusted prices, and why they are taken for such.
+    adjusted: BTreeMap<Symbol, String>,
 }
 
 /// Opens a file of bars: surveys all of its rows, and reads them again from the first.
@@ -53,7 +57,32 @@ pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
         behind: None,
         lost: BTreeSet::new(),
         last: None,
+        adjusted: BTreeMap::new(),
     })
+}
+
+/// As [`open`], and finds out by a further look whose prices are adjusted, so that their bars are marked.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_series(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
+    let mut file = open(path, options)?;
+    if options.prices.is_none() && !file.detected().adjusted && !file.detected().has_time {
+        let shipped = Arc::new(Markets::shipped()?);
+        let markets = options.markets.as_ref().unwrap_or(&shipped);
+        let mut surveys: BTreeMap<Symbol, PriceSurvey> = BTreeMap::new();
+        for bar in open(path, options)?.flatten() {
+            surveys
+                .entry(bar.symbol)
+                .or_default()
+                .observe(&bar, markets);
+        }
+        file.adjusted = surveys
+            .into_iter()
+            .filter_map(|(symbol, survey)| Some((symbol, survey.adjusted()?)))
+            .collect();
+    }
+    Ok(file)
 }
 
 /// Adds why the file's name does not help to the error of a table without a symbol.
@@ -164,6 +193,12 @@ impl BarFile {
         self.reader.detected()
     }
 
+    /// Returns the series whose prices are taken for adjusted ones, with the reason: see [`open_series`].
+    #[must_use]
+    pub fn adjusted(&self) -> &BTreeMap<Symbol, String> {
+        &self.adjusted
+    }
+
     /// Returns the columns that are not read, as the header spells them.
     #[must_use]
     pub fn ignored_columns(&self) -> &[String] {
@@ -180,6 +215,9 @@ impl BarFile {
             Ok(bar) => {
                 if self.lost.remove(&bar.symbol) {
                     bar.marks.insert(Marks::HOLE);
+                }
+                if self.adjusted.contains_key(&bar.symbol) {
+                    bar.marks.insert(Marks::ADJUSTED);
                 }
                 self.last = Some(bar.symbol);
             }

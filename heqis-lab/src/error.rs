@@ -21,6 +21,9 @@ pub enum LabError {
     /// The market half refused the data; its message names file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] QuantError),
+    /// Bars could not be read, or too much of them was lost.
+    #[error(transparent)]
+    Data(#[from] heqis_data::DataError),
     /// There are too few samples to cut the three spans.
     #[error(
         "{path}: needs at least {least} samples in each of training, validation and test, has {samples} in all"

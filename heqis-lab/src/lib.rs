@@ -1,5 +1,6 @@
 //! The host's workbench: from market data to model bundles.
 //!
+//! - [`import`]: files of bars → series, with a report of what was lost, for every command.
 //! - [`samples`]: bars → features, labels, scaler and windows, every one of them computed by `heqis-quant` with the same
 //!   calls as on the boards, and cut into training, validation and test.
 //! - [`mod@baseline`]: the two linear models, [`pca`], [`ridge`] and [`logistic`] over [`linalg`], with their [`figures`].
@@ -40,6 +41,7 @@ pub mod error;
 pub mod export;
 pub mod fetch;
 pub mod figures;
+pub mod import;
 pub mod linalg;
 pub mod logistic;
 pub mod nets;

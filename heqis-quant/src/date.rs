@@ -139,7 +139,7 @@ impl Date {
 }
 
 /// Which of the two numbers before the year is the month. One cell often leaves it open; a table rarely does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DayOrder {
     /// `12/31/2024`

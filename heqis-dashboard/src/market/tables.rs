@@ -1,74 +1,60 @@
-//! Bars of CSV files, cleaned and with features, by the same calls as on the boards.
+//! Bars of files, cleaned and with features, by the same calls as on the boards.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
-use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, Symbol};
+use heqis_data::door::TableOptions;
+use heqis_data::{Import, ImportReport};
+use heqis_quant::{CleanConfig, Cleaner, FeatureSet, FeatureState, Symbol};
 
 use super::{Listing, Market, Series};
 use crate::DashboardError;
 
-/// Bars of CSV files, all in memory.
+/// Bars of files, all in memory.
 #[derive(Debug)]
 pub struct Tables {
     set: FeatureSet,
     series: BTreeMap<Symbol, Arc<Series>>,
-    rejected: u64,
+    report: ImportReport,
 }
 
 impl Tables {
-    /// Reads `paths`. A file without a column of symbols holds the one that it is named after; rows that the cleaner
-    /// turns down are left out and counted.
+    /// Reads `paths` through the door of `heqis-data`; rows that cannot be read and bars that the cleaner rejects are
+    /// left out and told by [`Tables::report`].
     ///
     /// # Errors
-    /// [`DashboardError::File`] when a file cannot be opened, [`DashboardError::Quant`] when one is no table of bars or
-    /// holds a row that cannot be read.
+    /// [`DashboardError::Market`] when a file is none of bars, and [`DashboardError::Quant`] when the features cannot be
+    /// computed.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self, DashboardError> {
         let set = FeatureSet::standard();
-        let mut cleaner = Cleaner::new(CleanConfig::default())?;
-        let mut growing: BTreeMap<Symbol, (Series, FeatureState)> = BTreeMap::new();
-        let mut rejected = 0;
-        for path in paths.iter().map(AsRef::as_ref) {
-            let shown = path.display().to_string();
-            let file = File::open(path).map_err(|source| DashboardError::File {
-                path: shown.clone(),
-                source,
-            })?;
-            let named = path.file_stem().map(|stem| stem.to_string_lossy());
-            let symbol = named.and_then(|stem| Symbol::parse(&stem).ok());
-            for bar in BarReader::new(file, symbol, shown)? {
-                let Ok(bar) = cleaner.check(bar?) else {
-                    rejected += 1;
-                    continue;
-                };
-                let (series, state) = match growing.entry(bar.symbol) {
-                    Entry::Occupied(grown) => grown.into_mut(),
-                    Entry::Vacant(place) => {
-                        place.insert((Series::new()?, FeatureState::new(&set)?))
-                    }
-                };
-                let features = state.update(&bar)?.map(Into::into);
-                series.push(bar, features);
-            }
+        let options = TableOptions::default();
+        let fault = |error: heqis_data::DataError| DashboardError::Market(error.to_string());
+        let mut import = Import::default();
+        for path in paths {
+            import.read(path.as_ref(), &options).map_err(fault)?;
         }
-        let series = growing
-            .into_iter()
-            .map(|(symbol, (series, _))| (symbol, Arc::new(series)))
-            .collect();
+        import.settle(&options).map_err(fault)?;
+        let mut series = BTreeMap::new();
+        for (symbol, bars) in import.clean(&Cleaner::new(CleanConfig::default())?) {
+            let (mut grown, mut state) = (Series::new()?, FeatureState::new(&set)?);
+            for bar in bars {
+                let features = state.update(&bar)?.map(Into::into);
+                grown.push(bar, features);
+            }
+            series.insert(symbol, Arc::new(grown));
+        }
         Ok(Self {
             set,
             series,
-            rejected,
+            report: import.report,
         })
     }
 
-    /// Rows that the cleaner turned down.
+    /// Returns what was read, rejected and missing.
     #[must_use]
-    pub fn rejected(&self) -> u64 {
-        self.rejected
+    pub fn report(&self) -> &ImportReport {
+        &self.report
     }
 }
 

@@ -1,15 +1,13 @@
 //! Bars in the order in which a board gets them, and the ways to decisions within this process.
 
 use std::collections::HashMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use heqis_data::door::{TableOptions, open_series};
 use heqis_quant::decision::journal::Record;
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
 use heqis_quant::rules::Markets;
-use heqis_quant::{
-    Bar, BarReader, CleanConfig, Cleaner, KillState, Market, Memory, Strategy, Symbol, View,
-};
+use heqis_quant::{Bar, CleanConfig, Cleaner, KillState, Market, Memory, Strategy, Symbol, View};
 
 use super::ParityArgs;
 use crate::backtest::strategy::BundleModel;
@@ -44,12 +42,8 @@ pub fn bars(paths: &[PathBuf]) -> Result<Vec<Bar>, LabError> {
 }
 
 fn read(path: &Path) -> Result<Vec<Bar>, LabError> {
-    let file = File::open(path).map_err(|source| LabError::file(path, source))?;
-    let symbol = path
-        .file_stem()
-        .and_then(|stem| Symbol::parse(&stem.to_string_lossy()).ok());
     let mut bars = Vec::new();
-    for bar in BarReader::new(file, symbol, path.display().to_string())? {
+    for bar in open_series(path, &TableOptions::default())? {
         match bar {
             Ok(bar) => bars.push(bar),
             Err(error @ heqis_quant::QuantError::Io { .. }) => return Err(error.into()),

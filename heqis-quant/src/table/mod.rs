@@ -39,7 +39,7 @@ use serde::{Deserialize, Serialize};
 pub use encoding::Encoding;
 pub use header::Layout;
 pub use survey::Decided;
-pub use units::VolumeUnit;
+pub use units::{VolumeUnit, counts_lots};
 
 use crate::rules::{Listing, Markets};
 use crate::{Bar, Date, DayOrder, Exchange, Marks, QuantError, Symbol};
@@ -589,14 +589,8 @@ impl<R> BarReader<R> {
         if let Some(zone) = &self.zone {
             return zone.clone();
         }
-        let Ok(symbol) = self.symbol() else {
-            return Zone::Unknown;
-        };
-        match self.markets.of(symbol) {
-            _ if symbol.exchange() != Exchange::Other => Zone::Fixed(8 * 3600),
-            Some(listing) => Zone::Named(listing.market.timezone.clone()),
-            None => Zone::Unknown,
-        }
+        self.symbol()
+            .map_or(Zone::Unknown, |symbol| zone_of(symbol, &self.markets))
     }
 
     /// Returns the day and time of the row as written.
@@ -814,6 +808,47 @@ impl<R: Read> Iterator for BarReader<R> {
             Ok(false) => None,
             Err(error) => Some(Err(error)),
         }
+    }
+}
+
+/// Reads the day and time of one bar, spelled as in a table: a day, a time that has its day, or both. Without a time of
+/// day, and at the midnight that a day is written with, it is that of a daily bar. Returns the day and UTC nanoseconds.
+///
+/// # Errors
+/// Returns the rule that the texts break.
+pub fn moment_of(
+    symbol: Symbol,
+    day: Option<&str>,
+    time: Option<&str>,
+) -> Result<(Date, i64), String> {
+    let parse = |text: &str, beside_day: bool| {
+        Written::parse(text, None, beside_day).map_err(|rule| format!("{rule}, got {text:?}"))
+    };
+    let written = match (day, time) {
+        (None, None) => return Err("date or time must be there".into()),
+        (Some(day), None) => {
+            let written = parse(day, false)?;
+            if let Some(date) = written.day.filter(|_| written.is_midnight()) {
+                return Ok((date, date.close_time_ns()));
+            }
+            written
+        }
+        (None, Some(time)) => parse(time, false)?,
+        (Some(day), Some(time)) => parse(day, false)?.beside(parse(time, true)?)?,
+    };
+    let moment = written.moment(
+        &zone_of(symbol, &Markets::shipped().map_err(|e| e.to_string())?),
+        None,
+    )?;
+    Ok((moment.date, moment.time_ns))
+}
+
+/// Returns the zone of an instrument's exchange.
+fn zone_of(symbol: Symbol, markets: &Markets) -> Zone {
+    match markets.of(symbol) {
+        _ if symbol.exchange() != Exchange::Other => Zone::Fixed(8 * 3600),
+        Some(listing) => Zone::Named(listing.market.timezone.clone()),
+        None => Zone::Unknown,
     }
 }
 

@@ -1,10 +1,12 @@
 //! Lots or shares, yuan or thousands. The amount over the volume is the mean price of a bar, which lies between low and
 //! high only in the right units; two pairs of units are a factor of 10 or more apart.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::{Bar, Board};
 
 /// What a table counts its volume in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum VolumeUnit {
     /// Single shares.
@@ -119,6 +121,21 @@ impl Turnover {
         let price = self.mean_price() * scale.amount_cny / scale.volume.shares();
         self.speaks().then(|| price / (self.low * self.high).sqrt())
     }
+}
+
+/// Returns whether the amount of a bar shows that its volume counts lots, where a single bar can show it.
+#[must_use]
+pub fn counts_lots(bar: &Bar) -> bool {
+    let Some(amount) = bar.amount_cny else {
+        return false;
+    };
+    let row = Turnover {
+        low: bar.low,
+        high: bar.high,
+        volume: bar.volume_shares,
+        amount,
+    };
+    bar.symbol.board() != Board::Other && row.vote(&SCALES[..2]) == Vote::Scale(1)
 }
 
 /// The votes of the rows of a table.

@@ -1,16 +1,18 @@
-//! `csv-replay`: replays CSV files, merged by time; emits [`BarMessage`]s.
+//! `csv-replay`: replays files of bars, merged by time; emits [`BarMessage`]s. They come through the door of `heqis-data`,
+//! so CSV may be compressed, and layout, units, times and codes are decided as in the lab.
 //!
 //! Counts `bad_row` for rows that are no bars, of these `bad_row_syntax` (number of cells) and `bad_row_value`; the first
 //! of each are logged with file, line, column, rule and value. A file that cannot be read on fails the source.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Clock, Next, Source, StageError};
+use heqis_data::door::{BarFile, Prices, TableOptions, open_series};
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, BarReader, Date, QuantError, Symbol};
+use heqis_quant::table::VolumeUnit;
+use heqis_quant::{Bar, Date, DayOrder, QuantError};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -38,8 +40,9 @@ pub enum Max {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CsvReplayConfig {
-    /// The files, each in order of time; Tushare, Yahoo and similar headers are recognised. A file without a symbol
-    /// column is taken to hold the symbol that it is named after, such as `002032.SZ.csv`.
+    /// The files, each in order of time: CSV, also packed by gzip, or Parquet where it is built in; Tushare, Yahoo and
+    /// similar headers are recognised. A file without a symbol column holds the symbol that it is named after, such as
+    /// `002032.SZ.csv`.
     #[schemars(length(min = 1))]
     pub paths: Vec<PathBuf>,
     /// How fast.
@@ -51,6 +54,18 @@ pub struct CsvReplayConfig {
     /// Last day to replay.
     #[serde(default)]
     pub to: Option<Date>,
+    /// What prices are, instead of what the files show: as traded, or adjusted for ex-rights by the vendor.
+    #[serde(default)]
+    pub prices: Option<Prices>,
+    /// What volumes count, instead of what the amounts show.
+    #[serde(default)]
+    pub volume_unit: Option<VolumeUnit>,
+    /// The IANA zone of times without an offset, instead of that of the instrument's exchange.
+    #[serde(default)]
+    pub timezone: Option<String>,
+    /// Whether the day or the month comes first where the year stands last.
+    #[serde(default)]
+    pub day_order: Option<DayOrder>,
 }
 
 fn max() -> Speed {
@@ -69,12 +84,9 @@ pub struct CsvReplay {
     start_ns: Option<(i64, i64)>,
 }
 
-/// Rows of a file; the reader has a buffer of its own.
-type Rows = BarReader<Box<dyn Read>>;
-
 /// One file while it is replayed.
 struct Replayed {
-    rows: Rows,
+    rows: Box<dyn Iterator<Item = Result<Bar, QuantError>> + Send>,
     /// The bar that is due, or why there is none although the file has not ended.
     next: Option<Result<Bar, StageError>>,
 }
@@ -92,24 +104,32 @@ impl Days {
     }
 }
 
-fn open(path: &Path) -> Result<Rows, String> {
-    let file: Box<dyn Read> =
-        Box::new(File::open(path).map_err(|error| format!("{}: {error}", path.display()))?);
-    let symbol = path
-        .file_stem()
-        .and_then(|stem| Symbol::parse(&stem.to_string_lossy()).ok());
-    BarReader::new(file, symbol, path.display().to_string()).map_err(|error| error.to_string())
+fn open(path: &Path, options: &TableOptions) -> Result<BarFile, String> {
+    open_series(path, options).map_err(|error| error.to_string())
 }
 
 /// What is wrong with a file, as far as its beginning shows. Vendors like to give the newest bar first; replayed so, all
 /// but the first would be rejected for coming too late.
-fn fault(path: &Path) -> Option<String> {
-    let mut bars = match open(path) {
-        Ok(rows) => rows.filter_map(Result::ok).take(2),
+fn fault(path: &Path, options: &TableOptions) -> Option<String> {
+    let rows = match open(path, options) {
+        Ok(rows) => rows,
         Err(fault) => return Some(fault),
     };
-    match (bars.next(), bars.next()) {
-        (None, _) => Some(format!("{}: no row is a bar", path.display())),
+    let mut why = None;
+    let mut bars = rows
+        .filter_map(|row| {
+            row.map_err(|error| why.get_or_insert(error.to_string()).len())
+                .ok()
+        })
+        .take(2);
+    let (first, second) = (bars.next(), bars.next());
+    drop(bars);
+    match (first, second) {
+        (None, _) => Some(format!(
+            "{}: no row is a bar: {}",
+            path.display(),
+            why.unwrap_or_else(|| "there is no row".into())
+        )),
         (Some(first), Some(second))
             if first.symbol == second.symbol && first.time_ns > second.time_ns =>
         {
@@ -125,6 +145,16 @@ fn fault(path: &Path) -> Option<String> {
 }
 
 impl CsvReplayConfig {
+    fn options(&self) -> TableOptions {
+        TableOptions {
+            prices: self.prices,
+            volume_unit: self.volume_unit,
+            zone: self.timezone.clone(),
+            day_order: self.day_order,
+            ..TableOptions::default()
+        }
+    }
+
     /// What is wrong with the parameters, whatever the files hold.
     fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
@@ -197,7 +227,7 @@ impl Source for CsvReplay {
             if !seen.insert(fs::canonicalize(&path).unwrap_or_else(|_| path.clone())) {
                 faults.push(format!("paths names {} twice", path.display()));
             } else {
-                faults.extend(fault(&path));
+                faults.extend(fault(&path, &config.options()));
             }
         }
         faults.extend(config.faults());
@@ -217,8 +247,15 @@ impl Source for CsvReplay {
         };
         let mut files = Vec::new();
         for path in &config.paths {
-            let rows = open(&cx.path(path)).map_err(StageError::Config)?;
-            let mut file = Replayed { rows, next: None };
+            let rows = open(&cx.path(path), &config.options()).map_err(StageError::Config)?;
+            for warning in &rows.detected().warnings {
+                tracing::warn!(stage = cx.stage(), path = %path.display(), %warning, "table of bars");
+            }
+            tracing::info!(stage = cx.stage(), path = %path.display(), table = %rows.detected(), "table of bars");
+            let mut file = Replayed {
+                rows: Box::new(rows),
+                next: None,
+            };
             file.next = file.read(days, &mut bad_rows);
             files.push(file);
         }
@@ -267,12 +304,14 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::io;
 
+    use heqis_quant::{BarReader, Symbol};
+
     use super::*;
 
     /// A disk that breaks.
     struct Broken;
 
-    impl Read for Broken {
+    impl io::Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
             Err(io::Error::other("the disk broke"))
         }
@@ -280,11 +319,12 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_on_fails_the_source_after_the_bars_before_it() {
+        use io::Read as _;
         let text: &[u8] =
             b"date,open,high,low,close,volume\n2015-06-01,1,1,1,1,100\n2015-06-02,1,1,1,1,100\n";
         let symbol = Symbol::parse("600000.SH").unwrap();
-        let file: Box<dyn Read> = Box::new(text.chain(Broken));
-        let rows = BarReader::new(file, Some(symbol), "broken.csv").unwrap();
+        let rows = BarReader::new(text.chain(Broken), Some(symbol), "broken.csv").unwrap();
+        let rows = Box::new(rows);
         let cx = BuildContext::detached("market", "", Clock::virtual_at(0));
         let mut source = CsvReplay {
             files: vec![Replayed { rows, next: None }],

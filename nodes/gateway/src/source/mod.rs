@@ -2,12 +2,14 @@
 //!
 //! - `csv_replay`, `simulated`: the same bars in every run. `tcp_lines`: live, whatever clients send.
 //!   `serial`: live, from a serial line; `frames`: what holds its bytes together. `json_bar`: a bar as both write it.
+//! - `live`: what live sources ask of every bar.
 //! - `bad_input`: what happens to rows and lines that are no bars. `whole_lines`: lines of bounded length from a socket.
 
 mod bad_input;
 mod csv_replay;
 mod frames;
 mod json_bar;
+mod live;
 mod serial;
 mod simulated;
 mod tcp_lines;

@@ -11,9 +11,9 @@
 //!
 //! Counts `connect` and `disconnect`; `bad_frame` for what came between two zero bytes and was no frame, of these
 //! `bad_frame_cobs`, `bad_frame_crc` and `bad_frame_long`; `bad_bar` for frames that are no bars, of these
-//! `bad_bar_syntax` and `bad_bar_value`; `refused_symbol` for bars of symbols above the limit.
+//! `bad_bar_syntax` and `bad_bar_value`; `refused_symbol` for bars of symbols above the limit and `future_bar` for those of a
+//! day after tomorrow.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use heqis_actors::{BuildContext, Counter, Next, Source, StageError, Waker};
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, Symbol};
+use heqis_quant::Bar;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{ControlModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
@@ -35,6 +35,7 @@ use serde::Deserialize;
 use super::bad_input::BadInput;
 use super::frames::{Frames, Noise};
 use super::json_bar::json_bar;
+use super::live::LiveGate;
 use crate::log_limit::LogLimit;
 
 /// Bars that wait between the reading thread and the pipeline.
@@ -124,9 +125,7 @@ pub struct Serial {
     bars: Option<Receiver<Bar>>,
     stopping: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
-    symbols: HashSet<Symbol>,
-    max_symbols: usize,
-    refused_symbol: Counter,
+    gate: LiveGate,
 }
 
 impl Source for Serial {
@@ -186,9 +185,7 @@ impl Source for Serial {
             bars: Some(bars),
             stopping,
             reader: Some(reader),
-            symbols: HashSet::new(),
-            max_symbols: config.max_symbols,
-            refused_symbol: cx.counter("refused_symbol"),
+            gate: LiveGate::new(cx, config.max_symbols),
         })
     }
 
@@ -198,15 +195,8 @@ impl Source for Serial {
         };
         loop {
             return Ok(match bars.try_recv() {
-                Ok(bar) => {
-                    if self.symbols.len() >= self.max_symbols && !self.symbols.contains(&bar.symbol)
-                    {
-                        self.refused_symbol.inc();
-                        continue;
-                    }
-                    self.symbols.insert(bar.symbol);
-                    Next::Item(BarMessage(bar))
-                }
+                Ok(bar) if self.gate.admit(&bar) => Next::Item(BarMessage(bar)),
+                Ok(_) => continue,
                 Err(TryRecvError::Empty) => Next::Waiting,
                 Err(TryRecvError::Disconnected) => Next::End,
             });

@@ -6,9 +6,9 @@
 //! Counts `client`; `refused_client` for clients above the limit; `bad_line` for lines that are no bars, of these
 //! `bad_line_syntax`, `bad_line_value` and `bad_line_torn` (the client left in the middle of it); `long_line` for clients
 //! cut off because a line of theirs was too long. A client stays after a bad line, except when it is the CSV header,
-//! without which nothing after it can be understood. `refused_symbol` counts bars of symbols above the limit.
+//! without which nothing after it can be understood. `refused_symbol` counts bars of symbols above the limit, `future_bar`
+//! those of a day after tomorrow.
 
-use std::collections::HashSet;
 use std::io::{self, BufRead as _, BufReader};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -20,13 +20,14 @@ use std::time::Duration;
 
 use heqis_actors::{BuildContext, Counter, Next, Source, StageError, Waker};
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, BarReader, QuantError, Symbol};
+use heqis_quant::{Bar, BarReader, QuantError, TableOptions};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use socket2::{SockRef, TcpKeepalive};
 
 use super::bad_input::{BadInput, Reason};
 use super::json_bar::json_bar;
+use super::live::LiveGate;
 use super::whole_lines::{End, WholeLines};
 use crate::log_limit::LogLimit;
 
@@ -103,9 +104,7 @@ pub struct TcpLines {
     address: SocketAddr,
     acceptor: Option<JoinHandle<()>>,
     end_on_close: bool,
-    symbols: HashSet<Symbol>,
-    max_symbols: usize,
-    refused_symbol: Counter,
+    gate: LiveGate,
 }
 
 /// What the threads share with the source.
@@ -178,9 +177,7 @@ impl Source for TcpLines {
             address,
             acceptor: Some(acceptor),
             end_on_close: config.end_on_close,
-            symbols: HashSet::new(),
-            max_symbols: config.max_symbols,
-            refused_symbol: cx.counter("refused_symbol"),
+            gate: LiveGate::new(cx, config.max_symbols),
         })
     }
 
@@ -193,15 +190,8 @@ impl Source for TcpLines {
             && self.shared.here.load(Ordering::Acquire) == 0;
         loop {
             return Ok(match bars.try_recv() {
-                Ok(bar) => {
-                    if self.symbols.len() >= self.max_symbols && !self.symbols.contains(&bar.symbol)
-                    {
-                        self.refused_symbol.inc();
-                        continue;
-                    }
-                    self.symbols.insert(bar.symbol);
-                    Next::Item(BarMessage(bar))
-                }
+                Ok(bar) if self.gate.admit(&bar) => Next::Item(BarMessage(bar)),
+                Ok(_) => continue,
                 Err(TryRecvError::Empty) if gone && self.end_on_close => Next::End,
                 Err(TryRecvError::Empty) => Next::Waiting,
                 Err(TryRecvError::Disconnected) => Next::End,
@@ -396,7 +386,7 @@ fn csv_lines(
     bad_lines: &mut BadInput,
     hand_over: &mut dyn FnMut(Bar) -> bool,
 ) {
-    let rows = match BarReader::new(&mut *lines, None, peer) {
+    let rows = match BarReader::live(&mut *lines, TableOptions::default(), peer) {
         Ok(rows) => rows,
         // A client that came and said nothing has sent no bad line.
         Err(QuantError::Header { got, .. }) if got.is_empty() => return,
