@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, Cleaner, Marks, Prices, QuantError, Symbol, TableOptions};
+use heqis_quant::{Bar, Cleaner, Marks, QuantError, Symbol, TableOptions};
 
 use crate::door::open;
 use crate::error::DataError;
-use crate::prices::PriceSurvey;
+use crate::prices::judge_prices;
 use crate::report::{FileReport, ImportReport, SeriesReport};
 
 /// Series that were read, and what was found.
@@ -60,7 +60,7 @@ impl Import {
         for (symbol, bars) in &mut self.series {
             bars.sort_by_key(|bar| bar.time_ns);
             let mut report = SeriesReport::new(*symbol);
-            report.adjusted = adjusted(bars, options.prices, markets);
+            report.adjusted = judge_prices(bars.iter(), options.prices, markets);
             if report.adjusted.is_some() {
                 bars.iter_mut()
                     .for_each(|bar| bar.marks.insert(Marks::ADJUSTED));
@@ -90,19 +90,4 @@ impl Import {
         }
         passed
     }
-}
-
-/// Returns why a series is taken for one of adjusted prices.
-fn adjusted(bars: &[Bar], prices: Option<Prices>, markets: &Markets) -> Option<String> {
-    match prices {
-        Some(Prices::Traded) => return None,
-        Some(Prices::Adjusted) => return Some("so declared".into()),
-        None => {}
-    }
-    if bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED)) {
-        return Some("so says the table".into());
-    }
-    let mut survey = PriceSurvey::default();
-    bars.iter().for_each(|bar| survey.observe(bar, markets));
-    survey.adjusted()
 }

@@ -2,7 +2,7 @@
 //! two decimals; adjusted ones miss the limit by cents in both directions, or have more decimals.
 
 use heqis_quant::rules::{Limits, Markets};
-use heqis_quant::{Bar, Date, Marks};
+use heqis_quant::{Bar, Date, Marks, Prices};
 
 /// A close this near to a limit, as a share of the price, was meant to be at it.
 const NEAR: f64 = 0.006;
@@ -14,6 +14,27 @@ const SHARE: f64 = 0.05;
 const ROUNDED_FROM: i16 = 2001;
 /// Bars before the decimals count.
 const LEAST_BARS: u32 = 20;
+
+/// Returns why a series, in the order of time, is taken for one of adjusted prices, or `None` when it is not.
+pub fn judge_prices<'a>(
+    bars: impl Iterator<Item = &'a Bar>,
+    declared: Option<Prices>,
+    markets: &Markets,
+) -> Option<String> {
+    match declared {
+        Some(Prices::Traded) => return None,
+        Some(Prices::Adjusted) => return Some("so declared".into()),
+        None => {}
+    }
+    let mut survey = PriceSurvey::default();
+    for bar in bars {
+        if bar.marks.contains(Marks::ADJUSTED) {
+            return Some("so says the table".into());
+        }
+        survey.observe(bar, markets);
+    }
+    survey.adjusted()
+}
 
 /// What a series shows, bar by bar in the order of time.
 #[derive(Clone, Debug, Default)]

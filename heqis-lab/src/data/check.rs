@@ -262,7 +262,11 @@ fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
                 detail: reject.to_string(),
             });
         }
-        let absent = [(Marks::GAP, "gap"), (Marks::RESUMED, "resumed")];
+        let absent = [
+            (Marks::GAP, "gap"),
+            (Marks::HOLE, "hole"),
+            (Marks::RESUMED, "resumed"),
+        ];
         for (_, what) in absent
             .into_iter()
             .filter(|(mark, _)| bar.marks.contains(*mark))
@@ -273,7 +277,14 @@ fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
                 what,
                 detail: before.map_or(String::new(), |before| {
                     let weekdays = before.date.weekdays_until(bar.date);
-                    format!("{weekdays} weekdays without a bar after {}", before.date)
+                    let level = match bar.pre_close.filter(|_| what == "hole") {
+                        Some(given) => format!(
+                            ", whose close {} stands in for the reference {given}",
+                            before.close
+                        ),
+                        None => String::new(),
+                    };
+                    format!("{weekdays} weekdays without a bar after {}{level}", before.date)
                 }),
             });
         }

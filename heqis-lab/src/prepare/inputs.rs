@@ -9,48 +9,57 @@ use sha2::{Digest, Sha256};
 use super::known::Tables;
 use crate::error::LabError;
 
-/// Resolves paths, directories (their `*.csv`) and patterns with `*` and `?` in the file name into a sorted list without
-/// repetition. Of a directory that `fetch` wrote the tables of bars are listed, and its other tables join `tables`, unless
+/// A file of bars, and whether it was named itself rather than found in a directory or by a pattern.
+pub type Named = (PathBuf, bool);
+
+/// The names of files of bars in a directory.
+const PATTERNS: [&str; 4] = ["*.csv", "*.csv.gz", "*.txt", "*.parquet"];
+
+/// Resolves paths, directories and patterns with `*` and `?` in the file name into a sorted list without repetition. Of a
+/// directory that `fetch` wrote the tables of bars are listed, and its other tables join `tables`, unless
 /// those are given.
 ///
 /// # Errors
 ///
 /// [`LabError::File`] when a path does not exist, and [`LabError::DataSet`] when nothing matches.
-pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<PathBuf>, Tables), LabError> {
-    let mut files = Vec::new();
+pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<Named>, Tables), LabError> {
+    let mut files: Vec<Named> = Vec::new();
     let mut tables = tables.clone();
     for path in given {
         let before = files.len();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if let Some((bars, others)) = Tables::fetched(path) {
-            files.extend(bars);
+            files.extend(bars.into_iter().map(|path| (path, true)));
             tables = tables.or(others);
         } else if path.is_dir() {
-            matching(path, "*.csv", &mut files)?;
+            for pattern in PATTERNS {
+                matching(path, pattern, &mut files)?;
+            }
         } else if !path.exists() && name.contains(['*', '?']) {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
             matching(dir.unwrap_or(Path::new(".")), &name, &mut files)?;
         } else {
             fs::metadata(path).map_err(|source| LabError::file(path, source))?;
-            files.push(path.clone());
+            files.push((path.clone(), true));
         }
         if files.len() == before {
             return Err(LabError::data_set(path, "no file matches".into()));
         }
     }
-    files.sort();
-    files.dedup();
+    // Whoever is named is named, also where a pattern finds it again.
+    files.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
+    files.dedup_by(|b, a| a.0 == b.0);
     Ok((files, tables))
 }
 
-fn matching(dir: &Path, pattern: &str, files: &mut Vec<PathBuf>) -> Result<(), LabError> {
+fn matching(dir: &Path, pattern: &str, files: &mut Vec<Named>) -> Result<(), LabError> {
     let read = |source| LabError::file(dir, source);
     for entry in fs::read_dir(dir).map_err(read)? {
         let entry = entry.map_err(read)?;
         let path = entry.path();
         let name = entry.file_name();
         if matches(pattern.as_bytes(), name.to_string_lossy().as_bytes()) && path.is_file() {
-            files.push(path);
+            files.push((path, false));
         }
     }
     Ok(())
@@ -118,13 +127,14 @@ mod tests {
     #[test]
     fn directories_and_patterns_give_a_sorted_list_without_repetition() {
         let dir = tempfile::tempdir().unwrap();
-        for name in ["b.csv", "a.csv", "notes.txt"] {
+        for name in ["b.csv", "a.csv", "notes.md"] {
             fs::write(dir.path().join(name), "x").unwrap();
         }
         let given = [dir.path().to_owned(), dir.path().join("?.csv")];
         let none = Tables::default();
         let (files, _) = resolve(&given, &none).unwrap();
-        assert_eq!(files, [dir.path().join("a.csv"), dir.path().join("b.csv")]);
+        let found = |name: &str| (dir.path().join(name), false);
+        assert_eq!(files, [found("a.csv"), found("b.csv")]);
         for wrong in ["missing.csv", "*.parquet"] {
             assert!(
                 resolve(&[dir.path().join(wrong)], &none).is_err(),

@@ -18,6 +18,8 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use heqis_data::ImportReport;
+use heqis_data::door::TableOptions;
 use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet};
@@ -71,6 +73,10 @@ pub struct Options {
     pub threads: usize,
     /// Whether to compute every series, whatever is there.
     pub full: bool,
+    /// What is said of the tables beside what they show.
+    pub reading: TableOptions,
+    /// Share of rows that may be unreadable or rejected.
+    pub max_bad_share: f64,
 }
 
 /// What a run did.
@@ -82,6 +88,8 @@ pub struct Outcome {
     pub computed: usize,
     /// Series copied from the version before.
     pub reused: usize,
+    /// What became of the rows.
+    pub report: ImportReport,
 }
 
 /// Prepares the data set.
@@ -111,12 +119,14 @@ pub fn prepare(options: &Options) -> Result<Outcome, LabError> {
         scaler: options.scaler,
         out_of_range: options.out_of_range,
         train_to: options.train_to,
+        reading: options.reading.clone(),
         clean,
     };
     let recipe = Recipe {
         cleaner,
         features: options.features.clone(),
         flat_band: options.flat_band,
+        prices: options.reading.prices,
         known,
         markets: Markets::shipped()?,
     };

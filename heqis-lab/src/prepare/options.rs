@@ -10,12 +10,13 @@ use serde_json::json;
 use super::known::Tables;
 use super::{Options, Outcome};
 use crate::error::LabError;
+use crate::import::{ImportArgs, tell};
 use crate::store::manifest::{Adjust, TrainTo};
 
 /// Clean tables of bars, compute features and labels, fit the scaler, and store all of it as one data set.
 #[derive(Args, Clone, Debug)]
 pub struct PrepareArgs {
-    /// CSV files, directories of them, or patterns with * and ? in the file name.
+    /// Tables of bars (CSV, also packed by gzip, or Parquet), directories of them, or patterns with * and ? in the file name.
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<PathBuf>,
     /// The data set's directory.
@@ -66,6 +67,9 @@ pub struct PrepareArgs {
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
 }
 
 /// [`ScalerKind`] on the command line.
@@ -149,6 +153,8 @@ impl PrepareArgs {
                 None => std::thread::available_parallelism().map_or(1, usize::from),
             },
             full: self.full,
+            reading: self.import.options(),
+            max_bad_share: self.import.max_bad_share,
         })
     }
 }
@@ -160,6 +166,7 @@ impl PrepareArgs {
 /// As [`super::prepare`].
 pub fn run(args: &PrepareArgs) -> Result<Vec<String>, LabError> {
     let outcome = super::prepare(&args.options()?)?;
+    tell(&outcome.report);
     Ok(match args.json {
         true => vec![json(&args.out, &outcome).to_string()],
         false => lines(&args.out, &outcome),
@@ -181,6 +188,7 @@ fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {
         "marks": manifest.marks,
         "adjustment": manifest.settings.adjustment,
         "findings": manifest.findings,
+        "import": outcome.report,
     })
 }
 

@@ -5,12 +5,14 @@ use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
+use heqis_data::report::{FileReport, ImportReport, SeriesReport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::runs::Unreadable;
 use super::series::Rejected;
 use crate::error::LabError;
+use crate::store::manifest::{Input, Manifest, SymbolEntry};
 
 /// The file's name in a version.
 pub const FILE: &str = "rejects.csv";
@@ -144,6 +146,74 @@ pub fn create(dir: &Path) -> Result<Lines<Line>, LabError> {
 /// [`LabError::File`] when it cannot be read or a line has another shape.
 pub fn read(dir: &Path) -> Result<Vec<Line>, LabError> {
     read_lines(&dir.join(FILE))
+}
+
+/// Returns what became of the rows of a version.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn of_version(dir: &Path, manifest: &Manifest) -> Result<ImportReport, LabError> {
+    of_draft(dir, &manifest.inputs, &manifest.symbols)
+}
+
+/// Returns what became of the rows, from the inputs and series of a version and its `rejects.csv`.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn of_draft(
+    dir: &Path,
+    inputs: &[Input],
+    symbols: &[SymbolEntry],
+) -> Result<ImportReport, LabError> {
+    let mut files: BTreeMap<&str, FileReport> = BTreeMap::new();
+    for input in inputs {
+        let report = FileReport {
+            path: input.path.clone(),
+            detected: input.detected.clone(),
+            warnings: input.warnings.clone(),
+            rows: input.rows,
+            left_out: input.left_out.clone(),
+            ..FileReport::default()
+        };
+        files.insert(&input.path, report);
+    }
+    let mut series: BTreeMap<String, SeriesReport> = BTreeMap::new();
+    for entry in symbols {
+        let mut report = SeriesReport::new(entry.symbol);
+        report.rows = entry.bars + entry.rejected;
+        report.bars = entry.bars;
+        report.adjusted.clone_from(&entry.adjusted);
+        report.holes = entry.gaps;
+        series.insert(entry.symbol.to_string(), report);
+    }
+    for line in read(dir)? {
+        let counts = match line.reason.as_str() {
+            UNREADABLE => files.get_mut(line.file.as_str()).map(|file| &mut file.unreadable),
+            _ => series.get_mut(&line.symbol).map(|series| &mut series.rejected),
+        };
+        let (key, place) = match line.reason.as_str() {
+            UNREADABLE => (rule_of(&line.detail), line.detail.clone()),
+            reason => (
+                reason.to_owned(),
+                format!("{} {}: {}", line.symbol, line.date, line.detail),
+            ),
+        };
+        if let Some(counts) = counts {
+            counts.entry(key).or_default().add(|| place);
+        }
+    }
+    Ok(ImportReport {
+        files: files.into_values().collect(),
+        series: series.into_values().collect(),
+    })
+}
+
+/// Returns column and rule of what the reader said, without place and value.
+fn rule_of(detail: &str) -> String {
+    let rule = detail.split_once(", column ").map_or(detail, |(_, rule)| rule);
+    rule.rsplit_once(", got ").map_or(rule, |(rule, _)| rule).to_owned()
 }
 
 /// Reads a report.

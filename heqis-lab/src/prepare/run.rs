@@ -1,13 +1,13 @@
 //! One run of `prepare`: what has to be read, what the version before can give, and the draft that comes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc};
 
 use heqis_quant::{Date, Span, Symbol};
 use sha2::{Digest, Sha256};
 
+use super::inputs::Named;
 use super::report::{self, Line};
 use super::runs::{FileFacts, Runs};
 use super::series::{self, Recipe, Series};
@@ -26,7 +26,7 @@ const FEW_SERIES: usize = 64;
 /// One run with everything resolved.
 pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
-    pub(super) files: &'a [PathBuf],
+    pub(super) files: &'a [Named],
     pub(super) settings: Settings,
     pub(super) recipe: Recipe,
     pub(super) draft: &'a Draft,
@@ -61,6 +61,7 @@ impl Run<'_> {
                 manifest: previous.data.manifest().clone(),
                 computed: 0,
                 reused: previous.symbols.len(),
+                report: report::of_version(previous.data.dir(), previous.data.manifest())?,
             }));
         }
         let plan = self.plan(&digests, previous.as_ref(), threads)?;
@@ -138,6 +139,8 @@ impl Run<'_> {
         for (mark, count) in files.iter().flat_map(|file| &file.marks) {
             *marks.entry(mark.clone()).or_insert(0) += count;
         }
+        let imported = report::of_draft(self.draft.dir(), &inputs, &symbols)?;
+        imported.refuse_above(self.options.max_bad_share)?;
         let runs = self.draft.dir().join("runs");
         std::fs::remove_dir_all(&runs).map_err(|source| LabError::file(&runs, source))?;
 
@@ -182,6 +185,7 @@ impl Run<'_> {
             manifest,
             computed,
             reused,
+            report: imported,
         }))
     }
 
@@ -200,7 +204,7 @@ impl Run<'_> {
                         else {
                             break;
                         };
-                        let digest = inputs::sha256_of_file(file);
+                        let digest = inputs::sha256_of_file(&file.0);
                         *place.lock().unwrap_or_else(|e| e.into_inner()) = Some(digest);
                     }
                 });
@@ -218,7 +222,7 @@ impl Run<'_> {
             .map_err(|source| LabError::json(&self.options.out, source))?;
         let mut digest = Sha256::new();
         digest.update(&settings);
-        for (path, sha256) in self.files.iter().zip(digests) {
+        for ((path, _), sha256) in self.files.iter().zip(digests) {
             digest.update(format!("\n{}\n{sha256}", path.display()));
         }
         for table in &self.recipe.known.tables {
@@ -266,7 +270,7 @@ impl Run<'_> {
             .files
             .iter()
             .zip(digests)
-            .map(|(path, sha256)| {
+            .map(|((path, _), sha256)| {
                 let input = previous?.inputs.get(&path.display().to_string())?;
                 input.symbol.filter(|_| input.sha256 == *sha256)
             })
@@ -278,7 +282,7 @@ impl Run<'_> {
                 .iter()
                 .zip(&known)
                 .filter(|(_, known)| known.is_some())
-                .map(|(path, _)| path.display().to_string())
+                .map(|((path, _), _)| path.display().to_string())
                 .collect();
             let gone = previous.inputs.values().filter(|i| !kept.contains(&i.path));
             touched.extend(gone.filter_map(|input| input.symbol));
@@ -291,7 +295,7 @@ impl Run<'_> {
         let build = |wanted: &[usize], part: &str| {
             let dir = dir.join(part);
             std::fs::create_dir_all(&dir).map_err(|source| LabError::file(&dir, source))?;
-            Runs::build(&dir, self.files, wanted, threads)
+            Runs::build(&dir, self.files, wanted, &self.settings.reading, threads)
         };
         let is_known = |index: &usize| known[*index].is_some();
         let (old, new): (Vec<usize>, Vec<usize>) = (0..self.files.len()).partition(is_known);
@@ -314,7 +318,7 @@ impl Run<'_> {
             .iter()
             .zip(digests)
             .enumerate()
-            .filter_map(|(index, (path, sha256))| {
+            .filter_map(|(index, ((path, _), sha256))| {
                 let path = path.display().to_string();
                 let Some(facts) = plan.facts.get(&index) else {
                     return previous?.inputs.get(&path).cloned();
@@ -327,6 +331,8 @@ impl Run<'_> {
                     detected: facts.detected.clone(),
                     rows: facts.rows,
                     unreadable: facts.unreadable.len() as u64,
+                    warnings: facts.warnings.clone(),
+                    left_out: facts.left_out.clone(),
                     symbol: symbol.filter(|_| second.is_none()),
                 })
             })

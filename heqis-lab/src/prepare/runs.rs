@@ -11,14 +11,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use heqis_quant::{Bar, BarReader, Date, Marks, Symbol};
+use heqis_data::door::{TableOptions, open};
+use heqis_quant::{Bar, Date, Marks, Symbol};
 
+use super::inputs::Named;
 use crate::error::LabError;
 
 /// Rows that one worker holds before it writes a run.
 const CHUNK_ROWS: usize = 131_072;
 /// Bytes of one row in a run.
-const ROW_BYTES: usize = 92;
+const ROW_BYTES: usize = 94;
+/// Bytes of a row without its marks, which few rows have.
+pub(super) const BARE_BYTES: usize = 92;
 
 /// A bar as read, with its place of origin.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +49,10 @@ pub struct Unreadable {
 pub struct FileFacts {
     /// Layout, encoding and units.
     pub detected: String,
+    /// What a user should know of the table.
+    pub warnings: Vec<String>,
+    /// Why the file as a whole gives nothing.
+    pub left_out: Option<String>,
     /// Rows, the unreadable ones included.
     pub rows: u64,
     /// Rows that could not be read.
@@ -72,8 +80,9 @@ impl Runs {
     /// threads.
     pub fn build(
         dir: &Path,
-        files: &[PathBuf],
+        files: &[Named],
         wanted: &[usize],
+        options: &TableOptions,
         threads: usize,
     ) -> Result<Self, LabError> {
         let next = AtomicUsize::new(0);
@@ -83,7 +92,7 @@ impl Runs {
             let handles: Vec<_> = (0..threads.clamp(1, wanted.len().max(1)))
                 .map(|_| {
                     scope.spawn(|| {
-                        let mut worker = Worker::new(dir, &runs_written);
+                        let mut worker = Worker::new(dir, options, &runs_written);
                         loop {
                             let claimed = next.fetch_add(1, Ordering::Relaxed);
                             let Some(&file) = wanted.get(claimed) else {
@@ -216,6 +225,7 @@ type Run = (PathBuf, Vec<(Symbol, u64, u32)>);
 /// The chunk of one thread.
 struct Worker<'a> {
     dir: &'a Path,
+    options: &'a TableOptions,
     runs_written: &'a AtomicUsize,
     chunk: Vec<Origin>,
     runs: Vec<Run>,
@@ -223,9 +233,10 @@ struct Worker<'a> {
 }
 
 impl<'a> Worker<'a> {
-    fn new(dir: &'a Path, runs_written: &'a AtomicUsize) -> Self {
+    fn new(dir: &'a Path, options: &'a TableOptions, runs_written: &'a AtomicUsize) -> Self {
         Self {
             dir,
+            options,
             runs_written,
             chunk: Vec::new(),
             runs: Vec::new(),
@@ -233,14 +244,22 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn read(&mut self, path: &Path, file: usize) -> Result<(), LabError> {
-        let opened = File::open(path).map_err(|source| LabError::file(path, source))?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let shown = path.display().to_string();
-        // The amounts confirm or decide whether volumes are in shares or lots.
-        let reader = BarReader::new(opened, Symbol::parse(&stem).ok(), &shown)?;
+    fn read(&mut self, (path, named): &Named, file: usize) -> Result<(), LabError> {
+        let reader = match open(path, self.options) {
+            Ok(reader) => reader,
+            Err(error) if !named => {
+                let facts = FileFacts {
+                    left_out: Some(error.to_string()),
+                    ..FileFacts::default()
+                };
+                self.facts.insert(file, facts);
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
         let mut facts = FileFacts {
             detected: reader.detected().to_string(),
+            warnings: reader.detected().warnings.clone(),
             ..FileFacts::default()
         };
         let mut last = None;
@@ -322,6 +341,7 @@ pub fn encode(origin: &Origin) -> [u8; ROW_BYTES] {
     }
     bytes[84..88].copy_from_slice(&origin.file.to_le_bytes());
     bytes[88..92].copy_from_slice(&origin.row.to_le_bytes());
+    bytes[92..94].copy_from_slice(&bar.marks.bits().to_le_bytes());
     bytes
 }
 
@@ -345,7 +365,7 @@ fn decode(symbol: Symbol, bytes: &[u8]) -> Option<Origin> {
             pre_close: given(number(60)?),
             volume_shares: number(68)?,
             amount_cny: given(number(76)?),
-            marks: Marks::NONE,
+            marks: Marks::from_bits(u16::from_le_bytes(bytes.get(92..94)?.try_into().ok()?))?,
         },
         file: u32::from_le_bytes(narrow(84)?),
         row: u32::from_le_bytes(narrow(88)?),

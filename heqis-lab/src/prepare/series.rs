@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use heqis_data::door::Prices;
+use heqis_data::prices::judge_prices;
 use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::Markets;
 use heqis_quant::{Cleaner, Date, FeatureSet, FeatureState, Marks, Reject, Span, Symbol};
@@ -10,7 +12,7 @@ use sha2::{Digest, Sha256};
 use super::findings::{self, Finding};
 use super::inputs::hex;
 use super::known::Known;
-use super::runs::{Origin, encode};
+use super::runs::{BARE_BYTES, Origin, encode};
 use crate::error::LabError;
 use crate::store::manifest::SymbolEntry;
 use crate::store::{NextBar, Rows};
@@ -46,6 +48,8 @@ pub struct Recipe {
     pub features: FeatureSet,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
+    /// What prices are, where it was declared.
+    pub prices: Option<Prices>,
     /// What is known beside the rows.
     pub known: Arc<Known>,
     /// The rules of all markets, for the findings.
@@ -57,11 +61,13 @@ pub struct Recipe {
 pub fn digest(origins: &[Origin]) -> String {
     let mut digest = Sha256::new();
     for origin in origins {
-        digest.update(encode(&Origin {
+        let bytes = encode(&Origin {
             file: 0,
             row: 0,
             ..*origin
-        }));
+        });
+        let marked = !origin.bar.marks.is_empty();
+        digest.update(if marked { &bytes[..] } else { &bytes[..BARE_BYTES] });
     }
     hex(&digest.finalize())
 }
@@ -81,8 +87,14 @@ pub fn prepare(
     let mut cleaner = recipe.cleaner.clone();
     let mut bars = Vec::with_capacity(origins.len());
     let mut rejected = Vec::new();
+    let raw = origins.iter().map(|origin| &origin.bar);
+    let adjusted = judge_prices(raw, recipe.prices, &recipe.markets);
     for origin in origins {
-        match cleaner.check(origin.bar) {
+        let mut bar = origin.bar;
+        if adjusted.is_some() {
+            bar.marks.insert(Marks::ADJUSTED);
+        }
+        match cleaner.check(bar) {
             Ok(bar) => bars.push(bar),
             Err(reject) => rejected.push(Rejected {
                 origin: *origin,
@@ -94,7 +106,9 @@ pub fn prepare(
         .iter()
         .map(|row| (row.origin.bar.date, row.reject.reason()))
         .collect();
-    let findings = findings::of_series(&recipe.known, &recipe.markets, &bars, &turned_down)?;
+    // Factors and events are held against prices as traded.
+    let judged = if adjusted.is_some() { &[][..] } else { &bars };
+    let findings = findings::of_series(&recipe.known, &recipe.markets, judged, &turned_down)?;
     let rows = compute(&bars, &recipe.features, recipe.flat_band)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),
@@ -109,9 +123,10 @@ pub fn prepare(
             bars: bars.len() as u64,
             gaps: bars
                 .iter()
-                .filter(|bar| bar.marks.contains(Marks::GAP))
+                .filter(|bar| bar.marks.contains(Marks::GAP) || bar.marks.contains(Marks::HOLE))
                 .count() as u64,
             rejected: rejected.len() as u64,
+            adjusted,
             span,
         },
         rows,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
-use heqis_quant::{CleanConfig, Date, Span, Symbol};
+use heqis_quant::{CleanConfig, Date, Span, Symbol, TableOptions};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
@@ -73,6 +73,9 @@ pub struct Settings {
     pub out_of_range: OutOfRange,
     /// Where the training span ends.
     pub train_to: TrainTo,
+    /// What was said of the tables beside what they show.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reading: TableOptions,
     /// What the cleaner was told, by the configuration and by the tables.
     pub clean: CleanConfig,
 }
@@ -87,6 +90,10 @@ impl Settings {
         common.clean.st_periods.clear();
         common
     }
+}
+
+fn is_default(reading: &TableOptions) -> bool {
+    *reading == TableOptions::default()
 }
 
 fn min_max() -> ScalerKind {
@@ -196,6 +203,12 @@ pub struct Input {
     pub rows: u64,
     /// Its rows that could not be read.
     pub unreadable: u64,
+    /// What a user should know of the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why it gives nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
     /// Its one symbol; absent when it holds several, or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<Symbol>,
@@ -234,6 +247,9 @@ pub struct SymbolEntry {
     pub gaps: u64,
     /// Rows turned down.
     pub rejected: u64,
+    /// Why its prices are taken for adjusted ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adjusted: Option<String>,
     /// The days of its first and last bar; absent when every row was turned down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,

@@ -65,7 +65,8 @@ pub enum Prices {
 }
 
 /// What a reader is told beside its table.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct TableOptions {
     /// The instrument of a table without a symbol column.
     pub symbol: Option<Symbol>,
@@ -78,6 +79,7 @@ pub struct TableOptions {
     /// What prices are, instead of what the table shows.
     pub prices: Option<Prices>,
     /// The markets that know instruments and their time zones, instead of those of this crate.
+    #[serde(skip)]
     pub markets: Option<Arc<Markets>>,
 }
 
