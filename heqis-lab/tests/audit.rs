@@ -251,10 +251,10 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
     type Change = fn(&mut Trades);
     let changes: [(&str, Change); 7] = [
         ("decided at the close", |trades| {
-            trades.fills[5].decided = trades.fills[5].date
+            trades.fills[5].decided_ns = trades.fills[5].time_ns
         }),
         ("a day without trade", |trades| {
-            trades.fills[5].date = Date::parse("2014-01-04").unwrap()
+            trades.fills[5].time_ns = Date::parse("2014-01-04").unwrap().close_time_ns()
         }),
         ("is not in", |trades| trades.fills[5].market *= 2),
         ("is better than the market's", |trades| {
