@@ -149,14 +149,14 @@ fn wants(market: &Market) -> Vec<Want> {
         }
     }
     if market.stocks().len() > 1 {
-        wants.sort_by_key(|want| (want.day, want.stock));
+        wants.sort_by_key(|want| (want.step, want.stock));
     }
     wants
 }
 
 fn want(bar: &DayBar, stock: usize, above: bool, sum: i64) -> Want {
     Want {
-        day: bar.day,
+        step: bar.step,
         stock,
         side: if above { Side::Buy } else { Side::Sell },
         score: bar.close as f64 * MEAN as f64 / sum as f64 - 1.0,

@@ -164,6 +164,7 @@ impl Fitted for Ready {
             };
             decisions.push(Decision {
                 date: bars[place].date,
+                time_ns: bars[place].time_ns,
                 predicted_return,
                 side,
             });
@@ -177,8 +178,8 @@ impl Fitted for Ready {
             for fill in &mut trades.fills {
                 let bar = bars.iter().find(|bar| bar.date == fill.decided).unwrap();
                 fill.date = fill.decided;
-                fill.market_cents = (bar.close * 100.0).round() as i64;
-                fill.price_cents = fill.market_cents;
+                fill.market = (bar.close * 100.0).round() as i64;
+                fill.price = fill.market;
             }
         }
         Ok(trades)
@@ -250,27 +251,27 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
     type Change = fn(&mut Trades);
     let changes: [(&str, Change); 7] = [
         ("decided at the close", |trades| {
-            trades.fills[5].decided = trades.fills[5].date
+            trades.fills[5].decided_ns = trades.fills[5].time_ns
         }),
         ("a day without trade", |trades| {
-            trades.fills[5].date = Date::parse("2014-01-04").unwrap()
+            trades.fills[5].time_ns = Date::parse("2014-01-04").unwrap().close_time_ns()
         }),
-        ("is not in", |trades| trades.fills[5].market_cents *= 2),
+        ("is not in", |trades| trades.fills[5].market *= 2),
         ("is better than the market's", |trades| {
             let fill = &mut trades.fills[5];
-            fill.price_cents = fill.market_cents + if fill.is_buy { -1 } else { 1 };
+            fill.price = fill.market + if fill.is_buy { -1 } else { 1 };
         }),
         ("is outside the limits", |trades| {
             let fill = &mut trades.fills[5];
-            fill.limits_cents = Some((fill.price_cents + 1, fill.price_cents + 100));
+            fill.limits = Some((fill.price + 1, fill.price + 100));
         }),
         ("is outside the limits", |trades| {
             let fill = &mut trades.fills[5];
-            fill.limits_cents = Some((1, fill.price_cents - 1));
+            fill.limits = Some((1, fill.price - 1));
         }),
         ("where the broker promises", |trades| {
             let fill = &mut trades.fills[5];
-            fill.price_cents += if fill.is_buy { 1 } else { -1 };
+            fill.price += if fill.is_buy { 1 } else { -1 };
         }),
     ];
     for (words, change) in changes {

@@ -165,23 +165,20 @@ fn check(market: &Market, config: &BrokerConfig, ledger: &Ledger) -> Result<(), 
                 (reference * (100 + percent) + 50) / 100,
                 (reference * (100 - percent) + 50) / 100,
             );
-            prop_assert!(
-                (down..=up).contains(&fill.price_cents),
-                "outside the limits"
-            );
-            prop_assert_eq!(fill.amount_cents, fill.price_cents * fill.shares as i64);
+            prop_assert!((down..=up).contains(&fill.price), "outside the limits");
+            prop_assert_eq!(fill.amount_cents, fill.price * fill.shares as i64);
             traded[stock] += fill.shares;
             fees += fill.bill.total_cents();
             match fill.trade {
                 Trade::Buy => {
-                    prop_assert!(bar.open < up && fill.price_cents >= bar.open);
+                    prop_assert!(bar.open < up && fill.price >= bar.open);
                     prop_assert!(fill.shares >= least && (fill.shares - least) % step == 0);
                     cash -= fill.amount_cents + fill.bill.total_cents();
                     bought_cents += fill.amount_cents;
                     shares[stock] += fill.shares;
                 }
                 Trade::Sell => {
-                    prop_assert!(bar.open > down && fill.price_cents <= bar.open);
+                    prop_assert!(bar.open > down && fill.price <= bar.open);
                     cash += fill.amount_cents - fill.bill.total_cents();
                     sold_cents += fill.amount_cents;
                     sold[stock] += fill.shares;
@@ -210,9 +207,9 @@ fn check(market: &Market, config: &BrokerConfig, ledger: &Ledger) -> Result<(), 
             prop_assert_eq!(rows.first().copied(), Some((row.stock, row.shares)));
             rows.remove(0);
             if at_open(row.stock).is_some() {
-                prop_assert_eq!(row.mark_cents, close[row.stock]);
+                prop_assert_eq!(row.mark, close[row.stock]);
             }
-            holdings += row.mark_cents * row.shares as i64;
+            holdings += row.mark * row.shares as i64;
         }
         prop_assert!(rows.is_empty(), "a holding is missing from the books");
         prop_assert_eq!(

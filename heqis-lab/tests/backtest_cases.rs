@@ -1,4 +1,4 @@
-//! A-share cases with hand-computed results, from the tables in `backtest_cases/`.
+//! Cases of all markets with hand-computed results, from the tables in `backtest_cases/`.
 //!
 //! Each case has bars, the orders made after a close, and the cash, shares and equity after later closes, worked out by
 //! hand in its `why`. An order that ends or waits for a reason names it.
@@ -39,9 +39,10 @@ struct Case {
     calendar: String,
     #[serde(default)]
     stock: BTreeMap<String, StockFacts>,
-    /// `date symbol open high low close pre_close volume`, with `-` for no reference.
+    /// `date symbol open high low close pre_close volume`, with `-` for no reference. Bars shorter than a day have the end
+    /// of each instead, `2024-01-02T09:31` on the clock of the exchange; 24:00 is the end of a day.
     bars: String,
-    /// `date symbol buy|sell shares|all`, made after the close of the date.
+    /// `date symbol buy|sell shares|all`, made after the close of the date, or of the bars that end at a time.
     orders: String,
     /// `date cash symbol:shares,… equity`, with `-` for no shares.
     expect: String,
@@ -105,15 +106,34 @@ fn facts(symbol: Symbol, given: StockFacts) -> Facts {
     }
 }
 
+/// The day and the end of a bar, and the same on the clock of its exchange.
+fn moment(markets: &Markets, symbol: Symbol, text: &str) -> (Date, i64) {
+    let Some((date, time)) = text.split_once('T') else {
+        let date = Date::parse(text).unwrap();
+        return (date, date.close_time_ns());
+    };
+    let date = Date::parse(date).unwrap();
+    let (hours, minutes) = time.split_once(':').unwrap();
+    let second = hours.parse::<u32>().unwrap() * 3_600 + minutes.parse::<u32>().unwrap() * 60;
+    let market = markets.of(symbol).unwrap().market;
+    (date, market.time_ns(date, second).unwrap())
+}
+
+/// A decimal number of shares in units of its market.
+fn units(market: &Market, stock: usize, shares: &str) -> u64 {
+    let per_share = market.stocks()[stock].market().units_per_share();
+    (number(shares) * per_share as f64).round() as u64
+}
+
 impl Case {
-    fn market(&self) -> Market {
+    fn market(&self, markets: &Markets) -> Market {
         let mut bars: BTreeMap<Symbol, Vec<Bar>> = BTreeMap::new();
         for row in rows(&self.bars) {
-            let date = Date::parse(row[0]).unwrap();
             let symbol = Symbol::parse(row[1]).unwrap();
+            let (date, time_ns) = moment(markets, symbol, row[0]);
             bars.entry(symbol).or_default().push(Bar {
                 symbol,
-                time_ns: date.close_time_ns(),
+                time_ns,
                 date,
                 open: number(row[2]),
                 high: number(row[3]),
@@ -152,8 +172,9 @@ impl Case {
     /// Runs the case and returns everything that is not as expected.
     fn faults(&self) -> Vec<String> {
         assert!(self.why.len() > 20, "{}: says why", self.name);
-        let market = self.market();
         let book = Markets::shipped().unwrap();
+        let market = self.market(&book);
+        let first = market.stocks()[0].symbol();
         let config = BrokerConfig {
             cash_cents: cents(&self.cash),
             slippage: self.slippage.unwrap_or(Slippage::None),
@@ -170,13 +191,16 @@ impl Case {
         let (mut placed, mut seen) = (0, 0);
         let mut broker = Broker::new(&market, &book, config).unwrap();
         while let Some(date) = broker.advance().unwrap() {
-            for row in rows(&self.expect).filter(|row| Date::parse(row[0]).unwrap() == date) {
+            let step = market.steps()[broker.next_step() as usize - 1];
+            let is_now = |text: &str| moment(&book, first, text) == (date, step.time_ns);
+            for row in rows(&self.expect).filter(|row| is_now(row[0])) {
                 seen += 1;
                 let mut shares = String::new();
                 for stock in broker.held() {
                     let symbol = market.stocks()[*stock].symbol();
                     let comma = if shares.is_empty() { "" } else { "," };
-                    let held = broker.position(*stock).shares();
+                    let rules = market.stocks()[*stock].market();
+                    let held = rules.quantity_text(broker.position(*stock).shares());
                     shares += &format!("{comma}{symbol}:{held}");
                 }
                 if shares.is_empty() {
@@ -184,7 +208,7 @@ impl Case {
                 }
                 let money = |cents: i64| format!("{}.{:02}", cents / 100, cents % 100);
                 let got = [
-                    date.to_string(),
+                    row[0].to_owned(),
                     money(broker.cash_cents()),
                     shares,
                     money(broker.equity_cents()),
@@ -193,7 +217,7 @@ impl Case {
                     faults.push(format!("{}: expected {row:?}, got {got:?}", self.name));
                 }
             }
-            for row in rows(&self.orders).filter(|row| Date::parse(row[0]).unwrap() == date) {
+            for row in rows(&self.orders).filter(|row| is_now(row[0])) {
                 placed += 1;
                 broker.submit(Ticket {
                     stock: find(row[1]),
@@ -204,7 +228,7 @@ impl Case {
                     },
                     size: match row[3] {
                         "all" => Size::All,
-                        shares => Size::Shares(shares.parse().unwrap()),
+                        shares => Size::Shares(units(&market, find(row[1]), shares)),
                     },
                 });
             }
@@ -236,9 +260,11 @@ impl Case {
 
 fn cases() -> Vec<Case> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/backtest_cases");
-    let mut paths: Vec<_> = std::fs::read_dir(dir)
-        .unwrap()
+    let mut paths: Vec<_> = [dir.clone(), dir.join("markets")]
+        .iter()
+        .flat_map(|dir| std::fs::read_dir(dir).unwrap())
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
         .collect();
     paths.sort();
     let mut cases = Vec::new();
@@ -259,7 +285,7 @@ fn every_case_gives_the_cash_and_shares_worked_out_by_hand() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), cases.len(), "every case has its own name");
-    assert!(cases.len() >= 40, "{} cases", cases.len());
+    assert!(cases.len() >= 100, "{} cases", cases.len());
 }
 
 /// A table that nobody can fail would be worth nothing: a wrong cent is found.

@@ -53,7 +53,7 @@ fn market(edit: impl Fn(&mut Vec<Vec<Bar>>)) -> Market {
 
 fn want(day: u32, stock: usize, side: Side, score: f64) -> Want {
     Want {
-        day,
+        step: day,
         stock,
         side,
         score,

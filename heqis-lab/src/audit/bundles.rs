@@ -66,6 +66,7 @@ impl Fitted for Read {
             .zip(verdicts)
             .map(|(seen, verdict)| Decision {
                 date: seen.bar.date,
+                time_ns: seen.bar.time_ns,
                 predicted_return: seen.prediction.predicted_return,
                 side: verdict.side,
             });

@@ -9,7 +9,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::subject::{Decision, Filled, Fitted, Subject, Trades};
+use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::backtest::broker::Slippage;
 use crate::backtest::metrics::pearson;
 use crate::error::LabError;
@@ -279,44 +279,47 @@ fn shuffle(bars: &[Bar], seed: u64) -> Vec<Bar> {
 /// a broker that promises a price, it must be that price: the open, moved by the slippage and no further.
 #[must_use]
 pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
-    let days: HashMap<Date, &Bar> = bars.iter().map(|bar| (bar.date, bar)).collect();
+    let at: HashMap<i64, &Bar> = bars.iter().map(|bar| (bar.time_ns, bar)).collect();
+    let units = trades.units;
+    let unit = match units.per_price {
+        100 => "cents".to_owned(),
+        per_price => format!("/ {per_price}"),
+    };
+    let price_units = |price: f64| (price * units.per_price as f64).round() as i64;
     let fault = |fill: &Filled| {
-        if fill.date <= fill.decided {
+        if fill.time_ns <= fill.decided_ns {
             return Some(format!("decided at the close of {}", fill.decided));
         }
-        let Some(bar) = days.get(&fill.date).filter(|bar| bar.volume_shares > 0.0) else {
+        let Some(bar) = at.get(&fill.time_ns).filter(|bar| bar.volume_shares > 0.0) else {
             return Some("a day without trade".to_owned());
         };
-        let [low, high] = [bar.low, bar.high].map(cents);
-        if !(low..=high).contains(&fill.market_cents) {
-            return Some(format!(
-                "{} cents is not in {low} to {high}",
-                fill.market_cents
-            ));
+        let [low, high] = [bar.low, bar.high].map(price_units);
+        if !(low..=high).contains(&fill.market) {
+            return Some(format!("{} {unit} is not in {low} to {high}", fill.market));
         }
         let is_loss = match fill.is_buy {
-            true => fill.price_cents >= fill.market_cents,
-            false => fill.price_cents <= fill.market_cents,
+            true => fill.price >= fill.market,
+            false => fill.price <= fill.market,
         };
         if !is_loss {
             return Some(format!(
-                "{} cents is better than the market's {}",
-                fill.price_cents, fill.market_cents
+                "{} {unit} is better than the market's {}",
+                fill.price, fill.market
             ));
         }
-        if let Some((down, up)) = fill.limits_cents
-            && !(down..=up).contains(&fill.price_cents)
+        if let Some((down, up)) = fill.limits
+            && !(down..=up).contains(&fill.price)
         {
             return Some(format!(
-                "{} cents is outside the limits {down} to {up}",
-                fill.price_cents
+                "{} {unit} is outside the limits {down} to {up}",
+                fill.price
             ));
         }
-        let promised = promised(trades.promise?, fill, bar)?;
-        (fill.price_cents != promised).then(|| {
+        let promised = promised(trades.promise?, fill, bar, units)?;
+        (fill.price != promised).then(|| {
             format!(
-                "{} cents, where the broker promises {promised}",
-                fill.price_cents
+                "{} {unit}, where the broker promises {promised}",
+                fill.price
             )
         })
     };
@@ -336,24 +339,20 @@ pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
     }
 }
 
-/// Returns a price in cents, to the nearest.
-fn cents(price: f64) -> i64 {
-    (price * 100.0).round() as i64
-}
-
 /// Returns the price of a fill at the open; `None` when it leaves 64 bits.
-fn promised(slippage: Slippage, fill: &Filled, bar: &Bar) -> Option<i64> {
+fn promised(slippage: Slippage, fill: &Filled, bar: &Bar, units: Units) -> Option<i64> {
     let trade = match fill.is_buy {
         true => Trade::Buy,
         false => Trade::Sell,
     };
-    let limits = match fill.limits_cents {
+    let limits = match fill.limits {
         Some((down, up)) => Limits::Band { up, down },
         None => Limits::NoLimit,
     };
-    let volume = bar.volume_shares as u64;
+    let volume = (bar.volume_shares * units.per_share as f64) as u64;
+    let open = (bar.open * units.per_price as f64).round() as i64;
     slippage
-        .price(trade, cents(bar.open), fill.shares, volume, limits)
+        .price(trade, open, fill.shares, volume, limits, units.tick)
         .ok()
 }
 

@@ -1,5 +1,7 @@
 //! The linear baseline as a subject: scaler, ridge regression, the boards' decision step, the broker.
 
+use std::collections::HashMap;
+
 use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
@@ -8,7 +10,7 @@ use heqis_quant::{
     Memory, Prediction, Scaler, SignalMode, Span, Strategy, View,
 };
 
-use super::subject::{Decision, Filled, Fitted, Subject, Trades};
+use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::backtest::market::assumed;
 use crate::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use crate::error::LabError;
@@ -169,6 +171,7 @@ impl Fitted for FittedLinear {
             let verdict = self.strategy.decide(&mut memory, &view, &prediction, kill);
             decisions.push(Decision {
                 date: bar.date,
+                time_ns: bar.time_ns,
                 predicted_return,
                 side: verdict.side,
             });
@@ -195,42 +198,60 @@ pub fn trade(
     let Some(first) = bars.first() else {
         return Ok(Trades::default());
     };
-    let calendar = Calendar::new(bars.iter().map(|bar| bar.date))?;
+    let mut days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
+    days.dedup();
+    let calendar = Calendar::new(days)?;
     let facts = Facts {
         events: assumed(bars, &[]),
         ..Facts::default()
     };
-    let stock = Stock::new(first.symbol, bars, facts, &calendar)?;
+    let markets = Markets::shipped()?;
+    let stock = Stock::in_markets(first.symbol, bars, facts, &calendar, &markets)?;
+    let market = Market::new(calendar, vec![stock])?;
+    let by_time: HashMap<i64, &Bar> = bars.iter().map(|bar| (bar.time_ns, bar)).collect();
     let wants: Vec<Want> = decisions
         .iter()
-        .map(|decision| Want {
-            day: calendar.days().partition_point(|day| *day < decision.date) as u32,
-            stock: 0,
-            side: decision.side,
-            score: decision.predicted_return,
+        .filter_map(|decision| {
+            Some(Want {
+                step: market.step_of(by_time.get(&decision.time_ns)?)?,
+                stock: 0,
+                side: decision.side,
+                score: decision.predicted_return,
+            })
         })
         .collect();
-    let market = Market::new(calendar, vec![stock])?;
     let allocation = Allocation::default();
-    let ledger = simulate(&market, &Markets::shipped()?, &wants, broker, &allocation)?;
+    let ledger = simulate(&market, &markets, &wants, broker, &allocation)?;
+    let time_ns = |step: u32| market.steps()[step as usize].time_ns;
     let fills = ledger.fills.iter().map(|fill| Filled {
         decided: ledger.orders[fill.order].placed,
         date: fill.date,
+        decided_ns: time_ns(ledger.orders[fill.order].placed_step),
+        time_ns: time_ns(fill.step),
         is_buy: fill.trade == Trade::Buy,
         shares: fill.shares,
-        market_cents: fill.open_cents,
-        price_cents: fill.price_cents,
-        limits_cents: match fill.limits {
+        market: fill.open,
+        price: fill.price,
+        limits: match fill.limits {
             Limits::Band { up, down } => Some((down, up)),
             Limits::NoLimit => None,
         },
     });
+    let rules = market.stocks()[0].market();
+    let units = Units {
+        per_price: rules.units_per_price(),
+        per_share: rules.units_per_share(),
+        tick: markets
+            .of(first.symbol)
+            .map_or(1, |listing| listing.tick(first.date)),
+    };
     let days = &ledger.days;
     let ended = days
         .last()
         .map_or(broker.cash_cents, |day| day.equity_cents());
     Ok(Trades {
         promise: Some(broker.slippage),
+        units,
         fills: fills.collect(),
         traded_cents: days
             .iter()

@@ -44,6 +44,8 @@ pub trait Fitted {
 pub struct Decision {
     /// The day of the bar.
     pub date: Date,
+    /// The end of the bar, in UTC nanoseconds since the Unix epoch.
+    pub time_ns: i64,
     /// The return to the next close that was expected.
     pub predicted_return: f64,
     /// What to do.
@@ -57,16 +59,42 @@ pub struct Filled {
     pub decided: Date,
     /// The day of the fill.
     pub date: Date,
+    /// The end of the bar after whose close the order was made, in UTC nanoseconds since the Unix epoch.
+    pub decided_ns: i64,
+    /// The end of the bar of the fill.
+    pub time_ns: i64,
     /// Whether it bought.
     pub is_buy: bool,
-    /// The shares.
+    /// The shares, in [units](Units).
     pub shares: u64,
-    /// The price before slippage, in cents.
-    pub market_cents: i64,
-    /// The price paid or got, in cents.
-    pub price_cents: i64,
-    /// The lowest and the highest price allowed that day, in cents; `None` on a day without limits.
-    pub limits_cents: Option<(i64, i64)>,
+    /// The price before slippage, in units.
+    pub market: i64,
+    /// The price paid or got, in units.
+    pub price: i64,
+    /// The lowest and the highest price allowed that day, in units; `None` on a day without limits.
+    pub limits: Option<(i64, i64)>,
+}
+
+/// The units of prices and shares of fills.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Units {
+    /// Units of a price that make one of the currency.
+    pub per_price: i64,
+    /// Units of a quantity that make one share.
+    pub per_share: i64,
+    /// The tick in price units.
+    pub tick: i64,
+}
+
+impl Default for Units {
+    /// Cents and whole shares.
+    fn default() -> Self {
+        Self {
+            per_price: 100,
+            per_share: 1,
+            tick: 1,
+        }
+    }
 }
 
 /// What trading came to.
@@ -74,6 +102,8 @@ pub struct Filled {
 pub struct Trades {
     /// What the broker promises: fills at the open, moved by this slippage alone. `None` for one that promises less.
     pub promise: Option<Slippage>,
+    /// The units of the fills.
+    pub units: Units,
     /// All fills.
     pub fills: Vec<Filled>,
     /// What was bought and sold, in cents.

@@ -12,8 +12,8 @@ use crate::error::LabError;
 /// What is wanted of one stock after one close.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Want {
-    /// The position of the day in the calendar of the market.
-    pub day: u32,
+    /// The position of the close on the [time axis](Market::steps) of the market: of daily bars, that of the day.
+    pub step: u32,
     /// The position of the stock in the market.
     pub stock: usize,
     /// The side; `Hold` asks for nothing.
@@ -43,7 +43,7 @@ pub struct Allocation {
     pub max_weight_e4: u32,
     /// How the account is divided.
     pub weighting: Weighting,
-    /// The largest part of the account that the buys of one day may cost. Sales are never held back.
+    /// The largest part of the account that the buys of one close may cost. Sales are never held back.
     pub turnover_cap_e4: u32,
     /// The largest part of the average volume before the order that a buy may ask for; none when 0.
     pub volume_share_e4: u32,
@@ -97,8 +97,8 @@ impl Allocation {
 /// of what brings the stock to its weight at that close. A new side takes back what waits of the other one.
 ///
 /// # Errors
-/// [`LabError::Backtest`] when wants are out of order, name a stock or day that the market does not have, are two of one
-/// stock on one day, or have a score that is not a number, and what [`Broker`] and [`Allocation::validate`] return.
+/// [`LabError::Backtest`] when wants are out of order, name a stock or close that the market does not have, are two of one
+/// stock at one close, or have a score that is not a number, and what [`Broker`] and [`Allocation::validate`] return.
 pub fn simulate(
     market: &Market,
     book: &Markets,
@@ -112,15 +112,15 @@ pub fn simulate(
     broker.limit_positions(allocation.max_positions);
     let mut left = wants;
     loop {
-        let day = broker.next_day();
+        let step = broker.next_step();
         if broker.advance()?.is_none() {
             return Ok(broker.finish());
         }
-        let upto = left.iter().take_while(|want| want.day == day).count();
+        let upto = left.iter().take_while(|want| want.step == step).count();
         let (today, later) = left.split_at(upto);
         left = later;
         if !today.is_empty() {
-            place(&mut broker, market, book, day, today, allocation)?;
+            place(&mut broker, market, book, step, today, allocation)?;
         }
     }
 }
@@ -131,18 +131,18 @@ fn check(market: &Market, wants: &[Want]) -> Result<(), LabError> {
     let mut latest = vec![None; market.stocks().len()];
     for want in wants {
         let refuse = |rule: &str, got: &dyn ToString| {
-            let place = format!("want on day {} of stock {}", want.day, want.stock);
+            let place = format!("want on step {} of stock {}", want.step, want.stock);
             Err(LabError::backtest(place, rule, got.to_string()))
         };
-        if want.day < last {
+        if want.step < last {
             return refuse("must not lie before the one before it", &last);
         }
-        last = want.day;
-        if want.day as usize >= market.days().len() || want.stock >= market.stocks().len() {
-            return refuse("must name a day and a stock of the market", &want.day);
+        last = want.step;
+        if want.step as usize >= market.steps().len() || want.stock >= market.stocks().len() {
+            return refuse("must name a step and a stock of the market", &want.step);
         }
-        if latest[want.stock].replace(want.day) == Some(want.day) {
-            return refuse("must be the only one of its stock on its day", &"two");
+        if latest[want.stock].replace(want.step) == Some(want.step) {
+            return refuse("must be the only one of its stock at its step", &"two");
         }
         if !want.score.is_finite() {
             return refuse("must have a finite score", &want.score);
@@ -151,12 +151,12 @@ fn check(market: &Market, wants: &[Want]) -> Result<(), LabError> {
     Ok(())
 }
 
-/// Turns the wants of one day into orders.
+/// Turns the wants of one close into orders.
 fn place(
     broker: &mut Broker<'_>,
     market: &Market,
     book: &Markets,
-    day: u32,
+    step: u32,
     wants: &[Want],
     allocation: &Allocation,
 ) -> Result<(), LabError> {
@@ -182,7 +182,7 @@ fn place(
         broker.cancel(want.stock, Trade::Sell, Reason::Superseded);
         broker.cancel(want.stock, Trade::Buy, Reason::Superseded);
     }
-    let mut room = Room::of(broker, market, day, allocation);
+    let mut room = Room::of(broker, market, step, allocation)?;
     let weights: f64 = buys
         .iter()
         .take(room.slots)
@@ -215,7 +215,7 @@ fn place(
             broker.refuse(ticket, reason.unwrap_or(Reason::LotSize));
         } else {
             room.slots -= usize::from(!held);
-            let cost = price(market, want).saturating_mul(shares as i64);
+            let cost = market.stocks()[want.stock].amount_cents(price(market, want), shares)?;
             room.cash -= cost;
             room.turnover -= cost;
             let id = broker.submit(ticket);
@@ -238,32 +238,38 @@ struct Room {
 impl Room {
     /// Cash is counted together with what waiting sales would bring, less what waiting buys would cost, at the last
     /// closes; the fill sees the true prices.
-    fn of(broker: &Broker<'_>, market: &Market, day: u32, allocation: &Allocation) -> Self {
+    fn of(
+        broker: &Broker<'_>,
+        market: &Market,
+        step: u32,
+        allocation: &Allocation,
+    ) -> Result<Self, LabError> {
         let equity = broker.equity_cents();
         let mut cash = broker.cash_cents();
         let mut slots = allocation.max_positions as usize;
         let mut leaving = Vec::new();
         for order in broker.waiting() {
             let stock = order.ticket.stock;
-            let left = (order.wanted_shares - order.filled_shares) as i64;
+            let left = order.wanted_shares - order.filled_shares;
+            let listing = &market.stocks()[stock];
             match order.ticket.trade {
                 Trade::Sell => {
-                    cash += broker.position(stock).mark_cents() * left;
+                    cash += listing.amount_cents(broker.position(stock).mark(), left)?;
                     leaving.push(stock);
                 }
                 Trade::Buy => {
-                    cash -= last_close(market, stock, day).saturating_mul(left);
+                    cash -= listing.amount_cents(last_close(market, stock, step), left)?;
                     slots -= usize::from(slots > 0 && broker.position(stock).shares() == 0);
                 }
             }
         }
         let staying = broker.held().iter().filter(|held| !leaving.contains(held));
-        Self {
+        Ok(Self {
             equity,
             cash: cash.max(0),
             turnover: rate(equity, allocation.turnover_cap_e4),
             slots: slots.saturating_sub(staying.count()),
-        }
+        })
     }
 }
 
@@ -277,17 +283,17 @@ fn size(
     room: &Room,
     allocation: &Allocation,
 ) -> Result<(u64, Option<Reason>), LabError> {
-    let rules = market.rules(book, want.stock, want.day)?;
+    let rules = market.rules(book, want.stock, want.step)?;
     let price = price(market, want);
     if price == 0 {
         return Ok((0, Some(Reason::Suspended)));
     }
     let position = broker.position(want.stock);
-    let value = price.saturating_mul(position.shares() as i64);
+    let listing = &market.stocks()[want.stock];
+    let value = listing.amount_cents(price, position.shares())?;
     let fit = |cents: i64| {
-        rules
-            .order
-            .buyable(u64::try_from(cents / price).unwrap_or(0))
+        let quantity = listing.market().quantity_for(cents, price);
+        rules.order.buyable(quantity)
     };
     let mut shares = fit(target - value);
     if shares == 0 {
@@ -300,7 +306,11 @@ fn size(
     let mut reason = None;
     let volume = match allocation.volume_share_e4 {
         0 => u64::MAX,
-        share => average_volume(market, want, allocation.volume_bars) * u64::from(share) / 10_000,
+        share => {
+            let volume = average_volume(market, want, allocation.volume_bars);
+            // At most the volume, since the share is at most one.
+            (volume * u128::from(share) / 10_000) as u64
+        }
     };
     for (most, why) in [
         (fit(room.cash), Reason::Cash),
@@ -320,27 +330,26 @@ fn waits(broker: &Broker<'_>, stock: usize, trade: Trade) -> bool {
         .any(|order| order.ticket.stock == stock && order.ticket.trade == trade)
 }
 
-/// The bars of a stock up to a day.
-fn known(market: &Market, stock: usize, day: u32) -> &[super::market::DayBar] {
+/// The bars of a stock up to a step.
+fn known(market: &Market, stock: usize, step: u32) -> &[super::market::DayBar] {
     let bars = market.stocks()[stock].bars();
-    &bars[..bars.partition_point(|bar| bar.day <= day)]
+    &bars[..bars.partition_point(|bar| bar.step <= step)]
 }
 
-/// The last close of a stock up to a day, or 0 before its first bar.
-fn last_close(market: &Market, stock: usize, day: u32) -> i64 {
-    known(market, stock, day).last().map_or(0, |bar| bar.close)
+/// The last close of a stock up to a step, or 0 before its first bar.
+fn last_close(market: &Market, stock: usize, step: u32) -> i64 {
+    known(market, stock, step).last().map_or(0, |bar| bar.close)
 }
 
 fn price(market: &Market, want: &Want) -> i64 {
-    last_close(market, want.stock, want.day)
+    last_close(market, want.stock, want.step)
 }
 
-fn average_volume(market: &Market, want: &Want, bars: u32) -> u64 {
-    let known = known(market, want.stock, want.day);
+fn average_volume(market: &Market, want: &Want, bars: u32) -> u128 {
+    let known = known(market, want.stock, want.step);
     let last = &known[known.len().saturating_sub(bars as usize)..];
-    // At most a thousand volumes of 10¹² each.
-    let sum: u64 = last.iter().map(|bar| bar.volume).sum();
-    sum.checked_div(last.len() as u64).unwrap_or(0)
+    let sum: u128 = last.iter().map(|bar| u128::from(bar.volume)).sum();
+    sum.checked_div(last.len() as u128).unwrap_or(0)
 }
 
 /// A part of an amount in ten-thousandths.

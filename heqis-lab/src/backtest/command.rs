@@ -10,7 +10,7 @@ use heqis_quant::{Bar, CleanConfig, Date, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::inputs::{Benchmark, Facts, Series};
+use super::inputs::{Benchmark, Facts, LeftOut, Series, markets};
 use super::metrics::Metrics;
 use super::pool::each;
 use super::run::{Label, Scene, Settings, run};
@@ -39,10 +39,10 @@ impl From<Mode> for SignalMode {
     }
 }
 
-/// Trade history by the decisions of models, under the rules of the A-share market.
+/// Trade history by the decisions of models, under the rules of the market.
 #[derive(Args, Clone, Debug)]
 pub struct BacktestArgs {
-    /// Tables of daily bars, directories of them, patterns, or data sets of `prepare`.
+    /// Tables of bars, daily or shorter, directories of them, patterns, or data sets of `prepare`.
     #[arg(value_name = "BARS", required = true)]
     pub bars: Vec<PathBuf>,
     /// A strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or PREDICTIONS.csv; may be given several times.
@@ -81,6 +81,9 @@ pub struct BacktestArgs {
     /// Listing and delisting of stocks.
     #[arg(long, value_name = "CSV")]
     pub stocks: Option<PathBuf>,
+    /// Market file of your own, or a directory of them: see docs/markets.md.
+    #[arg(long, value_name = "TOML_OR_DIR")]
+    pub markets: Option<PathBuf>,
     /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
     #[arg(long, value_name = "JSON")]
     pub clean: Option<PathBuf>,
@@ -110,6 +113,9 @@ pub struct Line {
     pub fills: usize,
     /// Bars on a price level that no event bridges.
     pub unbridged: usize,
+    /// Instruments of the command that are not traded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Runs everything and returns one line for each run, in the order of strategies, modes and stocks. The number of
@@ -118,10 +124,11 @@ pub struct Line {
 /// # Errors
 /// [`LabError`] when an input cannot be read, two strategies have one name, or a run fails.
 pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
-    let settings = match &args.settings {
+    let mut settings = match &args.settings {
         Some(path) => Settings::read(path)?,
         None => Settings::default(),
     };
+    settings.markets = Some(markets(args.markets.as_deref())?);
     let clean = match &args.clean {
         Some(path) => {
             let text =
@@ -156,9 +163,12 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         namechange: args.names.clone(),
         ..Tables::default()
     };
-    let series = Series::read(&args.bars, tables)?;
+    let rules = settings.rules()?;
+    let mut series = Series::read(&args.bars, tables)?;
+    let left_out = series.leave_out(&rules)?;
     let symbols: Vec<Symbol> = series.bars.keys().copied().collect();
-    let facts = Facts::read(symbols.iter().copied(), &series.tables, clean)?;
+    let mut facts = Facts::read(symbols.iter().copied(), &series.tables, clean)?;
+    facts.markets = rules;
     let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
 
     let told = foresee(&series, &sources, &settings, &facts.clean, threads)?;
@@ -185,7 +195,8 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     }
     let bar = progress(jobs.len(), "runs");
     let job = |_: &mut (), (label, stocks): &(Label, Vec<(Symbol, &Foresight)>)| {
-        let scene = Scene::new(stocks, &facts, span, benchmark.as_ref())?;
+        let mut scene = Scene::new(stocks, &facts, span, benchmark.as_ref())?;
+        scene.left_out.clone_from(&left_out);
         let outcome = run(&scene, &settings, label.mode)?;
         let dir = args
             .out
@@ -200,6 +211,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             fills: outcome.ledger.fills.len(),
             metrics: outcome.metrics,
             unbridged: scene.unbridged,
+            left_out: left_out.clone(),
         })
     };
     let lines = each(&jobs, threads, || (), job, || bar.inc(1))?;
@@ -356,6 +368,11 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
             "{unbridged} bars lie on another price level than the ones before, and no event in --events bridges them: \
              holdings cross them as a loss"
         ));
+    }
+    if let Some(line) = lines.first() {
+        for LeftOut { symbol, reason } in &line.left_out {
+            shown.push(format!("{symbol} is left out: {reason}"));
+        }
     }
     shown.push(format!("wrote {}", args.out.join("summary.csv").display()));
     Ok(shown)

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use heqis_quant::{
-    Bar, BarReader, Calendar, CleanConfig, Date, ExRight, Instrument, QuantError, Symbol,
+    Bar, BarReader, Calendar, CleanConfig, Date, ExRight, Instrument, Markets, QuantError, Symbol,
 };
+use serde::Serialize;
 
 use super::market;
 use crate::error::LabError;
@@ -78,9 +79,85 @@ fn open(path: &Path) -> Result<File, LabError> {
     File::open(path).map_err(|source| LabError::file(path, source))
 }
 
+/// An instrument that is not traded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The instrument.
+    pub symbol: Symbol,
+    /// Why.
+    pub reason: String,
+}
+
+impl Series {
+    /// Takes out what cannot be traded: what no market file knows, and what one calls untradable, such as indices.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when nothing is left, with the first reason.
+    pub fn leave_out(&mut self, markets: &Markets) -> Result<Vec<LeftOut>, LabError> {
+        let out: Vec<LeftOut> = self
+            .bars
+            .keys()
+            .filter_map(|symbol| {
+                Some(LeftOut {
+                    symbol: *symbol,
+                    reason: markets.untradable(*symbol)?,
+                })
+            })
+            .collect();
+        for left in &out {
+            self.bars.remove(&left.symbol);
+        }
+        match out.first() {
+            Some(LeftOut { symbol, reason }) if self.bars.is_empty() => {
+                let rule = "must hold an instrument that can be traded";
+                Err(LabError::backtest(
+                    "bars",
+                    rule,
+                    format!("{symbol}: {reason}"),
+                ))
+            }
+            _ => Ok(out),
+        }
+    }
+}
+
+/// Reads market files: one, or all `*.toml` of a directory, beside the shipped ones; none without a path.
+///
+/// # Errors
+/// [`LabError::File`] when a file cannot be read, [`LabError::Backtest`] for a directory without market files, and
+/// [`LabError::Quant`] for a file that breaks a rule.
+pub fn markets(path: Option<&Path>) -> Result<Markets, LabError> {
+    let mut markets = Markets::shipped()?;
+    let Some(path) = path else {
+        return Ok(markets);
+    };
+    let mut files = vec![path.to_owned()];
+    if path.is_dir() {
+        let read = std::fs::read_dir(path).map_err(|source| LabError::file(path, source))?;
+        files = read
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()
+            .map_err(|source| LabError::file(path, source))?;
+        files.retain(|file| file.extension().is_some_and(|end| end == "toml"));
+        files.sort();
+        if files.is_empty() {
+            let place = path.display().to_string();
+            return Err(LabError::backtest(place, "must hold *.toml files", "none"));
+        }
+    }
+    for file in files {
+        let text =
+            std::fs::read_to_string(&file).map_err(|source| LabError::file(&file, source))?;
+        markets = markets.with(&text, &file.display().to_string())?;
+    }
+    Ok(markets)
+}
+
 /// What is known of stocks beside their bars.
 #[derive(Clone, Debug)]
 pub struct Facts {
+    /// The rules of all markets, of which only symbols, clocks and units count here.
+    pub markets: Markets,
     /// What the cleaner has to know, ex-rights included: the same for decisions and for fills.
     pub clean: CleanConfig,
     /// The facts of each stock.
@@ -139,6 +216,7 @@ impl Facts {
             stocks.insert(symbol, facts);
         }
         Ok(Self {
+            markets: Markets::shipped()?,
             clean,
             stocks,
             calendar: known.calendar,

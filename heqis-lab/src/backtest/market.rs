@@ -1,14 +1,15 @@
-//! What the broker knows of the market: days, prices in cents, and the facts that rules depend on.
+//! What the broker knows of the market: days and bars, prices in units, and the facts that rules depend on.
 
-use heqis_quant::adjust::{EventKind, reference_cents};
-use heqis_quant::rules::{DayRules, Limits};
+use std::sync::Arc;
+
+use heqis_quant::adjust::{EventKind, reference_units};
+use heqis_quant::rules::{DayRules, Limits, MarketRules};
 use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 
+use super::broker::config::too_large;
 use crate::error::LabError;
 
-/// 100 million CNY a share, as in the limit table.
-const MAX_PRICE_CENTS: f64 = 1e10;
-/// Above the shares of any company.
+/// Above the shares of any company; a coin of which more is traded in a bar counts as one of which so much is.
 const MAX_VOLUME: f64 = 1e12;
 const MICRO: f64 = 1e6;
 
@@ -66,11 +67,14 @@ pub fn assumed(bars: &[Bar], known: &[ExRight]) -> Vec<ExRight> {
         .collect()
 }
 
-/// One traded day of one stock. Prices are in cents as traded, rounded to the nearest where a vendor has more decimals.
+/// One bar of one stock in which it traded: a day, or less. Prices are in units of its market (cents for A-share stocks) as
+/// traded, rounded to the nearest where a vendor has more decimals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayBar {
     /// The position of the day in the calendar of the market.
     pub day: u32,
+    /// The position of the bar's end among the [steps](Market::steps) of the market; that of the day for daily bars.
+    pub step: u32,
     /// First price.
     pub open: i64,
     /// Highest price.
@@ -79,10 +83,11 @@ pub struct DayBar {
     pub low: i64,
     /// Last price.
     pub close: i64,
-    /// The price that limits refer to: the vendor's, else the last close after all ex-rights since; `None` for a first
-    /// bar, and for one on another price level that no event explains, without the vendor's.
+    /// The price that the limits of the day refer to: the vendor's, else the last close of an earlier day after all
+    /// ex-rights since; `None` for a first day, and for one on another price level that no event explains, without the
+    /// vendor's. All bars of a day have that of its first one.
     pub reference: Option<i64>,
-    /// Traded shares.
+    /// What was traded, in quantity units of the market: shares for A-share stocks.
     pub volume: u64,
 }
 
@@ -103,8 +108,13 @@ pub struct Entitlement {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stock {
     symbol: Symbol,
+    rules: Arc<MarketRules>,
     facts: Facts,
     bars: Vec<DayBar>,
+    /// Day and end of every bar, traded or not; none where all end at the close of their days, as daily bars do.
+    ends: Vec<Step>,
+    /// Whether some day has several bars.
+    is_intraday: bool,
     entitlements: Vec<Entitlement>,
     /// Positions in the calendar.
     listed: Option<u32>,
@@ -112,18 +122,40 @@ pub struct Stock {
 }
 
 impl Stock {
-    /// Reads the bars of one stock. A bar without volume is a suspended day and leaves no trace.
+    /// Reads the bars of one stock by the rules of the shipped markets; see [`Stock::in_markets`].
     ///
     /// # Errors
-    /// [`LabError::Backtest`] when bars are not of one stock in the order of days, lie outside the calendar, have a
-    /// price that is not between 0.01 and 100,000,000.00 CNY, prices outside `low..=high` or a volume that is negative or
-    /// above 10¹²; [`LabError::Quant`] when a reference price cannot be computed.
+    /// What [`Stock::in_markets`] returns.
     pub fn new(
         symbol: Symbol,
         bars: &[Bar],
         facts: Facts,
         calendar: &Calendar,
     ) -> Result<Self, LabError> {
+        Self::in_markets(symbol, bars, facts, calendar, &Markets::shipped()?)
+    }
+
+    /// Reads the bars of one stock, daily ones or shorter. A bar without volume is one in which it did not trade, a
+    /// suspended day, and leaves no trace but its time.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when no market knows the symbol, bars are not of one stock in the order of time, lie outside
+    /// the calendar, have a price that is not between one unit and 100,000,000 of the currency, prices outside
+    /// `low..=high` or a volume that is negative or above 10¹²; [`LabError::Quant`] when a reference price cannot be
+    /// computed.
+    pub fn in_markets(
+        symbol: Symbol,
+        bars: &[Bar],
+        facts: Facts,
+        calendar: &Calendar,
+        markets: &Markets,
+    ) -> Result<Self, LabError> {
+        let Some(listing) = markets.of(symbol) else {
+            let rule = "must be a symbol that a market file knows";
+            return Err(LabError::backtest("stock", rule, symbol.to_string()));
+        };
+        let rules = listing.market.clone();
+        let (per_price, per_share) = (rules.units_per_price(), rules.units_per_share());
         let days = calendar.days();
         let at = |date: Date| days.partition_point(|day| *day < date) as u32;
         let mut facts = facts;
@@ -135,19 +167,30 @@ impl Stock {
             .map(|event| entitlement(event, at(event.ex_date)))
             .collect::<Result<Vec<_>, _>>()?;
         let mut read: Vec<DayBar> = Vec::with_capacity(bars.len());
-        let mut last: Option<Date> = None;
+        let is_intraday = bars.windows(2).any(|pair| pair[0].date == pair[1].date);
+        let has_times = is_intraday
+            || bars
+                .iter()
+                .any(|bar| bar.time_ns != bar.date.close_time_ns());
+        let mut ends = Vec::new();
+        let mut last: Option<&Bar> = None;
+        // Of the day: its position, and what its first bar refers to.
+        let mut first_of_day: Option<(u32, Option<i64>)> = None;
         for bar in bars {
             let refuse = |rule: &str, got: &dyn ToString| {
-                let place = format!("bar of {symbol} on {}", bar.date);
+                let place = match is_intraday {
+                    true => format!("bar of {symbol} at {}", rules.local_time(bar.time_ns)),
+                    false => format!("bar of {symbol} on {}", bar.date),
+                };
                 Err(LabError::backtest(place, rule, got.to_string()))
             };
             if bar.symbol != symbol {
                 return refuse("must be of the stock", &bar.symbol);
             }
-            if last.is_some_and(|last| bar.date <= last) {
+            if last.is_some_and(|last| bar.date < last.date || bar.time_ns <= last.time_ns) {
                 return refuse("must lie behind the bar before", &bar.date);
             }
-            last = Some(bar.date);
+            last = Some(bar);
             let day = at(bar.date);
             if days.get(day as usize) != Some(&bar.date) {
                 return refuse("must lie on a trading day of the calendar", &bar.date);
@@ -155,27 +198,36 @@ impl Stock {
             if !(0.0..=MAX_VOLUME).contains(&bar.volume_shares) {
                 return refuse("must have a volume in 0..=1e12", &bar.volume_shares);
             }
-            let volume = bar.volume_shares as u64;
+            if has_times {
+                let time_ns = bar.time_ns;
+                ends.push(Step { day, time_ns });
+            }
+            // At most 10²⁰ would leave a u64; a larger number saturates and is a cap only.
+            let volume = (bar.volume_shares * per_share as f64) as u64;
             if volume == 0 {
                 continue;
             }
-            let mut cents = [0; 5];
+            let mut units = [0; 5];
             let prices = [bar.open, bar.high, bar.low, bar.close];
-            for (cents, price) in cents
+            for (units, price) in units
                 .iter_mut()
                 .zip(prices.into_iter().chain(bar.pre_close))
             {
-                let rounded = (price * 100.0).round();
-                if !(1.0..=MAX_PRICE_CENTS).contains(&rounded) {
-                    return refuse("must have prices in 0.01..=1e8 CNY", &price);
+                let rounded = (price * per_price as f64).round();
+                if !(1.0..=rules.max_price() as f64).contains(&rounded) {
+                    let rule = format!("must have prices in {}..=1e8", 1.0 / per_price as f64);
+                    return refuse(&rule, &price);
                 }
-                *cents = rounded as i64;
+                *units = rounded as i64;
             }
-            let [open, high, low, close, given] = cents;
+            let [open, high, low, close, given] = units;
             if low > open.min(close) || high < open.max(close) {
                 return refuse("must have open and close between low and high", &bar.low);
             }
+            let same_day = first_of_day.filter(|(of, _)| *of == day);
             let reference = match (bar.pre_close, read.last()) {
+                // What a vendor repeats on later bars of a day may be the close before each.
+                _ if same_day.is_some() => same_day.and_then(|(_, reference)| reference),
                 (Some(_), _) => Some(given),
                 (None, None) => None,
                 (None, Some(before)) => {
@@ -184,12 +236,22 @@ impl Stock {
                     match due.clone().next() {
                         // The price level moved, and nothing says by how much.
                         None if bar.marks.breaks_level() => None,
-                        _ => Some(reference_cents(before.close, due.map(|due| &due.event))?),
+                        _ => {
+                            let events = due.map(|due| &due.event);
+                            Some(reference_units(before.close, rules.price_decimals, events)?)
+                        }
                     }
                 }
             };
+            first_of_day = Some((day, reference));
             read.push(DayBar {
                 day,
+                // Of bars with times, their number until `Market::new` knows all times.
+                step: if has_times {
+                    ends.len() as u32 - 1
+                } else {
+                    day
+                },
                 open,
                 high,
                 low,
@@ -200,7 +262,10 @@ impl Stock {
         }
         Ok(Self {
             symbol,
+            rules,
             bars: read,
+            ends,
+            is_intraday,
             entitlements,
             // A listing before the calendar is long ago, as far as the calendar tells.
             listed: facts
@@ -218,7 +283,23 @@ impl Stock {
         self.symbol
     }
 
-    /// Returns the traded days in order.
+    /// Returns the rules of its market.
+    #[must_use]
+    pub fn market(&self) -> &MarketRules {
+        &self.rules
+    }
+
+    /// Returns what a quantity is worth at a price, both in units of the market, in cents.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when that leaves an `i64`.
+    pub fn amount_cents(&self, price: i64, quantity: u64) -> Result<i64, LabError> {
+        self.rules
+            .amount_cents(price, quantity)
+            .ok_or_else(|| too_large("price times shares", quantity))
+    }
+
+    /// Returns the bars in which it traded, in order.
     #[must_use]
     pub fn bars(&self) -> &[DayBar] {
         &self.bars
@@ -294,19 +375,55 @@ impl Entitlement {
     }
 }
 
+/// One moment of the market's time axis: the end of bars.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Step {
+    /// The position of the day in the calendar.
+    pub day: u32,
+    /// The end of the bars, in UTC nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+}
+
 /// All stocks of a run over one calendar.
+///
+/// Its time axis has one [`Step`] for each day, or, where stocks have several bars a day, one for each time at which a bar
+/// ends; a day without any bar is one step then as well.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Market {
     calendar: Calendar,
     stocks: Vec<Stock>,
+    steps: Vec<Step>,
+    is_intraday: bool,
+}
+
+/// All moments in order, by day first, since one day ends at other times in other places.
+fn steps(calendar: &Calendar, stocks: &[Stock], is_intraday: bool) -> Vec<Step> {
+    let close = |(date, day): (&Date, u32)| Step {
+        day,
+        time_ns: date.close_time_ns(),
+    };
+    let mut steps: Vec<Step> = calendar.days().iter().zip(0..).map(close).collect();
+    if is_intraday {
+        let mut ends: Vec<Step> = stocks.iter().flat_map(|s| &s.ends).copied().collect();
+        ends.sort_unstable();
+        ends.dedup();
+        steps.retain(|close| {
+            ends.binary_search_by_key(&close.day, |end| end.day)
+                .is_err()
+        });
+        steps.append(&mut ends);
+        steps.sort_unstable();
+    }
+    steps
 }
 
 impl Market {
     /// Joins stocks that were read with the same calendar.
     ///
     /// # Errors
-    /// [`LabError::Backtest`] when a symbol comes twice or a bar lies outside the calendar.
-    pub fn new(calendar: Calendar, stocks: Vec<Stock>) -> Result<Self, LabError> {
+    /// [`LabError::Backtest`] when a symbol comes twice, a bar lies outside the calendar, or daily bars are mixed with
+    /// shorter ones.
+    pub fn new(calendar: Calendar, mut stocks: Vec<Stock>) -> Result<Self, LabError> {
         let mut symbols: Vec<Symbol> = stocks.iter().map(Stock::symbol).collect();
         symbols.sort_unstable();
         if let Some(pair) = symbols.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -324,7 +441,31 @@ impl Market {
             let rule = "must have stocks of the same calendar";
             return Err(LabError::backtest("market", rule, stock.symbol.to_string()));
         }
-        Ok(Self { calendar, stocks })
+        let is_intraday = stocks.iter().any(|stock| stock.is_intraday);
+        let daily = |stock: &&Stock| stock.ends.is_empty() && !stock.bars.is_empty();
+        if let (true, Some(daily)) = (is_intraday, stocks.iter().find(daily)) {
+            let rule = "must not mix daily bars with shorter ones";
+            return Err(LabError::backtest("market", rule, daily.symbol.to_string()));
+        }
+        let steps = steps(&calendar, &stocks, is_intraday);
+        for stock in &mut stocks {
+            let ends = std::mem::take(&mut stock.ends);
+            let mut step = 0;
+            for bar in stock.bars.iter_mut().filter(|_| !ends.is_empty()) {
+                if is_intraday {
+                    step += steps[step..].partition_point(|step| *step < ends[bar.step as usize]);
+                    bar.step = step as u32;
+                } else {
+                    bar.step = bar.day;
+                }
+            }
+        }
+        Ok(Self {
+            calendar,
+            stocks,
+            steps,
+            is_intraday,
+        })
     }
 
     /// Reads stocks over the days on which any of them has a bar. A day on which none traded is no trading day then, so
@@ -353,27 +494,80 @@ impl Market {
         self.calendar.days()
     }
 
+    /// Returns the time axis.
+    #[must_use]
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Returns whether some day has several steps.
+    #[must_use]
+    pub fn is_intraday(&self) -> bool {
+        self.is_intraday
+    }
+
+    /// Returns the position on the time axis at which a bar ends, or `None` when no bar of the market ends there.
+    #[must_use]
+    pub fn step_of(&self, bar: &Bar) -> Option<u32> {
+        let day = self.days().binary_search(&bar.date).ok()? as u32;
+        let time_ns = bar.time_ns;
+        let step = match self.is_intraday {
+            true => self.steps.binary_search(&Step { day, time_ns }).ok()?,
+            false => day as usize,
+        };
+        Some(step as u32)
+    }
+
+    /// Returns whether a step is the first of its day.
+    #[must_use]
+    pub fn opens_day(&self, step: u32) -> bool {
+        let at = step as usize;
+        at == 0 || self.steps[at - 1].day != self.steps[at].day
+    }
+
+    /// Returns whether a step is the last of its day.
+    #[must_use]
+    pub fn closes_day(&self, step: u32) -> bool {
+        let at = step as usize;
+        self.steps
+            .get(at + 1)
+            .is_none_or(|next| next.day != self.steps[at].day)
+    }
+
+    /// Returns the time of a step as text: on the clock of the exchange where all stocks share one, else in UTC.
+    #[must_use]
+    pub fn time_text(&self, step: u32) -> String {
+        let time_ns = self.steps[step as usize].time_ns;
+        let mut rules = self.stocks.iter().map(|stock| &stock.rules);
+        match rules.next() {
+            Some(first) if rules.all(|other| other.timezone == first.timezone) => {
+                first.local_time(time_ns)
+            }
+            _ => heqis_quant::rules::utc_time(time_ns),
+        }
+    }
+
     /// Returns the stocks; a broker names them by their position here.
     #[must_use]
     pub fn stocks(&self) -> &[Stock] {
         &self.stocks
     }
 
-    /// Returns the rules of a stock on a day of the calendar.
+    /// Returns the rules of a stock on the day of a step.
     ///
     /// # Errors
     /// [`LabError::Quant`] when no rule is known for the stock or the day.
     ///
     /// # Panics
-    /// Panics when the market has no such stock or day.
+    /// Panics when the market has no such stock or step.
     pub fn rules<'b>(
         &self,
-        rules: &'b Markets,
+        markets: &'b Markets,
         stock: usize,
-        day: u32,
+        step: u32,
     ) -> Result<DayRules<'b>, LabError> {
-        let date = self.days()[day as usize];
+        let date = self.days()[self.steps[step as usize].day as usize];
         let stock = &self.stocks[stock];
-        Ok(rules.on(stock.symbol, date, stock.facts.is_special(date))?)
+        Ok(markets.on(stock.symbol, date, stock.facts.is_special(date))?)
     }
 }

@@ -4,14 +4,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use heqis_quant::decision::{Filters, Side, SignalMode, Strategy};
+use heqis_quant::rules::{Days, Listing};
 use heqis_quant::{Bar, Calendar, Date, DecisionRule, Markets, Span, Symbol, Verdict};
 use serde::{Deserialize, Serialize};
 
 use super::allocation::{Allocation, Want, simulate};
 use super::broker::{BrokerConfig, Ledger};
-use super::inputs::{Benchmark, Facts};
+use super::inputs::{Benchmark, Facts, LeftOut};
 use super::market::{Market, Stock};
-use super::metrics::{Basis, Day, Metrics, daily_returns};
+use super::metrics::{Basis, Day, Metrics, daily_returns, returns_of};
 use super::report::html::Page;
 use super::report::{Table, Values, books};
 use super::strategy::{Foreseen, Foresight, KillChange, decide};
@@ -43,8 +44,14 @@ pub struct Settings {
     pub allocation: Allocation,
     /// What was agreed with the broker; the default of the fee table when left out.
     pub commission: Option<Commission>,
-    /// What figures refer to.
+    /// What figures refer to. Without days of a year in a settings file, those of the market count.
     pub basis: Basis,
+    /// Whether the file says how many days a year has.
+    #[serde(skip)]
+    pub names_year: bool,
+    /// The rules of all markets; those that are shipped when left out. Not part of a settings file.
+    #[serde(skip)]
+    pub markets: Option<Markets>,
 }
 
 impl Default for Settings {
@@ -63,6 +70,8 @@ impl Default for Settings {
             allocation: Allocation::default(),
             commission: None,
             basis: Basis::default(),
+            names_year: false,
+            markets: None,
         }
     }
 }
@@ -75,10 +84,14 @@ impl Settings {
     /// what [`Settings::validate`] returns.
     pub fn read(path: &Path) -> Result<Self, LabError> {
         let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
-        let settings: Self = toml::from_str(&text).map_err(|error| {
+        let refuse = |error: toml::de::Error| {
             let place = path.display().to_string();
             LabError::backtest(place, "must be settings of a backtest", error.message())
-        })?;
+        };
+        let mut settings: Self = toml::from_str(&text).map_err(refuse)?;
+        let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
+        let basis = table.get("basis").and_then(|basis| basis.as_table());
+        settings.names_year = basis.is_some_and(|basis| basis.contains_key("days_per_year"));
         settings.validate()?;
         Ok(settings)
     }
@@ -113,12 +126,37 @@ impl Settings {
         }
     }
 
-    /// Returns the rules of the market with the commission agreed.
+    /// Returns what the figures of a market refer to: with the days of its year, where nothing else was asked for. Of
+    /// several markets the one with the most days counts, since an account has a close on all of them.
+    #[must_use]
+    pub fn basis_of(&self, market: &Market) -> Basis {
+        let days = market
+            .stocks()
+            .iter()
+            .map(|stock| stock.market().days_per_year);
+        match days.max() {
+            Some(days)
+                if !self.names_year
+                    && self.basis.days_per_year == Basis::default().days_per_year =>
+            {
+                Basis {
+                    days_per_year: days.into(),
+                    ..self.basis
+                }
+            }
+            _ => self.basis,
+        }
+    }
+
+    /// Returns the rules of all markets with the commission agreed.
     ///
     /// # Errors
     /// [`LabError::Quant`] when the commission is out of bounds.
     pub fn rules(&self) -> Result<Markets, LabError> {
-        let markets = Markets::shipped()?;
+        let markets = match &self.markets {
+            Some(markets) => markets.clone(),
+            None => Markets::shipped()?,
+        };
         Ok(match self.commission {
             Some(agreed) => markets.with_commission(agreed.rate_e7, agreed.min_cents)?,
             None => markets,
@@ -148,14 +186,16 @@ pub struct Scene {
     pub benchmark: Option<Vec<f64>>,
     /// Bars on another price level than the ones before, with no event to bridge it: holdings cross them as a loss.
     pub unbridged: usize,
+    /// What was not to be traded.
+    pub left_out: Vec<LeftOut>,
 }
 
 impl Scene {
     /// Cuts series to a span and joins them.
     ///
     /// # Errors
-    /// [`LabError::Backtest`] when no bar lies in the span or bars lie outside the calendar, and what
-    /// [`Stock::new`], [`Market::new`] and [`Benchmark::returns`] return.
+    /// [`LabError::Backtest`] when no bar lies in the span, bars lie outside the calendar or are of two currencies, and what
+    /// [`Stock::in_markets`], [`Market::new`] and [`Benchmark::returns`] return.
     pub fn new(
         series: &[(Symbol, &Foresight)],
         facts: &Facts,
@@ -173,7 +213,27 @@ impl Scene {
             let span = format!("{} to {}", span.from, span.to);
             return Err(LabError::backtest("span", rule, span));
         };
-        let calendar = match &facts.calendar {
+        let listings = || {
+            series
+                .iter()
+                .filter_map(|(symbol, _)| facts.markets.of(*symbol))
+        };
+        if let Some(first) = listings().next()
+            && let Some(other) = listings().find(|l| l.market.currency != first.market.currency)
+        {
+            let told = |listing: &Listing<'_>| {
+                format!("{} in {}", listing.symbol, listing.market.currency)
+            };
+            let got = format!("{} and {}", told(&first), told(&other));
+            return Err(LabError::backtest(
+                "portfolio",
+                "must be of one currency",
+                got,
+            ));
+        }
+        // A table of trading days is that of an exchange with holidays.
+        let has_holidays = listings().all(|listing| listing.market.days == Days::Weekdays);
+        let calendar = match facts.calendar.as_ref().filter(|_| has_holidays) {
             // From the first to the last bar: a calendar of decades would dilute the figures.
             Some(given) => Calendar::new(given.within(Span::new(first, last)?).iter().copied())?,
             None => {
@@ -186,16 +246,22 @@ impl Scene {
         let mut unbridged = 0;
         let mut stocks = Vec::with_capacity(series.len());
         for ((symbol, _), bars) in series.iter().zip(&bars) {
-            let facts = facts.stocks.get(symbol).cloned().unwrap_or_default();
+            let known = facts.stocks.get(symbol).cloned().unwrap_or_default();
             unbridged += bars
                 .windows(2)
                 .filter(|pair| {
                     let due = |date: Date| pair[0].date < date && date <= pair[1].date;
                     pair[1].marks.breaks_level()
-                        && !facts.events.iter().any(|event| due(event.ex_date))
+                        && !known.events.iter().any(|event| due(event.ex_date))
                 })
                 .count();
-            stocks.push(Stock::new(*symbol, bars, facts, &calendar)?);
+            stocks.push(Stock::in_markets(
+                *symbol,
+                bars,
+                known,
+                &calendar,
+                &facts.markets,
+            )?);
         }
         let market = Market::new(calendar, stocks)?;
         let benchmark = benchmark
@@ -216,6 +282,7 @@ impl Scene {
             foreseen,
             benchmark,
             unbridged,
+            left_out: Vec::new(),
         })
     }
 
@@ -231,21 +298,22 @@ impl Scene {
                 verdict,
             }));
         }
-        signals.sort_by_key(|signal| (signal.seen.bar.date, signal.stock));
+        signals.sort_by_key(|signal| {
+            let bar = &signal.seen.bar;
+            (bar.date, bar.time_ns, signal.stock)
+        });
         signals
     }
 
     /// Returns the wants of signals; a hold wants nothing.
     #[must_use]
     pub fn wants(&self, signals: &[Signal]) -> Vec<Want> {
-        let days = self.market.days();
         signals
             .iter()
             .filter(|signal| signal.verdict.side != Side::Hold)
             .filter_map(|signal| {
-                let day = days.binary_search(&signal.seen.bar.date).ok()?;
                 Some(Want {
-                    day: day as u32,
+                    step: self.market.step_of(&signal.seen.bar)?,
                     stock: signal.stock,
                     side: signal.verdict.side,
                     score: signal.seen.prediction.predicted_return,
@@ -254,20 +322,23 @@ impl Scene {
             .collect()
     }
 
-    /// Returns, day by day, each predicted return with the return to the next bar of the same stock in the span.
+    /// Returns, close by close, each predicted return with the return to the next bar of the same stock in the span.
     #[must_use]
     pub fn scores(&self) -> Vec<Day> {
-        let mut days: BTreeMap<Date, Day> = BTreeMap::new();
+        let mut closes: BTreeMap<i64, Day> = BTreeMap::new();
         for foreseen in &self.foreseen {
             for pair in foreseen.windows(2) {
                 let (now, next) = (&pair[0].bar, &pair[1].bar);
                 let reference = next.reference_close(now.date, now.close);
                 let followed = next.close / reference - 1.0;
                 let expected = pair[0].prediction.predicted_return;
-                days.entry(now.date).or_default().push((expected, followed));
+                closes
+                    .entry(now.time_ns)
+                    .or_default()
+                    .push((expected, followed));
             }
         }
-        days.into_values().collect()
+        closes.into_values().collect()
     }
 }
 
@@ -299,7 +370,7 @@ pub fn run(scene: &Scene, settings: &Settings, mode: SignalMode) -> Result<Outco
         config.cash_cents,
         scene.benchmark.as_deref(),
         &scene.scores(),
-        settings.basis,
+        settings.basis_of(&scene.market),
     )?;
     Ok(Outcome {
         signals,
@@ -334,13 +405,14 @@ impl Outcome {
         with_page: bool,
     ) -> Result<(), LabError> {
         std::fs::create_dir_all(dir).map_err(|source| LabError::file(dir, source))?;
+        let returns = returns_of(&self.ledger.days, settings.broker.cash_cents)?;
         signals(&scene.market, &self.signals).save(dir, "signals")?;
-        for (name, table) in books::tables(&scene.market, &self.ledger, &self.returns) {
+        for (name, table) in books::tables(&scene.market, &self.ledger, &returns) {
             table.save(dir, name)?;
         }
         figures(&self.metrics).save(dir, "metrics")?;
         let days = scene.market.days();
-        let summary = serde_json::json!({
+        let mut summary = serde_json::json!({
             "run": label,
             "from": days.first(),
             "to": days.last(),
@@ -351,6 +423,9 @@ impl Outcome {
             "reasons": self.reasons(),
             "unbridged_price_levels": scene.unbridged,
         });
+        if !scene.left_out.is_empty() {
+            summary["left_out"] = serde_json::json!(scene.left_out);
+        }
         let json =
             serde_json::to_string_pretty(&summary).map_err(|source| LabError::json(dir, source))?;
         write(&dir.join("summary.json"), &(json + "\n"))?;
@@ -374,6 +449,7 @@ impl Outcome {
                 returns: &self.returns,
                 benchmark: scene.benchmark.as_deref(),
                 metrics: &self.metrics,
+                left_out: &scene.left_out,
             };
             write(&dir.join("report.html"), &page.html())?;
         }
@@ -407,11 +483,18 @@ fn signals(market: &Market, rows: &[Signal]) -> Table {
         Values::Numbers(rows.iter().map(|row| Some(value(row))).collect())
     };
     let text = |value: &dyn Fn(&Signal) -> String| Values::Text(rows.iter().map(value).collect());
-    Table::new()
-        .with(
-            "date",
-            Values::Days(rows.iter().map(|row| row.seen.bar.date).collect()),
-        )
+    let mut table = Table::new().with(
+        "date",
+        Values::Days(rows.iter().map(|row| row.seen.bar.date).collect()),
+    );
+    if market.is_intraday() {
+        let time = |row: &Signal| {
+            let rules = market.stocks()[row.stock].market();
+            rules.local_time(row.seen.bar.time_ns)
+        };
+        table = table.with("time", text(&time));
+    }
+    table
         .with(
             "symbol",
             text(&|row| market.stocks()[row.stock].symbol().to_string()),

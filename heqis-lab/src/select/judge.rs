@@ -56,6 +56,7 @@ impl Judge {
             ..market::Facts::default()
         };
         let facts = Facts {
+            markets: self.settings.rules()?,
             clean: CleanConfig::default(),
             stocks: BTreeMap::from([(first.symbol, facts)]),
             calendar: None,

@@ -173,7 +173,7 @@ impl MarketRules {
     /// the open, whose auction some vendors give as a bar of its own, to the close.
     #[must_use]
     pub fn is_in_session(&self, time_ns: i64) -> bool {
-        let Some(zoned) = self.local(time_ns) else {
+        let Some(zoned) = local(time_ns, &self.timezone) else {
             return false;
         };
         let time = zoned.time();
@@ -189,20 +189,69 @@ impl MarketRules {
         })
     }
 
+    /// Returns a price in units as a decimal number, for readers.
+    #[must_use]
+    pub fn price_text(&self, units: i64) -> String {
+        let per_price = self.units_per_price();
+        let decimals = self.price_decimals as usize;
+        format!("{}.{:0decimals$}", units / per_price, units % per_price)
+    }
+
+    /// Returns a quantity in units as a decimal number without needless zeros, for readers.
+    #[must_use]
+    pub fn quantity_text(&self, units: u64) -> String {
+        let per_share = self.units_per_share().unsigned_abs();
+        let decimals = self.quantity_decimals as usize;
+        match units % per_share {
+            0 => (units / per_share).to_string(),
+            part => {
+                let text = format!("{}.{part:0decimals$}", units / per_share);
+                text.trim_end_matches('0').to_owned()
+            }
+        }
+    }
+
+    /// Returns the time, in nanoseconds since the Unix epoch, of a second of a day on the clock of the exchange; 86,400 is
+    /// the midnight after it. In the hour that a clock shows twice the first is meant, and one that it skips counts on.
+    #[must_use]
+    pub fn time_ns(&self, date: Date, second: u32) -> Option<i64> {
+        let epoch = jiff::civil::Date::constant(1970, 1, 1);
+        let day = jiff::Span::new().try_days(date.days()).ok()?;
+        let second = jiff::Span::new().try_seconds(second).ok()?;
+        let local = epoch
+            .checked_add(day)
+            .ok()?
+            .at(0, 0, 0, 0)
+            .checked_add(second)
+            .ok()?;
+        let time = self.timezone.to_timestamp(local).ok()?;
+        i64::try_from(time.as_nanosecond()).ok()
+    }
+
     /// Returns a time, in nanoseconds since the Unix epoch, on the clock of the exchange with its offset, such as
     /// `2024-03-08T09:31:00-05:00`.
     #[must_use]
     pub fn local_time(&self, time_ns: i64) -> String {
-        self.local(time_ns).map_or_else(
-            || time_ns.to_string(),
-            |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
-        )
+        time_text(time_ns, &self.timezone)
     }
+}
 
-    fn local(&self, time_ns: i64) -> Option<jiff::ZonedDateTime> {
-        let timestamp = jiff::Timestamp::from_nanosecond(time_ns.into()).ok()?;
-        Some(timestamp.to_zoned_datetime(self.timezone.clone()))
-    }
+/// Returns a time, in nanoseconds since the Unix epoch, in UTC, such as `2024-03-08T14:31:00+00:00`.
+#[must_use]
+pub fn utc_time(time_ns: i64) -> String {
+    time_text(time_ns, &TimeZone::UTC)
+}
+
+fn time_text(time_ns: i64, zone: &TimeZone) -> String {
+    local(time_ns, zone).map_or_else(
+        || time_ns.to_string(),
+        |zoned| zoned.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
+    )
+}
+
+fn local(time_ns: i64, zone: &TimeZone) -> Option<jiff::ZonedDateTime> {
+    let timestamp = jiff::Timestamp::from_nanosecond(time_ns.into()).ok()?;
+    Some(timestamp.to_zoned_datetime(zone.clone()))
 }
 
 /// A place in a market file.
@@ -671,6 +720,10 @@ source = "x"
             let time: jiff::Timestamp = text.parse().unwrap();
             i64::try_from(time.as_nanosecond()).unwrap()
         };
+        let march = |day: &str, minute: u32| market.time_ns(Date::parse(day).unwrap(), minute * 60);
+        assert_eq!(march("2024-03-28", 541), Some(ns("2024-03-28T08:01:00Z")));
+        assert_eq!(march("2024-04-02", 541), Some(ns("2024-04-02T07:01:00Z")));
+        assert_eq!(march("2024-03-31", 1440), Some(ns("2024-03-31T22:00:00Z")));
         for (time, local, open) in [
             ("2024-03-28T07:59:00Z", "2024-03-28T08:59:00+01:00", false),
             ("2024-03-28T08:01:00Z", "2024-03-28T09:01:00+01:00", true),

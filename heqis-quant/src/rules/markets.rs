@@ -41,8 +41,8 @@ pub struct Markets {
 pub struct Listing<'a> {
     /// The instrument.
     pub symbol: Symbol,
-    /// The market.
-    pub market: &'a MarketRules,
+    /// The market, shared, so that whoever needs it for long can keep it.
+    pub market: &'a Arc<MarketRules>,
     /// The class.
     pub class: &'a Class,
 }

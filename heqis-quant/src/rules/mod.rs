@@ -42,7 +42,7 @@ pub use audit::{Breach, BreachReason, breaches};
 pub use fees::{Basis, Fee, FeeBill, FeeRule, Fees, Trade};
 
 pub use limits::{LimitRule, Limits};
-pub use market::{Class, Closures, Days, MarketRules, Session};
+pub use market::{Class, Closures, Days, MarketRules, Session, utc_time};
 pub use markets::{Listing, Markets};
 pub use orders::OrderRule;
 pub use pattern::Pattern;

@@ -9,14 +9,14 @@ use crate::error::LabError;
 const MAX_CASH_CENTS: i64 = 1_000_000_000_000;
 const PER_ONE: i128 = 10_000;
 
-/// How far a fill lies from the open, always to the trader's loss and rounded away from the trader to a cent. The result
+/// How far a fill lies from the open, always to the trader's loss and rounded away from the trader to a tick. The result
 /// never leaves the price limits of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Slippage {
     /// Fills at the open.
     None,
-    /// So many ticks of 0.01 CNY.
+    /// So many ticks of the market: of 0.01 CNY for A-share stocks.
     Ticks(u32),
     /// So many ten-thousandths of the open.
     Rate(u32),
@@ -27,9 +27,9 @@ pub enum Slippage {
 }
 
 impl Slippage {
-    /// Returns the price of a fill in cents.
+    /// Returns the price of a fill. Prices and the tick are in price units of the market: cents for A-share stocks.
     ///
-    /// `shares` are at most `volume`, the traded shares of the day.
+    /// `shares` are at most `volume`, what was traded in the bar, both in quantity units.
     ///
     /// # Errors
     /// [`LabError::Backtest`] when the price leaves an `i64`, which prices and volumes of a
@@ -41,23 +41,32 @@ impl Slippage {
         shares: u64,
         volume: u64,
         limits: Limits,
+        tick: i64,
     ) -> Result<i64, LabError> {
         let whole = i128::from(open);
+        let tick = i128::from(tick.max(1));
         let loss = match self {
             Self::None => 0,
-            Self::Ticks(ticks) => i128::from(ticks),
+            Self::Ticks(ticks) => i128::from(ticks) * tick,
             Self::Rate(rate) => (whole * i128::from(rate) + PER_ONE - 1) / PER_ONE,
             Self::VolumeShare(impact) => {
-                let (shares, volume) = (i128::from(shares), i128::from(volume));
-                let divisor = PER_ONE * volume * volume;
-                let product = (shares * shares).checked_mul(whole * i128::from(impact));
-                match (product, divisor) {
-                    (_, 0) => 0,
-                    (Some(product), _) => (product + divisor - 1) / divisor,
-                    (None, _) => return Err(too_large("slippage", shares)),
+                let (mut shares, mut volume) = (i128::from(shares), i128::from(volume));
+                let rate = whole * i128::from(impact);
+                loop {
+                    let product = shares.checked_mul(shares).and_then(|s| s.checked_mul(rate));
+                    let divisor = volume
+                        .checked_mul(volume)
+                        .and_then(|v| v.checked_mul(PER_ONE));
+                    match (product, divisor) {
+                        (_, Some(0)) => break 0,
+                        (Some(product), Some(divisor)) => break (product + divisor - 1) / divisor,
+                        // Volumes of coins: a part in 1,024 less precise, to the trader's loss.
+                        _ => (shares, volume) = (shares / 1_024 + 1, volume / 1_024),
+                    }
                 }
             }
         };
+        let loss = (loss + tick - 1) / tick * tick;
         let (down, up) = match limits {
             Limits::Band { up, down } => (down, up),
             Limits::NoLimit => (1, i64::MAX),
@@ -133,6 +142,6 @@ impl BrokerConfig {
     }
 }
 
-pub(super) fn too_large(what: &str, got: impl ToString) -> LabError {
+pub(in crate::backtest) fn too_large(what: &str, got: impl ToString) -> LabError {
     LabError::backtest(what, "must fit into 64 bits of cents", got)
 }

@@ -1,6 +1,7 @@
 //! Before the open: dividends and new shares for what was held at the last close.
 
 use heqis_quant::Date;
+use heqis_quant::adjust::reference_units;
 
 use super::config::too_large;
 use super::{Broker, Entitled, add};
@@ -9,7 +10,10 @@ use crate::error::LabError;
 impl Broker<'_> {
     /// Credits what a stock gives on a day, and moves its mark to the new reference.
     pub(super) fn entitle(&mut self, stock: usize, day: u32, date: Date) -> Result<(), LabError> {
-        let all = self.market.stocks()[stock].entitlements();
+        let listing = &self.market.stocks()[stock];
+        let (all, rules) = (listing.entitlements(), listing.market());
+        // Millionths of a CNY and quantity units that make a cent of dividend.
+        let per_cent = 10_000 * i128::from(rules.units_per_share());
         let account = &mut self.stocks[stock];
         while all
             .get(account.entitlement)
@@ -25,9 +29,9 @@ impl Broker<'_> {
         let held_shares = position.shares();
         for due in due {
             count += 1;
-            // Millionths of a CNY to cents, half up. Checked: shares are below 2⁶³, and a product of two i64 fits.
+            // To cents, half up. Checked: shares are below 2⁶³, and a product of two i64 fits.
             let gross = i128::from(held_shares) * i128::from(due.cash_micro);
-            let cash_cents = i64::try_from((gross + 5_000) / 10_000)
+            let cash_cents = i64::try_from((gross + per_cent / 2) / per_cent)
                 .map_err(|_| too_large("dividend", gross))?;
             let taxed = i128::from(cash_cents) * i128::from(self.config.dividend_tax_e4);
             // At most the dividend itself, since the rate is at most one.
@@ -57,8 +61,8 @@ impl Broker<'_> {
             last.new_shares = new_shares;
         }
         let moving = due.iter().filter(|due| due.moves_reference());
-        position.mark =
-            heqis_quant::adjust::reference_cents(position.mark, moving.map(|due| &due.event))?;
+        let moving = moving.map(|due| &due.event);
+        position.mark = reference_units(position.mark, rules.price_decimals, moving)?;
         Ok(())
     }
 }

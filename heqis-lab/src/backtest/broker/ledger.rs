@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::position::Trip;
 
-/// How many shares an order is for.
+/// How many shares an order is for, in quantity units of its market.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
     /// So many.
@@ -50,6 +50,8 @@ pub enum Reason {
     Cash,
     /// The fees of the sale are more than it brings and the account can pay.
     FeesAboveProceeds,
+    /// The bar lies outside the hours of trading.
+    OutsideSession,
     /// There is nothing to sell.
     NoPosition,
     /// The stock is no longer listed.
@@ -80,6 +82,7 @@ impl Reason {
             Self::LotSize => "lot_size",
             Self::Cash => "cash",
             Self::FeesAboveProceeds => "fees_above_proceeds",
+            Self::OutsideSession => "outside_session",
             Self::NoPosition => "no_position",
             Self::Delisted => "delisted",
             Self::Superseded => "superseded",
@@ -140,6 +143,8 @@ pub struct Order {
     pub ticket: Ticket,
     /// The day after whose close it was made.
     pub placed: Date,
+    /// The step after which it was made.
+    pub placed_step: u32,
     /// The shares that it is for; of an order for everything, what is held.
     pub wanted_shares: u64,
     /// The shares filled so far.
@@ -148,11 +153,15 @@ pub struct Order {
     pub status: Status,
     /// Why it was not filled, by day; a reason that lasts is noted once.
     pub notes: Vec<Note>,
-    /// How many opens it has seen.
+    /// How many days with an open it has seen.
     pub(super) opens: u32,
+    /// The last of them.
+    pub(super) opened: Option<u32>,
 }
 
-/// One fill. Each fill is billed as an order of its own, since an unfilled rest is handed in again the next day.
+/// One fill. Each fill is billed as an order of its own, since an unfilled rest is handed in again at the next open.
+/// Prices and shares are in units of the stock's [market](heqis_quant::rules::MarketRules): cents and shares for A-share
+/// stocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
     /// The position of the order in the ledger.
@@ -161,15 +170,17 @@ pub struct Fill {
     pub stock: usize,
     /// The day.
     pub date: Date,
+    /// The step at which the bar of the fill ends.
+    pub step: u32,
     /// Buy or sell.
     pub trade: Trade,
     /// How many shares.
     pub shares: u64,
-    /// The open of the day in cents.
-    pub open_cents: i64,
-    /// The price in cents, slippage included.
-    pub price_cents: i64,
-    /// Price times shares.
+    /// The open of the bar.
+    pub open: i64,
+    /// The price, slippage included.
+    pub price: i64,
+    /// Price times shares in cents.
     pub amount_cents: i64,
     /// The fees.
     pub bill: FeeBill,
@@ -226,25 +237,27 @@ impl DayAccount {
     }
 }
 
-/// One stock held after one close.
+/// One stock held after one close. Shares and price are in units of its market.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PositionRow {
     /// The day.
     pub date: Date,
+    /// The step.
+    pub step: u32,
     /// The stock.
     pub stock: usize,
     /// How many shares.
     pub shares: u64,
-    /// The last close in cents, moved by ex-rights since.
-    pub mark_cents: i64,
-    /// Shares times mark.
+    /// The last close, moved by ex-rights since.
+    pub mark: i64,
+    /// Shares times mark in cents.
     pub value_cents: i64,
 }
 
 /// Everything that a run leaves behind.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
-    /// The account, one row a trading day.
+    /// The account, one row a step of the market: a trading day, or a time at which bars end.
     pub days: Vec<DayAccount>,
     /// All orders as handed in.
     pub orders: Vec<Order>,
@@ -256,4 +269,28 @@ pub struct Ledger {
     pub entitled: Vec<Entitled>,
     /// Round trips, from the first share bought to the last one sold, in the order of their ends.
     pub trips: Vec<Trip>,
+}
+
+impl Ledger {
+    /// Returns the account at the close of each day, with what was traded on it: for daily bars the rows themselves.
+    #[must_use]
+    pub fn daily(&self) -> Vec<DayAccount> {
+        let mut daily: Vec<DayAccount> = Vec::new();
+        for row in &self.days {
+            match daily.last_mut().filter(|last| last.date == row.date) {
+                // Sums of checked amounts of one account.
+                Some(last) => {
+                    *last = DayAccount {
+                        bought_cents: last.bought_cents + row.bought_cents,
+                        sold_cents: last.sold_cents + row.sold_cents,
+                        fees_cents: last.fees_cents + row.fees_cents,
+                        dividends_cents: last.dividends_cents + row.dividends_cents,
+                        ..*row
+                    }
+                }
+                None => daily.push(*row),
+            }
+        }
+        daily
+    }
 }

@@ -14,6 +14,10 @@
 //! 3. At the close, holdings are valued: at the close of the day, or at the last one for a stock that did not trade.
 //!
 //! Orders are handed in between two days, so that none knows the day on which it is filled.
+//!
+//! Of bars shorter than a day, each step of the market goes through 2 and 3 by itself: an order is filled at the open of
+//! the next bar of its stock, participation is of the volume of that bar, and holdings are valued at its close. Ex-rights
+//! come before the first step of a day, T+n counts trading days, and a buy order lives to the end of its last day.
 
 pub mod config;
 mod exright;
@@ -41,7 +45,7 @@ pub struct Broker<'a> {
     book: &'a Markets,
     config: BrokerConfig,
     cash: i64,
-    /// The next day to go through.
+    /// The next step to go through.
     next: u32,
     stocks: Vec<Account>,
     /// The stocks with shares, in order.
@@ -57,25 +61,25 @@ pub struct Broker<'a> {
 #[derive(Clone, Debug, Default)]
 struct Account {
     position: Position,
-    /// The first bar that does not lie before the last day that was asked for.
+    /// The first bar that does not lie before the last step that was asked for.
     bar: usize,
     /// The first entitlement that was not looked at.
     entitlement: usize,
     waiting_buys: u32,
-    /// The day of the last fill and the shares traded on it.
+    /// The step of the last fill and the shares traded at it.
     traded: (u32, u64),
 }
 
 impl Account {
-    fn traded_on(&self, day: u32) -> u64 {
+    fn traded_at(&self, step: u32) -> u64 {
         match self.traded {
-            (last, shares) if last == day => shares,
+            (last, shares) if last == step => shares,
             _ => 0,
         }
     }
 }
 
-/// The sums of one day.
+/// The sums of one step.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flows {
     bought: i64,
@@ -110,27 +114,31 @@ impl<'a> Broker<'a> {
         })
     }
 
-    /// Goes through the next trading day and returns it, or `None` when there is no more.
+    /// Goes through the next step of the market, a trading day or the bars that end at one time, and returns its day, or
+    /// `None` when there is no more.
     ///
     /// # Errors
     /// [`LabError::Quant`] when no rule is known for an order's stock on that day, and [`LabError::Backtest`] when the
     /// account outgrows 64 bits of cents.
     pub fn advance(&mut self) -> Result<Option<Date>, LabError> {
-        let day = self.next;
-        let Some(date) = self.market.days().get(day as usize).copied() else {
+        let step = self.next;
+        let Some(day) = self.market.steps().get(step as usize).map(|step| step.day) else {
             return Ok(None);
         };
+        let date = self.market.days()[day as usize];
         self.next += 1;
         self.today = Flows::default();
-        for at in 0..self.held.len() {
-            self.entitle(self.held[at], day, date)?;
+        if self.market.opens_day(step) {
+            for at in 0..self.held.len() {
+                self.entitle(self.held[at], day, date)?;
+            }
         }
         if !self.pending.is_empty() {
             let waiting = std::mem::take(&mut self.pending);
             for side in [Trade::Sell, Trade::Buy] {
                 for order in &waiting {
                     if self.ledger.orders[*order].ticket.trade == side {
-                        self.try_order(*order, day, date)?;
+                        self.try_order(*order, step, date)?;
                     }
                 }
             }
@@ -139,7 +147,7 @@ impl<'a> Broker<'a> {
             self.pending
                 .retain(|order| orders[*order].status == Status::Pending);
         }
-        self.mark(day, date)?;
+        self.mark(step, date)?;
         Ok(Some(date))
     }
 
@@ -155,7 +163,10 @@ impl<'a> Broker<'a> {
             Size::Shares(shares) => shares > 0,
             Size::All => ticket.trade == Trade::Sell,
         };
-        if self.market.stocks()[ticket.stock].is_delisted(self.next) {
+        let steps = self.market.steps();
+        let next = steps.get(self.next as usize);
+        let day = next.map_or(self.market.days().len() as u32, |next| next.day);
+        if self.market.stocks()[ticket.stock].is_delisted(day) {
             self.end(id, Reason::Delisted);
         } else if !is_meant {
             self.end(id, Reason::LotSize);
@@ -205,15 +216,20 @@ impl<'a> Broker<'a> {
             .retain(|id| orders[*id].status == Status::Pending);
     }
 
-    /// Returns the last day gone through, or the first day before any was.
+    /// Returns the day of the last step gone through, or the first day before any was.
     #[must_use]
     pub fn date(&self) -> Date {
-        self.market.days()[(self.next as usize).saturating_sub(1)]
+        self.market.days()[self.day() as usize]
     }
 
-    /// Returns the position in the calendar of the next day.
+    /// The day of the last step gone through.
+    fn day(&self) -> u32 {
+        self.market.steps()[(self.next as usize).saturating_sub(1)].day
+    }
+
+    /// Returns the position on the time axis of the next step.
     #[must_use]
-    pub fn next_day(&self) -> u32 {
+    pub fn next_step(&self) -> u32 {
         self.next
     }
 
@@ -269,7 +285,9 @@ impl<'a> Broker<'a> {
                 trip.closed = date;
                 trip.open = true;
                 // The value was checked when the day was marked.
-                trip.earned_cents += position.mark * position.shares() as i64;
+                let listing = &self.market.stocks()[*stock];
+                let value = listing.amount_cents(position.mark, position.shares());
+                trip.earned_cents += value.unwrap_or_default();
                 self.ledger.trips.push(trip);
             }
         }
@@ -284,11 +302,13 @@ impl<'a> Broker<'a> {
         self.ledger.orders.push(Order {
             ticket,
             placed: self.date(),
+            placed_step: self.next.saturating_sub(1),
             wanted_shares,
             filled_shares: 0,
             status: Status::Pending,
             notes: Vec::new(),
             opens: 0,
+            opened: None,
         });
         self.ledger.orders.len() - 1
     }
@@ -329,32 +349,36 @@ impl<'a> Broker<'a> {
         }
     }
 
-    /// The bar of a stock on a day; days are asked for in order.
-    fn bar(&mut self, stock: usize, day: u32) -> Option<DayBar> {
+    /// The bar of a stock that ends at a step; steps are asked for in order.
+    fn bar(&mut self, stock: usize, step: u32) -> Option<DayBar> {
         let bars = self.market.stocks()[stock].bars();
         let account = &mut self.stocks[stock];
-        while bars.get(account.bar).is_some_and(|bar| bar.day < day) {
+        while bars.get(account.bar).is_some_and(|bar| bar.step < step) {
             account.bar += 1;
         }
-        bars.get(account.bar).filter(|bar| bar.day == day).copied()
+        bars.get(account.bar)
+            .filter(|bar| bar.step == step)
+            .copied()
     }
 
-    fn mark(&mut self, day: u32, date: Date) -> Result<(), LabError> {
+    fn mark(&mut self, step: u32, date: Date) -> Result<(), LabError> {
         let mut holdings = 0;
         for at in 0..self.held.len() {
             let stock = self.held[at];
-            let bar = self.bar(stock, day);
+            let bar = self.bar(stock, step);
             let position = &mut self.stocks[stock].position;
             if let Some(bar) = bar {
                 position.mark = bar.close;
             }
-            let value_cents = times(position.mark, position.shares())?;
+            let listing = &self.market.stocks()[stock];
+            let value_cents = listing.amount_cents(position.mark, position.shares())?;
             holdings = add(holdings, value_cents)?;
             self.ledger.positions.push(PositionRow {
                 date,
+                step,
                 stock,
                 shares: position.shares(),
-                mark_cents: position.mark,
+                mark: position.mark,
                 value_cents,
             });
         }
@@ -376,12 +400,4 @@ impl<'a> Broker<'a> {
 /// Money plus money.
 fn add(a: i64, b: i64) -> Result<i64, LabError> {
     a.checked_add(b).ok_or_else(|| too_large("sum", b))
-}
-
-/// A price times shares.
-fn times(price: i64, shares: u64) -> Result<i64, LabError> {
-    i64::try_from(shares)
-        .ok()
-        .and_then(|shares| price.checked_mul(shares))
-        .ok_or_else(|| too_large("price times shares", shares))
 }

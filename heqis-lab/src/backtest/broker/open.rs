@@ -1,12 +1,12 @@
-//! At the open: what a day does to an order, and the booking of what it fills.
+//! At the open: what a bar does to an order, and the booking of what it fills.
 
 use heqis_quant::Date;
 use heqis_quant::rules::{FeeBill, Limits, Trade};
 
-use super::{Broker, Fill, Reason, Size, Ticket, Trip, add, times};
+use super::{Broker, Fill, Reason, Size, Ticket, Trip, add};
 use crate::error::LabError;
 
-/// A fill that the day allows, not yet booked.
+/// A fill that the bar allows, not yet booked.
 struct Offer {
     shares: u64,
     price: i64,
@@ -17,8 +17,8 @@ struct Offer {
 
 /// What an open does to an order.
 enum Outcome {
-    /// Waits, for this reason.
-    Wait(Reason),
+    /// Waits, for this reason, or for the next bar of its stock.
+    Wait(Option<Reason>),
     /// Ends without more.
     End(Reason),
     /// Fills. With a reason when that is not all; the rest waits if the flag says so.
@@ -26,17 +26,23 @@ enum Outcome {
 }
 
 impl Broker<'_> {
-    /// Tries to fill an order at the open of a day.
-    pub(super) fn try_order(&mut self, id: usize, day: u32, date: Date) -> Result<(), LabError> {
+    /// Tries to fill an order at the open of the bar that ends at a step.
+    pub(super) fn try_order(&mut self, id: usize, step: u32, date: Date) -> Result<(), LabError> {
         let ticket = self.ledger.orders[id].ticket;
-        self.ledger.orders[id].opens += 1;
+        let day = self.day();
+        let order = &mut self.ledger.orders[id];
+        if order.opened.replace(day) != Some(day) {
+            order.opens += 1;
+        }
         if let Size::All = ticket.size {
             let order = &mut self.ledger.orders[id];
             order.wanted_shares = order.filled_shares + self.stocks[ticket.stock].position.shares();
         }
-        let waits = match self.outcome(id, day)? {
+        let waits = match self.outcome(id, step, day)? {
             Outcome::Wait(reason) => {
-                self.note(id, reason);
+                if let Some(reason) = reason {
+                    self.note(id, reason);
+                }
                 true
             }
             Outcome::End(reason) => {
@@ -44,7 +50,7 @@ impl Broker<'_> {
                 false
             }
             Outcome::Fill(offer, rest) => {
-                self.book_fill(id, &offer, day, date)?;
+                self.book_fill(id, &offer, step, date)?;
                 if let Some((reason, _)) = rest {
                     self.note(id, reason);
                 }
@@ -52,7 +58,9 @@ impl Broker<'_> {
             }
         };
         let order = &self.ledger.orders[id];
-        let expired = ticket.trade == Trade::Buy && order.opens >= self.config.buy_days;
+        let expired = ticket.trade == Trade::Buy
+            && order.opens >= self.config.buy_days
+            && self.market.closes_day(step);
         if !waits || expired {
             self.settle(id);
             self.leave(id);
@@ -60,8 +68,9 @@ impl Broker<'_> {
         Ok(())
     }
 
-    /// Decides what the open of a day does to an order, and changes nothing but the cursor of the stock.
-    fn outcome(&mut self, id: usize, day: u32) -> Result<Outcome, LabError> {
+    /// Decides what the open of a bar does to an order, and changes nothing but the cursor of the stock.
+    fn outcome(&mut self, id: usize, step: u32, day: u32) -> Result<Outcome, LabError> {
+        let wait = |reason| Ok(Outcome::Wait(Some(reason)));
         let order = &self.ledger.orders[id];
         let (Ticket { stock, trade, .. }, left) =
             (order.ticket, order.wanted_shares - order.filled_shares);
@@ -73,39 +82,53 @@ impl Broker<'_> {
         if trade == Trade::Sell && held == 0 {
             return Ok(match self.stocks[stock].waiting_buys {
                 0 => Outcome::End(Reason::NoPosition),
-                _ => Outcome::Wait(Reason::TPlusOne),
+                _ => Outcome::Wait(Some(Reason::TPlusOne)),
             });
         }
         if trade == Trade::Buy && held == 0 && self.held.len() >= self.max_positions {
-            return Ok(Outcome::Wait(Reason::MaxPositions));
+            return wait(Reason::MaxPositions);
         }
-        let Some(bar) = self.bar(stock, day) else {
-            return Ok(Outcome::Wait(Reason::Suspended));
+        let Some(bar) = self.bar(stock, step) else {
+            let bars = &listing.bars()[..self.stocks[stock].bar];
+            let traded = bars.last().is_some_and(|bar| bar.day == day);
+            // Of bars shorter than a day, only a day without any is a suspension.
+            let suspended = self.market.closes_day(step) && !traded;
+            return Ok(Outcome::Wait(suspended.then_some(Reason::Suspended)));
         };
-        let rules = self.market.rules(self.book, stock, day)?;
+        let time_ns = self.market.steps()[step as usize].time_ns;
+        if self.market.is_intraday() && !listing.market().is_in_session(time_ns) {
+            return wait(Reason::OutsideSession);
+        }
+        let rules = self.market.rules(self.book, stock, step)?;
         let Some(limits) = listing.limits(&bar, &rules)? else {
-            return Ok(Outcome::Wait(Reason::UnknownLimit));
+            return wait(Reason::UnknownLimit);
         };
         if let Limits::Band { up, down } = limits {
             match trade {
-                Trade::Buy if bar.open >= up => return Ok(Outcome::Wait(Reason::LimitUp)),
-                Trade::Sell if bar.open <= down => {
-                    return Ok(Outcome::Wait(Reason::LimitDown));
-                }
+                Trade::Buy if bar.open >= up => return wait(Reason::LimitUp),
+                Trade::Sell if bar.open <= down => return wait(Reason::LimitDown),
                 _ => {}
             }
         }
         let account = &self.stocks[stock];
-        let used = account.traded_on(day);
-        // A volume is at most 10¹², so the product stays far inside a u64.
-        let most = bar.volume * u64::from(self.config.participation_e4) / 10_000;
+        let used = account.traded_at(step);
+        let most = u128::from(bar.volume) * u128::from(self.config.participation_e4) / 10_000;
+        // At most the volume, since the participation is at most one.
+        let most = most as u64;
         let cap = most.saturating_sub(used);
         let price = |shares| {
             let slippage = self.config.slippage;
-            slippage.price(trade, bar.open, shares, bar.volume, limits)
+            slippage.price(
+                trade,
+                bar.open,
+                shares,
+                bar.volume,
+                limits,
+                rules.order.tick,
+            )
         };
         let offer = |shares: u64, price: i64| -> Result<Offer, LabError> {
-            let amount = times(price, shares)?;
+            let amount = listing.amount_cents(price, shares)?;
             Ok(Offer {
                 shares,
                 price,
@@ -119,7 +142,7 @@ impl Broker<'_> {
         let (wanted, cut) = match trade {
             Trade::Buy => (left, None),
             Trade::Sell => match left.min(ripe) {
-                0 => return Ok(Outcome::Wait(Reason::TPlusOne)),
+                0 => return wait(Reason::TPlusOne),
                 wanted if wanted == left => (wanted, None),
                 wanted if ripe < held || account.waiting_buys > 0 => {
                     (wanted, Some((Reason::TPlusOne, true)))
@@ -143,7 +166,7 @@ impl Broker<'_> {
         };
         if shares == 0 {
             return Ok(match cut {
-                Some((reason, true)) => Outcome::Wait(reason),
+                Some((reason, true)) => Outcome::Wait(Some(reason)),
                 Some((reason, false)) => Outcome::End(reason),
                 None => Outcome::End(Reason::LotSize),
             });
@@ -152,7 +175,7 @@ impl Broker<'_> {
         let fees = first.bill.total_cents();
         if trade == Trade::Sell {
             if add(add(self.cash, first.amount)?, -fees)? < 0 {
-                return Ok(Outcome::Wait(Reason::FeesAboveProceeds));
+                return wait(Reason::FeesAboveProceeds);
             }
             return Ok(Outcome::Fill(first, cut));
         }
@@ -162,7 +185,7 @@ impl Broker<'_> {
         // Fewer shares slip less, so what is affordable at this price is affordable at its own.
         let shares = rules.affordable(self.cash, first.price)?.min(shares);
         if shares == 0 {
-            return Ok(Outcome::Wait(Reason::Cash));
+            return wait(Reason::Cash);
         }
         let fewer = offer(shares, price(shares)?)?;
         Ok(Outcome::Fill(fewer, Some((Reason::Cash, true))))
@@ -172,15 +195,16 @@ impl Broker<'_> {
         &mut self,
         id: usize,
         offer: &Offer,
-        day: u32,
+        step: u32,
         date: Date,
     ) -> Result<(), LabError> {
         let Ticket { stock, trade, .. } = self.ledger.orders[id].ticket;
-        let open_cents = self.bar(stock, day).map_or(offer.price, |bar| bar.open);
+        let open = self.bar(stock, step).map_or(offer.price, |bar| bar.open);
+        let day = self.day();
         let fees = offer.bill.total_cents();
         let account = &mut self.stocks[stock];
-        let used = account.traded_on(day);
-        account.traded = (day, used + offer.shares);
+        let used = account.traded_at(step);
+        account.traded = (step, used + offer.shares);
         let position = &mut account.position;
         self.today.fees = add(self.today.fees, fees)?;
         match trade {
@@ -226,10 +250,11 @@ impl Broker<'_> {
             order: id,
             stock,
             date,
+            step,
             trade,
             shares: offer.shares,
-            open_cents,
-            price_cents: offer.price,
+            open,
+            price: offer.price,
             amount_cents: offer.amount,
             bill: offer.bill,
             limits: offer.limits,

@@ -51,21 +51,21 @@ pub struct Position {
     /// Oldest first.
     lots: Vec<Lot>,
     shares: u64,
-    /// The last close, moved by ex-rights since.
+    /// The last close in price units, moved by ex-rights since.
     pub(super) mark: i64,
     pub(super) trip: Option<Trip>,
 }
 
 impl Position {
-    /// Returns all shares.
+    /// Returns all shares, in quantity units of the market.
     #[must_use]
     pub fn shares(&self) -> u64 {
         self.shares
     }
 
-    /// Returns the price in cents at which the shares are valued.
+    /// Returns the price, in units of the market, at which the shares are valued.
     #[must_use]
-    pub fn mark_cents(&self) -> i64 {
+    pub fn mark(&self) -> i64 {
         self.mark
     }
 

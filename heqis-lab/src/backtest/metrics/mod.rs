@@ -12,7 +12,7 @@ pub mod scores;
 
 use serde::{Deserialize, Serialize};
 
-use super::broker::{Ledger, Trip};
+use super::broker::{DayAccount, Ledger, Trip};
 use crate::error::LabError;
 pub use returns::{Against, Curve};
 pub use scores::{Correlations, Day, pearson};
@@ -120,7 +120,7 @@ pub struct Metrics {
     pub turnover: Option<f64>,
     /// The mean part of the account that was in shares.
     pub exposure: Option<f64>,
-    /// The part of the days that ended with shares.
+    /// The part of the days, or of shorter bars, that ended with shares.
     pub days_in_market: Option<f64>,
     /// All fees over what was bought and sold.
     pub cost_share: Option<f64>,
@@ -151,13 +151,16 @@ impl Metrics {
             Some(benchmark) => Some(Against::of(&returns, benchmark, &basis)?),
             None => None,
         };
-        let days = &ledger.days;
+        let days = &ledger.daily();
         let equity: Vec<f64> = days.iter().map(|day| day.equity_cents() as f64).collect();
-        let parts: Vec<f64> = days
+        // Time in the market is that of all closes, those within a day too.
+        let parts: Vec<f64> = ledger
+            .days
             .iter()
-            .map(|day| day.holdings_cents as f64 / day.equity_cents() as f64)
+            .map(|row| row.holdings_cents as f64 / row.equity_cents() as f64)
             .collect();
-        let within: Vec<f64> = days
+        let within: Vec<f64> = ledger
+            .days
             .iter()
             .map(|day| f64::from(u8::from(day.positions > 0)))
             .collect();
@@ -189,10 +192,16 @@ impl Metrics {
 /// # Errors
 /// [`LabError::Backtest`] when the account was empty at some close, so that the next return is not defined.
 pub fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>, LabError> {
+    returns_of(&ledger.daily(), cash_cents)
+}
+
+/// Returns the return of each row of an account, the first against the cash at the start.
+///
+/// # Errors
+/// As [`daily_returns`].
+pub fn returns_of(rows: &[DayAccount], cash_cents: i64) -> Result<Vec<f64>, LabError> {
     let mut before = cash_cents;
-    ledger
-        .days
-        .iter()
+    rows.iter()
         .map(|day| {
             if before <= 0 {
                 let place = format!("account before {}", day.date);

@@ -8,6 +8,7 @@ use heqis_quant::rules::Trade;
 
 use super::plot::{Line, Mark, candles, escape, lines};
 use crate::backtest::broker::{Ledger, Reason};
+use crate::backtest::inputs::LeftOut;
 use crate::backtest::market::Market;
 use crate::backtest::metrics::Metrics;
 use crate::backtest::metrics::returns::drawdowns;
@@ -32,6 +33,8 @@ pub struct Page<'a> {
     pub benchmark: Option<&'a [f64]>,
     /// The figures.
     pub metrics: &'a Metrics,
+    /// What is not traded, with the reason.
+    pub left_out: &'a [LeftOut],
 }
 
 impl Page<'_> {
@@ -49,6 +52,7 @@ impl Page<'_> {
         out += &months(&self.dates(), self.returns);
         self.charts(&mut out);
         self.reasons(&mut out);
+        self.left_out(&mut out);
         out += "<h2>Settings</h2>\n<table>";
         for (name, value) in self.settings {
             let _ = write!(
@@ -62,7 +66,28 @@ impl Page<'_> {
     }
 
     fn dates(&self) -> Vec<Date> {
-        self.ledger.days.iter().map(|day| day.date).collect()
+        self.ledger.daily().iter().map(|day| day.date).collect()
+    }
+
+    fn left_out(&self, out: &mut String) {
+        if self.left_out.is_empty() {
+            return;
+        }
+        *out += "<h2>Not traded</h2>\n<table><tr><th>instrument</th><th>reason</th></tr>";
+        for LeftOut { symbol, reason } in self.left_out {
+            let _ = write!(
+                out,
+                "<tr><td class=\"text\">{symbol}</td><td class=\"text\">{}</td></tr>",
+                escape(reason)
+            );
+        }
+        *out += "</table>\n";
+    }
+
+    /// The currency of the account.
+    fn currency(&self) -> &str {
+        let first = self.market.stocks().first();
+        first.map_or("CNY", |stock| &stock.market().currency)
     }
 
     fn figures(&self, out: &mut String) {
@@ -95,7 +120,10 @@ impl Page<'_> {
             ("average trip", percent(m.trades.average)),
             ("turnover a year", plain(m.turnover)),
             ("exposure", percent(m.exposure)),
-            ("fees", format!("{:.2} CNY", m.fees_cents as f64 / 100.0)),
+            (
+                "fees",
+                format!("{:.2} {}", m.fees_cents as f64 / 100.0, self.currency()),
+            ),
             ("fees over traded", percent(m.cost_share)),
             ("IC", plain(m.scores.map(|s| s.ic))),
             ("RankIC", plain(m.scores.map(|s| s.rank_ic))),
@@ -163,7 +191,7 @@ impl Page<'_> {
             };
             fills.entry(fill.stock).or_default().push(Mark {
                 day: day as u32,
-                price_cents: fill.price_cents,
+                price: fill.price,
                 is_buy: fill.trade == Trade::Buy,
                 shares: fill.shares,
             });
@@ -178,7 +206,7 @@ impl Page<'_> {
                  <div class=\"wide\">{}</div>\n",
                 escape(stock.symbol().as_str()),
                 marks.len(),
-                candles(days, stock.bars(), marks)
+                candles(days, stock, marks)
             );
         }
     }

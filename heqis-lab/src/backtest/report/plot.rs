@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use heqis_quant::Date;
 
-use crate::backtest::market::DayBar;
+use crate::backtest::market::{DayBar, Stock};
 
 const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 74.0;
@@ -31,11 +31,11 @@ pub struct Line<'a> {
 pub struct Mark {
     /// The position of the day in the calendar.
     pub day: u32,
-    /// The price in cents.
-    pub price_cents: i64,
+    /// The price in units of the stock's market.
+    pub price: i64,
     /// Whether it is a buy.
     pub is_buy: bool,
-    /// How many shares.
+    /// How many shares, in units.
     pub shares: u64,
 }
 
@@ -137,7 +137,11 @@ pub fn lines(
 
 /// Draws candles, red for a day that rose and green for one that fell, as Chinese terminals do, with trades on them.
 #[must_use]
-pub fn candles(days: &[Date], bars: &[DayBar], marks: &[Mark]) -> String {
+pub fn candles(days: &[Date], stock: &Stock, marks: &[Mark]) -> String {
+    let bars = &by_day(stock.bars());
+    let rules = stock.market();
+    let decimals = rules.price_decimals as usize;
+    let per_price = rules.units_per_price() as f64;
     let width = LEFT + RIGHT + CANDLE * bars.len() as f64;
     let (low, high) = bounds(
         bars.iter()
@@ -145,15 +149,15 @@ pub fn candles(days: &[Date], bars: &[DayBar], marks: &[Mark]) -> String {
     );
     let x = |at: usize| LEFT + CANDLE * (at as f64 + 0.5);
     let y =
-        |cents: i64| TOP + (high - cents as f64) / (high - low) * (CANDLES_HEIGHT - TOP - BOTTOM);
+        |units: i64| TOP + (high - units as f64) / (high - low) * (CANDLES_HEIGHT - TOP - BOTTOM);
     let mut out = open(width, CANDLES_HEIGHT);
     for part in 0..=4 {
-        let cents = low + (high - low) * f64::from(part) / 4.0;
+        let units = low + (high - low) * f64::from(part) / 4.0;
         grid(
             &mut out,
-            y(cents as i64),
+            y(units as i64),
             width,
-            &format!("{:.2}", cents / 100.0),
+            &format!("{:.decimals$}", units / per_price),
         );
     }
     let dates: Vec<Date> = bars.iter().map(|bar| days[bar.day as usize]).collect();
@@ -185,21 +189,36 @@ pub fn candles(days: &[Date], bars: &[DayBar], marks: &[Mark]) -> String {
         let Ok(at) = bars.binary_search_by_key(&mark.day, |bar| bar.day) else {
             continue;
         };
-        let (x, y) = (x(at), y(mark.price_cents));
+        let (x, y) = (x(at), y(mark.price));
         let (colour, tip) = match mark.is_buy {
             true => ("#06c", 9.0),
             false => ("#e80", -9.0),
         };
         let _ = write!(
             out,
-            "<path d=\"M{x:.1} {y:.1}l-4 {tip}h8z\" fill=\"{colour}\"><title>{} {} {} at {:.2}</title></path>",
+            "<path d=\"M{x:.1} {y:.1}l-4 {tip}h8z\" fill=\"{colour}\"><title>{} {} {} at {:.decimals$}</title></path>",
             days[mark.day as usize],
             if mark.is_buy { "buy" } else { "sell" },
-            mark.shares,
-            mark.price_cents as f64 / 100.0
+            rules.quantity_text(mark.shares),
+            mark.price as f64 / per_price
         );
     }
     out + "</svg>"
+}
+
+/// Joins the bars of each day to one.
+fn by_day(bars: &[DayBar]) -> Vec<DayBar> {
+    let days = bars.chunk_by(|a, b| a.day == b.day);
+    days.filter_map(|day| {
+        let (first, last) = (day.first()?, day.last()?);
+        Some(DayBar {
+            open: first.open,
+            high: day.iter().map(|bar| bar.high).max()?,
+            low: day.iter().map(|bar| bar.low).min()?,
+            ..*last
+        })
+    })
+    .collect()
 }
 
 fn open(width: f64, height: f64) -> String {
