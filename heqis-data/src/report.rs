@@ -204,6 +204,18 @@ impl ImportReport {
         }
     }
 
+    /// Returns an error when any row cannot be read: for tables whose every row counts, such as a benchmark.
+    ///
+    /// # Errors
+    /// [`DataError::TooMuchLost`] with the first row.
+    pub fn refuse_unreadable(&self) -> Result<(), DataError> {
+        let unreadable = self.files.iter().flat_map(|file| file.unreadable.values());
+        match unreadable.map(|count| &count.first).next() {
+            Some(first) => Err(DataError::TooMuchLost(first.clone())),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the error that ends a command when too much was lost, with the first reasons.
     ///
     /// # Errors

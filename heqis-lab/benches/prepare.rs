@@ -55,6 +55,8 @@ fn main() {
         tables: Tables::default(),
         threads,
         full: false,
+        reading: Default::default(),
+        max_bad_share: 0.25,
     };
     let rows = timed("prepare, from nothing", || {
         prepare::prepare(&options).unwrap()

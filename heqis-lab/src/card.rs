@@ -114,7 +114,7 @@ fn data(report: &Report<'_>) -> String {
 
 /// Says what the cleaner met.
 fn notes(prepared: &Prepared) -> String {
-    let list = |counts: &BTreeMap<&str, usize>| match counts.is_empty() {
+    let list = |counts: &BTreeMap<String, usize>| match counts.is_empty() {
         true => "none".to_owned(),
         false => counts
             .iter()

@@ -1,6 +1,6 @@
 //! What every command that reads bars shares: its options, the reading itself, and the report on standard error.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use heqis_data::door::{Prices, TableOptions};
@@ -10,6 +10,7 @@ use heqis_quant::table::VolumeUnit;
 use heqis_quant::{Bar, CleanConfig, Cleaner, DayOrder, Symbol};
 
 use crate::error::LabError;
+use crate::prepare::inputs::Named;
 
 /// How tables of bars are read.
 #[derive(Args, Clone, Debug)]
@@ -86,23 +87,6 @@ impl ImportArgs {
         }
     }
 
-    /// Reads files into `import`. One that was named itself has to be one of bars; one of a directory or a pattern is left
-    /// out by name.
-    ///
-    /// # Errors
-    ///
-    /// [`LabError::Data`] when a named file cannot be read.
-    pub fn read(&self, files: &[(PathBuf, bool)], import: &mut Import) -> Result<(), LabError> {
-        let options = self.options();
-        for (path, named) in files {
-            match import.read(path, &options) {
-                Err(error) if !named => import.leave_out(path, &error),
-                other => other?,
-            }
-        }
-        Ok(())
-    }
-
     /// Tells the report on standard error, and ends the command when too much was lost.
     ///
     /// # Errors
@@ -143,6 +127,26 @@ impl ImportArgs {
             }
         }
     }
+}
+
+/// Reads files into `import`. One that was named itself has to be one of bars; one of a directory or a pattern is left out
+/// by name.
+///
+/// # Errors
+///
+/// [`LabError::Data`] when a named file cannot be read.
+pub fn read_files(
+    files: &[Named],
+    options: &TableOptions,
+    import: &mut Import,
+) -> Result<(), LabError> {
+    for (path, named) in files {
+        match import.read(path, options) {
+            Err(error) if !named => import.leave_out(path, &error),
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 /// Writes the report to standard error.

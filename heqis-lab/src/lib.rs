@@ -69,7 +69,7 @@ pub use error::LabError;
 ///
 /// [`LabError`] when the file cannot be read, holds too little, or the bundles cannot be written.
 pub fn baseline(data: &Path, out: &Path) -> Result<[PathBuf; 2], LabError> {
-    let prepared = samples::prepare(data)?;
+    let prepared = samples::prepare(data, &import::ImportArgs::default())?;
     let fitted = baseline::Baseline::fit(&prepared)?;
     bundles::write(out, &prepared, &fitted)
 }

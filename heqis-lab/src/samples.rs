@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use heqis_infer::bundle::sha256_hex;
 use heqis_quant::label::{Label, next_bar_labels, split_by_date};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
-use heqis_quant::{
-    Bar, BarReader, CleanConfig, Cleaner, Date, FeatureSet, FeatureState, RowWindow, Scaler, Span,
-    Symbol,
-};
+use heqis_quant::{Bar, Date, FeatureSet, FeatureState, RowWindow, Scaler, Span};
 
 use crate::error::LabError;
+use crate::import::ImportArgs;
+use crate::prepare::inputs::sha256_of_file;
 
 /// Number of bars in one window.
 pub const WINDOW_BARS: usize = 16;
@@ -73,9 +71,9 @@ pub struct Prepared {
     /// Number of bars that the cleaner passed.
     pub bars: usize,
     /// Number of bars that the cleaner rejected, by reason.
-    pub rejects: BTreeMap<&'static str, usize>,
+    pub rejects: BTreeMap<String, usize>,
     /// Number of passed bars with each mark.
-    pub marks: BTreeMap<&'static str, usize>,
+    pub marks: BTreeMap<String, usize>,
 }
 
 impl Prepared {
@@ -100,33 +98,22 @@ struct Row {
     label: Option<Label>,
 }
 
-/// Reads and prepares the daily bars of one instrument, which the file is named after: `002032.SZ.csv`.
+/// Reads and prepares the bars of one instrument; a file without a symbol column is named after it: `002032.SZ.csv`.
 ///
 /// # Errors
 ///
-/// [`LabError::File`] when the file cannot be read, [`LabError::Quant`] when its name is no symbol or its content is
-/// refused, and [`LabError::TooFewSamples`] when a span would be shorter than [`LEAST_SAMPLES`].
-pub fn prepare(path: &Path) -> Result<Prepared, LabError> {
+/// [`LabError::File`] and [`LabError::Data`] when the file cannot be read or too much of it is lost, [`LabError::Select`]
+/// when it holds several instruments, and [`LabError::TooFewSamples`] when a span would be shorter than [`LEAST_SAMPLES`].
+pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, LabError> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|source| LabError::File {
-        path: shown.clone(),
-        source,
-    })?;
-    let symbol = Symbol::parse(&path.file_stem().unwrap_or_default().to_string_lossy())?;
-
-    let mut cleaner = Cleaner::new(CleanConfig::default())?;
-    let mut bars = Vec::new();
+    let source_sha256 = sha256_of_file(path)?;
+    let (_, bars, report) = import.one_series(path)?;
     let (mut rejects, mut marks) = (BTreeMap::new(), BTreeMap::new());
-    for bar in BarReader::new(bytes.as_slice(), Some(symbol), &shown)? {
-        match cleaner.check(bar?) {
-            Ok(bar) => {
-                bar.marks
-                    .names()
-                    .for_each(|mark| *marks.entry(mark).or_insert(0) += 1);
-                bars.push(bar);
-            }
-            Err(reject) => *rejects.entry(reject.reason()).or_insert(0) += 1,
-        }
+    for (reason, count) in report.series.iter().flat_map(|series| &series.rejected) {
+        *rejects.entry(reason.clone()).or_insert(0) += count.count as usize;
+    }
+    for mark in bars.iter().flat_map(|bar| bar.marks.names()) {
+        *marks.entry(mark.to_owned()).or_insert(0) += 1;
     }
     let set = FeatureSet::standard();
     let rows = rows(&bars, &set)?;
@@ -173,7 +160,7 @@ pub fn prepare(path: &Path) -> Result<Prepared, LabError> {
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned(),
-        source_sha256: sha256_hex(&bytes),
+        source_sha256,
         bars: bars.len(),
         rejects,
         marks,

@@ -9,9 +9,13 @@ use heqis_lab::audit::subject::{Decision, Fitted, Subject, Trades};
 use heqis_lab::audit::{Audit, Options, audit};
 use heqis_lab::backtest::BrokerConfig;
 use heqis_lab::error::LabError;
-use heqis_lab::select::bars;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{Bar, Date, Scaler, Side, Span};
+
+fn bars() -> Vec<Bar> {
+    let import = heqis_lab::import::ImportArgs::default();
+    import.one_series(&path()).unwrap().1
+}
 
 fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare/002032.SZ.csv")
@@ -27,7 +31,7 @@ fn examine(subject: &dyn Subject) -> Audit {
         rounds: 2,
         ..Options::default()
     };
-    audit(subject, &bars(&path()).unwrap(), test_from(), &options).unwrap()
+    audit(subject, &bars(), test_from(), &options).unwrap()
 }
 
 /// Names of the checks that found something.
@@ -243,7 +247,7 @@ fn an_indicator_that_never_forgets_is_found() {
 #[test]
 fn fills_that_cannot_have_been_are_found_one_by_one() {
     use heqis_lab::audit::checks::{costs, fills};
-    let bars = bars(&path()).unwrap();
+    let bars = bars();
     let ready = Planted(Leak::None).fit(&bars, test_from()).unwrap();
     let honest = ready.trade(&bars, &ready.decide(&bars).unwrap()).unwrap();
     assert!(honest.fills.len() > 10);

@@ -186,6 +186,13 @@ impl Cleaner {
         self
     }
 
+    /// Judges by the rules of these markets instead of those of this crate.
+    #[must_use]
+    pub fn with_markets(mut self, markets: Arc<Markets>) -> Self {
+        self.markets = markets;
+        self
+    }
+
     /// Counts missing days against a calendar instead of weekdays, and rejects bars of closed days, for Chinese names
     /// and the dates that the calendar covers.
     #[must_use]

@@ -20,6 +20,7 @@ use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::data::Answer;
 use crate::error::LabError;
+use crate::import::ImportArgs;
 
 pub mod bundles;
 pub mod checks;
@@ -45,6 +46,9 @@ pub struct AuditArgs {
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
 }
 
 /// How hard is looked.
@@ -139,7 +143,7 @@ pub fn audit(
 ///
 /// [`LabError`] when the bars cannot be read or do not suffice.
 pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
-    let bars = crate::select::bars(&args.data)?;
+    let (_, bars, _) = args.import.one_series(&args.data)?;
     let linear = Linear::default();
     let bundles = args.strategy.as_deref().map(|text| Bundles {
         source: Source::parse(text),

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use heqis_quant::decision::SignalMode;
-use heqis_quant::{Bar, CleanConfig, Date, Span, Symbol};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use super::pool::each;
 use super::run::{Label, Scene, Settings, run};
 use super::strategy::{Foresight, Predictor, Source};
 use crate::error::LabError;
+use crate::import::ImportArgs;
 use crate::prepare::known::Tables;
 
 /// Which head of a model speaks.
@@ -96,6 +98,9 @@ pub struct BacktestArgs {
     /// Answer in JSON.
     #[arg(long)]
     pub json: bool,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
 }
 
 /// One run as a line of the summary.
@@ -164,11 +169,16 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         ..Tables::default()
     };
     let rules = settings.rules()?;
-    let mut series = Series::read(&args.bars, tables)?;
+    let mut series = Series::read(&args.bars, tables, &args.import, Some(&rules))?;
     let left_out = series.leave_out(&rules)?;
     let symbols: Vec<Symbol> = series.bars.keys().copied().collect();
     let mut facts = Facts::read(symbols.iter().copied(), &series.tables, clean)?;
     facts.markets = rules;
+    let cleaner = Cleaner::new(facts.clean.clone())?;
+    series.judge(
+        &cleaner.with_markets(Arc::new(facts.markets.clone())),
+        &args.import,
+    )?;
     let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
 
     let told = foresee(&series, &sources, &settings, &facts.clean, threads)?;

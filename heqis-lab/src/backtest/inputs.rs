@@ -3,75 +3,86 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use heqis_data::door::TableOptions;
+use heqis_data::{Import, ImportReport};
 use heqis_quant::{
-    Bar, BarReader, Calendar, CleanConfig, Date, ExRight, Instrument, Markets, QuantError, Symbol,
+    Bar, Calendar, CleanConfig, Cleaner, Date, ExRight, Instrument, Markets, Symbol,
 };
 use serde::Serialize;
 
 use super::market;
 use crate::error::LabError;
+use crate::import::{ImportArgs, read_files};
 use crate::prepare::inputs::resolve;
 use crate::prepare::known::{Known, Tables};
 use crate::store::DataSet;
 use crate::store::dataset::Columns;
 use crate::store::manifest::Adjust;
 
-/// Raw bars by stock, in the order of days, and the number of rows that could not be read.
+/// Raw bars by stock, in the order of days, and what became of the rows.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
     /// The bars of each stock.
     pub bars: BTreeMap<Symbol, Vec<Bar>>,
-    /// Rows that are no bars.
-    pub bad_rows: usize,
+    /// What was read; complete once [`Series::judge`] was called.
+    pub report: ImportReport,
     /// Other tables: those named, and those that lie beside fetched bars.
     pub tables: Tables,
 }
 
 impl Series {
-    /// Reads CSV tables, directories of them, patterns, and data sets made by `prepare`.
+    /// Reads tables, directories of them, patterns, and data sets made by `prepare`. `markets` are those of this project
+    /// where none are given.
     ///
     /// # Errors
-    /// [`LabError::File`], [`LabError::Parquet`], [`LabError::DataSet`] and [`LabError::Quant`] when one cannot be read.
-    pub fn read(inputs: &[PathBuf], tables: Tables) -> Result<Self, LabError> {
-        let mut read = Self {
-            tables,
-            ..Self::default()
+    /// [`LabError::Data`], [`LabError::Parquet`], [`LabError::DataSet`] and [`LabError::Quant`] when one cannot be read.
+    pub fn read(
+        inputs: &[PathBuf],
+        mut tables: Tables,
+        args: &ImportArgs,
+        markets: Option<&Markets>,
+    ) -> Result<Self, LabError> {
+        let options = TableOptions {
+            markets: markets.cloned().map(Arc::new),
+            ..args.options()
         };
+        let mut import = Import::default();
         for input in inputs {
             if input.join("manifest.json").is_file() {
                 let mut series = DataSet::open(input)?.series(Columns::Bars)?;
                 while let Some(rows) = series.next()? {
                     for bar in rows.bars() {
-                        read.bars.entry(bar.symbol).or_default().push(*bar);
+                        import.series.entry(bar.symbol).or_default().push(*bar);
                     }
                 }
                 continue;
             }
-            let (paths, tables) = resolve(std::slice::from_ref(input), &read.tables)?;
-            for path in paths {
-                read.table(&path)?;
-            }
-            read.tables = tables;
+            let (files, more) = resolve(std::slice::from_ref(input), &tables)?;
+            read_files(&files, &options, &mut import)?;
+            tables = more;
         }
-        for bars in read.bars.values_mut() {
-            bars.sort_by_key(|bar| bar.time_ns);
-        }
-        Ok(read)
+        import.settle(&options)?;
+        Ok(Self {
+            bars: import.series,
+            report: import.report,
+            tables,
+        })
     }
 
-    fn table(&mut self, path: &Path) -> Result<(), LabError> {
-        let shown = path.display().to_string();
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let symbol = Symbol::parse(&stem).ok();
-        for bar in BarReader::new(open(path)?, symbol, &shown)? {
-            match bar {
-                Ok(bar) => self.bars.entry(bar.symbol).or_default().push(bar),
-                Err(QuantError::Row { .. }) => self.bad_rows += 1,
-                Err(error) => return Err(error.into()),
+    /// Lets a cleaner judge all bars for the report, and ends the command when too much was lost.
+    ///
+    /// # Errors
+    /// [`LabError::Data`] above the share that may be lost.
+    pub fn judge(&mut self, cleaner: &Cleaner, args: &ImportArgs) -> Result<(), LabError> {
+        for report in &mut self.report.series {
+            let mut judge = cleaner.clone();
+            for bar in self.bars.get(&report.symbol).into_iter().flatten() {
+                report.judged(bar, &judge.check(*bar));
             }
         }
-        Ok(())
+        args.accept(&self.report)
     }
 }
 
@@ -238,14 +249,15 @@ impl Benchmark {
     /// [`LabError::File`] and [`LabError::Quant`] when the table cannot be read, [`LabError::Backtest`] when it holds
     /// several series.
     pub fn read(path: &Path) -> Result<Self, LabError> {
-        let mut series = Series::default();
-        series.table(path)?;
-        if series.bars.len() != 1 {
+        let mut import = Import::default();
+        import.read(path, &TableOptions::default())?;
+        import.report.refuse_unreadable()?;
+        if import.series.len() != 1 {
             let place = format!("benchmark {}", path.display());
             let rule = "must hold one series";
-            return Err(LabError::backtest(place, rule, series.bars.len()));
+            return Err(LabError::backtest(place, rule, import.series.len()));
         }
-        let closes = series.bars.into_values().flatten();
+        let closes = import.series.into_values().flatten();
         Ok(Self {
             name: path.display().to_string(),
             closes: closes.map(|bar| (bar.date, bar.close)).collect(),

@@ -8,12 +8,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use heqis_data::door::TableOptions;
 use heqis_quant::adjust::FactorSeries;
 use heqis_quant::instrument::{read_name_changes, read_suspended_days};
 use heqis_quant::rules::{Markets, check_published};
 use heqis_quant::{
-    BarReader, Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod,
-    Symbol, adjust,
+    Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod, Symbol,
+    adjust,
 };
 use sha2::{Digest, Sha256};
 
@@ -316,11 +317,8 @@ pub fn calendar(path: &Path) -> Result<Calendar, LabError> {
     if stem == "trade_cal" {
         return with(path, Calendar::from_trade_cal);
     }
-    let symbol = Symbol::parse(&stem).ok();
-    with(path, |file, name| {
-        let days = BarReader::new(file, symbol, name)?
-            .map(|bar| bar.map(|bar| bar.date))
-            .collect::<Result<Vec<Date>, _>>()?;
-        Calendar::new(days)
-    })
+    let days = heqis_data::open(path, &TableOptions::default())?
+        .map(|bar| bar.map(|bar| bar.date))
+        .collect::<Result<Vec<Date>, _>>()?;
+    Ok(Calendar::new(days)?)
 }

@@ -15,9 +15,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use heqis_quant::{
-    Bar, BarReader, CleanConfig, Cleaner, Date, DecisionRule, ExRight, SignalMode, Span, Symbol,
-};
+use heqis_quant::{Bar, Date, DecisionRule, ExRight, SignalMode, Span, Symbol};
 use serde_json::json;
 
 use self::candidate::Candidate;
@@ -30,6 +28,7 @@ use crate::backtest::BrokerConfig;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::error::LabError;
+use crate::import::ImportArgs;
 
 pub mod baselines;
 pub mod candidate;
@@ -56,8 +55,8 @@ fn modes(candidate: &str) -> &'static [SignalMode] {
 /// Choose among models on validation spans, and run the choice once on the test span.
 #[derive(Args, Clone, Debug)]
 pub struct SelectArgs {
-    /// Daily bars, one file an instrument and named after it, such as 002032.SZ.csv.
-    #[arg(required = true, value_name = "CSV")]
+    /// Bars, one file an instrument; without a symbol column it is named after it, such as 002032.SZ.csv.
+    #[arg(required = true, value_name = "BARS")]
     pub data: Vec<PathBuf>,
     /// A model: NAME=FILE.csv, a table of symbol, date, predicted_return, p_down, p_flat, p_up, fitted_to, or
     /// NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
@@ -106,6 +105,9 @@ pub struct SelectArgs {
     /// Directory of best_metrics.csv and selection.json.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
 }
 
 /// Runs the command and returns a few lines on each symbol.
@@ -148,7 +150,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
     };
     let mut selected: Vec<Selected> = Vec::new();
     for path in &args.data {
-        let bars = bars(path)?;
+        let (_, bars, _) = args.import.one_series(path)?;
         let mut tables = models
             .iter()
             .map(|model| model.of(&bars))
@@ -361,23 +363,6 @@ fn events(path: &Path) -> Result<Vec<ExRight>, LabError> {
     let file = std::fs::File::open(path).map_err(|error| LabError::file(path, error))?;
     let rows = ExRight::read_table(file, path.display().to_string())?;
     Ok(rows.into_iter().collect::<Result<_, _>>()?)
-}
-
-/// Reads the bars that the cleaner passes.
-///
-/// # Errors
-///
-/// [`LabError::File`] and [`LabError::Quant`] when the file cannot be read or its name is no symbol.
-pub fn bars(path: &Path) -> Result<Vec<Bar>, LabError> {
-    let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| LabError::file(path, error))?;
-    let symbol = Symbol::parse(&path.file_stem().unwrap_or_default().to_string_lossy())?;
-    let mut cleaner = Cleaner::new(CleanConfig::default())?;
-    let mut bars = Vec::new();
-    for bar in BarReader::new(bytes.as_slice(), Some(symbol), &shown)? {
-        bars.extend(cleaner.check(bar?));
-    }
-    Ok(bars)
 }
 
 fn summary(one: &Selected) -> String {

@@ -156,7 +156,11 @@ fn desk(args: &ServeArgs) -> Result<Desk, LabError> {
     let flat_band = data.as_ref().map(|data| data.manifest().settings.flat_band);
     let market: Arc<dyn Market> = match data {
         Some(data) => Arc::new(Stored::new(data)),
-        None => Arc::new(Tables::read(&args.csv)?),
+        None => {
+            let tables = Tables::read(&args.csv)?;
+            crate::import::tell(tables.report());
+            Arc::new(tables)
+        }
     };
     let shown: Vec<String> = args
         .dir

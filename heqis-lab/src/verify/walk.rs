@@ -16,6 +16,7 @@ use crate::backtest::inputs::{Facts, Series};
 use crate::backtest::run::{Scene, Settings, run};
 use crate::backtest::strategy::{BundleModel, Foresight, decide, follow};
 use crate::error::LabError;
+use crate::import::ImportArgs;
 use crate::prepare::known::Tables;
 
 /// What decisions are compared on.
@@ -49,7 +50,7 @@ impl Trade {
             Some(path) => Settings::read(path)?,
             None => Settings::default(),
         };
-        let series = Series::read(&self.bars, Tables::default())?;
+        let series = Series::read(&self.bars, Tables::default(), &ImportArgs::default(), None)?;
         let facts = Facts::read(
             series.bars.keys().copied(),
             &series.tables,
@@ -333,7 +334,10 @@ pub fn training_windows(
     };
     let mut path = DecisionPath::new(config, listener)?;
     let mut all: Vec<Vec<f32>> = Vec::new();
-    for bars in Series::read(bars, Tables::default())?.bars.values() {
+    for bars in Series::read(bars, Tables::default(), &ImportArgs::default(), None)?
+        .bars
+        .values()
+    {
         for bar in within(bars, span) {
             path.step(*bar)?;
             let window = &path.model().window;

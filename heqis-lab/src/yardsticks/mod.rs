@@ -33,6 +33,7 @@ use clap::{Args, ValueEnum};
 
 use crate::baseline::Baseline;
 use crate::error::LabError;
+use crate::import::ImportArgs;
 use crate::samples::{Prepared, prepare};
 
 /// Fits the yardsticks on one instrument and measures them on the validation span and once on the test span.
@@ -53,6 +54,9 @@ pub struct YardstickArgs {
     /// Form of the answer.
     #[arg(long, value_enum, default_value_t = Form::Markdown)]
     pub format: Form,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
 }
 
 /// Form of a table.
@@ -73,7 +77,7 @@ pub enum Form {
 /// As [`prepare`] and [`Contest::run`].
 pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
     let table = match &args.run {
-        None => contest(&prepare(&args.data)?, args.folds)?.run()?,
+        None => contest(&prepare(&args.data, &args.import)?, args.folds)?.run()?,
         Some(dir) => {
             let run = crate::train::TrainedRun::open(dir)?;
             let beside = trained::open(&args.beside)?;

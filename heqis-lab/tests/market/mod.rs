@@ -88,6 +88,8 @@ pub(crate) fn options(inputs: &[&Path], out: &Path) -> Options {
         tables: Tables::default(),
         threads: 2,
         full: false,
+        reading: Default::default(),
+        max_bad_share: 0.25,
     }
 }
 
