@@ -30,6 +30,7 @@ use crate::backtest::BrokerConfig;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::error::LabError;
+use crate::predictions::{Coverage, Predictions};
 
 pub mod baselines;
 pub mod candidate;
@@ -44,23 +45,13 @@ pub mod trained;
 /// must get a second chance, or the rest of the span would be spent outside.
 const BUY_DAYS: u32 = 5;
 
-/// Returns the modes that a candidate is tried in. Rules whose return and classes always agree have one: the same trial
-/// three times over would count as three.
-fn modes(candidate: &str) -> &'static [SignalMode] {
-    match candidate {
-        "cash" | "hold" | "last" => &[SignalMode::Return],
-        _ => &[SignalMode::Return, SignalMode::Class, SignalMode::Both],
-    }
-}
-
 /// Choose among models on validation spans, and run the choice once on the test span.
 #[derive(Args, Clone, Debug)]
 pub struct SelectArgs {
-    /// Daily bars, one file an instrument and named after it, such as 002032.SZ.csv.
+    /// Daily bars, one file an instrument, with a symbol column or named after it, such as 002032.SZ.csv.
     #[arg(required = true, value_name = "CSV")]
     pub data: Vec<PathBuf>,
-    /// A model: NAME=FILE.csv, a table of symbol, date, predicted_return, p_down, p_flat, p_up, fitted_to, or
-    /// NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
+    /// A model: NAME=FILE, a table of predictions (CSV, CSV.gz, Parquet), or NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
     /// on or chosen by. May be given several times; of two or more the mean is a candidate, too.
     #[arg(long = "candidate", value_name = "NAME=SOURCE")]
     pub candidates: Vec<String>,
@@ -139,6 +130,11 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
             None => Vec::new(),
         },
     };
+    for model in &models {
+        if let Named::Table { table, .. } = model {
+            table.require(SignalMode::Return, &judge.settings.rule)?;
+        }
+    }
     let plan = FoldPlan {
         validate_from: args.validate_from,
         test_from: args.test_from,
@@ -146,9 +142,11 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         purge_days: args.purge_days,
         embargo_days: args.embargo_days,
     };
+    let series = args.data.iter().map(|path| bars(path));
+    let series = series.collect::<Result<Vec<_>, _>>()?;
+    let coverages = coverages(&models, &series, args.validate_from)?;
     let mut selected: Vec<Selected> = Vec::new();
-    for path in &args.data {
-        let bars = bars(path)?;
+    for (path, bars) in args.data.iter().zip(series) {
         let mut tables = models
             .iter()
             .map(|model| model.of(&bars))
@@ -177,6 +175,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         "embargo_days": args.embargo_days,
         "earlier_trials": args.earlier_trials,
         "candidates": args.candidates,
+        "predictions": coverages,
         "train": trained.as_ref().map(Trained::config),
         "judge": judge.settings,
         "score": "mean of the folds' annual Sharpe ratios less its standard error",
@@ -210,7 +209,7 @@ pub fn select(
     for candidate in &candidates {
         candidate.check(symbol, &days, &folds)?;
         let forecasts = &candidate.forecasts[&symbol];
-        for mode in modes(&candidate.name) {
+        for mode in candidate.modes() {
             let runs = folds
                 .folds
                 .iter()
@@ -288,7 +287,7 @@ fn candidates(
 #[derive(Debug)]
 enum Named {
     /// Its forecasts of all symbols are known.
-    Table(Candidate),
+    Table { name: String, table: Predictions },
     /// It has to be asked.
     Bundles {
         name: String,
@@ -301,7 +300,7 @@ impl Named {
     /// Returns its forecasts of some bars.
     fn of(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
         match self {
-            Self::Table(table) => Ok(table.clone()),
+            Self::Table { name, table } => Ok(Candidate::of_table(name, table, bars)),
             Self::Bundles {
                 name,
                 source,
@@ -309,6 +308,31 @@ impl Named {
             } => Candidate::of_bundles(name, source, *fitted_to, bars),
         }
     }
+}
+
+/// Compares every table with the bars from the first validation day on, and warns of what does not meet.
+fn coverages(models: &[Named], series: &[Vec<Bar>], from: Date) -> Result<Vec<Coverage>, LabError> {
+    let bars: Vec<(Symbol, &[Bar])> = series
+        .iter()
+        .filter_map(|bars| Some((bars.first()?.symbol, &bars[..])))
+        .collect();
+    let last = bars
+        .iter()
+        .filter_map(|(_, bars)| bars.last())
+        .map(|bar| bar.date)
+        .max();
+    let span = Span::new(from, last.unwrap_or(from).max(from))?;
+    let mut all = Vec::new();
+    for model in models {
+        if let Named::Table { table, .. } = model {
+            let coverage = table.coverage(&bars, span)?;
+            for warning in coverage.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            all.push(coverage);
+        }
+    }
+    Ok(all)
 }
 
 /// Reads `NAME=SOURCE` pairs. Names are those of one candidate each, trained ones included.
@@ -339,8 +363,11 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
             return refuse(format!("the name {name} is taken"));
         }
         taken.push(name);
-        if source.ends_with(".csv") {
-            models.push(Named::Table(Candidate::read(name, Path::new(source))?));
+        if let Source::Table(path) = Source::parse(source) {
+            models.push(Named::Table {
+                name: name.to_owned(),
+                table: Predictions::read(&path)?,
+            });
             continue;
         }
         let Some((bundles, date)) = source.rsplit_once('@') else {
@@ -363,19 +390,29 @@ fn events(path: &Path) -> Result<Vec<ExRight>, LabError> {
     Ok(rows.into_iter().collect::<Result<_, _>>()?)
 }
 
-/// Reads the bars that the cleaner passes.
+/// Reads the bars of one instrument that the cleaner passes. The instrument is that of the symbol column; a table without
+/// one is named after it.
 ///
 /// # Errors
 ///
-/// [`LabError::File`] and [`LabError::Quant`] when the file cannot be read or its name is no symbol.
+/// [`LabError::File`] and [`LabError::Quant`] when the file cannot be read, or neither column nor name is a symbol, and
+/// [`LabError::Select`] when there are several instruments.
 pub fn bars(path: &Path) -> Result<Vec<Bar>, LabError> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| LabError::file(path, error))?;
-    let symbol = Symbol::parse(&path.file_stem().unwrap_or_default().to_string_lossy())?;
+    let symbol = Symbol::parse(&path.file_stem().unwrap_or_default().to_string_lossy()).ok();
     let mut cleaner = Cleaner::new(CleanConfig::default())?;
-    let mut bars = Vec::new();
-    for bar in BarReader::new(bytes.as_slice(), Some(symbol), &shown)? {
-        bars.extend(cleaner.check(bar?));
+    let mut bars: Vec<Bar> = Vec::new();
+    for bar in BarReader::new(bytes.as_slice(), symbol, &shown)? {
+        let bar = bar?;
+        if let Some(first) = bars.first().filter(|first| first.symbol != bar.symbol) {
+            let rule = format!(
+                "must hold one instrument, has {} and {}",
+                first.symbol, bar.symbol
+            );
+            return Err(LabError::select(shown, rule));
+        }
+        bars.extend(cleaner.check(bar));
     }
     Ok(bars)
 }
