@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use heqis_quant::Date;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
@@ -42,7 +43,23 @@ impl ParquetText {
         let fault = |error: parquet::errors::ParquetError| {
             DataError::kind(path, format!("must be a sound Parquet file: {error}"))
         };
+        let bytes = file
+            .metadata()
+            .map_err(|source| DataError::file(path, source))?
+            .len();
         let reader = SerializedFileReader::new(file).map_err(fault)?;
+        // The `parquet` crate trusts these numbers, and panics.
+        let groups = reader.metadata().row_groups().iter();
+        let lies_inside = |chunk: &ColumnChunkMetaData| {
+            let first = chunk.dictionary_page_offset();
+            let from = first.unwrap_or_else(|| chunk.data_page_offset());
+            let end = from.checked_add(chunk.compressed_size());
+            from >= 0 && chunk.compressed_size() >= 0 && end.is_some_and(|end| end as u64 <= bytes)
+        };
+        if !groups.flat_map(RowGroupMetaData::columns).all(lies_inside) {
+            let rule = "must be a sound Parquet file: a column lies outside of it";
+            return Err(DataError::kind(path, rule));
+        }
         let schema = reader.metadata().file_metadata().schema().clone();
         let (mut columns, mut forms, mut text) = (Vec::new(), Vec::new(), Vec::new());
         for column in schema.get_fields() {

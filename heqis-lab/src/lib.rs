@@ -12,6 +12,7 @@
 //! - [`store`]: the data set on disk, and its reader.
 //! - [`serve`]: a page for the browser with the bars of a data set and a journal's decisions.
 //! - [`data`]: looking into a data set.
+//! - [`predictions`]: tables of predictions, read and written in one place.
 //! - [`backtest`]: wanted sides → orders, fills and money under A-share rules.
 //! - [`train`]: a data set → trained networks in a run directory.
 //! - [`svg`]: pictures as text.
@@ -47,6 +48,7 @@ pub mod logistic;
 pub mod nets;
 pub mod parity;
 pub mod pca;
+pub mod predictions;
 pub mod prepare;
 mod python;
 pub mod ridge;

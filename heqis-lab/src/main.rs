@@ -23,12 +23,13 @@ struct Cli {
 enum Command {
     /// Fit the two linear baselines and write their bundles.
     Baseline {
-        /// Daily bars of one instrument, named after it, such as 002032.SZ.csv.
-        #[arg(long, value_name = "CSV", default_value = "data/ashare/002032.SZ.csv")]
-        data: PathBuf,
-        /// Directory to write the bundles into.
-        #[arg(long, value_name = "DIR", default_value = "models")]
-        out: PathBuf,
+        /// Daily bars of one instrument, named after it [default: data/ashare/002032.SZ.csv, from which the shipped bundles
+        /// are made].
+        #[arg(long, value_name = "CSV", requires = "out")]
+        data: Option<PathBuf>,
+        /// Directory to write the bundles into [default: models, for the default data alone].
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
     },
     Fetch(heqis_lab::fetch::FetchArgs),
     Prepare(heqis_lab::prepare::PrepareArgs),
@@ -39,6 +40,7 @@ enum Command {
     Export(heqis_lab::export::run::ExportArgs),
     Convert(heqis_lab::convert::ConvertArgs),
     Verify(heqis_lab::verify::VerifyArgs),
+    Predict(heqis_lab::predictions::command::PredictArgs),
     Backtest(heqis_lab::backtest::BacktestArgs),
     Select(heqis_lab::select::SelectArgs),
     Audit(heqis_lab::audit::AuditArgs),
@@ -77,7 +79,10 @@ fn main() -> ExitCode {
 fn run(command: &Command) -> Result<Answer, LabError> {
     let lines = match command {
         Command::Baseline { data, out } => {
-            let dirs = heqis_lab::baseline(data, out)?;
+            let path =
+                |given: &Option<PathBuf>, default| given.clone().unwrap_or(PathBuf::from(default));
+            let data = path(data, "data/ashare/002032.SZ.csv");
+            let dirs = heqis_lab::baseline(&data, &path(out, "models"))?;
             dirs.iter()
                 .map(|dir| format!("wrote {}", dir.display()))
                 .collect()
@@ -91,6 +96,7 @@ fn run(command: &Command) -> Result<Answer, LabError> {
         Command::Export(args) => heqis_lab::export::run::run(args)?,
         Command::Convert(args) => heqis_lab::convert::run(args)?,
         Command::Verify(args) => return heqis_lab::verify::run(args),
+        Command::Predict(args) => heqis_lab::predictions::command::run(args)?,
         Command::Backtest(args) => heqis_lab::backtest::command::answer(args)?,
         Command::Select(args) => heqis_lab::select::run(args)?,
         Command::Audit(args) => return heqis_lab::audit::run(args),

@@ -330,6 +330,185 @@ fn the_command_tells_every_check_and_its_exit_code_says_whether_all_passed() {
     assert_eq!(failed, ["shuffled"]);
 }
 
+/// What a row of a table says, and up to which day its maker was fitted.
+#[derive(Clone, Copy)]
+struct Row {
+    predicted_return: f64,
+    up: f64,
+    fitted_to: Option<Date>,
+}
+
+/// Audits the table of an honest linear model, after a change of its rows; `change` gets bars, place and row, and leaves a row
+/// out with `None`. Returns the checks that found something, and those that could not be made.
+fn table_audit(change: impl Fn(&[Bar], usize, Row) -> Option<Row>) -> [Vec<String>; 2] {
+    let bars = bars();
+    let linear = Linear::default().fit(&bars, test_from()).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("p.csv");
+    let mut text = String::from("symbol,date,predicted_return,p_down,p_flat,p_up,fitted_to\n");
+    for decision in linear.decide(&bars).unwrap() {
+        let place = bars.partition_point(|bar| bar.date < decision.date);
+        let row = Row {
+            predicted_return: decision.predicted_return,
+            up: 0.4 + decision.predicted_return.clamp(-0.1, 0.1),
+            fitted_to: Date::parse("2012-12-31").ok(),
+        };
+        if let Some(row) = change(&bars, place, row) {
+            let fitted_to = row.fitted_to.map(|day| day.to_string());
+            text += &format!(
+                "002032.SZ,{},{},{},0.2,{},{}\n",
+                decision.date,
+                row.predicted_return,
+                0.8 - row.up,
+                row.up,
+                fitted_to.unwrap_or_default()
+            );
+        }
+    }
+    std::fs::write(&table, text).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+        .arg("audit")
+        .arg(path())
+        .arg("--predictions")
+        .arg(&table)
+        .args(["--test-from", "2013-01-04", "--json"])
+        .output()
+        .unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let of = |key: &str| {
+        let findings = answer["findings"].as_array().unwrap().iter();
+        let found = findings.filter(|finding| finding[key] == false);
+        found
+            .map(|finding| finding["check"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let found: Vec<String> = of("good");
+    assert_eq!(output.status.success(), found.is_empty());
+    [found, of("checked")]
+}
+
+#[test]
+fn an_honest_table_passes_and_what_cannot_be_checked_is_said() {
+    let [found, unchecked] = table_audit(|_, _, row| Some(row));
+    assert_eq!(found, Vec::<String>::new());
+    assert_eq!(
+        unchecked,
+        ["fit_sees_no_test", "future_cut_off", "start_drift"]
+    );
+    let silent = table_audit(|_, _, row| {
+        Some(Row {
+            fitted_to: None,
+            ..row
+        })
+    });
+    assert_eq!(silent[0], Vec::<String>::new());
+    assert_eq!(
+        silent[1],
+        [
+            "fit_sees_no_test",
+            "future_cut_off",
+            "start_drift",
+            "fitted_to"
+        ]
+    );
+}
+
+/// Between -0.02 and 0.02, the same for a place in every run.
+fn noise(place: usize) -> f64 {
+    let mixed = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64 / (1 << 24) as f64
+        * 0.04
+        - 0.02
+}
+
+#[test]
+fn every_leak_that_is_planted_in_a_table_is_found() {
+    let next = |bars: &[Bar], place: usize| match place + 1 < bars.len() {
+        true => last_return(bars, place + 1),
+        false => 0.0,
+    };
+    let says = |row: Row, predicted_return| {
+        Some(Row {
+            predicted_return,
+            ..row
+        })
+    };
+    type Change<'c> = &'c dyn Fn(&[Bar], usize, Row) -> Option<Row>;
+    let leaks: [(&str, Change<'_>, &[&str]); 9] = [
+        (
+            "the label",
+            &|bars, place, row| says(row, next(bars, place)),
+            &["look_ahead", "copied_returns"],
+        ),
+        (
+            "the label in per cent, with a little noise",
+            &|bars, place, row| says(row, 100.0 * (next(bars, place) + noise(place))),
+            &["look_ahead"],
+        ),
+        (
+            "a model of the last return, in rows that are one too early",
+            &|bars, place, row| says(row, noise(place) - 0.5 * next(bars, place)),
+            &["look_ahead"],
+        ),
+        (
+            "a mean of closes that is centred on the bar",
+            &|bars, place, row| {
+                let around = &bars[place.saturating_sub(3)..(place + 4).min(bars.len())];
+                let mean = around.iter().map(|bar| bar.close).sum::<f64>() / around.len() as f64;
+                says(row, mean / bars[place].close - 1.0)
+            },
+            &["look_ahead"],
+        ),
+        (
+            "the label on every third day, and one wild number",
+            &|bars, place, row| {
+                let said = if place % 3 == 0 {
+                    next(bars, place)
+                } else {
+                    row.predicted_return
+                };
+                says(row, if place + 50 == bars.len() { 1e6 } else { said })
+            },
+            &["look_ahead"],
+        ),
+        (
+            "the label in the classes alone",
+            &|bars, place, row| {
+                Some(Row {
+                    up: 0.4 + (4.0 * next(bars, place)).clamp(-0.4, 0.4),
+                    ..row
+                })
+            },
+            &["look_ahead", "copied_returns"],
+        ),
+        (
+            "labels in rows that are one too late",
+            &|bars, place, row| says(row, last_return(bars, place)),
+            &["copied_returns"],
+        ),
+        (
+            "a fit on days to come",
+            &|_, _, row| {
+                Some(Row {
+                    fitted_to: Date::parse("2015-06-30").ok(),
+                    ..row
+                })
+            },
+            &["fitted_to"],
+        ),
+        (
+            "days before a loss left out",
+            &|bars, place, row| (next(bars, place) > -0.03).then_some(row),
+            &["coverage"],
+        ),
+    ];
+    for (leak, change, expected) in leaks {
+        let [found, _] = table_audit(change);
+        assert_eq!(found, expected, "{leak}");
+    }
+}
+
 fn models() -> String {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let [factors, direction] =

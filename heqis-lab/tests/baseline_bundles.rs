@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_lab::baseline::Baseline;
+use heqis_lab::import::ImportArgs;
 use heqis_lab::samples::{CLASSES, FLAT_BAND, Prepared, WINDOW_BARS, prepare};
 
 fn project() -> PathBuf {
@@ -25,7 +26,7 @@ fn data() -> PathBuf {
 fn fitted() -> &'static (Prepared, Baseline) {
     static FITTED: OnceLock<(Prepared, Baseline)> = OnceLock::new();
     FITTED.get_or_init(|| {
-        let prepared = prepare(&data()).unwrap();
+        let prepared = prepare(&data(), &ImportArgs::default()).unwrap();
         let baseline = Baseline::fit(&prepared).unwrap();
         (prepared, baseline)
     })
@@ -159,7 +160,7 @@ fn what_comes_after_the_training_span_leaves_scaler_and_factors_as_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let changed = dir.path().join("002032.SZ.csv");
     fs::write(&changed, lines.join("\n") + "\n").unwrap();
-    let other = prepare(&changed).unwrap();
+    let other = prepare(&changed, &ImportArgs::default()).unwrap();
     assert_ne!(other.source_sha256, prepared.source_sha256);
     assert_eq!(other.scaler, prepared.scaler);
     assert_eq!(Baseline::fit_factors(&other), baseline.pca);

@@ -11,6 +11,7 @@ use heqis_infer::Bundle;
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
 use heqis_lab::export::direction::GENERATORS_KEY;
 use heqis_lab::export::run::{ExportArgs, run};
+use heqis_lab::predictions::command::{PredictArgs, run as predict};
 use heqis_lab::train::progress::Deaf;
 use heqis_lab::train::{Part, TrainedRun, train};
 use heqis_lab::verify::{self, VerifyArgs};
@@ -218,4 +219,55 @@ fn the_table_of_a_run_has_every_network_beside_every_yardstick_on_the_same_items
     let refused = run(&args(&trained, &out, "g9")).unwrap_err().to_string();
     assert!(refused.contains("one of g1, g2, g3, got g9"), "{refused}");
     assert!(!out.join("direction").exists());
+}
+
+#[test]
+fn a_run_predicts_what_its_bundles_predict() {
+    let root = tempfile::tempdir().unwrap();
+    let trained = trained_run(root.path());
+    let models = root.path().join("models");
+    run(&args(&trained, &models, "all")).unwrap();
+    let tables = root.path().join("tables");
+    let predicting = |out: &str, target: &str| PredictArgs {
+        bars: vec![trained.manifest.config.data.set.clone()],
+        strategy: trained.dir().display().to_string(),
+        target: target.to_owned(),
+        out: tables.join(out),
+        from: None,
+        to: None,
+        fitted_to: None,
+        calendar: None,
+        events: None,
+        names: None,
+        stocks: None,
+        clean: None,
+        threads: None,
+    };
+    predict(&predicting("p.csv", "all")).unwrap();
+    predict(&predicting("best.csv", "best")).unwrap();
+    let table = |name: &str| std::fs::read_to_string(tables.join(name)).unwrap();
+    let seen_to = trained.corpus().unwrap().seen_to().unwrap().to_string();
+    for target in ["g1", "g2", "g3", "ensemble"] {
+        let bundles = PredictArgs {
+            strategy: format!(
+                "{},{}",
+                models.join("factors").display(),
+                models.join(format!("direction-{target}")).display()
+            ),
+            ..predicting("bundles.csv", "best")
+        };
+        predict(&bundles).unwrap();
+        let told = table(&format!("p-{target}.csv"));
+        assert_eq!(told, table("bundles.csv"), "{target}");
+        assert!(
+            told.lines().skip(1).all(|line| line.ends_with(&seen_to)),
+            "{target}"
+        );
+        assert!(told.lines().count() > 600, "{target}");
+    }
+    let best = trained::best(&trained).unwrap();
+    assert_eq!(table("best.csv"), table(&format!("p-{best}.csv")));
+    let others = std::fs::read_dir(&tables).unwrap();
+    let left = others.filter(|entry| entry.as_ref().unwrap().path().is_dir());
+    assert_eq!(left.count(), 0, "no bundles are left beside the tables");
 }

@@ -10,16 +10,17 @@ use clap::Parser;
 use heqis_lab::backtest::BrokerConfig;
 use heqis_lab::backtest::metrics::{Basis, Curve};
 use heqis_lab::backtest::run::Settings;
+use heqis_lab::predictions::Predictions;
 use heqis_lab::prepare::Options;
 use heqis_lab::select::candidate::{Candidate, Forecast};
 use heqis_lab::select::choose::{Trial, best, deflate, score};
 use heqis_lab::select::folds::FoldPlan;
 use heqis_lab::select::judge::Judge;
 use heqis_lab::select::report::Selected;
-use heqis_lab::select::{SelectArgs, bars, run, select};
+use heqis_lab::select::{SelectArgs, run, select};
 use heqis_lab::store::manifest::TrainTo;
 use heqis_lab::train::TrainedRun;
-use heqis_quant::{Bar, Date, DecisionRule, Marks, Prediction, SignalMode, Symbol};
+use heqis_quant::{Bar, Date, DecisionRule, Marks, SignalMode};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -30,7 +31,8 @@ fn data(name: &str) -> PathBuf {
 }
 
 fn history() -> Vec<Bar> {
-    bars(&data("002032.SZ.csv")).unwrap()
+    let import = heqis_lab::import::ImportArgs::default();
+    import.one_series(&data("002032.SZ.csv")).unwrap().1
 }
 
 fn day(text: &str) -> Date {
@@ -72,17 +74,12 @@ fn candidate(
     let forecasts = bars.iter().enumerate().map(|(place, bar)| {
         let predicted_return = of(place);
         let up = if predicted_return > 0.0 { 0.8 } else { 0.1 };
-        let prediction = Prediction {
+        let forecast = Forecast {
             predicted_return,
-            probabilities: [0.9 - up, 0.1, up],
+            probabilities: Some([0.9 - up, 0.1, up]),
+            fitted_to,
         };
-        (
-            bar.date,
-            Forecast {
-                prediction,
-                fitted_to,
-            },
-        )
+        (bar.date, forecast)
     });
     Candidate {
         name: name.to_owned(),
@@ -312,9 +309,9 @@ fn an_ensemble_is_the_mean_of_all_that_speak() {
     let forecasts = &mean.forecasts[&bars[0].symbol];
     assert_eq!(forecasts.len(), 2, "b says nothing of the third bar");
     let one = forecasts[&bars[0].date];
-    assert!((one.prediction.predicted_return - 0.005).abs() < 1e-15);
+    assert!((one.predicted_return - 0.005).abs() < 1e-15);
     let wanted = [(0.1 + 0.8) / 2.0, 0.1, (0.8 + 0.1) / 2.0];
-    for (got, wanted) in one.prediction.probabilities.iter().zip(wanted) {
+    for (got, wanted) in one.probabilities.unwrap().iter().zip(wanted) {
         assert!((got - wanted).abs() < 1e-12, "{got} {wanted}");
     }
     assert_eq!(
@@ -326,58 +323,24 @@ fn an_ensemble_is_the_mean_of_all_that_speak() {
 }
 
 #[test]
-fn tables_that_break_a_rule_are_refused_with_their_line() {
+fn a_table_without_probabilities_is_tried_by_its_returns_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("g1.csv");
-    let head = "symbol,date,predicted_return,p_down,p_flat,p_up,fitted_to\n";
-    let good = "002032.SZ,2010-01-04,0.01,0.2,0.3,0.5,2009-12-31\n";
-    std::fs::write(
-        &path,
-        format!("{head}{good}002032.SZ,2010-01-05,0.01,0.2,0.3,0.5,\n"),
-    )
-    .unwrap();
-    let read = Candidate::read("g1", &path).unwrap();
-    let forecasts = &read.forecasts[&Symbol::parse("002032.SZ").unwrap()];
-    assert_eq!(
-        forecasts[&day("2010-01-04")].fitted_to,
-        Some(day("2009-12-31"))
-    );
-    assert_eq!(forecasts[&day("2010-01-05")].fitted_to, None);
-    let faults = [
-        (
-            "002032.SZ,2010-01-05,0.01,0.2,0.3,0.6,2009-12-31\n",
-            "probabilities that sum to 1",
-        ),
-        (
-            "002032.SZ,2010-01-05,NaN,0.2,0.3,0.5,2009-12-31\n",
-            "finite return",
-        ),
-        (
-            "002032.SZ,2010-01-05,0.01,0.2,0.3,0.5,2010-01-05\n",
-            "must not be fitted on its own day",
-        ),
-        (
-            "002032,2010-01-05,0.01,0.2,0.3,0.5,2009-12-31\n",
-            "exchange",
-        ),
-        (
-            "002032.SZ,2010-13-05,0.01,0.2,0.3,0.5,2009-12-31\n",
-            "calendar day",
-        ),
-        (
-            "002032.SZ,2010-01-05,much,0.2,0.3,0.5,2009-12-31\n",
-            "invalid float",
-        ),
-        (good, "is given twice"),
-    ];
-    for (line, words) in faults {
-        std::fs::write(&path, format!("{head}{good}{line}")).unwrap();
-        let text = Candidate::read("g1", &path).unwrap_err().to_string();
-        assert!(
-            text.contains(words) && text.contains("g1.csv: line 3"),
-            "{line}: {text}"
-        );
-    }
+    let bars = history();
+    let rows = bars
+        .iter()
+        .map(|bar| format!("{},002032.SZ,0.01\n", bar.date));
+    let text: String = rows.collect();
+    std::fs::write(&path, format!("date,symbol,predicted_return\n{text}")).unwrap();
+    let table = Predictions::read(&path).unwrap();
+    let candidate = Candidate::of_table("g1", &table, &bars);
+    assert_eq!(candidate.modes(), [SignalMode::Return]);
+    let selected = select(&bars, &plan(), &[candidate], &judge(), 0).unwrap();
+    let tried = selected
+        .trials
+        .iter()
+        .filter(|trial| trial.candidate == "g1");
+    assert_eq!(tried.map(Trial::name).collect::<Vec<_>>(), ["g1_return"]);
 }
 
 #[derive(Parser)]

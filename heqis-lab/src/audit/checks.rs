@@ -19,15 +19,32 @@ use crate::error::LabError;
 pub struct Finding {
     /// Name of the check.
     pub check: &'static str,
-    /// Whether nothing was found.
+    /// Whether the check could be made.
+    pub checked: bool,
+    /// Whether nothing was found; also where nothing could be checked.
     pub good: bool,
     /// What was measured, and the first thing found.
     pub told: String,
 }
 
 impl Finding {
-    fn new(check: &'static str, good: bool, told: String) -> Self {
-        Self { check, good, told }
+    pub(super) fn new(check: &'static str, good: bool, told: String) -> Self {
+        Self {
+            check,
+            checked: true,
+            good,
+            told,
+        }
+    }
+
+    /// Says that a check could not be made, and why.
+    pub(super) fn unchecked(check: &'static str, why: &str) -> Self {
+        Self {
+            check,
+            checked: false,
+            good: true,
+            told: format!("not checked: {why}"),
+        }
     }
 }
 

@@ -2,40 +2,45 @@
 //!
 //! - [`subject`]: what an audit needs of a strategy: fit, decide, trade.
 //! - [`checks`]: one function a check.
-//! - [`linear`]: the linear baseline as a subject; [`bundles`]: model bundles.
+//! - [`linear`]: the linear baseline as a subject; [`bundles`]: model bundles; [`predictions`]: a table, with checks of its own.
 //!
 //! Bars and a subject enter, an [`Audit`] leaves. What is *not* here: whether a strategy is any good.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
-use heqis_quant::{Bar, Date, SignalMode};
+use heqis_quant::{Bar, Date, SignalMode, Strategy};
 use serde::Serialize;
 
 use self::bundles::Bundles;
 use self::checks::Finding;
 use self::linear::Linear;
 use self::subject::Subject;
+use crate::backtest::rule::ChosenRule;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::data::Answer;
 use crate::error::LabError;
 use crate::import::ImportArgs;
+use crate::predictions::Predictions;
 
 pub mod bundles;
 pub mod checks;
 pub mod linear;
+pub mod predictions;
 pub mod subject;
 
 /// Look for look-ahead and other self-deception in a strategy on a series of daily bars; the exit code is 1 when something
 /// is found.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
-    /// Daily bars of one instrument, named after it, such as 002032.SZ.csv.
+    /// Daily bars of one instrument, with a symbol column or named after it, such as 002032.SZ.csv.
     #[arg(value_name = "CSV")]
     pub data: PathBuf,
-    /// Whose strategy: DIRECTION_BUNDLE or FACTORS_BUNDLE,DIRECTION_BUNDLE [default: a linear model fitted on the spot].
-    #[arg(long, value_name = "SOURCE")]
+    /// Whose strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions [default: a linear model
+    /// fitted on the spot].
+    #[arg(long, value_name = "SOURCE", visible_alias = "predictions")]
     pub strategy: Option<String>,
     /// The first day of the test span.
     #[arg(long, value_name = "DATE")]
@@ -63,6 +68,9 @@ pub struct Options {
     /// Standard errors by which predictions on a shuffled market may correlate with what came.
     #[arg(long, value_name = "N", default_value_t = 4.0)]
     pub most_errors: f64,
+    /// Rank correlation of a table's predictions with returns to come, beyond which they are look-ahead.
+    #[arg(long, value_name = "N", default_value_t = 0.2)]
+    pub most_skill: f64,
     /// Bars after which the start of the history must be forgotten.
     #[arg(long, value_name = "BARS", default_value_t = 500)]
     pub warmup_bars: usize,
@@ -80,6 +88,7 @@ impl Default for Options {
             cuts: 32,
             rounds: 3,
             most_errors: 4.0,
+            most_skill: 0.2,
             warmup_bars: 500,
             drift: 1e-6,
             seed: 0,
@@ -123,6 +132,7 @@ pub fn audit(
         warmup_bars,
         drift,
         seed,
+        ..
     } = *options;
     Ok(Audit {
         findings: vec![
@@ -145,23 +155,52 @@ pub fn audit(
 pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     let (_, bars, _) = args.import.one_series(&args.data)?;
     let linear = Linear::default();
-    let bundles = args.strategy.as_deref().map(|text| Bundles {
-        source: Source::parse(text),
-        strategy: Settings::default().strategy(SignalMode::Return),
-        broker: linear.broker,
-    });
-    let subject: &dyn Subject = match &bundles {
-        Some(bundles) => bundles,
-        None => &linear,
+    let source = args.strategy.as_deref().map(Source::parse);
+    let table = match &source {
+        Some(Source::Table(path)) => Some(Predictions::read(path)?),
+        _ => None,
     };
-    let audit = audit(subject, &bars, args.test_from, &args.options)?;
+    let rule = source
+        .as_ref()
+        .map(|source| ChosenRule::of(source, table.as_ref(), &Settings::default(), None))
+        .transpose()?;
+    let strategy = |rule: &ChosenRule| Strategy {
+        rule: rule.rule,
+        ..Settings::default().strategy(SignalMode::Return)
+    };
+    let (broker, test_from, options) = (linear.broker, args.test_from, &args.options);
+    let audit = match (source, table, &rule) {
+        (Some(_), Some(table), Some(rule)) => {
+            table.require(SignalMode::Return, &rule.rule)?;
+            let table = predictions::Table {
+                predictions: Arc::new(table),
+                strategy: strategy(rule),
+                broker,
+            };
+            predictions::audit(&table, &bars, test_from, options)?
+        }
+        (Some(source), None, Some(rule)) => {
+            let strategy = strategy(rule);
+            let bundles = Bundles {
+                source,
+                strategy,
+                broker,
+            };
+            audit(&bundles, &bars, test_from, options)?
+        }
+        _ => audit(&linear, &bars, test_from, options)?,
+    };
     let lines = match args.json {
-        true => vec![serde_json::json!(audit).to_string()],
+        true => vec![serde_json::json!({ "findings": audit.findings, "rule": rule }).to_string()],
         false => audit
             .findings
             .iter()
             .map(|finding| {
-                let mark = if finding.good { "pass" } else { "FAIL" };
+                let mark = match (finding.checked, finding.good) {
+                    (false, _) => "----",
+                    (true, true) => "pass",
+                    (true, false) => "FAIL",
+                };
                 format!("{mark}  {:16}  {}", finding.check, finding.told)
             })
             .collect(),

@@ -7,17 +7,19 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use heqis_quant::decision::SignalMode;
-use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Span, Symbol};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::inputs::{Benchmark, Facts, LeftOut, Series, markets};
 use super::metrics::Metrics;
 use super::pool::each;
-use super::run::{Label, Scene, Settings, run};
+use super::rule::ChosenRule;
+use super::run::{Label, Origin, Scene, Settings, run};
 use super::strategy::{Foresight, Predictor, Source};
 use crate::error::LabError;
 use crate::import::ImportArgs;
+use crate::predictions::{Coverage, Predictions};
 use crate::prepare::known::Tables;
 
 /// Which head of a model speaks.
@@ -47,13 +49,14 @@ pub struct BacktestArgs {
     /// Tables of bars, daily or shorter, directories of them, patterns, or data sets of `prepare`.
     #[arg(value_name = "BARS", required = true)]
     pub bars: Vec<PathBuf>,
-    /// A strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or PREDICTIONS.csv; may be given several times.
+    /// A strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions (CSV, CSV.gz, Parquet); may be
+    /// given several times.
     #[arg(long, value_name = "SOURCE", required = true)]
     pub strategy: Vec<String>,
     /// Signal modes.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "return")]
     pub mode: Vec<Mode>,
-    /// TOML file with rule, filters, broker, allocation, commission and basis.
+    /// TOML file with rule, filters, broker, allocation, commission and basis; without a rule in it, that of the bundle.
     #[arg(long, value_name = "TOML")]
     pub settings: Option<PathBuf>,
     /// Directory to write the runs into.
@@ -110,6 +113,11 @@ pub struct Line {
     pub label: Label,
     /// The directory of its files.
     pub dir: PathBuf,
+    /// When it entered and left.
+    pub rule: DecisionRule,
+    /// Where its decisions come from.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// Its figures.
     pub metrics: Metrics,
     /// How many orders were made, and how many fills came of them.
@@ -134,14 +142,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         None => Settings::default(),
     };
     settings.markets = Some(markets(args.markets.as_deref())?);
-    let clean = match &args.clean {
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
-            serde_json::from_str(&text).map_err(|source| LabError::json(path, source))?
-        }
-        None => CleanConfig::default(),
-    };
+    let clean = read_clean(args.clean.as_deref())?;
     let sources: Vec<Source> = args
         .strategy
         .iter()
@@ -181,9 +182,35 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     )?;
     let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
 
-    let told = foresee(&series, &sources, &settings, &facts.clean, threads)?;
+    let tables = sources
+        .iter()
+        .map(|source| match source {
+            Source::Table(path) => Predictions::read(path).map(|table| Some(Arc::new(table))),
+            Source::Bundles { .. } => Ok(None),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let plans = plans(args, &settings, &sources, &tables)?;
+    let told = foresee(&series, &sources, &tables, &settings, &facts.clean, threads)?;
     let mut jobs = Vec::new();
-    for (source, told) in sources.iter().zip(&told) {
+    let mut origins = Vec::new();
+    for (((source, told), table), (_, rule_from)) in
+        sources.iter().zip(&told).zip(&tables).zip(&plans)
+    {
+        let bars: Vec<(Symbol, &[Bar])> = symbols
+            .iter()
+            .zip(told)
+            .map(|(symbol, told)| (*symbol, &told.bars[..]))
+            .collect();
+        let predictions = table.as_ref().map(|table| table.coverage(&bars, span));
+        let predictions = predictions.transpose()?;
+        for warning in predictions.iter().flat_map(Coverage::warnings) {
+            eprintln!("warning: {warning}");
+        }
+        origins.push(Origin {
+            rule_from: rule_from.clone(),
+            predictions,
+        });
+        let at = origins.len() - 1;
         let stocks: Vec<(Symbol, &Foresight)> = symbols.iter().copied().zip(told).collect();
         let groups: Vec<(String, Vec<(Symbol, &Foresight)>)> = match args.portfolio {
             true => vec![("portfolio".into(), stocks)],
@@ -199,24 +226,27 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
                     mode: (*mode).into(),
                     symbol: symbol.clone(),
                 };
-                jobs.push((label, stocks.clone()));
+                jobs.push((label, at, stocks.clone()));
             }
         }
     }
     let bar = progress(jobs.len(), "runs");
-    let job = |_: &mut (), (label, stocks): &(Label, Vec<(Symbol, &Foresight)>)| {
+    let job = |_: &mut (), (label, at, stocks): &(Label, usize, Vec<(Symbol, &Foresight)>)| {
+        let (settings, origin) = (&plans[*at].0, &origins[*at]);
         let mut scene = Scene::new(stocks, &facts, span, benchmark.as_ref())?;
         scene.left_out.clone_from(&left_out);
-        let outcome = run(&scene, &settings, label.mode)?;
+        let outcome = run(&scene, settings, label.mode)?;
         let dir = args
             .out
             .join(&label.strategy)
             .join(name(label.mode))
             .join(&label.symbol);
-        outcome.save(&dir, label, &scene, &settings, !args.no_pages)?;
+        outcome.save(&dir, label, &scene, settings, origin, !args.no_pages)?;
         Ok(Line {
             label: label.clone(),
             dir,
+            rule: settings.rule,
+            origin: origin.clone(),
             orders: outcome.ledger.orders.len(),
             fills: outcome.ledger.fills.len(),
             metrics: outcome.metrics,
@@ -230,10 +260,49 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     Ok(lines)
 }
 
-/// Predicts every stock by every source: `[source][stock]`.
-fn foresee(
+/// Reads what the cleaner has to know, or returns the defaults.
+///
+/// # Errors
+/// [`LabError::File`] and [`LabError::Json`] when the file cannot be read.
+pub(crate) fn read_clean(path: Option<&Path>) -> Result<CleanConfig, LabError> {
+    let Some(path) = path else {
+        return Ok(CleanConfig::default());
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+    serde_json::from_str(&text).map_err(|source| LabError::json(path, source))
+}
+
+/// Returns the settings of each source with its rule, and where that rule comes from.
+fn plans(
+    args: &BacktestArgs,
+    settings: &Settings,
+    sources: &[Source],
+    tables: &[Option<Arc<Predictions>>],
+) -> Result<Vec<(Settings, String)>, LabError> {
+    let plan = |(source, table): (&Source, &Option<Arc<Predictions>>)| {
+        let table = table.as_deref();
+        let chosen = ChosenRule::of(source, table, settings, args.settings.as_deref())?;
+        for mode in &args.mode {
+            table.map_or(Ok(()), |table| table.require((*mode).into(), &chosen.rule))?;
+        }
+        let settings = Settings {
+            rule: chosen.rule,
+            ..settings.clone()
+        };
+        settings.validate()?;
+        Ok((settings, chosen.from))
+    };
+    sources.iter().zip(tables).map(plan).collect()
+}
+
+/// Predicts every stock by every source: `[source][stock]`; tables are those of the sources that are tables.
+///
+/// # Errors
+/// As [`Predictor::load`] and [`Predictor::foresee`].
+pub(crate) fn foresee(
     series: &Series,
     sources: &[Source],
+    tables: &[Option<Arc<Predictions>>],
     settings: &Settings,
     clean: &CleanConfig,
     threads: usize,
@@ -250,7 +319,10 @@ fn foresee(
         let predictor = match loaded.entry(*source) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Predictor::load(&sources[*source], strategy, clean)?)
+                entry.insert(match &tables[*source] {
+                    Some(table) => Predictor::Table(table.clone()),
+                    None => Predictor::load(&sources[*source], strategy, clean)?,
+                })
             }
         };
         predictor.foresee(bars, &strategy, clean)
@@ -372,6 +444,22 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
         ]);
     }
     let mut shown: Vec<String> = table.to_string().lines().map(str::to_owned).collect();
+    let mut rules: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let (name, rule) = (&line.label.strategy, line.rule);
+            format!(
+                "rule of {name}: enter {}, exit {}, min_confidence {}, min_exit_confidence {} ({})",
+                rule.enter,
+                rule.exit,
+                rule.min_confidence,
+                rule.min_exit_confidence,
+                line.origin.rule_from
+            )
+        })
+        .collect();
+    rules.dedup();
+    shown.append(&mut rules);
     let unbridged: usize = lines.iter().map(|line| line.unbridged).sum();
     if unbridged > 0 {
         shown.push(format!(

@@ -5,7 +5,7 @@
 //! - [`allocation`]: wanted sides → orders, over a shared account; [`simulate`] runs a whole history.
 //! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → verdicts by the code of the boards.
 //! - [`metrics`]: what a run was worth.
-//! - [`run`]: one run, from predictions to files; [`inputs`]: what it reads; [`command`]: many runs at once.
+//! - [`rule`]: when a strategy trades. [`run`]: one run, from predictions to files; [`inputs`]: what it reads; [`command`]: many runs at once.
 //! - [`report`]: a run as tables: **data leaves here**.
 //!
 //! Money is in integer cents (`i64`) and shares are whole. Every sum is checked and ends the run with an error, so that
@@ -23,6 +23,7 @@ pub mod market;
 pub mod metrics;
 mod pool;
 pub mod report;
+pub mod rule;
 pub mod run;
 pub mod strategy;
 

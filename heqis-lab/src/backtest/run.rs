@@ -17,6 +17,7 @@ use super::report::html::Page;
 use super::report::{Table, Values, books};
 use super::strategy::{Foreseen, Foresight, KillChange, decide};
 use crate::error::LabError;
+use crate::predictions::Coverage;
 
 /// What was agreed with a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +35,9 @@ pub struct Commission {
 pub struct Settings {
     /// When to enter and when to leave.
     pub rule: DecisionRule,
+    /// Whether the file that this was read from has a rule, which then goes before that of a bundle.
+    #[serde(skip)]
+    pub names_rule: bool,
     /// What may refuse a signal.
     pub filters: Filters,
     /// How far may be traded, day by day; everything before the first. What waits with the broker is not taken back.
@@ -55,7 +59,7 @@ pub struct Settings {
 }
 
 impl Default for Settings {
-    /// The rule of the shipped topologies, no filter, and the defaults of all the rest.
+    /// The rule of `topologies/baseline.toml`, no filter, and the defaults of all the rest.
     fn default() -> Self {
         Self {
             rule: DecisionRule {
@@ -64,6 +68,7 @@ impl Default for Settings {
                 min_confidence: 0.4,
                 min_exit_confidence: 0.0,
             },
+            names_rule: false,
             filters: Filters::default(),
             kill: Vec::new(),
             broker: BrokerConfig::default(),
@@ -88,10 +93,13 @@ impl Settings {
             let place = path.display().to_string();
             LabError::backtest(place, "must be settings of a backtest", error.message())
         };
-        let mut settings: Self = toml::from_str(&text).map_err(refuse)?;
         let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
         let basis = table.get("basis").and_then(|basis| basis.as_table());
-        settings.names_year = basis.is_some_and(|basis| basis.contains_key("days_per_year"));
+        let settings = Self {
+            names_rule: table.contains_key("rule"),
+            names_year: basis.is_some_and(|basis| basis.contains_key("days_per_year")),
+            ..toml::from_str(&text).map_err(refuse)?
+        };
         settings.validate()?;
         Ok(settings)
     }
@@ -391,6 +399,15 @@ pub struct Label {
     pub symbol: String,
 }
 
+/// Where the decisions of a run come from, beside its settings.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Origin {
+    /// The origin of the rule.
+    pub rule_from: String,
+    /// Which bars a table of predictions speaks of; `None` for bundles.
+    pub predictions: Option<Coverage>,
+}
+
 impl Outcome {
     /// Writes the run into a directory: all tables as CSV and Parquet, `summary.json` and, if wished, `report.html`.
     ///
@@ -402,6 +419,7 @@ impl Outcome {
         label: &Label,
         scene: &Scene,
         settings: &Settings,
+        origin: &Origin,
         with_page: bool,
     ) -> Result<(), LabError> {
         std::fs::create_dir_all(dir).map_err(|source| LabError::file(dir, source))?;
@@ -417,6 +435,8 @@ impl Outcome {
             "from": days.first(),
             "to": days.last(),
             "settings": settings,
+            "rule_from": origin.rule_from,
+            "predictions": origin.predictions,
             "metrics": self.metrics,
             "orders": self.ledger.orders.len(),
             "fills": self.ledger.fills.len(),
@@ -433,7 +453,10 @@ impl Outcome {
             let settings = [
                 ("strategy", label.strategy.clone()),
                 ("mode", text(&label.mode)),
-                ("rule", text(&settings.rule)),
+                (
+                    "rule",
+                    format!("{} from {}", text(&settings.rule), origin.rule_from),
+                ),
                 ("filters", text(&settings.filters)),
                 ("kill", text(&settings.kill)),
                 ("broker", text(&settings.broker)),
@@ -482,6 +505,11 @@ fn signals(market: &Market, rows: &[Signal]) -> Table {
     let number = |value: &dyn Fn(&Signal) -> f64| {
         Values::Numbers(rows.iter().map(|row| Some(value(row))).collect())
     };
+    // What a table of predictions does not have is an empty cell.
+    let odds = |value: &dyn Fn(&Signal) -> f64| {
+        let known = |row: &Signal| row.seen.has_probabilities.then(|| value(row));
+        Values::Numbers(rows.iter().map(known).collect())
+    };
     let text = |value: &dyn Fn(&Signal) -> String| Values::Text(rows.iter().map(value).collect());
     let mut table = Table::new().with(
         "date",
@@ -504,11 +532,11 @@ fn signals(market: &Market, rows: &[Signal]) -> Table {
             "predicted_return",
             number(&|row| row.seen.prediction.predicted_return),
         )
-        .with("down", number(&|row| row.seen.prediction.probabilities[0]))
-        .with("flat", number(&|row| row.seen.prediction.probabilities[1]))
-        .with("up", number(&|row| row.seen.prediction.probabilities[2]))
+        .with("down", odds(&|row| row.seen.prediction.probabilities[0]))
+        .with("flat", odds(&|row| row.seen.prediction.probabilities[1]))
+        .with("up", odds(&|row| row.seen.prediction.probabilities[2]))
         .with("side", text(&|row| row.verdict.side.to_string()))
-        .with("confidence", number(&|row| row.verdict.confidence))
+        .with("confidence", odds(&|row| row.verdict.confidence))
         .with("reason", text(&|row| row.verdict.reason.to_string()))
 }
 

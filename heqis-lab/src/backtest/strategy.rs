@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use heqis_infer::{BackendKind, Bundle, Memory as State, Stream, TensorView, open};
 use heqis_quant::decision::{KillState, Market as MarketView, Memory, Strategy, View};
 use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
 use heqis_quant::rules::Markets;
-use heqis_quant::{
-    Bar, CleanConfig, Cleaner, Date, Prediction, QuantError, Scaler, Symbol, Verdict,
-};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Prediction, Scaler, Symbol, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LabError;
+use crate::predictions::Predictions;
 
 /// What makes predictions.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,22 +24,27 @@ pub enum Source {
         /// The predicting model's directory.
         direction: PathBuf,
     },
-    /// A CSV table with the columns `symbol`, `date`, `predicted_return`, `down`, `flat` and `up`.
+    /// A table of [`predictions`](crate::predictions).
     Table(PathBuf),
 }
 
 impl Source {
-    /// Reads what a command line names: `predictions.csv`, `DIR`, or `FACTORS_DIR,DIRECTION_DIR`.
+    /// Reads what a command line names: a table of predictions, `DIR`, or `FACTORS_DIR,DIRECTION_DIR`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
+        let path = Path::new(text);
+        let is_table = match std::fs::metadata(path) {
+            Ok(found) => !found.is_dir(),
+            Err(_) => [".csv", ".gz", ".parquet"]
+                .iter()
+                .any(|ending| text.ends_with(ending)),
+        };
         match text.split_once(',') {
+            _ if is_table => Self::Table(text.into()),
             Some((factors, direction)) => Self::Bundles {
                 factors: Some(factors.into()),
                 direction: direction.into(),
             },
-            None if Path::new(text).extension().is_some_and(|e| e == "csv") => {
-                Self::Table(text.into())
-            }
             None => Self::Bundles {
                 factors: None,
                 direction: text.into(),
@@ -55,7 +60,9 @@ impl Source {
         }
         | Self::Table(path)) = self;
         let name = path.file_stem().unwrap_or(path.as_os_str());
-        name.to_string_lossy().into_owned()
+        let name = name.to_string_lossy();
+        // Packed tables have two endings.
+        name.strip_suffix(".csv").unwrap_or(&name).to_owned()
     }
 }
 
@@ -68,6 +75,8 @@ pub struct Foreseen {
     pub view: View,
     /// What the model says.
     pub prediction: Prediction,
+    /// Whether the model gives probabilities; without them a prediction's say nothing.
+    pub has_probabilities: bool,
 }
 
 /// A series of one stock with the predictions of one source.
@@ -84,8 +93,8 @@ pub struct Foresight {
 pub enum Predictor {
     /// Bundles on the CPU engine, with the scaler that they were trained with.
     Bundles(Box<DecisionPath<BundleModel>>),
-    /// A table.
-    Table(HashMap<(Symbol, Date), Prediction>),
+    /// A table, which threads share.
+    Table(Arc<Predictions>),
 }
 
 impl Predictor {
@@ -108,7 +117,7 @@ impl Predictor {
                 };
                 Ok(Self::Bundles(Box::new(DecisionPath::new(config, model)?)))
             }
-            Source::Table(path) => Ok(Self::Table(read_table(path)?)),
+            Source::Table(path) => Ok(Self::Table(Arc::new(Predictions::read(path)?))),
         }
     }
 
@@ -139,13 +148,13 @@ impl Predictor {
                     let st = clean.is_st(bar.symbol, bar.date);
                     let view = market.update(&markets, st, &bar)?;
                     told.bars.push(bar);
-                    if let Some(prediction) = table.get(&(bar.symbol, bar.date)) {
-                        told.foreseen.push(Foreseen {
+                    told.foreseen
+                        .extend(table.of(&bar).map(|forecast| Foreseen {
                             bar,
                             view,
-                            prediction: *prediction,
-                        });
-                    }
+                            prediction: forecast.prediction(),
+                            has_probabilities: forecast.probabilities.is_some(),
+                        }));
                 }
                 Ok(told)
             }
@@ -173,6 +182,7 @@ pub fn follow<M: Model>(path: &mut DecisionPath<M>, bars: &[Bar]) -> Result<Fore
                     bar: decided.bar,
                     view: decided.view,
                     prediction: decided.prediction,
+                    has_probabilities: true,
                 });
             }
         }
@@ -369,49 +379,4 @@ impl Model for BundleModel {
             probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
         })
     }
-}
-
-#[derive(Deserialize)]
-struct Row {
-    symbol: String,
-    date: String,
-    predicted_return: f64,
-    down: f64,
-    flat: f64,
-    up: f64,
-}
-
-fn read_table(path: &Path) -> Result<HashMap<(Symbol, Date), Prediction>, LabError> {
-    let refuse = |line: usize, rule: &str, got: String| {
-        LabError::backtest(format!("{} line {line}", path.display()), rule, got)
-    };
-    let mut reader = csv::Reader::from_path(path)
-        .map_err(|error| LabError::file(path, std::io::Error::other(error)))?;
-    let mut table = HashMap::new();
-    for (i, row) in reader.deserialize::<Row>().enumerate() {
-        let line = i + 2;
-        let row = row.map_err(|error| refuse(line, "must be a prediction", error.to_string()))?;
-        let read =
-            |error: QuantError| refuse(line, "must name a stock and a day", error.to_string());
-        let key = (
-            Symbol::parse(&row.symbol).map_err(read)?,
-            Date::parse(&row.date).map_err(read)?,
-        );
-        let prediction = Prediction {
-            predicted_return: row.predicted_return,
-            probabilities: [row.down, row.flat, row.up],
-        };
-        if !prediction.is_valid() {
-            let rule = "must have finite numbers and probabilities that sum to 1";
-            return Err(refuse(line, rule, format!("{prediction:?}")));
-        }
-        if table.insert(key, prediction).is_some() {
-            return Err(refuse(
-                line,
-                "must not come twice",
-                format!("{} {}", key.0, key.1),
-            ));
-        }
-    }
-    Ok(table)
 }

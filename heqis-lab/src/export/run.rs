@@ -64,11 +64,7 @@ pub struct ExportArgs {
 ///
 /// [`LabError`] when the run has not ended, has no encoder, or a bundle cannot be written.
 pub fn run(args: &ExportArgs) -> Result<Vec<String>, LabError> {
-    let run = TrainedRun::open(&args.run)?;
-    if !run.manifest.finished {
-        let rule = "its training has not ended; go on with `train --resume`".to_owned();
-        return Err(LabError::training(args.run.display(), rule));
-    }
+    let run = open_ended(&args.run)?;
     let corpus = run.corpus()?;
     let table = trained::table(&run, &corpus, 1, &trained::open(&args.beside)?)?;
     let mut export = Export::new(&run, &corpus, &table, &args.factors_name)?;
@@ -85,6 +81,47 @@ pub fn run(args: &ExportArgs) -> Result<Vec<String>, LabError> {
         .into_iter()
         .map(|dir| format!("wrote {}", dir.display()))
         .collect())
+}
+
+/// The bundles of a run: the feature model, and a direction model for each target.
+#[derive(Clone, Debug)]
+pub(crate) struct RunBundles {
+    pub(crate) factors: PathBuf,
+    pub(crate) directions: Vec<(String, PathBuf)>,
+}
+
+/// Writes the bundles of the targets that a word stands for, without measuring them beside others.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn write_bundles(run: &Path, word: &str, out: &Path) -> Result<RunBundles, LabError> {
+    let run = open_ended(run)?;
+    let corpus = run.corpus()?;
+    let table = Table::default();
+    let export = Export::new(&run, &corpus, &table, "factors")?;
+    let directions = targets(&run, word)?
+        .into_iter()
+        .map(|(target, generators)| {
+            let name = format!("direction-{target}");
+            let dir = export.write_direction(out, &name, &target, generators)?;
+            Ok((target, dir))
+        });
+    Ok(RunBundles {
+        directions: directions.collect::<Result<_, LabError>>()?,
+        factors: export.write_factors(out)?,
+    })
+}
+
+fn open_ended(dir: &Path) -> Result<TrainedRun, LabError> {
+    let run = TrainedRun::open(dir)?;
+    match run.manifest.finished {
+        true => Ok(run),
+        false => {
+            let rule = "its training has not ended; go on with `train --resume`".to_owned();
+            Err(LabError::training(dir.display(), rule))
+        }
+    }
 }
 
 /// Returns the targets that a word stands for, each with its generators.
@@ -274,6 +311,7 @@ impl<'a> Export<'a> {
             ("flat_band".to_owned(), json!(FLAT_BAND)),
             ("generators".to_owned(), json!(direction.names())),
             ("rule".to_owned(), json!(rule)),
+            ("fitted_to".to_owned(), json!(self.corpus.seen_to())),
             ("validation".to_owned(), of("validation")),
             ("test".to_owned(), of("test")),
         ]);

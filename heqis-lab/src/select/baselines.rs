@@ -74,10 +74,8 @@ fn certain(predicted_return: f64, direction: Direction) -> Forecast {
     let mut probabilities = [0.0; CLASSES];
     probabilities[direction.class()] = 1.0;
     Forecast {
-        prediction: Prediction {
-            predicted_return,
-            probabilities,
-        },
+        predicted_return,
+        probabilities: Some(probabilities),
         fitted_to: None,
     }
 }
@@ -213,7 +211,8 @@ where
             .unzip();
         for (date, prediction) in dates.into_iter().zip(predict(&asked)?) {
             let forecast = Forecast {
-                prediction,
+                predicted_return: prediction.predicted_return,
+                probabilities: Some(prediction.probabilities),
                 fitted_to: Some(fitted_to),
             };
             forecasts.insert(date, forecast);

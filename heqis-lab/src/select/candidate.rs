@@ -1,25 +1,15 @@
 //! What is compared: forecasts, day by day, each with the last day that its maker was fitted on.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
-use heqis_quant::{Bar, CleanConfig, Date, Prediction, SignalMode, Symbol};
-use serde::{Deserialize, Serialize};
+use heqis_quant::{Bar, CleanConfig, Date, SignalMode, Symbol};
 
 use super::folds::Folds;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::{BundleModel, Predictor, Source};
 use crate::error::LabError;
-
-/// What was said of one bar's next close.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Forecast {
-    /// What was said.
-    pub prediction: Prediction,
-    /// The last day of anything that scaler, weights and settings were fitted on or chosen by; `None` for a rule that
-    /// was fitted on nothing.
-    pub fitted_to: Option<Date>,
-}
+pub use crate::predictions::Forecast;
+use crate::predictions::Predictions;
 
 /// One model, or one rule, with its forecasts.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,68 +20,36 @@ pub struct Candidate {
     pub forecasts: BTreeMap<Symbol, BTreeMap<Date, Forecast>>,
 }
 
-/// One row of a table of forecasts.
-#[derive(Debug, Serialize, Deserialize)]
-struct Row {
-    symbol: Symbol,
-    date: Date,
-    predicted_return: f64,
-    p_down: f64,
-    p_flat: f64,
-    p_up: f64,
-    fitted_to: Option<Date>,
-}
-
 impl Candidate {
-    /// Reads a CSV table with the columns `symbol, date, predicted_return, p_down, p_flat, p_up, fitted_to`; `fitted_to` is
-    /// empty for a rule that was fitted on nothing.
-    ///
-    /// # Errors
-    ///
-    /// [`LabError::Select`] with file and line: a field that cannot be read, a prediction that is none, a day given twice,
-    /// a forecast of a day that its maker was fitted on.
-    pub fn read(name: &str, path: &Path) -> Result<Self, LabError> {
-        let file = std::fs::File::open(path).map_err(|error| LabError::file(path, error))?;
+    /// Takes what a table says of the bars of one symbol.
+    #[must_use]
+    pub fn of_table(name: &str, table: &Predictions, bars: &[Bar]) -> Self {
+        let said = bars.iter().filter_map(|bar| Some((bar, table.of(bar)?)));
+        Self::new(name, said)
+    }
+
+    fn new<'b>(name: &str, said: impl Iterator<Item = (&'b Bar, Forecast)>) -> Self {
         let mut forecasts: BTreeMap<Symbol, BTreeMap<Date, Forecast>> = BTreeMap::new();
-        let mut reader = csv::ReaderBuilder::new()
-            .trim(csv::Trim::All)
-            .from_reader(file);
-        for (number, row) in reader.deserialize::<Row>().enumerate() {
-            let place = || format!("{}: line {}", path.display(), number + 2);
-            let refuse = |rule: String| Err(LabError::select(place(), rule));
-            let row = match row {
-                Ok(row) => row,
-                Err(error) => return refuse(error.to_string()),
-            };
-            let prediction = Prediction {
-                predicted_return: row.predicted_return,
-                probabilities: [row.p_down, row.p_flat, row.p_up],
-            };
-            if !prediction.is_valid() {
-                return refuse(format!(
-                    "must be a finite return and probabilities that sum to 1, got {} and {:?}",
-                    row.predicted_return, prediction.probabilities
-                ));
-            }
-            if let Some(fitted_to) = row.fitted_to.filter(|fitted_to| *fitted_to >= row.date) {
-                return refuse(format!(
-                    "must not be fitted on its own day {}, got {fitted_to}",
-                    row.date
-                ));
-            }
-            let forecast = Forecast {
-                prediction,
-                fitted_to: row.fitted_to,
-            };
-            let of_symbol = forecasts.entry(row.symbol).or_default();
-            if of_symbol.insert(row.date, forecast).is_some() {
-                return refuse(format!("{} on {} is given twice", row.symbol, row.date));
-            }
+        for (bar, forecast) in said {
+            let days = forecasts.entry(bar.symbol).or_default();
+            days.insert(bar.date, forecast);
         }
-        Ok(Self {
+        Self {
             name: name.to_owned(),
             forecasts,
-        })
+        }
+    }
+
+    /// Returns the signal modes that it is tried in. Rules whose return and classes always agree have one: the same trial
+    /// three times over would count as three; and what gives no probabilities has no classes.
+    #[must_use]
+    pub fn modes(&self) -> &'static [SignalMode] {
+        let mut forecasts = self.forecasts.values().flat_map(BTreeMap::values);
+        match &self.name[..] {
+            "cash" | "hold" | "last" => &[SignalMode::Return],
+            _ if forecasts.any(|one| one.probabilities.is_none()) => &[SignalMode::Return],
+            _ => &[SignalMode::Return, SignalMode::Class, SignalMode::Both],
+        }
     }
 
     /// Lets bundles speak of every bar of one symbol. `fitted_to` is the last day that their weights were fitted on or
@@ -123,21 +81,15 @@ impl Candidate {
             CleanConfig::default(),
         );
         let told = Predictor::load(source, strategy, &clean)?.foresee(bars, &strategy, &clean)?;
-        let mut forecasts: BTreeMap<Symbol, BTreeMap<Date, Forecast>> = BTreeMap::new();
-        for seen in told.foreseen {
+        let said = told.foreseen.iter().map(|seen| {
             let forecast = Forecast {
-                prediction: seen.prediction,
+                predicted_return: seen.prediction.predicted_return,
+                probabilities: Some(seen.prediction.probabilities),
                 fitted_to: Some(fitted_to),
             };
-            forecasts
-                .entry(seen.bar.symbol)
-                .or_default()
-                .insert(seen.bar.date, forecast);
-        }
-        Ok(Self {
-            name: name.to_owned(),
-            forecasts,
-        })
+            (&seen.bar, forecast)
+        });
+        Ok(Self::new(name, said))
     }
 
     /// Returns the mean of several candidates, for the bars of which all of them say something.
@@ -158,20 +110,16 @@ impl Candidate {
                     .collect();
                 let Some(others) = others else { continue };
                 let all = || std::iter::once(forecast).chain(others.iter().copied());
-                let mean = |value: &dyn Fn(&Prediction) -> f64| {
-                    all().map(|one| value(&one.prediction)).sum::<f64>() / count
+                let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count;
+                let odds: Option<Vec<[f64; 3]>> = all().map(|one| one.probabilities).collect();
+                let forecast = Forecast {
+                    predicted_return: mean(&mut all().map(|one| one.predicted_return)),
+                    probabilities: odds.map(|odds| {
+                        [0, 1, 2].map(|class| mean(&mut odds.iter().map(|odds| odds[class])))
+                    }),
+                    fitted_to: all().filter_map(|one| one.fitted_to).max(),
                 };
-                means.insert(
-                    *date,
-                    Forecast {
-                        prediction: Prediction {
-                            predicted_return: mean(&|one| one.predicted_return),
-                            probabilities: [0, 1, 2]
-                                .map(|class| mean(&|one| one.probabilities[class])),
-                        },
-                        fitted_to: all().filter_map(|one| one.fitted_to).max(),
-                    },
-                );
+                means.insert(*date, forecast);
             }
             forecasts.insert(*symbol, means);
         }

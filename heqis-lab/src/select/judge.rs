@@ -98,7 +98,8 @@ fn foreseen(
         foreseen.extend(forecasts.get(&bar.date).map(|forecast| Foreseen {
             bar: *bar,
             view,
-            prediction: forecast.prediction,
+            prediction: forecast.prediction(),
+            has_probabilities: forecast.probabilities.is_some(),
         }));
     }
     Ok(foreseen)

@@ -29,6 +29,7 @@ use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::error::LabError;
 use crate::import::ImportArgs;
+use crate::predictions::{Coverage, Predictions};
 
 pub mod baselines;
 pub mod candidate;
@@ -43,23 +44,13 @@ pub mod trained;
 /// must get a second chance, or the rest of the span would be spent outside.
 const BUY_DAYS: u32 = 5;
 
-/// Returns the modes that a candidate is tried in. Rules whose return and classes always agree have one: the same trial
-/// three times over would count as three.
-fn modes(candidate: &str) -> &'static [SignalMode] {
-    match candidate {
-        "cash" | "hold" | "last" => &[SignalMode::Return],
-        _ => &[SignalMode::Return, SignalMode::Class, SignalMode::Both],
-    }
-}
-
 /// Choose among models on validation spans, and run the choice once on the test span.
 #[derive(Args, Clone, Debug)]
 pub struct SelectArgs {
     /// Bars, one file an instrument; without a symbol column it is named after it, such as 002032.SZ.csv.
     #[arg(required = true, value_name = "BARS")]
     pub data: Vec<PathBuf>,
-    /// A model: NAME=FILE.csv, a table of symbol, date, predicted_return, p_down, p_flat, p_up, fitted_to, or
-    /// NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
+    /// A model: NAME=FILE, a table of predictions (CSV, CSV.gz, Parquet), or NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
     /// on or chosen by. May be given several times; of two or more the mean is a candidate, too.
     #[arg(long = "candidate", value_name = "NAME=SOURCE")]
     pub candidates: Vec<String>,
@@ -141,6 +132,11 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
             None => Vec::new(),
         },
     };
+    for model in &models {
+        if let Named::Table { table, .. } = model {
+            table.require(SignalMode::Return, &judge.settings.rule)?;
+        }
+    }
     let plan = FoldPlan {
         validate_from: args.validate_from,
         test_from: args.test_from,
@@ -148,9 +144,14 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         purge_days: args.purge_days,
         embargo_days: args.embargo_days,
     };
+    let series = args
+        .data
+        .iter()
+        .map(|path| Ok(args.import.one_series(path)?.1));
+    let series = series.collect::<Result<Vec<_>, LabError>>()?;
+    let coverages = coverages(&models, &series, args.validate_from)?;
     let mut selected: Vec<Selected> = Vec::new();
-    for path in &args.data {
-        let (_, bars, _) = args.import.one_series(path)?;
+    for (path, bars) in args.data.iter().zip(series) {
         let mut tables = models
             .iter()
             .map(|model| model.of(&bars))
@@ -179,6 +180,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         "embargo_days": args.embargo_days,
         "earlier_trials": args.earlier_trials,
         "candidates": args.candidates,
+        "predictions": coverages,
         "train": trained.as_ref().map(Trained::config),
         "judge": judge.settings,
         "score": "mean of the folds' annual Sharpe ratios less its standard error",
@@ -212,7 +214,7 @@ pub fn select(
     for candidate in &candidates {
         candidate.check(symbol, &days, &folds)?;
         let forecasts = &candidate.forecasts[&symbol];
-        for mode in modes(&candidate.name) {
+        for mode in candidate.modes() {
             let runs = folds
                 .folds
                 .iter()
@@ -290,7 +292,7 @@ fn candidates(
 #[derive(Debug)]
 enum Named {
     /// Its forecasts of all symbols are known.
-    Table(Candidate),
+    Table { name: String, table: Predictions },
     /// It has to be asked.
     Bundles {
         name: String,
@@ -303,7 +305,7 @@ impl Named {
     /// Returns its forecasts of some bars.
     fn of(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
         match self {
-            Self::Table(table) => Ok(table.clone()),
+            Self::Table { name, table } => Ok(Candidate::of_table(name, table, bars)),
             Self::Bundles {
                 name,
                 source,
@@ -311,6 +313,31 @@ impl Named {
             } => Candidate::of_bundles(name, source, *fitted_to, bars),
         }
     }
+}
+
+/// Compares every table with the bars from the first validation day on, and warns of what does not meet.
+fn coverages(models: &[Named], series: &[Vec<Bar>], from: Date) -> Result<Vec<Coverage>, LabError> {
+    let bars: Vec<(Symbol, &[Bar])> = series
+        .iter()
+        .filter_map(|bars| Some((bars.first()?.symbol, &bars[..])))
+        .collect();
+    let last = bars
+        .iter()
+        .filter_map(|(_, bars)| bars.last())
+        .map(|bar| bar.date)
+        .max();
+    let span = Span::new(from, last.unwrap_or(from).max(from))?;
+    let mut all = Vec::new();
+    for model in models {
+        if let Named::Table { table, .. } = model {
+            let coverage = table.coverage(&bars, span)?;
+            for warning in coverage.warnings() {
+                eprintln!("warning: {warning}");
+            }
+            all.push(coverage);
+        }
+    }
+    Ok(all)
 }
 
 /// Reads `NAME=SOURCE` pairs. Names are those of one candidate each, trained ones included.
@@ -341,8 +368,11 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
             return refuse(format!("the name {name} is taken"));
         }
         taken.push(name);
-        if source.ends_with(".csv") {
-            models.push(Named::Table(Candidate::read(name, Path::new(source))?));
+        if let Source::Table(path) = Source::parse(source) {
+            models.push(Named::Table {
+                name: name.to_owned(),
+                table: Predictions::read(&path)?,
+            });
             continue;
         }
         let Some((bundles, date)) = source.rsplit_once('@') else {

@@ -30,11 +30,11 @@ struct SignalRow {
     symbol: Symbol,
     close: f64,
     predicted_return: f64,
-    down: f64,
-    flat: f64,
-    up: f64,
+    down: Option<f64>,
+    flat: Option<f64>,
+    up: Option<f64>,
     side: Side,
-    confidence: f64,
+    confidence: Option<f64>,
     reason: VerdictReason,
 }
 
@@ -59,11 +59,12 @@ pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, Dashboa
                 time_ns: row.date.close_time_ns(),
                 close: row.close,
                 side: row.side,
-                confidence: row.confidence,
+                // A table of predictions may have no probabilities: zeros, which are none.
+                confidence: row.confidence.unwrap_or(0.0),
                 reason: row.reason,
                 stance: *stance,
                 predicted_return: row.predicted_return,
-                probabilities: [row.down, row.flat, row.up],
+                probabilities: [row.down, row.flat, row.up].map(|share| share.unwrap_or(0.0)),
                 timings: Vec::new(),
             });
         }

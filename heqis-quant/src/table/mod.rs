@@ -813,6 +813,55 @@ impl<R: Read> Iterator for BarReader<R> {
     }
 }
 
+/// The day and time of one bar, spelled as in a table, before it is known whether the rows beside it are days or moments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// The day as written.
+    pub written: Date,
+    /// Whether there is a time of day.
+    pub has_clock: bool,
+    /// Whether the time of day, as written, is midnight or missing.
+    pub is_midnight: bool,
+    /// The day that begins at the moment, when it is a midnight at the exchange.
+    pub begins: Option<Date>,
+    /// The day of the moment at the exchange.
+    pub date: Date,
+    /// The moment in UTC nanoseconds since 1970.
+    pub time_ns: i64,
+}
+
+impl Stamp {
+    /// Reads a day, a time that has its day, or both. `markets` know where the clock of an instrument stands.
+    ///
+    /// # Errors
+    /// Returns the rule that the texts break.
+    pub fn parse(
+        symbol: Symbol,
+        day: Option<&str>,
+        time: Option<&str>,
+        markets: &Markets,
+    ) -> Result<Self, String> {
+        let parse = |text: &str, beside_day: bool| {
+            Written::parse(text, None, beside_day).map_err(|rule| format!("{rule}, got {text:?}"))
+        };
+        let written = match (day, time) {
+            (None, None) => return Err("date or time must be there".into()),
+            (Some(text), None) | (None, Some(text)) => parse(text, false)?,
+            (Some(day), Some(time)) => parse(day, false)?.beside(parse(time, true)?)?,
+        };
+        let zone = zone_of(symbol, markets);
+        let moment = written.moment(&zone, None)?;
+        Ok(Self {
+            written: written.day.unwrap_or(moment.date),
+            has_clock: written.clock_ns.is_some(),
+            is_midnight: written.is_midnight(),
+            begins: written.clock_ns.and_then(|_| written.midnight_at(&zone)),
+            date: moment.date,
+            time_ns: moment.time_ns,
+        })
+    }
+}
+
 /// Reads the day and time of one bar, spelled as in a table: a day, a time that has its day, or both. Without a time of
 /// day, and at the midnight that a day is written with, it is that of a daily bar. Returns the day and UTC nanoseconds.
 ///
@@ -823,26 +872,12 @@ pub fn moment_of(
     day: Option<&str>,
     time: Option<&str>,
 ) -> Result<(Date, i64), String> {
-    let parse = |text: &str, beside_day: bool| {
-        Written::parse(text, None, beside_day).map_err(|rule| format!("{rule}, got {text:?}"))
-    };
-    let written = match (day, time) {
-        (None, None) => return Err("date or time must be there".into()),
-        (Some(day), None) => {
-            let written = parse(day, false)?;
-            if let Some(date) = written.day.filter(|_| written.is_midnight()) {
-                return Ok((date, date.close_time_ns()));
-            }
-            written
-        }
-        (None, Some(time)) => parse(time, false)?,
-        (Some(day), Some(time)) => parse(day, false)?.beside(parse(time, true)?)?,
-    };
-    let moment = written.moment(
-        &zone_of(symbol, &Markets::shipped().map_err(|e| e.to_string())?),
-        None,
-    )?;
-    Ok((moment.date, moment.time_ns))
+    let markets = Markets::shipped().map_err(|error| error.to_string())?;
+    let stamp = Stamp::parse(symbol, day, time, &markets)?;
+    Ok(match time.is_none() && stamp.is_midnight {
+        true => (stamp.written, stamp.written.close_time_ns()),
+        false => (stamp.date, stamp.time_ns),
+    })
 }
 
 /// Returns the zone of an instrument's exchange.

@@ -1,7 +1,7 @@
 //! One table, written as CSV for people and as Parquet for programs.
 
 use std::fs::File;
-use std::io::BufWriter;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -87,15 +87,17 @@ impl Table {
     /// [`LabError::File`] and [`LabError::Parquet`] when a file cannot be written.
     pub fn save(&self, dir: &Path, name: &str) -> std::result::Result<(), LabError> {
         let path = dir.join(name).with_extension("csv");
-        self.csv(&path).map_err(|e| LabError::file(&path, e))?;
+        File::create(&path)
+            .and_then(|file| self.csv(file))
+            .map_err(|e| LabError::file(&path, e))?;
         let path = dir.join(name).with_extension("parquet");
         let file = File::create(&path).map_err(|e| LabError::file(&path, e))?;
         self.parquet(name, file)
             .map_err(|e| LabError::parquet(&path, e))
     }
 
-    fn csv(&self, path: &Path) -> std::io::Result<()> {
-        let mut writer = csv::Writer::from_path(path)?;
+    pub(crate) fn csv(&self, to: impl Write) -> std::io::Result<()> {
+        let mut writer = csv::Writer::from_writer(to);
         writer.write_record(self.columns.iter().map(|(name, _)| name))?;
         for row in 0..self.rows() {
             writer.write_record(self.columns.iter().map(|(_, values)| values.cell(row)))?;
@@ -129,7 +131,7 @@ impl Table {
         Ok(Arc::new(message.build()?))
     }
 
-    fn parquet(&self, name: &str, file: File) -> Result<()> {
+    pub(crate) fn parquet(&self, name: &str, file: File) -> Result<()> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .build();

@@ -1,0 +1,343 @@
+//! Tables of predictions: one format for every command that reads or writes them.
+//!
+//! ```text
+//! symbol,date[,time],predicted_return[,p_down,p_flat,p_up][,fitted_to]
+//! ```
+//!
+//! - Here: the table in memory, which bars it speaks of ([`Predictions::coverage`]), and what it lacks for a signal mode.
+//! - [`mod@read`]: CSV, packed CSV and Parquet → table, every row held to the rules. [`write`]: the way back.
+//! - [`command`]: `predict`, from bundles or a run to a table.
+//!
+//! A row is known by its symbol and the time of its bar. In a table of days every row belongs to the daily bar of its day;
+//! such a table does not fit a series of minutes, and is refused there. What is *not* here: decisions (`backtest`).
+
+use std::collections::BTreeMap;
+
+use heqis_quant::{Bar, Date, DecisionRule, Prediction, SignalMode, Span, Symbol};
+use serde::Serialize;
+
+use crate::error::LabError;
+
+pub mod command;
+mod packed;
+pub mod read;
+mod time;
+pub mod write;
+
+/// What was said at the close of one bar.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Forecast {
+    /// The expected return to the next close, in plain units: 0.01 is one per cent.
+    pub predicted_return: f64,
+    /// The probabilities of down, flat and up, where the table has them.
+    pub probabilities: Option<[f64; 3]>,
+    /// The last day of anything that its maker was fitted on or chosen by; `None` when the table does not say.
+    pub fitted_to: Option<Date>,
+}
+
+impl Forecast {
+    /// Returns the prediction as the decision step takes it. Where there are no probabilities it is sure of flat, which
+    /// signal mode `return` does not read while the least confidence is 0; see [`Predictions::require`].
+    #[must_use]
+    pub fn prediction(&self) -> Prediction {
+        Prediction {
+            predicted_return: self.predicted_return,
+            probabilities: self.probabilities.unwrap_or([0.0, 1.0, 0.0]),
+        }
+    }
+}
+
+/// One row, small: a market of years has millions.
+#[derive(Clone, Copy, Debug)]
+struct Row {
+    /// The end of its bar in UTC nanoseconds; in a table of days the close of the day.
+    time_ns: i64,
+    date: Date,
+    predicted_return: f64,
+    /// Not a number where the row has none.
+    probabilities: [f64; 3],
+    fitted_to: Option<Date>,
+    /// The line in the file, from 1.
+    line: u32,
+}
+
+impl Row {
+    fn forecast(&self) -> Forecast {
+        let known = !self.probabilities[0].is_nan();
+        Forecast {
+            predicted_return: self.predicted_return,
+            probabilities: known.then_some(self.probabilities),
+            fitted_to: self.fitted_to,
+        }
+    }
+}
+
+/// A table of predictions.
+#[derive(Clone, Debug)]
+pub struct Predictions {
+    source: String,
+    /// In the order of time.
+    rows: BTreeMap<Symbol, Vec<Row>>,
+    /// Whether rows belong to days; else to times.
+    by_day: bool,
+    ignored_columns: Vec<String>,
+    /// The first row without probabilities.
+    without_probabilities: Option<u32>,
+}
+
+/// Which bars a table speaks of, and which of its rows speak of no bar.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Coverage {
+    /// The table.
+    pub table: String,
+    /// Its rows.
+    pub rows: usize,
+    /// Rows of a bar in the traded span.
+    pub used: usize,
+    /// Rows of a bar before or after that span.
+    pub outside_span: usize,
+    /// Rows of no bar that the cleaner passed.
+    pub unmatched: usize,
+    /// The first of them in the file.
+    pub first_unmatched: Option<String>,
+    /// Bars of the traded span.
+    pub bars: usize,
+    /// Bars of the traded span without a row.
+    pub bars_without_prediction: usize,
+    /// The first of them.
+    pub first_bar_without_prediction: Option<String>,
+    /// Rows of the traded span whose maker was fitted on their own day or a later one.
+    pub fitted_on_own_future: usize,
+    /// Columns that are not read.
+    pub ignored_columns: Vec<String>,
+}
+
+impl Coverage {
+    /// Returns what a user must know before believing a result, one sentence each.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        let table = &self.table;
+        if let Some(first) = &self.first_unmatched {
+            told.push(format!(
+                "{table}: {} of {} rows belong to no accepted bar, the first is {first}",
+                self.unmatched, self.rows
+            ));
+        }
+        if let Some(first) = &self.first_bar_without_prediction {
+            told.push(format!(
+                "{table}: {} of {} bars of the traded span have no prediction, the first is {first}",
+                self.bars_without_prediction, self.bars
+            ));
+        }
+        if self.fitted_on_own_future > 0 {
+            told.push(format!(
+                "{table}: {} of {} predictions of the traded span were made by a model that was fitted on their own day or a \
+                 later one",
+                self.fitted_on_own_future, self.used
+            ));
+        }
+        if !self.ignored_columns.is_empty() {
+            told.push(format!(
+                "{table}: columns not read: {}",
+                self.ignored_columns.join(", ")
+            ));
+        }
+        told
+    }
+}
+
+impl Predictions {
+    /// Returns the name of the table, as given.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// Returns the number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.rows.values().map(Vec::len).sum()
+    }
+
+    /// Returns whether there is no row.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Returns whether every row has probabilities.
+    #[must_use]
+    pub fn has_probabilities(&self) -> bool {
+        self.without_probabilities.is_none()
+    }
+
+    /// Returns what is said of a bar.
+    #[must_use]
+    pub fn of(&self, bar: &Bar) -> Option<Forecast> {
+        let rows = self.rows.get(&bar.symbol)?;
+        let key = self.key(bar);
+        let at = rows.binary_search_by_key(&key, |row| row.time_ns).ok()?;
+        Some(rows[at].forecast())
+    }
+
+    fn key(&self, bar: &Bar) -> i64 {
+        match self.by_day {
+            true => bar.date.close_time_ns(),
+            false => bar.time_ns,
+        }
+    }
+
+    /// Names a row for a message.
+    fn told(&self, symbol: Symbol, row: &Row) -> String {
+        let when = match self.by_day {
+            true => row.date.to_string(),
+            false => time::iso(row.time_ns),
+        };
+        format!("{symbol} {when} (line {})", row.line)
+    }
+
+    /// Returns an error when a signal mode, or the least confidence of a rule, needs probabilities that the table lacks.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] with the first row without them.
+    pub fn require(&self, mode: SignalMode, rule: &DecisionRule) -> Result<(), LabError> {
+        let Some(line) = self.without_probabilities else {
+            return Ok(());
+        };
+        let needs = match mode {
+            SignalMode::Return if rule.min_confidence > 0.0 => {
+                format!("rule.min_confidence = {}", rule.min_confidence)
+            }
+            SignalMode::Return if rule.min_exit_confidence > 0.0 => {
+                format!("rule.min_exit_confidence = {}", rule.min_exit_confidence)
+            }
+            SignalMode::Return => return Ok(()),
+            SignalMode::Class => "signal mode class".to_owned(),
+            SignalMode::Both => "signal mode both".to_owned(),
+        };
+        let rule = format!("must have the columns p_down, p_flat and p_up, which {needs} needs");
+        Err(LabError::backtest(
+            &self.source,
+            rule,
+            format!("none in line {line}"),
+        ))
+    }
+
+    /// Compares the rows with the bars of some series, each in the order of time, of which `span` is traded.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when no row belongs to a bar of the span, and when the rows are days and a series has
+    /// several bars a day.
+    pub fn coverage(&self, series: &[(Symbol, &[Bar])], span: Span) -> Result<Coverage, LabError> {
+        let mut coverage = Coverage {
+            table: self.source.clone(),
+            rows: self.len(),
+            ignored_columns: self.ignored_columns.clone(),
+            ..Coverage::default()
+        };
+        for (symbol, bars) in series {
+            if self.by_day && self.rows.contains_key(symbol) {
+                self.refuse_minutes(*symbol, bars)?;
+            }
+            for bar in *bars {
+                let forecast = self.of(bar);
+                let inside = span.contains(bar.date);
+                coverage.bars += usize::from(inside);
+                match forecast {
+                    Some(forecast) if inside => {
+                        coverage.used += 1;
+                        let late = forecast.fitted_to.is_some_and(|day| day >= bar.date);
+                        coverage.fitted_on_own_future += usize::from(late);
+                    }
+                    Some(_) => coverage.outside_span += 1,
+                    None if inside => {
+                        coverage.bars_without_prediction += 1;
+                        coverage
+                            .first_bar_without_prediction
+                            .get_or_insert_with(|| told_bar(bar));
+                    }
+                    None => {}
+                }
+            }
+        }
+        coverage.unmatched = coverage.rows - coverage.used - coverage.outside_span;
+        if coverage.used == 0 {
+            return Err(self.unused(series, span));
+        }
+        if coverage.unmatched > 0 {
+            coverage.first_unmatched = self.first_unmatched(series);
+        }
+        Ok(coverage)
+    }
+
+    fn refuse_minutes(&self, symbol: Symbol, bars: &[Bar]) -> Result<(), LabError> {
+        match bars.windows(2).find(|pair| pair[0].date == pair[1].date) {
+            None => Ok(()),
+            Some(pair) => {
+                let rule = format!(
+                    "must have a time in every row, since {symbol} has several bars on {}",
+                    pair[0].date
+                );
+                Err(LabError::backtest(&self.source, rule, "days alone"))
+            }
+        }
+    }
+
+    /// Returns the row of no bar that comes first in the file.
+    fn first_unmatched(&self, series: &[(Symbol, &[Bar])]) -> Option<String> {
+        let mut first: Option<(Symbol, &Row)> = None;
+        for (symbol, rows) in &self.rows {
+            let bars = series.iter().find(|one| one.0 == *symbol);
+            let bars = bars.map_or(&[][..], |one| one.1);
+            for row in rows {
+                let met = bars.binary_search_by_key(&row.time_ns, |bar| self.key(bar));
+                if met.is_err() && first.is_none_or(|(_, other)| row.line < other.line) {
+                    first = Some((*symbol, row));
+                }
+            }
+        }
+        first.map(|(symbol, row)| self.told(symbol, row))
+    }
+
+    fn unused(&self, series: &[(Symbol, &[Bar])], span: Span) -> LabError {
+        let rows = self.rows.iter();
+        let rows = rows.flat_map(|(symbol, rows)| rows.iter().map(move |row| (*symbol, row)));
+        let first = rows.min_by_key(|(_, row)| row.line);
+        let first = first.map_or("no row".to_owned(), |(symbol, row)| self.told(symbol, row));
+        let traded = |bars: &&[Bar]| -> Option<(Date, Date)> {
+            let mut days = bars
+                .iter()
+                .map(|bar| bar.date)
+                .filter(|day| span.contains(*day));
+            let from = days.next()?;
+            Some((from, days.next_back().unwrap_or(from)))
+        };
+        let spans: Vec<(Date, Date)> = series.iter().filter_map(|(_, bars)| traded(bars)).collect();
+        let from = spans.iter().map(|span| span.0).min().unwrap_or(span.from);
+        let to = spans.iter().map(|span| span.1).max().unwrap_or(span.to);
+        let names: Vec<&str> = series
+            .iter()
+            .take(4)
+            .map(|(symbol, _)| symbol.as_str())
+            .collect();
+        let more = match series.len() {
+            0..=4 => String::new(),
+            count => format!(" and {} more", count - 4),
+        };
+        let rule = format!(
+            "must have a row of a traded bar; those of {}{more} reach from {from} to {to}",
+            names.join(", ")
+        );
+        let got = format!("{} rows of other bars, the first is {first}", self.len());
+        LabError::backtest(&self.source, rule, got)
+    }
+}
+
+/// Names a bar for a message.
+fn told_bar(bar: &Bar) -> String {
+    match bar.time_ns == bar.date.close_time_ns() {
+        true => format!("{} {}", bar.symbol, bar.date),
+        false => format!("{} {}", bar.symbol, time::iso(bar.time_ns)),
+    }
+}

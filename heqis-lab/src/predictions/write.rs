@@ -1,0 +1,133 @@
+//! Predictions → files that [`Predictions::read`](super::Predictions::read) reads.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use heqis_quant::{Date, DecisionRule, Symbol};
+
+use super::{Forecast, time};
+use crate::backtest::report::{Table, Values};
+use crate::error::LabError;
+
+/// One row of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// The instrument.
+    pub symbol: Symbol,
+    /// The trading day of the bar.
+    pub date: Date,
+    /// The end of the bar in UTC nanoseconds.
+    pub time_ns: i64,
+    /// What was said at its close.
+    pub forecast: Forecast,
+}
+
+/// Writes rows as they come, whole or not at all: Parquet when the name ends in `.parquet`, packed CSV when it ends in
+/// `.gz`, else CSV. Numbers read back as the same bits. Columns of which no row has a value are left out, and so is `time`
+/// when all bars are days.
+///
+/// # Errors
+/// [`LabError::File`] and [`LabError::Parquet`] when the file cannot be written.
+pub fn write(path: &Path, lines: &[Line]) -> Result<(), LabError> {
+    let failed = |source| LabError::file(path, source);
+    let draft = beside(path, ".draft");
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    let file = File::create(&draft).map_err(failed)?;
+    let table = table(lines);
+    let name = path.to_string_lossy().to_lowercase();
+    if name.ends_with(".parquet") {
+        let written = table.parquet("predictions", file);
+        written.map_err(|source| LabError::parquet(path, source))?;
+    } else if name.ends_with(".gz") {
+        let mut packed = GzEncoder::new(file, Compression::default());
+        table.csv(&mut packed).map_err(failed)?;
+        packed.finish().map_err(failed)?;
+    } else {
+        let mut file = BufWriter::new(file);
+        table
+            .csv(&mut file)
+            .and_then(|()| file.flush())
+            .map_err(failed)?;
+    }
+    std::fs::rename(&draft, path).map_err(failed)
+}
+
+fn table(lines: &[Line]) -> Table {
+    let text = |cell: &dyn Fn(&Line) -> String| Values::Text(lines.iter().map(cell).collect());
+    let number =
+        |value: &dyn Fn(&Line) -> Option<f64>| Values::Numbers(lines.iter().map(value).collect());
+    let mut table = Table::new().with("symbol", text(&|line| line.symbol.to_string()));
+    let is_day = |line: &Line| line.time_ns == line.date.close_time_ns();
+    if lines.iter().all(is_day) {
+        let days = lines.iter().map(|line| line.date);
+        table = table.with("date", Values::Days(days.collect()));
+    } else {
+        let times = lines
+            .iter()
+            .map(|line| time::day_and_clock(line.date, line.time_ns));
+        let (days, clocks) = times.unzip();
+        table = table
+            .with("date", Values::Days(days))
+            .with("time", Values::Text(clocks));
+    }
+    table = table.with(
+        "predicted_return",
+        number(&|line| Some(line.forecast.predicted_return)),
+    );
+    if lines
+        .iter()
+        .any(|line| line.forecast.probabilities.is_some())
+    {
+        for (class, name) in ["p_down", "p_flat", "p_up"].into_iter().enumerate() {
+            let share = |line: &Line| line.forecast.probabilities.map(|shares| shares[class]);
+            table = table.with(name, number(&share));
+        }
+    }
+    if lines.iter().any(|line| line.forecast.fitted_to.is_some()) {
+        let day = |line: &Line| line.forecast.fitted_to.map(|day| day.to_string());
+        table = table.with("fitted_to", text(&|line| day(line).unwrap_or_default()));
+    }
+    table
+}
+
+/// Returns the place of the rule that a table of predictions is traded by unless settings have another: settings of a
+/// backtest beside it.
+#[must_use]
+pub fn rule_path(table: &Path) -> PathBuf {
+    beside(table, ".rule.toml")
+}
+
+/// Writes the rule of the predictions' maker beside a table; without one, a rule that is there is removed, since it is
+/// another table's.
+///
+/// # Errors
+/// [`LabError::File`] when the file cannot be written or removed.
+pub fn write_rule(table: &Path, rule: Option<&DecisionRule>) -> Result<(), LabError> {
+    let path = rule_path(table);
+    let done = match rule {
+        Some(rule) => {
+            let text = format!(
+                "# The rule that the maker of these predictions was shipped with.\n\
+                 rule = {{ enter = {:?}, exit = {:?}, min_confidence = {:?}, min_exit_confidence = {:?} }}\n",
+                rule.enter, rule.exit, rule.min_confidence, rule.min_exit_confidence
+            );
+            std::fs::write(&path, text)
+        }
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        },
+    };
+    done.map_err(|source| LabError::file(&path, source))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}

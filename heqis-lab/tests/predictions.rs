@@ -1,0 +1,695 @@
+//! Tables of predictions: what is read and refused, which bars they speak of, and that `predict` writes what bundles say.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use flate2::write::GzEncoder;
+use heqis_lab::predictions::write::{Line, write};
+use heqis_lab::predictions::{Forecast, Predictions};
+use heqis_quant::{Bar, Date, DecisionRule, Marks, SignalMode, Span, Symbol};
+use proptest::prelude::*;
+
+const ROWS: &str = "symbol,date,predicted_return,p_down,p_flat,p_up,fitted_to\n\
+    002032.SZ,2010-01-04,0.01,0.2,0.3,0.5,2009-12-31\n\
+    002032.SZ,2010-01-05,-0.02,0.5,0.3,0.2,\n";
+
+fn day(text: &str) -> Date {
+    Date::parse(text).unwrap()
+}
+
+fn bar(symbol: &str, date: Date, time_ns: i64) -> Bar {
+    Bar {
+        symbol: Symbol::parse(symbol).unwrap(),
+        time_ns,
+        date,
+        open: 10.0,
+        high: 10.0,
+        low: 10.0,
+        close: 10.0,
+        pre_close: None,
+        volume_shares: 1e6,
+        amount_cny: None,
+        marks: Marks::NONE,
+    }
+}
+
+fn daily(symbol: &str, date: &str) -> Bar {
+    bar(symbol, day(date), day(date).close_time_ns())
+}
+
+fn all() -> Span {
+    Span::new(day("1990-01-01"), day("2199-12-31")).unwrap()
+}
+
+/// Reads a text as a table in a file of its own.
+fn read(text: &str) -> Result<Predictions, String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("p.csv");
+    fs::write(&path, text).unwrap();
+    let read = Predictions::read(&path).map_err(|error| error.to_string());
+    read.map_err(|text| text.replace(&path.display().to_string(), "p.csv"))
+}
+
+fn coverage(table: &Predictions, bars: &[Bar]) -> Result<heqis_lab::predictions::Coverage, String> {
+    let covered = table.coverage(&[(bars[0].symbol, bars)], all());
+    covered.map_err(|error| error.to_string())
+}
+
+#[test]
+fn old_and_new_spellings_any_order_and_foreign_columns_say_the_same() {
+    let bars = [
+        daily("002032.SZ", "2010-01-04"),
+        daily("002032.SZ", "2010-01-05"),
+    ];
+    let expected = [
+        Forecast {
+            predicted_return: 0.01,
+            probabilities: Some([0.2, 0.3, 0.5]),
+            fitted_to: Some(day("2009-12-31")),
+        },
+        Forecast {
+            predicted_return: -0.02,
+            probabilities: Some([0.5, 0.3, 0.2]),
+            fitted_to: None,
+        },
+    ];
+    for text in [
+        ROWS.to_owned(),
+        ROWS.replace("p_", ""),
+        ROWS.replace(",2009-12-31", ",2009-12-31,")
+            .replace("0.2,\n", "0.2,,\n"),
+        format!(
+            "\u{feff}{}",
+            ROWS.to_uppercase().replace("002032.SZ", "002032.sz")
+        ),
+        ROWS.replace("2010-01-04", "20100104 00:00:00")
+            .replace("2010-01-05", "2010/1/5 0:00"),
+        // Midnight at UTC+08:00, as a moment.
+        ROWS.replace("2010-01-04", "2010-01-03T16:00:00Z")
+            .replace("2010-01-05", "2010-01-04T16:00:00.000Z"),
+        "\"fitted_to\",note,down,up,flat,predicted_return,trade_date,ts_code\r\n\
+         2009-12-31,\"a, \"\"b\"\"\",0.2,0.5,0.3,1e-2,20100104,002032.SZ\r\n\
+         ,,0.5,0.2,0.3,-2e-2,20100105,002032.SZ\r\n"
+            .to_owned(),
+    ] {
+        let table = read(&text).unwrap();
+        let said: Vec<Forecast> = bars.iter().filter_map(|bar| table.of(bar)).collect();
+        assert_eq!(said, expected, "{text}");
+        let ignored = coverage(&table, &bars).unwrap().ignored_columns;
+        assert_eq!(
+            ignored,
+            if text.contains("note") {
+                vec!["note"]
+            } else {
+                vec![]
+            }
+        );
+    }
+}
+
+#[test]
+fn a_row_that_breaks_a_rule_is_refused_with_its_place_rule_and_value() {
+    let good = "002032.SZ,2010-01-06,0.01,0.2,0.3,0.5,2009-12-31";
+    for (from, to, words) in [
+        (
+            "0.5,",
+            "0.6,",
+            "line 4, column p_down: must be probabilities",
+        ),
+        (
+            "0.2,",
+            "-0.1,",
+            "line 4, column p_down: must be probabilities",
+        ),
+        (
+            "0.01",
+            "NaN",
+            "line 4, column predicted_return: must be a finite number, got \"NaN\"",
+        ),
+        ("0.01", "inf", "must be a finite number"),
+        ("0.01", "", "must be a finite number"),
+        ("0.01", "much", "must be a finite number, got \"much\""),
+        ("0.3", "", "line 4, column p_flat: must be a finite number"),
+        (
+            "002032.SZ",
+            "002032",
+            "line 4, column symbol: a six-digit code needs its exchange",
+        ),
+        ("2010-01-06", "2010-13-06", "line 4, column date: "),
+        (
+            "2010-01-06",
+            "2010-01-05",
+            "line 4, column symbol, date: must not come twice, as in line 3",
+        ),
+        ("2009-12-31", "soon", "line 4, column fitted_to"),
+        (
+            "2009-12-31",
+            "\"2009-12-31",
+            "a quote is opened and never closed",
+        ),
+        (",2009-12-31", "", "line 4, column *: must have 7 cells"),
+        (
+            "2009-12-31",
+            "2009-12-31,x",
+            "line 4, column *: must have 7 cells",
+        ),
+        (
+            "2010-01-06",
+            "2010-01-06 09:31",
+            "line 2, column date: must have a time of day like line 4",
+        ),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let error = read(&format!("{ROWS}{}\n", good.replacen(from, to, 1))).unwrap_err();
+        assert!(error.contains(words), "{to}: {error}");
+    }
+    for (text, words) in [
+        ("", "must have a header"),
+        (
+            "symbol,date\n",
+            "must have a header with symbol, date and predicted_return",
+        ),
+        ("symbol,date,predicted_return\n", "must have a row"),
+        ("symbol,code,date,predicted_return\n", "got symbol and code"),
+        ("symbol,date,predicted_return,p_up,up\n", "got p_up and up"),
+        (
+            "symbol,date,predicted_return,p_up\n",
+            "all of p_down, p_flat and p_up",
+        ),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(words), "{text}: {error}");
+    }
+}
+
+#[test]
+fn a_minute_is_known_by_its_time_and_a_day_alone_does_not_fit_minutes() {
+    // 2022-01-01 23:59 and the next two minutes at UTC+08:00, computed apart from this crate.
+    let first = 1_641_052_740_000_000_000;
+    let dates = ["2022-01-01", "2022-01-02", "2022-01-02"].map(day);
+    let bars: Vec<Bar> = dates
+        .into_iter()
+        .enumerate()
+        .map(|(at, date)| bar("BTCUSD", date, first + at as i64 * 60_000_000_000))
+        .collect();
+    for times in [
+        ["2022-01-01 23:59", "2022-01-02 00:00", "2022-01-02 00:01"],
+        [
+            "2022-01-01T15:59:00Z",
+            "2022-01-01T16:00:00Z",
+            "2022-01-01T16:01:00.000Z",
+        ],
+        ["1641052740", "1641052800", "1641052860"],
+        ["202201012359", "202201020000", "202201020001"],
+    ] {
+        let rows: String = times
+            .iter()
+            .map(|time| format!("BTCUSD,{time},0.01\n"))
+            .collect();
+        let table = read(&format!("symbol,date,predicted_return\n{rows}")).unwrap();
+        let covered = coverage(&table, &bars).unwrap();
+        assert_eq!((covered.used, covered.unmatched), (3, 0), "{times:?}");
+    }
+    let table = read(
+        "symbol,date,time,predicted_return\nBTCUSD,2022-01-01,23:59,0.1\nBTCUSD,2022-01-02,0:00,0.2\n",
+    );
+    assert_eq!(table.unwrap().of(&bars[1]).unwrap().predicted_return, 0.2);
+    let table = read("symbol,date,predicted_return\nBTCUSD,2022-01-02,0.01\n").unwrap();
+    let error = coverage(&table, &bars).unwrap_err();
+    assert!(
+        error.contains("BTCUSD has several bars on 2022-01-02"),
+        "{error}"
+    );
+    let table = read("symbol,date,time,predicted_return\nBTCUSD,2022-01-02,2022-01-03 10:00,0.1\n");
+    assert!(table.unwrap_err().contains("must lie on 2022-01-02"));
+}
+
+#[test]
+fn rows_and_bars_that_do_not_meet_are_counted_and_none_at_all_is_an_error() {
+    let table = read(ROWS).unwrap();
+    let bars = [
+        daily("002032.SZ", "2010-01-05"),
+        daily("002032.SZ", "2010-01-06"),
+        daily("002032.SZ", "2010-01-07"),
+    ];
+    let covered = coverage(&table, &bars).unwrap();
+    assert_eq!((covered.rows, covered.used, covered.unmatched), (2, 1, 1));
+    assert_eq!(
+        covered.first_unmatched.as_deref(),
+        Some("002032.SZ 2010-01-04 (line 2)")
+    );
+    assert_eq!((covered.bars, covered.bars_without_prediction), (3, 2));
+    assert_eq!(
+        covered.first_bar_without_prediction.as_deref(),
+        Some("002032.SZ 2010-01-06")
+    );
+    assert_eq!(covered.warnings().len(), 2);
+
+    for other in [
+        daily("600000.SH", "2010-01-05"),
+        daily("002032.SZ", "2011-01-05"),
+    ] {
+        let error = coverage(&table, &[other]).unwrap_err();
+        assert!(
+            error.contains("2 rows of other bars, the first is 002032.SZ 2010-01-04 (line 2)"),
+            "{error}"
+        );
+        assert!(
+            error.contains(&format!("{} reach from {}", other.symbol, other.date)),
+            "{error}"
+        );
+    }
+    // A row of a bar outside the traded span is neither.
+    let bars = [
+        daily("002032.SZ", "2010-01-04"),
+        daily("002032.SZ", "2010-01-05"),
+    ];
+    let span = Span::new(day("2010-01-05"), day("2010-12-31")).unwrap();
+    let covered = table.coverage(&[(bars[0].symbol, &bars)], span).unwrap();
+    assert_eq!(
+        (covered.used, covered.outside_span, covered.unmatched),
+        (1, 1, 0)
+    );
+    assert!(covered.warnings().is_empty(), "{:?}", covered.warnings());
+    let late = read(&ROWS.replace("2009-12-31", "2010-01-04")).unwrap();
+    let covered = coverage(&late, &bars).unwrap();
+    assert_eq!(covered.fitted_on_own_future, 1);
+}
+
+#[test]
+fn probabilities_are_asked_for_only_where_something_needs_them() {
+    let rule = |min_confidence| DecisionRule {
+        enter: 0.001,
+        exit: 0.0,
+        min_confidence,
+        min_exit_confidence: 0.0,
+    };
+    let table = read("symbol,date,predicted_return\n002032.SZ,2010-01-04,0.01\n").unwrap();
+    table.require(SignalMode::Return, &rule(0.0)).unwrap();
+    for (mode, least, words) in [
+        (SignalMode::Class, 0.0, "signal mode class"),
+        (SignalMode::Both, 0.0, "signal mode both"),
+        (SignalMode::Return, 0.4, "rule.min_confidence = 0.4"),
+    ] {
+        let error = table.require(mode, &rule(least)).unwrap_err().to_string();
+        assert!(error.contains(words) && error.contains("line 2"), "{error}");
+    }
+    let full = read(ROWS).unwrap();
+    full.require(SignalMode::Both, &rule(0.4)).unwrap();
+}
+
+#[test]
+fn what_a_file_is_decides_its_content() {
+    let dir = tempfile::tempdir().unwrap();
+    let packed = dir.path().join("packed.csv");
+    let mut gz = GzEncoder::new(fs::File::create(&packed).unwrap(), Default::default());
+    gz.write_all(ROWS.as_bytes()).unwrap();
+    gz.finish().unwrap();
+    assert_eq!(Predictions::read(&packed).unwrap().len(), 2);
+
+    for place in [dir.path().to_owned(), PathBuf::from("/dev/zero")] {
+        let error = Predictions::read(&place).unwrap_err().to_string();
+        assert!(error.contains("a pipe or device is not"), "{error}");
+    }
+    let pipe = dir.path().join("pipe");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
+    let error = Predictions::read(&pipe).unwrap_err().to_string();
+    assert!(error.contains("a pipe or device is not"), "{error}");
+    // A row without an end, four million bytes of it, in a few packed ones.
+    let mut gz = GzEncoder::new(fs::File::create(&packed).unwrap(), Default::default());
+    gz.write_all(&vec![b'x'; 1 << 22]).unwrap();
+    gz.finish().unwrap();
+    let error = Predictions::read(&packed).unwrap_err().to_string();
+    assert!(error.contains("longer than a mebibyte"), "{error}");
+}
+
+fn lines() -> impl Strategy<Value = Vec<Line>> {
+    let one = (
+        0..3_usize,
+        0..20_000_i32,
+        -1.0..1.0_f64,
+        0.0..0.5_f64,
+        any::<bool>(),
+    );
+    let minutes = any::<bool>();
+    (proptest::collection::vec(one, 1..30), minutes).prop_map(|(rows, minutes)| {
+        let mut rows = rows;
+        rows.sort_by_key(|row| (row.0, row.1));
+        rows.dedup_by_key(|row| (row.0, row.1));
+        let line =
+            |(symbol, days, predicted_return, share, fitted): (usize, i32, f64, f64, bool)| {
+                let date = Date::from_days(days).unwrap();
+                let within = i64::from(minutes) * i64::from(days % 600) * 60_000_000_000;
+                Line {
+                    symbol: Symbol::parse(["600000.SH", "AAPL", "BTC-USD"][symbol]).unwrap(),
+                    date,
+                    time_ns: date.close_time_ns() - within,
+                    forecast: Forecast {
+                        predicted_return,
+                        probabilities: Some([share, 0.5 - share, 0.5]),
+                        fitted_to: fitted.then_some(date),
+                    },
+                }
+            };
+        rows.into_iter().map(line).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn what_is_written_reads_back_to_the_bit(lines in lines()) {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["p.csv", "p.csv.gz", "p.parquet"] {
+            let path = dir.path().join(name);
+            write(&path, &lines).unwrap();
+            let table = Predictions::read(&path).unwrap();
+            prop_assert_eq!(table.len(), lines.len());
+            for line in &lines {
+                let said = table.of(&bar(line.symbol.as_str(), line.date, line.time_ns));
+                prop_assert_eq!(said, Some(line.forecast), "{}", name);
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_parquet_is_a_table_or_an_error(lines in lines(), damage in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6), cut in any::<Option<proptest::sample::Index>>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p.parquet");
+        write(&path, &lines).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        fs::write(&path, bytes).unwrap();
+        if let Err(error) = Predictions::read(&path) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_table_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200), head in any::<bool>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("p");
+        let head = if head { b"symbol,date,time,predicted_return,p_down,p_flat,p_up\n".to_vec() } else { Vec::new() };
+        fs::write(&path, [head, bytes].concat()).unwrap();
+        if let Err(error) = Predictions::read(&path) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+}
+
+fn project() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .unwrap()
+        .to_owned()
+}
+
+fn lab(words: &str) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+        .current_dir(project())
+        .args(words.split_whitespace())
+        .output()
+        .unwrap()
+}
+
+fn done(words: &str) -> String {
+    let output = lab(words);
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        output.status.success(),
+        "{words}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    told
+}
+
+/// For bundles with a rule of their own and without one.
+#[test]
+fn a_backtest_of_predicted_tables_is_that_of_the_bundles_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = dir.path().display();
+    let bars = "data/ashare/002032.SZ.csv data/ashare/600000.SH.csv";
+    for (bundles, fitted_to) in [
+        (
+            "models/cae-factors,models/multi-gan-direction",
+            "2014-05-08",
+        ),
+        (
+            "models/baseline-factors,models/baseline-direction",
+            "2014-06-25",
+        ),
+    ] {
+        let common = "--mode return,class,both --from 2014-07-18 --no-pages";
+        done(&format!(
+            "backtest {bars} --strategy {bundles} {common} --out {at}/bundles"
+        ));
+        let name = bundles.rsplit('/').next().unwrap();
+        for ending in ["csv", "parquet"] {
+            let table = format!("{at}/{name}.{ending}");
+            let told = done(&format!(
+                "predict {bars} --strategy {bundles} --out {table}"
+            ));
+            assert!(told.contains(&format!("fitted to {fitted_to}")), "{told}");
+            let told = done(&format!(
+                "backtest {bars} --strategy {table} {common} --out {at}/table"
+            ));
+            assert_eq!(
+                told.contains(".rule.toml)"),
+                name == "multi-gan-direction",
+                "{told}"
+            );
+            let mut compared = 0;
+            for mode in ["return", "class", "both"] {
+                for stock in ["002032.SZ", "600000.SH"] {
+                    for file in [
+                        "signals.csv",
+                        "orders.csv",
+                        "fills.csv",
+                        "positions.csv",
+                        "equity.csv",
+                        "trips.csv",
+                        "metrics.csv",
+                    ] {
+                        let path = Path::new(name).join(mode).join(stock).join(file);
+                        let of = |side: &str| fs::read(dir.path().join(side).join(&path)).unwrap();
+                        assert!(
+                            of("bundles") == of("table"),
+                            "{ending}: {} differs",
+                            path.display()
+                        );
+                        compared += of("bundles").len();
+                    }
+                }
+            }
+            assert!(compared > 100_000, "{compared} bytes compared");
+        }
+    }
+}
+
+#[test]
+fn a_bundle_trades_by_its_own_rule_unless_settings_have_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let settings = dir.path().join("settings.toml");
+    let run = |bundles: &str, settings: &str| {
+        let out = dir.path().join("out");
+        let told = done(&format!(
+            "backtest data/ashare/002032.SZ.csv --strategy {bundles} --from 2016-01-04 --no-pages {settings} --out {}",
+            out.display()
+        ));
+        let text = fs::read_to_string(out.join("summary.json")).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let line = summary[0].clone();
+        assert!(told.contains(line["rule_from"].as_str().unwrap()), "{told}");
+        (
+            line["rule"]["enter"].as_f64().unwrap(),
+            line["rule_from"].as_str().unwrap().to_owned(),
+        )
+    };
+    let shipped = "models/cae-factors,models/multi-gan-direction";
+    let own = (0.00126, "bundle models/multi-gan-direction".to_owned());
+    assert_eq!(run(shipped, ""), own);
+    // Settings of the account alone leave the rule to the bundle.
+    fs::write(&settings, "allocation = { max_positions = 2 }\n").unwrap();
+    let named = format!("--settings {}", settings.display());
+    assert_eq!(run(shipped, &named), own);
+    fs::write(
+        &settings,
+        "rule = { enter = 0.003, exit = 0.0, min_confidence = 0.0 }\n",
+    )
+    .unwrap();
+    assert_eq!(
+        run(shipped, &named),
+        (0.003, format!("settings {}", settings.display()))
+    );
+    let baseline = "models/baseline-factors,models/baseline-direction";
+    assert_eq!(run(baseline, ""), (0.002, "default".to_owned()));
+}
+
+#[test]
+fn backtest_and_select_warn_of_what_does_not_meet_and_refuse_what_never_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let table = dir.path().join("p.csv");
+    let (at, out) = (table.display(), dir.path().join("out"));
+    let bars = "data/ashare/002032.SZ.csv";
+    let backtest = format!(
+        "backtest {bars} --strategy {at} --no-pages --out {}",
+        out.display()
+    );
+    let head = "symbol,date,predicted_return\n";
+    fs::write(&table, format!("{head}600000.SH,2010-01-04,0.01\n")).unwrap();
+    let select = format!(
+        "select {bars} --candidate g1={at} --validate-from 2008-01-02 --test-from 2014-01-02 --out {}",
+        out.display()
+    );
+    for words in [
+        &backtest,
+        &select,
+        &format!("audit {bars} --predictions {at} --test-from 2010-01-04"),
+    ] {
+        let refused = lab(words);
+        let told = String::from_utf8(refused.stderr).unwrap();
+        assert!(!refused.status.success(), "{words}");
+        assert!(
+            told.contains("the first is 600000.SH 2010-01-04 (line 2)"),
+            "{told}"
+        );
+        assert!(told.contains("those of 002032.SZ"), "{told}");
+    }
+    let rows = "600000.SH,2010-01-04,0.01\n002032.SZ,2010-01-04,0.01\n002032.SZ,2010-01-06,0.01\n";
+    fs::write(&table, format!("{head}{rows}")).unwrap();
+    let output = lab(&format!("{backtest} --from 2010-01-04 --to 2010-01-08"));
+    assert!(output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains(
+            "1 of 3 rows belong to no accepted bar, the first is 600000.SH 2010-01-04 (line 2)"
+        ),
+        "{told}"
+    );
+    assert!(
+        told.contains(
+            "3 of 5 bars of the traded span have no prediction, the first is 002032.SZ 2010-01-05"
+        ),
+        "{told}"
+    );
+    for file in ["summary.json", "p/return/002032.SZ/summary.json"] {
+        let text = fs::read_to_string(out.join(file)).unwrap();
+        let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let predictions = summary.get(0).unwrap_or(&summary)["predictions"].clone();
+        assert_eq!(predictions["unmatched"], 1, "{file}");
+        assert_eq!(predictions["bars_without_prediction"], 3, "{file}");
+    }
+    // Without probabilities there is a return to follow and no class.
+    let signals = fs::read_to_string(out.join("p/return/002032.SZ/signals.csv")).unwrap();
+    assert!(signals.contains("0.01,,,,buy,,entered"), "{signals}");
+    let refused = lab(&format!("{backtest} --mode class"));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(told.contains("which signal mode class needs"), "{told}");
+}
+
+/// The blocks of a language in docs/predictions.md.
+fn blocks(language: &str) -> Vec<String> {
+    let text = fs::read_to_string(project().join("docs/predictions.md")).unwrap();
+    let blocks = text.split("```").skip(1).step_by(2);
+    let of = |block: &str| {
+        block
+            .strip_prefix(language)?
+            .strip_prefix('\n')
+            .map(str::to_owned)
+    };
+    blocks.filter_map(of).collect()
+}
+
+#[test]
+fn the_examples_of_the_documentation_are_read_and_run() {
+    let tables = blocks("csv");
+    assert_eq!(tables.len(), 2);
+    for table in &tables {
+        assert_eq!(read(table).unwrap().len(), 2, "{table}");
+    }
+    let out = tempfile::tempdir().unwrap();
+    let commands = blocks("sh").concat();
+    let commands: Vec<&str> = commands.lines().collect();
+    assert!(commands.len() >= 4);
+    for command in commands {
+        let words = command.strip_prefix("heqis-lab ").unwrap();
+        done(&words.replace("out/", &format!("{}/", out.path().display())));
+    }
+}
+
+/// A copy of the bars under a name that is no symbol, with the symbol in a column.
+#[test]
+fn the_symbol_is_that_of_the_column_whatever_the_file_is_called() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("my_bars_of_a_stock.csv");
+    let text = fs::read_to_string(project().join("data/ashare/002032.SZ.csv")).unwrap();
+    let mut lines = text.lines();
+    let mut named = format!("symbol,{}\n", lines.next().unwrap());
+    lines
+        .clone()
+        .for_each(|line| named += &format!("002032.SZ,{line}\n"));
+    fs::write(&path, &named).unwrap();
+    let (bars, at) = (path.display(), dir.path().display());
+    let told = done(&format!(
+        "audit {bars} --test-from 2013-01-04 --cuts 2 --rounds 1"
+    ));
+    assert!(told.contains("pass"), "{told}");
+    let told = done(&format!(
+        "select {bars} --validate-from 2012-01-04 --test-from 2014-01-02 --folds 1 --out {at}/out"
+    ));
+    assert!(told.starts_with("002032.SZ: "), "{told}");
+    fs::write(
+        &path,
+        format!(
+            "{named}{}",
+            named
+                .replace("002032.SZ", "600000.SH")
+                .split_once('\n')
+                .unwrap()
+                .1
+        ),
+    )
+    .unwrap();
+    let refused = lab(&format!("audit {bars} --test-from 2013-01-04"));
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert!(
+        told.contains("must hold one instrument, has 002032.SZ and 600000.SH"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_baseline_of_other_bars_goes_where_it_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let bars = project().join("data/ashare/600000.SH.csv");
+    let baseline = |words: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heqis-lab"));
+        command.current_dir(dir.path()).args(["baseline", "--data"]);
+        command.arg(&bars).args(words).output().unwrap()
+    };
+    let refused = baseline(&[]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8(refused.stderr).unwrap().contains("--out"));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    assert!(baseline(&["--out", "mine"]).status.success());
+    assert!(
+        dir.path()
+            .join("mine/baseline-direction/manifest.json")
+            .is_file()
+    );
+}
