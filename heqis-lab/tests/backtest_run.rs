@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::command::{Line, backtest};
+use heqis_lab::backtest::command::{Line, answer, backtest};
 use heqis_lab::backtest::run::Settings;
 use heqis_lab::backtest::strategy::BundleModel;
 use heqis_quant::decision::{KillState, SignalMode};
@@ -28,8 +28,8 @@ fn project() -> PathBuf {
         .to_owned()
 }
 
-/// Runs the command with `{data}` and `{models}` replaced, and answers its lines.
-fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
+/// Reads a command line with `{data}` and `{models}` replaced.
+fn args(text: &str, out: &Path) -> BacktestArgs {
     let project = project();
     let text = text
         .replace("{data}", &project.join("data/ashare").display().to_string())
@@ -37,7 +37,12 @@ fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
     let words = ["backtest"].into_iter().chain(text.split_whitespace());
     let out = ["--out".to_owned(), out.display().to_string()];
     let words = words.map(str::to_owned).chain(out);
-    backtest(&Cli::parse_from(words).args)
+    Cli::parse_from(words).args
+}
+
+/// Runs a command and answers its lines.
+fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
+    backtest(&args(text, out))
 }
 
 const TWO_STOCKS: &str = "{data}/002032.SZ.csv {data}/600000.SH.csv --strategy \
@@ -381,5 +386,60 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
         let text = format!("{text} --settings {} --no-pages", settings.display());
         let error = run(&text, &dir.path().join("out")).unwrap_err().to_string();
         assert!(error.contains(reason), "{error}");
+    }
+}
+
+#[test]
+fn a_rule_takes_the_defaults_of_what_it_leaves_out_and_other_gaps_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("settings.toml");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Settings::read(&path)
+    };
+    let default = Settings::default().rule;
+    let rule = read("rule = { enter = 0.003 }").unwrap().rule;
+    assert_eq!((rule.enter, rule.exit), (0.003, default.exit));
+    assert_eq!(rule.min_confidence, default.min_confidence);
+    assert_eq!(rule.min_exit_confidence, 0.0);
+    let refused = |text: &str| read(text).unwrap_err().to_string();
+    let text = refused("commission = { rate_e7 = 2500 }");
+    assert!(text.contains("min_cents"), "{text}");
+    assert!(refused("rule = { entre = 0.1 }").contains("entre"));
+}
+
+/// Hold and cash stand beside every run: in its lines, its files and its page, by the same broker and costs.
+#[test]
+fn hold_and_cash_stand_beside_every_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = run(&format!("{TWO_STOCKS} --mode return,class"), dir.path()).unwrap();
+    for line in &lines {
+        let (hold, cash) = (&line.alternatives.hold, &line.alternatives.cash);
+        assert_eq!((cash.curve.total_return, cash.fees_cents), (0.0, 0));
+        assert_eq!((hold.days, hold.trades.count), (line.metrics.days, 1));
+        assert!(hold.fees_cents > 0 && hold.exposure.unwrap() > 0.9);
+        let summary: serde_json::Value =
+            serde_json::from_slice(&fs::read(line.dir.join("summary.json")).unwrap()).unwrap();
+        let total = summary["hold"]["curve"]["total_return"].as_f64();
+        assert_eq!(total, Some(hold.curve.total_return));
+        assert_eq!(summary["cash"]["curve"]["total_return"], 0.0);
+        let page = fs::read_to_string(line.dir.join("report.html")).unwrap();
+        assert!(page.contains(">hold</th>") && page.contains(">cash</th>"));
+    }
+    // Both modes of one stock have one alternative.
+    assert_eq!(lines[0].label.symbol, lines[2].label.symbol);
+    assert_eq!(lines[0].alternatives, lines[2].alternatives);
+    let table = records(&dir.path().join("summary.csv"));
+    assert_eq!(table.len(), 4);
+}
+
+#[test]
+fn the_headline_of_the_readme_is_what_its_command_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "{data}/002032.SZ.csv --strategy {models}/cae-factors,{models}/multi-gan-direction --from 2014-07-18";
+    let shown = answer(&args(text, dir.path())).unwrap();
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    for line in &shown[..4] {
+        assert!(readme.contains(line.trim_end()), "{line}");
     }
 }

@@ -10,10 +10,10 @@ use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
 use super::{Audit, Options};
 use crate::backtest::BrokerConfig;
-use crate::backtest::metrics::scores::{pearson, ranks};
 use crate::backtest::strategy::{Predictor, decide};
 use crate::error::LabError;
 use crate::predictions::Predictions;
+use heqis_quant::stats::{pearson, ranks};
 
 /// How many bars before and after a prediction's own are compared with it.
 const MOST_BARS: usize = 5;
