@@ -9,7 +9,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use heqis_quant::{Bar, Date, SignalMode};
+use heqis_quant::adjust::EventTable;
+use heqis_quant::{BadRow, Bar, Date, SignalMode};
 use serde::Serialize;
 
 use self::bundles::Bundles;
@@ -20,6 +21,7 @@ use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::data::Answer;
 use crate::error::LabError;
+use crate::prepare::known::{self, Tables};
 
 pub mod bundles;
 pub mod checks;
@@ -39,6 +41,9 @@ pub struct AuditArgs {
     /// The first day of the test span.
     #[arg(long, value_name = "DATE")]
     pub test_from: Date,
+    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars].
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
     /// How hard is looked.
     #[command(flatten)]
     pub options: Options,
@@ -140,18 +145,30 @@ pub fn audit(
 /// [`LabError`] when the bars cannot be read or do not suffice.
 pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     let bars = crate::select::bars(&args.data)?;
-    let linear = Linear::default();
+    let table = match args
+        .events
+        .clone()
+        .or_else(|| Tables::beside(&args.data)?.events)
+    {
+        Some(path) => known::events(&path)?,
+        None => EventTable::default(),
+    };
+    let linear = Linear {
+        events: table.events.clone(),
+        ..Linear::default()
+    };
     let bundles = args.strategy.as_deref().map(|text| Bundles {
         source: Source::parse(text),
         strategy: Settings::default().strategy(SignalMode::Return),
         broker: linear.broker,
+        events: table.events.clone(),
     });
     let subject: &dyn Subject = match &bundles {
         Some(bundles) => bundles,
         None => &linear,
     };
     let audit = audit(subject, &bars, args.test_from, &args.options)?;
-    let lines = match args.json {
+    let mut lines = match args.json {
         true => vec![serde_json::json!(audit).to_string()],
         false => audit
             .findings
@@ -162,6 +179,13 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
             })
             .collect(),
     };
+    let own = |row: &&BadRow| {
+        row.symbol
+            .is_none_or(|own| bars.first().is_some_and(|bar| bar.symbol == own))
+    };
+    for row in table.bad.iter().filter(own).filter(|_| !args.json) {
+        lines.push(format!("warning: an event is left out: {}", row.error));
+    }
     Ok(Answer {
         lines,
         good: audit.is_good(),

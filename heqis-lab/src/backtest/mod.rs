@@ -5,6 +5,7 @@
 //! - [`allocation`]: wanted sides → orders, over a shared account; [`simulate`] runs a whole history.
 //! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → verdicts by the code of the boards.
 //! - [`metrics`]: what a run was worth.
+//! - [`caveats`]: what a result does not say by itself: missing dividends, tables that cannot be used, delisted holdings.
 //! - [`run`]: one run, from predictions to files; [`inputs`]: what it reads; [`command`]: many runs at once.
 //! - [`report`]: a run as tables: **data leaves here**.
 //!
@@ -17,6 +18,7 @@
 
 pub mod allocation;
 pub mod broker;
+pub mod caveats;
 pub mod command;
 pub mod inputs;
 pub mod market;

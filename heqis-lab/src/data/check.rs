@@ -284,7 +284,10 @@ fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
                         ),
                         None => String::new(),
                     };
-                    format!("{weekdays} weekdays without a bar after {}{level}", before.date)
+                    format!(
+                        "{weekdays} weekdays without a bar after {}{level}",
+                        before.date
+                    )
                 }),
             });
         }

@@ -190,8 +190,12 @@ pub fn of_draft(
     }
     for line in read(dir)? {
         let counts = match line.reason.as_str() {
-            UNREADABLE => files.get_mut(line.file.as_str()).map(|file| &mut file.unreadable),
-            _ => series.get_mut(&line.symbol).map(|series| &mut series.rejected),
+            UNREADABLE => files
+                .get_mut(line.file.as_str())
+                .map(|file| &mut file.unreadable),
+            _ => series
+                .get_mut(&line.symbol)
+                .map(|series| &mut series.rejected),
         };
         let (key, place) = match line.reason.as_str() {
             UNREADABLE => (rule_of(&line.detail), line.detail.clone()),
@@ -212,8 +216,12 @@ pub fn of_draft(
 
 /// Returns column and rule of what the reader said, without place and value.
 fn rule_of(detail: &str) -> String {
-    let rule = detail.split_once(", column ").map_or(detail, |(_, rule)| rule);
-    rule.rsplit_once(", got ").map_or(rule, |(rule, _)| rule).to_owned()
+    let rule = detail
+        .split_once(", column ")
+        .map_or(detail, |(_, rule)| rule);
+    rule.rsplit_once(", got ")
+        .map_or(rule, |(rule, _)| rule)
+        .to_owned()
 }
 
 /// Reads a report.

@@ -67,7 +67,11 @@ pub fn digest(origins: &[Origin]) -> String {
             ..*origin
         });
         let marked = !origin.bar.marks.is_empty();
-        digest.update(if marked { &bytes[..] } else { &bytes[..BARE_BYTES] });
+        digest.update(if marked {
+            &bytes[..]
+        } else {
+            &bytes[..BARE_BYTES]
+        });
     }
     hex(&digest.finalize())
 }
