@@ -30,7 +30,12 @@ impl Names {
             path: shown.clone(),
             source,
         })?;
-        Ok(Self(Instrument::from_stock_basic(file, shown)?))
+        let (stocks, bad) = Instrument::from_stock_basic(file, shown)?;
+        // A stock with a doubtful day of listing has a name all the same; a row that is of none is no row of a list.
+        match bad.into_iter().find(|row| row.symbol.is_none()) {
+            Some(row) => Err(row.error.into()),
+            None => Ok(Self(stocks)),
+        }
     }
 
     /// Whether there is no name at all.

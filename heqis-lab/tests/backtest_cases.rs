@@ -4,7 +4,7 @@
 //! hand in its `why`. An order that ends or waits for a reason names it.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use heqis_lab::backtest::broker::{Reason, Size, Slippage, Ticket};
@@ -57,6 +57,7 @@ struct StockFacts {
     listed: Option<Date>,
     delisted: Option<Date>,
     special: Vec<(Date, Date)>,
+    free_days: BTreeSet<Date>,
     /// `ex_date cash gift increase rights rights_price exright|reform`.
     events: String,
 }
@@ -102,6 +103,7 @@ fn facts(symbol: Symbol, given: StockFacts) -> Facts {
             .into_iter()
             .map(|(from, to)| (from, Some(to)))
             .collect(),
+        free_days: given.free_days,
         events,
     }
 }

@@ -443,3 +443,135 @@ fn the_headline_of_the_readme_is_what_its_command_says() {
         assert!(readme.contains(line.trim_end()), "{line}");
     }
 }
+
+/// Writes a table of bars of `600101.SH` and the predictions `date return`, and answers the one line of a run.
+fn one_stock(dir: &Path, bars: &str, predictions: &[(&str, f64)], more: &str) -> Line {
+    fs::write(dir.join("600101.SH.csv"), bars).unwrap();
+    let mut text = "symbol,date,predicted_return,down,flat,up\n".to_owned();
+    for (date, predicted) in predictions {
+        let (down, up) = if *predicted > 0.0 {
+            (0.1, 0.8)
+        } else {
+            (0.8, 0.1)
+        };
+        text += &format!("600101.SH,{date},{predicted},{down},0.1,{up}\n");
+    }
+    fs::write(dir.join("p.csv"), text).unwrap();
+    let (bars, p) = (dir.join("600101.SH.csv"), dir.join("p.csv"));
+    let text = format!("{} --strategy {} {more}", bars.display(), p.display());
+    run(&text, &dir.join("out")).unwrap().swap_remove(0)
+}
+
+const PLAIN: &str = "date,open,high,low,close,volume,amount\n\
+    2023-02-01,10.00,10.10,9.90,10.00,100000000,1000000000\n\
+    2023-02-02,10.00,10.10,9.90,10.00,100000001,1000000010\n\
+    2023-02-03,10.00,10.10,9.90,10.00,100000002,1000000020\n";
+
+#[test]
+fn without_events_and_references_the_size_of_missing_dividends_is_an_assumption_and_called_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], "");
+    let [missing] = &line.missing_dividends[..] else {
+        panic!("{:?}", line.missing_dividends);
+    };
+    // 99,800 shares at 10.00 after two closes: 998,000.00 × 2 / 244 × 2 % = 163.606….
+    assert_eq!((missing.ex_right_days, missing.days_held), (None, 2));
+    assert_eq!(
+        (missing.lost_cents, missing.assumed_cents),
+        (0, Some(16_361))
+    );
+    let page = fs::read_to_string(line.dir.join("report.html")).unwrap();
+    let told = "no ex-right events given: the bars of 1 stock have no reference prices, so every cash dividend inside the price \
+                limits is missing; for 2 days with shares, at an assumed 2 % a year, that would be about 164 CNY";
+    assert!(page.contains(told), "{page}");
+    // A table of events says that there was none.
+    let events = dir.path().join("events.csv");
+    fs::write(
+        &events,
+        "ts_code,ex_date,cash_div,gift,incr,rights,rights_price\n",
+    )
+    .unwrap();
+    let more = format!("--events {}", events.display());
+    let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], &more);
+    assert!(line.missing_dividends.is_empty() && line.warnings.is_empty());
+}
+
+#[test]
+fn names_of_a_stock_that_is_not_traded_end_nothing_and_unclear_ones_of_a_traded_stock_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let names = dir.path().join("names.csv");
+    let header = "ts_code,name,start_date,end_date,change_reason\n";
+    let other =
+        "600999.SH,乙,20010101,20101231,其他\n600999.SH,ST乙,20010101,,其他\n600999.SH,丙,x,,\n";
+    let own = "600101.SH,甲,20010101,,其他\n600101.SH,ST甲,20010101,,ST\n";
+    let more = format!("--names {}", names.display());
+    fs::write(&names, format!("{header}{other}")).unwrap();
+    let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], &more);
+    assert_eq!((line.fills, line.warnings.len()), (1, 0));
+    fs::write(&names, format!("{header}{other}{own}")).unwrap();
+    let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], &more);
+    assert_eq!(line.fills, 1);
+    assert_eq!(
+        line.warnings,
+        [
+            "1 entry on traded stocks cannot be used or is unclear: 600101.SH: names are unclear: two names begin on one day, ST甲 \
+          from 2001-01-01 to an open end and 甲 from 2001-01-01 to an open end; counted as under special treatment"
+        ]
+    );
+    // The narrower limit holds: an open at 10.50 is one of special treatment.
+    let locked = PLAIN.replace(
+        "2023-02-02,10.00,10.10,9.90,10.00",
+        "2023-02-02,10.50,10.50,10.40,10.50",
+    );
+    let line = one_stock(dir.path(), &locked, &[("2023-02-01", 0.02)], &more);
+    assert_eq!(line.fills, 0);
+}
+
+#[test]
+fn a_sale_on_the_first_day_of_the_delisting_period_fills_far_below_the_limit() {
+    let dir = tempfile::tempdir().unwrap();
+    let bars = "ts_code,trade_date,open,high,low,close,pre_close,vol,amount\n\
+        600101.SH,20220907,2.00,2.02,1.98,2.00,2.01,600000,120000\n\
+        600101.SH,20220908,2.00,2.02,1.98,2.00,2.00,600500,120100\n\
+        600101.SH,20220909,2.00,2.02,1.98,1.99,2.00,600000,119900\n\
+        600101.SH,20221010,0.90,1.00,0.70,0.75,1.99,900000,69000\n\
+        600101.SH,20221011,0.74,0.80,0.72,0.77,0.75,800000,61000\n";
+    let names = dir.path().join("names.csv");
+    let text = "ts_code,name,start_date,end_date,change_reason\n\
+        600101.SH,*ST例,20200506,20221009,*ST\n600101.SH,退市例,20221010,,退市整理\n";
+    fs::write(&names, text).unwrap();
+    let more = format!("--names {}", names.display());
+    let predictions = [("2022-09-07", 0.02), ("2022-09-09", -0.02)];
+    let line = one_stock(dir.path(), bars, &predictions, &more);
+    let fills: Vec<String> = records(&line.dir.join("fills.csv"))
+        .iter()
+        .map(|row| format!("{} {} {}", &row[1], &row[3], &row[6]))
+        .collect();
+    assert_eq!(fills, ["2022-09-08 buy 201", "2022-10-10 sell 89"]);
+}
+
+#[test]
+fn a_delisting_that_a_bar_contradicts_is_left_out_and_a_long_silence_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let stocks = dir.path().join("stocks.csv");
+    let header = "ts_code,name,list_date,delist_date\n";
+    fs::write(&stocks, format!("{header}600101.SH,a,20010101,20230202\n")).unwrap();
+    let more = format!("--stocks {}", stocks.display());
+    let bars = format!("{PLAIN}2023-08-01,10.00,10.10,9.90,10.00,100000003,1000000030\n");
+    let line = one_stock(dir.path(), &bars, &[("2023-02-01", 0.02)], &more);
+    assert_eq!(line.fills, 1);
+    assert_eq!(
+        line.warnings,
+        [
+            "600101.SH has a bar on 2023-08-01, and was delisted on 2023-02-02 by the list of stocks: the delisting is left out",
+            "600101.SH has no bar between 2023-02-03 and 2023-08-01: whether its listing was suspended, so that 2023-08-01 has no \
+             price limit, is not known; the usual limits are taken"
+        ]
+    );
+    // Delisted behind the last bar: the account lasts until then, and what it holds is nothing.
+    fs::write(&stocks, format!("{header}600101.SH,a,20010101,20230210\n")).unwrap();
+    let line = one_stock(dir.path(), PLAIN, &[("2023-02-01", 0.02)], &more);
+    let last = records(&line.dir.join("equity.csv")).pop().unwrap();
+    // 1,000,000.00 less 99,800 × 10.01 = 998,998.00 and fees of 249.75 and 9.99.
+    assert_eq!((&last[0], &last[2], &last[3]), ("2023-02-10", "0", "74226"));
+}

@@ -32,6 +32,10 @@ pub struct CleanConfig {
     pub st_periods: BTreeMap<Symbol, Vec<StPeriod>>,
     /// First trading days, where known: a series that starts on its listing day has free days after the first one.
     pub list_dates: BTreeMap<Symbol, Date>,
+    /// Days from which on the next traded day has no price limit: the first of a delisting period, or of a listing that
+    /// resumes.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub free_days: BTreeMap<Symbol, BTreeSet<Date>>,
     /// Known ex-rights: the reference price of a bar without one follows from them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ex_rights: Vec<ExRight>,
@@ -58,12 +62,33 @@ pub struct StPeriod {
     pub to: Option<Date>,
 }
 
+impl StPeriod {
+    /// Returns whether a day lies in the period.
+    #[must_use]
+    pub fn holds(&self, date: Date) -> bool {
+        self.from <= date && self.to.is_none_or(|to| date <= to)
+    }
+}
+
+/// Returns whether `date` is the first traded day from one of `days` on, when the last one was `before`.
+#[must_use]
+pub fn is_free_day(days: &BTreeSet<Date>, before: Option<Date>, date: Date) -> bool {
+    match before {
+        Some(before) => days
+            .range(..=date)
+            .next_back()
+            .is_some_and(|day| before < *day),
+        None => days.contains(&date),
+    }
+}
+
 impl Default for CleanConfig {
     fn default() -> Self {
         Self {
             st_symbols: BTreeSet::new(),
             st_periods: BTreeMap::new(),
             list_dates: BTreeMap::new(),
+            free_days: BTreeMap::new(),
             ex_rights: Vec::new(),
             ex_right_max_drop: 0.75,
             holiday_weekdays: 10,
@@ -76,10 +101,17 @@ impl CleanConfig {
     /// Returns whether a stock is under special treatment on a day.
     #[must_use]
     pub fn is_st(&self, symbol: Symbol, date: Date) -> bool {
-        let within =
-            |period: &StPeriod| period.from <= date && period.to.is_none_or(|to| date <= to);
         let periods = self.st_periods.get(&symbol);
-        self.st_symbols.contains(&symbol) || periods.is_some_and(|all| all.iter().any(within))
+        self.st_symbols.contains(&symbol)
+            || periods.is_some_and(|all| all.iter().any(|period| period.holds(date)))
+    }
+
+    /// Returns whether a traded day is one of [`CleanConfig::free_days`]; `before` is the last traded day before it, `None`
+    /// when none is known.
+    #[must_use]
+    pub fn is_free_day(&self, symbol: Symbol, before: Option<Date>, date: Date) -> bool {
+        let free = self.free_days.get(&symbol);
+        free.is_some_and(|days| is_free_day(days, before, date))
     }
 }
 
@@ -96,6 +128,8 @@ struct Series {
     day_reference_units: Option<i64>,
     /// Trading days passed so far, counted only when the series starts on its listing day.
     days_since_listing: Option<u32>,
+    /// Whether `date` is one of the configured free days.
+    free_day: bool,
     /// Whether rows without a trade were rejected since the last good bar.
     silent: bool,
     /// Date and close of a bar rejected for its level after the last good bar.
@@ -256,6 +290,7 @@ impl Cleaner {
                     values: values(&bar),
                     day_reference_units: None,
                     days_since_listing: listed_today.then_some(0),
+                    free_day: self.config.is_free_day(bar.symbol, None, bar.date),
                     silent: false,
                     doubtful: None,
                     lost_ns: None,
@@ -287,6 +322,9 @@ impl Cleaner {
         let mut known_reference = None;
         if new_day {
             next.day_reference_units = Some(next.close_units);
+            next.free_day = self
+                .config
+                .is_free_day(bar.symbol, Some(next.date), bar.date);
             next.days_since_listing = next.days_since_listing.map(|days| days.saturating_add(1));
             if self.missing_days(&bar, next.date, &ground) {
                 bar.marks.insert(Marks::GAP);
@@ -537,8 +575,11 @@ impl<'a> Ground<'a> {
         (price * self.per_price).round() as i64
     }
 
-    /// Returns whether the bar lies in the free days after an IPO.
+    /// Returns whether the bar lies in the free days after an IPO, or on a free day that is known.
     fn is_free(&self, series: &Series) -> bool {
+        if series.free_day {
+            return true;
+        }
         match (series.days_since_listing, self.rule) {
             (Some(days), Some(rule)) => days < rule.ipo_free_days,
             _ => false,

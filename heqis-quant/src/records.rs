@@ -7,6 +7,17 @@ use std::sync::Arc;
 use crate::table::Encoding;
 use crate::{Date, QuantError, Symbol};
 
+/// A row of a vendor's table that cannot be used. It concerns its own stock at most: the other rows stand.
+#[derive(Debug)]
+pub struct BadRow {
+    /// The stock, as far as the row tells it.
+    pub symbol: Option<Symbol>,
+    /// The day, as far as the row tells it.
+    pub date: Option<Date>,
+    /// File, line, column, rule and value.
+    pub error: QuantError,
+}
+
 /// A table with its header.
 pub(crate) struct Records {
     rows: csv::StringRecordsIntoIter<std::io::Cursor<String>>,
@@ -97,38 +108,73 @@ impl Records {
         }
     }
 
-    /// Returns the next row.
-    pub(crate) fn next_record(&mut self) -> Result<Option<Record>, QuantError> {
-        let cells = match self.rows.next() {
-            None => return Ok(None),
-            Some(Ok(cells)) => cells,
-            Some(Err(error)) => {
-                return Err(QuantError::Io {
-                    source_name: self.heading.source_name.clone(),
-                    source: error.into(),
+    /// Hands every row to `take`; a row that cannot be used becomes a [`BadRow`] of the stock in the column `code` and the
+    /// day in the column `day`.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Io`] when the table cannot be read on.
+    pub(crate) fn each(
+        &mut self,
+        code: usize,
+        day: Option<usize>,
+        mut take: impl FnMut(&Record) -> Result<(), QuantError>,
+    ) -> Result<Vec<BadRow>, QuantError> {
+        let mut bad = Vec::new();
+        while let Some(record) = self.advance()? {
+            if let Err(error) = record.whole().and_then(|()| take(&record)) {
+                bad.push(BadRow {
+                    symbol: record.symbol(code).ok(),
+                    date: day.and_then(|day| record.date(day).ok()),
+                    error,
                 });
             }
-        };
-        let record = Record {
-            line: cells.position().map_or(0, csv::Position::line),
-            cells,
-            heading: Arc::clone(&self.heading),
-        };
-        let (got, expected) = (record.cells.len(), self.heading.names.len());
-        if got != expected {
-            return Err(QuantError::Row {
-                source_name: self.heading.source_name.clone(),
-                line: record.line,
-                column: "*".into(),
-                rule: format!("must have {expected} cells like the header"),
-                value: format!("{got} cells"),
-            });
         }
-        Ok(Some(record))
+        Ok(bad)
+    }
+
+    /// Returns the next row.
+    pub(crate) fn next_record(&mut self) -> Result<Option<Record>, QuantError> {
+        let record = self.advance()?;
+        if let Some(record) = &record {
+            record.whole()?;
+        }
+        Ok(record)
+    }
+
+    fn advance(&mut self) -> Result<Option<Record>, QuantError> {
+        match self.rows.next() {
+            None => Ok(None),
+            Some(Ok(cells)) => Ok(Some(Record {
+                line: cells.position().map_or(0, csv::Position::line),
+                cells,
+                heading: Arc::clone(&self.heading),
+            })),
+            Some(Err(error)) => Err(QuantError::Io {
+                source_name: self.heading.source_name.clone(),
+                source: error.into(),
+            }),
+        }
     }
 }
 
 impl Record {
+    /// Checks that the row has the cells of the header; empty ones behind them are a trailing comma.
+    fn whole(&self) -> Result<(), QuantError> {
+        let (got, expected) = (self.cells.len(), self.heading.names.len());
+        if got == expected
+            || (got > expected && self.cells.iter().skip(expected).all(str::is_empty))
+        {
+            return Ok(());
+        }
+        Err(QuantError::Row {
+            source_name: self.heading.source_name.clone(),
+            line: self.line,
+            column: "*".into(),
+            rule: format!("must have {expected} cells like the header"),
+            value: format!("{got} cells"),
+        })
+    }
+
     fn cell(&self, column: usize) -> &str {
         self.cells.get(column).unwrap_or_default()
     }
@@ -169,6 +215,14 @@ impl Record {
         match self.cell(column).parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
             _ => Err(self.refuse(column, "must be a finite decimal number")),
+        }
+    }
+
+    /// Returns a finite number, or nothing when the cell holds nothing.
+    pub(crate) fn optional_number(&self, column: usize) -> Result<Option<f64>, QuantError> {
+        match self.optional_text(column) {
+            None => Ok(None),
+            Some(_) => self.number(column).map(Some),
         }
     }
 

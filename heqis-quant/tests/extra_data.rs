@@ -63,12 +63,8 @@ fn extra(test: &str) -> Option<Extra> {
         factors.push(factor);
     }
     let name = "exrights_1991_2011.csv";
-    let rows = ExRight::read_table(open(&folder, name), name).unwrap();
-    let (events, bad): (Vec<_>, Vec<_>) = rows.into_iter().partition(Result::is_ok);
-    let bad: Vec<String> = bad
-        .into_iter()
-        .map(|row| row.unwrap_err().to_string())
-        .collect();
+    let read = ExRight::read_table(open(&folder, name), name).unwrap();
+    let bad: Vec<String> = read.bad.iter().map(|row| row.error.to_string()).collect();
     assert_eq!(
         bad,
         [
@@ -81,7 +77,7 @@ fn extra(test: &str) -> Option<Extra> {
         .map(|bar| bar.unwrap().date);
     Some(Extra {
         stocks,
-        events: events.into_iter().map(Result::unwrap).collect(),
+        events: read.events,
         calendar: Calendar::new(days).unwrap(),
     })
 }
@@ -298,7 +294,7 @@ fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
         (*symbol, days.zip(factors.iter().copied()).collect())
     });
     let by_events = ExRights::new().with_events(extra.events.iter().copied());
-    let by_factors = ExRights::new().with_factors(factors.collect()).unwrap();
+    let by_factors = ExRights::new().with_factors(factors.collect()).0;
     let passed = |known: ExRights| -> (Vec<Bar>, usize) {
         let mut cleaner = Cleaner::new(CleanConfig::default())
             .unwrap()

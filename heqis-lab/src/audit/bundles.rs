@@ -1,6 +1,6 @@
 //! Model bundles as a subject: they come fitted, so only what they decide and trade can be looked at.
 
-use heqis_quant::{Bar, CleanConfig, Date, Scaler, Span, Strategy};
+use heqis_quant::{Bar, CleanConfig, Date, ExRight, Scaler, Span, Strategy};
 
 use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
@@ -17,6 +17,8 @@ pub struct Bundles {
     pub strategy: Strategy,
     /// The account.
     pub broker: BrokerConfig,
+    /// Ex-right events, of any stock.
+    pub events: Vec<ExRight>,
 }
 
 /// Bundles that have been read once, for their scaler.
@@ -74,6 +76,7 @@ impl Fitted for Read {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.bundles.broker)
+        let Bundles { broker, events, .. } = &self.bundles;
+        trade(bars, decisions, *broker, events)
     }
 }

@@ -6,8 +6,8 @@ use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{
-    Bar, Calendar, Date, DecisionRule, FeatureSet, FeatureState, Filters, KillState, Markets,
-    Memory, Prediction, Scaler, SignalMode, Span, Strategy, View,
+    Bar, Calendar, Date, DecisionRule, ExRight, FeatureSet, FeatureState, Filters, KillState,
+    Markets, Memory, Prediction, Scaler, SignalMode, Span, Strategy, View,
 };
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
@@ -30,6 +30,8 @@ pub struct Linear {
     pub rule: DecisionRule,
     /// The account.
     pub broker: BrokerConfig,
+    /// Ex-right events, of any stock.
+    pub events: Vec<ExRight>,
 }
 
 impl Default for Linear {
@@ -43,6 +45,7 @@ impl Default for Linear {
                 min_exit_confidence: 0.0,
             },
             broker: BrokerConfig::default(),
+            events: Vec::new(),
         }
     }
 }
@@ -55,6 +58,7 @@ pub struct FittedLinear {
     ridge: Ridge,
     strategy: Strategy,
     broker: BrokerConfig,
+    events: Vec<ExRight>,
 }
 
 impl Subject for Linear {
@@ -119,6 +123,7 @@ impl Subject for Linear {
                 filters: Filters::default(),
             },
             broker: self.broker,
+            events: self.events.clone(),
         }))
     }
 }
@@ -180,7 +185,7 @@ impl Fitted for FittedLinear {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.broker)
+        trade(bars, decisions, self.broker, &self.events)
     }
 }
 
@@ -194,6 +199,7 @@ pub fn trade(
     bars: &[Bar],
     decisions: &[Decision],
     broker: BrokerConfig,
+    events: &[ExRight],
 ) -> Result<Trades, LabError> {
     let Some(first) = bars.first() else {
         return Ok(Trades::default());
@@ -202,7 +208,7 @@ pub fn trade(
     days.dedup();
     let calendar = Calendar::new(days)?;
     let facts = Facts {
-        events: assumed(bars, &[]),
+        events: [events, &assumed(bars, events)].concat(),
         ..Facts::default()
     };
     let markets = Markets::shipped()?;

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use heqis_quant::{Bar, Date, SignalMode, Strategy};
+use heqis_quant::adjust::EventTable;
+use heqis_quant::{BadRow, Bar, Date, SignalMode, Strategy};
 use serde::Serialize;
 
 use self::bundles::Bundles;
@@ -24,6 +25,7 @@ use crate::data::Answer;
 use crate::error::LabError;
 use crate::import::ImportArgs;
 use crate::predictions::Predictions;
+use crate::prepare::known::{self, Tables};
 
 pub mod bundles;
 pub mod checks;
@@ -45,6 +47,9 @@ pub struct AuditArgs {
     /// The first day of the test span.
     #[arg(long, value_name = "DATE")]
     pub test_from: Date,
+    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars].
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
     /// How hard is looked.
     #[command(flatten)]
     pub options: Options,
@@ -154,7 +159,18 @@ pub fn audit(
 /// [`LabError`] when the bars cannot be read or do not suffice.
 pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     let (_, bars, _) = args.import.one_series(&args.data)?;
-    let linear = Linear::default();
+    let events = match args
+        .events
+        .clone()
+        .or_else(|| Tables::beside(&args.data)?.events)
+    {
+        Some(path) => known::events(&path)?,
+        None => EventTable::default(),
+    };
+    let linear = Linear {
+        events: events.events.clone(),
+        ..Linear::default()
+    };
     let source = args.strategy.as_deref().map(Source::parse);
     let table = match &source {
         Some(Source::Table(path)) => Some(Predictions::read(path)?),
@@ -176,6 +192,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
                 predictions: Arc::new(table),
                 strategy: strategy(rule),
                 broker,
+                events: events.events.clone(),
             };
             predictions::audit(&table, &bars, test_from, options)?
         }
@@ -185,12 +202,13 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
                 source,
                 strategy,
                 broker,
+                events: events.events.clone(),
             };
             audit(&bundles, &bars, test_from, options)?
         }
         _ => audit(&linear, &bars, test_from, options)?,
     };
-    let lines = match args.json {
+    let mut lines = match args.json {
         true => vec![serde_json::json!({ "findings": audit.findings, "rule": rule }).to_string()],
         false => audit
             .findings
@@ -205,6 +223,13 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
             })
             .collect(),
     };
+    let own = |row: &&BadRow| {
+        row.symbol
+            .is_none_or(|own| bars.first().is_some_and(|bar| bar.symbol == own))
+    };
+    for row in events.bad.iter().filter(own).filter(|_| !args.json) {
+        lines.push(format!("warning: an event is left out: {}", row.error));
+    }
     Ok(Answer {
         lines,
         good: audit.is_good(),

@@ -1,6 +1,6 @@
 //! `heqis-lab backtest`: strategies × signal modes × stocks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::alternatives::Alternatives;
+use super::caveats::{self, MissingDividends};
 use super::inputs::{Benchmark, Facts, LeftOut, Series, markets};
 use super::metrics::Metrics;
 use super::pool::each;
@@ -78,7 +79,7 @@ pub struct BacktestArgs {
     /// Table of bars, usually of an index, whose days are the trading days.
     #[arg(long, value_name = "CSV")]
     pub calendar: Option<PathBuf>,
-    /// Ex-right events.
+    /// Ex-right events, or a vendor's dividends [default: the dividends of a fetched directory].
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
     /// Changes of names, for special treatment.
@@ -133,6 +134,10 @@ pub struct Line {
     /// Instruments of the command that are not traded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub left_out: Vec<LeftOut>,
+    /// Stocks whose dividends are missing, or may be.
+    pub missing_dividends: Vec<MissingDividends>,
+    /// What else the figures do not say, in words.
+    pub warnings: Vec<String>,
 }
 
 /// Runs everything and returns one line for each run, in the order of strategies, modes and stocks. The number of
@@ -267,6 +272,8 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             alternatives,
             unbridged: scene.unbridged,
             left_out: left_out.clone(),
+            missing_dividends: outcome.caveats.missing_dividends,
+            warnings: outcome.caveats.warnings,
         })
     };
     let lines = each(&jobs, threads, || (), job, || bar.inc(1))?;
@@ -515,6 +522,19 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
     if let Some(line) = lines.first() {
         for LeftOut { symbol, reason } in &line.left_out {
             shown.push(format!("{symbol} is left out: {reason}"));
+        }
+    }
+    let missing = caveats::missing(lines.iter().flat_map(|line| &line.missing_dividends));
+    shown.extend(missing.map(|missing| format!("warning: {missing}")));
+    // One warning of a table may concern many runs.
+    let mut warned = BTreeSet::new();
+    for line in &lines {
+        for warning in line
+            .warnings
+            .iter()
+            .filter(|warning| warned.insert(*warning))
+        {
+            shown.push(format!("warning: {}: {warning}", line.label.symbol));
         }
     }
     shown.push(format!("wrote {}", args.out.join("summary.csv").display()));

@@ -7,14 +7,13 @@ use std::sync::Arc;
 
 use heqis_data::door::TableOptions;
 use heqis_data::{Import, ImportReport};
-use heqis_quant::{
-    Bar, Calendar, CleanConfig, Cleaner, Date, ExRight, Instrument, Markets, Symbol,
-};
+use heqis_quant::{Bar, Calendar, CleanConfig, Cleaner, Date, ExRight, Markets, Symbol};
 use serde::Serialize;
 
 use super::market;
 use crate::error::LabError;
 use crate::import::{ImportArgs, read_files};
+use crate::prepare::findings::Finding;
 use crate::prepare::inputs::resolve;
 use crate::prepare::known::{Known, Tables};
 use crate::store::DataSet;
@@ -175,6 +174,12 @@ pub struct Facts {
     pub stocks: BTreeMap<Symbol, market::Facts>,
     /// The trading days, where a table of them was given.
     pub calendar: Option<Calendar>,
+    /// Whether ex-right events were given, whatever their number.
+    pub events_given: bool,
+    /// Whether names were given.
+    pub names_given: bool,
+    /// What the tables say that cannot be used, of any stock.
+    pub findings: Vec<Finding>,
 }
 
 impl Facts {
@@ -182,8 +187,8 @@ impl Facts {
     /// ex-right is cash.
     ///
     /// # Errors
-    /// [`LabError::File`] and [`LabError::Quant`] when a table cannot be read, [`LabError::Backtest`] when an event or a
-    /// stock's names cannot be used: a trade across an ex-right that is left out would be a silent loss.
+    /// [`LabError::File`] and [`LabError::Quant`] when a table cannot be read at all. Rows that cannot be used are
+    /// [`Facts::findings`]: they concern their own stock, and the runs that trade it tell them.
     pub fn read(
         symbols: impl Iterator<Item = Symbol>,
         tables: &Tables,
@@ -196,14 +201,6 @@ impl Facts {
             ..tables.clone()
         };
         let known = Known::read(&tables, Adjust::Backward, &mut clean)?;
-        if let Some(finding) = known.findings.first() {
-            let rule = "must have events and names that can be used";
-            return Err(LabError::backtest("tables", rule, format!("{finding:?}")));
-        }
-        let listed = match &tables.stock_basic {
-            Some(path) => Instrument::from_stock_basic(open(path)?, path.display().to_string())?,
-            None => BTreeMap::new(),
-        };
         let mut stocks = BTreeMap::new();
         for symbol in symbols {
             if let Some(events) = known.ex_rights.events_of(symbol) {
@@ -220,17 +217,21 @@ impl Facts {
             let events = clean.ex_rights.iter();
             let facts = market::Facts {
                 listed: clean.list_dates.get(&symbol).copied(),
-                delisted: listed.get(&symbol).and_then(Instrument::delisted),
+                delisted: known.delisted.get(&symbol).copied(),
                 special,
+                free_days: clean.free_days.get(&symbol).cloned().unwrap_or_default(),
                 events: events.filter(|e| e.symbol == symbol).copied().collect(),
             };
             stocks.insert(symbol, facts);
         }
         Ok(Self {
             markets: Markets::shipped()?,
+            events_given: tables.events.is_some() || !clean.ex_rights.is_empty(),
+            names_given: tables.namechange.is_some(),
             clean,
             stocks,
             calendar: known.calendar,
+            findings: known.findings,
         })
     }
 }

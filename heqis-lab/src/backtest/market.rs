@@ -1,8 +1,10 @@
 //! What the broker knows of the market: days and bars, prices in units, and the facts that rules depend on.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use heqis_quant::adjust::{EventKind, reference_units};
+use heqis_quant::clean::is_free_day;
 use heqis_quant::rules::{DayRules, Limits, MarketRules};
 use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 
@@ -22,6 +24,8 @@ pub struct Facts {
     pub delisted: Option<Date>,
     /// First and last day of each period of special treatment; no last day means no end yet.
     pub special: Vec<(Date, Option<Date>)>,
+    /// Days from which on the next traded day has no limits: see [`heqis_quant::CleanConfig::free_days`].
+    pub free_days: BTreeSet<Date>,
     /// Ex-right events, of this stock or of any.
     pub events: Vec<ExRight>,
 }
@@ -116,6 +120,8 @@ pub struct Stock {
     /// Whether some day has several bars.
     is_intraday: bool,
     entitlements: Vec<Entitlement>,
+    /// Positions in the calendar of the traded days without limits that are known by themselves.
+    free: BTreeSet<u32>,
     /// Positions in the calendar.
     listed: Option<u32>,
     delisted: Option<u32>,
@@ -174,6 +180,7 @@ impl Stock {
                 .any(|bar| bar.time_ns != bar.date.close_time_ns());
         let mut ends = Vec::new();
         let mut last: Option<&Bar> = None;
+        let (mut traded, mut free) = (None, BTreeSet::new());
         // Of the day: its position, and what its first bar refers to.
         let mut first_of_day: Option<(u32, Option<i64>)> = None;
         for bar in bars {
@@ -206,6 +213,9 @@ impl Stock {
             let volume = (bar.volume_shares * per_share as f64) as u64;
             if volume == 0 {
                 continue;
+            }
+            if is_free_day(&facts.free_days, traded.replace(bar.date), bar.date) {
+                free.insert(day);
             }
             let mut units = [0; 5];
             let prices = [bar.open, bar.high, bar.low, bar.close];
@@ -267,6 +277,7 @@ impl Stock {
             ends,
             is_intraday,
             entitlements,
+            free,
             // A listing before the calendar is long ago, as far as the calendar tells.
             listed: facts
                 .listed
@@ -324,7 +335,8 @@ impl Stock {
     }
 
     /// Returns the price limits of a traded day, or `None` when they cannot be known, since the stock has limits that
-    /// day and its bar has no reference price. The first days after an IPO and the day of a share reform have no limits.
+    /// day and its bar has no reference price. The first days after an IPO, the day of a share reform, and the first day of a
+    /// delisting period or of a listing that resumes have no limits.
     ///
     /// # Errors
     /// [`LabError::Quant`] when the reference price is out of bounds.
@@ -337,7 +349,7 @@ impl Stock {
             .entitlements
             .iter()
             .any(|due| due.day == bar.day && !due.moves_reference());
-        if is_free || reformed || rules.limit.is_none() {
+        if is_free || self.free.contains(&bar.day) || reformed || rules.limit.is_none() {
             return Ok(Some(Limits::NoLimit));
         }
         match bar.reference {

@@ -6,6 +6,7 @@
 //! - [`alternatives`]: the same account without a model, *hold* and *cash*.
 //! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → verdicts by the code of the boards.
 //! - [`metrics`]: what a run was worth.
+//! - [`caveats`]: what a result does not say by itself: missing dividends, tables that cannot be used, delisted holdings.
 //! - [`rule`]: when a strategy trades. [`run`]: one run, from predictions to files; [`inputs`]: what it reads; [`command`]: many runs at once.
 //! - [`report`]: a run as tables: **data leaves here**.
 //!
@@ -19,6 +20,7 @@
 pub mod allocation;
 pub mod alternatives;
 pub mod broker;
+pub mod caveats;
 pub mod command;
 pub mod inputs;
 pub mod market;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::allocation::{Allocation, Want, simulate};
 use super::alternatives::Alternatives;
 use super::broker::{BrokerConfig, Ledger};
+use super::caveats::{self, Caveats, Unexplained};
 use super::inputs::{Benchmark, Facts, LeftOut};
 use super::market::{Market, Stock};
 use super::metrics::{Basis, CrossSection, Metrics, daily_returns, returns_of};
@@ -212,6 +213,10 @@ pub struct Scene {
     pub unbridged: usize,
     /// What was not to be traded.
     pub left_out: Vec<LeftOut>,
+    /// Ex-rights of each stock that no event tells of, in the order of the market.
+    pub unexplained: Vec<Unexplained>,
+    /// What is known before the run to be wrong or unclear, in words.
+    pub warnings: Vec<String>,
 }
 
 impl Scene {
@@ -231,6 +236,11 @@ impl Scene {
             within.copied().collect()
         };
         let bars: Vec<Vec<Bar>> = series.iter().map(|(_, told)| cut(&told.bars)).collect();
+        let symbols: Vec<Symbol> = series.iter().map(|(symbol, _)| *symbol).collect();
+        let (stock_facts, of_bars): (Vec<_>, Vec<_>) = series
+            .iter()
+            .map(|(symbol, told)| caveats::of_bars(*symbol, &told.bars, span, facts))
+            .unzip();
         let days = || bars.iter().flatten().map(|bar| bar.date);
         let (Some(first), Some(last)) = (days().min(), days().max()) else {
             let rule = "must hold at least one bar";
@@ -257,20 +267,28 @@ impl Scene {
         }
         // A table of trading days is that of an exchange with holidays.
         let has_holidays = listings().all(|listing| listing.market.days == Days::Weekdays);
-        let calendar = match facts.calendar.as_ref().filter(|_| has_holidays) {
-            // From the first to the last bar: a calendar of decades would dilute the figures.
-            Some(given) => Calendar::new(given.within(Span::new(first, last)?).iter().copied())?,
-            None => {
-                let mut days: Vec<Date> = days().collect();
-                days.sort_unstable();
-                days.dedup();
-                Calendar::new(days)?
-            }
+        // From the first to the last bar, since a calendar of decades would dilute the figures, or to a delisting behind it:
+        // what is held then is lost, which an account that ends before it would hide.
+        let gone = stock_facts.iter().filter_map(|facts| facts.delisted);
+        let gone: Vec<Date> = gone
+            .filter(|day| first < *day && span.contains(*day))
+            .collect();
+        let end = gone.iter().copied().fold(last, Date::max);
+        let mut days: Vec<Date> = match facts.calendar.as_ref().filter(|_| has_holidays) {
+            Some(given) => given.within(Span::new(first, end)?).to_vec(),
+            None => days().collect(),
         };
+        days.extend(gone.iter().filter(|day| last < **day));
+        days.sort_unstable();
+        days.dedup();
+        let calendar = Calendar::new(days)?;
         let mut unbridged = 0;
         let mut stocks = Vec::with_capacity(series.len());
-        for ((symbol, _), bars) in series.iter().zip(&bars) {
-            let known = facts.stocks.get(symbol).cloned().unwrap_or_default();
+        let mut unexplained = Vec::with_capacity(series.len());
+        let mut warnings = caveats::of_findings(&facts.findings, &symbols, Span::new(first, end)?);
+        warnings.extend(of_bars.into_iter().flatten());
+        for ((symbol, known), bars) in symbols.iter().zip(stock_facts).zip(&bars) {
+            unexplained.push(Unexplained::of(*symbol, bars, &known, facts));
             unbridged += bars
                 .windows(2)
                 .filter(|pair| {
@@ -307,6 +325,8 @@ impl Scene {
             benchmark,
             unbridged,
             left_out: Vec::new(),
+            unexplained,
+            warnings,
         })
     }
 
@@ -375,6 +395,8 @@ pub struct Outcome {
     pub returns: Vec<f64>,
     /// The figures.
     pub metrics: Metrics,
+    /// What they do not say.
+    pub caveats: Caveats,
 }
 
 /// Decides, trades and sums up.
@@ -396,6 +418,13 @@ pub fn run(scene: &Scene, settings: &Settings, mode: SignalMode) -> Result<Outco
     )?;
     Ok(Outcome {
         signals,
+        caveats: Caveats::of(
+            &scene.market,
+            &scene.unexplained,
+            &scene.warnings,
+            &ledger,
+            settings.basis.days_per_year,
+        ),
         returns: daily_returns(&ledger, config.cash_cents)?,
         ledger,
         metrics,
@@ -459,6 +488,9 @@ impl Outcome {
             "fills": self.ledger.fills.len(),
             "reasons": self.reasons(),
             "unbridged_price_levels": scene.unbridged,
+            "missing_dividends": self.caveats.missing_dividends,
+            "delisted_holdings": self.caveats.delisted_holdings,
+            "warnings": self.caveats.told(),
         });
         if !scene.left_out.is_empty() {
             summary["left_out"] = serde_json::json!(scene.left_out);
@@ -481,6 +513,7 @@ impl Outcome {
                 ("commission", text(&settings.commission)),
             ]
             .map(|(name, value)| (name.to_owned(), value));
+            let warnings = self.caveats.told();
             let page = Page {
                 title: &format!("{} on {}", label.strategy, label.symbol),
                 settings: &settings,
@@ -491,6 +524,7 @@ impl Outcome {
                 metrics: &self.metrics,
                 left_out: &scene.left_out,
                 alternatives,
+                warnings: &warnings,
             };
             write(&dir.join("report.html"), &page.html())?;
         }

@@ -141,6 +141,26 @@ pub static SUSPEND_D: Api = api(
     4,
     5000,
 );
+/// Dividends: cash and shares, from plan to payment. Rights issues are not among them.
+pub static DIVIDEND: Api = api(
+    "dividend",
+    &[
+        ("ts_code", Code),
+        ("end_date", DayOrNone),
+        ("ann_date", DayOrNone),
+        ("div_proc", Text),
+        ("stk_div", NumberOrNone),
+        ("stk_bo_rate", NumberOrNone),
+        ("stk_co_rate", NumberOrNone),
+        ("cash_div", NumberOrNone),
+        ("cash_div_tax", NumberOrNone),
+        ("record_date", DayOrNone),
+        ("ex_date", DayOrNone),
+        ("pay_date", DayOrNone),
+    ],
+    12,
+    2000,
+);
 /// Former names.
 pub static NAMECHANGE: Api = api(
     "namechange",
@@ -180,6 +200,7 @@ pub static STOCK_BASIC: Api = api(
         ("delist_date", DayOrNone),
         ("cnspell", Text),
     ],
-    1,
+    // The whole row: the vendor lists some stocks twice, and `prepare` says what it makes of it.
+    9,
     6000,
 );

@@ -14,6 +14,8 @@ pub struct Asked {
     pub code: Option<Symbol>,
     /// One trading day.
     pub day: Option<Date>,
+    /// One ex-right day.
+    pub ex_day: Option<Date>,
     /// The days of the rows.
     pub span: Option<Span>,
     /// One exchange.
@@ -53,6 +55,7 @@ impl Call {
         let Asked {
             code,
             day,
+            ex_day,
             span,
             exchange,
             list_status,
@@ -60,6 +63,7 @@ impl Call {
         let given = [
             ("ts_code", code.map(|code| code.to_string())),
             ("trade_date", day.map(compact)),
+            ("ex_date", ex_day.map(compact)),
             ("start_date", span.map(|span| compact(span.from))),
             ("end_date", span.map(|span| compact(span.to))),
             ("exchange", exchange.map(str::to_owned)),
@@ -111,6 +115,7 @@ impl Call {
         let wanted: Vec<(usize, Cell)> = [
             ("ts_code", self.asked.code.map(Cell::Code)),
             ("trade_date", self.asked.day.map(Cell::Day)),
+            ("ex_date", self.asked.ex_day.map(Cell::Day)),
             ("exchange", self.asked.exchange.map(text)),
             ("list_status", self.asked.list_status.map(text)),
         ]

@@ -23,8 +23,13 @@ static BY_DAY: [&Api; 5] = [
     &api::STK_LIMIT,
 ];
 
-/// The interfaces whose calls have no day of their own.
-static OTHERS: [&Api; 3] = [&api::NAMECHANGE, &api::INDEX_DAILY, &api::FUND_DAILY];
+/// The interfaces whose rows have no trading day, or are not of stocks.
+static OTHERS: [&Api; 4] = [
+    &api::DIVIDEND,
+    &api::NAMECHANGE,
+    &api::INDEX_DAILY,
+    &api::FUND_DAILY,
+];
 
 /// The Shanghai exchange opened on this day, year, month and day; no calendar begins earlier.
 const FIRST_DAY: (i16, i8, i8) = (1990, 12, 19);
@@ -186,6 +191,13 @@ fn market(args: &FetchArgs, days: &[Date]) -> Vec<Call> {
             calls.push(call);
         }
     }
+    for day in days {
+        let asked = Asked {
+            ex_day: Some(*day),
+            ..Asked::default()
+        };
+        calls.push(Call::new(&api::DIVIDEND, asked, *day));
+    }
     // A name in force on the first day may have been taken long before: the history is asked for whole.
     calls.push(Call::new(&api::NAMECHANGE, Asked::default(), args.to));
     calls
@@ -229,12 +241,14 @@ fn watched(
             calls.push(call);
         }
     }
-    for listing in &listings {
-        let asked = Asked {
-            code: Some(listing.code),
-            ..Asked::default()
-        };
-        calls.push(Call::new(&api::NAMECHANGE, asked, args.to));
+    for api in [&api::DIVIDEND, &api::NAMECHANGE] {
+        for listing in &listings {
+            let asked = Asked {
+                code: Some(listing.code),
+                ..Asked::default()
+            };
+            calls.push(Call::new(api, asked, args.to));
+        }
     }
     let others = [
         (&api::INDEX_DAILY, list.indices()),

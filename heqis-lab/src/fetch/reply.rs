@@ -119,6 +119,9 @@ pub fn rows(api: &'static Api, data: &Data) -> Result<Vec<Vec<Cell>>, FetchError
 fn cell(kind: Kind, value: &Value) -> Result<Cell, &'static str> {
     match (kind, value) {
         (Kind::Text | Kind::DayOrNone | Kind::NumberOrNone, Value::Null) => Ok(Cell::None),
+        (Kind::DayOrNone | Kind::NumberOrNone, Value::String(text)) if text.trim().is_empty() => {
+            Ok(Cell::None)
+        }
         (Kind::Text, Value::String(text)) => Ok(Cell::Text(text.clone())),
         (Kind::Code, Value::String(text)) => Symbol::parse(text)
             .map(Cell::Code)

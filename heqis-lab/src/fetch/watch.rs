@@ -148,6 +148,7 @@ pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Listing
         })
         .map(|(listing, _)| listing)
         .collect();
+    let found = one_each(found);
     let refuse = |rule| {
         Err(FetchError::Setting {
             place: format!("watch list, sector {sector}"),
@@ -177,6 +178,20 @@ pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Listing
             refuse(format!("{text} is ambiguous: {}", codes.join(", ")))
         }
     }
+}
+
+/// Makes one listing of the rows of each stock: the vendor lists some twice, once without the day of delisting.
+fn one_each(mut found: Vec<Listing>) -> Vec<Listing> {
+    found.sort();
+    found.dedup_by(|row, kept| {
+        let same = row.code == kept.code;
+        if same {
+            kept.list_date = kept.list_date.or(row.list_date);
+            kept.delist_date = kept.delist_date.or(row.delist_date);
+        }
+        same
+    });
+    found
 }
 
 /// Writes wide letters as ASCII and leaves out white space.

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use heqis_quant::adjust::Evidence;
+use heqis_quant::clean::is_free_day;
 use heqis_quant::instrument::check_suspensions;
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, Board, Date, QuantError, Span, Symbol};
+use heqis_quant::{BadRow, Bar, Board, Date, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
 use super::known::Known;
@@ -17,7 +18,9 @@ use crate::error::LabError;
 /// The file's name in a version.
 pub const FILE: &str = "findings.csv";
 /// What is found in tables alone, whatever the bars.
-const OF_TABLES: [&str; 3] = ["unreadable", "names", "limits"];
+const OF_TABLES: [&str; 6] = [EVENT, "names", "listing", "suspend_d", "factors", "limits"];
+/// A row of an event that cannot be used, so that the event is missing.
+pub const EVENT: &str = "unreadable";
 
 /// One line of `findings.csv`. What does not apply is empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,7 +32,8 @@ pub struct Finding {
     /// What speaks against it: `sign`, `events`, `reference` or `prices`, as in
     /// [`heqis_quant::adjust::Evidence`]; `price_left` when an event leaves no price; `not_recorded` for a trading day
     /// without a row that is no recorded suspension; `traded` for a bar on a day of suspension; `limits` for the
-    /// first day whose published limits are not those of the rules, `names` when names contradict each other; `unreadable` for an event that cannot be read.
+    /// first day whose published limits are not those of the rules; and for rows of a table that cannot be used, or that
+    /// contradict each other, `names`, `listing`, `suspend_d` and `factors`, and `unreadable` for an event.
     pub evidence: String,
     /// The step of the factor, or the limit in CNY, that the evidence asks for.
     pub expected: Option<f64>,
@@ -42,7 +46,7 @@ pub struct Finding {
 impl Finding {
     /// A finding in a table that is not of one bar.
     #[must_use]
-    pub fn of_table(evidence: &str, symbol: Option<Symbol>, error: &QuantError) -> Self {
+    pub fn of_table(evidence: &str, symbol: Option<Symbol>, error: &dyn ToString) -> Self {
         Self {
             symbol: symbol.map(|symbol| symbol.to_string()).unwrap_or_default(),
             date: String::new(),
@@ -50,6 +54,15 @@ impl Finding {
             expected: None,
             got: None,
             detail: error.to_string(),
+        }
+    }
+
+    /// A row of a table that cannot be used.
+    #[must_use]
+    pub fn of_row(evidence: &str, row: &BadRow) -> Self {
+        Self {
+            date: row.date.map(|date| date.to_string()).unwrap_or_default(),
+            ..Self::of_table(evidence, row.symbol, &row.error)
         }
     }
 
@@ -62,6 +75,24 @@ impl Finding {
             got: None,
             detail: String::new(),
         }
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let what = match self.evidence.as_str() {
+            EVENT => "an ex-right event cannot be used",
+            "names" => "names are unclear",
+            "listing" => "its listing is unclear",
+            "suspend_d" => "a suspension cannot be used",
+            "factors" => "its factors cannot be used",
+            other => other,
+        };
+        let symbol = match self.symbol.as_str() {
+            "" => "a stock that cannot be read",
+            symbol => symbol,
+        };
+        write!(f, "{symbol}: {what}: {}", self.detail)
     }
 }
 
@@ -86,7 +117,10 @@ pub fn of_series(
     let mut findings = match known.ex_rights.findings(&days, markets) {
         Ok(found) => found
             .into_iter()
-            .filter(|found| found.evidence != Evidence::Prices || !unsure.contains(&found.date))
+            .filter(|found| {
+                let unlimited = || is_free(known, &days, found.date);
+                found.evidence != Evidence::Prices || !(unsure.contains(&found.date) || unlimited())
+            })
             .map(|found| Finding {
                 expected: Some(found.expected),
                 got: Some(found.got),
@@ -114,6 +148,14 @@ pub fn of_series(
         findings.extend(traded.map(|day| Finding::of_day("traded", symbol, *day)));
     }
     Ok(findings)
+}
+
+/// Returns whether a day of one series has no limits, so that its prices are no evidence.
+fn is_free(known: &Known, days: &[Bar], date: Date) -> bool {
+    let at = days.partition_point(|bar| bar.date < date);
+    let before = at.checked_sub(1).map(|before| days[before].date);
+    let free = known.free_days.get(&days[0].symbol);
+    free.is_some_and(|free| is_free_day(free, before, date))
 }
 
 /// Returns the bars of days, of several bars of one day the first reference and the last close; and the days behind a row

@@ -9,16 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heqis_data::door::TableOptions;
-use heqis_quant::adjust::FactorSeries;
-use heqis_quant::instrument::{read_name_changes, read_suspended_days};
+use heqis_quant::adjust::{EventTable, FactorSeries};
+use heqis_quant::instrument::{SpecialDays, read_name_changes, read_suspended_days};
 use heqis_quant::rules::{Markets, check_published};
 use heqis_quant::{
-    Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod, Symbol,
-    adjust,
+    BadRow, Calendar, CleanConfig, Date, ExRight, ExRights, Instrument, QuantError, StPeriod,
+    Symbol, adjust,
 };
 use sha2::{Digest, Sha256};
 
-use super::findings::Finding;
+use super::findings::{self, Finding};
 use super::inputs::{hex, sha256_of_file};
 use crate::error::LabError;
 use crate::store::manifest::{Adjust, Table};
@@ -26,7 +26,7 @@ use crate::store::manifest::{Adjust, Table};
 /// Where the tables lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// Ex-right events.
+    /// Ex-right events, or a vendor's dividends.
     pub events: Option<PathBuf>,
     /// A vendor's `adj_factor`.
     pub factors: Option<PathBuf>,
@@ -55,7 +55,7 @@ impl Tables {
             .collect();
         (!bars.is_empty()).then(|| {
             let others = Self {
-                events: None,
+                events: table("dividend"),
                 factors: table("adj_factor"),
                 calendar: Some(calendar),
                 stock_basic: table("stock_basic"),
@@ -65,6 +65,13 @@ impl Tables {
             };
             (bars, others)
         })
+    }
+
+    /// Returns the tables that lie beside a table of bars, when `fetch` wrote both.
+    #[must_use]
+    pub fn beside(bars: &Path) -> Option<Self> {
+        let dir = bars.parent().filter(|dir| !dir.as_os_str().is_empty());
+        Some(Self::fetched(dir.unwrap_or(Path::new(".")))?.1)
     }
 
     /// Returns these tables, and where there is none, those of another directory.
@@ -103,6 +110,10 @@ pub struct Known {
     pub ex_rights: Arc<ExRights>,
     /// The trading days.
     pub calendar: Option<Calendar>,
+    /// Days without limits: see [`CleanConfig::free_days`].
+    pub free_days: BTreeMap<Symbol, BTreeSet<Date>>,
+    /// Days of delisting.
+    pub delisted: BTreeMap<Symbol, Date>,
     /// Days without trade by stock, or `None` when there is no record of them.
     pub suspended: Option<BTreeMap<Symbol, BTreeSet<Date>>>,
     /// What the tables say that cannot be used.
@@ -115,8 +126,8 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// [`LabError`] when a table cannot be read or its header is refused. A single event or a stock's names that cannot
-    /// be used are findings.
+    /// [`LabError`] when a table cannot be read or its header is refused. A row that cannot be used, and names or listings
+    /// that contradict each other, are findings of their stock.
     pub fn read(
         tables: &Tables,
         adjust: Adjust,
@@ -129,21 +140,27 @@ impl Known {
         let mut findings = Vec::new();
         let mut ex_rights = ExRights::new();
         if let Some(path) = &tables.events {
-            let mut events = Vec::new();
-            for row in with(path, ExRight::read_table)? {
-                match row {
-                    Ok(event) => events.push(event),
-                    Err(error) => findings.push(Finding::of_table("unreadable", None, &error)),
-                }
+            let table = events(path)?;
+            findings.extend(of_rows(findings::EVENT, &table.bad));
+            ex_rights = ex_rights.with_events(table.events);
+            if table.lacks_rights {
+                ex_rights = ex_rights.without_rights();
             }
-            ex_rights = ex_rights.with_events(events);
         }
         if let Some(path) = &tables.factors {
-            ex_rights = ex_rights.with_factors(with(path, adjust::read_factors)?)?;
+            let (factors, bad) = with(path, adjust::read_factors)?;
+            findings.extend(of_rows("factors", &bad));
+            let (with_factors, bad) = ex_rights.with_factors(factors);
+            findings.extend(of_rows("factors", &bad));
+            ex_rights = with_factors;
         }
-        instruments(&tables, clean, &mut findings)?;
+        let delisted = instruments(&tables, clean, &mut findings)?;
         let suspended = match &tables.suspend_d {
-            Some(path) => Some(with(path, read_suspended_days)?),
+            Some(path) => {
+                let (days, bad) = with(path, read_suspended_days)?;
+                findings.extend(of_rows("suspend_d", &bad));
+                Some(days)
+            }
             None => None,
         };
         let calendar = match &tables.calendar {
@@ -165,6 +182,8 @@ impl Known {
             tables: entries.collect::<Result<_, _>>()?,
             ex_rights: Arc::new(ex_rights),
             calendar,
+            free_days: clean.free_days.clone(),
+            delisted,
             suspended,
             findings,
         })
@@ -197,6 +216,11 @@ impl Known {
                 put(format!("{} {:?}", period.from, period.to.filter(|to| *to < last)).as_bytes());
             }
         }
+        for day in clean.free_days.get(&symbol).into_iter().flatten() {
+            if *day <= last {
+                put(&day.days().to_le_bytes());
+            }
+        }
         if let Some(suspended) = &self.suspended {
             let days = suspended.get(&symbol).into_iter().flatten();
             for day in days.filter(|day| **day <= last) {
@@ -216,44 +240,67 @@ impl Known {
     }
 }
 
-/// Listings and special treatment.
+/// Reads a table of events. Every command reads events through this.
+///
+/// # Errors
+///
+/// [`LabError`] when the table cannot be read at all; its rows are told one by one.
+pub fn events(path: &Path) -> Result<EventTable, LabError> {
+    with(path, ExRight::read_table)
+}
+
+fn of_rows(evidence: &str, bad: &[BadRow]) -> Vec<Finding> {
+    bad.iter()
+        .map(|row| Finding::of_row(evidence, row))
+        .collect()
+}
+
+/// Listings, special treatment and free days; returns the days of delisting.
 fn instruments(
     tables: &Tables,
     clean: &mut CleanConfig,
     findings: &mut Vec<Finding>,
-) -> Result<(), LabError> {
-    let mut stocks = match &tables.stock_basic {
-        Some(path) => with(path, Instrument::from_stock_basic)?,
-        None => BTreeMap::new(),
-    };
+) -> Result<BTreeMap<Symbol, Date>, LabError> {
+    let mut stocks = BTreeMap::new();
+    if let Some(path) = &tables.stock_basic {
+        let (listed, bad) = with(path, Instrument::from_stock_basic)?;
+        findings.extend(of_rows("listing", &bad));
+        stocks = listed;
+    }
     for (symbol, stock) in &stocks {
         if let Some(listed) = stock.listed() {
             clean.list_dates.entry(*symbol).or_insert(listed);
         }
     }
+    let delisted = stocks
+        .values()
+        .filter_map(|stock| Some((stock.symbol(), stock.delisted()?)));
+    let delisted = delisted.collect();
     let Some(path) = &tables.namechange else {
-        return Ok(());
+        return Ok(delisted);
     };
-    for (symbol, names) in with(path, read_name_changes)? {
+    let special = SpecialDays::ashare()?;
+    let (names, bad) = with(path, read_name_changes)?;
+    findings.extend(of_rows("names", &bad));
+    for (symbol, names) in names {
         let stock = match stocks.remove(&symbol) {
             Some(stock) => stock,
             None => Instrument::new(symbol, symbol.as_str(), None, None)?,
         };
-        match stock.with_names(names) {
-            Ok(stock) => {
-                let periods: Vec<StPeriod> = stock
-                    .st_periods()
-                    .into_iter()
-                    .map(|(from, to)| StPeriod { from, to })
-                    .collect();
-                if !periods.is_empty() {
-                    clean.st_periods.entry(symbol).or_insert(periods);
-                }
-            }
-            Err(error) => findings.push(Finding::of_table("names", Some(symbol), &error)),
+        let stock = stock.with_names(names);
+        let unclear = stock.unclear().iter();
+        findings.extend(unclear.map(|rule| Finding::of_table("names", Some(symbol), rule)));
+        let periods = stock.st_periods().into_iter();
+        let periods: Vec<StPeriod> = periods.map(|(from, to)| StPeriod { from, to }).collect();
+        if !periods.is_empty() {
+            clean.st_periods.entry(symbol).or_insert(periods);
+        }
+        let free = special.free_days(&stock);
+        if !free.is_empty() {
+            clean.free_days.entry(symbol).or_insert(free);
         }
     }
-    Ok(())
+    Ok(delisted)
 }
 
 /// Holds published limits against the rules, stock by stock. Without a calendar nobody knows how many of the days after an
@@ -265,7 +312,15 @@ fn limits(
 ) -> Result<Vec<Finding>, LabError> {
     let markets = Markets::shipped()?;
     let days = calendar.map_or(&[][..], Calendar::days);
+    let before = |date: Date| days.partition_point(|day| *day < date);
     let free = |symbol: Symbol, date: Date, st: bool| {
+        let special = clean
+            .free_days
+            .get(&symbol)
+            .and_then(|days| days.range(..=date).next_back());
+        if special.is_some_and(|day| before(*day) == before(date)) {
+            return true;
+        }
         let Some(listed) = clean.list_dates.get(&symbol) else {
             return false;
         };
@@ -273,7 +328,6 @@ fn limits(
             .of(symbol)
             .and_then(|listing| listing.limit(date, st));
         let free_days = rule.map_or(0, |rule| rule.ipo_free_days as usize);
-        let before = |date: Date| days.partition_point(|day| *day < date);
         match days.first().is_some_and(|first| first <= listed) {
             true => before(date) - before(*listed).min(before(date)) < free_days,
             false => date.days() - listed.days() < 31,

@@ -37,7 +37,7 @@ pub struct PrepareArgs {
     /// Share of the stored days that the training span takes, above 0 and at most 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.6)]
     pub train_fraction: f64,
-    /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
+    /// JSON file for the cleaner: st_symbols, st_periods, list_dates, free_days, ex_right_max_drop, holiday_weekdays.
     #[arg(long, value_name = "JSON")]
     pub clean: Option<PathBuf>,
     /// Table of the trading days: trade_cal.csv, or bars, usually of an index.
@@ -46,7 +46,7 @@ pub struct PrepareArgs {
     /// Whether features and labels follow known ex-rights; forward and backward are the level of prices to show.
     #[arg(long, value_enum, default_value_t = Adjust::None)]
     pub adjust: Adjust,
-    /// Table of ex-right events, for --adjust.
+    /// Table of ex-right events or of a vendor's dividends, for --adjust.
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
     /// Table with ts_code, trade_date and adj_factor, for --adjust.

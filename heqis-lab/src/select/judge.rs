@@ -60,6 +60,9 @@ impl Judge {
             clean: CleanConfig::default(),
             stocks: BTreeMap::from([(first.symbol, facts)]),
             calendar: None,
+            events_given: false,
+            names_given: false,
+            findings: Vec::new(),
         };
         let told = Foresight {
             foreseen: foreseen(&self.settings.strategy(mode), known, forecasts)?,

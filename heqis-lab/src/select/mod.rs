@@ -15,7 +15,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use heqis_quant::{Bar, Date, DecisionRule, ExRight, SignalMode, Span, Symbol};
+use heqis_quant::adjust::EventTable;
+use heqis_quant::{BadRow, Bar, Date, DecisionRule, SignalMode, Span, Symbol};
 use serde_json::json;
 
 use self::candidate::Candidate;
@@ -30,6 +31,7 @@ use crate::backtest::strategy::Source;
 use crate::error::LabError;
 use crate::import::ImportArgs;
 use crate::predictions::{Coverage, Predictions};
+use crate::prepare::known::{self, Tables};
 
 pub mod baselines;
 pub mod candidate;
@@ -99,7 +101,7 @@ pub struct SelectArgs {
     /// Trials made on this data before, by hand or by machine: they count in the deflated Sharpe ratio.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub earlier_trials: usize,
-    /// Ex-right events; where the cleaner suspects one that is not here, new shares are assumed.
+    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars]; where the cleaner suspects one that is not here, new shares are assumed.
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
     /// Directory of best_metrics.csv and selection.json.
@@ -132,6 +134,14 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         .map(|path| Trained::read(path, args.out.join("folds"), gap_bars))
         .transpose()?;
     let models = models(&args.candidates, trained.as_ref())?;
+    let table = match args
+        .events
+        .clone()
+        .or_else(|| Tables::beside(args.data.first()?)?.events)
+    {
+        Some(path) => known::events(&path)?,
+        None => EventTable::default(),
+    };
     let judge = Judge {
         settings: Settings {
             rule: DecisionRule {
@@ -146,10 +156,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
             },
             ..Settings::default()
         },
-        events: match &args.events {
-            Some(path) => events(path)?,
-            None => Vec::new(),
-        },
+        events: table.events,
     };
     for model in &models {
         if let Named::Table { table, .. } = model {
@@ -208,6 +215,13 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
     });
     report::write(&args.out, &selected, &settings)?;
     let mut lines: Vec<String> = selected.iter().map(summary).collect();
+    let is_selected = |row: &&BadRow| {
+        let one = |symbol| selected.iter().any(|one| one.symbol == symbol);
+        row.symbol.is_none_or(one)
+    };
+    for row in table.bad.iter().filter(is_selected) {
+        lines.push(format!("warning: an event is left out: {}", row.error));
+    }
     lines.push(format!("wrote {}", args.out.join(report::TABLE).display()));
     Ok(lines)
 }
@@ -413,12 +427,6 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
         });
     }
     Ok(models)
-}
-
-fn events(path: &Path) -> Result<Vec<ExRight>, LabError> {
-    let file = std::fs::File::open(path).map_err(|error| LabError::file(path, error))?;
-    let rows = ExRight::read_table(file, path.display().to_string())?;
-    Ok(rows.into_iter().collect::<Result<_, _>>()?)
 }
 
 fn summary(one: &Selected) -> String {

@@ -91,6 +91,7 @@ impl Settings {
         let mut common = self.clone();
         common.clean.list_dates.clear();
         common.clean.st_periods.clear();
+        common.clean.free_days.clear();
         common
     }
 }

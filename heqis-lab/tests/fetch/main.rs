@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cache;
+mod messy;
 mod pace;
 mod plan;
 mod replies;

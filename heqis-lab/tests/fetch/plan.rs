@@ -90,7 +90,12 @@ fn cache_files(run: &Run, api: &str) -> usize {
 #[test]
 fn the_market_is_asked_day_by_day_and_a_second_run_is_offline_and_the_same() {
     // A Friday to a Monday.
-    let run = run_from("2016-08-12", "2016-08-15", market());
+    let mut paying = market();
+    paying.dividends = vec![
+        ("600000.SH", "20160815", 0.515),
+        ("600000.SH", "20150623", 0.757),
+    ];
+    let run = run_from("2016-08-12", "2016-08-15", paying);
     let (summary, _) = run.go(&later());
     let summary = summary.unwrap();
     assert_eq!((summary.late.len(), summary.days_ahead), (0, 0));
@@ -107,6 +112,11 @@ fn the_market_is_asked_day_by_day_and_a_second_run_is_offline_and_the_same() {
     assert_eq!(
         (run.asked("namechange"), run.rows("namechange").len()),
         (1, 4)
+    );
+    assert_eq!(run.asked("dividend"), 2, "one call an ex-right day");
+    assert_eq!(
+        run.rows("dividend"),
+        ["600000.SH,20151231,20160401,实施,0,,,0.4635,0.515,,20160815,"]
     );
     let tables = files_in(&run.path("out"));
     run.vendor.take_asked();
@@ -150,9 +160,9 @@ fn a_day_that_is_not_over_is_asked_again_when_it_is() {
     // The evening's bars might still be mended; the day before stands.
     run.go(&Still::at("2016-08-17", 23)).0.unwrap();
     assert_eq!(run.asked("daily"), 1);
-    assert_eq!(run.vendor.take_asked().len(), 1 + 3 + 5 + 1);
+    assert_eq!(run.vendor.take_asked().len(), 1 + 3 + 6 + 1);
     run.go(&Still::at("2016-08-18", 0)).0.unwrap();
-    assert_eq!(run.vendor.take_asked().len(), 1 + 3 + 5 + 1);
+    assert_eq!(run.vendor.take_asked().len(), 1 + 3 + 6 + 1);
     assert_eq!(
         run.go(&Still::at("2016-08-18", 1))
             .0
@@ -318,6 +328,7 @@ fn a_watch_list_names_stocks_by_name_or_code_and_each_is_asked_for_once() {
         "adj_factor",
         "stk_limit",
         "suspend_d",
+        "dividend",
         "namechange",
     ] {
         assert_eq!(run.asked(api), 3, "{api}");
@@ -342,6 +353,24 @@ fn a_watch_list_names_stocks_by_name_or_code_and_each_is_asked_for_once() {
     assert!(run.rows("fund_daily")[0].starts_with("510300.SH,"));
     run.vendor.take_asked();
     assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
+}
+
+#[test]
+fn a_stock_that_the_vendor_lists_twice_is_watched_once() {
+    let mut twice = market();
+    twice.stocks.push(Stock {
+        code: "600001.SH",
+        name: "邯郸钢铁",
+        status: "L",
+        list_date: "19991110",
+        delist_date: None,
+    });
+    let list = "[[sector]]\nname = \"s\"\nstocks = [\"邯郸钢铁\", \"600000.SH\"]\n";
+    let run = run_from("2016-08-16", "2016-08-17", twice).watching(list);
+    let (summary, notes) = run.go(&later());
+    assert!(summary.unwrap().late.is_empty());
+    assert!(notes.contains("600001.SH: not listed"), "{notes}");
+    assert_eq!(run.rows("stock_basic").len(), 5, "both rows are written");
 }
 
 #[test]

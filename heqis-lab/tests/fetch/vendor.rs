@@ -30,6 +30,8 @@ pub(crate) struct Market {
     pub(crate) published: &'static str,
     /// Code and day of stocks that do not trade.
     pub(crate) suspended: Vec<(&'static str, &'static str)>,
+    /// Code, ex-right day and CNY a share of what was paid.
+    pub(crate) dividends: Vec<(&'static str, &'static str, f64)>,
     /// Most rows in a reply.
     pub(crate) cap_rows: usize,
     /// Whether replies tell that they were cut; some interfaces do not.
@@ -58,6 +60,7 @@ pub(crate) fn market() -> Market {
         others: vec!["000300.SH", "510300.SH"],
         published: "20991231",
         suspended: Vec::new(),
+        dividends: Vec::new(),
         cap_rows: 6000,
         tells_more: true,
     }
@@ -84,6 +87,18 @@ impl Market {
                     rows.push(json!({
                         "ts_code": stock.code, "name": stock.name, "industry": "x", "market": "主板", "exchange": "SSE",
                         "list_status": stock.status, "list_date": stock.list_date, "delist_date": stock.delist_date, "cnspell": "x",
+                    }));
+                }
+            }
+            "dividend" => {
+                let wanted = |name, value: &str| text(name).is_none_or(|text| text == value);
+                for (code, ex_date, cash) in self.dividends.iter().filter(|(code, ex_date, _)| {
+                    wanted("ts_code", code) && wanted("ex_date", ex_date)
+                }) {
+                    rows.push(json!({
+                        "ts_code": code, "end_date": "20151231", "ann_date": "20160401", "div_proc": "实施", "stk_div": 0.0,
+                        "stk_bo_rate": null, "stk_co_rate": null, "cash_div": cash * 0.9, "cash_div_tax": cash,
+                        "record_date": null, "ex_date": ex_date, "pay_date": "",
                     }));
                 }
             }

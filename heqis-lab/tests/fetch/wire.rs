@@ -149,8 +149,8 @@ fn a_killed_run_resumes_fetches_everything_once_and_leaves_the_token_nowhere() {
     assert!(last.status.success(), "{stderr}");
     let answered = server.answered();
     assert_eq!(repeated(&answered), Vec::<&String>::new());
-    // A calendar, three lists, five interfaces on two days, and the names.
-    assert_eq!(answered.len(), 1 + 3 + 10 + 1);
+    // A calendar, three lists, six interfaces on two days, and the names.
+    assert_eq!(answered.len(), 1 + 3 + 12 + 1);
     let daily = std::fs::read_to_string(folder.path().join("out/daily.csv")).unwrap();
     assert_eq!(
         daily.lines().count(),
@@ -164,7 +164,7 @@ fn a_killed_run_resumes_fetches_everything_once_and_leaves_the_token_nowhere() {
     let counts: Value = serde_json::from_slice(&offline.stdout).unwrap();
     assert_eq!(
         (&counts["requests"], &counts["cached"]),
-        (&0.into(), &15.into()),
+        (&0.into(), &17.into()),
         "{counts}"
     );
     assert_eq!(
@@ -199,7 +199,7 @@ fn the_command_tells_plain_lines_where_there_is_no_terminal() {
     assert!(
         stderr
             .lines()
-            .any(|line| line.starts_with("namechange: 11 of 11 calls")),
+            .any(|line| line.starts_with("namechange: 13 of 13 calls")),
         "{stderr}"
     );
     assert!(!stderr.contains(['\r', '\u{1b}']), "{stderr:?}");

@@ -4,8 +4,8 @@ use std::io::Read;
 
 use serde::{Deserialize, Serialize};
 
-use super::PLACE;
-use crate::records::{Record, Records};
+use super::{PLACE, dividend};
+use crate::records::{BadRow, Record, Records};
 use crate::{Bar, Date, QuantError, Symbol};
 
 /// Amounts and ratios are exact to a millionth, one digit more than any announcement has.
@@ -89,20 +89,29 @@ impl ExRight {
         ]
     }
 
-    /// Reads a table with the columns `ts_code`, `ex_date`, `cash_div`, `gift`, `incr`, `rights`, `rights_price` and,
-    /// if there is one, `kind` (`exright` or `reform_no_exright`). Gives one result for each row, so that one bad row
-    /// does not cost the others; the caller decides whether events may be missing.
+    /// Reads a table of events in one of two layouts:
     ///
-    /// A row is an error, [`QuantError::Row`], when a number is negative or too large, when it gives nothing, or when
-    /// rights have no price.
+    /// - `ts_code`, `ex_date`, `cash_div`, `gift`, `incr`, `rights`, `rights_price` and, if there is one, `kind` (`exright`
+    ///   or `reform_no_exright`);
+    /// - Tushare's `dividend`: `ts_code`, `ex_date`, `stk_div`, `cash_div_tax` and, where they are there, `stk_bo_rate`,
+    ///   `stk_co_rate`, `cash_div`, `div_proc`, `end_date`, `ann_date`. Only what was carried out (`实施`) counts. Rows of one
+    ///   stock, day and reporting period (`end_date`) with the same numbers are one event, announced several times; with
+    ///   other numbers, the latest `ann_date` corrects the ones before, which come as [`BadRow`]s. All others add up.
+    ///
+    /// A row is a [`BadRow`], and costs no other, when a number is negative or too large, when it gives nothing (a carried
+    /// out dividend of zero is passed over), when rights have no price, when the dividend before tax is unknown, or when
+    /// bonus and conversion are not the total.
     ///
     /// # Errors
     /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
     pub fn read_table(
         read: impl Read,
         source_name: impl Into<String>,
-    ) -> Result<Vec<Result<Self, QuantError>>, QuantError> {
+    ) -> Result<EventTable, QuantError> {
         let mut records = Records::new(read, source_name)?;
+        if records.optional_column("stk_div")?.is_some() {
+            return dividend::read(&mut records);
+        }
         let columns = Columns {
             code: records.column("ts_code")?,
             date: records.column("ex_date")?,
@@ -116,22 +125,34 @@ impl ExRight {
             kind: records.optional_column("kind")?,
         };
         let mut events = Vec::new();
-        loop {
-            match records.next_record() {
-                Ok(Some(record)) => events.push(columns.event(&record)),
-                Ok(None) => return Ok(events),
-                Err(error @ QuantError::Row { .. }) => events.push(Err(error)),
-                Err(error) => return Err(error),
-            }
-        }
+        let bad = records.each(columns.code, Some(columns.date), |record| {
+            events.push(columns.event(record)?);
+            Ok(())
+        })?;
+        Ok(EventTable {
+            events,
+            bad,
+            lacks_rights: false,
+        })
     }
+}
+
+/// A table of events, read.
+#[derive(Debug, Default)]
+pub struct EventTable {
+    /// The events, in the order of the table.
+    pub events: Vec<ExRight>,
+    /// Rows that cannot be used: an event of their stock is missing.
+    pub bad: Vec<BadRow>,
+    /// Whether the layout has no rights issues, so that a stock without an event may still have had one.
+    pub lacks_rights: bool,
 }
 
 /// The numbers of an event.
 const FIELDS: [&str; 5] = ["cash_cny", "gift", "increase", "rights", "rights_price_cny"];
 
 /// Returns the first of an event's numbers that breaks a rule, and the rule.
-fn fault(numbers: &[f64; 5]) -> Option<(usize, String)> {
+pub(super) fn fault(numbers: &[f64; 5]) -> Option<(usize, String)> {
     let good = |number: &f64| (0.0..=MAX_VALUE).contains(number);
     if let Some(wrong) = numbers.iter().position(|number| !good(number)) {
         return Some((wrong, format!("must be in 0..={MAX_VALUE}")));

@@ -5,15 +5,18 @@ use std::collections::BTreeMap;
 use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
 use super::events::{ExRight, cents, is_due, reference_cents};
 use super::{FactorSeries, Factors, PLACE};
+use crate::records::{BadRow, Records};
 use crate::rules::Markets;
 use crate::{Bar, Board, Date, QuantError, Symbol};
 
 /// Ex-right events, a vendor's factors, or both, of any number of stocks.
 ///
-/// Where there are events, they decide, and factors are only held against them; without events the factors decide.
+/// Where there are events, they decide, and factors are only held against them; without events the factors decide. Of a
+/// table without rights issues, the days without an event are left to the factors too.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExRights {
     events: Option<BTreeMap<Symbol, Vec<ExRight>>>,
+    lacks_rights: bool,
     factors: Option<BTreeMap<Symbol, FactorSeries>>,
 }
 
@@ -38,24 +41,38 @@ impl ExRights {
         self
     }
 
+    /// Says that the events have no rights issues among them, as those of a table of dividends: a stock without an event
+    /// may have had one.
+    #[must_use]
+    pub fn without_rights(mut self) -> Self {
+        self.lacks_rights = true;
+        self
+    }
+
     /// Adds a vendor's factors, day by day in any order, unusable ones too: they are found by
     /// [`ExRights::findings`] and give no reference price.
     ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when a stock has two different factors on one day.
+    /// A stock with two different factors on one day has none, and the day is told beside it.
+    #[must_use]
     pub fn with_factors(
         mut self,
         mut factors: BTreeMap<Symbol, FactorSeries>,
-    ) -> Result<Self, QuantError> {
-        for (symbol, series) in &mut factors {
-            if let Err(day) = series.settle() {
-                let field = format!("adj_factor of {symbol}");
-                let rule = "must not have two values for one day";
-                return Err(QuantError::value(PLACE, field, rule, day));
-            }
-        }
+    ) -> (Self, Vec<BadRow>) {
+        let mut bad = Vec::new();
+        factors.retain(|symbol, series| {
+            let Err(day) = series.settle() else {
+                return true;
+            };
+            let rule = "must not have two values for one day; none of the stock is used";
+            bad.push(BadRow {
+                symbol: Some(*symbol),
+                date: Some(day),
+                error: QuantError::value(PLACE, format!("adj_factor of {symbol}"), rule, day),
+            });
+            false
+        });
         self.factors = Some(factors);
-        Ok(self)
+        (self, bad)
     }
 
     /// Returns the events of a stock by day, or `None` when no table of events is known.
@@ -94,9 +111,13 @@ impl ExRights {
     ) -> Option<i64> {
         if let Some(events) = self.events_of(symbol) {
             let mut due = events.iter().filter(|event| is_due(event, since, date));
-            due.clone().next()?;
-            // A price that cannot be is told by `findings`; here it is no knowledge.
-            return reference_cents(close_cents, &mut due).ok();
+            if due.clone().next().is_some() {
+                // A price that cannot be is told by `findings`; here it is no knowledge.
+                return reference_cents(close_cents, &mut due).ok();
+            }
+            if !self.lacks_rights {
+                return None;
+            }
         }
         let factors = self.factors_of(symbol)?;
         let at = |day: Date| {
@@ -165,22 +186,24 @@ impl ExRights {
 
 /// Reads a vendor's factors from a table with the columns `ts_code`, `trade_date` and `adj_factor`; other columns are
 /// passed over. Any finite number is taken, since vendors write −1 or 0 for what they do not know, and
-/// [`check_factors`] has to see it.
+/// [`check_factors`] has to see it. A row that cannot be read costs no other.
 ///
 /// # Errors
-/// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read.
+/// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
 pub fn read_factors(
     read: impl std::io::Read,
     source_name: impl Into<String>,
-) -> Result<BTreeMap<Symbol, FactorSeries>, QuantError> {
-    let mut records = crate::records::Records::new(read, source_name)?;
+) -> Result<(BTreeMap<Symbol, FactorSeries>, Vec<BadRow>), QuantError> {
+    let mut records = Records::new(read, source_name)?;
     let code = records.column("ts_code")?;
     let day = records.column("trade_date")?;
     let factor = records.column("adj_factor")?;
     let mut found: BTreeMap<Symbol, FactorSeries> = BTreeMap::new();
-    while let Some(record) = records.next_record()? {
+    let bad = records.each(code, Some(day), |record| {
+        let (date, factor) = (record.date(day)?, record.number(factor)?);
         let series = found.entry(record.symbol(code)?).or_default();
-        series.push(record.date(day)?, record.number(factor)?);
-    }
-    Ok(found)
+        series.push(date, factor);
+        Ok(())
+    })?;
+    Ok((found, bad))
 }

@@ -20,6 +20,7 @@
 //! none, and everything behind it (limits, features, labels, adjusted prices) follows the reference of the bar.
 
 mod check;
+mod dividend;
 mod events;
 mod factors;
 mod known;
@@ -28,7 +29,7 @@ mod series;
 mod tests;
 
 pub use check::{Disagreement, Evidence, VendorFactor, check_factors};
-pub use events::{EventKind, ExRight, reference_cents, reference_units};
+pub use events::{EventKind, EventTable, ExRight, reference_cents, reference_units};
 pub(crate) use events::{cents, due, of_stock, reference_of, series};
 pub use factors::{AdjustedBar, Adjustment, Factors};
 pub use known::{ExRights, read_factors};

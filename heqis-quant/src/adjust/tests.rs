@@ -284,7 +284,8 @@ fn a_table_of_events_is_read_or_refused_with_its_line() {
          000001.SZ,20001106,0.0,0.0,0.0,0.3,8.0,exright\n"
     );
     let read = |text: &str| ExRight::read_table(text.as_bytes(), "ex.csv").unwrap();
-    let events: Vec<ExRight> = read(&good).into_iter().map(Result::unwrap).collect();
+    let EventTable { events, bad, .. } = read(&good);
+    assert!(bad.is_empty(), "{bad:?}");
     assert_eq!(events[0].kind, EventKind::ReformNoExRight);
     assert_eq!((events[1].rights, events[1].rights_price_cny), (0.3, 8.0));
     for (row, reason) in [
@@ -309,13 +310,135 @@ fn a_table_of_events_is_read_or_refused_with_its_line() {
         let results = read(&format!(
             "{header}{row}\n600000.SH,20060525,0.13,0,0,0,0,exright\n"
         ));
-        assert!(results[1].is_ok());
-        let error = results[0].as_ref().unwrap_err();
-        let message = error.to_string();
+        assert_eq!((results.events.len(), results.bad.len()), (1, 1));
+        let message = results.bad[0].error.to_string();
         assert!(
             message.starts_with("ex.csv line 2") && message.contains(reason),
             "{message}"
         );
+    }
+}
+
+/// `stock ex-date cash gift increase` of each event, and the messages of the rows that do not count.
+fn dividends(rows: &str) -> (Vec<String>, Vec<String>) {
+    let header = "ts_code,end_date,ann_date,div_proc,stk_div,stk_bo_rate,stk_co_rate,cash_div,cash_div_tax,record_date,ex_date,pay_date\n";
+    let read = ExRight::read_table(format!("{header}{rows}").as_bytes(), "dividend.csv").unwrap();
+    assert!(read.lacks_rights);
+    let told = read.events.iter().map(|e| {
+        format!(
+            "{} {} {} {} {}",
+            e.symbol, e.ex_date, e.cash_cny, e.gift, e.increase
+        )
+    });
+    let bad = read.bad.iter().map(|row| {
+        let symbol = row.symbol.map(|symbol| symbol.to_string());
+        format!("{} {}", symbol.unwrap_or_default(), row.error)
+    });
+    (told.collect(), bad.collect())
+}
+
+#[test]
+fn a_vendors_dividends_count_once_and_when_they_were_carried_out() {
+    for (rows, events, bad) in [
+        // The plan, the meeting, and what was done; before tax, and a part in shares.
+        (
+            "600000.SH,20141231,20150320,预案,0.5,,0.5,,0.757,,,\n\
+             600000.SH,20141231,20150320,股东大会通过,0.5,,0.5,,0.757,,,\n\
+             600000.SH,20141231,20150320,实施,0.5,0.2,0.3,0.6813,0.757,20150622,20150623,20150623\n\
+             600000.SH,20141231,20150320,,0.5,0.2,0.3,0.6813,0.757,20150622,20150624,20150623\n",
+            &["600000.SH 2015-06-23 0.757 0.2 0.3"][..],
+            &[][..],
+        ),
+        // Announced twice, and a second dividend of another period on the same day.
+        (
+            "600000.SH,20141231,20150320,实施,0,,,0.09,0.1,,20150623,\n\
+             600000.SH,20141231,20150401,实施,0,,,0.09,0.1,,20150623,\n\
+             600000.SH,20150331,20150401,实施,0,,,0.09,0.1,,20150623,\n",
+            &[
+                "600000.SH 2015-06-23 0.1 0 0",
+                "600000.SH 2015-06-23 0.1 0 0",
+            ],
+            &[],
+        ),
+        // Two parts of one announcement add up.
+        (
+            "600000.SH,20141231,20150320,实施,0,,,,0.1,,20150623,\n\
+             600000.SH,20141231,20150320,实施,0,,,,0.25,,20150623,\n",
+            &[
+                "600000.SH 2015-06-23 0.1 0 0",
+                "600000.SH 2015-06-23 0.25 0 0",
+            ],
+            &[],
+        ),
+        // A correction, whatever the order.
+        (
+            "600000.SH,20141231,20150401,实施,0,,,,0.12,,20150623,\n\
+             600000.SH,20141231,20150320,实施,0,,,,0.1,,20150623,\n",
+            &["600000.SH 2015-06-23 0.12 0 0"],
+            &[
+                "600000.SH dividend.csv line 3, column cash_div_tax: is corrected by what was announced on 2015-04-01, and does not count, got \"0.1\"",
+            ],
+        ),
+        // The total alone; nothing at all; rounded parts.
+        (
+            "600000.SH,20141231,,实施,0.3,None,NaN,0,0,,20150623,\n\
+             600001.SH,20141231,,实施,0,,,0,0,,20150623,\n\
+             600002.SH,20141231,,实施,0.3333,0.1666,0.1666,0,0,,20150623,\n",
+            &[
+                "600000.SH 2015-06-23 0 0 0.3",
+                "600002.SH 2015-06-23 0 0.1666 0.1667",
+            ],
+            &[],
+        ),
+        // What cannot be used is told with its stock, and costs no other.
+        (
+            "600001.SH,20141231,,实施,0.5,0.2,0.2,,0,,20150623,\n\
+             600002.SH,20141231,,实施,0,,,0.09,,,20150623,\n\
+             600003.SH,20141231,,实施,0,,,,0.1,,,\n\
+             600004.SH,20141231,,实施,0,,,,-0.1,,20150623,\n\
+             600005.SH,20141231,,实施,x,,,,0.1,,20150623,\n\
+             600000.SH,20141231,,实施,0,,,,0.1,,20150623,\n",
+            &["600000.SH 2015-06-23 0.1 0 0"],
+            &[
+                "600001.SH dividend.csv line 2, column stk_div: must be bonus and conversion together, which are 0.4, got \"0.5\"",
+                "600002.SH dividend.csv line 3, column cash_div_tax: must be known: the dividend after tax is no measure of the one before, got \"\"",
+                "600003.SH dividend.csv line 4, column ex_date: must be",
+                "600004.SH dividend.csv line 5, column cash_div_tax: must be in 0..=100000000, got \"-0.1\"",
+                "600005.SH dividend.csv line 6, column stk_div: must be a finite decimal number, got \"x\"",
+            ],
+        ),
+    ] {
+        let (told, messages) = dividends(rows);
+        assert_eq!(told, events, "{rows}");
+        assert_eq!(messages.len(), bad.len(), "{messages:?}");
+        for (message, expected) in messages.iter().zip(bad) {
+            assert!(message.starts_with(expected), "{message}");
+        }
+    }
+}
+
+#[test]
+fn a_table_without_rights_issues_leaves_other_days_to_the_factors() {
+    let symbol = Symbol::parse("600000.SH").unwrap();
+    let day = |text: &str| Date::parse(text).unwrap();
+    let factors: FactorSeries = [
+        (day("20150622"), 1.0),
+        (day("20150623"), 1.01),
+        (day("20150624"), 1.21),
+    ]
+    .into_iter()
+    .collect();
+    let events = [event("600000.SH", "20150623", [0.1, 0.0, 0.0, 0.0, 0.0])];
+    let whole = ExRights::new()
+        .with_events(events)
+        .with_factors([(symbol, factors)].into())
+        .0;
+    let reference = |known: &ExRights, since: &str, date: &str| {
+        known.reference_cents(symbol, day(since), 1_000, day(date))
+    };
+    for (known, other) in [(whole.clone(), None), (whole.without_rights(), Some(835))] {
+        assert_eq!(reference(&known, "20150622", "20150623"), Some(990));
+        assert_eq!(reference(&known, "20150623", "20150624"), other);
     }
 }
 

@@ -509,9 +509,7 @@ fn a_vendors_factors_give_the_same_reference_as_the_event_behind_them() {
     let passed = |factors: [(&str, f64); 2]| {
         let series = factors.map(|(date, factor)| (day(date), factor));
         let series = series.into_iter().collect();
-        let known = ExRights::new()
-            .with_factors([(symbol, series)].into())
-            .unwrap();
+        let known = ExRights::new().with_factors([(symbol, series)].into()).0;
         let mut cleaner = started().with_ex_rights(Arc::new(known));
         cleaner.check(stock("2024-01-05", [6.0; 4])).unwrap()
     };
@@ -530,11 +528,11 @@ fn a_vendors_factors_give_the_same_reference_as_the_event_behind_them() {
     }
     let twice = [(day("2024-01-05"), 1.0), (day("2024-01-05"), 1.1)];
     let twice = twice.into_iter().collect();
-    assert!(
-        ExRights::new()
-            .with_factors([(symbol, twice)].into())
-            .is_err()
-    );
+    let other = Symbol::parse("600001.SH").unwrap();
+    let once = [(day("2024-01-05"), 1.0)].into_iter().collect();
+    let (known, bad) = ExRights::new().with_factors([(symbol, twice), (other, once)].into());
+    assert!(known.factors_of(symbol).is_none() && known.factors_of(other).is_some());
+    assert_eq!((bad.len(), bad[0].symbol), (1, Some(symbol)));
 }
 
 #[test]
@@ -552,6 +550,28 @@ fn special_treatment_has_days() {
         let got = cleaner.check(stock(date, [10.0, high, 10.0, 10.0]));
         assert_eq!(got.is_ok(), passes, "{date} {high}");
     }
+}
+
+#[test]
+fn a_free_day_is_the_first_traded_one_and_lasts_until_its_close() {
+    let config: CleanConfig =
+        serde_json::from_str("{\"free_days\": {\"600000.SH\": [\"2024-01-06\"]}}").unwrap();
+    // A Saturday: the Monday behind it is free, or the Tuesday when the Monday has no trade.
+    for free in ["2024-01-08", "2024-01-09"] {
+        let mut cleaner = Cleaner::new(config.clone()).unwrap();
+        cleaner.check(stock("2024-01-05", [10.0; 4])).unwrap();
+        let low = [4.0, 4.5, 3.0, 4.0];
+        let mut morning = stock(free, low);
+        morning.time_ns -= 3_600_000_000_000;
+        cleaner.check(morning).unwrap();
+        cleaner.check(stock(free, [4.0, 6.0, 3.5, 4.0])).unwrap();
+        let next = stock("2024-01-10", [4.0, 4.41, 4.0, 4.0]);
+        assert!(cleaner.check(next).is_err(), "the second day has limits");
+    }
+    let mut cleaner = Cleaner::new(config).unwrap();
+    cleaner.check(stock("2024-01-04", [10.0; 4])).unwrap();
+    let early = stock("2024-01-05", [12.0, 12.0, 11.5, 12.0]);
+    assert!(cleaner.check(early).is_err(), "the day before has limits");
 }
 
 #[test]

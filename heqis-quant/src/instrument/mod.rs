@@ -1,8 +1,14 @@
 //! What is known of a stock beside its bars: when it was listed, what it was called, and when it did not trade.
 //!
-//! Special treatment (ST) is written nowhere but in the name, so the history of names is the history of ST. A suspended
-//! stock has no bar, so the calendar shows its suspensions: see [`suspensions`].
+//! Special treatment (ST) is written nowhere but in the name, so the history of names is the history of ST; so are the
+//! delisting period and the first day of a listing that resumes, which has no price limit: see [`SpecialDays`]. A
+//! suspended stock has no bar, so the calendar shows its suspensions: see [`suspensions`].
+//!
+//! Vendors' tables are messy. A row that cannot be used is a [`BadRow`] and concerns its own stock; what rows that can be
+//! read leave open is told by [`Instrument::unclear`].
 
+mod names;
+mod special;
 mod suspension;
 #[cfg(test)]
 mod tests;
@@ -10,25 +16,16 @@ mod tests;
 use std::collections::BTreeMap;
 use std::io::Read;
 
+pub use names::{NamePeriod, is_delisting_name, is_st_name, read_name_changes};
+pub use special::{SpecialDays, StDisagreement, st_periods_of_flags};
 pub use suspension::{
     Suspension, SuspensionCheck, check_suspensions, read_suspended_days, suspensions,
 };
 
-use crate::records::Records;
+use crate::records::{BadRow, Records};
 use crate::{Board, Date, Exchange, QuantError, Symbol};
 
 const PLACE: &str = "instrument";
-
-/// A name and the days on which it was in use.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamePeriod {
-    /// The name, as the exchange displays it.
-    pub name: String,
-    /// The first day.
-    pub from: Date,
-    /// The last day, or `None` when the name is still in use.
-    pub to: Option<Date>,
-}
 
 /// One stock.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +37,7 @@ pub struct Instrument {
     industry: Option<String>,
     initials: Option<String>,
     names: Vec<NamePeriod>,
+    unclear: Vec<String>,
 }
 
 impl Instrument {
@@ -71,46 +69,25 @@ impl Instrument {
             industry: None,
             initials: None,
             names: Vec::new(),
+            unclear: Vec::new(),
         })
     }
 
-    /// Adds the history of names, in any order; a period given twice counts once. A period without an end lasts until
-    /// the next one begins, since the vendor does not always close them.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Value`] when a period ends before it begins, or two names were in use on one day.
-    pub fn with_names(
-        mut self,
-        names: impl IntoIterator<Item = NamePeriod>,
-    ) -> Result<Self, QuantError> {
-        let refuse = |rule: String, period: &NamePeriod| {
-            let field = format!("name {} of {}", period.name, self.symbol);
-            Err(QuantError::value(PLACE, field, rule, period.from))
-        };
-        let mut names: Vec<NamePeriod> = names.into_iter().collect();
-        names.sort_by(|a, b| (a.from, a.to, &a.name).cmp(&(b.from, b.to, &b.name)));
-        names.dedup();
-        for i in 0..names.len() {
-            let next = names.get(i + 1).map(|next| (next.from, next.name.clone()));
-            let period = &mut names[i];
-            if let Some(to) = period.to.filter(|to| *to < period.from) {
-                return refuse(format!("must not begin after its end on {to}"), period);
-            }
-            match (period.to, next) {
-                (None, Some((next, _))) if next > period.from => {
-                    period.to = Date::from_days(next.days() - 1);
-                }
-                (to, Some((next, name))) if to.is_none_or(|to| next <= to) => {
-                    return refuse(
-                        format!("must end before the name {name} begins on {next}"),
-                        period,
-                    );
-                }
-                _ => {}
-            }
-        }
-        self.names = names;
-        Ok(self)
+    /// Adds the history of names, in any order. The same name twice is one period, with or without an end; a period without
+    /// an end lasts until another name begins, since the vendor does not always close them; where two names overlap, the
+    /// one that began later is in use. A period that ends before it begins is none. What stays open is told by
+    /// [`Instrument::unclear`].
+    #[must_use]
+    pub fn with_names(mut self, names: impl IntoIterator<Item = NamePeriod>) -> Self {
+        (self.names, self.unclear) = names::settle(names.into_iter().collect());
+        self
+    }
+
+    /// Returns what the rows of names leave open, in words: two names, one of them under special treatment, that begin on
+    /// one day.
+    #[must_use]
+    pub fn unclear(&self) -> &[String] {
+        &self.unclear
     }
 
     /// Returns the symbol.
@@ -210,13 +187,16 @@ impl Instrument {
     /// Reads Tushare's `stock_basic` table: `ts_code`, `name`, `list_date` and, where they are there, `delist_date`,
     /// `industry` and `cnspell`.
     ///
+    /// A stock that is listed twice, as `L` and as `D`, is one: each day is the one that either row has, and the later row
+    /// names it. A day on which the rows disagree, and days of which the last lies before the first, are taken for unknown;
+    /// such rows, rows without a day of listing and rows that cannot be read come as [`BadRow`]s beside the stocks.
+    ///
     /// # Errors
-    /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read or lists
-    /// a stock twice, and what [`Instrument::new`] returns.
+    /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
     pub fn from_stock_basic(
         read: impl Read,
         source_name: impl Into<String>,
-    ) -> Result<BTreeMap<Symbol, Self>, QuantError> {
+    ) -> Result<(BTreeMap<Symbol, Self>, Vec<BadRow>), QuantError> {
         let mut records = Records::new(read, source_name)?;
         let code = records.column("ts_code")?;
         let name = records.column("name")?;
@@ -224,76 +204,61 @@ impl Instrument {
         let delist = records.optional_column("delist_date")?;
         let industry = records.optional_column("industry")?;
         let initials = records.optional_column("cnspell")?;
-        let mut found = BTreeMap::new();
-        while let Some(record) = records.next_record()? {
+        let mut found: BTreeMap<Symbol, Self> = BTreeMap::new();
+        let bad = records.each(code, None, |record| {
             let symbol = record.symbol(code)?;
+            let listed = record.optional_date(list)?;
             let delisted = match delist {
                 Some(column) => record.optional_date(column)?,
                 None => None,
             };
-            let mut instrument = Self::new(
-                symbol,
-                record.text(name)?,
-                record.optional_date(list)?,
-                delisted,
-            )?;
+            let agreed = |old: Option<Date>, new: Option<Date>| match (old, new) {
+                (Some(old), Some(new)) if old != new => Err((old, new)),
+                _ => Ok(old.or(new)),
+            };
+            let old = found.get(&symbol);
+            let days = (
+                agreed(old.and_then(Self::listed), listed),
+                agreed(old.and_then(Self::delisted), delisted),
+            );
+            let (known, fault) = match days {
+                (Ok(Some(listed)), Ok(Some(delisted))) if delisted < listed => (
+                    (None, None),
+                    Some((delist, format!("must not lie before the listing on {listed}"))),
+                ),
+                (Ok(None), Ok(delisted)) => (
+                    (None, delisted),
+                    Some((Some(list), "must be known: how long the first days had no limit is not".to_owned())),
+                ),
+                (Ok(listed), Ok(Some(day))) if old.is_some_and(|old| old.delisted != delisted) => (
+                    (listed, Some(day)),
+                    Some((delist, format!("is {day} in one of two rows and empty in the other; counted as delisted"))),
+                ),
+                (Ok(listed), Ok(delisted)) => ((listed, delisted), None),
+                (Err((old, new)), delisted) => (
+                    (None, delisted.unwrap_or(None)),
+                    Some((Some(list), format!("must be one day, and is {old} and {new} in two rows"))),
+                ),
+                (listed, Err((old, new))) => (
+                    (listed.unwrap_or(None), None),
+                    Some((delist, format!("must be one day, and is {old} and {new} in two rows"))),
+                ),
+            };
             let text = |column: Option<usize>| record.optional_text(column?);
-            instrument.industry = text(industry);
-            instrument.initials = text(initials);
-            if found.insert(symbol, instrument).is_some() {
-                return Err(record.refuse(code, "must not be listed twice"));
+            let kept = |of: fn(&Self) -> &Option<String>| old.and_then(|old| of(old).clone());
+            let called = record.optional_text(name).or_else(|| Some(old?.name.clone()));
+            let called = called.unwrap_or_else(|| symbol.to_string());
+            let stock = Self {
+                industry: text(industry).or_else(|| kept(|stock| &stock.industry)),
+                initials: text(initials).or_else(|| kept(|stock| &stock.initials)),
+                ..Self::new(symbol, called, known.0, known.1)?
+            };
+            found.insert(symbol, stock);
+            match fault {
+                Some((column, rule)) => Err(record.refuse(column.unwrap_or(list), rule)),
+                None => Ok(()),
             }
-        }
-        Ok(found)
+        })?;
+        Ok((found, bad))
     }
-}
-
-/// Returns whether a name as displayed by the exchange says special treatment: `ST`, `*ST`, and during the share reform
-/// `SST`, `S*ST` and `G` before them, also on an ex-right day, when `XD`, `XR` or `DR` stands before it.
-#[must_use]
-pub fn is_st_name(name: &str) -> bool {
-    let name = name.trim();
-    let name = ["XD", "XR", "DR"]
-        .into_iter()
-        .find_map(|mark| name.strip_prefix(mark))
-        .unwrap_or(name);
-    ["ST", "*ST", "SST", "S*ST", "GST", "G*ST"]
-        .into_iter()
-        .any(|mark| name.starts_with(mark))
-}
-
-/// Days from the epoch to 1900-01-01.
-const LONG_AGO: i32 = -25_567;
-
-/// Reads Tushare's `namechange` table: `ts_code`, `name`, `start_date`, `end_date`, for [`Instrument::with_names`]. A name
-/// without a first day was in use from the beginning.
-///
-/// # Errors
-/// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read.
-pub fn read_name_changes(
-    read: impl Read,
-    source_name: impl Into<String>,
-) -> Result<BTreeMap<Symbol, Vec<NamePeriod>>, QuantError> {
-    let mut records = Records::new(read, source_name)?;
-    let code = records.column("ts_code")?;
-    let name = records.column("name")?;
-    let start = records.column("start_date")?;
-    let end = records.column("end_date")?;
-    let mut found: BTreeMap<Symbol, Vec<NamePeriod>> = BTreeMap::new();
-    while let Some(record) = records.next_record()? {
-        let from = record.optional_date(start)?;
-        let Some(from) = from.or_else(|| Date::from_days(LONG_AGO)) else {
-            return Err(record.refuse(start, "must be a date"));
-        };
-        let period = NamePeriod {
-            name: record.text(name)?,
-            from,
-            to: record.optional_date(end)?,
-        };
-        if let Some(to) = period.to.filter(|to| *to < period.from) {
-            return Err(record.refuse(start, format!("must not lie after the end {to}")));
-        }
-        found.entry(record.symbol(code)?).or_default().push(period);
-    }
-    Ok(found)
 }

@@ -4,27 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use super::PLACE;
-use crate::records::Records;
+use crate::records::{BadRow, Records};
 use crate::{Bar, Calendar, Date, QuantError, Span, Symbol};
 
 /// Reads Tushare's `suspend_d` table: `ts_code`, `trade_date`, `suspend_type` and, if there is one, `suspend_timing`.
 /// Returns the days on which each stock did not trade at all; a suspension of some hours (with a timing) and a
-/// resumption (type `R`) leave the day with a bar.
+/// resumption (type `R`) leave the day with a bar. A row that cannot be read, and one of a type that is neither `S` nor `R`,
+/// costs no other.
 ///
 /// # Errors
-/// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read or a type is
-/// neither `S` nor `R`.
+/// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
 pub fn read_suspended_days(
     read: impl Read,
     source_name: impl Into<String>,
-) -> Result<BTreeMap<Symbol, BTreeSet<Date>>, QuantError> {
+) -> Result<(BTreeMap<Symbol, BTreeSet<Date>>, Vec<BadRow>), QuantError> {
     let mut records = Records::new(read, source_name)?;
     let code = records.column("ts_code")?;
     let day = records.column("trade_date")?;
     let kind = records.column("suspend_type")?;
     let timing = records.optional_column("suspend_timing")?;
     let mut found: BTreeMap<Symbol, BTreeSet<Date>> = BTreeMap::new();
-    while let Some(record) = records.next_record()? {
+    let bad = records.each(code, Some(day), |record| {
         let (symbol, date) = (record.symbol(code)?, record.date(day)?);
         let whole_day = timing.is_none_or(|column| record.optional_text(column).is_none());
         match record.text(kind)?.as_str() {
@@ -34,8 +34,9 @@ pub fn read_suspended_days(
             "S" | "R" => {}
             _ => return Err(record.refuse(kind, "must be S or R")),
         }
-    }
-    Ok(found)
+        Ok(())
+    })?;
+    Ok((found, bad))
 }
 
 /// Trading days in a row without a bar.

@@ -222,6 +222,21 @@ pub struct Entitled {
     pub rights_lapsed: bool,
 }
 
+/// Shares that were held when their stock was delisted. They count as nothing from that day on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WrittenOff {
+    /// The stock.
+    pub stock: usize,
+    /// The day of delisting.
+    pub date: Date,
+    /// How many shares.
+    pub shares: u64,
+    /// The last close, moved by ex-rights since.
+    pub mark: i64,
+    /// Shares times mark in cents: what is lost.
+    pub value_cents: i64,
+}
+
 /// The account after one close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayAccount {
@@ -282,6 +297,8 @@ pub struct Ledger {
     pub positions: Vec<PositionRow>,
     /// What ex-rights brought.
     pub entitled: Vec<Entitled>,
+    /// What was lost to delistings.
+    pub written_off: Vec<WrittenOff>,
     /// Round trips, from the first share bought to the last one sold, in the order of their ends.
     pub trips: Vec<Trip>,
 }

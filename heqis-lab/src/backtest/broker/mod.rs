@@ -3,11 +3,12 @@
 //! - [`config`]: cash, slippage, participation, the life of orders.
 //! - [`position`]: shares by the day on which they were bought.
 //! - [`ledger`]: what is left behind.
-//! - `exright`: what a day gives to those who hold; `open`: what an open does to an order.
+//! - `exright`: what a day gives to those who hold; `delisting`: what it takes from them; `open`: what an open does to an
+//!   order.
 //!
 //! A trading day has this order, and [`Broker::advance`] goes through it once:
 //!
-//! 1. Before the open, ex-rights of the day: dividends are credited and shares are added to what was held at the last
+//! 1. Before the open, shares of a stock that is delisted on the day are written off, and ex-rights of the day: dividends are credited and shares are added to what was held at the last
 //!    close. Rights to buy shares lapse.
 //! 2. At the open, all pending sells in the order in which they were handed in, then all buys. A sale's cash is there
 //!    for the buys of the same day, as the exchanges have it; its shares are not there again, as T+1 has it.
@@ -20,6 +21,7 @@
 //! come before the first step of a day, T+n counts trading days, and a buy order lives to the end of its last day.
 
 pub mod config;
+mod delisting;
 mod exright;
 pub mod ledger;
 mod open;
@@ -31,6 +33,7 @@ use heqis_quant::{Date, Markets};
 pub use config::{BrokerConfig, Slippage};
 pub use ledger::{
     DayAccount, Entitled, Fill, Ledger, Note, Order, PositionRow, Reason, Size, Status, Ticket,
+    WrittenOff,
 };
 pub use position::{Lot, Position, Trip};
 
@@ -129,6 +132,7 @@ impl<'a> Broker<'a> {
         self.next += 1;
         self.today = Flows::default();
         if self.market.opens_day(step) {
+            self.write_off(day, date)?;
             for at in 0..self.held.len() {
                 self.entitle(self.held[at], day, date)?;
             }

@@ -38,6 +38,8 @@ pub struct Page<'a> {
     pub left_out: &'a [LeftOut],
     /// The same account without a model.
     pub alternatives: &'a Alternatives,
+    /// What the figures do not say.
+    pub warnings: &'a [String],
 }
 
 impl Page<'_> {
@@ -49,6 +51,9 @@ impl Page<'_> {
             "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<title>{title}</title>\n\
              <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         );
+        for warning in self.warnings {
+            let _ = writeln!(out, "<p class=\"warning\">{}</p>", escape(warning));
+        }
         self.figures(&mut out);
         self.beside(&mut out);
         self.curves(&mut out);
@@ -319,6 +324,7 @@ const STYLE: &str = "body{font:14px/1.5 sans-serif;color:#222;max-width:1130px;m
 h1{font-size:22px}h2{font-size:16px;margin:28px 0 8px}svg{font:12px sans-serif;fill:#444;display:block;max-width:none}\
 .wide{overflow-x:auto;border:1px solid #ddd}table{border-collapse:collapse}td,th{padding:2px 8px;text-align:right;\
 border:1px solid #eee;font-weight:normal}th{color:#666}.text{text-align:left;overflow-wrap:anywhere}.months td{min-width:42px}\
+.warning{background:#fff4e0;padding:6px 10px;border-left:4px solid #e80}\
 .figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(150px,1fr));gap:8px}\
 .figures div{background:#f6f6f6;padding:6px 10px;font-size:12px;color:#666}\
 .figures b{display:block;font-size:17px;color:#222}";
