@@ -350,3 +350,155 @@ fn a_market_of_ones_own_is_traded() {
         "{error}"
     );
 }
+
+/// Bars of five minutes of forty days of a stock that wanders, with a table of them on disk.
+fn five_minutes(dir: &Path) -> Vec<Bar> {
+    let symbol = Symbol::parse("600000.SH").unwrap();
+    let markets = Markets::shipped().unwrap();
+    let rules = markets.of(symbol).unwrap().market;
+    let mut table = String::from("symbol,datetime,open,high,low,close,volume\n");
+    let mut bars = Vec::new();
+    let (mut close, mut seed) = (1_000_i64, 7_u64);
+    let first = Date::parse("2024-03-01").unwrap().days();
+    let days = (first..first + 56).map(|day| Date::from_days(day).unwrap());
+    for date in days.filter(|date| !date.is_weekend()) {
+        for bar in 1..=48_u32 {
+            // From 09:35 to 11:30 and from 13:05 to 15:00.
+            let minute = 570 + 5 * bar + if bar > 24 { 90 } else { 0 };
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let open = close;
+            close = (close + (seed >> 33) as i64 % 7 - 3).max(500);
+            let [open, high, low, close] = [open, open.max(close) + 1, open.min(close) - 1, close]
+                .map(|cents| cents as f64 / 100.0);
+            let volume = 1e6 + (seed >> 40) as f64 % 1e5;
+            table += &format!(
+                "{symbol},{date} {:02}:{:02}:00,{open},{high},{low},{close},{volume}\n",
+                minute / 60,
+                minute % 60
+            );
+            bars.push(Bar {
+                symbol,
+                time_ns: rules.time_ns(date, minute * 60).unwrap(),
+                date,
+                open,
+                high,
+                low,
+                close,
+                pre_close: None,
+                volume_shares: volume,
+                amount_cny: None,
+                marks: Marks::NONE,
+            });
+        }
+    }
+    fs::write(dir.join("600000.SH.csv"), table).unwrap();
+    bars
+}
+
+#[derive(Parser)]
+struct SelectCli {
+    #[command(flatten)]
+    args: heqis_lab::select::SelectArgs,
+}
+
+#[derive(Parser)]
+struct AuditCli {
+    #[command(flatten)]
+    args: heqis_lab::audit::AuditArgs,
+}
+
+#[test]
+fn minutes_are_selected_and_audited() {
+    use heqis_lab::backtest::run::Settings;
+    use heqis_lab::select::{baselines, judge::Judge};
+    use heqis_quant::decision::SignalMode;
+    let dir = tempfile::tempdir().unwrap();
+    let bars = five_minutes(dir.path());
+    // A span from the middle of a day to the middle of another: bought at the open of its second bar, held to its end.
+    let judge = Judge {
+        settings: Settings::default(),
+        events: Vec::new(),
+    };
+    let span = 500..900;
+    let hold = baselines::hold(&bars);
+    let run = judge
+        .run(&bars, span.clone(), &hold, SignalMode::Return)
+        .unwrap();
+    let expected = bars[span.end - 1].close / bars[span.start + 1].open;
+    let got = 1.0 + run.metrics.curve.total_return;
+    // Lots, a tick, fees.
+    assert!((got / expected - 1.0).abs() < 0.005, "{got} {expected}");
+    let mut days: Vec<Date> = bars[span].iter().map(|bar| bar.date).collect();
+    days.dedup();
+    assert_eq!(run.returns.len(), days.len());
+
+    let path = dir.path().join("600000.SH.csv").display().to_string();
+    let out = dir.path().join("select").display().to_string();
+    let words = [
+        "select",
+        &path,
+        "--validate-from",
+        "2024-03-20",
+        "--test-from",
+        "2024-04-12",
+        "--folds",
+        "2",
+        "--out",
+        &out,
+    ];
+    let lines = heqis_lab::select::run(&SelectCli::parse_from(words).args).unwrap();
+    assert!(lines[0].starts_with("600000.SH: "), "{lines:?}");
+    let chosen = fs::read_to_string(dir.path().join("select/selection.json")).unwrap();
+    assert!(
+        chosen.contains("2024-04-12") && !chosen.contains("left_out"),
+        "{chosen}"
+    );
+
+    let words = [
+        "audit",
+        &path,
+        "--test-from",
+        "2024-04-12",
+        "--cuts",
+        "4",
+        "--rounds",
+        "1",
+        "--json",
+    ];
+    let answer = heqis_lab::audit::run(&AuditCli::parse_from(words).args).unwrap();
+    let told: serde_json::Value = serde_json::from_str(&answer.lines[0]).unwrap();
+    for finding in told["findings"].as_array().unwrap() {
+        assert_eq!(finding["good"], true, "{finding}");
+    }
+    // An index is neither.
+    write(dir.path(), "000300.SH", WEEK, 3_000.0);
+    let index = dir.path().join("000300.SH.csv").display().to_string();
+    let words = ["audit", &index, "--test-from", "2024-01-04"];
+    let error = heqis_lab::audit::run(&AuditCli::parse_from(words).args).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("000300.SH cannot be traded: an index"),
+        "{error}"
+    );
+    let words = [
+        "select",
+        &path,
+        &index,
+        "--validate-from",
+        "2024-03-20",
+        "--test-from",
+        "2024-04-12",
+        "--folds",
+        "2",
+        "--out",
+        &out,
+    ];
+    let lines = heqis_lab::select::run(&SelectCli::parse_from(words).args).unwrap();
+    assert!(
+        lines[1].starts_with("000300.SH is left out: an index"),
+        "{lines:?}"
+    );
+}

@@ -1,6 +1,6 @@
 //! Model bundles as a subject: they come fitted, so only what they decide and trade can be looked at.
 
-use heqis_quant::{Bar, CleanConfig, Date, Scaler, Span, Strategy};
+use heqis_quant::{Bar, CleanConfig, Date, Markets, Scaler, Span, Strategy};
 
 use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
@@ -17,6 +17,8 @@ pub struct Bundles {
     pub strategy: Strategy,
     /// The account.
     pub broker: BrokerConfig,
+    /// The rules of all markets; those that are shipped when left out.
+    pub markets: Option<Markets>,
 }
 
 /// Bundles that have been read once, for their scaler.
@@ -74,6 +76,11 @@ impl Fitted for Read {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.bundles.broker)
+        trade(
+            bars,
+            decisions,
+            self.bundles.broker,
+            self.bundles.markets.as_ref(),
+        )
     }
 }

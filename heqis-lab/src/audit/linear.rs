@@ -30,6 +30,8 @@ pub struct Linear {
     pub rule: DecisionRule,
     /// The account.
     pub broker: BrokerConfig,
+    /// The rules of all markets; those that are shipped when left out.
+    pub markets: Option<Markets>,
 }
 
 impl Default for Linear {
@@ -43,6 +45,7 @@ impl Default for Linear {
                 min_exit_confidence: 0.0,
             },
             broker: BrokerConfig::default(),
+            markets: None,
         }
     }
 }
@@ -55,6 +58,7 @@ pub struct FittedLinear {
     ridge: Ridge,
     strategy: Strategy,
     broker: BrokerConfig,
+    markets: Option<Markets>,
 }
 
 impl Subject for Linear {
@@ -119,6 +123,7 @@ impl Subject for Linear {
                 filters: Filters::default(),
             },
             broker: self.broker,
+            markets: self.markets.clone(),
         }))
     }
 }
@@ -180,7 +185,7 @@ impl Fitted for FittedLinear {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.broker)
+        trade(bars, decisions, self.broker, self.markets.as_ref())
     }
 }
 
@@ -194,6 +199,7 @@ pub fn trade(
     bars: &[Bar],
     decisions: &[Decision],
     broker: BrokerConfig,
+    markets: Option<&Markets>,
 ) -> Result<Trades, LabError> {
     let Some(first) = bars.first() else {
         return Ok(Trades::default());
@@ -205,7 +211,10 @@ pub fn trade(
         events: assumed(bars, &[]),
         ..Facts::default()
     };
-    let markets = Markets::shipped()?;
+    let markets = match markets {
+        Some(markets) => markets.clone(),
+        None => Markets::shipped()?,
+    };
     let stock = Stock::in_markets(first.symbol, bars, facts, &calendar, &markets)?;
     let market = Market::new(calendar, vec![stock])?;
     let by_time: HashMap<i64, &Bar> = bars.iter().map(|bar| (bar.time_ns, bar)).collect();

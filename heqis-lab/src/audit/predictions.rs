@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use heqis_quant::{Bar, CleanConfig, Date, Span, Strategy};
+use heqis_quant::{Bar, CleanConfig, Date, Markets, Span, Strategy};
 
 use super::checks::{self, Finding};
 use super::linear::trade;
@@ -31,6 +31,8 @@ pub struct Table {
     pub strategy: Strategy,
     /// The account.
     pub broker: BrokerConfig,
+    /// The rules of all markets; those that are shipped when left out.
+    pub markets: Option<Markets>,
 }
 
 impl Subject for Table {
@@ -65,7 +67,7 @@ impl Fitted for Table {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.broker)
+        trade(bars, decisions, self.broker, self.markets.as_ref())
     }
 }
 
