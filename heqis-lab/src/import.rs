@@ -1,13 +1,14 @@
 //! What every command that reads bars shares: its options, the reading itself, and the report on standard error.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use clap::Args;
 use heqis_data::door::{Prices, TableOptions};
 use heqis_data::report::MAX_BAD_SHARE;
 use heqis_data::{Import, ImportReport};
 use heqis_quant::table::VolumeUnit;
-use heqis_quant::{Bar, CleanConfig, Cleaner, DayOrder, Symbol};
+use heqis_quant::{Bar, CleanConfig, Cleaner, DayOrder, Markets, Symbol};
 
 use crate::error::LabError;
 use crate::prepare::inputs::Named;
@@ -104,9 +105,26 @@ impl ImportArgs {
     /// [`LabError::Data`] when the file cannot be read or too much of it is lost, [`LabError::Select`] when it holds
     /// several instruments.
     pub fn one_series(&self, path: &Path) -> Result<(Symbol, Vec<Bar>, ImportReport), LabError> {
+        self.one_series_in(path, None)
+    }
+
+    /// As [`ImportArgs::one_series`], with market files of the user's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`ImportArgs::one_series`].
+    pub fn one_series_in(
+        &self,
+        path: &Path,
+        markets: Option<&Markets>,
+    ) -> Result<(Symbol, Vec<Bar>, ImportReport), LabError> {
+        let options = TableOptions {
+            markets: markets.cloned().map(Arc::new),
+            ..self.options()
+        };
         let mut import = Import::default();
-        import.read(path, &self.options())?;
-        import.settle(&self.options())?;
+        import.read(path, &options)?;
+        import.settle(&options)?;
         let mut series = import.clean(&Cleaner::new(CleanConfig::default())?);
         self.accept(&import.report)?;
         let mut symbols = series.keys().copied();

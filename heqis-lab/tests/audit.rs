@@ -177,7 +177,7 @@ impl Fitted for Ready {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        let mut trades = trade(bars, decisions, BrokerConfig::default(), &[])?;
+        let mut trades = trade(bars, decisions, BrokerConfig::default(), &[], None)?;
         if self.leak == Leak::SameCloseFill {
             for fill in &mut trades.fills {
                 let bar = bars.iter().find(|bar| bar.date == fill.decided).unwrap();

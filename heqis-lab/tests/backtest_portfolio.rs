@@ -274,8 +274,8 @@ fn wants_that_make_no_sense_are_refused() {
             vec![want(0, 0, Side::Buy, 0.0), want(0, 0, Side::Buy, 0.0)],
             "must be the only one of its stock",
         ),
-        (vec![want(9, 0, Side::Buy, 0.0)], "must name a day"),
-        (vec![want(0, 3, Side::Buy, 0.0)], "must name a day"),
+        (vec![want(9, 0, Side::Buy, 0.0)], "must name a step"),
+        (vec![want(0, 3, Side::Buy, 0.0)], "must name a step"),
         (vec![want(0, 0, Side::Buy, f64::NAN)], "finite score"),
     ] {
         let allocation = Allocation::default();

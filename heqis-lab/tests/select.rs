@@ -79,7 +79,7 @@ fn candidate(
             probabilities: Some([0.9 - up, 0.1, up]),
             fitted_to,
         };
-        (bar.date, forecast)
+        (bar.time_ns, forecast)
     });
     Candidate {
         name: name.to_owned(),
@@ -307,7 +307,7 @@ fn forecasts_of_one_who_has_seen_too_much_are_refused() {
         .forecasts
         .get_mut(&bars[0].symbol)
         .unwrap()
-        .remove(&missing);
+        .remove(&bars[folds.folds[1].validation.start + 3].time_ns);
     let text = select(&bars, &plan, &[holed], &judge, 0)
         .unwrap_err()
         .to_string();
@@ -327,7 +327,7 @@ fn an_ensemble_is_the_mean_of_all_that_speak() {
     let mean = Candidate::ensemble("ensemble", &parts);
     let forecasts = &mean.forecasts[&bars[0].symbol];
     assert_eq!(forecasts.len(), 2, "b says nothing of the third bar");
-    let one = forecasts[&bars[0].date];
+    let one = forecasts[&bars[0].time_ns];
     assert!((one.predicted_return - 0.005).abs() < 1e-15);
     let wanted = [(0.1 + 0.8) / 2.0, 0.1, (0.8 + 0.1) / 2.0];
     for (got, wanted) in one.probabilities.unwrap().iter().zip(wanted) {

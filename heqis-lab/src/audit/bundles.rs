@@ -1,6 +1,6 @@
 //! Model bundles as a subject: they come fitted, so only what they decide and trade can be looked at.
 
-use heqis_quant::{Bar, CleanConfig, Date, ExRight, Scaler, Span, Strategy};
+use heqis_quant::{Bar, CleanConfig, Date, ExRight, Markets, Scaler, Span, Strategy};
 
 use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
@@ -19,6 +19,8 @@ pub struct Bundles {
     pub broker: BrokerConfig,
     /// Ex-right events, of any stock.
     pub events: Vec<ExRight>,
+    /// The rules of all markets; those that are shipped when left out.
+    pub markets: Option<Markets>,
 }
 
 /// Bundles that have been read once, for their scaler.
@@ -76,7 +78,12 @@ impl Fitted for Read {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        let Bundles { broker, events, .. } = &self.bundles;
-        trade(bars, decisions, *broker, events)
+        let Bundles {
+            broker,
+            events,
+            markets,
+            ..
+        } = &self.bundles;
+        trade(bars, decisions, *broker, events, markets.as_ref())
     }
 }

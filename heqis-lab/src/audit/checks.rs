@@ -91,9 +91,9 @@ pub fn scaler_span(fitted: &dyn Fitted, test_from: Date) -> Finding {
     }
 }
 
-/// Decisions and predictions up to a day must be the same, to the bit, when the history ends on that day.
+/// Decisions and predictions up to a bar must be the same, to the bit, when the history ends with that bar.
 ///
-/// `cuts` days are drawn from those decided on, the last of which is always among them.
+/// `cuts` bars are drawn from those decided on.
 ///
 /// # Errors
 ///
@@ -105,14 +105,14 @@ pub fn future_cut_off(
     seed: u64,
 ) -> Result<Finding, LabError> {
     let whole = fitted.decide(bars)?;
-    let mut days: Vec<Date> = whole.iter().map(|one| one.date).collect();
+    let mut days: Vec<(Date, i64)> = whole.iter().map(|one| (one.date, one.time_ns)).collect();
     days.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     days.truncate(cuts);
     let mut compared = 0;
-    for day in &days {
-        let end = bars.partition_point(|bar| bar.date <= *day);
+    for (day, time_ns) in &days {
+        let end = bars.partition_point(|bar| bar.time_ns <= *time_ns);
         let known = fitted.decide(&bars[..end])?;
-        let upto = whole.partition_point(|one| one.date <= *day);
+        let upto = whole.partition_point(|one| one.time_ns <= *time_ns);
         compared += upto;
         if let Some(other) = first_difference(&whole[..upto], &known) {
             let told = format!("with the history cut off after {day}, {other}");
@@ -129,7 +129,7 @@ pub fn future_cut_off(
 fn first_difference(whole: &[Decision], known: &[Decision]) -> Option<String> {
     let pairs = whole.iter().zip(known);
     for (a, b) in pairs {
-        let same = a.date == b.date
+        let same = a.time_ns == b.time_ns
             && a.side == b.side
             && a.predicted_return.to_bits() == b.predicted_return.to_bits();
         if !same {
@@ -178,7 +178,7 @@ pub fn start_drift(
     for parts in 1..=4 {
         let start = room * parts / 4;
         let later = fitted.decide(&bars[start..])?;
-        let Some(other) = later.last().filter(|one| one.date == last.date) else {
+        let Some(other) = later.last().filter(|one| one.time_ns == last.time_ns) else {
             let told = format!(
                 "nothing is decided on {} from {} bars",
                 last.date,
@@ -228,14 +228,14 @@ pub fn shuffled(
     for round in 0..rounds as u64 {
         let market = shuffle(bars, seed.wrapping_add(round));
         let decisions = subject.fit(&market, test_from)?.decide(&market)?;
-        let next: HashMap<Date, f64> = market
+        let next: HashMap<i64, f64> = market
             .windows(2)
-            .map(|pair| (pair[0].date, pair[1].close / pair[0].close - 1.0))
+            .map(|pair| (pair[0].time_ns, pair[1].close / pair[0].close - 1.0))
             .collect();
         let (said, came): (Vec<f64>, Vec<f64>) = decisions
             .iter()
             .filter(|one| one.date >= test_from)
-            .filter_map(|one| Some((one.predicted_return, *next.get(&one.date)?)))
+            .filter_map(|one| Some((one.predicted_return, *next.get(&one.time_ns)?)))
             .unzip();
         // Predictions that do not vary say nothing.
         let correlation = pearson(&said, &came).unwrap_or(0.0);

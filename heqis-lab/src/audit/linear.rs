@@ -32,6 +32,8 @@ pub struct Linear {
     pub broker: BrokerConfig,
     /// Ex-right events, of any stock.
     pub events: Vec<ExRight>,
+    /// The rules of all markets; those that are shipped when left out.
+    pub markets: Option<Markets>,
 }
 
 impl Default for Linear {
@@ -46,6 +48,7 @@ impl Default for Linear {
             },
             broker: BrokerConfig::default(),
             events: Vec::new(),
+            markets: None,
         }
     }
 }
@@ -59,6 +62,7 @@ pub struct FittedLinear {
     strategy: Strategy,
     broker: BrokerConfig,
     events: Vec<ExRight>,
+    markets: Option<Markets>,
 }
 
 impl Subject for Linear {
@@ -124,6 +128,7 @@ impl Subject for Linear {
             },
             broker: self.broker,
             events: self.events.clone(),
+            markets: self.markets.clone(),
         }))
     }
 }
@@ -185,7 +190,13 @@ impl Fitted for FittedLinear {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.broker, &self.events)
+        trade(
+            bars,
+            decisions,
+            self.broker,
+            &self.events,
+            self.markets.as_ref(),
+        )
     }
 }
 
@@ -200,6 +211,7 @@ pub fn trade(
     decisions: &[Decision],
     broker: BrokerConfig,
     events: &[ExRight],
+    markets: Option<&Markets>,
 ) -> Result<Trades, LabError> {
     let Some(first) = bars.first() else {
         return Ok(Trades::default());
@@ -211,7 +223,10 @@ pub fn trade(
         events: [events, &assumed(bars, events)].concat(),
         ..Facts::default()
     };
-    let markets = Markets::shipped()?;
+    let markets = match markets {
+        Some(markets) => markets.clone(),
+        None => Markets::shipped()?,
+    };
     let stock = Stock::in_markets(first.symbol, bars, facts, &calendar, &markets)?;
     let market = Market::new(calendar, vec![stock])?;
     let by_time: HashMap<i64, &Bar> = bars.iter().map(|bar| (bar.time_ns, bar)).collect();

@@ -18,6 +18,7 @@ use self::bundles::Bundles;
 use self::checks::Finding;
 use self::linear::Linear;
 use self::subject::Subject;
+use crate::backtest::inputs::markets;
 use crate::backtest::rule::ChosenRule;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
@@ -33,11 +34,11 @@ pub mod linear;
 pub mod predictions;
 pub mod subject;
 
-/// Look for look-ahead and other self-deception in a strategy on a series of daily bars; the exit code is 1 when something
+/// Look for look-ahead and other self-deception in a strategy on a series of bars, daily or shorter; the exit code is 1 when something
 /// is found.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
-    /// Daily bars of one instrument, with a symbol column or named after it, such as 002032.SZ.csv.
+    /// Bars of one instrument, with a symbol column or named after it, such as 002032.SZ.csv.
     #[arg(value_name = "CSV")]
     pub data: PathBuf,
     /// Whose strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions [default: a linear model
@@ -50,6 +51,9 @@ pub struct AuditArgs {
     /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars].
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
+    /// Market file of your own, or a directory of them: see docs/markets.md.
+    #[arg(long, value_name = "TOML_OR_DIR")]
+    pub markets: Option<PathBuf>,
     /// How hard is looked.
     #[command(flatten)]
     pub options: Options,
@@ -158,7 +162,13 @@ pub fn audit(
 ///
 /// [`LabError`] when the bars cannot be read or do not suffice.
 pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
-    let (_, bars, _) = args.import.one_series(&args.data)?;
+    let rules = markets(args.markets.as_deref())?;
+    let (symbol, bars, _) = args.import.one_series_in(&args.data, Some(&rules))?;
+    if let Some(reason) = rules.untradable(symbol) {
+        let rule = format!("{symbol} cannot be traded: {reason}");
+        return Err(LabError::select(args.data.display().to_string(), rule));
+    }
+    let markets = Some(rules);
     let events = match args
         .events
         .clone()
@@ -169,6 +179,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     };
     let linear = Linear {
         events: events.events.clone(),
+        markets: markets.clone(),
         ..Linear::default()
     };
     let source = args.strategy.as_deref().map(Source::parse);
@@ -193,6 +204,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
                 strategy: strategy(rule),
                 broker,
                 events: events.events.clone(),
+                markets,
             };
             predictions::audit(&table, &bars, test_from, options)?
         }
@@ -203,6 +215,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
                 strategy,
                 broker,
                 events: events.events.clone(),
+                markets,
             };
             audit(&bundles, &bars, test_from, options)?
         }

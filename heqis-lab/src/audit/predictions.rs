@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use heqis_quant::{ExRight, Bar, CleanConfig, Date, Span, Strategy};
+use heqis_quant::{Bar, CleanConfig, Date, ExRight, Markets, Span, Strategy};
 
 use super::checks::{self, Finding};
 use super::linear::trade;
@@ -33,6 +33,8 @@ pub struct Table {
     pub broker: BrokerConfig,
     /// Ex-right events.
     pub events: Vec<ExRight>,
+    /// The rules of all markets; those that are shipped when left out.
+    pub markets: Option<Markets>,
 }
 
 impl Subject for Table {
@@ -67,7 +69,13 @@ impl Fitted for Table {
     }
 
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError> {
-        trade(bars, decisions, self.broker, &self.events)
+        trade(
+            bars,
+            decisions,
+            self.broker,
+            &self.events,
+            self.markets.as_ref(),
+        )
     }
 }
 

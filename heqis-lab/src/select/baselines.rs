@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 
 use heqis_quant::label::{Direction, Label, next_bar_labels};
-use heqis_quant::{Bar, Date, FeatureSet, FeatureState, Prediction};
+use heqis_quant::{Bar, FeatureSet, FeatureState, Prediction};
 
 use super::candidate::Forecast;
 use super::folds::Folds;
@@ -39,17 +39,17 @@ const CLASSES: usize = 3;
 
 /// Returns the forecasts of `cash`.
 #[must_use]
-pub fn cash(bars: &[Bar]) -> BTreeMap<Date, Forecast> {
+pub fn cash(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
     let said = certain(f64::MIN, Direction::Down);
-    bars.iter().map(|bar| (bar.date, said)).collect()
+    bars.iter().map(|bar| (bar.time_ns, said)).collect()
 }
 
 /// Returns the forecasts of `hold`.
 #[must_use]
-pub fn hold(bars: &[Bar]) -> BTreeMap<Date, Forecast> {
+pub fn hold(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
     // Any positive return stands for "more than the threshold": the largest that a rule could ask for.
     let said = certain(f64::MAX, Direction::Up);
-    bars.iter().map(|bar| (bar.date, said)).collect()
+    bars.iter().map(|bar| (bar.time_ns, said)).collect()
 }
 
 /// Returns the forecasts of `last`; the first bar, which has no return, forecasts none.
@@ -57,7 +57,7 @@ pub fn hold(bars: &[Bar]) -> BTreeMap<Date, Forecast> {
 /// # Errors
 ///
 /// [`LabError::Quant`] when bars are out of order.
-pub fn last(bars: &[Bar]) -> Result<BTreeMap<Date, Forecast>, LabError> {
+pub fn last(bars: &[Bar]) -> Result<BTreeMap<i64, Forecast>, LabError> {
     let labels = next_bar_labels(bars, FLAT_BAND)?;
     let known = std::iter::once(None).chain(labels);
     let said = bars.iter().zip(known).map(|(bar, label)| {
@@ -65,7 +65,7 @@ pub fn last(bars: &[Bar]) -> Result<BTreeMap<Date, Forecast>, LabError> {
         let forecast = label.map_or(certain(0.0, Direction::Flat), |label| {
             certain(label.next_return, label.direction)
         });
-        (bar.date, forecast)
+        (bar.time_ns, forecast)
     });
     Ok(said.collect())
 }
@@ -85,12 +85,8 @@ fn certain(predicted_return: f64, direction: Direction) -> Forecast {
 /// # Errors
 ///
 /// [`LabError::Quant`] when features cannot be computed, [`LabError::Select`] when a training span has no rows.
-pub fn linear(
-    bars: &[Bar],
-    days: &[Date],
-    folds: &Folds,
-) -> Result<BTreeMap<Date, Forecast>, LabError> {
-    walk(bars, days, folds, |inputs, labels| {
+pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, LabError> {
+    walk(bars, folds, |inputs, labels| {
         let (returns, classes) = targets(labels);
         let ridge = Ridge::fit(inputs, &returns, PENALTY);
         let logistic = Logistic::fit(inputs, &classes, CLASSES, PENALTY);
@@ -118,12 +114,8 @@ pub fn linear(
 /// # Errors
 ///
 /// As [`linear`], and [`LabError::Yardstick`] when a feature is not finite.
-pub fn boosted(
-    bars: &[Bar],
-    days: &[Date],
-    folds: &Folds,
-) -> Result<BTreeMap<Date, Forecast>, LabError> {
-    walk(bars, days, folds, |inputs, labels| {
+pub fn boosted(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, LabError> {
+    walk(bars, folds, |inputs, labels| {
         let (returns, classes) = targets(labels);
         let indicator = |class: usize| -> Vec<f64> {
             let came = classes.iter().map(|came| f64::from(*came == class));
@@ -170,20 +162,19 @@ fn targets(labels: &[Label]) -> (Vec<f64>, Vec<usize>) {
 /// A training row is one whose label, too, lies in the training span: `folds` carry the purge.
 fn walk<P>(
     bars: &[Bar],
-    days: &[Date],
     folds: &Folds,
     fit: impl Fn(&[Vec<f64>], &[Label]) -> Result<P, LabError>,
-) -> Result<BTreeMap<Date, Forecast>, LabError>
+) -> Result<BTreeMap<i64, Forecast>, LabError>
 where
     P: Fn(&[Vec<f64>]) -> Result<Vec<Prediction>, LabError>,
 {
     let set = FeatureSet::standard();
     let labels = next_bar_labels(bars, FLAT_BAND)?;
     let mut state = FeatureState::new(&set)?;
-    let mut rows: Vec<(Date, Vec<f64>, Option<Label>)> = Vec::with_capacity(bars.len());
+    let mut rows: Vec<(i64, Vec<f64>, Option<Label>)> = Vec::with_capacity(bars.len());
     for (bar, label) in bars.iter().zip(labels) {
         if let Some(values) = state.update(bar)? {
-            rows.push((bar.date, values, label));
+            rows.push((bar.time_ns, values, label));
         }
     }
     let spans = folds
@@ -192,8 +183,9 @@ where
         .map(|fold| (&fold.train, &fold.validation));
     let mut forecasts = BTreeMap::new();
     for (train, judged) in spans.chain([(&folds.last_train, &folds.test)]) {
-        let fitted_to = days[train.end - 1];
-        let known = rows.iter().filter(|(date, ..)| *date <= fitted_to);
+        let last = &bars[train.end - 1];
+        let fitted_to = last.date;
+        let known = rows.iter().filter(|(time_ns, ..)| *time_ns <= last.time_ns);
         let known = known.filter_map(|(_, values, label)| Some((values.clone(), (*label)?)));
         let (inputs, labels): (Vec<_>, Vec<_>) = known.unzip();
         if inputs.len() <= set.len() {
@@ -202,20 +194,23 @@ where
             return Err(LabError::select(place, rule));
         }
         let predict = fit(&inputs, &labels)?;
-        let judged = &days[judged.clone()];
-        let asked = rows
-            .iter()
-            .filter(|(date, ..)| judged.binary_search(date).is_ok());
-        let (dates, asked): (Vec<Date>, Vec<Vec<f64>>) = asked
-            .map(|(date, values, _)| (*date, values.clone()))
+        let judged = &bars[judged.clone()];
+        let is_judged = |time_ns: &i64| {
+            judged
+                .binary_search_by_key(time_ns, |bar| bar.time_ns)
+                .is_ok()
+        };
+        let asked = rows.iter().filter(|(time_ns, ..)| is_judged(time_ns));
+        let (times, asked): (Vec<i64>, Vec<Vec<f64>>) = asked
+            .map(|(time_ns, values, _)| (*time_ns, values.clone()))
             .unzip();
-        for (date, prediction) in dates.into_iter().zip(predict(&asked)?) {
+        for (time_ns, prediction) in times.into_iter().zip(predict(&asked)?) {
             let forecast = Forecast {
                 predicted_return: prediction.predicted_return,
                 probabilities: Some(prediction.probabilities),
                 fitted_to: Some(fitted_to),
             };
-            forecasts.insert(date, forecast);
+            forecasts.insert(time_ns, forecast);
         }
     }
     Ok(forecasts)

@@ -1,4 +1,4 @@
-//! What is compared: forecasts, day by day, each with the last day that its maker was fitted on.
+//! What is compared: forecasts, bar by bar, each with the last day that its maker was fitted on.
 
 use std::collections::BTreeMap;
 
@@ -16,8 +16,8 @@ use crate::predictions::Predictions;
 pub struct Candidate {
     /// Its name.
     pub name: String,
-    /// Its forecasts by symbol and day of the bar after whose close they were made.
-    pub forecasts: BTreeMap<Symbol, BTreeMap<Date, Forecast>>,
+    /// Its forecasts by symbol and end of the bar after whose close they were made, in UTC nanoseconds since the Unix epoch.
+    pub forecasts: BTreeMap<Symbol, BTreeMap<i64, Forecast>>,
 }
 
 impl Candidate {
@@ -29,10 +29,10 @@ impl Candidate {
     }
 
     fn new<'b>(name: &str, said: impl Iterator<Item = (&'b Bar, Forecast)>) -> Self {
-        let mut forecasts: BTreeMap<Symbol, BTreeMap<Date, Forecast>> = BTreeMap::new();
+        let mut forecasts: BTreeMap<Symbol, BTreeMap<i64, Forecast>> = BTreeMap::new();
         for (bar, forecast) in said {
-            let days = forecasts.entry(bar.symbol).or_default();
-            days.insert(bar.date, forecast);
+            let of_symbol = forecasts.entry(bar.symbol).or_default();
+            of_symbol.insert(bar.time_ns, forecast);
         }
         Self {
             name: name.to_owned(),
@@ -101,12 +101,12 @@ impl Candidate {
             None => (None, parts),
         };
         let count = parts.len() as f64;
-        for (symbol, days) in first.into_iter().flat_map(|first| &first.forecasts) {
+        for (symbol, closes) in first.into_iter().flat_map(|first| &first.forecasts) {
             let mut means = BTreeMap::new();
-            for (date, forecast) in days {
+            for (time_ns, forecast) in closes {
                 let others: Option<Vec<&Forecast>> = rest
                     .iter()
-                    .map(|part| part.forecasts.get(symbol)?.get(date))
+                    .map(|part| part.forecasts.get(symbol)?.get(time_ns))
                     .collect();
                 let Some(others) = others else { continue };
                 let all = || std::iter::once(forecast).chain(others.iter().copied());
@@ -119,7 +119,7 @@ impl Candidate {
                     }),
                     fitted_to: all().filter_map(|one| one.fitted_to).max(),
                 };
-                means.insert(*date, forecast);
+                means.insert(*time_ns, forecast);
             }
             forecasts.insert(*symbol, means);
         }
@@ -129,13 +129,13 @@ impl Candidate {
         }
     }
 
-    /// Checks that a symbol has a forecast for every day of the validation and test spans, made by something that was
+    /// Checks that a symbol has a forecast for every bar of the validation and test spans, made by something that was
     /// fitted on no day behind the training span that belongs to it.
     ///
     /// # Errors
     ///
-    /// [`LabError::Select`] with candidate, symbol and the first day that breaks a rule.
-    pub fn check(&self, symbol: Symbol, days: &[Date], folds: &Folds) -> Result<(), LabError> {
+    /// [`LabError::Select`] with candidate, symbol and the day of the first bar that breaks a rule.
+    pub fn check(&self, symbol: Symbol, bars: &[Bar], folds: &Folds) -> Result<(), LabError> {
         let place = || format!("candidate {}, {symbol}", self.name);
         let Some(forecasts) = self.forecasts.get(&symbol) else {
             return Err(LabError::select(place(), "has no forecasts".to_owned()));
@@ -145,9 +145,10 @@ impl Candidate {
             .iter()
             .map(|fold| (&fold.train, &fold.validation));
         for (train, judged) in spans.chain([(&folds.last_train, &folds.test)]) {
-            let limit = days[train.end - 1];
-            for day in &days[judged.clone()] {
-                let Some(forecast) = forecasts.get(day) else {
+            let limit = bars[train.end - 1].date;
+            for bar in &bars[judged.clone()] {
+                let day = bar.date;
+                let Some(forecast) = forecasts.get(&bar.time_ns) else {
                     return Err(LabError::select(
                         place(),
                         format!("has no forecast for {day}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, CleanConfig, Date, ExRight, SignalMode, Span, Strategy, View};
+use heqis_quant::{Bar, CleanConfig, ExRight, SignalMode, Span, Strategy, View};
 
 use super::candidate::Forecast;
 use crate::backtest::inputs::Facts;
@@ -33,8 +33,8 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Trades one symbol over the days `span` of its bars, starting with cash and ending with what is held at its last
-    /// close. Days before the span are seen by filters, and not traded; days behind it are not seen.
+    /// Trades one symbol over the `span` of its bars, starting with cash and ending with what is held at its last close.
+    /// Bars before the span are seen by filters, and not traded; bars behind it are not seen.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Judge {
         &self,
         bars: &[Bar],
         span: Range<usize>,
-        forecasts: &BTreeMap<Date, Forecast>,
+        forecasts: &BTreeMap<i64, Forecast>,
         mode: SignalMode,
     ) -> Result<Run, LabError> {
         self.settings.validate()?;
@@ -52,7 +52,7 @@ impl Judge {
             return Err(LabError::select("span", "must hold two bars"));
         };
         let facts = market::Facts {
-            events: [self.events.clone(), self.assumed(&bars[span])].concat(),
+            events: [self.events.clone(), self.assumed(&bars[span.clone()])].concat(),
             ..market::Facts::default()
         };
         let facts = Facts {
@@ -64,9 +64,13 @@ impl Judge {
             names_given: false,
             findings: Vec::new(),
         };
+        // A span may begin or end within a day of several bars.
+        let strategy = self.settings.strategy(mode);
+        let mut foreseen = foreseen(&strategy, known, forecasts, &facts.markets)?;
+        foreseen.retain(|seen| first.time_ns <= seen.bar.time_ns);
         let told = Foresight {
-            foreseen: foreseen(&self.settings.strategy(mode), known, forecasts)?,
-            bars: known.to_vec(),
+            foreseen,
+            bars: bars[span].to_vec(),
         };
         let span = Span::new(first.date, last.date)?;
         let scene = Scene::new(&[(first.symbol, &told)], &facts, span, None)?;
@@ -88,17 +92,17 @@ impl Judge {
 fn foreseen(
     strategy: &Strategy,
     bars: &[Bar],
-    forecasts: &BTreeMap<Date, Forecast>,
+    forecasts: &BTreeMap<i64, Forecast>,
+    markets: &Markets,
 ) -> Result<Vec<Foreseen>, LabError> {
-    let markets = Markets::shipped()?;
     let mut market = heqis_quant::Market::new(&strategy.gauges())?;
     let mut foreseen = Vec::new();
     for bar in bars {
         let view = match strategy.needs_market() {
-            true => market.update(&markets, false, bar)?,
+            true => market.update(markets, false, bar)?,
             false => View::of_close(bar.date, bar.close),
         };
-        foreseen.extend(forecasts.get(&bar.date).map(|forecast| Foreseen {
+        foreseen.extend(forecasts.get(&bar.time_ns).map(|forecast| Foreseen {
             bar: *bar,
             view,
             prediction: forecast.prediction(),

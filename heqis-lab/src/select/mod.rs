@@ -26,6 +26,7 @@ use self::judge::Judge;
 use self::report::{Selected, earlier_looks};
 use self::trained::Trained;
 use crate::backtest::BrokerConfig;
+use crate::backtest::inputs::markets;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
 use crate::error::LabError;
@@ -104,6 +105,9 @@ pub struct SelectArgs {
     /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars]; where the cleaner suspects one that is not here, new shares are assumed.
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
+    /// Market file of your own, or a directory of them: see docs/markets.md.
+    #[arg(long, value_name = "TOML_OR_DIR")]
+    pub markets: Option<PathBuf>,
     /// Directory of best_metrics.csv and selection.json.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -142,8 +146,10 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         Some(path) => known::events(&path)?,
         None => EventTable::default(),
     };
+    let rules = markets(args.markets.as_deref())?;
     let judge = Judge {
         settings: Settings {
+            markets: Some(rules.clone()),
             rule: DecisionRule {
                 enter: args.enter,
                 exit: args.exit,
@@ -170,14 +176,22 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         purge_bars,
         embargo_days: args.embargo_days,
     };
-    let series = args
-        .data
-        .iter()
-        .map(|path| Ok(args.import.one_series(path)?.1));
-    let series = series.collect::<Result<Vec<_>, LabError>>()?;
+    let mut series = Vec::new();
+    let mut left_out = Vec::new();
+    for path in &args.data {
+        let (symbol, bars, _) = args.import.one_series_in(path, Some(&rules))?;
+        match rules.untradable(symbol) {
+            None => series.push((path, bars)),
+            Some(reason) => left_out.push(format!("{symbol} is left out: {reason}")),
+        }
+    }
+    if let (true, Some(first)) = (series.is_empty(), left_out.first()) {
+        return Err(LabError::select("bars", first.clone()));
+    }
+    let (paths, series): (Vec<&PathBuf>, Vec<Vec<Bar>>) = series.into_iter().unzip();
     let coverages = coverages(&models, &series, args.validate_from)?;
     let mut selected: Vec<Selected> = Vec::new();
-    for (path, bars) in args.data.iter().zip(series) {
+    for (path, bars) in paths.into_iter().zip(series) {
         let mut tables = models
             .iter()
             .map(|model| model.of(&bars))
@@ -198,7 +212,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
             ..one
         });
     }
-    let settings = json!({
+    let mut settings = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "validate_from": args.validate_from,
         "test_from": args.test_from,
@@ -213,6 +227,9 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         "judge": judge.settings,
         "score": "mean of the folds' annual Sharpe ratios less its standard error",
     });
+    if !left_out.is_empty() {
+        settings["left_out"] = json!(left_out);
+    }
     report::write(&args.out, &selected, &settings)?;
     let mut lines: Vec<String> = selected.iter().map(summary).collect();
     let is_selected = |row: &&BadRow| {
@@ -222,6 +239,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
     for row in table.bad.iter().filter(is_selected) {
         lines.push(format!("warning: an event is left out: {}", row.error));
     }
+    lines.append(&mut left_out);
     lines.push(format!("wrote {}", args.out.join(report::TABLE).display()));
     Ok(lines)
 }
@@ -242,16 +260,13 @@ pub fn select(
         return Err(LabError::select("bars", "must hold a bar"));
     };
     let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
-    if let Some(pair) = days.windows(2).find(|pair| pair[0] == pair[1]) {
-        let rule = format!("must be one a day, got two of {}", pair[0]);
-        return Err(LabError::select("bars", rule));
-    }
     let folds = plan.cut(&days)?;
-    let candidates = candidates(symbol, bars, &days, &folds, tables)?;
+    let candidates = candidates(symbol, bars, &folds, tables)?;
     let mut trials = Vec::new();
     let mut makers = Vec::new();
+    let mut basis = judge.settings.basis;
     for candidate in &candidates {
-        candidate.check(symbol, &days, &folds)?;
+        candidate.check(symbol, bars, &folds)?;
         let forecasts = &candidate.forecasts[&symbol];
         for mode in candidate.modes() {
             let runs = folds
@@ -259,12 +274,9 @@ pub fn select(
                 .iter()
                 .map(|fold| judge.run(bars, fold.validation.clone(), forecasts, *mode))
                 .collect::<Result<Vec<_>, _>>()?;
-            trials.push(Trial::of(
-                &candidate.name,
-                *mode,
-                runs,
-                &judge.settings.basis,
-            ));
+            // That of the market, unless the settings say otherwise.
+            basis = runs.first().map_or(basis, |run| run.metrics.basis);
+            trials.push(Trial::of(&candidate.name, *mode, runs, &basis));
             makers.push(forecasts);
         }
     }
@@ -287,7 +299,7 @@ pub fn select(
         last_train: span(&folds.last_train),
         test_span: span(&folds.test),
         believe_from: BELIEVED_FROM,
-        deflation: deflate(&trials, chosen, earlier_trials, &judge.settings.basis),
+        deflation: deflate(&trials, chosen, earlier_trials, &basis),
         trials,
         chosen,
         test,
@@ -302,7 +314,6 @@ pub fn select(
 fn candidates(
     symbol: Symbol,
     bars: &[Bar],
-    days: &[Date],
     folds: &Folds,
     tables: &[Candidate],
 ) -> Result<Vec<Candidate>, LabError> {
@@ -310,8 +321,8 @@ fn candidates(
         baselines::cash(bars),
         baselines::hold(bars),
         baselines::last(bars)?,
-        baselines::linear(bars, days, folds)?,
-        baselines::boosted(bars, days, folds)?,
+        baselines::linear(bars, folds)?,
+        baselines::boosted(bars, folds)?,
     ];
     let mut all: Vec<Candidate> = baselines::NAMES
         .into_iter()

@@ -100,7 +100,7 @@ impl Trained {
             for candidate in &mut all {
                 let said = self.said(&dir, &candidate.name, fitted_to, &bars[..judged.end])?;
                 let days = &bars[judged.clone()];
-                let (from, to) = (days[0].date, days[days.len() - 1].date);
+                let (from, to) = (days[0].time_ns, days[days.len() - 1].time_ns);
                 for (symbol, forecasts) in said.forecasts {
                     let told = candidate.forecasts.entry(symbol).or_default();
                     told.extend(forecasts.range(from..=to));

@@ -346,7 +346,14 @@ mod tests {
             let found = (&listing.market.name[..], &listing.class.name[..]);
             assert_eq!(found, (market, class), "{symbol}");
         }
-        for symbol in ["204001.SH", "10005050.SH", "CL=F", "TOOLONG"] {
+        for symbol in [
+            "204001.SH",
+            "SAP.DE",
+            "VOD.L",
+            "10005050.SH",
+            "CL=F",
+            "TOOLONG",
+        ] {
             let symbol = Symbol::parse(symbol).unwrap();
             assert_eq!(markets.of(symbol), None, "{symbol}");
             assert!(markets.untradable(symbol).unwrap().contains("no market"));
