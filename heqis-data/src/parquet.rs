@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,7 +113,10 @@ impl Read for ParquetText {
             self.text.clear();
             self.read = 0;
             while self.text.len() < 1 << 16 {
-                match self.rows.next() {
+                // The `parquet` crate panics on some damaged pages; after that nothing more is read of the file.
+                let next = catch_unwind(AssertUnwindSafe(|| self.rows.next()));
+                let damaged = |_| io::Error::other("the Parquet file is damaged");
+                match next.map_err(damaged)? {
                     Some(row) => {
                         let row = row.map_err(io::Error::other)?;
                         self.write(&row);

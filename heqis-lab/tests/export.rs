@@ -11,6 +11,7 @@ use heqis_infer::Bundle;
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
 use heqis_lab::export::direction::GENERATORS_KEY;
 use heqis_lab::export::run::{ExportArgs, run};
+use heqis_lab::import::ImportArgs;
 use heqis_lab::predictions::command::{PredictArgs, run as predict};
 use heqis_lab::train::progress::Deaf;
 use heqis_lab::train::{Part, TrainedRun, train};
@@ -241,6 +242,8 @@ fn a_run_predicts_what_its_bundles_predict() {
         names: None,
         stocks: None,
         clean: None,
+        markets: None,
+        import: ImportArgs::default(),
         threads: None,
     };
     predict(&predicting("p.csv", "all")).unwrap();

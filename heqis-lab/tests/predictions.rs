@@ -187,8 +187,8 @@ fn a_row_that_breaks_a_rule_is_refused_with_its_place_rule_and_value() {
 
 #[test]
 fn a_minute_is_known_by_its_time_and_a_day_alone_does_not_fit_minutes() {
-    // 2022-01-01 23:59 and the next two minutes at UTC+08:00, computed apart from this crate.
-    let first = 1_641_052_740_000_000_000;
+    // 2022-01-01 23:59 and the next two minutes in UTC, where this market's clock stands; computed apart from this crate.
+    let first = 1_641_081_540_000_000_000;
     let dates = ["2022-01-01", "2022-01-02", "2022-01-02"].map(day);
     let bars: Vec<Bar> = dates
         .into_iter()
@@ -198,11 +198,11 @@ fn a_minute_is_known_by_its_time_and_a_day_alone_does_not_fit_minutes() {
     for times in [
         ["2022-01-01 23:59", "2022-01-02 00:00", "2022-01-02 00:01"],
         [
-            "2022-01-01T15:59:00Z",
-            "2022-01-01T16:00:00Z",
-            "2022-01-01T16:01:00.000Z",
+            "2022-01-02T07:59:00+08:00",
+            "2022-01-02T08:00:00+08:00",
+            "2022-01-02T00:01:00.000Z",
         ],
-        ["1641052740", "1641052800", "1641052860"],
+        ["1641081540", "1641081600", "1641081660"],
         ["202201012359", "202201020000", "202201020001"],
     ] {
         let rows: String = times
@@ -310,20 +310,17 @@ fn what_a_file_is_decides_its_content() {
     gz.finish().unwrap();
     assert_eq!(Predictions::read(&packed).unwrap().len(), 2);
 
-    for place in [dir.path().to_owned(), PathBuf::from("/dev/zero")] {
-        let error = Predictions::read(&place).unwrap_err().to_string();
-        assert!(error.contains("a pipe or device is not"), "{error}");
-    }
     let pipe = dir.path().join("pipe");
-    assert!(
-        Command::new("mkfifo")
-            .arg(&pipe)
-            .status()
-            .unwrap()
-            .success()
-    );
-    let error = Predictions::read(&pipe).unwrap_err().to_string();
-    assert!(error.contains("a pipe or device is not"), "{error}");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    for (place, words) in [
+        (dir.path().to_owned(), "must be a file, and is a directory"),
+        (PathBuf::from("/dev/zero"), "a pipe or device is not"),
+        (pipe, "a pipe or device is not"),
+    ] {
+        let error = Predictions::read(&place).unwrap_err().to_string();
+        assert!(error.contains(words), "{error}");
+    }
     // A row without an end, four million bytes of it, in a few packed ones.
     let mut gz = GzEncoder::new(fs::File::create(&packed).unwrap(), Default::default());
     gz.write_all(&vec![b'x'; 1 << 22]).unwrap();
@@ -668,7 +665,7 @@ fn the_symbol_is_that_of_the_column_whatever_the_file_is_called() {
     let refused = lab(&format!("audit {bars} --test-from 2013-01-04"));
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(
-        told.contains("must hold one instrument, has 002032.SZ and 600000.SH"),
+        told.contains("must hold the bars of one instrument, got 002032.SZ, 600000.SH"),
         "{told}"
     );
 }

@@ -1,6 +1,7 @@
 //! `predict`: what bundles, or the generators of a run, say of any bars, as a table.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use heqis_infer::Bundle;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use super::Forecast;
 use super::write::{Line, rule_path, write, write_rule};
 use crate::backtest::command::{foresee, read_clean};
-use crate::backtest::inputs::{Facts, Series};
+use crate::backtest::inputs::{Facts, Series, markets};
 use crate::backtest::rule::of_bundle;
 use crate::backtest::run::Settings;
 use crate::backtest::strategy::Source;
@@ -60,12 +61,15 @@ pub struct PredictArgs {
     /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
     #[arg(long, value_name = "JSON")]
     pub clean: Option<PathBuf>,
+    /// Market file of your own, or a directory of them.
+    #[arg(long, value_name = "TOML_OR_DIR")]
+    pub markets: Option<PathBuf>,
+    /// How tables are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
     /// Number of working threads [default: one for each core].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
-    /// How tables of bars are read.
-    #[command(flatten)]
-    pub import: ImportArgs,
 }
 
 /// Bundles that are made for a while, and removed with this value.
@@ -95,10 +99,17 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
         namechange: args.names.clone(),
         ..Tables::default()
     };
-    let mut series = Series::read(&args.bars, tables, &args.import, None)?;
+    let rules = markets(args.markets.as_deref())?;
+    let mut series = Series::read(&args.bars, tables, &args.import, Some(&rules))?;
     let symbols = series.bars.keys().copied();
-    let facts = Facts::read(symbols, &series.tables, read_clean(args.clean.as_deref())?)?;
-    series.judge(&Cleaner::new(facts.clean.clone())?, &args.import)?;
+    let clean = read_clean(args.clean.as_deref())?;
+    let facts = Facts::read(symbols, &series.tables, clean)?;
+    let cleaner = Cleaner::new(facts.clean.clone())?.with_markets(Arc::new(rules.clone()));
+    series.judge(&cleaner, &args.import)?;
+    let settings = Settings {
+        markets: Some(rules),
+        ..Settings::default()
+    };
     let mut draft = None;
     let run = Path::new(&args.strategy);
     let models: Vec<(PathBuf, Source)> = match run.join(crate::train::run::FILE).is_file() {
@@ -131,14 +142,7 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
         }
     });
     let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
-    let told = foresee(
-        &series,
-        &sources,
-        &none,
-        &Settings::default(),
-        &facts.clean,
-        threads,
-    )?;
+    let told = foresee(&series, &sources, &none, &settings, &facts.clean, threads)?;
     let mut shown = Vec::new();
     for (((out, _), bundle), told) in models.iter().zip(&bundles).zip(told) {
         let fitted_to = fitted_to(bundle, args.fitted_to)?;
