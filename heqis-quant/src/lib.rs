@@ -17,6 +17,7 @@
 //! | [`features`] | bar → one row of named features, free of the price level |
 //! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
 //! | [`window`] | scaled rows → the flat window that a model reads |
+//! | [`stats`] | moments, correlations, and intervals by clusters |
 //! | [`label`] | what a model should have said, and the split of a series into spans |
 //! | [`decision`] | prediction and market → buy, hold or sell, with the reason: **data leaves here** |
 //! | [`path`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
@@ -64,6 +65,7 @@ mod records;
 mod reject;
 pub mod rules;
 pub mod scaler;
+pub mod stats;
 pub mod symbol;
 pub mod table;
 pub mod window;
