@@ -282,8 +282,11 @@ pub struct Order {
 /// Why an order was not filled on a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OrderNote {
-    /// The day; null where none is written.
+    /// The first day; null where none is written.
     pub date: Option<Date>,
     /// The reason.
     pub reason: String,
+    /// The last day, when it held on several trading days in a row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Date>,
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use heqis_quant::stats::{mean, pearson, spearman};
 use heqis_quant::{Date, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -234,8 +235,8 @@ fn fit(pairs: &[Pair]) -> Option<Fit> {
         .iter()
         .map(|pair| (pair.predicted - pair.realised).powi(2));
     Some(Fit {
-        correlation: correlation(&predicted, &realised),
-        rank_correlation: correlation(&ranks(&predicted), &ranks(&realised)),
+        correlation: pearson(&predicted, &realised),
+        rank_correlation: spearman(&predicted, &realised),
         mse: mean(errors)?,
         mse_of_zero: mean(realised.iter().map(|value| value.powi(2)))?,
         mean_predicted: mean(predicted.iter().copied())?,
@@ -314,41 +315,6 @@ fn calibration(pairs: &[Pair], flat_band: f64) -> Vec<Bin> {
         }
     }
     bins
-}
-
-/// The mean, or `None` of nothing.
-pub(crate) fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
-    let (count, sum) = values.fold((0u64, 0.0), |(count, sum), value| (count + 1, sum + value));
-    (count > 0).then(|| sum / count as f64)
-}
-
-/// Pearson's correlation, or `None` when either never changes.
-fn correlation(a: &[f64], b: &[f64]) -> Option<f64> {
-    let (mean_a, mean_b) = (mean(a.iter().copied())?, mean(b.iter().copied())?);
-    let (mut aa, mut bb, mut ab) = (0.0, 0.0, 0.0);
-    for (a, b) in a.iter().zip(b) {
-        let (a, b) = (a - mean_a, b - mean_b);
-        aa += a * a;
-        bb += b * b;
-        ab += a * b;
-    }
-    (aa > 0.0 && bb > 0.0).then(|| ab / (aa * bb).sqrt())
-}
-
-/// Ranks from 1; equal values share the mean of theirs.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&a, &b| values[a].total_cmp(&values[b]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut rank = 0.0;
-    for equal in order.chunk_by(|&a, &b| values[a] == values[b]) {
-        let count = equal.len() as f64;
-        for &at in equal {
-            ranks[at] = rank + (count + 1.0) / 2.0;
-        }
-        rank += count;
-    }
-    ranks
 }
 
 #[cfg(test)]

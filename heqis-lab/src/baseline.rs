@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use heqis_quant::stats::{MeanInterval, Proportion};
 use serde::Serialize;
 
 use crate::error::LabError;
-use crate::figures::{MeanDifference, ReturnError, Share, brier, most_likely};
+use crate::figures::{ReturnError, brier, most_likely, squared_error_difference};
 use crate::logistic::Logistic;
 use crate::pca::Pca;
 use crate::ridge::Ridge;
@@ -171,38 +172,46 @@ impl Baseline {
             / training.len().max(1) as f64;
         let training_rates = base_rates(training);
         let majority = most_likely(&training_rates);
+        let days: Vec<i32> = samples.iter().map(|sample| sample.date.days()).collect();
         let moved = || {
             predicted
                 .iter()
                 .zip(&actual)
-                .filter(|(_, actual)| **actual != 0.0)
+                .zip(&days)
+                .filter(|((_, actual), _)| **actual != 0.0)
         };
         SpanFigures {
             samples: samples.len(),
             ridge: ReturnError::of(&predicted, &actual),
             zero_return: ReturnError::of(&vec![0.0; actual.len()], &actual),
-            ridge_minus_zero_return: MeanDifference::of_squared_errors(
+            ridge_minus_zero_return: squared_error_difference(
                 &predicted,
                 &vec![0.0; actual.len()],
                 &actual,
+                &days,
             ),
             predicted_return_range: [
                 predicted.iter().copied().fold(f64::INFINITY, f64::min),
                 predicted.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             ],
             training_mean_return: ReturnError::of(&vec![training_mean; actual.len()], &actual),
-            sign_accuracy: Share::count(
-                moved().map(|(predicted, actual)| (*predicted > 0.0) == (*actual > 0.0)),
+            sign_accuracy: Proportion::clustered(moved().map(|((predicted, actual), day)| {
+                (day, (*predicted > 0.0) == (*actual > 0.0))
+            })),
+            always_up_sign_accuracy: Proportion::clustered(
+                moved().map(|((_, actual), day)| (day, *actual > 0.0)),
             ),
-            always_up_sign_accuracy: Share::count(moved().map(|(_, actual)| *actual > 0.0)),
-            class_accuracy: Share::count(
+            class_accuracy: Proportion::clustered(
                 probabilities
                     .iter()
                     .zip(&classes)
-                    .map(|(p, &class)| most_likely(p) == class),
+                    .zip(&days)
+                    .map(|((p, &class), day)| (day, most_likely(p) == class)),
             ),
             majority_class: CLASSES[majority],
-            majority_class_accuracy: Share::count(classes.iter().map(|&class| class == majority)),
+            majority_class_accuracy: Proportion::clustered(
+                days.iter().zip(classes.iter().map(|&class| class == majority)),
+            ),
             base_rates: CLASSES.into_iter().zip(base_rates(samples)).collect(),
             brier: brier(&probabilities, &classes),
             brier_of_training_base_rates: brier(&vec![training_rates; classes.len()], &classes),
@@ -238,21 +247,21 @@ pub struct SpanFigures {
     /// Error of predicting no change.
     pub zero_return: ReturnError,
     /// Squared error of the predicted return minus that of predicting no change.
-    pub ridge_minus_zero_return: MeanDifference,
+    pub ridge_minus_zero_return: MeanInterval,
     /// Smallest and largest predicted return.
     pub predicted_return_range: [f64; 2],
     /// Error of predicting the training span's mean return.
     pub training_mean_return: ReturnError,
     /// Share of moves whose sign the predicted return has, over samples with a move.
-    pub sign_accuracy: Share,
+    pub sign_accuracy: Proportion,
     /// The same for always predicting a rise.
-    pub always_up_sign_accuracy: Share,
+    pub always_up_sign_accuracy: Proportion,
     /// Share of samples whose most likely class came.
-    pub class_accuracy: Share,
+    pub class_accuracy: Proportion,
     /// The training span's most frequent class.
     pub majority_class: &'static str,
     /// Accuracy of always predicting that class.
-    pub majority_class_accuracy: Share,
+    pub majority_class_accuracy: Proportion,
     /// Share of each class on this span.
     pub base_rates: BTreeMap<&'static str, f64>,
     /// Brier score of the probabilities.

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use heqis_quant::stats::Proportion;
+
 use crate::baseline::SpanFigures;
 use crate::bundles::{DIRECTION_BUNDLE, FACTORS_BUNDLE, Report};
-use crate::figures::Share;
 use crate::samples::{FLAT_BAND, HORIZON_BARS, PURGE, Prepared, WINDOW_BARS};
 
 /// Returns the card of the factor model.
@@ -208,7 +209,7 @@ fn verdict(test: &SpanFigures) -> String {
     )
 }
 
-fn against(accuracy: &Share, naive: f64, words: &str) -> String {
+fn against(accuracy: &Proportion, naive: f64, words: &str) -> String {
     format!(
         "{} that of {words}",
         place(accuracy.wilson_low > naive, accuracy.wilson_high < naive)
@@ -224,7 +225,7 @@ fn place(above: bool, below: bool) -> &'static str {
     }
 }
 
-fn share(share: &Share) -> String {
+fn share(share: &Proportion) -> String {
     format!(
         "{} [{}, {}] of {}",
         percent(share.share),

@@ -30,7 +30,9 @@ pub const PURGE: usize = WINDOW_BARS - 1 + HORIZON_BARS;
 /// One window with what came after it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
-    /// Date of the window's last bar.
+    /// Time of the window's last bar, ns since 1970-01-01 UTC.
+    pub time_ns: i64,
+    /// Its trading day.
     pub date: Date,
     /// Scaled features, oldest bar first, row-major [window_bars, features].
     pub window: Vec<f32>,
@@ -92,6 +94,7 @@ impl Prepared {
 
 /// One unscaled feature row with the label of its bar.
 struct Row {
+    time_ns: i64,
     date: Date,
     close: f64,
     values: Vec<f64>,
@@ -175,6 +178,7 @@ fn rows(bars: &[Bar], set: &FeatureSet) -> Result<Vec<Row>, LabError> {
     for (bar, label) in bars.iter().zip(labels) {
         if let Some(values) = state.update(bar)? {
             rows.push(Row {
+                time_ns: bar.time_ns,
                 date: bar.date,
                 close: bar.close,
                 values,
@@ -194,6 +198,7 @@ fn samples(rows: &[Row], scaler: &Scaler) -> Result<Vec<Sample>, LabError> {
         scaler.transform_into(&row.values, &mut scaled)?;
         if let (Some(window), Some(label)) = (window.push(&scaled)?, row.label) {
             samples.push(Sample {
+                time_ns: row.time_ns,
                 date: row.date,
                 close: row.close,
                 window: window.to_vec(),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use heqis_lab::backtest::broker::{DayAccount, Ledger, Trip};
 use heqis_lab::backtest::metrics::{
-    Against, Basis, Correlations, Curve, Day, Metrics, profit_factor, win_rate,
+    Against, Basis, Correlations, CrossSection, Curve, Metrics, profit_factor, win_rate,
 };
 use heqis_quant::Date;
 use serde::Deserialize;
@@ -28,7 +28,7 @@ struct Series {
 
 #[derive(Deserialize)]
 struct Scores {
-    days: Vec<Day>,
+    days: Vec<CrossSection>,
     scipy: BTreeMap<String, f64>,
 }
 
@@ -78,7 +78,7 @@ fn figures_equal_those_of_empyrical_and_quantstats() {
 fn correlations_equal_those_of_scipy() {
     for scores in golden().scores {
         let ours = Correlations::of(&scores.days, &Basis::default()).unwrap();
-        assert_eq!(ours.days, scores.days.len());
+        assert_eq!(ours.times, scores.days.len());
         for (name, ours) in [
             ("ic", ours.ic),
             ("rank_ic", ours.rank_ic),

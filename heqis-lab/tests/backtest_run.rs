@@ -383,3 +383,47 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
         assert!(error.contains(reason), "{error}");
     }
 }
+
+#[test]
+fn a_rule_takes_the_defaults_of_what_it_leaves_out_and_other_gaps_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("settings.toml");
+    let read = |text: &str| {
+        fs::write(&path, text).unwrap();
+        Settings::read(&path)
+    };
+    let default = Settings::default().rule;
+    let rule = read("rule = { enter = 0.003 }").unwrap().rule;
+    assert_eq!((rule.enter, rule.exit), (0.003, default.exit));
+    assert_eq!(rule.min_confidence, default.min_confidence);
+    assert_eq!(rule.min_exit_confidence, 0.0);
+    let refused = |text: &str| read(text).unwrap_err().to_string();
+    let text = refused("commission = { rate_e7 = 2500 }");
+    assert!(text.contains("min_cents"), "{text}");
+    assert!(refused("rule = { entre = 0.1 }").contains("entre"));
+}
+
+/// Hold and cash stand beside every run: in its lines, its files and its page, by the same broker and costs.
+#[test]
+fn hold_and_cash_stand_beside_every_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let lines = run(&format!("{TWO_STOCKS} --mode return,class"), dir.path()).unwrap();
+    for line in &lines {
+        let (hold, cash) = (&line.alternatives.hold, &line.alternatives.cash);
+        assert_eq!((cash.curve.total_return, cash.fees_cents), (0.0, 0));
+        assert_eq!((hold.days, hold.trades.count), (line.metrics.days, 1));
+        assert!(hold.fees_cents > 0 && hold.exposure.unwrap() > 0.9);
+        let summary: serde_json::Value =
+            serde_json::from_slice(&fs::read(line.dir.join("summary.json")).unwrap()).unwrap();
+        let total = summary["hold"]["curve"]["total_return"].as_f64();
+        assert_eq!(total, Some(hold.curve.total_return));
+        assert_eq!(summary["cash"]["curve"]["total_return"], 0.0);
+        let page = fs::read_to_string(line.dir.join("report.html")).unwrap();
+        assert!(page.contains(">hold</th>") && page.contains(">cash</th>"));
+    }
+    // Both modes of one stock have one alternative.
+    assert_eq!(lines[0].label.symbol, lines[2].label.symbol);
+    assert_eq!(lines[0].alternatives, lines[2].alternatives);
+    let table = records(&dir.path().join("summary.csv"));
+    assert_eq!(table.len(), 4);
+}

@@ -59,7 +59,7 @@ fn no_bar_is_seen_from_both_sides_of_a_cut() {
         assert!(last_told < first, "{last_told} {first}");
     }
     // An embargo moves the start of the spans behind, and a purge the end of those before.
-    let further = load(&set, "embargo_days = 7\npurge_days = 20");
+    let further = load(&set, "embargo_days = 7\npurge_bars = 20");
     let days = |corpus: &Corpus| [corpus.days.training.to, corpus.days.validation.from];
     assert!(days(&further)[0] < days(&corpus)[0] && days(&further)[1] > days(&corpus)[1]);
 }
@@ -259,4 +259,51 @@ fn the_committed_settings_are_good() {
         found += 1;
     }
     assert!(found >= 4, "{found} files");
+}
+
+/// A purge is a look-back in bars: of minutes it costs a few of a day, and an embargo in days is what costs days.
+#[test]
+fn a_purge_leaves_out_bars_of_each_series_and_no_days_of_minutes() {
+    let root = tempfile::tempdir().unwrap();
+    let mut table = String::from("datetime,open,high,low,close,volume\n");
+    for day in 2..12 {
+        for minute in 0..60 {
+            let close = 100 + (day * 7 + minute * 13) % 17;
+            table += &format!(
+                "2024-01-{day:02} 10:{minute:02}:00,{close},{},{},{close},100\n",
+                close + 1,
+                close - 1
+            );
+        }
+    }
+    let path = root.path().join("BTCUSD.csv");
+    std::fs::write(&path, table).unwrap();
+    let set = root.path().join("set");
+    let mut options = market::options(&[path.as_path()], &set);
+    options.train_to = heqis_lab::store::manifest::TrainTo::Fraction(0.6);
+    heqis_lab::prepare::prepare(&options).unwrap();
+    let last = |corpus: &Corpus, part: Part| {
+        let sample = corpus.samples(part).last().unwrap();
+        let series = &corpus.series[sample.series as usize];
+        (series.dates[sample.row as usize], sample.row as usize)
+    };
+    let whole = load(&set, "");
+    let [training, validation] = [Part::Training, Part::Validation].map(|part| last(&whole, part));
+    let cut = |from: heqis_quant::Date| {
+        let dates = &whole.series[0].dates;
+        dates.partition_point(|day| *day < from)
+    };
+    let purge = LOOK_BACK.bars();
+    assert_eq!(training.1 + purge + 1, cut(whole.days.validation.from));
+    assert_eq!(validation.1 + purge + 1, cut(whole.days.test.from));
+    // The last day of a span is only cut short.
+    assert_eq!(whole.days.training.to, training.0);
+    assert_eq!(training.0.days() + 1, whole.days.validation.from.days());
+    assert!(whole.samples(Part::Validation).len() > 100);
+    let embargo = load(&set, "embargo_days = 1\npurge_days = 3");
+    assert_eq!(
+        embargo.days.validation.from.days(),
+        whole.days.validation.from.days() + 1
+    );
+    assert_eq!(last(&embargo, Part::Training).1 + 3 + 1, training.1 + purge + 1);
 }

@@ -44,7 +44,7 @@ fn plan() -> FoldPlan {
         validate_from: day("2008-01-02"),
         test_from: day("2014-01-02"),
         folds: 3,
-        purge_days: 1,
+        purge_bars: 1,
         embargo_days: 5,
     }
 }
@@ -249,6 +249,19 @@ fn the_best_of_many_coins_is_not_believed() {
     let winner = &selected.trials[selected.chosen];
     let deflated = selected.deflation.deflated.unwrap();
     assert!(deflated < 0.95, "{} has {deflated}", winner.name());
+    assert_ne!(winner.candidate, "cash");
+    assert_eq!(selected.choice(), ("cash", SignalMode::Return));
+    assert_eq!(selected.verdict(), format!("not believed: {deflated:.3} < 0.95"));
+    // The best trial and its run are still there.
+    let row: BTreeMap<String, String> = selected.row().into_iter().collect();
+    assert_eq!((row["choice"].as_str(), &row["best"]), ("cash", &winner.candidate));
+    assert!(row["test_days"].parse::<usize>().unwrap() > 0);
+    let lenient = Selected {
+        believe_from: deflated,
+        ..select(&bars, &plan(), &coins, &judge(), 0).unwrap()
+    };
+    assert_eq!(lenient.verdict(), "believed");
+    assert_eq!(lenient.choice(), (winner.candidate.as_str(), winner.mode));
     let alone = winner.shape.unwrap().probability_above(0.0).unwrap();
     assert!(deflated < alone);
     // Trials that were made before count as well.

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use heqis_lab::figures::Share;
+use heqis_quant::stats::Proportion;
 use heqis_lab::nets::discriminator::DiscriminatorConfig;
 use heqis_lab::nets::generator::{Body, GeneratorKind};
 use heqis_lab::nets::weights::collect;
@@ -383,7 +383,7 @@ fn default_generators(set: &Path) -> TrainConfig {
     config
 }
 
-fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Share)> {
+fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Proportion)> {
     train(config, out, false, &mut Deaf).unwrap();
     let run = TrainedRun::open(out).unwrap();
     let corpus = run.corpus().unwrap();
@@ -424,7 +424,7 @@ fn no_kind_of_generator_learns_anything_from_a_random_walk() {
 }
 
 /// The shares of signs that the three default generators, trained in the game, and all other kinds tell rightly.
-fn all_directions(set: &Path, root: &Path) -> Vec<(String, Share)> {
+fn all_directions(set: &Path, root: &Path) -> Vec<(String, Proportion)> {
     let (default, other) = (default_generators(set), other_generators(set));
     let kinds = default.generators.iter().chain(&other.generators);
     let kinds: Vec<String> = kinds.map(|spec| format!("{:?}", spec.kind)).collect();
@@ -463,6 +463,19 @@ fn the_number_of_threads_changes_nothing_but_the_time() {
     // A run goes on with any number of them.
     let dir = root.path().join("1");
     assert_eq!(train(&two.config, &dir, true, &mut Deaf).unwrap(), two);
+}
+
+/// Losses that are no numbers end a training, with the place; what was learnt before stays.
+#[test]
+fn a_training_that_diverges_is_a_failure_with_its_place() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let mut config = settings(&set, "");
+    config.optimiser.learning_rate = 1e30;
+    let dir = root.path().join("run");
+    let message = train(&config, &dir, false, &mut Deaf).unwrap_err().to_string();
+    assert!(message.contains(", epoch ") && message.contains("diverged"), "{message}");
+    assert!(!RunManifest::read(&dir).unwrap().finished);
 }
 
 #[cfg(not(feature = "wgpu"))]

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
-use heqis_lab::figures::Share;
 use heqis_lab::logistic::Logistic;
 use heqis_lab::ridge::Ridge;
 use heqis_lab::yardsticks::boosting::{Boosting, BoostingOptions};
 use heqis_lab::yardsticks::metrics::CrossSections;
 use heqis_lab::yardsticks::{Contest, Entry, Figures, Forecast, Rows, Span, Table, Truth, naive};
+use heqis_quant::stats::Proportion;
 use serde_json::Value;
 
 /// Figures and fits that `tests/fixtures/yardsticks/make.py` computed with the versions that the file names.
@@ -33,11 +33,10 @@ fn near(got: f64, expected: &Value, within: f64) {
 }
 
 fn truth_of(value: &Value) -> Truth {
+    let days = numbers(&value["days"]);
     Truth {
-        days: numbers(&value["days"])
-            .into_iter()
-            .map(|day| day as i32)
-            .collect(),
+        times_ns: days.iter().map(|day| *day as i64).collect(),
+        days: days.iter().map(|day| *day as i32).collect(),
         closes: numbers(&value["closes"]),
         returns: numbers(&value["returns"]),
         classes: numbers(&value["classes"])
@@ -72,7 +71,7 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
     near(returns.minus_last_value.mean, &difference["mean"], 1e-14);
     near(returns.minus_last_value.low, &difference["low"], 1e-14);
     near(returns.minus_last_value.high, &difference["high"], 1e-14);
-    let share = |got: Share, expected: &Value| {
+    let share = |got: Proportion, expected: &Value| {
         assert_eq!(
             (got.hits as u64, got.of as u64),
             (
@@ -86,9 +85,9 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
     share(returns.direction.unwrap(), &expected["direction"]);
     share(classes.accuracy, &expected["class"]);
     let sections = |got: CrossSections, expected: &Value| {
-        assert_eq!(got.days as u64, expected["days"].as_u64().unwrap());
+        assert_eq!(got.times as u64, expected["days"].as_u64().unwrap());
         // One day says the same of every item; the last has too few items to count at all.
-        assert_eq!((got.days, got.undefined_days), (18, 1));
+        assert_eq!((got.times, got.undefined_times), (18, 1));
         near(got.mean, &expected["mean"], 1e-12);
         near(got.deviation, &expected["deviation"], 1e-12);
         assert!((got.ratio - got.mean / got.deviation).abs() < 1e-12);
@@ -152,6 +151,7 @@ fn planted(from: usize, count: usize) -> Rows {
             -0.02 * signal
         };
         inputs.push(vec![signal, (i * 31 % 17) as f64]);
+        truth.times_ns.push(i as i64);
         truth.days.push(i as i32);
         truth.closes.push(10.0);
         truth.returns.push(came);

@@ -140,7 +140,7 @@ export class List {
       cells: [
         order.placed, code(order.symbol, names), { text: `${SIGN[order.side]} ${t(order.side)}`, class: tone(order.side) }, count(order.wanted_shares), count(order.filled_shares),
         el("span", { class: "tag" }, word("outcomes", order.status)),
-        { text: order.reasons.map(({ date, reason }) => `${date} ${word("refusalReasons", reason)}`).join("; "), class: "why" },
+        { text: order.reasons.map(({ date, reason, to }) => `${date}${to ? `–${to}` : ""} ${word("refusalReasons", reason)}`).join("; "), class: "why" },
       ],
     })));
   }

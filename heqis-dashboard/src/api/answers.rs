@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use heqis_quant::stats::mean;
 use heqis_quant::decision::{Stance, VerdictReason};
 use heqis_quant::{Bar, Date, Side, Symbol};
 use schemars::JsonSchema;
@@ -14,7 +15,7 @@ use crate::decisions::{Numbered, StageTime};
 use crate::lines::{NAMES, Values};
 use crate::live::Event;
 use crate::market::{Listing, Series};
-use crate::quality::{Quality, mean};
+use crate::quality::Quality;
 use crate::{Desk, Names};
 
 /// What the page is about.

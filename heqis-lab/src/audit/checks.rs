@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use heqis_quant::rules::{Limits, Trade};
+use heqis_quant::stats::{deviation, pearson};
 use heqis_quant::{Bar, Date, Marks};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -11,7 +12,6 @@ use serde::Serialize;
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::backtest::broker::Slippage;
-use crate::backtest::metrics::pearson;
 use crate::error::LabError;
 
 /// What one check found.
@@ -169,7 +169,9 @@ pub fn start_drift(
             "nothing was decided".to_owned(),
         ));
     };
-    let spread = deviation(&whole);
+    let said: Vec<f64> = whole.iter().map(|one| one.predicted_return).collect();
+    // There is a last decision, so there is a spread.
+    let spread = deviation(&said, 0).unwrap_or(f64::NAN);
     let room = bars.len().saturating_sub(warmup_bars);
     let mut told = Vec::new();
     let mut worst = 0.0_f64;
@@ -202,19 +204,6 @@ pub fn start_drift(
         worst <= tolerance && !worst.is_nan(),
         told,
     ))
-}
-
-fn deviation(decisions: &[Decision]) -> f64 {
-    let count = decisions.len() as f64;
-    let mean = decisions
-        .iter()
-        .map(|one| one.predicted_return)
-        .sum::<f64>()
-        / count;
-    let squares = decisions
-        .iter()
-        .map(|one| (one.predicted_return - mean).powi(2));
-    (squares.sum::<f64>() / count).sqrt()
 }
 
 /// On a market whose days were shuffled the past tells nothing of the future, so predictions must be worth nothing:

@@ -11,6 +11,7 @@ use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use super::alternatives::Alternatives;
 use super::inputs::{Benchmark, Facts, LeftOut, Series, markets};
 use super::metrics::Metrics;
 use super::pool::each;
@@ -120,6 +121,9 @@ pub struct Line {
     pub origin: Origin,
     /// Its figures.
     pub metrics: Metrics,
+    /// The same account without a model.
+    #[serde(flatten)]
+    pub alternatives: Alternatives,
     /// How many orders were made, and how many fills came of them.
     pub orders: usize,
     /// See `orders`.
@@ -241,7 +245,17 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             .join(&label.strategy)
             .join(name(label.mode))
             .join(&label.symbol);
-        outcome.save(&dir, label, &scene, settings, origin, !args.no_pages)?;
+        let alternatives = Alternatives::of(&scene, settings)?;
+        let with_page = !args.no_pages;
+        outcome.save(
+            &dir,
+            label,
+            &scene,
+            &alternatives,
+            settings,
+            origin,
+            with_page,
+        )?;
         Ok(Line {
             label: label.clone(),
             dir,
@@ -250,6 +264,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             orders: outcome.ledger.orders.len(),
             fills: outcome.ledger.fills.len(),
             metrics: outcome.metrics,
+            alternatives,
             unbridged: scene.unbridged,
             left_out: left_out.clone(),
         })
@@ -380,7 +395,13 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
             csv += name;
         }
     }
-    csv += ",orders,fills\n";
+    csv += ",orders,fills";
+    for name in ["hold", "cash"] {
+        for figure in ["total_return", "annual_return", "sharpe", "max_drawdown"] {
+            let _ = write!(csv, ",{name}_{figure}");
+        }
+    }
+    csv += "\n";
     for line in lines {
         let Label {
             strategy,
@@ -395,7 +416,15 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
                 let _ = write!(csv, "{value}");
             }
         }
-        let _ = writeln!(csv, ",{},{}", line.orders, line.fills);
+        let _ = write!(csv, ",{},{}", line.orders, line.fills);
+        for (_, metrics) in line.alternatives.named() {
+            let curve = &metrics.curve;
+            let (total, drawdown) = (Some(curve.total_return), Some(curve.max_drawdown));
+            for value in [total, curve.annual_return, curve.sharpe, drawdown] {
+                let _ = write!(csv, ",{}", value.map_or(String::new(), |v| v.to_string()));
+            }
+        }
+        csv += "\n";
     }
     let path = out.join("summary.csv");
     std::fs::write(&path, csv).map_err(|source| LabError::file(&path, source))?;
@@ -425,12 +454,11 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
     ]);
     let percent =
         |value: Option<f64>| value.map_or("-".into(), |value| format!("{:.2} %", value * 100.0));
-    for line in &lines {
-        let metrics = &line.metrics;
+    let mut row = |strategy: &str, mode: &str, symbol: &str, metrics: &Metrics| {
         table.add_row([
-            line.label.strategy.clone(),
-            name(line.label.mode).into(),
-            line.label.symbol.clone(),
+            strategy.to_owned(),
+            mode.to_owned(),
+            symbol.to_owned(),
             metrics.days.to_string(),
             percent(metrics.curve.annual_return),
             metrics
@@ -442,6 +470,21 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
             percent(metrics.trades.win_rate),
             format!("{:.2}", metrics.fees_cents as f64 / 100.0),
         ]);
+    };
+    // One instrument stands in several lines: its alternatives and its bars are the same in all of them.
+    let mut instruments: BTreeMap<&str, &Line> = BTreeMap::new();
+    for line in &lines {
+        let Label { strategy, symbol, .. } = &line.label;
+        row(strategy, name(line.label.mode), symbol, &line.metrics);
+        let known = instruments.entry(symbol).or_insert(line);
+        if line.unbridged > known.unbridged {
+            *known = line;
+        }
+    }
+    for (symbol, line) in &instruments {
+        for (strategy, metrics) in line.alternatives.named() {
+            row(strategy, "-", symbol, metrics);
+        }
     }
     let mut shown: Vec<String> = table.to_string().lines().map(str::to_owned).collect();
     let mut rules: Vec<String> = lines
@@ -460,7 +503,7 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
         .collect();
     rules.dedup();
     shown.append(&mut rules);
-    let unbridged: usize = lines.iter().map(|line| line.unbridged).sum();
+    let unbridged: usize = instruments.values().map(|line| line.unbridged).sum();
     if unbridged > 0 {
         shown.push(format!(
             "{unbridged} bars lie on another price level than the ones before, and no event in --events bridges them: \

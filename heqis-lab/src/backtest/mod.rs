@@ -3,6 +3,7 @@
 //! - [`market`]: calendar, bars in cents, special treatment, listing and ex-right events: **data enters here**.
 //! - [`broker`]: cash and positions, orders made after a close and filled at the next open, day by day.
 //! - [`allocation`]: wanted sides → orders, over a shared account; [`simulate`] runs a whole history.
+//! - [`alternatives`]: the same account without a model, *hold* and *cash*.
 //! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → verdicts by the code of the boards.
 //! - [`metrics`]: what a run was worth.
 //! - [`rule`]: when a strategy trades. [`run`]: one run, from predictions to files; [`inputs`]: what it reads; [`command`]: many runs at once.
@@ -16,6 +17,7 @@
 //! ([`heqis_quant::decision`]): the broker never knows where orders come from.
 
 pub mod allocation;
+pub mod alternatives;
 pub mod broker;
 pub mod command;
 pub mod inputs;

@@ -9,10 +9,11 @@ use heqis_quant::{Bar, Calendar, Date, DecisionRule, Markets, Span, Symbol, Verd
 use serde::{Deserialize, Serialize};
 
 use super::allocation::{Allocation, Want, simulate};
+use super::alternatives::Alternatives;
 use super::broker::{BrokerConfig, Ledger};
 use super::inputs::{Benchmark, Facts, LeftOut};
 use super::market::{Market, Stock};
-use super::metrics::{Basis, Day, Metrics, daily_returns, returns_of};
+use super::metrics::{Basis, CrossSection, Metrics, daily_returns, returns_of};
 use super::report::html::Page;
 use super::report::{Table, Values, books};
 use super::strategy::{Foreseen, Foresight, KillChange, decide};
@@ -34,6 +35,7 @@ pub struct Commission {
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
     /// When to enter and when to leave.
+    #[serde(deserialize_with = "RuleFields::deserialize")]
     pub rule: DecisionRule,
     /// Whether the file that this was read from has a rule, which then goes before that of a bundle.
     #[serde(skip)]
@@ -58,16 +60,30 @@ pub struct Settings {
     pub markets: Option<Markets>,
 }
 
+/// A rule of which any field may be left out: it is that of the default rule then.
+#[derive(Deserialize)]
+#[serde(remote = "DecisionRule", deny_unknown_fields, default = "default_rule")]
+struct RuleFields {
+    enter: f64,
+    exit: f64,
+    min_confidence: f64,
+    min_exit_confidence: f64,
+}
+
+fn default_rule() -> DecisionRule {
+    DecisionRule {
+        enter: 0.002,
+        exit: 0.0012,
+        min_confidence: 0.4,
+        min_exit_confidence: 0.0,
+    }
+}
+
 impl Default for Settings {
     /// The rule of `topologies/baseline.toml`, no filter, and the defaults of all the rest.
     fn default() -> Self {
         Self {
-            rule: DecisionRule {
-                enter: 0.002,
-                exit: 0.0012,
-                min_confidence: 0.4,
-                min_exit_confidence: 0.0,
-            },
+            rule: default_rule(),
             names_rule: false,
             filters: Filters::default(),
             kill: Vec::new(),
@@ -330,23 +346,21 @@ impl Scene {
             .collect()
     }
 
-    /// Returns, close by close, each predicted return with the return to the next bar of the same stock in the span.
+    /// Returns, timestamp by timestamp, each predicted return with the return to the next bar of the same stock in the span.
     #[must_use]
-    pub fn scores(&self) -> Vec<Day> {
-        let mut closes: BTreeMap<i64, Day> = BTreeMap::new();
+    pub fn scores(&self) -> Vec<CrossSection> {
+        let mut times: BTreeMap<i64, CrossSection> = BTreeMap::new();
         for foreseen in &self.foreseen {
             for pair in foreseen.windows(2) {
                 let (now, next) = (&pair[0].bar, &pair[1].bar);
                 let reference = next.reference_close(now.date, now.close);
                 let followed = next.close / reference - 1.0;
                 let expected = pair[0].prediction.predicted_return;
-                closes
-                    .entry(now.time_ns)
-                    .or_default()
-                    .push((expected, followed));
+                let time = times.entry(now.time_ns).or_default();
+                time.push((expected, followed));
             }
         }
-        closes.into_values().collect()
+        times.into_values().collect()
     }
 }
 
@@ -418,6 +432,7 @@ impl Outcome {
         dir: &Path,
         label: &Label,
         scene: &Scene,
+        alternatives: &Alternatives,
         settings: &Settings,
         origin: &Origin,
         with_page: bool,
@@ -438,6 +453,8 @@ impl Outcome {
             "rule_from": origin.rule_from,
             "predictions": origin.predictions,
             "metrics": self.metrics,
+            "hold": alternatives.hold,
+            "cash": alternatives.cash,
             "orders": self.ledger.orders.len(),
             "fills": self.ledger.fills.len(),
             "reasons": self.reasons(),
@@ -473,6 +490,7 @@ impl Outcome {
                 benchmark: scene.benchmark.as_deref(),
                 metrics: &self.metrics,
                 left_out: &scene.left_out,
+                alternatives,
             };
             write(&dir.join("report.html"), &page.html())?;
         }

@@ -167,6 +167,9 @@ impl PrepareArgs {
 pub fn run(args: &PrepareArgs) -> Result<Vec<String>, LabError> {
     let outcome = super::prepare(&args.options()?)?;
     tell(&outcome.report);
+    for warning in &outcome.manifest.warnings {
+        eprintln!("warning: {warning}");
+    }
     Ok(match args.json {
         true => vec![json(&args.out, &outcome).to_string()],
         false => lines(&args.out, &outcome),
@@ -189,6 +192,7 @@ fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {
         "adjustment": manifest.settings.adjustment,
         "findings": manifest.findings,
         "import": outcome.report,
+        "warnings": manifest.warnings,
     })
 }
 

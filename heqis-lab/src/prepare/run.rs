@@ -14,6 +14,7 @@ use super::series::{self, Recipe, Series};
 use super::sink::{Previous, Sink};
 use super::{Options, Outcome, findings, inputs, scale};
 use crate::error::LabError;
+use crate::figures::flat_warning;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::manifest::{
     FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, SymbolEntry, TrainTo,
@@ -110,6 +111,7 @@ impl Run<'_> {
             old_findings,
             symbols: Vec::new(),
             computed: 0,
+            flat: 0,
         };
         self.series(&plan, previous.as_ref(), threads, &mut sink)?;
         let Sink {
@@ -118,6 +120,7 @@ impl Run<'_> {
             findings,
             symbols,
             computed,
+            flat,
             ..
         } = sink;
         let files = bars.finish()?;
@@ -170,6 +173,9 @@ impl Run<'_> {
             rejects,
             marks,
             findings,
+            warnings: flat_warning(flat, counts.labelled, self.settings.flat_band)
+                .into_iter()
+                .collect(),
             files,
             inputs: inputs.clone(),
             tables: self.recipe.known.tables.clone(),

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use heqis_quant::Symbol;
+use heqis_quant::label::Direction;
 
 use super::findings::Finding;
 use super::report::{Line, Lines};
 use super::series::Series;
 use crate::error::LabError;
-use crate::store::BarsWriter;
+use crate::store::{BarsWriter, Rows};
 use crate::store::dataset::{DataSet, SeriesReader};
 use crate::store::manifest::{Input, SymbolEntry};
 
@@ -30,6 +31,8 @@ pub(super) struct Sink<'a> {
     pub(super) old_findings: BTreeMap<String, Vec<Finding>>,
     pub(super) symbols: Vec<SymbolEntry>,
     pub(super) computed: usize,
+    /// Labels that are flat.
+    pub(super) flat: u64,
 }
 
 impl Sink<'_> {
@@ -43,9 +46,16 @@ impl Sink<'_> {
             self.findings.add(finding)?;
         }
         self.computed += 1;
-        self.bars.append(&series.rows)?;
+        self.append(&series.rows)?;
         self.symbols.push(series.entry);
         Ok(())
+    }
+
+    fn append(&mut self, rows: &Rows) -> Result<(), LabError> {
+        let labels = rows.next().iter().flatten();
+        let flat = labels.filter(|next| next.direction == Direction::Flat);
+        self.flat += flat.count() as u64;
+        self.bars.append(rows)
     }
 
     /// Takes a series over from the version before.
@@ -77,7 +87,7 @@ impl Sink<'_> {
             self.findings.add(&finding)?;
         }
         if let Some(rows) = old.seek(symbol)? {
-            self.bars.append(&rows)?;
+            self.append(&rows)?;
         }
         self.symbols.push(entry.clone());
         Ok(())

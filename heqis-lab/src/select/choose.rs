@@ -1,8 +1,9 @@
 //! Which trial is best, by validation spans alone.
 
 use heqis_quant::SignalMode;
+use heqis_quant::stats::variance;
 
-use super::deflated::{Shape, expected_best, variance};
+use super::deflated::{Shape, expected_best};
 use super::judge::Run;
 use crate::backtest::metrics::{Basis, Curve};
 
@@ -69,7 +70,7 @@ pub fn score(sharpes: &[f64]) -> f64 {
     }
     let count = sharpes.len() as f64;
     let mean = sharpes.iter().sum::<f64>() / count;
-    mean - (variance(sharpes) / count).sqrt()
+    mean - (variance(sharpes, 1).unwrap_or(0.0) / count).sqrt()
 }
 
 /// Returns the place of the best trial: the greatest score, and of equal ones the first, which is the simplest when the
@@ -104,7 +105,7 @@ pub fn deflate(trials: &[Trial], chosen: usize, earlier: usize, basis: &Basis) -
         .iter()
         .map(|trial| trial.shape.map_or(0.0, |shape| shape.sharpe))
         .collect();
-    let (all, spread) = (trials.len() + earlier, variance(&sharpes));
+    let (all, spread) = (trials.len() + earlier, variance(&sharpes, 1).unwrap_or(0.0));
     Deflation {
         trials: all,
         expected_best: expected_best(all, spread).map(|best| best * basis.days_per_year.sqrt()),

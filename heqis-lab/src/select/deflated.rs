@@ -95,21 +95,6 @@ pub fn expected_best(trials: usize, trial_variance: f64) -> Option<f64> {
     Some(trial_variance.sqrt() * units)
 }
 
-/// Returns the variance (ddof 1) of values, 0 for fewer than two.
-#[must_use]
-pub fn variance(values: &[f64]) -> f64 {
-    if values.len() < 2 {
-        return 0.0;
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / (n - 1.0)
-}
-
 /// Returns the probability that a standard normal value lies below `x`.
 #[must_use]
 pub fn normal_below(x: f64) -> f64 {

@@ -6,7 +6,7 @@
 //!       ├─────────────────────────── train 3 ───────────────────────────┤gap├─ validation 3 ─┤gap├──── test ────┤
 //! ```
 //!
-//! A gap is `purge_days`, the horizon of the labels, so that no label of a training row reaches into what comes behind,
+//! A gap is `purge_bars`, the horizon of the labels, so that no label of a training row reaches into what comes behind,
 //! and then `embargo_days`, so that what is serially correlated has time to fade (López de Prado, *Advances in Financial
 //! Machine Learning*, 2018, 7.4).
 
@@ -25,13 +25,13 @@ pub struct FoldPlan {
     pub test_from: Date,
     /// Number of validation spans.
     pub folds: usize,
-    /// Trading days by which a label looks ahead, at least 1.
-    pub purge_days: usize,
-    /// Further trading days left out behind the purged ones.
+    /// Bars by which a label looks ahead, at least 1.
+    pub purge_bars: usize,
+    /// Whole trading days left out before the purged bars.
     pub embargo_days: usize,
 }
 
-/// One fold, as ranges of positions in the days.
+/// One fold, as ranges of positions in the bars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
     /// What may be fitted on.
@@ -52,27 +52,36 @@ pub struct Folds {
 }
 
 impl FoldPlan {
-    /// Cuts trading days, the oldest first. The validation spans are as long as each other, but for one day.
+    /// Cuts bars by their trading days, the oldest first; a day may have several. The validation spans are as long as each
+    /// other, but for one bar.
     ///
     /// # Errors
     ///
     /// [`LabError::Select`] when days are out of order, or a span would be empty.
     pub fn cut(&self, days: &[Date]) -> Result<Folds, LabError> {
         let refuse = |place: &str, rule: String| Err(LabError::select(place, rule));
-        if let Some(pair) = days.windows(2).find(|pair| pair[1] <= pair[0]) {
+        if let Some(pair) = days.windows(2).find(|pair| pair[1] < pair[0]) {
             return refuse(
                 "days",
-                format!("must lie after {}, got {}", pair[0], pair[1]),
+                format!("must not lie before {}, got {}", pair[0], pair[1]),
             );
         }
         if self.folds == 0 {
             return refuse("folds", "must be at least 1, got 0".to_owned());
         }
-        if self.purge_days == 0 {
-            let rule = "must be at least 1, since a label looks a day ahead, got 0";
-            return refuse("purge_days", rule.to_owned());
+        if self.purge_bars == 0 {
+            let rule = "must be at least 1, since a label looks a bar ahead, got 0";
+            return refuse("purge_bars", rule.to_owned());
         }
-        let gap = self.purge_days.saturating_add(self.embargo_days);
+        // The end of what may be fitted on when bars from `judged` on are judged.
+        let before = |judged: usize| {
+            let mut end = judged.saturating_sub(self.purge_bars);
+            for _ in 0..self.embargo_days.min(days.len()) {
+                let last = days[..end].last();
+                end = last.map_or(0, |last| days.partition_point(|day| day < last));
+            }
+            end
+        };
         let first = days.partition_point(|day| *day < self.validate_from);
         let test = days.partition_point(|day| *day < self.test_from)..days.len();
         if test.is_empty() {
@@ -81,30 +90,31 @@ impl FoldPlan {
                 format!("must hold a day from {} on", self.test_from),
             );
         }
-        let end = test.start.saturating_sub(gap);
+        let gap = format!(
+            "a gap of {} bars and {} days",
+            self.purge_bars, self.embargo_days
+        );
+        let end = before(test.start);
         let length = end.saturating_sub(first);
         if length < self.folds {
             let rule = format!(
-                "must hold a day for each of {} folds between {} and {}, without a gap of {gap} days; has {length}",
+                "must hold a bar for each of {} folds between {} and {}, without {gap}; has {length}",
                 self.folds, self.validate_from, self.test_from
             );
             return refuse("validation spans", rule);
         }
-        if first <= gap {
-            let rule = format!(
-                "must hold a day before {}, without a gap of {gap} days",
-                self.validate_from
-            );
+        if before(first) == 0 {
+            let rule = format!("must hold a bar before {}, without {gap}", self.validate_from);
             return refuse("training span", rule);
         }
         let place = |fold: usize| first + length * fold / self.folds;
         let folds = (0..self.folds).map(|fold| Fold {
-            train: 0..place(fold) - gap,
+            train: 0..before(place(fold)),
             validation: place(fold)..place(fold + 1),
         });
         Ok(Folds {
             folds: folds.collect(),
-            last_train: 0..test.start - gap,
+            last_train: 0..end,
             test,
         })
     }
@@ -133,7 +143,7 @@ mod tests {
             validate_from: Date::from_days(validate_from).unwrap(),
             test_from: Date::from_days(test_from).unwrap(),
             folds,
-            purge_days: purge,
+            purge_bars: purge,
             embargo_days: embargo,
         }
     }
@@ -186,11 +196,23 @@ mod tests {
         }
     }
 
+    /// A purge of bars costs minutes of a day and no days; an embargo costs whole days.
+    #[test]
+    fn of_minute_bars_the_purge_counts_bars_and_the_embargo_days() {
+        let minutes: Vec<Date> = days(100).into_iter().flat_map(|day| [day; 10]).collect();
+        let cut = plan(40, 80, 2, 16, 0).cut(&minutes).unwrap();
+        assert_eq!(cut.folds[0].train, 0..384);
+        assert_eq!((cut.last_train, cut.test), (0..784, 800..1_000));
+        // Of the day of bar 383 the rest is left out, then one more day.
+        let cut = plan(40, 80, 2, 16, 2).cut(&minutes).unwrap();
+        assert_eq!(cut.folds[0].train, 0..370);
+    }
+
     #[test]
     fn plans_that_leave_a_span_empty_are_refused_with_the_span() {
         let faults = [
             (plan(40, 80, 0, 1, 0), "folds"),
-            (plan(40, 80, 2, 0, 5), "purge_days"),
+            (plan(40, 80, 2, 0, 5), "purge_bars"),
             (plan(40, 100, 2, 1, 0), "test span"),
             (plan(40, 42, 2, 1, 0), "validation spans"),
             (plan(80, 40, 2, 1, 0), "validation spans"),
@@ -201,8 +223,8 @@ mod tests {
             let text = plan.cut(&days(100)).unwrap_err().to_string();
             assert!(text.starts_with(words), "{words}: {text}");
         }
-        let mut twice = days(100);
-        twice[50] = twice[49];
-        assert!(plan(40, 80, 2, 1, 0).cut(&twice).is_err());
+        let mut back = days(100);
+        back[50] = back[48];
+        assert!(plan(40, 80, 2, 1, 0).cut(&back).is_err());
     }
 }

@@ -40,6 +40,9 @@ pub mod judge;
 pub mod report;
 pub mod trained;
 
+/// The deflated Sharpe ratio from which on a winner is believed: one of twenty worthless winners passes it.
+const BELIEVED_FROM: f64 = 0.95;
+
 /// Days that an order to buy lives. A decision counts as carried out, so one that met a suspension or an open at the limit
 /// must get a second chance, or the rest of the span would be spent outside.
 const BUY_DAYS: u32 = 5;
@@ -67,9 +70,12 @@ pub struct SelectArgs {
     /// Number of validation spans.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub folds: usize,
-    /// Trading days by which a label looks ahead; they are left out before every span that is judged.
-    #[arg(long, value_name = "DAYS", default_value_t = 1)]
-    pub purge_days: usize,
+    /// Bars by which a label looks ahead; they are left out before every span that is judged.
+    #[arg(long, value_name = "BARS", default_value_t = 1)]
+    pub purge_bars: usize,
+    /// The former name of --purge-bars, for one more version.
+    #[arg(long, value_name = "BARS", hide = true, conflicts_with = "purge_bars")]
+    pub purge_days: Option<usize>,
     /// Further trading days left out there.
     #[arg(long, value_name = "DAYS", default_value_t = 5)]
     pub embargo_days: usize,
@@ -87,6 +93,9 @@ pub struct SelectArgs {
     /// Buying needs a probability of up of at least this much.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub min_confidence: f64,
+    /// A winner is believed from this deflated Sharpe ratio on; below it, cash is recommended.
+    #[arg(long, value_name = "PROBABILITY", default_value_t = BELIEVED_FROM)]
+    pub believe_from: f64,
     /// Trials made on this data before, by hand or by machine: they count in the deflated Sharpe ratio.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub earlier_trials: usize,
@@ -107,10 +116,18 @@ pub struct SelectArgs {
 ///
 /// [`LabError`] for settings, bars and forecasts that break a rule, and files that cannot be read or written.
 pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
-    let gap_days = args.purge_days.saturating_add(args.embargo_days);
+    if !(0.0..=1.0).contains(&args.believe_from) {
+        let rule = format!("must lie from 0 to 1, got {}", args.believe_from);
+        return Err(LabError::select("--believe-from", rule));
+    }
+    let purge_bars = args.purge_days.unwrap_or(args.purge_bars);
+    if args.purge_days.is_some() {
+        eprintln!("warning: --purge-days is now --purge-bars; the old name goes with the next version");
+    }
+    let gap_bars = purge_bars.saturating_add(args.embargo_days);
     let trained = args.train.as_ref();
     let trained = trained
-        .map(|path| Trained::read(path, args.out.join("folds"), gap_days))
+        .map(|path| Trained::read(path, args.out.join("folds"), gap_bars))
         .transpose()?;
     let models = models(&args.candidates, trained.as_ref())?;
     let judge = Judge {
@@ -141,7 +158,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         validate_from: args.validate_from,
         test_from: args.test_from,
         folds: args.folds,
-        purge_days: args.purge_days,
+        purge_bars,
         embargo_days: args.embargo_days,
     };
     let series = args
@@ -168,6 +185,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         let looks = earlier_looks(&args.out, one.symbol, one.test_span)?;
         selected.push(Selected {
             test_looks: looks + 1,
+            believe_from: args.believe_from,
             ..one
         });
     }
@@ -176,9 +194,10 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         "validate_from": args.validate_from,
         "test_from": args.test_from,
         "folds": args.folds,
-        "purge_days": args.purge_days,
+        "purge_bars": purge_bars,
         "embargo_days": args.embargo_days,
         "earlier_trials": args.earlier_trials,
+        "believe_from": args.believe_from,
         "candidates": args.candidates,
         "predictions": coverages,
         "train": trained.as_ref().map(Trained::config),
@@ -207,6 +226,10 @@ pub fn select(
         return Err(LabError::select("bars", "must hold a bar"));
     };
     let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
+    if let Some(pair) = days.windows(2).find(|pair| pair[0] == pair[1]) {
+        let rule = format!("must be one a day, got two of {}", pair[0]);
+        return Err(LabError::select("bars", rule));
+    }
     let folds = plan.cut(&days)?;
     let candidates = candidates(symbol, bars, &days, &folds, tables)?;
     let mut trials = Vec::new();
@@ -247,6 +270,7 @@ pub fn select(
             .collect(),
         last_train: span(&folds.last_train),
         test_span: span(&folds.test),
+        believe_from: BELIEVED_FROM,
         deflation: deflate(&trials, chosen, earlier_trials, &judge.settings.basis),
         trials,
         chosen,
@@ -405,9 +429,13 @@ fn summary(one: &Selected) -> String {
         );
     }
     let told = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
+    let verdict = match one.is_believed() {
+        true => String::new(),
+        false => format!("; {}, cash is recommended", one.verdict()),
+    };
     format!(
         "{}: {} by {} of {} trials, score {:.3}, deflated Sharpe ratio {}; test {} to {}: Sharpe ratio {}, return {:.1} %, \
-         largest loss {:.1} %, look {}; {} ex-rights assumed",
+         largest loss {:.1} %, look {}; {} ex-rights assumed{verdict}",
         one.symbol,
         winner.candidate,
         mode_name(winner.mode),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heqis_quant::{Date, Span, Symbol};
+use heqis_quant::{Date, SignalMode, Span, Symbol};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -28,10 +28,12 @@ pub struct Selected {
     pub test_span: Span,
     /// All trials.
     pub trials: Vec<Trial>,
-    /// The place of the chosen one.
+    /// The place of the best one, whether it is believed or not.
     pub chosen: usize,
     /// What is left of its Sharpe ratio.
     pub deflation: Deflation,
+    /// The least deflated Sharpe ratio that is believed.
+    pub believe_from: f64,
     /// The one run on the test span.
     pub test: Run,
     /// How often the test span has been looked at, this time included.
@@ -39,6 +41,9 @@ pub struct Selected {
     /// Ex-right events from the first validation day on that are assumed, not known.
     pub assumed: usize,
 }
+
+/// Name of the candidate that never buys.
+const CASH: &str = "cash";
 
 /// The part of an earlier record that matters to a later run.
 #[derive(Debug, Deserialize)]
@@ -85,16 +90,53 @@ fn number(value: Option<f64>) -> String {
 }
 
 impl Selected {
-    /// Returns the row of the table as names and values. Sharpe ratios are annual, returns are plain, and the figures of
-    /// the trials are those of their validation days; of the test span there are the chosen trial's figures alone.
+    /// Returns whether the best trial is believed. Cash promises nothing, so there is nothing to doubt.
+    #[must_use]
+    pub fn is_believed(&self) -> bool {
+        let enough = |ratio: f64| ratio >= self.believe_from;
+        self.trials[self.chosen].candidate == CASH || self.deflation.deflated.is_some_and(enough)
+    }
+
+    /// Returns `believed`, or why the best trial is not, such as `not believed: 0.631 < 0.95`.
+    #[must_use]
+    pub fn verdict(&self) -> String {
+        let bar = self.believe_from;
+        match self.deflation.deflated {
+            _ if self.is_believed() => "believed".to_owned(),
+            None => "not believed: no deflated Sharpe ratio is defined".to_owned(),
+            Some(ratio) => {
+                // As many digits as tell the two apart.
+                let mut shown = (3..17).map(|digits| format!("{ratio:.digits$}"));
+                let below = |text: &String| text.parse::<f64>().is_ok_and(|shown| shown < bar);
+                let shown = shown.find(below).unwrap_or_else(|| ratio.to_string());
+                format!("not believed: {shown} < {bar}")
+            }
+        }
+    }
+
+    /// Returns what is recommended: candidate and mode of the best trial when it is believed, else cash.
+    #[must_use]
+    pub fn choice(&self) -> (&str, SignalMode) {
+        let winner = &self.trials[self.chosen];
+        match self.is_believed() {
+            true => (&winner.candidate, winner.mode),
+            false => (CASH, SignalMode::Return),
+        }
+    }
+
+    /// Returns the row of the table as names and values: what is recommended, then the best trial and its figures. Sharpe ratios are annual, returns are plain, and the figures of
+    /// the trials are those of their validation days; of the test span there are the best trial's figures alone.
     #[must_use]
     pub fn row(&self) -> Vec<(String, String)> {
         let winner = &self.trials[self.chosen];
         let (test, curve) = (&self.test.metrics, &self.test.metrics.curve);
         let mut row: Vec<(String, String)> = [
             ("symbol", self.symbol.to_string()),
-            ("choice", winner.candidate.clone()),
-            ("mode", mode_name(winner.mode).to_owned()),
+            ("choice", self.choice().0.to_owned()),
+            ("mode", mode_name(self.choice().1).to_owned()),
+            ("verdict", self.verdict()),
+            ("best", winner.candidate.clone()),
+            ("best_mode", mode_name(winner.mode).to_owned()),
             ("score", winner.score.to_string()),
             ("trials", self.deflation.trials.to_string()),
             ("validation_sharpe", number(winner.joined.sharpe)),
@@ -169,11 +211,15 @@ impl Selected {
             "folds": folds,
             "last_train": span(&self.last_train),
             "trials": trials,
-            "choice": { "candidate": winner.candidate, "mode": winner.mode },
+            "choice": { "candidate": self.choice().0, "mode": self.choice().1 },
+            "believed": self.is_believed(),
+            "verdict": self.verdict(),
+            "best": { "candidate": winner.candidate, "mode": winner.mode },
             "deflation": {
                 "trials": self.deflation.trials,
                 "expected_best_sharpe": self.deflation.expected_best,
                 "deflated_sharpe": self.deflation.deflated,
+                "believe_from": self.believe_from,
             },
             "test": {
                 "from": self.test_span.from,

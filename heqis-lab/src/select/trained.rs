@@ -39,23 +39,23 @@ pub struct Trained {
     config: TrainConfig,
     /// Directory of runs and bundles.
     work: PathBuf,
-    /// Trading days left out before every span that is judged.
-    gap_days: usize,
+    /// Bars left out before every span that is judged; of daily bars, one a trading day.
+    gap_bars: usize,
 }
 
 impl Trained {
-    /// Reads the settings of a training; `gap_days` is purge and embargo of the folds.
+    /// Reads the settings of a training; `gap_bars` is purge and embargo of the folds.
     ///
     /// # Errors
     ///
     /// [`LabError`] when they cannot be read, and [`LabError::Training`] when one is out of range.
-    pub fn read(path: &Path, work: PathBuf, gap_days: usize) -> Result<Self, LabError> {
+    pub fn read(path: &Path, work: PathBuf, gap_bars: usize) -> Result<Self, LabError> {
         let config = TrainConfig::read(path)?;
         settle_process(config.threads);
         Ok(Self {
             config,
             work,
-            gap_days,
+            gap_bars,
         })
     }
 
@@ -125,8 +125,8 @@ impl Trained {
         data.test_from = Some(bars[judged.start].date);
         data.to = Some(bars[judged.end - 1].date);
         // The last label of the fit looks ahead by the horizon, and must not look into the gap either.
-        let gap = self.gap_days + HORIZON_BARS;
-        data.purge_days = Some(data.purge_days.unwrap_or(default).max(gap));
+        let gap = self.gap_bars + HORIZON_BARS;
+        data.purge_bars = Some(data.purge_bars.unwrap_or(default).max(gap));
         let path = dir.join("run");
         let began = Instant::now();
         let elapsed = || began.elapsed();

@@ -216,16 +216,23 @@ pub(super) fn orders(runs: &[Found]) -> Result<Vec<Order>, DashboardError> {
     Ok(orders)
 }
 
-/// Takes `2015-03-03 limit_up; 2015-03-04 suspended` apart.
+/// Takes `2015-03-03 limit_up ×2 to 2015-03-04; 2015-03-05 suspended` apart.
 fn notes(text: &str) -> Vec<OrderNote> {
     let note = |note: &str| match note.split_once(' ') {
-        Some((day, reason)) if Date::parse(day).is_ok() => OrderNote {
-            date: Date::parse(day).ok(),
-            reason: reason.to_owned(),
-        },
+        Some((day, rest)) if Date::parse(day).is_ok() => {
+            let (reason, lasted) = rest.split_once(" ×").unwrap_or((rest, ""));
+            OrderNote {
+                date: Date::parse(day).ok(),
+                reason: reason.to_owned(),
+                to: lasted
+                    .split_once(" to ")
+                    .and_then(|(_, day)| Date::parse(day).ok()),
+            }
+        }
         _ => OrderNote {
             date: None,
             reason: note.to_owned(),
+            to: None,
         },
     };
     text.split("; ")
@@ -258,8 +265,12 @@ mod tests {
 
     #[test]
     fn reasons_are_taken_apart_day_by_day() {
-        let both = notes("2015-03-03 limit_up; 2015-03-04 suspended");
+        let both = notes("2015-03-02 limit_up ×2 to 2015-03-03; 2015-03-04 suspended");
         assert_eq!(both.len(), 2);
+        assert_eq!(
+            (both[0].reason.as_str(), both[0].to),
+            ("limit_up", Date::parse("2015-03-03").ok())
+        );
         assert_eq!(
             (both[1].date, both[1].reason.as_str()),
             (Date::parse("2015-03-04").ok(), "suspended")

@@ -38,6 +38,9 @@ pub struct Manifest {
     /// Number of findings in what is known beside the bars, by evidence.
     #[serde(default)]
     pub findings: BTreeMap<String, u64>,
+    /// What whoever uses the set should know first; left out when there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The files of `bars`, in the order of years.
     pub files: Vec<FileEntry>,
     /// The files that rows were read from, in the order of their names.

@@ -75,10 +75,10 @@ pub struct DataConfig {
     /// Last day that is read, labels included; without it, all days are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Date>,
-    /// Days left out before each cut; without it, the longest look back of a sample and the horizon, so that no bar is
-    /// seen from both sides.
-    #[serde(default)]
-    pub purge_days: Option<usize>,
+    /// Bars of each series left out before each cut; without it, the longest look back of a sample and the horizon, so
+    /// that no bar is seen from both sides. Formerly `purge_days`, which is still read, with a warning.
+    #[serde(default, alias = "purge_days")]
+    pub purge_bars: Option<usize>,
     /// Days left out behind each cut.
     #[serde(default)]
     pub embargo_days: usize,
@@ -240,20 +240,28 @@ impl TrainConfig {
     /// As [`TrainConfig::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, LabError> {
         let config: Self = toml::from_str(text).map_err(|source| LabError::toml(path, source))?;
+        let table: toml::Table = toml::from_str(text).map_err(|source| LabError::toml(path, source))?;
+        if table.get("data").is_some_and(|data| data.get("purge_days").is_some()) {
+            eprintln!(
+                "warning: {}: data.purge_days is now data.purge_bars, and counts bars of each series; the old name goes \
+                 with the next version",
+                path.display()
+            );
+        }
         config.check()?;
         Ok(config)
     }
 
     /// Returns SHA-256 of all settings as JSON, those with their defaults too, in lower-case hex: two files that mean
-    /// the same have the same.
+    /// the same have the same. `purge_bars` goes into it by its former name, so that digests of former versions hold.
     ///
     /// # Errors
     ///
     /// [`LabError::Training`] when a setting has no form in JSON.
     pub fn sha256(&self) -> Result<String, LabError> {
-        let text = serde_json::to_vec(self)
+        let text = serde_json::to_string(self)
             .map_err(|source| LabError::training("settings", source.to_string()))?;
-        Ok(sha256_hex(&text))
+        Ok(sha256_hex(text.replace("\"purge_bars\":", "\"purge_days\":").as_bytes()))
     }
 
     /// Returns how far back a sample looks.

@@ -1,10 +1,8 @@
 //! A data set as samples: scaled rows of every series in memory, windows cut out of them when a batch asks.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use heqis_quant::label::split_by_date;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{Date, Scaler, Span, Symbol};
 use serde::{Deserialize, Serialize};
@@ -12,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{DataConfig, Symbols};
 use crate::error::LabError;
 use crate::fetch::watch::WatchList;
+use crate::figures::flat_warning;
 use crate::samples::{CLASSES, HORIZON_BARS};
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::rows::Rows;
@@ -42,6 +41,8 @@ pub struct Series {
     pub symbol: Symbol,
     /// The day of each row.
     pub dates: Vec<Date>,
+    /// The time of each row's bar, ns since 1970-01-01 UTC.
+    pub times_ns: Vec<i64>,
     /// The day of the bar that each label looks at.
     pub label_dates: Vec<Date>,
     /// The close of each row's bar.
@@ -187,26 +188,14 @@ impl Corpus {
             boundary(config.validation_from, 3)?,
             boundary(config.test_from, 4)?,
         ];
-        let purge = config
-            .purge_days
-            .unwrap_or(look_back.bars() - 1 + HORIZON_BARS);
-        let mut ranges = split_by_date(&days, &boundaries, purge)?;
-        for range in ranges.iter_mut().skip(1) {
-            range.start += config.embargo_days;
+        if boundaries[1] <= boundaries[0] {
+            let rule = format!("must lie after {}, got {}", boundaries[0], boundaries[1]);
+            return Err(LabError::training("data.test_from", rule));
         }
-        let span = |name: &str, range: &Range<usize>| -> Result<Span, LabError> {
-            let days = days.get(range.clone()).filter(|days| !days.is_empty());
-            let days = days.ok_or_else(|| {
-                LabError::training(name, "purge and embargo leave no day of it".to_owned())
-            })?;
-            Ok(Span::new(days[0], days[days.len() - 1])?)
-        };
-        let days = SpanDays {
-            training: span("training span", &ranges[0])?,
-            validation: span("validation span", &ranges[1])?,
-            test: span("test span", &ranges[2])?,
-        };
-        let (scaler, target_scale) = fit(&raw, &days.training, look_back.window_bars, data)?;
+        let purge_bars = config.purge_bars.unwrap_or(look_back.bars() - 1 + HORIZON_BARS);
+        let cut = Cut::new(&days, boundaries, purge_bars, config.embargo_days);
+        let days = cut.days(&raw, config.to)?;
+        let (scaler, target_scale) = fit(&raw, &cut, &days.training, look_back.window_bars, data)?;
 
         let columns = scaler.n_features();
         let mut series = Vec::with_capacity(raw.len());
@@ -222,7 +211,7 @@ impl Corpus {
             columns,
             samples: Default::default(),
         };
-        corpus.samples = corpus.cut(config.stride.max(1), boundaries)?;
+        corpus.samples = corpus.cut(config.stride.max(1), &cut)?;
         Ok(corpus)
     }
 
@@ -240,6 +229,15 @@ impl Corpus {
         samples
             .map(|sample| self.series[sample.series as usize].label_dates[sample.row as usize])
             .max()
+    }
+
+    /// Returns a warning when nearly all labels of the training samples are flat.
+    #[must_use]
+    pub fn flat_warning(&self, flat_band: f64) -> Option<String> {
+        let samples = self.samples(Part::Training);
+        let class = |s: &Sample| CLASSES[usize::from(self.series[s.series as usize].classes[s.row as usize])];
+        let flat = samples.iter().filter(|s| class(s) == "flat").count();
+        flat_warning(flat as u64, samples.len() as u64, flat_band)
     }
 
     /// Returns the number of features, without factors.
@@ -352,22 +350,18 @@ impl Corpus {
         Ok(())
     }
 
-    /// Cuts the samples of the spans. A sample belongs to a span when its day lies in it and the day of its label lies
-    /// before the next span begins, so that a suspended series leaks nothing either.
-    fn cut(&self, stride: usize, boundaries: [Date; 2]) -> Result<[Vec<Sample>; 3], LabError> {
+    /// Cuts the samples of the spans. A sample belongs to a span when its row does and the day of its label lies before the
+    /// next span begins, so that a suspended series leaks nothing either.
+    fn cut(&self, stride: usize, cut: &Cut) -> Result<[Vec<Sample>; 3], LabError> {
         let mut parts: [Vec<Sample>; 3] = Default::default();
         let first = self.look_back.bars() - 1;
         for (at, series) in self.series.iter().enumerate() {
             for row in first..series.dates.len() {
-                let (day, label) = (series.dates[row], series.label_dates[row]);
-                let days = &self.days;
-                let part = if days.training.contains(day) && label < boundaries[0] {
-                    0
-                } else if days.validation.contains(day) && label < boundaries[1] {
-                    1
-                } else if days.test.contains(day) {
-                    2
-                } else {
+                let label = series.label_dates[row];
+                let boundary = |part: usize| cut.boundaries.get(part);
+                let part = cut.part(&series.dates, row);
+                let Some(part) = part.filter(|part| boundary(*part).is_none_or(|next| label < *next))
+                else {
                     continue;
                 };
                 if part == 0 && !(row - first).is_multiple_of(stride) {
@@ -400,6 +394,7 @@ impl Series {
         let mut series = Self {
             symbol,
             dates: vec![],
+            times_ns: vec![],
             label_dates: vec![],
             closes: vec![],
             returns: vec![],
@@ -414,12 +409,76 @@ impl Series {
             scaler.transform_into(values, &mut scaled)?;
             series.rows.extend_from_slice(&scaled);
             series.dates.push(rows.bars()[row].date);
+            series.times_ns.push(rows.bars()[row].time_ns);
             series.label_dates.push(next.date);
             series.closes.push(rows.bars()[row].close);
             series.returns.push(next.next_return);
             series.classes.push(next.direction.class() as u8);
         }
         Ok(series)
+    }
+}
+
+/// Where the spans are cut, and what is left out around the cuts.
+struct Cut {
+    /// First days of validation and test.
+    boundaries: [Date; 2],
+    /// First days that are taken of them, behind the embargo; `None` when it leaves no day.
+    from: [Option<Date>; 2],
+    /// Rows of each series that are left out before each cut. A look-back is counted in rows, so this is too: in days it
+    /// would leave out hundreds of rows of a minute series for each, and too few of one that was suspended.
+    purge_bars: usize,
+}
+
+impl Cut {
+    fn new(days: &[Date], boundaries: [Date; 2], purge_bars: usize, embargo_days: usize) -> Self {
+        let from = boundaries.map(|boundary| {
+            let first = days.partition_point(|day| *day < boundary);
+            days.get(first.saturating_add(embargo_days)).copied()
+        });
+        Self {
+            boundaries,
+            from,
+            purge_bars,
+        }
+    }
+
+    /// Returns the span of a row, 0 to 2, among the days of all usable rows of its series; `None` for one that is left out.
+    fn part(&self, dates: &[Date], row: usize) -> Option<usize> {
+        let day = dates[row];
+        let part = self.boundaries.iter().filter(|first| day >= **first).count();
+        let is_behind = part == 0 || self.from[part - 1].is_some_and(|from| day >= from);
+        // The row that lies the purge further on must still lie before the next cut.
+        let is_before = self.boundaries.get(part).is_none_or(|next| {
+            let last = dates.get(row.saturating_add(self.purge_bars));
+            last.is_none_or(|last| last < next) && day < *next
+        });
+        (is_behind && is_before).then_some(part)
+    }
+
+    /// Returns the first and the last day of the rows of each span.
+    fn days(&self, raw: &[(Symbol, Rows)], to: Option<Date>) -> Result<SpanDays, LabError> {
+        let mut spans: [Option<Span>; 3] = [None; 3];
+        for (_, rows) in raw {
+            let dates: Vec<Date> = usable(rows, to).map(|row| rows.bars()[row].date).collect();
+            for (row, day) in dates.iter().enumerate() {
+                let Some(part) = self.part(&dates, row) else {
+                    continue;
+                };
+                let span = spans[part].get_or_insert(Span { from: *day, to: *day });
+                span.from = span.from.min(*day);
+                span.to = span.to.max(*day);
+            }
+        }
+        let of = |part: usize, name: &str| {
+            let none = || LabError::training(name, "purge and embargo leave no bar of it".to_owned());
+            spans[part].ok_or_else(none)
+        };
+        Ok(SpanDays {
+            training: of(0, "training span")?,
+            validation: of(1, "validation span")?,
+            test: of(2, "test span")?,
+        })
     }
 }
 
@@ -498,6 +557,7 @@ fn members(list: &WatchList, sector: &str, data: &DataSet) -> Result<Vec<Symbol>
 /// Fits the scaler and the scale of targets on the training span.
 fn fit(
     raw: &[(Symbol, Rows)],
+    cut: &Cut,
     span: &Span,
     window_bars: usize,
     data: &DataSet,
@@ -510,11 +570,13 @@ fn fit(
     let mut targets = (f64::INFINITY, f64::NEG_INFINITY);
     for (_, rows) in raw {
         // The span ends before the last day that is read.
-        for row in usable(rows, None) {
+        let places: Vec<usize> = usable(rows, None).collect();
+        let dates: Vec<Date> = places.iter().map(|row| rows.bars()[*row].date).collect();
+        for (place, row) in places.into_iter().enumerate() {
             let (Some(values), Some(next)) = (rows.features(row), rows.next()[row]) else {
                 continue;
             };
-            if !span.contains(rows.bars()[row].date) {
+            if cut.part(&dates, place) != Some(0) {
                 continue;
             }
             for (i, value) in values.iter().enumerate() {

@@ -108,6 +108,9 @@ pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
         .then_some(&mut stdout as &mut (dyn std::io::Write + Send));
     let mut reporter = progress::Reporter::new(&args.out, !args.json, out, &elapsed);
     let manifest = train(&config, &args.out, args.resume, &mut reporter)?;
+    for warning in &manifest.warnings {
+        eprintln!("warning: {warning}");
+    }
     let mut lines = vec![];
     if !args.json {
         lines.push(format!(

@@ -1,13 +1,13 @@
 //! What a generator says about samples, and how good that is.
 
 use burn::tensor::activation::softmax;
+use heqis_quant::stats::Proportion;
 use heqis_quant::{Date, Symbol};
 
 use super::corpus::{Corpus, Sample};
 use super::device::device_of;
 use super::tensors::numbers;
 use crate::error::LabError;
-use crate::figures::Share;
 use crate::nets::generator::Generator;
 use crate::samples::CLASSES;
 
@@ -78,9 +78,9 @@ pub struct Score {
     /// Cross-entropy of the classes.
     pub cross_entropy: f64,
     /// Share of moves whose sign the predicted return has, over samples with a move.
-    pub direction: Share,
+    pub direction: Proportion,
     /// Share of samples whose most likely class came.
-    pub class: Share,
+    pub class: Proportion,
 }
 
 impl Score {
@@ -99,14 +99,13 @@ impl Score {
         Self {
             mse: squares / count,
             cross_entropy: logs / count,
-            direction: Share::count(
-                moved.map(|p| (p.predicted_return > 0.0) == (p.actual_return > 0.0)),
+            direction: Proportion::clustered(
+                moved.map(|p| (p.date, (p.predicted_return > 0.0) == (p.actual_return > 0.0))),
             ),
-            class: Share::count(
-                predictions
-                    .iter()
-                    .map(|p| crate::figures::most_likely(&p.probabilities) == p.class),
-            ),
+            class: Proportion::clustered(predictions.iter().map(|p| {
+                let said = crate::figures::most_likely(&p.probabilities);
+                (p.date, said == p.class)
+            })),
         }
     }
 }

@@ -66,6 +66,9 @@ pub struct RunManifest {
     pub samples: [usize; 3],
     /// Number of parameters of each network.
     pub parameters: BTreeMap<String, usize>,
+    /// What whoever reads the figures should know first; left out when there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Whether the training has come to its end.
     pub finished: bool,
     /// What came out, by generator; empty before the end.
@@ -121,6 +124,10 @@ impl RunManifest {
             days: corpus.days,
             samples: parts.map(|part| corpus.samples(part).len()),
             parameters,
+            warnings: corpus
+                .flat_warning(data.manifest().settings.flat_band)
+                .into_iter()
+                .collect(),
             finished: false,
             figures: BTreeMap::new(),
         })

@@ -88,6 +88,7 @@ fn work(
         let clock = trainer.state.clock;
         let first = trainer.state.curves.len();
         trainer.epoch(clock)?;
+        check_finite(&trainer.state.curves[first..])?;
         trainer.state.clock.epoch += 1;
         trainer.settle()?;
         run.checkpoint(&trainer.state)?;
@@ -106,6 +107,33 @@ fn work(
         figures: &manifest.figures,
     })?;
     Ok(manifest)
+}
+
+/// Refuses an epoch that a network came out of with a loss that is no number: its weights are worth nothing, and no later
+/// epoch can mend them.
+fn check_finite(points: &[Point]) -> Result<(), LabError> {
+    for point in points {
+        let losses = [
+            ("loss", point.loss),
+            ("mse", point.mse),
+            ("cross_entropy", point.cross_entropy),
+            ("deception", point.deception),
+            ("validation_loss", point.validation_loss),
+            ("validation_mse", point.validation_mse),
+            ("validation_cross_entropy", point.validation_cross_entropy),
+        ];
+        for (name, loss) in losses {
+            if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
+                let place = format!("{}, epoch {}, {}", point.phase, point.epoch + 1, point.network);
+                let rule = format!(
+                    "{name} must be finite, got {loss}: the training has diverged; the run keeps the epochs before, and \
+                     needs a smaller learning rate or clip_norm to begin again"
+                );
+                return Err(LabError::training(place, rule));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl TrainConfig {

@@ -5,7 +5,9 @@ use crate::error::LabError;
 /// What came: one item a window, all of one span, in one order that the forecasts share.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Truth {
-    /// Day of the window's last bar, days since 1970-01-01: the items of one day are a cross-section.
+    /// Time of the window's last bar, ns since 1970-01-01 UTC: the items of one time are a cross-section.
+    pub times_ns: Vec<i64>,
+    /// Trading day of that bar, days since 1970-01-01: the items of one day are a cluster of every interval.
     pub days: Vec<i32>,
     /// Close of that bar, CNY: the price that a return starts from.
     pub closes: Vec<f64>,
@@ -28,6 +30,7 @@ impl Truth {
 
     /// Adds the items of another span.
     pub fn extend(&mut self, other: &Truth) {
+        self.times_ns.extend_from_slice(&other.times_ns);
         self.days.extend_from_slice(&other.days);
         self.closes.extend_from_slice(&other.closes);
         self.returns.extend_from_slice(&other.returns);
@@ -42,6 +45,7 @@ impl Truth {
     pub fn check(&self) -> Result<(), LabError> {
         let count = self.len();
         for (column, length) in [
+            ("times_ns", self.times_ns.len()),
             ("days", self.days.len()),
             ("closes", self.closes.len()),
             ("classes", self.classes.len()),
@@ -197,6 +201,7 @@ mod tests {
     #[test]
     fn what_cannot_be_measured_is_refused_with_its_place() {
         let truth = Truth {
+            times_ns: vec![1, 1],
             days: vec![1, 1],
             closes: vec![10.0, 11.0],
             returns: vec![0.0, -0.5],

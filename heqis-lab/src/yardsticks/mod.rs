@@ -33,8 +33,9 @@ use clap::{Args, ValueEnum};
 
 use crate::baseline::Baseline;
 use crate::error::LabError;
+use crate::figures::flat_warning;
 use crate::import::ImportArgs;
-use crate::samples::{Prepared, prepare};
+use crate::samples::{CLASSES, FLAT_BAND, Prepared, prepare};
 
 /// Fits the yardsticks on one instrument and measures them on the validation span and once on the test span.
 #[derive(Debug, Args)]
@@ -76,16 +77,29 @@ pub enum Form {
 ///
 /// As [`prepare`] and [`Contest::run`].
 pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
-    let table = match &args.run {
-        None => contest(&prepare(&args.data, &args.import)?, args.folds)?.run()?,
+    let (table, warnings) = match &args.run {
+        None => {
+            let contest = contest(&prepare(&args.data, &args.import)?, args.folds)?;
+            let classes = &contest.training.truth.classes;
+            let flat = classes.iter().filter(|class| CLASSES[**class] == "flat");
+            let warning = flat_warning(flat.count() as u64, classes.len() as u64, FLAT_BAND);
+            (contest.run()?, warning.into_iter().collect())
+        }
         Some(dir) => {
             let run = crate::train::TrainedRun::open(dir)?;
             let beside = trained::open(&args.beside)?;
-            trained::table(&run, &run.corpus()?, args.folds, &beside)?
+            let table = trained::table(&run, &run.corpus()?, args.folds, &beside)?;
+            (table, run.manifest.warnings)
         }
     };
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
     let text = match args.format {
-        Form::Markdown => table.markdown(),
+        Form::Markdown => {
+            let quoted = warnings.iter().map(|warning| format!("> {warning}\n\n"));
+            quoted.collect::<String>() + &table.markdown()
+        }
         Form::Csv => table.csv(),
         Form::Json => table.json()?,
     };
@@ -116,6 +130,7 @@ pub fn contest(prepared: &Prepared, folds: usize) -> Result<Contest, LabError> {
                 .map(|sample| crate::baseline::features(&pca, sample, width).1)
                 .collect(),
             truth: Truth {
+                times_ns: samples.iter().map(|sample| sample.time_ns).collect(),
                 days: samples.iter().map(|sample| sample.date.days()).collect(),
                 closes: samples.iter().map(|sample| sample.close).collect(),
                 returns: samples.iter().map(|sample| sample.actual_return).collect(),

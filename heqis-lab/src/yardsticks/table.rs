@@ -1,10 +1,10 @@
 //! All models side by side.
 
+use heqis_quant::stats::Proportion;
 use serde::Serialize;
 
 use super::metrics::{CrossSections, Figures, ReturnFigures};
 use crate::error::LabError;
-use crate::figures::Share;
 
 /// Figures of one model over one span.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -147,10 +147,10 @@ fn columns() -> Vec<Column> {
     fn returns(figures: &Figures) -> Option<&ReturnFigures> {
         figures.returns.as_ref()
     }
-    fn direction(figures: &Figures) -> Option<Share> {
+    fn direction(figures: &Figures) -> Option<Proportion> {
         returns(figures)?.direction
     }
-    fn class(figures: &Figures) -> Option<Share> {
+    fn class(figures: &Figures) -> Option<Proportion> {
         Some(figures.classes.as_ref()?.accuracy)
     }
     vec![
@@ -179,7 +179,7 @@ fn columns() -> Vec<Column> {
         ("ic_ratio", |f| Some(returns(f)?.ic?.ratio)),
         ("rank_ic", |f| Some(returns(f)?.rank_ic?.mean)),
         ("rank_ic_ratio", |f| Some(returns(f)?.rank_ic?.ratio)),
-        ("ic_days", |f| Some(returns(f)?.ic?.days as f64)),
+        ("ic_times", |f| Some(returns(f)?.ic?.times as f64)),
     ]
 }
 
@@ -188,7 +188,7 @@ fn cells(entry: &Entry, with_ic: bool) -> Vec<String> {
     let returns = entry.figures.returns.as_ref();
     let classes = entry.figures.classes.as_ref();
     let small = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.4e}"));
-    let share = |share: Option<Share>| {
+    let share = |share: Option<Proportion>| {
         share.map_or_else(dash, |share| {
             format!(
                 "{:.1} % [{:.1}, {:.1}]",

@@ -191,6 +191,7 @@ fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Rows, LabError> {
     for sample in samples {
         let series = &corpus.series[sample.series as usize];
         let row = sample.row as usize;
+        rows.truth.times_ns.push(series.times_ns[row]);
         rows.truth.days.push(series.dates[row].days());
         rows.truth.closes.push(series.closes[row]);
         rows.truth.returns.push(series.returns[row]);
@@ -204,6 +205,7 @@ fn cut(rows: &Rows, range: std::ops::Range<usize>) -> Rows {
     Rows {
         inputs: rows.inputs[range.clone()].to_vec(),
         truth: Truth {
+            times_ns: truth.times_ns[range.clone()].to_vec(),
             days: truth.days[range.clone()].to_vec(),
             closes: truth.closes[range.clone()].to_vec(),
             returns: truth.returns[range.clone()].to_vec(),

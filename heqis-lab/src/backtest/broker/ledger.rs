@@ -100,13 +100,28 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A reason and the first day of it.
+/// A reason and the days on which it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// The first day on which the reason held; the next note ends it.
+    /// The first day.
     pub date: Date,
+    /// The last day.
+    pub to: Date,
+    /// How many trading days, both included.
+    pub days: u32,
     /// Why.
     pub reason: Reason,
+}
+
+impl fmt::Display for Note {
+    /// Writes `2022-01-04 limit_down`, or `2022-01-04 limit_down ×2 to 2022-01-05` when it held longer.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.date, self.reason)?;
+        match self.days {
+            1 => Ok(()),
+            days => write!(f, " ×{days} to {}", self.to),
+        }
+    }
 }
 
 /// Where an order stands.
@@ -151,7 +166,7 @@ pub struct Order {
     pub filled_shares: u64,
     /// Where it stands.
     pub status: Status,
-    /// Why it was not filled, by day; a reason that lasts is noted once.
+    /// Why it was not filled, by day; a reason that lasts is one note with all of its days.
     pub notes: Vec<Note>,
     /// How many days with an open it has seen.
     pub(super) opens: u32,

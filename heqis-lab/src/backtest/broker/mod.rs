@@ -316,8 +316,17 @@ impl<'a> Broker<'a> {
     fn note(&mut self, id: usize, reason: Reason) {
         let date = self.date();
         let notes = &mut self.ledger.orders[id].notes;
-        if notes.last().is_none_or(|last| last.reason != reason) {
-            notes.push(Note { date, reason });
+        match notes.last_mut().filter(|last| last.reason == reason) {
+            Some(last) => {
+                last.days += u32::from(last.to < date);
+                last.to = date;
+            }
+            None => notes.push(Note {
+                date,
+                to: date,
+                days: 1,
+                reason,
+            }),
         }
     }
 

@@ -10,12 +10,13 @@
 pub mod returns;
 pub mod scores;
 
+use heqis_quant::stats::mean;
 use serde::{Deserialize, Serialize};
 
 use super::broker::{DayAccount, Ledger, Trip};
 use crate::error::LabError;
 pub use returns::{Against, Curve};
-pub use scores::{Correlations, Day, pearson};
+pub use scores::{Correlations, CrossSection};
 
 /// What the figures refer to.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,8 +98,8 @@ impl Trades {
             open: trips.iter().filter(|trip| trip.open).count(),
             win_rate: win_rate(&gains),
             profit_factor: profit_factor(&gains),
-            average: mean(&ratios),
-            average_cents: mean(&gains),
+            average: mean(ratios.iter().copied()),
+            average_cents: mean(gains.iter().copied()),
         }
     }
 }
@@ -142,7 +143,7 @@ impl Metrics {
         ledger: &Ledger,
         cash_cents: i64,
         benchmark: Option<&[f64]>,
-        scores: &[Day],
+        scores: &[CrossSection],
         basis: Basis,
     ) -> Result<Self, LabError> {
         basis.validate()?;
@@ -177,9 +178,9 @@ impl Metrics {
             curve: Curve::of(&returns, &basis),
             against,
             trades: Trades::of(&ledger.trips),
-            turnover: mean(&equity).map(|mean| traded / 2.0 / mean / years),
-            exposure: mean(&parts),
-            days_in_market: mean(&within),
+            turnover: mean(equity).map(|mean| traded / 2.0 / mean / years),
+            exposure: mean(parts),
+            days_in_market: mean(within),
             cost_share: (traded > 0.0).then(|| fees_cents as f64 / traded),
             fees_cents,
             scores: Correlations::of(scores, &basis),
@@ -229,17 +230,4 @@ pub fn profit_factor(gains: &[f64]) -> Option<f64> {
     let won: f64 = gains.iter().filter(|gain| **gain > 0.0).sum();
     let lost: f64 = gains.iter().filter(|gain| **gain < 0.0).sum();
     (lost < 0.0).then(|| won / -lost)
-}
-
-/// The mean, or `None` of nothing.
-pub(crate) fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
-}
-
-/// The standard deviation, or `None` when there are too few values.
-pub(crate) fn deviation(values: &[f64], ddof: u32) -> Option<f64> {
-    let centre = mean(values)?;
-    let squares: f64 = values.iter().map(|value| (value - centre).powi(2)).sum();
-    let freedom = values.len() as f64 - f64::from(ddof);
-    (freedom > 0.0).then(|| (squares / freedom).sqrt())
 }

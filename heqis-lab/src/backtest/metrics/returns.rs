@@ -1,8 +1,9 @@
 //! Figures of a series of daily returns. The formulas are those of `empyrical`, and a test holds them against it.
 
+use heqis_quant::stats::{deviation, mean};
 use serde::Serialize;
 
-use super::{Basis, deviation, mean};
+use super::Basis;
 use crate::error::LabError;
 
 /// A deviation that rounding alone can make: all returns are the same then, and ratios over it mean nothing.
@@ -42,14 +43,14 @@ impl Curve {
         let downside: Vec<f64> = above.iter().map(|r| r.min(0.0).powi(2)).collect();
         let over = |deviation: Option<f64>| {
             let deviation = deviation.filter(|deviation| *deviation > NO_DEVIATION)?;
-            Some(mean(&above)? / deviation * year.sqrt())
+            Some(mean(above.iter().copied())? / deviation * year.sqrt())
         };
         Self {
             total_return: growth - 1.0,
             annual_return,
             volatility: deviation(returns, basis.ddof).map(|deviation| deviation * year.sqrt()),
             sharpe: over(deviation(&above, basis.ddof)),
-            sortino: over(mean(&downside).map(f64::sqrt)),
+            sortino: over(mean(downside).map(f64::sqrt)),
             calmar: annual_return
                 .filter(|_| max_drawdown < 0.0)
                 .map(|annual| annual / -max_drawdown),
@@ -100,7 +101,7 @@ impl Against {
                 benchmark.len(),
             ));
         }
-        let beta = mean(benchmark).and_then(|centre| {
+        let beta = mean(benchmark.iter().copied()).and_then(|centre| {
             let spread = |b: &f64| b - centre;
             let covariance: f64 = returns
                 .iter()
@@ -119,13 +120,13 @@ impl Against {
         let other = Curve::of(benchmark, basis);
         Ok(Self {
             alpha: beta
-                .and_then(|beta| mean(&rests(beta)))
+                .and_then(|beta| mean(rests(beta)))
                 .map(|rest| (1.0 + rest).powf(basis.days_per_year) - 1.0),
             beta,
             information_ratio: deviation(&active, basis.ddof)
                 .filter(|deviation| *deviation > NO_DEVIATION)
                 .and_then(|deviation| {
-                    Some(mean(&active)? / deviation * basis.days_per_year.sqrt())
+                    Some(mean(active.iter().copied())? / deviation * basis.days_per_year.sqrt())
                 }),
             benchmark_return: other.annual_return,
             benchmark_drawdown: other.max_drawdown,

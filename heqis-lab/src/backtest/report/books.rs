@@ -110,7 +110,7 @@ fn orders(market: &Market, ledger: &Ledger) -> Table {
             "reasons",
             text(rows, |row| {
                 let notes = row.notes.iter();
-                let notes = notes.map(|note| format!("{} {}", note.date, note.reason));
+                let notes = notes.map(ToString::to_string);
                 notes.collect::<Vec<_>>().join("; ")
             }),
         )

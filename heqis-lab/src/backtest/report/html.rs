@@ -7,6 +7,7 @@ use heqis_quant::Date;
 use heqis_quant::rules::Trade;
 
 use super::plot::{Line, Mark, candles, escape, lines};
+use crate::backtest::alternatives::Alternatives;
 use crate::backtest::broker::{Ledger, Reason};
 use crate::backtest::inputs::LeftOut;
 use crate::backtest::market::Market;
@@ -35,6 +36,8 @@ pub struct Page<'a> {
     pub metrics: &'a Metrics,
     /// What is not traded, with the reason.
     pub left_out: &'a [LeftOut],
+    /// The same account without a model.
+    pub alternatives: &'a Alternatives,
 }
 
 impl Page<'_> {
@@ -47,6 +50,7 @@ impl Page<'_> {
              <style>{STYLE}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
         );
         self.figures(&mut out);
+        self.beside(&mut out);
         self.curves(&mut out);
         out += "<h2>Months</h2>\n";
         out += &months(&self.dates(), self.returns);
@@ -144,6 +148,27 @@ impl Page<'_> {
         );
     }
 
+    /// The run beside holding the same instruments and beside cash.
+    fn beside(&self, out: &mut String) {
+        *out += "<table><tr><th></th><th>total return</th><th>annual return</th><th>Sharpe</th><th>largest drawdown</th>\
+                 <th>fees</th></tr>\n";
+        let run = ("this run", self.metrics);
+        for (name, m) in [run].into_iter().chain(self.alternatives.named()) {
+            let percent = |v: f64| format!("{:.2} %", v * 100.0);
+            let _ = writeln!(
+                out,
+                "<tr><th class=\"text\">{name}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td><td>{:.2} CNY</td></tr>",
+                percent(m.curve.total_return),
+                m.curve.annual_return.map_or("–".into(), percent),
+                m.curve.sharpe.map_or("–".into(), |v| format!("{v:.3}")),
+                percent(m.curve.max_drawdown),
+                m.fees_cents as f64 / 100.0
+            );
+        }
+        *out += "</table>\n<p>Hold buys equal parts of all instruments after their first close, by the same broker, rules and \
+                 costs, and keeps them; cash buys nothing and earns nothing.</p>\n";
+    }
+
     fn curves(&self, out: &mut String) {
         let dates = self.dates();
         let grow = |returns: &[f64]| -> Vec<f64> {
@@ -156,11 +181,19 @@ impl Page<'_> {
         };
         let account = grow(self.returns);
         let other = self.benchmark.map(grow);
-        let mut shown = vec![Line {
-            name: "account",
-            colour: "#06c",
-            values: &account,
-        }];
+        let hold = grow(&self.alternatives.hold_returns);
+        let mut shown = vec![
+            Line {
+                name: "account",
+                colour: "#06c",
+                values: &account,
+            },
+            Line {
+                name: "hold",
+                colour: "#c80",
+                values: &hold,
+            },
+        ];
         if let Some(other) = &other {
             shown.push(Line {
                 name: "benchmark",
