@@ -555,11 +555,11 @@ fn the_command_line_answers_in_lines_and_in_json_and_names_what_it_refuses() {
 #[test]
 fn a_flat_band_that_swallows_all_labels_is_a_warning_of_the_set() {
     let root = tempfile::tempdir().unwrap();
-    let table = market::write_table(root.path(), 0, &market::rows(0, 300));
+    let table = write_table(root.path(), 0, &rows(0, 300));
     let warnings = |flat_band: f64, name: &str| {
-        let mut options = market::options(&[table.as_path()], &root.path().join(name));
+        let mut options = options(&[table.as_path()], &root.path().join(name));
         options.flat_band = flat_band;
-        let manifest = prepare(&options).unwrap().manifest;
+        let manifest = prepare::prepare(&options).unwrap().manifest;
         let set = DataSet::open(&root.path().join(name)).unwrap();
         let text = std::fs::read_to_string(set.dir().join("manifest.json")).unwrap();
         assert_eq!(text.contains("\"warnings\""), !manifest.warnings.is_empty());
