@@ -195,9 +195,10 @@ impl Baseline {
                 predicted.iter().copied().fold(f64::NEG_INFINITY, f64::max),
             ],
             training_mean_return: ReturnError::of(&vec![training_mean; actual.len()], &actual),
-            sign_accuracy: Proportion::clustered(moved().map(|((predicted, actual), day)| {
-                (day, (*predicted > 0.0) == (*actual > 0.0))
-            })),
+            sign_accuracy: Proportion::clustered(
+                moved()
+                    .map(|((predicted, actual), day)| (day, (*predicted > 0.0) == (*actual > 0.0))),
+            ),
             always_up_sign_accuracy: Proportion::clustered(
                 moved().map(|((_, actual), day)| (day, *actual > 0.0)),
             ),
@@ -210,7 +211,8 @@ impl Baseline {
             ),
             majority_class: CLASSES[majority],
             majority_class_accuracy: Proportion::clustered(
-                days.iter().zip(classes.iter().map(|&class| class == majority)),
+                days.iter()
+                    .zip(classes.iter().map(|&class| class == majority)),
             ),
             base_rates: CLASSES.into_iter().zip(base_rates(samples)).collect(),
             brier: brier(&probabilities, &classes),

@@ -98,7 +98,10 @@ mod tests {
         let difference = squared_error_difference(&said.0, &said.1, &[0.0; 3], &[1, 2, 3]);
         assert_eq!(difference.mean, 1.0);
         let half = 1.959_963_984_540_054 * 2.0 / 3.0_f64.sqrt();
-        assert!((difference.high - 1.0 - half).abs() < 1e-12, "{difference:?}");
+        assert!(
+            (difference.high - 1.0 - half).abs() < 1e-12,
+            "{difference:?}"
+        );
         assert!((difference.low + difference.high - 2.0).abs() < 1e-12);
     }
 

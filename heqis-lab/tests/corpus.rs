@@ -305,5 +305,8 @@ fn a_purge_leaves_out_bars_of_each_series_and_no_days_of_minutes() {
         embargo.days.validation.from.days(),
         whole.days.validation.from.days() + 1
     );
-    assert_eq!(last(&embargo, Part::Training).1 + 3 + 1, training.1 + purge + 1);
+    assert_eq!(
+        last(&embargo, Part::Training).1 + 3 + 1,
+        training.1 + purge + 1
+    );
 }

@@ -560,8 +560,8 @@ fn a_flat_band_that_swallows_all_labels_is_a_warning_of_the_set() {
         let mut options = options(&[table.as_path()], &root.path().join(name));
         options.flat_band = flat_band;
         let manifest = prepare::prepare(&options).unwrap().manifest;
-        let set = DataSet::open(&root.path().join(name)).unwrap();
-        let text = std::fs::read_to_string(set.dir().join("manifest.json")).unwrap();
+        let path = root.path().join(name).join("manifest.json");
+        let text = std::fs::read_to_string(path).unwrap();
         assert_eq!(text.contains("\"warnings\""), !manifest.warnings.is_empty());
         manifest.warnings
     };

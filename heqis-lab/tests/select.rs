@@ -251,10 +251,16 @@ fn the_best_of_many_coins_is_not_believed() {
     assert!(deflated < 0.95, "{} has {deflated}", winner.name());
     assert_ne!(winner.candidate, "cash");
     assert_eq!(selected.choice(), ("cash", SignalMode::Return));
-    assert_eq!(selected.verdict(), format!("not believed: {deflated:.3} < 0.95"));
+    assert_eq!(
+        selected.verdict(),
+        format!("not believed: {deflated:.3} < 0.95")
+    );
     // The best trial and its run are still there.
     let row: BTreeMap<String, String> = selected.row().into_iter().collect();
-    assert_eq!((row["choice"].as_str(), &row["best"]), ("cash", &winner.candidate));
+    assert_eq!(
+        (row["choice"].as_str(), &row["best"]),
+        ("cash", &winner.candidate)
+    );
     assert!(row["test_days"].parse::<usize>().unwrap() > 0);
     let lenient = Selected {
         believe_from: deflated,

@@ -8,7 +8,6 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use heqis_quant::stats::Proportion;
 use heqis_lab::nets::discriminator::DiscriminatorConfig;
 use heqis_lab::nets::generator::{Body, GeneratorKind};
 use heqis_lab::nets::weights::collect;
@@ -19,6 +18,7 @@ use heqis_lab::train::progress::Deaf;
 use heqis_lab::train::run::RunManifest;
 use heqis_lab::train::spec::EncoderSpec;
 use heqis_lab::train::{Part, Stage, TrainConfig, TrainedRun, train};
+use heqis_quant::stats::Proportion;
 use market::{closes, files, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -473,8 +473,13 @@ fn a_training_that_diverges_is_a_failure_with_its_place() {
     let mut config = settings(&set, "");
     config.optimiser.learning_rate = 1e30;
     let dir = root.path().join("run");
-    let message = train(&config, &dir, false, &mut Deaf).unwrap_err().to_string();
-    assert!(message.contains(", epoch ") && message.contains("diverged"), "{message}");
+    let message = train(&config, &dir, false, &mut Deaf)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains(", epoch ") && message.contains("diverged"),
+        "{message}"
+    );
     assert!(!RunManifest::read(&dir).unwrap().finished);
 }
 

@@ -474,7 +474,9 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
     // One instrument stands in several lines: its alternatives and its bars are the same in all of them.
     let mut instruments: BTreeMap<&str, &Line> = BTreeMap::new();
     for line in &lines {
-        let Label { strategy, symbol, .. } = &line.label;
+        let Label {
+            strategy, symbol, ..
+        } = &line.label;
         row(strategy, name(line.label.mode), symbol, &line.metrics);
         let known = instruments.entry(symbol).or_insert(line);
         if line.unbridged > known.unbridged {

@@ -10,9 +10,9 @@ use super::findings::Finding;
 use super::report::{Line, Lines};
 use super::series::Series;
 use crate::error::LabError;
-use crate::store::{BarsWriter, Rows};
 use crate::store::dataset::{DataSet, SeriesReader};
 use crate::store::manifest::{Input, SymbolEntry};
+use crate::store::{BarsWriter, Rows};
 
 /// The version before, as far as it can be built upon.
 pub(super) struct Previous {

@@ -104,7 +104,10 @@ impl FoldPlan {
             return refuse("validation spans", rule);
         }
         if before(first) == 0 {
-            let rule = format!("must hold a bar before {}, without {gap}", self.validate_from);
+            let rule = format!(
+                "must hold a bar before {}, without {gap}",
+                self.validate_from
+            );
             return refuse("training span", rule);
         }
         let place = |fold: usize| first + length * fold / self.folds;

@@ -122,7 +122,9 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
     }
     let purge_bars = args.purge_days.unwrap_or(args.purge_bars);
     if args.purge_days.is_some() {
-        eprintln!("warning: --purge-days is now --purge-bars; the old name goes with the next version");
+        eprintln!(
+            "warning: --purge-days is now --purge-bars; the old name goes with the next version"
+        );
     }
     let gap_bars = purge_bars.saturating_add(args.embargo_days);
     let trained = args.train.as_ref();

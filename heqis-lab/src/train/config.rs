@@ -240,8 +240,12 @@ impl TrainConfig {
     /// As [`TrainConfig::read`].
     pub fn parse(path: &Path, text: &str) -> Result<Self, LabError> {
         let config: Self = toml::from_str(text).map_err(|source| LabError::toml(path, source))?;
-        let table: toml::Table = toml::from_str(text).map_err(|source| LabError::toml(path, source))?;
-        if table.get("data").is_some_and(|data| data.get("purge_days").is_some()) {
+        let table: toml::Table =
+            toml::from_str(text).map_err(|source| LabError::toml(path, source))?;
+        if table
+            .get("data")
+            .is_some_and(|data| data.get("purge_days").is_some())
+        {
             eprintln!(
                 "warning: {}: data.purge_days is now data.purge_bars, and counts bars of each series; the old name goes \
                  with the next version",
@@ -261,7 +265,10 @@ impl TrainConfig {
     pub fn sha256(&self) -> Result<String, LabError> {
         let text = serde_json::to_string(self)
             .map_err(|source| LabError::training("settings", source.to_string()))?;
-        Ok(sha256_hex(text.replace("\"purge_bars\":", "\"purge_days\":").as_bytes()))
+        Ok(sha256_hex(
+            text.replace("\"purge_bars\":", "\"purge_days\":")
+                .as_bytes(),
+        ))
     }
 
     /// Returns how far back a sample looks.

@@ -192,7 +192,9 @@ impl Corpus {
             let rule = format!("must lie after {}, got {}", boundaries[0], boundaries[1]);
             return Err(LabError::training("data.test_from", rule));
         }
-        let purge_bars = config.purge_bars.unwrap_or(look_back.bars() - 1 + HORIZON_BARS);
+        let purge_bars = config
+            .purge_bars
+            .unwrap_or(look_back.bars() - 1 + HORIZON_BARS);
         let cut = Cut::new(&days, boundaries, purge_bars, config.embargo_days);
         let days = cut.days(&raw, config.to)?;
         let (scaler, target_scale) = fit(&raw, &cut, &days.training, look_back.window_bars, data)?;
@@ -235,7 +237,9 @@ impl Corpus {
     #[must_use]
     pub fn flat_warning(&self, flat_band: f64) -> Option<String> {
         let samples = self.samples(Part::Training);
-        let class = |s: &Sample| CLASSES[usize::from(self.series[s.series as usize].classes[s.row as usize])];
+        let class = |s: &Sample| {
+            CLASSES[usize::from(self.series[s.series as usize].classes[s.row as usize])]
+        };
         let flat = samples.iter().filter(|s| class(s) == "flat").count();
         flat_warning(flat as u64, samples.len() as u64, flat_band)
     }
@@ -360,7 +364,8 @@ impl Corpus {
                 let label = series.label_dates[row];
                 let boundary = |part: usize| cut.boundaries.get(part);
                 let part = cut.part(&series.dates, row);
-                let Some(part) = part.filter(|part| boundary(*part).is_none_or(|next| label < *next))
+                let Some(part) =
+                    part.filter(|part| boundary(*part).is_none_or(|next| label < *next))
                 else {
                     continue;
                 };
@@ -446,7 +451,11 @@ impl Cut {
     /// Returns the span of a row, 0 to 2, among the days of all usable rows of its series; `None` for one that is left out.
     fn part(&self, dates: &[Date], row: usize) -> Option<usize> {
         let day = dates[row];
-        let part = self.boundaries.iter().filter(|first| day >= **first).count();
+        let part = self
+            .boundaries
+            .iter()
+            .filter(|first| day >= **first)
+            .count();
         let is_behind = part == 0 || self.from[part - 1].is_some_and(|from| day >= from);
         // The row that lies the purge further on must still lie before the next cut.
         let is_before = self.boundaries.get(part).is_none_or(|next| {
@@ -465,13 +474,17 @@ impl Cut {
                 let Some(part) = self.part(&dates, row) else {
                     continue;
                 };
-                let span = spans[part].get_or_insert(Span { from: *day, to: *day });
+                let span = spans[part].get_or_insert(Span {
+                    from: *day,
+                    to: *day,
+                });
                 span.from = span.from.min(*day);
                 span.to = span.to.max(*day);
             }
         }
         let of = |part: usize, name: &str| {
-            let none = || LabError::training(name, "purge and embargo leave no bar of it".to_owned());
+            let none =
+                || LabError::training(name, "purge and embargo leave no bar of it".to_owned());
             spans[part].ok_or_else(none)
         };
         Ok(SpanDays {

@@ -99,9 +99,12 @@ impl Score {
         Self {
             mse: squares / count,
             cross_entropy: logs / count,
-            direction: Proportion::clustered(
-                moved.map(|p| (p.date, (p.predicted_return > 0.0) == (p.actual_return > 0.0))),
-            ),
+            direction: Proportion::clustered(moved.map(|p| {
+                (
+                    p.date,
+                    (p.predicted_return > 0.0) == (p.actual_return > 0.0),
+                )
+            })),
             class: Proportion::clustered(predictions.iter().map(|p| {
                 let said = crate::figures::most_likely(&p.probabilities);
                 (p.date, said == p.class)

@@ -124,7 +124,12 @@ fn check_finite(points: &[Point]) -> Result<(), LabError> {
         ];
         for (name, loss) in losses {
             if let Some(loss) = loss.filter(|loss| !loss.is_finite()) {
-                let place = format!("{}, epoch {}, {}", point.phase, point.epoch + 1, point.network);
+                let place = format!(
+                    "{}, epoch {}, {}",
+                    point.phase,
+                    point.epoch + 1,
+                    point.network
+                );
                 let rule = format!(
                     "{name} must be finite, got {loss}: the training has diverged; the run keeps the epochs before, and \
                      needs a smaller learning rate or clip_norm to begin again"

@@ -121,9 +121,8 @@ fn returns(predicted: &[f64], truth: &Truth) -> ReturnFigures {
         .zip(&truth.days)
         .filter(|((_, actual), _)| **actual != 0.0);
     let has_opinion = predicted.iter().any(|value| *value != 0.0);
-    let hit = |((predicted, actual), day): ((&f64, &f64), _)| {
-        (day, predicted * actual.signum() > 0.0)
-    };
+    let hit =
+        |((predicted, actual), day): ((&f64, &f64), _)| (day, predicted * actual.signum() > 0.0);
     ReturnFigures {
         mse: error.mse,
         rmse: error.mse.sqrt(),
@@ -158,7 +157,9 @@ fn cross_sections(
         return None;
     }
     let all = times.values();
-    let defined: Vec<f64> = all.filter_map(|(said, came)| correlate(said, came)).collect();
+    let defined: Vec<f64> = all
+        .filter_map(|(said, came)| correlate(said, came))
+        .collect();
     let mean = mean(defined.iter().copied()).unwrap_or(0.0);
     let deviation = deviation(&defined, 1).unwrap_or(0.0);
     Some(CrossSections {
@@ -212,7 +213,8 @@ mod tests {
     #[test]
     fn minutes_of_one_instrument_have_no_ic_and_count_as_one_day() {
         let of = |symbols: i64| {
-            let items = (0..239).flat_map(|minute| (0..symbols).map(move |symbol| (minute, symbol)));
+            let items =
+                (0..239).flat_map(|minute| (0..symbols).map(move |symbol| (minute, symbol)));
             let value = |(minute, symbol)| 0.001 * (1.0 + ((minute * 7 + symbol * 3) % 11) as f64);
             let truth = Truth {
                 times_ns: items.clone().map(|(minute, _)| minute).collect(),
@@ -229,7 +231,10 @@ mod tests {
         };
         let one = of(1);
         assert_eq!((one.ic, one.rank_ic), (None, None));
-        assert!(one.minus_last_value.high.is_infinite(), "one day has no spread");
+        assert!(
+            one.minus_last_value.high.is_infinite(),
+            "one day has no spread"
+        );
         assert!(one.direction.unwrap().wilson_low < 0.3);
         assert_eq!(of(LEAST_CROSS_SECTION as i64 - 1).ic, None);
         let enough = of(LEAST_CROSS_SECTION as i64).ic.unwrap();
