@@ -62,10 +62,12 @@ pub fn pearson(a: &[f64], b: &[f64]) -> Option<f64> {
 fn centred(values: &[f64]) -> Option<Vec<f64>> {
     let first = *values.first()?;
     let moves: Vec<f64> = values.iter().map(|value| value - first).collect();
-    let scale = moves.iter().fold(0.0, |most: f64, step| match step.is_finite() {
-        true => most.max(step.abs()),
-        false => f64::INFINITY,
-    });
+    let scale = moves
+        .iter()
+        .fold(0.0, |most: f64, step| match step.is_finite() {
+            true => most.max(step.abs()),
+            false => f64::INFINITY,
+        });
     if scale == 0.0 || scale.is_infinite() {
         return None;
     }

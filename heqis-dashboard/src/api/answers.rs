@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use heqis_quant::stats::mean;
 use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::stats::mean;
 use heqis_quant::{Bar, Date, Side, Symbol};
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -21,14 +21,20 @@ fn moments_are_those_worked_out_by_hand() {
 #[test]
 fn correlations_are_those_of_another_program() {
     // Computed with Python's statistics.correlation, by both of its methods.
-    let (a, b) = ([0.010, -0.004, 0.003, 0.010, -0.008], [0.020, -0.010, -0.001, 0.0, 0.015]);
+    let (a, b) = (
+        [0.010, -0.004, 0.003, 0.010, -0.008],
+        [0.020, -0.010, -0.001, 0.0, 0.015],
+    );
     near(pearson(&a, &b), 0.159_634_414_420_848_9);
     near(spearman(&a, &b), 0.307_793_505_625_546_25);
 }
 
 #[test]
 fn equal_values_share_the_mean_of_their_ranks() {
-    assert_eq!(ranks(&[3.0, -0.0, 3.0, 0.0, 9.0]), [3.5, 1.5, 3.5, 1.5, 5.0]);
+    assert_eq!(
+        ranks(&[3.0, -0.0, 3.0, 0.0, 9.0]),
+        [3.5, 1.5, 3.5, 1.5, 5.0]
+    );
 }
 
 /// Ten times 0.1 differ from their own computed mean, so that naive sums answer 1.0 or NaN.
@@ -109,7 +115,10 @@ fn one_day_tells_nothing_of_its_own_spread() {
     assert_eq!((one.low, one.high), (f64::NEG_INFINITY, f64::INFINITY));
     let minutes = Proportion::clustered((0..239).map(|minute| (1, minute < 150)));
     let tries = Proportion::new(1, 1);
-    assert!(minutes.wilson_high - minutes.wilson_low > 0.8, "{minutes:?} {tries:?}");
+    assert!(
+        minutes.wilson_high - minutes.wilson_low > 0.8,
+        "{minutes:?} {tries:?}"
+    );
 }
 
 /// Hits of all stocks of a day that are one and the same are one hit.
@@ -120,7 +129,10 @@ fn copies_of_a_stock_add_nothing_to_what_is_known() {
     let copies = (0..2_000).flat_map(|day| (0..10).map(move |_| (day, hits(day))));
     let copies = Proportion::clustered(copies);
     assert_eq!(copies.of, 20_000);
-    assert!((single.wilson_low - copies.wilson_low).abs() < 1e-5, "{single:?} {copies:?}");
+    assert!(
+        (single.wilson_low - copies.wilson_low).abs() < 1e-5,
+        "{single:?} {copies:?}"
+    );
     assert!((single.wilson_high - copies.wilson_high).abs() < 1e-5);
 }
 
@@ -173,7 +185,10 @@ fn intervals_by_day_cover_the_truth_for_ten_correlated_stocks() {
     }
     // Three standard errors of a share of 95 % over 1,000 histories are 2.1 %.
     let about = 929..=971;
-    assert!(about.contains(&covered[0]) && about.contains(&covered[1]), "{covered:?}");
+    assert!(
+        about.contains(&covered[0]) && about.contains(&covered[1]),
+        "{covered:?}"
+    );
     assert!(covered[2] < 700 && covered[3] < 750, "{covered:?}");
 }
 
