@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::command::{Line, backtest};
+use heqis_lab::backtest::command::{Line, answer, backtest};
 use heqis_lab::backtest::run::Settings;
 use heqis_lab::backtest::strategy::BundleModel;
 use heqis_quant::decision::{KillState, SignalMode};
@@ -28,8 +28,8 @@ fn project() -> PathBuf {
         .to_owned()
 }
 
-/// Runs the command with `{data}` and `{models}` replaced, and answers its lines.
-fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
+/// Reads a command line with `{data}` and `{models}` replaced.
+fn args(text: &str, out: &Path) -> BacktestArgs {
     let project = project();
     let text = text
         .replace("{data}", &project.join("data/ashare").display().to_string())
@@ -37,7 +37,12 @@ fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
     let words = ["backtest"].into_iter().chain(text.split_whitespace());
     let out = ["--out".to_owned(), out.display().to_string()];
     let words = words.map(str::to_owned).chain(out);
-    backtest(&Cli::parse_from(words).args)
+    Cli::parse_from(words).args
+}
+
+/// Runs a command and answers its lines.
+fn run(text: &str, out: &Path) -> Result<Vec<Line>, heqis_lab::LabError> {
+    backtest(&args(text, out))
 }
 
 const TWO_STOCKS: &str = "{data}/002032.SZ.csv {data}/600000.SH.csv --strategy \
@@ -426,4 +431,15 @@ fn hold_and_cash_stand_beside_every_run() {
     assert_eq!(lines[0].alternatives, lines[2].alternatives);
     let table = records(&dir.path().join("summary.csv"));
     assert_eq!(table.len(), 4);
+}
+
+#[test]
+fn the_headline_of_the_readme_is_what_its_command_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let text = "{data}/002032.SZ.csv --strategy {models}/cae-factors,{models}/multi-gan-direction --from 2014-07-18";
+    let shown = answer(&args(text, dir.path())).unwrap();
+    let readme = fs::read_to_string(project().join("README.md")).unwrap();
+    for line in &shown[..4] {
+        assert!(readme.contains(line.trim_end()), "{line}");
+    }
 }
