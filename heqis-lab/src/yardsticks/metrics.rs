@@ -39,7 +39,8 @@ pub struct ReturnFigures {
     /// zero everywhere, which has no opinion.
     pub direction: Option<Proportion>,
     /// Information coefficient: Pearson's correlation over the items of a timestamp, of which there must be
-    /// [`LEAST_CROSS_SECTION`]; `None` where no timestamp has them, so always for one instrument.
+    /// [`LEAST_CROSS_SECTION`]; `None` where no timestamp has them with a correlation, so
+    /// always for one instrument and for a constant forecast.
     pub ic: Option<CrossSections>,
     /// The same over ranks: Spearman's correlation.
     pub rank_ic: Option<CrossSections>,
@@ -140,7 +141,7 @@ fn returns(predicted: &[f64], truth: &Truth) -> ReturnFigures {
     }
 }
 
-/// Correlates prediction and truth timestamp by timestamp; `None` when none has enough items.
+/// Correlates prediction and truth timestamp by timestamp; `None` when none has enough items that are not all alike.
 fn cross_sections(
     predicted: &[f64],
     truth: &Truth,
@@ -153,14 +154,11 @@ fn cross_sections(
         came.push(*actual);
     }
     times.retain(|_, (said, _)| said.len() >= LEAST_CROSS_SECTION);
-    if times.is_empty() {
-        return None;
-    }
     let all = times.values();
     let defined: Vec<f64> = all
         .filter_map(|(said, came)| correlate(said, came))
         .collect();
-    let mean = mean(defined.iter().copied()).unwrap_or(0.0);
+    let mean = mean(defined.iter().copied())?;
     let deviation = deviation(&defined, 1).unwrap_or(0.0);
     Some(CrossSections {
         times: defined.len(),
