@@ -13,7 +13,7 @@ use super::metrics::{Metrics, daily_returns};
 use super::run::{Scene, Settings};
 use crate::error::LabError;
 
-/// Trading days that an order of *hold* waits, the most that a broker allows: a share may be suspended, or at its limit
+/// Opens for which an order of *hold* waits, the most that a broker allows: a share may be suspended, or at its limit
 /// for weeks after its listing.
 const BUY_DAYS: u32 = 1_000;
 
