@@ -38,14 +38,14 @@ impl Alternatives {
         let stocks = scene.market.stocks();
         let first = |(stock, listing): (usize, &super::market::Stock)| {
             Some(Want {
-                day: listing.bars().first()?.day,
+                step: listing.bars().first()?.step,
                 stock,
                 side: Side::Buy,
                 score: 0.0,
             })
         };
         let mut wants: Vec<Want> = stocks.iter().enumerate().filter_map(first).collect();
-        wants.sort_by_key(|want| (want.day, want.stock));
+        wants.sort_by_key(|want| (want.step, want.stock));
         let config = BrokerConfig {
             buy_days: BUY_DAYS,
             ..settings.broker
