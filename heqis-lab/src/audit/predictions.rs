@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use heqis_quant::stats::{pearson, spearman};
 use heqis_quant::{Bar, CleanConfig, Date, Span, Strategy};
 
 use super::checks::{self, Finding};
@@ -10,7 +11,6 @@ use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
 use super::{Audit, Options};
 use crate::backtest::BrokerConfig;
-use crate::backtest::metrics::scores::{pearson, ranks};
 use crate::backtest::strategy::{Predictor, decide};
 use crate::error::LabError;
 use crate::predictions::Predictions;
@@ -230,7 +230,7 @@ impl Said {
         for (name, column) in &self.columns {
             let rank = |ahead: isize| {
                 let (said, came) = self.beside(column, ahead);
-                let correlation = pearson(&ranks(&said), &ranks(&came)).unwrap_or(0.0);
+                let correlation = spearman(&said, &came).unwrap_or(0.0);
                 (correlation, correlation.abs() * (said.len() as f64).sqrt())
             };
             for ahead in 1..=MOST_BARS as isize {
