@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use heqis_quant::stats::{pearson, spearman};
 use heqis_quant::{Bar, CleanConfig, Date, ExRight, Markets, Span, Strategy};
 
 use super::checks::{self, Finding};
@@ -13,7 +14,6 @@ use crate::backtest::BrokerConfig;
 use crate::backtest::strategy::{Predictor, decide};
 use crate::error::LabError;
 use crate::predictions::Predictions;
-use heqis_quant::stats::{pearson, ranks};
 
 /// How many bars before and after a prediction's own are compared with it.
 const MOST_BARS: usize = 5;
@@ -240,7 +240,7 @@ impl Said {
         for (name, column) in &self.columns {
             let rank = |ahead: isize| {
                 let (said, came) = self.beside(column, ahead);
-                let correlation = pearson(&ranks(&said), &ranks(&came)).unwrap_or(0.0);
+                let correlation = spearman(&said, &came).unwrap_or(0.0);
                 (correlation, correlation.abs() * (said.len() as f64).sqrt())
             };
             for ahead in 1..=MOST_BARS as isize {

@@ -456,6 +456,10 @@ impl Outcome {
     ///
     /// # Errors
     /// [`LabError::File`], [`LabError::Parquet`] and [`LabError::Json`] when a file cannot be written.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one part of what a run leaves, and there is one caller"
+    )]
     pub fn save(
         &self,
         dir: &Path,
