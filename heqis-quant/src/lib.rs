@@ -82,7 +82,7 @@ pub use decision::{
 pub use error::QuantError;
 pub use features::{FeatureSet, FeatureState};
 pub use instrument::Instrument;
-pub use records::BadRow;
+pub use records::{BadRow, ByStock};
 pub use rules::Markets;
 pub use scaler::Scaler;
 pub use symbol::{Board, Exchange, Symbol};

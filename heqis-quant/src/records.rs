@@ -1,6 +1,7 @@
 //! Small vendor tables, read whole: names, calendars, events. Bars have their own reader, since they may come without
 //! end.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -17,6 +18,9 @@ pub struct BadRow {
     /// File, line, column, rule and value.
     pub error: QuantError,
 }
+
+/// What a table says of each stock, and its rows that cannot be used.
+pub type ByStock<T> = (BTreeMap<Symbol, T>, Vec<BadRow>);
 
 /// A table with its header.
 pub(crate) struct Records {

@@ -7,7 +7,7 @@ use heqis_quant::rules::Days;
 use heqis_quant::{Bar, Date, Marks, Span, Symbol};
 use serde::Serialize;
 
-use super::broker::Ledger;
+use super::broker::{Ledger, PositionRow};
 use super::inputs::Facts;
 use super::market::{self, Market};
 use crate::prepare::findings::{EVENT, Finding};
@@ -156,39 +156,41 @@ impl Caveats {
             }
         }
         let mut held = vec![Held::default(); unexplained.len()];
-        // Of several closes of a day the last one counts.
-        let mut rows = ledger.positions.iter().peekable();
-        while let Some(row) = rows.next() {
-            if rows
-                .clone()
-                .take_while(|next| next.date == row.date)
-                .any(|next| next.stock == row.stock)
-            {
-                continue;
-            }
-            let held = &mut held[row.stock];
+        let mut close = |stock: usize, row: &PositionRow| {
+            let held = &mut held[stock];
             held.days += 1;
             held.value_cents += row.value_cents as f64;
-            if let Some(fall) = falls.get(&(row.stock, row.date)) {
+            if let Some(fall) = falls.get(&(stock, row.date)) {
                 held.falls += 1;
                 // The same shares at a higher price were counted when the day was marked.
-                let lost = market.stocks()[row.stock].amount_cents(*fall, row.shares);
+                let lost = market.stocks()[stock].amount_cents(*fall, row.shares);
                 held.lost_cents += lost.unwrap_or_default();
             }
+        };
+        // Of several closes of a day the last one counts.
+        let mut last: Vec<Option<&PositionRow>> = vec![None; unexplained.len()];
+        for row in &ledger.positions {
+            let before = last[row.stock].replace(row);
+            if let Some(before) = before.filter(|before| before.date != row.date) {
+                close(row.stock, before);
+            }
         }
-        let missing = unexplained.iter().zip(&held).filter_map(|(found, held)| {
-            (found.is_blind || !found.falls.is_empty()).then(|| MissingDividends {
-                symbol: found.symbol,
-                currency: currency(market, found.symbol),
-                events_given: found.events_given,
-                ex_right_days: (!found.is_blind).then_some(found.falls.len()),
-                ex_right_days_held: held.falls,
-                lost_cents: held.lost_cents,
-                days_held: held.days,
-                assumed_cents: found
-                    .is_blind
-                    .then_some((held.value_cents / days_per_year * ASSUMED_YIELD).round() as i64),
-            })
+        for (stock, row) in last.into_iter().enumerate() {
+            row.into_iter().for_each(|row| close(stock, row));
+        }
+        let told = unexplained.iter().zip(&held);
+        let told = told.filter(|(found, _)| found.is_blind || !found.falls.is_empty());
+        let missing = told.map(|(found, held)| MissingDividends {
+            symbol: found.symbol,
+            currency: currency(market, found.symbol),
+            events_given: found.events_given,
+            ex_right_days: (!found.is_blind).then_some(found.falls.len()),
+            ex_right_days_held: held.falls,
+            lost_cents: held.lost_cents,
+            days_held: held.days,
+            assumed_cents: found
+                .is_blind
+                .then_some((held.value_cents / days_per_year * ASSUMED_YIELD).round() as i64),
         });
         let missing_dividends: Vec<MissingDividends> = missing.collect();
         let lost = ledger.written_off.iter().map(|row| DelistedHolding {

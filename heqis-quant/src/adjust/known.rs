@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
 use super::events::{ExRight, cents, is_due, reference_cents};
 use super::{FactorSeries, Factors, PLACE};
-use crate::records::{BadRow, Records};
+use crate::records::{BadRow, ByStock, Records};
 use crate::rules::Markets;
 use crate::{Bar, Board, Date, QuantError, Symbol};
 
@@ -193,7 +193,7 @@ impl ExRights {
 pub fn read_factors(
     read: impl std::io::Read,
     source_name: impl Into<String>,
-) -> Result<(BTreeMap<Symbol, FactorSeries>, Vec<BadRow>), QuantError> {
+) -> Result<ByStock<FactorSeries>, QuantError> {
     let mut records = Records::new(read, source_name)?;
     let code = records.column("ts_code")?;
     let day = records.column("trade_date")?;

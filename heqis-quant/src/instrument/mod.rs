@@ -4,7 +4,7 @@
 //! delisting period and the first day of a listing that resumes, which has no price limit: see [`SpecialDays`]. A
 //! suspended stock has no bar, so the calendar shows its suspensions: see [`suspensions`].
 //!
-//! Vendors' tables are messy. A row that cannot be used is a [`BadRow`] and concerns its own stock; what rows that can be
+//! Vendors' tables are messy. A row that cannot be used is a [`BadRow`](crate::BadRow) and concerns its own stock; what rows that can be
 //! read leave open is told by [`Instrument::unclear`].
 
 mod names;
@@ -22,7 +22,7 @@ pub use suspension::{
     Suspension, SuspensionCheck, check_suspensions, read_suspended_days, suspensions,
 };
 
-use crate::records::{BadRow, Records};
+use crate::records::{ByStock, Records};
 use crate::{Board, Date, Exchange, QuantError, Symbol};
 
 const PLACE: &str = "instrument";
@@ -189,14 +189,14 @@ impl Instrument {
     ///
     /// A stock that is listed twice, as `L` and as `D`, is one: each day is the one that either row has, and the later row
     /// names it. A day on which the rows disagree, and days of which the last lies before the first, are taken for unknown;
-    /// such rows, rows without a day of listing and rows that cannot be read come as [`BadRow`]s beside the stocks.
+    /// such rows, rows without a day of listing and rows that cannot be read come as [`BadRow`](crate::BadRow)s beside the stocks.
     ///
     /// # Errors
     /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
     pub fn from_stock_basic(
         read: impl Read,
         source_name: impl Into<String>,
-    ) -> Result<(BTreeMap<Symbol, Self>, Vec<BadRow>), QuantError> {
+    ) -> Result<ByStock<Self>, QuantError> {
         let mut records = Records::new(read, source_name)?;
         let code = records.column("ts_code")?;
         let name = records.column("name")?;

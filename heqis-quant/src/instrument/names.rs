@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
-use crate::records::{BadRow, Records};
+use crate::records::{ByStock, Records};
 use crate::{Date, QuantError, Symbol};
 
 /// Days from the epoch to 1900-01-01.
@@ -67,7 +67,7 @@ impl NamePeriod {
 pub fn read_name_changes(
     read: impl Read,
     source_name: impl Into<String>,
-) -> Result<(BTreeMap<Symbol, Vec<NamePeriod>>, Vec<BadRow>), QuantError> {
+) -> Result<ByStock<Vec<NamePeriod>>, QuantError> {
     let mut records = Records::new(read, source_name)?;
     let code = records.column("ts_code")?;
     let name = records.column("name")?;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use super::PLACE;
-use crate::records::{BadRow, Records};
+use crate::records::{ByStock, Records};
 use crate::{Bar, Calendar, Date, QuantError, Span, Symbol};
 
 /// Reads Tushare's `suspend_d` table: `ts_code`, `trade_date`, `suspend_type` and, if there is one, `suspend_timing`.
@@ -17,7 +17,7 @@ use crate::{Bar, Calendar, Date, QuantError, Span, Symbol};
 pub fn read_suspended_days(
     read: impl Read,
     source_name: impl Into<String>,
-) -> Result<(BTreeMap<Symbol, BTreeSet<Date>>, Vec<BadRow>), QuantError> {
+) -> Result<ByStock<BTreeSet<Date>>, QuantError> {
     let mut records = Records::new(read, source_name)?;
     let code = records.column("ts_code")?;
     let day = records.column("trade_date")?;
