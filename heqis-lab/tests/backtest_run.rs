@@ -519,11 +519,11 @@ fn names_of_a_stock_that_is_not_traded_end_nothing_and_unclear_ones_of_a_traded_
         ]
     );
     // The narrower limit holds: an open at 10.50 is one of special treatment.
-    let locked = PLAIN.replace(
-        "2023-02-02,10.00,10.10,9.90,10.00",
-        "2023-02-02,10.50,10.50,10.40,10.50",
-    );
-    let line = one_stock(dir.path(), &locked, &[("2023-02-01", 0.02)], &more);
+    let locked = "date,open,high,low,close,volume,amount\n\
+        2023-02-01,10.00,10.10,9.90,10.00,100000000,1000000000\n\
+        2023-02-02,10.50,10.50,10.40,10.50,100000000,1049000000\n\
+        2023-02-03,10.45,10.50,10.40,10.45,100000000,1045000000\n";
+    let line = one_stock(dir.path(), locked, &[("2023-02-01", 0.02)], &more);
     assert_eq!(line.fills, 0);
 }
 
