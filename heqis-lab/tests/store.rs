@@ -45,7 +45,7 @@ fn any_series(symbol: &'static str) -> impl Strategy<Value = Rows> {
     let row = (
         proptest::collection::vec(number(), 9),
         any::<[bool; 4]>(),
-        0u8..32,
+        0u16..512,
         1i32..400,
         0usize..3,
     );

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heqis_quant::instrument::st_periods_of_flags;
 use heqis_quant::rules::Days;
-use heqis_quant::{Bar, Date, Marks, Span, Symbol};
+use heqis_quant::{Bar, Date, Marks, Span, StPeriod, Symbol};
 use serde::Serialize;
 
 use super::broker::{Ledger, PositionRow};
@@ -98,6 +99,59 @@ fn currency(market: &Market, symbol: Symbol) -> String {
     stock
         .map(|stock| stock.market().currency.clone())
         .unwrap_or_default()
+}
+
+/// Says what a backtest on adjusted prices can and cannot tell.
+#[must_use]
+pub fn of_adjusted(series: &[Vec<Bar>]) -> Option<String> {
+    let adjusted = |bars: &&Vec<Bar>| bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
+    let count = series.iter().filter(adjusted).count();
+    (count > 0).then(|| {
+        format!(
+            "prices of {count} of {} instruments are adjusted: their returns are right and hold all dividends, so events are not \
+             credited again; prices, lots, fees by share or minimum, and volumes against orders are not those that traded, and \
+             price limits are known within rounding only",
+            series.len()
+        )
+    })
+}
+
+/// Takes the days of special treatment that the bars of a stock are flagged with. They win over the periods that are known
+/// from elsewhere; where these were names, each disagreement is told.
+pub fn special_days_of_bars(
+    bars: &[Bar],
+    known: &mut market::Facts,
+    names_given: bool,
+) -> Option<String> {
+    let flags: Vec<(Date, bool)> = bars
+        .iter()
+        .map(|bar| (bar.date, bar.marks.contains(Marks::SPECIAL)))
+        .collect();
+    if !flags.iter().any(|(_, flagged)| *flagged) {
+        return None;
+    }
+    let periods: Vec<StPeriod> = known
+        .special
+        .iter()
+        .map(|(from, to)| StPeriod {
+            from: *from,
+            to: *to,
+        })
+        .collect();
+    let (periods, disagreements) = st_periods_of_flags(&flags, names_given.then_some(&periods[..]));
+    known.special = periods
+        .iter()
+        .map(|period| (period.from, period.to))
+        .collect();
+    let first = disagreements.first()?;
+    Some(format!(
+        "names and the flags of the bars of {} disagree on special treatment in {} spans, the first from {} to {}: the flags are \
+         taken",
+        bars.first()?.symbol,
+        disagreements.len(),
+        first.from,
+        first.to
+    ))
 }
 
 /// Shares that were held when their stock was delisted; they count as nothing from that day on.

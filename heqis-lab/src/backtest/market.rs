@@ -119,6 +119,8 @@ pub struct Stock {
     ends: Vec<Step>,
     /// Whether some day has several bars.
     is_intraday: bool,
+    /// Whether prices are adjusted, so that their limits are known within rounding only.
+    is_adjusted: bool,
     entitlements: Vec<Entitlement>,
     /// Positions in the calendar of the traded days without limits that are known by themselves.
     free: BTreeSet<u32>,
@@ -165,7 +167,11 @@ impl Stock {
         let days = calendar.days();
         let at = |date: Date| days.partition_point(|day| *day < date) as u32;
         let mut facts = facts;
-        facts.events.retain(|event| event.symbol == symbol);
+        let is_adjusted = bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
+        // Adjusted prices have their dividends and bonus shares in them.
+        facts
+            .events
+            .retain(|event| event.symbol == symbol && !is_adjusted);
         facts.events.sort_by_key(|event| event.ex_date);
         let entitlements = facts
             .events
@@ -236,6 +242,8 @@ impl Stock {
             }
             let same_day = first_of_day.filter(|(of, _)| *of == day);
             let reference = match (bar.pre_close, read.last()) {
+                // The vendor's reference of adjusted prices is one of another rounding, and tells no ex-right.
+                (Some(_), Some(before)) if is_adjusted && same_day.is_none() => Some(before.close),
                 // What a vendor repeats on later bars of a day may be the close before each.
                 _ if same_day.is_some() => same_day.and_then(|(_, reference)| reference),
                 (Some(_), _) => Some(given),
@@ -276,6 +284,7 @@ impl Stock {
             bars: read,
             ends,
             is_intraday,
+            is_adjusted,
             entitlements,
             free,
             // A listing before the calendar is long ago, as far as the calendar tells.
@@ -352,10 +361,17 @@ impl Stock {
         if is_free || self.free.contains(&bar.day) || reformed || rules.limit.is_none() {
             return Ok(Some(Limits::NoLimit));
         }
-        match bar.reference {
-            Some(reference) => Ok(Some(rules.limits(reference)?)),
-            None => Ok(None),
-        }
+        let Some(reference) = bar.reference else {
+            return Ok(None);
+        };
+        Ok(Some(match rules.limits(reference)? {
+            // An open that is at a limit within the rounding of adjusted prices is one at it.
+            Limits::Band { up, down } if self.is_adjusted => Limits::Band {
+                up: up - up / 500 - 1,
+                down: down + down / 500 + 1,
+            },
+            limits => limits,
+        }))
     }
 }
 

@@ -287,7 +287,13 @@ impl Scene {
         let mut unexplained = Vec::with_capacity(series.len());
         let mut warnings = caveats::of_findings(&facts.findings, &symbols, Span::new(first, end)?);
         warnings.extend(of_bars.into_iter().flatten());
-        for ((symbol, known), bars) in symbols.iter().zip(stock_facts).zip(&bars) {
+        warnings.extend(caveats::of_adjusted(&bars));
+        for ((symbol, mut known), bars) in symbols.iter().zip(stock_facts).zip(&bars) {
+            warnings.extend(caveats::special_days_of_bars(
+                bars,
+                &mut known,
+                facts.names_given,
+            ));
             unexplained.push(Unexplained::of(*symbol, bars, &known, facts));
             unbridged += bars
                 .windows(2)
