@@ -415,7 +415,7 @@ fn a_fetched_directory_becomes_a_data_set_with_all_that_its_tables_know() {
     assert!(
         manifest.inputs[0]
             .detected
-            .contains("volume in lots of 100 shares by the amounts of 256 rows"),
+            .contains("volume in lots of 100 shares by the amounts of 638 rows"),
         "{}",
         manifest.inputs[0].detected
     );

@@ -1,7 +1,6 @@
 //! What a backtest reads: bars, the facts of stocks, and a benchmark.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -83,10 +82,6 @@ impl Series {
         }
         args.accept(&self.report)
     }
-}
-
-fn open(path: &Path) -> Result<File, LabError> {
-    File::open(path).map_err(|source| LabError::file(path, source))
 }
 
 /// An instrument that is not traded.

@@ -267,9 +267,11 @@ fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
             (Marks::HOLE, "hole"),
             (Marks::RESUMED, "resumed"),
         ];
+        // A hole is told as such, and not as a gap once more.
+        let hole = bar.marks.contains(Marks::HOLE);
         for (_, what) in absent
             .into_iter()
-            .filter(|(mark, _)| bar.marks.contains(*mark))
+            .filter(|(mark, what)| bar.marks.contains(*mark) && !(hole && *what == "gap"))
         {
             findings.gaps.push(Finding {
                 symbol: bar.symbol,

@@ -38,6 +38,8 @@ pub(super) enum Role {
     Symbol,
     Date,
     Time,
+    /// A day, unless another column has one: some vendors give its number in the month beside it.
+    Day,
     /// The beginning of a bar, which stands for its time where nothing else does.
     OpenTime,
     Open,
@@ -54,7 +56,7 @@ pub(super) enum Role {
 }
 
 /// The names of each value, as [`key`] gives them.
-const NAMES: [(Role, &[&str]); 15] = [
+const NAMES: [(Role, &[&str]); 16] = [
     (
         Role::Symbol,
         &[
@@ -86,7 +88,6 @@ const NAMES: [(Role, &[&str]); 15] = [
             "tradedate",
             "tradingdate",
             "tradingday",
-            "day",
             "日期",
             "交易日期",
             "交易日",
@@ -108,6 +109,7 @@ const NAMES: [(Role, &[&str]); 15] = [
             "交易时间",
         ],
     ),
+    (Role::Day, &["day"]),
     (Role::OpenTime, &["opentime", "bob"]),
     (Role::Open, &["open", "openprice", "开盘", "开盘价", "今开"]),
     (
@@ -249,6 +251,7 @@ impl Header<'_> {
         let keys: Vec<String> = self.names.iter().map(|name| key(name)).collect();
         let has = |role: Role| keys.iter().any(|key| role_of(key) == Some(role));
         has(Role::Date)
+            || has(Role::Day)
             || [Role::Open, Role::High, Role::Low, Role::Close]
                 .into_iter()
                 .any(has)
@@ -276,7 +279,11 @@ impl Header<'_> {
             None => one(Role::OpenTime),
             time => time,
         };
-        let date = match (one(Role::Date), time) {
+        let day = match (one(Role::Date), time) {
+            (None, None) => one(Role::Day),
+            (date, _) => date,
+        };
+        let date = match (day, time) {
             // A data frame writes its index first, without a name; the rows show whether it is a day.
             (None, None) => {
                 let index = |name: &str| ["", "unnamed:0", "index", "level0"].contains(&name);
@@ -401,6 +408,7 @@ impl Header<'_> {
     pub(super) fn ignored(&self, c: &Columns) -> Vec<String> {
         let read = |at: usize| match role_of(&key(&self.names[at])) {
             Some(Role::OpenTime) => c.time == Some(at),
+            Some(Role::Day) => c.date == Some(at),
             Some(_) => true,
             None => c.date == Some(at),
         };

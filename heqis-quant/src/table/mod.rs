@@ -203,12 +203,12 @@ impl<R: Read> BarReader<R> {
         options: TableOptions,
         source_name: impl Into<String>,
     ) -> Result<Self, QuantError> {
-        let mut reader = Self::open(read, options, source_name.into())?;
+        let mut reader = Self::open(read, options, source_name.into(), MAX_PREAMBLE)?;
         reader.look_ahead(ROWS_AHEAD, false)?;
         Ok(reader)
     }
 
-    /// Reads a table that comes without end: the first row decides, and is waited for.
+    /// Reads a table that comes without end: the first line is the header, and the first row decides and is waited for.
     ///
     /// # Errors
     /// As [`BarReader::with_options`].
@@ -217,7 +217,7 @@ impl<R: Read> BarReader<R> {
         options: TableOptions,
         source_name: impl Into<String>,
     ) -> Result<Self, QuantError> {
-        let mut reader = Self::open(read, options, source_name.into())?;
+        let mut reader = Self::open(read, options, source_name.into(), 0)?;
         reader.look_ahead(1, true)?;
         Ok(reader)
     }
@@ -231,7 +231,7 @@ impl<R: Read> BarReader<R> {
         options: TableOptions,
         source_name: impl Into<String>,
     ) -> Result<Decided, QuantError> {
-        let mut reader = Self::open(read, options, source_name.into())?;
+        let mut reader = Self::open(read, options, source_name.into(), MAX_PREAMBLE)?;
         let mut survey = Survey::new(reader.understood.possible.len());
         while reader.read_row()? {
             survey.observe(&reader)?;
@@ -249,17 +249,22 @@ impl<R: Read> BarReader<R> {
         decided: Decided,
         source_name: impl Into<String>,
     ) -> Result<Self, QuantError> {
-        let mut reader = Self::open(read, options, source_name.into())?;
+        let mut reader = Self::open(read, options, source_name.into(), MAX_PREAMBLE)?;
         reader.settle(decided);
         Ok(reader)
     }
 
     /// Understands the header.
-    fn open(read: R, options: TableOptions, source_name: String) -> Result<Self, QuantError> {
+    fn open(
+        read: R,
+        options: TableOptions,
+        source_name: String,
+        preamble: usize,
+    ) -> Result<Self, QuantError> {
         let mut lines = Lines::new(read);
         let mut row = Row::default();
         let mut first: Option<QuantError> = None;
-        for _ in 0..=MAX_PREAMBLE {
+        for _ in 0..=preamble {
             if !lines
                 .next(&mut row)
                 .map_err(|error| io(&source_name, error))?

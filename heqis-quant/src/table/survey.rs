@@ -246,6 +246,8 @@ impl Survey {
                     Ok((scales[at], true))
                 }
                 _ if declared && let Some(named) = named => Ok((named, true)),
+                // The rows that do not fit have wrong amounts; the cleaner judges each.
+                _ if let Some(at) = self.ballot.mostly() => Ok((scales[at], false)),
                 _ => Err(self.disagreement(table, &scales)),
             },
         }

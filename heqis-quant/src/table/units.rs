@@ -143,6 +143,9 @@ pub fn counts_lots(bar: &Bar) -> bool {
 pub(super) struct Ballot {
     pub(super) votes: [usize; SCALES.len()],
     pub(super) neither: usize,
+    /// How often a row that fits follows one that does not, or the other way round.
+    turns: usize,
+    last_fits: Option<bool>,
     /// The least and the greatest [`Turnover::ratio`] by pair of units.
     ratios: Option<[(f64, f64); SCALES.len()]>,
 }
@@ -154,6 +157,14 @@ impl Ballot {
             Vote::Scale(at) => self.votes[at] += 1,
             Vote::Neither => self.neither += 1,
             Vote::Silent => {}
+        }
+        if vote != Vote::Silent {
+            let fits = vote != Vote::Neither;
+            self.turns += usize::from(
+                self.last_fits
+                    .replace(fits)
+                    .is_some_and(|last| last != fits),
+            );
         }
         let ratios = self
             .ratios
@@ -172,8 +183,15 @@ impl Ballot {
         (self.neither * UNEXPLAINED <= self.rows()).then_some(at)
     }
 
+    /// Returns the only pair that has votes, where most rows fit it.
+    pub(super) fn mostly(&self) -> Option<usize> {
+        let at = self.only()?;
+        (self.votes[at] >= self.neither).then_some(at)
+    }
+
     /// Returns the place of the pair of units of a table of adjusted prices: the only one that any row fits or, where none
-    /// does, the only one in which all mean prices lie within a factor of 8 of their bars.
+    /// does, the only one in which all mean prices lie within a factor of 8 of their bars. Adjusted rows stand together,
+    /// from one ex-right to the next; wrong amounts are strewn.
     pub(super) fn adjusted(&self, scales: &[Scale]) -> Option<usize> {
         let ratios = self.ratios?;
         let near = |at: usize| {
@@ -181,7 +199,7 @@ impl Ballot {
             least * MAX_ADJUSTMENT >= 1.0 && most <= MAX_ADJUSTMENT
         };
         match self.votes.iter().any(|votes| *votes > 0) {
-            true => self.only(),
+            true => self.only().filter(|_| 2 * self.turns <= self.neither),
             false if self.neither > 0 => {
                 let mut found = (0..scales.len()).filter(|at| near(*at));
                 let first = found.next();
@@ -247,7 +265,7 @@ mod tests {
         let ballot = |shares, lots, neither| Ballot {
             votes: [shares, lots, 0, 0],
             neither,
-            ratios: None,
+            ..Ballot::default()
         };
         for (ballot, unit) in [
             (ballot(1, 0, 0), Some(0)),

@@ -258,3 +258,36 @@ fn unknown_parameters_and_speeds_are_refused() {
     assert!(refused(json!({ "paths": [], "path": "x" })).contains("unknown field `path`"));
     assert!(refused(json!({ "paths": [], "speed": "fast" })).contains("Speed"));
 }
+
+/// 45,000 minutes of a market that never closes: every one is replayed, midnights too, packed or not.
+#[test]
+fn minutes_around_the_clock_are_replayed_in_order() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().unwrap();
+    let mut text = String::from("symbol,datetime,open,high,low,close,volume\n");
+    let start = 1_640_908_800i64;
+    let mut expected = Vec::new();
+    for minute in 0..45_000i64 {
+        let at = start + minute * 60 + if minute > 20_000 { 86_400 } else { 0 };
+        let day = Date::from_days(i32::try_from(at / 86_400).unwrap()).unwrap();
+        let (hour, minute_of) = (at % 86_400 / 3600, at / 60 % 60);
+        text += &format!("BTCUSD,{day} {hour:02}:{minute_of:02}:00,5,6,4,5,1\n");
+        expected.push(at * 1_000_000_000);
+    }
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(text.as_bytes()).unwrap();
+    fs::write(dir.path().join("minutes.csv"), &text).unwrap();
+    fs::write(dir.path().join("minutes.csv.gz"), packed.finish().unwrap()).unwrap();
+    for name in ["minutes.csv", "minutes.csv.gz"] {
+        let cx = context(dir.path().to_owned());
+        let got = bars_of(&mut replay(&cx, json!({ "paths": [name] })));
+        let times: Vec<i64> = got.iter().map(|bar| bar.time_ns).collect();
+        assert!(
+            times == expected,
+            "{name}: {} of {}",
+            times.len(),
+            expected.len()
+        );
+        assert_eq!(count(&cx, "bad_row"), 0);
+    }
+}
