@@ -29,14 +29,19 @@ impl Import {
     pub fn read(&mut self, path: &Path, options: &TableOptions) -> Result<(), DataError> {
         let file = open(path, options)?;
         let mut report = FileReport::new(path.display().to_string(), file.detected());
+        let mut several = false;
         for row in file {
             report.rows += 1;
             match row {
-                Ok(bar) => self.series.entry(bar.symbol).or_default().push(bar),
+                Ok(bar) => {
+                    several |= *report.symbol.get_or_insert(bar.symbol) != bar.symbol;
+                    self.series.entry(bar.symbol).or_default().push(bar);
+                }
                 Err(QuantError::Io { source, .. }) => return Err(DataError::file(path, source)),
                 Err(error) => report.unreadable(&error),
             }
         }
+        report.symbol = report.symbol.filter(|_| !several);
         self.report.files.push(report);
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! What came of files of bars: how each was read, which rows could not be, which bars the cleaner rejected, and what is
 //! missing between those that are left. Every count has its first place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heqis_quant::table::Detected;
 use heqis_quant::{Bar, Date, Marks, Reject, Symbol};
@@ -53,6 +53,9 @@ pub struct FileReport {
     /// Why the file as a whole was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
+    /// Its one instrument; `None` when it holds several, or none.
+    #[serde(skip)]
+    pub symbol: Option<Symbol>,
 }
 
 impl FileReport {
@@ -192,6 +195,21 @@ pub struct ImportReport {
 }
 
 impl ImportReport {
+    /// Returns the part that concerns some instruments: their series, and the files that hold them or several.
+    #[must_use]
+    pub fn of(&self, symbols: &BTreeSet<Symbol>) -> Self {
+        let concerns = |symbol: Option<Symbol>| symbol.is_none_or(|one| symbols.contains(&one));
+        let files = self.files.iter().filter(|file| concerns(file.symbol));
+        let series = self
+            .series
+            .iter()
+            .filter(|series| symbols.contains(&series.symbol));
+        Self {
+            files: files.cloned().collect(),
+            series: series.cloned().collect(),
+        }
+    }
+
     /// Returns the share of all rows that could not be read, or were rejected and are missed.
     #[must_use]
     pub fn bad_share(&self) -> f64 {

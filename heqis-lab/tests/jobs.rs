@@ -62,11 +62,16 @@ impl Page {
             dir,
             host: String::new(),
         };
-        let said = lines.next().unwrap().unwrap();
-        page.host = said
-            .strip_prefix("dashboard on http://")
-            .expect(&said)
-            .to_owned();
+        // What was read is told before.
+        page.host = lines
+            .find_map(|line| {
+                Some(
+                    line.unwrap()
+                        .strip_prefix("dashboard on http://")?
+                        .to_owned(),
+                )
+            })
+            .unwrap();
         let link = lines.next().unwrap().unwrap();
         assert!(link.contains(TOKEN), "{link}");
         page

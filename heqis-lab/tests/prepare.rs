@@ -360,7 +360,10 @@ fn what_cannot_be_prepared_is_refused_and_the_data_set_stays() {
     std::fs::write(&nameless, format!("{HEADER}{}\n", rows(0, 1)[0])).unwrap();
     refused(&options(&[&dir, &nameless], &out), "symbol must be given");
     std::fs::write(&nameless, format!("symbol,{HEADER}")).unwrap();
-    refused(&options(&[&nameless], &out), "no row is a bar: there is no row");
+    refused(
+        &options(&[&nameless], &out),
+        "no row is a bar: there is no row",
+    );
     // A second writer is told to wait for the first.
     let draft = heqis_lab::store::Draft::begin(&out).unwrap();
     refused(&options(&[&dir], &out), "another process is writing");

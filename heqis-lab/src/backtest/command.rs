@@ -244,6 +244,9 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         let (settings, origin) = (&plans[*at].0, &origins[*at]);
         let mut scene = Scene::new(stocks, &facts, span, benchmark.as_ref())?;
         scene.left_out.clone_from(&left_out);
+        scene.import = series
+            .report
+            .of(&stocks.iter().map(|stock| stock.0).collect());
         let outcome = run(&scene, settings, label.mode)?;
         let dir = args
             .out

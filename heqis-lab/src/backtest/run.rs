@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use heqis_data::ImportReport;
 use heqis_quant::decision::{Filters, Side, SignalMode, Strategy};
 use heqis_quant::rules::{Days, Listing};
 use heqis_quant::{Bar, Calendar, Date, DecisionRule, Markets, Span, Symbol, Verdict};
@@ -213,6 +214,8 @@ pub struct Scene {
     pub unbridged: usize,
     /// What was not to be traded.
     pub left_out: Vec<LeftOut>,
+    /// What became of the rows of its instruments.
+    pub import: ImportReport,
     /// Ex-rights of each stock that no event tells of, in the order of the market.
     pub unexplained: Vec<Unexplained>,
     /// What is known before the run to be wrong or unclear, in words.
@@ -331,6 +334,7 @@ impl Scene {
             benchmark,
             unbridged,
             left_out: Vec::new(),
+            import: ImportReport::default(),
             unexplained,
             warnings,
         })
@@ -502,6 +506,9 @@ impl Outcome {
             "delisted_holdings": self.caveats.delisted_holdings,
             "warnings": self.caveats.told(),
         });
+        if !scene.import.series.is_empty() {
+            summary["import"] = serde_json::json!(scene.import);
+        }
         if !scene.left_out.is_empty() {
             summary["left_out"] = serde_json::json!(scene.left_out);
         }
@@ -533,6 +540,7 @@ impl Outcome {
                 benchmark: scene.benchmark.as_deref(),
                 metrics: &self.metrics,
                 left_out: &scene.left_out,
+                import: &scene.import,
                 alternatives,
                 warnings: &warnings,
             };

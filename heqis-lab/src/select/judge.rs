@@ -68,9 +68,24 @@ impl Judge {
         let strategy = self.settings.strategy(mode);
         let mut foreseen = foreseen(&strategy, known, forecasts, &facts.markets)?;
         foreseen.retain(|seen| first.time_ns <= seen.bar.time_ns);
+        let mut traded = bars[span.clone()].to_vec();
+        // The limits of the first day follow from the close before it, which the broker is not shown.
+        traded[0].pre_close = first.pre_close.or_else(|| {
+            let before = bars[..span.start]
+                .iter()
+                .rfind(|bar| bar.date < first.date)?;
+            let moves = |event: &ExRight| {
+                event.symbol == first.symbol
+                    && before.date < event.ex_date
+                    && event.ex_date <= first.date
+            };
+            let is_known = !first.marks.breaks_level()
+                && !facts.stocks[&first.symbol].events.iter().any(moves);
+            is_known.then_some(before.close)
+        });
         let told = Foresight {
             foreseen,
-            bars: bars[span].to_vec(),
+            bars: traded,
         };
         let span = Span::new(first.date, last.date)?;
         let scene = Scene::new(&[(first.symbol, &told)], &facts, span, None)?;

@@ -260,10 +260,6 @@ pub fn select(
         return Err(LabError::select("bars", "must hold a bar"));
     };
     let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
-    if let Some(pair) = days.windows(2).find(|pair| pair[0] == pair[1]) {
-        let rule = format!("must be one a day, got two of {}", pair[0]);
-        return Err(LabError::select("bars", rule));
-    }
     let folds = plan.cut(&days)?;
     let candidates = candidates(symbol, bars, &folds, tables)?;
     let mut trials = Vec::new();

@@ -64,6 +64,9 @@ const UNEXPLAINED: usize = 10;
 /// Adjusted prices lie apart from the true ones by a factor that grows over decades. Up to this factor the nearest pair of
 /// units is still beyond doubt, since the next one is a hundred times away.
 const MAX_ADJUSTMENT: f64 = 8.0;
+/// A mean price lies anywhere within its bar, so the logarithm of its ratio to the middle of the bar moves so far even where
+/// nothing changed.
+const SAME_RATIO: f64 = 0.12;
 
 /// One row as the arithmetic sees it, volume and amount as written.
 #[derive(Clone, Copy, Debug)]
@@ -146,6 +149,10 @@ pub(super) struct Ballot {
     /// How often a row that fits follows one that does not, or the other way round.
     turns: usize,
     last_fits: Option<bool>,
+    /// How often the ratio of mean price and bar stayed about the same from one row to the next, and how often it jumped.
+    smooth: usize,
+    rough: usize,
+    last_ratio: Option<f64>,
     /// The least and the greatest [`Turnover::ratio`] by pair of units.
     ratios: Option<[(f64, f64); SCALES.len()]>,
 }
@@ -165,6 +172,13 @@ impl Ballot {
                     .replace(fits)
                     .is_some_and(|last| last != fits),
             );
+        }
+        if let Some(ratio) = scales.first().and_then(|scale| row.ratio(*scale)) {
+            match self.last_ratio.replace(ratio) {
+                Some(last) if (ratio / last).ln().abs() <= SAME_RATIO => self.smooth += 1,
+                Some(_) => self.rough += 1,
+                None => {}
+            }
         }
         let ratios = self
             .ratios
@@ -191,9 +205,13 @@ impl Ballot {
 
     /// Returns the place of the pair of units of a table of adjusted prices: the only one that any row fits or, where none
     /// does, the only one in which all mean prices lie within a factor of 8 of their bars. Adjusted rows stand together,
-    /// from one ex-right to the next; wrong amounts are strewn.
+    /// from one ex-right to the next, and their prices are off by one factor until then; wrong amounts are strewn, or
+    /// off by many.
     pub(super) fn adjusted(&self, scales: &[Scale]) -> Option<usize> {
         let ratios = self.ratios?;
+        if 10 * self.rough > self.smooth {
+            return None;
+        }
         let near = |at: usize| {
             let (least, most) = ratios[at];
             least * MAX_ADJUSTMENT >= 1.0 && most <= MAX_ADJUSTMENT

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use heqis_data::ImportReport;
 use heqis_quant::Date;
 use heqis_quant::rules::Trade;
 
@@ -36,6 +37,8 @@ pub struct Page<'a> {
     pub metrics: &'a Metrics,
     /// What is not traded, with the reason.
     pub left_out: &'a [LeftOut],
+    /// What became of the rows that were read.
+    pub import: &'a ImportReport,
     /// The same account without a model.
     pub alternatives: &'a Alternatives,
     /// What the figures do not say.
@@ -62,6 +65,7 @@ impl Page<'_> {
         self.charts(&mut out);
         self.reasons(&mut out);
         self.left_out(&mut out);
+        self.import(&mut out);
         out += "<h2>Settings</h2>\n<table>";
         for (name, value) in self.settings {
             let _ = write!(
@@ -76,6 +80,23 @@ impl Page<'_> {
 
     fn dates(&self) -> Vec<Date> {
         self.ledger.daily().iter().map(|day| day.date).collect()
+    }
+
+    fn import(&self, out: &mut String) {
+        if self.import.series.is_empty() {
+            return;
+        }
+        let lines: Vec<String> = self
+            .import
+            .lines()
+            .iter()
+            .map(|line| escape(line))
+            .collect();
+        let _ = writeln!(
+            out,
+            "<h2>What was read</h2>\n<pre>{}</pre>",
+            lines.join("\n")
+        );
     }
 
     fn left_out(&self, out: &mut String) {
