@@ -239,22 +239,27 @@ fn the_cleaner_rejects_these_days_and_changes_no_price() {
         .unwrap()
         .with_calendar(extra.calendar.clone());
     let mut rejects = BTreeMap::<&str, usize>::new();
+    let mut beyond = 0;
     for (bars, _) in extra.stocks.values() {
         for bar in bars {
             match cleaner.check(*bar) {
-                Ok(passed) => assert_eq!(
-                    Bar {
-                        marks: Marks::NONE,
-                        ..passed
-                    },
-                    *bar
-                ),
+                Ok(passed) => {
+                    beyond += usize::from(passed.marks.contains(Marks::BEYOND_LIMIT));
+                    assert_eq!(
+                        Bar {
+                            marks: Marks::NONE,
+                            ..passed
+                        },
+                        *bar
+                    );
+                }
                 Err(reject) => *rejects.entry(reject.reason()).or_default() += 1,
             }
         }
     }
-    // The two of the 26 days that only have a third decimal are inside in whole cents.
-    assert_eq!(rejects, [("no_trade", 10), ("outside_limits", 24)].into());
+    // The two of the 26 days that only have a third decimal are inside in whole cents, and nine are a cent beyond.
+    assert_eq!(rejects, [("no_trade", 10), ("outside_limits", 15)].into());
+    assert_eq!(beyond, 9);
 }
 
 #[test]
@@ -313,10 +318,14 @@ fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
     let (events, factors) = (passed(by_events), passed(by_factors));
     assert_eq!(events, factors);
     let referenced = events.0.iter().filter(|bar| bar.pre_close.is_some());
-    // Ten of the 25 had no trade.
-    assert_eq!((referenced.count(), events.1), (62, 25));
-    // Every reference that follows is the one that the vendor published, to the cent.
-    for bar in events.0.iter().filter(|bar| bar.pre_close.is_some()) {
+    // Ten of the 20 had no trade.
+    assert_eq!((referenced.clone().count(), events.1), (66, 20));
+    // Every reference that follows is the one that the vendor published, to the cent. Behind a rejected bar it follows from
+    // the close before that.
+    let (after_holes, whole): (Vec<&Bar>, Vec<&Bar>) =
+        referenced.partition(|bar| bar.marks.contains(Marks::HOLE));
+    assert_eq!(after_holes.len(), 4);
+    for bar in whole {
         let (bars, _) = &extra.stocks[&bar.symbol];
         let published = bars.iter().find(|other| other.date == bar.date).unwrap();
         assert_eq!(

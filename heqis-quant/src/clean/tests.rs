@@ -557,7 +557,7 @@ fn a_free_day_is_the_first_traded_one_and_lasts_until_its_close() {
     let config: CleanConfig =
         serde_json::from_str("{\"free_days\": {\"600000.SH\": [\"2024-01-06\"]}}").unwrap();
     // A Saturday: the Monday behind it is free, or the Tuesday when the Monday has no trade.
-    for free in ["2024-01-08", "2024-01-09"] {
+    for (free, after) in [("2024-01-08", "2024-01-09"), ("2024-01-09", "2024-01-10")] {
         let mut cleaner = Cleaner::new(config.clone()).unwrap();
         cleaner.check(stock("2024-01-05", [10.0; 4])).unwrap();
         let low = [4.0, 4.5, 3.0, 4.0];
@@ -565,7 +565,7 @@ fn a_free_day_is_the_first_traded_one_and_lasts_until_its_close() {
         morning.time_ns -= 3_600_000_000_000;
         cleaner.check(morning).unwrap();
         cleaner.check(stock(free, [4.0, 6.0, 3.5, 4.0])).unwrap();
-        let next = stock("2024-01-10", [4.0, 4.41, 4.0, 4.0]);
+        let next = stock(after, [4.0, 4.42, 4.0, 4.0]);
         assert!(cleaner.check(next).is_err(), "the second day has limits");
     }
     let mut cleaner = Cleaner::new(config).unwrap();

@@ -99,7 +99,7 @@ fn a_header_that_cannot_be_trusted_is_refused_with_its_reason() {
             "differ in line 2: \"1\" and \"2\"",
         ),
         (
-            "date,day,open,high,low,close,volume\n1999-11-10,19991111,1,1,1,1,5\n",
+            "date,time,datetime,open,high,low,close,volume\n1999-11-10,10:00,1999-11-11 10:00,1,1,1,1,5\n",
             "two columns for one value",
         ),
     ] {

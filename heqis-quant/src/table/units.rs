@@ -303,9 +303,9 @@ mod tests {
         for (volume, expected) in [(1_000_000.0, 0), (10_000.0, 1)] {
             for reaches_today in [true, false] {
                 let mut ballot = Ballot::default();
-                let most = if reaches_today { 20 } else { 12 };
-                for step in 5..=most {
-                    let price = 10.0 * f64::from(step) / 20.0;
+                let most = if reaches_today { 100 } else { 60 };
+                for step in 25..=most {
+                    let price = 10.0 * f64::from(step) / 100.0;
                     ballot.count(
                         row(price * 0.99, price * 1.01, volume, 10_000_000.0),
                         &SCALES[..2],
