@@ -782,3 +782,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_bare_code_is_that_of_the_instrument_that_is_given() {
+    let text = "code,date,open,high,low,close,volume\n000001,2024-01-02,9,9,9,9,100\n";
+    for exchange in ["SZ", "SH"] {
+        let symbol = Symbol::parse(&format!("000001.{exchange}")).unwrap();
+        let mut bars = BarReader::new(text.as_bytes(), Some(symbol), "bars.csv").unwrap();
+        assert_eq!(bars.next().unwrap().unwrap().symbol, symbol);
+    }
+    let other = Symbol::parse("000002.SZ").unwrap();
+    for given in [None, Some(other)] {
+        let mut bars = BarReader::new(text.as_bytes(), given, "bars.csv").unwrap();
+        let error = bars.next().unwrap().unwrap_err().to_string();
+        assert!(error.contains("six-digit code needs its exchange"), "{error}");
+    }
+}

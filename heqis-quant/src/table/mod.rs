@@ -581,6 +581,14 @@ impl<R> BarReader<R> {
                 .ok_or_else(|| self.refuse(0, "has no symbol"));
         };
         let cell = self.cell(column);
+        // A bare code is that of the instrument that the table is known to hold.
+        let given = self.options.symbol.filter(|given| {
+            let digits = given.as_str().split_once('.').map(|(digits, _)| digits);
+            digits == Some(cell.trim())
+        });
+        if let Some(given) = given {
+            return Ok(given);
+        }
         let parsed = match self.understood.layout {
             Layout::AkShare => Symbol::parse_stock(&cell),
             _ => Symbol::parse(&cell),
