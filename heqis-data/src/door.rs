@@ -43,10 +43,19 @@ pub struct BarFile {
 pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let shown = path.display().to_string();
     let mut options = options.clone();
-    let named = match options.symbol {
-        Some(symbol) => Ok(symbol),
-        None => named_after(path, options.markets.as_deref()),
+    let named = match (
+        options.symbol,
+        named_after(path, options.markets.as_deref()),
+    ) {
+        (Some(given), Ok(named)) if named != given && named.exchange() != Exchange::Other => {
+            let rule = format!("is named after {named}, and the symbol that is given is {given}");
+            return Err(DataError::kind(path, rule));
+        }
+        (Some(given), _) => Ok(given),
+        (None, named) => named,
     };
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    options.prices = options.prices.or_else(|| Prices::of_title(&stem));
     options.symbol = named.as_ref().ok().copied();
     let decided = BarReader::survey(text_of(path)?, options.clone(), &shown)
         .map_err(|error| with_name(error, options.symbol.is_none(), &named))?;

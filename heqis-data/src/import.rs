@@ -19,6 +19,8 @@ pub struct Import {
     pub series: BTreeMap<Symbol, Vec<Bar>>,
     /// What became of the rows.
     pub report: ImportReport,
+    /// Whether the bars of each instrument have a time of day, and the file that showed it.
+    kinds: BTreeMap<Symbol, (bool, String)>,
 }
 
 impl Import {
@@ -30,10 +32,28 @@ impl Import {
         let file = open(path, options)?;
         let mut report = FileReport::new(path.display().to_string(), file.detected());
         let mut several = false;
+        let has_time = file.detected().has_time;
         for row in file {
             report.rows += 1;
             match row {
                 Ok(bar) => {
+                    if report.symbol != Some(bar.symbol) {
+                        let known = self.kinds.entry(bar.symbol);
+                        let (kind, other) = known.or_insert((has_time, report.path.clone()));
+                        if *kind != has_time {
+                            let (days, minutes) = ("bars of days", "bars with a time of day");
+                            let (here, there) = if has_time {
+                                (minutes, days)
+                            } else {
+                                (days, minutes)
+                            };
+                            let rule = format!(
+                                "holds {here} of {}, of which {other} holds {there}",
+                                bar.symbol
+                            );
+                            return Err(DataError::kind(path, rule));
+                        }
+                    }
                     several |= *report.symbol.get_or_insert(bar.symbol) != bar.symbol;
                     self.series.entry(bar.symbol).or_default().push(bar);
                 }
@@ -65,6 +85,7 @@ impl Import {
         for (symbol, bars) in &mut self.series {
             bars.sort_by_key(|bar| bar.time_ns);
             let mut report = SeriesReport::new(*symbol);
+            report.unlisted = markets.of(*symbol).is_none();
             report.adjusted = judge_prices(bars.iter(), options.prices, markets);
             if report.adjusted.is_some() {
                 bars.iter_mut()

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_quant::Date;
+use heqis_quant::table::is_bar_column;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -28,6 +29,10 @@ enum Form {
     Time {
         unit_ns: i64,
         utc: bool,
+    },
+    /// A time of day in units of so many nanoseconds.
+    Clock {
+        unit_ns: i64,
     },
 }
 
@@ -64,8 +69,18 @@ impl ParquetText {
         let schema = reader.metadata().file_metadata().schema().clone();
         let (mut columns, mut forms, mut text) = (Vec::new(), Vec::new(), Vec::new());
         for column in schema.get_fields() {
-            // Nested columns and types without a text are not those of bars.
             let Some(form) = form_of(column) else {
+                if is_bar_column(column.name()) {
+                    let kind = match column.is_primitive() {
+                        true => column.get_physical_type().to_string(),
+                        false => "nested".to_owned(),
+                    };
+                    let rule = format!(
+                        "column {} is of the type {kind}, which is not read",
+                        column.name()
+                    );
+                    return Err(DataError::kind(path, rule));
+                }
                 continue;
             };
             let name = match (column.name(), form) {
@@ -151,6 +166,17 @@ fn form_of(column: &Type) -> Option<Form> {
             utc: time.is_adjusted_to_u_t_c,
         });
     }
+    if let Some(LogicalType::Time(time)) = info.logical_type_ref() {
+        let unit_ns = match time.unit {
+            TimeUnit::MILLIS => 1_000_000,
+            TimeUnit::MICROS => 1_000,
+            TimeUnit::NANOS => 1,
+        };
+        return Some(Form::Clock { unit_ns });
+    }
+    if let Some(LogicalType::Float16) = info.logical_type_ref() {
+        return Some(Form::Plain);
+    }
     match (column.get_physical_type(), info.converted_type()) {
         (_, ConvertedType::TIMESTAMP_MILLIS) => Some(Form::Time {
             unit_ns: 1_000_000,
@@ -179,7 +205,8 @@ fn form_of(column: &Type) -> Option<Form> {
             | ConvertedType::UINT_64
             | ConvertedType::DATE,
         )
-        | (Physical::BYTE_ARRAY, ConvertedType::UTF8 | ConvertedType::ENUM) => Some(Form::Plain),
+        | (Physical::BYTE_ARRAY, ConvertedType::UTF8 | ConvertedType::ENUM)
+        | (_, ConvertedType::DECIMAL) => Some(Form::Plain),
         _ => None,
     }
 }
@@ -192,6 +219,13 @@ fn cell(field: &Field, form: Form, text: &mut Vec<u8>) {
         // What data frames write for nothing.
         (Field::Double(number), _) if number.is_nan() => Ok(()),
         (Field::Float(number), _) if number.is_nan() => Ok(()),
+        (Field::Float16(number), _) if number.is_nan() => Ok(()),
+        (Field::TimeMillis(value), Form::Clock { unit_ns }) => {
+            write!(text, "{}", clock(i64::from(*value).saturating_mul(unit_ns)))
+        }
+        (Field::Long(value) | Field::TimeMicros(value), Form::Clock { unit_ns }) => {
+            write!(text, "{}", clock(value.saturating_mul(unit_ns)))
+        }
         (
             Field::Long(value) | Field::TimestampMillis(value) | Field::TimestampMicros(value),
             Form::Time { unit_ns, utc },
@@ -226,22 +260,25 @@ fn cell(field: &Field, form: Form, text: &mut Vec<u8>) {
     };
 }
 
+/// Returns a time of day.
+fn clock(time_ns: i64) -> String {
+    let (seconds, ns) = (time_ns / 1_000_000_000, time_ns % 1_000_000_000);
+    format!(
+        "{:02}:{:02}:{:02}.{ns:09}",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
 /// Writes a time as a day and a clock, which a time without a zone is, and with a Z where it is one of UTC.
 fn time(time_ns: Option<i64>, utc: bool, text: &mut Vec<u8>) {
     use std::io::Write;
     let day = time_ns.and_then(|ns| Date::from_days(i32::try_from(ns.div_euclid(DAY_NS)).ok()?));
     let _ = match (day, time_ns) {
         (Some(day), Some(time_ns)) => {
-            let clock = time_ns.rem_euclid(DAY_NS);
-            let (seconds, ns) = (clock / 1_000_000_000, clock % 1_000_000_000);
             let zone = if utc { "Z" } else { "" };
-            write!(
-                text,
-                "{day} {:02}:{:02}:{:02}.{ns:09}{zone}",
-                seconds / 3600,
-                seconds / 60 % 60,
-                seconds % 60
-            )
+            write!(text, "{day} {}{zone}", clock(time_ns.rem_euclid(DAY_NS)))
         }
         _ => write!(text, "outside of the years 1900 to 2199"),
     };

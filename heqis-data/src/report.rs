@@ -15,6 +15,8 @@ const HOLES_KEPT: usize = 20;
 const TOLD: usize = 12;
 /// The share of rows above which a command stops, where nothing else is said.
 pub const MAX_BAD_SHARE: f64 = 0.25;
+/// Files of fewer rows are only judged together, unless nothing of one can be read.
+const JUDGED_ROWS: u64 = 20;
 
 /// How often something happened, and where first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,6 +117,9 @@ pub struct SeriesReport {
     /// Why the prices are taken for adjusted ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<String>,
+    /// Whether it belongs to no known market, so that no rule is applied to it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unlisted: bool,
     /// Bars that trade beyond a limit by no more than its rounding.
     #[serde(default)]
     pub beyond_limit: u64,
@@ -138,6 +143,7 @@ impl SeriesReport {
             bars: 0,
             rejected: BTreeMap::new(),
             adjusted: None,
+            unlisted: false,
             beyond_limit: 0,
             holes: 0,
             first_holes: Vec::new(),
@@ -241,6 +247,26 @@ impl ImportReport {
     pub fn refuse_above(&self, max_bad_share: f64) -> Result<(), DataError> {
         let share = self.bad_share();
         let bars: u64 = self.series.iter().map(|series| series.bars).sum();
+        // One file that is lost is not made up for by many that are good.
+        let lost = self.files.iter().find(|file| {
+            let unreadable = file.unreadable_rows();
+            let many = unreadable == file.rows || file.rows >= JUDGED_ROWS;
+            unreadable > 0 && many && unreadable as f64 > max_bad_share * file.rows as f64
+        });
+        if bars > 0
+            && share <= max_bad_share
+            && let Some(file) = lost
+        {
+            let first = file.unreadable.values().next();
+            return Err(DataError::TooMuchLost(format!(
+                "{}: {} of {} rows cannot be read, and at most {:.1} % may (--max-bad-share): {}",
+                file.path,
+                file.unreadable_rows(),
+                file.rows,
+                max_bad_share * 100.0,
+                first.map_or("", |count| &count.first),
+            )));
+        }
         if bars > 0 && share <= max_bad_share {
             return Ok(());
         }
@@ -282,12 +308,19 @@ impl ImportReport {
             .map(|c| c.count)
             .sum();
         let holes: u64 = self.series.iter().map(|series| series.holes).sum();
-        let mut lines = vec![format!(
-            "read {} files, {rows} rows: {bars} bars of {} instruments, {unreadable} rows unreadable, {rejected} rejected, \
+        let of_files = format!(
+            "{} files, {rows} rows: {bars} bars of {} instruments, {unreadable} rows unreadable, {rejected} rejected, \
              {holes} holes",
             self.files.len(),
             self.series.len(),
-        )];
+        );
+        let mut lines = vec![match self.files.is_empty() {
+            true => format!(
+                "read a data set: {bars} bars of {} instruments",
+                self.series.len()
+            ),
+            false => format!("read {of_files}"),
+        }];
         let mut more = Vec::new();
         // Alike files are told once.
         let mut kinds: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
@@ -314,6 +347,25 @@ impl ImportReport {
                     count.count, count.first
                 ));
             }
+        }
+        for file in self
+            .files
+            .iter()
+            .filter(|file| file.rows == 0 && file.left_out.is_none())
+        {
+            more.push(format!("  warning: {} has no row", file.path));
+        }
+        let foreign: Vec<&str> = self
+            .series
+            .iter()
+            .filter(|s| s.unlisted)
+            .map(|s| s.symbol.as_str())
+            .collect();
+        if let Some(first) = foreign.first() {
+            more.push(format!(
+                "  warning: {} instruments of no known market, whose rules are not applied, such as {first}",
+                foreign.len()
+            ));
         }
         for (warning, (count, first)) in warnings {
             more.push(format!("  warning: {warning} ({first}, {count} files)"));

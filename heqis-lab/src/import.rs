@@ -33,7 +33,7 @@ pub struct ImportArgs {
     #[arg(long, value_name = "ORDER", value_parser = day_order)]
     pub day_order: Option<DayOrder>,
     /// Share of rows that may be unreadable or rejected, above which nothing is written.
-    #[arg(long, value_name = "SHARE", default_value_t = MAX_BAD_SHARE)]
+    #[arg(long, value_name = "SHARE", default_value_t = MAX_BAD_SHARE, value_parser = share)]
     pub max_bad_share: f64,
 }
 
@@ -48,6 +48,13 @@ impl Default for ImportArgs {
             max_bad_share: MAX_BAD_SHARE,
         }
     }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: Option<f64> = text.parse().ok();
+    share
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "must be in 0..=1".into())
 }
 
 fn prices(text: &str) -> Result<Prices, String> {

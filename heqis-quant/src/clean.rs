@@ -136,6 +136,20 @@ struct Series {
     doubtful: Option<(Date, i64)>,
     /// The time of the first bar that was rejected after the last good one, of those that traded.
     lost_ns: Option<i64>,
+    /// The close of the last of them.
+    lost_close: Option<i64>,
+}
+
+impl Series {
+    /// Notes that a bar that traded is not passed.
+    fn lose(&mut self, bar: &Bar, ground: &Ground<'_>) {
+        if bar.time_ns > self.time_ns {
+            let first = self.lost_ns.map_or(bar.time_ns, |ns| ns.min(bar.time_ns));
+            self.lost_ns = Some(first);
+            let is_price = (0.0..=MAX_PRICE).contains(&bar.close) && bar.close > 0.0;
+            self.lost_close = is_price.then(|| ground.units(bar.close));
+        }
+    }
 }
 
 /// What stands behind a bar that bars are missing before.
@@ -248,9 +262,8 @@ impl Cleaner {
         if let Err(reject) = &judged
             && reject.loses_a_bar()
             && let Some(series) = self.series.get_mut(&bar.symbol)
-            && bar.time_ns > series.time_ns
         {
-            series.lost_ns = Some(series.lost_ns.map_or(bar.time_ns, |ns| ns.min(bar.time_ns)));
+            series.lose(&bar, &Ground::of(&self.markets, &self.config, &bar));
         }
         judged
     }
@@ -263,7 +276,14 @@ impl Cleaner {
             // Some vendors fill the days of a suspension with a volume that is hardly more than zero.
             if bar.volume_shares < 1.0 {
                 if let Some(series) = self.series.get_mut(&bar.symbol) {
-                    series.silent = true;
+                    // Prices of a day without a trade stand still; of a row whose prices moved, the volume is wrong.
+                    let close = ground.units(bar.close);
+                    let stands = |before: f64| ground.units(before) == close;
+                    let stood = close == series.close_units || bar.pre_close.is_some_and(stands);
+                    match bar.high > bar.low || !stood {
+                        true => series.lose(&bar, &ground),
+                        false => series.silent = true,
+                    }
                 }
                 return Err(Reject::NoTrade);
             }
@@ -294,13 +314,17 @@ impl Cleaner {
                     silent: false,
                     doubtful: None,
                     lost_ns: None,
+                    lost_close: None,
                 },
             );
             return Ok(bar);
         };
         match bar.time_ns.cmp(&series.time_ns) {
             std::cmp::Ordering::Less => return Err(Reject::OutOfOrder),
-            std::cmp::Ordering::Equal => return Err(Reject::Duplicate),
+            std::cmp::Ordering::Equal if series.values == values(&bar) => {
+                return Err(Reject::Duplicate);
+            }
+            std::cmp::Ordering::Equal => return Err(Reject::Contradiction),
             std::cmp::Ordering::Greater => {}
         }
         if closed {
@@ -350,7 +374,7 @@ impl Cleaner {
         }
         if !ground.is_free(&next) {
             let judged = match bar.marks.contains(Marks::ADJUSTED) {
-                true => ground.check_adjusted(&bar, &next, hole),
+                true => ground.check_adjusted(&mut bar, &next, hole),
                 false => {
                     let given = bar.pre_close.map(|price| ground.units(price));
                     match given.or(next.day_reference_units) {
@@ -376,10 +400,21 @@ impl Cleaner {
         {
             match known_reference {
                 Some(reference) => bar.pre_close = Some(reference as f64 / 100.0),
-                None if ground.reaches(next.close_units, ground.units(given), hole.days) => {
-                    bar.marks.insert(Marks::HOLE);
+                None => {
+                    let given_units = ground.units(given);
+                    let reached = |to: i64| ground.reaches(next.close_units, to, hole.days);
+                    match next.lost_close {
+                        // The reference is the close of the bar that is not passed, whatever that came to.
+                        Some(lost) if lost == given_units => bar.marks.insert(Marks::HOLE),
+                        _ if reached(given_units) => bar.marks.insert(Marks::HOLE),
+                        // An ex-right behind it: its share of that bar's close is taken off the last close too.
+                        Some(lost) if reached(lost) => {
+                            bar.pre_close =
+                                Some(next.close * given / (lost as f64 / ground.per_price));
+                        }
+                        _ => {}
+                    }
                 }
-                None => {}
             }
         } else if hole.is_some_and(|hole| hole.lost) && !told && !bar.marks.breaks_level() {
             bar.marks.insert(Marks::HOLE);
@@ -392,6 +427,7 @@ impl Cleaner {
         next.silent = false;
         next.doubtful = None;
         next.lost_ns = None;
+        next.lost_close = None;
         if bar.marks.breaks_level() {
             // Later bars of this day stand on the new level too; its reference is not known, so they are not limited.
             next.day_reference_units = None;
@@ -613,8 +649,15 @@ impl<'a> Ground<'a> {
         (least..=most).contains(&to)
     }
 
-    /// Judges the move of an adjusted bar. Behind a hole the last close says little, and a long way is let through.
-    fn check_adjusted(&self, bar: &Bar, before: &Series, hole: Option<Hole>) -> Result<(), Reject> {
+    /// Judges the move of an adjusted bar. Behind a hole the last close says little, and a long way is let through. Where
+    /// dividends were subtracted instead of factored in, moves are greater than those that traded: up to three times the
+    /// limit they are marked.
+    fn check_adjusted(
+        &self,
+        bar: &mut Bar,
+        before: &Series,
+        hole: Option<Hole>,
+    ) -> Result<(), Reject> {
         let Some(rule) = self.rule else {
             return Ok(());
         };
@@ -626,17 +669,26 @@ impl<'a> Ground<'a> {
         };
         let share = rule.percent as f64 / 100.0;
         let days = hole.map_or(1, |hole| hole.days.min(100) + 1) as i32;
-        let up = reference * (1.0 + share).powi(days) * (1.0 + ADJUSTED_SLACK) + ADJUSTED_SLACK_CNY;
-        let down =
-            reference * (1.0 - share).powi(days) * (1.0 - ADJUSTED_SLACK) - ADJUSTED_SLACK_CNY;
+        let within = |share: f64| {
+            let up = reference * (1.0 + share).powi(days);
+            let down = reference * (1.0 - share).powi(days);
+            bar.high <= up * (1.0 + ADJUSTED_SLACK) + ADJUSTED_SLACK_CNY
+                && bar.low >= down * (1.0 - ADJUSTED_SLACK) - ADJUSTED_SLACK_CNY
+        };
         let doubtful = before.doubtful.is_some_and(|(date, close)| {
             let close = close as f64 / self.per_price;
             date < bar.date
                 && bar.high <= close * (1.0 + 2.0 * share)
                 && bar.low >= close * (1.0 - 2.0 * share)
         });
-        match (bar.high <= up && bar.low >= down) || doubtful {
-            true => Ok(()),
+        if within(share) || doubtful {
+            return Ok(());
+        }
+        match within(3.0 * share) {
+            true => {
+                bar.marks.insert(Marks::BEYOND_LIMIT);
+                Ok(())
+            }
             false => Err(self.outside(bar, self.units(reference), rule.percent)),
         }
     }

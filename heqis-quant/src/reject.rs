@@ -62,6 +62,8 @@ pub enum Reject {
     NoTrade,
     /// The series already has a bar of this time.
     Duplicate,
+    /// The series already has a bar of this time with other values.
+    Contradiction,
     /// The series already has a later bar.
     OutOfOrder,
     /// The exchange was closed on that day: a weekend for a stock, or a day that the calendar covers and lacks.
@@ -92,7 +94,7 @@ pub enum Reject {
 
 impl Reject {
     /// All reasons, in the order of the checks, for counters.
-    pub const REASONS: [&'static str; 15] = [
+    pub const REASONS: [&'static str; 16] = [
         "not_a_number",
         "non_positive_price",
         "implausible_price",
@@ -103,6 +105,7 @@ impl Reject {
         "implausible_amount",
         "no_trade",
         "duplicate",
+        "contradiction",
         "out_of_order",
         "closed_market",
         "outside_session",
@@ -130,11 +133,12 @@ impl Reject {
             Self::ImplausibleAmount { .. } => 7,
             Self::NoTrade => 8,
             Self::Duplicate => 9,
-            Self::OutOfOrder => 10,
-            Self::ClosedMarket => 11,
-            Self::OutsideSession { .. } => 12,
-            Self::Repeated => 13,
-            Self::OutsideLimits { .. } => 14,
+            Self::Contradiction => 10,
+            Self::OutOfOrder => 11,
+            Self::ClosedMarket => 12,
+            Self::OutsideSession { .. } => 13,
+            Self::Repeated => 14,
+            Self::OutsideLimits { .. } => 15,
         }
     }
 
@@ -146,6 +150,7 @@ impl Reject {
             self,
             Self::NoTrade
                 | Self::Duplicate
+                | Self::Contradiction
                 | Self::OutOfOrder
                 | Self::ClosedMarket
                 | Self::Repeated
@@ -170,6 +175,7 @@ impl fmt::Display for Reject {
             Self::HighBelowLow { high, low } => write!(f, ": high {high}, low {low}"),
             Self::NoTrade
             | Self::Duplicate
+            | Self::Contradiction
             | Self::OutOfOrder
             | Self::ClosedMarket
             | Self::Repeated => Ok(()),

@@ -102,6 +102,9 @@ impl Symbol {
         if is_digits(whole) {
             return refuse(rule_of_digits(whole));
         }
+        if is_almost_chinese(bare) {
+            return refuse("must be a code of six digits and its exchange, as in 600000.SH".into());
+        }
         let name = bare.replace('/', "-");
         if name.len() > 16 {
             return refuse("must have at most 16 bytes".into());
@@ -247,6 +250,21 @@ impl Symbol {
             _ => Board::Other,
         }
     }
+}
+
+/// Returns whether a name that is no Chinese code has the parts of one: an exchange, or what begins like one, and about
+/// six digits.
+fn is_almost_chinese(name: &str) -> bool {
+    let parts: Vec<String> = name.split(['.', ':']).map(str::to_uppercase).collect();
+    let is_exchange = |part: &String| {
+        let houses = ["SH", "SZ", "BJ", "SS", "XSH", "BSE"];
+        part.len() <= 4 && houses.iter().any(|house| part.starts_with(house))
+    };
+    let is_code = |part: &String| {
+        let digits = part.bytes().filter(u8::is_ascii_digit).count();
+        (5..=7).contains(&digits) && part.len() <= digits + 1
+    };
+    parts.len() > 1 && parts.iter().any(is_exchange) && parts.iter().any(is_code)
 }
 
 fn is_digits(text: &str) -> bool {

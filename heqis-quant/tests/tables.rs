@@ -795,6 +795,82 @@ fn a_bare_code_is_that_of_the_instrument_that_is_given() {
     for given in [None, Some(other)] {
         let mut bars = BarReader::new(text.as_bytes(), given, "bars.csv").unwrap();
         let error = bars.next().unwrap().unwrap_err().to_string();
-        assert!(error.contains("six-digit code needs its exchange"), "{error}");
+        assert!(
+            error.contains("six-digit code needs its exchange"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_carriage_return_ends_a_line() {
+    let text = "date,open,high,low,close,volume\n2024-01-02,9,9,9,9,100\n2024-01-03,9,9,9,9,100\n";
+    let symbol = Symbol::parse("600000.SH").unwrap();
+    let bars = |text: &str| -> Vec<_> {
+        let reader = BarReader::new(text.as_bytes(), Some(symbol), "bars.csv").unwrap();
+        reader.map(Result::unwrap).collect()
+    };
+    assert_eq!(bars(text).len(), 2);
+    assert_eq!(bars(&text.replace('\n', "\r")), bars(text));
+    assert_eq!(bars(&text.replace('\n', "\r\n")), bars(text));
+}
+
+#[test]
+fn a_bare_day_among_times_is_its_midnight() {
+    let symbol = Symbol::parse("BTCUSDT").unwrap();
+    let text = "datetime,open,high,low,close,volume\n2022-01-01 23:59:00,1,1,1,1,5\n2022-01-02,2,2,2,2,5\n\
+                2022-01-02 00:01:00,3,3,3,3,5\n";
+    let reader = BarReader::new(text.as_bytes(), Some(symbol), "t.csv").unwrap();
+    let times: Vec<i64> = reader.map(|bar| bar.unwrap().time_ns).collect();
+    assert_eq!(times[1] - times[0], 60_000_000_000);
+    assert_eq!(times[2] - times[1], 60_000_000_000);
+    let text =
+        "date,time,open,high,low,close,volume\n2022-01-01,23:59,1,1,1,1,5\n2022-01-02,,2,2,2,2,5\n";
+    let mut reader = BarReader::new(text.as_bytes(), Some(symbol), "t.csv").unwrap();
+    reader.next().unwrap().unwrap();
+    let error = reader.next().unwrap().unwrap_err().to_string();
+    assert!(
+        error.contains("must have a time like the other rows"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_title_says_what_prices_are() {
+    let table = "date,open,high,low,close,volume\n2024-01-02,9,9,9,9,100\n";
+    let symbol = Symbol::parse("600000.SH").unwrap();
+    for (title, adjusted) in [
+        ("600000 浦发银行 日线 前复权", true),
+        ("600000 hfq", true),
+        ("600000 浦发银行 日线 不复权", false),
+        ("600000 浦发银行 日线", false),
+    ] {
+        let text = format!("{title}\n{table}");
+        let reader = BarReader::new(text.as_bytes(), Some(symbol), "t.csv").unwrap();
+        assert_eq!(reader.detected().adjusted, adjusted, "{title}");
+    }
+}
+
+#[test]
+fn a_name_with_the_parts_of_a_chinese_code_is_one_or_refused() {
+    for name in [
+        "600000.SHA",
+        "600000.SH.0",
+        "600000.0.SH",
+        "T600000.SH",
+        "60000.SH",
+    ] {
+        assert!(Symbol::parse(name).is_err(), "{name}");
+    }
+    for name in [
+        "AAPL",
+        "AAPL.US",
+        "005930.KS",
+        "SHFE.rb2401",
+        "00700.HK",
+        "10004567.SH",
+        "BTC/USDT",
+    ] {
+        assert!(Symbol::parse(name).is_ok(), "{name}");
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use heqis_data::door::{TableOptions, open_series};
+use heqis_data::report::MAX_BAD_SHARE;
 use heqis_quant::decision::journal::Record;
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
 use heqis_quant::rules::Markets;
@@ -43,12 +44,21 @@ pub fn bars(paths: &[PathBuf]) -> Result<Vec<Bar>, LabError> {
 
 fn read(path: &Path) -> Result<Vec<Bar>, LabError> {
     let mut bars = Vec::new();
+    let mut unreadable = Vec::new();
     for bar in open_series(path, &TableOptions::default())? {
         match bar {
             Ok(bar) => bars.push(bar),
             Err(error @ heqis_quant::QuantError::Io { .. }) => return Err(error.into()),
-            Err(_) => {}
+            Err(error) => unreadable.push(error),
         }
+    }
+    if let Some(first) = unreadable.first() {
+        let (lost, rows) = (unreadable.len(), unreadable.len() + bars.len());
+        let rule = format!("{lost} of {rows} rows cannot be read: {first}");
+        if lost as f64 > MAX_BAD_SHARE * rows as f64 {
+            return Err(heqis_data::DataError::TooMuchLost(rule).into());
+        }
+        eprintln!("{rule}");
     }
     Ok(bars)
 }

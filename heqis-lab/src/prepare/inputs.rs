@@ -13,7 +13,14 @@ use crate::error::LabError;
 pub type Named = (PathBuf, bool);
 
 /// The names of files of bars in a directory.
-const PATTERNS: [&str; 4] = ["*.csv", "*.csv.gz", "*.txt", "*.parquet"];
+const PATTERNS: [&str; 6] = [
+    "*.csv",
+    "*.csv.gz",
+    "*.txt",
+    "*.txt.gz",
+    "*.tsv",
+    "*.parquet",
+];
 
 /// Resolves paths, directories and patterns with `*` and `?` in the file name into a sorted list without repetition. Of a
 /// directory that `fetch` wrote the tables of bars are listed, and its other tables join `tables`, unless
@@ -33,13 +40,18 @@ pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<Named>, Tables
             tables = tables.or(others);
         } else if path.is_dir() {
             for pattern in PATTERNS {
-                matching(path, pattern, &mut files)?;
+                matching(path, pattern, false, &mut files)?;
             }
         } else if !path.exists() && name.contains(['*', '?']) {
             let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-            matching(dir.unwrap_or(Path::new(".")), &name, &mut files)?;
+            matching(dir.unwrap_or(Path::new(".")), &name, true, &mut files)?;
         } else {
-            fs::metadata(path).map_err(|source| LabError::file(path, source))?;
+            let found = fs::metadata(path).map_err(|source| LabError::file(path, source))?;
+            if !found.is_file() {
+                let rule =
+                    "must be a regular file, since it is read twice; a pipe or device is not";
+                return Err(LabError::data_set(path, rule.into()));
+            }
             files.push((path.clone(), true));
         }
         if files.len() == before {
@@ -52,13 +64,21 @@ pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<Named>, Tables
     Ok((files, tables))
 }
 
-fn matching(dir: &Path, pattern: &str, files: &mut Vec<Named>) -> Result<(), LabError> {
+fn matching(
+    dir: &Path,
+    pattern: &str,
+    by_case: bool,
+    files: &mut Vec<Named>,
+) -> Result<(), LabError> {
     let read = |source| LabError::file(dir, source);
     for entry in fs::read_dir(dir).map_err(read)? {
         let entry = entry.map_err(read)?;
         let path = entry.path();
-        let name = entry.file_name();
-        if matches(pattern.as_bytes(), name.to_string_lossy().as_bytes()) && path.is_file() {
+        let mut name = entry.file_name().to_string_lossy().into_owned();
+        if !by_case {
+            name.make_ascii_lowercase();
+        }
+        if matches(pattern.as_bytes(), name.as_bytes()) && path.is_file() {
             files.push((path, false));
         }
     }

@@ -6,6 +6,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 use heqis_data::report::{FileReport, ImportReport, SeriesReport};
+use heqis_quant::rules::Markets;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -179,9 +180,11 @@ pub fn of_draft(
         };
         files.insert(&input.path, report);
     }
+    let markets = Markets::shipped()?;
     let mut series: BTreeMap<String, SeriesReport> = BTreeMap::new();
     for entry in symbols {
         let mut report = SeriesReport::new(entry.symbol);
+        report.unlisted = markets.of(entry.symbol).is_none();
         report.rows = entry.bars + entry.rejected;
         report.bars = entry.bars;
         report.adjusted.clone_from(&entry.adjusted);

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::inputs::Named;
 use super::report::{self, Line};
-use super::runs::{FileFacts, Runs};
+use super::runs::{FileFacts, Origin, Runs};
 use super::series::{self, Recipe, Series};
 use super::sink::{Previous, Sink};
 use super::{Options, Outcome, findings, inputs, scale};
@@ -143,7 +143,9 @@ impl Run<'_> {
             *marks.entry(mark.clone()).or_insert(0) += count;
         }
         let imported = report::of_draft(self.draft.dir(), &inputs, &symbols)?;
-        imported.refuse_above(self.options.max_bad_share)?;
+        imported
+            .refuse_above(self.options.max_bad_share)
+            .inspect_err(|_| crate::import::tell(&imported))?;
         let runs = self.draft.dir().join("runs");
         std::fs::remove_dir_all(&runs).map_err(|source| LabError::file(&runs, source))?;
 
@@ -385,6 +387,29 @@ impl Run<'_> {
         Ok(same)
     }
 
+    /// Refuses a series whose bars are days in one file and minutes in another: no label lies between the two.
+    fn refuse_mixed(&self, plan: &Plan, symbol: Symbol, rows: &[Origin]) -> Result<(), LabError> {
+        let file = |has_time: bool| {
+            let of_kind = |row: &&Origin| {
+                let facts = plan.facts.get(&(row.file as usize));
+                facts.is_some_and(|facts| facts.has_time == has_time)
+            };
+            rows.iter()
+                .find(of_kind)
+                .map(|row| &self.files[row.file as usize].0)
+        };
+        match (file(false), file(true)) {
+            (Some(days), Some(minutes)) => {
+                let rule = format!(
+                    "holds minutes of {symbol}, of which {} holds days",
+                    days.display()
+                );
+                Err(LabError::data_set(minutes, rule))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Computes series on all threads and stores them in the order of symbols.
     fn series(
         &self,
@@ -427,6 +452,7 @@ impl Run<'_> {
                 let computed = match plan.untouched.contains(&symbol) {
                     true => Ok(None),
                     false => gatherer.series(symbol).and_then(|origins| {
+                        self.refuse_mixed(plan, symbol, &origins)?;
                         let sha256 = series::digest(&origins);
                         let last = origins.last().map(|row| row.bar.date);
                         let known = self.known_digest(symbol, last);

@@ -49,6 +49,8 @@ pub struct Unreadable {
 pub struct FileFacts {
     /// Layout, encoding and units.
     pub detected: String,
+    /// Whether its bars have a time of day.
+    pub has_time: bool,
     /// What a user should know of the table.
     pub warnings: Vec<String>,
     /// Why the file as a whole gives nothing.
@@ -259,6 +261,7 @@ impl<'a> Worker<'a> {
         };
         let mut facts = FileFacts {
             detected: reader.detected().to_string(),
+            has_time: reader.detected().has_time,
             warnings: reader.detected().warnings.clone(),
             ..FileFacts::default()
         };

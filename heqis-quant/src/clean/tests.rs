@@ -742,7 +742,83 @@ fn adjusted_prices_are_judged_in_returns() {
         let second = judge.check(adjusted("2024-01-03", price)).unwrap();
         assert_eq!(second.marks, Marks::ADJUSTED, "{before} {price}");
         assert_eq!(second.reference_close(first.date, first.close), before);
-        let wild = judge.check(adjusted("2024-01-04", price * 1.15));
+        // Dividends that were subtracted make moves greater than those that traded.
+        let stretched = judge.check(adjusted("2024-01-04", price * 1.15)).unwrap();
+        assert_eq!(stretched.marks.to_string(), "adjusted|beyond_limit");
+        let wild = judge.check(adjusted("2024-01-05", price * 1.6));
         assert_eq!(wild.unwrap_err().reason(), "outside_limits");
+    }
+}
+
+#[test]
+fn a_bar_that_is_not_passed_takes_no_move_with_it() {
+    let bar = |date: &str, [open, high, low, close]: [f64; 4], pre_close: f64| Bar {
+        pre_close: Some(pre_close),
+        ..stock(date, [open, high, low, close])
+    };
+    let untraded = |bar: Bar| Bar {
+        volume_shares: 0.0,
+        ..bar
+    };
+    let day = "2015-01-07";
+    for (lost, reason, next, expected) in [
+        // Closes beyond its limit.
+        (
+            bar(day, [9.5, 9.6, 8.95, 8.98], 10.0),
+            "outside_limits",
+            bar("2015-01-08", [9.0, 9.2, 8.95, 9.1], 8.98),
+            9.1 / 10.0,
+        ),
+        (
+            bar(day, [10.5, 11.02, 10.4, 11.02], 10.0),
+            "outside_limits",
+            bar("2015-01-08", [11.0, 11.2, 10.9, 11.1], 11.02),
+            11.1 / 10.0,
+        ),
+        // An ex-right behind it, of 0.3.
+        (
+            bar(day, [9.8, 9.7, 9.0, 9.1], 10.0),
+            "open_or_close_outside_range",
+            bar("2015-01-08", [8.8, 9.0, 8.7, 8.9], 8.8),
+            8.9 / 8.8 * 9.1 / 10.0,
+        ),
+        // A volume that is wrong.
+        (
+            untraded(bar(day, [9.8, 9.9, 9.0, 9.1], 10.0)),
+            "no_trade",
+            bar("2015-01-08", [9.1, 9.3, 9.0, 9.2], 9.1),
+            9.2 / 10.0,
+        ),
+    ] {
+        let mut judge = cleaner();
+        let before = judge.check(bar("2015-01-06", [10.0; 4], 10.0)).unwrap();
+        assert_eq!(judge.check(lost).unwrap_err().reason(), reason);
+        let after = judge.check(next).unwrap();
+        let reference = after.reference_close(before.date, before.close);
+        let moved = after.close / reference;
+        assert!(
+            (moved - expected).abs() < 1e-9,
+            "{reason}: {moved} {expected}"
+        );
+    }
+    // The rows of a suspension stand still.
+    let mut judge = cleaner();
+    judge.check(bar("2015-01-06", [10.0; 4], 10.0)).unwrap();
+    judge
+        .check(untraded(bar(day, [10.0; 4], 10.0)))
+        .unwrap_err();
+    let after = judge
+        .check(bar("2015-01-08", [10.0, 10.5, 9.9, 10.2], 10.0))
+        .unwrap();
+    assert_eq!(after.marks.to_string(), "resumed");
+}
+
+#[test]
+fn a_second_row_of_one_time_is_a_copy_or_a_contradiction() {
+    let mut judge = cleaner();
+    judge.check(stock("2024-01-02", [10.0; 4])).unwrap();
+    for (price, reason) in [(10.0, "duplicate"), (9.5, "contradiction")] {
+        let again = judge.check(stock("2024-01-02", [price; 4]));
+        assert_eq!(again.unwrap_err().reason(), reason);
     }
 }

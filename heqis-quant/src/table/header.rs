@@ -427,6 +427,12 @@ impl Header<'_> {
     }
 }
 
+/// Returns whether a column of this name is one that bars are read from.
+#[must_use]
+pub fn is_bar_column(name: &str) -> bool {
+    role_of(&key(name)).is_some()
+}
+
 fn role_of(key: &str) -> Option<Role> {
     let known = |(_, names): &&(Role, &[&str])| names.contains(&key);
     NAMES.iter().find(known).map(|(role, _)| *role)

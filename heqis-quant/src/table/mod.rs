@@ -37,7 +37,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use encoding::Encoding;
-pub use header::Layout;
+pub use header::{Layout, is_bar_column};
 pub use survey::Decided;
 pub use units::{VolumeUnit, counts_lots};
 
@@ -62,6 +62,30 @@ pub enum Prices {
     Traded,
     /// Adjusted by the vendor for ex-rights, forward or backward: moves are right, levels are not.
     Adjusted,
+}
+
+impl Prices {
+    /// Returns what a title or a file's name says of prices, such as `日线 前复权` or `600000.SH.qfq`, or `None` when it
+    /// says nothing.
+    #[must_use]
+    pub fn of_title(title: &str) -> Option<Self> {
+        let title = title.to_lowercase();
+        let is_word = |word: &&str| {
+            title
+                .split(|c: char| !c.is_alphanumeric())
+                .any(|w| w == *word)
+        };
+        if title.contains("不复权") {
+            Some(Self::Traded)
+        } else if title.contains("前复权")
+            || title.contains("后复权")
+            || ["qfq", "hfq"].iter().any(is_word)
+        {
+            Some(Self::Adjusted)
+        } else {
+            None
+        }
+    }
 }
 
 /// What a reader is told beside its table.
@@ -169,6 +193,8 @@ pub struct BarReader<R> {
     failed: Option<QuantError>,
     /// The series and the time of the row before.
     last: Option<(Symbol, i64)>,
+    /// What a line before the header says of prices.
+    titled: Option<Prices>,
     detected: Detected,
 }
 
@@ -264,6 +290,7 @@ impl<R: Read> BarReader<R> {
         let mut lines = Lines::new(read);
         let mut row = Row::default();
         let mut first: Option<QuantError> = None;
+        let mut titled = None;
         for _ in 0..=preamble {
             if !lines
                 .next(&mut row)
@@ -292,6 +319,7 @@ impl<R: Read> BarReader<R> {
                 names: &names,
             };
             if !header.is_known() {
+                titled = titled.or_else(|| names.iter().find_map(|title| Prices::of_title(title)));
                 first = first.or(header.understand().err());
                 continue;
             }
@@ -347,6 +375,7 @@ impl<R: Read> BarReader<R> {
                 finished: false,
                 failed: None,
                 last: None,
+                titled,
             };
             reader.settle(decided);
             return Ok(reader);
@@ -399,7 +428,9 @@ impl<R> BarReader<R> {
             .is_some_and(|flag| flag != "3");
         let adjusted = match self.options.prices {
             Some(prices) => prices == Prices::Adjusted,
-            None => flagged || decided.amounts_show_adjusted,
+            None => {
+                flagged || decided.amounts_show_adjusted || self.titled == Some(Prices::Adjusted)
+            }
         };
         let mut warnings = self.understood.warnings.clone();
         if adjusted && decided.amounts_show_adjusted && self.options.prices.is_none() && !flagged {
@@ -651,7 +682,20 @@ impl<R> BarReader<R> {
                     .map_err(|rule| self.refuse(column, rule))?;
                 Ok((moment.date, moment.time_ns))
             }
-            Clock::Exact => Ok(daily(day)),
+            Clock::Exact
+                if self.understood.columns.date.is_some()
+                    && self.understood.columns.time.is_some() =>
+            {
+                Err(self.refuse(column, "must have a time like the other rows"))
+            }
+            // Spreadsheets write a midnight among other times as a bare day.
+            Clock::Exact => Written {
+                clock_ns: Some(0),
+                ..written
+            }
+            .moment(&self.zone(), None)
+            .map(|moment| (moment.date, moment.time_ns))
+            .map_err(|rule| self.refuse(column, rule)),
             Clock::Day | Clock::WrittenMidnight => {
                 Err(self.refuse(column, "must be a day without a time like the rows before"))
             }

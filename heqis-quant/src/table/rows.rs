@@ -49,6 +49,8 @@ pub(super) struct Lines<R> {
     number: u64,
     cut: csv_core::Reader,
     separator: u8,
+    /// Whether the last line ended with a carriage return, so that a line feed right behind it belongs to it.
+    returned: bool,
 }
 
 impl<R> Lines<R> {
@@ -65,6 +67,7 @@ impl<R: Read> Lines<R> {
             number: 0,
             cut: cutter(b','),
             separator: b',',
+            returned: false,
         }
     }
 
@@ -105,7 +108,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// Reads a line without its end, and returns whether it was too long to be kept, or `None` at the end.
+    /// Reads a line without its end (LF, CR LF or CR), and returns whether it was too long to be kept, or `None` at the end.
     fn read_line(&mut self) -> std::io::Result<Option<bool>> {
         self.line.clear();
         let (mut any, mut too_long) = (false, false);
@@ -114,8 +117,13 @@ impl<R: Read> Lines<R> {
             if buffer.is_empty() {
                 break;
             }
+            if std::mem::take(&mut self.returned) && buffer[0] == b'\n' {
+                self.read.consume(1);
+                continue;
+            }
             any = true;
-            let end = buffer.iter().position(|byte| *byte == b'\n');
+            let end = buffer.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            self.returned = end.is_some_and(|end| buffer[end] == b'\r');
             let part = &buffer[..end.unwrap_or(buffer.len())];
             too_long |= self.line.len() + part.len() > MAX_LINE;
             if !too_long {
@@ -133,9 +141,6 @@ impl<R: Read> Lines<R> {
         self.number += 1;
         if self.number == 1 && self.line.starts_with(b"\xef\xbb\xbf") {
             self.line.drain(..3);
-        }
-        if self.line.last() == Some(&b'\r') {
-            self.line.pop();
         }
         Ok(Some(too_long))
     }
@@ -260,7 +265,7 @@ mod tests {
 
         #[test]
         fn every_line_that_is_not_blank_is_one_row(text in "[a-z,\"\r ]{0,20}(\n[a-z,\"\r ]{0,20}){0,10}") {
-            let lines = text.split('\n').filter(|line| !line.trim().is_empty()).count();
+            let lines = text.split(['\n', '\r']).filter(|line| !line.trim().is_empty()).count();
             prop_assert_eq!(rows(text.as_bytes()).len(), lines);
         }
     }

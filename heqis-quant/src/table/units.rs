@@ -68,6 +68,9 @@ const MAX_ADJUSTMENT: f64 = 8.0;
 /// nothing changed.
 const SAME_RATIO: f64 = 0.12;
 
+/// Fewer rows, of which some fit and some do not, may just be wrong.
+const LEAST_ROWS: usize = 20;
+
 /// One row as the arithmetic sees it, volume and amount as written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Turnover {
@@ -217,7 +220,9 @@ impl Ballot {
             least * MAX_ADJUSTMENT >= 1.0 && most <= MAX_ADJUSTMENT
         };
         match self.votes.iter().any(|votes| *votes > 0) {
-            true => self.only().filter(|_| 2 * self.turns <= self.neither),
+            true => self
+                .only()
+                .filter(|_| 2 * self.turns <= self.neither && self.rows() >= LEAST_ROWS),
             false if self.neither > 0 => {
                 let mut found = (0..scales.len()).filter(|at| near(*at));
                 let first = found.next();
