@@ -5,6 +5,10 @@
 //! one below is sold. Every round visits each arm in turn: an account for each stock on one thread and on two, and one
 //! account over all stocks. Prints the median time of each arm, bars a second, and the peak memory of the process (Linux).
 //! `benches/backtest_peers.py` trades such prices with other people's simulators.
+//!
+//! `-- --end-to-end [SYMBOLS DAYS]` writes such bars (a CSV file each) and the model's predictions (one CSV file) into a
+//! temporary directory, and measures the command `heqis-lab backtest --portfolio --no-pages` on them as a process of its own,
+//! reading and writing included: wall time, processor time and peak memory (Linux).
 
 #![allow(
     clippy::print_stdout,
@@ -12,7 +16,10 @@
     reason = "a bench prints its figures and stops at the first fault"
 )]
 
-use std::time::Instant;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use heqis_lab::backtest::broker::{Ledger, Slippage};
 use heqis_lab::backtest::market::DayBar;
@@ -29,6 +36,7 @@ fn main() {
         .collect();
     let number = |at: usize, default| numbers.get(at).copied().unwrap_or(default);
     let (symbols, days, rounds) = (number(0, 500), number(1, 2_500), number(2, 5));
+    let end_to_end = std::env::args().any(|arg| arg == "--end-to-end");
 
     let dates: Vec<Date> = (Date::new(2014, 1, 1).unwrap().days()..)
         .filter_map(Date::from_days)
@@ -36,6 +44,9 @@ fn main() {
         .take(days)
         .collect();
     let calendar = Calendar::new(dates).unwrap();
+    if end_to_end {
+        return command(symbols, &calendar);
+    }
     let stocks: Vec<Stock> = (0..symbols).map(|i| stock(i, &calendar)).collect();
     let alone: Vec<Market> = stocks
         .iter()
@@ -70,10 +81,10 @@ fn main() {
     let mut busy = vec![0.0; arms.len()];
     for _ in 0..rounds {
         for (at, (_, arm)) in arms.iter().enumerate() {
-            let (start, before) = (Instant::now(), processor_seconds());
+            let (start, before) = (Instant::now(), processor_seconds(11));
             done[at] = arm();
             times[at].push(start.elapsed().as_secs_f64());
-            busy[at] += processor_seconds() - before;
+            busy[at] += processor_seconds(11) - before;
         }
     }
     for (at, (name, _)) in arms.iter().enumerate() {
@@ -88,7 +99,82 @@ fn main() {
             (bars * rounds) as f64 / busy[at].max(0.01) / 1e6,
         );
     }
-    println!("peak memory {} MB", peak_memory_kb() / 1000);
+    println!("peak memory {} MB", peak_memory_kb("self") / 1000);
+}
+
+/// Writes the inputs of the command, runs it, and prints what it took.
+fn command(symbols: usize, calendar: &Calendar) {
+    let work = tempfile::tempdir().unwrap();
+    let dir = |name: &str| work.path().join(name);
+    std::fs::create_dir(dir("bars")).unwrap();
+    let mut said = BufWriter::new(File::create(dir("mean.csv")).unwrap());
+    writeln!(said, "symbol,date,predicted_return,p_down,p_flat,p_up").unwrap();
+    let mut count = 0;
+    for index in 0..symbols {
+        let bars = bars(index, calendar);
+        let path = dir("bars").join(format!("{}.csv", bars[0].symbol));
+        let mut file = BufWriter::new(File::create(path).unwrap());
+        writeln!(file, "date,open,high,low,close,pre_close,volume").unwrap();
+        for bar in &bars {
+            let prices = [bar.open, bar.high, bar.low, bar.close];
+            let [open, high, low, close] = prices.map(|price| format!("{price:.2}"));
+            let (date, before, volume) = (bar.date, bar.pre_close.unwrap(), bar.volume_shares);
+            writeln!(
+                file,
+                "{date},{open},{high},{low},{close},{before:.2},{volume}"
+            )
+            .unwrap();
+        }
+        file.flush().unwrap();
+        count += bars.len();
+        for window in bars.windows(MEAN) {
+            let last = &window[MEAN - 1];
+            let mean = window.iter().map(|bar| bar.close).sum::<f64>() / MEAN as f64;
+            let expected = last.close / mean - 1.0;
+            let odds = match expected > 0.0 {
+                true => "0.2,0.2,0.6",
+                false => "0.6,0.2,0.2",
+            };
+            writeln!(said, "{},{},{expected:.6},{odds}", last.symbol, last.date).unwrap();
+        }
+    }
+    said.flush().unwrap();
+    println!(
+        "{symbols} symbols x {} days = {count} bars",
+        calendar.days().len()
+    );
+
+    let start = Instant::now();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+        .args(["backtest", "--portfolio", "--no-pages"])
+        .arg(dir("bars"))
+        .arg("--strategy")
+        .arg(dir("mean.csv"))
+        .arg("--out")
+        .arg(dir("out"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut peak = 0;
+    let status = loop {
+        peak = peak.max(peak_memory_kb(&child.id().to_string()));
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert!(status.success(), "the command failed");
+    let seconds = start.elapsed().as_secs_f64();
+    // Of children that were waited for.
+    let busy = processor_seconds(13);
+    println!(
+        "heqis-lab backtest --portfolio: {seconds:.1} s, {busy:.1} processor seconds, {:.2} million bars/s, peak memory {} MB, \
+         {:.0} bytes a bar",
+        count as f64 / seconds / 1e6,
+        peak * 1024 / 1_000_000,
+        (peak * 1024) as f64 / count as f64,
+    );
 }
 
 fn config() -> BrokerConfig {
@@ -165,7 +251,7 @@ fn want(bar: &DayBar, stock: usize, above: bool, sum: i64) -> Want {
 
 /// A random walk in cents within ten percent a day; two bars in a hundred open at a limit, and one in a hundred is missing.
 /// The same on every host.
-fn stock(index: usize, calendar: &Calendar) -> Stock {
+fn bars(index: usize, calendar: &Calendar) -> Vec<Bar> {
     let symbol = Symbol::parse(&format!("{:06}.SH", 600_000 + index)).unwrap();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (index as u64 + 1);
     let mut next = |below: u64| {
@@ -206,24 +292,30 @@ fn stock(index: usize, calendar: &Calendar) -> Stock {
             close = last;
         }
     }
-    Stock::new(symbol, &bars, Facts::default(), calendar).unwrap()
+    bars
 }
 
-/// Returns the processor time of all threads of this process in hundredths, or 0 where the system does not tell.
-fn processor_seconds() -> f64 {
+fn stock(index: usize, calendar: &Calendar) -> Stock {
+    let bars = bars(index, calendar);
+    Stock::new(bars[0].symbol, &bars, Facts::default(), calendar).unwrap()
+}
+
+/// Returns user and system time in hundredths, from a field of `/proc/self/stat` behind the name on, or 0 where the system
+/// does not tell: from the 11th on those of all threads of this process, from the 13th on those of its children.
+fn processor_seconds(from: usize) -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name in brackets may hold spaces; user and system time are the 12th and 13th field behind it.
+    // The name in brackets may hold spaces.
     let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks = fields.split_whitespace().skip(from).take(2);
     ticks
         .filter_map(|field| field.parse::<f64>().ok())
         .sum::<f64>()
         / 100.0
 }
 
-/// Returns the peak resident memory of this process, or 0 where the system does not tell.
-fn peak_memory_kb() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+/// Returns the peak resident memory of a process, or 0 where the system does not tell.
+fn peak_memory_kb(process: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))

@@ -103,15 +103,15 @@ fn currency(market: &Market, symbol: Symbol) -> String {
 
 /// Says what a backtest on adjusted prices can and cannot tell.
 #[must_use]
-pub fn of_adjusted(series: &[Vec<Bar>]) -> Option<String> {
-    let adjusted = |bars: &&Vec<Bar>| bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
-    let count = series.iter().filter(adjusted).count();
+pub fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) -> Option<String> {
+    let all = series.len();
+    let adjusted = |bars: &&[Bar]| bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
+    let count = series.filter(adjusted).count();
     (count > 0).then(|| {
         format!(
-            "prices of {count} of {} instruments are adjusted: their returns are right and hold all dividends, so events are not \
+            "prices of {count} of {all} instruments are adjusted: their returns are right and hold all dividends, so events are not \
              credited again; prices, lots, fees by share or minimum, and volumes against orders are not those that traded, and \
-             price limits are known within rounding only",
-            series.len()
+             price limits are known within rounding only"
         )
     })
 }

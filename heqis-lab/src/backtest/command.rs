@@ -1,12 +1,13 @@
 //! `heqis-lab backtest`: strategies × signal modes × stocks.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use heqis_quant::decision::SignalMode;
+use heqis_quant::decision::{SignalMode, Strategy};
 use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
@@ -18,10 +19,10 @@ use super::metrics::Metrics;
 use super::pool::each;
 use super::rule::ChosenRule;
 use super::run::{Label, Origin, Scene, Settings, run};
-use super::strategy::{Foresight, Predictor, Source};
+use super::strategy::{Foresight, Predictor, Source, Told};
 use crate::error::LabError;
 use crate::import::ImportArgs;
-use crate::predictions::{Coverage, Predictions};
+use crate::predictions::{Coverage, Met, Predictions};
 use crate::prepare::known::Tables;
 
 /// Which head of a model speaks.
@@ -194,93 +195,102 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let tables = sources
         .iter()
         .map(|source| match source {
-            Source::Table(path) => Predictions::read(path).map(|table| Some(Arc::new(table))),
+            Source::Table(path) => Predictions::read(path).map(Some),
             Source::Bundles { .. } => Ok(None),
         })
         .collect::<Result<Vec<_>, _>>()?;
     let plans = plans(args, &settings, &sources, &tables)?;
-    let told = foresee(&series, &sources, &tables, &settings, &facts.clean, threads)?;
+    let mut seer = Seer {
+        sources: &sources,
+        tables,
+        strategy: settings.strategy(SignalMode::Return),
+        clean: &facts.clean,
+        threads,
+    };
+    let told = seer.foresee(series.bars, |at, symbol, table, told| {
+        let met = table.map(|table| table.meet(symbol, &told.bars, span));
+        Ok((met.transpose()?, told.decided(symbol, span, &plans[at].0)))
+    })?;
     let mut jobs = Vec::new();
     let mut origins = Vec::new();
-    for (((source, told), table), (_, rule_from)) in
-        sources.iter().zip(&told).zip(&tables).zip(&plans)
-    {
-        let bars: Vec<(Symbol, &[Bar])> = symbols
-            .iter()
-            .zip(told)
-            .map(|(symbol, told)| (*symbol, &told.bars[..]))
-            .collect();
-        let predictions = table.as_ref().map(|table| table.coverage(&bars, span));
-        let predictions = predictions.transpose()?;
+    for (at, told) in told.into_iter().enumerate() {
+        let (met, told): (Vec<Option<Met>>, Vec<Told>) = told.into_iter().unzip();
+        let met: Vec<Met> = met.into_iter().flatten().collect();
+        let table = seer.tables[at].as_ref();
+        let predictions = table.map(|table| table.covered(&met, span)).transpose()?;
         for warning in predictions.iter().flat_map(Coverage::warnings) {
             eprintln!("warning: {warning}");
         }
         origins.push(Origin {
-            rule_from: rule_from.clone(),
+            rule_from: plans[at].1.clone(),
             predictions,
         });
-        let at = origins.len() - 1;
-        let stocks: Vec<(Symbol, &Foresight)> = symbols.iter().copied().zip(told).collect();
-        let groups: Vec<(String, Vec<(Symbol, &Foresight)>)> = match args.portfolio {
-            true => vec![("portfolio".into(), stocks)],
-            false => stocks
+        let groups: Vec<(String, Vec<Told>)> = match args.portfolio {
+            true => vec![("portfolio".into(), told)],
+            false => told
                 .into_iter()
-                .map(|stock| (stock.0.to_string(), vec![stock]))
+                .map(|told| (told.symbol.to_string(), vec![told]))
                 .collect(),
         };
-        for mode in &args.mode {
-            for (symbol, stocks) in &groups {
-                let label = Label {
-                    strategy: source.name(),
-                    mode: (*mode).into(),
-                    symbol: symbol.clone(),
-                };
-                jobs.push((label, at, stocks.clone()));
-            }
-        }
+        jobs.extend(groups.into_iter().map(|group| (at, group)));
     }
     let bar = progress(jobs.len(), "runs");
-    let job = |_: &mut (), (label, at, stocks): &(Label, usize, Vec<(Symbol, &Foresight)>)| {
-        let (settings, origin) = (&plans[*at].0, &origins[*at]);
-        let mut scene = Scene::new(stocks, &facts, span, benchmark.as_ref())?;
+    // All modes of one strategy and group share a scene.
+    let job = |_: &mut (), (at, (symbol, told)): (usize, (String, Vec<Told>))| {
+        let (settings, origin) = (&plans[at].0, &origins[at]);
+        let concerned = told.iter().map(|told| told.symbol).collect();
+        let mut scene = Scene::new(told, &facts, span, benchmark.as_ref())?;
         scene.left_out.clone_from(&left_out);
-        scene.import = series
-            .report
-            .of(&stocks.iter().map(|stock| stock.0).collect());
-        let outcome = run(&scene, settings, label.mode)?;
-        let dir = args
-            .out
-            .join(&label.strategy)
-            .join(name(label.mode))
-            .join(&label.symbol);
+        scene.import = series.report.of(&concerned);
         let alternatives = Alternatives::of(&scene, settings)?;
-        let with_page = !args.no_pages;
-        outcome.save(
-            &dir,
-            label,
-            &scene,
-            &alternatives,
-            settings,
-            origin,
-            with_page,
-        )?;
-        Ok(Line {
-            label: label.clone(),
-            dir,
-            rule: settings.rule,
-            origin: origin.clone(),
-            orders: outcome.ledger.orders.len(),
-            fills: outcome.ledger.fills.len(),
-            metrics: outcome.metrics,
-            alternatives,
-            unbridged: scene.unbridged,
-            left_out: left_out.clone(),
-            missing_dividends: outcome.caveats.missing_dividends,
-            warnings: outcome.caveats.warnings,
-        })
+        let one = |mode: &Mode| -> Result<Line, LabError> {
+            let label = Label {
+                strategy: sources[at].name(),
+                mode: (*mode).into(),
+                symbol: symbol.clone(),
+            };
+            let outcome = run(&scene, settings, label.mode)?;
+            let dir = args
+                .out
+                .join(&label.strategy)
+                .join(name(label.mode))
+                .join(&label.symbol);
+            let with_page = !args.no_pages;
+            outcome.save(
+                &dir,
+                &label,
+                &scene,
+                &alternatives,
+                settings,
+                origin,
+                with_page,
+            )?;
+            Ok(Line {
+                label,
+                dir,
+                rule: settings.rule,
+                origin: origin.clone(),
+                orders: outcome.ledger.orders.len(),
+                fills: outcome.ledger.fills.len(),
+                metrics: outcome.metrics,
+                alternatives: alternatives.clone(),
+                unbridged: scene.unbridged,
+                left_out: left_out.clone(),
+                missing_dividends: outcome.caveats.missing_dividends,
+                warnings: outcome.caveats.warnings,
+            })
+        };
+        let lines = args.mode.iter().enumerate();
+        lines
+            .map(|(order, mode)| Ok(((at, order), one(mode)?)))
+            .collect::<Result<Vec<_>, _>>()
     };
-    let lines = each(&jobs, threads, || (), job, || bar.inc(1))?;
+    let lines = each(jobs, threads, || (), job, || bar.inc(1))?;
     bar.finish_and_clear();
+    let mut lines: Vec<((usize, usize), Line)> = lines.into_iter().flatten().collect();
+    // By strategies, modes and stocks.
+    lines.sort_by_key(|(order, _)| *order);
+    let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     summary(&args.out, &lines)?;
     Ok(lines)
 }
@@ -302,10 +312,10 @@ fn plans(
     args: &BacktestArgs,
     settings: &Settings,
     sources: &[Source],
-    tables: &[Option<Arc<Predictions>>],
+    tables: &[Option<Predictions>],
 ) -> Result<Vec<(Settings, String)>, LabError> {
-    let plan = |(source, table): (&Source, &Option<Arc<Predictions>>)| {
-        let table = table.as_deref();
+    let plan = |(source, table): (&Source, &Option<Predictions>)| {
+        let table = table.as_ref();
         let chosen = ChosenRule::of(source, table, settings, args.settings.as_deref())?;
         for mode in &args.mode {
             table.map_or(Ok(()), |table| table.require((*mode).into(), &chosen.rule))?;
@@ -320,42 +330,77 @@ fn plans(
     sources.iter().zip(tables).map(plan).collect()
 }
 
-/// Predicts every stock by every source: `[source][stock]`; tables are those of the sources that are tables.
-///
-/// # Errors
-/// As [`Predictor::load`] and [`Predictor::foresee`].
-pub(crate) fn foresee(
-    series: &Series,
-    sources: &[Source],
-    tables: &[Option<Arc<Predictions>>],
-    settings: &Settings,
-    clean: &CleanConfig,
-    threads: usize,
-) -> Result<Vec<Vec<Foresight>>, LabError> {
-    let strategy = settings.strategy(SignalMode::Return);
-    let stocks: Vec<&[Bar]> = series.bars.values().map(Vec::as_slice).collect();
-    let tasks: Vec<(usize, &[Bar])> = (0..sources.len())
-        .flat_map(|source| stocks.iter().map(move |bars| (source, *bars)))
-        .collect();
-    let bar = progress(tasks.len(), "predictions");
-    // Each thread loads a source once; stocks do not touch each other.
-    let state = BTreeMap::<usize, Predictor>::new;
-    let task = |loaded: &mut BTreeMap<usize, Predictor>, (source, bars): &(usize, &[Bar])| {
-        let predictor = match loaded.entry(*source) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(match &tables[*source] {
-                    Some(table) => Predictor::Table(table.clone()),
-                    None => Predictor::load(&sources[*source], strategy, clean)?,
-                })
+/// What predicts the stocks of a command.
+pub(crate) struct Seer<'a> {
+    /// The sources.
+    pub(crate) sources: &'a [Source],
+    /// The tables of those sources that are tables.
+    pub(crate) tables: Vec<Option<Predictions>>,
+    /// What filters need.
+    pub(crate) strategy: Strategy,
+    /// What the cleaner knows.
+    pub(crate) clean: &'a CleanConfig,
+    /// The number of working threads.
+    pub(crate) threads: usize,
+}
+
+impl Seer<'_> {
+    /// Predicts every stock by every source, and returns what `then` makes of each: `[source][stock]`. `then` is given the
+    /// number of the source, the stock, and, where the source is a table, its rows of the stock.
+    ///
+    /// The bars of a stock, and the rows of tables for it, are freed once all sources are through with it.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`] and [`Predictor::foresee`], and what `then` returns.
+    pub(crate) fn foresee<R: Send>(
+        &mut self,
+        series: BTreeMap<Symbol, Vec<Bar>>,
+        then: impl Fn(usize, Symbol, Option<&Predictions>, Foresight) -> Result<R, LabError> + Sync,
+    ) -> Result<Vec<Vec<R>>, LabError> {
+        let tasks: Vec<(Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>)> = series
+            .into_iter()
+            .map(|(symbol, bars)| {
+                let rows = self.tables.iter_mut();
+                let rows = rows.map(|table| Some(Arc::new(table.as_mut()?.split_off(symbol))));
+                (symbol, bars, rows.collect())
+            })
+            .collect();
+        let bar = progress(tasks.len(), "predictions");
+        let (sources, strategy, clean) = (self.sources, self.strategy, self.clean);
+        let stocks = tasks.len();
+        // Each thread loads a source once; stocks do not touch each other.
+        let state = BTreeMap::<usize, Predictor>::new;
+        let task =
+            |loaded: &mut BTreeMap<usize, Predictor>,
+             (symbol, bars, rows): (Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>)| {
+                let mut told = Vec::with_capacity(sources.len());
+                for (at, (source, rows)) in sources.iter().zip(&rows).enumerate() {
+                    let foresight = match (rows, loaded.entry(at)) {
+                        (Some(rows), _) => {
+                            Predictor::Table(rows.clone()).foresee(&bars, &strategy, clean)?
+                        }
+                        (None, Entry::Occupied(entry)) => {
+                            entry.into_mut().foresee(&bars, &strategy, clean)?
+                        }
+                        (None, Entry::Vacant(entry)) => entry
+                            .insert(Predictor::load(source, strategy, clean)?)
+                            .foresee(&bars, &strategy, clean)?,
+                    };
+                    told.push(then(at, symbol, rows.as_deref(), foresight)?);
+                }
+                Ok(told)
+            };
+        let told = each(tasks, self.threads, state, task, || bar.inc(1))?;
+        bar.finish_and_clear();
+        let mut by_source: Vec<Vec<R>> =
+            sources.iter().map(|_| Vec::with_capacity(stocks)).collect();
+        for told in told {
+            for (of_source, told) in by_source.iter_mut().zip(told) {
+                of_source.push(told);
             }
-        };
-        predictor.foresee(bars, &strategy, clean)
-    };
-    let mut told = each(&tasks, threads, state, task, || bar.inc(1))?.into_iter();
-    bar.finish_and_clear();
-    let of_source = |_| told.by_ref().take(stocks.len()).collect();
-    Ok((0..sources.len()).map(of_source).collect())
+        }
+        Ok(by_source)
+    }
 }
 
 fn progress(count: usize, what: &'static str) -> ProgressBar {

@@ -537,8 +537,13 @@ impl Market {
     /// Returns the position on the time axis at which a bar ends, or `None` when no bar of the market ends there.
     #[must_use]
     pub fn step_of(&self, bar: &Bar) -> Option<u32> {
-        let day = self.days().binary_search(&bar.date).ok()? as u32;
-        let time_ns = bar.time_ns;
+        self.step_at(bar.date, bar.time_ns)
+    }
+
+    /// Returns the position of a day and a time on the time axis, or `None` when no bar of the market ends there.
+    #[must_use]
+    pub fn step_at(&self, date: Date, time_ns: i64) -> Option<u32> {
+        let day = self.days().binary_search(&date).ok()? as u32;
         let step = match self.is_intraday {
             true => self.steps.binary_search(&Step { day, time_ns }).ok()?,
             false => day as usize,

@@ -1,7 +1,7 @@
 //! Independent tasks on several threads, with results in the order of the tasks whatever the number of threads.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::LabError;
 
@@ -9,29 +9,33 @@ use crate::error::LabError;
 ///
 /// # Errors
 /// The error of the first item, in their order, that failed. Items behind a failure may be left out.
-pub(crate) fn each<T: Sync, S, R: Send>(
-    items: &[T],
+pub(crate) fn each<T: Send, S, R: Send>(
+    items: Vec<T>,
     threads: usize,
     state: impl Fn() -> S + Sync,
-    task: impl Fn(&mut S, &T) -> Result<R, LabError> + Sync,
+    task: impl Fn(&mut S, T) -> Result<R, LabError> + Sync,
     done: impl Fn() + Sync,
 ) -> Result<Vec<R>, LabError> {
-    let next = AtomicUsize::new(0);
+    let count = items.len();
     let results: Vec<Mutex<Option<Result<R, LabError>>>> =
         items.iter().map(|_| Mutex::new(None)).collect();
+    let left = Mutex::new(items.into_iter().zip(&results));
+    let has_failed = AtomicBool::new(false);
+    // Nobody takes another item behind a failure; those taken before are finished, so the first failure is known.
+    let next = || match has_failed.load(Ordering::Relaxed) {
+        true => None,
+        false => left.lock().ok()?.next(),
+    };
     std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, items.len().max(1)) {
+        for _ in 0..threads.clamp(1, count.max(1)) {
             scope.spawn(|| {
                 let mut state = state();
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(at) else { break };
+                while let Some((item, slot)) = next() {
                     let result = task(&mut state, item);
                     if result.is_err() {
-                        // Nobody takes another item; those taken before are finished, so the first failure is known.
-                        next.fetch_max(items.len(), Ordering::Relaxed);
+                        has_failed.store(true, Ordering::Relaxed);
                     }
-                    if let Ok(mut slot) = results[at].lock() {
+                    if let Ok(mut slot) = slot.lock() {
                         *slot = Some(result);
                     }
                     done();
@@ -39,7 +43,8 @@ pub(crate) fn each<T: Sync, S, R: Send>(
             });
         }
     });
-    let mut found = Vec::with_capacity(items.len());
+    drop(left);
+    let mut found = Vec::with_capacity(count);
     for slot in results {
         match slot.into_inner() {
             Ok(Some(result)) => found.push(result?),
@@ -58,19 +63,19 @@ mod tests {
     #[test]
     fn results_keep_their_order_and_the_first_failure_wins() {
         let items: Vec<u32> = (0..100).collect();
-        let double = |_: &mut (), item: &u32| Ok(item * 2);
+        let double = |_: &mut (), item: u32| Ok(item * 2);
         for threads in [1, 3, 200] {
-            let results = each(&items, threads, || (), double, || ()).unwrap();
+            let results = each(items.clone(), threads, || (), double, || ()).unwrap();
             assert!(results.iter().zip(&items).all(|(r, i)| *r == i * 2));
         }
-        let fails = |_: &mut (), item: &u32| match item {
+        let fails = |_: &mut (), item: u32| match item {
             7 | 8 => Err(LabError::backtest("item", "must be good", item)),
             _ => Ok(()),
         };
-        let error = each(&items, 4, || (), fails, || ()).unwrap_err();
+        let error = each(items, 4, || (), fails, || ()).unwrap_err();
         assert!(error.to_string().ends_with("got 7"), "{error}");
         assert!(
-            each(&[] as &[u32], 4, || (), double, || ())
+            each(Vec::new(), 4, || (), double, || ())
                 .unwrap()
                 .is_empty()
         );

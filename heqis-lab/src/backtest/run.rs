@@ -1,12 +1,12 @@
 //! One run: decisions, orders, money, figures and files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use heqis_data::ImportReport;
 use heqis_quant::decision::{Filters, Side, SignalMode, Strategy};
 use heqis_quant::rules::{Days, Listing};
-use heqis_quant::{Bar, Calendar, Date, DecisionRule, Markets, Span, Symbol, Verdict};
+use heqis_quant::{Calendar, Date, DecisionRule, Markets, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
 use super::allocation::{Allocation, Want, simulate};
@@ -18,7 +18,7 @@ use super::market::{Market, Stock};
 use super::metrics::{Basis, CrossSection, Metrics, daily_returns, returns_of};
 use super::report::html::Page;
 use super::report::{Table, Values, books};
-use super::strategy::{Foreseen, Foresight, KillChange, decide};
+use super::strategy::{KillChange, Said, Told};
 use crate::error::LabError;
 use crate::predictions::Coverage;
 
@@ -190,15 +190,13 @@ impl Settings {
     }
 }
 
-/// One bar with what was decided on it.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Signal {
+/// The place of a bar that something is said of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
     /// The position of the stock in the market.
-    pub stock: usize,
-    /// What was foreseen.
-    pub seen: Foreseen,
-    /// What was decided.
-    pub verdict: Verdict,
+    pub stock: u32,
+    /// The position among what is said of the stock.
+    pub at: u32,
 }
 
 /// What a run is made of: stocks with their predictions, over one span.
@@ -206,8 +204,10 @@ pub struct Signal {
 pub struct Scene {
     /// The market of the span.
     pub market: Market,
-    /// What was foreseen of each stock, in the order of the market.
-    pub foreseen: Vec<Vec<Foreseen>>,
+    /// What was said and decided of each stock, in the order of the market.
+    pub said: Vec<Vec<Said>>,
+    /// All of it, in the order of days, times and stocks.
+    pub order: Vec<Place>,
     /// One return of the benchmark for each day of the market.
     pub benchmark: Option<Vec<f64>>,
     /// Bars on another price level than the ones before, with no event to bridge it: holdings cross them as a loss.
@@ -223,37 +223,40 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Cuts series to a span and joins them.
+    /// Cuts series to a span and joins them. The bars of each stock are freed once the market has read them.
     ///
     /// # Errors
     /// [`LabError::Backtest`] when no bar lies in the span, bars lie outside the calendar or are of two currencies, and what
     /// [`Stock::in_markets`], [`Market::new`] and [`Benchmark::returns`] return.
     pub fn new(
-        series: &[(Symbol, &Foresight)],
+        mut series: Vec<Told>,
         facts: &Facts,
         span: Span,
         benchmark: Option<&Benchmark>,
     ) -> Result<Self, LabError> {
-        let cut = |bars: &[Bar]| -> Vec<Bar> {
-            let within = bars.iter().filter(|bar| span.contains(bar.date));
-            within.copied().collect()
-        };
-        let bars: Vec<Vec<Bar>> = series.iter().map(|(_, told)| cut(&told.bars)).collect();
-        let symbols: Vec<Symbol> = series.iter().map(|(symbol, _)| *symbol).collect();
+        let symbols: Vec<Symbol> = series.iter().map(|told| told.symbol).collect();
         let (stock_facts, of_bars): (Vec<_>, Vec<_>) = series
             .iter()
-            .map(|(symbol, told)| caveats::of_bars(*symbol, &told.bars, span, facts))
+            .map(|told| caveats::of_bars(told.symbol, &told.bars, span, facts))
             .unzip();
-        let days = || bars.iter().flatten().map(|bar| bar.date);
+        for told in &mut series {
+            told.bars.retain(|bar| span.contains(bar.date));
+        }
+        let days = || {
+            series
+                .iter()
+                .flat_map(|told| &told.bars)
+                .map(|bar| bar.date)
+        };
         let (Some(first), Some(last)) = (days().min(), days().max()) else {
             let rule = "must hold at least one bar";
             let span = format!("{} to {}", span.from, span.to);
             return Err(LabError::backtest("span", rule, span));
         };
         let listings = || {
-            series
+            symbols
                 .iter()
-                .filter_map(|(symbol, _)| facts.markets.of(*symbol))
+                .filter_map(|symbol| facts.markets.of(*symbol))
         };
         if let Some(first) = listings().next()
             && let Some(other) = listings().find(|l| l.market.currency != first.market.currency)
@@ -279,7 +282,7 @@ impl Scene {
         let end = gone.iter().copied().fold(last, Date::max);
         let mut days: Vec<Date> = match facts.calendar.as_ref().filter(|_| has_holidays) {
             Some(given) => given.within(Span::new(first, end)?).to_vec(),
-            None => days().collect(),
+            None => days().collect::<BTreeSet<_>>().into_iter().collect(),
         };
         days.extend(gone.iter().filter(|day| last < **day));
         days.sort_unstable();
@@ -287,17 +290,22 @@ impl Scene {
         let calendar = Calendar::new(days)?;
         let mut unbridged = 0;
         let mut stocks = Vec::with_capacity(series.len());
+        let mut said = Vec::with_capacity(series.len());
         let mut unexplained = Vec::with_capacity(series.len());
         let mut warnings = caveats::of_findings(&facts.findings, &symbols, Span::new(first, end)?);
         warnings.extend(of_bars.into_iter().flatten());
-        warnings.extend(caveats::of_adjusted(&bars));
-        for ((symbol, mut known), bars) in symbols.iter().zip(stock_facts).zip(&bars) {
+        warnings.extend(caveats::of_adjusted(
+            series.iter().map(|told| &told.bars[..]),
+        ));
+        for (told, mut known) in series.into_iter().zip(stock_facts) {
+            let (symbol, bars) = (told.symbol, &told.bars);
+            said.push(told.said);
             warnings.extend(caveats::special_days_of_bars(
                 bars,
                 &mut known,
                 facts.names_given,
             ));
-            unexplained.push(Unexplained::of(*symbol, bars, &known, facts));
+            unexplained.push(Unexplained::of(symbol, bars, &known, facts));
             unbridged += bars
                 .windows(2)
                 .filter(|pair| {
@@ -307,7 +315,7 @@ impl Scene {
                 })
                 .count();
             stocks.push(Stock::in_markets(
-                *symbol,
+                symbol,
                 bars,
                 known,
                 &calendar,
@@ -318,19 +326,10 @@ impl Scene {
         let benchmark = benchmark
             .map(|benchmark| benchmark.returns(market.days()))
             .transpose()?;
-        let foreseen = series
-            .iter()
-            .map(|(_, told)| {
-                let within = told
-                    .foreseen
-                    .iter()
-                    .filter(|seen| span.contains(seen.bar.date));
-                within.copied().collect()
-            })
-            .collect();
         Ok(Self {
             market,
-            foreseen,
+            order: order(&said),
+            said,
             benchmark,
             unbridged,
             left_out: Vec::new(),
@@ -340,65 +339,63 @@ impl Scene {
         })
     }
 
-    /// Decides on everything that is foreseen, in the order of days and stocks. Each stock begins outside.
+    /// Returns what is said at a place.
     #[must_use]
-    pub fn signals(&self, strategy: &Strategy, kills: &[KillChange]) -> Vec<Signal> {
-        let mut signals: Vec<Signal> = Vec::new();
-        for (stock, foreseen) in self.foreseen.iter().enumerate() {
-            let verdicts = decide(strategy, foreseen, kills);
-            signals.extend(foreseen.iter().zip(verdicts).map(|(seen, verdict)| Signal {
-                stock,
-                seen: *seen,
-                verdict,
-            }));
-        }
-        signals.sort_by_key(|signal| {
-            let bar = &signal.seen.bar;
-            (bar.date, bar.time_ns, signal.stock)
-        });
-        signals
+    pub fn at(&self, place: Place) -> &Said {
+        &self.said[place.stock as usize][place.at as usize]
     }
 
-    /// Returns the wants of signals; a hold wants nothing.
+    /// Returns what is wanted in a signal mode, in the order of time; a hold wants nothing.
     #[must_use]
-    pub fn wants(&self, signals: &[Signal]) -> Vec<Want> {
-        signals
-            .iter()
-            .filter(|signal| signal.verdict.side != Side::Hold)
-            .filter_map(|signal| {
-                Some(Want {
-                    step: self.market.step_of(&signal.seen.bar)?,
-                    stock: signal.stock,
-                    side: signal.verdict.side,
-                    score: signal.seen.prediction.predicted_return,
-                })
+    pub fn wants(&self, mode: SignalMode) -> Vec<Want> {
+        let want = |place: &Place| {
+            let said = self.at(*place);
+            let (side, _) = said.decided(mode);
+            if side == Side::Hold {
+                return None;
+            }
+            Some(Want {
+                step: self.market.step_at(said.date, said.time_ns)?,
+                stock: place.stock as usize,
+                side,
+                score: said.prediction.predicted_return,
             })
-            .collect()
+        };
+        self.order.iter().filter_map(want).collect()
     }
 
     /// Returns, timestamp by timestamp, each predicted return with the return to the next bar of the same stock in the span.
     #[must_use]
     pub fn scores(&self) -> Vec<CrossSection> {
         let mut times: BTreeMap<i64, CrossSection> = BTreeMap::new();
-        for foreseen in &self.foreseen {
-            for pair in foreseen.windows(2) {
-                let (now, next) = (&pair[0].bar, &pair[1].bar);
-                let reference = next.reference_close(now.date, now.close);
-                let followed = next.close / reference - 1.0;
-                let expected = pair[0].prediction.predicted_return;
-                let time = times.entry(now.time_ns).or_default();
-                time.push((expected, followed));
+        for said in &self.said {
+            for said in said.split_last().map_or(&[][..], |(_, followed)| followed) {
+                let time = times.entry(said.time_ns).or_default();
+                time.push((said.prediction.predicted_return, said.followed));
             }
         }
         times.into_values().collect()
     }
 }
 
+/// The places of all that is said, in the order of days, times and stocks.
+fn order(said: &[Vec<Said>]) -> Vec<Place> {
+    let mut order = Vec::with_capacity(said.iter().map(Vec::len).sum());
+    for (stock, said) in (0..).zip(said) {
+        order.extend((0..).zip(said).map(|(at, _)| Place { stock, at }));
+    }
+    if said.len() > 1 {
+        order.sort_by_key(|place| {
+            let said = &said[place.stock as usize][place.at as usize];
+            (said.date, said.time_ns, place.stock)
+        });
+    }
+    order
+}
+
 /// A run that is over.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What was decided.
-    pub signals: Vec<Signal>,
     /// The books.
     pub ledger: Ledger,
     /// One return a day.
@@ -409,14 +406,13 @@ pub struct Outcome {
     pub caveats: Caveats,
 }
 
-/// Decides, trades and sums up.
+/// Trades what was decided in a signal mode, and sums up.
 ///
 /// # Errors
 /// What [`simulate`] and [`Metrics::of`] return.
 pub fn run(scene: &Scene, settings: &Settings, mode: SignalMode) -> Result<Outcome, LabError> {
-    let signals = scene.signals(&settings.strategy(mode), &settings.kill);
     let book = settings.rules()?;
-    let wants = scene.wants(&signals);
+    let wants = scene.wants(mode);
     let config = settings.broker;
     let ledger = simulate(&scene.market, &book, &wants, config, &settings.allocation)?;
     let metrics = Metrics::of(
@@ -427,7 +423,6 @@ pub fn run(scene: &Scene, settings: &Settings, mode: SignalMode) -> Result<Outco
         settings.basis_of(&scene.market),
     )?;
     Ok(Outcome {
-        signals,
         caveats: Caveats::of(
             &scene.market,
             &scene.unexplained,
@@ -482,11 +477,11 @@ impl Outcome {
     ) -> Result<(), LabError> {
         std::fs::create_dir_all(dir).map_err(|source| LabError::file(dir, source))?;
         let returns = returns_of(&self.ledger.days, settings.broker.cash_cents)?;
-        signals(&scene.market, &self.signals).save(dir, "signals")?;
+        signals(scene, label.mode).save(dir, "signals")?;
         for (name, table) in books::tables(&scene.market, &self.ledger, &returns) {
             table.save(dir, name)?;
         }
-        figures(&self.metrics).save(dir, "metrics")?;
+        figures(&flat(&self.metrics)).save(dir, "metrics")?;
         let days = scene.market.days();
         let mut summary = serde_json::json!({
             "run": label,
@@ -571,52 +566,64 @@ fn write(path: &Path, text: &str) -> Result<(), LabError> {
     std::fs::write(path, text).map_err(|source| LabError::file(path, source))
 }
 
-fn signals(market: &Market, rows: &[Signal]) -> Table {
-    let number = |value: &dyn Fn(&Signal) -> f64| {
-        Values::Numbers(rows.iter().map(|row| Some(value(row))).collect())
-    };
+fn signals(scene: &Scene, mode: SignalMode) -> Table<'_> {
+    let (market, rows) = (&scene.market, &scene.order);
+    let number =
+        |value: fn(&Said) -> f64| Values::numbers(rows, move |place| Some(value(scene.at(*place))));
     // What a table of predictions does not have is an empty cell.
-    let odds = |value: &dyn Fn(&Signal) -> f64| {
-        let known = |row: &Signal| row.seen.has_probabilities.then(|| value(row));
-        Values::Numbers(rows.iter().map(known).collect())
+    let odds = |value: fn(&Said, Side) -> f64| {
+        Values::numbers(rows, move |place| {
+            let said = scene.at(*place);
+            said.has_probabilities
+                .then(|| value(said, said.decided(mode).0))
+        })
     };
-    let text = |value: &dyn Fn(&Signal) -> String| Values::Text(rows.iter().map(value).collect());
-    let mut table = Table::new().with(
-        "date",
-        Values::Days(rows.iter().map(|row| row.seen.bar.date).collect()),
-    );
+    let stock = |place: &Place| &market.stocks()[place.stock as usize];
+    let mut table =
+        Table::new(rows.len()).with("date", Values::days(rows, |place| scene.at(*place).date));
     if market.is_intraday() {
-        let time = |row: &Signal| {
-            let rules = market.stocks()[row.stock].market();
-            rules.local_time(row.seen.bar.time_ns)
+        let time = move |place: &Place| {
+            let rules = stock(place).market();
+            rules.local_time(scene.at(*place).time_ns)
         };
-        table = table.with("time", text(&time));
+        table = table.with("time", Values::text(rows, time));
     }
     table
         .with(
             "symbol",
-            text(&|row| market.stocks()[row.stock].symbol().to_string()),
+            Values::text(rows, move |place| stock(place).symbol().to_string()),
         )
-        .with("close", number(&|row| row.seen.bar.close))
+        .with("close", number(|said| said.close))
         .with(
             "predicted_return",
-            number(&|row| row.seen.prediction.predicted_return),
+            number(|said| said.prediction.predicted_return),
         )
-        .with("down", odds(&|row| row.seen.prediction.probabilities[0]))
-        .with("flat", odds(&|row| row.seen.prediction.probabilities[1]))
-        .with("up", odds(&|row| row.seen.prediction.probabilities[2]))
-        .with("side", text(&|row| row.verdict.side.to_string()))
-        .with("confidence", odds(&|row| row.verdict.confidence))
-        .with("reason", text(&|row| row.verdict.reason.to_string()))
+        .with("down", odds(|said, _| said.prediction.probabilities[0]))
+        .with("flat", odds(|said, _| said.prediction.probabilities[1]))
+        .with("up", odds(|said, _| said.prediction.probabilities[2]))
+        .with(
+            "side",
+            Values::text(rows, move |place| {
+                scene.at(*place).decided(mode).0.to_string()
+            }),
+        )
+        .with(
+            "confidence",
+            odds(|said, side| said.prediction.confidence(side)),
+        )
+        .with(
+            "reason",
+            Values::text(rows, move |place| {
+                scene.at(*place).decided(mode).1.to_string()
+            }),
+        )
 }
 
 /// Every figure by its name; one that is not defined has no value.
-fn figures(metrics: &Metrics) -> Table {
-    let rows = flat(metrics);
-    let (names, values): (Vec<String>, Vec<Option<f64>>) = rows.into_iter().unzip();
-    Table::new()
-        .with("figure", Values::Text(names))
-        .with("value", Values::Numbers(values))
+fn figures(rows: &[(String, Option<f64>)]) -> Table<'_> {
+    Table::new(rows.len())
+        .with("figure", Values::text(rows, |row| row.0.clone()))
+        .with("value", Values::numbers(rows, |row| row.1))
 }
 
 /// Returns the figures as names and numbers, such as `curve.sharpe`.

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heqis_infer::{BackendKind, Bundle, Memory as State, Stream, TensorView, open};
-use heqis_quant::decision::{KillState, Market as MarketView, Memory, Strategy, View};
+use heqis_quant::decision::{
+    KillState, Market as MarketView, Memory, Side, SignalMode, Strategy, VerdictReason, View,
+};
 use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Prediction, Scaler, Symbol, Verdict};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Prediction, Scaler, Span, Symbol, Verdict};
 use serde::{Deserialize, Serialize};
 
+use super::run::Settings;
 use crate::error::LabError;
 use crate::predictions::Predictions;
 
@@ -86,6 +89,78 @@ pub struct Foresight {
     pub bars: Vec<Bar>,
     /// Those that a prediction exists for, in order.
     pub foreseen: Vec<Foreseen>,
+}
+
+/// What a run needs of a bar that a prediction exists for: small, since a market of years has millions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Said {
+    /// The end of the bar in UTC nanoseconds.
+    pub time_ns: i64,
+    /// The trading day.
+    pub date: Date,
+    /// Whether the model gives probabilities.
+    pub has_probabilities: bool,
+    /// What was decided in each signal mode, in their order: see [`Said::decided`].
+    decided: [(Side, VerdictReason); 3],
+    /// The last price.
+    pub close: f64,
+    /// The return to the next bar of the same stock that something is said of; 0 for the last one.
+    pub followed: f64,
+    /// What the model says.
+    pub prediction: Prediction,
+}
+
+impl Said {
+    /// Returns what was decided in a signal mode, and why.
+    #[must_use]
+    pub fn decided(&self, mode: SignalMode) -> (Side, VerdictReason) {
+        self.decided[mode as usize]
+    }
+}
+
+/// One stock on the way to a [`Scene`](super::run::Scene).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The stock.
+    pub symbol: Symbol,
+    /// All bars that the cleaner passed, in order.
+    pub bars: Vec<Bar>,
+    /// What was said and decided of those in the span, in order.
+    pub said: Vec<Said>,
+}
+
+impl Foresight {
+    /// Decides on what is foreseen in a span, outside of any position at its begin, and forgets what only decisions need.
+    #[must_use]
+    pub fn decided(self, symbol: Symbol, span: Span, settings: &Settings) -> Told {
+        let mut foreseen = self.foreseen;
+        foreseen.retain(|seen| span.contains(seen.bar.date));
+        let mut said: Vec<Said> = Vec::with_capacity(foreseen.len());
+        said.extend(foreseen.iter().enumerate().map(|(at, seen)| {
+            let bar = &seen.bar;
+            let followed = foreseen.get(at + 1).map_or(0.0, |next| {
+                let reference = next.bar.reference_close(bar.date, bar.close);
+                next.bar.close / reference - 1.0
+            });
+            Said {
+                time_ns: bar.time_ns,
+                date: bar.date,
+                has_probabilities: seen.has_probabilities,
+                decided: [(Side::Hold, VerdictReason::InvalidPrediction); 3],
+                close: bar.close,
+                followed,
+                prediction: seen.prediction,
+            }
+        }));
+        for mode in [SignalMode::Return, SignalMode::Class, SignalMode::Both] {
+            let verdicts = decide(&settings.strategy(mode), &foreseen, &settings.kill);
+            for (said, verdict) in said.iter_mut().zip(verdicts) {
+                said.decided[mode as usize] = (verdict.side, verdict.reason);
+            }
+        }
+        let bars = self.bars;
+        Told { symbol, bars, said }
+    }
 }
 
 /// A source that is loaded.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use clap::Args;
 use heqis_infer::Bundle;
-use heqis_quant::{Cleaner, Date, Span};
+use heqis_quant::{Cleaner, Date, SignalMode, Span};
 use serde_json::Value;
 
 use super::Forecast;
 use super::write::{Line, rule_path, write, write_rule};
-use crate::backtest::command::{foresee, read_clean};
+use crate::backtest::command::{Seer, read_clean};
 use crate::backtest::inputs::{Facts, Series, markets};
 use crate::backtest::rule::of_bundle;
 use crate::backtest::run::Settings;
@@ -133,7 +133,6 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
         None => std::thread::available_parallelism().map_or(1, usize::from),
     };
     let sources: Vec<Source> = models.iter().map(|(_, source)| source.clone()).collect();
-    let none = vec![None; sources.len()];
     let bundles = sources.iter().map(|source| match source {
         Source::Bundles { direction, .. } => Bundle::load(direction).map_err(LabError::from),
         Source::Table(path) => {
@@ -142,26 +141,38 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
         }
     });
     let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
-    let told = foresee(&series, &sources, &none, &settings, &facts.clean, threads)?;
+    let fitted_to = bundles
+        .iter()
+        .map(|bundle| fitted_to(bundle, args.fitted_to))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut seer = Seer {
+        sources: &sources,
+        tables: vec![None; sources.len()],
+        strategy: settings.strategy(SignalMode::Return),
+        clean: &facts.clean,
+        threads,
+    };
+    // Of each stock the lines, and how many bars the span has.
+    let told = seer.foresee(series.bars, |at, symbol, _, told| {
+        let seen = told.foreseen.iter().map(|seen| Line {
+            symbol,
+            date: seen.bar.date,
+            time_ns: seen.bar.time_ns,
+            forecast: Forecast {
+                predicted_return: seen.prediction.predicted_return,
+                probabilities: Some(seen.prediction.probabilities),
+                fitted_to: Some(fitted_to[at]),
+            },
+        });
+        let lines: Vec<Line> = seen.filter(|line| span.contains(line.date)).collect();
+        let bars = told.bars.iter().filter(|bar| span.contains(bar.date));
+        Ok((lines, bars.count()))
+    })?;
     let mut shown = Vec::new();
-    for (((out, _), bundle), told) in models.iter().zip(&bundles).zip(told) {
-        let fitted_to = fitted_to(bundle, args.fitted_to)?;
-        let foreseen = told.iter().flat_map(|told| &told.foreseen);
-        let lines: Vec<Line> = foreseen
-            .filter(|seen| span.contains(seen.bar.date))
-            .map(|seen| Line {
-                symbol: seen.bar.symbol,
-                date: seen.bar.date,
-                time_ns: seen.bar.time_ns,
-                forecast: Forecast {
-                    predicted_return: seen.prediction.predicted_return,
-                    probabilities: Some(seen.prediction.probabilities),
-                    fitted_to: Some(fitted_to),
-                },
-            })
-            .collect();
-        let bars = told.iter().flat_map(|told| &told.bars);
-        let bars = bars.filter(|bar| span.contains(bar.date)).count();
+    let models = models.iter().zip(&bundles).zip(&fitted_to);
+    for ((((out, _), bundle), fitted_to), told) in models.zip(told) {
+        let (lines, bars): (Vec<Vec<Line>>, Vec<usize>) = told.into_iter().unzip();
+        let (lines, bars) = (lines.concat(), bars.into_iter().sum::<usize>());
         let days = lines.iter().map(|line| line.date);
         let (Some(from), Some(to)) = (days.clone().min(), days.max()) else {
             let rule = format!(

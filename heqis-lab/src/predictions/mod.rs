@@ -11,7 +11,7 @@
 //! A row is known by its symbol and the time of its bar. In a table of days every row belongs to the daily bar of its day;
 //! such a table does not fit a series of minutes, and is refused there. What is *not* here: decisions (`backtest`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use heqis_quant::{Bar, Date, DecisionRule, Prediction, SignalMode, Span, Symbol};
 use serde::Serialize;
@@ -110,6 +110,19 @@ pub struct Coverage {
     pub fitted_on_own_future: usize,
     /// Columns that are not read.
     pub ignored_columns: Vec<String>,
+}
+
+/// What the rows of one instrument and its bars say of each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Met {
+    symbol: Symbol,
+    /// Its part of the counts.
+    counts: Coverage,
+    /// The rows that come first in the file, of all and of those of no bar, with their lines.
+    first: Option<(u32, String)>,
+    unmatched: Option<(u32, String)>,
+    /// Its first and its last bar in the traded span.
+    traded: Option<(Date, Date)>,
 }
 
 impl Coverage {
@@ -224,50 +237,137 @@ impl Predictions {
         ))
     }
 
+    /// Takes the rows of an instrument out, as a table of their own.
+    #[must_use]
+    pub fn split_off(&mut self, symbol: Symbol) -> Self {
+        let rows = self.rows.remove(&symbol);
+        Self {
+            source: self.source.clone(),
+            rows: rows.map(|rows| (symbol, rows)).into_iter().collect(),
+            by_day: self.by_day,
+            ignored_columns: Vec::new(),
+            without_probabilities: self.without_probabilities,
+        }
+    }
+
     /// Compares the rows with the bars of some series, each in the order of time, of which `span` is traded.
     ///
     /// # Errors
     /// [`LabError::Backtest`] when no row belongs to a bar of the span, and when the rows are days and a series has
     /// several bars a day.
     pub fn coverage(&self, series: &[(Symbol, &[Bar])], span: Span) -> Result<Coverage, LabError> {
+        let met = series
+            .iter()
+            .map(|(symbol, bars)| self.meet(*symbol, bars, span))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.covered(&met, span)
+    }
+
+    /// Compares the rows of one instrument with its bars, in the order of time, of which `span` is traded.
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when the rows are days and there are several bars a day.
+    pub fn meet(&self, symbol: Symbol, bars: &[Bar], span: Span) -> Result<Met, LabError> {
+        let rows = self.rows.get(&symbol).map_or(&[][..], Vec::as_slice);
+        if self.by_day && !rows.is_empty() {
+            self.refuse_minutes(symbol, bars)?;
+        }
+        let mut counts = Coverage {
+            rows: rows.len(),
+            ..Coverage::default()
+        };
+        for bar in bars {
+            let forecast = self.of(bar);
+            let inside = span.contains(bar.date);
+            counts.bars += usize::from(inside);
+            match forecast {
+                Some(forecast) if inside => {
+                    counts.used += 1;
+                    let late = forecast.fitted_to.is_some_and(|day| day >= bar.date);
+                    counts.fitted_on_own_future += usize::from(late);
+                }
+                Some(_) => counts.outside_span += 1,
+                None if inside => {
+                    counts.bars_without_prediction += 1;
+                    counts
+                        .first_bar_without_prediction
+                        .get_or_insert_with(|| told_bar(bar));
+                }
+                None => {}
+            }
+        }
+        let is_unmatched = |row: &&Row| {
+            let met = bars.binary_search_by_key(&row.time_ns, |bar| self.key(bar));
+            met.is_err()
+        };
+        let unmatched = match counts.rows > counts.used + counts.outside_span {
+            true => self.first(symbol, rows.iter().filter(is_unmatched)),
+            false => None,
+        };
+        let days = bars.iter().map(|bar| bar.date);
+        let mut days = days.filter(|day| span.contains(*day));
+        let from = days.next();
+        Ok(Met {
+            symbol,
+            first: self.first(symbol, rows.iter()),
+            unmatched,
+            counts,
+            traded: from.map(|from| (from, days.next_back().unwrap_or(from))),
+        })
+    }
+
+    /// Returns the row that comes first in the file, with its line.
+    fn first<'a>(
+        &self,
+        symbol: Symbol,
+        rows: impl Iterator<Item = &'a Row>,
+    ) -> Option<(u32, String)> {
+        let first = rows.min_by_key(|row| row.line)?;
+        Some((first.line, self.told(symbol, first)))
+    }
+
+    /// Sums up what was [met](Predictions::meet), instrument by instrument. Rows of other instruments belong to no bar;
+    /// those of the instruments met may have been [taken out](Predictions::split_off).
+    ///
+    /// # Errors
+    /// [`LabError::Backtest`] when no row belongs to a bar of the span.
+    pub fn covered(&self, met: &[Met], span: Span) -> Result<Coverage, LabError> {
         let mut coverage = Coverage {
             table: self.source.clone(),
-            rows: self.len(),
             ignored_columns: self.ignored_columns.clone(),
             ..Coverage::default()
         };
-        for (symbol, bars) in series {
-            if self.by_day && self.rows.contains_key(symbol) {
-                self.refuse_minutes(*symbol, bars)?;
-            }
-            for bar in *bars {
-                let forecast = self.of(bar);
-                let inside = span.contains(bar.date);
-                coverage.bars += usize::from(inside);
-                match forecast {
-                    Some(forecast) if inside => {
-                        coverage.used += 1;
-                        let late = forecast.fitted_to.is_some_and(|day| day >= bar.date);
-                        coverage.fitted_on_own_future += usize::from(late);
-                    }
-                    Some(_) => coverage.outside_span += 1,
-                    None if inside => {
-                        coverage.bars_without_prediction += 1;
-                        coverage
-                            .first_bar_without_prediction
-                            .get_or_insert_with(|| told_bar(bar));
-                    }
-                    None => {}
-                }
+        let mut unmatched = Vec::new();
+        let mut first = Vec::new();
+        for Met { counts, .. } in met {
+            coverage.rows += counts.rows;
+            coverage.used += counts.used;
+            coverage.outside_span += counts.outside_span;
+            coverage.bars += counts.bars;
+            coverage.bars_without_prediction += counts.bars_without_prediction;
+            coverage.fitted_on_own_future += counts.fitted_on_own_future;
+        }
+        let without = met
+            .iter()
+            .map(|met| &met.counts.first_bar_without_prediction);
+        coverage.first_bar_without_prediction = without.flatten().next().cloned();
+        unmatched.extend(met.iter().filter_map(|met| met.unmatched.clone()));
+        first.extend(met.iter().filter_map(|met| met.first.clone()));
+        let symbols: BTreeSet<Symbol> = met.iter().map(|met| met.symbol).collect();
+        for (symbol, rows) in &self.rows {
+            if !symbols.contains(symbol) {
+                coverage.rows += rows.len();
+                let other = self.first(*symbol, rows.iter());
+                unmatched.extend(other.clone());
+                first.extend(other);
             }
         }
         coverage.unmatched = coverage.rows - coverage.used - coverage.outside_span;
         if coverage.used == 0 {
-            return Err(self.unused(series, span));
+            let first = first.into_iter().min().map(|(_, row)| row);
+            return Err(self.unused(coverage.rows, first, met, span));
         }
-        if coverage.unmatched > 0 {
-            coverage.first_unmatched = self.first_unmatched(series);
-        }
+        coverage.first_unmatched = unmatched.into_iter().min().map(|(_, row)| row);
         Ok(coverage)
     }
 
@@ -284,44 +384,13 @@ impl Predictions {
         }
     }
 
-    /// Returns the row of no bar that comes first in the file.
-    fn first_unmatched(&self, series: &[(Symbol, &[Bar])]) -> Option<String> {
-        let mut first: Option<(Symbol, &Row)> = None;
-        for (symbol, rows) in &self.rows {
-            let bars = series.iter().find(|one| one.0 == *symbol);
-            let bars = bars.map_or(&[][..], |one| one.1);
-            for row in rows {
-                let met = bars.binary_search_by_key(&row.time_ns, |bar| self.key(bar));
-                if met.is_err() && first.is_none_or(|(_, other)| row.line < other.line) {
-                    first = Some((*symbol, row));
-                }
-            }
-        }
-        first.map(|(symbol, row)| self.told(symbol, row))
-    }
-
-    fn unused(&self, series: &[(Symbol, &[Bar])], span: Span) -> LabError {
-        let rows = self.rows.iter();
-        let rows = rows.flat_map(|(symbol, rows)| rows.iter().map(move |row| (*symbol, row)));
-        let first = rows.min_by_key(|(_, row)| row.line);
-        let first = first.map_or("no row".to_owned(), |(symbol, row)| self.told(symbol, row));
-        let traded = |bars: &&[Bar]| -> Option<(Date, Date)> {
-            let mut days = bars
-                .iter()
-                .map(|bar| bar.date)
-                .filter(|day| span.contains(*day));
-            let from = days.next()?;
-            Some((from, days.next_back().unwrap_or(from)))
-        };
-        let spans: Vec<(Date, Date)> = series.iter().filter_map(|(_, bars)| traded(bars)).collect();
-        let from = spans.iter().map(|span| span.0).min().unwrap_or(span.from);
-        let to = spans.iter().map(|span| span.1).max().unwrap_or(span.to);
-        let names: Vec<&str> = series
-            .iter()
-            .take(4)
-            .map(|(symbol, _)| symbol.as_str())
-            .collect();
-        let more = match series.len() {
+    fn unused(&self, rows: usize, first: Option<String>, met: &[Met], span: Span) -> LabError {
+        let first = first.unwrap_or("no row".to_owned());
+        let spans = || met.iter().filter_map(|met| met.traded);
+        let from = spans().map(|span| span.0).min().unwrap_or(span.from);
+        let to = spans().map(|span| span.1).max().unwrap_or(span.to);
+        let names: Vec<&str> = met.iter().take(4).map(|met| met.symbol.as_str()).collect();
+        let more = match met.len() {
             0..=4 => String::new(),
             count => format!(" and {} more", count - 4),
         };
@@ -329,7 +398,7 @@ impl Predictions {
             "must have a row of a traded bar; those of {}{more} reach from {from} to {to}",
             names.join(", ")
         );
-        let got = format!("{} rows of other bars, the first is {first}", self.len());
+        let got = format!("{rows} rows of other bars, the first is {first}");
         LabError::backtest(&self.source, rule, got)
     }
 }

@@ -57,40 +57,37 @@ pub fn write(path: &Path, lines: &[Line]) -> Result<(), LabError> {
     std::fs::rename(&draft, path).map_err(failed)
 }
 
-fn table(lines: &[Line]) -> Table {
-    let text = |cell: &dyn Fn(&Line) -> String| Values::Text(lines.iter().map(cell).collect());
-    let number =
-        |value: &dyn Fn(&Line) -> Option<f64>| Values::Numbers(lines.iter().map(value).collect());
-    let mut table = Table::new().with("symbol", text(&|line| line.symbol.to_string()));
+fn table(lines: &[Line]) -> Table<'_> {
+    let mut table = Table::new(lines.len()).with(
+        "symbol",
+        Values::text(lines, |line| line.symbol.to_string()),
+    );
     let is_day = |line: &Line| line.time_ns == line.date.close_time_ns();
     if lines.iter().all(is_day) {
-        let days = lines.iter().map(|line| line.date);
-        table = table.with("date", Values::Days(days.collect()));
+        table = table.with("date", Values::days(lines, |line| line.date));
     } else {
-        let times = lines
-            .iter()
-            .map(|line| time::day_and_clock(line.date, line.time_ns));
-        let (days, clocks) = times.unzip();
+        let stamp = |line: &Line| time::day_and_clock(line.date, line.time_ns);
         table = table
-            .with("date", Values::Days(days))
-            .with("time", Values::Text(clocks));
+            .with("date", Values::days(lines, move |line| stamp(line).0))
+            .with("time", Values::text(lines, move |line| stamp(line).1));
     }
     table = table.with(
         "predicted_return",
-        number(&|line| Some(line.forecast.predicted_return)),
+        Values::numbers(lines, |line| Some(line.forecast.predicted_return)),
     );
     if lines
         .iter()
         .any(|line| line.forecast.probabilities.is_some())
     {
         for (class, name) in ["p_down", "p_flat", "p_up"].into_iter().enumerate() {
-            let share = |line: &Line| line.forecast.probabilities.map(|shares| shares[class]);
-            table = table.with(name, number(&share));
+            let share = move |line: &Line| line.forecast.probabilities.map(|shares| shares[class]);
+            table = table.with(name, Values::numbers(lines, share));
         }
     }
     if lines.iter().any(|line| line.forecast.fitted_to.is_some()) {
         let day = |line: &Line| line.forecast.fitted_to.map(|day| day.to_string());
-        table = table.with("fitted_to", text(&|line| day(line).unwrap_or_default()));
+        let day = move |line: &Line| day(line).unwrap_or_default();
+        table = table.with("fitted_to", Values::text(lines, day));
     }
     table
 }

@@ -88,7 +88,8 @@ impl Judge {
             bars: traded,
         };
         let span = Span::new(first.date, last.date)?;
-        let scene = Scene::new(&[(first.symbol, &told)], &facts, span, None)?;
+        let told = told.decided(first.symbol, span, &self.settings);
+        let scene = Scene::new(vec![told], &facts, span, None)?;
         let outcome = run::run(&scene, &self.settings, mode)?;
         Ok(Run {
             returns: outcome.returns,

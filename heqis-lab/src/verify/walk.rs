@@ -134,9 +134,9 @@ fn total_return(
     span: Span,
     settings: &Settings,
 ) -> Result<f64, LabError> {
-    let stocks: Vec<(Symbol, &Foresight)> =
-        told.iter().map(|(symbol, told)| (*symbol, told)).collect();
-    let scene = Scene::new(&stocks, facts, span, None)?;
+    let stocks = told.iter();
+    let stocks = stocks.map(|(symbol, told)| told.clone().decided(*symbol, span, settings));
+    let scene = Scene::new(stocks.collect(), facts, span, None)?;
     let outcome = run(&scene, settings, SignalMode::Return)?;
     Ok(outcome.metrics.curve.total_return)
 }

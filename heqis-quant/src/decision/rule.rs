@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Stance, VerdictReason};
+use super::{Side, Stance, VerdictReason};
 use crate::QuantError;
 use crate::error::finite;
 
@@ -27,6 +27,18 @@ impl Prediction {
         self.predicted_return.is_finite()
             && self.probabilities.iter().all(|p| (0.0..=1.0).contains(p))
             && (sum - 1.0).abs() <= 1e-3
+    }
+
+    /// Returns the probability of the class that speaks for a side: see [`Verdict::confidence`](super::Verdict).
+    #[must_use]
+    pub fn confidence(&self, side: Side) -> f64 {
+        let [down, flat, up] = self.probabilities;
+        match side {
+            _ if !self.is_valid() => 0.0,
+            Side::Buy => up,
+            Side::Sell => down,
+            Side::Hold => down.max(flat).max(up),
+        }
     }
 }
 

@@ -115,15 +115,9 @@ impl Strategy {
             }
             Side::Hold => {}
         }
-        let [down, flat, up] = prediction.probabilities;
         Verdict {
             side: reason.side(),
-            confidence: match reason.side() {
-                _ if !prediction.is_valid() => 0.0,
-                Side::Buy => up,
-                Side::Sell => down,
-                Side::Hold => down.max(flat).max(up),
-            },
+            confidence: prediction.confidence(reason.side()),
             reason,
             stance: memory.stance,
             carry: memory.carry,

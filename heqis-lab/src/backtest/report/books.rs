@@ -11,7 +11,11 @@ use crate::backtest::metrics::returns::drawdowns;
 ///
 /// `returns` has one for each row of the account: those of [`returns_of`](crate::backtest::metrics::returns_of).
 #[must_use]
-pub fn tables(market: &Market, ledger: &Ledger, returns: &[f64]) -> Vec<(&'static str, Table)> {
+pub fn tables<'a>(
+    market: &'a Market,
+    ledger: &'a Ledger,
+    returns: &'a [f64],
+) -> Vec<(&'static str, Table<'a>)> {
     vec![
         ("orders", orders(market, ledger)),
         ("fills", fills(market, ledger)),
@@ -22,51 +26,59 @@ pub fn tables(market: &Market, ledger: &Ledger, returns: &[f64]) -> Vec<(&'stati
     ]
 }
 
-fn column<T>(rows: &[T], value: impl Fn(&T) -> i64) -> Values {
-    Values::Whole(rows.iter().map(|row| Some(value(row))).collect())
+fn column<'a, T>(rows: &'a [T], value: impl Fn(&T) -> i64 + 'a) -> Values<'a> {
+    Values::whole(rows, move |row| Some(value(row)))
 }
 
 /// Adds the time of each row where a day has several.
-fn time<T>(table: Table, market: &Market, rows: &[T], step: impl Fn(&T) -> u32) -> Table {
+fn time<'a, T>(
+    table: Table<'a>,
+    market: &'a Market,
+    rows: &'a [T],
+    step: impl Fn(&T) -> u32 + 'a,
+) -> Table<'a> {
     match market.is_intraday() {
-        true => table.with("time", text(rows, |row| market.time_text(step(row)))),
+        true => {
+            let time = move |row: &T| market.time_text(step(row));
+            table.with("time", Values::text(rows, time))
+        }
         false => table,
     }
 }
 
 /// Quantities: whole shares where all stocks are traded in such, else decimal numbers.
-fn shares<T>(
-    market: &Market,
-    rows: &[T],
-    stock: impl Fn(&T) -> usize,
-    value: impl Fn(&T) -> u64,
-) -> Values {
+fn shares<'a, T>(
+    market: &'a Market,
+    rows: &'a [T],
+    stock: impl Fn(&T) -> usize + 'a,
+    value: impl Fn(&T) -> u64 + 'a,
+) -> Values<'a> {
     let rules = |stock: usize| market.stocks()[stock].market();
     match rows
         .iter()
         .all(|row| rules(stock(row)).quantity_decimals == 0)
     {
-        true => column(rows, |row| value(row) as i64),
-        false => text(rows, |row| rules(stock(row)).quantity_text(value(row))),
+        true => column(rows, move |row| value(row) as i64),
+        false => Values::text(rows, move |row| rules(stock(row)).quantity_text(value(row))),
     }
 }
 
 /// Prices: a column `…_cents` of whole cents where all stocks are priced in such, else `…` of decimal numbers in the
 /// currency of the account.
-fn prices<T>(
-    table: Table,
+fn prices<'a, T>(
+    table: Table<'a>,
     names: [&'static str; 2],
-    market: &Market,
-    rows: &[T],
-    stock: impl Fn(&T) -> usize,
-    value: impl Fn(&T) -> Option<i64>,
-) -> Table {
+    market: &'a Market,
+    rows: &'a [T],
+    stock: impl Fn(&T) -> usize + 'a,
+    value: impl Fn(&T) -> Option<i64> + 'a,
+) -> Table<'a> {
     let rules = |stock: usize| market.stocks()[stock].market();
     match rows.iter().all(|row| rules(stock(row)).price_decimals == 2) {
-        true => table.with(names[0], Values::Whole(rows.iter().map(value).collect())),
+        true => table.with(names[0], Values::whole(rows, value)),
         false => table.with(
             names[1],
-            text(rows, |row| {
+            Values::text(rows, move |row| {
                 let price = value(row);
                 price.map_or(String::new(), |price| rules(stock(row)).price_text(price))
             }),
@@ -74,41 +86,38 @@ fn prices<T>(
     }
 }
 
-fn text<T>(rows: &[T], value: impl Fn(&T) -> String) -> Values {
-    Values::Text(rows.iter().map(value).collect())
-}
-
 fn name(market: &Market, stock: usize) -> String {
     market.stocks()[stock].symbol().to_string()
 }
 
-fn orders(market: &Market, ledger: &Ledger) -> Table {
+fn orders<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.orders;
-    let ids: Vec<usize> = (0..rows.len()).collect();
-    let quantity =
-        |value: &dyn Fn(&Order) -> u64| shares(market, rows, |row| row.ticket.stock, value);
-    let table = Table::new()
-        .with("order", column(&ids, |id| *id as i64))
-        .with(
-            "placed",
-            Values::Days(rows.iter().map(|row| row.placed).collect()),
-        );
+    let quantity = |value: fn(&Order) -> u64| shares(market, rows, |row| row.ticket.stock, value);
+    let table = Table::new(rows.len())
+        .with("order", Values::Whole(Box::new(|row| Some(row as i64))))
+        .with("placed", Values::days(rows, |row| row.placed));
     time(table, market, rows, |row| row.placed_step)
-        .with("symbol", text(rows, |row| name(market, row.ticket.stock)))
+        .with(
+            "symbol",
+            Values::text(rows, move |row| name(market, row.ticket.stock)),
+        )
         .with(
             "side",
-            text(rows, |row| format!("{:?}", row.ticket.trade).to_lowercase()),
+            Values::text(rows, |row| format!("{:?}", row.ticket.trade).to_lowercase()),
         )
         .with(
             "everything",
-            text(rows, |row| (row.ticket.size == Size::All).to_string()),
+            Values::text(rows, |row| (row.ticket.size == Size::All).to_string()),
         )
-        .with("wanted_shares", quantity(&|row| row.wanted_shares))
-        .with("filled_shares", quantity(&|row| row.filled_shares))
-        .with("status", text(rows, |row| row.status.name().to_owned()))
+        .with("wanted_shares", quantity(|row| row.wanted_shares))
+        .with("filled_shares", quantity(|row| row.filled_shares))
+        .with(
+            "status",
+            Values::text(rows, |row| row.status.name().to_owned()),
+        )
         .with(
             "reasons",
-            text(rows, |row| {
+            Values::text(rows, |row| {
                 let notes = row.notes.iter();
                 let notes = notes.map(ToString::to_string);
                 notes.collect::<Vec<_>>().join("; ")
@@ -116,33 +125,29 @@ fn orders(market: &Market, ledger: &Ledger) -> Table {
         )
 }
 
-fn fills(market: &Market, ledger: &Ledger) -> Table {
+fn fills<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.fills;
-    let limit = |limits: Limits, up: bool| match limits {
-        Limits::Band { up: highest, down } => Some(if up { highest } else { down }),
-        Limits::NoLimit => None,
-    };
-    let price = |table: Table, names, value: &dyn Fn(&Fill) -> Option<i64>| {
+    let price = |table: Table<'a>, names, value: fn(&Fill) -> Option<i64>| {
         prices(table, names, market, rows, |row| row.stock, value)
     };
-    let table = Table::new()
+    let table = Table::new(rows.len())
         .with("order", column(rows, |row| row.order as i64))
-        .with(
-            "date",
-            Values::Days(rows.iter().map(|row| row.date).collect()),
-        );
+        .with("date", Values::days(rows, |row| row.date));
     let table = time(table, market, rows, |row| row.step)
-        .with("symbol", text(rows, |row| name(market, row.stock)))
+        .with(
+            "symbol",
+            Values::text(rows, move |row| name(market, row.stock)),
+        )
         .with(
             "side",
-            text(rows, |row| format!("{:?}", row.trade).to_lowercase()),
+            Values::text(rows, |row| format!("{:?}", row.trade).to_lowercase()),
         )
         .with(
             "shares",
             shares(market, rows, |row| row.stock, |row| row.shares),
         );
-    let table = price(table, ["open_cents", "open"], &|row| Some(row.open));
-    let table = price(table, ["price_cents", "price"], &|row| Some(row.price));
+    let table = price(table, ["open_cents", "open"], |row| Some(row.open));
+    let table = price(table, ["price_cents", "price"], |row| Some(row.price));
     let table = table
         .with("amount_cents", column(rows, |row| row.amount_cents))
         .with(
@@ -157,22 +162,29 @@ fn fills(market: &Market, ledger: &Ledger) -> Table {
             "transfer_cents",
             column(rows, |row| row.bill.transfer_cents),
         );
-    let table = price(table, ["down_limit_cents", "down_limit"], &|row| {
+    let table = price(table, ["down_limit_cents", "down_limit"], |row| {
         limit(row.limits, false)
     });
-    price(table, ["up_limit_cents", "up_limit"], &|row| {
+    price(table, ["up_limit_cents", "up_limit"], |row| {
         limit(row.limits, true)
     })
 }
 
-fn positions(market: &Market, ledger: &Ledger) -> Table {
+fn limit(limits: Limits, up: bool) -> Option<i64> {
+    match limits {
+        Limits::Band { up: highest, down } => Some(if up { highest } else { down }),
+        Limits::NoLimit => None,
+    }
+}
+
+fn positions<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.positions;
-    let table = Table::new().with(
-        "date",
-        Values::Days(rows.iter().map(|row| row.date).collect()),
-    );
+    let table = Table::new(rows.len()).with("date", Values::days(rows, |row| row.date));
     let table = time(table, market, rows, |row| row.step)
-        .with("symbol", text(rows, |row| name(market, row.stock)))
+        .with(
+            "symbol",
+            Values::text(rows, move |row| name(market, row.stock)),
+        )
         .with(
             "shares",
             shares(market, rows, |row| row.stock, |row| row.shares),
@@ -188,15 +200,18 @@ fn positions(market: &Market, ledger: &Ledger) -> Table {
     .with("value_cents", column(rows, |row| row.value_cents))
 }
 
-fn equity(market: &Market, ledger: &Ledger, returns: &[f64]) -> Table {
+fn equity<'a>(market: &'a Market, ledger: &'a Ledger, returns: &'a [f64]) -> Table<'a> {
     let rows = &ledger.days;
-    let steps: Vec<u32> = (0..rows.len() as u32).collect();
-    let numbers = |values: &[f64]| Values::Numbers(values.iter().copied().map(Some).collect());
-    let table = Table::new().with(
-        "date",
-        Values::Days(rows.iter().map(|row| row.date).collect()),
-    );
-    time(table, market, &steps, |step| *step)
+    let drawdowns = drawdowns(returns);
+    let table = Table::new(rows.len()).with("date", Values::days(rows, |row| row.date));
+    let table = match market.is_intraday() {
+        true => table.with(
+            "time",
+            Values::Text(Box::new(|step| market.time_text(step as u32))),
+        ),
+        false => table,
+    };
+    table
         .with("cash_cents", column(rows, |row| row.cash_cents))
         .with("holdings_cents", column(rows, |row| row.holdings_cents))
         .with("equity_cents", column(rows, |row| row.equity_cents()))
@@ -205,18 +220,21 @@ fn equity(market: &Market, ledger: &Ledger, returns: &[f64]) -> Table {
         .with("fees_cents", column(rows, |row| row.fees_cents))
         .with("dividends_cents", column(rows, |row| row.dividends_cents))
         .with("positions", column(rows, |row| row.positions.into()))
-        .with("return", numbers(returns))
-        .with("drawdown", numbers(&drawdowns(returns)))
+        .with("return", Values::numbers(returns, |value| Some(*value)))
+        .with(
+            "drawdown",
+            Values::Numbers(Box::new(move |row| drawdowns.get(row).copied())),
+        )
 }
 
-fn entitlements(market: &Market, ledger: &Ledger) -> Table {
+fn entitlements<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.entitled;
-    Table::new()
+    Table::new(rows.len())
+        .with("date", Values::days(rows, |row| row.date))
         .with(
-            "date",
-            Values::Days(rows.iter().map(|row| row.date).collect()),
+            "symbol",
+            Values::text(rows, move |row| name(market, row.stock)),
         )
-        .with("symbol", text(rows, |row| name(market, row.stock)))
         .with(
             "held_shares",
             shares(market, rows, |row| row.stock, |row| row.held_shares),
@@ -229,23 +247,20 @@ fn entitlements(market: &Market, ledger: &Ledger) -> Table {
         )
         .with(
             "rights_lapsed",
-            text(rows, |row| row.rights_lapsed.to_string()),
+            Values::text(rows, |row| row.rights_lapsed.to_string()),
         )
 }
 
-fn trips(market: &Market, ledger: &Ledger) -> Table {
+fn trips<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.trips;
-    Table::new()
-        .with("symbol", text(rows, |row| name(market, row.stock)))
+    Table::new(rows.len())
         .with(
-            "opened",
-            Values::Days(rows.iter().map(|row| row.opened).collect()),
+            "symbol",
+            Values::text(rows, move |row| name(market, row.stock)),
         )
-        .with(
-            "closed",
-            Values::Days(rows.iter().map(|row| row.closed).collect()),
-        )
-        .with("open", text(rows, |row| row.open.to_string()))
+        .with("opened", Values::days(rows, |row| row.opened))
+        .with("closed", Values::days(rows, |row| row.closed))
+        .with("open", Values::text(rows, |row| row.open.to_string()))
         .with(
             "bought_shares",
             shares(market, rows, |row| row.stock, |row| row.bought_shares),
@@ -253,8 +268,5 @@ fn trips(market: &Market, ledger: &Ledger) -> Table {
         .with("spent_cents", column(rows, |row| row.spent_cents))
         .with("earned_cents", column(rows, |row| row.earned_cents))
         .with("gain_cents", column(rows, |row| row.gain_cents()))
-        .with(
-            "gain",
-            Values::Numbers(rows.iter().map(|row| Some(row.gain())).collect()),
-        )
+        .with("gain", Values::numbers(rows, |row| Some(row.gain())))
 }

@@ -16,61 +16,83 @@ use parquet::schema::types::{Type, TypePtr};
 
 use crate::error::LabError;
 
-/// The values of one column; a value that is not there is an empty cell.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Values {
+/// Rows of a column that are written at once: many pages' worth, and few of a large table. A multiple of the writer's own
+/// batch, so that it changes no byte.
+const BATCH: usize = 8 * 1024;
+
+/// What a column says in a row.
+type Cells<'a, T> = Box<dyn Fn(usize) -> T + 'a>;
+
+/// The values of one column, made as they are written, since a table of a market has millions; a value that is not there
+/// is an empty cell.
+pub enum Values<'a> {
     /// Text.
-    Text(Vec<String>),
+    Text(Cells<'a, String>),
     /// Days.
-    Days(Vec<Date>),
+    Days(Cells<'a, Date>),
     /// Whole numbers: cents and shares.
-    Whole(Vec<Option<i64>>),
+    Whole(Cells<'a, Option<i64>>),
     /// Numbers, written so that they read back as the same bits.
-    Numbers(Vec<Option<f64>>),
+    Numbers(Cells<'a, Option<f64>>),
 }
 
-impl Values {
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(values) => values.len(),
-            Self::Days(values) => values.len(),
-            Self::Whole(values) => values.len(),
-            Self::Numbers(values) => values.len(),
-        }
+impl<'a> Values<'a> {
+    /// A column of text.
+    pub fn text<T>(rows: &'a [T], value: impl Fn(&T) -> String + 'a) -> Self {
+        Self::Text(Box::new(move |row| value(&rows[row])))
+    }
+
+    /// A column of days.
+    pub fn days<T>(rows: &'a [T], value: impl Fn(&T) -> Date + 'a) -> Self {
+        Self::Days(Box::new(move |row| value(&rows[row])))
+    }
+
+    /// A column of whole numbers.
+    pub fn whole<T>(rows: &'a [T], value: impl Fn(&T) -> Option<i64> + 'a) -> Self {
+        Self::Whole(Box::new(move |row| value(&rows[row])))
+    }
+
+    /// A column of numbers.
+    pub fn numbers<T>(rows: &'a [T], value: impl Fn(&T) -> Option<f64> + 'a) -> Self {
+        Self::Numbers(Box::new(move |row| value(&rows[row])))
     }
 
     fn cell(&self, row: usize) -> String {
         match self {
-            Self::Text(values) => values[row].clone(),
-            Self::Days(values) => values[row].to_string(),
-            Self::Whole(values) => values[row].map_or(String::new(), |value| value.to_string()),
-            Self::Numbers(values) => values[row].map_or(String::new(), |value| value.to_string()),
+            Self::Text(value) => value(row),
+            Self::Days(value) => value(row).to_string(),
+            Self::Whole(value) => value(row).map_or(String::new(), |value| value.to_string()),
+            Self::Numbers(value) => value(row).map_or(String::new(), |value| value.to_string()),
         }
     }
 }
 
-/// A table of named columns of one length.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Table {
-    columns: Vec<(&'static str, Values)>,
+/// A table of named columns.
+pub struct Table<'a> {
+    rows: usize,
+    columns: Vec<(&'static str, Values<'a>)>,
 }
 
-impl Table {
+impl std::fmt::Debug for Table<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self.columns.iter().map(|(name, _)| *name).collect();
+        let mut shown = f.debug_struct("Table");
+        shown.field("rows", &self.rows).field("columns", &names);
+        shown.finish()
+    }
+}
+
+impl<'a> Table<'a> {
     /// Makes a table without columns.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(rows: usize) -> Self {
+        let columns = Vec::new();
+        Self { rows, columns }
     }
 
-    /// Adds a column.
-    ///
-    /// # Panics
-    /// Panics when the column has another length than the ones before.
+    /// Adds a column, which has a value for every row.
     #[must_use]
-    pub fn with(mut self, name: &'static str, values: Values) -> Self {
-        if let Some((_, first)) = self.columns.first() {
-            assert_eq!(first.len(), values.len(), "rows of {name}");
-        }
+    pub fn with(mut self, name: &'static str, values: Values<'a>) -> Self {
         self.columns.push((name, values));
         self
     }
@@ -78,7 +100,7 @@ impl Table {
     /// Returns the number of rows.
     #[must_use]
     pub fn rows(&self) -> usize {
-        self.columns.first().map_or(0, |(_, values)| values.len())
+        self.rows
     }
 
     /// Writes `DIR/NAME.csv` and `DIR/NAME.parquet`.
@@ -99,7 +121,7 @@ impl Table {
     pub(crate) fn csv(&self, to: impl Write) -> std::io::Result<()> {
         let mut writer = csv::Writer::from_writer(to);
         writer.write_record(self.columns.iter().map(|(name, _)| name))?;
-        for row in 0..self.rows() {
+        for row in 0..self.rows {
             writer.write_record(self.columns.iter().map(|(_, values)| values.cell(row)))?;
         }
         writer.flush()
@@ -144,29 +166,31 @@ impl Table {
         let mut columns = self.columns.iter();
         while let (Some(mut column), Some((name, values))) = (group.next_column()?, columns.next())
         {
-            match (column.untyped(), values) {
-                (ColumnWriter::ByteArrayColumnWriter(writer), Values::Text(values)) => {
-                    let texts: Vec<ByteArray> = values
-                        .iter()
-                        .map(|text| ByteArray::from(text.as_str()))
-                        .collect();
-                    writer.write_batch(&texts, None, None)?;
-                }
-                (ColumnWriter::Int32ColumnWriter(writer), Values::Days(values)) => {
-                    let days: Vec<i32> = values.iter().map(|date| date.days()).collect();
-                    writer.write_batch(&days, None, None)?;
-                }
-                (ColumnWriter::Int64ColumnWriter(writer), Values::Whole(values)) => {
-                    let (present, levels) = split(values);
-                    writer.write_batch(&present, Some(&levels), None)?;
-                }
-                (ColumnWriter::DoubleColumnWriter(writer), Values::Numbers(values)) => {
-                    let (present, levels) = split(values);
-                    writer.write_batch(&present, Some(&levels), None)?;
-                }
-                _ => {
-                    let message = format!("column {name} has no writer");
-                    return Err(ParquetError::General(message));
+            for from in (0..self.rows).step_by(BATCH) {
+                let rows = from..self.rows.min(from + BATCH);
+                match (column.untyped(), values) {
+                    (ColumnWriter::ByteArrayColumnWriter(writer), Values::Text(value)) => {
+                        let texts: Vec<ByteArray> = rows
+                            .map(|row| ByteArray::from(value(row).into_bytes()))
+                            .collect();
+                        writer.write_batch(&texts, None, None)?;
+                    }
+                    (ColumnWriter::Int32ColumnWriter(writer), Values::Days(value)) => {
+                        let days: Vec<i32> = rows.map(|row| value(row).days()).collect();
+                        writer.write_batch(&days, None, None)?;
+                    }
+                    (ColumnWriter::Int64ColumnWriter(writer), Values::Whole(value)) => {
+                        let (present, levels) = split(rows.map(value));
+                        writer.write_batch(&present, Some(&levels), None)?;
+                    }
+                    (ColumnWriter::DoubleColumnWriter(writer), Values::Numbers(value)) => {
+                        let (present, levels) = split(rows.map(value));
+                        writer.write_batch(&present, Some(&levels), None)?;
+                    }
+                    _ => {
+                        let message = format!("column {name} has no writer");
+                        return Err(ParquetError::General(message));
+                    }
                 }
             }
             column.close()?;
@@ -178,7 +202,12 @@ impl Table {
 }
 
 /// The values that are there, and for each row whether it has one.
-fn split<T: Copy>(values: &[Option<T>]) -> (Vec<T>, Vec<i16>) {
-    let levels = values.iter().map(|value| i16::from(value.is_some()));
-    (values.iter().flatten().copied().collect(), levels.collect())
+fn split<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<T>, Vec<i16>) {
+    let mut present = Vec::with_capacity(BATCH);
+    let mut levels = Vec::with_capacity(BATCH);
+    for value in values {
+        levels.push(i16::from(value.is_some()));
+        present.extend(value);
+    }
+    (present, levels)
 }
