@@ -16,9 +16,11 @@ use heqis_quant::{
 };
 use heqis_runtime::registry::registry;
 use heqis_runtime::topology::report::{self, Look};
-use heqis_runtime::topology::{Request, graph, load_text};
-use parquet::data_type::{ByteArray, ByteArrayType, DoubleType};
-use parquet::file::properties::WriterProperties;
+use heqis_runtime::topology::{Faults, Plan, Request, graph, load_text};
+use parquet::basic::{Compression as Codec, GzipLevel};
+use parquet::column::writer::ColumnWriter;
+use parquet::data_type::{ByteArray, DoubleType};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
@@ -29,6 +31,8 @@ use crate::memory::peak_bytes;
 const MAX_TABLE_BYTES: usize = 64 << 20;
 /// Rows that a reader takes ahead, up to which looking ahead and surveying are one.
 const ROWS_AHEAD: usize = 256;
+/// How files begin that are no text.
+const PACKED: [&[u8]; 4] = [b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\x28\xb5\x2f\xfd"];
 /// The file that a table is tried as; its name says what a table without a symbol column holds.
 const TABLE: &str = "600000.SH.csv";
 
@@ -108,7 +112,7 @@ fn lines(data: &[u8]) -> usize {
     lines.filter(|line| !line.trim_ascii().is_empty()).count()
 }
 
-/// A table of bars: through every way that reads text, and as a file as it is and packed. Each line is one row, every way
+/// A table of bars as text: through every way that reads it, and as a file as it is and packed. Each line is one row, every way
 /// gives the same rows, their bars are sound, and memory is bounded.
 pub fn table(data: &[u8]) {
     let peak = peak_bytes(|| {
@@ -138,32 +142,41 @@ pub fn table(data: &[u8]) {
         let _ = rows(BarReader::new(data, None, "t"));
         SCENE.with(|scene| {
             let path = scene.path().join(TABLE);
-            let file = of_file(&path, data);
-            let packed = [
-                &b"\x1f\x8b"[..],
-                b"PAR1",
-                b"PK\x03\x04",
-                b"\x28\xb5\x2f\xfd",
-            ];
-            if packed.iter().any(|magic| data.starts_with(magic)) {
+            if PACKED.iter().any(|magic| data.starts_with(magic)) {
                 return;
             }
-            assert_same(&decided, &file);
+            assert_same(&decided, &of_file(&path, data));
             if data.len() % 4 == 0 {
-                let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
-                let packed = gzip.write_all(data).and_then(|()| gzip.finish());
-                assert_same(
-                    &decided,
-                    &of_file(&path, &packed.expect("memory can be written")),
-                );
+                assert_same(&decided, &of_file(&path, &gzip(data)));
             }
         });
     });
     assert!(peak <= MAX_TABLE_BYTES, "{peak} bytes at once");
 }
 
+/// A file of bars that is packed, by gzip or as Parquet: its bars are sound, and memory is bounded. A page of Parquet may say
+/// that it unpacks to 2 GiB, and the `parquet` crate makes room for that before it looks.
+pub fn table_file(data: &[u8]) {
+    let path = SCENE.with(|scene| scene.path().join(TABLE));
+    let peak = peak_bytes(|| drop(of_file(&path, data)));
+    let page = if data.starts_with(b"PAR1") {
+        1 << 31
+    } else {
+        0
+    };
+    assert!(peak <= MAX_TABLE_BYTES + page, "{peak} bytes at once");
+}
+
+fn gzip(data: &[u8]) -> Vec<u8> {
+    let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
+    let packed = gzip.write_all(data).and_then(|()| gzip.finish());
+    packed.expect("memory can be written")
+}
+
 /// Writes and reads a file, and judges what it holds.
 fn of_file(path: &Path, data: &[u8]) -> Rows {
+    // A new file each time: some file systems write an old one that is cut to the disk at once.
+    let _ = std::fs::remove_file(path);
     std::fs::write(path, data).expect("a file can be written");
     let options = TableOptions::default();
     let mut import = Import::default();
@@ -201,9 +214,7 @@ pub fn topology(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
     };
-    let mut request = SCENE.with(|scene| Request::new("topologies/fuzz.toml", scene.path()));
-    request.every_profile = true;
-    match load_text(text, &request, &registry()) {
+    match check(text) {
         Ok(plan) => drop((graph::mermaid(&plan), graph::dot(&plan))),
         Err(faults) => {
             assert!(!faults.list.is_empty());
@@ -228,6 +239,12 @@ pub fn topology(data: &[u8]) {
             assert_eq!(json.len(), faults.list.len());
         }
     }
+}
+
+fn check(text: &str) -> Result<Plan, Faults> {
+    let mut request = SCENE.with(|scene| Request::new("topologies/fuzz.toml", scene.path()));
+    request.every_profile = true;
+    load_text(text, &request, &registry())
 }
 
 /// A journal as it is, and once more with checksums that fit. What is accepted is written and read again as the same, and
@@ -318,14 +335,9 @@ pub(crate) fn folders(target: &str) -> Vec<(String, &'static str)> {
 
 /// Tables that are packed.
 pub(crate) fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
-    if target != "table" {
+    if target != "table_file" {
         return Vec::new();
     }
-    let gzip = |text: &[u8]| {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        gzip.write_all(text).expect("memory can be written");
-        gzip.finish().expect("memory can be written")
-    };
     let mut text = "date,open,high,low,close,volume,amount\n".to_owned();
     for day in 1..=20 {
         let _ = writeln!(text, "2023-02-{day:02},10,10.1,9.9,10,10000,10000000");
@@ -333,40 +345,50 @@ pub(crate) fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     // What is small packed and large unpacked: one line, and many short ones.
     let long = [text.as_bytes(), &vec![b'1'; 1_100_000]].concat();
     let many = [text.as_bytes(), &b"1,\n".repeat(2_000)].concat();
+    let plain = WriterProperties::builder()
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::None);
+    let parquet = |properties: WriterPropertiesBuilder| {
+        parquet_table(properties.build()).expect("a table can be written")
+    };
     vec![
         ("gzip", gzip(text.as_bytes())),
         ("gzip_long", gzip(&long)),
         ("gzip_many", gzip(&many)),
-        ("parquet", parquet_table().expect("a table can be written")),
+        ("parquet", parquet(WriterProperties::builder())),
+        ("parquet_plain", parquet(plain.clone())),
+        (
+            "parquet_snappy",
+            parquet(plain.clone().set_compression(Codec::SNAPPY)),
+        ),
+        (
+            "parquet_gzip",
+            parquet(plain.set_compression(Codec::GZIP(GzipLevel::default()))),
+        ),
     ]
 }
 
-fn parquet_table() -> parquet::errors::Result<Vec<u8>> {
-    let schema = "message bars { REQUIRED BYTE_ARRAY date (UTF8); REQUIRED DOUBLE open; REQUIRED DOUBLE high;
-        REQUIRED DOUBLE low; REQUIRED DOUBLE close; REQUIRED DOUBLE volume; REQUIRED DOUBLE amount; }";
-    let columns = [10.0, 10.1, 9.9, 10.0, 10_000.0, 10_000_000.0];
+fn parquet_table(properties: WriterProperties) -> parquet::errors::Result<Vec<u8>> {
+    let schema = "message bars { OPTIONAL BYTE_ARRAY symbol (UTF8); REQUIRED DOUBLE open; REQUIRED DOUBLE high;
+        REQUIRED DOUBLE low; REQUIRED DOUBLE close; REQUIRED INT64 volume; REQUIRED INT64 time (TIMESTAMP(MILLIS,true)); }";
+    let symbols = vec![ByteArray::from("600000.SH"); 20];
+    let numbers: Vec<i64> = (0..20).map(|at| 1_675_234_800_000 + at * 60_000).collect();
     let mut bytes = Vec::new();
     let schema = Arc::new(parse_message_type(schema)?);
-    let properties = Arc::new(WriterProperties::builder().build());
-    let mut writer = SerializedFileWriter::new(&mut bytes, schema, properties)?;
+    let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::new(properties))?;
     let mut group = writer.next_row_group()?;
-    for at in 0..=columns.len() {
-        let Some(mut column) = group.next_column()? else {
-            break;
-        };
-        match at.checked_sub(1) {
-            None => {
-                let days: Vec<ByteArray> = (1..=20)
-                    .map(|day| format!("2023-02-{day:02}").as_str().into())
-                    .collect();
-                column
-                    .typed::<ByteArrayType>()
-                    .write_batch(&days, None, None)?;
+    while let Some(mut column) = group.next_column()? {
+        match column.untyped() {
+            ColumnWriter::ByteArrayColumnWriter(texts) => {
+                texts.write_batch(&symbols, Some(&[1; 20]), None)?;
             }
-            Some(at) => {
+            ColumnWriter::Int64ColumnWriter(times) => {
+                times.write_batch(&numbers, None, None)?;
+            }
+            _ => {
                 column
                     .typed::<DoubleType>()
-                    .write_batch(&[columns[at]; 20], None, None)?;
+                    .write_batch(&[10.0; 20], None, None)?;
             }
         }
         column.close()?;
@@ -374,4 +396,37 @@ fn parquet_table() -> parquet::errors::Result<Vec<u8>> {
     group.close()?;
     writer.close()?;
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// A target that refuses all of its inputs tries nothing behind the first rule.
+    #[test]
+    fn what_targets_start_from_is_accepted() {
+        let path = SCENE.with(|scene| scene.path().join(TABLE));
+        for (name, bytes) in seeds("table_file") {
+            let rows = of_file(&path, &bytes).unwrap();
+            assert_eq!(rows.iter().flatten().count(), 20, "{name}");
+        }
+        let read = |target: &str, accepts: &dyn Fn(&[u8]) -> bool| {
+            let inputs = crate::inputs(target).unwrap();
+            inputs.iter().filter(|bytes| accepts(bytes)).count()
+        };
+        let table =
+            |bytes: &[u8]| of_file(&path, bytes).is_ok_and(|rows| rows.iter().any(Result::is_ok));
+        assert!(read("table", &table) >= 12);
+        assert!(
+            read("topology", &|text| check(
+                std::str::from_utf8(text).unwrap()
+            )
+            .is_ok())
+                >= 4
+        );
+        assert!(read("journal", &|text| Contents::parse(text, "j").is_ok()) >= 3);
+        assert!(read("manifest", &|text| Manifest::parse(text).is_ok()) >= 2);
+        assert!(read("json_bar", &|text| read_json_bar(text).is_ok()) >= 4);
+    }
 }

@@ -20,7 +20,7 @@ use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, read_meta};
 use tokio::io::{AsyncWriteExt, duplex};
 use wincode::{SchemaRead, SchemaWrite};
 
-pub use files::{journal, json_bar, manifest, table, topology};
+pub use files::{journal, json_bar, manifest, table, table_file, topology};
 pub use mutate::Mutator;
 
 /// Something that reads bytes.
@@ -35,11 +35,12 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     target("wire_frame", wire_frame, 20_000),
     target("meta", meta, 20_000),
     target("sp_reader", sp_reader, 20_000),
     target("table", table, 4_000),
+    target("table_file", table_file, 2_000),
     target("topology", topology, 1_000),
     target("journal", journal, 20_000),
     target("manifest", manifest, 10_000),
@@ -57,11 +58,18 @@ const fn target(name: &'static str, run: fn(&[u8]), tries: u32) -> Target {
 pub fn inputs(target: &str) -> std::io::Result<Vec<Vec<u8>>> {
     let home = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
-    for (folder, ending) in [(format!("corpus/{target}"), "")]
-        .into_iter()
-        .chain(files::folders(target))
-    {
-        for entry in std::fs::read_dir(home.join(folder))? {
+    let mut folders = files::folders(target);
+    folders.push((format!("corpus/{target}"), ""));
+    for (folder, ending) in folders {
+        let folder = home.join(folder);
+        // A target whose seeds are written at every start may have found nothing to keep.
+        for entry in folder
+            .is_dir()
+            .then(|| folder.read_dir())
+            .transpose()?
+            .into_iter()
+            .flatten()
+        {
             let path = entry?.path();
             if path.to_string_lossy().ends_with(ending) {
                 paths.push(path);
