@@ -10,6 +10,7 @@ use std::sync::Arc;
 use heqis_quant::Date;
 use heqis_quant::table::is_bar_column;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
+use parquet::column::page::Page;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
@@ -64,6 +65,10 @@ impl ParquetText {
         };
         if !groups.flat_map(RowGroupMetaData::columns).all(lies_inside) {
             let rule = "must be a sound Parquet file: a column lies outside of it";
+            return Err(DataError::kind(path, rule));
+        }
+        if !dictionaries_fit(&reader) {
+            let rule = "must be a sound Parquet file: a dictionary is shorter than it says";
             return Err(DataError::kind(path, rule));
         }
         let schema = reader.metadata().file_metadata().schema().clone();
@@ -146,6 +151,26 @@ impl Read for ParquetText {
         self.read += count;
         Ok(count)
     }
+}
+
+/// Returns whether the dictionary that a column begins with has a byte for each of its values. The `parquet` crate makes
+/// room for as many as the dictionary says, and a damaged number is worth gigabytes.
+fn dictionaries_fit(reader: &SerializedFileReader<File>) -> bool {
+    let groups = 0..reader.num_row_groups();
+    groups
+        .filter_map(|at| reader.get_row_group(at).ok())
+        .all(|group| {
+            (0..group.num_columns()).all(|column| {
+                let pages = group.get_column_page_reader(column);
+                // What cannot be read here is refused where its rows are read.
+                match pages.and_then(|mut pages| pages.get_next_page()) {
+                    Ok(Some(Page::DictionaryPage {
+                        buf, num_values, ..
+                    })) => num_values as usize <= buf.len(),
+                    _ => true,
+                }
+            })
+        })
 }
 
 fn form_of(column: &Type) -> Option<Form> {
@@ -295,4 +320,40 @@ fn quote(value: &str, text: &mut Vec<u8>) {
         }
     }
     text.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use parquet::data_type::DoubleType;
+    use parquet::file::writer::SerializedFileWriter;
+    use parquet::schema::parser::parse_message_type;
+
+    #[test]
+    fn a_dictionary_that_says_more_than_it_holds_is_refused() {
+        let schema = Arc::new(parse_message_type("message m { REQUIRED DOUBLE close; }").unwrap());
+        let mut bytes = Vec::new();
+        let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
+        let mut group = writer.next_row_group().unwrap();
+        let mut column = group.next_column().unwrap().unwrap();
+        let close = column.typed::<DoubleType>();
+        close.write_batch(&[10.0; 20], None, None).unwrap();
+        column.close().unwrap();
+        group.close().unwrap();
+        writer.close().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("t.parquet");
+        let open = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            let opened = ParquetText::open(&path, File::open(&path).unwrap());
+            opened.map(|_| ()).map_err(|error| error.to_string())
+        };
+        assert_eq!(open(&bytes), Ok(()));
+        // The header of the dictionary, with its one value: now they are 63, in eight bytes.
+        let header = [0x4c, 0x15, 0x02];
+        let at = bytes.windows(3).position(|part| part == header).unwrap();
+        bytes[at + 2] = 0x7e;
+        assert!(open(&bytes).unwrap_err().contains("shorter than it says"));
+    }
 }

@@ -91,32 +91,32 @@ impl Symbol {
             return refuse("must not be empty".into());
         }
         // A leading apostrophe keeps a spreadsheet from taking a code for a number.
-        let bare = text.trim_start_matches('\'').trim();
-        if let Some((code, suffix)) = chinese(bare) {
+        // A slash is spelled as kept before anything is looked for, or the name would be read again as another one.
+        let bare = text.trim_start_matches('\'').trim().replace('/', "-");
+        if let Some((code, suffix)) = chinese(&bare) {
             return match rule_against(code, suffix) {
                 Some(rule) => refuse(rule),
                 None => Ok(Self::pack(&format!("{code}.{suffix}"))),
             };
         }
-        let whole = bare.strip_suffix(".0").unwrap_or(bare);
+        let whole = bare.strip_suffix(".0").unwrap_or(&bare);
         if is_digits(whole) {
             return refuse(rule_of_digits(whole));
         }
-        if is_almost_chinese(bare) {
+        if is_almost_chinese(&bare) {
             return refuse("must be a code of six digits and its exchange, as in 600000.SH".into());
         }
-        let name = bare.replace('/', "-");
-        if name.len() > 16 {
+        if bare.len() > 16 {
             return refuse("must have at most 16 bytes".into());
         }
-        if name.is_empty()
-            || !name
+        if bare.is_empty()
+            || !bare
                 .bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"._-^=".contains(&b))
         {
             return refuse("may hold only ASCII letters, digits and . _ - ^ =".into());
         }
-        Ok(Self::pack(&name))
+        Ok(Self::pack(&bare))
     }
 
     /// Returns the stock of a code without an exchange, for tables that hold nothing but Chinese stocks: `000001` is the
@@ -478,6 +478,16 @@ mod tests {
     }
 
     #[test]
+    fn a_code_beside_a_slash_is_read_back_from_its_own_text() {
+        for text in ["600000/SH", "sh/600000", "SSE/STK/600000", "0/600000"] {
+            let symbol = Symbol::parse(text).unwrap();
+            assert_eq!(symbol.as_str(), "600000.SH", "{text}");
+            assert_eq!(Symbol::from_key(symbol.as_key()).unwrap(), symbol);
+        }
+        assert!(Symbol::parse("600000/SZ").is_err());
+    }
+
+    #[test]
     fn the_board_follows_prefix_and_exchange() {
         for (text, board, exchange) in [
             ("002032.SZ", Board::Main, Exchange::Shenzhen),
@@ -562,7 +572,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_parses_or_fails_and_a_symbol_survives_every_round_trip(text in "\\PC{0,18}|[a-zA-Z0-9.]{1,16}") {
+        fn any_text_parses_or_fails_and_a_symbol_survives_every_round_trip(
+            text in "\\PC{0,18}|[a-zA-Z0-9.]{1,16}|'?[sS0-2][hH]?[/._#-]?[06]0000[01][/._#-]?(SH|\\.0)?"
+        ) {
             if let Ok(symbol) = Symbol::parse(&text) {
                 prop_assert_eq!(Symbol::parse(symbol.as_str()).unwrap(), symbol);
                 prop_assert_eq!(Symbol::from_key(symbol.as_key()).unwrap(), symbol);

@@ -1,38 +1,66 @@
-//! Random mutation of the corpus on the stable toolchain, for a given time and from a given seed.
+//! Random mutation of the inputs on the stable toolchain, for a given time and from a given seed.
 
-use std::panic::catch_unwind;
+use std::panic::{catch_unwind, set_hook};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use heqis_fuzz::{Mutator, TARGETS, seeds};
+use heqis_fuzz::{Mutator, TARGETS, Target, WRITTEN, inputs, seeds};
 
-const USAGE: &str = "usage: smoke [--seconds N] [--seed N] | smoke --write-corpus";
+const USAGE: &str = "usage: smoke [--seconds N] [--seed N] [--target NAME] | smoke --write-corpus";
+
+/// What the last panic said. Readers may catch panics of crates beneath them, so that only the last one counts.
+static LAST: Mutex<String> = Mutex::new(String::new());
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments == ["--write-corpus"] {
         return write_corpus();
     }
-    let (mut seconds, mut seed) = (10, 1);
+    let (mut seconds, mut seed, mut only) = (10, 1, None);
     for pair in arguments.chunks(2) {
-        let value = pair.get(1).and_then(|value| value.parse().ok());
-        match (pair[0].as_str(), value) {
+        let number = pair.get(1).and_then(|value| value.parse().ok());
+        match (pair[0].as_str(), number) {
             ("--seconds", Some(value)) => seconds = value,
             ("--seed", Some(value)) => seed = value,
+            ("--target", _)
+                if TARGETS
+                    .iter()
+                    .any(|target| pair.get(1).is_some_and(|name| name == target.name)) =>
+            {
+                only = pair.get(1);
+            }
             _ => {
                 eprintln!("{USAGE}");
                 return ExitCode::from(2);
             }
         }
     }
-    for (name, target) in TARGETS {
-        let inputs: Vec<_> = seeds(name).into_iter().map(|(_, bytes)| bytes).collect();
+    set_hook(Box::new(|panic| {
+        if let Ok(mut last) = LAST.lock() {
+            *last = panic.to_string();
+        }
+    }));
+    let targets = TARGETS
+        .iter()
+        .filter(|target| only.is_none_or(|only| only == target.name));
+    let time = Duration::from_secs(seconds) / targets.clone().count() as u32;
+    for Target { name, run, .. } in targets {
+        let inputs = match inputs(name) {
+            Ok(inputs) => inputs,
+            Err(error) => {
+                eprintln!("{name}: {error}");
+                return ExitCode::FAILURE;
+            }
+        };
         let (mut mutator, start, mut runs) = (Mutator::new(seed), Instant::now(), 0u64);
-        while start.elapsed() < Duration::from_secs(seconds) / TARGETS.len() as u32 {
+        while start.elapsed() < time {
             let bytes = mutator.damaged(&inputs);
-            if catch_unwind(|| target(&bytes)).is_err() {
-                eprintln!("{name}: run {runs} of seed {seed} fails on {bytes:02x?}");
+            if catch_unwind(|| run(&bytes)).is_err() {
+                let why = LAST.lock().map(|last| last.clone()).unwrap_or_default();
+                let text = bytes.escape_ascii();
+                eprintln!("{name}: run {runs} of seed {seed} fails on b\"{text}\": {why}");
                 return ExitCode::FAILURE;
             }
             runs += 1;
@@ -43,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 fn write_corpus() -> ExitCode {
-    for (target, _) in TARGETS {
+    for target in WRITTEN {
         let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("corpus")
             .join(target);

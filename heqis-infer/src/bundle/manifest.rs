@@ -139,7 +139,10 @@ pub struct GoldenWindow {
 impl Manifest {
     /// Parses and checks a manifest. The schema version is looked at first, so that a manifest of another version is
     /// refused for its version and not for the keys that it adds.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Manifest, BundleFault> {
+    ///
+    /// # Errors
+    /// Returns the first rule that it breaks.
+    pub fn parse(bytes: &[u8]) -> Result<Manifest, BundleFault> {
         #[derive(Deserialize)]
         struct Version {
             schema: Option<serde_json::Value>,
@@ -163,7 +166,10 @@ impl Manifest {
 
     /// Returns the manifest as JSON with a final newline: objects over several lines, each array of numbers or texts on
     /// one; keys are in a fixed order.
-    pub(super) fn to_json(&self) -> Result<Vec<u8>, BundleFault> {
+    ///
+    /// # Errors
+    /// [`BundleFault::Json`] when serde refuses it, which it does not for a manifest that was parsed.
+    pub fn to_json(&self) -> Result<Vec<u8>, BundleFault> {
         let mut bytes = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Lines::default());
         self.serialize(&mut serializer)

@@ -31,9 +31,17 @@ struct JsonBar {
 /// How far a bar's time may lie from its day.
 const GRACE_DAYS: u32 = 1;
 
-/// Reads a bar.
-pub(super) fn json_bar(line: &[u8]) -> Result<Bar, serde_json::Error> {
+/// Reads a bar from one JSON object, as `tcp-lines` and `serial` take it.
+///
+/// # Errors
+/// When the text is no such object, its day, time or symbol is none, its time lies more than a day from its day, or its
+/// volume counts lots.
+pub fn json_bar(line: &[u8]) -> Result<Bar, serde_json::Error> {
     let bar: JsonBar = serde_json::from_slice(line)?;
+    // Serde takes an array for an object whose fields stand in our order; a sender's order is its own.
+    if !line.trim_ascii_start().starts_with(b"{") {
+        return Err(serde_json::Error::custom("must be one JSON object"));
+    }
     let (date, told_ns) = moment_of(bar.symbol, bar.date.as_deref(), bar.time.as_deref())
         .map_err(serde_json::Error::custom)?;
     let time_ns = bar.time_ns.unwrap_or(told_ns);
@@ -66,4 +74,19 @@ pub(super) fn json_bar(line: &[u8]) -> Result<Bar, serde_json::Error> {
         )));
     }
     Ok(bar)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn numbers_without_names_are_no_bar() {
+        let object = r#"{"symbol":"600000.SH","date":"2024-01-02","open":6.6,"high":6.7,"low":6.5,"close":6.6,"volume":1}"#;
+        assert!(json_bar(object.as_bytes()).is_ok());
+        let array = br#" ["600000.SH","2024-01-02",null,6.6,6.7,6.5,6.6,1,null,null,null]"#;
+        let message = json_bar(array).unwrap_err().to_string();
+        assert_eq!(message, "must be one JSON object");
+    }
 }

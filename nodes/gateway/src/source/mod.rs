@@ -17,6 +17,7 @@ mod whole_lines;
 
 pub use csv_replay::{CsvReplay, CsvReplayConfig, Max, Speed};
 pub use frames::encode_frame;
+pub use json_bar::json_bar;
 pub use serial::{Flow, Parity, Serial, SerialConfig};
 pub use simulated::{Simulated, SimulatedConfig};
 pub use tcp_lines::{LineFormat, TcpLines, TcpLinesConfig};
