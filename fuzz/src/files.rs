@@ -108,7 +108,7 @@ fn sound(bar: &Bar) {
 /// The lines of a table that are not blank.
 fn lines(data: &[u8]) -> usize {
     let data = data.strip_prefix(b"\xef\xbb\xbf").unwrap_or(data);
-    let lines = data.split(|byte| *byte == b'\n');
+    let lines = data.split(|byte| matches!(byte, b'\n' | b'\r'));
     lines.filter(|line| !line.trim_ascii().is_empty()).count()
 }
 
