@@ -1,8 +1,9 @@
 //! The shipped trained bundles are what the committed settings and data make, and the shipped topologies use them as they
 //! were meant.
 //!
-//! The training takes minutes and is not repeated here; that a training repeats bit for bit is held by `train.rs` on small
-//! ones. Here settings and data are held to the digests that the bundles carry.
+//! The training takes minutes: the test that remakes the bundles to the byte is ignored, and run by
+//! `cargo test --release -p heqis-lab --test shipped_bundles -- --ignored`. That a training repeats bit for bit is held by
+//! `train.rs` on small ones, and here settings and data to the digests that the bundles carry.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -53,6 +54,57 @@ fn settings_and_data_are_those_that_the_bundles_were_made_of() {
         assert_eq!(manifest.training_span.source_sha256, data, "{name}");
         let weights = run["weights_sha256"].as_object().unwrap();
         assert_eq!(weights.len(), config.generators.len(), "{name}");
+    }
+}
+
+/// What `convert` and `verify` add to a bundle is not of the training, and stands in fields of its own.
+#[test]
+#[ignore = "trains two games, some minutes in a release build"]
+fn the_commands_of_the_guide_remake_the_bundles_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let copy = |name: &str| {
+        let to = dir.path().join(name);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(project().join(name), to).unwrap();
+    };
+    for name in [
+        "data/ashare/002032.SZ.csv",
+        "training/shipped.toml",
+        "training/single-pair.toml",
+    ] {
+        copy(name);
+    }
+    for words in [
+        "prepare data/ashare/002032.SZ.csv --out target/data/002032.SZ",
+        "train --config training/shipped.toml --out target/runs/shipped",
+        "train --config training/single-pair.toml --out target/runs/single-pair",
+        "export --run target/runs/shipped --beside target/runs/single-pair --out models",
+    ] {
+        let status = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
+            .current_dir(dir.path())
+            .args(words.split(' '))
+            .status()
+            .unwrap();
+        assert!(status.success(), "{words}");
+    }
+    for name in BUNDLES {
+        let (shipped, made) = (
+            project().join("models").join(name),
+            dir.path().join("models").join(name),
+        );
+        for file in ["model.onnx", "scaler_params.json", "MODEL_CARD.md"] {
+            let read = |dir: &Path| std::fs::read(dir.join(file)).unwrap();
+            assert!(read(&shipped) == read(&made), "{name}/{file}");
+        }
+        let manifest = |dir: &Path| -> Value {
+            let text = std::fs::read_to_string(dir.join("manifest.json")).unwrap();
+            let mut manifest: Value = serde_json::from_str(&text).unwrap();
+            manifest.as_object_mut().unwrap().remove("verified");
+            let files = manifest["files"].as_object_mut().unwrap();
+            files.retain(|file, _| made.join(file).exists());
+            manifest
+        };
+        assert_eq!(manifest(&shipped), manifest(&made), "{name}");
     }
 }
 
