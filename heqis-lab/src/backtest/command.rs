@@ -357,7 +357,9 @@ impl Seer<'_> {
         series: BTreeMap<Symbol, Vec<Bar>>,
         then: impl Fn(usize, Symbol, Option<&Predictions>, Foresight) -> Result<R, LabError> + Sync,
     ) -> Result<Vec<Vec<R>>, LabError> {
-        let tasks: Vec<(Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>)> = series
+        /// A stock, its bars, and its rows of each table.
+        type Task = (Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>);
+        let tasks: Vec<Task> = series
             .into_iter()
             .map(|(symbol, bars)| {
                 let rows = self.tables.iter_mut();

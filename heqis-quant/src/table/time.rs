@@ -350,8 +350,7 @@ mod tests {
         let written = Written::parse(text, Some(DayOrder::DayFirst), true).unwrap();
         beside
             .beside(written)
-            .or_else(|_| Ok::<_, String>(written))
-            .unwrap()
+            .unwrap_or(written)
             .moment(zone, None)
             .unwrap()
     }
