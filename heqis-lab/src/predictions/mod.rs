@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - Here: the table in memory, which bars it speaks of ([`Predictions::coverage`]), and what it lacks for a signal mode.
-//! - [`mod@read`]: CSV, packed CSV and Parquet → table, every row held to the rules. [`write`]: the way back.
+//! - [`mod@read`]: CSV, packed CSV and Parquet → table, every row held to the rules. [`mod@write`]: the way back.
 //! - [`command`]: `predict`, from bundles or a run to a table.
 //!
 //! A row is known by its symbol and the time of its bar. In a table of days every row belongs to the daily bar of its day;
