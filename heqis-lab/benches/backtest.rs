@@ -1,5 +1,5 @@
 //! Trades synthetic history with full rules and fees: `cargo bench -p heqis-lab --bench backtest -- [SYMBOLS DAYS
-//! [ROUNDS]]`, by default 500 symbols × 2,500 days and 5 rounds.
+//! [ROUNDS]]`, by default 500 symbols × 2,500 days and 5 rounds; at most 5,000 symbols.
 //!
 //! The model is trivial, so that the simulator is what is measured: a close above the mean of the last 20 closes is bought,
 //! one below is sold. Every round visits each arm in turn: an account for each stock on one thread and on two, and one
@@ -252,7 +252,16 @@ fn want(bar: &DayBar, stock: usize, above: bool, sum: i64) -> Want {
 /// A random walk in cents within ten percent a day; two bars in a hundred open at a limit, and one in a hundred is missing.
 /// The same on every host.
 fn bars(index: usize, calendar: &Calendar) -> Vec<Bar> {
-    let symbol = Symbol::parse(&format!("{:06}.SH", 600_000 + index)).unwrap();
+    // Each board has a thousand codes.
+    let (board, exchange) = [
+        (600, "SH"),
+        (601, "SH"),
+        (603, "SH"),
+        (605, "SH"),
+        (2, "SZ"),
+    ][index / 1_000];
+    let symbol = format!("{board:03}{:03}.{exchange}", index % 1_000);
+    let symbol = Symbol::parse(&symbol).unwrap();
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ (index as u64 + 1);
     let mut next = |below: u64| {
         state ^= state << 13;
