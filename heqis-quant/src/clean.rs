@@ -46,7 +46,8 @@ pub struct CleanConfig {
     /// exchange holiday so far (lunar new year 2000).
     pub holiday_weekdays: u32,
     /// How many minutes a bar of a Chinese name lasts, 1 to 240: then missing minutes of the sessions 09:30 to 11:30 and
-    /// 13:00 to 15:00 count as a gap too. Without it only missing days do.
+    /// 13:00 to 15:00 count as a gap too, and of a market that never closes all missing minutes. Without it only missing
+    /// days do.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bar_minutes: Option<u32>,
 }
@@ -366,7 +367,7 @@ impl Cleaner {
                 bar.pre_close = Some(reference as f64 / 100.0);
             }
         }
-        if self.missing_minutes(&bar, &next) {
+        if self.missing_minutes(&bar, &next, &ground) {
             bar.marks.insert(Marks::GAP);
         }
         if next.silent {
@@ -498,10 +499,17 @@ impl Cleaner {
     }
 
     /// Returns whether minutes of trading are missing since the last bar, or before the first of a new day.
-    fn missing_minutes(&self, bar: &Bar, before: &Series) -> bool {
+    fn missing_minutes(&self, bar: &Bar, before: &Series, ground: &Ground<'_>) -> bool {
         let Some(length) = self.config.bar_minutes else {
             return false;
         };
+        if ground
+            .listing
+            .is_some_and(|listing| listing.market.days == Days::All)
+        {
+            let step_ns = i64::from(length) * 60_000_000_000;
+            return bar.time_ns - before.time_ns > step_ns;
+        }
         let now = minutes_passed(bar.date, bar.time_ns);
         match (minutes_passed(before.date, before.time_ns), now) {
             _ if bar.symbol.exchange() == Exchange::Other => false,

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use heqis_quant::adjust::reference_units;
 use heqis_quant::instrument::st_periods_of_flags;
 use heqis_quant::rules::Days;
-use heqis_quant::{Bar, Date, Marks, Span, StPeriod, Symbol};
+use heqis_quant::{Bar, Date, ExRight, Marks, Span, StPeriod, Symbol};
 use serde::Serialize;
 
 use super::broker::{Ledger, PositionRow};
@@ -19,6 +20,8 @@ const ASSUMED_YIELD: f64 = 0.02;
 /// Calendar days without a bar from which on a listing may have been suspended, and not trade alone: suspensions of a
 /// listing last for half-yearly reports.
 const LONG_DAYS: i32 = 120;
+/// No price moves so far in a day with limits.
+const FAR: f64 = 1.5;
 /// Messages of one kind that are written out.
 const SHOWN: usize = 5;
 
@@ -109,11 +112,34 @@ pub fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) -> Opti
     let count = series.filter(adjusted).count();
     (count > 0).then(|| {
         format!(
-            "prices of {count} of {all} instruments are adjusted: their returns are right and hold all dividends, so events are not \
-             credited again; prices, lots, fees by share or minimum, and volumes against orders are not those that traded, and \
+            "prices of {count} of {all} instruments are adjusted: where that was done by factors, their returns are right and hold all dividends, \
+             so events are not credited again; prices, lots, fees by share or minimum, and volumes against orders are not those that traded, and \
              price limits are known within rounding only"
         )
     })
+}
+
+/// Tells of events whose reference price lies far from where the next bar opened, which is how events by ten shares or in
+/// another unit look. To adjusted bars no event is applied.
+pub fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
+    let cents = |price: f64| (price * 100.0).round() as i64;
+    let unfit = |pair: &[Bar]| {
+        let due = |event: &&ExRight| {
+            let within = pair[0].date < event.ex_date && event.ex_date <= pair[1].date;
+            within && event.symbol == pair[1].symbol && !pair[1].marks.contains(Marks::ADJUSTED)
+        };
+        let first = events.iter().find(due)?;
+        let reference = reference_units(cents(pair[0].close), 2, events.iter().filter(due)).ok()?;
+        let (opened, expected) = (pair[1].open, reference as f64 / 100.0);
+        let is_far = opened > expected * FAR || opened * FAR < expected;
+        is_far.then(|| {
+            format!(
+                "the event of {} on {} asks for a price of {expected} and the next bar opened at {opened}: are its amounts by share?",
+                first.symbol, first.ex_date
+            )
+        })
+    };
+    bars.windows(2).filter_map(unfit).take(SHOWN).collect()
 }
 
 /// Takes the days of special treatment that the bars of a stock are flagged with. They win over the periods that are known
@@ -419,4 +445,45 @@ pub fn of_bars(
         }
     }
     (facts, told)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn events_by_ten_shares_are_told() {
+        let symbol = Symbol::parse("600101.SH").unwrap();
+        let bar = |date: &str| Bar {
+            symbol,
+            time_ns: Date::parse(date).unwrap().close_time_ns(),
+            date: Date::parse(date).unwrap(),
+            open: 10.0,
+            high: 10.0,
+            low: 10.0,
+            close: 10.0,
+            pre_close: None,
+            volume_shares: 100.0,
+            amount_cny: None,
+            marks: Marks::NONE,
+        };
+        let bars = [bar("2023-02-02"), bar("2023-02-03"), bar("2023-02-06")];
+        let told = |cash: &str| {
+            let text = format!(
+                "ts_code,ex_date,cash_div,gift,incr,rights,rights_price\n600101.SH,2023-02-03,{cash},0,0,0,0\n"
+            );
+            let events = ExRight::read_table(text.as_bytes(), "events.csv")
+                .unwrap()
+                .events;
+            assert_eq!(events.len(), 1);
+            unfit_events(&bars, &events)
+        };
+        assert_eq!(told("0.5"), Vec::<String>::new());
+        let warned = told("5");
+        assert!(
+            warned.len() == 1 && warned[0].contains("2023-02-03 asks for a price of 5 "),
+            "{warned:?}"
+        );
+    }
 }

@@ -300,6 +300,7 @@ impl Scene {
         for (told, mut known) in series.into_iter().zip(stock_facts) {
             let (symbol, bars) = (told.symbol, &told.bars);
             said.push(told.said);
+            warnings.extend(caveats::unfit_events(bars, &known.events));
             warnings.extend(caveats::special_days_of_bars(
                 bars,
                 &mut known,

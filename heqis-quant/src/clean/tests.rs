@@ -607,6 +607,19 @@ fn missing_minutes_are_gaps_where_the_length_of_a_bar_is_known() {
         days_only.check(at("2024-01-02", "15:00")).unwrap().marks,
         Marks::NONE
     );
+    // A market that never closes has no sessions: any longer step is a gap.
+    let mut cleaner = Cleaner::new(config("{\"bar_minutes\": 1}")).unwrap();
+    let minute = |minute: i64| Bar {
+        symbol: Symbol::parse("BTCUSDT").unwrap(),
+        time_ns: minute * 60_000_000_000,
+        date: Date::from_days((minute / 1440) as i32).unwrap(),
+        ..stock("2024-01-06", [10.0; 4])
+    };
+    let midnight = i64::from(Date::parse("2024-01-06").unwrap().days()) * 1440;
+    for (at, is_gap) in [(-1, false), (0, false), (1, false), (3, true), (4, false)] {
+        let bar = cleaner.check(minute(midnight + at)).unwrap();
+        assert_eq!(bar.marks.contains(Marks::GAP), is_gap, "{at}");
+    }
     for wrong in ["{\"bar_minutes\": 0}", "{\"bar_minutes\": 241}"] {
         assert!(Cleaner::new(config(wrong)).is_err());
     }
