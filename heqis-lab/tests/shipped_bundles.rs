@@ -2,7 +2,7 @@
 //! were meant.
 //!
 //! The training takes minutes: the test that remakes the bundles to the byte is ignored, and run by
-//! `cargo test --release -p heqis-lab --test shipped_bundles -- --ignored`. That a training repeats bit for bit is held by
+//! `cargo test -p heqis-lab --test shipped_bundles -- --ignored`. That a training repeats bit for bit is held by
 //! `train.rs` on small ones, and here settings and data to the digests that the bundles carry.
 #![allow(clippy::unwrap_used)]
 
@@ -59,7 +59,7 @@ fn settings_and_data_are_those_that_the_bundles_were_made_of() {
 
 /// What `convert` and `verify` add to a bundle is not of the training, and stands in fields of its own.
 #[test]
-#[ignore = "trains two games, some minutes in a release build"]
+#[ignore = "trains two games, some minutes"]
 fn the_commands_of_the_guide_remake_the_bundles_to_the_byte() {
     let dir = tempfile::tempdir().unwrap();
     let copy = |name: &str| {
