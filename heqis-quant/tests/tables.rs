@@ -874,3 +874,20 @@ fn a_name_with_the_parts_of_a_chinese_code_is_one_or_refused() {
         assert!(Symbol::parse(name).is_ok(), "{name}");
     }
 }
+
+#[test]
+fn a_moment_of_a_year_that_is_not_known_is_refused() {
+    let symbol = Symbol::parse("BTCUSDT").unwrap();
+    for (time, is_read) in [
+        ("2199-12-31 23:59:59-14:59", false),
+        ("2199-12-31 23:59:59+00:00", true),
+        ("1900-01-01 00:00:01+01:00", false),
+    ] {
+        let text = format!(
+            "time,open,high,low,close,volume\n2024-01-02 00:01:00Z,6,6,6,6,5\n{time},6,6,6,6,5\n"
+        );
+        let reader = BarReader::new(text.as_bytes(), Some(symbol), "t.csv").unwrap();
+        let rows: Vec<bool> = reader.map(|row| row.is_ok()).collect();
+        assert_eq!(rows, [true, is_read], "{time}");
+    }
+}

@@ -112,6 +112,7 @@ impl Written {
         let local_ns = day.midnight_ns() + self.clock_ns.unwrap_or(0);
         if let Some(offset_s) = self.offset_s {
             let time_ns = local_ns - i64::from(offset_s) * SECOND_NS;
+            of_local(time_ns, 0)?;
             let date = match zone {
                 Zone::Unknown => day,
                 Zone::Fixed(east_s) => of_local(time_ns, *east_s)?,
@@ -141,10 +142,10 @@ impl Written {
                 }
             }
         };
-        Ok(Moment {
-            date: day,
-            time_ns: local_ns - i64::from(east_s) * SECOND_NS,
-        })
+        let time_ns = local_ns - i64::from(east_s) * SECOND_NS;
+        // The day of the moment by UTC has to be one of those years as well.
+        of_local(time_ns, 0)?;
+        Ok(Moment { date: day, time_ns })
     }
 
     /// Returns the day that the moment begins at its exchange, when it is a midnight there.
