@@ -173,6 +173,15 @@ fn dictionaries_fit(reader: &SerializedFileReader<File>) -> bool {
         })
 }
 
+/// Returns how many nanoseconds a unit of time has.
+fn nanoseconds(unit: TimeUnit) -> i64 {
+    match unit {
+        TimeUnit::MILLIS => 1_000_000,
+        TimeUnit::MICROS => 1_000,
+        TimeUnit::NANOS => 1,
+    }
+}
+
 fn form_of(column: &Type) -> Option<Form> {
     if !column.is_primitive()
         || column.get_basic_info().repetition() == parquet::basic::Repetition::REPEATED
@@ -181,22 +190,14 @@ fn form_of(column: &Type) -> Option<Form> {
     }
     let info = column.get_basic_info();
     if let Some(LogicalType::Timestamp(time)) = info.logical_type_ref() {
-        let unit_ns = match time.unit {
-            TimeUnit::MILLIS => 1_000_000,
-            TimeUnit::MICROS => 1_000,
-            TimeUnit::NANOS => 1,
-        };
+        let unit_ns = nanoseconds(time.unit);
         return Some(Form::Time {
             unit_ns,
             utc: time.is_adjusted_to_u_t_c,
         });
     }
     if let Some(LogicalType::Time(time)) = info.logical_type_ref() {
-        let unit_ns = match time.unit {
-            TimeUnit::MILLIS => 1_000_000,
-            TimeUnit::MICROS => 1_000,
-            TimeUnit::NANOS => 1,
-        };
+        let unit_ns = nanoseconds(time.unit);
         return Some(Form::Clock { unit_ns });
     }
     if let Some(LogicalType::Float16) = info.logical_type_ref() {

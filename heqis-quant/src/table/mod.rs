@@ -675,27 +675,17 @@ impl<R> BarReader<R> {
                 .midnight_at(&self.zone())
                 .map(daily)
                 .ok_or_else(|| self.refuse(column, "must be midnight like the rows before")),
-            Clock::Exact if written.clock_ns.is_some() => {
+            Clock::Exact if written.clock_ns.is_none() && c.date.is_some() && c.time.is_some() => {
+                Err(self.refuse(column, "must have a time like the other rows"))
+            }
+            // A bare day is its midnight, which is how spreadsheets write one among other times.
+            Clock::Exact => {
                 let before = self.last.filter(|(last, _)| *last == symbol);
                 let moment = written
                     .moment(&self.zone(), before.map(|(_, time_ns)| time_ns))
                     .map_err(|rule| self.refuse(column, rule))?;
                 Ok((moment.date, moment.time_ns))
             }
-            Clock::Exact
-                if self.understood.columns.date.is_some()
-                    && self.understood.columns.time.is_some() =>
-            {
-                Err(self.refuse(column, "must have a time like the other rows"))
-            }
-            // Spreadsheets write a midnight among other times as a bare day.
-            Clock::Exact => Written {
-                clock_ns: Some(0),
-                ..written
-            }
-            .moment(&self.zone(), None)
-            .map(|moment| (moment.date, moment.time_ns))
-            .map_err(|rule| self.refuse(column, rule)),
             Clock::Day | Clock::WrittenMidnight => {
                 Err(self.refuse(column, "must be a day without a time like the rows before"))
             }
