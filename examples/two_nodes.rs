@@ -98,7 +98,7 @@ impl Stage for Sum {
     }
 
     #[expect(clippy::print_stdout, reason = "the example shows its result")]
-    fn drain(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn finish(&mut self) -> Result<(), StageError> {
         println!("{} of {:?}", self.sum, self.stage_names);
         Ok(())
     }

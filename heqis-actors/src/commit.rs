@@ -14,9 +14,24 @@ use crate::payload::{Key, Payload};
 #[derive(Clone, Debug, Default)]
 pub struct Committed(Arc<Mutex<Inner>>);
 
+/// A source's sequence of items, by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStream {
+    /// Name of the source in the topology.
+    pub source: String,
+    /// Identity of its sequence of items.
+    pub stream: u64,
+    /// Whether the same stream comes again, item by item, when the source starts again.
+    pub replayable: bool,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     positions: HashMap<u64, Intervals>,
+    /// Positions that the nodes after this one are done with.
+    delivered: HashMap<u64, Intervals>,
+    /// Sources of this node and of those before it, as far as they have said so.
+    streams: BTreeMap<String, SourceStream>,
     records: BTreeMap<(&'static str, Key), AnyFrame>,
 }
 
@@ -37,6 +52,53 @@ impl Committed {
             .positions
             .get(&origin.stream)
             .is_some_and(|positions| positions.contains(origin.position))
+    }
+
+    /// Remembers that the log holds the outcome of every position of `stream` from `first` to `last`.
+    pub fn insert_run(&self, stream: u64, first: u64, last: u64) {
+        let mut inner = self.lock();
+        inner
+            .positions
+            .entry(stream)
+            .or_default()
+            .insert_run(first, last);
+    }
+
+    /// The runs of positions whose outcome the log holds, as stream, first and last.
+    #[must_use]
+    pub fn runs(&self) -> Vec<(u64, u64, u64)> {
+        runs(&self.lock().positions)
+    }
+
+    /// Remembers that the nodes after this one are done with the positions from `first` to `last`.
+    pub(crate) fn deliver_run(&self, stream: u64, first: u64, last: u64) {
+        let mut inner = self.lock();
+        inner
+            .delivered
+            .entry(stream)
+            .or_default()
+            .insert_run(first, last);
+    }
+
+    /// Whether the outcome of `origin` is held by this node's log, or by a node after it.
+    pub(crate) fn is_settled(&self, origin: Origin) -> bool {
+        let inner = self.lock();
+        [&inner.positions, &inner.delivered].iter().any(|positions| {
+            positions
+                .get(&origin.stream)
+                .is_some_and(|positions| positions.contains(origin.position))
+        })
+    }
+
+    /// Remembers which stream a source sends.
+    pub(crate) fn name_stream(&self, stream: SourceStream) {
+        self.lock().streams.insert(stream.source.clone(), stream);
+    }
+
+    /// The sources of this node and of those before it, as far as they have said so.
+    #[must_use]
+    pub fn streams(&self) -> Vec<SourceStream> {
+        self.lock().streams.values().cloned().collect()
     }
 
     /// Remembers `payload` as the last record of its type and key, and its origin as committed. For what a log is found
@@ -63,6 +125,15 @@ impl Committed {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn runs(positions: &HashMap<u64, Intervals>) -> Vec<(u64, u64, u64)> {
+    let mut runs: Vec<_> = positions
+        .iter()
+        .flat_map(|(&stream, runs)| runs.iter().map(move |(first, last)| (stream, first, last)))
+        .collect();
+    runs.sort_unstable();
+    runs
 }
 
 /// A set of positions, kept as disjoint, non-adjacent inclusive intervals.
@@ -94,6 +165,29 @@ impl Intervals {
         }
         self.0.insert(first, last);
         true
+    }
+
+    /// Adds the positions from `first` to `last`; nothing when they are the wrong way round.
+    pub(crate) fn insert_run(&mut self, mut first: u64, mut last: u64) {
+        if first > last {
+            return;
+        }
+        // Everything that overlaps the run or touches it becomes part of it.
+        let reach = last.saturating_add(1);
+        let touched: Vec<u64> = self
+            .0
+            .range(..=reach)
+            .rev()
+            .take_while(|(_, end)| end.saturating_add(1) >= first)
+            .map(|(&start, _)| start)
+            .collect();
+        for start in touched {
+            if let Some(end) = self.0.remove(&start) {
+                first = first.min(start);
+                last = last.max(end);
+            }
+        }
+        self.0.insert(first, last);
     }
 
     /// The intervals, lowest first.
@@ -129,6 +223,24 @@ mod tests {
                 prop_assert_eq!(intervals.contains(position), model.contains(&position));
             }
             // Adjacent intervals are merged: that is what bounds the memory.
+            let starts: Vec<_> = intervals.0.iter().collect();
+            prop_assert!(starts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn runs_are_the_positions_one_by_one(
+            mut before in prop::collection::btree_set(0u64..60, 0..30),
+            (first, last) in (0u64..60, 0u64..60),
+        ) {
+            let mut intervals = Intervals::default();
+            before.iter().for_each(|&position| { intervals.insert(position); });
+            intervals.insert_run(first, last);
+            before.extend(first..=last);
+            for position in 0..61 {
+                prop_assert_eq!(intervals.contains(position), before.contains(&position));
+            }
             let starts: Vec<_> = intervals.0.iter().collect();
             prop_assert!(starts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
         }

@@ -1,15 +1,18 @@
 //! The state of a running graph that its actors share: stop and abandon signals, who still runs, what was measured.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::actor::Doorbell;
+use crate::clock::Clock;
 use crate::events::Event;
+use crate::log_limit::LogLimit;
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::stage::StageError;
 
@@ -23,6 +26,18 @@ struct Inner {
     stopping: Arc<AtomicBool>,
     abandoned: AtomicBool,
     alive: AtomicUsize,
+    /// Those of `alive` that only wait for all others to end.
+    finishing: AtomicUsize,
+    /// Those of `alive` that have only their last word to exchange with another node.
+    farewells: AtomicUsize,
+    /// Sending halves of bridged edges that have not ended.
+    senders: AtomicUsize,
+    /// Something ended before it knew that nothing can come again.
+    cut_short: AtomicBool,
+    /// When the drain has to be over.
+    deadline: Mutex<Option<Instant>>,
+    /// One limit per kind of line and name, for every line that a peer or an input can cause.
+    limits: Mutex<HashMap<(&'static str, String), LogLimit>>,
     all_ended: watch::Sender<bool>,
     stop_begun: watch::Sender<bool>,
     bells: Mutex<Vec<Arc<Doorbell>>>,
@@ -37,6 +52,12 @@ impl Control {
             stopping: Arc::default(),
             abandoned: AtomicBool::new(false),
             alive: AtomicUsize::new(0),
+            finishing: AtomicUsize::new(0),
+            farewells: AtomicUsize::new(0),
+            senders: AtomicUsize::new(0),
+            cut_short: AtomicBool::new(false),
+            deadline: Mutex::new(None),
+            limits: Mutex::default(),
             all_ended: watch::Sender::new(false),
             stop_begun: watch::Sender::new(false),
             bells: Mutex::new(Vec::new()),
@@ -49,6 +70,91 @@ impl Control {
     pub(crate) fn enlist(&self, bell: Arc<Doorbell>) {
         self.0.alive.fetch_add(1, Ordering::AcqRel);
         lock(&self.0.bells).push(bell);
+    }
+
+    /// Counts the sending half of a bridged edge in; it says [`Control::sender_ended`] before it has ended.
+    pub(crate) fn enlist_sender(&self) {
+        self.0.senders.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn sender_ended(&self) {
+        if self.0.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ring_all();
+        }
+    }
+
+    /// Whether no frame leaves this node any more, so that no answer to one can come.
+    pub(crate) fn senders_ended(&self) -> bool {
+        self.0.senders.load(Ordering::Acquire) == 0
+    }
+
+    /// An actor has done everything but its last act.
+    pub(crate) fn finishing(&self) {
+        self.0.finishing.fetch_add(1, Ordering::AcqRel);
+        self.wake_finishing();
+    }
+
+    /// An actor that was finishing is about to end.
+    pub(crate) fn finished(&self) {
+        self.0.finishing.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// One half of a bridged edge has everything but the last word of the other half.
+    pub(crate) fn enter_farewell(&self) {
+        self.0.farewells.fetch_add(1, Ordering::AcqRel);
+        self.wake_finishing();
+    }
+
+    /// A half that had entered its farewell is about to end.
+    pub(crate) fn leave_farewell(&self) {
+        self.0.farewells.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether nothing can come again: all that is left of the graph are stages that are finishing and halves of bridged
+    /// edges that exchange their last words.
+    pub(crate) fn may_finish(&self) -> bool {
+        let (finishing, farewells) = (&self.0.finishing, &self.0.farewells);
+        self.0.alive.load(Ordering::Acquire)
+            == finishing.load(Ordering::Acquire) + farewells.load(Ordering::Acquire)
+    }
+
+    /// Whether every stage has had its last act, so that receivers may give their last word.
+    pub(crate) fn may_part(&self) -> bool {
+        self.0.alive.load(Ordering::Acquire) == self.0.farewells.load(Ordering::Acquire)
+    }
+
+    fn wake_finishing(&self) {
+        if self.may_finish() {
+            self.ring_all();
+        }
+    }
+
+    /// Something ended before it knew that nothing can come again: no stage may take its stream for complete.
+    pub(crate) fn cut_short(&self) {
+        self.0.cut_short.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.0.cut_short.load(Ordering::Acquire)
+    }
+
+    /// As [`Control::stop`], and the drain has to be over within `drain`.
+    pub(crate) fn stop_within(&self, drain: Duration) {
+        *lock(&self.0.deadline) = Some(Instant::now() + drain);
+        self.stop();
+    }
+
+    /// When the drain has to be over, once the graph has begun to drain; `drain` counts from then if nothing else was
+    /// said.
+    pub(crate) fn deadline(&self, drain: Duration) -> Instant {
+        *lock(&self.0.deadline).get_or_insert_with(|| Instant::now() + drain)
+    }
+
+    /// What is left of the drain, milliseconds; `None` while the graph does not drain or its limit is not known.
+    pub(crate) fn drain_left_ms(&self) -> Option<u64> {
+        let deadline = (*lock(&self.0.deadline))?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Sources end, bridges take no further frames; what is under way is finished.
@@ -76,8 +182,10 @@ impl Control {
 
     /// The drain timeout has passed: everything under way is dropped, cause `shutdown`.
     pub(crate) fn abandon(&self) {
+        self.cut_short();
         self.0.stopping.store(true, Ordering::Release);
         self.0.abandoned.store(true, Ordering::Release);
+        self.0.stop_begun.send_replace(true);
         self.ring_all();
     }
 
@@ -96,7 +204,6 @@ impl Control {
     pub(crate) fn crash(&self, reason: String) {
         lock(&self.0.failure).get_or_insert(reason);
         self.abandon();
-        self.0.stop_begun.send_replace(true);
         Event::Stopping.publish();
     }
 
@@ -113,6 +220,8 @@ impl Control {
         .publish();
         if self.0.alive.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.0.all_ended.send_replace(true);
+        } else {
+            self.wake_finishing();
         }
     }
 
@@ -125,6 +234,37 @@ impl Control {
     pub(crate) async fn all_ended(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self.0.all_ended.subscribe().wait_for(|ended| *ended).await;
+    }
+
+    /// Publishes what a peer or an input can cause any number of times, at a limited rate per `kind` and `name`. The event
+    /// is made of how many were left out since the last one.
+    pub(crate) fn publish_limited(
+        &self,
+        kind: &'static str,
+        name: &str,
+        event: impl FnOnce(u64) -> Event,
+    ) {
+        if let Some(left_out) = self.admit(kind, name) {
+            event(left_out).publish();
+        }
+    }
+
+    /// Whether a line of this kind may be written now, as [`LogLimit::admit`].
+    pub(crate) fn admit(&self, kind: &'static str, name: &str) -> Option<u64> {
+        let mut limits = lock(&self.0.limits);
+        let limit = limits
+            .entry((kind, name.to_owned()))
+            .or_insert_with(|| LogLimit::new(Clock::real()));
+        limit.admit()
+    }
+
+    /// A stage does not take a frame, and is well.
+    pub(crate) fn refused(&self, stage: &str, reason: String) {
+        self.publish_limited("refused", stage, |left_out| Event::FrameRefused {
+            stage: stage.to_owned(),
+            reason,
+            left_out,
+        });
     }
 
     pub(crate) fn stage_failed(&self, stage: &str, error: &StageError) {
@@ -142,7 +282,8 @@ impl Control {
         .publish();
     }
 
-    fn ring_all(&self) {
+    /// Wakes every actor.
+    pub(crate) fn ring_all(&self) {
         for bell in lock(&self.0.bells).iter() {
             bell.ring();
         }

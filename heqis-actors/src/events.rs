@@ -18,6 +18,15 @@ pub enum Event {
         /// What it said.
         reason: String,
     },
+    /// A stage does not take one frame, and is well; the frame is dropped, cause `refused`.
+    FrameRefused {
+        /// The stage.
+        stage: String,
+        /// Why, with the frame's origin.
+        reason: String,
+        /// Refusals since the last event that were not published.
+        left_out: u64,
+    },
     /// A failed stage was rebuilt.
     StageRestarted {
         /// The stage.
@@ -39,6 +48,17 @@ pub enum Event {
         edge: String,
         /// Why.
         reason: String,
+        /// Times since the last event that were not published.
+        left_out: u64,
+    },
+    /// A bridged edge has no connection, and the attempt to make one failed.
+    LinkWaits {
+        /// The edge.
+        edge: String,
+        /// The node at its other end, or its address where the node is not known.
+        peer: String,
+        /// Why, with the address.
+        reason: String,
     },
     /// A peer was disconnected because of what it sent.
     PeerRejected {
@@ -46,6 +66,8 @@ pub enum Event {
         edge: String,
         /// Why.
         reason: String,
+        /// Times since the last event that were not published.
+        left_out: u64,
     },
     /// A node that this one watches does not do its work.
     PeerStalled {
@@ -99,8 +121,24 @@ impl Event {
         match &self {
             Self::StageFailed { stage, reason } => tracing::error!(%stage, %reason, "stage failed"),
             Self::StageRestarted { stage } => tracing::warn!(%stage, "stage restarted"),
-            Self::LinkDown { edge, reason } => tracing::warn!(%edge, %reason, "link down"),
-            Self::PeerRejected { edge, reason } => tracing::warn!(%edge, %reason, "peer rejected"),
+            Self::FrameRefused {
+                stage,
+                reason,
+                left_out,
+            } => tracing::warn!(%stage, %reason, left_out, "frame refused"),
+            Self::LinkDown {
+                edge,
+                reason,
+                left_out,
+            } => tracing::warn!(%edge, %reason, left_out, "link down"),
+            Self::LinkWaits { edge, peer, reason } => {
+                tracing::warn!(%edge, %peer, %reason, "link waits")
+            }
+            Self::PeerRejected {
+                edge,
+                reason,
+                left_out,
+            } => tracing::warn!(%edge, %reason, left_out, "peer rejected"),
             Self::PeerStalled { peer, reason } => tracing::error!(%peer, %reason, "peer stalled"),
             Self::LinkUp { edge } => tracing::info!(%edge, "link up"),
             Self::StageEnded { stage } => tracing::debug!(%stage, "stage ended"),

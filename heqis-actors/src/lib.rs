@@ -31,6 +31,7 @@ mod encoding;
 mod events;
 mod frame;
 mod graph;
+mod log_limit;
 mod metrics;
 mod options;
 mod payload;
@@ -43,11 +44,11 @@ mod terms;
 pub mod wire;
 
 pub use actor::{RingBufferConfig, Waker};
-pub use bridge::{ClockOffset, PayloadType, Ticket};
+pub use bridge::{ClockOffset, LinkPeer, PayloadType, Ticket};
 pub use clock::{Clock, duration_ns};
-pub use commit::Committed;
+pub use commit::{Committed, SourceStream};
 pub use control::{Quantiles, StageReport};
-pub use edge::{Cause, EdgeReport, Side};
+pub use edge::{Cause, EdgeReport, InDoubt, Side};
 pub use encoding::Encoding;
 pub use events::{Event, listen};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
@@ -55,6 +56,7 @@ pub use graph::{
     GraphBuilder, GraphError, GraphHandle, LinkState, NodeReport, PIPELINE, Pulse, Reporter,
     Running, terminated,
 };
+pub use log_limit::LogLimit;
 pub use metrics::{
     Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, Note, StageCounters, Timer,
 };
@@ -67,6 +69,8 @@ pub use payload::{
     read_meta,
 };
 pub use registry::{ANY, Kind, Prepared, Registry};
-pub use stage::{BuildContext, Config, Emitter, Next, Probe, Source, Stage, StageError, partition};
+pub use stage::{
+    BuildContext, Config, Emitter, Ending, Next, Probe, Source, Stage, StageError, partition,
+};
 pub use tap::Tap;
 pub use terms::{Disagreement, Fact, Facts, Terms, disagreement};

@@ -36,6 +36,10 @@ pub enum StageError {
     /// The stage is rebuilt within its restart budget and every frame is kept.
     #[error("{0}")]
     Unavailable(String),
+    /// This one frame cannot be processed, and the stage is well: the frame is dropped, cause `refused`, with an alarm, and
+    /// the stage continues with the next one. For [`Stage::process`] only; elsewhere it counts as [`StageError::Failed`].
+    #[error("{0}")]
+    Refused(String),
 }
 
 impl StageError {
@@ -49,9 +53,31 @@ impl StageError {
         Self::Unavailable(reason.to_string())
     }
 
+    /// A [`StageError::Refused`] from anything that can be printed.
+    pub fn refused(reason: impl std::fmt::Display) -> Self {
+        Self::Refused(reason.to_string())
+    }
+
     /// A [`StageError::Failed`] from anything that can be printed.
     pub fn failed(reason: impl std::fmt::Display) -> Self {
         Self::Failed(reason.to_string())
+    }
+}
+
+/// How a stream of frames ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its sources have ended: no further frame exists.
+    Complete,
+    /// A node on the way leaves (restart, upgrade, stop): the stream continues when it comes back.
+    Left,
+}
+
+impl Ending {
+    /// The ending of a stage whose inputs ended as `self` and as `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::Left { self } else { other }
     }
 }
 
@@ -118,11 +144,25 @@ pub trait Stage: Sized + 'static {
         Ok(())
     }
 
-    /// Called once when every input has ended, after the last flush.
+    /// Called once when every input has ended, after the last flush. With [`Ending::Left`] the node leaves in mid-stream
+    /// and what the stage holds is taken up again at the next start; only [`Ending::Complete`] is the end of the data.
     ///
     /// # Errors
     /// Reported as an alarm; the stage ends all the same.
-    fn drain(&mut self, _out: &mut Emitter<'_, Self::Out>) -> Result<(), StageError> {
+    fn drain(
+        &mut self,
+        _ending: Ending,
+        _out: &mut Emitter<'_, Self::Out>,
+    ) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// Called once after [`Stage::drain`] when every input was complete, everything emitted is done and every node that
+    /// sends to this one has heard the last acknowledgement: nothing can come again.
+    ///
+    /// # Errors
+    /// Reported as an alarm; the stage ends all the same.
+    fn finish(&mut self) -> Result<(), StageError> {
         Ok(())
     }
 }

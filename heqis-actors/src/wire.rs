@@ -42,12 +42,17 @@ pub enum Kind {
     Welcome = 3,
     /// The receiver returns credit and acknowledges frames.
     Ack = 4,
-    /// No further data will come on this edge.
+    /// The stream of this edge is complete: its sources have ended.
     End = 5,
-    /// The receiver is about to leave and takes no further frames.
+    /// From a receiver: this node leaves and takes no further frames, or, as an answer, all is said. From a sender: it has
+    /// heard everything and will not say more on this connection.
     Goodbye = 6,
     /// Proof of life, and the time by the clock of whoever sends it.
     Heartbeat = 7,
+    /// The sending node leaves (restart, upgrade, stop); the stream continues when it comes back.
+    Leave = 8,
+    /// The receiver does not take this sender, and says why.
+    Refuse = 9,
 }
 
 impl Kind {
@@ -60,6 +65,8 @@ impl Kind {
             5 => Self::End,
             6 => Self::Goodbye,
             7 => Self::Heartbeat,
+            8 => Self::Leave,
+            9 => Self::Refuse,
             _ => return None,
         })
     }

@@ -150,6 +150,10 @@ pub enum EventKind {
     LinkDown,
     /// A peer was disconnected because of what it sent.
     PeerRejected,
+    /// A link does not come up.
+    LinkWaits,
+    /// A stage does not take one frame.
+    FrameRefused,
     /// A node that this one watches does not do its work.
     PeerStalled,
     /// A frame was older than a latency promise; told once.

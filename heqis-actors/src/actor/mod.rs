@@ -24,7 +24,7 @@ pub(crate) use stage::{Inlet, StageActor, StageFactory, StageSetup};
 use crate::clock::Clock;
 use crate::frame::{AnyFrame, Frame, Head, Stamp};
 use crate::payload::Key;
-use crate::stage::{BuildContext, Emitter, Next, Source, Stage, StageError};
+use crate::stage::{BuildContext, Emitter, Ending, Next, Source, Stage, StageError};
 
 /// Look at your edges.
 #[derive(Debug)]
@@ -120,10 +120,13 @@ pub(crate) trait AnyStage {
     /// Takes the frame into the batch and processes it.
     fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError>;
     fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
-    fn drain(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn finish(&mut self) -> Result<(), StageError>;
     fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError>;
     /// Gives up the frames of the batch, oldest first.
     fn take_batch(&mut self) -> Vec<AnyFrame>;
+    /// Gives up the newest frame of the batch.
+    fn take_newest(&mut self) -> Option<AnyFrame>;
     /// Lets go of the frames of a finished batch.
     fn clear_batch(&mut self);
 }
@@ -165,8 +168,12 @@ impl<S: Stage> AnyStage for TypedStage<S> {
         contained(|| self.stage.flush(&mut Emitter::new(out)))
     }
 
-    fn drain(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
-        contained(|| self.stage.drain(&mut Emitter::new(out)))
+    fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.drain(ending, &mut Emitter::new(out)))
+    }
+
+    fn finish(&mut self) -> Result<(), StageError> {
+        contained(|| self.stage.finish())
     }
 
     fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError> {
@@ -178,6 +185,10 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
     fn take_batch(&mut self) -> Vec<AnyFrame> {
         self.batch.drain(..).map(Frame::into_any).collect()
+    }
+
+    fn take_newest(&mut self) -> Option<AnyFrame> {
+        self.batch.pop().map(Frame::into_any)
     }
 
     fn clear_batch(&mut self) {

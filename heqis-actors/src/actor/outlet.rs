@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::edge::Edge;
 use crate::frame::AnyFrame;
-use crate::stage::partition;
+use crate::stage::{Ending, partition};
 
 /// The outgoing edges of one stage.
 #[derive(Default)]
@@ -85,10 +85,10 @@ impl Outlet {
     }
 
     /// No further frame will come from this actor. Calling it again does nothing.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.ended, true) {
             for edge in self.broadcast.iter().chain(&self.partitioned) {
-                edge.end_producer();
+                edge.end_producer(ending);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::control::{Control, StageStats};
 use crate::edge::{Edge, Outcome, Pop};
 use crate::frame::AnyFrame;
 use crate::options::Policy;
-use crate::stage::{BuildContext, StageError};
+use crate::stage::{BuildContext, Ending, StageError};
 
 /// Kind name of the ring buffer in topologies.
 pub(crate) const RING_KIND: &str = "ring-buffer";
@@ -91,7 +91,7 @@ impl RingActor {
         for _ in 0..TURN {
             let took = self.fill();
             match self.empty() {
-                Emptied::Ended => return self.end(),
+                Emptied::Ended(ending) => return self.end(ending),
                 Emptied::Moved => {}
                 Emptied::Nothing if took => {}
                 Emptied::Nothing => return,
@@ -109,7 +109,7 @@ impl RingActor {
             return false;
         }
         let now_ns = self.cx.clock.now_ns();
-        for inlet in self.inlets.iter_mut().filter(|inlet| !inlet.ended) {
+        for inlet in self.inlets.iter_mut().filter(|inlet| inlet.ended.is_none()) {
             match inlet.edge.pop(inlet.lane, now_ns) {
                 Pop::Frame(frame) => {
                     // The ring's own books take over here.
@@ -120,12 +120,15 @@ impl RingActor {
                     return true;
                 }
                 Pop::Empty => {}
-                Pop::Ended => inlet.ended = true,
+                Pop::Ended(ending) => inlet.ended = Some(ending),
             }
         }
-        if !self.closed && self.waiting.is_none() && self.inlets.iter().all(|inlet| inlet.ended) {
+        if !self.closed
+            && self.waiting.is_none()
+            && let Some(ending) = Inlet::ending(&self.inlets)
+        {
             self.closed = true;
-            self.ring.end_producer();
+            self.ring.end_producer(ending);
         }
         false
     }
@@ -149,13 +152,13 @@ impl RingActor {
                 Emptied::Moved
             }
             Pop::Empty => Emptied::Nothing,
-            Pop::Ended => Emptied::Ended,
+            Pop::Ended(ending) => Emptied::Ended(ending),
         }
     }
 
-    fn end(&mut self) {
+    fn end(&mut self, ending: Ending) {
         self.ended = true;
-        self.outlet.end();
+        self.outlet.end(ending);
         self.control.ended(&self.cx.stage);
     }
 
@@ -168,14 +171,14 @@ impl RingActor {
         }
         self.ring.abandon();
         self.outlet.abandon(&mut self.emitter.staged);
-        self.end();
+        self.end(Ending::Left);
     }
 }
 
 enum Emptied {
     Moved,
     Nothing,
-    Ended,
+    Ended(Ending),
 }
 
 impl Actor for RingActor {

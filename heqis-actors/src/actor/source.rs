@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::{AnySource, Begin, Build, Doorbell, Outlet, Wake, build};
 use crate::control::Control;
 use crate::frame::{AnyFrame, Head, Origin, Stamp};
-use crate::stage::{BuildContext, Next, StageError};
+use crate::stage::{BuildContext, Ending, Next, StageError};
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;
@@ -68,7 +68,7 @@ impl SourceActor {
             return;
         }
         if self.control.stopping() {
-            return self.end();
+            return self.end(Ending::Left);
         }
         for _ in 0..TURN {
             let Some(source) = &mut self.source else {
@@ -95,12 +95,12 @@ impl SourceActor {
                 }
                 Ok(Next::At(wake_ns)) => return self.sleep(wake_ns),
                 Ok(Next::Waiting) => return,
-                Ok(Next::End) => return self.end(),
+                Ok(Next::End) => return self.end(Ending::Complete),
                 Err(error) => {
                     self.control.stage_failed(&self.cx.stage, &error);
                     self.control
                         .fail(format!("source '{}': {error}", self.cx.stage));
-                    return self.end();
+                    return self.end(Ending::Left);
                 }
             }
         }
@@ -118,8 +118,8 @@ impl SourceActor {
         }
     }
 
-    fn end(&mut self) {
-        self.outlet.end();
+    fn end(&mut self, ending: Ending) {
+        self.outlet.end(ending);
         if self.source.take().is_some() {
             self.control.ended(&self.cx.stage);
         }

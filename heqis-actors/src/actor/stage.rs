@@ -7,10 +7,10 @@ use actix::prelude::*;
 use super::{AnyStage, Begin, Build, Doorbell, Outlet, RawEmitter, Wake, build};
 use crate::control::{Control, StageStats};
 use crate::edge::{Cause, Edge, Outcome, Pop};
-use crate::frame::AnyFrame;
+use crate::frame::{AnyFrame, Origin};
 use crate::options::{BatchOptions, Exhausted, StageOptions};
 use crate::restart::RestartBudget;
-use crate::stage::{BuildContext, StageError};
+use crate::stage::{BuildContext, Ending, StageError};
 use crate::tap::Tap;
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
@@ -24,7 +24,16 @@ pub(crate) type StageFactory =
 pub(crate) struct Inlet {
     pub(crate) edge: Arc<Edge>,
     pub(crate) lane: usize,
-    pub(crate) ended: bool,
+    pub(crate) ended: Option<Ending>,
+}
+
+impl Inlet {
+    /// How all of `inlets` together have ended; `None` while one of them has not.
+    pub(crate) fn ending(inlets: &[Self]) -> Option<Ending> {
+        inlets
+            .iter()
+            .try_fold(Ending::Complete, |all, inlet| Some(all.and(inlet.ended?)))
+    }
 }
 
 /// What a stage actor is made of.
@@ -94,7 +103,9 @@ enum Phase {
     /// The restart budget is used up: input is dropped.
     GivenUp,
     /// Inputs ended and drained; the last outputs wait for room.
-    Draining,
+    Draining(Ending),
+    /// Inputs are complete and outputs are out; everything else on the node has to end first.
+    Finishing,
     Ended,
 }
 
@@ -132,7 +143,8 @@ impl StageActor {
                     return;
                 }
             }
-            Phase::Running | Phase::GivenUp | Phase::Draining => {}
+            Phase::Finishing => return self.finish(),
+            Phase::Running | Phase::GivenUp | Phase::Draining(_) => {}
         }
         let start_ns = self.cx.clock.now_ns();
         for _ in 0..TURN {
@@ -142,14 +154,14 @@ impl StageActor {
             if !self.outlet.offer(&mut self.emitter.staged) {
                 return;
             }
-            if self.phase == Phase::Draining {
-                return self.end();
+            if let Phase::Draining(ending) = self.phase {
+                return self.drained(ending);
             }
             match self.step() {
                 Step::Worked => {}
                 Step::Idle => return,
                 Step::Paused => return,
-                Step::InputsEnded => self.drain(),
+                Step::InputsEnded(ending) => self.drain(ending),
             }
             if self.cx.clock.now_ns() - start_ns > TURN_NS {
                 break;
@@ -167,9 +179,9 @@ impl StageActor {
         while self.hand.len() < self.batch.max {
             let frame = match self.take() {
                 Taken::Frame(inlet, frame) => (inlet, frame),
-                Taken::Ended if self.hand.is_empty() => return Step::InputsEnded,
+                Taken::Ended(ending) if self.hand.is_empty() => return Step::InputsEnded(ending),
                 Taken::Empty if self.hand.is_empty() => return Step::Idle,
-                Taken::Ended => break,
+                Taken::Ended(_) => break,
                 Taken::Empty => {
                     // Only a stage with one inlet and a thread of its own can wait without stopping others.
                     if !std::mem::replace(&mut first, false)
@@ -204,8 +216,11 @@ impl StageActor {
             let Some(stage) = &mut self.stage else {
                 return Step::Idle;
             };
-            if let Err(error) = stage.process(frame, &mut self.emitter) {
-                return self.failed(&error);
+            let emitted = self.emitter.staged.len();
+            match stage.process(frame, &mut self.emitter) {
+                Ok(()) => {}
+                Err(StageError::Refused(reason)) => self.refuse(&reason, emitted),
+                Err(error) => return self.failed(&error),
             }
         }
         let Some(stage) = &mut self.stage else {
@@ -218,6 +233,22 @@ impl StageActor {
                 Step::Worked
             }
             Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Drops the frame that was just processed, with what was emitted for it: the stage cannot take it, and is well.
+    fn refuse(&mut self, reason: &str, emitted: usize) {
+        self.emitter.staged.truncate(emitted);
+        let frame = self.stage.as_mut().and_then(|stage| stage.take_newest());
+        if let (Some(held), Some(frame)) = (self.hand.pop(), frame) {
+            let Origin { stream, position } = frame.head.origin;
+            self.control.refused(
+                &self.cx.stage,
+                format!("position {position} of stream {stream:016x}: {reason}"),
+            );
+            self.inlets[held.inlet]
+                .edge
+                .lose_popped(frame, Cause::Refused);
         }
     }
 
@@ -242,6 +273,10 @@ impl StageActor {
                 self.emitter.staged.clear();
                 if let StageError::Unavailable(_) = error {
                     self.retry.push((inlet, poison));
+                } else if let StageError::Refused(reason) = &error {
+                    self.control.refused(&self.cx.stage, reason.clone());
+                    self.inlets[inlet].edge.lose_popped(poison, Cause::Refused);
+                    return Step::Worked;
                 } else {
                     tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
                     self.inlets[inlet]
@@ -256,12 +291,10 @@ impl StageActor {
     fn take(&mut self) -> Taken {
         let now_ns = self.cx.clock.now_ns();
         let count = self.inlets.len();
-        let mut ended = 0;
         for offset in 0..count {
             let index = (self.next_inlet + offset) % count;
             let inlet = &mut self.inlets[index];
-            if inlet.ended {
-                ended += 1;
+            if inlet.ended.is_some() {
                 continue;
             }
             match inlet.edge.pop(inlet.lane, now_ns) {
@@ -270,17 +303,10 @@ impl StageActor {
                     return Taken::Frame(index, frame);
                 }
                 Pop::Empty => {}
-                Pop::Ended => {
-                    inlet.ended = true;
-                    ended += 1;
-                }
+                Pop::Ended(ending) => inlet.ended = Some(ending),
             }
         }
-        if ended == count {
-            Taken::Ended
-        } else {
-            Taken::Empty
-        }
+        Inlet::ending(&self.inlets).map_or(Taken::Empty, Taken::Ended)
     }
 
     fn close_batch(&mut self) {
@@ -316,7 +342,9 @@ impl StageActor {
         let pause_ns = match error {
             // A configuration that went bad while running (a deleted bundle) does not mend itself by restarting.
             StageError::Config(_) => None,
-            StageError::Failed(_) | StageError::Unavailable(_) => self.budget.spend(now_ns),
+            StageError::Failed(_) | StageError::Unavailable(_) | StageError::Refused(_) => {
+                self.budget.spend(now_ns)
+            }
         };
         let Some(pause_ns) = pause_ns else {
             return self.give_up(error);
@@ -372,18 +400,43 @@ impl StageActor {
         Step::Worked
     }
 
-    fn drain(&mut self) {
+    fn drain(&mut self, ending: Ending) {
         if let Some(stage) = &mut self.stage
-            && let Err(error) = stage.drain(&mut self.emitter)
+            && let Err(error) = stage.drain(ending, &mut self.emitter)
         {
             self.control.stage_failed(&self.cx.stage, &error);
         }
-        self.phase = Phase::Draining;
+        self.phase = Phase::Draining(ending);
+    }
+
+    /// The last outputs are out. A complete stage waits with its last act until nothing can come again.
+    fn drained(&mut self, ending: Ending) {
+        self.outlet.end(ending);
+        if ending == Ending::Left || self.stage.is_none() {
+            return self.end();
+        }
+        self.phase = Phase::Finishing;
+        self.control.finishing();
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        if !self.control.may_finish() {
+            return;
+        }
+        if let Some(stage) = &mut self.stage
+            && !self.control.is_cut_short()
+            && let Err(error) = stage.finish()
+        {
+            self.control.stage_failed(&self.cx.stage, &error);
+            self.control.fail(format!("stage '{}': {error}", self.cx.stage));
+        }
+        self.control.finished();
+        self.end();
     }
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
-        self.outlet.end();
         self.stage = None;
         self.control.ended(&self.cx.stage);
     }
@@ -407,6 +460,10 @@ impl StageActor {
             inlet.edge.abandon();
         }
         self.outlet.abandon(&mut self.emitter.staged);
+        self.outlet.end(Ending::Left);
+        if self.phase == Phase::Finishing {
+            self.control.finished();
+        }
         self.end();
     }
 }
@@ -416,13 +473,13 @@ enum Step {
     Worked,
     Idle,
     Paused,
-    InputsEnded,
+    InputsEnded(Ending),
 }
 
 enum Taken {
     Frame(usize, AnyFrame),
     Empty,
-    Ended,
+    Ended(Ending),
 }
 
 impl Actor for StageActor {

@@ -298,6 +298,8 @@ pub(super) enum LinkError {
     Goodbye,
     #[error("replaced by a newer connection")]
     Replaced,
+    #[error("refused: {0}")]
+    Refused(String),
     #[error("said no hello before others came to the door")]
     Crowd,
 }
@@ -312,7 +314,11 @@ impl LinkError {
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
             Self::Crowd => Some("crowd"),
-            Self::Silent | Self::Closed | Self::Goodbye | Self::Replaced => None,
+            Self::Silent
+            | Self::Closed
+            | Self::Goodbye
+            | Self::Replaced
+            | Self::Refused(_) => None,
         }
     }
 }

@@ -1,15 +1,20 @@
 //! What has arrived on the receiving half of an edge: from which sender, up to which number, and what became of it.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::conn::LinkError;
 use super::memory::{Known, Memory, Place};
 use super::ticket::Tracker;
-use super::{Ack, BridgeSetup, Hello, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame};
+use super::{
+    Ack, BridgeSetup, Have, Hello, MAX_HAVE, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame,
+};
 use crate::actor::Doorbell;
 use crate::commit::Committed;
+use crate::control::Control;
 use crate::edge::{Cause, Edge, Outcome};
 use crate::options::Delivery;
+use crate::stage::Ending;
 use crate::wire::WireFrame;
 
 /// What is remembered of one sender instance.
@@ -33,6 +38,7 @@ pub(super) struct Intake {
     /// Whether copies are known again: the edge is at-least-once.
     keeps: bool,
     bell: Arc<Doorbell>,
+    control: Control,
     /// Identity of this process's half.
     instance: u64,
     committed: Committed,
@@ -48,15 +54,16 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    pub(super) fn new(setup: &BridgeSetup, committed: Committed) -> Self {
+    pub(super) fn new(setup: &BridgeSetup) -> Self {
         Self {
             edge: setup.edge.clone(),
             payload: setup.payload,
             credit: setup.options.credit as u64,
             keeps: setup.options.delivery == Delivery::AtLeastOnce,
             bell: setup.bell.clone(),
+            control: setup.control.clone(),
             instance: setup.instance,
-            committed,
+            committed: setup.committed.clone(),
             session: None,
             sessions: 0,
             memory: Memory::default(),
@@ -70,21 +77,16 @@ impl Intake {
         self.keeps
     }
 
-    /// Whether the edge has ended, and was not of this sender.
-    pub(super) fn is_over_for(&self, sender: u64) -> bool {
-        self.edge_ended
-            && self
-                .session
-                .as_ref()
-                .is_none_or(|session| session.sender != sender)
-    }
-
     /// Begins to take what this sender sends, or goes on with it.
     pub(super) fn welcome(&mut self, hello: &Hello) -> Welcome {
         let known = self
             .session
             .take_if(|session| session.sender == hello.instance);
         let is_known = known.is_some();
+        if !is_known {
+            // A successor says for itself where its stream ends.
+            self.last_seq = None;
+        }
         let mut session = known.unwrap_or_else(|| {
             self.sessions += 1;
             Session {
@@ -92,7 +94,12 @@ impl Intake {
                 id: self.instance.wrapping_add(self.sessions),
                 received: hello.first_seq - 1,
                 given_up: 0,
-                tracker: Tracker::new(hello.first_seq - 1, self.credit / 4, self.bell.clone()),
+                tracker: Tracker::new(
+                    hello.first_seq - 1,
+                    self.credit / 4,
+                    self.keeps,
+                    self.bell.clone(),
+                ),
             }
         });
         session.given_up = hello.first_seq - 1;
@@ -103,11 +110,27 @@ impl Intake {
             received,
             limit: self.limit(),
             have: if hello.at_least_once && !is_known {
-                self.memory.have()
+                self.have()
             } else {
                 Vec::new()
             },
         }
+    }
+
+    /// What need not come again: what was received and is done, and what the node's log holds.
+    fn have(&self) -> Vec<Have> {
+        let mut have = self.memory.have();
+        // What is under way is not in the log yet.
+        let logged = self.committed.runs().into_iter();
+        have.extend(logged.map(|(stream, first, last)| Have {
+            stream,
+            part: 0,
+            first,
+            last,
+        }));
+        have.sort_by_key(|run| Reverse(run.last - run.first));
+        have.truncate(MAX_HAVE);
+        have
     }
 
     /// The sender may send up to here: what the stage has taken, plus the credit.
@@ -160,7 +183,9 @@ impl Intake {
         let mut frame = match decode_frame(wire, self.payload) {
             Ok(frame) => frame,
             Err(error) => {
-                tracing::error!(edge = %self.edge.name, seq, %error, "frame dropped: it does not decode");
+                if let Some(left_out) = self.control.admit("undecodable", &self.edge.name) {
+                    tracing::error!(edge = %self.edge.name, seq, %error, left_out, "frame dropped: it does not decode");
+                }
                 books.sent(1);
                 books.dropped(Cause::Decode, 1);
                 session
@@ -192,6 +217,11 @@ impl Intake {
             }
             self.memory.keep(place, &ticket);
         }
+        if self.edge_ended {
+            return Err(LinkError::Protocol(format!(
+                "frame {seq} is new, and the stream was complete"
+            )));
+        }
         frame.head.ticket = Some(ticket);
         if self.edge.push(frame).is_err() {
             return Err(excess());
@@ -220,7 +250,7 @@ impl Intake {
             session.tracker.set_eager();
         }
         self.last_seq = Some(last_seq);
-        self.end_edge();
+        self.end_edge(Ending::Complete);
         Ok(())
     }
 
@@ -235,18 +265,25 @@ impl Intake {
         if let Some(session) = &self.session {
             session.tracker.set_eager();
         }
-        self.end_edge();
+        self.end_edge(Ending::Left);
+    }
+
+    /// The sender leaves and waits for its outcomes: they are told as they come.
+    pub(super) fn hurry(&self) {
+        if let Some(session) = &self.session {
+            session.tracker.set_eager();
+        }
     }
 
     /// Drops what has arrived and is not done.
     pub(super) fn abandon(&mut self) {
         self.edge.abandon();
-        self.end_edge();
+        self.end_edge(Ending::Left);
     }
 
-    fn end_edge(&mut self) {
+    fn end_edge(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.edge_ended, true) {
-            self.edge.end_producer();
+            self.edge.end_producer(ending);
         }
     }
 

@@ -128,12 +128,12 @@ mod tests {
     #[test]
     fn a_copy_of_a_frame_under_way_is_done_no_sooner_than_the_first() {
         let mut memory = Memory::default();
-        let tracker = Tracker::new(0, 100, Arc::default());
+        let tracker = Tracker::new(0, 100, true, Arc::default());
         assert!(matches!(memory.meet(place(1)), Known::New));
         let first = Ticket::new(tracker.clone(), 1);
         memory.keep(place(1), &first);
         assert!(memory.have().is_empty());
-        let second_session = Tracker::new(0, 100, Arc::default());
+        let second_session = Tracker::new(0, 100, true, Arc::default());
         let Known::UnderWay(held) = memory.meet(place(1)) else {
             panic!("it is under way")
         };
@@ -175,7 +175,7 @@ mod tests {
             open in prop::collection::btree_set(1u64..60, 0..20),
         ) {
             let mut memory = Memory::default();
-            let tracker = Tracker::new(0, 1_000, Arc::default());
+            let tracker = Tracker::new(0, 1_000, true, Arc::default());
             let mut held = Vec::new();
             for &position in &positions {
                 memory.meet(place(position));

@@ -1,16 +1,22 @@
 //! Bridged edges: the Transport actors that carry frames between nodes over an NNG pair1 socket.
 //!
 //! ```text
-//! stage ▸ edge ▸ Sender ══ Hello, Data, End ══▶ Receiver ▸ edge ▸ stage
-//!                   ◀══ Welcome, Ack, Goodbye ══
-//!                   ◀══════ Heartbeat ══════▶
+//! stage ▸ edge ▸ Sender ══ Hello, Data, End or Leave, Goodbye ══▶ Receiver ▸ edge ▸ stage
+//!                   ◀═════ Welcome or Refuse, Ack, Goodbye ══════
+//!                   ◀═══════════════ Heartbeat ════════════════▶
 //! ```
 //!
 //! The sending half of an edge numbers its frames from 1 and keeps them, on an at-least-once edge, until the receiver
 //! says that everything derived from them is done. An `Ack` is cumulative: the highest number up to which everything
 //! has an outcome, what the outcomes were, and up to which number the sender may send (the credit). Losing one
-//! therefore loses nothing. A reconnect starts a new epoch with `Hello` and `Welcome`, after which the sender goes on
+//! therefore loses nothing. A reconnect starts a new epoch with `Hello` and `Welcome`, after which the sender continues
 //! where the receiver's memory ends.
+//!
+//! **Leaving is not ending.** `End` says that the stream is complete: its sources have ended, and the receiving half ends
+//! once everything has an outcome, the sender has confirmed with `Goodbye` that it heard so, and the stages of the node
+//! have had their last act; only then does it answer `Goodbye`. `Leave` says that the sending node goes away in
+//! mid-stream: the receiving half waits for it, or for its successor. A receiver that leaves says `Goodbye`; the sender
+//! keeps what has no outcome and dials until a successor answers.
 //!
 //! - `sender`, `receiver`: the two actors. What each knows of frames and numbers: `window`, `intake`.
 //! - `ticket`: which numbers are done, by ownership: a frame holds a ticket, whatever is derived from it shares it.
@@ -28,8 +34,10 @@ mod sender;
 mod ticket;
 mod window;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use conn::LinkError;
 pub use offset::ClockOffset;
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;
@@ -37,9 +45,11 @@ pub use ticket::Ticket;
 
 use crate::actor::Doorbell;
 use crate::clock::Clock;
+use crate::commit::{Committed, SourceStream};
 use crate::control::Control;
 use crate::edge::Edge;
 use crate::encoding::Encoding;
+use crate::events::Event;
 use crate::frame::{AnyFrame, Body, Head, MAX_STAMPS, Origin, Stamp};
 use crate::metrics::LinkMetrics;
 use crate::options::BridgeOptions;
@@ -95,6 +105,55 @@ pub(crate) struct BridgeSetup {
     pub(crate) link: LinkMetrics,
     /// Identity of this process's half; another process has another one.
     pub(crate) instance: u64,
+    /// Name of this node.
+    pub(crate) node: String,
+    /// The other end, as the topology has it.
+    pub(crate) peer: LinkPeer,
+    pub(crate) committed: Committed,
+}
+
+/// The other end of a bridged edge, as the topology has it.
+#[derive(Clone, Debug, Default)]
+pub struct LinkPeer {
+    /// Name of the node; empty where it is not known.
+    pub node: String,
+    /// What holds of the frames on the edge, by subject, as this node reads its files. The two ends compare it when they
+    /// connect: what one was made for is what the other makes.
+    pub terms: BTreeMap<String, String>,
+}
+
+impl BridgeSetup {
+    /// The node at the other end, for messages.
+    fn peer_name(&self) -> String {
+        match self.peer.node.as_str() {
+            "" => "the other node".into(),
+            name => format!("node '{name}'"),
+        }
+    }
+
+    /// A peer did what it may not, or could not be understood. Limited: a peer can cause it without end.
+    fn reject(&self, peer: &str, error: &LinkError) {
+        if let Some(cause) = error.cause() {
+            self.link.reject(cause);
+            let edge = self.edge.name.to_string();
+            self.control.publish_limited("rejected", &self.edge.name, |left_out| {
+                Event::PeerRejected { edge, reason: format!("{peer}: {error}"), left_out }
+            });
+        }
+    }
+
+    /// The connection that carried the edge is gone.
+    fn link_down(&self, reason: &LinkError) {
+        self.link.up.set(0);
+        self.link.set_clock(None);
+        let edge = self.edge.name.to_string();
+        let reason = reason.to_string();
+        self.edge
+            .set_waits(Some(format!("{}: {reason}", self.peer_name())));
+        self.control.publish_limited("link_down", &self.edge.name, |left_out| {
+            Event::LinkDown { edge, reason, left_out }
+        });
+    }
 }
 
 /// Everything of a frame but its tensor.
@@ -128,7 +187,50 @@ struct Hello {
     /// The lowest number that the sender may still send.
     first_seq: u64,
     at_least_once: bool,
+    /// The sending node, and the version of its program.
+    node: String,
+    version: String,
+    /// The sources that the sending node knows of, its own and those behind it.
+    streams: Vec<StreamName>,
+    /// What holds of the frames, as [`LinkPeer::terms`].
+    terms: Vec<Term>,
 }
+
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct StreamName {
+    source: String,
+    stream: u64,
+    replayable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Term {
+    subject: String,
+    value: String,
+}
+
+impl From<&SourceStream> for StreamName {
+    fn from(from: &SourceStream) -> Self {
+        Self {
+            source: from.source.clone(),
+            stream: from.stream,
+            replayable: from.replayable,
+        }
+    }
+}
+
+impl From<&StreamName> for SourceStream {
+    fn from(from: &StreamName) -> Self {
+        Self {
+            source: from.source.clone(),
+            stream: from.stream,
+            replayable: from.replayable,
+        }
+    }
+}
+
+/// Most sources and terms that a hello may name.
+const MAX_NAMES: usize = 4096;
 
 wire_meta!(Hello, "hello");
 
@@ -177,13 +279,32 @@ struct Ack {
 
 wire_meta!(Ack, "ack");
 
-/// No number above `last_seq` will come.
+/// The stream is complete: no number above `last_seq` exists.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 struct End {
     last_seq: u64,
 }
 
 wire_meta!(End, "end");
+
+/// The content of `Goodbye` and `Leave`.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Parting {
+    /// Whether the node that says so leaves in mid-stream; otherwise everything on the edge has its outcome.
+    leaves: bool,
+    /// How long it is still there at most.
+    drain_ms: u64,
+}
+
+wire_meta!(Parting, "parting");
+
+/// Why a receiver does not take a sender.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+struct Refuse {
+    reason: String,
+}
+
+wire_meta!(Refuse, "refuse");
 
 /// Proof of life, with the time at which it was sent in the header. A version that does not compare clocks sends the
 /// time 0 and the byte of an absent lag, and reads neither.
@@ -194,16 +315,6 @@ struct Heartbeat {
 }
 
 wire_meta!(Heartbeat, "heartbeat");
-
-/// A control message without content.
-#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-struct Empty {
-    reserved: u8,
-}
-
-wire_meta!(Empty, "empty");
-
-const EMPTY: Empty = Empty { reserved: 0 };
 
 /// Whether a frame may carry this time.
 fn is_time(ns: i64) -> bool {
@@ -413,6 +524,7 @@ mod tests {
         #[test]
         fn control_messages_have_the_layout_of_bincode(
             (edge, payload) in (".{0,20}", ".{0,20}"),
+            (node, version, source) in ("[a-z]{0,9}", "[0-9.]{0,9}", "[a-z]{0,9}"),
             (instance, first_seq, at_least_once) in any::<(u64, u64, bool)>(),
             have in prop::collection::vec(any::<(u64, u32, u64, u64)>(), 0..5),
             outcomes in prop::collection::vec(any::<u64>(), 0..12),
@@ -425,8 +537,16 @@ mod tests {
                 let encoded = Encoded::new(control(Kind::Hello, 1, 2), message, None).unwrap();
                 WireFrame::parse(encoded.concat(None)).unwrap().meta().to_vec()
             }
-            let theirs = golden(&(&edge, &payload, instance, first_seq, at_least_once));
-            let hello = Hello { edge, payload, instance, first_seq, at_least_once };
+            let streams = vec![(&source, instance, at_least_once)];
+            let terms = vec![(&source, &version)];
+            let theirs = golden(&(
+                (&edge, &payload, instance, first_seq, at_least_once),
+                (&node, &version, &streams, &terms),
+            ));
+            let streams = vec![StreamName { source: source.clone(), stream: instance, replayable: at_least_once }];
+            let terms = vec![Term { subject: source.clone(), value: version.clone() }];
+            let hello =
+                Hello { edge, payload, instance, first_seq, at_least_once, node, version, streams, terms };
             prop_assert_eq!(written(&hello), theirs);
             let theirs = golden(&(instance, first_seq, instance, &have));
             let have = have
@@ -438,10 +558,10 @@ mod tests {
             let theirs = golden(&(instance, first_seq, &outcomes));
             prop_assert_eq!(written(&Ack { limit: instance, done: first_seq, outcomes }), theirs);
             prop_assert_eq!(written(&End { last_seq: instance }), golden(&instance));
-            prop_assert_eq!(written(&EMPTY), golden(&0u8));
+            let parting = Parting { leaves: at_least_once, drain_ms: instance };
+            prop_assert_eq!(written(&parting), golden(&(at_least_once, instance)));
+            prop_assert_eq!(written(&Refuse { reason: source.clone() }), golden(&source));
             prop_assert_eq!(written(&Heartbeat { lag_ns }), golden(&lag_ns));
-            // What versions that do not compare clocks send.
-            prop_assert_eq!(written(&Heartbeat { lag_ns: None }), written(&EMPTY));
         }
     }
 }

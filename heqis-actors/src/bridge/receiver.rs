@@ -1,6 +1,8 @@
 //! The receiving half of a bridged edge: lets one sender in by its [`Door`], hands what arrives to its [`Intake`], and
 //! acknowledges.
 
+use std::future::Future;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use actix::prelude::*;
@@ -8,10 +10,9 @@ use actix::prelude::*;
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
 use super::door::Door;
 use super::intake::Intake;
-use super::{BridgeSetup, EMPTY, End, Hello, MAX_SEQ, link_clock};
+use super::{BridgeSetup, End, Hello, MAX_NAMES, MAX_SEQ, Parting, Refuse, link_clock};
 use crate::actor::{Begin, Build, Wake};
-use crate::clock::{Clock, duration_ns};
-use crate::commit::Committed;
+use crate::clock::Clock;
 use crate::encoding::Encoding;
 use crate::events::Event;
 use crate::sp::{Connection, Listener, SpError};
@@ -20,43 +21,59 @@ use crate::wire::{Kind, WireFrame};
 
 /// How long an acknowledgement waits for company on a quiet edge.
 const ACK_DELAY: Duration = Duration::from_millis(2);
-/// How long the receiver of an ended edge stays, in case the last acknowledgement got lost.
-const LINGER: Duration = Duration::from_secs(2);
+/// Pause between two attempts to listen at an address that this machine does not have yet.
+const REBIND: Duration = Duration::from_secs(1);
 
 pub(crate) struct BridgeReceiver {
     setup: BridgeSetup,
     intake: Intake,
-    /// Whether the sender's end is awaited when this node is told to stop. So it is on a node with sources: its stop
-    /// ends them, and the end comes round. Elsewhere the upstream knows nothing of the stop, and the intake closes.
-    await_end: bool,
+    /// Whether this node's own frames leave first when it is told to stop. So it is on a node with sources: its stop ends
+    /// them, and what their frames lead to elsewhere may come back here. Elsewhere the intake closes at once.
+    senders_first: bool,
     clock: Clock,
     door: Door,
     /// The connection that carries the edge, and its epoch.
     active: Option<(Conn, u32)>,
+    /// Who sends, since the last hello.
+    current: Option<Current>,
     ack_timer: bool,
     /// This node takes no further frames.
     closing: bool,
     /// The sender has answered this node's goodbye: nothing of it is left to read.
     farewell: bool,
-    settled_ns: Option<i64>,
+    /// The sender of a complete stream has heard that everything has its outcome.
+    confirmed: bool,
+    /// The stages have had their last act and the sender was told so.
+    parted: bool,
     begun: bool,
     ended: bool,
     down_since_ns: Option<i64>,
 }
 
+/// A sender that was let in.
+struct Current {
+    instance: u64,
+    node: String,
+}
+
 impl BridgeReceiver {
-    pub(crate) fn new(setup: BridgeSetup, committed: Committed, await_end: bool) -> Self {
+    pub(crate) fn new(setup: BridgeSetup, senders_first: bool) -> Self {
+        setup
+            .edge
+            .set_waits(Some(format!("{}: has not connected yet", setup.peer_name())));
         Self {
             clock: link_clock(&setup.clock),
-            intake: Intake::new(&setup, committed),
+            intake: Intake::new(&setup),
             setup,
-            await_end,
+            senders_first,
             door: Door::default(),
             active: None,
+            current: None,
             ack_timer: false,
             closing: false,
             farewell: false,
-            settled_ns: None,
+            confirmed: false,
+            parted: false,
             begun: false,
             ended: false,
             down_since_ns: None,
@@ -71,17 +88,6 @@ impl BridgeReceiver {
         self.setup.edge.name.to_string()
     }
 
-    fn reject(&self, peer: &str, error: &LinkError) {
-        if let Some(cause) = error.cause() {
-            self.setup.link.reject(cause);
-            Event::PeerRejected {
-                edge: self.edge_name(),
-                reason: format!("{peer}: {error}"),
-            }
-            .publish();
-        }
-    }
-
     fn accepted(&mut self, connection: Connection, ctx: &mut Context<Self>) {
         if let Some(oldest) = self.door.crowded() {
             self.lost(oldest, &LinkError::Crowd, ctx);
@@ -93,28 +99,17 @@ impl BridgeReceiver {
     /// A connection is gone: a stranger silently, the active one with a word.
     fn lost(&mut self, id: u64, reason: &LinkError, ctx: &mut Context<Self>) {
         if let Some(conn) = self.door.leave(id) {
-            self.reject(&conn.peer, reason);
+            self.setup.reject(&conn.peer, reason);
             conn.close(ctx);
         } else if self.active.as_ref().is_some_and(|(conn, _)| conn.id == id)
             && let Some((conn, _)) = self.active.take()
         {
-            self.reject(&conn.peer, reason);
+            self.setup.reject(&conn.peer, reason);
             conn.close(ctx);
-            self.setup.link.up.set(0);
-            self.setup.link.set_clock(None);
             self.down_since_ns = Some(self.now_ns());
-            if self.intake.is_settled() {
-                // The sender has seen the last acknowledgement, or will come back within the linger time; while this
-                // node leaves, it goes to a successor.
-                if self.closing || matches!(reason, LinkError::Goodbye) {
-                    self.end(ctx);
-                }
-            } else {
-                Event::LinkDown {
-                    edge: self.edge_name(),
-                    reason: reason.to_string(),
-                }
-                .publish();
+            self.setup.link_down(reason);
+            if self.parted || (self.closing && self.intake.is_settled()) {
+                self.end(ctx);
             }
         }
     }
@@ -141,6 +136,9 @@ impl BridgeReceiver {
             }
             let hello: Hello = wire.read()?;
             self.check(&hello)?;
+            if let Some(reason) = self.refusal(&hello, now_ns) {
+                return self.refuse(id, wire.header.epoch, &reason, ctx);
+            }
             let taken = self.takes(wire.header.seq);
             return match self.door.leave(id) {
                 Some(conn) => self.greet(conn, &hello, wire.header.epoch, taken, now_ns, ctx),
@@ -167,12 +165,24 @@ impl BridgeReceiver {
                 self.setup.link.set_clock(offset);
                 Ok(())
             }
+            Kind::Leave => {
+                let Parting { drain_ms, .. } = wire.read()?;
+                tracing::info!(edge = %self.setup.edge.name, drain_ms, "the sender leaves");
+                self.intake.hurry();
+                self.answer()
+            }
+            Kind::Goodbye if self.intake.is_told_the_end() && self.intake.is_settled() => {
+                if !std::mem::replace(&mut self.confirmed, true) {
+                    self.setup.control.enter_farewell();
+                }
+                Ok(())
+            }
             Kind::Goodbye if self.closing => {
                 self.farewell = true;
                 Ok(())
             }
             Kind::Goodbye => Err(LinkError::Goodbye),
-            kind @ (Kind::Hello | Kind::Welcome | Kind::Ack) => {
+            kind @ (Kind::Hello | Kind::Welcome | Kind::Ack | Kind::Refuse) => {
                 Err(LinkError::Protocol(format!("{kind:?} in mid-stream")))
             }
         }
@@ -199,8 +209,83 @@ impl BridgeReceiver {
                 hello.first_seq
             )));
         }
-        if self.intake.is_over_for(hello.instance) {
-            return Err(LinkError::Protocol("the edge has ended".into()));
+        if hello.streams.len() > MAX_NAMES || hello.terms.len() > MAX_NAMES {
+            return Err(LinkError::Protocol(format!(
+                "hello names {} streams and {} terms, at most {MAX_NAMES} are taken",
+                hello.streams.len(),
+                hello.terms.len()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Why a sender that speaks as it should is not taken all the same.
+    fn refusal(&self, hello: &Hello, now_ns: i64) -> Option<String> {
+        let (here, edge) = (&self.setup.node, &self.setup.edge.name);
+        if let Some(current) = &self.current
+            && current.instance != hello.instance
+            && let Some((conn, _)) = &self.active
+            && !conn.is_dead(now_ns)
+        {
+            return Some(format!(
+                "node '{here}' already takes edge '{edge}' from node '{}' at {}, which is alive",
+                current.node, conn.peer
+            ));
+        }
+        let expected = &self.setup.peer.node;
+        if !expected.is_empty() && !hello.node.is_empty() && *expected != hello.node {
+            return Some(format!(
+                "node '{here}' takes edge '{edge}' from node '{expected}', this is node '{}'",
+                hello.node
+            ));
+        }
+        hello.terms.iter().find_map(|term| {
+            let mine = self.setup.peer.terms.get(&term.subject)?;
+            (*mine != term.value).then(|| {
+                format!(
+                    "{} on edge '{edge}': node '{}' (version {}) sends {}, node '{here}' (version {}) takes {mine}",
+                    term.subject,
+                    hello.node,
+                    hello.version,
+                    term.value,
+                    env!("CARGO_PKG_VERSION"),
+                )
+            })
+        })
+    }
+
+    /// Tells a sender why it is not taken, and lets it go.
+    fn refuse(
+        &mut self,
+        id: u64,
+        epoch: u32,
+        reason: &str,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), LinkError> {
+        let route = self.setup.route;
+        let refuse = Refuse {
+            reason: reason.to_owned(),
+        };
+        if let Some(conn) = self.door.stranger(id) {
+            conn.control(Kind::Refuse, route, epoch, &refuse)?;
+            let error = LinkError::Protocol(reason.to_owned());
+            let peer = conn.peer.clone();
+            flush(self, id, ctx);
+            self.setup.reject(&peer, &error);
+        }
+        // The connection stays until its sender closes it: closing it here could overtake the reason.
+        Ok(())
+    }
+
+    /// Answers a sender that leaves.
+    fn answer(&mut self) -> Result<(), LinkError> {
+        let route = self.setup.route;
+        let parting = Parting {
+            leaves: false,
+            drain_ms: 0,
+        };
+        if let Some((conn, epoch)) = &mut self.active {
+            conn.control(Kind::Goodbye, route, *epoch, &parting)?;
         }
         Ok(())
     }
@@ -215,7 +300,7 @@ impl BridgeReceiver {
         known.unwrap_or(Encoding::F32)
     }
 
-    /// A sender of this edge: the newest one wins, because an old connection may be dead without knowing it.
+    /// A sender of this edge. Its own older connection may be dead without knowing it, and makes room.
     fn greet(
         &mut self,
         conn: Conn,
@@ -227,18 +312,21 @@ impl BridgeReceiver {
     ) -> Result<(), LinkError> {
         if let Some((old, _)) = self.active.take() {
             old.close(ctx);
-            self.setup.link.set_clock(None);
-            Event::LinkDown {
-                edge: self.edge_name(),
-                reason: LinkError::Replaced.to_string(),
-            }
-            .publish();
+            self.setup.link_down(&LinkError::Replaced);
         }
+        for stream in &hello.streams {
+            self.setup.committed.name_stream(stream.into());
+        }
+        self.current = Some(Current {
+            instance: hello.instance,
+            node: hello.node.clone(),
+        });
         let id = conn.id;
         let (conn, _) = self.active.insert((conn, epoch));
         let welcome = self.intake.welcome(hello);
         conn.negotiate(Kind::Welcome, self.setup.route, epoch, taken, &welcome)?;
         self.setup.link.up.set(1);
+        self.setup.edge.set_waits(None);
         self.setup.link.connects.inc();
         if let Some(since_ns) = self.down_since_ns.take() {
             self.setup.link.outage.observe_ns(now_ns - since_ns);
@@ -273,33 +361,38 @@ impl BridgeReceiver {
             return;
         }
         if self.setup.control.abandoned() {
-            self.intake.abandon();
-            return self.end(ctx);
+            return self.abandon(ctx);
         }
-        if self.setup.control.stopping() && !self.closing && !self.await_end {
+        if self.setup.control.stopping()
+            && !self.closing
+            && (!self.senders_first || self.setup.control.senders_ended())
+        {
             self.close(ctx);
         }
+        let settled = self.intake.is_settled();
         let Some(id) = self.active.as_ref().map(|(conn, _)| conn.id) else {
-            if self.intake.is_settled() {
-                // The sender may never come back for the last acknowledgement.
-                self.settled_ns.get_or_insert(self.clock.now_ns());
-                if self.closing {
-                    self.end(ctx);
-                }
+            // Without a connection the last word of a complete stream cannot be exchanged; its sender comes back for it.
+            if settled && self.closing {
+                self.end(ctx);
             }
             return;
         };
         if let Err(error) = self.acknowledge(always) {
             return self.lost(id, &error, ctx);
         }
+        if self.confirmed && !self.parted && self.setup.control.may_part() {
+            self.parted = true;
+            if let Err(error) = self.answer() {
+                return self.lost(id, &error, ctx);
+            }
+        }
         flush(self, id, ctx);
-        if self.intake.is_settled() {
-            self.settled_ns.get_or_insert(self.clock.now_ns());
+        if settled {
             // Closing a connection on which something is left unread would reset it, and with it the acknowledgements
             // that the sender has not read.
             let told = self.intake.is_told();
             let idle = self.active.as_ref().is_none_or(|(conn, _)| conn.idle());
-            if self.closing && !self.intake.is_told_the_end() && self.farewell && told && idle {
+            if told && idle && (self.parted || (self.closing && self.farewell)) {
                 self.end(ctx);
             }
         } else if !self.ack_timer && self.intake.is_waiting() {
@@ -315,13 +408,29 @@ impl BridgeReceiver {
     fn close(&mut self, ctx: &mut Context<Self>) {
         self.closing = true;
         let route = self.setup.route;
+        let parting = Parting {
+            leaves: true,
+            drain_ms: self.setup.control.drain_left_ms().unwrap_or(0),
+        };
         if let Some((conn, epoch)) = &mut self.active {
-            let _ = conn.control(Kind::Goodbye, route, *epoch, &EMPTY);
+            let _ = conn.control(Kind::Goodbye, route, *epoch, &parting);
             let id = conn.id;
             flush(self, id, ctx);
         }
         self.door.listener = None;
         self.intake.close();
+    }
+
+    /// The drain is over: tells the sender what has its outcome, and leaves it the rest.
+    fn abandon(&mut self, ctx: &mut Context<Self>) {
+        let id = self.active.as_ref().map(|(conn, _)| conn.id);
+        if let Some(id) = id
+            && self.acknowledge(true).is_ok()
+        {
+            flush(self, id, ctx);
+        }
+        self.intake.abandon();
+        self.end(ctx);
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
@@ -334,6 +443,12 @@ impl BridgeReceiver {
         self.door.clear(ctx);
         self.setup.link.up.set(0);
         self.setup.link.set_clock(None);
+        self.setup.edge.set_waits(None);
+        match self.confirmed {
+            true => self.setup.control.leave_farewell(),
+            // The sender may come back with what it did not hear the outcome of.
+            false => self.setup.control.cut_short(),
+        }
         self.setup.control.ended(&self.setup.edge.name);
         ctx.stop();
     }
@@ -342,12 +457,6 @@ impl BridgeReceiver {
         let now_ns = self.now_ns();
         for id in self.door.silent(now_ns) {
             self.lost(id, &LinkError::Protocol("no hello in time".into()), ctx);
-        }
-        if self
-            .settled_ns
-            .is_some_and(|since_ns| now_ns - since_ns > duration_ns(LINGER))
-        {
-            return self.end(ctx);
         }
         match &self.active {
             Some((conn, _)) if conn.is_dead(now_ns) => {
@@ -381,7 +490,7 @@ impl BridgeReceiver {
                     actor.door.listener = Some(listener);
                     match accepted {
                         Ok(connection) => actor.accepted(connection, ctx),
-                        Err(error) => actor.reject("stranger", &error.into()),
+                        Err(error) => actor.setup.reject("stranger", &error.into()),
                     }
                     actor.accept(ctx);
                 }),
@@ -438,23 +547,69 @@ impl StreamHandler<Received> for BridgeReceiver {
 impl Handler<Build> for BridgeReceiver {
     type Result = ResponseActFuture<Self, Result<(), StageError>>;
 
-    /// Binds the endpoint, so that a taken port is known before the node reports ready.
+    /// Binds the endpoint, so that a taken port is known before the node reports ready. An address that this machine does
+    /// not have yet (the cable comes late, the network is not up) is no fault: it is tried again.
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
+        let edge = self.edge_name();
+        Box::pin(self.bind().into_actor(self).map(move |bound, actor, ctx| {
+            match bound {
+                Ok(listener) => actor.listening(listener),
+                Err(error) if is_not_here_yet(&error) => actor.rebind(&error, ctx),
+                Err(error) => {
+                    return Err(StageError::Config(format!("edge '{edge}': {error}")));
+                }
+            }
+            Ok(())
+        }))
+    }
+}
+
+/// Whether a bind failed because no interface has the address, which may change.
+fn is_not_here_yet(error: &SpError) -> bool {
+    matches!(error, SpError::Io { source, .. } if source.kind() == ErrorKind::AddrNotAvailable)
+}
+
+impl BridgeReceiver {
+    fn bind(&self) -> impl Future<Output = Result<Listener, SpError>> + 'static {
         let endpoint = self.setup.options.endpoint.clone();
         let options = socket_options(self.setup.options.max_frame);
         let inproc = self.setup.inproc.clone();
-        let edge = self.edge_name();
-        Box::pin(
-            async move { Listener::bind(&endpoint, options, &inproc).await }
-                .into_actor(self)
-                .map(move |bound, actor, _| {
-                    let listener = bound
-                        .map_err(|error| StageError::Config(format!("edge '{edge}': {error}")))?;
-                    tracing::info!(%edge, endpoint = %listener.endpoint(), "listening");
-                    actor.door.listener = Some(listener);
-                    Ok(())
-                }),
-        )
+        async move { Listener::bind(&endpoint, options, &inproc).await }
+    }
+
+    fn listening(&mut self, listener: Listener) {
+        tracing::info!(edge = %self.setup.edge.name, endpoint = %listener.endpoint(), "listening");
+        self.door.listener = Some(listener);
+    }
+
+    /// Tries to listen again after a pause, for as long as the node runs.
+    fn rebind(&mut self, error: &SpError, ctx: &mut Context<Self>) {
+        let (edge, peer) = (self.edge_name(), self.setup.peer_name());
+        let reason = format!("cannot listen yet: {error}");
+        self.setup.edge.set_waits(Some(format!("{peer}: {reason}")));
+        self.setup
+            .control
+            .publish_limited("link_waits", &self.setup.edge.name, |_| Event::LinkWaits {
+                edge,
+                peer,
+                reason,
+            });
+        ctx.run_later(REBIND, |actor, ctx| {
+            if actor.ended || actor.closing {
+                return;
+            }
+            let bound = actor.bind().into_actor(actor).map(|bound, actor, ctx| match bound {
+                _ if actor.ended || actor.closing => {}
+                Ok(listener) => {
+                    actor.listening(listener);
+                    if actor.begun {
+                        actor.accept(ctx);
+                    }
+                }
+                Err(error) => actor.rebind(&error, ctx),
+            });
+            ctx.spawn(bound);
+        });
     }
 }
 

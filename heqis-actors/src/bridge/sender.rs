@@ -6,19 +6,27 @@ use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
 use super::window::{Due, Window};
-use super::{BridgeSetup, EMPTY, End, Hello, Welcome, encode_frame, link_clock};
+use super::{
+    BridgeSetup, End, Hello, Parting, Refuse, Term, Welcome, encode_frame, link_clock,
+};
 use crate::actor::{Begin, Build, Wake};
-use crate::clock::Clock;
+use crate::clock::{Clock, duration_ns};
 use crate::edge::Cause;
 use crate::encoding::Encoding;
 use crate::events::Event;
 use crate::options::Delivery;
 use crate::sp::{Backoff, Connection, SpError, connect};
-use crate::stage::StageError;
+use crate::stage::{Ending, StageError};
 use crate::wire::{Kind, WireFrame};
 
 /// Shortest and longest pause between two attempts to connect.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// A connection that has lasted this long has proved itself: the next attempt after it starts with the shortest pause.
+const PROVED: Duration = Duration::from_secs(5);
+/// How long the last word of a receiver is awaited, over reconnects. Everything has its outcome by then.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// Time between two log lines about a link that does not come up for the same reason.
+const REMIND: Duration = Duration::from_secs(60);
 
 pub(crate) struct BridgeSender {
     setup: BridgeSetup,
@@ -29,9 +37,21 @@ pub(crate) struct BridgeSender {
     epoch: u32,
     backoff: Option<Backoff>,
     end_sent: bool,
+    goodbye_sent: bool,
     begun: bool,
     ended: bool,
+    /// Everything has its outcome and the receiver is told so, since this time; its answer is awaited.
+    farewell_ns: Option<i64>,
+    /// This node ends before everything has its outcome; what still comes on the edge is dropped.
+    leaving: bool,
+    /// The receiver has said that it leaves.
+    peer_left: bool,
+    /// The receiver has answered the last word.
+    parted: bool,
+    up_since_ns: Option<i64>,
     down_since_ns: Option<i64>,
+    /// Why the last attempt to connect failed, and when that was last in the log.
+    waits: Option<(String, i64)>,
 }
 
 enum Link {
@@ -79,9 +99,16 @@ impl BridgeSender {
             epoch: 0,
             backoff,
             end_sent: false,
+            goodbye_sent: false,
             begun: false,
             ended: false,
+            farewell_ns: None,
+            leaving: false,
+            peer_left: false,
+            parted: false,
+            up_since_ns: None,
             down_since_ns: None,
+            waits: None,
         }
     }
 
@@ -105,14 +132,39 @@ impl BridgeSender {
                     _ if actor.ended => {}
                     Ok(connection) => actor.greet(connection, ctx),
                     Err(error) => {
-                        tracing::debug!(edge = %actor.setup.edge.name, %error, "connect failed");
+                        let endpoint = &actor.setup.options.endpoint;
+                        actor.wait_for(format!("{endpoint}: {error}"));
                         actor.redial(ctx);
                     }
                 }),
         );
     }
 
+    /// States why there is no connection: at once when the reason is new, and now and then while it stays.
+    fn wait_for(&mut self, reason: String) {
+        let now_ns = self.now_ns();
+        let told = self.waits.as_ref().is_some_and(|(last, told_ns)| {
+            *last == reason && now_ns - told_ns < duration_ns(REMIND)
+        });
+        let peer = self.setup.peer_name();
+        self.setup.edge.set_waits(Some(format!("{peer}: {reason}")));
+        if !told {
+            self.waits = Some((reason.clone(), now_ns));
+            let edge = self.setup.edge.name.to_string();
+            self.setup
+                .control
+                .publish_limited("link_waits", &self.setup.edge.name, |_| Event::LinkWaits {
+                    edge,
+                    peer,
+                    reason,
+                });
+        }
+    }
+
     fn redial(&mut self, ctx: &mut Context<Self>) {
+        if self.is_cut_off() {
+            return self.leave(ctx);
+        }
         let pause = self.backoff.as_mut().map_or(REDIAL.1, Backoff::next_delay);
         self.dial(pause, ctx);
     }
@@ -127,6 +179,15 @@ impl BridgeSender {
             instance: self.setup.instance,
             first_seq: self.window.first_seq(),
             at_least_once: self.window.keeps(),
+            node: self.setup.node.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            streams: self.setup.committed.streams().iter().map(Into::into).collect(),
+            terms: (self.setup.peer.terms.iter())
+                .map(|(subject, value)| Term {
+                    subject: subject.clone(),
+                    value: value.clone(),
+                })
+                .collect(),
         };
         let offered = self.setup.options.encoding;
         let greeted = conn.negotiate(Kind::Hello, self.setup.route, self.epoch, offered, &hello);
@@ -149,26 +210,31 @@ impl BridgeSender {
         };
         let peer = conn.peer.clone();
         conn.close(ctx);
-        if let Some(cause) = reason.cause() {
-            self.setup.link.reject(cause);
-            Event::PeerRejected {
-                edge: self.setup.edge.name.to_string(),
-                reason: format!("{peer}: {reason}"),
-            }
-            .publish();
-        }
+        self.setup.reject(&peer, reason);
+        let now_ns = self.now_ns();
         if was_up {
-            self.setup.link.up.set(0);
             self.setup.link.credits.set(0);
-            self.setup.link.set_clock(None);
-            self.down_since_ns = Some(self.now_ns());
-            Event::LinkDown {
-                edge: self.setup.edge.name.to_string(),
-                reason: reason.to_string(),
-            }
-            .publish();
+            self.setup.link_down(reason);
+            self.down_since_ns = Some(now_ns);
+        } else {
+            self.wait_for(reason.to_string());
+        }
+        // A connection that breaks soon after it was made does not start the pauses anew.
+        let up_since_ns = self.up_since_ns.take();
+        if up_since_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(PROVED))
+            && let Some(backoff) = &mut self.backoff
+        {
+            backoff.reset();
         }
         self.redial(ctx);
+    }
+
+    /// Whether this node leaves and its receiver has left before it, or was never there: nothing more can be delivered.
+    fn is_cut_off(&self) -> bool {
+        self.setup.control.stopping()
+            && self.farewell_ns.is_none()
+            && matches!(self.link, Link::Dialing)
+            && (self.peer_left || self.epoch == 0)
     }
 
     fn receive(&mut self, wire: &WireFrame, now_ns: i64) -> Result<(), LinkError> {
@@ -188,8 +254,17 @@ impl BridgeSender {
                 "acknowledges before its welcome".into(),
             )),
             Kind::Ack => self.window.acknowledged(&wire.read()?),
+            Kind::Refuse => {
+                let Refuse { reason } = wire.read()?;
+                Err(LinkError::Refused(reason))
+            }
+            Kind::Goodbye if !wire.read::<Parting>()?.leaves => {
+                self.parted = self.farewell_ns.is_some();
+                Ok(())
+            }
             Kind::Goodbye => match std::mem::replace(&mut self.link, Link::Dialing) {
                 Link::Up(conn) => {
+                    self.peer_left = true;
                     self.link = Link::Leaving(conn, Farewell::Due);
                     Ok(())
                 }
@@ -205,7 +280,7 @@ impl BridgeSender {
                 }
                 Ok(())
             }
-            kind @ (Kind::Data | Kind::Hello | Kind::End) => Err(LinkError::Protocol(format!(
+            kind @ (Kind::Data | Kind::Hello | Kind::End | Kind::Leave) => Err(LinkError::Protocol(format!(
                 "a receiver does not send {kind:?}"
             ))),
         }
@@ -223,10 +298,19 @@ impl BridgeSender {
             conn.beat_soon(now_ns);
             self.link = Link::Up(conn);
         }
-        self.end_sent = false;
-        if let Some(backoff) = &mut self.backoff {
-            backoff.reset();
+        for run in &welcome.have {
+            self.setup
+                .committed
+                .deliver_run(run.stream, run.first, run.last);
         }
+        // A paced source need not wait for what the other side has.
+        self.setup.control.ring_all();
+        self.end_sent = false;
+        self.goodbye_sent = false;
+        self.peer_left = false;
+        self.up_since_ns = Some(now_ns);
+        self.waits = None;
+        self.setup.edge.set_waits(None);
         self.setup.link.up.set(1);
         self.setup.link.connects.inc();
         if let Some(since_ns) = self.down_since_ns.take() {
@@ -261,14 +345,56 @@ impl BridgeSender {
             return;
         }
         if self.setup.control.abandoned() {
-            return self.abandon(ctx);
+            return self.leave(ctx);
+        }
+        if self.leaving {
+            return self.drop_rest(ctx);
+        }
+        if self.is_cut_off() && self.window.ending() != Some(Ending::Left) {
+            return self.leave(ctx);
         }
         if let Err(error) = self.fill() {
             return self.lost(&error, ctx);
         }
         flush(self, self.epoch.into(), ctx);
-        if self.end_sent && self.window.is_done() {
-            self.finish(ctx);
+        match self.window.ending() {
+            // The next node has heard that the stream is complete, and all of it has its outcome.
+            Some(Ending::Complete) if self.end_sent => self.part(ctx),
+            Some(Ending::Left) => self.part(ctx),
+            _ => {}
+        }
+    }
+
+    /// Everything has its outcome: says so, waits for the answer, and ends.
+    fn part(&mut self, ctx: &mut Context<Self>) {
+        // On an at-most-once edge the receiver may have called numbers done that had no outcome there either.
+        self.window.give_up(Cause::Gap);
+        let now_ns = self.now_ns();
+        if self.farewell_ns.is_none() {
+            self.farewell_ns = Some(now_ns);
+            self.setup.control.enter_farewell();
+            self.setup.control.sender_ended();
+        }
+        let (route, epoch) = (self.setup.route, self.epoch);
+        let complete = self.window.ending() == Some(Ending::Complete);
+        let drain_ms = self.setup.control.drain_left_ms().unwrap_or(0);
+        if !self.goodbye_sent
+            && let Link::Up(conn) = &mut self.link
+        {
+            let kind = if complete { Kind::Goodbye } else { Kind::Leave };
+            let parting = Parting {
+                leaves: !complete,
+                drain_ms,
+            };
+            self.goodbye_sent = conn.control(kind, route, epoch, &parting).unwrap_or(false);
+            flush(self, epoch.into(), ctx);
+        }
+        let waited = self.farewell_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(FAREWELL));
+        let is_up = matches!(self.link, Link::Up(_));
+        // Who leaves waits for an answer where there is one to come; the receiver loses nothing without it.
+        let hurry = !complete || self.setup.control.stopping();
+        if self.parted || waited || (hurry && !is_up) {
+            self.end(ctx);
         }
     }
 
@@ -279,8 +405,12 @@ impl BridgeSender {
             Link::Dialing => return Ok(()),
             Link::Greeting(conn) => return conn.beat(route, epoch, now_ns),
             Link::Leaving(conn, farewell) => {
+                let parting = Parting {
+                    leaves: false,
+                    drain_ms: 0,
+                };
                 if *farewell == Farewell::Due
-                    && conn.control(Kind::Goodbye, route, epoch, &EMPTY)?
+                    && conn.control(Kind::Goodbye, route, epoch, &parting)?
                 {
                     *farewell = Farewell::Said;
                 }
@@ -293,7 +423,8 @@ impl BridgeSender {
         while conn.writable() {
             match self.window.due(self.setup.clock.now_ns())? {
                 Due::Nothing => break,
-                Due::End => {
+                Due::End(Ending::Left) => break,
+                Due::End(Ending::Complete) => {
                     if !self.end_sent {
                         let end = End {
                             last_seq: self.window.next_seq() - 1,
@@ -321,9 +452,16 @@ impl BridgeSender {
                             link.sent_bytes.add(bytes as u64);
                             self.window.sent(frame);
                         }
-                        Err(LinkError::Wire(error)) => self.window.unsendable(frame, &error),
-                        Err(LinkError::Socket(error @ SpError::TooLarge { .. })) => {
-                            self.window.unsendable(frame, &error);
+                        Err(
+                            error @ (LinkError::Wire(_)
+                            | LinkError::Socket(SpError::TooLarge { .. })),
+                        ) => {
+                            if let Some(left_out) =
+                                self.setup.control.admit("unsendable", &self.setup.edge.name)
+                            {
+                                tracing::error!(edge = %self.setup.edge.name, origin = ?frame.head.origin, %error, left_out, "frame dropped: it cannot be written to the wire");
+                            }
+                            self.window.unsendable(frame);
                         }
                         Err(error) => {
                             self.window.cut_off(frame);
@@ -338,32 +476,38 @@ impl BridgeSender {
         Ok(())
     }
 
-    /// Everything has its outcome: tells the receiver that it may leave, and ends.
-    fn finish(&mut self, ctx: &mut Context<Self>) {
-        // On an at-most-once edge the receiver may have called numbers done that had no outcome there either.
-        self.window.give_up(Cause::Gap);
-        let (route, epoch) = (self.setup.route, self.epoch);
-        if let Link::Up(conn) = &mut self.link {
-            // The receiver also leaves by itself after a while, so a goodbye that cannot be queued is no loss.
-            let _ = conn.control(Kind::Goodbye, route, epoch, &EMPTY);
-            flush(self, epoch.into(), ctx);
+    /// This node ends before everything has its outcome: names what is in doubt, and drops what still comes.
+    fn leave(&mut self, ctx: &mut Context<Self>) {
+        if self.ended {
+            return;
         }
-        self.end(ctx);
+        self.leaving = true;
+        self.setup.control.cut_short();
+        self.window.leave(self.setup.clock.now_ns());
+        self.drop_rest(ctx);
     }
 
-    fn abandon(&mut self, ctx: &mut Context<Self>) {
-        self.window.give_up(Cause::Shutdown);
-        self.setup.edge.abandon();
-        self.end(ctx);
+    fn drop_rest(&mut self, ctx: &mut Context<Self>) {
+        self.window.leave_rest(self.setup.clock.now_ns());
+        if self.setup.control.abandoned() || self.setup.edge.ending().is_some() {
+            self.end(ctx);
+        }
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
-        self.ended = true;
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
         if let Some(conn) = std::mem::replace(&mut self.link, Link::Dialing).into_conn() {
             conn.close(ctx);
         }
         self.setup.link.up.set(0);
         self.setup.link.set_clock(None);
+        self.setup.edge.set_waits(None);
+        match self.farewell_ns {
+            Some(_) => self.setup.control.leave_farewell(),
+            None => self.setup.control.sender_ended(),
+        }
         self.setup.control.ended(&self.setup.edge.name);
         ctx.stop();
     }

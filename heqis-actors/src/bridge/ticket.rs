@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::actor::Doorbell;
-use crate::edge::Outcome;
+use crate::edge::{Cause, Outcome};
 
 /// Keeps one frame unacknowledged for as long as it lives.
 #[derive(Debug)]
@@ -64,6 +64,8 @@ pub(crate) struct Tracker {
     every: u64,
     /// The receiver is woken for each number: the edge is about to end.
     eager: AtomicBool,
+    /// A frame that this node gives up because it ends has no outcome: its sender keeps it for the successor.
+    keeps: bool,
     bell: Arc<Doorbell>,
 }
 
@@ -78,7 +80,7 @@ struct State {
 }
 
 impl Tracker {
-    pub(crate) fn new(done: u64, every: u64, bell: Arc<Doorbell>) -> Arc<Self> {
+    pub(crate) fn new(done: u64, every: u64, keeps: bool, bell: Arc<Doorbell>) -> Arc<Self> {
         let state = State {
             done,
             early: BTreeMap::new(),
@@ -89,13 +91,16 @@ impl Tracker {
             told: AtomicU64::new(done),
             every: every.max(1),
             eager: AtomicBool::new(false),
+            keeps,
             bell,
         })
     }
 
     /// Gives `seq` its outcome.
     pub(crate) fn complete(&self, seq: u64, outcome: Option<Outcome>) {
-        self.close(seq, seq, outcome);
+        if !(self.keeps && outcome == Some(Outcome::Dropped(Cause::Shutdown))) {
+            self.close(seq, seq, outcome);
+        }
     }
 
     /// Passes over the numbers from `first` to `last`, which their sender has booked as lost.
@@ -159,11 +164,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::edge::Cause;
 
     #[test]
     fn a_number_is_done_when_the_last_frame_derived_from_it_is_dropped() {
-        let tracker = Tracker::new(0, 100, Arc::default());
+        let tracker = Tracker::new(0, 100, true, Arc::default());
         let ticket = Ticket::new(tracker.clone(), 1);
         let derived = ticket.clone();
         drop(ticket);
@@ -174,7 +178,7 @@ mod tests {
 
     #[test]
     fn outcomes_are_counted_only_up_to_the_first_open_number() {
-        let tracker = Tracker::new(10, 100, Arc::default());
+        let tracker = Tracker::new(10, 100, true, Arc::default());
         tracker.complete(12, Some(Outcome::Dropped(Cause::Age)));
         assert_eq!(tracker.tell().1.iter().sum::<u64>(), 0);
         tracker.complete(11, Some(Outcome::Delivered));
@@ -190,8 +194,18 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_that_is_given_up_because_the_node_ends_stays_with_its_sender() {
+        for (keeps, done) in [(true, 1), (false, 2)] {
+            let tracker = Tracker::new(0, 100, keeps, Arc::default());
+            tracker.complete(1, Some(Outcome::Delivered));
+            tracker.complete(2, Some(Outcome::Dropped(Cause::Shutdown)));
+            assert_eq!(tracker.done(), done);
+        }
+    }
+
+    #[test]
     fn numbers_that_are_passed_over_cost_nothing_and_have_no_outcome() {
-        let tracker = Tracker::new(0, 100, Arc::default());
+        let tracker = Tracker::new(0, 100, true, Arc::default());
         tracker.pass(2, 1 << 62);
         tracker.pass(5, 4);
         tracker.complete((1 << 62) + 1, Some(Outcome::Delivered));
@@ -206,7 +220,7 @@ mod tests {
         fn any_order_of_completion_ends_with_every_number_counted_once(
             order in Just((1u64..=60).collect::<Vec<_>>()).prop_shuffle()
         ) {
-            let tracker = Tracker::new(0, 7, Arc::default());
+            let tracker = Tracker::new(0, 7, true, Arc::default());
             for seq in &order {
                 tracker.complete(*seq, Some(Outcome::Delivered));
                 tracker.complete(*seq, Some(Outcome::Delivered));

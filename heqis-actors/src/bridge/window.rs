@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use super::conn::LinkError;
 use super::{Ack, Have, Welcome};
-use crate::edge::{Cause, Edge, Outcome, Pop};
+use crate::edge::{Cause, Edge, InDoubt, Outcome, Pop};
 use crate::frame::{AnyFrame, Origin};
+use crate::stage::Ending;
 
 /// The numbers and frames of one sending half.
 pub(super) struct Window {
@@ -49,8 +50,8 @@ pub(super) enum Due<'a> {
     Again(u64, &'a AnyFrame),
     /// A new frame, which gets [`Window::next_seq`] when it is sent.
     New(AnyFrame),
-    /// No frame will come any more.
-    End,
+    /// No frame will come any more from the stages that there are.
+    End(Ending),
     /// Nothing now.
     Nothing,
 }
@@ -229,7 +230,7 @@ impl Window {
             let mut frame = match self.edge.pop(0, now_ns) {
                 Pop::Frame(frame) => frame,
                 Pop::Empty => break,
-                Pop::Ended => return Ok(Due::End),
+                Pop::Ended(ending) => return Ok(Due::End(ending)),
             };
             frame.head.part = self.part_of(frame.head.origin);
             if !self.is_had(&frame) {
@@ -288,8 +289,7 @@ impl Window {
     }
 
     /// A new frame that no connection could carry.
-    pub(super) fn unsendable(&mut self, frame: AnyFrame, error: &dyn std::fmt::Display) {
-        tracing::error!(edge = %self.edge.name, origin = ?frame.head.origin, %error, "frame dropped: it cannot be written to the wire");
+    pub(super) fn unsendable(&mut self, frame: AnyFrame) {
         self.edge.lose_popped(frame, Cause::Decode);
     }
 
@@ -297,6 +297,36 @@ impl Window {
     pub(super) fn give_up(&mut self, cause: Cause) {
         self.close(Outcome::Dropped(cause), self.open);
         self.retained.clear();
+    }
+
+    /// Ends without the outcome of what is under way, because the node does: it is named, and its successor sends it
+    /// again. What waits on the edge is dropped as well, and so is what still comes.
+    pub(super) fn leave(&mut self, now_ns: i64) {
+        if let (Some((first_seq, first)), Some((last_seq, last))) =
+            (self.retained.front(), self.retained.back())
+        {
+            self.edge.set_in_doubt(InDoubt {
+                frames: self.open,
+                first_seq: *first_seq,
+                last_seq: *last_seq,
+                first_position: first.head.origin.position,
+                last_position: last.head.origin.position,
+            });
+        }
+        self.give_up(Cause::Shutdown);
+        self.leave_rest(now_ns);
+    }
+
+    /// Drops what waits on the edge: nothing will be sent any more.
+    pub(super) fn leave_rest(&mut self, now_ns: i64) {
+        while let Pop::Frame(frame) = self.edge.pop(0, now_ns) {
+            self.edge.lose_popped(frame, Cause::Shutdown);
+        }
+    }
+
+    /// How the edge has ended, once nothing waits on it and every frame has its outcome.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.edge.ending().filter(|_| self.is_done())
     }
 
     /// Gives `frames` of those under way their outcome.

@@ -29,11 +29,13 @@ pub enum Cause {
     Shutdown,
     /// The stage failed on it twice, or had used up its restart budget.
     StageFailed,
+    /// The stage cannot process this frame, and is well.
+    Refused,
 }
 
 impl Cause {
     /// Every cause.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Capacity,
         Self::Superseded,
         Self::Age,
@@ -42,6 +44,7 @@ impl Cause {
         Self::Decode,
         Self::Shutdown,
         Self::StageFailed,
+        Self::Refused,
     ];
 
     /// Name in metrics (`dropped_<name>`), logs and reports.
@@ -56,6 +59,7 @@ impl Cause {
             Self::Decode => "decode",
             Self::Shutdown => "shutdown",
             Self::StageFailed => "stage_failed",
+            Self::Refused => "refused",
         }
     }
 }
@@ -140,8 +144,27 @@ impl Books {
             connected: None,
             credits: None,
             clock: None,
+            waits: None,
+            in_doubt: None,
+            lossless: false,
         }
     }
+}
+
+/// Frames that the sending half of an at-least-once edge had sent when it ended, and of which it did not hear the
+/// outcome: the other node may have done them or not, and recognises them when they come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InDoubt {
+    /// How many; they are among those dropped for `shutdown`.
+    pub frames: u64,
+    /// Number of the first one on the edge.
+    pub first_seq: u64,
+    /// Number of the last one.
+    pub last_seq: u64,
+    /// Position in its stream of the first one.
+    pub first_position: u64,
+    /// Position in its stream of the last one.
+    pub last_position: u64,
 }
 
 /// Which part of an edge a report speaks of.
@@ -184,6 +207,15 @@ pub struct EdgeReport {
     /// How far the clock of the node at the other end of a bridged edge is ahead, while that is known.
     #[serde(default)]
     pub clock: Option<ClockOffset>,
+    /// For whom a half of a bridged edge waits, and why, while it has no connection.
+    #[serde(default)]
+    pub waits: Option<String>,
+    /// Frames whose outcome the sending half did not hear before it ended.
+    #[serde(default)]
+    pub in_doubt: Option<InDoubt>,
+    /// Whether the edge promises to lose nothing: its policy is `block`.
+    #[serde(default)]
+    pub lossless: bool,
 }
 
 impl EdgeReport {

@@ -7,12 +7,12 @@
 mod books;
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 pub(crate) use books::{Books, Outcome};
-pub use books::{Cause, EdgeReport, Side};
+pub use books::{Cause, EdgeReport, InDoubt, Side};
 
 use crate::actor::Doorbell;
 use crate::clock::duration_ns;
@@ -20,7 +20,7 @@ use crate::frame::AnyFrame;
 use crate::metrics::{Gauge, Metrics, Timer};
 use crate::options::{EdgeOptions, Policy};
 use crate::payload::Key;
-use crate::stage::partition;
+use crate::stage::{Ending, partition};
 
 /// One edge, shared by its producers and its consumers.
 pub(crate) struct Edge {
@@ -31,12 +31,19 @@ pub(crate) struct Edge {
     lanes: Vec<Lane>,
     /// Frames that left a lane and have no outcome yet: in the consumer's hand, or on the wire.
     in_hand: AtomicU64,
-    /// Producers that have not ended.
+    /// Producers that have not ended, and whether one of those that have has left in mid-stream.
     open_producers: AtomicUsize,
+    left: AtomicBool,
     producers: OnceLock<Vec<Arc<Doorbell>>>,
     depth: Gauge,
     wait: Timer,
     side: Side,
+    /// For whom a half of a bridged edge waits, and why; `None` while it has a connection.
+    waits: Mutex<Option<String>>,
+    /// Frames of which the sending half ended without knowing the outcome.
+    in_doubt: Mutex<Option<InDoubt>>,
+    /// Whether no frame may be lost on the way.
+    lossless: bool,
 }
 
 struct Lane {
@@ -53,8 +60,8 @@ struct LaneState {
     producer_waits: bool,
     /// The consumer's thread waits on the condition variable.
     consumer_waits: bool,
-    /// No further frame will come.
-    ended: bool,
+    /// No further frame will come from the producers that there are.
+    ended: Option<Ending>,
 }
 
 /// First in, first out; or one slot per key in order of the keys' first arrival.
@@ -87,7 +94,7 @@ pub(crate) enum Pop {
     Frame(AnyFrame),
     Empty,
     /// Empty, and nothing more will come.
-    Ended,
+    Ended(Ending),
 }
 
 impl Edge {
@@ -99,6 +106,7 @@ impl Edge {
         producers: usize,
         metrics: &Metrics,
     ) -> Arc<Self> {
+        let lossless = options.policy == Policy::Block;
         let capacity = match (options.policy, side) {
             (Policy::Latest, _) => 1,
             // The credit bounds the lanes together; one lane may get all of it.
@@ -117,7 +125,7 @@ impl Edge {
                 },
                 producer_waits: false,
                 consumer_waits: false,
-                ended: false,
+                ended: None,
             }),
             more: Condvar::new(),
             consumer: OnceLock::new(),
@@ -130,10 +138,38 @@ impl Edge {
             lanes: (0..lanes).map(|_| lane()).collect(),
             in_hand: AtomicU64::new(0),
             open_producers: AtomicUsize::new(producers),
+            left: AtomicBool::new(false),
             producers: OnceLock::new(),
             depth: metrics.edge_depth(name),
             wait: metrics.edge_wait(name),
             side,
+            waits: Mutex::default(),
+            in_doubt: Mutex::default(),
+            lossless,
+        })
+    }
+
+    pub(crate) fn set_waits(&self, why: Option<String>) {
+        *self.waits.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    pub(crate) fn waits(&self) -> Option<String> {
+        self.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn set_in_doubt(&self, frames: InDoubt) {
+        *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames);
+    }
+
+    /// How the edge has ended, once nothing waits on it any more.
+    pub(crate) fn ending(&self) -> Option<Ending> {
+        self.lanes.iter().try_fold(Ending::Complete, |all, lane| {
+            let state = lane.lock();
+            let ended = state.ended.filter(|_| state.queue.len() == 0)?;
+            Some(all.and(ended))
         })
     }
 
@@ -209,7 +245,7 @@ impl Edge {
         loop {
             let mut state = lane.lock();
             let Some(mut frame) = state.queue.pop() else {
-                return if state.ended { Pop::Ended } else { Pop::Empty };
+                return state.ended.map_or(Pop::Empty, Pop::Ended);
             };
             // Waking at half capacity spares a producer that fills the lane again at once from being woken per frame.
             let wake_producer = state.producer_waits && state.queue.len() <= lane.capacity / 2;
@@ -258,7 +294,7 @@ impl Edge {
     pub(crate) fn wait_for_more(&self, lane: usize, timeout: Duration) {
         let lane = &self.lanes[lane];
         let mut state = lane.lock();
-        if state.queue.len() == 0 && !state.ended {
+        if state.queue.len() == 0 && state.ended.is_none() {
             state.consumer_waits = true;
             let (mut state, _) = lane
                 .more
@@ -289,10 +325,17 @@ impl Edge {
     }
 
     /// One producer ends; after the last one, consumers find [`Pop::Ended`] behind the last frame.
-    pub(crate) fn end_producer(&self) {
+    pub(crate) fn end_producer(&self, ending: Ending) {
+        if ending == Ending::Left {
+            self.left.store(true, Ordering::Release);
+        }
         if self.open_producers.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let ending = match self.left.load(Ordering::Acquire) {
+                true => Ending::Left,
+                false => Ending::Complete,
+            };
             for lane in &self.lanes {
-                lane.lock().ended = true;
+                lane.lock().ended = Some(ending);
                 lane.more.notify_one();
                 lane.wake_consumer();
             }
@@ -325,11 +368,15 @@ impl Edge {
     pub(crate) fn report(&self) -> EdgeReport {
         let queued = self.queued();
         self.depth.set(i64::try_from(queued).unwrap_or(i64::MAX));
-        self.books.report(
+        let mut report = self.books.report(
             &self.name,
             self.side,
             queued as u64 + self.in_hand.load(Ordering::Relaxed),
-        )
+        );
+        report.waits = self.waits();
+        report.in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
+        report.lossless = self.lossless;
+        report
     }
 
     fn wake_producers(&self) {
@@ -518,14 +565,30 @@ mod tests {
     }
 
     #[test]
+    fn an_edge_is_complete_only_when_every_producer_was() {
+        for (endings, expected) in [
+            ([Ending::Complete, Ending::Complete], Ending::Complete),
+            ([Ending::Left, Ending::Complete], Ending::Left),
+            ([Ending::Complete, Ending::Left], Ending::Left),
+        ] {
+            let options = EdgeOptions::default();
+            let edge = Edge::new("a->b", Side::Local, options, 1, 2, &Metrics::new("test"));
+            for ending in endings {
+                edge.end_producer(ending);
+            }
+            assert!(matches!(edge.pop(0, 0), Pop::Ended(ending) if ending == expected));
+        }
+    }
+
+    #[test]
     fn consumers_find_the_end_behind_the_last_frame_of_the_last_producer() {
         let options = EdgeOptions::default();
         let edge = Edge::new("a->b", Side::Local, options, 1, 2, &Metrics::new("test"));
-        edge.end_producer();
+        edge.end_producer(Ending::Complete);
         assert!(matches!(edge.pop(0, 0), Pop::Empty));
         assert!(edge.push(frame(1, 0)).is_ok());
-        edge.end_producer();
+        edge.end_producer(Ending::Complete);
         assert!(matches!(edge.pop(0, 0), Pop::Frame(_)));
-        assert!(matches!(edge.pop(0, 0), Pop::Ended));
+        assert!(matches!(edge.pop(0, 0), Pop::Ended(Ending::Complete)));
     }
 }

@@ -9,7 +9,7 @@ use actix::prelude::*;
 use super::wiring::Wiring;
 use super::{GraphError, GraphHandle, NodeReport, Running, terminated};
 use crate::actor::RingBufferConfig;
-use crate::bridge::PayloadType;
+use crate::bridge::{LinkPeer, PayloadType};
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::metrics::Metrics;
@@ -33,6 +33,7 @@ pub struct GraphBuilder {
     pub(super) edges: Vec<EdgeEntry>,
     pub(super) budgets: Vec<(Vec<String>, Duration)>,
     pub(super) taps: HashMap<String, Tap>,
+    pub(super) peers: HashMap<u32, LinkPeer>,
     pub(super) scheduling: Scheduling,
     pub(super) control: Control,
 }
@@ -74,6 +75,7 @@ impl GraphBuilder {
             edges: Vec::new(),
             budgets: Vec::new(),
             taps: HashMap::new(),
+            peers: HashMap::new(),
             scheduling: Scheduling::default(),
             control: Control::new(),
         }
@@ -212,6 +214,14 @@ impl GraphBuilder {
         self.with_edge(ends, options, span)
     }
 
+    /// Says who is at the other end of the bridged edge `route`, and what holds of its frames. The two ends compare both
+    /// when they connect, and name what differs.
+    #[must_use]
+    pub fn peer(mut self, route: u32, peer: LinkPeer) -> Self {
+        self.peers.insert(route, peer);
+        self
+    }
+
     fn with_edge(mut self, (from, to): (&str, &str), options: EdgeOptions, span: Span) -> Self {
         self.edges.push(EdgeEntry {
             from: from.to_owned(),
@@ -252,6 +262,8 @@ impl GraphBuilder {
             let signals = actix_rt::spawn(async move {
                 terminated().await;
                 handle.stop();
+                terminated().await;
+                handle.abandon();
             });
             let running = self.start().await?;
             let report = running.wait(drain_timeout).await;

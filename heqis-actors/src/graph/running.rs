@@ -23,6 +23,16 @@ impl GraphHandle {
     pub fn stop(&self) {
         self.0.stop();
     }
+
+    /// As [`GraphHandle::stop`], and the drain has to be over within `drain`, whatever [`Running::wait`] was given.
+    pub fn stop_within(&self, drain: Duration) {
+        self.0.stop_within(drain);
+    }
+
+    /// Ends the drain now: what is under way is dropped, cause `shutdown`, and the books close.
+    pub fn abandon(&self) {
+        self.0.abandon();
+    }
 }
 
 /// A started graph.
@@ -73,7 +83,8 @@ impl Running {
     pub async fn wait(self, drain_timeout: Duration) -> NodeReport {
         let ended = async {
             self.control.stopped().await;
-            actix_rt::time::sleep(drain_timeout).await;
+            let deadline = self.control.deadline(drain_timeout);
+            tokio::time::sleep_until(deadline.into()).await;
         };
         let mut hung = false;
         tokio::select! {

@@ -18,7 +18,7 @@ use crate::actor::{
 };
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, PayloadType};
 use crate::clock::{Clock, duration_ns};
-use crate::commit::Committed;
+use crate::commit::{Committed, SourceStream};
 use crate::control::{Budget, Control, StageStats};
 use crate::edge::{Edge, Side};
 use crate::events::Event;
@@ -175,6 +175,7 @@ impl Wiring {
                     self.add_outlet(&entry.from, entry.options, &edge);
                     let retain = entry.options.capacity.max(options.credit);
                     let setup = self.bridge_setup(&edge, route, payload, options, bell);
+                    self.control.enlist_sender();
                     let addr =
                         BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
                             BridgeSender::new(setup, retain)
@@ -193,10 +194,10 @@ impl Wiring {
                     let edge = new_edge(Side::Receiver, window, std::slice::from_ref(&bell), &to);
                     self.add_inlet(&entry.to, &edge);
                     let setup = self.bridge_setup(&edge, route, payload, options, bell);
-                    let (committed, await_end) = (self.committed.clone(), self.has_sources);
+                    let senders_first = self.has_sources;
                     let addr =
                         BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
-                            BridgeReceiver::new(setup, committed, await_end)
+                            BridgeReceiver::new(setup, senders_first)
                         });
                     self.add_started(name, addr, false);
                     edge
@@ -227,6 +228,9 @@ impl Wiring {
             bell,
             link: self.metrics.link(&edge.name),
             instance: self.instance(route),
+            node: self.graph.node.clone(),
+            peer: self.graph.peers.get(&route).cloned().unwrap_or_default(),
+            committed: self.committed.clone(),
         }
     }
 
@@ -387,7 +391,7 @@ impl Wiring {
             .map(|edge| Inlet {
                 edge,
                 lane: worker,
-                ended: false,
+                ended: None,
             })
             .collect();
         let emitter = RawEmitter::new(index, clock);
@@ -402,13 +406,19 @@ impl Wiring {
                     seed.extend(self.instance(u32::from(index)).to_le_bytes());
                 }
                 let factory = build.clone();
+                let stream = fnv1a(&seed);
+                self.committed.name_stream(SourceStream {
+                    source: name.to_owned(),
+                    stream,
+                    replayable: *replayable,
+                });
                 let setup = SourceSetup {
                     cx,
                     index,
                     factory,
                     outlet,
                     control,
-                    stream: fnv1a(&seed),
+                    stream,
                 };
                 let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
                 self.add_started(name.to_owned(), addr, true);

@@ -178,6 +178,10 @@ pub struct Hello {
     pub instance: u64,
     pub first_seq: u64,
     pub at_least_once: bool,
+    pub node: String,
+    pub version: String,
+    pub streams: Vec<(String, u64, bool)>,
+    pub terms: Vec<(String, String)>,
 }
 
 impl Hello {
@@ -188,6 +192,10 @@ impl Hello {
             instance,
             first_seq: 1,
             at_least_once: true,
+            node: String::new(),
+            version: String::new(),
+            streams: Vec::new(),
+            terms: Vec::new(),
         }
     }
 }
@@ -221,7 +229,7 @@ impl Ack {
 }
 
 /// Delivered, duplicate, and one for each cause of a loss.
-pub const OUTCOMES: usize = 10;
+pub const OUTCOMES: usize = 11;
 
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
 pub struct End {

@@ -107,7 +107,7 @@ export default {
   stageTime: "In the stage, p50 / p99", stageAge: "Age behind it, p50 / p99", longest: "Longest", parameters: "Parameters", stages: {},
   causes: { full: "queue full", queue_full: "queue full", link: "link down", expired: "too old", closed: "closed", shutdown: "shutdown" },
   happenings: {
-    stage_failed: "stage failed", stage_restarted: "stage rebuilt", stage_ended: "stage ended", link_up: "link up", link_down: "link down", peer_stalled: "peer stalled", peer_rejected: "peer rejected",
+    stage_failed: "stage failed", stage_restarted: "stage rebuilt", stage_ended: "stage ended", link_up: "link up", link_down: "link down", peer_stalled: "peer stalled", peer_rejected: "peer rejected", link_waits: "link waits", frame_refused: "frame refused",
     budget_overrun: "over budget", ready: "ready", stopping: "stopping", kill: "kill state", alarm_raised: "alarm raised", alarm_cleared: "alarm cleared",
   },
   alarmNames: {

@@ -33,7 +33,7 @@ fn journal_in(dir: &Path, frames: &[Frame<Decision>]) -> Vec<u8> {
     for batch in frames.chunks(3) {
         journal.batch(batch);
     }
-    journal.drain();
+    journal.finish();
     fs::read(dir.join(FILE)).unwrap()
 }
 
@@ -154,7 +154,7 @@ fn batches_leave_no_trace_in_the_bytes() {
     for frame in decisions(20) {
         journal.batch(&[frame]);
     }
-    journal.drain();
+    journal.finish();
     assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(20));
     assert_eq!((count(&cx, "written"), count(&cx, "duplicate")), (20, 0));
 }
@@ -187,7 +187,7 @@ fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
         }
         // Whoever sent the decisions sends all of them again.
         journal.batch(&frames);
-        journal.drain();
+        journal.finish();
         assert!(fs::read(&path).unwrap() == whole, "cut at byte {cut}");
         assert_eq!(
             (count(&cx, "written"), count(&cx, "duplicate")),
@@ -225,7 +225,7 @@ fn a_node_killed_after_any_decision_goes_on_to_the_same_bytes() {
             let decided = signal.batch(&[frame]);
             journal.batch(&decided);
         }
-        journal.drain();
+        journal.finish();
         assert!(
             fs::read(dir.path().join(FILE)).unwrap() == whole,
             "killed after {killed_after}"
@@ -338,7 +338,7 @@ fn a_finished_journal_is_kept_beside_the_new_one() {
         "a new run makes its decisions again"
     );
     journal.batch(&decisions(2));
-    journal.drain();
+    journal.finish();
     assert!(fs::read(dir.path().join(format!("{FILE}.prev"))).unwrap() == first);
     assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(2));
 }
@@ -411,7 +411,7 @@ fn timings_stand_beside_the_journal_and_change_nothing_in_it() {
     fs::write(&timings, &torn[..torn.len() - 9]).unwrap();
     let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
     journal.batch(&frames);
-    journal.drain();
+    journal.finish();
     drop(journal);
     let written = fs::read_to_string(&timings).unwrap();
     assert!(

@@ -67,7 +67,7 @@ fn clocks_leave_no_trace_in_the_bytes() {
                 Frame::detached(Origin { stream, position }, born_ns, (*frame).clone());
             journal.batch(&[frame]);
         }
-        journal.drain();
+        journal.finish();
         fs::read(dir.path().join(FILE)).unwrap()
     };
     assert!(at(0) == at(1_700_000_000_000_000_000));
@@ -154,14 +154,14 @@ fn a_full_disk_fails_the_stage_and_the_journal_is_completed_once_there_is_room()
     let whole = tempfile::tempdir().unwrap();
     let mut journal: Bench<Journal> = Bench::build(&context(whole.path()), params());
     journal.batch(&decisions(40));
-    journal.drain();
+    journal.finish();
     let whole = fs::read(whole.path().join(FILE)).unwrap();
     for half_kilobytes in [2, 5, 7] {
         let dir = tempfile::tempdir().unwrap();
         with_a_disk_of(half_kilobytes, dir.path());
         let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params());
         journal.batch(&decisions(40));
-        journal.drain();
+        journal.finish();
         assert!(fs::read(dir.path().join(FILE)).unwrap() == whole);
     }
 }

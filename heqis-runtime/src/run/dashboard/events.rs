@@ -83,17 +83,41 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
         }
         Happening::StageEnded { stage } => (EventKind::StageEnded, Info, stage.clone(), None),
         Happening::LinkUp { edge } => (EventKind::LinkUp, Info, edge.clone(), None),
-        Happening::LinkDown { edge, reason } => (
+        Happening::FrameRefused {
+            stage,
+            reason,
+            left_out,
+        } => (
+            EventKind::FrameRefused,
+            Warning,
+            stage.clone(),
+            Some(counted(reason, *left_out)),
+        ),
+        Happening::LinkWaits { edge, peer, reason } => (
+            EventKind::LinkWaits,
+            Warning,
+            edge.clone(),
+            Some(format!("{peer}: {reason}")),
+        ),
+        Happening::LinkDown {
+            edge,
+            reason,
+            left_out,
+        } => (
             EventKind::LinkDown,
             Error,
             edge.clone(),
-            Some(reason.clone()),
+            Some(counted(reason, *left_out)),
         ),
-        Happening::PeerRejected { edge, reason } => (
+        Happening::PeerRejected {
+            edge,
+            reason,
+            left_out,
+        } => (
             EventKind::PeerRejected,
             Warning,
             edge.clone(),
-            Some(reason.clone()),
+            Some(counted(reason, *left_out)),
         ),
         Happening::PeerStalled { peer, reason } => (
             EventKind::PeerStalled,
@@ -110,6 +134,14 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
                 Some(cause),
             )
         }
+    }
+}
+
+/// A reason, with how often the same happened since the last event of its kind.
+fn counted(reason: &str, left_out: u64) -> String {
+    match left_out {
+        0 => reason.to_owned(),
+        times => format!("{reason} ({times} more before it)"),
     }
 }
 

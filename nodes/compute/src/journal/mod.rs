@@ -170,7 +170,8 @@ impl Stage for Journal {
         Ok(())
     }
 
-    fn drain(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    /// Only the end of the data closes the journal: a node that leaves comes back to it.
+    fn finish(&mut self) -> Result<(), StageError> {
         self.file.close().map_err(StageError::failed)
     }
 }

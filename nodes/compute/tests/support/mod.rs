@@ -86,8 +86,8 @@ impl<S: Stage> Bench<S> {
         self.probe.take()
     }
 
-    pub fn drain(&mut self) {
-        self.stage.drain(&mut self.probe.emitter()).unwrap();
+    pub fn finish(&mut self) {
+        self.stage.finish().unwrap();
     }
 }
 
