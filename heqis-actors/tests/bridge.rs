@@ -15,7 +15,7 @@ use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, EdgeReport, Encoding, GraphBuilder, NodeReport,
     PayloadType, Policy, RestartOptions, Side, StageOptions,
 };
-use links::free_endpoint;
+use links::{free_endpoint, stop_in_turn};
 
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -204,8 +204,7 @@ fn back_pressure_crosses_the_wire_by_credit() {
             queued <= 4 + 1,
             "the receiver never holds more than its credit and the frame in hand: {queued}"
         );
-        sender.handle().stop();
-        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+        stop_in_turn(sender, receiver).await
     });
     assert!(
         sent.is_clean() && received.is_clean(),

@@ -300,7 +300,7 @@ fn a_link_that_falls_silent_is_found_dead_and_replaced() {
 }
 
 #[test]
-fn a_receiver_whose_sender_vanishes_behind_its_last_frame_ends_by_itself() {
+fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm() {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let collect = CollectConfig {
         takes: Duration::from_millis(100),
@@ -316,11 +316,17 @@ fn a_receiver_whose_sender_vanishes_behind_its_last_frame_ends_by_itself() {
             control(Kind::End, 1, &End { last_seq: 1 }),
         ]);
         until("the frame", || receiver.report().edges[0].sent == 1);
-        // Gone while the stage still has the frame in hand: nobody takes the last acknowledgement.
+        // Gone while the stage still has the frame in hand: it has not heard the last acknowledgement.
         drop(peer);
-        tokio::time::timeout(PATIENCE, receiver.wait(DRAIN))
-            .await
-            .expect("the receiver ends")
+        until("the outcome", || receiver.report().edges[0].delivered == 1);
+        let mut peer = Peer::shaken(link.address);
+        peer.send(&[
+            control(Kind::Hello, 2, &Hello::new(1)),
+            control(Kind::End, 2, &End { last_seq: 1 }),
+            control(Kind::Goodbye, 2, &DONE),
+        ]);
+        assert_eq!(debincode::<(bool, u64)>(peer.expect(Kind::Goodbye).meta()), DONE);
+        receiver.wait(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");
     assert_eq!(books(&report).delivered, 1);

@@ -42,8 +42,7 @@ fn beside_a_healthy_edge(
         attack(link.address, &|cause| ours.link(EDGE).rejected(cause));
         let before = healthy();
         until("further frames", || healthy() > before + 10);
-        sender.handle().stop();
-        futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await
+        stop_in_turn(sender, receiver).await
     });
     assert_books(&sent, &received);
     let seen: Vec<u64> = seen
@@ -198,33 +197,63 @@ fn anything_but_a_hello_of_this_edge() {
     attacks.push(frames(&[data(1, 1)]));
     attacks.push(frames(&[control(Kind::End, 1, &End { last_seq: 0 })]));
     attacks.push(frames(&[control(Kind::Ack, 1, &Ack::delivered(1, 1))]));
-    attacks.push(frames(&[control(Kind::Heartbeat, 1, &0u8)]));
+    attacks.push(frames(&[control(Kind::Heartbeat, 1, &DONE)]));
     disconnected_for("protocol", &attacks);
 }
 
-/// A stranger who knows how to say hello takes the edge over for a moment: the newest sender wins. He is disconnected
-/// for what he does next, and the healthy sender takes up where it was.
-fn usurpers_disconnected(collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
-    beside_a_healthy_edge(collect, |address, rejected| {
+/// Senders that know how to say hello and then break a rule, one after the other, on an edge whose own sender is away.
+/// Each is disconnected for it, and the own sender finds the edge as it should be.
+fn disconnected_senders(collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
+    let link = Link::new(free_address(), Delivery::AtLeastOnce);
+    let seen = collect.seen.clone();
+    let (ours, theirs) = (Metrics::new("compute"), Metrics::new("gateway"));
+    let sender = link.sender(counting(100, 0), &theirs);
+    let receiver = link.receiver(collect, &ours);
+    let rejected = || ours.link(EDGE).rejected("protocol");
+    let (sent, received) = actix::System::new().block_on(async {
+        let receiver = receiver.start().await.unwrap();
         for (index, attack) in attacks.iter().enumerate() {
-            let before = rejected("protocol");
-            let instance = index as u64 + 1;
-            // The healthy sender may reconnect between hello and attack, and then nothing is to be counted.
-            until("the count", || {
-                let hello = control(Kind::Hello, 7, &Hello::new(instance));
-                let mut peer = Peer::connect(address);
-                peer.write(&frames(&[&[hello], &attack[..]].concat()));
-                peer.until_cut();
-                rejected("protocol") > before
-            });
+            let hello = control(Kind::Hello, 7, &Hello::new(index as u64 + 1));
+            let mut peer = Peer::connect(link.address);
+            peer.write(&frames(&[&[hello], &attack[..]].concat()));
+            peer.until_cut();
+            until("the count", || rejected() == index as u64 + 1);
         }
+        let sender = sender.start().await.unwrap();
+        let ended = futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await;
+        (ended.0, ended.1)
+    });
+    assert_books(&sent, &received);
+    let seen = seen.lock().unwrap().clone();
+    let healthy: Vec<u64> = seen.into_iter().filter(|value| *value < STRANGE).collect();
+    assert_eq!(healthy, (1..=100).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_second_sender_of_an_edge_is_refused_with_a_reason_while_the_first_is_alive() {
+    beside_a_healthy_edge(CollectConfig::default(), |address, rejected| {
+        for instance in 1..=3 {
+            let hello = Hello {
+                node: "intruder".into(),
+                ..Hello::new(instance)
+            };
+            let mut peer = Peer::shaken(address);
+            peer.send(&[control(Kind::Hello, 7, &hello)]);
+            let reason: String = debincode(peer.expect(Kind::Refuse).meta());
+            assert!(
+                reason.contains("already takes edge 'count->collect' from node 'gateway'"),
+                "{reason}"
+            );
+            peer.until_cut();
+        }
+        assert_eq!(rejected("protocol"), 3);
     });
 }
 
 #[test]
-fn a_usurper_who_breaks_the_rules_of_the_stream() {
+fn a_sender_that_breaks_the_rules_of_the_stream() {
     let ok = |seq| data(7, seq);
-    usurpers_disconnected(
+    disconnected_senders(
         CollectConfig::default(),
         &[
             // Another epoch than the hello's.
@@ -254,12 +283,12 @@ fn a_usurper_who_breaks_the_rules_of_the_stream() {
 }
 
 #[test]
-fn a_usurper_who_exceeds_the_credit() {
+fn a_sender_that_exceeds_the_credit() {
     let slow = CollectConfig {
         takes: Duration::from_millis(2),
         ..CollectConfig::default()
     };
-    usurpers_disconnected(slow, &[(1..200).map(|seq| data(7, seq)).collect()]);
+    disconnected_senders(slow, &[(1..200).map(|seq| data(7, seq)).collect()]);
 }
 
 #[test]
@@ -290,7 +319,7 @@ fn values_that_do_not_decode_are_booked_and_the_stream_goes_on() {
             .find(|ack| ack.done == 3);
         let outcomes = ack.unwrap().outcomes;
         assert_eq!((outcomes[0], outcomes.iter().sum::<u64>()), (2, 3));
-        peer.send(&[control(Kind::Goodbye, 1, &0u8)]);
+        peer.send(&[control(Kind::Goodbye, 1, &DONE)]);
         receiver.wait(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");
@@ -334,7 +363,7 @@ fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
             ));
         }
         frames.push(control(Kind::End, 1, &End { last_seq: 36 }));
-        frames.push(control(Kind::Goodbye, 1, &0u8));
+        frames.push(control(Kind::Goodbye, 1, &DONE));
         peer.send(&frames);
         receiver.wait(DRAIN).await
     });
@@ -590,7 +619,7 @@ proptest! {
                         let header = Header { kind: Kind::Heartbeat, route: ROUTE, epoch, seq: 0, ts_ns };
                         peer.send(&[framed(header, bincode(&lag_ns))]);
                     }
-                    Step::Goodbye => peer.send(&[control(Kind::Goodbye, epoch, &0u8)]),
+                    Step::Goodbye => peer.send(&[control(Kind::Goodbye, epoch, &DONE)]),
                     Step::Reconnect => {
                         peer = match std::net::TcpStream::connect(link.address) {
                             Ok(stream) => Peer::over(stream),

@@ -61,8 +61,7 @@ fn a_clock_that_is_250_ms_ahead_is_measured_from_both_ends_and_ages_stay_as_the_
             };
             assert!((line("heqis_link_clock_offset_seconds") + ahead_ns as f64 * 1e-9).abs() < 0.1);
             assert!(line("heqis_link_clock_uncertainty_seconds") > 0.0);
-            sender.handle().stop();
-            let ended = futures_util::future::join(sender.wait(DRAIN), receiver.wait(DRAIN)).await;
+            let ended = stop_in_turn(sender, receiver).await;
             (here, there, ended.0, ended.1)
         });
         assert!(
@@ -157,7 +156,7 @@ fn a_peer_of_a_version_without_clocks_is_no_less_alive() {
         let heartbeat = peer.expect(Kind::Heartbeat);
         assert_eq!(heartbeat.meta(), [0]);
         assert_eq!(offset(receiver), None);
-        peer.send(&[control(Kind::Heartbeat, 1, &0u8)]);
+        peer.send(&[control(Kind::Heartbeat, 1, &DONE)]);
     });
     assert_eq!(metrics.link(EDGE).rejected("protocol"), 0);
 }

@@ -146,7 +146,7 @@ fn every_header_rule_refuses_even_when_the_checksum_fits() {
         (4, &[0], "'version' has the unknown value 0"),
         (4, &[2], "'version' has the unknown value 2"),
         (5, &[0], "'kind' has the unknown value 0"),
-        (5, &[8], "'kind' has the unknown value 8"),
+        (5, &[10], "'kind' has the unknown value 10"),
         (5, &[255], "'kind' has the unknown value 255"),
         (6, &[1, 0], "'flags' has the unknown value 1"),
         (6, &[0, 0x80], "'flags' has the unknown value 32768"),

@@ -272,8 +272,13 @@ impl BridgeReceiver {
             let peer = conn.peer.clone();
             flush(self, id, ctx);
             self.setup.reject(&peer, &error);
+            // What is not out yet goes with the time limit for a hello.
+            if self.door.stranger(id).is_some_and(|conn| conn.idle())
+                && let Some(conn) = self.door.leave(id)
+            {
+                conn.close(ctx);
+            }
         }
-        // The connection stays until its sender closes it: closing it here could overtake the reason.
         Ok(())
     }
 

@@ -21,7 +21,8 @@ use crate::wire::{Kind, WireFrame};
 
 /// Shortest and longest pause between two attempts to connect.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-/// A connection that has lasted this long has proved itself: the next attempt after it starts with the shortest pause.
+/// A connection that has lasted this long, or over which an outcome has come, has proved itself: the next attempt after it
+/// starts with the shortest pause.
 const PROVED: Duration = Duration::from_secs(5);
 /// How long the last word of a receiver is awaited, over reconnects. Everything has its outcome by then.
 const FAREWELL: Duration = Duration::from_secs(30);
@@ -48,6 +49,8 @@ pub(crate) struct BridgeSender {
     peer_left: bool,
     /// The receiver has answered the last word.
     parted: bool,
+    /// An outcome has come over this connection.
+    proved: bool,
     up_since_ns: Option<i64>,
     down_since_ns: Option<i64>,
     /// Why the last attempt to connect failed, and when that was last in the log.
@@ -106,6 +109,7 @@ impl BridgeSender {
             leaving: false,
             peer_left: false,
             parted: false,
+            proved: false,
             up_since_ns: None,
             down_since_ns: None,
             waits: None,
@@ -221,7 +225,8 @@ impl BridgeSender {
         }
         // A connection that breaks soon after it was made does not start the pauses anew.
         let up_since_ns = self.up_since_ns.take();
-        if up_since_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(PROVED))
+        let lasted = up_since_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(PROVED));
+        if (std::mem::take(&mut self.proved) || lasted)
             && let Some(backoff) = &mut self.backoff
         {
             backoff.reset();
@@ -253,7 +258,12 @@ impl BridgeSender {
             Kind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
                 "acknowledges before its welcome".into(),
             )),
-            Kind::Ack => self.window.acknowledged(&wire.read()?),
+            Kind::Ack => {
+                let done = self.window.first_seq();
+                self.window.acknowledged(&wire.read()?)?;
+                self.proved |= self.window.first_seq() > done;
+                Ok(())
+            }
             Kind::Refuse => {
                 let Refuse { reason } = wire.read()?;
                 Err(LinkError::Refused(reason))

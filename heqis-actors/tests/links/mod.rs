@@ -10,7 +10,7 @@ use heqis_actors::sp::Endpoint;
 use heqis_actors::wire::{Encoded, Header, Kind, WireFrame, WireMeta};
 use heqis_actors::{
     BridgeOptions, Delivery, EdgeOptions, EdgeReport, Encoding, GraphBuilder, Metrics, NodeReport,
-    Payload, PayloadError, PayloadType, Policy, Side, StageOptions,
+    Payload, PayloadError, PayloadType, Policy, Running, Side, StageOptions,
 };
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
@@ -144,6 +144,17 @@ pub fn books(report: &NodeReport) -> &EdgeReport {
         .find(|edge| matches!(edge.side, Side::Sender | Side::Receiver))
         .unwrap()
 }
+
+/// Stops the sender, and then the receiver, which does not end because its sender leaves.
+pub async fn stop_in_turn(sender: Running, receiver: Running) -> (NodeReport, NodeReport) {
+    sender.handle().stop();
+    let sent = sender.wait(DRAIN).await;
+    receiver.handle().stop();
+    (sent, receiver.wait(DRAIN).await)
+}
+
+/// The content of a goodbye that says that everything has its outcome.
+pub const DONE: (bool, u64) = (false, 0);
 
 /// Lets the other threads work until `done`.
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
