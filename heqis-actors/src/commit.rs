@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::bridge::Deliveries;
 use crate::frame::{AnyFrame, Head, Origin};
 use crate::payload::{Key, Payload};
 
@@ -30,6 +31,8 @@ struct Inner {
     positions: HashMap<u64, Intervals>,
     /// Positions that the nodes after this one are done with.
     delivered: HashMap<u64, Intervals>,
+    /// What the log's records have come to, over rebuilds of the stage that owns it.
+    deliveries: Option<Deliveries>,
     /// Sources of this node and of those before it, as far as they have said so.
     streams: BTreeMap<String, SourceStream>,
     records: BTreeMap<(&'static str, Key), AnyFrame>,
@@ -88,6 +91,15 @@ impl Committed {
                 .get(&origin.stream)
                 .is_some_and(|positions| positions.contains(origin.position))
         })
+    }
+
+    /// The deliveries of the log's records. They outlive the stage that owns the log: `done` counts only for the first call
+    /// in the life of the process.
+    #[must_use]
+    pub fn deliveries_after(&self, done: u64) -> Deliveries {
+        let mut inner = self.lock();
+        let deliveries = inner.deliveries.get_or_insert_with(|| Deliveries::after(done));
+        deliveries.clone()
     }
 
     /// Remembers which stream a source sends.

@@ -1,7 +1,7 @@
 //! The state of a running graph that its actors share: stop and abandon signals, who still runs, what was measured.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,12 +9,27 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::actor::Doorbell;
+use crate::actor::{Doorbell, Held};
 use crate::clock::Clock;
 use crate::events::Event;
+use crate::graph::Waiting;
 use crate::log_limit::LogLimit;
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::stage::StageError;
+
+/// How often the actors of one arbiter have got on: a batch done, a turn taken. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub(crate) fn step(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// Shared by every actor of a graph. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,6 +57,18 @@ struct Inner {
     stop_begun: watch::Sender<bool>,
     bells: Mutex<Vec<Arc<Doorbell>>>,
     failure: Mutex<Option<String>>,
+    /// Sources give nothing, so that what is under way comes to its end and the node's state can be saved.
+    sources_paused: AtomicBool,
+    /// What actors that have ended held.
+    deposits: Mutex<Vec<Held>>,
+    /// The position of each source up to which the node's state is on the disk.
+    saved: Mutex<HashMap<String, u64>>,
+    /// By name of the arbiter.
+    progress: Mutex<HashMap<String, Progress>>,
+    /// Stages that wait to be rebuilt: why, and since when.
+    paused: Mutex<BTreeMap<String, (String, i64)>>,
+    /// A source of this node gives its items once only.
+    has_live: AtomicBool,
     /// Stages and halves of bridged edges that have ended for good, by name.
     gone: Mutex<BTreeSet<String>>,
 }
@@ -62,6 +89,12 @@ impl Control {
             stop_begun: watch::Sender::new(false),
             bells: Mutex::new(Vec::new()),
             failure: Mutex::new(None),
+            sources_paused: AtomicBool::new(false),
+            deposits: Mutex::default(),
+            saved: Mutex::default(),
+            progress: Mutex::default(),
+            paused: Mutex::default(),
+            has_live: AtomicBool::new(false),
             gone: Mutex::new(BTreeSet::new()),
         }))
     }
@@ -225,6 +258,67 @@ impl Control {
         }
     }
 
+    /// What the actors of the arbiter `name` count.
+    pub(crate) fn progress(&self, name: &str) -> Progress {
+        let mut progress = lock(&self.0.progress);
+        progress.entry(name.to_owned()).or_default().clone()
+    }
+
+    /// Makes sources pause, or continue.
+    pub(crate) fn pause_sources(&self, paused: bool) {
+        self.0.sources_paused.store(paused, Ordering::Release);
+        self.ring_all();
+    }
+
+    pub(crate) fn sources_paused(&self) -> bool {
+        self.0.sources_paused.load(Ordering::Acquire)
+    }
+
+    /// The node's state is on the disk up to this position of a source.
+    pub(crate) fn saved(&self, source: &str, position: u64) {
+        lock(&self.0.saved).insert(source.to_owned(), position);
+    }
+
+    /// The position of a source up to which the node's state is on the disk.
+    pub(crate) fn saved_position(&self, source: &str) -> u64 {
+        lock(&self.0.saved).get(source).copied().unwrap_or(0)
+    }
+
+    /// Keeps what an actor held when it left.
+    pub(crate) fn deposit(&self, held: Held) {
+        lock(&self.0.deposits).push(held);
+    }
+
+    pub(crate) fn take_deposits(&self) -> Vec<Held> {
+        std::mem::take(&mut *lock(&self.0.deposits))
+    }
+
+    /// A source of this node gives its items once only: what is dropped here does not come again.
+    pub(crate) fn has_live_source(&self) {
+        self.0.has_live.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_resumable(&self) -> bool {
+        !self.0.has_live.load(Ordering::Acquire)
+    }
+
+    /// A stage waits to be rebuilt.
+    pub(crate) fn stage_paused(&self, stage: &str, reason: String, now_ns: i64) {
+        let mut paused = lock(&self.0.paused);
+        let since_ns = paused.get(stage).map_or(now_ns, |(_, since_ns)| *since_ns);
+        paused.insert(stage.to_owned(), (reason, since_ns));
+    }
+
+    /// The stages that wait to be rebuilt.
+    pub(crate) fn paused(&self) -> Vec<Waiting> {
+        let waiting = |(stage, (reason, since_ns)): (&String, &(String, i64))| Waiting {
+            subject: format!("stage '{stage}'"),
+            reason: format!("to be rebuilt: {reason}"),
+            since_ns: *since_ns,
+        };
+        lock(&self.0.paused).iter().map(waiting).collect()
+    }
+
     /// Whether an actor of this name has ended for good.
     pub(crate) fn has_ended(&self, stage: &str) -> bool {
         lock(&self.0.gone).contains(stage)
@@ -276,6 +370,7 @@ impl Control {
     }
 
     pub(crate) fn stage_restarted(&self, stage: &str) {
+        lock(&self.0.paused).remove(stage);
         Event::StageRestarted {
             stage: stage.to_owned(),
         }

@@ -36,7 +36,9 @@ mod metrics;
 mod options;
 mod payload;
 mod registry;
+mod recording;
 mod restart;
+mod snapshot;
 pub mod sp;
 mod stage;
 mod tap;
@@ -44,7 +46,7 @@ mod terms;
 pub mod wire;
 
 pub use actor::{RingBufferConfig, Waker};
-pub use bridge::{ClockOffset, LinkPeer, PayloadType, Ticket};
+pub use bridge::{ClockOffset, Deliveries, LinkPeer, PayloadType, Ticket};
 pub use clock::{Clock, duration_ns};
 pub use commit::{Committed, SourceStream};
 pub use control::{Quantiles, StageReport};
@@ -53,8 +55,8 @@ pub use encoding::Encoding;
 pub use events::{Event, listen};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LinkState, NodeReport, PIPELINE, Pulse, Reporter,
-    Running, terminated,
+    GraphBuilder, GraphError, GraphHandle, LinkState, LivenessProbe, NodeReport, PIPELINE, Reporter,
+    Running, Waiting, terminated,
 };
 pub use log_limit::LogLimit;
 pub use metrics::{
@@ -68,9 +70,12 @@ pub use payload::{
     Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta,
     read_meta,
 };
-pub use registry::{ANY, Kind, Prepared, Registry};
+pub use recording::{RecordingError, RecordingOptions};
+pub use registry::{ANY, ContentHash, Kind, Prepared, Registry};
+pub use snapshot::StateOptions;
 pub use stage::{
-    BuildContext, Config, Emitter, Ending, Next, Probe, Source, Stage, StageError, partition,
+    BuildContext, Config, Emitter, Ending, Next, Probe, RunIdentity, Snapshot, Source, Stage,
+    StageError, partition,
 };
 pub use tap::Tap;
 pub use terms::{Disagreement, Fact, Facts, Terms, disagreement};

@@ -11,7 +11,7 @@ use crate::actor::{
 };
 use crate::bridge::PayloadType;
 use crate::payload::Payload;
-use crate::stage::{Source, Stage};
+use crate::stage::{Source, Stage, StageError};
 use crate::terms::Terms;
 
 /// What is known of a stage kind without building one.
@@ -29,12 +29,17 @@ pub struct Kind {
     pub blocking: bool,
     /// Whether it is a commit log, of which a node has one at most.
     pub commit_log: bool,
+    /// Whether it may stand at the end of a graph although it has an output port.
+    pub output_optional: bool,
     /// For a source: whether two builds from one config give the same items.
     pub replayable: bool,
     /// JSON schema of its parameters.
     pub schema: Value,
     prepare: Arc<Prepare>,
 }
+
+/// Says what a source's items are made of; paths start at the directory.
+type Identity = dyn Fn(&Path) -> Result<Option<u64>, StageError> + Send + Sync;
 
 type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync;
 
@@ -53,7 +58,7 @@ pub const ANY: &str = "any";
 #[derive(Clone)]
 pub struct Prepared {
     pub(crate) factory: Factory,
-    /// Hash of the parameters: two runs with the same ones replay the same stream.
+    /// Hash of the parameters.
     pub(crate) fingerprint: u64,
     terms: Terms,
 }
@@ -79,6 +84,7 @@ pub(crate) enum Factory {
     Source {
         build: SourceFactory,
         replayable: bool,
+        identity: Arc<Identity>,
     },
     Stage {
         build: StageFactory,
@@ -108,6 +114,7 @@ impl Kind {
             output: port::<S::Out>(),
             blocking: S::BLOCKING,
             commit_log: S::COMMIT_LOG,
+            output_optional: S::OUTPUT_OPTIONAL,
             replayable: true,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
@@ -133,6 +140,7 @@ impl Kind {
             output: port::<S::Out>(),
             blocking: false,
             commit_log: false,
+            output_optional: false,
             replayable: S::REPLAYABLE,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
@@ -157,6 +165,7 @@ impl Kind {
             output: Some(ANY),
             blocking: false,
             commit_log: false,
+            output_optional: false,
             replayable: true,
             schema: schemars::schema_for!(RingBufferConfig).to_value(),
             prepare: Arc::new(|params, _| {
@@ -207,9 +216,12 @@ pub(crate) fn stage_factory<S: Stage>(config: S::Config) -> Factory {
 }
 
 pub(crate) fn source_factory<S: Source>(config: S::Config) -> Factory {
+    let config = Arc::new(config);
+    let same = config.clone();
     Factory::Source {
         build: Arc::new(move |cx| Ok(Box::new(TypedSource(S::build(&config, cx)?)))),
         replayable: S::REPLAYABLE,
+        identity: Arc::new(move |base| S::identity(&same, base)),
     }
 }
 
@@ -222,6 +234,37 @@ pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// Hash of contents, for [`Source::identity`]: stable over builds and machines. Not for anything that an adversary makes.
+#[derive(Clone, Copy, Debug)]
+pub struct ContentHash(u64);
+
+impl Default for ContentHash {
+    fn default() -> Self {
+        Self(fnv1a(b""))
+    }
+}
+
+impl ContentHash {
+    /// The hash of everything that was written.
+    #[must_use]
+    pub fn value(self) -> u64 {
+        self.0
+    }
+}
+
+impl std::io::Write for ContentHash {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = bytes.iter().fold(self.0, |hash, &byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 fn port<P: Payload>() -> Option<&'static str> {

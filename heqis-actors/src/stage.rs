@@ -14,8 +14,9 @@ use thiserror::Error;
 
 use crate::actor::{RawEmitter, Waker};
 use crate::clock::Clock;
+use crate::bridge::Deliveries;
 use crate::commit::Committed;
-use crate::frame::{AnyFrame, Frame, Head};
+use crate::frame::{AnyFrame, Frame, Head, Origin};
 use crate::metrics::{Counter, Note, StageCounters};
 use crate::payload::{Key, Payload};
 use crate::terms::Terms;
@@ -64,6 +65,38 @@ impl StageError {
     }
 }
 
+/// What a stage holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// The stage holds something and cannot say what: a node with such a stage takes no snapshots.
+    Unsupported,
+    /// Nothing that a later frame would miss.
+    Nothing,
+    /// Bytes that [`Stage::restore`] of the same version and parameters takes up.
+    State(Vec<u8>),
+}
+
+impl Snapshot {
+    /// The snapshot that holds `state`; [`Snapshot::Unsupported`] when it does not serialise, which is a fault of its type.
+    pub fn of(state: &impl serde::Serialize) -> Self {
+        match postcard::to_stdvec(state) {
+            Ok(bytes) => Self::State(bytes),
+            Err(error) => {
+                tracing::error!(%error, "the state of a stage does not serialise");
+                Self::Unsupported
+            }
+        }
+    }
+
+    /// Reads what [`Snapshot::of`] has written.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] when the bytes are not a `T`.
+    pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StageError> {
+        postcard::from_bytes(bytes).map_err(|error| StageError::config(format!("state: {error}")))
+    }
+}
+
 /// How a stream of frames ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -103,6 +136,12 @@ pub trait Stage: Sized + 'static {
     /// known per node, so a node has one commit log at most.
     const COMMIT_LOG: bool = false;
 
+    /// Whether the stage may stand at the end of a graph although it makes frames: what it emits without an edge is dropped.
+    const OUTPUT_OPTIONAL: bool = false;
+    /// Whether the stage takes its state from the records of the commit log, through [`Stage::recover`]. It is then not
+    /// shown frames whose outcome the log holds: its state has them already.
+    const RECOVERS: bool = false;
+
     /// Checks what a schema cannot say (files, hashes, ranges) before anything starts. Returns every fault found.
     fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
         Vec::new()
@@ -123,6 +162,29 @@ pub trait Stage: Sized + 'static {
     /// Tells the stage, before its first frame, the last committed record of each key from the node's commit log,
     /// so that it can take up the state that the record implies. Other types than its own are ignored.
     fn recover(&mut self, _record: &AnyFrame) {}
+
+    /// Called after [`Stage::recover`] and before the first frame, so that a stage can emit again what it had recorded and
+    /// not delivered.
+    ///
+    /// # Errors
+    /// As for [`Stage::process`].
+    fn resume(&mut self, _out: &mut Emitter<'_, Self::Out>) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// What the stage holds of the frames that it has processed (indicators, windows, recurrent states), so that a node
+    /// that comes back continues with the same bits. Called between two frames, when nothing is under way on the node.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Unsupported
+    }
+
+    /// Takes up what [`Stage::snapshot`] returned in an earlier process, before the first frame.
+    ///
+    /// # Errors
+    /// When `state` is not that of a stage of these parameters; the node then starts without any state.
+    fn restore(&mut self, _state: &[u8]) -> Result<(), StageError> {
+        Err(StageError::config("the stage takes up no state"))
+    }
 
     /// Processes one frame.
     ///
@@ -199,6 +261,15 @@ pub trait Source: Sized + 'static {
         Vec::new()
     }
 
+    /// What the items of a replayable source are made of: two configurations with the same identity give the same items,
+    /// however fast and from wherever. `None` takes the parameters as they are written.
+    ///
+    /// # Errors
+    /// [`StageError`] when what is read cannot be read; the node does not report ready.
+    fn identity(_config: &Self::Config, _base: &Path) -> Result<Option<u64>, StageError> {
+        Ok(None)
+    }
+
     /// As [`Stage::build`].
     ///
     /// # Errors
@@ -233,6 +304,24 @@ impl<'a, P: Payload> Emitter<'a, P> {
         let key = payload.key();
         self.raw
             .emit(parent, key, |head| AnyFrame::new(head, payload));
+    }
+
+    /// Emits `payload` as number `n` of what the stage has recorded. It derives from `parent`, but does not keep it
+    /// unacknowledged: the record takes its place, and `deliveries` tells when the frame is done.
+    pub fn emit_recorded(&mut self, parent: &Head, payload: P, n: u64, deliveries: &Deliveries) {
+        let key = payload.key();
+        let ticket = deliveries.ticket(n);
+        self.raw.emit(parent, key, |mut head| {
+            head.ticket = Some(ticket);
+            AnyFrame::new(head, payload)
+        });
+    }
+
+    /// Emits `payload` again, which the stage had recorded in an earlier process as number `n`, made of `origin`.
+    pub fn emit_again(&mut self, origin: Origin, payload: P, n: u64, deliveries: &Deliveries) {
+        let now_ns = self.raw.now_ns();
+        let parent = Head::new(origin, payload.key(), now_ns);
+        self.emit_recorded(&parent, payload, n, deliveries);
     }
 }
 
@@ -277,6 +366,20 @@ pub struct BuildContext {
     pub(crate) counters: StageCounters,
     pub(crate) waker: Waker,
     pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) replaying: Arc<AtomicBool>,
+    pub(crate) identity: Arc<RunIdentity>,
+}
+
+/// What a graph decides by, for whoever keeps its results: two runs with the same identity decide the same of the same
+/// items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunIdentity {
+    /// Name of the topology.
+    pub topology: String,
+    /// Hash of the decision rule's parameters; empty where there is none.
+    pub rule: String,
+    /// Hashes of the bundles that this node's stages name, in the order of the stages.
+    pub bundles: Vec<String>,
 }
 
 impl BuildContext {
@@ -293,6 +396,8 @@ impl BuildContext {
             counters: StageCounters::detached(stage),
             waker: Waker::default(),
             stopping: Arc::default(),
+            replaying: Arc::default(),
+            identity: Arc::default(),
         }
     }
 
@@ -356,6 +461,19 @@ impl BuildContext {
     #[must_use]
     pub fn stopping(&self) -> Arc<AtomicBool> {
         self.stopping.clone()
+    }
+
+    /// Whether the next item of a source need not be paced: its outcome is held by this node's log or by the nodes after
+    /// it, or by the state that the node has taken up.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.replaying.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What the graph decides by.
+    #[must_use]
+    pub fn identity(&self) -> &RunIdentity {
+        &self.identity
     }
 
     /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.

@@ -70,15 +70,17 @@ pub fn disagreement(makes: &Facts, takes: &Facts) -> Option<Disagreement> {
                     ),
                 }
             }
-            (wanted, made) => differ((*subject).to_owned(), show(wanted), show(made)),
+            (wanted, made) => differ((*subject).to_owned(), wanted.to_string(), made.to_string()),
         }
     })
 }
 
-fn show(fact: &Fact) -> String {
-    match fact {
-        Fact::Value(value) => value.clone(),
-        Fact::Names(names) => format!("{names:?}"),
+impl std::fmt::Display for Fact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Value(value) => f.write_str(value),
+            Self::Names(names) => write!(f, "{names:?}"),
+        }
     }
 }
 

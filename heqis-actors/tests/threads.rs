@@ -112,17 +112,23 @@ fn a_real_time_priority_is_given_or_the_strict_graph_does_not_start() {
 }
 
 #[test]
-fn a_pulse_is_felt_while_every_thread_takes_turns() {
+fn threads_that_answer_are_alive_and_so_are_those_that_have_ended() {
     System::new().block_on(async {
         let running = graph(on("own", Vec::new(), None), Scheduling::Warn)
             .start()
             .await
             .unwrap();
-        let pulse = running.pulse();
-        pulse.beat().await;
+        let mut probe = running.liveness();
+        let patience = std::time::Duration::from_millis(50);
+        for _ in 0..20 {
+            assert_eq!(probe.hung(patience), [""; 0]);
+            actix_rt::time::sleep(patience / 5).await;
+        }
         assert!(running.reporter().links().is_empty());
         running.wait(DRAIN).await;
-        // Threads that have ended do not hang it.
-        pulse.beat().await;
+        for _ in 0..20 {
+            assert_eq!(probe.hung(patience), [""; 0]);
+            actix_rt::time::sleep(patience / 5).await;
+        }
     });
 }

@@ -82,6 +82,21 @@ impl States {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Memory(Vec<Vec<f32>>);
 
+impl Memory {
+    /// The states in the model's order, for whoever saves them; none before the first tick.
+    #[must_use]
+    pub fn states(&self) -> &[Vec<f32>] {
+        &self.0
+    }
+
+    /// A memory of states that [`Memory::states`] gave for the same bundle. Another bundle's are found out by their lengths
+    /// when the model runs.
+    #[must_use]
+    pub fn of_states(states: Vec<Vec<f32>>) -> Self {
+        Self(states)
+    }
+}
+
 /// A bundle's model as its callers see it: the states are handed on from tick to tick and are neither given nor returned.
 #[derive(Debug)]
 pub struct Stream {

@@ -117,7 +117,8 @@ impl CleanConfig {
 }
 
 /// What is known of one series.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Series {
     time_ns: i64,
     date: Date,
@@ -190,7 +191,24 @@ pub struct Cleaner {
     series: BTreeMap<Symbol, Series>,
 }
 
+/// What a cleaner remembers of each series. It serialises, and a cleaner of the same configuration continues with the same
+/// judgement after a restore.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CleanState(BTreeMap<Symbol, Series>);
+
 impl Cleaner {
+    /// Returns what is remembered of each series.
+    #[must_use]
+    pub fn state(&self) -> CleanState {
+        CleanState(self.series.clone())
+    }
+
+    /// Takes up what a cleaner of the same configuration remembered.
+    pub fn restore(&mut self, state: CleanState) {
+        self.series = state.0;
+    }
+
     /// Makes a cleaner with the market rules of this crate and no calendar.
     ///
     /// # Errors

@@ -73,7 +73,7 @@ pub mod window;
 pub use adjust::{Adjustment, ExRight, ExRights, Factors};
 pub use bar::{Bar, Marks};
 pub use calendar::Calendar;
-pub use clean::{CleanConfig, Cleaner, Reject, StPeriod};
+pub use clean::{CleanConfig, CleanState, Cleaner, Reject, StPeriod};
 pub use date::{Date, DayOrder, Span};
 pub use decision::{
     DecisionRule, Filters, KillState, Market, Memory, Prediction, Side, SignalMode, Strategy,

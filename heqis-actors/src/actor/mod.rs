@@ -22,9 +22,10 @@ pub(crate) use source::{SourceActor, SourceFactory, SourceSetup};
 pub(crate) use stage::{Inlet, StageActor, StageFactory, StageSetup};
 
 use crate::clock::Clock;
-use crate::frame::{AnyFrame, Frame, Head, Stamp};
-use crate::payload::Key;
-use crate::stage::{BuildContext, Emitter, Ending, Next, Source, Stage, StageError};
+use crate::frame::{AnyFrame, Body, Frame, Head, Stamp};
+use crate::payload::{Key, Payload, PayloadError, Tensor};
+use crate::snapshot::SavedState;
+use crate::stage::{BuildContext, Emitter, Ending, Next, Snapshot, Source, Stage, StageError};
 
 /// Look at your edges.
 #[derive(Debug)]
@@ -48,6 +49,31 @@ pub(crate) struct Begin;
 
 impl Message for Begin {
     type Result = ();
+}
+
+/// Say what you hold: answered between two frames, by [`Held::Busy`] where something is under way.
+#[derive(Debug)]
+pub(crate) struct Hold;
+
+impl Message for Hold {
+    type Result = Vec<Held>;
+}
+
+/// What an actor holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    Busy,
+    /// A source has given everything up to this position of its stream.
+    Position { source: String, stream: u64, position: u64 },
+    State { stage: String, worker: u32, fingerprint: u64, snapshot: Snapshot },
+}
+
+/// Take up what you held in an earlier process.
+#[derive(Debug)]
+pub(crate) struct TakeUp(pub(crate) Arc<SavedState>);
+
+impl Message for TakeUp {
+    type Result = Result<(), StageError>;
 }
 
 /// Wakes one actor, from any thread. Any number of rings before the actor looks leave one message.
@@ -105,6 +131,10 @@ impl RawEmitter {
         }
     }
 
+    pub(crate) fn now_ns(&self) -> i64 {
+        self.clock.now_ns()
+    }
+
     pub(crate) fn emit(&mut self, parent: &Head, key: Key, frame: impl FnOnce(Head) -> AnyFrame) {
         let stamp = Stamp {
             stage: self.stage,
@@ -123,6 +153,11 @@ pub(crate) trait AnyStage {
     fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError>;
     fn finish(&mut self) -> Result<(), StageError>;
     fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError>;
+    fn resume(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn snapshot(&self) -> Snapshot;
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError>;
+    /// Whether frames whose outcome the commit log holds are left out.
+    fn recovers(&self) -> bool;
     /// Gives up the frames of the batch, oldest first.
     fn take_batch(&mut self) -> Vec<AnyFrame>;
     /// Gives up the newest frame of the batch.
@@ -152,7 +187,7 @@ impl<S: Stage> AnyStage for TypedStage<S> {
             StageError::Config(format!(
                 "stage kind '{}' takes '{}', the edge carries '{}'",
                 S::KIND,
-                <S::In as crate::payload::Payload>::NAME,
+                <S::In as Payload>::NAME,
                 frame.payload_name()
             ))
         })?;
@@ -183,6 +218,22 @@ impl<S: Stage> AnyStage for TypedStage<S> {
         })
     }
 
+    fn resume(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.resume(&mut Emitter::new(out)))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        contained(|| Ok(self.stage.snapshot())).unwrap_or(Snapshot::Unsupported)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
+        contained(|| self.stage.restore(state))
+    }
+
+    fn recovers(&self) -> bool {
+        S::RECOVERS
+    }
+
     fn take_batch(&mut self) -> Vec<AnyFrame> {
         self.batch.drain(..).map(Frame::into_any).collect()
     }
@@ -199,12 +250,23 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 /// A source of any type.
 pub(crate) trait AnySource {
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
+    /// Rebuilds an item that was recorded.
+    fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError>;
 }
 
-/// An item of a source, its key, and how to put it behind a head.
+/// An item of a source and its key.
 pub(crate) struct ErasedItem {
     pub(crate) key: Key,
-    pub(crate) into_frame: Box<dyn FnOnce(Head) -> AnyFrame>,
+    pub(crate) body: Arc<dyn Body>,
+}
+
+impl ErasedItem {
+    fn of<P: Payload>(item: P) -> Self {
+        Self {
+            key: item.key(),
+            body: Arc::new(item),
+        }
+    }
 }
 
 pub(crate) struct TypedSource<S>(pub(crate) S);
@@ -213,14 +275,15 @@ impl<S: Source> AnySource for TypedSource<S> {
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
         let next = contained(|| self.0.next())?;
         Ok(match next {
-            Next::Item(item) => Next::Item(ErasedItem {
-                key: crate::payload::Payload::key(&item),
-                into_frame: Box::new(|head| AnyFrame::new(head, item)),
-            }),
+            Next::Item(item) => Next::Item(ErasedItem::of(item)),
             Next::At(ns) => Next::At(ns),
             Next::Waiting => Next::Waiting,
             Next::End => Next::End,
         })
+    }
+
+    fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {
+        S::Out::decode(meta, tensor).map(ErasedItem::of)
     }
 }
 

@@ -9,7 +9,7 @@ use actix::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Begin, Build, Doorbell, Inlet, Outlet, RawEmitter, Wake};
+use super::{Begin, Build, Doorbell, Held, Hold, Inlet, Outlet, RawEmitter, TakeUp, Wake};
 use crate::control::{Control, StageStats};
 use crate::edge::{Edge, Outcome, Pop};
 use crate::frame::AnyFrame;
@@ -193,6 +193,27 @@ impl Handler<Build> for RingActor {
     type Result = Result<(), StageError>;
 
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
+        Ok(())
+    }
+}
+
+impl Handler<Hold> for RingActor {
+    type Result = MessageResult<Hold>;
+
+    /// What the ring holds is in the books of its own edge.
+    fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
+        let idle = self.begun && self.waiting.is_none() && self.emitter.staged.is_empty();
+        MessageResult(match idle {
+            true => Vec::new(),
+            false => vec![Held::Busy],
+        })
+    }
+}
+
+impl Handler<TakeUp> for RingActor {
+    type Result = Result<(), StageError>;
+
+    fn handle(&mut self, _: TakeUp, _: &mut Self::Context) -> Self::Result {
         Ok(())
     }
 }

@@ -2,16 +2,23 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 
-use super::{AnySource, Begin, Build, Doorbell, Outlet, Wake, build};
+use super::{
+    AnySource, Begin, Build, Doorbell, ErasedItem, Held, Hold, Outlet, TakeUp, Wake, build,
+};
 use crate::control::Control;
 use crate::frame::{AnyFrame, Head, Origin, Stamp};
+use crate::payload::PayloadError;
+use crate::recording::{Recording, Replay, meta_of};
 use crate::stage::{BuildContext, Ending, Next, StageError};
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;
+/// Items after which a recording is looked through for segments that are not needed any more.
+const PRUNE_EVERY: u64 = 4096;
 
 pub(crate) type SourceFactory =
     Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnySource>, StageError> + Send + Sync>;
@@ -25,6 +32,10 @@ pub(crate) struct SourceSetup {
     pub(crate) control: Control,
     /// Identity of the source's sequence of items.
     pub(crate) stream: u64,
+    /// Where the items are written down, when the source gives them once only.
+    pub(crate) recording: Option<Recording>,
+    /// Whether the stream is the same in each run.
+    pub(crate) replayable: bool,
 }
 
 pub(crate) struct SourceActor {
@@ -37,6 +48,13 @@ pub(crate) struct SourceActor {
     control: Control,
     stream: u64,
     position: u64,
+    /// The position up to which the node's state has the items' effect: they are passed over.
+    start_after: u64,
+    /// Whether the stream is the same in each run.
+    replayable: bool,
+    recording: Option<Recording>,
+    /// What was recorded before this process and has to come again.
+    replay: Option<Replay>,
     staged: VecDeque<AnyFrame>,
     begun: bool,
     /// A timer for this time is running already.
@@ -55,6 +73,10 @@ impl SourceActor {
             control: setup.control,
             stream: setup.stream,
             position: 0,
+            start_after: 0,
+            replayable: setup.replayable,
+            recording: setup.recording,
+            replay: None,
             staged: VecDeque::new(),
             begun: false,
             alarm_ns: None,
@@ -70,25 +92,29 @@ impl SourceActor {
         if self.control.stopping() {
             return self.end(Ending::Left);
         }
+        if self.control.sources_paused() {
+            return;
+        }
         for _ in 0..TURN {
-            let Some(source) = &mut self.source else {
-                return;
+            let due = Origin {
+                stream: self.stream,
+                position: self.position + 1,
             };
-            match source.next() {
+            let passed_over = due.position <= self.start_after;
+            let replaying = passed_over || self.cx.committed.is_settled(due);
+            self.cx.replaying.store(replaying, Ordering::Relaxed);
+            match self.next() {
+                Ok(Next::Item(_)) if passed_over => self.position += 1,
                 Ok(Next::Item(item)) => {
                     let born_ns = self.cx.clock.now_ns();
                     self.position += 1;
-                    let origin = Origin {
-                        stream: self.stream,
-                        position: self.position,
-                    };
-                    let mut head = Head::new(origin, item.key, born_ns);
+                    let mut head = Head::new(due, item.key, born_ns);
                     let _ = head.stamps.try_push(Stamp {
                         stage: self.index,
                         enter_ns: born_ns,
                         leave_ns: born_ns,
                     });
-                    self.staged.push_back((item.into_frame)(head));
+                    self.staged.push_back(AnyFrame::from_parts(head, item.body));
                     if !self.outlet.offer(&mut self.staged) {
                         return;
                     }
@@ -107,6 +133,49 @@ impl SourceActor {
         self.bell.ring();
     }
 
+    /// The next item: of what was recorded first, then of the source itself, whose items are written down before they go
+    /// on their way.
+    fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
+        let Some(source) = &mut self.source else {
+            return Ok(Next::Waiting);
+        };
+        if let Some(replay) = &mut self.replay {
+            match replay.next_item().map_err(StageError::failed)? {
+                Some((_, frame)) => {
+                    let item = meta_of(&frame).and_then(|meta| {
+                        let tensor = frame.tensor().map_err(|error| PayloadError::Rule {
+                            payload: "recorded item",
+                            rule: error.to_string(),
+                        })?;
+                        source.decode(&meta, tensor)
+                    });
+                    return item.map(Next::Item).map_err(StageError::failed);
+                }
+                None => self.replay = None,
+            }
+        }
+        let next = source.next()?;
+        if let (Some(recording), Next::Item(item)) = (&mut self.recording, &next) {
+            recording
+                .append(&*item.body, self.cx.clock.now_ns())
+                .map_err(StageError::failed)?;
+            if recording.position() % PRUNE_EVERY == 0
+                && let Err(error) = recording.prune(self.control.saved_position(&self.cx.stage))
+            {
+                tracing::warn!(stage = %self.cx.stage, %error, "old segments of the recording are not removed");
+            }
+        }
+        Ok(next)
+    }
+
+    fn position(&self) -> Held {
+        Held::Position {
+            source: self.cx.stage.to_string(),
+            stream: self.stream,
+            position: self.position,
+        }
+    }
+
     fn sleep(&mut self, wake_ns: i64) {
         if self.alarm_ns != Some(wake_ns) {
             self.alarm_ns = Some(wake_ns);
@@ -120,6 +189,10 @@ impl SourceActor {
 
     fn end(&mut self, ending: Ending) {
         self.outlet.end(ending);
+        if ending == Ending::Left {
+            let position = self.position();
+            self.control.deposit(position);
+        }
         if self.source.take().is_some() {
             self.control.ended(&self.cx.stage);
         }
@@ -148,7 +221,52 @@ impl Handler<Begin> for SourceActor {
 
     fn handle(&mut self, _: Begin, _: &mut Self::Context) {
         self.begun = true;
+        if let Some(recording) = &self.recording {
+            let from = (self.start_after + 1).max(recording.first());
+            if self.start_after + 1 < recording.first() {
+                tracing::warn!(stage = %self.cx.stage, from, "the recording starts later than the state of the stages ends");
+            }
+            self.position = from - 1;
+            match recording.replay(from) {
+                Ok(replay) => self.replay = Some(replay),
+                Err(error) => {
+                    self.control
+                        .fail(format!("source '{}': {error}", self.cx.stage));
+                    return self.end(Ending::Left);
+                }
+            }
+        }
         self.turn();
+    }
+}
+
+impl Handler<Hold> for SourceActor {
+    type Result = MessageResult<Hold>;
+
+    fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
+        let idle = self.begun && self.staged.is_empty() && self.source.is_some();
+        MessageResult(vec![match idle && self.control.sources_paused() {
+            true => self.position(),
+            false => Held::Busy,
+        }])
+    }
+}
+
+impl Handler<TakeUp> for SourceActor {
+    type Result = Result<(), StageError>;
+
+    fn handle(&mut self, TakeUp(saved): TakeUp, _: &mut Self::Context) -> Self::Result {
+        // A source that gives its items once only and is not recorded goes on wherever it is.
+        self.start_after = match self.replayable {
+            true => saved.position(&self.cx.stage).unwrap_or(0),
+            false => 0,
+        };
+        if let Some(recording) = &mut self.recording
+            && let Err(error) = recording.prune(self.start_after)
+        {
+            tracing::warn!(stage = %self.cx.stage, %error, "old segments of the recording are not removed");
+        }
+        Ok(())
     }
 }
 

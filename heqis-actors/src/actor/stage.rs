@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::{AnyStage, Begin, Build, Doorbell, Outlet, RawEmitter, Wake, build};
-use crate::control::{Control, StageStats};
+use super::{
+    AnyStage, Begin, Build, Doorbell, Held, Hold, Outlet, RawEmitter, TakeUp, Wake, build,
+};
+use crate::control::{Control, Progress, StageStats};
 use crate::edge::{Cause, Edge, Outcome, Pop};
 use crate::frame::{AnyFrame, Origin};
 use crate::options::{BatchOptions, Exhausted, StageOptions};
 use crate::restart::RestartBudget;
-use crate::stage::{BuildContext, Ending, StageError};
+use crate::stage::{BuildContext, Ending, Snapshot, StageError};
 use crate::tap::Tap;
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
@@ -45,9 +47,13 @@ pub(crate) struct StageSetup {
     pub(crate) outlet: Outlet,
     pub(crate) emitter: RawEmitter,
     pub(crate) options: StageOptions,
+    /// Which of the copies of the stage this is, and what its parameters are.
+    pub(crate) worker: u32,
+    pub(crate) fingerprint: u64,
     /// Whether the stage has its arbiter for itself and may wait on its thread.
     pub(crate) may_wait: bool,
     pub(crate) control: Control,
+    pub(crate) progress: Progress,
     pub(crate) stats: StageStats,
 }
 
@@ -62,13 +68,16 @@ pub(crate) struct StageActor {
     outlet: Outlet,
     emitter: RawEmitter,
     batch: BatchOptions,
+    worker: u32,
+    fingerprint: u64,
     may_wait: bool,
     /// What must be known of each frame in the current batch once the stage is done with it.
-    hand: Vec<Held>,
+    hand: Vec<InHand>,
     /// Frames of a failed batch, newest first, to be tried once more, one by one.
     retry: Vec<(usize, AnyFrame)>,
     bell: Arc<Doorbell>,
     control: Control,
+    progress: Progress,
     stats: StageStats,
     budget: RestartBudget,
     exhausted: Exhausted,
@@ -77,13 +86,13 @@ pub(crate) struct StageActor {
 
 /// A frame in the stage's hand.
 #[derive(Clone, Copy)]
-struct Held {
+struct InHand {
     inlet: usize,
     enter_ns: i64,
     born_ns: i64,
 }
 
-impl Held {
+impl InHand {
     fn new(inlet: usize, frame: &AnyFrame) -> Self {
         Self {
             inlet,
@@ -122,10 +131,13 @@ impl StageActor {
             outlet: setup.outlet,
             emitter: setup.emitter,
             batch: setup.options.batch,
+            worker: setup.worker,
+            fingerprint: setup.fingerprint,
             may_wait: setup.may_wait,
             hand: Vec::new(),
             retry: Vec::new(),
             control: setup.control,
+            progress: setup.progress,
             stats: setup.stats,
             budget: RestartBudget::new(setup.options.restart),
             exhausted: setup.options.restart.then,
@@ -157,7 +169,9 @@ impl StageActor {
             if let Phase::Draining(ending) = self.phase {
                 return self.drained(ending);
             }
-            match self.step() {
+            let step = self.step();
+            self.progress.step();
+            match step {
                 Step::Worked => {}
                 Step::Idle => return,
                 Step::Paused => return,
@@ -209,7 +223,13 @@ impl StageActor {
                     .lose_popped(frame, Cause::StageFailed);
                 continue;
             }
-            self.hand.push(Held::new(inlet, &frame));
+            if self.stage.as_ref().is_some_and(|stage| stage.recovers())
+                && self.cx.committed.contains(frame.head.origin)
+            {
+                self.inlets[inlet].edge.done(Outcome::Duplicate, 1);
+                continue;
+            }
+            self.hand.push(InHand::new(inlet, &frame));
             if let Some(tap) = &self.tap {
                 tap.show(&frame);
             }
@@ -257,7 +277,7 @@ impl StageActor {
         let Some(stage) = &mut self.stage else {
             return Step::Idle;
         };
-        self.hand.push(Held::new(inlet, &frame));
+        self.hand.push(InHand::new(inlet, &frame));
         let poison = frame.clone();
         let result = stage
             .process(frame, &mut self.emitter)
@@ -349,6 +369,8 @@ impl StageActor {
         let Some(pause_ns) = pause_ns else {
             return self.give_up(error);
         };
+        self.control
+            .stage_paused(&self.cx.stage, error.to_string(), now_ns);
         let until_ns = now_ns.saturating_add(pause_ns);
         self.phase = Phase::Pausing(until_ns);
         let (clock, bell) = (self.cx.clock.clone(), self.bell.clone());
@@ -377,6 +399,7 @@ impl StageActor {
         for record in self.cx.committed.records() {
             stage.recover(&record)?;
         }
+        stage.resume(&mut self.emitter)?;
         self.stage = Some(stage);
         Ok(())
     }
@@ -412,6 +435,12 @@ impl StageActor {
     /// The last outputs are out. A complete stage waits with its last act until nothing can come again.
     fn drained(&mut self, ending: Ending) {
         self.outlet.end(ending);
+        if ending == Ending::Left
+            && let Some(stage) = &self.stage
+        {
+            let held = self.held(stage.snapshot());
+            self.control.deposit(held);
+        }
         if ending == Ending::Left || self.stage.is_none() {
             return self.end();
         }
@@ -512,7 +541,53 @@ impl Handler<Begin> for StageActor {
             }
         }
         self.phase = Phase::Running;
+        if let Some(stage) = &mut self.stage
+            && let Err(error) = stage.resume(&mut self.emitter)
+        {
+            self.emitter.staged.clear();
+            self.pause(&error);
+        }
         self.turn();
+    }
+}
+
+impl Handler<Hold> for StageActor {
+    type Result = MessageResult<Hold>;
+
+    fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
+        let idle = self.phase == Phase::Running
+            && self.emitter.staged.is_empty()
+            && self.hand.is_empty()
+            && self.retry.is_empty();
+        MessageResult(vec![match &self.stage {
+            Some(stage) if idle => self.held(stage.snapshot()),
+            _ => Held::Busy,
+        }])
+    }
+}
+
+impl StageActor {
+    fn held(&self, snapshot: Snapshot) -> Held {
+        Held::State {
+            stage: self.cx.stage.to_string(),
+            worker: self.worker,
+            fingerprint: self.fingerprint,
+            snapshot,
+        }
+    }
+}
+
+impl Handler<TakeUp> for StageActor {
+    type Result = Result<(), StageError>;
+
+    fn handle(&mut self, TakeUp(saved): TakeUp, _: &mut Self::Context) -> Self::Result {
+        let Some(state) = saved.of_stage(&self.cx.stage, self.worker, self.fingerprint)? else {
+            return Ok(());
+        };
+        match &mut self.stage {
+            Some(stage) => stage.restore(state),
+            None => Err(StageError::failed("the stage is not built")),
+        }
     }
 }
 

@@ -41,7 +41,7 @@ use conn::LinkError;
 pub use offset::ClockOffset;
 pub(crate) use receiver::BridgeReceiver;
 pub(crate) use sender::BridgeSender;
-pub use ticket::Ticket;
+pub use ticket::{Deliveries, Ticket};
 
 use crate::actor::Doorbell;
 use crate::clock::Clock;
@@ -64,7 +64,7 @@ pub struct PayloadType {
     decode: Decode,
 }
 
-type Decode = fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>;
+pub(crate) type Decode = fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>;
 
 impl PayloadType {
     /// The description of `P`.

@@ -54,6 +54,28 @@ impl Drop for Ticket {
     }
 }
 
+/// Which of the records that a stage emits have been taken by everything after it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deliveries(Arc<Tracker>);
+
+impl Deliveries {
+    /// Deliveries of a stage whose records up to number `done` are known to be delivered.
+    #[must_use]
+    pub fn after(done: u64) -> Self {
+        Self(Tracker::new(done, u64::MAX, true, Arc::default()))
+    }
+
+    /// Every record up to this number is delivered.
+    #[must_use]
+    pub fn done(&self) -> u64 {
+        self.0.done()
+    }
+
+    pub(crate) fn ticket(&self, n: u64) -> Arc<Ticket> {
+        Ticket::new(self.0.clone(), n)
+    }
+}
+
 /// The numbers of one session that are done.
 #[derive(Debug)]
 pub(crate) struct Tracker {

@@ -16,7 +16,9 @@ use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::registry::{Factory, Prepared, source_factory, stage_factory};
 use crate::sp::Inproc;
-use crate::stage::{Source, Stage};
+use crate::recording::RecordingOptions;
+use crate::snapshot::StateOptions;
+use crate::stage::{RunIdentity, Source, Stage};
 use crate::tap::Tap;
 use crate::terms::Terms;
 
@@ -34,6 +36,9 @@ pub struct GraphBuilder {
     pub(super) budgets: Vec<(Vec<String>, Duration)>,
     pub(super) taps: HashMap<String, Tap>,
     pub(super) peers: HashMap<u32, LinkPeer>,
+    pub(super) state: Option<StateOptions>,
+    pub(super) recordings: HashMap<String, RecordingOptions>,
+    pub(super) identity: RunIdentity,
     pub(super) scheduling: Scheduling,
     pub(super) control: Control,
 }
@@ -76,6 +81,9 @@ impl GraphBuilder {
             budgets: Vec::new(),
             taps: HashMap::new(),
             peers: HashMap::new(),
+            state: None,
+            recordings: HashMap::new(),
+            identity: RunIdentity::default(),
             scheduling: Scheduling::default(),
             control: Control::new(),
         }
@@ -212,6 +220,27 @@ impl GraphBuilder {
     ) -> Self {
         let span = Span::In(route, payload, credited(bridge, options));
         self.with_edge(ends, options, span)
+    }
+
+    /// Saves what the stages hold, so that the node continues with the same bits when it comes back.
+    #[must_use]
+    pub fn state(mut self, options: StateOptions) -> Self {
+        self.state = Some(options);
+        self
+    }
+
+    /// Writes down the items of the source `name`, so that it can be replayed.
+    #[must_use]
+    pub fn record(mut self, name: &str, options: RecordingOptions) -> Self {
+        self.recordings.insert(name.to_owned(), options);
+        self
+    }
+
+    /// Says what the graph decides by, for the stages that keep its results.
+    #[must_use]
+    pub fn identity(mut self, identity: RunIdentity) -> Self {
+        self.identity = identity;
+        self
     }
 
     /// Says who is at the other end of the bridged edge `route`, and what holds of its frames. The two ends compare both

@@ -7,10 +7,12 @@
 //! - `builder`: [`GraphBuilder`] collects stages and edges, and says what makes no sense.
 //! - `wiring`: turns them into actors on arbiters and builds every stage; only then frames flow. The only place where
 //!   actors, edges and doorbells are joined.
+//! - `saving`: what the stages hold, saved and taken up again.
 //! - `running`: [`Running`] stops, waits and reports. `thread`: names, pins and prioritises an arbiter's thread.
 
 mod builder;
 mod running;
+mod saving;
 mod thread;
 mod wiring;
 
@@ -19,7 +21,7 @@ use std::io;
 use thiserror::Error;
 
 pub use builder::GraphBuilder;
-pub use running::{GraphHandle, LinkState, NodeReport, Pulse, Reporter, Running};
+pub use running::{GraphHandle, LinkState, LivenessProbe, NodeReport, Reporter, Running, Waiting};
 
 use crate::stage::StageError;
 

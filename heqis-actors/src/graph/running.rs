@@ -1,14 +1,16 @@
 //! A graph that runs: stopping it, waiting for it, reading its books.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use actix_rt::{Arbiter, ArbiterHandle};
 use serde::{Deserialize, Serialize};
 
-use crate::control::{Control, StageReport, StageStats};
-use crate::edge::{Edge, EdgeReport, Side};
+use super::saving::Saving;
+use crate::clock::{Clock, duration_ns};
+use crate::control::{Control, Progress, StageReport, StageStats};
+use crate::edge::{Cause, Edge, EdgeReport, Side};
 use crate::metrics::Metrics;
 
 /// How long abandoned actors get to say that they have ended before their threads are left behind.
@@ -43,6 +45,8 @@ pub struct Running {
     pub(super) metrics: Metrics,
     pub(super) edges: Vec<Arc<Edge>>,
     pub(super) stats: Vec<StageStats>,
+    pub(super) clock: Clock,
+    pub(super) saving: Option<Arc<Saving>>,
     pub(super) arbiters: BTreeMap<String, Arbiter>,
 }
 
@@ -69,13 +73,23 @@ impl Running {
             metrics: self.metrics.clone(),
             edges: self.edges.clone(),
             stats: self.stats.clone(),
+            clock: self.clock.clone(),
+            watched: Arc::default(),
         }
     }
 
-    /// Something that tells whether the graph's threads still take turns.
+    /// Something that tells whether the graph's threads still work.
     #[must_use]
-    pub fn pulse(&self) -> Pulse {
-        Pulse(self.arbiters.values().map(Arbiter::handle).collect())
+    pub fn liveness(&self) -> LivenessProbe {
+        let probed = |(name, arbiter): (&String, &Arbiter)| ProbedArbiter {
+            name: name.clone(),
+            handle: arbiter.handle(),
+            progress: self.control.progress(name),
+            seen: 0,
+            probe: None,
+            alive: Instant::now(),
+        };
+        LivenessProbe(self.arbiters.iter().map(probed).collect())
     }
 
     /// Waits until every stage has ended: because the sources ended, or after [`GraphHandle::stop`] and then at most
@@ -95,6 +109,11 @@ impl Running {
                 hung = actix_rt::time::timeout(GRACE, self.control.all_ended()).await.is_err();
             }
         }
+        if !hung
+            && let Some(saving) = &self.saving
+        {
+            saving.save_left();
+        }
         let report = self.report();
         if hung {
             // A stage that never returns keeps its thread; joining it would hang this one too.
@@ -109,29 +128,73 @@ impl Running {
     }
 }
 
-/// Feels whether every arbiter of a graph still takes turns. Cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Pulse(Arc<[ArbiterHandle]>);
+/// Tells a graph that works from one that hangs. An arbiter is alive when it gets on with its frames, however many wait,
+/// or else when it answers a probe.
+pub struct LivenessProbe(Vec<ProbedArbiter>);
 
-impl Pulse {
-    /// Completes when every arbiter has taken a turn. One whose stage does not return from its work never does; one that
-    /// has ended counts as well.
-    pub async fn beat(&self) {
-        let turns: Vec<_> = self
-            .0
-            .iter()
-            .map(|arbiter| {
-                let (tell, told) = tokio::sync::oneshot::channel();
-                arbiter.spawn_fn(move || {
-                    let _ = tell.send(());
+struct ProbedArbiter {
+    name: String,
+    handle: ArbiterHandle,
+    progress: Progress,
+    /// What the arbiter had done when it was last looked at.
+    seen: u64,
+    /// A probe that has not been answered yet.
+    probe: Option<tokio::sync::oneshot::Receiver<()>>,
+    alive: Instant,
+}
+
+impl LivenessProbe {
+    /// Looks at every arbiter, and returns the names of those that have neither worked nor answered for `patience`.
+    pub fn hung(&mut self, patience: Duration) -> Vec<String> {
+        let now = Instant::now();
+        let mut hung = Vec::new();
+        for arbiter in &mut self.0 {
+            let done = arbiter.progress.count();
+            // A probe whose arbiter has ended is answered as well.
+            let answered = match &mut arbiter.probe {
+                Some(probe) => {
+                    !matches!(probe.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty))
+                }
+                None => true,
+            };
+            if answered {
+                let (answer, probe) = tokio::sync::oneshot::channel();
+                arbiter.handle.spawn_fn(move || {
+                    let _ = answer.send(());
                 });
-                told
-            })
-            .collect();
-        for turn in turns {
-            let _ = turn.await;
+                arbiter.probe = Some(probe);
+            }
+            if answered || done != arbiter.seen {
+                arbiter.seen = done;
+                arbiter.alive = now;
+            }
+            if now.duration_since(arbiter.alive) >= patience {
+                hung.push(arbiter.name.clone());
+            }
         }
+        hung
     }
+}
+
+/// Something on this node that waits for something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The edge or stage that waits.
+    pub subject: String,
+    /// For whom or what, and why.
+    pub reason: String,
+    /// Since when, nanoseconds of the node's clock.
+    pub since_ns: i64,
+}
+
+/// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// What an edge had done when it was last looked at, and since when it has done nothing although frames wait.
+#[derive(Debug, Default)]
+struct EdgeWatch {
+    settled: u64,
+    idle_ns: Option<i64>,
 }
 
 /// How one half of a bridged edge is.
@@ -156,9 +219,51 @@ pub struct Reporter {
     metrics: Metrics,
     edges: Vec<Arc<Edge>>,
     stats: Vec<StageStats>,
+    clock: Clock,
+    watched: Arc<Mutex<BTreeMap<(String, Side), EdgeWatch>>>,
 }
 
 impl Reporter {
+    /// Everything on this node that waits for another node, for a stage, or for something that a stage needs. An edge on
+    /// which frames wait is found to be stalled by looking at it again and again: call this at least once a second.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let now_ns = self.clock.now_ns();
+        let mut waiting = self.control.paused();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for edge in &self.edges {
+            let report = edge.report();
+            let watch = watched.entry((report.edge.clone(), report.side)).or_default();
+            let settled = report.delivered + report.duplicate + report.dropped_total();
+            let moved = std::mem::replace(&mut watch.settled, settled) != settled;
+            if let Some(reason) = report.waits {
+                let since_ns = *watch.idle_ns.get_or_insert(now_ns);
+                waiting.push(Waiting {
+                    subject: format!("edge '{}'", report.edge),
+                    reason: format!("for {reason}"),
+                    since_ns,
+                });
+            } else if moved || report.in_flight == 0 {
+                watch.idle_ns = None;
+            } else {
+                let since_ns = *watch.idle_ns.get_or_insert(now_ns);
+                if now_ns.saturating_sub(since_ns) >= duration_ns(STALLED) {
+                    let consumer = report.edge.rsplit("->").next().unwrap_or_default();
+                    let consumer = match report.side {
+                        Side::Sender => format!("the node of stage '{consumer}'"),
+                        Side::Local | Side::Receiver | Side::Ring => format!("stage '{consumer}'"),
+                    };
+                    waiting.push(Waiting {
+                        subject: format!("edge '{}'", report.edge),
+                        reason: format!("{} frames for {consumer}", report.in_flight),
+                        since_ns,
+                    });
+                }
+            }
+        }
+        waiting
+    }
+
     /// The books and figures of this moment.
     #[must_use]
     pub fn report(&self) -> NodeReport {
@@ -166,6 +271,8 @@ impl Reporter {
             topology: self.topology.clone(),
             node: self.node.clone(),
             failure: self.control.failure(),
+            left: self.control.stopping(),
+            resumable: self.control.is_resumable(),
             edges: self.edges.iter().map(|edge| self.edge(edge)).collect(),
             stages: self
                 .stats
@@ -232,6 +339,12 @@ pub struct NodeReport {
     pub node: String,
     /// Why the graph ended itself, when it did.
     pub failure: Option<String>,
+    /// Whether the node was told to leave, or had to, before its streams were complete.
+    #[serde(default)]
+    pub left: bool,
+    /// Whether what the node dropped because it left comes again when it is back: each of its sources can be replayed.
+    #[serde(default)]
+    pub resumable: bool,
     /// Books of each edge and each half of a bridged edge.
     pub edges: Vec<EdgeReport>,
     /// Figures of each stage.
@@ -239,14 +352,29 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
-    /// Whether the graph ended well and every book closes with nothing left in flight.
+    /// Whether the graph ended well, every book closes with nothing left in flight, and nothing was lost for good on an
+    /// edge that loses nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failure.is_none()
-            && self
-                .edges
-                .iter()
-                .all(|edge| edge.closes() && edge.in_flight == 0)
+            && self.edges.iter().all(|edge| {
+                edge.closes() && edge.in_flight == 0 && self.lost_on(edge) == 0
+            })
+    }
+
+    /// Frames that were lost for good on `edge` although it loses nothing. What is too old by the edge's own limit was
+    /// meant to be dropped, and what a node dropped because it left comes again where the sources can be replayed.
+    #[must_use]
+    pub fn lost_on(&self, edge: &EdgeReport) -> u64 {
+        let lost = edge.dropped.iter().filter(|(cause, _)| match cause {
+            Cause::Age => false,
+            Cause::Shutdown => !self.resumable,
+            _ => true,
+        });
+        match edge.lossless {
+            true => lost.map(|(_, frames)| frames).sum(),
+            false => 0,
+        }
     }
 }
 

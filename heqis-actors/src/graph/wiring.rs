@@ -1,7 +1,7 @@
 //! Joins actors, edges and doorbells, builds every stage, and lets frames flow.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use actix_rt::{Arbiter, ArbiterHandle};
 
 use super::builder::Span;
 use super::running::{Running, stop_arbiters};
+use super::saving::{Holder, Saving, own_stages};
 use super::thread::Shape;
 use super::{GraphBuilder, GraphError, PIPELINE};
 use crate::actor::{
-    Begin, Build, Doorbell, Inlet, Outlet, RawEmitter, RingActor, RingSetup, SourceActor,
-    SourceSetup, StageActor, StageSetup, Waker,
+    Begin, Build, Doorbell, Hold, Inlet, Outlet, RawEmitter, RingActor, RingSetup, SourceActor,
+    SourceSetup, StageActor, StageSetup, TakeUp, Waker,
 };
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, PayloadType};
 use crate::clock::{Clock, duration_ns};
@@ -24,6 +25,7 @@ use crate::edge::{Edge, Side};
 use crate::events::Event;
 use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
+use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::stage::{BuildContext, StageError};
 
@@ -33,6 +35,9 @@ struct Started {
     build: Recipient<Build>,
     begin: Recipient<Begin>,
     is_source: bool,
+    /// How it says what it holds and takes it up; a half of a bridged edge holds nothing but frames.
+    holds: Option<(Recipient<Hold>, Recipient<TakeUp>)>,
+    is_ring: bool,
 }
 
 /// The graph while it is wired.
@@ -53,6 +58,10 @@ pub(super) struct Wiring {
     partitioned: HashMap<String, Vec<Arc<Edge>>>,
     stats: Vec<StageStats>,
     started: Vec<Started>,
+    /// Stages whose state follows from this node's sources alone.
+    own: BTreeSet<String>,
+    /// Sources of this node: name, stream, and whether it is the same in each run.
+    sources: Vec<(String, u64, bool)>,
     has_sources: bool,
 }
 
@@ -91,6 +100,8 @@ impl Wiring {
             partitioned: HashMap::new(),
             stats: Vec::new(),
             started: Vec::new(),
+            own: own_stages(&graph),
+            sources: Vec::new(),
             has_sources: graph.stages.iter().any(|entry| {
                 matches!(
                     entry.local,
@@ -122,6 +133,10 @@ impl Wiring {
             stop_arbiters(self.arbiters);
             return Err(GraphError::Build(failures));
         }
+        let saving = self.saving();
+        if let Some(saving) = &saving {
+            saving.take_up(&self.sources).await;
+        }
         Event::Ready.publish();
         // Consumers first and sources last, so that the first frame finds everybody begun.
         let (sources, others): (Vec<_>, Vec<_>) =
@@ -129,15 +144,49 @@ impl Wiring {
         for actor in others.into_iter().rev().chain(sources) {
             actor.begin.do_send(Begin);
         }
+        if let Some(saving) = &saving {
+            actix_rt::spawn(saving.clone().keep());
+        }
         Ok(Running {
+            saving,
             topology: self.graph.name,
             node: self.graph.node,
             control: self.control,
             metrics: self.metrics,
             edges: self.edges,
             stats: self.stats,
+            clock: self.graph.clock,
             arbiters: self.arbiters,
         })
+    }
+
+    /// How this node's state is saved, when it is to be.
+    fn saving(&self) -> Option<Arc<Saving>> {
+        let options = self.graph.state.clone()?;
+        let holders = self.started.iter().filter_map(|started| {
+            let (hold, take_up) = started.holds.clone()?;
+            self.own.contains(&started.name).then(|| Holder {
+                name: started.name.clone(),
+                is_source: started.is_source,
+                is_ring: started.is_ring,
+                build: started.build.clone(),
+                hold,
+                take_up,
+            })
+        });
+        let holders: Vec<_> = holders.collect();
+        if holders.is_empty() {
+            tracing::warn!(node = %self.graph.node, "no state is saved: the node has no source of its own");
+            return None;
+        }
+        Some(Arc::new(Saving {
+            options,
+            topology: self.graph.name.clone(),
+            node: self.graph.node.clone(),
+            control: self.control.clone(),
+            holders,
+            edges: Saving::edges_of(&self.own, &self.edges),
+        }))
     }
 
     fn wire_edges(&mut self) -> io::Result<()> {
@@ -180,7 +229,7 @@ impl Wiring {
                         BridgeSender::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
                             BridgeSender::new(setup, retain)
                         });
-                    self.add_started(name, addr, false);
+                    self.add_started(name, addr);
                     edge
                 }
                 Span::In(route, payload, options) => {
@@ -199,7 +248,7 @@ impl Wiring {
                         BridgeReceiver::start_in_arbiter(&self.arbiter(PIPELINE)?, move |_| {
                             BridgeReceiver::new(setup, senders_first)
                         });
-                    self.add_started(name, addr, false);
+                    self.add_started(name, addr);
                     edge
                 }
             };
@@ -291,7 +340,7 @@ impl Wiring {
         denied
     }
 
-    fn add_started<A>(&mut self, name: String, addr: Addr<A>, is_source: bool)
+    fn add_started<A>(&mut self, name: String, addr: Addr<A>)
     where
         A: Actor<Context = Context<A>> + Handler<Build> + Handler<Begin>,
     {
@@ -300,11 +349,30 @@ impl Wiring {
             name,
             build,
             begin,
-            is_source,
+            is_source: false,
+            holds: None,
+            is_ring: false,
         });
     }
 
-    fn start_stages(&mut self) -> io::Result<()> {
+    /// As [`Wiring::add_started`], for an actor that can say what it holds.
+    fn add_holder<A>(&mut self, name: &str, addr: Addr<A>) -> &mut Started
+    where
+        A: Actor<Context = Context<A>>
+            + Handler<Build>
+            + Handler<Begin>
+            + Handler<Hold>
+            + Handler<TakeUp>,
+    {
+        let holds = (addr.clone().recipient(), addr.clone().recipient());
+        self.add_started(name.to_owned(), addr);
+        let last = self.started.len() - 1;
+        let started = &mut self.started[last];
+        started.holds = Some(holds);
+        started
+    }
+
+    fn start_stages(&mut self) -> Result<(), GraphError> {
         // How many stages sit on each arbiter decides who may wait on its thread.
         let mut crowd: HashMap<String, usize> = HashMap::new();
         let bridged = !self.arbiters.is_empty();
@@ -331,7 +399,10 @@ impl Wiring {
                 let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
                 let may_wait = crowd.get(&arbiter) == Some(&1);
                 let handle = self.arbiter(&arbiter)?;
-                self.shapes.entry(arbiter).or_default().add(&options);
+                self.shapes
+                    .entry(arbiter.clone())
+                    .or_default()
+                    .add(&options);
                 self.start_stage(
                     &entry.name,
                     index,
@@ -339,9 +410,9 @@ impl Wiring {
                     &prepared,
                     &options,
                     may_wait,
-                    &handle,
+                    (&arbiter, &handle),
                     &stats,
-                );
+                )?;
             }
         }
         Ok(())
@@ -359,16 +430,16 @@ impl Wiring {
         prepared: &Prepared,
         options: &StageOptions,
         may_wait: bool,
-        arbiter: &ArbiterHandle,
+        (arbiter_name, arbiter): (&str, &ArbiterHandle),
         stats: &StageStats,
-    ) {
+    ) -> Result<(), GraphError> {
         let Some(bell) = self
             .bells
             .get(name)
             .and_then(|bells| bells.get(worker))
             .cloned()
         else {
-            return;
+            return Ok(());
         };
         self.control.enlist(bell.clone());
         let clock = self.graph.clock.clone();
@@ -382,6 +453,8 @@ impl Wiring {
             counters: self.metrics.stage_counters(name),
             waker: Waker(bell.clone()),
             stopping: self.control.stop_flag(),
+            replaying: Arc::default(),
+            identity: Arc::new(self.graph.identity.clone()),
         };
         let outlets =
             |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
@@ -398,21 +471,43 @@ impl Wiring {
         let control = self.control.clone();
         let stats = stats.clone();
         match &prepared.factory {
-            Factory::Source { build, replayable } => {
+            Factory::Source {
+                build,
+                replayable,
+                identity,
+            } => {
                 // Not the graph's name: the same source in another topology replays the same stream.
                 let mut seed = format!("{name}\0").into_bytes();
-                seed.extend(prepared.fingerprint.to_le_bytes());
+                let made_of = identity(&self.graph.base)
+                    .map_err(|error| GraphError::Build(vec![(name.to_owned(), error)]))?;
+                seed.extend(made_of.unwrap_or(prepared.fingerprint).to_le_bytes());
                 if !replayable {
                     seed.extend(self.instance(u32::from(index)).to_le_bytes());
                 }
                 let factory = build.clone();
-                let stream = fnv1a(&seed);
+                let recording = match self.graph.recordings.get(name) {
+                    Some(options) => {
+                        let opened = Recording::open(options.clone(), fnv1a(&seed));
+                        Some(opened.map_err(|error| {
+                            GraphError::Build(vec![(name.to_owned(), StageError::config(error))])
+                        })?)
+                    }
+                    None => None,
+                };
+                let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
+                let replayable = &(*replayable || recording.is_some());
+                if !replayable {
+                    self.control.has_live_source();
+                }
                 self.committed.name_stream(SourceStream {
                     source: name.to_owned(),
                     stream,
                     replayable: *replayable,
                 });
+                self.sources.push((name.to_owned(), stream, *replayable));
                 let setup = SourceSetup {
+                    recording,
+                    replayable: *replayable,
                     cx,
                     index,
                     factory,
@@ -421,7 +516,7 @@ impl Wiring {
                     stream,
                 };
                 let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
-                self.add_started(name.to_owned(), addr, true);
+                self.add_holder(name, addr).is_source = true;
             }
             Factory::Stage { build, .. } => {
                 let (factory, options) = (build.clone(), options.clone());
@@ -434,12 +529,15 @@ impl Wiring {
                     outlet,
                     emitter,
                     options,
+                    worker: u32::try_from(worker).unwrap_or(u32::MAX),
+                    fingerprint: prepared.fingerprint,
                     may_wait,
+                    progress: control.progress(arbiter_name),
                     control,
                     stats,
                 };
                 let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
-                self.add_started(name.to_owned(), addr, false);
+                self.add_holder(name, addr);
             }
             Factory::Ring(config) => {
                 let options = EdgeOptions {
@@ -460,9 +558,10 @@ impl Wiring {
                     stats,
                 };
                 let addr = RingActor::start_in_arbiter(arbiter, |_| RingActor::new(setup));
-                self.add_started(name.to_owned(), addr, false);
+                self.add_holder(name, addr).is_ring = true;
             }
         }
+        Ok(())
     }
 
     fn budget_at(&self, stage: &str) -> Option<Budget> {

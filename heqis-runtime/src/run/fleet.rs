@@ -3,20 +3,20 @@
 //! The parent forwards the children's logs, restarts a child that was killed, stops the run from its sources down,
 //! and leaves no child behind: each child also watches a pipe that closes with the parent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use heqis_actors::{NodeReport, terminated};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::node::Told;
+use super::node::{Order, Told};
 use super::{RunError, Summary};
 use crate::topology::Plan;
 
@@ -27,14 +27,21 @@ const RESTART_PAUSE: Duration = Duration::from_millis(200);
 /// What a child may take beyond the drain timeout to say its report and leave.
 const LEAVE: Duration = Duration::from_secs(3);
 
+/// Least time that a node gets to drain.
+const LEAST_DRAIN: Duration = Duration::from_millis(200);
+/// The part of the drain that nodes with sources have for themselves, while the others still take what they send.
+const SOURCES_FIRST: f64 = 0.6;
+
 /// How far stopping has gone. Each step includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop {
     Running,
-    /// Nodes with sources are told to drain; the end of their streams ends the others.
+    /// Nodes with sources drain.
     Sources,
-    /// Every node is told to drain.
+    /// Every node drains.
     All,
+    /// Every node ends its drain.
+    Abandon,
     /// Every node is killed.
     Kill,
 }
@@ -78,6 +85,7 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         let life = Life {
             index,
             name: node.name.clone(),
+            drain: plan.drain_timeout,
             has_source: plan
                 .stages
                 .iter()
@@ -88,10 +96,24 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         nodes.spawn(life.run());
     }
     drop(stopping);
-    let stopper = tokio::spawn(stop_in_order(stop.clone(), plan.drain_timeout + LEAVE));
+    let stopper = tokio::spawn(stop_in_order(stop.clone(), plan.drain_timeout));
     let mut outcomes = Vec::new();
+    let mut sources: BTreeSet<usize> = plan
+        .stages
+        .iter()
+        .filter(|stage| stage.is_source())
+        .map(|stage| stage.node)
+        .collect();
     while let Some(outcome) = nodes.join_next().await {
         let Ok(outcome) = outcome else { continue };
+        sources.remove(&outcome.node);
+        if sources.is_empty() {
+            // Nothing comes any more that the others should take.
+            stop.send_if_modified(|now| *now == Stop::Sources && {
+                *now = Stop::All;
+                true
+            });
+        }
         let failed = outcome
             .report
             .as_ref()
@@ -106,21 +128,33 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
     Ok(sum_up(plan, outcomes))
 }
 
-/// Waits for SIGTERM, ctrl-c or a failed node, then stops what still runs, step by step, each with its time.
-async fn stop_in_order(stop: watch::Sender<Stop>, patience: Duration) {
+/// Waits for SIGTERM, ctrl-c or a failed node, then stops what still runs within `drain`: nodes with sources first, so
+/// that what they have under way still arrives. A second signal ends the drain.
+async fn stop_in_order(stop: watch::Sender<Stop>, drain: Duration) {
     let mut now = stop.subscribe();
+    let raise = |step: Stop| {
+        stop.send_if_modified(|now| std::mem::replace(now, step.max(*now)) < step);
+    };
     let failed = async { now.wait_for(|step| *step >= Stop::All).await.is_ok() };
     tokio::select! {
-        () = terminated() => {
-            tracing::info!("stopping the sources");
-            stop.send_replace(Stop::Sources);
-            tokio::time::sleep(patience).await;
-        }
+        () = terminated() => raise(Stop::Sources),
         _ = failed => {}
     }
-    stop.send_replace(Stop::All);
-    tokio::time::sleep(patience).await;
-    stop.send_replace(Stop::Kill);
+    let begun = Instant::now();
+    let steps = async {
+        tokio::time::sleep_until((begun + drain.mul_f64(SOURCES_FIRST)).into()).await;
+        raise(Stop::All);
+        tokio::time::sleep_until((begun + drain + LEAVE).into()).await;
+    };
+    tokio::select! {
+        () = steps => {}
+        () = terminated() => {
+            tracing::warn!("a second signal: the drain ends now");
+            raise(Stop::Abandon);
+            tokio::time::sleep(LEAVE).await;
+        }
+    }
+    raise(Stop::Kill);
 }
 
 fn sum_up(plan: &Plan, mut outcomes: Vec<Outcome>) -> Summary {
@@ -153,6 +187,7 @@ struct Life {
     index: usize,
     name: String,
     has_source: bool,
+    drain: Duration,
     command: Command,
     stopping: watch::Receiver<Stop>,
 }
@@ -177,13 +212,17 @@ impl Life {
             outcome.report = report;
             outcome.failure = ended_badly(&status, outcome.report.is_some());
             let killed = matches!(&status, Ok(status) if status.signal().is_some());
-            let again =
-                killed && *self.stopping.borrow() == Stop::Running && outcome.restarts < RESTARTS;
+            // Told to leave by somebody else than this process, as for a restart.
+            let left = outcome.failure.is_none()
+                && outcome.report.as_ref().is_some_and(|report| report.left && report.failure.is_none());
+            let again = (killed || left)
+                && *self.stopping.borrow() == Stop::Running
+                && outcome.restarts < RESTARTS;
             if !again {
                 return outcome;
             }
             outcome.restarts += 1;
-            tracing::warn!(node = %self.name, restarts = outcome.restarts, "node died, starting it again");
+            tracing::warn!(node = %self.name, restarts = outcome.restarts, killed, "node ended in mid-stream, starting it again");
             tokio::time::sleep(RESTART_PAUSE).await;
         }
     }
@@ -220,9 +259,9 @@ impl Life {
             })
         });
         // Waiting for a child closes its standard input, which would tell it that its parent is gone.
-        let alive = child.stdin.take();
-        let status = self.wait(&mut child).await;
-        drop(alive);
+        let mut orders = child.stdin.take();
+        let status = self.wait(&mut child, &mut orders).await;
+        drop(orders);
         let report = match said {
             Some(said) => said.await.ok().flatten(),
             None => None,
@@ -234,22 +273,42 @@ impl Life {
     }
 
     /// Waits for the child's end, passing on the steps of a stop.
-    async fn wait(&mut self, child: &mut Child) -> std::io::Result<ExitStatus> {
-        let mut told = Stop::Running;
+    async fn wait(
+        &mut self,
+        child: &mut Child,
+        orders: &mut Option<ChildStdin>,
+    ) -> std::io::Result<ExitStatus> {
+        let mut passed_on = Stop::Running;
+        let mut begun = None;
         loop {
             let step = *self.stopping.borrow_and_update();
-            let due = match step {
-                Stop::Running => false,
-                Stop::Sources => self.has_source && told < Stop::Sources,
-                Stop::All => told < Stop::Sources,
+            let begun: Instant = match step {
+                Stop::Running => Instant::now(),
+                _ => *begun.get_or_insert_with(Instant::now),
+            };
+            let order = match step {
+                Stop::Running => None,
+                Stop::Sources if !self.has_source => None,
+                Stop::Sources => Some(Order::Stop(Some(self.drain))),
+                Stop::All if passed_on >= Stop::Sources => None,
+                Stop::All => {
+                    // One limit for the whole graph: the others have what the nodes with sources have left of it.
+                    let left = self.drain.saturating_sub(begun.elapsed());
+                    Some(Order::Stop(Some(left.max(LEAST_DRAIN))))
+                }
+                Stop::Abandon => (passed_on < Stop::Abandon).then_some(Order::Abandon),
                 Stop::Kill => {
                     child.start_kill()?;
-                    false
+                    None
                 }
             };
-            if due {
-                told = step;
-                terminate(child);
+            if let Some(order) = order
+                && let Some(orders) = orders
+            {
+                passed_on = step;
+                if let Err(error) = orders.write_all(order.line().as_bytes()).await {
+                    tracing::warn!(%error, "a node could not be told to stop");
+                }
             }
             tokio::select! {
                 status = child.wait() => return status,
@@ -260,17 +319,6 @@ impl Life {
                 }
             }
         }
-    }
-}
-
-fn terminate(child: &Child) {
-    let pid = child
-        .id()
-        .and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?));
-    if let Some(pid) = pid
-        && let Err(error) = rustix::process::kill_process(pid, rustix::process::Signal::TERM)
-    {
-        tracing::warn!(%error, "a node could not be told to stop");
     }
 }
 

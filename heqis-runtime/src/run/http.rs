@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::http::header::ContentType;
@@ -13,7 +14,9 @@ use heqis_actors::Reporter;
 use crate::machine::MachineGauges;
 
 /// Most connections that the endpoint keeps at once.
-const MAX_CONNECTIONS: usize = 64;
+const MAX_CONNECTIONS: usize = 512;
+/// How long a connection may say nothing.
+const SILENT: Duration = Duration::from_secs(2);
 
 /// What the endpoint knows of the graph; empty until every stage is built.
 pub(crate) type Ready = Arc<OnceLock<Reporter>>;
@@ -28,15 +31,26 @@ pub(crate) fn serve(
     machine: MachineGauges,
 ) -> std::io::Result<(SocketAddr, ServerHandle)> {
     let server = HttpServer::new(move || {
+        // Probes ask by HEAD as well; the server leaves out the body.
+        macro_rules! at {
+            ($path:literal, $handler:ident) => {
+                web::resource($path)
+                    .route(web::get().to($handler))
+                    .route(web::head().to($handler))
+            };
+        }
         App::new()
             .app_data(web::Data::from(ready.clone()))
             .app_data(web::Data::new(machine.clone()))
-            .route("/metrics", web::get().to(metrics))
-            .route("/healthz", web::get().to(healthz))
-            .route("/readyz", web::get().to(readyz))
-            .route("/report", web::get().to(report))
+            .service(at!("/metrics", metrics))
+            .service(at!("/healthz", healthz))
+            .service(at!("/readyz", readyz))
+            .service(at!("/report", report))
     })
     .workers(1)
+    // Connections that say nothing must not keep a scrape waiting.
+    .client_request_timeout(SILENT)
+    .keep_alive(SILENT)
     .max_connections(MAX_CONNECTIONS)
     .disable_signals()
     .shutdown_timeout(1)
@@ -70,17 +84,29 @@ async fn healthz() -> HttpResponse {
         .body("alive\n")
 }
 
-/// Ready: every stage is built, self-tests included, and the node is not draining.
+/// Ready: every stage is built, self-tests included, the node is not draining, and nothing on it waits for another node, a
+/// stage or a resource. What waits is named, a line each.
 async fn readyz(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
-    match ready.get() {
-        Some(reporter) if reporter.stopping() => HttpResponse::ServiceUnavailable()
-            .content_type(ContentType::plaintext())
-            .body("draining\n"),
-        Some(_) => HttpResponse::Ok()
-            .content_type(ContentType::plaintext())
-            .body("ready\n"),
-        None => not_ready(),
-    }
+    let (is_ready, text) = match ready.get() {
+        None => return not_ready(),
+        Some(reporter) if reporter.stopping() => (false, "draining\n".to_owned()),
+        Some(reporter) => {
+            let waiting = reporter.waiting();
+            let lines: Vec<String> = waiting
+                .iter()
+                .map(|waits| format!("{} waits: {}\n", waits.subject, waits.reason))
+                .collect();
+            match lines.is_empty() {
+                true => (true, "ready\n".to_owned()),
+                false => (false, lines.concat()),
+            }
+        }
+    };
+    let mut response = match is_ready {
+        true => HttpResponse::Ok(),
+        false => HttpResponse::ServiceUnavailable(),
+    };
+    response.content_type(ContentType::plaintext()).body(text)
 }
 
 async fn report(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {

@@ -1,12 +1,16 @@
 //! One node of a plan, in this process.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::ToSocketAddrs as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use heqis_actors::{Clock, GraphBuilder, Metrics, NodeReport, Pulse, terminated};
+use heqis_actors::{
+    Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport, Reporter,
+    terminated,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -54,6 +58,11 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         Sensors::find(&options.machine),
     );
     let watching = WatchCounters::new(&metrics);
+    let waiting = metrics.gauges(
+        "heqis_waiting_seconds",
+        "How long an edge or a stage of this node has waited for another node, a stage or a resource; absent when it does not.",
+        &["subject"],
+    );
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
@@ -78,23 +87,23 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
         // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
         // minutes to be built hears it too.
-        let (told, mut stopping) = watch::channel(false);
-        let stop = {
-            let handle = graph.handle();
-            move || {
-                handle.stop();
-                told.send_replace(true);
-            }
+        let (said, mut stopping) = watch::channel(false);
+        let stop = Stop {
+            handle: graph.handle(),
+            said,
         };
         let signals = {
             let stop = stop.clone();
             actix_rt::spawn(async move {
                 terminated().await;
-                stop();
+                stop.apply(Order::Stop(None));
+                terminated().await;
+                tracing::warn!("a second signal: the drain ends now");
+                stop.apply(Order::Abandon);
             })
         };
         if supervised {
-            watch_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
+            obey_parent(stop).map_err(RunError::io("thread 'parent-watch'"))?;
         }
         if let Some(page) = &mut page {
             page.serve(plan, node);
@@ -119,9 +128,10 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
             .collect();
         if let Some(notifier) = options.service.notifier() {
             notifier.ready(&format!("node '{}' of '{}' runs", spec.name, plan.name));
-            let (watchdog, pulse) = (options.service.watchdog, running.pulse());
-            attendants.push(actix_rt::spawn(attend(notifier, watchdog, pulse, stopping.clone())));
+            let (watchdog, probe) = (options.service.watchdog, running.liveness());
+            attendants.push(actix_rt::spawn(attend(notifier, watchdog, probe, stopping.clone())));
         }
+        attendants.push(actix_rt::spawn(watch_waits(running.reporter(), waiting)));
         let report = running.wait(plan.drain_timeout).await;
         if let Some(page) = page {
             page.ended();
@@ -172,12 +182,12 @@ fn identify(node: &str, declared: Board, root: &Path) -> Identity {
 async fn attend(
     notifier: Notifier,
     watchdog: Option<Duration>,
-    pulse: Pulse,
+    probe: LivenessProbe,
     mut stopping: watch::Receiver<bool>,
 ) {
     let alive = async {
         if let Some(patience) = watchdog {
-            notifier.stay_alive(patience, &pulse, &Clock::real()).await;
+            notifier.stay_alive(patience, probe, &Clock::real()).await;
         }
     };
     let stopped = async {
@@ -193,7 +203,16 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
     let mut graph = GraphBuilder::new(&plan.name)
         .node(&plan.nodes[node].name)
         .base(&plan.base)
-        .scheduling(plan.nodes[node].scheduling);
+        .scheduling(plan.nodes[node].scheduling)
+        .identity(plan.identity(node));
+    if let Some(state) = &plan.nodes[node].state {
+        graph = graph.state(state.clone());
+    }
+    for stage in plan.stages.iter().filter(|stage| stage.node == node) {
+        if let Some(record) = &stage.record {
+            graph = graph.record(&stage.name, record.clone());
+        }
+    }
     for stage in &plan.stages {
         graph = match &stage.prepared {
             Some(prepared) if stage.node == node => {
@@ -205,6 +224,20 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
     for edge in &plan.edges {
         let (from, to) = (&plan.stages[edge.from], &plan.stages[edge.to]);
         let names = (from.name.as_str(), to.name.as_str());
+        if let Some(bridge) = &edge.bridge {
+            let other = match bridge.from_node == node {
+                true => bridge.to_node,
+                false => bridge.from_node,
+            };
+            let peer = LinkPeer {
+                node: plan.nodes[other].name.clone(),
+                terms: match bridge.from_node == node {
+                    true => bridge.makes.clone(),
+                    false => bridge.takes.clone(),
+                },
+            };
+            graph = graph.peer(edge.route, peer);
+        }
         graph = match &edge.bridge {
             None if from.node == node => graph.edge(names.0, names.1, edge.options),
             Some(bridge) if bridge.from_node == node => graph.edge_out(
@@ -235,14 +268,114 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
     graph
 }
 
-/// Calls `gone` when standard input ends: the parent holds its other end and is no more. So no node outlives the
-/// process that started it, even one that was killed.
-fn watch_parent(gone: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+/// How this node is stopped.
+#[derive(Clone)]
+struct Stop {
+    handle: GraphHandle,
+    said: watch::Sender<bool>,
+}
+
+/// What a signal or the parent asks of the node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Drain, within this time or else the topology's.
+    Stop(Option<Duration>),
+    /// End the drain now.
+    Abandon,
+}
+
+impl Order {
+    /// The line by which a parent gives the order.
+    pub(super) fn line(self) -> String {
+        match self {
+            Self::Stop(None) => "stop\n".into(),
+            Self::Stop(Some(drain)) => format!("stop {}\n", drain.as_millis()),
+            Self::Abandon => "abandon\n".into(),
+        }
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.split_whitespace();
+        let order = match (words.next()?, words.next()) {
+            ("stop", None) => Self::Stop(None),
+            ("stop", Some(ms)) => Self::Stop(Some(Duration::from_millis(ms.parse().ok()?))),
+            ("abandon", None) => Self::Abandon,
+            _ => return None,
+        };
+        words.next().is_none().then_some(order)
+    }
+}
+
+impl Stop {
+    fn apply(&self, order: Order) {
+        match order {
+            Order::Stop(None) => self.handle.stop(),
+            Order::Stop(Some(drain)) => self.handle.stop_within(drain),
+            Order::Abandon => self.handle.abandon(),
+        }
+        self.said.send_replace(true);
+    }
+}
+
+/// Looks once a second what on this node waits, for the metric and, now and then, for the log.
+async fn watch_waits(reporter: Reporter, gauge: Gauges) {
+    const LOOK: Duration = Duration::from_secs(1);
+    const REMIND_NS: i64 = 60_000_000_000;
+    let clock = Clock::real();
+    // What is in the metric, and when it was last in the log.
+    let mut known: BTreeMap<String, i64> = BTreeMap::new();
+    loop {
+        clock.sleep(LOOK).await;
+        let now_ns = clock.now_ns();
+        let waiting = reporter.waiting();
+        known.retain(|subject, _| {
+            let waits = waiting.iter().any(|waiting| waiting.subject == *subject);
+            if !waits {
+                gauge.remove(&[subject]);
+            }
+            waits
+        });
+        for waits in waiting {
+            let seconds = now_ns.saturating_sub(waits.since_ns) as f64 * 1e-9;
+            gauge.set(&[&waits.subject], seconds);
+            let logged_ns = known.entry(waits.subject.clone()).or_insert(waits.since_ns);
+            if now_ns - *logged_ns >= REMIND_NS {
+                *logged_ns = now_ns;
+                tracing::warn!(subject = waits.subject, reason = waits.reason, seconds = seconds as u64, "waits");
+            }
+        }
+    }
+}
+
+/// Follows the orders on standard input, and stops when it ends: the parent holds its other end and is gone. So no node
+/// outlives the process that started it, even one that was killed.
+fn obey_parent(stop: Stop) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("parent-watch".into())
         .spawn(move || {
-            let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
-            gone();
+            for line in std::io::stdin().lines().map_while(Result::ok) {
+                match Order::parse(&line) {
+                    Some(order) => stop.apply(order),
+                    None => tracing::warn!(line, "not an order"),
+                }
+            }
+            stop.apply(Order::Stop(None));
         })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_read_as_they_are_written_and_nothing_else_is() {
+        let within = Order::Stop(Some(Duration::from_millis(2_500)));
+        for order in [Order::Stop(None), within, Order::Abandon] {
+            assert_eq!(Order::parse(&order.line()), Some(order));
+        }
+        for line in ["", "halt", "stop soon", "stop 1 2", "abandon 3"] {
+            assert_eq!(Order::parse(line), None, "{line}");
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Talking to the service manager: systemd's notification protocol, one datagram a message.
 //!
 //! A unit with `Type=notify` counts as started when the node says `READY=1`, and one with `WatchdogSec=` is killed and
-//! started again when `WATCHDOG=1` stays away. It is said only when every arbiter has just taken a turn, so that a stage
-//! that hangs stops it as surely as a process that does.
+//! started again when `WATCHDOG=1` stays away. It is said for as long as every arbiter gets on with its frames, however
+//! many wait, or answers a probe; a stage that does not return from a call stops it as surely as a process that hangs.
 //! Protocol: `sd_notify(3)`.
 
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-use heqis_actors::{Clock, Pulse};
+use heqis_actors::{Clock, LivenessProbe};
 
 /// What a service manager asks for, as it says so in the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -84,17 +84,28 @@ impl Notifier {
         self.say(&format!("READY=1\nSTATUS={status}"));
     }
 
+    /// What the node waits for, or what it does.
+    pub fn status(&self, status: &str) {
+        self.say(&format!("STATUS={status}"));
+    }
+
     /// The node begins to drain.
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=draining");
     }
 
-    /// Says `WATCHDOG=1` twice in each span of `patience` for as long as every arbiter takes its turns. Never returns.
-    pub async fn stay_alive(&self, patience: Duration, pulse: &Pulse, clock: &Clock) {
+    /// Says `WATCHDOG=1` four times in each span of `patience` for as long as every arbiter works. Never returns.
+    pub async fn stay_alive(&self, patience: Duration, mut probe: LivenessProbe, clock: &Clock) {
+        let mut said = false;
         loop {
-            pulse.beat().await;
-            self.say("WATCHDOG=1");
-            clock.sleep(patience / 2).await;
+            let hung = probe.hung(patience / 2);
+            if hung.is_empty() {
+                self.say("WATCHDOG=1");
+                said = false;
+            } else if !std::mem::replace(&mut said, true) {
+                tracing::error!(arbiters = ?hung, "a stage does not return from a call; the watchdog is not kept quiet");
+            }
+            clock.sleep(patience / 4).await;
         }
     }
 }

@@ -42,6 +42,13 @@ impl Summary {
                         node.node, edge.in_flight, edge.edge
                     ));
                 }
+                let lost = node.lost_on(edge);
+                if lost > 0 {
+                    faults.push(format!(
+                        "node '{}': {lost} frames were lost on edge '{}', which loses nothing by its policy",
+                        node.node, edge.edge
+                    ));
+                }
             }
         }
         let all: Vec<&EdgeReport> = nodes.iter().flat_map(|node| &node.edges).collect();
@@ -54,7 +61,9 @@ impl Summary {
                 else {
                     continue;
                 };
-                if sender.delivered != receiver.delivered {
+                // What the receiver did after the sender had ended is in doubt there.
+                let in_doubt = sender.in_doubt.map_or(0, |doubt| doubt.frames);
+                if !(sender.delivered..=sender.delivered + in_doubt).contains(&receiver.delivered) {
                     faults.push(format!(
                         "edge '{}': the sender booked {} frames as delivered, the receiver {}",
                         sender.edge, sender.delivered, receiver.delivered
@@ -95,6 +104,20 @@ impl Summary {
                 out,
                 "node '{node}' died and was started again {times} time(s)"
             );
+        }
+        for node in self.nodes.iter().filter(|node| node.left) {
+            let _ = writeln!(out, "node '{}' left before its streams were complete", node.node);
+            for (edge, doubt) in node.edges.iter().filter_map(|e| Some((&e.edge, e.in_doubt?))) {
+                let _ = writeln!(
+                    out,
+                    "  edge '{edge}': {} frames in doubt, numbers {} to {}, positions {} to {}; they are sent again",
+                    doubt.frames,
+                    doubt.first_seq,
+                    doubt.last_seq,
+                    doubt.first_position,
+                    doubt.last_position
+                );
+            }
         }
         for fault in &self.faults {
             let _ = writeln!(out, "fault: {fault}");

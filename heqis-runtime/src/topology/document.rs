@@ -103,9 +103,39 @@ pub struct NodeSpec {
     /// What happens when a thread does not get the cores or the priority that its stage asks for. Default: "warn".
     #[serde(default)]
     pub scheduling: Scheduling,
+    /// Where what the node's stages hold (indicators, windows, recurrent states) is saved, so that the node continues with
+    /// the same bits when it comes back. Default: it is made anew by replaying the sources.
+    #[serde(default)]
+    pub state: Option<StateSpec>,
     /// Nodes that this one looks after, by name: it raises an alarm when one stalls, and may run a command.
     #[serde(default)]
     pub watch: BTreeMap<String, WatchSpec>,
+}
+
+/// Where and how often what the stages of a node hold is saved.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StateSpec {
+    /// The file; missing directories are made.
+    pub path: PathBuf,
+    /// Time between two snapshots; one more is taken when the node leaves. Default: "30s".
+    #[serde(default)]
+    pub every: Option<Time>,
+}
+
+/// How the items of a source are written down.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RecordSpec {
+    /// Directory of the recording; it is made when it is missing.
+    pub path: PathBuf,
+    /// How much is kept beyond what a restart needs, MiB. Default: 256.
+    #[serde(default)]
+    #[schemars(range(max = 1_048_576))]
+    pub keep_mib: Option<u64>,
+    /// Whether each item is forced to the disk before it goes on its way, against power cuts. Default: false.
+    #[serde(default)]
+    pub sync: bool,
 }
 
 /// When a watched node counts as stalled, and what is done about it.
@@ -178,6 +208,10 @@ pub struct StageSpec {
     /// Parameters of the kind.
     #[serde(default)]
     pub params: Map<String, Value>,
+    /// For a source that gives its items once only: where they are written down, so that they come again after a restart.
+    /// Needs `state` of the node, which says what of the recording is still needed.
+    #[serde(default)]
+    pub record: Option<RecordSpec>,
     /// Arbiter (one OS thread) that it runs on; stages that name the same one share it. Default: one of its own for a
     /// blocking kind, else the node's `pipeline`.
     #[serde(default)]

@@ -1,15 +1,17 @@
 //! A topology resolved: every name an index, every default filled in, every stage ready to be built.
 
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use heqis_actors::{
-    BatchOptions, BridgeOptions, EdgeOptions, Kind, PayloadType, Prepared, RestartOptions,
-    Scheduling, StageOptions,
+    BatchOptions, BridgeOptions, ContentHash, EdgeOptions, Kind, PayloadType, Prepared,
+    RecordingOptions, RestartOptions, RunIdentity, Scheduling, StageOptions, StateOptions,
 };
 
 use super::board::Board;
-use super::check::{DEFAULT_CREDIT, Scene, address, endpoint};
+use super::check::{DEFAULT_CREDIT, Scene, address, endpoint, terms};
 use super::document::{
     BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec, WatchSpec,
 };
@@ -17,6 +19,12 @@ use crate::watch::{RemedySpec, VigilSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
+
+/// Time between two snapshots of a node's state when the file does not say.
+const DEFAULT_SAVE: Duration = Duration::from_secs(30);
+
+/// What a recording keeps beyond what a restart needs when the file does not say.
+const DEFAULT_KEEP_MIB: u64 = 256;
 
 /// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
 const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
@@ -62,6 +70,8 @@ pub struct Node {
     pub dashboard: Option<DashboardSpec>,
     /// What happens when a thread does not get its cores or its priority.
     pub scheduling: Scheduling,
+    /// Where and how often what its stages hold is saved.
+    pub state: Option<StateOptions>,
     /// The nodes that it looks after.
     pub watch: Vec<Watch>,
 }
@@ -83,6 +93,8 @@ pub struct Stage {
     pub options: StageOptions,
     /// Ready to be built; absent when the stage's node was left out of the check with [`super::Request::node`].
     pub prepared: Option<Prepared>,
+    /// How its items are written down.
+    pub record: Option<RecordingOptions>,
     /// Its parameters as written.
     pub params: serde_json::Value,
 }
@@ -123,6 +135,10 @@ pub struct Bridge {
     pub payload: PayloadType,
     /// Socket settings.
     pub options: BridgeOptions,
+    /// What holds of the frames by subject, as far as the stages before the edge say.
+    pub makes: BTreeMap<String, String>,
+    /// What the stages after the edge take, by subject.
+    pub takes: BTreeMap<String, String>,
 }
 
 /// A latency promise.
@@ -139,6 +155,42 @@ impl Plan {
     #[must_use]
     pub fn node(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == name)
+    }
+
+    /// What the graph decides by, as far as `node` can see: the rule of every `signal` stage, and the bundles of its own
+    /// stages.
+    #[must_use]
+    pub fn identity(&self, node: usize) -> RunIdentity {
+        let mut rule = ContentHash::default();
+        let mut has_rule = false;
+        for stage in self.stages.iter().filter(|stage| stage.kind.name == "signal") {
+            has_rule = true;
+            let mut params = stage.params.clone();
+            if let Some(params) = params.as_object_mut() {
+                // How far may be traded at the moment is no part of the rule.
+                params.remove("kill");
+                params.remove("kill_file");
+            }
+            let _ = write!(rule, "{} {params} ", stage.name);
+        }
+        let bundles = self.stages.iter().filter(|stage| stage.node == node);
+        let bundles = bundles.filter_map(|stage| {
+            let manifest = self
+                .base
+                .join(stage.params.get("bundle")?.as_str()?)
+                .join("manifest.json");
+            let mut hash = ContentHash::default();
+            hash.write_all(&std::fs::read(manifest).ok()?).ok()?;
+            Some(format!("{:016x}", hash.value()))
+        });
+        RunIdentity {
+            topology: self.name.clone(),
+            rule: match has_rule {
+                true => format!("{:016x}", rule.value()),
+                false => String::new(),
+            },
+            bundles: bundles.collect(),
+        }
     }
 
     /// Edges that cross between nodes.
@@ -164,6 +216,10 @@ impl Plan {
                 metrics: spec.metrics.clone(),
                 dashboard: spec.dashboard.clone(),
                 scheduling: spec.scheduling,
+                state: spec.state.as_ref().map(|state| StateOptions {
+                    path: base.join(&state.path),
+                    every: state.every.map_or(DEFAULT_SAVE, |time| time.0),
+                }),
                 watch: spec
                     .watch
                     .iter()
@@ -172,7 +228,7 @@ impl Plan {
             })
         });
         let outputs = scene.outputs();
-        let stages = topology.stages.iter().zip(prepared).enumerate().map(
+        let stages = topology.stages.iter().zip(&prepared).enumerate().map(
             |(index, (declared, prepared))| {
                 let spec = declared.spec.as_ref()?;
                 Some(Stage {
@@ -182,7 +238,12 @@ impl Plan {
                     kind: scene.kinds[index]?.clone(),
                     output: outputs[index],
                     options: stage_options(spec),
-                    prepared,
+                    prepared: prepared.clone(),
+                    record: spec.record.as_ref().map(|record| RecordingOptions {
+                        path: base.join(&record.path),
+                        keep_bytes: record.keep_mib.unwrap_or(DEFAULT_KEEP_MIB) << 20,
+                        sync: record.sync,
+                    }),
                     params: serde_json::Value::Object(spec.params.clone()),
                 })
             },
@@ -197,6 +258,8 @@ impl Plan {
                     to_node,
                     payload: scene.registry.payload(outputs[link.from]?)?,
                     options: bridge_options(scene, spec, &options, to_node, &base)?,
+                    makes: terms::made(scene, &prepared, link.from),
+                    takes: terms::taken(scene, &prepared, link.to),
                 }),
                 None => None,
             };

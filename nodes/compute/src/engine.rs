@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{BuildContext, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
+use heqis_actors::{BuildContext, Emitter, Fact, Facts, Frame, Snapshot, Stage, StageError, Terms};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
 use heqis_messages::{Features, PredictionMessage};
@@ -183,6 +183,10 @@ impl Stage for TrtEngine {
             input: Vec::new(),
             at_least: Duration::from_micros(config.simulate_latency_us),
         })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Nothing
     }
 
     fn process(

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Counter, Emitter, Fact, Frame, Stage, StageError, Terms,
+    AnyFrame, BuildContext, Counter, Emitter, Fact, Frame, Snapshot, Stage, StageError, Terms,
 };
 use heqis_messages::{Decision, GAUGES, PredictionMessage};
 use heqis_quant::decision::VerdictReason;
@@ -96,6 +96,8 @@ impl Stage for Signal {
     const ABOUT: &'static str =
         "Turns predictions into buy, hold and sell, past filters and a kill state.";
 
+    const RECOVERS: bool = true;
+
     fn check(config: &SignalConfig, _: &Path) -> Vec<String> {
         config
             .strategy()
@@ -144,6 +146,11 @@ impl Stage for Signal {
             let memory = Memory::after(&decision.verdict, decision.bar.date);
             self.memories.insert(decision.bar.symbol, memory);
         }
+    }
+
+    /// What filters and positions are, the commit log says.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Nothing
     }
 
     fn process(

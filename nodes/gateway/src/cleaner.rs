@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Frame, Stage, StageError};
+use heqis_actors::{BuildContext, Counter, Emitter, Frame, Snapshot, Stage, StageError};
 use heqis_messages::BarMessage;
 use heqis_quant::{CleanConfig, Reject};
 
@@ -42,6 +42,15 @@ impl Stage for Cleaner {
             stage: cx.stage().to_owned(),
             rejects: Reject::REASONS.map(|reason| (cx.counter(reason), LogLimit::new())),
         })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.rules.state())
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
+        self.rules.restore(Snapshot::read(state)?);
+        Ok(())
     }
 
     fn process(

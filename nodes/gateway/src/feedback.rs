@@ -2,7 +2,7 @@
 //!
 //! Counts them by side (`buy`, `hold`, `sell`) and logs those that want to trade.
 
-use heqis_actors::{BuildContext, Counter, Emitter, Frame, Nothing, Stage, StageError};
+use heqis_actors::{BuildContext, Counter, Emitter, Frame, Nothing, Snapshot, Stage, StageError};
 use heqis_messages::Decision;
 use heqis_quant::Side;
 use schemars::JsonSchema;
@@ -36,6 +36,10 @@ impl Stage for Feedback {
             log: config.log,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
         })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Nothing
     }
 
     fn process(

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
+use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Snapshot, Stage, StageError, Terms};
 use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
 use heqis_quant::decision::Gauges;
 use heqis_quant::rules::Markets;
@@ -14,7 +14,7 @@ use heqis_quant::{
     Bar, CleanConfig, FeatureSet, FeatureState, Market, QuantError, StPeriod, Symbol, View,
 };
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::log_limit::LogLimit;
 
@@ -73,7 +73,7 @@ struct Reading {
 }
 
 /// The memory of one symbol.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Series {
     features: FeatureState,
     market: Option<Market>,
@@ -163,6 +163,24 @@ impl Stage for Indicators {
             refused: cx.counter("refused"),
             log: LogLimit::new(),
         })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        // Ordered, so that the same state gives the same bytes.
+        let series: BTreeMap<_, _> = self.series.iter().collect();
+        Snapshot::of(&(self.set.id(), series))
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
+        let (set_id, series): (u32, HashMap<Symbol, Series>) = Snapshot::read(state)?;
+        if set_id != self.set.id() {
+            return Err(StageError::config(format!(
+                "the state is of feature set {set_id:#010x}, not {:#010x}",
+                self.set.id()
+            )));
+        }
+        self.series = series;
+        Ok(())
     }
 
     fn process(

@@ -10,11 +10,11 @@
 //! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use,
 //! or lost while it computed. Counts `forced` when the backend in use failed its gate and `force` allows it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Tensor, Terms,
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, Snapshot, Stage, StageError, Tensor, Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
@@ -92,6 +92,8 @@ pub struct NpuFeature {
     row_id: u32,
     features_id: u32,
     series: HashMap<Symbol, Series>,
+    /// Hashes of the bundle's model and scaler: windows and states mean something to these only.
+    model_hash: String,
     scaled: Vec<f32>,
     stage: String,
     out_of_range: Counter,
@@ -221,7 +223,10 @@ impl Stage for NpuFeature {
     }
 
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let (model, _, fit) = StageModel::open(&config.wanted(), cx, fit)?;
+        let (model, bundle, fit) = StageModel::open(&config.wanted(), cx, fit)?;
+        let model_hash = [MODEL_FILE, SCALER_FILE]
+            .map(|file| bundle.sha256(file).unwrap_or_default())
+            .join(" ");
         let sent_names = fit.sent_names();
         let dimension = |size: usize| u32::try_from(size).map_err(StageError::config);
         let sent = match config.rows {
@@ -237,6 +242,7 @@ impl Stage for NpuFeature {
             rows: config.rows,
             factors: fit.factors,
             series: HashMap::new(),
+            model_hash,
             scaled: vec![0.0; fit.width],
             scaler: fit.scaler,
             stage: cx.stage().to_owned(),
@@ -245,6 +251,35 @@ impl Stage for NpuFeature {
             refused: cx.counter("refused"),
             log: LogLimit::new(),
         })
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        // Ordered, so that the same state gives the same bytes.
+        let series: BTreeMap<_, _> = self
+            .series
+            .iter()
+            .map(|(symbol, series)| (symbol, (&series.inputs, series.memory.states())))
+            .collect();
+        Snapshot::of(&(&self.model_hash, series))
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
+        type Saved = (String, HashMap<Symbol, (Inputs, Vec<Vec<f32>>)>);
+        let (model_hash, series): Saved = Snapshot::read(state)?;
+        if model_hash != self.model_hash {
+            return Err(StageError::config(format!(
+                "the state is of model and scaler {model_hash}, not {}",
+                self.model_hash
+            )));
+        }
+        self.series = series
+            .into_iter()
+            .map(|(symbol, (inputs, states))| {
+                let memory = Memory::of_states(states);
+                (symbol, Series { inputs, memory })
+            })
+            .collect();
+        Ok(())
     }
 
     fn process(

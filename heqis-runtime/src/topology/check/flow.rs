@@ -123,7 +123,7 @@ fn loose_ends(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         }
         if let Some(output) = kind
             .output
-            .filter(|_| !leaving.contains(stage.name.as_str()))
+            .filter(|_| !kind.output_optional && !leaving.contains(stage.name.as_str()))
         {
             let message = format!(
                 "stage `{}` ({}) makes `{output}`, but no edge leaves it",

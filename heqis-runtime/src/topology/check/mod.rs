@@ -7,7 +7,7 @@ mod flow;
 mod names;
 mod params;
 mod resources;
-mod terms;
+pub(super) mod terms;
 mod transport;
 
 pub(crate) use resources::DEFAULT_CREDIT;

@@ -1,6 +1,6 @@
 //! Terms: what two stages must agree on beyond the payload, such as the features of a model.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use heqis_actors::{ANY, Facts, Prepared, disagreement};
 
@@ -60,6 +60,62 @@ fn said(scene: &Scene<'_>, prepared: &[Option<Prepared>], stage: usize) -> Vec<(
     }
     said.sort_by_key(|(from, _)| *from);
     said
+}
+
+/// What holds of the frames that leave `stage`, by subject; what is nearest to the edge counts.
+pub(in crate::topology) fn made(
+    scene: &Scene<'_>,
+    prepared: &[Option<Prepared>],
+    stage: usize,
+) -> BTreeMap<String, String> {
+    let mut made = BTreeMap::new();
+    for (_, facts) in said(scene, prepared, stage).into_iter().rev() {
+        for (subject, fact) in &facts {
+            made.entry((*subject).to_owned())
+                .or_insert_with(|| fact.to_string());
+        }
+    }
+    made
+}
+
+/// What `stage` and those that it passes things on to take, by subject.
+pub(in crate::topology) fn taken(
+    scene: &Scene<'_>,
+    prepared: &[Option<Prepared>],
+    stage: usize,
+) -> BTreeMap<String, String> {
+    let mut taken = BTreeMap::new();
+    let mut seen = HashSet::new();
+    // Stages, and the subjects that reach them; all of them next to the edge.
+    let mut open: Vec<(usize, Option<BTreeSet<&str>>)> = vec![(stage, None)];
+    while let Some((stage, reaches)) = open.pop() {
+        if !seen.insert((stage, reaches.clone())) {
+            continue;
+        }
+        let following = || scene.links.iter().filter(move |link| link.from == stage);
+        if scene.kinds[stage].is_some_and(|kind| kind.output == Some(ANY)) {
+            open.extend(following().map(|link| (link.to, reaches.clone())));
+            continue;
+        }
+        let Some(taker) = &prepared[stage] else {
+            continue;
+        };
+        let is_reached = |subject: &str| reaches.as_ref().is_none_or(|r| r.contains(subject));
+        for (subject, fact) in &taker.terms().takes {
+            if is_reached(subject) {
+                taken
+                    .entry((*subject).to_owned())
+                    .or_insert_with(|| fact.to_string());
+            }
+        }
+        let passed: BTreeSet<&str> = (taker.terms().passes.iter().copied())
+            .filter(|subject| is_reached(subject))
+            .collect();
+        if !passed.is_empty() {
+            open.extend(following().map(|link| (link.to, Some(passed.clone()))));
+        }
+    }
+    taken
 }
 
 /// The stages whose frames leave `stage`: itself, or whatever feeds a ring buffer.

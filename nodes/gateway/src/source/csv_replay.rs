@@ -6,9 +6,10 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Clock, Next, Source, StageError};
+use heqis_actors::{BuildContext, ContentHash, Next, Source, StageError};
 use heqis_data::door::{BarFile, Prices, TableOptions, open_series};
 use heqis_messages::BarMessage;
 use heqis_quant::table::VolumeUnit;
@@ -77,7 +78,7 @@ pub struct CsvReplay {
     files: Vec<Replayed>,
     days: Days,
     bad_rows: BadInput,
-    clock: Clock,
+    cx: BuildContext,
     /// Nanoseconds of bar time per nanosecond of the clock; `None` does not wait.
     speed: Option<f64>,
     /// Clock and bar time of the first bar.
@@ -234,6 +235,31 @@ impl Source for CsvReplay {
         faults
     }
 
+    /// What was read and how it is understood; not how fast, nor from where.
+    fn identity(config: &CsvReplayConfig, base: &Path) -> Result<Option<u64>, StageError> {
+        let mut hash = ContentHash::default();
+        let understood = (
+            (config.from, config.to),
+            (config.prices, config.volume_unit),
+            (&config.timezone, config.day_order),
+        );
+        let _ = write!(hash, "{understood:?}");
+        for path in &config.paths {
+            let path = base.join(path);
+            let failed = |error| StageError::config(format!("{}: {error}", path.display()));
+            // A file without a column of symbols holds the one that it is named after.
+            let name = path.file_name().unwrap_or_default();
+            let _ = write!(hash, "\0{}\0", name.display());
+            let file = fs::File::open(&path).map_err(failed)?;
+            if !file.metadata().map_err(failed)?.is_file() {
+                return Err(failed(std::io::Error::other("is not a regular file")));
+            }
+            std::io::copy(&mut std::io::BufReader::with_capacity(1 << 16, file), &mut hash)
+                .map_err(failed)?;
+        }
+        Ok(Some(hash.value()))
+    }
+
     fn build(config: &CsvReplayConfig, cx: &BuildContext) -> Result<Self, StageError> {
         // A graph built by hand has not asked.
         let faults = config.faults();
@@ -267,7 +293,7 @@ impl Source for CsvReplay {
             files,
             days,
             bad_rows,
-            clock: cx.clock().clone(),
+            cx: cx.clone(),
             speed,
             start_ns: None,
         })
@@ -278,10 +304,13 @@ impl Source for CsvReplay {
             return Ok(Next::End);
         };
         let file = &mut self.files[index];
-        if let Some(speed) = self.speed
+        if self.cx.is_replaying() {
+            // What is known already is not waited for; the pace is that of the first bar after it.
+            self.start_ns = None;
+        } else if let Some(speed) = self.speed
             && let Some(Ok(bar)) = &file.next
         {
-            let now_ns = self.clock.now_ns();
+            let now_ns = self.cx.clock().now_ns();
             let (start_ns, first_ns) = *self.start_ns.get_or_insert((now_ns, bar.time_ns));
             // Rounding by a fraction of a nanosecond per day does not matter for pacing.
             let due_ns = start_ns
@@ -304,6 +333,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::io;
 
+    use heqis_actors::Clock;
     use heqis_quant::{BarReader, Symbol};
 
     use super::*;
@@ -333,7 +363,7 @@ mod tests {
                 to: None,
             },
             bad_rows: BadInput::new(&cx, "bad_row"),
-            clock: cx.clock().clone(),
+            cx: cx.clone(),
             speed: None,
             start_ns: None,
         };

@@ -2,10 +2,13 @@
 //!
 //! Each symbol walks in integer cents within the day's A-share limits. Counts nothing.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Clock, Next, Source, StageError, duration_ns};
+use heqis_actors::{
+    BuildContext, ContentHash, Next, Source, StageError, duration_ns,
+};
 use heqis_messages::BarMessage;
 use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
@@ -63,7 +66,7 @@ pub struct Simulated {
     next: usize,
     every_ns: Option<i64>,
     due_ns: Option<i64>,
-    clock: Clock,
+    cx: BuildContext,
 }
 
 #[derive(Debug)]
@@ -177,6 +180,20 @@ impl Source for Simulated {
         faults
     }
 
+    /// Which bars are made, and not how fast.
+    fn identity(config: &SimulatedConfig, _: &Path) -> Result<Option<u64>, StageError> {
+        let SimulatedConfig {
+            seed,
+            symbols,
+            days,
+            start,
+            rate_per_s: _,
+        } = config;
+        let mut hash = ContentHash::default();
+        let _ = write!(hash, "{seed} {symbols} {days} {start:?}");
+        Ok(Some(hash.value()))
+    }
+
     fn build(config: &SimulatedConfig, cx: &BuildContext) -> Result<Self, StageError> {
         // A graph built by hand has not asked.
         let faults = Self::check(config, Path::new(""));
@@ -207,7 +224,7 @@ impl Source for Simulated {
                 .rate_per_s
                 .map(|rate| duration_ns(Duration::from_secs_f64(1.0 / rate)).max(1)),
             due_ns: None,
-            clock: cx.clock().clone(),
+            cx: cx.clone(),
         })
     }
 
@@ -215,8 +232,11 @@ impl Source for Simulated {
         if self.days_left == 0 {
             return Ok(Next::End);
         }
-        if let Some(every_ns) = self.every_ns {
-            let now_ns = self.clock.now_ns();
+        if self.cx.is_replaying() {
+            // What is known already is not waited for.
+            self.due_ns = None;
+        } else if let Some(every_ns) = self.every_ns {
+            let now_ns = self.cx.clock().now_ns();
             let due_ns = *self.due_ns.get_or_insert(now_ns);
             if now_ns < due_ns {
                 return Ok(Next::At(due_ns));

@@ -1,0 +1,558 @@
+//! The recording of a source that gives its items once only: with it the source can be replayed like a file.
+//!
+//! An item is written before it goes on its way, so whatever was decided of it can be made again. The stream of a recorded
+//! source is that of its recording, so positions mean the same in each run.
+//!
+//! ```text
+//! DIRECTORY/00000001.rec, 00000002.rec, …
+//! segment: magic "HQRC"   version u32   stream u64   first position u64   crc32 u32   items
+//! item:    length u32     wire frame (seq: position, ts_ns: when it was made)
+//! ```
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::encoding::Encoding;
+use crate::frame::Body;
+use crate::payload::PayloadError;
+use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
+
+const MAGIC: [u8; 4] = *b"HQRC";
+const VERSION: u32 = 1;
+const HEAD_BYTES: usize = 28;
+/// Length from which a segment is followed by a new one, bytes.
+const SEGMENT_BYTES: u64 = 16 << 20;
+/// Longest item, bytes.
+const MAX_ITEM_BYTES: usize = 16 << 20;
+
+/// How a source is recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordingOptions {
+    /// The directory of the segments.
+    pub path: PathBuf,
+    /// How much is kept beyond what a restart needs, bytes.
+    pub keep_bytes: u64,
+    /// Whether each item is forced to the disk before it goes on its way, against power cuts.
+    pub sync: bool,
+}
+
+/// Why a recording cannot be read or written.
+#[derive(Debug, Error)]
+pub enum RecordingError {
+    /// The operating system refused.
+    #[error("recording {path}: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// What is written there is no recording, or is damaged before its end.
+    #[error("recording {path}: {rule}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        rule: String,
+    },
+    /// An item cannot be written down.
+    #[error("recording: {0}")]
+    Item(#[from] WireError),
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> RecordingError {
+    let path = path.to_owned();
+    move |source| RecordingError::Io { path, source }
+}
+
+/// The item's own meta part.
+#[derive(wincode::SchemaRead, wincode::SchemaWrite)]
+struct MetaWire {
+    bytes: Vec<u8>,
+}
+
+wire_meta!(MetaWire, "recorded item");
+
+/// One segment, by its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Segment {
+    number: u64,
+    first: u64,
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// A recording that is being written.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    options: RecordingOptions,
+    stream: u64,
+    /// The last position written.
+    position: u64,
+    segments: Vec<Segment>,
+    file: File,
+}
+
+impl Recording {
+    /// Opens the recording, or begins one of the stream `fresh`. A torn last item is cut off.
+    pub(crate) fn open(options: RecordingOptions, fresh: u64) -> Result<Self, RecordingError> {
+        let path = options.path.clone();
+        fs::create_dir_all(&path).map_err(io_error(&path))?;
+        let mut segments = list(&path)?;
+        // A kill between making a segment and writing its head leaves it without one.
+        while let Some(last) = segments.last()
+            && last.bytes < HEAD_BYTES as u64
+        {
+            fs::remove_file(&last.path).map_err(io_error(&last.path))?;
+            segments.pop();
+        }
+        let Some(last) = segments.last_mut() else {
+            let (segment, file) = begin(&path, 1, fresh, 1)?;
+            return Ok(Self {
+                options,
+                stream: fresh,
+                position: 0,
+                segments: vec![segment],
+                file,
+            });
+        };
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&last.path)
+            .map_err(io_error(&last.path))?;
+        file.try_lock().map_err(|_| RecordingError::Damaged {
+            path: last.path.clone(),
+            rule: "another process is writing it".into(),
+        })?;
+        let mut items = Items::open(&last.path)?;
+        let (stream, mut position) = (items.stream, items.first - 1);
+        let mut sound = HEAD_BYTES as u64;
+        loop {
+            match items.next_item() {
+                Ok(Some((at, _))) => (position, sound) = (at, items.read_bytes),
+                Ok(None) => break,
+                Err(RecordingError::Damaged { rule, .. }) => {
+                    let bytes = last.bytes - sound;
+                    tracing::warn!(path = %last.path.display(), bytes, rule, "a torn item is cut off the recording");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        file.set_len(sound).map_err(io_error(&last.path))?;
+        file.seek(SeekFrom::End(0)).map_err(io_error(&last.path))?;
+        last.bytes = sound;
+        Ok(Self {
+            options,
+            stream,
+            position,
+            segments,
+            file,
+        })
+    }
+
+    pub(crate) fn stream(&self) -> u64 {
+        self.stream
+    }
+
+    /// The last position written.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The first position that is still there.
+    pub(crate) fn first(&self) -> u64 {
+        self.segments.first().map_or(1, |segment| segment.first)
+    }
+
+    /// Writes the next item; a failed write leaves none of it.
+    pub(crate) fn append(&mut self, body: &dyn Body, made_ns: i64) -> Result<(), RecordingError> {
+        let mut bytes = Vec::with_capacity(256);
+        let tensor = body.encode(&mut bytes).map_err(WireError::from)?;
+        let header = Header {
+            kind: Kind::Data,
+            route: 0,
+            epoch: 0,
+            seq: self.position + 1,
+            ts_ns: made_ns,
+        };
+        let item = Encoded::with(header, &MetaWire { bytes }, tensor, Encoding::F32)?.concat(tensor);
+        if self.segments.last().is_some_and(|last| last.bytes >= SEGMENT_BYTES) {
+            let number = self.segments.last().map_or(1, |last| last.number + 1);
+            self.file.sync_data().map_err(io_error(&self.options.path))?;
+            let (segment, file) =
+                begin(&self.options.path, number, self.stream, self.position + 1)?;
+            self.segments.push(segment);
+            self.file = file;
+        }
+        let Some(segment) = self.segments.last_mut() else {
+            return Ok(());
+        };
+        let mut out = Vec::with_capacity(4 + item.len());
+        // The limit on an item is far below 4 GiB.
+        out.extend((item.len() as u32).to_le_bytes());
+        out.extend(&item[..]);
+        if out.len() > MAX_ITEM_BYTES {
+            return Err(RecordingError::Damaged {
+                path: segment.path.clone(),
+                rule: format!("an item of {} bytes is above {MAX_ITEM_BYTES}", out.len()),
+            });
+        }
+        let written = self.file.write_all(&out).and_then(|()| match self.options.sync {
+            true => self.file.sync_data(),
+            false => Ok(()),
+        });
+        if let Err(error) = written {
+            self.file.set_len(segment.bytes).map_err(io_error(&segment.path))?;
+            self.file
+                .seek(SeekFrom::End(0))
+                .map_err(io_error(&segment.path))?;
+            return Err(io_error(&segment.path)(error));
+        }
+        segment.bytes += out.len() as u64;
+        self.position += 1;
+        Ok(())
+    }
+
+    /// Reads the items from position `from` on, as far as they are written now.
+    pub(crate) fn replay(&self, from: u64) -> Result<Replay, RecordingError> {
+        let after = self.segments.partition_point(|segment| segment.first <= from);
+        let paths = self.segments[after.saturating_sub(1)..]
+            .iter()
+            .map(|segment| segment.path.clone());
+        Ok(Replay {
+            paths: paths.collect::<Vec<_>>().into_iter(),
+            items: None,
+            from,
+            last: self.position,
+        })
+    }
+
+    /// Removes the oldest segments that hold nothing after `position` and are more than is to be kept.
+    pub(crate) fn prune(&mut self, position: u64) -> Result<(), RecordingError> {
+        let mut bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
+        while let [oldest, next, ..] = &self.segments[..]
+            && next.first <= position.saturating_add(1)
+            && bytes > self.options.keep_bytes
+        {
+            fs::remove_file(&oldest.path).map_err(io_error(&oldest.path))?;
+            bytes -= oldest.bytes;
+            self.segments.remove(0);
+        }
+        Ok(())
+    }
+}
+
+/// Items of a recording, oldest first.
+#[derive(Debug)]
+pub(crate) struct Replay {
+    paths: std::vec::IntoIter<PathBuf>,
+    items: Option<Items>,
+    from: u64,
+    last: u64,
+}
+
+impl Replay {
+    /// The next item with its position.
+    pub(crate) fn next_item(&mut self) -> Result<Option<(u64, WireFrame)>, RecordingError> {
+        if self.from > self.last {
+            return Ok(None);
+        }
+        loop {
+            let Some(items) = &mut self.items else {
+                let Some(path) = self.paths.next() else {
+                    return Ok(None);
+                };
+                self.items = Some(Items::open(&path)?);
+                continue;
+            };
+            match items.next_item()? {
+                Some((position, _)) if position < self.from => {}
+                Some((position, frame)) => {
+                    self.from = position + 1;
+                    return Ok(Some((position, frame)));
+                }
+                None => self.items = None,
+            }
+        }
+    }
+}
+
+/// The payload's own meta part of a recorded item.
+pub(crate) fn meta_of(frame: &WireFrame) -> Result<Vec<u8>, PayloadError> {
+    match frame.read::<MetaWire>() {
+        Ok(MetaWire { bytes }) => Ok(bytes),
+        Err(WireError::Payload(error)) => Err(error),
+        Err(error) => Err(PayloadError::Rule {
+            payload: "recorded item",
+            rule: error.to_string(),
+        }),
+    }
+}
+
+/// The items of one segment.
+#[derive(Debug)]
+struct Items {
+    path: PathBuf,
+    file: BufReader<File>,
+    stream: u64,
+    first: u64,
+    next: u64,
+    /// Bytes of the head and of whole items read so far.
+    read_bytes: u64,
+}
+
+impl Items {
+    fn open(path: &Path) -> Result<Self, RecordingError> {
+        let mut file = BufReader::new(File::open(path).map_err(io_error(path))?);
+        let mut head = [0; HEAD_BYTES];
+        file.read_exact(&mut head).map_err(io_error(path))?;
+        let damaged = |rule: &str| RecordingError::Damaged {
+            path: path.to_owned(),
+            rule: rule.to_owned(),
+        };
+        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
+        if head[..4] != MAGIC || word(4) != VERSION {
+            return Err(damaged("is not a segment of a recording"));
+        }
+        if crc32fast::hash(&head[..24]) != word(24) {
+            return Err(damaged("the checksum of its head does not fit"));
+        }
+        let (stream, first) = (long(8), long(16));
+        if first == 0 {
+            return Err(damaged("positions start at 1"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            stream,
+            first,
+            next: first,
+            read_bytes: HEAD_BYTES as u64,
+        })
+    }
+
+    fn next_item(&mut self) -> Result<Option<(u64, WireFrame)>, RecordingError> {
+        let damaged = |rule: String| RecordingError::Damaged {
+            path: self.path.clone(),
+            rule,
+        };
+        let mut length = [0; 4];
+        match read_up_to(&mut self.file, &mut length).map_err(io_error(&self.path))? {
+            0 => return Ok(None),
+            4 => {}
+            bytes => return Err(damaged(format!("{bytes} bytes of a length are there"))),
+        }
+        let length = u32::from_le_bytes(length) as usize;
+        if length > MAX_ITEM_BYTES {
+            return Err(damaged(format!("an item claims {length} bytes")));
+        }
+        let mut item = vec![0; length];
+        let read = read_up_to(&mut self.file, &mut item).map_err(io_error(&self.path))?;
+        if read < length {
+            return Err(damaged(format!("{read} of {length} bytes of an item are there")));
+        }
+        let frame = WireFrame::parse(item.into()).map_err(|error| damaged(error.to_string()))?;
+        if frame.header.seq != self.next {
+            return Err(damaged(format!(
+                "position {} stands where {} is due",
+                frame.header.seq, self.next
+            )));
+        }
+        self.next += 1;
+        self.read_bytes += 4 + length as u64;
+        Ok(Some((frame.header.seq, frame)))
+    }
+}
+
+fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+fn segment_path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("{number:08}.rec"))
+}
+
+/// The segments of a directory, oldest first.
+fn list(directory: &Path) -> Result<Vec<Segment>, RecordingError> {
+    let mut segments = Vec::new();
+    for entry in fs::read_dir(directory).map_err(io_error(directory))? {
+        let path = entry.map_err(io_error(directory))?.path();
+        let number = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".rec")?.parse::<u64>().ok());
+        let Some(number) = number else { continue };
+        let bytes = fs::metadata(&path).map_err(io_error(&path))?.len();
+        let first = match bytes < HEAD_BYTES as u64 {
+            true => u64::MAX,
+            false => Items::open(&path)?.first,
+        };
+        segments.push(Segment {
+            number,
+            first,
+            path,
+            bytes,
+        });
+    }
+    segments.sort_by_key(|segment| segment.number);
+    Ok(segments)
+}
+
+fn begin(
+    directory: &Path,
+    number: u64,
+    stream: u64,
+    first: u64,
+) -> Result<(Segment, File), RecordingError> {
+    let path = segment_path(directory, number);
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    head.extend(MAGIC);
+    head.extend(VERSION.to_le_bytes());
+    head.extend(stream.to_le_bytes());
+    head.extend(first.to_le_bytes());
+    head.extend(crc32fast::hash(&head).to_le_bytes());
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .map_err(io_error(&path))?;
+    file.try_lock().map_err(|_| RecordingError::Damaged {
+        path: path.clone(),
+        rule: "another process is writing it".into(),
+    })?;
+    file.write_all(&head).map_err(io_error(&path))?;
+    let bytes = HEAD_BYTES as u64;
+    Ok((
+        Segment {
+            number,
+            first,
+            path,
+            bytes,
+        },
+        file,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::payload::{Payload, Tensor};
+
+    #[derive(Debug, PartialEq)]
+    struct Item(u64, Tensor);
+
+    impl Payload for Item {
+        const NAME: &'static str = "item";
+
+        fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+            crate::payload::meta(Self::NAME, &self.0, out)?;
+            Ok((!self.1.is_empty()).then_some(&self.1))
+        }
+
+        fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
+            Ok(Self(crate::payload::read_meta(Self::NAME, bytes)?, tensor))
+        }
+    }
+
+    fn item(value: u64) -> Item {
+        let tensor = match value % 3 {
+            0 => Tensor::new(&[1, 2], vec![value as f32, f32::NAN]).unwrap(),
+            _ => Tensor::default(),
+        };
+        Item(value, tensor)
+    }
+
+    fn options(path: &Path) -> RecordingOptions {
+        RecordingOptions {
+            path: path.to_owned(),
+            keep_bytes: 0,
+            sync: false,
+        }
+    }
+
+    fn values(recording: &Recording, from: u64) -> Vec<u64> {
+        let mut replay = recording.replay(from).unwrap();
+        let mut values = Vec::new();
+        while let Some((position, frame)) = replay.next_item().unwrap() {
+            let item = Item::decode(&meta_of(&frame).unwrap(), frame.tensor().unwrap()).unwrap();
+            assert_eq!(item.0, position);
+            assert_eq!(item.1.is_empty(), position % 3 != 0);
+            values.push(position);
+        }
+        values
+    }
+
+    #[test]
+    fn items_come_again_from_any_position_and_a_torn_one_is_cut_off_wherever_it_is_torn() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recording = Recording::open(options(folder.path()), 77).unwrap();
+        for value in 1..=20 {
+            recording.append(&item(value), 5).unwrap();
+        }
+        assert_eq!(values(&recording, 1), (1..=20).collect::<Vec<_>>());
+        assert_eq!(values(&recording, 15), (15..=20).collect::<Vec<_>>());
+        assert_eq!(values(&recording, 21), [0; 0]);
+        drop(recording);
+        let path = segment_path(folder.path(), 1);
+        let whole = fs::read(&path).unwrap();
+        let last = {
+            let mut items = Items::open(&path).unwrap();
+            for _ in 0..19 {
+                items.next_item().unwrap().unwrap();
+            }
+            items.read_bytes as usize
+        };
+        for cut in last..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let mut recording = Recording::open(options(folder.path()), 1).unwrap();
+            assert_eq!((recording.stream(), recording.position()), (77, 19), "cut at {cut}");
+            recording.append(&item(20), 5).unwrap();
+            assert_eq!(values(&recording, 18), [18, 19, 20]);
+        }
+    }
+
+    #[test]
+    fn old_segments_go_when_no_restart_needs_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recording = Recording::open(options(folder.path()), 77).unwrap();
+        let big = || Tensor::new(&[1 << 20], vec![0.0; 1 << 20]).unwrap();
+        for value in 1..=12 {
+            recording.append(&Item(value, big()), 5).unwrap();
+        }
+        assert_eq!(recording.segments.len(), 3);
+        let second = recording.segments[1].first;
+        recording.prune(second - 2).unwrap();
+        assert_eq!(recording.first(), 1);
+        recording.prune(second - 1).unwrap();
+        assert_eq!(recording.first(), second);
+        recording.prune(u64::MAX).unwrap();
+        assert_eq!(recording.segments.len(), 1);
+        let last = recording.first();
+        drop(recording);
+        let recording = Recording::open(options(folder.path()), 1).unwrap();
+        assert_eq!((recording.first(), recording.position()), (last, 12));
+    }
+
+    #[test]
+    fn what_is_no_recording_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(segment_path(folder.path(), 1), [7; 100]).unwrap();
+        let refused = Recording::open(options(folder.path()), 1).unwrap_err();
+        assert!(refused.to_string().contains("is not a segment"), "{refused}");
+    }
+}
