@@ -95,8 +95,11 @@ fn nodes_started_in_either_order_do_the_same() {
         let stand = Stand::dual_board();
         let port = stand.ports[usize::from(first == "compute")];
         let early = stand.start(&["--node", first]);
-        wait_until("the first node is ready", || {
-            get(port, "/readyz").is_some_and(|(status, _)| status == 200)
+        // It says for whom it waits.
+        wait_until("the first node is built and waits", || {
+            get(port, "/readyz").is_some_and(|(status, text)| {
+                status == 503 && text.contains(&format!("waits: for node '{second}'"))
+            })
         });
         let late = stand.start(&["--node", second]);
         early.finish().clean();
@@ -234,7 +237,7 @@ fn a_stopped_run_drains_prints_its_books_and_leaves_no_process_behind() {
         );
         assert!(nodes.iter().all(|(pid, _)| is_gone(*pid)));
         let journal = heqis_compute::journal::read(&stand.journal("journal")).unwrap();
-        assert!(journal.closed);
+        assert!(!journal.closed, "a run that is stopped is continued by the next one");
         assert_eq!(
             journal.records.len() as u64,
             event(&summary, "journal", "written")
@@ -296,7 +299,9 @@ fn a_slow_engine_makes_the_source_wait_and_memory_stays_flat() {
         "{early_kib} KiB grew to {late_kib} KiB"
     );
     gateway.signal("TERM");
-    let (gateway, compute) = (gateway.finish().summary(), compute.finish().clean());
+    let gateway = gateway.finish().summary();
+    compute.signal("TERM");
+    let compute = compute.finish().clean();
     assert_books_close(&gateway);
     let made = count(edge(&gateway, "market->cleaner", "local"), "sent");
     let decided = event(&compute, "journal", "written");

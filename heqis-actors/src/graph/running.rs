@@ -13,6 +13,8 @@ use crate::control::{Control, Progress, StageReport, StageStats};
 use crate::edge::{Cause, Edge, EdgeReport, Side};
 use crate::metrics::Metrics;
 
+/// The end of the drain that is kept for closing the books, at most.
+const CLOSING: Duration = Duration::from_millis(500);
 /// How long abandoned actors get to say that they have ended before their threads are left behind.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -98,7 +100,9 @@ impl Running {
         let ended = async {
             self.control.stopped().await;
             let deadline = self.control.deadline(drain_timeout);
-            tokio::time::sleep_until(deadline.into()).await;
+            // What has to be dropped is dropped a little before, so that the node is gone when the time is up.
+            let left = deadline.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left - (left / 10).min(CLOSING)).await;
         };
         let mut hung = false;
         tokio::select! {
