@@ -495,8 +495,8 @@ impl Wiring {
                     None => None,
                 };
                 let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
-                let replayable = &(*replayable || recording.is_some());
-                if !replayable {
+                let again = *replayable || recording.is_some();
+                if !again {
                     self.control.has_live_source();
                 }
                 self.committed.name_stream(SourceStream {
@@ -504,10 +504,10 @@ impl Wiring {
                     stream,
                     replayable: *replayable,
                 });
-                self.sources.push((name.to_owned(), stream, *replayable));
+                self.sources.push((name.to_owned(), stream, again));
                 let setup = SourceSetup {
                     recording,
-                    replayable: *replayable,
+                    replayable: again,
                     cx,
                     index,
                     factory,

@@ -59,6 +59,11 @@ impl Stand {
                 path.display()
             ));
         }
+        if topology == "live-tcp" {
+            let here = folder.path().display();
+            overrides.push(format!("nodes.gateway.state.path=\"{here}/gateway.state\""));
+            overrides.push(format!("stages.market.record.path=\"{here}/market\""));
+        }
         Self {
             folder,
             topology: format!("topologies/{topology}.toml"),

@@ -1,0 +1,126 @@
+//! A live gateway that goes and comes back in mid-day: what it is fed in pieces, it decides as if it had never been away.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod stand;
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use stand::{Stand, get, root, wait_until};
+
+/// Bars before the first decision: warm-up of the features, of the encoder's window and of the rows.
+const WARM_UP: usize = 250 + 15 + 31;
+
+fn live() -> Stand {
+    let stand = Stand::new(
+        "live-tcp",
+        &["gateway", "compute"],
+        &["ring->engine", "signal->feedback"],
+        &["journal"],
+    );
+    let port = *stand.ports.last().unwrap();
+    stand
+        .set(&format!("stages.market.params.listen=\"127.0.0.1:{port}\""))
+        .set("nodes.gateway.state.every=\"200ms\"")
+        .set("stages.ring.params.policy=\"block\"")
+        .set("edges.ring->engine.policy=\"block\"")
+        .set("edges.ring->engine.max_age=\"1h\"")
+}
+
+/// The first bars of a table as JSON lines.
+fn bars(count: usize) -> Vec<String> {
+    let csv = std::fs::read_to_string(root().join("data/ashare/002032.SZ.csv")).unwrap();
+    let mut lines = csv.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let json = |line: &str| {
+        let fields: std::collections::HashMap<&str, &str> =
+            header.iter().copied().zip(line.split(',')).collect();
+        format!(
+            "{{\"symbol\":\"002032.SZ\",\"date\":\"{}\",\"open\":{},\"high\":{},\"low\":{},\"close\":{},\"volume\":{}}}\n",
+            fields["date"],
+            fields["open"],
+            fields["high"],
+            fields["low"],
+            fields["close"],
+            fields["volume"]
+        )
+    };
+    lines.take(count).map(json).collect()
+}
+
+fn feed(stand: &Stand, bars: &[String]) {
+    let port = *stand.ports.last().unwrap();
+    let mut feed = None;
+    wait_until("the source listens", || {
+        feed = TcpStream::connect(("127.0.0.1", port)).ok();
+        feed.is_some()
+    });
+    let mut feed = feed.unwrap();
+    feed.write_all(bars.concat().as_bytes()).unwrap();
+}
+
+/// What was decided, without the identity of the stream, which is another one for each recording.
+fn decisions(stand: &Stand) -> Vec<String> {
+    let journal = String::from_utf8(stand.journal_bytes("journal")).unwrap();
+    let decided = journal.lines().filter(|line| line.starts_with("{\"n\":"));
+    decided
+        .map(|line| {
+            let (n, rest) = line.split_once(",\"stream\":\"").unwrap();
+            let body = rest[16..].rsplit_once(",\"crc\"").unwrap().0;
+            format!("{n}{body}")
+        })
+        .collect()
+}
+
+fn decided(stand: &Stand, bars: usize) {
+    wait_until("the bars are decided", || {
+        stand.journal_lines("journal") > bars - WARM_UP
+    });
+    wait_until("all of them", || decisions(stand).len() >= bars - WARM_UP);
+}
+
+#[test]
+fn a_gateway_that_is_killed_or_restarted_in_mid_day_decides_on_the_very_next_bar() {
+    let bars = bars(420);
+    let whole = live();
+    let (gateway, compute) = (
+        whole.start(&["--node", "gateway"]),
+        whole.start(&["--node", "compute"]),
+    );
+    feed(&whole, &bars);
+    decided(&whole, bars.len());
+    let expected = decisions(&whole);
+    assert_eq!(expected.len(), bars.len() - WARM_UP);
+    gateway.signal("TERM");
+    compute.signal("TERM");
+    gateway.finish().clean();
+    compute.finish().clean();
+
+    for signal in ["KILL", "TERM"] {
+        let stand = live();
+        let compute = stand.start(&["--node", "compute"]);
+        let mut gateway = stand.start(&["--node", "gateway"]);
+        let mut fed = 0;
+        for upto in [310, 330, 331, 400, 420] {
+            feed(&stand, &bars[fed..upto]);
+            decided(&stand, upto);
+            fed = upto;
+            match signal {
+                "KILL" => drop(gateway.kill()),
+                _ => {
+                    gateway.signal(signal);
+                    gateway.finish().clean();
+                }
+            }
+            gateway = stand.start(&["--node", "gateway"]);
+        }
+        assert_eq!(decisions(&stand), expected, "{signal}");
+        wait_until("nothing waits", || {
+            get(stand.ports[0], "/readyz").is_some_and(|(status, _)| status == 200)
+        });
+        gateway.signal("TERM");
+        gateway.finish().clean();
+        compute.signal("TERM");
+        compute.finish().clean();
+    }
+}
