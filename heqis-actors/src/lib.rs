@@ -37,6 +37,7 @@ mod options;
 mod payload;
 mod registry;
 mod restart;
+mod small_file;
 pub mod sp;
 mod stage;
 mod tap;
@@ -69,6 +70,7 @@ pub use payload::{
     read_meta,
 };
 pub use registry::{ANY, Kind, Prepared, Registry};
+pub use small_file::read_small_file;
 pub use stage::{
     BuildContext, Config, Emitter, Ending, Next, Probe, Source, Stage, StageError, partition,
 };
