@@ -6,7 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Terms};
+use heqis_actors::{
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Stage, StageError, Terms,
+};
 use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
 use heqis_quant::decision::Gauges;
 use heqis_quant::rules::Markets;
@@ -15,8 +17,6 @@ use heqis_quant::{
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::log_limit::LogLimit;
 
 /// Parameters of an `indicators` stage.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -161,7 +161,7 @@ impl Stage for Indicators {
             stage: cx.stage().to_owned(),
             warmup: cx.counter("warmup"),
             refused: cx.counter("refused"),
-            log: LogLimit::new(),
+            log: LogLimit::new(cx.clock().clone()),
         })
     }
 
@@ -201,8 +201,8 @@ impl Stage for Indicators {
             // Not a failure: a rebuilt stage would have forgotten every symbol because of one bar.
             Err(error) => {
                 self.refused.inc();
-                if self.log.admit() {
-                    tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, %error, "bar refused");
+                if let Some(left_out) = self.log.admit() {
+                    tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, %error, left_out, "bar refused");
                 }
             }
         }

@@ -14,7 +14,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, Stage, StageError, Tensor, Terms,
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Stage, StageError, Tensor, Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
@@ -25,8 +25,6 @@ use heqis_quant::path::Inputs;
 use heqis_quant::{QuantError, Scaler, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::log_limit::LogLimit;
 
 /// Parameters of an `npu-feature` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -243,7 +241,7 @@ impl Stage for NpuFeature {
             out_of_range: cx.counter("out_of_range"),
             warmup: cx.counter("warmup"),
             refused: cx.counter("refused"),
-            log: LogLimit::new(),
+            log: LogLimit::new(cx.clock().clone()),
         })
     }
 
@@ -266,9 +264,9 @@ impl Stage for NpuFeature {
             // Not a failure: a rebuilt stage would have forgotten every window because of one row.
             Err(error) => {
                 self.refused.inc();
-                if self.log.admit() {
+                if let Some(left_out) = self.log.admit() {
                     let BarRef { symbol, date, .. } = frame.bar;
-                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, "row refused");
+                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, left_out, "row refused");
                 }
                 return Ok(());
             }
