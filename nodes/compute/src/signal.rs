@@ -65,7 +65,8 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// What the filters see. A view that is not there, or not theirs, is a fault of the topology.
+    /// What the filters see. A frame whose view is not there, or not theirs, is refused: it comes from a gateway with other
+    /// parameters.
     fn view(&self, message: &PredictionMessage) -> Result<View, StageError> {
         let Some(expected) = self.gauges_id else {
             return Ok(View::of_close(message.bar.date, message.bar.close));
@@ -78,12 +79,12 @@ impl Signal {
         };
         match message.view {
             Some(view) if view.gauges_id == expected => Ok(view),
-            Some(view) => Err(StageError::config(format!(
+            Some(view) => Err(StageError::refused(format!(
                 "{}, it sends others ({:#010x})",
                 needs(),
                 view.gauges_id
             ))),
-            None => Err(StageError::config(format!("{}, it sends none", needs()))),
+            None => Err(StageError::refused(format!("{}, it sends none", needs()))),
         }
     }
 }

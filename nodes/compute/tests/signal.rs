@@ -280,7 +280,7 @@ fn what_filters_remember_survives_a_restart() {
 }
 
 #[test]
-fn filters_without_a_view_of_their_gauges_are_an_error_of_the_topology() {
+fn frames_without_a_view_of_the_filters_gauges_are_refused() {
     let refused = |filters: Value, view: Option<View>| {
         let params = json!({ "rule": rule()["rule"], "filters": filters });
         let mut signal: Bench<Signal> = Bench::build(&context(""), params);
@@ -289,7 +289,7 @@ fn filters_without_a_view_of_their_gauges_are_an_error_of_the_topology() {
             ..(*seen(1)[0]).clone()
         };
         match signal.process(&framed(1, message)) {
-            Err(StageError::Config(reason)) => reason,
+            Err(StageError::Refused(reason)) => reason,
             other => panic!("{other:?}"),
         }
     };
