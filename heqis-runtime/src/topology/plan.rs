@@ -9,17 +9,15 @@ use heqis_actors::{
 };
 
 use super::board::Board;
-use super::check::{DEFAULT_CREDIT, Scene, address, endpoint};
+use super::check::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Scene, address, endpoint};
 use super::document::{
     BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec, WatchSpec,
 };
+use super::fault::Faults;
 use crate::watch::{RemedySpec, VigilSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
-
-/// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
-const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// What a watched node is allowed when the file does not say.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(10);
@@ -45,6 +43,8 @@ pub struct Plan {
     pub edges: Vec<Edge>,
     /// Latency promises in the order of the file.
     pub budgets: Vec<Budget>,
+    /// What is allowed and yet worth knowing, with the texts that it points into; empty for most files.
+    pub warnings: Faults,
 }
 
 /// A machine.
@@ -228,6 +228,7 @@ impl Plan {
             edges: edges.collect::<Option<_>>()?,
             budgets: budgets.collect::<Option<_>>()?,
             base,
+            warnings: Faults::default(),
         })
     }
 }

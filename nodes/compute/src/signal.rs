@@ -16,7 +16,7 @@ use heqis_quant::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kill::KillSwitch;
+use crate::kill::{self, KillSwitch};
 
 /// Parameters of a `signal` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct SignalConfig {
     #[serde(default)]
     pub kill: KillState,
     /// A file that overrides `kill` while it is there: one word, `active`, `reducing` or `halted`. It is looked at before
-    /// each batch of frames; what cannot be read halts.
+    /// each batch of frames; what cannot be read halts, and so does anything but a regular file of up to 4 KiB.
     #[serde(default)]
     pub kill_file: Option<PathBuf>,
 }
@@ -97,14 +97,12 @@ impl Stage for Signal {
     const ABOUT: &'static str =
         "Turns predictions into buy, hold and sell, past filters and a kill state.";
 
-    fn check(config: &SignalConfig, _: &Path) -> Vec<String> {
-        config
-            .strategy()
-            .validate()
-            .err()
-            .map(|error| error.to_string())
-            .into_iter()
-            .collect()
+    fn check(config: &SignalConfig, base: &Path) -> Vec<String> {
+        let strategy = config.strategy().validate();
+        let strategy = strategy.err().map(|error| error.to_string());
+        let file = config.kill_file.as_ref();
+        let file = file.and_then(|file| kill::fault(&base.join(file)));
+        strategy.into_iter().chain(file).collect()
     }
 
     /// Takes the gauges of its filters, when one of them sees the market.
