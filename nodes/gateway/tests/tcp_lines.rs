@@ -398,8 +398,8 @@ fn is_refused(mut client: &TcpStream) -> bool {
         .set_write_timeout(Some(Duration::from_secs(5)))
         .unwrap();
     loop {
-        match client.write(&[b'x'; 65_536]) {
-            Ok(_) => {}
+        match client.write_all(&[b'x'; 65_536]) {
+            Ok(()) => {}
             Err(error) => {
                 return matches!(
                     error.kind(),
