@@ -23,7 +23,7 @@ fn repository() -> PathBuf {
 
 /// Checks a file with settings changed, in a thread that may hang; the faults by name and message.
 fn faults(file: PathBuf, sets: Vec<String>) -> Vec<String> {
-    let (told, asked) = channel();
+    let (answers, asked) = channel();
     let what = format!("{} {sets:?}", file.display());
     std::thread::spawn(move || {
         let mut request = Request::new(file, repository());
@@ -38,7 +38,7 @@ fn faults(file: PathBuf, sets: Vec<String>) -> Vec<String> {
                 .map(|fault| format!("{} {}", fault.code.name(), fault.message))
                 .collect(),
         };
-        told.send(faults)
+        answers.send(faults)
     });
     let found = asked.recv_timeout(AT_ONCE);
     found.unwrap_or_else(|_| panic!("the check hangs: {what}"))
@@ -194,7 +194,7 @@ fn a_topology_file_is_a_regular_file_of_a_bounded_size() {
 }
 
 #[test]
-fn a_base_that_is_no_directory_is_told_by_the_files_below_it() {
+fn a_base_that_is_no_directory_is_a_fault_of_the_files_below_it() {
     let directory = tempfile::tempdir().unwrap();
     awful(directory.path());
     let text = fs::read_to_string(repository().join("topologies/dual-board.toml")).unwrap();

@@ -27,7 +27,7 @@ fn two_ways(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         let spec = scene.edge(*link).spec.as_ref();
         spec.is_some_and(|spec| spec.partition_by.is_some())
     };
-    let mut told = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for (index, one) in links.iter().enumerate() {
         for other in &links[index + 1..] {
             // Of two partitions each item takes one.
@@ -42,7 +42,7 @@ fn two_ways(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                 let is_first = before
                     .map(|link| link.from)
                     .all(|from| !(first.contains_key(&from) && second.contains_key(&from)));
-                if !is_first || !told.insert((one.from, joint)) {
+                if !is_first || !seen.insert((one.from, joint)) {
                     continue;
                 }
                 let ways = [&first, &second].map(|reached| way(scene, reached, one.from, joint));

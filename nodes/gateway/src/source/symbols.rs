@@ -50,7 +50,7 @@ impl SymbolsFile {
     /// Reads the list again when the file has changed; returns whether it was. A file that cannot be used leaves the list
     /// as it is: half a list would stop the bars of all others.
     pub(super) fn refresh(&mut self) -> Result<bool, String> {
-        let now = version(&self.path).map_err(|error| told(&self.path, &error))?;
+        let now = version(&self.path).map_err(|error| message(&self.path, &error))?;
         if self.version == Some(now) {
             return Ok(false);
         }
@@ -65,12 +65,12 @@ fn version(path: &Path) -> io::Result<(SystemTime, u64)> {
     Ok((file.modified()?, file.len()))
 }
 
-fn told(path: &Path, error: &io::Error) -> String {
+fn message(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
 fn read(path: &Path, max: usize) -> Result<HashSet<Symbol>, String> {
-    let bytes = read_small_file(path, MAX_BYTES).map_err(|error| told(path, &error))?;
+    let bytes = read_small_file(path, MAX_BYTES).map_err(|error| message(path, &error))?;
     let text = String::from_utf8(bytes).map_err(|_| format!("{}: is not UTF-8", path.display()))?;
     let mut codes = HashSet::new();
     for (line, number) in text.lines().zip(1_usize..) {

@@ -366,7 +366,7 @@ fn accept(
 ) {
     let mut clients: Vec<Client> = Vec::new();
     let mut number = 0u64;
-    // A source that was dropped before this thread had its listener has told no one.
+    // A source that was dropped before this thread had its listener gets no client that ends the wait.
     while !shared.stopping() {
         let accepted = listener.accept();
         if shared.stopping() {
