@@ -13,8 +13,8 @@ use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::actor::{RawEmitter, Waker};
-use crate::clock::Clock;
 use crate::bridge::Deliveries;
+use crate::clock::Clock;
 use crate::commit::Committed;
 use crate::frame::{AnyFrame, Frame, Head, Origin};
 use crate::metrics::{Counter, Note, StageCounters};

@@ -50,6 +50,11 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
         return Ok(cli::FAULTY);
     };
     log_to_stderr(args.log);
+    // A child's parent has said so.
+    for warning in plan.warnings.list.iter().filter(|_| !args.supervised) {
+        let (number, name) = (warning.code.number(), warning.code.name());
+        tracing::warn!(code = number, name, "{}", warning.message);
+    }
     let options = Options {
         node: args.node.clone(),
         supervised: args.supervised,

@@ -237,7 +237,10 @@ fn a_stopped_run_drains_prints_its_books_and_leaves_no_process_behind() {
         );
         assert!(nodes.iter().all(|(pid, _)| is_gone(*pid)));
         let journal = heqis_compute::journal::read(&stand.journal("journal")).unwrap();
-        assert!(!journal.closed, "a run that is stopped is continued by the next one");
+        assert!(
+            !journal.closed,
+            "a run that is stopped is continued by the next one"
+        );
         assert_eq!(
             journal.records.len() as u64,
             event(&summary, "journal", "written")

@@ -64,8 +64,17 @@ impl Message for Hold {
 pub(crate) enum Held {
     Busy,
     /// A source has given everything up to this position of its stream.
-    Position { source: String, stream: u64, position: u64 },
-    State { stage: String, worker: u32, fingerprint: u64, snapshot: Snapshot },
+    Position {
+        source: String,
+        stream: u64,
+        position: u64,
+    },
+    State {
+        stage: String,
+        worker: u32,
+        fingerprint: u64,
+        snapshot: Snapshot,
+    },
 }
 
 /// Take up what you held in an earlier process.

@@ -213,6 +213,14 @@ impl TopologyArgs {
     }
 }
 
+/// Draws the warnings of a plan, if it has any, as `world` likes them.
+fn draw_warnings(plan: &Plan, world: &World, err: &mut dyn Write) -> io::Result<()> {
+    match plan.warnings.list.is_empty() {
+        true => Ok(()),
+        false => draw(&plan.warnings, world, err),
+    }
+}
+
 /// Draws faults as `world` likes them.
 fn draw(faults: &Faults, world: &World, err: &mut dyn Write) -> io::Result<()> {
     err.write_all(report::render(faults, world.look, world.width).as_bytes())

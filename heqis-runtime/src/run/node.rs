@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heqis_actors::{
-    Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport, Reporter,
-    terminated,
+    Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport,
+    Reporter, terminated,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -341,7 +341,12 @@ async fn watch_waits(reporter: Reporter, gauge: Gauges) {
             let logged_ns = known.entry(waits.subject.clone()).or_insert(waits.since_ns);
             if now_ns - *logged_ns >= REMIND_NS {
                 *logged_ns = now_ns;
-                tracing::warn!(subject = waits.subject, reason = waits.reason, seconds = seconds as u64, "waits");
+                tracing::warn!(
+                    subject = waits.subject,
+                    reason = waits.reason,
+                    seconds = seconds as u64,
+                    "waits"
+                );
             }
         }
     }

@@ -6,7 +6,7 @@ use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
 
 use crate::view::read_with_tail;
-use crate::{BarRef, BarRefWire, finite, probabilities, rule};
+use crate::{BarRef, BarRefWire, finite, rule};
 
 /// What the decision rule made of a prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -150,8 +150,8 @@ impl Payload for Decision {
                     .unwrap_or_default(),
             },
             prediction: Prediction {
-                predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,
-                probabilities: probabilities(Self::NAME, wire.probabilities)?,
+                predicted_return: wire.predicted_return,
+                probabilities: wire.probabilities,
             },
         })
     }

@@ -254,8 +254,11 @@ impl Source for CsvReplay {
             if !file.metadata().map_err(failed)?.is_file() {
                 return Err(failed(std::io::Error::other("is not a regular file")));
             }
-            std::io::copy(&mut std::io::BufReader::with_capacity(1 << 16, file), &mut hash)
-                .map_err(failed)?;
+            std::io::copy(
+                &mut std::io::BufReader::with_capacity(1 << 16, file),
+                &mut hash,
+            )
+            .map_err(failed)?;
         }
         Ok(Some(hash.value()))
     }
