@@ -83,11 +83,13 @@ impl Committed {
     /// Whether the outcome of `origin` is held by this node's log, or by a node after it.
     pub(crate) fn is_settled(&self, origin: Origin) -> bool {
         let inner = self.lock();
-        [&inner.positions, &inner.delivered].iter().any(|positions| {
-            positions
-                .get(&origin.stream)
-                .is_some_and(|positions| positions.contains(origin.position))
-        })
+        [&inner.positions, &inner.delivered]
+            .iter()
+            .any(|positions| {
+                positions
+                    .get(&origin.stream)
+                    .is_some_and(|positions| positions.contains(origin.position))
+            })
     }
 
     /// Remembers which stream a source sends.

@@ -429,7 +429,8 @@ impl StageActor {
             && let Err(error) = stage.finish()
         {
             self.control.stage_failed(&self.cx.stage, &error);
-            self.control.fail(format!("stage '{}': {error}", self.cx.stage));
+            self.control
+                .fail(format!("stage '{}': {error}", self.cx.stage));
         }
         self.control.finished();
         self.end();
