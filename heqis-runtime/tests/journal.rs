@@ -205,6 +205,8 @@ fn an_export_does_not_depend_on_where_segments_end() {
         ],
     );
     let contents = Contents::parse(part.as_bytes(), "part").unwrap();
+    fs::write(many.path().join("part.jsonl"), &part).unwrap();
+    assert_eq!(journal(many.path(), &["verify", "part.jsonl"]).0, 0);
     let numbers: Vec<u64> = contents.records.iter().map(|(place, _)| place.n).collect();
     assert_eq!(numbers, [4, 5, 6, 7, 8]);
     let (_, table, _) = journal(many.path(), &["export", "decisions.jsonl", "--csv"]);

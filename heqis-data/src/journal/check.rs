@@ -265,7 +265,9 @@ fn verify_into(path: &Path, names: &Names, report: &mut Report) -> Result<(), Jo
         if first && let Some(head) = super::reader::header(&file, number.is_some())? {
             report.before = head.before;
             next = Some((number.unwrap_or(head.segment), head.before));
-            if head.before > 0 {
+            // Segment 1 of an export may begin anywhere.
+            known = head.before == 0 || head.segment > 1;
+            if head.before > 0 && known {
                 match index(names, head.segment - 1) {
                     Ok(base) => state = base.state,
                     Err(error) => {

@@ -16,7 +16,7 @@ use heqis_quant::decision::journal::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{aside, resume};
+use super::{aside, resume, watch};
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
@@ -114,6 +114,7 @@ impl JournalFile {
         let names = Names::of(path);
         std::fs::create_dir_all(names.dir())
             .map_err(JournalError::io(path, "make its directory"))?;
+        watch::finish(path)?;
         let mut file = open_locked(path)?;
         aside::finish(&names, &file)?;
         let mut found = resume::read(&names, &file)?;

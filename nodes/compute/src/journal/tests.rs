@@ -373,6 +373,22 @@ fn a_file_that_is_moved_away_or_removed_is_written_again() {
 }
 
 #[test]
+fn a_segment_that_was_being_written_again_when_its_process_was_killed_gets_its_name() {
+    let stand = Stand::new();
+    let (mut journal, _) = stand.open();
+    write(&mut journal, 1..=2);
+    drop(journal);
+    fs::rename(
+        &stand.path,
+        stand.dir.path().join("decisions.jsonl.restore"),
+    )
+    .unwrap();
+    let (_, resumed) = stand.open();
+    assert_eq!(resumed.decisions, 2);
+    assert_eq!(stand.files().len(), 1);
+}
+
+#[test]
 fn another_file_at_the_path_is_not_overwritten_and_nothing_is_lost() {
     let stand = Stand::new();
     let (mut journal, _) = stand.open();

@@ -10,6 +10,18 @@ use heqis_data::journal::JournalError;
 use super::file::{JournalFile, lock, open_regular};
 use super::seal::{move_new, sync_dir};
 
+/// What is added to the path while a segment is written again.
+const RESTORED: &str = ".restore";
+
+/// Gives a segment its name that was being written again when its process was killed, unless the name is taken.
+pub(super) fn finish(path: &Path) -> Result<(), JournalError> {
+    let restored = beside(path, RESTORED);
+    match path.exists() || !restored.is_file() {
+        true => Ok(()),
+        false => move_new(&restored, path),
+    }
+}
+
 impl JournalFile {
     /// Looks at the file and its path before anything is appended. What was written is never left in a file without a name,
     /// and no other program's file is written to unless it is empty.
@@ -57,15 +69,17 @@ impl JournalFile {
         std::fs::create_dir_all(self.names.dir())
             .map_err(JournalError::io(path, "make its directory"))?;
         // A kill must not leave a part of the segment under its name.
-        let beside = beside(path, ".restore");
-        match std::fs::remove_file(&beside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(JournalError::io(&beside, "remove")(error));
+        let beside = beside(path, RESTORED);
+        if !std::fs::metadata(&beside).is_ok_and(|there| identity(&there) == self.id) {
+            match std::fs::remove_file(&beside) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(JournalError::io(&beside, "remove")(error));
+                }
+                _ => {}
             }
-            _ => {}
+            let file = open_regular(&beside, OpenOptions::new().create_new(true))?;
+            self.copy_into(file, &beside)?;
         }
-        let file = open_regular(&beside, OpenOptions::new().create_new(true))?;
-        self.copy_into(file, &beside)?;
         move_new(&beside, path)?;
         sync_dir(self.names.dir())
     }
