@@ -44,7 +44,7 @@ impl Journal {
         Self::read_last(path, usize::MAX)
     }
 
-    /// Reads the last decisions of the journal at `path`, at most `count`, from no more segments than hold them.
+    /// Reads the last decisions of the journal at `path`, at most `count`, without the segments long before them.
     ///
     /// # Errors
     /// As [`Journal::read`].

@@ -152,8 +152,8 @@ pub fn records_from(
     }))
 }
 
-/// The last decisions of a journal, at most `count`, and whether its last line is a closing one. Reads no more segments
-/// than hold them.
+/// The last decisions of a journal, at most `count`, and whether its last line is a closing one. Reads the active segment
+/// and those before it that hold `count` decisions.
 ///
 /// # Errors
 /// As [`read`].
