@@ -14,7 +14,7 @@ use super::{JournalError, Names, SegmentReader};
 /// Which segments stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// So many of the newest finished ones, at least one.
+    /// This number of the newest finished ones, at least one.
     Segments(u64),
     /// Those with a decision on this trading day or later, and all that follow such a one.
     Since(Date),

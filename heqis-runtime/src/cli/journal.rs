@@ -84,7 +84,7 @@ pub struct PruneArgs {
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct KeepArgs {
-    /// Keeps so many of the newest finished segments.
+    /// Keeps the newest N finished segments.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_segments: Option<u64>,
     /// Removes segments all of whose decisions are of trading days before this one.

@@ -52,7 +52,7 @@ pub enum Mismatch {
 /// How a journal is cut into segments, and when another one is begun.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Options {
-    /// A segment is finished before the decision that would take it over so many bytes.
+    /// A segment is finished before the decision that would take it over this size, bytes.
     pub(super) segment_bytes: u64,
     /// Whether it is finished too when the day by UTC changes.
     pub(super) daily: bool,

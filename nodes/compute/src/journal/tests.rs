@@ -11,6 +11,9 @@ use heqis_quant::decision::journal::{Contents, Identity, Line, Place, Record, St
 use heqis_quant::{Date, Symbol};
 use proptest::prelude::*;
 
+mod measure;
+mod mismatch;
+
 use super::aside;
 use super::file::{Existing, JournalFile, Mismatch, Options, Resumed};
 use super::seal::STEPS;
@@ -205,7 +208,7 @@ fn a_kill_at_every_step_of_finishing_a_segment_is_repaired() {
     journal.close().unwrap();
     drop(journal);
     let expected = whole.files();
-    // Behind so many the first segment is finished.
+    // The last decision of the first segment.
     let first = list(&whole.path).unwrap()[0].last;
     for done in 0..=STEPS.len() {
         let stand = Stand::new();
@@ -444,102 +447,6 @@ fn a_day_of_the_clock_finishes_a_segment_where_that_is_asked_for() {
     assert_eq!(lasts, [2, 4, 6]);
 }
 
-#[test]
-fn an_unfinished_journal_of_another_rule_is_refused_kept_or_gone_on_in() {
-    let written = |close: bool| {
-        let stand = Stand::new();
-        let (mut journal, _) = stand.open();
-        write(&mut journal, 1..=5);
-        if close {
-            journal.close().unwrap();
-        }
-        stand
-    };
-    let with = |mismatch| Options { mismatch, ..SMALL };
-    let stand = written(false);
-    let before = stand.files();
-    let error = stand.open_with(SMALL, "b").unwrap_err().to_string();
-    assert!(
-        error.contains("rule is a in the journal and b now; choose"),
-        "{error}"
-    );
-    assert!(stand.files() == before);
-    let (journal, resumed) = stand.open_with(with(Mismatch::New), "b").unwrap();
-    assert_eq!(resumed.decisions, 0);
-    drop(journal);
-    assert_eq!(
-        journal::read(stand.names().run(1).active())
-            .unwrap()
-            .records
-            .len(),
-        5
-    );
-    // What goes on stands in a segment that says so, and the next start goes on in turn.
-    for (stand, options) in [
-        (written(false), with(Mismatch::Append)),
-        (written(true), SMALL),
-    ] {
-        let (mut journal, resumed) = stand.open_with(options, "b").unwrap();
-        assert_eq!(resumed.decisions, 5);
-        write(&mut journal, 6..=6);
-        drop(journal);
-        let (_, resumed) = stand.open_with(SMALL, "b").unwrap();
-        assert_eq!(resumed.decisions, 6);
-        stand.assert_sound(6);
-    }
-}
-
-#[test]
-fn another_stream_of_the_same_source_is_a_mismatch_unless_the_journal_is_finished() {
-    let name = |stream| StreamName {
-        stream,
-        source: "market".into(),
-        replayable: true,
-    };
-    let written = |close: bool| {
-        let stand = Stand::new();
-        let (mut journal, _) = stand.open();
-        journal.name_stream(name(0xab)).unwrap();
-        write(&mut journal, 1..=5);
-        if close {
-            journal.close().unwrap();
-        }
-        stand
-    };
-    let stand = written(false);
-    let (mut journal, _) = stand.open();
-    journal.name_stream(name(0xab)).unwrap();
-    let error = journal.name_stream(name(0xcd)).unwrap_err().to_string();
-    assert!(error.contains("the stream of source market is 00000000000000ab in the journal and 00000000000000cd now"), "{error}");
-    drop(journal);
-    let open = |options| JournalFile::open(&stand.path, options, identity("a"), &[name(0xcd)], 0);
-    assert!(matches!(open(SMALL), Err(JournalError::Mismatch { .. })));
-    let new = Options {
-        mismatch: Mismatch::New,
-        ..SMALL
-    };
-    // Told only when the first decision comes: the old one is kept, and the next start begins a new one.
-    let (mut journal, _) = stand.open_with(new, "a").unwrap();
-    assert!(journal.name_stream(name(0xcd)).is_err());
-    assert!(journal.append(&some(6..=6), 0).is_err());
-    drop(journal);
-    assert_eq!(stand.open_with(new, "a").unwrap().1.decisions, 0);
-    assert_eq!(
-        journal::read(stand.names().run(1).active())
-            .unwrap()
-            .records
-            .len(),
-        5
-    );
-    let stand = written(true);
-    let (mut journal, _) = stand.open();
-    journal.name_stream(name(0xcd)).unwrap();
-    journal.append(&[decision(6, 0xcd, 1)], 0).unwrap();
-    journal.close().unwrap();
-    drop(journal);
-    stand.assert_sound(6);
-}
-
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -573,68 +480,5 @@ proptest! {
             let numbers: Vec<u64> = journal::records_from(&stand.path, from).unwrap().map(|one| one.unwrap().0.n).collect();
             prop_assert_eq!(numbers, (from.max(1)..=n).collect::<Vec<_>>());
         }
-    }
-}
-
-/// Resident memory of this process, KiB.
-fn resident_kib() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find(|line| line.starts_with("VmHWM"))
-        .unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
-/// 640 segments; only the last one and its index are real, the others are as long as such segments and never read.
-#[test]
-#[ignore = "a measurement: 640 segments of 16 MiB"]
-fn ten_gigabytes_are_resumed_in_a_second_and_64_mb() {
-    let stand = Stand::new();
-    let options = Options {
-        segment_bytes: 16 << 20,
-        ..SMALL
-    };
-    let (mut journal, _) = stand.open_with(options, "a").unwrap();
-    let mut n = 0;
-    let mut batch = |journal: &mut JournalFile, count: u64| {
-        let decisions: Vec<_> = (n + 1..=n + count)
-            .map(|n| decision(1, 0xab, n + n / 5))
-            .zip(n + 1..)
-            .map(|((place, record), n)| (Place { n, ..place }, record))
-            .collect();
-        n += count;
-        journal.append(&decisions, 0).unwrap();
-    };
-    for _ in 0..640 {
-        batch(&mut journal, 20);
-        journal.seal(0).unwrap();
-        let number = journal.header.segment - 1;
-        if number < 639 {
-            let path = stand.names().segment(number);
-            fs::File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(16 << 20)
-                .unwrap();
-        }
-    }
-    while journal.whole_bytes < (16 << 20) - 400_000 {
-        batch(&mut journal, 1_000);
-    }
-    let bytes = journal.whole_bytes;
-    drop(journal);
-    let before = resident_kib();
-    let started = std::time::Instant::now();
-    let (_, resumed) = stand.open_with(options, "a").unwrap();
-    let took = started.elapsed();
-    eprintln!(
-        "{} decisions, active segment of {bytes} bytes: {took:?}, most memory {} KiB, before {before} KiB",
-        resumed.decisions,
-        resident_kib()
-    );
-    if !cfg!(debug_assertions) {
-        assert!(took.as_millis() < 1_000 && resident_kib() < 64 << 10);
     }
 }
