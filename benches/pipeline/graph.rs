@@ -9,6 +9,7 @@ use heqis_actors::{
     GraphBuilder, NodeReport, Nothing, PIPELINE, PayloadType, Policy, RingBufferConfig, Stage,
     StageError, StageOptions, Tensor,
 };
+use heqis_compute::journal::{Existing, Mismatch};
 use heqis_compute::{Journal, JournalConfig, Signal, SignalConfig, TrtEngine, TrtEngineConfig};
 use heqis_gateway::source::{Simulated, SimulatedConfig};
 use heqis_gateway::{Cleaner, Indicators, IndicatorsConfig, NpuFeature, NpuFeatureConfig};
@@ -297,6 +298,11 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
     };
     let journal = JournalConfig {
         path: journal.to_owned(),
+        segment_bytes: 16 << 20,
+        daily: false,
+        // Each round writes a journal of its own.
+        existing: Existing::New,
+        mismatch: Mismatch::New,
         sync: Default::default(),
         timings: true,
     };

@@ -37,6 +37,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u
     match command {
         Command::Check(args) => cli::check::check(args, &world, &registry, out, err),
         Command::Graph(args) => cli::graph::graph(args, &world, &registry, out, err),
+        Command::Journal(args) => cli::journal::journal(args, &world, out, err),
         Command::Stages(args) => cli::stages::stages(args, &world, &registry, out, err),
         Command::Schema => cli::schema::schema(&registry, out),
     }
