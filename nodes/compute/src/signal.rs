@@ -183,6 +183,7 @@ impl Stage for Signal {
                 bar: frame.bar,
                 verdict,
                 prediction: frame.prediction,
+                number: 0,
             },
         );
         Ok(())

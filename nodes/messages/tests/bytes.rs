@@ -67,6 +67,7 @@ const DECISION: &[&str] = &[
     "01",
     "9a9999999999893f",
     "9a9999999999b93f333333333333d33f333333333333e33f",
+    "3905000000000000",
 ];
 
 /// What may follow a feature row, features and a prediction: open, (reference_close: there), (limits: there), level_ratio,
@@ -198,6 +199,7 @@ fn decision() -> Decision {
             carry: Carry::default(),
         },
         prediction: prediction().prediction,
+        number: 1_337,
     }
 }
 

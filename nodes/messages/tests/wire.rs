@@ -299,9 +299,10 @@ prop_compose! {
         confidence in finite(),
         is_in in any::<bool>(),
         carry in carries(),
+        number in any::<u64>(),
     ) -> Decision {
         let stance = if is_in { Stance::In } else { Stance::Out };
-        Decision { bar, verdict: Verdict { side, confidence, reason, stance, carry }, prediction }
+        Decision { bar, verdict: Verdict { side, confidence, reason, stance, carry }, prediction, number }
     }
 }
 

@@ -357,7 +357,6 @@ impl JournalFile {
     }
 
     /// The decisions from number `n` on, read from the files; segments before it are not read.
-    #[allow(dead_code, reason = "for decisions that were not delivered")]
     pub(super) fn records_from(
         &self,
         n: u64,

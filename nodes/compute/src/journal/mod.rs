@@ -7,6 +7,10 @@
 //! committed is known per node, so two journals on a node must not take the same items: after a kill each would take what
 //! the other holds for its own.
 //!
+//! It emits each decision after it was written, with its number. An edge on which the decisions of the same stage leave the
+//! node carries these: what another node gets is recorded here. What was recorded and not delivered when the process ended
+//! is emitted again by the next one (`delivered`).
+//!
 //! Counts `written`, and `duplicate` for decisions that the file already held.
 //!
 //! The lines are those of [`heqis_quant::decision::journal`].
@@ -16,6 +20,7 @@
 //!   stamps beside the journal.
 
 mod aside;
+mod delivered;
 mod file;
 mod resume;
 mod seal;
@@ -28,7 +33,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heqis_actors::{
-    BuildContext, Clock, Committed, Counter, Emitter, Frame, Nothing, Origin, Stage, StageError,
+    BuildContext, Clock, Committed, Counter, Deliveries, Emitter, Ending, Frame, Origin, Snapshot,
+    Stage, StageError,
 };
 use heqis_data::journal::Names;
 use heqis_messages::Decision;
@@ -39,6 +45,7 @@ use serde::Deserialize;
 pub use file::{Existing, Mismatch};
 pub use heqis_data::journal::{JournalError, read};
 
+use delivered::Delivered;
 use file::{JournalFile, Options};
 
 /// Bytes of a segment, when the topology does not say.
@@ -92,8 +99,13 @@ fn segment_bytes() -> u64 {
 }
 
 /// What the decisions of this start are made by.
-fn identity(_: &BuildContext) -> Identity {
-    Identity::default()
+fn identity(cx: &BuildContext) -> Identity {
+    let made_by = cx.identity();
+    Identity {
+        topology: made_by.topology.clone(),
+        rule: made_by.rule.clone(),
+        bundles: made_by.bundles.clone(),
+    }
 }
 
 /// The streams that the sources of this node, and of those before it, send.
@@ -124,6 +136,8 @@ pub struct Journal {
     timings: Option<std::fs::File>,
     sync: SyncPolicy,
     committed: Committed,
+    deliveries: Deliveries,
+    delivered: Delivered,
     stage_names: Arc<[String]>,
     /// Decisions of the current batch.
     records: Vec<(Place, Record)>,
@@ -137,8 +151,9 @@ pub struct Journal {
 impl Stage for Journal {
     type Config = JournalConfig;
     type In = Decision;
-    type Out = Nothing;
+    type Out = Decision;
     const COMMIT_LOG: bool = true;
+    const OUTPUT_OPTIONAL: bool = true;
     const KIND: &'static str = "journal";
     const ABOUT: &'static str =
         "Writes decisions to a checksummed file that survives a killed process.";
@@ -196,6 +211,7 @@ impl Stage for Journal {
             };
             cx.committed().record(origin, Decision::from(&record));
         }
+        let delivered = Delivered::open(&path, resumed.decisions)?;
         let timings = config
             .timings
             .then(|| timings::open(&Names::of(&path), has_decisions))
@@ -206,6 +222,8 @@ impl Stage for Journal {
             timings: timings.map_err(StageError::config)?,
             sync: config.sync,
             committed: cx.committed().clone(),
+            deliveries: cx.committed().deliveries_after(delivered.known()),
+            delivered,
             stage_names: cx.stage_names().clone(),
             records: Vec::new(),
             timing_lines: String::new(),
@@ -219,7 +237,7 @@ impl Stage for Journal {
     fn process(
         &mut self,
         frame: &Frame<Decision>,
-        _: &mut Emitter<'_, Nothing>,
+        _: &mut Emitter<'_, Decision>,
     ) -> Result<(), StageError> {
         let head = frame.head();
         if self.committed.contains(head.origin) {
@@ -240,8 +258,10 @@ impl Stage for Journal {
         Ok(())
     }
 
-    fn flush(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn flush(&mut self, out: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        let now_ns = self.clock.now_ns();
         if self.batch.is_empty() {
+            self.delivered.keep(&self.deliveries, now_ns, false);
             return Ok(());
         }
         let decisions = self.batch.len() as u64;
@@ -252,17 +272,63 @@ impl Stage for Journal {
                 tracing::warn!(%error, "timings are not written");
             }
         }
-        for frame in self.batch.drain(..) {
-            self.committed.keep(frame.head().origin, (*frame).clone());
+        for (frame, (place, _)) in self.batch.drain(..).zip(&self.records) {
+            let decision = Decision {
+                number: place.n,
+                ..(*frame).clone()
+            };
+            self.committed.insert(frame.head().origin);
+            self.committed.keep(frame.head().origin, decision.clone());
+            out.emit_recorded(frame.head(), decision, place.n, &self.deliveries);
         }
+        self.delivered.keep(&self.deliveries, now_ns, false);
         self.written.add(decisions);
         self.records.clear();
         self.timing_lines.clear();
         Ok(())
     }
 
+    /// Emits what was recorded and not delivered when the last process ended.
+    fn resume(&mut self, out: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        let from = self.deliveries.emitted() + 1;
+        if from > self.file.decisions() {
+            return Ok(());
+        }
+        tracing::info!(
+            from,
+            to = self.file.decisions(),
+            "recorded decisions are delivered again"
+        );
+        for record in self.file.records_from(from).map_err(stage_error)? {
+            let (place, record) = record.map_err(stage_error)?;
+            let origin = Origin {
+                stream: place.stream,
+                position: place.position,
+            };
+            let decision = Decision {
+                number: place.n,
+                ..Decision::from(&record)
+            };
+            out.emit_again(origin, decision, place.n, &self.deliveries);
+        }
+        Ok(())
+    }
+
+    /// What is held, the file holds.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Nothing
+    }
+
+    fn drain(&mut self, _: Ending, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        let now_ns = self.clock.now_ns();
+        self.delivered.keep(&self.deliveries, now_ns, true);
+        Ok(())
+    }
+
     /// Only the end of the data closes the journal: a node that leaves comes back to it.
     fn finish(&mut self) -> Result<(), StageError> {
+        let now_ns = self.clock.now_ns();
+        self.delivered.keep(&self.deliveries, now_ns, true);
         self.file.close().map_err(stage_error)
     }
 }
