@@ -30,9 +30,7 @@ impl Reference {
             let bar = world.bars.iter().position(|bar| bar.starts_with(&begin));
             bar.map_or(0, |bar| bar + 1)
         };
-        let next_bar = std::iter::once(0)
-            .chain(decisions.iter().map(at))
-            .collect();
+        let next_bar = std::iter::once(0).chain(decisions.iter().map(at)).collect();
         Self {
             expected: Expected {
                 total: decisions.len() as u64,
@@ -125,7 +123,10 @@ pub fn problems(course: &Course<'_>, reference: &Reference) -> Vec<String> {
 
 /// The first decision that is another one.
 fn difference(got: &[Value], expected: &[Value]) -> Option<String> {
-    let at = got.iter().zip(expected).position(|(got, expected)| got != expected);
+    let at = got
+        .iter()
+        .zip(expected)
+        .position(|(got, expected)| got != expected);
     match at {
         Some(at) => Some(format!(
             "decision {}: {}, undisturbed {}",

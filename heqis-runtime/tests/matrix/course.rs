@@ -240,19 +240,27 @@ impl<'a> Course<'a> {
 
     /// Where a run stands that stands still.
     fn standing(&self) -> String {
-        let nodes = self.nodes.iter().zip(&self.stand.ports).map(|(node, port)| {
-            let state = match node.is_running() {
-                true => get(*port, "/readyz").map_or_else(
-                    || "gives no answer".to_owned(),
-                    |(status, text)| format!("{status} {}", text.trim_end()),
-                ),
-                false => format!("{:?}", node.state),
-            };
-            format!("{} (start {}): {state}", node.name, node.starts)
-        });
+        let nodes = self
+            .nodes
+            .iter()
+            .zip(&self.stand.ports)
+            .map(|(node, port)| {
+                let state = match node.is_running() {
+                    true => get(*port, "/readyz").map_or_else(
+                        || "gives no answer".to_owned(),
+                        |(status, text)| format!("{status} {}", text.trim_end()),
+                    ),
+                    false => format!("{:?}", node.state),
+                };
+                format!("{} (start {}): {state}", node.name, node.starts)
+            });
         let nodes: Vec<String> = nodes.collect();
         let total = self.expected.total;
-        format!("{} of {total} decisions; {}", self.decided, nodes.join("; "))
+        format!(
+            "{} of {total} decisions; {}",
+            self.decided,
+            nodes.join("; ")
+        )
     }
 
     /// One look at everything.
@@ -326,7 +334,8 @@ impl<'a> Course<'a> {
     fn probe(&mut self) {
         for number in 0..2 {
             let (node, peer) = (&self.nodes[number], &self.nodes[1 - number]);
-            let is_up = matches!(node.state, State::Running { since, .. } if since.elapsed() > NOTICE);
+            let is_up =
+                matches!(node.state, State::Running { since, .. } if since.elapsed() > NOTICE);
             let is_down = peer.away_since().is_some_and(|at| at.elapsed() > NOTICE);
             if !is_up || !node.is_running() || !is_down {
                 continue;
@@ -340,7 +349,8 @@ impl<'a> Course<'a> {
                 self.problems.push(format!(
                     "{} is down for {:.1} s, and {} answers {status} {}",
                     peer.name,
-                    peer.away_since().map_or(0.0, |at| at.elapsed().as_secs_f64()),
+                    peer.away_since()
+                        .map_or(0.0, |at| at.elapsed().as_secs_f64()),
                     node.name,
                     text.trim_end()
                 ));

@@ -83,9 +83,7 @@ fn next_version() -> String {
 }
 
 fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
-    bytes
-        .windows(what.len())
-        .position(|window| window == what)
+    bytes.windows(what.len()).position(|window| window == what)
 }
 
 /// `libfaketime`, where the machine has it.
