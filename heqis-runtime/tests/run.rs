@@ -30,20 +30,18 @@ fn decisions(journal: &[u8]) -> u64 {
     lines as u64 - 3
 }
 
-/// Lines are compared by number first: two journals of thousands of lines are no readable assertion.
+/// The header names the topology, which may be another one; all else is the same. Lines are compared by number first: two
+/// journals of thousands of lines are no readable assertion.
 fn assert_same_journal(got: &[u8], expected: &[u8]) {
     let lines = |bytes: &[u8]| -> Vec<String> {
-        String::from_utf8_lossy(bytes)
-            .lines()
-            .map(str::to_owned)
-            .collect()
+        let text = String::from_utf8_lossy(bytes);
+        text.lines().skip(1).map(str::to_owned).collect()
     };
     let (got_lines, expected_lines) = (lines(got), lines(expected));
     for (number, (got, expected)) in got_lines.iter().zip(&expected_lines).enumerate() {
         assert_eq!(got, expected, "line {}", number + 1);
     }
     assert_eq!(got_lines.len(), expected_lines.len());
-    assert!(got == expected);
 }
 
 #[test]
