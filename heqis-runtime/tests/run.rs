@@ -169,6 +169,60 @@ fn a_gateway_killed_in_mid_stream_resumes_after_what_was_acknowledged() {
     assert_same_journal(&stand.journal_bytes("journal"), &expected);
 }
 
+#[test]
+fn a_single_process_killed_or_stopped_in_mid_stream_goes_on_to_the_same_bytes() {
+    let expected = reference();
+    let stand = Stand::new("single-host", &["host"], &[], &["journal"]).set(SLOW);
+    for (at, signal) in [(800, "KILL"), (1_600, "TERM"), (2_400, "KILL")] {
+        let host = stand.start(&["--node", "host"]);
+        wait_until("some decisions are written", || {
+            stand.journal_lines("journal") > at
+        });
+        match signal {
+            "KILL" => drop(host.kill()),
+            _ => {
+                host.signal(signal);
+                host.finish().clean();
+            }
+        }
+    }
+    let summary = stand.run(&["--node", "host"]).clean();
+    assert!(event(&summary, "journal", "written") < decisions(&expected));
+    assert_same_journal(&stand.journal_bytes("journal"), &expected);
+}
+
+#[test]
+fn another_pace_or_place_of_the_same_bars_is_the_same_stream_and_another_rule_is_refused() {
+    let expected = reference();
+    let stand = Stand::dual_board().set(SLOW);
+    let (gateway, compute) = (
+        stand.start(&["--node", "gateway"]),
+        stand.start(&["--node", "compute"]),
+    );
+    wait_until("some decisions are written", || {
+        stand.journal_lines("journal") > 500
+    });
+    for node in [gateway, compute] {
+        node.signal("TERM");
+        node.finish().clean();
+    }
+    // Another rule would go on with the positions of this one.
+    let other = ["--set", "stages.signal.params.rule.enter=0.002"];
+    let refused = stand
+        .start(&[&["--node", "compute"], &other[..]].concat())
+        .finish();
+    assert_eq!(refused.code(), Some(1), "{}", refused.log);
+    assert!(refused.log.contains("rule"), "{}", refused.log);
+    let pace = ["--set", "stages.market.params.speed=1e12"];
+    let (gateway, compute) = (
+        stand.start(&[&["--node", "gateway"], &pace[..]].concat()),
+        stand.start(&["--node", "compute"]),
+    );
+    gateway.finish().clean();
+    compute.finish().clean();
+    assert_same_journal(&stand.journal_bytes("journal"), &expected);
+}
+
 /// Process ids of the children of `pid`, with their command lines.
 fn children(pid: u32) -> Vec<(u32, String)> {
     let text =
