@@ -125,7 +125,9 @@ fn a_compute_node_killed_in_mid_stream_comes_back_without_losing_or_repeating_a_
             .is_some_and(|connects| connects >= 2.0)
     });
     assert!(metric(port, "heqis_link_outage_seconds_count", "ring->engine") >= Some(1.0));
-    assert!(metric(port, "heqis_link_resent_frames_total", "ring->engine") > Some(0.0));
+    wait_until("what was under way is sent again", || {
+        metric(port, "heqis_link_resent_frames_total", "ring->engine") > Some(0.0)
+    });
     let (gateway, compute) = (gateway.finish().clean(), compute.finish().clean());
     let sent = edge(&gateway, "ring->engine", "sender");
     assert_eq!(
