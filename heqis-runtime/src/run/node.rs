@@ -82,9 +82,9 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
                     .ok_or_else(|| std::io::ErrorKind::NotFound.into())
             })
             .map_err(RunError::io(what.clone()))?;
-        let (bound, server) =
-            http::serve(socket, Arc::clone(&ready), machine).map_err(RunError::io(what))?;
-        tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
+        let server = http::Late::serve(&spec.name, socket, Arc::clone(&ready), machine)
+            .map_err(RunError::io(what))?;
+        let bound = server.address();
         // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
         // minutes to be built hears it too.
         let (said, mut stopping) = watch::channel(false);
@@ -145,7 +145,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         for attendant in attendants {
             attendant.abort();
         }
-        server.stop(true).await;
+        server.stop().await;
         Ok(report)
     })
 }

@@ -75,6 +75,8 @@ codes! {
     SecondCommitLog "E0310" "second-commit-log" "A node has one commit log at most, because what is committed is known per node.",
     TermsMismatch "E0311" "terms-mismatch" "What a stage makes must be what the next was made for: features, rows, scaler, model of the factors, gauges of the filters.",
     TwoWays "E0312" "two-ways" "A stage gets each item of a source by one way, because frames are known by the item that they derive from.",
+    RecordWithoutState "E0313" "record-without-state" "A node whose source is recorded saves its state, which says what of the recording is still needed.",
+    NotRecordable "E0314" "not-recordable" "Only a source that gives its items once is recorded.",
     MissingTransport "E0401" "missing-transport" "An edge between two nodes must say how it crosses.",
     NeedlessTransport "E0402" "needless-transport" "An edge within one node has no `transport` and no `delivery`.",
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",

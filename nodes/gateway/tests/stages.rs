@@ -569,6 +569,7 @@ fn feedback_counts_decisions_by_side() {
                     predicted_return: 0.0,
                     probabilities: [0.2, 0.3, 0.5],
                 },
+                number: 0,
             }));
         }
     }

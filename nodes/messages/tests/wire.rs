@@ -110,6 +110,7 @@ mod oracle {
         pub(crate) is_in: bool,
         pub(crate) predicted_return: f64,
         pub(crate) probabilities: (f64, f64, f64),
+        pub(crate) number: u64,
     }
 }
 
@@ -193,6 +194,7 @@ fn decision_layout(decision: &Decision) -> DecisionLayout {
         is_in: decision.verdict.stance == Stance::In,
         predicted_return: decision.prediction.predicted_return,
         probabilities: (down, flat, up),
+        number: decision.number,
     }
 }
 
@@ -438,6 +440,7 @@ fn sound_decision() -> DecisionLayout {
         is_in: true,
         predicted_return: 0.01,
         probabilities: (0.1, 0.3, 0.6),
+        number: 7,
     }
 }
 
@@ -489,8 +492,8 @@ fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
 #[test]
 fn a_stance_that_is_neither_in_nor_out_is_refused() {
     let sound = bincode(&sound_decision());
-    // The flag stands before the last four numbers.
-    let flag = sound.len() - 4 * 8 - 1;
+    // The flag stands before the last five numbers.
+    let flag = sound.len() - 5 * 8 - 1;
     assert_eq!(sound[flag], 1);
     let mut meta = sound;
     meta[flag] = 2;

@@ -8,6 +8,7 @@ mod flow;
 mod frames;
 mod names;
 mod params;
+mod recordings;
 mod resources;
 pub(super) mod terms;
 mod transport;
@@ -173,6 +174,7 @@ pub(crate) fn run(
     transport::check(scene, base, faults);
     resources::check(scene, faults);
     let prepared = params::check(scene, base, only, faults);
+    recordings::check(scene, faults);
     terms::check(scene, &prepared, faults);
     frames::check(scene, &prepared, faults);
     files::check(scene, base, only, faults);
