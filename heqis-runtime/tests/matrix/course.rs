@@ -276,16 +276,16 @@ impl<'a> Course<'a> {
                 self.judge(&exit);
                 self.exits.push(exit);
             }
-            let State::Away { until, .. } = self.nodes[number].state else {
-                continue;
+            let is_due = match self.nodes[number].state {
+                State::Away { until, .. } => until <= now,
+                _ => self.nodes[number].is_missed_by(&self.nodes[1 - number]),
             };
-            if until > now {
-                continue;
-            }
-            self.start(number);
-            // A node alone waits for the other one, and whoever is complete does not come back by itself.
-            if self.nodes[1 - number].is_complete() {
-                self.start(1 - number);
+            if is_due {
+                self.start(number);
+                // A node alone waits for the other one, and whoever is complete does not come back by itself.
+                if self.nodes[1 - number].is_complete() {
+                    self.start(1 - number);
+                }
             }
         }
         if now >= self.next_probe {

@@ -42,7 +42,7 @@ impl Exit {
 pub enum State {
     Running { child: Child, since: Instant },
     Away { since: Instant, until: Instant },
-    Complete,
+    Complete { since: Instant },
 }
 
 /// One node.
@@ -115,14 +115,26 @@ impl Node {
     }
 
     pub fn is_complete(&self) -> bool {
-        matches!(self.state, State::Complete)
+        matches!(self.state, State::Complete { .. })
+    }
+
+    /// Whether it is complete while `peer`, which was started at about the time of its end, does not know of it.
+    pub fn is_missed_by(&self, peer: &Self) -> bool {
+        match (&self.state, &peer.state) {
+            (State::Complete { since: end }, State::Running { since, .. }) => {
+                peer.is_running()
+                    && *since + Duration::from_secs(1) > *end
+                    && end.elapsed() > Duration::from_millis(500)
+            }
+            _ => false,
+        }
     }
 
     /// Since when there is no process that could do its work.
     pub fn away_since(&self) -> Option<Instant> {
         match self.state {
             State::Away { since, .. } => Some(since),
-            State::Running { .. } | State::Complete => None,
+            State::Running { .. } | State::Complete { .. } => None,
         }
     }
 
@@ -151,7 +163,7 @@ impl Node {
         };
         self.resume = None;
         self.state = match exit.is_complete() {
-            true => State::Complete,
+            true => State::Complete { since: now },
             false => State::Away {
                 since: now,
                 until: now + self.away,

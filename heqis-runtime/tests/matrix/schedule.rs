@@ -210,11 +210,6 @@ impl Schedule {
         self.events.iter().any(steps)
     }
 
-    /// Whether the gateway is sent a signal, or nothing is done to it.
-    pub fn touches_gateway(&self) -> bool {
-        let touches = |event: &Event| event.target.nodes().contains(&0);
-        self.events.iter().any(touches)
-    }
 }
 
 fn event(random: &mut Random, kind: u64) -> Event {
