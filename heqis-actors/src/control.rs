@@ -45,8 +45,10 @@ struct Inner {
     finishing: AtomicUsize,
     /// Those of `alive` that have only their last word to exchange with another node.
     farewells: AtomicUsize,
-    /// Sending halves of bridged edges that have not ended.
+    /// Sending halves of bridged edges that may still send a frame.
     senders: AtomicUsize,
+    /// Those that have not ended: they may wait for the last word of another node.
+    senders_alive: AtomicUsize,
     /// Something ended before it knew that nothing can come again.
     cut_short: AtomicBool,
     /// When the drain has to be over.
@@ -82,6 +84,7 @@ impl Control {
             finishing: AtomicUsize::new(0),
             farewells: AtomicUsize::new(0),
             senders: AtomicUsize::new(0),
+            senders_alive: AtomicUsize::new(0),
             cut_short: AtomicBool::new(false),
             deadline: Mutex::new(None),
             limits: Mutex::default(),
@@ -105,9 +108,22 @@ impl Control {
         lock(&self.0.bells).push(bell);
     }
 
-    /// Counts the sending half of a bridged edge in; it says [`Control::sender_ended`] before it has ended.
+    /// Counts the sending half of a bridged edge in; it says [`Control::sender_ended`] when it sends no frame any more, and
+    /// [`Control::sender_gone`] when it ends.
     pub(crate) fn enlist_sender(&self) {
         self.0.senders.fetch_add(1, Ordering::AcqRel);
+        self.0.senders_alive.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn sender_gone(&self) {
+        if self.0.senders_alive.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.ring_all();
+        }
+    }
+
+    /// Whether this node waits for no other one's last word any more.
+    pub(crate) fn senders_gone(&self) -> bool {
+        self.0.senders_alive.load(Ordering::Acquire) == 0
     }
 
     pub(crate) fn sender_ended(&self) {

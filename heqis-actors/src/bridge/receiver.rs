@@ -12,7 +12,7 @@ use super::door::Door;
 use super::intake::Intake;
 use super::{BridgeSetup, End, Hello, MAX_NAMES, MAX_SEQ, Parting, Refuse, link_clock};
 use crate::actor::{Begin, Build, Wake};
-use crate::clock::Clock;
+use crate::clock::{Clock, duration_ns};
 use crate::encoding::Encoding;
 use crate::events::Event;
 use crate::sp::{Connection, Listener, SpError};
@@ -21,6 +21,8 @@ use crate::wire::{Kind, WireFrame};
 
 /// How long an acknowledgement waits for company on a quiet edge.
 const ACK_DELAY: Duration = Duration::from_millis(2);
+/// How long a sender that has heard everything may be without a connection before it counts as ended.
+const LAST_WORD: Duration = Duration::from_secs(5);
 /// Pause between two attempts to listen at an address that this machine does not have yet.
 const REBIND: Duration = Duration::from_secs(1);
 
@@ -108,8 +110,12 @@ impl BridgeReceiver {
             self.setup.reject(&conn.peer, reason);
             conn.close(ctx);
             self.down_since_ns = Some(self.now_ns());
-            self.setup.link_down(reason);
-            if self.parted || (self.closing && self.intake.is_settled()) {
+            match self.parted {
+                // It has heard everything, and may well have ended.
+                true => self.setup.link.up.set(0),
+                false => self.setup.link_down(reason),
+            }
+            if self.has_parted() || (self.closing && self.intake.is_settled()) {
                 self.end(ctx);
             }
         }
@@ -323,6 +329,14 @@ impl BridgeReceiver {
         for stream in &hello.streams {
             self.setup.committed.name_stream(stream.into());
         }
+        let before = self.current.as_ref().map(|current| current.instance);
+        if before.is_some_and(|instance| instance != hello.instance) {
+            // A successor says for itself that its stream is complete, and hears for itself that all of it is done.
+            self.parted = false;
+            if std::mem::take(&mut self.confirmed) {
+                self.setup.control.leave_farewell();
+            }
+        }
         self.current = Some(Current {
             instance: hello.instance,
             node: hello.node.clone(),
@@ -377,8 +391,15 @@ impl BridgeReceiver {
         }
         let settled = self.intake.is_settled();
         let Some(id) = self.active.as_ref().map(|(conn, _)| conn.id) else {
-            // Without a connection the last word of a complete stream cannot be exchanged; its sender comes back for it.
-            if settled && self.closing {
+            // Without a connection the last word of a complete stream cannot be exchanged; its sender comes back for it,
+            // unless it has waited too long and ended.
+            let alone = self.confirmed
+                && self.setup.control.may_part()
+                && self.setup.control.senders_gone()
+                && self
+                    .down_since_ns
+                    .is_none_or(|since_ns| self.now_ns() - since_ns > duration_ns(LAST_WORD));
+            if settled && (self.closing || alone || self.has_parted()) {
                 self.end(ctx);
             }
             return;
@@ -398,7 +419,7 @@ impl BridgeReceiver {
             // that the sender has not read.
             let told = self.intake.is_told();
             let idle = self.active.as_ref().is_none_or(|(conn, _)| conn.idle());
-            if told && idle && (self.parted || (self.closing && self.farewell)) {
+            if told && idle && (self.has_parted() || (self.closing && self.farewell)) {
                 self.end(ctx);
             }
         } else if !self.ack_timer && self.intake.is_waiting() {
@@ -408,6 +429,13 @@ impl BridgeReceiver {
                 actor.turn(false, ctx);
             });
         }
+    }
+
+    /// Whether there is nobody to be there for: the sender has had the last word, and no half of this node waits for the one
+    /// of another node. Until then a successor of the sender, which may have died after its last word was under way, can
+    /// still come to hear it.
+    fn has_parted(&self) -> bool {
+        self.parted && self.setup.control.senders_gone()
     }
 
     /// This node leaves: no further credit, what has arrived is finished and acknowledged.

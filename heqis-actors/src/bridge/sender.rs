@@ -24,6 +24,9 @@ const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 const PROVED: Duration = Duration::from_secs(5);
 /// How long the last word of a receiver is awaited, over reconnects. Everything has its outcome by then.
 const FAREWELL: Duration = Duration::from_secs(30);
+/// How long it is awaited by a node that is told to stop: the receiver loses nothing without it, and may itself wait for what
+/// this node takes no more.
+const HURRY: Duration = Duration::from_secs(1);
 /// Time between two log lines about a link that does not come up for the same reason.
 const REMIND: Duration = Duration::from_secs(60);
 
@@ -403,9 +406,13 @@ impl BridgeSender {
             self.goodbye_sent = conn.control(kind, route, epoch, &parting).unwrap_or(false);
             flush(self, epoch.into(), ctx);
         }
+        let patience = match self.setup.control.stopping() {
+            true => HURRY,
+            false => FAREWELL,
+        };
         let waited = self
             .farewell_ns
-            .is_some_and(|since_ns| now_ns - since_ns > duration_ns(FAREWELL));
+            .is_some_and(|since_ns| now_ns - since_ns > duration_ns(patience));
         let is_up = matches!(self.link, Link::Up(_));
         // Who leaves waits for an answer where there is one to come; the receiver loses nothing without it.
         let hurry = !complete || self.setup.control.stopping();
@@ -526,6 +533,7 @@ impl BridgeSender {
             Some(_) => self.setup.control.leave_farewell(),
             None => self.setup.control.sender_ended(),
         }
+        self.setup.control.sender_gone();
         self.setup.control.ended(&self.setup.edge.name);
         ctx.stop();
     }

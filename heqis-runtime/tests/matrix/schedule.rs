@@ -157,6 +157,9 @@ impl fmt::Display for Schedule {
     }
 }
 
+/// So long that the other node takes the suspended one for dead.
+const LONG_PAUSE_MS: u64 = 6_500;
+
 const WAYS: [Way; 3] = [Way::Replay, Way::Paced, Way::Live];
 
 impl Schedule {
@@ -209,7 +212,6 @@ impl Schedule {
         let steps = |event: &Event| matches!(event.deed, Deed::StepClock(_));
         self.events.iter().any(steps)
     }
-
 }
 
 fn event(random: &mut Random, kind: u64) -> Event {
@@ -238,13 +240,17 @@ fn event(random: &mut Random, kind: u64) -> Event {
         Target::Both,
         Target::BothReversed,
     ];
-    Event {
+    let mut event = Event {
         moment,
         deed: random.pick(&[Deed::Term, Deed::Kill, suspend, Deed::Upgrade]),
         target: random.pick(&targets),
         apart_us: random.below(2) * random.below(30_000),
         away_ms: random.pick(&[0, 20, 20, 100, 100, 300, 2_600]),
+    };
+    if let (Deed::Suspend(ms), 2_600) = (&mut event.deed, event.away_ms) {
+        *ms = LONG_PAUSE_MS;
     }
+    event
 }
 
 fn trouble(random: &mut Random, clocks: bool) -> Event {

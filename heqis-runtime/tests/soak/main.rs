@@ -24,6 +24,9 @@ const MINUTES: f64 = 12.0;
 const BARS_PER_S: f64 = 10.0 * 5_000.0 / 60.0;
 /// Bars of a symbol before its first decision.
 const WARM_UP: f64 = 297.0;
+/// Least time in which the pages of both nodes have all the bars and decisions that they keep by the middle of the run; a
+/// shorter run goes without pages.
+const WITH_PAGES: Duration = Duration::from_secs(8 * 60);
 /// Most time between two samples.
 const EVERY: Duration = Duration::from_secs(10);
 
@@ -63,7 +66,10 @@ fn main() -> ExitCode {
     let run = Duration::from_secs_f64(minutes * 60.0);
     // So many symbols that all windows are full after a quarter of the time.
     let symbols = (run.as_secs_f64() / 4.0 * BARS_PER_S / WARM_UP).clamp(1.0, 900.0) as u32;
-    let stand = live();
+    let stand = match run < WITH_PAGES {
+        true => live().without_pages(),
+        false => live(),
+    };
     let program = std::env::var("HEQIS_RUNTIME")
         .unwrap_or_else(|_| env!("CARGO_BIN_EXE_heqis-runtime").to_owned());
     let program = root().join(program).display().to_string();

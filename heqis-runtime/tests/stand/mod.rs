@@ -103,6 +103,16 @@ impl Stand {
         self
     }
 
+    /// Takes the pages away that the nodes of `live-tcp` would serve.
+    pub fn without_pages(mut self) -> Self {
+        self.overrides
+            .retain(|change| !change.contains(".dashboard."));
+        self.rewrite(
+            "dashboard = { address = \"127.0.0.1:9180\", names = \"data/stock_basic.csv\" }",
+            "",
+        )
+    }
+
     pub fn set(mut self, change: &str) -> Self {
         self.overrides.push(change.to_owned());
         self
