@@ -114,7 +114,7 @@ fn a_gateway_that_is_killed_or_restarted_in_mid_day_decides_on_the_very_next_bar
             decided(&stand, upto);
             fed = upto;
             match signal {
-                "KILL" => drop(gateway.kill()),
+                "KILL" => gateway.kill(),
                 _ => {
                     gateway.signal(signal);
                     gateway.finish().clean();
