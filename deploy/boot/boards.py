@@ -1,0 +1,443 @@
+"""Two virtual boards under systemd: what an administrator does to them, and whether the journal stays whole.
+
+Each scenario starts a replay from its first bar, disturbs it, waits for its end and compares the journal, record by record,
+with that of an undisturbed run of the same binary on this machine.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+from machine import Board, BoardError
+
+JOURNAL = "/var/lib/heqis/decisions.jsonl"
+SHARE = "/usr/share/heqis"
+# Bars of eleven years at forty days a second: some 3,470 decisions in a hundred seconds. More than 1,024 of them, the
+# capacity of an edge, follow each disturbance, so that a stalled edge is seen.
+SPEED, LAST_DAY = "3456000.0", "2010-12-31"
+BARS = f'stages.market.params.speed={SPEED};stages.market.params.to="{LAST_DAY}"'
+ADDRESSES = "nodes.gateway.address=10.0.0.1;nodes.compute.address=10.0.0.2"
+# How long no decision may come until the pipeline counts as stalled, and how soon decisions go on after a disturbance.
+# Emulated boards share the host's processors.
+STALL_S = 90
+RESUME_S = 45
+
+
+def check(holds, fault):
+    """Ends the scenario with the words for what is wrong unless `holds`."""
+    if not holds:
+        raise BoardError(fault)
+
+
+def wait(what, condition, within_s, pause_s=1.0):
+    """Asks until `condition()` is true; returns how long it took, in seconds."""
+    start = time.monotonic()
+    while not condition():
+        check(time.monotonic() - start < within_s, f"{what}: not within {within_s} s")
+        time.sleep(pause_s)
+    return time.monotonic() - start
+
+
+def records(text):
+    """The decisions of a journal, without its header and its closing record."""
+    return [line for line in text.splitlines() if line.startswith('{"n":')]
+
+
+def unpacked(package, folder):
+    """Unpacks a package and returns where its runtime is."""
+    shutil.rmtree(folder, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
+    return folder / "usr/bin/heqis-runtime"
+
+
+def reference(package, arch, folder):
+    """The decisions of an undisturbed run on this machine, by the binary and the topology of the package.
+
+    The ARM binary runs under user-mode emulation: predicted values of two kinds of processor differ in their last digits.
+    A run is kept for the next time.
+    """
+    key = hashlib.sha256(pathlib.Path(package).read_bytes() + BARS.encode()).hexdigest()[:16]
+    kept = folder / f"reference-{key}.jsonl"
+    if not kept.exists():
+        root, journal = folder / "reference", folder / "reference.jsonl"
+        binary = unpacked(package, root)
+        journal.unlink(missing_ok=True)
+        sets = f'{BARS};topology.base="{root}{SHARE}";stages.journal.params.path="{journal}"'
+        for name in ["gateway.metrics", "compute.metrics", "gateway.dashboard.address"]:
+            sets += f";nodes.{name}=127.0.0.1:0"
+        command = [binary, "--topology", root / "etc/heqis/topology.toml"]
+        if arch == "arm64":
+            command = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"] + command
+            # One process a node, as the launcher of all nodes would not start its children under emulation.
+            commands = [[*command, "--node", node] for node in ["gateway", "compute"]]
+        else:
+            commands = [command]
+        with open(folder / "reference.log", "wb") as log:
+            runs = [
+                subprocess.Popen(one, env={**os.environ, "HEQIS_SET": sets}, stdout=log, stderr=log) for one in commands
+            ]
+            codes = [run.wait() for run in runs]
+        check(not any(codes), f"the undisturbed run ended with {codes}, see {folder / 'reference.log'}")
+        journal.rename(kept)
+        shutil.rmtree(root)
+    return records(kept.read_text())
+
+
+def newer(package, folder):
+    """The same package with another version."""
+    root = folder / "newer"
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "-R", package, root], check=True)
+    control = root / "DEBIAN/control"
+    lines = [f"{line}+upgrade" if line.startswith("Version:") else line for line in control.read_text().splitlines()]
+    control.write_text("\n".join(lines) + "\n")
+    path = folder / "newer.deb"
+    subprocess.run(
+        ["dpkg-deb", "--root-owner-group", "-Zxz", "--build", root, path], check=True, stdout=subprocess.DEVNULL
+    )
+    return path
+
+
+class Boards:
+    """The pair: gateway and compute node, with the package installed on both."""
+
+    def __init__(self, arch, image, folder, package, upgrade, expected):
+        self.package, self.upgrade, self.expected = package, upgrade, expected
+        asked = subprocess.run(["dpkg-deb", "-f", upgrade, "Version"], check=True, capture_output=True, text=True)
+        self.newer_version = asked.stdout.strip()
+        self.gateway = Board("gateway", 1, arch, image, folder)
+        self.compute = Board("compute", 2, arch, image, folder)
+        self.both = [self.gateway, self.compute]
+        self.cleanups = []
+
+    def boot(self, boards=None, clock="utc"):
+        """Switches boards on and waits for both."""
+        for board in boards or self.both:
+            board.start(clock)
+        for board in boards or self.both:
+            board.wait_for_boot()
+
+    def install(self, board, settings):
+        """The commands of docs/boards/README.md, after the package was copied to the board."""
+        name = "heqis_0_arm64.deb"
+        board.write(f"/root/{name}", pathlib.Path(self.package).read_bytes())
+        board.run(f"cd /root && sudo apt install -y ./{name}")
+        self.configure(board, settings)
+        board.run("heqis-runtime check /etc/heqis/topology.toml")
+        board.run(f"sudo systemctl enable heqis@{board.name}")
+
+    def configure(self, board, settings):
+        # In single quotes systemd leaves everything as it is.
+        board.write("/etc/heqis/environment", f"HEQIS_SET='{settings}'\nRUST_LOG=info\n".encode())
+
+    def journal(self):
+        """The decisions that stand in the compute node's journal. The one place that reads it."""
+        export = f"heqis-runtime journal export {JOURNAL} 2>/dev/null"
+        return records(self.compute.run(f"test -e {JOURNAL} || exit 0; {export} >/tmp/export && cat /tmp/export || cat {JOURNAL}"))
+
+    def count(self):
+        return len(self.journal())
+
+    def begin(self, settings="", until=200):
+        """Starts both nodes with nothing behind them, and waits for the first decisions."""
+        for board in self.both:
+            if board.agent is None:
+                board.cut_power()
+                self.boot([board])
+            board.run(
+                f"systemctl stop heqis@{board.name}; systemctl reset-failed;"
+                " find /var/lib/heqis -mindepth 1 -delete; sync"
+            )
+            self.configure(board, ";".join(part for part in [ADDRESSES, BARS, settings] if part))
+        for board in self.both:
+            board.run(f"sudo systemctl start heqis@{board.name}")
+        wait(f"the first {until} decisions", lambda: self.count() >= until, RESUME_S + 60)
+
+    def resumed(self, before):
+        """Decisions go on after those of `before`, which stand as they were; returns what it took."""
+        took = wait("decisions go on", lambda: self.count() > len(before), RESUME_S)
+        now = self.journal()
+        check(now[: len(before)] == before, f"the first {len(before)} records changed: {self.difference(now, before)}")
+        return f"decisions after {took:.0f} s"
+
+    def finish(self):
+        """Waits for the end of the replay, and compares the journal."""
+        last, changed = self.count(), time.monotonic()
+        while last < len(self.expected):
+            time.sleep(2)
+            now = self.count()
+            if now != last:
+                last, changed = now, time.monotonic()
+            states = [self.show(board, "ActiveState") for board in self.both]
+            check(
+                time.monotonic() - changed < STALL_S,
+                f"stalled at {last} of {len(self.expected)} decisions, gateway {states[0]}, compute {states[1]}",
+            )
+        # Whatever stands twice would come now.
+        with contextlib.suppress(BoardError):
+            wait("the end", lambda: all(self.show(b, "ActiveState") == "inactive" for b in self.both), 15)
+        now = self.journal()
+        check(now == self.expected, self.difference(now, self.expected))
+        check([self.show(b, "Result") for b in self.both] == ["success"] * 2, "a unit did not end with success")
+
+    @staticmethod
+    def difference(found, expected):
+        """Where two journals part, in a few words."""
+        twice = len(found) - len(set(found))
+        missing = len(set(expected) - set(found))
+        first = next((i for i, pair in enumerate(zip(found, expected)) if pair[0] != pair[1]), min(len(found), len(expected)))
+        return (
+            f"{len(found)} records for {len(expected)}, {missing} missing, {twice} twice, the first difference at record "
+            f"{first + 1}: {(found[first : first + 1] or ['nothing'])[0]}"
+        )
+
+    def show(self, board, name):
+        """A property of the board's unit."""
+        return board.run(f"systemctl show heqis@{board.name} -p {name} --value").strip()
+
+    def is_ready(self, board):
+        return self.show(board, "Type") == "notify" and self.show(board, "ActiveState") == "active"
+
+    def logs(self, folder, since):
+        """Keeps what the nodes logged."""
+        for board in self.both:
+            with contextlib.suppress(BoardError):
+                log = board.run(f"journalctl -o short-precise -u heqis@{board.name} --no-pager | tail -n 400", check=False)
+                (folder / f"{since}-{board.name}.log").write_text(log)
+
+
+# Scenarios: each returns what it has to tell beside PASS.
+
+
+def first_signal(boards):
+    boards.begin(until=1)
+    for board in boards.both:
+        check(boards.is_ready(board), f"heqis@{board.name} is {boards.show(board, 'ActiveState')}, not active")
+        log = board.run(f"journalctl -b -u heqis@{board.name} --no-pager")
+        check(f"Started heqis@{board.name}" in log, "systemd was not told that the node is ready")
+    boards.finish()
+
+
+def restart(name):
+    def scenario(boards):
+        boards.begin()
+        before = boards.journal()
+        getattr(boards, name).run(f"sudo systemctl restart heqis@{name}")
+        told = boards.resumed(before)
+        boards.finish()
+        return told
+
+    return scenario
+
+
+def restart_again(boards):
+    """Either node in turn, twice."""
+    boards.begin()
+    told = []
+    for board in boards.both * 2:
+        before = boards.journal()
+        board.run(f"sudo systemctl restart heqis@{board.name}")
+        told.append(boards.resumed(before))
+    boards.finish()
+    return ", ".join(told)
+
+
+def upgrade(name):
+    def scenario(boards):
+        board = getattr(boards, name)
+        boards.begin()
+        board.write("/root/newer.deb", pathlib.Path(boards.upgrade).read_bytes())
+        board.run("sudo dpkg -i /root/newer.deb")
+        check(boards.newer_version in board.run("dpkg-query -W heqis"), "dpkg does not know the new version")
+        # The package leaves the node running; whoever knows the order starts it again.
+        check(boards.is_ready(board), "the upgrade ended the node")
+        before = boards.journal()
+        board.run(f"sudo systemctl restart heqis@{name}")
+        told = boards.resumed(before)
+        pid = boards.show(board, "MainPID")
+        check("deleted" not in board.run(f"readlink /proc/{pid}/exe"), "the node runs the old binary")
+        boards.finish()
+        board.run("sudo dpkg -i --force-downgrade /root/heqis_0_arm64.deb")
+        return told
+
+    return scenario
+
+
+def power_cut(*names):
+    def scenario(boards):
+        # What a power cut may take must be on the disk before it is acknowledged.
+        boards.begin("stages.journal.params.sync=batch")
+        struck = [getattr(boards, name) for name in names]
+        before = boards.journal()
+        for board in struck:
+            board.cut_power()
+        start = time.monotonic()
+        boards.boot(struck)
+        booted = time.monotonic() - start
+        told = boards.resumed(before)
+        boards.finish()
+        return f"booted in {booted:.0f} s, {told}"
+
+    return scenario
+
+
+def cable(boards):
+    boards.begin()
+    for board in boards.both:
+        board.cable(False)
+    time.sleep(5)
+    before = boards.journal()
+    time.sleep(15)
+    check(boards.count() == len(before), "decisions came without a cable")
+    for board in boards.both:
+        board.cable(True)
+    told = boards.resumed(before)
+    boards.finish()
+    return told
+
+
+def clock(boards):
+    """No battery, no time server: the boards think it is long ago, then somebody sets the time."""
+    for board in boards.both:
+        board.cut_power()
+    boards.boot(clock="1970-01-01T00:00:00")
+    booted = boards.compute.run("date -u +%F").strip()
+    # systemd moves a clock before its own build up to that; what has no systemd that does so starts here.
+    for board in boards.both:
+        board.run("date -u -s @60")
+    boards.begin()
+    for board in boards.both:
+        check(board.run("date -u +%Y").strip() == "1970", "the clock is not at 1970")
+    before = boards.journal()
+    for board in boards.both:
+        board.run(f"date -u -s @{int(time.time())}")
+    told = boards.resumed(before)
+    boards.finish()
+    return f"{booted} after the boot, {told}"
+
+
+def full_disk(boards):
+    board = boards.compute
+    board.run("systemctl stop heqis@compute")
+    board.run(
+        "truncate -s 16M /root/small.img && mkfs.ext4 -q -m 0 /root/small.img && mount -o loop /root/small.img /var/lib/heqis"
+    )
+    boards.cleanups.append(lambda: board.run("systemctl stop heqis@compute; umount /var/lib/heqis; rm /root/small.img"))
+    boards.begin()
+    board.run("fallocate -l 1G /var/lib/heqis/ballast || true; dd if=/dev/zero of=/var/lib/heqis/rest bs=1k 2>/dev/null || true")
+    time.sleep(5)
+    before = boards.journal()
+    time.sleep(20)
+    check(len(boards.journal()) - len(before) < 20, "the disk was not full")
+    board.run("rm -f /var/lib/heqis/ballast /var/lib/heqis/rest")
+    told = boards.resumed(before)
+    boards.finish()
+    return told
+
+
+def watchdog(name):
+    def scenario(boards):
+        board = getattr(boards, name)
+        drop_in = "/run/systemd/system/heqis@.service.d/watchdog.conf"
+        board.run(
+            f"mkdir -p $(dirname {drop_in}) && printf '[Service]\\nWatchdogSec=15\\nTimeoutAbortSec=5\\n' >{drop_in}"
+            " && systemctl daemon-reload"
+        )
+        boards.cleanups.append(lambda: board.run(f"rm -f {drop_in}; systemctl daemon-reload"))
+        boards.begin()
+        board.run(f"systemctl kill --signal=STOP heqis@{name}")
+        before = boards.journal()
+        took = wait("systemd starts it again", lambda: int(boards.show(board, "NRestarts")) > 0, 90)
+        log = board.run(f"journalctl -b -u heqis@{name} --no-pager")
+        check("Watchdog timeout" in log, "it was not the watchdog that ended it")
+        told = boards.resumed(before)
+        boards.finish()
+        check(boards.show(board, "NRestarts") == "1", "the watchdog ended a node that made progress")
+        return f"started again after {took:.0f} s, {told}"
+
+    return scenario
+
+
+SCENARIOS = {
+    "first-signal": first_signal,
+    "restart-compute": restart("compute"),
+    "restart-gateway": restart("gateway"),
+    "restart-both-twice": restart_again,
+    "upgrade-compute": upgrade("compute"),
+    "upgrade-gateway": upgrade("gateway"),
+    "power-cut-compute": power_cut("compute"),
+    "power-cut-gateway": power_cut("gateway"),
+    "power-cut-both": power_cut("compute", "gateway"),
+    "cable": cable,
+    "clock-1970": clock,
+    "full-disk": full_disk,
+    "watchdog-compute": watchdog("compute"),
+    "watchdog-gateway": watchdog("gateway"),
+}
+
+
+def play(name, boards, folder):
+    """Runs one scenario; whether it passed."""
+    start = time.monotonic()
+    try:
+        told, passed = SCENARIOS[name](boards), True
+    except BoardError as error:
+        told, passed = str(error), False
+        boards.logs(folder, name)
+    for cleanup in boards.cleanups:
+        with contextlib.suppress(BoardError):
+            cleanup()
+    boards.cleanups.clear()
+    seconds = time.monotonic() - start
+    print(f"{'PASS' if passed else 'FAIL'}  {name}  {seconds:.0f} s{f'  {told}' if told else ''}", flush=True)
+    return passed
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--arch", choices=["arm64", "amd64"], required=True)
+    parser.add_argument("--image", type=pathlib.Path, required=True, help="what deploy/boot/image made")
+    parser.add_argument("--package", type=pathlib.Path, required=True)
+    parser.add_argument("--upgrade", type=pathlib.Path, help="a newer package; by default the same with another version")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"all unless named: {', '.join(SCENARIOS)}")
+    arguments = parser.parse_args()
+    unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
+    # An interrupted run leaves no machine behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.nice(10)
+    folder = arguments.image / "run"
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("*.log"):
+        old.unlink()
+    start = time.monotonic()
+    expected = reference(arguments.package, arguments.arch, arguments.image)
+    print(f"undisturbed run: {len(expected)} decisions ({time.monotonic() - start:.0f} s)", flush=True)
+    upgrade_to = arguments.upgrade or newer(arguments.package, folder)
+    boards = Boards(arguments.arch, arguments.image, folder, arguments.package, upgrade_to, expected)
+    results = []
+    try:
+        start = time.monotonic()
+        boards.boot()
+        print(f"both boards are up ({time.monotonic() - start:.0f} s)", flush=True)
+        for board in boards.both:
+            boards.install(board, ADDRESSES)
+        for name in arguments.scenarios or SCENARIOS:
+            results.append(play(name, boards, folder))
+    finally:
+        for board in boards.both:
+            board.cut_power()
+    print(f"{results.count(True)} passed, {results.count(False)} failed, 0 skipped")
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
