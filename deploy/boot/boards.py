@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -50,11 +51,10 @@ def records(text):
     return [line for line in text.splitlines() if line.startswith('{"n":')]
 
 
-def unpacked(package, folder):
-    """Unpacks a package and returns where its runtime is."""
-    shutil.rmtree(folder, ignore_errors=True)
-    subprocess.run(["dpkg-deb", "-x", package, folder], check=True)
-    return folder / "usr/bin/heqis-runtime"
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def reference(package, arch, folder):
@@ -63,30 +63,33 @@ def reference(package, arch, folder):
     The ARM binary runs under user-mode emulation: predicted values of two kinds of processor differ in their last digits.
     A run is kept for the next time.
     """
-    key = hashlib.sha256(pathlib.Path(package).read_bytes() + BARS.encode()).hexdigest()[:16]
-    kept = folder / f"reference-{key}.jsonl"
+    root, journal = folder / "reference", folder / "reference.jsonl"
+    shutil.rmtree(root, ignore_errors=True)
+    subprocess.run(["dpkg-deb", "-x", package, root], check=True)
+    key = hashlib.sha256(BARS.encode())
+    for part in ["usr/bin", "etc", SHARE[1:]]:
+        for path in sorted((root / part).rglob("*")):
+            key.update(path.read_bytes() if path.is_file() else b"")
+    kept = folder / f"reference-{key.hexdigest()[:16]}.jsonl"
     if not kept.exists():
-        root, journal = folder / "reference", folder / "reference.jsonl"
-        binary = unpacked(package, root)
         journal.unlink(missing_ok=True)
         sets = f'{BARS};topology.base="{root}{SHARE}";stages.journal.params.path="{journal}"'
         for name in ["gateway.metrics", "compute.metrics", "gateway.dashboard.address"]:
             sets += f";nodes.{name}=127.0.0.1:0"
-        command = [binary, "--topology", root / "etc/heqis/topology.toml"]
-        if arch == "arm64":
-            command = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"] + command
-            # One process a node, as the launcher of all nodes would not start its children under emulation.
-            commands = [[*command, "--node", node] for node in ["gateway", "compute"]]
-        else:
-            commands = [command]
+        for edge in ["ring->engine", "signal->feedback"]:
+            sets += f";edges.{edge}.transport.port={free_port()}"
+        runner = ["qemu-aarch64-static", "-L", "/usr/aarch64-linux-gnu"] if arch == "arm64" else []
+        command = [*runner, root / "usr/bin/heqis-runtime", "--topology", root / "etc/heqis/topology.toml"]
+        environment = {**os.environ, "HEQIS_SET": sets}
         with open(folder / "reference.log", "wb") as log:
             runs = [
-                subprocess.Popen(one, env={**os.environ, "HEQIS_SET": sets}, stdout=log, stderr=log) for one in commands
+                subprocess.Popen([*command, "--node", node], env=environment, stdout=log, stderr=log)
+                for node in ["gateway", "compute"]
             ]
             codes = [run.wait() for run in runs]
         check(not any(codes), f"the undisturbed run ended with {codes}, see {folder / 'reference.log'}")
         journal.rename(kept)
-        shutil.rmtree(root)
+    shutil.rmtree(root)
     return records(kept.read_text())
 
 
@@ -126,9 +129,8 @@ class Boards:
 
     def install(self, board, settings):
         """The commands of docs/boards/README.md, after the package was copied to the board."""
-        name = "heqis_0_arm64.deb"
-        board.write(f"/root/{name}", pathlib.Path(self.package).read_bytes())
-        board.run(f"cd /root && sudo apt install -y ./{name}")
+        board.write("/root/heqis.deb", pathlib.Path(self.package).read_bytes())
+        board.run("cd /root && sudo apt install -y ./heqis.deb")
         self.configure(board, settings)
         board.run("heqis-runtime check /etc/heqis/topology.toml")
         board.run(f"sudo systemctl enable heqis@{board.name}")
@@ -148,7 +150,10 @@ class Boards:
     def begin(self, settings="", until=200):
         """Starts both nodes with nothing behind them, and waits for the first decisions."""
         for board in self.both:
-            if board.agent is None:
+            # A scenario that failed may have left it off, or out of order.
+            try:
+                board.run("true", timeout_s=60)
+            except BoardError:
                 board.cut_power()
                 self.boot([board])
             board.run(
@@ -157,7 +162,7 @@ class Boards:
             )
             self.configure(board, ";".join(part for part in [ADDRESSES, BARS, settings] if part))
         for board in self.both:
-            board.run(f"sudo systemctl start heqis@{board.name}")
+            board.run(f"sudo systemctl start --no-block heqis@{board.name}")
         wait(f"the first {until} decisions", lambda: self.count() >= until, RESUME_S + 60)
 
     def resumed(self, before):
@@ -176,8 +181,9 @@ class Boards:
             if now != last:
                 last, changed = now, time.monotonic()
             states = [self.show(board, "ActiveState") for board in self.both]
+            ended = all(state in ["inactive", "failed"] for state in states)
             check(
-                time.monotonic() - changed < STALL_S,
+                time.monotonic() - changed < (10 if ended else STALL_S),
                 f"stalled at {last} of {len(self.expected)} decisions, gateway {states[0]}, compute {states[1]}",
             )
         # Whatever stands twice would come now.
@@ -195,12 +201,20 @@ class Boards:
         first = next((i for i, pair in enumerate(zip(found, expected)) if pair[0] != pair[1]), min(len(found), len(expected)))
         return (
             f"{len(found)} records for {len(expected)}, {missing} missing, {twice} twice, the first difference at record "
-            f"{first + 1}: {(found[first : first + 1] or ['nothing'])[0]}"
+            f"{first + 1}: {(found[first : first + 1] or ['nothing'])[0][:120]}"
         )
 
     def show(self, board, name):
         """A property of the board's unit."""
         return board.run(f"systemctl show heqis@{board.name} -p {name} --value").strip()
+
+    def readiness(self, board):
+        """The first line that the node answers to a question for /readyz, by a shell, as there is no curl."""
+        port = 9101 if board is self.gateway else 9102
+        return board.run(
+            f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port};"
+            r' printf "GET /readyz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n" >&3; head -1 <&3' "'"
+        ).strip()
 
     def is_ready(self, board):
         return self.show(board, "Type") == "notify" and self.show(board, "ActiveState") == "active"
@@ -222,6 +236,7 @@ def first_signal(boards):
         check(boards.is_ready(board), f"heqis@{board.name} is {boards.show(board, 'ActiveState')}, not active")
         log = board.run(f"journalctl -b -u heqis@{board.name} --no-pager")
         check(f"Started heqis@{board.name}" in log, "systemd was not told that the node is ready")
+        check(boards.readiness(board).startswith("HTTP/1.1 200"), f"/readyz of {board.name}: {boards.readiness(board)}")
     boards.finish()
 
 
@@ -264,7 +279,7 @@ def upgrade(name):
         pid = boards.show(board, "MainPID")
         check("deleted" not in board.run(f"readlink /proc/{pid}/exe"), "the node runs the old binary")
         boards.finish()
-        board.run("sudo dpkg -i --force-downgrade /root/heqis_0_arm64.deb")
+        board.run("sudo dpkg -i --force-downgrade /root/heqis.deb")
         return told
 
     return scenario
@@ -292,6 +307,7 @@ def cable(boards):
     boards.begin()
     for board in boards.both:
         board.cable(False)
+        boards.cleanups.append(lambda board=board: board.cable(True))
     time.sleep(5)
     before = boards.journal()
     time.sleep(15)
@@ -301,6 +317,36 @@ def cable(boards):
     told = boards.resumed(before)
     boards.finish()
     return told
+
+
+def cable_late(boards):
+    """Both nodes are started before their cards have a link, and so an address."""
+    for board in boards.both:
+        board.cable(False)
+        boards.cleanups.append(lambda board=board: board.cable(True))
+    boards.begin(until=0)
+    time.sleep(60)
+    for board in boards.both:
+        board.cable(True)
+    took = wait("the first decisions", lambda: boards.count() > 0, RESUME_S + 60)
+    boards.finish()
+    return f"decisions {took:.0f} s after the cable"
+
+
+def reboot(boards):
+    """Both machines are restarted in good order; the units end with them and come back."""
+    boards.begin()
+    before = boards.journal()
+    for board in boards.both:
+        board.run("systemctl --no-block reboot")
+    start = time.monotonic()
+    for board in boards.both:
+        board.wait_for_end()
+    boards.boot()
+    booted = time.monotonic() - start
+    told = boards.resumed(before)
+    boards.finish()
+    return f"down and up in {booted:.0f} s, {told}"
 
 
 def clock(boards):
@@ -375,7 +421,9 @@ SCENARIOS = {
     "power-cut-compute": power_cut("compute"),
     "power-cut-gateway": power_cut("gateway"),
     "power-cut-both": power_cut("compute", "gateway"),
+    "reboot-both": reboot,
     "cable": cable,
+    "cable-late": cable_late,
     "clock-1970": clock,
     "full-disk": full_disk,
     "watchdog-compute": watchdog("compute"),
@@ -418,22 +466,26 @@ def main():
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.log"):
         old.unlink()
-    start = time.monotonic()
-    expected = reference(arguments.package, arguments.arch, arguments.image)
-    print(f"undisturbed run: {len(expected)} decisions ({time.monotonic() - start:.0f} s)", flush=True)
-    upgrade_to = arguments.upgrade or newer(arguments.package, folder)
-    boards = Boards(arguments.arch, arguments.image, folder, arguments.package, upgrade_to, expected)
     results = []
+    boards = None
     try:
         start = time.monotonic()
+        expected = reference(arguments.package, arguments.arch, arguments.image)
+        print(f"undisturbed run: {len(expected)} decisions ({time.monotonic() - start:.0f} s)", flush=True)
+        upgrade_to = arguments.upgrade or newer(arguments.package, folder)
+        boards = Boards(arguments.arch, arguments.image, folder, arguments.package, upgrade_to, expected)
+        start = time.monotonic()
         boards.boot()
-        print(f"both boards are up ({time.monotonic() - start:.0f} s)", flush=True)
         for board in boards.both:
             boards.install(board, ADDRESSES)
+        print(f"both boards are up, the package is installed ({time.monotonic() - start:.0f} s)", flush=True)
         for name in arguments.scenarios or SCENARIOS:
             results.append(play(name, boards, folder))
+    except BoardError as error:
+        print(f"FAIL  before the scenarios: {error}")
+        results.append(False)
     finally:
-        for board in boards.both:
+        for board in boards.both if boards else []:
             board.cut_power()
     print(f"{results.count(True)} passed, {results.count(False)} failed, 0 skipped")
     return 0 if all(results) else 1

@@ -170,6 +170,14 @@ class Board:
                     raise BoardError(f"{self.name}: {answer['error']['desc']}")
         monitor.socket.close()
 
+    def wait_for_end(self):
+        """Until a machine that was told to restart has ended; it is started anew by `start`."""
+        try:
+            self.process.wait(BOOT_S)
+        except subprocess.TimeoutExpired:
+            raise BoardError(f"{self.name} did not restart within {BOOT_S} s") from None
+        self.process = self.agent = None
+
     def cut_power(self):
         """The machine is gone from one moment to the next; what it had not synced is lost."""
         if self.process is not None:
