@@ -166,8 +166,8 @@ class Boards:
             self.configure(board, ";".join(part for part in [ADDRESSES, BARS, settings] if part))
         for board in self.both:
             board.run(f"sudo systemctl start --no-block heqis@{board.name}")
-        self.first_gateway = self.show(self.gateway, "InvocationID")
         wait(f"the first {until} decisions", lambda: self.count() >= until, RESUME_S + 60)
+        self.first_gateway = self.show(self.gateway, "InvocationID")
 
     def resumed(self, before):
         """Decisions go on after those of `before`, which stand as they were all the while; returns what it took."""
@@ -237,12 +237,12 @@ class Boards:
     def is_ready(self, board):
         return self.show(board, "Type") == "notify" and self.show(board, "ActiveState") == "active"
 
-    def logs(self, folder, since):
+    def logs(self, folder, name):
         """Keeps what the nodes logged."""
         for board in self.both:
             with contextlib.suppress(BoardError):
                 log = board.run(f"journalctl -o short-precise -u heqis@{board.name} --no-pager | tail -n 400", check=False)
-                (folder / f"{since}-{board.name}.log").write_text(log)
+                (folder / f"{name}-{board.name}.log").write_text(log)
 
 
 # Scenarios: each returns what it has to tell beside PASS.
@@ -343,7 +343,7 @@ def cable_late(boards):
         board.cable(False)
         boards.cleanups.append(lambda board=board: board.cable(True))
     boards.begin(until=0)
-    time.sleep(60)
+    time.sleep(90)
     for board in boards.both:
         board.cable(True)
     took = wait("the first decisions", lambda: boards.count() > 0, RESUME_S + 60)
@@ -356,7 +356,9 @@ def reboot(boards):
     boards.begin()
     before = boards.journal()
     for board in boards.both:
-        board.run("systemctl --no-block reboot")
+        # It may be gone before it can answer.
+        with contextlib.suppress(BoardError):
+            board.run("systemctl --no-block reboot")
     start = time.monotonic()
     for board in boards.both:
         board.wait_for_end()
@@ -391,7 +393,7 @@ def full_disk(boards):
     board = boards.compute
     board.run("systemctl stop heqis@compute")
     board.run(
-        "truncate -s 16M /root/small.img && mkfs.ext4 -q -m 0 /root/small.img && mount -o loop /root/small.img /var/lib/heqis"
+        "mkdir -p /var/lib/heqis && truncate -s 16M /root/small.img && mkfs.ext4 -q -m 0 /root/small.img && mount -o loop /root/small.img /var/lib/heqis"
     )
     boards.cleanups.append(lambda: board.run("systemctl stop heqis@compute; umount /var/lib/heqis; rm /root/small.img"))
     boards.begin()
@@ -456,7 +458,7 @@ def play(name, boards, folder):
         told, passed = SCENARIOS[name](boards), True
     except BoardError as error:
         told, passed = str(error), False
-        boards.logs(folder, name)
+    boards.logs(folder, name)
     for cleanup in boards.cleanups:
         with contextlib.suppress(BoardError):
             cleanup()
