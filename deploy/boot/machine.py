@@ -16,24 +16,19 @@ import time
 BOOT_S = 600
 COMMAND_S = 300
 
-KINDS = {
-    # Debian's arm64 kernel on the processor of many small boards; always emulated.
-    "arm64": ["qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72"],
-    "amd64": ["qemu-system-x86_64", "-machine", "q35,accel=kvm:tcg", "-cpu", "max"],
-}
-CONSOLES = {"arm64": "ttyAMA0", "amd64": "ttyS0"}
-
 
 class BoardError(Exception):
     """The board did not do what it was told, or does not answer."""
 
 
-def qemu(arch, image, disk, disk_format, console, append):
+def qemu(image, disk, disk_format, console, append):
     """The arguments that every virtual board has; `image` is the directory of kernel and initrd."""
-    return KINDS[arch] + [
+    return [
+        # The processor of many small boards.
+        "qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72",
         "-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot",
         "-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initrd",
-        "-append", f"console={CONSOLES[arch]} panic=-1 {append}",
+        "-append", f"console=ttyAMA0 panic=-1 {append}",
         "-serial", f"file:{console}",
         "-drive", f"file={disk},format={disk_format},if=none,id=disk",
         "-device", "virtio-blk-pci,drive=disk", "-device", "virtio-rng-pci",
@@ -65,8 +60,8 @@ class Lines:
 class Board:
     """One machine: its disk lasts over power cuts, a copy on write of the image's."""
 
-    def __init__(self, name, number, arch, image, folder):
-        self.name, self.number, self.arch, self.image = name, number, arch, image
+    def __init__(self, name, number, image, folder):
+        self.name, self.number, self.image = name, number, image
         self.folder = pathlib.Path(folder)
         self.disk = self.folder / f"{name}.qcow2"
         self.process = None
@@ -82,15 +77,15 @@ class Board:
     def start(self, clock="utc"):
         """Switches the machine on; `clock` is what its real-time clock says. `wait_for_boot` follows."""
         other = self.folder / f"{'gateway' if self.name == 'compute' else 'compute'}.link"
+        link = self._path("link")
         for what in ["link", "agent", "qmp"]:
             self._path(what).unlink(missing_ok=True)
         console = self._path("console")
         arguments = qemu(
-            self.arch, self.image, self.disk, "qcow2", console, f"quiet systemd.hostname={self.name} net.ifnames=0"
+            self.image, self.disk, "qcow2", console, f"quiet systemd.hostname={self.name} net.ifnames=0"
         ) + [
             "-rtc", f"base={clock}",
-            "-netdev", f"dgram,id=link,local.type=unix,local.path={self._path('link')},"
-                       f"remote.type=unix,remote.path={other}",
+            "-netdev", f"dgram,id=link,local.type=unix,local.path={link},remote.type=unix,remote.path={other}",
             "-device", f"virtio-net-pci,netdev=link,id=card,mac=52:54:00:00:00:0{self.number}",
             "-device", "virtio-serial-pci",
             "-chardev", f"socket,id=agent,path={self._path('agent')},server=on,wait=off",
@@ -186,14 +181,14 @@ class Board:
         self.process = self.agent = None
 
 
-def second_stage(arch, image):
+def second_stage(image):
     """Boots the raw disk of `image` once, to make the system on it."""
     console = f"{image}/second_stage.console"
-    arguments = qemu(arch, image, f"{image}/disk.raw", "raw", console, "second_stage")
+    arguments = qemu(image, f"{image}/disk.raw", "raw", console, "second_stage")
     subprocess.run(arguments, check=True, timeout=3600, stdin=subprocess.DEVNULL)
     sys.stdout.write(pathlib.Path(console).read_text(errors="replace"))
 
 
 if __name__ == "__main__":
     os.nice(10)
-    second_stage(sys.argv[2], sys.argv[3])
+    second_stage(sys.argv[1])
