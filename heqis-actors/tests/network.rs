@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use common::CollectConfig;
 use heqis_actors::{Delivery, Metrics};
 use links::*;
-use netns::{Dice, FAR, Forwarder, Line, Pair, Plan, Tally, Ways, missing};
+use netns::{FAR, Forwarder, Line, Pair, Plan, Tally, Ways, missing};
 use serde::{Deserialize, Serialize};
 
 /// Frames of all kinds together, and the seed, where they are not as usual.
@@ -146,10 +146,10 @@ kinds! {
             },
             &[],
         )
-        .short(8 * SHORT, 4)
+        .short(8 * SHORT, 2)
     };
     narrow: Kind {
-        share: 15,
+        share: 17,
         ..Kind::new(Line { rate: Some((256_000, 8 << 10)), ..Line::default() }, &["overflowed"])
     };
     all_at_once: Kind {
@@ -297,82 +297,102 @@ fn suffer(test: &str, kind: &Kind) {
     let all = variable(FRAMES_VARIABLE);
     let frames = all.map_or(kind.small, |all| (all * kind.share / 1000).max(1));
     let streams = frames.div_ceil(kind.stream);
+    let again = match all {
+        Some(all) => format!("./chaos network --seed {seed} --frames {all}"),
+        None => "cargo test -p heqis-actors --test network".into(),
+    };
     // Kinds draw apart from each other.
     let mix = |sum: u64, byte: u8| sum.wrapping_mul(31).wrapping_add(byte.into());
     let mut dice = Dice(test.bytes().fold(seed, mix));
-    let (start, mut tally, mut total) = (Instant::now(), Tally::default(), Found::default());
-    let mut crossed = 0;
+    let mut total = Total::default();
     for stream in 0..streams {
         let count = frames / streams + u64::from(stream < frames % streams);
-        let again = match all {
-            Some(all) => format!("./chaos network --seed {seed} --frames {all}"),
-            None => "cargo test -p heqis-actors --test network".into(),
-        };
         let context = format!("{test}, seed {seed}, stream {stream}, again with `{again}`");
+        let start = Instant::now();
         let (faults, sender, receiver) = one_stream(test, kind, count, &mut dice, &context);
         for found in [&sender, &receiver] {
             assert!(found.clean, "{context}: {found:?}");
-            assert_eq!(
-                (found.sent, found.delivered),
-                (count, count),
-                "{context}: {found:?}"
-            );
+            let books = (found.sent, found.delivered);
+            assert_eq!(books, (count, count), "{context}: {found:?}");
             let wrong = (found.lost, found.twice, found.disordered);
             assert_eq!(wrong, (0, 0, 0), "{context}: {found:?}");
+            // A partition may fall between a connection and its hello, and such a peer is rejected for its silence.
             let rejects = found.rejected.values().sum::<u64>();
-            assert!(
-                rejects == 0 || kind.changes,
-                "{context}: {:?}",
-                found.rejected
-            );
-            for (cause, count) in &found.rejected {
-                *total.rejected.entry(cause.clone()).or_default() += count;
-            }
+            let explained = kind.changes || rejects <= faults.of("partitions");
+            assert!(explained, "{context}: {:?}", found.rejected);
         }
-        total.connects += sender.connects;
-        total.resent += sender.resent;
-        total.lost += receiver.lost;
-        total.twice += receiver.twice;
-        crossed += receiver.delivered;
-        tally.add(&faults);
+        total.add(&faults, &sender, &receiver, start.elapsed());
     }
     // A run that was made small need not meet everything.
     for what in kind.met.iter().filter(|_| frames >= SMALL) {
-        assert!(
-            tally.of(what) > 0,
-            "{test}, seed {seed}: no packet was {what}: {tally:?}"
-        );
+        let met = total.faults.of(what) > 0;
+        assert!(met, "{test}, seed {seed}: no {what}: {:?}", total.faults);
     }
-    if tally.of("forged") > 20 {
-        assert!(
-            total.rejected.contains_key("crc"),
-            "{test}: {:?}",
-            total.rejected
-        );
+    if total.faults.of("forged") > 20 {
+        let found = total.rejected.contains_key("crc");
+        assert!(found, "{test}, seed {seed}: {:?}", total.rejected);
     }
-    let words = |counts: Vec<String>| counts.join(", ");
-    println!(
-        "network: {test}: {crossed} frames in {streams} streams, {} lost, {} twice, {} connections, {} sent again, {:.1} s; packets: {}; rejected: {}",
-        total.lost,
-        total.twice,
-        total.connects,
-        total.resent,
-        start.elapsed().as_secs_f64(),
-        words(
-            tally
-                .0
-                .iter()
-                .map(|(what, count)| format!("{what} {count}"))
-                .collect()
-        ),
-        words(
-            total
-                .rejected
-                .iter()
-                .map(|(what, count)| format!("{what} {count}"))
-                .collect()
-        ),
-    );
+    println!("network: {test}: {total}");
+}
+
+/// What all streams of a test came to.
+#[derive(Default)]
+struct Total {
+    streams: u64,
+    frames: u64,
+    lost: u64,
+    twice: u64,
+    connects: u64,
+    resent: u64,
+    rejected: BTreeMap<String, u64>,
+    faults: Tally,
+    took: Duration,
+    slowest: Duration,
+}
+
+impl Total {
+    fn add(&mut self, faults: &Tally, sender: &Found, receiver: &Found, took: Duration) {
+        self.streams += 1;
+        self.frames += receiver.delivered;
+        self.lost += receiver.lost;
+        self.twice += receiver.twice;
+        self.connects += sender.connects;
+        self.resent += sender.resent;
+        for (cause, count) in sender.rejected.iter().chain(&receiver.rejected) {
+            *self.rejected.entry(cause.clone()).or_default() += count;
+        }
+        self.faults.add(faults);
+        self.took += took;
+        self.slowest = self.slowest.max(took);
+    }
+}
+
+impl std::fmt::Display for Total {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} frames in {} streams, {} lost, {} twice, {} connections, {} sent again, {:.1} s, the slowest {:.1} s",
+            self.frames,
+            self.streams,
+            self.lost,
+            self.twice,
+            self.connects,
+            self.resent,
+            self.took.as_secs_f64(),
+            self.slowest.as_secs_f64(),
+        )?;
+        for (name, counts) in [("packets", &self.faults.0), ("rejected", &self.rejected)] {
+            for (index, (what, count)) in counts.iter().enumerate() {
+                let before = if index == 0 {
+                    format!("; {name}:")
+                } else {
+                    ",".into()
+                };
+                write!(f, "{before} {what} {count}")?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One stream from its beginning to its end: what the forwarder did, and what the two halves found.

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tun_rs::SyncDevice;
 
+use super::Pair;
 use super::packet::{is_ipv4, is_whole, mend_checksum, segment};
-use super::{Dice, Pair};
+use crate::links::Dice;
 
 /// How soon a forwarder that is told to stop looks.
 const LOOK: Duration = Duration::from_millis(20);
@@ -51,11 +52,11 @@ pub struct Plan {
 
 /// How often each thing happened.
 #[derive(Clone, Debug, Default)]
-pub struct Tally(pub BTreeMap<&'static str, u64>);
+pub struct Tally(pub BTreeMap<String, u64>);
 
 impl Tally {
-    fn count(&mut self, what: &'static str) {
-        *self.0.entry(what).or_default() += 1;
+    fn count(&mut self, what: &str) {
+        *self.0.entry(what.to_owned()).or_default() += 1;
     }
 
     pub fn of(&self, what: &str) -> u64 {
@@ -64,7 +65,7 @@ impl Tally {
 
     pub fn add(&mut self, other: &Self) {
         for (what, count) in &other.0 {
-            *self.0.entry(what).or_default() += count;
+            *self.0.entry(what.clone()).or_default() += count;
         }
     }
 }
