@@ -9,6 +9,7 @@ use heqis_actors::{
     GraphBuilder, NodeReport, Nothing, PIPELINE, PayloadType, Policy, RingBufferConfig, Stage,
     StageError, StageOptions, Tensor,
 };
+use heqis_compute::journal::{Existing, Mismatch};
 use heqis_compute::{Journal, JournalConfig, Signal, SignalConfig, TrtEngine, TrtEngineConfig};
 use heqis_gateway::source::{Simulated, SimulatedConfig};
 use heqis_gateway::{Cleaner, Indicators, IndicatorsConfig, NpuFeature, NpuFeatureConfig};
@@ -241,6 +242,9 @@ fn with_gateway(graph: GraphBuilder, arm: Arm, days: u32, rate_per_s: Option<f64
                 strict: true,
                 force: false,
                 prefer: heqis_infer::Prefer::First,
+                max_invalid_share: 0.5,
+                invalid_window: 64,
+                on_invalid: Default::default(),
             },
             plain(),
         ),
@@ -276,6 +280,9 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
                 strict: true,
                 force: false,
                 prefer: heqis_infer::Prefer::First,
+                max_invalid_share: 0.5,
+                invalid_window: 64,
+                on_invalid: Default::default(),
                 simulate_latency_us: 0,
             },
             batch,
@@ -297,6 +304,11 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
     };
     let journal = JournalConfig {
         path: journal.to_owned(),
+        segment_bytes: 16 << 20,
+        daily: false,
+        // Each round writes a journal of its own.
+        existing: Existing::New,
+        mismatch: Mismatch::New,
         sync: Default::default(),
         timings: true,
     };

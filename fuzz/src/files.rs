@@ -285,14 +285,18 @@ fn whole_journal(data: &[u8]) {
 
 fn written(contents: &Contents) -> String {
     let mut text = String::new();
-    if contents.whole_bytes > 0 {
-        Line::Header.write(&mut text);
+    if let Some(header) = &contents.header {
+        Line::Header(header.clone()).write(&mut text);
+    }
+    for name in &contents.streams {
+        Line::Stream(name.clone()).write(&mut text);
     }
     for (place, record) in &contents.records {
         Line::Decision(*place, *record).write(&mut text);
     }
     if contents.closed {
-        let decisions = contents.records.len() as u64;
+        let before = contents.header.as_ref().map_or(0, |header| header.before);
+        let decisions = before + contents.records.len() as u64;
         Line::Closing { decisions }.write(&mut text);
     }
     text

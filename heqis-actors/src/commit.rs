@@ -86,11 +86,13 @@ impl Committed {
     /// Whether the outcome of `origin` is held by this node's log, or by a node after it.
     pub(crate) fn is_settled(&self, origin: Origin) -> bool {
         let inner = self.lock();
-        [&inner.positions, &inner.delivered].iter().any(|positions| {
-            positions
-                .get(&origin.stream)
-                .is_some_and(|positions| positions.contains(origin.position))
-        })
+        [&inner.positions, &inner.delivered]
+            .iter()
+            .any(|positions| {
+                positions
+                    .get(&origin.stream)
+                    .is_some_and(|positions| positions.contains(origin.position))
+            })
     }
 
     /// The deliveries of the log's records. They outlive the stage that owns the log: `done` counts only for the first call
@@ -98,7 +100,9 @@ impl Committed {
     #[must_use]
     pub fn deliveries_after(&self, done: u64) -> Deliveries {
         let mut inner = self.lock();
-        let deliveries = inner.deliveries.get_or_insert_with(|| Deliveries::after(done));
+        let deliveries = inner
+            .deliveries
+            .get_or_insert_with(|| Deliveries::after(done));
         deliveries.clone()
     }
 

@@ -35,9 +35,10 @@ mod log_limit;
 mod metrics;
 mod options;
 mod payload;
-mod registry;
 mod recording;
+mod registry;
 mod restart;
+mod small_file;
 mod snapshot;
 pub mod sp;
 mod stage;
@@ -55,8 +56,8 @@ pub use encoding::Encoding;
 pub use events::{Event, listen};
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LinkState, LivenessProbe, NodeReport, PIPELINE, Reporter,
-    Running, Waiting, terminated,
+    GraphBuilder, GraphError, GraphHandle, LinkState, LivenessProbe, NodeReport, PIPELINE,
+    Reporter, Running, Waiting, terminated,
 };
 pub use log_limit::LogLimit;
 pub use metrics::{
@@ -72,6 +73,7 @@ pub use payload::{
 };
 pub use recording::{RecordingError, RecordingOptions};
 pub use registry::{ANY, ContentHash, Kind, Prepared, Registry};
+pub use small_file::read_small_file;
 pub use snapshot::StateOptions;
 pub use stage::{
     BuildContext, Config, Emitter, Ending, Next, Probe, RunIdentity, Snapshot, Source, Stage,

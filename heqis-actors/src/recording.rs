@@ -180,10 +180,17 @@ impl Recording {
             seq: self.position + 1,
             ts_ns: made_ns,
         };
-        let item = Encoded::with(header, &MetaWire { bytes }, tensor, Encoding::F32)?.concat(tensor);
-        if self.segments.last().is_some_and(|last| last.bytes >= SEGMENT_BYTES) {
+        let item =
+            Encoded::with(header, &MetaWire { bytes }, tensor, Encoding::F32)?.concat(tensor);
+        if self
+            .segments
+            .last()
+            .is_some_and(|last| last.bytes >= SEGMENT_BYTES)
+        {
             let number = self.segments.last().map_or(1, |last| last.number + 1);
-            self.file.sync_data().map_err(io_error(&self.options.path))?;
+            self.file
+                .sync_data()
+                .map_err(io_error(&self.options.path))?;
             let (segment, file) =
                 begin(&self.options.path, number, self.stream, self.position + 1)?;
             self.segments.push(segment);
@@ -202,12 +209,17 @@ impl Recording {
                 rule: format!("an item of {} bytes is above {MAX_ITEM_BYTES}", out.len()),
             });
         }
-        let written = self.file.write_all(&out).and_then(|()| match self.options.sync {
-            true => self.file.sync_data(),
-            false => Ok(()),
-        });
+        let written = self
+            .file
+            .write_all(&out)
+            .and_then(|()| match self.options.sync {
+                true => self.file.sync_data(),
+                false => Ok(()),
+            });
         if let Err(error) = written {
-            self.file.set_len(segment.bytes).map_err(io_error(&segment.path))?;
+            self.file
+                .set_len(segment.bytes)
+                .map_err(io_error(&segment.path))?;
             self.file
                 .seek(SeekFrom::End(0))
                 .map_err(io_error(&segment.path))?;
@@ -220,7 +232,9 @@ impl Recording {
 
     /// Reads the items from position `from` on, as far as they are written now.
     pub(crate) fn replay(&self, from: u64) -> Result<Replay, RecordingError> {
-        let after = self.segments.partition_point(|segment| segment.first <= from);
+        let after = self
+            .segments
+            .partition_point(|segment| segment.first <= from);
         let paths = self.segments[after.saturating_sub(1)..]
             .iter()
             .map(|segment| segment.path.clone());
@@ -315,7 +329,8 @@ impl Items {
             path: path.to_owned(),
             rule: rule.to_owned(),
         };
-        let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let word =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let long = |at: usize| u64::from(word(at)) | u64::from(word(at + 4)) << 32;
         if head[..4] != MAGIC || word(4) != VERSION {
             return Err(damaged("is not a segment of a recording"));
@@ -355,7 +370,9 @@ impl Items {
         let mut item = vec![0; length];
         let read = read_up_to(&mut self.file, &mut item).map_err(io_error(&self.path))?;
         if read < length {
-            return Err(damaged(format!("{read} of {length} bytes of an item are there")));
+            return Err(damaged(format!(
+                "{read} of {length} bytes of an item are there"
+            )));
         }
         let frame = WireFrame::parse(item.into()).map_err(|error| damaged(error.to_string()))?;
         if frame.header.seq != self.next {
@@ -520,7 +537,11 @@ mod tests {
         for cut in last..whole.len() {
             fs::write(&path, &whole[..cut]).unwrap();
             let mut recording = Recording::open(options(folder.path()), 1).unwrap();
-            assert_eq!((recording.stream(), recording.position()), (77, 19), "cut at {cut}");
+            assert_eq!(
+                (recording.stream(), recording.position()),
+                (77, 19),
+                "cut at {cut}"
+            );
             recording.append(&item(20), 5).unwrap();
             assert_eq!(values(&recording, 18), [18, 19, 20]);
         }
@@ -553,6 +574,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(segment_path(folder.path(), 1), [7; 100]).unwrap();
         let refused = Recording::open(options(folder.path()), 1).unwrap_err();
-        assert!(refused.to_string().contains("is not a segment"), "{refused}");
+        assert!(
+            refused.to_string().contains("is not a segment"),
+            "{refused}"
+        );
     }
 }

@@ -89,6 +89,8 @@ pub(crate) enum Factory {
     Stage {
         build: StageFactory,
         blocking: bool,
+        /// Whether the stage is a commit log that emits what it has recorded.
+        relays: bool,
     },
     Ring(RingBufferConfig),
 }
@@ -212,6 +214,7 @@ pub(crate) fn stage_factory<S: Stage>(config: S::Config) -> Factory {
     Factory::Stage {
         build: Arc::new(move |cx| Ok(Box::new(TypedStage::new(S::build(&config, cx)?)))),
         blocking: S::BLOCKING,
+        relays: S::COMMIT_LOG && S::In::NAME == S::Out::NAME,
     }
 }
 

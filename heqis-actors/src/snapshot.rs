@@ -267,7 +267,9 @@ mod tests {
             names.iter().map(|name| (*name).to_owned()).collect()
         };
         let refusal = |who, sources: &[_], names: &[&str]| {
-            saved.refusal(who, sources, &stages(names)).unwrap_or_default()
+            saved
+                .refusal(who, sources, &stages(names))
+                .unwrap_or_default()
         };
         assert_eq!(refusal(("t", "n"), &source(7, true), &["a", "b"]), "");
         assert_eq!(refusal(("t", "n"), &source(8, false), &["a"]), "");

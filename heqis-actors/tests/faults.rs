@@ -313,7 +313,10 @@ fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm
             control(Kind::End, 2, &End { last_seq: 1 }),
             control(Kind::Goodbye, 2, &DONE),
         ]);
-        assert_eq!(debincode::<(bool, u64)>(peer.expect(Kind::Goodbye).meta()), DONE);
+        assert_eq!(
+            debincode::<(bool, u64)>(peer.expect(Kind::Goodbye).meta()),
+            DONE
+        );
         receiver.wait(DRAIN).await
     });
     assert!(report.is_clean(), "{report:?}");

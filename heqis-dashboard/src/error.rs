@@ -53,7 +53,24 @@ pub enum DashboardError {
     /// Finished work could not be read.
     #[error("archive: {0}")]
     Archive(String),
+    /// The files of a journal do not fit together.
+    #[error("{0}")]
+    Journal(heqis_data::journal::JournalError),
     /// The server's thread could not run.
     #[error("dashboard: {0}")]
     Server(#[source] std::io::Error),
+}
+
+impl From<heqis_data::journal::JournalError> for DashboardError {
+    fn from(error: heqis_data::journal::JournalError) -> Self {
+        use heqis_data::journal::JournalError;
+        match error {
+            JournalError::Io { path, source, .. } => Self::File {
+                path: path.display().to_string(),
+                source,
+            },
+            JournalError::Corrupt(error) => Self::Quant(error),
+            other => Self::Journal(other),
+        }
+    }
 }

@@ -1,18 +1,23 @@
 //! Reading a journal for review: decisions, and the timings beside them where the run wrote any.
 //!
-//! The lines are those of [`heqis_quant::decision::journal`]. A torn last line is what a killed writer leaves, and is
+//! The lines are those of [`heqis_quant::decision::journal`], the files those of [`heqis_data::journal`]. A torn last line is what a killed writer leaves, and is
 //! passed over.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
 use std::sync::Arc;
 
-use heqis_quant::QuantError;
-use heqis_quant::decision::journal::{Contents, Place, Record};
+use heqis_data::journal::{self, Names};
+use heqis_quant::decision::journal::{Place, Record};
 use serde::Deserialize;
 
 use crate::DashboardError;
 use crate::decisions::{Decision, StageTime};
+
+/// Longest line of time stamps, bytes.
+const MAX_LINE: u64 = 1 << 20;
 
 /// What a journal holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,69 +35,70 @@ struct Timings {
 }
 
 impl Journal {
-    /// Reads the journal at `path`, and `<path>.timings.jsonl` when that is there.
+    /// Reads the journal at `path`, all its segments as one, and `<path>.timings.jsonl` when that is there.
     ///
     /// # Errors
     /// [`DashboardError::File`] when a file cannot be read, [`DashboardError::Quant`] naming the line that breaks a
-    /// rule.
+    /// rule, [`DashboardError::Journal`] when segments do not fit together.
     pub fn read(path: &Path) -> Result<Self, DashboardError> {
-        let text = read(path)?.ok_or_else(|| DashboardError::File {
-            path: path.display().to_string(),
-            source: std::io::ErrorKind::NotFound.into(),
-        })?;
-        let mut timings = HashMap::new();
-        if let Some(text) = read(&beside(path))? {
-            for line in text.split(|&byte| byte == b'\n') {
-                // They explain and decide nothing: a torn line is passed over.
-                if let Ok(Timings { n, stages }) = serde_json::from_slice(line) {
-                    timings.insert(n, stages);
-                }
+        Self::read_last(path, usize::MAX)
+    }
+
+    /// Reads the last decisions of the journal at `path`, at most `count`, without the segments long before them.
+    ///
+    /// # Errors
+    /// As [`Journal::read`].
+    pub fn read_last(path: &Path, count: usize) -> Result<Self, DashboardError> {
+        let (records, closed) = journal::last(path, count)?;
+        let first = records.first().map_or(u64::MAX, |(place, _)| place.n);
+        let mut timings = timings(&Names::of(path).timings(), first)?;
+        let mut names: HashMap<Arc<str>, Arc<str>> = HashMap::new();
+        let decisions = records.iter().map(|(place, record)| {
+            let mut stages = timings.remove(&place.n).unwrap_or_default();
+            for time in &mut stages {
+                // A handful of names over thousands of decisions: each is kept once.
+                let name = names
+                    .entry(time.stage.clone())
+                    .or_insert(time.stage.clone());
+                time.stage = name.clone();
             }
-        }
-        Ok(parse(&text, &path.display().to_string(), timings)?)
+            decision(place, record, stages)
+        });
+        Ok(Self {
+            decisions: decisions.collect(),
+            closed,
+        })
     }
 }
 
-/// The bytes of a file, `None` when it is not there.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, DashboardError> {
-    match std::fs::read(path) {
-        Ok(text) => Ok(Some(text)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(DashboardError::File {
-            path: path.display().to_string(),
-            source,
-        }),
-    }
-}
-
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".timings.jsonl");
-    name.into()
-}
-
-fn parse(
-    text: &[u8],
-    source_name: &str,
-    mut timings: HashMap<u64, Vec<StageTime>>,
-) -> Result<Journal, QuantError> {
-    let contents = Contents::parse(text, source_name)?;
-    let mut names: HashMap<Arc<str>, Arc<str>> = HashMap::new();
-    let decisions = contents.records.iter().map(|(place, record)| {
-        let mut stages = timings.remove(&place.n).unwrap_or_default();
-        for time in &mut stages {
-            // A handful of names over thousands of decisions: each is kept once.
-            let name = names
-                .entry(time.stage.clone())
-                .or_insert(time.stage.clone());
-            time.stage = name.clone();
+/// The time stamps of decisions from number `first` on; none where there is no such file.
+fn timings(path: &Path, first: u64) -> Result<HashMap<u64, Vec<StageTime>>, DashboardError> {
+    let fault = |source| DashboardError::File {
+        path: path.display().to_string(),
+        source,
+    };
+    let mut timings = HashMap::new();
+    let file = match File::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(timings),
+        opened => opened.map_err(fault)?,
+    };
+    let mut input = BufReader::new(file);
+    let mut line = Vec::new();
+    while (&mut input)
+        .take(MAX_LINE)
+        .read_until(b'\n', &mut line)
+        .map_err(fault)?
+        > 0
+    {
+        // They explain and decide nothing: a torn line is passed over.
+        if let Ok(Timings { n, stages }) = serde_json::from_slice(&line)
+            && n >= first
+        {
+            timings.insert(n, stages);
         }
-        decision(place, record, stages)
-    });
-    Ok(Journal {
-        decisions: decisions.collect(),
-        closed: contents.closed,
-    })
+        line.clear();
+    }
+    Ok(timings)
 }
 
 fn decision(place: &Place, record: &Record, timings: Vec<StageTime>) -> Decision {
@@ -130,7 +136,7 @@ mod tests {
         let path = dir.path().join("decisions.jsonl");
         std::fs::write(&path, GOLDEN).unwrap();
         let timings = "{\"n\":2,\"stages\":[{\"stage\":\"cleaner\",\"enter_us\":1.5,\"leave_us\":4.0}]}\n{\"n\":1,\"sta";
-        std::fs::write(beside(&path), timings).unwrap();
+        std::fs::write(Names::of(&path).timings(), timings).unwrap();
         let journal = Journal::read(&path).unwrap();
         assert!(journal.closed);
         let [first, second] = &journal.decisions[..] else {
@@ -151,16 +157,18 @@ mod tests {
 
     #[test]
     fn a_torn_last_line_is_passed_over_and_a_changed_one_is_named() {
-        let read = |text: &str| parse(text.as_bytes(), "decisions.jsonl", HashMap::new());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("decisions.jsonl");
+        let read = |text: &str| {
+            std::fs::write(&path, text).unwrap();
+            Journal::read(&path)
+        };
         let journal = read(&GOLDEN[..GOLDEN.len() - 1]).unwrap();
         assert_eq!((journal.decisions.len(), journal.closed), (2, false));
         let told = read(&GOLDEN.replace("17.01", "17.02"))
             .unwrap_err()
             .to_string();
-        assert!(
-            told.starts_with("journal decisions.jsonl, line 2: checksum"),
-            "{told}"
-        );
+        assert!(told.contains("decisions.jsonl, line 3: checksum"), "{told}");
         assert!(read("date,open\n").is_err());
     }
 

@@ -332,6 +332,8 @@ pub struct EdgeState {
     pub in_flight: u64,
     /// Whether a bridged edge has a connection; null on every other edge.
     pub connected: Option<bool>,
+    /// For whom it waits, and why, while it has no connection.
+    pub waits: Option<String>,
     /// Frames that the receiver still takes, for the sender of a bridged edge.
     pub credits: Option<u64>,
     /// The clock at the other end of a bridged edge, while it is known. Ages of frames that cross the edge are off by as

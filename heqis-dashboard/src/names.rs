@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use heqis_quant::{Instrument, Symbol};
@@ -26,10 +27,16 @@ impl Names {
     /// [`DashboardError::File`] when the file cannot be opened, [`DashboardError::Quant`] when it is no such list.
     pub fn read(path: &Path) -> Result<Self, DashboardError> {
         let shown = path.display().to_string();
-        let file = File::open(path).map_err(|source| DashboardError::File {
+        let fault = |source| DashboardError::File {
             path: shown.clone(),
             source,
-        })?;
+        };
+        // Asked before it is opened: opening a pipe waits for a writer, and a device may never end.
+        if !std::fs::metadata(path).map_err(fault)?.is_file() {
+            let rule = "must be a regular file";
+            return Err(fault(std::io::Error::new(ErrorKind::InvalidInput, rule)));
+        }
+        let file = File::open(path).map_err(fault)?;
         let (stocks, bad) = Instrument::from_stock_basic(file, shown)?;
         // A stock with a doubtful day of listing has a name all the same; a row that is of none is no row of a list.
         match bad.into_iter().find(|row| row.symbol.is_none()) {

@@ -7,6 +7,7 @@
 //! | [`import`] | files → series, with an [`ImportReport`]: **data leaves here** |
 //! | [`report`] | what was read, rejected and missing, as text and JSON |
 //! | [`prices`] | whether the prices of a series are adjusted |
+//! | [`journal`] | the files of a journal of decisions: segments, indexes, all of them read as one |
 //!
 //! A file is surveyed as a whole before its first bar is handed out: see [`heqis_quant::table`]. CSV may be compressed by
 //! gzip; Parquet is read with the Cargo feature `parquet`.
@@ -29,6 +30,7 @@
 pub mod door;
 mod error;
 pub mod import;
+pub mod journal;
 #[cfg(feature = "parquet")]
 mod parquet;
 pub mod prices;

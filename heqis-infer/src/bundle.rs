@@ -51,6 +51,8 @@ pub const SCHEMA: u32 = 1;
 pub const MAX_MANIFEST_BYTES: u64 = 4 << 20;
 /// Largest other file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 512 << 20;
+/// Largest JSON file of a bundle that is read, such as its scaler, bytes.
+pub const MAX_JSON_BYTES: u64 = 16 << 20;
 /// Key of the model's `metadata_props` that holds the SHA-256 of the scaler it was trained with, in lower-case hex.
 pub const SCALER_HASH_KEY: &str = "heqis.scaler_sha256";
 /// Key of the model's `metadata_props` that holds the SHA-256 of the feature model whose factors it was trained on, in
@@ -89,7 +91,11 @@ impl Bundle {
             Manifest::parse(&manifest_bytes).map_err(|fault| at(dir, MANIFEST_FILE, fault))?;
         let mut files = BTreeMap::new();
         for (name, entry) in &manifest.files {
-            let bytes = read(dir, name, MAX_FILE_BYTES)?;
+            let max_bytes = match name.ends_with(".json") {
+                true => MAX_JSON_BYTES,
+                false => MAX_FILE_BYTES,
+            };
+            let bytes = read(dir, name, max_bytes)?;
             entry.check(&bytes).map_err(|fault| at(dir, name, fault))?;
             files.insert(name.clone(), bytes);
         }

@@ -156,7 +156,7 @@ impl Engine for CpuEngine {
         // One wake for the whole batch; free when the caller's loop already runs on this thread.
         self.pool
             .run(|| (0..rows).try_for_each(|row| self.run_row(row, inputs, outputs)))?;
-        self.tensors.end(outputs)
+        Ok(())
     }
 
     fn thread(&self) -> Option<EngineThread> {

@@ -39,10 +39,13 @@ pub trait Engine: Send + fmt::Debug {
     /// that row alone gives. Each buffer in `outputs` is cleared and then filled with n rows; its capacity is kept, so
     /// after the largest batch has been seen the engine's own code allocates nothing more.
     ///
+    /// What a model makes of finite inputs may still be NaN or infinite. It is returned as it is, so that one row of a
+    /// batch costs no other: who reads it has to look.
+    ///
     /// # Errors
     ///
-    /// [`InferError::Tensor`] when an input does not fit or is not finite, or when an output is not finite;
-    /// [`InferError::RunFailed`] when the backend fails. The buffers then hold no promise.
+    /// [`InferError::Tensor`] when an input does not fit or is not finite; [`InferError::RunFailed`] when the backend
+    /// fails. The buffers then hold no promise.
     fn run(
         &mut self,
         inputs: &[TensorView<'_>],
@@ -53,6 +56,20 @@ pub trait Engine: Send + fmt::Debug {
     /// preference list, which computed the same batch again.
     fn lost(&self) -> &[Unavailable] {
         &[]
+    }
+
+    /// Leaves the backend in use for the next of the preference list, because what it computes is of no use.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::NoBackend`] when none is left that works.
+    fn give_up(&mut self, reason: &str) -> Result<(), InferError> {
+        Err(InferError::NoBackend {
+            tried: vec![Unavailable {
+                backend: self.backend(),
+                reason: reason.to_owned(),
+            }],
+        })
     }
 
     /// Returns the thread on which [`run`](Engine::run) is cheapest, if the backend has one.

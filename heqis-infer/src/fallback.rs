@@ -82,6 +82,13 @@ impl Engine for Fallback {
         self.engine.thread()
     }
 
+    fn give_up(&mut self, reason: &str) -> Result<(), InferError> {
+        self.replace(Unavailable {
+            backend: self.engine.backend(),
+            reason: reason.to_owned(),
+        })
+    }
+
     fn lost(&self) -> &[Unavailable] {
         &self.lost
     }

@@ -230,7 +230,7 @@ impl Engine for OrtEngine {
                     reason,
                 })?;
         }
-        self.tensors.end(outputs)
+        Ok(())
     }
 }
 

@@ -106,6 +106,7 @@ pub struct Stream {
     outputs: Vec<Vec<f32>>,
     /// Where the outputs that are no state are among them.
     plain: Vec<usize>,
+    kept_states: u64,
 }
 
 impl Stream {
@@ -119,6 +120,7 @@ impl Stream {
             outputs: vec![Vec::new(); count],
             engine,
             states,
+            kept_states: 0,
         }
     }
 
@@ -131,7 +133,8 @@ impl Stream {
     /// Computes one tick from the state in `memory` and leaves the next one there. `inputs` are those of the model that
     /// take no state, in its order; a model that carries none takes any number of rows in one call, as [`Engine::run`] does.
     ///
-    /// A tick that fails leaves the memory as it was, so that the same tick can be given again.
+    /// A tick that fails leaves the memory as it was, so that the same tick can be given again. So does one whose next
+    /// state is not finite: no later tick could start from that ([`Stream::kept_states`]).
     ///
     /// # Errors
     ///
@@ -158,10 +161,30 @@ impl Stream {
         // Too few or too many are the engine's to refuse.
         views.extend(given);
         self.engine.run(&views, &mut self.outputs)?;
+        let is_finite = |state: &State| self.outputs[state.output].iter().all(|v| v.is_finite());
+        if !states.iter().all(is_finite) {
+            self.kept_states += 1;
+            return Ok(());
+        }
         for (state, values) in states.iter().zip(&mut memory.0) {
             std::mem::swap(values, &mut self.outputs[state.output]);
         }
         Ok(())
+    }
+
+    /// Leaves the backend in use for the next one, as [`Engine::give_up`] does.
+    ///
+    /// # Errors
+    ///
+    /// As [`Engine::give_up`].
+    pub fn give_up(&mut self, reason: &str) -> Result<(), InferError> {
+        self.engine.give_up(reason)
+    }
+
+    /// Returns how many ticks have left the memory as it was because the next state was not finite.
+    #[must_use]
+    pub fn kept_states(&self) -> u64 {
+        self.kept_states
     }
 
     /// Returns what the last tick gave in the `index`th of the outputs that are no state.

@@ -214,12 +214,6 @@ impl Tensors {
         }
         Ok(rows)
     }
-
-    /// Refuses what was computed when a value of it is not finite.
-    pub(crate) fn end(&self, buffers: &[Vec<f32>]) -> Result<(), InferError> {
-        let mut outputs = self.outputs.iter().zip(buffers);
-        outputs.try_for_each(|(spec, buffer)| check_finite(&spec.name, buffer))
-    }
 }
 
 /// Returns one row of an input, or `None` when it lies outside the data.

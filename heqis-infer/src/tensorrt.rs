@@ -348,7 +348,7 @@ impl Engine for TensorrtEngine {
             backend: BackendKind::Tensorrt,
             reason: fault.to_string(),
         })?;
-        self.tensors.end(outputs)
+        Ok(())
     }
 }
 

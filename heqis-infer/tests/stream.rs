@@ -172,3 +172,49 @@ fn states_that_do_not_fit_the_model_are_faults_of_the_bundle() {
         "heqis.state: h=h_next uses a tensor twice"
     );
 }
+
+#[test]
+fn a_next_state_that_is_not_finite_is_not_taken() {
+    let root = tempfile::tempdir().unwrap();
+    let mut graph = GraphBuilder::new("squares");
+    let x = graph.input("x", &[1, 1]);
+    let h = graph.input("h", &[1, 1]);
+    let y = graph.node("y", "Mul", &[&x, &x], &[]);
+    let next = graph.node("h_next", "Add", &[&y, &h], &[]);
+    graph.output(&y, &[1, 1]);
+    graph.output(&next, &[1, 1]);
+    graph.metadata(STATE_KEY, "h=h_next");
+    let zero = || vec![0.0];
+    let template = parts("h=h_next");
+    let one = BundleParts {
+        model: graph.finish().unwrap(),
+        golden: Golden {
+            tolerance: 0.0,
+            windows: vec![GoldenWindow {
+                label: "zero".into(),
+                inputs: BTreeMap::from([("x".into(), zero()), ("h".into(), zero())]),
+                outputs: BTreeMap::from([("y".into(), zero()), ("h_next".into(), zero())]),
+            }],
+        },
+        ..template
+    };
+    let bundle = Bundle::write(root.path().join("squares"), &one).unwrap();
+    let engine = heqis_infer::open(&bundle, &[BackendKind::Cpu], true)
+        .unwrap()
+        .engine;
+    let mut stream = Stream::new(&bundle, engine);
+    let mut memory = Memory::default();
+    let mut give = |stream: &mut Stream, x: f32| {
+        stream
+            .tick(&mut memory, &[TensorView::f32(&[1, 1], &[x])])
+            .unwrap();
+        (stream.output(0)[0], memory.clone())
+    };
+    let (_, before) = give(&mut stream, 2.0);
+    let (y, after) = give(&mut stream, 1e30);
+    assert_eq!((y, after), (f32::INFINITY, before));
+    assert_eq!(stream.kept_states(), 1);
+    let (y, after) = give(&mut stream, 3.0);
+    assert_eq!(y, 9.0);
+    assert_eq!(format!("{after:?}"), "Memory([[13.0]])");
+}

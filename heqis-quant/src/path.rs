@@ -125,6 +125,23 @@ impl Inputs {
         self.window.push(scaled)
     }
 
+    /// Refuses the factors of a bar when one of them is not finite: the bar then takes no place among the rows, here and on
+    /// a board.
+    ///
+    /// # Errors
+    /// Returns [`QuantError::Value`] with the first such factor.
+    pub fn check_factors(factors: &[f32]) -> Result<(), QuantError> {
+        match factors.iter().position(|factor| !factor.is_finite()) {
+            Some(at) => Err(QuantError::value(
+                "factors",
+                format!("factor_{at}"),
+                "must be a finite number",
+                factors[at],
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Joins the factors of the window with its last row, and returns the rows `[input_rows * (n_factors + n_features)]`
     /// once there are enough of them. Nothing is allocated.
     ///
@@ -174,7 +191,7 @@ impl PathConfig {
 pub enum Outcome {
     /// The cleaner rejected it.
     Rejected(Reject),
-    /// The cleaner passed it, but it has no features or cannot be scaled. A board counts it and goes on; so does this path.
+    /// The cleaner passed it, but it has no features, cannot be scaled, or has factors that are not finite. A board counts it and goes on; so does this path.
     Refused(QuantError),
     /// It is good, and only filled indicators or windows. It comes with the cleaner's marks.
     WarmUp(Bar),
@@ -296,6 +313,9 @@ impl<M: Model> DecisionPath<M> {
             return Ok(Outcome::WarmUp(bar));
         };
         let factors = self.model.factors(bar.symbol, window)?;
+        if let Err(error) = Inputs::check_factors(factors) {
+            return Ok(Outcome::Refused(error));
+        }
         let Some(features) = series.inputs.join(factors)? else {
             return Ok(Outcome::WarmUp(bar));
         };

@@ -37,6 +37,7 @@ fn dispatch(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<u
     match command {
         Command::Check(args) => cli::check::check(args, &world, &registry, out, err),
         Command::Graph(args) => cli::graph::graph(args, &world, &registry, out, err),
+        Command::Journal(args) => cli::journal::journal(args, &world, out, err),
         Command::Stages(args) => cli::stages::stages(args, &world, &registry, out, err),
         Command::Schema => cli::schema::schema(&registry, out),
     }
@@ -50,6 +51,11 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
         return Ok(cli::FAULTY);
     };
     log_to_stderr(args.log);
+    // A child's parent has said so.
+    for warning in plan.warnings.list.iter().filter(|_| !args.supervised) {
+        let (number, name) = (warning.code.number(), warning.code.name());
+        tracing::warn!(code = number, name, "{}", warning.message);
+    }
     let options = Options {
         node: args.node.clone(),
         supervised: args.supervised,

@@ -68,9 +68,11 @@ fn every_fault_file_gives_its_own_fault_and_the_expected_report() {
     let bless = std::env::var_os("HEQIS_BLESS").is_some();
     let mut differing = Vec::new();
     for (name, text) in fixtures() {
-        let Err(faults) = load(&request(&name, &text), &support::registry()) else {
-            panic!("{name}.toml has no fault");
+        let faults = match load(&request(&name, &text), &support::registry()) {
+            Err(faults) => faults,
+            Ok(plan) => plan.warnings,
         };
+        assert!(!faults.list.is_empty(), "{name}.toml has no fault");
         let drawn = report::render(&faults, Look::Plain, 100);
         let golden = faults_directory().join(format!("{name}.txt"));
         if bless {
@@ -469,6 +471,72 @@ fn drawings_name_every_stage_and_mark_what_crosses() {
         ),
         "{dot}"
     );
+}
+
+#[test]
+fn warnings_come_with_a_plan_and_beside_faults() {
+    let (name, text) = fixtures()
+        .into_iter()
+        .find(|(name, _)| name == "order-not-repeatable")
+        .unwrap();
+    let plan = load(&request(&name, &text), &support::registry()).unwrap();
+    let codes = |faults: &Faults| -> Vec<&str> {
+        let codes = faults.list.iter().map(|fault| fault.code.number());
+        codes.collect()
+    };
+    assert_eq!(codes(&plan.warnings), ["W0001"]);
+    assert!(check(SOUND).unwrap().warnings.list.is_empty());
+    let faulty = text.replace("kind = \"rows\"", "kind = \"rows\", cores = [9]");
+    let faults = check(&faulty).unwrap_err();
+    assert!(codes(&faults).contains(&"W0001") && faults.list.len() > 1);
+    let drawn = report::render(&faults, Look::Plain, 100);
+    assert!(drawn.ends_with(", 1 warning\n"), "{drawn}");
+    // One worker, or no journal behind it, and the order is that of the source.
+    assert!(
+        check(&text.replace("workers = 2", "workers = 1"))
+            .unwrap()
+            .warnings
+            .list
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_frame_is_counted_with_its_rows_features_and_encoding() {
+    let (_, text) = fixtures()
+        .into_iter()
+        .find(|(name, _)| name == "frame-too-small")
+        .unwrap();
+    let refused = |encoding: &str, max_frame: usize| {
+        let text = text
+            .replace("\"f16\"", &format!("\"{encoding}\""))
+            .replace("4600", &max_frame.to_string());
+        check(&text).is_err()
+    };
+    // 64 rows of four features behind an envelope of 64 + 4096 bytes.
+    for (encoding, bytes) in [("f32", 1024), ("f16", 512), ("int8", 264)] {
+        assert!(refused(encoding, 4159 + bytes), "{encoding}");
+        assert!(!refused(encoding, 4160 + bytes), "{encoding}");
+    }
+    // What the file leaves out is too small as well for 2^20 rows.
+    let large = text
+        .replace("rows = 64", "rows = 1048576")
+        .replace(", max_frame = 4600", "");
+    let faults = check(&large).unwrap_err();
+    assert_eq!(faults.list[0].code, Code::FrameTooSmall, "{faults}");
+}
+
+#[test]
+fn partitions_that_meet_again_are_one_way() {
+    let (_, text) = fixtures()
+        .into_iter()
+        .find(|(name, _)| name == "two-ways.partition")
+        .unwrap();
+    let without_all = text
+        .replace("[[edges]]\nfrom = \"market\"\nto = \"all\"\n", "")
+        .replace("[[edges]]\nfrom = \"all\"\nto = \"tap\"\n", "")
+        .replace("all = { kind = \"cleaner\", node = \"gateway\" }\n", "");
+    assert!(check(&without_all).is_ok());
 }
 
 /// Loads and draws, in every form; the faults themselves are of no interest.

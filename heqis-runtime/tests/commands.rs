@@ -24,6 +24,7 @@ fn heqis_runtime(arguments: &[&str]) -> (u8, String, String) {
     let code = match cli.command.as_ref().unwrap() {
         Command::Check(args) => cli::check::check(args, &world, &registry, &mut out, &mut err),
         Command::Graph(args) => cli::graph::graph(args, &world, &registry, &mut out, &mut err),
+        Command::Journal(args) => cli::journal::journal(args, &world, &mut out, &mut err),
         Command::Stages(args) => cli::stages::stages(args, &world, &registry, &mut out, &mut err),
         Command::Schema => cli::schema::schema(&registry, &mut out),
     };

@@ -90,7 +90,7 @@ fn a_page_lists_what_was_decided_and_follows_a_decision_through_every_stage() {
         listed(port) == DECISIONS
     });
     wait_until("the journal is closed", || {
-        stand.journal_lines("journal") as u64 == DECISIONS + 2
+        stand.journal_lines("journal") as u64 == DECISIONS + 3
     });
     assert_lists_the_journal(port, &stand);
 
@@ -242,7 +242,7 @@ fn a_run_that_was_killed_and_started_again_is_listed_without_a_gap() {
     let again = stand.start(&["--node", "host"]);
     wait_until("every decision is listed", || listed(port) == DECISIONS);
     wait_until("the journal is closed", || {
-        stand.journal_lines("journal") as u64 == DECISIONS + 2
+        stand.journal_lines("journal") as u64 == DECISIONS + 3
     });
     assert_lists_the_journal(port, &stand);
     again.signal("TERM");

@@ -314,11 +314,7 @@ impl LinkError {
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
             Self::Crowd => Some("crowd"),
-            Self::Silent
-            | Self::Closed
-            | Self::Goodbye
-            | Self::Replaced
-            | Self::Refused(_) => None,
+            Self::Silent | Self::Closed | Self::Goodbye | Self::Replaced | Self::Refused(_) => None,
         }
     }
 }

@@ -136,9 +136,14 @@ impl BridgeSetup {
         if let Some(cause) = error.cause() {
             self.link.reject(cause);
             let edge = self.edge.name.to_string();
-            self.control.publish_limited("rejected", &self.edge.name, |left_out| {
-                Event::PeerRejected { edge, reason: format!("{peer}: {error}"), left_out }
-            });
+            self.control
+                .publish_limited("rejected", &self.edge.name, |left_out| {
+                    Event::PeerRejected {
+                        edge,
+                        reason: format!("{peer}: {error}"),
+                        left_out,
+                    }
+                });
         }
     }
 
@@ -150,9 +155,12 @@ impl BridgeSetup {
         let reason = reason.to_string();
         self.edge
             .set_waits(Some(format!("{}: {reason}", self.peer_name())));
-        self.control.publish_limited("link_down", &self.edge.name, |left_out| {
-            Event::LinkDown { edge, reason, left_out }
-        });
+        self.control
+            .publish_limited("link_down", &self.edge.name, |left_out| Event::LinkDown {
+                edge,
+                reason,
+                left_out,
+            });
     }
 }
 

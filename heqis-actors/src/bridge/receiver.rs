@@ -58,9 +58,10 @@ struct Current {
 
 impl BridgeReceiver {
     pub(crate) fn new(setup: BridgeSetup, senders_first: bool) -> Self {
-        setup
-            .edge
-            .set_waits(Some(format!("{}: has not connected yet", setup.peer_name())));
+        setup.edge.set_waits(Some(format!(
+            "{}: has not connected yet",
+            setup.peer_name()
+        )));
         Self {
             clock: link_clock(&setup.clock),
             intake: Intake::new(&setup),
@@ -603,16 +604,19 @@ impl BridgeReceiver {
             if actor.ended || actor.closing {
                 return;
             }
-            let bound = actor.bind().into_actor(actor).map(|bound, actor, ctx| match bound {
-                _ if actor.ended || actor.closing => {}
-                Ok(listener) => {
-                    actor.listening(listener);
-                    if actor.begun {
-                        actor.accept(ctx);
+            let bound = actor
+                .bind()
+                .into_actor(actor)
+                .map(|bound, actor, ctx| match bound {
+                    _ if actor.ended || actor.closing => {}
+                    Ok(listener) => {
+                        actor.listening(listener);
+                        if actor.begun {
+                            actor.accept(ctx);
+                        }
                     }
-                }
-                Err(error) => actor.rebind(&error, ctx),
-            });
+                    Err(error) => actor.rebind(&error, ctx),
+                });
             ctx.spawn(bound);
         });
     }

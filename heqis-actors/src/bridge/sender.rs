@@ -6,9 +6,7 @@ use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
 use super::window::{Due, Window};
-use super::{
-    BridgeSetup, End, Hello, Parting, Refuse, Term, Welcome, encode_frame, link_clock,
-};
+use super::{BridgeSetup, End, Hello, Parting, Refuse, Term, Welcome, encode_frame, link_clock};
 use crate::actor::{Begin, Build, Wake};
 use crate::clock::{Clock, duration_ns};
 use crate::edge::Cause;
@@ -185,7 +183,13 @@ impl BridgeSender {
             at_least_once: self.window.keeps(),
             node: self.setup.node.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            streams: self.setup.committed.streams().iter().map(Into::into).collect(),
+            streams: self
+                .setup
+                .committed
+                .streams()
+                .iter()
+                .map(Into::into)
+                .collect(),
             terms: (self.setup.peer.terms.iter())
                 .map(|(subject, value)| Term {
                     subject: subject.clone(),
@@ -290,9 +294,9 @@ impl BridgeSender {
                 }
                 Ok(())
             }
-            kind @ (Kind::Data | Kind::Hello | Kind::End | Kind::Leave) => Err(LinkError::Protocol(format!(
-                "a receiver does not send {kind:?}"
-            ))),
+            kind @ (Kind::Data | Kind::Hello | Kind::End | Kind::Leave) => Err(
+                LinkError::Protocol(format!("a receiver does not send {kind:?}")),
+            ),
         }
     }
 
@@ -399,7 +403,9 @@ impl BridgeSender {
             self.goodbye_sent = conn.control(kind, route, epoch, &parting).unwrap_or(false);
             flush(self, epoch.into(), ctx);
         }
-        let waited = self.farewell_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(FAREWELL));
+        let waited = self
+            .farewell_ns
+            .is_some_and(|since_ns| now_ns - since_ns > duration_ns(FAREWELL));
         let is_up = matches!(self.link, Link::Up(_));
         // Who leaves waits for an answer where there is one to come; the receiver loses nothing without it.
         let hurry = !complete || self.setup.control.stopping();
@@ -466,8 +472,10 @@ impl BridgeSender {
                             error @ (LinkError::Wire(_)
                             | LinkError::Socket(SpError::TooLarge { .. })),
                         ) => {
-                            if let Some(left_out) =
-                                self.setup.control.admit("unsendable", &self.setup.edge.name)
+                            if let Some(left_out) = self
+                                .setup
+                                .control
+                                .admit("unsendable", &self.setup.edge.name)
                             {
                                 tracing::error!(edge = %self.setup.edge.name, origin = ?frame.head.origin, %error, left_out, "frame dropped: it cannot be written to the wire");
                             }

@@ -56,23 +56,37 @@ impl Drop for Ticket {
 
 /// Which of the records that a stage emits have been taken by everything after it. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Deliveries(Arc<Tracker>);
+pub struct Deliveries {
+    tracker: Arc<Tracker>,
+    /// The highest number emitted so far.
+    emitted: Arc<AtomicU64>,
+}
 
 impl Deliveries {
     /// Deliveries of a stage whose records up to number `done` are known to be delivered.
     #[must_use]
     pub fn after(done: u64) -> Self {
-        Self(Tracker::new(done, u64::MAX, true, Arc::default()))
+        Self {
+            tracker: Tracker::new(done, u64::MAX, true, Arc::default()),
+            emitted: Arc::new(AtomicU64::new(done)),
+        }
+    }
+
+    /// Every record up to this number was emitted in the life of the process, or is delivered.
+    #[must_use]
+    pub fn emitted(&self) -> u64 {
+        self.emitted.load(Ordering::Relaxed)
     }
 
     /// Every record up to this number is delivered.
     #[must_use]
     pub fn done(&self) -> u64 {
-        self.0.done()
+        self.tracker.done()
     }
 
     pub(crate) fn ticket(&self, n: u64) -> Arc<Ticket> {
-        Ticket::new(self.0.clone(), n)
+        self.emitted.fetch_max(n, Ordering::Relaxed);
+        Ticket::new(self.tracker.clone(), n)
     }
 }
 

@@ -14,10 +14,10 @@ use crate::clock::Clock;
 use crate::control::Control;
 use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
-use crate::registry::{Factory, Prepared, source_factory, stage_factory};
-use crate::sp::Inproc;
 use crate::recording::RecordingOptions;
+use crate::registry::{Factory, Prepared, source_factory, stage_factory};
 use crate::snapshot::StateOptions;
+use crate::sp::Inproc;
 use crate::stage::{RunIdentity, Source, Stage};
 use crate::tap::Tap;
 use crate::terms::Terms;
@@ -194,7 +194,8 @@ impl GraphBuilder {
         self.with_edge((from, to), options, Span::Local)
     }
 
-    /// The sending half of an edge to another node. Both halves name the same `route`, the edge's index in the graph.
+    /// The sending half of an edge to another node. Where the node's commit log takes the frames of the same stage and
+    /// emits what it has recorded, the edge carries those: nothing leaves the node before it is recorded. Both halves name the same `route`, the edge's index in the graph.
     #[must_use]
     pub fn edge_out(
         self,

@@ -113,9 +113,7 @@ impl Running {
                 hung = actix_rt::time::timeout(GRACE, self.control.all_ended()).await.is_err();
             }
         }
-        if !hung
-            && let Some(saving) = &self.saving
-        {
+        if !hung && let Some(saving) = &self.saving {
             saving.save_left();
         }
         let report = self.report();
@@ -156,9 +154,10 @@ impl LivenessProbe {
             let done = arbiter.progress.count();
             // A probe whose arbiter has ended is answered as well.
             let answered = match &mut arbiter.probe {
-                Some(probe) => {
-                    !matches!(probe.try_recv(), Err(tokio::sync::oneshot::error::TryRecvError::Empty))
-                }
+                Some(probe) => !matches!(
+                    probe.try_recv(),
+                    Err(tokio::sync::oneshot::error::TryRecvError::Empty)
+                ),
                 None => true,
             };
             if answered {
@@ -237,7 +236,9 @@ impl Reporter {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         for edge in &self.edges {
             let report = edge.report();
-            let watch = watched.entry((report.edge.clone(), report.side)).or_default();
+            let watch = watched
+                .entry((report.edge.clone(), report.side))
+                .or_default();
             let settled = report.delivered + report.duplicate + report.dropped_total();
             let moved = std::mem::replace(&mut watch.settled, settled) != settled;
             if let Some(reason) = report.waits {
@@ -361,9 +362,10 @@ impl NodeReport {
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.failure.is_none()
-            && self.edges.iter().all(|edge| {
-                edge.closes() && edge.in_flight == 0 && self.lost_on(edge) == 0
-            })
+            && self
+                .edges
+                .iter()
+                .all(|edge| edge.closes() && edge.in_flight == 0 && self.lost_on(edge) == 0)
     }
 
     /// Frames that were lost for good on `edge` although it loses nothing. What is too old by the edge's own limit was

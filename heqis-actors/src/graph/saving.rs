@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::builder::Span;
 use super::GraphBuilder;
+use super::builder::Span;
 use crate::actor::{Build, Held, Hold, TakeUp};
 use crate::control::Control;
 use crate::edge::{Cause, Edge, Side};
@@ -29,7 +29,13 @@ pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
     let is_source = |name: &&super::builder::StageEntry| {
         matches!(
             &name.local,
-            Some((Prepared { factory: Factory::Source { .. }, .. }, _))
+            Some((
+                Prepared {
+                    factory: Factory::Source { .. },
+                    ..
+                },
+                _
+            ))
         )
     };
     let reached = |mut from: BTreeSet<String>| {
@@ -187,7 +193,10 @@ impl Saving {
                         Err(None) => {}
                         Err(Some(stage)) => {
                             if self.control.admit("unsaved", &stage).is_some() {
-                                tracing::warn!(stage, "the node's state is not saved: the stage cannot say what it holds");
+                                tracing::warn!(
+                                    stage,
+                                    "the node's state is not saved: the stage cannot say what it holds"
+                                );
                             }
                             return None;
                         }
@@ -262,4 +271,3 @@ impl Saving {
         }
     }
 }
-

@@ -58,6 +58,8 @@ pub(super) struct Wiring {
     partitioned: HashMap<String, Vec<Arc<Edge>>>,
     stats: Vec<StageStats>,
     started: Vec<Started>,
+    /// The commit log that takes the frames of a stage, by the stage.
+    relays: HashMap<String, String>,
     /// Stages whose state follows from this node's sources alone.
     own: BTreeSet<String>,
     /// Sources of this node: name, stream, and whether it is the same in each run.
@@ -100,6 +102,7 @@ impl Wiring {
             partitioned: HashMap::new(),
             stats: Vec::new(),
             started: Vec::new(),
+            relays: relays(&graph),
             own: own_stages(&graph),
             sources: Vec::new(),
             has_sources: graph.stages.iter().any(|entry| {
@@ -193,7 +196,12 @@ impl Wiring {
         for entry in std::mem::take(&mut self.graph.edges) {
             let name = format!("{}->{}", entry.from, entry.to);
             let bells = |stage: &str| self.bells.get(stage).cloned().unwrap_or_default();
-            let (from, to) = (bells(&entry.from), bells(&entry.to));
+            // What leaves the node is what its commit log has recorded, where it takes the same frames.
+            let producer = match entry.span {
+                Span::Out(..) => self.relays.get(&entry.from).unwrap_or(&entry.from).clone(),
+                Span::Local | Span::In(..) => entry.from.clone(),
+            };
+            let (from, to) = (bells(&producer), bells(&entry.to));
             let new_edge = |side, options, producers: &[_], consumers: &[_]| {
                 let edge = Edge::new(
                     &name,
@@ -221,7 +229,7 @@ impl Wiring {
                         &from,
                         std::slice::from_ref(&bell),
                     );
-                    self.add_outlet(&entry.from, entry.options, &edge);
+                    self.add_outlet(&producer, entry.options, &edge);
                     let retain = entry.options.capacity.max(options.credit);
                     let setup = self.bridge_setup(&edge, route, payload, options, bell);
                     self.control.enlist_sender();
@@ -592,6 +600,31 @@ impl Wiring {
         }
         failures
     }
+}
+
+/// The commit log of the node by the stages that feed it, where it emits what it has recorded.
+fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
+    let is_log = |name: &str| {
+        graph.stages.iter().any(|entry| {
+            let log = matches!(
+                &entry.local,
+                Some((
+                    Prepared {
+                        factory: Factory::Stage { relays: true, .. },
+                        ..
+                    },
+                    _
+                ))
+            );
+            log && entry.name == name
+        })
+    };
+    graph
+        .edges
+        .iter()
+        .filter(|edge| matches!(edge.span, Span::Local) && is_log(&edge.to))
+        .map(|edge| (edge.from.clone(), edge.to.clone()))
+        .collect()
 }
 
 fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker: usize) -> String {

@@ -2,33 +2,38 @@
 
 use std::path::Path;
 
-use heqis_quant::decision::journal::{Contents, Line};
+use heqis_data::journal::{JournalError, Names, Reader};
+use heqis_quant::decision::journal::Line;
 
 use crate::error::LabError;
 
-/// Reads the decisions of a finished journal, as the bytes that stand between place and checksum.
+/// Reads the decisions of a finished journal, all its segments as one, as the bytes that stand between place and checksum.
 ///
 /// # Errors
 ///
 /// [`LabError::File`] when the journal cannot be read, [`LabError::Quant`] naming the line that breaks its format, and
 /// [`LabError::DataSet`] when it was not finished, or has other bytes than the records that were read from it.
 pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
-    let text = std::fs::read(path).map_err(|source| LabError::file(path, source))?;
-    let contents = Contents::parse(&text, &path.display().to_string())?;
-    if !contents.closed {
+    let refuse = |error| refused(path, error);
+    let names = Names::of(path);
+    let mut text = Vec::new();
+    for number in names.find().map_err(refuse)?.segments {
+        append(&names.segment(number), &mut text)?;
+    }
+    append(path, &mut text)?;
+    let (mut again, mut decisions) = (String::with_capacity(text.len()), Vec::new());
+    let mut closed = false;
+    for line in Reader::open(path).map_err(refuse)? {
+        let line = line.map_err(refuse)?;
+        line.write(&mut again);
+        closed = matches!(line, Line::Closing { .. });
+        if let Line::Decision(_, record) = line {
+            decisions.push(record.text());
+        }
+    }
+    if !closed {
         return Err(LabError::data_set(path, "is not finished".into()));
     }
-    let mut again = String::with_capacity(text.len());
-    let mut decisions = Vec::with_capacity(contents.records.len());
-    Line::Header.write(&mut again);
-    for (place, record) in contents.records {
-        Line::Decision(place, record).write(&mut again);
-        decisions.push(record.text());
-    }
-    Line::Closing {
-        decisions: decisions.len() as u64,
-    }
-    .write(&mut again);
     // What is compared are bytes, not what they mean.
     match text == again.as_bytes() {
         true => Ok(decisions),
@@ -36,6 +41,33 @@ pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
             path,
             "is not written as this program writes it".into(),
         )),
+    }
+}
+
+/// Removes a journal with all its segments and indexes.
+///
+/// # Errors
+///
+/// [`LabError::File`] naming the file that cannot be removed.
+pub fn remove(path: &Path) -> Result<(), LabError> {
+    let files = Names::of(path)
+        .files()
+        .map_err(|error| refused(path, error))?;
+    files.iter().try_for_each(|file| {
+        std::fs::remove_file(file).map_err(|source| LabError::file(file, source))
+    })
+}
+
+fn append(path: &Path, text: &mut Vec<u8>) -> Result<(), LabError> {
+    text.extend(std::fs::read(path).map_err(|source| LabError::file(path, source))?);
+    Ok(())
+}
+
+fn refused(path: &Path, error: JournalError) -> LabError {
+    match error {
+        JournalError::Io { path, source, .. } => LabError::file(&path, source),
+        JournalError::Corrupt(error) => error.into(),
+        other => LabError::data_set(path, other.to_string()),
     }
 }
 
@@ -57,7 +89,7 @@ mod tests {
             assert!(GOLDEN.contains(&decision[1..decision.len() - 1]));
         }
         let lines: Vec<&str> = GOLDEN.lines().collect();
-        std::fs::write(&path, format!("{}\n{}\n", lines[0], lines[1])).unwrap();
+        std::fs::write(&path, format!("{}\n{}\n", lines[0], lines[2])).unwrap();
         let told = read(&path).unwrap_err().to_string();
         assert!(told.ends_with("is not finished"), "{told}");
         std::fs::write(&path, "").unwrap();

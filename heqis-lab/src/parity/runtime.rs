@@ -96,12 +96,7 @@ impl Runtime {
         let file = |suffix: &str| self.work.join(format!("{name}{suffix}"));
         let (topology, journal) = (file(".toml"), file(".jsonl"));
         // A journal that is there is resumed: an unfinished one of an earlier run must not be taken for this one's.
-        match std::fs::remove_file(&journal) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                return Err(LabError::file(&journal, source));
-            }
-            _ => {}
-        }
+        journal::remove(&journal)?;
         let text = self.topology(name, strategy, nodes, ports, &journal)?;
         std::fs::write(&topology, text).map_err(|source| LabError::file(&topology, source))?;
         let output = Command::new(&self.binary)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use heqis_infer::Bundle;
-use heqis_quant::{Cleaner, Date, SignalMode, Span};
+use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
 use serde_json::Value;
 
 use super::Forecast;
@@ -14,7 +14,7 @@ use crate::backtest::command::{Seer, read_clean};
 use crate::backtest::inputs::{Facts, Series, markets};
 use crate::backtest::rule::of_bundle;
 use crate::backtest::run::Settings;
-use crate::backtest::strategy::Source;
+use crate::backtest::strategy::{Foreseen, Source};
 use crate::error::LabError;
 use crate::export::run::write_bundles;
 use crate::import::ImportArgs;
@@ -154,7 +154,15 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
     };
     // Of each stock the lines, and how many bars the span has.
     let told = seer.foresee(series.bars, |at, symbol, _, told| {
-        let seen = told.foreseen.iter().map(|seen| Line {
+        // A model that says nothing finite of a bar has said nothing: a table holds numbers only.
+        let is_finite = |seen: &&Foreseen| {
+            let Prediction {
+                predicted_return,
+                probabilities,
+            } = seen.prediction;
+            predicted_return.is_finite() && probabilities.iter().all(|p| p.is_finite())
+        };
+        let seen = told.foreseen.iter().filter(is_finite).map(|seen| Line {
             symbol,
             date: seen.bar.date,
             time_ns: seen.bar.time_ns,

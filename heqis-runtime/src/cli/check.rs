@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use clap::{Args, ValueEnum};
 use heqis_actors::Registry;
 
-use super::{FAULTY, OK, TopologyArgs, World, draw};
+use super::{FAULTY, OK, TopologyArgs, World, draw, draw_warnings};
 use crate::topology::{Plan, load, report};
 
 /// How faults are written.
@@ -14,7 +14,7 @@ pub enum Format {
     /// Drawn, on the standard error stream.
     #[default]
     Text,
-    /// A JSON array on the standard output; empty without faults.
+    /// A JSON array on the standard output; empty without faults and warnings.
     Json,
 }
 
@@ -27,7 +27,7 @@ Examples:
   heqis-runtime check topologies/dual-board.toml --node gateway --format json
 
 Without --profile every profile of the file is checked too.
-Exit codes: 0 no faults, 2 faults.")]
+Exit codes: 0 no faults, with or without warnings, 2 faults.")]
 pub struct CheckArgs {
     /// The topology.
     #[command(flatten)]
@@ -55,8 +55,13 @@ pub fn check(
     request.node.clone_from(&args.node);
     request.every_profile = true;
     match (load(&request, registry), args.format) {
-        (Ok(plan), Format::Text) => writeln!(out, "{}", summary(&plan)).map(|()| OK),
-        (Ok(_), Format::Json) => writeln!(out, "[]").map(|()| OK),
+        (Ok(plan), Format::Text) => {
+            draw_warnings(&plan, world, err)?;
+            writeln!(out, "{}", summary(&plan)).map(|()| OK)
+        }
+        (Ok(plan), Format::Json) => out
+            .write_all(report::json(&plan.warnings).as_bytes())
+            .map(|()| OK),
         (Err(faults), Format::Text) => draw(&faults, world, err).map(|()| FAULTY),
         (Err(faults), Format::Json) => out
             .write_all(report::json(&faults).as_bytes())

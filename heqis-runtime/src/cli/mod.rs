@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod graph;
+pub mod journal;
 pub mod schema;
 pub mod stages;
 
@@ -57,6 +58,7 @@ Examples:
   heqis-runtime check topologies/dual-board.toml
   heqis-runtime graph topologies/dual-board.toml --format dot | dot -Tsvg > graph.svg
   heqis-runtime stages cleaner
+  heqis-runtime journal ls out/dual-board/decisions.jsonl
 
 Exit codes: 0 all is well, 1 something failed while working, 2 the topology or the command line is faulty.
 RUST_LOG chooses what is logged, such as info or heqis_actors=debug.";
@@ -68,6 +70,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Draws a topology.
     Graph(graph::GraphArgs),
+    /// Looks at a journal's files, checks, exports and prunes them.
+    Journal(journal::JournalArgs),
     /// Lists the stage kinds, or the parameters of one.
     Stages(stages::StagesArgs),
     /// Prints the JSON schema of topology files, for editors.
@@ -210,6 +214,14 @@ impl TopologyArgs {
             Ok(plan) => Ok(Some(plan)),
             Err(faults) => draw(&faults, world, err).map(|()| None),
         }
+    }
+}
+
+/// Draws the warnings of a plan, if it has any, as `world` likes them.
+fn draw_warnings(plan: &Plan, world: &World, err: &mut dyn Write) -> io::Result<()> {
+    match plan.warnings.list.is_empty() {
+        true => Ok(()),
+        false => draw(&plan.warnings, world, err),
     }
 }
 

@@ -81,7 +81,7 @@ fn listed(kind: &Kind) -> Value {
     })
 }
 
-fn table(header: &[&str], width: usize) -> Table {
+pub(super) fn table(header: &[&str], width: usize) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::ASCII_HORIZONTAL_ONLY)

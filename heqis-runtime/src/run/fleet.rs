@@ -109,9 +109,11 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         sources.remove(&outcome.node);
         if sources.is_empty() {
             // Nothing comes any more that the others should take.
-            stop.send_if_modified(|now| *now == Stop::Sources && {
-                *now = Stop::All;
-                true
+            stop.send_if_modified(|now| {
+                *now == Stop::Sources && {
+                    *now = Stop::All;
+                    true
+                }
             });
         }
         let failed = outcome
@@ -214,7 +216,10 @@ impl Life {
             let killed = matches!(&status, Ok(status) if status.signal().is_some());
             // Told to leave by somebody else than this process, as for a restart.
             let left = outcome.failure.is_none()
-                && outcome.report.as_ref().is_some_and(|report| report.left && report.failure.is_none());
+                && outcome
+                    .report
+                    .as_ref()
+                    .is_some_and(|report| report.left && report.failure.is_none());
             let again = (killed || left)
                 && *self.stopping.borrow() == Stop::Running
                 && outcome.restarts < RESTARTS;

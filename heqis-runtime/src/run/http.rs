@@ -2,7 +2,9 @@
 //!
 //! It runs on a thread of its own, so that a scrape never waits for the pipeline nor the pipeline for a scrape.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -15,17 +17,85 @@ use crate::machine::MachineGauges;
 
 /// Most connections that the endpoint keeps at once.
 const MAX_CONNECTIONS: usize = 512;
+/// Time between two attempts to bind an address that no interface has.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a connection may say nothing.
 const SILENT: Duration = Duration::from_secs(2);
 
 /// What the endpoint knows of the graph; empty until every stage is built.
 pub(crate) type Ready = Arc<OnceLock<Reporter>>;
 
+/// The endpoint, which comes up as soon as its address is there: the network of a board may come later than the node.
+pub(crate) struct Late {
+    address: SocketAddr,
+    server: Rc<RefCell<Option<ServerHandle>>>,
+    waits: Option<actix_rt::task::JoinHandle<()>>,
+}
+
+impl Late {
+    /// Starts the endpoint on `address`, now or when an interface has it.
+    ///
+    /// # Errors
+    /// When the address cannot be bound for another reason.
+    pub(crate) fn serve(
+        node: &str,
+        address: SocketAddr,
+        ready: Ready,
+        machine: MachineGauges,
+    ) -> std::io::Result<Self> {
+        let server = Rc::new(RefCell::new(None));
+        match serve(address, ready.clone(), machine.clone()) {
+            Ok((bound, handle)) => {
+                tracing::info!(node, "metrics on http://{bound}/metrics");
+                server.replace(Some(handle));
+                Ok(Self {
+                    address: bound,
+                    server,
+                    waits: None,
+                })
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
+                tracing::warn!(node, %address, %error, "no metrics yet: no interface has the address");
+                let (late, node) = (server.clone(), node.to_owned());
+                let waits = actix_rt::spawn(async move {
+                    loop {
+                        actix_rt::time::sleep(RETRY).await;
+                        if let Ok((bound, handle)) = serve(address, ready.clone(), machine.clone())
+                        {
+                            tracing::info!(node, "metrics on http://{bound}/metrics");
+                            late.replace(Some(handle));
+                            return;
+                        }
+                    }
+                });
+                Ok(Self {
+                    address,
+                    server,
+                    waits: Some(waits),
+                })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Where it serves, or will.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) async fn stop(self) {
+        if let Some(waits) = self.waits {
+            waits.abort();
+        }
+        let server = self.server.take();
+        if let Some(server) = server {
+            server.stop(true).await;
+        }
+    }
+}
+
 /// Starts the endpoint on `address`.
-///
-/// # Errors
-/// When the address cannot be bound.
-pub(crate) fn serve(
+fn serve(
     address: SocketAddr,
     ready: Ready,
     machine: MachineGauges,

@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use heqis_actors::{
-    Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport, Reporter,
-    terminated,
+    Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport,
+    Reporter, terminated,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -82,9 +82,9 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
                     .ok_or_else(|| std::io::ErrorKind::NotFound.into())
             })
             .map_err(RunError::io(what.clone()))?;
-        let (bound, server) =
-            http::serve(socket, Arc::clone(&ready), machine).map_err(RunError::io(what))?;
-        tracing::info!(node = %spec.name, "metrics on http://{bound}/metrics");
+        let server = http::Late::serve(&spec.name, socket, Arc::clone(&ready), machine)
+            .map_err(RunError::io(what))?;
+        let bound = server.address();
         // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
         // minutes to be built hears it too.
         let (said, mut stopping) = watch::channel(false);
@@ -145,7 +145,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         for attendant in attendants {
             attendant.abort();
         }
-        server.stop(true).await;
+        server.stop().await;
         Ok(report)
     })
 }
@@ -341,7 +341,12 @@ async fn watch_waits(reporter: Reporter, gauge: Gauges) {
             let logged_ns = known.entry(waits.subject.clone()).or_insert(waits.since_ns);
             if now_ns - *logged_ns >= REMIND_NS {
                 *logged_ns = now_ns;
-                tracing::warn!(subject = waits.subject, reason = waits.reason, seconds = seconds as u64, "waits");
+                tracing::warn!(
+                    subject = waits.subject,
+                    reason = waits.reason,
+                    seconds = seconds as u64,
+                    "waits"
+                );
             }
         }
     }

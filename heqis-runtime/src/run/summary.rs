@@ -106,8 +106,16 @@ impl Summary {
             );
         }
         for node in self.nodes.iter().filter(|node| node.left) {
-            let _ = writeln!(out, "node '{}' left before its streams were complete", node.node);
-            for (edge, doubt) in node.edges.iter().filter_map(|e| Some((&e.edge, e.in_doubt?))) {
+            let _ = writeln!(
+                out,
+                "node '{}' left before its streams were complete",
+                node.node
+            );
+            for (edge, doubt) in node
+                .edges
+                .iter()
+                .filter_map(|e| Some((&e.edge, e.in_doubt?)))
+            {
                 let _ = writeln!(
                     out,
                     "  edge '{edge}': {} frames in doubt, numbers {} to {}, positions {} to {}; they are sent again",

@@ -26,6 +26,12 @@ macro_rules! codes {
                 match self { $(Self::$variant => $name,)* }
             }
 
+            /// Whether it tells of something that is allowed.
+            #[must_use]
+            pub fn is_warning(self) -> bool {
+                self.number().starts_with('W')
+            }
+
             /// The rule in one sentence.
             #[must_use]
             pub fn rule(self) -> &'static str {
@@ -56,6 +62,7 @@ codes! {
     BadTime "E0205" "bad-time" "A span of time is a number directly followed by ns, us, ms, s, m or h.",
     BadAddress "E0206" "bad-address" "An address is a host name or an IP address; with a port, `host:port`.",
     UnusableParameters "E0207" "unusable-parameters" "The stage itself must accept its parameters: files are there, hashes and shapes match.",
+    UnusableFile "E0208" "unusable-file" "A file that a node reads must be a regular file of a bounded size.",
     PayloadMismatch "E0301" "payload-mismatch" "The output of an edge's first stage must be what its second takes.",
     NoInput "E0302" "no-input" "No edge leads to a source.",
     NoOutput "E0303" "no-output" "No edge leaves a sink.",
@@ -67,6 +74,9 @@ codes! {
     LonePartition "E0309" "lone-partition" "`partition_by` shares a stage's frames among at least two edges.",
     SecondCommitLog "E0310" "second-commit-log" "A node has one commit log at most, because what is committed is known per node.",
     TermsMismatch "E0311" "terms-mismatch" "What a stage makes must be what the next was made for: features, rows, scaler, model of the factors, gauges of the filters.",
+    TwoWays "E0312" "two-ways" "A stage gets each item of a source by one way, because frames are known by the item that they derive from.",
+    RecordWithoutState "E0313" "record-without-state" "A node whose source is recorded saves its state, which says what of the recording is still needed.",
+    NotRecordable "E0314" "not-recordable" "Only a source that gives its items once is recorded.",
     MissingTransport "E0401" "missing-transport" "An edge between two nodes must say how it crosses.",
     NeedlessTransport "E0402" "needless-transport" "An edge within one node has no `transport` and no `delivery`.",
     IncompleteTransport "E0403" "incomplete-transport" "A transport has the keys of its scheme: `port` for tcp, `path` for ipc.",
@@ -75,6 +85,7 @@ codes! {
     BrokenPromise "E0406" "broken-promise" "`at-least-once` needs the policy `block`: the other policies drop frames.",
     IpcAcrossMachines "E0407" "ipc-across-machines" "Both ends of an ipc transport are on one machine.",
     NothingToWatch "E0408" "nothing-to-watch" "A node watches another one that an edge joins it to.",
+    FrameTooSmall "E0409" "frame-too-small" "`max_frame` must hold the largest frame of its edge.",
     LatestHoldsOne "E0501" "latest-holds-one" "The policy `latest` has the capacity 1.",
     MemoryExceeded "E0502" "memory-exceeded" "The frames that may wait on a node must fit into half of its memory.",
     UnknownCore "E0503" "unknown-core" "A stage runs on cores that its node has.",
@@ -84,6 +95,7 @@ codes! {
     NotForASource "E0507" "not-for-a-source" "`workers`, `batch` and `restart` do not apply to a source.",
     NotForABuffer "E0508" "not-for-a-buffer" "`workers`, `batch` and `restart` do not apply to a ring buffer, which only moves frames.",
     BrokenBudgetPath "E0601" "broken-budget-path" "Each stage of a budget's path must be reached from the one before.",
+    OrderNotRepeatable "W0001" "order-not-repeatable" "With several workers before a journal its bytes differ from run to run.",
 }
 
 /// One fault of a topology.
@@ -155,11 +167,11 @@ pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 /// Every fault of a topology, in the order of the file, with the texts that they point into.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// The file and the overrides.
     pub sources: Sources,
-    /// At least one fault.
+    /// Faults and warnings; at least one fault where a topology was refused, warnings alone in a plan.
     pub list: Vec<Fault>,
 }
 

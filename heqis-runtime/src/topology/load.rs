@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use heqis_actors::Registry;
+use heqis_actors::{Registry, read_small_file};
 
 use super::check::{self, Scene};
 use super::fault::{Code, Fault, Faults};
@@ -11,6 +11,9 @@ use super::place::{Place, Sources};
 use super::plan::Plan;
 use super::tree::{Tree, Value};
 use super::written::Topology;
+
+/// Longest topology file that is read, bytes.
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Version of the format that this binary reads.
 const VERSION: i64 = 1;
@@ -53,7 +56,8 @@ impl Request {
 /// Every fault of the file, its profile and the overrides.
 pub fn load(request: &Request, registry: &Registry) -> Result<Plan, Faults> {
     let name = request.file.display().to_string();
-    match std::fs::read(request.directory.join(&request.file)).map(String::from_utf8) {
+    let path = request.directory.join(&request.file);
+    match read_small_file(&path, MAX_BYTES).map(String::from_utf8) {
         Ok(Ok(text)) => load_text(&text, request, registry),
         Ok(Err(error)) => {
             let at = error.utf8_error().valid_up_to();
@@ -116,9 +120,14 @@ pub fn load_text(text: &str, request: &Request, registry: &Registry) -> Result<P
             }
         }
     }
+    let is_sound = faults.iter().all(|fault| fault.code.is_warning());
+    let faults = Faults::new(sources, faults);
     match plan {
-        Some(plan) if faults.is_empty() => Ok(plan),
-        _ => Err(Faults::new(sources, faults)),
+        Some(plan) if is_sound => Ok(Plan {
+            warnings: faults,
+            ..plan
+        }),
+        _ => Err(faults),
     }
 }
 
@@ -149,7 +158,7 @@ fn assess(
         faults.push(fault.nearest(node, names));
     }
     let prepared = check::run(&scene, &base, request.node.as_deref(), &mut faults);
-    if !faults.is_empty() {
+    if faults.iter().any(|fault| !fault.code.is_warning()) {
         return (None, faults);
     }
     let plan = Plan::resolve(&scene, prepared, request.file.clone(), base);

@@ -11,10 +11,11 @@ use heqis_actors::{
 };
 
 use super::board::Board;
-use super::check::{DEFAULT_CREDIT, Scene, address, endpoint, terms};
+use super::check::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Scene, address, endpoint, terms};
 use super::document::{
     BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec, WatchSpec,
 };
+use super::fault::Faults;
 use crate::watch::{RemedySpec, VigilSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
@@ -25,9 +26,6 @@ const DEFAULT_SAVE: Duration = Duration::from_secs(30);
 
 /// What a recording keeps beyond what a restart needs when the file does not say.
 const DEFAULT_KEEP_MIB: u64 = 256;
-
-/// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
-const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// What a watched node is allowed when the file does not say.
 const DEFAULT_SILENCE: Duration = Duration::from_secs(10);
@@ -53,6 +51,8 @@ pub struct Plan {
     pub edges: Vec<Edge>,
     /// Latency promises in the order of the file.
     pub budgets: Vec<Budget>,
+    /// What is allowed and yet worth knowing, with the texts that it points into; empty for most files.
+    pub warnings: Faults,
 }
 
 /// A machine.
@@ -163,7 +163,11 @@ impl Plan {
     pub fn identity(&self, node: usize) -> RunIdentity {
         let mut rule = ContentHash::default();
         let mut has_rule = false;
-        for stage in self.stages.iter().filter(|stage| stage.kind.name == "signal") {
+        for stage in self
+            .stages
+            .iter()
+            .filter(|stage| stage.kind.name == "signal")
+        {
             has_rule = true;
             let mut params = stage.params.clone();
             if let Some(params) = params.as_object_mut() {
@@ -291,6 +295,7 @@ impl Plan {
             edges: edges.collect::<Option<_>>()?,
             budgets: budgets.collect::<Option<_>>()?,
             base,
+            warnings: Faults::default(),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Faults as a reader or an editor wants them.
 
-use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, Severity, SourceCode,
+};
 use serde::Serialize;
 
 use super::fault::{Code, Fault, Faults};
@@ -37,18 +39,25 @@ pub fn render(faults: &Faults, look: Look, width: usize) -> String {
         }
         text.push('\n');
     }
-    let count = faults.list.len();
+    let warnings = faults.list.iter().filter(|fault| fault.code.is_warning());
+    let warnings = warnings.count();
+    let counts = [
+        (faults.list.len() - warnings, "fault"),
+        (warnings, "warning"),
+    ];
+    let counts: Vec<String> = counts
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}{}", if count == 1 { "" } else { "s" }))
+        .collect();
     let file = faults.sources.name(Place::START);
-    text.push_str(&format!(
-        "{file}: {count} {}\n",
-        if count == 1 { "fault" } else { "faults" }
-    ));
+    text.push_str(&format!("{file}: {}\n", counts.join(", ")));
     text.lines()
         .map(|line| line.trim_end().to_owned() + "\n")
         .collect()
 }
 
-/// The faults as a JSON array of objects with `code`, `name`, `file`, `line`, `column`, `message` and `help`.
+/// The faults and warnings as a JSON array of objects with `code`, `name`, `file`, `line`, `column`, `message` and `help`.
 #[must_use]
 pub fn json(faults: &Faults) -> String {
     let list: Vec<Listed<'_>> = faults
@@ -108,6 +117,10 @@ impl Diagnostic for Drawn<'_> {
             self.fault.code.number(),
             self.fault.code.name()
         )))
+    }
+
+    fn severity(&self) -> Option<Severity> {
+        self.fault.code.is_warning().then_some(Severity::Warning)
     }
 
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {

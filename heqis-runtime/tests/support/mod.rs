@@ -132,6 +132,24 @@ impl Source for Replay {
     }
 }
 
+pub struct Feed;
+
+impl Source for Feed {
+    type Config = NoConfig;
+    type Out = Bar;
+    const KIND: &'static str = "feed";
+    const ABOUT: &'static str = "reads bars from a file";
+    const REPLAYABLE: bool = false;
+
+    fn build(_: &NoConfig, _: &BuildContext) -> Result<Self, StageError> {
+        Ok(Self)
+    }
+
+    fn next(&mut self) -> Result<Next<Bar>, StageError> {
+        Ok(Next::End)
+    }
+}
+
 macro_rules! stages {
     ($($name:ident $kind:literal $about:literal $config:ty, $input:ty => $output:ty, $blocking:literal;)*) => {
         $(
@@ -247,6 +265,7 @@ impl Stage for Network {
 pub fn registry() -> Registry {
     Registry::new()
         .with_source::<Replay>()
+        .with_source::<Feed>()
         .with_stage::<Cleaner>()
         .with_stage::<Rows>()
         .with_stage::<Engine>()

@@ -4,17 +4,21 @@
 //! frame to the next: a frame that was acknowledged does not come again after a restart, so nothing could rebuild it.
 //!
 //! Counts `fallback` for each backend that was tried in vain before the one in use, or lost while it computed,
-//! and `forced` when the one in use failed its gate and `force` allows it.
+//! and `forced` when the one in use failed its gate and `force` allows it. Counts `not_finite` for predictions that are no
+//! numbers: they are sent on as they are, `signal` holds on them, and the note `not_finite` says which was the last.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{BuildContext, Emitter, Fact, Facts, Frame, Snapshot, Stage, StageError, Terms};
+use heqis_actors::{
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Note, Snapshot, Stage,
+    StageError, Terms,
+};
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
 use heqis_messages::{Features, PredictionMessage};
-use heqis_model::{StageModel, Wanted};
+use heqis_model::{Judge, MAX_WINDOW, OnInvalid, StageModel, Wanted};
 use heqis_quant::Prediction;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -38,6 +42,19 @@ pub struct TrtEngineConfig {
     /// finds fastest. With `strict`, "fastest" asks that all of them work.
     #[serde(default)]
     pub prefer: Prefer,
+    /// Largest share of the last `invalid_window` predictions that may be of no use (not finite, or probabilities that are none), 0 to 1. Above
+    /// it the backend counts as lost.
+    #[serde(default = "max_invalid_share")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_invalid_share: f64,
+    /// How many predictions the share is taken of; before there are as many, the backend is not judged.
+    #[serde(default = "invalid_window")]
+    #[schemars(range(min = 1, max = MAX_WINDOW))]
+    pub invalid_window: usize,
+    /// What happens then: "fall-back", the next of `backends` takes over and without one the node ends, or "stop", the node
+    /// ends.
+    #[serde(default)]
+    pub on_invalid: OnInvalid,
     /// Pretends that each batch takes at least this many microseconds: an aid for load tests.
     #[serde(default)]
     pub simulate_latency_us: u64,
@@ -45,6 +62,14 @@ pub struct TrtEngineConfig {
 
 fn backends() -> Vec<BackendKind> {
     vec![BackendKind::Tensorrt, BackendKind::Cuda, BackendKind::Cpu]
+}
+
+fn max_invalid_share() -> f64 {
+    Judge::default().max_share
+}
+
+fn invalid_window() -> usize {
+    Judge::default().window
 }
 
 impl TrtEngineConfig {
@@ -55,6 +80,11 @@ impl TrtEngineConfig {
             strict: self.strict,
             force: self.force,
             prefer: self.prefer,
+            judge: Judge {
+                max_share: self.max_invalid_share,
+                window: self.invalid_window,
+                then: self.on_invalid,
+            },
         }
     }
 }
@@ -71,6 +101,12 @@ pub struct TrtEngine {
     batch: Vec<Frame<Features>>,
     input: Vec<f32>,
     at_least: Duration,
+    stage: String,
+    not_finite: Counter,
+    newest_not_finite: Note,
+    log: LogLimit,
+    /// Of the current batch, whether each prediction is valid.
+    valid: Vec<bool>,
 }
 
 /// What a bundle is to this stage.
@@ -182,6 +218,11 @@ impl Stage for TrtEngine {
             batch: Vec::new(),
             input: Vec::new(),
             at_least: Duration::from_micros(config.simulate_latency_us),
+            stage: cx.stage().to_owned(),
+            not_finite: cx.counter("not_finite"),
+            newest_not_finite: cx.note("not_finite"),
+            log: LogLimit::new(cx.clock().clone()),
+            valid: Vec::new(),
         })
     }
 
@@ -196,12 +237,19 @@ impl Stage for TrtEngine {
     ) -> Result<(), StageError> {
         let Fit { rows, width, .. } = self.fit;
         if frame.set_id != self.set_id || frame.rows_and_width() != Some((rows, width)) {
-            return Err(StageError::config(format!(
+            return Err(StageError::refused(format!(
                 "features of set {:#010x} and shape {:?} do not fit the bundle's set {:#010x}, rows {rows} and width \
                  {width}",
                 frame.set_id,
                 frame.tensor.shape(),
                 self.set_id,
+            )));
+        }
+        // An engine refuses a whole batch for it.
+        if let Some(value) = frame.tensor.data().iter().find(|value| !value.is_finite()) {
+            return Err(StageError::refused(format!(
+                "the features of {} {} hold {value}",
+                frame.bar.symbol, frame.bar.date
             )));
         }
         self.batch.push(frame.clone());
@@ -225,12 +273,26 @@ impl Stage for TrtEngine {
         while started.elapsed() < self.at_least {
             std::hint::spin_loop();
         }
+        self.valid.clear();
         for (row, frame) in self.batch.drain(..).enumerate() {
             let classes = &self.model.output(self.fit.probabilities)[3 * row..3 * row + 3];
             let prediction = Prediction {
                 predicted_return: self.model.output(self.fit.predicted_return)[row].into(),
                 probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
             };
+            self.valid.push(prediction.is_valid());
+            let Prediction {
+                predicted_return,
+                probabilities,
+            } = prediction;
+            if !(predicted_return.is_finite() && probabilities.iter().all(|p| p.is_finite())) {
+                self.not_finite.inc();
+                let (symbol, date) = (frame.bar.symbol, frame.bar.date);
+                if let Some(left_out) = self.log.admit() {
+                    self.newest_not_finite.set(format!("{symbol} {date}"));
+                    tracing::warn!(stage = %self.stage, %symbol, %date, ?prediction, left_out, "the model says nothing finite");
+                }
+            }
             out.emit(
                 frame.head(),
                 PredictionMessage {
@@ -240,6 +302,6 @@ impl Stage for TrtEngine {
                 },
             );
         }
-        Ok(())
+        self.model.judge(self.valid.drain(..))
     }
 }

@@ -3,11 +3,14 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Note};
+use heqis_actors::{BuildContext, Note, read_small_file};
 use heqis_quant::KillState;
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
+
+/// Longest kill file that is read, bytes.
+const MAX_BYTES: u64 = 4096;
 
 /// Looks up the kill state.
 #[derive(Debug)]
@@ -56,6 +59,17 @@ fn word(state: KillState) -> &'static str {
     }
 }
 
+/// What is wrong with a kill file before the start. One that is not there may come, and one that holds no state is for its
+/// writer to mend.
+pub(crate) fn fault(file: &Path) -> Option<String> {
+    match read_small_file(file, MAX_BYTES) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Some(format!("kill_file {}: {error}", file.display()))
+        }
+        _ => None,
+    }
+}
+
 /// What a kill file says, or the setting where there is none; and why, when that is to halt because the file cannot be
 /// understood.
 #[must_use]
@@ -63,8 +77,10 @@ pub fn kill_state(setting: KillState, file: Option<&Path>) -> (KillState, Option
     let Some(file) = file else {
         return (setting, None);
     };
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
+    // Looked at before each batch: whatever lies there must not make it wait.
+    match read_small_file(file, MAX_BYTES) {
+        Ok(bytes) => {
+            let text = String::from_utf8_lossy(&bytes);
             let name: StrDeserializer<'_, Error> = text.trim().into_deserializer();
             match KillState::deserialize(name) {
                 Ok(state) => (state, None),

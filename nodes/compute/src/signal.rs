@@ -16,7 +16,7 @@ use heqis_quant::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kill::KillSwitch;
+use crate::kill::{self, KillSwitch};
 
 /// Parameters of a `signal` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -35,7 +35,7 @@ pub struct SignalConfig {
     #[serde(default)]
     pub kill: KillState,
     /// A file that overrides `kill` while it is there: one word, `active`, `reducing` or `halted`. It is looked at before
-    /// each batch of frames; what cannot be read halts.
+    /// each batch of frames; what cannot be read halts, and so does anything but a regular file of up to 4 KiB.
     #[serde(default)]
     pub kill_file: Option<PathBuf>,
 }
@@ -65,7 +65,8 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// What the filters see. A view that is not there, or not theirs, is a fault of the topology.
+    /// What the filters see. A frame whose view is not there, or not theirs, is refused: it comes from a gateway with other
+    /// parameters.
     fn view(&self, message: &PredictionMessage) -> Result<View, StageError> {
         let Some(expected) = self.gauges_id else {
             return Ok(View::of_close(message.bar.date, message.bar.close));
@@ -78,12 +79,12 @@ impl Signal {
         };
         match message.view {
             Some(view) if view.gauges_id == expected => Ok(view),
-            Some(view) => Err(StageError::config(format!(
+            Some(view) => Err(StageError::refused(format!(
                 "{}, it sends others ({:#010x})",
                 needs(),
                 view.gauges_id
             ))),
-            None => Err(StageError::config(format!("{}, it sends none", needs()))),
+            None => Err(StageError::refused(format!("{}, it sends none", needs()))),
         }
     }
 }
@@ -97,15 +98,14 @@ impl Stage for Signal {
         "Turns predictions into buy, hold and sell, past filters and a kill state.";
 
     const RECOVERS: bool = true;
+    const TAKES_PAST: bool = false;
 
-    fn check(config: &SignalConfig, _: &Path) -> Vec<String> {
-        config
-            .strategy()
-            .validate()
-            .err()
-            .map(|error| error.to_string())
-            .into_iter()
-            .collect()
+    fn check(config: &SignalConfig, base: &Path) -> Vec<String> {
+        let strategy = config.strategy().validate();
+        let strategy = strategy.err().map(|error| error.to_string());
+        let file = config.kill_file.as_ref();
+        let file = file.and_then(|file| kill::fault(&base.join(file)));
+        strategy.into_iter().chain(file).collect()
     }
 
     /// Takes the gauges of its filters, when one of them sees the market.
@@ -184,6 +184,7 @@ impl Stage for Signal {
                 bar: frame.bar,
                 verdict,
                 prediction: frame.prediction,
+                number: 0,
             },
         );
         Ok(())

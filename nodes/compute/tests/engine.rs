@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use heqis_actors::{Fact, Frame, Stage, StageError, Tensor};
-use heqis_compute::TrtEngine;
+use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_infer::bundle::FACTORS_HASH_KEY;
 use heqis_infer::onnx::{Attribute, GraphBuilder};
 use heqis_infer::stream::STATE_KEY;
@@ -18,6 +18,7 @@ use heqis_infer::{
     Verified, open,
 };
 use heqis_messages::{Features, PredictionMessage};
+use heqis_quant::decision::VerdictReason;
 use heqis_quant::features::id_of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -157,7 +158,7 @@ fn nothing_is_emitted_before_the_batch_is_complete() {
 }
 
 #[test]
-fn features_of_another_set_or_width_are_an_error_of_the_topology() {
+fn features_of_another_set_or_width_or_without_numbers_are_refused_alone() {
     let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
     let sound = (*golden_features()[0]).clone();
     let other_set = Features {
@@ -171,18 +172,141 @@ fn features_of_another_set_or_width_are_an_error_of_the_topology() {
     // As many values, in another shape.
     let two_rows = Features {
         tensor: Tensor::new(&[1, 2, 10], vec![0.0; 20]).unwrap(),
+        ..sound.clone()
+    };
+    let mut data = sound.tensor.data().to_vec();
+    data[3] = f32::NAN;
+    let no_number = Features {
+        tensor: Tensor::new(&[1, 20], data).unwrap(),
         ..sound
     };
     for (features, message) in [
         (other_set, "set 0x00000007 and shape [1, 20] do not fit"),
         (narrow, "shape [1, 3] do not fit"),
         (two_rows, "shape [1, 2, 10] do not fit the bundle's set"),
+        (no_number, "the features of 002032.SZ 2015-06-19 hold NaN"),
     ] {
-        let Err(StageError::Config(reason)) = engine.process(&framed(1, features)) else {
+        let Err(StageError::Refused(reason)) = engine.process(&framed(1, features)) else {
             panic!("features that do not fit were taken")
         };
         assert!(reason.contains(message), "{reason}");
     }
+    let features = golden_features();
+    assert_eq!(engine.batch(&features).len(), features.len());
+}
+
+/// A bundle whose model overflows as soon as a feature is above 1e25: its return is then infinite or no number, and so are
+/// its probabilities.
+fn overflowing(dir: &Path) -> Bundle {
+    let zeros = BTreeMap::from([("features".into(), vec![0.0; 2])]);
+    finish(
+        dir,
+        1,
+        GraphBuilder::new("overflowing"),
+        "overflowing",
+        zeros,
+    )
+}
+
+/// Frames of one symbol a frame, with these values of the first feature.
+fn frames_of(values: &[f32]) -> Vec<Frame<Features>> {
+    values
+        .iter()
+        .zip(1..)
+        .map(|(&value, position)| {
+            let features = Features {
+                bar: bar("600000.SH", position as i32),
+                set_id: id_of(&["a", "b"]),
+                tensor: Tensor::new(&[1, 2], vec![value, 0.0]).unwrap(),
+                view: None,
+            };
+            framed(position, features)
+        })
+        .collect()
+}
+
+#[test]
+fn a_prediction_that_is_no_number_is_held_on_and_costs_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = overflowing(&directory.path().join("model"));
+    let cx = context(directory.path());
+    let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"] });
+    let mut engine: Bench<TrtEngine> = Bench::build(&cx, params.clone());
+    let values = [1.0, 1e30, 2.0, -1e30, 0.5];
+    let predictions = engine.batch(&frames_of(&values));
+    assert_eq!(predictions.len(), values.len());
+    for (prediction, value) in predictions.iter().zip(values) {
+        assert_eq!(prediction.prediction.is_valid(), value.abs() < 1e20);
+    }
+    assert_eq!(count(&cx, "not_finite"), 2);
+    assert_eq!(
+        cx.counters().notes()["not_finite"],
+        "600000.SH 2015-07-10",
+        "the last one"
+    );
+    // What the frames beside it give is what they give alone.
+    let sound: Vec<f32> = values
+        .into_iter()
+        .filter(|value| value.abs() < 1e20)
+        .collect();
+    let mut alone: Bench<TrtEngine> = Bench::build(&context(""), params);
+    let alone = made(&alone.batch(&frames_of(&sound)));
+    let among: Vec<_> = made(&predictions)
+        .into_iter()
+        .filter(|message| message.prediction.is_valid())
+        .collect();
+    for (alone, among) in alone.iter().zip(&among) {
+        assert_eq!(alone.prediction, among.prediction);
+    }
+    // On to the decision and its record.
+    let rule = json!({ "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 } });
+    let mut signal: Bench<Signal> = Bench::build(&cx, rule);
+    let decisions = signal.batch(&predictions);
+    let reasons: Vec<_> = decisions.iter().map(|frame| frame.verdict.reason).collect();
+    let invalid = VerdictReason::InvalidPrediction;
+    assert_eq!((reasons[1], reasons[3]), (invalid, invalid));
+    assert_eq!(count(&cx, "invalid_prediction"), 2);
+    let mut journal: Bench<Journal> = Bench::build(&cx, json!({ "path": "decisions.jsonl" }));
+    journal.batch(&decisions);
+    let written = fs::read_to_string(directory.path().join("decisions.jsonl")).unwrap();
+    let line = written
+        .lines()
+        .find(|line| line.contains("invalid_prediction"))
+        .unwrap();
+    assert!(line.contains("null") && !line.contains("NaN"), "{line}");
+}
+
+#[test]
+fn a_model_that_says_nothing_finite_most_of_the_time_ends_the_node_when_no_backend_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = overflowing(&directory.path().join("model"));
+    for on_invalid in ["fall-back", "stop"] {
+        let params = json!({
+            "bundle": bundle.dir(), "backends": ["cpu"],
+            "invalid_window": 8, "on_invalid": on_invalid,
+        });
+        let mut engine: Bench<TrtEngine> = Bench::build(&context(""), params);
+        // Half of them is not most of them, and seven are too few to say.
+        for values in [&[1e30; 4][..], &[1.0; 4], &[1e30; 4]] {
+            for frame in frames_of(values) {
+                engine.process(&frame).unwrap();
+            }
+            engine.flush().unwrap();
+        }
+        for frame in frames_of(&[1e30]) {
+            engine.process(&frame).unwrap();
+        }
+        match engine.flush() {
+            Err(StageError::Config(reason)) => assert!(
+                reason.contains("5 of the last 8 results are of no use"),
+                "{reason}"
+            ),
+            other => panic!("{other:?}"),
+        }
+    }
+    let params = json!({ "bundle": bundle.dir(), "max_invalid_share": 1.5, "invalid_window": 0 });
+    let faults = TrtEngine::check(&config(params), Path::new(""));
+    assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
 /// Values whose products and sums `f32` holds exactly, so that what a model makes of them can be told beforehand.
@@ -225,7 +349,16 @@ fn finish(
     let flat = graph.node("flat", "Reshape", &[&features, &flat], &[]);
     let weights: Vec<f32> = (0..2 * rows).map(|at| weight(at / 2, at % 2)).collect();
     let weights = graph.weights("weights", &[2 * rows, 1], &weights);
-    let mut sum = graph.node(sum, "MatMul", &[&flat, &weights], &[]);
+    let named = match sum {
+        "overflowing" => "weighted",
+        sum => sum,
+    };
+    let mut value = graph.node(named, "MatMul", &[&flat, &weights], &[]);
+    if sum == "overflowing" {
+        value = graph.node("squared", "Mul", &[&value, &value], &[]);
+        value = graph.node("predicted_return", "Mul", &[&value, &value], &[]);
+    }
+    let mut sum = value;
     if zeros.contains_key("total") {
         let total = graph.input("total", &[1, 1]);
         sum = graph.node("predicted_return", "Add", &[&sum, &total], &[]);

@@ -65,6 +65,7 @@ fn golden_decisions() -> [Frame<Decision>; 2] {
             predicted_return: 0.0125,
             probabilities: [0.1, 0.3, 0.6],
         },
+        number: 0,
     };
     let mut invalid = sound.clone();
     invalid.bar = heqis_messages::BarRef {
@@ -122,9 +123,9 @@ fn what_filters_remember_is_in_the_journal_only_where_there_is_something() {
     let bytes = journal_in(dir.path(), &[plain.clone(), framed(8, carrying.clone())]);
     let text = String::from_utf8(bytes).unwrap();
     let lines: Vec<&str> = text.lines().collect();
-    assert!(!lines[1].contains("carry"), "{}", lines[1]);
+    assert!(!lines[2].contains("carry"), "{}", lines[2]);
     let expected = r#""stance":"in","carry":{"entry_price":17.01,"ban_days":2},"predicted_return""#;
-    assert!(lines[2].contains(expected), "{}", lines[2]);
+    assert!(lines[3].contains(expected), "{}", lines[3]);
     let contents = read(&dir.path().join(FILE)).unwrap();
     assert_eq!(Decision::from(&contents.records[1].1), carrying);
 }
@@ -159,7 +160,7 @@ fn batches_leave_no_trace_in_the_bytes() {
     assert_eq!((count(&cx, "written"), count(&cx, "duplicate")), (20, 0));
 }
 
-/// Every byte of the header, of the last decision and of the closing record; the decisions before it are like the last.
+/// Every byte of the header, of the stream's name, of the last decision and of the closing record; the decisions before it are like the last.
 #[test]
 fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
     let frames = decisions(3);
@@ -167,10 +168,10 @@ fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
     let ends: Vec<usize> = (1..=whole.len())
         .filter(|&end| whole[end - 1] == b'\n')
         .collect();
-    let [header, _, second, last, all] = ends[..] else {
+    let [_, stream, _, second, last, all] = ends[..] else {
         panic!("{ends:?}")
     };
-    for cut in (0..=header).chain(second..all) {
+    for cut in (0..=stream).chain(second..all) {
         let (dir, path) = in_new_dir(&whole[..cut]);
         let survived = match cut {
             cut if cut >= last => 3,
@@ -264,9 +265,12 @@ fn what_was_written_just_now_is_handed_over_too() {
     let cx = context(dir.path());
     let mut journal = open(&cx);
     let frames = decisions(9);
+    let mut written = 0;
     for batch in frames.chunks(2) {
         journal.batch(batch);
-        let last = (**batch.last().unwrap()).clone();
+        written += batch.len() as u64;
+        let mut last = (**batch.last().unwrap()).clone();
+        last.number = written;
         assert!(
             cx.committed()
                 .records()
@@ -283,15 +287,16 @@ fn lines_that_are_missing_doubled_or_swapped_are_noticed() {
     let whole = undisturbed(3);
     let lines: Vec<&[u8]> = whole.split_inclusive(|&byte| byte == b'\n').collect();
     for (order, message) in [
-        (vec![1, 2, 3, 4], "line 1: "),
-        (vec![0, 2, 3, 4], "line 2: decision 2 stands at 1"),
-        (vec![0, 1, 1, 2, 3, 4], "line 3: decision 1 stands at 2"),
-        (vec![0, 1, 3, 2, 4], "line 3: decision 3 stands at 2"),
-        (vec![0, 1, 2, 4], "line 4: closes 3 decisions, 2 are there"),
+        (vec![1, 2, 3, 4, 5], "line 1: "),
+        (vec![0, 1, 3, 4, 5], "line 3: decision 2 stands at 1"),
+        (vec![0, 1, 2, 2, 3, 4, 5], "line 4: decision 1 stands at 2"),
+        (vec![0, 1, 2, 4, 3, 5], "line 4: decision 3 stands at 2"),
         (
-            vec![0, 1, 2, 3, 4, 4],
-            "line 6: stands behind the closing record",
+            vec![0, 1, 2, 3, 5],
+            "line 5: closes 3 decisions, 2 are there",
         ),
+        (vec![0, 1, 2, 3, 4, 5, 2], "line 7: decision 1 stands at 4"),
+        (vec![0, 1, 2, 3, 0, 4], "line 5: is a second header"),
     ] {
         let bytes: Vec<u8> = order
             .into_iter()
@@ -313,7 +318,7 @@ fn lines_that_are_missing_doubled_or_swapped_are_noticed() {
 fn a_file_that_is_no_journal_is_left_alone() {
     for bytes in [
         &b"a shopping list without a line end"[..],
-        b"{\"heqis_journal\":2",
+        b"{\"heqis_journal\":3",
         b"\n",
         b"\x00\x00\x00\x00",
     ] {
@@ -328,19 +333,124 @@ fn a_file_that_is_no_journal_is_left_alone() {
 }
 
 #[test]
-fn a_finished_journal_is_kept_beside_the_new_one() {
+fn a_finished_journal_goes_on_and_nothing_in_it_is_decided_twice() {
     let dir = tempfile::tempdir().unwrap();
     let first = journal_in(dir.path(), &decisions(5));
     let cx = context(dir.path());
     let mut journal = open(&cx);
-    assert!(
-        !cx.committed().contains(decisions(1)[0].head().origin),
-        "a new run makes its decisions again"
-    );
-    journal.batch(&decisions(2));
+    assert!(cx.committed().contains(decisions(1)[0].head().origin));
+    journal.batch(&decisions(5));
     journal.finish();
-    assert!(fs::read(dir.path().join(format!("{FILE}.prev"))).unwrap() == first);
-    assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(2));
+    assert!(fs::read(dir.path().join(FILE)).unwrap() == first);
+    assert_eq!((count(&cx, "written"), count(&cx, "duplicate")), (0, 5));
+    journal.batch(&decisions(7));
+    journal.finish();
+    let contents = read(&dir.path().join(FILE)).unwrap();
+    assert!(contents.closed && contents.records.len() == 7);
+}
+
+#[test]
+fn a_finished_journal_is_kept_as_a_run_where_a_new_one_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = journal_in(dir.path(), &decisions(5));
+    let params = json!({ "path": FILE, "existing": "new" });
+    for run in 1..=2 {
+        let cx = context(dir.path());
+        let mut journal: Bench<Journal> = Bench::build(&cx, params.clone());
+        assert!(
+            !cx.committed().contains(decisions(1)[0].head().origin),
+            "a new run makes its decisions again"
+        );
+        journal.batch(&decisions(5));
+        journal.finish();
+        for run in 1..=run {
+            let kept = dir.path().join(format!("decisions.run-{run:04}.jsonl"));
+            assert!(fs::read(kept).unwrap() == first);
+        }
+    }
+    // One that is not finished goes on.
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
+    journal.batch(&decisions(3));
+    drop(journal);
+    let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params);
+    journal.batch(&decisions(5));
+    journal.finish();
+    assert!(fs::read(dir.path().join(FILE)).unwrap() == first);
+    let others = fs::read_dir(dir.path()).unwrap().flatten();
+    let others: Vec<_> = others
+        .map(|entry| entry.file_name())
+        .filter(|name| name != FILE)
+        .collect();
+    assert_eq!(others, [format!("{FILE}.delivered").as_str()]);
+}
+
+#[test]
+fn a_journal_of_the_first_format_goes_on() {
+    const FIRST: &str = include_str!("../../../heqis-quant/tests/golden/journal-1.jsonl");
+    let (dir, path) = in_new_dir(FIRST.as_bytes());
+    let cx = context(dir.path());
+    let mut journal = open(&cx);
+    assert_eq!(cx.committed().runs(), [(support::STREAM, 7, 8)]);
+    journal.batch(&decisions(9));
+    journal.finish();
+    assert!(fs::read(&path).unwrap().starts_with(FIRST.as_bytes()));
+    let contents = read(&path).unwrap();
+    assert!(contents.closed && contents.records.len() == 9);
+}
+
+#[test]
+fn the_bytes_of_a_segment_have_limits() {
+    let params = json!({ "path": FILE, "segment_bytes": 65_535 });
+    let faults = Journal::check(&config(params), Path::new(""));
+    assert_eq!(
+        faults,
+        ["segment_bytes must be 65536 to 1073741824, got 65535"]
+    );
+}
+
+#[test]
+fn segments_are_cut_at_the_same_decisions_whatever_the_batches_and_kills() {
+    let params = json!({ "path": FILE, "segment_bytes": 65_536 });
+    let frames = decisions(900);
+    let in_batches = |size: usize, kills: bool| {
+        let dir = tempfile::tempdir().unwrap();
+        let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
+        for batch in frames.chunks(size) {
+            journal.batch(batch);
+            if kills {
+                drop(journal);
+                journal = Bench::build(&context(dir.path()), params.clone());
+            }
+        }
+        journal.finish();
+        let mut files: Vec<PathBuf> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            // How far they are delivered is no part of what is recorded.
+            .filter(|path| path.extension().is_some_and(|end| end != "delivered"))
+            .collect();
+        files.sort();
+        let files: Vec<_> = files
+            .iter()
+            .map(|path| {
+                (
+                    path.file_name().unwrap().to_owned(),
+                    fs::read(path).unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(read(&dir.path().join(FILE)).unwrap().records.len(), 900);
+        files
+    };
+    let expected = in_batches(900, false);
+    assert_eq!(
+        expected.len(),
+        2 * 3 + 1,
+        "three segments with their indexes"
+    );
+    assert!(in_batches(7, false) == expected);
+    assert!(in_batches(64, true) == expected);
 }
 
 #[test]
@@ -426,7 +536,11 @@ fn timings_stand_beside_the_journal_and_change_nothing_in_it() {
     );
     assert!(fs::read(dir.path().join(FILE)).unwrap() == undisturbed(3));
     // A new journal has new timings.
+    let params = json!({ "path": FILE, "timings": true, "existing": "new" });
+    let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(0));
     let mut journal: Bench<Journal> = Bench::build(&cx, params);
     journal.batch(&frames[..1]);
     assert_eq!(fs::read_to_string(&timings).unwrap(), line(1, 2.5));
+    let kept = dir.path().join("decisions.run-0001.jsonl.timings.jsonl");
+    assert_eq!(fs::read_to_string(kept).unwrap(), written);
 }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use support::{Bench, config, context, count, decisions};
 
 const FILE: &str = "decisions.jsonl";
-const HEADER: &str = "{\"heqis_journal\":1,\"crc\":\"";
+const HEADER: &str = "{\"heqis_journal\":2,\"segment\":1,\"before\":0,\"crc\":\"";
 
 fn params() -> Value {
     json!({ "path": FILE })

@@ -280,7 +280,7 @@ fn what_filters_remember_survives_a_restart() {
 }
 
 #[test]
-fn filters_without_a_view_of_their_gauges_are_an_error_of_the_topology() {
+fn frames_without_a_view_of_the_filters_gauges_are_refused() {
     let refused = |filters: Value, view: Option<View>| {
         let params = json!({ "rule": rule()["rule"], "filters": filters });
         let mut signal: Bench<Signal> = Bench::build(&context(""), params);
@@ -289,7 +289,7 @@ fn filters_without_a_view_of_their_gauges_are_an_error_of_the_topology() {
             ..(*seen(1)[0]).clone()
         };
         match signal.process(&framed(1, message)) {
-            Err(StageError::Config(reason)) => reason,
+            Err(StageError::Refused(reason)) => reason,
             other => panic!("{other:?}"),
         }
     };
@@ -352,6 +352,22 @@ fn the_kill_file_is_looked_at_before_each_batch_and_halts_when_it_cannot_be_read
     assert_eq!(says(-0.02), VerdictReason::Exited);
     write("active");
     assert_eq!(says(0.02), VerdictReason::Entered);
+    // A pipe into which no one writes must not hold anything up, and neither may a device that never ends.
+    std::fs::remove_file(&file).unwrap();
+    let made = std::process::Command::new("mkfifo").arg(&file).status();
+    assert!(made.unwrap().success());
+    assert_eq!(says(-0.02), VerdictReason::Halted);
+    let faults = Signal::check(&config(params.clone()), dir.path());
+    assert!(
+        faults.len() == 1 && faults[0].contains("must be a regular file"),
+        "{faults:?}"
+    );
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
+    assert_eq!(says(-0.02), VerdictReason::Halted);
+    std::fs::remove_file(&file).unwrap();
+    write(&" ".repeat(5_000));
+    assert_eq!(says(-0.02), VerdictReason::Halted);
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
     assert_eq!(says(-0.02), VerdictReason::Halted);

@@ -1,15 +1,13 @@
 //! `cleaner`: takes [`BarMessage`]s and emits those that the rules of the market allow, with marks.
 //!
-//! Counts each reject by its reason; the first ones of each reason are logged with their values. Nothing is clamped or
+//! Counts each reject by its reason; some of each reason are logged with their values. Nothing is clamped or
 //! repaired.
 
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Frame, Snapshot, Stage, StageError};
+use heqis_actors::{BuildContext, Counter, Emitter, Frame, LogLimit, Snapshot, Stage, StageError};
 use heqis_messages::BarMessage;
 use heqis_quant::{CleanConfig, Reject};
-
-use crate::log_limit::LogLimit;
 
 /// Rejects impossible bars.
 #[derive(Debug)]
@@ -40,7 +38,8 @@ impl Stage for Cleaner {
         Ok(Self {
             rules: heqis_quant::Cleaner::new(config.clone()).map_err(StageError::config)?,
             stage: cx.stage().to_owned(),
-            rejects: Reject::REASONS.map(|reason| (cx.counter(reason), LogLimit::new())),
+            rejects: Reject::REASONS
+                .map(|reason| (cx.counter(reason), LogLimit::new(cx.clock().clone()))),
         })
     }
 
@@ -63,8 +62,8 @@ impl Stage for Cleaner {
             Err(reject) => {
                 let (counter, log) = &mut self.rejects[reject.index()];
                 counter.inc();
-                if log.admit() {
-                    tracing::warn!(stage = %self.stage, symbol = %frame.0.symbol, date = %frame.0.date, reason = reject.reason(), %reject, "bar rejected");
+                if let Some(left_out) = log.admit() {
+                    tracing::warn!(stage = %self.stage, symbol = %frame.0.symbol, date = %frame.0.date, reason = reject.reason(), %reject, left_out, "bar rejected");
                 }
             }
         }

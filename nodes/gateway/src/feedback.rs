@@ -29,6 +29,7 @@ impl Stage for Feedback {
     type In = Decision;
     type Out = Nothing;
     const KIND: &'static str = "feedback";
+    const TAKES_PAST: bool = false;
     const ABOUT: &'static str = "Takes the decisions that come back to the gateway.";
 
     fn build(config: &FeedbackConfig, cx: &BuildContext) -> Result<Self, StageError> {

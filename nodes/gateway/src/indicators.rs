@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Counter, Emitter, Fact, Facts, Frame, Snapshot, Stage, StageError, Terms};
+use heqis_actors::{
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Snapshot, Stage, StageError,
+    Terms,
+};
 use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
 use heqis_quant::decision::Gauges;
 use heqis_quant::rules::Markets;
@@ -15,8 +18,6 @@ use heqis_quant::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::log_limit::LogLimit;
 
 /// Parameters of an `indicators` stage.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
@@ -161,7 +162,7 @@ impl Stage for Indicators {
             stage: cx.stage().to_owned(),
             warmup: cx.counter("warmup"),
             refused: cx.counter("refused"),
-            log: LogLimit::new(),
+            log: LogLimit::new(cx.clock().clone()),
         })
     }
 
@@ -219,8 +220,8 @@ impl Stage for Indicators {
             // Not a failure: a rebuilt stage would have forgotten every symbol because of one bar.
             Err(error) => {
                 self.refused.inc();
-                if self.log.admit() {
-                    tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, %error, "bar refused");
+                if let Some(left_out) = self.log.admit() {
+                    tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, %error, left_out, "bar refused");
                 }
             }
         }

@@ -14,7 +14,6 @@
 mod cleaner;
 mod feedback;
 mod indicators;
-mod log_limit;
 mod npu_feature;
 pub mod source;
 

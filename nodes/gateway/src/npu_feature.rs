@@ -8,25 +8,27 @@
 //!
 //! Counts `out_of_range` for values outside the scaler's fitted range, `warmup` for bars that only filled a window,
 //! `refused` for rows that cannot be scaled, and `fallback` for each backend that was tried in vain before the one in use,
-//! or lost while it computed. Counts `forced` when the backend in use failed its gate and `force` allows it.
+//! or lost while it computed. Counts `forced` when the backend in use failed its gate and `force` allows it, `not_finite` for
+//! bars whose factors are no numbers: such a bar is passed over and takes no place among the rows, as in
+//! `heqis_quant::path`; and `state_kept` for bars after which the model's state would have been none, so that the one before
+//! it stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, Snapshot, Stage, StageError, Tensor, Terms,
+    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Snapshot, Stage, StageError,
+    Tensor, Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
 use heqis_messages::{BarRef, FeatureRow, Features};
-use heqis_model::{StageModel, Wanted};
+use heqis_model::{Judge, MAX_WINDOW, OnInvalid, StageModel, Wanted};
 use heqis_quant::features::id_of;
 use heqis_quant::path::Inputs;
 use heqis_quant::{QuantError, Scaler, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-use crate::log_limit::LogLimit;
 
 /// Parameters of an `npu-feature` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -52,6 +54,19 @@ pub struct NpuFeatureConfig {
     /// finds fastest. With `strict`, "fastest" asks that all of them work.
     #[serde(default)]
     pub prefer: Prefer,
+    /// Largest share of the last `invalid_window` bars that may be of no use (factors that are not finite), 0 to 1. Above
+    /// it the backend counts as lost.
+    #[serde(default = "max_invalid_share")]
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub max_invalid_share: f64,
+    /// How many bars the share is taken of; before there are as many, the backend is not judged.
+    #[serde(default = "invalid_window")]
+    #[schemars(range(min = 1, max = MAX_WINDOW))]
+    pub invalid_window: usize,
+    /// What happens then: "fall-back", the next of `backends` takes over and without one the node ends, or "stop", the node
+    /// ends.
+    #[serde(default)]
+    pub on_invalid: OnInvalid,
 }
 
 /// Far beyond any window here, and a bound on what one frame can be asked to hold.
@@ -65,6 +80,14 @@ fn backends() -> Vec<BackendKind> {
     vec![BackendKind::Rknn, BackendKind::Cpu]
 }
 
+fn max_invalid_share() -> f64 {
+    Judge::default().max_share
+}
+
+fn invalid_window() -> usize {
+    Judge::default().window
+}
+
 impl NpuFeatureConfig {
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
@@ -73,6 +96,11 @@ impl NpuFeatureConfig {
             strict: self.strict,
             force: self.force,
             prefer: self.prefer,
+            judge: Judge {
+                max_share: self.max_invalid_share,
+                window: self.invalid_window,
+                then: self.on_invalid,
+            },
         }
     }
 }
@@ -99,6 +127,7 @@ pub struct NpuFeature {
     out_of_range: Counter,
     warmup: Counter,
     refused: Counter,
+    not_finite: Counter,
     log: LogLimit,
 }
 
@@ -249,7 +278,8 @@ impl Stage for NpuFeature {
             out_of_range: cx.counter("out_of_range"),
             warmup: cx.counter("warmup"),
             refused: cx.counter("refused"),
-            log: LogLimit::new(),
+            not_finite: cx.counter("not_finite"),
+            log: LogLimit::new(cx.clock().clone()),
         })
     }
 
@@ -289,7 +319,7 @@ impl Stage for NpuFeature {
     ) -> Result<(), StageError> {
         let width = self.scaled.len();
         if frame.set_id != self.row_id || frame.values.len() != width {
-            return Err(StageError::config(format!(
+            return Err(StageError::refused(format!(
                 "rows of set {:#010x} with {} features do not fit the bundle's {:#010x} with {width}",
                 frame.set_id,
                 frame.values.len(),
@@ -301,9 +331,9 @@ impl Stage for NpuFeature {
             // Not a failure: a rebuilt stage would have forgotten every window because of one row.
             Err(error) => {
                 self.refused.inc();
-                if self.log.admit() {
+                if let Some(left_out) = self.log.admit() {
                     let BarRef { symbol, date, .. } = frame.bar;
-                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, "row refused");
+                    tracing::warn!(stage = %self.stage, %symbol, %date, %error, left_out, "row refused");
                 }
                 return Ok(());
             }
@@ -329,6 +359,16 @@ impl Stage for NpuFeature {
         };
         let window = TensorView::f32(&self.shape, window);
         self.model.run(&mut series.memory, &[window])?;
+        let factors = Inputs::check_factors(self.model.output(0));
+        self.model.judge([factors.is_ok()])?;
+        if let Err(error) = factors {
+            self.not_finite.inc();
+            if let Some(left_out) = self.log.admit() {
+                let BarRef { symbol, date, .. } = frame.bar;
+                tracing::warn!(stage = %self.stage, %symbol, %date, %error, left_out, "bar refused: the model says nothing finite");
+            }
+            return Ok(());
+        }
         let rows = series.inputs.join(self.model.output(0));
         let rows = rows.map_err(StageError::failed)?;
         let Some(rows) = rows else {

@@ -467,7 +467,7 @@ fn values_outside_the_fitted_range_and_rows_that_cannot_be_scaled_are_counted() 
 }
 
 #[test]
-fn rows_of_another_feature_set_are_an_error_of_the_topology() {
+fn a_row_of_another_feature_set_is_refused() {
     let cx = context(root());
     let mut stage = NpuFeature::build(&config(cpu(FACTORS)), &cx).unwrap();
     let mut probe = heqis_actors::Probe::new(cx.clock().clone());
@@ -483,7 +483,7 @@ fn rows_of_another_feature_set_are_an_error_of_the_topology() {
         0,
         row,
     );
-    let Err(StageError::Config(reason)) = stage.process(&frame, &mut probe.emitter()) else {
+    let Err(StageError::Refused(reason)) = stage.process(&frame, &mut probe.emitter()) else {
         panic!("a row of another set was taken")
     };
     assert!(
@@ -569,6 +569,7 @@ fn feedback_counts_decisions_by_side() {
                     predicted_return: 0.0,
                     probabilities: [0.2, 0.3, 0.5],
                 },
+                number: 0,
             }));
         }
     }

@@ -391,3 +391,108 @@ fn limits_that_are_too_low_or_too_high_are_refused_by_check_and_by_build() {
         assert_eq!(error.to_string(), faults.join("; "));
     }
 }
+
+/// Writes until the other side refuses it; fails when that does not come soon.
+fn is_refused(mut client: &TcpStream) -> bool {
+    client
+        .set_write_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    loop {
+        match client.write_all(&[b'x'; 65_536]) {
+            Ok(()) => {}
+            Err(error) => {
+                return matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionReset | ErrorKind::BrokenPipe
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_client_that_is_cut_off_cannot_send_on() {
+    let cx = context("");
+    let source = listen(&cx, json!({ "max_line_bytes": 200 }));
+    // It never looks whether there is anything to read; its own sending has to fail.
+    assert!(is_refused(&connect(&source)));
+    assert_eq!(count(&cx, "long_line"), 1);
+    let source = listen(&cx, json!({ "format": "csv", "max_line_bytes": 1_000_000 }));
+    let mut client = connect(&source);
+    client.write_all(b"this,header,says,nothing\n").unwrap();
+    assert!(is_refused(&client));
+    assert_eq!(count(&cx, "bad_line"), 1);
+}
+
+#[test]
+fn clients_that_never_send_a_bar_are_closed_and_keep_no_feed_out() {
+    let cx = context("");
+    let params = json!({ "max_clients": 4, "idle_timeout": "300ms" });
+    let mut source = listen(&cx, params);
+    let mut idle: Vec<TcpStream> = (0..4).map(|_| connect(&source)).collect();
+    // A byte now and then is no bar, and neither is garbage.
+    idle[0].write_all(b"{").unwrap();
+    idle[1].write_all(b"garbage\n").unwrap();
+    wait_for("all are here", || (count(&cx, "client") == 4).then_some(()));
+    for client in &idle {
+        assert!(is_closed(client));
+    }
+    assert_eq!(
+        (count(&cx, "idle_client"), count(&cx, "bad_line_torn")),
+        (4, 0)
+    );
+    let mut feed = connect(&source);
+    feed.write_all(line("600000.SH", 1.0).as_bytes()).unwrap();
+    assert_eq!(bar(&mut source).close, 1.0);
+    assert_eq!(count(&cx, "refused_client"), 0);
+    // One that has sent a bar may be silent as long as there is room.
+    std::thread::sleep(Duration::from_millis(700));
+    feed.write_all(line("600000.SH", 2.0).as_bytes()).unwrap();
+    assert_eq!(bar(&mut source).close, 2.0);
+}
+
+#[test]
+fn the_client_that_has_been_silent_longest_makes_room_for_another() {
+    let cx = context("");
+    let params = json!({ "max_clients": 2, "idle_timeout": "300ms" });
+    let mut source = listen(&cx, params);
+    let mut first = connect(&source);
+    first.write_all(line("600000.SH", 1.0).as_bytes()).unwrap();
+    bar(&mut source);
+    let mut second = connect(&source);
+    second.write_all(line("600000.SH", 2.0).as_bytes()).unwrap();
+    bar(&mut source);
+    assert!(is_closed(&connect(&source)), "both have just sent a bar");
+    assert_eq!(count(&cx, "refused_client"), 1);
+    std::thread::sleep(Duration::from_millis(400));
+    second.write_all(line("600000.SH", 3.0).as_bytes()).unwrap();
+    bar(&mut source);
+    let mut third = connect(&source);
+    third.write_all(line("600000.SH", 4.0).as_bytes()).unwrap();
+    assert_eq!(bar(&mut source).close, 4.0);
+    assert!(is_closed(&first));
+    wait_for("the first is counted", || {
+        (count(&cx, "idle_client") == 1).then_some(())
+    });
+    second.write_all(line("600000.SH", 5.0).as_bytes()).unwrap();
+    assert_eq!(bar(&mut source).close, 5.0);
+    assert_eq!(count(&cx, "refused_client"), 1);
+}
+
+#[test]
+fn an_address_that_no_interface_has_yet_is_waited_for() {
+    let cx = context("");
+    // Reserved for documentation: no machine has it.
+    let mut source = listen(&cx, json!({ "listen": "192.0.2.1:5700" }));
+    assert!(matches!(source.next().unwrap(), Next::Waiting));
+    let note = cx.counters().notes()["listen"].clone();
+    assert!(note.starts_with("waiting for 192.0.2.1:5700: "), "{note}");
+    let start = std::time::Instant::now();
+    drop(source);
+    assert!(start.elapsed() < Duration::from_millis(900));
+    let source = listen(&cx, json!({}));
+    assert_eq!(
+        cx.counters().notes()["listen"],
+        source.address().to_string()
+    );
+}

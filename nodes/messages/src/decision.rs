@@ -6,7 +6,7 @@ use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
 
 use crate::view::read_with_tail;
-use crate::{BarRef, BarRefWire, finite, probabilities, rule};
+use crate::{BarRef, BarRefWire, finite, rule};
 
 /// What the decision rule made of a prediction.
 #[derive(Clone, Debug, PartialEq)]
@@ -17,6 +17,8 @@ pub struct Decision {
     pub verdict: Verdict,
     /// What the model said.
     pub prediction: Prediction,
+    /// Number in the journal of the node that decided, from 1; 0 while it is not recorded.
+    pub number: u64,
 }
 
 impl From<&Decision> for Record {
@@ -41,6 +43,7 @@ impl From<&Record> for Decision {
             },
             verdict: record.verdict(),
             prediction: record.prediction(),
+            number: 0,
         }
     }
 }
@@ -54,6 +57,7 @@ struct Wire {
     is_in: bool,
     predicted_return: f64,
     probabilities: [f64; 3],
+    number: u64,
 }
 
 /// What filters remember; it follows only where there is something to remember.
@@ -114,6 +118,7 @@ impl Payload for Decision {
             is_in: self.verdict.stance == Stance::In,
             predicted_return: self.prediction.predicted_return,
             probabilities: self.prediction.probabilities,
+            number: self.number,
         };
         let carry = &self.verdict.carry;
         if carry.is_empty() {
@@ -150,9 +155,10 @@ impl Payload for Decision {
                     .unwrap_or_default(),
             },
             prediction: Prediction {
-                predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,
-                probabilities: probabilities(Self::NAME, wire.probabilities)?,
+                predicted_return: wire.predicted_return,
+                probabilities: wire.probabilities,
             },
+            number: wire.number,
         })
     }
 }

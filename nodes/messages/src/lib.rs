@@ -8,7 +8,8 @@
 //! Every message is keyed by its symbol and carries the bar's date and close time, so that a decision can be traced to
 //! its bar. The meta part is a fixed struct in the bincode layout; [`Features`] adds a tensor. Where filters ask for it,
 //! a `View` of the market follows the bar to its decision. Decoding checks every
-//! rule of the domain again: a peer may be older, newer or broken.
+//! rule of the domain again: a peer may be older, newer or broken. What a model said crosses as it was said, numbers that
+//! are not finite among it: `signal` holds on such a prediction, and its decision has to reach whoever reads decisions.
 //!
 //! Not here: how a message comes about (`nodes/gateway`, `nodes/compute`), and the frame around it (`heqis-actors`).
 
@@ -93,15 +94,5 @@ fn finite(payload: &'static str, field: &str, value: f64) -> Result<f64, Payload
             payload,
             format!("{field} is {value}, it must be finite"),
         ))
-    }
-}
-
-fn probabilities(payload: &'static str, values: [f64; 3]) -> Result<[f64; 3], PayloadError> {
-    match values.iter().find(|p| !(0.0..=1.0).contains(*p)) {
-        None => Ok(values),
-        Some(value) => Err(rule(
-            payload,
-            format!("probability {value} is not within 0..=1"),
-        )),
     }
 }

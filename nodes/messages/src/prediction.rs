@@ -4,7 +4,7 @@ use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
 use heqis_quant::{Prediction, View};
 
 use crate::view::{ViewWire, read_with_tail};
-use crate::{BarRef, BarRefWire, finite, probabilities};
+use crate::{BarRef, BarRefWire};
 
 /// What a model says about the bar after this one.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +59,8 @@ impl Payload for PredictionMessage {
         Ok(Self {
             bar,
             prediction: Prediction {
-                predicted_return: finite(Self::NAME, "predicted_return", wire.predicted_return)?,
-                probabilities: probabilities(Self::NAME, wire.probabilities)?,
+                predicted_return: wire.predicted_return,
+                probabilities: wire.probabilities,
             },
             view: tail
                 .map(|tail| tail.checked(Self::NAME, &bar))

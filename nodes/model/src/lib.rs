@@ -1,16 +1,19 @@
 //! A bundle's model at work in a stage of either node.
 //!
 //! ```text
-//! parameters ▸ Wanted ▸ StageModel::open ▸ run, run, … ▸ outputs
+//! parameters ▸ Wanted ▸ StageModel::open ▸ run, run, … ▸ outputs ▸ judge
 //!                           ▼                ▼
-//!                  notes `bundle`, `backend`, `skipped.BACKEND`; counters `fallback`, `forced`
+//!                  notes `bundle`, `backend`, `skipped.BACKEND`; counters `fallback`, `forced`, `state_kept`
 //! ```
 //!
 //! [`StageModel`] opens the bundle on the backend that the parameters ask for and says in the node's report which one it
 //! is, and why not another. When a backend is lost in mid-run, the next has computed the same rows by the time
-//! [`StageModel::run`] returns, and the report says so.
+//! [`StageModel::run`] returns, and the report says so. What a run gave may be of no use ([`Judge`]): the stage says so of
+//! each row, and when that happens too often, the backend counts as lost.
 //!
 //! Not here: what a bundle must be to be of use to a stage, and what its outputs mean; each stage knows that.
+
+mod judge;
 
 use std::path::Path;
 
@@ -18,6 +21,9 @@ use heqis_actors::{BuildContext, Counter, StageCounters, StageError};
 use heqis_infer::{
     BackendKind, Bundle, Libraries, Memory, Opened, Prefer, Stream, TensorView, choose_with,
 };
+
+use judge::Verdicts;
+pub use judge::{Judge, MAX_WINDOW, OnInvalid};
 
 /// Which bundle a stage runs, and on what.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +38,8 @@ pub struct Wanted<'a> {
     pub force: bool,
     /// Which of the backends that work is used.
     pub prefer: Prefer,
+    /// When the model counts as broken.
+    pub judge: Judge,
 }
 
 impl Wanted<'_> {
@@ -50,7 +58,11 @@ impl Wanted<'_> {
             .backends
             .is_empty()
             .then(|| "backends is empty, it must name at least one".to_owned());
-        bundle.into_iter().chain(backends).collect()
+        bundle
+            .into_iter()
+            .chain(backends)
+            .chain(self.judge.faults())
+            .collect()
     }
 }
 
@@ -60,6 +72,8 @@ pub struct StageModel {
     stream: Stream,
     /// Backends that were lost in mid-run and are counted.
     lost: usize,
+    verdicts: Verdicts,
+    state_kept: Counter,
     stage: String,
     fallback: Counter,
     counters: StageCounters,
@@ -126,6 +140,8 @@ impl StageModel {
         let model = Self {
             stream: Stream::new(&bundle, engine),
             lost: 0,
+            verdicts: Verdicts::new(wanted.judge),
+            state_kept: cx.counter("state_kept"),
             stage: cx.stage().to_owned(),
             fallback,
             counters: cx.counters().clone(),
@@ -144,12 +160,40 @@ impl StageModel {
         memory: &mut Memory,
         inputs: &[TensorView<'_>],
     ) -> Result<(), StageError> {
+        let kept = self.stream.kept_states();
         let computed = self.stream.tick(memory, inputs);
+        self.state_kept.add(self.stream.kept_states() - kept);
         self.note_lost();
         computed.map_err(|error| match error.is_of_the_backend() {
             true => StageError::unavailable(error),
             false => StageError::failed(error),
         })
+    }
+
+    /// Takes note, in order, of whether the rows that the model computed in one run are of use. When too many of the last
+    /// ones are not, the next backend takes over, or the node has to end, as [`Judge::then`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`StageError::Config`] when the model counts as broken and no backend is left, or none is to be tried.
+    pub fn judge(&mut self, are_valid: impl IntoIterator<Item = bool>) -> Result<(), StageError> {
+        // What is left of the run says nothing of the next backend.
+        let said = are_valid
+            .into_iter()
+            .find_map(|is_valid| self.verdicts.take(is_valid));
+        let Some(share) = said else {
+            return Ok(());
+        };
+        let backend = self.stream.engine().backend();
+        let reason = format!("the model is broken: {share}");
+        match self.verdicts.judge.then {
+            OnInvalid::Stop => Err(StageError::config(format!("backend {backend}: {reason}"))),
+            OnInvalid::FallBack => {
+                let replaced = self.stream.give_up(&reason);
+                self.note_lost();
+                replaced.map_err(StageError::config)
+            }
+        }
     }
 
     /// Returns what the last run gave in the `index`th of the outputs that are no state.

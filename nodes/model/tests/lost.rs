@@ -14,7 +14,7 @@ use heqis_infer::{
     BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Libraries, Memory, Precision, Prefer,
     TensorView, TrainingSpan,
 };
-use heqis_model::{StageModel, Wanted};
+use heqis_model::{Judge, StageModel, Wanted};
 
 /// A model that computes what the stand-in for the NPU does, `y = total' = total + x₀ + 2·x₁`, with its build for the NPU,
 /// whose `fail_run`th run fails. Run 1 is the self-test.
@@ -81,6 +81,7 @@ fn open(dir: &Path, cx: &BuildContext, strict: bool) -> StageModel {
         strict,
         force: false,
         prefer: Prefer::First,
+        judge: Judge::default(),
     };
     let libraries = Libraries {
         rknn: stand_in::stand_in().to_owned(),
@@ -152,4 +153,35 @@ fn an_input_that_is_no_number_fails_its_frame_alone() {
     assert!(matches!(failed, Err(StageError::Failed(_))), "{failed:?}");
     assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(6.0));
     assert_eq!(cx.counter("fallback").get(), 0);
+}
+
+#[test]
+fn a_backend_that_gives_nothing_of_use_most_of_the_time_is_left_for_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
+    running_total(&directory.path().join("model"), 0);
+    let mut model = open(Path::new("model"), &cx, false);
+    let backend = || cx.counters().notes()["backend"].clone();
+    let half = |model: &mut StageModel| model.judge((0..64).map(|row| row % 2 == 0));
+    assert_eq!((half(&mut model), backend().as_str()), (Ok(()), "rknn"));
+    assert_eq!(model.judge([true, false, false, false]), Ok(()));
+    assert_eq!(
+        (backend().as_str(), cx.counter("fallback").get()),
+        ("cpu", 1)
+    );
+    let why = cx.counters().notes()["skipped.rknn"].clone();
+    assert!(
+        why.contains("the model is broken: 33 of the last 64"),
+        "{why}"
+    );
+    // The next one begins with a clean slate, and is the last.
+    let mut memory = Memory::default();
+    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(3.0));
+    assert_eq!(half(&mut model), Ok(()));
+    match model.judge([false; 64]) {
+        Err(StageError::Config(reason)) => {
+            assert!(reason.starts_with("no backend available: "), "{reason}")
+        }
+        other => panic!("{other:?}"),
+    }
 }

@@ -203,7 +203,10 @@ impl Judge {
     fn edge(&mut self, node: &NodeState, edge: &EdgeState, now_ms: i64, found: &mut Found) {
         let key = (edge.edge.clone(), edge.side.clone());
         if edge.connected == Some(false) && node.condition == Condition::Running {
-            let text = format!("the {} has no connection", edge.side);
+            let text = match &edge.waits {
+                Some(whom) => format!("the {} has no connection to {whom}", edge.side),
+                None => format!("the {} has no connection", edge.side),
+            };
             found.insert((AlarmName::LinkDown, edge.edge.clone()), text);
         }
         let lost: u64 = edge.dropped.values().sum();
@@ -329,6 +332,7 @@ mod tests {
             in_flight: 0,
             credits: Some(7),
             connected: Some(true),
+            waits: None,
             clock: None,
         }
     }

@@ -426,6 +426,7 @@ fn edge(report: EdgeReport) -> EdgeState {
             .collect(),
         in_flight: report.in_flight,
         connected: report.connected,
+        waits: report.waits.clone(),
         credits: report.credits,
         clock: report.clock.map(|clock| ClockState {
             ahead_us: clock.ahead_ns as f64 / 1e3,

@@ -139,17 +139,17 @@ impl Page {
         }
     }
 
-    /// Lists what unfinished journals on this machine hold: their runs go on, and the page must not have a gap where the
-    /// process was started again. A finished one belongs to a run before.
+    /// Lists what journals on this machine hold and their runs go on in: the page must not have a gap where the process was
+    /// started again. A finished one belongs to a run before where its stage begins a new one.
     fn read_journals(&self, plan: &Plan, node: usize) {
-        for path in taps::journals(plan, node) {
-            match Journal::read(&path) {
-                Ok(journal) if !journal.closed => {
+        for (path, begins_new) in taps::journals(plan, node) {
+            match Journal::read_last(&path, ROOM_DECISIONS) {
+                Ok(journal) if journal.closed && begins_new => {}
+                Ok(journal) => {
                     for decision in journal.decisions {
                         self.decisions.push(decision);
                     }
                 }
-                Ok(_) => {}
                 Err(DashboardError::File { source, .. })
                     if source.kind() == std::io::ErrorKind::NotFound => {}
                 // Judging journals is the stage's work; it says so and ends the node when one is broken.

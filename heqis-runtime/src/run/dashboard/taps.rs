@@ -136,14 +136,18 @@ pub(super) fn training(plan: &Plan, node: usize) -> Option<Arc<Training>> {
     read.next().map(Arc::new)
 }
 
-/// Journals on the machine of the node with index `node`.
-pub(super) fn journals(plan: &Plan, node: usize) -> Vec<PathBuf> {
+/// Journals on the machine of the node with index `node`, and whether the stage begins a new one where one is finished.
+pub(super) fn journals(plan: &Plan, node: usize) -> Vec<(PathBuf, bool)> {
     let here = &plan.nodes[node].address;
     plan.stages
         .iter()
         .filter(|stage| {
             stage.kind.name == JournalStage::KIND && plan.nodes[stage.node].address == *here
         })
-        .filter_map(|stage| Some(plan.base.join(stage.params.get("path")?.as_str()?)))
+        .filter_map(|stage| {
+            let param = |name| stage.params.get(name).and_then(|value| value.as_str());
+            let begins_new = param("existing") == Some("new");
+            Some((plan.base.join(param("path")?), begins_new))
+        })
         .collect()
 }

@@ -3,12 +3,16 @@
 //! A pass looks only at what could be read and skips what an earlier pass has already reported, so that one slip
 //! gives one fault.
 
+mod files;
 mod flow;
+mod frames;
 mod names;
 mod params;
+mod recordings;
 mod resources;
 pub(super) mod terms;
 mod transport;
+mod ways;
 
 pub(crate) use resources::DEFAULT_CREDIT;
 pub(crate) use transport::{address, endpoint};
@@ -27,6 +31,9 @@ const PIPELINE: &str = heqis_actors::PIPELINE;
 
 /// Capacity of an edge when the file does not say.
 const DEFAULT_CAPACITY: usize = 1024;
+
+/// Largest wire frame when the file does not say: a window of 1,000 bars by 200 features is 0.8 MB.
+pub(crate) const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// A topology with its names resolved, as far as they can be.
 pub(crate) struct Scene<'a> {
@@ -163,9 +170,13 @@ pub(crate) fn run(
 ) -> Vec<Option<Prepared>> {
     names::check(scene, faults);
     flow::check(scene, faults);
+    ways::check(scene, faults);
     transport::check(scene, base, faults);
     resources::check(scene, faults);
     let prepared = params::check(scene, base, only, faults);
+    recordings::check(scene, faults);
     terms::check(scene, &prepared, faults);
+    frames::check(scene, &prepared, faults);
+    files::check(scene, base, only, faults);
     prepared
 }

@@ -119,7 +119,7 @@ pub(in crate::topology) fn taken(
 }
 
 /// The stages whose frames leave `stage`: itself, or whatever feeds a ring buffer.
-fn makers(scene: &Scene<'_>, stage: usize) -> Vec<usize> {
+pub(super) fn makers(scene: &Scene<'_>, stage: usize) -> Vec<usize> {
     let (mut open, mut seen, mut makers) = (vec![stage], HashSet::from([stage]), Vec::new());
     while let Some(stage) = open.pop() {
         if scene.kinds[stage].is_some_and(|kind| kind.output == Some(ANY)) {

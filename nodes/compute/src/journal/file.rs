@@ -1,39 +1,431 @@
-//! The journal's file: opened fresh or resumed, appended to, closed.
+//! The journal's active segment: opened, appended to, closed.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::path::{Path, PathBuf};
+use std::io::{self, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
-use heqis_quant::QuantError;
-use heqis_quant::decision::journal::{Contents, Line, Place, Record};
-use thiserror::Error;
+use heqis_data::journal::check::{self, Scanned};
+use heqis_data::journal::reader::NOT_REGULAR;
+use heqis_data::journal::{JournalError, Names};
+use heqis_quant::Date;
+use heqis_quant::decision::journal::{
+    Difference, Header, Identity, Index, Line, Place, Record, State, StreamName,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-/// Why a journal could not be read or written.
-#[derive(Debug, Error)]
-pub enum JournalError {
-    /// The operating system refused.
-    #[error("journal {path}: {what}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What was attempted.
-        what: &'static str,
-        /// Why it failed.
-        source: io::Error,
-    },
-    /// A line that is not the torn last one breaks the format: the file was changed, or the disk lies.
-    #[error(transparent)]
-    Corrupt(#[from] QuantError),
-    /// Another process, or another stage of this one, writes the journal.
-    #[error("journal {path}: another process or stage is writing it")]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
+use super::{aside, resume, watch};
+
+/// Nanoseconds of a day.
+const DAY_NS: i64 = 86_400_000_000_000;
+/// How often a path may change its file between opening and locking.
+const ATTEMPTS: usize = 8;
+
+/// What a start does with a journal that is finished.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "ExistingJournal")]
+pub enum Existing {
+    /// Goes on behind its closing line; what it holds is committed.
+    #[default]
+    Resume,
+    /// Keeps it as `<name>.run-0001` and begins a new one.
+    New,
 }
 
-/// What [`fault`] and opening say of a pipe, a device or a directory.
-const NOT_REGULAR: &str = "is not a regular file";
+/// What a start does with an unfinished journal of another topology, rule, bundle or stream of bars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+#[schemars(rename = "JournalMismatch")]
+pub enum Mismatch {
+    /// Refuses it.
+    #[default]
+    Refuse,
+    /// Keeps it as `<name>.run-0001` and begins a new one.
+    New,
+    /// Goes on in it, with a warning.
+    Append,
+}
+
+/// How a journal is cut into segments, and when another one is begun.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Options {
+    /// A segment is finished before the decision that would take it over this size, bytes.
+    pub(super) segment_bytes: u64,
+    /// Whether it is finished too when the day by UTC changes.
+    pub(super) daily: bool,
+    pub(super) existing: Existing,
+    pub(super) mismatch: Mismatch,
+}
+
+/// What a journal held when it was opened.
+#[derive(Clone, Debug)]
+pub(super) struct Resumed {
+    /// How many decisions, over all segments.
+    pub(super) decisions: u64,
+    /// Committed positions: stream, first and last of a run.
+    pub(super) runs: Vec<(u64, u64, u64)>,
+    /// The last decision of each instrument.
+    pub(super) last: Vec<(Place, Record)>,
+    /// Whether its last line was a closing one.
+    pub(super) complete: bool,
+}
+
+/// A journal that is being written.
+#[derive(Debug)]
+pub(super) struct JournalFile {
+    pub(super) names: Names,
+    pub(super) file: File,
+    /// Device and inode of `file`.
+    pub(super) id: (u64, u64),
+    pub(super) header: Header,
+    /// Bytes of whole lines; a failed append is cut back to here.
+    pub(super) whole_bytes: u64,
+    crc: crc32fast::Hasher,
+    days: Option<(Date, Date)>,
+    /// Streams that the active segment names.
+    named: BTreeSet<u64>,
+    /// Streams whose names are known, whether or not they were written.
+    streams: BTreeMap<u64, StreamName>,
+    pub(super) state: State,
+    identity: Identity,
+    options: Options,
+    /// Whether the journal held decisions and no closing line behind them when it was opened.
+    unfinished: bool,
+    /// Day of the clock, since 1970, on which the segment was begun.
+    day: i64,
+    pub(super) restored: u64,
+    /// Set when the file was set aside while it was written: nothing may be appended.
+    ended: bool,
+}
+
+impl JournalFile {
+    /// Opens the journal at `path` and cuts off a torn last line. `streams` are those known so far, `now_ns` is the node's
+    /// clock. Reads the newest sound index and the active segment only.
+    pub(super) fn open(
+        path: &Path,
+        options: Options,
+        identity: Identity,
+        streams: &[StreamName],
+        now_ns: i64,
+    ) -> Result<(Self, Resumed), JournalError> {
+        let names = Names::of(path);
+        std::fs::create_dir_all(names.dir())
+            .map_err(JournalError::io(path, "make its directory"))?;
+        watch::finish(path)?;
+        let mut file = open_locked(path)?;
+        aside::finish(&names, &file)?;
+        let mut found = resume::read(&names, &file)?;
+        let state = &found.state;
+        let unfinished = state.decisions() > 0 && !state.is_closed();
+        let mut differences = match unfinished {
+            true => state.identity().differences(&identity),
+            false => Vec::new(),
+        };
+        let replaced = streams.iter().filter_map(|name| replaced(state, name));
+        differences.extend(replaced.filter(|_| unfinished));
+        let decided = !differences.is_empty() && mismatch(path, options.mismatch, &differences)?;
+        if decided || (state.is_closed() && options.existing == Existing::New) {
+            let run = aside::set_aside(&names)?;
+            tracing::info!(path = %path.display(), kept = %run.active().display(), "a new journal is begun");
+            file = open_locked(path)?;
+            found = resume::read(&names, &file)?;
+        }
+        Self::go_on(names, file, found, identity, options, now_ns)
+    }
+
+    fn go_on(
+        names: Names,
+        file: File,
+        found: resume::Found,
+        identity: Identity,
+        options: Options,
+        now_ns: i64,
+    ) -> Result<(Self, Resumed), JournalError> {
+        let path = names.active().to_owned();
+        let meta = file.metadata().map_err(JournalError::io(&path, "open"))?;
+        let resume::Found {
+            segment,
+            state,
+            active,
+        } = found;
+        let resumed = Resumed {
+            decisions: state.decisions(),
+            runs: state.runs(),
+            last: state.last(),
+            complete: state.is_closed(),
+        };
+        let now = now_ns.div_euclid(DAY_NS);
+        let written = meta.mtime().div_euclid(DAY_NS / 1_000_000_000);
+        let Scanned {
+            header,
+            days,
+            bytes,
+            torn_bytes,
+            crc,
+            named,
+        } = active;
+        if torn_bytes > 0 {
+            tracing::warn!(path = %path.display(), bytes = torn_bytes, "a torn line is cut off the journal");
+        }
+        let bare = header.as_ref().is_none_or(|header| {
+            let mut text = String::new();
+            Line::Header(header.clone()).write(&mut text);
+            // Nothing stands in the segment yet: its header may say who writes now.
+            text.len() as u64 == bytes && header.identity != identity && header.format > 1
+        });
+        let before = state.decisions();
+        let header = header.unwrap_or_else(|| Header::new(identity.clone(), segment, before));
+        let mut journal = Self {
+            names,
+            file,
+            id: (meta.dev(), meta.ino()),
+            header,
+            whole_bytes: bytes,
+            crc,
+            days,
+            named,
+            streams: BTreeMap::new(),
+            unfinished: before > 0 && !state.is_closed(),
+            state,
+            identity,
+            options,
+            day: written.min(now),
+            restored: 0,
+            ended: false,
+        };
+        if bare {
+            journal.begin(segment)?;
+            journal.day = now;
+        } else {
+            journal.cut_back()?;
+        }
+        Ok((journal, resumed))
+    }
+
+    /// Writes the header of segment `segment` into the file, which may hold nothing but a header.
+    fn begin(&mut self, segment: u64) -> Result<(), JournalError> {
+        let before = self.state.decisions();
+        self.header = Header::new(self.identity.clone(), segment, before);
+        (self.whole_bytes, self.days) = (0, None);
+        self.crc = crc32fast::Hasher::new();
+        self.named.clear();
+        self.cut_back()?;
+        let header = Line::Header(self.header.clone());
+        let mut text = String::new();
+        header.write(&mut text);
+        self.write(&text, &[header])
+    }
+
+    /// Decisions so far, over all segments.
+    pub(super) fn decisions(&self) -> u64 {
+        self.state.decisions()
+    }
+
+    /// How often the file was written again because its path named it no more.
+    pub(super) fn restored(&self) -> u64 {
+        self.restored
+    }
+
+    /// Whether the name of `stream` is known.
+    pub(super) fn knows(&self, stream: u64) -> bool {
+        self.streams.contains_key(&stream)
+    }
+
+    /// Says which source a stream belongs to; it is written before the stream's first decision in each segment.
+    pub(super) fn name_stream(&mut self, name: StreamName) -> Result<(), JournalError> {
+        if self.unfinished
+            && let Some(difference) = replaced(&self.state, &name)
+            && mismatch(self.names.active(), self.options.mismatch, &[difference])?
+        {
+            self.ended = true;
+            let run = aside::set_aside(&self.names)?;
+            return Err(JournalError::Files {
+                path: self.names.active().to_owned(),
+                rule: format!(
+                    "the stream of source {} is another one; the journal is kept as {}, start again to begin a new one",
+                    name.source,
+                    run.active().display()
+                ),
+            });
+        }
+        self.streams.insert(name.stream, name);
+        Ok(())
+    }
+
+    /// Appends decisions, which are numbered on from [`JournalFile::decisions`], and finishes the segment where it is due.
+    /// A failed write leaves no torn line; decisions before it may have been written.
+    pub(super) fn append(
+        &mut self,
+        decisions: &[(Place, Record)],
+        now_ns: i64,
+    ) -> Result<(), JournalError> {
+        self.watch()?;
+        let day = now_ns.div_euclid(DAY_NS);
+        let (mut text, mut lines) = (String::new(), Vec::new());
+        let mut one = String::new();
+        for &(place, record) in decisions {
+            let mut name = self.unwritten(place.stream, &lines);
+            let decision = Line::Decision(place, record);
+            one.clear();
+            name.iter().for_each(|name| name.write(&mut one));
+            decision.write(&mut one);
+            if self.is_due(day, text.len(), one.len()) {
+                self.write(&text, &lines)?;
+                text.clear();
+                lines.clear();
+                self.seal(day)?;
+                name = self.unwritten(place.stream, &lines);
+                one.clear();
+                name.iter().for_each(|name| name.write(&mut one));
+                decision.write(&mut one);
+            }
+            text.push_str(&one);
+            lines.extend(name);
+            lines.push(decision);
+        }
+        self.write(&text, &lines)
+    }
+
+    /// The line that names `stream`, where neither the segment nor `lines` names it. Format 1 has no such line.
+    fn unwritten(&self, stream: u64, lines: &[Line]) -> Option<Line> {
+        let named = |line: &Line| matches!(line, Line::Stream(name) if name.stream == stream);
+        if self.header.format == 1 || self.named.contains(&stream) || lines.iter().any(named) {
+            return None;
+        }
+        Some(Line::Stream(self.streams.get(&stream).cloned().unwrap_or(
+            StreamName {
+                stream,
+                source: String::new(),
+                replayable: false,
+            },
+        )))
+    }
+
+    /// Whether the segment is finished before a decision of `more` bytes, behind `pending` bytes.
+    fn is_due(&self, day: i64, pending: usize, more: usize) -> bool {
+        let held = self.whole_bytes + pending as u64;
+        let another = !self.header.identity.differences(&self.identity).is_empty();
+        let decided = self.days.is_some() || pending > 0;
+        another
+            || (decided && held + more as u64 > self.options.segment_bytes)
+            || (decided && self.options.daily && day != self.day)
+    }
+
+    /// Writes whole lines with one write. A failed write leaves no torn line.
+    pub(super) fn write(&mut self, text: &str, lines: &[Line]) -> Result<(), JournalError> {
+        if let Err(error) = self.file.write_all(text.as_bytes()) {
+            self.cut_back()?;
+            return Err(JournalError::io(self.names.active(), "append")(error));
+        }
+        self.whole_bytes += text.len() as u64;
+        self.crc.update(text.as_bytes());
+        for line in lines {
+            self.state.take(line);
+            match line {
+                Line::Decision(_, record) => {
+                    self.days = Some(check::spanned(self.days, record.date));
+                }
+                Line::Stream(name) => {
+                    self.named.insert(name.stream);
+                }
+                Line::Header(_) | Line::Closing { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> Result<(), JournalError> {
+        let failed = JournalError::io(self.names.active(), "sync");
+        self.file.sync_data().map_err(failed)
+    }
+
+    /// Writes the closing line, unless it is there: the run ended on purpose.
+    pub(super) fn close(&mut self) -> Result<(), JournalError> {
+        if !self.state.is_closed() {
+            self.watch()?;
+            let closing = Line::Closing {
+                decisions: self.decisions(),
+            };
+            let mut text = String::new();
+            closing.write(&mut text);
+            self.write(&text, &[closing])?;
+        }
+        self.sync()
+    }
+
+    /// The decisions from number `n` on, read from the files; segments before it are not read.
+    pub(super) fn records_from(
+        &self,
+        n: u64,
+    ) -> Result<impl Iterator<Item = Result<(Place, Record), JournalError>> + use<>, JournalError>
+    {
+        heqis_data::journal::records_from(self.names.active(), n)
+    }
+
+    /// The index of the active segment as it is.
+    pub(super) fn index(&self) -> Index {
+        Index {
+            segment: self.header.segment,
+            before: self.header.before,
+            bytes: self.whole_bytes,
+            crc32: self.crc.clone().finalize(),
+            days: self.days,
+            state: self.state.clone(),
+        }
+    }
+
+    /// Goes on in `file`, the next segment.
+    pub(super) fn go_on_in(&mut self, file: File, day: i64) -> Result<(), JournalError> {
+        let failed = JournalError::io(self.names.active(), "open");
+        let meta = file.metadata().map_err(failed)?;
+        (self.file, self.id) = (file, (meta.dev(), meta.ino()));
+        self.day = day;
+        self.begin(self.header.segment + 1)
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn cut_back(&mut self) -> Result<(), JournalError> {
+        let failed = JournalError::io(self.names.active(), "cut off a torn line");
+        self.file.set_len(self.whole_bytes).map_err(failed)
+    }
+}
+
+/// How `name` differs from the stream of the same source that the journal named last.
+fn replaced(state: &State, name: &StreamName) -> Option<Difference> {
+    let known = state.source(&name.source)?;
+    (known.replayable && name.replayable && known.stream != name.stream).then(|| Difference {
+        item: format!("the stream of source {}", name.source),
+        journal: format!("{:016x}", known.stream),
+        start: format!("{:016x}", name.stream),
+    })
+}
+
+/// Whether another journal is begun because of `differences`; an error where they are refused.
+fn mismatch(path: &Path, choice: Mismatch, found: &[Difference]) -> Result<bool, JournalError> {
+    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let differences = told.join(", ");
+    match choice {
+        Mismatch::Refuse => {
+            return Err(JournalError::Mismatch {
+                path: path.to_owned(),
+                differences,
+            });
+        }
+        Mismatch::New => {
+            tracing::warn!(path = %path.display(), differences, "the unfinished journal is set aside");
+        }
+        Mismatch::Append => {
+            tracing::warn!(path = %path.display(), differences, "the unfinished journal goes on");
+        }
+    }
+    Ok(choice == Mismatch::New)
+}
 
 /// What keeps `path` from being a journal, as far as can be seen without touching it.
 pub(super) fn fault(path: &Path) -> Option<String> {
@@ -45,180 +437,48 @@ pub(super) fn fault(path: &Path) -> Option<String> {
     (!above.is_dir()).then(|| format!("{} is not a directory", above.display()))
 }
 
-/// Reads a journal and checks every line. A torn last line is left out.
-///
-/// # Errors
-/// [`JournalError::Corrupt`] naming the line and the rule.
-pub fn read(path: &Path) -> Result<Contents, JournalError> {
-    let mut text = Vec::new();
-    File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut text))
-        .map_err(io_error(path, "read"))?;
-    parse(path, &text)
-}
-
-fn parse(path: &Path, text: &[u8]) -> Result<Contents, JournalError> {
-    Ok(Contents::parse(text, &path.display().to_string())?)
-}
-
-/// A journal that is being written.
-#[derive(Debug)]
-pub(super) struct JournalFile {
-    path: PathBuf,
-    file: File,
-    decisions: u64,
-    /// Bytes of whole lines; a failed append is cut back to here.
-    whole_bytes: u64,
-}
-
-impl JournalFile {
-    /// Opens the journal at `path`. An unfinished one is resumed, its records are returned and a torn last line is cut
-    /// off; a finished one is kept as `<path>.prev`, in place of the one before it.
-    pub(super) fn open(path: &Path) -> Result<(Self, Vec<(Place, Record)>), JournalError> {
-        if let Some(parent) = path.parent() {
-            std::fs::create_dir_all(parent).map_err(io_error(path, "make its directory"))?;
-        }
-        let file = open_locked(path)?;
-        let mut text = Vec::new();
-        (&file)
-            .read_to_end(&mut text)
-            .map_err(io_error(path, "read"))?;
-        let contents = parse(path, &text)?;
-        if contents.closed {
-            std::fs::rename(path, beside(path, ".prev"))
-                .map_err(io_error(path, "keep the finished journal"))?;
-            let file = open_locked(path)?;
-            return Self::begin(path, file).map(|journal| (journal, Vec::new()));
-        }
-        if contents.whole_bytes == 0 {
-            return Self::begin(path, file).map(|journal| (journal, Vec::new()));
-        }
-        let torn = text.len() as u64 - contents.whole_bytes;
-        if torn > 0 {
-            tracing::warn!(path = %path.display(), bytes = torn, "a torn line is cut off the journal");
-        }
-        let decisions = contents.records.len() as u64;
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-            decisions,
-            whole_bytes: contents.whole_bytes,
-        };
-        journal.cut_back()?;
-        Ok((journal, contents.records))
-    }
-
-    fn begin(path: &Path, file: File) -> Result<Self, JournalError> {
-        let mut journal = Self {
-            path: path.to_owned(),
-            file,
-            decisions: 0,
-            whole_bytes: 0,
-        };
-        journal.cut_back()?;
-        let mut line = String::new();
-        Line::Header.write(&mut line);
-        journal.append(&line, 0)?;
-        Ok(journal)
-    }
-
-    /// Decisions written so far.
-    pub(super) fn decisions(&self) -> u64 {
-        self.decisions
-    }
-
-    /// Appends whole lines that hold `decisions` decisions, with one write. A failed write leaves no torn line.
-    pub(super) fn append(&mut self, lines: &str, decisions: u64) -> Result<(), JournalError> {
-        if let Err(error) = self.file.write_all(lines.as_bytes()) {
-            self.cut_back()?;
-            return Err(io_error(&self.path, "append")(error));
-        }
-        self.decisions += decisions;
-        self.whole_bytes += lines.len() as u64;
-        Ok(())
-    }
-
-    pub(super) fn sync(&self) -> Result<(), JournalError> {
-        self.file.sync_data().map_err(io_error(&self.path, "sync"))
-    }
-
-    /// Writes the closing record: the run ended on purpose, and the next one starts a new journal.
-    pub(super) fn close(&mut self) -> Result<(), JournalError> {
-        let mut line = String::new();
-        Line::Closing {
-            decisions: self.decisions,
-        }
-        .write(&mut line);
-        self.append(&line, 0)?;
-        self.sync()
-    }
-
-    fn cut_back(&mut self) -> Result<(), JournalError> {
-        self.file
-            .set_len(self.whole_bytes)
-            .map_err(io_error(&self.path, "cut off a torn line"))?;
-        self.file
-            .seek(SeekFrom::End(0))
-            .map_err(io_error(&self.path, "seek"))?;
-        Ok(())
-    }
-}
-
-/// Opens a file for reading and writing, and makes it if it is missing. Pipes and devices are refused: reading one to its
-/// end may last for ever.
-fn open_regular(path: &Path) -> Result<File, JournalError> {
-    let file = OpenOptions::new()
+/// Opens a regular file for reading and appending. Pipes and devices are refused: reading one to its end may last for ever.
+pub(super) fn open_regular(path: &Path, how: &mut OpenOptions) -> Result<File, JournalError> {
+    let file = how
         .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
+        .append(true)
         .open(path)
-        .map_err(io_error(path, "open"))?;
-    if file.metadata().map_err(io_error(path, "open"))?.is_file() {
+        .map_err(JournalError::io(path, "open"))?;
+    let meta = file.metadata().map_err(JournalError::io(path, "open"))?;
+    if meta.is_file() {
         Ok(file)
     } else {
-        Err(io_error(path, "open")(io::Error::other(NOT_REGULAR)))
+        Err(JournalError::io(path, "open")(io::Error::other(
+            NOT_REGULAR,
+        )))
     }
 }
 
-fn open_locked(path: &Path) -> Result<File, JournalError> {
-    let file = open_regular(path)?;
+/// Locks a journal's file for this process and stage.
+pub(super) fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
     match file.try_lock() {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(()),
         Err(std::fs::TryLockError::WouldBlock) => Err(JournalError::Locked {
             path: path.to_owned(),
         }),
-        Err(std::fs::TryLockError::Error(error)) => Err(io_error(path, "lock")(error)),
+        Err(std::fs::TryLockError::Error(error)) => Err(JournalError::io(path, "lock")(error)),
     }
 }
 
-/// Opens the file of time stamps beside the journal; it goes on, after its last whole line, when the journal was resumed.
-pub(super) fn open_timings(journal: &Path, resumed: bool) -> Result<File, JournalError> {
-    let path = beside(journal, ".timings.jsonl");
-    let mut file = open_regular(&path)?;
-    let mut text = Vec::new();
-    if resumed {
-        file.read_to_end(&mut text)
-            .map_err(io_error(&path, "read"))?;
+/// Opens and locks the active segment, and makes it if it is missing.
+fn open_locked(path: &Path) -> Result<File, JournalError> {
+    for _ in 0..ATTEMPTS {
+        let file = open_regular(path, OpenOptions::new().create(true))?;
+        lock(path, &file)?;
+        let meta = file.metadata().map_err(JournalError::io(path, "open"))?;
+        // Another process may have finished the segment between opening and locking.
+        if std::fs::metadata(path)
+            .is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()))
+        {
+            return Ok(file);
+        }
     }
-    let whole = text
-        .iter()
-        .rposition(|&byte| byte == b'\n')
-        .map_or(0, |at| at as u64 + 1);
-    file.set_len(whole)
-        .map_err(io_error(&path, "cut off a torn line"))?;
-    file.seek(SeekFrom::End(0))
-        .map_err(io_error(&path, "seek"))?;
-    Ok(file)
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn io_error(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> JournalError {
-    let path = path.to_owned();
-    move |source| JournalError::Io { path, what, source }
+    Err(JournalError::Locked {
+        path: path.to_owned(),
+    })
 }

@@ -7,29 +7,51 @@
 //! committed is known per node, so two journals on a node must not take the same items: after a kill each would take what
 //! the other holds for its own.
 //!
+//! It emits each decision after it was written, with its number. An edge on which the decisions of the same stage leave the
+//! node carries these: what another node gets is recorded here. What was recorded and not delivered when the process ended
+//! is emitted again by the next one (`delivered`).
+//!
 //! Counts `written`, and `duplicate` for decisions that the file already held.
 //!
 //! The lines are those of [`heqis_quant::decision::journal`].
 //!
-//! - `file`: opening, resuming, appending. `timings`: time stamps beside the journal.
+//! - `file`: opening, appending, closing. `resume`: what a journal holds when it is opened. `seal`: finishing a segment.
+//!   `aside`: setting a journal aside for a new one. `watch`: whether the path still names the file. `timings`: time
+//!   stamps beside the journal.
 
+mod aside;
+mod delivered;
 mod file;
+mod resume;
+mod seal;
+#[cfg(test)]
+mod tests;
 mod timings;
+mod watch;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use heqis_actors::{
-    BuildContext, Committed, Counter, Emitter, Frame, Nothing, Origin, Stage, StageError,
+    BuildContext, Clock, Committed, Counter, Deliveries, Emitter, Ending, Frame, Origin, Snapshot,
+    Stage, StageError,
 };
+use heqis_data::journal::Names;
 use heqis_messages::Decision;
-use heqis_quant::decision::journal::{Line, Place, Record};
+use heqis_quant::decision::journal::{Identity, Place, Record, StreamName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use file::{JournalError, read};
+pub use file::{Existing, Mismatch};
+pub use heqis_data::journal::{JournalError, read};
 
-use file::JournalFile;
+use delivered::Delivered;
+use file::{JournalFile, Options};
+
+/// Bytes of a segment, when the topology does not say.
+const SEGMENT_BYTES: u64 = 16 << 20;
+/// Least and most bytes of a segment.
+const SEGMENT_RANGE: std::ops::RangeInclusive<u64> = 64 << 10..=1 << 30;
 
 /// When written records are forced to the disk. A record is safe from a killed process as soon as it is written;
 /// syncing is about power cuts.
@@ -48,8 +70,21 @@ pub enum SyncPolicy {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JournalConfig {
-    /// The file; missing directories are made. A finished journal found there is kept as `<path>.prev`.
+    /// The file; missing directories are made. Finished segments and their indexes stand beside it.
     pub path: PathBuf,
+    /// Bytes after which a segment is finished and the next one begins, 64 KiB to 1 GiB.
+    #[serde(default = "segment_bytes")]
+    #[schemars(range(min = 65_536, max = 1_073_741_824))]
+    pub segment_bytes: u64,
+    /// Whether a segment is finished too when the day by UTC changes, by the node's clock.
+    #[serde(default)]
+    pub daily: bool,
+    /// What a start does with a journal that is finished.
+    #[serde(default)]
+    pub existing: Existing,
+    /// What a start does with an unfinished journal of another topology, rule, bundle or stream of bars.
+    #[serde(default)]
+    pub mismatch: Mismatch,
     /// When records are forced to the disk.
     #[serde(default)]
     pub sync: SyncPolicy,
@@ -59,71 +94,151 @@ pub struct JournalConfig {
     pub timings: bool,
 }
 
+fn segment_bytes() -> u64 {
+    SEGMENT_BYTES
+}
+
+/// What the decisions of this start are made by.
+fn identity(cx: &BuildContext) -> Identity {
+    let made_by = cx.identity();
+    Identity {
+        topology: made_by.topology.clone(),
+        rule: made_by.rule.clone(),
+        bundles: made_by.bundles.clone(),
+    }
+}
+
+/// The streams that the sources of this node, and of those before it, send.
+fn streams(committed: &Committed) -> Vec<StreamName> {
+    let named = committed.streams().into_iter().map(|name| StreamName {
+        stream: name.stream,
+        source: name.source,
+        replayable: name.replayable,
+    });
+    named.collect()
+}
+
+/// What a failure means for the stage: what another program broke is no reason to try again, what the system refuses is.
+fn stage_error(error: JournalError) -> StageError {
+    match error {
+        JournalError::Io { .. } | JournalError::Replaced { .. } | JournalError::Locked { .. } => {
+            StageError::unavailable(error)
+        }
+        _ => StageError::config(error),
+    }
+}
+
 /// Writes decisions.
 #[derive(Debug)]
 pub struct Journal {
     file: JournalFile,
+    clock: Clock,
     timings: Option<std::fs::File>,
     sync: SyncPolicy,
     committed: Committed,
+    deliveries: Deliveries,
+    delivered: Delivered,
     stage_names: Arc<[String]>,
-    /// Lines of the current batch.
-    lines: String,
+    /// Decisions of the current batch.
+    records: Vec<(Place, Record)>,
     timing_lines: String,
     batch: Vec<Frame<Decision>>,
     written: Counter,
     duplicate: Counter,
+    restored: Counter,
 }
 
 impl Stage for Journal {
     type Config = JournalConfig;
     type In = Decision;
-    type Out = Nothing;
+    type Out = Decision;
     const COMMIT_LOG: bool = true;
+    const OUTPUT_OPTIONAL: bool = true;
+    const TAKES_PAST: bool = false;
     const KIND: &'static str = "journal";
     const ABOUT: &'static str =
         "Writes decisions to a checksummed file that survives a killed process.";
 
     fn check(config: &JournalConfig, base: &Path) -> Vec<String> {
-        file::fault(&base.join(&config.path)).into_iter().collect()
+        let mut faults: Vec<String> = file::fault(&base.join(&config.path)).into_iter().collect();
+        if !SEGMENT_RANGE.contains(&config.segment_bytes) {
+            let (least, most) = SEGMENT_RANGE.into_inner();
+            let got = config.segment_bytes;
+            faults.push(format!(
+                "segment_bytes must be {least} to {most}, got {got}"
+            ));
+        }
+        faults
     }
 
     fn build(config: &JournalConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let path = cx.path(&config.path);
-        let (file, records) = JournalFile::open(&path).map_err(StageError::config)?;
-        let resumed = !records.is_empty();
-        if resumed {
-            tracing::info!(stage = cx.stage(), path = %path.display(), decisions = records.len(), "journal resumed");
+        let options = Options {
+            segment_bytes: config.segment_bytes,
+            daily: config.daily,
+            existing: config.existing,
+            mismatch: config.mismatch,
+        };
+        let known = streams(cx.committed());
+        let now_ns = cx.clock().now_ns();
+        let (file, resumed) = JournalFile::open(&path, options, identity(cx), &known, now_ns)
+            .map_err(StageError::config)?;
+        let written = cx.counter("written");
+        if resumed.decisions < written.get() {
+            return Err(StageError::unavailable(format!(
+                "journal {}: holds {} decisions, and this process has written {}: it is another file",
+                path.display(),
+                resumed.decisions,
+                written.get()
+            )));
         }
-        for (place, record) in records {
+        let has_decisions = resumed.decisions > 0;
+        if has_decisions {
+            tracing::info!(
+                stage = cx.stage(),
+                path = %path.display(),
+                decisions = resumed.decisions,
+                complete = resumed.complete,
+                "journal resumed"
+            );
+        }
+        for (stream, first, last) in resumed.runs {
+            cx.committed().insert_run(stream, first, last);
+        }
+        for (place, record) in resumed.last {
             let origin = Origin {
                 stream: place.stream,
                 position: place.position,
             };
             cx.committed().record(origin, Decision::from(&record));
         }
+        let delivered = Delivered::open(&path, resumed.decisions)?;
         let timings = config
             .timings
-            .then(|| file::open_timings(&path, resumed))
+            .then(|| timings::open(&Names::of(&path), has_decisions))
             .transpose();
         Ok(Self {
             file,
+            clock: cx.clock().clone(),
             timings: timings.map_err(StageError::config)?,
             sync: config.sync,
             committed: cx.committed().clone(),
+            deliveries: cx.committed().deliveries_after(delivered.known()),
+            delivered,
             stage_names: cx.stage_names().clone(),
-            lines: String::new(),
+            records: Vec::new(),
             timing_lines: String::new(),
             batch: Vec::new(),
-            written: cx.counter("written"),
+            written,
             duplicate: cx.counter("duplicate"),
+            restored: cx.counter("restored"),
         })
     }
 
     fn process(
         &mut self,
         frame: &Frame<Decision>,
-        _: &mut Emitter<'_, Nothing>,
+        _: &mut Emitter<'_, Decision>,
     ) -> Result<(), StageError> {
         let head = frame.head();
         if self.committed.contains(head.origin) {
@@ -137,41 +252,110 @@ impl Stage for Journal {
             stream: head.origin.stream,
             position: head.origin.position,
         };
-        Line::Decision(place, Record::from(&**frame)).write(&mut self.lines);
+        self.records.push((place, Record::from(&**frame)));
         if self.timings.is_some() {
             timings::write_line(number, head, &self.stage_names, &mut self.timing_lines);
         }
         Ok(())
     }
 
-    fn flush(&mut self, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+    fn flush(&mut self, out: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        let now_ns = self.clock.now_ns();
         if self.batch.is_empty() {
+            self.delivered.keep(&self.deliveries, now_ns, false);
             return Ok(());
         }
         let decisions = self.batch.len() as u64;
-        self.file
-            .append(&self.lines, decisions)
-            .map_err(StageError::unavailable)?;
-        if self.sync == SyncPolicy::Batch {
-            self.file.sync().map_err(StageError::unavailable)?;
-        }
+        self.append().map_err(stage_error)?;
         if let Some(timings) = &mut self.timings {
             // Timings explain, they do not decide: a full disk there must not stop the journal.
             if let Err(error) = std::io::Write::write_all(timings, self.timing_lines.as_bytes()) {
                 tracing::warn!(%error, "timings are not written");
             }
         }
-        for frame in self.batch.drain(..) {
-            self.committed.keep(frame.head().origin, (*frame).clone());
+        for (frame, (place, _)) in self.batch.drain(..).zip(&self.records) {
+            let decision = Decision {
+                number: place.n,
+                ..(*frame).clone()
+            };
+            self.committed.insert(frame.head().origin);
+            self.committed.keep(frame.head().origin, decision.clone());
+            out.emit_recorded(frame.head(), decision, place.n, &self.deliveries);
         }
+        self.delivered.keep(&self.deliveries, now_ns, false);
         self.written.add(decisions);
-        self.lines.clear();
+        self.records.clear();
         self.timing_lines.clear();
+        Ok(())
+    }
+
+    /// Emits what was recorded and not delivered when the last process ended.
+    fn resume(&mut self, out: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        let from = self.deliveries.emitted() + 1;
+        if from > self.file.decisions() {
+            return Ok(());
+        }
+        tracing::info!(
+            from,
+            to = self.file.decisions(),
+            "recorded decisions are delivered again"
+        );
+        for record in self.file.records_from(from).map_err(stage_error)? {
+            let (place, record) = record.map_err(stage_error)?;
+            let origin = Origin {
+                stream: place.stream,
+                position: place.position,
+            };
+            let decision = Decision {
+                number: place.n,
+                ..Decision::from(&record)
+            };
+            out.emit_again(origin, decision, place.n, &self.deliveries);
+        }
+        Ok(())
+    }
+
+    /// What is held, the file holds.
+    fn snapshot(&self) -> Snapshot {
+        Snapshot::Nothing
+    }
+
+    fn drain(&mut self, _: Ending, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+        let now_ns = self.clock.now_ns();
+        self.delivered.keep(&self.deliveries, now_ns, true);
         Ok(())
     }
 
     /// Only the end of the data closes the journal: a node that leaves comes back to it.
     fn finish(&mut self) -> Result<(), StageError> {
-        self.file.close().map_err(StageError::failed)
+        let now_ns = self.clock.now_ns();
+        self.delivered.keep(&self.deliveries, now_ns, true);
+        self.file.close().map_err(stage_error)
+    }
+}
+
+impl Journal {
+    /// Writes the decisions of the batch.
+    fn append(&mut self) -> Result<(), JournalError> {
+        let file = &mut self.file;
+        if self
+            .records
+            .iter()
+            .any(|(place, _)| !file.knows(place.stream))
+        {
+            for name in streams(&self.committed) {
+                if !file.knows(name.stream) {
+                    file.name_stream(name)?;
+                }
+            }
+        }
+        let restored = file.restored();
+        let appended = file.append(&self.records, self.clock.now_ns());
+        self.restored.add(file.restored() - restored);
+        appended?;
+        match self.sync {
+            SyncPolicy::Batch => file.sync(),
+            SyncPolicy::Never => Ok(()),
+        }
     }
 }

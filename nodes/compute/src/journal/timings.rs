@@ -1,10 +1,42 @@
 //! Time stamps of decisions, beside the journal: they are for looking at, and have no checksum.
 
 use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::sync::Arc;
 
 use heqis_actors::Head;
+use heqis_data::journal::{JournalError, Names};
 use serde::Serialize;
+
+use super::file::open_regular;
+use super::seal::move_new;
+
+/// Longest torn line that is looked for.
+const TAIL: u64 = 1 << 16;
+
+/// Opens the file of time stamps beside a journal, after its last whole line. What a journal left that is not there any
+/// more is kept under the name of a run.
+pub(super) fn open(names: &Names, resumed: bool) -> Result<File, JournalError> {
+    let path = names.timings();
+    let is_left = !resumed && path.metadata().is_ok_and(|meta| meta.len() > 0);
+    if is_left {
+        move_new(&path, &names.run(names.last_run()? + 1).timings())?;
+    }
+    let mut file = open_regular(&path, OpenOptions::new().create(true))?;
+    cut_torn_line(&mut file).map_err(JournalError::io(&path, "cut off a torn line"))?;
+    Ok(file)
+}
+
+fn cut_torn_line(file: &mut File) -> std::io::Result<()> {
+    let length = file.metadata()?.len();
+    let from = length.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.take(TAIL).read_to_end(&mut tail)?;
+    let whole = tail.iter().rposition(|&byte| byte == b'\n');
+    file.set_len(whole.map_or(from, |at| from + at as u64 + 1))
+}
 
 #[derive(Serialize)]
 struct Timings<'a> {

@@ -146,6 +146,7 @@ pub fn decisions(count: u64) -> Vec<Frame<Decision>> {
                 bar: frame.bar,
                 verdict,
                 prediction: frame.prediction,
+                number: 0,
             };
             framed(frame.head().origin.position, decision)
         })

@@ -1,9 +1,9 @@
-//! Input that is no bar: counted in all and by reason, and the first of each reason shown.
+//! Input that is no bar: counted in all and by reason, and some of each reason shown.
 
-use heqis_actors::{BuildContext, Counter};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use heqis_actors::{BuildContext, Counter, LogLimit};
 use heqis_quant::QuantError;
-
-use crate::log_limit::LogLimit;
 
 /// Why a row or line is no bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +49,14 @@ impl From<&serde_json::Error> for Reason {
     }
 }
 
-/// Counts and shows bad input of one source.
+/// Counts and shows bad input of one source. Clones share their limits, so that a client that connects again and again
+/// writes no more than one that stays.
 #[derive(Clone, Debug)]
 pub(super) struct BadInput {
     stage: String,
     what: &'static str,
     all: Counter,
-    by_reason: [(Counter, LogLimit); Reason::ALL.len()],
+    by_reason: [(Counter, Arc<Mutex<LogLimit>>); Reason::ALL.len()],
 }
 
 impl BadInput {
@@ -68,19 +69,20 @@ impl BadInput {
             by_reason: Reason::ALL.map(|reason| {
                 (
                     cx.counter(&format!("{what}_{}", reason.name())),
-                    LogLimit::new(),
+                    Arc::new(Mutex::new(LogLimit::new(cx.clock().clone()))),
                 )
             }),
         }
     }
 
     /// Counts one; `error` names place, rule and value.
-    pub(super) fn take(&mut self, reason: Reason, error: &dyn std::fmt::Display) {
-        let (counter, log) = &mut self.by_reason[reason as usize];
+    pub(super) fn take(&self, reason: Reason, error: &dyn std::fmt::Display) {
+        let (counter, log) = &self.by_reason[reason as usize];
         self.all.inc();
         counter.inc();
-        if log.admit() {
-            tracing::warn!(stage = %self.stage, what = self.what, reason = reason.name(), %error, "not a bar");
+        let admitted = log.lock().unwrap_or_else(PoisonError::into_inner).admit();
+        if let Some(left_out) = admitted {
+            tracing::warn!(stage = %self.stage, what = self.what, reason = reason.name(), %error, left_out, "not a bar");
         }
     }
 }

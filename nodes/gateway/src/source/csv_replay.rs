@@ -146,6 +146,20 @@ fn fault(path: &Path, options: &TableOptions) -> Option<String> {
 }
 
 impl CsvReplayConfig {
+    /// A replay of whole files as fast as they are taken.
+    pub(super) fn of(paths: Vec<PathBuf>) -> Self {
+        Self {
+            paths,
+            speed: max(),
+            from: None,
+            to: None,
+            prices: None,
+            volume_unit: None,
+            timezone: None,
+            day_order: None,
+        }
+    }
+
     fn options(&self) -> TableOptions {
         TableOptions {
             prices: self.prices,
@@ -254,8 +268,11 @@ impl Source for CsvReplay {
             if !file.metadata().map_err(failed)?.is_file() {
                 return Err(failed(std::io::Error::other("is not a regular file")));
             }
-            std::io::copy(&mut std::io::BufReader::with_capacity(1 << 16, file), &mut hash)
-                .map_err(failed)?;
+            std::io::copy(
+                &mut std::io::BufReader::with_capacity(1 << 16, file),
+                &mut hash,
+            )
+            .map_err(failed)?;
         }
         Ok(Some(hash.value()))
     }

@@ -16,6 +16,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +24,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Counter, Next, Source, StageError, Waker};
+use heqis_actors::{BuildContext, Counter, LogLimit, Next, Source, StageError, Waker};
 use heqis_messages::BarMessage;
 use heqis_quant::Bar;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -35,8 +36,8 @@ use serde::Deserialize;
 use super::bad_input::BadInput;
 use super::frames::{Frames, Noise};
 use super::json_bar::json_bar;
-use super::live::LiveGate;
-use crate::log_limit::LogLimit;
+use super::live::{LiveGate, SYMBOL_DAYS, SYMBOLS, SymbolLimits};
+use super::past::Past;
 
 /// Bars that wait between the reading thread and the pipeline.
 const CHANNEL: usize = 256;
@@ -52,7 +53,6 @@ const REOPEN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_
 
 /// Least and most that may be asked for.
 const FRAME_BYTES: (usize, usize) = (64, 65_536);
-const SYMBOLS: (usize, usize) = (1, 1_000_000);
 const BAUD: (u32, u32) = (50, 4_000_000);
 
 /// Parity bit of a character.
@@ -99,11 +99,36 @@ pub struct SerialConfig {
     #[serde(default = "max_frame_bytes")]
     #[schemars(range(min = FRAME_BYTES.0, max = FRAME_BYTES.1))]
     pub max_frame_bytes: usize,
-    /// Most symbols over the life of the source; bars of further ones are refused, because every stage keeps something
-    /// for each symbol.
+    /// Most symbols at once; bars of further ones are refused, because every stage keeps something for each symbol.
     #[serde(default = "max_symbols")]
     #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
     pub max_symbols: usize,
+    /// Days by the node's clock without a bar after which a symbol gives its place back.
+    #[serde(default = "symbol_days")]
+    #[schemars(range(min = SYMBOL_DAYS.0, max = SYMBOL_DAYS.1))]
+    pub symbol_days: u32,
+    /// A text file of the codes that are let in, one a line, `#` before comments; absent, any code is. It is read again
+    /// within a second after it has changed.
+    #[serde(default)]
+    pub symbols_file: Option<PathBuf>,
+    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
+    /// a saved state, and nothing is decided of them.
+    #[serde(default)]
+    pub warm_up: Vec<PathBuf>,
+}
+
+impl SerialConfig {
+    fn limits(&self) -> SymbolLimits {
+        SymbolLimits {
+            max_symbols: self.max_symbols,
+            symbol_days: self.symbol_days,
+            symbols_file: self.symbols_file.clone(),
+        }
+    }
+}
+
+fn symbol_days() -> u32 {
+    7
 }
 
 fn baud() -> u32 {
@@ -126,6 +151,7 @@ pub struct Serial {
     stopping: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
     gate: LiveGate,
+    past: Past,
 }
 
 impl Source for Serial {
@@ -135,14 +161,13 @@ impl Source for Serial {
     const ABOUT: &'static str = "Takes bars from a serial line, in frames with a checksum.";
     const REPLAYABLE: bool = false;
 
-    fn check(config: &SerialConfig, _: &Path) -> Vec<String> {
+    fn check(config: &SerialConfig, base: &Path) -> Vec<String> {
         let within = |name: &str, value: usize, (min, max): (usize, usize)| {
             (!(min..=max).contains(&value))
                 .then(|| format!("{name} is {value}, it must lie in {min}..={max}"))
         };
         [
             within("max_frame_bytes", config.max_frame_bytes, FRAME_BYTES),
-            within("max_symbols", config.max_symbols, SYMBOLS),
             within(
                 "baud",
                 config.baud as usize,
@@ -151,15 +176,20 @@ impl Source for Serial {
         ]
         .into_iter()
         .flatten()
+        .chain(config.limits().faults(base))
+        .chain(Past::faults(&config.warm_up, base))
+        .chain(no_line(&base.join(&config.path)))
         .collect()
     }
 
     fn build(config: &SerialConfig, cx: &BuildContext) -> Result<Self, StageError> {
         // A graph built by hand has not asked.
-        let faults = Self::check(config, Path::new(""));
+        let faults = Self::check(config, &cx.path(""));
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));
         }
+        let gate = LiveGate::new(cx, &config.limits())?;
+        let past = Past::open(&config.warm_up, cx)?;
         let (sender, bars) = sync_channel(CHANNEL);
         let stopping = Arc::new(AtomicBool::new(false));
         let line = Line {
@@ -175,7 +205,8 @@ impl Source for Serial {
             bad_frame: cx.counter("bad_frame"),
             bad_frames: ["cobs", "crc", "long"].map(|why| cx.counter(&format!("bad_frame_{why}"))),
             bad_bars: BadInput::new(cx, "bad_bar"),
-            log: LogLimit::new(),
+            log: LogLimit::new(cx.clock().clone()),
+            away: LogLimit::new(cx.clock().clone()),
         };
         let reader = std::thread::Builder::new()
             .name("serial".into())
@@ -185,8 +216,13 @@ impl Source for Serial {
             bars: Some(bars),
             stopping,
             reader: Some(reader),
-            gate: LiveGate::new(cx, config.max_symbols),
+            gate,
+            past,
         })
+    }
+
+    fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
+        self.past.next()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
@@ -231,6 +267,8 @@ struct Line {
     bad_frames: [Counter; 3],
     bad_bars: BadInput,
     log: LogLimit,
+    /// For a line that is not there: an adapter may be away for days.
+    away: LogLimit,
 }
 
 /// Why reading ended.
@@ -244,26 +282,26 @@ enum End {
 impl Line {
     fn read(mut self) {
         let mut pause = REOPEN.0;
-        let mut told = false;
         while !self.stopping() {
             match open(&self.path, &self.config) {
                 Ok(port) => {
                     self.connect.inc();
                     tracing::info!(stage = %self.stage, path = %self.path.display(), "line open");
-                    (pause, told) = (REOPEN.0, false);
+                    pause = REOPEN.0;
                     self.frames.reset();
                     match self.take(port) {
                         End::Stopped => return,
                         End::Gone(error) => {
                             self.disconnect.inc();
-                            tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, "line lost");
+                            if let Some(left_out) = self.log.admit() {
+                                tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, left_out, "line lost");
+                            }
                         }
                     }
                 }
                 Err(error) => {
-                    // Said once: an adapter may be away for days.
-                    if !std::mem::replace(&mut told, true) {
-                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, "line cannot be opened, trying on");
+                    if let Some(left_out) = self.away.admit() {
+                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, left_out, "line cannot be opened, trying on");
                     }
                 }
             }
@@ -334,13 +372,20 @@ impl Line {
                     Noise::Long => 2,
                 }]
                 .inc();
-                if log.admit() {
-                    tracing::warn!(%stage, ?noise, "no frame");
+                if let Some(left_out) = log.admit() {
+                    tracing::warn!(%stage, ?noise, left_out, "no frame");
                 }
             }
         });
         taken
     }
+}
+
+/// What is wrong with a path that can never be a line. One that is not there may come.
+fn no_line(path: &Path) -> Option<String> {
+    let kind = std::fs::metadata(path).ok()?.file_type();
+    (!kind.is_char_device())
+        .then(|| format!("{}: must be a serial line, and is none", path.display()))
 }
 
 /// Opens a line for reading, raw and with its speed.

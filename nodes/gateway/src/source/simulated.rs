@@ -6,9 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use heqis_actors::{
-    BuildContext, ContentHash, Next, Source, StageError, duration_ns,
-};
+use heqis_actors::{BuildContext, ContentHash, Next, Source, StageError, duration_ns};
 use heqis_messages::BarMessage;
 use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};

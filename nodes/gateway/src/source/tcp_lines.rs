@@ -3,33 +3,34 @@
 //! One thread accepts, one thread a client reads; they hand bars over a bounded channel. When the pipeline is full the
 //! channel fills, the threads stop reading, and TCP makes the client wait. Dropping the source ends every thread.
 //!
-//! Counts `client`; `refused_client` for clients above the limit; `bad_line` for lines that are no bars, of these
-//! `bad_line_syntax`, `bad_line_value` and `bad_line_torn` (the client left in the middle of it); `long_line` for clients
-//! cut off because a line of theirs was too long. A client stays after a bad line, except when it is the CSV header,
-//! without which nothing after it can be understood. `refused_symbol` counts bars of symbols above the limit, `future_bar`
-//! those of a day after tomorrow.
+//! Counts `client`; `refused_client` for clients above the limit; `idle_client` for those that lost their place because
+//! they sent no bar; `bad_line` for lines that are no bars, of these `bad_line_syntax`, `bad_line_value` and
+//! `bad_line_torn` (the client left in the middle of it); `long_line` for clients cut off because a line of theirs was too
+//! long. A client stays after a bad line, except when it is the CSV header, without which nothing after it can be
+//! understood. `refused_symbol` counts bars of symbols that have no place, `future_bar` those of a day after tomorrow.
+//! The notes `listen` and `symbols` say where the source listens and how many symbols have a place.
 
-use std::io::{self, BufRead as _, BufReader};
+use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Counter, Next, Source, StageError, Waker};
+use heqis_actors::{BuildContext, Counter, LogLimit, Next, Note, Source, StageError, Waker};
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, BarReader, QuantError, TableOptions};
+use heqis_quant::Bar;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use socket2::{SockRef, TcpKeepalive};
+use socket2::SockRef;
 
-use super::bad_input::{BadInput, Reason};
-use super::json_bar::json_bar;
-use super::live::LiveGate;
-use super::whole_lines::{End, WholeLines};
-use crate::log_limit::LogLimit;
+use super::bad_input::BadInput;
+use super::live::{LiveGate, SYMBOL_DAYS, SYMBOLS, SymbolLimits};
+use super::past::Past;
+use super::span::Span;
+use super::tcp_client::Client;
 
 /// Bars that wait between the reading threads and the pipeline.
 const CHANNEL: usize = 256;
@@ -37,13 +38,12 @@ const CHANNEL: usize = 256;
 /// Least and most that may be asked for: a CSV header needs about the least, and every client costs a thread and a line.
 const LINE_BYTES: (usize, usize) = (64, 1_048_576);
 const CLIENTS: (usize, usize) = (1, 256);
-const SYMBOLS: (usize, usize) = (1, 1_000_000);
-
-/// A client whose machine died is noticed after about this long and two minutes; otherwise it would hold its place.
-const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// How long the accepting thread rests when it cannot accept, for instance because the process has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
+
+/// How long it waits before it tries again to listen at an address that no interface has yet.
+const BIND_AGAIN: Duration = Duration::from_secs(1);
 
 /// What a line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -68,18 +68,52 @@ pub struct TcpLinesConfig {
     #[serde(default = "max_line_bytes")]
     #[schemars(range(min = LINE_BYTES.0, max = LINE_BYTES.1))]
     pub max_line_bytes: usize,
-    /// Most clients at once; further ones are refused.
+    /// Most clients at once. When another comes, the one that has been silent longest makes room, if that is at least
+    /// `idle_timeout`; else the new one is refused.
     #[serde(default = "max_clients")]
     #[schemars(range(min = CLIENTS.0, max = CLIENTS.1))]
     pub max_clients: usize,
-    /// Most symbols over the life of the source; bars of further ones are refused, because every stage keeps something
-    /// for each symbol.
+    /// How long a client may send no bar before its place may be given to another; one that has never sent a bar is closed
+    /// after this long in any case.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout: Span,
+    /// Most symbols at once; bars of further ones are refused, because every stage keeps something for each symbol.
     #[serde(default = "max_symbols")]
     #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
     pub max_symbols: usize,
+    /// Days by the node's clock without a bar after which a symbol gives its place back.
+    #[serde(default = "symbol_days")]
+    #[schemars(range(min = SYMBOL_DAYS.0, max = SYMBOL_DAYS.1))]
+    pub symbol_days: u32,
+    /// A text file of the codes that are let in, one a line, `#` before comments; absent, any code is. It is read again
+    /// within a second after it has changed.
+    #[serde(default)]
+    pub symbols_file: Option<PathBuf>,
+    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
+    /// a saved state, and nothing is decided of them.
+    #[serde(default)]
+    pub warm_up: Vec<PathBuf>,
     /// Whether the source ends when its last client has left.
     #[serde(default)]
     pub end_on_close: bool,
+}
+
+impl TcpLinesConfig {
+    fn limits(&self) -> SymbolLimits {
+        SymbolLimits {
+            max_symbols: self.max_symbols,
+            symbol_days: self.symbol_days,
+            symbols_file: self.symbols_file.clone(),
+        }
+    }
+}
+
+fn idle_timeout() -> Span {
+    Span(Duration::from_secs(60))
+}
+
+fn symbol_days() -> u32 {
+    7
 }
 
 fn max_symbols() -> usize {
@@ -100,26 +134,38 @@ pub struct TcpLines {
     /// `None` only while the source is dropped.
     bars: Option<Receiver<Bar>>,
     shared: Arc<Shared>,
-    listener: Arc<TcpListener>,
-    address: SocketAddr,
     acceptor: Option<JoinHandle<()>>,
     end_on_close: bool,
     gate: LiveGate,
+    past: Past,
 }
 
 /// What the threads share with the source.
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     stopping: AtomicBool,
+    listening: Mutex<Listening>,
+    note: Note,
     /// Clients that have come, and those that are here.
-    came: AtomicUsize,
-    here: AtomicUsize,
-    waker: Waker,
-    client: Counter,
+    pub(super) came: AtomicUsize,
+    pub(super) here: AtomicUsize,
+    pub(super) waker: Waker,
+    pub(super) client: Counter,
     refused: Counter,
-    long_line: Counter,
-    /// Cloned for each client, so that one that sends garbage does not silence the log for others.
-    bad_lines: BadInput,
+    pub(super) idle: Counter,
+    pub(super) long_line: Counter,
+    pub(super) bad_lines: BadInput,
+    /// For what clients cause beside bad lines.
+    pub(super) log: Mutex<LogLimit>,
+}
+
+/// Where the source listens.
+#[derive(Debug)]
+struct Listening {
+    /// The address that was asked for; once there is a listener, the one that it has.
+    address: SocketAddr,
+    /// `None` while no interface has the address.
+    listener: Option<Arc<TcpListener>>,
 }
 
 impl Source for TcpLines {
@@ -129,56 +175,83 @@ impl Source for TcpLines {
     const ABOUT: &'static str = "Takes bars as JSON or CSV lines from TCP clients.";
     const REPLAYABLE: bool = false;
 
-    fn check(config: &TcpLinesConfig, _: &Path) -> Vec<String> {
-        [
+    fn check(config: &TcpLinesConfig, base: &Path) -> Vec<String> {
+        let ranges = [
             ("max_clients", config.max_clients, CLIENTS),
             ("max_line_bytes", config.max_line_bytes, LINE_BYTES),
-            ("max_symbols", config.max_symbols, SYMBOLS),
         ]
         .into_iter()
         .filter(|(_, value, (min, max))| !(*min..=*max).contains(value))
-        .map(|(name, value, (min, max))| format!("{name} is {value}, it must lie in {min}..={max}"))
-        .collect()
+        .map(|(name, value, (min, max))| {
+            format!("{name} is {value}, it must lie in {min}..={max}")
+        });
+        let idle = config.idle_timeout.0.is_zero();
+        ranges
+            .chain(idle.then(|| "idle_timeout must be longer than nothing".to_owned()))
+            .chain(config.limits().faults(base))
+            .chain(Past::faults(&config.warm_up, base))
+            .collect()
     }
 
     fn build(config: &TcpLinesConfig, cx: &BuildContext) -> Result<Self, StageError> {
         // A graph built by hand has not asked.
-        let faults = Self::check(config, Path::new(""));
+        let faults = Self::check(config, &cx.path(""));
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));
         }
         let fault =
             |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
-        let listener = Arc::new(TcpListener::bind(config.listen).map_err(fault)?);
-        let address = listener.local_addr().map_err(fault)?;
-        tracing::info!(stage = cx.stage(), %address, "listening for bars");
+        let gate = LiveGate::new(cx, &config.limits())?;
+        let past = Past::open(&config.warm_up, cx)?;
         let (sender, bars) = sync_channel(CHANNEL);
         let shared = Arc::new(Shared {
             stopping: AtomicBool::new(false),
+            listening: Mutex::new(Listening {
+                address: config.listen,
+                listener: None,
+            }),
+            note: cx.note("listen"),
             came: AtomicUsize::new(0),
             here: AtomicUsize::new(0),
             waker: cx.waker(),
             client: cx.counter("client"),
             refused: cx.counter("refused_client"),
+            idle: cx.counter("idle_client"),
             long_line: cx.counter("long_line"),
             bad_lines: BadInput::new(cx, "bad_line"),
+            log: Mutex::new(LogLimit::new(cx.clock().clone())),
         });
+        // An address that is taken is a fault that stays. One that no interface has yet comes with the cable.
+        let tried = shared.listen(cx.stage());
+        if let Err(error) = tried
+            && error.kind() != io::ErrorKind::AddrNotAvailable
+        {
+            return Err(fault(error));
+        }
         let acceptor = std::thread::Builder::new()
             .name("tcp-lines".into())
             .spawn({
-                let (listener, shared, config) = (listener.clone(), shared.clone(), config.clone());
-                move || accept(&listener, &shared, &config, &sender)
+                let (shared, config) = (shared.clone(), config.clone());
+                let stage = cx.stage().to_owned();
+                move || {
+                    if let Some(listener) = listener(&shared, &stage) {
+                        accept(&listener, &shared, &config, &sender);
+                    }
+                }
             })
             .map_err(fault)?;
         Ok(Self {
             bars: Some(bars),
             shared,
-            listener,
-            address,
             acceptor: Some(acceptor),
             end_on_close: config.end_on_close,
-            gate: LiveGate::new(cx, config.max_symbols),
+            gate,
+            past,
         })
+    }
+
+    fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
+        self.past.next()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
@@ -204,40 +277,97 @@ impl TcpLines {
     /// Where the source listens; the port that was given where 0 was asked for.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.shared.listening().address
     }
 }
 
 impl Drop for TcpLines {
     fn drop(&mut self) {
         self.shared.stopping.store(true, Ordering::Release);
-        // A reading thread that waits for room in the channel sees that nobody will make any.
+        // A reading thread that waits for room in the channel sees that no one will make any.
         self.bars = None;
-        // Ends the wait for a client on Linux. Elsewhere somebody has to come: this is somebody.
-        if SockRef::from(&*self.listener)
-            .shutdown(Shutdown::Both)
-            .is_err()
-            || !cfg!(target_os = "linux")
+        let (address, listener) = {
+            let listening = self.shared.listening();
+            (listening.address, listening.listener.clone())
+        };
+        // Ends the wait for a client on Linux. Elsewhere a client has to come: this is one.
+        if let Some(listener) = listener
+            && (SockRef::from(&*listener).shutdown(Shutdown::Both).is_err()
+                || !cfg!(target_os = "linux"))
         {
-            let _ = TcpStream::connect_timeout(&self.address, Duration::from_secs(1));
+            let _ = TcpStream::connect_timeout(&address, Duration::from_secs(1));
         }
         if let Some(acceptor) = self.acceptor.take() {
             acceptor.thread().unpark();
             let _ = acceptor.join();
         }
+        // The address is free as soon as the source is gone.
+        self.shared.listening().listener = None;
     }
 }
 
 impl Shared {
-    fn stopping(&self) -> bool {
+    pub(super) fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
+    }
+
+    fn listening(&self) -> MutexGuard<'_, Listening> {
+        self.listening
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a further line about clients may be written, as the number of lines left out.
+    pub(super) fn admit_line(&self) -> Option<u64> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.admit()
+    }
+
+    /// Tries to listen.
+    fn listen(&self, stage: &str) -> io::Result<Arc<TcpListener>> {
+        let asked = self.listening().address;
+        let bound = TcpListener::bind(asked)
+            .and_then(|listener| Ok((listener.local_addr()?, Arc::new(listener))));
+        match bound {
+            Ok((address, listener)) => {
+                *self.listening() = Listening {
+                    address,
+                    listener: Some(listener.clone()),
+                };
+                self.note.set(address.to_string());
+                tracing::info!(stage, %address, "listening for bars");
+                Ok(listener)
+            }
+            Err(error) => {
+                self.note.set(format!("waiting for {asked}: {error}"));
+                Err(error)
+            }
+        }
     }
 }
 
-/// A client and the thread that reads it.
-struct Client {
-    stream: TcpStream,
-    thread: JoinHandle<()>,
+/// The listener, as soon as there is one; `None` when the source is dropped first. Whatever keeps it from listening by now
+/// may pass.
+fn listener(shared: &Shared, stage: &str) -> Option<Arc<TcpListener>> {
+    let bound = shared.listening().listener.clone();
+    if bound.is_some() {
+        return bound;
+    }
+    loop {
+        if shared.stopping() {
+            return None;
+        }
+        match shared.listen(stage) {
+            Ok(listener) => return Some(listener),
+            Err(error) => {
+                if let Some(left_out) = shared.admit_line() {
+                    let address = shared.listening().address;
+                    tracing::warn!(stage, %address, %error, left_out, "cannot listen for bars yet, trying on");
+                }
+            }
+        }
+        std::thread::park_timeout(BIND_AGAIN);
+    }
 }
 
 /// Accepts clients until the source is dropped; then ends those that are here.
@@ -248,158 +378,61 @@ fn accept(
     bars: &SyncSender<Bar>,
 ) {
     let mut clients: Vec<Client> = Vec::new();
-    let mut log = LogLimit::new();
     let mut number = 0u64;
-    loop {
+    // A source that was dropped before this thread had its listener gets no client that ends the wait.
+    while !shared.stopping() {
         let accepted = listener.accept();
         if shared.stopping() {
             break;
         }
-        // Those who left have ended their threads; their sockets are let go of here.
-        clients.retain(|client| !client.thread.is_finished());
+        clients.retain(|client| !client.is_finished());
         let started = accepted.and_then(|(stream, peer)| {
-            if shared.here.load(Ordering::Acquire) >= config.max_clients {
+            if !make_room(&clients, config) {
                 shared.refused.inc();
-                if log.admit() {
-                    tracing::warn!(%peer, max = config.max_clients, "client refused: too many are here");
+                if let Some(left_out) = shared.admit_line() {
+                    tracing::warn!(%peer, max = config.max_clients, left_out, "client refused: too many are here");
                 }
                 return Ok(None);
             }
             number += 1;
-            start(stream, number, shared, config, bars).map(Some)
+            Client::start(stream, number, shared, config, bars).map(Some)
         });
         match started {
             Ok(client) => clients.extend(client),
             Err(error) => {
-                if log.admit() {
-                    tracing::warn!(%error, "a client cannot be accepted");
+                if let Some(left_out) = shared.admit_line() {
+                    tracing::warn!(%error, left_out, "a client cannot be accepted");
                 }
                 std::thread::park_timeout(REST);
             }
         }
     }
     for client in &clients {
-        let _ = client.stream.shutdown(Shutdown::Both);
+        client.hang_up();
     }
     for client in clients {
-        let _ = client.thread.join();
+        client.join();
     }
 }
 
-/// Starts the thread that reads a client.
-fn start(
-    stream: TcpStream,
-    number: u64,
-    shared: &Arc<Shared>,
-    config: &TcpLinesConfig,
-    bars: &SyncSender<Bar>,
-) -> io::Result<Client> {
-    SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
-    let reading = stream.try_clone()?;
-    // Here before it has come: in between, the source must not think that everybody has left.
-    shared.here.fetch_add(1, Ordering::AcqRel);
-    shared.came.fetch_add(1, Ordering::AcqRel);
-    shared.client.inc();
-    let spawned = std::thread::Builder::new()
-        .name(format!("tcp-lines-{number}"))
-        .spawn({
-            let (shared, bars, config) = (shared.clone(), bars.clone(), config.clone());
-            move || {
-                serve(&reading, &shared, &config, &bars);
-                // The accepting thread holds the socket too; the client is told at once.
-                let _ = reading.shutdown(Shutdown::Both);
-                shared.here.fetch_sub(1, Ordering::AcqRel);
-                shared.waker.wake();
-            }
-        });
-    if spawned.is_err() {
-        shared.here.fetch_sub(1, Ordering::AcqRel);
+/// Whether another client may come: there is a place, or the one that has been silent longest has lost its own. One that
+/// lost its place may need a moment to end; twice as many threads as places are the most.
+fn make_room(clients: &[Client], config: &TcpLinesConfig) -> bool {
+    if clients.iter().filter(|client| client.is_here()).count() < config.max_clients {
+        return true;
     }
-    spawned.map(|thread| Client { stream, thread })
-}
-
-/// Reads one client to its end.
-fn serve(stream: &TcpStream, shared: &Shared, config: &TcpLinesConfig, bars: &SyncSender<Bar>) {
-    let peer = stream
-        .peer_addr()
-        .map_or_else(|_| "client".to_owned(), |peer| peer.to_string());
-    let mut bad_lines = shared.bad_lines.clone();
-    let mut lines = WholeLines::new(stream, config.max_line_bytes);
-    // Waits while the channel is full; that is the back-pressure. Nobody listens once the source is dropped.
-    let mut hand_over = |bar| {
-        let taken = bars.send(bar).is_ok();
-        shared.waker.wake();
-        taken
-    };
-    match config.format {
-        LineFormat::Json => json_lines(&mut lines, &peer, &mut bad_lines, &mut hand_over),
-        LineFormat::Csv => csv_lines(&mut lines, &peer, &mut bad_lines, &mut hand_over),
-    }
-    match lines.end() {
-        Some(End::Torn(bytes)) if !shared.stopping() => {
-            bad_lines.take(
-                Reason::Torn,
-                &format!("{peer}: the last line, {bytes} bytes, has no line end"),
-            );
+    let silent = clients
+        .iter()
+        .filter(|client| client.is_here())
+        .filter_map(|client| Some((client.silent_for()?, client)))
+        .max_by_key(|(silent, _)| *silent);
+    match silent {
+        Some((silent, client))
+            if silent >= config.idle_timeout.0 && clients.len() < 2 * config.max_clients =>
+        {
+            client.give_up_place();
+            true
         }
-        Some(End::TooLong) => {
-            shared.long_line.inc();
-            tracing::warn!(%peer, max = config.max_line_bytes, "client cut off: its line is too long");
-        }
-        _ => {}
-    }
-}
-
-fn json_lines(
-    lines: &mut WholeLines<&TcpStream>,
-    peer: &str,
-    bad_lines: &mut BadInput,
-    hand_over: &mut dyn FnMut(Bar) -> bool,
-) {
-    let mut lines = BufReader::new(lines);
-    let mut line = Vec::new();
-    for number in 1u64.. {
-        line.clear();
-        // The lines never fail: whatever breaks them looks like their end.
-        if lines.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        match json_bar(&line) {
-            Ok(bar) => {
-                if !hand_over(bar) {
-                    return;
-                }
-            }
-            Err(error) => {
-                bad_lines.take((&error).into(), &format!("{peer} line {number}: {error}"))
-            }
-        }
-    }
-}
-
-fn csv_lines(
-    lines: &mut WholeLines<&TcpStream>,
-    peer: &str,
-    bad_lines: &mut BadInput,
-    hand_over: &mut dyn FnMut(Bar) -> bool,
-) {
-    let rows = match BarReader::live(&mut *lines, TableOptions::default(), peer) {
-        Ok(rows) => rows,
-        // A client that came and said nothing has sent no bad line.
-        Err(QuantError::Header { got, .. }) if got.is_empty() => return,
-        Err(error) => return bad_lines.take((&error).into(), &error),
-    };
-    for row in rows {
-        match row {
-            Ok(bar) => {
-                if !hand_over(bar) {
-                    return;
-                }
-            }
-            Err(error) => bad_lines.take((&error).into(), &error),
-        }
+        _ => false,
     }
 }

@@ -1,0 +1,110 @@
+//! Removing the oldest segments of a journal.
+//!
+//! Only finished segments go, oldest first, each after it was read again and found to be what its index says. The newest
+//! finished segment stays, and so does the index before the first segment that stays: the journal's state survives.
+
+use std::path::{Path, PathBuf};
+
+use heqis_quant::Date;
+use heqis_quant::decision::journal::{Index, State};
+
+use super::check::{index, scan};
+use super::{JournalError, Names, SegmentReader};
+
+/// Which segments stay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// This number of the newest finished ones, at least one.
+    Segments(u64),
+    /// Those with a decision on this trading day or later, and all that follow such a one.
+    Since(Date),
+}
+
+/// A segment to remove.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Old {
+    /// Its number.
+    pub number: u64,
+    /// Its file.
+    pub path: PathBuf,
+    /// Numbers of its first and last decision.
+    pub decisions: (u64, u64),
+    /// Bytes of its file.
+    pub bytes: u64,
+}
+
+/// Chooses the segments to remove and checks each, its index and its content. Removes nothing.
+///
+/// # Errors
+/// [`JournalError`] naming the first segment that is not sound: none is removed then.
+pub fn plan(path: &Path, keep: Keep) -> Result<Vec<Old>, JournalError> {
+    let names = Names::of(path);
+    let numbers = names.find()?.segments;
+    let Some((_, candidates)) = numbers.split_last() else {
+        return Ok(Vec::new());
+    };
+    let mut old = Vec::new();
+    for (at, &number) in candidates.iter().enumerate() {
+        let found = match keep {
+            Keep::Segments(count) => {
+                if (numbers.len() - at) as u64 <= count {
+                    break;
+                }
+                index(&names, number)?
+            }
+            Keep::Since(day) => {
+                let found = index(&names, number)?;
+                if found.days.is_some_and(|(_, last)| last >= day) {
+                    break;
+                }
+                found
+            }
+        };
+        old.push(checked(&names, &found)?);
+    }
+    Ok(old)
+}
+
+fn checked(names: &Names, found: &Index) -> Result<Old, JournalError> {
+    let path = names.segment(found.segment);
+    let reader = SegmentReader::open(&path, true)?.expecting(found.segment, found.before);
+    // What was committed before is taken from the index: the segment alone does not say it.
+    let mut state = State::default();
+    let scanned = scan(reader, &mut state)?;
+    let read = scanned.index(&state);
+    let same = read.is_some_and(|read| {
+        (read.bytes, read.crc32, read.days) == (found.bytes, found.crc32, found.days)
+            && state.decisions().max(found.before) == found.last()
+    });
+    if !same {
+        return Err(JournalError::files(
+            &names.index(found.segment),
+            format!("does not say what {} holds", path.display()),
+        ));
+    }
+    Ok(Old {
+        number: found.segment,
+        path,
+        decisions: (found.before + 1, found.last()),
+        bytes: found.bytes,
+    })
+}
+
+/// Removes what [`plan`] chose, oldest first, and the indexes but the last one's. Whenever it is broken off, the journal
+/// is whole from the first segment that is left.
+///
+/// # Errors
+/// [`JournalError::Io`] naming the file that cannot be removed.
+pub fn remove(path: &Path, old: &[Old]) -> Result<(), JournalError> {
+    let names = Names::of(path);
+    for segment in old {
+        std::fs::remove_file(&segment.path).map_err(JournalError::io(&segment.path, "remove"))?;
+        // The index before the one of the segment just removed: no start needs it any more.
+        let indexes = names.find()?.indexes;
+        for &number in indexes.iter().filter(|&&number| number < segment.number) {
+            let index = names.index(number);
+            std::fs::remove_file(&index).map_err(JournalError::io(&index, "remove"))?;
+        }
+    }
+    Ok(())
+}

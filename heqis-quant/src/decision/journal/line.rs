@@ -1,0 +1,248 @@
+//! One line of a journal: its bytes, and what they mean.
+
+use serde::{Deserialize, Serialize};
+
+use super::{FORMAT, Place, Record, checked, from_hex, object, seal, to_hex};
+
+/// What a journal's decisions were made by. What is not known is empty and left out of the text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Identity {
+    /// Name of the topology.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub topology: String,
+    /// Hash of the decision rule, 16 hexadecimal digits.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rule: String,
+    /// The first 16 hexadecimal digits of each model bundle's SHA-256.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bundles: Vec<String>,
+}
+
+/// One item in which a journal and a start differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// What differs.
+    pub item: String,
+    /// What the journal says.
+    pub journal: String,
+    /// What the start says.
+    pub start: String,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            item,
+            journal,
+            start,
+        } = self;
+        write!(f, "{item} is {journal} in the journal and {start} now")
+    }
+}
+
+impl Identity {
+    /// Whether any item is known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
+
+    /// The items in which a journal of this identity differs from a start of identity `start`. An item that one of them
+    /// does not know is no difference.
+    #[must_use]
+    pub fn differences(&self, start: &Self) -> Vec<Difference> {
+        let bundles = |identity: &Self| identity.bundles.join(",");
+        [
+            ("topology", self.topology.clone(), start.topology.clone()),
+            ("rule", self.rule.clone(), start.rule.clone()),
+            ("bundles", bundles(self), bundles(start)),
+        ]
+        .into_iter()
+        .filter(|(_, ours, theirs)| !ours.is_empty() && !theirs.is_empty() && ours != theirs)
+        .map(|(item, journal, start)| Difference {
+            item: item.to_owned(),
+            journal,
+            start,
+        })
+        .collect()
+    }
+}
+
+/// The first line of a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// Version of the format, 1 or [`FORMAT`].
+    pub format: u32,
+    /// What the decisions were made by; unknown in format 1.
+    pub identity: Identity,
+    /// Number of the segment, from 1.
+    pub segment: u64,
+    /// Decisions in the segments before it.
+    pub before: u64,
+}
+
+impl Header {
+    /// The header of segment `segment`, before which `before` decisions stand, in the format that is written now.
+    #[must_use]
+    pub fn new(identity: Identity, segment: u64, before: u64) -> Self {
+        Self {
+            format: FORMAT,
+            identity,
+            segment,
+            before,
+        }
+    }
+
+    /// The header of a journal of format 1, which is one segment.
+    #[must_use]
+    pub fn first_format() -> Self {
+        Self {
+            format: 1,
+            ..Self::new(Identity::default(), 1, 0)
+        }
+    }
+}
+
+/// Which source a stream of a journal belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StreamName {
+    /// The stream; 16 hexadecimal digits in the text.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub stream: u64,
+    /// Name of the source in the topology; empty where it is not known.
+    pub source: String,
+    /// Whether the same stream comes again, item by item, when the source starts again.
+    pub replayable: bool,
+}
+
+/// One line of a journal.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Line {
+    /// The first line of a segment.
+    Header(Header),
+    /// Names a stream, before its first decision in the segment.
+    Stream(StreamName),
+    /// A decision at its place.
+    Decision(Place, Record),
+    /// The journal was finished on purpose; what follows was decided by a later run.
+    Closing {
+        /// Decisions before it, over all segments.
+        decisions: u64,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HeaderText {
+    heqis_journal: u32,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    topology: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    rule: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    bundles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    segment: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    before: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClosingText {
+    decisions: u64,
+}
+
+impl From<&Header> for HeaderText {
+    fn from(header: &Header) -> Self {
+        let identity = match header.format {
+            1 => Identity::default(),
+            _ => header.identity.clone(),
+        };
+        Self {
+            heqis_journal: header.format,
+            topology: identity.topology,
+            rule: identity.rule,
+            bundles: identity.bundles,
+            segment: (header.format > 1).then_some(header.segment),
+            before: (header.format > 1).then_some(header.before),
+        }
+    }
+}
+
+impl HeaderText {
+    fn header(self) -> Result<Header, String> {
+        let identity = Identity {
+            topology: self.topology,
+            rule: self.rule,
+            bundles: self.bundles,
+        };
+        match (self.heqis_journal, self.segment, self.before) {
+            (1, None, None) if !identity.is_known() => Ok(Header::first_format()),
+            (1, ..) => Err("format 1 says nothing but its number".to_owned()),
+            (FORMAT, Some(segment @ 1..), Some(before)) => {
+                Ok(Header::new(identity, segment, before))
+            }
+            (FORMAT, ..) => Err("segment, from 1, and before are missing".to_owned()),
+            (other, ..) => Err(format!("format {other} is neither 1 nor {FORMAT}")),
+        }
+    }
+}
+
+/// The first field of a record, at which its place ends.
+const RECORD: &str = ",\"symbol\":";
+
+impl Line {
+    /// Appends the line with its checksum and its end.
+    pub fn write(&self, out: &mut String) {
+        let start = out.len();
+        match self {
+            Self::Header(header) => out.push_str(&object(&HeaderText::from(header))),
+            Self::Stream(name) => out.push_str(&object(name)),
+            Self::Decision(place, record) => {
+                out.push_str(&object(place));
+                out.pop();
+                out.push(',');
+                out.push_str(&object(record)[1..]);
+            }
+            Self::Closing { decisions } => out.push_str(&object(&ClosingText {
+                decisions: *decisions,
+            })),
+        }
+        seal(out, start);
+    }
+
+    /// Reads a line without its end.
+    ///
+    /// # Errors
+    /// Returns the rule that the line breaks.
+    pub(super) fn parse(line: &str) -> Result<Self, String> {
+        let body = checked(line)?;
+        let fault = |error: serde_json::Error| error.to_string();
+        if body.starts_with("{\"heqis_journal\"") {
+            let header: HeaderText = serde_json::from_str(&format!("{body}}}")).map_err(fault)?;
+            return header.header().map(Self::Header);
+        }
+        if body.starts_with("{\"stream\"") {
+            return serde_json::from_str(&format!("{body}}}"))
+                .map(Self::Stream)
+                .map_err(fault);
+        }
+        if body.starts_with("{\"decisions\"") {
+            let closing: ClosingText = serde_json::from_str(&format!("{body}}}")).map_err(fault)?;
+            return Ok(Self::Closing {
+                decisions: closing.decisions,
+            });
+        }
+        let (place, record) = body
+            .find(RECORD)
+            .map(|at| (&body[..at], &body[at + 1..]))
+            .ok_or_else(|| "holds no decision".to_owned())?;
+        Ok(Self::Decision(
+            serde_json::from_str(&format!("{place}}}")).map_err(fault)?,
+            serde_json::from_str(&format!("{{{record}}}")).map_err(fault)?,
+        ))
+    }
+}

@@ -1,0 +1,202 @@
+//! The bytes of journals, and the rules between their lines.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::QuantError;
+
+/// The checksums are those of Python's `zlib.crc32`.
+const GOLDEN: &str = include_str!("../../../tests/golden/journal.jsonl");
+
+/// Every byte of a journal is covered by a rule, except that without its last byte the last line is a torn one.
+#[test]
+fn a_change_of_any_byte_is_noticed() {
+    let golden = GOLDEN.as_bytes();
+    let last = golden.len() - 1;
+    for at in 0..=last {
+        for changed in (0..8)
+            .map(|bit| golden[at] ^ (1 << bit))
+            .chain([b'\n', b'0', b'f'])
+        {
+            if changed == golden[at] {
+                continue;
+            }
+            let mut bytes = golden.to_vec();
+            bytes[at] = changed;
+            match Contents::parse(&bytes, "changed.jsonl") {
+                Err(QuantError::Journal { line, .. }) => {
+                    let expected = 1 + golden[..at].iter().filter(|&&byte| byte == b'\n').count();
+                    assert_eq!(line, expected, "byte {at} is now {changed:#04x}");
+                }
+                Ok(contents) if at == last => {
+                    assert!(!contents.closed && contents.records.len() == 2);
+                }
+                other => panic!("byte {at} is now {changed:#04x}: {other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_was_read_is_written_with_the_same_bytes() -> Result<(), QuantError> {
+    let contents = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?;
+    assert!(contents.closed);
+    assert_eq!(contents.whole_bytes, GOLDEN.len() as u64);
+    assert!(contents.records[1].1.predicted_return.is_nan());
+    let mut text = String::new();
+    Line::Header(Header::new(Identity::default(), 1, 0)).write(&mut text);
+    for name in contents.streams {
+        Line::Stream(name).write(&mut text);
+    }
+    for (place, record) in contents.records {
+        assert_eq!((place.stream, place.position), (0xab, 6 + place.n));
+        Line::Decision(place, record).write(&mut text);
+        let part = record.text();
+        assert!(text.contains(&part[1..part.len() - 1]));
+    }
+    Line::Closing { decisions: 2 }.write(&mut text);
+    assert_eq!(text, GOLDEN);
+    Ok(())
+}
+
+#[test]
+fn a_refused_order_is_known_by_its_side_and_its_reason() -> Result<(), QuantError> {
+    let [(_, bought), (_, invalid)] =
+        Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?.records[..]
+    else {
+        panic!("two decisions")
+    };
+    assert_eq!((bought.refused(), invalid.refused()), (None, None));
+    let refused = |reason, stance| Record {
+        side: Side::Hold,
+        reason,
+        stance,
+        ..bought
+    };
+    let buy = refused(VerdictReason::CoolDown, Stance::Out);
+    let sale = refused(VerdictReason::LimitUp, Stance::In);
+    assert_eq!(buy.refused(), Some(Side::Buy));
+    assert_eq!(sale.refused(), Some(Side::Sell));
+    Ok(())
+}
+
+#[test]
+fn lines_that_break_a_rule_are_named() {
+    let lines: Vec<&str> = GOLDEN.lines().collect();
+    for (kept, line, rule) in [
+        (&[1][..], 1, "is not the header"),
+        (&[0, 0], 2, "is a second header"),
+        (&[0, 3], 2, "decision 2 stands at 1"),
+        (&[0, 1, 2, 4], 4, "closes 2 decisions, 1 are there"),
+        (&[0, 2, 3, 4, 2], 5, "decision 1 stands at 3"),
+    ] {
+        let text: String = kept.iter().flat_map(|&at| [lines[at], "\n"]).collect();
+        let error = Contents::parse(text.as_bytes(), "a.jsonl").map_err(|e| e.to_string());
+        let expected = format!("journal a.jsonl, line {line}: {rule}");
+        assert!(
+            error
+                .as_ref()
+                .is_err_and(|told| told.starts_with(&expected)),
+            "{error:?}"
+        );
+    }
+}
+
+/// A journal of format 1 is read, and what follows its closing line is the work of a later run.
+#[test]
+fn the_first_format_is_read_and_decisions_may_follow_a_closing_line() -> Result<(), QuantError> {
+    const FIRST: &str = include_str!("../../../tests/golden/journal-1.jsonl");
+    let contents = Contents::parse(FIRST.as_bytes(), "first.jsonl")?;
+    assert_eq!(contents.header, Some(Header::first_format()));
+    assert!(contents.closed && contents.records.len() == 2);
+    let mut text = FIRST.to_owned();
+    let (place, record) = contents.records[0];
+    Line::Decision(Place { n: 3, ..place }, record).write(&mut text);
+    assert!(!Contents::parse(text.as_bytes(), "first.jsonl")?.closed);
+    Line::Closing { decisions: 3 }.write(&mut text);
+    let contents = Contents::parse(text.as_bytes(), "first.jsonl")?;
+    assert!(contents.closed && contents.records.len() == 3);
+    Line::Stream(StreamName {
+        stream: 1,
+        source: "market".into(),
+        replayable: true,
+    })
+    .write(&mut text);
+    assert!(Contents::parse(text.as_bytes(), "first.jsonl").is_err());
+    Ok(())
+}
+
+#[test]
+fn a_header_says_who_writes_and_where_the_segment_stands() -> Result<(), QuantError> {
+    let identity = Identity {
+        topology: "dual-board".into(),
+        rule: "0123456789abcdef".into(),
+        bundles: vec!["aa".into(), "bb".into()],
+    };
+    let mut text = String::new();
+    Line::Header(Header::new(identity.clone(), 3, 41)).write(&mut text);
+    let start = r#"{"heqis_journal":2,"topology":"dual-board","rule":"0123456789abcdef","bundles":["aa","bb"],"segment":3,"before":41,"crc":""#;
+    assert!(text.starts_with(start), "{text}");
+    let mut scanner = Scanner::new("a").expecting(3, 41);
+    scanner.take(text.trim_end().as_bytes())?;
+    assert_eq!(scanner.decisions(), 41);
+    let mut scanner = Scanner::new("a").expecting(3, 42);
+    assert!(scanner.take(text.trim_end().as_bytes()).is_err());
+    let start = Identity {
+        rule: "f".into(),
+        topology: String::new(),
+        ..identity.clone()
+    };
+    let told: Vec<String> = identity
+        .differences(&start)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(told, ["rule is 0123456789abcdef in the journal and f now"]);
+    Ok(())
+}
+
+#[test]
+fn an_index_comes_back_as_it_was_written_and_a_change_is_noticed() -> Result<(), QuantError> {
+    let mut state = State::default();
+    let mut scanner = Scanner::new("golden.jsonl");
+    for line in GOLDEN.lines() {
+        state.take(&scanner.take(line.as_bytes())?);
+    }
+    assert_eq!(state.runs(), [(0xab, 7, 8)]);
+    assert!(state.is_closed() && state.last().len() == 2);
+    let index = Index {
+        segment: 1,
+        before: 0,
+        bytes: GOLDEN.len() as u64,
+        crc32: crc32fast::hash(GOLDEN.as_bytes()),
+        days: Some((state.last()[0].1.date, state.last()[1].1.date)),
+        state,
+    };
+    let text = index.text();
+    assert_eq!(Index::parse(text.as_bytes(), "i")?.text(), text);
+    for at in 0..text.len() {
+        let mut changed = text.clone().into_bytes();
+        changed[at] ^= 1;
+        assert!(Index::parse(&changed, "i").is_err(), "byte {at}");
+        assert!(Index::parse(&text.as_bytes()[..at], "i").is_err());
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn runs_hold_exactly_the_positions_that_were_taken(positions in prop::collection::vec(0u64..80, 0..120)) {
+        let golden = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl").map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let (place, record) = golden.records[0];
+        let mut state = State::default();
+        for (n, &position) in (1..).zip(&positions) {
+            state.take(&Line::Decision(Place { n, position, ..place }, record));
+        }
+        let held: BTreeSet<u64> = state.runs().iter().flat_map(|&(_, first, last)| first..=last).collect();
+        prop_assert_eq!(held, positions.into_iter().collect::<BTreeSet<_>>());
+        prop_assert!(state.runs().windows(2).all(|pair| pair[0].2 + 1 < pair[1].1));
+    }
+}

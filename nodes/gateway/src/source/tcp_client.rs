@@ -1,0 +1,277 @@
+//! A client of `tcp-lines`: the thread that reads it, and what ends it.
+
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use heqis_quant::{Bar, BarReader, QuantError, TableOptions};
+use socket2::{SockRef, TcpKeepalive};
+
+use super::bad_input::{BadInput, Reason};
+use super::json_bar::json_bar;
+use super::tcp_lines::{LineFormat, Shared, TcpLinesConfig};
+use super::whole_lines::{End, WholeLines};
+
+/// A client whose machine died is noticed after about this long and two minutes; otherwise it would hold its place.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// In place of the time of the last bar, while the client waits for room in the channel: it is the pipeline that is slow.
+const WAITING: u64 = u64::MAX;
+
+/// A client and the thread that reads it.
+#[derive(Debug)]
+pub(super) struct Client {
+    seat: Arc<Seat>,
+    thread: JoinHandle<()>,
+}
+
+/// What the accepting thread and the reading thread know of a client.
+#[derive(Debug)]
+struct Seat {
+    /// A second handle, to hang up with. The reading thread takes it away when it ends, so that the connection is really
+    /// closed then and the client's next write fails.
+    stream: Mutex<Option<TcpStream>>,
+    came: Instant,
+    /// When the last bar was handed over, milliseconds after the client came; [`WAITING`] while one is handed over.
+    last_ms: AtomicU64,
+    /// Whether there was a bar.
+    spoke: AtomicBool,
+    /// Whether its place was taken away.
+    idle: AtomicBool,
+    gone: AtomicBool,
+}
+
+impl Client {
+    /// Starts the thread that reads a client.
+    pub(super) fn start(
+        stream: TcpStream,
+        number: u64,
+        shared: &Arc<Shared>,
+        config: &TcpLinesConfig,
+        bars: &SyncSender<Bar>,
+    ) -> io::Result<Self> {
+        SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
+        let seat = Arc::new(Seat {
+            stream: Mutex::new(Some(stream.try_clone()?)),
+            came: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            spoke: AtomicBool::new(false),
+            idle: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+        });
+        // Here before it has come: in between, the source must not think that all have left.
+        shared.here.fetch_add(1, Ordering::AcqRel);
+        shared.came.fetch_add(1, Ordering::AcqRel);
+        shared.client.inc();
+        // Made here, so that a thread that cannot be started gives the place back too.
+        let reading = Reading {
+            stream,
+            seat: seat.clone(),
+            shared: shared.clone(),
+        };
+        let (bars, config) = (bars.clone(), config.clone());
+        std::thread::Builder::new()
+            .name(format!("tcp-lines-{number}"))
+            .spawn(move || reading.serve(&config, &bars))
+            .map(|thread| Self { seat, thread })
+    }
+
+    /// Whether its thread has ended.
+    pub(super) fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Whether it holds a place.
+    pub(super) fn is_here(&self) -> bool {
+        !self.seat.gone.load(Ordering::Acquire) && !self.seat.idle.load(Ordering::Acquire)
+    }
+
+    /// How long it has sent no bar; `None` while the pipeline makes it wait.
+    pub(super) fn silent_for(&self) -> Option<Duration> {
+        let last_ms = self.seat.last_ms.load(Ordering::Acquire);
+        let last = Duration::from_millis(last_ms);
+        (last_ms != WAITING).then(|| self.seat.came.elapsed().saturating_sub(last))
+    }
+
+    /// Ends it because another client needs its place.
+    pub(super) fn give_up_place(&self) {
+        self.seat.idle.store(true, Ordering::Release);
+        self.hang_up();
+    }
+
+    /// Ends it: its thread reads no further.
+    pub(super) fn hang_up(&self) {
+        let stream = self.seat.stream.lock();
+        if let Some(stream) = &*stream.unwrap_or_else(PoisonError::into_inner) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    pub(super) fn join(self) {
+        let _ = self.thread.join();
+    }
+}
+
+/// What the reading thread holds. However the thread ends, dropping it closes the connection and gives the place back.
+struct Reading {
+    stream: TcpStream,
+    seat: Arc<Seat>,
+    shared: Arc<Shared>,
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        let stream = self.seat.stream.lock();
+        stream.unwrap_or_else(PoisonError::into_inner).take();
+        self.seat.gone.store(true, Ordering::Release);
+        self.shared.here.fetch_sub(1, Ordering::AcqRel);
+        self.shared.waker.wake();
+    }
+}
+
+impl Reading {
+    /// Reads the client to its end.
+    fn serve(self, config: &TcpLinesConfig, bars: &SyncSender<Bar>) {
+        let Self {
+            stream,
+            seat,
+            shared,
+        } = &self;
+        let peer = stream
+            .peer_addr()
+            .map_or_else(|_| "client".to_owned(), |peer| peer.to_string());
+        let patient = Patient {
+            stream,
+            seat,
+            idle_timeout: config.idle_timeout.0,
+        };
+        let mut lines = WholeLines::new(patient, config.max_line_bytes);
+        // Waits while the channel is full; that is the back-pressure. It is closed once the source is dropped.
+        let mut hand_over = |bar| {
+            seat.last_ms.store(WAITING, Ordering::Release);
+            let taken = bars.send(bar).is_ok();
+            let elapsed = u64::try_from(seat.came.elapsed().as_millis()).unwrap_or(WAITING - 1);
+            seat.last_ms.store(elapsed, Ordering::Release);
+            seat.spoke.store(true, Ordering::Release);
+            shared.waker.wake();
+            taken
+        };
+        match config.format {
+            LineFormat::Json => json_lines(&mut lines, &peer, &shared.bad_lines, &mut hand_over),
+            LineFormat::Csv => csv_lines(&mut lines, &peer, &shared.bad_lines, &mut hand_over),
+        }
+        let idle = seat.idle.load(Ordering::Acquire);
+        match lines.end() {
+            _ if shared.stopping() => {}
+            _ if idle => {
+                shared.idle.inc();
+                if let Some(left_out) = shared.admit_line() {
+                    let spoke = seat.spoke.load(Ordering::Acquire);
+                    tracing::warn!(%peer, spoke, left_out, "client cut off: it sends no bar");
+                }
+            }
+            Some(End::Torn(bytes)) => {
+                shared.bad_lines.take(
+                    Reason::Torn,
+                    &format!("{peer}: the last line, {bytes} bytes, has no line end"),
+                );
+            }
+            Some(End::TooLong) => {
+                shared.long_line.inc();
+                if let Some(left_out) = shared.admit_line() {
+                    tracing::warn!(%peer, max = config.max_line_bytes, left_out, "client cut off: its line is too long");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Reads from a client, and gives up one that has sent no bar in time, also when it sends a byte now and then.
+struct Patient<'a> {
+    stream: &'a TcpStream,
+    seat: &'a Seat,
+    idle_timeout: Duration,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.stream;
+        loop {
+            let wait = if self.seat.spoke.load(Ordering::Acquire) {
+                None
+            } else {
+                let left = self.idle_timeout.saturating_sub(self.seat.came.elapsed());
+                if left.is_zero() {
+                    self.seat.idle.store(true, Ordering::Release);
+                    return Err(ErrorKind::TimedOut.into());
+                }
+                Some(left)
+            };
+            stream.set_read_timeout(wait)?;
+            match stream.read(out) {
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+fn json_lines(
+    lines: &mut WholeLines<Patient<'_>>,
+    peer: &str,
+    bad_lines: &BadInput,
+    hand_over: &mut dyn FnMut(Bar) -> bool,
+) {
+    let mut lines = BufReader::new(lines);
+    let mut line = Vec::new();
+    for number in 1u64.. {
+        line.clear();
+        // The lines never fail: whatever breaks them looks like their end.
+        if lines.read_until(b'\n', &mut line).unwrap_or(0) == 0 {
+            return;
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match json_bar(&line) {
+            Ok(bar) => {
+                if !hand_over(bar) {
+                    return;
+                }
+            }
+            Err(error) => {
+                bad_lines.take((&error).into(), &format!("{peer} line {number}: {error}"))
+            }
+        }
+    }
+}
+
+fn csv_lines(
+    lines: &mut WholeLines<Patient<'_>>,
+    peer: &str,
+    bad_lines: &BadInput,
+    hand_over: &mut dyn FnMut(Bar) -> bool,
+) {
+    let rows = match BarReader::live(&mut *lines, TableOptions::default(), peer) {
+        Ok(rows) => rows,
+        // A client that came and said nothing has sent no bad line.
+        Err(QuantError::Header { got, .. }) if got.is_empty() => return,
+        Err(error) => return bad_lines.take((&error).into(), &error),
+    };
+    for row in rows {
+        match row {
+            Ok(bar) => {
+                if !hand_over(bar) {
+                    return;
+                }
+            }
+            Err(error) => bad_lines.take((&error).into(), &error),
+        }
+    }
+}
