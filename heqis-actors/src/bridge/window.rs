@@ -297,10 +297,15 @@ impl Window {
         self.edge.lose_popped(frame, Cause::Decode);
     }
 
-    /// Gives up what is under way for `cause`.
+    /// Gives up what is under way for `cause`. Whoever waits for the frames' outcome hears the cause: without it they would
+    /// count as delivered there.
     pub(super) fn give_up(&mut self, cause: Cause) {
         self.close(Outcome::Dropped(cause), self.open);
-        self.retained.clear();
+        for (_, frame) in self.retained.drain(..) {
+            if let Some(ticket) = &frame.head.ticket {
+                ticket.set(Outcome::Dropped(cause));
+            }
+        }
     }
 
     /// Ends without the outcome of what is under way, because the node does: it is named, and its successor sends it
@@ -337,5 +342,67 @@ impl Window {
     fn close(&mut self, outcome: Outcome, frames: u64) {
         self.open -= frames;
         self.edge.done(outcome, frames);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::bridge::Deliveries;
+    use crate::edge::Side;
+    use crate::frame::Head;
+    use crate::metrics::Metrics;
+    use crate::options::EdgeOptions;
+    use crate::payload::{Payload, PayloadError, Tensor};
+
+    /// A payload of nothing but its head.
+    struct Blank;
+
+    impl Payload for Blank {
+        const NAME: &'static str = "blank";
+
+        fn encode(&self, _: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+            Ok(None)
+        }
+
+        fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+            Ok(Self)
+        }
+    }
+
+    #[test]
+    fn what_is_in_doubt_when_the_node_leaves_is_not_delivered() {
+        let metrics = Metrics::new("test");
+        let options = EdgeOptions::default();
+        let edge = Edge::new("a->b", Side::Sender, options, 1, 1, &metrics);
+        let mut window = Window::new(edge.clone(), true, 8);
+        window.limit = 8;
+        let deliveries = Deliveries::after(0);
+        for n in 1..=3 {
+            let origin = Origin {
+                stream: 0,
+                position: n,
+            };
+            let mut head = Head::new(origin, 0, 0);
+            head.ticket = Some(deliveries.ticket(n));
+            edge.push(AnyFrame::new(head, Blank)).unwrap();
+            let Due::New(frame) = window.due(0).unwrap() else {
+                panic!("a frame waits")
+            };
+            window.sent(frame);
+        }
+        let mut outcomes = vec![0; Outcome::COUNT];
+        outcomes[Outcome::Delivered.index()] = 1;
+        let ack = Ack {
+            limit: 8,
+            done: 1,
+            outcomes,
+        };
+        window.acknowledged(&ack).unwrap();
+        assert_eq!(deliveries.done(), 1);
+        window.leave(0);
+        drop(window);
+        assert_eq!(deliveries.done(), 1, "the others are emitted again");
     }
 }

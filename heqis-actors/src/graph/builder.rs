@@ -289,8 +289,9 @@ impl GraphBuilder {
         System::new().block_on(async move {
             // Watched from before the first frame: until then SIGTERM would kill the process undrained.
             let handle = self.handle();
+            let first = terminated();
             let signals = actix_rt::spawn(async move {
-                terminated().await;
+                first.await;
                 handle.stop();
                 terminated().await;
                 handle.abandon();

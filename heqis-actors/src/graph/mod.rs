@@ -19,6 +19,7 @@ mod wiring;
 use std::io;
 
 use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use builder::GraphBuilder;
 pub use running::{GraphHandle, LinkState, LivenessProbe, NodeReport, Reporter, Running, Waiting};
@@ -45,19 +46,28 @@ pub enum GraphError {
     System(#[from] io::Error),
 }
 
-/// Completes at SIGTERM or ctrl-c.
-pub async fn terminated() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
+/// Completes at SIGTERM or ctrl-c. They are watched from the call on, whether or not the future is polled: from then on none
+/// of them ends the process by itself.
+pub fn terminated() -> impl Future<Output = ()> {
+    let watched = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
+    async move {
+        let [terminate, interrupt] = watched;
+        tokio::select! {
+            () = received(terminate) => {}
+            () = received(interrupt) => {}
+        }
+    }
+}
+
+/// Completes at a signal; never, when it cannot be watched.
+async fn received(watched: io::Result<Signal>) {
+    match watched {
+        Ok(mut signal) => {
+            signal.recv().await;
         }
         Err(error) => {
-            tracing::warn!(%error, "SIGTERM cannot be watched, ctrl-c can");
-            let _ = tokio::signal::ctrl_c().await;
+            tracing::warn!(%error, "SIGTERM or ctrl-c cannot be watched");
+            std::future::pending().await
         }
     }
 }

@@ -72,6 +72,9 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
     }
     let system = actix_rt::System::new();
     system.block_on(async {
+        // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
+        // minutes to be built hears it too.
+        let terminated_first = terminated();
         let metrics = spec.metrics.as_deref().unwrap_or(ANY_LOOPBACK_PORT);
         let what = format!("node '{}': metrics on {metrics}", spec.name);
         let socket = metrics
@@ -85,8 +88,6 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         let server = http::Late::serve(&spec.name, socket, Arc::clone(&ready), machine)
             .map_err(RunError::io(what))?;
         let bound = server.address();
-        // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
-        // minutes to be built hears it too.
         let (said, mut stopping) = watch::channel(false);
         let stop = Stop {
             handle: graph.handle(),
@@ -95,7 +96,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         let signals = {
             let stop = stop.clone();
             actix_rt::spawn(async move {
-                terminated().await;
+                terminated_first.await;
                 stop.apply(Order::Stop(None));
                 terminated().await;
                 tracing::warn!("a second signal: the drain ends now");

@@ -5,6 +5,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -28,11 +29,18 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Ports that nobody listens on now. All are held at once, so that no two are the same.
+/// Ports that nobody listens on now. All are held at once, so that no two are the same. They lie below those that the kernel
+/// gives to outgoing connections: one of these may take a port while the node that listens on it is down.
 fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count)
-        .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
-        .collect();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let (first, places) = (10_000, 22_000);
+    let start = std::process::id().wrapping_mul(7_919);
+    let mut held = Vec::new();
+    while held.len() < count {
+        let next = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(first + next % places).unwrap();
+        held.extend(TcpListener::bind(("127.0.0.1", port)));
+    }
     held.iter()
         .map(|listener| listener.local_addr().unwrap().port())
         .collect()
@@ -122,7 +130,8 @@ impl Stand {
             .count()
     }
 
-    fn command(&self, program: &[&str], extra: &[&str]) -> Command {
+    /// How `program` is started here; its output goes into pipes.
+    pub fn command(&self, program: &[&str], extra: &[&str]) -> Command {
         let mut command = Command::new(program[0]);
         command.args(&program[1..]).current_dir(root()).args([
             "--topology",

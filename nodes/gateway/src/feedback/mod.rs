@@ -1,12 +1,20 @@
 //! `feedback`: takes [`Decision`]s that came back to the gateway.
 //!
-//! Counts them by side (`buy`, `hold`, `sell`) and logs those that want to trade.
+//! Counts them by side (`buy`, `hold`, `sell`) and logs those that want to trade. With a file (`path`) it writes each
+//! decision down once: after a kill of either node a decision may come again, and its number tells so. A decision that was
+//! written is counted `repeat` when it comes again, `gap` counts decisions whose number does not follow the one before.
+
+mod file;
+
+use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Counter, Emitter, Frame, Nothing, Snapshot, Stage, StageError};
 use heqis_messages::Decision;
 use heqis_quant::Side;
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use file::DecisionFile;
 
 /// Parameters of a `feedback` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -15,13 +23,20 @@ pub struct FeedbackConfig {
     /// Whether buys and sells are written to the log, at level info.
     #[serde(default)]
     pub log: bool,
+    /// A file to which each decision is appended once, a line `number,stream,position,symbol,date,side`. It belongs to one
+    /// journal: a new journal, which numbers from 1, wants a new file.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
 }
 
 /// Takes decisions that came back.
 #[derive(Debug)]
 pub struct Feedback {
     log: bool,
+    file: Option<DecisionFile>,
     sides: [Counter; 3],
+    repeat: Counter,
+    gap: Counter,
 }
 
 impl Stage for Feedback {
@@ -32,10 +47,21 @@ impl Stage for Feedback {
     const TAKES_PAST: bool = false;
     const ABOUT: &'static str = "Takes the decisions that come back to the gateway.";
 
+    fn check(config: &FeedbackConfig, base: &Path) -> Vec<String> {
+        let path = config.path.as_ref().map(|path| base.join(path));
+        path.and_then(|path| file::fault(&path))
+            .into_iter()
+            .collect()
+    }
+
     fn build(config: &FeedbackConfig, cx: &BuildContext) -> Result<Self, StageError> {
+        let path = config.path.as_ref().map(|path| cx.path(path));
         Ok(Self {
             log: config.log,
+            file: path.as_deref().map(DecisionFile::open).transpose()?,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
+            repeat: cx.counter("repeat"),
+            gap: cx.counter("gap"),
         })
     }
 
@@ -48,6 +74,17 @@ impl Stage for Feedback {
         frame: &Frame<Decision>,
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
+        if let Some(file) = &mut self.file {
+            // Decisions without a number are not recorded: whether one comes again cannot be known.
+            if (1..=file.last()).contains(&frame.number) {
+                self.repeat.inc();
+                return Ok(());
+            }
+            if frame.number > file.last() + 1 {
+                self.gap.inc();
+            }
+            file.append(frame.head().origin, frame)?;
+        }
         let verdict = &frame.verdict;
         self.sides[match verdict.side {
             Side::Buy => 0,
