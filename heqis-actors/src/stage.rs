@@ -138,6 +138,9 @@ pub trait Stage: Sized + 'static {
 
     /// Whether the stage may stand at the end of a graph although it makes frames: what it emits without an edge is dropped.
     const OUTPUT_OPTIONAL: bool = false;
+    /// Whether the stage is shown items of the past ([`Source::past`]), which only fill what stages hold. A stage that decides,
+    /// records or delivers is not.
+    const TAKES_PAST: bool = true;
     /// Whether the stage takes its state from the records of the commit log, through [`Stage::recover`]. It is then not
     /// shown frames whose outcome the log holds: its state has them already.
     const RECOVERS: bool = false;
@@ -275,6 +278,16 @@ pub trait Source: Sized + 'static {
     /// # Errors
     /// [`StageError`] with the reason; the node does not report ready.
     fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
+
+    /// Gives the next item of the past, oldest first, and `None` after the last: items from before this source, such as those
+    /// of a data set, that fill what stages hold. Nothing of them leaves the node, they have no position, and they are
+    /// asked for before any other item, unless the node has taken up a saved state.
+    ///
+    /// # Errors
+    /// As for [`Source::next`].
+    fn past(&mut self) -> Result<Option<Self::Out>, StageError> {
+        Ok(None)
+    }
 
     /// Gives the next item. Must not block.
     ///

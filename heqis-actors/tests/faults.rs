@@ -107,29 +107,17 @@ fn carry(client: TcpStream, server: TcpStream, fault: Fault, met: &Arc<AtomicUsi
     }
 }
 
-/// SplitMix64, so that a seed names a run.
-struct Dice(u64);
-
-impl Dice {
-    fn draw(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (z ^ (z >> 31)) % below
-    }
-
-    /// Ten cuts. The exponent is drawn first, so that handshakes, hellos and welcomes are cut as well as streams.
-    fn cuts(&mut self) -> Vec<Fault> {
-        (0..10)
-            .map(|_| {
-                let most = 8 << self.draw(11);
-                Fault::Cut {
-                    to_receiver: self.draw(2) == 0,
-                    after_bytes: self.draw(most) as usize + 1,
-                }
-            })
-            .collect()
-    }
+/// Ten cuts. The exponent is drawn first, so that handshakes, hellos and welcomes are cut as well as streams.
+fn cuts(mut dice: Dice) -> Vec<Fault> {
+    (0..10)
+        .map(|_| {
+            let most = 8 << dice.draw(11);
+            Fault::Cut {
+                to_receiver: dice.draw(2) == 0,
+                after_bytes: dice.draw(most) as usize + 1,
+            }
+        })
+        .collect()
 }
 
 struct Outcome {
@@ -185,7 +173,7 @@ fn through(faults: Vec<Fault>, delivery: Delivery, count: u64) -> Outcome {
 fn at_least_once_delivers_each_frame_exactly_once_and_in_order_wherever_the_link_is_cut() {
     let (mut connects, mut resent, mut met) = (0, 0, 0);
     for seed in 0..6 {
-        let run = through(Dice(seed).cuts(), Delivery::AtLeastOnce, 3_000);
+        let run = through(cuts(Dice(seed)), Delivery::AtLeastOnce, 3_000);
         assert_eq!(run.seen, (1..=3_000).collect::<Vec<_>>(), "seed {seed}");
         assert!(
             run.sent.is_clean() && run.received.is_clean(),
@@ -220,7 +208,7 @@ fn at_least_once_delivers_each_frame_exactly_once_and_in_order_wherever_the_link
 fn at_most_once_counts_what_the_cuts_took_and_repeats_nothing() {
     let (mut lost, mut met) = (0, 0);
     for seed in 100..106 {
-        let run = through(Dice(seed).cuts(), Delivery::AtMostOnce, 3_000);
+        let run = through(cuts(Dice(seed)), Delivery::AtMostOnce, 3_000);
         assert!(
             run.sent.is_clean() && run.received.is_clean(),
             "seed {seed}: {:?} {:?}",

@@ -145,7 +145,10 @@ fn compute(case: &Path, mut engine: Box<dyn Engine>) -> Outcome {
         for (expected, got) in expected.iter().zip(&outputs) {
             let expected = expected.floats();
             // ONNX's own tolerances.
-            let near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-7 + 1e-3 * a.abs();
+            let near = |(a, b): (&f32, &f32)| {
+                // What is no number, or infinite, is so in both.
+                a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-7 + 1e-3 * a.abs()
+            };
             if expected.len() != got.len() || !expected.iter().zip(got).all(near) {
                 return Outcome::Differs;
             }
@@ -197,7 +200,7 @@ fn table(all: &BTreeMap<String, Line>, border: usize) -> String {
          Written by `heqis-infer/tests/conformance.rs`, which computes ONNX's own test cases (the folders `node`, `simple`,\n\
          `pytorch-operator` and `pytorch-converted` of the Python package) in both runtimes, to ONNX's tolerance of 1e-3,\n\
          relative. {border} cases lie outside what an engine here takes and gives: `f32` or `i32` tensors of static shapes in,\n\
-         finite `f32` tensors out. Of the {} others, RTen (`cpu`) computes {} and ONNX Runtime (`ort`) {}.\n\n\
+         `f32` tensors out. Of the {} others, RTen (`cpu`) computes {} and ONNX Runtime (`ort`) {}.\n\n\
          What is not computed is refused with the operator's name or a reason, before anything runs or at the first row. An\n\
          operator is missing in its version as well: ONNX Runtime begins with opset 7. \"differs\" is another value than ONNX's,\n\
          without a word; a bundle's golden windows find that out when it is opened.\n\n\

@@ -61,7 +61,15 @@ fn feed(stand: &Stand, bars: &[String]) {
 
 /// What was decided, without the identity of the stream, which is another one for each recording.
 fn decisions(stand: &Stand) -> Vec<String> {
-    let journal = String::from_utf8(stand.journal_bytes("journal")).unwrap();
+    let mut bytes = stand.journal_bytes("journal");
+    // The last line may be half written.
+    bytes.truncate(
+        bytes
+            .iter()
+            .rposition(|&byte| byte == b'\n')
+            .map_or(0, |at| at + 1),
+    );
+    let journal = String::from_utf8(bytes).unwrap();
     let decided = journal.lines().filter(|line| line.starts_with("{\"n\":"));
     decided
         .map(|line| {
@@ -106,7 +114,7 @@ fn a_gateway_that_is_killed_or_restarted_in_mid_day_decides_on_the_very_next_bar
             decided(&stand, upto);
             fed = upto;
             match signal {
-                "KILL" => drop(gateway.kill()),
+                "KILL" => gateway.kill(),
                 _ => {
                     gateway.signal(signal);
                     gateway.finish().clean();
@@ -123,4 +131,50 @@ fn a_gateway_that_is_killed_or_restarted_in_mid_day_decides_on_the_very_next_bar
         compute.signal("TERM");
         compute.finish().clean();
     }
+}
+
+/// What the model said of each bar, to the bit.
+fn predictions(stand: &Stand) -> Vec<(String, u64, [u64; 3])> {
+    let Ok(journal) = heqis_compute::journal::read(&stand.journal("journal")) else {
+        return Vec::new();
+    };
+    let said = journal.records.iter().map(|(_, record)| {
+        let said = record.prediction();
+        (
+            record.date.to_string(),
+            said.predicted_return.to_bits(),
+            said.probabilities.map(f64::to_bits),
+        )
+    });
+    said.collect()
+}
+
+#[test]
+fn a_data_set_warms_a_gateway_up_so_that_it_decides_on_its_first_bar() {
+    let bars = bars(420);
+    let run = |stand: &Stand, bars: &[String], decisions: usize| {
+        let nodes = ["gateway", "compute"].map(|node| stand.start(&["--node", node]));
+        feed(stand, bars);
+        wait_until("the bars are decided", || {
+            predictions(stand).len() >= decisions
+        });
+        for node in nodes {
+            node.signal("TERM");
+            node.finish().clean();
+        }
+        predictions(stand)
+    };
+    let whole = run(&live(), &bars, bars.len() - WARM_UP);
+
+    let warmed = live();
+    let csv = std::fs::read_to_string(root().join("data/ashare/002032.SZ.csv")).unwrap();
+    let past: Vec<&str> = csv.lines().take(1 + 330).collect();
+    let path = warmed.folder.path().join("002032.SZ.csv");
+    std::fs::write(&path, past.join("\n") + "\n").unwrap();
+    let warmed = warmed.set(&format!(
+        "stages.market.params.warm_up=[\"{}\"]",
+        path.display()
+    ));
+    let said = run(&warmed, &bars[330..], bars.len() - 330);
+    assert_eq!(said, whole[330 - WARM_UP..]);
 }

@@ -181,7 +181,7 @@ fn a_single_process_killed_or_stopped_in_mid_stream_goes_on_to_the_same_bytes() 
             stand.journal_lines("journal") > at
         });
         match signal {
-            "KILL" => drop(host.kill()),
+            "KILL" => host.kill(),
             _ => {
                 host.signal(signal);
                 host.finish().clean();

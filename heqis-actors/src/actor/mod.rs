@@ -167,6 +167,8 @@ pub(crate) trait AnyStage {
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError>;
     /// Whether frames whose outcome the commit log holds are left out.
     fn recovers(&self) -> bool;
+    /// Whether frames of the past are shown to the stage.
+    fn takes_past(&self) -> bool;
     /// Gives up the frames of the batch, oldest first.
     fn take_batch(&mut self) -> Vec<AnyFrame>;
     /// Gives up the newest frame of the batch.
@@ -243,6 +245,10 @@ impl<S: Stage> AnyStage for TypedStage<S> {
         S::RECOVERS
     }
 
+    fn takes_past(&self) -> bool {
+        S::TAKES_PAST
+    }
+
     fn take_batch(&mut self) -> Vec<AnyFrame> {
         self.batch.drain(..).map(Frame::into_any).collect()
     }
@@ -258,6 +264,7 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
 /// A source of any type.
 pub(crate) trait AnySource {
+    fn past(&mut self) -> Result<Option<ErasedItem>, StageError>;
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
     /// Rebuilds an item that was recorded.
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError>;
@@ -289,6 +296,10 @@ impl<S: Source> AnySource for TypedSource<S> {
             Next::Waiting => Next::Waiting,
             Next::End => Next::End,
         })
+    }
+
+    fn past(&mut self) -> Result<Option<ErasedItem>, StageError> {
+        Ok(contained(|| self.0.past())?.map(ErasedItem::of))
     }
 
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {

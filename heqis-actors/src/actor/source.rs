@@ -50,6 +50,8 @@ pub(crate) struct SourceActor {
     position: u64,
     /// The position up to which the node's state has the items' effect: they are passed over.
     start_after: u64,
+    /// The items of the past were given, or are not needed.
+    past_given: bool,
     /// Whether the stream is the same in each run.
     replayable: bool,
     recording: Option<Recording>,
@@ -74,6 +76,7 @@ impl SourceActor {
             stream: setup.stream,
             position: 0,
             start_after: 0,
+            past_given: false,
             replayable: setup.replayable,
             recording: setup.recording,
             replay: None,
@@ -107,8 +110,9 @@ impl SourceActor {
                 Ok(Next::Item(_)) if passed_over => self.position += 1,
                 Ok(Next::Item(item)) => {
                     let born_ns = self.cx.clock.now_ns();
-                    self.position += 1;
                     let mut head = Head::new(due, item.key, born_ns);
+                    head.past = !self.past_given;
+                    self.position += u64::from(self.past_given);
                     let _ = head.stamps.try_push(Stamp {
                         stage: self.index,
                         enter_ns: born_ns,
@@ -139,6 +143,12 @@ impl SourceActor {
         let Some(source) = &mut self.source else {
             return Ok(Next::Waiting);
         };
+        if !self.past_given {
+            match source.past()? {
+                Some(item) => return Ok(Next::Item(item)),
+                None => self.past_given = true,
+            }
+        }
         if let Some(replay) = &mut self.replay {
             match replay.next_item().map_err(StageError::failed)? {
                 Some((_, frame)) => {
@@ -189,7 +199,7 @@ impl SourceActor {
 
     fn end(&mut self, ending: Ending) {
         self.outlet.end(ending);
-        if ending == Ending::Left {
+        if ending == Ending::Left && self.past_given {
             let position = self.position();
             self.control.deposit(position);
         }
@@ -244,7 +254,7 @@ impl Handler<Hold> for SourceActor {
     type Result = MessageResult<Hold>;
 
     fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
-        let idle = self.begun && self.staged.is_empty() && self.source.is_some();
+        let idle = self.begun && self.past_given && self.staged.is_empty() && self.source.is_some();
         MessageResult(vec![match idle && self.control.sources_paused() {
             true => self.position(),
             false => Held::Busy,
@@ -257,8 +267,11 @@ impl Handler<TakeUp> for SourceActor {
 
     fn handle(&mut self, TakeUp(saved): TakeUp, _: &mut Self::Context) -> Self::Result {
         // A source that gives its items once only and is not recorded goes on wherever it is.
+        let position = saved.position(&self.cx.stage);
+        // What the stages hold has the past in it.
+        self.past_given = position.is_some();
         self.start_after = match self.replayable {
-            true => saved.position(&self.cx.stage).unwrap_or(0),
+            true => position.unwrap_or(0),
             false => 0,
         };
         if let Some(recording) = &mut self.recording

@@ -223,7 +223,12 @@ impl StageActor {
                     .lose_popped(frame, Cause::StageFailed);
                 continue;
             }
+            if frame.head.past && self.stage.as_ref().is_some_and(|stage| !stage.takes_past()) {
+                self.inlets[inlet].edge.done(Outcome::Delivered, 1);
+                continue;
+            }
             if self.stage.as_ref().is_some_and(|stage| stage.recovers())
+                && !frame.head.past
                 && self.cx.committed.contains(frame.head.origin)
             {
                 self.inlets[inlet].edge.done(Outcome::Duplicate, 1);

@@ -232,6 +232,10 @@ impl Window {
                 Pop::Empty => break,
                 Pop::Ended(ending) => return Ok(Due::End(ending)),
             };
+            if frame.head.past {
+                self.edge.done(Outcome::Delivered, 1);
+                continue;
+            }
             frame.head.part = self.part_of(frame.head.origin);
             if !self.is_had(&frame) {
                 return Ok(Due::New(frame));

@@ -213,7 +213,7 @@ pub struct EdgeReport {
     /// Frames whose outcome the sending half did not hear before it ended.
     #[serde(default)]
     pub in_doubt: Option<InDoubt>,
-    /// Whether the edge promises to lose nothing: its policy is `block`.
+    /// Whether the edge promises to lose nothing: its policy is `block`, and its delivery `at-least-once` where it is bridged.
     #[serde(default)]
     pub lossless: bool,
 }

@@ -43,7 +43,7 @@ pub(crate) struct Edge {
     /// Frames of which the sending half ended without knowing the outcome.
     in_doubt: Mutex<Option<InDoubt>>,
     /// Whether no frame may be lost on the way.
-    lossless: bool,
+    lossless: AtomicBool,
 }
 
 struct Lane {
@@ -145,8 +145,13 @@ impl Edge {
             side,
             waits: Mutex::default(),
             in_doubt: Mutex::default(),
-            lossless,
+            lossless: AtomicBool::new(lossless),
         })
+    }
+
+    /// Takes back the promise that the policy gives: a broken link may cost frames.
+    pub(crate) fn allow_loss(&self) {
+        self.lossless.store(false, Ordering::Relaxed);
     }
 
     pub(crate) fn set_waits(&self, why: Option<String>) {
@@ -375,7 +380,7 @@ impl Edge {
         );
         report.waits = self.waits();
         report.in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
-        report.lossless = self.lossless;
+        report.lossless = self.lossless.load(Ordering::Relaxed);
         report
     }
 

@@ -24,7 +24,7 @@ use crate::control::{Budget, Control, StageStats};
 use crate::edge::{Edge, Side};
 use crate::events::Event;
 use crate::metrics::Metrics;
-use crate::options::{BridgeOptions, EdgeOptions, Policy, Scheduling, StageOptions};
+use crate::options::{BridgeOptions, Delivery, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::stage::{BuildContext, StageError};
@@ -274,6 +274,9 @@ impl Wiring {
         bell: Arc<Doorbell>,
     ) -> BridgeSetup {
         self.control.enlist(bell.clone());
+        if options.delivery == Delivery::AtMostOnce {
+            edge.allow_loss();
+        }
         BridgeSetup {
             edge: edge.clone(),
             route,

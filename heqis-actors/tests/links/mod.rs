@@ -423,3 +423,23 @@ fn read_exact(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
 pub fn books_of<'a>(report: &'a NodeReport, name: &str) -> &'a EdgeReport {
     report.edges.iter().find(|edge| edge.edge == name).unwrap()
 }
+
+/// SplitMix64, so that a seed names a run.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn draw(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % below
+    }
+
+    pub fn within(&mut self, range: std::ops::Range<u64>) -> u64 {
+        range.start + self.draw(range.end - range.start)
+    }
+
+    pub fn per_mille(&mut self, chance: u64) -> bool {
+        chance > 0 && self.draw(1000) < chance
+    }
+}

@@ -98,6 +98,7 @@ impl Stage for Signal {
         "Turns predictions into buy, hold and sell, past filters and a kill state.";
 
     const RECOVERS: bool = true;
+    const TAKES_PAST: bool = false;
 
     fn check(config: &SignalConfig, base: &Path) -> Vec<String> {
         let strategy = config.strategy().validate();

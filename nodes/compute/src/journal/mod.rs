@@ -154,6 +154,7 @@ impl Stage for Journal {
     type Out = Decision;
     const COMMIT_LOG: bool = true;
     const OUTPUT_OPTIONAL: bool = true;
+    const TAKES_PAST: bool = false;
     const KIND: &'static str = "journal";
     const ABOUT: &'static str =
         "Writes decisions to a checksummed file that survives a killed process.";

@@ -44,6 +44,7 @@ impl Stage for Feedback {
     type In = Decision;
     type Out = Nothing;
     const KIND: &'static str = "feedback";
+    const TAKES_PAST: bool = false;
     const ABOUT: &'static str = "Takes the decisions that come back to the gateway.";
 
     fn check(config: &FeedbackConfig, base: &Path) -> Vec<String> {

@@ -146,6 +146,20 @@ fn fault(path: &Path, options: &TableOptions) -> Option<String> {
 }
 
 impl CsvReplayConfig {
+    /// A replay of whole files as fast as they are taken.
+    pub(super) fn of(paths: Vec<PathBuf>) -> Self {
+        Self {
+            paths,
+            speed: max(),
+            from: None,
+            to: None,
+            prices: None,
+            volume_unit: None,
+            timezone: None,
+            day_order: None,
+        }
+    }
+
     fn options(&self) -> TableOptions {
         TableOptions {
             prices: self.prices,

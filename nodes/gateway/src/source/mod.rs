@@ -12,6 +12,7 @@ mod csv_replay;
 mod frames;
 mod json_bar;
 mod live;
+mod past;
 mod serial;
 mod simulated;
 mod span;

@@ -37,6 +37,7 @@ use super::bad_input::BadInput;
 use super::frames::{Frames, Noise};
 use super::json_bar::json_bar;
 use super::live::{LiveGate, SYMBOL_DAYS, SYMBOLS, SymbolLimits};
+use super::past::Past;
 
 /// Bars that wait between the reading thread and the pipeline.
 const CHANNEL: usize = 256;
@@ -110,6 +111,10 @@ pub struct SerialConfig {
     /// within a second after it has changed.
     #[serde(default)]
     pub symbols_file: Option<PathBuf>,
+    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
+    /// a saved state, and nothing is decided of them.
+    #[serde(default)]
+    pub warm_up: Vec<PathBuf>,
 }
 
 impl SerialConfig {
@@ -146,6 +151,7 @@ pub struct Serial {
     stopping: Arc<AtomicBool>,
     reader: Option<JoinHandle<()>>,
     gate: LiveGate,
+    past: Past,
 }
 
 impl Source for Serial {
@@ -171,6 +177,7 @@ impl Source for Serial {
         .into_iter()
         .flatten()
         .chain(config.limits().faults(base))
+        .chain(Past::faults(&config.warm_up, base))
         .chain(no_line(&base.join(&config.path)))
         .collect()
     }
@@ -182,6 +189,7 @@ impl Source for Serial {
             return Err(StageError::Config(faults.join("; ")));
         }
         let gate = LiveGate::new(cx, &config.limits())?;
+        let past = Past::open(&config.warm_up, cx)?;
         let (sender, bars) = sync_channel(CHANNEL);
         let stopping = Arc::new(AtomicBool::new(false));
         let line = Line {
@@ -209,7 +217,12 @@ impl Source for Serial {
             stopping,
             reader: Some(reader),
             gate,
+            past,
         })
+    }
+
+    fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
+        self.past.next()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {

@@ -28,6 +28,7 @@ use socket2::SockRef;
 
 use super::bad_input::BadInput;
 use super::live::{LiveGate, SYMBOL_DAYS, SYMBOLS, SymbolLimits};
+use super::past::Past;
 use super::span::Span;
 use super::tcp_client::Client;
 
@@ -88,6 +89,10 @@ pub struct TcpLinesConfig {
     /// within a second after it has changed.
     #[serde(default)]
     pub symbols_file: Option<PathBuf>,
+    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
+    /// a saved state, and nothing is decided of them.
+    #[serde(default)]
+    pub warm_up: Vec<PathBuf>,
     /// Whether the source ends when its last client has left.
     #[serde(default)]
     pub end_on_close: bool,
@@ -132,6 +137,7 @@ pub struct TcpLines {
     acceptor: Option<JoinHandle<()>>,
     end_on_close: bool,
     gate: LiveGate,
+    past: Past,
 }
 
 /// What the threads share with the source.
@@ -183,6 +189,7 @@ impl Source for TcpLines {
         ranges
             .chain(idle.then(|| "idle_timeout must be longer than nothing".to_owned()))
             .chain(config.limits().faults(base))
+            .chain(Past::faults(&config.warm_up, base))
             .collect()
     }
 
@@ -195,6 +202,7 @@ impl Source for TcpLines {
         let fault =
             |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
         let gate = LiveGate::new(cx, &config.limits())?;
+        let past = Past::open(&config.warm_up, cx)?;
         let (sender, bars) = sync_channel(CHANNEL);
         let shared = Arc::new(Shared {
             stopping: AtomicBool::new(false),
@@ -238,7 +246,12 @@ impl Source for TcpLines {
             acceptor: Some(acceptor),
             end_on_close: config.end_on_close,
             gate,
+            past,
         })
+    }
+
+    fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
+        self.past.next()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
