@@ -4,7 +4,12 @@
 //! windows of all symbols fill, resident memory, descriptors and threads of both nodes have to stay where they are.
 //!
 //! `HEQIS_SOAK_MINUTES` says for how long, `HEQIS_RUNTIME` names another program; `./chaos soak` sets the first.
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod feed;
 mod samples;
