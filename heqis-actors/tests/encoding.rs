@@ -15,7 +15,8 @@ use heqis_actors::{
     StageError, StageOptions, Tensor,
 };
 use links::{
-    Ack, DRAIN, End, Hello, Peer, ROUTE, Welcome, bincode, control, debincode, framed, free_address,
+    Ack, DONE, DRAIN, End, Hello, Peer, ROUTE, Welcome, bincode, control, debincode, framed,
+    free_address,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -147,7 +148,7 @@ fn cross(waves: &[Vec<f32>], sent: Encoding, taken: Encoding) -> (Vec<Vec<f32>>,
         .unwrap();
     let received = receiving.join().unwrap();
     assert!(
-        sent.is_clean() && received.is_clean(),
+        sent.books_close() && received.is_clean(),
         "{sent:?} {received:?}"
     );
     let books = sent
@@ -276,13 +277,10 @@ fn answered_with(taken: u64) -> Option<(u64, Encoding)> {
     }
     let end: End = debincode(peer.expect(Kind::End).meta());
     assert_eq!(end.last_seq, 1);
-    peer.send(&[control(
-        Kind::Ack,
-        hello.header.epoch + u32::from(encoding.is_none()),
-        &Ack::delivered(1, 10),
-    )]);
+    let epoch = hello.header.epoch + u32::from(encoding.is_none());
+    peer.send(&[control(Kind::Ack, epoch, &Ack::delivered(1, 10))]);
     peer.expect(Kind::Goodbye);
-    drop(peer);
+    peer.send(&[control(Kind::Goodbye, epoch, &DONE)]);
     assert!(sending.join().unwrap().unwrap().is_clean());
     encoding
 }
@@ -337,7 +335,7 @@ fn a_sender_of_a_later_version_is_answered_with_f32() {
         if epoch == 5 {
             peer.send(&[control(Kind::End, epoch, &End { last_seq: 0 })]);
             peer.expect(Kind::Ack);
-            peer.send(&[control(Kind::Goodbye, epoch, &0u8)]);
+            peer.send(&[control(Kind::Goodbye, epoch, &DONE)]);
             peer.until_cut();
         }
     }

@@ -357,15 +357,17 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
-    /// Whether the graph ended well, every book closes with nothing left in flight, and nothing was lost for good on an
-    /// edge that loses nothing.
+    /// Whether the graph ended well, its books close, and nothing was lost for good on an edge that loses nothing.
     #[must_use]
     pub fn is_clean(&self) -> bool {
-        self.failure.is_none()
-            && self
-                .edges
-                .iter()
-                .all(|edge| edge.closes() && edge.in_flight == 0 && self.lost_on(edge) == 0)
+        self.books_close() && self.edges.iter().all(|edge| self.lost_on(edge) == 0)
+    }
+
+    /// Whether the graph ended well and every book closes with nothing left in flight.
+    #[must_use]
+    pub fn books_close(&self) -> bool {
+        let closed = |edge: &EdgeReport| edge.closes() && edge.in_flight == 0;
+        self.failure.is_none() && self.edges.iter().all(closed)
     }
 
     /// Frames that were lost for good on `edge` although it loses nothing. What is too old by the edge's own limit was
