@@ -201,6 +201,12 @@ impl Stage for Journal {
                 complete = resumed.complete,
                 "journal resumed"
             );
+            if resumed.complete {
+                tracing::info!(
+                    stage = cx.stage(),
+                    "what the journal holds is not decided again; existing = \"new\" begins another one"
+                );
+            }
         }
         for (stream, first, last) in resumed.runs {
             cx.committed().insert_run(stream, first, last);
