@@ -116,7 +116,8 @@ fn a_page_lists_what_was_decided_and_follows_a_decision_through_every_stage() {
             "features",
             "ring",
             "engine",
-            "signal"
+            "signal",
+            "journal"
         ]
     );
     let times: Vec<f64> = shown["timings"]

@@ -46,10 +46,12 @@ fn filters_remember_through_a_kill_of_the_compute_node() {
         String::from_utf8(got).unwrap(),
         String::from_utf8(expected).unwrap(),
     );
-    for (number, (got, expected)) in got.lines().zip(expected.lines()).enumerate() {
+    // The header names the topology, which is another one.
+    let lines = got.lines().zip(expected.lines()).enumerate().skip(1);
+    for (number, (got, expected)) in lines {
         assert_eq!(got, expected, "line {}", number + 1);
     }
-    assert_eq!(got.len(), expected.len());
+    assert_eq!(got.lines().count(), expected.lines().count());
 }
 
 #[test]

@@ -117,8 +117,8 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
         assert_eq!(labels("heqis_edge_queue_depth", "edge"), edges);
         assert_eq!(
             labels("heqis_edge_frames", "outcome").len(),
-            11,
-            "sent, two good outcomes, eight causes"
+            12,
+            "sent, two good outcomes, nine causes"
         );
         assert_eq!(
             labels("heqis_link_up", "edge"),
