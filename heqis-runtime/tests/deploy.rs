@@ -53,6 +53,7 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
         uncertainty_ns: 1,
     }));
     WatchCounters::new(&metrics).touch("peer");
+    heqis_runtime::run::waiting_gauge(&metrics).set(&["edge"], 1.0);
     let identity = Identity {
         board: Board::Host,
         model: None,

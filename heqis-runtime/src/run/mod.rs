@@ -22,6 +22,7 @@ use heqis_actors::GraphError;
 use thiserror::Error;
 
 use crate::topology::Plan;
+pub use node::waiting_gauge;
 pub use service::{Notifier, Service};
 pub use summary::Summary;
 

@@ -58,11 +58,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         Sensors::find(&options.machine),
     );
     let watching = WatchCounters::new(&metrics);
-    let waiting = metrics.gauges(
-        "heqis_waiting_seconds",
-        "How long an edge or a stage of this node has waited for another node, a stage or a resource; absent when it does not.",
-        &["subject"],
-    );
+    let waiting = waiting_gauge(&metrics);
     metrics.set_info(env!("CARGO_PKG_VERSION"), &plan.name);
     let ready = http::Ready::new(OnceLock::new());
     let mut page = Page::of(plan, node, &ready);
@@ -316,6 +312,19 @@ impl Stop {
         }
         self.said.send_replace(true);
     }
+}
+
+/// The metric of what waits on a node.
+///
+/// # Panics
+/// When `metrics` has it already.
+#[must_use]
+pub fn waiting_gauge(metrics: &Metrics) -> Gauges {
+    metrics.gauges(
+        "heqis_waiting_seconds",
+        "How long an edge or a stage of this node has waited for another node, a stage or a resource; absent when it does not.",
+        &["subject"],
+    )
 }
 
 /// Looks once a second what on this node waits, for the metric and, now and then, for the log.
