@@ -252,7 +252,7 @@ def first_signal(boards):
     for board in boards.both:
         check(boards.is_ready(board), f"heqis@{board.name} is {boards.show(board, 'ActiveState')}, not active")
         log = board.run(f"journalctl -b -u heqis@{board.name} --no-pager")
-        check(f"Started heqis@{board.name}" in log, "systemd was not told that the node is ready")
+        check(f"Started heqis@{board.name}" in log, "systemd was not notified that the node is ready")
         check(boards.readiness(board).startswith("HTTP/1.1 200"), f"/readyz of {board.name}: {boards.readiness(board)}")
     boards.finish()
 
@@ -262,9 +262,9 @@ def restart(name):
         boards.begin()
         before = boards.journal()
         getattr(boards, name).run(f"sudo systemctl restart heqis@{name}")
-        told = boards.resumed(before)
+        detail = boards.resumed(before)
         boards.finish()
-        return told
+        return detail
 
     return scenario
 
@@ -272,13 +272,13 @@ def restart(name):
 def restart_again(boards):
     """Either node in turn, twice."""
     boards.begin()
-    told = []
+    detail = []
     for board in boards.both * 2:
         before = boards.journal()
         board.run(f"sudo systemctl restart heqis@{board.name}")
-        told.append(boards.resumed(before))
+        detail.append(boards.resumed(before))
     boards.finish()
-    return ", ".join(told)
+    return ", ".join(detail)
 
 
 def upgrade(name):
@@ -292,12 +292,12 @@ def upgrade(name):
         check(boards.is_ready(board), "the upgrade ended the node")
         before = boards.journal()
         board.run(f"sudo systemctl restart heqis@{name}")
-        told = boards.resumed(before)
+        detail = boards.resumed(before)
         pid = boards.show(board, "MainPID")
         check("deleted" not in board.run(f"readlink /proc/{pid}/exe"), "the node runs the old binary")
         boards.finish()
         board.run("sudo dpkg -i --force-downgrade /root/heqis.deb")
-        return told
+        return detail
 
     return scenario
 
@@ -313,9 +313,9 @@ def power_cut(*names):
         start = time.monotonic()
         boards.boot(struck)
         booted = time.monotonic() - start
-        told = boards.resumed(before)
+        detail = boards.resumed(before)
         boards.finish()
-        return f"booted in {booted:.0f} s, {told}"
+        return f"booted in {booted:.0f} s, {detail}"
 
     return scenario
 
@@ -331,9 +331,9 @@ def cable(boards):
     check(boards.count() == len(before), "decisions came without a cable")
     for board in boards.both:
         board.cable(True)
-    told = boards.resumed(before)
+    detail = boards.resumed(before)
     boards.finish()
-    return told
+    return detail
 
 
 def cable_late(boards):
@@ -363,13 +363,13 @@ def reboot(boards):
         board.wait_for_end()
     boards.boot()
     booted = time.monotonic() - start
-    told = boards.resumed(before)
+    detail = boards.resumed(before)
     boards.finish()
-    return f"down and up in {booted:.0f} s, {told}"
+    return f"down and up in {booted:.0f} s, {detail}"
 
 
 def clock(boards):
-    """No battery, no time server: the boards think it is long ago, then somebody sets the time."""
+    """No battery, no time server: the boards think it is long ago, then the time is set."""
     for board in boards.both:
         board.cut_power()
     boards.boot(clock="1970-01-01T00:00:00")
@@ -383,9 +383,9 @@ def clock(boards):
     before = boards.journal()
     for board in boards.both:
         board.run(f"date -u -s @{int(time.time())}")
-    told = boards.resumed(before)
+    detail = boards.resumed(before)
     boards.finish()
-    return f"{booted} after the boot, {told}"
+    return f"{booted} after the boot, {detail}"
 
 
 def full_disk(boards):
@@ -402,9 +402,9 @@ def full_disk(boards):
     time.sleep(20)
     check(len(boards.journal()) - len(before) < 20, "the disk was not full")
     board.run("rm -f /var/lib/heqis/ballast /var/lib/heqis/rest")
-    told = boards.resumed(before)
+    detail = boards.resumed(before)
     boards.finish()
-    return told
+    return detail
 
 
 def watchdog(name):
@@ -422,10 +422,10 @@ def watchdog(name):
         took = wait("systemd starts it again", lambda: int(boards.show(board, "NRestarts")) > 0, 90)
         log = board.run(f"journalctl -b -u heqis@{name} --no-pager")
         check("Watchdog timeout" in log, "it was not the watchdog that ended it")
-        told = boards.resumed(before)
+        detail = boards.resumed(before)
         boards.finish()
         check(boards.show(board, "NRestarts") == "1", "the watchdog ended a node that made progress")
-        return f"started again after {took:.0f} s, {told}"
+        return f"started again after {took:.0f} s, {detail}"
 
     return scenario
 
@@ -454,16 +454,16 @@ def play(name, boards, folder):
     """Runs one scenario; whether it passed."""
     start = time.monotonic()
     try:
-        told, passed = SCENARIOS[name](boards), True
+        detail, passed = SCENARIOS[name](boards), True
     except BoardError as error:
-        told, passed = str(error), False
+        detail, passed = str(error), False
     boards.logs(folder, name)
     for cleanup in boards.cleanups:
         with contextlib.suppress(BoardError):
             cleanup()
     boards.cleanups.clear()
     seconds = time.monotonic() - start
-    print(f"{'PASS' if passed else 'FAIL'}  {name}  {seconds:.0f} s{f'  {told}' if told else ''}", flush=True)
+    print(f"{'PASS' if passed else 'FAIL'}  {name}  {seconds:.0f} s{f'  {detail}' if detail else ''}", flush=True)
     return passed
 
 

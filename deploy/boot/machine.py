@@ -18,7 +18,7 @@ COMMAND_S = 300
 
 
 class BoardError(Exception):
-    """The board did not do what it was told, or does not answer."""
+    """The board did not carry out an order, or does not answer."""
 
 
 def qemu(image, disk, disk_format, console, append):
@@ -113,7 +113,7 @@ class Board:
 
     def _connect(self):
         self.agent = Lines(self._path("agent"), 5)
-        # Answers to what nobody waits for any more come before the answer to this number.
+        # Late answers to earlier questions come before the answer to this number.
         number = time.monotonic_ns() % (1 << 50)
         self.agent.send({"execute": "guest-sync-delimited", "arguments": {"id": number}}, before=b"\xff")
         while self.agent.receive().get("return") != number:
@@ -166,7 +166,7 @@ class Board:
         monitor.socket.close()
 
     def wait_for_end(self):
-        """Until a machine that was told to restart has ended; it is started anew by `start`."""
+        """Waits until a machine that restarts has ended; `start` starts it again."""
         try:
             self.process.wait(BOOT_S)
         except subprocess.TimeoutExpired:

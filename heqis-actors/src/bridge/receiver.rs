@@ -99,7 +99,7 @@ impl BridgeReceiver {
         self.door.enter(connection, now_ns, ctx);
     }
 
-    /// A connection is gone: a stranger silently, the active one with a word.
+    /// Removes a connection that is gone: a pending one silently, the active one with an event.
     fn lost(&mut self, id: u64, reason: &LinkError, ctx: &mut Context<Self>) {
         if let Some(conn) = self.door.leave(id) {
             self.setup.reject(&conn.peer, reason);
@@ -431,9 +431,9 @@ impl BridgeReceiver {
         }
     }
 
-    /// Whether there is nobody to be there for: the sender has had the last word, and no half of this node waits for the one
-    /// of another node. Until then a successor of the sender, which may have died after its last word was under way, can
-    /// still come to hear it.
+    /// Whether this half is no longer needed: the sender has had the last word, and no half of this node waits for that of
+    /// another node. Until then a successor of the sender, which may have died while its last word was under way, can
+    /// still come for it.
     fn has_parted(&self) -> bool {
         self.parted && self.setup.control.senders_gone()
     }

@@ -148,12 +148,12 @@ impl BridgeSender {
     /// States why there is no connection: at once when the reason is new, and now and then while it stays.
     fn wait_for(&mut self, reason: String) {
         let now_ns = self.now_ns();
-        let told = self.waits.as_ref().is_some_and(|(last, told_ns)| {
-            *last == reason && now_ns - told_ns < duration_ns(REMIND)
+        let is_known = self.waits.as_ref().is_some_and(|(last, logged_ns)| {
+            *last == reason && now_ns - logged_ns < duration_ns(REMIND)
         });
         let peer = self.setup.peer_name();
         self.setup.edge.set_waits(Some(format!("{peer}: {reason}")));
-        if !told {
+        if !is_known {
             self.waits = Some((reason.clone(), now_ns));
             let edge = self.setup.edge.name.to_string();
             self.setup
@@ -230,7 +230,7 @@ impl BridgeSender {
         } else {
             self.wait_for(reason.to_string());
         }
-        // A connection that breaks soon after it was made does not start the pauses anew.
+        // A connection that breaks soon after it was made does not reset the pauses.
         let up_since_ns = self.up_since_ns.take();
         let lasted = up_since_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(PROVED));
         if (std::mem::take(&mut self.proved) || lasted)

@@ -28,7 +28,7 @@ const ATTEMPTS: usize = 8;
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "ExistingJournal")]
 pub enum Existing {
-    /// Goes on behind its closing line; what it holds is committed.
+    /// Continues after its closing line; what it holds is committed.
     #[default]
     Resume,
     /// Keeps it as `<name>.run-0001` and begins a new one.
@@ -45,7 +45,7 @@ pub enum Mismatch {
     Refuse,
     /// Keeps it as `<name>.run-0001` and begins a new one.
     New,
-    /// Goes on in it, with a warning.
+    /// Continues in it, with a warning.
     Append,
 }
 
@@ -377,7 +377,7 @@ impl JournalFile {
         }
     }
 
-    /// Goes on in `file`, the next segment.
+    /// Continues in `file`, the next segment.
     pub(super) fn go_on_in(&mut self, file: File, day: i64) -> Result<(), JournalError> {
         let failed = JournalError::io(self.names.active(), "open");
         let meta = file.metadata().map_err(failed)?;
@@ -421,7 +421,7 @@ fn mismatch(path: &Path, choice: Mismatch, found: &[Difference]) -> Result<bool,
             tracing::warn!(path = %path.display(), differences, "the unfinished journal is set aside");
         }
         Mismatch::Append => {
-            tracing::warn!(path = %path.display(), differences, "the unfinished journal goes on");
+            tracing::warn!(path = %path.display(), differences, "the unfinished journal is continued");
         }
     }
     Ok(choice == Mismatch::New)

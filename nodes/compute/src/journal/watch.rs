@@ -84,7 +84,7 @@ impl JournalFile {
         sync_dir(self.names.dir())
     }
 
-    /// Copies the segment into `file` at `path`, which is empty, and goes on there.
+    /// Copies the segment into `file` at `path`, which is empty, and continues there.
     fn copy_into(&mut self, file: File, path: &Path) -> Result<(), JournalError> {
         lock(path, &file)?;
         let failed = || JournalError::io(path, "restore");
