@@ -9,9 +9,10 @@
 //! item:    length u32     wire frame (seq: position, ts_ns: when it was made)
 //! ```
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -25,6 +26,9 @@ const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 28;
 /// Length from which a segment is followed by a new one, bytes.
 const SEGMENT_BYTES: u64 = 16 << 20;
+/// How often, and with which pause, a lock that another process holds is tried.
+const LOCK_ATTEMPTS: usize = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Longest item, bytes.
 const MAX_ITEM_BYTES: usize = 16 << 20;
 
@@ -124,10 +128,7 @@ impl Recording {
             .write(true)
             .open(&last.path)
             .map_err(io_error(&last.path))?;
-        file.try_lock().map_err(|_| RecordingError::Damaged {
-            path: last.path.clone(),
-            rule: "another process is writing it".into(),
-        })?;
+        lock(&last.path, &file)?;
         let mut items = Items::open(&last.path)?;
         let (stream, mut position) = (items.stream, items.first - 1);
         let mut sound = HEAD_BYTES as u64;
@@ -400,6 +401,22 @@ fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
+/// Locks a segment against other writers.
+fn lock(path: &Path, file: &File) -> Result<(), RecordingError> {
+    // A child process that is being started holds the locks of its parent until it runs its own program.
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
+        }
+    }
+    Err(RecordingError::Damaged {
+        path: path.to_owned(),
+        rule: "another process is writing it".into(),
+    })
+}
+
 fn segment_path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("{number:08}.rec"))
 }
@@ -447,10 +464,7 @@ fn begin(
         .create_new(true)
         .open(&path)
         .map_err(io_error(&path))?;
-    file.try_lock().map_err(|_| RecordingError::Damaged {
-        path: path.clone(),
-        rule: "another process is writing it".into(),
-    })?;
+    lock(&path, &file)?;
     file.write_all(&head).map_err(io_error(&path))?;
     let bytes = HEAD_BYTES as u64;
     Ok((
