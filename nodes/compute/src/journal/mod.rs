@@ -181,8 +181,8 @@ impl Stage for Journal {
         };
         let known = streams(cx.committed());
         let now_ns = cx.clock().now_ns();
-        let (file, resumed) = JournalFile::open(&path, options, identity(cx), &known, now_ns)
-            .map_err(stage_error)?;
+        let (file, resumed) =
+            JournalFile::open(&path, options, identity(cx), &known, now_ns).map_err(stage_error)?;
         let written = cx.counter("written");
         if resumed.decisions < written.get() {
             return Err(StageError::unavailable(format!(
