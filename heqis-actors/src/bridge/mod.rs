@@ -46,7 +46,7 @@ pub use ticket::{Deliveries, Ticket};
 use crate::actor::Doorbell;
 use crate::clock::Clock;
 use crate::commit::{Committed, SourceStream};
-use crate::control::Control;
+use crate::control::{Control, Progress};
 use crate::edge::Edge;
 use crate::encoding::Encoding;
 use crate::events::Event;
@@ -101,6 +101,8 @@ pub(crate) struct BridgeSetup {
     pub(crate) inproc: Inproc,
     pub(crate) clock: Clock,
     pub(crate) control: Control,
+    /// What the arbiter of the bridges counts.
+    pub(crate) progress: Progress,
     pub(crate) bell: Arc<Doorbell>,
     pub(crate) link: LinkMetrics,
     /// Identity of this process's half; another process has another one.

@@ -377,6 +377,7 @@ impl BridgeReceiver {
 
     /// Sends what there is to say, and looks whether this half is finished.
     fn turn(&mut self, always: bool, ctx: &mut Context<Self>) {
+        self.setup.progress.step();
         if self.ended {
             return;
         }

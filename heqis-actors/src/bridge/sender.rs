@@ -358,6 +358,7 @@ impl BridgeSender {
 
     /// Puts on the wire what credit, window and socket allow.
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        self.setup.progress.step();
         if self.ended {
             return;
         }

@@ -285,6 +285,7 @@ impl Wiring {
             inproc: self.graph.inproc.clone(),
             clock: self.graph.clock.clone(),
             control: self.control.clone(),
+            progress: self.control.progress(PIPELINE),
             bell,
             link: self.metrics.link(&edge.name),
             instance: self.instance(route),
