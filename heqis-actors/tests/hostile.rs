@@ -636,7 +636,7 @@ proptest! {
             receiver.handle().stop();
             receiver.wait(DRAIN).await
         });
-        prop_assert!(report.is_clean(), "{:?}", report);
+        prop_assert!(report.books_close(), "{:?}", report);
         prop_assert!(!books(&report).dropped.contains_key(&heqis_actors::Cause::Shutdown), "{:?}", report);
         let seen = seen.lock().unwrap();
         prop_assert_eq!(books(&report).delivered, seen.len() as u64);
