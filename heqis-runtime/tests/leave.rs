@@ -228,3 +228,29 @@ fn probes_ask_by_head_and_silent_connections_hold_up_no_scrape() {
     gateway.signal("TERM");
     gateway.finish().clean();
 }
+
+#[test]
+fn a_paced_source_does_not_pace_what_is_known() {
+    // The whole replay would take some forty seconds.
+    let stand = Stand::dual_board().set("stages.market.params.speed=1.4e7");
+    let compute = stand.start(&["--node", "compute"]);
+    let begun = Instant::now();
+    let gateway = stand.start(&["--node", "gateway"]);
+    wait_until("decisions are written", || {
+        stand.journal_lines("journal") > 600
+    });
+    let paced = begun.elapsed();
+    gateway.kill();
+    let known = stand.journal_lines("journal");
+    let begun = Instant::now();
+    let gateway = stand.start(&["--node", "gateway"]);
+    wait_until("the next ones are", || {
+        stand.journal_lines("journal") > known + 2
+    });
+    let again = begun.elapsed();
+    assert!(again < paced.mul_f64(0.7), "{again:?} after {paced:?}");
+    for node in [gateway, compute] {
+        node.signal("TERM");
+        node.finish().clean();
+    }
+}
