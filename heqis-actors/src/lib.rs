@@ -29,6 +29,7 @@ mod control;
 mod edge;
 mod encoding;
 mod events;
+mod file_lock;
 mod frame;
 mod graph;
 mod log_limit;
@@ -54,6 +55,7 @@ pub use control::{Quantiles, StageReport};
 pub use edge::{Cause, EdgeReport, InDoubt, Side};
 pub use encoding::Encoding;
 pub use events::{Event, listen};
+pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
 pub use graph::{
     GraphBuilder, GraphError, GraphHandle, LinkState, LivenessProbe, NodeReport, PIPELINE,

@@ -9,14 +9,14 @@
 //! item:    length u32     wire frame (seq: position, ts_ns: when it was made)
 //! ```
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::encoding::Encoding;
+use crate::file_lock::lock_for_writing;
 use crate::frame::Body;
 use crate::payload::PayloadError;
 use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
@@ -26,9 +26,6 @@ const VERSION: u32 = 1;
 const HEAD_BYTES: usize = 28;
 /// Length from which a segment is followed by a new one, bytes.
 const SEGMENT_BYTES: u64 = 16 << 20;
-/// How often, and with which pause, a lock that another process holds is tried.
-const LOCK_ATTEMPTS: usize = 40;
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Longest item, bytes.
 const MAX_ITEM_BYTES: usize = 16 << 20;
 
@@ -403,18 +400,13 @@ fn read_up_to(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
 
 /// Locks a segment against other writers.
 fn lock(path: &Path, file: &File) -> Result<(), RecordingError> {
-    // A child process that is being started holds the locks of its parent until it runs its own program.
-    for _ in 0..LOCK_ATTEMPTS {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::Error(error)) => return Err(io_error(path)(error)),
-        }
+    match lock_for_writing(file).map_err(io_error(path))? {
+        true => Ok(()),
+        false => Err(RecordingError::Damaged {
+            path: path.to_owned(),
+            rule: "another process is writing it".into(),
+        }),
     }
-    Err(RecordingError::Damaged {
-        path: path.to_owned(),
-        rule: "another process is writing it".into(),
-    })
 }
 
 fn segment_path(directory: &Path, number: u64) -> PathBuf {

@@ -234,7 +234,13 @@ fn fingerprint(params: &Value) -> u64 {
 
 /// FNV-1a, 64 bits: stable over builds and machines, which the standard library's hasher does not promise.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+    fnv1a_from(FNV_OFFSET, bytes)
+}
+
+const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+
+fn fnv1a_from(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, &byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
 }
@@ -245,7 +251,7 @@ pub struct ContentHash(u64);
 
 impl Default for ContentHash {
     fn default() -> Self {
-        Self(fnv1a(b""))
+        Self(FNV_OFFSET)
     }
 }
 
@@ -259,9 +265,7 @@ impl ContentHash {
 
 impl std::io::Write for ContentHash {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0 = bytes.iter().fold(self.0, |hash, &byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        self.0 = fnv1a_from(self.0, bytes);
         Ok(bytes.len())
     }
 

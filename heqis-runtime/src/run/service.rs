@@ -84,11 +84,6 @@ impl Notifier {
         self.say(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// What the node waits for, or what it does.
-    pub fn status(&self, status: &str) {
-        self.say(&format!("STATUS={status}"));
-    }
-
     /// The node begins to drain.
     pub fn stopping(&self) {
         self.say("STOPPING=1\nSTATUS=draining");

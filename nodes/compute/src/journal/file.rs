@@ -20,9 +20,6 @@ use super::{aside, resume, watch};
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
-/// How often, and with which pause, a lock that another process holds is tried.
-const LOCK_ATTEMPTS: usize = 40;
-const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// How often a path may change its file between opening and locking.
 const ATTEMPTS: usize = 8;
 
@@ -459,19 +456,12 @@ pub(super) fn open_regular(path: &Path, how: &mut OpenOptions) -> Result<File, J
 
 /// Locks a journal's file for this process and stage.
 pub(super) fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
-    // A child process that is being started holds the locks of its parent until it runs its own program.
-    for _ in 0..LOCK_ATTEMPTS {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(std::fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-            Err(std::fs::TryLockError::Error(error)) => {
-                return Err(JournalError::io(path, "lock")(error));
-            }
-        }
+    match heqis_actors::lock_for_writing(file).map_err(JournalError::io(path, "lock"))? {
+        true => Ok(()),
+        false => Err(JournalError::Locked {
+            path: path.to_owned(),
+        }),
     }
-    Err(JournalError::Locked {
-        path: path.to_owned(),
-    })
 }
 
 /// Opens and locks the active segment, and makes it if it is missing.
