@@ -6,46 +6,13 @@ mod stand;
 use std::io::Write as _;
 use std::net::TcpStream;
 
-use stand::{Stand, get, root, wait_until};
+use stand::{Stand, get, json_bars, root, wait_until};
 
 /// Bars before the first decision: warm-up of the features, of the encoder's window and of the rows.
 const WARM_UP: usize = 250 + 15 + 31;
 
 fn live() -> Stand {
-    let stand = Stand::new(
-        "live-tcp",
-        &["gateway", "compute"],
-        &["ring->engine", "signal->feedback"],
-        &["journal"],
-    );
-    let port = *stand.ports.last().unwrap();
-    stand
-        .set(&format!("stages.market.params.listen=\"127.0.0.1:{port}\""))
-        .set("nodes.gateway.state.every=\"200ms\"")
-        .set("stages.ring.params.policy=\"block\"")
-        .set("edges.ring->engine.policy=\"block\"")
-        .set("edges.ring->engine.max_age=\"1h\"")
-}
-
-/// The first bars of a table as JSON lines.
-fn bars(count: usize) -> Vec<String> {
-    let csv = std::fs::read_to_string(root().join("data/ashare/002032.SZ.csv")).unwrap();
-    let mut lines = csv.lines();
-    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
-    let json = |line: &str| {
-        let fields: std::collections::HashMap<&str, &str> =
-            header.iter().copied().zip(line.split(',')).collect();
-        format!(
-            "{{\"symbol\":\"002032.SZ\",\"date\":\"{}\",\"open\":{},\"high\":{},\"low\":{},\"close\":{},\"volume\":{}}}\n",
-            fields["date"],
-            fields["open"],
-            fields["high"],
-            fields["low"],
-            fields["close"],
-            fields["volume"]
-        )
-    };
-    lines.take(count).map(json).collect()
+    Stand::lossless_live().set("nodes.gateway.state.every=\"200ms\"")
 }
 
 fn feed(stand: &Stand, bars: &[String]) {
@@ -89,7 +56,7 @@ fn decided(stand: &Stand, bars: usize) {
 
 #[test]
 fn a_gateway_that_is_killed_or_restarted_in_mid_day_decides_on_the_very_next_bar() {
-    let bars = bars(420);
+    let bars = json_bars(420);
     let whole = live();
     let (gateway, compute) = (
         whole.start(&["--node", "gateway"]),
@@ -151,7 +118,7 @@ fn predictions(stand: &Stand) -> Vec<(String, u64, [u64; 3])> {
 
 #[test]
 fn a_data_set_warms_a_gateway_up_so_that_it_decides_on_its_first_bar() {
-    let bars = bars(420);
+    let bars = json_bars(420);
     let run = |stand: &Stand, bars: &[String], decisions: usize| {
         let nodes = ["gateway", "compute"].map(|node| stand.start(&["--node", node]));
         feed(stand, bars);

@@ -8,7 +8,8 @@ use std::io::Write as _;
 use std::net::TcpStream;
 
 use stand::{
-    Stand, assert_books_close, count, edge, event, get, metric, root, signal_process, wait_until,
+    Stand, assert_books_close, count, edge, event, get, json_bars, metric, signal_process,
+    wait_until,
 };
 
 /// Rows of the two committed files.
@@ -442,19 +443,8 @@ fn two_compute_nodes_share_the_work_by_symbol() {
 
 #[test]
 fn live_lines_from_a_socket_become_decisions() {
-    let stand = Stand::new(
-        "live-tcp",
-        &["gateway", "compute"],
-        &["ring->engine", "signal->feedback"],
-        &["journal"],
-    );
+    let stand = Stand::lossless_live().set("stages.market.params.end_on_close=true");
     let port = *stand.ports.last().unwrap();
-    let stand = stand
-        .set(&format!("stages.market.params.listen=\"127.0.0.1:{port}\""))
-        .set("stages.market.params.end_on_close=true")
-        .set("stages.ring.params.policy=\"block\"")
-        .set("edges.ring->engine.policy=\"block\"")
-        .set("edges.ring->engine.max_age=\"1h\"");
     let fleet = stand.start(&[]);
     let mut feed = None;
     wait_until("the source listens", || {
@@ -462,23 +452,7 @@ fn live_lines_from_a_socket_become_decisions() {
         feed.is_some()
     });
     let mut feed = feed.unwrap();
-    let csv = std::fs::read_to_string(root().join("data/ashare/002032.SZ.csv")).unwrap();
-    let mut lines = csv.lines();
-    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
-    for line in lines.take(400) {
-        let fields: std::collections::HashMap<&str, &str> =
-            header.iter().copied().zip(line.split(',')).collect();
-        let json = format!(
-            "{{\"symbol\":\"002032.SZ\",\"date\":\"{}\",\"open\":{},\"high\":{},\"low\":{},\"close\":{},\"volume\":{}}}\n",
-            fields["date"],
-            fields["open"],
-            fields["high"],
-            fields["low"],
-            fields["close"],
-            fields["volume"]
-        );
-        feed.write_all(json.as_bytes()).unwrap();
-    }
+    feed.write_all(json_bars(400).concat().as_bytes()).unwrap();
     feed.write_all(b"this is not a bar\n").unwrap();
     drop(feed);
     let summary = fleet.finish().clean();

@@ -133,6 +133,21 @@ impl BridgeSetup {
         }
     }
 
+    /// States why there is no connection, in the log too when `log` is set.
+    fn link_waits(&self, reason: String, log: bool) {
+        let peer = self.peer_name();
+        self.edge.set_waits(Some(format!("{peer}: {reason}")));
+        if log {
+            let edge = self.edge.name.to_string();
+            self.control
+                .publish_limited("link_waits", &self.edge.name, |_| Event::LinkWaits {
+                    edge,
+                    peer,
+                    reason,
+                });
+        }
+    }
+
     /// A peer did what it may not, or could not be understood. Limited: a peer can cause it without end.
     fn reject(&self, peer: &str, error: &LinkError) {
         if let Some(cause) = error.cause() {

@@ -619,16 +619,8 @@ impl BridgeReceiver {
 
     /// Tries to listen again after a pause, for as long as the node runs.
     fn rebind(&mut self, error: &SpError, ctx: &mut Context<Self>) {
-        let (edge, peer) = (self.edge_name(), self.setup.peer_name());
-        let reason = format!("cannot listen yet: {error}");
-        self.setup.edge.set_waits(Some(format!("{peer}: {reason}")));
         self.setup
-            .control
-            .publish_limited("link_waits", &self.setup.edge.name, |_| Event::LinkWaits {
-                edge,
-                peer,
-                reason,
-            });
+            .link_waits(format!("cannot listen yet: {error}"), true);
         ctx.run_later(REBIND, |actor, ctx| {
             if actor.ended || actor.closing {
                 return;

@@ -151,19 +151,10 @@ impl BridgeSender {
         let is_known = self.waits.as_ref().is_some_and(|(last, logged_ns)| {
             *last == reason && now_ns - logged_ns < duration_ns(REMIND)
         });
-        let peer = self.setup.peer_name();
-        self.setup.edge.set_waits(Some(format!("{peer}: {reason}")));
         if !is_known {
             self.waits = Some((reason.clone(), now_ns));
-            let edge = self.setup.edge.name.to_string();
-            self.setup
-                .control
-                .publish_limited("link_waits", &self.setup.edge.name, |_| Event::LinkWaits {
-                    edge,
-                    peer,
-                    reason,
-                });
         }
+        self.setup.link_waits(reason, !is_known);
     }
 
     fn redial(&mut self, ctx: &mut Context<Self>) {

@@ -46,16 +46,9 @@ impl Drop for Process {
 }
 
 fn live() -> Stand {
-    let stand = Stand::new(
-        "live-tcp",
-        &["gateway", "compute"],
-        &["ring->engine", "signal->feedback"],
-        &["journal"],
-    );
-    let port = *stand.ports.last().unwrap();
+    let stand = Stand::live();
     let feedback = stand.folder.path().join("feedback.csv");
     stand
-        .set(&format!("stages.market.params.listen=\"127.0.0.1:{port}\""))
         .set("nodes.gateway.state.every=\"5s\"")
         .set("stages.journal.params.segment_bytes=4194304")
         .set("stages.feedback.params.log=false")

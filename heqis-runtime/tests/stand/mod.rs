@@ -90,6 +90,26 @@ impl Stand {
         )
     }
 
+    /// The live topology, whose source listens on the stand's last port.
+    pub fn live() -> Self {
+        let stand = Self::new(
+            "live-tcp",
+            &["gateway", "compute"],
+            &["ring->engine", "signal->feedback"],
+            &["journal"],
+        );
+        let port = *stand.ports.last().unwrap();
+        stand.set(&format!("stages.market.params.listen=\"127.0.0.1:{port}\""))
+    }
+
+    /// As [`Stand::live`], with edges that lose nothing however late a frame is.
+    pub fn lossless_live() -> Self {
+        Self::live()
+            .set("stages.ring.params.policy=\"block\"")
+            .set("edges.ring->engine.policy=\"block\"")
+            .set("edges.ring->engine.max_age=\"1h\"")
+    }
+
     /// Replaces lines of the topology's text: overrides can change values, not the kind of a stage with its parameters.
     pub fn rewrite(mut self, from: &str, to: &str) -> Self {
         let text = std::fs::read_to_string(root().join(&self.topology)).unwrap();
@@ -369,4 +389,25 @@ pub fn metric(port: u16, name: &str, label: &str) -> Option<f64> {
     body.lines()
         .find(|line| line.starts_with(name) && line.contains(label))
         .and_then(|line| line.rsplit_once(' ')?.1.parse().ok())
+}
+
+/// The first bars of a committed table as JSON lines.
+pub fn json_bars(count: usize) -> Vec<String> {
+    let csv = std::fs::read_to_string(root().join("data/ashare/002032.SZ.csv")).unwrap();
+    let mut lines = csv.lines();
+    let header: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let json = |line: &str| {
+        let fields: std::collections::HashMap<&str, &str> =
+            header.iter().copied().zip(line.split(',')).collect();
+        format!(
+            "{{\"symbol\":\"002032.SZ\",\"date\":\"{}\",\"open\":{},\"high\":{},\"low\":{},\"close\":{},\"volume\":{}}}\n",
+            fields["date"],
+            fields["open"],
+            fields["high"],
+            fields["low"],
+            fields["close"],
+            fields["volume"]
+        )
+    };
+    lines.take(count).map(json).collect()
 }
