@@ -299,8 +299,8 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
         mode: Default::default(),
         rule,
         filters: Default::default(),
-        kill: Default::default(),
-        kill_file: None,
+        trading_state: Default::default(),
+        trading_state_file: None,
     };
     let journal = JournalConfig {
         path: journal.to_owned(),

@@ -13,7 +13,7 @@
 //! - `payload`, `frame`: what frames carry and where they come from.
 //! - `graph`: [`GraphBuilder`], for programs that build graphs without a topology file.
 //! - `registry`: stage kinds by name, for programs that read one. `terms`: what two stages must agree on.
-//!   [`Tap`]: a look at the frames that enter a stage.
+//!   [`renamed`]: parameters that have changed their names. [`Tap`]: a look at the frames that enter a stage.
 //!
 //! What makes it run:
 //! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
@@ -38,6 +38,7 @@ mod options;
 mod payload;
 mod recording;
 mod registry;
+pub mod renamed;
 mod restart;
 mod small_file;
 mod snapshot;

@@ -11,6 +11,7 @@ use crate::actor::{
 };
 use crate::bridge::PayloadType;
 use crate::payload::Payload;
+use crate::renamed::former_names;
 use crate::stage::{Source, Stage, StageError};
 use crate::terms::Terms;
 
@@ -120,7 +121,7 @@ impl Kind {
             replayable: true,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
-                let fingerprint = fingerprint(&params);
+                let fingerprint = fingerprint::<S::Config>(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
                 let terms = S::terms(&config, base);
                 Ok(Prepared::new(
@@ -146,7 +147,7 @@ impl Kind {
             replayable: S::REPLAYABLE,
             schema: schemars::schema_for!(S::Config).to_value(),
             prepare: Arc::new(|params, base| {
-                let fingerprint = fingerprint(&params);
+                let fingerprint = fingerprint::<S::Config>(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
                 Ok(Prepared::new(
                     source_factory::<S>(config),
@@ -171,7 +172,7 @@ impl Kind {
             replayable: true,
             schema: schemars::schema_for!(RingBufferConfig).to_value(),
             prepare: Arc::new(|params, _| {
-                let fingerprint = fingerprint(&params);
+                let fingerprint = fingerprint::<RingBufferConfig>(&params);
                 let config = read::<RingBufferConfig>(params, |config| {
                     if config.capacity == 0 {
                         vec!["capacity is 0, it must be at least 1".into()]
@@ -228,7 +229,10 @@ pub(crate) fn source_factory<S: Source>(config: S::Config) -> Factory {
     }
 }
 
-fn fingerprint(params: &Value) -> u64 {
+/// A renamed parameter keeps its former name here, so that what was saved under the hash is still recognised.
+fn fingerprint<C: schemars::JsonSchema>(params: &Value) -> u64 {
+    let schema = schemars::schema_for!(C).to_value();
+    let params = former_names(params.clone(), &schema);
     fnv1a(params.to_string().as_bytes())
 }
 

@@ -54,7 +54,9 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
     // A child's parent has said so.
     for warning in plan.warnings.list.iter().filter(|_| !args.supervised) {
         let (number, name) = (warning.code.number(), warning.code.name());
-        tracing::warn!(code = number, name, "{}", warning.message);
+        let (line, column) = plan.warnings.sources.line_column(warning.place);
+        let file = plan.warnings.sources.name(warning.place);
+        tracing::warn!(code = number, name, at = %format_args!("{file}:{line}:{column}"), "{}", warning.message);
     }
     let options = Options {
         node: args.node.clone(),

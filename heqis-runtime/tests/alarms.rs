@@ -168,7 +168,7 @@ fn trading_is_halted_and_let_go_on_the_page() {
         ))
         .set("nodes.host.dashboard.control=true")
         .set(&format!(
-            "stages.signal.params.kill_file=\"{}\"",
+            "stages.signal.params.trading_state_file=\"{}\"",
             file.display()
         ))
         .set("stages.engine.params.simulate_latency_us=4000")

@@ -97,7 +97,7 @@ fn no_path_among_the_parameters_makes_the_check_wait() {
                 "unusable-parameters",
             ),
             (
-                &["stages.signal.params.kill_file=\"PATH\""],
+                &["stages.signal.params.trading_state_file=\"PATH\""],
                 "unusable-parameters",
             ),
             (

@@ -8,7 +8,7 @@ use stand::{Stand, event, wait_until};
 /// Filters that remember, with the market that they need.
 fn filtered(stand: Stand) -> Stand {
     stand
-        .set("stages.indicators.params.market={ gauges = { trend = { short_bars = 5, long_bars = 20 } } }")
+        .set("stages.indicators.params.market={ filter_indicators = { trend = { short_bars = 5, long_bars = 20 } } }")
         .set(
             "stages.signal.params.filters={ limit_up_hold = true, trend = { short_bars = 5, long_bars = 20 }, \
              stop_loss = 0.03, loss_cool_down_days = 3, max_daily_gain = 0.03 }",
@@ -56,7 +56,7 @@ fn filters_remember_through_a_kill_of_the_compute_node() {
 
 #[test]
 fn a_halted_pipeline_journals_what_it_would_have_done() {
-    let stand = single_host().set("stages.signal.params.kill=\"halted\"");
+    let stand = single_host().set("stages.signal.params.trading_state=\"halted\"");
     let summary = stand.run(&[]).clean();
     assert_eq!(
         (

@@ -85,7 +85,7 @@ fn filters_without_their_gauges_are_a_fault_before_the_start() {
     let trend = "stages.signal.params.filters={ trend = { short_bars = 5, long_bars = 20 } }";
     let market = |long_bars: usize| {
         let trend = format!("{{ trend = {{ short_bars = 5, long_bars = {long_bars} }} }}");
-        format!("stages.indicators.params.market={{ gauges = {trend} }}")
+        format!("stages.indicators.params.market={{ filter_indicators = {trend} }}")
     };
     let wanted = "terms-mismatch stage `signal` (signal) takes gauges of the market = [\"ma_5\", \"ma_20\"], but \
                   `indicators` makes gauges of the market = ";

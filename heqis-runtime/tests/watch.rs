@@ -133,7 +133,7 @@ fn a_compute_node_that_hangs_is_noticed_and_brought_back_by_the_command() {
         file.display()
     );
     let stand = stand
-        .set("nodes.gateway.watch.compute={silence=\"300ms\",max=100}")
+        .set("nodes.gateway.watch.compute={stall_timeout=\"300ms\",max=100}")
         .set(&format!(
             "nodes.gateway.watch.compute.command=[\"sh\",\"-c\",\"{script}\"]"
         ));

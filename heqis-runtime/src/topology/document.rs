@@ -144,10 +144,12 @@ pub struct RecordSpec {
 pub struct WatchSpec {
     /// How long a link to it may be down, or frames may wait for it without it getting on with them. Default: "10s".
     #[serde(default)]
-    pub silence: Option<Time>,
+    #[schemars(extend("x-formerly" = "silence"))]
+    pub stall_timeout: Option<Time>,
     /// How long it may take frames without sending any back. Default: no limit, because answers may be rare.
     #[serde(default)]
-    pub answer: Option<Time>,
+    #[schemars(extend("x-formerly" = "answer"))]
+    pub response_timeout: Option<Time>,
     /// Program and arguments to run after each alarm, without a shell; it finds the node's name in HEQIS_PEER and the
     /// alarm's cause in HEQIS_ALARM. Default: none is run.
     #[serde(default)]

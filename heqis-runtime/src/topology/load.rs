@@ -9,8 +9,9 @@ use super::fault::{Code, Fault, Faults};
 use super::overlay::{Override, apply_overrides, apply_profile};
 use super::place::{Place, Sources};
 use super::plan::Plan;
+use super::renamed::Renamer;
 use super::tree::{Tree, Value};
-use super::written::Topology;
+use super::written::{Topology, format_schema};
 
 /// Longest topology file that is read, bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -140,10 +141,17 @@ fn assess(
     registry: &Registry,
 ) -> (Option<Plan>, Vec<Fault>) {
     let mut faults = Vec::new();
-    let mut root = root.clone();
-    apply_profile(&mut root, profile, &mut faults);
-    apply_overrides(&mut root, &request.overrides, sources, &mut faults);
-    let topology = Topology::read(root, &mut faults);
+    let format = format_schema();
+    let renamer = Renamer::new(&format, registry);
+    let file = root;
+    let mut root = file.clone();
+    for entry in root.entries_mut() {
+        renamer.rename(entry, file, &mut faults);
+    }
+    apply_profile(&mut root, profile, &renamer, &mut faults);
+    let overrides = &request.overrides;
+    apply_overrides(&mut root, overrides, &renamer, sources, &mut faults);
+    let topology = Topology::read(root, &format, &mut faults);
     let base = base(&topology, request);
     let scene = Scene::new(&topology, registry);
     if let Some(node) = &request.node

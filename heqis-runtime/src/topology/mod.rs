@@ -6,7 +6,8 @@
 //!                   document + schema: the format     └▸ Faults ▸ report (drawn, JSON)
 //! ```
 //!
-//! - `place`, `tree`: texts, and TOML values that know where they stand. `overlay`: profiles and overrides.
+//! - `place`, `tree`: texts, and TOML values that know where they stand. `overlay`: profiles and overrides. `renamed`:
+//!   former names of keys.
 //! - `document`: the format as types; its JSON schema serves editors and the check alike. `schema`: the check of
 //!   a tree against a JSON schema, also used for the parameters of each stage kind. `units`, `board`: leaf types.
 //! - `written`: the topology as written. `check`: one pass per rule. `plan`: the topology resolved.
@@ -25,6 +26,7 @@ mod load;
 mod overlay;
 mod place;
 mod plan;
+mod renamed;
 pub mod report;
 mod schema;
 mod tree;

@@ -5,6 +5,7 @@
 
 use super::fault::{Code, Fault, nearest};
 use super::place::{Place, Sources};
+use super::renamed::Renamer;
 use super::tree::{Entry, Tree, Value};
 
 /// One `dotted.path=value` and where it came from.
@@ -43,7 +44,12 @@ impl Override {
 }
 
 /// Lays the profile called `name` over `root` and takes all profiles out of it.
-pub(crate) fn apply_profile(root: &mut Tree, name: Option<&str>, faults: &mut Vec<Fault>) {
+pub(crate) fn apply_profile(
+    root: &mut Tree,
+    name: Option<&str>,
+    renamer: &Renamer<'_>,
+    faults: &mut Vec<Fault>,
+) {
     let profiles = root.entry("profiles").cloned();
     *root = root.without(|key| key == "profiles");
     let Some(name) = name else { return };
@@ -66,7 +72,7 @@ pub(crate) fn apply_profile(root: &mut Tree, name: Option<&str>, faults: &mut Ve
         return;
     };
     for entry in profile.tree.entries() {
-        lay(root, entry.clone(), faults);
+        lay(root, entry.clone(), renamer, faults);
     }
 }
 
@@ -74,6 +80,7 @@ pub(crate) fn apply_profile(root: &mut Tree, name: Option<&str>, faults: &mut Ve
 pub(crate) fn apply_overrides(
     root: &mut Tree,
     overrides: &[Override],
+    renamer: &Renamer<'_>,
     sources: &mut Sources,
     faults: &mut Vec<Fault>,
 ) {
@@ -118,7 +125,7 @@ pub(crate) fn apply_overrides(
                 }]),
             });
         for entry in nested.entries() {
-            lay(root, entry.clone(), faults);
+            lay(root, entry.clone(), renamer, faults);
         }
     }
 }
@@ -126,7 +133,8 @@ pub(crate) fn apply_overrides(
 const EXAMPLE: &str = "write it like nodes.compute.address=10.0.0.2";
 
 /// Lays one top-level entry over `root`.
-fn lay(root: &mut Tree, mut entry: Entry, faults: &mut Vec<Fault>) {
+fn lay(root: &mut Tree, mut entry: Entry, renamer: &Renamer<'_>, faults: &mut Vec<Fault>) {
+    renamer.rename(&mut entry, root, faults);
     match entry.key.as_str() {
         "edges" if matches!(entry.tree.value, Value::Table(_)) => {
             return lay_edges(root, &entry.tree, faults);

@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use heqis_actors::renamed::former_names;
 use heqis_actors::{
     BatchOptions, BridgeOptions, ContentHash, EdgeOptions, Kind, PayloadType, Prepared,
     RecordingOptions, RestartOptions, RunIdentity, Scheduling, StageOptions, StateOptions,
@@ -169,7 +170,8 @@ impl Plan {
             .filter(|stage| stage.kind.name == "signal")
         {
             has_rule = true;
-            let mut params = stage.params.clone();
+            // A renamed parameter changes no rule.
+            let mut params = former_names(stage.params.clone(), &stage.kind.schema);
             if let Some(params) = params.as_object_mut() {
                 // How far may be traded at the moment is no part of the rule.
                 params.remove("kill");
@@ -320,8 +322,8 @@ fn watch_of(scene: &Scene<'_>, node: &str, peer: &str, spec: &WatchSpec) -> Watc
         to: edges(node, peer),
         from: edges(peer, node),
         vigil: VigilSpec {
-            silence: spec.silence.map_or(DEFAULT_SILENCE, |time| time.0),
-            answer: spec.answer.map(|time| time.0),
+            silence: spec.stall_timeout.map_or(DEFAULT_SILENCE, |time| time.0),
+            answer: spec.response_timeout.map(|time| time.0),
         },
         remedy: (!spec.command.is_empty()).then(|| RemedySpec {
             command: spec.command.clone(),

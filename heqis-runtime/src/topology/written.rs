@@ -60,9 +60,8 @@ pub(crate) fn format_schema() -> Json {
 
 impl Topology {
     /// Reads a merged tree, reporting everything that the format does not allow.
-    pub(crate) fn read(root: Tree, faults: &mut Vec<Fault>) -> Self {
-        let schema = format_schema();
-        let findings = validate(&root, &schema, &[], Place::START, Code::UnknownKey);
+    pub(crate) fn read(root: Tree, schema: &Json, faults: &mut Vec<Fault>) -> Self {
+        let findings = validate(&root, schema, &[], Place::START, Code::UnknownKey);
         faults.extend(findings.iter().map(|finding| finding.fault.clone()));
         let reader = Reader {
             root: &root,

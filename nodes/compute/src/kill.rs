@@ -64,7 +64,7 @@ fn word(state: KillState) -> &'static str {
 pub(crate) fn fault(file: &Path) -> Option<String> {
     match read_small_file(file, MAX_BYTES) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
-            Some(format!("kill_file {}: {error}", file.display()))
+            Some(format!("trading_state_file {}: {error}", file.display()))
         }
         _ => None,
     }

@@ -33,11 +33,13 @@ pub struct SignalConfig {
     pub filters: Filters,
     /// How far trading is allowed at all.
     #[serde(default)]
-    pub kill: KillState,
-    /// A file that overrides `kill` while it is there: one word, `active`, `reducing` or `halted`. It is looked at before
+    #[schemars(extend("x-formerly" = "kill"))]
+    pub trading_state: KillState,
+    /// A file that overrides `trading_state` while it is there: one word, `active`, `reducing` or `halted`. It is looked at before
     /// each batch of frames; what cannot be read halts, and so does anything but a regular file of up to 4 KiB.
     #[serde(default)]
-    pub kill_file: Option<PathBuf>,
+    #[schemars(extend("x-formerly" = "kill_file"))]
+    pub trading_state_file: Option<PathBuf>,
 }
 
 impl SignalConfig {
@@ -103,7 +105,7 @@ impl Stage for Signal {
     fn check(config: &SignalConfig, base: &Path) -> Vec<String> {
         let strategy = config.strategy().validate();
         let strategy = strategy.err().map(|error| error.to_string());
-        let file = config.kill_file.as_ref();
+        let file = config.trading_state_file.as_ref();
         let file = file.and_then(|file| kill::fault(&base.join(file)));
         strategy.into_iter().chain(file).collect()
     }
@@ -124,12 +126,12 @@ impl Stage for Signal {
     fn build(config: &SignalConfig, cx: &BuildContext) -> Result<Self, StageError> {
         let strategy = config.strategy();
         strategy.validate().map_err(StageError::config)?;
-        let file = config.kill_file.as_ref().map(|file| cx.path(file));
+        let file = config.trading_state_file.as_ref().map(|file| cx.path(file));
         Ok(Self {
             gauges_id: strategy.needs_market().then(|| strategy.gauges().id()),
             strategy,
             memories: HashMap::new(),
-            switch: KillSwitch::new(config.kill, file, cx),
+            switch: KillSwitch::new(config.trading_state, file, cx),
             kill: None,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
             reasons: VerdictReason::ALL

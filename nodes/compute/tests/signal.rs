@@ -314,11 +314,11 @@ fn frames_without_a_view_of_the_filters_gauges_are_refused() {
 }
 
 #[test]
-fn the_kill_file_is_looked_at_before_each_batch_and_halts_when_it_cannot_be_read() {
+fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     let params = json!({
         "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 },
-        "kill_file": "kill",
+        "trading_state_file": "kill",
     });
     let cx = context(dir.path());
     let mut signal: Bench<Signal> = Bench::build(&cx, params.clone());
@@ -373,7 +373,7 @@ fn the_kill_file_is_looked_at_before_each_batch_and_halts_when_it_cannot_be_read
     assert_eq!(says(-0.02), VerdictReason::Halted);
     // Without the file the setting holds.
     let mut halted = params;
-    halted["kill"] = json!("halted");
+    halted["trading_state"] = json!("halted");
     let mut signal: Bench<Signal> = Bench::build(&context("nowhere"), halted);
     let reasons: Vec<_> = signal
         .batch(&predictions(40))

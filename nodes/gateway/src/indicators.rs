@@ -36,7 +36,8 @@ pub struct IndicatorsConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct MarketConfig {
     /// The indicators that filters read; they must be those of the filters.
-    pub gauges: Gauges,
+    #[schemars(extend("x-formerly" = "gauges"))]
+    pub filter_indicators: Gauges,
     /// The stocks under special treatment (ST) on all days, whose limits differ; as for the cleaner.
     pub st_symbols: BTreeSet<Symbol>,
     /// Periods of special treatment; as for the cleaner.
@@ -85,7 +86,7 @@ impl Series {
         Ok(Self {
             features: FeatureState::new(set)?,
             market: market
-                .map(|market| Market::new(&market.gauges))
+                .map(|market| Market::new(&market.filter_indicators))
                 .transpose()?,
         })
     }
@@ -118,7 +119,7 @@ impl Stage for Indicators {
         let market = config
             .market
             .as_ref()
-            .and_then(|market| Market::new(&market.gauges).err());
+            .and_then(|market| Market::new(&market.filter_indicators).err());
         config
             .set()
             .err()
@@ -134,7 +135,7 @@ impl Stage for Indicators {
             makes.insert("feature", Fact::Names(set.names().to_vec()));
         }
         let gauges = match &config.market {
-            Some(market) => format!("{:?}", market.gauges.names()),
+            Some(market) => format!("{:?}", market.filter_indicators.names()),
             None => "nothing".to_owned(),
         };
         makes.insert(GAUGES, Fact::Value(gauges));

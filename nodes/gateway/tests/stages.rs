@@ -142,7 +142,7 @@ fn each_symbol_has_indicators_of_its_own() {
 #[test]
 fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
     let market = json!({
-        "gauges": { "trend": { "short_bars": 5, "long_bars": 20 }, "rsi": { "bars": 6 } },
+        "filter_indicators": { "trend": { "short_bars": 5, "long_bars": 20 }, "rsi": { "bars": 6 } },
         "st_symbols": ["600000.SH"],
     });
     let mut stage: Bench<Indicators> = bench(
@@ -151,7 +151,7 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
     );
     let markets = heqis_quant::Markets::shipped().unwrap();
     let gauges: heqis_quant::decision::Gauges =
-        serde_json::from_value(market["gauges"].clone()).unwrap();
+        serde_json::from_value(market["filter_indicators"].clone()).unwrap();
     let mut views = 0;
     for (name, st) in [("002032.SZ.csv", false), ("600000.SH.csv", true)] {
         let mut alone = heqis_quant::Market::new(&gauges).unwrap();
@@ -168,7 +168,7 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
 
 #[test]
 fn a_gauge_that_cannot_be_is_refused_by_name() {
-    let market = json!({ "gauges": { "rsi": { "bars": 1 } } });
+    let market = json!({ "filter_indicators": { "rsi": { "bars": 1 } } });
     let faults = Indicators::check(&config(json!({ "market": market })), Path::new(""));
     assert!(
         faults.len() == 1 && faults[0].contains("rsi n"),

@@ -241,7 +241,7 @@ impl Live for Graph {
     fn kill(&self, state: KillState) -> Result<(), Refused> {
         if self.switches.is_empty() {
             return Err(Refused::Missing(
-                "no stage of this node has a kill_file".into(),
+                "no stage of this node has a trading_state_file".into(),
             ));
         }
         for switch in &self.switches {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use heqis_base::files::write_atomically;
 use heqis_compute::{Signal, kill_state};
 use heqis_dashboard::jobs::Refused;
 use heqis_quant::KillState;
@@ -23,11 +24,17 @@ pub(super) fn switches(plan: &Plan, node: usize) -> Vec<Switch> {
     let own = plan.stages.iter();
     own.filter(|stage| stage.node == node && stage.kind.name == Signal::KIND)
         .filter_map(|stage| {
-            let setting = stage.params.get("kill").cloned().unwrap_or_default();
+            let setting = stage
+                .params
+                .get("trading_state")
+                .cloned()
+                .unwrap_or_default();
             Some(Switch {
                 stage: stage.name.clone(),
                 setting: serde_json::from_value(setting).unwrap_or_default(),
-                file: plan.base.join(stage.params.get("kill_file")?.as_str()?),
+                file: plan
+                    .base
+                    .join(stage.params.get("trading_state_file")?.as_str()?),
             })
         })
         .collect()
@@ -41,10 +48,8 @@ impl Switch {
 
     /// Writes the state, whole or not at all: a stage that read half a word would halt.
     pub(super) fn set(&self, state: KillState) -> Result<(), Refused> {
-        let mut draft = self.file.as_os_str().to_owned();
-        draft.push(".new");
-        std::fs::write(&draft, format!("{}\n", super::graph::word(state)))
-            .and_then(|()| std::fs::rename(&draft, &self.file))
+        let text = format!("{}\n", super::graph::word(state));
+        write_atomically(&self.file, text.as_bytes())
             .map_err(|error| Refused::Broken(format!("{}: {error}", self.file.display())))
     }
 }

@@ -232,7 +232,7 @@ fn partitions(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             let message = format!("this edge alone of those leaving `{from}` is partitioned");
             let place = scene.edge(link).key_at("partition_by");
             let help = "partition at least two edges, or leave `partition_by` out: the edge then gets every frame";
-            faults.push(Fault::new(Code::LonePartition, place, message).help(help));
+            faults.push(Fault::new(Code::SinglePartition, place, message).help(help));
         }
     }
 }

@@ -85,8 +85,8 @@ fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     for node in &topology.nodes {
         for (peer, watch) in node.spec.iter().flat_map(|spec| &spec.watch) {
             for (key, time) in [
-                ("silence", watch.silence),
-                ("answer", watch.answer),
+                ("stall_timeout", watch.stall_timeout),
+                ("response_timeout", watch.response_timeout),
                 ("timeout", watch.timeout),
                 ("window", watch.window),
             ] {
@@ -298,7 +298,7 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                     scene.stage_name(first),
                     stage.name
                 );
-                let fault = Fault::new(Code::TornArbiter, stage.at(&["cores"]), message);
+                let fault = Fault::new(Code::ConflictingAffinity, stage.at(&["cores"]), message);
                 faults.push(
                     fault
                         .related(place, "pinned here")

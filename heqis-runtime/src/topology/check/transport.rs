@@ -129,8 +129,12 @@ fn crossing(
             policy.name()
         );
         faults.push(
-            Fault::new(Code::BrokenPromise, edge.at(&["delivery"]), message)
-                .help("use `block`, or `at-most-once`"),
+            Fault::new(
+                Code::DeliveryPolicyConflict,
+                edge.at(&["delivery"]),
+                message,
+            )
+            .help("use `block`, or `at-most-once`"),
         );
     }
     let Some(transport) = &spec.transport else {

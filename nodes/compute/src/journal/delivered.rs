@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{Deliveries, StageError, read_small_file};
+use heqis_base::files::replace_unsynced;
 use serde::{Deserialize, Serialize};
 
 /// Nanoseconds after which the file is written again while deliveries come.
@@ -72,11 +73,9 @@ impl Delivered {
     }
 
     fn write(&mut self, delivered: u64) -> io::Result<()> {
-        let mut beside = self.path.clone().into_os_string();
-        beside.push(".new");
-        let text = serde_json::to_string(&Saved { delivered })?;
-        std::fs::write(&beside, text + "\n")?;
-        std::fs::rename(&beside, &self.path)?;
+        let text = serde_json::to_string(&Saved { delivered })? + "\n";
+        // Twice a second on the thread of the journal, and a lost file costs repeats only.
+        replace_unsynced(&self.path, text.as_bytes())?;
         self.written = delivered;
         Ok(())
     }

@@ -3,10 +3,11 @@
 //! Each step leaves files that the next start can go on from: an index without its segment is not used, and a missing
 //! active segment is begun.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::Path;
 
+use heqis_base::files::{publish_draft, sync_directory, write_draft};
 use heqis_data::journal::{JournalError, Names};
 use heqis_quant::decision::journal::Index;
 
@@ -46,8 +47,8 @@ impl JournalFile {
         let active = self.names.active().to_owned();
         match step {
             Step::Sync => self.sync(),
-            Step::WriteIndex => write_temporary(&self.names, &self.index()),
-            Step::NameIndex => name_index(&self.names, self.header.segment),
+            Step::WriteIndex => write_index_draft(&self.names, &self.index()),
+            Step::NameIndex => publish_index(&self.names, self.header.segment),
             Step::Move => {
                 move_new(&active, &self.names.segment(self.header.segment))?;
                 sync_dir(self.names.dir())
@@ -65,30 +66,19 @@ impl JournalFile {
 
 /// Writes an index so that it is there as a whole or not at all.
 pub(super) fn write_index(names: &Names, index: &Index) -> Result<(), JournalError> {
-    write_temporary(names, index)?;
-    name_index(names, index.segment)
+    write_index_draft(names, index)?;
+    publish_index(names, index.segment)
 }
 
-fn write_temporary(names: &Names, index: &Index) -> Result<(), JournalError> {
-    let path = temporary(&names.index(index.segment));
-    let write = || {
-        let mut file = File::create(&path)?;
-        file.write_all(index.text().as_bytes())?;
-        file.sync_all()
-    };
-    write().map_err(JournalError::io(&path, "write"))
+fn write_index_draft(names: &Names, index: &Index) -> Result<(), JournalError> {
+    let path = names.index(index.segment);
+    write_draft(&path, |file| file.write_all(index.text().as_bytes()))
+        .map_err(JournalError::io(&path, "write"))
 }
 
-fn name_index(names: &Names, number: u64) -> Result<(), JournalError> {
+fn publish_index(names: &Names, number: u64) -> Result<(), JournalError> {
     let path = names.index(number);
-    std::fs::rename(temporary(&path), &path).map_err(JournalError::io(&path, "write"))?;
-    sync_dir(names.dir())
-}
-
-fn temporary(path: &Path) -> std::path::PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".tmp");
-    name.into()
+    publish_draft(&path).map_err(JournalError::io(&path, "write"))
 }
 
 /// Renames a file to a name that is not there. Whoever else would give it that name holds the journal's lock first.
@@ -106,16 +96,5 @@ pub(super) fn move_new(from: &Path, to: &Path) -> Result<(), JournalError> {
 
 /// Forces the names in a directory to the disk.
 pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    match File::open(dir).and_then(|dir| dir.sync_all()) {
-        // Some file systems cannot.
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported
-            ) =>
-        {
-            Ok(())
-        }
-        synced => synced.map_err(JournalError::io(dir, "sync")),
-    }
+    sync_directory(dir).map_err(JournalError::io(dir, "sync"))
 }

@@ -229,7 +229,7 @@ fn a_kill_at_every_step_of_finishing_a_segment_is_repaired() {
         journal.close().unwrap();
         drop(journal);
         let mut files = stand.files();
-        files.retain(|name, _| !name.ends_with(".tmp"));
+        files.retain(|name, _| !name.ends_with(".new"));
         assert!(files == expected, "{done} steps");
         stand.assert_sound(14);
     }

@@ -1,0 +1,9 @@
+//! What every crate may use and none of them owns. It depends on the standard library alone.
+//!
+//! - [`files`]: replaces a file as a whole, so that a reader finds the old contents or the new ones.
+//! - [`arguments`]: accepts renamed commands and options for one version, with a warning.
+//!
+//! Not here: anything that knows of actors, markets or models.
+
+pub mod arguments;
+pub mod files;
