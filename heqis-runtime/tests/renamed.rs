@@ -19,7 +19,7 @@ fn plan(state: &str, file: &str, indicators: &str) -> Result<Plan, Vec<String>> 
     request.profile = Some("test".into());
     for set in [
         format!("stages.signal.params.{file}=\"state\""),
-        format!("stages.indicators.params.market={{ {indicators} = {{ rsi = {{ bars = 6 }} }} }}"),
+        format!("stages.indicators.params.market={{ {indicators} = {{}} }}"),
     ] {
         request.overrides.push(Override::set(set));
     }
