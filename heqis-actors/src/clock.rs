@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 /// A handle to the clock of a graph. Cheap to clone.
@@ -165,6 +166,16 @@ impl Clock {
     pub fn is_real(&self) -> bool {
         matches!(self.0, Inner::Real { .. })
     }
+}
+
+/// How far the clock of the node at the other end of an edge is ahead of this node's. Nothing is corrected by it: stamps
+/// and ages stay as the clocks said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// The peer's clock less this node's, nanoseconds: positive when the peer's is ahead.
+    pub ahead_ns: i64,
+    /// By how much that may be wrong in either direction, nanoseconds: half the shortest round trip.
+    pub uncertainty_ns: i64,
 }
 
 /// A duration in nanoseconds; saturates after 292 years.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::bridge::Deliveries;
 use crate::frame::{AnyFrame, Head, Origin};
 use crate::payload::{Key, Payload};
+use crate::ticket::Deliveries;
 
 /// A node's shared memory of its commit log. Cheap to clone.
 ///

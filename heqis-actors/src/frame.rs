@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrayvec::ArrayVec;
 
-use crate::bridge::Ticket;
 use crate::payload::{Key, Payload, PayloadError, Tensor};
+use crate::ticket::Ticket;
 
 /// Most stages whose stamps a frame remembers; a longer path keeps the first ones.
 pub const MAX_STAMPS: usize = 16;
@@ -112,6 +112,47 @@ impl<P: Payload> Body for P {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+}
+
+/// A payload type by name, able to rebuild its values from the wire.
+#[derive(Clone, Copy)]
+pub struct PayloadType {
+    name: &'static str,
+    decode: Decode,
+}
+
+type Decode = fn(&[u8], Tensor) -> Result<Arc<dyn Body>, PayloadError>;
+
+impl PayloadType {
+    /// The description of `P`.
+    #[must_use]
+    pub fn of<P: Payload>() -> Self {
+        Self {
+            name: P::NAME,
+            decode: |meta, tensor| Ok(Arc::new(P::decode(meta, tensor)?)),
+        }
+    }
+
+    /// Wire name of the type.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Rebuilds a value from its two parts.
+    pub(crate) fn decode(
+        &self,
+        meta: &[u8],
+        tensor: Tensor,
+    ) -> Result<Arc<dyn Body>, PayloadError> {
+        (self.decode)(meta, tensor)
+    }
+}
+
+impl std::fmt::Debug for PayloadType {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PayloadType").field(&self.name).finish()
     }
 }
 

@@ -25,9 +25,14 @@ mod actor;
 mod bridge;
 mod clock;
 mod commit;
+mod context;
+mod contract;
 mod control;
+mod doorbell;
 mod edge;
+mod emitter;
 mod encoding;
+mod error;
 mod events;
 mod file_lock;
 mod frame;
@@ -35,52 +40,57 @@ mod graph;
 mod log_limit;
 mod metrics;
 mod options;
+mod outcome;
 mod payload;
 mod recording;
 mod registry;
 pub mod renamed;
+mod report;
 mod restart;
 mod small_file;
 mod snapshot;
 pub mod sp;
 mod stage;
+mod stats;
 mod tap;
-mod terms;
+mod ticket;
 pub mod wire;
 
-pub use actor::{RingBufferConfig, Waker};
-pub use bridge::{ClockOffset, Deliveries, LinkPeer, PayloadType, Ticket};
-pub use clock::{Clock, duration_ns};
+pub use actor::RingBufferConfig;
+pub use clock::{Clock, ClockOffset, duration_ns};
 pub use commit::{Committed, SourceStream};
-pub use control::{Quantiles, StageReport};
-pub use edge::{Cause, EdgeReport, InDoubt, Side};
+pub use context::{BuildContext, RunIdentity};
+pub use contract::{Disagreement, Fact, Facts, Terms, disagreement};
+pub use doorbell::Waker;
+pub use emitter::{Emitter, Probe};
 pub use encoding::Encoding;
+pub use error::StageError;
 pub use events::{Event, listen};
 pub use file_lock::lock_for_writing;
-pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, Stamp};
+pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, PayloadType, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LinkState, LivenessProbe, NodeReport, PIPELINE,
-    Reporter, Running, Waiting, terminated,
+    GraphBuilder, GraphError, GraphHandle, LivenessProbe, PIPELINE, Reporter, Running, terminated,
 };
 pub use log_limit::LogLimit;
 pub use metrics::{
     Counter, Counters, Gauge, Gauges, LinkMetrics, Metrics, Note, StageCounters, Timer,
 };
 pub use options::{
-    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, Policy, RestartOptions,
-    Scheduling, StageOptions,
+    BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, Policy,
+    RestartOptions, Scheduling, StageOptions,
 };
+pub use outcome::{Cause, Ending};
 pub use payload::{
     Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta,
-    read_meta,
+    partition, read_meta,
 };
 pub use recording::{RecordingError, RecordingOptions};
 pub use registry::{ANY, ContentHash, Kind, Prepared, Registry};
-pub use small_file::read_small_file;
-pub use snapshot::StateOptions;
-pub use stage::{
-    BuildContext, Config, Emitter, Ending, Next, Probe, RunIdentity, Snapshot, Source, Stage,
-    StageError, partition,
+pub use report::{
+    EdgeReport, InDoubt, LinkState, NodeReport, Quantiles, Side, StageReport, Waiting,
 };
+pub use small_file::read_small_file;
+pub use snapshot::{Snapshot, StateOptions};
+pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;
-pub use terms::{Disagreement, Fact, Facts, Terms, disagreement};
+pub use ticket::{Deliveries, Ticket};

@@ -11,7 +11,7 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::bridge::ClockOffset;
+use crate::clock::ClockOffset;
 
 /// A counter that only grows.
 #[derive(Clone, Debug)]

@@ -1,5 +1,6 @@
 //! Settings of stages, edges and bridges, as the graph builder takes them.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -210,4 +211,14 @@ pub struct BridgeOptions {
     /// Element type of tensors on the wire. The two halves agree on it whenever they connect: a peer that does not know
     /// it gets `f32`.
     pub encoding: Encoding,
+}
+
+/// The other end of a bridged edge, as the topology has it.
+#[derive(Clone, Debug, Default)]
+pub struct LinkPeer {
+    /// Name of the node; empty where it is not known.
+    pub node: String,
+    /// What holds of the frames on the edge, by subject, as this node reads its files. The two ends compare it when they
+    /// connect: what one was made for is what the other makes.
+    pub terms: BTreeMap<String, String>,
 }

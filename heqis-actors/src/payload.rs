@@ -19,6 +19,15 @@ pub const MAX_RANK: usize = 4;
 /// Two frames of one key keep their order on every path; frames of different keys need not.
 pub type Key = u128;
 
+/// A key type's partition among `lanes`; the same on every machine and in every run.
+#[must_use]
+pub fn partition(key: Key, lanes: usize) -> usize {
+    // Fibonacci hashing over the folded key: cheap, and stable unlike the standard library's seeded hasher.
+    let folded = (key as u64) ^ ((key >> 64) as u64);
+    let mixed = (folded ^ (folded >> 32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    ((mixed >> 32) as usize) % lanes.max(1)
+}
+
 /// A dense row-major tensor of `f32`, at most rank [`MAX_RANK`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tensor {

@@ -9,11 +9,12 @@ use serde_json::Value;
 use crate::actor::{
     RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
 };
-use crate::bridge::PayloadType;
+use crate::contract::Terms;
+use crate::error::StageError;
+use crate::frame::PayloadType;
 use crate::payload::Payload;
 use crate::renamed::former_names;
-use crate::stage::{Source, Stage, StageError};
-use crate::terms::Terms;
+use crate::stage::{Source, Stage};
 
 /// What is known of a stage kind without building one.
 #[derive(Clone)]

@@ -16,8 +16,7 @@ use std::time::Duration;
 use heqis_base::files::write_atomically_with;
 use serde::{Deserialize, Serialize};
 
-use crate::actor::Held;
-use crate::stage::{Snapshot, StageError};
+use crate::error::StageError;
 
 const MAGIC: [u8; 4] = *b"HQSS";
 const VERSION: u32 = 1;
@@ -31,6 +30,56 @@ pub struct StateOptions {
     pub path: PathBuf,
     /// Time between two snapshots; one more is taken when the node leaves.
     pub every: Duration,
+}
+
+/// What a stage holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// The stage holds something and cannot say what: a node with such a stage takes no snapshots.
+    Unsupported,
+    /// Nothing that a later frame would miss.
+    Nothing,
+    /// Bytes that [`Stage::restore`] of the same version and parameters takes up.
+    State(Vec<u8>),
+}
+
+impl Snapshot {
+    /// The snapshot that holds `state`; [`Snapshot::Unsupported`] when it does not serialise, which is a fault of its type.
+    pub fn of(state: &impl serde::Serialize) -> Self {
+        match postcard::to_stdvec(state) {
+            Ok(bytes) => Self::State(bytes),
+            Err(error) => {
+                tracing::error!(%error, "the state of a stage does not serialise");
+                Self::Unsupported
+            }
+        }
+    }
+
+    /// Reads what [`Snapshot::of`] has written.
+    ///
+    /// # Errors
+    /// [`StageError::Config`] when the bytes are not a `T`.
+    pub fn read<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, StageError> {
+        postcard::from_bytes(bytes).map_err(|error| StageError::config(format!("state: {error}")))
+    }
+}
+
+/// What an actor holds.
+#[derive(Clone, Debug)]
+pub(crate) enum Held {
+    Busy,
+    /// A source has given everything up to this position of its stream.
+    Position {
+        source: String,
+        stream: u64,
+        position: u64,
+    },
+    State {
+        stage: String,
+        worker: u32,
+        fingerprint: u64,
+        snapshot: Snapshot,
+    },
 }
 
 /// What a node held at one moment.

@@ -9,12 +9,21 @@ use actix::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Begin, Build, Doorbell, Held, Hold, Inlet, Outlet, RawEmitter, TakeUp, Wake};
-use crate::control::{Control, StageStats};
-use crate::edge::{Edge, Outcome, Pop};
+use super::inlet::Inlet;
+use super::messages::{Begin, Build, Hold, TakeUp};
+use super::outlet::Outlet;
+use crate::context::BuildContext;
+use crate::control::Control;
+use crate::doorbell::{Doorbell, Wake};
+use crate::edge::{Edge, Pop};
+use crate::emitter::RawEmitter;
+use crate::error::StageError;
 use crate::frame::AnyFrame;
 use crate::options::Policy;
-use crate::stage::{BuildContext, Ending, StageError};
+use crate::outcome::Ending;
+use crate::outcome::Outcome;
+use crate::snapshot::Held;
+use crate::stats::StageStats;
 
 /// Kind name of the ring buffer in topologies.
 pub(crate) const RING_KIND: &str = "ring-buffer";

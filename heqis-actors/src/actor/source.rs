@@ -6,14 +6,19 @@ use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
 
-use super::{
-    AnySource, Begin, Build, Doorbell, ErasedItem, Held, Hold, Outlet, TakeUp, Wake, build,
-};
+use super::erased::{AnySource, ErasedItem, build};
+use super::messages::{Begin, Build, Hold, TakeUp};
+use super::outlet::Outlet;
+use crate::context::BuildContext;
 use crate::control::Control;
+use crate::doorbell::{Doorbell, Wake};
+use crate::error::StageError;
 use crate::frame::{AnyFrame, Head, Origin, Stamp};
+use crate::outcome::Ending;
 use crate::payload::PayloadError;
 use crate::recording::{Recording, Replay, meta_of};
-use crate::stage::{BuildContext, Ending, Next, StageError};
+use crate::snapshot::Held;
+use crate::stage::Next;
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;

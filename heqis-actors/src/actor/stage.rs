@@ -4,15 +4,24 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 
-use super::{
-    AnyStage, Begin, Build, Doorbell, Held, Hold, Outlet, RawEmitter, TakeUp, Wake, build,
-};
-use crate::control::{Control, Progress, StageStats};
-use crate::edge::{Cause, Edge, Outcome, Pop};
+use super::erased::{AnyStage, build};
+use super::inlet::Inlet;
+use super::messages::{Begin, Build, Hold, TakeUp};
+use super::outlet::Outlet;
+use crate::context::BuildContext;
+use crate::control::{Control, Progress};
+use crate::doorbell::{Doorbell, Wake};
+use crate::edge::Pop;
+use crate::emitter::RawEmitter;
+use crate::error::StageError;
 use crate::frame::{AnyFrame, Origin};
 use crate::options::{BatchOptions, Exhausted, StageOptions};
+use crate::outcome::Ending;
+use crate::outcome::{Cause, Outcome};
 use crate::restart::RestartBudget;
-use crate::stage::{BuildContext, Ending, Snapshot, StageError};
+use crate::snapshot::Held;
+use crate::snapshot::Snapshot;
+use crate::stats::StageStats;
 use crate::tap::Tap;
 
 /// Batches and nanoseconds per turn, so that a busy or slow stage lets its neighbours on the arbiter work.
@@ -21,22 +30,6 @@ const TURN_NS: i64 = 100_000;
 
 pub(crate) type StageFactory =
     Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
-
-/// One lane of an incoming edge.
-pub(crate) struct Inlet {
-    pub(crate) edge: Arc<Edge>,
-    pub(crate) lane: usize,
-    pub(crate) ended: Option<Ending>,
-}
-
-impl Inlet {
-    /// How all of `inlets` together have ended; `None` while one of them has not.
-    pub(crate) fn ending(inlets: &[Self]) -> Option<Ending> {
-        inlets
-            .iter()
-            .try_fold(Ending::Complete, |all, inlet| Some(all.and(inlet.ended?)))
-    }
-}
 
 /// What a stage actor is made of.
 pub(crate) struct StageSetup {

@@ -8,9 +8,9 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
-use super::offset::{ClockOffset, Clocks};
-use super::{Heartbeat, is_time};
-use crate::clock::duration_ns;
+use super::clock_sync::Clocks;
+use super::messages::{Heartbeat, control, is_time};
+use crate::clock::{ClockOffset, duration_ns};
 use crate::encoding::Encoding;
 use crate::frame::Body;
 use crate::sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
@@ -108,7 +108,7 @@ impl Conn {
         epoch: u32,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
-        self.queue(super::control(kind, route, epoch), message)
+        self.queue(control(kind, route, epoch), message)
     }
 
     /// As [`Conn::control`], for a message that offers or takes an encoding.
@@ -122,7 +122,7 @@ impl Conn {
     ) -> Result<bool, LinkError> {
         let header = Header {
             seq: encoding.number(),
-            ..super::control(kind, route, epoch)
+            ..control(kind, route, epoch)
         };
         self.queue(header, message)
     }
@@ -143,7 +143,7 @@ impl Conn {
         self.beat_ns = now_ns + duration_ns(HEARTBEAT);
         let header = Header {
             ts_ns: now_ns,
-            ..super::control(Kind::Heartbeat, route, epoch)
+            ..control(Kind::Heartbeat, route, epoch)
         };
         let lag_ns = self.clocks.tell(now_ns);
         self.queue(header, &Heartbeat { lag_ns }).map(|_| ())

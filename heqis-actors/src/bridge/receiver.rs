@@ -8,15 +8,17 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
-use super::door::Door;
-use super::intake::Intake;
-use super::{BridgeSetup, End, Hello, MAX_NAMES, MAX_SEQ, Parting, Refuse, link_clock};
-use crate::actor::{Begin, Build, Wake};
+use super::messages::{End, Hello, MAX_NAMES, MAX_SEQ, Parting, Refuse, link_clock};
+use super::pending::Door;
+use super::receive_state::Intake;
+use super::setup::BridgeSetup;
+use crate::actor::{Begin, Build};
 use crate::clock::{Clock, duration_ns};
+use crate::doorbell::Wake;
 use crate::encoding::Encoding;
+use crate::error::StageError;
 use crate::events::Event;
 use crate::sp::{Connection, Listener, SpError};
-use crate::stage::StageError;
 use crate::wire::{Kind, WireFrame};
 
 /// How long an acknowledgement waits for company on a quiet edge.
@@ -197,7 +199,7 @@ impl BridgeReceiver {
 
     /// Whether a hello is for this edge, and comes in time.
     fn check(&self, hello: &Hello) -> Result<(), LinkError> {
-        let (edge, payload) = (&*self.setup.edge.name, self.setup.payload.name);
+        let (edge, payload) = (&*self.setup.edge.name, self.setup.payload.name());
         if hello.edge != edge || hello.payload != payload {
             return Err(LinkError::Protocol(format!(
                 "says hello for edge '{}' of '{}', this is '{edge}' of '{payload}'",

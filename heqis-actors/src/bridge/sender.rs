@@ -5,16 +5,19 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
-use super::window::{Due, Window};
-use super::{BridgeSetup, End, Hello, Parting, Refuse, Term, Welcome, encode_frame, link_clock};
-use crate::actor::{Begin, Build, Wake};
+use super::messages::{End, Hello, Parting, Refuse, Term, Welcome, encode_frame, link_clock};
+use super::send_window::{Due, Window};
+use super::setup::BridgeSetup;
+use crate::actor::{Begin, Build};
 use crate::clock::{Clock, duration_ns};
-use crate::edge::Cause;
+use crate::doorbell::Wake;
 use crate::encoding::Encoding;
+use crate::error::StageError;
 use crate::events::Event;
 use crate::options::Delivery;
+use crate::outcome::Cause;
+use crate::outcome::Ending;
 use crate::sp::{Backoff, Connection, SpError, connect};
-use crate::stage::{Ending, StageError};
 use crate::wire::{Kind, WireFrame};
 
 /// Shortest and longest pause between two attempts to connect.
@@ -171,7 +174,7 @@ impl BridgeSender {
         let mut conn = Conn::open(self.epoch.into(), connection, now_ns, ctx);
         let hello = Hello {
             edge: self.setup.edge.name.to_string(),
-            payload: self.setup.payload.name.to_owned(),
+            payload: self.setup.payload.name().to_owned(),
             instance: self.setup.instance,
             first_seq: self.window.first_seq(),
             at_least_once: self.window.keeps(),

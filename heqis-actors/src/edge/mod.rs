@@ -11,16 +11,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-pub(crate) use books::{Books, Outcome};
-pub use books::{Cause, EdgeReport, InDoubt, Side};
+use books::Books;
 
-use crate::actor::Doorbell;
 use crate::clock::duration_ns;
+use crate::doorbell::Doorbell;
 use crate::frame::AnyFrame;
 use crate::metrics::{Gauge, Metrics, Timer};
 use crate::options::{EdgeOptions, Policy};
+use crate::outcome::Ending;
+use crate::outcome::{Cause, Outcome};
 use crate::payload::Key;
-use crate::stage::{Ending, partition};
+use crate::payload::partition;
+use crate::report::{EdgeReport, InDoubt, Side};
 
 /// One edge, shared by its producers and its consumers.
 pub(crate) struct Edge {

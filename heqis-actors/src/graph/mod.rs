@@ -11,8 +11,12 @@
 //! - `running`: [`Running`] stops, waits and reports. `thread`: names, pins and prioritises an arbiter's thread.
 
 mod builder;
+mod handle;
+mod liveness;
+mod reporter;
 mod running;
 mod saving;
+mod start;
 mod thread;
 mod wiring;
 
@@ -22,9 +26,12 @@ use thiserror::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 pub use builder::GraphBuilder;
-pub use running::{GraphHandle, LinkState, LivenessProbe, NodeReport, Reporter, Running, Waiting};
+pub use handle::GraphHandle;
+pub use liveness::LivenessProbe;
+pub use reporter::Reporter;
+pub use running::Running;
 
-use crate::stage::StageError;
+use crate::error::StageError;
 
 /// Name of the arbiter that stages share unless told otherwise.
 pub const PIPELINE: &str = "pipeline";

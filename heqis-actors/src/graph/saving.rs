@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 
-use super::GraphBuilder;
-use super::builder::Span;
-use crate::actor::{Build, Held, Hold, TakeUp};
+use super::builder::{GraphBuilder, Span, StageEntry};
+use crate::actor::{Build, Hold, TakeUp};
 use crate::control::Control;
-use crate::edge::{Cause, Edge, Side};
+use crate::edge::Edge;
+use crate::outcome::Cause;
 use crate::registry::{Factory, Prepared};
+use crate::report::Side;
+use crate::snapshot::Held;
 use crate::snapshot::{SavedState, StateOptions};
 
 /// How long sources pause at most for what is under way to come to its end.
@@ -26,7 +28,7 @@ const LOOK: Duration = Duration::from_millis(2);
 
 /// The stages of a node whose state follows from its own sources alone.
 pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
-    let is_source = |name: &&super::builder::StageEntry| {
+    let is_source = |name: &&StageEntry| {
         matches!(
             &name.local,
             Some((

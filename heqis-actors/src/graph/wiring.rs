@@ -8,26 +8,33 @@ use std::sync::Arc;
 use actix::prelude::*;
 use actix_rt::{Arbiter, ArbiterHandle};
 
-use super::builder::Span;
+use super::builder::{GraphBuilder, Span};
+use super::reporter::{Reporter, Watched};
 use super::running::{Running, stop_arbiters};
 use super::saving::{Holder, Saving, own_stages};
 use super::thread::Shape;
-use super::{GraphBuilder, GraphError, PIPELINE};
+use super::{GraphError, PIPELINE};
 use crate::actor::{
-    Begin, Build, Doorbell, Hold, Inlet, Outlet, RawEmitter, RingActor, RingSetup, SourceActor,
-    SourceSetup, StageActor, StageSetup, TakeUp, Waker,
+    Begin, Build, Hold, Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor,
+    StageSetup, TakeUp,
 };
-use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup, PayloadType};
+use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
 use crate::clock::{Clock, duration_ns};
 use crate::commit::{Committed, SourceStream};
-use crate::control::{Budget, Control, StageStats};
-use crate::edge::{Edge, Side};
+use crate::context::BuildContext;
+use crate::control::Control;
+use crate::doorbell::{Doorbell, Waker};
+use crate::edge::Edge;
+use crate::emitter::RawEmitter;
+use crate::error::StageError;
 use crate::events::Event;
+use crate::frame::PayloadType;
 use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, Delivery, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
-use crate::stage::{BuildContext, StageError};
+use crate::report::Side;
+use crate::stats::{Budget, StageStats};
 
 /// A started actor, as far as starting and stopping go.
 struct Started {
@@ -152,13 +159,16 @@ impl Wiring {
         }
         Ok(Running {
             saving,
-            topology: self.graph.name,
-            node: self.graph.node,
-            control: self.control,
-            metrics: self.metrics,
-            edges: self.edges,
-            stats: self.stats,
-            clock: self.graph.clock,
+            reporter: Reporter {
+                topology: self.graph.name,
+                node: self.graph.node,
+                control: self.control,
+                metrics: self.metrics,
+                edges: self.edges,
+                stats: self.stats,
+                clock: self.graph.clock,
+                watched: Watched::default(),
+            },
             arbiters: self.arbiters,
         })
     }

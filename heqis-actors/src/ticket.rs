@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::actor::Doorbell;
-use crate::edge::{Cause, Outcome};
+use crate::doorbell::Doorbell;
+use crate::outcome::{Cause, Outcome};
 
 /// Keeps one frame unacknowledged for as long as it lives.
 #[derive(Debug)]

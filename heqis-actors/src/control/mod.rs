@@ -5,17 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::actor::{Doorbell, Held};
 use crate::clock::Clock;
+use crate::doorbell::Doorbell;
+use crate::error::StageError;
 use crate::events::Event;
-use crate::graph::Waiting;
 use crate::log_limit::LogLimit;
-use crate::metrics::{Counter, Metrics, Timer};
-use crate::stage::StageError;
+use crate::report::Waiting;
+use crate::snapshot::Held;
 
 /// How often the actors of one arbiter have got on: a batch done, a turn taken. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -403,159 +401,4 @@ impl Control {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What is measured of one stage. Cheap to clone; workers of a stage share it.
-#[derive(Clone)]
-pub(crate) struct StageStats {
-    latency: Timer,
-    age: Timer,
-    restarts: Counter,
-    exact: Arc<Mutex<Exact>>,
-    budget: Option<Arc<Budget>>,
-    stage: Arc<str>,
-}
-
-#[derive(Clone)]
-struct Exact {
-    latency: Histogram<u64>,
-    age: Histogram<u64>,
-}
-
-/// A latency budget that ends at this stage.
-pub(crate) struct Budget {
-    pub(crate) max_age_ns: i64,
-    pub(crate) overruns: Counter,
-    /// When the last warning was published, so that an overload does not flood the log.
-    warned_ns: Mutex<Option<i64>>,
-}
-
-impl Budget {
-    pub(crate) fn new(max_age_ns: i64, overruns: Counter) -> Self {
-        Self {
-            max_age_ns,
-            overruns,
-            warned_ns: Mutex::new(None),
-        }
-    }
-}
-
-impl StageStats {
-    pub(crate) fn new(stage: &str, metrics: &Metrics, budget: Option<Budget>) -> Self {
-        // Two significant digits: a tail is read as "130 µs". From a nanosecond to an hour; longer counts as an hour.
-        let histogram = || {
-            Histogram::new_with_bounds(1, 3_600_000_000_000, 2).unwrap_or_else(|_| {
-                unreachable!("the bounds are constants that the histogram accepts")
-            })
-        };
-        Self {
-            latency: metrics.stage_latency(stage),
-            age: metrics.path_latency(stage),
-            restarts: metrics.stage_restarts(stage),
-            exact: Arc::new(Mutex::new(Exact {
-                latency: histogram(),
-                age: histogram(),
-            })),
-            budget: budget.map(Arc::new),
-            stage: stage.into(),
-        }
-    }
-
-    /// Adds one frame: how long the stage had it, and how old it was when the stage was done.
-    pub(crate) fn processed(&self, latency_ns: i64, age_ns: i64) {
-        self.latency.observe_ns(latency_ns);
-        self.age.observe_ns(age_ns);
-        {
-            let mut exact = lock(&self.exact);
-            exact
-                .latency
-                .saturating_record(u64::try_from(latency_ns).unwrap_or(0));
-            exact
-                .age
-                .saturating_record(u64::try_from(age_ns).unwrap_or(0));
-        }
-        if let Some(budget) = &self.budget
-            && age_ns > budget.max_age_ns
-        {
-            budget.overruns.inc();
-            if lock(&budget.warned_ns).replace(age_ns).is_none() {
-                Event::BudgetOverrun {
-                    stage: self.stage.to_string(),
-                    age_ns,
-                }
-                .publish();
-            }
-        }
-    }
-
-    pub(crate) fn stage(&self) -> &str {
-        &self.stage
-    }
-
-    pub(crate) fn restarted(&self) {
-        self.restarts.inc();
-    }
-
-    pub(crate) fn report(
-        &self,
-        events: Vec<(String, u64)>,
-        notes: BTreeMap<String, String>,
-    ) -> StageReport {
-        // Quantiles take long, and the stage must not wait for them.
-        let exact = lock(&self.exact).clone();
-        StageReport {
-            stage: self.stage.to_string(),
-            frames: exact.latency.len(),
-            latency: Quantiles::of(&exact.latency),
-            age: Quantiles::of(&exact.age),
-            restarts: self.restarts.get(),
-            events,
-            notes,
-        }
-    }
-}
-
-/// Quantiles in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Quantiles {
-    /// Median.
-    pub p50_us: f64,
-    /// 99th percentile.
-    pub p99_us: f64,
-    /// 99.9th percentile.
-    pub p999_us: f64,
-    /// Largest.
-    pub max_us: f64,
-}
-
-impl Quantiles {
-    fn of(histogram: &Histogram<u64>) -> Self {
-        let us = |ns: u64| ns as f64 / 1e3;
-        Self {
-            p50_us: us(histogram.value_at_quantile(0.5)),
-            p99_us: us(histogram.value_at_quantile(0.99)),
-            p999_us: us(histogram.value_at_quantile(0.999)),
-            max_us: us(histogram.max()),
-        }
-    }
-}
-
-/// What one stage did.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct StageReport {
-    /// Name in the topology.
-    pub stage: String,
-    /// Frames processed.
-    pub frames: u64,
-    /// From taking a frame until done with it.
-    pub latency: Quantiles,
-    /// From the frame's birth at its source until the stage was done with it.
-    pub age: Quantiles,
-    /// Times the stage was rebuilt.
-    pub restarts: u64,
-    /// What the stage counted, by event name.
-    pub events: Vec<(String, u64)>,
-    /// What the stage says of itself, by name.
-    #[serde(default)]
-    pub notes: BTreeMap<String, String>,
 }

@@ -4,17 +4,18 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::memory::{Known, Memory, Place};
-use super::ticket::Tracker;
-use super::{
-    Ack, BridgeSetup, Have, Hello, MAX_HAVE, MAX_SEQ, PayloadType, Ticket, Welcome, decode_frame,
-};
-use crate::actor::Doorbell;
+use super::dedup_log::{Known, Memory, Place};
+use super::messages::{Ack, Have, Hello, MAX_HAVE, MAX_SEQ, Welcome, decode_frame};
+use super::setup::BridgeSetup;
 use crate::commit::Committed;
 use crate::control::Control;
-use crate::edge::{Cause, Edge, Outcome};
+use crate::doorbell::Doorbell;
+use crate::edge::Edge;
+use crate::frame::PayloadType;
 use crate::options::Delivery;
-use crate::stage::Ending;
+use crate::outcome::Ending;
+use crate::outcome::{Cause, Outcome};
+use crate::ticket::{Ticket, Tracker};
 use crate::wire::WireFrame;
 
 /// What is remembered of one sender instance.

@@ -9,10 +9,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::{Ack, Have, Welcome};
-use crate::edge::{Cause, Edge, InDoubt, Outcome, Pop};
+use super::messages::{Ack, Have, Welcome};
+use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Origin};
-use crate::stage::Ending;
+use crate::outcome::Ending;
+use crate::outcome::{Cause, Outcome};
+use crate::report::InDoubt;
 
 /// The numbers and frames of one sending half.
 pub(super) struct Window {
@@ -349,12 +351,12 @@ impl Window {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::bridge::Deliveries;
-    use crate::edge::Side;
     use crate::frame::Head;
     use crate::metrics::Metrics;
     use crate::options::EdgeOptions;
     use crate::payload::{Payload, PayloadError, Tensor};
+    use crate::report::Side;
+    use crate::ticket::Deliveries;
 
     /// A payload of nothing but its head.
     struct Blank;

@@ -15,22 +15,12 @@
 
 use std::collections::VecDeque;
 
-use serde::{Deserialize, Serialize};
+use crate::clock::ClockOffset;
 
 /// Lags that are remembered: about a minute of heartbeats.
 const WINDOW: usize = 64;
 /// Two crystals of 50 ppm each drift apart by one part in so many: so much may a lag have changed since it was found.
 const DRIFT: i64 = 10_000;
-
-/// How far the clock of the node at the other end of an edge is ahead of this node's. Nothing is corrected by it: stamps
-/// and ages stay as the clocks said.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockOffset {
-    /// The peer's clock less this node's, nanoseconds: positive when the peer's is ahead.
-    pub ahead_ns: i64,
-    /// By how much that may be wrong in either direction, nanoseconds: half the shortest round trip.
-    pub uncertainty_ns: i64,
-}
 
 /// A lag, and when it was found on this node's clock.
 #[derive(Clone, Copy, Debug)]

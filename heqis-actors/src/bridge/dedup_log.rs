@@ -8,8 +8,9 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
-use super::{Have, MAX_HAVE, Ticket};
+use super::messages::{Have, MAX_HAVE};
 use crate::commit::Intervals;
+use crate::ticket::Ticket;
 
 /// A frame by where it comes from: a stream, and which of the frames of one position it is. Two runs of a
 /// deterministic graph give the same frame the same place.
@@ -115,7 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::bridge::ticket::Tracker;
+    use crate::ticket::Tracker;
 
     fn place(position: u64) -> Place {
         Place {

@@ -1,0 +1,187 @@
+//! Stages and sources of any type behind one face.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::context::BuildContext;
+use crate::emitter::{Emitter, RawEmitter};
+use crate::error::StageError;
+use crate::frame::{AnyFrame, Body, Frame};
+use crate::outcome::Ending;
+use crate::payload::{Key, Payload, PayloadError, Tensor};
+use crate::snapshot::Snapshot;
+use crate::stage::{Next, Source, Stage};
+
+/// A stage of any type. It keeps the frames of the current batch, so that they survive its failure.
+pub(crate) trait AnyStage {
+    /// Takes the frame into the batch and processes it.
+    fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn finish(&mut self) -> Result<(), StageError>;
+    fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError>;
+    fn resume(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
+    fn snapshot(&self) -> Snapshot;
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError>;
+    /// Whether frames whose outcome the commit log holds are left out.
+    fn recovers(&self) -> bool;
+    /// Whether frames of the past are shown to the stage.
+    fn takes_past(&self) -> bool;
+    /// Gives up the frames of the batch, oldest first.
+    fn take_batch(&mut self) -> Vec<AnyFrame>;
+    /// Gives up the newest frame of the batch.
+    fn take_newest(&mut self) -> Option<AnyFrame>;
+    /// Lets go of the frames of a finished batch.
+    fn clear_batch(&mut self);
+}
+
+pub(crate) struct TypedStage<S: Stage> {
+    stage: S,
+    batch: Vec<Frame<S::In>>,
+}
+
+impl<S: Stage> TypedStage<S> {
+    pub(crate) fn new(stage: S) -> Self {
+        Self {
+            stage,
+            batch: Vec::new(),
+        }
+    }
+}
+
+impl<S: Stage> AnyStage for TypedStage<S> {
+    fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError> {
+        let frame = Frame::typed(frame).map_err(|frame| {
+            // `check` refuses such an edge; only a graph built by hand gets here.
+            StageError::Config(format!(
+                "stage kind '{}' takes '{}', the edge carries '{}'",
+                S::KIND,
+                <S::In as Payload>::NAME,
+                frame.payload_name()
+            ))
+        })?;
+        self.batch.push(frame);
+        let Some(frame) = self.batch.last() else {
+            return Ok(());
+        };
+        let stage = &mut self.stage;
+        contained(|| stage.process(frame, &mut Emitter::new(out)))
+    }
+
+    fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.flush(&mut Emitter::new(out)))
+    }
+
+    fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.drain(ending, &mut Emitter::new(out)))
+    }
+
+    fn finish(&mut self) -> Result<(), StageError> {
+        contained(|| self.stage.finish())
+    }
+
+    fn recover(&mut self, record: &AnyFrame) -> Result<(), StageError> {
+        contained(|| {
+            self.stage.recover(record);
+            Ok(())
+        })
+    }
+
+    fn resume(&mut self, out: &mut RawEmitter) -> Result<(), StageError> {
+        contained(|| self.stage.resume(&mut Emitter::new(out)))
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        contained(|| Ok(self.stage.snapshot())).unwrap_or(Snapshot::Unsupported)
+    }
+
+    fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
+        contained(|| self.stage.restore(state))
+    }
+
+    fn recovers(&self) -> bool {
+        S::RECOVERS
+    }
+
+    fn takes_past(&self) -> bool {
+        S::TAKES_PAST
+    }
+
+    fn take_batch(&mut self) -> Vec<AnyFrame> {
+        self.batch.drain(..).map(Frame::into_any).collect()
+    }
+
+    fn take_newest(&mut self) -> Option<AnyFrame> {
+        self.batch.pop().map(Frame::into_any)
+    }
+
+    fn clear_batch(&mut self) {
+        self.batch.clear();
+    }
+}
+
+/// A source of any type.
+pub(crate) trait AnySource {
+    fn past(&mut self) -> Result<Option<ErasedItem>, StageError>;
+    fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
+    /// Rebuilds an item that was recorded.
+    fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError>;
+}
+
+/// An item of a source and its key.
+pub(crate) struct ErasedItem {
+    pub(crate) key: Key,
+    pub(crate) body: Arc<dyn Body>,
+}
+
+impl ErasedItem {
+    fn of<P: Payload>(item: P) -> Self {
+        Self {
+            key: item.key(),
+            body: Arc::new(item),
+        }
+    }
+}
+
+pub(crate) struct TypedSource<S>(pub(crate) S);
+
+impl<S: Source> AnySource for TypedSource<S> {
+    fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
+        let next = contained(|| self.0.next())?;
+        Ok(match next {
+            Next::Item(item) => Next::Item(ErasedItem::of(item)),
+            Next::At(ns) => Next::At(ns),
+            Next::Waiting => Next::Waiting,
+            Next::End => Next::End,
+        })
+    }
+
+    fn past(&mut self) -> Result<Option<ErasedItem>, StageError> {
+        Ok(contained(|| self.0.past())?.map(ErasedItem::of))
+    }
+
+    fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {
+        S::Out::decode(meta, tensor).map(ErasedItem::of)
+    }
+}
+
+/// Runs a stage's code; a panic becomes an error, so that it stays within the stage.
+fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
+    // The stage is rebuilt after a panic, so whatever state it left behind is never looked at again.
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let reason = panic
+            .downcast_ref::<&str>()
+            .map(|s| (*s).to_owned())
+            .or_else(|| panic.downcast_ref::<String>().cloned())
+            .unwrap_or_else(|| "panic without a message".to_owned());
+        Err(StageError::Failed(format!("panic: {reason}")))
+    })
+}
+
+/// Builds a stage or source; a panic in its constructor is an error as well.
+pub(crate) fn build<T>(
+    factory: &(dyn Fn(&BuildContext) -> Result<T, StageError> + Send + Sync),
+    cx: &BuildContext,
+) -> Result<T, StageError> {
+    contained(|| factory(cx))
+}

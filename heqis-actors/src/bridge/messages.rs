@@ -1,0 +1,419 @@
+//! The messages of a bridge, and the layout of its data frames.
+
+use crate::clock::Clock;
+use crate::commit::SourceStream;
+use crate::encoding::Encoding;
+use crate::frame::{AnyFrame, Head, MAX_STAMPS, Origin, PayloadType, Stamp};
+use crate::payload::PayloadError;
+use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
+
+/// Everything of a frame but its tensor.
+#[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Envelope {
+    pub(super) stream: u64,
+    pub(super) position: u64,
+    /// Which of the frames of this position, in their order on the edge.
+    pub(super) part: u32,
+    pub(super) key: u128,
+    pub(super) stamps: Vec<WireStamp>,
+    pub(super) payload: Vec<u8>,
+}
+
+#[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct WireStamp {
+    pub(super) stage: u16,
+    pub(super) enter_ns: i64,
+    pub(super) leave_ns: i64,
+}
+
+wire_meta!(Envelope, "envelope");
+
+/// The sender introduces its edge.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Hello {
+    pub(super) edge: String,
+    pub(super) payload: String,
+    /// Identity of the sending process's half of the edge.
+    pub(super) instance: u64,
+    /// The lowest number that the sender may still send.
+    pub(super) first_seq: u64,
+    pub(super) at_least_once: bool,
+    /// The sending node, and the version of its program.
+    pub(super) node: String,
+    pub(super) version: String,
+    /// The sources that the sending node knows of, its own and those behind it.
+    pub(super) streams: Vec<StreamName>,
+    /// What holds of the frames, as [`LinkPeer::terms`].
+    pub(super) terms: Vec<Term>,
+}
+
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct StreamName {
+    pub(super) source: String,
+    pub(super) stream: u64,
+    pub(super) replayable: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Term {
+    pub(super) subject: String,
+    pub(super) value: String,
+}
+
+impl From<&SourceStream> for StreamName {
+    fn from(from: &SourceStream) -> Self {
+        Self {
+            source: from.source.clone(),
+            stream: from.stream,
+            replayable: from.replayable,
+        }
+    }
+}
+
+impl From<&StreamName> for SourceStream {
+    fn from(from: &StreamName) -> Self {
+        Self {
+            source: from.source.clone(),
+            stream: from.stream,
+            replayable: from.replayable,
+        }
+    }
+}
+
+/// Most sources and terms that a hello may name.
+pub(super) const MAX_NAMES: usize = 4096;
+
+wire_meta!(Hello, "hello");
+
+/// The receiver says where to go on.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Welcome {
+    /// Identity of the receiver's memory of this sender instance.
+    pub(super) session: u64,
+    /// The highest number received from this sender instance.
+    pub(super) received: u64,
+    /// The sender may send up to this number.
+    pub(super) limit: u64,
+    /// Positions that need not be sent, because they were received from an earlier sender instance.
+    pub(super) have: Vec<Have>,
+}
+
+/// An inclusive run of positions of one source stream, and of one part of them.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Have {
+    pub(super) stream: u64,
+    pub(super) part: u32,
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+/// Highest number of a frame: so high that no edge gets there, so low that arithmetic with a credit cannot wrap.
+pub(super) const MAX_SEQ: u64 = 1 << 62;
+
+/// Furthest time from the epoch that a frame may carry, nanoseconds (146 years): the difference of any two fits an
+/// `i64`, so that no stage has to think of it.
+pub(super) const MAX_TIME_NS: i64 = (1 << 62) - 1;
+
+/// Most runs that a welcome lists; more are recognised by the receiver one by one.
+pub(super) const MAX_HAVE: usize = 512;
+
+wire_meta!(Welcome, "welcome");
+
+/// Cumulative credit and acknowledgement.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Ack {
+    pub(super) limit: u64,
+    pub(super) done: u64,
+    /// Outcomes of the numbers up to `done` in this session, indexed by `Outcome::index`.
+    pub(super) outcomes: Vec<u64>,
+}
+
+wire_meta!(Ack, "ack");
+
+/// The stream is complete: no number above `last_seq` exists.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct End {
+    pub(super) last_seq: u64,
+}
+
+wire_meta!(End, "end");
+
+/// The content of `Goodbye` and `Leave`.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Parting {
+    /// Whether the node that says so leaves in mid-stream; otherwise everything on the edge has its outcome.
+    pub(super) leaves: bool,
+    /// How long it is still there at most.
+    pub(super) drain_ms: u64,
+}
+
+wire_meta!(Parting, "parting");
+
+/// Why a receiver does not take a sender.
+#[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Refuse {
+    pub(super) reason: String,
+}
+
+wire_meta!(Refuse, "refuse");
+
+/// Proof of life, with the time at which it was sent in the header. A version that does not compare clocks sends the
+/// time 0 and the byte of an absent lag, and reads neither.
+#[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
+pub(super) struct Heartbeat {
+    /// The smallest lag that the sender of this has found of the other side's heartbeats, nanoseconds.
+    pub(super) lag_ns: Option<i64>,
+}
+
+wire_meta!(Heartbeat, "heartbeat");
+
+/// Whether a frame may carry this time.
+pub(super) fn is_time(ns: i64) -> bool {
+    (-MAX_TIME_NS..=MAX_TIME_NS).contains(&ns)
+}
+
+/// The clock of a link. Peers and sockets live in real time even when the graph's clock is virtual.
+pub(super) fn link_clock(graph: &Clock) -> Clock {
+    if graph.is_real() {
+        graph.clone()
+    } else {
+        Clock::real()
+    }
+}
+
+/// Lays out a data frame; a tensor that is sent as it is, is written from the frame itself.
+pub(super) fn encode_frame(
+    frame: &AnyFrame,
+    route: u32,
+    epoch: u32,
+    seq: u64,
+    encoding: Encoding,
+) -> Result<Encoded, WireError> {
+    let mut payload = Vec::with_capacity(128);
+    let tensor = frame.body.encode(&mut payload)?;
+    let head = &frame.head;
+    let envelope = Envelope {
+        stream: head.origin.stream,
+        position: head.origin.position,
+        part: head.part,
+        key: head.key,
+        stamps: head
+            .stamps
+            .iter()
+            .map(|s| WireStamp {
+                stage: s.stage,
+                enter_ns: s.enter_ns,
+                leave_ns: s.leave_ns,
+            })
+            .collect(),
+        payload,
+    };
+    let header = Header {
+        kind: Kind::Data,
+        route,
+        epoch,
+        seq,
+        ts_ns: head.born_ns,
+    };
+    Encoded::with(header, &envelope, tensor, encoding)
+}
+
+/// Rebuilds a data frame.
+pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<AnyFrame, WireError> {
+    let envelope: Envelope = wire.read()?;
+    let times = envelope
+        .stamps
+        .iter()
+        .flat_map(|stamp| [stamp.enter_ns, stamp.leave_ns]);
+    if let Some(ns) = times.chain([wire.header.ts_ns]).find(|ns| !is_time(*ns)) {
+        let rule = format!("time {ns} ns is not less than 2^62 ns from the epoch");
+        return Err(PayloadError::Rule {
+            payload: Envelope::NAME,
+            rule,
+        }
+        .into());
+    }
+    let origin = Origin {
+        stream: envelope.stream,
+        position: envelope.position,
+    };
+    let mut head = Head::new(origin, envelope.key, wire.header.ts_ns);
+    head.part = envelope.part;
+    head.stamps = envelope
+        .stamps
+        .iter()
+        .take(MAX_STAMPS)
+        .map(|s| Stamp {
+            stage: s.stage,
+            enter_ns: s.enter_ns,
+            leave_ns: s.leave_ns,
+        })
+        .collect();
+    let body = payload.decode(&envelope.payload, wire.tensor()?)?;
+    Ok(AnyFrame::from_parts(head, body))
+}
+
+/// The header of a control message without an encoding and a time. A hello offers one encoding as `seq` and a welcome
+/// takes one, a heartbeat carries the time as `ts_ns`: versions that know nothing of these neither set nor read them there.
+pub(super) fn control(kind: Kind, route: u32, epoch: u32) -> Header {
+    Header {
+        kind,
+        route,
+        epoch,
+        seq: 0,
+        ts_ns: 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use bincode::{Decode, Encode};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::payload::{Payload, Tensor};
+
+    /// Bytes and a tensor.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Parcel {
+        bytes: Vec<u8>,
+        tensor: Tensor,
+    }
+
+    impl Payload for Parcel {
+        const NAME: &'static str = "parcel";
+
+        fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+            crate::payload::meta(Self::NAME, &self.bytes, meta)?;
+            Ok((!self.tensor.is_empty()).then_some(&self.tensor))
+        }
+
+        fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
+            Ok(Self {
+                bytes: crate::payload::read_meta(Self::NAME, meta)?,
+                tensor,
+            })
+        }
+    }
+
+    fn parcels() -> impl Strategy<Value = Parcel> {
+        let tensors = prop::collection::vec(0u32..5, 0..=4).prop_flat_map(|shape| {
+            let elements = crate::payload::element_count(&shape).unwrap();
+            prop::collection::vec(-1e30f32..1e30, elements)
+                .prop_map(move |data| Tensor::new(&shape, data).unwrap())
+        });
+        (prop::collection::vec(any::<u8>(), 0..100), tensors)
+            .prop_map(|(bytes, tensor)| Parcel { bytes, tensor })
+    }
+
+    fn heads() -> impl Strategy<Value = Head> {
+        let times = || -MAX_TIME_NS..=MAX_TIME_NS;
+        let stamps = prop::collection::vec((any::<u16>(), times(), times()), 0..=MAX_STAMPS);
+        (any::<(u64, u64, u128, u32)>(), times(), stamps).prop_map(
+            |((stream, position, key, part), born_ns, stamps)| {
+                let mut head = Head::new(Origin { stream, position }, key, born_ns);
+                head.part = part;
+                head.stamps = stamps
+                    .into_iter()
+                    .map(|(stage, enter_ns, leave_ns)| Stamp {
+                        stage,
+                        enter_ns,
+                        leave_ns,
+                    })
+                    .collect();
+                head
+            },
+        )
+    }
+
+    /// The envelope as bincode 1 lays it out.
+    #[derive(Encode, Decode)]
+    struct Golden {
+        stream: u64,
+        position: u64,
+        part: u32,
+        key: u128,
+        stamps: Vec<(u16, i64, i64)>,
+        payload: Vec<u8>,
+    }
+
+    proptest! {
+        #[test]
+        fn any_frame_crosses_the_wire_unchanged_in_the_layout_of_bincode(
+            head in heads(),
+            parcel in parcels(),
+            (route, epoch, seq) in any::<(u32, u32, u64)>(),
+        ) {
+            let frame = AnyFrame::new(head.clone(), parcel.clone());
+            let tensor = (!parcel.tensor.is_empty()).then_some(&parcel.tensor);
+            let bytes = encode_frame(&frame, route, epoch, seq, Encoding::F32).unwrap().concat(tensor);
+            let wire = WireFrame::parse(bytes).unwrap();
+            let expected = Header { kind: Kind::Data, route, epoch, seq, ts_ns: head.born_ns };
+            prop_assert_eq!(wire.header, expected);
+
+            let golden = Golden {
+                stream: head.origin.stream,
+                position: head.origin.position,
+                part: head.part,
+                key: head.key,
+                stamps: head.stamps.iter().map(|s| (s.stage, s.enter_ns, s.leave_ns)).collect(),
+                payload: bincode::encode_to_vec(&parcel.bytes, bincode::config::legacy()).unwrap(),
+            };
+            let golden = bincode::encode_to_vec(&golden, bincode::config::legacy()).unwrap();
+            prop_assert_eq!(wire.meta(), golden.as_slice());
+
+            let back = decode_frame(&wire, PayloadType::of::<Parcel>()).unwrap();
+            prop_assert_eq!(back.payload::<Parcel>().unwrap(), &parcel);
+            let (back, head) = (back.head(), &head);
+            prop_assert_eq!((back.origin, back.part), (head.origin, head.part));
+            prop_assert_eq!((back.key, back.born_ns), (head.key, head.born_ns));
+            prop_assert_eq!(&back.stamps, &head.stamps);
+            // Whatever two times a stage compares, the difference exists.
+            prop_assert!(back.last_leave_ns().checked_sub(back.born_ns).is_some());
+        }
+
+        #[test]
+        fn control_messages_have_the_layout_of_bincode(
+            (edge, payload) in (".{0,20}", ".{0,20}"),
+            (node, version, source) in ("[a-z]{0,9}", "[0-9.]{0,9}", "[a-z]{0,9}"),
+            (instance, first_seq, at_least_once) in any::<(u64, u64, bool)>(),
+            have in prop::collection::vec(any::<(u64, u32, u64, u64)>(), 0..5),
+            outcomes in prop::collection::vec(any::<u64>(), 0..12),
+            lag_ns in any::<Option<i64>>(),
+        ) {
+            fn golden(value: &impl Encode) -> Vec<u8> {
+                bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
+            }
+            fn written(message: &impl WireMeta) -> Vec<u8> {
+                let encoded = Encoded::new(control(Kind::Hello, 1, 2), message, None).unwrap();
+                WireFrame::parse(encoded.concat(None)).unwrap().meta().to_vec()
+            }
+            let streams = vec![(&source, instance, at_least_once)];
+            let terms = vec![(&source, &version)];
+            let theirs = golden(&(
+                (&edge, &payload, instance, first_seq, at_least_once),
+                (&node, &version, &streams, &terms),
+            ));
+            let streams = vec![StreamName { source: source.clone(), stream: instance, replayable: at_least_once }];
+            let terms = vec![Term { subject: source.clone(), value: version.clone() }];
+            let hello =
+                Hello { edge, payload, instance, first_seq, at_least_once, node, version, streams, terms };
+            prop_assert_eq!(written(&hello), theirs);
+            let theirs = golden(&(instance, first_seq, instance, &have));
+            let have = have
+                .into_iter()
+                .map(|(stream, part, first, last)| Have { stream, part, first, last });
+            let welcome =
+                Welcome { session: instance, received: first_seq, limit: instance, have: have.collect() };
+            prop_assert_eq!(written(&welcome), theirs);
+            let theirs = golden(&(instance, first_seq, &outcomes));
+            prop_assert_eq!(written(&Ack { limit: instance, done: first_seq, outcomes }), theirs);
+            prop_assert_eq!(written(&End { last_seq: instance }), golden(&instance));
+            let parting = Parting { leaves: at_least_once, drain_ms: instance };
+            prop_assert_eq!(written(&parting), golden(&(at_least_once, instance)));
+            prop_assert_eq!(written(&Refuse { reason: source.clone() }), golden(&source));
+            prop_assert_eq!(written(&Heartbeat { lag_ns }), golden(&lag_ns));
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What the framework hands to a stage while it is built.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::clock::Clock;
+use crate::commit::Committed;
+use crate::doorbell::Waker;
+use crate::metrics::{Counter, Note, StageCounters};
+
+/// The world as the framework hands it to a stage while it is built.
+#[derive(Clone)]
+pub struct BuildContext {
+    pub(crate) node: Arc<str>,
+    pub(crate) stage: Arc<str>,
+    pub(crate) base: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) stages: Arc<[String]>,
+    pub(crate) committed: Committed,
+    pub(crate) counters: StageCounters,
+    pub(crate) waker: Waker,
+    pub(crate) stopping: Arc<AtomicBool>,
+    pub(crate) replaying: Arc<AtomicBool>,
+    pub(crate) identity: Arc<RunIdentity>,
+}
+
+/// What a graph decides by, for whoever keeps its results: two runs with the same identity decide the same of the same
+/// items.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunIdentity {
+    /// Name of the topology.
+    pub topology: String,
+    /// Hash of the decision rule's parameters; empty where there is none.
+    pub rule: String,
+    /// Hashes of the bundles that this node's stages name, in the order of the stages.
+    pub bundles: Vec<String>,
+}
+
+impl BuildContext {
+    /// A context for building a stage by hand, outside any graph. Relative paths start at `base`.
+    #[must_use]
+    pub fn detached(stage: &str, base: impl Into<PathBuf>, clock: Clock) -> Self {
+        Self {
+            node: "detached".into(),
+            stage: stage.into(),
+            base: base.into(),
+            clock,
+            stages: Arc::from([stage.to_owned()]),
+            committed: Committed::default(),
+            counters: StageCounters::detached(stage),
+            waker: Waker::default(),
+            stopping: Arc::default(),
+            replaying: Arc::default(),
+            identity: Arc::default(),
+        }
+    }
+
+    /// Name of the node that runs the stage.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Name of the stage in the topology.
+    #[must_use]
+    pub fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    /// Names of all stages of the graph, indexed as in [`crate::Stamp::stage`].
+    #[must_use]
+    pub fn stage_names(&self) -> &Arc<[String]> {
+        &self.stages
+    }
+
+    /// Resolves a path of the topology: relative ones start at the graph's base directory.
+    #[must_use]
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.base.join(path)
+    }
+
+    /// The graph's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The node's memory of what its commit log holds; a commit-log stage fills it while it is built.
+    #[must_use]
+    pub fn committed(&self) -> &Committed {
+        &self.committed
+    }
+
+    /// A counter exported as `heqis_stage_events_total{stage,event}`. `event` must come from a fixed, small set.
+    #[must_use]
+    pub fn counter(&self, event: &str) -> Counter {
+        self.counters.counter(event)
+    }
+
+    /// Something that the stage says of itself in the node's report, such as the backend that computes. `name` must come
+    /// from a fixed, small set; the text may be anything short.
+    #[must_use]
+    pub fn note(&self, name: &str) -> Note {
+        self.counters.note(name)
+    }
+
+    /// Everything that the stage counts and says of itself, for what is only known while it runs.
+    #[must_use]
+    pub fn counters(&self) -> &StageCounters {
+        &self.counters
+    }
+
+    /// Raised when the graph begins to drain, so that whatever a stage waits long for, as while it is built, can be broken
+    /// off.
+    #[must_use]
+    pub fn stopping(&self) -> Arc<AtomicBool> {
+        self.stopping.clone()
+    }
+
+    /// Whether the next item of a source need not be paced: its outcome is held by this node's log or by the nodes after
+    /// it, or by the state that the node has taken up.
+    #[must_use]
+    pub fn is_replaying(&self) -> bool {
+        self.replaying.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// What the graph decides by.
+    #[must_use]
+    pub fn identity(&self) -> &RunIdentity {
+        &self.identity
+    }
+
+    /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+impl std::fmt::Debug for BuildContext {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuildContext")
+            .field("node", &self.node)
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
+    }
+}

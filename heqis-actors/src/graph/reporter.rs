@@ -1,0 +1,155 @@
+//! Reports on a running graph.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, duration_ns};
+use crate::control::Control;
+use crate::edge::Edge;
+use crate::metrics::Metrics;
+use crate::report::{EdgeReport, LinkState, NodeReport, Side, Waiting};
+use crate::stats::StageStats;
+
+/// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// What an edge had done when it was last looked at, and since when it has done nothing although frames wait.
+#[derive(Debug, Default)]
+pub(super) struct EdgeWatch {
+    settled: u64,
+    idle_ns: Option<i64>,
+}
+
+/// Reports on a running graph. Cheap to clone.
+#[derive(Clone)]
+pub struct Reporter {
+    pub(super) topology: String,
+    pub(super) node: String,
+    pub(super) control: Control,
+    pub(super) metrics: Metrics,
+    pub(super) edges: Vec<Arc<Edge>>,
+    pub(super) stats: Vec<StageStats>,
+    pub(super) clock: Clock,
+    /// What [`Reporter::waiting`] saw last.
+    pub(super) watched: Watched,
+}
+
+pub(super) type Watched = Arc<Mutex<BTreeMap<(String, Side), EdgeWatch>>>;
+
+impl Reporter {
+    /// A reporter that has watched nothing yet.
+    pub(super) fn fresh(&self) -> Self {
+        Self {
+            watched: Watched::default(),
+            ..self.clone()
+        }
+    }
+
+    /// Everything on this node that waits for another node, for a stage, or for something that a stage needs. An edge on
+    /// which frames wait is found to be stalled by looking at it again and again: call this at least once a second.
+    #[must_use]
+    pub fn waiting(&self) -> Vec<Waiting> {
+        let now_ns = self.clock.now_ns();
+        let mut waiting = self.control.paused();
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        for edge in &self.edges {
+            let report = edge.report();
+            let watch = watched
+                .entry((report.edge.clone(), report.side))
+                .or_default();
+            let settled = report.delivered + report.duplicate + report.dropped_total();
+            let moved = std::mem::replace(&mut watch.settled, settled) != settled;
+            if let Some(reason) = report.waits {
+                let since_ns = *watch.idle_ns.get_or_insert(now_ns);
+                waiting.push(Waiting {
+                    subject: format!("edge '{}'", report.edge),
+                    reason: format!("for {reason}"),
+                    since_ns,
+                });
+            } else if moved || report.in_flight == 0 {
+                watch.idle_ns = None;
+            } else {
+                let since_ns = *watch.idle_ns.get_or_insert(now_ns);
+                if now_ns.saturating_sub(since_ns) >= duration_ns(STALLED) {
+                    let consumer = report.edge.rsplit("->").next().unwrap_or_default();
+                    let consumer = match report.side {
+                        Side::Sender => format!("the node of stage '{consumer}'"),
+                        Side::Local | Side::Receiver | Side::Ring => format!("stage '{consumer}'"),
+                    };
+                    waiting.push(Waiting {
+                        subject: format!("edge '{}'", report.edge),
+                        reason: format!("{} frames for {consumer}", report.in_flight),
+                        since_ns,
+                    });
+                }
+            }
+        }
+        waiting
+    }
+
+    /// The books and figures of this moment.
+    #[must_use]
+    pub fn report(&self) -> NodeReport {
+        NodeReport {
+            topology: self.topology.clone(),
+            node: self.node.clone(),
+            failure: self.control.failure(),
+            left: self.control.stopping(),
+            resumable: self.control.is_resumable(),
+            edges: self.edges.iter().map(|edge| self.edge(edge)).collect(),
+            stages: self
+                .stats
+                .iter()
+                .map(|stats| {
+                    let counters = self.metrics.stage_counters(stats.stage());
+                    stats.report(counters.snapshot(), counters.notes())
+                })
+                .collect(),
+        }
+    }
+
+    /// The books of an edge, with what is known of its link.
+    fn edge(&self, edge: &Edge) -> EdgeReport {
+        let mut report = edge.report();
+        if matches!(report.side, Side::Sender | Side::Receiver) {
+            let link = self.metrics.link(&report.edge);
+            report.connected = Some(link.up.get() > 0);
+            report.clock = link.clock();
+            if report.side == Side::Sender {
+                report.credits = u64::try_from(link.credits.get()).ok();
+            }
+        }
+        report
+    }
+
+    /// The metrics in Prometheus text format, queue depths of this moment included.
+    #[must_use]
+    pub fn render_metrics(&self) -> String {
+        for edge in &self.edges {
+            edge.report();
+        }
+        self.metrics.render()
+    }
+
+    /// The state of every half of a bridged edge that this node has.
+    #[must_use]
+    pub fn links(&self) -> Vec<LinkState> {
+        self.edges
+            .iter()
+            .filter(|edge| matches!(edge.side(), Side::Sender | Side::Receiver))
+            .map(|edge| LinkState {
+                edge: edge.name.to_string(),
+                side: edge.side(),
+                up: self.metrics.link(&edge.name).up.get() != 0,
+                ended: self.control.has_ended(&edge.name),
+            })
+            .collect()
+    }
+
+    /// Whether the graph has begun to drain.
+    #[must_use]
+    pub fn stopping(&self) -> bool {
+        self.control.stopping()
+    }
+}

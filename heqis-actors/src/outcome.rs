@@ -1,0 +1,109 @@
+//! What becomes of a frame, and how a stream of frames ends.
+
+use serde::{Deserialize, Serialize};
+
+/// Why a frame was lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+pub enum Cause {
+    /// The edge was full and its policy drops.
+    Capacity,
+    /// A newer frame took its place (`latest`, `conflate`).
+    Superseded,
+    /// Older than the edge's `max_age` when its turn came.
+    Age,
+    /// Its number never arrived.
+    Gap,
+    /// On the wire, or waiting to be confirmed, when the link broke on an at-most-once edge.
+    LinkDown,
+    /// Arrived whole but is not a value of the edge's payload type.
+    Decode,
+    /// Still under way when the drain timeout ended the node.
+    Shutdown,
+    /// The stage failed on it twice, or had used up its restart budget.
+    StageFailed,
+    /// The stage cannot process this frame, and is well.
+    Refused,
+}
+
+impl Cause {
+    /// Every cause.
+    pub const ALL: [Self; 9] = [
+        Self::Capacity,
+        Self::Superseded,
+        Self::Age,
+        Self::Gap,
+        Self::LinkDown,
+        Self::Decode,
+        Self::Shutdown,
+        Self::StageFailed,
+        Self::Refused,
+    ];
+
+    /// Name in metrics (`dropped_<name>`), logs and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Capacity => "capacity",
+            Self::Superseded => "superseded",
+            Self::Age => "age",
+            Self::Gap => "gap",
+            Self::LinkDown => "link_down",
+            Self::Decode => "decode",
+            Self::Shutdown => "shutdown",
+            Self::StageFailed => "stage_failed",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// What became of one frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The consuming stage is done with it.
+    Delivered,
+    /// It had been delivered before.
+    Duplicate,
+    /// It is lost.
+    Dropped(Cause),
+}
+
+impl Outcome {
+    /// Number of different outcomes.
+    pub(crate) const COUNT: usize = 2 + Cause::ALL.len();
+
+    /// Position in a table of counts: delivered, duplicate, then the causes.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Delivered => 0,
+            Self::Duplicate => 1,
+            Self::Dropped(cause) => 2 + cause as usize,
+        }
+    }
+
+    pub(crate) fn from_index(index: usize) -> Option<Self> {
+        Some(match index {
+            0 => Self::Delivered,
+            1 => Self::Duplicate,
+            _ => Self::Dropped(*Cause::ALL.get(index - 2)?),
+        })
+    }
+}
+
+/// How a stream of frames ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Its sources have ended: no further frame exists.
+    Complete,
+    /// A node on the way leaves (restart, upgrade, stop): the stream continues when it comes back.
+    Left,
+}
+
+impl Ending {
+    /// The ending of a stage whose inputs ended as `self` and as `other`.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        if self == Self::Left { self } else { other }
+    }
+}

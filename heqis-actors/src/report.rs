@@ -1,0 +1,210 @@
+//! What a node reports of itself: the books of its edges, the figures of its stages, what it waits for.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::ClockOffset;
+use crate::outcome::Cause;
+
+/// The books and figures of one node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeReport {
+    /// Name of the topology.
+    pub topology: String,
+    /// Name of the node.
+    pub node: String,
+    /// Why the graph ended itself, when it did.
+    pub failure: Option<String>,
+    /// Whether the node was told to leave, or had to, before its streams were complete.
+    #[serde(default)]
+    pub left: bool,
+    /// Whether what the node dropped because it left comes again when it is back: each of its sources can be replayed.
+    #[serde(default)]
+    pub resumable: bool,
+    /// Books of each edge and each half of a bridged edge.
+    pub edges: Vec<EdgeReport>,
+    /// Figures of each stage.
+    pub stages: Vec<StageReport>,
+}
+
+impl NodeReport {
+    /// Whether the graph ended well, its books close, and nothing was lost for good on an edge that loses nothing.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.books_close() && self.edges.iter().all(|edge| self.lost_on(edge) == 0)
+    }
+
+    /// Whether the graph ended well and every book closes with nothing left in flight.
+    #[must_use]
+    pub fn books_close(&self) -> bool {
+        let closed = |edge: &EdgeReport| edge.closes() && edge.in_flight == 0;
+        self.failure.is_none() && self.edges.iter().all(closed)
+    }
+
+    /// Frames that were lost for good on `edge` although it loses nothing. What is too old by the edge's own limit was
+    /// meant to be dropped, and what a node dropped because it left comes again where the sources can be replayed.
+    #[must_use]
+    pub fn lost_on(&self, edge: &EdgeReport) -> u64 {
+        let lost = edge.dropped.iter().filter(|(cause, _)| match cause {
+            Cause::Age => false,
+            Cause::Shutdown => !self.resumable,
+            _ => true,
+        });
+        match edge.lossless {
+            true => lost.map(|(_, frames)| frames).sum(),
+            false => 0,
+        }
+    }
+}
+
+/// Frames that the sending half of an at-least-once edge had sent when it ended, and of which it did not hear the
+/// outcome: the other node may have done them or not, and recognises them when they come again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InDoubt {
+    /// How many; they are among those dropped for `shutdown`.
+    pub frames: u64,
+    /// Number of the first one on the edge.
+    pub first_seq: u64,
+    /// Number of the last one.
+    pub last_seq: u64,
+    /// Position in its stream of the first one.
+    pub first_position: u64,
+    /// Position in its stream of the last one.
+    pub last_position: u64,
+}
+
+/// Which part of an edge a report speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Both ends are on this node.
+    Local,
+    /// The whole bridged edge, as the sending node knows it from acknowledgements.
+    Sender,
+    /// The receiving node's part: `sent` is what arrived.
+    Receiver,
+    /// The queue inside a ring buffer.
+    Ring,
+}
+
+/// The books of one edge at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EdgeReport {
+    /// `from->to`, or the stage's name for the queue inside a ring buffer.
+    pub edge: String,
+    /// Which part of the edge this is.
+    pub side: Side,
+    /// Frames that the upstream put on the edge.
+    pub sent: u64,
+    /// Frames that the consuming stage is done with.
+    pub delivered: u64,
+    /// Frames that had been delivered before a restart and were not processed again.
+    pub duplicate: u64,
+    /// Lost frames by cause; causes without a loss are left out.
+    pub dropped: BTreeMap<Cause, u64>,
+    /// Frames found on queues, on the wire and in the consumer's hand.
+    pub in_flight: u64,
+    /// Whether a bridged edge has a live connection; `None` on every other edge.
+    #[serde(default)]
+    pub connected: Option<bool>,
+    /// Frames that the receiver still takes, as the sender of a bridged edge knows it.
+    #[serde(default)]
+    pub credits: Option<u64>,
+    /// How far the clock of the node at the other end of a bridged edge is ahead, while that is known.
+    #[serde(default)]
+    pub clock: Option<ClockOffset>,
+    /// For whom a half of a bridged edge waits, and why, while it has no connection.
+    #[serde(default)]
+    pub waits: Option<String>,
+    /// Frames whose outcome the sending half did not hear before it ended.
+    #[serde(default)]
+    pub in_doubt: Option<InDoubt>,
+    /// Whether the edge promises to lose nothing: its policy is `block`, and its delivery `at-least-once` where it is bridged.
+    #[serde(default)]
+    pub lossless: bool,
+}
+
+impl EdgeReport {
+    /// Lost frames of all causes.
+    #[must_use]
+    pub fn dropped_total(&self) -> u64 {
+        self.dropped.values().sum()
+    }
+
+    /// Whether `sent = delivered + duplicate + dropped + in flight`.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.sent == self.delivered + self.duplicate + self.dropped_total() + self.in_flight
+    }
+}
+
+/// Quantiles in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Quantiles {
+    /// Median.
+    pub p50_us: f64,
+    /// 99th percentile.
+    pub p99_us: f64,
+    /// 99.9th percentile.
+    pub p999_us: f64,
+    /// Largest.
+    pub max_us: f64,
+}
+
+impl Quantiles {
+    pub(crate) fn of(histogram: &Histogram<u64>) -> Self {
+        let us = |ns: u64| ns as f64 / 1e3;
+        Self {
+            p50_us: us(histogram.value_at_quantile(0.5)),
+            p99_us: us(histogram.value_at_quantile(0.99)),
+            p999_us: us(histogram.value_at_quantile(0.999)),
+            max_us: us(histogram.max()),
+        }
+    }
+}
+
+/// What one stage did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StageReport {
+    /// Name in the topology.
+    pub stage: String,
+    /// Frames processed.
+    pub frames: u64,
+    /// From taking a frame until done with it.
+    pub latency: Quantiles,
+    /// From the frame's birth at its source until the stage was done with it.
+    pub age: Quantiles,
+    /// Times the stage was rebuilt.
+    pub restarts: u64,
+    /// What the stage counted, by event name.
+    pub events: Vec<(String, u64)>,
+    /// What the stage says of itself, by name.
+    #[serde(default)]
+    pub notes: BTreeMap<String, String>,
+}
+
+/// How one half of a bridged edge is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkState {
+    /// The edge.
+    pub edge: String,
+    /// Which half.
+    pub side: Side,
+    /// Whether it has a live connection.
+    pub up: bool,
+    /// Whether it has done its work and ended.
+    pub ended: bool,
+}
+
+/// Something on this node that waits for something else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The edge or stage that waits.
+    pub subject: String,
+    /// For whom or what, and why.
+    pub reason: String,
+    /// Since when, nanoseconds of the node's clock.
+    pub since_ns: i64,
+}
