@@ -1,4 +1,4 @@
-//! Compresses the page once, so that the binary holds it ready to be sent.
+//! Compresses the page's files at build time.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -13,11 +13,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut table = String::from("&[\n");
     for (index, name) in files(&root, "")?.iter().enumerate() {
         let packed = out.join(format!("{index}.gz"));
-        // Without time or name in the header, the same file gives the same bytes.
+        // Without time and name in the header, equal files give equal bytes.
         let mut gz = GzBuilder::new().write(std::fs::File::create(&packed)?, Compression::best());
         gz.write_all(&std::fs::read(root.join(name))?)?;
         gz.finish()?;
-        // Relative, so that a target directory may be moved.
+        // Relative, so that a target directory can be moved.
         let packed = format!("concat!(env!(\"OUT_DIR\"), \"/{index}.gz\")");
         writeln!(table, "    ({name:?}, include_bytes!({packed})),")?;
     }
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Paths of all files below `root`, relative to it and in order.
+/// Returns the paths of all files below `root`, relative to it and sorted.
 fn files(root: &Path, below: &str) -> std::io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(root.join(below))? {

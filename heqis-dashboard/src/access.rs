@@ -1,24 +1,24 @@
-//! Who may see the page: the address it is bound to, the token, the names it answers to.
+//! Access to the page: bind address, token and accepted host names.
 
 use std::fmt;
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use crate::DashboardError;
+use crate::error::DashboardError;
 
-/// Hexadecimal digits of a token that is drawn here: 256 bits.
+/// Hexadecimal digits of a generated token: 256 bits.
 const DRAWN_DIGITS: usize = 64;
 
-/// A secret of at least 128 bits, as hexadecimal digits. `Debug` does not show it.
+/// A secret of at least 128 bits, as hexadecimal digits. `Debug` hides it.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// Draws a token of 256 bits from the operating system.
+    /// Generates a token of 256 bits from the operating system's random numbers.
     ///
     /// # Errors
-    /// [`DashboardError::File`] when the system has no random numbers.
+    /// [`DashboardError::File`] when the system provides no random numbers.
     pub fn draw() -> Result<Self, DashboardError> {
         const SOURCE: &str = "/dev/urandom";
         let mut bytes = [0u8; DRAWN_DIGITS / 2];
@@ -33,7 +33,7 @@ impl Token {
         ))
     }
 
-    /// Takes a token that was made elsewhere.
+    /// Parses a token that was generated elsewhere.
     ///
     /// # Errors
     /// [`DashboardError::Token`] when `text` is not 32 to 128 hexadecimal digits.
@@ -45,13 +45,13 @@ impl Token {
         }
     }
 
-    /// The secret itself, for the one place that shows it.
+    /// Returns the secret, for the one place that shows it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Whether `given` is the secret; takes the same time wherever they differ.
+    /// Compares `given` with the secret in constant time.
     pub(crate) fn matches(&self, given: &str) -> bool {
         let (own, given) = (self.0.as_bytes(), given.as_bytes());
         let differing = own.iter().zip(given).fold(0, |sum, (a, b)| sum | (a ^ b));
@@ -65,26 +65,26 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Where and to whom the page is served.
+/// Where the page is served and who may read it.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Where to listen. Anything but a loopback address needs a token.
+    /// Address to listen on. Every address other than loopback needs a token.
     pub address: SocketAddr,
-    /// What a reader has to show; `None` lets every process of this machine read.
+    /// Token that a request must carry; `None` lets every process of this machine read.
     pub token: Option<Token>,
-    /// Names beside `localhost` and the address itself under which the page may be asked for. Every other one is
-    /// turned away, so that no foreign page can point its own name here and read along.
+    /// Accepted host names in addition to `localhost` and the address itself. Requests for other hosts are rejected, which
+    /// prevents DNS rebinding.
     pub hosts: Vec<String>,
-    /// Whether the page may drain the graph. Needs a token.
+    /// Whether the control actions are enabled. Needs a token.
     pub control: bool,
-    /// Most pages that are kept up to date at once.
+    /// Largest number of event streams open at once.
     pub max_streams: usize,
-    /// How long a client may take over the head of a request.
+    /// Longest time that a client may take to send the head of a request.
     pub request_timeout: Duration,
 }
 
 impl Settings {
-    /// A page for reading, without a token, on `address`.
+    /// Returns settings of a read-only page without a token on `address`.
     #[must_use]
     pub fn new(address: SocketAddr) -> Self {
         Self {
@@ -97,7 +97,7 @@ impl Settings {
         }
     }
 
-    /// Whether other machines can reach the address.
+    /// Returns whether other machines can reach the address.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
         !self.address.ip().is_loopback()
@@ -113,15 +113,15 @@ impl Settings {
         }
     }
 
-    /// Whether a request may ask for `host`, the part of the Host header before the port. Only names can be pointed
-    /// elsewhere by their owner, so the port does not matter: it may have been forwarded.
-    pub(crate) fn answers_to(&self, host: &str) -> bool {
+    /// Returns whether `host`, the part of the Host header before the port, is accepted. The port is not compared, since it
+    /// may have been forwarded; rebinding attacks use foreign names, not foreign ports.
+    pub(crate) fn accepts_host(&self, host: &str) -> bool {
         let own = self.address.ip();
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         match bare.parse::<IpAddr>() {
-            Ok(asked) if own.is_unspecified() => !asked.is_unspecified(),
-            Ok(asked) if own.is_loopback() => asked.is_loopback(),
-            Ok(asked) => asked == own,
+            Ok(requested) if own.is_unspecified() => !requested.is_unspecified(),
+            Ok(requested) if own.is_loopback() => requested.is_loopback(),
+            Ok(requested) => requested == own,
             Err(_) => {
                 (host.eq_ignore_ascii_case("localhost")
                     && (own.is_loopback() || own.is_unspecified()))

@@ -1,7 +1,7 @@
-//! Finished work: strategies with their decisions, and runs with what they left.
+//! Finished work: strategies with their decisions, and runs with their files.
 //!
-//! Whoever keeps runs implements [`Archive`]; a running pipeline has none. Runs and strategies are named by ids that the
-//! archive hands out, and nothing is looked up but what it has listed: an id is never a path.
+//! The lab implements [`Archive`]; a running pipeline has none. Runs and strategies have ids that the archive assigns. Only
+//! listed ids are looked up: an id is never used as a path.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,53 +11,54 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{DashboardError, Decisions};
+use crate::decisions::Decisions;
+use crate::error::DashboardError;
 
-/// Something that keeps finished work. Its calls may block: they are made on threads that may.
+/// A store of finished work. Its methods may block: they are called on threads that may.
 pub trait Archive: Send + Sync {
-    /// The strategies, the one first that is shown unless another is asked for.
+    /// Returns the strategies; the first one is the default.
     ///
     /// # Errors
-    /// [`DashboardError::Archive`] when they cannot be read; so everywhere below.
+    /// [`DashboardError::Archive`] when they cannot be read; likewise for all methods below.
     fn strategies(&self) -> Result<Vec<Strategy>, DashboardError>;
 
-    /// What a strategy decided, `None` when there is no such strategy.
+    /// Returns the decisions of a strategy, `None` when there is no such strategy.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
     fn decisions(&self, strategy: &str) -> Result<Option<Arc<Decisions>>, DashboardError>;
 
-    /// All runs, by kind and id.
+    /// Returns all runs, sorted by kind and id.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
     fn runs(&self) -> Result<Vec<Run>, DashboardError>;
 
-    /// Everything about a run, `None` when there is no such run.
+    /// Returns the details of a run, `None` when there is no such run.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
     fn run(&self, id: &str) -> Result<Option<RunDetail>, DashboardError>;
 
-    /// The account of a backtest day by day, `None` when there is no such backtest.
+    /// Returns the daily account of a backtest, `None` when there is no such backtest.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
     fn equity(&self, id: &str) -> Result<Option<Equity>, DashboardError>;
 
-    /// The round trips of a backtest, `None` when there is no such backtest.
+    /// Returns the round trips of a backtest, `None` when there is no such backtest.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
     fn trades(&self, id: &str) -> Result<Option<Vec<Trade>>, DashboardError>;
 
-    /// The orders of a backtest, or of all backtests of a strategy, oldest first; `None` when there is neither.
+    /// Returns the orders of a backtest, or of all backtests of a strategy, oldest first; `None` when there is neither.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
     fn orders(&self, id: &str) -> Result<Option<Vec<Order>>, DashboardError>;
 
-    /// A file of a run, `None` when the run does not list it.
+    /// Returns a file of a run, `None` when the run does not list it.
     ///
     /// # Errors
     /// As [`Archive::strategies`].
@@ -65,30 +66,30 @@ pub trait Archive: Send + Sync {
     -> Result<Option<(Artefact, Vec<u8>)>, DashboardError>;
 }
 
-/// Who decides.
+/// Origin of the decisions of a strategy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Decider {
-    /// A graph that runs here.
+pub enum StrategyKind {
+    /// The running graph.
     Live,
-    /// A graph that ran and left a journal.
+    /// The journal of a finished run.
     Journal,
     /// Backtests.
     Backtest,
 }
 
-/// A list of decisions by its name.
+/// A named list of decisions.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Strategy {
-    /// What it is asked for by.
+    /// Its id.
     pub id: String,
-    /// What it is called.
+    /// Its name.
     pub name: String,
-    /// Who decides.
-    pub kind: Decider,
-    /// How many decisions there are; null before they have been read.
+    /// Origin of the decisions of a strategy.
+    pub kind: StrategyKind,
+    /// Number of decisions; null before they have been read.
     pub decisions: Option<u64>,
-    /// How many instruments are decided on; null before they have been read.
+    /// Number of instruments; null before the decisions have been read.
     pub symbols: Option<u64>,
     /// First day.
     pub from: Option<Date>,
@@ -96,46 +97,46 @@ pub struct Strategy {
     pub to: Option<Date>,
 }
 
-/// What a run did.
+/// Kind of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunKind {
-    /// Traded history.
+    /// A backtest.
     Backtest,
-    /// Fitted networks.
+    /// A training of networks.
     Training,
-    /// Chose among models.
+    /// A selection among models.
     Selection,
-    /// A model that boards load.
+    /// A model bundle.
     Bundle,
-    /// Prepared bars.
+    /// A prepared data set.
     Dataset,
 }
 
-/// How a run stands.
+/// State of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
-    /// Everything is there.
+    /// It is complete.
     Finished,
-    /// It was stopped, or goes on.
+    /// It was stopped, or still runs.
     Unfinished,
-    /// Its files break their format; the note says how.
+    /// Its files are malformed; the note states how.
     Broken,
 }
 
 /// A run in a list.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Run {
-    /// What it is asked for by.
+    /// Its id.
     pub id: String,
-    /// What it did.
+    /// Its kind.
     pub kind: RunKind,
-    /// What it is called.
+    /// Its name.
     pub name: String,
     /// The strategy of a backtest.
     pub strategy: Option<String>,
-    /// Which head of the model spoke.
+    /// Which head of the model decided.
     pub mode: Option<String>,
     /// The instrument, or `portfolio` for one account over several.
     pub symbol: Option<String>,
@@ -143,27 +144,27 @@ pub struct Run {
     pub from: Option<Date>,
     /// Last day.
     pub to: Option<Date>,
-    /// How it stands.
+    /// Its state.
     pub state: RunState,
-    /// More about that, when there is more.
+    /// Details of the state.
     pub note: Option<String>,
-    /// Its figures by name; null where one is not defined.
+    /// Its metrics by name; null where one is undefined.
     pub figures: BTreeMap<String, Option<f64>>,
 }
 
-/// Everything about a run.
+/// Details of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct RunDetail {
     /// The run.
     pub run: Run,
-    /// What it was made from, as it stands in its directory.
+    /// Its manifest, as in its directory.
     pub manifest: Value,
     /// Its files.
     pub artefacts: Vec<Artefact>,
-    /// What each epoch did to each network, for a training: a point of every curve.
+    /// Learning curves of a training: one entry per epoch and network.
     pub curves: Vec<BTreeMap<String, Value>>,
     /// A table of results, for a selection.
-    pub table: Option<Table>,
+    pub table: Option<ResultTable>,
 }
 
 /// A file of a run.
@@ -171,45 +172,45 @@ pub struct RunDetail {
 pub struct Artefact {
     /// Its path in the run's directory.
     pub path: String,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
-    /// What kind of content it has.
+    /// Its media type.
     #[serde(rename = "type")]
     pub content_type: &'static str,
 }
 
 /// A table of text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Table {
+pub struct ResultTable {
     /// Names of the columns.
     pub columns: Vec<String>,
-    /// Rows with a cell a column.
+    /// Rows, one cell per column.
     pub rows: Vec<Vec<String>>,
 }
 
-/// The account of a backtest by columns: the same place in each column is the same day.
+/// The daily account of a backtest by columns; the same index in each column is the same day.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Equity {
     /// The run.
     pub run: String,
     /// Trading days.
     pub date: Vec<Date>,
-    /// What the account was worth at the close, CNY.
+    /// Value of the account at the close, CNY.
     pub equity: Vec<f64>,
     /// Return of the day.
     #[serde(rename = "return")]
     pub returns: Vec<f64>,
-    /// How far the account lay below its peak, as a fraction of it.
+    /// Distance of the account below its peak, as a fraction of the peak.
     pub drawdown: Vec<f64>,
-    /// The part of the account that was in shares.
+    /// Fraction of the account that was invested in shares.
     pub exposure: Vec<f64>,
-    /// What is compared with; null for nothing.
+    /// Name of the benchmark; null without one.
     pub benchmark_name: Option<String>,
-    /// Its return of the day.
+    /// Return of the benchmark on the day.
     pub benchmark: Option<Vec<f64>>,
-    /// How far it lay below its peak, as a fraction of it.
+    /// Distance of the benchmark below its peak, as a fraction of the peak.
     pub benchmark_drawdown: Option<Vec<f64>>,
-    /// The months.
+    /// Monthly returns.
     pub months: Vec<Month>,
 }
 
@@ -220,35 +221,35 @@ pub struct Month {
     pub year: i16,
     /// Month, from 1.
     pub month: i8,
-    /// Trading days in it.
+    /// Number of trading days.
     pub days: u64,
-    /// What the account returned.
+    /// Return of the account.
     #[serde(rename = "return")]
     pub returned: f64,
-    /// What the benchmark returned.
+    /// Return of the benchmark.
     pub benchmark: Option<f64>,
 }
 
-/// A round trip: from nothing held to nothing held.
+/// A round trip: from a flat position to a flat position.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Trade {
     /// Instrument.
     pub symbol: Symbol,
     /// Day of the first purchase.
     pub opened: Date,
-    /// Day of the last sale, or the last day of a trip that is open.
+    /// Day of the last sale, or the last day of an open trip.
     pub closed: Date,
-    /// Whether shares are still held; what they are worth counts as earned then.
+    /// Whether shares are still held; their value then counts as earned.
     pub open: bool,
     /// Shares bought.
     pub bought_shares: i64,
-    /// Spent with all fees, CNY.
+    /// Spent including fees, CNY.
     pub spent: f64,
-    /// Earned behind all fees, CNY.
+    /// Earned after fees, CNY.
     pub earned: f64,
-    /// Earned less spent, CNY.
+    /// Earned minus spent, CNY.
     pub gain: f64,
-    /// Gain over what was spent.
+    /// Gain divided by spent.
     #[serde(rename = "return")]
     pub returned: f64,
     /// Calendar days from the first purchase to the last sale.
@@ -262,31 +263,31 @@ pub struct Order {
     pub run: String,
     /// Its number in the run, from 0.
     pub order: u64,
-    /// Day behind whose close it was made.
+    /// Day after whose close it was placed.
     pub placed: Date,
     /// Instrument.
     pub symbol: Symbol,
-    /// What to do.
+    /// Buy or sell.
     #[schemars(with = "String")]
     pub side: Side,
-    /// Shares wanted.
+    /// Ordered shares.
     pub wanted_shares: i64,
     /// Shares bought or sold.
     pub filled_shares: i64,
-    /// How it ended.
+    /// Final status.
     pub status: String,
-    /// Why it was not filled at once or whole, day by day.
+    /// Reasons for delayed or partial fills, by day.
     pub reasons: Vec<OrderNote>,
 }
 
-/// Why an order was not filled on a day.
+/// Reason why an order was not filled on a day.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OrderNote {
-    /// The first day; null where none is written.
+    /// The first day; null where none is recorded.
     pub date: Option<Date>,
     /// The reason.
     pub reason: String,
-    /// The last day, when it held on several trading days in a row.
+    /// The last day, when the reason held on several consecutive trading days.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Date>,
 }

@@ -1,4 +1,4 @@
-//! The page's files, packed into the binary when it was built.
+//! The page's files, compressed and embedded at build time.
 
 use std::io::Read as _;
 
@@ -37,7 +37,7 @@ impl Asset {
         }
     }
 
-    /// Checksum and length of the content, which stand at the end of a gzip stream.
+    /// Returns an ETag from the checksum and length at the end of the gzip stream.
     fn tag(self) -> String {
         let trailer = &self.packed[self.packed.len() - 8..];
         let digits: String = trailer.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -51,57 +51,57 @@ impl Asset {
     }
 }
 
-/// Answers with the page.
+/// Serves the page.
 pub(crate) async fn index(request: HttpRequest) -> HttpResponse {
-    answer(&request, INDEX)
+    respond(&request, INDEX)
 }
 
-/// Answers with a file by its exact name; there is no file system behind it to climb about in.
+/// Serves a file by its exact name. Only embedded files are served, so no path leads into the file system.
 pub(crate) async fn file(request: HttpRequest, path: web::Path<String>) -> HttpResponse {
-    answer(&request, &path)
+    respond(&request, &path)
 }
 
-fn answer(request: &HttpRequest, path: &str) -> HttpResponse {
+fn respond(request: &HttpRequest, path: &str) -> HttpResponse {
     let Some(asset) = Asset::find(path) else {
-        return crate::api::refuse(
+        return crate::api::error_response(
             actix_web::http::StatusCode::NOT_FOUND,
             "there is no such file",
         );
     };
     let tag = asset.tag();
-    let said = |name| {
+    let header_text = |name| {
         request
             .headers()
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    let head = |mut answer: HttpResponseBuilder| {
-        answer
+    let head = |mut response: HttpResponseBuilder| {
+        response
             .insert_header((header::ETAG, tag.clone()))
-            // Asked again each time: another build may listen here tomorrow, and 304 costs nothing.
+            // Revalidated each time: another build may listen here later, and a 304 is cheap.
             .insert_header((header::CACHE_CONTROL, "no-cache"))
             .insert_header((header::VARY, "accept-encoding"))
             .insert_header((header::CONTENT_TYPE, asset.content_type()));
-        answer
+        response
     };
-    if said(header::IF_NONE_MATCH)
+    if header_text(header::IF_NONE_MATCH)
         .is_some_and(|known| known.split(',').any(|known| known.trim() == tag))
     {
         return head(HttpResponse::NotModified()).finish();
     }
-    if said(header::ACCEPT_ENCODING).is_some_and(takes_gzip) {
+    if header_text(header::ACCEPT_ENCODING).is_some_and(accepts_gzip) {
         return head(HttpResponse::Ok())
             .insert_header((header::CONTENT_ENCODING, "gzip"))
             .body(asset.packed);
     }
     match asset.unpacked() {
         Ok(content) => head(HttpResponse::Ok()).body(content),
-        Err(error) => crate::api::broken(&format!("{path}: {error}")),
+        Err(error) => crate::api::internal_error(&format!("{path}: {error}")),
     }
 }
 
-/// Whether an Accept-Encoding header allows gzip.
-fn takes_gzip(accepted: &str) -> bool {
+/// Returns whether an Accept-Encoding header allows gzip.
+fn accepts_gzip(accepted: &str) -> bool {
     accepted.split(',').any(|coding| {
         let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
         let never = matches!(weight.trim(), "q=0" | "q=0.0" | "q=0.00" | "q=0.000");
@@ -132,12 +132,12 @@ mod tests {
     }
 
     #[test]
-    fn gzip_is_sent_only_to_who_takes_it() {
-        assert!(takes_gzip("gzip, deflate, br"));
-        assert!(takes_gzip("br;q=1.0, gzip;q=0.5"));
-        assert!(takes_gzip("*"));
-        assert!(!takes_gzip("gzip;q=0"));
-        assert!(!takes_gzip("identity"));
-        assert!(!takes_gzip(""));
+    fn gzip_is_sent_only_where_it_is_accepted() {
+        assert!(accepts_gzip("gzip, deflate, br"));
+        assert!(accepts_gzip("br;q=1.0, gzip;q=0.5"));
+        assert!(accepts_gzip("*"));
+        assert!(!accepts_gzip("gzip;q=0"));
+        assert!(!accepts_gzip("identity"));
+        assert!(!accepts_gzip(""));
     }
 }

@@ -1,4 +1,4 @@
-//! The decisions that the page lists: numbered as they come, each once, the oldest given up when there is no more room.
+//! The decisions that the page lists: numbered in order of arrival, without duplicates, the oldest dropped beyond a capacity.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use heqis_quant::{Date, Side, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tray::Tray;
+use crate::inbox::NonBlockingInbox;
 
-/// One decision, with what is known of its way through the pipeline.
+/// One decision, with its timings in the pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// Stream and position of the source item that it derives from: the same item is not listed twice.
+    /// Stream and position of the source item that it derives from; identifies duplicates.
     pub origin: (u64, u64),
     /// Instrument.
     pub symbol: Symbol,
@@ -23,24 +23,24 @@ pub struct Decision {
     pub time_ns: i64,
     /// Closing price, CNY.
     pub close: f64,
-    /// What to do.
+    /// Buy, hold or sell.
     pub side: Side,
-    /// How sure.
+    /// Confidence.
     pub confidence: f64,
-    /// Why.
+    /// Reason.
     pub reason: VerdictReason,
-    /// Whether the instrument is in hand afterwards.
+    /// Position after the decision.
     pub stance: Stance,
     /// Expected return to the next close.
     pub predicted_return: f64,
     /// Probabilities of down, flat, up.
     pub probabilities: [f64; 3],
-    /// When each stage took and gave the frame, in the order of the way; empty when nobody wrote it down.
+    /// When each stage took and finished the frame, in pipeline order; empty where no timings were recorded.
     pub timings: Vec<StageTime>,
 }
 
 impl Decision {
-    /// What would have been done had nothing refused it; differs from the side exactly where something did.
+    /// Returns the side before filters; differs from the side exactly where a filter rejected it.
     #[must_use]
     pub fn wanted(&self) -> Side {
         let verdict = Verdict {
@@ -54,7 +54,7 @@ impl Decision {
     }
 }
 
-/// A stage's work on one frame.
+/// Times of one stage for one frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StageTime {
     /// Name in the topology.
@@ -63,11 +63,11 @@ pub struct StageTime {
     pub stage: Arc<str>,
     /// Microseconds from the birth of the bar at its source until the stage took the frame.
     pub enter_us: f64,
-    /// Microseconds from the birth of the bar at its source until the stage was done with the frame.
+    /// Microseconds from the birth of the bar at its source until the stage had processed the frame.
     pub leave_us: f64,
 }
 
-/// A name that thousands of decisions share.
+/// Serialisation of a name that thousands of decisions share.
 mod shared {
     use std::sync::Arc;
 
@@ -82,39 +82,39 @@ mod shared {
     }
 }
 
-/// Which decisions are asked for; what is `None` does not matter.
+/// A filter of decisions; `None` matches all.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     /// Instrument.
     pub symbol: Option<Symbol>,
-    /// Side, or only those that trade.
-    pub side: Option<Wanted>,
-    /// Whether something was wanted and refused.
+    /// Side.
+    pub side: Option<SideFilter>,
+    /// Whether a buy or a sale was rejected by a filter.
     pub refused: Option<bool>,
     /// First day.
     pub from: Option<Date>,
     /// Last day.
     pub to: Option<Date>,
-    /// Only those listed before this number.
+    /// Only decisions with a smaller number.
     pub before: Option<u64>,
 }
 
-/// Which sides are asked for.
+/// A filter of sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
-pub enum Wanted {
-    /// To buy.
+pub enum SideFilter {
+    /// Buy.
     Buy,
-    /// To hold.
+    /// Hold.
     Hold,
-    /// To sell.
+    /// Sell.
     Sell,
-    /// To buy or to sell.
+    /// Buy or sell.
     Trade,
 }
 
-impl Wanted {
-    fn holds(self, side: Side) -> bool {
+impl SideFilter {
+    fn matches(self, side: Side) -> bool {
         match self {
             Self::Buy => side == Side::Buy,
             Self::Hold => side == Side::Hold,
@@ -125,9 +125,9 @@ impl Wanted {
 }
 
 impl Filter {
-    fn admits(&self, number: u64, decision: &Decision) -> bool {
+    fn matches(&self, number: u64, decision: &Decision) -> bool {
         self.symbol.is_none_or(|symbol| symbol == decision.symbol)
-            && self.side.is_none_or(|side| side.holds(decision.side))
+            && self.side.is_none_or(|side| side.matches(decision.side))
             && self
                 .refused
                 .is_none_or(|refused| refused == (decision.wanted() != decision.side))
@@ -140,17 +140,17 @@ impl Filter {
 /// A decision and its number.
 pub type Numbered = (u64, Arc<Decision>);
 
-/// The list. Shared between who fills it and who shows it.
+/// The list, shared between the pipeline that fills it and the pages that show it.
 #[derive(Debug)]
 pub struct Decisions {
-    /// Tells this list from the one of a process before it, whose numbers mean something else.
+    /// Distinguishes this list from that of an earlier process, whose numbers differ.
     epoch: u64,
-    listed: Tray<Listed, Decision>,
+    listed: NonBlockingInbox<Listed, Decision>,
 }
 
 #[derive(Debug)]
 struct Listed {
-    room: usize,
+    capacity: usize,
     /// Number of the next decision; the first one has 1.
     next: u64,
     kept: VecDeque<Arc<Decision>>,
@@ -162,11 +162,11 @@ impl Listed {
         self.next - self.kept.len() as u64
     }
 
-    fn take(&mut self, decision: Decision) {
+    fn push(&mut self, decision: Decision) {
         if !self.origins.insert(decision.origin) {
             return;
         }
-        if self.kept.len() == self.room
+        if self.kept.len() == self.capacity
             && let Some(oldest) = self.kept.pop_front()
         {
             self.origins.remove(&oldest.origin);
@@ -177,40 +177,40 @@ impl Listed {
 }
 
 impl Decisions {
-    /// An empty list that keeps the last `room` decisions, at least one. `epoch` tells it from lists of other
-    /// processes, such as the time in nanoseconds.
+    /// Returns an empty list of the last `capacity` decisions, at least one. `epoch` distinguishes it from the lists of other
+    /// processes; the start time in nanoseconds serves.
     #[must_use]
-    pub fn new(room: usize, epoch: u64) -> Self {
+    pub fn new(capacity: usize, epoch: u64) -> Self {
         let listed = Listed {
-            room: room.max(1),
+            capacity: capacity.max(1),
             next: 1,
             kept: VecDeque::new(),
             origins: HashSet::new(),
         };
         Self {
             epoch,
-            listed: Tray::new(listed, Listed::take),
+            listed: NonBlockingInbox::new(listed, Listed::push),
         }
     }
 
-    /// Adds a decision, unless one of the same source item is kept.
+    /// Adds a decision, unless one of the same source item is in the list.
     pub fn push(&self, decision: Decision) {
-        self.listed.add(decision);
+        self.listed.push(decision);
     }
 
-    /// What tells this list from others.
+    /// Returns the epoch of the list.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// Number of the last decision, 0 when there is none yet.
+    /// Returns the number of the last decision, 0 when there is none yet.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.listed.read().next - 1
     }
 
-    /// The decision with this number, when it is still kept.
+    /// Returns the decision with this number, `None` when it is not kept.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<Arc<Decision>> {
         let listed = self.listed.read();
@@ -218,7 +218,7 @@ impl Decisions {
         listed.kept.get(usize::try_from(at).ok()?).cloned()
     }
 
-    /// Everything behind `number`, oldest first, or `None` when that is more than `most` or no longer kept.
+    /// Returns the decisions after `number`, oldest first, or `None` when there are more than `most` or some are dropped.
     #[must_use]
     pub fn after(&self, number: u64, most: usize) -> Option<Vec<Numbered>> {
         let listed = self.listed.read();
@@ -231,23 +231,23 @@ impl Decisions {
         Some((number + 1..).zip(rows.cloned()).collect())
     }
 
-    /// The newest `most` decisions that `filter` admits, newest first, and whether there are more.
+    /// Returns the newest `most` decisions that match `filter`, newest first, and whether there are more.
     #[must_use]
     pub fn query(&self, filter: &Filter, most: usize) -> (Vec<Numbered>, bool) {
         let listed = self.listed.read();
         let newest_first = (listed.first()..listed.next)
             .rev()
             .zip(listed.kept.iter().rev());
-        let mut admitted = newest_first.filter(|(number, row)| filter.admits(*number, row));
-        let rows = admitted
+        let mut matching = newest_first.filter(|(number, row)| filter.matches(*number, row));
+        let rows = matching
             .by_ref()
             .take(most)
             .map(|(number, row)| (number, row.clone()))
             .collect();
-        (rows, admitted.next().is_some())
+        (rows, matching.next().is_some())
     }
 
-    /// First day, last day and number of instruments of what is kept.
+    /// Returns the first day, the last day and the number of instruments of the list.
     #[must_use]
     pub fn extent(&self) -> (Option<Date>, Option<Date>, usize) {
         let listed = self.listed.read();
@@ -282,19 +282,19 @@ mod tests {
     }
 
     proptest! {
-        /// Against a plain list of everything that was ever added.
+        /// Compared with a plain list of all decisions ever added.
         #[test]
-        fn a_reader_that_follows_the_numbers_misses_nothing_or_is_told(
+        fn a_reader_that_follows_the_numbers_gets_every_decision_or_a_refusal(
             positions in prop::collection::vec(0u64..40, 0..80),
-            room in 1usize..30,
+            capacity in 1usize..30,
             most in 1usize..30,
             has in 0u64..50,
         ) {
-            let decisions = Decisions::new(room, 7);
+            let decisions = Decisions::new(capacity, 7);
             let mut added: Vec<u64> = Vec::new();
             for position in positions {
-                // An item comes twice only while the list still knows it.
-                let known = added.iter().rev().take(room).any(|&seen| seen == position);
+                // A source item is a duplicate only while the list holds it.
+                let known = added.iter().rev().take(capacity).any(|&added| added == position);
                 if let Some(decision) = decision(position) {
                     decisions.push(decision);
                 }
@@ -308,16 +308,16 @@ mod tests {
                     let got: Vec<(u64, u64)> = rows.iter().map(|(n, row)| (*n, row.origin.1)).collect();
                     prop_assert_eq!(got, expected);
                 }
-                None => prop_assert!(missed.is_none_or(|missed| missed > most.min(room))),
+                None => prop_assert!(missed.is_none_or(|missed| missed > most.min(capacity))),
             }
             for (number, position) in (1u64..).zip(&added) {
-                let kept = added.len() as u64 - number < room as u64;
+                let kept = added.len() as u64 - number < capacity as u64;
                 prop_assert_eq!(decisions.get(number).map(|row| row.origin.1), kept.then_some(*position));
             }
             let (rows, more) = decisions.query(&Filter::default(), most);
-            let newest: Vec<u64> = added.iter().rev().take(most.min(room)).copied().collect();
+            let newest: Vec<u64> = added.iter().rev().take(most.min(capacity)).copied().collect();
             prop_assert_eq!(rows.iter().map(|(_, row)| row.origin.1).collect::<Vec<_>>(), newest);
-            prop_assert_eq!(more, added.len().min(room) > most);
+            prop_assert_eq!(more, added.len().min(capacity) > most);
         }
     }
 }

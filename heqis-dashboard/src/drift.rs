@@ -1,4 +1,4 @@
-//! Inputs of today held against the span that the models were fitted on.
+//! Recent inputs compared with the span that the models were fitted on.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,14 @@ use heqis_quant::{QuantError, Scaler, Span};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::bars::BarStore;
+use crate::error::DashboardError;
 use crate::quality::Period;
-use crate::{DashboardError, Market};
 
-/// Most instruments that are looked at when none is named.
+/// Largest number of instruments evaluated when none is named.
 const MAX_SYMBOLS: usize = 200;
 
-/// What the models know of their inputs.
+/// The scaler of the models: the distribution of their training inputs.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Training {
     source: String,
@@ -20,7 +21,7 @@ pub struct Training {
 }
 
 impl Training {
-    /// What `scaler` knows. `source` names where it lies.
+    /// Returns the training span of `scaler`; `source` names its file or directory.
     #[must_use]
     pub fn new(source: String, scaler: Scaler) -> Self {
         Self { source, scaler }
@@ -45,58 +46,58 @@ impl Training {
     }
 }
 
-/// How far inputs have moved.
+/// Drift of all inputs.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Drift {
-    /// Where the scaler lies.
+    /// File or directory of the scaler.
     pub source: String,
-    /// The days that it was fitted on.
+    /// Days that it was fitted on.
     pub span: Span,
     /// `min_max` or `z_score`.
     pub kind: String,
-    /// Instruments that were looked at, the first ones by code.
+    /// Number of evaluated instruments, the first ones by code.
     pub symbols: u64,
-    /// Instruments that there are.
+    /// Number of all instruments.
     pub of: u64,
-    /// The features of the scaler that the bars have.
+    /// Features that both the scaler and the bars have.
     pub features: Vec<FeatureDrift>,
 }
 
-/// How far one input has moved.
+/// Drift of one input.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct FeatureDrift {
     /// Its name.
     pub name: String,
-    /// Least value that the scaler takes for usual.
+    /// Lower end of the scaler's range.
     pub low: f64,
-    /// Largest value that the scaler takes for usual.
+    /// Upper end of the scaler's range.
     pub high: f64,
-    /// Rows of the training span that are here.
+    /// Number of available rows of the training span.
     pub rows_inside: u64,
-    /// Their mean and deviation; null when there are none, or one that never changes.
+    /// Their mean; null without rows.
     pub mean: Option<f64>,
-    /// See `mean`.
+    /// Their standard deviation; null without rows or when they are constant.
     pub deviation: Option<f64>,
-    /// Share of the later rows outside the usual range; null without rows.
+    /// Share of the later rows outside the scaler's range; null without rows.
     pub outside: Option<f64>,
-    /// Mean of the later rows less that of the training span, in deviations of the training span.
+    /// Mean of the later rows minus that of the training span, in standard deviations of the training span.
     pub shift: Option<f64>,
     /// The same by period.
     pub periods: Vec<PeriodDrift>,
 }
 
-/// How far one input has moved in a period behind the training span.
+/// Drift of one input in a period after the training span.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PeriodDrift {
     /// The period: 2014-07, 2014-Q3 or 2014.
     pub period: String,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Share of them outside the usual range.
+    /// Share of them outside the scaler's range.
     pub outside: Option<f64>,
     /// Their mean.
     pub mean: Option<f64>,
-    /// Their mean less that of the training span, in deviations of the training span.
+    /// Their mean minus that of the training span, in standard deviations of the training span.
     pub shift: Option<f64>,
 }
 
@@ -133,7 +134,7 @@ impl Sums {
         (self.rows > 0).then(|| self.outside as f64 / self.rows as f64)
     }
 
-    /// With the divisor n, as z-scores have it.
+    /// Population standard deviation (divisor n), as in z-scores.
     fn deviation(self) -> Option<f64> {
         let mean = self.mean()?;
         let variance = self.squares / self.rows as f64 - mean * mean;
@@ -141,19 +142,19 @@ impl Sums {
     }
 }
 
-/// Holds the features of `market`, or of one instrument, against what `training` knows.
+/// Compares the features of `bars`, or of one instrument, with the training span.
 ///
 /// # Errors
-/// [`DashboardError::Market`] when bars cannot be read.
+/// [`DashboardError::Bars`] when bars cannot be read.
 pub fn drift(
     training: &Training,
-    market: &dyn Market,
+    bars: &dyn BarStore,
     symbol: Option<heqis_quant::Symbol>,
     period: Period,
 ) -> Result<Drift, DashboardError> {
     let scaler = &training.scaler;
     let span = scaler.span();
-    let names = market.feature_names();
+    let names = bars.feature_names();
     let columns: Vec<(&String, (f64, f64), usize)> = scaler
         .feature_names()
         .iter()
@@ -162,7 +163,7 @@ pub fn drift(
         .collect();
     let symbols: Vec<_> = match symbol {
         Some(symbol) => vec![symbol],
-        None => market
+        None => bars
             .listings()?
             .iter()
             .map(|listing| listing.symbol)
@@ -171,7 +172,7 @@ pub fn drift(
     let mut inside = vec![Sums::default(); columns.len()];
     let mut later: Vec<BTreeMap<String, Sums>> = vec![BTreeMap::new(); columns.len()];
     for symbol in symbols.iter().take(MAX_SYMBOLS) {
-        let Some(series) = market.series(*symbol)? else {
+        let Some(series) = bars.series(*symbol)? else {
             continue;
         };
         for (row, bar) in series.bars().iter().enumerate() {

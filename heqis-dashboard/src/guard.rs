@@ -1,7 +1,7 @@
-//! What every request has to pass, and what every answer carries.
+//! The checks that every request passes, and the headers that every response carries.
 //!
 //! ```text
-//! request ▸ length ▸ host ▸ method ▸ token ▸ origin and flag of a control ▸ handler ▸ headers ▸ answer
+//! request ▸ body length ▸ host ▸ method ▸ token ▸ control flag and origin ▸ handler ▸ headers ▸ response
 //! ```
 
 use std::sync::Arc;
@@ -15,19 +15,19 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 
 use crate::access::Settings;
-use crate::api::refuse;
+use crate::api::error_response;
 
-/// Where a login link leads; the only path that asks for no token.
+/// Path of the login link; the only path that needs no token.
 pub(crate) const LOGIN: &str = "/login";
-/// Below here are the actions that change something.
+/// Prefix of the actions that change something.
 pub(crate) const CONTROL: &str = "/api/control/";
-/// Longest body of a control action, in bytes; everything else takes none.
+/// Longest body of a control action, in bytes; other paths take no body.
 const MAX_BODY_BYTES: u64 = 4096;
 
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
      img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// What an answer carries, whatever it is.
+/// Headers of every response.
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -36,16 +36,16 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
 ];
 
-/// The rules of one server.
+/// The access rules of one server.
 #[derive(Debug)]
 pub(crate) struct Gate {
     pub(crate) settings: Settings,
-    /// Cookies do not know ports: two dashboards of one machine need two names.
+    /// Name of the cookie. Cookies are shared by all ports of a host, so the name holds the port.
     pub(crate) cookie: String,
 }
 
-/// A request that is turned away: status and reason.
-type Refusal = (StatusCode, &'static str);
+/// Status and reason of a rejected request.
+type Rejection = (StatusCode, &'static str);
 
 impl Gate {
     pub(crate) fn new(settings: Settings) -> Self {
@@ -53,7 +53,7 @@ impl Gate {
         Self { settings, cookie }
     }
 
-    fn judge(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Rejection> {
         let control = uri.path().starts_with(CONTROL);
         if body_bytes(headers)? > if control { MAX_BODY_BYTES } else { 0 } {
             let reason = "the request's body is longer than this path takes";
@@ -71,7 +71,7 @@ impl Gate {
             };
             return Err((StatusCode::METHOD_NOT_ALLOWED, reason));
         }
-        if uri.path() != LOGIN && !self.knows(headers) {
+        if uri.path() != LOGIN && !self.is_authorised(headers) {
             let reason =
                 "this page needs the token: open the login link that was printed when it started";
             return Err((StatusCode::UNAUTHORIZED, reason));
@@ -85,39 +85,39 @@ impl Gate {
                 .get(header::ORIGIN)
                 .and_then(|origin| origin.to_str().ok());
             if origin != Some(&format!("http://{host}")) {
-                let reason = "a control action has to come from this very page";
+                let reason = "a control action must be sent by this page itself";
                 return Err((StatusCode::FORBIDDEN, reason));
             }
         }
         Ok(())
     }
 
-    /// The host that is asked for, with its port.
-    fn host<'a>(&self, uri: &Uri, headers: &'a HeaderMap) -> Result<&'a str, Refusal> {
-        let refused: Refusal = (
+    /// Returns the requested host with its port.
+    fn host<'a>(&self, uri: &Uri, headers: &'a HeaderMap) -> Result<&'a str, Rejection> {
+        let rejected: Rejection = (
             StatusCode::MISDIRECTED_REQUEST,
-            "this host name is none of the dashboard's",
+            "the dashboard does not serve this host name",
         );
         let mut hosts = headers.get_all(header::HOST);
         let (Some(host), None) = (hosts.next(), hosts.next()) else {
-            return Err(refused);
+            return Err(rejected);
         };
-        let host = host.to_str().map_err(|_| refused)?;
-        let asked: Authority = host.parse().map_err(|_| refused)?;
-        let named = uri.authority().map_or(asked.host(), Authority::host);
+        let host = host.to_str().map_err(|_| rejected)?;
+        let requested: Authority = host.parse().map_err(|_| rejected)?;
+        let named = uri.authority().map_or(requested.host(), Authority::host);
         let plain = !host.contains('@');
         match plain
-            && [asked.host(), named]
+            && [requested.host(), named]
                 .iter()
-                .all(|host| self.settings.answers_to(host))
+                .all(|host| self.settings.accepts_host(host))
         {
             true => Ok(host),
-            false => Err(refused),
+            false => Err(rejected),
         }
     }
 
-    /// Whether the request shows the token, as a cookie or a bearer.
-    fn knows(&self, headers: &HeaderMap) -> bool {
+    /// Returns whether the request carries the token, as a cookie or a bearer token.
+    fn is_authorised(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.settings.token else {
             return true;
         };
@@ -134,8 +134,8 @@ impl Gate {
     }
 }
 
-/// Bytes that the request announces behind its head; without a number, as many as it likes.
-fn body_bytes(headers: &HeaderMap) -> Result<u64, Refusal> {
+/// Returns the announced length of the body; a body without a length counts as too long.
+fn body_bytes(headers: &HeaderMap) -> Result<u64, Rejection> {
     if headers.contains_key(header::TRANSFER_ENCODING) {
         return Ok(u64::MAX);
     }
@@ -146,10 +146,13 @@ fn body_bytes(headers: &HeaderMap) -> Result<u64, Refusal> {
         .to_str()
         .ok()
         .and_then(|length| length.trim().parse().ok())
-        .ok_or((StatusCode::BAD_REQUEST, "the body's length is no number"))
+        .ok_or((
+            StatusCode::BAD_REQUEST,
+            "the content length is not a number",
+        ))
 }
 
-/// Passes a request that keeps the rules on, turns every other one away, and dresses the answer.
+/// Passes a request to its handler when the rules allow it, rejects it otherwise, and adds the headers.
 pub(crate) async fn guard(
     request: ServiceRequest,
     next: Next<BoxBody>,
@@ -157,13 +160,16 @@ pub(crate) async fn guard(
     let gate = request
         .app_data::<web::Data<Gate>>()
         .map(|gate| Arc::clone(gate));
-    let verdict = match &gate {
-        Some(gate) => gate.judge(request.method(), request.uri(), request.headers()),
-        None => Err((StatusCode::INTERNAL_SERVER_ERROR, "the server has no rules")),
+    let checked = match &gate {
+        Some(gate) => gate.check(request.method(), request.uri(), request.headers()),
+        None => Err((
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the server has no access rules",
+        )),
     };
-    let mut response = match verdict {
+    let mut response = match checked {
         Ok(()) => next.call(request).await?,
-        Err((status, reason)) => request.into_response(turned_away(status, reason)),
+        Err((status, reason)) => request.into_response(rejection(status, reason)),
     };
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
@@ -175,8 +181,8 @@ pub(crate) async fn guard(
     Ok(response)
 }
 
-fn turned_away(status: StatusCode, reason: &str) -> HttpResponse {
-    let mut response = refuse(status, reason);
+fn rejection(status: StatusCode, reason: &str) -> HttpResponse {
+    let mut response = error_response(status, reason);
     let headers = response.headers_mut();
     match status {
         StatusCode::UNAUTHORIZED => {
@@ -190,7 +196,7 @@ fn turned_away(status: StatusCode, reason: &str) -> HttpResponse {
             };
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
-        // What follows the head is not read, so the connection is of no further use.
+        // The body is not read, so the connection cannot be reused.
         StatusCode::PAYLOAD_TOO_LARGE | StatusCode::BAD_REQUEST => {
             response
                 .head_mut()

@@ -1,4 +1,4 @@
-//! Work that the page starts: commands of the lab as child processes, and the watch list.
+//! Commands of the lab that the page starts as child processes, and the watch list.
 
 use std::collections::BTreeMap;
 
@@ -6,60 +6,60 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Something that runs jobs. No call may block for long: they are made on the server's own thread.
+/// A runner of jobs. Methods must return quickly: they are called on the server's thread.
 pub trait Jobs: Send + Sync {
-    /// The commands that may be started, with what each takes.
+    /// Returns the commands that may be started, with their fields.
     fn kinds(&self) -> Vec<JobKind>;
 
-    /// Jobs that run and the last ones that have ended.
+    /// Returns the running jobs and the most recent ended ones.
     fn list(&self) -> JobList;
 
-    /// Changes whenever [`Jobs::list`] answers something else.
+    /// Returns a number that changes whenever [`Jobs::list`] would return something else.
     fn version(&self) -> u64;
 
-    /// The lines of a job's log behind line `after`, `None` when there is no such job.
+    /// Returns the lines of a job's log after line `after`, `None` when there is no such job.
     fn log(&self, job: u64, after: u64) -> Option<JobLog>;
 
     /// Starts a job and returns its number.
     ///
     /// # Errors
-    /// [`Refused`] when the order breaks a rule, or as many jobs run as may.
-    fn start(&self, order: &JobOrder) -> Result<u64, Refused>;
+    /// [`Rejected`] when the order breaks a rule or the limit of running jobs is reached.
+    fn start(&self, order: &JobOrder) -> Result<u64, Rejected>;
 
-    /// Ends a job, and returns whether it ran.
+    /// Cancels a job and returns whether it was running.
     ///
     /// # Errors
-    /// [`Refused::Missing`] when there is no such job.
-    fn cancel(&self, job: u64) -> Result<bool, Refused>;
+    /// [`Rejected::NotFound`] when there is no such job.
+    fn cancel(&self, job: u64) -> Result<bool, Rejected>;
 
-    /// The watch list, `None` where there is none.
+    /// Returns the watch list, `None` where there is none.
     ///
     /// # Errors
-    /// [`Refused::Broken`] when it cannot be read.
-    fn watch_list(&self) -> Result<Option<WatchList>, Refused>;
+    /// [`Rejected::Failed`] when it cannot be read.
+    fn watch_list(&self) -> Result<Option<WatchList>, Rejected>;
 
-    /// Puts an instrument on the watch list, and returns whether it was not there.
+    /// Adds an instrument to the watch list and returns whether it was new.
     ///
     /// # Errors
-    /// [`Refused`] when there is no list, it cannot be written, or the order breaks a rule.
-    fn watch(&self, order: &WatchOrder) -> Result<bool, Refused>;
+    /// [`Rejected`] when there is no list, it cannot be written, or the order breaks a rule.
+    fn watch(&self, order: &WatchOrder) -> Result<bool, Rejected>;
 }
 
-/// Why something is not done.
+/// Why a request was rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// What was asked for breaks a rule.
+pub enum Rejected {
+    /// The request breaks a rule.
     #[error("{0}")]
-    Wrong(String),
-    /// As many run as may.
+    Invalid(String),
+    /// A limit is reached.
     #[error("{0}")]
     Busy(String),
-    /// There is no such thing.
+    /// The object does not exist.
     #[error("{0}")]
-    Missing(String),
-    /// The machine did not do it.
+    NotFound(String),
+    /// The operating system reported an error.
     #[error("{0}")]
-    Broken(String),
+    Failed(String),
 }
 
 /// A command that may be started.
@@ -67,70 +67,70 @@ pub enum Refused {
 pub struct JobKind {
     /// Its name.
     pub command: String,
-    /// What it does.
+    /// Description.
     pub about: String,
-    /// What it takes.
+    /// Its fields.
     pub fields: Vec<Field>,
 }
 
-/// Something that a command takes.
+/// A field of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Field {
     /// Its name.
     pub name: String,
-    /// What it means.
+    /// Description.
     pub about: String,
-    /// What it is.
+    /// Its type.
     pub kind: FieldKind,
     /// Whether the command needs it.
     pub required: bool,
-    /// Whether it may be given several times.
+    /// Whether it may be repeated.
     pub many: bool,
-    /// What it may be, for a choice.
+    /// Allowed values of a choice.
     pub choices: Vec<String>,
-    /// What it is when it is left out.
+    /// Default value.
     pub default: Option<String>,
 }
 
-/// What a field is.
+/// Type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FieldKind {
-    /// Files or directories below the directory that the page was started in, several of them with commas between.
+    /// Files or directories below the working directory of the server, separated by commas.
     Path,
     /// Text.
     Text,
-    /// One of a few words.
+    /// One of a fixed set of words.
     Choice,
-    /// Yes or no.
+    /// A flag.
     Flag,
 }
 
-/// A job that is asked for.
+/// A request to start a job.
 #[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JobOrder {
     /// The command.
     pub command: String,
-    /// Its fields by name: text, numbers, true for a flag, lists where several may be given.
+    /// Its fields by name: text, numbers, `true` for a flag, lists where a field may be repeated.
     #[serde(default)]
     pub values: BTreeMap<String, Value>,
 }
 
-/// An instrument for the watch list.
+/// A request to extend the watch list.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchOrder {
-    /// The sector; one that is not there is added.
+    /// The sector; created when it does not exist.
     pub sector: String,
     /// Code and exchange.
     pub symbol: heqis_quant::Symbol,
-    /// What it is.
+    /// Its type.
     #[serde(default)]
     pub list: Watched,
 }
 
-/// What a watched instrument is.
+/// Kind of a watched instrument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Watched {
@@ -143,17 +143,17 @@ pub enum Watched {
     Funds,
 }
 
-/// How a job stands.
+/// State of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum JobState {
     /// It runs.
     Running,
-    /// It ended well.
+    /// It ended with exit code 0.
     Done,
-    /// It ended otherwise.
+    /// It ended with an error.
     Failed,
-    /// It was told to end.
+    /// It was cancelled.
     Cancelled,
 }
 
@@ -164,30 +164,30 @@ pub struct Job {
     pub n: u64,
     /// The command.
     pub command: String,
-    /// The whole command line behind the program's name.
+    /// The arguments of the command line.
     pub arguments: Vec<String>,
-    /// How it stands.
+    /// Its state.
     pub state: JobState,
-    /// When it began, milliseconds since the Unix epoch.
+    /// Start, milliseconds since the Unix epoch.
     pub started_ms: i64,
-    /// When it ended.
+    /// End, milliseconds since the Unix epoch.
     pub ended_ms: Option<i64>,
-    /// What it left as its exit code; null while it runs, and when a signal ended it.
+    /// Exit code; null while it runs and after a signal.
     pub exit: Option<i32>,
-    /// The part that is done, where the command tells.
+    /// Completed fraction, where the command reports it.
     pub progress: Option<f64>,
     /// The last line of its log.
     pub last: Option<String>,
-    /// Lines that it has written.
+    /// ChartIndicators that it has written.
     pub lines: u64,
 }
 
 /// Jobs, newest first.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct JobList {
-    /// How many run.
+    /// Number of running jobs.
     pub running: u64,
-    /// How many may run at once.
+    /// Largest number of jobs that run at once.
     pub most: u64,
     /// The jobs.
     pub rows: Vec<Job>,
@@ -198,11 +198,11 @@ pub struct JobList {
 pub struct JobLog {
     /// The job.
     pub job: Job,
-    /// Number of the first line, from 1; lines before it that are not kept any more are left out.
+    /// Number of the first line, from 1; older lines may have been dropped.
     pub first: u64,
     /// The lines.
     pub lines: Vec<String>,
-    /// What to give as `after` to go on.
+    /// Value of `after` for the next request.
     pub next: u64,
 }
 

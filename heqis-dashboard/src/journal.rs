@@ -1,7 +1,7 @@
-//! Reading a journal for review: decisions, and the timings beside them where the run wrote any.
+//! Reading a journal for review: its decisions, and their timings where the run recorded any.
 //!
-//! The lines are those of [`heqis_quant::decision::journal`], the files those of [`heqis_data::journal`]. A torn last line is what a killed writer leaves, and is
-//! passed over.
+//! The format of lines is that of [`heqis_quant::decision::journal`], that of files [`heqis_data::journal`]. A torn last line,
+//! left by a killed writer, is skipped.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,18 +13,18 @@ use heqis_data::journal::{self, Names};
 use heqis_quant::decision::journal::{Place, Record};
 use serde::Deserialize;
 
-use crate::DashboardError;
 use crate::decisions::{Decision, StageTime};
+use crate::error::DashboardError;
 
-/// Longest line of time stamps, bytes.
+/// Longest line of timings, bytes.
 const MAX_LINE: u64 = 1 << 20;
 
-/// What a journal holds.
+/// Content of a journal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Journal {
     /// Decisions in order.
     pub decisions: Vec<Decision>,
-    /// Whether the closing record is there: the run ended on purpose.
+    /// Whether the closing record is present: the run ended in an orderly way.
     pub closed: bool,
 }
 
@@ -35,7 +35,7 @@ struct Timings {
 }
 
 impl Journal {
-    /// Reads the journal at `path`, all its segments as one, and `<path>.timings.jsonl` when that is there.
+    /// Reads the journal at `path`, all its segments as one, and `<path>.timings.jsonl` where it exists.
     ///
     /// # Errors
     /// [`DashboardError::File`] when a file cannot be read, [`DashboardError::Quant`] naming the line that breaks a
@@ -44,7 +44,7 @@ impl Journal {
         Self::read_last(path, usize::MAX)
     }
 
-    /// Reads the last decisions of the journal at `path`, at most `count`, without the segments long before them.
+    /// Reads the last `count` decisions of the journal at `path`; older segments are not read.
     ///
     /// # Errors
     /// As [`Journal::read`].
@@ -56,7 +56,7 @@ impl Journal {
         let decisions = records.iter().map(|(place, record)| {
             let mut stages = timings.remove(&place.n).unwrap_or_default();
             for time in &mut stages {
-                // A handful of names over thousands of decisions: each is kept once.
+                // Thousands of decisions share a handful of names: each is stored once.
                 let name = names
                     .entry(time.stage.clone())
                     .or_insert(time.stage.clone());
@@ -71,7 +71,7 @@ impl Journal {
     }
 }
 
-/// The time stamps of decisions from number `first` on; none where there is no such file.
+/// Returns the timings of decisions from number `first` on; empty without such a file.
 fn timings(path: &Path, first: u64) -> Result<HashMap<u64, Vec<StageTime>>, DashboardError> {
     let fault = |source| DashboardError::File {
         path: path.display().to_string(),
@@ -90,7 +90,7 @@ fn timings(path: &Path, first: u64) -> Result<HashMap<u64, Vec<StageTime>>, Dash
         .map_err(fault)?
         > 0
     {
-        // They explain and decide nothing: a torn line is passed over.
+        // Timings are informational: a torn line is skipped.
         if let Ok(Timings { n, stages }) = serde_json::from_slice(&line)
             && n >= first
         {
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// What the `journal` stage writes, as its own tests pin it.
+    /// Golden output of the `journal` stage.
     const GOLDEN: &str = include_str!("../../heqis-quant/tests/golden/journal.jsonl");
 
     #[test]
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_torn_last_line_is_passed_over_and_a_changed_one_is_named() {
+    fn a_torn_last_line_is_skipped_and_a_changed_line_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("decisions.jsonl");
         let read = |text: &str| {
@@ -165,15 +165,18 @@ mod tests {
         };
         let journal = read(&GOLDEN[..GOLDEN.len() - 1]).unwrap();
         assert_eq!((journal.decisions.len(), journal.closed), (2, false));
-        let told = read(&GOLDEN.replace("17.01", "17.02"))
+        let message = read(&GOLDEN.replace("17.01", "17.02"))
             .unwrap_err()
             .to_string();
-        assert!(told.contains("decisions.jsonl, line 3: checksum"), "{told}");
+        assert!(
+            message.contains("decisions.jsonl, line 3: checksum"),
+            "{message}"
+        );
         assert!(read("date,open\n").is_err());
     }
 
     #[test]
-    fn a_journal_that_is_not_there_is_named() {
+    fn a_missing_journal_is_named() {
         let error = Journal::read(Path::new("no/such/journal.jsonl")).unwrap_err();
         assert!(
             error.to_string().starts_with("no/such/journal.jsonl: "),

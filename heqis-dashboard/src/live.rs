@@ -1,4 +1,4 @@
-//! What a running graph tells the page.
+//! A running graph, as the page sees it.
 
 use std::collections::BTreeMap;
 
@@ -7,130 +7,130 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::jobs::Refused;
+use crate::jobs::Rejected;
 
-/// A running graph, as the page sees it. No call may block for long: they are made on the server's own thread.
+/// A running graph. Methods must return quickly: they are called on the server's thread.
 pub trait Live: Send + Sync {
-    /// What runs, which does not change while it runs.
+    /// Returns the topology, which does not change during a run.
     fn topology(&self) -> Topology;
 
-    /// Books and figures of this moment.
+    /// Returns the current books and metrics.
     fn state(&self) -> State;
 
-    /// Begins to drain the graph of this node: sources end, what is under way is finished.
+    /// Starts to drain the graph of this node: sources end, frames in flight are processed.
     fn drain(&self);
 
-    /// The newest `most` events before number `before`, newest first, and whether older ones are kept.
+    /// Returns the newest `most` events before number `before`, newest first, and whether older ones are kept.
     fn events(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool);
 
-    /// Whether [`Live::kill`] has a stage here that it can tell.
-    fn can_kill(&self) -> bool;
+    /// Returns whether a stage of this node has a trading state that can be set.
+    fn can_set_trading_state(&self) -> bool;
 
-    /// Sets how far the stages of this node may trade.
+    /// Sets the trading state of the stages of this node.
     ///
     /// # Errors
-    /// [`Refused::Missing`] when no stage here can be told, [`Refused::Broken`] when one could not.
-    fn kill(&self, state: KillState) -> Result<(), Refused>;
+    /// [`Rejected::NotFound`] when no stage of this node has one that can be set, [`Rejected::Failed`] when writing it failed.
+    fn set_trading_state(&self, state: KillState) -> Result<(), Rejected>;
 }
 
-/// Machines, actors on them, and what carries frames between them.
+/// Nodes, their stages, and the edges between them.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Topology {
     /// Name of the graph.
     pub name: String,
-    /// Machines in the order of the file.
-    pub nodes: Vec<Node>,
-    /// Actors in the order of the file.
-    pub stages: Vec<Stage>,
-    /// Edges in the order of the file.
-    pub edges: Vec<Edge>,
-    /// Latency promises.
+    /// Nodes in the order of the topology file.
+    pub nodes: Vec<NodeInfo>,
+    /// Stages in the order of the topology file.
+    pub stages: Vec<StageInfo>,
+    /// Edges in the order of the topology file.
+    pub edges: Vec<EdgeInfo>,
+    /// Latency budgets.
     pub budgets: Vec<Budget>,
 }
 
-/// A machine.
+/// A node.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Node {
+pub struct NodeInfo {
     /// Its name.
     pub name: String,
     /// Its type.
     pub board: String,
 }
 
-/// An actor.
+/// A stage.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Stage {
+pub struct StageInfo {
     /// Its name.
     pub name: String,
     /// Its kind.
     pub kind: String,
     /// What the kind does.
     pub about: String,
-    /// Machine that it runs on.
+    /// Node that it runs on.
     pub node: String,
-    /// Its parameters as written.
+    /// Its parameters as in the topology file.
     pub params: Value,
 }
 
-/// What carries frames between two stages.
+/// An edge between two stages.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Edge {
+pub struct EdgeInfo {
     /// Its name, `from->to`.
     pub name: String,
-    /// Stage that makes the frames.
+    /// Stage that emits the frames.
     pub from: String,
-    /// Stage that takes them.
+    /// Stage that consumes them.
     pub to: String,
-    /// Most frames that wait.
+    /// Largest number of queued frames.
     pub capacity: u64,
-    /// What it does with a new frame when it is full.
+    /// Policy for a new frame when the queue is full.
     pub policy: String,
-    /// Whether it crosses between machines.
+    /// Whether it connects two nodes.
     pub bridged: bool,
 }
 
-/// A latency promise.
+/// A latency budget.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Budget {
     /// The stages that it spans.
     pub path: Vec<String>,
-    /// Of 100 frames, 99 take no longer, microseconds.
+    /// Largest 99th percentile of latency, microseconds.
     pub p99_us: f64,
 }
 
-/// Books and figures of a moment.
+/// Books and metrics at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, JsonSchema)]
 pub struct State {
     /// The moment, milliseconds since the Unix epoch.
     pub at_ms: i64,
     /// Every node of the topology.
     pub nodes: Vec<NodeState>,
-    /// What is wrong now.
+    /// Active alarms.
     pub alarms: Vec<Alarm>,
     /// The newest events, newest first.
     pub events: Vec<Event>,
 }
 
-/// Something that happened to the graph of the page's own node.
+/// An event of the page's own node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Event {
     /// Its number, from 1.
     pub n: u64,
-    /// When, milliseconds since the Unix epoch.
+    /// Time, milliseconds since the Unix epoch.
     pub at_ms: i64,
     /// The node.
     pub node: String,
-    /// What happened.
+    /// Kind of the event.
     pub kind: EventKind,
-    /// How bad it is.
+    /// Severity.
     pub level: Level,
-    /// The stage, the edge, or what an alarm is about; empty when it is the whole node.
+    /// The stage, the edge or the subject of the alarm; empty for the whole node.
     pub subject: String,
-    /// Why, or more about it.
+    /// Cause or details.
     pub cause: Option<String>,
 }
 
-/// What happened.
+/// Kind of the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EventKind {
@@ -138,9 +138,9 @@ pub enum EventKind {
     Ready,
     /// The graph begins to drain.
     Stopping,
-    /// A stage failed; it is rebuilt when it may be.
+    /// A stage failed; it is restarted where its policy allows.
     StageFailed,
-    /// A failed stage was rebuilt.
+    /// A failed stage was restarted.
     StageRestarted,
     /// A stage has ended.
     StageEnded,
@@ -148,120 +148,122 @@ pub enum EventKind {
     LinkUp,
     /// A bridged edge lost its connection.
     LinkDown,
-    /// A peer was disconnected because of what it sent.
+    /// A peer was disconnected because it broke the protocol.
     PeerRejected,
-    /// A link does not come up.
+    /// A link cannot be established yet.
     LinkWaits,
-    /// A stage does not take one frame.
+    /// A stage rejected one frame.
     FrameRefused,
-    /// A node that this one watches does not do its work.
+    /// A watched node makes no progress.
     PeerStalled,
-    /// A frame was older than a latency promise; told once.
+    /// A frame exceeded a latency budget; reported once.
     BudgetOverrun,
-    /// Somebody set how far may be traded.
-    Kill,
+    /// The trading state was set.
+    #[serde(rename = "kill")]
+    TradingState,
     /// An alarm was raised.
     AlarmRaised,
-    /// What an alarm was about is over.
+    /// The cause of an alarm is gone.
     AlarmCleared,
 }
 
-/// How bad something is.
+/// Severity of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
-    /// Good to know.
+    /// Information.
     Info,
-    /// To be watched.
+    /// Needs attention.
     Warning,
-    /// To be seen to.
+    /// Needs action.
     Error,
 }
 
-/// Something that is wrong.
+/// An active alarm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Alarm {
-    /// What kind of wrong.
+    /// Kind of the alarm.
     pub name: AlarmName,
     /// The node, stage, edge or path.
     pub subject: String,
-    /// Since when, milliseconds since the Unix epoch.
+    /// Start, milliseconds since the Unix epoch.
     pub since_ms: i64,
-    /// More about it.
+    /// Details.
     pub text: String,
 }
 
-/// What kind of wrong.
+/// Kind of the alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AlarmName {
-    /// A node does not answer.
+    /// A node does not respond.
     NodeUnreachable,
     /// A bridged edge has no connection.
     LinkDown,
-    /// A stage was rebuilt within a minute.
+    /// A stage was restarted within the last minute.
     StageRestarting,
     /// The books of an edge do not close.
     BooksOpen,
-    /// An edge lost frames within a minute.
+    /// An edge dropped frames within the last minute.
     LosingFrames,
-    /// A latency promise is broken.
+    /// A latency budget is exceeded.
     AgeOverBudget,
-    /// A backend that was preferred does not compute.
+    /// A preferred backend is not in use.
     EngineFellBack,
-    /// Nothing was decided for as long as was set.
+    /// No decision was made within the configured time.
     NoDecision,
-    /// The clocks of two joined nodes differ by more than was set.
+    /// The clocks of two connected nodes differ by more than the configured limit.
     ClocksApart,
 }
 
-/// How a node is.
+/// Condition of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Condition {
     /// Its stages are being built.
     Building,
-    /// It runs.
+    /// Its stages run.
     Running,
-    /// It finishes what is under way.
+    /// It processes the frames in flight.
     Draining,
     /// Its stages have ended.
     Ended,
-    /// It does not answer.
+    /// It does not respond.
     Unreachable,
 }
 
-/// Books and figures of a node.
+/// Books and metrics of a node.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct NodeState {
     /// Its name.
     pub node: String,
-    /// How it is.
+    /// Its condition.
     pub condition: Condition,
-    /// More about that, when there is more.
+    /// Details of the condition.
     pub detail: Option<String>,
     /// Its stages.
     pub stages: Vec<StageState>,
     /// Its edges, and its halves of bridged edges.
     pub edges: Vec<EdgeState>,
-    /// How far its stages may trade, for each that decides.
-    pub kill: Vec<Killed>,
-    /// What computes its models.
+    /// Trading states of its deciding stages.
+    #[serde(rename = "kill")]
+    pub trading_states: Vec<StageTradingState>,
+    /// Backends that run its models.
     pub engines: Vec<EngineState>,
 }
 
-/// How far a stage may trade.
+/// Trading state of a stage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Killed {
+pub struct StageTradingState {
     /// The stage.
     pub stage: String,
-    /// `active`, `reducing` (nothing is bought) or `halted` (nothing is traded).
+    /// `active`, `reducing` (no purchases) or `halted` (no trades).
     pub state: String,
-    /// Whether this page may be let to set it: the stage is on its node and has a `kill_file`.
+    /// Whether this page can set it: the stage runs on the page's node and has a file for it.
     pub settable: bool,
 }
 
-/// What computes a model.
+/// The backend that runs a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EngineState {
     /// The stage.
@@ -270,7 +272,7 @@ pub struct EngineState {
     pub bundle: String,
     /// The backend in use.
     pub backend: String,
-    /// Preferred backends that are not, in no order.
+    /// Preferred backends that are not in use, in no particular order.
     pub skipped: Vec<Skipped>,
 }
 
@@ -283,20 +285,20 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What a stage did.
+/// Metrics of a stage.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct StageState {
     /// Its name.
     pub stage: String,
     /// Frames processed.
     pub frames: u64,
-    /// From taking a frame until done with it.
+    /// Time from taking a frame until it was processed.
     pub latency: Quantiles,
-    /// From the frame's birth at its source until the stage was done with it.
+    /// Time from the frame's birth at its source until the stage had processed it.
     pub age: Quantiles,
-    /// Times it was rebuilt.
+    /// Number of restarts.
     pub restarts: u64,
-    /// What it counted, by name.
+    /// Its counters, by name.
     pub events: Vec<(String, u64)>,
 }
 
@@ -320,32 +322,32 @@ pub struct EdgeState {
     pub edge: String,
     /// `local`, `sender`, `receiver` or `ring`.
     pub side: String,
-    /// Frames put on it.
+    /// Frames sent.
     pub sent: u64,
-    /// Frames that the consumer is done with.
+    /// Frames that the consumer has processed.
     pub delivered: u64,
-    /// Frames that had been delivered before a restart.
+    /// Frames that were already delivered before a restart.
     pub duplicate: u64,
-    /// Lost frames by cause.
+    /// Dropped frames by cause.
     pub dropped: BTreeMap<String, u64>,
-    /// Frames on queues, on the wire and in the consumer's hand.
+    /// Frames in queues, on the wire and being processed.
     pub in_flight: u64,
     /// Whether a bridged edge has a connection; null on every other edge.
     pub connected: Option<bool>,
-    /// For whom it waits, and why, while it has no connection.
+    /// What it waits for, and why, while it has no connection.
     pub waits: Option<String>,
-    /// Frames that the receiver still takes, for the sender of a bridged edge.
+    /// Frames that the receiver still accepts, for the sender of a bridged edge.
     pub credits: Option<u64>,
-    /// The clock at the other end of a bridged edge, while it is known. Ages of frames that cross the edge are off by as
-    /// much: nothing is corrected.
+    /// Clock offset of the other end of a bridged edge, once measured. Ages of frames that cross the edge are not corrected
+    /// for it.
     pub clock: Option<ClockState>,
 }
 
-/// The clock of the node at the other end of an edge.
+/// Clock offset of the node at the other end of an edge.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ClockState {
-    /// How far it is ahead of this node's, microseconds; negative when it is behind.
+    /// Remote clock minus local clock, microseconds.
     pub ahead_us: f64,
-    /// By how much that may be wrong in either direction, microseconds: half the shortest round trip.
+    /// Uncertainty in either direction, microseconds: half the shortest round trip.
     pub uncertainty_us: f64,
 }

@@ -1,4 +1,4 @@
-//! Finding an instrument by what people type.
+//! Names of instruments, and search by them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -7,9 +7,9 @@ use std::path::Path;
 
 use heqis_quant::{Instrument, Symbol};
 
-use crate::DashboardError;
+use crate::error::DashboardError;
 
-/// What instruments are called, by instrument.
+/// Names and sectors by instrument.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names(BTreeMap<Symbol, Instrument>);
 
@@ -21,44 +21,44 @@ impl FromIterator<Instrument> for Names {
 }
 
 impl Names {
-    /// Reads a list of stocks as [`Instrument::from_stock_basic`] takes it.
+    /// Reads a list of stocks in the format of [`Instrument::from_stock_basic`].
     ///
     /// # Errors
-    /// [`DashboardError::File`] when the file cannot be opened, [`DashboardError::Quant`] when it is no such list.
+    /// [`DashboardError::File`] when the file cannot be opened, [`DashboardError::Quant`] when it has another format.
     pub fn read(path: &Path) -> Result<Self, DashboardError> {
         let shown = path.display().to_string();
         let fault = |source| DashboardError::File {
             path: shown.clone(),
             source,
         };
-        // Asked before it is opened: opening a pipe waits for a writer, and a device may never end.
+        // Checked before it is opened: opening a pipe waits for a writer, and a device may never end.
         if !std::fs::metadata(path).map_err(fault)?.is_file() {
             let rule = "must be a regular file";
             return Err(fault(std::io::Error::new(ErrorKind::InvalidInput, rule)));
         }
         let file = File::open(path).map_err(fault)?;
         let (stocks, bad) = Instrument::from_stock_basic(file, shown)?;
-        // A stock with a doubtful day of listing has a name all the same; a row that is of none is no row of a list.
+        // A stock with an invalid listing date still has a name; a row without a symbol is an error.
         match bad.into_iter().find(|row| row.symbol.is_none()) {
             Some(row) => Err(row.error.into()),
             None => Ok(Self(stocks)),
         }
     }
 
-    /// Whether there is no name at all.
+    /// Returns whether there are no names.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// What is known of `symbol`.
+    /// Returns name, sector and listing date of `symbol`.
     #[must_use]
     pub fn get(&self, symbol: Symbol) -> Option<&Instrument> {
         self.0.get(&symbol)
     }
 
-    /// How well `symbol` fits what was typed, the less the better: 0 the beginning of its code, 1 of its initials, 2 a part
-    /// of its name, 3 a part of its sector; `None` when it does not fit.
+    /// Returns how well `symbol` matches the typed text, lower is better: 0 for a prefix of its code, 1 for a prefix of its
+    /// initials, 2 for a part of its name, 3 for a part of its sector; `None` without a match.
     #[must_use]
     pub fn rank(&self, symbol: Symbol, typed: &str) -> Option<u8> {
         let typed = typed.trim().to_lowercase();
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn code_comes_before_initials_before_name_before_sector() {
+    fn a_code_ranks_before_initials_before_a_name_before_a_sector() {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/stock_basic.csv");
         let names = Names::read(&shipped).unwrap();
         let (bank, supor) = (

@@ -1,7 +1,7 @@
-//! Predictions held against what followed.
+//! Predictions compared with realised returns.
 //!
-//! What followed a decision is the return from its bar to the next bar of the same instrument, counted from that bar's
-//! reference price, so that an ex-right is no loss. Decisions whose next bar is not known yet are left out.
+//! The realised return of a decision is the return from its bar to the next bar of the same instrument, relative to that
+//! bar's reference price, so that an ex-right day is no loss. Decisions without a next bar are left out.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,18 @@ use heqis_quant::{Date, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::bars::BarStore;
 use crate::decisions::Numbered;
-use crate::{DashboardError, Market};
+use crate::error::DashboardError;
 
-/// Most points that are given for drawing.
+/// Largest number of points returned for drawing.
 const MAX_POINTS: usize = 2_000;
-/// Bins of a calibration, each as wide as the others.
+/// Number of equally wide bins of a calibration.
 const BINS: usize = 10;
 /// Names of the classes in the order of probabilities.
 const CLASSES: [&str; 3] = ["down", "flat", "up"];
 
-/// How days are put together.
+/// How days are grouped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Period {
@@ -34,7 +35,7 @@ pub enum Period {
 }
 
 impl Period {
-    /// The name of the period that `date` lies in; names sort as the periods follow each other.
+    /// Returns the name of the period of `date`; names sort in chronological order.
     #[must_use]
     pub fn of(self, date: Date) -> String {
         let (year, month) = (date.year(), date.month());
@@ -46,7 +47,7 @@ impl Period {
     }
 }
 
-/// A prediction and what followed.
+/// A prediction and the realised return.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pair {
     /// Instrument.
@@ -55,17 +56,17 @@ pub struct Pair {
     pub date: Date,
     /// The predicted return to the next close.
     pub predicted: f64,
-    /// The probabilities of down, flat and up; none when one of them is no number.
+    /// The probabilities of down, flat and up; `None` when one of them is not finite.
     pub probabilities: Option<[f64; 3]>,
-    /// The return to the next close.
+    /// The realised return to the next close.
     pub realised: f64,
 }
 
-/// Finds what followed each of `decisions`, in the order of days.
+/// Returns prediction and realised return of `decisions`, in the order of days.
 ///
 /// # Errors
-/// [`DashboardError::Market`] when bars cannot be read.
-pub fn pairs(decisions: &[Numbered], market: &dyn Market) -> Result<Vec<Pair>, DashboardError> {
+/// [`DashboardError::Bars`] when bars cannot be read.
+pub fn pairs(decisions: &[Numbered], market: &dyn BarStore) -> Result<Vec<Pair>, DashboardError> {
     let mut by_symbol: BTreeMap<Symbol, Vec<&Numbered>> = BTreeMap::new();
     for numbered in decisions {
         by_symbol
@@ -104,26 +105,26 @@ pub fn pairs(decisions: &[Numbered], market: &dyn Market) -> Result<Vec<Pair>, D
     Ok(pairs)
 }
 
-/// How good predictions were.
+/// Quality of predictions.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Quality {
-    /// Predictions of which it is known what followed.
+    /// Number of predictions with a realised return.
     pub pairs: u64,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
-    /// Predictions and what followed, for drawing.
+    /// Predictions and realised returns, for drawing.
     pub points: Vec<Point>,
-    /// Whether only some of the pairs are among the points, evenly taken.
+    /// Whether the points are an evenly spaced sample of the pairs.
     pub thinned: bool,
     /// Predicted against realised returns; null without pairs.
-    pub fit: Option<Fit>,
+    pub fit: Option<ReturnFit>,
     /// Hit rates and scores by period.
     pub periods: Vec<PeriodQuality>,
-    /// What was said against how often it came, by class and probability; bins without pairs are left out.
+    /// Predicted against observed frequency, by class and probability; empty bins are left out.
     pub calibration: Vec<Bin>,
 }
 
-/// A prediction and what followed.
+/// A prediction and the realised return.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Point {
     /// Instrument.
@@ -132,16 +133,16 @@ pub struct Point {
     pub date: Date,
     /// The predicted return.
     pub predicted: f64,
-    /// The return that followed.
+    /// The realised return.
     pub realised: f64,
 }
 
 /// Predicted against realised returns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Fit {
-    /// Pearson's correlation; null when either never changes.
+pub struct ReturnFit {
+    /// Pearson's correlation; null when either is constant.
     pub correlation: Option<f64>,
-    /// Spearman's: Pearson's of the ranks, equal values sharing their mean rank.
+    /// Spearman's rank correlation; equal values share their mean rank.
     pub rank_correlation: Option<f64>,
     /// Mean squared error.
     pub mse: f64,
@@ -149,28 +150,28 @@ pub struct Fit {
     pub mse_of_zero: f64,
     /// Mean prediction.
     pub mean_predicted: f64,
-    /// Mean of what followed.
+    /// Mean realised return.
     pub mean_realised: f64,
 }
 
-/// How good predictions were in a period.
+/// Quality of predictions in one period.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PeriodQuality {
     /// The period: 2014-07, 2014-Q3 or 2014.
     pub period: String,
-    /// Pairs.
+    /// Number of pairs.
     pub pairs: u64,
-    /// Pairs where anything followed but an unchanged price.
+    /// Number of pairs whose realised return is not zero.
     pub moves: u64,
-    /// Share of the moves whose sign was predicted; null without one.
+    /// Share of the moves whose sign was predicted; null without moves.
     pub hit_rate: Option<f64>,
-    /// Share of pairs whose most likely class came; null without probabilities.
+    /// Share of pairs whose most likely class was realised; null without probabilities.
     pub class_hit_rate: Option<f64>,
     /// The mean probability of the most likely class.
     pub confidence: Option<f64>,
-    /// Brier's score over three classes: 0 is best, 2 worst.
+    /// Brier score over three classes: 0 is best, 2 is worst.
     pub brier: Option<f64>,
-    /// Mean of −ln of the probability of what came, which counts as 1e-15 at least.
+    /// Mean of −ln of the probability of the realised class, at least 1e-15.
     pub log_loss: Option<f64>,
 }
 
@@ -179,19 +180,19 @@ pub struct PeriodQuality {
 pub struct Bin {
     /// `down`, `flat` or `up`.
     pub class: &'static str,
-    /// Least probability.
+    /// Lower bound of the probability, inclusive.
     pub low: f64,
-    /// Probabilities lie below this one, in the last bin at most on it.
+    /// Upper bound of the probability, exclusive except in the last bin.
     pub high: f64,
-    /// Pairs whose probability lies in the bin.
+    /// Number of pairs in the bin.
     pub pairs: u64,
     /// Their mean probability.
     pub predicted: f64,
-    /// How often the class came.
+    /// Observed frequency of the class.
     pub observed: f64,
 }
 
-/// Measures pairs in the order of days.
+/// Computes the quality of pairs in the order of days.
 #[must_use]
 pub fn quality(pairs: &[Pair], period: Period, flat_band: f64) -> Quality {
     let step = pairs.len().div_ceil(MAX_POINTS).max(1);
@@ -219,7 +220,7 @@ pub fn quality(pairs: &[Pair], period: Period, flat_band: f64) -> Quality {
     }
 }
 
-/// The place of the class that came.
+/// Returns the index of the realised class.
 fn class(realised: f64, flat_band: f64) -> usize {
     match realised {
         down if down < -flat_band => 0,
@@ -228,13 +229,13 @@ fn class(realised: f64, flat_band: f64) -> usize {
     }
 }
 
-fn fit(pairs: &[Pair]) -> Option<Fit> {
+fn fit(pairs: &[Pair]) -> Option<ReturnFit> {
     let predicted: Vec<f64> = pairs.iter().map(|pair| pair.predicted).collect();
     let realised: Vec<f64> = pairs.iter().map(|pair| pair.realised).collect();
     let errors = pairs
         .iter()
         .map(|pair| (pair.predicted - pair.realised).powi(2));
-    Some(Fit {
+    Some(ReturnFit {
         correlation: pearson(&predicted, &realised),
         rank_correlation: spearman(&predicted, &realised),
         mse: mean(errors)?,
@@ -259,8 +260,8 @@ fn of_period(period: String, pairs: &[&Pair], flat_band: f64) -> PeriodQuality {
             .max_by(|&a, &b| odds[a].total_cmp(&odds[b]))
             .unwrap_or(1)
     };
-    let brier = |odds: &[f64; 3], came: usize| -> f64 {
-        let miss = |at: usize| (odds[at] - share(at == came)).powi(2);
+    let brier = |odds: &[f64; 3], realised_class: usize| -> f64 {
+        let miss = |at: usize| (odds[at] - share(at == realised_class)).powi(2);
         (0..3).map(miss).sum()
     };
     PeriodQuality {
@@ -271,14 +272,18 @@ fn of_period(period: String, pairs: &[&Pair], flat_band: f64) -> PeriodQuality {
         class_hit_rate: mean(
             classes
                 .iter()
-                .map(|(odds, came)| share(most(odds) == *came)),
+                .map(|(odds, realised_class)| share(most(odds) == *realised_class)),
         ),
         confidence: mean(classes.iter().map(|(odds, _)| odds[most(odds)])),
-        brier: mean(classes.iter().map(|(odds, came)| brier(odds, *came))),
+        brier: mean(
+            classes
+                .iter()
+                .map(|(odds, realised_class)| brier(odds, *realised_class)),
+        ),
         log_loss: mean(
             classes
                 .iter()
-                .map(|(odds, came)| -odds[*came].max(1e-15).ln()),
+                .map(|(odds, realised_class)| -odds[*realised_class].max(1e-15).ln()),
         ),
     }
 }
@@ -291,17 +296,17 @@ fn calibration(pairs: &[Pair], flat_band: f64) -> Vec<Bin> {
             let Some(odds) = pair.probabilities else {
                 continue;
             };
-            // Outside 0 to 1 lies nothing that a probability could be.
+            // Values outside 0 to 1 are not probabilities.
             if !(0.0..=1.0).contains(&odds[at]) {
                 continue;
             }
             let bin = ((odds[at] * BINS as f64) as usize).min(BINS - 1);
-            let (count, sum, came) = &mut sums[bin];
+            let (count, sum, realised_class) = &mut sums[bin];
             *count += 1;
             *sum += odds[at];
-            *came += u64::from(class(pair.realised, flat_band) == at);
+            *realised_class += u64::from(class(pair.realised, flat_band) == at);
         }
-        for (bin, (count, sum, came)) in sums.into_iter().enumerate() {
+        for (bin, (count, sum, realised_class)) in sums.into_iter().enumerate() {
             if count > 0 {
                 bins.push(Bin {
                     class: name,
@@ -309,7 +314,7 @@ fn calibration(pairs: &[Pair], flat_band: f64) -> Vec<Bin> {
                     high: (bin + 1) as f64 / BINS as f64,
                     pairs: count,
                     predicted: sum / count as f64,
-                    observed: came as f64 / count as f64,
+                    observed: realised_class as f64 / count as f64,
                 });
             }
         }
@@ -335,7 +340,7 @@ mod tests {
 
     /// The expected numbers were computed from the definitions by a program in Python.
     #[test]
-    fn figures_are_those_of_another_program() {
+    fn metrics_agree_with_another_program() {
         let pairs = [
             pair(1, 0.010, 0.5, 0.020),
             pair(2, -0.004, 0.1, -0.010),
@@ -363,7 +368,7 @@ mod tests {
         near(period.log_loss, 1.287_550_329_947_278);
         assert_eq!(quality.points.len(), 5);
         assert!(!quality.thinned);
-        // Of the two pairs that gave up at least half, one rose.
+        // Two pairs gave "up" a probability of at least one half; one of them rose.
         let high: Vec<&Bin> = quality
             .calibration
             .iter()
@@ -374,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gives_no_figures_and_many_are_thinned() {
+    fn no_pairs_give_no_metrics_and_many_pairs_are_sampled() {
         let none = quality(&[], Period::Month, 0.005);
         assert_eq!(
             (
@@ -392,10 +397,6 @@ mod tests {
         assert!(
             many.thinned && many.points.len() <= MAX_POINTS && many.points.len() > MAX_POINTS / 2
         );
-        assert_eq!(
-            many.fit.unwrap().correlation,
-            None,
-            "a prediction that never changes"
-        );
+        assert_eq!(many.fit.unwrap().correlation, None, "a constant prediction");
     }
 }

@@ -1,4 +1,4 @@
-//! The server: one worker thread beside whatever else the process does.
+//! The server: routes and lifetime, on one worker thread of its own.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,14 +8,16 @@ use actix_web::middleware::from_fn;
 use actix_web::{App, HttpServer, web};
 
 use crate::access::Settings;
+use crate::error::DashboardError;
 use crate::guard::{Gate, LOGIN, guard};
+use crate::sources::Sources;
 use crate::stream::Hub;
-use crate::{DashboardError, Desk, api, assets, stream};
+use crate::{api, assets, stream};
 
-/// Connections beside those of the streams: a browser opens six, and lists are short.
+/// Connections in addition to those of the streams; a browser opens up to six.
 const SPARE_CONNECTIONS: usize = 48;
 
-/// A dashboard that is being served.
+/// A running dashboard.
 pub struct Dashboard {
     address: SocketAddr,
     login: Option<String>,
@@ -24,18 +26,18 @@ pub struct Dashboard {
 }
 
 impl Dashboard {
-    /// Serves `desk`. Must be called inside an actix system.
+    /// Serves `sources`. Must be called in an actix system.
     ///
     /// # Errors
-    /// [`DashboardError::Exposed`] and [`DashboardError::OpenControl`] when the settings would show or give away too much,
-    /// [`DashboardError::Address`] when the address cannot be had.
-    pub fn start(mut settings: Settings, desk: Desk) -> Result<Self, DashboardError> {
+    /// [`DashboardError::Exposed`] and [`DashboardError::OpenControl`] when the settings lack a token that they need,
+    /// [`DashboardError::Address`] when the address cannot be bound.
+    pub fn start(mut settings: Settings, sources: Sources) -> Result<Self, DashboardError> {
         settings.check()?;
-        let refused = |address| move |source| DashboardError::Address { address, source };
-        // Bound here and not by the server: the rules have to know the port before the first request.
+        let fault = |address| move |source| DashboardError::Address { address, source };
+        // Bound here and not by the server: the guard needs the port before the first request.
         let listener =
-            std::net::TcpListener::bind(settings.address).map_err(refused(settings.address))?;
-        settings.address = listener.local_addr().map_err(refused(settings.address))?;
+            std::net::TcpListener::bind(settings.address).map_err(fault(settings.address))?;
+        settings.address = listener.local_addr().map_err(fault(settings.address))?;
         let address = settings.address;
         let (timeout, streams) = (settings.request_timeout, settings.max_streams);
         let login = settings
@@ -43,23 +45,29 @@ impl Dashboard {
             .as_ref()
             .map(|token| token.reveal().to_owned());
         let hub = Arc::new(Hub::new(streams));
-        let beside_a_graph = desk.live.is_some();
-        let (gate, desk, streams_hub) = (
+        let runs_a_graph = sources.live.is_some();
+        let (gate, sources, streams_hub) = (
             web::Data::new(Gate::new(settings)),
-            web::Data::new(desk),
+            web::Data::new(sources),
             web::Data::from(hub.clone()),
         );
         let server = HttpServer::new(move || {
-            if beside_a_graph {
-                go_last();
+            if runs_a_graph {
+                lower_priority();
             }
             App::new()
                 .app_data(gate.clone())
-                .app_data(desk.clone())
+                .app_data(sources.clone())
                 .app_data(streams_hub.clone())
-                .app_data(web::QueryConfig::default().error_handler(|error, _| api::misread(error)))
-                .app_data(web::JsonConfig::default().error_handler(|error, _| api::misread(error)))
-                .app_data(web::PathConfig::default().error_handler(|error, _| api::misread(error)))
+                .app_data(
+                    web::QueryConfig::default().error_handler(|error, _| api::bad_request(error)),
+                )
+                .app_data(
+                    web::JsonConfig::default().error_handler(|error, _| api::bad_request(error)),
+                )
+                .app_data(
+                    web::PathConfig::default().error_handler(|error, _| api::bad_request(error)),
+                )
                 .wrap(from_fn(guard))
                 .configure(routes)
         })
@@ -70,7 +78,7 @@ impl Dashboard {
         .disable_signals()
         .shutdown_timeout(1)
         .listen(listener)
-        .map_err(refused(address))?
+        .map_err(fault(address))?
         .run();
         let handle = server.handle();
         actix_rt::spawn(server);
@@ -82,13 +90,13 @@ impl Dashboard {
         })
     }
 
-    /// Where it is served, with the port that it got.
+    /// Returns the address with the port that was bound.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The page's address for people, without any secret.
+    /// Returns the page's address for people, without the token.
     #[must_use]
     pub fn url(&self) -> String {
         let mut shown = self.address;
@@ -101,24 +109,24 @@ impl Dashboard {
         format!("http://{shown}")
     }
 
-    /// The link that logs a browser in, where the page needs a token. It holds the secret: to be shown once, on the
-    /// terminal of who started it, and never to be logged.
+    /// Returns the link that logs a browser in, `None` where the page needs no token. The link holds the token: show it
+    /// once, on the terminal that started the server, and never log it.
     #[must_use]
     pub fn login_url(&self) -> Option<String> {
         let token = self.login.as_ref()?;
         Some(format!("{}{LOGIN}?token={token}", self.url()))
     }
 
-    /// Ends all streams, then the server.
+    /// Ends all streams, then stops the server.
     pub async fn stop(self) {
-        self.hub.end();
+        self.hub.stop();
         self.handle.stop(true).await;
     }
 }
 
-/// Lets every other thread of the machine go first: what a page costs is taken from the time that nothing else wants.
-/// Called in the worker's own thread, where the application is made; the threads that it starts are like it.
-fn go_last() {
+/// Gives the calling thread the scheduling class `SCHED_IDLE`, so that a page takes no time from the pipeline. Called in the
+/// worker's thread; threads that it starts inherit the class.
+fn lower_priority() {
     #[cfg(target_os = "linux")]
     {
         use thread_priority::{
@@ -129,7 +137,7 @@ fn go_last() {
         if let Err(error) =
             set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
         {
-            tracing::debug!(?error, "the page's thread keeps its priority");
+            tracing::debug!(?error, "the dashboard's thread keeps its priority");
         }
     }
 }
@@ -145,8 +153,8 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(web::resource("/api/strategies").to(api::review::strategies))
         .service(web::resource("/api/decisions").to(api::review::decisions))
         .service(web::resource("/api/decisions/{n}").to(api::review::decision))
-        .service(web::resource("/api/quality").to(api::review::measured))
-        .service(web::resource("/api/drift").to(api::review::drifted))
+        .service(web::resource("/api/quality").to(api::review::quality))
+        .service(web::resource("/api/drift").to(api::review::drift))
         .service(web::resource("/api/runs").to(api::runs::runs))
         .service(web::resource("/api/run").to(api::runs::run))
         .service(web::resource("/api/artefact").to(api::runs::artefact))
@@ -162,26 +170,26 @@ fn routes(app: &mut web::ServiceConfig) {
         .service(web::resource("/api/events").to(api::graph::events))
         .service(web::resource("/api/stream").to(stream::stream))
         .service(web::resource("/api/control/drain").to(api::graph::drain))
-        .service(web::resource("/api/control/kill").to(api::graph::kill))
+        .service(web::resource("/api/control/kill").to(api::graph::set_trading_state))
         .service(web::resource("/api/control/jobs").to(api::runs::start))
         .service(web::resource("/api/control/jobs/{n}/cancel").to(api::runs::cancel))
         .service(web::resource("/api/control/watch").to(api::runs::watch))
-        .default_service(web::to(api::nothing));
+        .default_service(web::to(api::not_found));
 }
 
-/// Serves `desk` until SIGTERM or ctrl-c; `started` is told when it is reachable.
+/// Serves `sources` until SIGTERM or ctrl-c; calls `started` once the server listens.
 ///
 /// # Errors
-/// As [`Dashboard::start`], and [`DashboardError::Server`] when signals cannot be watched.
+/// As [`Dashboard::start`], and [`DashboardError::Server`] when signals cannot be handled.
 pub fn serve(
     settings: Settings,
-    desk: Desk,
+    sources: Sources,
     started: impl FnOnce(&Dashboard),
 ) -> Result<(), DashboardError> {
     use tokio::signal::unix::{SignalKind, signal};
     actix_rt::System::new().block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(DashboardError::Server)?;
-        let dashboard = Dashboard::start(settings, desk)?;
+        let dashboard = Dashboard::start(settings, sources)?;
         started(&dashboard);
         tokio::select! {
             _ = terminate.recv() => {}

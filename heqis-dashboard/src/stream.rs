@@ -1,8 +1,8 @@
-//! `GET /api/stream`: everything that changes, as server-sent events on one connection a page.
+//! `GET /api/stream`: everything that changes, as server-sent events on one connection per page.
 //!
-//! A page is handed the state of the moment when it has taken what was sent before, so a slow one misses states and is
-//! never queued for. Decisions are numbered: a page that was away says the last number it has (`Last-Event-ID`) and gets
-//! what it missed, or `resync` when that is too much or the numbers are another process's.
+//! A page receives the current state when it has read the previous one, so a slow page skips states and nothing is queued
+//! for it. Decisions are numbered: a page that reconnects sends the number of its last one (`Last-Event-ID`) and receives
+//! what it missed, or `resync` when that is too much or the number belongs to another process.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,90 +16,91 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::api::answers::DecisionRow;
-use crate::api::refuse;
-use crate::{Decisions, Desk};
+use crate::api::error_response;
+use crate::api::responses::DecisionRow;
+use crate::decisions::Decisions;
+use crate::sources::Sources;
 
-/// Pause between two looks at what has changed.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Interval between two snapshots.
+const INTERVAL: Duration = Duration::from_millis(250);
 /// Longest silence on a stream.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Most decisions that are sent at once; a page that misses more reads the list anew.
+/// Largest number of decisions in one event; a page that missed more reloads the list.
 const MAX_ROWS: usize = 500;
 
-/// Counts the open streams, and ends them all.
+/// Counts the open streams, ends them, and shares one snapshot among them.
 #[derive(Debug)]
 pub(crate) struct Hub {
-    most: usize,
+    max_streams: usize,
     open: AtomicUsize,
-    ending: watch::Sender<bool>,
-    /// All pages look at the same times, counted from here.
+    stopping: watch::Sender<bool>,
+    /// Origin of the ticks, which are the same for all pages.
     since: Instant,
-    look: Mutex<Option<Look>>,
+    snapshot: Mutex<Option<Snapshot>>,
 }
 
-/// What there is to tell at one time, put into words once for all pages.
+/// The changes at one tick, serialised once for all pages.
 #[derive(Debug)]
-struct Look {
+struct Snapshot {
     at: Instant,
     live: Option<Bytes>,
     /// Number of the last decision.
     last: u64,
-    /// The last decision that pages had, and what they are told of the later ones.
+    /// The event for pages whose last decision has this number.
     decisions: Option<(u64, Bytes)>,
 }
 
 impl Hub {
-    pub(crate) fn new(most: usize) -> Self {
+    pub(crate) fn new(max_streams: usize) -> Self {
         Self {
-            most,
+            max_streams,
             open: AtomicUsize::new(0),
-            ending: watch::Sender::new(false),
+            stopping: watch::Sender::new(false),
             since: Instant::now(),
-            look: Mutex::new(None),
+            snapshot: Mutex::new(None),
         }
     }
 
-    /// Ends every stream: a server that stops would wait for them.
-    pub(crate) fn end(&self) {
-        self.ending.send_replace(true);
+    /// Ends every stream: a graceful stop of the server would wait for them.
+    pub(crate) fn stop(&self) {
+        self.stopping.send_replace(true);
     }
 
-    /// When pages look, from the next time on.
-    fn looks(&self) -> Interval {
+    /// Returns the ticks that all pages share, from the next one on.
+    fn ticks(&self) -> Interval {
         let now = Instant::now();
-        let into = now.duration_since(self.since).as_nanos() % PAUSE.as_nanos();
-        let ahead = PAUSE - Duration::from_nanos(u64::try_from(into).unwrap_or(0));
-        let mut looks = interval_at(now + ahead, PAUSE);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        looks
+        let elapsed = now.duration_since(self.since).as_nanos() % INTERVAL.as_nanos();
+        let ahead = INTERVAL - Duration::from_nanos(u64::try_from(elapsed).unwrap_or(0));
+        let mut ticks = interval_at(now + ahead, INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        ticks
     }
 
-    /// What there is to tell at the time `at`, or at a later one when a page comes late.
-    fn look(&self, desk: &Desk, at: Instant) -> MutexGuard<'_, Option<Look>> {
-        let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
-        if look.as_ref().is_none_or(|look| look.at < at) {
-            *look = Some(Look::of(desk, at));
+    /// Returns the snapshot of the tick `at`, or a newer one.
+    fn snapshot(&self, sources: &Sources, at: Instant) -> MutexGuard<'_, Option<Snapshot>> {
+        let mut snapshot = self.snapshot.lock().unwrap_or_else(PoisonError::into_inner);
+        if snapshot.as_ref().is_none_or(|snapshot| snapshot.at < at) {
+            *snapshot = Some(Snapshot::of(sources, at));
         }
-        look
+        snapshot
     }
 }
 
-impl Look {
-    fn of(desk: &Desk, at: Instant) -> Self {
-        let live = desk.live.as_ref().and_then(|live| {
+impl Snapshot {
+    fn of(sources: &Sources, at: Instant) -> Self {
+        let live = sources.live.as_ref().and_then(|live| {
             let body = serde_json::to_string(&live.state()).ok()?;
             Some(Bytes::from(format!("event: live\ndata: {body}\n\n")))
         });
         Self {
             at,
             live,
-            last: desk.decisions.last(),
+            last: sources.decisions.last(),
             decisions: None,
         }
     }
 
-    /// The decisions behind `has`, or word that the list has to be read anew; nothing when there are none.
+    /// Returns an event with the decisions after number `has`, or `resync`; `None` without new ones.
     fn decisions(&mut self, list: &Decisions, has: Option<u64>) -> Option<Bytes> {
         if has == Some(self.last) {
             return None;
@@ -117,10 +118,10 @@ impl Look {
             )));
         };
         let rows = missed.iter().take_while(|(number, _)| *number <= last);
-        let news = News {
+        let new = NewDecisions {
             rows: rows.map(DecisionRow::of).collect(),
         };
-        let body = serde_json::to_string(&news).ok()?;
+        let body = serde_json::to_string(&new).ok()?;
         let event = Bytes::from(format!(
             "id: {epoch:x}-{last}\nevent: decisions\ndata: {body}\n\n"
         ));
@@ -129,119 +130,119 @@ impl Look {
     }
 }
 
-/// Decisions that a page has not got.
+/// Body of a `decisions` event.
 #[derive(Serialize)]
-struct News {
+struct NewDecisions {
     rows: Vec<DecisionRow>,
 }
 
-/// One of the places of a hub; given back when it is dropped.
-struct Place(Arc<Hub>);
+/// One of the streams that a hub allows; released on drop.
+struct StreamSlot(Arc<Hub>);
 
-impl Place {
+impl StreamSlot {
     fn take(hub: &Arc<Hub>) -> Option<Self> {
         let taken = hub
             .open
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
-                (open < hub.most).then_some(open + 1)
+                (open < hub.max_streams).then_some(open + 1)
             });
         taken.is_ok().then(|| Self(hub.clone()))
     }
 }
 
-impl Drop for Place {
+impl Drop for StreamSlot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
-/// One page's stream.
-struct Reader {
-    desk: web::Data<Desk>,
-    place: Place,
-    ending: watch::Receiver<bool>,
-    looks: Interval,
-    /// Number of the last decision that the page has; `None` until it was told where the list stands.
+/// The stream of one page.
+struct PageStream {
+    sources: web::Data<Sources>,
+    slot: StreamSlot,
+    stopping: watch::Receiver<bool>,
+    ticks: Interval,
+    /// Number of the last decision that the page has; `None` before the first event.
     has: Option<u64>,
-    /// The version of the jobs that the page has.
+    /// Version of the list of jobs that the page has.
     jobs: Option<u64>,
-    spoke: Instant,
+    last_sent: Instant,
 }
 
 /// `GET /api/stream`.
 pub(crate) async fn stream(
     request: HttpRequest,
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     hub: web::Data<Hub>,
 ) -> HttpResponse {
     let hub = hub.into_inner();
-    let Some(place) = Place::take(&hub) else {
-        let mut answer = refuse(
+    let Some(slot) = StreamSlot::take(&hub) else {
+        let mut response = error_response(
             StatusCode::SERVICE_UNAVAILABLE,
-            "as many pages as are allowed are open",
+            "the limit of open pages is reached",
         );
-        answer
+        response
             .headers_mut()
             .insert(header::RETRY_AFTER, header::HeaderValue::from_static("5"));
-        return answer;
+        return response;
     };
-    let reader = Reader {
-        has: last_event(&request).and_then(|said| known(&said, desk.decisions.epoch())),
-        ending: hub.ending.subscribe(),
-        looks: hub.looks(),
-        desk,
-        place,
+    let page = PageStream {
+        has: last_event(&request).and_then(|id| number_of(&id, sources.decisions.epoch())),
+        stopping: hub.stopping.subscribe(),
+        ticks: hub.ticks(),
+        sources,
+        slot,
         jobs: None,
-        spoke: Instant::now(),
+        last_sent: Instant::now(),
     };
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/event-stream"))
         .insert_header((header::CONTENT_ENCODING, "identity"))
         .insert_header(("x-accel-buffering", "no"))
-        .streaming(events(reader))
+        .streaming(events(page))
 }
 
-/// What the page says it has got last.
+/// Returns the id of the last event that the page received.
 fn last_event(request: &HttpRequest) -> Option<String> {
-    let said = request.headers().get("last-event-id")?;
-    Some(said.to_str().ok()?.to_owned())
+    let id = request.headers().get("last-event-id")?;
+    Some(id.to_str().ok()?.to_owned())
 }
 
-/// The number of an event id of the list with this epoch.
-fn known(id: &str, epoch: u64) -> Option<u64> {
+/// Returns the number in an event id, `None` when the id belongs to another epoch.
+fn number_of(id: &str, epoch: u64) -> Option<u64> {
     let (of, number) = id.split_once('-')?;
     (u64::from_str_radix(of, 16).ok()? == epoch)
         .then(|| number.parse().ok())
         .flatten()
 }
 
-fn events(reader: Reader) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
-    futures_util::stream::unfold(reader, |mut reader| async move {
-        let event = reader.next().await?;
-        reader.spoke = Instant::now();
-        Some((Ok(event), reader))
+fn events(page: PageStream) -> impl Stream<Item = Result<Bytes, std::convert::Infallible>> {
+    futures_util::stream::unfold(page, |mut page| async move {
+        let event = page.next().await?;
+        page.last_sent = Instant::now();
+        Some((Ok(event), page))
     })
 }
 
-impl Reader {
-    /// The next bytes to send, `None` when the stream ends.
+impl PageStream {
+    /// Returns the next bytes to send, `None` when the stream ends.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if *self.ending.borrow() {
+            if *self.stopping.borrow() {
                 return None;
             }
             tokio::select! {
-                _ = self.ending.changed() => return None,
-                now = self.looks.tick() => {
+                _ = self.stopping.changed() => return None,
+                now = self.ticks.tick() => {
                     let mut out = Vec::new();
-                    if let Some(look) = &mut *self.place.0.look(&self.desk, now) {
-                        out.extend(look.decisions(&self.desk.decisions, self.has));
-                        self.has = Some(look.last);
-                        out.extend(look.live.clone());
+                    if let Some(snapshot) = &mut *self.slot.0.snapshot(&self.sources, now) {
+                        out.extend(snapshot.decisions(&self.sources.decisions, self.has));
+                        self.has = Some(snapshot.last);
+                        out.extend(snapshot.live.clone());
                     }
                     out.extend(self.jobs());
-                    if out.is_empty() && now.duration_since(self.spoke) >= KEEP_ALIVE {
-                        out.push(Bytes::from_static(b": still here\n\n"));
+                    if out.is_empty() && now.duration_since(self.last_sent) >= KEEP_ALIVE {
+                        out.push(Bytes::from_static(b": keep-alive\n\n"));
                     }
                     match out.len() {
                         0 => {}
@@ -253,9 +254,9 @@ impl Reader {
         }
     }
 
-    /// The jobs, when they have changed.
+    /// Returns an event with the jobs when they have changed.
     fn jobs(&mut self) -> Option<Bytes> {
-        let jobs = self.desk.jobs.as_ref()?;
+        let jobs = self.sources.jobs.as_ref()?;
         let version = jobs.version();
         if self.jobs == Some(version) {
             return None;

@@ -1,4 +1,4 @@
-//! The running graph: the routes of a live page.
+//! Routes of the running graph.
 
 use actix_web::{HttpResponse, web};
 use heqis_quant::KillState;
@@ -6,70 +6,73 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answers::EventsAnswer;
-use super::fault::Fault;
-use super::{aside, limited};
-use crate::{Desk, Live};
+use super::error::ApiError;
+use super::responses::EventsResponse;
+use super::{blocking, checked_limit};
+use crate::live::Live;
+use crate::sources::Sources;
 
-fn live(desk: &Desk) -> Result<&dyn Live, Fault> {
-    let none = || Fault::Missing("no graph runs here: this page is for review".into());
-    desk.live.as_deref().ok_or_else(none)
+fn live(sources: &Sources) -> Result<&dyn Live, ApiError> {
+    let none = || ApiError::NotFound("no graph runs here: this page is for review".into());
+    sources.live.as_deref().ok_or_else(none)
 }
 
 /// `GET /api/topology`.
-pub(crate) async fn topology(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    Ok(HttpResponse::Ok().json(live(&desk)?.topology()))
+pub(crate) async fn topology(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(live(&sources)?.topology()))
 }
 
 /// `GET /api/live`.
-pub(crate) async fn state(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    Ok(HttpResponse::Ok().json(live(&desk)?.state()))
+pub(crate) async fn state(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(live(&sources)?.state()))
 }
 
-/// What `GET /api/events` is asked.
+/// Query of `GET /api/events`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
-    /// Only those before this number.
+    /// Only events with a smaller number.
     before: Option<u64>,
-    /// Most events of the answer, 1 to 1000; 100 when it is left out.
+    /// Largest number of events, 1 to 1000; default 100.
     limit: Option<usize>,
 }
 
-/// `GET /api/events`: what happened, newest first.
+/// `GET /api/events`: events, newest first.
 pub(crate) async fn events(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<EventsQuery>,
-) -> Result<HttpResponse, Fault> {
-    let limit = limited(query.limit, 100, 1_000)?;
-    let (rows, more) = live(&desk)?.events(query.before, limit);
-    Ok(HttpResponse::Ok().json(EventsAnswer { rows, more }))
+) -> Result<HttpResponse, ApiError> {
+    let limit = checked_limit(query.limit, 100, 1_000)?;
+    let (rows, more) = live(&sources)?.events(query.before, limit);
+    Ok(HttpResponse::Ok().json(EventsResponse { rows, more }))
 }
 
-/// What `POST /api/control/kill` is told.
+/// Body of `POST /api/control/kill`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct KillOrder {
-    /// How far may be traded.
+pub(crate) struct TradingStateOrder {
+    /// The trading state to set.
     state: KillState,
 }
 
-/// `POST /api/control/kill`; the guard has asked for flag, token and origin, here and below.
-pub(crate) async fn kill(
-    desk: web::Data<Desk>,
-    order: web::Json<KillOrder>,
-) -> Result<HttpResponse, Fault> {
+/// `POST /api/control/kill`; the guard has checked flag, token and origin, here and below.
+pub(crate) async fn set_trading_state(
+    sources: web::Data<Sources>,
+    order: web::Json<TradingStateOrder>,
+) -> Result<HttpResponse, ApiError> {
     let state = order.state;
-    live(&desk)?;
-    let told = aside(desk, move |desk| Ok(live(desk)?.kill(state)?));
-    told.await?;
+    live(&sources)?;
+    blocking(sources, move |sources| {
+        Ok(live(sources)?.set_trading_state(state)?)
+    })
+    .await?;
     Ok(HttpResponse::Ok().json(json!({ "state": state })))
 }
 
 /// `POST /api/control/drain`; as above.
-pub(crate) async fn drain(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    let graph = live(&desk)?;
-    tracing::warn!("draining: asked for on the dashboard");
+pub(crate) async fn drain(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    let graph = live(&sources)?;
+    tracing::warn!("draining: requested on the dashboard");
     graph.drain();
     Ok(HttpResponse::Accepted().json(json!({ "draining": true })))
 }

@@ -1,30 +1,30 @@
-//! The HTTP API: JSON for the page and for anybody's programs. Read-only but for what lies below `/api/control/`.
+//! The HTTP API: JSON for the page and for other programs. Read-only except below `/api/control/`.
 //!
-//! - `review`: bars, decisions, what they were worth. `runs`: finished runs and jobs. `graph`: the running graph.
-//! - `answers`: the shapes of the answers. `fault`: those of refusals. `sheet`: answers as CSV.
-//! - `openapi`: the document that describes them.
+//! - `review`: bars, decisions and their quality. `runs`: finished runs and jobs. `graph`: the running graph.
+//! - `responses`: types of the responses. `error`: error responses. `csv`: responses as CSV.
+//! - `openapi`: the OpenAPI document.
 
-pub(crate) mod answers;
-pub(crate) mod fault;
+mod csv;
+pub(crate) mod error;
 pub(crate) mod graph;
 pub(crate) mod openapi;
+pub(crate) mod responses;
 pub(crate) mod review;
 pub(crate) mod runs;
-mod sheet;
 
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
-use crate::Desk;
 use crate::guard::Gate;
-use answers::About;
-use fault::Fault;
-pub(crate) use fault::{broken, misread, refuse};
+use crate::sources::Sources;
+use error::ApiError;
+pub(crate) use error::{bad_request, error_response, internal_error};
+use responses::About;
 
 /// `GET /api/about`.
-pub(crate) async fn about(desk: web::Data<Desk>, gate: web::Data<Gate>) -> HttpResponse {
-    HttpResponse::Ok().json(About::of(&desk, gate.settings.control))
+pub(crate) async fn about(sources: web::Data<Sources>, gate: web::Data<Gate>) -> HttpResponse {
+    HttpResponse::Ok().json(About::of(&sources, gate.settings.control))
 }
 
 /// `GET /api/openapi.json`.
@@ -32,17 +32,17 @@ pub(crate) async fn document() -> HttpResponse {
     HttpResponse::Ok().json(openapi::document())
 }
 
-/// What `GET /login` is asked.
+/// Query of `GET /login`.
 #[derive(Deserialize)]
 pub(crate) struct LoginQuery {
     token: String,
 }
 
-/// `GET /login`: takes the token out of the address and into a cookie that no script reads.
+/// `GET /login`: moves the token from the address into a cookie that scripts cannot read.
 pub(crate) async fn login(gate: web::Data<Gate>, query: web::Query<LoginQuery>) -> HttpResponse {
     match &gate.settings.token {
         Some(token) if !token.matches(&query.token) => {
-            refuse(StatusCode::UNAUTHORIZED, "this is not the token")
+            error_response(StatusCode::UNAUTHORIZED, "this is not the token")
         }
         Some(token) => HttpResponse::SeeOther()
             .insert_header((header::LOCATION, "/"))
@@ -62,27 +62,27 @@ pub(crate) async fn login(gate: web::Data<Gate>, query: web::Query<LoginQuery>) 
 }
 
 /// Every other path.
-pub(crate) async fn nothing() -> HttpResponse {
-    refuse(StatusCode::NOT_FOUND, "there is nothing at this path")
+pub(crate) async fn not_found() -> HttpResponse {
+    error_response(StatusCode::NOT_FOUND, "there is nothing at this path")
 }
 
-/// Does on a thread that may block what may take its time.
-async fn aside<T: Send + 'static>(
-    desk: web::Data<Desk>,
-    read: impl FnOnce(&Desk) -> Result<T, Fault> + Send + 'static,
-) -> Result<T, Fault> {
-    match web::block(move || read(&desk)).await {
+/// Runs `read` on a thread that may block.
+async fn blocking<T: Send + 'static>(
+    sources: web::Data<Sources>,
+    read: impl FnOnce(&Sources) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    match web::block(move || read(&sources)).await {
         Ok(read) => read,
-        Err(error) => Err(Fault::Broken(error.to_string())),
+        Err(error) => Err(ApiError::Internal(error.to_string())),
     }
 }
 
-/// The limit that was asked for, checked, or the one that is meant otherwise.
-fn limited(asked: Option<usize>, otherwise: usize, most: usize) -> Result<usize, Fault> {
-    match asked {
-        None => Ok(otherwise),
+/// Returns the requested limit, checked against `most`, or the default.
+fn checked_limit(requested: Option<usize>, default: usize, most: usize) -> Result<usize, ApiError> {
+    match requested {
+        None => Ok(default),
         Some(limit) if (1..=most).contains(&limit) => Ok(limit),
-        Some(limit) => Err(Fault::Wrong(format!(
+        Some(limit) => Err(ApiError::Invalid(format!(
             "limit must be 1 to {most}, got {limit}"
         ))),
     }

@@ -1,15 +1,15 @@
-//! The OpenAPI document, made from the very types that are sent.
+//! The OpenAPI document, generated from the types of the responses.
 
 use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::answers::{
-    About, BarsAnswer, DecisionAnswer, DecisionsAnswer, EventsAnswer, OrdersAnswer, QualityAnswer,
-    SymbolRow, TradesAnswer,
+use super::error::ErrorBody;
+use super::graph::{EventsQuery, TradingStateOrder};
+use super::responses::{
+    About, BarsResponse, DecisionResponse, DecisionsResponse, EventsResponse, OrdersResponse,
+    QualityResponse, SymbolRow, TradesResponse,
 };
-use super::fault::Trouble;
-use super::graph::{EventsQuery, KillOrder};
 use super::review::{
     BarsQuery, DecisionQuery, DecisionsQuery, DriftQuery, QualityQuery, SymbolsQuery,
 };
@@ -19,14 +19,14 @@ use crate::drift::Drift;
 use crate::jobs::{JobKind, JobList, JobLog, JobOrder, WatchList, WatchOrder};
 use crate::live::{State, Topology};
 
-/// Collects paths and the schemas that they name.
+/// Collects paths and the schemas that they refer to.
 struct Writer {
     schemas: SchemaGenerator,
     paths: Map<String, Value>,
 }
 
 impl Writer {
-    /// Describes a path that is read and answers with a `T`.
+    /// Describes a GET path that returns a `T`.
     fn read<T: JsonSchema>(&mut self, path: &str, summary: &str, parameters: Vec<Value>) {
         let schema = self.schemas.subschema_for::<T>();
         self.add(
@@ -39,7 +39,7 @@ impl Writer {
         );
     }
 
-    /// Describes an action.
+    /// Describes a control action.
     fn control(
         &mut self,
         path: &str,
@@ -48,9 +48,8 @@ impl Writer {
         status: &str,
         body: Option<Value>,
     ) {
-        let summary = format!(
-            "{summary} Takes the control flag, the token, and an Origin that is this page's own."
-        );
+        let summary =
+            format!("{summary} Needs the control flag, the token, and this page's own Origin.");
         let content = json!({ "application/json": {} });
         self.add(path, "post", &summary, parameters, status, content);
         if let Some(body) = body {
@@ -69,26 +68,26 @@ impl Writer {
         status: &str,
         content: Value,
     ) {
-        let trouble = self.schemas.subschema_for::<Trouble>();
+        let error = self.schemas.subschema_for::<ErrorBody>();
         self.paths.insert(
             path.to_owned(),
             json!({ method: {
                 "summary": summary,
                 "parameters": parameters,
                 "responses": {
-                    status: { "description": "As asked.", "content": content },
+                    status: { "description": "Success.", "content": content },
                     "default": {
-                        "description": "What is wrong.",
-                        "content": { "application/json": { "schema": trouble } },
+                        "description": "Error.",
+                        "content": { "application/json": { "schema": error } },
                     },
                 },
             }}),
         );
     }
 
-    /// The parameters that a query type stands for.
+    /// Returns the parameters described by a query type.
     fn query<Q: JsonSchema>(&mut self) -> Vec<Value> {
-        // A generator of its own: what is asked needs no name of its own in the document.
+        // A generator of its own: query types need no named schema in the document.
         let mut inline = SchemaSettings::draft2020_12()
             .with(|settings| settings.inline_subschemas = true)
             .into_generator();
@@ -106,7 +105,7 @@ impl Writer {
     }
 }
 
-/// The document, OpenAPI 3.1.
+/// Returns the document, OpenAPI 3.1.
 pub(crate) fn document() -> Value {
     let mut writer = Writer {
         schemas: SchemaSettings::draft2020_12()
@@ -119,44 +118,44 @@ pub(crate) fn document() -> Value {
     let path = || vec![number.clone()];
     let review = "404 when this page is for review.";
     let lab = "404 when this page has no runs.";
-    let work = "404 when this page has no jobs.";
-    writer.read::<About>("/api/about", "What the page is about.", Vec::new());
+    let jobs = "404 when this page has no jobs.";
+    writer.read::<About>("/api/about", "What this server provides.", Vec::new());
     let query = writer.query::<SymbolsQuery>();
-    writer.read::<Vec<SymbolRow>>("/api/symbols", "The instruments there are bars of.", query);
+    writer.read::<Vec<SymbolRow>>("/api/symbols", "The instruments that have bars.", query);
     let query = writer.query::<BarsQuery>();
-    writer.read::<BarsAnswer>(
+    writer.read::<BarsResponse>(
         "/api/bars",
-        "The last bars, or those about a moment, with every line of the chart.",
+        "The last bars, or those around a moment, with the indicators of the chart.",
         query,
     );
     writer.read::<Vec<Strategy>>(
         "/api/strategies",
-        "The lists of decisions by name, first the one that is meant when none is named.",
+        "The named lists of decisions; the first one is the default.",
         Vec::new(),
     );
     let query = writer.query::<DecisionsQuery>();
-    writer.read::<DecisionsAnswer>(
+    writer.read::<DecisionsResponse>(
         "/api/decisions",
         "The newest decisions, newest first.",
         query,
     );
     let query = [path(), writer.query::<DecisionQuery>()].concat();
-    writer.read::<DecisionAnswer>(
-        "/api/decisions/{n}",
-        "Everything that is known of one decision.",
+    writer.read::<DecisionResponse>("/api/decisions/{n}", "Details of one decision.", query);
+    let query = writer.query::<QualityQuery>();
+    writer.read::<QualityResponse>(
+        "/api/quality",
+        "Predictions compared with realised returns.",
         query,
     );
-    let query = writer.query::<QualityQuery>();
-    writer.read::<QualityAnswer>("/api/quality", "Predictions against what followed.", query);
     let query = writer.query::<DriftQuery>();
     writer.read::<Drift>(
         "/api/drift",
-        "Inputs against the span that the models were fitted on; 404 when no scaler tells it.",
+        "Inputs compared with the span that the models were fitted on; 404 without a scaler.",
         query,
     );
     writer.read::<Vec<Run>>("/api/runs", &format!("Finished runs. {lab}"), Vec::new());
     let query = writer.query::<RunQuery>();
-    writer.read::<RunDetail>("/api/run", &format!("Everything about a run. {lab}"), query);
+    writer.read::<RunDetail>("/api/run", &format!("Details of a run. {lab}"), query);
     let query = writer.query::<ArtefactQuery>();
     let file = json!({ "*/*": {} });
     writer.add(
@@ -174,23 +173,23 @@ pub(crate) fn document() -> Value {
         query,
     );
     let query = writer.query::<TradesQuery>();
-    writer.read::<TradesAnswer>("/api/trades", &format!("Its round trips. {lab}"), query);
+    writer.read::<TradesResponse>("/api/trades", &format!("Its round trips. {lab}"), query);
     let query = writer.query::<OrdersQuery>();
-    writer.read::<OrdersAnswer>("/api/orders", &format!("Its orders. {lab}"), query);
+    writer.read::<OrdersResponse>("/api/orders", &format!("Its orders. {lab}"), query);
     writer.read::<JobList>(
         "/api/jobs",
-        &format!("Jobs, newest first. {work}"),
+        &format!("Jobs, newest first. {jobs}"),
         Vec::new(),
     );
     writer.read::<Vec<JobKind>>(
         "/api/job-kinds",
-        &format!("The commands that may be started. {work}"),
+        &format!("The commands that may be started. {jobs}"),
         Vec::new(),
     );
     let query = [path(), writer.query::<JobQuery>()].concat();
     writer.read::<JobLog>(
         "/api/jobs/{n}",
-        &format!("A job and its log. {work}"),
+        &format!("A job and its log. {jobs}"),
         query,
     );
     writer.read::<WatchList>(
@@ -198,20 +197,24 @@ pub(crate) fn document() -> Value {
         "The watch list; 404 where there is none.",
         Vec::new(),
     );
-    writer.read::<Topology>("/api/topology", &format!("What runs; {review}"), Vec::new());
+    writer.read::<Topology>(
+        "/api/topology",
+        &format!("The topology; {review}"),
+        Vec::new(),
+    );
     writer.read::<State>(
         "/api/live",
-        &format!("Books and figures of this moment; {review}"),
+        &format!("Current books and metrics; {review}"),
         Vec::new(),
     );
     let query = writer.query::<EventsQuery>();
-    writer.read::<EventsAnswer>(
+    writer.read::<EventsResponse>(
         "/api/events",
-        &format!("What happened to the graph, newest first; {review}"),
+        &format!("Events of the graph, newest first; {review}"),
         query,
     );
-    let events = "Server-sent events: `live` with what /api/live answers, `decisions` with new rows, `jobs` with what \
-                  /api/jobs answers, and `resync` when too many were missed and the lists must be read anew.";
+    let events = "Server-sent events: `live` with the response of /api/live, `decisions` with new rows, `jobs` with the response of \
+                  /api/jobs, and `resync` when too many events were missed and the lists must be reloaded.";
     writer.add(
         "/api/stream",
         "get",
@@ -222,15 +225,15 @@ pub(crate) fn document() -> Value {
     );
     writer.control(
         "/api/control/drain",
-        "Begins to drain the graph.",
+        "Starts to drain the graph.",
         Vec::new(),
         "202",
         None,
     );
-    let order = writer.schemas.subschema_for::<KillOrder>();
+    let order = writer.schemas.subschema_for::<TradingStateOrder>();
     writer.control(
         "/api/control/kill",
-        "Sets how far the stages of this node may trade.",
+        "Sets the trading state of the stages of this node.",
         Vec::new(),
         "200",
         Some(order.into()),
@@ -245,7 +248,7 @@ pub(crate) fn document() -> Value {
     );
     writer.control(
         "/api/control/jobs/{n}/cancel",
-        "Ends a job.",
+        "Cancels a job.",
         path(),
         "202",
         None,
@@ -253,7 +256,7 @@ pub(crate) fn document() -> Value {
     let order = writer.schemas.subschema_for::<WatchOrder>();
     writer.control(
         "/api/control/watch",
-        "Puts an instrument on the watch list.",
+        "Adds an instrument to the watch list.",
         Vec::new(),
         "200",
         Some(order.into()),
@@ -267,7 +270,7 @@ pub(crate) fn document() -> Value {
             "schemas": schemas,
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
-        // Nothing at all, or the token, as the server was started.
+        // No authentication, or the token, depending on the server's settings.
         "security": [{}, { "token": [] }],
     })
 }

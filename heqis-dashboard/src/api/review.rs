@@ -1,4 +1,4 @@
-//! Bars, decisions, and what they were worth: the routes that every page has.
+//! Routes of bars, decisions and their quality, which every page has.
 
 use std::sync::Arc;
 
@@ -7,90 +7,94 @@ use heqis_quant::{Date, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::answers::{
-    self, BarsAnswer, DecisionAnswer, DecisionRow, DecisionsAnswer, QualityAnswer, SymbolRow,
+use super::csv::{self, Column, Format};
+use super::error::ApiError;
+use super::responses::{
+    self, BarsResponse, DecisionResponse, DecisionRow, DecisionsResponse, QualityResponse,
+    SymbolRow,
 };
-use super::fault::Fault;
-use super::sheet::{self, Column, Format};
-use super::{aside, limited};
-use crate::archive::{Decider, Strategy};
-use crate::decisions::{Filter, Wanted};
-use crate::market::Series;
-use crate::quality::{Period, pairs, quality};
-use crate::{Decisions, Desk, drift};
+use super::{blocking, checked_limit};
+use crate::archive::{Strategy, StrategyKind};
+use crate::bars::BarSeries;
+use crate::decisions::Decisions;
+use crate::decisions::{Filter, SideFilter};
+use crate::drift;
+use crate::quality::{self, Period};
+use crate::sources::Sources;
 
-/// Most bars, decisions or instruments of one answer.
+/// Largest number of bars, decisions or instruments of one response.
 const MAX_ROWS: usize = 5_000;
-/// Bars of an answer when the question does not say.
+/// Default number of bars.
 const DEFAULT_BARS: usize = 500;
-/// Decisions of an answer when the question does not say.
+/// Default number of decisions.
 const DEFAULT_DECISIONS: usize = 200;
 
-/// What `GET /api/symbols` is asked.
+/// Query of `GET /api/symbols`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SymbolsQuery {
-    /// The beginning of a code or of the initials of a name, or a part of a name or sector; the best ones come first.
+    /// Prefix of a code or of the initials of a name, or a part of a name or sector; best matches come first.
     q: Option<String>,
-    /// Most instruments of the answer, 1 to 5000; all when it is left out.
+    /// Largest number of instruments, 1 to 5000; default all.
     limit: Option<usize>,
 }
 
 /// `GET /api/symbols`.
 pub(crate) async fn symbols(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<SymbolsQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let SymbolsQuery { q, limit } = query.into_inner();
     let limit = match limit {
-        Some(_) => limited(limit, 0, MAX_ROWS)?,
+        Some(_) => checked_limit(limit, 0, MAX_ROWS)?,
         None => usize::MAX,
     };
-    let rows = aside(desk, move |desk| {
+    let rows = blocking(sources, move |sources| {
         let typed = q
             .as_deref()
             .map(str::trim)
             .filter(|typed| !typed.is_empty());
-        let mut ranked: Vec<_> = desk
-            .market
+        let mut ranked: Vec<_> = sources
+            .bars
             .listings()?
             .into_iter()
             .filter_map(|listing| {
-                let rank = typed.map_or(Some(0), |typed| desk.names.rank(listing.symbol, typed))?;
+                let rank =
+                    typed.map_or(Some(0), |typed| sources.names.rank(listing.symbol, typed))?;
                 Some((rank, listing))
             })
             .collect();
         ranked.sort_by_key(|(rank, listing)| (*rank, listing.symbol));
-        let row = |(_, listing)| SymbolRow::of(listing, &desk.names);
+        let row = |(_, listing)| SymbolRow::of(listing, &sources.names);
         Ok(ranked.into_iter().take(limit).map(row).collect::<Vec<_>>())
     });
     Ok(HttpResponse::Ok().json(rows.await?))
 }
 
-/// What `GET /api/bars` is asked.
+/// Query of `GET /api/bars`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct BarsQuery {
     /// Code and exchange, such as 600000.SH.
     symbol: Symbol,
-    /// The last bars that closed before this moment, milliseconds since the Unix epoch; of these three at most one.
+    /// The last bars that closed before this moment, milliseconds since the Unix epoch; at most one of these three.
     before_ms: Option<i64>,
     /// The first bars that closed after this moment.
     after_ms: Option<i64>,
-    /// Bars on both sides of this moment, the first one that closed at it or later in their middle.
+    /// Bars around this moment; the first one that closed at it or later is in the middle.
     around_ms: Option<i64>,
-    /// Most bars of the answer, 1 to 5000; 500 when it is left out.
+    /// Largest number of bars, 1 to 5000; default 500.
     limit: Option<usize>,
-    /// How the answer is written.
+    /// Format of the response.
     #[serde(default)]
     format: Format,
 }
 
-/// `GET /api/bars`: the last bars, or those about a moment, with every line of the chart.
+/// `GET /api/bars`: the last bars, or those around a moment, with the indicators of the chart.
 pub(crate) async fn bars(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<BarsQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let BarsQuery {
         symbol,
         before_ms,
@@ -99,27 +103,27 @@ pub(crate) async fn bars(
         limit,
         format,
     } = query.into_inner();
-    let limit = limited(limit, DEFAULT_BARS, MAX_ROWS)?;
-    let place = match (before_ms, after_ms, around_ms) {
-        (None, None, None) => Place::Last,
-        (Some(ms), None, None) => Place::Before(ms),
-        (None, Some(ms), None) => Place::After(ms),
-        (None, None, Some(ms)) => Place::Around(ms),
+    let limit = checked_limit(limit, DEFAULT_BARS, MAX_ROWS)?;
+    let range = match (before_ms, after_ms, around_ms) {
+        (None, None, None) => BarRange::Last,
+        (Some(ms), None, None) => BarRange::Before(ms),
+        (None, Some(ms), None) => BarRange::After(ms),
+        (None, None, Some(ms)) => BarRange::Around(ms),
         _ => {
             let rule = "of before_ms, after_ms and around_ms at most one may be given";
-            return Err(Fault::Wrong(rule.into()));
+            return Err(ApiError::Invalid(rule.into()));
         }
     };
-    let found = aside(desk, move |desk| {
-        let series = desk.market.series(symbol)?;
-        Ok(series.map(|series| BarsAnswer::of(symbol, &series, place, limit)))
+    let found = blocking(sources, move |sources| {
+        let series = sources.bars.series(symbol)?;
+        Ok(series.map(|series| BarsResponse::of(symbol, &series, range, limit)))
     });
-    let answer = found
+    let response = found
         .await?
-        .ok_or_else(|| Fault::Missing(format!("there is no bar of {symbol}")))?;
+        .ok_or_else(|| ApiError::NotFound(format!("there is no bar of {symbol}")))?;
     match format {
-        Format::Json => Ok(HttpResponse::Ok().json(answer)),
-        Format::Csv => sheet::columns(symbol.as_str(), &BARS, answer.len(), &answer),
+        Format::Json => Ok(HttpResponse::Ok().json(response)),
+        Format::Csv => csv::columns(symbol.as_str(), &BARS, response.len(), &response),
     }
 }
 
@@ -153,25 +157,25 @@ const BARS: [Column; 27] = [
     ("boll_lower", "lines/boll_lower"),
 ];
 
-/// Where in a series the bars of an answer lie; moments in milliseconds since the Unix epoch.
+/// Which bars of a series are requested; moments in milliseconds since the Unix epoch.
 #[derive(Clone, Copy)]
-enum Place {
+enum BarRange {
     Last,
     Before(i64),
     After(i64),
     Around(i64),
 }
 
-impl BarsAnswer {
-    fn of(symbol: Symbol, series: &Series, place: Place, limit: usize) -> Self {
+impl BarsResponse {
+    fn of(symbol: Symbol, series: &BarSeries, range: BarRange, limit: usize) -> Self {
         let bars = series.bars();
         let until =
-            |is: &dyn Fn(i64) -> bool| bars.partition_point(|bar| is(answers::ms(bar.time_ns)));
-        let end = match place {
-            Place::Last => bars.len(),
-            Place::Before(moment) => until(&|ms| ms < moment),
-            Place::After(moment) => until(&|ms| ms <= moment) + limit,
-            Place::Around(moment) => until(&|ms| ms < moment) + limit.div_ceil(2),
+            |is: &dyn Fn(i64) -> bool| bars.partition_point(|bar| is(responses::ms(bar.time_ns)));
+        let end = match range {
+            BarRange::Last => bars.len(),
+            BarRange::Before(moment) => until(&|ms| ms < moment),
+            BarRange::After(moment) => until(&|ms| ms <= moment) + limit,
+            BarRange::Around(moment) => until(&|ms| ms < moment) + limit.div_ceil(2),
         };
         let start = end.saturating_sub(limit).min(bars.len());
         Self::cut(symbol, series, start..end.min(bars.len()))
@@ -179,47 +183,50 @@ impl BarsAnswer {
 }
 
 /// `GET /api/strategies`.
-pub(crate) async fn strategies(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    let listed = aside(desk, |desk| match &desk.archive {
+pub(crate) async fn strategies(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    let listed = blocking(sources, |sources| match &sources.archive {
         Some(archive) => Ok(archive.strategies()?),
-        None => Ok(vec![own(desk)]),
+        None => Ok(vec![own(sources)]),
     });
     Ok(HttpResponse::Ok().json(listed.await?))
 }
 
-/// The one strategy of a page without an archive.
-fn own(desk: &Desk) -> Strategy {
-    let kind = match desk.live {
-        Some(_) => Decider::Live,
-        None => Decider::Journal,
+/// Returns the only strategy of a page without an archive.
+fn own(sources: &Sources) -> Strategy {
+    let kind = match sources.live {
+        Some(_) => StrategyKind::Live,
+        None => StrategyKind::Journal,
     };
-    let (from, to, symbols) = desk.decisions.extent();
+    let (from, to, symbols) = sources.decisions.extent();
     Strategy {
         id: OWN.to_owned(),
-        name: desk.source.clone(),
+        name: sources.description.clone(),
         kind,
-        decisions: Some(desk.decisions.last()),
+        decisions: Some(sources.decisions.last()),
         symbols: Some(symbols as u64),
         from,
         to,
     }
 }
 
-/// The id of the strategy of a page without an archive.
+/// Id of the only strategy of a page without an archive.
 const OWN: &str = "own";
 
-/// The decisions of a strategy, of the first one when none is named. May block.
-fn chosen(desk: &Desk, strategy: Option<&str>) -> Result<(String, Arc<Decisions>), Fault> {
-    let missing = |id: &str| Fault::Missing(format!("there is no strategy {id}"));
-    match (&desk.archive, strategy) {
-        (None, None | Some(OWN)) => Ok((OWN.to_owned(), desk.decisions.clone())),
+/// Returns id and decisions of a strategy, of the first one when none is named. May block.
+fn strategy_decisions(
+    sources: &Sources,
+    strategy: Option<&str>,
+) -> Result<(String, Arc<Decisions>), ApiError> {
+    let missing = |id: &str| ApiError::NotFound(format!("there is no strategy {id}"));
+    match (&sources.archive, strategy) {
+        (None, None | Some(OWN)) => Ok((OWN.to_owned(), sources.decisions.clone())),
         (None, Some(id)) => Err(missing(id)),
         (Some(archive), strategy) => {
             let id = match strategy {
                 Some(id) => id.to_owned(),
                 None => match archive.strategies()?.into_iter().next() {
                     Some(first) => first.id,
-                    None => return Ok((OWN.to_owned(), desk.decisions.clone())),
+                    None => return Ok((OWN.to_owned(), sources.decisions.clone())),
                 },
             };
             let decisions = archive.decisions(&id)?.ok_or_else(|| missing(&id))?;
@@ -228,38 +235,38 @@ fn chosen(desk: &Desk, strategy: Option<&str>) -> Result<(String, Arc<Decisions>
     }
 }
 
-/// What `GET /api/decisions` is asked.
+/// Query of `GET /api/decisions`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DecisionsQuery {
-    /// Whose; those of the first strategy when it is left out.
+    /// Strategy; default the first one.
     strategy: Option<String>,
     /// Only of this instrument.
     symbol: Option<Symbol>,
-    /// Only to this side; `trade` is both buy and sell.
-    side: Option<Wanted>,
-    /// Only those where something was wanted and refused, or only the others.
+    /// Only this side; `trade` is both buy and sell.
+    side: Option<SideFilter>,
+    /// Only decisions that a filter rejected, or only the others.
     refused: Option<bool>,
     /// First day.
     from: Option<Date>,
     /// Last day.
     to: Option<Date>,
-    /// Only those listed before this number.
+    /// Only decisions with a smaller number.
     before: Option<u64>,
-    /// Most decisions of the answer, 1 to 5000; 200 when it is left out.
+    /// Largest number of decisions, 1 to 5000; default 200.
     limit: Option<usize>,
-    /// How the answer is written.
+    /// Format of the response.
     #[serde(default)]
     format: Format,
 }
 
 /// `GET /api/decisions`: the newest decisions, newest first.
 pub(crate) async fn decisions(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<DecisionsQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
-    let limit = limited(query.limit, DEFAULT_DECISIONS, MAX_ROWS)?;
+    let limit = checked_limit(query.limit, DEFAULT_DECISIONS, MAX_ROWS)?;
     let filter = Filter {
         symbol: query.symbol,
         side: query.side,
@@ -269,20 +276,20 @@ pub(crate) async fn decisions(
         before: query.before,
     };
     let strategy = query.strategy;
-    let answer = aside(desk, move |desk| {
-        let (_, decisions) = chosen(desk, strategy.as_deref())?;
+    let response = blocking(sources, move |sources| {
+        let (_, decisions) = strategy_decisions(sources, strategy.as_deref())?;
         let (rows, more) = decisions.query(&filter, limit);
-        Ok(DecisionsAnswer {
+        Ok(DecisionsResponse {
             epoch: format!("{:x}", decisions.epoch()),
             last: decisions.last(),
             rows: rows.iter().map(DecisionRow::of).collect(),
             more,
         })
     });
-    let answer = answer.await?;
+    let response = response.await?;
     match query.format {
-        Format::Json => Ok(HttpResponse::Ok().json(answer)),
-        Format::Csv => sheet::rows("decisions", &DECISIONS, &answer.rows),
+        Format::Json => Ok(HttpResponse::Ok().json(response)),
+        Format::Csv => csv::rows("decisions", &DECISIONS, &response.rows),
     }
 }
 
@@ -304,44 +311,44 @@ const DECISIONS: [Column; 15] = [
     ("age_us", "age_us"),
 ];
 
-/// What `GET /api/decisions/{n}` is asked.
+/// Query of `GET /api/decisions/{n}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DecisionQuery {
-    /// Whose; that of the first strategy when it is left out.
+    /// Strategy; default the first one.
     strategy: Option<String>,
 }
 
-/// `GET /api/decisions/{n}`: everything that is known of one decision.
+/// `GET /api/decisions/{n}`: details of one decision.
 pub(crate) async fn decision(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     number: web::Path<u64>,
     query: web::Query<DecisionQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let number = number.into_inner();
     let strategy = query.into_inner().strategy;
-    let found = aside(desk, move |desk| {
-        let (_, decisions) = chosen(desk, strategy.as_deref())?;
+    let found = blocking(sources, move |sources| {
+        let (_, decisions) = strategy_decisions(sources, strategy.as_deref())?;
         let decision = decisions.get(number).ok_or_else(|| {
-            Fault::Missing(format!(
-                "there is no decision {number} any more, or none yet"
+            ApiError::NotFound(format!(
+                "there is no decision {number}: it was dropped or is not made yet"
             ))
         })?;
-        let series = desk.market.series(decision.symbol)?;
-        Ok(DecisionAnswer::of(
+        let series = sources.bars.series(decision.symbol)?;
+        Ok(DecisionResponse::of(
             &(number, decision),
             series.as_deref(),
-            &desk.market.feature_names(),
+            &sources.bars.feature_names(),
         ))
     });
     Ok(HttpResponse::Ok().json(found.await?))
 }
 
-/// What `GET /api/quality` is asked.
+/// Query of `GET /api/quality`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct QualityQuery {
-    /// Whose predictions; those of the first strategy when it is left out.
+    /// Strategy; default the first one.
     strategy: Option<String>,
     /// Only of this instrument.
     symbol: Option<Symbol>,
@@ -349,19 +356,19 @@ pub(crate) struct QualityQuery {
     from: Option<Date>,
     /// Last day.
     to: Option<Date>,
-    /// How days are put together.
+    /// How days are grouped.
     #[serde(default)]
     period: Period,
 }
 
-/// `GET /api/quality`: predictions against what followed.
-pub(crate) async fn measured(
-    desk: web::Data<Desk>,
+/// `GET /api/quality`: predictions compared with realised returns.
+pub(crate) async fn quality(
+    sources: web::Data<Sources>,
     query: web::Query<QualityQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
-    let answer = aside(desk, move |desk| {
-        let (strategy, decisions) = chosen(desk, query.strategy.as_deref())?;
+    let response = blocking(sources, move |sources| {
+        let (strategy, decisions) = strategy_decisions(sources, query.strategy.as_deref())?;
         let filter = Filter {
             symbol: query.symbol,
             from: query.from,
@@ -369,38 +376,38 @@ pub(crate) async fn measured(
             ..Filter::default()
         };
         let (rows, _) = decisions.query(&filter, usize::MAX);
-        let pairs = pairs(&rows, &*desk.market)?;
-        Ok(QualityAnswer {
+        let pairs = quality::pairs(&rows, &*sources.bars)?;
+        Ok(QualityResponse {
             strategy,
-            quality: quality(&pairs, query.period, desk.flat_band),
+            quality: quality::quality(&pairs, query.period, sources.flat_band),
         })
     });
-    Ok(HttpResponse::Ok().json(answer.await?))
+    Ok(HttpResponse::Ok().json(response.await?))
 }
 
-/// What `GET /api/drift` is asked.
+/// Query of `GET /api/drift`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DriftQuery {
     /// Only this instrument.
     symbol: Option<Symbol>,
-    /// How days are put together.
+    /// How days are grouped.
     #[serde(default)]
     period: Period,
 }
 
-/// `GET /api/drift`: inputs against the span that the models were fitted on.
-pub(crate) async fn drifted(
-    desk: web::Data<Desk>,
+/// `GET /api/drift`: inputs compared with the span that the models were fitted on.
+pub(crate) async fn drift(
+    sources: web::Data<Sources>,
     query: web::Query<DriftQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let DriftQuery { symbol, period } = query.into_inner();
-    let answer = aside(desk, move |desk| {
-        let training = desk
+    let response = blocking(sources, move |sources| {
+        let training = sources
             .training
             .as_ref()
-            .ok_or_else(|| Fault::without("scaler that tells a training span"))?;
-        Ok(drift::drift(training, &*desk.market, symbol, period)?)
+            .ok_or_else(|| ApiError::absent("scaler of a training span"))?;
+        Ok(drift::drift(training, &*sources.bars, symbol, period)?)
     });
-    Ok(HttpResponse::Ok().json(answer.await?))
+    Ok(HttpResponse::Ok().json(response.await?))
 }

@@ -1,4 +1,4 @@
-//! Finished runs, and jobs that make new ones: the routes of a page with an archive.
+//! Routes of finished runs and of jobs, on a page with an archive.
 
 use actix_web::http::header;
 use actix_web::{HttpResponse, web};
@@ -7,40 +7,44 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::answers::{OrdersAnswer, TradesAnswer};
-use super::fault::Fault;
-use super::sheet::{self, Column, Format};
-use super::{aside, limited};
-use crate::Desk;
+use super::csv::{self, Column, Format};
+use super::error::ApiError;
+use super::responses::{OrdersResponse, TradesResponse};
+use super::{blocking, checked_limit};
 use crate::archive::Archive;
 use crate::jobs::{JobOrder, Jobs, WatchOrder};
+use crate::sources::Sources;
 
-/// Most orders of one answer.
+/// Largest number of orders of one response.
 const MAX_ORDERS: usize = 5_000;
-/// Orders of an answer when the question does not say.
+/// Default number of orders.
 const DEFAULT_ORDERS: usize = 200;
 
-fn archive(desk: &Desk) -> Result<&dyn Archive, Fault> {
-    desk.archive
+fn archive(sources: &Sources) -> Result<&dyn Archive, ApiError> {
+    sources
+        .archive
         .as_deref()
-        .ok_or_else(|| Fault::without("runs"))
+        .ok_or_else(|| ApiError::absent("runs"))
 }
 
-fn jobs(desk: &Desk) -> Result<&dyn Jobs, Fault> {
-    desk.jobs.as_deref().ok_or_else(|| Fault::without("jobs"))
+fn jobs(sources: &Sources) -> Result<&dyn Jobs, ApiError> {
+    sources
+        .jobs
+        .as_deref()
+        .ok_or_else(|| ApiError::absent("jobs"))
 }
 
-fn missing(id: &str) -> Fault {
-    Fault::Missing(format!("there is no such run: {id}"))
+fn missing(id: &str) -> ApiError {
+    ApiError::NotFound(format!("there is no such run: {id}"))
 }
 
 /// `GET /api/runs`.
-pub(crate) async fn runs(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    let runs = aside(desk, |desk| Ok(archive(desk)?.runs()?));
+pub(crate) async fn runs(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    let runs = blocking(sources, |sources| Ok(archive(sources)?.runs()?));
     Ok(HttpResponse::Ok().json(runs.await?))
 }
 
-/// What `GET /api/run` is asked.
+/// Query of `GET /api/run`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RunQuery {
@@ -50,17 +54,17 @@ pub(crate) struct RunQuery {
 
 /// `GET /api/run`.
 pub(crate) async fn run(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<RunQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let id = query.into_inner().id;
-    let detail = aside(desk, move |desk| {
-        archive(desk)?.run(&id)?.ok_or_else(|| missing(&id))
+    let detail = blocking(sources, move |sources| {
+        archive(sources)?.run(&id)?.ok_or_else(|| missing(&id))
     });
     Ok(HttpResponse::Ok().json(detail.await?))
 }
 
-/// What `GET /api/artefact` is asked.
+/// Query of `GET /api/artefact`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ArtefactQuery {
@@ -70,16 +74,16 @@ pub(crate) struct ArtefactQuery {
     path: String,
 }
 
-/// `GET /api/artefact`: a file of a run. Pictures and text are shown, everything else is to be kept.
+/// `GET /api/artefact`: a file of a run. Pictures and text are shown inline, other files are downloaded.
 pub(crate) async fn artefact(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<ArtefactQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let ArtefactQuery { run, path } = query.into_inner();
-    let found = aside(desk, move |desk| {
-        archive(desk)?
+    let found = blocking(sources, move |sources| {
+        archive(sources)?
             .artefact(&run, &path)?
-            .ok_or_else(|| Fault::Missing(format!("{run} lists no file {path}")))
+            .ok_or_else(|| ApiError::NotFound(format!("{run} lists no file {path}")))
     });
     let (artefact, content) = found.await?;
     let shown = [
@@ -116,22 +120,22 @@ pub(crate) async fn artefact(
         .body(content))
 }
 
-/// What `GET /api/equity` is asked.
+/// Query of `GET /api/equity`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EquityQuery {
     /// The backtest.
     run: String,
-    /// How the answer is written.
+    /// Format of the response.
     #[serde(default)]
     format: Format,
 }
 
-/// `GET /api/equity`: the account of a backtest day by day.
+/// `GET /api/equity`: the daily account of a backtest.
 pub(crate) async fn equity(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<EquityQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     const COLUMNS: [Column; 7] = [
         ("date", "date"),
         ("equity", "equity"),
@@ -142,34 +146,34 @@ pub(crate) async fn equity(
         ("benchmark_drawdown", "benchmark_drawdown"),
     ];
     let EquityQuery { run, format } = query.into_inner();
-    let equity = aside(desk, move |desk| {
-        archive(desk)?.equity(&run)?.ok_or_else(|| missing(&run))
+    let equity = blocking(sources, move |sources| {
+        archive(sources)?.equity(&run)?.ok_or_else(|| missing(&run))
     });
     let equity = equity.await?;
     match format {
         Format::Json => Ok(HttpResponse::Ok().json(equity)),
-        Format::Csv => sheet::columns("equity", &COLUMNS, equity.date.len(), &equity),
+        Format::Csv => csv::columns("equity", &COLUMNS, equity.date.len(), &equity),
     }
 }
 
-/// What `GET /api/trades` is asked.
+/// Query of `GET /api/trades`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradesQuery {
     /// The backtest.
     run: String,
-    /// Only of this instrument.
+    /// Only this instrument.
     symbol: Option<Symbol>,
-    /// How the answer is written.
+    /// Format of the response.
     #[serde(default)]
     format: Format,
 }
 
-/// `GET /api/trades`: the round trips of a backtest, with the distribution of what they returned.
+/// `GET /api/trades`: the round trips of a backtest, with the distribution of their returns.
 pub(crate) async fn trades(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<TradesQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     const COLUMNS: [Column; 10] = [
         ("symbol", "symbol"),
         ("opened", "opened"),
@@ -187,42 +191,44 @@ pub(crate) async fn trades(
         symbol,
         format,
     } = query.into_inner();
-    let answer = aside(desk, move |desk| {
-        let mut rows = archive(desk)?.trades(&run)?.ok_or_else(|| missing(&run))?;
+    let response = blocking(sources, move |sources| {
+        let mut rows = archive(sources)?
+            .trades(&run)?
+            .ok_or_else(|| missing(&run))?;
         rows.retain(|trade| symbol.is_none_or(|symbol| symbol == trade.symbol));
-        Ok(TradesAnswer::of(run, rows))
+        Ok(TradesResponse::of(run, rows))
     });
-    let answer = answer.await?;
+    let response = response.await?;
     match format {
-        Format::Json => Ok(HttpResponse::Ok().json(answer)),
-        Format::Csv => sheet::rows("trades", &COLUMNS, &answer.rows),
+        Format::Json => Ok(HttpResponse::Ok().json(response)),
+        Format::Csv => csv::rows("trades", &COLUMNS, &response.rows),
     }
 }
 
-/// What `GET /api/orders` is asked.
+/// Query of `GET /api/orders`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OrdersQuery {
-    /// A backtest, or a strategy for all of its backtests.
+    /// A backtest, or a strategy for all its backtests.
     run: String,
-    /// Only of this instrument.
+    /// Only this instrument.
     symbol: Option<Symbol>,
-    /// Only those that were not filled whole, or only the others.
+    /// Only orders that were not filled completely, or only the others.
     refused: Option<bool>,
-    /// Only those after so many, counted from the newest.
+    /// Number of orders to skip, counted from the newest.
     skip: Option<usize>,
-    /// Most orders of the answer, 1 to 5000; 200 when it is left out.
+    /// Largest number of orders, 1 to 5000; default 200.
     limit: Option<usize>,
-    /// How the answer is written.
+    /// Format of the response.
     #[serde(default)]
     format: Format,
 }
 
-/// `GET /api/orders`: orders with the reasons for which they were not filled, newest first.
+/// `GET /api/orders`: orders with the reasons why they were not filled, newest first.
 pub(crate) async fn orders(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     query: web::Query<OrdersQuery>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     const COLUMNS: [Column; 9] = [
         ("run", "run"),
         ("order", "order"),
@@ -235,10 +241,10 @@ pub(crate) async fn orders(
         ("reasons", "reasons"),
     ];
     let query = query.into_inner();
-    let limit = limited(query.limit, DEFAULT_ORDERS, MAX_ORDERS)?;
+    let limit = checked_limit(query.limit, DEFAULT_ORDERS, MAX_ORDERS)?;
     let format = query.format;
-    let answer = aside(desk, move |desk| {
-        let mut orders = archive(desk)?
+    let response = blocking(sources, move |sources| {
+        let mut orders = archive(sources)?
             .orders(&query.run)?
             .ok_or_else(|| missing(&query.run))?;
         orders.retain(|order| {
@@ -248,83 +254,86 @@ pub(crate) async fn orders(
         });
         let mut newest = orders.into_iter().rev().skip(query.skip.unwrap_or(0));
         let rows = newest.by_ref().take(limit).collect();
-        Ok(OrdersAnswer {
+        Ok(OrdersResponse {
             rows,
             more: newest.next().is_some(),
         })
     });
-    let answer = answer.await?;
+    let response = response.await?;
     match format {
-        Format::Json => Ok(HttpResponse::Ok().json(answer)),
-        Format::Csv => sheet::rows("orders", &COLUMNS, &answer.rows),
+        Format::Json => Ok(HttpResponse::Ok().json(response)),
+        Format::Csv => csv::rows("orders", &COLUMNS, &response.rows),
     }
 }
 
 /// `GET /api/jobs`.
-pub(crate) async fn job_list(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    Ok(HttpResponse::Ok().json(jobs(&desk)?.list()))
+pub(crate) async fn job_list(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(jobs(&sources)?.list()))
 }
 
 /// `GET /api/job-kinds`.
-pub(crate) async fn job_kinds(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    Ok(HttpResponse::Ok().json(jobs(&desk)?.kinds()))
+pub(crate) async fn job_kinds(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(jobs(&sources)?.kinds()))
 }
 
-/// What `GET /api/jobs/{n}` is asked.
+/// Query of `GET /api/jobs/{n}`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct JobQuery {
-    /// Only lines behind this number; all that are kept when it is left out.
+    /// Only lines after this number; default all that are kept.
     #[serde(default)]
     after: u64,
 }
 
 /// `GET /api/jobs/{n}`: a job and its log.
 pub(crate) async fn job(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     number: web::Path<u64>,
     query: web::Query<JobQuery>,
-) -> Result<HttpResponse, Fault> {
-    let log = jobs(&desk)?.log(*number, query.after);
-    let log = log
-        .ok_or_else(|| Fault::Missing(format!("there is no job {number} any more, or none yet")))?;
+) -> Result<HttpResponse, ApiError> {
+    let log = jobs(&sources)?.log(*number, query.after);
+    let log = log.ok_or_else(|| {
+        ApiError::NotFound(format!(
+            "there is no job {number}: it was dropped or is not started yet"
+        ))
+    })?;
     Ok(HttpResponse::Ok().json(log))
 }
 
 /// `GET /api/watch`.
-pub(crate) async fn watch_list(desk: web::Data<Desk>) -> Result<HttpResponse, Fault> {
-    let list = aside(desk, |desk| {
-        let list = jobs(desk)?.watch_list()?;
-        list.ok_or_else(|| Fault::without("watch list"))
+pub(crate) async fn watch_list(sources: web::Data<Sources>) -> Result<HttpResponse, ApiError> {
+    let list = blocking(sources, |sources| {
+        let list = jobs(sources)?.watch_list()?;
+        list.ok_or_else(|| ApiError::absent("watch list"))
     });
     Ok(HttpResponse::Ok().json(list.await?))
 }
 
-/// `POST /api/control/jobs`; the guard has asked for flag, token and origin, here and below.
+/// `POST /api/control/jobs`; the guard has checked flag, token and origin, here and below.
 pub(crate) async fn start(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     order: web::Json<JobOrder>,
-) -> Result<HttpResponse, Fault> {
-    let number = jobs(&desk)?.start(&order)?;
-    tracing::warn!(number, command = %order.command, "job started: asked for on the dashboard");
+) -> Result<HttpResponse, ApiError> {
+    let number = jobs(&sources)?.start(&order)?;
+    tracing::warn!(number, command = %order.command, "job started: requested on the dashboard");
     Ok(HttpResponse::Created().json(json!({ "n": number })))
 }
 
 /// `POST /api/control/jobs/{n}/cancel`.
 pub(crate) async fn cancel(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     number: web::Path<u64>,
-) -> Result<HttpResponse, Fault> {
-    let cancelled = jobs(&desk)?.cancel(*number)?;
+) -> Result<HttpResponse, ApiError> {
+    let cancelled = jobs(&sources)?.cancel(*number)?;
     Ok(HttpResponse::Accepted().json(json!({ "cancelled": cancelled })))
 }
 
 /// `POST /api/control/watch`.
 pub(crate) async fn watch(
-    desk: web::Data<Desk>,
+    sources: web::Data<Sources>,
     order: web::Json<WatchOrder>,
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let order = order.into_inner();
-    let added = aside(desk, move |desk| Ok(jobs(desk)?.watch(&order)?));
+    let added = blocking(sources, move |sources| Ok(jobs(sources)?.watch(&order)?));
     Ok(HttpResponse::Ok().json(json!({ "added": added.await? })))
 }

@@ -1,4 +1,4 @@
-//! What the API says.
+//! The API.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -8,14 +8,14 @@ use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, Sid
 use serde_json::Value;
 
 use crate::client::get;
-use crate::scene::{decision, serve, serve_table, settings};
+use crate::fixture::{decision, serve, serve_table, settings};
 
 fn shared(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-fn column(answer: &Value, name: &str) -> Vec<Option<f64>> {
-    answer["lines"][name]
+fn column(response: &Value, name: &str) -> Vec<Option<f64>> {
+    response["lines"][name]
         .as_array()
         .unwrap()
         .iter()
@@ -56,7 +56,7 @@ fn golden(dir: &Path) -> (PathBuf, BTreeMap<String, Vec<Option<f64>>>) {
 }
 
 #[test]
-fn the_chart_draws_what_another_program_computed() {
+fn the_charts_indicators_agree_with_another_program() {
     let dir = tempfile::tempdir().unwrap();
     let (path, golden) = golden(dir.path());
     let served = serve_table(&path);
@@ -77,11 +77,11 @@ fn the_chart_draws_what_another_program_computed() {
         ("boll_upper", "cn_ub"),
         ("boll_lower", "cn_lb"),
     ];
-    // From the newest page to the oldest, as the chart reads them.
+    // From the newest page to the oldest, as the chart loads them.
     loop {
         let path = format!("/api/bars?symbol=002032.SZ&limit=777{before}");
-        let answer = get(served.address, &path, &[]).json();
-        let page: Vec<String> = answer["date"]
+        let response = get(served.address, &path, &[]).json();
+        let page: Vec<String> = response["date"]
             .as_array()
             .unwrap()
             .iter()
@@ -92,15 +92,15 @@ fn the_chart_draws_what_another_program_computed() {
             lines
                 .entry(line)
                 .or_default()
-                .splice(0..0, column(&answer, line));
+                .splice(0..0, column(&response, line));
         }
-        before = format!("&before_ms={}", answer["time_ms"][0]);
-        if answer["more"] == false {
+        before = format!("&before_ms={}", response["time_ms"][0]);
+        if response["more"] == false {
             break;
         }
     }
-    // The cleaner leaves out bars without a trade and those that break a rule; what it marks as an ex-right day moves the
-    // lines to another level, which the other program did not. So compare up to the first of either.
+    // The cleaner drops bars without a trade and bars that break a rule; ex-right days rescale the indicators, which the
+    // other program did not do. So the comparison ends at the first of either.
     let alike = golden["date"]
         .iter()
         .zip(&dates)
@@ -127,7 +127,7 @@ fn the_chart_draws_what_another_program_computed() {
                     "{line} of bar {bar}: {own} and {other}"
                 ),
                 (None, None) => {}
-                // A line may start later here than there, never with another value.
+                // An indicator may start later here, never with another value.
                 (None, Some(_)) => assert!(bar < 30, "{line} of bar {bar}"),
                 (Some(own), None) => panic!("{line} of bar {bar}: {own} and nothing"),
             }
@@ -168,17 +168,17 @@ fn pages_of_bars_join_without_gap_or_overlap() {
         .map(|time| time.as_i64().unwrap())
         .collect();
     assert!(times.is_sorted_by(|a, b| a < b));
-    // Towards later days, and about a moment.
-    let page = |asked: String| {
-        let answer = get(
+    // Towards later days, and around a moment.
+    let page = |query: String| {
+        let response = get(
             served.address,
-            &format!("/api/bars?symbol=600000.SH&limit=1000&{asked}"),
+            &format!("/api/bars?symbol=600000.SH&limit=1000&{query}"),
             &[],
         )
         .json();
-        let at = answer["time_ms"].as_array().unwrap().clone();
+        let at = response["time_ms"].as_array().unwrap().clone();
         let at: Vec<i64> = at.iter().map(|time| time.as_i64().unwrap()).collect();
-        (at, answer["more"] == true, answer["newer"] == true)
+        (at, response["more"] == true, response["newer"] == true)
     };
     let mut onwards = Vec::new();
     let mut last = 0;
@@ -193,7 +193,7 @@ fn pages_of_bars_join_without_gap_or_overlap() {
     }
     assert_eq!(onwards, times);
     let middle = times.len() / 2;
-    // A night earlier it is still the first one at or behind the moment.
+    // One hour earlier it is still the first bar at or after the moment.
     for moment in [times[middle], times[middle] - 3_600_000] {
         let (at, more, newer) = page(format!("around_ms={moment}"));
         assert_eq!(at, times[middle - 500..middle + 500]);
@@ -228,7 +228,7 @@ fn pages_of_bars_join_without_gap_or_overlap() {
 }
 
 #[test]
-fn a_decision_is_shown_with_its_bar_what_the_model_was_fed_and_its_way() {
+fn a_decision_has_its_bar_its_features_and_its_timings() {
     let path = shared("data/ashare/600000.SH.csv");
     let served = serve_table(&path);
     let day = "2012-08-06";
@@ -241,7 +241,7 @@ fn a_decision_is_shown_with_its_bar_what_the_model_was_fed_and_its_way() {
     assert_eq!(
         shown["decision"]["probabilities"][2],
         Value::Null,
-        "a number that is none"
+        "not a finite number"
     );
     assert_eq!(shown["timings"][0]["stage"], "cleaner");
     assert_eq!(
@@ -252,7 +252,7 @@ fn a_decision_is_shown_with_its_bar_what_the_model_was_fed_and_its_way() {
         (Some(1.5), Some(4.0))
     );
 
-    // What the boards compute on the same file.
+    // The same features as the boards compute on this file.
     let set = FeatureSet::standard();
     let mut state = FeatureState::new(&set).unwrap();
     let mut cleaner = Cleaner::new(CleanConfig::default()).unwrap();
@@ -286,7 +286,7 @@ fn a_decision_is_shown_with_its_bar_what_the_model_was_fed_and_its_way() {
 }
 
 #[test]
-fn decisions_are_found_by_instrument_side_and_day() {
+fn decisions_are_filtered_by_instrument_side_and_day() {
     let served = serve(settings());
     for (position, (symbol, day, side)) in [
         ("600000.SH", "2024-01-02", Side::Buy),
@@ -302,9 +302,9 @@ fn decisions_are_found_by_instrument_side_and_day() {
             .push(decision(position as u64, symbol, day, side));
     }
     let found = |query: &str| -> Vec<u64> {
-        let answer = get(served.address, &format!("/api/decisions?{query}"), &[]).json();
-        assert_eq!(answer["last"], 4);
-        answer["rows"]
+        let response = get(served.address, &format!("/api/decisions?{query}"), &[]).json();
+        assert_eq!(response["last"], 4);
+        response["rows"]
             .as_array()
             .unwrap()
             .iter()
@@ -317,14 +317,14 @@ fn decisions_are_found_by_instrument_side_and_day() {
     assert_eq!(
         found("side=buy&from=2024-01-03&to=2024-01-03"),
         [4],
-        "who is to be bought on a day"
+        "buys of one day"
     );
     assert_eq!(found("limit=2"), [4, 3]);
     assert_eq!(found("limit=2&before=3"), [2, 1]);
 }
 
 #[test]
-fn the_document_describes_what_is_answered() {
+fn the_openapi_document_describes_the_responses() {
     let served = serve_table(&shared("data/ashare/600000.SH.csv"));
     served
         .decisions
@@ -345,30 +345,30 @@ fn the_document_describes_what_is_answered() {
         let Some(read) = methods.get("get") else {
             continue;
         };
-        let asked = path.replace("{n}", "1");
-        let asked = match path.as_str() {
-            "/api/bars" => format!("{asked}?symbol=600000.SH&limit=1"),
-            _ => asked,
+        let path = path.replace("{n}", "1");
+        let path = match path.as_str() {
+            "/api/bars" => format!("{path}?symbol=600000.SH&limit=1"),
+            _ => path,
         };
         let schema = &read["responses"]["200"]["content"]["application/json"]["schema"];
         if schema.is_null() {
             continue;
         }
-        let answer = get(served.address, &asked, &[]);
-        // What this page has not got is described where somebody has it: by the lab's tests.
-        if matches!(answer.status, 400 | 404) {
+        let response = get(served.address, &path, &[]);
+        // Data that this page does not have is covered by the lab's tests.
+        if matches!(response.status, 400 | 404) {
             continue;
         }
         described_paths += 1;
-        let answer = answer.json();
+        let response = response.json();
         let Some(pointer) = schema["$ref"].as_str() else {
-            assert!(answer.is_array(), "{path}");
+            assert!(response.is_array(), "{path}");
             continue;
         };
         let described = document.pointer(&pointer[1..]).unwrap()["properties"]
             .as_object()
             .unwrap();
-        let names: Vec<&String> = answer.as_object().unwrap().keys().collect();
+        let names: Vec<&String> = response.as_object().unwrap().keys().collect();
         let known: Vec<&String> = described.keys().collect();
         assert_eq!(names, known, "{path}");
     }
@@ -379,7 +379,7 @@ fn the_document_describes_what_is_answered() {
 }
 
 #[test]
-fn a_page_says_what_it_has_and_the_rest_is_not_there() {
+fn absent_data_is_announced_and_answers_404() {
     let served = serve(settings());
     let about = get(served.address, "/api/about", &[]).json();
     let has = |name: &str| about["can"][name].as_bool().unwrap();
@@ -393,9 +393,9 @@ fn a_page_says_what_it_has_and_the_rest_is_not_there() {
         ("watch", "/api/watch"),
     ] {
         assert!(!has(name), "{name}");
-        let answer = get(served.address, path, &[]);
-        assert_eq!(answer.status, 404, "{path}: {}", answer.text());
-        assert!(answer.text().contains("this page has no"), "{path}");
+        let response = get(served.address, path, &[]);
+        assert_eq!(response.status, 404, "{path}: {}", response.text());
+        assert!(response.text().contains("this page has no"), "{path}");
     }
     let strategies = get(served.address, "/api/strategies", &[]).json();
     assert_eq!(
@@ -413,7 +413,7 @@ fn a_page_says_what_it_has_and_the_rest_is_not_there() {
 }
 
 #[test]
-fn predictions_are_held_against_the_next_bar() {
+fn predictions_are_compared_with_the_next_bar() {
     let served = serve_table(&shared("data/ashare/600000.SH.csv"));
     let bars = get(served.address, "/api/bars?symbol=600000.SH&limit=300", &[]).json();
     let number = |column: &str, at: usize| bars[column][at].as_f64().unwrap();
@@ -430,7 +430,7 @@ fn predictions_are_held_against_the_next_bar() {
         squares += (predicted - followed).powi(2);
         hits += usize::from(predicted * followed > 0.0);
     }
-    // The last bar has none behind it, and no bar is known of this one.
+    // The last bar has no successor, and the other instrument has no bars.
     served.decisions.push(decision(
         900,
         "600000.SH",
@@ -473,21 +473,21 @@ fn predictions_are_held_against_the_next_bar() {
 }
 
 #[test]
-fn tables_hold_what_the_answers_hold() {
+fn csv_holds_the_same_values_as_json() {
     let served = serve_table(&shared("data/ashare/600000.SH.csv"));
     served
         .decisions
         .push(decision(1, "600000.SH", "2012-08-06", Side::Buy));
     let read = |path: &str| {
-        let answer = get(served.address, path, &[]);
-        assert_eq!(answer.header("content-type"), "text/csv; charset=utf-8");
+        let response = get(served.address, path, &[]);
+        assert_eq!(response.header("content-type"), "text/csv; charset=utf-8");
         assert!(
-            answer
+            response
                 .header("content-disposition")
                 .starts_with("attachment"),
             "{path}"
         );
-        let mut reader = csv::Reader::from_reader(answer.body.as_slice());
+        let mut reader = csv::Reader::from_reader(response.body.as_slice());
         let columns = reader.headers().unwrap().clone();
         let rows: Vec<BTreeMap<String, String>> = reader
             .records()
@@ -526,15 +526,15 @@ fn tables_hold_what_the_answers_hold() {
 }
 
 #[test]
-fn a_refused_decision_tells_what_was_wanted() {
+fn a_rejected_decision_states_the_side_before_filters() {
     let served = serve(settings());
     served
         .decisions
         .push(decision(1, "600000.SH", "2024-01-02", Side::Buy));
-    let mut refused = decision(2, "600000.SH", "2024-01-03", Side::Hold);
-    refused.reason = heqis_quant::decision::VerdictReason::LimitDown;
-    refused.stance = heqis_quant::decision::Stance::Out;
-    served.decisions.push(refused);
+    let mut rejected = decision(2, "600000.SH", "2024-01-03", Side::Hold);
+    rejected.reason = heqis_quant::decision::VerdictReason::LimitDown;
+    rejected.stance = heqis_quant::decision::Stance::Out;
+    served.decisions.push(rejected);
     let rows = |query: &str| {
         get(served.address, &format!("/api/decisions?{query}"), &[]).json()["rows"].clone()
     };

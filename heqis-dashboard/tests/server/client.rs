@@ -1,19 +1,19 @@
-//! A client that says exactly what it is told to.
+//! A raw HTTP client that sends exactly the given bytes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     /// Names in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
@@ -28,7 +28,7 @@ impl Answer {
     }
 }
 
-/// A connection whose answers are read one after another.
+/// A connection whose responses are read in order.
 pub(crate) struct Connection(pub(crate) BufReader<TcpStream>);
 
 impl Connection {
@@ -37,12 +37,12 @@ impl Connection {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        // A server that has hung up already makes this fail, which the answer will show.
+        // Fails when the server has closed the connection, which reading the response shows.
         let _ = self.0.get_mut().write_all(bytes);
     }
 
-    /// The head of the next answer, `None` when the server hung up instead.
-    pub(crate) fn head(&mut self) -> Option<Answer> {
+    /// Reads the head of the next response, `None` when the server closed the connection.
+    pub(crate) fn head(&mut self) -> Option<Response> {
         let mut line = String::new();
         if self.0.read_line(&mut line).unwrap_or(0) == 0 {
             return None;
@@ -57,25 +57,25 @@ impl Connection {
             };
             headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
         }
-        Some(Answer {
+        Some(Response {
             status,
             headers,
             body: Vec::new(),
         })
     }
 
-    /// The next whole answer, `None` when the server hung up instead.
-    pub(crate) fn answer(&mut self, has_body: bool) -> Option<Answer> {
-        let mut answer = self.head()?;
-        let length = answer.header("content-length").parse().unwrap_or(0);
+    /// Reads the next response, `None` when the server closed the connection.
+    pub(crate) fn response(&mut self, has_body: bool) -> Option<Response> {
+        let mut response = self.head()?;
+        let length = response.header("content-length").parse().unwrap_or(0);
         if has_body {
-            answer.body = vec![0; length];
-            self.0.read_exact(&mut answer.body).ok()?;
+            response.body = vec![0; length];
+            self.0.read_exact(&mut response.body).ok()?;
         }
-        Some(answer)
+        Some(response)
     }
 
-    /// The next line of a stream that is sent in chunks, without its end; chunk lengths are passed over.
+    /// Reads the next line of a chunked stream without its line end; chunk lengths are skipped.
     pub(crate) fn event_line(&mut self) -> Option<String> {
         loop {
             let mut line = String::new();
@@ -91,19 +91,19 @@ impl Connection {
     }
 }
 
-/// Sends `head` (lines without their ends) and reads the answer.
-pub(crate) fn ask(address: SocketAddr, head: &[&str]) -> Option<Answer> {
+/// Sends `head` (lines without line ends) and reads the response.
+pub(crate) fn request(address: SocketAddr, head: &[&str]) -> Option<Response> {
     let mut connection = Connection::open(address);
     connection.send(format!("{}\r\n\r\n", head.join("\r\n")).as_bytes());
-    connection.answer(!head[0].starts_with("HEAD"))
+    connection.response(!head[0].starts_with("HEAD"))
 }
 
-/// Reads `path` as a browser of this machine would, with `more` header lines.
-pub(crate) fn get(address: SocketAddr, path: &str, more: &[&str]) -> Answer {
+/// Requests `path` as a browser would, with `more` header lines.
+pub(crate) fn get(address: SocketAddr, path: &str, more: &[&str]) -> Response {
     let (line, host) = (format!("GET {path} HTTP/1.1"), format!("Host: {address}"));
     let head: Vec<&str> = [&line as &str, &host]
         .into_iter()
         .chain(more.iter().copied())
         .collect();
-    ask(address, &head).unwrap()
+    request(address, &head).unwrap()
 }

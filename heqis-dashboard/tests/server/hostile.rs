@@ -1,14 +1,14 @@
-//! What clients do that mean harm, or are merely broken.
+//! Hostile and broken clients.
 
 use std::time::Duration;
 
 use heqis_dashboard::Settings;
 
-use crate::client::{Connection, ask, get};
-use crate::scene::{guarded, serve, settings};
+use crate::client::{Connection, get, request};
+use crate::fixture::{guarded, serve, settings};
 
 #[test]
-fn no_path_leads_out_of_the_page() {
+fn no_path_leads_to_the_file_system() {
     let served = serve(settings());
     for path in [
         "/assets/../../../../etc/passwd",
@@ -28,18 +28,18 @@ fn no_path_leads_out_of_the_page() {
         "//evil.example/",
         "/api/decisions/../about",
     ] {
-        let answer = get(served.address, path, &[]);
+        let response = get(served.address, path, &[]);
         assert!(
-            matches!(answer.status, 400 | 404),
+            matches!(response.status, 400 | 404),
             "{path}: {}",
-            answer.status
+            response.status
         );
-        assert!(!answer.text().contains("root:"), "{path}");
+        assert!(!response.text().contains("root:"), "{path}");
     }
 }
 
 #[test]
-fn a_body_that_nobody_asked_for_is_not_read() {
+fn an_unexpected_body_is_not_read() {
     let served = serve(Settings {
         control: true,
         ..guarded()
@@ -73,9 +73,9 @@ fn a_body_that_nobody_asked_for_is_not_read() {
             "Transfer-Encoding: chunked",
         ],
     ] {
-        let answer = ask(served.address, &head).unwrap();
+        let response = request(served.address, &head).unwrap();
         assert_eq!(
-            (answer.status, answer.header("connection")),
+            (response.status, response.header("connection")),
             (413, "close"),
             "{head:?}"
         );
@@ -83,7 +83,7 @@ fn a_body_that_nobody_asked_for_is_not_read() {
 }
 
 #[test]
-fn broken_requests_are_turned_away_and_leave_the_server_well() {
+fn malformed_requests_are_rejected_and_the_server_keeps_serving() {
     let served = serve(settings());
     let host = format!("Host: {}\r\n", served.address);
     let long = "x".repeat(300_000);
@@ -112,11 +112,11 @@ fn broken_requests_are_turned_away_and_leave_the_server_well() {
     for bytes in &broken {
         let mut connection = Connection::open(served.address);
         connection.send(bytes);
-        // Whoever waits for more would wait for ever.
+        // Without a shutdown the server would wait for more.
         let _ = connection.0.get_ref().shutdown(std::net::Shutdown::Write);
-        if let Some(answer) = connection.head() {
+        if let Some(response) = connection.head() {
             assert!(
-                (400..500).contains(&answer.status),
+                (400..500).contains(&response.status),
                 "{:?}",
                 String::from_utf8_lossy(&bytes[..bytes.len().min(60)])
             );
@@ -126,9 +126,9 @@ fn broken_requests_are_turned_away_and_leave_the_server_well() {
 }
 
 #[test]
-fn questions_that_cannot_be_read_are_told_what_is_wrong() {
+fn invalid_queries_are_rejected_with_a_reason() {
     let served = serve(settings());
-    for (path, said) in [
+    for (path, reason) in [
         ("/api/bars", "symbol"),
         ("/api/bars?symbol=", "symbol"),
         (
@@ -165,16 +165,16 @@ fn questions_that_cannot_be_read_are_told_what_is_wrong() {
         ("/api/jobs/x", ""),
         ("/api/jobs/1?after=-1", ""),
     ] {
-        let answer = get(served.address, path, &[]);
-        assert_eq!(answer.status, 400, "{path}: {}", answer.text());
-        let error = serde_json::from_slice::<serde_json::Value>(&answer.body).unwrap();
+        let response = get(served.address, path, &[]);
+        assert_eq!(response.status, 400, "{path}: {}", response.text());
+        let error = serde_json::from_slice::<serde_json::Value>(&response.body).unwrap();
         let error = error["error"].as_str().unwrap();
-        assert!(error.contains(said), "{path}: {error}");
+        assert!(error.contains(reason), "{path}: {error}");
     }
 }
 
 #[test]
-fn clients_that_dawdle_are_sent_away_and_hold_nobody_up() {
+fn slow_clients_time_out_and_do_not_block_others() {
     let served = serve(Settings {
         request_timeout: Duration::from_millis(300),
         ..settings()
@@ -188,13 +188,17 @@ fn clients_that_dawdle_are_sent_away_and_hold_nobody_up() {
         .collect();
     assert_eq!(get(served.address, "/api/about", &[]).status, 200);
     for connection in &mut slow {
-        // Comes to an end although this side never finishes: an answer of timeout, or a closed connection.
-        assert!(connection.head().is_none_or(|answer| answer.status == 408));
+        // The server ends it: with a timeout response, or by closing the connection.
+        assert!(
+            connection
+                .head()
+                .is_none_or(|response| response.status == 408)
+        );
     }
 }
 
 #[test]
-fn more_pages_than_allowed_are_asked_to_come_back_and_a_place_is_given_back() {
+fn pages_beyond_the_limit_are_told_to_retry_and_slots_are_released() {
     let served = serve(Settings {
         max_streams: 4,
         ..settings()
@@ -206,23 +210,26 @@ fn more_pages_than_allowed_are_asked_to_come_back_and_a_place_is_given_back() {
             served.address
         );
         connection.send(head.as_bytes());
-        let answer = connection.head().unwrap();
-        (answer, connection)
+        let response = connection.head().unwrap();
+        (response, connection)
     };
     let mut opened: Vec<_> = (0..100).map(|_| open()).collect();
-    let turned_away = opened.split_off(4);
-    assert!(opened.iter().all(|(answer, _)| answer.status == 200));
-    for (answer, _) in &turned_away {
-        assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    let rejected = opened.split_off(4);
+    assert!(opened.iter().all(|(response, _)| response.status == 200));
+    for (response, _) in &rejected {
+        assert_eq!(
+            (response.status, response.header("retry-after")),
+            (503, "5")
+        );
     }
     assert_eq!(
         get(served.address, "/api/about", &[]).status,
         200,
-        "reading goes on"
+        "other requests are served"
     );
-    drop(turned_away);
+    drop(rejected);
     drop(opened.pop());
-    // The server notices at its next word to the page that went; the others' events tell that it has had time to.
+    // The server notices a closed page when it next writes to it; events on another page show that it has written.
     let mut waiting = opened.remove(0).1;
     let regained = (0..200).any(|_| {
         waiting.event_line().unwrap();

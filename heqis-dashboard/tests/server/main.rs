@@ -1,11 +1,11 @@
-//! The server over real sockets: what it answers, whom it turns away, what it survives.
+//! The server over real sockets: responses, access control, malformed and hostile requests.
 
 #![allow(clippy::unwrap_used)]
 
 mod api;
 mod client;
+mod fixture;
 mod hostile;
-mod scene;
 mod security;
 mod stream;
 mod vendor;

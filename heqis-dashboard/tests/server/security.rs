@@ -1,13 +1,13 @@
-//! Who is let in, and to what.
+//! Access control.
 
 use std::sync::atomic::Ordering;
 
-use heqis_dashboard::{Dashboard, DashboardError, Decisions, Desk, Settings, Shelf, Token};
+use heqis_dashboard::{Dashboard, DashboardError, Decisions, LiveBars, Settings, Sources, Token};
 
 use heqis_quant::KillState;
 
-use crate::client::{Answer, Connection, ask, get};
-use crate::scene::{TOKEN, guarded, serve, settings};
+use crate::client::{Connection, Response, get, request};
+use crate::fixture::{TOKEN, guarded, serve, settings};
 
 const PATHS: [&str; 27] = [
     "/",
@@ -39,49 +39,52 @@ const PATHS: [&str; 27] = [
     "/no/such/path",
 ];
 
-fn refused(settings: Settings) -> DashboardError {
-    let desk = Desk::new(
+fn start_error(settings: Settings) -> DashboardError {
+    let sources = Sources::new(
         "nothing".into(),
-        std::sync::Arc::new(Shelf::new(2, Vec::new())),
+        std::sync::Arc::new(LiveBars::new(2, Vec::new())),
         std::sync::Arc::new(Decisions::new(1, 1)),
     );
     actix_rt::System::new()
-        .block_on(async { Dashboard::start(settings, desk).map(|_| ()) })
+        .block_on(async { Dashboard::start(settings, sources).map(|_| ()) })
         .unwrap_err()
 }
 
 #[test]
-fn an_address_that_others_reach_is_not_served_without_a_token() {
+fn an_address_reachable_by_others_needs_a_token() {
     for address in ["0.0.0.0:0", "[::]:0", "192.0.2.1:80"] {
         let open = Settings::new(address.parse().unwrap());
         assert!(
-            matches!(refused(open), DashboardError::Exposed { .. }),
+            matches!(start_error(open), DashboardError::Exposed { .. }),
             "{address}"
         );
     }
 }
 
 #[test]
-fn control_is_not_switched_on_without_a_token() {
+fn control_needs_a_token() {
     let open = Settings {
         control: true,
         ..settings()
     };
-    assert!(matches!(refused(open), DashboardError::OpenControl { .. }));
+    assert!(matches!(
+        start_error(open),
+        DashboardError::OpenControl { .. }
+    ));
 }
 
 #[test]
-fn a_token_holds_at_least_128_bits_and_is_shown_nowhere() {
+fn a_token_has_at_least_128_bits_and_is_never_shown() {
     assert!(Token::parse(&"a".repeat(31)).is_err());
     assert!(Token::parse(&"g".repeat(32)).is_err());
     assert!(Token::parse(&"a".repeat(129)).is_err());
-    let drawn = [Token::draw().unwrap(), Token::draw().unwrap()];
+    let generated = [Token::draw().unwrap(), Token::draw().unwrap()];
     assert!(
-        drawn
+        generated
             .iter()
             .all(|token| Token::parse(token.reveal()).is_ok())
     );
-    assert_ne!(drawn[0].reveal(), drawn[1].reveal());
+    assert_ne!(generated[0].reveal(), generated[1].reveal());
     let short = Token::parse("5ec7e7").unwrap_err().to_string();
     assert!(!short.contains("5ec7e7"), "{short}");
     assert!(!format!("{:?}", guarded()).contains(TOKEN));
@@ -121,13 +124,13 @@ fn without_the_token_nothing_is_shown() {
         assert_eq!(
             get(served.address, &path, &[]).status,
             401,
-            "{path}: addresses log nobody in"
+            "{path}: a token in the address does not log in"
         );
     }
 }
 
 #[test]
-fn the_login_link_turns_into_a_cookie_that_scripts_and_other_sites_do_not_get() {
+fn the_login_link_sets_a_cookie_hidden_from_scripts_and_other_sites() {
     let served = serve(guarded());
     let login = get(served.address, &format!("/login?token={TOKEN}"), &[]);
     assert_eq!((login.status, login.header("location")), (303, "/"));
@@ -146,18 +149,18 @@ fn the_login_link_turns_into_a_cookie_that_scripts_and_other_sites_do_not_get() 
         "/login?token=00",
         &format!("/login?token={}0", &TOKEN[..31]),
     ] {
-        let answer = get(served.address, wrong, &[]);
+        let response = get(served.address, wrong, &[]);
         assert!(
-            matches!(answer.status, 400 | 401),
+            matches!(response.status, 400 | 401),
             "{wrong}: {}",
-            answer.status
+            response.status
         );
-        assert!(!answer.headers.contains_key("set-cookie"), "{wrong}");
+        assert!(!response.headers.contains_key("set-cookie"), "{wrong}");
     }
 }
 
 #[test]
-fn a_page_that_is_asked_for_by_a_foreign_name_is_not_answered() {
+fn requests_for_a_foreign_host_name_are_rejected() {
     let served = serve(settings());
     let port = served.address.port();
     for host in [
@@ -173,11 +176,11 @@ fn a_page_that_is_asked_for_by_a_foreign_name_is_not_answered() {
         String::new(),
     ] {
         for path in ["/", "/api/about", "/login?token=0", "/assets/index.html"] {
-            let answer = ask(
+            let response = request(
                 served.address,
                 &[&format!("GET {path} HTTP/1.1"), &format!("Host: {host}")],
             );
-            let status = answer.map_or(400, |answer| answer.status);
+            let status = response.map_or(400, |response| response.status);
             assert!(matches!(status, 421 | 400), "{host} {path}: {status}");
         }
     }
@@ -187,7 +190,7 @@ fn a_page_that_is_asked_for_by_a_foreign_name_is_not_answered() {
         vec!["GET / HTTP/1.1", &own, "Host: evil.example"],
         vec!["GET http://evil.example/ HTTP/1.1", &own],
     ] {
-        let status = ask(served.address, &head).map_or(400, |answer| answer.status);
+        let status = request(served.address, &head).map_or(400, |response| response.status);
         assert!(matches!(status, 421 | 400), "{head:?}: {status}");
     }
     for host in [
@@ -196,24 +199,24 @@ fn a_page_that_is_asked_for_by_a_foreign_name_is_not_answered() {
         "LOCALHOST:8080".into(),
         format!("[::1]:{port}"),
     ] {
-        let answer = ask(
+        let response = request(
             served.address,
             &["GET /api/about HTTP/1.1", &format!("Host: {host}")],
         )
         .unwrap();
-        assert_eq!(answer.status, 200, "{host}");
+        assert_eq!(response.status, 200, "{host}");
     }
 }
 
 #[test]
-fn names_are_answered_to_when_they_were_given() {
+fn configured_host_names_are_accepted() {
     let named = Settings {
         hosts: vec!["desk.lan".into()],
         ..settings()
     };
     let served = serve(named);
     let status = |host: &str| {
-        ask(
+        request(
             served.address,
             &["GET / HTTP/1.1", &format!("Host: {host}")],
         )
@@ -231,11 +234,11 @@ fn names_are_answered_to_when_they_were_given() {
 }
 
 #[test]
-fn every_answer_carries_the_rules_for_browsers() {
+fn every_response_carries_the_security_headers() {
     let served = serve(guarded());
     let host = format!("Host: {}", served.address);
     let bearer = format!("Authorization: Bearer {TOKEN}");
-    let answers: Vec<Answer> = [
+    let responses: Vec<Response> = [
         vec!["GET / HTTP/1.1", &host, &bearer],
         vec!["HEAD / HTTP/1.1", &host, &bearer],
         vec!["GET / HTTP/1.1", &host],
@@ -249,30 +252,30 @@ fn every_answer_carries_the_rules_for_browsers() {
         vec!["GET /login?token=0 HTTP/1.1", &host],
     ]
     .iter()
-    .map(|head| ask(served.address, head).unwrap())
+    .map(|head| request(served.address, head).unwrap())
     .collect();
-    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    let statuses: Vec<u16> = responses.iter().map(|response| response.status).collect();
     assert_eq!(
         statuses,
         [200, 200, 401, 404, 400, 404, 400, 405, 421, 413, 401]
     );
-    for answer in answers {
+    for response in responses {
         assert_eq!(
-            answer.header("content-security-policy"),
+            response.header("content-security-policy"),
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data: blob:; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
             "{}",
-            answer.status
+            response.status
         );
-        assert_eq!(answer.header("x-content-type-options"), "nosniff");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer");
-        assert!(answer.header("cache-control").starts_with("no-"));
-        assert!(!answer.headers.contains_key("access-control-allow-origin"));
+        assert_eq!(response.header("x-content-type-options"), "nosniff");
+        assert_eq!(response.header("referrer-policy"), "no-referrer");
+        assert!(response.header("cache-control").starts_with("no-"));
+        assert!(!response.headers.contains_key("access-control-allow-origin"));
     }
 }
 
 #[test]
-fn a_control_takes_flag_token_post_and_origin() {
+fn a_control_action_needs_flag_token_post_and_origin() {
     let (mut off, mut on) = (
         serve(guarded()),
         serve(Settings {
@@ -281,7 +284,7 @@ fn a_control_takes_flag_token_post_and_origin() {
         }),
     );
     let bearer = format!("Authorization: Bearer {TOKEN}");
-    let control = |served: &crate::scene::Served, path: &str, method: &str, lines: &[&str]| {
+    let control = |served: &crate::fixture::Served, path: &str, method: &str, lines: &[&str]| {
         let (line, host) = (
             format!("{method} /api/control/{path} HTTP/1.1"),
             format!("Host: {}", served.address),
@@ -290,12 +293,12 @@ fn a_control_takes_flag_token_post_and_origin() {
             .into_iter()
             .chain(lines.iter().copied())
             .collect();
-        ask(served.address, &head).unwrap().status
+        request(served.address, &head).unwrap().status
     };
-    let drain = |served: &crate::scene::Served, method: &str, lines: &[&str]| {
+    let drain = |served: &crate::fixture::Served, method: &str, lines: &[&str]| {
         control(served, "drain", method, lines)
     };
-    let origin = |served: &crate::scene::Served| format!("Origin: http://{}", served.address);
+    let origin = |served: &crate::fixture::Served| format!("Origin: http://{}", served.address);
 
     for path in ["drain", "kill", "jobs", "jobs/1/cancel", "watch"] {
         let (on_origin, off_origin) = (origin(&on), origin(&off));
@@ -338,7 +341,7 @@ fn a_control_takes_flag_token_post_and_origin() {
         );
     }
     assert_eq!(on.graph.drained.load(Ordering::SeqCst), 0);
-    assert_eq!(*on.graph.killed.lock().unwrap(), None);
+    assert_eq!(*on.graph.trading_state.lock().unwrap(), None);
 
     let kill = |body: &str| {
         let mut connection = Connection::open(on.address);
@@ -350,7 +353,7 @@ fn a_control_takes_flag_token_post_and_origin() {
             body.len()
         );
         connection.send(head.as_bytes());
-        connection.answer(true).unwrap().status
+        connection.response(true).unwrap().status
     };
     for wrong in [
         "",
@@ -361,9 +364,12 @@ fn a_control_takes_flag_token_post_and_origin() {
     ] {
         assert_eq!(kill(wrong), 400, "{wrong}");
     }
-    assert_eq!(*on.graph.killed.lock().unwrap(), None);
+    assert_eq!(*on.graph.trading_state.lock().unwrap(), None);
     assert_eq!(kill(r#"{"state":"halted"}"#), 200);
-    assert_eq!(*on.graph.killed.lock().unwrap(), Some(KillState::Halted));
+    assert_eq!(
+        *on.graph.trading_state.lock().unwrap(),
+        Some(KillState::Halted)
+    );
     assert_eq!(drain(&on, "POST", &[&bearer, &origin(&on)]), 202);
     assert_eq!(on.graph.drained.load(Ordering::SeqCst), 1);
     assert_eq!(off.graph.drained.load(Ordering::SeqCst), 0);
@@ -372,7 +378,7 @@ fn a_control_takes_flag_token_post_and_origin() {
 }
 
 #[test]
-fn the_page_is_packed_for_who_unpacks_it_and_known_again() {
+fn the_page_is_compressed_where_accepted_and_cached_by_etag() {
     let served = serve(settings());
     let plain = get(served.address, "/", &[]);
     let packed = get(served.address, "/", &["Accept-Encoding: gzip, br"]);
@@ -389,7 +395,7 @@ fn the_page_is_packed_for_who_unpacks_it_and_known_again() {
     assert_eq!(packed.header("etag"), tag);
     let again = get(served.address, "/", &[&format!("If-None-Match: {tag}")]);
     assert_eq!((again.status, again.body.len()), (304, 0));
-    let head = ask(
+    let head = request(
         served.address,
         &["HEAD / HTTP/1.1", &format!("Host: {}", served.address)],
     )

@@ -1,32 +1,32 @@
-//! What a page is told while it is open.
+//! The event stream.
 
 use heqis_quant::Side;
 use serde_json::Value;
 
 use crate::client::Connection;
-use crate::scene::{EPOCH, Served, decision, serve, settings};
+use crate::fixture::{EPOCH, Served, decision, serve, settings};
 
 const DAY: &str = "2024-01-02";
 
 fn listen(served: &Served, has: Option<&str>) -> Connection {
     let mut connection = Connection::open(served.address);
-    let known = has
+    let last_event = has
         .map(|id| format!("Last-Event-ID: {id}\r\n"))
         .unwrap_or_default();
     let head = format!(
-        "GET /api/stream HTTP/1.1\r\nHost: {}\r\n{known}\r\n",
+        "GET /api/stream HTTP/1.1\r\nHost: {}\r\n{last_event}\r\n",
         served.address
     );
     connection.send(head.as_bytes());
-    let answer = connection.head().unwrap();
-    assert_eq!(answer.status, 200);
-    assert_eq!(answer.header("content-type"), "text/event-stream");
-    assert_eq!(answer.header("content-encoding"), "identity");
-    assert_eq!(answer.header("cache-control"), "no-store");
+    let response = connection.head().unwrap();
+    assert_eq!(response.status, 200);
+    assert_eq!(response.header("content-type"), "text/event-stream");
+    assert_eq!(response.header("content-encoding"), "identity");
+    assert_eq!(response.header("cache-control"), "no-store");
     connection
 }
 
-/// The next event of this name: its id and data.
+/// Reads the next event of this name: its id and data.
 fn event(connection: &mut Connection, name: &str) -> (String, Value) {
     let (mut id, mut of) = (String::new(), String::new());
     loop {
@@ -53,14 +53,14 @@ fn numbers(rows: &Value) -> Vec<u64> {
 }
 
 #[test]
-fn a_new_page_learns_where_the_list_stands_and_then_what_is_added() {
+fn a_new_page_receives_the_last_number_and_then_new_decisions() {
     let served = serve(settings());
     served
         .decisions
         .push(decision(1, "600000.SH", DAY, Side::Buy));
     let mut page = listen(&served, None);
-    let (id, stands) = event(&mut page, "resync");
-    assert_eq!((id.as_str(), stands["last"].as_u64()), ("abc-1", Some(1)));
+    let (id, state) = event(&mut page, "resync");
+    assert_eq!((id.as_str(), state["last"].as_u64()), ("abc-1", Some(1)));
     let (_, live) = event(&mut page, "live");
     assert_eq!(live["nodes"][0]["condition"], "running");
     served
@@ -72,7 +72,7 @@ fn a_new_page_learns_where_the_list_stands_and_then_what_is_added() {
 }
 
 #[test]
-fn a_page_that_was_away_gets_exactly_what_it_missed() {
+fn a_reconnecting_page_receives_exactly_what_it_missed() {
     let served = serve(settings());
     for position in 1..=5 {
         served
@@ -84,7 +84,7 @@ fn a_page_that_was_away_gets_exactly_what_it_missed() {
 }
 
 #[test]
-fn a_page_that_missed_too_much_or_knew_another_process_reads_anew() {
+fn a_page_that_missed_too_much_or_knows_another_process_is_told_to_resync() {
     let served = serve(settings());
     for position in 1..=700 {
         served
@@ -94,9 +94,9 @@ fn a_page_that_missed_too_much_or_knew_another_process_reads_anew() {
     for stale in [
         "abc-1", "abd-699", "abc-701", "abc", "-", "abc-x", "nonsense",
     ] {
-        let (id, stands) = event(&mut listen(&served, Some(stale)), "resync");
+        let (id, state) = event(&mut listen(&served, Some(stale)), "resync");
         assert_eq!(
-            (id.as_str(), stands["last"].as_u64()),
+            (id.as_str(), state["last"].as_u64()),
             ("abc-700", Some(700)),
             "{stale}"
         );
@@ -105,7 +105,7 @@ fn a_page_that_missed_too_much_or_knew_another_process_reads_anew() {
 }
 
 #[test]
-fn a_server_that_stops_ends_its_streams() {
+fn stopping_the_server_ends_its_streams() {
     let mut served = serve(settings());
     let mut page = listen(&served, None);
     event(&mut page, "resync");

@@ -1,10 +1,10 @@
-//! The two chart libraries are what their makers published.
+//! The two chart libraries are the published files.
 
 use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
-/// SHA-256 of the files in klinecharts-10.0.2.tgz and uplot-1.6.32.tgz as the npm registry gives them.
+/// SHA-256 of the files in klinecharts-10.0.2.tgz and uplot-1.6.32.tgz as published on npm.
 const PINNED: [(&str, &str); 3] = [
     (
         "klinecharts-10.0.2.min.js",
@@ -21,7 +21,7 @@ const PINNED: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn the_charts_are_the_pinned_ones_with_their_licences() {
+fn chart_libraries_have_the_pinned_hashes_and_their_licences() {
     let vendor = Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/vendor");
     for (name, pinned) in PINNED {
         let digest = Sha256::digest(std::fs::read(vendor.join(name)).unwrap());

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use heqis_dashboard::archive::{
-    Artefact, Decider, Equity, Order, Run, RunDetail, RunKind, Strategy, Table, Trade,
+    Artefact, Equity, Order, ResultTable, Run, RunDetail, RunKind, Strategy, StrategyKind, Trade,
 };
 use heqis_dashboard::{Archive, DashboardError, Decisions};
 
@@ -95,7 +95,7 @@ impl Archive for Shelves {
             Strategy {
                 id: format!("journal:{}", named.name),
                 name: named.name.clone(),
-                kind: Decider::Journal,
+                kind: StrategyKind::Journal,
                 decisions: Some(named.decisions.last()),
                 symbols: Some(symbols as u64),
                 from,
@@ -115,7 +115,7 @@ impl Archive for Shelves {
             strategies.push(Strategy {
                 id: runs[0].parent().to_owned(),
                 name: words.map(String::as_str).collect::<Vec<_>>().join(" · "),
-                kind: Decider::Backtest,
+                kind: StrategyKind::Backtest,
                 decisions: None,
                 symbols: None,
                 from: lines.iter().filter_map(|run| run.from).min(),
@@ -243,7 +243,7 @@ fn points(
 }
 
 /// A table as text.
-fn table(path: &std::path::Path) -> Result<Table, DashboardError> {
+fn table(path: &std::path::Path) -> Result<ResultTable, DashboardError> {
     let fault = |error: csv::Error| DashboardError::Archive(format!("{}: {error}", path.display()));
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
@@ -254,7 +254,7 @@ fn table(path: &std::path::Path) -> Result<Table, DashboardError> {
     let rows = reader
         .records()
         .map(|row| row.map(|row| cells(&row)).map_err(fault));
-    Ok(Table {
+    Ok(ResultTable {
         columns,
         rows: rows.collect::<Result<_, _>>()?,
     })

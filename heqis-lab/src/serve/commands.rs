@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, Args as _, Command};
-use heqis_dashboard::jobs::{Field, FieldKind, JobKind, JobOrder, Refused};
+use heqis_dashboard::jobs::{Field, FieldKind, JobKind, JobOrder, Rejected};
 use serde_json::Value;
 
 use crate::backtest::BacktestArgs;
@@ -104,13 +104,13 @@ pub(super) fn kinds() -> Vec<JobKind> {
 /// The arguments behind the program's name that an order stands for.
 ///
 /// # Errors
-/// [`Refused::Wrong`] naming the field and the rule, or with what the command line says of it.
-pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Refused> {
+/// [`Rejected::Invalid`] naming the field and the rule, or with what the command line says of it.
+pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Rejected> {
     let commands = commands();
     let command = commands
         .iter()
         .find(|command| command.get_name() == order.command)
-        .ok_or_else(|| Refused::Wrong(format!("there is no command {}", order.command)))?;
+        .ok_or_else(|| Rejected::Invalid(format!("there is no command {}", order.command)))?;
     let known: BTreeMap<&str, &Arg> = offered(command)
         .map(|arg| (arg.get_id().as_str(), arg))
         .collect();
@@ -119,7 +119,7 @@ pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Refused> {
     for (name, value) in &order.values {
         let arg = known
             .get(name.as_str())
-            .ok_or_else(|| Refused::Wrong(format!("{} takes no {name}", order.command)))?;
+            .ok_or_else(|| Rejected::Invalid(format!("{} takes no {name}", order.command)))?;
         for text in texts(name, value, arg)? {
             match (arg.get_long(), arg.get_action()) {
                 (Some(long), ArgAction::SetTrue) => options.push(format!("--{long}")),
@@ -146,7 +146,7 @@ pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Refused> {
         Err(error) => {
             let said = error.to_string();
             let first = said.lines().next().unwrap_or_default();
-            Err(Refused::Wrong(
+            Err(Rejected::Invalid(
                 first.trim_start_matches("error: ").to_owned(),
             ))
         }
@@ -154,8 +154,8 @@ pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Refused> {
 }
 
 /// The values of a field as text; none for a flag that is not set.
-fn texts(name: &str, value: &Value, arg: &Arg) -> Result<Vec<String>, Refused> {
-    let wrong = |rule: &str| Err(Refused::Wrong(format!("{name} {rule}")));
+fn texts(name: &str, value: &Value, arg: &Arg) -> Result<Vec<String>, Rejected> {
+    let wrong = |rule: &str| Err(Rejected::Invalid(format!("{name} {rule}")));
     let kind = kind(arg);
     let values = match value {
         Value::Null => return Ok(Vec::new()),
@@ -209,7 +209,7 @@ mod tests {
 
     use super::*;
 
-    fn order(command: &str, values: Value) -> Result<Vec<String>, Refused> {
+    fn order(command: &str, values: Value) -> Result<Vec<String>, Rejected> {
         arguments(&serde_json::from_value(json!({ "command": command, "values": values })).unwrap())
     }
 
@@ -311,7 +311,7 @@ mod tests {
                 "takes no token_file",
             ),
         ] {
-            let Err(Refused::Wrong(rule)) = order(command, values.clone()) else {
+            let Err(Rejected::Invalid(rule)) = order(command, values.clone()) else {
                 panic!("{command} {values}");
             };
             assert!(rule.contains(said), "{command} {values}: {rule}");

@@ -16,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use heqis_dashboard::Jobs;
 use heqis_dashboard::jobs::{
-    Job, JobKind, JobList, JobLog, JobOrder, JobState, Refused, WatchList, WatchOrder,
+    Job, JobKind, JobList, JobLog, JobOrder, JobState, Rejected, WatchList, WatchOrder,
 };
 
 use super::{commands, watch};
@@ -154,16 +154,17 @@ impl Jobs for Bench {
         })
     }
 
-    fn start(&self, order: &JobOrder) -> Result<u64, Refused> {
+    fn start(&self, order: &JobOrder) -> Result<u64, Rejected> {
         let arguments = commands::arguments(order)?;
         let mut state = lock(&self.state);
         let running = |work: &&Arc<Work>| lock(&work.told).job.state == JobState::Running;
         let busy = state.jobs.iter().filter(running).count();
         if busy >= self.most || state.ending {
             let rule = format!("{busy} jobs run, at most {} may at once", self.most);
-            return Err(Refused::Busy(rule));
+            return Err(Rejected::Busy(rule));
         }
-        let broken = |error: std::io::Error| Refused::Broken(format!("{}: {error}", order.command));
+        let broken =
+            |error: std::io::Error| Rejected::Failed(format!("{}: {error}", order.command));
         // The pipe is never written to: it ends with this process, however that ends, and the command ends with it.
         let mut child = Command::new(&self.program)
             .arg(ATTENDED)
@@ -218,19 +219,19 @@ impl Jobs for Bench {
         Ok(number)
     }
 
-    fn cancel(&self, job: u64) -> Result<bool, Refused> {
+    fn cancel(&self, job: u64) -> Result<bool, Rejected> {
         let work = self.find(job);
-        let work = work.ok_or_else(|| Refused::Missing(format!("there is no job {job}")))?;
+        let work = work.ok_or_else(|| Rejected::NotFound(format!("there is no job {job}")))?;
         Ok(work.cancel())
     }
 
-    fn watch_list(&self) -> Result<Option<WatchList>, Refused> {
+    fn watch_list(&self) -> Result<Option<WatchList>, Rejected> {
         self.watch.as_deref().map(watch::read).transpose()
     }
 
-    fn watch(&self, order: &WatchOrder) -> Result<bool, Refused> {
+    fn watch(&self, order: &WatchOrder) -> Result<bool, Rejected> {
         let path = self.watch.as_deref();
-        let path = path.ok_or_else(|| Refused::Missing("this page has no watch list".into()))?;
+        let path = path.ok_or_else(|| Rejected::NotFound("this page has no watch list".into()))?;
         // One writer at a time.
         let _state = lock(&self.state);
         watch::add(path, order)

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heqis_dashboard::market::Listing;
-use heqis_dashboard::{DashboardError, Market, Series};
+use heqis_dashboard::bars::Listing;
+use heqis_dashboard::{BarSeries, BarStore, DashboardError};
 use heqis_quant::Symbol;
 
 use crate::error::LabError;
@@ -14,7 +14,7 @@ use crate::store::manifest::SymbolEntry;
 /// The bars of a data set. The chart pages through one series after another, so the last one is kept.
 pub(super) struct Stored {
     data: DataSet,
-    last: Mutex<Option<(Symbol, Arc<Series>)>>,
+    last: Mutex<Option<(Symbol, Arc<BarSeries>)>>,
 }
 
 impl Stored {
@@ -25,9 +25,9 @@ impl Stored {
         }
     }
 
-    fn read(&self, symbol: Symbol) -> Result<Series, LabError> {
+    fn read(&self, symbol: Symbol) -> Result<BarSeries, LabError> {
         let rows = self.data.symbol(symbol, Columns::All)?;
-        let mut series = Series::new()?;
+        let mut series = BarSeries::new()?;
         for (row, bar) in rows.bars().iter().enumerate() {
             series.push(*bar, rows.features(row).map(Into::into));
         }
@@ -35,7 +35,7 @@ impl Stored {
     }
 }
 
-impl Market for Stored {
+impl BarStore for Stored {
     fn listings(&self) -> Result<Vec<Listing>, DashboardError> {
         let listing = |entry: &SymbolEntry| Listing {
             symbol: entry.symbol,
@@ -50,7 +50,7 @@ impl Market for Stored {
             .collect())
     }
 
-    fn series(&self, symbol: Symbol) -> Result<Option<Arc<Series>>, DashboardError> {
+    fn series(&self, symbol: Symbol) -> Result<Option<Arc<BarSeries>>, DashboardError> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, series)) = &*last
             && *of == symbol
@@ -59,7 +59,7 @@ impl Market for Stored {
         }
         let series = self
             .read(symbol)
-            .map_err(|error| DashboardError::Market(error.to_string()))?;
+            .map_err(|error| DashboardError::Bars(error.to_string()))?;
         if series.bars().is_empty() {
             return Ok(None);
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data set or tables ▸ market  ┐
-//! journals, results ▸ archive  ├ Desk ▸ heqis_dashboard ▸ browser
+//! journals, results ▸ archive  ├ Sources ▸ heqis_dashboard ▸ browser
 //! list of stocks ▸ names       │
 //! orders ▸ jobs ▸ child processes ┘
 //! ```
@@ -26,7 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use heqis_dashboard::{Decisions, Desk, Journal, Market, Names, Settings, Tables, Token, Training};
+use heqis_dashboard::{
+    BarFiles, BarStore, Decisions, Journal, Names, Settings, Sources, Token, Training,
+};
 
 use crate::backtest::inputs::Benchmark;
 use crate::error::LabError;
@@ -105,9 +107,9 @@ pub fn run(args: &ServeArgs) -> Result<Vec<String>, LabError> {
         args.watch.clone(),
         args.jobs.into(),
     ));
-    let mut desk = desk(args)?;
-    desk.jobs = Some(bench.clone());
-    let served = heqis_dashboard::serve(settings(args)?, desk, |dashboard| {
+    let mut sources = sources(args)?;
+    sources.jobs = Some(bench.clone());
+    let served = heqis_dashboard::serve(settings(args)?, sources, |dashboard| {
         eprintln!("dashboard on {}", dashboard.url());
         if let Some(link) = dashboard.login_url() {
             eprintln!("log in to the dashboard with {link}");
@@ -131,7 +133,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
 }
 
 /// Everything that the page shows.
-fn desk(args: &ServeArgs) -> Result<Desk, LabError> {
+fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
     let data = args.dir.as_deref().map(DataSet::open).transpose()?;
     let journals = args
         .journal
@@ -154,10 +156,10 @@ fn desk(args: &ServeArgs) -> Result<Desk, LabError> {
     let benchmark = args.benchmark.as_deref().map(named_benchmark).transpose()?;
     let shelves = Shelves::new(journals, Root::of(&args.results)?, benchmark);
     let flat_band = data.as_ref().map(|data| data.manifest().settings.flat_band);
-    let market: Arc<dyn Market> = match data {
+    let market: Arc<dyn BarStore> = match data {
         Some(data) => Arc::new(Stored::new(data)),
         None => {
-            let tables = Tables::read(&args.csv)?;
+            let tables = BarFiles::read(&args.csv)?;
             crate::import::tell(tables.report());
             Arc::new(tables)
         }
@@ -170,12 +172,12 @@ fn desk(args: &ServeArgs) -> Result<Desk, LabError> {
         .map(|path| path.display().to_string())
         .collect();
     let decisions = first.unwrap_or_else(|| Arc::new(Decisions::new(1, 0)));
-    let mut desk = Desk::new(shown.join(", "), market, decisions);
-    desk.names = names;
-    desk.training = training.map(Arc::new);
-    desk.flat_band = flat_band.unwrap_or(desk.flat_band);
-    desk.archive = Some(Arc::new(shelves));
-    Ok(desk)
+    let mut sources = Sources::new(shown.join(", "), market, decisions);
+    sources.names = names;
+    sources.training = training.map(Arc::new);
+    sources.flat_band = flat_band.unwrap_or(sources.flat_band);
+    sources.archive = Some(Arc::new(shelves));
+    Ok(sources)
 }
 
 /// Reads `FILE` or `NAME=FILE`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use heqis_dashboard::jobs::{Refused, WatchList, WatchOrder, WatchSector, Watched};
+use heqis_dashboard::jobs::{Rejected, WatchList, WatchOrder, WatchSector, Watched};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use crate::fetch::watch::WatchList as Written;
@@ -12,11 +12,11 @@ const MAX_NAME_BYTES: usize = 100;
 /// Most instruments on a list.
 const MAX_WATCHED: usize = 10_000;
 
-fn broken(path: &Path, error: impl std::fmt::Display) -> Refused {
-    Refused::Broken(format!("{}: {error}", path.display()))
+fn broken(path: &Path, error: impl std::fmt::Display) -> Rejected {
+    Rejected::Failed(format!("{}: {error}", path.display()))
 }
 
-fn text(path: &Path) -> Result<String, Refused> {
+fn text(path: &Path) -> Result<String, Rejected> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text),
         // A list begins with the first instrument that is put on it.
@@ -26,14 +26,14 @@ fn text(path: &Path) -> Result<String, Refused> {
 }
 
 /// Reads the list; one that is not there is empty.
-pub(super) fn read(path: &Path) -> Result<WatchList, Refused> {
+pub(super) fn read(path: &Path) -> Result<WatchList, Rejected> {
     let text = text(path)?;
     let sectors = match text.trim().is_empty() {
         true => Vec::new(),
         false => {
             let written = Written::parse(&text, &path.display().to_string());
             written
-                .map_err(|error| Refused::Broken(error.to_string()))?
+                .map_err(|error| Rejected::Failed(error.to_string()))?
                 .sector
         }
     };
@@ -53,12 +53,12 @@ pub(super) fn read(path: &Path) -> Result<WatchList, Refused> {
 }
 
 /// Puts an instrument on the list, and returns whether it was not there. The file is replaced whole or not at all.
-pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Refused> {
+pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Rejected> {
     let name = order.sector.trim();
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
         let rule =
             format!("sector must have 1 to {MAX_NAME_BYTES} bytes, and no control character");
-        return Err(Refused::Wrong(rule));
+        return Err(Rejected::Invalid(rule));
     }
     let code = order.symbol.to_string();
     if ![".SH", ".SZ", ".BJ"]
@@ -66,13 +66,13 @@ pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Refused> {
         .any(|exchange| code.ends_with(exchange))
     {
         let rule = format!("symbol must be a code of SH, SZ or BJ, such as 600000.SH, got {code}");
-        return Err(Refused::Wrong(rule));
+        return Err(Rejected::Invalid(rule));
     }
     let before = read(path)?;
     let count =
         |sector: &WatchSector| sector.stocks.len() + sector.indices.len() + sector.funds.len();
     if before.sectors.iter().map(count).sum::<usize>() >= MAX_WATCHED {
-        return Err(Refused::Wrong(format!(
+        return Err(Rejected::Invalid(format!(
             "the list holds {MAX_WATCHED} instruments, which is the most"
         )));
     }
@@ -155,13 +155,13 @@ mod tests {
         assert_eq!(read(&path).unwrap().sectors, []);
         assert!(matches!(
             add(&path, &order(" ", "600000.SH")),
-            Err(Refused::Wrong(_))
+            Err(Rejected::Invalid(_))
         ));
         assert!(add(&path, &order("banks", "600000.SH")).unwrap());
         std::fs::write(&path, "sector = 3").unwrap();
         assert!(matches!(
             add(&path, &order("banks", "600036.SH")),
-            Err(Refused::Broken(_))
+            Err(Rejected::Failed(_))
         ));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "sector = 3");
     }

@@ -316,7 +316,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use heqis_dashboard::live::{
-        Budget, ClockState, Edge, EngineState, Quantiles, Skipped, Stage, StageState,
+        Budget, ClockState, EdgeInfo, EngineState, Quantiles, Skipped, StageInfo, StageState,
     };
 
     use super::*;
@@ -356,7 +356,7 @@ mod tests {
                     events: Vec::new(),
                 }],
                 edges: vec![edge],
-                kill: Vec::new(),
+                trading_states: Vec::new(),
                 engines: Vec::new(),
             }],
             ..State::default()
@@ -484,7 +484,7 @@ mod tests {
 
     #[test]
     fn clocks_are_apart_when_the_uncertainty_cannot_be_the_reason() {
-        let stage = |name: &str, node: &str| Stage {
+        let stage = |name: &str, node: &str| StageInfo {
             name: name.into(),
             kind: String::new(),
             about: String::new(),
@@ -493,7 +493,7 @@ mod tests {
         };
         let joined = Topology {
             stages: vec![stage("a", "gateway"), stage("b", "compute")],
-            edges: vec![Edge {
+            edges: vec![EdgeInfo {
                 name: "a->b".into(),
                 from: "a".into(),
                 to: "b".into(),

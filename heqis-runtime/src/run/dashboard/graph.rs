@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{EdgeReport, GraphHandle, NodeReport, Side, StageReport};
 use heqis_dashboard::Live;
-use heqis_dashboard::jobs::Refused;
+use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{
-    Budget, ClockState, Condition, Edge, EdgeState, EngineState, Event, EventKind, Killed, Level,
-    Node, NodeState, Quantiles, Skipped, Stage, StageState, State, Topology,
+    Budget, ClockState, Condition, EdgeInfo, EdgeState, EngineState, Event, EventKind, Level,
+    NodeInfo, NodeState, Quantiles, Skipped, StageInfo, StageState, StageTradingState, State,
+    Topology,
 };
 use heqis_quant::KillState;
 use serde::Serialize;
@@ -110,7 +111,7 @@ impl Graph {
             detail: None,
             stages: Vec::new(),
             edges: Vec::new(),
-            kill: Vec::new(),
+            trading_states: Vec::new(),
             engines: Vec::new(),
         }
     }
@@ -184,7 +185,7 @@ impl Graph {
 
     /// How far the stages of a node may trade: as each says, and as the files say on the own one, which a stage reads only
     /// when frames come.
-    fn killed(&self, node: usize, report: &NodeReport) -> Vec<Killed> {
+    fn killed(&self, node: usize, report: &NodeReport) -> Vec<StageTradingState> {
         let switch = |stage: &str| {
             let mut own = self.switches.iter().filter(|_| node == self.own);
             own.find(|switch| switch.stage == stage)
@@ -192,7 +193,7 @@ impl Graph {
         let said = report.stages.iter().filter_map(|stage| {
             let said = stage.notes.get("kill")?;
             let switch = switch(&stage.stage);
-            Some(Killed {
+            Some(StageTradingState {
                 stage: stage.stage.clone(),
                 state: switch.map_or_else(|| said.clone(), |switch| word(switch.state())),
                 settable: switch.is_some(),
@@ -234,13 +235,13 @@ impl Live for Graph {
         self.log.before(before, most)
     }
 
-    fn can_kill(&self) -> bool {
+    fn can_set_trading_state(&self) -> bool {
         !self.switches.is_empty()
     }
 
-    fn kill(&self, state: KillState) -> Result<(), Refused> {
+    fn set_trading_state(&self, state: KillState) -> Result<(), Rejected> {
         if self.switches.is_empty() {
-            return Err(Refused::Missing(
+            return Err(Rejected::NotFound(
                 "no stage of this node has a trading_state_file".into(),
             ));
         }
@@ -254,7 +255,7 @@ impl Live for Graph {
             self.log.add(
                 now_ms(),
                 node,
-                EventKind::Kill,
+                EventKind::TradingState,
                 Level::Warning,
                 &switch.stage,
                 Some(cause),
@@ -305,7 +306,7 @@ fn topology(plan: &Plan) -> Topology {
         nodes: plan
             .nodes
             .iter()
-            .map(|node| Node {
+            .map(|node| NodeInfo {
                 name: node.name.clone(),
                 board: node.board.name().to_owned(),
             })
@@ -313,7 +314,7 @@ fn topology(plan: &Plan) -> Topology {
         stages: plan
             .stages
             .iter()
-            .map(|stage| Stage {
+            .map(|stage| StageInfo {
                 name: stage.name.clone(),
                 kind: stage.kind.name.to_owned(),
                 about: stage.kind.about.to_owned(),
@@ -324,7 +325,7 @@ fn topology(plan: &Plan) -> Topology {
         edges: plan
             .edges
             .iter()
-            .map(|edge| Edge {
+            .map(|edge| EdgeInfo {
                 name: edge.name.clone(),
                 from: name(edge.from),
                 to: name(edge.to),
@@ -356,10 +357,10 @@ fn state(
     report: NodeReport,
     condition: Condition,
     detail: Option<String>,
-    kill: Vec<Killed>,
+    kill: Vec<StageTradingState>,
 ) -> NodeState {
     NodeState {
-        kill,
+        trading_states: kill,
         engines: report.stages.iter().filter_map(engine).collect(),
         node: report.node,
         condition,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use heqis_base::files::write_atomically;
 use heqis_compute::{Signal, kill_state};
-use heqis_dashboard::jobs::Refused;
+use heqis_dashboard::jobs::Rejected;
 use heqis_quant::KillState;
 
 use heqis_actors::Stage as _;
@@ -47,9 +47,9 @@ impl Switch {
     }
 
     /// Writes the state, whole or not at all: a stage that read half a word would halt.
-    pub(super) fn set(&self, state: KillState) -> Result<(), Refused> {
+    pub(super) fn set(&self, state: KillState) -> Result<(), Rejected> {
         let text = format!("{}\n", super::graph::word(state));
         write_atomically(&self.file, text.as_bytes())
-            .map_err(|error| Refused::Broken(format!("{}: {error}", self.file.display())))
+            .map_err(|error| Rejected::Failed(format!("{}: {error}", self.file.display())))
     }
 }

@@ -1,8 +1,8 @@
 //! The page of a node: what it is fed from the graph, and how it is served.
 //!
 //! ```text
-//! stages ▸ taps ▸ Shelf, Decisions ▸ ┐
-//! report of this node ▸ graph ▸      Desk ▸ heqis_dashboard::Dashboard
+//! stages ▸ taps ▸ LiveBars, Decisions ▸ ┐
+//! report of this node ▸ graph ▸      Sources ▸ heqis_dashboard::Dashboard
 //! reports of the others ▸ peers ▸    ┘
 //! ```
 //!
@@ -27,7 +27,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{GraphBuilder, GraphHandle};
 use heqis_dashboard::{
-    Dashboard, DashboardError, Decisions, Desk, Journal, Names, Settings, Shelf, Token,
+    Dashboard, DashboardError, Decisions, Journal, LiveBars, Names, Settings, Sources, Token,
 };
 
 use super::http::Ready;
@@ -47,7 +47,7 @@ const ROOM_DECISIONS: usize = 50_000;
 
 /// The page of a node while it runs.
 pub(super) struct Page {
-    shelf: Arc<Shelf>,
+    bars: Arc<LiveBars>,
     decisions: Arc<Decisions>,
     graph: Arc<Graph>,
     served: Option<Dashboard>,
@@ -67,7 +67,7 @@ impl Page {
         // Any two processes that a browser may meet at this address start at different nanoseconds.
         let epoch = u64::try_from(now_ns).unwrap_or(u64::MAX);
         Some(Self {
-            shelf: Arc::new(Shelf::new(ROOM_BARS, features)),
+            bars: Arc::new(LiveBars::new(ROOM_BARS, features)),
             decisions: Arc::new(Decisions::new(ROOM_DECISIONS, epoch)),
             graph: Arc::new(Graph::new(plan, node, ready.clone(), webhook(spec))),
             served: None,
@@ -77,7 +77,7 @@ impl Page {
 
     /// Lets the page look at what the node's stages take.
     pub(super) fn tap(&self, builder: GraphBuilder, plan: &Plan, node: usize) -> GraphBuilder {
-        taps::add(builder, plan, node, &self.shelf, &self.decisions)
+        taps::add(builder, plan, node, &self.bars, &self.decisions)
     }
 
     /// Serves the page, or says why not.
@@ -94,13 +94,13 @@ impl Page {
         alarms::watch(&self.graph, &self.decisions, limits);
         self.read_journals(plan, node);
         let source = format!("{} · {}", plan.name, spec.name);
-        let desk = Desk {
+        let sources = Sources {
             live: Some(self.graph.clone()),
             training: taps::training(plan, node),
             names: names(plan, page),
-            ..Desk::new(source, self.shelf.clone(), self.decisions.clone())
+            ..Sources::new(source, self.bars.clone(), self.decisions.clone())
         };
-        match settings(page).and_then(|settings| Dashboard::start(settings, desk)) {
+        match settings(page).and_then(|settings| Dashboard::start(settings, sources)) {
             Ok(served) => {
                 tracing::info!(node = %spec.name, "dashboard on {}", served.url());
                 if let Some(link) = served.login_url() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use heqis_actors::Stage as _;
 use heqis_actors::{AnyFrame, GraphBuilder, Payload as _, Tap};
 use heqis_compute::Journal as JournalStage;
-use heqis_dashboard::{Decision, Decisions, Shelf, StageTime, Training};
+use heqis_dashboard::{Decision, Decisions, LiveBars, StageTime, Training};
 use heqis_messages::{BarMessage, Decision as DecisionMessage, FeatureRow};
 use heqis_quant::FeatureSet;
 
@@ -18,31 +18,31 @@ pub(super) fn add(
     mut builder: GraphBuilder,
     plan: &Plan,
     node: usize,
-    shelf: &Arc<Shelf>,
+    bars: &Arc<LiveBars>,
     decisions: &Arc<Decisions>,
 ) -> GraphBuilder {
     // Bars that go into a stage which makes something else of them have been cleaned before, where anything cleans.
-    let bars = first(plan, node, BarMessage::NAME, |stage| {
+    let cleaned = first(plan, node, BarMessage::NAME, |stage| {
         stage.output != Some(BarMessage::NAME)
     });
-    if let Some(stage) = bars {
-        let shelf = shelf.clone();
+    if let Some(stage) = cleaned {
+        let bars = bars.clone();
         builder = builder.tap(
             &stage.name,
             Tap::new(move |frame| {
                 if let Some(BarMessage(bar)) = frame.payload() {
-                    shelf.push(bar);
+                    bars.push(bar);
                 }
             }),
         );
     }
     if let Some(stage) = first(plan, node, FeatureRow::NAME, |_| true) {
-        let shelf = shelf.clone();
+        let bars = bars.clone();
         builder = builder.tap(
             &stage.name,
             Tap::new(move |frame| {
                 if let Some(row) = frame.payload::<FeatureRow>() {
-                    shelf.set_features(row.bar.symbol, row.bar.time_ns, &row.values);
+                    bars.set_features(row.bar.symbol, row.bar.time_ns, &row.values);
                 }
             }),
         );

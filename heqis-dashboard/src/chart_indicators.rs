@@ -1,12 +1,12 @@
-//! The lines of the chart: every indicator that the page draws, computed here and nowhere else.
+//! The indicators of the chart, computed only here.
 //!
-//! By the formulas of Chinese terminals, as one stream over clean bars, with the memory moved to the new price level on
-//! an ex-right day, exactly as the features of the models are: what is drawn is what the model saw.
+//! They follow the formulas of Chinese terminals and stream over clean bars. On an ex-right day their state is rescaled to
+//! the new price level, as it is for the features of the models, so the chart agrees with the model's inputs.
 
 use heqis_quant::indicators::{Boll, Hlc, Indicator, Kdj, KdjStart, Ma, Macd, Profile, Rsi};
 use heqis_quant::{Bar, Date, QuantError};
 
-/// Names of the lines, in the order of [`Lines::update`].
+/// Names of the indicators, in the order of [`ChartIndicators::update`].
 pub const NAMES: [&str; 18] = [
     "ma5",
     "ma10",
@@ -28,12 +28,12 @@ pub const NAMES: [&str; 18] = [
     "boll_lower",
 ];
 
-/// The values of one bar; `None` while a line warms up.
-pub type Values = [Option<f64>; NAMES.len()];
+/// The values of one bar; `None` while an indicator warms up.
+pub type IndicatorValues = [Option<f64>; NAMES.len()];
 
-/// The running state of all lines over one series.
+/// The state of all indicators over one series.
 #[derive(Clone, Debug)]
-pub struct Lines {
+pub struct ChartIndicators {
     prices: [Ma; 4],
     volumes: [Ma; 2],
     macd: Macd,
@@ -43,12 +43,12 @@ pub struct Lines {
     last: Option<(Date, f64)>,
 }
 
-impl Lines {
-    /// Lines before the first bar: MA 5, 10, 20 and 60, volume MA 5 and 10, MACD(12,26,9), KDJ(9,3,3), RSI 6, 12 and 24,
-    /// BOLL(20,2).
+impl ChartIndicators {
+    /// Returns the state before the first bar: MA 5, 10, 20 and 60, volume MA 5 and 10, MACD(12,26,9), KDJ(9,3,3), RSI 6, 12
+    /// and 24, BOLL(20,2).
     ///
     /// # Errors
-    /// None: the lengths are constants that the indicators take.
+    /// Never in practice: the lengths are valid constants.
     pub fn new() -> Result<Self, QuantError> {
         let rsi = |n| Rsi::new(n, Profile::Cn);
         Ok(Self {
@@ -62,8 +62,8 @@ impl Lines {
         })
     }
 
-    /// Takes the next bar of the series and gives its values.
-    pub fn update(&mut self, bar: &Bar) -> Values {
+    /// Takes the next bar of the series and returns its values.
+    pub fn update(&mut self, bar: &Bar) -> IndicatorValues {
         if let Some((date, close)) = self.last {
             let reference = bar.reference_close(date, close);
             if reference != close {
@@ -124,7 +124,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines and the columns of the golden table, which another program computed by the formulas of Chinese terminals.
+    /// Indicators and the columns of the golden table, which another program computed by the formulas of Chinese terminals.
     const PAIRS: [(&str, &str); 12] = [
         ("dif", "cn_dif"),
         ("dea", "cn_dea"),
@@ -141,11 +141,11 @@ mod tests {
     ];
 
     #[test]
-    fn every_line_is_what_another_program_computed_on_two_thousand_days() {
+    fn every_indicator_agrees_with_another_program_on_two_thousand_days() {
         let path = "../data/golden/indicators_002032_talib_and_cn.csv";
         let mut table = csv::Reader::from_path(path).unwrap();
         let symbol = Symbol::parse("002032.SZ").unwrap();
-        let mut lines = Lines::new().unwrap();
+        let mut indicators = ChartIndicators::new().unwrap();
         let mut compared: BTreeMap<&str, usize> = BTreeMap::new();
         for (day, row) in table
             .deserialize::<BTreeMap<String, Option<f64>>>()
@@ -154,7 +154,7 @@ mod tests {
             let row = row.unwrap();
             let number = |name: &str| row[name].unwrap();
             let date = Date::parse(&format!("{:.0}", number("date"))).unwrap();
-            let values = lines.update(&Bar {
+            let values = indicators.update(&Bar {
                 symbol,
                 time_ns: date.close_time_ns(),
                 date,
@@ -168,24 +168,24 @@ mod tests {
                 marks: Marks::NONE,
             });
             let own: BTreeMap<&str, Option<f64>> = NAMES.into_iter().zip(values).collect();
-            for (line, column) in PAIRS {
-                let (Some(own), Some(other)) = (own[line], row[column]) else {
-                    assert!(day < 30, "{line} of {date}");
+            for (name, column) in PAIRS {
+                let (Some(own), Some(other)) = (own[name], row[column]) else {
+                    assert!(day < 30, "{name} of {date}");
                     continue;
                 };
                 let near = 1e-6 * other.abs().max(1.0);
                 assert!(
                     (own - other).abs() <= near,
-                    "{line} of {date}: {own} and {other}"
+                    "{name} of {date}: {own} and {other}"
                 );
-                *compared.entry(line).or_default() += 1;
+                *compared.entry(name).or_default() += 1;
             }
         }
         assert!(compared.len() == PAIRS.len() && compared.values().all(|&days| days > 2_000));
     }
 
     #[test]
-    fn a_bonus_share_moves_the_means_to_the_new_level() {
+    fn a_bonus_share_rescales_the_averages() {
         let bar = |day: i8, close: f64, pre_close: f64| Bar {
             symbol: Symbol::parse("600000.SH").unwrap(),
             time_ns: i64::from(day),
@@ -199,12 +199,12 @@ mod tests {
             amount_cny: None,
             marks: Marks::NONE,
         };
-        let mut lines = Lines::new().unwrap();
+        let mut indicators = ChartIndicators::new().unwrap();
         for day in 1..5 {
-            lines.update(&bar(day, 20.0, 20.0));
+            indicators.update(&bar(day, 20.0, 20.0));
         }
         // Two for one: 20 becomes 10, and four days of 100 shares count as 200 each.
-        let values = lines.update(&bar(5, 10.0, 10.0));
+        let values = indicators.update(&bar(5, 10.0, 10.0));
         assert_eq!((values[0], values[4]), (Some(10.0), Some(180.0)));
     }
 }

@@ -1,4 +1,4 @@
-//! Answers as tables for other programs: CSV with the columns of the JSON answer.
+//! Responses as CSV, for other programs.
 
 use actix_web::HttpResponse;
 use actix_web::http::header;
@@ -6,50 +6,49 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::fault::Fault;
+use super::error::ApiError;
 
-/// How an answer is written.
+/// Format of a response.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Format {
-    /// As JSON.
+    /// JSON.
     #[default]
     Json,
-    /// As CSV, to be kept as a file.
+    /// CSV, as a download.
     Csv,
 }
 
-/// A column: its name, and where its cells are found, as a JSON pointer without the first slash.
+/// A column: its name, and a JSON pointer to its cells, without the first slash.
 pub(crate) type Column = (&'static str, &'static str);
 
-/// Writes rows.
+/// Returns a response with one line per row.
 pub(crate) fn rows(
     name: &str,
     columns: &[Column],
     rows: &[impl Serialize],
-) -> Result<HttpResponse, Fault> {
+) -> Result<HttpResponse, ApiError> {
     let rows: Vec<Value> = rows.iter().map(value).collect::<Result<_, _>>()?;
     let cells = rows.iter().map(|row| {
         columns
             .iter()
             .map(|(_, pointer)| cell(row.pointer(&format!("/{pointer}"))))
     });
-    Ok(sheet(name, columns, cells))
+    respond(name, columns, cells)
 }
 
-/// Writes an answer that has a list for each column.
+/// Returns a response of data that holds a list per column.
 pub(crate) fn columns(
     name: &str,
     columns: &[Column],
     length: usize,
-    answer: &impl Serialize,
-) -> Result<HttpResponse, Fault> {
-    let answer = value(answer)?;
+    data: &impl Serialize,
+) -> Result<HttpResponse, ApiError> {
+    let data = value(data)?;
     let lists: Vec<Option<&Vec<Value>>> = columns
         .iter()
         .map(|(_, pointer)| {
-            answer
-                .pointer(&format!("/{pointer}"))
+            data.pointer(&format!("/{pointer}"))
                 .and_then(Value::as_array)
         })
         .collect();
@@ -59,43 +58,39 @@ pub(crate) fn columns(
             .iter()
             .map(move |list| cell(list.and_then(|list| list.get(row))))
     });
-    Ok(sheet(name, columns, cells))
+    respond(name, columns, cells)
 }
 
-fn value(row: &impl Serialize) -> Result<Value, Fault> {
-    serde_json::to_value(row).map_err(|error| Fault::Broken(error.to_string()))
+fn value(row: &impl Serialize) -> Result<Value, ApiError> {
+    serde_json::to_value(row).map_err(internal)
 }
 
-fn sheet(
+fn internal(error: impl std::fmt::Display) -> ApiError {
+    ApiError::Internal(error.to_string())
+}
+
+fn respond(
     name: &str,
     columns: &[Column],
     rows: impl Iterator<Item = impl Iterator<Item = String>>,
-) -> HttpResponse {
-    let mut text = columns
-        .iter()
-        .map(|(name, _)| *name)
-        .collect::<Vec<_>>()
-        .join(",");
-    text.push('\n');
+) -> Result<HttpResponse, ApiError> {
+    let mut table = ::csv::Writer::from_writer(Vec::new());
+    table
+        .write_record(columns.iter().map(|(name, _)| name))
+        .map_err(internal)?;
     for row in rows {
-        for (at, cell) in row.enumerate() {
-            if at > 0 {
-                text.push(',');
-            }
-            text += &cell;
-        }
-        text.push('\n');
+        table.write_record(row).map_err(internal)?;
     }
-    HttpResponse::Ok()
+    Ok(HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/csv; charset=utf-8"))
         .insert_header((
             header::CONTENT_DISPOSITION,
             format!("attachment; filename=\"{name}.csv\""),
         ))
-        .body(text)
+        .body(table.into_inner().map_err(internal)?))
 }
 
-/// One cell, quoted where it has to be; lists of notes are joined.
+/// Returns the text of a cell; lists of notes are joined.
 fn cell(value: Option<&Value>) -> String {
     let text = match value {
         None | Some(Value::Null) => return String::new(),
@@ -109,13 +104,9 @@ fn cell(value: Option<&Value>) -> String {
         }
         Some(other) => return other.to_string(),
     };
-    // A spreadsheet takes text that begins so for a formula.
-    let text = match text.starts_with(['=', '+', '-', '@', '\t']) {
+    // Spreadsheets would evaluate such text as a formula.
+    match text.starts_with(['=', '+', '-', '@', '\t']) {
         true => format!("'{text}"),
-        false => text,
-    };
-    match text.contains(['"', ',', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
         false => text,
     }
 }
@@ -130,19 +121,29 @@ fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use serde_json::json;
 
     use super::*;
 
     #[test]
-    fn cells_keep_numbers_and_quote_what_would_break_a_row() {
+    fn cells_keep_numbers_and_escape_formulas() {
         assert_eq!(cell(Some(&json!(0.1))), "0.1");
         assert_eq!(cell(Some(&json!(-3))), "-3");
         assert_eq!(cell(Some(&Value::Null)), "");
-        assert_eq!(cell(Some(&json!("a,\"b\""))), "\"a,\"\"b\"\"\"");
         assert_eq!(cell(Some(&json!("=1+1"))), "'=1+1");
         let notes =
             json!([{"date": "2015-03-03", "reason": "limit_up"}, {"date": null, "reason": "x"}]);
         assert_eq!(cell(Some(&notes)), "2015-03-03 limit_up;  x");
+    }
+
+    #[test]
+    fn separators_and_quotes_in_a_cell_do_not_break_a_row() {
+        let row = json!({"a": "x,\"y\"", "b": 1});
+        let response = rows("t", &[("a", "a"), ("b", "b")], &[row]).unwrap();
+        let body =
+            actix_rt::System::new().block_on(actix_web::body::to_bytes(response.into_body()));
+        assert_eq!(body.ok().unwrap(), "a,b\n\"x,\"\"y\"\"\",1\n");
     }
 }

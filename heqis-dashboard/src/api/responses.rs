@@ -1,5 +1,5 @@
-//! The shapes of the answers. Times are milliseconds since the Unix epoch, since a nanosecond would not fit into the
-//! numbers of a browser; numbers that are none stand as null.
+//! The types of the responses. Times are milliseconds since the Unix epoch, since nanoseconds exceed the integers of a
+//! browser; numbers that are not finite are sent as null.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,86 +11,90 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::archive::{Order, Trade};
+use crate::bars::{BarSeries, Listing};
+use crate::chart_indicators::{IndicatorValues, NAMES};
 use crate::decisions::{Numbered, StageTime};
-use crate::lines::{NAMES, Values};
 use crate::live::Event;
-use crate::market::{Listing, Series};
+use crate::names::Names;
 use crate::quality::Quality;
-use crate::{Desk, Names};
+use crate::sources::Sources;
 
-/// What the page is about.
+/// What this server provides.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct About {
     /// Version of this build.
     version: &'static str,
-    /// Where what is shown comes from, in a few words.
+    /// Where the data comes from, in a few words.
     source: String,
-    /// Whether a graph runs here; without one the page is for review.
+    /// Whether a graph runs in this process; without one the page is for review.
     live: bool,
-    /// Whether the page may change anything.
+    /// Whether control actions are enabled.
     control: bool,
-    /// What there is to be asked for and to be done here.
-    can: Can,
-    /// Names of the chart's lines.
+    /// Available data and actions.
+    can: Capabilities,
+    /// Names of the chart's indicators.
     lines: [&'static str; NAMES.len()],
     /// Names of the features, in the order of a row.
     features: Vec<String>,
-    /// Tells this process's list of decisions from another's.
+    /// Distinguishes this process's list of decisions from another's.
     epoch: String,
 }
 
 impl About {
-    pub(crate) fn of(desk: &Desk, control: bool) -> Self {
+    pub(crate) fn of(sources: &Sources, control: bool) -> Self {
         Self {
             version: env!("CARGO_PKG_VERSION"),
-            source: desk.source.clone(),
-            live: desk.live.is_some(),
+            source: sources.description.clone(),
+            live: sources.live.is_some(),
             control,
-            can: Can::of(desk, control),
+            can: Capabilities::of(sources, control),
             lines: NAMES,
-            features: desk.market.feature_names(),
-            epoch: format!("{:x}", desk.decisions.epoch()),
+            features: sources.bars.feature_names(),
+            epoch: format!("{:x}", sources.decisions.epoch()),
         }
     }
 }
 
-/// What a page has. What is false answers 404, or 403 where only the control flag is missing.
+/// Available data and actions. Routes of absent ones answer 404, or 403 where only the control flag is missing.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct Can {
-    /// A graph runs here: topology, live state, events.
+pub(crate) struct Capabilities {
+    /// A running graph: topology, live state, events.
     topology: bool,
-    /// Finished runs: their accounts, trades, orders and files.
+    /// Finished runs: accounts, trades, orders and files.
     runs: bool,
     /// Names and sectors of instruments.
     names: bool,
-    /// Predictions against what followed.
+    /// Predictions compared with realised returns.
     quality: bool,
-    /// Inputs against the training span.
+    /// Inputs compared with the training span.
     drift: bool,
-    /// Jobs may be looked at; starting one takes control.
+    /// Jobs; starting one needs control.
     jobs: bool,
-    /// There is a watch list; adding to it takes control.
+    /// A watch list; adding to it needs control.
     watch: bool,
-    /// Stages here can be told how far to trade; doing so takes control.
+    /// Stages whose trading state can be set; setting it needs control.
     kill: bool,
-    /// The graph may be drained.
+    /// The graph can be drained.
     drain: bool,
 }
 
-impl Can {
-    fn of(desk: &Desk, control: bool) -> Self {
+impl Capabilities {
+    fn of(sources: &Sources, control: bool) -> Self {
         let watch =
-            |jobs: &std::sync::Arc<dyn crate::Jobs>| matches!(jobs.watch_list(), Ok(Some(_)));
+            |jobs: &std::sync::Arc<dyn crate::jobs::Jobs>| matches!(jobs.watch_list(), Ok(Some(_)));
         Self {
-            topology: desk.live.is_some(),
-            runs: desk.archive.is_some(),
-            names: !desk.names.is_empty(),
+            topology: sources.live.is_some(),
+            runs: sources.archive.is_some(),
+            names: !sources.names.is_empty(),
             quality: true,
-            drift: desk.training.is_some(),
-            jobs: desk.jobs.is_some(),
-            watch: desk.jobs.as_ref().is_some_and(watch),
-            kill: desk.live.as_ref().is_some_and(|live| live.can_kill()),
-            drain: control && desk.live.is_some(),
+            drift: sources.training.is_some(),
+            jobs: sources.jobs.is_some(),
+            watch: sources.jobs.as_ref().is_some_and(watch),
+            kill: sources
+                .live
+                .as_ref()
+                .is_some_and(|live| live.can_set_trading_state()),
+            drain: control && sources.live.is_some(),
         }
     }
 }
@@ -100,13 +104,13 @@ impl Can {
 pub(crate) struct SymbolRow {
     /// Code and exchange, such as 600000.SH.
     symbol: Symbol,
-    /// Bars that are kept.
+    /// Number of bars that are kept.
     bars: u64,
     /// Day of the first bar that is kept.
     from: Option<Date>,
     /// Day of the last bar.
     to: Option<Date>,
-    /// What it is called.
+    /// Its name.
     name: Option<String>,
     /// Its sector.
     sector: Option<String>,
@@ -129,14 +133,14 @@ impl SymbolRow {
     }
 }
 
-/// Bars of one instrument by columns: the same place in each column is the same bar.
+/// Bars of one instrument by columns; the same index in each column is the same bar.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct BarsAnswer {
+pub(crate) struct BarsResponse {
     /// Instrument.
     symbol: Symbol,
     /// Whether there are bars before these.
     more: bool,
-    /// Whether there are bars behind these.
+    /// Whether there are bars after these.
     newer: bool,
     /// Close time of each bar.
     time_ms: Vec<i64>,
@@ -150,27 +154,27 @@ pub(crate) struct BarsAnswer {
     low: Vec<f64>,
     /// Closing price, CNY.
     close: Vec<f64>,
-    /// The close that the day's change is counted from, CNY: an ex-right reference where the vendor gives one.
+    /// The close that the day's change refers to, CNY: the ex-right reference where the vendor provides one.
     reference: Vec<Option<f64>>,
     /// Traded shares.
     volume: Vec<f64>,
     /// Turnover, CNY.
     amount: Vec<Option<f64>>,
-    /// Notes of the cleaner.
+    /// Marks of the cleaner.
     marks: Vec<String>,
-    /// The chart's lines by name.
+    /// Values of the chart's indicators by name.
     lines: BTreeMap<&'static str, Vec<Option<f64>>>,
 }
 
-impl BarsAnswer {
-    /// How many bars there are.
+impl BarsResponse {
+    /// Returns the number of bars.
     pub(crate) fn len(&self) -> usize {
         self.date.len()
     }
 
-    pub(crate) fn cut(symbol: Symbol, series: &Series, range: Range<usize>) -> Self {
+    pub(crate) fn cut(symbol: Symbol, series: &BarSeries, range: Range<usize>) -> Self {
         let bars = &series.bars()[range.clone()];
-        let lines = &series.lines()[range.clone()];
+        let indicators = &series.indicators()[range.clone()];
         let column = |of: fn(&Bar) -> f64| bars.iter().map(of).collect();
         let before = |index: usize| index.checked_sub(1).map(|at| &series.bars()[at]);
         Self {
@@ -193,7 +197,7 @@ impl BarsAnswer {
             lines: NAMES
                 .into_iter()
                 .enumerate()
-                .map(|(at, name)| (name, lines.iter().map(|values| values[at]).collect()))
+                .map(|(at, name)| (name, indicators.iter().map(|values| values[at]).collect()))
                 .collect(),
         }
     }
@@ -201,10 +205,10 @@ impl BarsAnswer {
 
 /// Decisions, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct DecisionsAnswer {
-    /// Tells this process's numbers from another's.
+pub(crate) struct DecisionsResponse {
+    /// Distinguishes this process's numbers from another's.
     pub(crate) epoch: String,
-    /// Number of the last decision of all, 0 when there is none.
+    /// Number of the last decision in the list, 0 when there is none.
     pub(crate) last: u64,
     /// The decisions.
     pub(crate) rows: Vec<DecisionRow>,
@@ -225,25 +229,25 @@ pub(crate) struct DecisionRow {
     time_ms: i64,
     /// Closing price, CNY.
     close: Option<f64>,
-    /// What to do.
+    /// Buy, hold or sell.
     #[schemars(with = "String")]
     side: Side,
-    /// What would have been done had nothing refused it; differs from the side exactly where something did.
+    /// The side before filters; differs from the side exactly where a filter rejected it.
     #[schemars(with = "String")]
     wanted: Side,
-    /// How sure.
+    /// Confidence.
     confidence: Option<f64>,
-    /// Why.
+    /// Reason.
     #[schemars(with = "String")]
     reason: VerdictReason,
-    /// Whether the instrument is in hand afterwards.
+    /// Position after the decision.
     #[schemars(with = "String")]
     stance: Stance,
     /// Expected return to the next close.
     predicted_return: Option<f64>,
     /// Probabilities of down, flat, up.
     probabilities: [Option<f64>; 3],
-    /// Microseconds from the bar's birth at its source to the last stage, where anybody wrote that down.
+    /// Microseconds from the bar's birth at its source to the end of the last stage, where timings were recorded.
     age_us: Option<f64>,
 }
 
@@ -267,22 +271,22 @@ impl DecisionRow {
     }
 }
 
-/// Everything that is known of one decision.
+/// Details of one decision.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct DecisionAnswer {
+pub(crate) struct DecisionResponse {
     /// The decision.
     decision: DecisionRow,
-    /// Its bar; null when that is not kept.
-    bar: Option<BarAnswer>,
-    /// What the model was fed, unscaled; empty when that is not kept.
-    features: Vec<FeatureAnswer>,
-    /// When each stage took and gave the frame; empty when nobody wrote that down.
+    /// Its bar; null when it is not kept.
+    bar: Option<BarResponse>,
+    /// Inputs of the model, unscaled; empty when they are not kept.
+    features: Vec<FeatureResponse>,
+    /// When each stage took and finished the frame; empty where no timings were recorded.
     timings: Vec<StageTime>,
 }
 
 /// One bar.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct BarAnswer {
+pub(crate) struct BarResponse {
     /// Opening price, CNY.
     open: f64,
     /// Highest price, CNY.
@@ -291,33 +295,33 @@ pub(crate) struct BarAnswer {
     low: f64,
     /// Closing price, CNY.
     close: f64,
-    /// The close that the day's change is counted from, CNY.
+    /// The close that the day's change refers to, CNY.
     reference: Option<f64>,
     /// Traded shares.
     volume: f64,
     /// Turnover, CNY.
     amount: Option<f64>,
-    /// Notes of the cleaner.
+    /// Marks of the cleaner.
     marks: String,
-    /// The chart's lines by name.
+    /// Values of the chart's indicators by name.
     lines: BTreeMap<&'static str, Option<f64>>,
 }
 
 /// One feature.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct FeatureAnswer {
+pub(crate) struct FeatureResponse {
     /// Its name.
     name: String,
     /// Its value, unscaled.
     value: f64,
 }
 
-impl DecisionAnswer {
-    pub(crate) fn of(numbered: &Numbered, series: Option<&Series>, names: &[String]) -> Self {
+impl DecisionResponse {
+    pub(crate) fn of(numbered: &Numbered, series: Option<&BarSeries>, names: &[String]) -> Self {
         let (_, decision) = numbered;
         let at = series.and_then(|series| Some((series, series.position(decision.time_ns)?)));
         let values = at.and_then(|(series, at)| series.features(at));
-        let feature = |(name, value): (&String, &f64)| FeatureAnswer {
+        let feature = |(name, value): (&String, &f64)| FeatureResponse {
             name: name.clone(),
             value: *value,
         };
@@ -325,7 +329,7 @@ impl DecisionAnswer {
             decision: DecisionRow::of(numbered),
             bar: at.map(|(series, at)| {
                 let before = at.checked_sub(1).map(|before| &series.bars()[before]);
-                BarAnswer::of(&series.bars()[at], before, &series.lines()[at])
+                BarResponse::of(&series.bars()[at], before, &series.indicators()[at])
             }),
             features: names
                 .iter()
@@ -337,8 +341,8 @@ impl DecisionAnswer {
     }
 }
 
-impl BarAnswer {
-    fn of(bar: &Bar, before: Option<&Bar>, values: &Values) -> Self {
+impl BarResponse {
+    fn of(bar: &Bar, before: Option<&Bar>, values: &IndicatorValues) -> Self {
         Self {
             open: bar.open,
             high: bar.high,
@@ -353,7 +357,7 @@ impl BarAnswer {
     }
 }
 
-/// The close that a bar's change is counted from.
+/// Returns the close that a bar's change refers to.
 fn reference(bar: &Bar, before: Option<&Bar>) -> Option<f64> {
     match before {
         Some(before) => Some(bar.reference_close(before.date, before.close)),
@@ -361,19 +365,19 @@ fn reference(bar: &Bar, before: Option<&Bar>) -> Option<f64> {
     }
 }
 
-/// Predictions against what followed.
+/// Predictions compared with realised returns.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct QualityAnswer {
-    /// Whose predictions.
+pub(crate) struct QualityResponse {
+    /// Id of the strategy.
     pub(crate) strategy: String,
-    /// How good they were.
+    /// Quality of its predictions.
     #[serde(flatten)]
     pub(crate) quality: Quality,
 }
 
-/// What happened, newest first.
+/// Events, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct EventsAnswer {
+pub(crate) struct EventsResponse {
     /// The events.
     pub(crate) rows: Vec<Event>,
     /// Whether older ones are kept.
@@ -382,7 +386,7 @@ pub(crate) struct EventsAnswer {
 
 /// Orders, newest first.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct OrdersAnswer {
+pub(crate) struct OrdersResponse {
     /// The orders.
     pub(crate) rows: Vec<Order>,
     /// Whether there are older ones.
@@ -391,31 +395,31 @@ pub(crate) struct OrdersAnswer {
 
 /// Round trips of a backtest.
 #[derive(Debug, Serialize, JsonSchema)]
-pub(crate) struct TradesAnswer {
+pub(crate) struct TradesResponse {
     /// The backtest.
     run: String,
-    /// The round trips in the order in which they were closed.
+    /// The round trips in order of their closing.
     pub(crate) rows: Vec<Trade>,
-    /// What they returned.
+    /// Distribution of their returns.
     distribution: Distribution,
 }
 
 /// A distribution of returns.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Distribution {
-    /// Edges of the bins, one more than there are bins; all bins are equally wide.
+    /// Edges of the equally wide bins, one more than there are bins.
     edges: Vec<f64>,
-    /// Round trips in each bin: on the lower edge or above, below the upper one.
+    /// Round trips in each bin: lower edge inclusive, upper edge exclusive.
     counts: Vec<u64>,
     /// Mean.
     mean: Option<f64>,
     /// Median.
     median: Option<f64>,
-    /// Share that gained, of those that gained or lost.
+    /// Share of gains among gains and losses.
     win_rate: Option<f64>,
 }
 
-impl TradesAnswer {
+impl TradesResponse {
     pub(crate) fn of(run: String, rows: Vec<Trade>) -> Self {
         let returns: Vec<f64> = rows.iter().map(|trade| trade.returned).collect();
         Self {
@@ -427,7 +431,7 @@ impl TradesAnswer {
 }
 
 impl Distribution {
-    /// Bins of a "round" width, so that zero is an edge and nothing straddles gain and loss.
+    /// Uses bins of a round width, so that zero is an edge and no bin mixes gains and losses.
     fn of(returns: &[f64]) -> Self {
         let mut sorted: Vec<f64> = returns
             .iter()
@@ -469,7 +473,7 @@ impl Distribution {
     }
 }
 
-/// The least of 1, 2 and 5 times a power of ten that covers `least` to `most` with 40 bins.
+/// Returns the smallest of 1, 2 and 5 times a power of ten with which 40 bins cover `least` to `most`.
 fn bin_width(least: f64, most: f64) -> f64 {
     let wanted = ((most - least) / 40.0).max(1e-4);
     let power = 10f64.powf(wanted.log10().floor());
@@ -479,7 +483,7 @@ fn bin_width(least: f64, most: f64) -> f64 {
     fits.unwrap_or(10.0) * power
 }
 
-/// Milliseconds of nanoseconds.
+/// Converts nanoseconds to milliseconds, rounding down.
 pub(crate) fn ms(ns: i64) -> i64 {
     ns.div_euclid(1_000_000)
 }
@@ -493,7 +497,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_distribution_counts_each_return_once_and_parts_gain_from_loss() {
+    fn a_distribution_counts_each_return_once_and_separates_gains_from_losses() {
         let returns = [-0.031, -0.001, 0.0, 0.002, 0.049, 0.05];
         let of = Distribution::of(&returns);
         assert_eq!(of.counts.iter().sum::<u64>(), 6);

@@ -1,4 +1,4 @@
-//! A server with something to show.
+//! A dashboard with data, for the tests.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 
 use heqis_dashboard::decisions::{Decision, Decisions, StageTime};
-use heqis_dashboard::jobs::Refused;
+use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{Condition, Event, EventKind, Level, NodeState, State, Topology};
-use heqis_dashboard::{Dashboard, Desk, Live, Settings, Shelf, Tables, Token};
+use heqis_dashboard::{BarFiles, Dashboard, Live, LiveBars, Settings, Sources, Token};
 use heqis_quant::decision::{Stance, VerdictReason};
 use heqis_quant::{Date, KillState, Side, Symbol};
 use tokio::sync::oneshot;
@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 pub(crate) const TOKEN: &str = "00112233445566778899aabbccddeeff";
 pub(crate) const EPOCH: u64 = 0xABC;
 
-/// A dashboard on a thread of its own; ends when it is dropped.
+/// A dashboard on a thread of its own; stopped on drop.
 pub(crate) struct Served {
     pub(crate) address: SocketAddr,
     pub(crate) decisions: Arc<Decisions>,
@@ -25,17 +25,17 @@ pub(crate) struct Served {
     thread: Option<JoinHandle<()>>,
 }
 
-/// A graph that remembers what it was told.
+/// A graph that records the actions on it.
 #[derive(Default)]
 pub(crate) struct Graph {
     pub(crate) drained: AtomicUsize,
-    pub(crate) killed: Mutex<Option<KillState>>,
+    pub(crate) trading_state: Mutex<Option<KillState>>,
 }
 
 impl Live for Graph {
     fn topology(&self) -> Topology {
         Topology {
-            name: "scene".into(),
+            name: "fixture".into(),
             nodes: Vec::new(),
             stages: Vec::new(),
             edges: Vec::new(),
@@ -52,7 +52,7 @@ impl Live for Graph {
                 detail: None,
                 stages: Vec::new(),
                 edges: Vec::new(),
-                kill: Vec::new(),
+                trading_states: Vec::new(),
                 engines: Vec::new(),
             }],
             alarms: Vec::new(),
@@ -76,12 +76,12 @@ impl Live for Graph {
         (rows, more)
     }
 
-    fn can_kill(&self) -> bool {
+    fn can_set_trading_state(&self) -> bool {
         true
     }
 
-    fn kill(&self, state: KillState) -> Result<(), Refused> {
-        *self.killed.lock().unwrap() = Some(state);
+    fn set_trading_state(&self, state: KillState) -> Result<(), Rejected> {
+        *self.trading_state.lock().unwrap() = Some(state);
         Ok(())
     }
 
@@ -90,12 +90,12 @@ impl Live for Graph {
     }
 }
 
-/// Settings on any free port of this machine.
+/// Settings on a free loopback port.
 pub(crate) fn settings() -> Settings {
     Settings::new("127.0.0.1:0".parse().unwrap())
 }
 
-/// As [`settings`], behind [`TOKEN`].
+/// As [`settings`], with [`TOKEN`].
 pub(crate) fn guarded() -> Settings {
     Settings {
         token: Some(Token::parse(TOKEN).unwrap()),
@@ -103,36 +103,36 @@ pub(crate) fn guarded() -> Settings {
     }
 }
 
-/// Serves a desk with decisions and a graph, and no bars.
+/// Serves decisions and a graph without bars.
 pub(crate) fn serve(settings: Settings) -> Served {
-    let shelf = Shelf::new(10, vec!["return_1".into()]);
-    start(settings, Arc::new(shelf))
+    let bars = LiveBars::new(10, vec!["return_1".into()]);
+    start(settings, Arc::new(bars))
 }
 
-/// Serves the bars of a CSV file.
+/// Serves the bars of a CSV file, decisions and a graph.
 pub(crate) fn serve_table(path: &std::path::Path) -> Served {
-    start(settings(), Arc::new(Tables::read(&[path]).unwrap()))
+    start(settings(), Arc::new(BarFiles::read(&[path]).unwrap()))
 }
 
-fn start(settings: Settings, market: Arc<dyn heqis_dashboard::Market>) -> Served {
+fn start(settings: Settings, bars: Arc<dyn heqis_dashboard::BarStore>) -> Served {
     let decisions = Arc::new(Decisions::new(1_000, EPOCH));
     let graph = Arc::new(Graph::default());
-    let desk = Desk {
+    let sources = Sources {
         live: Some(graph.clone()),
-        ..Desk::new("scene".into(), market, decisions.clone())
+        ..Sources::new("fixture".into(), bars, decisions.clone())
     };
-    let (told, tell) = mpsc::channel();
+    let (address_sender, address) = mpsc::channel();
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::spawn(move || {
         actix_rt::System::new().block_on(async move {
-            let dashboard = Dashboard::start(settings, desk).unwrap();
-            told.send(dashboard.address()).unwrap();
+            let dashboard = Dashboard::start(settings, sources).unwrap();
+            address_sender.send(dashboard.address()).unwrap();
             let _ = stopped.await;
             dashboard.stop().await;
         });
     });
     Served {
-        address: tell.recv().unwrap(),
+        address: address.recv().unwrap(),
         decisions,
         graph,
         stop: Some(stop),
@@ -141,7 +141,7 @@ fn start(settings: Settings, market: Arc<dyn heqis_dashboard::Market>) -> Served
 }
 
 impl Served {
-    /// Ends the server and waits until it has ended.
+    /// Stops the server and waits for its end.
     pub(crate) fn stop(&mut self) {
         if let (Some(stop), Some(thread)) = (self.stop.take(), self.thread.take()) {
             let _ = stop.send(());
@@ -156,7 +156,7 @@ impl Drop for Served {
     }
 }
 
-/// A decision to buy on the close of `date`, from the source item at `position`.
+/// A decision on the close of `date`, from the source item at `position`.
 pub(crate) fn decision(position: u64, symbol: &str, date: &str, side: Side) -> Decision {
     let date = Date::parse(date).unwrap();
     Decision {

@@ -1,39 +1,39 @@
-//! One instrument's bars.
+//! The bars of one instrument.
 
 use std::sync::{Arc, OnceLock};
 
 use heqis_quant::{Bar, QuantError};
 
-use crate::lines::{Lines, Values};
+use crate::chart_indicators::{ChartIndicators, IndicatorValues};
 
 /// The clean bars of one instrument in the order of time, each with the features that were computed on it.
 ///
-/// A series may have forgotten its beginning; its lines go on from the state that they had there.
+/// A series may have dropped its oldest bars; its indicators continue from the state that they had there.
 #[derive(Clone, Debug)]
-pub struct Series {
-    /// The lines before the first bar that is kept.
-    start: Lines,
+pub struct BarSeries {
+    /// State of the indicators before the first bar that is kept.
+    start: ChartIndicators,
     bars: Vec<Bar>,
     features: Vec<Option<Arc<[f64]>>>,
-    /// The lines of the bars, once they were asked for.
-    lines: OnceLock<Vec<Values>>,
+    /// Values of the indicators, computed on first use.
+    indicators: OnceLock<Vec<IndicatorValues>>,
 }
 
-impl Series {
-    /// A series without bars.
+impl BarSeries {
+    /// Returns a series without bars.
     ///
     /// # Errors
-    /// As [`Lines::new`].
+    /// As [`ChartIndicators::new`].
     pub fn new() -> Result<Self, QuantError> {
         Ok(Self {
-            start: Lines::new()?,
+            start: ChartIndicators::new()?,
             bars: Vec::new(),
             features: Vec::new(),
-            lines: OnceLock::new(),
+            indicators: OnceLock::new(),
         })
     }
 
-    /// Adds a bar; returns whether it is later than the last one, which every bar must be.
+    /// Adds a bar and returns `true`; a bar that is no later than the last one is left out and returns `false`.
     pub fn push(&mut self, bar: Bar, features: Option<Arc<[f64]>>) -> bool {
         if self
             .bars
@@ -42,42 +42,42 @@ impl Series {
         {
             return false;
         }
-        self.lines.take();
+        self.indicators.take();
         self.bars.push(bar);
         self.features.push(features);
         true
     }
 
-    /// Adds the features of the bar that closed at `time_ns`, UTC nanoseconds; without such a bar nothing happens.
+    /// Adds the features of the bar that closed at `time_ns`, UTC nanoseconds; does nothing without such a bar.
     pub fn set_features(&mut self, time_ns: i64, values: Arc<[f64]>) {
         if let Some(at) = self.position(time_ns) {
             self.features[at] = Some(values);
         }
     }
 
-    /// Forgets the oldest `bars`, at most all of them.
-    pub fn forget(&mut self, bars: usize) {
+    /// Drops the oldest `bars`, at most all of them.
+    pub fn drop_oldest(&mut self, bars: usize) {
         let bars = bars.min(self.bars.len());
-        self.lines.take();
+        self.indicators.take();
         self.features.drain(..bars);
         for bar in self.bars.drain(..bars) {
             self.start.update(&bar);
         }
     }
 
-    /// The bars, oldest first.
+    /// Returns the bars, oldest first.
     #[must_use]
     pub fn bars(&self) -> &[Bar] {
         &self.bars
     }
 
-    /// The features of the bar at `index`, when there are any.
+    /// Returns the features of the bar at `index`, `None` when there are none.
     #[must_use]
     pub fn features(&self, index: usize) -> Option<&[f64]> {
         self.features.get(index)?.as_deref()
     }
 
-    /// Index of the bar that closed at `time_ns`, UTC nanoseconds.
+    /// Returns the index of the bar that closed at `time_ns`, UTC nanoseconds.
     #[must_use]
     pub fn position(&self, time_ns: i64) -> Option<usize> {
         self.bars
@@ -85,12 +85,12 @@ impl Series {
             .ok()
     }
 
-    /// The chart's lines, one row a bar.
+    /// Returns the values of the chart's indicators, one row per bar.
     #[must_use]
-    pub fn lines(&self) -> &[Values] {
-        self.lines.get_or_init(|| {
-            let mut lines = self.start.clone();
-            self.bars.iter().map(|bar| lines.update(bar)).collect()
+    pub fn indicators(&self) -> &[IndicatorValues] {
+        self.indicators.get_or_init(|| {
+            let mut indicators = self.start.clone();
+            self.bars.iter().map(|bar| indicators.update(bar)).collect()
         })
     }
 }

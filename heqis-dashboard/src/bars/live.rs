@@ -1,4 +1,4 @@
-//! Bars as they come out of a running pipeline, as many as there is room for.
+//! The newest bars of a running pipeline.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use heqis_quant::{Bar, Symbol};
 
-use super::{Listing, Market, Series};
-use crate::DashboardError;
-use crate::tray::Tray;
+use super::{BarSeries, BarStore, Listing};
+use crate::error::DashboardError;
+use crate::inbox::NonBlockingInbox;
 
-/// Bars of a running pipeline. The pipeline writes, the page reads, and the pipeline does not wait for it.
+/// Bars of a running pipeline. The pipeline writes and the page reads; the pipeline does not wait for the page.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct LiveBars {
     feature_names: Vec<String>,
-    kept: Tray<Kept, Seen>,
+    kept: NonBlockingInbox<Kept, Update>,
 }
 
-/// What is seen of a pipeline.
+/// One observation of the pipeline.
 #[derive(Debug)]
-enum Seen {
+enum Update {
     Bar(Bar),
     /// The features of the bar of an instrument that closed at a time, UTC nanoseconds.
     Features(Symbol, i64, Arc<[f64]>),
@@ -27,44 +27,44 @@ enum Seen {
 
 #[derive(Debug)]
 struct Kept {
-    room: usize,
+    capacity: usize,
     bars: usize,
-    series: BTreeMap<Symbol, Series>,
+    series: BTreeMap<Symbol, BarSeries>,
 }
 
-impl Shelf {
-    /// An empty shelf that keeps `room` bars of all instruments together, at least two. When it is full, the longest
-    /// series forgets its older half.
+impl LiveBars {
+    /// Returns an empty store for `capacity` bars of all instruments together, at least two. When it is full, the longest
+    /// series drops its older half.
     #[must_use]
-    pub fn new(room: usize, feature_names: Vec<String>) -> Self {
+    pub fn new(capacity: usize, feature_names: Vec<String>) -> Self {
         let kept = Kept {
-            room: room.max(2),
+            capacity: capacity.max(2),
             bars: 0,
             series: BTreeMap::new(),
         };
         Self {
             feature_names,
-            kept: Tray::new(kept, Kept::take),
+            kept: NonBlockingInbox::new(kept, Kept::apply),
         }
     }
 
-    /// Adds a bar. One that is no later than the last of its instrument changes nothing.
+    /// Adds a bar. A bar that is no later than the last one of its instrument is left out.
     pub fn push(&self, bar: &Bar) {
-        self.kept.add(Seen::Bar(*bar));
+        self.kept.push(Update::Bar(*bar));
     }
 
-    /// Adds the features of a bar that is here.
+    /// Adds the features of a bar that is kept.
     pub fn set_features(&self, symbol: Symbol, time_ns: i64, values: &[f64]) {
         self.kept
-            .add(Seen::Features(symbol, time_ns, values.into()));
+            .push(Update::Features(symbol, time_ns, values.into()));
     }
 }
 
 impl Kept {
-    fn take(&mut self, seen: Seen) {
-        match seen {
-            Seen::Bar(bar) => self.push(bar),
-            Seen::Features(symbol, time_ns, values) => {
+    fn apply(&mut self, update: Update) {
+        match update {
+            Update::Bar(bar) => self.push(bar),
+            Update::Features(symbol, time_ns, values) => {
                 if let Some(series) = self.series.get_mut(&symbol) {
                     series.set_features(time_ns, values);
                 }
@@ -73,28 +73,32 @@ impl Kept {
     }
 
     fn push(&mut self, bar: Bar) {
-        let Self { room, bars, series } = self;
+        let Self {
+            capacity,
+            bars,
+            series,
+        } = self;
         let own = match series.entry(bar.symbol) {
             Entry::Occupied(own) => own.into_mut(),
-            Entry::Vacant(place) => match Series::new() {
+            Entry::Vacant(place) => match BarSeries::new() {
                 Ok(empty) => place.insert(empty),
-                // The lengths of the lines are constants; if they were refused, there would be nothing to draw.
+                // Unreachable: the lengths of the indicators are valid constants.
                 Err(_) => return,
             },
         };
         *bars += usize::from(own.push(bar, None));
-        if *bars > *room
+        if *bars > *capacity
             && let Some(longest) = series.values_mut().max_by_key(|series| series.bars().len())
         {
             let older = longest.bars().len().div_ceil(2);
-            longest.forget(older);
+            longest.drop_oldest(older);
             *bars -= older;
             series.retain(|_, series| !series.bars().is_empty());
         }
     }
 }
 
-impl Market for Shelf {
+impl BarStore for LiveBars {
     fn listings(&self) -> Result<Vec<Listing>, DashboardError> {
         let kept = self.kept.read();
         let listings = kept.series.iter();
@@ -103,7 +107,7 @@ impl Market for Shelf {
             .collect())
     }
 
-    fn series(&self, symbol: Symbol) -> Result<Option<Arc<Series>>, DashboardError> {
+    fn series(&self, symbol: Symbol) -> Result<Option<Arc<BarSeries>>, DashboardError> {
         Ok(self.kept.read().series.get(&symbol).cloned().map(Arc::new))
     }
 
@@ -142,41 +146,41 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_kept_is_drawn_as_if_nothing_had_been_forgotten(
-            room in 2usize..60,
+        fn dropping_old_bars_does_not_change_the_indicators_of_the_others(
+            capacity in 2usize..60,
             bars in prop::collection::vec((0usize..3, 5.0f64..50.0), 0..200),
         ) {
-            let shelf = Shelf::new(room, Vec::new());
-            let mut whole: BTreeMap<Symbol, Series> = BTreeMap::new();
+            let live = LiveBars::new(capacity, Vec::new());
+            let mut whole: BTreeMap<Symbol, BarSeries> = BTreeMap::new();
             for (day, (symbol, price)) in (0..).zip(bars) {
                 let bar = bar(SYMBOLS[symbol], day, price);
-                shelf.push(&bar);
-                shelf.push(&bar);
-                whole.entry(bar.symbol).or_insert_with(|| Series::new().unwrap()).push(bar, None);
-                let kept: u64 = shelf.listings().unwrap().iter().map(|listing| listing.bars).sum();
-                prop_assert!(kept <= room as u64);
+                live.push(&bar);
+                live.push(&bar);
+                whole.entry(bar.symbol).or_insert_with(|| BarSeries::new().unwrap()).push(bar, None);
+                let kept: u64 = live.listings().unwrap().iter().map(|listing| listing.bars).sum();
+                prop_assert!(kept <= capacity as u64);
             }
-            for listing in shelf.listings().unwrap() {
-                let (kept, whole) = (shelf.series(listing.symbol).unwrap().unwrap(), &whole[&listing.symbol]);
+            for listing in live.listings().unwrap() {
+                let (kept, whole) = (live.series(listing.symbol).unwrap().unwrap(), &whole[&listing.symbol]);
                 let from = whole.bars().len() - kept.bars().len();
                 prop_assert_eq!(kept.bars(), &whole.bars()[from..]);
-                let bits = |lines: &[crate::lines::Values]| -> Vec<Option<u64>> {
-                    lines.iter().flatten().map(|value| value.map(f64::to_bits)).collect()
+                let bits = |rows: &[crate::chart_indicators::IndicatorValues]| -> Vec<Option<u64>> {
+                    rows.iter().flatten().map(|value| value.map(f64::to_bits)).collect()
                 };
-                prop_assert_eq!(bits(kept.lines()), bits(&whole.lines()[from..]));
+                prop_assert_eq!(bits(kept.indicators()), bits(&whole.indicators()[from..]));
             }
         }
     }
 
     #[test]
-    fn features_find_their_bar() {
-        let shelf = Shelf::new(10, vec!["return_1".into()]);
+    fn features_are_assigned_to_their_bar() {
+        let live = LiveBars::new(10, vec!["return_1".into()]);
         let (first, second) = (bar(SYMBOLS[0], 1, 10.0), bar(SYMBOLS[0], 2, 11.0));
-        shelf.push(&first);
-        shelf.push(&second);
-        shelf.set_features(first.symbol, second.time_ns, &[0.1]);
-        shelf.set_features(first.symbol, second.time_ns + 1, &[0.2]);
-        let series = shelf.series(first.symbol).unwrap().unwrap();
+        live.push(&first);
+        live.push(&second);
+        live.set_features(first.symbol, second.time_ns, &[0.1]);
+        live.set_features(first.symbol, second.time_ns + 1, &[0.2]);
+        let series = live.series(first.symbol).unwrap().unwrap();
         assert_eq!(
             (series.features(0), series.features(1)),
             (None, Some(&[0.1][..]))

@@ -1,4 +1,4 @@
-//! Bars of files, cleaned and with features, by the same calls as on the boards.
+//! Bars of files, cleaned and with features, computed by the same calls as on the boards.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,28 +8,28 @@ use heqis_data::door::TableOptions;
 use heqis_data::{Import, ImportReport};
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet, FeatureState, Symbol};
 
-use super::{Listing, Market, Series};
-use crate::DashboardError;
+use super::{BarSeries, BarStore, Listing};
+use crate::error::DashboardError;
 
 /// Bars of files, all in memory.
 #[derive(Debug)]
-pub struct Tables {
+pub struct BarFiles {
     set: FeatureSet,
-    series: BTreeMap<Symbol, Arc<Series>>,
+    series: BTreeMap<Symbol, Arc<BarSeries>>,
     report: ImportReport,
 }
 
-impl Tables {
-    /// Reads `paths` through the door of `heqis-data`; rows that cannot be read and bars that the cleaner rejects are
-    /// left out and told by [`Tables::report`].
+impl BarFiles {
+    /// Reads `paths` with `heqis-data`. Rows that cannot be read and bars that the cleaner rejects are left out and listed
+    /// in [`BarFiles::report`].
     ///
     /// # Errors
-    /// [`DashboardError::Market`] when a file is none of bars, and [`DashboardError::Quant`] when the features cannot be
+    /// [`DashboardError::Bars`] when a file holds no bars, and [`DashboardError::Quant`] when the features cannot be
     /// computed.
     pub fn read(paths: &[impl AsRef<Path>]) -> Result<Self, DashboardError> {
         let set = FeatureSet::standard();
         let options = TableOptions::default();
-        let fault = |error: heqis_data::DataError| DashboardError::Market(error.to_string());
+        let fault = |error: heqis_data::DataError| DashboardError::Bars(error.to_string());
         let mut import = Import::default();
         for path in paths {
             import.read(path.as_ref(), &options).map_err(fault)?;
@@ -37,7 +37,7 @@ impl Tables {
         import.settle(&options).map_err(fault)?;
         let mut series = BTreeMap::new();
         for (symbol, bars) in import.clean(&Cleaner::new(CleanConfig::default())?) {
-            let (mut grown, mut state) = (Series::new()?, FeatureState::new(&set)?);
+            let (mut grown, mut state) = (BarSeries::new()?, FeatureState::new(&set)?);
             for bar in bars {
                 let features = state.update(&bar)?.map(Into::into);
                 grown.push(bar, features);
@@ -58,7 +58,7 @@ impl Tables {
     }
 }
 
-impl Market for Tables {
+impl BarStore for BarFiles {
     fn listings(&self) -> Result<Vec<Listing>, DashboardError> {
         let listings = self.series.iter();
         Ok(listings
@@ -66,7 +66,7 @@ impl Market for Tables {
             .collect())
     }
 
-    fn series(&self, symbol: Symbol) -> Result<Option<Arc<Series>>, DashboardError> {
+    fn series(&self, symbol: Symbol) -> Result<Option<Arc<BarSeries>>, DashboardError> {
         Ok(self.series.get(&symbol).cloned())
     }
 
