@@ -13,10 +13,14 @@ use std::sync::Arc;
 use rten::{Model, ModelOptions, NodeId, RunOptions, ThreadPool, Value, ValueOrView, ValueView};
 use rten_tensor::prelude::*;
 
-use crate::engine::{BackendKind, Engine, EngineThread};
+use crate::backend::BackendKind;
+use crate::bundle::Bundle;
+use crate::engine::Engine;
 use crate::error::InferError;
+use crate::libraries::Libraries;
 use crate::onnx::Decoded;
-use crate::tensor::{self, TensorData, TensorSpec, TensorView, Tensors};
+use crate::rows::{self, RowEngine, Tensors};
+use crate::tensor::{TensorData, TensorSpec, TensorView};
 
 /// A model loaded into RTen.
 pub struct CpuEngine {
@@ -90,40 +94,73 @@ impl CpuEngine {
         })
     }
 
-    /// Computes one row and appends its outputs to the buffers.
+    /// Returns the thread on which [`run`](Engine::run) is cheapest: a loop that calls it from inside this thread saves one
+    /// cross-thread wake per call.
+    #[must_use]
+    pub fn thread(&self) -> EngineThread {
+        EngineThread(self.pool.clone())
+    }
+}
+
+/// The thread that an engine computes on; a cheap handle that can be cloned.
+#[derive(Clone, Debug)]
+pub struct EngineThread(Arc<ThreadPool>);
+
+impl EngineThread {
+    /// Runs `work` on the thread and waits for its result; called on that thread itself, it runs `work` directly.
+    ///
+    /// # Panics
+    ///
+    /// Only when `work` does: its panic is passed on.
+    pub fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        self.0.run(work)
+    }
+}
+
+/// Opens a bundle's model.
+pub(crate) fn open(bundle: &Bundle, _: &Libraries) -> Result<Box<dyn Engine>, String> {
+    let engine = CpuEngine::load(bundle.model()).map_err(|error| error.to_string())?;
+    Ok(Box::new(engine))
+}
+
+impl RowEngine for CpuEngine {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Cpu
+    }
+
+    fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
     fn run_row(
-        &self,
+        &mut self,
         row: usize,
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
-    ) -> Result<(), InferError> {
-        let run_failed = |reason: String| InferError::RunFailed {
-            backend: BackendKind::Cpu,
-            reason,
-        };
+    ) -> Result<(), String> {
         let mut views: Vec<(NodeId, ValueOrView<'_>)> = Vec::with_capacity(inputs.len());
         for ((spec, &id), input) in self.tensors.inputs.iter().zip(&self.input_ids).zip(inputs) {
             let value = view(spec, row, input)
-                .ok_or_else(|| run_failed(format!("input {} has no row {row}", spec.name)))?;
+                .ok_or_else(|| format!("input {} has no row {row}", spec.name))?;
             views.push((id, value.into()));
         }
         let options = RunOptions::default().with_thread_pool(Some(self.pool.clone()));
         let values = catch_unwind(AssertUnwindSafe(|| {
             self.model.run(views, &self.output_ids, Some(options))
         }))
-        .map_err(|panic| run_failed(panic_text(panic.as_ref())))?
-        .map_err(|error| run_failed(error.to_string()))?;
+        .map_err(|panic| panic_text(panic.as_ref()))?
+        .map_err(|error| error.to_string())?;
         for ((spec, value), buffer) in self.tensors.outputs.iter().zip(&values).zip(outputs) {
             let Value::FloatTensor(value) = value else {
-                return Err(run_failed(format!("output {} is not f32", spec.name)));
+                return Err(format!("output {} is not f32", spec.name));
             };
             if value.shape() != spec.shape.as_slice() {
-                return Err(run_failed(format!(
+                return Err(format!(
                     "output {} must have shape {:?}, got {:?}",
                     spec.name,
                     spec.shape,
                     value.shape()
-                )));
+                ));
             }
             match value.data() {
                 Some(data) => buffer.extend_from_slice(data),
@@ -132,42 +169,21 @@ impl CpuEngine {
         }
         Ok(())
     }
-}
 
-impl Engine for CpuEngine {
-    fn backend(&self) -> BackendKind {
-        BackendKind::Cpu
-    }
-
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.tensors.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.tensors.outputs
-    }
-
-    fn run(
+    /// Wakes the thread once for the whole batch.
+    fn run_batch(
         &mut self,
-        inputs: &[TensorView<'_>],
-        outputs: &mut [Vec<f32>],
-    ) -> Result<(), InferError> {
-        let rows = self.tensors.begin(inputs, outputs)?;
-        // One wake for the whole batch; free when the caller's loop already runs on this thread.
-        self.pool
-            .run(|| (0..rows).try_for_each(|row| self.run_row(row, inputs, outputs)))?;
-        Ok(())
-    }
-
-    fn thread(&self) -> Option<EngineThread> {
-        Some(EngineThread(self.pool.clone()))
+        rows: impl FnOnce(&mut Self) -> Result<(), String> + Send,
+    ) -> Result<(), String> {
+        let pool = self.pool.clone();
+        pool.run(|| rows(self))
     }
 }
 
 /// Returns row `row` of an input as RTen's view, or `None` when it lies outside the data.
 fn view<'a>(spec: &TensorSpec, row: usize, input: &TensorView<'a>) -> Option<ValueView<'a>> {
     let shape = spec.shape.as_slice();
-    Some(match tensor::row(spec, input, row)? {
+    Some(match rows::row(spec, input, row)? {
         TensorData::F32(data) => {
             ValueView::FloatTensor(rten_tensor::TensorView::try_from_data(shape, data).ok()?)
         }

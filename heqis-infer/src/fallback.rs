@@ -1,29 +1,32 @@
-//! Moving on to the next backend when the one in use fails while it computes.
+//! Switching to the next backend when the current one fails while it computes.
 
 use std::collections::VecDeque;
 
+use crate::backend::{BackendKind, Unavailable};
 use crate::bundle::Bundle;
-use crate::engine::{BackendKind, Engine, EngineThread, Libraries, Unavailable, open_one};
+use crate::engine::Engine;
 use crate::error::InferError;
+use crate::libraries::Libraries;
+use crate::load::load_checked;
 use crate::tensor::{TensorSpec, TensorView};
 
-/// An engine with the backends that can take its place.
+/// An engine with the backends that can replace it.
 #[derive(Debug)]
 pub(crate) struct Fallback {
     pub(crate) bundle: Bundle,
     pub(crate) libraries: Libraries,
     pub(crate) engine: Box<dyn Engine>,
-    /// What is left of the preference list.
+    /// The rest of the list, in order.
     pub(crate) rest: VecDeque<BackendKind>,
-    pub(crate) lost: Vec<Unavailable>,
+    pub(crate) failed_over: Vec<Unavailable>,
 }
 
 impl Fallback {
     /// Replaces an engine that failed by the first of the remaining backends that works.
     fn replace(&mut self, failed: Unavailable) -> Result<(), InferError> {
-        self.lost.push(failed);
+        self.failed_over.push(failed);
         while let Some(backend) = self.rest.pop_front() {
-            match open_one(&self.bundle, backend, &self.libraries) {
+            match load_checked(&self.bundle, backend, &self.libraries) {
                 Ok((engine, self_test)) => {
                     tracing::warn!(
                         bundle = self.bundle.manifest().name.as_str(),
@@ -34,11 +37,11 @@ impl Fallback {
                     self.engine = engine;
                     return Ok(());
                 }
-                Err(unavailable) => self.lost.push(unavailable),
+                Err(unavailable) => self.failed_over.push(unavailable),
             }
         }
         Err(InferError::NoBackend {
-            tried: self.lost.clone(),
+            tried: self.failed_over.clone(),
         })
     }
 }
@@ -61,7 +64,7 @@ impl Engine for Fallback {
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
     ) -> Result<(), InferError> {
-        // Ends, since each turn takes a backend from a list that only shrinks.
+        // Ends, since each turn removes a backend from the list.
         loop {
             match self.engine.run(inputs, outputs) {
                 Err(InferError::RunFailed { backend, reason }) => {
@@ -69,7 +72,7 @@ impl Engine for Fallback {
                         bundle = self.bundle.manifest().name.as_str(),
                         backend = backend.name(),
                         reason = reason.as_str(),
-                        "backend lost"
+                        "backend failed"
                     );
                     self.replace(Unavailable { backend, reason })?;
                 }
@@ -78,18 +81,14 @@ impl Engine for Fallback {
         }
     }
 
-    fn thread(&self) -> Option<EngineThread> {
-        self.engine.thread()
+    fn failed_over(&self) -> &[Unavailable] {
+        &self.failed_over
     }
 
-    fn give_up(&mut self, reason: &str) -> Result<(), InferError> {
+    fn fail_over(&mut self, reason: &str) -> Result<(), InferError> {
         self.replace(Unavailable {
             backend: self.engine.backend(),
             reason: reason.to_owned(),
         })
-    }
-
-    fn lost(&self) -> &[Unavailable] {
-        &self.lost
     }
 }

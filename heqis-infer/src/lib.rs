@@ -1,15 +1,17 @@
-//! One [`Engine`] trait, the backends behind it, and the checked model bundle.
+//! One [`Engine`] trait, its backends, and the checked model bundle.
 //!
-//! - [`tensor`]: names, element types and shapes of what goes in and comes out of a model, and the borrowed
-//!   [`TensorView`] that carries a call's input.
-//! - [`engine`]: the [`Engine`] trait, the list of [`BackendKind`]s, and [`open`], which returns the first backend of a
-//!   preference list that loads the model *and* passes the bundle's self-test; when it fails in mid-run, the next takes
-//!   over within the batch.
+//! - [`backend`]: the catalogue: every backend with its name, exactness, build file and settings.
+//! - [`tensor`]: names, element types and shapes of a model's inputs and outputs, and the borrowed [`TensorView`] that
+//!   carries a call's input.
+//! - [`engine`]: the [`Engine`] trait. `rows`: the batch loop that the backends share.
 //! - [`cpu`]: the reference backend, RTen, compiled into every binary. Each accelerator is compared with it.
-//! - [`ort`]: ONNX Runtime, on the CPU and by its CUDA and TensorRT providers, through its library, loaded when named.
-//! - [`rknn`]: Rockchip's NPU, through its runtime library, which is loaded when a bundle has a build for it.
+//! - [`ort`]: ONNX Runtime, on the CPU and by its CUDA and TensorRT providers; its library is loaded when a topology names it.
+//! - [`rknn`]: Rockchip's NPU; its runtime library is loaded when a bundle has a build for it.
 //! - [`tensorrt`]: NVIDIA TensorRT 8 and later, through a shim that is compiled on the board.
-//! - [`stream`]: a model that carries a state from one tick to the next, on any backend.
+//! - [`libraries`]: where the vendors' libraries are.
+//! - [`open()`]: the first backend of a list that loads the model *and* passes the bundle's self-test (`load`: one backend);
+//!   when it fails while it computes, the next takes over within the batch (`fallback`). [`select()`]: the fastest of a list.
+//! - [`stateful`]: a model that carries a state from one step to the next, on any backend.
 //! - [`bundle`]: a directory of `model.onnx`, `scaler_params.json` and `manifest.json`, checked completely when it is
 //!   loaded and replaced as a whole when it is written.
 //! - [`onnx`]: a small writer of ONNX files (opset 13, IR 7) and a reader of their signature.
@@ -17,8 +19,8 @@
 //!
 //! Data enters as a [`Bundle`] directory and as `&[TensorView]` per call; it leaves in buffers that the caller owns.
 //!
-//! What is *not* here: scaling, windows, features and decisions (the scaler travels through as bytes), threads and
-//! queues (a stage owns its engine and calls it), and training.
+//! Not here: scaling, windows, features and decisions (the scaler is opaque bytes), the roles of bundles in a pipeline
+//! (`heqis-bundle`), threads and queues (a stage owns its engine and calls it), and training.
 //!
 //! ```
 //! use heqis_infer::{CpuEngine, Engine, TensorView, onnx::GraphBuilder};
@@ -39,31 +41,38 @@
 //! # }
 //! ```
 
+pub mod backend;
 pub mod bundle;
-mod choice;
 pub mod cpu;
 pub mod engine;
 pub mod error;
 mod fallback;
+pub mod libraries;
+mod load;
 pub mod onnx;
+mod open;
 pub mod ort;
 pub mod rknn;
-pub mod stream;
+mod rows;
+mod select;
+pub mod stateful;
 pub mod tensor;
 pub mod tensorrt;
 
+pub use backend::{BackendInfo, BackendKind, Setting, Unavailable};
 pub use bundle::{
     Bundle, BundleParts, FileEntry, Golden, GoldenWindow, Manifest, Precision, SelfTest,
     TradingDifference, TrainingSpan, Verified,
 };
-pub use choice::{Prefer, Timing, choose, choose_with};
 pub use cpu::CpuEngine;
-pub use engine::{
-    BackendKind, Engine, EngineThread, Libraries, Opened, Unavailable, load, open, open_with,
-};
+pub use engine::Engine;
 pub use error::InferError;
+pub use libraries::Libraries;
+pub use load::load;
+pub use open::{Opened, open, open_with};
 pub use ort::OrtEngine;
 pub use rknn::RknnEngine;
-pub use stream::{Memory, Stream};
+pub use select::{BackendPolicy, Timing, select, select_with};
+pub use stateful::{ModelState, StatefulModel};
 pub use tensor::{Dtype, TensorData, TensorSpec, TensorView};
 pub use tensorrt::TensorrtEngine;

@@ -20,15 +20,14 @@ use ::ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ::ort::session::{Session, SessionInputValue};
 use ::ort::value::TensorRef;
 
-use crate::engine::{BackendKind, Engine};
+use crate::backend::{BackendKind, ORT_LIBRARY};
+use crate::bundle::Bundle;
+use crate::engine::Engine;
 use crate::error::InferError;
+use crate::libraries::Libraries;
 use crate::onnx::Decoded;
-use crate::tensor::{self, TensorData, TensorSpec, TensorView, Tensors};
-
-/// Environment variable that names the library, for one that lies outside the loader's path.
-pub const LIBRARY_VARIABLE: &str = "HEQIS_ORT_LIBRARY";
-/// Name of the library on a machine where it is installed.
-const LIBRARY_NAME: &str = "libonnxruntime.so";
+use crate::rows::{self, RowEngine, Tensors};
+use crate::tensor::{TensorData, TensorSpec, TensorView};
 
 /// Why ONNX Runtime cannot be used, one variant for each step on the way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,12 +66,6 @@ pub enum OrtFault {
     /// The model is not one that any engine here takes.
     #[error("{0}")]
     Signature(String),
-}
-
-/// Returns the library to load: the one named by [`LIBRARY_VARIABLE`], else the name that the loader knows.
-#[must_use]
-pub fn library_path() -> PathBuf {
-    std::env::var_os(LIBRARY_VARIABLE).map_or_else(|| LIBRARY_NAME.into(), PathBuf::from)
 }
 
 /// A model loaded into ONNX Runtime.
@@ -160,8 +153,46 @@ impl OrtEngine {
             tensors: Tensors::new(signature.inputs, signature.outputs),
         })
     }
+}
 
-    /// Computes one row and appends its outputs to the buffers.
+/// Opens a bundle's model on the CPU.
+pub(crate) fn open_cpu(bundle: &Bundle, libraries: &Libraries) -> Result<Box<dyn Engine>, String> {
+    open(bundle, libraries, Provider::Cpu)
+}
+
+/// Opens a bundle's model by CUDA.
+pub(crate) fn open_cuda(bundle: &Bundle, libraries: &Libraries) -> Result<Box<dyn Engine>, String> {
+    open(bundle, libraries, Provider::Cuda)
+}
+
+/// Opens a bundle's model by TensorRT.
+pub(crate) fn open_tensorrt(
+    bundle: &Bundle,
+    libraries: &Libraries,
+) -> Result<Box<dyn Engine>, String> {
+    open(bundle, libraries, Provider::Tensorrt)
+}
+
+fn open(
+    bundle: &Bundle,
+    libraries: &Libraries,
+    provider: Provider,
+) -> Result<Box<dyn Engine>, String> {
+    let library = libraries.path(ORT_LIBRARY);
+    let engine = OrtEngine::load(&library, bundle.model(), provider, &libraries.cache)
+        .map_err(|fault| fault.to_string())?;
+    Ok(Box::new(engine))
+}
+
+impl RowEngine for OrtEngine {
+    fn kind(&self) -> BackendKind {
+        self.provider.backend()
+    }
+
+    fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
     fn run_row(
         &mut self,
         row: usize,
@@ -172,7 +203,7 @@ impl OrtEngine {
         let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(inputs.len());
         for (spec, input) in self.tensors.inputs.iter().zip(inputs) {
             let shape = spec.shape.as_slice();
-            values.push(match tensor::row(spec, input, row) {
+            values.push(match rows::row(spec, input, row) {
                 Some(TensorData::F32(data)) => TensorRef::from_array_view((shape, data))
                     .map_err(said)?
                     .into(),
@@ -199,36 +230,6 @@ impl OrtEngine {
                 ));
             }
             buffer.extend_from_slice(data);
-        }
-        Ok(())
-    }
-}
-
-impl Engine for OrtEngine {
-    fn backend(&self) -> BackendKind {
-        self.provider.backend()
-    }
-
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.tensors.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.tensors.outputs
-    }
-
-    fn run(
-        &mut self,
-        inputs: &[TensorView<'_>],
-        outputs: &mut [Vec<f32>],
-    ) -> Result<(), InferError> {
-        let rows = self.tensors.begin(inputs, outputs)?;
-        for row in 0..rows {
-            self.run_row(row, inputs, outputs)
-                .map_err(|reason| InferError::RunFailed {
-                    backend: self.backend(),
-                    reason,
-                })?;
         }
         Ok(())
     }

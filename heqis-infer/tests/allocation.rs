@@ -73,7 +73,7 @@ fn a_call_allocates_exactly_what_the_runtime_allocates() {
 
     let mut engine = CpuEngine::load(&bytes).unwrap();
     let mut outputs = vec![Vec::new(), Vec::new()];
-    let thread = engine.thread().unwrap();
+    let thread = engine.thread();
     let ours = thread.run(|| {
         count(|| {
             engine

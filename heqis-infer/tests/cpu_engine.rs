@@ -86,7 +86,7 @@ fn a_call_on_the_engines_own_thread_gives_the_same_bits() {
     let mut engine = CpuEngine::load(&small_model()).unwrap();
     let data = numbers(8, 24);
     let outside = run(&mut engine, 2, &data).unwrap();
-    let thread = engine.thread().unwrap();
+    let thread = engine.thread();
     let inside = thread.run(|| run(&mut engine, 2, &data).unwrap());
     assert_eq!(bits(&outside.concat()), bits(&inside.concat()));
 }

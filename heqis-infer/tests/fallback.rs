@@ -1,4 +1,4 @@
-//! What happens when a backend is lost in mid-run.
+//! A backend that fails while it computes is replaced by the next one of the list.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -7,11 +7,12 @@ mod stand_in;
 
 use std::collections::BTreeMap;
 
+use heqis_infer::backend::{ORT_LIBRARY, RKNN_LIBRARY};
 use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
 use heqis_infer::onnx::GraphBuilder;
 use heqis_infer::{
-    BackendKind, Bundle, Golden, GoldenWindow, InferError, Libraries, Prefer, TensorView,
-    choose_with, open_with,
+    BackendKind, BackendPolicy, Bundle, Golden, GoldenWindow, InferError, Libraries, TensorView,
+    open_with, select_with,
 };
 
 /// A bundle whose ONNX model computes what the stand-in computes, out[k] = k + Σ (j + 1) · in[j], with a build of it
@@ -48,12 +49,10 @@ fn bundle(tail: &str) -> (tempfile::TempDir, Bundle, Libraries) {
     };
     let root = tempfile::tempdir().unwrap();
     let bundle = Bundle::write(root.path().join("sum"), &parts).unwrap();
-    let libraries = Libraries {
-        rknn: stand_in::stand_in().to_owned(),
-        // Nothing of that name: what the machine has installed shall not matter.
-        ort: "/nowhere/libonnxruntime.so".into(),
-        ..Libraries::from_env()
-    };
+    let libraries = Libraries::from_env()
+        .with(RKNN_LIBRARY, stand_in::stand_in())
+        // A missing file, so that the test does not depend on what the machine has installed.
+        .with(ORT_LIBRARY, "/nowhere/libonnxruntime.so");
     (root, bundle, libraries)
 }
 
@@ -65,26 +64,26 @@ fn batch() -> Vec<f32> {
 }
 
 #[test]
-fn the_batch_in_which_a_backend_is_lost_is_computed_by_the_next() {
+fn the_batch_in_which_a_backend_fails_is_computed_by_the_next() {
     // The self-test is run 1; the batch is runs 2 to 4 and fails at its second row.
     let (_root, bundle, libraries) = bundle("fail_run 3 -2");
     let mut opened = open_with(&bundle, &PREFERENCE, false, &libraries).unwrap();
     assert_eq!(opened.backend, BackendKind::Rknn);
-    assert!(opened.engine.lost().is_empty());
+    assert!(opened.engine.failed_over().is_empty());
     let mut out = vec![Vec::new()];
     let rows = batch();
     let view = TensorView::f32(&[3, 4, 3], &rows);
     opened.engine.run(&[view], &mut out).unwrap();
     assert_eq!(out[0], [0.0, 1.0, 78.0, 79.0, 156.0, 157.0]);
     assert_eq!(opened.engine.backend(), BackendKind::Cpu);
-    let lost: Vec<String> = opened
+    let failed: Vec<String> = opened
         .engine
-        .lost()
+        .failed_over()
         .iter()
         .map(ToString::to_string)
         .collect();
     assert_eq!(
-        lost,
+        failed,
         [
             "backend rknn unavailable: rknn_run returned -2 (timed out)",
             "backend cuda unavailable: library /nowhere/libonnxruntime.so: \
@@ -92,11 +91,11 @@ fn the_batch_in_which_a_backend_is_lost_is_computed_by_the_next() {
         ]
     );
     opened.engine.run(&[view], &mut out).unwrap();
-    assert_eq!(opened.engine.lost().len(), 2);
+    assert_eq!(opened.engine.failed_over().len(), 2);
 }
 
 #[test]
-fn strict_stops_instead() {
+fn strict_returns_the_failure_instead() {
     let (_root, bundle, libraries) = bundle("fail_run 2 -3");
     let mut opened = open_with(&bundle, &PREFERENCE, true, &libraries).unwrap();
     let rows = batch();
@@ -111,7 +110,7 @@ fn strict_stops_instead() {
 }
 
 #[test]
-fn a_list_without_another_backend_that_works_ends_with_every_reason() {
+fn a_list_without_another_working_backend_ends_with_every_reason() {
     let (_root, bundle, libraries) = bundle("fail_run 2 -1");
     let list = [BackendKind::Rknn, BackendKind::Cuda];
     let mut opened = open_with(&bundle, &list, false, &libraries).unwrap();
@@ -124,7 +123,7 @@ fn a_list_without_another_backend_that_works_ends_with_every_reason() {
 }
 
 #[test]
-fn a_bad_input_is_no_reason_to_change_the_backend() {
+fn a_bad_input_does_not_change_the_backend() {
     let (_root, bundle, libraries) = bundle("");
     let mut opened = open_with(&bundle, &PREFERENCE, false, &libraries).unwrap();
     let view = TensorView::f32(&[1, 4, 3], &[f32::NAN; 12]);
@@ -134,7 +133,7 @@ fn a_bad_input_is_no_reason_to_change_the_backend() {
 }
 
 #[test]
-fn a_build_that_computes_something_else_fails_the_self_test_and_is_passed_over() {
+fn a_build_that_computes_other_values_fails_the_self_test_and_is_skipped() {
     // The NPU's build has other weights: its library adds the element's number, the model does not.
     let (_root, good, libraries) = bundle("");
     let mut parts = common::small_parts();
@@ -159,39 +158,52 @@ fn a_build_that_computes_something_else_fails_the_self_test_and_is_passed_over()
 }
 
 #[test]
-fn the_fastest_is_the_one_that_took_least_and_the_others_stand_behind_it() {
+fn the_fastest_backend_is_selected_and_the_others_follow_it() {
     let (_root, bundle, libraries) = bundle("");
-    let (opened, timings) =
-        choose_with(&bundle, &PREFERENCE, false, Prefer::Fastest, &libraries).unwrap();
+    let (opened, timings) = select_with(
+        &bundle,
+        &PREFERENCE,
+        false,
+        BackendPolicy::Fastest,
+        &libraries,
+    )
+    .unwrap();
     let timed: Vec<BackendKind> = timings.iter().map(|timing| timing.backend).collect();
     assert_eq!(timed, [BackendKind::Rknn, BackendKind::Cpu]);
     let fastest = timings.iter().min_by_key(|timing| timing.window).unwrap();
     assert!(!fastest.window.is_zero());
     assert_eq!(opened.backend, fastest.backend);
-    let passed_over: Vec<BackendKind> = opened.fallbacks.iter().map(|one| one.backend).collect();
-    assert_eq!(passed_over, [BackendKind::Cuda]);
+    let skipped: Vec<BackendKind> = opened.fallbacks.iter().map(|one| one.backend).collect();
+    assert_eq!(skipped, [BackendKind::Cuda]);
 }
 
 #[test]
-fn an_order_of_preference_is_not_timed() {
+fn the_first_policy_times_nothing() {
     let (_root, bundle, libraries) = bundle("");
     for (backends, strict) in [(&PREFERENCE[..], false), (&PREFERENCE[..1], true)] {
         let (opened, timings) =
-            choose_with(&bundle, backends, strict, Prefer::First, &libraries).unwrap();
+            select_with(&bundle, backends, strict, BackendPolicy::First, &libraries).unwrap();
         assert_eq!((opened.backend, timings), (BackendKind::Rknn, Vec::new()));
     }
 }
 
 #[test]
-fn strict_and_fastest_ask_that_every_backend_works() {
+fn strict_and_fastest_require_every_backend() {
     let (_root, bundle, libraries) = bundle("");
-    let error = choose_with(&bundle, &PREFERENCE, true, Prefer::Fastest, &libraries).unwrap_err();
+    let error = select_with(
+        &bundle,
+        &PREFERENCE,
+        true,
+        BackendPolicy::Fastest,
+        &libraries,
+    )
+    .unwrap_err();
     assert!(
-        matches!(&error, InferError::Strict(lost) if lost.backend == BackendKind::Cuda),
+        matches!(&error, InferError::Strict(failed) if failed.backend == BackendKind::Cuda),
         "{error}"
     );
     let none = [BackendKind::Cuda, BackendKind::Tensorrt];
-    let error = choose_with(&bundle, &none, false, Prefer::Fastest, &libraries).unwrap_err();
+    let error = select_with(&bundle, &none, false, BackendPolicy::Fastest, &libraries).unwrap_err();
     assert!(
         matches!(&error, InferError::NoBackend { tried } if tried.len() == 2),
         "{error}"
@@ -199,10 +211,16 @@ fn strict_and_fastest_ask_that_every_backend_works() {
 }
 
 #[test]
-fn the_fastest_that_is_lost_in_mid_run_is_replaced_too() {
+fn the_fastest_backend_is_replaced_too_when_it_fails() {
     let (_root, bundle, libraries) = bundle("fail_run 1000 -3");
-    let (mut opened, _) =
-        choose_with(&bundle, &PREFERENCE, false, Prefer::Fastest, &libraries).unwrap();
+    let (mut opened, _) = select_with(
+        &bundle,
+        &PREFERENCE,
+        false,
+        BackendPolicy::Fastest,
+        &libraries,
+    )
+    .unwrap();
     let mut outputs = vec![Vec::new()];
     for _ in 0..2_000 {
         let batch = batch();

@@ -5,6 +5,7 @@ mod common;
 
 use std::path::Path;
 
+use heqis_infer::backend::ORT_LIBRARY;
 use heqis_infer::onnx::GraphBuilder;
 use heqis_infer::ort::{OrtFault, Provider};
 use heqis_infer::{
@@ -115,17 +116,15 @@ fn what_the_library_lacks_is_named() {
 }
 
 #[test]
-fn providers_that_the_library_was_built_without_are_passed_over_with_its_words() {
+fn providers_that_the_library_lacks_are_skipped_with_its_message() {
     let Some(library) = common::onnx_runtime() else {
         return;
     };
     let root = tempfile::tempdir().unwrap();
     let bundle = Bundle::write(root.path().join("small"), &common::small_parts()).unwrap();
-    let libraries = Libraries {
-        ort: library,
-        cache: root.path().to_owned(),
-        ..Libraries::from_env()
-    };
+    let libraries = Libraries::from_env()
+        .with(ORT_LIBRARY, library)
+        .with_cache(root.path());
     let list = [
         BackendKind::OrtTensorrt,
         BackendKind::Cuda,

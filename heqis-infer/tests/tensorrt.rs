@@ -12,11 +12,11 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
 
+use heqis_infer::backend::{CUDA_LIBRARY, TENSORRT_LIBRARY, TENSORRT_SHIM, TRTEXEC};
 use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
 use heqis_infer::onnx::GraphBuilder;
-use heqis_infer::tensorrt::{EngineInfo, TensorrtFault, TensorrtLibraries};
+use heqis_infer::tensorrt::{EngineInfo, TensorrtFault};
 use heqis_infer::{
     BackendKind, Bundle, Engine, Golden, GoldenWindow, InferError, Libraries, TensorView,
     TensorrtEngine, open_with,
@@ -39,18 +39,23 @@ fn live(path: &Path) -> i64 {
     }
 }
 
-/// The stand-ins of one major and the shim that was built for it, compiled once; `trtexec` is not there.
-fn libraries(major: u32) -> TensorrtLibraries {
-    static ALL: OnceLock<[TensorrtLibraries; 2]> = OnceLock::new();
+/// The stand-ins of one major and the shim that was built for it, compiled once; `trtexec` is missing.
+fn libraries(major: u32) -> Libraries {
+    static ALL: OnceLock<[Libraries; 2]> = OnceLock::new();
     let all = ALL.get_or_init(|| {
-        MAJORS.map(|(major, number, _)| TensorrtLibraries {
-            cuda: compile_from("cuda.c", &format!("cuda_for_{major}"), &[]),
-            shim: shim(
-                &format!("shim_{major}"),
-                &[source(&format!("nvinfer/{major}"))],
-            ),
-            tensorrt: nvinfer(&format!("nvinfer_{major}"), major, number, &[]),
-            trtexec: "/nowhere/trtexec".into(),
+        MAJORS.map(|(major, number, _)| {
+            let headers = [source(&format!("nvinfer/{major}"))];
+            Libraries::from_env()
+                .with(
+                    CUDA_LIBRARY,
+                    compile_from("cuda.c", &format!("cuda_for_{major}"), &[]),
+                )
+                .with(TENSORRT_SHIM, shim(&format!("shim_{major}"), &headers))
+                .with(
+                    TENSORRT_LIBRARY,
+                    nvinfer(&format!("nvinfer_{major}"), major, number, &[]),
+                )
+                .with(TRTEXEC, "/nowhere/trtexec")
         })
     });
     all[usize::from(major == 10)].clone()
@@ -66,7 +71,7 @@ fn nvinfer(name: &str, major: u32, number: &str, more: &[&str]) -> PathBuf {
     compile_from("nvinfer.cpp", name, &defines)
 }
 
-/// A bundle whose ONNX model computes what the stand-in computes, with some further files.
+/// A bundle whose ONNX model computes the same as the stand-in, with some further files.
 fn bundle(files: &[(&str, String)]) -> (tempfile::TempDir, Bundle) {
     let mut graph = GraphBuilder::new("sum");
     let window = graph.input("window", &[1, 4, 3]);
@@ -104,13 +109,13 @@ fn engine_files(text: String, version: &str) -> [(&'static str, String); 2] {
     [("model.engine", text), ("model.engine.json", info)]
 }
 
-/// Opens with nobody who breaks it off.
+/// Opens with a cache of the test's own.
 fn open_engine(
     bundle: &Bundle,
-    libraries: &TensorrtLibraries,
+    libraries: &Libraries,
     cache: &Path,
 ) -> Result<TensorrtEngine, TensorrtFault> {
-    TensorrtEngine::open(bundle, libraries, cache, &AtomicBool::new(false))
+    TensorrtEngine::open(bundle, &libraries.clone().with_cache(cache))
 }
 
 fn open(major: u32, tail: &str) -> Result<TensorrtEngine, TensorrtFault> {
@@ -147,7 +152,7 @@ fn both_majors_compute_a_batch_row_by_row_on_any_thread() {
 }
 
 #[test]
-fn each_step_of_tensorrt_that_fails_is_told_in_its_words() {
+fn each_step_of_tensorrt_that_fails_is_reported_with_its_message() {
     for (major, ..) in MAJORS {
         let fault = open(major, "fail context").unwrap_err();
         assert_eq!(fault.to_string(), "tensorrt: no execution context");
@@ -238,31 +243,22 @@ fn an_engine_that_is_not_the_bundles_is_refused() {
 fn libraries_that_are_missing_old_or_of_another_version_are_named() {
     let good = libraries(8);
     let (root, bundle) = bundle(&engine_files(format!("STANDIN 8502\n{TENSORS}"), "8.5.2"));
-    let refuse = |libraries: TensorrtLibraries| {
+    let refuse = |libraries: Libraries| {
         open_engine(&bundle, &libraries, root.path())
             .unwrap_err()
             .to_string()
     };
-    let cuda = |name: &str, defines: &[&str]| TensorrtLibraries {
-        cuda: compile_from("cuda.c", name, defines),
-        ..good.clone()
+    let cuda = |name: &str, defines: &[&str]| {
+        good.clone()
+            .with(CUDA_LIBRARY, compile_from("cuda.c", name, defines))
     };
     let missing = "/nowhere/lib.so: /nowhere/lib.so: cannot open shared object file: No such file or directory";
     let nowhere = PathBuf::from("/nowhere/lib.so");
-    let without_driver = TensorrtLibraries {
-        cuda: nowhere.clone(),
-        ..good.clone()
-    };
+    let without_driver = good.clone().with(CUDA_LIBRARY, nowhere.clone());
     assert_eq!(refuse(without_driver), format!("library {missing}"));
-    let without_shim = TensorrtLibraries {
-        shim: nowhere.clone(),
-        ..good.clone()
-    };
+    let without_shim = good.clone().with(TENSORRT_SHIM, nowhere.clone());
     assert_eq!(refuse(without_shim), format!("library {missing}"));
-    let without_tensorrt = TensorrtLibraries {
-        tensorrt: nowhere,
-        ..good.clone()
-    };
+    let without_tensorrt = good.clone().with(TENSORRT_LIBRARY, nowhere);
     assert_eq!(refuse(without_tensorrt), format!("library {missing}"));
 
     for (function, code, name) in [
@@ -277,7 +273,7 @@ fn libraries_that_are_missing_old_or_of_another_version_are_named() {
         let defines = [format!("FAIL=\"{function}\""), format!("CODE={code}")];
         let defines: Vec<&str> = defines.iter().map(String::as_str).collect();
         let libraries = cuda(&format!("cuda_{function}"), &defines);
-        let lost = libraries.cuda.clone();
+        let lost = libraries.path(CUDA_LIBRARY);
         assert_eq!(
             refuse(libraries),
             format!("{function} returned {code} ({name})")
@@ -288,49 +284,45 @@ fn libraries_that_are_missing_old_or_of_another_version_are_named() {
         "cuda_old",
         &["cuStreamSynchronize=cuStreamSynchronize_of_old"],
     );
-    let path = old.cuda.display().to_string();
+    let path = old.path(CUDA_LIBRARY).display().to_string();
     assert_eq!(
         refuse(old),
         format!("library {path} has no function cuStreamSynchronize")
     );
 
-    let another = TensorrtLibraries {
-        shim: good.cuda.clone(),
-        ..good.clone()
-    };
-    let path = another.shim.display().to_string();
+    let another = good.clone().with(TENSORRT_SHIM, good.path(CUDA_LIBRARY));
+    let path = another.path(TENSORRT_SHIM).display().to_string();
     assert_eq!(
         refuse(another),
         format!("library {path} has no function heqis_tensorrt_abi")
     );
-    let newer = TensorrtLibraries {
-        tensorrt: libraries(10).tensorrt,
-        ..good.clone()
-    };
-    let path = newer.tensorrt.display().to_string();
+    let newer = good
+        .clone()
+        .with(TENSORRT_LIBRARY, libraries(10).path(TENSORRT_LIBRARY));
+    let path = newer.path(TENSORRT_LIBRARY).display().to_string();
     assert_eq!(
         refuse(newer),
         format!("library {path}: the library is TensorRT 10, the shim was built for 8")
     );
-    let bogus = TensorrtLibraries {
-        tensorrt: nvinfer("nvinfer_bogus", 8, "8502", &["BOGUS"]),
-        ..good.clone()
-    };
-    let path = bogus.tensorrt.display().to_string();
+    let bogus = good.clone().with(
+        TENSORRT_LIBRARY,
+        nvinfer("nvinfer_bogus", 8, "8502", &["BOGUS"]),
+    );
+    let path = bogus.path(TENSORRT_LIBRARY).display().to_string();
     assert_eq!(
         refuse(bogus),
         format!("library {path}: no runtime: CUDA initialization failure with error: 35")
     );
-    let other = TensorrtLibraries {
-        tensorrt: nvinfer(
+    let other = good.with(
+        TENSORRT_LIBRARY,
+        nvinfer(
             "nvinfer_other",
             8,
             "8502",
             &["createInferRuntime_INTERNAL=create"],
         ),
-        ..good
-    };
-    let path = other.tensorrt.display().to_string();
+    );
+    let path = other.path(TENSORRT_LIBRARY).display().to_string();
     assert_eq!(
         refuse(other),
         format!("library {path}: no createInferRuntime_INTERNAL")
@@ -354,10 +346,7 @@ fn an_engine_is_built_once_for_a_model_and_kept() {
         root.path().display(),
         TENSORS.replace('\n', "\\n")
     );
-    let libraries = TensorrtLibraries {
-        trtexec: builder(root.path(), &script),
-        ..libraries(8)
-    };
+    let libraries = libraries(8).with(TRTEXEC, builder(root.path(), &script));
     let cache = root.path().join("cache");
     for _ in 0..2 {
         let mut engine = open_engine(&bundle, &libraries, &cache).unwrap();
@@ -380,15 +369,15 @@ fn an_engine_is_built_once_for_a_model_and_kept() {
 }
 
 #[test]
-fn a_builder_that_fails_is_told_in_its_last_words_and_leaves_nothing() {
+fn a_builder_that_fails_is_reported_with_its_last_output_and_leaves_nothing() {
     let (root, bundle) = bundle(&[]);
-    let libraries = TensorrtLibraries {
-        trtexec: builder(
+    let libraries = libraries(8).with(
+        TRTEXEC,
+        builder(
             root.path(),
             "echo half > $out\necho 'Error: no plugin' 'for Somersault' >&2\nexit 3\n",
         ),
-        ..libraries(8)
-    };
+    );
     let cache = root.path().join("cache");
     let fault = open_engine(&bundle, &libraries, &cache)
         .unwrap_err()
@@ -401,17 +390,13 @@ fn a_builder_that_fails_is_told_in_its_last_words_and_leaves_nothing() {
 }
 
 #[test]
-fn a_gpu_that_is_lost_in_mid_run_hands_the_batch_to_the_next_backend() {
+fn a_gpu_that_fails_is_replaced_by_the_next_backend_within_the_batch() {
     // The self-test is run 1; the batch is runs 2 to 4 and fails at its second row.
     let (root, bundle) = bundle(&engine_files(
         format!("STANDIN 8502\n{TENSORS}fail_run 3\n"),
         "8.5.2",
     ));
-    let libraries = Libraries {
-        tensorrt: libraries(8),
-        cache: root.path().to_owned(),
-        ..Libraries::from_env()
-    };
+    let libraries = libraries(8).with_cache(root.path());
     let list = [BackendKind::Tensorrt, BackendKind::Cpu];
     let rows = [[0.0; 12], [1.0; 12], [2.0; 12]].concat();
     let view = TensorView::f32(&[3, 4, 3], &rows);
@@ -421,27 +406,36 @@ fn a_gpu_that_is_lost_in_mid_run_hands_the_batch_to_the_next_backend() {
     opened.engine.run(&[view], &mut out).unwrap();
     assert_eq!(out[0], [0.0, 1.0, 78.0, 79.0, 156.0, 157.0]);
     assert_eq!(opened.engine.backend(), BackendKind::Cpu);
-    assert_eq!(opened.engine.lost().len(), 1);
+    assert_eq!(opened.engine.failed_over().len(), 1);
     let mut strict = open_with(&bundle, &list, true, &libraries).unwrap();
     let error = strict.engine.run(&[view], &mut out).unwrap_err();
     assert!(matches!(error, InferError::RunFailed { .. }), "{error}");
 }
 
 #[test]
-fn nothing_is_left_behind_by_calls_failures_and_drops() {
+fn calls_failures_and_drops_leak_nothing() {
     for (major, number, version) in MAJORS {
-        // Libraries of its own, so that the other tests do not count.
-        let libraries = TensorrtLibraries {
-            cuda: compile_from("cuda.c", &format!("cuda_counted_{major}"), &[]),
-            tensorrt: nvinfer(&format!("nvinfer_counted_{major}"), major, number, &[]),
-            ..libraries(major)
-        };
+        // Libraries of its own, since the counts are global to a library.
+        let libraries = libraries(major)
+            .with(
+                CUDA_LIBRARY,
+                compile_from("cuda.c", &format!("cuda_counted_{major}"), &[]),
+            )
+            .with(
+                TENSORRT_LIBRARY,
+                nvinfer(&format!("nvinfer_counted_{major}"), major, number, &[]),
+            );
         let open = |tail: &str| {
             let files = engine_files(format!("STANDIN {number}\n{TENSORS}{tail}\n"), version);
             let (root, bundle) = bundle(&files);
             open_engine(&bundle, &libraries, root.path())
         };
-        let both = || (live(&libraries.cuda), live(&libraries.tensorrt));
+        let both = || {
+            (
+                live(&libraries.path(CUDA_LIBRARY)),
+                live(&libraries.path(TENSORRT_LIBRARY)),
+            )
+        };
         // Holds the libraries loaded, and with them their counts: context, stream and two memories; runtime, engine and
         // execution context.
         let mut engine = open("").unwrap();
@@ -464,7 +458,7 @@ fn nothing_is_left_behind_by_calls_failures_and_drops() {
     }
 }
 
-/// Directories in a variable, or `None` after saying what is skipped for want of it.
+/// Directories in a variable, or `None` after reporting what is skipped without it.
 fn given(variable: &str, what: &str) -> Option<Vec<PathBuf>> {
     let Some(value) = std::env::var_os(variable) else {
         let words = format!("SKIPPED: {what}: {variable} does not name it\n");
@@ -493,24 +487,18 @@ fn nvidias_own_library_without_a_gpu_is_a_clear_error() {
         format!("STANDIN 100300\n{TENSORS}"),
         "10.3.0",
     ));
-    let refuse = |libraries: TensorrtLibraries| {
+    let refuse = |libraries: Libraries| {
         open_engine(&bundle, &libraries, root.path())
             .unwrap_err()
             .to_string()
     };
     let path = paths[0].display();
-    let eight = TensorrtLibraries {
-        tensorrt: paths[0].clone(),
-        ..libraries(8)
-    };
+    let eight = libraries(8).with(TENSORRT_LIBRARY, paths[0].clone());
     assert_eq!(
         refuse(eight),
         format!("library {path}: the library is TensorRT 10, the shim was built for 8")
     );
-    let ten = TensorrtLibraries {
-        tensorrt: paths[0].clone(),
-        ..libraries(10)
-    };
+    let ten = libraries(10).with(TENSORRT_LIBRARY, paths[0].clone());
     let words = refuse(ten);
     assert!(
         words.starts_with(&format!("library {path}: no runtime")),

@@ -1,4 +1,4 @@
-//! What was measured of a backend decides whether it may be used, and how much it may differ.
+//! The measurement of a backend decides whether it may be used, and how far its results may differ.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use heqis_infer::backend::RKNN_LIBRARY;
 use heqis_infer::{
     BackendKind, Bundle, InferError, Libraries, TradingDifference, Verified, open_with,
 };
@@ -68,8 +69,8 @@ fn a_backend_that_failed_its_gate_is_refused_unless_it_is_forced() {
 }
 
 #[test]
-fn the_self_test_allows_a_backend_what_was_allowed_when_it_was_measured() {
-    // The stand-in computes something else by up to 15: far from the reference, and that is what this backend may be.
+fn the_self_test_uses_the_tolerance_of_the_measurement() {
+    // The stand-in's results differ by up to 15 from the reference, and the measurement allows this backend so much.
     let root = tempfile::tempdir().unwrap();
     let mut parts = common::small_parts();
     parts.golden.windows.truncate(1);
@@ -79,10 +80,7 @@ fn the_self_test_allows_a_backend_what_was_allowed_when_it_was_measured() {
         tensor out shares 3 2 1 5 3 2 1 5 0 1 0 0 20\n";
     parts.other_files = BTreeMap::from([("model.rknn".to_owned(), rknn.into())]);
     let bundle = Bundle::write(root.path().join("small"), &parts).unwrap();
-    let libraries = Libraries {
-        rknn: stand_in::stand_in().to_owned(),
-        ..Libraries::from_env()
-    };
+    let libraries = Libraries::from_env().with(RKNN_LIBRARY, stand_in::stand_in());
     let open = |bundle: &Bundle| open_with(bundle, &[BackendKind::Rknn], true, &libraries);
     let refused = open(&bundle).unwrap_err().to_string();
     assert!(refused.contains("tolerance 0.00001"), "{refused}");
@@ -91,7 +89,7 @@ fn the_self_test_allows_a_backend_what_was_allowed_when_it_was_measured() {
 }
 
 #[test]
-fn what_is_added_leaves_the_rest_as_it_was() {
+fn an_amended_bundle_keeps_everything_else() {
     let root = tempfile::tempdir().unwrap();
     let before = bundle(root.path());
     let builds = BTreeMap::from([("model.rknn".to_owned(), b"a build".to_vec())]);
@@ -108,7 +106,7 @@ fn what_is_added_leaves_the_rest_as_it_was() {
     assert_eq!(&manifest, before.manifest());
     let card = fs::read_to_string(again.dir().join("MODEL_CARD.md")).unwrap();
     assert_eq!(card, common::small_parts().model_card);
-    // Of another build nothing is known.
+    // A replaced build loses its measurement.
     let measured = amend(&again, BackendKind::Rknn, verified(0.0, 0.0, true));
     let build = |text: &str| BTreeMap::from([("model.rknn".to_owned(), text.into())]);
     let same = measured.amend(build("a build"), BTreeMap::new()).unwrap();
@@ -116,7 +114,7 @@ fn what_is_added_leaves_the_rest_as_it_was() {
     let other = same.amend(build("another"), BTreeMap::new()).unwrap();
     assert_eq!(other.manifest().verified.len(), 2);
     assert!(!other.manifest().verified.contains_key(&BackendKind::Rknn));
-    // As somebody else reads it.
+    // The files on disk say the same.
     let again = other;
     assert_eq!(
         Bundle::load(again.dir()).unwrap().manifest(),
@@ -125,7 +123,7 @@ fn what_is_added_leaves_the_rest_as_it_was() {
 }
 
 #[test]
-fn figures_that_no_measurement_gives_are_refused_by_name() {
+fn impossible_measurements_are_refused_by_name() {
     let root = tempfile::tempdir().unwrap();
     let bundle = bundle(root.path());
     let refuse = |verified: Verified| {
@@ -145,7 +143,7 @@ fn figures_that_no_measurement_gives_are_refused_by_name() {
         refused.contains("verified.rknn.max_abs_error must be finite and not negative, got NaN"),
         "{refused}"
     );
-    // The bundle is as it was.
+    // The bundle is unchanged.
     assert_eq!(
         Bundle::load(bundle.dir()).unwrap().manifest(),
         bundle.manifest()

@@ -9,6 +9,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use heqis_infer::backend::RKNN_LIBRARY;
 use heqis_infer::bundle::sha256_hex;
 use heqis_infer::{BackendKind, Bundle, Libraries, Manifest, open, open_with};
 use heqis_lab::train::TrainConfig;
@@ -172,10 +173,7 @@ fn the_feature_model_is_shipped_with_a_build_for_the_npu_that_passed_its_gate() 
     assert_eq!(trading.decisions, 0);
     assert_eq!(trading.reference_return, trading.backend_return);
     // Without the NPU's library the CPU takes over, and says so.
-    let libraries = Libraries {
-        rknn: "/nowhere/librknnrt.so".into(),
-        ..Libraries::from_env()
-    };
+    let libraries = Libraries::from_env().with(RKNN_LIBRARY, "/nowhere/librknnrt.so");
     let list = [BackendKind::Rknn, BackendKind::Cpu];
     let opened = open_with(&bundle, &list, false, &libraries).unwrap();
     assert_eq!(opened.backend, BackendKind::Cpu);

@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::ser::Formatter;
 
-use super::{
-    BundleFault, CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, Verified, sha256_hex,
-};
-use crate::engine::BackendKind;
+use super::files::{CARD_FILE, MANIFEST_FILE, MODEL_FILE, SCALER_FILE, SCHEMA, sha256_hex};
+use super::verified::{Verified, field_fault};
+use crate::backend::BackendKind;
+use crate::error::BundleFault;
 use crate::tensor::{Dtype, TensorSpec};
 
 /// The content of `manifest.json`. Unknown keys are refused.
@@ -217,6 +217,16 @@ impl Manifest {
             .try_for_each(|(backend, verified)| verified.check(&format!("verified.{backend}")))
     }
 
+    /// Compares the manifest's tensors with those of the model or of an engine.
+    pub(super) fn check_tensors(
+        &self,
+        inputs: &[TensorSpec],
+        outputs: &[TensorSpec],
+    ) -> Result<(), BundleFault> {
+        check_tensors("input", &self.inputs, inputs)?;
+        check_tensors("output", &self.outputs, outputs)
+    }
+
     /// Returns the largest difference that the self-test allows on a backend.
     #[must_use]
     pub fn tolerance(&self, backend: BackendKind) -> f32 {
@@ -331,6 +341,33 @@ fn check_golden(
     Ok(())
 }
 
+/// Compares tensors one by one, so that the message names the first that differs.
+fn check_tensors(
+    kind: &'static str,
+    manifest: &[TensorSpec],
+    model: &[TensorSpec],
+) -> Result<(), BundleFault> {
+    if manifest.len() != model.len() {
+        return Err(BundleFault::TensorCount {
+            kind,
+            manifest: manifest.len(),
+            model: model.len(),
+        });
+    }
+    match manifest.iter().zip(model).find(|(a, b)| a != b) {
+        Some((manifest, model)) => Err(BundleFault::Tensor {
+            kind,
+            manifest: show(manifest),
+            model: show(model),
+        }),
+        None => Ok(()),
+    }
+}
+
+fn show(spec: &TensorSpec) -> String {
+    format!("{} {} {:?}", spec.name, spec.dtype, spec.shape)
+}
+
 fn check_specs(field: &str, specs: &[TensorSpec]) -> Result<(), BundleFault> {
     if specs.is_empty() {
         return Err(field_fault(field, "must hold at least one tensor", 0));
@@ -384,14 +421,6 @@ fn is_plain_name(name: &str) -> bool {
         && name
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
-}
-
-pub(super) fn field_fault(field: &str, rule: &'static str, got: impl ToString) -> BundleFault {
-    BundleFault::Field {
-        field: field.to_owned(),
-        rule,
-        got: got.to_string(),
-    }
 }
 
 /// A JSON layout that breaks lines in objects and not in arrays, so that a golden window is one line and not hundreds.

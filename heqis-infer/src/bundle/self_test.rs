@@ -1,6 +1,7 @@
 //! The start-up check: golden windows through the engine.
 
-use super::{Bundle, MANIFEST_FILE, at, check_tensors};
+use super::files::{MANIFEST_FILE, at};
+use super::load::Bundle;
 use crate::engine::Engine;
 use crate::error::InferError;
 use crate::tensor::{Dtype, TensorView};
@@ -14,10 +15,22 @@ pub struct SelfTest {
     pub max_abs_error: f32,
 }
 
-pub(super) fn self_test(bundle: &Bundle, engine: &mut dyn Engine) -> Result<SelfTest, InferError> {
+impl Bundle {
+    /// Runs the golden windows through an engine and compares its outputs with the manifest's.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::SelfTest`] at the first value outside the tolerance, [`InferError::Bundle`] when the engine's
+    /// tensors are not the manifest's, and whatever the engine reports.
+    pub fn self_test(&self, engine: &mut dyn Engine) -> Result<SelfTest, InferError> {
+        self_test(self, engine)
+    }
+}
+
+fn self_test(bundle: &Bundle, engine: &mut dyn Engine) -> Result<SelfTest, InferError> {
     let manifest = bundle.manifest();
-    check_tensors("input", &manifest.inputs, engine.inputs())
-        .and_then(|()| check_tensors("output", &manifest.outputs, engine.outputs()))
+    manifest
+        .check_tensors(engine.inputs(), engine.outputs())
         .map_err(|fault| at(bundle.dir(), MANIFEST_FILE, fault))?;
     let tolerance = manifest.tolerance(engine.backend());
     let mut max_abs_error = 0.0_f32;

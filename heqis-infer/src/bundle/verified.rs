@@ -3,8 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::BundleFault;
-use super::manifest::field_fault;
+use crate::error::BundleFault;
 
 /// A backend against the reference, as `heqis-lab verify` measured it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -69,5 +68,14 @@ impl Verified {
             ));
         }
         Ok(())
+    }
+}
+
+/// Returns the fault of a field that breaks a rule of its own.
+pub(super) fn field_fault(field: &str, rule: &'static str, got: impl ToString) -> BundleFault {
+    BundleFault::Field {
+        field: field.to_owned(),
+        rule,
+        got: got.to_string(),
     }
 }

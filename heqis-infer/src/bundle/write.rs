@@ -5,11 +5,14 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{
-    Bundle, BundleFault, CARD_FILE, FileEntry, Golden, MANIFEST_FILE, MODEL_FILE, Manifest,
-    Precision, SCALER_FILE, SCHEMA, TrainingSpan, at,
+use super::files::{
+    CARD_FILE, MANIFEST_FILE, MAX_MANIFEST_BYTES, MODEL_FILE, SCALER_FILE, SCHEMA, at, read,
 };
-use crate::error::InferError;
+use super::load::Bundle;
+use super::manifest::{FileEntry, Golden, Manifest, Precision, TrainingSpan};
+use super::verified::Verified;
+use crate::backend::BackendKind;
+use crate::error::{BundleFault, InferError};
 use crate::onnx::Signature;
 
 /// Everything that a bundle is made of. Hashes, tensors and schema version are derived, not given.
@@ -43,7 +46,55 @@ pub struct BundleParts {
     pub golden: Golden,
 }
 
-pub(super) fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferError> {
+impl Bundle {
+    /// Writes a bundle directory, replacing an earlier one as a whole, and returns it loaded and checked.
+    ///
+    /// Everything is written and checked in a sibling directory first, so a failure leaves the earlier bundle as it
+    /// was. Directories cannot be swapped portably in one step: a reader that looks between the two renames finds no
+    /// bundle, never half of one. The bytes written depend on `parts` alone.
+    ///
+    /// # Errors
+    ///
+    /// [`InferError::Bundle`] when the parts break a rule of [`load`](Bundle::load) or the file system refuses.
+    pub fn write(dir: impl AsRef<Path>, parts: &BundleParts) -> Result<Bundle, InferError> {
+        write(dir.as_ref(), parts)
+    }
+
+    /// Adds further builds of the model and what was measured of backends, in the place of earlier ones of the same names,
+    /// and returns the bundle as it then is. What was measured of a build that is replaced is forgotten; all else stays as it
+    /// was.
+    ///
+    /// # Errors
+    ///
+    /// As [`write`](Bundle::write).
+    pub fn amend(
+        &self,
+        builds: BTreeMap<String, Vec<u8>>,
+        verified: BTreeMap<BackendKind, Verified>,
+    ) -> Result<Bundle, InferError> {
+        let mut manifest = self.manifest.clone();
+        for &backend in BackendKind::ALL {
+            let new = backend.info().build_file.and_then(|file| builds.get(file));
+            if new.is_some_and(|new| self.build(backend) != Some(new)) {
+                manifest.verified.remove(&backend);
+            }
+        }
+        manifest.verified.extend(verified);
+        let mut files = self.files.clone();
+        files.extend(builds);
+        manifest.files = files
+            .iter()
+            .map(|(name, bytes)| (name.clone(), FileEntry::of(bytes)))
+            .collect();
+        let card = match self.dir.join(CARD_FILE).exists() {
+            true => read(&self.dir, CARD_FILE, MAX_MANIFEST_BYTES)?,
+            false => Vec::new(),
+        };
+        put(&self.dir, &manifest, files, card)
+    }
+}
+
+fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferError> {
     let mut files = parts.other_files.clone();
     files.insert(MODEL_FILE.to_owned(), parts.model.clone());
     files.insert(SCALER_FILE.to_owned(), parts.scaler_params.clone());
@@ -72,7 +123,7 @@ pub(super) fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferErro
 }
 
 /// Writes a bundle of this manifest, these files and this card in the place of another, or where there is none.
-pub(super) fn put(
+fn put(
     dir: &Path,
     manifest: &Manifest,
     mut files: BTreeMap<String, Vec<u8>>,
@@ -96,10 +147,10 @@ pub(super) fn put(
         .and_then(|()| Bundle::load(&new))
         .and_then(|bundle| swap(dir, &new, &old).map(|()| bundle));
     match written {
-        Ok(bundle) => Ok(Bundle {
-            dir: dir.to_owned(),
-            ..bundle
-        }),
+        Ok(mut bundle) => {
+            bundle.dir = dir.to_owned();
+            Ok(bundle)
+        }
         Err(error) => {
             // The first error is the one to report; a leftover is removed by the next write.
             let _ = fs::remove_dir_all(&new);

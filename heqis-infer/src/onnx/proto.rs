@@ -9,6 +9,11 @@
 
 use prost::Message;
 
+/// ONNX operator set that the writer declares.
+pub const OPSET: i64 = 13;
+/// ONNX file format version that the writer declares.
+pub const IR_VERSION: i64 = 7;
+
 pub(super) const FLOAT: i32 = 1;
 pub(super) const INT32: i32 = 6;
 pub(super) const INT64: i32 = 7;

@@ -147,7 +147,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::{CpuEngine, Engine, TensorView};
+    use crate::cpu::CpuEngine;
+    use crate::engine::Engine;
+    use crate::tensor::TensorView;
 
     fn value(name: &str, elem_type: i32, dims: &[Option<i64>]) -> proto::ValueInfo {
         let dim = dims
@@ -192,7 +194,7 @@ mod tests {
             ..Default::default()
         };
         let opset = proto::OperatorSet {
-            version: super::super::OPSET,
+            version: proto::OPSET,
             ..Default::default()
         };
         proto::Model {

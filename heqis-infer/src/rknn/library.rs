@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 
 use rknpu2_sys as sys;
 
-use super::{RknnFault, Versions};
+use super::fault::{RknnFault, Versions};
 
 /// How a tensor's dimensions are ordered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

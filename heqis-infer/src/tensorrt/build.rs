@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
-use super::{EngineInfo, TensorrtFault};
+use super::fault::{EngineInfo, TensorrtFault};
 
 /// Longest time that building an engine may take; minutes are usual on a Jetson.
 pub const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use libloading::Library;
 
-use super::TensorrtFault;
+use super::fault::TensorrtFault;
 use super::shim::entry;
 
 /// `CU_MEMHOSTALLOC_DEVICEMAP`: the memory has an address on the device too.

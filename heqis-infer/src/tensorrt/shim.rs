@@ -10,7 +10,7 @@ use std::ptr::NonNull;
 
 use libloading::Library;
 
-use super::TensorrtFault;
+use super::fault::TensorrtFault;
 
 /// Version of the interface below; the shim has the same.
 const ABI: c_int = 1;
@@ -80,9 +80,12 @@ pub(super) struct IoTensor {
 pub(super) struct Runtime {
     calls: Calls,
     raw: NonNull<c_void>,
+    /// Of each tensor of the engine, where the device finds it.
+    addresses: Vec<*mut c_void>,
 }
 
-// SAFETY: the value owns what is behind the pointer, which has no thread of its own and is used by one at a time.
+// SAFETY: the value owns the runtime, which has no thread of its own and is used by one at a time; the addresses are only
+// passed to the device.
 unsafe impl Send for Runtime {}
 
 impl Runtime {
@@ -123,7 +126,11 @@ impl Runtime {
         // SAFETY: name and words outlive the call, and `WORDS` is the room for the latter.
         let raw = unsafe { (calls.open)(name.as_ptr(), words.as_mut_ptr(), WORDS) };
         match NonNull::new(raw) {
-            Some(raw) => Ok(Runtime { calls, raw }),
+            Some(raw) => Ok(Runtime {
+                calls,
+                raw,
+                addresses: Vec::new(),
+            }),
             None => Err(fault(text(&words))),
         }
     }
@@ -185,21 +192,20 @@ impl Runtime {
             .collect()
     }
 
-    /// Starts the computation on a stream, with a device pointer for each tensor.
-    ///
-    /// The pointers must be to memory of the device as large as the tensors, in the engine's order, and the stream must be
-    /// live, until the stream has been waited for.
-    pub(super) fn enqueue(
-        &mut self,
-        pointers: &[*mut c_void],
-        stream: *mut c_void,
-    ) -> Result<(), TensorrtFault> {
+    /// Sets the memory of each tensor, in the engine's order: memory of the device as large as the tensor, which must stay
+    /// live as long as the runtime computes.
+    pub(super) fn bind(&mut self, addresses: Vec<*mut c_void>) {
+        self.addresses = addresses;
+    }
+
+    /// Starts the computation on a stream, which must be live until it has been waited for.
+    pub(super) fn enqueue(&mut self, stream: *mut c_void) -> Result<(), TensorrtFault> {
         let mut words = [0; WORDS];
-        // SAFETY: the runtime is live and has an engine; the engine made a pointer for each of its tensors at their size.
+        // SAFETY: the runtime is live and has an engine; `bind` was given an address for each of its tensors at their size.
         let code = unsafe {
             (self.calls.enqueue)(
                 self.raw.as_ptr(),
-                pointers.as_ptr(),
+                self.addresses.as_ptr(),
                 stream,
                 words.as_mut_ptr(),
                 WORDS,

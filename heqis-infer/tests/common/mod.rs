@@ -126,7 +126,7 @@ pub(crate) fn onnx_runtime() -> Option<std::path::PathBuf> {
     let say = |words: &str| {
         std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).unwrap();
     };
-    if let Some(path) = std::env::var_os(heqis_infer::ort::LIBRARY_VARIABLE) {
+    if let Some(path) = std::env::var_os(heqis_infer::backend::ORT_LIBRARY.variable) {
         return Some(path.into());
     }
     if std::env::var_os("HEQIS_SKIP_PEERS").is_some_and(|value| value == "1") {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heqis_infer::{BackendKind, Bundle, Memory as State, Stream, TensorView, open};
+use heqis_infer::{BackendKind, Bundle, ModelState, StatefulModel, TensorView, open};
 use heqis_quant::decision::{
     KillState, Market as MarketView, Memory, Side, SignalMode, Strategy, VerdictReason, View,
 };
@@ -304,10 +304,10 @@ pub struct BundleModel {
 
 #[derive(Debug)]
 struct Loaded {
-    stream: Stream,
+    model: StatefulModel,
     shape: Vec<usize>,
     /// What a model that carries a state remembers of each stock.
-    states: HashMap<Symbol, State>,
+    states: HashMap<Symbol, ModelState>,
 }
 
 impl Loaded {
@@ -319,7 +319,7 @@ impl Loaded {
         };
         Ok(Self {
             shape: input.shape.clone(),
-            stream: Stream::new(bundle, opened.engine),
+            model: StatefulModel::new(bundle, opened.engine),
             states: HashMap::new(),
         })
     }
@@ -437,8 +437,8 @@ impl Model for BundleModel {
             Some(model) => {
                 let window = TensorView::f32(&model.shape, window);
                 let state = model.states.entry(symbol).or_default();
-                model.stream.tick(state, &[window])?;
-                Ok(model.stream.output(0))
+                model.model.step(state, &[window])?;
+                Ok(model.model.output(0))
             }
             None => Ok(&[]),
         }
@@ -447,10 +447,10 @@ impl Model for BundleModel {
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
         let model = &mut self.direction;
         let features = TensorView::f32(&model.shape, features);
-        model.stream.tick(&mut State::default(), &[features])?;
-        let classes = model.stream.output(self.probabilities);
+        model.model.step(&mut ModelState::default(), &[features])?;
+        let classes = model.model.output(self.probabilities);
         Ok(Prediction {
-            predicted_return: model.stream.output(self.predicted_return)[0].into(),
+            predicted_return: model.model.output(self.predicted_return)[0].into(),
             probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
         })
     }

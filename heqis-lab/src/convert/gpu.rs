@@ -5,8 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use heqis_infer::Bundle;
+use heqis_infer::backend::TENSORRT_BUILD;
 use heqis_infer::bundle::MODEL_FILE;
-use heqis_infer::tensorrt::{ENGINE_FILE, ENGINE_INFO_FILE, EngineInfo};
+use heqis_infer::tensorrt::{ENGINE_INFO_FILE, EngineInfo};
 
 use crate::error::LabError;
 
@@ -66,7 +67,7 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
             return Err(LabError::Convert(rule));
         }
         let (engine, info) = (
-            read(place.join(ENGINE_FILE))?,
+            read(place.join(TENSORRT_BUILD))?,
             read(place.join(ENGINE_INFO_FILE))?,
         );
         let said: EngineInfo = serde_json::from_slice(&info)
@@ -79,12 +80,12 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
             return Err(LabError::Convert(rule));
         }
         lines.push(format!(
-            "{}: {ENGINE_FILE} of {} bytes for {said}",
+            "{}: {TENSORRT_BUILD} of {} bytes for {said}",
             dir.display(),
             engine.len()
         ));
         let files = [
-            (ENGINE_FILE.to_owned(), engine),
+            (TENSORRT_BUILD.to_owned(), engine),
             (ENGINE_INFO_FILE.to_owned(), info),
         ];
         bundle.amend(BTreeMap::from(files), BTreeMap::new())?;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use heqis_infer::Bundle;
-use heqis_infer::rknn::MODEL_FILE;
+use heqis_infer::backend::RKNN_BUILD;
 
 use crate::error::LabError;
 use crate::verify::walk;
@@ -157,9 +157,9 @@ pub fn rknn(bundle: &Bundle, npu: &NpuArgs) -> Result<String, LabError> {
     let (about, model) = npu.npu(bundle)?.convert(bundle)?;
     let bytes = model.len();
     bundle.amend(
-        BTreeMap::from([(MODEL_FILE.to_owned(), model)]),
+        BTreeMap::from([(RKNN_BUILD.to_owned(), model)]),
         BTreeMap::new(),
     )?;
     let dir = bundle.dir().display();
-    Ok(format!("{dir}: {MODEL_FILE} of {bytes} bytes, {about}"))
+    Ok(format!("{dir}: {RKNN_BUILD} of {bytes} bytes, {about}"))
 }

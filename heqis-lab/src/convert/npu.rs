@@ -161,7 +161,7 @@ impl Side for Simulator {
 
     fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
         let (about, built, answers) = self.npu.run(&self.bundle, windows)?;
-        let carried = heqis_infer::rknn::MODEL_FILE;
+        let carried = heqis_infer::backend::RKNN_BUILD;
         if self.bundle.file(carried) != Some(&built[..]) {
             return Err(LabError::Verify(format!(
                 "{}: {carried} is not what the toolkit makes of the model with these settings; convert it again",

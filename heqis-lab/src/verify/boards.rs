@@ -2,39 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use heqis_infer::BackendKind;
 use heqis_quant::Date;
 
 use super::walk::Trade;
 use crate::convert::NpuArgs;
-
-/// An accelerator that this machine may have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Accelerator {
-    /// Rockchip's NPU.
-    Rknn,
-    /// TensorRT.
-    Tensorrt,
-    /// CUDA through ONNX Runtime.
-    Cuda,
-    /// TensorRT through ONNX Runtime.
-    OrtTensorrt,
-    /// ONNX Runtime on the CPU, from its library.
-    Ort,
-}
-
-impl From<Accelerator> for BackendKind {
-    fn from(accelerator: Accelerator) -> Self {
-        match accelerator {
-            Accelerator::Rknn => Self::Rknn,
-            Accelerator::Tensorrt => Self::Tensorrt,
-            Accelerator::Cuda => Self::Cuda,
-            Accelerator::OrtTensorrt => Self::OrtTensorrt,
-            Accelerator::Ort => Self::Ort,
-        }
-    }
-}
 
 /// How backends of other arithmetic are measured and judged.
 #[derive(Args, Clone, Debug)]
@@ -46,8 +19,8 @@ pub struct BoardArgs {
     #[command(flatten)]
     pub npu: NpuArgs,
     /// Backends of this machine that are compared too; each must work.
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "BACKEND")]
-    pub backend: Vec<Accelerator>,
+    #[arg(long, value_delimiter = ',', value_name = "BACKEND")]
+    pub backend: Vec<BackendKind>,
     /// Largest absolute difference of an accelerator, in half precision or less, from the reference.
     #[arg(long, value_name = "DIFFERENCE", default_value_t = GATE)]
     pub gate: f32,

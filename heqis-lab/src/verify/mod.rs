@@ -118,7 +118,7 @@ pub fn sides(bundle: &Bundle, args: &VerifyArgs) -> Result<Vec<Box<dyn Side>>, L
         sides.push(Box::new(Simulator::new(npu, bundle)));
     }
     for backend in &args.boards.backend {
-        sides.push(Box::new(Pipeline::new(bundle, (*backend).into())?));
+        sides.push(Box::new(Pipeline::new(bundle, *backend)?));
     }
     Ok(sides)
 }

@@ -34,10 +34,7 @@ pub trait Side {
 
 /// Returns whether a side computes in 32-bit floats, so that it is held to the narrow tolerance.
 pub(super) fn is_exact(side: &dyn Side) -> bool {
-    matches!(
-        side.backend(),
-        None | Some(BackendKind::Cpu | BackendKind::Ort)
-    )
+    side.backend().is_none_or(|backend| backend.info().is_exact)
 }
 
 /// RTen, one window at a time.

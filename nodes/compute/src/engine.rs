@@ -16,9 +16,9 @@ use heqis_actors::{
     StageError, Terms,
 };
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
-use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
+use heqis_infer::{BackendKind, BackendPolicy, Bundle, ModelState, TensorView};
 use heqis_messages::{Features, PredictionMessage};
-use heqis_model::{Judge, MAX_WINDOW, OnInvalid, StageModel, Wanted};
+use heqis_model::{MAX_WINDOW, ModelRequest, OnInvalid, StageModel, ValidityPolicy};
 use heqis_quant::Prediction;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,7 +41,7 @@ pub struct TrtEngineConfig {
     /// Which of the backends that work is used: the first, or the one that a start-up test on the bundle's golden windows
     /// finds fastest. With `strict`, "fastest" asks that all of them work.
     #[serde(default)]
-    pub prefer: Prefer,
+    pub prefer: BackendPolicy,
     /// Largest share of the last `invalid_window` predictions that may be of no use (not finite, or probabilities that are none), 0 to 1. Above
     /// it the backend counts as lost.
     #[serde(default = "max_invalid_share")]
@@ -65,25 +65,25 @@ fn backends() -> Vec<BackendKind> {
 }
 
 fn max_invalid_share() -> f64 {
-    Judge::default().max_share
+    ValidityPolicy::default().max_share
 }
 
 fn invalid_window() -> usize {
-    Judge::default().window
+    ValidityPolicy::default().window
 }
 
 impl TrtEngineConfig {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn request(&self) -> ModelRequest<'_> {
+        ModelRequest {
             bundle: &self.bundle,
             backends: &self.backends,
             strict: self.strict,
             force: self.force,
-            prefer: self.prefer,
-            judge: Judge {
+            policy: self.prefer,
+            validity: ValidityPolicy {
                 max_share: self.max_invalid_share,
                 window: self.invalid_window,
-                then: self.on_invalid,
+                on_invalid: self.on_invalid,
             },
         }
     }
@@ -180,7 +180,7 @@ impl Stage for TrtEngine {
     const BLOCKING: bool = true;
 
     fn check(config: &TrtEngineConfig, base: &Path) -> Vec<String> {
-        config.wanted().faults(base, fit)
+        config.request().faults(base, fit)
     }
 
     /// Takes what the bundle's model was trained on.
@@ -209,7 +209,7 @@ impl Stage for TrtEngine {
     }
 
     fn build(config: &TrtEngineConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let (model, bundle, fit) = StageModel::open(&config.wanted(), cx, fit)?;
+        let (model, bundle, fit) = StageModel::open(&config.request(), cx, fit)?;
         Ok(Self {
             model,
             set_id: heqis_quant::features::id_of(&bundle.manifest().feature_names),
@@ -267,7 +267,7 @@ impl Stage for TrtEngine {
         }
         self.shape[0] = self.batch.len();
         self.model.run(
-            &mut Memory::default(),
+            &mut ModelState::default(),
             &[TensorView::f32(&self.shape, &self.input)],
         )?;
         while started.elapsed() < self.at_least {
@@ -302,6 +302,6 @@ impl Stage for TrtEngine {
                 },
             );
         }
-        self.model.judge(self.valid.drain(..))
+        self.model.record_validity(self.valid.drain(..))
     }
 }

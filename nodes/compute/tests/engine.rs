@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use heqis_actors::{Fact, Frame, Stage, StageError, Tensor};
 use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_infer::bundle::FACTORS_HASH_KEY;
+use heqis_infer::bundle::STATE_KEY;
 use heqis_infer::onnx::{Attribute, GraphBuilder};
-use heqis_infer::stream::STATE_KEY;
 use heqis_infer::{
     BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Precision, TensorView, TrainingSpan,
     Verified, open,
@@ -298,7 +298,7 @@ fn a_model_that_says_nothing_finite_most_of_the_time_ends_the_node_when_no_backe
         }
         match engine.flush() {
             Err(StageError::Config(reason)) => assert!(
-                reason.contains("5 of the last 8 results are of no use"),
+                reason.contains("5 of the last 8 results are invalid"),
                 "{reason}"
             ),
             other => panic!("{other:?}"),

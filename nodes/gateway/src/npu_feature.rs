@@ -21,9 +21,9 @@ use heqis_actors::{
     Tensor, Terms,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
-use heqis_infer::{BackendKind, Bundle, Memory, Prefer, TensorView};
+use heqis_infer::{BackendKind, BackendPolicy, Bundle, ModelState, TensorView};
 use heqis_messages::{BarRef, FeatureRow, Features};
-use heqis_model::{Judge, MAX_WINDOW, OnInvalid, StageModel, Wanted};
+use heqis_model::{MAX_WINDOW, ModelRequest, OnInvalid, StageModel, ValidityPolicy};
 use heqis_quant::features::id_of;
 use heqis_quant::path::Inputs;
 use heqis_quant::{QuantError, Scaler, Symbol};
@@ -53,7 +53,7 @@ pub struct NpuFeatureConfig {
     /// Which of the backends that work is used: the first, or the one that a start-up test on the bundle's golden windows
     /// finds fastest. With `strict`, "fastest" asks that all of them work.
     #[serde(default)]
-    pub prefer: Prefer,
+    pub prefer: BackendPolicy,
     /// Largest share of the last `invalid_window` bars that may be of no use (factors that are not finite), 0 to 1. Above
     /// it the backend counts as lost.
     #[serde(default = "max_invalid_share")]
@@ -81,25 +81,25 @@ fn backends() -> Vec<BackendKind> {
 }
 
 fn max_invalid_share() -> f64 {
-    Judge::default().max_share
+    ValidityPolicy::default().max_share
 }
 
 fn invalid_window() -> usize {
-    Judge::default().window
+    ValidityPolicy::default().window
 }
 
 impl NpuFeatureConfig {
-    fn wanted(&self) -> Wanted<'_> {
-        Wanted {
+    fn request(&self) -> ModelRequest<'_> {
+        ModelRequest {
             bundle: &self.bundle,
             backends: &self.backends,
             strict: self.strict,
             force: self.force,
-            prefer: self.prefer,
-            judge: Judge {
+            policy: self.prefer,
+            validity: ValidityPolicy {
                 max_share: self.max_invalid_share,
                 window: self.invalid_window,
-                then: self.on_invalid,
+                on_invalid: self.on_invalid,
             },
         }
     }
@@ -135,7 +135,7 @@ pub struct NpuFeature {
 #[derive(Debug)]
 struct Series {
     inputs: Inputs,
-    memory: Memory,
+    state: ModelState,
 }
 
 /// What a bundle is to this stage.
@@ -223,7 +223,7 @@ impl Stage for NpuFeature {
     const ABOUT: &'static str = "Scales and windows features and extracts factors with a model.";
 
     fn check(config: &NpuFeatureConfig, base: &Path) -> Vec<String> {
-        config.wanted().faults(base, |bundle| {
+        config.request().faults(base, |bundle| {
             fit(bundle)?
                 .inputs(config.rows)
                 .map_err(|error| format!("rows is {}: {error}", config.rows))
@@ -252,7 +252,7 @@ impl Stage for NpuFeature {
     }
 
     fn build(config: &NpuFeatureConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        let (model, bundle, fit) = StageModel::open(&config.wanted(), cx, fit)?;
+        let (model, bundle, fit) = StageModel::open(&config.request(), cx, fit)?;
         let model_hash = [MODEL_FILE, SCALER_FILE]
             .map(|file| bundle.sha256(file).unwrap_or_default())
             .join(" ");
@@ -288,7 +288,7 @@ impl Stage for NpuFeature {
         let series: BTreeMap<_, _> = self
             .series
             .iter()
-            .map(|(symbol, series)| (symbol, (&series.inputs, series.memory.states())))
+            .map(|(symbol, series)| (symbol, (&series.inputs, series.state.tensors())))
             .collect();
         Snapshot::of(&(&self.model_hash, series))
     }
@@ -305,8 +305,8 @@ impl Stage for NpuFeature {
         self.series = series
             .into_iter()
             .map(|(symbol, (inputs, states))| {
-                let memory = Memory::of_states(states);
-                (symbol, Series { inputs, memory })
+                let state = ModelState::from_tensors(states);
+                (symbol, Series { inputs, state })
             })
             .collect();
         Ok(())
@@ -345,7 +345,7 @@ impl Stage for NpuFeature {
                 let inputs = Inputs::new(window, width, self.factors, self.rows);
                 entry.insert(Series {
                     inputs: inputs.map_err(StageError::failed)?,
-                    memory: Memory::default(),
+                    state: ModelState::default(),
                 })
             }
         };
@@ -358,9 +358,9 @@ impl Stage for NpuFeature {
             return Ok(());
         };
         let window = TensorView::f32(&self.shape, window);
-        self.model.run(&mut series.memory, &[window])?;
+        self.model.run(&mut series.state, &[window])?;
         let factors = Inputs::check_factors(self.model.output(0));
-        self.model.judge([factors.is_ok()])?;
+        self.model.record_validity([factors.is_ok()])?;
         if let Err(error) = factors {
             self.not_finite.inc();
             if let Some(left_out) = self.log.admit() {

@@ -10,7 +10,8 @@ use heqis_actors::{Stage, StageError};
 use heqis_gateway::NpuFeature;
 use heqis_infer::onnx::GraphBuilder;
 use heqis_infer::{
-    BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Memory, Stream, TensorView, open,
+    BackendKind, Bundle, BundleParts, Golden, GoldenWindow, ModelState, StatefulModel, TensorView,
+    open,
 };
 use heqis_messages::{BarRef, FeatureRow};
 use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
@@ -69,7 +70,7 @@ fn overflowing(dir: &Path, bound: f32) -> Bundle {
 
 /// The bundle in the lab's path; takes down what the predicting model would be given.
 struct Lab {
-    stream: Stream,
+    model: StatefulModel,
     shape: Vec<usize>,
     given: Vec<Vec<f32>>,
 }
@@ -87,8 +88,10 @@ impl Model for Lab {
 
     fn factors(&mut self, _: Symbol, window: &[f32]) -> Result<&[f32], QuantError> {
         let window = TensorView::f32(&self.shape, window);
-        self.stream.tick(&mut Memory::default(), &[window]).unwrap();
-        Ok(self.stream.output(0))
+        self.model
+            .step(&mut ModelState::default(), &[window])
+            .unwrap();
+        Ok(self.model.output(0))
     }
 
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, QuantError> {
@@ -162,7 +165,7 @@ fn a_bar_whose_factors_are_no_numbers_takes_no_place_here_and_in_the_lab() {
     let config = PathConfig::new(Scaler::from_json(text).unwrap(), strategy);
     let engine = open(&bundle, &[BackendKind::Cpu], true).unwrap().engine;
     let lab = Lab {
-        stream: Stream::new(&bundle, engine),
+        model: StatefulModel::new(&bundle, engine),
         shape: bundle.manifest().inputs[0].shape.clone(),
         given: Vec::new(),
     };

@@ -1,33 +1,34 @@
-//! A bundle's model at work in a stage of either node.
+//! A bundle's model in a stage.
 //!
 //! ```text
-//! parameters ▸ Wanted ▸ StageModel::open ▸ run, run, … ▸ outputs ▸ judge
-//!                           ▼                ▼
+//! parameters ▸ ModelRequest ▸ StageModel::open ▸ run, run, … ▸ outputs ▸ record_validity
+//!                                  ▼                ▼
 //!                  notes `bundle`, `backend`, `skipped.BACKEND`; counters `fallback`, `forced`, `state_kept`
 //! ```
 //!
-//! [`StageModel`] opens the bundle on the backend that the parameters ask for and says in the node's report which one it
-//! is, and why not another. When a backend is lost in mid-run, the next has computed the same rows by the time
-//! [`StageModel::run`] returns, and the report says so. What a run gave may be of no use ([`Judge`]): the stage says so of
-//! each row, and when that happens too often, the backend counts as lost.
+//! [`StageModel`] opens the bundle on the backend that the parameters request, and reports in the node's notes which backend
+//! it is and why the earlier ones of the list are unavailable. When a backend fails while it computes, the next one has
+//! computed the same rows by the time [`StageModel::run`] returns, and the notes say so. Results may be invalid: the stage
+//! records the validity of each row, and when too many are invalid ([`ValidityPolicy`]), the backend counts as failed.
 //!
-//! Not here: what a bundle must be to be of use to a stage, and what its outputs mean; each stage knows that.
+//! Not here: what a bundle must be (`heqis-bundle`), and what a stage does with the outputs.
 
-mod judge;
+mod validity;
 
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Counter, StageCounters, StageError};
 use heqis_infer::{
-    BackendKind, Bundle, Libraries, Memory, Opened, Prefer, Stream, TensorView, choose_with,
+    BackendKind, BackendPolicy, Bundle, Libraries, ModelState, Opened, StatefulModel, TensorView,
+    select_with,
 };
 
-use judge::Verdicts;
-pub use judge::{Judge, MAX_WINDOW, OnInvalid};
+use validity::ValidityWindow;
+pub use validity::{MAX_WINDOW, OnInvalid, ValidityPolicy};
 
-/// Which bundle a stage runs, and on what.
+/// Which bundle a stage runs, and on which backend.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
+pub struct ModelRequest<'a> {
     /// Directory of the bundle.
     pub bundle: &'a Path,
     /// Backends in order of preference.
@@ -36,23 +37,23 @@ pub struct Wanted<'a> {
     pub strict: bool,
     /// Whether a backend may be used that failed its gate.
     pub force: bool,
-    /// Which of the backends that work is used.
-    pub prefer: Prefer,
+    /// Which of the working backends is used.
+    pub policy: BackendPolicy,
     /// When the model counts as broken.
-    pub judge: Judge,
+    pub validity: ValidityPolicy,
 }
 
-impl Wanted<'_> {
-    /// Returns what is wrong with the parameters, for a stage's check: with the bundle, as it is in itself and as `fit`
-    /// judges it, and with the list of backends.
+impl ModelRequest<'_> {
+    /// Returns the faults of the parameters, for a stage's check: of the bundle, as `check_layout` finds them, and of the list
+    /// of backends.
     pub fn faults<T>(
         &self,
         base: &Path,
-        fit: impl FnOnce(&Bundle) -> Result<T, String>,
+        check_layout: impl FnOnce(&Bundle) -> Result<T, String>,
     ) -> Vec<String> {
         let bundle = Bundle::load(base.join(self.bundle))
             .map_err(|error| error.to_string())
-            .and_then(|bundle| fit(&bundle))
+            .and_then(|bundle| check_layout(&bundle))
             .err();
         let backends = self
             .backends
@@ -61,7 +62,7 @@ impl Wanted<'_> {
         bundle
             .into_iter()
             .chain(backends)
-            .chain(self.judge.faults())
+            .chain(self.validity.faults())
             .collect()
     }
 }
@@ -69,10 +70,10 @@ impl Wanted<'_> {
 /// A model that computes for one stage.
 #[derive(Debug)]
 pub struct StageModel {
-    stream: Stream,
-    /// Backends that were lost in mid-run and are counted.
-    lost: usize,
-    verdicts: Verdicts,
+    model: StatefulModel,
+    /// Number of failed backends that are counted.
+    failed_over: usize,
+    validity: ValidityWindow,
     state_kept: Counter,
     stage: String,
     fallback: Counter,
@@ -80,46 +81,42 @@ pub struct StageModel {
 }
 
 impl StageModel {
-    /// Opens a bundle's model with the vendors' libraries that the environment names, and gives it to the stage with what
-    /// `fit` makes of the bundle.
+    /// Opens a bundle's model with the vendors' libraries that the environment names, and returns it with the bundle and the
+    /// result of `check_layout`.
     ///
     /// # Errors
     ///
     /// [`StageError::Config`] when the bundle cannot be loaded, does not fit, or when no backend works.
     pub fn open<T>(
-        wanted: &Wanted<'_>,
+        request: &ModelRequest<'_>,
         cx: &BuildContext,
-        fit: impl FnOnce(&Bundle) -> Result<T, String>,
+        check_layout: impl FnOnce(&Bundle) -> Result<T, String>,
     ) -> Result<(Self, Bundle, T), StageError> {
-        Self::open_with(wanted, cx, Libraries::from_env(), fit)
+        Self::open_with(request, cx, Libraries::from_env(), check_layout)
     }
 
-    /// Opens as [`StageModel::open`] does, with these libraries. What takes minutes is broken off when the graph stops.
+    /// Opens as [`StageModel::open`] does, with these libraries. Work that takes minutes is cancelled when the graph stops.
     ///
     /// # Errors
     ///
     /// As [`StageModel::open`].
     pub fn open_with<T>(
-        wanted: &Wanted<'_>,
+        request: &ModelRequest<'_>,
         cx: &BuildContext,
         libraries: Libraries,
-        fit: impl FnOnce(&Bundle) -> Result<T, String>,
+        check_layout: impl FnOnce(&Bundle) -> Result<T, String>,
     ) -> Result<(Self, Bundle, T), StageError> {
-        let mut bundle = Bundle::load(cx.path(wanted.bundle)).map_err(StageError::config)?;
-        if wanted.force {
+        let mut bundle = Bundle::load(cx.path(request.bundle)).map_err(StageError::config)?;
+        if request.force {
             bundle = bundle.force();
         }
-        let fitted = fit(&bundle).map_err(StageError::Config)?;
-        let libraries = Libraries {
-            stop: cx.stopping(),
-            ..libraries
-        };
-        let (opened, _) = choose_with(
+        let layout = check_layout(&bundle).map_err(StageError::Config)?;
+        let (opened, _) = select_with(
             &bundle,
-            wanted.backends,
-            wanted.strict,
-            wanted.prefer,
-            &libraries,
+            request.backends,
+            request.strict,
+            request.policy,
+            &libraries.with_stop(cx.stopping()),
         )
         .map_err(StageError::config)?;
         let Opened {
@@ -138,84 +135,87 @@ impl StageModel {
             note.set(skipped.reason.as_str());
         }
         let model = Self {
-            stream: Stream::new(&bundle, engine),
-            lost: 0,
-            verdicts: Verdicts::new(wanted.judge),
+            model: StatefulModel::new(&bundle, engine),
+            failed_over: 0,
+            validity: ValidityWindow::new(request.validity),
             state_kept: cx.counter("state_kept"),
             stage: cx.stage().to_owned(),
             fallback,
             counters: cx.counters().clone(),
         };
-        Ok((model, bundle, fitted))
+        Ok((model, bundle, layout))
     }
 
-    /// Computes rows from the state in `memory`, as [`Stream::tick`] does.
+    /// Computes rows from `state`, as [`StatefulModel::step`] does.
     ///
     /// # Errors
     ///
-    /// [`StageError::Unavailable`] when the last backend is lost, so that no frame is to blame, else
+    /// [`StageError::Unavailable`] when the last backend fails, so that the frame is not to blame, else
     /// [`StageError::Failed`].
     pub fn run(
         &mut self,
-        memory: &mut Memory,
+        state: &mut ModelState,
         inputs: &[TensorView<'_>],
     ) -> Result<(), StageError> {
-        let kept = self.stream.kept_states();
-        let computed = self.stream.tick(memory, inputs);
-        self.state_kept.add(self.stream.kept_states() - kept);
-        self.note_lost();
+        let kept = self.model.kept_states();
+        let computed = self.model.step(state, inputs);
+        self.state_kept.add(self.model.kept_states() - kept);
+        self.report_failed_over();
         computed.map_err(|error| match error.is_of_the_backend() {
             true => StageError::unavailable(error),
             false => StageError::failed(error),
         })
     }
 
-    /// Takes note, in order, of whether the rows that the model computed in one run are of use. When too many of the last
-    /// ones are not, the next backend takes over, or the node has to end, as [`Judge::then`] says.
+    /// Records, in order, whether the rows of one run are valid. When too many of the last ones are not, the next backend
+    /// takes over, or the node has to end, as [`ValidityPolicy::on_invalid`] says.
     ///
     /// # Errors
     ///
-    /// [`StageError::Config`] when the model counts as broken and no backend is left, or none is to be tried.
-    pub fn judge(&mut self, are_valid: impl IntoIterator<Item = bool>) -> Result<(), StageError> {
-        // What is left of the run says nothing of the next backend.
-        let said = are_valid
+    /// [`StageError::Config`] when the model counts as broken and no backend is left, or the policy is to stop.
+    pub fn record_validity(
+        &mut self,
+        are_valid: impl IntoIterator<Item = bool>,
+    ) -> Result<(), StageError> {
+        // The rest of the run came from the backend that is replaced, and is not recorded for the next one.
+        let broken = are_valid
             .into_iter()
-            .find_map(|is_valid| self.verdicts.take(is_valid));
-        let Some(share) = said else {
+            .find_map(|is_valid| self.validity.record(is_valid));
+        let Some(share) = broken else {
             return Ok(());
         };
-        let backend = self.stream.engine().backend();
+        let backend = self.model.engine().backend();
         let reason = format!("the model is broken: {share}");
-        match self.verdicts.judge.then {
+        match self.validity.policy.on_invalid {
             OnInvalid::Stop => Err(StageError::config(format!("backend {backend}: {reason}"))),
             OnInvalid::FallBack => {
-                let replaced = self.stream.give_up(&reason);
-                self.note_lost();
+                let replaced = self.model.fail_over(&reason);
+                self.report_failed_over();
                 replaced.map_err(StageError::config)
             }
         }
     }
 
-    /// Returns what the last run gave in the `index`th of the outputs that are no state.
+    /// Returns the `index`th of the outputs that are no state, from the last run.
     #[must_use]
     pub fn output(&self, index: usize) -> &[f32] {
-        self.stream.output(index)
+        self.model.output(index)
     }
 
-    /// Counts and reports backends that were lost since the last call.
-    fn note_lost(&mut self) {
-        let engine = self.stream.engine();
-        let lost = engine.lost();
-        for unavailable in &lost[self.lost..] {
+    /// Counts and reports the backends that failed since the last call.
+    fn report_failed_over(&mut self) {
+        let engine = self.model.engine();
+        let failed = engine.failed_over();
+        for unavailable in &failed[self.failed_over..] {
             self.fallback.inc();
             let (stage, now) = (&self.stage, engine.backend());
-            tracing::error!(%stage, %unavailable, %now, "backend lost in mid-run");
+            tracing::error!(%stage, %unavailable, %now, "backend failed over");
             let skipped = format!("skipped.{}", unavailable.backend);
             self.counters
                 .note(&skipped)
                 .set(unavailable.reason.as_str());
             self.counters.note("backend").set(now.name());
         }
-        self.lost = lost.len();
+        self.failed_over = failed.len();
     }
 }

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use heqis_infer::bundle::STATE_KEY;
 use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
 use heqis_infer::onnx::GraphBuilder;
-use heqis_infer::stream::STATE_KEY;
 use heqis_infer::{Bundle, BundleParts, Golden, GoldenWindow};
 
 /// Small weights of both signs.

@@ -1,16 +1,16 @@
-//! A model that carries a state keeps it between ticks, in RTen and in the real ONNX Runtime, and from one to the other.
+//! A model with a state keeps it between steps, in RTen and in the real ONNX Runtime, and over a change of the engine.
 #![allow(clippy::unwrap_used)]
 
 mod common;
 
 use std::collections::BTreeMap;
 
-use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
+use heqis_infer::backend::ORT_LIBRARY;
+use heqis_infer::bundle::{SCALER_HASH_KEY, STATE_KEY, sha256_hex};
 use heqis_infer::onnx::GraphBuilder;
-use heqis_infer::stream::STATE_KEY;
 use heqis_infer::{
-    BackendKind, Bundle, BundleParts, Engine, Golden, GoldenWindow, InferError, Libraries, Memory,
-    Stream, TensorView, open_with,
+    BackendKind, Bundle, BundleParts, Engine, Golden, GoldenWindow, InferError, Libraries,
+    ModelState, StatefulModel, TensorView, open_with,
 };
 
 /// Features of a bar, and hidden units.
@@ -27,7 +27,7 @@ fn cell(h: &[f64; HIDDEN], bar: &[f32]) -> [f64; HIDDEN] {
     })
 }
 
-/// A bundle of the cell, from the state `h` to `h_next`, which stands before the output `y`, the same in another shape.
+/// A bundle of the cell: its outputs are the next state `h_next` and `y`, the same values in another shape.
 fn parts(states: &str) -> BundleParts {
     let mut graph = GraphBuilder::new("recurrent");
     let h = graph.input("h", &[1, HIDDEN]);
@@ -70,12 +70,12 @@ fn parts(states: &str) -> BundleParts {
     }
 }
 
-/// The engines that there are here for a bundle.
+/// An opened engine of each backend that this machine can test.
 fn engines(bundle: &Bundle) -> Vec<Box<dyn Engine>> {
     let mut libraries = Libraries::from_env();
     let mut backends = vec![BackendKind::Cpu];
     if let Some(library) = common::onnx_runtime() {
-        libraries.ort = library;
+        libraries = libraries.with(ORT_LIBRARY, library);
         backends.push(BackendKind::Ort);
     }
     let open = |backend| {
@@ -86,15 +86,20 @@ fn engines(bundle: &Bundle) -> Vec<Box<dyn Engine>> {
     backends.into_iter().map(open).collect()
 }
 
-/// Asserts that a tick gives what the definition gives after `state`, and moves that on.
-fn tick(stream: &mut Stream, memory: &mut Memory, state: &mut [f64; HIDDEN], bar: &[f32]) {
-    stream
-        .tick(memory, &[TensorView::f32(&[1, WIDTH], bar)])
+/// Asserts that a step gives the values of the definition after `expected`, and advances that.
+fn step(
+    model: &mut StatefulModel,
+    state: &mut ModelState,
+    expected: &mut [f64; HIDDEN],
+    bar: &[f32],
+) {
+    model
+        .step(state, &[TensorView::f32(&[1, WIDTH], bar)])
         .unwrap();
-    *state = cell(state, bar);
-    let got = stream.output(0);
+    *expected = cell(expected, bar);
+    let got = model.output(0);
     assert_eq!(got.len(), HIDDEN);
-    for (got, expected) in got.iter().zip(state) {
+    for (got, expected) in got.iter().zip(expected) {
         assert!(
             (f64::from(*got) - *expected).abs() <= 1e-5,
             "{got} {expected}"
@@ -103,7 +108,7 @@ fn tick(stream: &mut Stream, memory: &mut Memory, state: &mut [f64; HIDDEN], bar
 }
 
 #[test]
-fn the_state_goes_on_from_tick_to_tick_for_each_stream_and_over_a_change_of_the_engine() {
+fn the_state_continues_from_step_to_step_for_each_series_and_over_a_change_of_the_engine() {
     let root = tempfile::tempdir().unwrap();
     let bundle = Bundle::write(root.path().join("recurrent"), &parts("h=h_next")).unwrap();
     assert!(bundle.is_stateful());
@@ -113,29 +118,29 @@ fn the_state_goes_on_from_tick_to_tick_for_each_stream_and_over_a_change_of_the_
     assert_eq!(names(bundle.inputs().collect()), ["x"]);
     assert_eq!(names(bundle.outputs().collect()), ["y"]);
     let bars = common::numbers(9, 30 * WIDTH);
-    let mut memories = [Memory::default(), Memory::default()];
-    let mut states = [[0.0; HIDDEN]; 2];
-    // The second engine goes on where the first has left off.
+    let mut states = [ModelState::default(), ModelState::default()];
+    let mut expected = [[0.0; HIDDEN]; 2];
+    // The second engine continues from the state that the first has left.
     for engine in engines(&bundle) {
-        let mut stream = Stream::new(&bundle, engine);
+        let mut model = StatefulModel::new(&bundle, engine);
         for (position, bar) in bars.chunks_exact(WIDTH).enumerate() {
             let which = usize::from(position % 3 == 0);
-            tick(&mut stream, &mut memories[which], &mut states[which], bar);
+            step(&mut model, &mut states[which], &mut expected[which], bar);
         }
     }
-    assert_ne!(memories[0], memories[1]);
+    assert_ne!(states[0], states[1]);
 }
 
 #[test]
-fn a_tick_that_fails_leaves_the_state_as_it_was() {
+fn a_step_that_fails_leaves_the_state_unchanged() {
     let root = tempfile::tempdir().unwrap();
     let bundle = Bundle::write(root.path().join("recurrent"), &parts("h=h_next")).unwrap();
     let bars = common::numbers(9, 2 * WIDTH);
     for engine in engines(&bundle) {
-        let mut stream = Stream::new(&bundle, engine);
-        let (mut memory, mut state) = (Memory::default(), [0.0; HIDDEN]);
-        tick(&mut stream, &mut memory, &mut state, &bars[..WIDTH]);
-        let before = memory.clone();
+        let mut model = StatefulModel::new(&bundle, engine);
+        let (mut state, mut expected) = (ModelState::default(), [0.0; HIDDEN]);
+        step(&mut model, &mut state, &mut expected, &bars[..WIDTH]);
+        let before = state.clone();
         let nan = [f32::NAN; WIDTH];
         let good = &bars[WIDTH..];
         for wrong in [
@@ -144,11 +149,11 @@ fn a_tick_that_fails_leaves_the_state_as_it_was() {
             vec![TensorView::f32(&[1, WIDTH], good); 2],
             vec![],
         ] {
-            let error = stream.tick(&mut memory, &wrong).unwrap_err();
+            let error = model.step(&mut state, &wrong).unwrap_err();
             assert!(matches!(error, InferError::Tensor { .. }), "{error}");
-            assert_eq!(memory, before);
+            assert_eq!(state, before);
         }
-        tick(&mut stream, &mut memory, &mut state, good);
+        step(&mut model, &mut state, &mut expected, good);
     }
 }
 
@@ -174,7 +179,7 @@ fn states_that_do_not_fit_the_model_are_faults_of_the_bundle() {
 }
 
 #[test]
-fn a_next_state_that_is_not_finite_is_not_taken() {
+fn a_next_state_that_is_not_finite_leaves_the_state_unchanged() {
     let root = tempfile::tempdir().unwrap();
     let mut graph = GraphBuilder::new("squares");
     let x = graph.input("x", &[1, 1]);
@@ -202,19 +207,19 @@ fn a_next_state_that_is_not_finite_is_not_taken() {
     let engine = heqis_infer::open(&bundle, &[BackendKind::Cpu], true)
         .unwrap()
         .engine;
-    let mut stream = Stream::new(&bundle, engine);
-    let mut memory = Memory::default();
-    let mut give = |stream: &mut Stream, x: f32| {
-        stream
-            .tick(&mut memory, &[TensorView::f32(&[1, 1], &[x])])
+    let mut model = StatefulModel::new(&bundle, engine);
+    let mut state = ModelState::default();
+    let mut give = |model: &mut StatefulModel, x: f32| {
+        model
+            .step(&mut state, &[TensorView::f32(&[1, 1], &[x])])
             .unwrap();
-        (stream.output(0)[0], memory.clone())
+        (model.output(0)[0], state.clone())
     };
-    let (_, before) = give(&mut stream, 2.0);
-    let (y, after) = give(&mut stream, 1e30);
+    let (_, before) = give(&mut model, 2.0);
+    let (y, after) = give(&mut model, 1e30);
     assert_eq!((y, after), (f32::INFINITY, before));
-    assert_eq!(stream.kept_states(), 1);
-    let (y, after) = give(&mut stream, 3.0);
+    assert_eq!(model.kept_states(), 1);
+    let (y, after) = give(&mut model, 3.0);
     assert_eq!(y, 9.0);
-    assert_eq!(format!("{after:?}"), "Memory([[13.0]])");
+    assert_eq!(format!("{after:?}"), "ModelState([[13.0]])");
 }

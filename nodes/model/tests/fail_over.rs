@@ -1,4 +1,4 @@
-//! A backend that is lost in mid-run: the next computes the same row from the same state, and the node's report says so.
+//! When a backend fails while it computes, the next one computes the same row from the same state, and the notes say so.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../../heqis-infer/tests/stand_in/mod.rs"]
@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Clock, StageError};
+use heqis_infer::backend::RKNN_LIBRARY;
+use heqis_infer::bundle::STATE_KEY;
 use heqis_infer::onnx::GraphBuilder;
-use heqis_infer::stream::STATE_KEY;
 use heqis_infer::{
-    BackendKind, Bundle, BundleParts, Golden, GoldenWindow, Libraries, Memory, Precision, Prefer,
-    TensorView, TrainingSpan,
+    BackendKind, BackendPolicy, Bundle, BundleParts, Golden, GoldenWindow, Libraries, ModelState,
+    Precision, TensorView, TrainingSpan,
 };
-use heqis_model::{Judge, StageModel, Wanted};
+use heqis_model::{ModelRequest, StageModel, ValidityPolicy};
 
 /// A model that computes what the stand-in for the NPU does, `y = total' = total + x₀ + 2·x₁`, with its build for the NPU,
 /// whose `fail_run`th run fails. Run 1 is the self-test.
@@ -75,96 +76,93 @@ fn running_total(dir: &Path, fail_run: u32) {
 }
 
 fn open(dir: &Path, cx: &BuildContext, strict: bool) -> StageModel {
-    let wanted = Wanted {
+    let request = ModelRequest {
         bundle: dir,
         backends: &[BackendKind::Rknn, BackendKind::Cpu],
         strict,
         force: false,
-        prefer: Prefer::First,
-        judge: Judge::default(),
+        policy: BackendPolicy::First,
+        validity: ValidityPolicy::default(),
     };
-    let libraries = Libraries {
-        rknn: stand_in::stand_in().to_owned(),
-        ..Libraries::from_env()
-    };
-    let fit = |_: &Bundle| Ok(());
-    StageModel::open_with(&wanted, cx, libraries, fit)
+    let libraries = Libraries::from_env().with(RKNN_LIBRARY, stand_in::stand_in());
+    let any_layout = |_: &Bundle| Ok(());
+    StageModel::open_with(&request, cx, libraries, any_layout)
         .unwrap()
         .0
 }
 
-fn tick(model: &mut StageModel, memory: &mut Memory, x: [f32; 2]) -> Result<f32, StageError> {
-    model.run(memory, &[TensorView::f32(&[1, 2], &x)])?;
+fn step(model: &mut StageModel, state: &mut ModelState, x: [f32; 2]) -> Result<f32, StageError> {
+    model.run(state, &[TensorView::f32(&[1, 2], &x)])?;
     Ok(model.output(0)[0])
 }
 
 #[test]
-fn the_next_goes_on_from_the_same_state_and_it_is_counted_and_noted() {
+fn the_next_backend_continues_from_the_same_state_and_the_failure_is_counted_and_noted() {
     let directory = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
-    // The self-test, two ticks of one stream, one of the other; then the NPU is lost.
+    // The self-test, two steps of one series, one of the other; then the NPU fails.
     running_total(&directory.path().join("model"), 5);
     let mut model = open(Path::new("model"), &cx, false);
-    let (mut one, mut other) = (Memory::default(), Memory::default());
-    assert_eq!(tick(&mut model, &mut one, [1.0, 1.0]), Ok(3.0));
-    assert_eq!(tick(&mut model, &mut one, [1.0, 0.0]), Ok(4.0));
-    assert_eq!(tick(&mut model, &mut other, [0.0, 50.0]), Ok(100.0));
-    let said = || (cx.counter("fallback").get(), cx.counters().notes());
-    let (count, notes) = said();
+    let (mut one, mut other) = (ModelState::default(), ModelState::default());
+    assert_eq!(step(&mut model, &mut one, [1.0, 1.0]), Ok(3.0));
+    assert_eq!(step(&mut model, &mut one, [1.0, 0.0]), Ok(4.0));
+    assert_eq!(step(&mut model, &mut other, [0.0, 50.0]), Ok(100.0));
+    let report = || (cx.counter("fallback").get(), cx.counters().notes());
+    let (count, notes) = report();
     assert_eq!((count, notes["backend"].as_str()), (0, "rknn"));
-    assert_eq!(tick(&mut model, &mut one, [0.0, 1.0]), Ok(6.0));
-    let (count, notes) = said();
+    assert_eq!(step(&mut model, &mut one, [0.0, 1.0]), Ok(6.0));
+    let (count, notes) = report();
     assert_eq!((count, notes["backend"].as_str()), (1, "cpu"));
     assert!(notes["skipped.rknn"].contains("rknn_run returned -2"));
-    assert_eq!(tick(&mut model, &mut other, [0.0, 1.0]), Ok(102.0));
-    assert_eq!(tick(&mut model, &mut one, [0.0, 1.0]), Ok(8.0));
-    assert_eq!(said().0, 1);
+    assert_eq!(step(&mut model, &mut other, [0.0, 1.0]), Ok(102.0));
+    assert_eq!(step(&mut model, &mut one, [0.0, 1.0]), Ok(8.0));
+    assert_eq!(report().0, 1);
 }
 
 #[test]
-fn strict_blames_no_frame_and_keeps_the_state() {
+fn strict_keeps_the_frame_and_the_state() {
     let directory = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
     running_total(&directory.path().join("model"), 3);
     let mut model = open(Path::new("model"), &cx, true);
-    let mut memory = Memory::default();
-    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(3.0));
-    let before = memory.clone();
-    match tick(&mut model, &mut memory, [1.0, 1.0]) {
+    let mut state = ModelState::default();
+    assert_eq!(step(&mut model, &mut state, [1.0, 1.0]), Ok(3.0));
+    let before = state.clone();
+    match step(&mut model, &mut state, [1.0, 1.0]) {
         // Each frame is kept while the stage is rebuilt.
         Err(StageError::Unavailable(reason)) => {
             assert!(reason.contains("rknn_run returned -2"), "{reason}")
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(memory, before);
-    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(6.0));
+    assert_eq!(state, before);
+    assert_eq!(step(&mut model, &mut state, [1.0, 1.0]), Ok(6.0));
 }
 
 #[test]
-fn an_input_that_is_no_number_fails_its_frame_alone() {
+fn an_input_that_is_not_finite_fails_its_frame_alone() {
     let directory = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
     running_total(&directory.path().join("model"), 0);
     let mut model = open(Path::new("model"), &cx, false);
-    let mut memory = Memory::default();
-    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(3.0));
-    let failed = tick(&mut model, &mut memory, [f32::NAN, 1.0]);
+    let mut state = ModelState::default();
+    assert_eq!(step(&mut model, &mut state, [1.0, 1.0]), Ok(3.0));
+    let failed = step(&mut model, &mut state, [f32::NAN, 1.0]);
     assert!(matches!(failed, Err(StageError::Failed(_))), "{failed:?}");
-    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(6.0));
+    assert_eq!(step(&mut model, &mut state, [1.0, 1.0]), Ok(6.0));
     assert_eq!(cx.counter("fallback").get(), 0);
 }
 
 #[test]
-fn a_backend_that_gives_nothing_of_use_most_of_the_time_is_left_for_the_next() {
+fn a_backend_with_too_many_invalid_results_is_replaced_by_the_next() {
     let directory = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("engine", directory.path(), Clock::virtual_at(0));
     running_total(&directory.path().join("model"), 0);
     let mut model = open(Path::new("model"), &cx, false);
     let backend = || cx.counters().notes()["backend"].clone();
-    let half = |model: &mut StageModel| model.judge((0..64).map(|row| row % 2 == 0));
+    let half = |model: &mut StageModel| model.record_validity((0..64).map(|row| row % 2 == 0));
     assert_eq!((half(&mut model), backend().as_str()), (Ok(()), "rknn"));
-    assert_eq!(model.judge([true, false, false, false]), Ok(()));
+    assert_eq!(model.record_validity([true, false, false, false]), Ok(()));
     assert_eq!(
         (backend().as_str(), cx.counter("fallback").get()),
         ("cpu", 1)
@@ -174,11 +172,11 @@ fn a_backend_that_gives_nothing_of_use_most_of_the_time_is_left_for_the_next() {
         why.contains("the model is broken: 33 of the last 64"),
         "{why}"
     );
-    // The next one begins with a clean slate, and is the last.
-    let mut memory = Memory::default();
-    assert_eq!(tick(&mut model, &mut memory, [1.0, 1.0]), Ok(3.0));
+    // The next backend begins with an empty window, and is the last.
+    let mut state = ModelState::default();
+    assert_eq!(step(&mut model, &mut state, [1.0, 1.0]), Ok(3.0));
     assert_eq!(half(&mut model), Ok(()));
-    match model.judge([false; 64]) {
+    match model.record_validity([false; 64]) {
         Err(StageError::Config(reason)) => {
             assert!(reason.starts_with("no backend available: "), "{reason}")
         }

@@ -1,34 +1,37 @@
-//! Choosing a backend by what it takes, not only by what it is called.
+//! Selecting a backend by measured time instead of by its place in the list.
 //!
-//! An accelerator is not faster because it is one: a small model costs more to hand over than to compute. So every backend
-//! of the list that works can be timed at start-up, on the bundle's golden windows, beside the others.
+//! An accelerator may be slower than the CPU: for a small model the transfer costs more than the computation. So every backend
+//! of the list that works can be timed at start-up, on the bundle's golden windows.
 
 use std::time::{Duration, Instant};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::backend::{BackendKind, Unavailable};
 use crate::bundle::Bundle;
-use crate::engine::{BackendKind, Engine, Libraries, Opened, Unavailable, open_with};
+use crate::engine::Engine;
 use crate::error::InferError;
+use crate::libraries::Libraries;
+use crate::open::{Opened, open_with};
 
-/// Rounds over the golden windows that are timed, and the time after which no further round begins. The first round of an
+/// Timed rounds over the golden windows, and the time after which no further round begins. The first round of an
 /// accelerator, in which it allocates and warms up, is not timed.
 const ROUNDS: usize = 25;
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIME_LIMIT: Duration = Duration::from_millis(500);
 
-/// Which of the backends that work is used.
+/// Which of the working backends is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Prefer {
+pub enum BackendPolicy {
     /// The first of the list.
     #[default]
     First,
-    /// The one that takes least time for a golden window; the others follow in the order of the list.
+    /// The one with the shortest time for a golden window; the others follow in the order of the list.
     Fastest,
 }
 
-/// What a backend takes.
+/// The measured time of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// The backend.
@@ -37,37 +40,37 @@ pub struct Timing {
     pub window: Duration,
 }
 
-/// Opens a bundle's model as [`crate::open`] does, on the backend that `prefer` asks for, and tells what each backend that works
-/// takes. With [`Prefer::First`] nothing is timed.
+/// Opens a bundle's model as [`open`](crate::open()) does, on the backend that `policy` selects, and returns the times of the
+/// working backends. With [`BackendPolicy::First`] nothing is timed.
 ///
-/// With `strict`, [`Prefer::Fastest`] asks that every backend of the list works, and does not fall back later.
+/// With `strict`, [`BackendPolicy::Fastest`] requires that every backend of the list works, and does not fall back later.
 ///
 /// # Errors
 ///
-/// As [`crate::open`]; with `strict` and [`Prefer::Fastest`], [`InferError::Strict`] for the first backend that does not work.
-pub fn choose(
+/// As [`open`](crate::open()); with `strict` and [`BackendPolicy::Fastest`], [`InferError::Strict`] for the first backend that does not work.
+pub fn select(
     bundle: &Bundle,
     backends: &[BackendKind],
     strict: bool,
-    prefer: Prefer,
+    policy: BackendPolicy,
 ) -> Result<(Opened, Vec<Timing>), InferError> {
-    choose_with(bundle, backends, strict, prefer, &Libraries::from_env())
+    select_with(bundle, backends, strict, policy, &Libraries::from_env())
 }
 
-/// Chooses as [`choose`] does, with these libraries.
+/// Selects as [`select`] does, with these libraries.
 ///
 /// # Errors
 ///
-/// As [`choose`].
-pub fn choose_with(
+/// As [`select`].
+pub fn select_with(
     bundle: &Bundle,
     backends: &[BackendKind],
     strict: bool,
-    prefer: Prefer,
+    policy: BackendPolicy,
     libraries: &Libraries,
 ) -> Result<(Opened, Vec<Timing>), InferError> {
     let open = |backends: &[BackendKind], strict| open_with(bundle, backends, strict, libraries);
-    if prefer == Prefer::First || backends.len() < 2 {
+    if policy == BackendPolicy::First || backends.len() < 2 {
         return Ok((open(backends, strict)?, Vec::new()));
     }
     let mut timings = Vec::new();
@@ -92,7 +95,7 @@ pub fn choose_with(
     let Some(fastest) = timings.iter().min_by_key(|timing| timing.window) else {
         return Err(InferError::NoBackend { tried });
     };
-    // The first keeps its place among those that take as long: `min_by_key` returns the first of equals.
+    // Of equal times the earlier backend wins: `min_by_key` returns the first of equals.
     let mut order = vec![fastest.backend];
     if !strict {
         let others = timings.iter().map(|timing| timing.backend);
@@ -103,12 +106,12 @@ pub fn choose_with(
     Ok((opened, timings))
 }
 
-/// Median time of a golden window.
+/// Returns the median time of a golden window.
 fn time(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Duration, InferError> {
     let windows = bundle.self_test(engine)?.windows.max(1);
     let begin = Instant::now();
     let mut rounds = Vec::with_capacity(ROUNDS);
-    while rounds.is_empty() || (rounds.len() < ROUNDS && begin.elapsed() < PATIENCE) {
+    while rounds.is_empty() || (rounds.len() < ROUNDS && begin.elapsed() < TIME_LIMIT) {
         let round = Instant::now();
         bundle.self_test(engine)?;
         rounds.push(round.elapsed());

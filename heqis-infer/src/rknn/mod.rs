@@ -9,120 +9,22 @@
 //! Written against Rockchip's runtime interface 2.x for RK3566, RK3568 and RK3588. What is tested without a board is the
 //! loader, the call sequence, every error code and every layout, against a stand-in library; a real NPU is not.
 
+mod fault;
 mod layout;
 mod library;
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::engine::{BackendKind, Engine};
-use crate::error::InferError;
-use crate::tensor::{self, Dtype, TensorData, TensorSpec, TensorView, Tensors};
+use crate::backend::{BackendKind, RKNN_BUILD, RKNN_CORES, RKNN_LIBRARY};
+use crate::bundle::Bundle;
+use crate::engine::Engine;
+use crate::libraries::Libraries;
+use crate::rows::{self, RowEngine, Tensors};
+use crate::tensor::{Dtype, TensorData, TensorSpec, TensorView};
+pub use fault::{RknnFault, Versions};
 use layout::Layout;
 use library::Session;
-
-/// Name of the model's build for the NPU inside a bundle directory.
-pub const MODEL_FILE: &str = "model.rknn";
-/// Environment variable that names the runtime library, for one that lies outside the loader's path.
-pub const LIBRARY_VARIABLE: &str = "HEQIS_RKNN_LIBRARY";
-/// Environment variable that says on which cores of the NPU models run, where it has several: `auto`, or core numbers
-/// separated by commas, such as `0,1`.
-pub const CORES_VARIABLE: &str = "HEQIS_RKNN_CORES";
-/// Name of the runtime library on a board.
-const LIBRARY_NAME: &str = "librknnrt.so";
-
-/// Why the NPU cannot be used or stopped computing, one variant for each step on the way.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RknnFault {
-    /// The runtime library cannot be loaded.
-    #[error("library {path} does not load: {reason}")]
-    Library {
-        /// Path or name that was looked for.
-        path: String,
-        /// What the loader said.
-        reason: String,
-    },
-    /// The library lacks a function, so it is too old or another library.
-    #[error("library {path} has no function {name}")]
-    Symbol {
-        /// Path or name of the library.
-        path: String,
-        /// The function.
-        name: &'static str,
-    },
-    /// The model is too large for the interface's 32-bit length.
-    #[error("model has {bytes} bytes, the runtime takes at most {}", u32::MAX)]
-    ModelSize {
-        /// Size of the model.
-        bytes: usize,
-    },
-    /// A call returned an error code.
-    #[error("{call} returned {code} ({})", meaning(*code))]
-    Call {
-        /// The function, with the tensor or query where it has one.
-        call: String,
-        /// The code.
-        code: i32,
-    },
-    /// A choice of cores is not understood.
-    #[error("cores must be auto or numbers from 0 to 2 separated by commas, got {0:?}")]
-    Cores(String),
-    /// The runtime gave no memory for a tensor.
-    #[error("no memory of {bytes} bytes for {tensor}")]
-    NoMemory {
-        /// Name of the tensor.
-        tensor: String,
-        /// Bytes asked for.
-        bytes: u32,
-    },
-    /// The model has a different number of tensors than the bundle says.
-    #[error("the model has {got} {kind}s, the bundle {expected}")]
-    Count {
-        /// `input` or `output`.
-        kind: &'static str,
-        /// Number in the bundle.
-        expected: usize,
-        /// Number in the model.
-        got: usize,
-    },
-    /// A tensor is not what the bundle says, or uses something that this backend does not know.
-    #[error("{kind} {name}: {rule}")]
-    Tensor {
-        /// `input` or `output`.
-        kind: &'static str,
-        /// Name in the bundle.
-        name: String,
-        /// The rule that is broken, with the value met.
-        rule: String,
-    },
-}
-
-/// Returns the vendor's word for an error code.
-fn meaning(code: i32) -> &'static str {
-    match code {
-        -1 => "failed",
-        -2 => "timed out",
-        -3 => "device unavailable",
-        -4 => "out of memory",
-        -5 => "invalid parameter",
-        -6 => "invalid model",
-        -7 => "invalid context",
-        -8 => "invalid input",
-        -9 => "invalid output",
-        -10 => "device does not match, update the runtime or the driver",
-        -11 => "pre-compiled model does not match the driver",
-        -12 => "optimisation level does not match the runtime",
-        -13 => "model was built for another chip",
-        _ => "unknown code",
-    }
-}
-
-/// Returns the library to load: the one named by [`LIBRARY_VARIABLE`], else the name that a board's loader knows.
-#[must_use]
-pub fn library_path() -> PathBuf {
-    std::env::var_os(LIBRARY_VARIABLE).map_or_else(|| LIBRARY_NAME.into(), PathBuf::from)
-}
 
 /// A model on the NPU.
 ///
@@ -142,15 +44,6 @@ impl fmt::Debug for RknnEngine {
             .field("versions", self.session.versions())
             .finish_non_exhaustive()
     }
-}
-
-/// Versions that the runtime reports.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Versions {
-    /// Version of the runtime library.
-    pub runtime: String,
-    /// Version of the kernel driver.
-    pub driver: String,
 }
 
 impl RknnEngine {
@@ -204,54 +97,54 @@ impl RknnEngine {
     pub fn versions(&self) -> &Versions {
         self.session.versions()
     }
+}
 
-    /// Computes one row and appends its outputs to the buffers.
+/// Opens a bundle's build for the NPU and logs the versions that a report of a fault must name.
+pub(crate) fn open(bundle: &Bundle, libraries: &Libraries) -> Result<Box<dyn Engine>, String> {
+    let model = bundle
+        .build(BackendKind::Rknn)
+        .ok_or_else(|| format!("the bundle has no {RKNN_BUILD}"))?;
+    let (library, manifest) = (libraries.path(RKNN_LIBRARY), bundle.manifest());
+    let mut engine = RknnEngine::load(&library, model, &manifest.inputs, &manifest.outputs)
+        .map_err(|fault| fault.to_string())?;
+    if let Some(cores) = libraries.get(RKNN_CORES) {
+        let set = engine.set_cores(&library, &cores.to_string_lossy());
+        set.map_err(|fault| fault.to_string())?;
+    }
+    let versions = engine.versions();
+    tracing::info!(
+        runtime = versions.runtime.as_str(),
+        driver = versions.driver.as_str(),
+        "rknn runtime"
+    );
+    Ok(Box::new(engine))
+}
+
+impl RowEngine for RknnEngine {
+    fn kind(&self) -> BackendKind {
+        BackendKind::Rknn
+    }
+
+    fn tensors(&self) -> &Tensors {
+        &self.tensors
+    }
+
     fn run_row(
         &mut self,
         row: usize,
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
-    ) -> Result<(), RknnFault> {
+    ) -> Result<(), String> {
         for (i, (layout, input)) in self.input_layouts.iter().zip(inputs).enumerate() {
             let spec = &self.tensors.inputs[i];
-            match tensor::row(spec, input, row) {
+            match rows::row(spec, input, row) {
                 Some(TensorData::F32(values)) => layout.write(values, self.session.input_bytes(i)),
-                _ => return Err(not_f32("input", spec)),
+                _ => return Err(not_f32("input", spec).to_string()),
             }
         }
-        self.session.run()?;
+        self.session.run().map_err(|fault| fault.to_string())?;
         for (o, (layout, buffer)) in self.output_layouts.iter().zip(outputs).enumerate() {
             layout.read(self.session.output_bytes(o), buffer);
-        }
-        Ok(())
-    }
-}
-
-impl Engine for RknnEngine {
-    fn backend(&self) -> BackendKind {
-        BackendKind::Rknn
-    }
-
-    fn inputs(&self) -> &[TensorSpec] {
-        &self.tensors.inputs
-    }
-
-    fn outputs(&self) -> &[TensorSpec] {
-        &self.tensors.outputs
-    }
-
-    fn run(
-        &mut self,
-        inputs: &[TensorView<'_>],
-        outputs: &mut [Vec<f32>],
-    ) -> Result<(), InferError> {
-        let rows = self.tensors.begin(inputs, outputs)?;
-        for row in 0..rows {
-            self.run_row(row, inputs, outputs)
-                .map_err(|fault| InferError::RunFailed {
-                    backend: BackendKind::Rknn,
-                    reason: fault.to_string(),
-                })?;
         }
         Ok(())
     }

@@ -10,11 +10,8 @@ mod graph;
 mod proto;
 mod signature;
 
-pub use graph::{Attribute, GraphBuilder, GraphFault, Value};
+pub use crate::error::GraphFault;
+pub use graph::{Attribute, GraphBuilder, Value};
+pub use proto::{IR_VERSION, OPSET};
 pub(crate) use signature::Decoded;
 pub use signature::Signature;
-
-/// ONNX operator set that the writer declares.
-pub const OPSET: i64 = 13;
-/// ONNX file format version that the writer declares.
-pub const IR_VERSION: i64 = 7;

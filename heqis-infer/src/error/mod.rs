@@ -1,8 +1,12 @@
-//! The crate's one public error type; the leaf enums live beside the module whose rules they name.
+//! The crate's one public error type, and the leaf enums of bundles and graphs.
 
-use crate::bundle::BundleFault;
-use crate::engine::{BackendKind, Unavailable};
-use crate::onnx::GraphFault;
+mod bundle;
+mod graph;
+
+pub use bundle::BundleFault;
+pub use graph::GraphFault;
+
+use crate::backend::{BackendKind, Unavailable};
 use crate::tensor::TensorFault;
 
 /// Everything that can go wrong in this crate, each message naming the place, the rule and the value met.
