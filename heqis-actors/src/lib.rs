@@ -13,7 +13,7 @@
 //! - `payload`, `frame`: what frames carry and where they come from.
 //! - `graph`: [`GraphBuilder`], for programs that build graphs without a topology file.
 //! - `registry`: stage kinds by name, for programs that read one. `terms`: what two stages must agree on.
-//!   [`renamed`]: parameters that have changed their names. [`Tap`]: a look at the frames that enter a stage.
+//!   [`units`]: spans of time in parameters. [`renamed`]: parameters that have changed their names. [`Tap`]: a look at the frames that enter a stage.
 //!
 //! What makes it run:
 //! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
@@ -54,6 +54,7 @@ mod stage;
 mod stats;
 mod tap;
 mod ticket;
+pub mod units;
 pub mod wire;
 
 pub use actor::RingBufferConfig;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::board::Board;
-use super::units::Time;
+use heqis_actors::units::Time;
 
 /// A HEQIS topology: machines (nodes), actors placed on them (stages), and what carries frames between them (edges).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -9,7 +9,7 @@
 //! - `place`, `tree`: texts, and TOML values that know where they stand. `overlay`: profiles and overrides. `renamed`:
 //!   former names of keys.
 //! - `document`: the format as types; its JSON schema serves editors and the check alike. `schema`: the check of
-//!   a tree against a JSON schema, also used for the parameters of each stage kind. `units`, `board`: leaf types.
+//!   a tree against a JSON schema, also used for the parameters of each stage kind. `board`: what is known of the machines.
 //! - `written`: the topology as written. `check`: one pass per rule. `plan`: the topology resolved.
 //! - `fault`, `report`: what can be wrong, and how it is shown. `graph`: the plan as mermaid or dot. `editor`: the
 //!   JSON schema with the parameters of every kind.
@@ -30,15 +30,14 @@ mod renamed;
 pub mod report;
 mod schema;
 mod tree;
-mod units;
 mod written;
 
 pub use board::Board;
 pub use document::DashboardSpec;
 pub use editor::editor_schema;
 pub use fault::{Code, Fault, Faults, nearest as nearest_name};
+pub use heqis_actors::units::Time;
 pub use load::{Request, load, load_text};
 pub use overlay::Override;
 pub use place::{Place, Sources};
 pub use plan::{Bridge, Budget, Edge, Node, Plan, Stage};
-pub use units::Time;

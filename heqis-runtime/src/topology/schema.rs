@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use super::fault::{Code, Fault};
 use super::place::Place;
 use super::tree::{Entry, Tree, Value};
-use super::units::{TIME_FORMAT, parse_time};
+use heqis_actors::units::{TIME_FORMAT, parse_time};
 
 /// A fault and the keys that lead to it from the root of the checked tree.
 #[derive(Clone, Debug)]

@@ -7,7 +7,7 @@ use heqis_actors::{ANY, Policy};
 use super::{PIPELINE, Scene};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
-use crate::topology::units::Time;
+use heqis_actors::units::Time;
 
 /// Memory that one waiting frame is counted as: half a KiB of head and stamps, a payload of some hundred `f32`, and
 /// what the allocator adds. An estimate on the safe side, not a limit.

@@ -1,329 +1,218 @@
-//! What every live source asks of a bar before it lets it in: that its day has come, and that its symbol is one of a
-//! list, or of a bounded number.
+//! What live sources share: the parameters, the channel between the threads that read and the pipeline, and the end of both.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 
-use heqis_actors::{BuildContext, Clock, Counter, LogLimit, Note, StageError, duration_ns};
-use heqis_quant::{Bar, Date, Symbol};
+use heqis_actors::{BuildContext, Next, StageError, Waker};
+use heqis_messages::BarMessage;
+use heqis_quant::Bar;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
+use super::live_gate::LiveGate;
+use super::past::Past;
 use super::symbols::SymbolsFile;
 
-/// Nanoseconds of a day.
-const DAY_NS: i64 = 86_400_000_000_000;
-/// A clock that stands before this year has not been set yet, and says nothing about the day.
-const SET_FROM: i16 = 2020;
-/// How often the list of symbols is looked at, places are taken back and the note is written, at most.
-const LOOK: Duration = Duration::from_secs(1);
+/// Bars that wait between the reading threads and the pipeline. A full channel makes the threads stop reading, so that the
+/// sender waits.
+const CHANNEL: usize = 256;
 
-/// Least and most symbols, and days without a bar, that may be asked for.
-pub(super) const SYMBOLS: (usize, usize) = (1, 1_000_000);
-pub(super) const SYMBOL_DAYS: (usize, usize) = (1, 36_500);
+/// Limits of the parameters.
+const SYMBOLS: (usize, usize) = (1, 1_000_000);
+const SYMBOL_DAYS: (u32, u32) = (1, 36_500);
 
-/// Which symbols a live source lets in.
-#[derive(Clone, Debug)]
-pub(super) struct SymbolLimits {
-    pub(super) max_symbols: usize,
-    pub(super) symbol_days: u32,
-    pub(super) symbols_file: Option<PathBuf>,
+/// Parameters of every live source. Serde flattens them into those of the source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+pub struct LiveConfig {
+    /// Most symbols at once; bars of further ones are refused, because every stage keeps something for each symbol.
+    #[serde(default = "max_symbols")]
+    #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
+    pub max_symbols: usize,
+    /// Days by the node's clock without a bar after which a symbol gives its place back.
+    #[serde(default = "symbol_days")]
+    #[schemars(range(min = SYMBOL_DAYS.0, max = SYMBOL_DAYS.1))]
+    pub symbol_days: u32,
+    /// A text file of the codes that are let in, one a line, `#` before comments; absent, any code is. It is read again
+    /// within a second after it has changed.
+    #[serde(default)]
+    pub symbols_file: Option<PathBuf>,
+    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
+    /// a saved state, and nothing is decided from them.
+    #[serde(default)]
+    pub warm_up: Vec<PathBuf>,
 }
 
-impl SymbolLimits {
-    /// What is wrong with the parameters, for a source's check. Relative paths start at `base`.
+fn max_symbols() -> usize {
+    10_000
+}
+
+fn symbol_days() -> u32 {
+    7
+}
+
+impl Default for LiveConfig {
+    fn default() -> Self {
+        Self {
+            max_symbols: max_symbols(),
+            symbol_days: symbol_days(),
+            symbols_file: None,
+            warm_up: Vec::new(),
+        }
+    }
+}
+
+impl LiveConfig {
+    /// Returns what is wrong with the parameters, for the check of a source. Relative paths start at `base`.
     pub(super) fn faults(&self, base: &Path) -> Vec<String> {
-        let days = usize::try_from(self.symbol_days).unwrap_or(usize::MAX);
-        let ranges = [
-            ("max_symbols", self.max_symbols, SYMBOLS),
-            ("symbol_days", days, SYMBOL_DAYS),
-        ];
         let list = self.symbols_file.as_ref().and_then(|path| {
             SymbolsFile::open(base.join(path), self.max_symbols)
                 .map_err(|fault| format!("symbols_file: {fault}"))
                 .err()
         });
-        ranges
+        outside("max_symbols", self.max_symbols, SYMBOLS)
             .into_iter()
-            .filter(|(_, value, (min, max))| !(*min..=*max).contains(value))
-            .map(|(name, value, (min, max))| {
-                format!("{name} is {value}, it must lie in {min}..={max}")
-            })
+            .chain(outside("symbol_days", self.symbol_days, SYMBOL_DAYS))
             .chain(list)
+            .chain(Past::faults(&self.warm_up, base))
             .collect()
     }
 }
 
-/// Lets bars of a live source in, or counts why not: `future_bar` and `refused_symbol`. The note `symbols` says how many
-/// have a place, of how many, and which was refused last.
+/// Returns the fault of a number that does not lie within its limits.
+pub(super) fn outside<N: PartialOrd + Copy + std::fmt::Display>(
+    name: &str,
+    value: N,
+    (min, max): (N, N),
+) -> Option<String> {
+    (!(min..=max).contains(&value))
+        .then(|| format!("{name} is {value}, it must lie in {min}..={max}"))
+}
+
+/// The receiving end of a live source: the bars of its threads that pass the gate, after those of its files.
 #[derive(Debug)]
-pub(super) struct LiveGate {
-    stage: String,
-    clock: Clock,
-    /// The symbols that have a place, with the time of the last bar by the clock, nanoseconds.
-    symbols: HashMap<Symbol, i64>,
-    max_symbols: usize,
-    kept_ns: i64,
-    list: Option<SymbolsFile>,
-    newest_refused: Option<Symbol>,
-    looked_ns: Option<i64>,
-    swept_ns: Option<i64>,
-    noted_ns: Option<i64>,
-    note: Note,
-    refused_symbol: Counter,
-    future_bar: Counter,
-    future_log: LogLimit,
-    symbol_log: LogLimit,
-    list_log: LogLimit,
+pub(super) struct LiveInput {
+    /// `None` once the input is closed.
+    bars: Option<Receiver<Bar>>,
+    closed: Arc<AtomicBool>,
+    gate: LiveGate,
+    past: Past,
 }
 
-impl LiveGate {
+/// The sending end, one for each thread that reads.
+#[derive(Clone, Debug)]
+pub(super) struct LiveSender {
+    bars: SyncSender<Bar>,
+    closed: Arc<AtomicBool>,
+    waker: Waker,
+}
+
+impl LiveInput {
+    /// Returns both ends.
+    ///
     /// # Errors
-    /// [`StageError::Config`] when the list of symbols cannot be read.
-    pub(super) fn new(cx: &BuildContext, limits: &SymbolLimits) -> Result<Self, StageError> {
-        let list = limits
-            .symbols_file
-            .as_ref()
-            .map(|path| SymbolsFile::open(cx.path(path), limits.max_symbols))
-            .transpose()
-            .map_err(|fault| StageError::config(format!("symbols_file: {fault}")))?;
-        let log = || LogLimit::new(cx.clock().clone());
-        let mut gate = Self {
-            stage: cx.stage().to_owned(),
-            clock: cx.clock().clone(),
-            symbols: HashMap::new(),
-            max_symbols: limits.max_symbols,
-            kept_ns: i64::from(limits.symbol_days).saturating_mul(DAY_NS),
-            list,
-            newest_refused: None,
-            looked_ns: None,
-            swept_ns: None,
-            noted_ns: None,
-            note: cx.note("symbols"),
-            refused_symbol: cx.counter("refused_symbol"),
-            future_bar: cx.counter("future_bar"),
-            future_log: log(),
-            symbol_log: log(),
-            list_log: log(),
+    /// [`StageError::Config`] when a file of symbols or of bars cannot be read.
+    pub(super) fn open(
+        config: &LiveConfig,
+        cx: &BuildContext,
+    ) -> Result<(Self, LiveSender), StageError> {
+        let (sender, bars) = sync_channel(CHANNEL);
+        let closed = Arc::new(AtomicBool::new(false));
+        let input = Self {
+            bars: Some(bars),
+            closed: closed.clone(),
+            gate: LiveGate::new(cx, config)?,
+            past: Past::open(&config.warm_up, cx)?,
         };
-        gate.tell(cx.clock().now_ns());
-        gate.noted_ns = None;
-        Ok(gate)
+        let sender = LiveSender {
+            bars: sender,
+            closed,
+            waker: cx.waker(),
+        };
+        Ok((input, sender))
     }
 
-    /// Returns whether a bar is let in. One of a day after tomorrow would make all later bars of its symbol look late; a
-    /// symbol above the limit would make every stage keep something for it.
-    pub(super) fn admit(&mut self, bar: &Bar) -> bool {
-        let now_ns = self.clock.now_ns();
-        if is_future(bar.date, now_ns) {
-            self.future_bar.inc();
-            if let Some(left_out) = self.future_log.admit() {
-                tracing::warn!(stage = %self.stage, symbol = %bar.symbol, date = %bar.date, left_out, "bar refused: its day has not come");
-            }
-            return false;
-        }
-        self.refresh(now_ns);
-        if let Some(last_ns) = self.symbols.get_mut(&bar.symbol) {
-            *last_ns = now_ns;
-            return true;
-        }
-        let refused = match &self.list {
-            Some(list) => (!list.contains(bar.symbol)).then_some("symbols_file does not name it"),
-            None => (!self.has_room(now_ns)).then_some("max_symbols have a place"),
-        };
-        if let Some(rule) = refused {
-            self.refused_symbol.inc();
-            self.newest_refused = Some(bar.symbol);
-            if let Some(left_out) = self.symbol_log.admit() {
-                tracing::warn!(stage = %self.stage, symbol = %bar.symbol, rule, left_out, "symbol refused");
-            }
-        } else {
-            self.symbols.insert(bar.symbol, now_ns);
-        }
-        if is_due(self.noted_ns, now_ns) {
-            self.tell(now_ns);
-        }
-        refused.is_none()
+    /// Returns the next bar from before the source, for [`heqis_actors::Source::past`].
+    pub(super) fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
+        self.past.next()
     }
 
-    /// Takes back the places of symbols that have had no bar for long, when there is no other.
-    fn has_room(&mut self, now_ns: i64) -> bool {
-        if self.symbols.len() >= self.max_symbols && is_due(self.swept_ns, now_ns) {
-            self.swept_ns = Some(now_ns);
-            let kept_ns = self.kept_ns;
-            self.symbols
-                .retain(|_, last_ns| now_ns.saturating_sub(*last_ns) <= kept_ns);
-        }
-        self.symbols.len() < self.max_symbols
-    }
-
-    /// Looks at the list of symbols again; those that it no longer names lose their places.
-    fn refresh(&mut self, now_ns: i64) {
-        let Some(list) = self.list.as_mut() else {
-            return;
+    /// Returns the next bar that the gate admits; [`Next::End`] when every sender is gone.
+    pub(super) fn next(&mut self) -> Next<BarMessage> {
+        let Some(bars) = &self.bars else {
+            return Next::End;
         };
-        if !is_due(self.looked_ns, now_ns) {
-            return;
-        }
-        self.looked_ns = Some(now_ns);
-        match list.refresh() {
-            Ok(false) => {}
-            Ok(true) => {
-                self.symbols.retain(|symbol, _| list.contains(*symbol));
-                tracing::info!(stage = %self.stage, symbols = list.len(), "symbols_file read again");
-                self.tell(now_ns);
-            }
-            Err(fault) => {
-                if let Some(left_out) = self.list_log.admit() {
-                    tracing::warn!(stage = %self.stage, fault, left_out, "symbols_file cannot be read, the list stays as it was");
-                }
-            }
+        loop {
+            return match bars.try_recv() {
+                Ok(bar) if self.gate.admit(&bar) => Next::Item(BarMessage(bar)),
+                Ok(_) => continue,
+                Err(TryRecvError::Empty) => Next::Waiting,
+                Err(TryRecvError::Disconnected) => Next::End,
+            };
         }
     }
 
-    fn tell(&mut self, now_ns: i64) {
-        self.noted_ns = Some(now_ns);
-        let of = match &self.list {
-            Some(list) => list.len(),
-            None => self.max_symbols,
-        };
-        let count = self.symbols.len();
-        self.note.set(match self.newest_refused {
-            Some(symbol) => format!("{count} of {of}, refused last: {symbol}"),
-            None => format!("{count} of {of}"),
-        });
+    /// Makes every sender fail, also one that waits for room in the channel.
+    pub(super) fn close(&mut self) {
+        self.closed.store(true, Ordering::Release);
+        self.bars = None;
     }
 }
 
-/// Whether something that is done once in [`LOOK`] is due; also after the clock was set back.
-fn is_due(done_ns: Option<i64>, now_ns: i64) -> bool {
-    done_ns.is_none_or(|done_ns| {
-        now_ns < done_ns || now_ns.saturating_sub(done_ns) >= duration_ns(LOOK)
-    })
-}
+impl LiveSender {
+    /// Passes a bar on and wakes the source; waits while the channel is full. Returns `false` once the input is closed.
+    pub(super) fn send(&self, bar: Bar) -> bool {
+        let taken = self.bars.send(bar).is_ok();
+        self.wake();
+        taken
+    }
 
-/// Returns whether a day lies after tomorrow, by UTC: somewhere it is tomorrow already.
-fn is_future(date: Date, now_ns: i64) -> bool {
-    let today = i32::try_from(now_ns.div_euclid(DAY_NS))
-        .ok()
-        .and_then(Date::from_days);
-    today.is_some_and(|today| today.year() >= SET_FROM && date.days() > today.days() + 1)
+    /// Lets the source look for its end.
+    pub(super) fn wake(&self) {
+        self.waker.wake();
+    }
+
+    /// Returns whether the input is closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use heqis_quant::Marks;
-
     use super::*;
 
     #[test]
-    fn only_days_after_tomorrow_have_not_come() {
-        let day = |text: &str| Date::parse(text).unwrap();
-        let noon = |text: &str| i64::from(day(text).days()) * DAY_NS + DAY_NS / 2;
-        for (date, now, future) in [
-            ("2026-11-26", "2026-11-26", false),
-            ("2026-11-27", "2026-11-26", false),
-            ("2026-11-28", "2026-11-26", true),
-            ("2062-11-26", "2026-11-26", true),
-            ("1999-11-10", "2026-11-26", false),
-            // A board that has just started without a clock of its own.
-            ("2026-11-26", "1970-01-01", false),
-        ] {
-            assert_eq!(is_future(day(date), noon(now)), future, "{date} on {now}");
-        }
-    }
-
-    fn bar(symbol: &str) -> Bar {
-        let date = Date::parse("2015-06-01").unwrap();
-        Bar {
-            symbol: Symbol::parse(symbol).unwrap(),
-            time_ns: date.close_time_ns(),
-            date,
-            open: 1.0,
-            high: 1.0,
-            low: 1.0,
-            close: 1.0,
-            pre_close: None,
-            volume_shares: 1.0,
-            amount_cny: None,
-            marks: Marks::NONE,
-        }
-    }
-
-    fn gate(
-        directory: &Path,
-        max_symbols: usize,
-        list: Option<&str>,
-    ) -> (LiveGate, BuildContext, Clock) {
-        let clock = Clock::virtual_at(DAY_NS);
-        let cx = BuildContext::detached("market", directory, clock.clone());
-        let limits = SymbolLimits {
-            max_symbols,
-            symbol_days: 7,
-            symbols_file: list.map(PathBuf::from),
-        };
-        (LiveGate::new(&cx, &limits).unwrap(), cx, clock)
-    }
-
-    #[test]
-    fn a_symbol_without_a_bar_for_days_gives_its_place_back() {
-        let (mut gate, cx, clock) = gate(Path::new(""), 2, None);
-        let note = || cx.counters().notes()["symbols"].clone();
-        assert_eq!(note(), "0 of 2");
-        assert!(gate.admit(&bar("600000.SH")) && gate.admit(&bar("600001.SH")));
-        clock.advance_to(DAY_NS + 5 * DAY_NS);
-        assert!(!gate.admit(&bar("600002.SH")) && gate.admit(&bar("600000.SH")));
-        assert_eq!(note(), "2 of 2, refused last: 600002.SH");
-        clock.advance_to(DAY_NS + 8 * DAY_NS);
-        assert!(gate.admit(&bar("600002.SH")), "600001.SH is gone");
-        assert!(gate.admit(&bar("600000.SH")) && !gate.admit(&bar("600001.SH")));
-        assert_eq!(cx.counter("refused_symbol").get(), 2);
-    }
-
-    #[test]
-    fn a_list_of_symbols_admits_those_alone_and_is_read_again_when_it_changes() {
+    fn limits_and_lists_that_cannot_be_used_are_faults() {
         let directory = tempfile::tempdir().unwrap();
-        let list = directory.path().join("symbols.txt");
-        std::fs::write(&list, "# ours\n600000.SH # a bank\n\n600001.SH\n").unwrap();
-        let (mut gate, cx, clock) = gate(directory.path(), 2, Some("symbols.txt"));
-        for garbage in 2..100 {
-            assert!(!gate.admit(&bar(&format!("6{garbage:05}.SH"))));
-        }
-        assert!(gate.admit(&bar("600000.SH")) && gate.admit(&bar("600001.SH")));
-        let later = |gate: &mut LiveGate, seconds: i64, symbol: &str| {
-            clock.advance_to(DAY_NS + seconds * 1_000_000_000);
-            gate.admit(&bar(symbol))
-        };
-        std::fs::write(&list, "600000.SH\n600002.SH\n#\n").unwrap();
-        assert!(later(&mut gate, 2, "600002.SH") && !later(&mut gate, 2, "600001.SH"));
-        // Whatever cannot be read leaves the list as it was.
-        for bad in ["no symbol!\n", "600000.SH\n600001.SH\n600002.SH\n", ""] {
-            std::fs::write(&list, bad).unwrap();
-            assert!(later(&mut gate, 4 + bad.len() as i64, "600002.SH"), "{bad}");
-        }
-        std::fs::remove_file(&list).unwrap();
-        assert!(later(&mut gate, 100, "600000.SH") && !later(&mut gate, 102, "600001.SH"));
-        assert_eq!(
-            cx.counters().notes()["symbols"],
-            "2 of 2, refused last: 600001.SH"
-        );
-    }
-
-    #[test]
-    fn limits_and_lists_that_cannot_be_are_faults() {
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("three"), "A.SH\n").unwrap();
         let faults = |max_symbols, symbol_days, list: Option<&str>| {
-            let limits = SymbolLimits {
+            let config = LiveConfig {
                 max_symbols,
                 symbol_days,
                 symbols_file: list.map(PathBuf::from),
+                warm_up: Vec::new(),
             };
-            limits.faults(directory.path())
+            config.faults(directory.path())
         };
         assert_eq!(faults(1, 1, None), [""; 0]);
         let ranges = faults(0, 0, Some("."));
         assert_eq!(ranges.len(), 3, "{ranges:?}");
         assert!(ranges[2].ends_with("and is a directory"), "{ranges:?}");
+    }
+
+    #[test]
+    fn unknown_parameters_are_refused_next_to_flattened_ones() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Config {
+            #[serde(flatten)]
+            live: LiveConfig,
+        }
+        let read = serde_json::from_str::<Config>;
+        assert_eq!(read(r#"{"max_symbols": 5}"#).unwrap().live.max_symbols, 5);
+        let error = read(r#"{"max_symbol": 5}"#).unwrap_err().to_string();
+        assert!(error.contains("unknown field `max_symbol`"), "{error}");
     }
 }

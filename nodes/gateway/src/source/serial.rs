@@ -18,15 +18,11 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Counter, LogLimit, Next, Source, StageError, Waker};
+use heqis_actors::{BuildContext, Counter, LogLimit, Next, Source, StageError};
 use heqis_messages::BarMessage;
-use heqis_quant::Bar;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{ControlModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
@@ -36,11 +32,8 @@ use serde::Deserialize;
 use super::bad_input::BadInput;
 use super::frames::{Frames, Noise};
 use super::json_bar::json_bar;
-use super::live::{LiveGate, SYMBOL_DAYS, SYMBOLS, SymbolLimits};
-use super::past::Past;
+use super::live::{LiveConfig, LiveInput, LiveSender, outside};
 
-/// Bars that wait between the reading thread and the pipeline.
-const CHANNEL: usize = 256;
 /// Bytes that are asked for at once.
 const CHUNK: usize = 1024;
 /// How often the thread looks whether it shall end.
@@ -99,36 +92,9 @@ pub struct SerialConfig {
     #[serde(default = "max_frame_bytes")]
     #[schemars(range(min = FRAME_BYTES.0, max = FRAME_BYTES.1))]
     pub max_frame_bytes: usize,
-    /// Most symbols at once; bars of further ones are refused, because every stage keeps something for each symbol.
-    #[serde(default = "max_symbols")]
-    #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
-    pub max_symbols: usize,
-    /// Days by the node's clock without a bar after which a symbol gives its place back.
-    #[serde(default = "symbol_days")]
-    #[schemars(range(min = SYMBOL_DAYS.0, max = SYMBOL_DAYS.1))]
-    pub symbol_days: u32,
-    /// A text file of the codes that are let in, one a line, `#` before comments; absent, any code is. It is read again
-    /// within a second after it has changed.
-    #[serde(default)]
-    pub symbols_file: Option<PathBuf>,
-    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
-    /// a saved state, and nothing is decided of them.
-    #[serde(default)]
-    pub warm_up: Vec<PathBuf>,
-}
-
-impl SerialConfig {
-    fn limits(&self) -> SymbolLimits {
-        SymbolLimits {
-            max_symbols: self.max_symbols,
-            symbol_days: self.symbol_days,
-            symbols_file: self.symbols_file.clone(),
-        }
-    }
-}
-
-fn symbol_days() -> u32 {
-    7
+    /// Symbols that are admitted, and bars from before.
+    #[serde(flatten)]
+    pub live: LiveConfig,
 }
 
 fn baud() -> u32 {
@@ -139,19 +105,11 @@ fn max_frame_bytes() -> usize {
     4096
 }
 
-fn max_symbols() -> usize {
-    10_000
-}
-
 /// Reads bars from a serial line.
 #[derive(Debug)]
 pub struct Serial {
-    /// `None` only while the source is dropped.
-    bars: Option<Receiver<Bar>>,
-    stopping: Arc<AtomicBool>,
+    input: LiveInput,
     reader: Option<JoinHandle<()>>,
-    gate: LiveGate,
-    past: Past,
 }
 
 impl Source for Serial {
@@ -162,24 +120,12 @@ impl Source for Serial {
     const REPLAYABLE: bool = false;
 
     fn check(config: &SerialConfig, base: &Path) -> Vec<String> {
-        let within = |name: &str, value: usize, (min, max): (usize, usize)| {
-            (!(min..=max).contains(&value))
-                .then(|| format!("{name} is {value}, it must lie in {min}..={max}"))
-        };
-        [
-            within("max_frame_bytes", config.max_frame_bytes, FRAME_BYTES),
-            within(
-                "baud",
-                config.baud as usize,
-                (BAUD.0 as usize, BAUD.1 as usize),
-            ),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(config.limits().faults(base))
-        .chain(Past::faults(&config.warm_up, base))
-        .chain(no_line(&base.join(&config.path)))
-        .collect()
+        outside("max_frame_bytes", config.max_frame_bytes, FRAME_BYTES)
+            .into_iter()
+            .chain(outside("baud", config.baud, BAUD))
+            .chain(config.live.faults(base))
+            .chain(no_line(&base.join(&config.path)))
+            .collect()
     }
 
     fn build(config: &SerialConfig, cx: &BuildContext) -> Result<Self, StageError> {
@@ -188,17 +134,12 @@ impl Source for Serial {
         if !faults.is_empty() {
             return Err(StageError::Config(faults.join("; ")));
         }
-        let gate = LiveGate::new(cx, &config.limits())?;
-        let past = Past::open(&config.warm_up, cx)?;
-        let (sender, bars) = sync_channel(CHANNEL);
-        let stopping = Arc::new(AtomicBool::new(false));
+        let (input, sender) = LiveInput::open(&config.live, cx)?;
         let line = Line {
             path: cx.path(&config.path),
             config: config.clone(),
             frames: Frames::new(config.max_frame_bytes),
-            bars: sender,
-            stopping: stopping.clone(),
-            waker: cx.waker(),
+            sender,
             stage: cx.stage().to_owned(),
             connect: cx.counter("connect"),
             disconnect: cx.counter("disconnect"),
@@ -213,38 +154,23 @@ impl Source for Serial {
             .spawn(move || line.read())
             .map_err(StageError::config)?;
         Ok(Self {
-            bars: Some(bars),
-            stopping,
+            input,
             reader: Some(reader),
-            gate,
-            past,
         })
     }
 
     fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
-        self.past.next()
+        self.input.past()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
-        let Some(bars) = &self.bars else {
-            return Ok(Next::End);
-        };
-        loop {
-            return Ok(match bars.try_recv() {
-                Ok(bar) if self.gate.admit(&bar) => Next::Item(BarMessage(bar)),
-                Ok(_) => continue,
-                Err(TryRecvError::Empty) => Next::Waiting,
-                Err(TryRecvError::Disconnected) => Next::End,
-            });
-        }
+        Ok(self.input.next())
     }
 }
 
 impl Drop for Serial {
     fn drop(&mut self) {
-        self.stopping.store(true, Ordering::Release);
-        // A thread that waits for room in the channel sees that nobody will make any.
-        self.bars = None;
+        self.input.close();
         if let Some(reader) = self.reader.take() {
             reader.thread().unpark();
             let _ = reader.join();
@@ -257,9 +183,7 @@ struct Line {
     path: PathBuf,
     config: SerialConfig,
     frames: Frames,
-    bars: SyncSender<Bar>,
-    stopping: Arc<AtomicBool>,
-    waker: Waker,
+    sender: LiveSender,
     stage: String,
     connect: Counter,
     disconnect: Counter,
@@ -282,7 +206,7 @@ enum End {
 impl Line {
     fn read(mut self) {
         let mut pause = REOPEN.0;
-        while !self.stopping() {
+        while !self.sender.is_closed() {
             match open(&self.path, &self.config) {
                 Ok(port) => {
                     self.connect.inc();
@@ -310,14 +234,10 @@ impl Line {
         }
     }
 
-    fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
     /// Reads until the line goes away or the source is dropped.
     fn take(&mut self, mut port: File) -> End {
         let mut chunk = [0; CHUNK];
-        while !self.stopping() {
+        while !self.sender.is_closed() {
             let mut waiting = [PollFd::new(&port, PollFlags::IN)];
             match poll(&mut waiting, Some(&LOOK)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => continue,
@@ -348,8 +268,7 @@ impl Line {
         let mut taken = true;
         let Self {
             frames,
-            bars,
-            waker,
+            sender,
             bad_frame,
             bad_frames,
             bad_bars,
@@ -358,11 +277,7 @@ impl Line {
             ..
         } = self;
         frames.feed(bytes, |frame| match frame.map(json_bar) {
-            Ok(Ok(bar)) => {
-                // Waits while the channel is full; that is the back-pressure.
-                taken &= bars.send(bar).is_ok();
-                waker.wake();
-            }
+            Ok(Ok(bar)) => taken &= sender.send(bar),
             Ok(Err(error)) => bad_bars.take((&error).into(), &error),
             Err(noise) => {
                 bad_frame.inc();

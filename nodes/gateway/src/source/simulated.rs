@@ -13,6 +13,8 @@ use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::live::outside;
+
 /// Parameters of a `simulated` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -144,23 +146,16 @@ impl Source for Simulated {
     const REPLAYABLE: bool = true;
 
     fn check(config: &SimulatedConfig, _: &Path) -> Vec<String> {
-        let mut faults = Vec::new();
-        if !(1..=MAX_SYMBOLS).contains(&config.symbols) {
-            faults.push(format!(
-                "symbols is {}, it must lie in 1..={MAX_SYMBOLS}",
-                config.symbols
-            ));
-        }
+        let mut faults = Vec::from_iter(outside("symbols", config.symbols, (1, MAX_SYMBOLS)));
         if config.days == 0 {
             faults.push("days is 0, it must be at least 1".into());
         }
-        if let Some(rate) = config.rate_per_s
-            && !(MIN_RATE_PER_S..=MAX_RATE_PER_S).contains(&rate)
-        {
-            faults.push(format!(
-                "rate_per_s is {rate}, it must lie in {MIN_RATE_PER_S}..={MAX_RATE_PER_S}"
-            ));
-        }
+        let limits = (MIN_RATE_PER_S, MAX_RATE_PER_S);
+        faults.extend(
+            config
+                .rate_per_s
+                .and_then(|rate| outside("rate_per_s", rate, limits)),
+        );
         if let Some(start) = config.start.filter(|start| start.is_weekend()) {
             faults.push(format!(
                 "start {start} is a weekend, it must be a trading day"

@@ -3,7 +3,6 @@
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +12,7 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::bad_input::{BadInput, Reason};
 use super::json_bar::json_bar;
+use super::live::LiveSender;
 use super::tcp_lines::{LineFormat, Shared, TcpLinesConfig};
 use super::whole_lines::{End, WholeLines};
 
@@ -52,7 +52,7 @@ impl Client {
         number: u64,
         shared: &Arc<Shared>,
         config: &TcpLinesConfig,
-        bars: &SyncSender<Bar>,
+        sender: &LiveSender,
     ) -> io::Result<Self> {
         SockRef::from(&stream).set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE))?;
         let seat = Arc::new(Seat {
@@ -72,11 +72,12 @@ impl Client {
             stream,
             seat: seat.clone(),
             shared: shared.clone(),
+            sender: sender.clone(),
         };
-        let (bars, config) = (bars.clone(), config.clone());
+        let config = config.clone();
         std::thread::Builder::new()
             .name(format!("tcp-lines-{number}"))
-            .spawn(move || reading.serve(&config, &bars))
+            .spawn(move || reading.serve(&config))
             .map(|thread| Self { seat, thread })
     }
 
@@ -121,6 +122,7 @@ struct Reading {
     stream: TcpStream,
     seat: Arc<Seat>,
     shared: Arc<Shared>,
+    sender: LiveSender,
 }
 
 impl Drop for Reading {
@@ -129,17 +131,18 @@ impl Drop for Reading {
         stream.unwrap_or_else(PoisonError::into_inner).take();
         self.seat.gone.store(true, Ordering::Release);
         self.shared.here.fetch_sub(1, Ordering::AcqRel);
-        self.shared.waker.wake();
+        self.sender.wake();
     }
 }
 
 impl Reading {
     /// Reads the client to its end.
-    fn serve(self, config: &TcpLinesConfig, bars: &SyncSender<Bar>) {
+    fn serve(self, config: &TcpLinesConfig) {
         let Self {
             stream,
             seat,
             shared,
+            sender,
         } = &self;
         let peer = stream
             .peer_addr()
@@ -150,14 +153,12 @@ impl Reading {
             idle_timeout: config.idle_timeout.0,
         };
         let mut lines = WholeLines::new(patient, config.max_line_bytes);
-        // Waits while the channel is full; that is the back-pressure. It is closed once the source is dropped.
         let mut hand_over = |bar| {
             seat.last_ms.store(WAITING, Ordering::Release);
-            let taken = bars.send(bar).is_ok();
+            let taken = sender.send(bar);
             let elapsed = u64::try_from(seat.came.elapsed().as_millis()).unwrap_or(WAITING - 1);
             seat.last_ms.store(elapsed, Ordering::Release);
             seat.spoke.store(true, Ordering::Release);
-            shared.waker.wake();
             taken
         };
         match config.format {
@@ -166,7 +167,7 @@ impl Reading {
         }
         let idle = seat.idle.load(Ordering::Acquire);
         match lines.end() {
-            _ if shared.stopping() => {}
+            _ if sender.is_closed() => {}
             _ if idle => {
                 shared.idle.inc();
                 if let Some(left_out) = shared.admit_line() {

@@ -12,28 +12,22 @@
 
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use heqis_actors::{BuildContext, Counter, LogLimit, Next, Note, Source, StageError, Waker};
+use heqis_actors::units::Time;
+use heqis_actors::{BuildContext, Counter, LogLimit, Next, Note, Source, StageError};
 use heqis_messages::BarMessage;
-use heqis_quant::Bar;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use socket2::SockRef;
 
 use super::bad_input::BadInput;
-use super::live::{LiveGate, SYMBOL_DAYS, SYMBOLS, SymbolLimits};
-use super::past::Past;
-use super::span::Span;
+use super::live::{LiveConfig, LiveInput, LiveSender, outside};
 use super::tcp_client::Client;
-
-/// Bars that wait between the reading threads and the pipeline.
-const CHANNEL: usize = 256;
 
 /// Least and most that may be asked for: a CSV header needs about the least, and every client costs a thread and a line.
 const LINE_BYTES: (usize, usize) = (64, 1_048_576);
@@ -76,48 +70,17 @@ pub struct TcpLinesConfig {
     /// How long a client may send no bar before its place may be given to another; one that has never sent a bar is closed
     /// after this long in any case.
     #[serde(default = "idle_timeout")]
-    pub idle_timeout: Span,
-    /// Most symbols at once; bars of further ones are refused, because every stage keeps something for each symbol.
-    #[serde(default = "max_symbols")]
-    #[schemars(range(min = SYMBOLS.0, max = SYMBOLS.1))]
-    pub max_symbols: usize,
-    /// Days by the node's clock without a bar after which a symbol gives its place back.
-    #[serde(default = "symbol_days")]
-    #[schemars(range(min = SYMBOL_DAYS.0, max = SYMBOL_DAYS.1))]
-    pub symbol_days: u32,
-    /// A text file of the codes that are let in, one a line, `#` before comments; absent, any code is. It is read again
-    /// within a second after it has changed.
-    #[serde(default)]
-    pub symbols_file: Option<PathBuf>,
-    /// Files of bars from before this source, as `csv-replay` reads them: they fill indicators and windows at a start without
-    /// a saved state, and nothing is decided of them.
-    #[serde(default)]
-    pub warm_up: Vec<PathBuf>,
+    pub idle_timeout: Time,
+    /// Symbols that are admitted, and bars from before.
+    #[serde(flatten)]
+    pub live: LiveConfig,
     /// Whether the source ends when its last client has left.
     #[serde(default)]
     pub end_on_close: bool,
 }
 
-impl TcpLinesConfig {
-    fn limits(&self) -> SymbolLimits {
-        SymbolLimits {
-            max_symbols: self.max_symbols,
-            symbol_days: self.symbol_days,
-            symbols_file: self.symbols_file.clone(),
-        }
-    }
-}
-
-fn idle_timeout() -> Span {
-    Span(Duration::from_secs(60))
-}
-
-fn symbol_days() -> u32 {
-    7
-}
-
-fn max_symbols() -> usize {
-    10_000
+fn idle_timeout() -> Time {
+    Time(Duration::from_secs(60))
 }
 
 fn max_line_bytes() -> usize {
@@ -131,25 +94,20 @@ fn max_clients() -> usize {
 /// Reads bars from TCP clients.
 #[derive(Debug)]
 pub struct TcpLines {
-    /// `None` only while the source is dropped.
-    bars: Option<Receiver<Bar>>,
+    input: LiveInput,
     shared: Arc<Shared>,
     acceptor: Option<JoinHandle<()>>,
     end_on_close: bool,
-    gate: LiveGate,
-    past: Past,
 }
 
 /// What the threads share with the source.
 #[derive(Debug)]
 pub(super) struct Shared {
-    stopping: AtomicBool,
     listening: Mutex<Listening>,
     note: Note,
     /// Clients that have come, and those that are here.
     pub(super) came: AtomicUsize,
     pub(super) here: AtomicUsize,
-    pub(super) waker: Waker,
     pub(super) client: Counter,
     refused: Counter,
     pub(super) idle: Counter,
@@ -176,20 +134,12 @@ impl Source for TcpLines {
     const REPLAYABLE: bool = false;
 
     fn check(config: &TcpLinesConfig, base: &Path) -> Vec<String> {
-        let ranges = [
-            ("max_clients", config.max_clients, CLIENTS),
-            ("max_line_bytes", config.max_line_bytes, LINE_BYTES),
-        ]
-        .into_iter()
-        .filter(|(_, value, (min, max))| !(*min..=*max).contains(value))
-        .map(|(name, value, (min, max))| {
-            format!("{name} is {value}, it must lie in {min}..={max}")
-        });
         let idle = config.idle_timeout.0.is_zero();
-        ranges
+        outside("max_clients", config.max_clients, CLIENTS)
+            .into_iter()
+            .chain(outside("max_line_bytes", config.max_line_bytes, LINE_BYTES))
             .chain(idle.then(|| "idle_timeout must be longer than nothing".to_owned()))
-            .chain(config.limits().faults(base))
-            .chain(Past::faults(&config.warm_up, base))
+            .chain(config.live.faults(base))
             .collect()
     }
 
@@ -201,11 +151,8 @@ impl Source for TcpLines {
         }
         let fault =
             |error: io::Error| StageError::config(format!("listen on {}: {error}", config.listen));
-        let gate = LiveGate::new(cx, &config.limits())?;
-        let past = Past::open(&config.warm_up, cx)?;
-        let (sender, bars) = sync_channel(CHANNEL);
+        let (input, sender) = LiveInput::open(&config.live, cx)?;
         let shared = Arc::new(Shared {
-            stopping: AtomicBool::new(false),
             listening: Mutex::new(Listening {
                 address: config.listen,
                 listener: None,
@@ -213,7 +160,6 @@ impl Source for TcpLines {
             note: cx.note("listen"),
             came: AtomicUsize::new(0),
             here: AtomicUsize::new(0),
-            waker: cx.waker(),
             client: cx.counter("client"),
             refused: cx.counter("refused_client"),
             idle: cx.counter("idle_client"),
@@ -234,42 +180,32 @@ impl Source for TcpLines {
                 let (shared, config) = (shared.clone(), config.clone());
                 let stage = cx.stage().to_owned();
                 move || {
-                    if let Some(listener) = listener(&shared, &stage) {
+                    if let Some(listener) = listener(&shared, &sender, &stage) {
                         accept(&listener, &shared, &config, &sender);
                     }
                 }
             })
             .map_err(fault)?;
         Ok(Self {
-            bars: Some(bars),
+            input,
             shared,
             acceptor: Some(acceptor),
             end_on_close: config.end_on_close,
-            gate,
-            past,
         })
     }
 
     fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
-        self.past.next()
+        self.input.past()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
-        let Some(bars) = &self.bars else {
-            return Ok(Next::End);
-        };
-        // Looked at before the channel: a client that leaves in between has put its last bar there already.
+        // Read before the channel: a client that leaves in between has put its last bar there already.
         let gone = self.shared.came.load(Ordering::Acquire) > 0
             && self.shared.here.load(Ordering::Acquire) == 0;
-        loop {
-            return Ok(match bars.try_recv() {
-                Ok(bar) if self.gate.admit(&bar) => Next::Item(BarMessage(bar)),
-                Ok(_) => continue,
-                Err(TryRecvError::Empty) if gone && self.end_on_close => Next::End,
-                Err(TryRecvError::Empty) => Next::Waiting,
-                Err(TryRecvError::Disconnected) => Next::End,
-            });
-        }
+        Ok(match self.input.next() {
+            Next::Waiting if gone && self.end_on_close => Next::End,
+            next => next,
+        })
     }
 }
 
@@ -283,9 +219,7 @@ impl TcpLines {
 
 impl Drop for TcpLines {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::Release);
-        // A reading thread that waits for room in the channel sees that no one will make any.
-        self.bars = None;
+        self.input.close();
         let (address, listener) = {
             let listening = self.shared.listening();
             (listening.address, listening.listener.clone())
@@ -307,10 +241,6 @@ impl Drop for TcpLines {
 }
 
 impl Shared {
-    pub(super) fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::Acquire)
-    }
-
     fn listening(&self) -> MutexGuard<'_, Listening> {
         self.listening
             .lock()
@@ -348,13 +278,13 @@ impl Shared {
 
 /// The listener, as soon as there is one; `None` when the source is dropped first. Whatever keeps it from listening by now
 /// may pass.
-fn listener(shared: &Shared, stage: &str) -> Option<Arc<TcpListener>> {
+fn listener(shared: &Shared, sender: &LiveSender, stage: &str) -> Option<Arc<TcpListener>> {
     let bound = shared.listening().listener.clone();
     if bound.is_some() {
         return bound;
     }
     loop {
-        if shared.stopping() {
+        if sender.is_closed() {
             return None;
         }
         match shared.listen(stage) {
@@ -375,14 +305,14 @@ fn accept(
     listener: &TcpListener,
     shared: &Arc<Shared>,
     config: &TcpLinesConfig,
-    bars: &SyncSender<Bar>,
+    sender: &LiveSender,
 ) {
     let mut clients: Vec<Client> = Vec::new();
     let mut number = 0u64;
     // A source that was dropped before this thread had its listener gets no client that ends the wait.
-    while !shared.stopping() {
+    while !sender.is_closed() {
         let accepted = listener.accept();
-        if shared.stopping() {
+        if sender.is_closed() {
             break;
         }
         clients.retain(|client| !client.is_finished());
@@ -395,7 +325,7 @@ fn accept(
                 return Ok(None);
             }
             number += 1;
-            Client::start(stream, number, shared, config, bars).map(Some)
+            Client::start(stream, number, shared, config, sender).map(Some)
         });
         match started {
             Ok(client) => clients.extend(client),

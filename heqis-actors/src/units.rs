@@ -1,4 +1,4 @@
-//! Values with a unit, as a topology writes them.
+//! Values with a unit, as parameters and topologies write them.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-/// Format name by which the schema check recognises a [`Time`].
-pub(crate) const TIME_FORMAT: &str = "heqis-time";
+/// Name of the format in the JSON schema of a [`Time`].
+pub const TIME_FORMAT: &str = "heqis-time";
 
 /// A span of time such as `"200us"`, `"1.5s"` or `"5m"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +17,7 @@ pub struct Time(pub Duration);
 ///
 /// # Errors
 /// The rule that the text breaks.
-pub(crate) fn parse_time(text: &str) -> Result<Duration, &'static str> {
+pub fn parse_time(text: &str) -> Result<Duration, &'static str> {
     let number = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(text.len());
