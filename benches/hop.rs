@@ -32,13 +32,13 @@ struct Number(u64);
 impl Payload for Number {
     const NAME: &'static str = "number";
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        heqis_actors::meta(Self::NAME, &self.0, meta)?;
-        Ok(None)
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+        heqis_actors::encode_meta(Self::NAME, &self.0, meta)?;
+        Ok(())
     }
 
     fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis_actors::read_meta(Self::NAME, meta).map(Self)
+        heqis_actors::decode_meta(Self::NAME, meta).map(Self)
     }
 }
 

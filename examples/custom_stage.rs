@@ -22,13 +22,13 @@ struct Price(f64);
 impl Payload for Price {
     const NAME: &'static str = "price";
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
         meta.extend(self.0.to_le_bytes());
-        Ok(None)
+        Ok(())
     }
 
     fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis::actors::read_meta(Self::NAME, meta).map(Self)
+        heqis::actors::decode_meta(Self::NAME, meta).map(Self)
     }
 }
 
@@ -41,13 +41,12 @@ struct Crossing {
 impl Payload for Crossing {
     const NAME: &'static str = "crossing";
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        heqis::actors::meta(Self::NAME, &(self.up, self.price), meta)?;
-        Ok(None)
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+        heqis::actors::encode_meta(Self::NAME, &(self.up, self.price), meta)
     }
 
     fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (up, price) = heqis::actors::read_meta(Self::NAME, meta)?;
+        let (up, price) = heqis::actors::decode_meta(Self::NAME, meta)?;
         Ok(Self { up, price })
     }
 }

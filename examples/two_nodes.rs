@@ -23,13 +23,12 @@ struct Tick(u64);
 impl Payload for Tick {
     const NAME: &'static str = "tick";
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        heqis::actors::meta(Self::NAME, &self.0, meta)?;
-        Ok(None)
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+        heqis::actors::encode_meta(Self::NAME, &self.0, meta)
     }
 
     fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis::actors::read_meta(Self::NAME, meta).map(Self)
+        heqis::actors::decode_meta(Self::NAME, meta).map(Self)
     }
 }
 

@@ -15,8 +15,8 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use heqis_actors::sp::{Connection, Protocol, SocketOptions};
-use heqis_actors::wire::{Encoded, Header, Kind, WireFrame, WireMeta};
-use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, read_meta};
+use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
+use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, decode_meta};
 use tokio::io::{AsyncWriteExt, duplex};
 use wincode::{SchemaRead, SchemaWrite};
 
@@ -162,9 +162,9 @@ struct Heartbeat {
 pub fn meta(data: &[u8]) {
     macro_rules! spelled_once {
         ($($type:ty),*) => {$(
-            if let Ok(value) = read_meta::<$type>("fuzz", data) {
+            if let Ok(value) = decode_meta::<$type>("fuzz", data) {
                 let mut again = Vec::new();
-                heqis_actors::meta("fuzz", &value, &mut again).expect("what was read can be written");
+                heqis_actors::encode_meta("fuzz", &value, &mut again).expect("what was read can be written");
                 assert_eq!(again, data, "{value:?}");
             }
         )*};
@@ -232,7 +232,7 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     macro_rules! add {
         ($name:literal, $value:expr) => {{
             let mut bytes = Vec::new();
-            heqis_actors::meta("fuzz", &$value, &mut bytes).expect("a seed can be written");
+            heqis_actors::encode_meta("fuzz", &$value, &mut bytes).expect("a seed can be written");
             metas.push(($name, bytes));
         }};
     }
@@ -291,11 +291,11 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     let tensor =
         Tensor::new(&[2, 3], vec![0.5, -1.0, f32::NAN, 0.0, 1e30, -0.0]).expect("the shape fits");
     let kinds = [
-        Kind::Data,
-        Kind::Hello,
-        Kind::Welcome,
-        Kind::Ack,
-        Kind::Heartbeat,
+        MessageKind::Data,
+        MessageKind::Hello,
+        MessageKind::Welcome,
+        MessageKind::Ack,
+        MessageKind::Heartbeat,
     ];
     let mut frames = Vec::new();
     for ((name, meta), kind) in metas.into_iter().zip(kinds) {
@@ -303,10 +303,10 @@ pub fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
             kind,
             route: 3,
             epoch: 1,
-            seq: u64::from(kind == Kind::Data) * 42,
-            ts_ns: i64::from(kind == Kind::Heartbeat) * 1_700_000_000_000_000_000,
+            seq: u64::from(kind == MessageKind::Data) * 42,
+            ts_ns: i64::from(kind == MessageKind::Heartbeat) * 1_700_000_000_000_000_000,
         };
-        let tensor = (kind == Kind::Data).then_some(&tensor);
+        let tensor = (kind == MessageKind::Data).then_some(&tensor);
         let encoded = Encoded::new(header, &Raw(meta), tensor).expect("a seed can be laid out");
         frames.push((name, encoded.concat(tensor).to_vec()));
     }

@@ -1,87 +1,102 @@
-//! What a stage demands of the frames it takes and promises of those it makes, beyond their type.
+//! What a stage requires of the frames at its input port and provides at its output port, beyond their type.
 //!
-//! Two stages that agree on the payload may still not fit: a model may have been made for other inputs than the stage
-//! before it sends. What can be known from the parameters alone is compared before anything starts.
+//! Two stages that agree on the payload may still not fit: a model may have been trained on other inputs than the stage
+//! in front of it sends. What follows from the parameters alone is compared before anything starts.
+//!
+//! ```
+//! use heqis_actors::{PortSchema, Property, mismatch};
+//!
+//! let provided = PortSchema::from([("rows", Property::Number(1))]);
+//! let required = PortSchema::from([("rows", Property::Number(16))]);
+//! let found = mismatch(&provided, &required).expect("1 row is not 16");
+//! assert_eq!((found.subject.as_str(), found.required.as_str()), ("rows", "16"));
+//! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-/// One thing that holds of every frame at a port.
+/// A property that every frame at a port has.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fact {
-    /// A single value, such as a number of rows or the hash of a file.
-    Value(String),
+pub enum Property {
+    /// A count, such as a number of rows.
+    Number(u64),
+    /// A text, such as the hash of a file.
+    Text(String),
     /// Names in their order, such as those of a model's inputs.
     Names(Vec<String>),
 }
 
-/// Facts by subject. A subject that only one side speaks of is no disagreement.
-pub type Facts = BTreeMap<&'static str, Fact>;
-
-/// What a stage says of its two ports.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Terms {
-    /// What must hold of the frames it takes.
-    pub takes: Facts,
-    /// What holds of the frames it makes.
-    pub makes: Facts,
-    /// Subjects that go through: what holds of the frames it takes holds of those it makes.
-    pub passes: BTreeSet<&'static str>,
-}
-
-/// The first thing in which two sides disagree.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Disagreement {
-    /// What it is about, as in `rows` or `feature 3`.
-    pub subject: String,
-    /// What is taken.
-    pub wanted: String,
-    /// What is made.
-    pub made: String,
-}
-
-/// Compares what one stage makes with what the next takes.
-#[must_use]
-pub fn disagreement(makes: &Facts, takes: &Facts) -> Option<Disagreement> {
-    takes.iter().find_map(|(subject, wanted)| {
-        let made = makes.get(subject)?;
-        if made == wanted {
-            return None;
-        }
-        let differ = |subject: String, wanted: String, made: String| {
-            Some(Disagreement {
-                subject,
-                wanted,
-                made,
-            })
-        };
-        match (wanted, made) {
-            (Fact::Names(wanted), Fact::Names(made)) => {
-                let mut pairs = wanted.iter().zip(made).enumerate();
-                match pairs.find(|(_, (wanted, made))| wanted != made) {
-                    Some((index, (wanted, made))) => differ(
-                        format!("{subject} {}", index + 1),
-                        format!("`{wanted}`"),
-                        format!("`{made}`"),
-                    ),
-                    None => differ(
-                        format!("number of {subject}s"),
-                        wanted.len().to_string(),
-                        made.len().to_string(),
-                    ),
-                }
-            }
-            (wanted, made) => differ((*subject).to_owned(), wanted.to_string(), made.to_string()),
-        }
-    })
-}
-
-impl std::fmt::Display for Fact {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Value(value) => f.write_str(value),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
             Self::Names(names) => write!(f, "{names:?}"),
         }
     }
+}
+
+/// Properties by subject. A subject that only one side states is no mismatch.
+pub type PortSchema = BTreeMap<&'static str, Property>;
+
+/// The contract of a stage's two ports.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortContract {
+    /// Properties that incoming frames must have.
+    pub requires: PortSchema,
+    /// Properties that emitted frames have.
+    pub provides: PortSchema,
+    /// Subjects that pass through: emitted frames have the property of the incoming ones.
+    pub passthrough: BTreeSet<&'static str>,
+}
+
+/// The first property in which two ports differ.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// What differs, as in `rows` or `feature 3`.
+    pub subject: String,
+    /// What the consuming stage requires.
+    pub required: String,
+    /// What the producing stage provides.
+    pub provided: String,
+}
+
+/// Compares what one stage provides with what the next requires.
+#[must_use]
+pub fn mismatch(provides: &PortSchema, requires: &PortSchema) -> Option<Mismatch> {
+    requires.iter().find_map(|(&subject, required)| {
+        let provided = provides.get(subject)?;
+        if provided == required {
+            return None;
+        }
+        let (subject, required, provided) = match (required, provided) {
+            (Property::Names(required), Property::Names(provided)) => {
+                let mut pairs = required.iter().zip(provided).enumerate();
+                match pairs.find(|(_, (required, provided))| required != provided) {
+                    Some((index, (required, provided))) => (
+                        format!("{subject} {}", index + 1),
+                        format!("`{required}`"),
+                        format!("`{provided}`"),
+                    ),
+                    None => (
+                        format!("number of {subject}s"),
+                        required.len().to_string(),
+                        provided.len().to_string(),
+                    ),
+                }
+            }
+            (required, provided) => (
+                subject.to_owned(),
+                required.to_string(),
+                provided.to_string(),
+            ),
+        };
+        Some(Mismatch {
+            subject,
+            required,
+            provided,
+        })
+    })
 }
 
 #[cfg(test)]
@@ -89,20 +104,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn names(names: &[&str]) -> Fact {
-        Fact::Names(names.iter().map(|name| (*name).to_owned()).collect())
+    fn names(names: &[&str]) -> Property {
+        Property::Names(names.iter().map(|name| (*name).to_owned()).collect())
     }
 
-    fn found(makes: Fact, takes: Fact) -> Option<(String, String, String)> {
-        let found = disagreement(
-            &Facts::from([("feature", makes)]),
-            &Facts::from([("feature", takes)]),
+    fn found(provided: Property, required: Property) -> Option<(String, String, String)> {
+        let found = mismatch(
+            &PortSchema::from([("feature", provided)]),
+            &PortSchema::from([("feature", required)]),
         )?;
-        Some((found.subject, found.wanted, found.made))
+        Some((found.subject, found.required, found.provided))
     }
 
     #[test]
-    fn the_first_name_that_differs_is_told_and_else_how_many_there_are() {
+    fn the_first_differing_name_is_reported_or_else_the_number_of_names() {
         assert_eq!(found(names(&["a", "b"]), names(&["a", "b"])), None);
         assert_eq!(
             found(names(&["a", "x", "y"]), names(&["a", "b", "c"])).unwrap(),
@@ -115,14 +130,14 @@ mod tests {
     }
 
     #[test]
-    fn values_are_compared_as_they_are_and_silence_is_no_disagreement() {
-        let value = |value: &str| Fact::Value(value.to_owned());
+    fn single_properties_are_compared_and_an_unstated_subject_matches() {
+        let text = |text: &str| Property::Text(text.to_owned());
         assert_eq!(
-            found(value("1"), value("16")).unwrap(),
+            found(text("1"), text("16")).unwrap(),
             ("feature".into(), "16".into(), "1".into())
         );
-        let rows = Facts::from([("rows", value("16"))]);
-        assert_eq!(disagreement(&Facts::new(), &rows), None);
-        assert_eq!(disagreement(&rows, &Facts::new()), None);
+        let rows = PortSchema::from([("rows", Property::Number(16))]);
+        assert_eq!(mismatch(&PortSchema::new(), &rows), None);
+        assert_eq!(mismatch(&rows, &PortSchema::new()), None);
     }
 }

@@ -43,7 +43,7 @@ impl<'a, P: Payload> Emitter<'a, P> {
     }
 
     /// Emits `payload` again, which the stage had recorded in an earlier process as number `n`, made of `origin`.
-    pub fn emit_again(&mut self, origin: Origin, payload: P, n: u64, deliveries: &Deliveries) {
+    pub fn emit_replayed(&mut self, origin: Origin, payload: P, n: u64, deliveries: &Deliveries) {
         let now_ns = self.raw.now_ns();
         let parent = Head::new(origin, payload.key(), now_ns);
         self.emit_recorded(&parent, payload, n, deliveries);
@@ -51,11 +51,11 @@ impl<'a, P: Payload> Emitter<'a, P> {
 }
 
 /// Collects what a stage emits, for tests and benches of a stage outside any graph.
-pub struct Probe {
+pub struct Collector {
     raw: RawEmitter,
 }
 
-impl Probe {
+impl Collector {
     /// An empty probe whose stamps read `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {

@@ -91,10 +91,10 @@ impl Message for Event {
     type Result = ();
 }
 
-/// Hands every event of this process's actix system to a function, for as long as the system runs.
-struct Listener<F>(F);
+/// Passes every event of this process's actix system to a function, for as long as the system runs.
+struct Subscriber<F>(F);
 
-impl<F: FnMut(&Event) + Unpin + 'static> Actor for Listener<F> {
+impl<F: FnMut(&Event) + Unpin + 'static> Actor for Subscriber<F> {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -102,7 +102,7 @@ impl<F: FnMut(&Event) + Unpin + 'static> Actor for Listener<F> {
     }
 }
 
-impl<F: FnMut(&Event) + Unpin + 'static> Handler<Event> for Listener<F> {
+impl<F: FnMut(&Event) + Unpin + 'static> Handler<Event> for Subscriber<F> {
     type Result = ();
 
     fn handle(&mut self, event: Event, _: &mut Self::Context) {
@@ -110,9 +110,9 @@ impl<F: FnMut(&Event) + Unpin + 'static> Handler<Event> for Listener<F> {
     }
 }
 
-/// Calls `hear` with every event that is published from now on, on this thread. Must be called inside an actix system.
-pub fn listen(hear: impl FnMut(&Event) + Unpin + 'static) {
-    Listener(hear).start();
+/// Calls `handler` with every event that is published from now on, on this thread. Must be called inside an actix system.
+pub fn subscribe(handler: impl FnMut(&Event) + Unpin + 'static) {
+    Subscriber(handler).start();
 }
 
 impl Event {

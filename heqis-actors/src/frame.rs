@@ -97,7 +97,8 @@ impl Head {
 /// A payload behind a uniform face, so that edges and bridges need not know its type.
 pub(crate) trait Body: Any + Send + Sync {
     fn payload_name(&self) -> &'static str;
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError>;
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError>;
+    fn tensor(&self) -> Option<&Tensor>;
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -106,8 +107,12 @@ impl<P: Payload> Body for P {
         P::NAME
     }
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
         Payload::encode(self, meta)
+    }
+
+    fn tensor(&self) -> Option<&Tensor> {
+        Payload::tensor(self)
     }
 
     fn as_any(&self) -> &dyn Any {

@@ -61,16 +61,17 @@ pub use actor::RingBufferConfig;
 pub use clock::{Clock, ClockOffset, duration_ns};
 pub use commit::{Committed, SourceStream};
 pub use context::{BuildContext, RunIdentity};
-pub use contract::{Disagreement, Fact, Facts, Terms, disagreement};
+pub use contract::{Mismatch, PortContract, PortSchema, Property, mismatch};
 pub use doorbell::Waker;
-pub use emitter::{Emitter, Probe};
+pub use emitter::{Collector, Emitter};
 pub use encoding::Encoding;
 pub use error::StageError;
-pub use events::{Event, listen};
+pub use events::{Event, subscribe};
 pub use file_lock::lock_for_writing;
 pub use frame::{AnyFrame, Frame, Head, MAX_STAMPS, Origin, PayloadType, Stamp};
 pub use graph::{
-    GraphBuilder, GraphError, GraphHandle, LivenessProbe, PIPELINE, Reporter, Running, terminated,
+    GraphBuilder, GraphError, GraphHandle, LivenessProbe, PIPELINE, Reporter, Running,
+    termination_signal,
 };
 pub use log_limit::LogLimit;
 pub use metrics::{
@@ -80,15 +81,15 @@ pub use options::{
     BatchOptions, BridgeOptions, Delivery, EdgeOptions, Exhausted, LinkPeer, Policy,
     RestartOptions, Scheduling, StageOptions,
 };
-pub use outcome::{Cause, Ending};
+pub use outcome::{DropCause, Ending};
 pub use payload::{
-    Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, element_count, meta,
-    partition, read_meta,
+    Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, decode_meta,
+    element_count, encode_meta, partition,
 };
 pub use recording::{RecordingError, RecordingOptions};
-pub use registry::{ANY, ContentHash, Kind, Prepared, Registry};
+pub use registry::{ANY, ContentHash, Prepared, Registry, StageKind};
 pub use report::{
-    EdgeReport, InDoubt, LinkState, NodeReport, Quantiles, Side, StageReport, Waiting,
+    EdgeReport, EdgeSide, InDoubt, LinkState, NodeReport, Quantiles, StageReport, Waiting,
 };
 pub use small_file::read_small_file;
 pub use snapshot::{Snapshot, StateOptions};

@@ -218,7 +218,7 @@ pub struct BridgeOptions {
 pub struct LinkPeer {
     /// Name of the node; empty where it is not known.
     pub node: String,
-    /// What holds of the frames on the edge, by subject, as this node reads its files. The two ends compare it when they
-    /// connect: what one was made for is what the other makes.
-    pub terms: BTreeMap<String, String>,
+    /// Properties of the frames on the edge by subject, as this node reads its files: those that it provides on a sending
+    /// half, those that it requires on a receiving one. The two ends compare them when they connect.
+    pub properties: BTreeMap<String, String>,
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
-pub enum Cause {
+pub enum DropCause {
     /// The edge was full and its policy drops.
     Capacity,
     /// A newer frame took its place (`latest`, `conflate`).
@@ -27,7 +27,7 @@ pub enum Cause {
     Refused,
 }
 
-impl Cause {
+impl DropCause {
     /// Every cause.
     pub const ALL: [Self; 9] = [
         Self::Capacity,
@@ -66,12 +66,12 @@ pub(crate) enum Outcome {
     /// It had been delivered before.
     Duplicate,
     /// It is lost.
-    Dropped(Cause),
+    Dropped(DropCause),
 }
 
 impl Outcome {
     /// Number of different outcomes.
-    pub(crate) const COUNT: usize = 2 + Cause::ALL.len();
+    pub(crate) const COUNT: usize = 2 + DropCause::ALL.len();
 
     /// Position in a table of counts: delivered, duplicate, then the causes.
     pub(crate) fn index(self) -> usize {
@@ -86,7 +86,7 @@ impl Outcome {
         Some(match index {
             0 => Self::Delivered,
             1 => Self::Duplicate,
-            _ => Self::Dropped(*Cause::ALL.get(index - 2)?),
+            _ => Self::Dropped(*DropCause::ALL.get(index - 2)?),
         })
     }
 }

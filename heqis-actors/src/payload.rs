@@ -131,7 +131,7 @@ pub enum PayloadError {
 
 /// A message type that stages exchange.
 ///
-/// [`meta`] and [`read_meta`] do the encoding work for types that derive wincode's schemas.
+/// [`encode_meta`] and [`decode_meta`] do the encoding work for types that derive wincode's schemas.
 pub trait Payload: Any + Send + Sync + Sized {
     /// Name of the type on ports, on the wire and in error messages. Two ports fit when their names are equal.
     const NAME: &'static str;
@@ -141,11 +141,16 @@ pub trait Payload: Any + Send + Sync + Sized {
         0
     }
 
-    /// Appends the meta part to `meta` and returns the tensor part, borrowed where possible.
+    /// Appends the meta part to `meta`: everything but the tensor.
     ///
     /// # Errors
     /// When a value cannot be written in the wire layout.
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError>;
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError>;
+
+    /// Returns the tensor part, which is written to the wire from where it lies; `None` for a type without one.
+    fn tensor(&self) -> Option<&Tensor> {
+        None
+    }
 
     /// Rebuilds the payload from its two parts; `tensor` is empty when none was sent.
     ///
@@ -161,7 +166,7 @@ pub enum Nothing {}
 impl Payload for Nothing {
     const NAME: &'static str = "nothing";
 
-    fn encode(&self, _meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, _meta: &mut Vec<u8>) -> Result<(), PayloadError> {
         match *self {}
     }
 
@@ -192,7 +197,11 @@ const LAYOUT: Layout = DefaultConfig::default()
 ///
 /// # Errors
 /// [`PayloadError::Meta`] when wincode cannot write the value.
-pub fn meta<T>(payload: &'static str, value: &T, meta: &mut Vec<u8>) -> Result<(), PayloadError>
+pub fn encode_meta<T>(
+    payload: &'static str,
+    value: &T,
+    meta: &mut Vec<u8>,
+) -> Result<(), PayloadError>
 where
     T: wincode::SchemaWrite<Layout, Src = T>,
 {
@@ -203,11 +212,11 @@ where
     })
 }
 
-/// Reads a value that [`meta`] wrote, refusing trailing bytes and lengths above [`MAX_META_BYTES`].
+/// Reads a value that [`encode_meta`] wrote, refusing trailing bytes and lengths above [`MAX_META_BYTES`].
 ///
 /// # Errors
 /// [`PayloadError::Meta`] with the decoder's reason.
-pub fn read_meta<'de, T>(payload: &'static str, bytes: &'de [u8]) -> Result<T, PayloadError>
+pub fn decode_meta<'de, T>(payload: &'static str, bytes: &'de [u8]) -> Result<T, PayloadError>
 where
     T: wincode::SchemaRead<'de, Layout, Dst = T>,
 {

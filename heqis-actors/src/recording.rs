@@ -19,7 +19,7 @@ use crate::encoding::Encoding;
 use crate::file_lock::lock_for_writing;
 use crate::frame::Body;
 use crate::payload::PayloadError;
-use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
+use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
 
 const MAGIC: [u8; 4] = *b"HQRC";
 const VERSION: u32 = 1;
@@ -170,9 +170,10 @@ impl Recording {
     /// Writes the next item; a failed write leaves none of it.
     pub(crate) fn append(&mut self, body: &dyn Body, made_ns: i64) -> Result<(), RecordingError> {
         let mut bytes = Vec::with_capacity(256);
-        let tensor = body.encode(&mut bytes).map_err(WireError::from)?;
+        body.encode(&mut bytes).map_err(WireError::from)?;
+        let tensor = body.tensor();
         let header = Header {
-            kind: Kind::Data,
+            kind: MessageKind::Data,
             route: 0,
             epoch: 0,
             seq: self.position + 1,
@@ -482,13 +483,19 @@ mod tests {
     impl Payload for Item {
         const NAME: &'static str = "item";
 
-        fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-            crate::payload::meta(Self::NAME, &self.0, out)?;
-            Ok((!self.1.is_empty()).then_some(&self.1))
+        fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
+            crate::payload::encode_meta(Self::NAME, &self.0, out)
+        }
+
+        fn tensor(&self) -> Option<&Tensor> {
+            (!self.1.is_empty()).then_some(&self.1)
         }
 
         fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-            Ok(Self(crate::payload::read_meta(Self::NAME, bytes)?, tensor))
+            Ok(Self(
+                crate::payload::decode_meta(Self::NAME, bytes)?,
+                tensor,
+            ))
         }
     }
 

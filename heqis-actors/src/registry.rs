@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::actor::{
     RING_KIND, RingBufferConfig, SourceFactory, StageFactory, TypedSource, TypedStage,
 };
-use crate::contract::Terms;
+use crate::contract::PortContract;
 use crate::error::StageError;
 use crate::frame::PayloadType;
 use crate::payload::Payload;
@@ -18,7 +18,7 @@ use crate::stage::{Source, Stage};
 
 /// What is known of a stage kind without building one.
 #[derive(Clone)]
-pub struct Kind {
+pub struct StageKind {
     /// Name in topologies, kebab-case.
     pub name: &'static str,
     /// One line of description.
@@ -45,9 +45,9 @@ type Identity = dyn Fn(&Path) -> Result<Option<u64>, StageError> + Send + Sync;
 
 type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync;
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for StageKind {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Kind")
+        f.debug_struct("StageKind")
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
@@ -62,22 +62,22 @@ pub struct Prepared {
     pub(crate) factory: Factory,
     /// Hash of the parameters.
     pub(crate) fingerprint: u64,
-    terms: Terms,
+    contract: PortContract,
 }
 
 impl Prepared {
-    pub(crate) fn new(factory: Factory, fingerprint: u64, terms: Terms) -> Self {
+    pub(crate) fn new(factory: Factory, fingerprint: u64, contract: PortContract) -> Self {
         Self {
             factory,
             fingerprint,
-            terms,
+            contract,
         }
     }
 
-    /// What the stage says of the frames at its ports.
+    /// The contract of the stage's ports.
     #[must_use]
-    pub fn terms(&self) -> &Terms {
-        &self.terms
+    pub fn contract(&self) -> &PortContract {
+        &self.contract
     }
 }
 
@@ -107,7 +107,7 @@ impl std::fmt::Debug for Prepared {
     }
 }
 
-impl Kind {
+impl StageKind {
     /// Describes a stage type.
     #[must_use]
     pub fn stage<S: Stage>() -> Self {
@@ -124,11 +124,11 @@ impl Kind {
             prepare: Arc::new(|params, base| {
                 let fingerprint = fingerprint::<S::Config>(&params);
                 let config = read::<S::Config>(params, |config| S::check(config, base))?;
-                let terms = S::terms(&config, base);
+                let contract = S::contract(&config, base);
                 Ok(Prepared::new(
                     stage_factory::<S>(config),
                     fingerprint,
-                    terms,
+                    contract,
                 ))
             }),
         }
@@ -153,7 +153,7 @@ impl Kind {
                 Ok(Prepared::new(
                     source_factory::<S>(config),
                     fingerprint,
-                    Terms::default(),
+                    PortContract::default(),
                 ))
             }),
         }
@@ -184,7 +184,7 @@ impl Kind {
                 Ok(Prepared::new(
                     Factory::Ring(config),
                     fingerprint,
-                    Terms::default(),
+                    PortContract::default(),
                 ))
             }),
         }
@@ -286,7 +286,7 @@ fn port<P: Payload>() -> Option<&'static str> {
 /// Stage kinds and payload decoders by name.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    kinds: BTreeMap<&'static str, Kind>,
+    kinds: BTreeMap<&'static str, StageKind>,
     payloads: BTreeMap<&'static str, PayloadType>,
 }
 
@@ -300,7 +300,7 @@ impl Registry {
     /// A registry of what the framework itself brings: the ring buffer.
     #[must_use]
     pub fn new() -> Self {
-        let ring = Kind::ring_buffer();
+        let ring = StageKind::ring_buffer();
         Self {
             kinds: BTreeMap::from([(ring.name, ring)]),
             payloads: BTreeMap::new(),
@@ -310,14 +310,14 @@ impl Registry {
     /// Adds a stage type; a later one of the same kind name replaces the earlier.
     #[must_use]
     pub fn with_stage<S: Stage>(mut self) -> Self {
-        self.kinds.insert(S::KIND, Kind::stage::<S>());
+        self.kinds.insert(S::KIND, StageKind::stage::<S>());
         self.with_payload::<S::In>().with_payload::<S::Out>()
     }
 
     /// Adds a source type.
     #[must_use]
     pub fn with_source<S: Source>(mut self) -> Self {
-        self.kinds.insert(S::KIND, Kind::source::<S>());
+        self.kinds.insert(S::KIND, StageKind::source::<S>());
         self.with_payload::<S::Out>()
     }
 
@@ -328,12 +328,12 @@ impl Registry {
 
     /// The kind called `name`.
     #[must_use]
-    pub fn kind(&self, name: &str) -> Option<&Kind> {
+    pub fn kind(&self, name: &str) -> Option<&StageKind> {
         self.kinds.get(name)
     }
 
     /// All kinds by name.
-    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+    pub fn kinds(&self) -> impl Iterator<Item = &StageKind> {
         self.kinds.values()
     }
 

@@ -6,7 +6,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::ClockOffset;
-use crate::outcome::Cause;
+use crate::outcome::DropCause;
 
 /// The books and figures of one node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,8 +48,8 @@ impl NodeReport {
     #[must_use]
     pub fn lost_on(&self, edge: &EdgeReport) -> u64 {
         let lost = edge.dropped.iter().filter(|(cause, _)| match cause {
-            Cause::Age => false,
-            Cause::Shutdown => !self.resumable,
+            DropCause::Age => false,
+            DropCause::Shutdown => !self.resumable,
             _ => true,
         });
         match edge.lossless {
@@ -78,7 +78,7 @@ pub struct InDoubt {
 /// Which part of an edge a report speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Side {
+pub enum EdgeSide {
     /// Both ends are on this node.
     Local,
     /// The whole bridged edge, as the sending node knows it from acknowledgements.
@@ -95,7 +95,7 @@ pub struct EdgeReport {
     /// `from->to`, or the stage's name for the queue inside a ring buffer.
     pub edge: String,
     /// Which part of the edge this is.
-    pub side: Side,
+    pub side: EdgeSide,
     /// Frames that the upstream put on the edge.
     pub sent: u64,
     /// Frames that the consuming stage is done with.
@@ -103,7 +103,7 @@ pub struct EdgeReport {
     /// Frames that had been delivered before a restart and were not processed again.
     pub duplicate: u64,
     /// Lost frames by cause; causes without a loss are left out.
-    pub dropped: BTreeMap<Cause, u64>,
+    pub dropped: BTreeMap<DropCause, u64>,
     /// Frames found on queues, on the wire and in the consumer's hand.
     pub in_flight: u64,
     /// Whether a bridged edge has a live connection; `None` on every other edge.
@@ -191,7 +191,7 @@ pub struct LinkState {
     /// The edge.
     pub edge: String,
     /// Which half.
-    pub side: Side,
+    pub side: EdgeSide,
     /// Whether it has a live connection.
     pub up: bool,
     /// Whether it has done its work and ended.

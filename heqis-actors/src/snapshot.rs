@@ -38,7 +38,7 @@ pub enum Snapshot {
     /// The stage holds something and cannot say what: a node with such a stage takes no snapshots.
     Unsupported,
     /// Nothing that a later frame would miss.
-    Nothing,
+    Stateless,
     /// Bytes that [`Stage::restore`] of the same version and parameters takes up.
     State(Vec<u8>),
 }
@@ -144,7 +144,7 @@ impl SavedState {
                 } => {
                     let state = match snapshot {
                         Snapshot::Unsupported => return Err(Some(stage)),
-                        Snapshot::Nothing => None,
+                        Snapshot::Stateless => None,
                         Snapshot::State(bytes) => Some(bytes),
                     };
                     saved.stages.push(SavedStage {
@@ -278,7 +278,7 @@ mod tests {
                 position,
             },
             state("a", Snapshot::State(vec![1, 2, 3])),
-            state("b", Snapshot::Nothing),
+            state("b", Snapshot::Stateless),
         ]
     }
 

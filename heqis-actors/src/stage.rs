@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 use crate::context::BuildContext;
-use crate::contract::Terms;
+use crate::contract::PortContract;
 use crate::emitter::Emitter;
 use crate::error::StageError;
 use crate::frame::{AnyFrame, Frame};
@@ -29,7 +29,7 @@ pub trait Stage: Sized + 'static {
     type In: Payload;
     /// Payload of emitted frames; [`crate::Nothing`] for a sink.
     type Out: Payload;
-    /// Kind name in topologies, kebab-case.
+    /// MessageKind name in topologies, kebab-case.
     const KIND: &'static str;
     /// One line for `heqis-runtime stages`.
     const ABOUT: &'static str;
@@ -43,7 +43,7 @@ pub trait Stage: Sized + 'static {
     const OUTPUT_OPTIONAL: bool = false;
     /// Whether the stage is shown items of the past ([`Source::past`]), which only fill what stages hold. A stage that decides,
     /// records or delivers is not.
-    const TAKES_PAST: bool = true;
+    const TAKES_WARM_UP: bool = true;
     /// Whether the stage takes its state from the records of the commit log, through [`Stage::recover`]. It is then not
     /// shown frames whose outcome the log holds: its state has them already.
     const RECOVERS: bool = false;
@@ -55,8 +55,8 @@ pub trait Stage: Sized + 'static {
 
     /// Tells, of parameters that have passed [`Stage::check`], what the frames must be that the stage takes and what
     /// those are that it makes. A stage that says nothing fits to everything of its payload types.
-    fn terms(_config: &Self::Config, _base: &Path) -> Terms {
-        Terms::default()
+    fn contract(_config: &Self::Config, _base: &Path) -> PortContract {
+        PortContract::default()
     }
 
     /// Builds the stage on its arbiter; also called for each restart.
@@ -154,7 +154,7 @@ pub trait Source: Sized + 'static {
     type Config: Config;
     /// Payload of the frames it makes.
     type Out: Payload;
-    /// Kind name in topologies, kebab-case.
+    /// MessageKind name in topologies, kebab-case.
     const KIND: &'static str;
     /// One line for `heqis-runtime stages`.
     const ABOUT: &'static str;
@@ -188,7 +188,7 @@ pub trait Source: Sized + 'static {
     ///
     /// # Errors
     /// As for [`Source::next`].
-    fn past(&mut self) -> Result<Option<Self::Out>, StageError> {
+    fn warm_up(&mut self) -> Result<Option<Self::Out>, StageError> {
         Ok(None)
     }
 

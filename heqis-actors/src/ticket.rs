@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::doorbell::Doorbell;
-use crate::outcome::{Cause, Outcome};
+use crate::outcome::{DropCause, Outcome};
 
 /// Keeps one frame unacknowledged for as long as it lives.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Tracker {
 
     /// Gives `seq` its outcome.
     pub(crate) fn complete(&self, seq: u64, outcome: Option<Outcome>) {
-        if !(self.keeps && outcome == Some(Outcome::Dropped(Cause::Shutdown))) {
+        if !(self.keeps && outcome == Some(Outcome::Dropped(DropCause::Shutdown))) {
             self.close(seq, seq, outcome);
         }
     }
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn outcomes_are_counted_only_up_to_the_first_open_number() {
         let tracker = Tracker::new(10, 100, true, Arc::default());
-        tracker.complete(12, Some(Outcome::Dropped(Cause::Age)));
+        tracker.complete(12, Some(Outcome::Dropped(DropCause::Age)));
         assert_eq!(tracker.tell().1.iter().sum::<u64>(), 0);
         tracker.complete(11, Some(Outcome::Delivered));
         let (done, outcomes) = tracker.tell();
@@ -223,7 +223,7 @@ mod tests {
             (
                 done,
                 outcomes[0],
-                outcomes[Outcome::Dropped(Cause::Age).index()]
+                outcomes[Outcome::Dropped(DropCause::Age).index()]
             ),
             (12, 1, 1)
         );
@@ -234,7 +234,7 @@ mod tests {
         for (keeps, done) in [(true, 1), (false, 2)] {
             let tracker = Tracker::new(0, 100, keeps, Arc::default());
             tracker.complete(1, Some(Outcome::Delivered));
-            tracker.complete(2, Some(Outcome::Dropped(Cause::Shutdown)));
+            tracker.complete(2, Some(Outcome::Dropped(DropCause::Shutdown)));
             assert_eq!(tracker.done(), done);
         }
     }

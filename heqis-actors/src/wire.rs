@@ -33,7 +33,7 @@ const SHAPE_AT: usize = 48;
 /// What a wire frame is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum MessageKind {
     /// A stage's message.
     Data = 1,
     /// The sender introduces its edge after a connect.
@@ -55,7 +55,7 @@ pub enum Kind {
     Refuse = 9,
 }
 
-impl Kind {
+impl MessageKind {
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             1 => Self::Data,
@@ -110,7 +110,7 @@ fn encoding_of(dtype: u8) -> Option<Encoding> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// What the frame is for.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// Index of the edge in the topology.
     pub route: u32,
     /// Connection count of the sender; frames of an older epoch are stale.
@@ -222,7 +222,7 @@ impl WireFrame {
         if head[4] != VERSION {
             return unknown("version", head[4].into());
         }
-        let Some(kind) = Kind::from_byte(head[5]) else {
+        let Some(kind) = MessageKind::from_byte(head[5]) else {
             return unknown("kind", head[5].into());
         };
         let flags = u16_at(head, 6);
@@ -344,10 +344,10 @@ macro_rules! wire_meta {
         impl WireMeta for $type {
             const NAME: &'static str = $name;
             fn write(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-                crate::payload::meta($name, self, out)
+                crate::payload::encode_meta($name, self, out)
             }
             fn read(bytes: &[u8]) -> Result<Self, PayloadError> {
-                crate::payload::read_meta($name, bytes)
+                crate::payload::decode_meta($name, bytes)
             }
         }
     };

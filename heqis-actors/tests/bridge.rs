@@ -12,8 +12,8 @@ use common::{
 };
 use heqis_actors::sp::{Endpoint, Inproc};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, Encoding, GraphBuilder, NodeReport,
-    PayloadType, Policy, RestartOptions, Side, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder, NodeReport,
+    PayloadType, Policy, RestartOptions, StageOptions,
 };
 use links::{free_endpoint, stop_in_turn};
 
@@ -114,7 +114,7 @@ fn bridged(report: &NodeReport) -> &EdgeReport {
     report
         .edges
         .iter()
-        .find(|edge| edge.side != Side::Local)
+        .find(|edge| edge.side != EdgeSide::Local)
         .unwrap()
 }
 
@@ -474,7 +474,7 @@ fn what_ages_out_on_the_receiving_node_is_booked_on_both_sides() {
         "{sent:?} {received:?}"
     );
     let (sent, received) = (bridged(&sent), bridged(&received));
-    let age = heqis_actors::Cause::Age;
+    let age = heqis_actors::DropCause::Age;
     assert!(
         received.dropped.get(&age).copied().unwrap_or(0) > 0,
         "{received:?}"

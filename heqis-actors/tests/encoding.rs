@@ -8,10 +8,10 @@ use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 
 use heqis_actors::sp::Endpoint;
-use heqis_actors::wire::{Header, Kind};
+use heqis_actors::wire::{Header, MessageKind};
 use heqis_actors::{
-    BridgeOptions, BuildContext, Cause, Delivery, EdgeOptions, Emitter, Encoding, Frame,
-    GraphBuilder, Metrics, Next, Nothing, Payload, PayloadError, PayloadType, Side, Source, Stage,
+    BridgeOptions, BuildContext, Delivery, DropCause, EdgeOptions, EdgeSide, Emitter, Encoding,
+    Frame, GraphBuilder, Metrics, Next, Nothing, Payload, PayloadError, PayloadType, Source, Stage,
     StageError, StageOptions, Tensor,
 };
 use links::{
@@ -28,13 +28,17 @@ struct Wave(Tensor);
 impl Payload for Wave {
     const NAME: &'static str = "wave";
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        heqis_actors::meta(Self::NAME, &0u8, meta)?;
-        Ok(Some(&self.0))
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+        heqis_actors::encode_meta(Self::NAME, &0u8, meta)?;
+        Ok(())
+    }
+
+    fn tensor(&self) -> Option<&Tensor> {
+        Some(&self.0)
     }
 
     fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis_actors::read_meta::<u8>(Self::NAME, meta)?;
+        heqis_actors::decode_meta::<u8>(Self::NAME, meta)?;
         Ok(Self(tensor))
     }
 }
@@ -154,9 +158,9 @@ fn cross(waves: &[Vec<f32>], sent: Encoding, taken: Encoding) -> (Vec<Vec<f32>>,
     let books = sent
         .edges
         .iter()
-        .find(|edge| edge.side == Side::Sender)
+        .find(|edge| edge.side == EdgeSide::Sender)
         .unwrap();
-    let lost = books.dropped.get(&Cause::Decode).copied().unwrap_or(0);
+    let lost = books.dropped.get(&DropCause::Decode).copied().unwrap_or(0);
     let seen = seen.lock().unwrap().clone();
     (seen, ours.link("count->collect").sent_bytes.get(), lost)
 }
@@ -245,9 +249,9 @@ fn answered_with(taken: u64) -> Option<(u64, Encoding)> {
     let meet = |answer: u64| {
         let mut peer = Peer::over(listener.accept().unwrap().0);
         peer.shake();
-        let hello = peer.expect(Kind::Hello);
+        let hello = peer.expect(MessageKind::Hello);
         let header = Header {
-            kind: Kind::Welcome,
+            kind: MessageKind::Welcome,
             seq: answer,
             ..hello.header
         };
@@ -265,22 +269,22 @@ fn answered_with(taken: u64) -> Option<(u64, Encoding)> {
     // The hello itself is the one that every version knows.
     let said: Hello = debincode(hello.meta());
     assert_eq!(said.payload, "wave");
-    let first =
-        std::iter::from_fn(|| peer.recv()).find(|frame| frame.header.kind != Kind::Heartbeat);
+    let first = std::iter::from_fn(|| peer.recv())
+        .find(|frame| frame.header.kind != MessageKind::Heartbeat);
     let (mut peer, first) = match first {
         Some(frame) => (peer, Some(frame)),
         None => (meet(0).0, None),
     };
     let encoding = first.map(|frame| (offered, frame.encoding()));
     if encoding.is_none() {
-        peer.expect(Kind::Data);
+        peer.expect(MessageKind::Data);
     }
-    let end: End = debincode(peer.expect(Kind::End).meta());
+    let end: End = debincode(peer.expect(MessageKind::End).meta());
     assert_eq!(end.last_seq, 1);
     let epoch = hello.header.epoch + u32::from(encoding.is_none());
-    peer.send(&[control(Kind::Ack, epoch, &Ack::delivered(1, 10))]);
-    peer.expect(Kind::Goodbye);
-    peer.send(&[control(Kind::Goodbye, epoch, &DONE)]);
+    peer.send(&[control(MessageKind::Ack, epoch, &Ack::delivered(1, 10))]);
+    peer.expect(MessageKind::Goodbye);
+    peer.send(&[control(MessageKind::Goodbye, epoch, &DONE)]);
     assert!(sending.join().unwrap().unwrap().is_clean());
     encoding
 }
@@ -318,7 +322,7 @@ fn a_sender_of_a_later_version_is_answered_with_f32() {
     for (epoch, offered, taken) in [(1, 0, 0), (2, 1, 1), (3, 2, 2), (4, 3, 0), (5, u64::MAX, 0)] {
         let mut peer = Peer::shaken(address);
         let header = Header {
-            kind: Kind::Hello,
+            kind: MessageKind::Hello,
             route: ROUTE,
             epoch,
             seq: offered,
@@ -328,14 +332,14 @@ fn a_sender_of_a_later_version_is_answered_with_f32() {
         hello.payload = Wave::NAME.into();
         peer.send(&[framed(header, bincode(&hello))]);
         assert_eq!(
-            peer.expect(Kind::Welcome).header.seq,
+            peer.expect(MessageKind::Welcome).header.seq,
             taken,
             "offered {offered}"
         );
         if epoch == 5 {
-            peer.send(&[control(Kind::End, epoch, &End { last_seq: 0 })]);
-            peer.expect(Kind::Ack);
-            peer.send(&[control(Kind::Goodbye, epoch, &DONE)]);
+            peer.send(&[control(MessageKind::End, epoch, &End { last_seq: 0 })]);
+            peer.expect(MessageKind::Ack);
+            peer.send(&[control(MessageKind::Goodbye, epoch, &DONE)]);
             peer.until_cut();
         }
     }

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use common::CollectConfig;
-use heqis_actors::wire::Kind;
-use heqis_actors::{Cause, Clock, Delivery, Metrics, NodeReport};
+use heqis_actors::wire::MessageKind;
+use heqis_actors::{Clock, Delivery, DropCause, Metrics, NodeReport};
 use links::*;
 
 /// What befalls one connection.
@@ -227,7 +227,9 @@ fn at_most_once_counts_what_the_cuts_took_and_repeats_nothing() {
             "seed {seed}: {sent:?}"
         );
         assert!(
-            sent.dropped.keys().all(|cause| *cause == Cause::LinkDown),
+            sent.dropped
+                .keys()
+                .all(|cause| *cause == DropCause::LinkDown),
             "seed {seed}: {sent:?}"
         );
         assert_eq!(
@@ -299,9 +301,9 @@ fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm
         let receiver = receiver.start().await.unwrap();
         let mut peer = Peer::shaken(link.address);
         peer.send(&[
-            control(Kind::Hello, 1, &Hello::new(1)),
+            control(MessageKind::Hello, 1, &Hello::new(1)),
             data(1, 1),
-            control(Kind::End, 1, &End { last_seq: 1 }),
+            control(MessageKind::End, 1, &End { last_seq: 1 }),
         ]);
         until("the frame", || receiver.report().edges[0].sent == 1);
         // Gone while the stage still has the frame in hand: it has not heard the last acknowledgement.
@@ -309,12 +311,12 @@ fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm
         until("the outcome", || receiver.report().edges[0].delivered == 1);
         let mut peer = Peer::shaken(link.address);
         peer.send(&[
-            control(Kind::Hello, 2, &Hello::new(1)),
-            control(Kind::End, 2, &End { last_seq: 1 }),
-            control(Kind::Goodbye, 2, &DONE),
+            control(MessageKind::Hello, 2, &Hello::new(1)),
+            control(MessageKind::End, 2, &End { last_seq: 1 }),
+            control(MessageKind::Goodbye, 2, &DONE),
         ]);
         assert_eq!(
-            debincode::<(bool, u64)>(peer.expect(Kind::Goodbye).meta()),
+            debincode::<(bool, u64)>(peer.expect(MessageKind::Goodbye).meta()),
             DONE
         );
         receiver.wait(DRAIN).await
@@ -340,8 +342,8 @@ fn a_sender_that_restarts_is_granted_only_the_room_that_its_predecessor_left() {
         let mut position = 0;
         for instance in 1..=3 {
             let mut peer = Peer::shaken(link.address);
-            peer.send(&[control(Kind::Hello, 1, &Hello::new(instance))]);
-            let limit = debincode::<Welcome>(peer.expect(Kind::Welcome).meta()).limit;
+            peer.send(&[control(MessageKind::Hello, 1, &Hello::new(instance))]);
+            let limit = debincode::<Welcome>(peer.expect(MessageKind::Welcome).meta()).limit;
             // Takes all that it is granted, at once.
             let frames: Vec<_> = (1..=limit)
                 .map(|seq| {
@@ -382,12 +384,12 @@ fn a_virtual_clock_that_leaps_does_not_cut_the_link() {
     actix::System::new().block_on(async {
         let receiver = receiver.start().await.unwrap();
         let mut peer = Peer::shaken(link.address);
-        peer.send(&[control(Kind::Hello, 1, &Hello::new(1))]);
-        peer.expect(Kind::Welcome);
+        peer.send(&[control(MessageKind::Hello, 1, &Hello::new(1))]);
+        peer.expect(MessageKind::Welcome);
         clock.advance_to(1_000_000_000 * 86_400);
         // The first of these may have been on its way; a dead link would have been closed before the third.
         for _ in 0..3 {
-            peer.expect(Kind::Ack);
+            peer.expect(MessageKind::Ack);
         }
         drop(peer);
         receiver.handle().stop();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use common::{Collect, CollectConfig, Count, CountConfig, Double, DoubleConfig, Seen};
 use heqis_actors::{
-    BatchOptions, Cause, Clock, EdgeOptions, Exhausted, GraphBuilder, NodeReport, Policy,
+    BatchOptions, Clock, DropCause, EdgeOptions, Exhausted, GraphBuilder, NodeReport, Policy,
     RestartOptions, RingBufferConfig, StageOptions,
 };
 
@@ -110,8 +110,8 @@ fn dropping_policies_close_their_books_and_keep_what_they_promise() {
             "{policy:?}: a slow consumer must lose something"
         );
         let cause = match policy {
-            Policy::Latest | Policy::Conflate => Cause::Superseded,
-            _ => Cause::Capacity,
+            Policy::Latest | Policy::Conflate => DropCause::Superseded,
+            _ => DropCause::Capacity,
         };
         assert!(
             books.dropped.keys().all(|&c| c == cause),
@@ -152,7 +152,7 @@ fn frames_over_age_are_dropped_at_dequeue_and_no_older_one_is_ever_delivered() {
     assert!(report.is_clean(), "{report:?}");
     let books = books(&report, "count->collect");
     assert!(
-        books.dropped[&Cause::Age] > 0 && books.delivered > 0,
+        books.dropped[&DropCause::Age] > 0 && books.delivered > 0,
         "{books:?}"
     );
     assert_eq!(books.delivered, seen.lock().unwrap().len() as u64);
@@ -187,7 +187,7 @@ fn a_ring_buffer_keeps_the_newest_in_front_of_a_slow_stage_and_accounts_for_the_
         "a ring never makes its upstream wait"
     );
     let ring = books(&report, "ring");
-    assert!(ring.dropped[&Cause::Capacity] > 0);
+    assert!(ring.dropped[&DropCause::Capacity] > 0);
     assert_eq!(ring.delivered, books(&report, "ring->collect").delivered);
     assert_eq!(*seen.lock().unwrap().last().unwrap(), 2_000);
 }
@@ -393,7 +393,7 @@ fn a_poisonous_frame_is_dropped_with_its_cause_and_the_rest_goes_on() {
     assert_books_close(&report);
     assert_eq!(report.failure, None);
     assert_eq!(
-        books(&report, "count->collect").dropped[&Cause::StageFailed],
+        books(&report, "count->collect").dropped[&DropCause::StageFailed],
         1
     );
     let seen: std::collections::BTreeSet<u64> = seen.lock().unwrap().iter().copied().collect();
@@ -452,7 +452,7 @@ fn a_used_up_restart_budget_ends_the_graph_with_its_reason_or_only_the_stage() {
             .unwrap();
         assert_books_close(&report);
         let books = books(&report, "count->collect");
-        assert!(books.dropped[&Cause::StageFailed] > 0);
+        assert!(books.dropped[&DropCause::StageFailed] > 0);
         match then {
             Exhausted::StopGraph => assert!(report.failure.unwrap().contains("restart budget")),
             Exhausted::StopStage => {
@@ -480,7 +480,7 @@ fn a_drain_that_takes_too_long_books_what_is_left_as_lost_by_shutdown() {
         running.wait(Duration::from_millis(1)).await
     });
     assert_books_close(&report);
-    assert!(books(&report, "count->collect").dropped[&Cause::Shutdown] > 300);
+    assert!(books(&report, "count->collect").dropped[&DropCause::Shutdown] > 300);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use common::CollectConfig;
-use heqis_actors::wire::{Header, Kind};
+use heqis_actors::wire::{Header, MessageKind};
 use heqis_actors::{Delivery, Metrics, NodeReport};
 use links::*;
 use proptest::prelude::*;
@@ -117,17 +117,17 @@ fn noise_or_a_planted_length_after_a_sound_handshake() {
 fn messages_that_are_no_frames() {
     disconnected_for("short", &[frames(&[vec![]]), frames(&[vec![1; 63]])]);
     disconnected_for("magic", &[frames(&[vec![0; 64]])]);
-    let mut newer = control(Kind::Hello, 1, &Hello::new(1));
+    let mut newer = control(MessageKind::Hello, 1, &Hello::new(1));
     newer[4] = 2;
     disconnected_for("unknown", &[frames(&[newer])]);
-    let mut longer = control(Kind::Hello, 1, &Hello::new(1));
+    let mut longer = control(MessageKind::Hello, 1, &Hello::new(1));
     longer.push(0);
     disconnected_for("length", &[frames(&[longer])]);
 }
 
 #[test]
 fn a_frame_whose_checksum_is_wrong() {
-    let mut flipped = control(Kind::Hello, 1, &Hello::new(1));
+    let mut flipped = control(MessageKind::Hello, 1, &Hello::new(1));
     *flipped.last_mut().unwrap() ^= 1;
     disconnected_for("crc", &[frames(&[flipped])]);
 }
@@ -135,7 +135,7 @@ fn a_frame_whose_checksum_is_wrong() {
 #[test]
 fn a_hello_that_is_no_hello() {
     let header = Header {
-        kind: Kind::Hello,
+        kind: MessageKind::Hello,
         route: ROUTE,
         epoch: 1,
         seq: 0,
@@ -184,10 +184,10 @@ fn anything_but_a_hello_of_this_edge() {
     ];
     let mut attacks: Vec<_> = hellos
         .iter()
-        .map(|hello| frames(&[control(Kind::Hello, 1, hello)]))
+        .map(|hello| frames(&[control(MessageKind::Hello, 1, hello)]))
         .collect();
     let elsewhere = Header {
-        kind: Kind::Hello,
+        kind: MessageKind::Hello,
         route: ROUTE + 1,
         epoch: 1,
         seq: 0,
@@ -195,9 +195,17 @@ fn anything_but_a_hello_of_this_edge() {
     };
     attacks.push(frames(&[framed(elsewhere, bincode(&hello))]));
     attacks.push(frames(&[data(1, 1)]));
-    attacks.push(frames(&[control(Kind::End, 1, &End { last_seq: 0 })]));
-    attacks.push(frames(&[control(Kind::Ack, 1, &Ack::delivered(1, 1))]));
-    attacks.push(frames(&[control(Kind::Heartbeat, 1, &DONE)]));
+    attacks.push(frames(&[control(
+        MessageKind::End,
+        1,
+        &End { last_seq: 0 },
+    )]));
+    attacks.push(frames(&[control(
+        MessageKind::Ack,
+        1,
+        &Ack::delivered(1, 1),
+    )]));
+    attacks.push(frames(&[control(MessageKind::Heartbeat, 1, &DONE)]));
     disconnected_for("protocol", &attacks);
 }
 
@@ -213,7 +221,7 @@ fn disconnected_senders(collect: CollectConfig, attacks: &[Vec<Vec<u8>>]) {
     let (sent, received) = actix::System::new().block_on(async {
         let receiver = receiver.start().await.unwrap();
         for (index, attack) in attacks.iter().enumerate() {
-            let hello = control(Kind::Hello, 7, &Hello::new(index as u64 + 1));
+            let hello = control(MessageKind::Hello, 7, &Hello::new(index as u64 + 1));
             let mut peer = Peer::connect(link.address);
             peer.write(&frames(&[&[hello], &attack[..]].concat()));
             peer.until_cut();
@@ -238,8 +246,8 @@ fn a_second_sender_of_an_edge_is_refused_with_a_reason_while_the_first_is_alive(
                 ..Hello::new(instance)
             };
             let mut peer = Peer::shaken(address);
-            peer.send(&[control(Kind::Hello, 7, &hello)]);
-            let reason: String = debincode(peer.expect(Kind::Refuse).meta());
+            peer.send(&[control(MessageKind::Hello, 7, &hello)]);
+            let reason: String = debincode(peer.expect(MessageKind::Refuse).meta());
             assert!(
                 reason.contains("already takes edge 'count->collect' from node 'gateway'"),
                 "{reason}"
@@ -262,12 +270,12 @@ fn a_sender_that_breaks_the_rules_of_the_stream() {
             vec![ok(1), ok(3)],
             vec![ok(u64::MAX)],
             // An end before the last frame, behind it, and at the end of the numbers.
-            vec![ok(1), control(Kind::End, 7, &End { last_seq: 0 })],
-            vec![ok(1), control(Kind::End, 7, &End { last_seq: 2 })],
-            vec![control(Kind::End, 7, &End { last_seq: u64::MAX })],
+            vec![ok(1), control(MessageKind::End, 7, &End { last_seq: 0 })],
+            vec![ok(1), control(MessageKind::End, 7, &End { last_seq: 2 })],
+            vec![control(MessageKind::End, 7, &End { last_seq: u64::MAX })],
             // What only a receiver says, and a second hello.
             vec![control(
-                Kind::Welcome,
+                MessageKind::Welcome,
                 7,
                 &Welcome {
                     session: 1,
@@ -276,8 +284,8 @@ fn a_sender_that_breaks_the_rules_of_the_stream() {
                     have: vec![],
                 },
             )],
-            vec![control(Kind::Ack, 7, &Ack::delivered(1, 1))],
-            vec![control(Kind::Hello, 7, &Hello::new(1))],
+            vec![control(MessageKind::Ack, 7, &Ack::delivered(1, 1))],
+            vec![control(MessageKind::Hello, 7, &Hello::new(1))],
         ],
     );
 }
@@ -309,21 +317,21 @@ fn values_that_do_not_decode_are_booked_and_the_stream_goes_on() {
             payload: vec![1, 2, 3],
         };
         peer.send(&[
-            control(Kind::Hello, 1, &Hello::new(1)),
+            control(MessageKind::Hello, 1, &Hello::new(1)),
             data(1, 1),
             enveloped(1, 2, 0, &envelope),
             data(1, 3),
-            control(Kind::End, 1, &End { last_seq: 3 }),
+            control(MessageKind::End, 1, &End { last_seq: 3 }),
         ]);
-        let ack = std::iter::repeat_with(|| debincode::<Ack>(peer.expect(Kind::Ack).meta()))
+        let ack = std::iter::repeat_with(|| debincode::<Ack>(peer.expect(MessageKind::Ack).meta()))
             .find(|ack| ack.done == 3);
         let outcomes = ack.unwrap().outcomes;
         assert_eq!((outcomes[0], outcomes.iter().sum::<u64>()), (2, 3));
-        peer.send(&[control(Kind::Goodbye, 1, &DONE)]);
+        peer.send(&[control(MessageKind::Goodbye, 1, &DONE)]);
         receiver.wait(DRAIN).await
     });
     assert!(report.books_close() && !report.is_clean(), "{report:?}");
-    assert_eq!(books(&report).dropped[&heqis_actors::Cause::Decode], 1);
+    assert_eq!(books(&report).dropped[&heqis_actors::DropCause::Decode], 1);
     assert_eq!(*seen.lock().unwrap(), [STRANGE + 1, STRANGE + 3]);
 }
 
@@ -339,7 +347,7 @@ fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
     let report = actix::System::new().block_on(async {
         let receiver = receiver.start().await.unwrap();
         let mut peer = Peer::shaken(link.address);
-        let mut frames = vec![control(Kind::Hello, 1, &Hello::new(1))];
+        let mut frames = vec![control(MessageKind::Hello, 1, &Hello::new(1))];
         let times = [i64::MIN, i64::MAX, 0, -MOST, MOST, MOST + 1];
         let pairs = times
             .iter()
@@ -362,17 +370,21 @@ fn times_that_no_stage_could_subtract_are_refused_before_one_tries() {
                 },
             ));
         }
-        frames.push(control(Kind::End, 1, &End { last_seq: 36 }));
+        frames.push(control(MessageKind::End, 1, &End { last_seq: 36 }));
         peer.send(&frames);
-        let acks = std::iter::repeat_with(|| debincode::<Ack>(peer.expect(Kind::Ack).meta()));
+        let acks =
+            std::iter::repeat_with(|| debincode::<Ack>(peer.expect(MessageKind::Ack).meta()));
         acks.into_iter().find(|ack| ack.done == 36);
-        peer.send(&[control(Kind::Goodbye, 1, &DONE)]);
+        peer.send(&[control(MessageKind::Goodbye, 1, &DONE)]);
         receiver.wait(DRAIN).await
     });
     assert!(report.books_close() && !report.is_clean(), "{report:?}");
     let books = books(&report);
     assert_eq!(
-        (books.delivered, books.dropped[&heqis_actors::Cause::Decode]),
+        (
+            books.delivered,
+            books.dropped[&heqis_actors::DropCause::Decode]
+        ),
         (9, 27)
     );
 }
@@ -392,7 +404,7 @@ fn fifty_silent_connections_and_one_that_drips_are_cut_off() {
             .collect();
         // A sound hello, byte by byte, too slowly. The pace is set by whatever the edge does meanwhile.
         let mut loris = Peer::shaken(address);
-        let hello = message(&control(Kind::Hello, 1, &Hello::new(1)));
+        let hello = message(&control(MessageKind::Hello, 1, &Hello::new(1)));
         loris.write(&hello[..hello.len() - 1]);
         for peer in silent {
             peer.until_cut();
@@ -452,7 +464,7 @@ fn sender_survives(lies: &[(&str, Lie)]) {
             let before = ours.link(EDGE).rejected(cause);
             let mut peer = Peer::over(listener.accept().unwrap().0);
             peer.shake();
-            let hello = peer.expect(Kind::Hello);
+            let hello = peer.expect(MessageKind::Hello);
             assert_eq!(debincode::<Hello>(hello.meta()).edge, EDGE);
             peer.send(&lie(hello.header.epoch));
             peer.until_cut();
@@ -472,7 +484,7 @@ fn sender_survives(lies: &[(&str, Lie)]) {
 
 fn welcome(epoch: u32, received: u64, limit: u64) -> Vec<u8> {
     control(
-        Kind::Welcome,
+        MessageKind::Welcome,
         epoch,
         &Welcome {
             session: 9,
@@ -495,13 +507,13 @@ fn a_receiver_that_lies_about_what_it_has() {
         ("protocol", |epoch| {
             vec![
                 welcome(epoch, 0, 0),
-                control(Kind::Ack, epoch, &Ack::delivered(u64::MAX, 0)),
+                control(MessageKind::Ack, epoch, &Ack::delivered(u64::MAX, 0)),
             ]
         }),
         ("protocol", |epoch| {
             vec![
                 welcome(epoch, 0, 0),
-                control(Kind::Ack, epoch, &Ack::delivered(1_000, 0)),
+                control(MessageKind::Ack, epoch, &Ack::delivered(1_000, 0)),
             ]
         }),
         ("protocol", |epoch| {
@@ -510,7 +522,7 @@ fn a_receiver_that_lies_about_what_it_has() {
                 done: 0,
                 outcomes: vec![0; 3],
             };
-            vec![welcome(epoch, 0, 0), control(Kind::Ack, epoch, &ack)]
+            vec![welcome(epoch, 0, 0), control(MessageKind::Ack, epoch, &ack)]
         }),
         // Counts outcomes of frames that it says are not done.
         ("protocol", |epoch| {
@@ -518,16 +530,19 @@ fn a_receiver_that_lies_about_what_it_has() {
                 done: 0,
                 ..Ack::delivered(u64::MAX, u64::MAX)
             };
-            vec![welcome(epoch, 0, 16), control(Kind::Ack, epoch, &ack)]
+            vec![
+                welcome(epoch, 0, 16),
+                control(MessageKind::Ack, epoch, &ack),
+            ]
         }),
         // Acknowledges before it has welcomed.
         ("protocol", |epoch| {
-            vec![control(Kind::Ack, epoch, &Ack::delivered(0, 16))]
+            vec![control(MessageKind::Ack, epoch, &Ack::delivered(0, 16))]
         }),
         // Sends what only a sender sends.
         ("protocol", |epoch| vec![data(epoch, 1)]),
         ("protocol", |epoch| {
-            vec![control(Kind::End, epoch, &End { last_seq: 0 })]
+            vec![control(MessageKind::End, epoch, &End { last_seq: 0 })]
         }),
         ("magic", |_| vec![vec![0; 64]]),
         ("too_large", |_| vec![vec![0; MAX_FRAME + 1]]),
@@ -542,7 +557,10 @@ fn a_receiver_that_calls_frames_done_without_an_outcome() {
             done: 1,
             outcomes: vec![0; OUTCOMES],
         };
-        vec![welcome(epoch, 0, u64::MAX), control(Kind::Ack, epoch, &ack)]
+        vec![
+            welcome(epoch, 0, u64::MAX),
+            control(MessageKind::Ack, epoch, &ack),
+        ]
     })]);
 }
 
@@ -608,7 +626,7 @@ proptest! {
                     Step::Hello { instance, first_seq, epoch: new } => {
                         epoch = new;
                         let hello = Hello { instance, first_seq, at_least_once, ..Hello::new(1) };
-                        peer.send(&[control(Kind::Hello, epoch, &hello)]);
+                        peer.send(&[control(MessageKind::Hello, epoch, &hello)]);
                     }
                     Step::Data { seq, position, ts_ns, key } => {
                         let payload = bincode(&(position, u64::from(key)));
@@ -616,12 +634,12 @@ proptest! {
                         let envelope = Envelope { stream: 5, position, part: 0, key, stamps: vec![], payload };
                         peer.send(&[enveloped(epoch, seq, ts_ns, &envelope)]);
                     }
-                    Step::End(last_seq) => peer.send(&[control(Kind::End, epoch, &End { last_seq })]),
+                    Step::End(last_seq) => peer.send(&[control(MessageKind::End, epoch, &End { last_seq })]),
                     Step::Heartbeat(ts_ns, lag_ns) => {
-                        let header = Header { kind: Kind::Heartbeat, route: ROUTE, epoch, seq: 0, ts_ns };
+                        let header = Header { kind: MessageKind::Heartbeat, route: ROUTE, epoch, seq: 0, ts_ns };
                         peer.send(&[framed(header, bincode(&lag_ns))]);
                     }
-                    Step::Goodbye => peer.send(&[control(Kind::Goodbye, epoch, &DONE)]),
+                    Step::Goodbye => peer.send(&[control(MessageKind::Goodbye, epoch, &DONE)]),
                     Step::Reconnect => {
                         peer = match std::net::TcpStream::connect(link.address) {
                             Ok(stream) => Peer::over(stream),
@@ -637,7 +655,7 @@ proptest! {
             receiver.wait(DRAIN).await
         });
         prop_assert!(report.books_close(), "{:?}", report);
-        prop_assert!(!books(&report).dropped.contains_key(&heqis_actors::Cause::Shutdown), "{:?}", report);
+        prop_assert!(!books(&report).dropped.contains_key(&heqis_actors::DropCause::Shutdown), "{:?}", report);
         let seen = seen.lock().unwrap();
         prop_assert_eq!(books(&report).delivered, seen.len() as u64);
         if at_least_once {

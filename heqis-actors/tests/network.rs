@@ -40,7 +40,7 @@ const BOTH: Ways = [true, true];
 const MS: Duration = Duration::from_millis(1);
 
 /// A kind of fault.
-struct Kind {
+struct MessageKind {
     /// The same for both directions.
     line: Line,
     /// Directions that partitions cut; neither, and there are none.
@@ -56,7 +56,7 @@ struct Kind {
     changes: bool,
 }
 
-impl Kind {
+impl MessageKind {
     fn new(line: Line, met: &'static [&'static str]) -> Self {
         Self {
             line,
@@ -120,25 +120,25 @@ macro_rules! kinds {
 }
 
 kinds! {
-    partition_both_ways: Kind::partition(BOTH);
-    partition_to_the_receiver: Kind::partition([true, false]);
-    partition_to_the_sender: Kind::partition([false, true]);
-    loss: Kind::new(Line { loss: 30, ..Line::default() }, &["lost"]);
-    jitter: Kind::new(Line { delay: MS, jitter: 8 * MS, ..Line::default() }, &["delayed"]);
-    reorder: Kind::new(
+    partition_both_ways: MessageKind::partition(BOTH);
+    partition_to_the_receiver: MessageKind::partition([true, false]);
+    partition_to_the_sender: MessageKind::partition([false, true]);
+    loss: MessageKind::new(Line { loss: 30, ..Line::default() }, &["lost"]);
+    jitter: MessageKind::new(Line { delay: MS, jitter: 8 * MS, ..Line::default() }, &["delayed"]);
+    reorder: MessageKind::new(
         Line { delay: MS / 2, reorder: 200, hold: 5 * MS, ..Line::default() },
         &["reordered"],
     );
-    duplication: Kind::new(Line { duplication: 200, ..Line::default() }, &["duplicated"]);
-    corruption_that_tcp_finds: Kind::new(Line { corruption: 30, ..Line::default() }, &["corrupted"]);
-    corruption_that_tcp_does_not_find: Kind {
+    duplication: MessageKind::new(Line { duplication: 200, ..Line::default() }, &["duplicated"]);
+    corruption_that_tcp_finds: MessageKind::new(Line { corruption: 30, ..Line::default() }, &["corrupted"]);
+    corruption_that_tcp_does_not_find: MessageKind {
         changes: true,
-        ..Kind::new(Line { forgery: 20, ..Line::default() }, &["forged"])
+        ..MessageKind::new(Line { forgery: 20, ..Line::default() }, &["forged"])
     };
-    partition_at_either_end: Kind::partition(BOTH).short(2 * SHORT, 1);
-    corruption_at_either_end: Kind {
+    partition_at_either_end: MessageKind::partition(BOTH).short(2 * SHORT, 1);
+    corruption_at_either_end: MessageKind {
         changes: true,
-        ..Kind::new(
+        ..MessageKind::new(
             Line {
                 forgery: 80,
                 loss: 30,
@@ -148,14 +148,14 @@ kinds! {
         )
         .short(8 * SHORT, 2)
     };
-    narrow: Kind {
+    narrow: MessageKind {
         share: 17,
-        ..Kind::new(Line { rate: Some((256_000, 8 << 10)), ..Line::default() }, &["overflowed"])
+        ..MessageKind::new(Line { rate: Some((256_000, 8 << 10)), ..Line::default() }, &["overflowed"])
     };
-    all_at_once: Kind {
+    all_at_once: MessageKind {
         changes: true,
         cut: BOTH,
-        ..Kind::new(
+        ..MessageKind::new(
             Line {
                 loss: 10,
                 duplication: 20,
@@ -286,7 +286,7 @@ fn is_skipped() -> bool {
 }
 
 /// Sends frames, in streams one after the other, through the faults of `kind`.
-fn suffer(test: &str, kind: &Kind) {
+fn suffer(test: &str, kind: &MessageKind) {
     if let Ok(task) = std::env::var(HALF_VARIABLE) {
         return half(&serde_json::from_str(&task).unwrap());
     }
@@ -398,7 +398,7 @@ impl std::fmt::Display for Total {
 /// One stream from its beginning to its end: what the forwarder did, and what the two halves found.
 fn one_stream(
     test: &str,
-    kind: &Kind,
+    kind: &MessageKind,
     frames: u64,
     dice: &mut Dice,
     context: &str,

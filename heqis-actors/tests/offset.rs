@@ -5,7 +5,7 @@ mod common;
 mod links;
 
 use common::CollectConfig;
-use heqis_actors::wire::{Header, Kind};
+use heqis_actors::wire::{Header, MessageKind};
 use heqis_actors::{Clock, ClockOffset, Delivery, Metrics, Running};
 use links::*;
 
@@ -93,7 +93,7 @@ fn a_clock_that_is_250_ms_ahead_is_measured_from_both_ends_and_ages_stay_as_the_
 fn beat(ts_ns: i64, lag_ns: Option<i64>) -> Vec<u8> {
     framed(
         Header {
-            kind: Kind::Heartbeat,
+            kind: MessageKind::Heartbeat,
             route: ROUTE,
             epoch: 1,
             seq: 0,
@@ -113,8 +113,8 @@ fn before_a_receiver(meet: impl FnOnce(&mut Peer, &Running, &Clock)) -> Metrics 
     actix::System::new().block_on(async {
         let receiver = receiver.start().await.unwrap();
         let mut peer = Peer::shaken(link.address);
-        peer.send(&[control(Kind::Hello, 1, &Hello::new(1))]);
-        peer.expect(Kind::Welcome);
+        peer.send(&[control(MessageKind::Hello, 1, &Hello::new(1))]);
+        peer.expect(MessageKind::Welcome);
         meet(&mut peer, &receiver, &clock);
         drop(peer);
         receiver.handle().stop();
@@ -128,7 +128,7 @@ fn a_peer_that_says_the_time_is_told_its_lag_at_once_and_once() {
     before_a_receiver(|peer, receiver, clock| {
         let sent_ns = clock.now_ns();
         peer.send(&[beat(sent_ns + 10_000 * MS_NS, None)]);
-        let answer = peer.expect(Kind::Heartbeat);
+        let answer = peer.expect(MessageKind::Heartbeat);
         let arrived_ns = clock.now_ns();
         assert!((sent_ns..=arrived_ns).contains(&answer.header.ts_ns));
         let lag_ns = debincode::<Option<i64>>(answer.meta()).unwrap();
@@ -142,7 +142,7 @@ fn a_peer_that_says_the_time_is_told_its_lag_at_once_and_once() {
                 .map(|_| beat(clock.now_ns(), None))
                 .collect::<Vec<_>>(),
         );
-        let next = peer.expect(Kind::Heartbeat).header.ts_ns;
+        let next = peer.expect(MessageKind::Heartbeat).header.ts_ns;
         assert!(next - answer.header.ts_ns >= 1_000 * MS_NS, "{next}");
     });
 }
@@ -150,13 +150,13 @@ fn a_peer_that_says_the_time_is_told_its_lag_at_once_and_once() {
 #[test]
 fn a_peer_of_a_version_without_clocks_is_no_less_alive() {
     let metrics = before_a_receiver(|peer, receiver, _| {
-        peer.send(&[control(Kind::Heartbeat, 1, &0u8), data(1, 1)]);
+        peer.send(&[control(MessageKind::Heartbeat, 1, &0u8), data(1, 1)]);
         until("the frame", || books(&receiver.report()).sent == 1);
         // What it gets is what it knows: a heartbeat that it does not read.
-        let heartbeat = peer.expect(Kind::Heartbeat);
+        let heartbeat = peer.expect(MessageKind::Heartbeat);
         assert_eq!(heartbeat.meta(), [0]);
         assert_eq!(offset(receiver), None);
-        peer.send(&[control(Kind::Heartbeat, 1, &DONE)]);
+        peer.send(&[control(MessageKind::Heartbeat, 1, &DONE)]);
     });
     assert_eq!(metrics.link(EDGE).rejected("protocol"), 0);
 }

@@ -262,14 +262,18 @@ fn committed_frames_are_dropped_one_by_one_and_a_rebuilt_stage_is_told_again() {
     let report = actix::System::new().block_on(async {
         let receiver = node(&link, &listener, &ledger).start().await.unwrap();
         let mut peer = Peer::shaken(link.address);
-        let hello = control(heqis_actors::wire::Kind::Hello, 1, &Hello::new(1));
-        let end = control(heqis_actors::wire::Kind::End, 1, &End { last_seq: 6 });
-        let goodbye = control(heqis_actors::wire::Kind::Goodbye, 1, &DONE);
+        let hello = control(heqis_actors::wire::MessageKind::Hello, 1, &Hello::new(1));
+        let end = control(
+            heqis_actors::wire::MessageKind::End,
+            1,
+            &End { last_seq: 6 },
+        );
+        let goodbye = control(heqis_actors::wire::MessageKind::Goodbye, 1, &DONE);
         let frames: Vec<_> = (1..=6).map(|seq| data(1, seq)).collect();
         peer.send(&[&[hello], &frames[..], &[end]].concat());
         // Acknowledged as duplicates, not as lost, so that the sender's books close too.
         let acks = std::iter::repeat_with(|| {
-            debincode::<Ack>(peer.expect(heqis_actors::wire::Kind::Ack).meta())
+            debincode::<Ack>(peer.expect(heqis_actors::wire::MessageKind::Ack).meta())
         });
         let last = acks.into_iter().find(|ack| ack.done == 6).unwrap();
         assert_eq!((last.outcomes[0], last.outcomes[1]), (3, 3));

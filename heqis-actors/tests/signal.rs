@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use common::{Collect, CollectConfig, Count};
-use heqis_actors::{Cause, EdgeOptions, GraphBuilder, NodeReport, Policy, StageOptions};
+use heqis_actors::{DropCause, EdgeOptions, GraphBuilder, NodeReport, Policy, StageOptions};
 use links::{books_of, endless, until};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -65,7 +65,7 @@ fn say(line: &str) {
 }
 
 /// Runs the child until frames flow, sends it SIGTERM, and returns what it reports before it leaves.
-fn terminated(drain_ms: u64, takes_us: u64) -> NodeReport {
+fn termination_signal(drain_ms: u64, takes_us: u64) -> NodeReport {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--ignored", "--nocapture"])
         .envs([
@@ -93,7 +93,7 @@ fn terminated(drain_ms: u64, takes_us: u64) -> NodeReport {
 
 #[test]
 fn a_node_told_to_terminate_finishes_what_is_under_way() {
-    let report = terminated(30_000, 100);
+    let report = termination_signal(30_000, 100);
     assert!(report.is_clean(), "{report:?}");
     let books = books_of(&report, "count->collect");
     assert!(
@@ -105,8 +105,8 @@ fn a_node_told_to_terminate_finishes_what_is_under_way() {
 #[test]
 fn a_node_that_cannot_finish_in_time_books_the_rest_as_lost_by_shutdown() {
     // Five hundred frames of 20 ms each are far from done after 10 ms.
-    let report = terminated(10, 20_000);
+    let report = termination_signal(10, 20_000);
     assert!(report.is_clean(), "{report:?}");
     let books = books_of(&report, "count->collect");
-    assert!(books.dropped[&Cause::Shutdown] > 300, "{books:?}");
+    assert!(books.dropped[&DropCause::Shutdown] > 300, "{books:?}");
 }

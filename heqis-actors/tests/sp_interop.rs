@@ -15,7 +15,7 @@ const SIZES: [usize; 8] = [0, 1, 3, 8_192, 65_536, 100_000, 1 << 20, 5];
 
 /// Both directions in which a connection can come about.
 #[derive(Clone, Copy, Debug)]
-enum Side {
+enum EdgeSide {
     WeListen,
     WeDial,
 }
@@ -89,7 +89,7 @@ fn message(size: usize) -> Bytes {
 /// Brings about one connection between us, with `options`, and a pynng peer in `role`.
 async fn meet(
     python: &str,
-    side: Side,
+    side: EdgeSide,
     endpoint: &str,
     options: &SocketOptions,
     role: &[&str],
@@ -102,11 +102,11 @@ async fn meet(
         .unwrap();
     let bound = listener.endpoint().clone();
     match side {
-        Side::WeListen => {
+        EdgeSide::WeListen => {
             let peer = Peer::start(python, &theirs, "dial", &bound.to_string(), role);
             (listener.accept().await.unwrap(), peer)
         }
-        Side::WeDial => {
+        EdgeSide::WeDial => {
             // The port that was free a moment ago is the peer's now.
             drop(listener);
             let peer = Peer::start(python, &theirs, "listen", &bound.to_string(), role);
@@ -120,7 +120,7 @@ async fn in_each_way(protocol: Protocol, role: &[&str], talk: impl AsyncFn(Conne
     let directory = tempfile::tempdir().unwrap();
     let ipc = format!("ipc://{}/peer.sock", directory.path().display());
     for endpoint in ["tcp://127.0.0.1:0", &ipc] {
-        for side in [Side::WeListen, Side::WeDial] {
+        for side in [EdgeSide::WeListen, EdgeSide::WeDial] {
             let options = SocketOptions::new(protocol);
             let (connection, mut peer) = meet(&python, side, endpoint, &options, role).await;
             talk(connection, &mut peer).await;
@@ -193,7 +193,7 @@ async fn an_oversize_message_from_pynng_is_refused_with_a_cause_to_count() {
     };
     let role = ["send", "1000", "1001"];
     let endpoint = "tcp://127.0.0.1:0";
-    let (connection, _peer) = meet(&python, Side::WeListen, endpoint, &options, &role).await;
+    let (connection, _peer) = meet(&python, EdgeSide::WeListen, endpoint, &options, &role).await;
     let (mut reader, _writer) = connection.split();
     assert_eq!(reader.recv().await.unwrap().unwrap(), message(1_000));
     let error = reader.recv().await.unwrap_err();

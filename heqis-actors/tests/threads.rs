@@ -121,13 +121,13 @@ fn threads_that_answer_are_alive_and_so_are_those_that_have_ended() {
         let mut probe = running.liveness();
         let patience = std::time::Duration::from_millis(50);
         for _ in 0..20 {
-            assert_eq!(probe.hung(patience), [""; 0]);
+            assert_eq!(probe.check(patience), [""; 0]);
             actix_rt::time::sleep(patience / 5).await;
         }
         assert!(running.reporter().links().is_empty());
         running.wait(DRAIN).await;
         for _ in 0..20 {
-            assert_eq!(probe.hung(patience), [""; 0]);
+            assert_eq!(probe.check(patience), [""; 0]);
             actix_rt::time::sleep(patience / 5).await;
         }
     });

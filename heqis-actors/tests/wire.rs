@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use bytes::Bytes;
-use heqis_actors::wire::{Encoded, Header, Kind, PAYLOAD_ALIGN, WireError, WireFrame, WireMeta};
-use heqis_actors::{MAX_META_BYTES, MAX_RANK, PayloadError, Tensor, meta, read_meta};
+use heqis_actors::wire::{
+    Encoded, Header, MessageKind, PAYLOAD_ALIGN, WireError, WireFrame, WireMeta,
+};
+use heqis_actors::{MAX_META_BYTES, MAX_RANK, PayloadError, Tensor, decode_meta, encode_meta};
 use proptest::prelude::*;
 
 /// A meta part of any bytes.
@@ -24,7 +26,7 @@ impl WireMeta for Raw {
 }
 
 const HEADER: Header = Header {
-    kind: Kind::Data,
+    kind: MessageKind::Data,
     route: 0x0102_0304,
     epoch: 0x0506_0708,
     seq: 0x1112_1314_1516_1718,
@@ -95,7 +97,7 @@ fn a_data_frame_has_these_bytes() {
 #[test]
 fn a_frame_without_tensor_has_these_bytes() {
     let header = Header {
-        kind: Kind::Heartbeat,
+        kind: MessageKind::Heartbeat,
         route: 7,
         epoch: 1,
         seq: 0,
@@ -252,13 +254,13 @@ fn tensors() -> impl Strategy<Value = Option<Tensor>> {
 
 fn headers() -> impl Strategy<Value = Header> {
     let kinds = [
-        Kind::Data,
-        Kind::Hello,
-        Kind::Welcome,
-        Kind::Ack,
-        Kind::End,
-        Kind::Goodbye,
-        Kind::Heartbeat,
+        MessageKind::Data,
+        MessageKind::Hello,
+        MessageKind::Welcome,
+        MessageKind::Ack,
+        MessageKind::End,
+        MessageKind::Goodbye,
+        MessageKind::Heartbeat,
     ];
     (
         prop::sample::select(kinds.to_vec()),
@@ -439,10 +441,10 @@ proptest! {
     #[test]
     fn a_meta_part_is_what_bincode_would_have_written(value in everything()) {
         let mut ours = Vec::new();
-        meta("everything", &value, &mut ours).unwrap();
+        encode_meta("everything", &value, &mut ours).unwrap();
         let theirs = bincode::encode_to_vec(&value, bincode::config::legacy()).unwrap();
         prop_assert_eq!(&ours, &theirs);
-        prop_assert_eq!(&read_meta::<Everything>("everything", &theirs).unwrap(), &value);
+        prop_assert_eq!(&decode_meta::<Everything>("everything", &theirs).unwrap(), &value);
         let (back, used) = bincode::decode_from_slice::<Everything, _>(&ours, bincode::config::legacy()).unwrap();
         prop_assert_eq!((back, used), (value, ours.len()));
     }
@@ -450,16 +452,16 @@ proptest! {
     #[test]
     fn a_meta_part_that_is_cut_or_longer_is_refused(value in everything(), cut in any::<prop::sample::Index>()) {
         let mut bytes = Vec::new();
-        meta("everything", &value, &mut bytes).unwrap();
-        let short = read_meta::<Everything>("everything", &bytes[..cut.index(bytes.len())]);
+        encode_meta("everything", &value, &mut bytes).unwrap();
+        let short = decode_meta::<Everything>("everything", &bytes[..cut.index(bytes.len())]);
         let refused = matches!(short, Err(PayloadError::Meta { payload: "everything", .. }));
         prop_assert!(refused, "{:?}", short);
         bytes.push(0);
-        prop_assert!(read_meta::<Everything>("everything", &bytes).is_err());
+        prop_assert!(decode_meta::<Everything>("everything", &bytes).is_err());
     }
 
     #[test]
     fn any_meta_bytes_give_a_value_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let _ = read_meta::<Everything>("everything", &bytes);
+        let _ = decode_meta::<Everything>("everything", &bytes);
     }
 }

@@ -8,8 +8,8 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use heqis_actors::wire::{Encoded, Header, Kind, WireFrame, WireMeta};
-use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, meta, read_meta};
+use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
+use heqis_actors::{MAX_META_BYTES, PayloadError, Tensor, decode_meta, encode_meta};
 use proptest::prelude::*;
 
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
@@ -63,11 +63,11 @@ impl WireMeta for Lists {
     const NAME: &'static str = "lists";
 
     fn write(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        meta(Self::NAME, self, out)
+        encode_meta(Self::NAME, self, out)
     }
 
     fn read(bytes: &[u8]) -> Result<Self, PayloadError> {
-        read_meta(Self::NAME, bytes)
+        decode_meta(Self::NAME, bytes)
     }
 }
 
@@ -92,7 +92,7 @@ fn claiming(lengths: [u64; 3]) -> Vec<u8> {
 #[test]
 fn announced_lengths_cost_at_most_what_is_there() {
     let header = Header {
-        kind: Kind::Data,
+        kind: MessageKind::Data,
         route: 0,
         epoch: 1,
         seq: 1,
@@ -144,12 +144,12 @@ fn announced_lengths_cost_at_most_what_is_there() {
     let lengths = [length.clone(), length.clone(), length];
     proptest!(|(lengths in lengths, filler in prop::collection::vec(any::<u8>(), 0..64))| {
         let bytes = [claiming(lengths), filler].concat();
-        let (_, most) = largest(|| read_meta::<Lists>("lists", &bytes));
+        let (_, most) = largest(|| decode_meta::<Lists>("lists", &bytes));
         prop_assert!(most <= MAX_META_BYTES, "{:?}: {} bytes were allocated", lengths, most);
     });
     for len in [1 << 20, 1 << 32, u64::MAX / 8, u64::MAX] {
         let bytes = claiming([len, len, len]);
-        let (read, most) = largest(|| read_meta::<Lists>("lists", &bytes).is_err());
+        let (read, most) = largest(|| decode_meta::<Lists>("lists", &bytes).is_err());
         assert!(
             read && most <= MAX_META_BYTES,
             "{len}: {most} bytes were allocated"

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{Cause, ClockOffset, Metrics};
+use heqis_actors::{ClockOffset, DropCause, Metrics};
 use heqis_runtime::machine::{Identity, MachineGauges, Sensors};
 use heqis_runtime::topology::Board;
 use heqis_runtime::watch::{Outcome, WatchCounters};
@@ -133,7 +133,7 @@ fn check(expr: &str, exported: &BTreeMap<String, BTreeSet<String>>) {
     for outcome in expr.split("outcome=\"").skip(1) {
         let outcome = outcome.split('"').next().unwrap();
         let known = ["sent", "delivered", "duplicate"].contains(&outcome)
-            || Cause::ALL
+            || DropCause::ALL
                 .iter()
                 .any(|cause| outcome == format!("dropped_{}", cause.name()))
             || (expr.contains("heqis_watchdog_commands_total")

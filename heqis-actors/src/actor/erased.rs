@@ -104,7 +104,7 @@ impl<S: Stage> AnyStage for TypedStage<S> {
     }
 
     fn takes_past(&self) -> bool {
-        S::TAKES_PAST
+        S::TAKES_WARM_UP
     }
 
     fn take_batch(&mut self) -> Vec<AnyFrame> {
@@ -122,7 +122,7 @@ impl<S: Stage> AnyStage for TypedStage<S> {
 
 /// A source of any type.
 pub(crate) trait AnySource {
-    fn past(&mut self) -> Result<Option<ErasedItem>, StageError>;
+    fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError>;
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError>;
     /// Rebuilds an item that was recorded.
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError>;
@@ -156,8 +156,8 @@ impl<S: Source> AnySource for TypedSource<S> {
         })
     }
 
-    fn past(&mut self) -> Result<Option<ErasedItem>, StageError> {
-        Ok(contained(|| self.0.past())?.map(ErasedItem::of))
+    fn warm_up(&mut self) -> Result<Option<ErasedItem>, StageError> {
+        Ok(contained(|| self.0.warm_up())?.map(ErasedItem::of))
     }
 
     fn decode(&self, meta: &[u8], tensor: Tensor) -> Result<ErasedItem, PayloadError> {

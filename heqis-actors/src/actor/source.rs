@@ -149,7 +149,7 @@ impl SourceActor {
             return Ok(Next::Waiting);
         };
         if !self.past_given {
-            match source.past()? {
+            match source.warm_up()? {
                 Some(item) => return Ok(Next::Item(item)),
                 None => self.past_given = true,
             }

@@ -17,7 +17,7 @@ use crate::error::StageError;
 use crate::frame::{AnyFrame, Origin};
 use crate::options::{BatchOptions, Exhausted, StageOptions};
 use crate::outcome::Ending;
-use crate::outcome::{Cause, Outcome};
+use crate::outcome::{DropCause, Outcome};
 use crate::restart::RestartBudget;
 use crate::snapshot::Held;
 use crate::snapshot::Snapshot;
@@ -213,7 +213,7 @@ impl StageActor {
             if self.phase == Phase::GivenUp {
                 self.inlets[inlet]
                     .edge
-                    .lose_popped(frame, Cause::StageFailed);
+                    .lose_popped(frame, DropCause::StageFailed);
                 continue;
             }
             if frame.head.past && self.stage.as_ref().is_some_and(|stage| !stage.takes_past()) {
@@ -266,7 +266,7 @@ impl StageActor {
             );
             self.inlets[held.inlet]
                 .edge
-                .lose_popped(frame, Cause::Refused);
+                .lose_popped(frame, DropCause::Refused);
         }
     }
 
@@ -293,13 +293,15 @@ impl StageActor {
                     self.retry.push((inlet, poison));
                 } else if let StageError::Refused(reason) = &error {
                     self.control.refused(&self.cx.stage, reason.clone());
-                    self.inlets[inlet].edge.lose_popped(poison, Cause::Refused);
+                    self.inlets[inlet]
+                        .edge
+                        .lose_popped(poison, DropCause::Refused);
                     return Step::Worked;
                 } else {
                     tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
                     self.inlets[inlet]
                         .edge
-                        .lose_popped(poison, Cause::StageFailed);
+                        .lose_popped(poison, DropCause::StageFailed);
                 }
                 self.pause(&error)
             }
@@ -415,7 +417,7 @@ impl StageActor {
         for (inlet, frame) in self.retry.drain(..).rev() {
             self.inlets[inlet]
                 .edge
-                .lose_popped(frame, Cause::StageFailed);
+                .lose_popped(frame, DropCause::StageFailed);
         }
         // Go on taking frames, to drop them with their cause, so that nothing upstream waits for ever.
         Step::Worked
@@ -482,7 +484,9 @@ impl StageActor {
         let hand: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
         let retry = std::mem::take(&mut self.retry);
         for (inlet, frame) in hand.into_iter().zip(frames).chain(retry) {
-            self.inlets[inlet].edge.lose_popped(frame, Cause::Shutdown);
+            self.inlets[inlet]
+                .edge
+                .lose_popped(frame, DropCause::Shutdown);
         }
         for inlet in &self.inlets {
             inlet.edge.abandon();

@@ -14,7 +14,7 @@ use crate::clock::{ClockOffset, duration_ns};
 use crate::encoding::Encoding;
 use crate::frame::Body;
 use crate::sp::{Connection, Protocol, Reader, SocketOptions, SpError, Writer};
-use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, tensor_bytes};
+use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, tensor_bytes};
 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -103,7 +103,7 @@ impl Conn {
     /// superseded by a later one.
     pub(super) fn control(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         route: u32,
         epoch: u32,
         message: &impl WireMeta,
@@ -114,7 +114,7 @@ impl Conn {
     /// As [`Conn::control`], for a message that offers or takes an encoding.
     pub(super) fn negotiate(
         &mut self,
-        kind: Kind,
+        kind: MessageKind,
         route: u32,
         epoch: u32,
         encoding: Encoding,
@@ -143,7 +143,7 @@ impl Conn {
         self.beat_ns = now_ns + duration_ns(HEARTBEAT);
         let header = Header {
             ts_ns: now_ns,
-            ..control(Kind::Heartbeat, route, epoch)
+            ..control(MessageKind::Heartbeat, route, epoch)
         };
         let lag_ns = self.clocks.tell(now_ns);
         self.queue(header, &Heartbeat { lag_ns }).map(|_| ())
@@ -218,12 +218,7 @@ struct TensorOf(Arc<dyn Body>);
 
 impl AsRef<[u8]> for TensorOf {
     fn as_ref(&self) -> &[u8] {
-        // The payload was encoded a moment ago, so it encodes again; the meta part is not wanted here.
-        self.0
-            .encode(&mut Vec::new())
-            .ok()
-            .flatten()
-            .map_or(&[], tensor_bytes)
+        self.0.tensor().map_or(&[], tensor_bytes)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::commit::SourceStream;
 use crate::encoding::Encoding;
 use crate::frame::{AnyFrame, Head, MAX_STAMPS, Origin, PayloadType, Stamp};
 use crate::payload::PayloadError;
-use crate::wire::{Encoded, Header, Kind, WireError, WireFrame, WireMeta, wire_meta};
+use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, wire_meta};
 
 /// Everything of a frame but its tensor.
 #[derive(Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
@@ -190,7 +190,7 @@ pub(super) fn encode_frame(
     encoding: Encoding,
 ) -> Result<Encoded, WireError> {
     let mut payload = Vec::with_capacity(128);
-    let tensor = frame.body.encode(&mut payload)?;
+    frame.body.encode(&mut payload)?;
     let head = &frame.head;
     let envelope = Envelope {
         stream: head.origin.stream,
@@ -209,13 +209,13 @@ pub(super) fn encode_frame(
         payload,
     };
     let header = Header {
-        kind: Kind::Data,
+        kind: MessageKind::Data,
         route,
         epoch,
         seq,
         ts_ns: head.born_ns,
     };
-    Encoded::with(header, &envelope, tensor, encoding)
+    Encoded::with(header, &envelope, frame.body.tensor(), encoding)
 }
 
 /// Rebuilds a data frame.
@@ -255,7 +255,7 @@ pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<Any
 
 /// The header of a control message without an encoding and a time. A hello offers one encoding as `seq` and a welcome
 /// takes one, a heartbeat carries the time as `ts_ns`: versions that know nothing of these neither set nor read them there.
-pub(super) fn control(kind: Kind, route: u32, epoch: u32) -> Header {
+pub(super) fn control(kind: MessageKind, route: u32, epoch: u32) -> Header {
     Header {
         kind,
         route,
@@ -284,14 +284,17 @@ mod tests {
     impl Payload for Parcel {
         const NAME: &'static str = "parcel";
 
-        fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-            crate::payload::meta(Self::NAME, &self.bytes, meta)?;
-            Ok((!self.tensor.is_empty()).then_some(&self.tensor))
+        fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+            crate::payload::encode_meta(Self::NAME, &self.bytes, meta)
+        }
+
+        fn tensor(&self) -> Option<&Tensor> {
+            (!self.tensor.is_empty()).then_some(&self.tensor)
         }
 
         fn decode(meta: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
             Ok(Self {
-                bytes: crate::payload::read_meta(Self::NAME, meta)?,
+                bytes: crate::payload::decode_meta(Self::NAME, meta)?,
                 tensor,
             })
         }
@@ -349,7 +352,7 @@ mod tests {
             let tensor = (!parcel.tensor.is_empty()).then_some(&parcel.tensor);
             let bytes = encode_frame(&frame, route, epoch, seq, Encoding::F32).unwrap().concat(tensor);
             let wire = WireFrame::parse(bytes).unwrap();
-            let expected = Header { kind: Kind::Data, route, epoch, seq, ts_ns: head.born_ns };
+            let expected = Header { kind: MessageKind::Data, route, epoch, seq, ts_ns: head.born_ns };
             prop_assert_eq!(wire.header, expected);
 
             let golden = Golden {
@@ -386,7 +389,7 @@ mod tests {
                 bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
             }
             fn written(message: &impl WireMeta) -> Vec<u8> {
-                let encoded = Encoded::new(control(Kind::Hello, 1, 2), message, None).unwrap();
+                let encoded = Encoded::new(control(MessageKind::Hello, 1, 2), message, None).unwrap();
                 WireFrame::parse(encoded.concat(None)).unwrap().meta().to_vec()
             }
             let streams = vec![(&source, instance, at_least_once)];

@@ -14,7 +14,7 @@ use crate::edge::Edge;
 use crate::frame::PayloadType;
 use crate::options::Delivery;
 use crate::outcome::Ending;
-use crate::outcome::{Cause, Outcome};
+use crate::outcome::{DropCause, Outcome};
 use crate::ticket::{Ticket, Tracker};
 use crate::wire::WireFrame;
 
@@ -188,10 +188,10 @@ impl Intake {
                     tracing::error!(edge = %self.edge.name, seq, %error, left_out, "frame dropped: it does not decode");
                 }
                 books.sent(1);
-                books.dropped(Cause::Decode, 1);
+                books.dropped(DropCause::Decode, 1);
                 session
                     .tracker
-                    .complete(seq, Some(Outcome::Dropped(Cause::Decode)));
+                    .complete(seq, Some(Outcome::Dropped(DropCause::Decode)));
                 return Ok(());
             }
         };

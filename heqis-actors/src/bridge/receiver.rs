@@ -19,7 +19,7 @@ use crate::encoding::Encoding;
 use crate::error::StageError;
 use crate::events::Event;
 use crate::sp::{Connection, Listener, SpError};
-use crate::wire::{Kind, WireFrame};
+use crate::wire::{MessageKind, WireFrame};
 
 /// How long an acknowledgement waits for company on a quiet edge.
 const ACK_DELAY: Duration = Duration::from_millis(2);
@@ -137,7 +137,7 @@ impl BridgeReceiver {
             )));
         }
         if self.door.stranger(id).is_some() {
-            if wire.header.kind != Kind::Hello {
+            if wire.header.kind != MessageKind::Hello {
                 return Err(LinkError::Protocol(format!(
                     "{:?} before hello",
                     wire.header.kind
@@ -164,36 +164,37 @@ impl BridgeReceiver {
             }
         };
         match wire.header.kind {
-            Kind::Data => self.intake.data(wire),
-            Kind::End => {
+            MessageKind::Data => self.intake.data(wire),
+            MessageKind::End => {
                 let End { last_seq } = wire.read()?;
                 self.intake.end(last_seq)
             }
-            Kind::Heartbeat => {
+            MessageKind::Heartbeat => {
                 let offset = conn.felt(wire, now_ns)?;
                 self.setup.link.set_clock(offset);
                 Ok(())
             }
-            Kind::Leave => {
+            MessageKind::Leave => {
                 let Parting { drain_ms, .. } = wire.read()?;
                 tracing::info!(edge = %self.setup.edge.name, drain_ms, "the sender leaves");
                 self.intake.hurry();
                 self.answer()
             }
-            Kind::Goodbye if self.intake.is_told_the_end() && self.intake.is_settled() => {
+            MessageKind::Goodbye if self.intake.is_told_the_end() && self.intake.is_settled() => {
                 if !std::mem::replace(&mut self.confirmed, true) {
                     self.setup.control.enter_farewell();
                 }
                 Ok(())
             }
-            Kind::Goodbye if self.closing => {
+            MessageKind::Goodbye if self.closing => {
                 self.farewell = true;
                 Ok(())
             }
-            Kind::Goodbye => Err(LinkError::Goodbye),
-            kind @ (Kind::Hello | Kind::Welcome | Kind::Ack | Kind::Refuse) => {
-                Err(LinkError::Protocol(format!("{kind:?} in mid-stream")))
-            }
+            MessageKind::Goodbye => Err(LinkError::Goodbye),
+            kind @ (MessageKind::Hello
+            | MessageKind::Welcome
+            | MessageKind::Ack
+            | MessageKind::Refuse) => Err(LinkError::Protocol(format!("{kind:?} in mid-stream"))),
         }
     }
 
@@ -249,7 +250,7 @@ impl BridgeReceiver {
             ));
         }
         hello.terms.iter().find_map(|term| {
-            let mine = self.setup.peer.terms.get(&term.subject)?;
+            let mine = self.setup.peer.properties.get(&term.subject)?;
             (*mine != term.value).then(|| {
                 format!(
                     "{} on edge '{edge}': node '{}' (version {}) sends {}, node '{here}' (version {}) takes {mine}",
@@ -276,7 +277,7 @@ impl BridgeReceiver {
             reason: reason.to_owned(),
         };
         if let Some(conn) = self.door.stranger(id) {
-            conn.control(Kind::Refuse, route, epoch, &refuse)?;
+            conn.control(MessageKind::Refuse, route, epoch, &refuse)?;
             let error = LinkError::Protocol(reason.to_owned());
             let peer = conn.peer.clone();
             flush(self, id, ctx);
@@ -299,7 +300,7 @@ impl BridgeReceiver {
             drain_ms: 0,
         };
         if let Some((conn, epoch)) = &mut self.active {
-            conn.control(Kind::Goodbye, route, *epoch, &parting)?;
+            conn.control(MessageKind::Goodbye, route, *epoch, &parting)?;
         }
         Ok(())
     }
@@ -346,7 +347,13 @@ impl BridgeReceiver {
         let id = conn.id;
         let (conn, _) = self.active.insert((conn, epoch));
         let welcome = self.intake.welcome(hello);
-        conn.negotiate(Kind::Welcome, self.setup.route, epoch, taken, &welcome)?;
+        conn.negotiate(
+            MessageKind::Welcome,
+            self.setup.route,
+            epoch,
+            taken,
+            &welcome,
+        )?;
         self.setup.link.up.set(1);
         self.setup.edge.set_waits(None);
         self.setup.link.connects.inc();
@@ -372,7 +379,7 @@ impl BridgeReceiver {
         if conn.writable()
             && let Some(ack) = self.intake.ack(always)
         {
-            conn.control(Kind::Ack, route, *epoch, &ack)?;
+            conn.control(MessageKind::Ack, route, *epoch, &ack)?;
         }
         Ok(())
     }
@@ -450,7 +457,7 @@ impl BridgeReceiver {
             drain_ms: self.setup.control.drain_left_ms().unwrap_or(0),
         };
         if let Some((conn, epoch)) = &mut self.active {
-            let _ = conn.control(Kind::Goodbye, route, *epoch, &parting);
+            let _ = conn.control(MessageKind::Goodbye, route, *epoch, &parting);
             let id = conn.id;
             flush(self, id, ctx);
         }

@@ -13,7 +13,7 @@ use super::messages::{Ack, Have, Welcome};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Origin};
 use crate::outcome::Ending;
-use crate::outcome::{Cause, Outcome};
+use crate::outcome::{DropCause, Outcome};
 use crate::report::InDoubt;
 
 /// The numbers and frames of one sending half.
@@ -135,7 +135,7 @@ impl Window {
                 self.open
             };
             self.lost = self.next_seq - 1;
-            self.close(Outcome::Dropped(Cause::LinkDown), lost);
+            self.close(Outcome::Dropped(DropCause::LinkDown), lost);
             if !remembered {
                 self.done = self.next_seq - 1;
             }
@@ -282,7 +282,7 @@ impl Window {
         if self.keeps {
             self.number(frame);
         } else {
-            self.edge.lose_popped(frame, Cause::LinkDown);
+            self.edge.lose_popped(frame, DropCause::LinkDown);
         }
     }
 
@@ -296,12 +296,12 @@ impl Window {
 
     /// A new frame that no connection could carry.
     pub(super) fn unsendable(&mut self, frame: AnyFrame) {
-        self.edge.lose_popped(frame, Cause::Decode);
+        self.edge.lose_popped(frame, DropCause::Decode);
     }
 
     /// Gives up what is under way for `cause`. Whoever waits for the frames' outcome hears the cause: without it they would
     /// count as delivered there.
-    pub(super) fn give_up(&mut self, cause: Cause) {
+    pub(super) fn give_up(&mut self, cause: DropCause) {
         self.close(Outcome::Dropped(cause), self.open);
         for (_, frame) in self.retained.drain(..) {
             if let Some(ticket) = &frame.head.ticket {
@@ -324,14 +324,14 @@ impl Window {
                 last_position: last.head.origin.position,
             });
         }
-        self.give_up(Cause::Shutdown);
+        self.give_up(DropCause::Shutdown);
         self.leave_rest(now_ns);
     }
 
     /// Drops what waits on the edge: nothing will be sent any more.
     pub(super) fn leave_rest(&mut self, now_ns: i64) {
         while let Pop::Frame(frame) = self.edge.pop(0, now_ns) {
-            self.edge.lose_popped(frame, Cause::Shutdown);
+            self.edge.lose_popped(frame, DropCause::Shutdown);
         }
     }
 
@@ -355,7 +355,7 @@ mod tests {
     use crate::metrics::Metrics;
     use crate::options::EdgeOptions;
     use crate::payload::{Payload, PayloadError, Tensor};
-    use crate::report::Side;
+    use crate::report::EdgeSide;
     use crate::ticket::Deliveries;
 
     /// A payload of nothing but its head.
@@ -364,8 +364,8 @@ mod tests {
     impl Payload for Blank {
         const NAME: &'static str = "blank";
 
-        fn encode(&self, _: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-            Ok(None)
+        fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
+            Ok(())
         }
 
         fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
@@ -377,7 +377,7 @@ mod tests {
     fn what_is_in_doubt_when_the_node_leaves_is_not_delivered() {
         let metrics = Metrics::new("test");
         let options = EdgeOptions::default();
-        let edge = Edge::new("a->b", Side::Sender, options, 1, 1, &metrics);
+        let edge = Edge::new("a->b", EdgeSide::Sender, options, 1, 1, &metrics);
         let mut window = Window::new(edge.clone(), true, 8);
         window.limit = 8;
         let deliveries = Deliveries::after(0);

@@ -15,10 +15,10 @@ use crate::encoding::Encoding;
 use crate::error::StageError;
 use crate::events::Event;
 use crate::options::Delivery;
-use crate::outcome::Cause;
+use crate::outcome::DropCause;
 use crate::outcome::Ending;
 use crate::sp::{Backoff, Connection, SpError, connect};
-use crate::wire::{Kind, WireFrame};
+use crate::wire::{MessageKind, WireFrame};
 
 /// Shortest and longest pause between two attempts to connect.
 const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
@@ -187,7 +187,7 @@ impl BridgeSender {
                 .iter()
                 .map(Into::into)
                 .collect(),
-            terms: (self.setup.peer.terms.iter())
+            terms: (self.setup.peer.properties.iter())
                 .map(|(subject, value)| Term {
                     subject: subject.clone(),
                     value: value.clone(),
@@ -195,7 +195,13 @@ impl BridgeSender {
                 .collect(),
         };
         let offered = self.setup.options.encoding;
-        let greeted = conn.negotiate(Kind::Hello, self.setup.route, self.epoch, offered, &hello);
+        let greeted = conn.negotiate(
+            MessageKind::Hello,
+            self.setup.route,
+            self.epoch,
+            offered,
+            &hello,
+        );
         self.link = Link::Greeting(conn);
         match greeted {
             Ok(_) => flush(self, self.epoch.into(), ctx),
@@ -255,25 +261,25 @@ impl BridgeSender {
             return Ok(());
         }
         match wire.header.kind {
-            Kind::Welcome => self.welcomed(&wire.read()?, wire.header.seq, now_ns),
-            Kind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
+            MessageKind::Welcome => self.welcomed(&wire.read()?, wire.header.seq, now_ns),
+            MessageKind::Ack if matches!(self.link, Link::Greeting(_)) => Err(LinkError::Protocol(
                 "acknowledges before its welcome".into(),
             )),
-            Kind::Ack => {
+            MessageKind::Ack => {
                 let done = self.window.first_seq();
                 self.window.acknowledged(&wire.read()?)?;
                 self.proved |= self.window.first_seq() > done;
                 Ok(())
             }
-            Kind::Refuse => {
+            MessageKind::Refuse => {
                 let Refuse { reason } = wire.read()?;
                 Err(LinkError::Refused(reason))
             }
-            Kind::Goodbye if !wire.read::<Parting>()?.leaves => {
+            MessageKind::Goodbye if !wire.read::<Parting>()?.leaves => {
                 self.parted = self.farewell_ns.is_some();
                 Ok(())
             }
-            Kind::Goodbye => match std::mem::replace(&mut self.link, Link::Dialing) {
+            MessageKind::Goodbye => match std::mem::replace(&mut self.link, Link::Dialing) {
                 Link::Up(conn) => {
                     self.peer_left = true;
                     self.link = Link::Leaving(conn, Farewell::Due);
@@ -284,16 +290,19 @@ impl BridgeSender {
                     Err(LinkError::Goodbye)
                 }
             },
-            Kind::Heartbeat => {
+            MessageKind::Heartbeat => {
                 if let Some(conn) = self.link.conn() {
                     let offset = conn.felt(wire, now_ns)?;
                     self.setup.link.set_clock(offset);
                 }
                 Ok(())
             }
-            kind @ (Kind::Data | Kind::Hello | Kind::End | Kind::Leave) => Err(
-                LinkError::Protocol(format!("a receiver does not send {kind:?}")),
-            ),
+            kind @ (MessageKind::Data
+            | MessageKind::Hello
+            | MessageKind::End
+            | MessageKind::Leave) => Err(LinkError::Protocol(format!(
+                "a receiver does not send {kind:?}"
+            ))),
         }
     }
 
@@ -380,7 +389,7 @@ impl BridgeSender {
     /// Everything has its outcome: says so, waits for the answer, and ends.
     fn part(&mut self, ctx: &mut Context<Self>) {
         // On an at-most-once edge the receiver may have called numbers done that had no outcome there either.
-        self.window.give_up(Cause::Gap);
+        self.window.give_up(DropCause::Gap);
         let now_ns = self.now_ns();
         if self.farewell_ns.is_none() {
             self.farewell_ns = Some(now_ns);
@@ -393,7 +402,11 @@ impl BridgeSender {
         if !self.goodbye_sent
             && let Link::Up(conn) = &mut self.link
         {
-            let kind = if complete { Kind::Goodbye } else { Kind::Leave };
+            let kind = if complete {
+                MessageKind::Goodbye
+            } else {
+                MessageKind::Leave
+            };
             let parting = Parting {
                 leaves: !complete,
                 drain_ms,
@@ -428,7 +441,7 @@ impl BridgeSender {
                     drain_ms: 0,
                 };
                 if *farewell == Farewell::Due
-                    && conn.control(Kind::Goodbye, route, epoch, &parting)?
+                    && conn.control(MessageKind::Goodbye, route, epoch, &parting)?
                 {
                     *farewell = Farewell::Said;
                 }
@@ -447,7 +460,7 @@ impl BridgeSender {
                         let end = End {
                             last_seq: self.window.next_seq() - 1,
                         };
-                        self.end_sent = conn.control(Kind::End, route, epoch, &end)?;
+                        self.end_sent = conn.control(MessageKind::End, route, epoch, &end)?;
                     }
                     break;
                 }

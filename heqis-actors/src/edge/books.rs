@@ -2,8 +2,8 @@
 //! flight. Counters are the metrics themselves, so what is printed and what is scraped cannot differ.
 
 use crate::metrics::{Counter, Metrics};
-use crate::outcome::{Cause, Outcome};
-use crate::report::{EdgeReport, Side};
+use crate::outcome::{DropCause, Outcome};
+use crate::report::{EdgeReport, EdgeSide};
 
 /// The running counts of one edge, or of one side of a bridged edge.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ impl Books {
     pub(crate) fn open(metrics: &Metrics, edge: &str) -> Self {
         let counter = |outcome: &str| metrics.edge_frames(edge, outcome);
         let mut names = vec!["delivered".to_owned(), "duplicate".to_owned()];
-        names.extend(Cause::ALL.map(|cause| format!("dropped_{}", cause.name())));
+        names.extend(DropCause::ALL.map(|cause| format!("dropped_{}", cause.name())));
         Self {
             sent: counter("sent"),
             outcomes: std::array::from_fn(|index| counter(&names[index])),
@@ -31,19 +31,19 @@ impl Books {
         self.outcomes[outcome.index()].add(frames);
     }
 
-    pub(crate) fn dropped(&self, cause: Cause, frames: u64) {
+    pub(crate) fn dropped(&self, cause: DropCause, frames: u64) {
         self.close(Outcome::Dropped(cause), frames);
     }
 
     /// Sums up; `in_flight` is what the caller finds on queues and in hands, counted independently of the books.
-    pub(crate) fn report(&self, edge: &str, side: Side, in_flight: u64) -> EdgeReport {
+    pub(crate) fn report(&self, edge: &str, side: EdgeSide, in_flight: u64) -> EdgeReport {
         EdgeReport {
             edge: edge.to_owned(),
             side,
             sent: self.sent.get(),
             delivered: self.outcomes[Outcome::Delivered.index()].get(),
             duplicate: self.outcomes[Outcome::Duplicate.index()].get(),
-            dropped: Cause::ALL
+            dropped: DropCause::ALL
                 .into_iter()
                 .map(|cause| (cause, self.outcomes[Outcome::Dropped(cause).index()].get()))
                 .filter(|(_, frames)| *frames > 0)

@@ -19,10 +19,10 @@ use crate::frame::AnyFrame;
 use crate::metrics::{Gauge, Metrics, Timer};
 use crate::options::{EdgeOptions, Policy};
 use crate::outcome::Ending;
-use crate::outcome::{Cause, Outcome};
+use crate::outcome::{DropCause, Outcome};
 use crate::payload::Key;
 use crate::payload::partition;
-use crate::report::{EdgeReport, InDoubt, Side};
+use crate::report::{EdgeReport, EdgeSide, InDoubt};
 
 /// One edge, shared by its producers and its consumers.
 pub(crate) struct Edge {
@@ -39,7 +39,7 @@ pub(crate) struct Edge {
     producers: OnceLock<Vec<Arc<Doorbell>>>,
     depth: Gauge,
     wait: Timer,
-    side: Side,
+    side: EdgeSide,
     /// For whom a half of a bridged edge waits, and why; `None` while it has a connection.
     waits: Mutex<Option<String>>,
     /// Frames of which the sending half ended without knowing the outcome.
@@ -102,7 +102,7 @@ pub(crate) enum Pop {
 impl Edge {
     pub(crate) fn new(
         name: &str,
-        side: Side,
+        side: EdgeSide,
         options: EdgeOptions,
         lanes: usize,
         producers: usize,
@@ -112,7 +112,7 @@ impl Edge {
         let capacity = match (options.policy, side) {
             (Policy::Latest, _) => 1,
             // The credit bounds the lanes together; one lane may get all of it.
-            (_, Side::Receiver) => options.capacity.max(1),
+            (_, EdgeSide::Receiver) => options.capacity.max(1),
             _ => options.capacity.max(1).div_ceil(lanes),
         };
         let lane = || Lane {
@@ -208,13 +208,13 @@ impl Edge {
         match &mut state.queue {
             Queue::Fifo(frames) => {
                 if full && self.policy == Policy::DropNewest {
-                    lost = Some((frame, Cause::Capacity));
+                    lost = Some((frame, DropCause::Capacity));
                 } else {
                     if full {
                         let cause = if self.policy == Policy::Latest {
-                            Cause::Superseded
+                            DropCause::Superseded
                         } else {
-                            Cause::Capacity
+                            DropCause::Capacity
                         };
                         lost = frames.pop_front().map(|oldest| (oldest, cause));
                     }
@@ -224,10 +224,12 @@ impl Edge {
             Queue::Slots { order, frames } => {
                 let key = frame.head.key;
                 if let Some(older) = frames.insert(key, frame) {
-                    lost = Some((older, Cause::Superseded));
+                    lost = Some((older, DropCause::Superseded));
                 } else {
                     if full && let Some(oldest) = order.pop_front() {
-                        lost = frames.remove(&oldest).map(|frame| (frame, Cause::Capacity));
+                        lost = frames
+                            .remove(&oldest)
+                            .map(|frame| (frame, DropCause::Capacity));
                     }
                     order.push_back(key);
                 }
@@ -269,7 +271,7 @@ impl Edge {
                 .is_some_and(|max| now_ns.saturating_sub(frame.head.born_ns) > max)
             {
                 self.in_hand.fetch_sub(1, Ordering::Relaxed);
-                self.lose(frame, Cause::Age);
+                self.lose(frame, DropCause::Age);
                 continue;
             }
             self.wait.observe_ns(now_ns - frame.head.last_leave_ns());
@@ -294,7 +296,7 @@ impl Edge {
     /// Books frames that never found room on the edge and are given up, cause `shutdown`.
     pub(crate) fn refuse(&self, frames: u64) {
         self.books.sent(frames);
-        self.books.dropped(Cause::Shutdown, frames);
+        self.books.dropped(DropCause::Shutdown, frames);
     }
 
     /// Blocks the calling thread until the lane has a frame or `timeout` has passed.
@@ -318,13 +320,13 @@ impl Edge {
     }
 
     /// Drops one popped frame for `cause`.
-    pub(crate) fn lose_popped(&self, frame: AnyFrame, cause: Cause) {
+    pub(crate) fn lose_popped(&self, frame: AnyFrame, cause: DropCause) {
         self.in_hand.fetch_sub(1, Ordering::Relaxed);
         self.lose(frame, cause);
     }
 
     /// Books a loss, also at the bridge that the frame came over.
-    fn lose(&self, frame: AnyFrame, cause: Cause) {
+    fn lose(&self, frame: AnyFrame, cause: DropCause) {
         self.books.dropped(cause, 1);
         if let Some(ticket) = &frame.head.ticket {
             ticket.set(Outcome::Dropped(cause));
@@ -356,7 +358,7 @@ impl Edge {
                 let mut state = lane.lock();
                 state.queue.pop()
             } {
-                self.lose(frame, Cause::Shutdown);
+                self.lose(frame, DropCause::Shutdown);
             }
         }
         self.wake_producers();
@@ -368,7 +370,7 @@ impl Edge {
     }
 
     /// Which part of an edge this is.
-    pub(crate) fn side(&self) -> Side {
+    pub(crate) fn side(&self) -> EdgeSide {
         self.side
     }
 
@@ -422,8 +424,8 @@ mod tests {
     impl Payload for Blank {
         const NAME: &'static str = "blank";
 
-        fn encode(&self, _: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-            Ok(None)
+        fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
+            Ok(())
         }
 
         fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
@@ -461,7 +463,7 @@ mod tests {
     }
 
     /// What is lost for which cause, or `None` when the producer is turned away.
-    type Promise = Option<Vec<((u64, Key), Cause)>>;
+    type Promise = Option<Vec<((u64, Key), DropCause)>>;
 
     /// What each policy promises, on a plain list.
     fn promised(
@@ -476,17 +478,17 @@ mod tests {
         {
             // The newer value takes the older one's turn.
             let older = std::mem::replace(&mut queue[at], new);
-            return Some(vec![(older, Cause::Superseded)]);
+            return Some(vec![(older, DropCause::Superseded)]);
         }
         let full = queue.len() == capacity;
         let cause = if policy == Policy::Latest {
-            Cause::Superseded
+            DropCause::Superseded
         } else {
-            Cause::Capacity
+            DropCause::Capacity
         };
         match policy {
             Policy::Block if full => return None,
-            Policy::DropNewest if full => return Some(vec![(new, Cause::Capacity)]),
+            Policy::DropNewest if full => return Some(vec![(new, DropCause::Capacity)]),
             _ => {}
         }
         let oldest = if full { queue.pop_front() } else { None };
@@ -504,10 +506,10 @@ mod tests {
             acts in prop::collection::vec(acts(), 0..80),
         ) {
             let options = EdgeOptions { policy, capacity, ..EdgeOptions::default() };
-            let edge = Edge::new("a->b", Side::Local, options, 1, 1, &Metrics::new("test"));
+            let edge = Edge::new("a->b", EdgeSide::Local, options, 1, 1, &Metrics::new("test"));
             let capacity = if policy == Policy::Latest { 1 } else { capacity };
             let (mut queue, mut hand) = (VecDeque::new(), Vec::new());
-            let mut lost: BTreeMap<Cause, u64> = BTreeMap::new();
+            let mut lost: BTreeMap<DropCause, u64> = BTreeMap::new();
             let (mut sent, mut delivered) = (0, 0);
             for (position, act) in (1u64..).zip(acts) {
                 match act {
@@ -536,8 +538,8 @@ mod tests {
                     }
                     Act::Lose => {
                         if let Some(frame) = hand.pop() {
-                            edge.lose_popped(frame, Cause::StageFailed);
-                            *lost.entry(Cause::StageFailed).or_default() += 1;
+                            edge.lose_popped(frame, DropCause::StageFailed);
+                            *lost.entry(DropCause::StageFailed).or_default() += 1;
                         }
                     }
                 }
@@ -550,7 +552,7 @@ mod tests {
                 prop_assert_eq!(&report.dropped, &lost);
             }
             edge.abandon();
-            hand.into_iter().for_each(|frame| edge.lose_popped(frame, Cause::Shutdown));
+            hand.into_iter().for_each(|frame| edge.lose_popped(frame, DropCause::Shutdown));
             let report = edge.report();
             prop_assert!(report.closes() && report.in_flight == 0, "{:?}", report);
         }
@@ -562,13 +564,20 @@ mod tests {
             max_age: Some(Duration::from_nanos(100)),
             ..EdgeOptions::default()
         };
-        let edge = Edge::new("a->b", Side::Local, options, 1, 1, &Metrics::new("test"));
+        let edge = Edge::new(
+            "a->b",
+            EdgeSide::Local,
+            options,
+            1,
+            1,
+            &Metrics::new("test"),
+        );
         for position in 1..=2 {
             assert!(edge.push(frame(position, 0)).is_ok());
         }
         assert!(matches!(edge.pop(0, 100), Pop::Frame(_)));
         assert!(matches!(edge.pop(0, 101), Pop::Empty));
-        assert_eq!(edge.report().dropped[&Cause::Age], 1);
+        assert_eq!(edge.report().dropped[&DropCause::Age], 1);
     }
 
     #[test]
@@ -579,7 +588,14 @@ mod tests {
             ([Ending::Complete, Ending::Left], Ending::Left),
         ] {
             let options = EdgeOptions::default();
-            let edge = Edge::new("a->b", Side::Local, options, 1, 2, &Metrics::new("test"));
+            let edge = Edge::new(
+                "a->b",
+                EdgeSide::Local,
+                options,
+                1,
+                2,
+                &Metrics::new("test"),
+            );
             for ending in endings {
                 edge.end_producer(ending);
             }
@@ -590,7 +606,14 @@ mod tests {
     #[test]
     fn consumers_find_the_end_behind_the_last_frame_of_the_last_producer() {
         let options = EdgeOptions::default();
-        let edge = Edge::new("a->b", Side::Local, options, 1, 2, &Metrics::new("test"));
+        let edge = Edge::new(
+            "a->b",
+            EdgeSide::Local,
+            options,
+            1,
+            2,
+            &Metrics::new("test"),
+        );
         edge.end_producer(Ending::Complete);
         assert!(matches!(edge.pop(0, 0), Pop::Empty));
         assert!(edge.push(frame(1, 0)).is_ok());

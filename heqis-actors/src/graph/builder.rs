@@ -8,7 +8,7 @@ use super::handle::GraphHandle;
 use crate::actor::RingBufferConfig;
 use crate::clock::Clock;
 use crate::context::RunIdentity;
-use crate::contract::Terms;
+use crate::contract::PortContract;
 use crate::control::Control;
 use crate::frame::PayloadType;
 use crate::metrics::Metrics;
@@ -141,7 +141,7 @@ impl GraphBuilder {
     pub fn source<S: Source>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
         self.prepared(
             name,
-            Prepared::new(source_factory::<S>(config), 0, Terms::default()),
+            Prepared::new(source_factory::<S>(config), 0, PortContract::default()),
             options,
         )
     }
@@ -151,7 +151,7 @@ impl GraphBuilder {
     pub fn stage<S: Stage>(self, name: &str, config: S::Config, options: StageOptions) -> Self {
         self.prepared(
             name,
-            Prepared::new(stage_factory::<S>(config), 0, Terms::default()),
+            Prepared::new(stage_factory::<S>(config), 0, PortContract::default()),
             options,
         )
     }
@@ -161,12 +161,12 @@ impl GraphBuilder {
     pub fn ring_buffer(self, name: &str, config: RingBufferConfig, options: StageOptions) -> Self {
         self.prepared(
             name,
-            Prepared::new(Factory::Ring(config), 0, Terms::default()),
+            Prepared::new(Factory::Ring(config), 0, PortContract::default()),
             options,
         )
     }
 
-    /// Adds a stage whose parameters a [`crate::Kind`] has read.
+    /// Adds a stage whose parameters a [`crate::MessageKind`] has read.
     #[must_use]
     pub fn prepared(mut self, name: &str, prepared: Prepared, options: StageOptions) -> Self {
         self.stages.push(StageEntry {

@@ -35,7 +35,7 @@ impl LivenessProbe {
     }
 
     /// Looks at every arbiter, and returns the names of those that have neither worked nor answered for `patience`.
-    pub fn hung(&mut self, patience: Duration) -> Vec<String> {
+    pub fn check(&mut self, patience: Duration) -> Vec<String> {
         let now = Instant::now();
         let mut hung = Vec::new();
         for arbiter in &mut self.0 {

@@ -55,7 +55,7 @@ pub enum GraphError {
 
 /// Completes at SIGTERM or ctrl-c. They are watched from the call on, whether or not the future is polled: from then on none
 /// of them ends the process by itself.
-pub fn terminated() -> impl Future<Output = ()> {
+pub fn termination_signal() -> impl Future<Output = ()> {
     let watched = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     async move {
         let [terminate, interrupt] = watched;

@@ -8,7 +8,7 @@ use crate::clock::{Clock, duration_ns};
 use crate::control::Control;
 use crate::edge::Edge;
 use crate::metrics::Metrics;
-use crate::report::{EdgeReport, LinkState, NodeReport, Side, Waiting};
+use crate::report::{EdgeReport, EdgeSide, LinkState, NodeReport, Waiting};
 use crate::stats::StageStats;
 
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
@@ -35,7 +35,7 @@ pub struct Reporter {
     pub(super) watched: Watched,
 }
 
-pub(super) type Watched = Arc<Mutex<BTreeMap<(String, Side), EdgeWatch>>>;
+pub(super) type Watched = Arc<Mutex<BTreeMap<(String, EdgeSide), EdgeWatch>>>;
 
 impl Reporter {
     /// A reporter that has watched nothing yet.
@@ -74,8 +74,10 @@ impl Reporter {
                 if now_ns.saturating_sub(since_ns) >= duration_ns(STALLED) {
                     let consumer = report.edge.rsplit("->").next().unwrap_or_default();
                     let consumer = match report.side {
-                        Side::Sender => format!("the node of stage '{consumer}'"),
-                        Side::Local | Side::Receiver | Side::Ring => format!("stage '{consumer}'"),
+                        EdgeSide::Sender => format!("the node of stage '{consumer}'"),
+                        EdgeSide::Local | EdgeSide::Receiver | EdgeSide::Ring => {
+                            format!("stage '{consumer}'")
+                        }
                     };
                     waiting.push(Waiting {
                         subject: format!("edge '{}'", report.edge),
@@ -112,11 +114,11 @@ impl Reporter {
     /// The books of an edge, with what is known of its link.
     fn edge(&self, edge: &Edge) -> EdgeReport {
         let mut report = edge.report();
-        if matches!(report.side, Side::Sender | Side::Receiver) {
+        if matches!(report.side, EdgeSide::Sender | EdgeSide::Receiver) {
             let link = self.metrics.link(&report.edge);
             report.connected = Some(link.up.get() > 0);
             report.clock = link.clock();
-            if report.side == Side::Sender {
+            if report.side == EdgeSide::Sender {
                 report.credits = u64::try_from(link.credits.get()).ok();
             }
         }
@@ -137,7 +139,7 @@ impl Reporter {
     pub fn links(&self) -> Vec<LinkState> {
         self.edges
             .iter()
-            .filter(|edge| matches!(edge.side(), Side::Sender | Side::Receiver))
+            .filter(|edge| matches!(edge.side(), EdgeSide::Sender | EdgeSide::Receiver))
             .map(|edge| LinkState {
                 edge: edge.name.to_string(),
                 side: edge.side(),

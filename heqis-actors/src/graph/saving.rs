@@ -15,9 +15,9 @@ use super::builder::{GraphBuilder, Span, StageEntry};
 use crate::actor::{Build, Hold, TakeUp};
 use crate::control::Control;
 use crate::edge::Edge;
-use crate::outcome::Cause;
+use crate::outcome::DropCause;
 use crate::registry::{Factory, Prepared};
-use crate::report::Side;
+use crate::report::EdgeSide;
 use crate::snapshot::Held;
 use crate::snapshot::{SavedState, StateOptions};
 
@@ -93,7 +93,7 @@ impl Saving {
     pub(super) fn edges_of(own: &BTreeSet<String>, edges: &[Arc<Edge>]) -> Vec<Arc<Edge>> {
         let is_own = |edge: &&Arc<Edge>| {
             let from = edge.name.split("->").next().unwrap_or_default();
-            edge.side() != Side::Receiver && own.contains(from)
+            edge.side() != EdgeSide::Receiver && own.contains(from)
         };
         edges.iter().filter(is_own).cloned().collect()
     }
@@ -255,7 +255,7 @@ impl Saving {
             let report = edge.report();
             report.in_flight == 0
                 && report.in_doubt.is_none()
-                && !report.dropped.contains_key(&Cause::Shutdown)
+                && !report.dropped.contains_key(&DropCause::Shutdown)
         });
         if !delivered || !holders.all(|holder| is_there(&holder)) {
             return;

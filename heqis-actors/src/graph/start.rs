@@ -8,7 +8,7 @@ use actix::prelude::*;
 use super::builder::{GraphBuilder, Span};
 use super::running::Running;
 use super::wiring::Wiring;
-use super::{GraphError, terminated};
+use super::{GraphError, termination_signal};
 use crate::registry::{Factory, Prepared};
 use crate::report::NodeReport;
 
@@ -22,11 +22,11 @@ impl GraphBuilder {
         System::new().block_on(async move {
             // Watched from before the first frame: until then SIGTERM would kill the process undrained.
             let handle = self.handle();
-            let first = terminated();
+            let first = termination_signal();
             let signals = actix_rt::spawn(async move {
                 first.await;
                 handle.stop();
-                terminated().await;
+                termination_signal().await;
                 handle.abandon();
             });
             let running = self.start().await?;

@@ -33,7 +33,7 @@ use crate::metrics::Metrics;
 use crate::options::{BridgeOptions, Delivery, EdgeOptions, Policy, Scheduling, StageOptions};
 use crate::recording::Recording;
 use crate::registry::{Factory, Prepared, fnv1a};
-use crate::report::Side;
+use crate::report::EdgeSide;
 use crate::stats::{Budget, StageStats};
 
 /// A started actor, as far as starting and stopping go.
@@ -226,7 +226,7 @@ impl Wiring {
             };
             let edge = match entry.span {
                 Span::Local => {
-                    let edge = new_edge(Side::Local, entry.options, &from, &to);
+                    let edge = new_edge(EdgeSide::Local, entry.options, &from, &to);
                     self.add_inlet(&entry.to, &edge);
                     self.add_outlet(&entry.from, entry.options, &edge);
                     edge
@@ -234,7 +234,7 @@ impl Wiring {
                 Span::Out(route, payload, options) => {
                     let bell = Arc::<Doorbell>::default();
                     let edge = new_edge(
-                        Side::Sender,
+                        EdgeSide::Sender,
                         entry.options,
                         &from,
                         std::slice::from_ref(&bell),
@@ -258,7 +258,8 @@ impl Wiring {
                         capacity: options.credit,
                         ..entry.options
                     };
-                    let edge = new_edge(Side::Receiver, window, std::slice::from_ref(&bell), &to);
+                    let edge =
+                        new_edge(EdgeSide::Receiver, window, std::slice::from_ref(&bell), &to);
                     self.add_inlet(&entry.to, &edge);
                     let setup = self.bridge_setup(&edge, route, payload, options, bell);
                     let senders_first = self.has_sources;
@@ -567,7 +568,7 @@ impl Wiring {
                     capacity: config.capacity,
                     ..Default::default()
                 };
-                let ring = Edge::new(name, Side::Ring, options, 1, 1, &self.metrics);
+                let ring = Edge::new(name, EdgeSide::Ring, options, 1, 1, &self.metrics);
                 ring.connect(vec![bell.clone()], &[bell]);
                 self.edges.push(ring.clone());
                 let setup = RingSetup {

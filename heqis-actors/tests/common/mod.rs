@@ -26,13 +26,13 @@ impl Payload for Number {
         self.group.into()
     }
 
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-        heqis_actors::meta(Self::NAME, self, meta)?;
-        Ok(None)
+    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+        heqis_actors::encode_meta(Self::NAME, self, meta)?;
+        Ok(())
     }
 
     fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis_actors::read_meta(Self::NAME, meta)
+        heqis_actors::decode_meta(Self::NAME, meta)
     }
 }
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use bincode::{Decode, Encode};
 use heqis_actors::sp::Endpoint;
-use heqis_actors::wire::{Encoded, Header, Kind, WireFrame, WireMeta};
+use heqis_actors::wire::{Encoded, Header, MessageKind, WireFrame, WireMeta};
 use heqis_actors::{
-    BridgeOptions, Delivery, EdgeOptions, EdgeReport, Encoding, GraphBuilder, Metrics, NodeReport,
-    Payload, PayloadError, PayloadType, Policy, Running, Side, StageOptions,
+    BridgeOptions, Delivery, EdgeOptions, EdgeReport, EdgeSide, Encoding, GraphBuilder, Metrics,
+    NodeReport, Payload, PayloadError, PayloadType, Policy, Running, StageOptions,
 };
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
@@ -141,7 +141,7 @@ pub fn books(report: &NodeReport) -> &EdgeReport {
     report
         .edges
         .iter()
-        .find(|edge| matches!(edge.side, Side::Sender | Side::Receiver))
+        .find(|edge| matches!(edge.side, EdgeSide::Sender | EdgeSide::Receiver))
         .unwrap()
 }
 
@@ -268,7 +268,7 @@ pub fn debincode<T: Decode<()>>(bytes: &[u8]) -> T {
 }
 
 /// A control frame of the edge.
-pub fn control(kind: Kind, epoch: u32, message: &impl Encode) -> Vec<u8> {
+pub fn control(kind: MessageKind, epoch: u32, message: &impl Encode) -> Vec<u8> {
     framed(
         Header {
             kind,
@@ -298,7 +298,7 @@ pub fn data(epoch: u32, seq: u64) -> Vec<u8> {
 pub fn enveloped(epoch: u32, seq: u64, ts_ns: i64, envelope: &Envelope) -> Vec<u8> {
     framed(
         Header {
-            kind: Kind::Data,
+            kind: MessageKind::Data,
             route: ROUTE,
             epoch,
             seq,
@@ -389,7 +389,7 @@ impl Peer {
     }
 
     /// The next frame of `kind`; other kinds are passed over.
-    pub fn expect(&mut self, kind: Kind) -> WireFrame {
+    pub fn expect(&mut self, kind: MessageKind) -> WireFrame {
         loop {
             let frame = self
                 .recv()

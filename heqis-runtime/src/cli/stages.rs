@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::{Args, ValueEnum};
 use comfy_table::{ContentArrangement, Table, presets};
-use heqis_actors::{Kind, Registry};
+use heqis_actors::{Registry, StageKind};
 use serde_json::{Value, json};
 
 use super::{FAULTY, OK, World};
@@ -46,7 +46,7 @@ pub fn stages(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> io::Result<u8> {
-    let chosen: Vec<&Kind> = match &args.kind {
+    let chosen: Vec<&StageKind> = match &args.kind {
         None => registry.kinds().collect(),
         Some(name) => match registry.kind(name) {
             Some(kind) => vec![kind],
@@ -69,7 +69,7 @@ pub fn stages(
     out.write_all(text.as_bytes()).map(|()| OK)
 }
 
-fn listed(kind: &Kind) -> Value {
+fn listed(kind: &StageKind) -> Value {
     json!({
         "name": kind.name,
         "about": kind.about,
@@ -91,7 +91,7 @@ pub(super) fn table(header: &[&str], width: usize) -> Table {
     table
 }
 
-fn overview(kinds: &[&Kind], width: usize) -> String {
+fn overview(kinds: &[&StageKind], width: usize) -> String {
     let mut table = table(&["kind", "takes", "makes", "what it does"], width);
     for kind in kinds {
         table.add_row([
@@ -104,7 +104,7 @@ fn overview(kinds: &[&Kind], width: usize) -> String {
     format!("{}\n", table.trim_fmt())
 }
 
-fn described(kind: &Kind, width: usize) -> String {
+fn described(kind: &StageKind, width: usize) -> String {
     let takes = kind
         .input
         .map_or("a source".to_owned(), |input| format!("takes `{input}`"));

@@ -10,7 +10,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use heqis_actors::{NodeReport, terminated};
+use heqis_actors::{NodeReport, termination_signal};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
@@ -139,7 +139,7 @@ async fn stop_in_order(stop: watch::Sender<Stop>, drain: Duration) {
     };
     let failed = async { now.wait_for(|step| *step >= Stop::All).await.is_ok() };
     tokio::select! {
-        () = terminated() => raise(Stop::Sources),
+        () = termination_signal() => raise(Stop::Sources),
         _ = failed => {}
     }
     let begun = Instant::now();
@@ -150,7 +150,7 @@ async fn stop_in_order(stop: watch::Sender<Stop>, drain: Duration) {
     };
     tokio::select! {
         () = steps => {}
-        () = terminated() => {
+        () = termination_signal() => {
             tracing::warn!("a second signal: the drain ends now");
             raise(Stop::Abandon);
             tokio::time::sleep(LEAVE).await;

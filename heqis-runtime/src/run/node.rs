@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use heqis_actors::{
     Clock, Gauges, GraphBuilder, GraphHandle, LinkPeer, LivenessProbe, Metrics, NodeReport,
-    Reporter, terminated,
+    Reporter, termination_signal,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
@@ -70,7 +70,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
     system.block_on(async {
         // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
         // minutes to be built hears it too.
-        let terminated_first = terminated();
+        let terminated_first = termination_signal();
         let metrics = spec.metrics.as_deref().unwrap_or(ANY_LOOPBACK_PORT);
         let what = format!("node '{}': metrics on {metrics}", spec.name);
         let socket = metrics
@@ -94,7 +94,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
             actix_rt::spawn(async move {
                 terminated_first.await;
                 stop.apply(Order::Stop(None));
-                terminated().await;
+                termination_signal().await;
                 tracing::warn!("a second signal: the drain ends now");
                 stop.apply(Order::Abandon);
             })
@@ -228,7 +228,7 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
             };
             let peer = LinkPeer {
                 node: plan.nodes[other].name.clone(),
-                terms: match bridge.from_node == node {
+                properties: match bridge.from_node == node {
                     true => bridge.makes.clone(),
                     false => bridge.takes.clone(),
                 },

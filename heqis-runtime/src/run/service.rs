@@ -93,7 +93,7 @@ impl Notifier {
     pub async fn stay_alive(&self, patience: Duration, mut probe: LivenessProbe, clock: &Clock) {
         let mut said = false;
         loop {
-            let hung = probe.hung(patience / 2);
+            let hung = probe.check(patience / 2);
             if hung.is_empty() {
                 self.say("WATCHDOG=1");
                 said = false;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use comfy_table::{CellAlignment, Table, presets};
-use heqis_actors::{EdgeReport, NodeReport, Quantiles, Side};
+use heqis_actors::{EdgeReport, EdgeSide, NodeReport, Quantiles};
 use serde::Serialize;
 
 /// The reports of all nodes of a run, put together.
@@ -54,10 +54,10 @@ impl Summary {
         let all: Vec<&EdgeReport> = nodes.iter().flat_map(|node| &node.edges).collect();
         // A node that died took its half of the books along; the sender's half, kept by acknowledgement, stands.
         if restarts.values().all(|&times| times == 0) {
-            for sender in all.iter().filter(|edge| edge.side == Side::Sender) {
+            for sender in all.iter().filter(|edge| edge.side == EdgeSide::Sender) {
                 let Some(receiver) = all
                     .iter()
-                    .find(|e| e.side == Side::Receiver && e.edge == sender.edge)
+                    .find(|e| e.side == EdgeSide::Receiver && e.edge == sender.edge)
                 else {
                     continue;
                 };
@@ -239,11 +239,11 @@ fn quantiles(quantiles: Quantiles) -> [String; 3] {
     [quantiles.p50_us, quantiles.p99_us, quantiles.p999_us].map(|us| format!("{us:.1}"))
 }
 
-fn side(side: Side) -> &'static str {
+fn side(side: EdgeSide) -> &'static str {
     match side {
-        Side::Local => "local",
-        Side::Sender => "sender",
-        Side::Receiver => "receiver",
-        Side::Ring => "ring",
+        EdgeSide::Local => "local",
+        EdgeSide::Sender => "sender",
+        EdgeSide::Receiver => "receiver",
+        EdgeSide::Ring => "ring",
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use heqis_actors::renamed::former_names;
 use heqis_actors::{
-    BatchOptions, BridgeOptions, ContentHash, EdgeOptions, Kind, PayloadType, Prepared,
-    RecordingOptions, RestartOptions, RunIdentity, Scheduling, StageOptions, StateOptions,
+    BatchOptions, BridgeOptions, ContentHash, EdgeOptions, PayloadType, Prepared, RecordingOptions,
+    RestartOptions, RunIdentity, Scheduling, StageKind, StageOptions, StateOptions,
 };
 
 use super::board::Board;
@@ -87,7 +87,7 @@ pub struct Stage {
     /// Index of its node in [`Plan::nodes`].
     pub node: usize,
     /// What is known of its kind.
-    pub kind: Kind,
+    pub kind: StageKind,
     /// Payload that leaves it; `None` for a sink. For a ring buffer, what feeds it.
     pub output: Option<&'static str>,
     /// How it runs.

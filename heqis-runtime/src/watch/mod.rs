@@ -13,7 +13,7 @@ mod vigil;
 
 use std::time::Duration;
 
-use heqis_actors::{Clock, Counters, Event, Metrics, Reporter, Side};
+use heqis_actors::{Clock, Counters, EdgeSide, Event, Metrics, Reporter};
 
 pub use remedy::{Outcome, Remedy, RemedySpec};
 pub use vigil::{Alarm, Sighting, Vigil, VigilSpec};
@@ -81,8 +81,8 @@ impl Watch {
     /// How the peer looks from here.
     fn sighting(&self, reporter: &Reporter) -> Sighting {
         let links = reporter.links();
-        let ours = |edge: &str, side: Side| {
-            let names = if side == Side::Sender {
+        let ours = |edge: &str, side: EdgeSide| {
+            let names = if side == EdgeSide::Sender {
                 &self.to
             } else {
                 &self.from
@@ -103,7 +103,7 @@ impl Watch {
                 continue;
             }
             match edge.side {
-                Side::Sender => {
+                EdgeSide::Sender => {
                     sighting.given += edge.delivered;
                     sighting.waiting += edge.in_flight;
                 }

@@ -5,8 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Emitter, Fact, Facts, Frame, Next, Nothing, Payload, PayloadError, Registry,
-    Source, Stage, StageError, Tensor, Terms,
+    BuildContext, Emitter, Frame, Next, Nothing, Payload, PayloadError, PortContract, PortSchema,
+    Property, Registry, Source, Stage, StageError, Tensor,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -20,8 +20,8 @@ macro_rules! payloads {
             impl Payload for $name {
                 const NAME: &'static str = $wire;
 
-                fn encode(&self, _: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
-                    Ok(None)
+                fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
+                    Ok(())
                 }
 
                 fn decode(_: &[u8], _: Tensor) -> Result<Self, PayloadError> {
@@ -197,12 +197,12 @@ pub struct TermsConfig {
 }
 
 impl TermsConfig {
-    fn facts(&self) -> Facts {
+    fn facts(&self) -> PortSchema {
         let rows = self
             .rows
-            .map(|rows| ("rows", Fact::Value(rows.to_string())));
+            .map(|rows| ("rows", Property::Number(rows.into())));
         let names = self.features.clone();
-        let features = names.map(|names| ("feature", Fact::Names(names)));
+        let features = names.map(|names| ("feature", Property::Names(names)));
         rows.into_iter().chain(features).collect()
     }
 }
@@ -216,10 +216,10 @@ impl Stage for Windows {
     const KIND: &'static str = "windows";
     const ABOUT: &'static str = "makes windows of rows";
 
-    fn terms(config: &TermsConfig, _: &Path) -> Terms {
-        Terms {
-            makes: config.facts(),
-            ..Terms::default()
+    fn contract(config: &TermsConfig, _: &Path) -> PortContract {
+        PortContract {
+            provides: config.facts(),
+            ..PortContract::default()
         }
     }
 
@@ -241,10 +241,10 @@ impl Stage for Network {
     const KIND: &'static str = "network";
     const ABOUT: &'static str = "predicts from windows";
 
-    fn terms(config: &TermsConfig, _: &Path) -> Terms {
-        Terms {
-            takes: config.facts(),
-            ..Terms::default()
+    fn contract(config: &TermsConfig, _: &Path) -> PortContract {
+        PortContract {
+            requires: config.facts(),
+            ..PortContract::default()
         }
     }
 

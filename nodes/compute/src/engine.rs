@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Note, Snapshot, Stage,
-    StageError, Terms,
+    BuildContext, Counter, Emitter, Frame, LogLimit, Note, PortContract, PortSchema, Property,
+    Snapshot, Stage, StageError,
 };
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_FILE};
 use heqis_infer::{BackendKind, BackendPolicy, Bundle, ModelState, TensorView};
@@ -184,27 +184,27 @@ impl Stage for TrtEngine {
     }
 
     /// Takes what the bundle's model was trained on.
-    fn terms(config: &TrtEngineConfig, base: &Path) -> Terms {
+    fn contract(config: &TrtEngineConfig, base: &Path) -> PortContract {
         let Ok(bundle) = Bundle::load(base.join(&config.bundle)) else {
-            return Terms::default();
+            return PortContract::default();
         };
         let Ok(fit) = fit(&bundle) else {
-            return Terms::default();
+            return PortContract::default();
         };
         let scaler = bundle.sha256(SCALER_FILE).unwrap_or_default();
         let names = bundle.manifest().feature_names.clone();
-        let mut takes = Facts::from([
-            ("feature", Fact::Names(names)),
-            ("rows", Fact::Value(fit.rows.to_string())),
-            ("scaler", Fact::Value(scaler.to_owned())),
+        let mut requires = PortSchema::from([
+            ("feature", Property::Names(names)),
+            ("rows", Property::Number(fit.rows as u64)),
+            ("scaler", Property::Text(scaler.to_owned())),
         ]);
         if let Some(hash) = bundle.metadata(FACTORS_HASH_KEY) {
-            takes.insert("factors model", Fact::Value(hash.to_owned()));
+            requires.insert("factors model", Property::Text(hash.to_owned()));
         }
-        Terms {
-            takes,
-            passes: BTreeSet::from([heqis_messages::GAUGES]),
-            ..Terms::default()
+        PortContract {
+            requires,
+            passthrough: BTreeSet::from([heqis_messages::GAUGES]),
+            ..PortContract::default()
         }
     }
 
@@ -227,7 +227,7 @@ impl Stage for TrtEngine {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::Nothing
+        Snapshot::Stateless
     }
 
     fn process(

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    AnyFrame, BuildContext, Counter, Emitter, Fact, Frame, Snapshot, Stage, StageError, Terms,
+    AnyFrame, BuildContext, Counter, Emitter, Frame, PortContract, Property, Snapshot, Stage,
+    StageError,
 };
 use heqis_messages::{Decision, GAUGES, PredictionMessage};
 use heqis_quant::decision::VerdictReason;
@@ -100,7 +101,7 @@ impl Stage for Signal {
         "Turns predictions into buy, hold and sell, past filters and a kill state.";
 
     const RECOVERS: bool = true;
-    const TAKES_PAST: bool = false;
+    const TAKES_WARM_UP: bool = false;
 
     fn check(config: &SignalConfig, base: &Path) -> Vec<String> {
         let strategy = config.strategy().validate();
@@ -111,15 +112,15 @@ impl Stage for Signal {
     }
 
     /// Takes the gauges of its filters, when one of them sees the market.
-    fn terms(config: &SignalConfig, _: &Path) -> Terms {
+    fn contract(config: &SignalConfig, _: &Path) -> PortContract {
         let strategy = config.strategy();
         let gauges = format!("{:?}", strategy.gauges().names());
-        let takes = strategy
+        let requires = strategy
             .needs_market()
-            .then_some((GAUGES, Fact::Value(gauges)));
-        Terms {
-            takes: takes.into_iter().collect(),
-            ..Terms::default()
+            .then_some((GAUGES, Property::Text(gauges)));
+        PortContract {
+            requires: requires.into_iter().collect(),
+            ..PortContract::default()
         }
     }
 
@@ -152,7 +153,7 @@ impl Stage for Signal {
 
     /// What filters and positions are, the commit log says.
     fn snapshot(&self) -> Snapshot {
-        Snapshot::Nothing
+        Snapshot::Stateless
     }
 
     fn process(

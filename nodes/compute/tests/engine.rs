@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use heqis_actors::{Fact, Frame, Stage, StageError, Tensor};
+use heqis_actors::{Frame, Property, Stage, StageError, Tensor};
 use heqis_compute::{Journal, Signal, TrtEngine};
 use heqis_infer::bundle::FACTORS_HASH_KEY;
 use heqis_infer::bundle::STATE_KEY;
@@ -459,17 +459,21 @@ fn what_the_model_was_trained_on_is_demanded_before_the_start() {
     let directory = tempfile::tempdir().unwrap();
     let hash = "ab".repeat(32);
     let bundle = windowed(&directory.path().join("model"), 3, Some(&hash));
-    let takes = TrtEngine::terms(&config(json!({ "bundle": bundle.dir() })), Path::new("")).takes;
-    let value = |text: &str| Fact::Value(text.to_owned());
-    assert_eq!(takes["rows"], value("3"));
-    assert_eq!(takes["feature"], Fact::Names(vec!["a".into(), "b".into()]));
+    let takes =
+        TrtEngine::contract(&config(json!({ "bundle": bundle.dir() })), Path::new("")).requires;
+    let value = |text: &str| Property::Text(text.to_owned());
+    assert_eq!(takes["rows"], Property::Number(3));
+    assert_eq!(
+        takes["feature"],
+        Property::Names(vec!["a".into(), "b".into()])
+    );
     assert_eq!(takes["factors model"], value(&hash));
     assert_eq!(
         takes["scaler"],
         value(&heqis_infer::bundle::sha256_hex(b"{}"))
     );
     // A model that does not say whose factors it reads takes anyone's.
-    let baseline = TrtEngine::terms(&config(cpu()), &root()).takes;
+    let baseline = TrtEngine::contract(&config(cpu()), &root()).requires;
     assert_eq!(baseline["rows"], value("1"));
     assert!(!baseline.contains_key("factors model"));
 }

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Clock, Frame, Probe, Stage};
+use heqis_actors::{BuildContext, Clock, Collector, Frame, Stage};
 use heqis_compute::journal::read;
 use heqis_compute::{Journal, Signal};
 use heqis_messages::Decision;
@@ -489,7 +489,7 @@ fn missing_directories_are_made_and_a_directory_is_no_journal() {
 
 /// Decisions that have been through a stage, and so carry a stamp.
 fn stamped(cx: &BuildContext) -> Vec<Frame<Decision>> {
-    let mut probe = Probe::new(cx.clock().clone());
+    let mut probe = Collector::new(cx.clock().clone());
     for frame in decisions(3) {
         cx.clock().advance_to(cx.clock().now_ns() + 2_500);
         probe.emitter().emit(frame.head(), (*frame).clone());

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Clock, Frame, Origin, Probe, Stage};
+use heqis_actors::{BuildContext, Clock, Collector, Frame, Origin, Stage};
 use heqis_compute::Journal;
 use heqis_compute::journal::{JournalError, read};
 use heqis_messages::Decision;
@@ -79,7 +79,7 @@ fn a_decision_born_at_the_beginning_of_time_has_its_line_of_timings_and_each_bat
     let dir = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(5));
     let mut journal: Bench<Journal> = Bench::build(&cx, json!({ "path": FILE, "timings": true }));
-    let mut probe = Probe::new(cx.clock().clone());
+    let mut probe = Collector::new(cx.clock().clone());
     for frame in decisions(3) {
         let old = Frame::detached(frame.head().origin, i64::MIN, (*frame).clone());
         probe.emitter().emit(old.head(), (*old).clone());

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Snapshot, Stage, StageError,
-    Terms,
+    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, PortSchema, Property, Snapshot,
+    Stage, StageError,
 };
 use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
 use heqis_quant::decision::Gauges;
@@ -129,19 +129,19 @@ impl Stage for Indicators {
             .collect()
     }
 
-    fn terms(config: &IndicatorsConfig, _: &Path) -> Terms {
-        let mut makes = Facts::new();
+    fn contract(config: &IndicatorsConfig, _: &Path) -> PortContract {
+        let mut provides = PortSchema::new();
         if let Ok(set) = config.set() {
-            makes.insert("feature", Fact::Names(set.names().to_vec()));
+            provides.insert("feature", Property::Names(set.names().to_vec()));
         }
         let gauges = match &config.market {
             Some(market) => format!("{:?}", market.filter_indicators.names()),
             None => "nothing".to_owned(),
         };
-        makes.insert(GAUGES, Fact::Value(gauges));
-        Terms {
-            makes,
-            ..Terms::default()
+        provides.insert(GAUGES, Property::Text(gauges));
+        PortContract {
+            provides,
+            ..PortContract::default()
         }
     }
 

@@ -17,8 +17,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{
-    BuildContext, Counter, Emitter, Fact, Facts, Frame, LogLimit, Snapshot, Stage, StageError,
-    Tensor, Terms,
+    BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, PortSchema, Property, Snapshot,
+    Stage, StageError, Tensor,
 };
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, BackendPolicy, Bundle, ModelState, TensorView};
@@ -231,23 +231,26 @@ impl Stage for NpuFeature {
     }
 
     /// Takes the features of the bundle's scaler by name; makes what the model that follows has to be trained on.
-    fn terms(config: &NpuFeatureConfig, base: &Path) -> Terms {
+    fn contract(config: &NpuFeatureConfig, base: &Path) -> PortContract {
         let Ok(bundle) = Bundle::load(base.join(&config.bundle)) else {
-            return Terms::default();
+            return PortContract::default();
         };
         let Ok(fit) = fit(&bundle) else {
-            return Terms::default();
+            return PortContract::default();
         };
-        let hash = |file| Fact::Value(bundle.sha256(file).unwrap_or_default().to_owned());
-        Terms {
-            takes: Facts::from([("feature", Fact::Names(fit.scaler.feature_names().to_vec()))]),
-            makes: Facts::from([
-                ("feature", Fact::Names(fit.sent_names())),
-                ("rows", Fact::Value(config.rows.to_string())),
+        let hash = |file| Property::Text(bundle.sha256(file).unwrap_or_default().to_owned());
+        PortContract {
+            requires: PortSchema::from([(
+                "feature",
+                Property::Names(fit.scaler.feature_names().to_vec()),
+            )]),
+            provides: PortSchema::from([
+                ("feature", Property::Names(fit.sent_names())),
+                ("rows", Property::Number(config.rows as u64)),
                 ("factors model", hash(MODEL_FILE)),
                 ("scaler", hash(SCALER_FILE)),
             ]),
-            passes: BTreeSet::from([heqis_messages::GAUGES]),
+            passthrough: BTreeSet::from([heqis_messages::GAUGES]),
         }
     }
 

@@ -188,7 +188,7 @@ fn a_model_whose_factors_are_no_numbers_most_of_the_time_ends_the_node() {
     let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"], "invalid_window": 32 });
     let cx = context(root());
     let mut stage = NpuFeature::build(&config(params), &cx).unwrap();
-    let mut probe = heqis_actors::Probe::new(cx.clock().clone());
+    let mut probe = heqis_actors::Collector::new(cx.clock().clone());
     let ended = rows().into_iter().zip(1..).find_map(|(row, position)| {
         let origin = heqis_actors::Origin {
             stream: 1,

@@ -6,7 +6,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use heqis_actors::{BuildContext, Fact, Stage, StageError, disagreement};
+use heqis_actors::{BuildContext, Property, Stage, StageError, mismatch};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
 use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow};
@@ -367,15 +367,15 @@ fn a_stage_that_is_built_again_has_its_rows_back_after_the_replay() {
 #[test]
 fn what_is_promised_before_the_start_is_what_is_emitted() {
     let config = config(json!({ "bundle": FACTORS, "rows": 4 }));
-    let terms = NpuFeature::terms(&config, &root());
+    let terms = NpuFeature::contract(&config, &root());
     let bundle = Bundle::load(root().join(FACTORS)).unwrap();
-    let features = |names: &Fact| match names {
-        Fact::Names(names) => names.clone(),
-        Fact::Value(value) => panic!("{value} is no list of names"),
+    let features = |names: &Property| match names {
+        Property::Names(names) => names.clone(),
+        other => panic!("{other} is no list of names"),
     };
-    let taken = features(&terms.takes["feature"]);
+    let taken = features(&terms.requires["feature"]);
     assert_eq!(taken, FeatureSet::standard().names());
-    let made = features(&terms.makes["feature"]);
+    let made = features(&terms.provides["feature"]);
     let mut stage: Bench<NpuFeature> = bench(
         &context(root()),
         json!({ "bundle": FACTORS, "backends": ["cpu"], "rows": 4 }),
@@ -388,18 +388,18 @@ fn what_is_promised_before_the_start_is_what_is_emitted() {
     assert_eq!(frame.set_id, id_of(&made));
     assert_eq!(frame.rows_and_width(), Some((4, made.len())));
     let hash = heqis_infer::bundle::sha256_hex(bundle.model());
-    assert_eq!(terms.makes["factors model"], Fact::Value(hash));
-    assert_eq!(terms.makes["rows"], Fact::Value("4".into()));
-    let indicators = Indicators::terms(&support::config(json!({})), &root());
-    assert_eq!(disagreement(&indicators.makes, &terms.takes), None);
+    assert_eq!(terms.provides["factors model"], Property::Text(hash));
+    assert_eq!(terms.provides["rows"], Property::Number(4));
+    let indicators = Indicators::contract(&support::config(json!({})), &root());
+    assert_eq!(mismatch(&indicators.provides, &terms.requires), None);
     let fewer = json!({ "features": ["return_1", "return_5"] });
-    let indicators = Indicators::terms(&support::config(fewer), &root());
-    let found = disagreement(&indicators.makes, &terms.takes).unwrap();
+    let indicators = Indicators::contract(&support::config(fewer), &root());
+    let found = mismatch(&indicators.provides, &terms.requires).unwrap();
     assert_eq!(
         (
             found.subject.as_str(),
-            found.made.as_str(),
-            found.wanted.as_str()
+            found.provided.as_str(),
+            found.required.as_str()
         ),
         ("number of features", "2", "12")
     );
@@ -470,7 +470,7 @@ fn values_outside_the_fitted_range_and_rows_that_cannot_be_scaled_are_counted() 
 fn a_row_of_another_feature_set_is_refused() {
     let cx = context(root());
     let mut stage = NpuFeature::build(&config(cpu(FACTORS)), &cx).unwrap();
-    let mut probe = heqis_actors::Probe::new(cx.clock().clone());
+    let mut probe = heqis_actors::Collector::new(cx.clock().clone());
     let row = FeatureRow {
         set_id: 7,
         ..rows(1).remove(0)

@@ -1,6 +1,6 @@
 //! A bar on its way.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta, read_meta};
+use heqis_actors::{Key, Payload, PayloadError, Tensor, decode_meta, encode_meta};
 use heqis_quant::{Bar, Marks};
 
 use crate::{date, rule, symbol};
@@ -28,7 +28,7 @@ impl Payload for BarMessage {
         self.0.symbol.as_key()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         let bar = &self.0;
         let wire = Wire {
             symbol: bar.symbol.as_key(),
@@ -40,14 +40,13 @@ impl Payload for BarMessage {
             amount_cny: bar.amount_cny,
             marks: bar.marks.bits(),
         };
-        meta(Self::NAME, &wire, out)?;
-        Ok(None)
+        encode_meta(Self::NAME, &wire, out)
     }
 
     /// Prices and volumes may be anything here, not-a-numbers included: judging them is the cleaner's work, on whichever
     /// node it runs.
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let wire: Wire = read_meta(Self::NAME, bytes)?;
+        let wire: Wire = decode_meta(Self::NAME, bytes)?;
         let [open, high, low, close] = wire.prices;
         Ok(Self(Bar {
             symbol: symbol(Self::NAME, wire.symbol)?,

@@ -1,6 +1,6 @@
 //! A trading decision on its way.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
+use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
 use heqis_quant::decision::journal::Record;
 use heqis_quant::decision::{Carry, Stance, VerdictReason};
 use heqis_quant::{Prediction, Side, Verdict};
@@ -100,7 +100,7 @@ impl Payload for Decision {
         self.bar.symbol.as_key()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         let position = |found: Option<usize>| {
             found
                 .and_then(|at| u8::try_from(at).ok())
@@ -122,16 +122,16 @@ impl Payload for Decision {
         };
         let carry = &self.verdict.carry;
         if carry.is_empty() {
-            meta(Self::NAME, &wire, out)?;
+            encode_meta(Self::NAME, &wire, out)?;
         } else {
             let tail = CarryWire {
                 entry_price: carry.entry_price,
                 cool_down_days: carry.cool_down_days,
                 ban_days: carry.ban_days,
             };
-            meta(Self::NAME, &TailedWire { wire, tail }, out)?;
+            encode_meta(Self::NAME, &TailedWire { wire, tail }, out)?;
         }
-        Ok(None)
+        Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {

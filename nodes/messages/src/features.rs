@@ -1,6 +1,6 @@
 //! Model inputs on their way: unscaled by name, and scaled as a tensor.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
+use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
 use heqis_quant::View;
 
 use crate::view::{ViewWire, read_with_tail};
@@ -39,20 +39,20 @@ impl Payload for FeatureRow {
         self.bar.symbol.as_key()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         let wire = RowWire {
             bar: (&self.bar).into(),
             set_id: self.set_id,
             values: self.values.clone(),
         };
         match &self.view {
-            None => meta(Self::NAME, &wire, out)?,
+            None => encode_meta(Self::NAME, &wire, out)?,
             Some(view) => {
                 let tail = view.into();
-                meta(Self::NAME, &TailedRowWire { wire, tail }, out)?;
+                encode_meta(Self::NAME, &TailedRowWire { wire, tail }, out)?;
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
@@ -124,19 +124,23 @@ impl Payload for Features {
         self.bar.symbol.as_key()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         let wire = FeaturesWire {
             bar: (&self.bar).into(),
             set_id: self.set_id,
         };
         match &self.view {
-            None => meta(Self::NAME, &wire, out)?,
+            None => encode_meta(Self::NAME, &wire, out)?,
             Some(view) => {
                 let tail = view.into();
-                meta(Self::NAME, &TailedFeaturesWire { wire, tail }, out)?;
+                encode_meta(Self::NAME, &TailedFeaturesWire { wire, tail }, out)?;
             }
         }
-        Ok(Some(&self.tensor))
+        Ok(())
+    }
+
+    fn tensor(&self) -> Option<&Tensor> {
+        Some(&self.tensor)
     }
 
     fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {

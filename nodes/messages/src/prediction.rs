@@ -1,6 +1,6 @@
 //! A model's output on its way.
 
-use heqis_actors::{Key, Payload, PayloadError, Tensor, meta};
+use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
 use heqis_quant::{Prediction, View};
 
 use crate::view::{ViewWire, read_with_tail};
@@ -37,20 +37,20 @@ impl Payload for PredictionMessage {
         self.bar.symbol.as_key()
     }
 
-    fn encode(&self, out: &mut Vec<u8>) -> Result<Option<&Tensor>, PayloadError> {
+    fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
         let wire = Wire {
             bar: (&self.bar).into(),
             predicted_return: self.prediction.predicted_return,
             probabilities: self.prediction.probabilities,
         };
         match &self.view {
-            None => meta(Self::NAME, &wire, out)?,
+            None => encode_meta(Self::NAME, &wire, out)?,
             Some(view) => {
                 let tail = view.into();
-                meta(Self::NAME, &TailedWire { wire, tail }, out)?;
+                encode_meta(Self::NAME, &TailedWire { wire, tail }, out)?;
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {

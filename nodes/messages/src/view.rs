@@ -85,11 +85,11 @@ impl ViewWire {
 /// the tail, if any.
 macro_rules! read_with_tail {
     ($payload:expr, $bytes:expr, $plain:ty, $tailed:ty) => {
-        match heqis_actors::read_meta::<$plain>($payload, $bytes) {
+        match heqis_actors::decode_meta::<$plain>($payload, $bytes) {
             Ok(wire) => (wire, None),
             // The lengths of the two differ, so no bytes are both.
             Err(_) => {
-                let tailed: $tailed = heqis_actors::read_meta($payload, $bytes)?;
+                let tailed: $tailed = heqis_actors::decode_meta($payload, $bytes)?;
                 (tailed.wire, Some(tailed.tail))
             }
         }

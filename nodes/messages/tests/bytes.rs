@@ -206,11 +206,8 @@ fn decision() -> Decision {
 fn are_the_bytes_of<P: Payload + PartialEq + Debug>(fields: &[&str], payload: &P) {
     let expected = bytes(fields);
     let mut meta = Vec::new();
-    let tensor = payload
-        .encode(&mut meta)
-        .unwrap()
-        .cloned()
-        .unwrap_or_default();
+    payload.encode(&mut meta).unwrap();
+    let tensor = payload.tensor().cloned().unwrap_or_default();
     assert_eq!(meta, expected, "{}", P::NAME);
     assert_eq!(&P::decode(&expected, tensor).unwrap(), payload);
 }

@@ -14,11 +14,8 @@ const SIDES: [Side; 3] = [Side::Buy, Side::Hold, Side::Sell];
 /// The two parts of a payload.
 fn parts<P: Payload>(payload: &P) -> (Vec<u8>, Tensor) {
     let mut meta = Vec::new();
-    let tensor = payload
-        .encode(&mut meta)
-        .unwrap()
-        .cloned()
-        .unwrap_or_default();
+    payload.encode(&mut meta).unwrap();
+    let tensor = payload.tensor().cloned().unwrap_or_default();
     (meta, tensor)
 }
 

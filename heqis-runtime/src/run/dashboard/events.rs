@@ -60,7 +60,7 @@ impl EventLog {
 /// Writes down what happens to the graph of `node` in this process from now on.
 pub(super) fn listen(log: &Arc<EventLog>, node: String) {
     let log = log.clone();
-    heqis_actors::listen(move |happening| {
+    heqis_actors::subscribe(move |happening| {
         let (kind, level, subject, cause) = told(happening);
         log.add(now_ms(), &node, kind, level, &subject, cause);
     });

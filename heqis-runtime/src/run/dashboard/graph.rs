@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use heqis_actors::{EdgeReport, GraphHandle, NodeReport, Side, StageReport};
+use heqis_actors::{EdgeReport, EdgeSide, GraphHandle, NodeReport, StageReport};
 use heqis_dashboard::Live;
 use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{
@@ -410,10 +410,10 @@ fn quantiles(quantiles: heqis_actors::Quantiles) -> Quantiles {
 fn edge(report: EdgeReport) -> EdgeState {
     EdgeState {
         side: match report.side {
-            Side::Local => "local",
-            Side::Sender => "sender",
-            Side::Receiver => "receiver",
-            Side::Ring => "ring",
+            EdgeSide::Local => "local",
+            EdgeSide::Sender => "sender",
+            EdgeSide::Receiver => "receiver",
+            EdgeSide::Ring => "ring",
         }
         .to_owned(),
         edge: report.edge,

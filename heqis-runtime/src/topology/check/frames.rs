@@ -1,6 +1,6 @@
 //! Frames: whether the largest frame of an edge fits through its transport.
 
-use heqis_actors::{Encoding, Fact, Prepared};
+use heqis_actors::{Encoding, Prepared, Property};
 
 use super::{DEFAULT_MAX_FRAME_BYTES, Scene, terms};
 use crate::topology::fault::{Code, Fault};
@@ -41,14 +41,14 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
 
 /// Bytes of the largest frame of a stage, as far as it says how many rows of how many features it makes.
 fn needed(maker: Option<&Prepared>, encoding: Encoding) -> usize {
-    let makes = maker.map(|maker| &maker.terms().makes);
+    let makes = maker.map(|maker| &maker.contract().provides);
     let fact = |subject: &str| makes.and_then(|makes| makes.get(subject));
     let width = match fact("feature") {
-        Some(Fact::Names(names)) => names.len(),
+        Some(Property::Names(names)) => names.len(),
         _ => 0,
     };
     let rows = match fact("rows") {
-        Some(Fact::Value(rows)) => rows.parse::<usize>().ok(),
+        Some(Property::Number(rows)) => usize::try_from(*rows).ok(),
         _ => None,
     };
     let values = match rows {

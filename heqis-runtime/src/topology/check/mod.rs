@@ -20,7 +20,7 @@ pub(crate) use transport::{address, endpoint};
 use std::collections::HashMap;
 use std::path::Path;
 
-use heqis_actors::{ANY, EdgeOptions, Kind, Policy, Prepared, Registry};
+use heqis_actors::{ANY, EdgeOptions, Policy, Prepared, Registry, StageKind};
 
 use super::document::{EdgeSpec, StageSpec};
 use super::fault::Fault;
@@ -39,8 +39,8 @@ pub(crate) const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 pub(crate) struct Scene<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) registry: &'a Registry,
-    /// Kind of each stage.
-    pub(crate) kinds: Vec<Option<&'a Kind>>,
+    /// StageKind of each stage.
+    pub(crate) kinds: Vec<Option<&'a StageKind>>,
     /// Node of each stage.
     pub(crate) homes: Vec<Option<usize>>,
     /// Edges both of whose ends exist.

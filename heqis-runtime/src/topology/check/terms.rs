@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use heqis_actors::{ANY, Facts, Prepared, disagreement};
+use heqis_actors::{ANY, PortSchema, Prepared, mismatch};
 
 use super::Scene;
 use crate::topology::fault::{Code, Fault};
@@ -15,13 +15,13 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
             continue;
         };
         for (from, makes) in said(scene, prepared, link.from) {
-            if let Some(found) = disagreement(&makes, &stage.terms().takes) {
+            if let Some(found) = mismatch(&makes, &stage.contract().requires) {
                 let (from, to) = (scene.stage_name(from), scene.stage_name(link.to));
                 let message = format!(
                     "stage `{to}` ({}) takes {subject} = {}, but `{from}` makes {subject} = {}",
                     kind.name,
-                    found.wanted,
-                    found.made,
+                    found.required,
+                    found.provided,
                     subject = found.subject,
                 );
                 let place = scene.edge(link).at(&["to"]);
@@ -32,8 +32,12 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
 }
 
 /// What holds of the frames that leave `stage`, by the stage that says so.
-fn said(scene: &Scene<'_>, prepared: &[Option<Prepared>], stage: usize) -> Vec<(usize, Facts)> {
-    let mut said: Vec<(usize, Facts)> = Vec::new();
+fn said(
+    scene: &Scene<'_>,
+    prepared: &[Option<Prepared>],
+    stage: usize,
+) -> Vec<(usize, PortSchema)> {
+    let mut said: Vec<(usize, PortSchema)> = Vec::new();
     let mut seen = HashSet::new();
     // The subjects that are still asked for; all of them next to the stage that takes the frames.
     let mut open: Vec<(usize, Option<BTreeSet<&str>>)> = vec![(stage, None)];
@@ -46,11 +50,11 @@ fn said(scene: &Scene<'_>, prepared: &[Option<Prepared>], stage: usize) -> Vec<(
                 continue;
             };
             let is_asked = |subject: &str| asked.as_ref().is_none_or(|a| a.contains(subject));
-            let terms = maker.terms();
-            let mut makes = terms.makes.clone();
+            let terms = maker.contract();
+            let mut makes = terms.provides.clone();
             makes.retain(|subject, _| is_asked(subject));
             said.push((from, makes));
-            let passed = terms.passes.iter().copied();
+            let passed = terms.passthrough.iter().copied();
             let passed: BTreeSet<&str> = passed.filter(|subject| is_asked(subject)).collect();
             if !passed.is_empty() {
                 let feeding = scene.links.iter().filter(|link| link.to == from);
@@ -101,14 +105,14 @@ pub(in crate::topology) fn taken(
             continue;
         };
         let is_reached = |subject: &str| reaches.as_ref().is_none_or(|r| r.contains(subject));
-        for (subject, fact) in &taker.terms().takes {
+        for (subject, fact) in &taker.contract().requires {
             if is_reached(subject) {
                 taken
                     .entry((*subject).to_owned())
                     .or_insert_with(|| fact.to_string());
             }
         }
-        let passed: BTreeSet<&str> = (taker.terms().passes.iter().copied())
+        let passed: BTreeSet<&str> = (taker.contract().passthrough.iter().copied())
             .filter(|subject| is_reached(subject))
             .collect();
         if !passed.is_empty() {

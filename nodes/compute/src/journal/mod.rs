@@ -154,7 +154,7 @@ impl Stage for Journal {
     type Out = Decision;
     const COMMIT_LOG: bool = true;
     const OUTPUT_OPTIONAL: bool = true;
-    const TAKES_PAST: bool = false;
+    const TAKES_WARM_UP: bool = false;
     const KIND: &'static str = "journal";
     const ABOUT: &'static str =
         "Writes decisions to a checksummed file that survives a killed process.";
@@ -316,14 +316,14 @@ impl Stage for Journal {
                 number: place.n,
                 ..Decision::from(&record)
             };
-            out.emit_again(origin, decision, place.n, &self.deliveries);
+            out.emit_replayed(origin, decision, place.n, &self.deliveries);
         }
         Ok(())
     }
 
     /// What is held, the file holds.
     fn snapshot(&self) -> Snapshot {
-        Snapshot::Nothing
+        Snapshot::Stateless
     }
 
     fn drain(&mut self, _: Ending, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {

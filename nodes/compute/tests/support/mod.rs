@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use heqis_actors::{BuildContext, Clock, Frame, Origin, Payload, Probe, Stage, StageError};
+use heqis_actors::{BuildContext, Clock, Collector, Frame, Origin, Payload, Stage, StageError};
 use heqis_messages::{BarRef, Decision, PredictionMessage};
 use heqis_quant::{
     Date, DecisionRule, Filters, KillState, Memory, Prediction, SignalMode, Strategy, Symbol, View,
@@ -55,7 +55,7 @@ pub fn framed<P: Payload>(position: u64, payload: P) -> Frame<P> {
 /// A stage and what it emits.
 pub struct Bench<S> {
     pub stage: S,
-    probe: Probe,
+    probe: Collector,
 }
 
 impl<S: Stage> Bench<S> {
@@ -65,7 +65,7 @@ impl<S: Stage> Bench<S> {
         assert!(faults.is_empty(), "{faults:?}");
         Self {
             stage: S::build(&config, cx).unwrap(),
-            probe: Probe::new(cx.clock().clone()),
+            probe: Collector::new(cx.clock().clone()),
         }
     }
 

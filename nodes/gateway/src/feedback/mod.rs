@@ -44,7 +44,7 @@ impl Stage for Feedback {
     type In = Decision;
     type Out = Nothing;
     const KIND: &'static str = "feedback";
-    const TAKES_PAST: bool = false;
+    const TAKES_WARM_UP: bool = false;
     const ABOUT: &'static str = "Takes the decisions that come back to the gateway.";
 
     fn check(config: &FeedbackConfig, base: &Path) -> Vec<String> {
@@ -66,7 +66,7 @@ impl Stage for Feedback {
     }
 
     fn snapshot(&self) -> Snapshot {
-        Snapshot::Nothing
+        Snapshot::Stateless
     }
 
     fn process(

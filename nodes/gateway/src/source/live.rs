@@ -134,7 +134,7 @@ impl LiveInput {
     }
 
     /// Returns the next bar from before the source, for [`heqis_actors::Source::past`].
-    pub(super) fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
+    pub(super) fn warm_up(&mut self) -> Result<Option<BarMessage>, StageError> {
         self.past.next()
     }
 

@@ -159,8 +159,8 @@ impl Source for Serial {
         })
     }
 
-    fn past(&mut self) -> Result<Option<BarMessage>, StageError> {
-        self.input.past()
+    fn warm_up(&mut self) -> Result<Option<BarMessage>, StageError> {
+        self.input.warm_up()
     }
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {

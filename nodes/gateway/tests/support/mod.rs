@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use heqis_actors::{
-    BuildContext, Clock, Frame, Next, Nothing, Origin, Payload, Probe, Source, Stage,
+    BuildContext, Clock, Collector, Frame, Next, Nothing, Origin, Payload, Source, Stage,
 };
 use heqis_messages::BarMessage;
 use heqis_quant::{Bar, BarReader, Date, Marks, Symbol};
@@ -71,7 +71,7 @@ pub fn bar(symbol: &str, date: &str, close: f64) -> Bar {
 /// A stage and what it emits.
 pub struct Bench<S> {
     pub stage: S,
-    probe: Probe,
+    probe: Collector,
     position: u64,
 }
 
@@ -79,7 +79,7 @@ impl<S: Stage> Bench<S> {
     pub fn new(stage: S) -> Self {
         Self {
             stage,
-            probe: Probe::new(Clock::virtual_at(0)),
+            probe: Collector::new(Clock::virtual_at(0)),
             position: 0,
         }
     }
