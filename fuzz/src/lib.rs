@@ -5,7 +5,7 @@
 //! - [`inputs`]: real and nasty inputs to start from. [`Mutator`]: damages them, repeatably.
 //!
 //! Not here: coverage guidance, which `fuzz_targets/` leaves to libFuzzer, and tables of predictions, whose crate takes too
-//! long to build for this one: `heqis-lab/tests/predictions_damaged.rs`.
+//! long to build for this one: `heqis-data/tests/predictions_damaged.rs`.
 
 mod files;
 mod memory;

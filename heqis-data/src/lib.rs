@@ -9,6 +9,22 @@
 //! | [`prices`] | whether the prices of a series are adjusted |
 //! | [`journal`] | the files of a journal of decisions: segments, indexes, all of them read as one |
 //!
+//! The Cargo feature `sets` adds what the lab makes of bars. The boards are built without it, and get none of its
+//! dependencies.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `import_args` | how tables of bars are read, as options of a command |
+//! | `prepare` | tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler |
+//! | `store` | the data set on disk, and its reader |
+//! | `samples` | bars → features, labels, scaler and windows, cut into training, validation and test |
+//! | `predictions` | tables of predictions, read and written in one place |
+//! | `figures` | errors and scores of predictions |
+//! | `table` | a table as CSV and as Parquet |
+//! | `svg` | pictures as text |
+//!
+//! The Cargo feature `fetch` adds the module `fetch`: Tushare Pro → CSV tables, through a cache of raw replies.
+//!
 //! A file is surveyed as a whole before its first bar is handed out: see [`heqis_quant::table`]. CSV may be compressed by
 //! gzip; Parquet is read with the Cargo feature `parquet`.
 //!
@@ -25,18 +41,36 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Not here: what a bar is and which bars can be believed (`heqis-quant`), data sets, and anything that computes.
+//! Not here: what a bar is, which bars can be believed, indicators, scaling and labels (`heqis-quant`), and models.
 
 pub mod door;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
+#[cfg(feature = "sets")]
+pub mod figures;
 pub mod import;
+#[cfg(feature = "sets")]
+pub mod import_args;
 pub mod journal;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[cfg(feature = "sets")]
+pub mod predictions;
+#[cfg(feature = "sets")]
+pub mod prepare;
 pub mod prices;
 pub mod report;
+#[cfg(feature = "sets")]
+pub mod samples;
+#[cfg(feature = "sets")]
+pub mod store;
+#[cfg(feature = "sets")]
+pub mod svg;
+#[cfg(feature = "sets")]
+pub mod table;
 
 pub use door::{BarFile, open};
-pub use error::DataError;
+pub use error::{DataError, Rule};
 pub use import::Import;
 pub use report::ImportReport;

@@ -21,9 +21,9 @@ use std::io::{BufWriter, Write};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use heqis_lab::backtest::broker::{Ledger, Slippage};
-use heqis_lab::backtest::market::DayBar;
-use heqis_lab::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
+use heqis_backtest::broker::{Ledger, Slippage};
+use heqis_backtest::market::DayBar;
+use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use heqis_quant::decision::Side;
 use heqis_quant::{Bar, Calendar, Date, Markets, Marks, Symbol};
 

@@ -31,16 +31,16 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: Option<PathBuf>,
     },
-    Fetch(heqis_lab::fetch::FetchArgs),
+    Fetch(heqis_data::fetch::FetchArgs),
     Prepare(heqis_lab::prepare::PrepareArgs),
     Data(heqis_lab::data::DataArgs),
     Train(heqis_lab::train::TrainArgs),
     Serve(heqis_lab::serve::ServeArgs),
     Yardsticks(heqis_lab::yardsticks::YardstickArgs),
-    Export(heqis_lab::export::run::ExportArgs),
+    Export(heqis_train::export::run::ExportArgs),
     Convert(heqis_lab::convert::ConvertArgs),
     Verify(heqis_lab::verify::VerifyArgs),
-    Predict(heqis_lab::predictions::command::PredictArgs),
+    Predict(heqis_lab::predict::PredictArgs),
     Backtest(heqis_lab::backtest::BacktestArgs),
     Select(heqis_lab::select::SelectArgs),
     Audit(heqis_lab::audit::AuditArgs),
@@ -82,22 +82,22 @@ fn run(command: &Command) -> Result<Answer, LabError> {
             let path =
                 |given: &Option<PathBuf>, default| given.clone().unwrap_or(PathBuf::from(default));
             let data = path(data, "data/ashare/002032.SZ.csv");
-            let dirs = heqis_lab::baseline(&data, &path(out, "models"))?;
+            let dirs = heqis_train::baseline(&data, &path(out, "models"))?;
             dirs.iter()
                 .map(|dir| format!("wrote {}", dir.display()))
                 .collect()
         }
-        Command::Fetch(args) => heqis_lab::fetch::run(args)?,
-        Command::Prepare(args) => heqis_lab::prepare::options::run(args)?,
+        Command::Fetch(args) => heqis_data::fetch::run(args)?,
+        Command::Prepare(args) => heqis_lab::prepare::run(args)?,
         Command::Data(args) => return heqis_lab::data::run(args),
         Command::Train(args) => return heqis_lab::train::run(args),
         Command::Serve(args) => heqis_lab::serve::run(args)?,
         Command::Yardsticks(args) => heqis_lab::yardsticks::run(args)?,
-        Command::Export(args) => heqis_lab::export::run::run(args)?,
+        Command::Export(args) => heqis_train::export::run::run(args)?,
         Command::Convert(args) => heqis_lab::convert::run(args)?,
         Command::Verify(args) => return heqis_lab::verify::run(args),
-        Command::Predict(args) => heqis_lab::predictions::command::run(args)?,
-        Command::Backtest(args) => heqis_lab::backtest::command::answer(args)?,
+        Command::Predict(args) => heqis_lab::predict::run(args)?,
+        Command::Backtest(args) => heqis_lab::backtest::answer(args)?,
         Command::Select(args) => heqis_lab::select::run(args)?,
         Command::Audit(args) => return heqis_lab::audit::run(args),
         Command::Parity(args) => return heqis_lab::parity::run(args),

@@ -4,16 +4,16 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use heqis_backtest::BrokerConfig;
 use heqis_lab::audit::linear::{Linear, trade};
 use heqis_lab::audit::subject::{Decision, Fitted, Subject, Trades};
 use heqis_lab::audit::{Audit, Options, audit};
-use heqis_lab::backtest::BrokerConfig;
 use heqis_lab::error::LabError;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{Bar, Date, Scaler, Side, Span};
 
 fn bars() -> Vec<Bar> {
-    let import = heqis_lab::import::ImportArgs::default();
+    let import = heqis_data::import_args::ImportArgs::default();
     import.one_series(&path()).unwrap().1
 }
 

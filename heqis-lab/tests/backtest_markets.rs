@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use clap::Parser;
+use heqis_backtest::broker::{Ledger, Slippage, Status};
+use heqis_backtest::metrics::returns_of;
+use heqis_backtest::report::books;
+use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Want, simulate};
 use heqis_lab::LabError;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::broker::{Ledger, Slippage, Status};
-use heqis_lab::backtest::command::{Line, answer, backtest};
-use heqis_lab::backtest::metrics::returns_of;
-use heqis_lab::backtest::report::books;
-use heqis_lab::backtest::{Allocation, BrokerConfig, Facts, Market, Want, simulate};
+use heqis_lab::backtest::{Line, answer, backtest};
 use heqis_quant::decision::Side;
 use heqis_quant::rules::{Markets, Trade};
 use heqis_quant::{Bar, Date, Marks, Symbol};
@@ -107,7 +107,7 @@ fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
     days.dedup();
     let daily = ledger.daily();
     assert_eq!(daily.iter().map(|day| day.date).collect::<Vec<_>>(), days);
-    let fees = |rows: &[heqis_lab::backtest::broker::DayAccount]| -> i64 {
+    let fees = |rows: &[heqis_backtest::broker::DayAccount]| -> i64 {
         rows.iter().map(|row| row.fees_cents).sum()
     };
     assert_eq!(fees(&daily), fees(&ledger.days));
@@ -411,7 +411,7 @@ struct AuditCli {
 
 #[test]
 fn minutes_are_selected_and_audited() {
-    use heqis_lab::backtest::run::Settings;
+    use heqis_backtest::run::Settings;
     use heqis_lab::select::{baselines, judge::Judge};
     use heqis_quant::decision::SignalMode;
     let dir = tempfile::tempdir().unwrap();

@@ -6,10 +6,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use heqis_backtest::run::Settings;
+use heqis_backtest::strategy::BundleModel;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::command::{Line, answer, backtest};
-use heqis_lab::backtest::run::Settings;
-use heqis_lab::backtest::strategy::BundleModel;
+use heqis_lab::backtest::{Line, answer, backtest};
 use heqis_quant::decision::{KillState, SignalMode};
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
 use heqis_quant::{BarReader, Symbol};

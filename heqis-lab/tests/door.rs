@@ -2,6 +2,7 @@
 //! ones give, a market without a close loses no minute, and too much loss writes nothing.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
 
 use std::collections::BTreeMap;
@@ -10,12 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use heqis_data::prepare::{self, Options};
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::TrainTo;
+use heqis_data::store::{DataSet, Rows};
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::command::backtest;
-use heqis_lab::prepare::{self, Options};
-use heqis_lab::store::dataset::Columns;
-use heqis_lab::store::manifest::TrainTo;
-use heqis_lab::store::{DataSet, Rows};
+use heqis_lab::backtest::backtest;
 use heqis_quant::{Date, FeatureSet, Marks, Symbol};
 use market::options;
 use proptest::prelude::*;
@@ -248,7 +249,7 @@ fn an_adjusted_table_gives_what_the_traded_one_gives_with_its_events() {
         };
         let (plain, out) = (write("traded", &stock.table), dir("plain"));
         let with_events = Options {
-            adjust: heqis_lab::store::manifest::Adjust::Forward,
+            adjust: heqis_data::store::manifest::Adjust::Forward,
             tables: prepare::known::Tables {
                 events: Some(events),
                 ..Default::default()
@@ -321,7 +322,7 @@ struct Cli {
     args: BacktestArgs,
 }
 
-fn run(text: &str, out: &Path) -> heqis_lab::backtest::command::Line {
+fn run(text: &str, out: &Path) -> heqis_lab::backtest::Line {
     let out = out.display().to_string();
     let words = ["backtest"]
         .into_iter()

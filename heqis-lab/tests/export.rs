@@ -1,22 +1,24 @@
 //! A trained run becomes bundles that compute what the networks compute, fit each other, and say what they are.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
+#[path = "../../heqis-train/tests/trainings/mod.rs"]
 mod trainings;
 
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use heqis_data::import_args::ImportArgs;
 use heqis_infer::Bundle;
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
-use heqis_lab::export::direction::GENERATORS_KEY;
-use heqis_lab::export::run::{ExportArgs, run};
-use heqis_lab::import::ImportArgs;
-use heqis_lab::predictions::command::{PredictArgs, run as predict};
-use heqis_lab::train::progress::Deaf;
-use heqis_lab::train::{Part, TrainedRun, train};
+use heqis_lab::predict::{PredictArgs, run as predict};
 use heqis_lab::verify::{self, VerifyArgs};
-use heqis_lab::yardsticks::trained;
+use heqis_train::export::direction::GENERATORS_KEY;
+use heqis_train::export::run::{ExportArgs, run};
+use heqis_train::train::progress::Deaf;
+use heqis_train::train::{Part, TrainedRun, train};
+use heqis_train::yardsticks::trained;
 use market::{closes, files, prepared};
 use rand_chacha::rand_core::Rng;
 use trainings::small;
@@ -163,7 +165,7 @@ fn another_run_stands_beside_in_the_table_when_it_has_the_same_samples() {
     let table = trained::table(&game, &corpus, 1, &pair).unwrap();
     assert_eq!(table.entries().len(), (6 + 2 * 4 + 2) * 2);
     let [ours, theirs] = ["g2, game", "pair: g2, game"].map(|model| table.get(model, "test"));
-    let mse = |entry: Option<&heqis_lab::yardsticks::Entry>| {
+    let mse = |entry: Option<&heqis_train::yardsticks::Entry>| {
         entry.unwrap().figures.returns.as_ref().unwrap().mse
     };
     assert_ne!(mse(ours), mse(theirs));
@@ -199,7 +201,7 @@ fn the_table_of_a_run_has_every_network_beside_every_yardstick_on_the_same_items
         .sum();
     assert_eq!(folds, corpus.samples(Part::Validation).len());
     // The generators' own predictions, measured by another hand.
-    let said = trained.generators(heqis_lab::train::Stage::Best).unwrap()[0]
+    let said = trained.generators(heqis_train::train::Stage::Best).unwrap()[0]
         .predict(&corpus, Part::Test)
         .unwrap();
     let mse = said

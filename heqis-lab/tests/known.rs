@@ -2,18 +2,19 @@
 //! directory of fetched tables becomes a data set as it is.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
 
 use std::path::{Path, PathBuf};
 
+use heqis_data::prepare::findings::{self, Finding};
+use heqis_data::prepare::known::Tables;
+use heqis_data::prepare::{self, Options, Outcome};
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::Adjust;
+use heqis_data::store::{DataSet, Rows};
 use heqis_lab::data::check::{self, CheckArgs};
 use heqis_lab::data::show::{self, ShowArgs};
-use heqis_lab::prepare::findings::{self, Finding};
-use heqis_lab::prepare::known::Tables;
-use heqis_lab::prepare::{self, Options, Outcome};
-use heqis_lab::store::dataset::Columns;
-use heqis_lab::store::manifest::Adjust;
-use heqis_lab::store::{DataSet, Rows};
 use heqis_quant::scaler::{OutOfRange, ScalerKind, Spread};
 use heqis_quant::{Date, Marks, Symbol};
 use market::{files, options, rows, symbol, write_table};

@@ -1,14 +1,15 @@
 //! Minute bars are read, cleaned, stored and labelled as days are: several bars a day, each with its own time.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
 
+use heqis_data::prepare::{self, Options, report};
+use heqis_data::store::DataSet;
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::TrainTo;
 use heqis_lab::data::check::{self, CheckArgs};
 use heqis_lab::data::show::{self, ShowArgs};
-use heqis_lab::prepare::{self, Options, report};
-use heqis_lab::store::DataSet;
-use heqis_lab::store::dataset::Columns;
-use heqis_lab::store::manifest::TrainTo;
 use heqis_quant::{CleanConfig, Date, Marks, Symbol};
 use market::{files, options};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use flate2::write::GzEncoder;
-use heqis_lab::predictions::write::{Line, write};
-use heqis_lab::predictions::{Forecast, Predictions};
+use heqis_data::predictions::write::{Line, write};
+use heqis_data::predictions::{Forecast, Predictions};
 use heqis_quant::{Bar, Date, DecisionRule, Marks, SignalMode, Span, Symbol};
 use proptest::prelude::*;
 
@@ -53,7 +53,10 @@ fn read(text: &str) -> Result<Predictions, String> {
     read.map_err(|text| text.replace(&path.display().to_string(), "p.csv"))
 }
 
-fn coverage(table: &Predictions, bars: &[Bar]) -> Result<heqis_lab::predictions::Coverage, String> {
+fn coverage(
+    table: &Predictions,
+    bars: &[Bar],
+) -> Result<heqis_data::predictions::Coverage, String> {
     let covered = table.coverage(&[(bars[0].symbol, bars)], all());
     covered.map_err(|error| error.to_string())
 }

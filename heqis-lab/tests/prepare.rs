@@ -2,15 +2,16 @@
 //! future changes nothing of the past; and a killed writer leaves the last good version.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use heqis_lab::prepare::{self, Options, report, series};
-use heqis_lab::store::dataset::Columns;
-use heqis_lab::store::manifest::TrainTo;
-use heqis_lab::store::{DataSet, Manifest, Rows};
+use heqis_data::prepare::{self, Options, report, series};
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::TrainTo;
+use heqis_data::store::{DataSet, Manifest, Rows};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{Date, FeatureSet, Scaler, Symbol};
 use market::{HEADER, files, options, rows, symbol, write_table};
@@ -365,7 +366,7 @@ fn what_cannot_be_prepared_is_refused_and_the_data_set_stays() {
         "no row is a bar: there is no row",
     );
     // A second writer is told to wait for the first.
-    let draft = heqis_lab::store::Draft::begin(&out).unwrap();
+    let draft = heqis_data::store::Draft::begin(&out).unwrap();
     refused(&options(&[&dir], &out), "another process is writing");
     draft.discard().unwrap();
 }

@@ -1,26 +1,27 @@
 //! The choice among models: what it looks at, what it refuses to look at, and what it writes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use heqis_lab::backtest::BrokerConfig;
-use heqis_lab::backtest::metrics::{Basis, Curve};
-use heqis_lab::backtest::run::Settings;
-use heqis_lab::predictions::Predictions;
-use heqis_lab::prepare::Options;
+use heqis_backtest::BrokerConfig;
+use heqis_backtest::metrics::{Basis, Curve};
+use heqis_backtest::run::Settings;
+use heqis_data::predictions::Predictions;
+use heqis_data::prepare::Options;
+use heqis_data::store::manifest::TrainTo;
 use heqis_lab::select::candidate::{Candidate, Forecast};
 use heqis_lab::select::choose::{Trial, best, deflate, score};
 use heqis_lab::select::folds::FoldPlan;
 use heqis_lab::select::judge::Judge;
 use heqis_lab::select::report::Selected;
 use heqis_lab::select::{SelectArgs, run, select};
-use heqis_lab::store::manifest::TrainTo;
-use heqis_lab::train::TrainedRun;
 use heqis_quant::{Bar, Date, DecisionRule, Marks, SignalMode};
+use heqis_train::train::TrainedRun;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -31,7 +32,7 @@ fn data(name: &str) -> PathBuf {
 }
 
 fn history() -> Vec<Bar> {
-    let import = heqis_lab::import::ImportArgs::default();
+    let import = heqis_data::import_args::ImportArgs::default();
     import.one_series(&data("002032.SZ.csv")).unwrap().1
 }
 
@@ -541,7 +542,7 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
         let work = root.path().join(name);
         let set = work.join("set");
         std::fs::create_dir_all(&work).unwrap();
-        heqis_lab::prepare::prepare(&Options {
+        heqis_data::prepare::prepare(&Options {
             train_to: TrainTo::Fraction(0.6),
             ..market::options(&[table], &set)
         })

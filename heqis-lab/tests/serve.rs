@@ -7,8 +7,8 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use heqis_lab::store::DataSet;
-use heqis_lab::store::dataset::Columns;
+use heqis_data::store::DataSet;
+use heqis_data::store::dataset::Columns;
 use heqis_quant::Symbol;
 use serde_json::Value;
 

@@ -12,7 +12,7 @@ use std::process::Command;
 use heqis_infer::backend::RKNN_LIBRARY;
 use heqis_infer::bundle::sha256_hex;
 use heqis_infer::{BackendKind, Bundle, Libraries, Manifest, open, open_with};
-use heqis_lab::train::TrainConfig;
+use heqis_train::train::TrainConfig;
 use serde_json::Value;
 
 const BUNDLES: [&str; 2] = ["cae-factors", "multi-gan-direction"];

@@ -1,16 +1,17 @@
 //! What is written to a data set is read back to the bit, by symbol, by day and whole; and `data` tells what is in it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-data/tests/market/mod.rs"]
 mod market;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use heqis_data::prepare::{self, series};
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::{self, Manifest};
+use heqis_data::store::{BarsWriter, DataSet, Draft, NextBar, Rows};
 use heqis_lab::data::check::{self, Finding};
-use heqis_lab::prepare::{self, series};
-use heqis_lab::store::dataset::Columns;
-use heqis_lab::store::manifest::{self, Manifest};
-use heqis_lab::store::{BarsWriter, DataSet, Draft, NextBar, Rows};
 use heqis_quant::label::Direction;
 use heqis_quant::{Bar, CleanConfig, Cleaner, Date, FeatureSet, Marks, Symbol};
 use market::{options, rows, symbol, write_table};
@@ -130,7 +131,7 @@ fn a_symbol_and_a_day_are_found_behind_the_first_row_group() {
     // 150 symbols × 261 weekdays of 2015 make two row groups.
     let out = prepared(root.path(), 150, 300);
     let data = DataSet::open(&out).unwrap();
-    assert!(data.manifest().files[0].rows > heqis_lab::store::writer::GROUP_ROWS as u64);
+    assert!(data.manifest().files[0].rows > heqis_data::store::writer::GROUP_ROWS as u64);
     for index in [0, 1, 74, 148, 149] {
         let symbol = Symbol::parse(&symbol(index)).unwrap();
         let found = data.symbol(symbol, Columns::All).unwrap();

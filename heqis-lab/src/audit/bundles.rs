@@ -1,11 +1,11 @@
 //! Model bundles as a subject: they come fitted, so only what they decide and trade can be looked at.
 
+use heqis_backtest::BrokerConfig;
+use heqis_backtest::strategy::{BundleModel, Predictor, Source, decide};
 use heqis_quant::{Bar, CleanConfig, Date, ExRight, Markets, Scaler, Span, Strategy};
 
 use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
-use crate::backtest::BrokerConfig;
-use crate::backtest::strategy::{BundleModel, Predictor, Source, decide};
 use crate::error::LabError;
 
 /// Bundles with the strategy that follows them.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use heqis_backtest::broker::Slippage;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::stats::{deviation, pearson};
 use heqis_quant::{Bar, Date, Marks};
@@ -11,7 +12,6 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
-use crate::backtest::broker::Slippage;
 use crate::error::LabError;
 
 /// What one check found.

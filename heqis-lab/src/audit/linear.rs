@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use heqis_backtest::market::assumed;
+use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
@@ -9,12 +11,11 @@ use heqis_quant::{
     Bar, Calendar, Date, DecisionRule, ExRight, FeatureSet, FeatureState, Filters, KillState,
     Markets, Memory, Prediction, Scaler, SignalMode, Span, Strategy, View,
 };
+use heqis_train::linear::ridge::Ridge;
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
-use crate::backtest::market::assumed;
-use crate::backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use crate::error::LabError;
-use crate::ridge::Ridge;
+use heqis_train::TrainError;
 
 /// Largest absolute return that counts as flat; only the labels' classes depend on it, which are not used here.
 const FLAT_BAND: f64 = 0.005;
@@ -139,7 +140,8 @@ fn too_few(test_from: Date, rows: usize, fewest: usize) -> LabError {
 }
 
 fn fit(inputs: &[Vec<f64>], targets: &[f64], penalty: f64) -> Result<Ridge, LabError> {
-    Ridge::fit(inputs, targets, penalty).ok_or(LabError::Singular("ridge regression"))
+    Ridge::fit(inputs, targets, penalty)
+        .ok_or_else(|| TrainError::Singular("ridge regression").into())
 }
 
 fn scaled(scaler: &Scaler, values: &[f64]) -> Result<Vec<f64>, LabError> {

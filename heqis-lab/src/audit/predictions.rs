@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use heqis_backtest::BrokerConfig;
+use heqis_backtest::strategy::{Predictor, decide};
+use heqis_data::predictions::Predictions;
 use heqis_quant::stats::{pearson, spearman};
 use heqis_quant::{Bar, CleanConfig, Date, ExRight, Markets, Span, Strategy};
 
@@ -10,10 +13,7 @@ use super::checks::{self, Finding};
 use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
 use super::{Audit, Options};
-use crate::backtest::BrokerConfig;
-use crate::backtest::strategy::{Predictor, decide};
 use crate::error::LabError;
-use crate::predictions::Predictions;
 
 /// How many bars before and after a prediction's own are compared with it.
 const MOST_BARS: usize = 5;

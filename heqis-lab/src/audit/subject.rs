@@ -1,8 +1,8 @@
 //! What can be audited: anything that fits itself on bars, decides on bars, and trades what it decided.
 
+use heqis_backtest::broker::Slippage;
 use heqis_quant::{Bar, Date, Side, Span};
 
-use crate::backtest::broker::Slippage;
 use crate::error::LabError;
 
 /// A way of making a strategy.

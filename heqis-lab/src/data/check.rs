@@ -8,6 +8,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use heqis_data::prepare;
+use heqis_data::prepare::inputs::sha256_of_file;
+use heqis_data::prepare::known::{Known, Tables};
+use heqis_data::prepare::series::compute;
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::{Manifest, SymbolEntry};
+use heqis_data::store::{DataSet, Rows};
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
 use serde::Serialize;
@@ -15,13 +22,6 @@ use serde_json::json;
 
 use super::Answer;
 use crate::error::LabError;
-use crate::prepare;
-use crate::prepare::inputs::sha256_of_file;
-use crate::prepare::known::{Known, Tables};
-use crate::prepare::series::compute;
-use crate::store::dataset::Columns;
-use crate::store::manifest::{Manifest, SymbolEntry};
-use crate::store::{DataSet, Rows};
 
 /// How many findings are shown without `--json`.
 const SHOWN: usize = 20;

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
+use heqis_data::store::DataSet;
 use serde_json::json;
 
 use crate::error::LabError;
-use crate::store::DataSet;
 
 /// Arguments of `data ls`.
 #[derive(Args, Clone, Debug)]

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use heqis_quant::adjust::AdjustedBar;
 use heqis_quant::{Bar, Symbol};
 
-use crate::store::manifest::Adjust;
-use crate::svg::Sheet;
+use heqis_data::store::manifest::Adjust;
+use heqis_data::svg::Sheet;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 480.0;

@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{Table, presets::NOTHING};
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::Adjust;
+use heqis_data::store::{DataSet, Rows};
 use heqis_quant::adjust::AdjustedBar;
 use heqis_quant::{Adjustment, Bar, Date, Factors, Symbol};
 use serde_json::{Map, Value, json};
 
 use super::plot;
 use crate::error::LabError;
-use crate::store::dataset::Columns;
-use crate::store::manifest::Adjust;
-use crate::store::{DataSet, Rows};
 
 /// Arguments of `data show`.
 #[derive(Args, Clone, Debug)]

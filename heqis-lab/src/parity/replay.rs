@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use heqis_backtest::strategy::BundleModel;
 use heqis_data::door::{TableOptions, open_series};
 use heqis_data::report::MAX_BAD_SHARE;
 use heqis_quant::decision::journal::Record;
@@ -11,7 +12,6 @@ use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, Cleaner, KillState, Market, Memory, Strategy, Symbol, View};
 
 use super::ParityArgs;
-use crate::backtest::strategy::BundleModel;
 use crate::error::LabError;
 
 /// Reads files and merges their bars by time, then by symbol, then by the order of the files, as `csv-replay` does. Rows

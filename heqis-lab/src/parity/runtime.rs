@@ -4,12 +4,12 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use heqis_backtest::strategy::BundleModel;
 use heqis_quant::Strategy;
 use heqis_quant::path::Model as _;
 use toml::{Table, Value};
 
 use super::{ParityArgs, journal};
-use crate::backtest::strategy::BundleModel;
 use crate::error::LabError;
 
 /// How many lines of a failed run's log are shown.

@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 
 use heqis_quant::label::{Direction, Label, next_bar_labels};
 use heqis_quant::{Bar, FeatureSet, FeatureState, Prediction};
+use heqis_train::linear::logistic::Logistic;
+use heqis_train::linear::ridge::Ridge;
+use heqis_train::yardsticks::boosting::{Boosting, BoostingOptions};
 
 use super::candidate::Forecast;
 use super::folds::Folds;
 use crate::error::LabError;
-use crate::logistic::Logistic;
-use crate::ridge::Ridge;
-use crate::yardsticks::boosting::{Boosting, BoostingOptions};
+use heqis_train::TrainError;
 
 /// Names of the built-in candidates, the simplest first.
 pub const NAMES: [&str; 5] = ["cash", "hold", "last", "linear", "boosted"];
@@ -91,7 +92,7 @@ pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, La
         let ridge = Ridge::fit(inputs, &returns, PENALTY);
         let logistic = Logistic::fit(inputs, &classes, CLASSES, PENALTY);
         let (Some(ridge), Some(logistic)) = (ridge, logistic) else {
-            return Err(LabError::Singular("linear candidate"));
+            return Err(TrainError::Singular("linear candidate").into());
         };
         Ok(move |rows: &[Vec<f64>]| -> Result<_, LabError> {
             let said = rows.iter().map(|values| {

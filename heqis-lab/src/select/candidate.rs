@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use heqis_backtest::run::Settings;
+use heqis_backtest::strategy::{BundleModel, Predictor, Source};
 use heqis_quant::{Bar, CleanConfig, Date, SignalMode, Symbol};
 
 use super::folds::Folds;
-use crate::backtest::run::Settings;
-use crate::backtest::strategy::{BundleModel, Predictor, Source};
 use crate::error::LabError;
-pub use crate::predictions::Forecast;
-use crate::predictions::Predictions;
+pub use heqis_data::predictions::Forecast;
+use heqis_data::predictions::Predictions;
 
 /// One model, or one rule, with its forecasts.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,11 +1,11 @@
 //! Which trial is best, by validation spans alone.
 
+use heqis_backtest::metrics::{Basis, Curve};
 use heqis_quant::SignalMode;
 use heqis_quant::stats::variance;
 
 use super::deflated::{Shape, expected_best};
 use super::judge::Run;
-use crate::backtest::metrics::{Basis, Curve};
 
 /// One trial with its runs on the validation spans.
 #[derive(Clone, Debug, PartialEq)]

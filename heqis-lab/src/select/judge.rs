@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use heqis_backtest::inputs::Facts;
+use heqis_backtest::market;
+use heqis_backtest::metrics::Metrics;
+use heqis_backtest::run::{self, Scene, Settings};
+use heqis_backtest::strategy::{Foreseen, Foresight};
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, ExRight, SignalMode, Span, Strategy, View};
 
 use super::candidate::Forecast;
-use crate::backtest::inputs::Facts;
-use crate::backtest::market;
-use crate::backtest::metrics::Metrics;
-use crate::backtest::run::{self, Scene, Settings};
-use crate::backtest::strategy::{Foreseen, Foresight};
 use crate::error::LabError;
 
 /// What a run on one span was worth.

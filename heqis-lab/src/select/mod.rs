@@ -15,6 +15,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use clap::Args;
+use heqis_backtest::BrokerConfig;
+use heqis_backtest::inputs::markets;
+use heqis_backtest::run::Settings;
+use heqis_backtest::strategy::Source;
+use heqis_data::import_args::ImportArgs;
+use heqis_data::predictions::{Coverage, Predictions};
+use heqis_data::prepare::known::{self, Tables};
 use heqis_quant::adjust::EventTable;
 use heqis_quant::{BadRow, Bar, Date, DecisionRule, SignalMode, Span, Symbol};
 use serde_json::json;
@@ -25,14 +32,7 @@ use self::folds::{FoldPlan, Folds};
 use self::judge::Judge;
 use self::report::{Selected, earlier_looks};
 use self::trained::Trained;
-use crate::backtest::BrokerConfig;
-use crate::backtest::inputs::markets;
-use crate::backtest::run::Settings;
-use crate::backtest::strategy::Source;
 use crate::error::LabError;
-use crate::import::ImportArgs;
-use crate::predictions::{Coverage, Predictions};
-use crate::prepare::known::{self, Tables};
 
 pub mod baselines;
 pub mod candidate;

@@ -14,16 +14,17 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use heqis_backtest::strategy::Source;
+use heqis_data::samples::HORIZON_BARS;
 use heqis_quant::{Bar, Date, Symbol};
+use heqis_train::export::run::{ExportArgs, run as export};
+use heqis_train::train::progress::Reporter;
+use heqis_train::train::{TrainConfig, TrainedRun, settle_process, train};
 
 use super::candidate::Candidate;
 use super::folds::Folds;
-use crate::backtest::strategy::Source;
 use crate::error::LabError;
-use crate::export::run::{ExportArgs, run as export};
-use crate::samples::HORIZON_BARS;
-use crate::train::progress::Reporter;
-use crate::train::{TrainConfig, TrainedRun, settle_process, train};
+use heqis_train::TrainError;
 
 /// The last part of a fold's training span stops the training and chooses among epochs: one of so many.
 const STOP_PART: usize = 5;
@@ -131,7 +132,7 @@ impl Trained {
         let began = Instant::now();
         let elapsed = || began.elapsed();
         let mut reporter = Reporter::new(&path, true, None, &elapsed);
-        let resume = path.join(crate::train::run::FILE).exists();
+        let resume = path.join(heqis_train::train::run::FILE).exists();
         train(&config, &path, resume, &mut reporter)?;
         let run = TrainedRun::open(&path)?;
         export(&ExportArgs {
@@ -143,9 +144,9 @@ impl Trained {
             factors_name: FACTORS.to_owned(),
             direction_name: DIRECTION.to_owned(),
         })?;
-        run.corpus()?
-            .seen_to()
-            .ok_or_else(|| LabError::training(path.display(), "was fitted on no sample".to_owned()))
+        run.corpus()?.seen_to().ok_or_else(|| {
+            TrainError::training(path.display(), "was fitted on no sample".to_owned()).into()
+        })
     }
 
     /// Lets the bundle of one generator speak.

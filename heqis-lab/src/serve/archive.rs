@@ -5,6 +5,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use heqis_backtest::inputs::Benchmark;
 use heqis_dashboard::archive::{
     Artefact, Equity, Order, ResultTable, Run, RunDetail, RunKind, Strategy, StrategyKind, Trade,
 };
@@ -12,7 +13,6 @@ use heqis_dashboard::{Archive, DashboardError, Decisions};
 
 use super::books;
 use super::results::{self, Found, Root};
-use crate::backtest::inputs::Benchmark;
 
 /// Longest file that is handed out.
 const MAX_ARTEFACT_BYTES: u64 = 64 * 1024 * 1024;
@@ -233,7 +233,7 @@ fn points(
     path: &std::path::Path,
 ) -> Result<Vec<std::collections::BTreeMap<String, serde_json::Value>>, DashboardError> {
     let fault = |error: String| DashboardError::Archive(format!("{}: {error}", path.display()));
-    books::rows::<crate::train::curves::Point>(path)?
+    books::rows::<heqis_train::train::curves::Point>(path)?
         .iter()
         .map(|point| {
             let value = serde_json::to_value(point).map_err(|error| fault(error.to_string()))?;

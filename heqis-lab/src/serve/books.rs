@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use heqis_backtest::inputs::Benchmark;
+use heqis_backtest::metrics::returns::drawdowns;
 use heqis_dashboard::archive::{Equity, Month, Order, OrderNote, Trade};
 use heqis_dashboard::{DashboardError, Decision, Decisions};
 use heqis_quant::decision::{Stance, VerdictReason};
@@ -11,8 +13,6 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::results::Found;
-use crate::backtest::inputs::Benchmark;
-use crate::backtest::metrics::returns::drawdowns;
 
 /// Most decisions of a strategy that are held in memory, some 200 bytes each.
 const MAX_DECISIONS: usize = 2_000_000;

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, ArgAction, Args as _, Command};
 use heqis_dashboard::jobs::{Field, FieldKind, JobKind, JobOrder, Rejected};
+use heqis_data::fetch::FetchArgs;
 use serde_json::Value;
 
 use crate::backtest::BacktestArgs;
-use crate::fetch::FetchArgs;
 use crate::prepare::PrepareArgs;
 use crate::train::TrainArgs;
 

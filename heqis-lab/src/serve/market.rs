@@ -4,12 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use heqis_dashboard::bars::Listing;
 use heqis_dashboard::{BarSeries, BarStore, DashboardError};
+use heqis_data::store::DataSet;
+use heqis_data::store::dataset::Columns;
+use heqis_data::store::manifest::SymbolEntry;
 use heqis_quant::Symbol;
 
 use crate::error::LabError;
-use crate::store::DataSet;
-use crate::store::dataset::Columns;
-use crate::store::manifest::SymbolEntry;
 
 /// The bars of a data set. The chart pages through one series after another, so the last one is kept.
 pub(super) struct Stored {

@@ -26,13 +26,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
+use heqis_backtest::inputs::Benchmark;
 use heqis_dashboard::{
     BarFiles, BarStore, Decisions, Journal, Names, Settings, Sources, Token, Training,
 };
+use heqis_data::store::DataSet;
 
-use crate::backtest::inputs::Benchmark;
 use crate::error::LabError;
-use crate::store::DataSet;
 use archive::{Named, Shelves};
 use jobs::Bench;
 pub use jobs::end_with_parent;
@@ -160,7 +160,7 @@ fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
         Some(data) => Arc::new(Stored::new(data)),
         None => {
             let tables = BarFiles::read(&args.csv)?;
-            crate::import::tell(tables.report());
+            heqis_data::import_args::tell(tables.report());
             Arc::new(tables)
         }
     };

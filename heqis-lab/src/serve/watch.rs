@@ -5,7 +5,7 @@ use std::path::Path;
 use heqis_dashboard::jobs::{Rejected, WatchList, WatchOrder, WatchSector, Watched};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use crate::fetch::watch::WatchList as Written;
+use heqis_data::fetch::watch::WatchList as Written;
 
 /// Longest name of a sector, in bytes.
 const MAX_NAME_BYTES: usize = 100;

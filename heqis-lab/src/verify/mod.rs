@@ -13,12 +13,12 @@ use std::path::PathBuf;
 use clap::Args;
 use heqis_infer::bundle::MODEL_FILE;
 use heqis_infer::{BackendKind, Bundle};
+use heqis_train::export::run::batch_of;
+use heqis_train::train::TrainedRun;
 
 use crate::convert::npu::Simulator;
 use crate::data::Answer;
 use crate::error::LabError;
-use crate::export::run::batch_of;
-use crate::train::TrainedRun;
 
 pub mod boards;
 pub mod network;

@@ -1,14 +1,14 @@
 //! The trained networks themselves, as one more side.
 
 use heqis_infer::Bundle;
+use heqis_train::export::direction::{Direction, GENERATORS_KEY};
+use heqis_train::export::run::{direction, encode};
+use heqis_train::nets::encoder::Encoder;
+use heqis_train::train::{Stage, TrainedRun};
 
 use super::sides::Side;
 use super::windows::{Answers, Windows};
 use crate::error::LabError;
-use crate::export::direction::{Direction, GENERATORS_KEY};
-use crate::export::run::{direction, encode};
-use crate::nets::encoder::Encoder;
-use crate::train::{Stage, TrainedRun};
 
 /// The networks of a run, computed by the framework that trained them.
 #[derive(Debug)]

@@ -5,6 +5,11 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+use heqis_backtest::inputs::{Facts, Series};
+use heqis_backtest::run::{Scene, Settings, run};
+use heqis_backtest::strategy::{BundleModel, Foresight, decide, follow};
+use heqis_data::import_args::ImportArgs;
+use heqis_data::prepare::known::Tables;
 use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
 use heqis_quant::path::{DecisionPath, Model, PathConfig};
@@ -12,12 +17,7 @@ use heqis_quant::{Bar, CleanConfig, Date, Prediction, Scaler, Span, Symbol};
 
 use super::sides::Side;
 use super::windows::{Answers, Windows};
-use crate::backtest::inputs::{Facts, Series};
-use crate::backtest::run::{Scene, Settings, run};
-use crate::backtest::strategy::{BundleModel, Foresight, decide, follow};
 use crate::error::LabError;
-use crate::import::ImportArgs;
-use crate::prepare::known::Tables;
 
 /// What decisions are compared on.
 #[derive(Clone, Debug)]
@@ -257,7 +257,7 @@ impl Model for Taped {
             self.factors = answer.swap_remove(0);
             return Ok(&self.factors);
         }
-        self.inner.factors(symbol, window)
+        Ok(self.inner.factors(symbol, window)?)
     }
 
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
@@ -270,7 +270,7 @@ impl Model for Taped {
                 probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
             });
         }
-        self.inner.predict(features)
+        Ok(self.inner.predict(features)?)
     }
 }
 

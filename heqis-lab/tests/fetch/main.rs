@@ -1,13 +1,9 @@
-//! The Tushare client against a vendor that pages, limits, refuses, is late, breaks off and lies; without waiting, and
-//! without the token showing up anywhere.
+//! The command `fetch` as a process, and what becomes of its tables, with the vendor of `heqis-data`'s tests.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-mod cache;
+mod command;
 mod messy;
-mod pace;
-mod plan;
-mod replies;
-mod settings;
+#[path = "../../../heqis-data/tests/fetch/vendor.rs"]
 mod vendor;
-mod wire;
+#[path = "../../../heqis-data/tests/fetch/world.rs"]
 mod world;

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use heqis_data::fetch::http::Transport;
+use heqis_data::fetch::{FetchArgs, plan};
+use heqis_data::prepare;
+use heqis_data::store::DataSet;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::command::{Line, answer, backtest};
+use heqis_lab::backtest::{Line, answer, backtest};
 use heqis_lab::data::check::{self, CheckArgs};
-use heqis_lab::fetch::http::Transport;
-use heqis_lab::fetch::{FetchArgs, plan};
-use heqis_lab::prepare::{self, PrepareArgs};
-use heqis_lab::store::DataSet;
+use heqis_lab::prepare::PrepareArgs;
 use heqis_quant::Date;
 use serde_json::{Value, json};
 

@@ -1,0 +1,35 @@
+//! Before the open of a delisting: what is still held is worth nothing.
+//!
+//! A delisted stock has no price on its exchange any more. Some go on in another place at a price that no table of bars
+//! has, so the account counts what it cannot sell as lost, which is never too good. The day is told by name.
+
+use heqis_quant::Date;
+
+use super::{Broker, WrittenOff};
+use crate::error::BacktestError;
+
+impl Broker<'_> {
+    /// Writes off the shares of stocks that are no longer listed.
+    pub(super) fn write_off(&mut self, day: u32, date: Date) -> Result<(), BacktestError> {
+        let gone = |stock: &usize| self.market.stocks()[*stock].is_delisted(day);
+        let gone: Vec<usize> = self.held.iter().copied().filter(gone).collect();
+        for stock in gone {
+            let position = &mut self.stocks[stock].position;
+            let shares = position.shares();
+            self.ledger.written_off.push(WrittenOff {
+                stock,
+                date,
+                shares,
+                mark: position.mark,
+                value_cents: self.market.stocks()[stock].amount_cents(position.mark, shares)?,
+            });
+            position.remove(shares);
+            if let Some(trip) = &mut position.trip {
+                trip.closed = date;
+            }
+            self.ledger.trips.extend(position.trip.take());
+            self.held.retain(|held| *held != stock);
+        }
+        Ok(())
+    }
+}

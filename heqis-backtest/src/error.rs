@@ -1,0 +1,41 @@
+//! The crate's one error type.
+
+use std::path::Path;
+
+use heqis_data::{DataError, Rule};
+use heqis_infer::InferError;
+use heqis_quant::QuantError;
+
+/// Why a backtest cannot be made, each message naming the place, the rule and the value met.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BacktestError {
+    /// A file, a table or a data set could not be read or written.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The market half refused the data; its message names file, place, rule and value.
+    #[error(transparent)]
+    Quant(#[from] QuantError),
+    /// A bundle could not be read or made.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// A backtest was given something that it cannot trade on.
+    #[error(transparent)]
+    Rule(#[from] Rule),
+}
+
+impl BacktestError {
+    /// Something that a backtest cannot trade on.
+    #[must_use]
+    pub fn rule(place: impl Into<String>, rule: impl Into<String>, got: impl ToString) -> Self {
+        Rule::new(place, rule, got).into()
+    }
+
+    pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
+        DataError::file(path, source).into()
+    }
+
+    pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
+        DataError::json(path, source).into()
+    }
+}

@@ -1,0 +1,233 @@
+//! What a run was worth: figures of an equity curve, of round trips, and of scores.
+//!
+//! - [`returns`]: annual return, volatility, Sharpe, Sortino, Calmar, drawdown; alpha, beta and information ratio
+//!   against a benchmark.
+//! - [`scores`]: IC, RankIC and ICIR of scores against what followed.
+//! - here: round trips, turnover and exposure, and all of it in one record, with its [`Basis`] beside it.
+//!
+//! A figure that is not defined, such as the Sharpe ratio of a flat curve, is `None` and never a made-up number.
+
+pub mod returns;
+pub mod scores;
+
+use heqis_quant::stats::mean;
+use serde::{Deserialize, Serialize};
+
+use super::broker::{DayAccount, Ledger, Trip};
+use crate::error::BacktestError;
+pub use returns::{Against, Curve};
+pub use scores::{Correlations, CrossSection};
+
+/// What the figures refer to.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Basis {
+    /// Trading days of a year.
+    pub days_per_year: f64,
+    /// The yearly rate without risk; a day has `(1 + rate)^(1 / days_per_year) - 1`.
+    pub risk_free: f64,
+    /// Degrees of freedom taken off in standard deviations. The downside deviation of Sortino has none taken off.
+    pub ddof: u32,
+}
+
+impl Default for Basis {
+    /// 244 trading days, no rate, one degree of freedom.
+    fn default() -> Self {
+        Self {
+            days_per_year: 244.0,
+            risk_free: 0.0,
+            ddof: 1,
+        }
+    }
+}
+
+impl Basis {
+    /// Returns an error when a number cannot work.
+    ///
+    /// # Errors
+    /// [`BacktestError::Rule`] when there are no days in a year, the rate is not above -1, or more than one degree of
+    /// freedom is taken off.
+    pub fn validate(&self) -> Result<(), BacktestError> {
+        let refuse = |field: &str, rule: &str, got: f64| {
+            Err(BacktestError::rule(format!("basis: {field}"), rule, got))
+        };
+        if !(self.days_per_year > 0.0 && self.days_per_year.is_finite()) {
+            return refuse("days_per_year", "must be positive", self.days_per_year);
+        }
+        if !(self.risk_free > -1.0 && self.risk_free.is_finite()) {
+            return refuse("risk_free", "must lie above -1", self.risk_free);
+        }
+        if self.ddof > 1 {
+            return refuse("ddof", "must be 0 or 1", self.ddof.into());
+        }
+        Ok(())
+    }
+
+    /// Returns the rate of one day.
+    #[must_use]
+    pub fn daily_rate(&self) -> f64 {
+        (1.0 + self.risk_free).powf(1.0 / self.days_per_year) - 1.0
+    }
+}
+
+/// The figures of round trips. Trips that are still open count at the last close.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Trades {
+    /// How many round trips.
+    pub count: usize,
+    /// How many of them were still open.
+    pub open: usize,
+    /// Those that gained, of those that gained or lost.
+    pub win_rate: Option<f64>,
+    /// What all winners gained over what all losers lost, in money.
+    pub profit_factor: Option<f64>,
+    /// The mean gain over what was spent.
+    pub average: Option<f64>,
+    /// The mean gain in cents.
+    pub average_cents: Option<f64>,
+}
+
+impl Trades {
+    /// Returns the figures of some round trips.
+    #[must_use]
+    pub fn of(trips: &[Trip]) -> Self {
+        let gains: Vec<f64> = trips.iter().map(|trip| trip.gain_cents() as f64).collect();
+        let ratios: Vec<f64> = trips.iter().map(Trip::gain).collect();
+        Self {
+            count: trips.len(),
+            open: trips.iter().filter(|trip| trip.open).count(),
+            win_rate: win_rate(&gains),
+            profit_factor: profit_factor(&gains),
+            average: mean(ratios.iter().copied()),
+            average_cents: mean(gains.iter().copied()),
+        }
+    }
+}
+
+/// Everything that is said about one run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Metrics {
+    /// What the figures refer to.
+    pub basis: Basis,
+    /// Trading days.
+    pub days: usize,
+    /// The curve of the account.
+    pub curve: Curve,
+    /// The curve against a benchmark.
+    pub against: Option<Against>,
+    /// Round trips.
+    pub trades: Trades,
+    /// Half of what was bought and sold in a year, over the mean account.
+    pub turnover: Option<f64>,
+    /// The mean part of the account that was in shares.
+    pub exposure: Option<f64>,
+    /// The part of the days, or of shorter bars, that ended with shares.
+    pub days_in_market: Option<f64>,
+    /// All fees over what was bought and sold.
+    pub cost_share: Option<f64>,
+    /// All fees in cents.
+    pub fees_cents: i64,
+    /// Scores against what followed.
+    pub scores: Option<Correlations>,
+}
+
+impl Metrics {
+    /// Computes all figures of a run that started with `cash_cents`.
+    ///
+    /// `benchmark` has one return for each day of the ledger; `scores` are as for [`Correlations::of`], empty for none.
+    ///
+    /// # Errors
+    /// [`BacktestError::Rule`] when the basis cannot work, the account was empty at some close, or the benchmark has
+    /// another number of days.
+    pub fn of(
+        ledger: &Ledger,
+        cash_cents: i64,
+        benchmark: Option<&[f64]>,
+        scores: &[CrossSection],
+        basis: Basis,
+    ) -> Result<Self, BacktestError> {
+        basis.validate()?;
+        let returns = daily_returns(ledger, cash_cents)?;
+        let against = match benchmark {
+            Some(benchmark) => Some(Against::of(&returns, benchmark, &basis)?),
+            None => None,
+        };
+        let days = &ledger.daily();
+        let equity: Vec<f64> = days.iter().map(|day| day.equity_cents() as f64).collect();
+        // Time in the market is that of all closes, those within a day too.
+        let parts: Vec<f64> = ledger
+            .days
+            .iter()
+            .map(|row| row.holdings_cents as f64 / row.equity_cents() as f64)
+            .collect();
+        let within: Vec<f64> = ledger
+            .days
+            .iter()
+            .map(|day| f64::from(u8::from(day.positions > 0)))
+            .collect();
+        let traded: f64 = days
+            .iter()
+            .map(|day| day.bought_cents as f64 + day.sold_cents as f64)
+            .sum();
+        // Sums of checked amounts of one account.
+        let fees_cents: i64 = days.iter().map(|day| day.fees_cents).sum();
+        let years = days.len() as f64 / basis.days_per_year;
+        Ok(Self {
+            basis,
+            days: days.len(),
+            curve: Curve::of(&returns, &basis),
+            against,
+            trades: Trades::of(&ledger.trips),
+            turnover: mean(equity).map(|mean| traded / 2.0 / mean / years),
+            exposure: mean(parts),
+            days_in_market: mean(within),
+            cost_share: (traded > 0.0).then(|| fees_cents as f64 / traded),
+            fees_cents,
+            scores: Correlations::of(scores, &basis),
+        })
+    }
+}
+
+/// Returns the return of each day of a ledger, the first against the cash at the start.
+///
+/// # Errors
+/// [`BacktestError::Rule`] when the account was empty at some close, so that the next return is not defined.
+pub fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
+    returns_of(&ledger.daily(), cash_cents)
+}
+
+/// Returns the return of each row of an account, the first against the cash at the start.
+///
+/// # Errors
+/// As [`daily_returns`].
+pub fn returns_of(rows: &[DayAccount], cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
+    let mut before = cash_cents;
+    rows.iter()
+        .map(|day| {
+            if before <= 0 {
+                let place = format!("account before {}", day.date);
+                return Err(BacktestError::rule(place, "must not be empty", before));
+            }
+            let equity = day.equity_cents();
+            let day_return = equity as f64 / before as f64 - 1.0;
+            before = equity;
+            Ok(day_return)
+        })
+        .collect()
+}
+
+/// Returns the positive part of all values that are not zero, or `None` when there is none.
+#[must_use]
+pub fn win_rate(gains: &[f64]) -> Option<f64> {
+    let wins = gains.iter().filter(|gain| **gain > 0.0).count();
+    let all = gains.iter().filter(|gain| **gain != 0.0).count();
+    (all > 0).then(|| wins as f64 / all as f64)
+}
+
+/// Returns the sum of all gains over the sum of all losses, or `None` when nothing was lost.
+#[must_use]
+pub fn profit_factor(gains: &[f64]) -> Option<f64> {
+    let won: f64 = gains.iter().filter(|gain| **gain > 0.0).sum();
+    let lost: f64 = gains.iter().filter(|gain| **gain < 0.0).sum();
+    (lost < 0.0).then(|| won / -lost)
+}

@@ -1,0 +1,457 @@
+//! Where predictions come from: model bundles that run as on a board, or a table that somebody else computed.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heqis_data::predictions::Predictions;
+use heqis_infer::{BackendKind, Bundle, ModelState, StatefulModel, TensorView, open};
+use heqis_quant::decision::{
+    KillState, Market as MarketView, Memory, Side, SignalMode, Strategy, VerdictReason, View,
+};
+use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
+use heqis_quant::rules::Markets;
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Prediction, Scaler, Span, Symbol, Verdict};
+use serde::{Deserialize, Serialize};
+
+use super::run::Settings;
+use crate::error::BacktestError;
+
+/// What makes predictions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A predicting bundle of the task `direction`, behind a feature bundle of the task `factors` where there is one.
+    Bundles {
+        /// The feature model's directory.
+        factors: Option<PathBuf>,
+        /// The predicting model's directory.
+        direction: PathBuf,
+    },
+    /// A table of [`predictions`](heqis_data::predictions).
+    Table(PathBuf),
+}
+
+impl Source {
+    /// Reads what a command line names: a table of predictions, `DIR`, or `FACTORS_DIR,DIRECTION_DIR`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let path = Path::new(text);
+        let is_table = match std::fs::metadata(path) {
+            Ok(found) => !found.is_dir(),
+            Err(_) => [".csv", ".gz", ".parquet"]
+                .iter()
+                .any(|ending| text.ends_with(ending)),
+        };
+        match text.split_once(',') {
+            _ if is_table => Self::Table(text.into()),
+            Some((factors, direction)) => Self::Bundles {
+                factors: Some(factors.into()),
+                direction: direction.into(),
+            },
+            None => Self::Bundles {
+                factors: None,
+                direction: text.into(),
+            },
+        }
+    }
+
+    /// Returns the name that a run is filed under: that of the last directory or of the table.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let (Self::Bundles {
+            direction: path, ..
+        }
+        | Self::Table(path)) = self;
+        let name = path.file_stem().unwrap_or(path.as_os_str());
+        let name = name.to_string_lossy();
+        // Packed tables have two endings.
+        name.strip_suffix(".csv").unwrap_or(&name).to_owned()
+    }
+}
+
+/// One bar of a series with what was seen and predicted at its close.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Foreseen {
+    /// The bar, cleaned.
+    pub bar: Bar,
+    /// What filters see.
+    pub view: View,
+    /// What the model says.
+    pub prediction: Prediction,
+    /// Whether the model gives probabilities; without them a prediction's say nothing.
+    pub has_probabilities: bool,
+}
+
+/// A series of one stock with the predictions of one source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Foresight {
+    /// All bars that the cleaner passed, in order.
+    pub bars: Vec<Bar>,
+    /// Those that a prediction exists for, in order.
+    pub foreseen: Vec<Foreseen>,
+}
+
+/// What a run needs of a bar that a prediction exists for: small, since a market of years has millions.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Said {
+    /// The end of the bar in UTC nanoseconds.
+    pub time_ns: i64,
+    /// The trading day.
+    pub date: Date,
+    /// Whether the model gives probabilities.
+    pub has_probabilities: bool,
+    /// What was decided in each signal mode, in their order: see [`Said::decided`].
+    decided: [(Side, VerdictReason); 3],
+    /// The last price.
+    pub close: f64,
+    /// The return to the next bar of the same stock that something is said of; 0 for the last one.
+    pub followed: f64,
+    /// What the model says.
+    pub prediction: Prediction,
+}
+
+impl Said {
+    /// Returns what was decided in a signal mode, and why.
+    #[must_use]
+    pub fn decided(&self, mode: SignalMode) -> (Side, VerdictReason) {
+        self.decided[mode as usize]
+    }
+}
+
+/// One stock on the way to a [`Scene`](super::run::Scene).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The stock.
+    pub symbol: Symbol,
+    /// All bars that the cleaner passed, in order.
+    pub bars: Vec<Bar>,
+    /// What was said and decided of those in the span, in order.
+    pub said: Vec<Said>,
+}
+
+impl Foresight {
+    /// Decides on what is foreseen in a span, outside of any position at its begin, and forgets what only decisions need.
+    #[must_use]
+    pub fn decided(self, symbol: Symbol, span: Span, settings: &Settings) -> Told {
+        let mut foreseen = self.foreseen;
+        foreseen.retain(|seen| span.contains(seen.bar.date));
+        let mut said: Vec<Said> = Vec::with_capacity(foreseen.len());
+        said.extend(foreseen.iter().enumerate().map(|(at, seen)| {
+            let bar = &seen.bar;
+            let followed = foreseen.get(at + 1).map_or(0.0, |next| {
+                let reference = next.bar.reference_close(bar.date, bar.close);
+                next.bar.close / reference - 1.0
+            });
+            Said {
+                time_ns: bar.time_ns,
+                date: bar.date,
+                has_probabilities: seen.has_probabilities,
+                decided: [(Side::Hold, VerdictReason::InvalidPrediction); 3],
+                close: bar.close,
+                followed,
+                prediction: seen.prediction,
+            }
+        }));
+        for mode in [SignalMode::Return, SignalMode::Class, SignalMode::Both] {
+            let verdicts = decide(&settings.strategy(mode), &foreseen, &settings.kill);
+            for (said, verdict) in said.iter_mut().zip(verdicts) {
+                said.decided[mode as usize] = (verdict.side, verdict.reason);
+            }
+        }
+        let bars = self.bars;
+        Told { symbol, bars, said }
+    }
+}
+
+/// A source that is loaded.
+#[derive(Debug)]
+pub enum Predictor {
+    /// Bundles on the CPU engine, with the scaler that they were trained with.
+    Bundles(Box<DecisionPath<BundleModel>>),
+    /// A table, which threads share.
+    Table(Arc<Predictions>),
+}
+
+impl Predictor {
+    /// Loads a source. The strategy says which gauges filters need; its thresholds play no part in what is foreseen.
+    ///
+    /// # Errors
+    /// [`BacktestError::Infer`] when a bundle or its engine cannot be used, [`BacktestError::Rule`] when bundles do not fit each
+    /// other, [`BacktestError::File`] and [`BacktestError::Quant`] when a table cannot be read.
+    pub fn load(
+        source: &Source,
+        strategy: Strategy,
+        clean: &CleanConfig,
+    ) -> Result<Self, BacktestError> {
+        match source {
+            Source::Bundles { factors, direction } => {
+                let (model, scaler) = BundleModel::load(factors.as_deref(), direction)?;
+                let config = PathConfig {
+                    clean: clean.clone(),
+                    ..PathConfig::new(scaler, strategy)
+                };
+                Ok(Self::Bundles(Box::new(DecisionPath::new(config, model)?)))
+            }
+            Source::Table(path) => Ok(Self::Table(Arc::new(Predictions::read(path)?))),
+        }
+    }
+
+    /// Goes through the raw bars of one stock, oldest first; each stock once.
+    ///
+    /// # Errors
+    /// [`BacktestError::Quant`] and [`BacktestError::Infer`] when a step fails.
+    pub fn foresee(
+        &mut self,
+        bars: &[Bar],
+        strategy: &Strategy,
+        clean: &CleanConfig,
+    ) -> Result<Foresight, BacktestError> {
+        match self {
+            Self::Bundles(path) => follow(path, bars),
+            Self::Table(table) => {
+                let mut told = Foresight {
+                    bars: Vec::with_capacity(bars.len()),
+                    foreseen: Vec::with_capacity(bars.len()),
+                };
+                let markets = Markets::shipped()?;
+                let mut cleaner = Cleaner::new(clean.clone())?;
+                let mut market = MarketView::new(&strategy.gauges())?;
+                for bar in bars {
+                    let Ok(bar) = cleaner.check(*bar) else {
+                        continue;
+                    };
+                    let st = clean.is_st(bar.symbol, bar.date);
+                    let view = market.update(&markets, st, &bar)?;
+                    told.bars.push(bar);
+                    told.foreseen
+                        .extend(table.of(&bar).map(|forecast| Foreseen {
+                            bar,
+                            view,
+                            prediction: forecast.prediction(),
+                            has_probabilities: forecast.probabilities.is_some(),
+                        }));
+                }
+                Ok(told)
+            }
+        }
+    }
+}
+
+/// Goes along a path with the raw bars of one stock, oldest first.
+///
+/// # Errors
+/// What the path or its model says.
+pub fn follow<M: Model>(path: &mut DecisionPath<M>, bars: &[Bar]) -> Result<Foresight, M::Error> {
+    let mut told = Foresight {
+        bars: Vec::with_capacity(bars.len()),
+        foreseen: Vec::with_capacity(bars.len()),
+    };
+    for bar in bars {
+        match path.step(*bar)? {
+            // No day to trade on: the broker sees what the decisions saw.
+            Outcome::Rejected(_) | Outcome::Refused(_) => {}
+            Outcome::WarmUp(bar) => told.bars.push(bar),
+            Outcome::Decided(decided) => {
+                told.bars.push(decided.bar);
+                told.foreseen.push(Foreseen {
+                    bar: decided.bar,
+                    view: decided.view,
+                    prediction: decided.prediction,
+                    has_probabilities: true,
+                });
+            }
+        }
+    }
+    Ok(told)
+}
+
+/// How far may be traded from a day on, as somebody at the board's switch would set it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KillChange {
+    /// The first day whose decisions it binds.
+    pub from: Date,
+    /// How far may be traded.
+    pub state: KillState,
+}
+
+/// Decides on every bar that is foreseen, by the code of the boards. Before the first of `kills`, which are in the order of
+/// their days, everything is allowed.
+#[must_use]
+pub fn decide(strategy: &Strategy, foreseen: &[Foreseen], kills: &[KillChange]) -> Vec<Verdict> {
+    let mut memory = Memory::default();
+    foreseen
+        .iter()
+        .map(|seen| {
+            let before = kills.partition_point(|kill| kill.from <= seen.bar.date);
+            let last = kills[..before].last();
+            let kill = last.map_or(KillState::Active, |kill| kill.state);
+            strategy.decide(&mut memory, &seen.view, &seen.prediction, kill)
+        })
+        .collect()
+}
+
+/// Two bundles, or one, on the CPU engine.
+#[derive(Debug)]
+pub struct BundleModel {
+    factors: Option<Loaded>,
+    direction: Loaded,
+    factor_count: usize,
+    rows: usize,
+    predicted_return: usize,
+    probabilities: usize,
+}
+
+#[derive(Debug)]
+struct Loaded {
+    model: StatefulModel,
+    shape: Vec<usize>,
+    /// What a model that carries a state remembers of each stock.
+    states: HashMap<Symbol, ModelState>,
+}
+
+impl Loaded {
+    fn open(bundle: &Bundle) -> Result<Self, BacktestError> {
+        let opened = open(bundle, &[BackendKind::Cpu], true)?;
+        let inputs: Vec<_> = bundle.inputs().collect();
+        let [input] = inputs[..] else {
+            return Err(misfit(bundle, "must have one input", inputs.len()));
+        };
+        Ok(Self {
+            shape: input.shape.clone(),
+            model: StatefulModel::new(bundle, opened.engine),
+            states: HashMap::new(),
+        })
+    }
+}
+
+fn misfit(bundle: &Bundle, rule: &str, got: impl ToString) -> BacktestError {
+    BacktestError::rule(format!("bundle {}", bundle.dir().display()), rule, got)
+}
+
+fn scaler_of(bundle: &Bundle) -> Result<Scaler, BacktestError> {
+    let text = std::str::from_utf8(bundle.scaler_params())
+        .map_err(|error| misfit(bundle, "must have a scaler in UTF-8", error))?;
+    Ok(Scaler::from_json(text)?)
+}
+
+impl BundleModel {
+    /// Loads the bundles and the scaler that both were trained with.
+    ///
+    /// # Errors
+    /// [`BacktestError::Infer`] when a bundle or its engine cannot be used, [`BacktestError::Quant`] when the scaler cannot be read,
+    /// and [`BacktestError::Rule`] when tasks, shapes, feature names or scalers do not fit each other.
+    pub fn load(factors: Option<&Path>, direction: &Path) -> Result<(Self, Scaler), BacktestError> {
+        let direction = Bundle::load(direction)?;
+        let factors = factors.map(Bundle::load).transpose()?;
+        let scaler = scaler_of(factors.as_ref().unwrap_or(&direction))?;
+        let mut names = Vec::new();
+        let mut factor_count = 0;
+        if let Some(bundle) = &factors {
+            let manifest = bundle.manifest();
+            if manifest.task != "factors" {
+                return Err(misfit(bundle, "must have the task factors", &manifest.task));
+            }
+            let window = [1, scaler.window_size(), scaler.n_features()];
+            let fits = |shape: &[usize]| shape == window;
+            if !bundle
+                .inputs()
+                .next()
+                .is_some_and(|input| fits(&input.shape))
+            {
+                let rule = format!("must read a window of shape {window:?}");
+                return Err(misfit(bundle, &rule, format!("{:?}", manifest.inputs)));
+            }
+            let outputs: Vec<_> = bundle.outputs().collect();
+            factor_count = match &outputs[..] {
+                [output] if output.shape.len() == 2 => output.shape[1],
+                outputs => {
+                    let rule = "must give one output of shape [1, factors]";
+                    return Err(misfit(bundle, rule, format!("{outputs:?}")));
+                }
+            };
+            if bundle.scaler_params() != direction.scaler_params() {
+                let rule = "must have the scaler of the feature model";
+                return Err(misfit(&direction, rule, "another one"));
+            }
+            names.extend((0..factor_count).map(|k| format!("factor_{k}")));
+        }
+        names.extend(scaler.feature_names().iter().cloned());
+        let manifest = direction.manifest();
+        if manifest.task != "direction" {
+            let rule = "must have the task direction";
+            return Err(misfit(&direction, rule, &manifest.task));
+        }
+        if direction.is_stateful() {
+            let rule = "must carry no state, which a compute node could not rebuild";
+            return Err(misfit(&direction, rule, "one"));
+        }
+        if manifest.feature_names != names {
+            let rule = format!("must read the features {names:?}");
+            let got = format!("{:?}", manifest.feature_names);
+            return Err(misfit(&direction, &rule, got));
+        }
+        let rows = match manifest.inputs.first().map(|input| &input.shape[..]) {
+            Some([1, width]) if *width == names.len() => 1,
+            Some([1, rows, width]) if *width == names.len() => *rows,
+            shape => {
+                let rule = format!("must read [1, {0}] or [1, rows, {0}]", names.len());
+                return Err(misfit(&direction, &rule, format!("{shape:?}")));
+            }
+        };
+        let output = |name: &str, shape: [usize; 2]| {
+            let found = manifest
+                .outputs
+                .iter()
+                .position(|output| output.name == name && output.shape == shape);
+            let rule = format!("must give {name} of shape {shape:?}");
+            found.ok_or_else(|| misfit(&direction, &rule, format!("{:?}", manifest.outputs)))
+        };
+        Ok((
+            Self {
+                predicted_return: output("predicted_return", [1, 1])?,
+                probabilities: output("probabilities", [1, 3])?,
+                factors: factors.as_ref().map(Loaded::open).transpose()?,
+                direction: Loaded::open(&direction)?,
+                factor_count,
+                rows,
+            },
+            scaler,
+        ))
+    }
+}
+
+impl Model for BundleModel {
+    type Error = BacktestError;
+
+    fn factor_count(&self) -> usize {
+        self.factor_count
+    }
+
+    fn input_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], BacktestError> {
+        match &mut self.factors {
+            Some(model) => {
+                let window = TensorView::f32(&model.shape, window);
+                let state = model.states.entry(symbol).or_default();
+                model.model.step(state, &[window])?;
+                Ok(model.model.output(0))
+            }
+            None => Ok(&[]),
+        }
+    }
+
+    fn predict(&mut self, features: &[f32]) -> Result<Prediction, BacktestError> {
+        let model = &mut self.direction;
+        let features = TensorView::f32(&model.shape, features);
+        model.model.step(&mut ModelState::default(), &[features])?;
+        let classes = model.model.output(self.probabilities);
+        Ok(Prediction {
+            predicted_return: model.model.output(self.predicted_return)[0].into(),
+            probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
+        })
+    }
+}

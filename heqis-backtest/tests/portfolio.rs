@@ -1,0 +1,292 @@
+//! Wanted sides to orders over a shared account, worked out by hand.
+#![allow(clippy::unwrap_used)]
+
+use heqis_backtest::broker::{Ledger, Reason, Slippage, Status};
+use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Want, Weighting, simulate};
+use heqis_quant::decision::Side;
+use heqis_quant::rules::Trade;
+use heqis_quant::{Bar, Date, Markets, Marks, Symbol};
+
+const NAMES: [&str; 3] = ["000001.SZ", "600000.SH", "600036.SH"];
+
+fn bar(symbol: &str, date: &str, open: f64, close: f64, pre_close: f64, volume: f64) -> Bar {
+    let date = Date::parse(date).unwrap();
+    Bar {
+        symbol: Symbol::parse(symbol).unwrap(),
+        time_ns: date.close_time_ns(),
+        date,
+        open,
+        high: open.max(close),
+        low: open.min(close),
+        close,
+        pre_close: Some(pre_close),
+        volume_shares: volume,
+        amount_cny: None,
+        marks: Marks::NONE,
+    }
+}
+
+const DAYS: [&str; 5] = [
+    "2024-01-02",
+    "2024-01-03",
+    "2024-01-04",
+    "2024-01-05",
+    "2024-01-08",
+];
+
+/// Three stocks at 10.00 for five days, changed by `edit`.
+fn market(edit: impl Fn(&mut Vec<Vec<Bar>>)) -> Market {
+    let mut bars: Vec<Vec<Bar>> = NAMES
+        .iter()
+        .map(|name| {
+            DAYS.map(|day| bar(name, day, 10.0, 10.0, 10.0, 1e6))
+                .to_vec()
+        })
+        .collect();
+    edit(&mut bars);
+    let series: Vec<_> = bars
+        .iter()
+        .map(|bars| (bars[0].symbol, bars.as_slice(), Facts::default()))
+        .collect();
+    Market::of_bars(&series).unwrap()
+}
+
+fn want(day: u32, stock: usize, side: Side, score: f64) -> Want {
+    Want {
+        step: day,
+        stock,
+        side,
+        score,
+    }
+}
+
+fn run(market: &Market, wants: &[Want], allocation: Allocation) -> Ledger {
+    let config = BrokerConfig {
+        cash_cents: 10_000_000,
+        slippage: Slippage::None,
+        participation_e4: 10_000,
+        ..BrokerConfig::default()
+    };
+    let book = Markets::shipped().unwrap();
+    simulate(market, &book, wants, config, &allocation).unwrap()
+}
+
+/// Stock, side, shares wanted and filled, and reasons of each order.
+fn orders(ledger: &Ledger) -> Vec<(usize, Trade, u64, u64, Vec<Reason>)> {
+    let reasons =
+        |notes: &[heqis_backtest::broker::Note]| notes.iter().map(|note| note.reason).collect();
+    ledger
+        .orders
+        .iter()
+        .map(|order| {
+            let ticket = order.ticket;
+            let notes = reasons(&order.notes);
+            (
+                ticket.stock,
+                ticket.trade,
+                order.wanted_shares,
+                order.filled_shares,
+                notes,
+            )
+        })
+        .collect()
+}
+
+fn two_stocks() -> Allocation {
+    Allocation {
+        max_positions: 2,
+        ..Allocation::default()
+    }
+}
+
+#[test]
+fn the_best_scores_share_the_account_and_the_rest_is_refused() {
+    let market = market(|_| {});
+    let wants = [
+        want(0, 0, Side::Buy, 0.01),
+        want(0, 1, Side::Buy, 0.03),
+        want(0, 2, Side::Buy, 0.02),
+    ];
+    let ledger = run(&market, &wants, two_stocks());
+    // 50,000.00 each is 5,000 shares; the second is trimmed by the fees: 50,000.00 + 12.50 + 0.50 were paid.
+    assert_eq!(
+        orders(&ledger),
+        [
+            (1, Trade::Buy, 5_000, 5_000, vec![]),
+            (2, Trade::Buy, 5_000, 4_900, vec![Reason::Cash]),
+            (0, Trade::Buy, 0, 0, vec![Reason::MaxPositions]),
+        ]
+    );
+    // 49,000.00 + 12.25 + 0.49.
+    let cash = 10_000_000 - 5_001_300 - 4_901_274;
+    assert_eq!(ledger.days[1].cash_cents, cash);
+    assert_eq!(ledger.days[1].equity_cents(), cash + 9_900_000);
+}
+
+#[test]
+fn scores_divide_the_account_and_a_weight_has_its_bound() {
+    let market = market(|_| {});
+    let wants = [want(0, 0, Side::Buy, 0.01), want(0, 1, Side::Buy, 0.03)];
+    let by_score = Allocation {
+        weighting: Weighting::Score,
+        max_positions: 4,
+        ..Allocation::default()
+    };
+    // Two of four parts are 50,000.00: a quarter and three quarters of it.
+    let ledger = run(&market, &wants, by_score);
+    let shares =
+        |ledger: &Ledger| -> Vec<u64> { ledger.fills.iter().map(|fill| fill.shares).collect() };
+    assert_eq!(shares(&ledger), [3_700, 1_200]);
+    let bounded = Allocation {
+        max_weight_e4: 2_000,
+        ..by_score
+    };
+    assert_eq!(shares(&run(&market, &wants, bounded)), [2_000, 1_200]);
+}
+
+#[test]
+fn buys_of_a_day_stop_at_the_turnover_cap_and_sales_do_not() {
+    let market = market(|_| {});
+    let wants = [
+        want(0, 0, Side::Buy, 0.03),
+        want(0, 1, Side::Buy, 0.02),
+        want(0, 2, Side::Buy, 0.01),
+        want(2, 0, Side::Sell, 0.0),
+        want(2, 1, Side::Sell, 0.0),
+    ];
+    let capped = Allocation {
+        max_positions: 4,
+        turnover_cap_e4: 3_000,
+        ..Allocation::default()
+    };
+    let ledger = run(&market, &wants, capped);
+    assert_eq!(
+        orders(&ledger),
+        [
+            (0, Trade::Buy, 2_500, 2_500, vec![]),
+            (1, Trade::Buy, 500, 500, vec![Reason::TurnoverCap]),
+            (2, Trade::Buy, 0, 0, vec![Reason::TurnoverCap]),
+            (0, Trade::Sell, 2_500, 2_500, vec![]),
+            (1, Trade::Sell, 500, 500, vec![]),
+        ]
+    );
+    assert_eq!(ledger.days[3].positions, 0);
+}
+
+#[test]
+fn a_size_is_bound_by_the_volume_before_the_order() {
+    // 1,000, then 3,000 shares: 2,000 in the mean, of which a tenth is 200. The volume of the fill is not looked at.
+    let market = market(|bars| {
+        bars[0][0].volume_shares = 1_000.0;
+        bars[0][1].volume_shares = 3_000.0;
+    });
+    let bound = Allocation {
+        volume_share_e4: 1_000,
+        ..Allocation::default()
+    };
+    let ledger = run(&market, &[want(1, 0, Side::Buy, 0.0)], bound);
+    assert_eq!(
+        orders(&ledger),
+        [(0, Trade::Buy, 200, 200, vec![Reason::VolumeCap])]
+    );
+}
+
+#[test]
+fn a_new_side_takes_back_what_waits_of_the_other() {
+    // At the limit down on the 4th, so the sale waits; wanted again, so it is taken back.
+    let market = market(|bars| {
+        bars[0][2] = bar(NAMES[0], DAYS[2], 9.0, 9.0, 10.0, 1e6);
+        bars[0][3] = bar(NAMES[0], DAYS[3], 9.0, 9.0, 9.0, 1e6);
+        bars[0][4] = bar(NAMES[0], DAYS[4], 9.0, 9.0, 9.0, 1e6);
+    });
+    let wants = [
+        want(0, 0, Side::Buy, 0.0),
+        want(1, 0, Side::Sell, 0.0),
+        want(2, 0, Side::Buy, 0.0),
+    ];
+    let ledger = run(&market, &wants, Allocation::default());
+    let all = orders(&ledger);
+    assert_eq!(all[1].4, [Reason::LimitDown, Reason::Superseded]);
+    // 9,900 shares at 9.00 leave room for a lot of 900.00 CNY and its fees in what was left of 100,000.00 CNY.
+    assert_eq!(all[2], (0, Trade::Buy, 100, 100, vec![]));
+    assert_eq!(ledger.orders[1].status, Status::Refused);
+    assert_eq!(ledger.days[4].positions, 1);
+}
+
+#[test]
+fn a_sale_that_fails_leaves_no_stock_too_many() {
+    let market = market(|bars| {
+        bars[0][2] = bar(NAMES[0], DAYS[2], 9.0, 9.5, 10.0, 1e6);
+        bars[0][3] = bar(NAMES[0], DAYS[3], 9.5, 9.5, 9.5, 1e6);
+        bars[0][4] = bar(NAMES[0], DAYS[4], 9.5, 9.5, 9.5, 1e6);
+    });
+    let half = Allocation {
+        max_weight_e4: 4_000,
+        ..Allocation::default()
+    };
+    let wants = [
+        want(0, 0, Side::Buy, 0.0),
+        want(1, 0, Side::Sell, 0.0),
+        want(1, 1, Side::Buy, 0.0),
+    ];
+    let ledger = run(&market, &wants, half);
+    let all = orders(&ledger);
+    assert_eq!(all[0].3, 4_000);
+    assert_eq!(all[1].4, [Reason::LimitDown]);
+    assert_eq!(all[1].3, 4_000);
+    assert_eq!(all[2].4, [Reason::MaxPositions]);
+    assert!(ledger.days.iter().all(|day| day.positions <= 1));
+}
+
+#[test]
+fn a_sale_of_nothing_and_a_second_sale_leave_their_trace_once() {
+    let market = market(|bars| {
+        bars[0][2] = bar(NAMES[0], DAYS[2], 9.0, 9.5, 10.0, 1e6);
+        bars[0][3] = bar(NAMES[0], DAYS[3], 9.5, 9.5, 9.5, 1e6);
+        bars[0][4] = bar(NAMES[0], DAYS[4], 9.5, 9.5, 9.5, 1e6);
+    });
+    let wants = [
+        want(0, 0, Side::Buy, 0.0),
+        want(0, 1, Side::Sell, 0.0),
+        want(1, 0, Side::Sell, 0.0),
+        want(2, 0, Side::Sell, 0.0),
+    ];
+    let ledger = run(&market, &wants, Allocation::default());
+    let sales: Vec<_> = orders(&ledger)
+        .into_iter()
+        .filter(|order| order.1 == Trade::Sell)
+        .collect();
+    assert_eq!(sales[0].4, [Reason::NoPosition]);
+    assert_eq!((sales.len(), sales[1].3), (2, 9_900));
+}
+
+#[test]
+fn wants_that_make_no_sense_are_refused() {
+    let market = market(|_| {});
+    let book = Markets::shipped().unwrap();
+    for (wants, reason) in [
+        (
+            vec![want(1, 0, Side::Buy, 0.0), want(0, 0, Side::Buy, 0.0)],
+            "must not lie before",
+        ),
+        (
+            vec![want(0, 0, Side::Buy, 0.0), want(0, 0, Side::Buy, 0.0)],
+            "must be the only one of its stock",
+        ),
+        (vec![want(9, 0, Side::Buy, 0.0)], "must name a step"),
+        (vec![want(0, 3, Side::Buy, 0.0)], "must name a step"),
+        (vec![want(0, 0, Side::Buy, f64::NAN)], "finite score"),
+    ] {
+        let allocation = Allocation::default();
+        let error = simulate(&market, &book, &wants, BrokerConfig::default(), &allocation)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains(reason), "{error}");
+    }
+    let none = Allocation {
+        max_positions: 0,
+        ..Allocation::default()
+    };
+    let error = simulate(&market, &book, &[], BrokerConfig::default(), &none).unwrap_err();
+    assert!(error.to_string().contains("max_positions"), "{error}");
+}

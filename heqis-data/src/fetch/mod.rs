@@ -1,0 +1,185 @@
+//! Fetching market data from Tushare Pro.
+//!
+//! - [`api`]: the interfaces, their fields and caps; [`call`]: one question, and what may answer it.
+//! - [`client`]: asks and keeps on asking, with [`http`], [`token`], [`pace`] and [`progress`]; [`cache`]: raw replies.
+//! - [`reply`]: from JSON to typed rows.
+//! - [`plan`]: which calls a run makes; [`watch`]: names to codes.
+//!
+//! Settings enter here, tables leave as CSV. What the rows mean is for `prepare`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use heqis_quant::Date;
+use serde::Serialize;
+
+use self::client::{Client, Counts};
+use self::progress::Progress;
+use self::token::Token;
+use crate::error::DataError;
+
+pub mod api;
+pub mod cache;
+pub mod call;
+pub mod client;
+mod error;
+pub mod http;
+pub mod pace;
+pub mod plan;
+pub mod progress;
+pub mod reply;
+mod table;
+pub mod token;
+pub mod watch;
+
+pub use error::FetchError;
+
+/// Fetch market data from Tushare Pro into CSV tables.
+#[derive(Args, Clone, Debug)]
+pub struct FetchArgs {
+    /// First day.
+    #[arg(long, value_name = "DATE")]
+    pub from: Date,
+    /// Last day.
+    #[arg(long, value_name = "DATE")]
+    pub to: Date,
+    /// Watch list (TOML); without it, all stocks of the market.
+    #[arg(long, value_name = "FILE")]
+    pub watch: Option<PathBuf>,
+    /// Directory of raw replies; what is in it, and can no longer change, is not fetched again.
+    #[arg(long, value_name = "DIR")]
+    pub cache: PathBuf,
+    /// Directory of the tables.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Fetch everything again, whatever the cache holds; the older replies stay in it.
+    #[arg(long)]
+    pub refresh: bool,
+    /// The vendor's address; also HEQIS_TUSHARE_URL [default: `http://api.tushare.pro`].
+    #[arg(long, value_name = "URL")]
+    pub base_url: Option<String>,
+    /// File with the token; otherwise HEQIS_TUSHARE_TOKEN.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The account's limit; less than 80 % of it is used.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=100_000))]
+    pub calls_per_minute: Option<u32>,
+    /// The account's points, from which the limit follows: 50 calls a minute, from 2000 points 200, from 5000 points 500.
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        conflicts_with = "calls_per_minute"
+    )]
+    pub points: u32,
+    /// Attempts of one call.
+    #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub attempts: u32,
+    /// Longest wait for one reply.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub timeout_s: u64,
+    /// Seed of the waits' jitter.
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Runs the command and returns its summary.
+///
+/// # Errors
+///
+/// [`DataError`] for wrong settings, failed calls and files that cannot be written.
+pub fn run(args: &FetchArgs) -> Result<Vec<String>, DataError> {
+    let url = args
+        .base_url
+        .clone()
+        .or_else(|| std::env::var("HEQIS_TUSHARE_URL").ok())
+        .unwrap_or_else(|| "http://api.tushare.pro".to_owned());
+    if !url.starts_with("http://") {
+        return Err(setting(
+            "base URL",
+            format!("must begin with http://, got {url}"),
+        ));
+    }
+    let clock = pace::SystemClock;
+    let progress = Progress::to_stderr(&clock);
+    progress.note("warning: plain HTTP, the token can be read on the wire");
+    let token = match &args.token_file {
+        Some(path) => {
+            let (token, warning) = Token::read(path)?;
+            warning.iter().for_each(|warning| progress.note(warning));
+            Some(token)
+        }
+        None => std::env::var("HEQIS_TUSHARE_TOKEN")
+            .ok()
+            .filter(|text| !text.is_empty())
+            .map(|text| Token::parse(&text, "HEQIS_TUSHARE_TOKEN"))
+            .transpose()?,
+    };
+    let limit = args
+        .calls_per_minute
+        .unwrap_or_else(|| pace::calls_per_minute(args.points));
+    let http = http::Http::new(&url, Duration::from_secs(args.timeout_s));
+    let mut client = Client {
+        transport: &http,
+        clock: &clock,
+        progress: &progress,
+        token,
+        cache: cache::Cache::new(&args.cache),
+        refresh: args.refresh,
+        pace: pace::Pace::new(limit),
+        backoff: pace::Backoff::new(args.seed),
+        attempts: args.attempts,
+        counts: Counts::default(),
+        late: Vec::new(),
+    };
+    let summary = plan::fetch(&mut client, args)?;
+    Ok(vec![match args.json {
+        true => serde_json::json!(summary).to_string(),
+        false => summary.to_string(),
+    }])
+}
+
+/// What a run brought.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// What was done.
+    #[serde(flatten)]
+    pub counts: Counts,
+    /// Calls whose answer lacked a day that must have rows; the next run asks them again.
+    pub late: Vec<String>,
+    /// Open days that lie ahead and were not asked for.
+    pub days_ahead: usize,
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let counts = self.counts;
+        write!(
+            f,
+            "{} requests, {} cached, {} rows, {} duplicates, {} splits, {} retries, {} rate-limit waits, \
+             {} corrupt entries, {} late, {} days ahead",
+            counts.requests,
+            counts.cached,
+            counts.rows,
+            counts.duplicates,
+            counts.splits,
+            counts.retries,
+            counts.rate_waits,
+            counts.corrupt,
+            self.late.len(),
+            self.days_ahead
+        )
+    }
+}
+
+fn setting(place: &str, rule: String) -> DataError {
+    FetchError::Setting {
+        place: place.to_owned(),
+        rule,
+    }
+    .into()
+}

@@ -1,0 +1,88 @@
+//! The account's secret.
+
+use std::fmt;
+use std::path::Path;
+
+use super::error::FetchError;
+use crate::error::DataError;
+
+/// A token that no formatter shows.
+#[derive(Clone)]
+pub struct Token(String);
+
+/// A shorter text would be found in ordinary replies, and could not be kept out of messages.
+const SHORTEST: usize = 8;
+
+impl Token {
+    /// Takes a token, without the white space around it. `place` names where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError::Setting`] when nothing is left, when it is shorter than 8 characters, or when it holds anything but
+    /// ASCII letters, digits, `-` and `_`. The message does not quote it.
+    pub fn parse(text: &str, place: &str) -> Result<Self, FetchError> {
+        let text = text.trim();
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+        let rule = if text.is_empty() {
+            "holds no token"
+        } else if !text.bytes().all(plain) {
+            "a token is one word of ASCII letters, digits, - and _"
+        } else if text.len() < SHORTEST {
+            "a token has at least 8 characters"
+        } else {
+            return Ok(Self(text.to_owned()));
+        };
+        Err(FetchError::Setting {
+            place: place.to_owned(),
+            rule: rule.to_owned(),
+        })
+    }
+
+    /// Reads a token from a file. The second value is a warning, when others may read the file too.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when the file cannot be read, and as [`Token::parse`].
+    pub fn read(path: &Path) -> Result<(Self, Option<String>), DataError> {
+        let text = std::fs::read_to_string(path).map_err(|error| DataError::file(path, error))?;
+        let place = path.display().to_string();
+        let token = Self::parse(&text, &place)?;
+        Ok((token, readable_by_others(path, &place)))
+    }
+
+    /// Returns the secret, for the body of a request and nothing else.
+    pub(super) fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns `text` with the token, which a server may echo, taken out.
+    #[must_use]
+    pub fn redact(&self, text: &str) -> String {
+        text.replace(&self.0, "<token>")
+    }
+}
+
+#[cfg(unix)]
+fn readable_by_others(path: &Path, place: &str) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(path).ok()?.permissions().mode() & 0o777;
+    (mode & 0o077 != 0)
+        .then(|| format!("warning: {place} can be read by others (mode {mode:o}); chmod 600 it"))
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_path: &Path, _place: &str) -> Option<String> {
+    None
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(<token>)")
+    }
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<token>")
+    }
+}

@@ -1,0 +1,130 @@
+//! Predictions → files that [`Predictions::read`](super::Predictions::read) reads.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use heqis_quant::{Date, DecisionRule, Symbol};
+
+use super::{Forecast, time};
+use crate::error::DataError;
+use crate::table::{Table, Values};
+
+/// One row of a table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Line {
+    /// The instrument.
+    pub symbol: Symbol,
+    /// The trading day of the bar.
+    pub date: Date,
+    /// The end of the bar in UTC nanoseconds.
+    pub time_ns: i64,
+    /// What was said at its close.
+    pub forecast: Forecast,
+}
+
+/// Writes rows as they come, whole or not at all: Parquet when the name ends in `.parquet`, packed CSV when it ends in
+/// `.gz`, else CSV. Numbers read back as the same bits. Columns of which no row has a value are left out, and so is `time`
+/// when all bars are days.
+///
+/// # Errors
+/// [`DataError::File`] and [`DataError::Parquet`] when the file cannot be written.
+pub fn write(path: &Path, lines: &[Line]) -> Result<(), DataError> {
+    let failed = |source| DataError::file(path, source);
+    let draft = beside(path, ".draft");
+    if let Some(dir) = path.parent() {
+        std::fs::create_dir_all(dir).map_err(failed)?;
+    }
+    let file = File::create(&draft).map_err(failed)?;
+    let table = table(lines);
+    let name = path.to_string_lossy().to_lowercase();
+    if name.ends_with(".parquet") {
+        let written = table.parquet("predictions", file);
+        written.map_err(|source| DataError::parquet(path, source))?;
+    } else if name.ends_with(".gz") {
+        let mut packed = GzEncoder::new(file, Compression::default());
+        table.csv(&mut packed).map_err(failed)?;
+        packed.finish().map_err(failed)?;
+    } else {
+        let mut file = BufWriter::new(file);
+        table
+            .csv(&mut file)
+            .and_then(|()| file.flush())
+            .map_err(failed)?;
+    }
+    std::fs::rename(&draft, path).map_err(failed)
+}
+
+fn table(lines: &[Line]) -> Table<'_> {
+    let mut table = Table::new(lines.len()).with(
+        "symbol",
+        Values::text(lines, |line| line.symbol.to_string()),
+    );
+    let is_day = |line: &Line| line.time_ns == line.date.close_time_ns();
+    if lines.iter().all(is_day) {
+        table = table.with("date", Values::days(lines, |line| line.date));
+    } else {
+        let stamp = |line: &Line| time::day_and_clock(line.date, line.time_ns);
+        table = table
+            .with("date", Values::days(lines, move |line| stamp(line).0))
+            .with("time", Values::text(lines, move |line| stamp(line).1));
+    }
+    table = table.with(
+        "predicted_return",
+        Values::numbers(lines, |line| Some(line.forecast.predicted_return)),
+    );
+    if lines
+        .iter()
+        .any(|line| line.forecast.probabilities.is_some())
+    {
+        for (class, name) in ["p_down", "p_flat", "p_up"].into_iter().enumerate() {
+            let share = move |line: &Line| line.forecast.probabilities.map(|shares| shares[class]);
+            table = table.with(name, Values::numbers(lines, share));
+        }
+    }
+    if lines.iter().any(|line| line.forecast.fitted_to.is_some()) {
+        let day = |line: &Line| line.forecast.fitted_to.map(|day| day.to_string());
+        let day = move |line: &Line| day(line).unwrap_or_default();
+        table = table.with("fitted_to", Values::text(lines, day));
+    }
+    table
+}
+
+/// Returns the place of the rule that a table of predictions is traded by unless settings have another: settings of a
+/// backtest beside it.
+#[must_use]
+pub fn rule_path(table: &Path) -> PathBuf {
+    beside(table, ".rule.toml")
+}
+
+/// Writes the rule of the predictions' maker beside a table; without one, a rule that is there is removed, since it is
+/// another table's.
+///
+/// # Errors
+/// [`DataError::File`] when the file cannot be written or removed.
+pub fn write_rule(table: &Path, rule: Option<&DecisionRule>) -> Result<(), DataError> {
+    let path = rule_path(table);
+    let done = match rule {
+        Some(rule) => {
+            let text = format!(
+                "# The rule that the maker of these predictions was shipped with.\n\
+                 rule = {{ enter = {:?}, exit = {:?}, min_confidence = {:?}, min_exit_confidence = {:?} }}\n",
+                rule.enter, rule.exit, rule.min_confidence, rule.min_exit_confidence
+            );
+            std::fs::write(&path, text)
+        }
+        None => match std::fs::remove_file(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        },
+    };
+    done.map_err(|source| DataError::file(&path, source))
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}

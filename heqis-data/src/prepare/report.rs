@@ -1,0 +1,238 @@
+//! Every row that was turned down, with its place and its reason.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+
+use heqis_quant::rules::Markets;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::runs::Unreadable;
+use super::series::Rejected;
+use crate::error::DataError;
+use crate::report::{FileReport, ImportReport, SeriesReport};
+use crate::store::manifest::{Input, Manifest, SymbolEntry};
+
+/// The file's name in a version.
+pub const FILE: &str = "rejects.csv";
+/// The reason of a row that the table reader refused; the others are those of [`heqis_quant::Reject::REASONS`].
+pub const UNREADABLE: &str = "unreadable";
+
+/// One line of `rejects.csv`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Line {
+    /// The file, as given.
+    pub file: String,
+    /// The row in it, counted from 1 behind the header.
+    pub row: u32,
+    /// The instrument; empty when the row could not be read.
+    pub symbol: String,
+    /// The day; empty when the row could not be read.
+    pub date: String,
+    /// The reason.
+    pub reason: String,
+    /// The reason with its numbers.
+    pub detail: String,
+}
+
+impl Line {
+    /// Makes the line of a row that could not be read.
+    #[must_use]
+    pub fn unreadable(file: &str, row: &Unreadable) -> Self {
+        Self {
+            file: file.to_owned(),
+            row: row.row,
+            symbol: String::new(),
+            date: String::new(),
+            reason: UNREADABLE.to_owned(),
+            detail: row.message.clone(),
+        }
+    }
+
+    /// Makes the line of a row that the cleaner turned down.
+    #[must_use]
+    pub fn rejected(file: &str, rejected: &Rejected) -> Self {
+        Self {
+            file: file.to_owned(),
+            row: rejected.origin.row,
+            symbol: rejected.origin.bar.symbol.to_string(),
+            date: rejected.origin.bar.date.to_string(),
+            reason: rejected.reject.reason().to_owned(),
+            detail: rejected.reject.to_string(),
+        }
+    }
+}
+
+/// Writes a report line after line, and counts lines by what they tell.
+pub struct Lines<T> {
+    path: PathBuf,
+    lines: csv::Writer<BufWriter<File>>,
+    key: fn(&T) -> &String,
+    counts: BTreeMap<String, u64>,
+}
+
+impl<T: Serialize> Lines<T> {
+    /// Creates the file at `path`; lines are counted by their `key`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when it cannot be written.
+    pub fn create(
+        path: PathBuf,
+        header: &[&str],
+        key: fn(&T) -> &String,
+    ) -> Result<Self, DataError> {
+        let file = File::create(&path).map_err(|source| DataError::file(&path, source))?;
+        let mut lines = csv::WriterBuilder::new()
+            .has_headers(false)
+            .from_writer(BufWriter::new(file));
+        lines
+            .write_record(header)
+            .map_err(|error| DataError::file(&path, error.into()))?;
+        Ok(Self {
+            path,
+            lines,
+            key,
+            counts: BTreeMap::new(),
+        })
+    }
+
+    /// Adds a line.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::create`].
+    pub fn add(&mut self, line: &T) -> Result<(), DataError> {
+        *self.counts.entry((self.key)(line).clone()).or_insert(0) += 1;
+        self.lines
+            .serialize(line)
+            .map_err(|error| DataError::file(&self.path, error.into()))
+    }
+
+    /// Closes the file and returns the number of lines by key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Lines::create`].
+    pub fn finish(self) -> Result<BTreeMap<String, u64>, DataError> {
+        let close = || -> std::io::Result<()> {
+            let buffer = self
+                .lines
+                .into_inner()
+                .map_err(csv::IntoInnerError::into_error)?;
+            let file = buffer.into_inner().map_err(|error| error.into_error())?;
+            file.sync_all()
+        };
+        close().map_err(|source| DataError::file(&self.path, source))?;
+        Ok(self.counts)
+    }
+}
+
+/// Creates `rejects.csv` in a directory; lines are counted by their reason.
+///
+/// # Errors
+///
+/// [`DataError::File`] when it cannot be written.
+pub fn create(dir: &Path) -> Result<Lines<Line>, DataError> {
+    let header = ["file", "row", "symbol", "date", "reason", "detail"];
+    Lines::create(dir.join(FILE), &header, |line| &line.reason)
+}
+
+/// Reads `rejects.csv` of a version.
+///
+/// # Errors
+///
+/// [`DataError::File`] when it cannot be read or a line has another shape.
+pub fn read(dir: &Path) -> Result<Vec<Line>, DataError> {
+    read_lines(&dir.join(FILE))
+}
+
+/// Returns what became of the rows of a version.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn of_version(dir: &Path, manifest: &Manifest) -> Result<ImportReport, DataError> {
+    of_draft(dir, &manifest.inputs, &manifest.symbols)
+}
+
+/// Returns what became of the rows, from the inputs and series of a version and its `rejects.csv`.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn of_draft(
+    dir: &Path,
+    inputs: &[Input],
+    symbols: &[SymbolEntry],
+) -> Result<ImportReport, DataError> {
+    let mut files: BTreeMap<&str, FileReport> = BTreeMap::new();
+    for input in inputs {
+        let report = FileReport {
+            path: input.path.clone(),
+            detected: input.detected.clone(),
+            warnings: input.warnings.clone(),
+            rows: input.rows,
+            left_out: input.left_out.clone(),
+            ..FileReport::default()
+        };
+        files.insert(&input.path, report);
+    }
+    let markets = Markets::shipped()?;
+    let mut series: BTreeMap<String, SeriesReport> = BTreeMap::new();
+    for entry in symbols {
+        let mut report = SeriesReport::new(entry.symbol);
+        report.unlisted = markets.of(entry.symbol).is_none();
+        report.rows = entry.bars + entry.rejected;
+        report.bars = entry.bars;
+        report.adjusted.clone_from(&entry.adjusted);
+        report.holes = entry.gaps;
+        series.insert(entry.symbol.to_string(), report);
+    }
+    for line in read(dir)? {
+        let counts = match line.reason.as_str() {
+            UNREADABLE => files
+                .get_mut(line.file.as_str())
+                .map(|file| &mut file.unreadable),
+            _ => series
+                .get_mut(&line.symbol)
+                .map(|series| &mut series.rejected),
+        };
+        let (key, place) = match line.reason.as_str() {
+            UNREADABLE => (rule_of(&line.detail), line.detail.clone()),
+            reason => (
+                reason.to_owned(),
+                format!("{} {}: {}", line.symbol, line.date, line.detail),
+            ),
+        };
+        if let Some(counts) = counts {
+            counts.entry(key).or_default().add(|| place);
+        }
+    }
+    Ok(ImportReport {
+        files: files.into_values().collect(),
+        series: series.into_values().collect(),
+    })
+}
+
+/// Returns column and rule of what the reader said, without place and value.
+fn rule_of(detail: &str) -> String {
+    let rule = detail
+        .split_once(", column ")
+        .map_or(detail, |(_, rule)| rule);
+    rule.rsplit_once(", got ")
+        .map_or(rule, |(rule, _)| rule)
+        .to_owned()
+}
+
+/// Reads a report.
+pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DataError> {
+    let fault = |error: csv::Error| DataError::file(path, error.into());
+    csv::Reader::from_path(path)
+        .map_err(fault)?
+        .deserialize()
+        .map(|line| line.map_err(fault))
+        .collect()
+}

@@ -1,0 +1,509 @@
+//! One run of `prepare`: what has to be read, what the version before can give, and the draft that comes of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc};
+
+use heqis_quant::{Date, Span, Symbol};
+use sha2::{Digest, Sha256};
+
+use super::inputs::Named;
+use super::report::{self, Line};
+use super::runs::{FileFacts, Origin, Runs};
+use super::series::{self, Recipe, Series};
+use super::sink::{Previous, Sink};
+use super::{Options, Outcome, findings, inputs, scale};
+use crate::error::DataError;
+use crate::figures::flat_warning;
+use crate::store::dataset::{Columns, DataSet};
+use crate::store::manifest::{
+    FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, SymbolEntry, TrainTo,
+};
+use crate::store::{BarsWriter, Draft};
+
+/// Up to this many changed series are compared with the version before, to find the years that stay as they are.
+const FEW_SERIES: usize = 64;
+
+/// One run with everything resolved.
+pub(super) struct Run<'a> {
+    pub(super) options: &'a Options,
+    pub(super) files: &'a [Named],
+    pub(super) settings: Settings,
+    pub(super) recipe: Recipe,
+    pub(super) draft: &'a Draft,
+}
+
+pub(super) enum Made {
+    /// The version in force is what this run would write.
+    Same(Outcome),
+    /// The draft is complete.
+    New(Outcome),
+}
+
+/// What is read anew and what is not.
+struct Plan {
+    runs: Runs,
+    facts: BTreeMap<usize, FileFacts>,
+    /// Symbols whose only file is unchanged and was not read.
+    untouched: BTreeSet<Symbol>,
+}
+
+impl Run<'_> {
+    pub(super) fn make(self) -> Result<Made, DataError> {
+        let threads = self.options.threads.max(1);
+        let digests = self.digests(threads)?;
+        let version = self.version(&digests)?;
+        let previous = self.previous();
+        if let Some(previous) = &previous
+            && previous.data.manifest().version.trim_end_matches('0')
+                == version.trim_end_matches('0')
+        {
+            return Ok(Made::Same(Outcome {
+                manifest: previous.data.manifest().clone(),
+                computed: 0,
+                reused: previous.symbols.len(),
+                report: report::of_version(previous.data.dir(), previous.data.manifest())?,
+            }));
+        }
+        let plan = self.plan(&digests, previous.as_ref(), threads)?;
+        let inputs = self.inputs(&digests, &plan, previous.as_ref());
+
+        let mut report = report::create(self.draft.dir())?;
+        let (mut old_unreadable, mut old_rejected) = (BTreeMap::new(), BTreeMap::new());
+        if let Some(previous) = &previous {
+            for line in report::read(previous.data.dir())? {
+                let (map, key) = match line.symbol.is_empty() {
+                    true => (&mut old_unreadable, line.file.clone()),
+                    false => (&mut old_rejected, line.symbol.clone()),
+                };
+                map.entry(key).or_insert_with(Vec::new).push(line);
+            }
+        }
+        for (index, input) in inputs.iter().enumerate() {
+            match plan.facts.get(&index) {
+                Some(facts) => {
+                    for row in &facts.unreadable {
+                        report.add(&Line::unreadable(&input.path, row))?;
+                    }
+                }
+                None => {
+                    for line in old_unreadable.get(&input.path).into_iter().flatten() {
+                        report.add(line)?;
+                    }
+                }
+            }
+        }
+
+        let mut told = findings::create(self.draft.dir())?;
+        for finding in &self.recipe.known.findings {
+            told.add(finding)?;
+        }
+        let old_findings = match &previous {
+            Some(previous) => findings::of_bars(previous.data.dir())?,
+            None => BTreeMap::new(),
+        };
+        let mut sink = Sink {
+            bars: BarsWriter::create(&self.draft.dir().join("bars"), &self.settings.features)?,
+            report,
+            findings: told,
+            inputs: &inputs,
+            old_rejected,
+            old_findings,
+            symbols: Vec::new(),
+            computed: 0,
+            flat: 0,
+        };
+        self.series(&plan, previous.as_ref(), threads, &mut sink)?;
+        let Sink {
+            bars,
+            report,
+            findings,
+            symbols,
+            computed,
+            flat,
+            ..
+        } = sink;
+        let files = bars.finish()?;
+        let rejects = report.finish()?;
+        let findings = findings.finish()?;
+        let counts = RowCounts {
+            read: inputs.iter().map(|input| input.rows).sum(),
+            rejected: rejects.values().sum(),
+            bars: files.iter().map(|file| file.rows).sum(),
+            with_features: files.iter().map(|file| file.with_features).sum(),
+            labelled: files.iter().map(|file| file.labelled).sum(),
+            scaler: 0,
+        };
+        if counts.bars != symbols.iter().map(|entry| entry.bars).sum::<u64>() {
+            let rule = "does not hold the bars that its manifest tells; prepare again with --full";
+            return Err(DataError::kind(&self.options.out, rule));
+        }
+        let mut marks = BTreeMap::new();
+        for (mark, count) in files.iter().flat_map(|file| &file.marks) {
+            *marks.entry(mark.clone()).or_insert(0) += count;
+        }
+        let imported = report::of_draft(self.draft.dir(), &inputs, &symbols)?;
+        imported
+            .refuse_above(self.options.max_bad_share)
+            .inspect_err(|_| crate::import_args::tell(&imported))?;
+        let runs = self.draft.dir().join("runs");
+        std::fs::remove_dir_all(&runs).map_err(|source| DataError::file(&runs, source))?;
+
+        let days: Vec<Date> = files.iter().flat_map(|file| file.days.clone()).collect();
+        let (Some(first), Some(last)) = (days.first(), days.last()) else {
+            return Err(DataError::kind(
+                &self.options.out,
+                format!("no bar is left of {} rows", counts.read),
+            ));
+        };
+        let train_to = match self.settings.train_to {
+            TrainTo::Date(date) => date,
+            TrainTo::Fraction(share) => {
+                let days_in = (days.len() as f64 * share).ceil() as usize;
+                days[days_in.clamp(1, days.len()) - 1]
+            }
+        };
+        let reused = symbols.len() - computed;
+        let span = Span::new(*first, *last)?;
+        let mut manifest = Manifest {
+            schema_version: SCHEMA_VERSION,
+            version,
+            settings: self.settings.clone(),
+            scaler_span: span,
+            span,
+            rows: counts,
+            rejects,
+            marks,
+            findings,
+            warnings: flat_warning(flat, counts.labelled, self.settings.flat_band)
+                .into_iter()
+                .collect(),
+            files,
+            inputs: inputs.clone(),
+            tables: self.recipe.known.tables.clone(),
+            symbols,
+        };
+        let stored = DataSet::at(self.draft.dir().to_owned(), manifest.clone());
+        let (scaler, rows) = scale::fit(&stored, &self.options.out, train_to, threads)?;
+        manifest.scaler_span = scaler.span();
+        manifest.rows.scaler = rows;
+        self.draft
+            .write("scaler_params.json", (scaler.to_json() + "\n").as_bytes())?;
+        Ok(Made::New(Outcome {
+            manifest,
+            computed,
+            reused,
+            report: imported,
+        }))
+    }
+
+    /// Returns the SHA-256 of every file.
+    fn digests(&self, threads: usize) -> Result<Vec<String>, DataError> {
+        let next = AtomicUsize::new(0);
+        let places: Vec<Mutex<Option<Result<String, DataError>>>> =
+            self.files.iter().map(|_| Mutex::new(None)).collect();
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    loop {
+                        let claimed = next.fetch_add(1, Ordering::Relaxed);
+                        let (Some(file), Some(place)) =
+                            (self.files.get(claimed), places.get(claimed))
+                        else {
+                            break;
+                        };
+                        let digest = inputs::sha256_of_file(&file.0);
+                        *place.lock().unwrap_or_else(|e| e.into_inner()) = Some(digest);
+                    }
+                });
+            }
+        });
+        places
+            .into_iter()
+            .filter_map(|place| place.into_inner().unwrap_or_else(|e| e.into_inner()))
+            .collect()
+    }
+
+    /// Names the version after everything that decides over its content.
+    fn version(&self, digests: &[String]) -> Result<String, DataError> {
+        let settings = serde_json::to_vec(&self.settings)
+            .map_err(|source| DataError::json(&self.options.out, source))?;
+        let mut digest = Sha256::new();
+        digest.update(&settings);
+        for ((path, _), sha256) in self.files.iter().zip(digests) {
+            digest.update(format!("\n{}\n{sha256}", path.display()));
+        }
+        for table in &self.recipe.known.tables {
+            digest.update(format!(
+                "\n{}\n{}\n{}",
+                table.role, table.path, table.sha256
+            ));
+        }
+        Ok(format!("v-{}1", &inputs::hex(&digest.finalize())[..15]))
+    }
+
+    /// Returns the version before, when it was made with the same settings and its files have their lengths.
+    fn previous(&self) -> Option<Previous> {
+        let data = DataSet::open(&self.options.out).ok()?;
+        let manifest = data.manifest();
+        let whole = manifest.files.iter().all(|file| {
+            let path = data.dir().join("bars").join(&file.name);
+            std::fs::metadata(path).is_ok_and(|found| found.len() == file.bytes)
+        });
+        let usable = whole
+            && !self.options.full
+            && manifest.settings.common() == self.settings.common()
+            && data.scaler().is_ok()
+            && [report::FILE, findings::FILE]
+                .iter()
+                .all(|name| data.dir().join(name).exists());
+        let inputs = manifest.inputs.iter();
+        let symbols = manifest.symbols.iter();
+        usable.then(|| Previous {
+            inputs: inputs.map(|i| (i.path.clone(), i.clone())).collect(),
+            symbols: symbols.map(|s| (s.symbol, s.clone())).collect(),
+            data: data.clone(),
+        })
+    }
+
+    /// Reads what has to be read: changed files, files of several symbols, and unchanged files of a symbol that one of
+    /// those holds too.
+    fn plan(
+        &self,
+        digests: &[String],
+        previous: Option<&Previous>,
+        threads: usize,
+    ) -> Result<Plan, DataError> {
+        let known: Vec<Option<Symbol>> = self
+            .files
+            .iter()
+            .zip(digests)
+            .map(|((path, _), sha256)| {
+                let input = previous?.inputs.get(&path.display().to_string())?;
+                input.symbol.filter(|_| input.sha256 == *sha256)
+            })
+            .collect();
+        let mut touched: BTreeSet<Symbol> = BTreeSet::new();
+        if let Some(previous) = previous {
+            let kept: BTreeSet<String> = self
+                .files
+                .iter()
+                .zip(&known)
+                .filter(|(_, known)| known.is_some())
+                .map(|((path, _), _)| path.display().to_string())
+                .collect();
+            let gone = previous.inputs.values().filter(|i| !kept.contains(&i.path));
+            touched.extend(gone.filter_map(|input| input.symbol));
+            let now_known = |entry: &SymbolEntry| self.known_digest(entry.symbol, entry.read_to);
+            let entries = previous.symbols.values();
+            let changed = entries.filter(|entry| now_known(entry) != entry.known_sha256);
+            touched.extend(changed.map(|entry| entry.symbol));
+        }
+        let dir = self.draft.dir().join("runs");
+        let build = |wanted: &[usize], part: &str| {
+            let dir = dir.join(part);
+            std::fs::create_dir_all(&dir).map_err(|source| DataError::file(&dir, source))?;
+            Runs::build(&dir, self.files, wanted, &self.settings.reading, threads)
+        };
+        let is_known = |index: &usize| known[*index].is_some();
+        let (old, new): (Vec<usize>, Vec<usize>) = (0..self.files.len()).partition(is_known);
+        let mut runs = build(&new, "new")?;
+        touched.extend(runs.symbols());
+        let (again, untouched): (Vec<usize>, Vec<usize>) = old
+            .into_iter()
+            .partition(|&index| known[index].is_some_and(|symbol| touched.contains(&symbol)));
+        runs.extend(build(&again, "again")?);
+        let facts = std::mem::take(&mut runs.facts);
+        Ok(Plan {
+            runs,
+            facts,
+            untouched: untouched.iter().filter_map(|&index| known[index]).collect(),
+        })
+    }
+
+    fn inputs(&self, digests: &[String], plan: &Plan, previous: Option<&Previous>) -> Vec<Input> {
+        self.files
+            .iter()
+            .zip(digests)
+            .enumerate()
+            .filter_map(|(index, ((path, _), sha256))| {
+                let path = path.display().to_string();
+                let Some(facts) = plan.facts.get(&index) else {
+                    return previous?.inputs.get(&path).cloned();
+                };
+                let mut symbols = facts.symbols.iter().copied();
+                let (symbol, second) = (symbols.next(), symbols.next());
+                Some(Input {
+                    path,
+                    sha256: sha256.clone(),
+                    detected: facts.detected.clone(),
+                    rows: facts.rows,
+                    unreadable: facts.unreadable.len() as u64,
+                    warnings: facts.warnings.clone(),
+                    left_out: facts.left_out.clone(),
+                    symbol: symbol.filter(|_| second.is_none()),
+                })
+            })
+            .collect()
+    }
+
+    /// Returns the digest of what is known of a series beside its rows.
+    fn known_digest(&self, symbol: Symbol, last: Option<Date>) -> String {
+        let clean = &self.settings.clean;
+        self.recipe.known.digest(clean, symbol, last)
+    }
+
+    /// Returns the years whose file would be written again as it is. That is found out when few series changed, as after a
+    /// new day of some symbols: each is then computed one time more and compared with what is stored.
+    fn same_years(
+        &self,
+        plan: &Plan,
+        previous: &Previous,
+        all: &[Symbol],
+    ) -> Result<BTreeSet<i16>, DataError> {
+        let files = previous.data.manifest().files.iter();
+        let mut same: BTreeSet<i16> = files.filter_map(FileEntry::year).collect();
+        let gone = previous.symbols.keys().copied();
+        let gone = gone.filter(|symbol| all.binary_search(symbol).is_err());
+        let mut changed: BTreeSet<Symbol> = gone.collect();
+        changed.extend(plan.runs.symbols());
+        if changed.len() > FEW_SERIES {
+            return Ok(BTreeSet::new());
+        }
+        let mut gatherer = plan.runs.gatherer()?;
+        for symbol in changed {
+            let origins = gatherer.series(symbol)?;
+            let nothing = String::new;
+            let new = series::prepare(&self.recipe, symbol, &origins, nothing(), nothing())?.rows;
+            let new = new.by_year();
+            let old = previous.data.symbol(symbol, Columns::All)?.by_year();
+            let years: BTreeSet<i16> = new.keys().chain(old.keys()).copied().collect();
+            for year in years {
+                if new.get(&year) != old.get(&year) {
+                    same.remove(&year);
+                }
+            }
+        }
+        Ok(same)
+    }
+
+    /// Refuses a series whose bars are days in one file and minutes in another: no label lies between the two.
+    fn refuse_mixed(&self, plan: &Plan, symbol: Symbol, rows: &[Origin]) -> Result<(), DataError> {
+        let file = |has_time: bool| {
+            let of_kind = |row: &&Origin| {
+                let facts = plan.facts.get(&(row.file as usize));
+                facts.is_some_and(|facts| facts.has_time == has_time)
+            };
+            rows.iter()
+                .find(of_kind)
+                .map(|row| &self.files[row.file as usize].0)
+        };
+        match (file(false), file(true)) {
+            (Some(days), Some(minutes)) => {
+                let rule = format!(
+                    "holds minutes of {symbol}, of which {} holds days",
+                    days.display()
+                );
+                Err(DataError::kind(minutes, rule))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Computes series on all threads and stores them in the order of symbols.
+    fn series(
+        &self,
+        plan: &Plan,
+        previous: Option<&Previous>,
+        threads: usize,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), DataError> {
+        let read: BTreeSet<Symbol> = plan.runs.symbols().collect();
+        let all: Vec<Symbol> = read.union(&plan.untouched).copied().collect();
+        let mut old = None;
+        if let Some(previous) = previous {
+            let same = self.same_years(plan, previous, &all)?;
+            let bars = previous.data.dir().join("bars");
+            for entry in &previous.data.manifest().files {
+                if let Some(year) = entry.year().filter(|year| same.contains(year)) {
+                    sink.bars.keep(&bars, year, entry)?;
+                }
+            }
+            let changed = |year| !same.contains(&year);
+            old = Some(previous.data.series_of(Columns::All, changed)?);
+        }
+        let next = AtomicUsize::new(0);
+        // `None` stands for a series whose rows are what they were.
+        type Computed = Result<Option<Box<Series>>, DataError>;
+        let (sender, receiver) = mpsc::sync_channel::<(usize, Computed)>(2 * threads);
+        let work = |sender: mpsc::SyncSender<(usize, Computed)>| {
+            let mut gatherer = match plan.runs.gatherer() {
+                Ok(gatherer) => gatherer,
+                Err(error) => {
+                    let _ = sender.send((0, Err(error)));
+                    return;
+                }
+            };
+            loop {
+                let claimed = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&symbol) = all.get(claimed) else {
+                    return;
+                };
+                let computed = match plan.untouched.contains(&symbol) {
+                    true => Ok(None),
+                    false => gatherer.series(symbol).and_then(|origins| {
+                        self.refuse_mixed(plan, symbol, &origins)?;
+                        let sha256 = series::digest(&origins);
+                        let last = origins.last().map(|row| row.bar.date);
+                        let known = self.known_digest(symbol, last);
+                        let before = previous.and_then(|p| p.symbols.get(&symbol));
+                        // A rejected row is told with its place, which may have changed although the row did not.
+                        if before.is_some_and(|before| {
+                            before.input_sha256 == sha256
+                                && before.known_sha256 == known
+                                && before.rejected == 0
+                        }) {
+                            return Ok(None);
+                        }
+                        series::prepare(&self.recipe, symbol, &origins, sha256, known)
+                            .map(|s| Some(Box::new(s)))
+                    }),
+                };
+                // The receiver is gone when storing failed: nobody waits for more.
+                if sender.send((claimed, computed)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                let sender = sender.clone();
+                scope.spawn(|| work(sender));
+            }
+            drop(sender);
+            let receiver = receiver;
+            let mut early: BTreeMap<usize, Computed> = BTreeMap::new();
+            for (place, &symbol) in all.iter().enumerate() {
+                let computed = loop {
+                    if let Some(computed) = early.remove(&place) {
+                        break computed;
+                    }
+                    match receiver.recv() {
+                        Ok((at, computed)) => drop(early.insert(at, computed)),
+                        Err(_) => {
+                            return Err(DataError::kind(
+                                &self.options.out,
+                                format!("the series of {symbol} was not computed"),
+                            ));
+                        }
+                    }
+                };
+                match computed? {
+                    Some(series) => sink.add(*series)?,
+                    None => sink.copy(symbol, previous, old.as_mut())?,
+                }
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! The scaler of a version, fitted on its training span.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use heqis_quant::scaler::{FitOptions, ScalerKind, Spread};
+use heqis_quant::{Date, Scaler, Span};
+
+use crate::error::DataError;
+use crate::store::dataset::{Columns, DataSet};
+use crate::store::{NextBar, Rows};
+
+/// What a scaler depends on, of each feature and at last of the target: see [`Spread`].
+///
+/// Handing the scaler this instead of all rows needs no memory for a market. A mean and a deviation take two passes,
+/// since the squares of a single one cancel.
+#[derive(Clone, Debug)]
+struct Summary {
+    /// Of each feature, and of the target behind them.
+    columns: Vec<Column>,
+    first: Option<Date>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Column {
+    count: u64,
+    least: f64,
+    greatest: f64,
+    /// Values less `center`, once and squared.
+    sums: [f64; 2],
+}
+
+impl Summary {
+    fn new(features: usize) -> Self {
+        let column = Column {
+            count: 0,
+            least: f64::INFINITY,
+            greatest: f64::NEG_INFINITY,
+            sums: [0.0; 2],
+        };
+        Self {
+            columns: vec![column; features + 1],
+            first: None,
+        }
+    }
+
+    /// Takes the rows of one piece that lie in the training span. A label counts only when the bar that it looks at
+    /// lies in the span too.
+    fn take(&mut self, rows: &Rows, train_to: Date, centers: &[f64]) {
+        for (row, bar) in rows.bars().iter().enumerate() {
+            let Some(values) = rows.features(row).filter(|_| bar.date <= train_to) else {
+                continue;
+            };
+            self.first = Some(self.first.map_or(bar.date, |first| first.min(bar.date)));
+            let next = rows.next()[row].filter(|next| next.date <= train_to);
+            let target = next.map(|NextBar { next_return, .. }| next_return);
+            let columns = self.columns.iter_mut().zip(centers);
+            // Without a target the values end before the last column.
+            for ((column, center), value) in columns.zip(values.iter().copied().chain(target)) {
+                column.count += 1;
+                column.least = column.least.min(value);
+                column.greatest = column.greatest.max(value);
+                let off = value - center;
+                column.sums[0] += off;
+                column.sums[1] += off * off;
+            }
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        for (ours, theirs) in self.columns.iter_mut().zip(&other.columns) {
+            ours.count += theirs.count;
+            ours.least = ours.least.min(theirs.least);
+            ours.greatest = ours.greatest.max(theirs.greatest);
+            ours.sums[0] += theirs.sums[0];
+            ours.sums[1] += theirs.sums[1];
+        }
+        self.first = match (self.first, other.first) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+    }
+
+    /// Returns the mean of each column, given the centers of this pass.
+    fn means(&self, centers: &[f64]) -> Vec<f64> {
+        let columns = self.columns.iter().zip(centers);
+        columns
+            .map(|(column, center)| center + column.sums[0] / column.count as f64)
+            .collect()
+    }
+
+    fn spreads(&self, means: &[f64]) -> Vec<Spread> {
+        let columns = self.columns.iter().zip(means);
+        columns
+            .map(|(column, mean)| Spread {
+                count: column.count,
+                least: column.least,
+                greatest: column.greatest,
+                mean: *mean,
+                deviation: (column.sums[1] / column.count as f64).sqrt(),
+            })
+            .collect()
+    }
+}
+
+/// Fits a scaler on every feature row up to `train_to`, included, and returns it with the number of rows.
+///
+/// # Errors
+///
+/// [`DataError::Kind`] when no feature row lies in the span, [`DataError::Table`] when a feature does not vary in it, and
+/// the errors of reading.
+pub fn fit(
+    data: &DataSet,
+    root: &Path,
+    train_to: Date,
+    threads: usize,
+) -> Result<(Scaler, u64), DataError> {
+    let settings = &data.manifest().settings;
+    let mut centers = vec![0.0; settings.features.len() + 1];
+    let mut all = summary(data, train_to, &centers, threads)?;
+    let (target, rows) = (all.columns.last().copied(), all.columns[0].count);
+    let Some(first) = all.first.filter(|_| target.is_some_and(|t| t.count > 0)) else {
+        return Err(DataError::kind(
+            root,
+            format!(
+                "no labelled feature row up to {train_to}, and the scaler needs some; a series gives none in its first {} bars",
+                heqis_quant::FeatureSet::parse(&settings.features)?.warmup_bars()
+            ),
+        ));
+    };
+    if settings.scaler == ScalerKind::ZScore {
+        centers = all.means(&centers);
+        all = summary(data, train_to, &centers, threads)?;
+    }
+    let mut spreads = all.spreads(&centers);
+    let Some(target) = spreads.pop() else {
+        return Err(DataError::kind(root, "must have a target"));
+    };
+    let scaler = Scaler::from_spreads(
+        FitOptions {
+            kind: settings.scaler,
+            out_of_range: settings.out_of_range,
+            window_size: settings.window_bars,
+            span: Span::new(first, train_to)?,
+        },
+        &settings.features,
+        &spreads,
+        target,
+    )?;
+    Ok((scaler, rows))
+}
+
+/// Looks at all rows of the span. Each year is summed by itself and the sums are added in the order of years, so that the
+/// number of threads changes no bit.
+fn summary(
+    data: &DataSet,
+    train_to: Date,
+    centers: &[f64],
+    threads: usize,
+) -> Result<Summary, DataError> {
+    let features = centers.len() - 1;
+    let years = data.manifest().files.len();
+    let next = AtomicUsize::new(0);
+    let found: Vec<Mutex<Option<Result<Summary, DataError>>>> =
+        (0..years).map(|_| Mutex::new(None)).collect();
+    std::thread::scope(|scope| {
+        for _ in 0..threads.clamp(1, years.max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let year = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(place) = found.get(year) else { break };
+                    let mut summary = Summary::new(features);
+                    let scanned = data.scan(year..year + 1, Columns::All, |rows| {
+                        summary.take(&rows, train_to, centers);
+                        Ok(())
+                    });
+                    *place.lock().unwrap_or_else(|e| e.into_inner()) =
+                        Some(scanned.map(|()| summary));
+                }
+            });
+        }
+    });
+    let mut all = Summary::new(features);
+    for place in found {
+        if let Some(year) = place.into_inner().unwrap_or_else(|e| e.into_inner()) {
+            all.merge(&year?);
+        }
+    }
+    Ok(all)
+}

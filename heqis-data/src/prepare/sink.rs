@@ -1,0 +1,95 @@
+//! Series after series into a draft: computed anew, or copied from the version before.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use heqis_quant::Symbol;
+use heqis_quant::label::Direction;
+
+use super::findings::Finding;
+use super::report::{Line, Lines};
+use super::series::Series;
+use crate::error::DataError;
+use crate::store::dataset::{DataSet, SeriesReader};
+use crate::store::manifest::{Input, SymbolEntry};
+use crate::store::{BarsWriter, Rows};
+
+/// The version before, as far as it can be built upon.
+pub(super) struct Previous {
+    pub(super) data: DataSet,
+    pub(super) inputs: BTreeMap<String, Input>,
+    pub(super) symbols: BTreeMap<Symbol, SymbolEntry>,
+}
+
+/// Where series go, in the order of symbols.
+pub(super) struct Sink<'a> {
+    pub(super) bars: BarsWriter,
+    pub(super) report: Lines<Line>,
+    pub(super) findings: Lines<Finding>,
+    pub(super) inputs: &'a [Input],
+    pub(super) old_rejected: BTreeMap<String, Vec<Line>>,
+    pub(super) old_findings: BTreeMap<String, Vec<Finding>>,
+    pub(super) symbols: Vec<SymbolEntry>,
+    pub(super) computed: usize,
+    /// Labels that are flat.
+    pub(super) flat: u64,
+}
+
+impl Sink<'_> {
+    pub(super) fn add(&mut self, series: Series) -> Result<(), DataError> {
+        for rejected in &series.rejected {
+            let file = self.inputs.get(rejected.origin.file as usize);
+            let path = file.map_or("", |input| input.path.as_str());
+            self.report.add(&Line::rejected(path, rejected))?;
+        }
+        for finding in &series.findings {
+            self.findings.add(finding)?;
+        }
+        self.computed += 1;
+        self.append(&series.rows)?;
+        self.symbols.push(series.entry);
+        Ok(())
+    }
+
+    fn append(&mut self, rows: &Rows) -> Result<(), DataError> {
+        let labels = rows.next().iter().flatten();
+        let flat = labels.filter(|next| next.direction == Direction::Flat);
+        self.flat += flat.count() as u64;
+        self.bars.append(rows)
+    }
+
+    /// Takes a series over from the version before.
+    pub(super) fn copy(
+        &mut self,
+        symbol: Symbol,
+        previous: Option<&Previous>,
+        old: Option<&mut SeriesReader>,
+    ) -> Result<(), DataError> {
+        let entry = previous.and_then(|previous| previous.symbols.get(&symbol));
+        let (Some(entry), Some(old)) = (entry, old) else {
+            return Err(DataError::kind(
+                previous.map_or(Path::new(""), |previous| previous.data.dir()),
+                format!("has no {symbol} to copy; prepare again with --full"),
+            ));
+        };
+        for line in self
+            .old_rejected
+            .remove(symbol.as_str())
+            .unwrap_or_default()
+        {
+            self.report.add(&line)?;
+        }
+        for finding in self
+            .old_findings
+            .remove(symbol.as_str())
+            .unwrap_or_default()
+        {
+            self.findings.add(&finding)?;
+        }
+        if let Some(rows) = old.seek(symbol)? {
+            self.append(&rows)?;
+        }
+        self.symbols.push(entry.clone());
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! A version in the making, and how it takes the place of the one before.
+//!
+//! A draft is written into a directory of its own. Publishing renames that directory to the version's name, and then
+//! renames a new manifest over the old one: that last rename is the moment of change. Whatever is interrupted before it
+//! leaves the old version in force, and the next draft clears what was left behind.
+
+use std::fs::{self, File, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::manifest::{self, Manifest};
+use crate::error::DataError;
+
+const DRAFT: &str = "draft";
+const LOCK: &str = "lock";
+const NEXT: &str = "manifest.json.next";
+
+/// The one writer of a data set.
+#[derive(Debug)]
+pub struct Draft {
+    root: PathBuf,
+    dir: PathBuf,
+    /// Held until the draft is gone; the system lets go of it when the process dies.
+    _lock: Lock,
+}
+
+/// The lock of the one writer. It is given back by name and not by closing the file, since a child process that is being
+/// started holds a copy of the file until it has become another program.
+#[derive(Debug)]
+struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
+
+impl Draft {
+    /// Begins a draft in the data set `root`, which is made when it is not there, and clears what an interrupted writer
+    /// left.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Kind`] when another process writes to this data set, and [`DataError::File`] when the directory
+    /// cannot be written.
+    pub fn begin(root: &Path) -> Result<Self, DataError> {
+        let at = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataError::file(&path, source)
+        };
+        fs::create_dir_all(root).map_err(at(root))?;
+        let lock_path = root.join(LOCK);
+        let lock = File::create(&lock_path).map_err(at(&lock_path))?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => {
+                DataError::kind(root, "another process is writing to this data set")
+            }
+            TryLockError::Error(source) => DataError::file(&lock_path, source),
+        })?;
+        let dir = root.join(DRAFT);
+        let draft = Self {
+            root: root.to_owned(),
+            dir,
+            _lock: Lock(lock),
+        };
+        draft.sweep()?;
+        fs::create_dir(&draft.dir).map_err(at(&draft.dir))?;
+        Ok(draft)
+    }
+
+    /// Returns the directory to write the version into.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Writes one file of the version through to the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when it cannot be written.
+    pub fn write(&self, name: &str, content: &[u8]) -> Result<(), DataError> {
+        write_through(&self.dir.join(name), content)
+    }
+
+    /// Puts the version in force, removes the one before, and returns the manifest as written.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when a name cannot be changed; the version before is then still in force.
+    pub fn publish(self, mut manifest: Manifest) -> Result<Manifest, DataError> {
+        // The same settings and inputs, prepared anew, must not touch the version in force before the change either.
+        if self.root.join(&manifest.version).exists() {
+            manifest.version.push('0');
+        }
+        rename(&self.dir, &self.root.join(&manifest.version))?;
+        sync_dir(&self.root)?;
+        let next = self.root.join(NEXT);
+        write_through(&next, manifest.to_json()?.as_bytes())?;
+        rename(&next, &self.root.join(manifest::FILE))?;
+        sync_dir(&self.root)?;
+        self.sweep()?;
+        Ok(manifest)
+    }
+
+    /// Gives the draft up and removes it.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when the directory cannot be removed.
+    pub fn discard(self) -> Result<(), DataError> {
+        self.sweep()
+    }
+
+    /// Removes drafts and versions that no manifest names.
+    fn sweep(&self) -> Result<(), DataError> {
+        let exists = self.root.join(manifest::FILE).exists();
+        let current = Manifest::read(&self.root).map(|manifest| manifest.version);
+        // What an unreadable manifest names is not known, so its version is kept until another is in force.
+        let keeps_all = exists && current.is_err();
+        let entries =
+            fs::read_dir(&self.root).map_err(|source| DataError::file(&self.root, source))?;
+        for entry in entries {
+            let entry = entry.map_err(|source| DataError::file(&self.root, source))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let hex = name.strip_prefix("v-").unwrap_or_default();
+            let version = !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+            let path = entry.path();
+            if name == DRAFT || (version && !keeps_all && Some(&name) != current.as_ref().ok()) {
+                fs::remove_dir_all(&path).map_err(|source| DataError::file(&path, source))?;
+            } else if name == NEXT {
+                fs::remove_file(&path).map_err(|source| DataError::file(&path, source))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), DataError> {
+    fs::rename(from, to).map_err(|source| DataError::file(to, source))
+}
+
+fn write_through(path: &Path, content: &[u8]) -> Result<(), DataError> {
+    let put = || -> std::io::Result<()> {
+        let mut file = File::create(path)?;
+        file.write_all(content)?;
+        file.sync_all()
+    };
+    put().map_err(|source| DataError::file(path, source))
+}
+
+/// Makes new names survive a loss of power. Only Unix lets a directory be opened for it.
+fn sync_dir(dir: &Path) -> Result<(), DataError> {
+    if cfg!(unix) {
+        File::open(dir)
+            .and_then(|dir| dir.sync_all())
+            .map_err(|source| DataError::file(dir, source))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! What a version of a data set is made of, and from what.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use clap::ValueEnum;
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
+use heqis_quant::{CleanConfig, Date, Span, Symbol, TableOptions};
+use serde::{Deserialize, Serialize};
+
+use crate::error::DataError;
+
+/// The layout that this build writes and reads.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The file that names the version in force.
+pub const FILE: &str = "manifest.json";
+
+/// Everything about one version. It holds no clock and no host, so the same input gives the same bytes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// The layout: [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// The directory of the version, `v-` and a digest of settings and inputs.
+    pub version: String,
+    /// The settings that rows depend on.
+    pub settings: Settings,
+    /// The span that the scaler was fitted on.
+    pub scaler_span: Span,
+    /// The days of the first and the last bar.
+    pub span: Span,
+    /// Row counts.
+    pub rows: RowCounts,
+    /// Number of rows turned down, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Number of stored bars with each note of the cleaner.
+    pub marks: BTreeMap<String, u64>,
+    /// Number of findings in what is known beside the bars, by evidence.
+    #[serde(default)]
+    pub findings: BTreeMap<String, u64>,
+    /// What whoever uses the set should know first; left out when there is nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The files of `bars`, in the order of years.
+    pub files: Vec<FileEntry>,
+    /// The files that rows were read from, in the order of their names.
+    pub inputs: Vec<Input>,
+    /// The tables of what is known beside the bars.
+    #[serde(default)]
+    pub tables: Vec<Table>,
+    /// The series, in the order of symbols.
+    pub symbols: Vec<SymbolEntry>,
+}
+
+/// What decides over rows besides the input: when one of these changes, everything is computed anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The version of this program.
+    pub code_version: String,
+    /// The features, in the order of a row.
+    pub features: Vec<String>,
+    /// The number that stands for the feature list: [`heqis_quant::FeatureSet::id`].
+    pub feature_set_id: u32,
+    /// Number of rows in the window of a model, kept with the scaler.
+    pub window_bars: usize,
+    /// Largest absolute return that counts as flat.
+    pub flat_band: f64,
+    /// Which prices are shown, and whether features and labels follow known ex-rights.
+    pub adjustment: Adjust,
+    /// How the scaler scales.
+    #[serde(default = "min_max")]
+    pub scaler: ScalerKind,
+    /// What the scaler does to live values outside the span's range.
+    #[serde(default = "clip")]
+    pub out_of_range: OutOfRange,
+    /// Where the training span ends.
+    pub train_to: TrainTo,
+    /// What was said of the tables beside what they show.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub reading: TableOptions,
+    /// What the cleaner was told, by the configuration and by the tables.
+    pub clean: CleanConfig,
+}
+
+impl Settings {
+    /// Returns what all series depend on: without the cleaner's words about single stocks, which belong to the digest of
+    /// each.
+    #[must_use]
+    pub fn common(&self) -> Self {
+        let mut common = self.clone();
+        common.clean.list_dates.clear();
+        common.clean.st_periods.clear();
+        common.clean.free_days.clear();
+        common
+    }
+}
+
+fn is_default(reading: &TableOptions) -> bool {
+    *reading == TableOptions::default()
+}
+
+fn min_max() -> ScalerKind {
+    ScalerKind::MinMax
+}
+
+fn clip() -> OutOfRange {
+    OutOfRange::Clip
+}
+
+/// How prices before an ex-right are made comparable with those behind it.
+///
+/// Features and labels are ratios, free of the price level, so forward and backward give the same ones. They differ in
+/// the level of the prices that `data show` computes; stored prices are always as traded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Adjust {
+    /// Only by the reference prices that the bars have, and the cleaner's suspicion.
+    #[default]
+    None,
+    /// By known ex-rights too; prices are shown on the level of the last day.
+    Forward,
+    /// By known ex-rights too; prices are shown on the level of the first day.
+    Backward,
+}
+
+impl Adjust {
+    /// Returns the name, as on the command line.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Forward => "forward",
+            Self::Backward => "backward",
+        }
+    }
+}
+
+/// Where the training span ends.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrainTo {
+    /// On this day, included.
+    Date(Date),
+    /// Behind this share of all days on which any bar is stored.
+    Fraction(f64),
+}
+
+/// Row counts of a version.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowCounts {
+    /// Rows read from the inputs.
+    pub read: u64,
+    /// Rows turned down.
+    pub rejected: u64,
+    /// Bars stored.
+    pub bars: u64,
+    /// Bars with features.
+    pub with_features: u64,
+    /// Bars with a label.
+    pub labelled: u64,
+    /// Rows that the scaler was fitted on.
+    pub scaler: u64,
+}
+
+/// One file of `bars`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its name.
+    pub name: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Its length.
+    pub bytes: u64,
+    /// Its rows with features.
+    pub with_features: u64,
+    /// Its rows with a label.
+    pub labelled: u64,
+    /// Its bars with each note of the cleaner.
+    pub marks: BTreeMap<String, u64>,
+    /// The days of its bars.
+    pub days: Vec<Date>,
+}
+
+impl FileEntry {
+    /// Returns the year of the file's bars, or `None` when its name is none that the writer gives.
+    #[must_use]
+    pub fn year(&self) -> Option<i16> {
+        self.name.strip_suffix(".parquet")?.parse().ok()
+    }
+}
+
+/// One file that rows were read from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// Its path, as given.
+    pub path: String,
+    /// SHA-256 of its bytes in lower-case hex.
+    pub sha256: String,
+    /// Its layout, encoding and units, as found.
+    #[serde(default)]
+    pub detected: String,
+    /// Its rows, the unreadable ones included.
+    pub rows: u64,
+    /// Its rows that could not be read.
+    pub unreadable: u64,
+    /// What a user should know of the table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Why it gives nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<String>,
+    /// Its one symbol; absent when it holds several, or none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub symbol: Option<Symbol>,
+}
+
+/// One table of what is known beside the bars.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// What it tells: `events`, `factors`, `calendar`, `stock_basic`, `namechange`, `suspend_d` or
+    /// `stk_limit`.
+    pub role: String,
+    /// Its path, as given.
+    pub path: String,
+    /// SHA-256 of its bytes in lower-case hex.
+    pub sha256: String,
+}
+
+/// One series.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SymbolEntry {
+    /// The instrument.
+    pub symbol: Symbol,
+    /// SHA-256 of the series' rows as read, in the order of time.
+    pub input_sha256: String,
+    /// SHA-256 of what is known of it beside its rows.
+    #[serde(default)]
+    pub known_sha256: String,
+    /// The day of its last row as read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_to: Option<Date>,
+    /// Bars stored.
+    pub bars: u64,
+    /// Bars before which trading days are missing.
+    pub gaps: u64,
+    /// Rows turned down.
+    pub rejected: u64,
+    /// Why its prices are taken for adjusted ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub adjusted: Option<String>,
+    /// The days of its first and last bar; absent when every row was turned down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
+}
+
+impl Manifest {
+    /// Reads the manifest of the data set in `root`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when there is none, [`DataError::Json`] when it has another shape, and [`DataError::Kind`]
+    /// when another layout wrote it.
+    pub fn read(root: &Path) -> Result<Self, DataError> {
+        let path = root.join(FILE);
+        let text =
+            std::fs::read_to_string(&path).map_err(|source| DataError::file(&path, source))?;
+        /// The one field that every layout has.
+        #[derive(Deserialize)]
+        struct Probe {
+            schema_version: u32,
+        }
+        let json = |source| DataError::json(&path, source);
+        let probe: Probe = serde_json::from_str(&text).map_err(json)?;
+        if probe.schema_version != SCHEMA_VERSION {
+            return Err(DataError::kind(
+                &path,
+                format!(
+                    "schema_version must be {SCHEMA_VERSION}, got {}; prepare the data set again",
+                    probe.schema_version
+                ),
+            ));
+        }
+        let manifest: Self = serde_json::from_str(&text).map_err(json)?;
+        let named = manifest.version.strip_prefix("v-");
+        if !named.is_some_and(|hex| !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+            return Err(DataError::kind(
+                &path,
+                format!(
+                    "version must be v- and hex digits, got {:?}",
+                    manifest.version
+                ),
+            ));
+        }
+        Ok(manifest)
+    }
+
+    /// Returns the file's content.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Json`] when a number is not finite.
+    pub fn to_json(&self) -> Result<String, DataError> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|source| DataError::json(Path::new(FILE), source))?;
+        text.push('\n');
+        Ok(text)
+    }
+}

@@ -1,0 +1,221 @@
+//! Series after series into one Parquet file a year.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use heqis_quant::{Date, Symbol};
+use parquet::file::properties::WriterPropertiesPtr;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::TypePtr;
+
+use super::columns::{FIXED, properties, schema, write};
+use super::manifest::FileEntry;
+use super::rows::Rows;
+use crate::error::DataError;
+
+/// A row group is closed at the first border between two series behind this many rows. Small enough that the open
+/// groups of all years fit into memory, and large enough that a year has some forty of them.
+pub const GROUP_ROWS: usize = 32_768;
+
+/// Writes the `bars` directory of a version. Series come in the order of their symbols, so that the rows of one symbol
+/// and year lie in one row group and its statistics find them.
+pub struct BarsWriter {
+    dir: PathBuf,
+    feature_count: usize,
+    schema: TypePtr,
+    properties: WriterPropertiesPtr,
+    years: BTreeMap<i16, Year>,
+    /// Files taken over from another version.
+    kept: BTreeMap<i16, FileEntry>,
+    last: Option<Symbol>,
+}
+
+/// The open file of one year.
+struct Year {
+    path: PathBuf,
+    file: SerializedFileWriter<BufWriter<File>>,
+    pending: Rows,
+    days: BTreeSet<Date>,
+    entry: FileEntry,
+}
+
+impl BarsWriter {
+    /// Creates the directory `dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when the directory cannot be made, and [`DataError::Kind`] when a feature has the name of
+    /// another column.
+    pub fn create(dir: &Path, features: &[String]) -> Result<Self, DataError> {
+        std::fs::create_dir_all(dir).map_err(|source| DataError::file(dir, source))?;
+        if let Some(name) = features.iter().find(|name| FIXED.contains(&name.as_str())) {
+            return Err(DataError::kind(
+                dir,
+                format!("the feature {name} has the name of a column of bars"),
+            ));
+        }
+        Ok(Self {
+            dir: dir.to_owned(),
+            feature_count: features.len(),
+            schema: schema(features).map_err(|source| DataError::parquet(dir, source))?,
+            properties: Arc::new(properties()),
+            years: BTreeMap::new(),
+            kept: BTreeMap::new(),
+            last: None,
+        })
+    }
+
+    /// Takes the file of one year over from another version, whose directory of bars is `from`. Rows of that year are
+    /// then left out by [`BarsWriter::append`]: the caller knows that they are the same.
+    ///
+    /// The file gets a second name where the file system can do that, since no file is changed once it is written.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] when the file can neither be linked nor copied.
+    pub fn keep(&mut self, from: &Path, year: i16, entry: &FileEntry) -> Result<(), DataError> {
+        let (old, new) = (from.join(&entry.name), self.dir.join(&entry.name));
+        if std::fs::hard_link(&old, &new).is_err() {
+            std::fs::copy(&old, &new).map_err(|source| DataError::file(&old, source))?;
+        }
+        self.kept.insert(year, entry.clone());
+        Ok(())
+    }
+
+    /// Adds one series, complete and in the order of time.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::Kind`] when the rows are of several instruments or the symbol does not lie behind the one before,
+    /// [`DataError::File`] and [`DataError::Parquet`] when a file cannot be written.
+    pub fn append(&mut self, series: &Rows) -> Result<(), DataError> {
+        let bars = series.bars();
+        let Some(first) = bars.first() else {
+            return Ok(());
+        };
+        let symbol = first.symbol;
+        if self.last.is_some_and(|last| symbol <= last)
+            || bars.iter().any(|bar| bar.symbol != symbol)
+        {
+            return Err(DataError::kind(
+                &self.dir,
+                format!("series must come one by one in the order of symbols, got {symbol}"),
+            ));
+        }
+        self.last = Some(symbol);
+        let mut start = 0;
+        while start < bars.len() {
+            let year = bars[start].date.year();
+            let end = start
+                + bars[start..]
+                    .iter()
+                    .take_while(|bar| bar.date.year() == year)
+                    .count();
+            if !self.kept.contains_key(&year) {
+                let open = self.year(year)?;
+                open.pending.extend_from(series, start..end);
+            }
+            start = end;
+        }
+        // Only here, so that a series whose years alternate still lies in one row group of each.
+        for year in self.years.values_mut() {
+            if year.pending.len() >= GROUP_ROWS {
+                year.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes all files and returns what was written, in the order of years.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError::File`] and [`DataError::Parquet`] when a file cannot be written through to the disk.
+    pub fn finish(self) -> Result<Vec<FileEntry>, DataError> {
+        let mut entries = self.kept;
+        for (year, mut open) in self.years {
+            open.flush()?;
+            let written = open
+                .file
+                .into_inner()
+                .map_err(|source| DataError::parquet(&open.path, source))?;
+            let file = written
+                .into_inner()
+                .map_err(|error| DataError::file(&open.path, error.into_error()))?;
+            file.sync_all()
+                .map_err(|source| DataError::file(&open.path, source))?;
+            let bytes = file
+                .metadata()
+                .map_err(|source| DataError::file(&open.path, source))?
+                .len();
+            open.entry.bytes = bytes;
+            open.entry.days = open.days.into_iter().collect();
+            entries.insert(year, open.entry);
+        }
+        Ok(entries.into_values().collect())
+    }
+
+    fn year(&mut self, year: i16) -> Result<&mut Year, DataError> {
+        match self.years.entry(year) {
+            std::collections::btree_map::Entry::Occupied(open) => Ok(open.into_mut()),
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                let path = self.dir.join(file_name(year));
+                let file = File::create(&path).map_err(|source| DataError::file(&path, source))?;
+                let file = SerializedFileWriter::new(
+                    BufWriter::new(file),
+                    self.schema.clone(),
+                    self.properties.clone(),
+                )
+                .map_err(|source| DataError::parquet(&path, source))?;
+                Ok(vacant.insert(Year {
+                    path,
+                    file,
+                    pending: Rows::new(self.feature_count),
+                    days: BTreeSet::new(),
+                    entry: FileEntry {
+                        name: file_name(year),
+                        ..FileEntry::default()
+                    },
+                }))
+            }
+        }
+    }
+}
+
+impl Year {
+    fn flush(&mut self) -> Result<(), DataError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut put = || {
+            let mut group = self.file.next_row_group()?;
+            write(&mut group, &self.pending)?;
+            group.close().map(drop)
+        };
+        put().map_err(|source| DataError::parquet(&self.path, source))?;
+        self.count();
+        self.pending.clear();
+        Ok(())
+    }
+
+    /// Counts what is pending.
+    fn count(&mut self) {
+        let (rows, entry) = (&self.pending, &mut self.entry);
+        entry.rows += rows.len() as u64;
+        entry.labelled += rows.next().iter().flatten().count() as u64;
+        for (row, bar) in rows.bars().iter().enumerate() {
+            entry.with_features += u64::from(rows.features(row).is_some());
+            self.days.insert(bar.date);
+            for mark in bar.marks.names() {
+                *entry.marks.entry(mark.to_owned()).or_insert(0) += 1;
+            }
+        }
+    }
+}
+
+fn file_name(year: i16) -> String {
+    format!("{year}.parquet")
+}

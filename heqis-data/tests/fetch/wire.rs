@@ -1,0 +1,100 @@
+//! The client over real sockets: what breaks on the way.
+
+use std::time::Duration;
+
+use heqis_data::fetch::FetchError;
+use heqis_data::fetch::api;
+use heqis_data::fetch::call::{Asked, Call};
+use heqis_data::fetch::http::Http;
+use heqis_quant::Date;
+
+use crate::vendor::{Fault, Server, market};
+use crate::world::{fetch_error, files_in, later, with_client};
+
+fn one_day() -> Call {
+    let day = Date::parse("20160817").unwrap();
+    let asked = Asked {
+        day: Some(day),
+        ..Asked::default()
+    };
+    Call::new(&api::DAILY, asked, day)
+}
+
+#[test]
+fn every_fault_of_the_way_is_tried_again_and_leaves_nothing_behind() {
+    let faults = [
+        Fault::Status(500),
+        Fault::Status(502),
+        Fault::Status(503),
+        Fault::Status(429),
+        Fault::Truncated,
+        Fault::Unended,
+        Fault::Closed,
+        Fault::Malformed,
+    ];
+    for fault in faults {
+        let server = Server::start(market(), [Some(fault)]);
+        let http = Http::new(&server.url(), Duration::from_secs(60));
+        let folder = tempfile::tempdir().unwrap();
+        let ((rows, counts), notes) = with_client(&http, &later(), folder.path(), |client| {
+            (client.fetch(&one_day()), client.counts)
+        });
+        assert_eq!(rows.unwrap().len(), 3, "{fault:?}");
+        assert_eq!((counts.requests, counts.retries), (2, 1), "{fault:?}");
+        assert!(notes.contains("trying again"), "{fault:?}: {notes}");
+        assert_eq!(files_in(&folder.path().join("daily")).len(), 1, "{fault:?}");
+    }
+}
+
+#[test]
+fn a_vendor_that_falls_silent_is_left_after_the_timeout() {
+    for fault in [Fault::Silent, Fault::Stalled] {
+        let server = Server::start(market(), [Some(fault), Some(fault), None]);
+        let http = Http::new(&server.url(), Duration::from_millis(50));
+        let folder = tempfile::tempdir().unwrap();
+        let (result, _) = with_client(&http, &later(), folder.path(), |client| {
+            client.attempts = 2;
+            client.fetch(&one_day())
+        });
+        let error = fetch_error(result);
+        assert!(
+            matches!(&error, FetchError::Transport { attempts: 2, reason, .. } if reason.contains("timeout")),
+            "{fault:?}: {error}"
+        );
+        assert!(files_in(folder.path()).is_empty());
+        // The next run finds the vendor well.
+        let http = Http::new(&server.url(), Duration::from_secs(60));
+        let (rows, _) = with_client(&http, &later(), folder.path(), |client| {
+            client.fetch(&one_day())
+        });
+        assert_eq!(rows.unwrap().len(), 3);
+    }
+}
+
+#[test]
+fn a_slow_reply_is_awaited() {
+    let server = Server::start(market(), [Some(Fault::Trickled)]);
+    let http = Http::new(&server.url(), Duration::from_secs(60));
+    let folder = tempfile::tempdir().unwrap();
+    let (rows, _) = with_client(&http, &later(), folder.path(), |client| {
+        client.fetch(&one_day())
+    });
+    assert_eq!(rows.unwrap().len(), 3);
+    assert_eq!(server.came().len(), 1);
+}
+
+#[test]
+fn redirects_are_refused_and_not_followed() {
+    let server = Server::start(market(), [Some(Fault::Redirect)]);
+    let http = Http::new(&server.url(), Duration::from_secs(60));
+    let folder = tempfile::tempdir().unwrap();
+    let (result, _) = with_client(&http, &later(), folder.path(), |client| {
+        client.fetch(&one_day())
+    });
+    let error = fetch_error(result);
+    assert!(
+        matches!(error, FetchError::Refused { code: 307, .. }),
+        "{error}"
+    );
+    assert_eq!(server.came().len(), 1);
+}

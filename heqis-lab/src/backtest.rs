@@ -1,0 +1,592 @@
+//! `heqis-lab backtest`: strategies × signal modes × stocks.
+
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+use heqis_backtest::alternatives::Alternatives;
+use heqis_backtest::caveats::{self, MissingDividends};
+use heqis_backtest::inputs::{Benchmark, Facts, LeftOut, Series, markets};
+use heqis_backtest::metrics::Metrics;
+use heqis_backtest::rule::ChosenRule;
+use heqis_backtest::run::{Label, Origin, Scene, Settings, run};
+use heqis_backtest::strategy::{Foresight, Predictor, Source, Told};
+use heqis_data::import_args::ImportArgs;
+use heqis_data::predictions::{Coverage, Met, Predictions};
+use heqis_data::prepare::known::Tables;
+use heqis_quant::decision::{SignalMode, Strategy};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::error::LabError;
+use crate::pool::each;
+
+/// Which head of a model speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mode {
+    /// The predicted return.
+    Return,
+    /// The classes.
+    Class,
+    /// Both have to agree.
+    Both,
+}
+
+impl From<Mode> for SignalMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Return => Self::Return,
+            Mode::Class => Self::Class,
+            Mode::Both => Self::Both,
+        }
+    }
+}
+
+/// Trade history by the decisions of models, under the rules of the market.
+#[derive(Args, Clone, Debug)]
+pub struct BacktestArgs {
+    /// Tables of bars, daily or shorter, directories of them, patterns, or data sets of `prepare`.
+    #[arg(value_name = "BARS", required = true)]
+    pub bars: Vec<PathBuf>,
+    /// A strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions (CSV, CSV.gz, Parquet); may be
+    /// given several times.
+    #[arg(long, value_name = "SOURCE", required = true)]
+    pub strategy: Vec<String>,
+    /// Signal modes.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "return")]
+    pub mode: Vec<Mode>,
+    /// TOML file with rule, filters, broker, allocation, commission and basis; without a rule in it, that of the bundle.
+    #[arg(long, value_name = "TOML")]
+    pub settings: Option<PathBuf>,
+    /// Directory to write the runs into.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// First day that is traded; bars before it only warm models up.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<Date>,
+    /// Last day that is traded.
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<Date>,
+    /// One account for all stocks instead of one for each.
+    #[arg(long)]
+    pub portfolio: bool,
+    /// Table of bars, usually of an index, to compare with.
+    #[arg(long, value_name = "CSV")]
+    pub benchmark: Option<PathBuf>,
+    /// Table of bars, usually of an index, whose days are the trading days.
+    #[arg(long, value_name = "CSV")]
+    pub calendar: Option<PathBuf>,
+    /// Ex-right events, or a vendor's dividends [default: the dividends of a fetched directory].
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
+    /// Changes of names, for special treatment.
+    #[arg(long, value_name = "CSV")]
+    pub names: Option<PathBuf>,
+    /// Listing and delisting of stocks.
+    #[arg(long, value_name = "CSV")]
+    pub stocks: Option<PathBuf>,
+    /// Market file of your own, or a directory of them: see docs/markets.md.
+    #[arg(long, value_name = "TOML_OR_DIR")]
+    pub markets: Option<PathBuf>,
+    /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
+    #[arg(long, value_name = "JSON")]
+    pub clean: Option<PathBuf>,
+    /// Number of working threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Write no HTML pages.
+    #[arg(long)]
+    pub no_pages: bool,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
+}
+
+/// One run as a line of the summary.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// What was run.
+    pub label: Label,
+    /// The directory of its files.
+    pub dir: PathBuf,
+    /// When it entered and left.
+    pub rule: DecisionRule,
+    /// Where its decisions come from.
+    #[serde(flatten)]
+    pub origin: Origin,
+    /// Its figures.
+    pub metrics: Metrics,
+    /// The same account without a model.
+    #[serde(flatten)]
+    pub alternatives: Alternatives,
+    /// How many orders were made, and how many fills came of them.
+    pub orders: usize,
+    /// See `orders`.
+    pub fills: usize,
+    /// Bars on a price level that no event bridges.
+    pub unbridged: usize,
+    /// Instruments of the command that are not traded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
+    /// Stocks whose dividends are missing, or may be.
+    pub missing_dividends: Vec<MissingDividends>,
+    /// What else the figures do not say, in words.
+    pub warnings: Vec<String>,
+}
+
+/// Runs everything and returns one line for each run, in the order of strategies, modes and stocks. The number of
+/// threads changes no byte of any file.
+///
+/// # Errors
+/// [`LabError`] when an input cannot be read, two strategies have one name, or a run fails.
+pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
+    let mut settings = match &args.settings {
+        Some(path) => Settings::read(path)?,
+        None => Settings::default(),
+    };
+    settings.markets = Some(markets(args.markets.as_deref())?);
+    let clean = read_clean(args.clean.as_deref())?;
+    let sources: Vec<Source> = args
+        .strategy
+        .iter()
+        .map(|text| Source::parse(text))
+        .collect();
+    let mut names: Vec<String> = sources.iter().map(Source::name).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        let rule = "must have different names, since runs are filed under them";
+        return Err(LabError::backtest("strategies", rule, &pair[0]));
+    }
+    let from = args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
+    let to = args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?;
+    let span = Span::new(from, to)?;
+    let threads = match args.threads {
+        Some(threads) => threads.get(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+
+    let tables = Tables {
+        events: args.events.clone(),
+        calendar: args.calendar.clone(),
+        stock_basic: args.stocks.clone(),
+        namechange: args.names.clone(),
+        ..Tables::default()
+    };
+    let rules = settings.rules()?;
+    let mut series = Series::read(&args.bars, tables, &args.import, Some(&rules))?;
+    let left_out = series.leave_out(&rules)?;
+    let symbols: Vec<Symbol> = series.bars.keys().copied().collect();
+    let mut facts = Facts::read(symbols.iter().copied(), &series.tables, clean)?;
+    facts.markets = rules;
+    let cleaner = Cleaner::new(facts.clean.clone())?;
+    series.judge(
+        &cleaner.with_markets(Arc::new(facts.markets.clone())),
+        &args.import,
+    )?;
+    let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
+
+    let tables = sources
+        .iter()
+        .map(|source| match source {
+            Source::Table(path) => Predictions::read(path).map(Some),
+            Source::Bundles { .. } => Ok(None),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let plans = plans(args, &settings, &sources, &tables)?;
+    let mut seer = Seer {
+        sources: &sources,
+        tables,
+        strategy: settings.strategy(SignalMode::Return),
+        clean: &facts.clean,
+        threads,
+    };
+    let told = seer.foresee(series.bars, |at, symbol, table, told| {
+        let met = table.map(|table| table.meet(symbol, &told.bars, span));
+        Ok((met.transpose()?, told.decided(symbol, span, &plans[at].0)))
+    })?;
+    let mut jobs = Vec::new();
+    let mut origins = Vec::new();
+    for (at, told) in told.into_iter().enumerate() {
+        let (met, told): (Vec<Option<Met>>, Vec<Told>) = told.into_iter().unzip();
+        let met: Vec<Met> = met.into_iter().flatten().collect();
+        let table = seer.tables[at].as_ref();
+        let predictions = table.map(|table| table.covered(&met, span)).transpose()?;
+        for warning in predictions.iter().flat_map(Coverage::warnings) {
+            eprintln!("warning: {warning}");
+        }
+        origins.push(Origin {
+            rule_from: plans[at].1.clone(),
+            predictions,
+        });
+        let groups: Vec<(String, Vec<Told>)> = match args.portfolio {
+            true => vec![("portfolio".into(), told)],
+            false => told
+                .into_iter()
+                .map(|told| (told.symbol.to_string(), vec![told]))
+                .collect(),
+        };
+        jobs.extend(groups.into_iter().map(|group| (at, group)));
+    }
+    let bar = progress(jobs.len(), "runs");
+    // All modes of one strategy and group share a scene.
+    let job = |_: &mut (), (at, (symbol, told)): (usize, (String, Vec<Told>))| {
+        let (settings, origin) = (&plans[at].0, &origins[at]);
+        let concerned = told.iter().map(|told| told.symbol).collect();
+        let mut scene = Scene::new(told, &facts, span, benchmark.as_ref())?;
+        scene.left_out.clone_from(&left_out);
+        scene.import = series.report.of(&concerned);
+        let alternatives = Alternatives::of(&scene, settings)?;
+        let one = |mode: &Mode| -> Result<Line, LabError> {
+            let label = Label {
+                strategy: sources[at].name(),
+                mode: (*mode).into(),
+                symbol: symbol.clone(),
+            };
+            let outcome = run(&scene, settings, label.mode)?;
+            let dir = args
+                .out
+                .join(&label.strategy)
+                .join(name(label.mode))
+                .join(&label.symbol);
+            let with_page = !args.no_pages;
+            outcome.save(
+                &dir,
+                &label,
+                &scene,
+                &alternatives,
+                settings,
+                origin,
+                with_page,
+            )?;
+            Ok(Line {
+                label,
+                dir,
+                rule: settings.rule,
+                origin: origin.clone(),
+                orders: outcome.ledger.orders.len(),
+                fills: outcome.ledger.fills.len(),
+                metrics: outcome.metrics,
+                alternatives: alternatives.clone(),
+                unbridged: scene.unbridged,
+                left_out: left_out.clone(),
+                missing_dividends: outcome.caveats.missing_dividends,
+                warnings: outcome.caveats.warnings,
+            })
+        };
+        let lines = args.mode.iter().enumerate();
+        lines
+            .map(|(order, mode)| Ok(((at, order), one(mode)?)))
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let lines = each(jobs, threads, || (), job, || bar.inc(1))?;
+    bar.finish_and_clear();
+    let mut lines: Vec<((usize, usize), Line)> = lines.into_iter().flatten().collect();
+    // By strategies, modes and stocks.
+    lines.sort_by_key(|(order, _)| *order);
+    let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
+    summary(&args.out, &lines)?;
+    Ok(lines)
+}
+
+/// Reads what the cleaner has to know, or returns the defaults.
+///
+/// # Errors
+/// [`LabError::File`] and [`LabError::Json`] when the file cannot be read.
+pub(crate) fn read_clean(path: Option<&Path>) -> Result<CleanConfig, LabError> {
+    let Some(path) = path else {
+        return Ok(CleanConfig::default());
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+    serde_json::from_str(&text).map_err(|source| LabError::json(path, source))
+}
+
+/// Returns the settings of each source with its rule, and where that rule comes from.
+fn plans(
+    args: &BacktestArgs,
+    settings: &Settings,
+    sources: &[Source],
+    tables: &[Option<Predictions>],
+) -> Result<Vec<(Settings, String)>, LabError> {
+    let plan = |(source, table): (&Source, &Option<Predictions>)| {
+        let table = table.as_ref();
+        let chosen = ChosenRule::of(source, table, settings, args.settings.as_deref())?;
+        for mode in &args.mode {
+            table.map_or(Ok(()), |table| table.require((*mode).into(), &chosen.rule))?;
+        }
+        let settings = Settings {
+            rule: chosen.rule,
+            ..settings.clone()
+        };
+        settings.validate()?;
+        Ok((settings, chosen.from))
+    };
+    sources.iter().zip(tables).map(plan).collect()
+}
+
+/// What predicts the stocks of a command.
+pub(crate) struct Seer<'a> {
+    /// The sources.
+    pub(crate) sources: &'a [Source],
+    /// The tables of those sources that are tables.
+    pub(crate) tables: Vec<Option<Predictions>>,
+    /// What filters need.
+    pub(crate) strategy: Strategy,
+    /// What the cleaner knows.
+    pub(crate) clean: &'a CleanConfig,
+    /// The number of working threads.
+    pub(crate) threads: usize,
+}
+
+impl Seer<'_> {
+    /// Predicts every stock by every source, and returns what `then` makes of each: `[source][stock]`. `then` is given the
+    /// number of the source, the stock, and, where the source is a table, its rows of the stock.
+    ///
+    /// The bars of a stock, and the rows of tables for it, are freed once all sources are through with it.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`] and [`Predictor::foresee`], and what `then` returns.
+    pub(crate) fn foresee<R: Send>(
+        &mut self,
+        series: BTreeMap<Symbol, Vec<Bar>>,
+        then: impl Fn(usize, Symbol, Option<&Predictions>, Foresight) -> Result<R, LabError> + Sync,
+    ) -> Result<Vec<Vec<R>>, LabError> {
+        /// A stock, its bars, and its rows of each table.
+        type Task = (Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>);
+        let tasks: Vec<Task> = series
+            .into_iter()
+            .map(|(symbol, bars)| {
+                let rows = self.tables.iter_mut();
+                let rows = rows.map(|table| Some(Arc::new(table.as_mut()?.split_off(symbol))));
+                (symbol, bars, rows.collect())
+            })
+            .collect();
+        let bar = progress(tasks.len(), "predictions");
+        let (sources, strategy, clean) = (self.sources, self.strategy, self.clean);
+        let stocks = tasks.len();
+        // Each thread loads a source once; stocks do not touch each other.
+        let state = BTreeMap::<usize, Predictor>::new;
+        let task =
+            |loaded: &mut BTreeMap<usize, Predictor>,
+             (symbol, bars, rows): (Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>)| {
+                let mut told = Vec::with_capacity(sources.len());
+                for (at, (source, rows)) in sources.iter().zip(&rows).enumerate() {
+                    let foresight = match (rows, loaded.entry(at)) {
+                        (Some(rows), _) => {
+                            Predictor::Table(rows.clone()).foresee(&bars, &strategy, clean)?
+                        }
+                        (None, Entry::Occupied(entry)) => {
+                            entry.into_mut().foresee(&bars, &strategy, clean)?
+                        }
+                        (None, Entry::Vacant(entry)) => entry
+                            .insert(Predictor::load(source, strategy, clean)?)
+                            .foresee(&bars, &strategy, clean)?,
+                    };
+                    told.push(then(at, symbol, rows.as_deref(), foresight)?);
+                }
+                Ok(told)
+            };
+        let told = each(tasks, self.threads, state, task, || bar.inc(1))?;
+        bar.finish_and_clear();
+        let mut by_source: Vec<Vec<R>> =
+            sources.iter().map(|_| Vec::with_capacity(stocks)).collect();
+        for told in told {
+            for (of_source, told) in by_source.iter_mut().zip(told) {
+                of_source.push(told);
+            }
+        }
+        Ok(by_source)
+    }
+}
+
+fn progress(count: usize, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg} {bar:40} {pos}/{len} {eta}");
+    let bar = ProgressBar::new(count as u64).with_message(what);
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+fn name(mode: SignalMode) -> &'static str {
+    match mode {
+        SignalMode::Return => "return",
+        SignalMode::Class => "class",
+        SignalMode::Both => "both",
+    }
+}
+
+/// Names and values of the columns of the summary.
+fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
+    let against = metrics.against.as_ref();
+    [
+        ("total_return", Some(metrics.curve.total_return)),
+        ("annual_return", metrics.curve.annual_return),
+        ("volatility", metrics.curve.volatility),
+        ("sharpe", metrics.curve.sharpe),
+        ("sortino", metrics.curve.sortino),
+        ("calmar", metrics.curve.calmar),
+        ("max_drawdown", Some(metrics.curve.max_drawdown)),
+        ("alpha", against.and_then(|against| against.alpha)),
+        ("beta", against.and_then(|against| against.beta)),
+        ("win_rate", metrics.trades.win_rate),
+        ("profit_factor", metrics.trades.profit_factor),
+        ("turnover", metrics.turnover),
+        ("exposure", metrics.exposure),
+        ("cost_share", metrics.cost_share),
+    ]
+}
+
+/// Writes `summary.csv` and `summary.json` over all runs.
+fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
+    let mut csv = String::from("strategy,mode,symbol");
+    if let Some(line) = lines.first() {
+        for (name, _) in columns(&line.metrics) {
+            csv += ",";
+            csv += name;
+        }
+    }
+    csv += ",orders,fills";
+    for name in ["hold", "cash"] {
+        for figure in ["total_return", "annual_return", "sharpe", "max_drawdown"] {
+            let _ = write!(csv, ",{name}_{figure}");
+        }
+    }
+    csv += "\n";
+    for line in lines {
+        let Label {
+            strategy,
+            mode,
+            symbol,
+        } = &line.label;
+        // Writing to a String cannot fail.
+        let _ = write!(csv, "{strategy},{},{symbol}", name(*mode));
+        for (_, value) in columns(&line.metrics) {
+            csv += ",";
+            if let Some(value) = value {
+                let _ = write!(csv, "{value}");
+            }
+        }
+        let _ = write!(csv, ",{},{}", line.orders, line.fills);
+        for (_, metrics) in line.alternatives.named() {
+            let curve = &metrics.curve;
+            let (total, drawdown) = (Some(curve.total_return), Some(curve.max_drawdown));
+            for value in [total, curve.annual_return, curve.sharpe, drawdown] {
+                let _ = write!(csv, ",{}", value.map_or(String::new(), |v| v.to_string()));
+            }
+        }
+        csv += "\n";
+    }
+    let path = out.join("summary.csv");
+    std::fs::write(&path, csv).map_err(|source| LabError::file(&path, source))?;
+    let path = out.join("summary.json");
+    let mut json =
+        serde_json::to_string_pretty(lines).map_err(|source| LabError::json(&path, source))?;
+    json.push('\n');
+    std::fs::write(&path, json).map_err(|source| LabError::file(&path, source))
+}
+
+/// Runs the command and returns the lines to show.
+///
+/// # Errors
+/// As [`backtest`].
+pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
+    let lines = backtest(args)?;
+    if args.json {
+        let path = &args.out;
+        let json = serde_json::to_string(&lines).map_err(|source| LabError::json(path, source))?;
+        return Ok(vec![json]);
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header([
+        "strategy", "mode", "symbol", "days", "a year", "Sharpe", "drawdown", "trips", "wins",
+        "fees",
+    ]);
+    let percent =
+        |value: Option<f64>| value.map_or("-".into(), |value| format!("{:.2} %", value * 100.0));
+    let mut row = |strategy: &str, mode: &str, symbol: &str, metrics: &Metrics| {
+        table.add_row([
+            strategy.to_owned(),
+            mode.to_owned(),
+            symbol.to_owned(),
+            metrics.days.to_string(),
+            percent(metrics.curve.annual_return),
+            metrics
+                .curve
+                .sharpe
+                .map_or("-".into(), |s| format!("{s:.3}")),
+            percent(Some(metrics.curve.max_drawdown)),
+            metrics.trades.count.to_string(),
+            percent(metrics.trades.win_rate),
+            format!("{:.2}", metrics.fees_cents as f64 / 100.0),
+        ]);
+    };
+    // One instrument stands in several lines: its alternatives and its bars are the same in all of them.
+    let mut instruments: BTreeMap<&str, &Line> = BTreeMap::new();
+    for line in &lines {
+        let Label {
+            strategy, symbol, ..
+        } = &line.label;
+        row(strategy, name(line.label.mode), symbol, &line.metrics);
+        let known = instruments.entry(symbol).or_insert(line);
+        if line.unbridged > known.unbridged {
+            *known = line;
+        }
+    }
+    for (symbol, line) in &instruments {
+        for (strategy, metrics) in line.alternatives.named() {
+            row(strategy, "-", symbol, metrics);
+        }
+    }
+    let mut shown: Vec<String> = table.to_string().lines().map(str::to_owned).collect();
+    let mut rules: Vec<String> = lines
+        .iter()
+        .map(|line| {
+            let (name, rule) = (&line.label.strategy, line.rule);
+            format!(
+                "rule of {name}: enter {}, exit {}, min_confidence {}, min_exit_confidence {} ({})",
+                rule.enter,
+                rule.exit,
+                rule.min_confidence,
+                rule.min_exit_confidence,
+                line.origin.rule_from
+            )
+        })
+        .collect();
+    rules.dedup();
+    shown.append(&mut rules);
+    let unbridged: usize = instruments.values().map(|line| line.unbridged).sum();
+    if unbridged > 0 {
+        shown.push(format!(
+            "{unbridged} bars lie on another price level than the ones before, and no event in --events bridges them: \
+             holdings cross them as a loss"
+        ));
+    }
+    if let Some(line) = lines.first() {
+        for LeftOut { symbol, reason } in &line.left_out {
+            shown.push(format!("{symbol} is left out: {reason}"));
+        }
+    }
+    let missing = caveats::missing(lines.iter().flat_map(|line| &line.missing_dividends));
+    shown.extend(missing.map(|missing| format!("warning: {missing}")));
+    // One warning of a table may concern many runs.
+    let mut warned = BTreeSet::new();
+    for line in &lines {
+        for warning in line
+            .warnings
+            .iter()
+            .filter(|warning| warned.insert(*warning))
+        {
+            shown.push(format!("warning: {}: {warning}", line.label.symbol));
+        }
+    }
+    shown.push(format!("wrote {}", args.out.join("summary.csv").display()));
+    Ok(shown)
+}

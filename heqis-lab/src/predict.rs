@@ -1,0 +1,250 @@
+//! `predict`: what bundles, or the generators of a run, say of any bars, as a table.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use heqis_backtest::inputs::{Facts, Series, markets};
+use heqis_backtest::rule::of_bundle;
+use heqis_backtest::run::Settings;
+use heqis_backtest::strategy::{Foreseen, Source};
+use heqis_data::import_args::ImportArgs;
+use heqis_data::predictions::Forecast;
+use heqis_data::predictions::write::{Line, rule_path, write, write_rule};
+use heqis_data::prepare::known::Tables;
+use heqis_infer::Bundle;
+use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
+use heqis_train::export::run::write_bundles;
+use serde_json::Value;
+
+use crate::backtest::{Seer, read_clean};
+use crate::error::LabError;
+
+/// Write what a model says of bars as a table of predictions, which backtest, select and audit read.
+#[derive(Args, Clone, Debug)]
+pub struct PredictArgs {
+    /// Tables of bars, directories of them, patterns, or data sets of `prepare`.
+    #[arg(value_name = "BARS", required = true)]
+    pub bars: Vec<PathBuf>,
+    /// The model: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or the directory of a training that has ended.
+    #[arg(long, value_name = "SOURCE", visible_aliases = ["model", "run"])]
+    pub strategy: String,
+    /// Of a run: `best` by the loss on the validation span, `ensemble`, the name of a generator, or `all` of these, each
+    /// into a table of its own.
+    #[arg(long, value_name = "TARGET", default_value = "best")]
+    pub target: String,
+    /// The table to write: Parquet when its name ends in .parquet, packed when in .gz, else CSV. With `--target all` the
+    /// target joins the name.
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// First day that is written; bars before it only warm models up.
+    #[arg(long, value_name = "DATE")]
+    pub from: Option<Date>,
+    /// Last day that is written.
+    #[arg(long, value_name = "DATE")]
+    pub to: Option<Date>,
+    /// The last day that the model was fitted on or chosen by [default: what the run or the bundle's manifest says].
+    #[arg(long, value_name = "DATE")]
+    pub fitted_to: Option<Date>,
+    /// Table of bars, usually of an index, whose days are the trading days.
+    #[arg(long, value_name = "CSV")]
+    pub calendar: Option<PathBuf>,
+    /// Ex-right events.
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
+    /// Changes of names, for special treatment.
+    #[arg(long, value_name = "CSV")]
+    pub names: Option<PathBuf>,
+    /// Listing and delisting of stocks.
+    #[arg(long, value_name = "CSV")]
+    pub stocks: Option<PathBuf>,
+    /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
+    #[arg(long, value_name = "JSON")]
+    pub clean: Option<PathBuf>,
+    /// Market file of your own, or a directory of them.
+    #[arg(long, value_name = "TOML_OR_DIR")]
+    pub markets: Option<PathBuf>,
+    /// How tables are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
+    /// Number of working threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+}
+
+/// Bundles that are made for a while, and removed with this value.
+struct Draft(PathBuf);
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // What cannot be removed is a directory that says what it is.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Writes the tables and returns the lines to show.
+///
+/// # Errors
+///
+/// [`LabError`] when an input cannot be read, a run has not ended, no bar gets a prediction, or a table cannot be written.
+pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
+    let span = Span::new(
+        args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
+        args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?,
+    )?;
+    let tables = Tables {
+        events: args.events.clone(),
+        calendar: args.calendar.clone(),
+        stock_basic: args.stocks.clone(),
+        namechange: args.names.clone(),
+        ..Tables::default()
+    };
+    let rules = markets(args.markets.as_deref())?;
+    let mut series = Series::read(&args.bars, tables, &args.import, Some(&rules))?;
+    let symbols = series.bars.keys().copied();
+    let clean = read_clean(args.clean.as_deref())?;
+    let facts = Facts::read(symbols, &series.tables, clean)?;
+    let cleaner = Cleaner::new(facts.clean.clone())?.with_markets(Arc::new(rules.clone()));
+    series.judge(&cleaner, &args.import)?;
+    let settings = Settings {
+        markets: Some(rules),
+        ..Settings::default()
+    };
+    let mut draft = None;
+    let run = Path::new(&args.strategy);
+    let models: Vec<(PathBuf, Source)> = match run.join(heqis_train::train::run::FILE).is_file() {
+        true => {
+            let work = draft.insert(Draft(args.out.with_extension("bundles.draft")));
+            let bundles = write_bundles(run, &args.target, &work.0)?;
+            let models = bundles.directions.into_iter().map(|(target, direction)| {
+                let out = match args.target == "all" {
+                    true => named(&args.out, &target),
+                    false => args.out.clone(),
+                };
+                let factors = Some(bundles.factors.clone());
+                (out, Source::Bundles { factors, direction })
+            });
+            models.collect()
+        }
+        false => vec![(args.out.clone(), Source::parse(&args.strategy))],
+    };
+    let threads = match args.threads {
+        Some(threads) => threads.get(),
+        None => std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let sources: Vec<Source> = models.iter().map(|(_, source)| source.clone()).collect();
+    let bundles = sources.iter().map(|source| match source {
+        Source::Bundles { direction, .. } => Bundle::load(direction).map_err(LabError::from),
+        Source::Table(path) => {
+            let rule = "must be a model; a table of predictions is one already";
+            Err(LabError::backtest("--strategy", rule, path.display()))
+        }
+    });
+    let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
+    let fitted_to = bundles
+        .iter()
+        .map(|bundle| fitted_to(bundle, args.fitted_to))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut seer = Seer {
+        sources: &sources,
+        tables: vec![None; sources.len()],
+        strategy: settings.strategy(SignalMode::Return),
+        clean: &facts.clean,
+        threads,
+    };
+    // Of each stock the lines, and how many bars the span has.
+    let told = seer.foresee(series.bars, |at, symbol, _, told| {
+        // A model that says nothing finite of a bar has said nothing: a table holds numbers only.
+        let is_finite = |seen: &&Foreseen| {
+            let Prediction {
+                predicted_return,
+                probabilities,
+            } = seen.prediction;
+            predicted_return.is_finite() && probabilities.iter().all(|p| p.is_finite())
+        };
+        let seen = told.foreseen.iter().filter(is_finite).map(|seen| Line {
+            symbol,
+            date: seen.bar.date,
+            time_ns: seen.bar.time_ns,
+            forecast: Forecast {
+                predicted_return: seen.prediction.predicted_return,
+                probabilities: Some(seen.prediction.probabilities),
+                fitted_to: Some(fitted_to[at]),
+            },
+        });
+        let lines: Vec<Line> = seen.filter(|line| span.contains(line.date)).collect();
+        let bars = told.bars.iter().filter(|bar| span.contains(bar.date));
+        Ok((lines, bars.count()))
+    })?;
+    let mut shown = Vec::new();
+    let models = models.iter().zip(&bundles).zip(&fitted_to);
+    for ((((out, _), bundle), fitted_to), told) in models.zip(told) {
+        let (lines, bars): (Vec<Vec<Line>>, Vec<usize>) = told.into_iter().unzip();
+        let (lines, bars) = (lines.concat(), bars.into_iter().sum::<usize>());
+        let days = lines.iter().map(|line| line.date);
+        let (Some(from), Some(to)) = (days.clone().min(), days.max()) else {
+            let rule = format!(
+                "must hold a bar from {} to {} with {} bars before it, which the model looks back",
+                span.from,
+                span.to,
+                bundle.manifest().window_bars
+            );
+            return Err(LabError::backtest("bars", rule, format!("{bars} bars")));
+        };
+        write(out, &lines)?;
+        let rule = of_bundle(bundle)?;
+        write_rule(out, rule.as_ref())?;
+        shown.push(format!(
+            "wrote {}: {} predictions from {from} to {to}, fitted to {fitted_to}; {} bars of the span have none",
+            out.display(),
+            lines.len(),
+            bars - lines.len()
+        ));
+        if rule.is_some() {
+            shown.push(format!("wrote {}", rule_path(out).display()));
+        }
+    }
+    Ok(shown)
+}
+
+/// Puts a target behind the name of a table: `p.csv.gz` becomes `p-g1.csv.gz`.
+fn named(out: &Path, target: &str) -> PathBuf {
+    let name = out.file_name().unwrap_or_default().to_string_lossy();
+    let (stem, ending) = match name.split_once('.') {
+        Some((stem, ending)) => (stem, format!(".{ending}")),
+        None => (&*name, String::new()),
+    };
+    out.with_file_name(format!("{stem}-{target}{ending}"))
+}
+
+/// Returns the last day that a direction model was fitted on or chosen by: what the command says, or the manifest.
+///
+/// # Errors
+/// [`LabError::Quant`] when a date of the manifest is none, [`LabError::Backtest`] when weights or scaler have seen later
+/// days than the command says.
+fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
+    let manifest = bundle.manifest();
+    let trained = Date::parse(&manifest.training_span.to)?;
+    if let Some(given) = given {
+        if given < trained {
+            let place = format!("--fitted-to for {}", bundle.dir().display());
+            let rule = format!("must not lie before {trained}, the end of the training span");
+            return Err(LabError::backtest(place, rule, given));
+        }
+        return Ok(given);
+    }
+    let figures = &manifest.figures;
+    let samples = figures
+        .get("samples")
+        .map(|spans| &spans["validation"]["to"]);
+    let told = figures.get("fitted_to").or(samples).and_then(Value::as_str);
+    let Some(told) = told else {
+        eprintln!(
+            "warning: {}: the manifest does not say which days the model was chosen by, so that fitted_to is the end of the \
+             training span, {trained}; --fitted-to sets it",
+            bundle.dir().display()
+        );
+        return Ok(trained);
+    };
+    Ok(Date::parse(told)?.max(trained))
+}

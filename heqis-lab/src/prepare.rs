@@ -1,0 +1,231 @@
+//! The command line of `prepare`, and what it answers.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use heqis_data::import_args::{ImportArgs, tell};
+use heqis_data::prepare::known::Tables;
+use heqis_data::prepare::{Options, Outcome, prepare};
+use heqis_data::store::manifest::{Adjust, TrainTo};
+use heqis_quant::scaler::{OutOfRange, ScalerKind};
+use heqis_quant::{CleanConfig, Date, FeatureSet};
+use serde_json::json;
+
+use crate::error::LabError;
+
+/// Clean tables of bars, compute features and labels, fit the scaler, and store all of it as one data set.
+#[derive(Args, Clone, Debug)]
+pub struct PrepareArgs {
+    /// Tables of bars (CSV, also packed by gzip, or Parquet), directories of them, or patterns with * and ? in the file name.
+    #[arg(value_name = "INPUT", required = true)]
+    pub inputs: Vec<PathBuf>,
+    /// The data set's directory.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Features in the order of a row, such as return_1,k,j [default: the set of the shipped models].
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub features: Vec<String>,
+    /// Number of rows in the window of a model, kept with the scaler.
+    #[arg(long, value_name = "BARS", default_value_t = heqis_data::samples::WINDOW_BARS)]
+    pub window: usize,
+    /// Largest absolute return that counts as flat.
+    #[arg(long, value_name = "RETURN", default_value_t = heqis_data::samples::FLAT_BAND)]
+    pub flat_band: f64,
+    /// Last day of the training span.
+    #[arg(long, value_name = "DATE", conflicts_with = "train_fraction")]
+    pub train_to: Option<Date>,
+    /// Share of the stored days that the training span takes, above 0 and at most 1.
+    #[arg(long, value_name = "SHARE", default_value_t = 0.6)]
+    pub train_fraction: f64,
+    /// JSON file for the cleaner: st_symbols, st_periods, list_dates, free_days, ex_right_max_drop, holiday_weekdays.
+    #[arg(long, value_name = "JSON")]
+    pub clean: Option<PathBuf>,
+    /// Table of the trading days: trade_cal.csv, or bars, usually of an index.
+    #[arg(long, value_name = "CSV")]
+    pub calendar: Option<PathBuf>,
+    /// Whether features and labels follow known ex-rights; forward and backward are the level of prices to show.
+    #[arg(long, value_enum, default_value_t = Adjust::None)]
+    pub adjust: Adjust,
+    /// Table of ex-right events or of a vendor's dividends, for --adjust.
+    #[arg(long, value_name = "CSV")]
+    pub events: Option<PathBuf>,
+    /// Table with ts_code, trade_date and adj_factor, for --adjust.
+    #[arg(long, value_name = "CSV")]
+    pub factors: Option<PathBuf>,
+    /// How the scaler scales.
+    #[arg(long, value_enum, default_value_t = Scaling::MinMax)]
+    pub scaler: Scaling,
+    /// What the scaler does to values outside the range of the training span.
+    #[arg(long, value_enum, default_value_t = Outside::Clip)]
+    pub out_of_range: Outside,
+    /// Number of working threads [default: one for each core].
+    #[arg(long, value_name = "N")]
+    pub threads: Option<std::num::NonZeroUsize>,
+    /// Compute every series, even where nothing changed.
+    #[arg(long)]
+    pub full: bool,
+    /// Answer in JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
+}
+
+/// [`ScalerKind`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scaling {
+    /// The range of the training span becomes 0 to 1.
+    MinMax,
+    /// Distance from the mean in deviations.
+    ZScore,
+}
+
+/// [`OutOfRange`] on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Outside {
+    /// The model sees the nearest bound.
+    Clip,
+    /// The model sees the value.
+    Pass,
+}
+
+impl PrepareArgs {
+    /// Checks the arguments and reads the files that they name.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError`] when a feature is unknown, a number is out of range, or the cleaner's file is refused.
+    pub fn options(&self) -> Result<Options, LabError> {
+        let refuse = |rule: String| Err(LabError::data_set(&self.out, rule));
+        let share = self.train_fraction;
+        if !(share > 0.0 && share <= 1.0) {
+            return refuse(format!(
+                "--train-fraction must lie above 0 and at most at 1, got {share}"
+            ));
+        }
+        if self.window == 0 {
+            return refuse("--window must be at least 1, got 0".into());
+        }
+        let named = self.events.is_some() || self.factors.is_some();
+        if named && self.adjust == Adjust::None {
+            return refuse("--events and --factors need --adjust forward or backward".into());
+        }
+        let clean = match &self.clean {
+            Some(path) => {
+                let text =
+                    std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
+                serde_json::from_str(&text).map_err(|source| LabError::json(path, source))?
+            }
+            None => CleanConfig::default(),
+        };
+        Ok(Options {
+            inputs: self.inputs.clone(),
+            out: self.out.clone(),
+            features: match self.features.is_empty() {
+                true => FeatureSet::standard(),
+                false => FeatureSet::parse(&self.features)?,
+            },
+            window_bars: self.window,
+            flat_band: self.flat_band,
+            train_to: match self.train_to {
+                Some(date) => TrainTo::Date(date),
+                None => TrainTo::Fraction(share),
+            },
+            clean,
+            adjust: self.adjust,
+            scaler: match self.scaler {
+                Scaling::MinMax => ScalerKind::MinMax,
+                Scaling::ZScore => ScalerKind::ZScore,
+            },
+            out_of_range: match self.out_of_range {
+                Outside::Clip => OutOfRange::Clip,
+                Outside::Pass => OutOfRange::Pass,
+            },
+            tables: Tables {
+                events: self.events.clone(),
+                factors: self.factors.clone(),
+                calendar: self.calendar.clone(),
+                ..Tables::default()
+            },
+            threads: match self.threads {
+                Some(threads) => threads.get(),
+                None => std::thread::available_parallelism().map_or(1, usize::from),
+            },
+            full: self.full,
+            reading: self.import.options(),
+            max_bad_share: self.import.max_bad_share,
+        })
+    }
+}
+
+/// Prepares the data set and returns the lines to show.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub fn run(args: &PrepareArgs) -> Result<Vec<String>, LabError> {
+    let outcome = prepare(&args.options()?)?;
+    tell(&outcome.report);
+    for warning in &outcome.manifest.warnings {
+        eprintln!("warning: {warning}");
+    }
+    Ok(match args.json {
+        true => vec![json(&args.out, &outcome).to_string()],
+        false => lines(&args.out, &outcome),
+    })
+}
+
+fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {
+    let manifest = &outcome.manifest;
+    json!({
+        "out": out.display().to_string(),
+        "version": manifest.version,
+        "symbols": manifest.symbols.len(),
+        "computed": outcome.computed,
+        "reused": outcome.reused,
+        "span": manifest.span,
+        "scaler_span": manifest.scaler_span,
+        "rows": manifest.rows,
+        "rejects": manifest.rejects,
+        "marks": manifest.marks,
+        "adjustment": manifest.settings.adjustment,
+        "findings": manifest.findings,
+        "import": outcome.report,
+        "warnings": manifest.warnings,
+    })
+}
+
+fn lines(out: &std::path::Path, outcome: &Outcome) -> Vec<String> {
+    let manifest = &outcome.manifest;
+    let rows = &manifest.rows;
+    let mut lines = vec![
+        format!(
+            "{}: {} symbols, {} to {} ({} computed, {} unchanged)",
+            out.display(),
+            manifest.symbols.len(),
+            manifest.span.from,
+            manifest.span.to,
+            outcome.computed,
+            outcome.reused
+        ),
+        format!(
+            "rows: {} read, {} rejected, {} stored, {} with features, {} labelled",
+            rows.read, rows.rejected, rows.bars, rows.with_features, rows.labelled
+        ),
+        format!(
+            "scaler: {} rows, {} to {}",
+            rows.scaler, manifest.scaler_span.from, manifest.scaler_span.to
+        ),
+    ];
+    for (title, counts) in [
+        ("rejected", &manifest.rejects),
+        ("marked", &manifest.marks),
+        ("found", &manifest.findings),
+    ] {
+        for (name, count) in counts {
+            lines.push(format!("{title}: {count} {name}"));
+        }
+    }
+    lines
+}

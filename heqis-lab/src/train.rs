@@ -1,0 +1,78 @@
+//! `heqis-lab train`: from a data set to a run directory.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use heqis_train::train::{DeviceKind, TrainConfig, progress, settle_process, train};
+
+use crate::data::Answer;
+use crate::error::LabError;
+
+/// Train generators against discriminators on a prepared data set.
+#[derive(Args, Clone, Debug)]
+pub struct TrainArgs {
+    /// Settings (TOML).
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Run directory to write.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Go on behind the last checkpoint of the run directory.
+    #[arg(long)]
+    pub resume: bool,
+    /// Threads on which networks learn side by side, instead of the settings' number; 0 takes one for each core.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// What computes, instead of the settings' device.
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceKind>,
+    /// Tell progress as lines of JSON instead of a bar.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Trains, and returns the lines to show.
+///
+/// # Errors
+///
+/// As [`train`].
+pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
+    let mut config = TrainConfig::read(&args.config)?;
+    config.threads = args.threads.unwrap_or(config.threads);
+    config.device = args.device.unwrap_or(config.device);
+    settle_process(config.threads);
+    let began = Instant::now();
+    let elapsed = || began.elapsed();
+    let mut stdout = std::io::stdout();
+    let out = args
+        .json
+        .then_some(&mut stdout as &mut (dyn std::io::Write + Send));
+    let mut reporter = progress::Reporter::new(&args.out, !args.json, out, &elapsed);
+    let manifest = train(&config, &args.out, args.resume, &mut reporter)?;
+    for warning in &manifest.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let mut lines = vec![];
+    if !args.json {
+        lines.push(format!(
+            "{}: {} training, {} validation, {} test samples, {:.0} s",
+            args.out.display(),
+            manifest.samples[0],
+            manifest.samples[1],
+            manifest.samples[2],
+            began.elapsed().as_secs_f64()
+        ));
+        for (name, f) in &manifest.figures {
+            lines.push(format!(
+                "{name}: best epoch {}, validation mse {:.4}, cross-entropy {:.4}, direction {:.1} %, class {:.1} %",
+                f.best.epoch + 1,
+                f.validation_mse,
+                f.validation_cross_entropy,
+                100.0 * f.validation_direction,
+                100.0 * f.validation_class
+            ));
+        }
+    }
+    Ok(Answer { lines, good: true })
+}

@@ -1,0 +1,81 @@
+//! `heqis-lab yardsticks`: what any model must beat, as a table.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use heqis_data::figures::flat_warning;
+use heqis_data::import_args::ImportArgs;
+use heqis_data::samples::{CLASSES, FLAT_BAND, prepare};
+use heqis_train::train::TrainedRun;
+use heqis_train::yardsticks::{contest, trained};
+
+use crate::error::LabError;
+
+/// Fits the yardsticks on one instrument and measures them on the validation span and once on the test span.
+#[derive(Debug, Args)]
+pub struct YardstickArgs {
+    /// Daily bars of one instrument, named after it.
+    #[arg(long, value_name = "CSV", default_value = "data/ashare/002032.SZ.csv")]
+    pub data: PathBuf,
+    /// Run directory: its networks in one table with the yardsticks on its own samples, instead of `--data`.
+    #[arg(long, value_name = "DIR", conflicts_with = "data")]
+    pub run: Option<PathBuf>,
+    /// Other runs on the same samples, for the same table; may be given more than once.
+    #[arg(long, value_name = "DIR", requires = "run")]
+    pub beside: Vec<PathBuf>,
+    /// Folds that the validation span is measured in.
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub folds: usize,
+    /// Form of the answer.
+    #[arg(long, value_enum, default_value_t = Form::Markdown)]
+    pub format: Form,
+    /// How tables of bars are read.
+    #[command(flatten)]
+    pub import: ImportArgs,
+}
+
+/// Form of a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// For people.
+    Markdown,
+    /// For spreadsheets.
+    Csv,
+    /// For programs.
+    Json,
+}
+
+/// Runs the command and returns the lines of its table.
+///
+/// # Errors
+///
+/// As [`prepare`] and [`heqis_train::yardsticks::Contest::run`].
+pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
+    let (table, warnings) = match &args.run {
+        None => {
+            let contest = contest(&prepare(&args.data, &args.import)?, args.folds)?;
+            let classes = &contest.training.truth.classes;
+            let flat = classes.iter().filter(|class| CLASSES[**class] == "flat");
+            let warning = flat_warning(flat.count() as u64, classes.len() as u64, FLAT_BAND);
+            (contest.run()?, warning.into_iter().collect())
+        }
+        Some(dir) => {
+            let run = TrainedRun::open(dir)?;
+            let beside = trained::open(&args.beside)?;
+            let table = trained::table(&run, &run.corpus()?, args.folds, &beside)?;
+            (table, run.manifest.warnings)
+        }
+    };
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
+    let text = match args.format {
+        Form::Markdown => {
+            let quoted = warnings.iter().map(|warning| format!("> {warning}\n\n"));
+            quoted.collect::<String>() + &table.markdown()
+        }
+        Form::Csv => table.csv(),
+        Form::Json => table.json()?,
+    };
+    Ok(text.lines().map(str::to_owned).collect())
+}

@@ -1,0 +1,524 @@
+//! `export`: from a run directory to bundles.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use clap::Args;
+use heqis_data::samples::{CLASSES, FLAT_BAND, HORIZON_BARS};
+use heqis_infer::bundle::sha256_hex;
+use heqis_infer::{Bundle, BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
+use heqis_quant::{DecisionRule, Scaler};
+use serde_json::{Value, json};
+
+use super::card;
+use super::direction::Direction;
+use super::rule;
+use crate::baseline::bundles::rounded;
+use crate::error::TrainError;
+use crate::nets::encoder::Encoder;
+use crate::provenance::Provenance;
+use crate::train::corpus::Sample;
+use crate::train::tensors::numbers;
+use crate::train::{Corpus, Part, Stage, TrainedGenerator, TrainedRun};
+use crate::yardsticks::Table;
+use crate::yardsticks::trained::{self, ENSEMBLE};
+
+/// Golden windows in a bundle, spread evenly over the test span.
+const GOLDEN_WINDOWS: usize = 4;
+/// Largest difference from the golden outputs, which the networks computed in `f32` with sums of another order.
+const TOLERANCE: f32 = 1e-5;
+/// The same for factors, which have no bounds.
+const FACTOR_TOLERANCE: f32 = 1e-4;
+
+/// Write the bundles of a trained run: the feature model, and the direction model of one generator or of all together.
+#[derive(Clone, Debug, Args)]
+pub struct ExportArgs {
+    /// Run directory.
+    #[arg(long, value_name = "DIR")]
+    pub run: PathBuf,
+    /// Other runs on the same samples, for the cards' tables; may be given more than once.
+    #[arg(long, value_name = "DIR")]
+    pub beside: Vec<PathBuf>,
+    /// Directory to write the bundles into.
+    #[arg(long, value_name = "DIR", default_value = "models")]
+    pub out: PathBuf,
+    /// `best` by the loss on the validation span, `ensemble`, the name of a generator, or `all` of these.
+    #[arg(long, value_name = "TARGET", default_value = "best")]
+    pub target: String,
+    /// Put a second model into each bundle that takes this many windows in one call, as `model.batch-N.onnx`.
+    #[arg(long, value_name = "N")]
+    pub batch: Option<NonZeroUsize>,
+    /// Name of the feature model's bundle.
+    #[arg(long, value_name = "NAME", default_value = "cae-factors")]
+    pub factors_name: String,
+    /// Name of the direction model's bundle; with `--target all` that of each target follows it.
+    #[arg(long, value_name = "NAME", default_value = "multi-gan-direction")]
+    pub direction_name: String,
+}
+
+/// Writes the bundles and returns one line each.
+///
+/// # Errors
+///
+/// [`TrainError`] when the run has not ended, has no encoder, or a bundle cannot be written.
+pub fn run(args: &ExportArgs) -> Result<Vec<String>, TrainError> {
+    let run = open_ended(&args.run)?;
+    let corpus = run.corpus()?;
+    let table = trained::table(&run, &corpus, 1, &trained::open(&args.beside)?)?;
+    let mut export = Export::new(&run, &corpus, &table, &args.factors_name)?;
+    export.batch = args.batch;
+    let mut written = vec![export.write_factors(&args.out)?];
+    for (target, generators) in targets(&run, &args.target)? {
+        let name = match args.target.as_str() {
+            "all" => format!("{}-{target}", args.direction_name),
+            _ => args.direction_name.clone(),
+        };
+        written.push(export.write_direction(&args.out, &name, &target, generators)?);
+    }
+    Ok(written
+        .into_iter()
+        .map(|dir| format!("wrote {}", dir.display()))
+        .collect())
+}
+
+/// The bundles of a run: the feature model, and a direction model for each target.
+#[derive(Clone, Debug)]
+pub struct RunBundles {
+    /// The feature model.
+    pub factors: PathBuf,
+    /// A direction model for each target.
+    pub directions: Vec<(String, PathBuf)>,
+}
+
+/// Writes the bundles of the targets that a word stands for, without measuring them beside others.
+///
+/// # Errors
+///
+/// As [`run`].
+pub fn write_bundles(run: &Path, word: &str, out: &Path) -> Result<RunBundles, TrainError> {
+    let run = open_ended(run)?;
+    let corpus = run.corpus()?;
+    let table = Table::default();
+    let export = Export::new(&run, &corpus, &table, "factors")?;
+    let directions = targets(&run, word)?
+        .into_iter()
+        .map(|(target, generators)| {
+            let name = format!("direction-{target}");
+            let dir = export.write_direction(out, &name, &target, generators)?;
+            Ok((target, dir))
+        });
+    Ok(RunBundles {
+        directions: directions.collect::<Result<_, TrainError>>()?,
+        factors: export.write_factors(out)?,
+    })
+}
+
+fn open_ended(dir: &Path) -> Result<TrainedRun, TrainError> {
+    let run = TrainedRun::open(dir)?;
+    match run.manifest.finished {
+        true => Ok(run),
+        false => {
+            let rule = "its training has not ended; go on with `train --resume`".to_owned();
+            Err(TrainError::training(dir.display(), rule))
+        }
+    }
+}
+
+/// Returns the targets that a word stands for, each with its generators.
+fn targets(
+    run: &TrainedRun,
+    word: &str,
+) -> Result<Vec<(String, Vec<TrainedGenerator>)>, TrainError> {
+    let generators = run.generators(Stage::Best)?;
+    let best = trained::best(run)?;
+    let one = |name: &str| -> Vec<TrainedGenerator> {
+        generators
+            .iter()
+            .filter(|g| g.name == name)
+            .cloned()
+            .collect()
+    };
+    let found = match word {
+        "best" => vec![(best.clone(), one(&best))],
+        ENSEMBLE => vec![(ENSEMBLE.to_owned(), generators.clone())],
+        "all" => generators
+            .iter()
+            .map(|generator| (generator.name.clone(), vec![generator.clone()]))
+            .chain([(ENSEMBLE.to_owned(), generators.clone())])
+            .collect(),
+        name => vec![(name.to_owned(), one(name))],
+    };
+    match found.iter().all(|(_, members)| !members.is_empty()) {
+        true => Ok(found),
+        false => {
+            let names: Vec<&str> = generators.iter().map(|g| g.name.as_str()).collect();
+            Err(TrainError::training(
+                "--target",
+                format!(
+                    "must be best, {ENSEMBLE}, all or one of {}, got {word}",
+                    names.join(", ")
+                ),
+            ))
+        }
+    }
+}
+
+/// Generators that a bundle's model is made of, in the pipeline's order of columns.
+///
+/// # Errors
+///
+/// As [`Direction::new`].
+pub fn direction(
+    run: &TrainedRun,
+    generators: Vec<TrainedGenerator>,
+) -> Result<Direction, TrainError> {
+    let (_, factors) = run.manifest.config.encoder.shape();
+    let features = run.manifest.features.len();
+    Direction::new(generators, features, factors, run.manifest.target_scale)
+}
+
+/// What all bundles of a run have in common.
+pub(super) struct Export<'a> {
+    pub(super) run: &'a TrainedRun,
+    pub(super) corpus: &'a Corpus,
+    pub(super) table: &'a Table,
+    pub(super) factors_name: &'a str,
+    /// Windows that a second model in each bundle takes at once.
+    batch: Option<NonZeroUsize>,
+    encoder: Encoder,
+    /// The scaler with the encoder's window, as JSON with a final newline.
+    scaler: Vec<u8>,
+    scaler_sha256: String,
+}
+
+impl<'a> Export<'a> {
+    fn new(
+        run: &'a TrainedRun,
+        corpus: &'a Corpus,
+        table: &'a Table,
+        factors_name: &'a str,
+    ) -> Result<Self, TrainError> {
+        let Some(encoder) = run.encoder()? else {
+            let rule = "the pipeline's feature stage needs an encoder, and the run has none";
+            return Err(TrainError::training(run.dir().display(), rule.to_owned()));
+        };
+        let scaler = scaler(&corpus.scaler, run.manifest.config.encoder.shape().0)?;
+        Ok(Self {
+            run,
+            corpus,
+            table,
+            factors_name,
+            batch: None,
+            encoder,
+            scaler_sha256: sha256_hex(&scaler),
+            scaler,
+        })
+    }
+
+    pub(super) fn encoder_bars(&self) -> usize {
+        self.run.manifest.config.encoder.shape().0
+    }
+
+    pub(super) fn factors(&self) -> usize {
+        self.run.manifest.config.encoder.shape().1
+    }
+
+    fn factors_model(&self, batch: usize) -> Result<Vec<u8>, TrainError> {
+        let provenance = Provenance {
+            scaler_sha256: &self.scaler_sha256,
+            feature_names: &self.run.manifest.features,
+            window_bars: self.encoder_bars(),
+        };
+        self.encoder.to_onnx(batch, &provenance)
+    }
+
+    /// Returns the model for several windows at once, by its file's name, when there shall be one.
+    fn batched(
+        &self,
+        model: impl FnOnce(usize) -> Result<Vec<u8>, TrainError>,
+    ) -> Result<BTreeMap<String, Vec<u8>>, TrainError> {
+        Ok(match self.batch.map(NonZeroUsize::get) {
+            Some(batch) => BTreeMap::from([(batched_file(batch), model(batch)?)]),
+            None => BTreeMap::new(),
+        })
+    }
+
+    fn write_factors(&self, out: &Path) -> Result<PathBuf, TrainError> {
+        let (bars, width) = (self.encoder_bars(), self.run.manifest.features.len());
+        let samples = golden_samples(self.corpus);
+        let windows = self.corpus.encoder_windows(&samples, &Device::flex());
+        let (_, inputs) = numbers(windows)?;
+        let outputs = encode(&self.encoder, &inputs, bars, width)?;
+        let golden = self.golden(
+            &samples,
+            FACTOR_TOLERANCE,
+            &[("window", &inputs)],
+            &[("factors", &outputs)],
+        );
+        let figures = BTreeMap::from([(
+            "unexplained_variance".to_owned(),
+            json!(self.unexplained()?),
+        )]);
+        let name = self.factors_name;
+        let parts = BundleParts {
+            task: "factors".to_owned(),
+            model: self.factors_model(1)?,
+            other_files: self.batched(|batch| self.factors_model(batch))?,
+            model_card: card::factors(self, &figures),
+            feature_names: self.run.manifest.features.clone(),
+            window_bars: bars,
+            ..self.parts(name, figures, golden)?
+        };
+        let dir = out.join(name);
+        Bundle::write(&dir, &parts)?;
+        Ok(dir)
+    }
+
+    fn write_direction(
+        &self,
+        out: &Path,
+        name: &str,
+        target: &str,
+        generators: Vec<TrainedGenerator>,
+    ) -> Result<PathBuf, TrainError> {
+        let direction = direction(self.run, generators)?;
+        let features = self.run.manifest.features.iter().cloned();
+        let names: Vec<String> = (0..self.factors())
+            .map(|k| format!("factor_{k}"))
+            .chain(features)
+            .collect();
+        let provenance = Provenance {
+            scaler_sha256: &self.scaler_sha256,
+            feature_names: &names,
+            window_bars: direction.rows(),
+        };
+        let factors_sha256 = sha256_hex(&self.factors_model(1)?);
+        let onnx = |batch| direction.to_onnx(batch, &provenance, Some(&factors_sha256));
+        let samples = golden_samples(self.corpus);
+        let inputs = self.direction_windows(&direction, &samples)?;
+        let [values, odds] = direction.forward(&inputs, samples.len())?;
+        let golden = self.golden(
+            &samples,
+            TOLERANCE,
+            &[("features", &inputs)],
+            &[("predicted_return", &values), ("probabilities", &odds)],
+        );
+        let rule = self.rule(&direction)?;
+        let model = trained::label(target, Stage::Best);
+        let of = |span: &str| {
+            let entry = self.table.get(&model, span);
+            entry.map_or(Value::Null, |entry| json!(entry.figures))
+        };
+        let figures = BTreeMap::from([
+            ("horizon_bars".to_owned(), json!(HORIZON_BARS)),
+            ("flat_band".to_owned(), json!(FLAT_BAND)),
+            ("generators".to_owned(), json!(direction.names())),
+            ("rule".to_owned(), json!(rule)),
+            ("fitted_to".to_owned(), json!(self.corpus.seen_to())),
+            ("validation".to_owned(), of("validation")),
+            ("test".to_owned(), of("test")),
+        ]);
+        let parts = BundleParts {
+            task: "direction".to_owned(),
+            model: onnx(1)?,
+            other_files: self.batched(onnx)?,
+            model_card: card::direction(self, name, target, &direction, rule.as_ref()),
+            feature_names: names,
+            window_bars: self.encoder_bars() + direction.rows() - 1,
+            ..self.parts(name, figures, golden)?
+        };
+        let dir = out.join(name);
+        Bundle::write(&dir, &parts)?;
+        Ok(dir)
+    }
+
+    /// Returns the rule that follows from the model's answers on the validation span.
+    fn rule(&self, direction: &Direction) -> Result<Option<DecisionRule>, TrainError> {
+        let (mut returns, mut ups) = (Vec::new(), Vec::new());
+        for chunk in self.corpus.samples(Part::Validation).chunks(512) {
+            let windows = self.direction_windows(direction, chunk)?;
+            let [values, odds] = direction.forward(&windows, chunk.len())?;
+            returns.extend(values);
+            ups.extend(odds.chunks_exact(CLASSES.len()).map(|odds| odds[2]));
+        }
+        Ok(rule::suggested(&returns, &ups))
+    }
+
+    /// Returns the windows of samples as the pipeline sends them: `[samples, rows, factors + features]`.
+    fn direction_windows(
+        &self,
+        direction: &Direction,
+        samples: &[Sample],
+    ) -> Result<Vec<f32>, TrainError> {
+        let (features, all) = (self.run.manifest.features.len(), self.corpus.columns);
+        let batch = self.corpus.batch(samples, &Device::flex());
+        let (_, rows) = numbers(batch.window(direction.rows(), all))?;
+        // Training appends the factors to the features; the pipeline sends them first.
+        Ok(rows
+            .chunks_exact(all)
+            .flat_map(|row| row[features..].iter().chain(&row[..features]))
+            .copied()
+            .collect())
+    }
+
+    /// Returns the share of the windows' variance that a passage through the factors loses, by span.
+    fn unexplained(&self) -> Result<BTreeMap<&'static str, f64>, TrainError> {
+        let parts = [
+            ("training", Part::Training),
+            ("validation", Part::Validation),
+            ("test", Part::Test),
+        ];
+        let device = Device::flex();
+        let mut shares = BTreeMap::new();
+        for (name, part) in parts {
+            let (mut lost, mut sum, mut squares, mut count) = (0.0, 0.0, 0.0, 0.0);
+            for chunk in self.corpus.samples(part).chunks(512) {
+                let windows = self.corpus.encoder_windows(chunk, &device);
+                let (_, made) = numbers(self.encoder.reconstruct(windows.clone()))?;
+                let (_, wanted) = numbers(self.encoder.target(windows))?;
+                for (made, wanted) in made.iter().zip(&wanted) {
+                    let (made, wanted) = (f64::from(*made), f64::from(*wanted));
+                    lost += (made - wanted) * (made - wanted);
+                    sum += wanted;
+                    squares += wanted * wanted;
+                    count += 1.0;
+                }
+            }
+            shares.insert(name, lost / (squares - sum * sum / count));
+        }
+        Ok(shares)
+    }
+
+    fn golden(
+        &self,
+        samples: &[Sample],
+        tolerance: f32,
+        inputs: &[(&str, &Vec<f32>)],
+        outputs: &[(&str, &Vec<f32>)],
+    ) -> Golden {
+        let of = |tensors: &[(&str, &Vec<f32>)], index: usize| {
+            let part = |data: &Vec<f32>| {
+                let length = data.len() / samples.len();
+                data[index * length..(index + 1) * length].to_vec()
+            };
+            tensors
+                .iter()
+                .map(|(name, data)| ((*name).to_owned(), part(data)))
+                .collect()
+        };
+        let windows = samples.iter().enumerate().map(|(index, sample)| {
+            let series = &self.corpus.series[sample.series as usize];
+            GoldenWindow {
+                label: format!("{} {}", series.symbol, series.dates[sample.row as usize]),
+                inputs: of(inputs, index),
+                outputs: of(outputs, index),
+            }
+        });
+        Golden {
+            tolerance,
+            windows: windows.collect(),
+        }
+    }
+
+    /// Returns what all bundles share; task, model, card, names and window are still to be filled. Among the figures is
+    /// the run: by these settings, seed and data (whose digest the training span has), the same weights come out again.
+    fn parts(
+        &self,
+        name: &str,
+        mut figures: BTreeMap<String, Value>,
+        golden: Golden,
+    ) -> Result<BundleParts, TrainError> {
+        let manifest = &self.run.manifest;
+        let generators = manifest.figures.iter();
+        let weights: BTreeMap<&String, &String> = generators
+            .map(|(name, figures)| (name, &figures.weights_sha256))
+            .collect();
+        let run = json!({
+            "code_version": manifest.code_version,
+            "config_sha256": manifest.config.sha256()?,
+            "seed": manifest.config.seed,
+            "weights_sha256": weights,
+        });
+        figures.insert("run".to_owned(), run);
+        let figures = figures.into_iter();
+        Ok(BundleParts {
+            name: name.to_owned(),
+            task: String::new(),
+            created_by: "heqis-lab export".to_owned(),
+            precision: Precision::F32,
+            model: Vec::new(),
+            scaler_params: self.scaler.clone(),
+            other_files: BTreeMap::new(),
+            model_card: String::new(),
+            feature_names: Vec::new(),
+            window_bars: 1,
+            training_span: TrainingSpan {
+                source: self.source(),
+                source_sha256: manifest.data_sha256.clone(),
+                from: manifest.days.training.from.to_string(),
+                to: manifest.days.training.to.to_string(),
+                rows: manifest.samples[0],
+            },
+            figures: figures.map(|(key, value)| (key, rounded(value))).collect(),
+            golden,
+        })
+    }
+
+    /// Returns the name of the data set.
+    pub(super) fn source(&self) -> String {
+        let set = self.run.manifest.config.data.set.file_name();
+        set.unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+/// Returns the name of the file with the model for so many windows in one call.
+pub(crate) fn batched_file(batch: usize) -> String {
+    format!("model.batch-{batch}.onnx")
+}
+
+/// Returns how many windows the model in a file takes in one call, when its name is one of [`batched_file`].
+#[must_use]
+pub fn batch_of(file: &str) -> Option<usize> {
+    let batch = file.strip_prefix("model.batch-")?.strip_suffix(".onnx")?;
+    batch.parse().ok().filter(|batch| *batch > 0)
+}
+
+/// Returns the scaler with the window of the encoder: the feature stage reads the scaler for the model that it runs.
+fn scaler(scaler: &Scaler, window_bars: usize) -> Result<Vec<u8>, TrainError> {
+    let path = Path::new("scaler_params.json");
+    let json = |source| TrainError::json(path, source);
+    let mut value: Value = serde_json::from_str(&scaler.to_json()).map_err(json)?;
+    value["window_size"] = json!(window_bars);
+    let text = serde_json::to_string(&value).map_err(json)?;
+    let mut text = Scaler::from_json(&text)?.to_json();
+    text.push('\n');
+    Ok(text.into_bytes())
+}
+
+/// Returns samples at evenly spread places of the test span, its first and last among them.
+fn golden_samples(corpus: &Corpus) -> Vec<Sample> {
+    let samples = corpus.samples(Part::Test);
+    let last = samples.len().saturating_sub(1);
+    (0..GOLDEN_WINDOWS)
+        .filter_map(|i| samples.get(last * i / (GOLDEN_WINDOWS - 1)).copied())
+        .collect()
+}
+
+/// Computes factors with the network itself: windows `[n, bars, width]`, flat, to `[n, factors]`, flat.
+///
+/// # Errors
+///
+/// [`TrainError`] when a tensor cannot be read.
+pub fn encode(
+    encoder: &Encoder,
+    windows: &[f32],
+    bars: usize,
+    width: usize,
+) -> Result<Vec<f32>, TrainError> {
+    let shape = [windows.len() / (bars * width), bars, width];
+    let data = TensorData::new(windows.to_vec(), shape);
+    let windows = Tensor::<3>::from_data(data, &Device::flex());
+    Ok(numbers(encoder.encode(windows))?.1)
+}

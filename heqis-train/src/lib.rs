@@ -1,0 +1,26 @@
+//! Models: fitted on data sets, measured, and exported as bundles. The only crate that knows burn.
+//!
+//! - [`linear`]: PCA, ridge and logistic regression.
+//! - [`mod@baseline`]: the two linear models with their figures, their ONNX graphs and their bundles.
+//! - [`nets`]: generators, discriminators and encoders.
+//! - [`mod@train`]: a data set → trained networks in a run directory.
+//! - [`yardsticks`]: what any model must beat, and one measure for all.
+//! - [`export`]: a run directory → bundles with golden windows, figures and model cards.
+//! - [`provenance`]: what every exported model says about its inputs.
+//!
+//! Data sets and samples enter from `heqis-data`; run directories and bundles leave. The same data gives the same bytes.
+//!
+//! What is *not* here: indicators, scaling and labels (`heqis-quant`), the format of models and bundles (`heqis-infer`), and
+//! money (`heqis-backtest`).
+
+pub mod baseline;
+mod error;
+pub mod export;
+pub mod linear;
+pub mod nets;
+pub mod provenance;
+pub mod train;
+pub mod yardsticks;
+
+pub use baseline::baseline;
+pub use error::TrainError;

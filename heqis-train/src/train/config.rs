@@ -1,0 +1,429 @@
+//! The settings of a training: one TOML file, checked as a whole before anything is read or written.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use heqis_infer::bundle::sha256_hex;
+use heqis_quant::{Date, Symbol};
+use serde::{Deserialize, Serialize};
+
+use super::corpus::LookBack;
+use super::device::DeviceKind;
+use super::loss::Distillation;
+use super::optimiser::OptimiserConfig;
+use super::schedule::PlateauConfig;
+pub use super::spec::{EncoderSpec, GeneratorSpec};
+use crate::error::TrainError;
+use crate::nets::discriminator::DiscriminatorConfig;
+
+/// Everything that decides over a training. The same settings and the same data give the same weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainConfig {
+    /// What every random number is derived from: weights at the start, order of samples, noise.
+    #[serde(default)]
+    pub seed: u64,
+    /// Threads on which networks learn side by side; 0 takes one for each core. The result is the same whatever their number.
+    #[serde(default = "one")]
+    pub threads: usize,
+    /// What computes.
+    #[serde(default, skip_serializing_if = "DeviceKind::is_cpu")]
+    pub device: DeviceKind,
+    /// Samples in one step.
+    #[serde(default = "batch_size")]
+    pub batch_size: usize,
+    /// What is learned from.
+    pub data: DataConfig,
+    /// The generators, each with its discriminator.
+    #[serde(default = "GeneratorSpec::defaults")]
+    pub generators: Vec<GeneratorSpec>,
+    /// The discriminators, all of one shape; each judges series as long as its generator's window.
+    #[serde(default)]
+    pub discriminator: DiscriminatorConfig,
+    /// The encoder whose factors every row gets as further columns.
+    #[serde(default)]
+    pub encoder: EncoderSpec,
+    /// The phases.
+    #[serde(default)]
+    pub schedule: ScheduleConfig,
+    /// The weights of the losses.
+    #[serde(default)]
+    pub losses: LossConfig,
+    /// The optimiser.
+    #[serde(default)]
+    pub optimiser: OptimiserConfig,
+    /// When a generator's learning rate falls, by its loss on the validation span.
+    #[serde(default)]
+    pub plateau: PlateauConfig,
+}
+
+/// What is learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Directory of a data set that `heqis-lab prepare` made.
+    pub set: PathBuf,
+    /// Which series: `"all"`, one symbol, a list of symbols, or `{ watch_list = FILE, sector = NAME }`.
+    #[serde(default)]
+    pub symbols: Symbols,
+    /// First day of the validation span; without it, behind 60 % of the days.
+    #[serde(default)]
+    pub validation_from: Option<Date>,
+    /// First day of the test span; without it, behind 80 % of the days.
+    #[serde(default)]
+    pub test_from: Option<Date>,
+    /// Last day that is read, labels included; without it, all days are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Date>,
+    /// Bars of each series left out before each cut; without it, the longest look back of a sample and the horizon, so
+    /// that no bar is seen from both sides. Formerly `purge_days`, which is still read, with a warning.
+    #[serde(default, alias = "purge_days")]
+    pub purge_bars: Option<usize>,
+    /// Days left out behind each cut.
+    #[serde(default)]
+    pub embargo_days: usize,
+    /// Every how many bars of a series a training sample is taken.
+    #[serde(default = "one")]
+    pub stride: usize,
+    /// Training samples in one epoch, drawn anew for each; 0 takes all.
+    #[serde(default)]
+    pub samples_per_epoch: usize,
+}
+
+/// Which series of a data set are learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Symbols {
+    /// All of them pooled; first, since `all` could be a symbol too.
+    All(All),
+    /// Those of a list.
+    List(Vec<Symbol>),
+    /// One series.
+    One(Symbol),
+    /// Those of one sector of a watch list, which must name them by code; last, since a list of two could be one.
+    Sector(Sector),
+}
+
+impl Default for Symbols {
+    fn default() -> Self {
+        Self::All(All::All)
+    }
+}
+
+/// The word `"all"`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum All {
+    /// Every series of the data set.
+    All,
+}
+
+/// A sector of a watch list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Sector {
+    /// The file.
+    pub watch_list: PathBuf,
+    /// The name of the sector in it.
+    pub sector: String,
+}
+
+/// The phases: encoder, then each generator alone (empirical risk), then the game.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ScheduleConfig {
+    /// Epochs of the encoder on the training span, before anything else.
+    pub encoder_epochs: usize,
+    /// Epochs in which each generator learns alone.
+    pub alone_epochs: usize,
+    /// Epochs of the game; 0 leaves it at generators that learned alone.
+    pub game_epochs: usize,
+    /// Epochs of the game in which each discriminator judges its own generator only.
+    pub identity_epochs: usize,
+    /// Every how many epochs of the game the best generator teaches the worst; 0 never.
+    pub distil_every: usize,
+    /// How it teaches: weight of the teacher.
+    pub distil_alpha: f64,
+    /// How it teaches: what logits are divided by.
+    pub distil_temperature: f64,
+    /// How it teaches: weight of the squared error.
+    pub distil_lambda: f64,
+    /// Epochs in which, after that, the best generator plays the best discriminator, at most 5; 0 never.
+    pub fine_tune_epochs: usize,
+    /// Epochs without a better loss on the validation span after which a generator learns no more; 0 never stops it.
+    pub patience_epochs: usize,
+}
+
+impl Default for ScheduleConfig {
+    fn default() -> Self {
+        Self {
+            encoder_epochs: 20,
+            alone_epochs: 10,
+            game_epochs: 40,
+            identity_epochs: 10,
+            distil_every: 10,
+            distil_alpha: 0.7,
+            distil_temperature: 2.0,
+            distil_lambda: 0.5,
+            fine_tune_epochs: 3,
+            patience_epochs: 15,
+        }
+    }
+}
+
+impl ScheduleConfig {
+    /// Returns how a teacher teaches.
+    #[must_use]
+    pub fn distillation(&self) -> Distillation {
+        Distillation {
+            alpha: self.distil_alpha,
+            temperature: self.distil_temperature,
+            lambda: self.distil_lambda,
+        }
+    }
+}
+
+/// The weights of the terms in a generator's loss; 1 each is L_G as it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LossConfig {
+    /// Weight of the squared error.
+    pub value: f64,
+    /// Weight of the cross-entropy.
+    pub class: f64,
+    /// Weight of being found out.
+    pub deception: f64,
+    /// How a candidate's class is put before a discriminator.
+    pub judged_class: JudgedClass,
+}
+
+/// How a candidate's class is put before a discriminator. Real classes are one-hot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JudgedClass {
+    /// As probabilities, by softmax. A discriminator soon knows a candidate by its class not being one-hot, and pushes
+    /// generators to be surer than they have reason to be.
+    Softmax,
+    /// As a class drawn by them, with the gradient of the softmax: the straight-through Gumbel-softmax (Jang and
+    /// others, arXiv 1611.01144), so that its form tells a discriminator nothing.
+    #[default]
+    Gumbel,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        Self {
+            value: 1.0,
+            class: 1.0,
+            deception: 1.0,
+            judged_class: JudgedClass::default(),
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::File`] and [`TrainError::Toml`] when it cannot be read, [`TrainError::Training`] when a setting is out of
+    /// range.
+    pub fn read(path: &Path) -> Result<Self, TrainError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| TrainError::file(path, source))?;
+        Self::parse(path, &text)
+    }
+
+    /// Reads and checks a text; `path` is named by errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`TrainConfig::read`].
+    pub fn parse(path: &Path, text: &str) -> Result<Self, TrainError> {
+        let config: Self = toml::from_str(text).map_err(|source| TrainError::toml(path, source))?;
+        let table: toml::Table =
+            toml::from_str(text).map_err(|source| TrainError::toml(path, source))?;
+        if table
+            .get("data")
+            .is_some_and(|data| data.get("purge_days").is_some())
+        {
+            eprintln!(
+                "warning: {}: data.purge_days is now data.purge_bars, and counts bars of each series; the old name goes \
+                 with the next version",
+                path.display()
+            );
+        }
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Returns SHA-256 of all settings as JSON, those with their defaults too, in lower-case hex: two files that mean
+    /// the same have the same. `purge_bars` goes into it by its former name, so that digests of former versions hold.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Training`] when a setting has no form in JSON.
+    pub fn sha256(&self) -> Result<String, TrainError> {
+        let text = serde_json::to_string(self)
+            .map_err(|source| TrainError::training("settings", source.to_string()))?;
+        Ok(sha256_hex(
+            text.replace("\"purge_bars\":", "\"purge_days\":")
+                .as_bytes(),
+        ))
+    }
+
+    /// Returns how far back a sample looks.
+    #[must_use]
+    pub fn look_back(&self) -> LookBack {
+        let windows = self.generators.iter().map(|spec| spec.window_bars);
+        let window_bars = windows.max().unwrap_or(1);
+        LookBack {
+            window_bars,
+            series_bars: window_bars,
+            encoder_bars: self.encoder.shape().0,
+        }
+    }
+
+    /// Checks every setting that no type checks.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Training`], naming the setting, the rule and the value.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let (o, s, p, l) = (&self.optimiser, &self.schedule, &self.plateau, &self.losses);
+        let positive = |x: f64| x.is_finite() && x > 0.0;
+        let whole = |x: f64| x.is_finite() && x >= 0.0;
+        let rules: [(&str, bool, f64, &str); 15] = [
+            (
+                "batch_size",
+                self.batch_size > 0,
+                self.batch_size as f64,
+                "at least 1",
+            ),
+            (
+                "optimiser.learning_rate",
+                positive(o.learning_rate),
+                o.learning_rate,
+                "above 0",
+            ),
+            (
+                "optimiser.discriminator_learning_rate",
+                positive(o.discriminator_learning_rate),
+                o.discriminator_learning_rate,
+                "above 0",
+            ),
+            (
+                "optimiser.beta_1",
+                (0.0..1.0).contains(&o.beta_1),
+                o.beta_1.into(),
+                "from 0 to below 1",
+            ),
+            (
+                "optimiser.beta_2",
+                (0.0..1.0).contains(&o.beta_2),
+                o.beta_2.into(),
+                "from 0 to below 1",
+            ),
+            (
+                "optimiser.epsilon",
+                positive(o.epsilon.into()),
+                o.epsilon.into(),
+                "above 0",
+            ),
+            (
+                "optimiser.weight_decay",
+                whole(o.weight_decay.into()),
+                o.weight_decay.into(),
+                "not negative",
+            ),
+            (
+                "optimiser.clip_norm",
+                whole(o.clip_norm),
+                o.clip_norm,
+                "not negative",
+            ),
+            (
+                "plateau.factor",
+                p.factor > 0.0 && p.factor < 1.0,
+                p.factor,
+                "between 0 and 1",
+            ),
+            (
+                "plateau.threshold",
+                (0.0..1.0).contains(&p.threshold),
+                p.threshold,
+                "from 0 to below 1",
+            ),
+            (
+                "schedule.distil_alpha",
+                (0.0..=1.0).contains(&s.distil_alpha),
+                s.distil_alpha,
+                "from 0 to 1",
+            ),
+            (
+                "schedule.distil_temperature",
+                positive(s.distil_temperature),
+                s.distil_temperature,
+                "above 0",
+            ),
+            (
+                "schedule.fine_tune_epochs",
+                s.fine_tune_epochs <= 5,
+                s.fine_tune_epochs as f64,
+                "at most 5",
+            ),
+            (
+                "losses",
+                [l.value, l.class, l.deception].into_iter().all(whole),
+                l.value.min(l.class).min(l.deception),
+                "not negative",
+            ),
+            (
+                "data.stride",
+                self.data.stride > 0,
+                self.data.stride as f64,
+                "at least 1",
+            ),
+        ];
+        if let Some((place, _, value, rule)) = rules.iter().find(|(_, holds, ..)| !holds) {
+            return Err(TrainError::training(
+                place,
+                format!("must be {rule}, got {value}"),
+            ));
+        }
+        self.check_generators()
+    }
+
+    fn check_generators(&self) -> Result<(), TrainError> {
+        let refuse = |rule: String| Err(TrainError::training("generators", rule));
+        if self.generators.is_empty() {
+            return refuse("there must be at least one".to_owned());
+        }
+        for (at, spec) in self.generators.iter().enumerate() {
+            let name = &spec.name;
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+            if name.is_empty() || !name.chars().all(plain) {
+                return refuse(format!("a name has letters, digits, - and _, got {name:?}"));
+            }
+            if self.generators[..at]
+                .iter()
+                .any(|other| other.name == *name)
+            {
+                return refuse(format!("{name:?} is the name of two"));
+            }
+            // The networks check their shapes themselves; any number of features will do.
+            let (_, factors) = self.encoder.shape();
+            let network = spec.network(1, 1 + factors, &self.encoder);
+            network.init(&Device::flex(), self.seed)?;
+        }
+        Ok(())
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn batch_size() -> usize {
+    64
+}

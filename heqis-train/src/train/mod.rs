@@ -1,0 +1,60 @@
+//! Training: from a data set to the weights of generators that played against discriminators.
+//!
+//! - [`config`] and [`spec`]: the settings, one TOML file.
+//! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans.
+//! - [`device`]: the processor, or a GPU.
+//! - [`loss`]: the losses as plain functions on tensors.
+//! - [`schedule`]: pair weights, learning rates, early stopping.
+//! - [`optimiser`]: AdamW with one clip for a whole network.
+//! - [`random`]: random numbers by purpose and epoch.
+//! - `crew`: the threads.
+//! - `passes`: a generator alone, a student with its teacher, the encoder.
+//! - `game`: discriminators' turn and generators' turn, over what `candidate` puts before a discriminator.
+//! - [`trainer`]: phases and epochs in their order.
+//! - [`state`] and [`tensors`]: everything that an epoch hands to the next, and its file.
+//! - [`mod@run`]: the run directory, written and read.
+//! - [`predict`]: what a trained generator says, and how good it is.
+//! - [`curves`], [`progress`] and `plots`: what is told on the way.
+//!
+//! ```text
+//! prepared data set ▸ corpus ▸ encoder alone ▸ each generator alone ▸ the game ▸ run directory
+//! ```
+//!
+//! What is *not* here: the networks ([`crate::nets`]), yardsticks, export, and anything that looks at the test span.
+
+mod candidate;
+pub mod config;
+pub mod corpus;
+mod crew;
+pub mod curves;
+pub mod device;
+mod game;
+pub mod loss;
+pub mod optimiser;
+mod passes;
+mod plots;
+pub mod predict;
+pub mod progress;
+pub mod random;
+pub mod run;
+pub mod schedule;
+pub mod spec;
+pub mod state;
+pub mod tensors;
+pub mod trainer;
+
+pub use config::TrainConfig;
+pub use corpus::{Corpus, Part};
+pub use device::DeviceKind;
+pub use run::{Stage, TrainedGenerator, TrainedRun};
+pub use trainer::train;
+
+/// Settles how this process computes beside its trainings: with so many threads, 0 for one a core, and with memory that is
+/// kept.
+pub fn settle_process(threads: usize) {
+    crate::nets::memory::keep_freed();
+    // Fails only when a pool is there already, which then stays.
+    let _ = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global();
+}

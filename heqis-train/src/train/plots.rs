@@ -1,0 +1,174 @@
+//! The pictures of a run: curves by epoch, the fit of each generator, and what the encoder makes of windows.
+
+use burn::module::Module;
+use heqis_data::samples::CLASSES;
+use heqis_data::svg::{Curve, Style, chart};
+
+use super::corpus::{Corpus, Part};
+use super::curves::Point;
+use super::device::device_of;
+use super::state::{Coder, State};
+use super::tensors::numbers;
+use crate::error::TrainError;
+
+/// Features of a window whose reconstruction is drawn.
+const DRAWN_FEATURES: usize = 4;
+
+/// Returns all pictures with the names of their files, without `.svg`.
+///
+/// # Errors
+///
+/// [`TrainError`] when a tensor cannot be read.
+pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)>, TrainError> {
+    let mut pictures = by_epoch(&state.curves);
+    for player in &state.players {
+        let said = player.said(corpus, Part::Validation)?;
+        let of = |name: &str, value: &dyn Fn(usize) -> f64| Curve {
+            name: name.to_owned(),
+            points: (0..said.len()).map(|at| (at as f64, value(at))).collect(),
+        };
+        let curves = [
+            of("actual", &|at| 100.0 * said[at].actual_return),
+            of("predicted", &|at| 100.0 * said[at].predicted_return),
+        ];
+        let title = format!(
+            "{}: next return in per cent, validation span",
+            player.spec.name
+        );
+        let picture = chart(&title, "sample", &curves, Style::Line);
+        pictures.push((format!("fit-{}", player.spec.name), picture));
+    }
+    if let Some(coder) = &state.coder {
+        pictures.push(("reconstruction".to_owned(), reconstruction(coder, corpus)?));
+        pictures.push(("latent".to_owned(), latent(coder, corpus)?));
+    }
+    Ok(pictures)
+}
+
+/// Returns the curves by epoch; epochs of the game follow those before it.
+fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
+    let of = |name: &str, network: &str, value: &dyn Fn(&Point) -> Option<f64>| {
+        let own = points
+            .iter()
+            .filter(|p| p.network == network && p.pass == 0);
+        Curve {
+            name: name.to_owned(),
+            points: own
+                .enumerate()
+                .filter_map(|(at, point)| Some((at as f64 + 1.0, value(point)?)))
+                .collect(),
+        }
+    };
+    let mut names: Vec<&str> = Vec::new();
+    for point in points {
+        if !names.contains(&point.network.as_str()) {
+            names.push(&point.network);
+        }
+    }
+    let (judges, others): (Vec<&str>, Vec<&str>) =
+        names.into_iter().partition(|name| name.starts_with("d-"));
+    let (coders, players): (Vec<&str>, Vec<&str>) =
+        others.into_iter().partition(|name| *name == "encoder");
+    let curves = |names: &[&str], value: &dyn Fn(&Point) -> Option<f64>| -> Vec<Curve> {
+        names.iter().map(|name| of(name, name, value)).collect()
+    };
+    let supervised = |p: &Point| Some(p.mse? + p.cross_entropy?);
+    let mut accuracies = Vec::new();
+    for judge in &judges {
+        accuracies.push(of(&format!("{judge} real"), judge, &|p| p.real_accuracy));
+        accuracies.push(of(&format!("{judge} fake"), judge, &|p| p.fake_accuracy));
+    }
+    let draw = |name: &str, title: &str, curves: &[Curve]| {
+        let picture = chart(title, "epoch", curves, Style::Line);
+        (name.to_owned(), picture)
+    };
+    let mut pictures = vec![
+        draw(
+            "training-loss",
+            "squared error + cross-entropy, training samples",
+            &curves(&players, &supervised),
+        ),
+        draw(
+            "validation-loss",
+            "supervised loss, validation span",
+            &curves(&players, &|p| p.validation_loss),
+        ),
+        draw(
+            "validation-direction",
+            "share of moves with the right sign, validation span",
+            &curves(&players, &|p| p.validation_direction),
+        ),
+    ];
+    if !judges.is_empty() {
+        let title = "share of series that discriminators judge rightly";
+        pictures.push(draw("discriminators", title, &accuracies));
+        let losses = curves(&judges, &|p| p.loss);
+        pictures.push(draw(
+            "discriminator-loss",
+            "loss of discriminators",
+            &losses,
+        ));
+    }
+    for coder in coders {
+        let curves = [
+            of("training", coder, &|p| p.loss),
+            of("validation", coder, &|p| p.validation_loss),
+        ];
+        pictures.push(draw("encoder-loss", "loss of the encoder", &curves));
+    }
+    pictures
+}
+
+/// Draws the first features of one window of the validation span beside what the encoder makes of them.
+fn reconstruction(coder: &Coder, corpus: &Corpus) -> Result<String, TrainError> {
+    let samples = corpus.samples(Part::Validation);
+    let middle = &samples[samples.len() / 2..][..1];
+    let net = coder.best_net.valid();
+    let windows = corpus.encoder_windows(middle, &device_of(&net));
+    let (shape, target) = numbers(net.target(windows.clone()))?;
+    let (_, found) = numbers(net.reconstruct(windows))?;
+    let (rows, features) = (shape[1], shape[2]);
+    let names = corpus.scaler.feature_names().iter().enumerate();
+    let curves: Vec<Curve> = names
+        .take(DRAWN_FEATURES)
+        .flat_map(|(f, name)| {
+            let of = |name: String, values: &[f32]| Curve {
+                name,
+                points: (0..rows)
+                    .map(|row| (row as f64, values[row * features + f].into()))
+                    .collect(),
+            };
+            [
+                of(name.clone(), &target),
+                of(format!("{name} again"), &found),
+            ]
+        })
+        .collect();
+    let title = "scaled features of one window and their reconstruction";
+    Ok(chart(title, "row", &curves, Style::Line))
+}
+
+/// Draws the first two factors of the validation span, coloured by what came.
+fn latent(coder: &Coder, corpus: &Corpus) -> Result<String, TrainError> {
+    let samples = corpus.samples(Part::Validation);
+    let net = coder.best_net.valid();
+    let mut curves: Vec<Curve> = CLASSES
+        .iter()
+        .map(|name| Curve {
+            name: (*name).to_owned(),
+            points: vec![],
+        })
+        .collect();
+    for chunk in samples.chunks(512) {
+        let windows = corpus.encoder_windows(chunk, &device_of(&net));
+        let (_, codes) = numbers(net.encode(windows))?;
+        for (sample, code) in chunk.iter().zip(codes.chunks(coder.factors)) {
+            let series = &corpus.series[sample.series as usize];
+            let class = usize::from(series.classes[sample.row as usize]);
+            let second = code.get(1).copied().unwrap_or_default();
+            curves[class].points.push((code[0].into(), second.into()));
+        }
+    }
+    let title = "first two factors of the validation span, by the direction that came";
+    Ok(chart(title, "first factor", &curves, Style::Dots))
+}

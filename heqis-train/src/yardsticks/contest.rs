@@ -1,0 +1,216 @@
+//! The yardsticks of one data set: fitted on training, chosen on validation, measured everywhere.
+
+use heqis_data::figures::{ReturnError, brier};
+use heqis_data::samples::CLASSES;
+
+use super::boosting::{Boosting, BoostingOptions};
+use super::forecast::{Forecast, Truth};
+use super::metrics::Figures;
+use super::naive;
+use super::table::{Entry, Table};
+use crate::baseline::PENALTIES;
+use crate::error::TrainError;
+use crate::linear::logistic::Logistic;
+use crate::linear::ridge::Ridge;
+
+/// Trees tried, each a few seconds at most on a daily series: shallow and slow ones, which suit weak signals.
+pub const BOOSTING: [BoostingOptions; 6] = [
+    trees(25, 2, 0.05),
+    trees(100, 2, 0.05),
+    trees(25, 3, 0.05),
+    trees(100, 3, 0.05),
+    trees(50, 1, 0.1),
+    trees(200, 1, 0.1),
+];
+
+const fn trees(trees: usize, depth: usize, learning_rate: f64) -> BoostingOptions {
+    BoostingOptions {
+        trees,
+        depth,
+        learning_rate,
+        least_leaf: 20,
+    }
+}
+
+/// Items with their inputs.
+#[derive(Clone, Debug)]
+pub struct Rows {
+    /// One row of inputs an item: what a model may look at.
+    pub inputs: Vec<Vec<f64>>,
+    /// What came.
+    pub truth: Truth,
+}
+
+/// A named span that forecasts are measured on.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// Name, such as `validation 1` or `test`.
+    pub name: String,
+    /// Its items.
+    pub rows: Rows,
+}
+
+/// A data set in its spans.
+#[derive(Clone, Debug)]
+pub struct Contest {
+    /// What is fitted on.
+    pub training: Rows,
+    /// What settings are chosen on, in one fold or more.
+    pub validation: Vec<Span>,
+    /// What is measured once, when everything is chosen.
+    pub test: Option<Span>,
+}
+
+/// Answers the items of a span.
+type Answer = dyn Fn(&Rows) -> Result<Forecast, TrainError>;
+
+/// A fitted yardstick: its name, how many settings were compared for it, and how it answers.
+struct Fitted {
+    name: &'static str,
+    trials: usize,
+    answer: Box<Answer>,
+}
+
+impl Contest {
+    /// Fits the yardsticks and measures them on every span.
+    ///
+    /// The settings of ridge and trees are those with the least squared error over all folds of the validation span,
+    /// those of the logistic regression those with the least Brier score.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Yardstick`] when a span is empty or breaks a rule, [`TrainError::Singular`] when a regression has no
+    /// solution.
+    pub fn run(&self) -> Result<Table, TrainError> {
+        let mut table = Table::default();
+        for fitted in self.fit()? {
+            for span in self.validation.iter().chain(&self.test) {
+                let forecast = (fitted.answer)(&span.rows)?;
+                table.push(Entry {
+                    model: fitted.name.to_owned(),
+                    span: span.name.clone(),
+                    trials: fitted.trials,
+                    figures: Figures::of(&forecast, &span.rows.truth)?,
+                });
+            }
+        }
+        Ok(table)
+    }
+
+    fn fit(&self) -> Result<Vec<Fitted>, TrainError> {
+        let training = &self.training;
+        let mut chosen_on = Rows {
+            inputs: Vec::new(),
+            truth: Truth::default(),
+        };
+        for Span { rows, .. } in &self.validation {
+            chosen_on.inputs.extend_from_slice(&rows.inputs);
+            chosen_on.truth.extend(&rows.truth);
+        }
+        for (name, rows) in [("training", training), ("validation", &chosen_on)] {
+            rows.truth.check()?;
+            if rows.truth.is_empty() || rows.inputs.len() != rows.truth.len() {
+                let rule = format!(
+                    "the {name} span must have items with inputs, got {} and {} inputs",
+                    rows.truth.len(),
+                    rows.inputs.len()
+                );
+                return Err(TrainError::Yardstick(rule));
+            }
+        }
+        let error = |predicted: &[f64]| ReturnError::of(predicted, &chosen_on.truth.returns).mse;
+
+        let ridge = least(PENALTIES.iter().map(|&penalty| {
+            let ridge = Ridge::fit(&training.inputs, &training.truth.returns, penalty)
+                .ok_or(TrainError::Singular("ridge regression"))?;
+            let said: Vec<f64> = chosen_on
+                .inputs
+                .iter()
+                .map(|row| ridge.predict(row))
+                .collect();
+            Ok((ridge, error(&said)))
+        }))?;
+        let logistic = least(PENALTIES.iter().map(|&penalty| {
+            let (inputs, classes) = (&training.inputs, &training.truth.classes);
+            let logistic = Logistic::fit(inputs, classes, CLASSES.len(), penalty)
+                .ok_or(TrainError::Singular("logistic regression"))?;
+            let said: Vec<Vec<f64>> = chosen_on
+                .inputs
+                .iter()
+                .map(|row| logistic.predict(row))
+                .collect();
+            Ok((logistic, brier(&said, &chosen_on.truth.classes)))
+        }))?;
+        let boosting = least(BOOSTING.iter().map(|&options| {
+            let trees = Boosting::fit(&training.inputs, &training.truth.returns, options)?;
+            let said = trees.predict(&chosen_on.inputs)?;
+            Ok((trees, error(&said)))
+        }))?;
+
+        let (returns, classes) = (
+            training.truth.returns.clone(),
+            training.truth.classes.clone(),
+        );
+        Ok(vec![
+            fitted("last value", 1, |rows| {
+                Ok(naive::last_value(rows.truth.len()))
+            }),
+            fitted("training mean", 1, move |rows| {
+                Ok(naive::mean(&returns, rows.truth.len()))
+            }),
+            fitted("training majority", 1, move |rows| {
+                Ok(naive::majority(&classes, rows.truth.len()))
+            }),
+            fitted("ridge", PENALTIES.len(), move |rows| {
+                let said = rows.inputs.iter().map(|row| ridge.predict(row)).collect();
+                Ok(Forecast {
+                    returns: Some(said),
+                    probabilities: None,
+                })
+            }),
+            fitted("logistic regression", PENALTIES.len(), move |rows| {
+                let said = rows.inputs.iter().map(|row| {
+                    let p = logistic.predict(row);
+                    [p[0], p[1], p[2]]
+                });
+                Ok(Forecast {
+                    returns: None,
+                    probabilities: Some(said.collect()),
+                })
+            }),
+            fitted("gradient boosting", BOOSTING.len(), move |rows| {
+                Ok(Forecast {
+                    returns: Some(boosting.predict(&rows.inputs)?),
+                    probabilities: None,
+                })
+            }),
+        ])
+    }
+}
+
+fn fitted(
+    name: &'static str,
+    trials: usize,
+    answer: impl Fn(&Rows) -> Result<Forecast, TrainError> + 'static,
+) -> Fitted {
+    Fitted {
+        name,
+        trials,
+        answer: Box::new(answer),
+    }
+}
+
+/// Returns the model with the least score, the first of equals.
+fn least<M>(
+    candidates: impl Iterator<Item = Result<(M, f64), TrainError>>,
+) -> Result<M, TrainError> {
+    let mut best: Option<(M, f64)> = None;
+    for candidate in candidates {
+        let (model, score) = candidate?;
+        if best.as_ref().is_none_or(|(_, least)| score < *least) {
+            best = Some((model, score));
+        }
+    }
+    let none = || TrainError::Yardstick("no setting to choose from".to_owned());
+    best.map(|(model, _)| model).ok_or_else(none)
+}

@@ -1,0 +1,242 @@
+//! One measure for every model.
+
+use std::collections::BTreeMap;
+
+use heqis_data::figures::{ReturnError, brier, most_likely, squared_error_difference};
+use heqis_quant::stats::{
+    LEAST_CROSS_SECTION, MeanInterval, Proportion, deviation, mean, pearson, spearman,
+};
+use serde::Serialize;
+
+use super::forecast::{Forecast, Truth};
+use crate::error::TrainError;
+
+/// Figures of one forecast over one span.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Figures {
+    /// Number of items.
+    pub items: usize,
+    /// What was said of the return.
+    pub returns: Option<ReturnFigures>,
+    /// What was said of the class.
+    pub classes: Option<ClassFigures>,
+}
+
+/// Figures of predicted returns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ReturnFigures {
+    /// Mean squared error of the return.
+    pub mse: f64,
+    /// Root of it.
+    pub rmse: f64,
+    /// Mean absolute error of the return.
+    pub mae: f64,
+    /// Mean absolute error of the predicted price as a share of the price that came.
+    pub mape_price: f64,
+    /// Squared errors minus those of the last value, which predicts no change; below zero, the forecast is the better.
+    pub minus_last_value: MeanInterval,
+    /// Share of moves whose sign was predicted; a prediction of exactly zero is a miss. `None` for a forecast that is
+    /// zero everywhere, which has no opinion.
+    pub direction: Option<Proportion>,
+    /// Information coefficient: Pearson's correlation over the items of a timestamp, of which there must be
+    /// [`LEAST_CROSS_SECTION`]; `None` where no timestamp has them with a correlation, so
+    /// always for one instrument and for a constant forecast.
+    pub ic: Option<CrossSections>,
+    /// The same over ranks: Spearman's correlation.
+    pub rank_ic: Option<CrossSections>,
+}
+
+/// Figures of predicted classes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ClassFigures {
+    /// Share of items whose class was the most likely one.
+    pub accuracy: Proportion,
+    /// Brier score over the three classes: 0 is perfect, 2 the worst.
+    pub brier: f64,
+}
+
+/// The correlation of each timestamp, summarised over the timestamps.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct CrossSections {
+    /// Timestamps that count; of daily bars, days.
+    pub times: usize,
+    /// Timestamps with enough items at which one side was constant, so that there is no correlation.
+    pub undefined_times: usize,
+    /// Mean over the timestamps.
+    pub mean: f64,
+    /// Standard deviation over the timestamps, with n − 1 in the denominator.
+    pub deviation: f64,
+    /// Mean over deviation; 0 when there is no deviation.
+    pub ratio: f64,
+}
+
+impl Figures {
+    /// Measures a forecast.
+    ///
+    /// # Errors
+    ///
+    /// [`TrainError::Yardstick`] when the truth is empty, or either side breaks a rule of its `check`.
+    pub fn of(forecast: &Forecast, truth: &Truth) -> Result<Figures, TrainError> {
+        if truth.is_empty() {
+            let rule = "there must be something to measure a forecast by".to_owned();
+            return Err(TrainError::Yardstick(rule));
+        }
+        truth.check()?;
+        forecast.check(truth.len())?;
+        Ok(Figures {
+            items: truth.len(),
+            returns: forecast
+                .returns
+                .as_ref()
+                .map(|predicted| returns(predicted, truth)),
+            classes: forecast.probabilities.as_ref().map(|rows| ClassFigures {
+                accuracy: Proportion::clustered(
+                    rows.iter()
+                        .zip(&truth.classes)
+                        .zip(&truth.days)
+                        .map(|((row, class), day)| (day, most_likely(row) == *class)),
+                ),
+                brier: brier(
+                    &rows.iter().map(|row| row.to_vec()).collect::<Vec<_>>(),
+                    &truth.classes,
+                ),
+            }),
+        })
+    }
+}
+
+fn returns(predicted: &[f64], truth: &Truth) -> ReturnFigures {
+    let actual = &truth.returns;
+    let error = ReturnError::of(predicted, actual);
+    let prices = predicted.iter().zip(actual).zip(&truth.closes);
+    let mape = prices
+        .map(|((predicted, actual), close)| {
+            let (said, came) = (close * (1.0 + predicted), close * (1.0 + actual));
+            ((said - came) / came).abs()
+        })
+        .sum::<f64>()
+        / actual.len() as f64;
+    let moves = predicted
+        .iter()
+        .zip(actual)
+        .zip(&truth.days)
+        .filter(|((_, actual), _)| **actual != 0.0);
+    let has_opinion = predicted.iter().any(|value| *value != 0.0);
+    let hit =
+        |((predicted, actual), day): ((&f64, &f64), _)| (day, predicted * actual.signum() > 0.0);
+    ReturnFigures {
+        mse: error.mse,
+        rmse: error.mse.sqrt(),
+        mae: error.mae,
+        mape_price: mape,
+        minus_last_value: squared_error_difference(
+            predicted,
+            &vec![0.0; actual.len()],
+            actual,
+            &truth.days,
+        ),
+        direction: has_opinion.then(|| Proportion::clustered(moves.map(hit))),
+        ic: cross_sections(predicted, truth, pearson),
+        rank_ic: cross_sections(predicted, truth, spearman),
+    }
+}
+
+/// Correlates prediction and truth timestamp by timestamp; `None` when none has enough items that are not all alike.
+fn cross_sections(
+    predicted: &[f64],
+    truth: &Truth,
+    correlate: fn(&[f64], &[f64]) -> Option<f64>,
+) -> Option<CrossSections> {
+    let mut times: BTreeMap<i64, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for ((time, predicted), actual) in truth.times_ns.iter().zip(predicted).zip(&truth.returns) {
+        let (said, came) = times.entry(*time).or_default();
+        said.push(*predicted);
+        came.push(*actual);
+    }
+    times.retain(|_, (said, _)| said.len() >= LEAST_CROSS_SECTION);
+    let all = times.values();
+    let defined: Vec<f64> = all
+        .filter_map(|(said, came)| correlate(said, came))
+        .collect();
+    let mean = mean(defined.iter().copied())?;
+    let deviation = deviation(&defined, 1).unwrap_or(0.0);
+    Some(CrossSections {
+        times: defined.len(),
+        undefined_times: times.len() - defined.len(),
+        mean,
+        deviation,
+        ratio: if deviation > 0.0 {
+            mean / deviation
+        } else {
+            0.0
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_forecast_without_an_opinion_has_no_direction_and_its_zeroes_beside_others_are_misses() {
+        let truth = Truth {
+            times_ns: vec![1, 2, 3],
+            days: vec![1, 2, 3],
+            closes: vec![10.0; 3],
+            returns: vec![0.01, -0.02, 0.0],
+            classes: vec![2, 0, 1],
+        };
+        let direction = |returns: [f64; 3]| {
+            let forecast = Forecast {
+                returns: Some(returns.to_vec()),
+                probabilities: None,
+            };
+            Figures::of(&forecast, &truth)
+                .unwrap()
+                .returns
+                .unwrap()
+                .direction
+        };
+        assert_eq!(direction([0.0, -0.0, 0.0]), None);
+        let share = direction([0.0, -0.1, 0.3]).unwrap();
+        assert_eq!(
+            (share.hits, share.of),
+            (1, 2),
+            "the day without a move does not count"
+        );
+    }
+
+    /// All minutes of a day are one day, and no cross-section: each timestamp has one item.
+    #[test]
+    fn minutes_of_one_instrument_have_no_ic_and_count_as_one_day() {
+        let of = |symbols: i64| {
+            let items =
+                (0..239).flat_map(|minute| (0..symbols).map(move |symbol| (minute, symbol)));
+            let value = |(minute, symbol)| 0.001 * (1.0 + ((minute * 7 + symbol * 3) % 11) as f64);
+            let truth = Truth {
+                times_ns: items.clone().map(|(minute, _)| minute).collect(),
+                days: items.clone().map(|_| 1).collect(),
+                closes: items.clone().map(|_| 10.0).collect(),
+                returns: items.clone().map(value).collect(),
+                classes: items.clone().map(|_| 2).collect(),
+            };
+            let forecast = Forecast {
+                returns: Some(items.map(value).collect()),
+                probabilities: None,
+            };
+            Figures::of(&forecast, &truth).unwrap().returns.unwrap()
+        };
+        let one = of(1);
+        assert_eq!((one.ic, one.rank_ic), (None, None));
+        assert!(
+            one.minus_last_value.high.is_infinite(),
+            "one day has no spread"
+        );
+        assert!(one.direction.unwrap().wilson_low < 0.3);
+        assert_eq!(of(LEAST_CROSS_SECTION as i64 - 1).ic, None);
+        let enough = of(LEAST_CROSS_SECTION as i64).ic.unwrap();
+        assert_eq!((enough.times, enough.undefined_times), (239, 0));
+        assert!((enough.mean - 1.0).abs() < 1e-12);
+    }
+}

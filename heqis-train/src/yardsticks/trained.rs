@@ -1,0 +1,241 @@
+//! Trained networks in the table of the yardsticks.
+
+use std::path::PathBuf;
+
+use burn::tensor::Device;
+
+use super::contest::{Contest, Rows, Span};
+use super::forecast::{Forecast, Truth};
+use super::metrics::Figures;
+use super::table::{Entry, Table};
+use crate::error::TrainError;
+use crate::train::corpus::Sample;
+use crate::train::predict::Prediction;
+use crate::train::tensors::numbers;
+use crate::train::{Corpus, Part, Stage, TrainedRun};
+
+/// Name of all generators together.
+pub const ENSEMBLE: &str = "ensemble";
+
+/// Returns the name of a model in the table, as in `g1, game`.
+pub fn label(target: &str, stage: Stage) -> String {
+    match stage {
+        Stage::Alone => format!("{target}, alone"),
+        Stage::Best => format!("{target}, game"),
+    }
+}
+
+/// Opens several runs.
+///
+/// # Errors
+///
+/// As [`TrainedRun::open`].
+pub fn open(dirs: &[PathBuf]) -> Result<Vec<TrainedRun>, TrainError> {
+    dirs.iter().map(|dir| TrainedRun::open(dir)).collect()
+}
+
+/// Returns the name of the generator with the least loss on the validation span, the first of equals.
+///
+/// # Errors
+///
+/// [`TrainError::Training`] when the run has no figures.
+pub fn best(run: &TrainedRun) -> Result<String, TrainError> {
+    let loss = |name: &String| {
+        let loss = run
+            .manifest
+            .figures
+            .get(name)
+            .and_then(|figures| figures.best.loss);
+        loss.unwrap_or(f64::INFINITY)
+    };
+    let names = run.manifest.config.generators.iter().map(|spec| &spec.name);
+    names
+        .min_by(|a, b| loss(a).total_cmp(&loss(b)))
+        .cloned()
+        .ok_or_else(|| TrainError::training(run.dir().display(), "has no generators".to_owned()))
+}
+
+/// Measures the yardsticks on the samples of a run, then its generators before and after the game, each and together, and
+/// at last those of other runs `beside` it, named after their directories.
+///
+/// A yardstick looks at the last row of a window. `folds` cuts the validation span; the test span is measured once.
+///
+/// # Errors
+///
+/// [`TrainError`] when weights cannot be read, a span breaks a rule, or a run beside has other samples.
+pub fn table(
+    run: &TrainedRun,
+    corpus: &Corpus,
+    folds: usize,
+    beside: &[TrainedRun],
+) -> Result<Table, TrainError> {
+    let validation = corpus.samples(Part::Validation).len();
+    if folds == 0 || folds > validation {
+        return Err(TrainError::Yardstick(format!(
+            "the validation span of {validation} items must be cut into one fold or more, got {folds}"
+        )));
+    }
+    let fold = |fold: usize| validation * fold / folds..validation * (fold + 1) / folds;
+    let name = |index: usize| match folds {
+        1 => "validation".to_owned(),
+        _ => format!("validation {}", index + 1),
+    };
+    let rows = |part: Part| rows(corpus, corpus.samples(part));
+    let (training, chosen_on, test) = (
+        rows(Part::Training)?,
+        rows(Part::Validation)?,
+        rows(Part::Test)?,
+    );
+    let contest = Contest {
+        training,
+        validation: (0..folds)
+            .map(|index| Span {
+                name: name(index),
+                rows: cut(&chosen_on, fold(index)),
+            })
+            .collect(),
+        test: Some(Span {
+            name: "test".to_owned(),
+            rows: test,
+        }),
+    };
+    let mut table = contest.run()?;
+    add(&mut table, &contest, run, corpus, &|target, stage| {
+        label(target, stage)
+    })?;
+    for other in beside {
+        if other.manifest.data_sha256 != run.manifest.data_sha256
+            || other.manifest.days != run.manifest.days
+            || other.manifest.samples != run.manifest.samples
+        {
+            return Err(TrainError::training(
+                other.dir().display(),
+                format!(
+                    "must have the data and samples of {} to stand beside it",
+                    run.dir().display()
+                ),
+            ));
+        }
+        let dir = other.dir().file_name().unwrap_or_default();
+        add(
+            &mut table,
+            &contest,
+            other,
+            &other.corpus()?,
+            &|target, stage| format!("{}: {}", dir.to_string_lossy(), label(target, stage)),
+        )?;
+    }
+    Ok(table)
+}
+
+/// Adds the generators of a run, each and together, under the names that `named` gives them.
+fn add(
+    table: &mut Table,
+    contest: &Contest,
+    run: &TrainedRun,
+    corpus: &Corpus,
+    named: &dyn Fn(&str, Stage) -> String,
+) -> Result<(), TrainError> {
+    let trials = run.manifest.config.generators.len();
+    for stage in [Stage::Alone, Stage::Best] {
+        let mut said: Vec<(String, [Forecast; 2])> = Vec::new();
+        for generator in run.generators(stage)? {
+            let of = |part| Ok::<_, TrainError>(forecast(&generator.predict(corpus, part)?));
+            let forecasts = [of(Part::Validation)?, of(Part::Test)?];
+            said.push((generator.name.clone(), forecasts));
+        }
+        if said.len() > 1 {
+            let together = |part: usize| {
+                let all: Vec<Forecast> = said.iter().map(|(_, f)| f[part].clone()).collect();
+                Forecast::mean(&all)
+            };
+            said.push((ENSEMBLE.to_owned(), [together(0)?, together(1)?]));
+        }
+        for (target, [validation, test]) in said {
+            let mut push = |span: &Span, forecast: &Forecast| -> Result<(), TrainError> {
+                table.push(Entry {
+                    model: named(&target, stage),
+                    span: span.name.clone(),
+                    trials,
+                    figures: Figures::of(forecast, &span.rows.truth)?,
+                });
+                Ok(())
+            };
+            let mut from = 0;
+            for span in &contest.validation {
+                let to = from + span.rows.truth.days.len();
+                push(span, &part(&validation, from..to))?;
+                from = to;
+            }
+            if let Some(span) = &contest.test {
+                push(span, &test)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns samples with the last row of their windows, and what came after it.
+fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Rows, TrainError> {
+    let mut rows = Rows {
+        inputs: Vec::with_capacity(samples.len()),
+        truth: Truth::default(),
+    };
+    for chunk in samples.chunks(512) {
+        let batch = corpus.batch(chunk, &Device::flex());
+        let (_, flat) = numbers(batch.window(1, corpus.columns))?;
+        let last = flat.chunks_exact(corpus.columns);
+        rows.inputs
+            .extend(last.map(|row| row.iter().map(|&x| f64::from(x)).collect()));
+    }
+    for sample in samples {
+        let series = &corpus.series[sample.series as usize];
+        let row = sample.row as usize;
+        rows.truth.times_ns.push(series.times_ns[row]);
+        rows.truth.days.push(series.dates[row].days());
+        rows.truth.closes.push(series.closes[row]);
+        rows.truth.returns.push(series.returns[row]);
+        rows.truth.classes.push(series.classes[row].into());
+    }
+    Ok(rows)
+}
+
+fn cut(rows: &Rows, range: std::ops::Range<usize>) -> Rows {
+    let truth = &rows.truth;
+    Rows {
+        inputs: rows.inputs[range.clone()].to_vec(),
+        truth: Truth {
+            times_ns: truth.times_ns[range.clone()].to_vec(),
+            days: truth.days[range.clone()].to_vec(),
+            closes: truth.closes[range.clone()].to_vec(),
+            returns: truth.returns[range.clone()].to_vec(),
+            classes: truth.classes[range].to_vec(),
+        },
+    }
+}
+
+/// Returns what predictions say, as plain arrays.
+fn forecast(predictions: &[Prediction]) -> Forecast {
+    let returns = predictions.iter().map(|p| p.predicted_return);
+    // A softmax in `f32` may end a rounding above 1.
+    let odds = predictions
+        .iter()
+        .map(|p| p.probabilities.map(|p| p.min(1.0)));
+    Forecast {
+        returns: Some(returns.collect()),
+        probabilities: Some(odds.collect()),
+    }
+}
+
+fn part(forecast: &Forecast, range: std::ops::Range<usize>) -> Forecast {
+    Forecast {
+        returns: forecast
+            .returns
+            .as_ref()
+            .map(|all| all[range.clone()].to_vec()),
+        probabilities: forecast
+            .probabilities
+            .as_ref()
+            .map(|all| all[range].to_vec()),
+    }
+}

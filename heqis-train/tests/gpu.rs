@@ -1,0 +1,77 @@
+//! The same training on a GPU, with a build that has one: `cargo test -p heqis-train --features wgpu --test gpu`. A software
+//! Vulkan (Mesa's lavapipe) is GPU enough.
+#![cfg(feature = "wgpu")]
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../heqis-data/tests/market/mod.rs"]
+mod market;
+mod trainings;
+
+use heqis_train::nets::generator::GeneratorKind;
+use heqis_train::train::config::GeneratorSpec;
+use heqis_train::train::curves::Point;
+use heqis_train::train::progress::{Event, Listener};
+use heqis_train::train::{DeviceKind, TrainedRun, train};
+use market::{closes, prepared};
+use rand_chacha::rand_core::Rng;
+use trainings::small;
+
+/// Keeps what every epoch tells.
+#[derive(Default)]
+struct Curves(Vec<Point>);
+
+impl Listener for Curves {
+    fn step(&mut self) {}
+
+    fn hear(&mut self, event: &Event<'_>) -> Result<(), heqis_train::TrainError> {
+        if let Event::Epoch { points, .. } = event {
+            self.0.extend_from_slice(points);
+        }
+        Ok(())
+    }
+}
+
+/// Weights, order and noise are the same numbers of the host; only sums are added in another order.
+#[test]
+fn a_training_on_a_gpu_goes_the_way_of_the_one_on_the_processor() {
+    let root = tempfile::tempdir().unwrap();
+    let series = [closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))];
+    let set = prepared(root.path(), &series);
+    let mut settings = small(&set);
+    settings.generators[1].dropout = 0.1;
+    settings.generators.push(GeneratorSpec {
+        hidden: Some(8),
+        ..GeneratorSpec::new("g4", GeneratorKind::Lstm, 6)
+    });
+    settings.schedule.encoder_epochs = 2;
+    settings.schedule.alone_epochs = 2;
+    settings.schedule.game_epochs = 2;
+    let run = |device: DeviceKind| -> Vec<Point> {
+        let mut config = settings.clone();
+        config.device = device;
+        let dir = root.path().join(format!("{device:?}"));
+        let mut curves = Curves::default();
+        train(&config, &dir, false, &mut curves).unwrap();
+        assert!(TrainedRun::open(&dir).unwrap().manifest.finished);
+        curves.0
+    };
+    let (cpu, gpu) = (run(DeviceKind::Cpu), run(DeviceKind::Gpu));
+    assert_eq!(cpu.len(), gpu.len());
+    let mut furthest = 0.0f64;
+    for (cpu, gpu) in cpu.iter().zip(&gpu) {
+        assert_eq!(
+            (&cpu.network, &cpu.phase, cpu.epoch),
+            (&gpu.network, &gpu.phase, gpu.epoch)
+        );
+        for (cpu, gpu) in [
+            (cpu.loss, gpu.loss),
+            (cpu.validation_loss, gpu.validation_loss),
+        ] {
+            if let (Some(cpu), Some(gpu)) = (cpu, gpu) {
+                furthest = furthest.max((cpu - gpu).abs() / cpu.abs().max(1e-3));
+            }
+        }
+    }
+    println!("largest relative difference of a loss: {furthest:.2e}");
+    assert!(furthest < 1e-3, "{furthest:e}");
+}

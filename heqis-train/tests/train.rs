@@ -1,0 +1,394 @@
+//! Trainings repeat bit for bit, learn what can be learned, and learn nothing where there is nothing.
+#![allow(clippy::unwrap_used)]
+
+#[path = "../../heqis-data/tests/market/mod.rs"]
+mod market;
+
+use std::path::{Path, PathBuf};
+
+use heqis_data::prepare::prepare;
+use heqis_data::samples::WINDOW_BARS;
+use heqis_data::store::manifest::TrainTo;
+use heqis_quant::FeatureSet;
+use heqis_quant::stats::Proportion;
+use heqis_train::nets::discriminator::DiscriminatorConfig;
+use heqis_train::nets::generator::{Body, GeneratorKind};
+use heqis_train::nets::weights::collect;
+use heqis_train::train::config::GeneratorSpec;
+use heqis_train::train::curves::Point;
+use heqis_train::train::predict::Score;
+use heqis_train::train::progress::Deaf;
+use heqis_train::train::run::RunManifest;
+use heqis_train::train::spec::EncoderSpec;
+use heqis_train::train::{Part, Stage, TrainConfig, TrainedRun, train};
+use market::{closes, files, options, prepared};
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::Rng;
+
+/// The settings of a training of seconds.
+fn settings(set: &Path, more: &str) -> TrainConfig {
+    let text = format!(
+        r#"
+        seed = 11
+        {more}
+        [data]
+        set = {set:?}
+        [schedule]
+        alone_epochs = 2
+        game_epochs = 6
+        identity_epochs = 2
+        distil_every = 3
+        fine_tune_epochs = 2
+        [discriminator]
+        branch_channels = 4
+        channels = 8
+        hidden = 8
+        [[generators]]
+        name = "g1"
+        kind = "gru"
+        window_bars = 6
+        hidden = 8
+        dropout = 0.1
+        [[generators]]
+        name = "g2"
+        kind = "transformer"
+        window_bars = 8
+        hidden = 8
+        heads = 2
+        layers = 1
+        [encoder]
+        kind = "t3vae"
+        window_bars = 4
+        factors = 2
+        "#
+    );
+    TrainConfig::parse(Path::new("test.toml"), &text).unwrap()
+}
+
+/// Everything of a run but the times of its events.
+fn lasting(run: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut all = files(run);
+    all.retain(|(path, _)| !path.ends_with("progress.jsonl"));
+    all
+}
+
+fn coin(rng: &mut ChaCha8Rng, _: [bool; 2]) -> bool {
+    rng.next_u32().is_multiple_of(2)
+}
+
+#[test]
+fn another_seed_gives_other_weights_and_other_settings_cannot_go_on() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let config = settings(&set, "");
+    let one = root.path().join("one");
+    let first = train(&config, &one, false, &mut Deaf).unwrap();
+    let mut config = config;
+    config.seed = 12;
+    let refused = train(&config, &one, true, &mut Deaf).unwrap_err();
+    assert!(refused.to_string().contains("other settings"), "{refused}");
+    let second = train(&config, &root.path().join("two"), false, &mut Deaf).unwrap();
+    let digest = |manifest: &RunManifest| manifest.figures["g1"].weights_sha256.clone();
+    assert_ne!(digest(&first), digest(&second));
+
+    // A finished run that is resumed has nothing to do; a checkpoint that was changed is refused.
+    config.seed = 11;
+    assert_eq!(train(&config, &one, true, &mut Deaf).unwrap(), first);
+    let checkpoints = one.join("checkpoints");
+    for entry in std::fs::read_dir(&checkpoints).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "safetensors") {
+            let mut bytes = std::fs::read(&path).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+        }
+    }
+    let refused = train(&config, &one, true, &mut Deaf).unwrap_err();
+    assert!(refused.to_string().contains("digest"), "{refused}");
+}
+
+#[test]
+fn a_run_directory_gives_back_what_was_trained() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let out = root.path().join("run");
+    let manifest = train(&settings(&set, ""), &out, false, &mut Deaf).unwrap();
+    let run = TrainedRun::open(&out).unwrap();
+    assert_eq!(run.manifest, manifest);
+    let corpus = run.corpus().unwrap();
+    for generator in run.generators(Stage::Best).unwrap() {
+        let said = generator.predict(&corpus, Part::Validation).unwrap();
+        let score = Score::of(&said, corpus.target_scale);
+        let told = &manifest.figures[&generator.name];
+        assert_eq!(score.mse, told.validation_mse);
+        assert_eq!(score.cross_entropy, told.validation_cross_entropy);
+        let best = told.best.loss.unwrap();
+        assert!((score.mse + score.cross_entropy - best).abs() < 1e-12);
+    }
+    assert_eq!(run.generators(Stage::Alone).unwrap().len(), 2);
+}
+
+/// The value of one column in the rows of `curves.csv` that a test asks for.
+fn losses(run: &Path, wanted: impl Fn(&str, usize) -> bool, network: &str) -> Vec<(usize, f64)> {
+    let mut reader = csv::Reader::from_path(run.join("curves.csv")).unwrap();
+    reader
+        .deserialize::<Point>()
+        .map(Result::unwrap)
+        .filter(|point| point.network == network && wanted(&point.phase, point.epoch))
+        .map(|point| (point.epoch, point.validation_loss.unwrap()))
+        .collect()
+}
+
+#[test]
+fn what_is_kept_is_the_best_of_all_epochs_and_fine_tuning_never_harms() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let out = root.path().join("run");
+    let manifest = train(&settings(&set, ""), &out, false, &mut Deaf).unwrap();
+    let mut tuned = 0;
+    for (name, figures) in &manifest.figures {
+        let played = losses(&out, |phase, _| phase == "game", name);
+        let judged = played.iter().map(|(epoch, after_game)| {
+            let of = |wanted: &str| losses(&out, |phase, e| phase == wanted && e == *epoch, name);
+            let taught = of("distil").last().map_or(*after_game, |(_, loss)| *loss);
+            tuned += of("fine_tune").len();
+            of("fine_tune")
+                .iter()
+                .fold(taught, |best, (_, loss)| best.min(*loss))
+        });
+        let least = judged.fold(f64::INFINITY, f64::min);
+        assert_eq!(figures.best.loss, Some(least), "{name}");
+    }
+    assert_eq!(tuned, 4, "two passes behind each of two lessons");
+}
+
+#[test]
+fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let mut config = settings(&set, "");
+    config.generators = vec![GeneratorSpec {
+        hidden: Some(8),
+        heads: Some(2),
+        ..GeneratorSpec::new("m", GeneratorKind::Mpd, 4)
+    }];
+    config.schedule.alone_epochs = 0;
+    config.schedule.game_epochs = 0;
+    let out = root.path().join("run");
+    train(&config, &out, false, &mut Deaf).unwrap();
+    let run = TrainedRun::open(&out).unwrap();
+    let generators = run.generators(Stage::Best).unwrap();
+    let Body::Mpd(mpd) = &generators[0].net.body else {
+        panic!("no mpd")
+    };
+    let encoder = run.encoder().unwrap().unwrap();
+    assert_eq!(collect(&mpd.encoder).unwrap(), collect(&encoder).unwrap());
+    // It sees the features alone, and the encoder is not as it was drawn.
+    assert_eq!(generators[0].config.features, 3);
+    let losses = losses(&out, |phase, _| phase == "encoder", "encoder");
+    assert!(losses[losses.len() - 1].1 < losses[0].1);
+}
+
+/// Prepares the real bars in the directory that the committed settings name, below `root`.
+fn real(root: &Path) -> PathBuf {
+    let table = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/ashare/002032.SZ.csv");
+    let set = root.join("target/data/002032.SZ");
+    let mut options = options(&[&table], &set);
+    options.features = FeatureSet::standard();
+    options.window_bars = WINDOW_BARS;
+    options.train_to = TrainTo::Fraction(0.6);
+    prepare(&options).unwrap();
+    set
+}
+
+/// A discriminator that learned nothing would stay at a half; one that sees through everything would leave nothing to play.
+#[test]
+fn discriminators_of_real_bars_come_to_know_more_than_chance_and_never_all() {
+    let root = tempfile::tempdir().unwrap();
+    let mut config = settings(&real(root.path()), "");
+    config.encoder = EncoderSpec::None;
+    config.discriminator = DiscriminatorConfig::default();
+    config.data.samples_per_epoch = 512;
+    config.optimiser.discriminator_learning_rate = 1e-3;
+    config.schedule.distil_every = 0;
+    config.schedule.game_epochs = 10;
+    let out = root.path().join("run");
+    train(&config, &out, false, &mut Deaf).unwrap();
+    let mut reader = csv::Reader::from_path(out.join("curves.csv")).unwrap();
+    let points: Vec<Point> = reader.deserialize().map(Result::unwrap).collect();
+    for name in ["d-g1", "d-g2"] {
+        let own = points.iter().filter(|point| point.network == name);
+        let shares: Vec<f64> = own
+            .map(|p| (p.real_accuracy.unwrap() + p.fake_accuracy.unwrap()) / 2.0)
+            .collect();
+        assert_eq!(shares.len(), 10);
+        let best = shares.iter().copied().fold(0.0, f64::max);
+        assert!(shares[0] < 0.6 && best > 0.6, "{name}: {shares:?}");
+        assert!(best < 0.95, "{name}: {shares:?}");
+    }
+}
+
+/// Every other kind of generator, small, each alone; the MPD holds an encoder that was trained before.
+fn other_generators(set: &Path) -> TrainConfig {
+    use GeneratorKind::{Dct, DeepTransformer, Gru, Lstm, Mpd, Rnn, Tcn};
+    let mut config = settings(set, "threads = 0");
+    config.encoder = EncoderSpec::Cae {
+        window_bars: 8,
+        factors: 2,
+        channels: Some(vec![4, 8]),
+    };
+    let small = |name, kind| GeneratorSpec {
+        hidden: Some(32),
+        ..GeneratorSpec::new(name, kind, 8)
+    };
+    let both = |name, kind| GeneratorSpec {
+        bidirectional: true,
+        ..small(name, kind)
+    };
+    config.generators = vec![
+        small("rnn", Rnn),
+        both("gru", Gru),
+        both("lstm", Lstm),
+        small("tcn", Tcn),
+        small("mpd", Mpd),
+        small("dct", Dct),
+        small("deep", DeepTransformer),
+    ];
+    config.optimiser.learning_rate = 3e-3;
+    config.schedule.encoder_epochs = 3;
+    config.schedule.alone_epochs = 12;
+    config.schedule.game_epochs = 0;
+    config
+}
+
+/// The three default generators with shorter windows, alone and then in the game.
+fn default_generators(set: &Path) -> TrainConfig {
+    let mut config = settings(set, "");
+    config.encoder = Default::default();
+    config.generators = GeneratorSpec::defaults();
+    for spec in &mut config.generators {
+        spec.window_bars /= 2;
+    }
+    config.optimiser.learning_rate = 3e-3;
+    config.schedule.alone_epochs = 12;
+    config.schedule.game_epochs = 3;
+    config.schedule.identity_epochs = 1;
+    config.schedule.distil_every = 0;
+    config
+}
+
+fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Proportion)> {
+    train(config, out, false, &mut Deaf).unwrap();
+    let run = TrainedRun::open(out).unwrap();
+    let corpus = run.corpus().unwrap();
+    run.generators(Stage::Best)
+        .unwrap()
+        .iter()
+        .map(|generator| {
+            let said = generator.predict(&corpus, Part::Test).unwrap();
+            let score = Score::of(&said, corpus.target_scale);
+            (generator.name.clone(), score.direction)
+        })
+        .collect()
+}
+
+#[test]
+fn every_kind_of_generator_learns_a_planted_signal() {
+    let root = tempfile::tempdir().unwrap();
+    // Four of five moves repeat the sign of the move before the last.
+    let planted = |rng: &mut ChaCha8Rng, before: [bool; 2]| before[0] == (rng.next_u32() % 10 < 8);
+    let set = prepared(root.path(), &[closes(1_600, 5, planted)]);
+    for (name, share) in all_directions(&set, root.path()) {
+        assert!(share.share >= 0.75, "{name}: {share:?}");
+        assert!(
+            share.wilson_high < 0.9,
+            "{name} knows more than there is: {share:?}"
+        );
+    }
+}
+
+#[test]
+fn no_kind_of_generator_learns_anything_from_a_random_walk() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(1_600, 6, coin)]);
+    for (name, share) in all_directions(&set, root.path()) {
+        let chance = share.wilson_low..=share.wilson_high;
+        assert!(chance.contains(&0.5), "{name}: {share:?}");
+    }
+}
+
+/// The shares of signs that the three default generators, trained in the game, and all other kinds tell rightly.
+fn all_directions(set: &Path, root: &Path) -> Vec<(String, Proportion)> {
+    let (default, other) = (default_generators(set), other_generators(set));
+    let kinds = default.generators.iter().chain(&other.generators);
+    let kinds: Vec<String> = kinds.map(|spec| format!("{:?}", spec.kind)).collect();
+    assert_eq!(kinds[..3], ["Gru", "Lstm", "Transformer"]);
+    for kind in ["Rnn", "Tcn", "DeepTransformer", "Dct", "Mpd"] {
+        assert!(kinds.iter().any(|known| known == kind), "{kind}");
+    }
+    let mut all = directions(&default, &root.join("default"));
+    all.extend(directions(&other, &root.join("other")));
+    all
+}
+
+/// Networks learn side by side, each on one thread.
+#[test]
+fn the_number_of_threads_changes_nothing_but_the_time() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let run = |threads: usize| {
+        let mut config = settings(&set, "");
+        config.threads = threads;
+        let dir = root.path().join(threads.to_string());
+        train(&config, &dir, false, &mut Deaf).unwrap();
+        // What `run.json` says of the threads is all that may differ.
+        let mut all = lasting(&dir);
+        all.retain(|(path, _)| !path.ends_with("run.json"));
+        (RunManifest::read(&dir).unwrap(), all)
+    };
+    let ((mut one, one_files), (two, two_files)) = (run(1), run(2));
+    assert_eq!(one_files.len(), two_files.len());
+    for ((path, one), (other, two)) in one_files.iter().zip(&two_files) {
+        assert_eq!(path, other);
+        assert!(one == two, "{} differs", path.display());
+    }
+    one.config.threads = 2;
+    assert_eq!(one, two);
+    // A run goes on with any number of them.
+    let dir = root.path().join("1");
+    assert_eq!(train(&two.config, &dir, true, &mut Deaf).unwrap(), two);
+}
+
+/// Losses that are no numbers end a training, with the place; what was learnt before stays.
+#[test]
+fn a_training_that_diverges_is_a_failure_with_its_place() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(root.path(), &[closes(400, 3, coin)]);
+    let mut config = settings(&set, "");
+    config.optimiser.learning_rate = 1e30;
+    let dir = root.path().join("run");
+    let message = train(&config, &dir, false, &mut Deaf)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        message.contains(", epoch ") && message.contains("diverged"),
+        "{message}"
+    );
+    assert!(!RunManifest::read(&dir).unwrap().finished);
+}
+
+#[cfg(not(feature = "wgpu"))]
+#[test]
+fn a_gpu_is_refused_by_a_build_that_has_none() {
+    let root = tempfile::tempdir().unwrap();
+    let set = prepared(
+        root.path(),
+        &[closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))],
+    );
+    let config = settings(&set, "device = \"gpu\"");
+    let message = train(&config, &root.path().join("run"), false, &mut Deaf)
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("--features wgpu"), "{message}");
+    assert!(!root.path().join("run").exists());
+}
