@@ -13,7 +13,7 @@ use super::init::Init;
 use super::layers::conv::Conv3x3;
 use super::layers::linear::Linear;
 use super::positive;
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Shape of a convolutional autoencoder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

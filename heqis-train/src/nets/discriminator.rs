@@ -11,7 +11,7 @@ use super::layers::activation::leaky_relu;
 use super::layers::conv::Conv1d;
 use super::layers::linear::Linear;
 use super::positive;
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Number of direction classes: down, flat, up.
 pub const CLASSES: usize = 3;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cae::{Cae, CaeConfig};
 use super::t3vae::{T3Vae, T3VaeConfig};
-use crate::TrainError;
+use crate::error::TrainError;
 use crate::provenance::Provenance;
 
 /// Shape of an encoder.

@@ -18,7 +18,7 @@ use super::layers::rope;
 use super::layers::tcn::Tcn;
 use super::layers::transformer::Transformer;
 use super::positive;
-use crate::TrainError;
+use crate::error::TrainError;
 use crate::provenance::Provenance;
 
 /// Kind of a generator.

@@ -12,7 +12,7 @@
 //!
 //! What is *not* here: optimisers, schedules and data (the training loop), and bundles.
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 pub mod cae;
 pub mod discriminator;

@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand_chacha::rand_core::Rng;
 use rand_distr::{ChiSquared, Distribution, StandardNormal};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Bounds of an encoded log-variance; outside, the loss's exponentials leave the range of `f32`.
 pub const LOG_VARIANCE_BOUND: f64 = 10.0;

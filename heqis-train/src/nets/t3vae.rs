@@ -16,7 +16,7 @@ use super::layers::conv::Conv1d;
 use super::layers::linear::Linear;
 use super::positive;
 use super::student::{LOG_VARIANCE_BOUND, StudentConstants};
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Shape and constants of a t³-VAE.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
