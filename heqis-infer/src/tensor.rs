@@ -54,6 +54,12 @@ impl TensorSpec {
     }
 }
 
+impl fmt::Display for TensorSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {:?}", self.name, self.dtype, self.shape)
+    }
+}
+
 /// Borrowed elements of a tensor.
 #[derive(Clone, Copy, Debug)]
 pub enum TensorData<'a> {

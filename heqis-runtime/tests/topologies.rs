@@ -3,6 +3,9 @@
 //! `HEQIS_BLESS=1 cargo test -p heqis-runtime --test topologies` rewrites `topologies/heqis.schema.json`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../../heqis-bundle/tests/support/mod.rs"]
+mod bundles;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -78,6 +81,26 @@ fn two_bundles_that_do_not_fit_each_other_are_a_fault_before_the_start() {
         "{other:?}"
     );
     assert_eq!(faults(&["stages.features.params.rows=32"]), [""; 0]);
+}
+
+#[test]
+fn every_defect_of_a_bundle_is_a_fault_with_the_contracts_message() {
+    let root = tempfile::tempdir().unwrap();
+    for case in bundles::cases() {
+        let (stage, kind) = match case.task {
+            "factors" => ("features", "npu-feature"),
+            _ => ("engine", "trt-engine"),
+        };
+        let (dir, message) = case.write(root.path());
+        let set = format!("stages.{stage}.params.bundle={:?}", dir.to_str().unwrap());
+        let faults = faults(&[&set]);
+        let expected = format!("unusable-parameters stage `{stage}` ({kind}): {message}");
+        assert!(
+            faults.iter().any(|fault| fault.starts_with(&expected)),
+            "{}: expected {expected:?}, got {faults:?}",
+            case.name
+        );
+    }
 }
 
 #[test]

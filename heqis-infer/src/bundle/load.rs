@@ -11,7 +11,7 @@ use super::manifest::Manifest;
 use super::states::States;
 use crate::backend::BackendKind;
 use crate::error::{BundleFault, InferError};
-use crate::onnx::Signature;
+use crate::onnx::{OPSETS, Signature};
 use crate::tensor::TensorSpec;
 
 /// A bundle that has passed every check that needs no backend.
@@ -167,6 +167,18 @@ fn check_model(
 ) -> Result<(BTreeMap<String, String>, States), BundleFault> {
     let signature =
         Signature::read(model).map_err(|error| BundleFault::Model(error.to_string()))?;
+    if !signature
+        .opset
+        .is_some_and(|version| OPSETS.contains(&version))
+    {
+        let got = signature
+            .opset
+            .map_or_else(|| "none".to_owned(), |version| version.to_string());
+        let (oldest, newest) = (OPSETS.start(), OPSETS.end());
+        return Err(BundleFault::Model(format!(
+            "the operator set must be of version {oldest} to {newest}, got {got}"
+        )));
+    }
     manifest.check_tensors(&signature.inputs, &signature.outputs)?;
     let states = States::read(&signature.metadata, &signature.inputs, &signature.outputs)
         .map_err(BundleFault::Model)?;

@@ -357,15 +357,11 @@ fn check_tensors(
     match manifest.iter().zip(model).find(|(a, b)| a != b) {
         Some((manifest, model)) => Err(BundleFault::Tensor {
             kind,
-            manifest: show(manifest),
-            model: show(model),
+            manifest: manifest.to_string(),
+            model: model.to_string(),
         }),
         None => Ok(()),
     }
-}
-
-fn show(spec: &TensorSpec) -> String {
-    format!("{} {} {:?}", spec.name, spec.dtype, spec.shape)
 }
 
 fn check_specs(field: &str, specs: &[TensorSpec]) -> Result<(), BundleFault> {

@@ -12,6 +12,6 @@ mod signature;
 
 pub use crate::error::GraphFault;
 pub use graph::{Attribute, GraphBuilder, Value};
-pub use proto::{IR_VERSION, OPSET};
+pub use proto::{IR_VERSION, OPSET, OPSETS};
 pub(crate) use signature::Decoded;
 pub use signature::Signature;

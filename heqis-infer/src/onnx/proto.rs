@@ -11,6 +11,8 @@ use prost::Message;
 
 /// ONNX operator set that the writer declares.
 pub const OPSET: i64 = 13;
+/// Versions of the operator set that the runtimes read: ONNX Runtime begins with 7.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=25;
 /// ONNX file format version that the writer declares.
 pub const IR_VERSION: i64 = 7;
 

@@ -17,6 +17,8 @@ pub struct Signature {
     pub outputs: Vec<TensorSpec>,
     /// The model's `metadata_props`.
     pub metadata: BTreeMap<String, String>,
+    /// Version of the default operator set, if the model imports it.
+    pub opset: Option<i64>,
 }
 
 impl Signature {
@@ -80,10 +82,13 @@ impl Decoded {
             .into_iter()
             .map(|pair| (pair.key, pair.value))
             .collect();
+        let default = |set: &&proto::OperatorSet| matches!(set.domain.as_str(), "" | "ai.onnx");
+        let opset = model.opset_import.iter().find(default);
         Ok(Signature {
             inputs,
             outputs,
             metadata,
+            opset: opset.map(|set| set.version),
         })
     }
 }

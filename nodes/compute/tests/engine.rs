@@ -1,6 +1,8 @@
 //! Features become predictions in batches: the bundle's own golden values, the same bits whatever the batch.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../../heqis-bundle/tests/support/mod.rs"]
+mod bundles;
 mod support;
 
 use std::collections::BTreeMap;
@@ -112,7 +114,7 @@ fn the_size_of_the_batch_changes_no_bit() {
 }
 
 proptest! {
-    /// Rows as they may come at run time, not only those that the bundle brings.
+    /// Rows as they may arrive at run time, not only the golden ones of the bundle.
     #[test]
     fn any_rows_in_any_batches_of_up_to_eight_give_the_bits_of_the_model_on_one_row(
         rows in prop::collection::vec(prop::collection::vec(-1.5f32..1.5, 20), 1..25),
@@ -158,7 +160,7 @@ fn nothing_is_emitted_before_the_batch_is_complete() {
 }
 
 #[test]
-fn features_of_another_set_or_width_or_without_numbers_are_refused_alone() {
+fn features_of_another_set_or_width_or_that_are_not_finite_are_refused_alone() {
     let mut engine: Bench<TrtEngine> = Bench::build(&context(root()), cpu());
     let sound = (*golden_features()[0]).clone();
     let other_set = Features {
@@ -195,8 +197,15 @@ fn features_of_another_set_or_width_or_without_numbers_are_refused_alone() {
     assert_eq!(engine.batch(&features).len(), features.len());
 }
 
-/// A bundle whose model overflows as soon as a feature is above 1e25: its return is then infinite or no number, and so are
-/// its probabilities.
+/// The features of the models here, and their scaler.
+const FEATURES: [&str; 2] = ["return_1", "range_ratio"];
+
+fn scaler() -> Vec<u8> {
+    bundles::scaler(&FEATURES, 1)
+}
+
+/// A bundle whose model overflows as soon as a feature is above 1e25: its return and its probabilities are then infinite or
+/// NaN.
 fn overflowing(dir: &Path) -> Bundle {
     let zeros = BTreeMap::from([("features".into(), vec![0.0; 2])]);
     finish(
@@ -216,7 +225,7 @@ fn frames_of(values: &[f32]) -> Vec<Frame<Features>> {
         .map(|(&value, position)| {
             let features = Features {
                 bar: bar("600000.SH", position as i32),
-                set_id: id_of(&["a", "b"]),
+                set_id: id_of(&FEATURES),
                 tensor: Tensor::new(&[1, 2], vec![value, 0.0]).unwrap(),
                 view: None,
             };
@@ -226,7 +235,7 @@ fn frames_of(values: &[f32]) -> Vec<Frame<Features>> {
 }
 
 #[test]
-fn a_prediction_that_is_no_number_is_held_on_and_costs_no_other() {
+fn a_prediction_that_is_not_finite_is_held_on_and_affects_no_other() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = overflowing(&directory.path().join("model"));
     let cx = context(directory.path());
@@ -244,7 +253,7 @@ fn a_prediction_that_is_no_number_is_held_on_and_costs_no_other() {
         "600000.SH 2015-07-10",
         "the last one"
     );
-    // What the frames beside it give is what they give alone.
+    // The other frames give the same as alone.
     let sound: Vec<f32> = values
         .into_iter()
         .filter(|value| value.abs() < 1e20)
@@ -277,7 +286,7 @@ fn a_prediction_that_is_no_number_is_held_on_and_costs_no_other() {
 }
 
 #[test]
-fn a_model_that_says_nothing_finite_most_of_the_time_ends_the_node_when_no_backend_is_left() {
+fn a_model_with_mostly_invalid_results_ends_the_node_when_no_backend_is_left() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = overflowing(&directory.path().join("model"));
     for on_invalid in ["fall-back", "stop"] {
@@ -286,7 +295,7 @@ fn a_model_that_says_nothing_finite_most_of_the_time_ends_the_node_when_no_backe
             "invalid_window": 8, "on_invalid": on_invalid,
         });
         let mut engine: Bench<TrtEngine> = Bench::build(&context(""), params);
-        // Half of them is not most of them, and seven are too few to say.
+        // Half of them are not too many, and seven are too few to judge.
         for values in [&[1e30; 4][..], &[1.0; 4], &[1e30; 4]] {
             for frame in frames_of(values) {
                 engine.process(&frame).unwrap();
@@ -309,7 +318,7 @@ fn a_model_that_says_nothing_finite_most_of_the_time_ends_the_node_when_no_backe
     assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
-/// Values whose products and sums `f32` holds exactly, so that what a model makes of them can be told beforehand.
+/// Values whose products and sums `f32` holds exactly, so that the model's results are known exactly.
 fn weight(row: usize, column: usize) -> f32 {
     0.25 * (row as f32 + 1.0) * if column == 0 { 1.0 } else { -0.5 }
 }
@@ -325,7 +334,7 @@ fn windowed(dir: &Path, rows: usize, factors: Option<&str>) -> Bundle {
     finish(dir, rows, graph, "predicted_return", zeros)
 }
 
-/// The same for one row, whose sum goes on from frame to frame.
+/// The same for one row, whose sum continues from frame to frame.
 fn stateful(dir: &Path) -> Bundle {
     let mut graph = GraphBuilder::new("stateful");
     graph.metadata(STATE_KEY, "total=predicted_return");
@@ -375,10 +384,10 @@ fn finish(
         created_by: "a test".into(),
         precision: Precision::F32,
         model: graph.finish().unwrap(),
-        scaler_params: b"{}".to_vec(),
+        scaler_params: scaler(),
         other_files: BTreeMap::new(),
         model_card: String::new(),
-        feature_names: vec!["a".into(), "b".into()],
+        feature_names: FEATURES.map(str::to_owned).to_vec(),
         window_bars: rows,
         training_span: TrainingSpan {
             source: "none".into(),
@@ -422,7 +431,7 @@ fn a_model_over_a_window_of_rows_gets_each_frames_rows_whatever_the_batch() {
                 };
                 let features = Features {
                     bar: bar("600000.SH", position as i32),
-                    set_id: id_of(&["a", "b"]),
+                    set_id: id_of(&FEATURES),
                     tensor: Tensor::new(&shape, data).unwrap(),
                     view: None,
                 };
@@ -455,7 +464,7 @@ fn a_model_over_a_window_of_rows_gets_each_frames_rows_whatever_the_batch() {
 }
 
 #[test]
-fn what_the_model_was_trained_on_is_demanded_before_the_start() {
+fn the_port_contract_requires_what_the_model_was_trained_on() {
     let directory = tempfile::tempdir().unwrap();
     let hash = "ab".repeat(32);
     let bundle = windowed(&directory.path().join("model"), 3, Some(&hash));
@@ -465,14 +474,14 @@ fn what_the_model_was_trained_on_is_demanded_before_the_start() {
     assert_eq!(takes["rows"], Property::Number(3));
     assert_eq!(
         takes["feature"],
-        Property::Names(vec!["a".into(), "b".into()])
+        Property::Names(FEATURES.map(str::to_owned).to_vec())
     );
     assert_eq!(takes["factors model"], value(&hash));
     assert_eq!(
         takes["scaler"],
-        value(&heqis_infer::bundle::sha256_hex(b"{}"))
+        value(&heqis_infer::bundle::sha256_hex(&scaler()))
     );
-    // A model that does not say whose factors it reads takes anyone's.
+    // A model that does not name its feature model accepts any.
     let baseline = TrtEngine::contract(&config(cpu()), &root()).requires;
     assert_eq!(baseline["rows"], value("1"));
     assert!(!baseline.contains_key("factors model"));
@@ -484,14 +493,14 @@ fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
     assert_eq!(faults(cpu()), [""; 0]);
     let wrong_task = faults(json!({ "bundle": "models/baseline-factors" }));
     assert!(
-        wrong_task[0].contains("task is 'factors', trt-engine needs 'direction'"),
+        wrong_task[0].ends_with("task must be direction, got factors"),
         "{wrong_task:?}"
     );
     let directory = tempfile::tempdir().unwrap();
     let carries = stateful(&directory.path().join("model"));
     let carries = faults(json!({ "bundle": carries.dir() }));
     assert!(
-        carries[0].contains("carries a state from frame to frame, trt-engine keeps none"),
+        carries[0].contains("must carry no state, which a compute node could not restore"),
         "{carries:?}"
     );
     let missing = faults(json!({ "bundle": "models/none", "backends": [] }));
@@ -516,7 +525,24 @@ fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn backends_that_are_not_there_are_fallen_back_from_unless_that_is_forbidden() {
+fn every_defect_of_a_bundle_is_refused_with_the_contracts_message() {
+    let root = tempfile::tempdir().unwrap();
+    for case in bundles::cases() {
+        if case.task != "direction" {
+            continue;
+        }
+        let (dir, message) = case.write(root.path());
+        let faults = TrtEngine::check(&config(json!({ "bundle": dir })), Path::new(""));
+        assert!(
+            faults.len() == 1 && faults[0].starts_with(&message),
+            "{}: {faults:?}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn missing_backends_are_replaced_by_the_next_unless_strict() {
     let cx = context(root());
     let _engine: Bench<TrtEngine> = Bench::build(&cx, json!({ "bundle": DIRECTION }));
     assert_eq!(count(&cx, "fallback"), 2, "tensorrt and cuda, then the CPU");
@@ -529,7 +555,7 @@ fn backends_that_are_not_there_are_fallen_back_from_unless_that_is_forbidden() {
 }
 
 #[test]
-fn a_backend_that_failed_its_gate_is_used_only_when_that_is_forced() {
+fn a_backend_that_failed_its_gate_is_used_only_when_forced() {
     let directory = tempfile::tempdir().unwrap();
     let failed = Verified {
         by: "a test".into(),

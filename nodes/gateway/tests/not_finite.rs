@@ -1,4 +1,4 @@
-//! A feature model whose factors are no numbers for some bars: these are passed over, on the board as in the lab's path.
+//! A feature model whose factors are not finite for some bars: these bars are skipped, on the board as in the lab.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -68,7 +68,7 @@ fn overflowing(dir: &Path, bound: f32) -> Bundle {
     Bundle::write(dir, &parts).unwrap()
 }
 
-/// The bundle in the lab's path; takes down what the predicting model would be given.
+/// The bundle in the lab's pipeline; records what the direction model would read.
 struct Lab {
     model: StatefulModel,
     shape: Vec<usize>,
@@ -134,7 +134,7 @@ fn rows() -> Vec<FeatureRow> {
 }
 
 #[test]
-fn a_bar_whose_factors_are_no_numbers_takes_no_place_here_and_in_the_lab() {
+fn a_bar_whose_factors_are_not_finite_takes_no_place_here_and_in_the_lab() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = overflowing(&directory.path().join("model"), 0.9);
     let params = json!({
@@ -147,8 +147,12 @@ fn a_bar_whose_factors_are_no_numbers_takes_no_place_here_and_in_the_lab() {
         .flat_map(|row| stage.take(row))
         .map(|frame| frame.tensor.data().to_vec())
         .collect();
-    let lost = count(&cx, "not_finite");
-    assert!(lost > 5 && emitted.len() > 100, "{lost} {}", emitted.len());
+    let skipped = count(&cx, "not_finite");
+    assert!(
+        skipped > 5 && emitted.len() > 100,
+        "{skipped} {}",
+        emitted.len()
+    );
     assert!(emitted.iter().flatten().all(|value| value.is_finite()));
 
     let text = std::str::from_utf8(bundle.scaler_params()).unwrap();
@@ -177,12 +181,12 @@ fn a_bar_whose_factors_are_no_numbers_takes_no_place_here_and_in_the_lab() {
             matches!(outcome, Outcome::Refused(error) if error.to_string().starts_with("factors: factor_0"))
         })
         .count();
-    assert_eq!(refused as u64, lost);
+    assert_eq!(refused as u64, skipped);
     assert_eq!(path.model().given, emitted);
 }
 
 #[test]
-fn a_model_whose_factors_are_no_numbers_most_of_the_time_ends_the_node() {
+fn a_model_whose_factors_are_mostly_not_finite_ends_the_node() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = overflowing(&directory.path().join("model"), 1e-3);
     let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"], "invalid_window": 32 });

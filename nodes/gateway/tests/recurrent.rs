@@ -1,4 +1,4 @@
-//! A feature model that carries a state from bar to bar: one state for each symbol, made anew by the replay.
+//! A feature model that carries a state from bar to bar: one state for each symbol, rebuilt by the replay.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "support/recurrent.rs"]
@@ -51,7 +51,7 @@ fn expected(bundle: &Bundle, rows: &[FeatureRow]) -> Vec<Vec<f64>> {
 }
 
 #[test]
-fn each_symbol_has_a_state_of_its_own_that_goes_on_from_bar_to_bar() {
+fn each_symbol_has_a_state_of_its_own_that_continues_from_bar_to_bar() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = recurrent::write(&root().join("models"), &directory.path().join("recurrent"));
     let params = json!({ "bundle": bundle.dir(), "backends": ["cpu"] });
@@ -63,7 +63,7 @@ fn each_symbol_has_a_state_of_its_own_that_goes_on_from_bar_to_bar() {
     let (mut of_one, mut of_other) = (Vec::new(), Vec::new());
     for (position, (row, second)) in one.iter().zip(&other).enumerate() {
         of_one.extend(stage.take(row.clone()));
-        // Bars of the other come at another pace, and rows that cannot be scaled leave no trace in the state.
+        // Bars of the other arrive at another rate, and rows that cannot be scaled do not change the state.
         if position % 3 != 0 {
             let broken = FeatureRow {
                 values: vec![f64::NAN; second.values.len()],
@@ -89,7 +89,7 @@ fn each_symbol_has_a_state_of_its_own_that_goes_on_from_bar_to_bar() {
 }
 
 #[test]
-fn the_replay_of_all_bars_makes_the_same_state_and_a_part_of_them_does_not() {
+fn the_replay_of_all_bars_rebuilds_the_same_state_and_a_part_of_them_does_not() {
     let directory = tempfile::tempdir().unwrap();
     let bundle = recurrent::write(&root().join("models"), &directory.path().join("recurrent"));
     let rows = rows("002032.SZ.csv", 60);

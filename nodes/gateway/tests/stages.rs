@@ -1,6 +1,8 @@
 //! The gateway's stages one by one, on real bars and the shipped bundle.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+#[path = "../../../heqis-bundle/tests/support/mod.rs"]
+mod bundles;
 mod support;
 
 use std::fs;
@@ -498,7 +500,7 @@ fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
     assert_eq!(faults(Path::new(FACTORS)), [""; 0]);
     let wrong_task = faults(Path::new("models/baseline-direction"));
     assert!(
-        wrong_task[0].contains("task is 'direction', npu-feature needs 'factors'"),
+        wrong_task[0].ends_with("task must be factors, got direction"),
         "{wrong_task:?}"
     );
     let missing = faults(Path::new("models/none"));
@@ -535,7 +537,24 @@ fn a_bundle_that_does_not_fit_is_refused_before_anything_starts() {
 }
 
 #[test]
-fn a_backend_that_is_not_there_is_fallen_back_from_unless_that_is_forbidden() {
+fn every_defect_of_a_bundle_is_refused_with_the_contracts_message() {
+    let directory = tempfile::tempdir().unwrap();
+    for case in bundles::cases() {
+        if case.task != "factors" {
+            continue;
+        }
+        let (dir, message) = case.write(directory.path());
+        let faults = NpuFeature::check(&config(json!({ "bundle": dir })), Path::new(""));
+        assert!(
+            faults.len() == 1 && faults[0].starts_with(&message),
+            "{}: {faults:?}",
+            case.name
+        );
+    }
+}
+
+#[test]
+fn a_missing_backend_is_replaced_by_the_next_unless_strict() {
     let cx = context(root());
     let params = json!({ "bundle": FACTORS, "backends": ["rknn", "cpu"] });
     let built = NpuFeature::build(&config(params), &cx);

@@ -13,16 +13,19 @@
 //!
 //! Not here: what a bundle must be (`heqis-bundle`), and what a stage does with the outputs.
 
+mod config;
 mod validity;
 
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Counter, StageCounters, StageError};
+use heqis_bundle::{BundleError, Layout, Loaded};
 use heqis_infer::{
-    BackendKind, BackendPolicy, Bundle, Libraries, ModelState, Opened, StatefulModel, TensorView,
+    BackendKind, BackendPolicy, Libraries, ModelState, Opened, StatefulModel, TensorView,
     select_with,
 };
 
+pub use config::{default_invalid_window, default_max_invalid_share};
 use validity::ValidityWindow;
 pub use validity::{MAX_WINDOW, OnInvalid, ValidityPolicy};
 
@@ -44,16 +47,26 @@ pub struct ModelRequest<'a> {
 }
 
 impl ModelRequest<'_> {
-    /// Returns the faults of the parameters, for a stage's check: of the bundle, as `check_layout` finds them, and of the list
-    /// of backends.
-    pub fn faults<T>(
+    /// Loads the bundle, which must have the layout of the stage.
+    ///
+    /// # Errors
+    ///
+    /// [`BundleError`] with the first rule that the bundle breaks.
+    pub fn load<L: Layout>(&self, base: &Path) -> Result<Loaded<L>, BundleError> {
+        heqis_bundle::load(base.join(self.bundle))
+    }
+
+    /// Returns the faults of the parameters, for a stage's check: of the bundle, which must have the layout of the stage and
+    /// pass `further`, and of the list of backends.
+    pub fn faults<L: Layout>(
         &self,
         base: &Path,
-        check_layout: impl FnOnce(&Bundle) -> Result<T, String>,
+        further: impl FnOnce(&L) -> Result<(), String>,
     ) -> Vec<String> {
-        let bundle = Bundle::load(base.join(self.bundle))
+        let bundle = self
+            .load(base)
             .map_err(|error| error.to_string())
-            .and_then(|bundle| check_layout(&bundle))
+            .and_then(|loaded| further(&loaded.layout))
             .err();
         let backends = self
             .backends
@@ -81,18 +94,16 @@ pub struct StageModel {
 }
 
 impl StageModel {
-    /// Opens a bundle's model with the vendors' libraries that the environment names, and returns it with the bundle and the
-    /// result of `check_layout`.
+    /// Opens a bundle's model with the vendors' libraries that the environment names, and returns it with the bundle.
     ///
     /// # Errors
     ///
-    /// [`StageError::Config`] when the bundle cannot be loaded, does not fit, or when no backend works.
-    pub fn open<T>(
+    /// [`StageError::Config`] when the bundle breaks a rule of its layout, or when no backend works.
+    pub fn open<L: Layout>(
         request: &ModelRequest<'_>,
         cx: &BuildContext,
-        check_layout: impl FnOnce(&Bundle) -> Result<T, String>,
-    ) -> Result<(Self, Bundle, T), StageError> {
-        Self::open_with(request, cx, Libraries::from_env(), check_layout)
+    ) -> Result<(Self, Loaded<L>), StageError> {
+        Self::open_with(request, cx, Libraries::from_env())
     }
 
     /// Opens as [`StageModel::open`] does, with these libraries. Work that takes minutes is cancelled when the graph stops.
@@ -100,17 +111,16 @@ impl StageModel {
     /// # Errors
     ///
     /// As [`StageModel::open`].
-    pub fn open_with<T>(
+    pub fn open_with<L: Layout>(
         request: &ModelRequest<'_>,
         cx: &BuildContext,
         libraries: Libraries,
-        check_layout: impl FnOnce(&Bundle) -> Result<T, String>,
-    ) -> Result<(Self, Bundle, T), StageError> {
-        let mut bundle = Bundle::load(cx.path(request.bundle)).map_err(StageError::config)?;
+    ) -> Result<(Self, Loaded<L>), StageError> {
+        let loaded = heqis_bundle::load(cx.path(request.bundle)).map_err(StageError::config)?;
+        let Loaded { mut bundle, layout } = loaded;
         if request.force {
             bundle = bundle.force();
         }
-        let layout = check_layout(&bundle).map_err(StageError::Config)?;
         let (opened, _) = select_with(
             &bundle,
             request.backends,
@@ -143,7 +153,7 @@ impl StageModel {
             fallback,
             counters: cx.counters().clone(),
         };
-        Ok((model, bundle, layout))
+        Ok((model, Loaded { bundle, layout }))
     }
 
     /// Computes rows from `state`, as [`StatefulModel::step`] does.

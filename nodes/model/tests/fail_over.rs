@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Clock, StageError};
+use heqis_bundle::{BundleError, Layout, Role};
 use heqis_infer::backend::RKNN_LIBRARY;
 use heqis_infer::bundle::STATE_KEY;
 use heqis_infer::onnx::GraphBuilder;
@@ -40,7 +41,7 @@ fn running_total(dir: &Path, fail_run: u32) {
     );
     let parts = BundleParts {
         name: "running-total".into(),
-        task: "test".into(),
+        task: "factors".into(),
         created_by: "a test".into(),
         precision: Precision::F32,
         model: graph.finish().unwrap(),
@@ -75,6 +76,17 @@ fn running_total(dir: &Path, fail_run: u32) {
     Bundle::write(dir, &parts).unwrap();
 }
 
+/// A layout without rules.
+struct AnyLayout;
+
+impl Layout for AnyLayout {
+    const ROLE: Role = Role::Factors;
+
+    fn read(_: &Bundle) -> Result<Self, BundleError> {
+        Ok(Self)
+    }
+}
+
 fn open(dir: &Path, cx: &BuildContext, strict: bool) -> StageModel {
     let request = ModelRequest {
         bundle: dir,
@@ -85,8 +97,7 @@ fn open(dir: &Path, cx: &BuildContext, strict: bool) -> StageModel {
         validity: ValidityPolicy::default(),
     };
     let libraries = Libraries::from_env().with(RKNN_LIBRARY, stand_in::stand_in());
-    let any_layout = |_: &Bundle| Ok(());
-    StageModel::open_with(&request, cx, libraries, any_layout)
+    StageModel::open_with::<AnyLayout>(&request, cx, libraries)
         .unwrap()
         .0
 }

@@ -1,0 +1,36 @@
+//! Whether two bundles belong together.
+
+use heqis_infer::bundle::{FACTORS_HASH_KEY, MODEL_FILE};
+
+use crate::error::{BundleError, defect};
+use crate::layout::{DirectionLayout, FactorsLayout, Loaded};
+
+/// Checks that a direction model was trained on the factors of a feature model: with the same scaler, on as many factors, and,
+/// where it names the feature model, on this one.
+///
+/// # Errors
+///
+/// [`BundleError::Contract`] with the first rule that the direction model breaks.
+pub fn check_pair(
+    factors: &Loaded<FactorsLayout>,
+    direction: &Loaded<DirectionLayout>,
+) -> Result<(), BundleError> {
+    let (bundle, other) = (&direction.bundle, factors.bundle.dir().display());
+    if bundle.scaler_params() != factors.bundle.scaler_params() {
+        let rule = format!("scaler_params.json must be that of the feature model {other}");
+        return Err(defect(bundle, rule, "another one"));
+    }
+    let count = factors.layout.factors;
+    if direction.layout.factors != count {
+        let rule = format!("the model must read {count} factors, those of {other}");
+        return Err(defect(bundle, rule, direction.layout.factors));
+    }
+    let hash = factors.bundle.sha256(MODEL_FILE).unwrap_or_default();
+    match bundle.metadata(FACTORS_HASH_KEY) {
+        Some(trained_on) if trained_on != hash => {
+            let rule = format!("the model must be trained on the factors of {other}, model {hash}");
+            Err(defect(bundle, rule, trained_on))
+        }
+        _ => Ok(()),
+    }
+}
