@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What f16 and int8 on the wire cost and save: bytes a frame, and what becomes of the decisions.
+"""Effects of f16 and int8 on the wire: bytes per frame, and differences of the decisions.
 
     benches/encodings.py BINARY
 
@@ -28,7 +28,7 @@ def metric(port, name, label):
 
 
 def run(binary, encoding):
-    """Decisions in order, and the bytes of a frame on the edge."""
+    """Decisions in order, and bytes per frame on the edge."""
     metrics = free_ports(2)
     one, two = free_ports(2)
     folder = pathlib.Path(tempfile.mkdtemp())
@@ -36,7 +36,7 @@ def run(binary, encoding):
         f'nodes.gateway.metrics="127.0.0.1:{metrics[0]}"',
         f'nodes.compute.metrics="127.0.0.1:{metrics[1]}"',
         'nodes.gateway.dashboard.address="127.0.0.1:0"',
-        # Keeps the node, and with it the count of bytes, when its stages have ended.
+        # Keeps the node, and with it its byte counter, after its stages have ended.
         "nodes.gateway.dashboard.stay=true",
         f"edges.{EDGE}.transport.port={one}",
         f"edges.signal->feedback.transport.port={two}",
@@ -59,7 +59,7 @@ def run(binary, encoding):
 def main():
     binary = str(pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__)).resolve())
     plain, plain_bytes = run(binary, "f32")
-    print("| encoding | bytes a frame | of f32 | largest error of a probability | of a predicted return | sides that differ |")
+    print("| encoding | bytes per frame | of f32 | largest error of a probability | of a predicted return | sides that differ |")
     print("|---|---|---|---|---|---|")
     print(f"| f32 | {plain_bytes:.0f} | 1 | – | – | – |")
     for encoding in ("f16", "int8"):

@@ -1,14 +1,13 @@
-//! What one hop from stage to stage costs, beside the channels that it might have been.
+//! The cost of one hop from stage to stage, compared with plain channels.
 //!
 //! ```text
 //! cargo bench --bench hop [-- --rounds N]
 //! ```
 //!
-//! Flood: a source makes frames as fast as they are taken, a sink drops them; nanoseconds per frame, everything
-//! included (origin, key, stamps, books, histograms). Ping-pong: the next frame is made when the sink has taken the
-//! one before; time from frame to frame at the sink, median, so one hop and the answer's way back. Idle: a frame a
-//! millisecond; how long it waits between the two stages, median. Rounds visit every arm in turn, so that a busy
-//! machine disturbs all alike: read the ratios.
+//! Flood: a source emits frames as fast as they are taken, a sink drops them; nanoseconds per frame, all included
+//! (origin, key, stamps, books, histograms). Ping-pong: the next frame is emitted when the sink has taken the one before;
+//! median time from frame to frame at the sink, that is one hop and the way back. Idle: one frame per millisecond; median
+//! wait between the two stages. Rounds alternate over all arms, so that a busy machine disturbs all alike: read the ratios.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,18 +41,18 @@ impl Payload for Number {
     }
 }
 
-/// When a frame is made.
+/// When a frame is emitted.
 #[derive(Clone, Default)]
 enum Pace {
     #[default]
     Flood,
-    /// So many nanoseconds after the one before.
+    /// This number of nanoseconds after the one before.
     Every(i64),
-    /// When the sink has taken the one before.
+    /// Once the sink has taken the one before.
     Answered(Arc<Answers>),
 }
 
-/// The sink's way to ask for the next frame.
+/// Lets the sink request the next frame.
 #[derive(Default)]
 struct Answers {
     taken: AtomicU64,
@@ -114,7 +113,7 @@ impl Source for Count {
     }
 }
 
-/// What the sink saw.
+/// Measurements of the sink.
 #[derive(Default)]
 struct Seen {
     first: Option<Instant>,
@@ -227,10 +226,10 @@ fn per_frame(elapsed: Duration) -> f64 {
     elapsed.as_nanos() as f64 / FLOOD as f64
 }
 
-/// A way to hand a frame on, by name; gives nanoseconds per frame.
+/// Name of a transport, and a function that returns its nanoseconds per frame.
 type Arm = (&'static str, fn() -> f64);
 
-/// The cheapest thing that could be called a message: a boxed value through a virtual call.
+/// The lower bound of a message: a boxed value through a virtual call.
 fn function_call() -> f64 {
     let sink: Box<dyn Fn(Box<Number>)> = Box::new(|number| drop(std::hint::black_box(number)));
     let start = Instant::now();
@@ -277,7 +276,7 @@ fn tokio_channel() -> f64 {
     })
 }
 
-/// The median time from answer to answer.
+/// Returns the median time from response to response.
 fn laps(mut lap: impl FnMut()) -> f64 {
     let mut laps_ns = Vec::with_capacity(PING_PONG as usize);
     for _ in 0..PING_PONG {
@@ -313,7 +312,7 @@ fn tokio_ping_pong() -> f64 {
     runtime.block_on(async {
         let (ping, mut pings) = tokio::sync::mpsc::channel::<Box<Number>>(1);
         let (pong, mut pongs) = tokio::sync::mpsc::channel::<()>(1);
-        // The sink is a task and so is the source: `block_on` itself would wake more dearly.
+        // Both sink and source are tasks: waking `block_on` itself costs more.
         tokio::spawn(async move {
             while let Some(number) = pings.recv().await {
                 std::hint::black_box(number);
@@ -385,7 +384,7 @@ fn main() {
     let flood = format!("flood, capacity {CAPACITY}, per frame");
     print(&flood, &floods, times, 1, 2);
     print("ping-pong, p50 per frame", &ping_pongs, laps, 0, 1);
-    println!("\n| idle, a frame a millisecond | wait between the stages, p50 µs |\n|---|---|");
+    println!("\n| idle, one frame per millisecond | wait between the stages, p50 µs |\n|---|---|");
     for ((name, _), waits) in idles.iter().zip(waits) {
         println!("| {name} | {:.1} |", median(waits) / 1e3);
     }

@@ -1,14 +1,14 @@
-//! Twelve indicators over a market: 5,000 symbols of 2,500 days, one thread, streaming bar by bar.
+//! Twelve indicators over 5,000 symbols of 2,500 days, one thread, streaming bar by bar.
 //!
 //! ```text
 //! HEQIS_TEST_PYTHON=path/to/python cargo bench --bench indicators [-- --rounds N --symbols N --days N]
 //! ```
 //!
-//! The peers are the TA-Lib C library, one batch call per indicator and symbol, and pandas where it has the indicator
-//! in a line. They run when the Python that `HEQIS_TEST_PYTHON` names has `TA-Lib` and `pandas` from PyPI. Both sides
-//! draw the same bars from the same seed, write every value of every line into columns, and the sums of the last values
-//! are compared, so that a ratio is one of equal work. `one pass` updates all twelve on each bar, as a node does; the
-//! rows above it replay one indicator alone. Rounds visit every arm in turn: read the ratios.
+//! The peers are the TA-Lib C library, one batch call per indicator and symbol, and pandas where the indicator takes one
+//! line. They run when the Python named by `HEQIS_TEST_PYTHON` has `TA-Lib` and `pandas` from PyPI. Both sides generate
+//! the same bars from the same seed and write every value into columns; the sums of the last values are compared, so that
+//! both do the same work. `one pass` updates all twelve on each bar, as a node does; the rows above it replay one
+//! indicator alone. Rounds alternate over all arms: read the ratios.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
 
 use std::collections::BTreeMap;
@@ -62,7 +62,7 @@ impl Day {
     }
 }
 
-/// The random number at a place of the stream: splitmix64, which needs no state and so is the same in numpy.
+/// Returns the random number at an index of the stream: splitmix64, which needs no state and is reproduced in numpy.
 fn draw(place: u64) -> u64 {
     let mut z = SEED.wrapping_add((place + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -70,7 +70,7 @@ fn draw(place: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// One symbol: a walk in whole cents around 1,000, so that both sides have the same bits.
+/// Bars of one symbol: a random walk in whole cents around 1,000, so that both sides have the same bits.
 fn symbol(symbol: usize, days: usize) -> Vec<Day> {
     let mut close_cents = 100_000i64;
     (0..days)
@@ -89,7 +89,7 @@ fn symbol(symbol: usize, days: usize) -> Vec<Day> {
         .collect()
 }
 
-/// The twelve, in the profile of the peer.
+/// The twelve indicators, in the profile of the peer.
 struct Twelve {
     ma: Ma,
     ema: Ema,
@@ -152,8 +152,8 @@ const COLUMNS: [std::ops::Range<usize>; 12] = [
     18..19,
 ];
 
-/// Updates one of the twelve, by its place in [`NAMES`], and writes its lines. The place is a constant wherever this is
-/// called, so nothing is left of the match.
+/// Updates the indicator at an index of [`NAMES`] and writes its values. The index is a constant at every call, so the
+/// match is optimised away.
 #[inline(always)]
 fn step(twelve: &mut Twelve, which: usize, day: &Day, i: usize, out: &mut Columns) {
     let first = COLUMNS[which].start;
@@ -185,7 +185,7 @@ fn step(twelve: &mut Twelve, which: usize, day: &Day, i: usize, out: &mut Column
     }
 }
 
-/// Runs something over every symbol and returns nanoseconds per bar and the sums of the last values by line.
+/// Runs a function over every symbol and returns nanoseconds per bar and the sums of the last values by column.
 fn measure(
     market: &[Vec<Day>],
     out: &mut Columns,
@@ -231,10 +231,10 @@ fn one_pass(market: &[Vec<Day>], out: &mut Columns) -> (f64, [f64; LINES]) {
     })
 }
 
-/// What a peer said: nanoseconds per bar and the sums of the last values, by its own name and that of the indicator.
+/// Results of the peers: nanoseconds per bar and the sums of the last values, by peer and indicator.
 type Said = BTreeMap<(String, String), (f64, Vec<f64>)>;
 
-/// Runs the peers once, or says why not.
+/// Runs the peers once, or returns why they cannot run.
 fn ask_peers(symbols: usize, days: usize) -> Result<Said, String> {
     let python = std::env::var("HEQIS_TEST_PYTHON")
         .map_err(|_| "HEQIS_TEST_PYTHON is not set".to_owned())?;
@@ -263,7 +263,7 @@ fn ask_peers(symbols: usize, days: usize) -> Result<Said, String> {
     Ok(said)
 }
 
-/// The most memory this process has had at once, in MiB, where the system tells.
+/// Returns the peak memory of this process in MiB, where the system reports it.
 fn peak_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a node costs: size of the binary, start-up time, memory, threads, processor time per frame.
+"""Resources of a node: size of the binary, start-up time, memory, threads, processor time per frame.
 
     benches/resources.py BINARY [BINARY ...]
 
@@ -39,7 +39,7 @@ def free_ports(count):
     return ports
 
 
-# Where qemu's user mode puts the program, its libraries, its heap and its stacks; its own memory lies above and below.
+# Addresses where qemu's user mode maps the program, its libraries, heap and stacks; qemu's own memory is above and below.
 GUEST = range(0x55_0000_0000, 0x56_0000_0000)
 
 
@@ -89,7 +89,7 @@ def until_ready(process, port):
 
 
 def idle(binary):
-    """Both nodes of the live topology, joined and with nothing to do: start-up seconds, MiB and threads of each."""
+    """Both nodes of the live topology, connected and idle: start-up seconds, MiB and threads of each."""
     metrics = free_ports(2)
     feed, one, two = free_ports(3)
     folder = tempfile.mkdtemp()
@@ -121,7 +121,7 @@ def idle(binary):
 
 
 def busy(binary):
-    """The main job: peak MiB, threads, and microseconds of processor time a decision of each node."""
+    """The main job: peak MiB, threads, and microseconds of processor time per decision of each node."""
     metrics = free_ports(2)
     one, two = free_ports(2)
     folder = tempfile.mkdtemp()
@@ -133,7 +133,7 @@ def busy(binary):
         f"edges.signal->feedback.transport.port={two}",
         f'stages.journal.params.path="{folder}/journal.jsonl"',
     ]
-    # The gateway first: it waits, full, for the compute node.
+    # The gateway first: its queues fill while it waits for the compute node.
     running = {node: start(binary, "dual-board", node, sets) for node in ("gateway", "compute")}
     seen = {node: (0.0, 0, 0.0) for node in running}
     emulated = bool(emulator(binary))
@@ -162,7 +162,7 @@ def busy(binary):
 
 
 def cpu(pid):
-    """User and system seconds of a process, or nothing when it has ended."""
+    """User and system seconds of a process, or None when it has ended."""
     try:
         fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
@@ -176,7 +176,7 @@ def median(rounds, node, index):
 
 def main():
     binaries = sys.argv[1:] or sys.exit(__doc__)
-    print("| binary | size | node | start-up | idle | threads | running, peak | threads | processor time a decision |")
+    print("| binary | size | node | start-up | idle | threads | running, peak | threads | processor time per decision |")
     print("|---|---|---|---|---|---|---|---|---|")
     for binary in binaries:
         binary = str(pathlib.Path(binary).resolve())

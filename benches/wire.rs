@@ -1,4 +1,4 @@
-//! How long a message takes over our scalability protocols, beside a bare tokio socket and libzmq.
+//! Latency and throughput of `heqis_actors::sp`, compared with a bare tokio socket and libzmq.
 //!
 //! ```text
 //! cargo bench --bench wire                                  # libzmq columns: "not built"
@@ -6,12 +6,12 @@
 //! cargo bench --bench wire -- --rounds 3
 //! ```
 //!
-//! The peers are processes of their own: the bench runs itself once more for each arm. Every round
-//! visits every size and arm in turn, so that a busy machine disturbs all of them alike; read the
-//! ratios rather than the figures. All tokio sides run on a current-thread runtime.
+//! The peers are processes of their own: the bench starts itself once more for each arm. Every round
+//! alternates over all sizes and arms, so that a busy machine disturbs all of them alike; read the
+//! ratios rather than the times. All tokio sides run on a current-thread runtime.
 //!
-//! - `raw tokio`: a TCP stream with 8-byte length prefixes, one vectored write a message, large
-//!   reused read buffer; no coalescing, no checks: the floor for what a framing can cost.
+//! - `raw tokio`: a TCP stream with 8-byte length prefixes, one vectored write per message, large
+//!   reused read buffer; no coalescing, no checks: the lower bound of any framing.
 //! - `sp tcp`, `sp ipc`: pair1 over `heqis_actors::sp` with its default options.
 //! - `libzmq tcp`: one PUSH/PULL pair of sockets each way, default options.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 const SIZES: [usize; 4] = [64, 8 << 10, 64 << 10, 1 << 20];
 const ARMS: [Arm; 4] = [Arm::Raw, Arm::SpTcp, Arm::SpIpc, Arm::Libzmq];
 
-/// What the peer does with a message, told by its first byte.
+/// What the peer does with a message, given by its first byte.
 const ECHO: u8 = 0;
 const SINK: u8 = 1;
 const LAST: u8 = 2;
@@ -62,7 +62,7 @@ enum Link {
 }
 
 impl Link {
-    /// Hands a message to the transport, which may hold it back until `flush`.
+    /// Passes a message to the transport, which may hold it back until `flush`.
     async fn send(&mut self, body: &Bytes) {
         match self {
             Self::Raw(raw) => raw.send(body).await,
@@ -83,7 +83,7 @@ impl Link {
         }
     }
 
-    /// Waits for a message and lets `look` have it.
+    /// Waits for a message and passes it to `look`.
     async fn recv<T>(&mut self, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
         match self {
             Self::Raw(raw) => raw.recv().await.map(look),
@@ -93,7 +93,7 @@ impl Link {
         }
     }
 
-    /// Serves the bench until it goes away.
+    /// Serves the bench until it disconnects.
     async fn serve(mut self) {
         loop {
             // An echo without a copy where the transport owns its messages.
@@ -144,7 +144,7 @@ fn reply(kind: u8, body: impl FnOnce() -> Bytes) -> Option<Bytes> {
 struct Raw {
     stream: TcpStream,
     buffer: Vec<u8>,
-    /// Where the last message handed out lies, and where the bytes read ahead end.
+    /// Position of the last returned message, and the end of the bytes read ahead.
     message: std::ops::Range<usize>,
     filled: usize,
 }
@@ -218,7 +218,7 @@ fn options() -> SocketOptions {
     SocketOptions::new(Protocol::Pair1)
 }
 
-/// A peer process, and our link to it.
+/// A peer process, and the link to it.
 struct Peer {
     child: Child,
     link: Link,
@@ -311,7 +311,7 @@ fn body(kind: u8, size: usize) -> Bytes {
     body.into()
 }
 
-/// Returns the median of many round trips.
+/// Returns the median round-trip time.
 async fn round_trip(link: &mut Link, size: usize) -> Duration {
     let body = body(ECHO, size);
     let (warm, count) = if size >= 1 << 20 { (3, 30) } else { (20, 200) };
@@ -330,7 +330,7 @@ async fn round_trip(link: &mut Link, size: usize) -> Duration {
     median(&mut samples)
 }
 
-/// Returns the seconds that one message takes in a one-way flood, acknowledged after the last.
+/// Returns the seconds per message in a one-way flood that is acknowledged after the last message.
 async fn flood(link: &mut Link, size: usize) -> Duration {
     let (sink, last) = (body(SINK, size), body(LAST, size));
     let count = (32 << 20) / size.max(1 << 10);
@@ -353,8 +353,8 @@ fn median(samples: &mut [Duration]) -> Duration {
 type Pick = fn(&mut [Duration]) -> Duration;
 
 /// Two processes on few cores have two speeds, depending on where the scheduler puts them, and
-/// keep one for many messages: the best round compares the arms in like placement, the median
-/// round tells what a busy machine gave.
+/// keep one for many messages: the best round compares the arms in equal placement, the median
+/// round shows a busy machine.
 const PICKS: [(&str, Pick); 2] = [
     ("best round", |rounds| {
         rounds.iter().copied().min().unwrap_or_default()
@@ -362,7 +362,7 @@ const PICKS: [(&str, Pick); 2] = [
     ("median round", median),
 ];
 
-/// Prints one measurement, in seconds a message, for each arm.
+/// Prints one measurement, in seconds per message, for each arm.
 fn print_row(size: usize, picked: [Option<f64>; 4], shown: impl Fn(f64) -> String) {
     let size = match size {
         64 => "64 B".to_owned(),

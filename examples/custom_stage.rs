@@ -1,240 +1,120 @@
-//! A graph without any topology file: a source, a stage of one's own, a sink, three edges' worth of books.
+//! A stage of one's own between the pipeline's stages and a sink.
 //!
 //! ```sh
 //! cargo run --example custom_stage
 //! ```
 //!
-//! A seeded walk makes prices; `Crossings` emits a frame whenever the fast mean crosses the slow one; `Print` shows it.
+//! `Crossings` passes a bar on when it moves the fast average of its instrument across the slow one; `Print` shows it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use heqis::actors::{
-    BuildContext, EdgeOptions, Emitter, Frame, GraphBuilder, Next, Nothing, Payload, PayloadError,
-    Policy, Source, Stage, StageError, StageOptions, Tensor,
-};
+use heqis::actors::{BuildContext, Emitter, Frame, GraphBuilder, Nothing, Stage, StageError};
+use heqis::gateway::source::Simulated;
+use heqis::messages::BarMessage;
+use heqis::quant::Symbol;
 use heqis::quant::indicators::{Indicator, Ma};
 use schemars::JsonSchema;
 use serde::Deserialize;
-
-/// One price of the walk. A payload says what it is called and how it crosses a wire; this one never does.
-struct Price(f64);
-
-impl Payload for Price {
-    const NAME: &'static str = "price";
-
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        meta.extend(self.0.to_le_bytes());
-        Ok(())
-    }
-
-    fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        heqis::actors::decode_meta(Self::NAME, meta).map(Self)
-    }
-}
-
-/// Which way the means crossed.
-struct Crossing {
-    up: bool,
-    price: f64,
-}
-
-impl Payload for Crossing {
-    const NAME: &'static str = "crossing";
-
-    fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
-        heqis::actors::encode_meta(Self::NAME, &(self.up, self.price), meta)
-    }
-
-    fn decode(meta: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (up, price) = heqis::actors::decode_meta(Self::NAME, meta)?;
-        Ok(Self { up, price })
-    }
-}
-
-/// Where the walk starts and how it goes on.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct WalkConfig {
-    seed: u64,
-    prices: u32,
-}
-
-/// A walk of prices; the seed fixes it, so it can be replayed.
-struct Walk {
-    state: u64,
-    left: u32,
-    price: f64,
-}
-
-impl Source for Walk {
-    type Config = WalkConfig;
-    type Out = Price;
-    const KIND: &'static str = "walk";
-    const ABOUT: &'static str = "A seeded walk of prices.";
-    const REPLAYABLE: bool = true;
-
-    fn build(config: &WalkConfig, _: &BuildContext) -> Result<Self, StageError> {
-        Ok(Self {
-            state: config.seed,
-            left: config.prices,
-            price: 10.0,
-        })
-    }
-
-    fn next(&mut self) -> Result<Next<Price>, StageError> {
-        if self.left == 0 {
-            return Ok(Next::End);
-        }
-        self.left -= 1;
-        // Knuth's MMIX generator; its high bits are good enough for a walk.
-        self.state = self
-            .state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        self.price *= 1.0 + ((self.state >> 40) as f64 / (1u64 << 24) as f64 - 0.5) * 0.04;
-        Ok(Next::Item(Price(self.price)))
-    }
-}
+use serde_json::json;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CrossingsConfig {
+    /// Bars of the fast average; must be below `slow`.
     fast: usize,
+    /// Bars of the slow average.
     slow: usize,
 }
 
-/// Emits a frame whenever the fast mean crosses the slow one.
+/// Both averages of an instrument, and whether the fast one was above.
+type Averages = (Ma, Ma, Option<bool>);
+
 struct Crossings {
-    fast: Ma,
-    slow: Ma,
-    above: Option<bool>,
+    start: Averages,
+    averages: HashMap<Symbol, Averages>,
 }
 
 impl Stage for Crossings {
     type Config = CrossingsConfig;
-    type In = Price;
-    type Out = Crossing;
+    type In = BarMessage;
+    type Out = BarMessage;
     const KIND: &'static str = "crossings";
-    const ABOUT: &'static str = "Tells when a fast mean crosses a slow one.";
+    const ABOUT: &'static str = "Passes bars on at which two moving averages cross.";
 
     fn build(config: &CrossingsConfig, _: &BuildContext) -> Result<Self, StageError> {
         if config.fast >= config.slow {
-            return Err(StageError::config(format!(
-                "fast {} is not below slow {}",
-                config.fast, config.slow
-            )));
+            return Err(StageError::config("fast must be below slow"));
         }
-        let mean = |bars| Ma::new(bars).map_err(StageError::config);
-        Ok(Self {
-            fast: mean(config.fast)?,
-            slow: mean(config.slow)?,
-            above: None,
-        })
+        let average = |bars| Ma::new(bars).map_err(StageError::config);
+        let start = (average(config.fast)?, average(config.slow)?, None);
+        let averages = HashMap::new();
+        Ok(Self { start, averages })
     }
 
     fn process(
         &mut self,
-        frame: &Frame<Price>,
-        out: &mut Emitter<'_, Crossing>,
+        frame: &Frame<BarMessage>,
+        out: &mut Emitter<'_, BarMessage>,
     ) -> Result<(), StageError> {
-        let (fast, slow) = (self.fast.update(frame.0), self.slow.update(frame.0));
-        if let (Some(fast), Some(slow)) = (fast, slow) {
-            let above = fast > slow;
-            if self
-                .above
-                .replace(above)
-                .is_some_and(|before| before != above)
-            {
-                out.emit(
-                    frame.head(),
-                    Crossing {
-                        up: above,
-                        price: frame.0,
-                    },
-                );
+        let BarMessage(bar) = **frame;
+        let (fast, slow, was_above) = self
+            .averages
+            .entry(bar.symbol)
+            .or_insert_with(|| self.start.clone());
+        if let (Some(fast), Some(slow)) = (fast.update(bar.close), slow.update(bar.close)) {
+            let up = fast > slow;
+            if was_above.replace(up).is_some_and(|before| before != up) {
+                // Derived from the bar's frame: it keeps that frame's origin, birth time and stamps.
+                out.emit(frame.head(), BarMessage(bar));
             }
         }
         Ok(())
     }
 }
 
-#[derive(Deserialize, JsonSchema)]
-struct PrintConfig {}
-
 struct Print;
 
 impl Stage for Print {
-    type Config = PrintConfig;
-    type In = Crossing;
+    type Config = ();
+    type In = BarMessage;
     type Out = Nothing;
     const KIND: &'static str = "print";
-    const ABOUT: &'static str = "Prints crossings.";
+    const ABOUT: &'static str = "Prints bars.";
 
-    fn build(_: &PrintConfig, _: &BuildContext) -> Result<Self, StageError> {
+    fn build((): &(), _: &BuildContext) -> Result<Self, StageError> {
         Ok(Self)
     }
 
-    #[expect(clippy::print_stdout, reason = "printing is what this stage is for")]
+    #[expect(clippy::print_stdout, reason = "printing is the purpose of this stage")]
     fn process(
         &mut self,
-        frame: &Frame<Crossing>,
+        frame: &Frame<BarMessage>,
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
-        let head = frame.head();
         println!(
-            "price {:>4}: {} at {:.2}",
-            head.origin.position,
-            if frame.up { "up  " } else { "down" },
-            frame.price
+            "{} on {} at {:.2}",
+            frame.0.symbol, frame.0.date, frame.0.close
         );
         Ok(())
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the example ends by showing its books")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let slow_consumer = StageOptions {
-        arbiter: Some("print".into()),
-        ..StageOptions::default()
-    };
+    let market = serde_json::from_value(json!({ "seed": 7, "symbols": 3, "days": 500 }))?;
     let report = GraphBuilder::new("custom-stage")
-        .source::<Walk>(
-            "walk",
-            WalkConfig {
-                seed: 7,
-                prices: 2_000,
-            },
-            StageOptions::default(),
-        )
+        .source::<Simulated>("market", market, Default::default())
         .stage::<Crossings>(
             "crossings",
             CrossingsConfig { fast: 5, slow: 60 },
-            StageOptions::default(),
+            Default::default(),
         )
-        .stage::<Print>("print", PrintConfig {}, slow_consumer)
-        .edge("walk", "crossings", EdgeOptions::default())
-        .edge(
-            "crossings",
-            "print",
-            EdgeOptions {
-                policy: Policy::Block,
-                capacity: 16,
-                ..EdgeOptions::default()
-            },
-        )
+        .stage::<Print>("print", (), Default::default())
+        .edge("market", "crossings", Default::default())
+        .edge("crossings", "print", Default::default())
         .run(Duration::from_secs(5))?;
-    for edge in &report.edges {
-        println!(
-            "{}: sent {}, delivered {}, dropped {}",
-            edge.edge,
-            edge.sent,
-            edge.delivered,
-            edge.dropped_total()
-        );
-    }
-    if report.is_clean() {
-        Ok(())
-    } else {
-        Err("the books do not close".into())
-    }
+    let (bars, crossings) = (&report.edges[0], &report.edges[1]);
+    assert!(report.is_clean(), "the books close");
+    assert!(bars.delivered == 1_500 && crossings.delivered > 0);
+    Ok(())
 }

@@ -20,7 +20,7 @@ except ImportError as error:
 
 
 def draw(seed, places):
-    """The splitmix64 of the bench; numpy's unsigned integers wrap as those of Rust do."""
+    """The splitmix64 of the bench; numpy's unsigned integers wrap as in Rust."""
     with np.errstate(over="ignore"):
         z = np.uint64(seed) + (places + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -43,7 +43,7 @@ def bars(seed, symbol, days):
 
 
 def volatility(close):
-    """The sample deviation of 20 returns; TA-Lib divides by n, so n/(n - 1) is put in."""
+    """The sample deviation of 20 returns; TA-Lib divides by n, so the result is scaled by n/(n - 1)."""
     return talib.STDDEV(talib.ROCP(close, 1)[1:], 20) * np.sqrt(20 / 19)
 
 
@@ -98,7 +98,7 @@ def main():
         high, low, close, volume = bars(seed, symbol, days)
         for name, call in TALIB.items():
             run(("talib", name), call, high, low, close, volume)
-        # pandas is slower by an order; a tenth of the symbols tells it as well.
+        # pandas is slower by an order of magnitude; a tenth of the symbols is enough.
         if symbol % 10 == 0:
             close, volume = pd.Series(close), pd.Series(volume)
             for name, call in PANDAS.items():

@@ -1,13 +1,13 @@
-//! What the machine itself takes: a message from process to process over a bare tokio socket.
+//! The cost of the machine itself: a message from process to process over a bare tokio socket.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::{PACE_PER_S, PACED_DAYS, SYMBOLS, again, quantiles};
 
-/// About what the frame of one row of features is on the wire.
+/// About the wire size of a frame with one row of features, bytes.
 const MESSAGE_BYTES: usize = 256;
 
-/// What a message takes one way over a bare tokio socket at the pace of the bars, µs.
+/// Returns the one-way time of a message over a bare tokio socket at the pace of the bars, µs.
 pub(crate) fn one_way() -> (f64, f64) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let child = again(&["listen", &listener.local_addr().unwrap().to_string()]);
@@ -27,7 +27,7 @@ pub(crate) fn one_way() -> (f64, f64) {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The other end: prints the quantiles of the messages' ages.
+/// The receiver: prints the quantiles of the messages' ages.
 pub(crate) fn listen(address: &str) {
     let stream = std::net::TcpStream::connect(address).unwrap();
     let ages_us = on_tokio(async move {
@@ -43,7 +43,7 @@ pub(crate) fn listen(address: &str) {
     println!("{}", serde_json::to_string(&quantiles(ages_us)).unwrap());
 }
 
-/// The one clock that two processes on a machine share.
+/// Returns the time of the clock that two processes on one machine share.
 fn wall_ns() -> u128 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap().as_nanos()
@@ -62,11 +62,11 @@ fn tokio_stream(stream: std::net::TcpStream) -> tokio::net::TcpStream {
 
 async fn write(stream: &tokio::net::TcpStream, message: &[u8]) {
     stream.writable().await.unwrap();
-    // So short a message always fits into the empty buffer of a socket.
+    // A message this short always fits into the empty buffer of a socket.
     assert_eq!(stream.try_write(message).unwrap(), message.len());
 }
 
-/// Reads a whole message; `false` when the peer is gone.
+/// Reads a whole message; `false` when the peer has disconnected.
 async fn read(stream: &tokio::net::TcpStream, message: &mut [u8]) -> bool {
     let mut filled = 0;
     while filled < message.len() {

@@ -1,4 +1,4 @@
-//! The graph of the dual-board topology, by node, and the stages that only a bench has.
+//! The graph of the dual-board topology, by node, and stages that exist only for the bench.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -36,7 +36,7 @@ const STAGES: [&str; 9] = [
 #[derive(Deserialize, JsonSchema)]
 struct NullConfig {}
 
-/// Passes the last row on without scaling, window or model.
+/// Forwards the last row without scaling, window or model.
 struct NullFeatures;
 
 impl Stage for NullFeatures {
@@ -69,7 +69,7 @@ impl Stage for NullFeatures {
     }
 }
 
-/// Predicts the same whatever it is shown.
+/// Returns the same prediction for every input.
 struct NullEngine;
 
 impl Stage for NullEngine {
@@ -105,12 +105,12 @@ impl Stage for NullEngine {
     }
 }
 
-/// What the gateway saw of the decisions that came back.
+/// Times of the decisions that returned to the gateway.
 #[derive(Default)]
 pub(crate) struct Seen {
     first: Option<Instant>,
     last: Option<Instant>,
-    /// From the birth of a bar to its decision's return, one clock.
+    /// From the birth of a bar to the return of its decision, on one clock.
     pub(crate) ages_us: Vec<f64>,
 }
 
@@ -127,7 +127,7 @@ struct WatchConfig {
     seen: Arc<Mutex<Seen>>,
 }
 
-/// In place of `feedback`: keeps the times.
+/// Replaces `feedback`: records the times.
 struct Watch(Arc<Mutex<Seen>>);
 
 impl Stage for Watch {
@@ -135,7 +135,7 @@ impl Stage for Watch {
     type In = Decision;
     type Out = Nothing;
     const KIND: &'static str = "watch";
-    const ABOUT: &'static str = "Notes when decisions come back.";
+    const ABOUT: &'static str = "Records when decisions return.";
 
     fn build(config: &WatchConfig, _: &BuildContext) -> Result<Self, StageError> {
         Ok(Self(config.seen.clone()))
@@ -319,7 +319,7 @@ fn with_compute(graph: GraphBuilder, arm: Arm, journal: &Path) -> GraphBuilder {
         .edge("signal", "journal", EdgeOptions::default())
 }
 
-/// Runs the gateway and returns what came back to it.
+/// Runs the gateway and returns the times of the returned decisions.
 pub(crate) fn gateway(arm: Arm, days: u32, rate_per_s: Option<f64>, ports: [u16; 2]) -> Seen {
     let graph = GraphBuilder::new("bench").node("gateway").base(root());
     let mut graph = with_gateway(graph, arm, days, rate_per_s);
@@ -374,7 +374,7 @@ pub(crate) fn compute(arm: Arm, ports: [u16; 2], journal: &Path) -> NodeReport {
         .unwrap()
 }
 
-/// Runs everything in this process, and returns what came to the end.
+/// Runs all stages in this process and returns the times of the decisions.
 pub(crate) fn one_process(arm: Arm, journal: &Path) -> Seen {
     let graph = GraphBuilder::new("bench").node("host").base(root());
     let graph = with_gateway(graph, arm, FLOOD_DAYS, None);

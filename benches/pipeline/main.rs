@@ -1,23 +1,23 @@
-//! How long a bar takes to become a decision, across two processes, and what of it is inference.
+//! Latency from bar to decision across two processes, and the share of inference.
 //!
 //! ```text
 //! cargo bench --bench pipeline [-- --rounds N]
 //! ```
 //!
-//! The bench is the gateway and runs itself once more as the compute node; between them lie TCP and the two edges of
-//! `topologies/dual-board.toml`. Rounds visit every arm in turn:
+//! The bench is the gateway and starts itself once more as the compute node; the two edges of
+//! `topologies/dual-board.toml` connect them over TCP. Rounds alternate over all arms:
 //!
-//! - `shipped`: the trained models of that topology; the engine has a thread of its own, as it has by default.
-//! - `linear`: the linear baselines, for what the pipeline costs where the models cost next to nothing.
+//! - `shipped`: the trained models of that topology; the engine has a thread of its own, the default.
+//! - `linear`: the linear baselines, where the models cost next to nothing.
 //! - `one thread`: the same, with the engine on the arbiter of all the other stages: `arbiter = "pipeline"`.
 //! - `null`: stages that compute nothing in place of `npu-feature` and `trt-engine`.
-//! - `bare tokio`: no pipeline, one message of a frame's size from process to process at the same pace, one way: what
-//!   this machine takes to get a sleeping process to look at its socket. There and back would hide half of it, because
-//!   the answer finds its receiver not yet asleep.
+//! - `bare tokio`: no pipeline, one message of a frame's size from process to process at the same pace, one way: the time
+//!   this machine needs to wake a sleeping process for its socket. A round trip would hide half of it, because the
+//!   response reaches a receiver that is still awake.
 //!
-//! Latency is measured at a paced 500 bars a second of four symbols, a bar at a time; throughput at full speed, from
-//! the first decision to the last. The waterfall is read from the time stamps that each decision carries. Two processes
-//! have two clocks, which agree to the microsecond at best; back at the gateway a frame meets the clock of its birth.
+//! Latency is measured at 500 bars per second of four symbols, one bar at a time; throughput at full speed, from the first
+//! decision to the last. The waterfall is taken from the time stamps of each decision. The clocks of two processes agree to
+//! the microsecond at best; the age of a decision back at the gateway is measured by the clock of its birth.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
 
 mod bare;
@@ -33,10 +33,10 @@ use serde::Deserialize;
 
 const SYMBOLS: u32 = 4;
 const PACE_PER_S: u32 = 500;
-/// Three seconds at that pace.
+/// Days of a paced run: three seconds.
 const PACED_DAYS: u32 = 375;
 const FLOOD_DAYS: u32 = 10_000;
-/// The most that the pipeline may add to the inference, median.
+/// Upper limit of the median time that the pipeline adds to the inference.
 const BAR_US: f64 = 100.0;
 
 fn free_ports() -> [u16; 2] {
@@ -44,7 +44,7 @@ fn free_ports() -> [u16; 2] {
     held.map(|listener| listener.local_addr().unwrap().port())
 }
 
-/// Runs this program once more.
+/// Starts this program once more.
 fn again(arguments: &[&str]) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(arguments)
@@ -53,7 +53,7 @@ fn again(arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Runs both nodes; returns what came back to the gateway, and the report of the compute node.
+/// Runs both nodes; returns the times at the gateway and the report of the compute node.
 fn two_processes(
     arm: Arm,
     days: u32,
@@ -84,12 +84,12 @@ struct StageTiming {
     leave_us: f64,
 }
 
-/// A row of the waterfall; they sort in the order of a frame's way.
+/// A row of the waterfall; rows sort in pipeline order.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Step {
-    /// The stage's place on the way.
+    /// Index of the stage in the pipeline.
     place: usize,
-    /// In the stage; otherwise from leaving the stage before to reaching this one.
+    /// Whether this is the time in the stage; otherwise the time from the previous stage to this one.
     works: bool,
     stage: String,
 }
@@ -104,7 +104,7 @@ impl Step {
     }
 }
 
-/// One paced run: median and 99th percentile of everything, µs.
+/// One paced run: median and 99th percentile of each part, µs.
 struct Paced {
     steps: BTreeMap<Step, (f64, f64)>,
     decision: (f64, f64),
@@ -124,7 +124,7 @@ fn paced(arm: Arm, journal: &Path) -> Paced {
     for line in text.lines() {
         let timings: Timings = serde_json::from_str(line).unwrap();
         let (mut left_us, mut inference_us) = (0.0, 0.0);
-        // The first stamp is the source's: both of its times are the birth.
+        // The first stamp is that of the source: both its times are the birth.
         for (place, timing) in timings.stages.into_iter().enumerate().skip(1) {
             let work_us = timing.leave_us - timing.enter_us;
             if ["features", "engine"].contains(&timing.stage.as_str()) {
@@ -174,7 +174,7 @@ fn median(values: impl IntoIterator<Item = f64>) -> f64 {
     quantiles(values.into_iter().collect()).0
 }
 
-/// All that was measured, a round after the other.
+/// All measurements, by round.
 #[derive(Default)]
 struct Rounds {
     paced: BTreeMap<Arm, Vec<Paced>>,
@@ -233,12 +233,12 @@ impl Rounds {
         let bare = median(self.bare.iter().map(|round| round.0));
         let tail = median(self.bare.iter().map(|round| round.1));
         println!(
-            "\nbare tokio at the same pace, one way: p50 {bare:.1} µs, p99 {tail:.1} µs; what the pipeline adds on its way to \
-             a decision is, in such messages:"
+            "\nbare tokio at the same pace, one way: p50 {bare:.1} µs, p99 {tail:.1} µs; what the pipeline adds until \
+             a decision, in units of such messages:"
         );
         for arm in Arm::ALL {
             let (overhead, _) = self.figure(arm, &|round| round.overhead);
-            // Within the rounds, because what a wake-up costs changes from minute to minute.
+            // By round, because the cost of a wake-up changes from minute to minute.
             let rounds = self.paced[&arm].iter().zip(&self.bare);
             let ratio = median(rounds.map(|(round, bare)| round.overhead.0 / bare.0));
             let met = if overhead <= BAR_US { "met" } else { "missed" };

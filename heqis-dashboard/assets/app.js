@@ -1,10 +1,10 @@
-// Puts the page together: routes, switches, and the stream that feeds them.
+// Assembles the page: routes, switches, and the event stream.
 
 import { get, listen } from "./base/api.js";
 import { $ } from "./base/dom.js";
 import { count, time } from "./base/format.js";
 import { language, setLanguage, t } from "./base/i18n.js";
-import { keep, kept } from "./base/store.js";
+import { store, stored } from "./base/store.js";
 import * as performance_ from "./performance/route.js";
 import * as pipeline from "./pipeline/route.js";
 import * as review from "./review/route.js";
@@ -15,11 +15,11 @@ const ROUTES = { review, performance: performance_, pipeline, runs };
 
 let about;
 let link = "bad";
-let tailed = 0;
+let polledAt = 0;
 
 function status() {
   const { p99, lost } = pipeline.summary();
-  // Of paths, the last part says enough.
+  // Of a path only the last component is shown.
   const source = about.source.split(", ").map((path) => path.split("/").at(-1)).join(", ");
   const words = [about.live ? t("live") : t("reviewing"), source];
   if (p99 !== undefined) words.push(`${t("p99")} ${time(p99)}`);
@@ -30,7 +30,7 @@ function status() {
   $("status").title = about.source;
 }
 
-/** `#review?symbol=600000.SH&date=2014-08-01` names a route and what to look at there. */
+/** Shows the route of an address such as `#review?symbol=600000.SH&date=2014-08-01`. */
 function route() {
   const [name, query] = location.hash.slice(1).split("?");
   const chosen = name in ROUTES ? name : "review";
@@ -41,31 +41,31 @@ function route() {
     if (one === chosen) tab.setAttribute("aria-current", "page");
     else tab.removeAttribute("aria-current");
   }
-  ROUTES[chosen].seen(Object.fromEntries(new URLSearchParams(query ?? "")));
+  ROUTES[chosen].shown(Object.fromEntries(new URLSearchParams(query ?? "")));
 }
 
-function look() {
+function applyPreferences() {
   const preferred = matchMedia("(prefers-color-scheme: light)").matches ? "light" : "dark";
-  root.dataset.theme = kept("theme", preferred);
-  root.dataset.up = kept("up", "red");
-  setLanguage(kept("language", navigator.language.startsWith("zh") ? "zh" : "en"));
+  root.dataset.theme = stored("theme", preferred);
+  root.dataset.up = stored("up", "red");
+  setLanguage(stored("language", navigator.language.startsWith("zh") ? "zh" : "en"));
   $("theme").textContent = root.dataset.theme === "dark" ? "☾" : "☀";
   $("language").textContent = language() === "zh" ? "EN" : "中";
   $("colours").textContent = root.dataset.up === "red" ? t("redUp") : t("greenUp");
   if (!about) return;
-  for (const one of Object.values(ROUTES)) one.words();
+  for (const one of Object.values(ROUTES)) one.translate();
   status();
 }
 
-function trouble(error) {
-  $("trouble").textContent = error.status === 401 ? t("login") : error.message;
-  $("trouble").hidden = false;
+function showError(error) {
+  $("error").textContent = error.status === 401 ? t("login") : error.message;
+  $("error").hidden = false;
 }
 
-const flip = (id, key, now, then) => $(id).addEventListener("click", () => { keep(key, now() ? then[1] : then[0]); look(); });
+const flip = (id, key, now, then) => $(id).addEventListener("click", () => { store(key, now() ? then[1] : then[0]); applyPreferences(); });
 
 async function main() {
-  look();
+  applyPreferences();
   about = await get("/api/about");
   about.can ??= {};
   const topology = about.live ? await get("/api/topology") : undefined;
@@ -73,31 +73,31 @@ async function main() {
   performance_.start(about);
   pipeline.start(about, topology);
   runs.start(about);
-  look();
+  applyPreferences();
   route();
   flip("theme", "theme", () => root.dataset.theme === "dark", ["dark", "light"]);
   flip("language", "language", () => language() === "zh", ["zh", "en"]);
   flip("colours", "up", () => root.dataset.up === "red", ["red", "green"]);
   addEventListener("hashchange", route);
-  addEventListener("unhandledrejection", (event) => { trouble(event.reason); event.preventDefault(); });
+  addEventListener("unhandledrejection", (event) => { showError(event.reason); event.preventDefault(); });
   listen({
     state: (next) => { link = next; status(); },
     live: (next) => {
       pipeline.live(next);
       status();
-      // Bars without a decision, as in the warm-up, are told by nobody: look for them now and then.
-      if (performance.now() - tailed > 2000) {
-        tailed = performance.now();
-        review.look().catch(() => {});
+      // The stream does not announce bars without a decision, as in the warm-up: poll for them.
+      if (performance.now() - polledAt > 2000) {
+        polledAt = performance.now();
+        review.poll().catch(() => {});
       }
     },
     decisions: ({ rows }) => { review.arrived(rows); pipeline.decided(rows); },
     resync: () => {
-      $("trouble").hidden = true;
-      review.refresh().catch(trouble);
+      $("error").hidden = true;
+      review.refresh().catch(showError);
     },
     jobs: (next) => runs.jobs(next),
   });
 }
 
-main().catch(trouble);
+main().catch(showError);

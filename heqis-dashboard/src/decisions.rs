@@ -204,7 +204,7 @@ impl Decisions {
         self.epoch
     }
 
-    /// Returns the number of the last decision, 0 when there is none yet.
+    /// Returns the number of the last decision, 0 for an empty list.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.listed.read().next - 1

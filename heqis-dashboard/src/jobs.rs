@@ -32,7 +32,7 @@ pub trait Jobs: Send + Sync {
     /// [`Rejected::NotFound`] when there is no such job.
     fn cancel(&self, job: u64) -> Result<bool, Rejected>;
 
-    /// Returns the watch list, `None` where there is none.
+    /// Returns the watch list, `None` where no file was given.
     ///
     /// # Errors
     /// [`Rejected::Failed`] when it cannot be read.

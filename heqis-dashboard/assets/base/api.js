@@ -1,33 +1,33 @@
-// The server's answers, and its stream of events.
+// Requests to the server, and its event stream.
 
-export class Refused extends Error {
+export class RequestError extends Error {
   constructor(status, message) {
     super(message);
     this.status = status;
   }
 }
 
-/** `path` with a query made of what is neither undefined, null nor empty. */
-export function address(path, query = {}) {
+/** Returns `path` with a query of the entries that are not undefined, null, false or empty. */
+export function withQuery(path, query = {}) {
   const given = Object.entries(query).filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
   return given.length ? `${path}?${new URLSearchParams(given)}` : path;
 }
 
-async function read(answer) {
-  const body = await answer.json().catch(() => ({ error: answer.statusText }));
-  if (!answer.ok) throw new Refused(answer.status, body.error);
+async function read(response) {
+  const body = await response.json().catch(() => ({ error: response.statusText }));
+  if (!response.ok) throw new RequestError(response.status, body.error);
   return body;
 }
 
-export const get = async (path, query) => read(await fetch(address(path, query), { credentials: "same-origin" }));
+export const get = async (path, query) => read(await fetch(withQuery(path, query), { credentials: "same-origin" }));
 
-/** Asks for an action; `body` is sent as JSON when there is one. */
+/** Requests an action; `body`, if given, is sent as JSON. */
 export const post = async (path, body) => read(await fetch(path, {
   method: "POST", credentials: "same-origin",
   ...(body === undefined ? {} : { body: JSON.stringify(body), headers: { "content-type": "application/json" } }),
 }));
 
-/** Keeps one stream open while the page is seen. `on` has live, decisions, resync, jobs and state ("good" or "bad"). */
+/** Keeps one stream open while the page is visible. `on` has handlers live, decisions, resync, jobs and state ("good" or "bad"). */
 export function listen(on) {
   let source;
   let retry;
@@ -38,14 +38,14 @@ export function listen(on) {
     source.onopen = () => on.state("good");
     source.onerror = () => {
       on.state("bad");
-      // A browser tries again by itself after a broken connection, but not after a refusal.
+      // A browser reconnects by itself after a broken connection, but not after an error response.
       if (source.readyState === EventSource.CLOSED) retry = setTimeout(open, 2000);
     };
     for (const name of ["live", "decisions", "resync", "jobs"]) {
       source.addEventListener(name, (event) => on[name](JSON.parse(event.data)));
     }
   };
-  // Six connections are all that a browser gives a host: one that nobody looks at is given back.
+  // A browser opens at most six connections to a host: a hidden page releases its own.
   document.addEventListener("visibilitychange", () => {
     if (document.hidden) {
       clearTimeout(retry);

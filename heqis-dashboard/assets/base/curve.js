@@ -1,4 +1,4 @@
-// The one place that knows the library of curves.
+// The adapter to the chart library of the curves.
 
 /* global uPlot */
 
@@ -7,7 +7,7 @@ import { el, table } from "./dom.js";
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 const DAY = 86_400;
 
-/** Labels of a time axis: as fine as its steps. */
+/** Returns formatters of a time axis that match the size of its steps. */
 function stamps(zone) {
   const part = (options) => new Intl.DateTimeFormat("en-CA", { timeZone: zone, hourCycle: "h23", ...options });
   const [year, month, day] = [part({ year: "numeric" }), part({ year: "numeric", month: "2-digit" }), part({ year: "numeric", month: "2-digit", day: "2-digit" })];
@@ -16,15 +16,15 @@ function stamps(zone) {
 }
 
 /**
- * Curves over time in `place`. `series` are {name, colour, fill (two digits of opacity), format, dash}; `columns` names of the table for
- * those who cannot see a canvas. `zone` is the time zone of the axis.
+ * Curves over time in the element `place`, with a hidden table for screen readers. `series` are {name, colour, fill (two hexadecimal
+ * digits of opacity), format, dash}; `zone` is the time zone of the axis.
  */
 export class Curves {
   constructor(place, { series, height = 220, format, range, zone = "UTC", label, legend = true }) {
     Object.assign(this, { place, series, height, format, range, zone, label, legend });
     this.readers = el("table");
     place.replaceChildren();
-    this.aside = el("div", { class: "for-readers" }, this.readers);
+    this.aside = el("div", { class: "visually-hidden" }, this.readers);
     place.after(this.aside);
     this.watch = new ResizeObserver(() => (this.plot ? this.plot.setSize({ width: this.width(), height: this.height }) : this.draw()));
     this.watch.observe(place);
@@ -56,32 +56,32 @@ export class Curves {
     };
   }
 
-  /** Draws `times` (seconds) and one column a series. */
+  /** Draws `times` (seconds) and one column per series. */
   set(times, columns) {
     this.data = [times, ...columns];
     if (!this.plot) return this.draw();
     this.plot.setData(this.data);
-    return this.tell();
+    return this.fillTable();
   }
 
-  /** Takes everything away. */
-  drop() {
+  /** Removes the plot and its table. */
+  destroy() {
     this.plot?.destroy();
     this.watch.disconnect();
     this.aside.remove();
   }
 
-  /** Draws anew, in the colours and words of the moment. */
+  /** Draws from the start, in the current colours and language. */
   draw() {
     this.plot?.destroy();
     this.plot = undefined;
     if (!this.data?.[0].length || !this.place.clientWidth) return;
     this.plot = new uPlot(this.options(), this.data, this.place);
-    this.tell();
+    this.fillTable();
   }
 
-  /** The same in a table, thinned to what can be listened to. */
-  tell() {
+  /** Fills the table for screen readers with at most about 25 rows. */
+  fillTable() {
     const [times] = this.data;
     const step = Math.max(1, Math.ceil(times.length / 24));
     const at = [...times.keys()].filter((index) => index % step === 0 || index === times.length - 1);
@@ -95,5 +95,5 @@ export class Curves {
   }
 }
 
-/** Seconds of a day as it is written, for an axis in UTC. */
+/** Returns the seconds of an ISO date, for an axis in UTC. */
 export const day = (date) => Date.parse(`${date}T00:00:00Z`) / 1e3;

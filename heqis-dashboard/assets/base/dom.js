@@ -1,4 +1,4 @@
-// Elements, made of text and other elements. No markup is ever parsed, so nothing that is shown can be run.
+// Builders of elements from text and other elements. Markup is never parsed, so displayed data cannot run as code.
 
 import { t } from "./i18n.js";
 
@@ -23,8 +23,8 @@ export const svg = (name, attributes = {}, ...children) =>
   fill(document.createElementNS(SVG, name), attributes, children);
 
 /**
- * Fills a table: `columns` are {title, number}, `rows` {cells, …attributes} of text, elements, or {text, class}. A row that
- * had the focus gives it to the chosen one, or to the one in its place.
+ * Fills a table: `columns` are {title, number}, `rows` are {cells, …attributes} with cells of text, elements, or {text, class}. If a row
+ * had the focus, the selected row gets it, or else the row at its index.
  */
 export function table(target, columns, rows) {
   const focused = target.contains(document.activeElement) ? document.activeElement.closest("tr").rowIndex : undefined;
@@ -41,18 +41,18 @@ export function table(target, columns, rows) {
   if (focused !== undefined) (target.querySelector("[aria-selected=true]") ?? target.rows[focused])?.focus({ preventScroll: true });
 }
 
-/** Columns of a table from keys of words; a pair [key, 1] is a column of numbers. */
+/** Returns columns of a table from text keys; a pair [key, 1] is a column of numbers. */
 export const titles = (...keys) => keys.map((key) => (Array.isArray(key) ? { title: t(key[0]), number: true } : { title: t(key) }));
 
-/** Attributes that let a row be chosen by mouse and by keyboard. */
+/** Returns attributes that make a row selectable by mouse and keyboard. */
 export const choice = (act, selected) => ({
   tabindex: 0, "aria-selected": selected ? "true" : undefined, onclick: act,
   onkeydown: (event) => { if (event.key === "Enter" && event.target === event.currentTarget) act(event); },
 });
 
 /**
- * Lets a box take a day, written YYYY-MM-DD or without the dashes; anything else gives way to what was there. The browser's
- * own box for days speaks the browser's language and not the page's.
+ * Makes an input accept a day as YYYY-MM-DD or YYYYMMDD; other text is replaced by the previous value. The browser's own date input
+ * uses the browser's language and not the page's.
  */
 export function day(box, changed) {
   let before = "";
@@ -70,11 +70,11 @@ export function day(box, changed) {
 
 export const pairs = (entries) => el("dl", {}, entries.map(([name, value, tone]) => [el("dt", {}, name), el("dd", { class: tone }, value)]));
 
-/** A large number with its name above and a remark below. */
+/** A large number with its name above and a note below. */
 export const figure = (name, value, { tone, note, id } = {}) => el("div", { class: "figure", id },
   el("div", { class: "name", title: name }, name), el("div", { class: tone ? `value ${tone}` : "value" }, value), el("div", { class: "note" }, note));
 
-/** What is said where there is nothing to see: why, and the command that changes it. */
+/** The content of an empty panel: the reason, and a command that fills it. */
 export const empty = (title, text, command) => el("div", { class: "empty" }, title ? el("strong", {}, title) : undefined, text,
   command ? el("div", { class: "command" }, el("code", { tabindex: 0 }, command), copy(command)) : undefined);
 
@@ -90,7 +90,7 @@ function copy(text) {
   return button;
 }
 
-/** Choices of a select, the chosen one kept where it is still there. */
+/** Sets the options of a select and keeps the selected one where it still exists. */
 export function options(select, entries, fallback = entries[0]?.[0]) {
   const chosen = select.value;
   select.replaceChildren(...entries.map(([value, text]) => el("option", { value }, text)));
@@ -101,7 +101,7 @@ export function download(name, url) {
   el("a", { href: url, download: name }).click();
 }
 
-/** Hands `text` to whoever looks as a file. */
+/** Offers `text` as a download. */
 export function downloadText(name, text, type = "text/csv") {
   const url = URL.createObjectURL(new Blob([text], { type }));
   download(name, url);

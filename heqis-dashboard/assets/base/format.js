@@ -28,12 +28,12 @@ export function time(us) {
   return Math.abs(us) < 1e6 ? `${(us / 1e3).toFixed(2)} ms` : `${(us / 1e6).toFixed(2)} s`;
 }
 
-/** By how much two clocks differ, and how wrong that may be. */
+/** Offset of two clocks with its uncertainty. */
 export const apart = ({ ahead_us: ahead, uncertainty_us: by }) => `${time(Math.abs(ahead))} ± ${time(by)}`;
-/** As `apart`, with the sign of a clock that is ahead or behind. */
+/** As `apart`, with the sign of the offset. */
 export const ahead = (clock) => `${clock.ahead_us < 0 ? "−" : "+"}${apart(clock)}`;
 
-/** Something a second. */
+/** A rate per second. */
 export const rate = (value) => (value < 10 && value > 0 ? `${value.toFixed(1)}/s` : `${count(Math.round(value))}/s`);
 
 /** Bytes as KB or MB. */
@@ -41,12 +41,12 @@ export const bytes = (value) => (!is(value) ? NONE : value < 1e3 ? `${value} B` 
 
 const clock = new Intl.DateTimeFormat("en-GB", { timeZone: "Asia/Shanghai", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const calendar = new Intl.DateTimeFormat("en-CA", { timeZone: "Asia/Shanghai", year: "numeric", month: "2-digit", day: "2-digit" });
-/** The clock in Shanghai, whatever the browser's is. */
+/** Time of day in Shanghai, independent of the browser's time zone. */
 export const hour = (ms) => (is(ms) ? clock.format(ms) : NONE);
-/** Day and clock in Shanghai. */
+/** Day and time in Shanghai. */
 export const moment = (ms) => (is(ms) ? `${calendar.format(ms)} ${clock.format(ms)}` : NONE);
 
 export const SIGN = { buy: "▲", sell: "▼", hold: "■" };
 export const tone = (side) => ({ buy: "up", sell: "down" })[side] ?? "dim";
-/** The colour of what gains and what loses. */
+/** Class of a gain or a loss. */
 export const gain = (value) => (value > 0 ? "up" : value < 0 ? "down" : "dim");

@@ -20,16 +20,16 @@ export function setLanguage(name) {
   for (const node of document.querySelectorAll("[data-label]")) node.setAttribute("aria-label", t(node.dataset.label));
 }
 
-/** A word, or a sentence made of `values`. */
+/** Returns the text of `key`, built from `values` where it is a template. */
 export function t(key, ...values) {
   const word = WORDS[current][key] ?? key;
   return typeof word === "function" ? word(...values) : word;
 }
 
-/** One word of a list of words, `name` itself where there is none. */
+/** Returns the text of `name` in a list of texts, `name` itself where it is missing. */
 export const word = (list, name) => WORDS[current][list]?.[name] ?? name;
 
-/** The reason of a decision in words; `rule` is the signal stage's, where it is known. */
+/** Returns the reason of a decision as text; `rule` holds the thresholds of the signal stage, where known. */
 export function reason(name, decision, rule) {
   const words = WORDS[current].reasons[name];
   return words ? words(decision, rule) : name;

@@ -1,17 +1,17 @@
-// What the page remembers in this browser. Where nothing may be kept, it forgets.
+// Preferences in the browser's local storage; without storage the defaults apply.
 
-export function kept(key, otherwise) {
+export function stored(key, fallback) {
   try {
-    return localStorage.getItem(`heqis.${key}`) ?? otherwise;
+    return localStorage.getItem(`heqis.${key}`) ?? fallback;
   } catch {
-    return otherwise;
+    return fallback;
   }
 }
 
-export function keep(key, value) {
+export function store(key, value) {
   try {
     localStorage.setItem(`heqis.${key}`, value);
   } catch {
-    // A browser that keeps nothing shows the page as it is set up.
+    // Without storage the preference lasts until the page is reloaded.
   }
 }

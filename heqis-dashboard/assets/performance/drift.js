@@ -1,4 +1,4 @@
-// How far the inputs have moved from the span that the model was trained on.
+// Drift of the inputs from the training span of the models.
 
 import { get } from "../base/api.js";
 import { $, el, empty } from "../base/dom.js";
@@ -14,7 +14,7 @@ function cell(period) {
   return one;
 }
 
-/** Draws the table of features over years; asks once. */
+/** Draws the table of features by year; requests the data once. */
 export async function drift({ can }) {
   $("drift-panel").hidden = !can.quality;
   if (!can.drift) {

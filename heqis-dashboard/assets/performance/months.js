@@ -1,10 +1,10 @@
-// Returns of the months as a heat map, which is a table.
+// Monthly returns as a heat map in a table.
 
 import { el, figure } from "../base/dom.js";
 import { gain, percent, share } from "../base/format.js";
 import { t } from "../base/i18n.js";
 
-/** A month's return for the account, the benchmark, or what one has over the other. */
+/** Returns a month's return of the account, the benchmark, or the excess over it. */
 const value = (month, of) => (of === "account" ? month.return : month.benchmark === null || month.benchmark === undefined ? null
   : of === "benchmark" ? month.benchmark : month.return - month.benchmark);
 

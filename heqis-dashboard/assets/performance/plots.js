@@ -15,7 +15,7 @@ const names = (x, y) => [
 const mark = (x, y, text, anchor = "middle") => svg("text", { class: "dim small", x, y, "text-anchor": anchor }, text);
 const frame = (label, ...content) => svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label, class: "plot" }, ...content);
 
-/** Round steps between two values, about `most` of them. */
+/** Returns about `most` round steps between two values. */
 function steps(low, high, most = 4) {
   const rough = (high - low) / most;
   const power = 10 ** Math.floor(Math.log10(rough || 1));
@@ -25,7 +25,7 @@ function steps(low, high, most = 4) {
   return found;
 }
 
-/** How many round trips gained how much. */
+/** Histogram of the returns of round trips. */
 export function histogram({ edges, counts, mean, median, win_rate: wins }) {
   const [low, high] = [edges[0], edges.at(-1)];
   const most = Math.max(1, ...counts);
@@ -41,7 +41,7 @@ export function histogram({ edges, counts, mean, median, win_rate: wins }) {
   ];
 }
 
-/** Predicted against realised returns; the outermost hundredths lie on the edge. */
+/** Predicted against realised returns; the outermost percent is clamped to the edge. */
 export function scatter(points, fit) {
   const bound = (of) => {
     const sorted = points.map(of).map(Math.abs).sort((a, b) => a - b);
@@ -59,7 +59,7 @@ export function scatter(points, fit) {
   ];
 }
 
-/** What was said against how often it came: on the diagonal they agree. */
+/** Predicted probability against observed frequency; on the diagonal they agree. */
 export function calibration(bins) {
   const most = Math.min(1, Math.max(0.6, ...bins.flatMap((bin) => [bin.predicted, bin.observed])) + 0.05);
   const [x, y] = [across(0, most), up(0, most)];

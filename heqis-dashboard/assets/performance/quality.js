@@ -1,4 +1,4 @@
-// Predictions against what followed.
+// Predictions compared with realised returns.
 
 import { get } from "../base/api.js";
 import { Curves } from "../base/curve.js";
@@ -42,7 +42,7 @@ function draw() {
     figure(t("meanPredicted"), percent(fit.mean_predicted, 3)), figure(t("meanRealised"), percent(fit.mean_realised, 3)), figure(t("rmse"), share(Math.sqrt(fit.mse), 2)));
   $("truth").replaceChildren(...scatter(found.points, fit));
   $("calibration").replaceChildren(...calibration(found.calibration));
-  curve?.drop();
+  curve?.destroy();
   curve = new Curves($("hits"), { height: 232, label: t("period"), format: (value) => share(value, 0), range: () => [0, 1], series: [
     { name: () => t("hitRate"), colour: "--c1" }, { name: () => t("classHitRate"), colour: "--c2" }, { name: () => t("confidence"), colour: "--c3", dash: [4, 4] }] });
   curve.set(periods.map((one) => moment(one.period)), ["hit_rate", "class_hit_rate", "confidence"].map((key) => periods.map((one) => one[key])));
@@ -72,13 +72,13 @@ export async function load() {
   await ask();
 }
 
-export function words() {
+export function translate() {
   choices();
   draw();
 }
 
 export function start(of) {
   about = of;
-  for (const panel of document.querySelectorAll(".asked, .of-quality")) panel.hidden = !about.can.quality;
+  for (const panel of document.querySelectorAll(".quality-panel, .of-quality")) panel.hidden = !about.can.quality;
   for (const id of ["quality-strategy", "quality-symbol", "period"]) $(id).addEventListener("change", ask);
 }

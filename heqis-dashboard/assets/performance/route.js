@@ -1,6 +1,6 @@
-// The route on which results are looked at: what a run was worth, and what the predictions were.
+// The performance route: results of backtests, and the quality of predictions.
 
-import { address, get } from "../base/api.js";
+import { withQuery, get } from "../base/api.js";
 import { Curves, day } from "../base/curve.js";
 import { $, choice, el, empty, figure, options, table, titles } from "../base/dom.js";
 import { big, count, fixed, gain, percent, share } from "../base/format.js";
@@ -10,7 +10,7 @@ import { months } from "./months.js";
 import { histogram } from "./plots.js";
 import * as quality from "./quality.js";
 
-/** Figures of the table, with how each is written. */
+/** Metrics of the table, with their formats. */
 const FIGURES = [
   ["curve.total_return", percent], ["curve.annual_return", percent], ["curve.volatility", share], ["curve.sharpe", fixed], ["curve.sortino", fixed],
   ["curve.calmar", fixed], ["curve.max_drawdown", share], ["against.alpha", fixed], ["against.beta", fixed], ["against.information_ratio", fixed],
@@ -18,7 +18,7 @@ const FIGURES = [
   ["exposure", share], ["cost_share", share], ["scores.ic", fixed], ["scores.rank_ic", fixed],
 ];
 const COLOURED = new Set(["curve.total_return", "curve.annual_return", "trades.average"]);
-/** Figures shown large. */
+/** Metrics shown large. */
 const LARGE = ["curve.total_return", "curve.annual_return", "curve.max_drawdown", "curve.sharpe", "curve.calmar", "trades.count", "trades.win_rate", "cost_share"];
 
 let about = { can: {} };
@@ -43,8 +43,8 @@ async function choose(id) {
   const [one, two] = await Promise.all([get("/api/equity", { run: id }), get("/api/trades", { run: id })]);
   if (run.id !== id) return;
   [equity, trades] = [one, two];
-  $("equity-csv").href = address("/api/equity", { run: id, format: "csv" });
-  $("trades-csv").href = address("/api/trades", { run: id, format: "csv" });
+  $("equity-csv").href = withQuery("/api/equity", { run: id, format: "csv" });
+  $("trades-csv").href = withQuery("/api/trades", { run: id, format: "csv" });
   draw();
 }
 
@@ -56,8 +56,8 @@ function curves() {
   const against = equity.benchmark_name ?? t("benchmark");
   const benchmark = index ? [{ name: () => against, colour: "--dim", width: 1.2 }] : [];
   const label = t("time");
-  curve?.drop();
-  fall?.drop();
+  curve?.destroy();
+  fall?.destroy();
   curve = new Curves($("equity"), { height: 236, label, format: (value) => value.toFixed(2), series: [{ name: () => t("account"), colour: "--c1", fill: "1c" }, ...benchmark] });
   fall = new Curves($("drawdown"), { height: 120, label, legend: false, format: (value) => share(value, 0), range: (_, low) => [Math.min(low * 1.08, -0.01), 0],
     series: [{ name: () => t("drawdown"), colour: "--down", fill: "30" }, ...benchmark] });
@@ -77,7 +77,7 @@ function tradeTable() {
   $("histogram").replaceChildren(...(none ? [empty(undefined, t("noTrades"))] : histogram(trades.distribution)));
 }
 
-/** All runs of one strategy and mode are a strategy whose decisions can be looked at. */
+/** Returns the id of the strategy that holds the decisions of a run; it groups all runs of one strategy and mode. */
 const strategyOf = (one) => quality.strategies().find(({ id, kind }) => kind === "backtest" && one.id.startsWith(`${id}/`))?.id;
 
 function draw() {
@@ -115,14 +115,14 @@ async function load() {
   await Promise.all([runs.length ? choose($("run").value) : undefined, drift(about)]);
 }
 
-export function words() {
+export function translate() {
   $("no-performance").replaceChildren(empty(t("noRunsTitle"), t(about.live ? "noRunsLive" : "noBacktest"),
     about.live ? "heqis-lab serve --csv data/ashare/002032.SZ.csv --journal out/single-host/decisions.jsonl"
       : "heqis-lab backtest data/ashare/002032.SZ.csv --strategy models/baseline-factors,models/baseline-direction --benchmark data/ashare/000300.SH.csv --out out/backtest"));
   $("month-of").replaceChildren(...["account", "benchmark", "excess"].map((of) => el("button", { "data-of": of, onclick: () => { monthOf = of; draw(); } }, t(of))));
   if (runs) options($("run"), runs.map((one) => [one.id, label(one)]), run?.id);
   draw();
-  quality.words();
+  quality.translate();
   if (runs) drift(about);
 }
 
@@ -132,7 +132,7 @@ export function start(of) {
   quality.start(about);
 }
 
-export function seen({ run: id }) {
+export function shown({ run: id }) {
   load().then(() => id && choose(id));
-  if (runs) { draw(); quality.words(); }
+  if (runs) { draw(); quality.translate(); }
 }

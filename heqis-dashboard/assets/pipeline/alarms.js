@@ -1,27 +1,27 @@
-// What is not as it should be: the server's alarms, or what the state itself tells where there are none.
+// Alarms: those of the server, and those derived from the state where the server has none.
 
 import { el } from "../base/dom.js";
 import { count, hour, time } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { all, closes } from "./flow.js";
 
-/** Alarms of the moment as {title, text, since}. */
+/** Returns the active alarms as {title, text, since}. */
 export function alarms(state, topology) {
   const found = (state.alarms ?? []).map((alarm) => ({ title: word("alarmNames", alarm.name), text: [alarm.subject, alarm.text].filter(Boolean).join(": "), since: alarm.since_ms, name: alarm.name }));
-  const told = (name) => found.some((alarm) => alarm.name === name);
+  const reported = (name) => found.some((alarm) => alarm.name === name);
   for (const node of state.nodes) {
-    if (node.condition === "unreachable" && !told("node_unreachable")) found.push({ title: word("alarmNames", "node_unreachable"), text: t("alarmNode", node.node) });
+    if (node.condition === "unreachable" && !reported("node_unreachable")) found.push({ title: word("alarmNames", "node_unreachable"), text: t("alarmNode", node.node) });
     for (const edge of node.edges) {
       for (const [cause, frames] of Object.entries(edge.dropped)) {
-        if (frames && !told("losing_frames")) found.push({ title: word("alarmNames", "losing_frames"), text: t("alarmDrop", edge.edge, count(frames), word("causes", cause)) });
+        if (frames && !reported("losing_frames")) found.push({ title: word("alarmNames", "losing_frames"), text: t("alarmDrop", edge.edge, count(frames), word("causes", cause)) });
       }
-      if (!closes(edge) && !told("books_open")) found.push({ title: word("alarmNames", "books_open"), text: edge.edge });
+      if (!closes(edge) && !reported("books_open")) found.push({ title: word("alarmNames", "books_open"), text: edge.edge });
     }
-    for (const stage of node.stages) if (stage.restarts && !told("stage_restarting")) found.push({ title: word("alarmNames", "stage_restarting"), text: t("alarmRestart", stage.stage, stage.restarts) });
+    for (const stage of node.stages) if (stage.restarts && !reported("stage_restarting")) found.push({ title: word("alarmNames", "stage_restarting"), text: t("alarmRestart", stage.stage, stage.restarts) });
   }
   for (const budget of topology.budgets) {
     const last = all(state, "stages").find((stage) => stage.stage === budget.path.at(-1));
-    if (last?.frames && last.age.p99_us > budget.p99_us && !told("age_over_budget")) {
+    if (last?.frames && last.age.p99_us > budget.p99_us && !reported("age_over_budget")) {
       found.push({ title: word("alarmNames", "age_over_budget"), text: t("alarmBudget", budget.path.join(" → "), time(last.age.p99_us), time(budget.p99_us)) });
     }
   }

@@ -1,4 +1,4 @@
-// The graph with its flow: drawn once, then only its figures change, so that focus and pointer stay where they are.
+// The graph with its flow. It is drawn once; later only its numbers change, so that focus and pointer position remain.
 
 import { el, svg } from "../base/dom.js";
 import { count, rate, time } from "../base/format.js";
@@ -7,7 +7,7 @@ import { all, lost } from "./flow.js";
 
 const HEIGHT = 76;
 
-/** How many edges lie before each stage, on the longest way; edges that lead back do not count. */
+/** Returns the depth of each stage: the edges on the longest path to it, without back edges. */
 function depths({ stages, edges }) {
   const depth = Object.fromEntries(stages.map(({ name }) => [name, 0]));
   const fed = new Set(edges.map((edge) => edge.to));
@@ -24,7 +24,7 @@ function depths({ stages, edges }) {
   return depth;
 }
 
-/** A row for each node, or a column where the page is narrow; the way of the data lies along the other side. */
+/** Places each node in a row, or in a column where the page is narrow; data flows along the other axis. */
 function layout(topology, room) {
   const depth = depths(topology);
   const longest = Math.max(0, ...Object.values(depth)) + 1;
@@ -71,7 +71,7 @@ function curve(a, b, { narrow, wide }) {
 }
 
 export class Graph {
-  /** `chosen(stage)` is told of clicks. */
+  /** Calls `chosen(stage)` on clicks. */
   constructor(place, topology, chosen) {
     this.place = place;
     this.topology = topology;
@@ -79,20 +79,20 @@ export class Graph {
     this.room = Math.max(300, place.clientWidth);
     this.laid = layout(topology, this.room);
     const { place: at, size, bands } = this.laid;
-    const ways = topology.edges.map((edge) => this.way(edge, at));
+    const lines = topology.edges.map((edge) => this.edge(edge, at));
     const boxes = topology.stages.map((stage) => this.box(stage, at[stage.name]));
     const drawn = svg("svg", { viewBox: `0 0 ${size.width} ${size.height}`, role: "group", "aria-label": t("topology") },
       bands.map(({ node, box }) => [
         svg("rect", { class: "band", rx: 8, ...box }),
         svg("text", { class: "dim small", x: box.x + 12, y: box.y + 18 }, node.name, svg("tspan", { dx: 6, opacity: 0.75 }, node.board)),
       ]),
-      ways.map(({ line, head }) => [line, head]), boxes.map(({ group }) => group), ways.map(({ text }) => text));
-    this.ways = ways;
+      lines.map(({ line, head }) => [line, head]), boxes.map(({ group }) => group), lines.map(({ text }) => text));
+    this.lines = lines;
     this.boxes = boxes;
     place.replaceChildren(drawn);
   }
 
-  way(edge, at) {
+  edge(edge, at) {
     const { d, head, middle } = curve(at[edge.from], at[edge.to], this.laid);
     const away = at[edge.from].x !== at[edge.to].x && at[edge.from].y !== at[edge.to].y;
     const title = svg("title", {}, "");
@@ -136,7 +136,7 @@ export class Graph {
       load.setAttribute("width", ((this.laid.wide - 24) * Math.min(1, fullest.waiting / fullest.capacity)).toFixed(1));
       queue.textContent = !waits.length ? t("source") : `${this.laid.narrow ? "" : t("queue")} ${fullest.waiting}/${fullest.capacity}`;
     }
-    for (const { edge, line, text, title } of this.ways) {
+    for (const { edge, line, text, title } of this.lines) {
       const books = edges.filter((one) => one.edge === edge.name);
       const gone = books.reduce((most, one) => Math.max(most, lost(one)), 0);
       const credits = books.map((one) => one.credits).find((one) => one !== null && one !== undefined);
@@ -149,11 +149,11 @@ export class Graph {
     }
   }
 
-  /** Whether the page has become wider or narrower than this was drawn for. */
+  /** Returns whether the width has changed since the graph was drawn. */
   stale() { return Math.abs(this.room - Math.max(300, this.place.clientWidth)) > 2; }
 }
 
-/** Everything about one stage, below the graph. */
+/** Returns the details of one stage, shown below the graph. */
 export function stageDetail(stage, figures, close) {
   const pair = (name, value) => el("div", { class: "figure" }, el("div", { class: "name" }, name), el("div", {}, value));
   return [

@@ -1,4 +1,4 @@
-// The route on which the pipeline is looked at: its flow, where time goes, books, events, alarms.
+// The pipeline route: flow, latency, books, events, alarms.
 
 import { get, post } from "../base/api.js";
 import { Curves } from "../base/curve.js";
@@ -6,18 +6,18 @@ import { $, el, empty, figure, table, titles } from "../base/dom.js";
 import { ahead, apart, count, hour, rate, time } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { alarms, alarmList } from "./alarms.js";
-import { all, clocks, closes, ends, losses, lost, oldest, Past } from "./flow.js";
+import { all, clocks, closes, ends, History, losses, lost, oldest } from "./flow.js";
 import { Graph, stageDetail } from "./graph.js";
-import { percentiles, way } from "./waterfall.js";
+import { percentiles, trace } from "./waterfall.js";
 
 let about = { can: {} };
 let topology;
 let state;
-let past;
+let history;
 let graph;
 let trend;
 let stage;
-/** Undefined for all frames, else the decision whose way is shown; null before there is one. */
+/** The decision whose timings are shown, null before there is one, undefined for all frames. */
 let decision;
 let newest;
 let slow = 0;
@@ -25,8 +25,8 @@ let slow = 0;
 const hidden = () => $("pipeline-route").hidden;
 const room = () => Math.max(300, $("waterfall").clientWidth);
 
-function pulse() {
-  const rates = past.rates();
+function overview() {
+  const rates = history.rates();
   const old = oldest(state);
   const [gone, open] = [losses(state), all(state, "edges").filter((edge) => !closes(edge)).length];
   const restarts = all(state, "stages").reduce((sum, one) => sum + one.restarts, 0);
@@ -37,11 +37,11 @@ function pulse() {
   const last = ends(topology).at(-1);
   const kills = all(state, "kill");
   const worst = ["halted", "reducing", "active"].find((name) => kills.some((kill) => kill.state === name));
-  $("pulse").replaceChildren(
+  $("overview").replaceChildren(
     figure(t("nodesUp"), `${state.nodes.length - down} / ${state.nodes.length}`, { tone: down ? "bad" : "", note: [...new Set(state.nodes.map((node) => t(node.condition)))].join(", ") }),
     figure(t("inRate"), rate(rates[source] ?? 0), { note: word("stages", source) }),
     figure(t("outRate"), rate(rates[last] ?? 0), { note: word("stages", last) }),
-    figure(t("p99"), time(old?.age.p99_us), { note: [old && t("behind", word("stages", old.stage)), differ && t("clocks", apart(differ))].filter(Boolean).join(", ") }),
+    figure(t("p99"), time(old?.age.p99_us), { note: [old && t("after", word("stages", old.stage)), differ && t("clocks", apart(differ))].filter(Boolean).join(", ") }),
     figure(t("inFlight"), count(waiting), { note: open ? t("openBooks", open) : t("booksClose"), tone: open ? "bad" : "" }),
     figure(t("dropped"), count(gone), { tone: gone ? "bad" : "", note: gone ? "" : t("nothingLost") }),
     figure(t("restarts"), count(restarts), { tone: restarts ? "bad" : "" }),
@@ -68,10 +68,10 @@ function waterfall() {
   $("waterfall").replaceChildren(...(timed.length ? percentiles(timed, room()) : [empty(undefined, t("noFrames"))]));
 }
 
-/** Whether a way leads over several nodes. */
+/** Returns whether the timings span several nodes. */
 const crosses = (timings) => new Set(timings.map(({ stage: name }) => topology.stages.find((one) => one.name === name)?.node)).size > 1;
 
-/** Shows the way of one decision: the chosen one, else the newest, else the first that comes. */
+/** Shows the timings of one decision: the chosen one, else the newest, else the first to arrive. */
 async function follow(chosen = newest) {
   const found = chosen ?? (await get("/api/decisions", { limit: 1 })).rows[0] ?? newest;
   decision = found ?? null;
@@ -81,7 +81,7 @@ async function follow(chosen = newest) {
   const differ = state && clocks(state);
   $("waterfall").replaceChildren(
     el("p", { class: "dim" }, `${found.symbol} · ${found.date} · ${t(found.side)}`),
-    timings.length ? way(timings, room()) : empty(undefined, t("noTimings")),
+    timings.length ? trace(timings, room()) : empty(undefined, t("noTimings")),
     ...(differ && crosses(timings) ? [el("p", { class: "dim" }, t("clocksApart", apart(differ)))] : []),
     el("div", { class: "keys" }, el("span", { class: "k1" }, t("worked")), el("span", {}, t("waited"))));
 }
@@ -108,14 +108,14 @@ function tables() {
       ...(bridged ? [edge.clock ? ahead(edge.clock) : ""] : []),
       { text: closes(edge) ? "✓" : "✗", class: closes(edge) ? "good" : "bad" },
     ] })));
-  table($("event-table"), titles("stage", "event", ["total", 1]), all(state, "stages").flatMap((one) =>
+  table($("counter-table"), titles("stage", "event", ["total", 1]), all(state, "stages").flatMap((one) =>
     one.events.filter(([, times]) => times > 0).map(([event, times]) => ({ cells: [one.stage, event, count(times)] }))));
   $("alarms").replaceChildren(alarmList(alarms(state, topology)));
   const events = state.events ?? [];
   $("no-events").hidden = events.length > 0;
   $("no-events").replaceChildren(empty(undefined, t("noEvents")));
-  table($("happening-table"), events.length ? titles("clock", "node", "event", "subject", "cause") : [], events.map((event) => ({ cells: [
-    hour(event.at_ms), event.node, { text: word("happenings", event.kind), class: event.level === "info" ? "" : "bad" }, event.subject, { text: event.cause ?? "", class: "why dim" },
+  table($("event-log"), events.length ? titles("clock", "node", "event", "subject", "cause") : [], events.map((event) => ({ cells: [
+    hour(event.at_ms), event.node, { text: word("eventNames", event.kind), class: event.level === "info" ? "" : "bad" }, event.subject, { text: event.cause ?? "", class: "why dim" },
   ] })));
 }
 
@@ -125,7 +125,7 @@ function curves() {
     height: 236, zone: "Asia/Shanghai", label: t("clock"), format: (value) => count(Math.round(value)), range: (_, __, top) => [0, Math.max(10, top * 1.12)],
     series: names.map((name, at) => ({ name: () => word("stages", name), colour: `--c${at + 1}`, format: rate })),
   });
-  const { times, columns } = past.curves(names);
+  const { times, columns } = history.curves(names);
   trend.set(times, columns);
 }
 
@@ -141,8 +141,8 @@ function show(name) {
 function draw(whole = true) {
   if (!topology || !state || hidden()) return;
   if (!graph || graph.stale()) graph = new Graph($("graph"), topology, show);
-  graph.update(state, past.rates(), stage);
-  pulse();
+  graph.update(state, history.rates(), stage);
+  overview();
   if (!whole) return;
   killSwitch();
   waterfall();
@@ -150,11 +150,11 @@ function draw(whole = true) {
   curves();
 }
 
-/** Takes in the state of a moment. The graph follows each, what is read follows once a second. */
+/** Sets the current state. The graph is updated each time, tables and texts once per second. */
 export function live(next) {
   if (!topology) return;
   state = next;
-  past.push(next);
+  history.push(next);
   const whole = performance.now() - slow > 1000 || next.nodes.every((node) => node.condition === "ended");
   if (whole) slow = performance.now();
   draw(whole);
@@ -165,12 +165,12 @@ export function decided(rows) {
   if (decision === null && newest) follow();
 }
 
-/** Age of frames behind the last stage, and lost frames, for the head of the page. */
+/** Returns the age of frames after the last stage, and dropped frames, for the page's header. */
 export function summary() {
   return topology && state ? { p99: oldest(state)?.age.p99_us, lost: losses(state) } : {};
 }
 
-export function words() {
+export function translate() {
   graph = undefined;
   $("no-graph").replaceChildren(empty(t("noGraphTitle"), t("noGraph"), "heqis-runtime --topology topologies/single-host.toml --set nodes.host.dashboard.stay=true"));
   $("kill").replaceChildren(...["active", "reducing", "halted"].map((name) => el("button", { "data-state": name, onclick: async () => {
@@ -185,10 +185,10 @@ export function words() {
   if (decision !== undefined && !hidden()) follow(decision ?? newest);
 }
 
-export function start(told, running) {
-  about = told;
+export function start(of, running) {
+  about = of;
   topology = running;
-  past = topology && new Past(topology);
+  history = topology && new History(topology);
   $("no-graph").hidden = Boolean(topology);
   for (const panel of document.querySelectorAll(".with-graph")) panel.hidden = !topology;
   $("drain").hidden = !(about.control && topology);
@@ -196,7 +196,7 @@ export function start(told, running) {
   new ResizeObserver(() => { if (graph?.stale()) draw(); }).observe($("pipeline-route"));
 }
 
-export function seen({ decision: n }) {
+export function shown({ decision: n }) {
   draw();
   if (n) get(`/api/decisions/${n}`).then((found) => follow(found.decision));
 }

@@ -1,10 +1,10 @@
-// Where the time goes: of all frames by percentiles, and of one decision by the clock.
+// Latency: percentiles over all frames, and the timings of one decision.
 
 import { el, svg } from "../base/dom.js";
 import { time } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 
-/** Time in each stage on a logarithmic scale, since a hop and a model differ by thousands. */
+/** Time in each stage on a logarithmic scale: a hop and a model differ by a factor of thousands. */
 export function percentiles(stages, width) {
   const [name, row, end] = [84, 26, 142];
   const [least, most] = [0.1, Math.max(100, ...stages.map((stage) => stage.latency.p999_us))];
@@ -31,8 +31,8 @@ export function percentiles(stages, width) {
   ];
 }
 
-/** When each stage had one frame: what it took, after what it waited, over the whole way. */
-export function way(timings, width = 340) {
+/** Timings of one frame: waiting and processing time of each stage. */
+export function trace(timings, width = 340) {
   const [name, row, end] = [86, 24, 66];
   const whole = Math.max(...timings.map((stage) => stage.leave_us), 1e-3);
   const x = (us) => name + (Math.max(us, 0) / whole) * (width - name - end);

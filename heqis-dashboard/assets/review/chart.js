@@ -1,20 +1,20 @@
-// The adapter to the chart library. It holds a window of the bars: more come as it is moved, far ones are let go.
+// The adapter to the chart library. It holds a window of the bars: moving it loads more and drops distant ones.
 
 /* global klinecharts */
 
 import { big, moment, SIGN } from "../base/format.js";
 import { language } from "../base/i18n.js";
-import { CANDLES, css, PANES, register, styles } from "./look.js";
+import { CANDLES, css, PANES, register, styles } from "./style.js";
 
-/** Most bars that the chart holds; each page that it is handed makes it look at all of them. */
+/** Largest number of bars in the chart; each added page makes it process all of them. */
 const MOST = 5000;
 const KEPT = 4000;
-/** Room of the price axis, pixels. */
+/** Width of the price axis, pixels. */
 const AXIS = 66;
 
 /**
- * A chart in `place`. `load({before, after, around})` gives {bars, older, newer}; `chosen(decision)` and `bar(bar)` are told
- * of clicks, `moved()` of every move, `fitted()` of every change of size, `paced()` when there are more or fewer bars a day.
+ * A chart in the element `place`. `load({before, after, around})` returns {bars, older, newer}. Callbacks: `chosen(decision)` and
+ * `bar(bar)` on clicks, `moved()` on every move, `fitted()` after a change of size, `paced()` when the number of bars per day changes.
  */
 export class Chart {
   constructor(place, { load, chosen, bar, moved, fitted, paced }) {
@@ -25,7 +25,7 @@ export class Chart {
       layout: { barSpaceLimit: { min: 0.4, max: 60 } },
     });
     this.chart.setDataLoader({
-      getBars: (asked) => this.give(asked),
+      getBars: (request) => this.serve(request),
       subscribeBar: ({ callback }) => { this.push = callback; },
       unsubscribeBar: () => { this.push = undefined; },
     });
@@ -37,16 +37,16 @@ export class Chart {
     new ResizeObserver(() => this.fit()).observe(place);
   }
 
-  /** A moment as the axis shows it: the day, and the minute where there are several bars a day. */
+  /** Formats a moment for the axis: the day, and the minute where a day has several bars. */
   date(timestamp, type) {
     const whole = moment(timestamp);
     if (this.perDay === 1) return whole.slice(0, 10);
     return type === "xAxis" ? whole.slice(5, 16) : whole.slice(0, 16);
   }
 
-  /** Answers the library's wish for bars. It keeps and changes what it is handed, so it gets an array of its own. */
-  async give({ type, timestamp, callback }) {
-    const hand = ({ bars, older, newer }) => {
+  /** Serves the library's requests for bars. It keeps and mutates the array, so it gets a copy. */
+  async serve({ type, timestamp, callback }) {
+    const deliver = ({ bars, older, newer }) => {
       this.older = older;
       this.newer = newer;
       const one = bars[bars.length >> 1]?.date;
@@ -59,14 +59,14 @@ export class Chart {
     if (type === "init" && this.window) {
       const { window } = this;
       this.window = undefined;
-      return hand(window);
+      return deliver(window);
     }
-    const asked = this.symbol;
+    const requested = this.symbol;
     const found = await this.load({ init: { around: this.anchor?.timestamp }, forward: { before: timestamp }, backward: { after: timestamp } }[type]);
-    if (asked !== this.symbol) return undefined;
+    if (requested !== this.symbol) return undefined;
     const bars = type === "forward" ? { ...found, newer: this.newer } : type === "backward" ? { ...found, older: this.older } : found;
     this.grown = type;
-    hand(bars);
+    deliver(bars);
     if (type === "init" && this.anchor !== undefined) this.scrollTo(this.anchor.timestamp, this.anchor.share);
     if (type === "init") this.anchor = undefined;
     this.mark();
@@ -74,7 +74,7 @@ export class Chart {
     return undefined;
   }
 
-  /** Lets go of the bars that lie farthest from where the window grew, and stays where it is. */
+  /** Drops the bars farthest from the end at which the window grew, without moving the view. */
   trim() {
     const bars = this.bars();
     if (this.held || bars.length <= MOST || !["forward", "backward"].includes(this.grown)) return;
@@ -88,7 +88,7 @@ export class Chart {
     this.mark();
   }
 
-  /** Takes up the room that there is; whether that has changed. */
+  /** Fits the chart to its element; returns whether the size has changed. */
   fit() {
     const { clientWidth: width, clientHeight: height } = this.place;
     if (width === this.width && height === this.height) return false;
@@ -122,7 +122,7 @@ export class Chart {
     }
   }
 
-  /** Adds bars behind the last one, one an animation frame. */
+  /** Appends bars, one per animation frame. */
   add(bars) {
     const [first, ...rest] = bars;
     if (!first || this.newer) return;
@@ -149,13 +149,13 @@ export class Chart {
     }));
   }
 
-  /** Points at a bar, or at none. */
+  /** Highlights a bar; without one, removes the highlight. */
   point(timestamp) {
     this.chart.removeOverlay({ name: "HEQIS_CHOSEN" });
     if (timestamp !== undefined) this.chart.createOverlay({ name: "HEQIS_CHOSEN", paneId: CANDLES, lock: true, points: [{ timestamp, value: 0 }] });
   }
 
-  /** Takes two clicks and tells what lies between them; `done` when they were made. */
+  /** Measures between two clicks; calls `done` after the second. */
   measure(done) {
     this.chart.removeOverlay({ name: "HEQIS_MEASURE" });
     this.chart.createOverlay({ name: "HEQIS_MEASURE", paneId: CANDLES, onDrawEnd: () => { done(); return false; } });
@@ -163,7 +163,7 @@ export class Chart {
 
   unmeasure() { this.chart.removeOverlay({ name: "HEQIS_MEASURE" }); }
 
-  /** Moves so that the bar of `timestamp` stands a `share` of what is in view before its end. */
+  /** Scrolls so that the bar of `timestamp` is a `share` of the view before its right end. */
   scrollTo(timestamp, share = 0.35) {
     const bars = this.bars();
     const at = bars.findIndex((bar) => bar.timestamp >= timestamp);
@@ -172,7 +172,7 @@ export class Chart {
     this.chart.scrollToDataIndex(Math.min(bars.length - 1, at + Math.floor(share * inView)), 0);
   }
 
-  /** Goes to a bar, loading the bars around it when they are not here. */
+  /** Goes to a bar and loads the bars around it where needed. */
   goTo(timestamp, share) {
     const bars = this.bars();
     const within = bars.length && (!this.older || bars[0].timestamp <= timestamp) && (!this.newer || timestamp <= bars.at(-1).timestamp);
@@ -182,17 +182,17 @@ export class Chart {
     return undefined;
   }
 
-  /** The last bar of which at least half is in view. */
+  /** Returns the last bar of which at least half is in view. */
   last() {
     const bars = this.bars();
     const edge = this.chart.convertFromPixel([{ x: (this.chart.getSize(CANDLES, "main")?.width ?? 0) - 1 }], { paneId: CANDLES })[0]?.dataIndex ?? 0;
     return bars[Math.min(bars.length - 1, edge)];
   }
 
-  /** Shows so many bars, ending where the view ends. */
+  /** Shows `count` bars; the right end of the view stays. */
   span(count) { this.chart.setBarSpace(Math.min(60, Math.max(0.4, (this.place.clientWidth - AXIS) / count))); }
 
-  /** Moves by `share` of what is in view, towards later days when it is positive. */
+  /** Moves by a `share` of the view, towards later days when positive. */
   move(share) { this.chart.scrollByDistance(-share * (this.place.clientWidth - AXIS), 0); }
 
   zoom(scale) { this.chart.zoomAtCoordinate(scale); }

@@ -1,18 +1,18 @@
-// The lists below the chart: decisions, refused decisions, refused orders.
+// The lists below the chart: decisions, rejected decisions, rejected orders.
 
-import { address, get } from "../base/api.js";
+import { withQuery, get } from "../base/api.js";
 import { $, choice, day, el, empty, options, table, titles } from "../base/dom.js";
 import { count, fixed, percent, price, SIGN, time, tone } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 import { why } from "./detail.js";
 
 const SCREENFUL = 100;
-/** Most rows of one answer. */
+/** Largest number of rows in one response. */
 const MOST = 5000;
 
-/** Takes down what arrives while a list is fetched, so that nothing falls between the answer and the stream. */
+/** Records decisions that arrive while a list is loaded, so that none is missed between the response and the stream. */
 const recorders = new Set();
-export function record() {
+export function recordArrivals() {
   const seen = [];
   recorders.add(seen);
   return (last) => {
@@ -20,15 +20,15 @@ export function record() {
     return seen.filter((decision) => decision.n > last).reverse();
   };
 }
-export const taken = (decisions) => { for (const seen of recorders) seen.push(...decisions); };
+export const noteArrivals = (decisions) => { for (const seen of recorders) seen.push(...decisions); };
 
 /** An instrument's code and, where it has one, its name. */
 const code = (symbol, names) => el("span", {}, symbol, el("span", { class: "dim" }, names.get(symbol)?.name ? ` ${names.get(symbol).name}` : ""));
 
 export class List {
-  /** `scene()` tells {symbol, strategy, kind}; `chosen(decision)` and `jump(symbol, day)` are told of clicks. */
-  constructor({ scene, chosen, jump, can }) {
-    Object.assign(this, { scene, chosen, jump, can, tab: "decisions", rows: [], asked: 0, selected: undefined });
+  /** `context()` returns {symbol, strategy, kind}; `chosen(decision)` and `jump(symbol, day)` are called on clicks. */
+  constructor({ context, chosen, jump, can }) {
+    Object.assign(this, { context, chosen, jump, can, tab: "decisions", rows: [], turn: 0, selected: undefined });
     for (const id of ["which", "side"]) $(id).addEventListener("change", () => this.load());
     for (const id of ["from", "to"]) day($(id), () => this.load());
     $("more").addEventListener("click", () => this.load(true));
@@ -50,7 +50,7 @@ export class List {
   }
 
   query() {
-    const { symbol, strategy } = this.scene();
+    const { symbol, strategy } = this.context();
     const common = { symbol: $("which").value === "this" ? symbol : "" };
     if (this.tab === "orders") return ["/api/orders", { run: strategy, refused: true, ...common }];
     return ["/api/decisions", { strategy, ...common, from: $("from").value, to: $("to").value,
@@ -58,23 +58,23 @@ export class List {
   }
 
   async load(more = false) {
-    const turn = ++this.asked;
+    const turn = ++this.turn;
     const orders = this.tab === "orders";
     for (const id of ["side", "from", "to", "screen", "clear"]) $(id).hidden = orders || (id === "side" && this.tab === "refused");
-    if (orders && this.scene().kind !== "backtest") {
+    if (orders && this.context().kind !== "backtest") {
       this.rows = [];
       this.more = false;
       return this.draw();
     }
     const [path, query] = this.query();
-    $("list-csv").href = address(path, { ...query, format: "csv", limit: MOST });
+    $("list-csv").href = withQuery(path, { ...query, format: "csv", limit: MOST });
     $("list-csv").hidden = this.can.runs === undefined;
-    const late = record();
+    const late = recordArrivals();
     const place = !more ? {} : orders ? { skip: this.rows.length } : { before: this.rows.at(-1)?.n };
     const answer = await get(path, { ...query, ...place, limit: SCREENFUL }).catch((error) => { late(Infinity); throw error; });
     const since = late(answer.last ?? Infinity).filter((decision) => this.fits(decision));
-    if (turn !== this.asked) return undefined;
-    // Another process numbers anew.
+    if (turn !== this.turn) return undefined;
+    // A new process restarts its numbers.
     if (this.epoch !== undefined && answer.epoch !== undefined && this.epoch !== answer.epoch) this.selected = undefined;
     this.epoch = answer.epoch ?? this.epoch;
     this.rows = more ? [...this.rows, ...answer.rows] : [...since, ...answer.rows];
@@ -82,22 +82,22 @@ export class List {
     return this.draw();
   }
 
-  /** Whether the list shows such a decision. */
+  /** Returns whether the list shows such a decision. */
   fits(decision) {
     const [from, to, side] = ["from", "to", "side"].map((id) => $(id).value);
-    const { symbol, first } = this.scene();
+    const { symbol, first } = this.context();
     if (!first || this.tab === "orders" || ($("which").value === "this" && decision.symbol !== symbol)) return false;
     if ((from && decision.date < from) || (to && decision.date > to)) return false;
     if (this.tab === "refused") return decision.wanted !== undefined && decision.wanted !== decision.side;
     return !side || decision.side === side || (side === "trade" && decision.side !== "hold");
   }
 
-  /** Takes in new decisions. */
+  /** Adds new decisions. */
   arrived(decisions) {
     const known = new Set(this.rows.map((decision) => decision.n));
     const fresh = decisions.filter((decision) => this.fits(decision) && !known.has(decision.n)).reverse();
     if (!fresh.length) return;
-    // As long as it was, or a screenful: whoever wants to see more asks for it.
+    // The list keeps its length, at least a screenful; "More" extends it.
     const whole = [...fresh, ...this.rows];
     this.rows = whole.slice(0, Math.max(this.rows.length, SCREENFUL));
     if (whole.length > this.rows.length) this.more = true;
@@ -117,7 +117,7 @@ export class List {
     if (this.tab === "orders") return this.orders();
     $("no-signals").replaceChildren(empty(t(this.tab === "refused" ? "noRefused" : "noSignalsTitle"), t(this.tab === "refused" ? "noRefusedHow" : "noSignals")));
     const refused = this.tab === "refused";
-    const { names } = this.scene();
+    const { names } = this.context();
     table($("signal-table"), this.rows.length ? titles("time", "code", refused ? "wanted" : "side", ["price", 1], ["expected", 1], ["confidence", 1], ["age", 1], "why") : [], this.rows.map((decision) => {
       const side = refused ? decision.wanted : decision.side;
       return {
@@ -132,7 +132,7 @@ export class List {
   }
 
   orders() {
-    const { kind, names } = this.scene();
+    const { kind, names } = this.context();
     const backtest = kind === "backtest";
     $("no-signals").replaceChildren(empty(t("noOrders"), t(backtest ? "noOrdersHow" : "ordersOfBacktest")));
     table($("signal-table"), this.rows.length ? titles("placed", "code", "side", ["wantedShares", 1], ["filledShares", 1], "outcome", "why") : [], this.rows.map((order) => ({
@@ -140,12 +140,12 @@ export class List {
       cells: [
         order.placed, code(order.symbol, names), { text: `${SIGN[order.side]} ${t(order.side)}`, class: tone(order.side) }, count(order.wanted_shares), count(order.filled_shares),
         el("span", { class: "tag" }, word("outcomes", order.status)),
-        { text: order.reasons.map(({ date, reason, to }) => `${date}${to ? `–${to}` : ""} ${word("refusalReasons", reason)}`).join("; "), class: "why" },
+        { text: order.reasons.map(({ date, reason, to }) => `${date}${to ? `–${to}` : ""} ${word("rejectionReasons", reason)}`).join("; "), class: "why" },
       ],
     })));
   }
 
-  words() {
+  translate() {
     options($("which"), [["all", t("allSymbols")], ["this", t("thisSymbol")]]);
     const side = $("side").value;
     const chosen = $("side").options.length ? side : "trade";

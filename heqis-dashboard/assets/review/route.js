@@ -1,19 +1,19 @@
-// The route on which decisions are looked at: chart, lists, and everything about one of them.
+// The review route: chart, lists of decisions, and details of one decision.
 
 import { get } from "../base/api.js";
 import { $, day, download, downloadText, el, empty, options, table, titles } from "../base/dom.js";
 import { big, price } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
-import { keep, kept } from "../base/store.js";
+import { store, stored } from "../base/store.js";
 import { Chart } from "./chart.js";
-import { detail, know, nothing } from "./detail.js";
-import { List, record, taken } from "./list.js";
-import { PANES, rows } from "./look.js";
+import { detail, useRules, showHint } from "./detail.js";
+import { List, recordArrivals, noteArrivals } from "./list.js";
+import { PANES, rows } from "./style.js";
 import { search } from "./search.js";
 
 const PAGE = 1000;
 const MOST_KEPT = 6000;
-/** Trading days of the windows that can be chosen, of bars of days and of minutes. */
+/** Trading days of the available windows, for daily bars and for minute bars. */
 const WINDOWS = [["3M", 61], ["6M", 122], ["1Y", 244], ["3Y", 732], ["8Y", 1952]];
 const MINUTES = [["1D", 1], ["3D", 3], ["1W", 5]];
 
@@ -26,38 +26,38 @@ let strategies = [];
 let strategy;
 let marks = [];
 let known;
-let tailing = false;
+let polling = false;
 let measuring = false;
 let marking;
-let told = [];
-/** What is known of each instrument, by its code. */
+let lastBars = [];
+/** Name, sector and listing date of each instrument, by code. */
 let listed = new Map();
 
-const wanted = () => kept("panes", innerWidth < 700 ? "MA,VOL" : "MA,VOL,MACD").split(",");
-/** When the bar of a day closes. */
+const chosenPanes = () => stored("panes", innerWidth < 700 ? "MA,VOL" : "MA,VOL,MACD").split(",");
+/** Returns the closing time of a day's bar. */
 const closing = (date) => Date.parse(`${date}T15:00:00+08:00`);
 const first = () => !strategy || strategy === strategies[0]?.id;
-const scene = () => ({ symbol, strategy, names: listed, kind: strategies.find(({ id }) => id === strategy)?.kind, first: first() });
+const context = () => ({ symbol, strategy, names: listed, kind: strategies.find(({ id }) => id === strategy)?.kind, first: first() });
 
-/** Bars before a moment, behind a moment, or around it, or the last ones. */
+/** Loads bars before a moment, after it, or around it, or the last ones. */
 async function load({ before, after, around }) {
   const last = [before, after, around].every((moment) => moment === undefined);
   try {
     const answer = await get("/api/bars", { symbol, limit: PAGE, before_ms: before, after_ms: after, around_ms: around });
     const bars = rows(answer);
-    if (last) tell(bars);
+    if (last) fillTable(bars);
     return { bars, older: answer.more, newer: answer.newer };
   } catch (error) {
     if (error.status !== 404) throw error;
-    if (last) tell([]);
+    if (last) fillTable([]);
     return { bars: [], older: false, newer: false };
   }
 }
 
-/** Fills the table for those who cannot see the canvas. */
-function tell(bars = told) {
-  told = bars.slice(-20);
-  table($("bars-table"), titles("time", "open", "high", "low", "close", "volume"), told.map((bar) => ({
+/** Fills the table for screen readers. */
+function fillTable(bars = lastBars) {
+  lastBars = bars.slice(-20);
+  table($("bars-table"), titles("time", "open", "high", "low", "close", "volume"), lastBars.map((bar) => ({
     cells: [bar.label, price(bar.open), price(bar.high), price(bar.low), price(bar.close), big(bar.volume)],
   })));
 }
@@ -66,22 +66,22 @@ async function show(next, timestamp) {
   if (!next) return;
   symbol = next;
   name(next);
-  called();
-  keep("symbol", next);
+  showName();
+  store("symbol", next);
   chart.show(next, timestamp);
-  await remark();
+  await loadMarks();
 }
 
-/** What the instrument is called and what it does; to whoever points at it, also since when it is listed. */
-function called() {
+/** Shows name and sector of the instrument, and its listing date as a tooltip. */
+function showName() {
   const { name: of, sector, listed: since } = listed.get(symbol) ?? {};
   $("called").replaceChildren(...[of && el("strong", {}, of), sector].filter(Boolean));
   $("called").title = since ? t("listedOn", since) : "";
 }
 
-async function remark() {
+async function loadMarks() {
   const [of, by] = [symbol, strategy];
-  const late = record();
+  const late = recordArrivals();
   const { rows: found, last } = await get("/api/decisions", { strategy, symbol: of, side: "trade", limit: 5000 }).catch((error) => { late(Infinity); throw error; });
   const since = late(last).filter((decision) => first() && decision.symbol === of && decision.side !== "hold");
   if (of !== symbol || by !== strategy) return;
@@ -106,16 +106,16 @@ async function open(decision) {
   detail(found, about.live);
 }
 
-/** Shows a day of an instrument. */
+/** Shows an instrument at a day. */
 async function jump(of, date) {
   if (of && of !== symbol) await show(of, date ? closing(date) : undefined);
   else if (date) chart.goTo(closing(date));
 }
 
-/** Takes in what came since: bars behind the last one drawn, at most once a second. */
-async function tail() {
-  if (!symbol || tailing || document.hidden || chart.newer) return;
-  tailing = true;
+/** Loads bars after the last one drawn, at most once per second. */
+async function loadNewBars() {
+  if (!symbol || polling || document.hidden || chart.newer) return;
+  polling = true;
   const rest = new Promise((done) => setTimeout(done, 1000));
   try {
     const answer = await get("/api/bars", { symbol, limit: 100 }).catch(() => undefined);
@@ -124,42 +124,42 @@ async function tail() {
     const fresh = bars.filter((bar) => bar.timestamp > last);
     if ((fresh.length === bars.length && fresh.length > 0) || chart.bars().length > MOST_KEPT || fresh.length > 60) chart.reload();
     else chart.add(fresh);
-    if (fresh.length) tell(bars);
+    if (fresh.length) fillTable(bars);
   } finally {
-    rest.then(() => { tailing = false; });
+    rest.then(() => { polling = false; });
   }
 }
 
-/** Looks for bars that nobody tells of. */
-export const look = () => ($("chart").hidden ? refresh() : tail());
+/** Loads bars that the event stream does not announce. */
+export const poll = () => ($("chart").hidden ? refresh() : loadNewBars());
 
-/** Takes in new decisions of a running pipeline. */
+/** Adds new decisions of a running pipeline. */
 export function arrived(decisions) {
-  taken(decisions);
+  noteArrivals(decisions);
   list.arrived(decisions);
   const own = decisions.filter((decision) => first() && decision.symbol === symbol && decision.side !== "hold");
   if (own.length) {
     marks = [...own.reverse(), ...marks];
-    // All marks are drawn anew: a few times a second are enough.
+    // All marks are redrawn: a few times per second are enough.
     marking ??= setTimeout(() => { marking = undefined; chart.mark(marks); }, 400);
   }
-  if (decisions.some((decision) => decision.symbol === symbol)) tail();
+  if (decisions.some((decision) => decision.symbol === symbol)) loadNewBars();
 }
 
-/** Reads everything anew. */
+/** Reloads everything. */
 export async function refresh() {
   strategies = await get("/api/strategies").catch(() => []);
   if (!strategies.some(({ id }) => id === strategy)) strategy = strategies[0]?.id;
   naming();
   const listings = await get("/api/symbols", { limit: about.can.names ? 5000 : undefined });
   listed = new Map(listings.map((listing) => [listing.symbol, listing]));
-  called();
+  showName();
   $("no-bars").hidden = listings.length > 0;
   $("chart").hidden = listings.length === 0;
   const has = (one) => listings.some((listing) => listing.symbol === one);
-  const next = [symbol, kept("symbol"), listings[0]?.symbol].find(has);
-  await Promise.all([next !== symbol ? show(next) : Promise.all([remark(), tail()]), list.load()]);
-  // Where there is room, something is shown from the beginning.
+  const next = [symbol, stored("symbol"), listings[0]?.symbol].find(has);
+  await Promise.all([next !== symbol ? show(next) : Promise.all([loadMarks(), loadNewBars()]), list.load()]);
+  // On a wide screen the newest marked decision is opened at the start.
   if (list.selected === undefined && innerWidth > 1000 && marks[0]) await open(marks[0]);
 }
 
@@ -170,31 +170,31 @@ function naming() {
 }
 
 const ofMinutes = () => chart.perDay > 1;
-const chosenWindow = () => (ofMinutes() ? kept("minutes", "1D") : kept("window", innerWidth < 700 ? "3M" : "6M"));
+const chosenWindow = () => (ofMinutes() ? stored("minutes", "1D") : stored("window", innerWidth < 700 ? "3M" : "6M"));
 
 function windows() {
   $("windows").replaceChildren(...(ofMinutes() ? MINUTES : WINDOWS).map(([key, days]) => el("button", {
     "data-window": key, title: t("days", days), "aria-pressed": String(key === chosenWindow()),
-    onclick: () => { keep(ofMinutes() ? "minutes" : "window", key); windows(); window_(); },
+    onclick: () => { store(ofMinutes() ? "minutes" : "window", key); windows(); window_(); },
   }, word("windows", key))));
 }
 
-/** Shows as many days as are chosen. */
+/** Shows the chosen number of days. */
 function window_() {
   const days = [...WINDOWS, ...MINUTES].find(([key]) => key === chosenWindow())?.[1];
   if (days && $("chart").clientWidth > 100) chart.span(days * chart.perDay);
 }
 
-export function words() {
+export function translate() {
   naming();
   $("no-bars").replaceChildren(empty(t("noBarsTitle"), t(about.live ? "noBarsLive" : "noBars"), about.live ? undefined : "heqis-lab serve --csv data/ashare/002032.SZ.csv"));
   windows();
-  called();
-  list.words();
+  showName();
+  list.translate();
   chart.restyle();
-  tell();
+  fillTable();
   if (known && list.selected !== undefined) detail(known, about.live);
-  else nothing();
+  else showHint();
 }
 
 function measure(on = !measuring) {
@@ -212,7 +212,7 @@ function csv() {
 
 export function start(of, topology) {
   about = of;
-  know(topology);
+  useRules(topology);
   chart = new Chart($("chart"), {
     load, chosen: choose,
     bar: (bar) => { const mark = marks.find((one) => one.time_ms === bar?.timestamp); if (mark && !measuring) choose(mark); },
@@ -220,25 +220,25 @@ export function start(of, topology) {
     fitted: () => chart && window_(),
     paced: () => { windows(); window_(); },
   });
-  list = new List({ scene, chosen: choose, jump, can: about.can });
+  list = new List({ context, chosen: choose, jump, can: about.can });
   name = search((found) => show(found).then(() => $("which").value === "this" && list.load()));
   $("panes").replaceChildren(...PANES.map((pane) => el("button", {
-    "aria-pressed": String(wanted().includes(pane.name)),
+    "aria-pressed": String(chosenPanes().includes(pane.name)),
     onclick: (event) => {
-      const next = wanted().includes(pane.name) ? wanted().filter((other) => other !== pane.name) : [...wanted(), pane.name];
-      keep("panes", next.join(","));
+      const next = chosenPanes().includes(pane.name) ? chosenPanes().filter((other) => other !== pane.name) : [...chosenPanes(), pane.name];
+      store("panes", next.join(","));
       event.target.setAttribute("aria-pressed", String(next.includes(pane.name)));
       chart.panes(next);
     },
   }, pane.name)));
-  chart.panes(wanted());
+  chart.panes(chosenPanes());
   $("strategy").addEventListener("change", () => {
     strategy = $("strategy").value;
     list.selected = undefined;
     known = undefined;
     chart.point();
-    nothing();
-    return Promise.all([remark(), list.load()]);
+    showHint();
+    return Promise.all([loadMarks(), list.load()]);
   });
   day($("until"), () => { if ($("until").value) chart.goTo(closing($("until").value), 0); });
   $("back").addEventListener("click", () => chart.move(-1));
@@ -247,7 +247,7 @@ export function start(of, topology) {
   $("zoom-out").addEventListener("click", () => chart.zoom(0.8));
   $("measure").addEventListener("click", () => measure());
   $("to-end").addEventListener("click", () => chart.toEnd());
-  $("keys").addEventListener("click", () => { list.selected = undefined; list.draw(); nothing(); });
+  $("keys").addEventListener("click", () => { list.selected = undefined; list.draw(); showHint(); });
   $("screen").addEventListener("click", () => {
     const date = known?.decision.date ?? chart.last()?.date;
     if (date) list.filter({ which: "all", side: "buy", from: date, to: date });
@@ -264,13 +264,13 @@ export function start(of, topology) {
   });
 }
 
-export function seen({ symbol: of, date, strategy: by }) {
+export function shown({ symbol: of, date, strategy: by }) {
   chart.fit();
   if (by && by !== strategy) {
     strategy = by;
     naming();
-    // Before the first answer nothing is known yet; then the first look reads all of this.
-    if (strategies.length) Promise.all([remark(), list.load()]);
+    // Before the first response there are no strategies; `refresh` then loads everything.
+    if (strategies.length) Promise.all([loadMarks(), list.load()]);
   }
   if (of || date) jump(of, date);
 }

@@ -1,4 +1,4 @@
-// The box that finds an instrument by code, name, pinyin initials or sector.
+// The search box: finds an instrument by code, name, pinyin initials or sector.
 
 import { get } from "../base/api.js";
 import { $, el } from "../base/dom.js";
@@ -6,7 +6,7 @@ import { t } from "../base/i18n.js";
 
 const MOST = 40;
 
-/** Makes the box work; `chosen(symbol)` is told what was found. Gives a function that says what is shown. */
+/** Sets up the search box; calls `chosen(symbol)`. Returns a function that sets the displayed symbol. */
 export function search(chosen) {
   const [box, list] = [$("symbol"), $("found")];
   let shown = "";
@@ -29,10 +29,10 @@ export function search(chosen) {
       list.children[at]?.scrollIntoView({ block: "nearest" });
     }
   };
-  const look = async () => {
+  const update = async () => {
     const mine = ++turn;
-    const asked = box.value.trim();
-    const rows = await get("/api/symbols", { q: asked === shown ? "" : asked, limit: MOST });
+    const typed = box.value.trim();
+    const rows = await get("/api/symbols", { q: typed === shown ? "" : typed, limit: MOST });
     if (mine !== turn) return;
     found = rows;
     stale = false;
@@ -49,19 +49,19 @@ export function search(chosen) {
     chosen(listing.symbol);
   };
 
-  box.addEventListener("focus", () => { box.select(); look(); });
-  box.addEventListener("input", () => { stale = true; look(); });
+  box.addEventListener("focus", () => { box.select(); update(); });
+  box.addEventListener("input", () => { stale = true; update(); });
   box.addEventListener("blur", () => { turn += 1; open(false); box.value = shown; });
   box.addEventListener("keydown", async (event) => {
     if (event.key === "Escape") return box.blur();
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      if (list.hidden) return look();
+      if (list.hidden) return update();
       at = found.length ? (at + (event.key === "ArrowDown" ? 1 : -1) + found.length) % found.length : -1;
       return draw();
     }
     if (event.key === "Enter") {
-      if (stale || list.hidden) await look();
+      if (stale || list.hidden) await update();
       if (found[at]) take(found[at]);
     }
     return undefined;

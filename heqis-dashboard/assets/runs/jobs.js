@@ -1,4 +1,4 @@
-// Commands of the lab that run now or have run, their logs, and a form that starts one.
+// Running and recent jobs, their logs, and a form that starts one.
 
 import { get, post } from "../base/api.js";
 import { $, choice, el, empty, table, titles } from "../base/dom.js";
@@ -6,13 +6,13 @@ import { moment, share } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
 
 let about = { can: {} };
-let told = { running: 0, most: 0, rows: [] };
+let jobList = { running: 0, most: 0, rows: [] };
 let kinds;
 let open;
 let log = [];
 let next = 0;
 let reading = false;
-/** Whether more may have been logged while the log was read. */
+/** Whether more may have been logged while the log was loaded. */
 let again = false;
 
 const hidden = () => $("runs-route").hidden;
@@ -28,17 +28,17 @@ const cancel = (job) => el("button", { class: "danger", onclick: (event) => { ev
 
 function draw() {
   if (hidden()) return;
-  $("no-jobs").hidden = told.rows.length > 0;
+  $("no-jobs").hidden = jobList.rows.length > 0;
   $("no-jobs").replaceChildren(empty(t("noJobs"), t(about.can.jobs ? (about.control ? "noJobsForm" : "noControlJobs") : "noJobsHere"), about.control || !about.can.jobs ? undefined : "heqis-lab serve … --control"));
-  $("jobs-note").textContent = told.most ? t("jobsRunning", told.running, told.most) : "";
-  table($("job-table"), told.rows.length ? titles("job", "started", "lasted", "state", "lastLine", "") : [], told.rows.map((job) => ({
+  $("jobs-note").textContent = jobList.most ? t("jobsRunning", jobList.running, jobList.most) : "";
+  table($("job-table"), jobList.rows.length ? titles("job", "started", "lasted", "state", "lastLine", "") : [], jobList.rows.map((job) => ({
     ...choice(() => { open = open === job.n ? undefined : job.n; log = []; next = 0; draw(); read(); }, open === job.n),
     cells: [job.command, moment(job.started_ms), lasted(job), progress(job), { text: job.last ?? "", class: "why dim" }, about.control && job.state === "running" ? cancel(job) : ""],
   })));
   $("job-log").hidden = open === undefined;
 }
 
-/** Reads what the open job has logged since. */
+/** Loads the new lines of the open job's log. */
 async function read() {
   again = reading;
   if (open === undefined || reading || hidden()) return;
@@ -93,16 +93,16 @@ function form(command = kinds[0].command) {
   };
 }
 
-/** Takes in the jobs of the moment; whether one has ended since. */
+/** Sets the list of jobs; returns whether a job has ended since. */
 export function arrived(list) {
-  const ended = told.rows.some((job) => job.state === "running" && list.rows.some((other) => other.n === job.n && other.state !== "running"));
-  told = list;
+  const ended = jobList.rows.some((job) => job.state === "running" && list.rows.some((other) => other.n === job.n && other.state !== "running"));
+  jobList = list;
   draw();
   read();
   return ended;
 }
 
-export function words() {
+export function translate() {
   if (kinds) form();
   draw();
 }
@@ -112,7 +112,7 @@ export function start(of) {
   $("jobs-panel").hidden = about.live;
 }
 
-export async function seen() {
+export async function shown() {
   if (!about.can.jobs) return draw();
   if (about.control && !kinds) {
     kinds = await get("/api/job-kinds");

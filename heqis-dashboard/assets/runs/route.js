@@ -1,41 +1,41 @@
-// The route on which runs are looked at: what was run, from what, with which results, and what runs now.
+// The runs route: finished runs with manifest, metrics and files, jobs, and the watch list.
 
-import { address, get } from "../base/api.js";
+import { withQuery, get } from "../base/api.js";
 import { $, choice, el, empty, options, pairs, table, titles } from "../base/dom.js";
 import { bytes, count, fixed } from "../base/format.js";
 import { t, word } from "../base/i18n.js";
-import * as jobList from "./jobs.js";
+import * as jobsPanel from "./jobs.js";
 import { trained } from "./trained.js";
 import * as watch from "./watch.js";
 
 let about = { can: {} };
 let runs;
-let told;
+let selected;
 
 const hidden = () => $("runs-route").hidden;
 const state = (run) => el("span", { class: { finished: "tag good", broken: "tag bad", unfinished: "tag live" }[run.state] ?? "tag" }, word("runStates", run.state));
 
-/** What says most of a run of its kind. */
-const TELLING = [/^curve\.sharpe$/, /^test\..*brier$/, /_variance\.test$/, /^deflated/];
+/** The most informative metric of each kind of run. */
+const HEADLINES = [/^curve\.sharpe$/, /^test\..*brier$/, /_variance\.test$/, /^deflated/];
 function headline({ figures }) {
-  const key = TELLING.map((pattern) => Object.keys(figures).find((name) => pattern.test(name))).find(Boolean);
+  const key = HEADLINES.map((pattern) => Object.keys(figures).find((name) => pattern.test(name))).find(Boolean);
   return key === undefined ? "" : `${named(key)} ${fixed(figures[key], 3)}`;
 }
 
 async function choose(run) {
   const answer = await get("/api/run", { id: run.id });
-  told = answer;
+  selected = answer;
   draw();
 }
 
-/** A figure's word, or the end of its own name. */
+/** Returns the label of a metric, or the end of its key. */
 const named = (key) => (word("figures", key) === key ? key.split(".").slice(-2).join(" ").replaceAll("_", " ") : word("figures", key));
 const picture = (path) => /\.(png|svg)$/.test(path);
 
 function detail() {
-  if (!told) return $("run-detail").replaceChildren(empty(t("chooseRun"), t("chooseRunHow")));
-  const { run, manifest, artefacts, curves, table: rows } = told;
-  const at = (path) => address("/api/artefact", { run: run.id, path });
+  if (!selected) return $("run-detail").replaceChildren(empty(t("chooseRun"), t("chooseRunHow")));
+  const { run, manifest, artefacts, curves, table: rows } = selected;
+  const at = (path) => withQuery("/api/artefact", { run: run.id, path });
   const figures = Object.entries(run.figures).filter(([key, value]) => value !== null && !key.startsWith("basis."));
   const written = rows ? el("table") : undefined;
   if (rows) table(written, rows.columns.map((title) => ({ title })), rows.rows.map((cells) => ({ cells: cells.map((cell) => (typeof cell === "number" ? fixed(cell, 4) : cell ?? "–")) })));
@@ -62,7 +62,7 @@ function draw() {
   $("no-runs").hidden = some;
   const kind = $("run-kind").value;
   table($("run-table"), titles("run", "kind", "state", "result"), runs.filter((run) => !kind || run.kind === kind).map((run) => ({
-    ...choice(() => choose(run), told?.run.id === run.id),
+    ...choice(() => choose(run), selected?.run.id === run.id),
     cells: [{ text: el("div", {}, run.name, run.from ? el("div", { class: "label" }, `${run.from} – ${run.to}`) : undefined), class: "why" },
       word("kinds", run.kind), state(run), headline(run)],
   })));
@@ -84,29 +84,29 @@ function kinds() {
 }
 
 export function jobs(next) {
-  // A job that has ended may have left a run.
-  if (jobList.arrived(next) && about.can.runs) get("/api/runs").then((found) => { runs = found; kinds(); draw(); });
+  // An ended job may have created a run.
+  if (jobsPanel.arrived(next) && about.can.runs) get("/api/runs").then((found) => { runs = found; kinds(); draw(); });
 }
 
-export function words() {
+export function translate() {
   $("no-runs").replaceChildren(empty(t("noRunsTitle"), t(about.live ? "noRunsHere" : "noRuns"),
     about.live ? "heqis-lab serve --csv data/ashare/002032.SZ.csv --results out" : "heqis-lab train training/smoke.toml --out out/smoke"));
   kinds();
   draw();
-  jobList.words();
-  watch.words();
+  jobsPanel.translate();
+  watch.translate();
 }
 
 export function start(of) {
   about = of;
   $("run-kind").addEventListener("change", draw);
-  jobList.start(about);
+  jobsPanel.start(about);
   watch.start(about);
 }
 
-export function seen() {
+export function shown() {
   load();
   draw();
-  jobList.seen();
-  watch.seen();
+  jobsPanel.shown();
+  watch.shown();
 }

@@ -1,4 +1,4 @@
-// How a training went: the losses of each network over its epochs.
+// Learning curves: the losses of each network over its epochs.
 
 import { el, svg } from "../base/dom.js";
 import { fixed } from "../base/format.js";
@@ -6,7 +6,7 @@ import { t } from "../base/i18n.js";
 
 const [WIDTH, HEIGHT, LEFT, BOTTOM] = [330, 170, 60, 24];
 
-/** What is drawn of a row: every number but its place, and losses before what is left. */
+/** Returns the names of the plotted values: losses, or else all numbers except indices. */
 function measures(rows) {
   const names = new Set(rows.flatMap((row) => Object.keys(row).filter((key) => typeof row[key] === "number" && !["epoch", "pass", "step", "seed"].includes(key))));
   const losses = [...names].filter((name) => /loss/.test(name));
@@ -33,7 +33,7 @@ function plot(title, rows) {
     el("div", { class: "keys" }, names.map((name, at) => el("span", { class: `k${at + 1}` }, name))));
 }
 
-/** One plot for each phase and network, the longest first. */
+/** One plot per phase and network, the longest first. */
 export function trained(curves) {
   const groups = Map.groupBy(curves, (row) => [row.phase, row.network].filter(Boolean).join(" · ") || t("learning"));
   return el("div", { class: "plots" }, [...groups].sort(([, a], [, b]) => b.length - a.length).map(([title, rows]) => plot(title, rows)));

@@ -1,11 +1,11 @@
-// The list of instruments whose data is fetched.
+// The watch list: instruments whose data is fetched.
 
 import { get, post } from "../base/api.js";
 import { $, el, empty } from "../base/dom.js";
 import { t } from "../base/i18n.js";
 
 let about = { can: {} };
-let told;
+let watchList;
 
 function form() {
   const [sector, symbol] = [
@@ -22,30 +22,30 @@ function form() {
     } catch (error) {
       answer.textContent = error.message;
     }
-  } }, sector, el("datalist", { id: "watch-sectors" }, told.sectors.map(({ name }) => el("option", { value: name }))), symbol, el("button", { class: "primary" }, t("add")), answer);
+  } }, sector, el("datalist", { id: "watch-sectors" }, watchList.sectors.map(({ name }) => el("option", { value: name }))), symbol, el("button", { class: "primary" }, t("add")), answer);
 }
 
 function draw() {
-  const title = el("div", { class: "bar" }, el("h2", {}, t("watchList"), told?.path ? el("small", {}, told.path) : undefined));
-  if (!told) return $("watch-panel").replaceChildren(title, empty(t("noWatch"), t("noWatchHow"), "heqis-lab serve … --watch watch.toml"));
+  const title = el("div", { class: "bar" }, el("h2", {}, t("watchList"), watchList?.path ? el("small", {}, watchList.path) : undefined));
+  if (!watchList) return $("watch-panel").replaceChildren(title, empty(t("noWatch"), t("noWatchHow"), "heqis-lab serve … --watch watch.toml"));
   const link = (symbol) => el("a", { class: "tag", href: `#review?${new URLSearchParams({ symbol })}` }, symbol);
   return $("watch-panel").replaceChildren(title,
     about.control ? form() : el("p", { class: "label" }, t("noControlWatch")),
-    ...told.sectors.map((sector) => el("div", {}, el("h3", {}, sector.name), el("div", { class: "tags" }, [...sector.stocks, ...sector.indices, ...sector.funds].map(link)))));
+    ...watchList.sectors.map((sector) => el("div", {}, el("h3", {}, sector.name), el("div", { class: "tags" }, [...sector.stocks, ...sector.indices, ...sector.funds].map(link)))));
 }
 
 async function load() {
-  told = about.can.watch ? await get("/api/watch") : undefined;
+  watchList = about.can.watch ? await get("/api/watch") : undefined;
   draw();
 }
 
-export const words = draw;
+export const translate = draw;
 
 export function start(of) {
   about = of;
   $("watch-panel").hidden = about.live;
 }
 
-export function seen() {
+export function shown() {
   return about.live ? undefined : load();
 }

@@ -1,11 +1,11 @@
-// Every word of the page in Chinese.
+// The texts of the page in Chinese.
 
 export default {
   review: "复盘", performance: "绩效", pipeline: "流水线", runs: "运行", routes: "页面",
   colours: "红涨或绿涨", redUp: "红涨", greenUp: "绿涨", language: "语言", theme: "深色或浅色",
   live: "实时", reviewing: "复盘", lost: "连接中断，正在重试", p99: "时延 p99", copy: "复制", copied: "已复制", close_: "关闭",
   login: "本页需要登录链接，启动时打印一次；重启后会有新的链接。",
-  yes: "是", no: "否", all: "全部", time: "日期", clock: "时间", kind: "类别", state: "状态", sector: "板块", add: "添加",
+  all: "全部", time: "日期", clock: "时间", kind: "类别", state: "状态", sector: "板块", add: "添加",
 
   // 复盘
   symbol: "证券", search: "代码、名称、拼音、板块", noneFound: "没有找到", strategy: "策略", journal: "日志", panes: "指标",
@@ -20,9 +20,9 @@ export default {
   which: "范围", side: "方向", from: "起", to: "止", more: "更多", clear: "清除",
   screen: "当日买入", screenHow: "列出所选决策当日（或显示的最后一天）有买入信号的全部证券",
   allSymbols: "全部证券", thisSymbol: "当前证券", trade: "买入与卖出", buy: "买入", sell: "卖出", hold: "持有",
-  code: "代码", price: "收盘", expected: "预期收益", why: "理由", age: "时延", upTag: "买", downTag: "卖", wanted: "原意",
+  code: "代码", price: "收盘", expected: "预期收益", why: "理由", age: "时延", upTag: "买", downTag: "卖", wanted: "过滤前方向",
   open: "开盘", high: "最高", low: "最低", close: "收盘", volume: "成交量", amount: "成交额", change: "涨跌",
-  marks: "备注", confidence: "置信度", probabilities: "跌 / 平 / 涨", inHand: "此后持仓",
+  marks: "备注", confidence: "置信度", probabilities: "跌 / 平 / 涨", position: "此后仓位", long: "持有", flat: "空仓",
   classes: { down: "跌", flat: "平", up: "涨" },
   decision: "决策", bar: "行情", features: "模型输入", output: "模型输出", way: "流水线各级用时", inPipeline: "在流水线中查看",
   refusedTag: (side) => `${side}被拒`,
@@ -31,13 +31,13 @@ export default {
   keys: [["/", "查找证券"], ["[  ]", "上一条、下一条决策"], [",  .", "前移、后移一屏"], ["+  −", "缩放"], ["0", "最新行情"], ["M", "测量"], ["Esc", "结束测量"]],
   noBarsTitle: "尚无行情", noBarsLive: "流水线收到后即显示。", noBars: "启动时请给出日线表格，或 prepare 生成的数据集：",
   noSignalsTitle: "没有这样的决策", noSignals: "首条决策之前每只证券需要预热，随附模型为 250 根 K 线。复盘页显示 --journal 所给文件中的决策。",
-  noRefused: "没有被拒的决策", noRefusedHow: "被拒指买入或卖出被过滤条件、置信度要求或停机状态挡下。",
+  noRefused: "没有被拒的决策", noRefusedHow: "被拒指买入或卖出被过滤条件、置信度要求或交易状态拒绝。",
   noOrders: "没有被拒的委托", noOrdersHow: "该策略的委托全部成交。", ordersOfBacktest: "委托属于回测：请在上方选择回测中的策略。",
   noBarKept: "此处未保存对应的行情。", noFeatures: "此处未保存该行情的特征。",
   noTimings: "没有记录各级用时。运行中的流水线会给出；日志需在其级上设置 timings = true。",
   placed: "委托日", wantedShares: "委托股数", filledShares: "成交股数", outcome: "结果",
   outcomes: { filled: "全部成交", partial: "部分成交", cancelled: "未成交", unfilled: "未成交", expired: "过期", waiting: "等待", rejected: "拒绝" },
-  refusalReasons: {
+  rejectionReasons: {
     suspended: "停牌", limit_up: "涨停开盘", limit_down: "跌停开盘", unknown_limit: "涨跌停价未知", t_plus_one: "当日买入（T+1）",
     volume_cap: "超过成交量份额", lot_size: "不足一手", cash: "资金不足", fees_above_proceeds: "费用高于所得", no_position: "无持仓",
     delisted: "已退市", superseded: "被新委托取代", end_of_history: "历史结束", max_positions: "持仓数已满", max_weight: "仓位已满", turnover_cap: "换手已满",
@@ -81,11 +81,11 @@ export default {
     "scores.ic": "IC", "scores.rank_ic": "RankIC", days: "天数", days_in_market: "在场天数", fees_cents: "费用（分）",
   },
   figureNotes: { "curve.annual_return": "每年 244 天", "curve.sharpe": "无风险利率为 0", "curve.max_drawdown": "最深", cost_share: "费用占成交额" },
-  quality: "预测与事实", truth: "预测收益与实际收益", hits: "命中率走势", calibration: "校准：所言与所现",
-  predicted: "预测收益", realised: "实际收益", said: "给出的概率", came: "实际频率", correlation: "相关系数", rankCorrelation: "秩相关",
+  quality: "预测与实际收益", truth: "预测收益与实际收益", hits: "命中率走势", calibration: "校准：预测概率与实际频率",
+  predicted: "预测收益", realised: "实际收益", said: "预测概率", came: "实际频率", correlation: "相关系数", rankCorrelation: "秩相关",
   pairs: "预测数", hitRate: "方向正确", classHitRate: "类别正确", ofMoves: (moves) => `共 ${moves} 次涨跌`, meanPredicted: "预测均值", meanRealised: "实际均值", rmse: "均方根误差",
   period: "时段", month: "按月", quarter: "按季", yearly: "按年", thinned: (shown, all) => `共 ${all} 点，画出 ${shown} 点`,
-  calibrated: (said, came, pairs) => `给出 ${said}，实际 ${came}，${pairs} 次`,
+  calibrated: (said, came, pairs) => `预测 ${said}，实际 ${came}，${pairs} 次`,
   noQuality: "尚无可比较的内容", noQualityLive: "决策之后的下一根 K 线到来时即显示。", noQualityHow: "需要决策日志与其后的行情：",
   drift: "输入漂移", feature: "特征", outside: "越界", shift: "偏移", drifted: (shift, outside) => `偏移 ${shift} 个标准差，${outside} 越界`,
   driftHow: "偏移：当年均值减训练区间均值，以训练区间标准差计。越界：超出缩放器拟合范围的行。",
@@ -95,21 +95,21 @@ export default {
 
   // 流水线
   topology: "拓扑 · 实时", drain: "排空本节点", sureDrain: "排空本节点？数据源将结束，在途的帧会处理完。",
-  kill: "停机状态", kills: { active: "正常", reducing: "只减仓", halted: "停止" }, sureKill: (state) => `将停机状态设为“${state}”？`, noControl: "启动时未设 control = true，此处只读。",
+  kill: "交易状态", kills: { active: "正常", reducing: "只减仓", halted: "停止" }, sureKill: (state) => `将交易状态设为“${state}”？`, noControl: "启动时未设 control = true，此处只读。",
   alarms: "告警", noAlarms: "无。", nodes: "节点与引擎", node: "节点", condition: "状态", restarts: "重启", detail: "说明", engines: "所用引擎及原因", noEngines: "–",
   latency: "各级用时", allFrames: "全部帧", oneDecision: "单条决策", p50to99: "中位数至 p99", to999: "至 p99.9", worked: "处理", waited: "等待", noFrames: "尚无帧到达。",
-  throughput: "每秒帧数，最近两分钟", events: "事件", noEvents: "一切如常。",
+  throughput: "每秒帧数，最近两分钟", events: "事件", noEvents: "没有事件。",
   books: "各边账目", edge: "边", half: "侧", sent: "发出", delivered: "送达", duplicate: "重复",
   dropped: "丢弃", inFlight: "在途", creditsLeft: "信用", peerClock: "对端时钟", closes: "平账", counts: "各级计数", stage: "级", frames: "帧", event: "事件", subject: "对象", cause: "原因", total: "次数",
   queue: "队列", source: "数据源", credits: (frames) => `信用 ${frames}`, cut: "链路中断", halves: { local: "本地", sender: "发送", receiver: "接收", ring: "环" },
   building: "构建中", running: "运行", draining: "排空中", ended: "已结束", unreachable: "无应答",
-  nodesUp: "在线节点", inRate: "输入速率", outRate: "输出速率", behind: (stage) => `截至${stage}`, clocks: (apart) => `时钟相差 ${apart}`, clocksApart: (apart) => `各节点按自己的时钟计时，相差 ${apart}。`, openBooks: (books) => `${books} 条边不平`, booksClose: "账目全平", nothingLost: "无丢失",
+  nodesUp: "在线节点", inRate: "输入速率", outRate: "输出速率", after: (stage) => `截至${stage}`, clocks: (apart) => `时钟相差 ${apart}`, clocksApart: (apart) => `各节点按自己的时钟计时，相差 ${apart}。`, openBooks: (books) => `${books} 条边不平`, booksClose: "账目全平", nothingLost: "无丢失",
   stageTime: "级内用时 p50 / p99", stageAge: "其后时延 p50 / p99", longest: "最长", parameters: "参数",
   stages: { market: "采集", cleaner: "清洗", indicators: "指标", features: "特征", ring: "缓冲环", engine: "推理", signal: "信号", journal: "日志", feedback: "回传" },
   causes: { full: "队列已满", queue_full: "队列已满", link: "链路中断", expired: "过期", closed: "已关闭", shutdown: "停机" },
-  happenings: {
-    stage_failed: "级失败", stage_restarted: "级已重建", stage_ended: "级结束", link_up: "链路接通", link_down: "链路中断", peer_stalled: "对端停滞", peer_rejected: "拒绝对端", link_waits: "链路等待", frame_refused: "拒收帧",
-    budget_overrun: "超出预算", ready: "就绪", stopping: "停止中", kill: "停机状态", alarm_raised: "告警", alarm_cleared: "告警解除",
+  eventNames: {
+    stage_failed: "级失败", stage_restarted: "级已重启", stage_ended: "级结束", link_up: "链路接通", link_down: "链路中断", peer_stalled: "对端停滞", peer_rejected: "拒绝对端", link_waits: "链路等待", frame_refused: "拒收帧",
+    budget_overrun: "超出预算", ready: "就绪", stopping: "停止中", kill: "交易状态", alarm_raised: "告警", alarm_cleared: "告警解除",
   },
   alarmNames: {
     link_down: "链路中断", books_open: "账目不平", age_over_budget: "时延超出预算", engine_fell_back: "引擎降级", no_decision: "没有决策",
@@ -117,20 +117,20 @@ export default {
   },
   alarmNode: (node) => `节点 ${node} 无应答。是否已启动？heqis-runtime --topology … --node ${node}`,
   alarmDrop: (edge, frames, cause) => `边 ${edge} 丢弃 ${frames} 帧：${cause}。`,
-  alarmRestart: (stage, times) => `级 ${stage} 重建 ${times} 次。`,
-  alarmBudget: (path, age, most) => `${path}：时延 p99 为 ${age}，承诺 ${most}。`,
+  alarmRestart: (stage, times) => `级 ${stage} 重启 ${times} 次。`,
+  alarmBudget: (path, age, most) => `${path}：时延 p99 为 ${age}，预算 ${most}。`,
   noGraphTitle: "此处没有运行流水线", noGraph: "本页用于复盘。运行中的流水线在其打印的地址上显示拓扑：",
 
   // 运行
   allRuns: "运行", run: "运行", result: "结果", chooseRun: "请选择一次运行", chooseRunHow: "此处显示其清单、曲线与文件。", inPerformance: "绩效", runId: "标识",
   runStates: { finished: "完成", unfinished: "未完成", broken: "损坏" },
   kinds: { backtest: "回测", training: "训练", selection: "选择", bundle: "模型", dataset: "数据集" },
-  learning: "学习曲线", epoch: "轮次", allFigures: "指标", table: "表格", pictures: "图片", artefacts: "文件", noArtefacts: "没有留下文件。", manifest: "清单",
+  learning: "学习曲线", epoch: "轮次", allFigures: "指标", table: "表格", pictures: "图片", artefacts: "文件", noArtefacts: "没有文件。", manifest: "清单",
   noRuns: "先训练模型或做一次回测，再用 --results 给出其目录：", noRunsHere: "运行中的流水线不保存运行；由实验室显示：",
   moreSettings: "更多设置",
   jobs: "任务", job: "命令", started: "开始", lasted: "用时", lastLine: "最后一行", cancel: "取消", jobsRunning: (running, most) => `运行 ${running} / ${most}`, logOf: (n) => `任务 ${n} 的日志`,
   jobStates: { running: "运行", done: "完成", failed: "失败", cancelled: "已取消" }, newJob: "新任务", many: "多个，以空格分开", startJob: (command) => `开始 ${command}`,
-  noJobs: "尚无任务", noJobsForm: "请在上方选择命令并开始。", noControlJobs: "以 --control 启动后可在本页开始任务：", noJobsHere: "任务在启动 heqis-lab serve 的地方运行。",
+  noJobs: "尚无任务", noJobsForm: "请在上方选择命令并开始。", noControlJobs: "以 --control 启动后可在本页开始任务：", noJobsHere: "任务在 heqis-lab serve 中运行。",
   noControlWatch: "以 --control 启动后可在本页扩充。",
-  watchList: "自选", added: "已添加。", wasThere: "原已在列。", noWatch: "没有自选列表", noWatchHow: "给出一个即可查看与扩充：",
+  watchList: "自选", added: "已添加。", wasThere: "已在列表中。", noWatch: "没有自选列表", noWatchHow: "指定文件后即可查看与扩充：",
 };

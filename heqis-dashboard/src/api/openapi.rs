@@ -194,7 +194,7 @@ pub(crate) fn document() -> Value {
     );
     writer.read::<WatchList>(
         "/api/watch",
-        "The watch list; 404 where there is none.",
+        "The watch list; 404 without one.",
         Vec::new(),
     );
     writer.read::<Topology>(

@@ -208,7 +208,7 @@ impl BarsResponse {
 pub(crate) struct DecisionsResponse {
     /// Distinguishes this process's numbers from another's.
     pub(crate) epoch: String,
-    /// Number of the last decision in the list, 0 when there is none.
+    /// Number of the last decision in the list, 0 for an empty list.
     pub(crate) last: u64,
     /// The decisions.
     pub(crate) rows: Vec<DecisionRow>,

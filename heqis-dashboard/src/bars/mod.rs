@@ -26,7 +26,7 @@ pub trait BarStore: Send + Sync {
     /// [`DashboardError::Bars`] when they cannot be read.
     fn listings(&self) -> Result<Vec<Listing>, DashboardError>;
 
-    /// Returns the whole series of an instrument, `None` when there is none.
+    /// Returns the whole series of an instrument, `None` when the store has no bars of it.
     ///
     /// # Errors
     /// [`DashboardError::Bars`] when it cannot be read.

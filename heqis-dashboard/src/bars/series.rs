@@ -71,7 +71,7 @@ impl BarSeries {
         &self.bars
     }
 
-    /// Returns the features of the bar at `index`, `None` when there are none.
+    /// Returns the features of the bar at `index`, `None` when they are missing.
     #[must_use]
     pub fn features(&self, index: usize) -> Option<&[f64]> {
         self.features.get(index)?.as_deref()

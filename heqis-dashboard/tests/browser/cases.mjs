@@ -1,11 +1,11 @@
-// How a test of the page is run.
+// Runs a test of the page.
 
 import { after, test } from "node:test";
 
-import { missing, shut } from "./scene.mjs";
+import { missing, shut } from "./fixture.mjs";
 
 if (missing) console.error(missing);
 after(shut);
 
-/** A test that is skipped, and says why, where something is missing. */
+/** A test that is skipped with a reason where a program is missing. */
 export const check = (name, body) => test(name, { skip: missing, timeout: 120_000 }, body);

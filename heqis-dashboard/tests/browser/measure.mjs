@@ -1,25 +1,25 @@
-// How smoothly the page moves: frame times while a long history is paged through, and while a pipeline decides. `npm run measure`.
+// Measures frame times while a long history is paged through and while a pipeline decides. `npm run measure`.
 
 import { readFileSync } from "node:fs";
 
-import { drawn, minutes, missing, open, place, review, run, shut } from "./scene.mjs";
+import { drawn, minutes, missing, open, place, review, run, shut } from "./fixture.mjs";
 
 if (missing) throw new Error(missing);
 /** Days of 240 bars. */
 const DAYS = 450;
 
-/** Notes when each frame was drawn until `stop` is called, which tells how long frames took. */
+/** Records the time of each frame until `report` prints their statistics. */
 const watch = (page) => page.evaluate(() => {
   window.frames_ = [];
   const note = (at) => { window.frames_.push(at); window.frameHandle = requestAnimationFrame(note); };
   window.frameHandle = requestAnimationFrame(note);
 });
-const told = async (page, what) => {
+const report = async (page, what) => {
   const gaps = await page.evaluate(() => { cancelAnimationFrame(window.frameHandle); return window.frames_.slice(1).map((at, index) => at - window.frames_[index]); });
   const sorted = [...gaps].sort((a, b) => a - b);
   const at = (share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))].toFixed(1);
   const seconds = gaps.reduce((sum, gap) => sum + gap, 0) / 1000;
-  console.log(`${what}: ${gaps.length} frames in ${seconds.toFixed(1)} s, ${(gaps.length / seconds).toFixed(1)} a second; ms a frame: median ${at(0.5)}, p99 ${at(0.99)}, longest ${at(1)}`);
+  console.log(`${what}: ${gaps.length} frames in ${seconds.toFixed(1)} s, ${(gaps.length / seconds).toFixed(1)} per second; ms per frame: median ${at(0.5)}, p99 ${at(0.99)}, longest ${at(1)}`);
 };
 
 const served = await review(["--csv", minutes(DAYS)]);
@@ -28,8 +28,8 @@ const served = await review(["--csv", minutes(DAYS)]);
   const [{ bars }] = await (await fetch(`${served.url}/api/symbols`)).json();
   await drawn(page);
   await page.click('#windows [data-window="1W"]');
-  let asked = 0;
-  page.on("request", (request) => { if (/before_ms|after_ms/.test(request.url())) asked += 1; });
+  let requested = 0;
+  page.on("request", (request) => { if (/before_ms|after_ms/.test(request.url())) requested += 1; });
   const box = await page.locator("#chart").boundingBox();
   await watch(page);
   for (let drag = 0; drag < 60; drag += 1) {
@@ -38,7 +38,7 @@ const served = await review(["--csv", minutes(DAYS)]);
     await page.mouse.move(box.x + box.width - 120, box.y + 200, { steps: 12 });
     await page.mouse.up();
   }
-  await told(page, `${bars} bars, 60 drags through ${asked} pages`);
+  await report(page, `${bars} bars, 60 drags through ${requested} pages`);
   const saving = page.waitForEvent("download");
   await page.click("#export-csv");
   const held = readFileSync(await (await saving).path(), "utf8").trim().split("\n").length - 1;
@@ -47,12 +47,12 @@ const served = await review(["--csv", minutes(DAYS)]);
   await page.fill("#until", "2020-03-02");
   await page.press("#until", "Enter");
   await page.waitForTimeout(500);
-  await told(page, "a jump over most of them");
+  await report(page, "a jump over most of them");
   await close();
 }
 await served.stop();
 
-// Two instruments replayed so that about a thousand bars a second pass.
+// Two instruments replayed at about a thousand bars per second.
 for (const route of ["review", "pipeline"]) {
   const live = await run(place(), ["stages.market.params.speed=80000000.0"]);
   const { page, close } = await open(`${live.url}/#${route}`);
@@ -62,7 +62,7 @@ for (const route of ["review", "pipeline"]) {
   await page.waitForTimeout(5000);
   const after = (await (await fetch(`${live.url}/api/live`)).json());
   const frames = (state) => state.nodes.flatMap((node) => node.stages).find((stage) => stage.stage === "cleaner").frames;
-  await told(page, `${route}, live at ${Math.round((frames(after) - frames(before)) / ((after.at_ms - before.at_ms) / 1000))} frames a second`);
+  await report(page, `${route}, live at ${Math.round((frames(after) - frames(before)) / ((after.at_ms - before.at_ms) / 1000))} frames per second`);
   await close();
   await live.stop();
 }

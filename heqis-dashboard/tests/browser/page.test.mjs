@@ -1,11 +1,11 @@
-// The page as a whole: its looks, its edges, and what it survives.
+// The page as a whole: preferences, restarts, tokens, narrow screens, empty pages.
 
 import assert from "node:assert/strict";
 
 import { check } from "./cases.mjs";
-import { API, drawn, history, open, passed, place, ran, review, rows, run, BARS } from "./scene.mjs";
+import { API, drawn, history, open, passed, place, ran, review, rows, run, BARS } from "./fixture.mjs";
 
-check("language, theme and colours switch, stay, and follow what the browser prefers", async () => {
+check("language, theme and colours can be switched, are stored, and start with the browser's preferences", async () => {
   const url = await ran();
   const { page, close } = await open(url, { language: "zh-CN", theme: "light" });
   const before = await drawn(page);
@@ -21,40 +21,40 @@ check("language, theme and colours switch, stay, and follow what the browser pre
   const swapped = await drawn(page);
   assert.equal(await page.evaluate(() => document.documentElement.dataset.up), "green");
   assert.equal(await paper(), "rgb(11, 15, 20)");
-  // What rose was drawn red and is drawn green now: the two counts change places, roughly, as shades differ.
+  // Rising bars were red and are green now: the two counts swap roughly, since shades differ.
   assert.ok((before.red > before.green) !== (swapped.red > swapped.green), JSON.stringify({ before, swapped }));
   await close();
 });
 
-check("after a run was killed and started again the page goes on by itself, with no decision missing", async () => {
+check("after a run was killed and restarted the page reconnects, with no decision missing", async () => {
   const dir = place();
   const slow = "stages.market.params.speed=100000000.0";
   const first = await run(dir, [slow]);
-  const { page, close } = await open(first.url, { allow: (trouble) => /ERR_|Failed to load resource|Failed to fetch/.test(trouble) });
+  const { page, close } = await open(first.url, { allow: (problem) => /ERR_|Failed to load resource|Failed to fetch/.test(problem) });
   await page.waitForFunction(() => document.querySelectorAll("#signal-table tbody tr").length > 3);
   await first.stop("SIGKILL");
   await page.waitForFunction(() => document.getElementById("status").dataset.state === "bad");
   const second = await run(dir, [slow, `nodes.host.dashboard.address="${new URL(first.url).host}"`]);
   await page.waitForFunction(() => document.getElementById("status").dataset.state === "good");
   const { last } = await passed(second.url);
-  assert.equal(last, (await API(await ran(), "/api/decisions?limit=1")).last, "what the killed run had decided, and the rest");
+  assert.equal(last, (await API(await ran(), "/api/decisions?limit=1")).last, "the decisions of the killed run, and the rest");
   const newest = (await API(second.url, "/api/decisions?side=trade&limit=1")).rows[0];
   await page.waitForFunction(({ n }) => document.querySelector("#signal-table tbody tr")?.dataset.n === String(n), newest);
   const shown = await page.evaluate(() => [...document.querySelectorAll("#signal-table tbody tr")].map((row) => Number(row.dataset.n)));
-  const told = (await API(second.url, `/api/decisions?side=trade&limit=${shown.length}`)).rows.map((row) => row.n);
-  assert.deepEqual(shown, told);
+  const expected = (await API(second.url, `/api/decisions?side=trade&limit=${shown.length}`)).rows.map((row) => row.n);
+  assert.deepEqual(shown, expected);
   await close();
   await second.stop();
 });
 
-check("a page with a token opens by its link, once, and keeps the secret out of sight", async () => {
+check("a page with a token opens by its login link, which is printed once, and hides the token", async () => {
   const token = "0123456789abcdef0123456789abcdef";
   const served = await run(place(), ["nodes.host.dashboard.control=true"], { HEQIS_DASHBOARD_TOKEN: token });
-  const [link] = await served.says(/http:\S+\/login\?token=\S+/);
-  assert.equal(served.said.filter((line) => line.includes(token)).length, 1, "shown once");
-  const stranger = await open(served.url, { allow: (trouble) => trouble.includes("401") });
-  assert.match(await stranger.page.locator("body").innerText(), /token/);
-  await stranger.close();
+  const [link] = await served.line(/http:\S+\/login\?token=\S+/);
+  assert.equal(served.output.filter((line) => line.includes(token)).length, 1, "shown once");
+  const anonymous = await open(served.url, { allow: (problem) => problem.includes("401") });
+  assert.match(await anonymous.page.locator("body").innerText(), /token/);
+  await anonymous.close();
   const { page, close } = await open(link);
   await drawn(page);
   assert.equal(page.url(), `${served.url}/`);
@@ -69,7 +69,7 @@ check("a page with a token opens by its link, once, and keeps the secret out of 
 });
 
 
-check("nothing runs over the edge of a phone, on any route, live and in review", async () => {
+check("no route overflows on a phone, live and in review", async () => {
   const made = await history();
   const served = await review(["--csv", ...BARS, "--journal", made.journal, "--results", made.results]);
   for (const [url, ready] of [[await ran(), ["#signal-table tbody tr", "#truth circle", "#graph svg", "#no-runs .empty"]], [served.url, ["#signal-table tbody tr", "#trade-table tbody tr", "#no-graph .empty", "#run-detail .files"]]]) {
@@ -88,7 +88,7 @@ check("nothing runs over the edge of a phone, on any route, live and in review",
   await served.stop();
 });
 
-check("a journal is reviewed with the decisions that the pipeline made, and says that nobody timed it", async () => {
+check("a review of a journal shows the decisions of the pipeline, and states that timings are missing", async () => {
   const live = await API(await ran(), "/api/decisions?side=trade&limit=5000");
   const made = await history();
   const served = await review(["--csv", ...BARS, "--journal", made.journal]);
@@ -103,7 +103,7 @@ check("a journal is reviewed with the decisions that the pipeline made, and says
   await served.stop();
 });
 
-check("a page without decisions, results or a graph says what it lacks and what to do", async () => {
+check("a page without decisions, results or a graph states what is missing and how to provide it", async () => {
   const served = await review(["--csv", BARS[0]]);
   const { page, close } = await open(served.url);
   await drawn(page);

@@ -1,10 +1,10 @@
-// The route on which results are looked at, over backtests of the shipped models.
+// The performance route, with backtests of the shipped models.
 
 import assert from "node:assert/strict";
 import { after } from "node:test";
 
 import { check } from "./cases.mjs";
-import { API, BARS, history, open, ran, review } from "./scene.mjs";
+import { API, BARS, history, open, ran, review } from "./fixture.mjs";
 
 let served;
 const results = async () => {
@@ -14,7 +14,7 @@ const results = async () => {
 after(async () => (await served)?.stop());
 const backtests = async (url) => (await API(url, "/api/runs")).filter(({ kind }) => kind === "backtest");
 
-check("every run stands in the table with its figures, and a chosen one shows its curve, months and trades", async () => {
+check("the table lists every run with its metrics, and a selected run shows its curve, months and trades", async () => {
   const url = await results();
   const { page, close } = await open(`${url}/#performance`);
   const runs = await backtests(url);
@@ -34,14 +34,14 @@ check("every run stands in the table with its figures, and a chosen one shows it
   assert.equal(await page.locator("#months td.heat").count(), equity.months.length + new Set(equity.months.map(({ year }) => year)).size);
   const bars = await page.locator("#histogram rect").evaluateAll((all) => all.map((rect) => Number(rect.querySelector("title").textContent.split(": ").at(-1))));
   assert.equal(bars.reduce((sum, count) => sum + count, 0), trades.length);
-  // The curve can be read out, and ends where the account ends.
-  const last = await page.locator("#equity + .for-readers tbody tr").last().locator("td").allTextContents();
+  // The table for screen readers ends with the last value of the account.
+  const last = await page.locator("#equity + .visually-hidden tbody tr").last().locator("td").allTextContents();
   assert.equal(last[0], equity.date.at(-1));
   assert.equal(Number(last[1]), Number((1 + run.figures["curve.total_return"]).toFixed(2)));
   await close();
 });
 
-check("a trade leads to its bar on the chart, under the strategy that made it", async () => {
+check("a trade links to its bar on the chart, with its strategy selected", async () => {
   const url = await results();
   const { page, close } = await open(`${url}/#performance`);
   const link = page.locator("#trade-table tbody tr").last().locator("a").first();
@@ -53,25 +53,25 @@ check("a trade leads to its bar on the chart, under the strategy that made it", 
   await close();
 });
 
-check("predictions are held against what followed, and the inputs against their training span", async () => {
+check("predictions are compared with realised returns, and inputs with their training span", async () => {
   const url = await results();
   const { page, close } = await open(`${url}/#performance`);
   const own = (await API(url, "/api/strategies"))[0].id;
-  const told = await API(url, `/api/quality?strategy=${encodeURIComponent(own)}&period=quarter`);
+  const expected = await API(url, `/api/quality?strategy=${encodeURIComponent(own)}&period=quarter`);
   await page.locator("#truth circle").first().waitFor();
-  assert.equal(await page.locator("#truth circle").count(), told.points.length);
-  assert.ok((await page.locator("#quality-figures").innerText()).includes(told.pairs.toLocaleString("en-US")));
-  assert.equal(await page.locator("#calibration circle").count(), told.calibration.length);
+  assert.equal(await page.locator("#truth circle").count(), expected.points.length);
+  assert.ok((await page.locator("#quality-figures").innerText()).includes(expected.pairs.toLocaleString("en-US")));
+  assert.equal(await page.locator("#calibration circle").count(), expected.calibration.length);
   await page.locator("#hits canvas").waitFor();
   const drift = await API(url, "/api/drift?period=year");
   await page.waitForFunction((count) => document.querySelectorAll("#drift tbody tr").length === count, drift.features.length);
   await page.selectOption("#period", "year");
   const years = await API(url, `/api/quality?strategy=${encodeURIComponent(own)}&period=year`);
-  await page.waitForFunction((count) => document.querySelectorAll("#hits + .for-readers tbody tr").length === count, Math.min(25, years.periods.length));
+  await page.waitForFunction((count) => document.querySelectorAll("#hits + .visually-hidden tbody tr").length === count, Math.min(25, years.periods.length));
   await close();
 });
 
-check("refused orders are listed with their reasons under the strategy of a backtest", async () => {
+check("rejected orders of a backtest's strategy are listed with their reasons", async () => {
   const url = await results();
   const { page, close } = await open(url);
   const strategy = (await API(url, "/api/strategies")).find(({ kind }) => kind === "backtest").id;
@@ -86,7 +86,7 @@ check("refused orders are listed with their reasons under the strategy of a back
   await close();
 });
 
-check("a running pipeline holds its predictions against what followed, and says where accounts are", async () => {
+check("a running pipeline compares its predictions with realised returns, and names the command that shows accounts", async () => {
   const { page, close } = await open(`${await ran()}/#performance`);
   await page.locator("#truth circle").first().waitFor();
   await page.locator("#no-performance .empty").waitFor();

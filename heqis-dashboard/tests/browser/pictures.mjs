@@ -1,19 +1,19 @@
-// Makes the pictures of the documents anew: `npm run pictures`. With pngquant on the path they are a third as large.
+// Takes the pictures of the documents: `npm run pictures`. With pngquant on the path they are a third as large.
 
 import { execFileSync } from "node:child_process";
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 
-import { BARS, drawn, history, lab, missing, open, passed, place, review, root, run, shut, start } from "./scene.mjs";
+import { BARS, drawn, history, lab, missing, open, passed, place, review, root, run, shut, start } from "./fixture.mjs";
 
 if (missing) throw new Error(missing);
 const pictures = join(root, "docs/pictures");
 mkdirSync(pictures, { recursive: true });
 
-/** Takes a picture of `url` as `name` when `ready` says that there is something to see. */
-async function take(name, url, look, ready) {
-  const [, theme, tongue] = name.match(/(dark|light)?-?(zh|en)$/);
-  const { page, close } = await open(url, { theme: theme ?? "dark", language: tongue === "zh" ? "zh-CN" : "en-US", ...look });
+/** Takes a picture of `url` as `name` once `ready` resolves. */
+async function take(name, url, options, ready) {
+  const [, theme, language] = name.match(/(dark|light)?-?(zh|en)$/);
+  const { page, close } = await open(url, { theme: theme ?? "dark", language: language === "zh" ? "zh-CN" : "en-US", ...options });
   await ready(page);
   await page.mouse.move(0, 0);
   await page.waitForTimeout(600);
@@ -23,13 +23,13 @@ async function take(name, url, look, ready) {
   try {
     execFileSync("pngquant", ["--force", "--ext", ".png", "--quality", "70-95", "--speed", "1", path], { stdio: "ignore" });
   } catch {
-    // Larger pictures are as good.
+    // Without pngquant the pictures are larger.
   }
 }
 
 const phone = { width: 390, height: 844 };
 
-// Both nodes, slow enough to be seen at work: some hundred bars a second.
+// Both nodes at some hundred bars per second.
 const dir = place();
 const fleet = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", ...[
   "stages.market.params.speed=12000000.0", `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.dashboard.address=\"127.0.0.1:0\"",
@@ -44,7 +44,7 @@ await take("pipeline-dark-en", `${fleet.url}/#pipeline`, {}, working);
 await take("pipeline-light-zh", `${fleet.url}/#pipeline`, {}, working);
 await fleet.stop();
 
-// A run that has passed, with everything that it decided, slow enough that no bar waits for the one before.
+// A finished run with all its decisions, slow enough that no bar waits for the one before.
 const ran = await run(place(), ["stages.market.params.speed=12000000.0"]);
 await passed(ran.url);
 const chosen = async (page) => {
@@ -58,7 +58,7 @@ await take("review-light-en", ran.url, {}, chosen);
 await take("review-phone-zh", ran.url, phone, chosen);
 await ran.stop();
 
-// A journal of the shipped models, backtests of them beside the linear ones, and their training, in the lab.
+// A journal of the shipped models, backtests of them and of the linear ones, and their training, in the lab.
 rmSync(join(root, "target/pictures"), { recursive: true, force: true });
 mkdirSync(join(root, "target/pictures"), { recursive: true });
 const { journal, results } = await history("target/pictures");

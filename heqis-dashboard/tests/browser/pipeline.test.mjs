@@ -1,15 +1,15 @@
-// The route on which the pipeline is looked at.
+// The pipeline route.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
 import { check } from "./cases.mjs";
-import { API, open, place, ran, rows, run, start } from "./scene.mjs";
+import { API, open, place, ran, rows, run, start } from "./fixture.mjs";
 
-check("every stage, edge and count of the pipeline is shown, and its books close", async () => {
+check("every stage, edge and counter of the pipeline is shown, and its books close", async () => {
   const url = await ran();
   const { page, close } = await open(`${url}/#pipeline`);
-  await page.locator("#event-table tbody tr").first().waitFor();
+  await page.locator("#counter-table tbody tr").first().waitFor();
   const topology = await API(url, "/api/topology");
   const graph = await page.locator("#graph").textContent();
   for (const stage of topology.stages) assert.ok(graph.includes(stage.name), stage.name);
@@ -18,7 +18,7 @@ check("every stage, edge and count of the pipeline is shown, and its books close
   const books = await page.locator("#edge-table tbody tr").allTextContents();
   assert.equal(books.length, state.nodes[0].edges.length);
   assert.ok(books.every((row) => row.endsWith("✓")), books.join("\n"));
-  const counts = await page.locator("#event-table").innerText();
+  const counts = await page.locator("#counter-table").innerText();
   const { last } = await API(url, "/api/decisions?limit=1");
   assert.match(counts, new RegExp(`journal\\s+written\\s+${last.toLocaleString("en-US")}`));
   assert.ok(await page.locator("#waterfall text", { hasText: "engine" }).count());
@@ -26,7 +26,7 @@ check("every stage, edge and count of the pipeline is shown, and its books close
   await close();
 });
 
-check("a stage tells its parameters, and a decision its own way through the pipeline", async () => {
+check("a stage shows its parameters, and a decision its timings in the pipeline", async () => {
   const url = await ran();
   const { page, close } = await open(`${url}/#pipeline`);
   await page.locator("#graph .stage").first().waitFor();
@@ -36,9 +36,9 @@ check("a stage tells its parameters, and a decision its own way through the pipe
   assert.match(await page.locator("#stage-detail").innerText(), /"enter": 0\.\d+/);
   await page.locator("#waterfall-of button").nth(1).click();
   await page.locator("#waterfall svg.way").waitFor();
-  const told = await API(url, `/api/decisions/${(await API(url, "/api/decisions?limit=1")).rows[0].n}`);
-  assert.equal(await page.locator("#waterfall svg.way rect.span").count(), told.timings.length);
-  // From a decision of the review its way is opened here.
+  const expected = await API(url, `/api/decisions/${(await API(url, "/api/decisions?limit=1")).rows[0].n}`);
+  assert.equal(await page.locator("#waterfall svg.way rect.span").count(), expected.timings.length);
+  // The details of a decision on the review route link to its timings here.
   await page.click('nav a[href="#review"]');
   await rows(page).nth(2).click();
   await page.locator("#detail a.more").click();
@@ -48,7 +48,7 @@ check("a stage tells its parameters, and a decision its own way through the pipe
   await close();
 });
 
-check("beside ages and ways over two nodes stands by how much their clocks differ", async () => {
+check("ages and timings across two nodes are shown with the offset of their clocks", async () => {
   const dir = place();
   const gateway = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", ...[
     "stages.market.params.speed=20000000.0", `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.dashboard.address=\"127.0.0.1:0\"",
@@ -58,31 +58,31 @@ check("beside ages and ways over two nodes stands by how much their clocks diffe
   const halves = page.locator("#edge-table tbody tr", { hasText: /sender|receiver/ });
   await page.waitForFunction(() => [...document.querySelectorAll("#edge-table tbody tr")].filter((row) => /[+−][\d.]+ (µs|ms|s) ± [\d.]+ (µs|ms|s)/.test(row.textContent)).length === 4);
   assert.equal(await halves.count(), 4);
-  assert.match(await page.locator("#pulse").innerText(), /clocks differ by [\d.]+ (µs|ms) ± /);
+  assert.match(await page.locator("#overview").innerText(), /clocks differ by [\d.]+ (µs|ms) ± /);
   await page.locator("#waterfall-of button").nth(1).click();
-  await page.locator("#waterfall p", { hasText: "they differ by" }).waitFor();
+  await page.locator("#waterfall p", { hasText: "clocks differ by" }).waitFor();
   await close();
   await gateway.stop();
 });
 
-check("a node that does not answer is an alarm that says what to do", async () => {
+check("an unreachable node raises an alarm that states what to do", async () => {
   const dir = place();
   const gateway = await start("heqis-runtime", ["--topology", "topologies/dual-board.toml", "--node", "gateway", ...[
     "stages.market.params.speed=20000000.0", `stages.journal.params.path="${dir}/decisions.jsonl"`, "nodes.gateway.dashboard.address=\"127.0.0.1:0\"",
     "nodes.gateway.metrics=\"127.0.0.1:0\"", "nodes.compute.metrics=\"127.0.0.1:19302\"", "edges.ring->engine.transport.port=15755", "edges.signal->feedback.transport.port=15756",
   ].flatMap((change) => ["--set", change])]);
   const { page, close } = await open(`${gateway.url}/#pipeline`);
-  await page.locator("#node-table tbody tr", { hasText: /^compute.*does not answer/ }).waitFor();
+  await page.locator("#node-table tbody tr", { hasText: /^compute.*unreachable/ }).waitFor();
   await page.locator("#alarms li", { hasText: "compute" }).first().waitFor();
   await page.waitForFunction(() => document.querySelectorAll("#graph rect.box.unreachable").length === 3);
   await close();
   await gateway.stop("SIGKILL");
 });
 
-check("how far may be traded is set from the page, where that is allowed", async () => {
+check("the trading state is set from the page, where control is enabled", async () => {
   const dir = place();
-  const served = await run(dir, ["nodes.host.dashboard.control=true", `stages.signal.params.kill_file="${dir}/kill"`, "stages.market.params.speed=20000000.0"], { HEQIS_DASHBOARD_TOKEN: "0123456789abcdef0123456789abcdef" });
-  const [link] = await served.says(/http:\S+\/login\?token=\S+/);
+  const served = await run(dir, ["nodes.host.dashboard.control=true", `stages.signal.params.trading_state_file="${dir}/kill"`, "stages.market.params.speed=20000000.0"], { HEQIS_DASHBOARD_TOKEN: "0123456789abcdef0123456789abcdef" });
+  const [link] = await served.line(/http:\S+\/login\?token=\S+/);
   const { page, close } = await open(link);
   await page.click('nav a[href="#pipeline"]');
   page.on("dialog", (dialog) => dialog.accept());
@@ -90,7 +90,7 @@ check("how far may be traded is set from the page, where that is allowed", async
   await page.locator('#kill button[data-state="reducing"]').click();
   await page.locator('#kill button[data-state="reducing"][aria-pressed="true"]').waitFor();
   assert.equal(readFileSync(`${dir}/kill`, "utf8").trim(), "reducing");
-  assert.match(await page.locator("#pulse").innerText(), /Reduce only/);
+  assert.match(await page.locator("#overview").innerText(), /Reduce only/);
   await close();
   await served.stop();
 });

@@ -1,12 +1,12 @@
-// The route on which decisions are looked at, over a pipeline that has run.
+// The review route, with a finished run of the pipeline.
 
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 
 import { check } from "./cases.mjs";
-import { API, BARS, drawn, minutes, open, passed, place, ran, review, rows, run, wander } from "./scene.mjs";
+import { API, BARS, drawn, minutes, open, passed, place, ran, review, rows, run, wander } from "./fixture.mjs";
 
-check("a decision is followed from the list to its bar, what the model was fed and said, and each stage's time", async () => {
+check("a decision of the list shows its bar, the model's inputs and output, and the timings of the stages", async () => {
   const url = await ran();
   const { page, close } = await open(url);
   await drawn(page);
@@ -24,11 +24,11 @@ check("a decision is followed from the list to its bar, what the model was fed a
   const way = await page.locator("#detail svg.way text").allTextContents();
   for (const stage of ["cleaner", "indicators", "features", "ring", "engine", "signal"]) assert.ok(way.includes(stage), `${stage}: ${way}`);
   assert.ok(way.filter((text) => /\d µs|\d ms/.test(text)).length >= 6, String(way));
-  // What the page says is what the server says, and the server what the journal holds.
+  // The page shows the server's values.
   const n = await row.getAttribute("data-n");
-  const told = await API(url, `/api/decisions/${n}`);
-  assert.equal(told.decision.date, day);
-  assert.deepEqual(told.features.map(({ name }) => name), (await API(url, "/api/about")).features);
+  const expected = await API(url, `/api/decisions/${n}`);
+  assert.equal(expected.decision.date, day);
+  assert.deepEqual(expected.features.map(({ name }) => name), (await API(url, "/api/about")).features);
   await page.keyboard.press("[");
   await page.locator(`#signal-table tr[data-n][aria-selected="true"]`).waitFor();
   assert.notEqual(await page.locator("tr[aria-selected=true]").getAttribute("data-n"), n);
@@ -41,7 +41,7 @@ check("a mark on the chart opens its decision", async () => {
   await drawn(page);
   await rows(page).first().click();
   const first = await page.locator("#detail .headline").innerText();
-  // Marks stand below the low of a buy and above the high of a sell: try along the chart until another decision opens.
+  // Marks are below the low of a buy and above the high of a sell: click along the chart until another decision opens.
   const box = await page.locator("#chart").boundingBox();
   let other = first;
   search: for (let x = box.x + 40; x < box.x + box.width - 80; x += 5) {
@@ -55,7 +55,7 @@ check("a mark on the chart opens its decision", async () => {
   await close();
 });
 
-check("the list is filtered by side, day and instrument, and finds who is to be bought on a day", async () => {
+check("the list is filtered by side, day and instrument, and finds the buys of a day", async () => {
   const url = await ran();
   const { page, close } = await open(url);
   await rows(page).first().waitFor();
@@ -84,44 +84,44 @@ check("the list is filtered by side, day and instrument, and finds who is to be 
   await close();
 });
 
-check("older bars come as the chart is drawn aside, and bars are exported with the server's lines", async () => {
+check("dragging the chart loads older bars, and bars are exported with the server's indicators", async () => {
   const url = await ran();
   const { page, close } = await open(url);
   await drawn(page);
-  let asked = false;
-  page.on("request", (request) => { asked ||= request.url().includes("before_ms="); });
+  let requested = false;
+  page.on("request", (request) => { requested ||= request.url().includes("before_ms="); });
   const box = await page.locator("#chart").boundingBox();
-  for (let drag = 0; drag < 40 && !asked; drag += 1) {
+  for (let drag = 0; drag < 40 && !requested; drag += 1) {
     await page.mouse.move(box.x + 60, box.y + 200);
     await page.mouse.down();
     await page.mouse.move(box.x + box.width - 120, box.y + 200, { steps: 4 });
     await page.mouse.up();
     await page.mouse.wheel(0, 400);
   }
-  assert.ok(asked, "no older bars were asked for");
+  assert.ok(requested, "no older bars were requested");
   const saving = page.waitForEvent("download");
   await page.click("#export-csv");
   const saved = readFileSync(await (await saving).path(), "utf8").trim().split("\n");
   const names = saved[0].split(",");
   const last = saved.at(-1).split(",");
-  const told = await API(url, "/api/bars?symbol=002032.SZ&limit=1");
-  assert.equal(last[names.indexOf("date")], told.date[0]);
-  assert.equal(Number(last[names.indexOf("dif")]), told.lines.dif[0]);
-  assert.equal(Number(last[names.indexOf("boll_upper")]), told.lines.boll_upper[0]);
+  const expected = await API(url, "/api/bars?symbol=002032.SZ&limit=1");
+  assert.equal(last[names.indexOf("date")], expected.date[0]);
+  assert.equal(Number(last[names.indexOf("dif")]), expected.lines.dif[0]);
+  assert.equal(Number(last[names.indexOf("boll_upper")]), expected.lines.boll_upper[0]);
   const picture = page.waitForEvent("download");
   await page.click("#export-png");
   assert.equal((await picture).suggestedFilename(), "002032.SZ.png");
   await close();
 });
 
-check("the tables behind the canvas can be read out", async () => {
+check("the tables for screen readers hold the data of the canvas", async () => {
   const url = await ran();
   const { page, close } = await open(url);
   await drawn(page);
   const symbol = await page.inputValue("#symbol");
   const last = await API(url, `/api/bars?symbol=${symbol}&limit=1`);
-  const told = await page.locator("#bars-table tbody tr").last().locator("td").allTextContents();
-  assert.deepEqual([told[0], told[4]], [last.date[0], last.close[0].toFixed(2)]);
+  const expected = await page.locator("#bars-table tbody tr").last().locator("td").allTextContents();
+  assert.deepEqual([expected[0], expected[4]], [last.date[0], last.close[0].toFixed(2)]);
   assert.ok(await page.locator("#chart").getAttribute("aria-label"));
   const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, input, select")].filter((node) => !node.textContent.trim() && !node.getAttribute("aria-label")).length);
   assert.equal(unnamed, 0);
@@ -148,7 +148,7 @@ check("an instrument is found by its code, from the keyboard alone", async () =>
 });
 
 check("an instrument is found by its name, the initials of its name, and its sector", async () => {
-  // Those that come with the product, live.
+  // The names that are shipped, live.
   const { page, close } = await open(await ran(), { language: "zh-CN" });
   await drawn(page);
   for (const [typed, code] of [["浦发", "600000.SH"], ["sbe", "002032.SZ"], ["pfyh", "600000.SH"], ["家用", "002032.SZ"]]) {
@@ -162,7 +162,7 @@ check("an instrument is found by its name, the initials of its name, and its sec
   assert.deepEqual(await called(page), ["苏泊尔家用电器", "2004-08-17 上市"]);
   await page.locator("#signal-table tbody td", { hasText: "002032.SZ 苏泊尔" }).first().waitFor();
   await close();
-  // And in review, where they lie above the tables.
+  // And in review, where the list of names is found above the tables of bars.
   const served = await review(["--csv", BARS[0]]);
   const other = await open(served.url);
   await drawn(other.page);
@@ -171,18 +171,18 @@ check("an instrument is found by its name, the initials of its name, and its sec
   await served.stop();
 });
 
-check("bars of minutes are drawn with their minutes, moved through and gone to by day", async () => {
+check("minute bars are labelled with their minutes and found by day", async () => {
   const served = await review(["--csv", minutes(30)]);
   const { page, close } = await open(served.url);
   await drawn(page);
   assert.deepEqual(await page.locator("#windows button").allTextContents(), ["1D", "3D", "1W"]);
-  const told = await API(served.url, "/api/bars?symbol=600000.SH&limit=1");
+  const expected = await API(served.url, "/api/bars?symbol=600000.SH&limit=1");
   const saved = async () => {
     const saving = page.waitForEvent("download");
     await page.click("#export-csv");
     return readFileSync(await (await saving).path(), "utf8").trim().split("\n").slice(1).map((line) => line.split(",")[0]);
   };
-  assert.equal((await saved()).at(-1), `${told.date[0]} 15:00`);
+  assert.equal((await saved()).at(-1), `${expected.date[0]} 15:00`);
   await page.fill("#until", "20200110");
   await page.press("#until", "Enter");
   await page.locator("#until").blur();
@@ -192,32 +192,32 @@ check("bars of minutes are drawn with their minutes, moved through and gone to b
   assert.equal(new Set(times).size, times.length);
   await page.fill("#until", "yesterday");
   await page.press("#until", "Enter");
-  assert.equal(await page.inputValue("#until"), "2020-01-10", "what is no day gives way to what was there");
+  assert.equal(await page.inputValue("#until"), "2020-01-10", "text that is not a day is replaced by the previous day");
   await close();
   await served.stop();
 });
 
-check("refused decisions stand in a list of their own, with what was wanted", async () => {
-  // Where positions are only reduced, every purchase is refused.
-  const served = await run(place(), ['stages.signal.params.kill="reducing"']);
+check("rejected decisions have a list of their own, with the side before filters", async () => {
+  // In the state "reducing" every buy is rejected.
+  const served = await run(place(), ['stages.signal.params.trading_state="reducing"']);
   const { url } = served;
   await passed(url);
   const { page, close } = await open(url);
   await drawn(page);
   await page.click("#tab-refused");
-  const told = await API(url, "/api/decisions?refused=true&limit=100");
-  assert.ok(told.rows.length > 0);
-  await page.waitForFunction((n) => document.querySelector("#signal-table tbody tr")?.dataset.n === String(n), told.rows[0].n);
+  const expected = await API(url, "/api/decisions?refused=true&limit=100");
+  assert.ok(expected.rows.length > 0);
+  await page.waitForFunction((n) => document.querySelector("#signal-table tbody tr")?.dataset.n === String(n), expected.rows[0].n);
   const shown = await page.locator("#signal-table tbody tr td:nth-child(3)").allTextContents();
-  assert.deepEqual(shown.map((text) => text.split(" ")[1].toLowerCase()), told.rows.map(({ wanted }) => wanted));
+  assert.deepEqual(shown.map((text) => text.split(" ")[1].toLowerCase()), expected.rows.map(({ wanted }) => wanted));
   await rows(page).first().click();
-  await page.locator("#detail .tag.bad", { hasText: "refused" }).waitFor();
+  await page.locator("#detail .tag.bad", { hasText: "rejected" }).waitFor();
   assert.match(await page.locator("#detail .reason").innerText(), /only reduced/);
   await close();
   await served.stop();
 });
 
-check("the window and its last day are chosen, far back in history and again at its end", async () => {
+check("the window and its last day can be set, far back in history and at its end", async () => {
   const { page, close } = await open(await ran());
   await drawn(page);
   const until = () => page.inputValue("#until");
@@ -237,7 +237,7 @@ check("the window and its last day are chosen, far back in history and again at 
   await close();
 });
 
-check("however far the chart is moved, it holds a window of the bars, and comes back to the last one", async () => {
+check("the chart holds a bounded window of bars however far it is moved, and returns to the last bar", async () => {
   const served = await review(["--csv", wander(9000)]);
   const { page, close } = await open(served.url);
   await drawn(page);
@@ -258,14 +258,14 @@ check("however far the chart is moved, it holds a window of the bars, and comes 
   assert.ok(days.length <= 5000 && days[0] < "1904", `${days.length} bars from ${days[0]}`);
   const late = await API(served.url, "/api/bars?symbol=600000.SH&limit=5000");
   const all = [...(await API(served.url, `/api/bars?symbol=600000.SH&limit=5000&before_ms=${late.time_ms[0]}`)).date, ...late.date];
-  assert.deepEqual(days, all.slice(all.indexOf(days[0]), all.indexOf(days[0]) + days.length), "no bar is missing or twice");
+  assert.deepEqual(days, all.slice(all.indexOf(days[0]), all.indexOf(days[0]) + days.length), "no bar is missing or repeated");
   await page.click("#to-end");
   await page.waitForFunction((day) => document.getElementById("until").value === day, last);
   await close();
   await served.stop();
 });
 
-check("two clicks measure days and change, and escape takes the measure away", async () => {
+check("two clicks measure days and change, and Escape removes the measure", async () => {
   const { page, close } = await open(await ran());
   await drawn(page);
   const box = await page.locator("#chart").boundingBox();
@@ -274,7 +274,7 @@ check("two clicks measure days and change, and escape takes the measure away", a
   assert.equal(await page.locator("#measure").getAttribute("aria-pressed"), "true");
   await page.mouse.click(box.x + 200, box.y + 280);
   await page.mouse.move(box.x + 420, box.y + 160, { steps: 4 });
-  // A second click that follows at once might be the half of a double click.
+  // A second click that follows immediately may count as a double click.
   for (let tries = 0; tries < 20 && (await page.locator("#measure").getAttribute("aria-pressed")) === "true"; tries += 1) await page.mouse.click(box.x + 420, box.y + 160);
   assert.equal(await page.locator("#measure").getAttribute("aria-pressed"), "false");
   await page.mouse.move(box.x + 5, box.y - 40);

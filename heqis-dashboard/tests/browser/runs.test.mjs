@@ -1,12 +1,12 @@
-// The route on which runs and jobs are looked at.
+// The runs route: runs, jobs and the watch list.
 
 import assert from "node:assert/strict";
 import { join, relative } from "node:path";
 
 import { check } from "./cases.mjs";
-import { API, BARS, drawn, history, open, place, ran, review, root } from "./scene.mjs";
+import { API, BARS, drawn, history, open, place, ran, review, root } from "./fixture.mjs";
 
-check("runs are listed with their kind, and a chosen one shows its figures, files and manifest", async () => {
+check("runs are listed with their kind, and a selected run shows its metrics, files and manifest", async () => {
   const { results } = await history();
   const served = await review(["--csv", ...BARS, "--results", results]);
   const { page, close } = await open(`${served.url}/#runs`);
@@ -14,9 +14,9 @@ check("runs are listed with their kind, and a chosen one shows its figures, file
   await page.waitForFunction((count) => document.querySelectorAll("#run-table tbody tr").length === count, runs.length);
   const at = runs.findIndex(({ kind }) => kind === "backtest");
   await page.locator("#run-table tbody tr").nth(at).click();
-  const told = await API(served.url, `/api/run?id=${encodeURIComponent(runs[at].id)}`);
+  const expected = await API(served.url, `/api/run?id=${encodeURIComponent(runs[at].id)}`);
   await page.locator("#run-detail h2", { hasText: runs[at].name }).waitFor();
-  assert.equal(await page.locator("#run-detail .files li").count(), told.artefacts.length);
+  assert.equal(await page.locator("#run-detail .files li").count(), expected.artefacts.length);
   const saving = page.waitForEvent("download");
   await page.locator("#run-detail .files a", { hasText: "report.html" }).click();
   assert.equal((await saving).suggestedFilename(), "report.html");
@@ -27,24 +27,24 @@ check("runs are listed with their kind, and a chosen one shows its figures, file
   await served.stop();
 });
 
-check("a page without runs says how to make some", async () => {
+check("a page without runs states how to create one", async () => {
   const { page, close } = await open(`${await ran()}/#runs`);
   await page.locator("#no-runs .empty").waitFor();
   assert.match(await page.locator("#no-runs").innerText(), /heqis-lab serve/);
   await close();
   const served = await review(["--csv", BARS[0]]);
-  const looked = await open(`${served.url}/#runs`);
-  await looked.page.locator("#no-runs .empty").waitFor();
-  assert.match(await looked.page.locator("#no-runs").innerText(), /heqis-lab train/);
-  await looked.close();
+  const other = await open(`${served.url}/#runs`);
+  await other.page.locator("#no-runs .empty").waitFor();
+  assert.match(await other.page.locator("#no-runs").innerText(), /heqis-lab train/);
+  await other.close();
   await served.stop();
 });
 
-check("a command is started from the page, followed to its end, and its results are there; a stock is put on the watch list", async () => {
-  // Commands write below the directory that the page was started in, and nowhere else.
+check("a job is started from the page and followed to its end, its run is listed, and a stock is added to the watch list", async () => {
+  // Jobs may write only below the server's working directory.
   const dir = relative(root, place(join(root, "target")));
   const served = await review(["--csv", BARS[0], "--results", dir, "--control", "--watch", `${dir}/watch.toml`]);
-  const [link] = await served.says(/http:\S+\/login\?token=\S+/);
+  const [link] = await served.line(/http:\S+\/login\?token=\S+/);
   const { page, close } = await open(link);
   await drawn(page);
   await page.click('nav a[href="#runs"]');
@@ -56,7 +56,7 @@ check("a command is started from the page, followed to its end, and its results 
   await page.locator("#job-table tbody tr", { hasText: "done" }).waitFor();
   await page.locator("#job-log pre", { hasText: "wrote" }).waitFor();
   await page.locator("#run-table tbody tr", { hasText: "baseline-direction" }).first().waitFor();
-  // What comes to nothing says so.
+  // A failing job is shown as failed.
   await page.fill("#job-bars", "nothing.csv");
   await page.fill("#job-strategy", "nothing");
   await page.fill("#job-out", `${dir}/nothing`);

@@ -198,7 +198,7 @@ fn slow_clients_time_out_and_do_not_block_others() {
 }
 
 #[test]
-fn pages_beyond_the_limit_are_told_to_retry_and_slots_are_released() {
+fn pages_beyond_the_limit_must_retry_and_slots_are_released() {
     let served = serve(Settings {
         max_streams: 4,
         ..settings()

@@ -84,7 +84,7 @@ fn a_reconnecting_page_receives_exactly_what_it_missed() {
 }
 
 #[test]
-fn a_page_that_missed_too_much_or_knows_another_process_is_told_to_resync() {
+fn a_page_that_missed_too_much_or_knows_another_process_receives_resync() {
     let served = serve(settings());
     for position in 1..=700 {
         served

@@ -1,4 +1,4 @@
-// What the chart looks like: its panes, marks and colours. `calc` only picks what the server computed.
+// The style of the chart: its panes, marks and colours. `calc` only picks values that the server computed.
 
 /* global klinecharts */
 
@@ -13,7 +13,7 @@ const columns = (key, title, colour) => ({
   styles: ({ data }) => ({ color: css(colour(data.current ?? {}) ? "--up" : "--down") }),
 });
 
-/** The panes that can be chosen. `over` is drawn on the candles. */
+/** The available panes. `over` panes are drawn on the candles. */
 export const PANES = [
   { name: "MA", over: true, figures: lines([["ma5", "MA5"], ["ma10", "MA10"], ["ma20", "MA20"], ["ma60", "MA60"]]) },
   { name: "BOLL", over: true, figures: lines([["boll_upper", "UP"], ["boll_middle", "MID"], ["boll_lower", "LOW"]]) },
@@ -24,7 +24,7 @@ export const PANES = [
   { name: "RSI", figures: lines([["rsi6", "RSI6"], ["rsi12", "RSI12"], ["rsi24", "RSI24"]]) },
 ];
 
-/** Bars by columns, as the server sends them → bars one by one, as the chart takes them. */
+/** Converts the server's columns into the chart's list of bars. */
 export function rows(answer) {
   const names = Object.keys(answer.lines);
   const several = answer.date.some((date, at) => date === answer.date[at - 1]);

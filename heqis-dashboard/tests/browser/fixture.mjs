@@ -1,4 +1,4 @@
-// Servers to look at, and a browser that notes whatever it should not have to.
+// Servers with data, and a browser that records errors, policy violations and foreign requests.
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -14,43 +14,43 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), "../../..")
 const programs = process.env.HEQIS_TEST_PROGRAMS ?? join(root, "target/debug");
 const browserPath = process.env.HEQIS_TEST_CHROMIUM ?? "/usr/bin/chromium";
 
-/** Why nothing can be looked at here; `false` when everything can. */
+/** Why the tests are skipped; `false` when all programs are present. */
 export const missing = [browserPath, join(programs, "heqis-runtime"), join(programs, "heqis-lab")]
   .filter((path) => !existsSync(path)).map((path) => `SKIPPED: ${path} is missing`)[0] ?? false;
 
 const running = new Set();
 
 /**
- * A program that says where its dashboard is. `says` waits for a line and returns its match; `stop` ends the program and
- * waits for its end.
+ * Starts a program that prints the address of its dashboard. `line` waits for a matching line and returns the match; `stop` ends
+ * the program and waits for its exit.
  */
 export async function start(program, args, environment = {}) {
   const child = spawn(join(programs, program), args, { cwd: root, env: { ...process.env, ...environment }, stdio: ["ignore", "ignore", "pipe"] });
   running.add(child);
-  const said = [];
-  const lines = createInterface({ input: child.stderr }).on("line", (line) => said.push(line));
+  const output = [];
+  const lines = createInterface({ input: child.stderr }).on("line", (line) => output.push(line));
   const ended = new Promise((done) => child.once("exit", done));
   ended.then(() => running.delete(child));
-  const says = (pattern) => new Promise((found, lost) => {
-    const look = (line) => { const at = line.match(pattern); if (at) found(at); };
-    said.forEach(look);
-    lines.on("line", look);
-    ended.then(() => lost(new Error(`${program} ended:\n${said.join("\n")}`)));
+  const line = (pattern) => new Promise((found, failed) => {
+    const compare = (text) => { const match = text.match(pattern); if (match) found(match); };
+    output.forEach(compare);
+    lines.on("line", compare);
+    ended.then(() => failed(new Error(`${program} ended:\n${output.join("\n")}`)));
   });
-  const [, url] = await says(/dashboard on (http:\S+)/);
-  return { url, said, says, stop: (signal = "SIGTERM") => { child.kill(signal); return ended; } };
+  const [, url] = await line(/dashboard on (http:\S+)/);
+  return { url, output, line, stop: (signal = "SIGTERM") => { child.kill(signal); return ended; } };
 }
 
 const places = [];
 process.once("exit", () => places.forEach((path) => rmSync(path, { recursive: true, force: true })));
 
-/** A directory below another, gone when the process is. */
+/** Creates a directory that is removed at the end of the process. */
 export function place(below = tmpdir()) {
   places.push(mkdtempSync(join(below, "heqis-page-")));
   return places.at(-1);
 }
 
-/** The whole pipeline on this machine; it stays when its data has passed. */
+/** Runs the whole pipeline in one process; it keeps serving after the end of its data. */
 export const run = (dir, more = [], environment) => start("heqis-runtime", [
   "--topology", "topologies/single-host.toml", "--node", "host",
   ...["nodes.host.metrics=\"127.0.0.1:0\"", "nodes.host.dashboard.stay=true", `stages.journal.params.path="${dir}/decisions.jsonl"`,
@@ -58,7 +58,7 @@ export const run = (dir, more = [], environment) => start("heqis-runtime", [
   ].flatMap((change) => ["--set", change]),
 ], environment);
 
-/** Bars, decisions and results, served by the lab. */
+/** Serves bars, decisions and results with the lab. */
 export const review = (args, environment) => start("heqis-lab", ["serve", "--address", "127.0.0.1:0", ...args], environment);
 
 /** Runs a command of the lab to its end. */
@@ -66,7 +66,7 @@ export const lab = (args) => execFileSync(join(programs, "heqis-lab"), args, { c
 
 export const API = (url, path) => fetch(`${url}${path}`).then((answer) => answer.json());
 
-/** Waits until the replay has passed, and tells where the list of its decisions ends. */
+/** Waits for the end of the replay, and returns the last decision. */
 export async function passed(url) {
   for (;;) {
     const state = await API(url, "/api/live");
@@ -76,7 +76,7 @@ export async function passed(url) {
 }
 
 let shared;
-/** A pipeline whose data has passed, the same for all tests of a file that only look. */
+/** A finished run of the pipeline, shared by the read-only tests of a file. */
 export async function ran() {
   shared ??= (async () => {
     const served = await run(place());
@@ -88,7 +88,7 @@ export async function ran() {
 
 export const BARS = ["data/ashare/002032.SZ.csv", "data/ashare/600000.SH.csv"];
 let made;
-/** A journal, and backtests of the shipped models in two modes, as people make them: {journal, results}, once in a process. */
+/** A journal, and backtests of the shipped models in two modes: {journal, results}, made once per process. */
 export async function history(dir = place()) {
   made ??= (async () => {
     const served = await run(dir);
@@ -102,13 +102,13 @@ export async function history(dir = place()) {
   return made;
 }
 
-/** Numbers from −0.5 to 0.5, always the same. */
+/** A reproducible sequence of numbers from −0.5 to 0.5. */
 function lots() {
   let seed = 7;
   return () => { seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0; return seed / 2 ** 32 - 0.5; };
 }
 
-/** A table of bars of minutes of a wandering price, the 240 of each of so many working days from 2020 on. */
+/** A table of minute bars of a random walk: 240 per day over the first `days` weekdays from 2020 on. */
 export function minutes(days) {
   const draw = lots();
   const lines = ["ts_code,trade_time,open,high,low,close,vol,amount"];
@@ -117,7 +117,7 @@ export function minutes(days) {
   for (let day = new Date(Date.UTC(2020, 0, 2)), left = days; left > 0; day.setUTCDate(day.getUTCDate() + 1)) {
     if (day.getUTCDay() % 6 === 0) continue;
     left -= 1;
-    // Within the limits of the day, whatever it does.
+    // Within the price limits of the day.
     const [lowest, highest] = [Math.max(500, close * 0.92), Math.min(6000, close * 1.08)];
     for (let minute = 1; minute <= 240; minute += 1) {
       const clock = 9 * 60 + 30 + minute + (minute > 120 ? 90 : 0);
@@ -133,7 +133,7 @@ export function minutes(days) {
   return path;
 }
 
-/** A table of daily bars of a wandering price, every day from 1900 on. */
+/** A table of daily bars of a random walk, every day from 1900 on. */
 export function wander(count) {
   const draw = lots();
   const lines = ["date,open,high,low,close,volume,amount"];
@@ -153,18 +153,18 @@ export function wander(count) {
 
 let browser;
 
-export async function open(url, { width = 1280, height = 900, language = "en-US", theme = "dark", allow = () => false, asks = () => {} } = {}) {
+export async function open(url, { width = 1280, height = 900, language = "en-US", theme = "dark", allow = () => false, onRequest = () => {} } = {}) {
   browser ??= await chromium.launch({ executablePath: browserPath, args: ["--no-sandbox"] });
   const context = await browser.newContext({ viewport: { width, height }, locale: language, colorScheme: theme, timezoneId: "America/New_York" });
   const page = await context.newPage();
-  const troubles = [];
-  // That the canvas is read back is the tests' doing.
-  page.on("console", (message) => { if (["error", "warning"].includes(message.type()) && !message.text().includes("willReadFrequently")) troubles.push(`console: ${message.text()}`); });
-  page.on("pageerror", (error) => troubles.push(`error: ${error.stack ?? error.message}`));
+  const problems = [];
+  // Only the tests read the canvas back.
+  page.on("console", (message) => { if (["error", "warning"].includes(message.type()) && !message.text().includes("willReadFrequently")) problems.push(`console: ${message.text()}`); });
+  page.on("pageerror", (error) => problems.push(`error: ${error.stack ?? error.message}`));
   page.on("request", (request) => {
-    asks(request.url());
+    onRequest(request.url());
     const { protocol, hostname } = new URL(request.url());
-    if (protocol.startsWith("http") && hostname !== "127.0.0.1") troubles.push(`request: ${request.url()}`);
+    if (protocol.startsWith("http") && hostname !== "127.0.0.1") problems.push(`request: ${request.url()}`);
   });
   await page.addInitScript(() => {
     window.violations = [];
@@ -173,16 +173,16 @@ export async function open(url, { width = 1280, height = 900, language = "en-US"
   await page.goto(url);
   return {
     page,
-    /** Asserts that nothing was refused, wrong, or sent anywhere else, and closes the page. */
+    /** Asserts that there were no violations, errors or foreign requests, and closes the page. */
     close: async () => {
       assert.deepEqual(await page.evaluate(() => window.violations), [], "violations of the content security policy");
-      assert.deepEqual(troubles.filter((trouble) => !allow(trouble)), []);
+      assert.deepEqual(problems.filter((problem) => !allow(problem)), []);
       await context.close();
     },
   };
 }
 
-/** Closes the browser, and ends what a failed test left running, which would keep the tests from ending. */
+/** Closes the browser, and kills programs that a failed test left running, since they would block the exit. */
 export async function shut() {
   running.forEach((child) => child.kill("SIGKILL"));
   await browser?.close();
@@ -191,7 +191,7 @@ export async function shut() {
 
 export const rows = (page) => page.locator("#signal-table tbody tr");
 
-/** How many pixels of the chart's canvases are mostly red and mostly green. */
+/** Counts the mostly red and mostly green pixels of the chart's canvases. */
 export const colours = (page) => page.evaluate(() => {
   const found = { red: 0, green: 0 };
   for (const canvas of document.querySelectorAll("#chart canvas")) {
