@@ -1,8 +1,7 @@
 //! A custom payload over the wire: two graphs in one program, joined by a bridged edge as on two machines.
 //!
 //! ```sh
-//! cargo run --example two_nodes                      # in-process
-//! cargo run --example two_nodes tcp://127.0.0.1:5560 # over TCP; any endpoint works
+//! cargo run --example two_nodes [ENDPOINT] # such as tcp://127.0.0.1:5560; in-process without one
 //! ```
 //!
 //! `Waves` runs on the node "gateway", `Energy` on the node "compute"; neither depends on what carries its frames.

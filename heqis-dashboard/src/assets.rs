@@ -63,7 +63,7 @@ pub(crate) async fn file(request: HttpRequest, path: web::Path<String>) -> HttpR
 
 fn respond(request: &HttpRequest, path: &str) -> HttpResponse {
     let Some(asset) = Asset::find(path) else {
-        return crate::api::error_response(
+        return crate::api_error::error_response(
             actix_web::http::StatusCode::NOT_FOUND,
             "there is no such file",
         );
@@ -96,7 +96,7 @@ fn respond(request: &HttpRequest, path: &str) -> HttpResponse {
     }
     match asset.unpacked() {
         Ok(content) => head(HttpResponse::Ok()).body(content),
-        Err(error) => crate::api::internal_error(&format!("{path}: {error}")),
+        Err(error) => crate::api_error::internal_error(&format!("{path}: {error}")),
     }
 }
 

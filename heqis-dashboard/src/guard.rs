@@ -15,7 +15,7 @@ use actix_web::middleware::Next;
 use actix_web::{HttpResponse, web};
 
 use crate::access::Settings;
-use crate::api::error_response;
+use crate::api_error::error_response;
 
 /// Path of the login link; the only path that needs no token.
 pub(crate) const LOGIN: &str = "/login";

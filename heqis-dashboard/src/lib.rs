@@ -16,7 +16,7 @@
 //! - [`chart_indicators`]: the indicators of the chart. The browser computes none.
 //! - [`access`]: address, token and host names. `guard`: the checks that every request passes.
 //! - `inbox`: lets a pipeline add to what pages read without waiting for a reader.
-//! - `api`, `stream`, `assets`: the responses. `server`: routes and lifetime.
+//! - `api`, `stream`, `assets`: the responses; `api_error`: those of errors. `server`: routes and lifetime.
 //!
 //! Data enters through [`Sources`]. It leaves as JSON, server-sent events and the embedded page, to authorised readers.
 //! A few actions change something (drain the graph, set the trading state, start jobs, extend the watch list); they work
@@ -26,6 +26,7 @@
 
 pub mod access;
 mod api;
+mod api_error;
 pub mod archive;
 mod assets;
 pub mod bars;

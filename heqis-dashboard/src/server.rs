@@ -12,7 +12,7 @@ use crate::error::DashboardError;
 use crate::guard::{Gate, LOGIN, guard};
 use crate::sources::Sources;
 use crate::stream::Hub;
-use crate::{api, assets, stream};
+use crate::{api, api_error, assets, stream};
 
 /// Connections in addition to those of the streams; a browser opens up to six.
 const SPARE_CONNECTIONS: usize = 48;
@@ -60,13 +60,16 @@ impl Dashboard {
                 .app_data(sources.clone())
                 .app_data(streams_hub.clone())
                 .app_data(
-                    web::QueryConfig::default().error_handler(|error, _| api::bad_request(error)),
+                    web::QueryConfig::default()
+                        .error_handler(|error, _| api_error::bad_request(error)),
                 )
                 .app_data(
-                    web::JsonConfig::default().error_handler(|error, _| api::bad_request(error)),
+                    web::JsonConfig::default()
+                        .error_handler(|error, _| api_error::bad_request(error)),
                 )
                 .app_data(
-                    web::PathConfig::default().error_handler(|error, _| api::bad_request(error)),
+                    web::PathConfig::default()
+                        .error_handler(|error, _| api_error::bad_request(error)),
                 )
                 .wrap(from_fn(guard))
                 .configure(routes)

@@ -16,8 +16,8 @@ use serde::Serialize;
 use tokio::sync::watch;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
-use crate::api::error_response;
 use crate::api::responses::DecisionRow;
+use crate::api_error::error_response;
 use crate::decisions::Decisions;
 use crate::sources::Sources;
 

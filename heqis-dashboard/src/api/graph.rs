@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::error::ApiError;
 use super::responses::EventsResponse;
 use super::{blocking, checked_limit};
+use crate::api_error::ApiError;
 use crate::live::Live;
 use crate::sources::Sources;
 

@@ -1,11 +1,10 @@
 //! The HTTP API: JSON for the page and for other programs. Read-only except below `/api/control/`.
 //!
 //! - `review`: bars, decisions and their quality. `runs`: finished runs and jobs. `graph`: the running graph.
-//! - `responses`: types of the responses. `error`: error responses. `csv`: responses as CSV.
+//! - `responses`: types of the responses. `csv`: responses as CSV.
 //! - `openapi`: the OpenAPI document.
 
 mod csv;
-pub(crate) mod error;
 pub(crate) mod graph;
 pub(crate) mod openapi;
 pub(crate) mod responses;
@@ -16,10 +15,9 @@ use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
+use crate::api_error::{ApiError, error_response};
 use crate::guard::Gate;
 use crate::sources::Sources;
-use error::ApiError;
-pub(crate) use error::{bad_request, error_response, internal_error};
 use responses::About;
 
 /// `GET /api/about`.

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
 use serde_json::{Map, Value, json};
 
-use super::error::ErrorBody;
 use super::graph::{EventsQuery, TradingStateOrder};
 use super::responses::{
     About, BarsResponse, DecisionResponse, DecisionsResponse, EventsResponse, OrdersResponse,
@@ -14,6 +13,7 @@ use super::review::{
     BarsQuery, DecisionQuery, DecisionsQuery, DriftQuery, QualityQuery, SymbolsQuery,
 };
 use super::runs::{ArtefactQuery, EquityQuery, JobQuery, OrdersQuery, RunQuery, TradesQuery};
+use crate::api_error::ErrorBody;
 use crate::archive::{Equity, Run, RunDetail, Strategy};
 use crate::drift::Drift;
 use crate::jobs::{JobKind, JobList, JobLog, JobOrder, WatchList, WatchOrder};
@@ -192,11 +192,7 @@ pub(crate) fn document() -> Value {
         &format!("A job and its log. {jobs}"),
         query,
     );
-    writer.read::<WatchList>(
-        "/api/watch",
-        "The watch list; 404 without one.",
-        Vec::new(),
-    );
+    writer.read::<WatchList>("/api/watch", "The watch list; 404 without one.", Vec::new());
     writer.read::<Topology>(
         "/api/topology",
         &format!("The topology; {review}"),

@@ -8,12 +8,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::csv::{self, Column, Format};
-use super::error::ApiError;
 use super::responses::{
     self, BarsResponse, DecisionResponse, DecisionRow, DecisionsResponse, QualityResponse,
     SymbolRow,
 };
 use super::{blocking, checked_limit};
+use crate::api_error::ApiError;
 use crate::archive::{Strategy, StrategyKind};
 use crate::bars::BarSeries;
 use crate::decisions::Decisions;

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::csv::{self, Column, Format};
-use super::error::ApiError;
 use super::responses::{OrdersResponse, TradesResponse};
 use super::{blocking, checked_limit};
+use crate::api_error::ApiError;
 use crate::archive::Archive;
 use crate::jobs::{JobOrder, Jobs, WatchOrder};
 use crate::sources::Sources;
