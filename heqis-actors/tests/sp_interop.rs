@@ -1,10 +1,10 @@
 //! The wire is that of NNG: pynng, which wraps the C library, talks to us both ways.
 //!
 //! The peer runs under the Python that `HEQIS_TEST_PYTHON` names, in which pynng 0.9.0 is
-//! installed; `./test` prepares it. `HEQIS_SKIP_PEERS=1` skips these tests.
+//! installed; `./test` prepares it.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use bytes::Bytes;
@@ -59,27 +59,14 @@ impl Drop for Peer {
     }
 }
 
-/// Returns the Python to run peers with, or `None` when they are to be skipped.
-fn python() -> Option<String> {
-    if std::env::var("HEQIS_SKIP_PEERS").is_ok_and(|skip| skip == "1") {
-        let mut out = std::io::stderr();
-        writeln!(
-            out,
-            "\n*** SKIPPED: HEQIS_SKIP_PEERS=1, nothing was proved against NNG ***\n"
-        )
-        .unwrap();
-        return None;
-    }
-    let python = std::env::var("HEQIS_TEST_PYTHON").unwrap_or_else(|_| {
-        panic!(
-            "HEQIS_TEST_PYTHON is not set. Run ./test, which prepares it, or do by hand:\n  \
-             python3 -m venv target/test-peers\n  \
-             target/test-peers/bin/pip install pynng==0.9.0\n  \
-             export HEQIS_TEST_PYTHON=$PWD/target/test-peers/bin/python\n\
-             HEQIS_SKIP_PEERS=1 skips these tests."
-        )
-    });
-    Some(python)
+/// Returns the Python to run peers with.
+fn python() -> String {
+    std::env::var("HEQIS_TEST_PYTHON").expect(
+        "HEQIS_TEST_PYTHON names a Python with pynng; ./test prepares one and sets it, or by hand:\n  \
+         python3 -m venv target/test-peers\n  \
+         target/test-peers/bin/pip install -r tests/peers/requirements.txt\n  \
+         export HEQIS_TEST_PYTHON=$PWD/target/test-peers/bin/python\n",
+    )
 }
 
 fn message(size: usize) -> Bytes {
@@ -116,7 +103,7 @@ async fn meet(
 }
 
 async fn in_each_way(protocol: Protocol, role: &[&str], talk: impl AsyncFn(Connection, &mut Peer)) {
-    let Some(python) = python() else { return };
+    let python = python();
     let directory = tempfile::tempdir().unwrap();
     let ipc = format!("ipc://{}/peer.sock", directory.path().display());
     for endpoint in ["tcp://127.0.0.1:0", &ipc] {
@@ -186,7 +173,7 @@ async fn we_pull_what_pynng_pushes() {
 
 #[tokio::test]
 async fn an_oversize_message_from_pynng_is_refused_with_a_cause_to_count() {
-    let Some(python) = python() else { return };
+    let python = python();
     let options = SocketOptions {
         max_frame_bytes: 1_000,
         ..SocketOptions::new(Protocol::Pair1)
@@ -206,7 +193,7 @@ async fn an_oversize_message_from_pynng_is_refused_with_a_cause_to_count() {
 
 #[tokio::test]
 async fn pynng_of_another_protocol_is_refused_with_a_cause_to_count() {
-    let Some(python) = python() else { return };
+    let python = python();
     let inproc = Inproc::new();
     let any = "tcp://127.0.0.1:0".parse().unwrap();
     let options = SocketOptions::new(Protocol::Pair1);

@@ -6,15 +6,37 @@
 mod stand_in;
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use heqis_infer::rknn::RknnFault;
 use heqis_infer::{BackendKind, Engine, InferError, RknnEngine, TensorSpec, TensorView};
+use heqis_test_harness::{Group, run, tests, variable};
 use stand_in::{compile, stand_in};
 
 /// A window of 2 rows by 3 features in f16, and two outputs in f32.
 const PLAIN: &str = "STANDIN\n\
     tensor in window 3 3 1 2 3 3 3 1 2 3 1 1 0 0 12\n\
     tensor out factors 3 2 1 2 3 2 1 2 0 1 0 0 8\n";
+
+const VENDOR_LIBRARY: &str = "HEQIS_RKNN_VENDOR_LIBRARY";
+
+fn main() -> ExitCode {
+    run([
+        Group::always(tests![
+            a_batch_is_computed_row_by_row_through_bound_memory,
+            pictures_in_the_npus_own_layout_come_back_in_the_models_order,
+            each_step_that_fails_is_named_with_the_vendors_code,
+            a_model_that_is_not_the_bundles_is_refused,
+            a_library_that_is_missing_or_another_is_named,
+            cores_are_chosen_where_the_runtime_has_them,
+            nothing_is_left_behind_by_calls_failures_and_drops,
+        ]),
+        Group::needs(
+            variable(VENDOR_LIBRARY, "the vendor's library"),
+            tests![the_vendors_own_library_without_a_board_is_a_clear_error],
+        ),
+    ])
+}
 
 fn specs() -> (Vec<TensorSpec>, Vec<TensorSpec>) {
     (
@@ -28,7 +50,6 @@ fn load(model: &str) -> Result<RknnEngine, RknnFault> {
     RknnEngine::load(stand_in(), model.as_bytes(), &inputs, &outputs)
 }
 
-#[test]
 fn a_batch_is_computed_row_by_row_through_bound_memory() {
     let mut engine = load(PLAIN).unwrap();
     assert_eq!(engine.backend(), BackendKind::Rknn);
@@ -42,7 +63,6 @@ fn a_batch_is_computed_row_by_row_through_bound_memory() {
     assert_eq!(outputs[0], [91.0, 92.0, -3.0, -2.0]);
 }
 
-#[test]
 fn pictures_in_the_npus_own_layout_come_back_in_the_models_order() {
     // Logical 1 × 3 × 2 × 2; native NC1HWC2 with groups of 8 channels and lines of 4, int8 of scale 0.5 and zero 10.
     let model = "STANDIN\n\
@@ -59,7 +79,6 @@ fn pictures_in_the_npus_own_layout_come_back_in_the_models_order() {
     assert_eq!(out[0], [expected, expected + 1.0]);
 }
 
-#[test]
 fn each_step_that_fails_is_named_with_the_vendors_code() {
     for (fail, expected) in [
         (
@@ -123,7 +142,6 @@ fn each_step_that_fails_is_named_with_the_vendors_code() {
     }
 }
 
-#[test]
 fn a_model_that_is_not_the_bundles_is_refused() {
     let (inputs, outputs) = specs();
     let load = |model: &str, inputs: &[TensorSpec], outputs: &[TensorSpec]| {
@@ -152,7 +170,6 @@ fn a_model_that_is_not_the_bundles_is_refused() {
     );
 }
 
-#[test]
 fn a_library_that_is_missing_or_another_is_named() {
     let (inputs, outputs) = specs();
     let load = |path: &Path| RknnEngine::load(path, b"", &inputs, &outputs).unwrap_err();
@@ -170,7 +187,6 @@ fn a_library_that_is_missing_or_another_is_named() {
     }
 }
 
-#[test]
 fn cores_are_chosen_where_the_runtime_has_them() {
     let run = |cores: &str| {
         let mut engine = load(PLAIN).unwrap();
@@ -204,7 +220,6 @@ fn cores_are_chosen_where_the_runtime_has_them() {
     }
 }
 
-#[test]
 fn nothing_is_left_behind_by_calls_failures_and_drops() {
     // A library of its own, so that the other tests do not count.
     let path = compile("rknnrt_counted", &["COUNTED"]);
@@ -239,13 +254,8 @@ fn nothing_is_left_behind_by_calls_failures_and_drops() {
 }
 
 /// The toolkit's library for a PC is a proxy to a board; without one its `rknn_init` answers −3.
-#[test]
 fn the_vendors_own_library_without_a_board_is_a_clear_error() {
-    let Some(path) = std::env::var_os("HEQIS_RKNN_VENDOR_LIBRARY") else {
-        let words = "SKIPPED: the vendor's library: HEQIS_RKNN_VENDOR_LIBRARY does not name it\n";
-        std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).unwrap();
-        return;
-    };
+    let path = std::env::var_os(VENDOR_LIBRARY).unwrap();
     let (inputs, outputs) = specs();
     let fault =
         RknnEngine::load(Path::new(&path), PLAIN.as_bytes(), &inputs, &outputs).unwrap_err();

@@ -72,18 +72,13 @@ fn parts(states: &str) -> BundleParts {
 
 /// An opened engine of each backend that this machine can test.
 fn engines(bundle: &Bundle) -> Vec<Box<dyn Engine>> {
-    let mut libraries = Libraries::from_env();
-    let mut backends = vec![BackendKind::Cpu];
-    if let Some(library) = common::onnx_runtime() {
-        libraries = libraries.with(ORT_LIBRARY, library);
-        backends.push(BackendKind::Ort);
-    }
+    let libraries = Libraries::from_env().with(ORT_LIBRARY, common::onnx_runtime());
     let open = |backend| {
         open_with(bundle, &[backend], true, &libraries)
             .unwrap()
             .engine
     };
-    backends.into_iter().map(open).collect()
+    [BackendKind::Cpu, BackendKind::Ort].map(open).into()
 }
 
 /// Asserts that a step gives the values of the definition after `expected`, and advances that.

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use heqis_infer::backend::{CUDA_LIBRARY, TENSORRT_LIBRARY, TENSORRT_SHIM, TRTEXEC};
@@ -21,7 +22,32 @@ use heqis_infer::{
     BackendKind, Bundle, Engine, Golden, GoldenWindow, InferError, Libraries, TensorView,
     TensorrtEngine, open_with,
 };
+use heqis_test_harness::{Group, run, tests, variable};
 use stand_in::{compile_from, shim, source};
+
+/// Variables that name what only NVIDIA distributes.
+const HEADERS_8: &str = "HEQIS_TENSORRT_INCLUDE_8";
+const HEADERS_10: &str = "HEQIS_TENSORRT_INCLUDE_10";
+const LEAN_LIBRARY: &str = "HEQIS_TENSORRT_LEAN_LIBRARY";
+
+fn main() -> ExitCode {
+    run([
+        Group::always(tests![
+            both_majors_compute_a_batch_row_by_row_on_any_thread,
+            each_step_of_tensorrt_that_fails_is_reported_with_its_message,
+            an_engine_of_another_version_or_gpu_is_refused,
+            an_engine_that_is_not_the_bundles_is_refused,
+            libraries_that_are_missing_old_or_of_another_version_are_named,
+            an_engine_is_built_once_for_a_model_and_kept,
+            a_builder_that_fails_is_reported_with_its_last_output_and_leaves_nothing,
+            a_gpu_that_fails_is_replaced_by_the_next_backend_within_the_batch,
+            calls_failures_and_drops_leak_nothing,
+        ]),
+        Group::needs(variable(HEADERS_8, "NVIDIA's headers of TensorRT 8"), tests![the_shim_compiles_without_a_warning_against_nvidias_headers_of_8]),
+        Group::needs(variable(HEADERS_10, "NVIDIA's headers of TensorRT 10"), tests![the_shim_compiles_without_a_warning_against_nvidias_headers_of_10]),
+        Group::needs(variable(LEAN_LIBRARY, "NVIDIA's library"), tests![nvidias_own_library_without_a_gpu_is_a_clear_error]),
+    ])
+}
 
 const TENSORS: &str = "tensor in window 0 3 1 4 3\ntensor out sums 0 2 1 2\n";
 /// The versions that the stand-ins report, as numbers and in words.
@@ -125,7 +151,6 @@ fn open(major: u32, tail: &str) -> Result<TensorrtEngine, TensorrtFault> {
     open_engine(&bundle, &libraries(major), root.path())
 }
 
-#[test]
 fn both_majors_compute_a_batch_row_by_row_on_any_thread() {
     for (major, _, version) in MAJORS {
         let mut engine = open(major, "").unwrap();
@@ -151,7 +176,6 @@ fn both_majors_compute_a_batch_row_by_row_on_any_thread() {
     }
 }
 
-#[test]
 fn each_step_of_tensorrt_that_fails_is_reported_with_its_message() {
     for (major, ..) in MAJORS {
         let fault = open(major, "fail context").unwrap_err();
@@ -171,7 +195,6 @@ fn each_step_of_tensorrt_that_fails_is_reported_with_its_message() {
     }
 }
 
-#[test]
 fn an_engine_of_another_version_or_gpu_is_refused() {
     let libraries = libraries(8);
     let refuse = |files: &[(&str, String)]| {
@@ -202,7 +225,6 @@ fn an_engine_of_another_version_or_gpu_is_refused() {
     );
 }
 
-#[test]
 fn an_engine_that_is_not_the_bundles_is_refused() {
     for (major, number, version) in MAJORS {
         let refuse = |tensors: &str| {
@@ -239,7 +261,6 @@ fn an_engine_that_is_not_the_bundles_is_refused() {
     }
 }
 
-#[test]
 fn libraries_that_are_missing_old_or_of_another_version_are_named() {
     let good = libraries(8);
     let (root, bundle) = bundle(&engine_files(format!("STANDIN 8502\n{TENSORS}"), "8.5.2"));
@@ -338,7 +359,6 @@ fn builder(dir: &Path, script: &str) -> PathBuf {
     path
 }
 
-#[test]
 fn an_engine_is_built_once_for_a_model_and_kept() {
     let (root, bundle) = bundle(&[]);
     let script = format!(
@@ -368,7 +388,6 @@ fn an_engine_is_built_once_for_a_model_and_kept() {
     assert!(left[0].extension().is_some_and(|ending| ending == "engine"));
 }
 
-#[test]
 fn a_builder_that_fails_is_reported_with_its_last_output_and_leaves_nothing() {
     let (root, bundle) = bundle(&[]);
     let libraries = libraries(8).with(
@@ -389,7 +408,6 @@ fn a_builder_that_fails_is_reported_with_its_last_output_and_leaves_nothing() {
     assert_eq!(fs::read_dir(cache.join("tensorrt")).unwrap().count(), 0);
 }
 
-#[test]
 fn a_gpu_that_fails_is_replaced_by_the_next_backend_within_the_batch() {
     // The self-test is run 1; the batch is runs 2 to 4 and fails at its second row.
     let (root, bundle) = bundle(&engine_files(
@@ -412,7 +430,6 @@ fn a_gpu_that_fails_is_replaced_by_the_next_backend_within_the_batch() {
     assert!(matches!(error, InferError::RunFailed { .. }), "{error}");
 }
 
-#[test]
 fn calls_failures_and_drops_leak_nothing() {
     for (major, number, version) in MAJORS {
         // Libraries of its own, since the counts are global to a library.
@@ -458,31 +475,22 @@ fn calls_failures_and_drops_leak_nothing() {
     }
 }
 
-/// Directories in a variable, or `None` after reporting what is skipped without it.
-fn given(variable: &str, what: &str) -> Option<Vec<PathBuf>> {
-    let Some(value) = std::env::var_os(variable) else {
-        let words = format!("SKIPPED: {what}: {variable} does not name it\n");
-        std::io::stderr().write_all(words.as_bytes()).unwrap();
-        return None;
-    };
-    Some(std::env::split_paths(&value).collect())
+/// The paths in an environment variable.
+fn paths(variable: &str) -> Vec<PathBuf> {
+    std::env::split_paths(&std::env::var_os(variable).unwrap()).collect()
 }
 
-#[test]
-fn the_shim_compiles_without_a_warning_against_nvidias_own_headers() {
-    for variable in ["HEQIS_TENSORRT_INCLUDE_8", "HEQIS_TENSORRT_INCLUDE_10"] {
-        if let Some(includes) = given(variable, "NVIDIA's headers") {
-            shim(&format!("shim_of_{}", variable.to_lowercase()), &includes);
-        }
-    }
+fn the_shim_compiles_without_a_warning_against_nvidias_headers_of_8() {
+    shim("shim_of_headers_8", &paths(HEADERS_8));
+}
+
+fn the_shim_compiles_without_a_warning_against_nvidias_headers_of_10() {
+    shim("shim_of_headers_10", &paths(HEADERS_10));
 }
 
 /// NVIDIA's library for inference alone, of TensorRT 10, on a machine without a GPU.
-#[test]
 fn nvidias_own_library_without_a_gpu_is_a_clear_error() {
-    let Some(paths) = given("HEQIS_TENSORRT_LEAN_LIBRARY", "NVIDIA's library") else {
-        return;
-    };
+    let paths = paths(LEAN_LIBRARY);
     let (root, bundle) = bundle(&engine_files(
         format!("STANDIN 100300\n{TENSORS}"),
         "10.3.0",

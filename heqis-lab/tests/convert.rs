@@ -5,13 +5,30 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitCode};
 
 use heqis_infer::{BackendKind, Bundle};
 use heqis_lab::convert::{Build, NpuArgs, gpu, rknn};
 use heqis_lab::verify::walk::{Trade, training_windows};
 use heqis_lab::verify::windows::{Answers, Windows};
-use heqis_lab::verify::{BoardArgs, Side, VerifyArgs, run, sides};
+use heqis_lab::verify::{BoardArgs, Side, VerifyArgs, run as verified, sides};
+use heqis_test_harness::{Group, run, tests, variable};
+
+const RKNN_ENVIRONMENT: &str = "HEQIS_RKNN_ENV";
+
+fn main() -> ExitCode {
+    run([
+        Group::always(tests![
+            engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles,
+            calibration_sees_the_training_span_alone,
+            a_difference_is_told_in_classes_decisions_and_profit,
+        ]),
+        Group::needs(
+            variable(RKNN_ENVIRONMENT, "the environment of Rockchip's toolkit"),
+            tests![rockchips_toolkit_builds_a_model_whose_simulator_agrees],
+        ),
+    ])
+}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -44,7 +61,6 @@ const TRTEXEC: &str = "#!/bin/sh\n\
     echo '[10/02/2022-10:00:00] [I] TensorRT version: 8.5.2'\n\
     wc -c <$onnx >$out\n";
 
-#[test]
 fn engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles() {
     let (directory, dirs) = copies(["baseline-factors", "baseline-direction"]);
     let out = directory.path().join("board");
@@ -102,7 +118,6 @@ fn engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles() {
     assert!(refused.contains("model.onnx is not that of"), "{refused}");
 }
 
-#[test]
 fn calibration_sees_the_training_span_alone() {
     let bundle = Bundle::load(root().join("models/baseline-factors")).unwrap();
     let shape = &bundle.manifest().inputs[0].shape;
@@ -151,7 +166,6 @@ impl Side for Shifted {
     }
 }
 
-#[test]
 fn a_difference_is_told_in_classes_decisions_and_profit() {
     let dirs =
         ["baseline-factors", "baseline-direction"].map(|name| root().join("models").join(name));
@@ -196,20 +210,15 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
 }
 
 /// The environment that `convert setup` makes is of 700 MB and for one kind of machine: it is used where it is given.
-#[test]
 fn rockchips_toolkit_builds_a_model_whose_simulator_agrees() {
-    let Some(env) = std::env::var_os("HEQIS_RKNN_ENV") else {
-        let words = "SKIPPED: Rockchip's toolkit: HEQIS_RKNN_ENV does not name its environment\n";
-        std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).unwrap();
-        return;
-    };
+    let env = std::env::var_os(RKNN_ENVIRONMENT).unwrap();
     let (_directory, [dir, with]) = copies(["cae-factors", "multi-gan-direction"]);
     let mut npu = NpuArgs {
         env: env.into(),
         ..NpuArgs::default()
     };
     let verify = |npu: &NpuArgs, gate: f32| {
-        run(&VerifyArgs {
+        verified(&VerifyArgs {
             bundle: dir.clone(),
             run: None,
             windows: 100,

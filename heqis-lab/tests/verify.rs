@@ -58,12 +58,8 @@ fn the_shipped_bundles_compute_the_same_here_alone_and_in_batches() {
 
 #[test]
 fn onnx_runtime_agrees_on_the_shipped_bundles() {
-    if std::env::var_os("HEQIS_SKIP_PEERS").is_some_and(|value| value == "1") {
-        eprintln!("SKIPPED: HEQIS_SKIP_PEERS=1, the bundles were not computed by ONNX Runtime");
-        return;
-    }
     let python = std::env::var_os("HEQIS_TEST_PYTHON")
-        .expect("HEQIS_TEST_PYTHON must name a python with onnx and onnxruntime; `./test` makes one (HEQIS_SKIP_PEERS=1 skips)");
+        .expect("HEQIS_TEST_PYTHON must name a Python with onnx and onnxruntime; ./test makes one");
     for (name, tolerance) in SHIPPED {
         let args = VerifyArgs {
             python: Some(PathBuf::from(&python)),

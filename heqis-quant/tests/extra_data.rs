@@ -2,15 +2,15 @@
 //!
 //! They run only when the environment variable `HEQIS_EXTRA_DATA` names a folder with
 //! `daily_7stocks_19961216_20111206.csv` (seven stocks in Tushare's shape with `adj_factor`), `exrights_1991_2011.csv`
-//! (ex-right events) and `index_000001SH_daily_1990_2011.csv` (the exchange's days). Without it they say that they were
-//! skipped, past the test harness that swallows what passing tests print.
+//! (ex-right events) and `index_000001SH_daily_1990_2011.csv` (the exchange's days). Without it they count as ignored.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Write;
 use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::LazyLock;
 
 use heqis_quant::adjust::{EventKind, Evidence, VendorFactor, check_factors};
 use heqis_quant::instrument::suspensions;
@@ -19,18 +19,24 @@ use heqis_quant::{
     Bar, BarReader, Calendar, CleanConfig, Cleaner, Date, ExRight, ExRights, Factors, Marks, Span,
     Symbol,
 };
+use heqis_test_harness::{Group, run, tests, variable};
 
-/// The folder, or a loud word.
-fn folder(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("HEQIS_EXTRA_DATA").map(PathBuf::from);
-    if folder.is_none() {
-        // `eprintln!` would be swallowed with what passing tests print.
-        let words = format!(
-            "SKIPPED: {test}: HEQIS_EXTRA_DATA does not name the folder of the extra data\n"
-        );
-        std::io::stderr().write_all(words.as_bytes()).unwrap();
-    }
-    folder
+const VARIABLE: &str = "HEQIS_EXTRA_DATA";
+
+fn main() -> ExitCode {
+    let missing = variable(VARIABLE, "the folder of the extra data");
+    run([Group::needs(
+        missing,
+        tests![
+            the_files_are_read_whole,
+            factors_computed_from_events_are_the_published_ones,
+            the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found,
+            every_day_beyond_its_limits_is_flagged_with_its_reason,
+            the_cleaner_rejects_these_days_and_changes_no_price,
+            suspended_days_are_the_days_of_the_index_without_a_bar,
+            a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars,
+        ],
+    )])
 }
 
 struct Extra {
@@ -45,8 +51,8 @@ fn open(folder: &std::path::Path, name: &str) -> File {
     File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn extra(test: &str) -> Option<Extra> {
-    let folder = folder(test)?;
+static EXTRA: LazyLock<Extra> = LazyLock::new(|| {
+    let folder = PathBuf::from(std::env::var_os(VARIABLE).unwrap());
     let name = "daily_7stocks_19961216_20111206.csv";
     let mut reader = BarReader::new(open(&folder, name), None, name).unwrap();
     assert_eq!(
@@ -75,22 +81,19 @@ fn extra(test: &str) -> Option<Extra> {
     let days = BarReader::new(open(&folder, name), None, name)
         .unwrap()
         .map(|bar| bar.unwrap().date);
-    Some(Extra {
+    Extra {
         stocks,
         events: read.events,
         calendar: Calendar::new(days).unwrap(),
-    })
-}
+    }
+});
 
 fn day(text: &str) -> Date {
     Date::parse(text).unwrap()
 }
 
-#[test]
 fn the_files_are_read_whole() {
-    let Some(extra) = extra("the_files_are_read_whole") else {
-        return;
-    };
+    let extra = &*EXTRA;
     let rows: usize = extra.stocks.values().map(|(bars, _)| bars.len()).sum();
     assert_eq!((extra.stocks.len(), rows), (7, 21_685));
     let reforms = extra
@@ -100,11 +103,8 @@ fn the_files_are_read_whole() {
     assert_eq!((extra.events.len(), reforms.count()), (14_470, 967));
 }
 
-#[test]
 fn factors_computed_from_events_are_the_published_ones() {
-    let Some(extra) = extra("factors_computed_from_events_are_the_published_ones") else {
-        return;
-    };
+    let extra = &*EXTRA;
     let mut steps = 0;
     for (symbol, (bars, published)) in &extra.stocks {
         let factors = Factors::from_events(bars, &extra.events).unwrap();
@@ -130,13 +130,8 @@ fn factors_computed_from_events_are_the_published_ones() {
     assert_eq!(steps, 66);
 }
 
-#[test]
 fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
-    let Some(extra) =
-        extra("the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found")
-    else {
-        return;
-    };
+    let extra = &*EXTRA;
     let limits = Markets::shipped().unwrap();
     let mut by_prices = Vec::new();
     for (bars, published) in extra.stocks.values() {
@@ -175,11 +170,8 @@ fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
     );
 }
 
-#[test]
 fn every_day_beyond_its_limits_is_flagged_with_its_reason() {
-    let Some(extra) = extra("every_day_beyond_its_limits_is_flagged_with_its_reason") else {
-        return;
-    };
+    let extra = &*EXTRA;
     let limits = Markets::shipped().unwrap();
     let mut flagged = Vec::new();
     for (symbol, (bars, _)) in &extra.stocks {
@@ -230,11 +222,8 @@ fn every_day_beyond_its_limits_is_flagged_with_its_reason() {
     assert_eq!(flagged, expected);
 }
 
-#[test]
 fn the_cleaner_rejects_these_days_and_changes_no_price() {
-    let Some(extra) = extra("the_cleaner_rejects_these_days_and_changes_no_price") else {
-        return;
-    };
+    let extra = &*EXTRA;
     let mut cleaner = Cleaner::new(CleanConfig::default())
         .unwrap()
         .with_calendar(extra.calendar.clone());
@@ -262,11 +251,8 @@ fn the_cleaner_rejects_these_days_and_changes_no_price() {
     assert_eq!(beyond, 9);
 }
 
-#[test]
 fn suspended_days_are_the_days_of_the_index_without_a_bar() {
-    let Some(extra) = extra("suspended_days_are_the_days_of_the_index_without_a_bar") else {
-        return;
-    };
+    let extra = &*EXTRA;
     let days: Vec<usize> = extra
         .stocks
         .values()
@@ -287,13 +273,8 @@ fn suspended_days_are_the_days_of_the_index_without_a_bar() {
     assert_eq!((found.len(), found[0].trading_days), (1, 39));
 }
 
-#[test]
 fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
-    let Some(extra) =
-        extra("a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars")
-    else {
-        return;
-    };
+    let extra = &*EXTRA;
     let factors = extra.stocks.iter().map(|(symbol, (bars, factors))| {
         let days = bars.iter().map(|bar| bar.date);
         (*symbol, days.zip(factors.iter().copied()).collect())

@@ -121,20 +121,13 @@ pub(crate) fn reference(window: &[f32]) -> (Vec<f32>, Vec<f32>) {
     )
 }
 
-/// The ONNX Runtime of the tests' Python, or `None` when peers are skipped, which it says.
-pub(crate) fn onnx_runtime() -> Option<std::path::PathBuf> {
-    let say = |words: &str| {
-        std::io::Write::write_all(&mut std::io::stderr(), words.as_bytes()).unwrap();
-    };
+/// The ONNX Runtime of the tests' Python.
+pub(crate) fn onnx_runtime() -> std::path::PathBuf {
     if let Some(path) = std::env::var_os(heqis_infer::backend::ORT_LIBRARY.variable) {
-        return Some(path.into());
-    }
-    if std::env::var_os("HEQIS_SKIP_PEERS").is_some_and(|value| value == "1") {
-        say("SKIPPED: HEQIS_SKIP_PEERS=1, nothing was computed by ONNX Runtime\n");
-        return None;
+        return path.into();
     }
     let python = std::env::var_os("HEQIS_TEST_PYTHON")
-        .expect("HEQIS_TEST_PYTHON must name a python with onnxruntime; `./test` makes one (HEQIS_SKIP_PEERS=1 skips)");
+        .expect("HEQIS_TEST_PYTHON must name a Python with onnxruntime; ./test makes one");
     let script = "import glob, os, onnxruntime as o; \
         print(glob.glob(os.path.join(os.path.dirname(o.__file__), 'capi', 'libonnxruntime.so.*'))[0], end='')";
     let output = std::process::Command::new(python)
@@ -142,5 +135,5 @@ pub(crate) fn onnx_runtime() -> Option<std::path::PathBuf> {
         .output()
         .unwrap();
     assert!(output.status.success(), "{output:?}");
-    Some(String::from_utf8(output.stdout).unwrap().into())
+    String::from_utf8(output.stdout).unwrap().into()
 }

@@ -59,7 +59,7 @@ pub struct Course<'a> {
 
 impl<'a> Course<'a> {
     pub fn new(schedule: &'a Schedule, world: &'a World, expected: &'a Expected) -> Self {
-        let on_disk = schedule.troubles_disk() && world.can_mount;
+        let on_disk = schedule.troubles_disk();
         let stand = world::stand(schedule.way, schedule.sealed, on_disk);
         let disk = on_disk.then(|| {
             let place = stand.folder.path().join("disk");

@@ -23,15 +23,15 @@ mod stand;
 mod world;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::process::ExitCode;
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use checks::Reference;
 use course::{Course, Expected};
-use schedule::{Schedule, Way};
+use heqis_test_harness::{Group, run as run_tests, tests};
+use schedule::{Need, Schedule, Way};
 use world::World;
 
 /// Schedules when nothing else is asked for.
@@ -114,34 +114,69 @@ fn run(schedule: &Schedule, world: &World, references: &References) -> Done {
     }
 }
 
-#[test]
+/// What the schedules of all tests share. Its lock lets one test run at a time.
+static SHARED: LazyLock<Mutex<(World, References)>> = LazyLock::new(|| {
+    let world = World::new();
+    let begun = Instant::now();
+    let references = undisturbed(&world);
+    println!("undisturbed runs: {:.1} s", begun.elapsed().as_secs_f64());
+    Mutex::new((world, references))
+});
+
+fn main() -> ExitCode {
+    let disk = (!world::can_mount()).then(|| "this process may not mount a disk".to_owned());
+    let clock = world::clock_library()
+        .is_none()
+        .then(|| "Debian's faketime is not installed".to_owned());
+    run_tests([
+        Group::always(tests![
+            whatever_happens_to_the_nodes_the_journal_is_that_of_an_undisturbed_run
+        ]),
+        Group::needs(
+            disk,
+            tests![a_full_disk_leaves_the_journal_of_an_undisturbed_run],
+        ),
+        Group::needs(
+            clock,
+            tests![a_stepped_clock_leaves_the_journal_of_an_undisturbed_run],
+        ),
+    ])
+}
+
 fn whatever_happens_to_the_nodes_the_journal_is_that_of_an_undisturbed_run() {
+    matrix(Need::Nothing);
+}
+
+fn a_full_disk_leaves_the_journal_of_an_undisturbed_run() {
+    matrix(Need::Disk);
+}
+
+fn a_stepped_clock_leaves_the_journal_of_an_undisturbed_run() {
+    matrix(Need::Clock);
+}
+
+/// Runs the schedules of the seeds that have this need; where no seed has it, the next one that does.
+fn matrix(need: Need) {
     let (count, first) = (
         number("HEQIS_MATRIX_SCHEDULES", SCHEDULES),
         number("HEQIS_MATRIX_SEED", 1),
     );
-    let world = World::new();
-    // Past the capture of a test that passes.
-    let skipped = |what: &str| writeln!(std::io::stderr(), "SKIPPED: {what}").unwrap();
-    if !world.can_mount {
-        skipped("full disks, this process may not mount one");
+    let needing = |seed| Some(Schedule::draw(seed)).filter(|schedule| schedule.need() == need);
+    let mut schedules: Vec<Schedule> = (first..first + count).filter_map(needing).collect();
+    if schedules.is_empty() {
+        schedules.extend((first + count..).find_map(needing));
     }
-    if !world.can_step_clocks() {
-        skipped("stepped clocks, Debian's faketime is not installed");
-    }
+    let count = schedules.len();
+    let shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    let (world, references) = &*shared;
     let begun = Instant::now();
-    let references = undisturbed(&world);
-    println!("undisturbed runs: {:.1} s", begun.elapsed().as_secs_f64());
-    let next = AtomicU64::new(first);
-    let failures = Mutex::new(Vec::new());
+    let (schedules, failures) = (Mutex::new(schedules.into_iter()), Mutex::new(Vec::new()));
     let work = || {
         loop {
-            let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= first + count {
+            let Some(schedule) = schedules.lock().unwrap().next() else {
                 return;
-            }
-            let schedule = Schedule::draw(seed, world.can_step_clocks());
-            let done = run(&schedule, &world, &references);
+            };
+            let done = run(&schedule, world, references);
             let (took, exits) = (done.took.as_secs_f64(), done.exits);
             match done.failure {
                 None => println!("ok     {took:5.1} s, {exits} processes: {schedule}"),

@@ -133,6 +133,16 @@ impl fmt::Display for Event {
     }
 }
 
+/// What a machine may lack for a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    Nothing,
+    /// A disk of its own, which can be full.
+    Disk,
+    /// A library that steps the clock of one process.
+    Clock,
+}
+
 /// One run with what happens in it.
 #[derive(Clone, Debug)]
 pub struct Schedule {
@@ -174,8 +184,8 @@ impl Schedule {
     }
 
     /// Consecutive seeds go through all ways and moments; everything else is drawn. One in eight troubles the disk, the
-    /// journal's file or, where `clocks` is, the clock.
-    pub fn draw(seed: u64, clocks: bool) -> Self {
+    /// journal's file or the clock.
+    pub fn draw(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let way = WAYS[usize::try_from(seed % 3).unwrap()];
         let first = (seed / 3) % 5;
@@ -187,7 +197,7 @@ impl Schedule {
             })
             .collect();
         if seed % 8 == 5 {
-            events[0] = trouble(&mut random, clocks);
+            events[0] = trouble(&mut random);
         }
         events.sort_by_key(|event| event.moment.order());
         Self {
@@ -195,6 +205,14 @@ impl Schedule {
             way,
             sealed: random.below(3) == 0,
             events,
+        }
+    }
+
+    pub fn need(&self) -> Need {
+        match (self.troubles_disk(), self.steps_clock()) {
+            (true, _) => Need::Disk,
+            (_, true) => Need::Clock,
+            _ => Need::Nothing,
         }
     }
 
@@ -253,14 +271,16 @@ fn event(random: &mut Random, kind: u64) -> Event {
     event
 }
 
-fn trouble(random: &mut Random, clocks: bool) -> Event {
+fn trouble(random: &mut Random) -> Event {
     let seconds = random.pick(&[-86_400, -30, 7, 86_400]);
     let full = Deed::DiskFull(random.pick(&[50, 700, 2_500]));
-    let mut deeds = vec![full, full, Deed::MoveJournal, Deed::RemoveJournal];
-    if clocks {
-        deeds.push(Deed::StepClock(seconds));
-    }
-    let deed = random.pick(&deeds);
+    let deed = random.pick(&[
+        full,
+        full,
+        Deed::MoveJournal,
+        Deed::RemoveJournal,
+        Deed::StepClock(seconds),
+    ]);
     Event {
         moment: Moment::Stream {
             share: 5 + random.below(990),

@@ -18,7 +18,6 @@ pub struct World {
     _folder: tempfile::TempDir,
     /// A library that gives a process a clock of its own.
     clock_library: Option<PathBuf>,
-    pub can_mount: bool,
     pub bars: Arc<Vec<String>>,
 }
 
@@ -32,14 +31,9 @@ impl World {
         Self {
             programs: [program, upgraded],
             clock_library: clock_library(),
-            can_mount: can_mount(folder.path()),
             _folder: folder,
             bars: Arc::new(feed::bars(DAYS.0, DAYS.1)),
         }
-    }
-
-    pub fn can_step_clocks(&self) -> bool {
-        self.clock_library.is_some()
     }
 
     /// The environment in which a process reads its clock's offset from `offset`.
@@ -87,7 +81,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 }
 
 /// `libfaketime`, where the machine has it.
-fn clock_library() -> Option<PathBuf> {
+pub fn clock_library() -> Option<PathBuf> {
     let names = ["x86_64-linux-gnu", "aarch64-linux-gnu"];
     names
         .map(|name| PathBuf::from(format!("/usr/lib/{name}/faketime/libfaketimeMT.so.1")))
@@ -96,10 +90,9 @@ fn clock_library() -> Option<PathBuf> {
 }
 
 /// Whether this process may mount a small disk.
-fn can_mount(folder: &Path) -> bool {
-    let place = folder.join("mount");
-    std::fs::create_dir(&place).unwrap();
-    Disk::mount(&place).is_some()
+pub fn can_mount() -> bool {
+    let place = tempfile::tempdir().unwrap();
+    Disk::mount(place.path()).is_some()
 }
 
 /// A small disk in memory, gone when it is dropped.

@@ -145,15 +145,11 @@ fn with_rten(case: &Case, model: &[u8], windows: usize) {
     }
 }
 
-/// Returns the Python of the peers' environment, or `None` where the peers are skipped on purpose.
-fn peer_python() -> Option<PathBuf> {
-    if std::env::var_os("HEQIS_SKIP_PEERS").is_some_and(|value| value == "1") {
-        eprintln!("SKIPPED: HEQIS_SKIP_PEERS=1, the networks were not computed by ONNX Runtime");
-        return None;
-    }
-    let python = std::env::var_os("HEQIS_TEST_PYTHON")
-        .expect("HEQIS_TEST_PYTHON must name a python with onnx and onnxruntime; `./test` makes one (HEQIS_SKIP_PEERS=1 skips)");
-    Some(python.into())
+/// Returns the Python of the peers' environment.
+fn peer_python() -> PathBuf {
+    std::env::var_os("HEQIS_TEST_PYTHON")
+        .expect("HEQIS_TEST_PYTHON must name a Python with onnx and onnxruntime; ./test makes one")
+        .into()
 }
 
 /// Computes all windows of all cases with ONNX Runtime, after the official checker.
@@ -214,9 +210,7 @@ fn every_network_computes_alike_in_the_framework_rten_and_onnx_runtime() {
         with_rten(case, &case.batched, WINDOWS);
         with_rten(case, &case.single, 50);
     }
-    if let Some(python) = peer_python() {
-        with_onnx_runtime(&python, &cases);
-    }
+    with_onnx_runtime(&peer_python(), &cases);
 }
 
 #[test]
