@@ -11,8 +11,9 @@ use heqis_data::Import;
 use heqis_gateway::source::json_bar as read_json_bar;
 use heqis_infer::bundle::Manifest;
 use heqis_quant::decision::journal::{Contents, Line};
+use heqis_data::{BarReader, TableOptions};
 use heqis_quant::{
-    Bar, BarReader, CleanConfig, Cleaner, Date, Marks, QuantError, Symbol, TableOptions,
+    Bar, CleanConfig, Cleaner, Date, Marks, QuantError, Symbol,
 };
 use heqis_runtime::registry::registry;
 use heqis_runtime::topology::report::{self, Look};
@@ -117,17 +118,17 @@ fn lines(data: &[u8]) -> usize {
 pub fn table(data: &[u8]) {
     let peak = peak_bytes(|| {
         let whole = rows(BarReader::with_options(data, stock(), "t"));
-        let decided = BarReader::survey(data, stock(), "t")
-            .and_then(|decided| BarReader::decided(data, stock(), decided, "t"));
-        let decided = rows(decided);
+        let format = BarReader::survey(data, stock(), "t")
+            .and_then(|format| BarReader::with_format(data, stock(), format, "t"));
+        let format = rows(format);
         let lines = lines(data);
         if lines <= ROWS_AHEAD {
-            assert_eq!(whole, decided);
+            assert_eq!(whole, format);
         }
         // Up to five lines may stand before the header of a table that is no live one.
         for (rows, preamble) in [
             (&whole, 5),
-            (&decided, 5),
+            (&format, 5),
             (&rows(BarReader::live(data, stock(), "t")), 0),
         ] {
             if let Ok(rows) = rows {
@@ -145,9 +146,9 @@ pub fn table(data: &[u8]) {
             if PACKED.iter().any(|magic| data.starts_with(magic)) {
                 return;
             }
-            assert_same(&decided, &of_file(&path, data));
+            assert_same(&format, &of_file(&path, data));
             if data.len() % 4 == 0 {
-                assert_same(&decided, &of_file(&path, &gzip(data)));
+                assert_same(&format, &of_file(&path, &gzip(data)));
             }
         });
     });
@@ -187,7 +188,7 @@ fn of_file(path: &Path, data: &[u8]) -> Rows {
         let cleaner = Cleaner::new(CleanConfig::default()).expect("a cleaner");
         let _ = import.clean(&cleaner);
     }
-    let file = heqis_data::door::open_series(path, &options).map_err(|error| error.to_string())?;
+    let file = heqis_data::bar_file::open_series(path, &options).map_err(|error| error.to_string())?;
     rows(Ok(file))
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use heqis_data::door::TableOptions;
+use heqis_data::TableOptions;
 use heqis_data::import_args::{ImportArgs, read_files};
 use heqis_data::prepare::findings::Finding;
 use heqis_data::prepare::inputs::resolve;

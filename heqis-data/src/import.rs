@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, Cleaner, Marks, QuantError, Symbol, TableOptions};
+use heqis_quant::{Bar, Cleaner, Marks, QuantError, Symbol};
 
-use crate::door::open;
+use crate::bar_file::open;
+use crate::bars::TableOptions;
 use crate::error::DataError;
 use crate::prices::judge_prices;
 use crate::report::{FileReport, ImportReport, SeriesReport};

@@ -4,10 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
-use heqis_quant::table::VolumeUnit;
 use heqis_quant::{Bar, CleanConfig, Cleaner, DayOrder, Markets, Symbol};
 
-use crate::door::{Prices, TableOptions};
+use crate::bars::{Prices, TableOptions, VolumeUnit};
 use crate::error::DataError;
 use crate::prepare::inputs::Named;
 use crate::report::MAX_BAD_SHARE;

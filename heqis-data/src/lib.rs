@@ -3,7 +3,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`door`] | a path → [`BarFile`], an iterator of bars: **data enters here** |
+//! | [`bar_file`] | a path → [`BarFile`], an iterator of bars: **data enters here** |
 //! | [`import`] | files → series, with an [`ImportReport`]: **data leaves here** |
 //! | [`report`] | what was read, rejected and missing, as text and JSON |
 //! | [`prices`] | whether the prices of a series are adjusted |
@@ -25,11 +25,11 @@
 //!
 //! The Cargo feature `fetch` adds the module `fetch`: Tushare Pro → CSV tables, through a cache of raw replies.
 //!
-//! A file is surveyed as a whole before its first bar is handed out: see [`heqis_quant::table`]. CSV may be compressed by
+//! A file is surveyed as a whole before its first bar is handed out: see [`bars`]. CSV may be compressed by
 //! gzip; Parquet is read with the Cargo feature `parquet`.
 //!
 //! ```
-//! use heqis_data::door::{TableOptions, open};
+//! use heqis_data::{TableOptions, open};
 //!
 //! let dir = tempfile::tempdir()?;
 //! let path = dir.path().join("600101.SH.csv");
@@ -43,7 +43,8 @@
 //!
 //! Not here: what a bar is, which bars can be believed, indicators, scaling and labels (`heqis-quant`), and models.
 
-pub mod door;
+pub mod bar_file;
+pub mod bars;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
@@ -70,7 +71,8 @@ pub mod svg;
 #[cfg(feature = "sets")]
 pub mod table;
 
-pub use door::{BarFile, open};
+pub use bar_file::{BarFile, open};
+pub use bars::{BarReader, Detected, Prices, TableOptions};
 pub use error::{DataError, Rule};
 pub use import::Import;
 pub use report::ImportReport;

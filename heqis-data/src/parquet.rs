@@ -8,7 +8,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_quant::Date;
-use heqis_quant::table::is_bar_column;
 use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::column::page::Page;
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
@@ -17,6 +16,7 @@ use parquet::record::reader::RowIter;
 use parquet::record::{Field, Row};
 use parquet::schema::types::Type;
 
+use crate::bars::is_bar_column;
 use crate::error::DataError;
 
 /// Nanoseconds of a day.

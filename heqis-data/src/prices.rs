@@ -2,7 +2,9 @@
 //! two decimals; adjusted ones miss the limit by cents in both directions, or have more decimals.
 
 use heqis_quant::rules::{Limits, Markets};
-use heqis_quant::{Bar, Date, Marks, Prices};
+use heqis_quant::{Bar, Date, Marks};
+
+use crate::bars::Prices;
 
 /// A close this near to a limit, as a share of the price, was meant to be at it.
 const NEAR: f64 = 0.006;

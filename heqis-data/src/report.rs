@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use heqis_quant::table::Detected;
 use heqis_quant::{Bar, Date, Marks, Reject, Symbol};
 use serde::{Deserialize, Serialize};
 
+use crate::bars::Detected;
 use crate::error::DataError;
 
 /// How many holes of a series are kept with their days; the count is of all.

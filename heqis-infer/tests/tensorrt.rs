@@ -43,9 +43,18 @@ fn main() -> ExitCode {
             a_gpu_that_fails_is_replaced_by_the_next_backend_within_the_batch,
             calls_failures_and_drops_leak_nothing,
         ]),
-        Group::needs(variable(HEADERS_8, "NVIDIA's headers of TensorRT 8"), tests![the_shim_compiles_without_a_warning_against_nvidias_headers_of_8]),
-        Group::needs(variable(HEADERS_10, "NVIDIA's headers of TensorRT 10"), tests![the_shim_compiles_without_a_warning_against_nvidias_headers_of_10]),
-        Group::needs(variable(LEAN_LIBRARY, "NVIDIA's library"), tests![nvidias_own_library_without_a_gpu_is_a_clear_error]),
+        Group::needs(
+            variable(HEADERS_8, "NVIDIA's headers of TensorRT 8"),
+            tests![the_shim_compiles_without_a_warning_against_nvidias_headers_of_8],
+        ),
+        Group::needs(
+            variable(HEADERS_10, "NVIDIA's headers of TensorRT 10"),
+            tests![the_shim_compiles_without_a_warning_against_nvidias_headers_of_10],
+        ),
+        Group::needs(
+            variable(LEAN_LIBRARY, "NVIDIA's library"),
+            tests![nvidias_own_library_without_a_gpu_is_a_clear_error],
+        ),
     ])
 }
 

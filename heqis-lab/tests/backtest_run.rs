@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use heqis_backtest::run::Settings;
 use heqis_backtest::strategy::BundleModel;
+use heqis_data::BarReader;
 use heqis_lab::backtest::BacktestArgs;
 use heqis_lab::backtest::{Line, answer, backtest};
+use heqis_quant::Symbol;
 use heqis_quant::decision::{KillState, SignalMode};
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
-use heqis_quant::{BarReader, Symbol};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 #[derive(Parser)]

@@ -110,7 +110,7 @@ fn the_rows_and_the_scaler_are_those_that_the_market_half_computes() {
     for name in ["000300.SH", "002032.SZ", "600000.SH"] {
         let file = std::fs::File::open(data.join(format!("{name}.csv"))).unwrap();
         let reader =
-            heqis_quant::BarReader::new(file, Some(Symbol::parse(name).unwrap()), name).unwrap();
+            heqis_data::BarReader::new(file, Some(Symbol::parse(name).unwrap()), name).unwrap();
         let mut cleaner = heqis_quant::Cleaner::new(heqis_quant::CleanConfig::default()).unwrap();
         let bars: Vec<_> = reader
             .filter_map(|bar| cleaner.check(bar.unwrap()).ok())
@@ -376,7 +376,7 @@ fn a_digest_of_a_series_sees_every_value_and_no_place() {
     let bar = |text: &str| {
         let table = format!("{HEADER}{text}\n");
         let symbol = Symbol::parse("600000.SH").unwrap();
-        let mut reader = heqis_quant::BarReader::new(table.as_bytes(), Some(symbol), "t").unwrap();
+        let mut reader = heqis_data::BarReader::new(table.as_bytes(), Some(symbol), "t").unwrap();
         prepare::runs::Origin {
             bar: reader.next().unwrap().unwrap(),
             file: 0,

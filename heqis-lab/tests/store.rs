@@ -434,7 +434,7 @@ fn the_commands_show_what_is_stored_and_exit_with_one_on_a_violation() {
     assert_eq!(points.split(' ').count(), 3);
     // What is shown in CSV is what the table said, and the lab reads it again.
     let table = text(&answer);
-    let bars: Vec<Bar> = heqis_quant::BarReader::new(table.as_bytes(), None, "shown")
+    let bars: Vec<Bar> = heqis_data::BarReader::new(table.as_bytes(), None, "shown")
         .unwrap()
         .map(Result::unwrap)
         .collect();

@@ -1,12 +1,35 @@
-//! One price bar and what the cleaner noted about it.
+//! Price bars and their marks.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Date, Symbol};
+use crate::date::Date;
+use crate::symbol::Symbol;
 
-/// One bar of one instrument, with prices as the vendor gave them: nothing adjusted, nothing filled.
+/// One bar of one instrument, with prices as the vendor gave them: nothing is adjusted or filled.
+///
+/// ```
+/// use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
+///
+/// let date = Date::parse("2024-07-18")?;
+/// let bar = Bar {
+///     symbol: Symbol::parse("600000.SH")?,
+///     time_ns: date.close_time_ns(),
+///     date,
+///     open: 8.30,
+///     high: 8.42,
+///     low: 8.28,
+///     close: 8.38,
+///     pre_close: Some(8.33),
+///     volume_shares: 21_000_000.0,
+///     amount_cny: None,
+///     marks: Marks::NONE,
+/// };
+/// // A dividend of 0.32 CNY: the move is measured from the ex-right reference price, not from the last close of 8.65.
+/// assert_eq!(bar.reference_close(Date::parse("2024-07-17")?, 8.65), 8.33);
+/// # Ok::<(), QuantError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bar {
@@ -24,13 +47,13 @@ pub struct Bar {
     pub low: f64,
     /// Last price.
     pub close: f64,
-    /// The ex-right reference price, where the vendor gives it. This, not the last close, is what limits refer to.
+    /// The ex-right reference price, if the vendor gives it. Limits refer to it and not to the last close.
     pub pre_close: Option<f64>,
     /// Traded shares (not lots).
     pub volume_shares: f64,
-    /// Traded value in CNY, where the vendor gives it.
+    /// Traded value in CNY, if the vendor gives it.
     pub amount_cny: Option<f64>,
-    /// What the cleaner noted; empty as read from a table.
+    /// The marks of the table and of the cleaner.
     #[serde(default)]
     pub marks: Marks,
 }
@@ -38,14 +61,12 @@ pub struct Bar {
 impl Bar {
     /// Returns the close of the `previous` bar of the same series, expressed on the price level of this bar.
     ///
-    /// Between two days that is the vendor's ex-right reference when there is one. Without it, a bar that
-    /// [breaks the level](Marks::breaks_level) is compared with its own open: the overnight part of the move cannot be
-    /// told from the corporate action, so it counts as nothing, and the move within the day is kept. In every other
-    /// case it is simply the previous close.
+    /// Between two days that is the vendor's ex-right reference price, if any. Without one, a bar that
+    /// [breaks the level](Marks::breaks_level) is compared with its own open: the overnight move cannot be separated from
+    /// the corporate action, so it counts as zero, and the move within the day is kept. Otherwise it is the previous close.
     ///
-    /// The vendor's reference belongs to the trading day before. Behind a [hole](Marks::HOLE) it says nothing of the bar
-    /// before the hole, so the move over the hole is that from its close. [Adjusted](Marks::ADJUSTED) prices have no
-    /// ex-rights.
+    /// The vendor's reference price refers to the trading day before. After a [hole](Marks::HOLE) it does not refer to the
+    /// previous bar, so the move is measured from the previous close. [Adjusted](Marks::ADJUSTED) prices have no ex-rights.
     #[must_use]
     pub fn reference_close(&self, previous_date: Date, previous_close: f64) -> f64 {
         let level = Marks::HOLE.0 | Marks::ADJUSTED.0;
@@ -59,38 +80,38 @@ impl Bar {
     }
 }
 
-/// A small set of notes on a bar that is good but not ordinary.
+/// A set of marks on a valid bar that is not ordinary.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub struct Marks(u16);
 
 impl Marks {
-    /// No note.
+    /// No mark.
     pub const NONE: Self = Self(0);
-    /// The first bar of its series: there is no earlier close, so no limit was checked against one.
+    /// The first bar of its series: no limit was checked, since there is no earlier close.
     pub const FIRST_BAR: Self = Self(1);
-    /// Trading days, or minutes of trading, are missing before this bar, or bars right before it were rejected.
+    /// Trading days or minutes are missing before this bar, or bars right before it were rejected.
     pub const GAP: Self = Self(1 << 1);
     /// The first bar after rows in which the vendor reported no trade.
     pub const RESUMED: Self = Self(1 << 2);
-    /// The bar lies below the limits of the last close but fits the limits of one other reference price,
-    /// so a dividend, bonus or share reform is suspected.
+    /// The bar is below the limits of the last close but within the limits of another reference price, so a dividend, bonus
+    /// or share reform is suspected.
     pub const EX_RIGHT_SUSPECTED: Self = Self(1 << 3);
-    /// The bar continues a price level whose first bar was rejected: two bars in a row agree on a new level.
+    /// The bar continues a price level whose first bar was rejected: two consecutive bars agree on a new level.
     pub const LEVEL_RESET: Self = Self(1 << 4);
 
-    /// The vendor's reference price belongs to a bar that is missing or was rejected, so that it does not tell an ex-right
-    /// from the lost move: the last bar before the hole is the reference of this one.
+    /// The vendor's reference price is that of a missing or rejected bar, so it does not separate an ex-right from the lost
+    /// move: the close of the last bar before the hole is the reference.
     pub const HOLE: Self = Self(1 << 5);
-    /// Prices are adjusted by the vendor: moves are right within rounding, levels are not those that traded.
+    /// Prices are adjusted by the vendor: moves are correct up to rounding, levels are not those that traded.
     pub const ADJUSTED: Self = Self(1 << 6);
-    /// The table says that the stock was under special treatment (ST) on that day.
+    /// The stock was under special treatment (ST) on the day, according to the table.
     pub const SPECIAL: Self = Self(1 << 7);
-    /// The bar leaves the price limits of its day by no more than the rounding of its price: a tick, or what adjusted prices
-    /// allow.
+    /// The bar leaves the price limits of its day by no more than the rounding of its price: a tick, or the rounding of
+    /// adjusted prices.
     pub const BEYOND_LIMIT: Self = Self(1 << 8);
 
-    /// What a table says of a bar, and the cleaner keeps.
+    /// The marks of a table, which the cleaner keeps.
     pub(crate) const FROM_TABLE: Self = Self(Self::ADJUSTED.0 | Self::SPECIAL.0);
 
     const NAMES: [(Self, &'static str); 9] = [
@@ -111,7 +132,7 @@ impl Marks {
         self.0
     }
 
-    /// Returns the set of these bits, or `None` when a bit has no meaning.
+    /// Returns the set of these bits, or `None` if a bit is unknown.
     #[must_use]
     pub const fn from_bits(bits: u16) -> Option<Self> {
         if bits >> Self::NAMES.len() == 0 {
@@ -121,37 +142,37 @@ impl Marks {
         }
     }
 
-    /// Returns whether every note of `other` is in this set.
+    /// Returns whether every mark of `other` is in this set.
     #[must_use]
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Returns whether there is no note.
+    /// Returns whether the set is empty.
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Returns the notes that are in both sets.
+    /// Returns the marks that are in both sets.
     #[must_use]
     pub const fn and(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Adds the notes of `other`.
+    /// Adds the marks of `other`.
     pub fn insert(&mut self, other: Self) {
         self.0 |= other.0;
     }
 
-    /// Returns the names of the notes in this set.
+    /// Returns the names of the marks in this set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
             .filter_map(move |(mark, name)| self.contains(mark).then_some(name))
     }
 
-    /// Returns whether the prices before this bar are on another level, with nothing from the vendor to bridge it.
+    /// Returns whether the prices before this bar are on another level, without a reference price of the vendor.
     #[must_use]
     pub const fn breaks_level(self) -> bool {
         self.contains(Self::EX_RIGHT_SUSPECTED) || self.contains(Self::LEVEL_RESET)
@@ -196,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_close_follows_the_vendor_then_the_marks_then_the_last_close() {
+    fn the_reference_close_is_the_vendors_then_by_marks_then_the_last_close() {
         let (before, today) = (
             Date::parse("20240102").unwrap(),
             Date::parse("20240103").unwrap(),
@@ -225,12 +246,12 @@ mod tests {
             ..marked
         };
         assert_eq!(given.reference_close(before, 10.0), 5.0);
-        // Within a day the last bar is the reference, whatever the vendor repeats on every row.
+        // Within a day the last bar is the reference, even if every row has the vendor's.
         assert_eq!(given.reference_close(today, 5.15), 5.15);
     }
 
     #[test]
-    fn marks_name_themselves_and_refuse_unknown_bits() {
+    fn marks_have_names_and_unknown_bits_are_refused() {
         let mut marks = Marks::NONE;
         assert!(marks.is_empty());
         marks.insert(Marks::GAP);

@@ -1,22 +1,32 @@
-//! The days on which an exchange traded.
+//! Trading days of an exchange.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
+use crate::date::{Date, Span};
+use crate::error::QuantError;
 use crate::records::Records;
-use crate::{Date, QuantError, Span};
 
-/// A sorted list of trading days, usually the days of an index series or of the vendor's calendar, against which
-/// missing days are counted.
+/// A sorted list of trading days, usually those of an index series or of the vendor's calendar, by which missing days are
+/// counted. It covers the days from its first to its last trading day and none outside.
 ///
-/// A calendar knows the days from its first to its last trading day, and nothing outside.
+/// ```
+/// use heqis_quant::{Calendar, Date, QuantError};
+///
+/// let day = Date::parse;
+/// let calendar = Calendar::new([day("2024-02-08")?, day("2024-02-19")?, day("2024-02-20")?])?;
+/// assert_eq!(calendar.next(day("2024-02-08")?), Some(day("2024-02-19")?));
+/// assert_eq!(calendar.between(day("2024-02-08")?, day("2024-02-20")?), Some(1));
+/// assert_eq!(calendar.between(day("2024-02-08")?, day("2024-02-21")?), None, "not covered");
+/// # Ok::<(), QuantError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Calendar {
     days: Vec<Date>,
 }
 
 impl Calendar {
-    /// Makes a calendar from days in any order; a day given twice counts once.
+    /// Makes a calendar from days in any order; a repeated day counts once.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when there is no day at all.
@@ -35,14 +45,13 @@ impl Calendar {
         Ok(Self { days })
     }
 
-    /// Reads Tushare's `trade_cal` table: `cal_date`, `is_open` and, if there is one, `pretrade_date`, in any order of
-    /// rows. Closed days are left out.
+    /// Reads Tushare's `trade_cal` table: `cal_date`, `is_open` and, optionally, `pretrade_date`, in any order of rows.
+    /// Closed days are omitted.
     ///
     /// # Errors
-    /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] when the table cannot be read,
-    /// [`QuantError::Row`] when a day is given twice with two meanings, when `exchange` changes within the table, or
-    /// when the vendor's previous trading day is not the one that the table itself shows, and [`QuantError::Value`]
-    /// when no day is open.
+    /// Returns [`QuantError::Header`], [`QuantError::Row`] or [`QuantError::Io`] if the table cannot be read,
+    /// [`QuantError::Row`] if a day is both open and closed, if `exchange` changes within the table, or if the vendor's
+    /// previous trading day differs from that of the table, and [`QuantError::Value`] if no day is open.
     pub fn from_trade_cal(
         read: impl Read,
         source_name: impl Into<String>,
@@ -82,7 +91,7 @@ impl Calendar {
         let calendar = Self::new(seen.iter().filter(|(_, open)| **open).map(|(day, _)| *day))?;
         let first_known = seen.keys().next().copied();
         for (date, claimed, record, column) in claims {
-            // Before the first row the table shows nothing that the vendor could disagree with.
+            // The table cannot contradict a previous day before its first row.
             let ours = calendar.previous(date);
             let known = first_known.is_some_and(|first| first <= claimed);
             if (known || ours.is_some()) && ours != Some(claimed) {
@@ -96,7 +105,7 @@ impl Calendar {
         Ok(calendar)
     }
 
-    /// Returns the number of trading days strictly between two dates, or `None` when the calendar does not cover both.
+    /// Returns the number of trading days strictly between two dates, or `None` if the calendar does not cover both.
     #[must_use]
     pub fn between(&self, from: Date, to: Date) -> Option<usize> {
         let covered = *self.days.first()? <= from && to <= *self.days.last()?;
@@ -111,15 +120,15 @@ impl Calendar {
         self.days.binary_search(&date).is_ok()
     }
 
-    /// Returns the last trading day before a date, or `None` when the calendar does not reach that far back. The date
-    /// itself may be closed; after the last day of the calendar that day is the answer.
+    /// Returns the last trading day before a date, or `None` if the calendar does not reach that far back. The date itself
+    /// may be closed or after the end of the calendar.
     #[must_use]
     pub fn previous(&self, date: Date) -> Option<Date> {
         let before = self.days.partition_point(|day| *day < date);
         self.days.get(before.checked_sub(1)?).copied()
     }
 
-    /// Returns the first trading day after a date, or `None` beyond the calendar.
+    /// Returns the first trading day after a date, or `None` beyond the end of the calendar.
     #[must_use]
     pub fn next(&self, date: Date) -> Option<Date> {
         let after = self.days.partition_point(|day| *day <= date);

@@ -1,4 +1,4 @@
-//! Trading days.
+//! Calendar days, and spans of them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,14 +6,26 @@ use std::str::FromStr;
 use jiff::civil;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::QuantError;
+use crate::error::QuantError;
 
 const EPOCH: civil::Date = civil::Date::constant(1970, 1, 1);
 const DAY_NS: i64 = 86_400_000_000_000;
 /// 15:00 at UTC+08:00 is 07:00 UTC. China has kept one offset without daylight saving since 1991.
 const CLOSE_NS: i64 = 7 * 3_600_000_000_000;
 
-/// One calendar day of an exchange, in the years 1900 to 2199, so that every day has an epoch time in nanoseconds.
+/// A calendar day of an exchange in the years 1900 to 2199, so that every day has an epoch time in nanoseconds.
+///
+/// ```
+/// use heqis_quant::{Date, DayOrder, QuantError};
+///
+/// let date = Date::parse("2024年1月5日")?;
+/// assert_eq!(date.to_string(), "2024-01-05");
+/// assert_eq!(date, Date::parse_in("5/1/2024", Some(DayOrder::DayFirst))?);
+/// assert!(Date::parse("5/1/2024").is_err(), "day and month are ambiguous");
+/// // A Friday; no weekday is between it and the next Monday.
+/// assert_eq!(date.weekdays_until(Date::parse("20240108")?), 0);
+/// # Ok::<(), QuantError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Date(civil::Date);
 
@@ -33,15 +45,15 @@ impl Date {
     }
 
     /// Parses `YYYYMMDD`, `YYYY-MM-DD`, `YYYY/M/D`, `YYYY.M.D`, `YYYY年M月D日` and the float spelling `19991110.0`.
-    /// A day whose year stands last is refused, since its day and month cannot be told apart: see [`DayOrder`].
+    /// A day with the year last is refused, since the order of day and month is ambiguous: see [`DayOrder`].
     ///
     /// # Errors
-    /// Returns [`QuantError::Date`] when the text is in none of these forms or names no day.
+    /// Returns [`QuantError::Date`] if the text has none of these forms or is no calendar day.
     pub fn parse(text: &str) -> Result<Self, QuantError> {
         Self::parse_in(text, None)
     }
 
-    /// Parses what [`Date::parse`] does and, where the order is known, days whose year stands last, such as `31/12/2024`.
+    /// Parses the forms of [`Date::parse`] and, given the order, days with the year last, such as `31/12/2024`.
     ///
     /// # Errors
     /// As [`Date::parse`].
@@ -63,19 +75,20 @@ impl Date {
 
     /// Returns the time of the afternoon close, 15:00 at UTC+08:00, in nanoseconds since the Unix epoch.
     ///
-    /// Every daily bar carries this time, foreign names too: one rule keeps the order of bars free of time zones.
+    /// Every daily bar has this time, that of a foreign instrument too, so that the order of bars is free of time zones.
     #[must_use]
     pub fn close_time_ns(self) -> i64 {
-        // The years 1900 to 2199 lie well inside the ±292 years of an i64.
+        // The years 1900 to 2199 are well within the ±292 years of an i64.
         i64::from(self.days()) * DAY_NS + CLOSE_NS
     }
 
     /// Returns the beginning of the day at UTC, in nanoseconds since the Unix epoch.
-    pub(crate) fn midnight_ns(self) -> i64 {
+    #[must_use]
+    pub fn midnight_ns(self) -> i64 {
         i64::from(self.days()) * DAY_NS
     }
 
-    /// Returns the day, at UTC+08:00, on which a time falls.
+    /// Returns the day of a time at UTC+08:00.
     ///
     /// # Errors
     /// Returns [`QuantError::Date`] when the time is outside the years 1900 to 2199.
@@ -98,7 +111,7 @@ impl Date {
         self.0.since(EPOCH).map_or(0, |span| span.get_days())
     }
 
-    /// Returns the date that lies `days` after 1970-01-01, or `None` outside the years 1900 to 2199.
+    /// Returns the date `days` after 1970-01-01, or `None` outside the years 1900 to 2199.
     #[must_use]
     pub fn from_days(days: i32) -> Option<Self> {
         let span = jiff::Span::new().try_days(days).ok()?;
@@ -106,7 +119,7 @@ impl Date {
         (1900..=2199).contains(&date.year()).then_some(Self(date))
     }
 
-    /// Returns how many Mondays to Fridays lie strictly between `self` and a `later` date.
+    /// Returns the number of Mondays to Fridays strictly between `self` and a `later` date.
     #[must_use]
     pub fn weekdays_until(self, later: Self) -> u32 {
         // Weekdays in the days (-inf, d], up to a constant: 1970-01-01 was a Thursday, so day 4 is a Monday.
@@ -138,7 +151,7 @@ impl Date {
     }
 }
 
-/// Which of the two numbers before the year is the month. One cell often leaves it open; a table rarely does.
+/// The order of day and month before the year. A single cell often leaves it open; a whole table rarely does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DayOrder {
@@ -175,14 +188,14 @@ impl Span {
         Ok(Self { from, to })
     }
 
-    /// Returns whether a day lies in the span.
+    /// Returns whether a day is in the span.
     #[must_use]
     pub fn contains(self, date: Date) -> bool {
         self.from <= date && date <= self.to
     }
 }
 
-/// Splits a text that begins with the year into year, month and day without judging them.
+/// Splits a text that begins with the year into year, month and day without validating them.
 fn split(text: &str) -> Option<(i16, i8, i8)> {
     let compact = text.strip_suffix(".0").unwrap_or(text);
     if compact.len() == 8 && compact.bytes().all(|b| b.is_ascii_digit()) {
@@ -205,7 +218,8 @@ fn split(text: &str) -> Option<(i16, i8, i8)> {
 }
 
 /// Splits a text that ends with the year into its first and second number and the year.
-pub(crate) fn year_last(text: &str) -> Option<(i8, i8, i16)> {
+#[must_use]
+pub fn year_last(text: &str) -> Option<(i8, i8, i16)> {
     let (a, b, year) = three(text)?;
     (year.len() == 4).then_some(())?;
     Some((small(a)?, small(b)?, number(year)?))
@@ -315,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_day_is_refused() {
+    fn texts_that_are_no_day_are_refused() {
         for text in [
             "",
             "2023-02-29",

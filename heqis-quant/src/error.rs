@@ -1,38 +1,38 @@
-//! The one public error of this crate. Each message names the place, the rule and the value that broke it.
+//! The public error of this crate. Each message names the place, the rule and the value that breaks it.
 
-/// Everything that can be wrong with what a caller, a file or a configuration hands to this crate.
+/// An invalid argument, file or configuration.
 ///
 /// A bar that breaks a market rule is not an error but an expected outcome: see [`crate::clean::Reject`].
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QuantError {
-    /// A text is no symbol.
+    /// A text is no valid symbol.
     #[error("symbol {got:?}: {rule}")]
     Symbol {
         /// The text as given.
         got: String,
-        /// What a symbol must be, with the nearest right spelling where there is one.
+        /// The rule that it breaks, with the nearest valid spelling, if any.
         rule: String,
     },
-    /// A text is no date, or the date lies outside the supported years.
+    /// A text is no date, or a date outside the supported years.
     #[error("date {got:?}: {rule}")]
     Date {
         /// The text as given.
         got: String,
-        /// What a date must be.
+        /// The rule that it breaks.
         rule: &'static str,
     },
-    /// The first line of a table cannot be understood.
+    /// The header of a table cannot be understood.
     #[error("{source_name} header: {rule}, got {got:?}")]
     Header {
         /// The name of the table, usually its file name.
         source_name: String,
-        /// What the header must satisfy.
+        /// The rule that the header breaks.
         rule: String,
-        /// The header, or the part of it that breaks the rule.
+        /// The header, or its part that breaks the rule.
         got: String,
     },
-    /// One cell of a table is wrong. The rows after it can still be read.
+    /// One cell of a table is invalid. The rows after it can still be read.
     #[error("{source_name} line {line}, column {column}: {rule}, got {value:?}")]
     Row {
         /// The name of the table, usually its file name.
@@ -41,7 +41,7 @@ pub enum QuantError {
         line: u64,
         /// The column as the header spells it.
         column: String,
-        /// What the cell must satisfy.
+        /// The rule that the cell breaks.
         rule: String,
         /// The cell as written.
         value: String,
@@ -51,22 +51,22 @@ pub enum QuantError {
     Io {
         /// The name of the table, usually its file name.
         source_name: String,
-        /// What the reader said.
+        /// The error of the reader.
         source: std::io::Error,
     },
     /// A parameter, a configuration value or an argument breaks a rule.
     #[error("{place}: {field}: {rule}, got {value}")]
     Value {
-        /// The module or document that holds the field.
+        /// The module or document of the field.
         place: &'static str,
         /// The field.
         field: String,
-        /// What the field must satisfy.
+        /// The rule that the field breaks.
         rule: String,
         /// The value as given.
         value: String,
     },
-    /// A line of a journal breaks its format: the file was changed, or the disk lies.
+    /// A line of a journal breaks its format: the file was modified or damaged.
     #[error("journal {source_name}, line {line}: {rule}")]
     Journal {
         /// The journal, usually its path.
@@ -81,13 +81,14 @@ pub enum QuantError {
     Json {
         /// The kind of document.
         place: &'static str,
-        /// What the parser said, with line and column.
+        /// The error of the parser, with line and column.
         source: serde_json::Error,
     },
 }
 
 impl QuantError {
-    pub(crate) fn value(
+    /// Makes a [`QuantError::Value`].
+    pub fn value(
         place: &'static str,
         field: impl Into<String>,
         rule: impl Into<String>,
@@ -102,7 +103,7 @@ impl QuantError {
     }
 }
 
-/// Returns `value` when it is finite, and otherwise an error that names `place` and `field`.
+/// Returns `value` if it is finite, and otherwise an error with `place` and `field`.
 pub(crate) fn finite(place: &'static str, field: &str, value: f64) -> Result<f64, QuantError> {
     if value.is_finite() {
         Ok(value)

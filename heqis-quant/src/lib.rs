@@ -1,6 +1,5 @@
-//! The market domain of HEQIS: what a bar is, which bars can be believed, what is computed from them, and what is
-//! decided on a prediction. Everything here is pure: the same input gives the same bits on a board, in the lab and in
-//! a replay.
+//! The market domain of HEQIS: bars and their checks, indicators and features, trading rules, and decisions on
+//! predictions. Everything here is pure: the same input gives the same bits on a board, in the lab and in a replay.
 //!
 //! | module | what it is |
 //! |---|---|
@@ -9,10 +8,11 @@
 //! | [`calendar`] | the days on which an exchange traded |
 //! | [`bar`] | one price bar and the notes on it |
 //! | [`instrument`] | names, special treatment, listing and suspensions of a stock |
-//! | [`table`] | CSV text → bars: **data enters here**, from any [`std::io::Read`] |
 //! | [`rules`] | dated price limits, order sizes and fees of any market, as data with sources |
 //! | [`adjust`] | ex-right events → adjustment factors and adjusted prices; check of a vendor's factors |
-//! | [`clean`] | bar → bar with notes, or a typed reject |
+//! | [`breaches`] | days of a series that break the price limits |
+//! | [`encoding`] | UTF-8 or GBK |
+//! | [`clean`] | bar → bar with marks, or a typed reject: **bars enter here** |
 //! | [`indicators`] | streaming indicators, by the formulas of Chinese terminals or of TA-Lib |
 //! | [`features`] | bar → one row of named features, free of the price level |
 //! | [`scaler`] | feature row → scaled row, and the target back; `scaler_params.json` |
@@ -23,38 +23,47 @@
 //! | [`path`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
 //!
 //! ```
-//! use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, QuantError, Symbol};
+//! use heqis_quant::{Bar, CleanConfig, Cleaner, Date, FeatureSet, FeatureState, Marks, QuantError, Symbol};
 //!
-//! let table = "date,open,high,low,close,volume\n\
-//!              20240102,10.00,10.30,9.90,10.20,120000\n\
-//!              20240103,10.20,10.40,10.10,10.30,90000\n\
-//!              20240104,10.30,99.00,10.30,10.40,90000\n";
 //! let symbol = Symbol::parse("002032.SZ")?;
+//! let bar = |day: &str, [open, high, low, close]: [f64; 4]| -> Result<Bar, QuantError> {
+//!     let date = Date::parse(day)?;
+//!     Ok(Bar {
+//!         symbol, date, time_ns: date.close_time_ns(), open, high, low, close,
+//!         pre_close: None, volume_shares: 90_000.0, amount_cny: None, marks: Marks::NONE,
+//!     })
+//! };
 //! let features = FeatureSet::parse(&["return_1", "range_ratio"])?;
 //! let mut cleaner = Cleaner::new(CleanConfig::default())?;
 //! let mut state = FeatureState::new(&features)?;
-//! let mut told = Vec::new();
-//! for bar in BarReader::new(table.as_bytes(), Some(symbol), "002032.SZ.csv")? {
-//!     match cleaner.check(bar?) {
-//!         Ok(bar) => told.push(match state.update(&bar)? {
+//! let mut results = Vec::new();
+//! for bar in [
+//!     bar("2024-01-02", [10.00, 10.30, 9.90, 10.20])?,
+//!     bar("2024-01-03", [10.20, 10.40, 10.10, 10.30])?,
+//!     bar("2024-01-04", [10.30, 99.00, 10.30, 10.40])?,
+//! ] {
+//!     match cleaner.check(bar) {
+//!         Ok(bar) => results.push(match state.update(&bar)? {
 //!             Some(row) => format!("{} {:.4} {:.4}", bar.date, row[0], row[1]),
 //!             None => format!("{} warming up", bar.date),
 //!         }),
-//!         Err(reject) => told.push(reject.reason().to_owned()),
+//!         Err(reject) => results.push(reject.reason().to_owned()),
 //!     }
 //! }
-//! assert_eq!(told, ["2024-01-02 warming up", "2024-01-03 0.0098 0.0291", "outside_limits"]);
+//! assert_eq!(results, ["2024-01-02 warming up", "2024-01-03 0.0098 0.0291", "outside_limits"]);
 //! # Ok::<(), QuantError>(())
 //! ```
 //!
-//! Not here: files, sockets, clocks, threads, models, and every other HEQIS crate.
+//! Not here: files and tables of bars (`heqis-data`), sockets, clocks, threads, models, and every other HEQIS crate.
 
 pub mod adjust;
 pub mod bar;
+pub mod breaches;
 pub mod calendar;
 pub mod clean;
 pub mod date;
 pub mod decision;
+pub mod encoding;
 mod error;
 pub mod features;
 pub mod indicators;
@@ -67,7 +76,6 @@ pub mod rules;
 pub mod scaler;
 pub mod stats;
 pub mod symbol;
-pub mod table;
 pub mod window;
 
 pub use adjust::{Adjustment, ExRight, ExRights, Factors};
@@ -86,5 +94,4 @@ pub use records::{BadRow, ByStock};
 pub use rules::Markets;
 pub use scaler::Scaler;
 pub use symbol::{Board, Exchange, Symbol};
-pub use table::{BarReader, Detected, Prices, TableOptions};
 pub use window::RowWindow;

@@ -5,7 +5,7 @@
 //! ```
 //! use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
 //! # use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
-//! # use heqis_quant::{Bar, BarReader, CleanConfig, Cleaner, Date, DecisionRule, FeatureSet, Filters, Prediction};
+//! # use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Marks, DecisionRule, FeatureSet, Filters, Prediction};
 //! # use heqis_quant::{QuantError, Scaler, SignalMode, Span, Strategy, Symbol};
 //!
 //! /// Believes that the last move goes on.
@@ -31,11 +31,20 @@
 //! # let rule = DecisionRule { enter: 0.1, exit: -0.1, min_confidence: 0.0, min_exit_confidence: 0.0 };
 //! let strategy = Strategy { mode: SignalMode::Both, rule, filters: Filters { limit_up_hold: true, ..Filters::default() } };
 //! let mut path = DecisionPath::new(PathConfig::new(scaler, strategy), Inertia)?;
-//! let table = "date,open,high,low,close,volume\n20240102,10.0,10.2,9.9,10.0,1000\n\
-//!              20240103,10.0,10.5,10.0,10.5,1000\n20240104,10.4,10.4,10.0,10.1,1000\n";
+//! # let symbol = Symbol::parse("600000.SH")?;
+//! # let bar = |day: &str, [open, high, low, close]: [f64; 4]| -> Result<Bar, QuantError> {
+//! #     let (date, volume_shares, marks) = (Date::parse(day)?, 1000.0, Marks::NONE);
+//! #     let time_ns = date.close_time_ns();
+//! #     Ok(Bar { symbol, date, time_ns, open, high, low, close, pre_close: None, volume_shares, amount_cny: None, marks })
+//! # };
+//! let bars = [
+//!     bar("2024-01-02", [10.0, 10.2, 9.9, 10.0])?,
+//!     bar("2024-01-03", [10.0, 10.5, 10.0, 10.5])?,
+//!     bar("2024-01-04", [10.4, 10.4, 10.0, 10.1])?,
+//! ];
 //! let mut told = Vec::new();
-//! for bar in BarReader::new(table.as_bytes(), Some(Symbol::parse("600000.SH")?), "600000.SH.csv")? {
-//!     match path.step(bar?)? {
+//! for bar in bars {
+//!     match path.step(bar)? {
 //!         Outcome::Decided(decided) => told.push(decided.verdict.reason.name()),
 //!         Outcome::WarmUp(_) => told.push("warming up"),
 //!         Outcome::Rejected(reject) => told.push(reject.reason()),

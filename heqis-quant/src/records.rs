@@ -1,25 +1,27 @@
-//! Small vendor tables, read whole: names, calendars, events. Bars have their own reader, since they may come without
-//! end.
+//! Small vendor tables that are read as a whole: names, calendars, events. Tables of bars have their own reader, since they
+//! may be streams.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
-use crate::table::Encoding;
-use crate::{Date, QuantError, Symbol};
+use crate::date::Date;
+use crate::encoding::Encoding;
+use crate::error::QuantError;
+use crate::symbol::Symbol;
 
-/// A row of a vendor's table that cannot be used. It concerns its own stock at most: the other rows stand.
+/// A row of a vendor's table that cannot be used. It affects at most its own stock; the other rows are kept.
 #[derive(Debug)]
 pub struct BadRow {
-    /// The stock, as far as the row tells it.
+    /// The stock, if the row has one.
     pub symbol: Option<Symbol>,
-    /// The day, as far as the row tells it.
+    /// The day, if the row has one.
     pub date: Option<Date>,
     /// File, line, column, rule and value.
     pub error: QuantError,
 }
 
-/// What a table says of each stock, and its rows that cannot be used.
+/// The contents of a table by stock, and its rows that cannot be used.
 pub type ByStock<T> = (BTreeMap<Symbol, T>, Vec<BadRow>);
 
 /// A table with its header.
@@ -33,7 +35,7 @@ struct Heading {
     names: Vec<String>,
 }
 
-/// One row, which knows its place for errors.
+/// One row, with its place for errors.
 #[derive(Clone)]
 pub(crate) struct Record {
     cells: csv::StringRecord,
@@ -89,13 +91,13 @@ impl Records {
         })
     }
 
-    /// Returns where a column stands.
+    /// Returns the index of a column.
     pub(crate) fn column(&self, name: &str) -> Result<usize, QuantError> {
         self.optional_column(name)?
             .ok_or_else(|| self.refuse_header(format!("lacks the column {name}")))
     }
 
-    /// Returns where a column stands, if there is one.
+    /// Returns the index of a column, if there is one.
     pub(crate) fn optional_column(&self, name: &str) -> Result<Option<usize>, QuantError> {
         let mut found = (0..self.heading.names.len()).filter(|i| self.heading.names[*i] == name);
         match (found.next(), found.next()) {
@@ -112,11 +114,11 @@ impl Records {
         }
     }
 
-    /// Hands every row to `take`; a row that cannot be used becomes a [`BadRow`] of the stock in the column `code` and the
-    /// day in the column `day`.
+    /// Calls `take` with every row. A row that cannot be used becomes a [`BadRow`] with the stock of the column `code` and
+    /// the day of the column `day`.
     ///
     /// # Errors
-    /// Returns [`QuantError::Io`] when the table cannot be read on.
+    /// Returns [`QuantError::Io`] if reading fails.
     pub(crate) fn each(
         &mut self,
         code: usize,
@@ -162,7 +164,7 @@ impl Records {
 }
 
 impl Record {
-    /// Checks that the row has the cells of the header; empty ones behind them are a trailing comma.
+    /// Checks that the row has as many cells as the header; further empty ones are trailing commas.
     fn whole(&self) -> Result<(), QuantError> {
         let (got, expected) = (self.cells.len(), self.heading.names.len());
         if got == expected
@@ -183,7 +185,7 @@ impl Record {
         self.cells.get(column).unwrap_or_default()
     }
 
-    /// Returns a text that must not be empty.
+    /// Returns a text, which must not be empty.
     pub(crate) fn text(&self, column: usize) -> Result<String, QuantError> {
         match self.cell(column) {
             "" => Err(self.refuse(column, "must not be empty")),
@@ -191,7 +193,7 @@ impl Record {
         }
     }
 
-    /// Returns a text, or nothing when the cell is empty or holds what data frames write for nothing.
+    /// Returns a text, or `None` if the cell is empty or has a missing-value word of data frames.
     pub(crate) fn optional_text(&self, column: usize) -> Option<String> {
         match self.cell(column) {
             "" | "None" | "NaN" | "nan" | "NaT" | "null" => None,
@@ -222,7 +224,7 @@ impl Record {
         }
     }
 
-    /// Returns a finite number, or nothing when the cell holds nothing.
+    /// Returns a finite number, or `None` if the cell has no value.
     pub(crate) fn optional_number(&self, column: usize) -> Result<Option<f64>, QuantError> {
         match self.optional_text(column) {
             None => Ok(None),
@@ -230,7 +232,7 @@ impl Record {
         }
     }
 
-    /// Returns an error that names file, line, column, rule and value.
+    /// Returns an error with file, line, column, rule and value.
     pub(crate) fn refuse(&self, column: usize, rule: impl Into<String>) -> QuantError {
         QuantError::Row {
             source_name: self.heading.source_name.clone(),

@@ -1,9 +1,9 @@
-//! Why the cleaner rejects a bar.
+//! Reasons for which the cleaner rejects a bar.
 
 use std::fmt;
 
-/// Why a bar is rejected. The bar changes nothing in the state of its series, except as told at
-/// [`Reject::OutsideLimits`].
+/// The reason for which a bar is rejected. A rejected bar does not become the last bar of its series; see
+/// [`Reject::OutsideLimits`] for its effect on the next one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reject {
     /// A number is NaN or infinite.
@@ -46,40 +46,40 @@ pub enum Reject {
         /// The number.
         value: f64,
     },
-    /// The volume is above a million times a million times a thousand shares.
+    /// The volume is above 10¹⁵ shares.
     ImplausibleVolume {
         /// The volume in shares.
         value: f64,
     },
-    /// Amount over volume lies beyond twice the highest or below half the lowest price of the bar.
+    /// Amount over volume is above twice the highest or below half the lowest price of the bar.
     ImplausibleAmount {
         /// The amount.
         amount_cny: f64,
         /// The volume.
         volume_shares: f64,
     },
-    /// A stock did not trade: some vendors fill the days of a suspension with such rows.
+    /// The stock did not trade: some vendors fill the days of a suspension with such rows.
     NoTrade,
-    /// The series already has a bar of this time.
+    /// The series already has this bar.
     Duplicate,
     /// The series already has a bar of this time with other values.
     Contradiction,
     /// The series already has a later bar.
     OutOfOrder,
-    /// The exchange was closed on that day: a weekend for a stock, or a day that the calendar covers and lacks.
+    /// The exchange was closed: a weekend for a stock, or a day without trading in the calendar.
     ClosedMarket,
-    /// The bar ended in hours in which its exchange does not trade: its time is that of another zone.
+    /// The bar ended outside the trading hours of its exchange: its time is most likely that of another zone.
     OutsideSession {
         /// The end of the bar in UTC nanoseconds.
         time_ns: i64,
     },
-    /// The bar is the copy of the bar of an earlier day, to the share: some vendors fill holidays and suspensions so.
-    /// Bars without any range are let through, since two single trades can be alike.
+    /// The bar equals the bar of an earlier day: some vendors fill holidays and suspensions with copies. Bars with one price
+    /// are passed, since two single trades can be equal.
     Repeated,
     /// The bar leaves the price limits of its day, and no single ex-right reference price explains it.
     ///
-    /// When the next bar of another day agrees with the level of the rejected one, that bar passes with
-    /// [`crate::Marks::LEVEL_RESET`], so that one true but unexplained jump does not end a series for ever.
+    /// If the next day confirms the level of the rejected bar, it passes with [`crate::Marks::LEVEL_RESET`], so that a true
+    /// but unexplained jump does not end the series.
     OutsideLimits {
         /// The lowest price of the bar.
         low: f64,
@@ -119,7 +119,7 @@ impl Reject {
         Self::REASONS[self.index()]
     }
 
-    /// Returns the place of the reason in [`Reject::REASONS`].
+    /// Returns the index of the reason in [`Reject::REASONS`].
     #[must_use]
     pub fn index(&self) -> usize {
         match self {
@@ -142,8 +142,7 @@ impl Reject {
         }
     }
 
-    /// Returns whether the series lacks a bar that traded: days without a trade, copies and what came twice or too late
-    /// are not missed.
+    /// Returns whether the series lacks a traded bar. Days without a trade, copies, duplicates and late bars are no loss.
     #[must_use]
     pub fn loses_a_bar(&self) -> bool {
         !matches!(

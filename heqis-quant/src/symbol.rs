@@ -1,22 +1,33 @@
-//! Instruments: a small copyable name, its exchange and its board.
+//! Symbols of instruments, their exchanges and boards.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::QuantError;
+use crate::error::QuantError;
 
-/// The name of one instrument: 1 to 16 ASCII bytes, padded with zeros, so that it copies and compares like a number.
+/// The symbol of one instrument: 1 to 16 ASCII bytes, padded with zeros, so that it copies and compares like a number.
 ///
-/// A Chinese code is kept as `002032.SZ`, whatever spelling it came in: `sz.002032`, `SZ002032`, `002032.XSHE`,
-/// `SZSE.002032`, `SZSE.STK.002032`, `0.002032`, `'002032.SZ`. Any other name, such as `AAPL`, is kept as written, with
-/// `-` for `/`. Digits alone are refused, since `000001` is a bank in Shenzhen and an index in Shanghai; so is a code
-/// whose exchange does not fit it.
+/// A Chinese code in any spelling (`sz.002032`, `SZ002032`, `002032.XSHE`, `SZSE.002032`, `SZSE.STK.002032`, `0.002032`,
+/// `'002032.SZ`) becomes `002032.SZ`. Any other name, such as `AAPL`, is kept as written, with `-` for `/`. Digits alone are
+/// refused, since `000001` is a bank in Shenzhen and an index in Shanghai. A code on an exchange that does not have it is
+/// refused too.
+///
+/// ```
+/// use heqis_quant::{Board, Exchange, QuantError, Symbol};
+///
+/// let symbol = Symbol::parse("sz002032")?;
+/// assert_eq!(symbol.as_str(), "002032.SZ");
+/// assert_eq!((symbol.exchange(), symbol.board()), (Exchange::Shenzhen, Board::Main));
+/// let error = Symbol::parse("002032.SH").unwrap_err().to_string();
+/// assert!(error.contains("the nearest is 002032.SZ"), "{error}");
+/// # Ok::<(), QuantError>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Symbol([u8; 16]);
 
-/// The exchange behind the suffix of a [`Symbol`].
+/// The exchange of a [`Symbol`], by its suffix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Exchange {
     /// Shanghai, suffix `.SH`.
@@ -29,7 +40,7 @@ pub enum Exchange {
     Other,
 }
 
-/// The part of the market whose trading rules a stock follows.
+/// The market segment whose trading rules a stock follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Board {
     /// The main boards of Shanghai and Shenzhen.
@@ -45,7 +56,7 @@ pub enum Board {
 }
 
 impl Board {
-    /// Returns the name that the rule table uses.
+    /// Returns the name, such as `chinext`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -57,7 +68,7 @@ impl Board {
         }
     }
 
-    /// Returns the board of a rule-table name, or `None` when there is no such board.
+    /// Returns the board of a name, or `None` if there is no such board.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         [
@@ -76,9 +87,9 @@ impl Symbol {
     /// Parses a symbol.
     ///
     /// # Errors
-    /// Returns [`QuantError::Symbol`] when the text is empty, longer than 16 bytes, holds anything but ASCII letters,
+    /// Returns [`QuantError::Symbol`] if the text is empty, has more than 16 bytes or other characters than ASCII letters,
     /// digits and `. _ - ^ =`, is digits alone, or is a Chinese code without six digits or on an exchange that does not
-    /// have it. The rule names the nearest right spelling where there is one.
+    /// have it. The rule names the nearest valid spelling, if any.
     pub fn parse(text: &str) -> Result<Self, QuantError> {
         let text = text.trim();
         let refuse = |rule: String| {
@@ -90,8 +101,8 @@ impl Symbol {
         if text.is_empty() {
             return refuse("must not be empty".into());
         }
-        // A leading apostrophe keeps a spreadsheet from taking a code for a number.
-        // A slash is spelled as kept before anything is looked for, or the name would be read again as another one.
+        // A leading apostrophe keeps a spreadsheet from reading a code as a number. A slash is replaced first, so that a
+        // symbol parses to itself.
         let bare = text.trim_start_matches('\'').trim().replace('/', "-");
         if let Some((code, suffix)) = chinese(&bare) {
             return match rule_against(code, suffix) {
@@ -119,8 +130,8 @@ impl Symbol {
         Ok(Self::pack(&bare))
     }
 
-    /// Returns the stock of a code without an exchange, for tables that hold nothing but Chinese stocks: `000001` is the
-    /// bank then. A code with its exchange is parsed as by [`Symbol::parse`].
+    /// Returns the stock of a code without an exchange, for tables of Chinese stocks only, in which `000001` is the bank. A
+    /// code with its exchange is parsed as by [`Symbol::parse`].
     ///
     /// # Errors
     /// Returns [`QuantError::Symbol`] when no stock has such a code.
@@ -146,11 +157,11 @@ impl Symbol {
         Ok(Self::pack(&format!("{code}.{suffix}")))
     }
 
-    /// Finds the instrument that a file is named after: the name itself, or a Chinese code in it that is set off from the
-    /// rest, such as `SH#600000`, `600000.SH-daily` or `sz002032_qfq`.
+    /// Returns the instrument in a file name: the whole stem, or a Chinese code that separators set off, such as in
+    /// `SH#600000`, `600000.SH-daily` or `sz002032_qfq`.
     ///
     /// # Errors
-    /// Returns [`QuantError::Symbol`] when the name is no symbol and holds none, or holds two.
+    /// Returns [`QuantError::Symbol`] if the name is no symbol and contains none, or contains two.
     pub fn of_file_stem(stem: &str) -> Result<Self, QuantError> {
         let whole = Self::parse(stem);
         if whole
@@ -166,7 +177,7 @@ impl Symbol {
             .collect();
         let mut at = 0;
         while at < pieces.len() {
-            // Two pieces are a code and its exchange in either order, one piece is both.
+            // Two pieces are a code and its exchange in either order; one piece is both.
             let pair = pieces.get(at..at + 2).map(|pair| pair.join("."));
             let pair = pair.filter(|_| !pieces[at + 1].eq("0"));
             let of_pair = pair.as_deref().and_then(chinese).and_then(code_symbol);
@@ -198,11 +209,11 @@ impl Symbol {
     #[must_use]
     pub fn as_str(&self) -> &str {
         let len = self.0.iter().position(|b| *b == 0).unwrap_or(16);
-        // The constructors let only ASCII through.
+        // The constructors accept only ASCII.
         std::str::from_utf8(&self.0[..len]).unwrap_or_default()
     }
 
-    /// Returns the 16 bytes as one big-endian number, so that keys sort as names do.
+    /// Returns the 16 bytes as one big-endian number, so that keys sort like names.
     #[must_use]
     pub fn as_key(self) -> u128 {
         u128::from_be_bytes(self.0)
@@ -223,7 +234,7 @@ impl Symbol {
         }
     }
 
-    /// Returns the exchange that the suffix names.
+    /// Returns the exchange.
     #[must_use]
     pub fn exchange(&self) -> Exchange {
         match canonical(self.as_str()) {
@@ -252,8 +263,8 @@ impl Symbol {
     }
 }
 
-/// Returns whether a name that is no Chinese code has the parts of one: an exchange, or what begins like one, and about
-/// six digits.
+/// Returns whether a name that is no valid Chinese code resembles one: it has an exchange, or the beginning of one, and
+/// about six digits.
 fn is_almost_chinese(name: &str) -> bool {
     let parts: Vec<String> = name.split(['.', ':']).map(str::to_uppercase).collect();
     let is_exchange = |part: &String| {
@@ -278,7 +289,7 @@ fn canonical(text: &str) -> Option<(&str, &'static str)> {
     (code.len() == 6 && is_digits(code)).then_some((code, suffix))
 }
 
-/// The names that houses give to the three exchanges.
+/// The names of the three exchanges among vendors.
 const EXCHANGES: [(&str, &[&str]); 3] = [
     ("SH", &["SH", "SS", "SSE", "SHSE", "XSHG"]),
     ("SZ", &["SZ", "SZSE", "XSHE"]),
@@ -332,7 +343,7 @@ fn chinese(text: &str) -> Option<(&str, &'static str)> {
     is_digits(code).then_some((code, suffix))
 }
 
-/// Returns the one exchange that has codes of this kind, or `None` when several do or nothing is known of it.
+/// Returns the only exchange that has codes of this kind, or `None` if several have or it is unknown.
 fn home(code: &str) -> Option<&'static str> {
     let two = code.get(..2)?;
     match code.get(..3)? {
@@ -368,7 +379,7 @@ fn rule_against(code: &str, suffix: &str) -> Option<String> {
     }
 }
 
-/// Returns the rule that digits without an exchange break.
+/// Returns the rule that digits without an exchange break, with the nearest valid spelling.
 fn rule_of_digits(digits: &str) -> String {
     match (digits.len(), home(&format!("{digits:0>6}"))) {
         (7.., _) => format!(
@@ -387,7 +398,7 @@ fn rule_of_digits(digits: &str) -> String {
     }
 }
 
-/// Returns the symbol of a code that breaks no rule.
+/// Returns the symbol of a valid code.
 fn code_symbol((code, suffix): (&str, &str)) -> Option<Symbol> {
     rule_against(code, suffix)
         .is_none()
@@ -478,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_beside_a_slash_is_read_back_from_its_own_text() {
+    fn a_code_with_a_slash_parses_to_itself() {
         for text in ["600000/SH", "sh/600000", "SSE/STK/600000", "0/600000"] {
             let symbol = Symbol::parse(text).unwrap();
             assert_eq!(symbol.as_str(), "600000.SH", "{text}");
@@ -510,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_symbol_is_refused_with_its_rule() {
+    fn texts_that_are_no_symbol_are_refused_with_the_rule() {
         for (text, rule) in [
             ("", "must not be empty"),
             ("600000", "as in 600000.SH"),
@@ -541,7 +552,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_named_after_one_instrument() {
+    fn a_file_name_gives_one_instrument() {
         for (stem, expected) in [
             ("600000.SH", "600000.SH"),
             ("sh600000", "600000.SH"),
@@ -584,7 +595,7 @@ mod tests {
         }
 
         #[test]
-        fn keys_sort_as_names_do(a in "[A-Z]{1,5}", b in "[A-Z]{1,5}") {
+        fn keys_sort_like_names(a in "[A-Z]{1,5}", b in "[A-Z]{1,5}") {
             let (x, y) = (Symbol::parse(&a).unwrap(), Symbol::parse(&b).unwrap());
             prop_assert_eq!(x.as_key().cmp(&y.as_key()), a.cmp(&b));
             prop_assert_eq!(x.cmp(&y), a.cmp(&b));

@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::fs::File;
+mod common;
 
-use heqis_quant::{Bar, BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, Marks, Symbol};
+use heqis_quant::{Bar, CleanConfig, Cleaner, FeatureSet, FeatureState, Marks};
 use proptest::prelude::*;
 
 const EVERY: [&str; 17] = [
@@ -28,13 +28,9 @@ const EVERY: [&str; 17] = [
 ];
 
 fn bars() -> Vec<Bar> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/ashare/002032.SZ.csv");
-    let symbol = Symbol::parse("002032.SZ").unwrap();
     let mut cleaner = Cleaner::new(CleanConfig::default()).unwrap();
-    BarReader::new(File::open(path).unwrap(), Some(symbol), "002032.SZ.csv")
-        .unwrap()
-        .map(|bar| cleaner.check(bar.unwrap()).unwrap())
-        .collect()
+    let bars = common::bars("ashare/002032.SZ.csv").into_iter();
+    bars.map(|bar| cleaner.check(bar).unwrap()).collect()
 }
 
 fn rows(set: &FeatureSet, bars: &[Bar]) -> Vec<Option<Vec<f64>>> {

@@ -1,16 +1,15 @@
 //! The whole way from committed bars to decisions, in one call and piece by piece.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::path::Path;
+mod common;
 
 use heqis_quant::decision::{OneWordBreak, Report, TrendGauge};
 use heqis_quant::path::{Decided, DecisionPath, Model, Outcome, PathConfig};
 use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{
-    Bar, BarReader, CleanConfig, Cleaner, DecisionRule, FeatureSet, FeatureState, Filters,
-    KillState, Market, Memory, Prediction, QuantError, Scaler, Side, SignalMode, Span, Strategy,
-    Symbol,
+    Bar, CleanConfig, Cleaner, DecisionRule, FeatureSet, FeatureState, Filters, KillState, Market,
+    Memory, Prediction, QuantError, Scaler, Side, SignalMode, Span, Strategy, Symbol,
 };
 
 const WINDOW: usize = 4;
@@ -18,15 +17,7 @@ const ROWS: usize = 3;
 const NAMES: [&str; 3] = ["return_1", "return_5", "range_ratio"];
 
 fn bars(name: &str) -> Vec<Bar> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../data/ashare")
-        .join(name);
-    let symbol = Symbol::parse(name.strip_suffix(".csv").unwrap()).unwrap();
-    let file = std::fs::File::open(path).unwrap();
-    BarReader::new(file, Some(symbol), name)
-        .unwrap()
-        .map(Result::unwrap)
-        .collect()
+    common::bars(&format!("ashare/{name}"))
 }
 
 fn scaler() -> Scaler {

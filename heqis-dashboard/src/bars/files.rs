@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use heqis_data::door::TableOptions;
+use heqis_data::TableOptions;
 use heqis_data::{Import, ImportReport};
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet, FeatureState, Symbol};
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use heqis_quant::{BarReader, CleanConfig, Cleaner, FeatureSet, FeatureState, Side, Symbol};
+use heqis_data::BarReader;
+use heqis_quant::{CleanConfig, Cleaner, FeatureSet, FeatureState, Side, Symbol};
 use serde_json::Value;
 
 use crate::client::get;

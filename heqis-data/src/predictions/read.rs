@@ -7,12 +7,12 @@ use std::io::Read;
 use std::path::Path;
 
 use heqis_quant::rules::Markets;
-use heqis_quant::table::Stamp;
 use heqis_quant::{Prediction, QuantError, Symbol};
 
 use super::packed::Bounded;
 use super::{Predictions, Row};
-use crate::door::text_of;
+use crate::bar_file::text_of;
+use crate::bars::Stamp;
 use crate::error::DataError;
 
 /// Columns with the names that they may have; the first is the one that is written.

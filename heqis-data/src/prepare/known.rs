@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::findings::{self, Finding};
 use super::inputs::{hex, sha256_of_file};
-use crate::door::TableOptions;
+use crate::bars::TableOptions;
 use crate::error::DataError;
 use crate::store::manifest::{Adjust, Table};
 

@@ -22,7 +22,7 @@ use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet};
 
 use crate::ImportReport;
-use crate::door::TableOptions;
+use crate::bars::TableOptions;
 use crate::error::DataError;
 use crate::store::Draft;
 use crate::store::manifest::{Adjust, Manifest, Settings, TrainTo};

@@ -14,7 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use heqis_quant::{Bar, Date, Marks, Symbol};
 
 use super::inputs::Named;
-use crate::door::{TableOptions, open};
+use crate::bar_file::open;
+use crate::bars::TableOptions;
 use crate::error::DataError;
 
 /// Rows that one worker holds before it writes a run.

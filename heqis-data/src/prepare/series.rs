@@ -11,7 +11,7 @@ use super::findings::{self, Finding};
 use super::inputs::hex;
 use super::known::Known;
 use super::runs::{BARE_BYTES, Origin, encode};
-use crate::door::Prices;
+use crate::bars::Prices;
 use crate::error::DataError;
 use crate::prices::judge_prices;
 use crate::store::manifest::SymbolEntry;

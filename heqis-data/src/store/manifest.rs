@@ -5,9 +5,10 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
-use heqis_quant::{CleanConfig, Date, Span, Symbol, TableOptions};
+use heqis_quant::{CleanConfig, Date, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
+use crate::bars::TableOptions;
 use crate::error::DataError;
 
 /// The layout that this build writes and reads.

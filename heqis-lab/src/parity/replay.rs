@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use heqis_backtest::strategy::BundleModel;
-use heqis_data::door::{TableOptions, open_series};
+use heqis_data::TableOptions;
+use heqis_data::bar_file::open_series;
 use heqis_data::report::MAX_BAD_SHARE;
 use heqis_quant::decision::journal::Record;
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};

@@ -1,47 +1,48 @@
-//! Where a vendor's factors disagree with events and prices.
+//! Disagreements of a vendor's factors with events and prices.
 
 use serde::Serialize;
 
 use super::PLACE;
 use super::events::{EventKind, ExRight, cents, due, of_stock, series, step};
+use crate::bar::Bar;
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::rules::{Listing, Markets};
-use crate::{Bar, Date, QuantError};
 
-/// What a vendor's factor disagrees with.
+/// The evidence that a vendor's factor contradicts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
-    /// A factor is a positive number. Vendors write −1 or 0 for what they do not know.
+    /// A factor must be positive. Vendors write −1 or 0 for an unknown factor.
     Sign,
     /// The known events of the day give another step.
     Events,
     /// The vendor's own reference price of the day gives another step, by more than its rounding to a cent.
     Reference,
-    /// The bar leaves the price limits around the reference that the step gives, and needs a lower one: an ex-right is
-    /// missing.
+    /// The bar leaves the price limits around the reference price of the step and fits a lower one: an ex-right is missing.
     Prices,
 }
 
-/// One disagreement. It is a finding to be shown, not an error, and nothing is repaired.
+/// One disagreement. It is a finding to display, not an error; nothing is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Disagreement {
     /// The day of the bar.
     pub date: Date,
-    /// What the vendor disagrees with.
+    /// The contradicted evidence.
     pub evidence: Evidence,
-    /// The step of the factor since the bar before that the evidence asks for; for [`Evidence::Prices`] the least
-    /// one, and for [`Evidence::Sign`] 0, which the factor must exceed.
+    /// The step of the factor since the bar before, according to the evidence; for [`Evidence::Prices`] the smallest
+    /// possible one, and for [`Evidence::Sign`] 0, which the factor must exceed.
     pub expected: f64,
     /// The vendor's step, or for [`Evidence::Sign`] the vendor's factor.
     pub got: f64,
 }
 
-/// A vendor's factor for one bar, and by how much its digits may be off.
+/// A vendor's factor for one bar, with its rounding error.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VendorFactor {
-    /// The factor; only the ratio of two of them counts.
+    /// The factor; only ratios of factors matter.
     pub factor: f64,
-    /// The relative error that the vendor's rounding may have made.
+    /// The largest relative error of the vendor's rounding.
     pub tolerance: f64,
 }
 
@@ -55,7 +56,7 @@ impl VendorFactor {
         }
     }
 
-    /// The factor behind a vendor-adjusted close, which was rounded to a cent.
+    /// The factor of a vendor-adjusted close that was rounded to a cent.
     #[must_use]
     pub fn of_adjusted_close(adjusted_close: f64, close: f64) -> Self {
         Self {
@@ -65,18 +66,17 @@ impl VendorFactor {
     }
 }
 
-/// Holds a vendor's factors against the events, against the reference prices of the bars and against the prices, and
-/// returns every disagreement in order.
+/// Compares a vendor's factors with the events, the reference prices and the prices of the bars, and returns all
+/// disagreements in order.
 ///
-/// `vendor` has one factor for each bar; `events` is `None` when no table of events is known, and then they say
-/// nothing. A day can appear several times, once for each evidence. Steps at a bar that follows an
-/// unusable factor are not judged. Prices in cents are judged by the limits of stocks without special treatment, and only a
-/// missing ex-right is looked for in them, two cents of the reference being forgiven: a step that is too large is left
-/// to the events, and a day of share reform had no limits.
+/// `vendor` has one factor for each bar; `events` is `None` without a table of events. A day can occur several times, once
+/// for each evidence. The step after an unusable factor is not checked. Prices in cents are checked by the limits of stocks
+/// without special treatment, with a tolerance of two cents of the reference price, and only for a missing ex-right: a step
+/// that is too large is left to the events, and a day of share reform had no limits.
 ///
 /// # Errors
-/// Returns [`QuantError::Value`] when the lengths differ, bars are not of one stock in order, or a reference price
-/// cannot be computed.
+/// Returns [`QuantError::Value`] if the lengths differ, bars are not of one stock in order, or a reference price cannot
+/// be computed.
 pub fn check_factors(
     bars: &[Bar],
     vendor: &[VendorFactor],
@@ -153,12 +153,12 @@ pub fn check_factors(
     Ok(found)
 }
 
-/// Whether a share reform took effect after one bar up to the next.
+/// Returns whether a share reform took effect after one bar up to the next.
 fn has_reform(before: &Bar, bar: &Bar, events: &[ExRight]) -> bool {
     due(before, bar, events).any(|event| event.kind == EventKind::ReformNoExRight)
 }
 
-/// The least step of the factor that brings the bar inside its limits, or `None` when none is needed or none helps.
+/// Returns the smallest step of the factor that brings the bar inside its limits, or `None` if it is inside or no step does.
 fn least_step(before: &Bar, bar: &Bar, markets: &Markets) -> Option<f64> {
     let listing = markets.of(bar.symbol).filter(Listing::is_in_cents)?;
     let close = cents(before.close);

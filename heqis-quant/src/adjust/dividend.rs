@@ -1,15 +1,17 @@
-//! Tushare's table of dividends: one row an announcement and stage, numbers per share, no rights issues.
+//! Tushare's table of dividends: one row for each announcement and stage, numbers per share, no rights issues.
 
 use super::events::{EventKind, EventTable, ExRight, fault};
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::records::{BadRow, Record, Records};
-use crate::{Date, QuantError, Symbol};
+use crate::symbol::Symbol;
 
-/// What a dividend that was carried out is called.
-const CARRIED_OUT: &str = "实施";
-/// By how much two rounded ratios and their total may differ: the vendor writes four digits.
+/// The stage of an executed dividend.
+const EXECUTED: &str = "实施";
+/// The allowed difference of two rounded ratios and their total: the vendor writes four digits.
 const RATIO_ROUNDING: f64 = 1.6e-4;
 
-/// Where each value stands.
+/// The columns of a dividend.
 struct Columns {
     code: usize,
     ex_date: usize,
@@ -23,8 +25,8 @@ struct Columns {
     announced: Option<usize>,
 }
 
-/// A dividend that was carried out.
-struct Carried {
+/// An executed dividend.
+struct Executed {
     event: ExRight,
     period: Option<String>,
     announced: Option<Date>,
@@ -45,16 +47,16 @@ pub(super) fn read(records: &mut Records) -> Result<EventTable, QuantError> {
         period: records.optional_column("end_date")?,
         announced: records.optional_column("ann_date")?,
     };
-    let mut rows: Vec<Carried> = Vec::new();
+    let mut rows: Vec<Executed> = Vec::new();
     let mut bad = records.each(columns.code, Some(columns.ex_date), |record| {
-        rows.extend(columns.carried(record)?);
+        rows.extend(columns.executed(record)?);
         Ok(())
     })?;
-    // Stable, so that rows of one announcement keep the order of the table.
+    // Stable, so that rows of one announcement keep their order.
     rows.sort_by_key(|row| (row.event.symbol, row.event.ex_date));
-    let mut kept: Vec<Carried> = Vec::new();
+    let mut kept: Vec<Executed> = Vec::new();
     for row in rows {
-        let of_one = |other: &&mut Carried| other.key() == row.key() && other.period == row.period;
+        let of_one = |other: &&mut Executed| other.key() == row.key() && other.period == row.period;
         let Some(other) = kept.iter_mut().rev().find(of_one) else {
             kept.push(row);
             continue;
@@ -66,8 +68,7 @@ pub(super) fn read(records: &mut Records) -> Result<EventTable, QuantError> {
                     true => (std::mem::replace(other, row), second),
                     false => (row, first),
                 };
-                let rule =
-                    format!("is corrected by what was announced on {new}, and does not count");
+                let rule = format!("is corrected by the announcement of {new}, and does not count");
                 bad.push(BadRow {
                     symbol: Some(old.event.symbol),
                     date: Some(old.event.ex_date),
@@ -89,17 +90,17 @@ pub(super) fn read(records: &mut Records) -> Result<EventTable, QuantError> {
     })
 }
 
-impl Carried {
+impl Executed {
     fn key(&self) -> (Symbol, Date) {
         (self.event.symbol, self.event.ex_date)
     }
 }
 
 impl Columns {
-    /// Returns the dividend of a row, or nothing when it is only planned or gives nothing.
-    fn carried(&self, record: &Record) -> Result<Option<Carried>, QuantError> {
+    /// Returns the dividend of a row, or `None` if it is only planned or gives nothing.
+    fn executed(&self, record: &Record) -> Result<Option<Executed>, QuantError> {
         let text = |column: Option<usize>| record.optional_text(column?);
-        if text(self.stage).is_some_and(|stage| !stage.starts_with(CARRIED_OUT))
+        if text(self.stage).is_some_and(|stage| !stage.starts_with(EXECUTED))
             || self.stage.is_some() && text(self.stage).is_none()
         {
             return Ok(None);
@@ -120,7 +121,7 @@ impl Columns {
             Some(cash) => cash,
             None if number(self.cash_after_tax)?.unwrap_or(0.0) == 0.0 => 0.0,
             None => {
-                let rule = "must be known: the dividend after tax is no measure of the one before";
+                let rule = "must be known: the dividend before tax cannot be computed from the one after tax";
                 return Err(record.refuse(self.cash_before_tax, rule));
             }
         };
@@ -137,7 +138,7 @@ impl Columns {
             };
             return Err(record.refuse(column, rule));
         }
-        Ok(Some(Carried {
+        Ok(Some(Executed {
             event: ExRight {
                 symbol: record.symbol(self.code)?,
                 ex_date: record.date(self.ex_date)?,

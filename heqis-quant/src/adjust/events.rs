@@ -1,20 +1,21 @@
-//! Events and the reference prices that follow from them.
-
-use std::io::Read;
+//! Ex-right events and the reference prices that follow from them.
 
 use serde::{Deserialize, Serialize};
 
-use super::{PLACE, dividend};
-use crate::records::{BadRow, Record, Records};
-use crate::{Bar, Date, QuantError, Symbol};
+use super::PLACE;
+use crate::bar::Bar;
+use crate::date::Date;
+use crate::error::QuantError;
+use crate::records::BadRow;
+use crate::symbol::Symbol;
 
 /// Amounts and ratios are exact to a millionth, one digit more than any announcement has.
 const MICRO: f64 = 1e6;
 const MICRO_PER_ONE: i128 = 1_000_000;
-/// Prices have at most so many decimals.
+/// The most decimals of a price.
 const FINEST_DECIMALS: u32 = 8;
 const FINEST_PER_MICRO: i128 = 100;
-/// No ratio of an event and no amount per share comes near; products stay far inside an `i128`.
+/// Far above any ratio of an event and any amount per share; products stay far within an `i128`.
 const MAX_VALUE: f64 = 1e8;
 
 /// Whether an event moves the reference price.
@@ -26,8 +27,7 @@ pub enum EventKind {
     /// Dividend, gift, increase or rights issue.
     #[default]
     ExRight,
-    /// The consideration of the share reform: shares changed hands, and the price found its level by itself on a day
-    /// without limits.
+    /// The consideration of the share reform: shares changed owners, and the price moved freely on a day without limits.
     ReformNoExRight,
 }
 
@@ -37,7 +37,7 @@ pub enum EventKind {
 pub struct ExRight {
     /// The stock.
     pub symbol: Symbol,
-    /// The first day on which a share is traded without the right.
+    /// The first trading day without the right.
     pub ex_date: Date,
     /// The cash dividend before tax, in CNY.
     #[serde(default)]
@@ -63,8 +63,8 @@ impl ExRight {
     /// Checks the numbers of an event.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when a number is negative or too large, when the event gives nothing, or when
-    /// rights have no price.
+    /// Returns [`QuantError::Value`] if a number is negative or too large, if the event gives nothing, or if rights have no
+    /// price.
     pub fn check(&self) -> Result<(), QuantError> {
         let Some((number, rule)) = fault(&self.numbers()) else {
             return Ok(());
@@ -88,53 +88,6 @@ impl ExRight {
             self.rights_price_cny,
         ]
     }
-
-    /// Reads a table of events in one of two layouts:
-    ///
-    /// - `ts_code`, `ex_date`, `cash_div`, `gift`, `incr`, `rights`, `rights_price` and, if there is one, `kind` (`exright`
-    ///   or `reform_no_exright`);
-    /// - Tushare's `dividend`: `ts_code`, `ex_date`, `stk_div`, `cash_div_tax` and, where they are there, `stk_bo_rate`,
-    ///   `stk_co_rate`, `cash_div`, `div_proc`, `end_date`, `ann_date`. Only what was carried out (`实施`) counts. Rows of one
-    ///   stock, day and reporting period (`end_date`) with the same numbers are one event, announced several times; with
-    ///   other numbers, the latest `ann_date` corrects the ones before, which come as [`BadRow`]s. All others add up.
-    ///
-    /// A row is a [`BadRow`], and costs no other, when a number is negative or too large, when it gives nothing (a carried
-    /// out dividend of zero is passed over), when rights have no price, when the dividend before tax is unknown, or when
-    /// bonus and conversion are not the total.
-    ///
-    /// # Errors
-    /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
-    pub fn read_table(
-        read: impl Read,
-        source_name: impl Into<String>,
-    ) -> Result<EventTable, QuantError> {
-        let mut records = Records::new(read, source_name)?;
-        if records.optional_column("stk_div")?.is_some() {
-            return dividend::read(&mut records);
-        }
-        let columns = Columns {
-            code: records.column("ts_code")?,
-            date: records.column("ex_date")?,
-            numbers: [
-                records.column("cash_div")?,
-                records.column("gift")?,
-                records.column("incr")?,
-                records.column("rights")?,
-                records.column("rights_price")?,
-            ],
-            kind: records.optional_column("kind")?,
-        };
-        let mut events = Vec::new();
-        let bad = records.each(columns.code, Some(columns.date), |record| {
-            events.push(columns.event(record)?);
-            Ok(())
-        })?;
-        Ok(EventTable {
-            events,
-            bad,
-            lacks_rights: false,
-        })
-    }
 }
 
 /// A table of events, read.
@@ -142,16 +95,16 @@ impl ExRight {
 pub struct EventTable {
     /// The events, in the order of the table.
     pub events: Vec<ExRight>,
-    /// Rows that cannot be used: an event of their stock is missing.
+    /// Rows that cannot be used, so that an event of their stock is missing.
     pub bad: Vec<BadRow>,
-    /// Whether the layout has no rights issues, so that a stock without an event may still have had one.
+    /// Whether the layout has no rights issues, so that a stock without an event may have had one.
     pub lacks_rights: bool,
 }
 
 /// The numbers of an event.
 const FIELDS: [&str; 5] = ["cash_cny", "gift", "increase", "rights", "rights_price_cny"];
 
-/// Returns the first of an event's numbers that breaks a rule, and the rule.
+/// Returns the index of the first number of an event that breaks a rule, and the rule.
 pub(super) fn fault(numbers: &[f64; 5]) -> Option<(usize, String)> {
     let good = |number: &f64| (0.0..=MAX_VALUE).contains(number);
     if let Some(wrong) = numbers.iter().position(|number| !good(number)) {
@@ -163,45 +116,6 @@ pub(super) fn fault(numbers: &[f64; 5]) -> Option<(usize, String)> {
     }
     let nothing = cash + gift + increase + rights == 0.0;
     nothing.then(|| (0, "must give something: cash, shares or rights".into()))
-}
-
-/// Where each value of an event stands.
-struct Columns {
-    code: usize,
-    date: usize,
-    numbers: [usize; 5],
-    kind: Option<usize>,
-}
-
-impl Columns {
-    fn event(&self, record: &Record) -> Result<ExRight, QuantError> {
-        let mut numbers = [0.0; 5];
-        for (number, column) in numbers.iter_mut().zip(self.numbers) {
-            *number = record.number(column)?;
-        }
-        if let Some((number, rule)) = fault(&numbers) {
-            return Err(record.refuse(self.numbers[number], rule));
-        }
-        let [cash_cny, gift, increase, rights, rights_price_cny] = numbers;
-        let kind = match self.kind {
-            None => EventKind::ExRight,
-            Some(column) => match record.text(column)?.as_str() {
-                "exright" => EventKind::ExRight,
-                "reform_no_exright" => EventKind::ReformNoExRight,
-                _ => return Err(record.refuse(column, "must be exright or reform_no_exright")),
-            },
-        };
-        Ok(ExRight {
-            symbol: record.symbol(self.code)?,
-            ex_date: record.date(self.date)?,
-            cash_cny,
-            gift,
-            increase,
-            rights,
-            rights_price_cny,
-            kind,
-        })
-    }
 }
 
 /// Returns the reference price in cents that follows a close in cents, after all `events` of one day together: see
@@ -220,11 +134,11 @@ pub fn reference_cents<'a>(
 /// of one day together.
 ///
 /// The arithmetic is exact in millionths of a CNY and of a share, and rounds half up to a unit once, at the end. Events
-/// of the share reform are passed over.
+/// of the share reform have no effect.
 ///
 /// # Errors
-/// Returns [`QuantError::Value`] when there are more than 8 decimals, when a number is negative, not finite or too large,
-/// or when the result is not at least one unit: a dividend cannot be worth more than the share.
+/// Returns [`QuantError::Value`] if there are more than 8 decimals, if a number is negative, not finite or too large, or if
+/// the result is below one unit: a dividend cannot exceed the price of the share.
 pub fn reference_units<'a>(
     close: i64,
     decimals: u32,
@@ -279,13 +193,13 @@ pub fn reference_units<'a>(
     }
 }
 
-/// The events of one stock, so that a table of the whole market is searched once and not once a bar.
+/// Returns the events of one stock, so that a table of the whole market is searched once and not for every bar.
 pub(crate) fn of_stock(symbol: Symbol, events: &[ExRight]) -> Vec<ExRight> {
     let own = events.iter().filter(|event| event.symbol == symbol);
     own.copied().collect()
 }
 
-/// The events that take effect after one bar up to the next.
+/// Returns the events that take effect after one bar up to the next.
 pub(crate) fn due<'a>(
     before: &Bar,
     bar: &Bar,
@@ -297,12 +211,12 @@ pub(crate) fn due<'a>(
         .filter(move |event| event.symbol == symbol && is_due(event, after, upto))
 }
 
-/// Whether an event takes effect after one day up to another.
+/// Returns whether an event takes effect after one day up to another.
 pub(super) fn is_due(event: &ExRight, after: Date, upto: Date) -> bool {
     after < event.ex_date && event.ex_date <= upto
 }
 
-/// The factor of the events after one bar up to the next.
+/// Returns the factor of the events after one bar up to the next.
 pub(super) fn step(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<f64, QuantError> {
     if due(before, bar, events).all(|event| event.kind == EventKind::ReformNoExRight) {
         return Ok(1.0);
@@ -311,8 +225,8 @@ pub(super) fn step(before: &Bar, bar: &Bar, events: &[ExRight]) -> Result<f64, Q
     Ok(close as f64 / reference_cents(close, due(before, bar, events))? as f64)
 }
 
-/// Returns the reference price in cents of a bar after the bar before it: the vendor's where there is one, else by the
-/// events in between.
+/// Returns the reference price in cents of a bar after the bar before it: the vendor's, if any, else that of the events in
+/// between.
 ///
 /// # Errors
 /// Returns what [`reference_cents`] returns.
@@ -323,7 +237,7 @@ pub(crate) fn reference_of(before: &Bar, bar: &Bar, events: &[ExRight]) -> Resul
     }
 }
 
-/// Checks that bars are one series of daily prices, and returns its stock, first and last day.
+/// Returns stock, first and last day of bars, and checks that they are one series of daily prices.
 pub(crate) fn series(bars: &[Bar]) -> Result<(Symbol, Date, Date), QuantError> {
     let (Some(first), Some(last)) = (bars.first(), bars.last()) else {
         return Err(QuantError::value(
@@ -358,7 +272,7 @@ pub(crate) fn series(bars: &[Bar]) -> Result<(Symbol, Date, Date), QuantError> {
     Ok((first.symbol, first.date, last.date))
 }
 
-/// A checked price in cents, to the nearest.
+/// Returns a checked price in cents, rounded to the nearest.
 pub(crate) fn cents(price: f64) -> i64 {
     (price * 100.0).round() as i64
 }

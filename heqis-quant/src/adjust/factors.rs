@@ -4,9 +4,12 @@ use serde::Serialize;
 
 use super::PLACE;
 use super::events::{self, ExRight, step};
-use crate::{Bar, Date, QuantError, Symbol};
+use crate::bar::Bar;
+use crate::date::Date;
+use crate::error::QuantError;
+use crate::symbol::Symbol;
 
-/// The product of all ex-right factors of one stock, day by day: 1 at its start, and more after every event.
+/// The cumulative ex-right factor of one stock by day: 1 at its start, and larger after every event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Factors {
     symbol: Symbol,
@@ -16,22 +19,22 @@ pub struct Factors {
     last: Date,
 }
 
-/// How prices are moved to one level.
+/// The price level to which prices are adjusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Adjustment {
     /// Not at all.
     None,
-    /// To the level of a day, `qfq`: the prices of that day are as traded. The day is a parameter, since prices
-    /// adjusted to "the latest day" change with every download.
+    /// To the level of a day, `qfq`: the prices of that day are as traded. The day is explicit, since prices adjusted to
+    /// "the latest day" change with every download.
     Forward {
         /// The day.
         as_of: Date,
     },
-    /// To the level of the first day, `hfq`: later events change nothing before them.
+    /// To the level of the first day, `hfq`: later events do not change earlier prices.
     Backward,
 }
 
-/// The prices of a bar on another level. It has no volume and no reference, so nothing can be traded on it.
+/// The prices of a bar on another level. It has no volume and no reference price, so it cannot be traded.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct AdjustedBar {
     /// The stock.
@@ -48,7 +51,7 @@ pub struct AdjustedBar {
     pub low: f64,
     /// Last price.
     pub close: f64,
-    /// What the prices as traded were multiplied with.
+    /// The multiplier of the prices as traded.
     pub multiplier: f64,
 }
 
@@ -56,8 +59,8 @@ impl Factors {
     /// Computes the factors from events. An event on a day without a bar takes effect on the next bar, and refers to
     /// the last close before it.
     ///
-    /// `bars` are of one stock in order, with prices as traded; events of other stocks and outside the bars are passed
-    /// over, those before the first bar too: the first factor is 1.
+    /// `bars` are of one stock in order, with prices as traded. Events of other stocks and outside the bars are ignored,
+    /// including those before the first bar: the first factor is 1.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when there is no bar, bars are not of one stock in order, or a reference price
@@ -81,13 +84,13 @@ impl Factors {
         })
     }
 
-    /// Takes a vendor's `adj_factor` series as it is. It must have been through [`check_factors`](super::check_factors): this constructor
-    /// sees only whether it can be used at all.
+    /// Takes a vendor's `adj_factor` series as it is. The caller must check it by [`check_factors`](super::check_factors):
+    /// this constructor only checks that it can be used.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when bars are not of one stock in order, when a day has two factors or a factor is
-    /// not positive and finite, or when a bar has no factor of its day, since the vendor publishes late and the
-    /// factor of the day before would hide an ex-right.
+    /// Returns [`QuantError::Value`] if bars are not of one stock in order, if a day has two factors or a factor that is not
+    /// positive and finite, or if a bar has no factor of its day: the vendor publishes late, and the factor of the day
+    /// before would hide an ex-right.
     pub fn from_series(bars: &[Bar], series: &[(Date, f64)]) -> Result<Self, QuantError> {
         let (symbol, _, last) = events::series(bars)?;
         let mut sorted = series.to_vec();
@@ -119,9 +122,9 @@ impl Factors {
         })
     }
 
-    /// Computes the factors that the bars themselves carry: every step is the last close over the
-    /// [reference close](Bar::reference_close) of the next bar, which features and labels follow. Bars may be of minutes;
-    /// a step then begins with its day.
+    /// Computes the factors that the bars contain: every step is the last close over the
+    /// [reference close](Bar::reference_close) of the next bar, like in features and labels. Bars may be minutes; a step then
+    /// begins with its day.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when there is no bar, bars are not of one stock in the order of time, or a step is
@@ -175,10 +178,10 @@ impl Factors {
         (date <= self.last).then_some(*factor)
     }
 
-    /// Returns what a price of a day is to be multiplied with.
+    /// Returns the multiplier for a price of a day.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when the day, or the day whose level is asked for, has no factor.
+    /// Returns [`QuantError::Value`] if the day, or the day of the requested level, has no factor.
     pub fn multiplier(&self, date: Date, adjustment: Adjustment) -> Result<f64, QuantError> {
         let at = |date: Date| {
             self.at(date).ok_or_else(|| {

@@ -1,18 +1,21 @@
-//! What is known of ex-rights beside the bars, and the reference price that follows from it.
+//! Known ex-rights and the reference prices that follow from them.
 
 use std::collections::BTreeMap;
 
 use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
 use super::events::{ExRight, cents, is_due, reference_cents};
 use super::{FactorSeries, Factors, PLACE};
+use crate::bar::Bar;
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::records::{BadRow, ByStock, Records};
 use crate::rules::Markets;
-use crate::{Bar, Board, Date, QuantError, Symbol};
+use crate::symbol::{Board, Symbol};
 
 /// Ex-right events, a vendor's factors, or both, of any number of stocks.
 ///
-/// Where there are events, they decide, and factors are only held against them; without events the factors decide. Of a
-/// table without rights issues, the days without an event are left to the factors too.
+/// Events take precedence, and factors are only compared with them. Without events the factors decide, and also on days
+/// without an event in a table that has no rights issues.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExRights {
     events: Option<BTreeMap<Symbol, Vec<ExRight>>>,
@@ -21,13 +24,13 @@ pub struct ExRights {
 }
 
 impl ExRights {
-    /// Knows nothing.
+    /// Makes an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a table of events. It stands for all stocks: one without an event had none.
+    /// Adds a table of events of all stocks: a stock without an event had none.
     #[must_use]
     pub fn with_events(mut self, events: impl IntoIterator<Item = ExRight>) -> Self {
         let mut by_symbol: BTreeMap<Symbol, Vec<ExRight>> = BTreeMap::new();
@@ -41,18 +44,17 @@ impl ExRights {
         self
     }
 
-    /// Says that the events have no rights issues among them, as those of a table of dividends: a stock without an event
-    /// may have had one.
+    /// Marks the events as having no rights issues, like a table of dividends: a stock without an event may have had one.
     #[must_use]
     pub fn without_rights(mut self) -> Self {
         self.lacks_rights = true;
         self
     }
 
-    /// Adds a vendor's factors, day by day in any order, unusable ones too: they are found by
-    /// [`ExRights::findings`] and give no reference price.
+    /// Adds a vendor's factors by day in any order. Unusable factors are reported by [`ExRights::findings`] and give no
+    /// reference price.
     ///
-    /// A stock with two different factors on one day has none, and the day is told beside it.
+    /// A stock with two different factors on one day has none; the day is returned as a bad row.
     #[must_use]
     pub fn with_factors(
         mut self,
@@ -75,32 +77,31 @@ impl ExRights {
         (self, bad)
     }
 
-    /// Returns the events of a stock by day, or `None` when no table of events is known.
+    /// Returns the events of a stock by day, or `None` without a table of events.
     #[must_use]
     pub fn events_of(&self, symbol: Symbol) -> Option<&[ExRight]> {
         let events = self.events.as_ref()?;
         Some(events.get(&symbol).map_or(&[], Vec::as_slice))
     }
 
-    /// Returns the factors of a stock, or `None` when the vendor has none for it; [`ExRights::has_factors`] tells whether
-    /// factors are known at all.
+    /// Returns the factors of a stock, or `None` if the vendor has none for it or [`ExRights::has_factors`] is false.
     #[must_use]
     pub fn factors_of(&self, symbol: Symbol) -> Option<&FactorSeries> {
         let factors = self.factors.as_ref()?.get(&symbol)?;
         (!factors.is_empty()).then_some(factors)
     }
 
-    /// Returns whether a vendor's factors are known.
+    /// Returns whether a vendor's factors were added.
     #[must_use]
     pub fn has_factors(&self) -> bool {
         self.factors.is_some()
     }
 
-    /// Returns the reference price in cents on `date` after a close of `close_cents` on the day `since`, or `None` when
-    /// no ex-right between them is known, or no price can be computed from what is known.
+    /// Returns the reference price in cents on `date` after a close of `close_cents` on the day `since`, or `None` if
+    /// no ex-right between them is known or no price can be computed.
     ///
-    /// From factors it is close · factor(since) / factor(date), to the nearest cent, since a vendor's factor is the
-    /// quotient of a close and a reference that the exchange rounded to a cent.
+    /// From factors it is close · factor(since) / factor(date), rounded to a cent, since a vendor's factor is the
+    /// quotient of a close and a reference price that the exchange rounded to a cent.
     #[must_use]
     pub fn reference_cents(
         &self,
@@ -112,7 +113,7 @@ impl ExRights {
         if let Some(events) = self.events_of(symbol) {
             let mut due = events.iter().filter(|event| is_due(event, since, date));
             if due.clone().next().is_some() {
-                // A price that cannot be is told by `findings`; here it is no knowledge.
+                // An impossible price is reported by `findings`.
                 return reference_cents(close_cents, &mut due).ok();
             }
             if !self.lacks_rights {
@@ -129,11 +130,10 @@ impl ExRights {
         (before != now && (1.0..=1e15).contains(&reference)).then_some(reference as i64)
     }
 
-    /// Holds what is known of one stock against its daily bars: see [`check_factors`]. The claim that is judged is the
-    /// vendor's factors; without them, the factors that follow from the events. Bars without a factor of their day are
-    /// [`Evidence::Sign`] with a factor of 0, and only the first bar is when the vendor has none at all for a stock;
-    /// indices and funds need none. An event that leaves no price is an error, and without any knowledge there is nothing
-    /// to find.
+    /// Compares the known ex-rights of one stock with its daily bars: see [`check_factors`]. The checked factors are those of
+    /// the vendor or, without them, those of the events. A bar without a factor of its day is [`Evidence::Sign`] with a
+    /// factor of 0; if the vendor has no factor for a stock, only the first bar is. Indices and funds need no factors.
+    /// Without events and factors there is no finding.
     ///
     /// # Errors
     /// Returns what [`check_factors`] and [`Factors::from_events`] return.
@@ -146,7 +146,7 @@ impl ExRights {
             return Ok(Vec::new());
         };
         let events = self.events_of(symbol);
-        // A reference that only repeats what is known here is no second witness.
+        // A reference price that equals the one computed here is no independent evidence.
         let mut judged = bars.to_vec();
         for (i, pair) in bars.windows(2).enumerate() {
             let (since, close) = (pair[0].date, cents(pair[0].close));
@@ -185,8 +185,8 @@ impl ExRights {
 }
 
 /// Reads a vendor's factors from a table with the columns `ts_code`, `trade_date` and `adj_factor`; other columns are
-/// passed over. Any finite number is taken, since vendors write −1 or 0 for what they do not know, and
-/// [`check_factors`] has to see it. A row that cannot be read costs no other.
+/// ignored. Any finite number is accepted, since vendors write −1 or 0 for an unknown factor, which [`check_factors`]
+/// reports. A row that cannot be read becomes a bad row.
 ///
 /// # Errors
 /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.

@@ -1,21 +1,21 @@
 //! A vendor's factors of one stock, small enough to keep those of a whole market.
 
-use crate::Date;
+use crate::date::Date;
 
-/// Factors by day. A factor changes on ex-right days alone, so each day is kept as its date, and a factor once for all days
-/// that repeat it: four bytes a day instead of sixteen.
+/// Factors by day. A factor changes only on ex-right days, so a day is stored as its date alone, and a factor once for all
+/// days that repeat it: four bytes a day instead of sixteen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct FactorSeries {
-    /// In order.
+    /// The days in order.
     days: Vec<Date>,
-    /// The first of the days with a factor, by its place, and the factor.
+    /// The index of the first day of each factor, and the factor.
     steps: Vec<(u32, f64)>,
-    /// What came out of order.
+    /// Days that were added out of order.
     late: Vec<(Date, f64)>,
 }
 
 impl FactorSeries {
-    /// Adds a day, in any order; days in order take the least room.
+    /// Adds a day, in any order; days in order take the least memory.
     pub(super) fn push(&mut self, day: Date, factor: f64) {
         match self.days.last() {
             Some(last) if *last >= day => self.late.push((day, factor)),
@@ -32,7 +32,10 @@ impl FactorSeries {
         self.days.push(day);
     }
 
-    /// Puts in order what came out of order. A day with two factors is returned as the error.
+    /// Sorts in the days that were added out of order.
+    ///
+    /// # Errors
+    /// Returns a day that has two factors.
     pub(super) fn settle(&mut self) -> Result<(), Date> {
         if !self.late.is_empty() {
             let mut all: Vec<(Date, f64)> = self.iter().collect();
@@ -52,13 +55,13 @@ impl FactorSeries {
         Ok(())
     }
 
-    /// Returns whether there is no factor at all.
+    /// Returns whether there is no factor.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.days.is_empty() && self.late.is_empty()
     }
 
-    /// Returns the factor of a day, or `None` when the vendor has none for it.
+    /// Returns the factor of a day, if the vendor has one.
     #[must_use]
     pub fn get(&self, day: Date) -> Option<f64> {
         let place = self.days.binary_search(&day).ok()? as u32;
@@ -100,9 +103,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Against a plain map, whatever the order.
+        /// Compared with a plain map, in any order.
         #[test]
-        fn a_series_is_the_map_of_what_was_put_in(
+        fn a_series_equals_the_map_of_its_entries(
             given in prop::collection::vec((0i32..40, 0u8..4), 0..60)
         ) {
             let date = |day: i32| Date::from_days(15_000 + day).unwrap();

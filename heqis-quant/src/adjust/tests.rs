@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use crate::bar::{Bar, Marks};
+use crate::date::Date;
 use crate::rules::Markets;
-use crate::{Bar, Date, Marks, Symbol};
+use crate::symbol::Symbol;
 use proptest::prelude::*;
 
 fn day(text: &str) -> Date {
@@ -118,7 +120,7 @@ fn reference_prices_published_by_the_exchanges_are_reproduced() {
 }
 
 #[test]
-fn halves_of_a_cent_go_up_and_events_of_one_day_act_together() {
+fn halves_of_a_cent_round_up_and_events_of_one_day_act_together() {
     let half = event("600000.SH", "20200101", [0.0, 1.0, 0.0, 0.0, 0.0]);
     assert_eq!(reference_cents(1001, [&half]).unwrap(), 501);
     let cash = event("600000.SH", "20200101", [1.0, 0.0, 0.0, 0.0, 0.0]);
@@ -132,7 +134,7 @@ fn halves_of_a_cent_go_up_and_events_of_one_day_act_together() {
 }
 
 #[test]
-fn what_cannot_be_a_reference_price_is_an_error() {
+fn an_impossible_reference_price_is_an_error() {
     let cash = event("600000.SH", "20200101", [10.01, 0.0, 0.0, 0.0, 0.0]);
     let message = reference_cents(1001, [&cash]).unwrap_err().to_string();
     assert!(message.contains("must be at least one cent"), "{message}");
@@ -166,7 +168,7 @@ fn events() -> Vec<ExRight> {
 }
 
 #[test]
-fn factors_begin_at_one_and_an_event_without_a_bar_waits_for_the_next() {
+fn factors_begin_at_one_and_an_event_without_a_bar_applies_to_the_next_bar() {
     let factors = Factors::from_events(&bars(), &events()).unwrap();
     let step = 18.5 / 14.12;
     assert_eq!(factors.steps().len(), 2);
@@ -185,7 +187,7 @@ fn factors_begin_at_one_and_an_event_without_a_bar_waits_for_the_next() {
 }
 
 #[test]
-fn forward_prices_meet_the_market_on_their_day_and_backward_ones_at_the_start() {
+fn forward_prices_are_as_traded_on_their_day_and_backward_prices_on_the_first() {
     let factors = Factors::from_events(&bars(), &events()).unwrap();
     let close = |adjustment, i: usize| factors.adjust(&bars(), adjustment).unwrap()[i].close;
     let forward = Adjustment::Forward {
@@ -196,7 +198,7 @@ fn forward_prices_meet_the_market_on_their_day_and_backward_ones_at_the_start() 
     assert!((close(Adjustment::Backward, 2) - 14.2 * 18.5 / 14.12).abs() < 1e-9);
     assert_eq!(close(forward, 2), 14.2);
     assert!((close(forward, 1) - 14.12).abs() < 1e-9);
-    // As of a day before the event, the event has not happened.
+    // As of a day before the event there is no adjustment.
     let early = Adjustment::Forward {
         as_of: day("20100609"),
     };
@@ -208,7 +210,7 @@ fn forward_prices_meet_the_market_on_their_day_and_backward_ones_at_the_start() 
 }
 
 #[test]
-fn a_published_series_is_taken_only_when_no_day_is_missing() {
+fn a_published_series_is_accepted_only_without_missing_days() {
     let series = |last: f64| {
         vec![
             (day("20100611"), last),
@@ -240,7 +242,7 @@ fn a_published_series_is_taken_only_when_no_day_is_missing() {
 }
 
 #[test]
-fn a_vendor_that_forgets_an_event_is_found_by_the_events_and_by_the_prices() {
+fn events_and_prices_reveal_a_missing_event_in_the_vendors_factors() {
     let limits = Markets::shipped().unwrap();
     let check = |factors: [f64; 3], events: &[ExRight]| {
         let vendor = factors.map(VendorFactor::published);
@@ -260,11 +262,11 @@ fn a_vendor_that_forgets_an_event_is_found_by_the_events_and_by_the_prices() {
         ]
     );
     assert!((found[0].expected - step).abs() < 1e-12 && found[0].got == 1.0);
-    // Without the events the prices still show it: 14.20 needs a reference of at most 15.78.
+    // Without events the prices show it: 14.20 needs a reference of at most 15.78.
     let found = check([2.0, 2.0, 2.0], &[]);
     assert_eq!(found.len(), 1);
     assert!((found[0].expected - 1850.0 / 1580.0).abs() < 1e-12);
-    // A step that no event gives, and a value that stands for nothing.
+    // A step without an event, and a value for an unknown factor.
     let found = check([2.0, 2.1, -1.0], &events());
     assert_eq!(
         found
@@ -277,7 +279,7 @@ fn a_vendor_that_forgets_an_event_is_found_by_the_events_and_by_the_prices() {
 }
 
 #[test]
-fn a_table_of_events_is_read_or_refused_with_its_line() {
+fn a_table_of_events_is_read_or_refused_with_the_line() {
     let header = "ts_code,ex_date,cash_div,gift,incr,rights,rights_price,kind\n";
     let good = format!(
         "{header}600000.SH,20060512,0.0,0.3,0.0,0.0,0.0,reform_no_exright\n\
@@ -306,7 +308,7 @@ fn a_table_of_events_is_read_or_refused_with_its_line() {
         ("600000,20060512,0.1,0,0,0,0,exright", "column ts_code"),
         ("600000.SH,2006,0.1,0,0,0,0,exright", "column ex_date"),
     ] {
-        // The good row after the bad one is still read.
+        // The good row after the bad one is read.
         let results = read(&format!(
             "{header}{row}\n600000.SH,20060525,0.13,0,0,0,0,exright\n"
         ));
@@ -319,12 +321,12 @@ fn a_table_of_events_is_read_or_refused_with_its_line() {
     }
 }
 
-/// `stock ex-date cash gift increase` of each event, and the messages of the rows that do not count.
+/// `stock ex-date cash gift increase` of each event, and the messages of the bad rows.
 fn dividends(rows: &str) -> (Vec<String>, Vec<String>) {
     let header = "ts_code,end_date,ann_date,div_proc,stk_div,stk_bo_rate,stk_co_rate,cash_div,cash_div_tax,record_date,ex_date,pay_date\n";
     let read = ExRight::read_table(format!("{header}{rows}").as_bytes(), "dividend.csv").unwrap();
     assert!(read.lacks_rights);
-    let told = read.events.iter().map(|e| {
+    let events = read.events.iter().map(|e| {
         format!(
             "{} {} {} {} {}",
             e.symbol, e.ex_date, e.cash_cny, e.gift, e.increase
@@ -334,13 +336,13 @@ fn dividends(rows: &str) -> (Vec<String>, Vec<String>) {
         let symbol = row.symbol.map(|symbol| symbol.to_string());
         format!("{} {}", symbol.unwrap_or_default(), row.error)
     });
-    (told.collect(), bad.collect())
+    (events.collect(), bad.collect())
 }
 
 #[test]
-fn a_vendors_dividends_count_once_and_when_they_were_carried_out() {
+fn executed_dividends_of_a_vendor_count_once() {
     for (rows, events, bad) in [
-        // The plan, the meeting, and what was done; before tax, and a part in shares.
+        // Plan, resolution and execution; cash before tax, and shares.
         (
             "600000.SH,20141231,20150320,预案,0.5,,0.5,,0.757,,,\n\
              600000.SH,20141231,20150320,股东大会通过,0.5,,0.5,,0.757,,,\n\
@@ -376,7 +378,7 @@ fn a_vendors_dividends_count_once_and_when_they_were_carried_out() {
              600000.SH,20141231,20150320,实施,0,,,,0.1,,20150623,\n",
             &["600000.SH 2015-06-23 0.12 0 0"],
             &[
-                "600000.SH dividend.csv line 3, column cash_div_tax: is corrected by what was announced on 2015-04-01, and does not count, got \"0.1\"",
+                "600000.SH dividend.csv line 3, column cash_div_tax: is corrected by the announcement of 2015-04-01, and does not count, got \"0.1\"",
             ],
         ),
         // The total alone; nothing at all; rounded parts.
@@ -390,7 +392,7 @@ fn a_vendors_dividends_count_once_and_when_they_were_carried_out() {
             ],
             &[],
         ),
-        // What cannot be used is told with its stock, and costs no other.
+        // Bad rows are reported with their stock, and other rows are kept.
         (
             "600001.SH,20141231,,实施,0.5,0.2,0.2,,0,,20150623,\n\
              600002.SH,20141231,,实施,0,,,0.09,,,20150623,\n\
@@ -401,15 +403,15 @@ fn a_vendors_dividends_count_once_and_when_they_were_carried_out() {
             &["600000.SH 2015-06-23 0.1 0 0"],
             &[
                 "600001.SH dividend.csv line 2, column stk_div: must be bonus and conversion together, which are 0.4, got \"0.5\"",
-                "600002.SH dividend.csv line 3, column cash_div_tax: must be known: the dividend after tax is no measure of the one before, got \"\"",
+                "600002.SH dividend.csv line 3, column cash_div_tax: must be known: the dividend before tax cannot be computed from the one after tax, got \"\"",
                 "600003.SH dividend.csv line 4, column ex_date: must be",
                 "600004.SH dividend.csv line 5, column cash_div_tax: must be in 0..=100000000, got \"-0.1\"",
                 "600005.SH dividend.csv line 6, column stk_div: must be a finite decimal number, got \"x\"",
             ],
         ),
     ] {
-        let (told, messages) = dividends(rows);
-        assert_eq!(told, events, "{rows}");
+        let (read, messages) = dividends(rows);
+        assert_eq!(read, events, "{rows}");
         assert_eq!(messages.len(), bad.len(), "{messages:?}");
         for (message, expected) in messages.iter().zip(bad) {
             assert!(message.starts_with(expected), "{message}");
@@ -418,7 +420,7 @@ fn a_vendors_dividends_count_once_and_when_they_were_carried_out() {
 }
 
 #[test]
-fn a_table_without_rights_issues_leaves_other_days_to_the_factors() {
+fn without_rights_issues_in_the_table_factors_decide_on_other_days() {
     let symbol = Symbol::parse("600000.SH").unwrap();
     let day = |text: &str| Date::parse(text).unwrap();
     let factors: FactorSeries = [

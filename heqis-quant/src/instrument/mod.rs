@@ -1,11 +1,30 @@
-//! What is known of a stock beside its bars: when it was listed, what it was called, and when it did not trade.
+//! The facts about a stock other than its bars: its listing, its names, and its suspensions.
 //!
-//! Special treatment (ST) is written nowhere but in the name, so the history of names is the history of ST; so are the
-//! delisting period and the first day of a listing that resumes, which has no price limit: see [`SpecialDays`]. A
-//! suspended stock has no bar, so the calendar shows its suspensions: see [`suspensions`].
+//! Special treatment (ST) appears only in the name, so the history of names is the history of ST. The same holds for the
+//! delisting period and for the first day of a resumed listing, which has no price limit: see [`SpecialDays`]. A suspended
+//! stock has no bar, so its suspensions follow from the calendar: see [`suspensions`].
 //!
-//! Vendors' tables are messy. A row that cannot be used is a [`BadRow`](crate::BadRow) and concerns its own stock; what rows that can be
-//! read leave open is told by [`Instrument::unclear`].
+//! Vendors' tables have errors. A row that cannot be used becomes a [`BadRow`](crate::BadRow) and affects only its own
+//! stock. [`Instrument::unclear`] lists what valid rows leave open.
+//!
+//! ```
+//! use heqis_quant::instrument::read_name_changes;
+//! use heqis_quant::{Date, Instrument, QuantError, Symbol};
+//!
+//! let symbol = Symbol::parse("000004.SZ")?;
+//! let table = "ts_code,name,start_date,end_date\n\
+//!              000004.SZ,*ST国农,20090429,20110627\n\
+//!              000004.SZ,国农科技,20110628,\n";
+//! let (mut names, bad_rows) = read_name_changes(table.as_bytes(), "namechange.csv")?;
+//! assert!(bad_rows.is_empty());
+//! let listed = Date::parse("1991-01-14")?;
+//! let stock = Instrument::new(symbol, "国农科技", Some(listed), None)?
+//!     .with_names(names.remove(&symbol).unwrap_or_default());
+//! assert_eq!(stock.is_st(Date::parse("2010-01-04")?), Some(true));
+//! assert_eq!(stock.is_st(Date::parse("2012-01-04")?), Some(false));
+//! assert_eq!(stock.is_st(Date::parse("2000-01-04")?), None);
+//! # Ok::<(), QuantError>(())
+//! ```
 
 mod names;
 mod special;
@@ -22,8 +41,10 @@ pub use suspension::{
     Suspension, SuspensionCheck, check_suspensions, read_suspended_days, suspensions,
 };
 
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::records::{ByStock, Records};
-use crate::{Board, Date, Exchange, QuantError, Symbol};
+use crate::symbol::{Board, Exchange, Symbol};
 
 const PLACE: &str = "instrument";
 
@@ -73,18 +94,18 @@ impl Instrument {
         })
     }
 
-    /// Adds the history of names, in any order. The same name twice is one period, with or without an end; a period without
-    /// an end lasts until another name begins, since the vendor does not always close them; where two names overlap, the
-    /// one that began later is in use. A period that ends before it begins is none. What stays open is told by
-    /// [`Instrument::unclear`].
+    /// Adds the history of names, in any order. A repeated name is one period, with or without an end. A period without an
+    /// end lasts until another name begins, since the vendor does not always close them. Where two names overlap, the one
+    /// that began later is in use. A period that ends before it begins is ignored. [`Instrument::unclear`] lists what
+    /// remains open.
     #[must_use]
     pub fn with_names(mut self, names: impl IntoIterator<Item = NamePeriod>) -> Self {
         (self.names, self.unclear) = names::settle(names.into_iter().collect());
         self
     }
 
-    /// Returns what the rows of names leave open, in words: two names, one of them under special treatment, that begin on
-    /// one day.
+    /// Returns what the rows of names leave open: pairs of names that begin on one day, of which one is under special
+    /// treatment.
     #[must_use]
     pub fn unclear(&self) -> &[String] {
         &self.unclear
@@ -114,32 +135,32 @@ impl Instrument {
         self.symbol.exchange()
     }
 
-    /// Returns what the company does, in a word, where known.
+    /// Returns the industry, if known.
     #[must_use]
     pub fn industry(&self) -> Option<&str> {
         self.industry.as_deref()
     }
 
-    /// Returns the first letters of the name's syllables as it is spoken, such as `pfyh`, where known.
+    /// Returns the initial letters of the name in pinyin, such as `pfyh`, if known.
     #[must_use]
     pub fn initials(&self) -> Option<&str> {
         self.initials.as_deref()
     }
 
-    /// Returns the first trading day, where known.
+    /// Returns the first trading day, if known.
     #[must_use]
     pub fn listed(&self) -> Option<Date> {
         self.listed
     }
 
-    /// Returns the day of delisting, or `None` for a stock that is still listed or of which nothing is known.
+    /// Returns the day of delisting, or `None` if the stock is listed or its delisting is unknown.
     #[must_use]
     pub fn delisted(&self) -> Option<Date> {
         self.delisted
     }
 
-    /// Returns whether the stock was listed on a day, the day of delisting not included; an unknown listing day counts
-    /// as long ago.
+    /// Returns whether the stock was listed on a day, the day of delisting excluded. An unknown listing day counts as long
+    /// ago.
     #[must_use]
     pub fn is_listed(&self, date: Date) -> bool {
         self.listed.is_none_or(|listed| listed <= date)
@@ -152,7 +173,7 @@ impl Instrument {
         &self.names
     }
 
-    /// Returns the name on a day, or `None` when the history has none for it.
+    /// Returns the name on a day, or `None` if the history does not cover it.
     #[must_use]
     pub fn name_on(&self, date: Date) -> Option<&str> {
         self.names
@@ -161,15 +182,15 @@ impl Instrument {
             .map(|period| period.name.as_str())
     }
 
-    /// Returns whether the stock was under special treatment on a day, or `None` when its name on that day is unknown:
-    /// a guess would silently halve or double the price limit.
+    /// Returns whether the stock was under special treatment on a day, or `None` if its name on that day is unknown: a guess
+    /// would halve or double the price limit without notice.
     #[must_use]
     pub fn is_st(&self, date: Date) -> Option<bool> {
         self.name_on(date).map(is_st_name)
     }
 
-    /// Returns the periods of special treatment; names that follow one another within ST make one period. The last
-    /// one has no end while the stock is under ST.
+    /// Returns the periods of special treatment. Consecutive names under ST make one period, which has no end while the
+    /// stock is under ST.
     #[must_use]
     pub fn st_periods(&self) -> Vec<(Date, Option<Date>)> {
         let mut periods: Vec<(Date, Option<Date>)> = Vec::new();
@@ -184,12 +205,12 @@ impl Instrument {
         periods
     }
 
-    /// Reads Tushare's `stock_basic` table: `ts_code`, `name`, `list_date` and, where they are there, `delist_date`,
-    /// `industry` and `cnspell`.
+    /// Reads Tushare's `stock_basic` table: `ts_code`, `name`, `list_date` and, optionally, `delist_date`, `industry`
+    /// and `cnspell`.
     ///
-    /// A stock that is listed twice, as `L` and as `D`, is one: each day is the one that either row has, and the later row
-    /// names it. A day on which the rows disagree, and days of which the last lies before the first, are taken for unknown;
-    /// such rows, rows without a day of listing and rows that cannot be read come as [`BadRow`](crate::BadRow)s beside the stocks.
+    /// Two rows of one stock, such as `L` and `D`, are one stock: each date is taken from the row that has it, and the name
+    /// from the later row. Dates on which the rows disagree, and a delisting before the listing, count as unknown. Such
+    /// rows, rows without a day of listing and rows that cannot be read are returned as [`BadRow`](crate::BadRow)s.
     ///
     /// # Errors
     /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.

@@ -1,11 +1,13 @@
-//! Names and the days on which they were in use: special treatment, the delisting period and days without limits are
-//! written nowhere else.
+//! Names and the days on which they were in use, the only source of special treatment, delisting periods and resumed
+//! listings.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::records::{ByStock, Records};
-use crate::{Date, QuantError, Symbol};
+use crate::symbol::Symbol;
 
 /// Days from the epoch to 1900-01-01.
 const LONG_AGO: i32 = -25_567;
@@ -17,9 +19,9 @@ pub struct NamePeriod {
     pub from: Date,
     /// The last day, or `None` when the name is still in use.
     pub to: Option<Date>,
-    /// The name, as the exchange displays it.
+    /// The name as displayed by the exchange.
     pub name: String,
-    /// Why the name was taken, in the vendor's words.
+    /// The reason of the change, as the vendor writes it.
     pub reason: Option<String>,
 }
 
@@ -33,7 +35,7 @@ impl NamePeriod {
         is_delisting_name(&self.name) || self.is_for("退市整理")
     }
 
-    /// Whether the name was taken when a listing began again, by the vendor's reason.
+    /// Whether the name began with a resumed listing, by the vendor's reason.
     pub(super) fn is_resumed(&self) -> bool {
         self.is_for("恢复上市") || self.is_for("重新上市")
     }
@@ -42,15 +44,15 @@ impl NamePeriod {
         self.reason.as_ref().is_some_and(|own| own.contains(reason))
     }
 
-    /// Whether the next period, of a row that begins on the day `begun`, is only more of this one.
-    fn goes_on_in(&self, next: &Self, begun: Date) -> bool {
-        let anew = next.is_resumed() && next.from == begun;
+    /// Whether the next period, of a row that begins on the day `begun`, continues this one.
+    fn continues_in(&self, next: &Self, begun: Date) -> bool {
+        let resumes = next.is_resumed() && next.from == begun;
         let follows = self.to.is_some_and(|to| to.days() + 1 == next.from.days());
         let same = plain(&self.name) == plain(&next.name);
-        same && follows && !anew && self.is_delisting() == next.is_delisting()
+        same && follows && !resumes && self.is_delisting() == next.is_delisting()
     }
 
-    fn told(&self) -> String {
+    fn text(&self) -> String {
         let to = self
             .to
             .map_or("an open end".to_owned(), |to| to.to_string());
@@ -58,9 +60,9 @@ impl NamePeriod {
     }
 }
 
-/// Reads Tushare's `namechange` table: `ts_code`, `name`, `start_date`, `end_date` and, where it is there,
+/// Reads Tushare's `namechange` table: `ts_code`, `name`, `start_date`, `end_date` and, optionally,
 /// `change_reason`, for [`Instrument::with_names`](super::Instrument::with_names). A name without a first day was in use
-/// from the beginning. A row that cannot be used, such as one that begins after its end, costs no other.
+/// from the beginning. A row that cannot be used, such as one that begins after its end, becomes a bad row.
 ///
 /// # Errors
 /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
@@ -95,13 +97,13 @@ pub fn read_name_changes(
     Ok((found, bad))
 }
 
-/// Makes one history of a stock's rows, a name a day, and says in words what stays unclear.
+/// Merges the rows of a stock into one history with one name per day, and lists what remains unclear.
 ///
-/// - The same name twice, with or without an end, is one period; names are compared without spaces and wide letters.
+/// - A repeated name, with or without an end, is one period. Names are compared without spaces and wide letters.
 /// - A row without an end lasts until another name begins.
 /// - Where two names overlap, the one that began later is in use.
-/// - Of two names that began on one day, the one under special treatment is in use, and the day is unclear when the other
-///   one is not: the narrower limits refuse more trades than they invent.
+/// - Of two names that began on one day, one under special treatment is in use, and the day is unclear if the other is not:
+///   narrower limits reject trades rather than invent them.
 pub(super) fn settle(mut rows: Vec<NamePeriod>) -> (Vec<NamePeriod>, Vec<String>) {
     rows.retain(|row| row.to.is_none_or(|to| row.from <= to));
     rows.sort();
@@ -134,12 +136,12 @@ pub(super) fn settle(mut rows: Vec<NamePeriod>) -> (Vec<NamePeriod>, Vec<String>
         if let (Some(under), Some(not)) = (under, latest().find(|row| !is_st_name(&row.name))) {
             unclear.insert(format!(
                 "two names begin on one day, {} and {}; counted as under special treatment",
-                under.told(),
-                not.told()
+                under.text(),
+                not.text()
             ));
         }
         let name = under.unwrap_or(first);
-        // Of rows that repeat each other, one may tell the reason.
+        // Of repeated rows, any may have the reason.
         let same = |row: &&NamePeriod| self::plain(&row.name) == self::plain(&name.name);
         let to = edges
             .get(at + 1)
@@ -151,20 +153,20 @@ pub(super) fn settle(mut rows: Vec<NamePeriod>) -> (Vec<NamePeriod>, Vec<String>
             reason: latest().filter(same).find_map(|row| row.reason.clone()),
         };
         match history.last_mut() {
-            Some(last) if last.goes_on_in(&period, begun) => last.to = to,
+            Some(last) if last.continues_in(&period, begun) => last.to = to,
             _ => history.push(period),
         }
     }
     (history, unclear.into_iter().collect())
 }
 
-/// A name in plain letters: vendors write wide ones, several stars, and spaces.
+/// Returns a name in plain upper-case letters: vendors write wide letters, several kinds of stars, and spaces.
 fn plain(name: &str) -> String {
     name.chars()
         .filter(|letter| !letter.is_whitespace())
         .map(|letter| match letter {
             '\u{fe61}' | '\u{2217}' | '\u{2731}' => '*',
-            // The wide forms lie at a fixed distance from their ASCII letters.
+            // Wide forms have a fixed distance from their ASCII letters.
             '\u{ff01}'..='\u{ff5e}' => char::from_u32(letter as u32 - 0xfee0).unwrap_or(letter),
             other => other,
         })
@@ -172,8 +174,8 @@ fn plain(name: &str) -> String {
         .collect()
 }
 
-/// A name in plain letters without what the exchange puts before it for a day or a few: `XD`, `XR` and `DR` on ex-right
-/// days, `N` on a first day and `C` on the days after it.
+/// Returns a plain name without the temporary marks of the exchange: `XD`, `XR` and `DR` on ex-right days, `N` on the first
+/// day and `C` on the days after it.
 fn unmarked(name: &str) -> String {
     let mut name = plain(name);
     for mark in ["XD", "XR", "DR", "N", "C"] {
@@ -184,8 +186,9 @@ fn unmarked(name: &str) -> String {
     name
 }
 
-/// Returns whether a name as displayed by the exchange says special treatment: `ST`, `*ST`, and during the share reform
-/// `SST`, `S*ST` and `G` before them; in wide letters and with spaces too, and behind `XD`, `XR`, `DR`, `N` or `C`.
+/// Returns whether a name as displayed by the exchange is one under special treatment: it begins with `ST` or `*ST`, or
+/// during the share reform with `SST`, `S*ST`, `GST` or `G*ST`. Wide letters, spaces and a leading `XD`, `XR`, `DR`, `N` or
+/// `C` do not matter.
 #[must_use]
 pub fn is_st_name(name: &str) -> bool {
     let name = unmarked(name);
@@ -194,15 +197,15 @@ pub fn is_st_name(name: &str) -> bool {
         .any(|mark| name.starts_with(mark))
 }
 
-/// Returns whether a name as displayed by the exchange says that the stock is in its delisting period: `退市` or `*退`
-/// before it, or `退` behind it.
+/// Returns whether a name as displayed by the exchange is one of a delisting period: it begins with `退市` or `*退`, or ends
+/// with `退`.
 #[must_use]
 pub fn is_delisting_name(name: &str) -> bool {
     let name = unmarked(name);
     name.starts_with("退市") || name.starts_with("*退") || name.ends_with('退')
 }
 
-/// Returns whether a name is the one of a first day: `N` before a Chinese name or before special treatment.
+/// Returns whether a name is that of a first day: `N` before a Chinese name or before special treatment.
 pub(super) fn is_first_day_name(name: &str) -> bool {
     let name = plain(name);
     let rest = name.strip_prefix('N');

@@ -6,11 +6,13 @@ use serde::Deserialize;
 
 use super::names::is_first_day_name;
 use super::{Instrument, PLACE};
-use crate::{Date, QuantError, StPeriod};
+use crate::clean::StPeriod;
+use crate::date::Date;
+use crate::error::QuantError;
 
 const ASHARE: &str = include_str!("../../rules/special_days.csv");
 
-/// Since when the first day of a delisting period, and that of a resumed listing, has no price limit:
+/// The dates since which the first day of a delisting period and of a resumed listing have no price limit, from
 /// `rules/special_days.csv` of this crate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpecialDays {
@@ -27,10 +29,10 @@ struct Row {
 }
 
 impl SpecialDays {
-    /// Returns the A-share table that is part of this crate.
+    /// Returns the shipped A-share table.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when the table lacks a kind or a source; a test keeps the table of the crate good.
+    /// Returns [`QuantError::Value`] if the table lacks a kind or a source. A test keeps the shipped table valid.
     pub fn ashare() -> Result<Self, QuantError> {
         let rows = csv::Reader::from_reader(ASHARE.as_bytes())
             .into_deserialize()
@@ -63,9 +65,9 @@ impl SpecialDays {
         })
     }
 
-    /// Returns the days from which on the next traded day of a stock has no price limit, as its names tell them: the
-    /// first of a delisting period, and the first of a listing that resumes, which the vendor writes as a reason or the
-    /// exchange as an `N` before the name. The free days after a first listing belong to the limit rules.
+    /// Returns the days on or after which the next traded day of a stock has no price limit, according to its names: the
+    /// first day of a delisting period and of a resumed listing, which the vendor gives as a reason or the exchange as an
+    /// `N` before the name. The days without limits after the first listing are part of the limit rules.
     #[must_use]
     pub fn free_days(&self, stock: &Instrument) -> BTreeSet<Date> {
         let mut free = BTreeSet::new();
@@ -85,26 +87,26 @@ impl SpecialDays {
     }
 }
 
-/// Days in a row on which the bars of a stock and what else is known of it disagree on special treatment.
+/// Consecutive bars of a stock whose flags disagree with other sources on special treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StDisagreement {
     /// The first day with a bar.
     pub from: Date,
     /// The last day with a bar.
     pub to: Date,
-    /// How many bars.
+    /// The number of bars.
     pub bars: usize,
-    /// What the bars say; names or configuration say the opposite.
+    /// The flag of the bars; names or configuration say the opposite.
     pub flagged: bool,
 }
 
-/// Returns the periods of special treatment of one stock from the flags of its bars, such as baostock's `isST`, and where
-/// they disagree with the periods that are known from elsewhere, such as names.
+/// Returns the periods of special treatment of one stock from the flags of its bars, such as baostock's `isST`, and their
+/// disagreements with periods from other sources, such as names.
 ///
-/// `flags` are one for each day with a bar, in order. **The flags win** from the first to the last of their days: they come
-/// with the prices that they limit, from one vendor, day by day, while names are announced, corrected and dated by hand. A
-/// flag stands until the next one, since the days between have no bar. Before the first and after the last of them the
-/// known periods stand. `known` is `None` when nothing is known from elsewhere; then nothing can disagree.
+/// `flags` has one entry for each day with a bar, in order. **Flags take precedence** from their first to their last day: the
+/// vendor publishes them day by day with the prices that they limit, while names are announced, corrected and dated by hand.
+/// A flag holds until the next one, since the days between have no bar. Before the first and after the last flag the `known`
+/// periods hold. `known` is `None` without another source.
 #[must_use]
 pub fn st_periods_of_flags(
     flags: &[(Date, bool)],

@@ -1,16 +1,19 @@
-//! Days on which a stock did not trade: as its bars show them, and as the vendor recorded them.
+//! Days on which a stock did not trade, according to its bars and to the vendor's record.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 
 use super::PLACE;
+use crate::bar::Bar;
+use crate::calendar::Calendar;
+use crate::date::{Date, Span};
+use crate::error::QuantError;
 use crate::records::{ByStock, Records};
-use crate::{Bar, Calendar, Date, QuantError, Span, Symbol};
+use crate::symbol::Symbol;
 
-/// Reads Tushare's `suspend_d` table: `ts_code`, `trade_date`, `suspend_type` and, if there is one, `suspend_timing`.
+/// Reads Tushare's `suspend_d` table: `ts_code`, `trade_date`, `suspend_type` and, optionally, `suspend_timing`.
 /// Returns the days on which each stock did not trade at all; a suspension of some hours (with a timing) and a
-/// resumption (type `R`) leave the day with a bar. A row that cannot be read, and one of a type that is neither `S` nor `R`,
-/// costs no other.
+/// resumption (type `R`) are no such day. A row that cannot be read, or of a type other than `S` and `R`, becomes a bad row.
 ///
 /// # Errors
 /// Returns [`QuantError::Header`] or [`QuantError::Io`] when the table cannot be read at all.
@@ -39,23 +42,23 @@ pub fn read_suspended_days(
     Ok((found, bad))
 }
 
-/// Trading days in a row without a bar.
+/// Consecutive trading days without a bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suspension {
     /// The first and the last of the days.
     pub span: Span,
-    /// How many trading days.
+    /// The number of trading days.
     pub trading_days: usize,
 }
 
 /// Returns the suspensions of a stock within a span: runs of trading days without a bar that traded.
 ///
-/// `bars` are of one stock in order; a bar without volume counts as none, since some vendors fill suspensions so. The
-/// caller cuts `span` to the days on which the stock was listed and the bars are complete.
+/// `bars` are of one stock in order; a bar without volume does not count, since some vendors fill suspensions with
+/// such bars. The caller limits `span` to the days on which the stock was listed and the bars are complete.
 ///
 /// # Errors
-/// Returns [`QuantError::Value`] when bars are of several stocks, when one lies on a day of the span that the calendar
-/// does not have, or when the calendar does not reach from end to end of the span.
+/// Returns [`QuantError::Value`] if bars are of several stocks, if one is on a day of the span that is not in the calendar,
+/// or if the calendar does not cover the span.
 pub fn suspensions(
     bars: &[Bar],
     calendar: &Calendar,
@@ -110,16 +113,16 @@ pub fn suspensions(
     Ok(found)
 }
 
-/// Where bars and the vendor's record of suspensions disagree.
+/// Disagreements of bars and the vendor's record of suspensions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SuspensionCheck {
     /// Trading days without a bar that the record does not explain: the bars have a hole.
     pub missing: Vec<Date>,
-    /// Days on which the stock traded although the record says that it did not.
+    /// Days on which the stock traded although the record lists a suspension.
     pub contradicted: Vec<Date>,
 }
 
-/// Holds the suspensions that bars show against the vendor's record: see [`suspensions`] and [`read_suspended_days`].
+/// Compares the suspensions that bars show with the vendor's record: see [`suspensions`] and [`read_suspended_days`].
 ///
 /// # Errors
 /// Returns what [`suspensions`] returns.

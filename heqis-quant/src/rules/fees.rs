@@ -1,19 +1,22 @@
-//! What a trade costs.
+//! Fees of trades.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Force, Pattern};
-use crate::{Date, QuantError, Symbol};
+use super::Force;
+use super::pattern::Pattern;
+use crate::date::Date;
+use crate::error::QuantError;
+use crate::symbol::Symbol;
 
 const PLACE: &str = "fee table";
-/// Rates are counted in ten-millionths, since 0.00255 percent has to be a whole number.
+/// Rates are in ten-millionths, so that 0.00255 percent is a whole number.
 pub(super) const PER_ONE: i64 = 10_000_000;
-/// Ten trillion CNY or USD: above the value of any market, and far below where an `i64` of cents ends.
+/// Ten trillion CNY or USD: above the value of any market, and far within an `i64` of cents.
 pub(super) const MAX_AMOUNT_CENTS: i64 = 1_000_000_000_000_000;
-/// As many shares as a cent each would make the largest amount.
+/// The largest amount at a price of one cent.
 const MAX_SHARES: u64 = 1_000_000_000_000_000;
-/// Of a fee on shares, the rate is money for one share. Every listed A share had a par value of 1 CNY while fees were
-/// counted on it, with few exceptions, so that a rate of the par value is the same.
+/// The rate of a fee on shares is money per share. With few exceptions, listed A shares had a par value of 1 CNY while fees
+/// referred to it, so a rate on the par value is the same.
 const SHARE_CENTS: i128 = 100;
 
 /// The side of a trade.
@@ -34,11 +37,11 @@ pub enum Fee {
     StampDuty,
     /// The transfer fee of the clearing house; in the US the Trading Activity Fee of FINRA.
     Transfer,
-    /// What the broker takes.
+    /// The commission of the broker.
     Commission,
 }
 
-/// What a rate is taken of.
+/// The base of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Basis {
@@ -46,24 +49,24 @@ pub enum Basis {
     Amount,
     /// The par value of 1 CNY a share.
     Par,
-    /// The shares: the rate is money for one.
+    /// The shares: the rate is money per share.
     Share,
 }
 
-/// One row: one fee in one span of days.
+/// One fee in one span of days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FeeRule {
     /// The kind.
     pub fee: Fee,
-    /// The symbols that pay, or none for all of the market.
+    /// The symbols that pay; empty means all of the market.
     pub symbols: Vec<Pattern>,
     /// The side that pays, or `None` for both.
     pub side: Option<Trade>,
     /// The first day in force.
     pub from: Date,
-    /// The last day in force, or `None` when there is no end yet.
+    /// The last day in force, or `None` without an end.
     pub to: Option<Date>,
-    /// What the rate is taken of.
+    /// The base of the rate.
     pub basis: Basis,
     /// The rate in ten-millionths: 5,000 is 0.05 percent.
     pub rate_e7: i64,
@@ -71,11 +74,11 @@ pub struct FeeRule {
     pub min_cents: i64,
     /// The largest fee of one order in cents.
     pub max_cents: Option<i64>,
-    /// Where the rule is written.
+    /// The source of the rule.
     pub source: String,
 }
 
-/// What one order costs, fee by fee, each rounded half up to a cent by itself.
+/// The fees of one order, each rounded half up to a cent by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FeeBill {
     /// The tax in cents.
@@ -95,7 +98,7 @@ pub struct Fees<'a> {
     pub transfer: Option<&'a FeeRule>,
     /// The commission.
     pub commission: Option<&'a FeeRule>,
-    /// How many quantity units of the market make one share.
+    /// The number of quantity units of the market per share.
     pub units_per_share: i64,
 }
 
@@ -142,7 +145,7 @@ impl FeeRule {
             && (self.symbols.is_empty() || other.symbols.is_empty() || shared())
     }
 
-    /// The fee of a checked order. An order of nothing costs nothing, not even the minimum.
+    /// Returns the fee of a checked order. An empty order costs nothing, not even the minimum.
     fn cents(&self, trade: Trade, amount_cents: i64, quantity: u64, units_per_share: i64) -> i64 {
         if self.side.is_some_and(|side| side != trade) || (amount_cents == 0 && quantity == 0) {
             return 0;
@@ -165,8 +168,8 @@ impl FeeRule {
 }
 
 impl Fees<'_> {
-    /// Returns the fees of an order that trades a quantity, in quantity units of the market, for `amount_cents` (price
-    /// times quantity).
+    /// Returns the fees of an order for a quantity, in quantity units of the market, at `amount_cents` (price times
+    /// quantity).
     ///
     /// Each fee is rounded half up to a cent by itself, then its minimum and its maximum are applied.
     ///
@@ -208,8 +211,8 @@ mod tests {
         reason = "1_005_01 reads as 1,005.01 CNY"
     )]
     use super::*;
-    use crate::Exchange;
     use crate::rules::Markets;
+    use crate::symbol::Exchange;
     use proptest::prelude::*;
 
     fn stock(exchange: Exchange) -> Symbol {

@@ -1,23 +1,23 @@
 //! Daily price limits.
 
-use crate::{Date, QuantError};
-
 use super::Force;
+use crate::date::Date;
+use crate::error::QuantError;
 
-/// One row: the limit of one class of instruments in one span of days.
+/// The limit of one class of instruments in one span of days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRule {
-    /// Whether the row is for stocks under special treatment (ST); `None` means for both.
+    /// Whether the rule is for stocks under special treatment (ST); `None` means all stocks.
     pub st: Option<bool>,
     /// The first day in force.
     pub from: Date,
-    /// The last day in force, or `None` when there is no end yet.
+    /// The last day in force, or `None` without an end.
     pub to: Option<Date>,
     /// The limit in whole percent of the reference price, 1 to 99.
     pub percent: i64,
-    /// How many trading days after an IPO have no limit.
+    /// The number of trading days after an IPO without a limit.
     pub ipo_free_days: u32,
-    /// Where the rule is written.
+    /// The source of the rule.
     pub source: String,
 }
 
@@ -52,7 +52,7 @@ impl LimitRule {
         same_stocks && self.force().overlaps(other.force())
     }
 
-    /// Returns the limits around a reference price that was checked.
+    /// Returns the limits around a checked reference price.
     pub(super) fn around(&self, reference: i64, tick: i64) -> Limits {
         Limits::Band {
             up: bound(reference, 100 + self.percent, tick),
@@ -63,15 +63,15 @@ impl LimitRule {
 
 /// Reference × percent %, rounded half up to a tick.
 ///
-/// The rounding is done on integers, since binary fractions round some of the halves down.
+/// Integer arithmetic is used because binary fractions would round some halves down.
 fn bound(reference: i64, percent: i64, tick: i64) -> i64 {
     (reference * percent + 50 * tick) / (100 * tick) * tick
 }
 
-/// Returns the lowest and highest reference price whose limits would hold a bar from `low` to `high`, or `None` when no
-/// single reference does. All are in price units. This inverts the formula above.
-pub(crate) fn references(low: i64, high: i64, percent: i64, tick: i64) -> Option<(i64, i64)> {
-    // Prices off the tick are judged by the tick that they have reached.
+/// Returns the lowest and highest reference price whose limits contain a bar from `low` to `high`, or `None` if no single
+/// reference does. All are in price units. This inverts [`bound`].
+pub(super) fn references(low: i64, high: i64, percent: i64, tick: i64) -> Option<(i64, i64)> {
+    // Prices off the tick are rounded into the bar.
     let (low, high) = (low.div_euclid(tick), (high + tick - 1).div_euclid(tick));
     let least = (100 * tick * high - 50 * tick + 99 + percent).div_euclid(100 + percent);
     let most = (100 * tick * low + 50 * tick - 1).div_euclid(100 - percent);
@@ -94,8 +94,8 @@ pub(super) fn check_reference(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::Symbol;
     use crate::rules::Markets;
+    use crate::symbol::Symbol;
     use proptest::prelude::*;
 
     fn day(text: &str) -> Date {
@@ -112,9 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn limits_published_by_the_vendor_are_reproduced() {
-        // Up and down limits as published on the Tushare stk_limit page. The reference price is the only one, among all
-        // up to 100 CNY, that gives both.
+    fn limits_published_by_a_vendor_are_reproduced() {
+        // Limits as published on the Tushare stk_limit page. Of all reference prices up to 100 CNY, only one gives both.
         for (symbol, st, pre_close, published) in [
             ("000001.SZ", false, 1369, (1506, 1232)),
             ("000019.SZ", false, 735, (809, 662)),
@@ -158,7 +157,7 @@ mod tests {
             ("000300.SH", "2024-01-02", false, (i64::MAX, 0)),
             ("AAPL", "2024-01-02", false, (i64::MAX, 0)),
             ("BTCUSDT", "2024-01-02", false, (i64::MAX, 0)),
-            ("NOBODY.KNOWS", "2024-01-02", false, (i64::MAX, 0)),
+            ("UNKNOWN.NAME", "2024-01-02", false, (i64::MAX, 0)),
         ] {
             assert_eq!(band(symbol, date, st, 1000), expected, "{symbol} {date}");
         }
@@ -194,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_inverse_finds_exactly_the_references_that_hold_a_bar(
+        fn the_inverse_finds_exactly_the_references_that_contain_a_bar(
             low in 1i64..300, spread in 0i64..90, percent in prop::sample::select(vec![5i64, 10, 20, 30]),
             tick in prop::sample::select(vec![1i64, 5, 10])
         ) {

@@ -1,14 +1,17 @@
 //! All markets together, and the rules of one instrument.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use super::fees::{MAX_AMOUNT_CENTS, PER_ONE};
-use super::limits::{check_reference, references};
-use super::market::refuse_ambiguous;
-use super::{
-    Class, DayRules, Fee, FeeRule, Fees, LimitRule, Limits, MarketRules, OrderRule, PLACE,
-};
-use crate::{Date, QuantError, Symbol};
+use super::fees::{Fee, FeeRule, Fees, MAX_AMOUNT_CENTS, PER_ONE};
+use super::limits::{LimitRule, Limits, check_reference, references};
+use super::market::{Class, MarketRules};
+use super::orders::OrderRule;
+use super::pattern::Pattern;
+use super::{DayRules, PLACE};
+use crate::date::Date;
+use crate::error::QuantError;
+use crate::symbol::Symbol;
 
 const SHIPPED: [(&str, &str); 6] = [
     ("ashare.toml", include_str!("../../markets/ashare.toml")),
@@ -25,14 +28,14 @@ const SHIPPED: [(&str, &str); 6] = [
     ("crypto.toml", include_str!("../../markets/crypto.toml")),
 ];
 
-/// The rules of all markets that are known: those of this crate, and those that a user adds.
+/// The rules of all known markets: the shipped ones, and those that a user adds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Markets {
-    /// The user's first. Shared, so that a copy of all is cheap.
+    /// The user's markets come first. Shared, so that a copy is cheap.
     markets: Vec<Arc<MarketRules>>,
-    /// How many of them are the user's.
+    /// The number of the user's markets.
     own: usize,
-    /// All patterns, the one that decides first: market, class, pattern.
+    /// All patterns as market, class and pattern, in order of precedence.
     order: Vec<(usize, usize, usize)>,
 }
 
@@ -41,20 +44,20 @@ pub struct Markets {
 pub struct Listing<'a> {
     /// The instrument.
     pub symbol: Symbol,
-    /// The market, shared, so that whoever needs it for long can keep it.
+    /// The market, shared so that a caller can keep it.
     pub market: &'a Arc<MarketRules>,
     /// The class.
     pub class: &'a Class,
 }
 
 impl Markets {
-    /// Returns the markets that are part of this crate, with their default commissions: see
+    /// Returns the shipped markets with their default commissions: see
     /// [`Markets::with_commission`].
     ///
     /// # Errors
-    /// Returns what [`MarketRules::parse`] returns; tests keep the files of the crate good.
+    /// Returns what [`MarketRules::parse`] returns. Tests keep the shipped files valid.
     pub fn shipped() -> Result<Self, QuantError> {
-        // Read once: every cleaner and every broker asks for them.
+        // Parsed once: every cleaner and every broker uses them.
         static MARKETS: OnceLock<Markets> = OnceLock::new();
         if let Some(markets) = MARKETS.get() {
             return Ok(markets.clone());
@@ -64,12 +67,12 @@ impl Markets {
         Ok(MARKETS.get_or_init(|| markets).clone())
     }
 
-    /// Adds a market of a user, whose patterns come before all of this crate. One with the name of a market of this crate
-    /// takes its place.
+    /// Adds a market of a user, whose patterns take precedence over those of the shipped markets. It replaces a shipped
+    /// market of the same name.
     ///
     /// # Errors
-    /// Returns what [`MarketRules::parse`] returns, and [`QuantError::Value`] when the name or, equally exact, a symbol
-    /// is also in another market that was added.
+    /// Returns what [`MarketRules::parse`] returns, and [`QuantError::Value`] if another added market has the same name, or
+    /// a pattern of the same precedence for one symbol.
     pub fn with(self, text: &str, source_name: &str) -> Result<Self, QuantError> {
         let market = MarketRules::parse(text, source_name)?;
         let Self {
@@ -106,7 +109,7 @@ impl Markets {
         })
     }
 
-    /// Replaces the commission of all markets, for all days, by what was agreed with a broker.
+    /// Replaces the commission of all markets and all days by the one agreed with a broker.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when the rate is not in 0..=10,000,000 or the minimum is negative.
@@ -137,8 +140,8 @@ impl Markets {
         self.markets.iter().map(|market| &**market)
     }
 
-    /// Returns an instrument in its market, or `None` when no pattern means its symbol. Of several, a user's comes
-    /// first, then the one that has more characters in common with the symbol.
+    /// Returns an instrument in its market, or `None` if no pattern matches its symbol. Of several patterns, a user's takes
+    /// precedence, then the one with more literal characters.
     #[must_use]
     pub fn of(&self, symbol: Symbol) -> Option<Listing<'_>> {
         self.order.iter().find_map(|&(m, c, p)| {
@@ -156,13 +159,13 @@ impl Markets {
     #[must_use]
     pub fn untradable(&self, symbol: Symbol) -> Option<String> {
         match self.of(symbol) {
-            None => Some("no market file knows the symbol, so that no rule is known".to_owned()),
+            None => Some("no market file knows the symbol, so its rules are unknown".to_owned()),
             Some(listing) => listing.class.untradable.clone(),
         }
     }
 
     /// Returns the price limits of an instrument on a day around its ex-right reference price, in price units of its
-    /// market; one that no market knows has none. `st` tells whether a stock is under special treatment.
+    /// market. An instrument of no known market has none. `st` is whether a stock is under special treatment.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when the reference price is not between one unit and 100,000,000 of the currency.
@@ -179,18 +182,18 @@ impl Markets {
         }
     }
 
-    /// Returns the rules of an instrument on a day; `st` tells whether a stock is under special treatment.
+    /// Returns the rules of an instrument on a day; `st` is whether a stock is under special treatment.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when the instrument cannot be traded, or when its market has no order sizes or fees
-    /// for that day. Days without a price limit are good: see [`DayRules::limit`].
+    /// Returns [`QuantError::Value`] if the instrument cannot be traded, or if its market has no order sizes or fees for the
+    /// day. Days without a price limit are no error: see [`DayRules::limit`].
     pub fn on(&self, symbol: Symbol, date: Date, st: bool) -> Result<DayRules<'_>, QuantError> {
         let refuse = |rule: &str, value: &dyn ToString| {
             QuantError::value(PLACE, format!("{symbol}"), rule, value.to_string())
         };
         let listing = self
             .of(symbol)
-            .ok_or_else(|| refuse("must be a symbol that a market file knows", &"none"))?;
+            .ok_or_else(|| refuse("must be a symbol of a market file", &"none"))?;
         if let Some(reason) = &listing.class.untradable {
             return Err(refuse("must be tradable", reason));
         }
@@ -214,23 +217,23 @@ impl<'a> Listing<'a> {
         self.market.price_decimals == 2
     }
 
-    /// Returns the price limit in force, or `None` when there is none.
+    /// Returns the price limit in force, if any.
     #[must_use]
     pub fn limit(&self, date: Date, st: bool) -> Option<&'a LimitRule> {
         self.class.limits.iter().find(|rule| rule.applies(date, st))
     }
 
-    /// Returns the order rule in force, or `None` when there is none.
+    /// Returns the order rule in force, if any.
     #[must_use]
     pub fn order(&self, date: Date) -> Option<&'a OrderRule> {
         let holds = |rule: &&OrderRule| rule.force().holds(date);
         self.class.orders.iter().find(holds)
     }
 
-    /// Returns the fees in force. A kind that the market has no row of is not charged.
+    /// Returns the fees in force. A kind without any rule in the market is not charged.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when the market has a kind of fee and no row of it is in force.
+    /// Returns [`QuantError::Value`] if the market has rules of a kind of fee, and none of them is in force.
     pub fn fees(&self, date: Date) -> Result<Fees<'a>, QuantError> {
         let rule = |fee: Fee| {
             let mut kind = self.market.fees.iter().filter(|rule| rule.fee == fee);
@@ -254,8 +257,8 @@ impl<'a> Listing<'a> {
         })
     }
 
-    /// Returns the price limits of a day around the ex-right reference price, in price units. Days after an IPO are the
-    /// caller's to know: see [`LimitRule::ipo_free_days`].
+    /// Returns the price limits of a day around the ex-right reference price, in price units. The caller handles the
+    /// days after an IPO: see [`LimitRule::ipo_free_days`].
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when the reference price is not between one unit and 100,000,000 of the currency.
@@ -269,16 +272,43 @@ impl<'a> Listing<'a> {
         }))
     }
 
-    /// Returns the lowest and highest reference price whose limits would hold a bar from `low` to `high`, all in price
-    /// units, or `None` when the day has no limits or no single reference holds the bar.
+    /// Returns the lowest and highest reference price whose limits contain a bar from `low` to `high`, all in price
+    /// units, or `None` when the day has no limits or no single reference does.
     #[must_use]
     pub fn references(&self, date: Date, st: bool, low: i64, high: i64) -> Option<(i64, i64)> {
         references(low, high, self.limit(date, st)?.percent, self.tick(date))
     }
 
-    /// Returns the tick of a day, in price units; one unit where no order rule is in force.
+    /// Returns the tick of a day in price units, which is one unit without an order rule.
     #[must_use]
     pub fn tick(&self, date: Date) -> i64 {
         self.order(date).map_or(1, |rule| rule.tick)
     }
+}
+
+/// Returns an error if two patterns of different classes with the same number of literal characters match one symbol.
+fn refuse_ambiguous(markets: &[Arc<MarketRules>]) -> Result<(), QuantError> {
+    let mut seen: BTreeMap<usize, Vec<(usize, &Class, &Pattern)>> = BTreeMap::new();
+    for (i, market) in markets.iter().enumerate() {
+        for class in &market.classes {
+            for pattern in &class.symbols {
+                let alike = seen.entry(pattern.literals()).or_default();
+                let clash = alike.iter().find(|(of, other, theirs)| {
+                    (*of != i || other.name != class.name) && theirs.meets(pattern)
+                });
+                if let Some((of, other, theirs)) = clash {
+                    let field = format!("{}: class {}: symbols", market.name, class.name);
+                    let rule = format!(
+                        "must not match symbols that {} of class {} in {} matches as well",
+                        theirs.as_str(),
+                        other.name,
+                        markets[*of].name,
+                    );
+                    return Err(QuantError::value(PLACE, field, rule, pattern.as_str()));
+                }
+                alike.push((i, class, pattern));
+            }
+        }
+    }
+    Ok(())
 }

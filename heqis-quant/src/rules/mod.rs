@@ -1,17 +1,17 @@
-//! Dated trading rules of any number of markets. They are data, the files in `markets/` of this crate, each row with its
-//! source: a new rule is a new row, and a new market a new file, never a new branch.
+//! Dated trading rules of any number of markets. The rules are data: the files in `markets/` of this crate, each row with
+//! its source. A new rule is a new row, and a new market a new file, never a new branch.
 //!
-//! | type | what it rules |
+//! | type | content |
 //! |---|---|
-//! | [`Markets`] | which market and class a symbol belongs to |
-//! | [`MarketRules`] | currency, clock, days and hours of trading, decimals of prices and quantities |
-//! | [`LimitRule`] | how far a price may move in a day |
-//! | [`OrderRule`] | how large an order may be, its tick, and when what was bought may be sold |
-//! | [`FeeRule`] | what a trade costs |
+//! | [`Markets`] | market and class of a symbol |
+//! | [`MarketRules`] | currency, time zone, trading days and hours, decimals of prices and quantities |
+//! | [`LimitRule`] | the price limit of a day |
+//! | [`OrderRule`] | order sizes, tick, and the waiting period before a sale |
+//! | [`FeeRule`] | a fee of trades |
 //!
-//! [`Markets::on`] answers for one instrument on one day. Prices and quantities are integers in units of their market
-//! (cents and shares for A-share stocks) and money is in integer cents; every step that rounds says so. [`breaches`] uses
-//! the same rules the other way round, to find the days of a series that break them.
+//! [`Markets::on`] returns the rules of one instrument on one day. Prices and quantities are integers in units of their market
+//! (cents and shares for A-share stocks) and money is in integer cents; every step that rounds documents it.
+//! [`breaches`](crate::breaches) uses the same rules to find the days of a series that break them.
 //!
 //! ```
 //! use heqis_quant::rules::{Markets, Trade};
@@ -29,16 +29,15 @@
 //! # Ok::<(), heqis_quant::QuantError>(())
 //! ```
 
-mod audit;
 mod fees;
 mod limits;
 mod market;
+mod market_file;
 mod markets;
 mod orders;
 mod pattern;
 mod published;
 
-pub use audit::{Breach, BreachReason, breaches};
 pub use fees::{Basis, Fee, FeeBill, FeeRule, Fees, Trade};
 
 pub use limits::{LimitRule, Limits};
@@ -48,7 +47,8 @@ pub use orders::OrderRule;
 pub use pattern::Pattern;
 pub use published::{Published, check_published};
 
-use crate::{Date, QuantError};
+use crate::date::Date;
+use crate::error::QuantError;
 use limits::check_reference;
 
 const PLACE: &str = "market rules";
@@ -60,9 +60,9 @@ pub struct DayRules<'a> {
     pub listing: Listing<'a>,
     /// The day.
     pub date: Date,
-    /// The price limit in force, or `None` when no rule limits the price of that day.
+    /// The price limit in force, if any.
     pub limit: Option<&'a LimitRule>,
-    /// The order sizes in force, and the wait before a sale.
+    /// The order rule in force.
     pub order: &'a OrderRule,
     /// The fees in force.
     pub fees: Fees<'a>,
@@ -104,7 +104,7 @@ impl DayRules<'_> {
         if price <= 0 {
             return Err(QuantError::value(PLACE, "price", "must be positive", price));
         }
-        // Cost never falls with the quantity, so the answer is found by halving.
+        // Cost never falls with the quantity, so bisection finds the answer.
         let market = self.listing.market;
         let costs_at_most_cash = |quantity: u64| -> Result<bool, QuantError> {
             let Some(amount) = market.amount_cents(price, quantity) else {
@@ -113,12 +113,12 @@ impl DayRules<'_> {
             let fees = self.fees.bill(Trade::Buy, amount, quantity)?.total_cents();
             Ok(fees <= cash_cents - amount)
         };
-        // An amount is rounded to a cent, so that half a cent more than the cash may be enough.
+        // Amounts are rounded to a cent, so one that exceeds the cash by less than half a cent may be paid.
         let most = market.quantity_for(cash_cents.saturating_add(1), price);
         let most = self.order.buyable(most);
         let (mut good, mut unknown) = (0, most);
         while good < unknown {
-            // Rounded up, so that the smallest size above `good` is tried last and the loop ends.
+            // Rounded up, so that the smallest size above `good` is tried last and the loop terminates.
             let middle = self.order.buyable(good + (unknown - good).div_ceil(2));
             let tried = if middle > good { middle } else { unknown };
             if costs_at_most_cash(tried)? {
@@ -131,7 +131,7 @@ impl DayRules<'_> {
     }
 }
 
-/// The days on which a rule is in force; no `to` means no end yet.
+/// The days on which a rule is in force; `to` is `None` without an end.
 #[derive(Clone, Copy)]
 struct Force {
     from: Date,
@@ -156,7 +156,7 @@ mod tests {
         reason = "1_005_01 reads as 1,005.01 CNY"
     )]
     use super::*;
-    use crate::Symbol;
+    use crate::symbol::Symbol;
     use proptest::prelude::*;
 
     fn day(text: &str) -> Date {
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn one_question_answers_for_limits_lots_and_fees() {
+    fn rules_of_a_day_hold_limits_lots_and_fees() {
         let markets = Markets::shipped().unwrap();
         for (symbol, date, st, band, smallest, sale) in [
             // Limits of a reference of 10.00, the smallest order, the fees of selling for 100,000.00.
@@ -249,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_rules_is_an_error_and_not_a_free_trade() {
+    fn an_instrument_without_rules_is_an_error() {
         let markets = Markets::shipped().unwrap();
         for (symbol, date, reason) in [
             (
-                "NOBODY.KNOWS",
+                "UNKNOWN.NAME",
                 "2024-01-02",
-                "must be a symbol that a market file knows",
+                "must be a symbol of a market file",
             ),
             ("000300.SH", "2024-01-02", "must be tradable, got an index"),
             ("900901.SH", "2024-01-02", "must be tradable, got B shares"),
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn cash_buys_what_it_can_pay_with_the_fees() {
+    fn cash_buys_the_quantity_that_it_can_pay_with_fees() {
         let markets = Markets::shipped().unwrap();
         let rules = |symbol| {
             markets
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn every_rule_tells_its_source() {
+    fn every_rule_has_a_source() {
         let markets = Markets::shipped().unwrap();
         for market in markets.all() {
             let fees = market.fees.iter().map(|rule| &rule.source);
@@ -375,7 +375,6 @@ mod tests {
         }
     }
 
-    /// The holidays of the A-share market are the weekdays without a bar of its index.
     #[test]
     fn holidays_are_the_weekdays_without_a_bar_of_the_index() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../data/ashare/000300.SH.csv");
@@ -398,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_market_of_a_user_comes_before_the_shipped_ones() {
+    fn a_market_of_a_user_takes_precedence_over_the_shipped_ones() {
         let file = |name: &str, symbols: &str| {
             format!(
                 "name = '{name}'\ntitle = 'mine'\ncurrency = 'USD'\ntimezone = 'UTC'\ndays = 'all'\n\
@@ -428,7 +427,7 @@ mod tests {
             (
                 "other",
                 "@???",
-                "must not mean symbols that @@@@ of class c in mine means as well",
+                "must not match symbols that @@@@ of class c in mine matches as well",
             ),
         ] {
             let error = mine

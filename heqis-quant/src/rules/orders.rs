@@ -1,24 +1,25 @@
-//! Order sizes, ticks, and the wait before a sale.
+//! Order sizes, ticks, and the waiting period before a sale.
 
 use super::Force;
-use crate::{Calendar, Date};
+use crate::calendar::Calendar;
+use crate::date::Date;
 
-/// One row: the orders of one class of instruments in one span of days.
+/// The orders of one class of instruments in one span of days.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OrderRule {
     /// The first day in force.
     pub from: Date,
-    /// The last day in force, or `None` when there is no end yet.
+    /// The last day in force, or `None` without an end.
     pub to: Option<Date>,
     /// The smallest order in quantity units of the market: shares for A-share stocks.
     pub min: u64,
-    /// Larger orders grow in steps of so many units; the smallest order is a multiple of it.
+    /// The step by which larger orders grow, in quantity units; the smallest order is a multiple of it.
     pub step: u64,
     /// The smallest step of a price, in price units of the market.
     pub tick: i64,
-    /// What is bought on one trading day may be sold so many trading days later: 0 for T+0, 1 for T+1.
+    /// The number of trading days between a buy and the first sale: 0 for T+0, 1 for T+1.
     pub sell_after_days: u32,
-    /// Where the rule is written.
+    /// The source of the rule.
     pub source: String,
 }
 
@@ -39,10 +40,10 @@ impl OrderRule {
         }
     }
 
-    /// Returns the largest sell order of at most `wanted_shares` out of `holding_shares`, or 0 when there is none.
-    /// Whoever wants to sell everything can: an odd remainder is sold whole.
+    /// Returns the largest sell order of at most `wanted_shares` out of `holding_shares`, or 0 if no order is possible. The
+    /// whole holding can always be sold, and an odd remainder only as a whole.
     ///
-    /// `holding_shares` are the shares that may be sold that day: see [`OrderRule::first_sale`].
+    /// `holding_shares` are the shares that may be sold on the day: see [`OrderRule::first_sale`].
     #[must_use]
     pub fn sellable(&self, wanted_shares: u64, holding_shares: u64) -> u64 {
         if wanted_shares >= holding_shares {
@@ -51,20 +52,20 @@ impl OrderRule {
         let even = self.buyable(wanted_shares);
         let odd = holding_shares % self.step;
         match wanted_shares.checked_sub(odd) {
-            // With the whole remainder in the order, the rest of it only has to be a multiple of the step.
+            // An order with the whole odd remainder needs only the rest to be a multiple of the step.
             Some(more) if odd > 0 => even.max(wanted_shares - more % self.step),
             _ => even,
         }
     }
 
-    /// Returns whether an order to sell `shares` out of `holding_shares` is one that the exchange takes: a good size,
-    /// a good size together with the whole odd remainder, the remainder alone, or everything.
+    /// Returns whether the exchange accepts an order to sell `shares` out of `holding_shares`: a valid size, a valid size
+    /// plus the whole odd remainder, the remainder alone, or everything.
     #[must_use]
     pub fn may_sell(&self, shares: u64, holding_shares: u64) -> bool {
         shares > 0 && self.sellable(shares, holding_shares) == shares
     }
 
-    /// Returns the first day on which shares bought on a day may be sold, or `None` beyond the calendar.
+    /// Returns the first day on which shares bought on a day may be sold, or `None` beyond the end of the calendar.
     #[must_use]
     pub fn first_sale(&self, bought: Date, calendar: &Calendar) -> Option<Date> {
         (0..self.sell_after_days).try_fold(bought, |day, _| calendar.next(day))
@@ -76,7 +77,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
     use crate::rules::Markets;
-    use crate::{Board, Symbol};
+    use crate::symbol::{Board, Symbol};
     use proptest::prelude::*;
 
     fn day(text: &str) -> Date {
@@ -163,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_and_waits_follow_market_and_date() {
+    fn ticks_and_waiting_periods_follow_market_and_date() {
         for (symbol, date, tick, wait) in [
             ("600000.SH", "2024-01-02", 1, 1),
             ("510300.SH", "2024-01-02", 1, 1),
@@ -203,7 +204,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_buy_order_never_exceeds_the_wish_and_no_larger_one_fits(rule in any_rule(), wanted in 0u64..5_000) {
+        fn a_buy_order_never_exceeds_the_wanted_size_and_no_larger_one_fits(rule in any_rule(), wanted in 0u64..5_000) {
             let good = |q: u64| q >= rule.min && (q - rule.min).is_multiple_of(rule.step);
             let best = (1..=wanted).rev().find(|q| good(*q)).unwrap_or(0);
             prop_assert_eq!(rule.buyable(wanted), best);
@@ -213,7 +214,7 @@ mod tests {
         fn a_sell_order_never_exceeds_the_holding_and_no_larger_one_fits(
             rule in any_rule(), wanted in 0u64..1_500, holding in 0u64..1_500
         ) {
-            // The text of the exchanges: a good size, with or without the whole odd remainder, or everything.
+            // The rule of the exchanges: a valid size, with or without the whole odd remainder, or everything.
             let odd = holding % rule.step;
             let good = |q: u64| {
                 q == holding
@@ -223,7 +224,7 @@ mod tests {
             let best = (1..=wanted.min(holding)).rev().find(|q| good(*q)).unwrap_or(0);
             prop_assert_eq!(rule.sellable(wanted, holding), best);
             prop_assert_eq!(rule.may_sell(wanted, holding), wanted > 0 && wanted == best);
-            // What is left can still be sold.
+            // The rest can still be sold.
             prop_assert_eq!(rule.sellable(u64::MAX, holding - best), holding - best);
         }
     }

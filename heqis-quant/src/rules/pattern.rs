@@ -1,9 +1,9 @@
-//! Patterns of instrument names, as market files write them.
+//! Patterns of symbols in market files.
 
-use crate::Symbol;
+use crate::symbol::Symbol;
 
 /// A pattern of symbols: `#` stands for one digit, `@` for one letter, `?` for one letter or digit, `*` for one or more
-/// letters or digits, and everything else for itself. Letters match in either case, and the whole name has to match.
+/// letters or digits; every other character is literal. Case does not matter, and the whole name must match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(Box<str>);
 
@@ -24,26 +24,26 @@ impl Pattern {
         &self.0
     }
 
-    /// Returns whether a symbol has this form.
+    /// Returns whether a symbol matches.
     #[must_use]
     pub fn matches(&self, symbol: Symbol) -> bool {
         matches(self.0.as_bytes(), symbol.as_str().as_bytes())
     }
 
-    /// How many characters stand for themselves: of two patterns that match, the one with more is meant.
+    /// Returns the number of literal characters. Of two matching patterns, the one with more takes precedence.
     pub(super) fn literals(&self) -> usize {
-        let stands_for_itself = |b: &u8| !b"#@?*".contains(b);
-        self.0.bytes().filter(stands_for_itself).count()
+        let is_literal = |b: &u8| !b"#@?*".contains(b);
+        self.0.bytes().filter(is_literal).count()
     }
 
-    /// Returns whether any symbol has both forms.
+    /// Returns whether any symbol matches both patterns.
     pub(super) fn meets(&self, other: &Self) -> bool {
         meet(self.0.as_bytes(), other.0.as_bytes())
     }
 }
 
-/// Whether one character of a pattern may stand for a byte.
-fn takes(pattern: u8, byte: u8) -> bool {
+/// Returns whether one character of a pattern matches a byte.
+fn matches_byte(pattern: u8, byte: u8) -> bool {
     match pattern {
         b'#' => byte.is_ascii_digit(),
         b'@' => byte.is_ascii_alphabetic(),
@@ -55,7 +55,7 @@ fn takes(pattern: u8, byte: u8) -> bool {
 fn matches(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], []) => true,
-        ([p, rest @ ..], [byte, more @ ..]) if takes(*p, *byte) => {
+        ([p, rest @ ..], [byte, more @ ..]) if matches_byte(*p, *byte) => {
             matches(rest, more) || (*p == b'*' && matches(pattern, more))
         }
         _ => false,
@@ -66,7 +66,7 @@ fn meet(a: &[u8], b: &[u8]) -> bool {
     let ([p, a_rest @ ..], [q, b_rest @ ..]) = (a, b) else {
         return a.is_empty() && b.is_empty();
     };
-    let shared = (0..=127).any(|byte: u8| takes(*p, byte) && takes(*q, byte));
+    let shared = (0..=127).any(|byte: u8| matches_byte(*p, byte) && matches_byte(*q, byte));
     shared
         && (meet(a_rest, b_rest)
             || (*p == b'*' && meet(a, b_rest))

@@ -1,26 +1,30 @@
-//! The price limits that a vendor publishes, held against the rules.
+//! Comparison of the price limits that a vendor publishes with the rules.
 
 use std::collections::BTreeMap;
 use std::io::Read;
 
-use super::{Limits, Markets};
+use super::limits::Limits;
+use super::markets::Markets;
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::records::Records;
-use crate::{Date, QuantError, Symbol};
+use crate::symbol::Symbol;
 
-/// What is said of the limits that a vendor published for one stock.
+/// The result for the limits that a vendor published for one stock.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Published {
-    /// Days that were compared.
+    /// The compared days.
     pub days: usize,
-    /// Those whose limits are others than the rules put around the vendor's own reference price.
+    /// The days whose limits differ from those of the rules around the vendor's own reference price.
     pub wrong: usize,
-    /// The first of those, with the limit of the rules and the vendor's, in price units of the market: cents for stocks.
+    /// The first such day, with the limit of the rules and that of the vendor, in price units of the market (cents for
+    /// stocks).
     pub first: Option<(Date, i64, i64)>,
 }
 
 /// Reads a table with the columns `ts_code`, `trade_date`, `pre_close`, `up_limit` and `down_limit` row by row, and
-/// compares each with the rules of its market. A row without one of its prices, or of a day without limits, says nothing. `st` tells
-/// whether a stock is under special treatment on a day, `None` that the day is not to be compared, such as the free days
+/// compares each row with the rules of its market. Rows without one of the prices and days without limits are skipped. `st`
+/// returns whether a stock is under special treatment on a day, or `None` for a day to skip, such as the days without limits
 /// after an IPO.
 ///
 /// # Errors
@@ -88,9 +92,9 @@ pub fn check_published(
 mod tests {
     use super::*;
 
-    /// The rows of the vendor's own page, and one of a stock under special treatment that is published as if it were none.
+    /// The rows of the vendor's own page, and rows of a stock under special treatment with ordinary limits.
     #[test]
-    fn rows_of_the_vendor_hold_and_a_wrong_limit_is_told_once() -> Result<(), QuantError> {
+    fn rows_of_the_vendor_agree_and_the_first_wrong_limit_is_reported() -> Result<(), QuantError> {
         let table = "ts_code,trade_date,pre_close,up_limit,down_limit\n\
                      000001.SZ,20190625,13.69,15.06,12.32\n\
                      000019.SZ,20190625,7.35,8.09,6.62\n\
@@ -127,9 +131,9 @@ mod tests {
                 first: Some((date("20190624")?, 351, 367)),
             })
         );
-        // No reference, no rule, no limit yet.
-        for silent in ["000018.SZ", "000300.SH", "300999.SZ"] {
-            assert_eq!(of(silent)?, None, "{silent}");
+        // Without a reference, without a rule, without limits.
+        for skipped in ["000018.SZ", "000300.SH", "300999.SZ"] {
+            assert_eq!(of(skipped)?, None, "{skipped}");
         }
         Ok(())
     }

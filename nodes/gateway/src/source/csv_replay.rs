@@ -10,9 +10,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, ContentHash, Next, Source, StageError};
-use heqis_data::door::{BarFile, Prices, TableOptions, open_series};
+use heqis_data::bar_file::{BarFile, open_series};
+use heqis_data::bars::{Prices, TableOptions, VolumeUnit};
 use heqis_messages::BarMessage;
-use heqis_quant::table::VolumeUnit;
 use heqis_quant::{Bar, Date, DayOrder, QuantError};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -351,7 +351,8 @@ mod tests {
     use std::io;
 
     use heqis_actors::Clock;
-    use heqis_quant::{BarReader, Symbol};
+    use heqis_data::BarReader;
+    use heqis_quant::Symbol;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! A bar as a JSON object.
 
-use heqis_quant::table::{counts_lots, moment_of};
+use heqis_data::bars::{counts_lots, moment_of};
 use heqis_quant::{Bar, Date, Marks, Symbol};
 use serde::Deserialize;
 use serde::de::Error as _;

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use heqis_quant::{Bar, BarReader, QuantError, TableOptions};
+use heqis_data::{BarReader, TableOptions};
+use heqis_quant::{Bar, QuantError};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::bad_input::{BadInput, Reason};

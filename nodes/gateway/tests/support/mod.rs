@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use heqis_actors::{
     BuildContext, Clock, Collector, Frame, Next, Nothing, Origin, Payload, Source, Stage,
 };
+use heqis_data::BarReader;
 use heqis_messages::BarMessage;
-use heqis_quant::{Bar, BarReader, Date, Marks, Symbol};
+use heqis_quant::{Bar, Date, Marks, Symbol};
 use serde_json::Value;
 
 /// The repository, where data and models are.

@@ -1,43 +1,45 @@
-//! What the rows of a table show together: units, the order of day and month, whether midnight means the day.
+//! The format of a table, from all of its rows: units, the order of day and month, the meaning of midnight.
 
-use super::rows::Row;
+use heqis_quant::date::year_last;
+use heqis_quant::{Date, DayOrder, QuantError};
+
+use super::lines::Row;
 use super::time::ORDER_RULE;
-use super::units::{Ballot, Scale, Vote};
-use super::{BarReader, Clock, VolumeUnit};
-use crate::date::year_last;
-use crate::{Date, DayOrder, QuantError};
+use super::units::VolumeUnit;
+use super::units::{Scale, UnitEvidence, UnitMatch};
+use super::{BarReader, TimeOfDay};
 
-/// What is decided for a table as a whole, and holds for each of its rows.
+/// The format of a table, which holds for each of its rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decided {
+pub struct TableFormat {
     pub(super) scale: Scale,
-    /// How many rows confirm the units by their amount.
+    /// The rows whose amount confirms the units.
     pub(super) confirming_rows: usize,
-    /// How many rows with an amount fit no units.
+    /// The rows with an amount that fit no units.
     pub(super) unexplained_rows: usize,
     pub(super) day_order: Option<DayOrder>,
-    pub(super) clock: Clock,
-    /// The flag of adjustment of all rows, where there is a column of it.
+    pub(super) clock: TimeOfDay,
+    /// The adjustment flag of all rows, if there is a column of it.
     pub(super) adjust_flag: Option<String>,
     pub(super) amounts_show_adjusted: bool,
-    /// Whether the newest row stands first.
+    /// Whether the newest row is first.
     pub(super) descends: bool,
-    /// How many rows were looked at.
+    /// The examined rows.
     pub(super) rows: usize,
 }
 
-/// Evidence, row by row.
+/// Evidence of the rows.
 #[derive(Clone, Debug)]
 pub(super) struct Survey {
-    ballot: Ballot,
-    /// The first row for each pair of units, and for none, to be shown when they do not agree.
+    evidence: UnitEvidence,
+    /// The first row for each pair of units, and for none, to show in errors.
     first: Vec<Option<Row>>,
     rows: usize,
-    /// Rows that have a time of day, and of these the midnights as written and at the exchange.
+    /// Rows with a time of day, and of these the midnights as written and at the exchange.
     clocks: usize,
     written_midnights: usize,
     exchange_midnights: usize,
-    /// A row whose day must stand first, or whose month must, and one that leaves it open.
+    /// A row in which the day is first, one in which the month is first, and an ambiguous one.
     day_first: Option<Row>,
     month_first: Option<Row>,
     open_order: Option<Row>,
@@ -51,7 +53,7 @@ pub(super) struct Survey {
 impl Survey {
     pub(super) fn new(scales: usize) -> Self {
         Self {
-            ballot: Ballot::default(),
+            evidence: UnitEvidence::default(),
             first: vec![None; scales + 1],
             rows: 0,
             clocks: 0,
@@ -67,20 +69,20 @@ impl Survey {
         }
     }
 
-    /// Looks at the row at hand of a reader.
+    /// Examines the current row of a reader.
     pub(super) fn observe<R>(&mut self, table: &BarReader<R>) -> Result<(), QuantError> {
         let row = &table.row;
         if row.broken.is_some() {
             return Ok(());
         }
         self.rows += 1;
-        table.check_twins()?;
+        table.check_duplicates()?;
         if let Some(turnover) = table.turnover() {
-            let scales = &table.understood.possible;
-            let place = match self.ballot.count(turnover, scales) {
-                Vote::Scale(at) => Some(at),
-                Vote::Neither => Some(scales.len()),
-                Vote::Silent => None,
+            let scales = &table.header.possible;
+            let place = match self.evidence.count(turnover, scales) {
+                UnitMatch::Scale(at) => Some(at),
+                UnitMatch::None => Some(scales.len()),
+                UnitMatch::Inconclusive => None,
             };
             if let Some(place) = place {
                 self.first[place].get_or_insert_with(|| row.clone());
@@ -88,7 +90,7 @@ impl Survey {
         }
         self.observe_time(table);
         if self.adjust_flag.is_none()
-            && let Some(column) = table.understood.columns.adjust_flag
+            && let Some(column) = table.header.columns.adjust_flag
         {
             self.adjust_flag = Some(table.cell(column)).filter(|flag| !flag.is_empty());
         }
@@ -96,7 +98,7 @@ impl Survey {
     }
 
     fn observe_time<R>(&mut self, table: &BarReader<R>) {
-        let columns = &table.understood.columns;
+        let columns = &table.header.columns;
         for column in [columns.date, columns.time].into_iter().flatten() {
             let cell = table.cell(column);
             let day = cell.split(['T', ' ']).next().unwrap_or_default();
@@ -108,7 +110,7 @@ impl Survey {
             };
             place.get_or_insert_with(|| table.row.clone());
         }
-        // The order decides over days, not over clocks: either will do.
+        // The order does not affect times of day, so either is good.
         let order = Some(table.options.day_order.unwrap_or(match self.day_first {
             Some(_) => DayOrder::DayFirst,
             None => DayOrder::MonthFirst,
@@ -130,31 +132,31 @@ impl Survey {
         }
     }
 
-    /// Decides from what was seen; `live` says that there will be more.
+    /// Decides on the format; `live` means that more rows will follow.
     pub(super) fn decide<R>(
         mut self,
         table: &mut BarReader<R>,
         live: bool,
-    ) -> Result<Decided, QuantError> {
+    ) -> Result<TableFormat, QuantError> {
         let day_order = self.day_order(table)?;
-        let has_time_column = table.understood.columns.time.is_some();
+        let has_time_column = table.header.columns.time.is_some();
         let clock = if self.clocks == 0 {
-            Clock::Day
+            TimeOfDay::Missing
         } else if live && has_time_column {
-            // The next row may be the first that is no midnight.
-            Clock::Exact
+            // The next row may be the first other than midnight.
+            TimeOfDay::Exact
         } else if self.written_midnights == self.clocks {
-            Clock::WrittenMidnight
+            TimeOfDay::WrittenMidnight
         } else if self.exchange_midnights == self.clocks {
-            Clock::ExchangeMidnight
+            TimeOfDay::ExchangeMidnight
         } else {
-            Clock::Exact
+            TimeOfDay::Exact
         };
         let (at, amounts_show_adjusted) = self.units(table)?;
-        Ok(Decided {
+        Ok(TableFormat {
             scale: at,
-            confirming_rows: self.ballot.votes.iter().copied().max().unwrap_or(0),
-            unexplained_rows: self.ballot.neither,
+            confirming_rows: self.evidence.matches.iter().copied().max().unwrap_or(0),
+            unexplained_rows: self.evidence.unmatched,
             day_order,
             clock,
             adjust_flag: self.adjust_flag,
@@ -166,7 +168,7 @@ impl Survey {
 
     fn day_order<R>(&mut self, table: &mut BarReader<R>) -> Result<Option<DayOrder>, QuantError> {
         let column = |table: &BarReader<R>| {
-            let columns = &table.understood.columns;
+            let columns = &table.header.columns;
             columns.date.or(columns.time).unwrap_or(0)
         };
         match (
@@ -197,30 +199,30 @@ impl Survey {
 
     /// Returns the units, and whether the amounts show that prices are adjusted.
     fn units<R>(&mut self, table: &mut BarReader<R>) -> Result<(Scale, bool), QuantError> {
-        let scales = table.understood.possible.clone();
-        let named = table.understood.named;
-        let layout = table.understood.layout;
+        let scales = table.header.possible.clone();
+        let named = table.header.named;
+        let layout = table.header.layout;
         if let Some(unit) = table.options.volume_unit {
             let found = scales.iter().find(|scale| scale.volume == unit);
             let amount_cny = named.map_or(1.0, |named| named.amount_cny);
-            let told = Scale {
+            let given = Scale {
                 volume: unit,
                 amount_cny,
             };
-            return Ok((found.copied().unwrap_or(told), false));
+            return Ok((found.copied().unwrap_or(given), false));
         }
-        let agreed = self.ballot.agreed();
-        // Only the units that a vendor names may explain adjusted prices: four pairs lie too close together for that.
+        let agreed = self.evidence.agreed();
+        // Only the two pairs of a vendor can explain adjusted prices: four pairs are too close together.
         let near = usize::min(scales.len(), 2);
         let adjusted = || {
-            self.ballot
+            self.evidence
                 .adjusted(&scales[..near])
                 .filter(|at| *at < near)
         };
         let declared = self.adjust_flag.as_deref().is_some_and(|flag| flag != "3")
-            || table.options.prices == Some(super::Prices::Adjusted);
-        let silent = self.ballot.rows() == 0;
-        let fixed = table.understood.fixed;
+            || table.options.prices == Some(super::options::Prices::Adjusted);
+        let no_evidence = self.evidence.rows() == 0;
+        let fixed = table.header.fixed;
         match (agreed, named) {
             (Some(at), Some(named)) if fixed && scales[at].volume != named.volume => {
                 let row = self.first.iter_mut().find_map(Option::take);
@@ -233,12 +235,12 @@ impl Survey {
                 )))
             }
             (Some(at), _) => Ok((scales[at], false)),
-            (None, Some(named)) if silent => Ok((named, false)),
-            // An index is not traded, and its points are no prices.
-            (None, None) if silent && (self.rows == 0 || !table.is_traded()) => {
+            (None, Some(named)) if no_evidence => Ok((named, false)),
+            // An index has no lots.
+            (None, None) if no_evidence && (self.rows == 0 || !table.is_traded()) => {
                 Ok((scales[0], false))
             }
-            (None, None) if silent => Err(table.refuse_unit(
+            (None, None) if no_evidence => Err(table.refuse_unit(
                 "must show lots or shares by its amount, and no row of a stock has both",
             )),
             (None, named) => match adjusted() {
@@ -246,33 +248,33 @@ impl Survey {
                     Ok((scales[at], true))
                 }
                 _ if declared && let Some(named) = named => Ok((named, true)),
-                // The rows that do not fit have wrong amounts; the cleaner judges each.
-                _ if let Some(at) = self.ballot.mostly() => Ok((scales[at], false)),
+                // The other rows have wrong amounts; the cleaner checks each.
+                _ if let Some(at) = self.evidence.mostly() => Ok((scales[at], false)),
                 _ => Err(self.disagreement(table, &scales)),
             },
         }
     }
 
-    /// Shows the row that does not belong: of the rarest units when several occur, else of none.
+    /// Returns an error with a row of the rarest units or, if only one pair occurs, a row that fits none.
     fn disagreement<R>(&mut self, table: &mut BarReader<R>, scales: &[Scale]) -> QuantError {
-        let votes = self.ballot.votes;
-        let voted = (0..scales.len()).filter(|at| votes[*at] > 0);
-        let odd = match voted.clone().count() {
+        let matches = self.evidence.matches;
+        let matched = (0..scales.len()).filter(|at| matches[*at] > 0);
+        let odd = match matched.clone().count() {
             0 | 1 => scales.len(),
-            _ => voted.clone().min_by_key(|at| votes[*at]).unwrap_or(0),
+            _ => matched.clone().min_by_key(|at| matches[*at]).unwrap_or(0),
         };
         table.row = self.first[odd].take().unwrap_or_default();
         let of = |unit: VolumeUnit| {
             let of_unit = (0..scales.len()).filter(|at| scales[*at].volume == unit);
-            of_unit.map(|at| votes[at]).sum::<usize>()
+            of_unit.map(|at| matches[at]).sum::<usize>()
         };
         table.refuse_unit(format!(
             "must be lots or shares throughout, and of {} rows with an amount {} fit shares, {} fit lots and {} fit neither \
              (adjusted prices?)",
-            self.ballot.rows(),
+            self.evidence.rows(),
             of(VolumeUnit::Shares),
             of(VolumeUnit::Lots),
-            self.ballot.neither
+            self.evidence.unmatched
         ))
     }
 }

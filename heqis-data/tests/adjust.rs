@@ -4,11 +4,13 @@
 
 use std::fs::File;
 
+use heqis_data::BarReader;
 use heqis_quant::adjust::{Disagreement, EventKind, Evidence, VendorFactor, check_factors};
-use heqis_quant::rules::{Markets, breaches};
+use heqis_quant::breaches::breaches;
+use heqis_quant::rules::Markets;
 use heqis_quant::{
-    Adjustment, Bar, BarReader, CleanConfig, Cleaner, Date, ExRight, Factors, FeatureSet,
-    FeatureState, Marks, Symbol,
+    Adjustment, Bar, CleanConfig, Cleaner, Date, ExRight, Factors, FeatureSet, FeatureState, Marks,
+    Symbol,
 };
 
 /// The bars of the file and the vendor-adjusted close of each.

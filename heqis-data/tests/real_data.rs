@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
 
-use heqis_quant::{Bar, BarReader, Calendar, CleanConfig, Cleaner, Marks, Symbol};
+use heqis_data::BarReader;
+use heqis_quant::{Bar, Calendar, CleanConfig, Cleaner, Marks, Symbol};
 
 fn read(file: &str) -> Vec<Bar> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -1,30 +1,33 @@
-//! Which days of a series break the price limits, and why they may have.
+//! Days of a series that break the price limits, each with its most likely reason.
 
 use serde::Serialize;
 
-use super::{Limits, Listing, Markets};
 use crate::adjust::{EventKind, ExRight, cents, due, of_stock, reference_of, series};
-use crate::{Bar, Calendar, Date, QuantError};
+use crate::bar::Bar;
+use crate::calendar::Calendar;
+use crate::date::Date;
+use crate::error::QuantError;
+use crate::rules::{Limits, Listing, Markets};
 
 /// Half a cent and a bit less than the third decimal.
 const TICK_SLACK: f64 = 1e-4;
 
-/// Why a day breaks its limits, as far as the data around it can tell. The order is that of the checks.
+/// The most likely reason for which a day breaks its limits. The order is that of the checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BreachReason {
     /// A share reform took effect between the bar before and this one: the day had no limits.
     ShareReform,
-    /// The first day after trading days without a bar, with prices beyond what rounding explains: such a day had no
-    /// limits, or the reference is older than the bar before.
+    /// The first day after trading days without a bar, with prices that rounding does not explain: such a day had no limits,
+    /// or the reference price is older than the bar before.
     Resumption,
-    /// A price is not on the tick of a cent, as some vendors have three decimals, and rounding brings it inside.
+    /// A price has three decimals, as some vendors write them, and rounding to a cent brings it inside.
     FinePrice,
-    /// A reference one cent away would hold the bar: the vendor's last close, or its rounding, is a cent off.
+    /// A reference price one cent away contains the bar: the vendor's last close or its rounding is a cent off.
     ReferenceByOneCent,
-    /// An ex-right took effect, and the reference that was computed for it does not hold the bar.
+    /// An ex-right took effect, and its computed reference price does not contain the bar.
     ExRight,
-    /// Nothing known explains the day.
+    /// No known reason.
     Unexplained,
 }
 
@@ -33,7 +36,7 @@ pub enum BreachReason {
 pub struct Breach {
     /// The day.
     pub date: Date,
-    /// Why.
+    /// The most likely reason.
     pub reason: BreachReason,
     /// The reference price in cents that the limits were computed from.
     pub reference_cents: i64,
@@ -47,11 +50,11 @@ pub struct Breach {
     pub high: f64,
 }
 
-/// Returns the days on which a bar leaves its price limits, each with the most likely reason. The first bar has no
-/// reference and is not judged.
+/// Returns the days on which a bar leaves its price limits, each with the most likely reason. The first bar, which has no
+/// reference price, and instruments that are not priced in cents are not checked.
 ///
-/// Instruments that are not priced in cents are not judged. `bars` are of one stock in order; `st` tells whether the stock was under special treatment on a day; `events` of any
-/// stocks give the reference where the vendor gives none; with a `calendar`, suspensions are seen.
+/// `bars` are of one stock in order; `st` returns whether the stock was under special treatment on a day; `events` of any
+/// stocks give the reference price if the vendor gives none; a `calendar` shows suspensions.
 ///
 /// # Errors
 /// Returns [`QuantError::Value`] when bars are not of one stock in order or a price is not positive, or when a reference
@@ -86,7 +89,7 @@ pub fn breaches(
             continue;
         }
         let has = |kind: EventKind| due(before, bar, &events).any(|event| event.kind == kind);
-        // How far the nearest reference that holds the bar is away, or `None` when no single one does.
+        // The distance of the nearest reference price that contains the bar, or `None` if no single one does.
         let off_by = listing
             .references(bar.date, st, cents(bar.low), cents(bar.high))
             .map(|(least, most)| reference_cents.clamp(least, most).abs_diff(reference_cents));
@@ -121,7 +124,8 @@ pub fn breaches(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{Marks, Symbol};
+    use crate::bar::Marks;
+    use crate::symbol::Symbol;
 
     fn day(text: &str) -> Date {
         Date::parse(text).unwrap()

@@ -5,9 +5,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use heqis_data::door::{TableOptions, named_after, open};
+use heqis_data::bar_file::{named_after, open};
+use heqis_data::bars::{Prices, TableOptions};
 use heqis_data::{DataError, Import};
-use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Marks, Prices, Symbol};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Marks, Symbol};
 
 fn write(dir: &Path, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(name);

@@ -1,11 +1,11 @@
-//! The first line of a table: which family it is of, where each value stands, and what the names say of units.
+//! Parsing of headers: layout, columns, and the units in column names.
 
+use heqis_quant::QuantError;
 use serde::Serialize;
 
 use super::units::{SCALES, Scale, VolumeUnit, scale};
-use crate::QuantError;
 
-/// The family of a table, which fixes the units as far as a name can.
+/// The layout of a table, which fixes the units as far as names can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
@@ -32,15 +32,15 @@ impl Layout {
     }
 }
 
-/// What a column is read as.
+/// The meaning of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Symbol,
     Date,
     Time,
-    /// A day, unless another column has one: some vendors give its number in the month beside it.
+    /// A day, unless another column has one: some vendors add the day of the month.
     Day,
-    /// The beginning of a bar, which stands for its time where nothing else does.
+    /// The beginning of a bar, which is its time if there is no other column for it.
     OpenTime,
     Open,
     High,
@@ -55,7 +55,7 @@ pub(super) enum Role {
     Special,
 }
 
-/// The names of each value, as [`key`] gives them.
+/// The names of each column, as returned by [`key`].
 const NAMES: [(Role, &[&str]); 16] = [
     (
         Role::Symbol,
@@ -168,7 +168,7 @@ const NAMES: [(Role, &[&str]); 16] = [
     (Role::Special, &["isst", "是否st"]),
 ];
 
-/// Columns that could change a rule and are not read, each with what to do about it.
+/// Columns that could affect a rule and are not read, each with a remedy.
 const WARNED: [(&[&str], &str); 3] = [
     (
         &["factor", "adjfactor", "复权因子"],
@@ -200,11 +200,11 @@ const WARNED: [(&[&str], &str); 3] = [
     ),
 ];
 
-/// Where each value stands in a row.
+/// The indices of the columns.
 #[derive(Clone, Debug)]
 pub(super) struct Columns {
     pub(super) symbol: Option<usize>,
-    /// The day; `None` when the time column has it.
+    /// The day; `None` if the time column has it.
     pub(super) date: Option<usize>,
     pub(super) time: Option<usize>,
     pub(super) open: usize,
@@ -221,32 +221,32 @@ pub(super) struct Columns {
     pub(super) paused: Option<usize>,
     /// 1 on a day of special treatment.
     pub(super) special: Option<usize>,
-    /// Pairs of columns that have one meaning, and must be equal.
-    pub(super) twins: Vec<(usize, usize)>,
+    /// Pairs of columns of one meaning, which must be equal.
+    pub(super) duplicates: Vec<(usize, usize)>,
 }
 
-/// What a header tells.
+/// A parsed header.
 #[derive(Clone, Debug)]
-pub(super) struct Understood {
+pub(super) struct ParsedHeader {
     pub(super) layout: Layout,
     pub(super) columns: Columns,
-    /// The units that the header names, or `None` when only the rows can tell.
+    /// The units of the header, or `None` if only the rows show them.
     pub(super) named: Option<Scale>,
     /// The units that the rows may show.
     pub(super) possible: Vec<Scale>,
-    /// Whether rows that show other units contradict the vendor.
+    /// Whether rows with other units contradict the vendor.
     pub(super) fixed: bool,
     pub(super) warnings: Vec<String>,
 }
 
-/// A header while it is being understood.
+/// A header to parse.
 pub(super) struct Header<'a> {
     pub(super) source_name: &'a str,
     pub(super) names: &'a [String],
 }
 
 impl Header<'_> {
-    /// Returns whether the names look like those of bars at all.
+    /// Returns whether the names are those of bars.
     pub(super) fn is_known(&self) -> bool {
         let keys: Vec<String> = self.names.iter().map(|name| key(name)).collect();
         let has = |role: Role| keys.iter().any(|key| role_of(key) == Some(role));
@@ -257,13 +257,13 @@ impl Header<'_> {
                 .any(has)
     }
 
-    pub(super) fn understand(&self) -> Result<Understood, QuantError> {
+    pub(super) fn parse(&self) -> Result<ParsedHeader, QuantError> {
         let keys: Vec<String> = self.names.iter().map(|name| key(name)).collect();
-        let mut twins = Vec::new();
+        let mut duplicates = Vec::new();
         let mut one = |role: Role| -> Option<usize> {
             let mut found = (0..keys.len()).filter(|i| role_of(&keys[*i]) == Some(role));
             let first = found.next()?;
-            twins.extend(found.map(|other| (first, other)));
+            duplicates.extend(found.map(|other| (first, other)));
             Some(first)
         };
         if !self.is_known() {
@@ -317,7 +317,7 @@ impl Header<'_> {
         let vendor = layout == Layout::Tushare && volume_key == "vol" && unit.is_none();
         let (named, possible) = match (unit, layout) {
             (Some(unit), _) => (Some(scale(unit, 1.0)), vec![scale(unit, 1.0)]),
-            // The vendor's minute interface counts shares and CNY, unlike its daily one.
+            // The vendor's minute bars count shares and CNY, unlike its daily bars.
             (None, Layout::Tushare) if vendor && time.is_some() => {
                 let scales = vec![SCALES[0], SCALES[1]];
                 (Some(SCALES[0]), scales)
@@ -357,7 +357,7 @@ impl Header<'_> {
             (None, Layout::Plain) if volume_key == "vol" => (None, SCALES.to_vec()),
             (None, Layout::Plain) => (Some(SCALES[0]), SCALES.to_vec()),
         };
-        // What a header says in brackets is said.
+        // Units in brackets take precedence.
         let said = |scale: Scale| match amount_cny {
             0.0 => scale,
             amount_cny if amount.is_some() => Scale {
@@ -392,19 +392,22 @@ impl Header<'_> {
             trade_status: one(Role::TradeStatus),
             paused: one(Role::Paused),
             special: one(Role::Special),
-            twins: Vec::new(),
+            duplicates: Vec::new(),
         };
-        Ok(Understood {
+        Ok(ParsedHeader {
             layout,
             named: named.map(said),
             possible,
             fixed: vendor || layout == Layout::Baostock || unit.is_some(),
             warnings,
-            columns: Columns { twins, ..columns },
+            columns: Columns {
+                duplicates,
+                ..columns
+            },
         })
     }
 
-    /// Returns the columns that no bar is made of, as the header spells them.
+    /// Returns the columns that are not read, as spelled in the header.
     pub(super) fn ignored(&self, c: &Columns) -> Vec<String> {
         let read = |at: usize| match role_of(&key(&self.names[at])) {
             Some(Role::OpenTime) => c.time == Some(at),
@@ -427,7 +430,7 @@ impl Header<'_> {
     }
 }
 
-/// Returns whether a column of this name is one that bars are read from.
+/// Returns whether bars are read from a column of this name.
 #[must_use]
 pub fn is_bar_column(name: &str) -> bool {
     role_of(&key(name)).is_some()
@@ -438,7 +441,7 @@ fn role_of(key: &str) -> Option<Role> {
     NAMES.iter().find(known).map(|(role, _)| *role)
 }
 
-/// Returns a column name without case, spaces, underscores and what stands in brackets.
+/// Returns a column name without case, spaces, underscores and brackets.
 pub(super) fn key(name: &str) -> String {
     let name = name.trim_start_matches('\u{feff}');
     let bare = name.split(['(', '（', '[', '【']).next().unwrap_or(name);
@@ -448,7 +451,7 @@ pub(super) fn key(name: &str) -> String {
         .collect()
 }
 
-/// Returns what stands in brackets.
+/// Returns the text in brackets.
 fn bracketed(name: &str) -> Option<&str> {
     let (_, rest) = name.split_once(['(', '（', '[', '【'])?;
     Some(rest.trim_end_matches([')', '）', ']', '】']).trim())

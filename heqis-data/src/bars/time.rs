@@ -1,15 +1,14 @@
-//! Cells that say when: a day, a time of day, or both, with or without an offset from UTC, and epoch numbers.
+//! Cells with a day, a time of day, or both, with or without an offset from UTC, and epoch numbers.
 
+use heqis_quant::date::year_last;
+use heqis_quant::{Date, DayOrder, QuantError};
 use jiff::civil;
 use jiff::tz::{AmbiguousOffset, TimeZone};
-
-use crate::date::year_last;
-use crate::{Date, DayOrder};
 
 /// Nanoseconds of a second.
 const SECOND_NS: i64 = 1_000_000_000;
 const DAY_S: i64 = 86_400;
-/// The offset that the times of Chinese vendors have and do not write.
+/// The offset of times of Chinese vendors, which they do not write.
 const CHINA_S: i32 = 8 * 3600;
 
 pub(super) const RULE: &str = "must be written as a day, HH:MM[:SS], both, YYYYMMDDHHMM[SS], or seconds, milli-, micro- or \
@@ -28,14 +27,14 @@ pub(super) struct Written {
     pub(super) offset_s: Option<i32>,
 }
 
-/// Where the clocks of an instrument stand.
+/// The time zone of an instrument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Zone {
-    /// Nothing is known: times without an offset are taken as those of China.
+    /// Unknown: times without an offset are taken for Chinese ones.
     Unknown,
     /// One offset, in seconds to the east of UTC.
     Fixed(i32),
-    /// A zone with summer time.
+    /// A zone of the IANA database.
     Named(TimeZone),
 }
 
@@ -49,16 +48,16 @@ pub(super) struct Moment {
 }
 
 impl Written {
-    /// Parses a cell. Days whose year stands last need the `order` of the table.
+    /// Parses a cell. Days with the year last need the `order` of the table.
     ///
-    /// `beside_day` says that another column has the day, so that `935` and `093500` are times of day.
+    /// `has_day_column` means that another column has the day, so that `935` and `093500` are times of day.
     pub(super) fn parse(
         text: &str,
         order: Option<DayOrder>,
-        beside_day: bool,
+        has_day_column: bool,
     ) -> Result<Self, &'static str> {
         let text = text.trim();
-        if let Some(found) = compact(text, beside_day) {
+        if let Some(found) = compact(text, has_day_column) {
             return Ok(found);
         }
         let (day, clock) = match split_clock(text) {
@@ -80,12 +79,12 @@ impl Written {
     }
 
     /// Joins the cells of a column of days and a column of times.
-    pub(super) fn beside(self, time: Self) -> Result<Self, String> {
+    pub(super) fn with_time(self, time: Self) -> Result<Self, String> {
         match (self.day, time.day) {
             (Some(day), Some(other)) if day != other => {
                 Err(format!("must lie on {day} like the date"))
             }
-            // The clock of a day that a data frame wrote is midnight and says nothing.
+            // Data frames write a day with midnight, which has no meaning.
             _ if self.clock_ns.is_some_and(|clock| clock != 0) && time.clock_ns.is_some() => {
                 Err("must have its time of day in one column".into())
             }
@@ -102,13 +101,13 @@ impl Written {
         self.clock_ns.is_none_or(|clock| clock == 0)
     }
 
-    /// Returns the moment, with midnight as the midnight it is; `after_ns` is the time of the row before of the same
-    /// series, which tells the two hours apart that summer time's end gives one name.
+    /// Returns the time of a bar, with midnight as a time; `after_ns` is the time of the row before in the same series, which
+    /// separates the two equal hours at the end of summer time.
     pub(super) fn moment(self, zone: &Zone, after_ns: Option<i64>) -> Result<Moment, &'static str> {
         let day = self
             .day
             .ok_or("must have a date, since there is no date column")?;
-        // The years 1900 to 2199 lie far inside an i64 of nanoseconds.
+        // The years 1900 to 2199 are far within an i64 of nanoseconds.
         let local_ns = day.midnight_ns() + self.clock_ns.unwrap_or(0);
         if let Some(offset_s) = self.offset_s {
             let time_ns = local_ns - i64::from(offset_s) * SECOND_NS;
@@ -143,12 +142,12 @@ impl Written {
             }
         };
         let time_ns = local_ns - i64::from(east_s) * SECOND_NS;
-        // The day of the moment by UTC has to be one of those years as well.
+        // The day by UTC must be in the supported years too.
         of_local(time_ns, 0)?;
         Ok(Moment { date: day, time_ns })
     }
 
-    /// Returns the day that the moment begins at its exchange, when it is a midnight there.
+    /// Returns the day that begins at this time at the exchange, if it is midnight there.
     pub(super) fn midnight_at(self, zone: &Zone) -> Option<Date> {
         let moment = self.moment(zone, None).ok()?;
         let east_s = match zone {
@@ -179,7 +178,7 @@ fn civil_time(local_ns: i64) -> Result<civil::DateTime, &'static str> {
 }
 
 /// Parses digits alone: days and times without separators, and epoch numbers.
-fn compact(text: &str, beside_day: bool) -> Option<Written> {
+fn compact(text: &str, has_day_column: bool) -> Option<Written> {
     let (digits, fraction) = text.split_once('.').unwrap_or((text, ""));
     let all_digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if digits.is_empty() || !all_digits(digits) || !all_digits(fraction) {
@@ -200,7 +199,7 @@ fn compact(text: &str, beside_day: bool) -> Option<Written> {
         })
     };
     match digits.len() {
-        3..=6 if beside_day && whole => {
+        3..=6 if has_day_column && whole => {
             let four = digits.len() <= 4;
             let padded = format!("{digits:0>width$}", width = if four { 4 } else { 6 });
             let seconds = padded.get(4..).filter(|s| !s.is_empty()).unwrap_or("0");
@@ -252,7 +251,7 @@ fn parse_day(text: &str, order: Option<DayOrder>) -> Result<Date, &'static str> 
     let year_last = year_last(text).is_some();
     Date::parse_in(text, order).map_err(|error| match error {
         _ if year_last && order.is_none() => ORDER_RULE,
-        crate::QuantError::Date { rule, .. } => rule,
+        QuantError::Date { rule, .. } => rule,
         _ => RULE,
     })
 }
@@ -344,13 +343,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(text: &str, zone: &Zone) -> Moment {
-        let beside = Written {
+        let day = Written {
             day: Some(Date::parse("2024-01-02").unwrap()),
             ..Written::default()
         };
         let written = Written::parse(text, Some(DayOrder::DayFirst), true).unwrap();
-        beside
-            .beside(written)
+        day.with_time(written)
             .unwrap_or(written)
             .moment(zone, None)
             .unwrap()
@@ -475,9 +473,9 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_a_time_or_none(
-            text in "\\PC{0,24}|[0-9: TZAPM.+/-]{0,28}", beside in any::<bool>()
+            text in "\\PC{0,24}|[0-9: TZAPM.+/-]{0,28}", has_day_column in any::<bool>()
         ) {
-            if let Ok(written) = Written::parse(&text, Some(DayOrder::MonthFirst), beside) {
+            if let Ok(written) = Written::parse(&text, Some(DayOrder::MonthFirst), has_day_column) {
                 prop_assert!(written.clock_ns.is_none_or(|c| (0..DAY_S * SECOND_NS).contains(&c)));
                 for zone in [Zone::Unknown, Zone::Fixed(CHINA_S), Zone::Named(TimeZone::UTC)] {
                     let _ = (written.moment(&zone, None), written.midnight_at(&zone));

@@ -12,12 +12,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
+use heqis_data::BarReader;
 use heqis_quant::adjust::{EventKind, Evidence, VendorFactor, check_factors};
+use heqis_quant::breaches::{BreachReason, breaches};
 use heqis_quant::instrument::suspensions;
-use heqis_quant::rules::{BreachReason, Markets, breaches};
+use heqis_quant::rules::Markets;
 use heqis_quant::{
-    Bar, BarReader, Calendar, CleanConfig, Cleaner, Date, ExRight, ExRights, Factors, Marks, Span,
-    Symbol,
+    Bar, Calendar, CleanConfig, Cleaner, Date, ExRight, ExRights, Factors, Marks, Span, Symbol,
 };
 use heqis_test_harness::{Group, run, tests, variable};
 

@@ -1,7 +1,8 @@
 #![allow(clippy::unwrap_used)]
+mod suspensions;
+
 use super::*;
-use crate::{Bar, Calendar, Marks, Span, StPeriod};
-use proptest::prelude::*;
+use crate::clean::StPeriod;
 
 fn day(text: &str) -> Date {
     Date::parse(text).unwrap()
@@ -9,22 +10,6 @@ fn day(text: &str) -> Date {
 
 fn stock() -> Symbol {
     Symbol::parse("000004.SZ").unwrap()
-}
-
-fn bar(date: Date) -> Bar {
-    Bar {
-        symbol: stock(),
-        time_ns: date.close_time_ns(),
-        date,
-        open: 10.0,
-        high: 10.0,
-        low: 10.0,
-        close: 10.0,
-        pre_close: None,
-        volume_shares: 100.0,
-        amount_cny: None,
-        marks: Marks::NONE,
-    }
 }
 
 #[test]
@@ -100,18 +85,18 @@ fn named(rows: &[(&str, &str, Option<&str>)]) -> Instrument {
     stock.with_names(rows.iter().map(period))
 }
 
-/// The history as `name from..to`, and how many days stay unclear.
+/// The history as `name from..to`, and the number of unclear days.
 fn history(rows: &[(&str, &str, Option<&str>)]) -> (Vec<String>, usize) {
     let stock = named(rows);
-    let told = stock.names().iter().map(|period| {
+    let periods = stock.names().iter().map(|period| {
         let to = period.to.map(|to| to.to_string()).unwrap_or_default();
         format!("{} {}..{to}", period.name, period.from)
     });
-    (told.collect(), stock.unclear().len())
+    (periods.collect(), stock.unclear().len())
 }
 
 #[test]
-fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
+fn repeated_names_are_one_period_and_overlaps_belong_to_the_later_name() {
     type Rows = &'static [(&'static str, &'static str, Option<&'static str>)];
     let cases: [(Rows, &[&str], usize); 11] = [
         // An open name ends where the next one begins.
@@ -126,7 +111,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
             &["a 2001-01-01.."],
             0,
         ),
-        // Twice, once without an end, and another name behind.
+        // Twice, once without an end, and another name after it.
         (
             &[
                 ("a", "20010101", None),
@@ -146,7 +131,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
             &["万  科Ａ 2001-01-01..2007-12-31"],
             0,
         ),
-        // The end of the one is the beginning of the other.
+        // One name ends on the day on which the other begins.
         (
             &[
                 ("a", "20200101", Some("20200301")),
@@ -155,7 +140,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
             &["a 2020-01-01..2020-02-29", "ST b 2020-03-01.."],
             0,
         ),
-        // The old name again, after a time under another one; its first row was never closed.
+        // A name that returns after another one; its first row has no end.
         (
             &[
                 ("a", "20000101", None),
@@ -169,7 +154,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
             ],
             0,
         ),
-        // Nested, both closed: the outer one is in use before and behind.
+        // Nested, both closed: the outer name is in use before and after the inner one.
         (
             &[
                 ("a", "20000101", Some("20101231")),
@@ -182,7 +167,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
             ],
             0,
         ),
-        // Two names from one day on; only special treatment makes a difference.
+        // Two names that begin on one day; only special treatment makes a difference.
         (
             &[("a", "20200101", None), ("b", "20200101", None)],
             &["a 2020-01-01.."],
@@ -196,7 +181,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
             &["ST b 2020-01-01..2020-12-31", "a 2021-01-01.."],
             1,
         ),
-        // Ends before it begins: none.
+        // A period that ends before it begins is ignored.
         (
             &[("a", "20200101", Some("20191231")), ("b", "20210101", None)],
             &["b 2021-01-01.."],
@@ -205,9 +190,9 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
         (&[], &[], 0),
     ];
     for (rows, expected, unclear) in cases {
-        let (told, open) = history(rows);
+        let (periods, open) = history(rows);
         assert_eq!(
-            (told.as_slice(), open),
+            (periods.as_slice(), open),
             (
                 &expected.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>()[..],
                 unclear
@@ -233,7 +218,7 @@ fn a_name_that_comes_twice_is_one_and_overlaps_go_to_the_later_name() {
 }
 
 #[test]
-fn first_days_of_a_delisting_period_and_of_a_resumed_listing_are_known_by_names_and_reasons() {
+fn names_and_reasons_give_the_first_days_of_delisting_periods_and_resumed_listings() {
     let special = SpecialDays::ashare().unwrap();
     let free = |listed: Option<&str>, text: &str| {
         let table = format!("ts_code,name,start_date,end_date,change_reason\n{text}");
@@ -245,7 +230,7 @@ fn first_days_of_a_delisting_period_and_of_a_resumed_listing_are_known_by_names_
         days.iter().map(Date::to_string).collect::<Vec<_>>()
     };
     for (rows, expected) in [
-        // In Shanghai before the name, in Shenzhen behind it.
+        // Shanghai puts the mark before the name, Shenzhen after it.
         (
             "600901.SH,*ST甲,20200506,20221009,*ST\n600901.SH,退市甲,20221010,,退市整理\n",
             &["2022-10-10"][..],
@@ -258,7 +243,7 @@ fn first_days_of_a_delisting_period_and_of_a_resumed_listing_are_known_by_names_
             "000901.SZ,*ST甲,20200506,20221009,*ST\n000901.SZ,*退甲,20221010,,\n",
             &["2022-10-10"],
         ),
-        // A change of name within the period begins no other one.
+        // A change of name within the period begins no new one.
         (
             "000901.SZ,甲退,20221010,20221012,\n000901.SZ,XD甲退,20221013,20221013,\n",
             &["2022-10-10"],
@@ -268,7 +253,7 @@ fn first_days_of_a_delisting_period_and_of_a_resumed_listing_are_known_by_names_
             "000901.SZ,*ST甲,20200506,20221009,*ST\n000901.SZ,甲,20221010,,退市整理\n",
             &["2022-10-10"],
         ),
-        // A name that stays, told twice, once without the reason.
+        // An unchanged name in two rows, one without the reason.
         (
             "000901.SZ,ST甲,20100506,20121219,\n000901.SZ,ST甲,20121220,,\n000901.SZ,ST甲,20121220,,恢复上市\n",
             &["2012-12-20"],
@@ -285,7 +270,7 @@ fn first_days_of_a_delisting_period_and_of_a_resumed_listing_are_known_by_names_
             &["2012-12-20"],
         ),
         ("000901.SZ,ST甲,20050620,,恢复上市\n", &[]),
-        // A first listing belongs to the limit rules, a Latin letter to the name.
+        // The first listing is left to the limit rules, and a Latin letter to the name.
         (
             "000901.SZ,N甲,20120103,20120103,\n000901.SZ,甲,20120104,,\n",
             &[],
@@ -297,7 +282,7 @@ fn first_days_of_a_delisting_period_and_of_a_resumed_listing_are_known_by_names_
 }
 
 #[test]
-fn flags_of_bars_win_where_they_are_and_disagreements_are_told() {
+fn flags_of_bars_take_precedence_and_disagreements_are_reported() {
     let flags: Vec<(Date, bool)> = [
         ("20240102", false),
         ("20240103", true),
@@ -312,16 +297,16 @@ fn flags_of_bars_win_where_they_are_and_disagreements_are_told() {
         from: day(from),
         to: to.map(day),
     };
-    // Nothing is known: the flags alone. The days without a bar belong to the bar before.
-    let (periods, told) = st_periods_of_flags(&flags, None);
+    // Flags alone. Days without a bar belong to the bar before.
+    let (periods, disagreements) = st_periods_of_flags(&flags, None);
     assert_eq!(periods, [period("20240103", Some("20240108"))]);
-    assert!(told.is_empty());
-    // Names that came two days later and never ended.
+    assert!(disagreements.is_empty());
+    // Names that began two days later and never ended.
     let known = [
         period("20230101", Some("20230601")),
         period("20240105", None),
     ];
-    let (periods, told) = st_periods_of_flags(&flags, Some(&known));
+    let (periods, disagreements) = st_periods_of_flags(&flags, Some(&known));
     assert_eq!(
         periods,
         [
@@ -337,7 +322,7 @@ fn flags_of_bars_win_where_they_are_and_disagreements_are_told() {
         flagged,
     };
     assert_eq!(
-        told,
+        disagreements,
         [
             run("20240103", "20240104", 2, true),
             run("20240109", "20240110", 2, false)
@@ -346,8 +331,8 @@ fn flags_of_bars_win_where_they_are_and_disagreements_are_told() {
     // Names that agree: one period, also across the first flag.
     let flags = [(day("20240103"), true), (day("20240104"), true)];
     let known = [period("20230101", None)];
-    let (periods, told) = st_periods_of_flags(&flags, Some(&known));
-    assert_eq!((periods.as_slice(), told.len()), (&known[..], 0));
+    let (periods, disagreements) = st_periods_of_flags(&flags, Some(&known));
+    assert_eq!((periods.as_slice(), disagreements.len()), (&known[..], 0));
     assert_eq!(st_periods_of_flags(&[], Some(&known)).0, known);
 }
 
@@ -358,24 +343,24 @@ fn the_list_of_stocks_keeps_the_delisted_ones() {
         600000.SH,浦发银行,L,19991110,None,银行,pfyh\n";
     let (stocks, bad) = Instrument::from_stock_basic(text.as_bytes(), "basic.csv").unwrap();
     assert!(bad.is_empty(), "{bad:?}");
-    let gone = &stocks[&Symbol::parse("600001.SH").unwrap()];
-    assert!(gone.is_listed(day("20091228")) && !gone.is_listed(day("20091229")));
-    assert!(!gone.is_listed(day("19980121")));
+    let delisted = &stocks[&Symbol::parse("600001.SH").unwrap()];
+    assert!(delisted.is_listed(day("20091228")) && !delisted.is_listed(day("20091229")));
+    assert!(!delisted.is_listed(day("19980121")));
     assert_eq!(
-        (gone.name(), gone.board(), gone.exchange()),
+        (delisted.name(), delisted.board(), delisted.exchange()),
         ("邯郸钢铁", Board::Main, Exchange::Shanghai)
     );
-    let alive = &stocks[&Symbol::parse("600000.SH").unwrap()];
-    assert!(alive.is_listed(day("20250101")) && alive.delisted().is_none());
+    let listed = &stocks[&Symbol::parse("600000.SH").unwrap()];
+    assert!(listed.is_listed(day("20250101")) && listed.delisted().is_none());
     assert_eq!(
-        (alive.industry(), alive.initials()),
+        (listed.industry(), listed.initials()),
         (Some("银行"), Some("pfyh"))
     );
-    assert_eq!((gone.industry(), gone.initials()), (None, None));
+    assert_eq!((delisted.industry(), delisted.initials()), (None, None));
 }
 
 #[test]
-fn a_stock_that_is_listed_twice_is_one_and_days_that_contradict_each_other_are_unknown() {
+fn two_rows_of_a_stock_are_one_stock_and_contradicting_days_are_unknown() {
     let header = "ts_code,name,list_status,list_date,delist_date\n";
     for (rows, listed, delisted, rule) in [
         (
@@ -426,7 +411,7 @@ fn a_stock_that_is_listed_twice_is_one_and_days_that_contradict_each_other_are_u
         let text = |date: Option<Date>| date.map(|date| date.to_string());
         assert_eq!(text(stock.listed()).as_deref(), listed, "{rows}");
         assert_eq!(text(stock.delisted()).as_deref(), delisted, "{rows}");
-        assert_eq!(stocks.len(), 2, "the other stock stands");
+        assert_eq!(stocks.len(), 2, "the other stock is kept");
         match rule {
             None => assert!(bad.is_empty(), "{bad:?}"),
             Some(rule) => {
@@ -439,7 +424,7 @@ fn a_stock_that_is_listed_twice_is_one_and_days_that_contradict_each_other_are_u
 }
 
 #[test]
-fn a_bad_row_names_its_stock_line_and_column_and_costs_no_other() {
+fn a_bad_row_names_stock_line_and_column_and_other_rows_are_kept() {
     let basic = |rows: &str| {
         let table = format!("ts_code,name,list_date\n{rows}600000.SH,a,20200101\n");
         let (found, bad) = Instrument::from_stock_basic(table.as_bytes(), "t.csv").unwrap();
@@ -499,12 +484,12 @@ fn a_bad_row_names_its_stock_line_and_column_and_costs_no_other() {
     }
     let error = Instrument::from_stock_basic("ts_code,name\n".as_bytes(), "t.csv").unwrap_err();
     assert!(error.to_string().contains("lacks the column list_date"));
-    // A trailing comma in the rows alone is no cell.
+    // A trailing comma in the rows is no cell.
     assert_eq!(basic("600009.SH,a,20200101,\n").0, 2);
 }
 
 #[test]
-fn tables_of_names_are_read_in_either_encoding_quoted_and_with_a_mark() {
+fn tables_of_names_are_read_in_both_encodings_quoted_and_with_a_byte_order_mark() {
     let text = "ts_code,name,start_date,end_date,change_reason\r\n\"000004.SZ\",\"＊ＳＴ国农, A\",20090429,,*ST\r\n";
     let (gbk, _, _) = encoding_rs::GBK.encode(text);
     let marked = format!("\u{feff}{text}");
@@ -512,92 +497,5 @@ fn tables_of_names_are_read_in_either_encoding_quoted_and_with_a_mark() {
         let (names, bad) = read_name_changes(bytes, "n.csv").unwrap();
         assert!(bad.is_empty(), "{bad:?}");
         assert!(is_st_name(&names[&stock()][0].name));
-    }
-}
-
-#[test]
-fn days_without_a_bar_are_suspensions_and_are_held_against_the_record() {
-    let days = [
-        "20240102", "20240103", "20240104", "20240105", "20240108", "20240109",
-    ]
-    .map(day);
-    let calendar = Calendar::new(days).unwrap();
-    let mut bars: Vec<Bar> = [days[0], days[3], days[5]].map(bar).into();
-    // Filled by the vendor, without a trade.
-    bars.push(Bar {
-        volume_shares: 0.0,
-        ..bar(days[4])
-    });
-    bars.sort_by_key(|bar| bar.date);
-    let span = Span::new(days[0], days[5]).unwrap();
-    let found = suspensions(&bars, &calendar, span).unwrap();
-    let expected = |from, to, trading_days| Suspension {
-        span: Span::new(from, to).unwrap(),
-        trading_days,
-    };
-    assert_eq!(
-        found,
-        [expected(days[1], days[2], 2), expected(days[4], days[4], 1)]
-    );
-    let text = "ts_code,trade_date,suspend_timing,suspend_type\n\
-        000004.SZ,20240103,,S\n\
-        000004.SZ,20240104,,S\n\
-        000004.SZ,20240105,09:30-10:00,S\n\
-        000004.SZ,20240105,,R\n\
-        000004.SZ,20240109,,S\n";
-    let (recorded, bad) = read_suspended_days(text.as_bytes(), "suspend.csv").unwrap();
-    assert!(bad.is_empty(), "{bad:?}");
-    let check = check_suspensions(&bars, &calendar, span, &recorded[&stock()]).unwrap();
-    assert_eq!(check.missing, [days[4]]);
-    assert_eq!(check.contradicted, [days[5]]);
-}
-
-#[test]
-fn what_the_calendar_does_not_know_is_an_error() {
-    let days = ["20240102", "20240104"].map(day);
-    let calendar = Calendar::new(days).unwrap();
-    let span = Span::new(days[0], days[1]).unwrap();
-    for (bars, span, reason) in [
-        (vec![bar(day("20240103"))], span, "must lie on trading days"),
-        (
-            vec![],
-            Span::new(day("20240101"), days[1]).unwrap(),
-            "must reach from",
-        ),
-        (
-            vec![],
-            Span::new(days[0], day("20240105")).unwrap(),
-            "must reach from",
-        ),
-        (
-            vec![
-                bar(days[0]),
-                Bar {
-                    symbol: Symbol::parse("600000.SH").unwrap(),
-                    ..bar(days[1])
-                },
-            ],
-            span,
-            "must be of 000004.SZ",
-        ),
-    ] {
-        let error = suspensions(&bars, &calendar, span).unwrap_err();
-        assert!(error.to_string().contains(reason), "{error}");
-    }
-}
-
-proptest! {
-    #[test]
-    fn every_trading_day_has_a_bar_or_lies_in_one_suspension(traded in proptest::collection::vec(any::<bool>(), 1..80)) {
-        let days: Vec<Date> = (0..traded.len() as i32).map(|i| Date::from_days(19_000 + 2 * i).unwrap()).collect();
-        let calendar = Calendar::new(days.clone()).unwrap();
-        let bars: Vec<Bar> = days.iter().zip(&traded).filter(|(_, traded)| **traded).map(|(day, _)| bar(*day)).collect();
-        let span = Span::new(days[0], days[days.len() - 1]).unwrap();
-        let found = suspensions(&bars, &calendar, span).unwrap();
-        for (day, traded) in days.iter().zip(&traded) {
-            let within = found.iter().filter(|s| s.span.contains(*day)).count();
-            prop_assert_eq!(within, usize::from(!traded));
-        }
-        prop_assert_eq!(found.iter().map(|s| s.trading_days).sum::<usize>() + bars.len(), days.len());
     }
 }

@@ -1,10 +1,10 @@
-//! Bytes to text. Chinese vendors write UTF-8 with or without a byte-order mark, or GBK.
+//! Encodings of text files. Chinese vendors write UTF-8 with or without a byte-order mark, or GBK.
 
 use std::borrow::Cow;
 
 use serde::Serialize;
 
-/// What the bytes of a table mean.
+/// The encoding of a text file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
@@ -14,15 +14,15 @@ pub enum Encoding {
     Gbk,
 }
 
-/// Why bytes are not read.
-pub(crate) const UTF_16: &str = "must be UTF-8 or GBK, and the byte-order mark is that of UTF-16";
-pub(crate) const NEITHER: &str = "must be UTF-8 or GBK, and the bytes are neither";
+const UTF_16: &str = "must be UTF-8 or GBK, and the byte-order mark is that of UTF-16";
+const NEITHER: &str = "must be UTF-8 or GBK, and the bytes are neither";
 
 impl Encoding {
-    /// Tells the encoding of a text, or why it cannot be read.
+    /// Returns the encoding of a text. A few bytes of GBK can be valid UTF-8 by chance; a whole line practically never is.
     ///
-    /// The longer the text, the surer: a few bytes of GBK can look like UTF-8, a line of it practically never does.
-    pub(crate) fn of(bytes: &[u8]) -> Result<Self, &'static str> {
+    /// # Errors
+    /// Returns the rule that the bytes break.
+    pub fn of(bytes: &[u8]) -> Result<Self, &'static str> {
         if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
             return Err(UTF_16);
         }
@@ -36,7 +36,8 @@ impl Encoding {
     ///
     /// Commas, quotes and line ends are the same bytes in both and never part of a character, so cells may be decoded
     /// one by one.
-    pub(crate) fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
+    #[must_use]
+    pub fn decode(self, bytes: &[u8]) -> Option<Cow<'_, str>> {
         match self {
             Self::Utf8 => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
             Self::Gbk => {
@@ -62,7 +63,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn the_same_header_is_told_apart_in_both_encodings() {
+    fn a_header_is_recognized_in_both_encodings() {
         let text = "日期,股票代码,开盘,收盘";
         assert_eq!(Encoding::of(text.as_bytes()), Ok(Encoding::Utf8));
         // 日期 in GBK, from the code chart.
@@ -76,7 +77,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn text_survives_the_way_through_gbk(text in "[a-z,\u{4e00}-\u{9fa5}]{0,40}") {
+        fn text_is_the_same_after_a_round_trip_through_gbk(text in "[a-z,\u{4e00}-\u{9fa5}]{0,40}") {
             let (bytes, _, unmappable) = encoding_rs::GBK.encode(&text);
             prop_assert!(!unmappable);
             prop_assert_eq!(Encoding::Gbk.decode(&bytes).unwrap(), text.clone());

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used)]
 use super::*;
+use heqis_quant::Date;
 use proptest::prelude::*;
 
 fn stock() -> Option<Symbol> {

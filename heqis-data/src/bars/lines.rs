@@ -1,13 +1,13 @@
-//! Bytes to rows of cells: RFC 4180 with two differences. A row is one line, so that a quote which is never closed costs
-//! its own line and no other; and the separator may be a comma, a semicolon, a tab or a bar.
+//! Lines and their cells: RFC 4180 with two differences. A row is one line, so that an unclosed quote affects only its own
+//! line; and the separator may be a comma, a semicolon, a tab or a vertical bar.
 
 use std::io::{BufRead, BufReader, Read};
 
 use csv_core::ReadRecordResult;
 
-/// Bytes of the longest line that is read.
+/// The longest line that is read, in bytes.
 const MAX_LINE: usize = 1 << 20;
-/// What may stand between two cells.
+/// Separators of cells.
 const SEPARATORS: [u8; 4] = *b",;\t|";
 
 /// The cells of one line.
@@ -18,7 +18,7 @@ pub(super) struct Row {
     ends: Vec<usize>,
     /// The line, from 1.
     pub(super) line: u64,
-    /// The rule that the line breaks, when it cannot be cut into cells.
+    /// The rule that the line breaks, if it cannot be split into cells.
     pub(super) broken: Option<&'static str>,
 }
 
@@ -27,7 +27,7 @@ impl Row {
         self.ends.len()
     }
 
-    /// Returns a cell; one behind the last is empty.
+    /// Returns a cell, which is empty after the last one.
     pub(super) fn cell(&self, at: usize) -> &[u8] {
         let Some(end) = self.ends.get(at) else {
             return &[];
@@ -36,20 +36,20 @@ impl Row {
         &self.bytes[start..*end]
     }
 
-    /// Returns all cells without what separates them.
+    /// Returns all cells without separators.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-/// Reads lines and cuts them.
+/// Reads lines and splits them into cells.
 pub(super) struct Lines<R> {
     read: BufReader<R>,
     line: Vec<u8>,
     number: u64,
-    cut: csv_core::Reader,
+    splitter: csv_core::Reader,
     separator: u8,
-    /// Whether the last line ended with a carriage return, so that a line feed right behind it belongs to it.
+    /// Whether the last line ended with a carriage return, so that a line feed right after it is part of its end.
     returned: bool,
 }
 
@@ -65,13 +65,13 @@ impl<R: Read> Lines<R> {
             read: BufReader::with_capacity(1 << 16, read),
             line: Vec::new(),
             number: 0,
-            cut: cutter(b','),
+            splitter: splitter(b','),
             separator: b',',
             returned: false,
         }
     }
 
-    /// Takes the separator that the line at hand has most of outside of quotes, and cuts the line once more.
+    /// Chooses the most frequent separator of the current line outside of quotes, and splits the line again.
     pub(super) fn guess_separator(&mut self, row: &mut Row) {
         let mut counts = [0usize; SEPARATORS.len()];
         let mut quoted = false;
@@ -81,11 +81,11 @@ impl<R: Read> Lines<R> {
                 counts[at] += 1;
             }
         }
-        // The comma wins where nothing else occurs more often.
+        // The comma is chosen unless another one is more frequent.
         let most = (0..counts.len()).rev().max_by_key(|at| counts[*at]);
         self.separator = SEPARATORS[most.unwrap_or(0)];
-        self.cut = cutter(self.separator);
-        self.cut_line(row);
+        self.splitter = splitter(self.separator);
+        self.split_line(row);
     }
 
     /// Reads the next line that is not blank into `row`, and returns whether there was one.
@@ -102,7 +102,7 @@ impl<R: Read> Lines<R> {
                 return Ok(true);
             }
             if !self.line.trim_ascii().is_empty() {
-                self.cut_line(row);
+                self.split_line(row);
                 return Ok(true);
             }
         }
@@ -145,19 +145,19 @@ impl<R: Read> Lines<R> {
         Ok(Some(too_long))
     }
 
-    fn cut_line(&mut self, row: &mut Row) {
+    fn split_line(&mut self, row: &mut Row) {
         row.line = self.number;
         row.broken = None;
         // Cells are never longer than their line.
         row.bytes.resize(self.line.len() + 1, 0);
         row.ends.resize(16.max(row.ends.capacity()), 0);
-        self.cut.reset();
+        self.splitter.reset();
         let (mut from, mut written, mut ends) = (0, 0, 0);
-        // The end of the line is told by one byte more than it has.
+        // A line feed after the line marks its end.
         let mut input: &[u8] = &self.line;
         let mut ended = false;
         loop {
-            let (result, read, out, found) = self.cut.read_record(
+            let (result, read, out, found) = self.splitter.read_record(
                 &input[from..],
                 &mut row.bytes[written..],
                 &mut row.ends[ends..],
@@ -187,7 +187,7 @@ impl<R: Read> Lines<R> {
     }
 }
 
-fn cutter(separator: u8) -> csv_core::Reader {
+fn splitter(separator: u8) -> csv_core::Reader {
     csv_core::ReaderBuilder::new().delimiter(separator).build()
 }
 
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_one_broken_row() {
+    fn a_line_that_is_too_long_is_one_broken_row() {
         let long = [vec![b'1'; MAX_LINE + 1], b"\n1,2\n".to_vec()].concat();
         let found = rows(&long);
         assert!(found[0].is_err());
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn the_separator_is_the_one_that_the_header_has_most_of() {
+    fn the_separator_is_the_most_frequent_one_of_the_header() {
         for (text, cells) in [
             ("a;b;c", 3),
             ("a\tb,x\tc\td", 4),
@@ -251,7 +251,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_quoted_comes_back(
+        fn quoted_cells_are_the_same_after_a_round_trip(
             table in prop::collection::vec(prop::collection::vec("[a-z,\"; \u{4e00}-\u{4e20}]{0,12}", 1..24), 1..8)
         ) {
             let mut text = String::new();

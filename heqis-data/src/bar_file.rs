@@ -8,11 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_quant::rules::Markets;
-use heqis_quant::table::Detected;
-use heqis_quant::{Bar, BarReader, Exchange, Marks, QuantError, Symbol};
+use heqis_quant::{Bar, Exchange, Marks, QuantError, Symbol};
 
-pub use heqis_quant::{Prices, TableOptions};
-
+use crate::bars::{BarReader, Detected, Prices, TableOptions};
 use crate::error::DataError;
 use crate::prices::PriceSurvey;
 
@@ -57,9 +55,9 @@ pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     options.prices = options.prices.or_else(|| Prices::of_title(&stem));
     options.symbol = named.as_ref().ok().copied();
-    let decided = BarReader::survey(text_of(path)?, options.clone(), &shown)
+    let format = BarReader::survey(text_of(path)?, options.clone(), &shown)
         .map_err(|error| with_name(error, options.symbol.is_none(), &named))?;
-    let reader = BarReader::decided(text_of(path)?, options, decided, shown)?;
+    let reader = BarReader::with_format(text_of(path)?, options, format, shown)?;
     Ok(BarFile {
         reader,
         held: None,
