@@ -1,4 +1,4 @@
-"""Two virtual boards under systemd: what an administrator does to them, and whether the journal stays whole.
+"""Two virtual boards under systemd: an administrator's actions, and whether the journal stays complete.
 
 Each scenario starts a replay from its first bar, disturbs it, waits for its end and compares the journal, record by record,
 with that of an undisturbed run of the same binary on this machine.
@@ -23,27 +23,27 @@ from machine import Board, BoardError
 IMAGE = pathlib.Path(__file__).resolve().parents[2] / "target/boards/boot"
 JOURNAL = "/var/lib/heqis/decisions.jsonl"
 SHARE = "/usr/share/heqis"
-# Bars of eleven years at forty days a second: some 3,470 decisions in a hundred seconds. More than 1,024 of them, the
-# capacity of an edge, follow each disturbance, so that a stalled edge is seen.
+# Bars of eleven years at forty days a second: about 3,470 decisions in a hundred seconds. More than 1,024 of them, the
+# capacity of an edge, follow each disturbance, so that a stalled edge is detected.
 SPEED, LAST_DAY = "3456000.0", "2010-12-31"
 BARS = f'stages.market.params.speed={SPEED};stages.market.params.to="{LAST_DAY}"'
 ADDRESSES = "nodes.gateway.address=10.0.0.1;nodes.compute.address=10.0.0.2"
-# How long no decision may come until the pipeline counts as stalled, and how soon decisions go on after a disturbance.
-# Both are generous: emulated boards share the host's processors with whatever else it does.
+# After how long without a decision the pipeline counts as stalled, and how soon decisions must continue after a disturbance.
+# Both are generous: emulated boards share the host's processors with other work.
 STALL_S = 90
 RESUME_S = 60
-# Decisions before a disturbance: enough that a replay at the pace of the first time would be noticed.
+# Decisions before a disturbance: enough that a replay at the pace of the first run would be detected.
 BEFORE = 400
 
 
 def check(holds, fault):
-    """Ends the scenario with the words for what is wrong unless `holds`."""
+    """Ends the scenario with a description of the fault unless `holds`."""
     if not holds:
         raise BoardError(fault)
 
 
 def wait(what, condition, within_s, pause_s=1.0):
-    """Asks until `condition()` is true; returns how long it took, in seconds."""
+    """Polls until `condition()` is true; returns how long it took, in seconds."""
     start = time.monotonic()
     while not condition():
         check(time.monotonic() - start < within_s, f"{what}: not within {within_s} s")
@@ -139,11 +139,11 @@ class Boards:
         board.run(f"sudo systemctl enable heqis@{board.name}")
 
     def configure(self, board, settings):
-        # In single quotes systemd leaves everything as it is.
+        # systemd changes nothing within single quotes.
         board.write("/etc/heqis/environment", f"HEQIS_SET='{settings}'\nRUST_LOG=info\n".encode())
 
     def journal(self):
-        """The decisions that stand in the compute node's journal. The one place that reads it."""
+        """The decisions in the compute node's journal. The one place that reads it."""
         export = f"heqis-runtime journal export {JOURNAL} 2>/dev/null"
         plain = f"cat {JOURNAL} 2>/dev/null || true"
         return records(self.compute.run(f"if {export} >/tmp/export; then cat /tmp/export; else {plain}; fi"))
@@ -152,9 +152,9 @@ class Boards:
         return len(self.journal())
 
     def begin(self, settings="", until=BEFORE):
-        """Starts both nodes with nothing behind them, and waits for the first decisions."""
+        """Starts both nodes without earlier state, and waits for the first decisions."""
         for board in self.both:
-            # A scenario that failed may have left it off, or out of order.
+            # A failed scenario may have left it off, or broken.
             try:
                 board.run("true", timeout_s=60)
             except BoardError:
@@ -168,7 +168,7 @@ class Boards:
         self.first_gateway = self.show(self.gateway, "InvocationID")
 
     def resumed(self, before):
-        """Decisions go on after those of `before`, which stand as they were all the while; returns what it took."""
+        """Decisions continue after those of `before`, which stay unchanged; returns how long it took."""
 
         def more():
             now = self.journal()
@@ -191,7 +191,7 @@ class Boards:
                 time.monotonic() - changed < (10 if ended else STALL_S),
                 f"stalled at {last} of {len(self.expected)} decisions, gateway {states[0]}, compute {states[1]}",
             )
-        # Whatever stands twice would come now.
+        # Any repetition would appear now.
         with contextlib.suppress(BoardError):
             wait("the end", lambda: all(self.show(b, "ActiveState") == "inactive" for b in self.both), 15)
         now = self.journal()
@@ -200,7 +200,7 @@ class Boards:
         self.check_feedback()
 
     def check_feedback(self):
-        """The gateway took each decision back once: in its books, where one process has seen the whole replay."""
+        """The gateway received each decision once: in its books, if one process has seen the whole replay."""
         if self.show(self.gateway, "InvocationID") != self.first_gateway:
             return
         log = self.gateway.run(f"journalctl -o cat --no-pager _SYSTEMD_INVOCATION_ID={self.first_gateway}")
@@ -211,7 +211,7 @@ class Boards:
 
     @staticmethod
     def difference(found, expected):
-        """Where two journals part, in a few words."""
+        """Where two journals differ, in a few words."""
         twice = len(found) - len(set(found))
         missing = len(set(expected) - set(found))
         first = next((i for i, pair in enumerate(zip(found, expected)) if pair[0] != pair[1]), min(len(found), len(expected)))
@@ -225,7 +225,7 @@ class Boards:
         return board.run(f"systemctl show heqis@{board.name} -p {name} --value").strip()
 
     def readiness(self, board):
-        """The first line that the node answers to a question for /readyz, by a shell, as there is no curl."""
+        """The first line of the node's answer to /readyz, by a shell, since there is no curl."""
         port = 9101 if board is self.gateway else 9102
         return board.run(
             f"bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port};"
@@ -244,7 +244,7 @@ class Boards:
                 (folder / f"{name}-{board.name}.log").write_text(log)
 
 
-# Scenarios: each returns what it has to tell beside PASS.
+# Scenarios: each returns the text to print after PASS.
 
 
 def first_signal(boards):
@@ -270,7 +270,7 @@ def restart(name):
 
 
 def restart_again(boards):
-    """Either node in turn, twice."""
+    """Both nodes, one after the other, twice."""
     boards.begin()
     detail = []
     for board in boards.both * 2:
@@ -288,7 +288,7 @@ def upgrade(name):
         board.write("/root/newer.deb", pathlib.Path(boards.upgrade).read_bytes())
         board.run("sudo dpkg -i /root/newer.deb")
         check(boards.newer_version in board.run("dpkg-query -W heqis"), "dpkg does not know the new version")
-        # The package leaves the node running; whoever knows the order starts it again.
+        # The package leaves the node running; the administrator, who knows the order, restarts it.
         check(boards.is_ready(board), "the upgrade ended the node")
         before = boards.journal()
         board.run(f"sudo systemctl restart heqis@{name}")
@@ -304,7 +304,7 @@ def upgrade(name):
 
 def power_cut(*names):
     def scenario(boards):
-        # What a power cut may take must be on the disk before it is acknowledged.
+        # Data that a power cut could lose must be on the disk before it is acknowledged.
         boards.begin("stages.journal.params.sync=batch")
         struck = [getattr(boards, name) for name in names]
         before = boards.journal()
@@ -351,11 +351,11 @@ def cable_late(boards):
 
 
 def reboot(boards):
-    """Both machines are restarted in good order; the units end with them and come back."""
+    """Both machines are restarted regularly; the units end with them and start again."""
     boards.begin()
     before = boards.journal()
     for board in boards.both:
-        # It may be gone before it can answer.
+        # It may end before it can answer.
         with contextlib.suppress(BoardError):
             board.run("systemctl --no-block reboot")
     start = time.monotonic()
@@ -369,12 +369,12 @@ def reboot(boards):
 
 
 def clock(boards):
-    """No battery, no time server: the boards think it is long ago, then the time is set."""
+    """No battery, no time server: the boards start with an old time, then the time is set."""
     for board in boards.both:
         board.cut_power()
     boards.boot(clock="1970-01-01T00:00:00")
     booted = boards.compute.run("date -u +%F").strip()
-    # systemd moves a clock before its own build up to that; what has no systemd that does so starts here.
+    # systemd moves a clock before its own build up to that; a board without such a systemd starts here.
     for board in boards.both:
         board.run("date -u -s @60")
     boards.begin()
@@ -451,7 +451,7 @@ SCENARIOS = {
 
 
 def play(name, boards, folder):
-    """Runs one scenario; whether it passed."""
+    """Runs one scenario; returns whether it passed."""
     start = time.monotonic()
     try:
         detail, passed = SCENARIOS[name](boards), True
@@ -476,7 +476,7 @@ def main():
     unknown = [name for name in arguments.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(SCENARIOS)}")
-    # An interrupted run leaves no machine behind.
+    # An interrupted run leaves no machine running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     os.nice(10)
     package, folder = arguments.package.resolve(), IMAGE / "run"

@@ -1,4 +1,4 @@
-"""A virtual board: a machine under QEMU that takes commands through Debian's guest agent.
+"""A virtual board: a machine under QEMU that runs commands through Debian's guest agent.
 
 Nothing reaches it but this program, over sockets in its directory, and the other board, over the link between the two.
 """
@@ -18,13 +18,13 @@ COMMAND_S = 300
 
 
 class BoardError(Exception):
-    """The board did not carry out an order, or does not answer."""
+    """The board did not execute a command, or does not answer."""
 
 
 def qemu(image, disk, disk_format, console, append):
     """The arguments that every virtual board has; `image` is the directory of kernel and initrd."""
     return [
-        # The processor of many small boards.
+        # A processor that many small boards have.
         "qemu-system-aarch64", "-machine", "virt", "-cpu", "cortex-a72",
         "-smp", "2", "-m", "1024", "-nodefaults", "-display", "none", "-no-reboot",
         "-kernel", f"{image}/vmlinuz", "-initrd", f"{image}/initrd",
@@ -75,7 +75,7 @@ class Board:
         return self.folder / f"{self.name}.{what}"
 
     def start(self, clock="utc"):
-        """Switches the machine on; `clock` is what its real-time clock says. `wait_for_boot` follows."""
+        """Switches the machine on; `clock` is the time of its real-time clock. `wait_for_boot` follows."""
         other = self.folder / f"{'gateway' if self.name == 'compute' else 'compute'}.link"
         link = self._path("link")
         for what in ["link", "agent", "qmp"]:
@@ -96,7 +96,7 @@ class Board:
             self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def wait_for_boot(self):
-        """Until the agent answers and systemd has started all that it starts."""
+        """Waits until the agent answers and systemd has started all units."""
         end = time.monotonic() + BOOT_S
         while True:
             if self.process.poll() is not None:
@@ -147,7 +147,7 @@ class Board:
         return text["out-data"]
 
     def write(self, path, content):
-        """Puts a file onto the board."""
+        """Writes a file on the board."""
         handle = self._ask("guest-file-open", path=path, mode="w")
         for start in range(0, len(content), 1 << 19):
             part = base64.b64encode(content[start : start + (1 << 19)]).decode()
@@ -174,7 +174,7 @@ class Board:
         self.process = self.agent = None
 
     def cut_power(self):
-        """The machine is gone from one moment to the next; what it had not synced is lost."""
+        """Stops the machine at once; data that it had not synced is lost."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
