@@ -8,13 +8,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use heqis_actors::Clock;
-use heqis_runtime::watch::{Alarm, Outcome, Remedy, RemedySpec};
+use heqis_runtime::watch::{Alarm, Outcome, RecoveryCommand, RecoverySpec};
 use stand::{Stand, count, edge, event, get, metric, signal_process, wait_until};
 
 const SECOND: i64 = 1_000_000_000;
 
-fn spec(script: &str) -> RemedySpec {
-    RemedySpec {
+fn spec(script: &str) -> RecoverySpec {
+    RecoverySpec {
         command: ["sh", "-c", script].map(str::to_owned).to_vec(),
         timeout: Duration::from_secs(30),
         max: 2,
@@ -24,8 +24,8 @@ fn spec(script: &str) -> RemedySpec {
 
 const ALARM: Alarm = Alarm::LinkDown(Duration::from_secs(10));
 
-async fn apply(remedy: &mut Remedy, clock: &Clock) -> Outcome {
-    remedy.apply("compute", &ALARM, clock).await
+async fn run(command: &mut RecoveryCommand, clock: &Clock) -> Outcome {
+    command.run("compute", &ALARM, clock).await
 }
 
 fn is_alive(pid: &str) -> bool {
@@ -33,35 +33,35 @@ fn is_alive(pid: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_command_learns_whom_and_why_and_its_end_is_told() {
+async fn a_command_gets_peer_and_cause_and_reports_its_end() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("said");
     let clock = Clock::virtual_at(0);
     let script = format!("echo $HEQIS_PEER $HEQIS_ALARM > {}", file.display());
-    let outcome = apply(&mut Remedy::new(spec(&script)), &clock).await;
+    let outcome = run(&mut RecoveryCommand::new(spec(&script)), &clock).await;
     assert_eq!(outcome, Outcome::Succeeded);
     assert_eq!(
         std::fs::read_to_string(file).unwrap(),
         "compute link_down\n"
     );
-    let outcome = apply(&mut Remedy::new(spec("exit 3")), &clock).await;
+    let outcome = run(&mut RecoveryCommand::new(spec("exit 3")), &clock).await;
     assert_eq!(outcome, Outcome::Failed("exit status: 3".into()));
     let mut missing = spec("");
     missing.command = vec!["/no/such/program".into()];
-    let outcome = apply(&mut Remedy::new(missing), &clock).await;
+    let outcome = run(&mut RecoveryCommand::new(missing), &clock).await;
     assert!(matches!(outcome, Outcome::NotStarted(why) if why.contains("/no/such/program")));
 }
 
 #[tokio::test]
-async fn a_command_runs_as_often_as_it_may_within_its_window_and_no_more() {
+async fn a_command_runs_at_most_max_times_within_its_window() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("runs");
     let clock = Clock::virtual_at(0);
-    let mut remedy = Remedy::new(spec(&format!("echo run >> {}", file.display())));
+    let mut command = RecoveryCommand::new(spec(&format!("echo run >> {}", file.display())));
     let mut outcomes = Vec::new();
     for second in [0, 1800, 1801, 3599, 3600, 3601, 5400] {
         clock.advance_to(second * SECOND);
-        outcomes.push((second, apply(&mut remedy, &clock).await.name()));
+        outcomes.push((second, run(&mut command, &clock).await.name()));
     }
     let expected = [
         (0, "succeeded"),
@@ -86,8 +86,8 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_started() {
         "sleep 86400 & echo $! > {0}.new; echo $$ >> {0}.new; mv {0}.new {0}; wait",
         file.display()
     );
-    let mut remedy = Remedy::new(spec(&script));
-    let running = apply(&mut remedy, &clock);
+    let mut command = RecoveryCommand::new(spec(&script));
+    let running = run(&mut command, &clock);
     let advancing = async {
         while !file.exists() {
             tokio::task::yield_now().await;
@@ -106,7 +106,7 @@ async fn a_command_that_hangs_is_killed_with_all_that_it_started() {
 }
 
 #[tokio::test]
-async fn a_command_that_says_much_and_leaves_somebody_with_its_pipe_does_not_hold_up_its_end() {
+async fn a_command_with_much_output_and_a_process_that_keeps_its_pipe_still_ends() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pid");
     let clock = Clock::virtual_at(0);
@@ -114,14 +114,14 @@ async fn a_command_that_says_much_and_leaves_somebody_with_its_pipe_does_not_hol
         "yes x | head -c 1000000; sleep 86400 & echo $! > {}",
         file.display()
     );
-    let outcome = apply(&mut Remedy::new(spec(&script)), &clock).await;
+    let outcome = run(&mut RecoveryCommand::new(spec(&script)), &clock).await;
     assert_eq!(outcome, Outcome::Succeeded);
     let left = std::fs::read_to_string(file).unwrap();
     signal_process(left.trim().parse().unwrap(), "KILL");
 }
 
 #[test]
-fn a_compute_node_that_hangs_is_noticed_and_brought_back_by_the_command() {
+fn a_compute_node_that_hangs_is_detected_and_recovered_by_the_command() {
     let stand = Stand::dual_board()
         .set("stages.engine.params.simulate_latency_us=1000")
         .set("stages.engine.batch.max=1");
@@ -162,12 +162,12 @@ fn a_compute_node_that_hangs_is_noticed_and_brought_back_by_the_command() {
     assert_eq!(
         event(&compute, "journal", "written"),
         sent,
-        "nothing is lost by it"
+        "no frame is lost"
     );
 }
 
 #[test]
-fn a_service_manager_hears_that_the_node_is_ready_alive_and_stopping() {
+fn a_service_manager_is_notified_that_the_node_is_ready_alive_and_stopping() {
     let stand = Stand::new("single-host", &["host"], &[], &["journal"]);
     let path = stand.folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -179,16 +179,16 @@ fn a_service_manager_hears_that_the_node_is_ready_alive_and_stopping() {
         .env("NOTIFY_SOCKET", path.to_str().unwrap())
         .env("WATCHDOG_USEC", "100000");
     let node = stand.start(&["--node", "host"]);
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     let listen = || {
-        let mut said = [0; 256];
-        let length = manager.recv(&mut said).unwrap();
-        String::from_utf8_lossy(&said[..length]).into_owned()
+        let mut message = [0; 256];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
     };
-    heard.push(listen());
+    received.push(listen());
     assert!(
-        heard[0].starts_with("READY=1\nSTATUS=node 'host' of 'single-host' runs"),
-        "{heard:?}"
+        received[0].starts_with("READY=1\nSTATUS=node 'host' of 'single-host' runs"),
+        "{received:?}"
     );
     assert_eq!(get(stand.ports[0], "/readyz").unwrap().0, 200);
     for _ in 0..3 {
@@ -196,17 +196,17 @@ fn a_service_manager_hears_that_the_node_is_ready_alive_and_stopping() {
     }
     node.signal("TERM");
     loop {
-        let said = listen();
-        if said.starts_with("STOPPING=1") {
+        let message = listen();
+        if message.starts_with("STOPPING=1") {
             break;
         }
-        assert_eq!(said, "WATCHDOG=1");
+        assert_eq!(message, "WATCHDOG=1");
     }
     node.finish().clean();
 }
 
 #[test]
-fn a_stage_that_hangs_silences_the_watchdog() {
+fn a_stage_that_hangs_stops_the_watchdog_messages() {
     let stand = Stand::new("single-host", &["host"], &[], &["journal"]);
     let path = stand.folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).unwrap();
@@ -220,14 +220,14 @@ fn a_stage_that_hangs_silences_the_watchdog() {
         get(stand.ports[0], "/metrics").is_some_and(|(status, _)| status == 200)
     });
     manager.set_nonblocking(true).unwrap();
-    // Fifty scrapes take longer than several beats would: a node that is only busy does not fall silent.
-    wait_until("the node falls silent", || {
-        let mut said = [0; 256];
-        while manager.recv(&mut said).is_ok() {}
+    // Fifty scrapes take longer than several beats would: a busy node still sends.
+    wait_until("the node stops sending", || {
+        let mut message = [0; 256];
+        while manager.recv(&mut message).is_ok() {}
         for _ in 0..50 {
             get(stand.ports[0], "/metrics").unwrap();
         }
-        manager.recv(&mut said).is_err()
+        manager.recv(&mut message).is_err()
     });
     node.kill();
 }

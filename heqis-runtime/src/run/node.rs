@@ -120,7 +120,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
             .iter()
             .map(|watch| {
                 let watch = watch.clone();
-                actix_rt::spawn(watch.keep(running.reporter(), Clock::real(), watching.clone()))
+                actix_rt::spawn(watch.run(running.reporter(), Clock::real(), watching.clone()))
             })
             .collect();
         if let Some(notifier) = options.service.notifier() {

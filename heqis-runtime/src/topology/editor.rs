@@ -3,7 +3,7 @@
 use heqis_actors::Registry;
 use serde_json::{Map, Value, json};
 
-use super::written::format_schema;
+use super::parsed::format_schema;
 
 /// JSON schema of a whole topology file, with the parameters of every kind of `registry`.
 #[must_use]

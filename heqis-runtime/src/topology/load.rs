@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use heqis_actors::{Registry, read_small_file};
 
-use super::check::{self, Scene};
+use super::check::{self, Resolved};
 use super::fault::{Code, Fault, Faults};
 use super::overlay::{Override, apply_overrides, apply_profile};
+use super::parsed::{Topology, format_schema};
 use super::place::{Place, Sources};
 use super::plan::Plan;
 use super::renamed::Renamer;
 use super::tree::{Tree, Value};
-use super::written::{Topology, format_schema};
 
 /// Longest topology file that is read, bytes.
 const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -153,7 +153,7 @@ fn assess(
     apply_overrides(&mut root, overrides, &renamer, sources, &mut faults);
     let topology = Topology::read(root, &format, &mut faults);
     let base = base(&topology, request);
-    let scene = Scene::new(&topology, registry);
+    let resolved = Resolved::new(&topology, registry);
     if let Some(node) = &request.node
         && !topology.nodes.iter().any(|known| known.name == *node)
     {
@@ -165,11 +165,11 @@ fn assess(
         );
         faults.push(fault.nearest(node, names));
     }
-    let prepared = check::run(&scene, &base, request.node.as_deref(), &mut faults);
+    let prepared = check::run(&resolved, &base, request.node.as_deref(), &mut faults);
     if faults.iter().any(|fault| !fault.code.is_warning()) {
         return (None, faults);
     }
-    let plan = Plan::resolve(&scene, prepared, request.file.clone(), base);
+    let plan = Plan::resolve(&resolved, prepared, request.file.clone(), base);
     if plan.is_none() {
         // Serde refused what the schema allowed. Rare, but it must not pass for a success.
         let message = "the file could not be resolved, though no rule names the reason";

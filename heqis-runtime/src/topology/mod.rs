@@ -1,7 +1,7 @@
 //! From a topology file to a plan that can be run.
 //!
 //! ```text
-//! text ▸ tree ▸ overlay (profile, --set) ▸ written::Topology ▸ check (all passes) ▸ Plan
+//! text ▸ tree ▸ overlay (profile, --set) ▸ parsed::Topology ▸ check (all passes) ▸ Plan
 //!        place      every value knows its place       │
 //!                   document + schema: the format     └▸ Faults ▸ report (drawn, JSON)
 //! ```
@@ -24,13 +24,13 @@ mod fault;
 pub mod graph;
 mod load;
 mod overlay;
+mod parsed;
 mod place;
 mod plan;
 mod renamed;
 pub mod report;
 mod schema;
 mod tree;
-mod written;
 
 pub use board::Board;
 pub use document::DashboardSpec;

@@ -12,12 +12,12 @@ use heqis_actors::{
 };
 
 use super::board::Board;
-use super::check::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Scene, address, endpoint, terms};
+use super::check::{DEFAULT_CREDIT, DEFAULT_MAX_FRAME_BYTES, Resolved, address, endpoint, terms};
 use super::document::{
     BatchSpec, DashboardSpec, EdgeSpec, RestartPolicy, RestartSpec, StageSpec, WatchSpec,
 };
 use super::fault::Faults;
-use crate::watch::{RemedySpec, VigilSpec, Watch};
+use crate::watch::{RecoverySpec, StallSpec, Watch};
 
 /// Time for frames under way to finish when the graph stops, when the file does not say.
 const DEFAULT_DRAIN: Duration = Duration::from_secs(5);
@@ -29,11 +29,11 @@ const DEFAULT_SAVE: Duration = Duration::from_secs(30);
 const DEFAULT_KEEP_MIB: u64 = 256;
 
 /// What a watched node is allowed when the file does not say.
-const DEFAULT_SILENCE: Duration = Duration::from_secs(10);
-const DEFAULT_REMEDY: (Duration, u32, Duration) =
+const DEFAULT_STALL_TIMEOUT: Duration = Duration::from_secs(10);
+const DEFAULT_RECOVERY: (Duration, u32, Duration) =
     (Duration::from_secs(30), 3, Duration::from_secs(3600));
 
-/// What is to be run, on every node of the graph. The same file gives the same indices and routes on each of them.
+/// What every node of the graph runs. The same file gives the same indices and routes on each of them.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// Name of the graph.
@@ -52,7 +52,7 @@ pub struct Plan {
     pub edges: Vec<Edge>,
     /// Latency promises in the order of the file.
     pub budgets: Vec<Budget>,
-    /// What is allowed and yet worth knowing, with the texts that it points into; empty for most files.
+    /// Warnings, with the texts that they point into; empty for most files.
     pub warnings: Faults,
 }
 
@@ -69,11 +69,11 @@ pub struct Node {
     pub metrics: Option<String>,
     /// Its page.
     pub dashboard: Option<DashboardSpec>,
-    /// What happens when a thread does not get its cores or its priority.
+    /// Reaction to a thread that does not get its cores or its priority.
     pub scheduling: Scheduling,
-    /// Where and how often what its stages hold is saved.
+    /// Where and how often the state of its stages is saved.
     pub state: Option<StateOptions>,
-    /// The nodes that it looks after.
+    /// The nodes that it watches.
     pub watch: Vec<Watch>,
 }
 
@@ -86,7 +86,7 @@ pub struct Stage {
     pub index: u16,
     /// Index of its node in [`Plan::nodes`].
     pub node: usize,
-    /// What is known of its kind.
+    /// Its kind.
     pub kind: StageKind,
     /// Payload that leaves it; `None` for a sink. For a ring buffer, what feeds it.
     pub output: Option<&'static str>,
@@ -94,14 +94,14 @@ pub struct Stage {
     pub options: StageOptions,
     /// Ready to be built; absent when the stage's node was left out of the check with [`super::Request::node`].
     pub prepared: Option<Prepared>,
-    /// How its items are written down.
+    /// How its items are recorded.
     pub record: Option<RecordingOptions>,
     /// Its parameters as written.
     pub params: serde_json::Value,
 }
 
 impl Stage {
-    /// Whether it makes frames out of the outside world.
+    /// Returns whether it makes frames from outside data.
     #[must_use]
     pub fn is_source(&self) -> bool {
         self.kind.input.is_none()
@@ -136,9 +136,9 @@ pub struct Bridge {
     pub payload: PayloadType,
     /// Socket settings.
     pub options: BridgeOptions,
-    /// What holds of the frames by subject, as far as the stages before the edge say.
+    /// What the stages before the edge provide, by subject.
     pub makes: BTreeMap<String, String>,
-    /// What the stages after the edge take, by subject.
+    /// What the stages after the edge require, by subject.
     pub takes: BTreeMap<String, String>,
 }
 
@@ -152,14 +152,14 @@ pub struct Budget {
 }
 
 impl Plan {
-    /// Index of the node called `name`.
+    /// Returns the index of the node called `name`.
     #[must_use]
     pub fn node(&self, name: &str) -> Option<usize> {
         self.nodes.iter().position(|node| node.name == name)
     }
 
-    /// What the graph decides by, as far as `node` can see: the rule of every `signal` stage, and the bundles of its own
-    /// stages.
+    /// Returns what identifies the decisions of the graph on `node`: the rule of every `signal` stage, and the bundles of the
+    /// node's own stages.
     #[must_use]
     pub fn identity(&self, node: usize) -> RunIdentity {
         let mut rule = ContentHash::default();
@@ -173,7 +173,7 @@ impl Plan {
             // A renamed parameter changes no rule.
             let mut params = former_names(stage.params.clone(), &stage.kind.schema);
             if let Some(params) = params.as_object_mut() {
-                // How far may be traded at the moment is no part of the rule.
+                // The trading state is not part of the rule.
                 params.remove("kill");
                 params.remove("kill_file");
             }
@@ -199,19 +199,19 @@ impl Plan {
         }
     }
 
-    /// Edges that cross between nodes.
+    /// Returns the edges that cross between nodes.
     pub fn bridged(&self) -> impl Iterator<Item = &Edge> {
         self.edges.iter().filter(|edge| edge.bridge.is_some())
     }
 
-    /// Resolves a scene in which `check` found no fault; `None` when it holds one after all.
+    /// Resolves a resolved in which `check` found no fault; `None` when it holds one after all.
     pub(super) fn resolve(
-        scene: &Scene<'_>,
+        resolved: &Resolved<'_>,
         prepared: Vec<Option<Prepared>>,
         file: PathBuf,
         base: PathBuf,
     ) -> Option<Self> {
-        let topology = scene.topology;
+        let topology = resolved.topology;
         let header = topology.header.as_ref()?;
         let nodes = topology.nodes.iter().map(|declared| {
             let spec = declared.spec.as_ref()?;
@@ -229,19 +229,19 @@ impl Plan {
                 watch: spec
                     .watch
                     .iter()
-                    .map(|(peer, watch)| watch_of(scene, &declared.name, peer, watch))
+                    .map(|(peer, watch)| watch_of(resolved, &declared.name, peer, watch))
                     .collect(),
             })
         });
-        let outputs = scene.outputs();
+        let outputs = resolved.outputs();
         let stages = topology.stages.iter().zip(&prepared).enumerate().map(
             |(index, (declared, prepared))| {
                 let spec = declared.spec.as_ref()?;
                 Some(Stage {
                     name: declared.name.clone(),
                     index: u16::try_from(index).ok()?,
-                    node: scene.homes[index]?,
-                    kind: scene.kinds[index]?.clone(),
+                    node: resolved.stage_nodes[index]?,
+                    kind: resolved.kinds[index]?.clone(),
                     output: outputs[index],
                     options: stage_options(spec),
                     prepared: prepared.clone(),
@@ -254,18 +254,18 @@ impl Plan {
                 })
             },
         );
-        let edges = scene.links.iter().map(|&link| {
-            let declared = scene.edge(link);
+        let edges = resolved.edges.iter().map(|&link| {
+            let declared = resolved.edge(link);
             let spec = declared.spec.as_ref()?;
-            let options = scene.edge_options(spec);
-            let bridge = match scene.crossing(link) {
+            let options = resolved.edge_options(spec);
+            let bridge = match resolved.crossing(link) {
                 Some((from_node, to_node)) => Some(Bridge {
                     from_node,
                     to_node,
-                    payload: scene.registry.payload(outputs[link.from]?)?,
-                    options: bridge_options(scene, spec, &options, to_node, &base)?,
-                    makes: terms::made(scene, &prepared, link.from),
-                    takes: terms::taken(scene, &prepared, link.to),
+                    payload: resolved.registry.payload(outputs[link.from]?)?,
+                    options: bridge_options(resolved, spec, &options, to_node, &base)?,
+                    makes: terms::made(resolved, &prepared, link.from),
+                    takes: terms::taken(resolved, &prepared, link.to),
                 }),
                 None => None,
             };
@@ -302,30 +302,32 @@ impl Plan {
     }
 }
 
-/// What `node` does to look after `peer`: the edges between the two are what it sees of it.
-fn watch_of(scene: &Scene<'_>, node: &str, peer: &str, spec: &WatchSpec) -> Watch {
+/// How `node` watches `peer`: the edges between the two are what it observes.
+fn watch_of(resolved: &Resolved<'_>, node: &str, peer: &str, spec: &WatchSpec) -> Watch {
     let edges = |from: &str, to: &str| -> Vec<String> {
-        let name = |index: usize| scene.topology.nodes[index].name.as_str();
-        scene
-            .links
+        let name = |index: usize| resolved.topology.nodes[index].name.as_str();
+        resolved
+            .edges
             .iter()
             .filter(|&&link| {
-                let ends = scene.crossing(link);
+                let ends = resolved.crossing(link);
                 ends.is_some_and(|(one, other)| name(one) == from && name(other) == to)
             })
-            .map(|&link| scene.edge(link).name.clone())
+            .map(|&link| resolved.edge(link).name.clone())
             .collect()
     };
-    let (timeout, max, window) = DEFAULT_REMEDY;
+    let (timeout, max, window) = DEFAULT_RECOVERY;
     Watch {
         peer: peer.to_owned(),
         to: edges(node, peer),
         from: edges(peer, node),
-        vigil: VigilSpec {
-            silence: spec.stall_timeout.map_or(DEFAULT_SILENCE, |time| time.0),
-            answer: spec.response_timeout.map(|time| time.0),
+        stall: StallSpec {
+            stall_timeout: spec
+                .stall_timeout
+                .map_or(DEFAULT_STALL_TIMEOUT, |time| time.0),
+            response_timeout: spec.response_timeout.map(|time| time.0),
         },
-        remedy: (!spec.command.is_empty()).then(|| RemedySpec {
+        recovery: (!spec.command.is_empty()).then(|| RecoverySpec {
             command: spec.command.clone(),
             timeout: spec.timeout.map_or(timeout, |time| time.0),
             max: spec.max.unwrap_or(max),
@@ -375,7 +377,7 @@ fn restart_options(spec: &RestartSpec) -> RestartOptions {
 }
 
 fn bridge_options(
-    scene: &Scene<'_>,
+    resolved: &Resolved<'_>,
     spec: &EdgeSpec,
     options: &EdgeOptions,
     to_node: usize,
@@ -385,7 +387,7 @@ fn bridge_options(
     Some(BridgeOptions {
         endpoint: endpoint(
             transport,
-            scene.topology.nodes[to_node].spec.as_ref()?,
+            resolved.topology.nodes[to_node].spec.as_ref()?,
             base,
         )?,
         credit: transport.credit.unwrap_or(DEFAULT_CREDIT),

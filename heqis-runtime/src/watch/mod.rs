@@ -1,27 +1,27 @@
-//! The watchdog: one node looks after another, raises an alarm when it stalls, and runs a command that may bring it back.
+//! The watchdog: one node observes another, raises an alarm when it stalls, and runs a command that may recover it.
 //!
 //! ```text
-//! reports of the graph ▸ Sighting ▸ Vigil ▸ Alarm ▸ log, event, metric, Remedy ▸ command
+//! reports of the graph ▸ PeerObservation ▸ StallDetector ▸ Alarm ▸ log, event, metric, RecoveryCommand
 //! ```
 //!
-//! - `vigil`: what counts as stalled; time comes in from outside. `remedy`: the command and its limits.
+//! - `stall`: what counts as stalled; time is a parameter. `recovery`: the command and its limits.
 //!
-//! Not here: whether this node itself stalls. That is the service manager's to watch (`run::service`).
+//! Not here: whether this node itself stalls. The service manager watches that (`run::service`).
 
-mod remedy;
-mod vigil;
+mod recovery;
+mod stall;
 
 use std::time::Duration;
 
 use heqis_actors::{Clock, Counters, EdgeSide, Event, Metrics, Reporter};
 
-pub use remedy::{Outcome, Remedy, RemedySpec};
-pub use vigil::{Alarm, Sighting, Vigil, VigilSpec};
+pub use recovery::{Outcome, RecoveryCommand, RecoverySpec};
+pub use stall::{Alarm, PeerObservation, StallDetector, StallSpec};
 
-/// Shortest and longest pause between two looks.
-const LOOK: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// Shortest and longest time between two observations.
+const OBSERVE_EVERY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 
-/// A node that is looked after, as the plan has it.
+/// A watched node, as the plan states it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watch {
     /// Its name.
@@ -31,12 +31,12 @@ pub struct Watch {
     /// Names of the edges that come from it.
     pub from: Vec<String>,
     /// What counts as stalled.
-    pub vigil: VigilSpec,
-    /// What is done about it; `None` only raises the alarm.
-    pub remedy: Option<RemedySpec>,
+    pub stall: StallSpec,
+    /// The command to run; `None` only raises the alarm.
+    pub recovery: Option<RecoverySpec>,
 }
 
-/// What every watch of a node counts.
+/// Counters of all watches of a node.
 #[derive(Clone, Debug)]
 pub struct WatchCounters {
     alarms: Counters,
@@ -44,10 +44,10 @@ pub struct WatchCounters {
 }
 
 impl WatchCounters {
-    /// Adds the families to `metrics`.
+    /// Registers the families with `metrics`.
     ///
     /// # Panics
-    /// When `metrics` has them already.
+    /// When `metrics` has the families already.
     #[must_use]
     pub fn new(metrics: &Metrics) -> Self {
         Self {
@@ -66,7 +66,7 @@ impl WatchCounters {
 }
 
 impl WatchCounters {
-    /// Makes a sample of every cause and outcome for `peer`, so that each is there at zero before it is first counted.
+    /// Creates a sample of every cause and outcome for `peer`, so that each is exported as zero before it is first counted.
     pub fn touch(&self, peer: &str) {
         for cause in Alarm::CAUSES {
             self.alarms.of(&[peer, cause]).add(0);
@@ -78,10 +78,10 @@ impl WatchCounters {
 }
 
 impl Watch {
-    /// How the peer looks from here.
-    fn sighting(&self, reporter: &Reporter) -> Sighting {
+    /// Observes the peer.
+    fn observe(&self, reporter: &Reporter) -> PeerObservation {
         let links = reporter.links();
-        let ours = |edge: &str, side: EdgeSide| {
+        let is_ours = |edge: &str, side: EdgeSide| {
             let names = if side == EdgeSide::Sender {
                 &self.to
             } else {
@@ -89,43 +89,43 @@ impl Watch {
             };
             names.iter().any(|name| name == edge)
         };
-        let mut sighting = Sighting {
-            linked: true,
-            done: true,
-            ..Sighting::default()
+        let mut observation = PeerObservation {
+            connected: true,
+            ended: true,
+            ..PeerObservation::default()
         };
-        for link in links.iter().filter(|link| ours(&link.edge, link.side)) {
-            sighting.done &= link.ended;
-            sighting.linked &= link.up || link.ended;
+        for link in links.iter().filter(|link| is_ours(&link.edge, link.side)) {
+            observation.ended &= link.ended;
+            observation.connected &= link.up || link.ended;
         }
         for edge in reporter.report().edges {
-            if !ours(&edge.edge, edge.side) {
+            if !is_ours(&edge.edge, edge.side) {
                 continue;
             }
             match edge.side {
                 EdgeSide::Sender => {
-                    sighting.given += edge.delivered;
-                    sighting.waiting += edge.in_flight;
+                    observation.delivered += edge.delivered;
+                    observation.waiting += edge.in_flight;
                 }
-                _ => sighting.answered += edge.sent,
+                _ => observation.received += edge.sent,
             }
         }
-        sighting
+        observation
     }
 
-    /// Looks after the peer until its edges have ended or the graph stops.
-    pub async fn keep(self, reporter: Reporter, clock: Clock, counters: WatchCounters) {
-        let pause = (self.vigil.silence / 8).clamp(LOOK.0, LOOK.1);
-        let mut vigil = Vigil::new(self.vigil, clock.now_ns());
+    /// Watches the peer until its edges have ended or the graph stops.
+    pub async fn run(self, reporter: Reporter, clock: Clock, counters: WatchCounters) {
+        let pause = (self.stall.stall_timeout / 8).clamp(OBSERVE_EVERY.0, OBSERVE_EVERY.1);
+        let mut detector = StallDetector::new(self.stall, clock.now_ns());
         counters.touch(&self.peer);
-        let mut remedy = self.remedy.clone().map(Remedy::new);
+        let mut recovery = self.recovery.clone().map(RecoveryCommand::new);
         loop {
             clock.sleep(pause).await;
-            let sighting = self.sighting(&reporter);
-            if sighting.done || reporter.stopping() {
+            let observation = self.observe(&reporter);
+            if observation.ended || reporter.stopping() {
                 return;
             }
-            let Some(alarm) = vigil.look(clock.now_ns(), &sighting) else {
+            let Some(alarm) = detector.observe(clock.now_ns(), &observation) else {
                 continue;
             };
             counters.alarms.of(&[&self.peer, alarm.cause()]).inc();
@@ -134,11 +134,11 @@ impl Watch {
                 reason: alarm.to_string(),
             }
             .publish();
-            if let Some(remedy) = &mut remedy {
-                let outcome = remedy.apply(&self.peer, &alarm, &clock).await;
+            if let Some(command) = &mut recovery {
+                let outcome = command.run(&self.peer, &alarm, &clock).await;
                 counters.commands.of(&[&self.peer, outcome.name()]).inc();
                 tracing::warn!(peer = %self.peer, %outcome, "watchdog command");
-                vigil.rest(clock.now_ns());
+                detector.rearm(clock.now_ns());
             }
         }
     }

@@ -2,15 +2,20 @@
 
 use std::path::Path;
 
-use super::Scene;
+use super::Resolved;
 use crate::topology::fault::{Code, Fault};
 
 /// Longest list of names that is read, bytes: some hundred times all stocks of a market.
 const MAX_NAMES_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A list of names that is not there is no fault: the page shows codes, and a list may come with the next fetch.
-pub(super) fn check(scene: &Scene<'_>, base: &Path, only: Option<&str>, faults: &mut Vec<Fault>) {
-    let nodes = scene.topology.nodes.iter();
+pub(super) fn check(
+    resolved: &Resolved<'_>,
+    base: &Path,
+    only: Option<&str>,
+    faults: &mut Vec<Fault>,
+) {
+    let nodes = resolved.topology.nodes.iter();
     for node in nodes.filter(|node| only.is_none_or(|only| only == node.name)) {
         let page = node.spec.as_ref().and_then(|spec| spec.dashboard.as_ref());
         let Some(names) = page.and_then(|page| page.names.as_ref()) else {

@@ -4,30 +4,30 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use heqis_actors::ANY;
 
-use super::{Link, Scene};
+use super::{Resolved, ResolvedEdge};
 use crate::topology::document::EdgeSpec;
 use crate::topology::fault::{Code, Fault};
-use crate::topology::written::Declared;
+use crate::topology::parsed::Spanned;
 
-pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    duplicate_edges(scene, faults);
-    ports(scene, faults);
-    loose_ends(scene, faults);
-    cycles(scene, faults);
-    partitions(scene, faults);
-    unused_nodes(scene, faults);
-    budgets(scene, faults);
+pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    duplicate_edges(resolved, faults);
+    ports(resolved, faults);
+    loose_ends(resolved, faults);
+    cycles(resolved, faults);
+    partitions(resolved, faults);
+    unused_nodes(resolved, faults);
+    budgets(resolved, faults);
 }
 
-fn duplicate_edges(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let mut seen: HashMap<(usize, usize), Link> = HashMap::new();
-    for &link in &scene.links {
+fn duplicate_edges(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    let mut seen: HashMap<(usize, usize), ResolvedEdge> = HashMap::new();
+    for &link in &resolved.edges {
         match seen.get(&(link.from, link.to)) {
             Some(&first) => {
-                let edge = scene.edge(link);
+                let edge = resolved.edge(link);
                 let message = format!("the edge `{}` is declared twice", edge.name);
                 let fault = Fault::new(Code::DuplicateEdge, edge.place, message);
-                faults.push(fault.related(scene.edge(first).place, "first declared here"));
+                faults.push(fault.related(resolved.edge(first).place, "first declared here"));
             }
             None => {
                 seen.insert((link.from, link.to), link);
@@ -36,20 +36,20 @@ fn duplicate_edges(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn ports(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let outputs = scene.outputs();
+fn ports(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    let outputs = resolved.outputs();
     let mut fed: HashMap<usize, &'static str> = HashMap::new();
-    for &link in &scene.links {
-        let edge = scene.edge(link);
-        let (from, to) = (scene.stage_name(link.from), scene.stage_name(link.to));
-        if let Some(kind) = scene.kinds[link.from].filter(|kind| kind.output.is_none()) {
+    for &link in &resolved.edges {
+        let edge = resolved.edge(link);
+        let (from, to) = (resolved.stage_name(link.from), resolved.stage_name(link.to));
+        if let Some(kind) = resolved.kinds[link.from].filter(|kind| kind.output.is_none()) {
             let message = format!(
                 "stage `{from}` is a sink ({}): no edge leaves it",
                 kind.name
             );
             faults.push(Fault::new(Code::NoOutput, edge.at(&["from"]), message));
         }
-        let Some(kind) = scene.kinds[link.to] else {
+        let Some(kind) = resolved.kinds[link.to] else {
             continue;
         };
         let Some(input) = kind.input else {
@@ -80,7 +80,7 @@ fn ports(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                 kind.name
             );
             let mut fault = Fault::new(Code::PayloadMismatch, edge.at(&["to"]), message);
-            let fitting: Vec<String> = scene
+            let fitting: Vec<String> = resolved
                 .registry
                 .kinds()
                 .filter(|kind| kind.input == Some(output))
@@ -97,10 +97,10 @@ fn ports(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn loose_ends(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+fn loose_ends(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     // An edge with a misspelt end still tells that the other end was meant to be connected.
     let named = |end: fn(&EdgeSpec) -> &String| -> HashSet<&str> {
-        scene
+        resolved
             .topology
             .edges
             .iter()
@@ -109,7 +109,7 @@ fn loose_ends(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             .collect()
     };
     let (leaving, arriving) = (named(|spec| &spec.from), named(|spec| &spec.to));
-    for (stage, kind) in scene.topology.stages.iter().zip(&scene.kinds) {
+    for (stage, kind) in resolved.topology.stages.iter().zip(&resolved.kinds) {
         let Some(kind) = kind else { continue };
         if let Some(input) = kind
             .input
@@ -136,17 +136,17 @@ fn loose_ends(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 
 /// Removes stages that nothing open leads to until none is left; what stays lies on or behind a cycle. The cycle is
 /// found by walking backwards, and its last written edge is blamed and cut before the search goes on.
-fn cycles(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+fn cycles(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     // An edge into a source or out of a sink was reported for that, and carries nothing around.
-    let mut links = scene.links.clone();
-    links.retain(|link| {
-        let carries = scene.kinds[link.from].is_none_or(|kind| kind.output.is_some());
-        carries && scene.kinds[link.to].is_none_or(|kind| kind.input.is_some())
+    let mut edges = resolved.edges.clone();
+    edges.retain(|link| {
+        let carries = resolved.kinds[link.from].is_none_or(|kind| kind.output.is_some());
+        carries && resolved.kinds[link.to].is_none_or(|kind| kind.input.is_some())
     });
     loop {
-        let mut open = vec![0_usize; scene.kinds.len()];
-        let mut next: Vec<Vec<usize>> = vec![Vec::new(); scene.kinds.len()];
-        for link in &links {
+        let mut open = vec![0_usize; resolved.kinds.len()];
+        let mut next: Vec<Vec<usize>> = vec![Vec::new(); resolved.kinds.len()];
+        for link in &edges {
             open[link.to] += 1;
             next[link.from].push(link.to);
         }
@@ -168,7 +168,7 @@ fn cycles(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         let cycle = loop {
             let here = way[way.len() - 1];
             // Every stage that is left is fed by one that is left.
-            let Some(before) = links
+            let Some(before) = edges
                 .iter()
                 .find(|link| link.to == here && left.contains(&link.from))
             else {
@@ -179,13 +179,13 @@ fn cycles(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             }
             way.push(before.from);
         };
-        let on_cycle = |link: &&Link| {
+        let on_cycle = |link: &&ResolvedEdge| {
             cycle
                 .iter()
                 .enumerate()
                 .any(|(index, &to)| link.to == to && link.from == cycle[(index + 1) % cycle.len()])
         };
-        let Some(blamed) = links
+        let Some(blamed) = edges
             .iter()
             .filter(on_cycle)
             .max_by_key(|link| link.edge)
@@ -200,50 +200,58 @@ fn cycles(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             .unwrap_or(0);
         let mut names: Vec<&str> = Vec::new();
         for step in 0..cycle.len() {
-            names.push(scene.stage_name(cycle[(turn + step) % cycle.len()]));
+            names.push(resolved.stage_name(cycle[(turn + step) % cycle.len()]));
         }
         names.reverse();
         let path = format!("{} -> {}", names.join(" -> "), names[0]);
         let fault = Fault::new(
             Code::Cycle,
-            scene.edge(blamed).place,
+            resolved.edge(blamed).place,
             format!("this edge closes a cycle: {path}"),
         );
         faults.push(fault.help(
             "an edge back to an earlier node must end in a sink, such as a `feedback` stage",
         ));
-        links.retain(|link| link.edge != blamed.edge);
+        edges.retain(|link| link.edge != blamed.edge);
     }
 }
 
-fn partitions(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let shares = |edge: &Declared<EdgeSpec>| {
+fn partitions(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    let shares = |edge: &Spanned<EdgeSpec>| {
         edge.spec
             .as_ref()
             .is_some_and(|spec| spec.partition_by.is_some())
     };
-    for &link in scene.links.iter().filter(|link| shares(scene.edge(**link))) {
-        let others = scene
-            .links
+    for &link in resolved
+        .edges
+        .iter()
+        .filter(|link| shares(resolved.edge(**link)))
+    {
+        let others = resolved
+            .edges
             .iter()
-            .filter(|other| other.from == link.from && shares(scene.edge(**other)));
+            .filter(|other| other.from == link.from && shares(resolved.edge(**other)));
         if others.count() < 2 {
-            let from = scene.stage_name(link.from);
+            let from = resolved.stage_name(link.from);
             let message = format!("this edge alone of those leaving `{from}` is partitioned");
-            let place = scene.edge(link).key_at("partition_by");
+            let place = resolved.edge(link).key_at("partition_by");
             let help = "partition at least two edges, or leave `partition_by` out: the edge then gets every frame";
             faults.push(Fault::new(Code::SinglePartition, place, message).help(help));
         }
     }
 }
 
-fn unused_nodes(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    for node in &scene.topology.nodes {
-        let used = scene.topology.stages.iter().any(|stage| match &stage.spec {
-            Some(spec) => spec.node == node.name,
-            // A stage that could not be read may be meant for any node.
-            None => true,
-        });
+fn unused_nodes(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    for node in &resolved.topology.nodes {
+        let used = resolved
+            .topology
+            .stages
+            .iter()
+            .any(|stage| match &stage.spec {
+                Some(spec) => spec.node == node.name,
+                // A stage that could not be read may be meant for any node.
+                None => true,
+            });
         if !used {
             let message = format!("no stage is placed on node `{}`", node.name);
             faults.push(Fault::new(Code::UnusedNode, node.place, message));
@@ -251,21 +259,21 @@ fn unused_nodes(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn budgets(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+fn budgets(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     let stage = |name: &str| {
-        scene
+        resolved
             .topology
             .stages
             .iter()
             .position(|stage| stage.name == name)
     };
-    for budget in &scene.topology.budgets {
+    for budget in &resolved.topology.budgets {
         let Some(spec) = &budget.spec else { continue };
         for (index, pair) in spec.path.windows(2).enumerate() {
             let (Some(from), Some(to)) = (stage(&pair[0]), stage(&pair[1])) else {
                 continue;
             };
-            if !reaches(&scene.links, from, to) {
+            if !reaches(&resolved.edges, from, to) {
                 let message = format!(
                     "no way along edges leads from `{}` to `{}`",
                     pair[0], pair[1]
@@ -277,11 +285,11 @@ fn budgets(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn reaches(links: &[Link], from: usize, to: usize) -> bool {
+fn reaches(edges: &[ResolvedEdge], from: usize, to: usize) -> bool {
     let mut seen = HashSet::from([from]);
     let mut open = vec![from];
     while let Some(stage) = open.pop() {
-        for link in links.iter().filter(|link| link.from == stage) {
+        for link in edges.iter().filter(|link| link.from == stage) {
             if link.to == to {
                 return true;
             }

@@ -2,7 +2,7 @@
 
 use heqis_actors::{Encoding, Prepared, Property};
 
-use super::{DEFAULT_MAX_FRAME_BYTES, Scene, terms};
+use super::{DEFAULT_MAX_FRAME_BYTES, Resolved, terms};
 use crate::topology::fault::{Code, Fault};
 
 /// What every frame is counted as beside features: the header, the head with its stamps, and the payload's fixed part.
@@ -12,15 +12,19 @@ const ENVELOPE_BYTES: usize = heqis_actors::wire::HEADER_BYTES + 4096;
 const META_VALUE_BYTES: usize = 8;
 
 /// A frame above the limit ends the connection, and is sent again for ever on an edge that promised not to lose one.
-pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &mut Vec<Fault>) {
-    for &link in &scene.links {
-        let edge = scene.edge(link);
+pub(super) fn check(
+    resolved: &Resolved<'_>,
+    prepared: &[Option<Prepared>],
+    faults: &mut Vec<Fault>,
+) {
+    for &link in &resolved.edges {
+        let edge = resolved.edge(link);
         let transport = edge.spec.as_ref().and_then(|spec| spec.transport.as_ref());
-        let Some(transport) = transport.filter(|_| scene.crossing(link).is_some()) else {
+        let Some(transport) = transport.filter(|_| resolved.crossing(link).is_some()) else {
             continue;
         };
         let max_frame = transport.max_frame.unwrap_or(DEFAULT_MAX_FRAME_BYTES);
-        let makers = terms::makers(scene, link.from);
+        let makers = terms::makers(resolved, link.from);
         let largest = makers
             .into_iter()
             .map(|maker| (needed(prepared[maker].as_ref(), transport.encoding), maker))
@@ -30,7 +34,7 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
         };
         let message = format!(
             "frames of `{}` need up to {needed} bytes on the edge `{}`, whose max_frame is {max_frame}",
-            scene.stage_name(maker),
+            resolved.stage_name(maker),
             edge.name
         );
         let place = edge.at(&["transport", "max_frame"]);

@@ -24,7 +24,7 @@ use heqis_actors::{ANY, EdgeOptions, Policy, Prepared, Registry, StageKind};
 
 use super::document::{EdgeSpec, StageSpec};
 use super::fault::Fault;
-use super::written::{Declared, Topology};
+use super::parsed::{Spanned, Topology};
 
 /// Arbiter of stages that have none of their own.
 const PIPELINE: &str = heqis_actors::PIPELINE;
@@ -36,55 +36,55 @@ const DEFAULT_CAPACITY: usize = 1024;
 pub(crate) const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 
 /// A topology with its names resolved, as far as they can be.
-pub(crate) struct Scene<'a> {
+pub(crate) struct Resolved<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) registry: &'a Registry,
     /// StageKind of each stage.
     pub(crate) kinds: Vec<Option<&'a StageKind>>,
     /// Node of each stage.
-    pub(crate) homes: Vec<Option<usize>>,
+    pub(crate) stage_nodes: Vec<Option<usize>>,
     /// Edges both of whose ends exist.
-    pub(crate) links: Vec<Link>,
+    pub(crate) edges: Vec<ResolvedEdge>,
 }
 
 /// An edge whose ends are known.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
+pub(crate) struct ResolvedEdge {
     pub(crate) edge: usize,
     pub(crate) from: usize,
     pub(crate) to: usize,
 }
 
-impl<'a> Scene<'a> {
+impl<'a> Resolved<'a> {
     pub(crate) fn new(topology: &'a Topology, registry: &'a Registry) -> Self {
         let nodes = index(&topology.nodes);
         let stages = index(&topology.stages);
-        let spec = |stage: &'a Declared<StageSpec>| stage.spec.as_ref();
+        let spec = |stage: &'a Spanned<StageSpec>| stage.spec.as_ref();
         let kinds = topology
             .stages
             .iter()
             .map(|stage| registry.kind(&spec(stage)?.kind))
             .collect();
-        let homes = topology
+        let stage_nodes = topology
             .stages
             .iter()
             .map(|stage| nodes.get(spec(stage)?.node.as_str()).copied())
             .collect();
-        let link = |(edge, declared): (usize, &Declared<EdgeSpec>)| {
+        let link = |(edge, declared): (usize, &Spanned<EdgeSpec>)| {
             let spec = declared.spec.as_ref()?;
-            Some(Link {
+            Some(ResolvedEdge {
                 edge,
                 from: *stages.get(spec.from.as_str())?,
                 to: *stages.get(spec.to.as_str())?,
             })
         };
-        let links = topology.edges.iter().enumerate().filter_map(link).collect();
+        let edges = topology.edges.iter().enumerate().filter_map(link).collect();
         Self {
             topology,
             registry,
             kinds,
-            homes,
-            links,
+            stage_nodes,
+            edges,
         }
     }
 
@@ -99,7 +99,7 @@ impl<'a> Scene<'a> {
         // A chain of ring buffers settles in as many rounds as it is long; without progress it never will.
         loop {
             let mut progress = false;
-            for link in &self.links {
+            for link in &self.edges {
                 if outputs[link.to] == Some(ANY)
                     && let Some(fed) = outputs[link.from].filter(|&fed| fed != ANY)
                 {
@@ -117,7 +117,7 @@ impl<'a> Scene<'a> {
             .collect()
     }
 
-    pub(crate) fn edge(&self, link: Link) -> &'a Declared<EdgeSpec> {
+    pub(crate) fn edge(&self, link: ResolvedEdge) -> &'a Spanned<EdgeSpec> {
         &self.topology.edges[link.edge]
     }
 
@@ -126,8 +126,8 @@ impl<'a> Scene<'a> {
     }
 
     /// The two nodes of a link when they are known and differ.
-    pub(crate) fn crossing(&self, link: Link) -> Option<(usize, usize)> {
-        let ends = (self.homes[link.from]?, self.homes[link.to]?);
+    pub(crate) fn crossing(&self, link: ResolvedEdge) -> Option<(usize, usize)> {
+        let ends = (self.stage_nodes[link.from]?, self.stage_nodes[link.to]?);
         (ends.0 != ends.1).then_some(ends)
     }
 
@@ -152,7 +152,7 @@ impl<'a> Scene<'a> {
     }
 }
 
-fn index<T>(declared: &[Declared<T>]) -> HashMap<&str, usize> {
+fn index<T>(declared: &[Spanned<T>]) -> HashMap<&str, usize> {
     declared
         .iter()
         .enumerate()
@@ -163,20 +163,20 @@ fn index<T>(declared: &[Declared<T>]) -> HashMap<&str, usize> {
 /// Runs every pass. `only` limits the stages' own checks, which need their files, to one node. Returns the stages
 /// that are ready to be built, in the order of the file.
 pub(crate) fn run(
-    scene: &Scene<'_>,
+    resolved: &Resolved<'_>,
     base: &Path,
     only: Option<&str>,
     faults: &mut Vec<Fault>,
 ) -> Vec<Option<Prepared>> {
-    names::check(scene, faults);
-    flow::check(scene, faults);
-    ways::check(scene, faults);
-    transport::check(scene, base, faults);
-    resources::check(scene, faults);
-    let prepared = params::check(scene, base, only, faults);
-    recordings::check(scene, faults);
-    terms::check(scene, &prepared, faults);
-    frames::check(scene, &prepared, faults);
-    files::check(scene, base, only, faults);
+    names::check(resolved, faults);
+    flow::check(resolved, faults);
+    ways::check(resolved, faults);
+    transport::check(resolved, base, faults);
+    resources::check(resolved, faults);
+    let prepared = params::check(resolved, base, only, faults);
+    recordings::check(resolved, faults);
+    terms::check(resolved, &prepared, faults);
+    frames::check(resolved, &prepared, faults);
+    files::check(resolved, base, only, faults);
     prepared
 }

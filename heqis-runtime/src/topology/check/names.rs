@@ -1,11 +1,11 @@
 //! Names: well formed, and naming something that exists.
 
-use super::{Link, Scene};
+use super::{Resolved, ResolvedEdge};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
 
-pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let topology = scene.topology;
+pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    let topology = resolved.topology;
     if let Some(header) = &topology.header {
         let place = topology
             .root
@@ -32,10 +32,10 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
                 let message = format!("node `{}` watches the unknown node `{peer}`", node.name);
                 let fault = Fault::new(Code::UnknownNode, place, message);
                 faults.push(fault.nearest(peer, nodes.iter().copied()));
-            } else if !scene
-                .links
+            } else if !resolved
+                .edges
                 .iter()
-                .any(|&link| joins(scene, link, index, peer))
+                .any(|&link| joins(resolved, link, index, peer))
             {
                 let message = format!("no edge joins node `{}` to the node `{peer}`", node.name);
                 let fault = Fault::new(Code::NothingToWatch, place, message);
@@ -43,13 +43,13 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             }
         }
     }
-    let kinds: Vec<&str> = scene.registry.kinds().map(|kind| kind.name).collect();
+    let kinds: Vec<&str> = resolved.registry.kinds().map(|kind| kind.name).collect();
     for (index, stage) in topology.stages.iter().enumerate() {
         let Some(spec) = &stage.spec else { continue };
         if let Some(arbiter) = &spec.arbiter {
             well_formed("arbiter", arbiter, stage.at(&["arbiter"]), faults);
         }
-        if scene.homes[index].is_none() {
+        if resolved.stage_nodes[index].is_none() {
             let message = format!(
                 "stage `{}` is placed on the unknown node `{}`",
                 stage.name, spec.node
@@ -57,7 +57,7 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             let fault = Fault::new(Code::UnknownNode, stage.at(&["node"]), message);
             faults.push(fault.nearest(&spec.node, nodes.iter().copied()));
         }
-        if scene.kinds[index].is_none() {
+        if resolved.kinds[index].is_none() {
             let message = format!(
                 "stage `{}` is of the unknown kind `{}`",
                 stage.name, spec.kind
@@ -94,8 +94,8 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 }
 
 /// Whether an edge leads from one node to the other, either way.
-fn joins(scene: &Scene<'_>, link: Link, node: usize, peer: &str) -> bool {
-    scene.crossing(link).is_some_and(|(from, to)| {
+fn joins(resolved: &Resolved<'_>, link: ResolvedEdge, node: usize, peer: &str) -> bool {
+    resolved.crossing(link).is_some_and(|(from, to)| {
         let other = if from == node {
             to
         } else if to == node {
@@ -103,7 +103,7 @@ fn joins(scene: &Scene<'_>, link: Link, node: usize, peer: &str) -> bool {
         } else {
             return false;
         };
-        scene.topology.nodes[other].name == peer
+        resolved.topology.nodes[other].name == peer
     })
 }
 

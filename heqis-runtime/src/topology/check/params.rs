@@ -4,19 +4,19 @@ use std::path::Path;
 
 use heqis_actors::Prepared;
 
-use super::Scene;
+use super::Resolved;
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
 use crate::topology::schema::validate;
 use crate::topology::tree::{Tree, Value};
 
 pub(super) fn check(
-    scene: &Scene<'_>,
+    resolved: &Resolved<'_>,
     base: &Path,
     only: Option<&str>,
     faults: &mut Vec<Fault>,
 ) -> Vec<Option<Prepared>> {
-    let stages = scene.topology.stages.iter().zip(&scene.kinds);
+    let stages = resolved.topology.stages.iter().zip(&resolved.kinds);
     stages
         .map(|(stage, kind)| {
             let kind = (*kind)?;

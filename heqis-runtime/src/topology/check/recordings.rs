@@ -1,11 +1,11 @@
 //! Recordings: which sources may have one, and what a recording needs.
 
-use super::Scene;
+use super::Resolved;
 use crate::topology::fault::{Code, Fault};
 
-pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    for (index, stage) in scene.topology.stages.iter().enumerate() {
-        let (Some(spec), Some(kind)) = (&stage.spec, scene.kinds[index]) else {
+pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    for (index, stage) in resolved.topology.stages.iter().enumerate() {
+        let (Some(spec), Some(kind)) = (&stage.spec, resolved.kinds[index]) else {
             continue;
         };
         if spec.record.is_none() {
@@ -22,7 +22,7 @@ pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             faults.push(Fault::new(Code::NotRecordable, place, message));
             continue;
         }
-        let node = scene.homes[index].and_then(|node| scene.topology.nodes.get(node));
+        let node = resolved.stage_nodes[index].and_then(|node| resolved.topology.nodes.get(node));
         if let Some(node) = node
             && node.spec.as_ref().is_some_and(|spec| spec.state.is_none())
         {

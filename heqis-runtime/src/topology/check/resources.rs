@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use heqis_actors::{ANY, Policy};
 
-use super::{PIPELINE, Scene};
+use super::{PIPELINE, Resolved};
 use crate::topology::fault::{Code, Fault};
 use crate::topology::place::Place;
 use heqis_actors::units::Time;
@@ -16,20 +16,20 @@ pub(crate) const FRAME_BYTES: u64 = 4096;
 /// Frames on the way to a node that it may hold before its stage takes them, when the transport does not say.
 pub(crate) const DEFAULT_CREDIT: usize = 64;
 
-pub(super) fn check(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    times(scene, faults);
-    latest(scene, faults);
-    memory(scene, faults);
-    idle_settings(scene, faults);
-    cores(scene, faults);
-    delays(scene, faults);
-    commit_logs(scene, faults);
+pub(super) fn check(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    times(resolved, faults);
+    latest(resolved, faults);
+    memory(resolved, faults);
+    idle_settings(resolved, faults);
+    cores(resolved, faults);
+    delays(resolved, faults);
+    commit_logs(resolved, faults);
 }
 
-fn commit_logs(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+fn commit_logs(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     let mut first: HashMap<usize, &str> = HashMap::new();
-    for (index, stage) in scene.topology.stages.iter().enumerate() {
-        let (Some(kind), Some(node)) = (scene.kinds[index], scene.homes[index]) else {
+    for (index, stage) in resolved.topology.stages.iter().enumerate() {
+        let (Some(kind), Some(node)) = (resolved.kinds[index], resolved.stage_nodes[index]) else {
             continue;
         };
         if !kind.commit_log {
@@ -48,7 +48,7 @@ fn commit_logs(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+fn times(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     let mut positive = |time: Option<Time>, place: Place, what: &str| {
         if time.is_some_and(|time| time.0.is_zero()) {
             faults.push(Fault::new(
@@ -58,7 +58,7 @@ fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             ));
         }
     };
-    let topology = scene.topology;
+    let topology = resolved.topology;
     let default_age = topology
         .root
         .find(&["defaults", "edge", "max_age"])
@@ -123,11 +123,11 @@ fn times(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn latest(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    for edge in &scene.topology.edges {
+fn latest(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    for edge in &resolved.topology.edges {
         let Some(spec) = &edge.spec else { continue };
         if let Some(capacity) = spec.capacity.filter(|&capacity| capacity != 1)
-            && scene.edge_options(spec).policy == Policy::Latest
+            && resolved.edge_options(spec).policy == Policy::Latest
         {
             let message = format!("the policy `latest` keeps one frame, not {capacity}");
             let fault = Fault::new(Code::LatestHoldsOne, edge.at(&["capacity"]), message);
@@ -136,8 +136,8 @@ fn latest(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    let nodes = &scene.topology.nodes;
+fn memory(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    let nodes = &resolved.topology.nodes;
     // Per node: frames that may wait, and the largest single share with its place.
     let mut waiting = vec![(0_u64, 0_u64, Place::START); nodes.len()];
     let mut add = |node: usize, frames: usize, place: Place| {
@@ -148,17 +148,19 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             (*largest, *at) = (frames, place);
         }
     };
-    for &link in &scene.links {
-        let edge = scene.edge(link);
-        let (Some(spec), Some(from), Some(to)) =
-            (&edge.spec, scene.homes[link.from], scene.homes[link.to])
-        else {
+    for &link in &resolved.edges {
+        let edge = resolved.edge(link);
+        let (Some(spec), Some(from), Some(to)) = (
+            &edge.spec,
+            resolved.stage_nodes[link.from],
+            resolved.stage_nodes[link.to],
+        ) else {
             continue;
         };
         // The sender of a bridged edge holds the queue, the receiver at most its credit.
         add(
             from,
-            scene.edge_options(spec).capacity,
+            resolved.edge_options(spec).capacity,
             edge.at(&["capacity"]),
         );
         if from != to {
@@ -170,14 +172,14 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             add(to, credit, edge.at(&["transport", "credit"]));
         }
     }
-    for (index, stage) in scene.topology.stages.iter().enumerate() {
+    for (index, stage) in resolved.topology.stages.iter().enumerate() {
         // A stage that carries anything is a queue by itself, with a capacity among its parameters.
-        let queue = scene.kinds[index].is_some_and(|kind| kind.input == Some(ANY));
+        let queue = resolved.kinds[index].is_some_and(|kind| kind.input == Some(ANY));
         let capacity = stage
             .spec
             .as_ref()
             .and_then(|spec| spec.params.get("capacity")?.as_u64());
-        if let (true, Some(capacity), Some(home)) = (queue, capacity, scene.homes[index]) {
+        if let (true, Some(capacity), Some(home)) = (queue, capacity, resolved.stage_nodes[index]) {
             add(
                 home,
                 usize::try_from(capacity).unwrap_or(usize::MAX),
@@ -205,8 +207,8 @@ fn memory(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 }
 
 /// Settings that a stage of its sort would ignore.
-fn idle_settings(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    for (stage, kind) in scene.topology.stages.iter().zip(&scene.kinds) {
+fn idle_settings(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    for (stage, kind) in resolved.topology.stages.iter().zip(&resolved.kinds) {
         let (code, what, help) = match kind.map(|kind| kind.input) {
             Some(None) => (
                 Code::NotForASource,
@@ -230,31 +232,33 @@ fn idle_settings(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
 }
 
 /// Name of the arbiter that a stage runs on. With several workers each has one of its own, told apart by number.
-fn arbiter<'a>(scene: &'a Scene<'_>, stage: usize) -> Option<&'a str> {
-    let declared = &scene.topology.stages[stage];
+fn arbiter<'a>(resolved: &'a Resolved<'_>, stage: usize) -> Option<&'a str> {
+    let declared = &resolved.topology.stages[stage];
     let spec = declared.spec.as_ref()?;
     match &spec.arbiter {
         _ if spec.workers.unwrap_or(1) > 1 => Some(&declared.name),
         Some(arbiter) => Some(arbiter),
-        None if scene.kinds[stage]?.blocking => Some(&declared.name),
+        None if resolved.kinds[stage]?.blocking => Some(&declared.name),
         None => Some(PIPELINE),
     }
 }
 
-fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
+fn cores(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     // Who pinned a core first, and which cores an arbiter was pinned to first.
     let mut owners: HashMap<(usize, usize), (&str, Place)> = HashMap::new();
     let mut pinned: HashMap<(usize, &str), (usize, Place)> = HashMap::new();
-    for (index, stage) in scene.topology.stages.iter().enumerate() {
-        let (Some(spec), Some(home), Some(arbiter)) =
-            (&stage.spec, scene.homes[index], arbiter(scene, index))
-        else {
+    for (index, stage) in resolved.topology.stages.iter().enumerate() {
+        let (Some(spec), Some(home), Some(arbiter)) = (
+            &stage.spec,
+            resolved.stage_nodes[index],
+            arbiter(resolved, index),
+        ) else {
             continue;
         };
         if spec.cores.is_empty() {
             continue;
         }
-        let node = &scene.topology.nodes[home];
+        let node = &resolved.topology.nodes[home];
         let count = node
             .spec
             .as_ref()
@@ -292,10 +296,10 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
             faults.push(Fault::new(Code::SharedCore, stage.at(&["cores"]), message));
         }
         match pinned.get(&(home, arbiter)) {
-            Some(&(first, place)) if !same_cores(scene, first, index) => {
+            Some(&(first, place)) if !same_cores(resolved, first, index) => {
                 let message = format!(
                     "stages `{}` and `{}` share the arbiter `{arbiter}` but not its cores",
-                    scene.stage_name(first),
+                    resolved.stage_name(first),
                     stage.name
                 );
                 let fault = Fault::new(Code::ConflictingAffinity, stage.at(&["cores"]), message);
@@ -313,9 +317,9 @@ fn cores(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
     }
 }
 
-fn same_cores(scene: &Scene<'_>, one: usize, other: usize) -> bool {
+fn same_cores(resolved: &Resolved<'_>, one: usize, other: usize) -> bool {
     let cores = |stage: usize| {
-        let mut cores = scene.topology.stages[stage]
+        let mut cores = resolved.topology.stages[stage]
             .spec
             .as_ref()
             .map(|spec| spec.cores.clone())
@@ -326,8 +330,8 @@ fn same_cores(scene: &Scene<'_>, one: usize, other: usize) -> bool {
     cores(one) == cores(other)
 }
 
-fn delays(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
-    for (index, stage) in scene.topology.stages.iter().enumerate() {
+fn delays(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
+    for (index, stage) in resolved.topology.stages.iter().enumerate() {
         let delay = stage
             .spec
             .as_ref()
@@ -336,18 +340,20 @@ fn delays(scene: &Scene<'_>, faults: &mut Vec<Fault>) {
         if delay.is_none_or(|delay| delay.0.is_zero()) {
             continue;
         }
-        let Some(own) = arbiter(scene, index) else {
+        let Some(own) = arbiter(resolved, index) else {
             continue;
         };
-        let home = scene.homes[index];
-        let neighbour = (0..scene.kinds.len()).find(|&other| {
-            other != index && scene.homes[other] == home && arbiter(scene, other) == Some(own)
+        let home = resolved.stage_nodes[index];
+        let neighbour = (0..resolved.kinds.len()).find(|&other| {
+            other != index
+                && resolved.stage_nodes[other] == home
+                && arbiter(resolved, other) == Some(own)
         });
         let message = match neighbour {
             Some(neighbour) => format!(
                 "stage `{}` would wait on the arbiter `{own}`, which it shares with `{}`",
                 stage.name,
-                scene.stage_name(neighbour)
+                resolved.stage_name(neighbour)
             ),
             None if own == PIPELINE => format!(
                 "stage `{}` would wait on the node's arbiter `{own}`",

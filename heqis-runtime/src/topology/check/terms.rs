@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use heqis_actors::{ANY, PortSchema, Prepared, mismatch};
 
-use super::Scene;
+use super::Resolved;
 use crate::topology::fault::{Code, Fault};
 
 /// Compares every stage with those that feed it, ring buffers between them or not, and with those farther up whose word
 /// goes through to it. Stages that could not be prepared, or whose files are on another machine, are not compared.
-pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &mut Vec<Fault>) {
-    for &link in &scene.links {
-        let (Some(stage), Some(kind)) = (&prepared[link.to], scene.kinds[link.to]) else {
+pub(super) fn check(
+    resolved: &Resolved<'_>,
+    prepared: &[Option<Prepared>],
+    faults: &mut Vec<Fault>,
+) {
+    for &link in &resolved.edges {
+        let (Some(stage), Some(kind)) = (&prepared[link.to], resolved.kinds[link.to]) else {
             continue;
         };
-        for (from, makes) in said(scene, prepared, link.from) {
+        for (from, makes) in said(resolved, prepared, link.from) {
             if let Some(found) = mismatch(&makes, &stage.contract().requires) {
-                let (from, to) = (scene.stage_name(from), scene.stage_name(link.to));
+                let (from, to) = (resolved.stage_name(from), resolved.stage_name(link.to));
                 let message = format!(
                     "stage `{to}` ({}) takes {subject} = {}, but `{from}` makes {subject} = {}",
                     kind.name,
@@ -24,7 +28,7 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
                     found.provided,
                     subject = found.subject,
                 );
-                let place = scene.edge(link).at(&["to"]);
+                let place = resolved.edge(link).at(&["to"]);
                 faults.push(Fault::new(Code::TermsMismatch, place, message));
             }
         }
@@ -33,7 +37,7 @@ pub(super) fn check(scene: &Scene<'_>, prepared: &[Option<Prepared>], faults: &m
 
 /// What holds of the frames that leave `stage`, by the stage that says so.
 fn said(
-    scene: &Scene<'_>,
+    resolved: &Resolved<'_>,
     prepared: &[Option<Prepared>],
     stage: usize,
 ) -> Vec<(usize, PortSchema)> {
@@ -42,7 +46,7 @@ fn said(
     // The subjects that are still asked for; all of them next to the stage that takes the frames.
     let mut open: Vec<(usize, Option<BTreeSet<&str>>)> = vec![(stage, None)];
     while let Some((stage, asked)) = open.pop() {
-        for from in makers(scene, stage) {
+        for from in makers(resolved, stage) {
             if !seen.insert((from, asked.clone())) {
                 continue;
             }
@@ -57,7 +61,7 @@ fn said(
             let passed = terms.passthrough.iter().copied();
             let passed: BTreeSet<&str> = passed.filter(|subject| is_asked(subject)).collect();
             if !passed.is_empty() {
-                let feeding = scene.links.iter().filter(|link| link.to == from);
+                let feeding = resolved.edges.iter().filter(|link| link.to == from);
                 open.extend(feeding.map(|link| (link.from, Some(passed.clone()))));
             }
         }
@@ -68,12 +72,12 @@ fn said(
 
 /// What holds of the frames that leave `stage`, by subject; what is nearest to the edge counts.
 pub(in crate::topology) fn made(
-    scene: &Scene<'_>,
+    resolved: &Resolved<'_>,
     prepared: &[Option<Prepared>],
     stage: usize,
 ) -> BTreeMap<String, String> {
     let mut made = BTreeMap::new();
-    for (_, facts) in said(scene, prepared, stage).into_iter().rev() {
+    for (_, facts) in said(resolved, prepared, stage).into_iter().rev() {
         for (subject, fact) in &facts {
             made.entry((*subject).to_owned())
                 .or_insert_with(|| fact.to_string());
@@ -84,7 +88,7 @@ pub(in crate::topology) fn made(
 
 /// What `stage` and those that it passes things on to take, by subject.
 pub(in crate::topology) fn taken(
-    scene: &Scene<'_>,
+    resolved: &Resolved<'_>,
     prepared: &[Option<Prepared>],
     stage: usize,
 ) -> BTreeMap<String, String> {
@@ -96,8 +100,8 @@ pub(in crate::topology) fn taken(
         if !seen.insert((stage, reaches.clone())) {
             continue;
         }
-        let following = || scene.links.iter().filter(move |link| link.from == stage);
-        if scene.kinds[stage].is_some_and(|kind| kind.output == Some(ANY)) {
+        let following = || resolved.edges.iter().filter(move |link| link.from == stage);
+        if resolved.kinds[stage].is_some_and(|kind| kind.output == Some(ANY)) {
             open.extend(following().map(|link| (link.to, reaches.clone())));
             continue;
         }
@@ -123,11 +127,11 @@ pub(in crate::topology) fn taken(
 }
 
 /// The stages whose frames leave `stage`: itself, or whatever feeds a ring buffer.
-pub(super) fn makers(scene: &Scene<'_>, stage: usize) -> Vec<usize> {
+pub(super) fn makers(resolved: &Resolved<'_>, stage: usize) -> Vec<usize> {
     let (mut open, mut seen, mut makers) = (vec![stage], HashSet::from([stage]), Vec::new());
     while let Some(stage) = open.pop() {
-        if scene.kinds[stage].is_some_and(|kind| kind.output == Some(ANY)) {
-            let feeding = scene.links.iter().filter(|link| link.to == stage);
+        if resolved.kinds[stage].is_some_and(|kind| kind.output == Some(ANY)) {
+            let feeding = resolved.edges.iter().filter(|link| link.to == stage);
             open.extend(
                 feeding
                     .map(|link| link.from)

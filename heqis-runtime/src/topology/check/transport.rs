@@ -6,11 +6,11 @@ use std::path::Path;
 use heqis_actors::sp::{Endpoint, SpError};
 use heqis_actors::{Delivery, Policy};
 
-use super::{Link, Scene};
+use super::{Resolved, ResolvedEdge};
 use crate::topology::document::{EdgeSpec, NodeSpec, Scheme, TransportSpec};
 use crate::topology::fault::{Code, Fault};
+use crate::topology::parsed::Spanned;
 use crate::topology::place::Place;
-use crate::topology::written::Declared;
 
 /// Where a node is reached when the file does not say.
 pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1";
@@ -23,9 +23,9 @@ struct Listener {
     what: String,
 }
 
-pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
+pub(super) fn check(resolved: &Resolved<'_>, base: &Path, faults: &mut Vec<Fault>) {
     let mut listeners = Vec::new();
-    for node in &scene.topology.nodes {
+    for node in &resolved.topology.nodes {
         let Some(spec) = &node.spec else { continue };
         if let Err(rule) = rule(
             &Endpoint::Tcp {
@@ -80,13 +80,15 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
             }
         }
     }
-    for &link in &scene.links {
-        let edge = scene.edge(link);
+    for &link in &resolved.edges {
+        let edge = resolved.edge(link);
         let Some(spec) = &edge.spec else { continue };
-        match scene.crossing(link) {
-            Some(_) => crossing(scene, link, edge, spec, base, &mut listeners, faults),
-            None if scene.homes[link.from].is_some() && scene.homes[link.to].is_some() => {
-                local(scene, link, edge, faults)
+        match resolved.crossing(link) {
+            Some(_) => crossing(resolved, link, edge, spec, base, &mut listeners, faults),
+            None if resolved.stage_nodes[link.from].is_some()
+                && resolved.stage_nodes[link.to].is_some() =>
+            {
+                local(resolved, link, edge, faults)
             }
             None => {}
         }
@@ -94,8 +96,14 @@ pub(super) fn check(scene: &Scene<'_>, base: &Path, faults: &mut Vec<Fault>) {
     clashes(&listeners, faults);
 }
 
-fn local(scene: &Scene<'_>, link: Link, edge: &Declared<EdgeSpec>, faults: &mut Vec<Fault>) {
-    let node = scene.homes[link.from].map_or("", |node| &scene.topology.nodes[node].name);
+fn local(
+    resolved: &Resolved<'_>,
+    link: ResolvedEdge,
+    edge: &Spanned<EdgeSpec>,
+    faults: &mut Vec<Fault>,
+) {
+    let node =
+        resolved.stage_nodes[link.from].map_or("", |node| &resolved.topology.nodes[node].name);
     for key in ["transport", "delivery"]
         .into_iter()
         .filter(|key| edge.tree.entry(key).is_some())
@@ -110,19 +118,19 @@ fn local(scene: &Scene<'_>, link: Link, edge: &Declared<EdgeSpec>, faults: &mut 
 }
 
 fn crossing(
-    scene: &Scene<'_>,
-    link: Link,
-    edge: &Declared<EdgeSpec>,
+    resolved: &Resolved<'_>,
+    link: ResolvedEdge,
+    edge: &Spanned<EdgeSpec>,
     spec: &EdgeSpec,
     base: &Path,
     listeners: &mut Vec<Listener>,
     faults: &mut Vec<Fault>,
 ) {
-    let Some((from, to)) = scene.crossing(link) else {
+    let Some((from, to)) = resolved.crossing(link) else {
         return;
     };
-    let nodes = &scene.topology.nodes;
-    let policy = scene.edge_options(spec).policy;
+    let nodes = &resolved.topology.nodes;
+    let policy = resolved.edge_options(spec).policy;
     if spec.delivery == Some(Delivery::AtLeastOnce) && policy != Policy::Block {
         let message = format!(
             "`at-least-once` cannot be kept with the policy `{}`, which drops frames",

@@ -18,19 +18,19 @@ pub(crate) struct Topology {
     /// Values for what edges leave out.
     pub(crate) defaults: Defaults,
     /// Machines in the order of the file.
-    pub(crate) nodes: Vec<Declared<NodeSpec>>,
+    pub(crate) nodes: Vec<Spanned<NodeSpec>>,
     /// Actors in the order of the file.
-    pub(crate) stages: Vec<Declared<StageSpec>>,
+    pub(crate) stages: Vec<Spanned<StageSpec>>,
     /// Edges in the order of the file, named `from->to`.
-    pub(crate) edges: Vec<Declared<EdgeSpec>>,
+    pub(crate) edges: Vec<Spanned<EdgeSpec>>,
     /// Latency promises in the order of the file.
-    pub(crate) budgets: Vec<Declared<BudgetSpec>>,
+    pub(crate) budgets: Vec<Spanned<BudgetSpec>>,
     pub(crate) root: Tree,
 }
 
 /// One declaration of the file.
 #[derive(Clone, Debug)]
-pub(crate) struct Declared<T> {
+pub(crate) struct Spanned<T> {
     /// Its name in the file.
     pub(crate) name: String,
     /// Where its name stands.
@@ -41,7 +41,7 @@ pub(crate) struct Declared<T> {
     pub(crate) tree: Tree,
 }
 
-impl<T> Declared<T> {
+impl<T> Spanned<T> {
     /// The place of the value at `path` within the declaration, of as much of it as there is, or of the name.
     pub(crate) fn at(&self, path: &[&str]) -> Place {
         self.tree.find(path).unwrap_or(self.place)
@@ -90,9 +90,9 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn table<T: DeserializeOwned>(&self, key: &str) -> Vec<Declared<T>> {
+    fn table<T: DeserializeOwned>(&self, key: &str) -> Vec<Spanned<T>> {
         let entries = self.root.get(key).map_or(&[][..], Tree::entries);
-        let declare = |entry: &super::tree::Entry| Declared {
+        let declare = |entry: &super::tree::Entry| Spanned {
             name: entry.key.clone(),
             place: entry.place,
             spec: self.parse(&entry.tree, &[key, &entry.key]),
@@ -101,9 +101,9 @@ impl Reader<'_> {
         entries.iter().map(declare).collect()
     }
 
-    fn list<T: DeserializeOwned>(&self, key: &str) -> Vec<Declared<T>> {
+    fn list<T: DeserializeOwned>(&self, key: &str) -> Vec<Spanned<T>> {
         let items = self.root.get(key).map_or(&[][..], Tree::items);
-        let declare = |(index, tree): (usize, &Tree)| Declared {
+        let declare = |(index, tree): (usize, &Tree)| Spanned {
             name: edge_name(tree),
             place: tree.place,
             spec: self.parse(tree, &[key, &index.to_string()]),

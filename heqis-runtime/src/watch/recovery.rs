@@ -1,4 +1,4 @@
-//! The command that may bring a stalled node back: a power relay, `ssh … systemctl restart`, a message to a person.
+//! The command that may recover a stalled node: a power relay, `ssh … systemctl restart`, a message to an operator.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -9,17 +9,17 @@ use heqis_actors::{Clock, duration_ns};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, Command};
 
-use super::Alarm;
+use super::stall::Alarm;
 
-/// Most bytes of a command's output that go to the log.
+/// Most bytes of a command's output that are logged.
 const OUTPUT_BYTES: usize = 8 * 1024;
-/// How long output may still come when the command has ended: whoever it left behind may hold the pipe for ever.
-const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long output is read after the command has ended: a process that it left may hold the pipe open for ever.
+const OUTPUT_GRACE: Duration = Duration::from_millis(200);
 
 /// A command and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemedySpec {
-    /// Program and arguments; no shell stands between.
+pub struct RecoverySpec {
+    /// Program and arguments, run without a shell.
     pub command: Vec<String>,
     /// How long it may run before it is killed, with all that it started.
     pub timeout: Duration,
@@ -29,23 +29,23 @@ pub struct RemedySpec {
     pub window: Duration,
 }
 
-/// What became of a command.
+/// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It ended with exit code 0.
     Succeeded,
-    /// It ended otherwise.
+    /// It ended with another exit code or by a signal.
     Failed(String),
-    /// It ran longer than it may and was killed.
+    /// It exceeded its time limit and was killed.
     TimedOut,
-    /// There is no such program, or it may not be run.
+    /// The program does not exist or may not be run.
     NotStarted(String),
-    /// It has run as often as it may within the window.
-    Withheld,
+    /// It was not run: the limit within the window is reached.
+    RateLimited,
 }
 
 impl Outcome {
-    /// Every name, as [`Outcome::name`] gives it.
+    /// Every name that [`Outcome::name`] returns.
     pub const NAMES: [&'static str; 5] = [
         "succeeded",
         "failed",
@@ -54,7 +54,7 @@ impl Outcome {
         "withheld",
     ];
 
-    /// One word for a metric label.
+    /// Returns the word for a metric label.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Outcome {
             Self::Failed(_) => "failed",
             Self::TimedOut => "timed_out",
             Self::NotStarted(_) => "not_started",
-            Self::Withheld => "withheld",
+            Self::RateLimited => "withheld",
         }
     }
 }
@@ -72,34 +72,34 @@ impl fmt::Display for Outcome {
         match self {
             Self::Succeeded => f.write_str("succeeded"),
             Self::Failed(how) => write!(f, "failed: {how}"),
-            Self::TimedOut => f.write_str("killed: it ran longer than it may"),
+            Self::TimedOut => f.write_str("killed: it exceeded its time limit"),
             Self::NotStarted(why) => write!(f, "could not be started: {why}"),
-            Self::Withheld => f.write_str("withheld: it has run as often as it may"),
+            Self::RateLimited => f.write_str("not run: the limit within the window is reached"),
         }
     }
 }
 
 /// Runs a command within its limits.
 #[derive(Debug)]
-pub struct Remedy {
-    spec: RemedySpec,
-    /// When it was started, the oldest first; never more than `spec.max`.
+pub struct RecoveryCommand {
+    spec: RecoverySpec,
+    /// Start times, the oldest first; at most `spec.max`.
     runs_ns: VecDeque<i64>,
 }
 
-impl Remedy {
-    /// A remedy that has not been used.
+impl RecoveryCommand {
+    /// Returns a command that has not run yet.
     #[must_use]
-    pub fn new(spec: RemedySpec) -> Self {
+    pub fn new(spec: RecoverySpec) -> Self {
         Self {
             spec,
             runs_ns: VecDeque::new(),
         }
     }
 
-    /// Runs the command to its end, or says why not. It finds the peer's name in `HEQIS_PEER` and the alarm's cause in
-    /// `HEQIS_ALARM`; what it prints goes to the log.
-    pub async fn apply(&mut self, peer: &str, alarm: &Alarm, clock: &Clock) -> Outcome {
+    /// Runs the command to its end, or returns why it was not run. Its environment holds the name of the peer in `HEQIS_PEER`
+    /// and the cause of the alarm in `HEQIS_ALARM`; its output is logged.
+    pub async fn run(&mut self, peer: &str, alarm: &Alarm, clock: &Clock) -> Outcome {
         let now_ns = clock.now_ns();
         let window_ns = duration_ns(self.spec.window);
         while let Some(&oldest) = self.runs_ns.front()
@@ -108,7 +108,7 @@ impl Remedy {
             self.runs_ns.pop_front();
         }
         if self.runs_ns.len() >= self.spec.max as usize {
-            return Outcome::Withheld;
+            return Outcome::RateLimited;
         }
         self.runs_ns.push_back(now_ns);
         let Some((program, arguments)) = self.spec.command.split_first() else {
@@ -121,7 +121,7 @@ impl Remedy {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // A group of its own, so that what it starts can be killed with it.
+            // Its own process group, so that its children are killed with it.
             .process_group(0)
             .kill_on_drop(true)
             .spawn();
@@ -145,17 +145,17 @@ impl Remedy {
                 Outcome::TimedOut
             }
         };
-        for mut said in output.into_iter().flatten() {
-            if tokio::time::timeout(LAST_WORDS, &mut said).await.is_err() {
-                said.abort();
+        for mut copy in output.into_iter().flatten() {
+            if tokio::time::timeout(OUTPUT_GRACE, &mut copy).await.is_err() {
+                copy.abort();
             }
         }
         outcome
     }
 }
 
-/// Copies what is said to the log, up to a limit; what comes after it is read and forgotten, so that nobody waits on a
-/// full pipe.
+/// Copies output to the log, up to a limit. The rest is read and discarded, so that the command never blocks on a full
+/// pipe.
 fn log(
     peer: &str,
     mut pipe: impl AsyncRead + Unpin + Send + 'static,
@@ -168,13 +168,13 @@ fn log(
             let shown = count.min(left);
             left -= shown;
             for line in String::from_utf8_lossy(&buffer[..shown]).lines() {
-                tracing::info!(%peer, "watchdog command says: {line}");
+                tracing::info!(%peer, "watchdog command: {line}");
             }
         }
     })
 }
 
-/// Kills the command's whole group and waits for the command.
+/// Kills the command's process group and waits for the command.
 async fn kill(child: &mut Child) {
     let group = child
         .id()
