@@ -1,4 +1,4 @@
-//! The node's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/report` for people and tools.
+//! The node's HTTP endpoint: `/metrics`, `/healthz`, `/readyz`, and `/report`.
 //!
 //! It runs on a thread of its own, so that a scrape never waits for the pipeline nor the pipeline for a scrape.
 
@@ -18,21 +18,21 @@ use crate::machine::MachineGauges;
 /// Most connections that the endpoint keeps at once.
 const MAX_CONNECTIONS: usize = 512;
 /// Time between two attempts to bind an address that no interface has.
-const RETRY: Duration = Duration::from_secs(1);
-/// How long a connection may say nothing.
-const SILENT: Duration = Duration::from_secs(2);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(2);
 
-/// What the endpoint knows of the graph; empty until every stage is built.
+/// The graph's reporter; empty until every stage is built.
 pub(crate) type Ready = Arc<OnceLock<Reporter>>;
 
-/// The endpoint, which comes up as soon as its address is there: the network of a board may come later than the node.
-pub(crate) struct Late {
+/// The endpoint. It starts as soon as an interface has its address: the network of a board may come up after the node.
+pub(crate) struct Endpoint {
     address: SocketAddr,
     server: Rc<RefCell<Option<ServerHandle>>>,
-    waits: Option<actix_rt::task::JoinHandle<()>>,
+    retry: Option<actix_rt::task::JoinHandle<()>>,
 }
 
-impl Late {
+impl Endpoint {
     /// Starts the endpoint on `address`, now or when an interface has it.
     ///
     /// # Errors
@@ -51,13 +51,13 @@ impl Late {
                 Ok(Self {
                     address: bound,
                     server,
-                    waits: None,
+                    retry: None,
                 })
             }
             Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {
                 tracing::warn!(node, %address, %error, "no metrics yet: no interface has the address");
                 let (late, node) = (server.clone(), node.to_owned());
-                let waits = actix_rt::spawn(async move {
+                let retry = actix_rt::spawn(async move {
                     loop {
                         actix_rt::time::sleep(RETRY).await;
                         if let Ok((bound, handle)) = serve(address, ready.clone(), machine.clone())
@@ -71,21 +71,21 @@ impl Late {
                 Ok(Self {
                     address,
                     server,
-                    waits: Some(waits),
+                    retry: Some(retry),
                 })
             }
             Err(error) => Err(error),
         }
     }
 
-    /// Where it serves, or will.
+    /// Returns where it serves, or will.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     pub(crate) async fn stop(self) {
-        if let Some(waits) = self.waits {
-            waits.abort();
+        if let Some(retry) = self.retry {
+            retry.abort();
         }
         let server = self.server.take();
         if let Some(server) = server {
@@ -118,9 +118,9 @@ fn serve(
             .service(at!("/report", report))
     })
     .workers(1)
-    // Connections that say nothing must not keep a scrape waiting.
-    .client_request_timeout(SILENT)
-    .keep_alive(SILENT)
+    // Idle connections must not block a scrape.
+    .client_request_timeout(IDLE)
+    .keep_alive(IDLE)
     .max_connections(MAX_CONNECTIONS)
     .disable_signals()
     .shutdown_timeout(1)
@@ -147,15 +147,15 @@ async fn metrics(
     }
 }
 
-/// Alive: the process answers.
+/// The process answers.
 async fn healthz() -> HttpResponse {
     HttpResponse::Ok()
         .content_type(ContentType::plaintext())
         .body("alive\n")
 }
 
-/// Ready: every stage is built, self-tests included, the node is not draining, and nothing on it waits for another node, a
-/// stage or a resource. What waits is named, a line each.
+/// Ready means: every stage is built, self-tests included, the node is not draining, and nothing on it waits for another
+/// node, a stage or a resource. What waits is listed, one line each.
 async fn readyz(ready: web::Data<OnceLock<Reporter>>) -> HttpResponse {
     let (is_ready, text) = match ready.get() {
         None => return not_ready(),

@@ -81,7 +81,7 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
                     .ok_or_else(|| std::io::ErrorKind::NotFound.into())
             })
             .map_err(RunError::io(what.clone()))?;
-        let server = http::Late::serve(&spec.name, socket, Arc::clone(&ready), machine)
+        let server = http::Endpoint::serve(&spec.name, socket, Arc::clone(&ready), machine)
             .map_err(RunError::io(what))?;
         let bound = server.address();
         let (said, mut stopping) = watch::channel(false);

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - [`TrtEngine`]: a model bundle behind the Engine trait, in micro-batches.
-//! - [`Signal`]: the strategy with its memory per symbol, under the kill state.
+//! - [`Signal`]: the strategy, with its state per symbol and the trading state.
 //! - [`journal`]: the append-only record of decisions; the node's commit log.
 //!
 //! Not here: how a frame arrives (`heqis-actors`), what a strategy is (`heqis-quant`), what computes a model
@@ -13,10 +13,10 @@
 
 mod engine;
 pub mod journal;
-mod kill;
 mod signal;
+mod trading_state;
 
 pub use engine::{TrtEngine, TrtEngineConfig};
 pub use journal::{Journal, JournalConfig};
-pub use kill::kill_state;
 pub use signal::{Signal, SignalConfig};
+pub use trading_state::trading_state;

@@ -17,27 +17,27 @@ use heqis_quant::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kill::{self, KillSwitch};
+use crate::trading_state::{self, TradingStateSwitch};
 
 /// Parameters of a `signal` stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignalConfig {
-    /// Which head of the model speaks; by default the predicted return.
+    /// The output of the model that decides; by default the predicted return.
     #[serde(default)]
     pub mode: SignalMode,
-    /// When to enter and when to leave.
+    /// Thresholds for entry and exit.
     pub rule: DecisionRule,
-    /// What stands between the signal and the decision; by default nothing. All filters but the one on the predicted
-    /// return need the `market` parameter of the `indicators` stage, with the gauges of these filters.
+    /// Filters between the signal and the decision; by default none. All filters but the one on the predicted
+    /// return need the `market` parameter of the `indicators` stage, with the indicators of these filters.
     #[serde(default)]
     pub filters: Filters,
-    /// How far trading is allowed at all.
+    /// Which trades are allowed.
     #[serde(default)]
     #[schemars(extend("x-formerly" = "kill"))]
     pub trading_state: KillState,
-    /// A file that overrides `trading_state` while it is there: one word, `active`, `reducing` or `halted`. It is looked at before
-    /// each batch of frames; what cannot be read halts, and so does anything but a regular file of up to 4 KiB.
+    /// A file that overrides `trading_state` while it is there: one word, `active`, `reducing` or `halted`. It is read before
+    /// each batch of frames. A file that cannot be read halts, and so does anything but a regular file of up to 4 KiB.
     #[serde(default)]
     #[schemars(extend("x-formerly" = "kill_file"))]
     pub trading_state_file: Option<PathBuf>,
@@ -57,18 +57,18 @@ impl SignalConfig {
 #[derive(Debug)]
 pub struct Signal {
     strategy: Strategy,
-    /// Identity of the gauges that a view must carry; `None` when no view is needed.
+    /// Identity of the filter indicators that a view must carry; `None` when no view is needed.
     gauges_id: Option<u32>,
     memories: HashMap<Symbol, Memory>,
-    switch: KillSwitch,
-    /// The kill state of the current batch.
-    kill: Option<KillState>,
+    switch: TradingStateSwitch,
+    /// The trading state of the current batch.
+    trading_state: Option<KillState>,
     sides: [Counter; 3],
     reasons: Vec<(VerdictReason, Counter)>,
 }
 
 impl Signal {
-    /// What the filters see. A frame whose view is not there, or not theirs, is refused: it comes from a gateway with other
+    /// Returns what the filters read. A frame without a view, or with other indicators, is refused: its gateway has other
     /// parameters.
     fn view(&self, message: &PredictionMessage) -> Result<View, StageError> {
         let Some(expected) = self.gauges_id else {
@@ -76,7 +76,7 @@ impl Signal {
         };
         let needs = || {
             format!(
-                "the filters need `market` of the indicators stage with the gauges {:?}",
+                "the filters need `market` of the indicators stage with the indicators {:?}",
                 self.strategy.gauges().names()
             )
         };
@@ -98,7 +98,7 @@ impl Stage for Signal {
     type Out = Decision;
     const KIND: &'static str = "signal";
     const ABOUT: &'static str =
-        "Turns predictions into buy, hold and sell, past filters and a kill state.";
+        "Turns predictions into buy, hold and sell, with filters and a trading state.";
 
     const RECOVERS: bool = true;
     const TAKES_WARM_UP: bool = false;
@@ -107,11 +107,11 @@ impl Stage for Signal {
         let strategy = config.strategy().validate();
         let strategy = strategy.err().map(|error| error.to_string());
         let file = config.trading_state_file.as_ref();
-        let file = file.and_then(|file| kill::fault(&base.join(file)));
+        let file = file.and_then(|file| trading_state::fault(&base.join(file)));
         strategy.into_iter().chain(file).collect()
     }
 
-    /// Takes the gauges of its filters, when one of them sees the market.
+    /// Requires the indicators of its filters, when one of them reads the market.
     fn contract(config: &SignalConfig, _: &Path) -> PortContract {
         let strategy = config.strategy();
         let gauges = format!("{:?}", strategy.gauges().names());
@@ -132,8 +132,8 @@ impl Stage for Signal {
             gauges_id: strategy.needs_market().then(|| strategy.gauges().id()),
             strategy,
             memories: HashMap::new(),
-            switch: KillSwitch::new(config.trading_state, file, cx),
-            kill: None,
+            switch: TradingStateSwitch::new(config.trading_state, file, cx),
+            trading_state: None,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
             reasons: VerdictReason::ALL
                 .into_iter()
@@ -143,7 +143,7 @@ impl Stage for Signal {
         })
     }
 
-    /// Takes up the memory that the last journalled decision of a symbol left.
+    /// Restores the state of a symbol from its last journalled decision.
     fn recover(&mut self, record: &AnyFrame) {
         if let Some(decision) = record.payload::<Decision>() {
             let memory = Memory::after(&decision.verdict, decision.bar.date);
@@ -151,7 +151,7 @@ impl Stage for Signal {
         }
     }
 
-    /// What filters and positions are, the commit log says.
+    /// The commit log holds the state of filters and positions.
     fn snapshot(&self) -> Snapshot {
         Snapshot::Stateless
     }
@@ -162,12 +162,14 @@ impl Stage for Signal {
         out: &mut Emitter<'_, Decision>,
     ) -> Result<(), StageError> {
         let view = self.view(frame)?;
-        let kill = match self.kill {
-            Some(kill) => kill,
-            None => *self.kill.insert(self.switch.state()),
+        let trading_state = match self.trading_state {
+            Some(state) => state,
+            None => *self.trading_state.insert(self.switch.state()),
         };
         let memory = self.memories.entry(frame.bar.symbol).or_default();
-        let verdict = self.strategy.decide(memory, &view, &frame.prediction, kill);
+        let verdict = self
+            .strategy
+            .decide(memory, &view, &frame.prediction, trading_state);
         self.sides[match verdict.side {
             Side::Buy => 0,
             Side::Hold => 1,
@@ -193,9 +195,9 @@ impl Stage for Signal {
         Ok(())
     }
 
-    /// The next batch looks at the kill state again.
+    /// The next batch reads the trading state again.
     fn flush(&mut self, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
-        self.kill = None;
+        self.trading_state = None;
         Ok(())
     }
 }

@@ -1,36 +1,32 @@
-//! What is wrong right now, found in what the nodes report: raised once, cleared once.
+//! Alarms: detected in the reports of the nodes, raised once, cleared once.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use heqis_dashboard::Decisions;
 use heqis_dashboard::live::{
     Alarm, AlarmName, Condition, EdgeState, EventKind, Level, NodeState, State, Topology,
 };
-use tokio::time::sleep;
 
 use super::events::EventLog;
-use super::graph::{Graph, word};
 use super::webhook::Webhook;
+use super::words::word;
 
-/// Pause between two looks.
-const PAUSE: Duration = Duration::from_secs(1);
-/// How long a restart or a loss keeps its alarm, milliseconds: what happens once must still be seen.
+/// How long a restart or a loss keeps its alarm, milliseconds: a single event must be seen too.
 const LASTING_MS: i64 = 60_000;
-/// Looks in a row at which books must not close: the parts of a running edge's books are not read at one instant.
-const OPEN_LOOKS: u32 = 3;
+/// Consecutive observations in which books must not close: the parts of a running edge's books are not read at one instant.
+const OPEN_OBSERVATIONS: u32 = 3;
 
-/// What is too much.
+/// Limits above which an alarm is raised.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// How long nothing may be decided; any time when `None`.
-    pub(super) silence: Option<Duration>,
+    /// Longest time without a decision; `None` sets no limit.
+    pub(super) decision_gap: Option<Duration>,
     /// How far the clocks of two joined nodes may differ.
     pub(super) clock_offset: Duration,
 }
 
-/// What is wrong, by name and what it is about, with words for people.
+/// Conditions found, by name and subject, with a text for operators.
 type Found = BTreeMap<(AlarmName, String), String>;
 
 /// The alarms of a graph.
@@ -49,25 +45,25 @@ impl Alarms {
         }
     }
 
-    /// The alarms of now, by name and subject.
+    /// Returns the current alarms, by name and subject.
     pub(super) fn now(&self) -> Vec<Alarm> {
         let raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
         raised.values().cloned().collect()
     }
 
-    /// Whether somebody is told who does not look at the page.
-    fn is_sent(&self) -> bool {
+    /// Returns whether alarms are sent to a webhook.
+    pub(super) fn is_sent(&self) -> bool {
         self.webhook.is_some()
     }
 
-    /// Takes what is wrong now: raises what is new, clears what is gone.
-    fn take(&self, topology: &str, node: &str, found: Found, now_ms: i64) {
+    /// Updates the alarms: raises new ones, clears those whose condition is over.
+    pub(super) fn update(&self, topology: &str, node: &str, found: Found, now_ms: i64) {
         let mut raised = self.raised.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut told = Vec::new();
+        let mut changed = Vec::new();
         raised.retain(|key, alarm| {
             let stays = found.contains_key(key);
             if !stays {
-                told.push((false, alarm.clone()));
+                changed.push((false, alarm.clone()));
             }
             stays
         });
@@ -82,13 +78,13 @@ impl Alarms {
                         since_ms: now_ms,
                         text,
                     };
-                    told.push((true, alarm.clone()));
+                    changed.push((true, alarm.clone()));
                     raised.insert((name, subject), alarm);
                 }
             }
         }
         drop(raised);
-        for (is_raised, alarm) in told {
+        for (is_raised, alarm) in changed {
             let (kind, level) = match is_raised {
                 true => (EventKind::AlarmRaised, Level::Error),
                 false => (EventKind::AlarmCleared, Level::Info),
@@ -103,47 +99,22 @@ impl Alarms {
     }
 }
 
-/// Looks for as long as the graph is held by anybody else.
-pub(super) fn watch(graph: &Arc<Graph>, decisions: &Arc<Decisions>, limits: Limits) {
-    actix_rt::spawn(look(Arc::downgrade(graph), decisions.clone(), limits));
-}
-
-async fn look(graph: Weak<Graph>, decisions: Arc<Decisions>, limits: Limits) {
-    let mut judge = Judge::default();
-    loop {
-        sleep(PAUSE).await;
-        let Some(graph) = graph.upgrade() else { return };
-        if graph.alarms.is_sent() {
-            // Otherwise the other nodes are asked only while somebody looks.
-            graph.asked();
-        }
-        let state = graph.look();
-        let mut found = judge.judge(graph.topology(), &state);
-        found.extend(judge.silence(&state, decisions.last(), limits.silence));
-        found.extend(clocks_apart(graph.topology(), &state, limits.clock_offset));
-        let own = graph.own_name();
-        graph
-            .alarms
-            .take(&graph.topology().name, own, found, state.at_ms);
-    }
-}
-
-/// What has to be remembered from look to look.
+/// Detects conditions in a series of observations.
 #[derive(Debug, Default)]
-struct Judge {
-    /// Restarts of each stage, and when they grew last.
+pub(super) struct Detector {
+    /// Restarts of each stage, and when they last increased.
     restarts: BTreeMap<String, (u64, i64)>,
-    /// Losses of each part of an edge, and when they grew last.
+    /// Losses of each part of an edge, and when they last increased.
     losses: BTreeMap<(String, String), (u64, i64)>,
-    /// Looks in a row at which the books of a part of an edge did not close.
+    /// Consecutive observations in which the books of a part of an edge did not close.
     open: BTreeMap<(String, String), u32>,
-    /// The last decision's number, and when it was new.
+    /// Number of the last decision, and when it was first observed.
     last: (u64, i64),
 }
 
-impl Judge {
-    /// What is wrong in `state`.
-    fn judge(&mut self, topology: &Topology, state: &State) -> Found {
+impl Detector {
+    /// Returns the conditions that hold in `state`.
+    pub(super) fn observe(&mut self, topology: &Topology, state: &State) -> Found {
         let mut found = Found::new();
         for node in &state.nodes {
             self.node(node, state.at_ms, &mut found);
@@ -170,7 +141,7 @@ impl Judge {
         if node.condition == Condition::Unreachable {
             let text = node.detail.clone().unwrap_or_default();
             found.insert((AlarmName::NodeUnreachable, node.node.clone()), text);
-            // Its figures are old.
+            // Its figures are outdated.
             return;
         }
         for engine in node
@@ -223,9 +194,9 @@ impl Judge {
         }
         let closes = edge.sent == edge.delivered + edge.duplicate + lost + edge.in_flight;
         let ended = node.condition == Condition::Ended;
-        let looks = self.open.entry(key).or_default();
-        *looks = if closes { 0 } else { *looks + 1 };
-        if *looks >= OPEN_LOOKS || (ended && (!closes || edge.in_flight > 0)) {
+        let observations = self.open.entry(key).or_default();
+        *observations = if closes { 0 } else { *observations + 1 };
+        if *observations >= OPEN_OBSERVATIONS || (ended && (!closes || edge.in_flight > 0)) {
             let text = format!(
                 "{} sent, {} delivered, {} duplicate, {lost} dropped, {} in flight",
                 edge.sent, edge.delivered, edge.duplicate, edge.in_flight
@@ -234,8 +205,13 @@ impl Judge {
         }
     }
 
-    /// Whether there has been no decision for `silence` while a node runs.
-    fn silence(&mut self, state: &State, last: u64, silence: Option<Duration>) -> Found {
+    /// Returns an alarm when there has been no decision for `limit` while a node runs. `last` is the number of the last one.
+    pub(super) fn decision_gap(
+        &mut self,
+        state: &State,
+        last: u64,
+        limit: Option<Duration>,
+    ) -> Found {
         let now_ms = state.at_ms;
         if self.last.0 != last || self.last.1 == 0 {
             self.last = (last, now_ms);
@@ -244,12 +220,11 @@ impl Judge {
             .nodes
             .iter()
             .any(|node| node.condition == Condition::Running);
-        let silent_ms = now_ms - self.last.1;
-        let allowed_ms =
-            silence.map(|silence| i64::try_from(silence.as_millis()).unwrap_or(i64::MAX));
+        let gap_ms = now_ms - self.last.1;
+        let allowed_ms = limit.map(|limit| i64::try_from(limit.as_millis()).unwrap_or(i64::MAX));
         match allowed_ms {
-            Some(allowed_ms) if runs && silent_ms >= allowed_ms => {
-                let text = format!("no decision for {} s", silent_ms / 1_000);
+            Some(allowed_ms) if runs && gap_ms >= allowed_ms => {
+                let text = format!("no decision for {} s", gap_ms / 1_000);
                 Found::from([((AlarmName::NoDecision, "decisions".to_owned()), text)])
             }
             _ => Found::new(),
@@ -257,9 +232,9 @@ impl Judge {
     }
 }
 
-/// Pairs of nodes whose clocks certainly differ by more than `allowed`: each once, however many edges join them, and as
-/// both ends of those measure it.
-fn clocks_apart(topology: &Topology, state: &State, allowed: Duration) -> Found {
+/// Returns the pairs of nodes whose clocks differ by more than `allowed` beyond the uncertainty; each pair once, however
+/// many edges join it.
+pub(super) fn clocks_apart(topology: &Topology, state: &State, allowed: Duration) -> Found {
     let node_of = |stage: &str| {
         let found = topology.stages.iter().find(|one| one.name == stage);
         found.map(|stage| stage.node.as_str())
@@ -297,7 +272,7 @@ fn clocks_apart(topology: &Topology, state: &State, allowed: Duration) -> Found 
     found
 }
 
-/// Whether a count has grown lately. The first one met is where counting begins: the page may be younger than the node.
+/// Returns whether a count has increased recently. The first value is the base: the page may be younger than the node.
 fn grew<K: Ord>(
     entry: std::collections::btree_map::Entry<'_, K, (u64, i64)>,
     count: u64,
@@ -381,19 +356,22 @@ mod tests {
     }
 
     #[test]
-    fn each_fault_raises_its_own_alarm_and_a_well_graph_none() {
-        let mut judge = Judge::default();
+    fn each_fault_raises_its_own_alarm_and_a_sound_graph_none() {
+        let mut detector = Detector::default();
         let calm = topology(1_000.0);
         let good = |at_ms| state(at_ms, Condition::Running, edge(5, 5), 0);
-        assert_eq!(names(&judge.judge(&calm, &good(0))), []);
+        assert_eq!(names(&detector.observe(&calm, &good(0))), []);
         assert_eq!(
-            names(&judge.judge(&topology(800.0), &good(1))),
+            names(&detector.observe(&topology(800.0), &good(1))),
             [AlarmName::AgeOverBudget]
         );
 
         let mut down = good(2);
         down.nodes[0].edges[0].connected = Some(false);
-        assert_eq!(names(&judge.judge(&calm, &down)), [AlarmName::LinkDown]);
+        assert_eq!(
+            names(&detector.observe(&calm, &down)),
+            [AlarmName::LinkDown]
+        );
 
         let mut fell = good(3);
         fell.nodes[0].engines.push(EngineState {
@@ -405,7 +383,7 @@ mod tests {
                 reason: "no library".into(),
             }],
         });
-        let found = judge.judge(&calm, &fell);
+        let found = detector.observe(&calm, &fell);
         assert_eq!(names(&found), [AlarmName::EngineFellBack]);
         assert_eq!(
             found.values().next().unwrap(),
@@ -416,74 +394,74 @@ mod tests {
         gone.nodes[0].condition = Condition::Unreachable;
         gone.nodes[0].edges[0].connected = Some(false);
         assert_eq!(
-            names(&judge.judge(&calm, &gone)),
+            names(&detector.observe(&calm, &gone)),
             [AlarmName::NodeUnreachable]
         );
     }
 
     #[test]
-    fn a_restart_and_a_loss_are_told_for_a_minute() {
-        let mut judge = Judge::default();
+    fn a_restart_and_a_loss_keep_their_alarm_for_a_minute() {
+        let mut detector = Detector::default();
         let calm = topology(1_000.0);
-        // What had happened before anybody looked is no news.
+        // What happened before the first observation raises no alarm.
         assert_eq!(
-            names(&judge.judge(&calm, &state(0, Condition::Running, edge(5, 5), 3))),
+            names(&detector.observe(&calm, &state(0, Condition::Running, edge(5, 5), 3))),
             []
         );
         let mut losing = edge(6, 5);
         losing.dropped.insert("full".into(), 1);
-        let found = judge.judge(&calm, &state(1_000, Condition::Running, losing.clone(), 4));
+        let found = detector.observe(&calm, &state(1_000, Condition::Running, losing.clone(), 4));
         assert_eq!(
             names(&found),
             [AlarmName::StageRestarting, AlarmName::LosingFrames]
         );
-        let found = judge.judge(&calm, &state(60_999, Condition::Running, losing.clone(), 4));
+        let found = detector.observe(&calm, &state(60_999, Condition::Running, losing.clone(), 4));
         assert_eq!(
             names(&found),
             [AlarmName::StageRestarting, AlarmName::LosingFrames]
         );
         assert_eq!(
-            names(&judge.judge(&calm, &state(61_000, Condition::Running, losing, 4))),
+            names(&detector.observe(&calm, &state(61_000, Condition::Running, losing, 4))),
             []
         );
     }
 
     #[test]
-    fn books_are_open_after_three_looks_or_at_the_end() {
-        let mut judge = Judge::default();
+    fn books_are_open_after_three_observations_or_at_the_end() {
+        let mut detector = Detector::default();
         let calm = topology(1_000.0);
         let open = |at_ms, condition| state(at_ms, condition, edge(6, 5), 0);
         for at_ms in 0..2 {
             assert_eq!(
-                names(&judge.judge(&calm, &open(at_ms, Condition::Running))),
+                names(&detector.observe(&calm, &open(at_ms, Condition::Running))),
                 []
             );
         }
         assert_eq!(
-            names(&judge.judge(&calm, &open(2, Condition::Running))),
+            names(&detector.observe(&calm, &open(2, Condition::Running))),
             [AlarmName::BooksOpen]
         );
-        let mut other = Judge::default();
+        let mut other = Detector::default();
         assert_eq!(
-            names(&other.judge(&calm, &open(0, Condition::Ended))),
+            names(&other.observe(&calm, &open(0, Condition::Ended))),
             [AlarmName::BooksOpen]
         );
     }
 
     #[test]
-    fn silence_is_counted_from_the_last_decision() {
-        let mut judge = Judge::default();
+    fn the_gap_is_counted_from_the_last_decision() {
+        let mut detector = Detector::default();
         let at = |at_ms| state(at_ms, Condition::Running, edge(0, 0), 0);
         let allowed = Some(Duration::from_secs(5));
-        assert!(judge.silence(&at(1_000), 3, allowed).is_empty());
-        assert!(judge.silence(&at(5_999), 3, allowed).is_empty());
-        assert_eq!(judge.silence(&at(6_000), 3, allowed).len(), 1);
-        assert!(judge.silence(&at(6_001), 4, allowed).is_empty());
-        assert!(judge.silence(&at(60_000), 4, None).is_empty());
+        assert!(detector.decision_gap(&at(1_000), 3, allowed).is_empty());
+        assert!(detector.decision_gap(&at(5_999), 3, allowed).is_empty());
+        assert_eq!(detector.decision_gap(&at(6_000), 3, allowed).len(), 1);
+        assert!(detector.decision_gap(&at(6_001), 4, allowed).is_empty());
+        assert!(detector.decision_gap(&at(60_000), 4, None).is_empty());
     }
 
     #[test]
-    fn clocks_are_apart_when_the_uncertainty_cannot_be_the_reason() {
+    fn clocks_are_apart_beyond_the_uncertainty() {
         let stage = |name: &str, node: &str| StageInfo {
             name: name.into(),
             kind: String::new(),
@@ -503,7 +481,7 @@ mod tests {
             }],
             ..topology(1_000.0)
         };
-        let look = |ahead_us, uncertainty_us| {
+        let observe = |ahead_us, uncertainty_us| {
             let mut state = state(0, Condition::Running, edge(0, 0), 0);
             state.nodes[0].edges[0].clock = Some(ClockState {
                 ahead_us,
@@ -517,16 +495,16 @@ mod tests {
             state.nodes.push(other);
             clocks_apart(&joined, &state, Duration::from_millis(50))
         };
-        assert!(look(49_000.0, 10.0).is_empty());
-        assert!(look(-60_000.0, 20_000.0).is_empty());
+        assert!(observe(49_000.0, 10.0).is_empty());
+        assert!(observe(-60_000.0, 20_000.0).is_empty());
         for (ahead_us, how) in [(250_000.0, "behind"), (-250_000.0, "ahead of")] {
-            let found = look(ahead_us, 100.0);
+            let found = observe(ahead_us, 100.0);
             let subjects: Vec<&str> = found.keys().map(|(_, subject)| subject.as_str()).collect();
-            // Once for the pair, in the words of the node that was looked at last.
+            // Once for the pair, as the node observed last measures it.
             assert_eq!(subjects, ["compute, gateway"]);
             let text = found.values().next().unwrap();
-            let told = format!("the clock of gateway is 250.0 ms {how} that of compute");
-            assert!(text.starts_with(&told), "{text}");
+            let expected = format!("the clock of gateway is 250.0 ms {how} that of compute");
+            assert!(text.starts_with(&expected), "{text}");
         }
     }
 
@@ -536,14 +514,14 @@ mod tests {
         let alarms = Alarms::new(log.clone(), None);
         let found =
             |text: &str| Found::from([((AlarmName::LinkDown, "a->b".to_owned()), text.to_owned())]);
-        alarms.take("t", "gateway", found("first"), 10);
-        alarms.take("t", "gateway", found("second"), 20);
+        alarms.update("t", "gateway", found("first"), 10);
+        alarms.update("t", "gateway", found("second"), 20);
         let now = alarms.now();
         assert_eq!(
             (now.len(), now[0].since_ms, now[0].text.as_str()),
             (1, 10, "second")
         );
-        alarms.take("t", "gateway", Found::new(), 30);
+        alarms.update("t", "gateway", Found::new(), 30);
         assert!(alarms.now().is_empty());
         let (events, _) = log.before(None, 10);
         let kinds: Vec<EventKind> = events.iter().map(|event| event.kind).collect();

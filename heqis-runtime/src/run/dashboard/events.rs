@@ -1,17 +1,17 @@
-//! What happened to this node's graph, as many events as there is room for.
+//! The most recent events of this node's graph.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use heqis_actors::Event as Happening;
+use heqis_actors::Event as GraphEvent;
 use heqis_dashboard::live::{Event, EventKind, Level};
 
-use super::graph::now_ms;
+use super::words::now_ms;
 
 /// Events that are kept.
 const ROOM: usize = 1_000;
 
-/// A list of events, numbered as they come.
+/// A bounded list of events, numbered in order.
 #[derive(Debug, Default)]
 pub(super) struct EventLog {
     kept: Mutex<(u64, VecDeque<Event>)>,
@@ -44,7 +44,7 @@ impl EventLog {
         });
     }
 
-    /// The newest `most` events before number `before`, newest first, and whether older ones are kept.
+    /// Returns the newest `most` events before number `before`, newest first, and whether older ones are kept.
     pub(super) fn before(&self, before: Option<u64>, most: usize) -> (Vec<Event>, bool) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut older = kept
@@ -57,33 +57,33 @@ impl EventLog {
     }
 }
 
-/// Writes down what happens to the graph of `node` in this process from now on.
+/// Records the events of the graph of `node` in this process from now on.
 pub(super) fn listen(log: &Arc<EventLog>, node: String) {
     let log = log.clone();
-    heqis_actors::subscribe(move |happening| {
-        let (kind, level, subject, cause) = told(happening);
+    heqis_actors::subscribe(move |event| {
+        let (kind, level, subject, cause) = converted(event);
         log.add(now_ms(), &node, kind, level, &subject, cause);
     });
 }
 
-fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
+fn converted(event: &GraphEvent) -> (EventKind, Level, String, Option<String>) {
     use Level::{Error, Info, Warning};
     let own = String::new;
-    match happening {
-        Happening::Ready => (EventKind::Ready, Info, own(), None),
-        Happening::Stopping => (EventKind::Stopping, Info, own(), None),
-        Happening::StageFailed { stage, reason } => (
+    match event {
+        GraphEvent::Ready => (EventKind::Ready, Info, own(), None),
+        GraphEvent::Stopping => (EventKind::Stopping, Info, own(), None),
+        GraphEvent::StageFailed { stage, reason } => (
             EventKind::StageFailed,
             Error,
             stage.clone(),
             Some(reason.clone()),
         ),
-        Happening::StageRestarted { stage } => {
+        GraphEvent::StageRestarted { stage } => {
             (EventKind::StageRestarted, Warning, stage.clone(), None)
         }
-        Happening::StageEnded { stage } => (EventKind::StageEnded, Info, stage.clone(), None),
-        Happening::LinkUp { edge } => (EventKind::LinkUp, Info, edge.clone(), None),
-        Happening::FrameRefused {
+        GraphEvent::StageEnded { stage } => (EventKind::StageEnded, Info, stage.clone(), None),
+        GraphEvent::LinkUp { edge } => (EventKind::LinkUp, Info, edge.clone(), None),
+        GraphEvent::FrameRefused {
             stage,
             reason,
             left_out,
@@ -93,13 +93,13 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
             stage.clone(),
             Some(counted(reason, *left_out)),
         ),
-        Happening::LinkWaits { edge, peer, reason } => (
+        GraphEvent::LinkWaits { edge, peer, reason } => (
             EventKind::LinkWaits,
             Warning,
             edge.clone(),
             Some(format!("{peer}: {reason}")),
         ),
-        Happening::LinkDown {
+        GraphEvent::LinkDown {
             edge,
             reason,
             left_out,
@@ -109,7 +109,7 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
             edge.clone(),
             Some(counted(reason, *left_out)),
         ),
-        Happening::PeerRejected {
+        GraphEvent::PeerRejected {
             edge,
             reason,
             left_out,
@@ -119,13 +119,13 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
             edge.clone(),
             Some(counted(reason, *left_out)),
         ),
-        Happening::PeerStalled { peer, reason } => (
+        GraphEvent::PeerStalled { peer, reason } => (
             EventKind::PeerStalled,
             Error,
             peer.clone(),
             Some(reason.clone()),
         ),
-        Happening::BudgetOverrun { stage, age_ns } => {
+        GraphEvent::BudgetOverrun { stage, age_ns } => {
             let cause = format!("a frame was {:.0} µs old", *age_ns as f64 / 1e3);
             (
                 EventKind::BudgetOverrun,
@@ -137,7 +137,7 @@ fn told(happening: &Happening) -> (EventKind, Level, String, Option<String>) {
     }
 }
 
-/// A reason, with how often the same happened since the last event of its kind.
+/// Returns a reason, with the number of events of its kind that were left out before it.
 fn counted(reason: &str, left_out: u64) -> String {
     match left_out {
         0 => reason.to_owned(),

@@ -1,9 +1,8 @@
-//! The running graph as the page sees it.
+//! The running graph as the page presents it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use heqis_actors::{EdgeReport, EdgeSide, GraphHandle, NodeReport, StageReport};
 use heqis_dashboard::Live;
@@ -14,17 +13,16 @@ use heqis_dashboard::live::{
     Topology,
 };
 use heqis_quant::KillState;
-use serde::Serialize;
-use tokio::time::sleep;
 
 use super::super::http::Ready;
 use super::alarms::Alarms;
 use super::events::EventLog;
-use super::kill::{Switch, switches};
+use super::trading_state::{TradingStateSwitch, switches};
 use super::webhook::Webhook;
+use super::words::{now_ms, word};
 use crate::topology::Plan;
 
-/// One node's graph, and what is known of the others.
+/// The graph of one node, and the last reports of the others.
 pub(super) struct Graph {
     topology: Topology,
     /// Index of the own node.
@@ -32,25 +30,23 @@ pub(super) struct Graph {
     ready: Ready,
     handle: OnceLock<GraphHandle>,
     ended: AtomicBool,
-    /// What the other nodes said last, by index.
+    /// The last state of each other node, by index.
     others: Mutex<BTreeMap<usize, NodeState>>,
     /// `host:port` of each other node's metrics, or why there is none.
     pub(super) peers: Vec<(usize, Result<String, String>)>,
-    /// When the page asked last, milliseconds since the Unix epoch: nobody else needs the others' reports.
+    /// When the page asked last, milliseconds since the Unix epoch; only the page needs the reports of other nodes.
     asked_ms: AtomicI64,
-    /// The stages here that can be told how far to trade.
-    switches: Vec<Switch>,
+    /// The stages of this node whose trading state can be set.
+    switches: Vec<TradingStateSwitch>,
     pub(super) log: Arc<EventLog>,
     pub(super) alarms: Alarms,
-    /// The last look, for the page.
+    /// The last observation, for the page.
     shown: Mutex<Option<State>>,
 }
 
-/// A page that has not asked for so long is closed.
+/// A page that has not asked for this long is closed.
 const CLOSED_MS: i64 = 3_000;
-/// Pause between two looks while the page is watched.
-const PAUSE: Duration = Duration::from_millis(250);
-/// Events that stand in each state; older ones are asked for.
+/// Events in each state; older ones are requested separately.
 const SHOWN_EVENTS: usize = 20;
 
 impl Graph {
@@ -79,32 +75,35 @@ impl Graph {
 
     pub(super) fn ended(&self) {
         self.ended.store(true, Ordering::Release);
-        self.look();
+        self.observe();
     }
 
-    /// Whether the page has asked lately, so that somebody looks at it.
+    /// Returns whether the page is open: it has asked recently.
     pub(super) fn is_watched(&self) -> bool {
         now_ms() - self.asked_ms.load(Ordering::Acquire) <= CLOSED_MS
     }
 
-    /// Remembers what another node said, or why it did not.
-    pub(super) fn heard(&self, node: usize, report: Result<NodeReport, String>) {
+    /// Records the report of another node, or why there is none.
+    pub(super) fn record_report(&self, node: usize, report: Result<NodeReport, String>) {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         match report {
             Ok(report) => {
-                let killed = self.killed(node, &report);
-                others.insert(node, state(report, Condition::Running, None, killed));
+                let trading_states = self.trading_states(node, &report);
+                others.insert(
+                    node,
+                    state(report, Condition::Running, None, trading_states),
+                );
             }
-            // Its last figures stay: they are what was true when it went.
+            // Its last figures stay.
             Err(reason) => {
-                let silent = others.entry(node).or_insert_with(|| self.silent(node));
-                silent.condition = Condition::Unreachable;
-                silent.detail = Some(reason);
+                let state = others.entry(node).or_insert_with(|| self.unreported(node));
+                state.condition = Condition::Unreachable;
+                state.detail = Some(reason);
             }
         }
     }
 
-    fn silent(&self, node: usize) -> NodeState {
+    fn unreported(&self, node: usize) -> NodeState {
         NodeState {
             node: self.topology.nodes[node].name.clone(),
             condition: Condition::Building,
@@ -118,7 +117,7 @@ impl Graph {
 
     fn own(&self) -> NodeState {
         let Some(reporter) = self.ready.get() else {
-            return self.silent(self.own);
+            return self.unreported(self.own);
         };
         let report = reporter.report();
         let failure = report.failure.clone();
@@ -127,40 +126,39 @@ impl Graph {
             () if reporter.stopping() => Condition::Draining,
             () => Condition::Running,
         };
-        let killed = self.killed(self.own, &report);
-        state(report, condition, failure, killed)
+        let trading_states = self.trading_states(self.own, &report);
+        state(report, condition, failure, trading_states)
     }
 }
 
 impl Graph {
-    /// What runs.
+    /// Returns the topology.
     pub(super) fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    /// The name of the own node.
+    /// Returns the name of this node.
     pub(super) fn own_name(&self) -> &str {
         &self.topology.nodes[self.own].name
     }
 
-    /// Somebody wants to know of the other nodes.
-    pub(super) fn asked(&self) {
+    /// Marks the page as open, so that the other nodes are asked for reports.
+    pub(super) fn mark_asked(&self) {
         self.asked_ms.store(now_ms(), Ordering::Release);
     }
 
-    /// Takes the books and figures of this moment, without alarms and events. They are what the page shows until the next
-    /// look.
+    /// Reads books and figures, without alarms and events. The page shows them until the next observation.
     ///
-    /// Stages wait while theirs are read. So the thread of the page, which goes last, must not do it: it could be kept from
-    /// going on in the midst of it.
-    pub(super) fn look(&self) -> State {
+    /// Stages wait while their figures are read. So the thread of the page, which has the lowest priority, must not do it:
+    /// it could be preempted while they wait.
+    pub(super) fn observe(&self) -> State {
         let at_ms = now_ms();
         let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         let nodes = (0..self.topology.nodes.len())
             .map(|node| match others.get(&node) {
                 _ if node == self.own => self.own(),
                 Some(other) => other.clone(),
-                None => self.silent(node),
+                None => self.unreported(node),
             })
             .collect();
         drop(others);
@@ -173,48 +171,34 @@ impl Graph {
         shown.insert(state).clone()
     }
 
-    /// What the last look found.
+    /// Returns the last observation.
     fn shown(&self) -> State {
         let shown = {
             let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
             shown.clone()
         };
-        // Before the first look nothing has run that could wait.
-        shown.unwrap_or_else(|| self.look())
+        // Before the first observation no stage runs that could wait.
+        shown.unwrap_or_else(|| self.observe())
     }
 
-    /// How far the stages of a node may trade: as each says, and as the files say on the own one, which a stage reads only
-    /// when frames come.
-    fn killed(&self, node: usize, report: &NodeReport) -> Vec<StageTradingState> {
+    /// Returns the trading states of the stages of a node: as each reports it, and on this node as the files state it, which
+    /// a stage reads only when it has frames.
+    fn trading_states(&self, node: usize, report: &NodeReport) -> Vec<StageTradingState> {
         let switch = |stage: &str| {
             let mut own = self.switches.iter().filter(|_| node == self.own);
             own.find(|switch| switch.stage == stage)
         };
-        let said = report.stages.iter().filter_map(|stage| {
-            let said = stage.notes.get("kill")?;
+        let states = report.stages.iter().filter_map(|stage| {
+            let reported = stage.notes.get("kill")?;
             let switch = switch(&stage.stage);
             Some(StageTradingState {
                 stage: stage.stage.clone(),
-                state: switch.map_or_else(|| said.clone(), |switch| word(switch.state())),
+                state: switch.map_or_else(|| reported.clone(), |switch| word(switch.state())),
                 settable: switch.is_some(),
             })
         });
-        said.collect()
+        states.collect()
     }
-}
-
-/// Looks from time to time while the page is watched, for as long as the graph is held by anybody else.
-pub(super) fn watch(graph: &Arc<Graph>) {
-    let graph = Arc::downgrade(graph);
-    actix_rt::spawn(async move {
-        loop {
-            sleep(PAUSE).await;
-            let Some(graph) = graph.upgrade() else { return };
-            if graph.is_watched() {
-                graph.look();
-            }
-        }
-    });
 }
 
 impl Live for Graph {
@@ -223,7 +207,7 @@ impl Live for Graph {
     }
 
     fn state(&self) -> State {
-        self.asked();
+        self.mark_asked();
         State {
             alarms: self.alarms.now(),
             events: self.log.before(None, SHOWN_EVENTS).0,
@@ -247,7 +231,7 @@ impl Live for Graph {
         }
         for switch in &self.switches {
             switch.set(state)?;
-            tracing::warn!(stage = %switch.stage, ?state, "kill state set: asked for on the dashboard");
+            tracing::warn!(stage = %switch.stage, ?state, "trading state set on the dashboard");
             let (node, cause) = (
                 self.own_name(),
                 format!("set to {} on the page", word(state)),
@@ -261,7 +245,7 @@ impl Live for Graph {
                 Some(cause),
             );
         }
-        self.look();
+        self.observe();
         Ok(())
     }
 
@@ -272,17 +256,10 @@ impl Live for Graph {
     }
 }
 
-pub(super) fn now_ms() -> i64 {
-    let age = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Where the node with index `node` serves its report.
+/// Returns where the node with index `node` serves its report.
 fn peer(plan: &Plan, node: usize) -> Result<String, String> {
     let spec = &plan.nodes[node];
-    let unknown = "the topology gives it no metrics port that others know";
+    let unknown = "the topology states no metrics port for it";
     let (host, port) = spec
         .metrics
         .as_deref()
@@ -292,7 +269,7 @@ fn peer(plan: &Plan, node: usize) -> Result<String, String> {
         return Err(unknown.into());
     }
     let host = match host {
-        // It listens everywhere, so also where the other nodes reach it.
+        // It listens on every interface, so also at the address for other nodes.
         "0.0.0.0" | "[::]" => &spec.address,
         host => host,
     };
@@ -345,22 +322,14 @@ fn topology(plan: &Plan) -> Topology {
     }
 }
 
-/// The word that stands for `value` in topologies and reports.
-pub(super) fn word(value: impl Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        _ => String::new(),
-    }
-}
-
 fn state(
     report: NodeReport,
     condition: Condition,
     detail: Option<String>,
-    kill: Vec<StageTradingState>,
+    trading_states: Vec<StageTradingState>,
 ) -> NodeState {
     NodeState {
-        trading_states: kill,
+        trading_states,
         engines: report.stages.iter().filter_map(engine).collect(),
         node: report.node,
         condition,
@@ -370,7 +339,7 @@ fn state(
     }
 }
 
-/// What computes a stage's model, where it says so.
+/// Returns the backend of a stage's model, where the stage reports one.
 fn engine(report: &StageReport) -> Option<EngineState> {
     let note = |name: &str| report.notes.get(name).cloned();
     let skipped = report.notes.iter().filter_map(|(name, reason)| {

@@ -1,4 +1,4 @@
-//! The page of a node: what it is fed from the graph, and how it is served.
+//! The page of a node: its data from the graph, and its server.
 //!
 //! ```text
 //! stages ▸ taps ▸ LiveBars, Decisions ▸ ┐
@@ -6,31 +6,38 @@
 //! reports of the others ▸ peers ▸    ┘
 //! ```
 //!
-//! - `taps`: which frames are looked at. `graph`: the running graph as the page sees it. `peers`: the other nodes' reports.
-//! - `events`: what happened. `alarms`: what is wrong now; `webhook`: tells those who do not look. `kill`: how far to trade.
+//! - `taps`: copies of frames. `graph`: the running graph as the page presents it. `peers`: the reports of the other nodes.
+//! - `observe`: reads the graph periodically. `alarms`: detected there; `webhook`: sends them. `events`: the event log.
+//! - `trading_state`: reads and sets how far stages may trade. `words`: small conversions.
 //!
-//! The pipeline never waits for the page: what the page does not fetch is forgotten, and a page that cannot be served is
-//! a warning.
+//! The pipeline never waits for the page: what the page does not fetch is dropped, and a page that cannot be served is a
+//! warning.
 
 mod alarms;
 mod events;
 mod graph;
-mod kill;
+mod observe;
 mod peers;
 mod taps;
+mod trading_state;
 mod webhook;
+mod words;
 
-use std::io::Write as _;
+use std::cell::RefCell;
+use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use actix_rt::task::JoinHandle;
+use actix_rt::time::sleep;
 use heqis_actors::{GraphBuilder, GraphHandle};
 use heqis_dashboard::{
     Dashboard, DashboardError, Decisions, Journal, LiveBars, Names, Settings, Sources, Token,
 };
 
-use super::http::Ready;
+use super::http::{RETRY, Ready};
 use crate::topology::{DashboardSpec, Plan, Time};
 use alarms::Limits;
 use graph::Graph;
@@ -38,7 +45,7 @@ use webhook::Webhook;
 
 /// The variable that holds a token which outlives a restart.
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
-/// Bars that are kept for the page, about a quarter of a kilobyte each.
+/// Bars kept for the page, about a quarter of a kilobyte each.
 const ROOM_BARS: usize = 100_000;
 /// How far the clocks of two nodes may differ when the topology does not say.
 const CLOCK_OFFSET: Duration = Duration::from_millis(50);
@@ -50,14 +57,16 @@ pub(super) struct Page {
     bars: Arc<LiveBars>,
     decisions: Arc<Decisions>,
     graph: Arc<Graph>,
-    served: Option<Dashboard>,
-    /// Whether the node stays for its readers when its stages have ended.
+    served: Rc<RefCell<Option<Dashboard>>>,
+    /// Tries to serve until the address is there.
+    retry: Option<JoinHandle<()>>,
+    /// Whether the node keeps serving the page when its stages have ended.
     pub(super) stays: bool,
 }
 
 impl Page {
-    /// The page of the node with index `node`, `None` when the topology gives it none. `ready` fills when its stages are
-    /// built.
+    /// Returns the page of the node with index `node`; `None` when the topology gives it none. `ready` is filled when its
+    /// stages are built.
     pub(super) fn of(plan: &Plan, node: usize, ready: &Ready) -> Option<Self> {
         let spec = plan.nodes[node].dashboard.as_ref()?;
         let features = taps::feature_names(plan, node);
@@ -70,12 +79,13 @@ impl Page {
             bars: Arc::new(LiveBars::new(ROOM_BARS, features)),
             decisions: Arc::new(Decisions::new(ROOM_DECISIONS, epoch)),
             graph: Arc::new(Graph::new(plan, node, ready.clone(), webhook(spec))),
-            served: None,
+            served: Rc::default(),
+            retry: None,
             stays: spec.stay,
         })
     }
 
-    /// Lets the page look at what the node's stages take.
+    /// Adds the taps of the page to the node's stages.
     pub(super) fn tap(&self, builder: GraphBuilder, plan: &Plan, node: usize) -> GraphBuilder {
         taps::add(builder, plan, node, &self.bars, &self.decisions)
     }
@@ -86,12 +96,12 @@ impl Page {
         let Some(page) = &spec.dashboard else { return };
         events::listen(&self.graph.log, spec.name.clone());
         let limits = Limits {
-            silence: page.silence_s.map(Duration::from_secs),
+            decision_gap: page.silence_s.map(Duration::from_secs),
             clock_offset: page
                 .clock_offset
                 .map_or(CLOCK_OFFSET, |Time(offset)| offset),
         };
-        alarms::watch(&self.graph, &self.decisions, limits);
+        observe::for_alarms(&self.graph, &self.decisions, limits);
         self.read_journals(plan, node);
         let source = format!("{} · {}", plan.name, spec.name);
         let sources = Sources {
@@ -100,16 +110,27 @@ impl Page {
             names: names(plan, page),
             ..Sources::new(source, self.bars.clone(), self.decisions.clone())
         };
-        match settings(page).and_then(|settings| Dashboard::start(settings, sources)) {
-            Ok(served) => {
-                tracing::info!(node = %spec.name, "dashboard on {}", served.url());
-                if let Some(link) = served.login_url() {
-                    // Past the log: what is logged is kept and sent about, and this is a secret.
-                    let _ = writeln!(std::io::stderr(), "log in to the dashboard with {link}");
-                }
-                self.served = Some(served);
-                graph::watch(&self.graph);
-                peers::watch(&self.graph);
+        let server = Server {
+            node: spec.name.clone(),
+            page: page.clone(),
+            sources,
+            graph: self.graph.clone(),
+            served: self.served.clone(),
+        };
+        match server.start() {
+            Ok(()) => {}
+            Err(DashboardError::Address { source, address })
+                if source.kind() == ErrorKind::AddrNotAvailable =>
+            {
+                tracing::warn!(node = %spec.name, %address, error = %source, "no dashboard yet: no interface has the address");
+                self.retry = Some(actix_rt::spawn(async move {
+                    loop {
+                        sleep(RETRY).await;
+                        if server.start().is_ok() {
+                            return;
+                        }
+                    }
+                }));
             }
             Err(error) => {
                 tracing::warn!(node = %spec.name, %error, "no dashboard; the graph runs without it");
@@ -117,30 +138,34 @@ impl Page {
         }
     }
 
-    /// Whether there is anybody to stay for.
+    /// Returns whether the page is served.
     pub(super) fn is_served(&self) -> bool {
-        self.served.is_some()
+        self.served.borrow().is_some()
     }
 
-    /// Lets the page drain the graph where it may.
+    /// Gives the page the handle by which it may drain the graph.
     pub(super) fn started(&self, handle: GraphHandle) {
         self.graph.started(handle);
     }
 
-    /// Tells the page that the stages have ended.
+    /// Marks the stages as ended.
     pub(super) fn ended(&self) {
         self.graph.ended();
     }
 
-    /// Ends the page.
+    /// Stops serving.
     pub(super) async fn stop(self) {
-        if let Some(served) = self.served {
+        if let Some(retry) = self.retry {
+            retry.abort();
+        }
+        let served = self.served.take();
+        if let Some(served) = served {
             served.stop().await;
         }
     }
 
-    /// Lists what journals on this machine hold and their runs go on in: the page must not have a gap where the process was
-    /// started again. A finished one belongs to a run before where its stage begins a new one.
+    /// Lists the decisions of journals on this machine, so that a restart of the process leaves no gap on the page. A finished
+    /// journal is left out where its stage begins a new one.
     fn read_journals(&self, plan: &Plan, node: usize) {
         for (path, begins_new) in taps::journals(plan, node) {
             match Journal::read_last(&path, ROOM_DECISIONS) {
@@ -151,15 +176,39 @@ impl Page {
                     }
                 }
                 Err(DashboardError::File { source, .. })
-                    if source.kind() == std::io::ErrorKind::NotFound => {}
-                // Judging journals is the stage's work; it says so and ends the node when one is broken.
+                    if source.kind() == ErrorKind::NotFound => {}
+                // The stage checks journals; it ends the node when one is broken.
                 Err(error) => tracing::debug!(%error, "the dashboard does not list a journal"),
             }
         }
     }
 }
 
-/// What instruments are called, or a warning why nobody knows: names are no reason not to run.
+/// What is needed to serve a page, now or when its address is there.
+struct Server {
+    node: String,
+    page: DashboardSpec,
+    sources: Sources,
+    graph: Arc<Graph>,
+    served: Rc<RefCell<Option<Dashboard>>>,
+}
+
+impl Server {
+    fn start(&self) -> Result<(), DashboardError> {
+        let served = Dashboard::start(settings(&self.page)?, self.sources.clone())?;
+        tracing::info!(node = %self.node, "dashboard on {}", served.url());
+        if let Some(link) = served.login_url() {
+            // Not logged: logs are kept and forwarded, and this is a secret.
+            let _ = writeln!(std::io::stderr(), "log in to the dashboard with {link}");
+        }
+        self.served.replace(Some(served));
+        observe::for_page(&self.graph);
+        peers::watch(&self.graph);
+        Ok(())
+    }
+}
+
+/// Reads the names of instruments; a list that cannot be read is a warning, and the page shows codes.
 fn names(plan: &Plan, page: &DashboardSpec) -> Names {
     let Some(path) = &page.names else {
         return Names::default();
@@ -170,29 +219,25 @@ fn names(plan: &Plan, page: &DashboardSpec) -> Names {
     })
 }
 
-/// The webhook of a page, or a warning why there is none: alarms are no reason not to run.
+/// Starts the webhook of a page; one that cannot be started is a warning.
 fn webhook(page: &DashboardSpec) -> Option<Webhook> {
     let url = page.webhook.clone()?;
     match Webhook::start(url) {
         Ok(webhook) => Some(webhook),
         Err(error) => {
-            tracing::warn!(%error, "no webhook: its thread cannot be had");
+            tracing::warn!(%error, "no webhook: its thread cannot be started");
             None
         }
     }
 }
 
-/// Settings of the page, with a token where it needs one.
+/// Returns the settings of the page, with a token where it needs one.
 fn settings(page: &DashboardSpec) -> Result<Settings, DashboardError> {
     let unknown: SocketAddr = ([0, 0, 0, 0], 0).into();
     let address = page
         .address
         .to_socket_addrs()
-        .and_then(|mut found| {
-            found
-                .next()
-                .ok_or_else(|| std::io::ErrorKind::NotFound.into())
-        })
+        .and_then(|mut found| found.next().ok_or_else(|| ErrorKind::NotFound.into()))
         .map_err(|source| DashboardError::Address {
             address: unknown,
             source,

@@ -1,4 +1,4 @@
-//! What the other nodes report, asked for over HTTP while anybody looks at the page.
+//! The reports of the other nodes, requested over HTTP while the page is open.
 
 use std::io;
 use std::sync::{Arc, Weak};
@@ -11,21 +11,21 @@ use tokio::time::{sleep, timeout};
 
 use super::graph::Graph;
 
-/// Pause between two questions to the same node.
+/// Time between two requests to the same node.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long an answer may take.
+/// Time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Longest answer, in bytes; a report has some hundred bytes an edge or stage.
+/// Longest response, bytes; a report has some hundred bytes per edge or stage.
 const MAX_ANSWER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Asks every other node from time to time, for as long as the graph is held by anybody else.
+/// Requests the report of every other node periodically, until the graph is dropped.
 pub(super) fn watch(graph: &Arc<Graph>) {
     for (node, address) in &graph.peers {
         match address {
             Ok(address) => {
                 actix_rt::spawn(ask(Arc::downgrade(graph), *node, address.clone()));
             }
-            Err(reason) => graph.heard(*node, Err(reason.clone())),
+            Err(reason) => graph.record_report(*node, Err(reason.clone())),
         }
     }
 }
@@ -41,15 +41,15 @@ async fn ask(graph: Weak<Graph>, node: usize, address: String) {
         let answer = match timeout(PATIENCE, report(&address)).await {
             Ok(Ok(report)) => Ok(report),
             Ok(Err(error)) => Err(format!("{address}: {error}")),
-            Err(_) => Err(format!("{address}: no answer within {PATIENCE:?}")),
+            Err(_) => Err(format!("{address}: no response within {PATIENCE:?}")),
         };
         if let Some(graph) = graph.upgrade() {
-            graph.heard(node, answer);
+            graph.record_report(node, answer);
         }
     }
 }
 
-/// Reads the report that the node at `address` serves beside its metrics.
+/// Reads the report that the node at `address` serves next to its metrics.
 async fn report(address: &str) -> io::Result<NodeReport> {
     let mut stream = TcpStream::connect(address).await?;
     let question = format!("GET /report HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
@@ -62,18 +62,18 @@ async fn report(address: &str) -> io::Result<NodeReport> {
     parse(&answer).map_err(io::Error::other)
 }
 
-/// The report in an answer with a length and no chunks, which is how a node answers.
+/// Returns the report in a response with a length and no chunks, as nodes send it.
 fn parse(answer: &[u8]) -> Result<NodeReport, String> {
     let end = answer
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
-        .ok_or("the answer is no HTTP")?;
+        .ok_or("the response is not HTTP")?;
     let head = String::from_utf8_lossy(&answer[..end]);
     let body = &answer[end + 4..];
     match head.split(' ').nth(1) {
         Some("200") => serde_json::from_slice(body).map_err(|error| error.to_string()),
         Some(_) => Err(String::from_utf8_lossy(body).trim().to_owned()),
-        None => Err("the answer is no HTTP".into()),
+        None => Err("the response is not HTTP".into()),
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_report_is_taken_out_of_its_answer_and_anything_else_is_said() {
+    fn a_report_is_read_from_its_response_and_anything_else_is_an_error() {
         let body = r#"{"topology":"t","node":"compute","failure":null,"edges":[],"stages":[]}"#;
         let answer = format!(
             "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}",

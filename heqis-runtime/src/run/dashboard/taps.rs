@@ -1,4 +1,4 @@
-//! Which frames the page looks at: bars as the cleaner let them pass, the features that a model is fed, and decisions.
+//! Taps of the page: bars after the cleaner, the features that a model takes, and decisions.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use heqis_quant::FeatureSet;
 
 use crate::topology::{Plan, Stage};
 
-/// Puts the taps on the stages of the node with index `node`: on the first one, in the order of the file, that takes what
-/// is looked for.
+/// Adds the taps to the stages of the node with index `node`: each to the first stage, in the order of the file, that takes
+/// the payload.
 pub(super) fn add(
     mut builder: GraphBuilder,
     plan: &Plan,
@@ -21,7 +21,7 @@ pub(super) fn add(
     bars: &Arc<LiveBars>,
     decisions: &Arc<Decisions>,
 ) -> GraphBuilder {
-    // Bars that go into a stage which makes something else of them have been cleaned before, where anything cleans.
+    // A stage that makes another payload of bars takes them after the cleaner, where there is one.
     let cleaned = first(plan, node, BarMessage::NAME, |stage| {
         stage.output != Some(BarMessage::NAME)
     });
@@ -77,7 +77,7 @@ fn first<'a>(
         .find(|stage| stage.node == node && stage.kind.input == Some(payload) && fits(stage))
 }
 
-/// A decision with the stamps of the stages that it passed.
+/// Converts a decision, with the stamps of the stages that it passed.
 fn decision(frame: &AnyFrame, message: &DecisionMessage, names: &[Arc<str>]) -> Decision {
     let head = frame.head();
     // The birth time may come from another machine and be anything.
@@ -108,7 +108,7 @@ fn decision(frame: &AnyFrame, message: &DecisionMessage, names: &[Arc<str>]) -> 
     }
 }
 
-/// Names of the features that the node's frames carry: those of the stage that makes them, or the standard set.
+/// Returns the names of the features in the node's frames: those of the stage that makes them, or the standard set.
 pub(super) fn feature_names(plan: &Plan, node: usize) -> Vec<String> {
     let made = plan
         .stages
@@ -119,7 +119,7 @@ pub(super) fn feature_names(plan: &Plan, node: usize) -> Vec<String> {
     made.unwrap_or_else(|| FeatureSet::standard().names().to_vec())
 }
 
-/// What the first model of the node, or of any node of this machine's files, knows of its inputs.
+/// Returns the scaler of the first model of the node, or of any node whose files are on this machine.
 pub(super) fn training(plan: &Plan, node: usize) -> Option<Arc<Training>> {
     let fed = plan
         .stages
@@ -130,13 +130,14 @@ pub(super) fn training(plan: &Plan, node: usize) -> Option<Arc<Training>> {
         .chain(fed)
         .filter_map(|stage| stage.params.get("bundle")?.as_str());
     let mut read = bundles.filter_map(|bundle| {
-        // A bundle that cannot be read is told by the stage that needs it.
+        // A bundle that cannot be read is reported by the stage that needs it.
         Training::read(&plan.base.join(bundle).join("scaler_params.json")).ok()
     });
     read.next().map(Arc::new)
 }
 
-/// Journals on the machine of the node with index `node`, and whether the stage begins a new one where one is finished.
+/// Returns the journals on the machine of the node with index `node`, and whether the stage begins a new one where one is
+/// finished.
 pub(super) fn journals(plan: &Plan, node: usize) -> Vec<(PathBuf, bool)> {
     let here = &plan.nodes[node].address;
     plan.stages

@@ -1,7 +1,7 @@
-//! Alarms for who does not look at the page: each one posted to an address, from a thread of its own.
+//! Sends alarms to a webhook, from a thread of its own.
 //!
-//! The queue is bounded and attempts are limited; what cannot be delivered is written to the log and given up. Plain HTTP:
-//! across a network, put it behind a tunnel or a relay.
+//! The queue is bounded and attempts are limited; a notice that cannot be delivered is logged and dropped. Plain HTTP:
+//! across a network, use a tunnel or a relay.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use heqis_dashboard::live::Alarm;
 use serde_json::{Value, json};
 
-use super::graph::word;
+use super::words::word;
 
-/// Notices that wait.
+/// Most notices that wait.
 const QUEUE: usize = 64;
 /// Pauses before the second attempt and those after it.
 const PAUSES: [Duration; 4] = [
@@ -24,7 +24,7 @@ const PAUSES: [Duration; 4] = [
 /// How long one attempt may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Posts alarms. Ends its thread when it is dropped; a notice whose attempts are not over then is tried no more.
+/// Posts alarms. Ends its thread when it is dropped; a notice with attempts left is then dropped.
 pub(super) struct Webhook {
     notices: Option<SyncSender<Value>>,
     /// Dropped to end a pause between two attempts.
@@ -33,7 +33,7 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    /// Posts to `url` from now on.
+    /// Starts a thread that posts to `url`.
     pub(super) fn start(url: String) -> std::io::Result<Self> {
         Self::with(url, &PAUSES, PATIENCE)
     }
@@ -51,7 +51,7 @@ impl Webhook {
         })
     }
 
-    /// Puts a notice on the queue; without room it is given up.
+    /// Queues a notice; a full queue drops it.
     pub(super) fn send(&self, topology: &str, node: &str, raised: bool, alarm: &Alarm) {
         let verb = if raised { "raised" } else { "cleared" };
         let notice = json!({
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_is_posted_again_until_it_is_taken() {
+    fn a_notice_is_posted_again_until_it_is_accepted() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let webhook = Webhook::with(url, &QUICK, PATIENCE).unwrap();
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_notice_that_nobody_takes_is_given_up_and_the_next_one_goes_out() {
+    fn a_notice_that_is_never_accepted_is_dropped_and_the_next_one_is_sent() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hook", listener.local_addr().unwrap());
         let webhook = Webhook::with(url, &QUICK, PATIENCE).unwrap();

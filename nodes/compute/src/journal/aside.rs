@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use heqis_data::journal::{JournalError, Names, check, reader};
 
-use super::seal::{move_new, sync_dir};
+use super::files::{move_new, sync_dir};
 
 /// Renames all files of a journal; returns the names that they have now.
 pub(super) fn set_aside(names: &Names) -> Result<Names, JournalError> {

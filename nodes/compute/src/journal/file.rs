@@ -1,13 +1,12 @@
 //! The journal's active segment: opened, appended to, closed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use heqis_data::journal::check::{self, Scanned};
-use heqis_data::journal::reader::NOT_REGULAR;
 use heqis_data::journal::{JournalError, Names};
 use heqis_quant::Date;
 use heqis_quant::decision::journal::{
@@ -16,12 +15,11 @@ use heqis_quant::decision::journal::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{aside, resume, watch};
+use super::files::{finish_restore, open_locked};
+use super::{aside, resume};
 
 /// Nanoseconds of a day.
 const DAY_NS: i64 = 86_400_000_000_000;
-/// How often a path may change its file between opening and locking.
-const ATTEMPTS: usize = 8;
 
 /// What a start does with a journal that is finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -114,7 +112,7 @@ impl JournalFile {
         let names = Names::of(path);
         std::fs::create_dir_all(names.dir())
             .map_err(JournalError::io(path, "make its directory"))?;
-        watch::finish(path)?;
+        finish_restore(path)?;
         let mut file = open_locked(path)?;
         aside::finish(&names, &file)?;
         let mut found = resume::read(&names, &file)?;
@@ -133,10 +131,10 @@ impl JournalFile {
             file = open_locked(path)?;
             found = resume::read(&names, &file)?;
         }
-        Self::go_on(names, file, found, identity, options, now_ns)
+        Self::resume(names, file, found, identity, options, now_ns)
     }
 
-    fn go_on(
+    fn resume(
         names: Names,
         file: File,
         found: resume::Found,
@@ -378,7 +376,7 @@ impl JournalFile {
     }
 
     /// Continues in `file`, the next segment.
-    pub(super) fn go_on_in(&mut self, file: File, day: i64) -> Result<(), JournalError> {
+    pub(super) fn continue_in(&mut self, file: File, day: i64) -> Result<(), JournalError> {
         let failed = JournalError::io(self.names.active(), "open");
         let meta = file.metadata().map_err(failed)?;
         (self.file, self.id) = (file, (meta.dev(), meta.ino()));
@@ -408,8 +406,8 @@ fn replaced(state: &State, name: &StreamName) -> Option<Difference> {
 
 /// Whether another journal is begun because of `differences`; an error where they are refused.
 fn mismatch(path: &Path, choice: Mismatch, found: &[Difference]) -> Result<bool, JournalError> {
-    let told: Vec<String> = found.iter().map(ToString::to_string).collect();
-    let differences = told.join(", ");
+    let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    let differences = texts.join(", ");
     match choice {
         Mismatch::Refuse => {
             return Err(JournalError::Mismatch {
@@ -425,59 +423,4 @@ fn mismatch(path: &Path, choice: Mismatch, found: &[Difference]) -> Result<bool,
         }
     }
     Ok(choice == Mismatch::New)
-}
-
-/// What keeps `path` from being a journal, as far as can be seen without touching it.
-pub(super) fn fault(path: &Path) -> Option<String> {
-    if path.exists() && !path.is_file() {
-        return Some(format!("{} {NOT_REGULAR}", path.display()));
-    }
-    // The nearest directory that is there; those below it are made.
-    let above = path.ancestors().skip(1).find(|above| above.exists())?;
-    (!above.is_dir()).then(|| format!("{} is not a directory", above.display()))
-}
-
-/// Opens a regular file for reading and appending. Pipes and devices are refused: reading one to its end may last for ever.
-pub(super) fn open_regular(path: &Path, how: &mut OpenOptions) -> Result<File, JournalError> {
-    let file = how
-        .read(true)
-        .append(true)
-        .open(path)
-        .map_err(JournalError::io(path, "open"))?;
-    let meta = file.metadata().map_err(JournalError::io(path, "open"))?;
-    if meta.is_file() {
-        Ok(file)
-    } else {
-        Err(JournalError::io(path, "open")(io::Error::other(
-            NOT_REGULAR,
-        )))
-    }
-}
-
-/// Locks a journal's file for this process and stage.
-pub(super) fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
-    match heqis_actors::lock_for_writing(file).map_err(JournalError::io(path, "lock"))? {
-        true => Ok(()),
-        false => Err(JournalError::Locked {
-            path: path.to_owned(),
-        }),
-    }
-}
-
-/// Opens and locks the active segment, and makes it if it is missing.
-fn open_locked(path: &Path) -> Result<File, JournalError> {
-    for _ in 0..ATTEMPTS {
-        let file = open_regular(path, OpenOptions::new().create(true))?;
-        lock(path, &file)?;
-        let meta = file.metadata().map_err(JournalError::io(path, "open"))?;
-        // Another process may have finished the segment between opening and locking.
-        if std::fs::metadata(path)
-            .is_ok_and(|there| (there.dev(), there.ino()) == (meta.dev(), meta.ino()))
-        {
-            return Ok(file);
-        }
-    }
-    Err(JournalError::Locked {
-        path: path.to_owned(),
-    })
 }

@@ -22,6 +22,7 @@
 mod aside;
 mod delivered;
 mod file;
+mod files;
 mod resume;
 mod seal;
 #[cfg(test)]
@@ -160,7 +161,7 @@ impl Stage for Journal {
         "Writes decisions to a checksummed file that survives a killed process.";
 
     fn check(config: &JournalConfig, base: &Path) -> Vec<String> {
-        let mut faults: Vec<String> = file::fault(&base.join(&config.path)).into_iter().collect();
+        let mut faults: Vec<String> = files::fault(&base.join(&config.path)).into_iter().collect();
         if !SEGMENT_RANGE.contains(&config.segment_bytes) {
             let (least, most) = SEGMENT_RANGE.into_inner();
             let got = config.segment_bytes;

@@ -6,7 +6,7 @@ use heqis_data::journal::check::{self, Scanned};
 use heqis_data::journal::{JournalError, Names, SegmentReader};
 use heqis_quant::decision::journal::{Line, State};
 
-use super::seal;
+use super::files::write_index;
 
 /// A journal as it was found.
 pub(super) struct Found {
@@ -50,7 +50,7 @@ pub(super) fn read(names: &Names, file: &File) -> Result<Found, JournalError> {
         if !there.indexes.contains(&number)
             && let Some(index) = scanned.index(&state)
         {
-            seal::write_index(names, &index)?;
+            write_index(names, &index)?;
         }
     }
     let reader = open()?.expecting(segment, state.decisions());

@@ -1,17 +1,14 @@
 //! Finishing a segment: its index is written, it gets its number, and the next one begins.
 //!
-//! Each step leaves files that the next start can go on from: an index without its segment is not used, and a missing
+//! Each step leaves files from which the next start can continue: an index without its segment is not used, and a missing
 //! active segment is begun.
 
 use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::path::Path;
 
-use heqis_base::files::{publish_draft, sync_directory, write_draft};
-use heqis_data::journal::{JournalError, Names};
-use heqis_quant::decision::journal::Index;
+use heqis_data::journal::JournalError;
 
-use super::file::{JournalFile, lock, open_regular};
+use super::file::JournalFile;
+use super::files::{lock, move_new, open_regular, publish_index, sync_dir, write_index_draft};
 
 /// The steps, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,45 +53,10 @@ impl JournalFile {
             Step::Begin => {
                 let file = open_regular(&active, OpenOptions::new().create_new(true))?;
                 lock(&active, &file)?;
-                self.go_on_in(file, day)?;
+                self.continue_in(file, day)?;
                 self.sync()?;
                 sync_dir(self.names.dir())
             }
         }
     }
-}
-
-/// Writes an index so that it is there as a whole or not at all.
-pub(super) fn write_index(names: &Names, index: &Index) -> Result<(), JournalError> {
-    write_index_draft(names, index)?;
-    publish_index(names, index.segment)
-}
-
-fn write_index_draft(names: &Names, index: &Index) -> Result<(), JournalError> {
-    let path = names.index(index.segment);
-    write_draft(&path, |file| file.write_all(index.text().as_bytes()))
-        .map_err(JournalError::io(&path, "write"))
-}
-
-fn publish_index(names: &Names, number: u64) -> Result<(), JournalError> {
-    let path = names.index(number);
-    publish_draft(&path).map_err(JournalError::io(&path, "write"))
-}
-
-/// Renames a file to a name that is not there. Whoever else would give it that name holds the journal's lock first.
-pub(super) fn move_new(from: &Path, to: &Path) -> Result<(), JournalError> {
-    match std::fs::symlink_metadata(to) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Ok(_) => {
-            let exists = io::ErrorKind::AlreadyExists.into();
-            return Err(JournalError::io(to, "keep a file under its name")(exists));
-        }
-        Err(error) => return Err(JournalError::io(to, "look at")(error)),
-    }
-    std::fs::rename(from, to).map_err(JournalError::io(to, "keep a file under its name"))
-}
-
-/// Forces the names in a directory to the disk.
-pub(super) fn sync_dir(dir: &Path) -> Result<(), JournalError> {
-    sync_directory(dir).map_err(JournalError::io(dir, "sync"))
 }

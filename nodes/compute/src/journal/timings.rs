@@ -9,8 +9,7 @@ use heqis_actors::Head;
 use heqis_data::journal::{JournalError, Names};
 use serde::Serialize;
 
-use super::file::open_regular;
-use super::seal::move_new;
+use super::files::{move_new, open_regular};
 
 /// Longest torn line that is looked for.
 const TAIL: u64 = 1 << 16;

@@ -1,30 +1,18 @@
-//! Whether the file that is written is still the one that its path names, and what is done when it is not.
+//! Checks whether the file that is written is still the one that its path names, and restores it when it is not.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use heqis_data::journal::JournalError;
 
-use super::file::{JournalFile, lock, open_regular};
-use super::seal::{move_new, sync_dir};
-
-/// What is added to the path while a segment is written again.
-const RESTORED: &str = ".restore";
-
-/// Gives a segment its name that was being written again when its process was killed, unless the name is taken.
-pub(super) fn finish(path: &Path) -> Result<(), JournalError> {
-    let restored = beside(path, RESTORED);
-    match path.exists() || !restored.is_file() {
-        true => Ok(()),
-        false => move_new(&restored, path),
-    }
-}
+use super::file::JournalFile;
+use super::files::{RESTORED, lock, move_new, open_regular, sync_dir, with_suffix};
 
 impl JournalFile {
-    /// Looks at the file and its path before anything is appended. What was written is never left in a file without a name,
-    /// and no other program's file is written to unless it is empty.
+    /// Compares the file with its path before anything is appended. What was written never stays in a file without a name,
+    /// and a file of another program is written to only when it is empty.
     pub(super) fn watch(&mut self) -> Result<(), JournalError> {
         let path = self.names.active().to_owned();
         if self.is_ended() {
@@ -34,7 +22,7 @@ impl JournalFile {
         let ours = self
             .file
             .metadata()
-            .map_err(JournalError::io(&path, "look at"))?;
+            .map_err(JournalError::io(&path, "inspect"))?;
         if ours.len() != self.whole_bytes {
             return Err(JournalError::Truncated {
                 path,
@@ -44,7 +32,7 @@ impl JournalFile {
         }
         match std::fs::metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.restore(&path),
-            Err(error) => Err(JournalError::io(&path, "look at")(error)),
+            Err(error) => Err(JournalError::io(&path, "inspect")(error)),
             Ok(there) if identity(&there) == self.id => Ok(()),
             // What a program that rotates files puts in place of the one that it moved away.
             Ok(there) if there.is_file() && there.len() == 0 => {
@@ -69,18 +57,18 @@ impl JournalFile {
         std::fs::create_dir_all(self.names.dir())
             .map_err(JournalError::io(path, "make its directory"))?;
         // A kill must not leave a part of the segment under its name.
-        let beside = beside(path, RESTORED);
-        if !std::fs::metadata(&beside).is_ok_and(|there| identity(&there) == self.id) {
-            match std::fs::remove_file(&beside) {
+        let restored = with_suffix(path, RESTORED);
+        if !std::fs::metadata(&restored).is_ok_and(|there| identity(&there) == self.id) {
+            match std::fs::remove_file(&restored) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(JournalError::io(&beside, "remove")(error));
+                    return Err(JournalError::io(&restored, "remove")(error));
                 }
                 _ => {}
             }
-            let file = open_regular(&beside, OpenOptions::new().create_new(true))?;
-            self.copy_into(file, &beside)?;
+            let file = open_regular(&restored, OpenOptions::new().create_new(true))?;
+            self.copy_into(file, &restored)?;
         }
-        move_new(&beside, path)?;
+        move_new(&restored, path)?;
         sync_dir(self.names.dir())
     }
 
@@ -120,7 +108,7 @@ impl JournalFile {
     /// Keeps a segment that has no name any more, while its path names another file.
     fn rescue(&self) -> Result<(), JournalError> {
         let path = (1..)
-            .map(|number| beside(self.names.active(), &format!(".rescued-{number:04}")))
+            .map(|number| with_suffix(self.names.active(), &format!(".rescued-{number:04}")))
             .find(|path| !path.exists())
             .unwrap_or_default();
         let file = open_regular(&path, OpenOptions::new().create_new(true))?;
@@ -133,10 +121,4 @@ impl JournalFile {
 
 fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }

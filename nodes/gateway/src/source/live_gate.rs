@@ -7,7 +7,7 @@ use std::time::Duration;
 use heqis_actors::{BuildContext, Clock, Counter, LogLimit, Note, StageError, duration_ns};
 use heqis_quant::{Bar, Date, Symbol};
 
-use super::live::LiveConfig;
+use super::live_config::LiveConfig;
 use super::symbols::SymbolsFile;
 
 /// Nanoseconds of a day.

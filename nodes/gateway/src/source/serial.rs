@@ -32,7 +32,8 @@ use serde::Deserialize;
 use super::bad_input::BadInput;
 use super::frames::{Frames, Noise};
 use super::json_bar::json_bar;
-use super::live::{LiveConfig, LiveInput, LiveSender, outside};
+use super::live::{LiveInput, LiveSender};
+use super::live_config::{LiveConfig, outside};
 
 /// Bytes that are asked for at once.
 const CHUNK: usize = 1024;

@@ -13,7 +13,7 @@ use heqis_quant::{Bar, Date, Marks, QuantError, Symbol};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::live::outside;
+use super::live_config::outside;
 
 /// Parameters of a `simulated` source.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -2,11 +2,12 @@
 
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
 use std::net::{Shutdown, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use heqis_actors::{BuildContext, Counter, LogLimit};
 use heqis_data::{BarReader, TableOptions};
 use heqis_quant::{Bar, QuantError};
 use socket2::{SockRef, TcpKeepalive};
@@ -14,7 +15,7 @@ use socket2::{SockRef, TcpKeepalive};
 use super::bad_input::{BadInput, Reason};
 use super::json_bar::json_bar;
 use super::live::LiveSender;
-use super::tcp_lines::{LineFormat, Shared, TcpLinesConfig};
+use super::tcp_config::{LineFormat, TcpLinesConfig};
 use super::whole_lines::{End, WholeLines};
 
 /// A client whose machine died is noticed after about this long and two minutes; otherwise it would hold its place.
@@ -22,6 +23,45 @@ const KEEPALIVE: Duration = Duration::from_secs(60);
 
 /// In place of the time of the last bar, while the client waits for room in the channel: it is the pipeline that is slow.
 const WAITING: u64 = u64::MAX;
+
+/// All clients of a source: how many there are, and what they cause.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// Clients that have ever connected, and those that are connected.
+    came: AtomicUsize,
+    here: AtomicUsize,
+    client: Counter,
+    idle: Counter,
+    long_line: Counter,
+    bad_lines: BadInput,
+    /// Limits lines about anything but bad lines.
+    log: Mutex<LogLimit>,
+}
+
+impl Clients {
+    pub(super) fn new(cx: &BuildContext) -> Self {
+        Self {
+            came: AtomicUsize::new(0),
+            here: AtomicUsize::new(0),
+            client: cx.counter("client"),
+            idle: cx.counter("idle_client"),
+            long_line: cx.counter("long_line"),
+            bad_lines: BadInput::new(cx, "bad_line"),
+            log: Mutex::new(LogLimit::new(cx.clock().clone())),
+        }
+    }
+
+    /// Returns whether a client has connected and none is connected now.
+    pub(super) fn have_left(&self) -> bool {
+        self.came.load(Ordering::Acquire) > 0 && self.here.load(Ordering::Acquire) == 0
+    }
+
+    /// Returns the number of lines left out when another line about clients may be written.
+    pub(super) fn admit_line(&self) -> Option<u64> {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.admit()
+    }
+}
 
 /// A client and the thread that reads it.
 #[derive(Debug)]
@@ -51,7 +91,7 @@ impl Client {
     pub(super) fn start(
         stream: TcpStream,
         number: u64,
-        shared: &Arc<Shared>,
+        shared: &Arc<Clients>,
         config: &TcpLinesConfig,
         sender: &LiveSender,
     ) -> io::Result<Self> {
@@ -122,7 +162,7 @@ impl Client {
 struct Reading {
     stream: TcpStream,
     seat: Arc<Seat>,
-    shared: Arc<Shared>,
+    shared: Arc<Clients>,
     sender: LiveSender,
 }
 

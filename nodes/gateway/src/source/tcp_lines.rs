@@ -13,83 +13,24 @@
 use std::io;
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use heqis_actors::units::Time;
-use heqis_actors::{BuildContext, Counter, LogLimit, Next, Note, Source, StageError};
+use heqis_actors::{BuildContext, Counter, Next, Note, Source, StageError};
 use heqis_messages::BarMessage;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use socket2::SockRef;
 
-use super::bad_input::BadInput;
-use super::live::{LiveConfig, LiveInput, LiveSender, outside};
-use super::tcp_client::Client;
-
-/// Least and most that may be asked for: a CSV header needs about the least, and every client costs a thread and a line.
-const LINE_BYTES: (usize, usize) = (64, 1_048_576);
-const CLIENTS: (usize, usize) = (1, 256);
+use super::live::{LiveInput, LiveSender};
+use super::live_config::outside;
+use super::tcp_client::{Client, Clients};
+use super::tcp_config::{CLIENTS, LINE_BYTES, TcpLinesConfig};
 
 /// How long the accepting thread rests when it cannot accept, for instance because the process has no descriptor left.
 const REST: Duration = Duration::from_millis(100);
 
 /// How long it waits before it tries again to listen at an address that no interface has yet.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
-
-/// What a line looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum LineFormat {
-    /// An object a line: `symbol`, `date`, `open`, `high`, `low`, `close`, `volume` (shares), optionally `pre_close`,
-    /// `amount` (CNY) and `time_ns`.
-    Json,
-    /// CSV with a header line first, as `csv-replay` reads it, with a symbol column.
-    Csv,
-}
-
-/// Parameters of a `tcp-lines` source.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct TcpLinesConfig {
-    /// Where to listen, such as `127.0.0.1:5700`. There is no authentication: keep it on a trusted interface.
-    pub listen: SocketAddr,
-    /// What a line looks like.
-    pub format: LineFormat,
-    /// Longest line, bytes; a longer one ends its connection.
-    #[serde(default = "max_line_bytes")]
-    #[schemars(range(min = LINE_BYTES.0, max = LINE_BYTES.1))]
-    pub max_line_bytes: usize,
-    /// Most clients at once. When another comes, the one that has been silent longest makes room, if that is at least
-    /// `idle_timeout`; else the new one is refused.
-    #[serde(default = "max_clients")]
-    #[schemars(range(min = CLIENTS.0, max = CLIENTS.1))]
-    pub max_clients: usize,
-    /// How long a client may send no bar before its place may be given to another; one that has never sent a bar is closed
-    /// after this long in any case.
-    #[serde(default = "idle_timeout")]
-    pub idle_timeout: Time,
-    /// Symbols that are admitted, and bars from before.
-    #[serde(flatten)]
-    pub live: LiveConfig,
-    /// Whether the source ends when its last client has left.
-    #[serde(default)]
-    pub end_on_close: bool,
-}
-
-fn idle_timeout() -> Time {
-    Time(Duration::from_secs(60))
-}
-
-fn max_line_bytes() -> usize {
-    4096
-}
-
-fn max_clients() -> usize {
-    4
-}
 
 /// Reads bars from TCP clients.
 #[derive(Debug)]
@@ -102,19 +43,11 @@ pub struct TcpLines {
 
 /// What the threads share with the source.
 #[derive(Debug)]
-pub(super) struct Shared {
+struct Shared {
     listening: Mutex<Listening>,
     note: Note,
-    /// Clients that have come, and those that are here.
-    pub(super) came: AtomicUsize,
-    pub(super) here: AtomicUsize,
-    pub(super) client: Counter,
     refused: Counter,
-    pub(super) idle: Counter,
-    pub(super) long_line: Counter,
-    pub(super) bad_lines: BadInput,
-    /// For what clients cause beside bad lines.
-    pub(super) log: Mutex<LogLimit>,
+    clients: Arc<Clients>,
 }
 
 /// Where the source listens.
@@ -158,14 +91,8 @@ impl Source for TcpLines {
                 listener: None,
             }),
             note: cx.note("listen"),
-            came: AtomicUsize::new(0),
-            here: AtomicUsize::new(0),
-            client: cx.counter("client"),
             refused: cx.counter("refused_client"),
-            idle: cx.counter("idle_client"),
-            long_line: cx.counter("long_line"),
-            bad_lines: BadInput::new(cx, "bad_line"),
-            log: Mutex::new(LogLimit::new(cx.clock().clone())),
+            clients: Arc::new(Clients::new(cx)),
         });
         // An address that is taken is a fault that stays. One that no interface has yet comes with the cable.
         let tried = shared.listen(cx.stage());
@@ -200,8 +127,7 @@ impl Source for TcpLines {
 
     fn next(&mut self) -> Result<Next<BarMessage>, StageError> {
         // Read before the channel: a client that leaves in between has put its last bar there already.
-        let gone = self.shared.came.load(Ordering::Acquire) > 0
-            && self.shared.here.load(Ordering::Acquire) == 0;
+        let gone = self.shared.clients.have_left();
         Ok(match self.input.next() {
             Next::Waiting if gone && self.end_on_close => Next::End,
             next => next,
@@ -247,12 +173,6 @@ impl Shared {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a further line about clients may be written, as the number of lines left out.
-    pub(super) fn admit_line(&self) -> Option<u64> {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.admit()
-    }
-
     /// Tries to listen.
     fn listen(&self, stage: &str) -> io::Result<Arc<TcpListener>> {
         let asked = self.listening().address;
@@ -290,7 +210,7 @@ fn listener(shared: &Shared, sender: &LiveSender, stage: &str) -> Option<Arc<Tcp
         match shared.listen(stage) {
             Ok(listener) => return Some(listener),
             Err(error) => {
-                if let Some(left_out) = shared.admit_line() {
+                if let Some(left_out) = shared.clients.admit_line() {
                     let address = shared.listening().address;
                     tracing::warn!(stage, %address, %error, left_out, "cannot listen for bars yet, trying on");
                 }
@@ -319,18 +239,18 @@ fn accept(
         let started = accepted.and_then(|(stream, peer)| {
             if !make_room(&clients, config) {
                 shared.refused.inc();
-                if let Some(left_out) = shared.admit_line() {
+                if let Some(left_out) = shared.clients.admit_line() {
                     tracing::warn!(%peer, max = config.max_clients, left_out, "client refused: too many are here");
                 }
                 return Ok(None);
             }
             number += 1;
-            Client::start(stream, number, shared, config, sender).map(Some)
+            Client::start(stream, number, &shared.clients, config, sender).map(Some)
         });
         match started {
             Ok(client) => clients.extend(client),
             Err(error) => {
-                if let Some(left_out) = shared.admit_line() {
+                if let Some(left_out) = shared.clients.admit_line() {
                     tracing::warn!(%error, left_out, "a client cannot be accepted");
                 }
                 std::thread::park_timeout(REST);

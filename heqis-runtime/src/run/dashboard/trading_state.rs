@@ -1,9 +1,9 @@
-//! How far the stages of this node may trade: as their files say, and by writing these.
+//! The trading states of the stages of this node: read from their files, and set by writing them.
 
 use std::path::PathBuf;
 
 use heqis_base::files::write_atomically;
-use heqis_compute::{Signal, kill_state};
+use heqis_compute::{Signal, trading_state};
 use heqis_dashboard::jobs::Rejected;
 use heqis_quant::KillState;
 
@@ -11,16 +11,16 @@ use heqis_actors::Stage as _;
 
 use crate::topology::Plan;
 
-/// A stage of this node that has a kill file.
+/// A stage of this node with a trading-state file.
 #[derive(Debug)]
-pub(super) struct Switch {
+pub(super) struct TradingStateSwitch {
     pub(super) stage: String,
     setting: KillState,
     file: PathBuf,
 }
 
-/// The switches of the node with index `node`.
-pub(super) fn switches(plan: &Plan, node: usize) -> Vec<Switch> {
+/// Returns the switches of the node with index `node`.
+pub(super) fn switches(plan: &Plan, node: usize) -> Vec<TradingStateSwitch> {
     let own = plan.stages.iter();
     own.filter(|stage| stage.node == node && stage.kind.name == Signal::KIND)
         .filter_map(|stage| {
@@ -29,7 +29,7 @@ pub(super) fn switches(plan: &Plan, node: usize) -> Vec<Switch> {
                 .get("trading_state")
                 .cloned()
                 .unwrap_or_default();
-            Some(Switch {
+            Some(TradingStateSwitch {
                 stage: stage.name.clone(),
                 setting: serde_json::from_value(setting).unwrap_or_default(),
                 file: plan
@@ -40,15 +40,15 @@ pub(super) fn switches(plan: &Plan, node: usize) -> Vec<Switch> {
         .collect()
 }
 
-impl Switch {
-    /// The state that the stage sees before its next batch.
+impl TradingStateSwitch {
+    /// Returns the state that the stage reads before its next batch.
     pub(super) fn state(&self) -> KillState {
-        kill_state(self.setting, Some(&self.file)).0
+        trading_state(self.setting, Some(&self.file)).0
     }
 
-    /// Writes the state, whole or not at all: a stage that read half a word would halt.
+    /// Writes the state atomically: a stage that read half a word would halt.
     pub(super) fn set(&self, state: KillState) -> Result<(), Rejected> {
-        let text = format!("{}\n", super::graph::word(state));
+        let text = format!("{}\n", super::words::word(state));
         write_atomically(&self.file, text.as_bytes())
             .map_err(|error| Rejected::Failed(format!("{}: {error}", self.file.display())))
     }

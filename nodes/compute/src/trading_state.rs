@@ -1,4 +1,4 @@
-//! The kill state of a running node: a setting, and a file by which an operator changes it without a restart.
+//! The trading state of a running node: a setting, and a file by which an operator changes it without a restart.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,21 +9,21 @@ use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
 
-/// Longest kill file that is read, bytes.
+/// Longest trading-state file that is read, bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// Looks up the kill state.
+/// Reads the trading state.
 #[derive(Debug)]
-pub(crate) struct KillSwitch {
+pub(crate) struct TradingStateSwitch {
     setting: KillState,
     file: Option<PathBuf>,
-    /// The state as last seen, so that a change is told once.
+    /// The last state, so that a change is logged once.
     last: KillState,
     note: Note,
     stage: String,
 }
 
-impl KillSwitch {
+impl TradingStateSwitch {
     pub(crate) fn new(setting: KillState, file: Option<PathBuf>, cx: &BuildContext) -> Self {
         let note = cx.note("kill");
         note.set(word(setting));
@@ -36,21 +36,21 @@ impl KillSwitch {
         }
     }
 
-    /// The state now: what the file says, or the setting where there is none. A file that cannot be read or says
-    /// something else halts: whoever wrote it wanted less trading, not more.
+    /// Returns the current state: that of the file, or the setting where there is no file. A file that cannot be read, or holds
+    /// anything else, halts: its writer meant less trading, not more.
     pub(crate) fn state(&mut self) -> KillState {
-        let (state, fault) = kill_state(self.setting, self.file.as_deref());
+        let (state, fault) = trading_state(self.setting, self.file.as_deref());
         if state != self.last {
             self.last = state;
             self.note.set(word(state));
             let fault = fault.unwrap_or_default();
-            tracing::warn!(stage = %self.stage, ?state, fault, "kill state changed");
+            tracing::warn!(stage = %self.stage, ?state, fault, "trading state changed");
         }
         state
     }
 }
 
-/// The word that stands for a state in files and reports.
+/// Returns the word for a state in files and reports.
 fn word(state: KillState) -> &'static str {
     match state {
         KillState::Active => "active",
@@ -59,8 +59,8 @@ fn word(state: KillState) -> &'static str {
     }
 }
 
-/// What is wrong with a kill file before the start. One that is not there may come, and one that holds no state is for its
-/// writer to mend.
+/// Returns what is wrong with a trading-state file before the start. A missing file may be created later; its contents are
+/// not checked.
 pub(crate) fn fault(file: &Path) -> Option<String> {
     match read_small_file(file, MAX_BYTES) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -70,14 +70,14 @@ pub(crate) fn fault(file: &Path) -> Option<String> {
     }
 }
 
-/// What a kill file says, or the setting where there is none; and why, when that is to halt because the file cannot be
-/// understood.
+/// Returns the state in a trading-state file, or the setting where there is no file; and the reason, when the file halts
+/// because it cannot be read.
 #[must_use]
-pub fn kill_state(setting: KillState, file: Option<&Path>) -> (KillState, Option<String>) {
+pub fn trading_state(setting: KillState, file: Option<&Path>) -> (KillState, Option<String>) {
     let Some(file) = file else {
         return (setting, None);
     };
-    // Looked at before each batch: whatever lies there must not make it wait.
+    // Read before each batch, so it must never block.
     match read_small_file(file, MAX_BYTES) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);

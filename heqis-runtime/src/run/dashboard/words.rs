@@ -1,0 +1,21 @@
+//! Conversions that several parts of the page share.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+/// Returns the word for `value` in topologies and reports.
+pub(super) fn word(value: impl Serialize) -> String {
+    match serde_json::to_value(value) {
+        Ok(serde_json::Value::String(word)) => word,
+        _ => String::new(),
+    }
+}
+
+/// Returns the time of day, milliseconds since the Unix epoch.
+pub(super) fn now_ms() -> i64 {
+    let age = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,66 @@
+//! The parameters of `tcp-lines`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use heqis_actors::units::Time;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::live_config::LiveConfig;
+
+/// Limits of the parameters: a CSV header needs about the shortest line, and every client costs a thread and a line.
+pub(super) const LINE_BYTES: (usize, usize) = (64, 1_048_576);
+pub(super) const CLIENTS: (usize, usize) = (1, 256);
+
+/// What a line looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LineFormat {
+    /// An object a line: `symbol`, `date`, `open`, `high`, `low`, `close`, `volume` (shares), optionally `pre_close`,
+    /// `amount` (CNY) and `time_ns`.
+    Json,
+    /// CSV with a header line first, as `csv-replay` reads it, with a symbol column.
+    Csv,
+}
+
+/// Parameters of a `tcp-lines` source.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TcpLinesConfig {
+    /// Where to listen, such as `127.0.0.1:5700`. There is no authentication: keep it on a trusted interface.
+    pub listen: SocketAddr,
+    /// What a line looks like.
+    pub format: LineFormat,
+    /// Longest line, bytes; a longer one ends its connection.
+    #[serde(default = "max_line_bytes")]
+    #[schemars(range(min = LINE_BYTES.0, max = LINE_BYTES.1))]
+    pub max_line_bytes: usize,
+    /// Most clients at once. When another comes, the one that has been silent longest makes room, if that is at least
+    /// `idle_timeout`; else the new one is refused.
+    #[serde(default = "max_clients")]
+    #[schemars(range(min = CLIENTS.0, max = CLIENTS.1))]
+    pub max_clients: usize,
+    /// How long a client may send no bar before its place may be given to another; one that has never sent a bar is closed
+    /// after this long in any case.
+    #[serde(default = "idle_timeout")]
+    pub idle_timeout: Time,
+    /// Symbols that are admitted, and bars from before.
+    #[serde(flatten)]
+    pub live: LiveConfig,
+    /// Whether the source ends when its last client has left.
+    #[serde(default)]
+    pub end_on_close: bool,
+}
+
+fn idle_timeout() -> Time {
+    Time(Duration::from_secs(60))
+}
+
+fn max_line_bytes() -> usize {
+    4096
+}
+
+fn max_clients() -> usize {
+    4
+}
