@@ -80,7 +80,7 @@ impl Allocation {
         ] {
             if !(least..=most).contains(&value) {
                 let rule = format!("must be in {least}..={most}");
-                return Err(BacktestError::rule(
+                return Err(BacktestError::rule_got(
                     format!("allocation: {field}"),
                     rule,
                     value,
@@ -132,7 +132,7 @@ fn check(market: &Market, wants: &[Want]) -> Result<(), BacktestError> {
     for want in wants {
         let refuse = |rule: &str, got: &dyn ToString| {
             let place = format!("want on step {} of stock {}", want.step, want.stock);
-            Err(BacktestError::rule(place, rule, got.to_string()))
+            Err(BacktestError::rule_got(place, rule, got.to_string()))
         };
         if want.step < last {
             return refuse("must not lie before the one before it", &last);

@@ -1,5 +1,6 @@
 //! The crate's one error type.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use heqis_data::{DataError, Rule};
@@ -25,10 +26,10 @@ pub enum BacktestError {
 }
 
 impl BacktestError {
-    /// Something that a backtest cannot trade on.
+    /// Something that a backtest cannot trade on, and the value met.
     #[must_use]
-    pub fn rule(place: impl Into<String>, rule: impl Into<String>, got: impl ToString) -> Self {
-        Rule::new(place, rule, got).into()
+    pub fn rule_got(place: impl Display, rule: impl Into<String>, got: impl Display) -> Self {
+        Rule::new(place, rule).got(got).into()
     }
 
     pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {

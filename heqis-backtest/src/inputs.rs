@@ -35,7 +35,7 @@ impl Series {
     /// where none are given.
     ///
     /// # Errors
-    /// [`BacktestError::Data`], [`BacktestError::Parquet`], [`BacktestError::DataSet`] and [`BacktestError::Quant`] when one cannot be read.
+    /// [`BacktestError::Data`], [`BacktestError::Data`], [`BacktestError::DataSet`] and [`BacktestError::Quant`] when one cannot be read.
     pub fn read(
         inputs: &[PathBuf],
         mut tables: Tables,
@@ -115,7 +115,7 @@ impl Series {
         match out.first() {
             Some(LeftOut { symbol, reason }) if self.bars.is_empty() => {
                 let rule = "must hold an instrument that can be traded";
-                Err(BacktestError::rule(
+                Err(BacktestError::rule_got(
                     "bars",
                     rule,
                     format!("{symbol}: {reason}"),
@@ -129,7 +129,7 @@ impl Series {
 /// Reads market files: one, or all `*.toml` of a directory, beside the shipped ones; none without a path.
 ///
 /// # Errors
-/// [`BacktestError::File`] when a file cannot be read, [`BacktestError::Rule`] for a directory without market files, and
+/// [`BacktestError::Data`] when a file cannot be read, [`BacktestError::Rule`] for a directory without market files, and
 /// [`BacktestError::Quant`] for a file that breaks a rule.
 pub fn markets(path: Option<&Path>) -> Result<Markets, BacktestError> {
     let mut markets = Markets::shipped()?;
@@ -147,7 +147,11 @@ pub fn markets(path: Option<&Path>) -> Result<Markets, BacktestError> {
         files.sort();
         if files.is_empty() {
             let place = path.display().to_string();
-            return Err(BacktestError::rule(place, "must hold *.toml files", "none"));
+            return Err(BacktestError::rule_got(
+                place,
+                "must hold *.toml files",
+                "none",
+            ));
         }
     }
     for file in files {
@@ -182,7 +186,7 @@ impl Facts {
     /// ex-right is cash.
     ///
     /// # Errors
-    /// [`BacktestError::File`] and [`BacktestError::Quant`] when a table cannot be read at all. Rows that cannot be used are
+    /// [`BacktestError::Data`] and [`BacktestError::Quant`] when a table cannot be read at all. Rows that cannot be used are
     /// [`Facts::findings`]: they concern their own stock, and the runs that trade it tell them.
     pub fn read(
         symbols: impl Iterator<Item = Symbol>,
@@ -242,7 +246,7 @@ impl Benchmark {
     /// Reads a table of bars of one index or stock.
     ///
     /// # Errors
-    /// [`BacktestError::File`] and [`BacktestError::Quant`] when the table cannot be read, [`BacktestError::Rule`] when it holds
+    /// [`BacktestError::Data`] and [`BacktestError::Quant`] when the table cannot be read, [`BacktestError::Rule`] when it holds
     /// several series.
     pub fn read(path: &Path) -> Result<Self, BacktestError> {
         let mut import = Import::default();
@@ -251,7 +255,7 @@ impl Benchmark {
         if import.series.len() != 1 {
             let place = format!("benchmark {}", path.display());
             let rule = "must hold one series";
-            return Err(BacktestError::rule(place, rule, import.series.len()));
+            return Err(BacktestError::rule_got(place, rule, import.series.len()));
         }
         let closes = import.series.into_values().flatten();
         Ok(Self {
@@ -279,7 +283,7 @@ impl Benchmark {
             (None, Some(close)) => *close,
             (None, None) => {
                 let rule = "must have a close on or before the first day";
-                return Err(BacktestError::rule(&self.name, rule, first));
+                return Err(BacktestError::rule_got(&self.name, rule, first));
             }
         };
         Ok(days

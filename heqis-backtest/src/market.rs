@@ -160,7 +160,7 @@ impl Stock {
     ) -> Result<Self, BacktestError> {
         let Some(listing) = markets.of(symbol) else {
             let rule = "must be a symbol that a market file knows";
-            return Err(BacktestError::rule("stock", rule, symbol.to_string()));
+            return Err(BacktestError::rule_got("stock", rule, symbol.to_string()));
         };
         let rules = listing.market.clone();
         let (per_price, per_share) = (rules.units_per_price(), rules.units_per_share());
@@ -195,7 +195,7 @@ impl Stock {
                     true => format!("bar of {symbol} at {}", rules.local_time(bar.time_ns)),
                     false => format!("bar of {symbol} on {}", bar.date),
                 };
-                Err(BacktestError::rule(place, rule, got.to_string()))
+                Err(BacktestError::rule_got(place, rule, got.to_string()))
             };
             if bar.symbol != symbol {
                 return refuse("must be of the stock", &bar.symbol);
@@ -385,7 +385,7 @@ fn entitlement(event: &ExRight, day: u32) -> Result<Entitlement, BacktestError> 
             return Ok((number * MICRO).round() as i64);
         }
         let place = format!("{name} of {} on {}", event.symbol, event.ex_date);
-        Err(BacktestError::rule(
+        Err(BacktestError::rule_got(
             place,
             "must be in 0..=1e6",
             number.to_string(),
@@ -460,7 +460,7 @@ impl Market {
         symbols.sort_unstable();
         if let Some(pair) = symbols.windows(2).find(|pair| pair[0] == pair[1]) {
             let rule = "must have each stock once";
-            return Err(BacktestError::rule("market", rule, pair[0].to_string()));
+            return Err(BacktestError::rule_got("market", rule, pair[0].to_string()));
         }
         let days = calendar.days().len();
         let outside = |stock: &&Stock| {
@@ -471,7 +471,7 @@ impl Market {
         };
         if let Some(stock) = stocks.iter().find(outside) {
             let rule = "must have stocks of the same calendar";
-            return Err(BacktestError::rule(
+            return Err(BacktestError::rule_got(
                 "market",
                 rule,
                 stock.symbol.to_string(),
@@ -481,7 +481,7 @@ impl Market {
         let daily = |stock: &&Stock| stock.ends.is_empty() && !stock.bars.is_empty();
         if let (true, Some(daily)) = (is_intraday, stocks.iter().find(daily)) {
             let rule = "must not mix daily bars with shorter ones";
-            return Err(BacktestError::rule(
+            return Err(BacktestError::rule_got(
                 "market",
                 rule,
                 daily.symbol.to_string(),

@@ -80,6 +80,6 @@ pub fn of_bundle(bundle: &Bundle) -> Result<Option<DecisionRule>, BacktestError>
     };
     serde_json::from_value::<Option<DecisionRule>>(value.clone()).map_err(|error| {
         let place = format!("bundle {}: figures.rule", bundle.dir().display());
-        BacktestError::rule(place, "must be a decision rule", error)
+        BacktestError::rule_got(place, "must be a decision rule", error)
     })
 }

@@ -104,14 +104,14 @@ impl Settings {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// [`BacktestError::File`] when it cannot be read, [`BacktestError::Rule`] when a field is unknown or of the wrong kind, and
+    /// [`BacktestError::Data`] when it cannot be read, [`BacktestError::Rule`] when a field is unknown or of the wrong kind, and
     /// what [`Settings::validate`] returns.
     pub fn read(path: &Path) -> Result<Self, BacktestError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| BacktestError::file(path, source))?;
         let refuse = |error: toml::de::Error| {
             let place = path.display().to_string();
-            BacktestError::rule(place, "must be settings of a backtest", error.message())
+            BacktestError::rule_got(place, "must be settings of a backtest", error.message())
         };
         let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
         let basis = table.get("basis").and_then(|basis| basis.as_table());
@@ -139,7 +139,7 @@ impl Settings {
             .find(|pair| pair[0].from >= pair[1].from)
         {
             let (rule, got) = ("must lie behind the one before it", pair[1].from);
-            return Err(BacktestError::rule("kill".to_owned(), rule, got));
+            return Err(BacktestError::rule_got("kill".to_owned(), rule, got));
         }
         self.rules().map(|_| ())
     }
@@ -253,7 +253,7 @@ impl Scene {
         let (Some(first), Some(last)) = (days().min(), days().max()) else {
             let rule = "must hold at least one bar";
             let span = format!("{} to {}", span.from, span.to);
-            return Err(BacktestError::rule("span", rule, span));
+            return Err(BacktestError::rule_got("span", rule, span));
         };
         let listings = || {
             symbols
@@ -267,7 +267,7 @@ impl Scene {
                 format!("{} in {}", listing.symbol, listing.market.currency)
             };
             let got = format!("{} and {}", told(&first), told(&other));
-            return Err(BacktestError::rule(
+            return Err(BacktestError::rule_got(
                 "portfolio",
                 "must be of one currency",
                 got,
@@ -463,7 +463,7 @@ impl Outcome {
     /// Writes the run into a directory: all tables as CSV and Parquet, `summary.json` and, if wished, `report.html`.
     ///
     /// # Errors
-    /// [`BacktestError::File`], [`BacktestError::Parquet`] and [`BacktestError::Json`] when a file cannot be written.
+    /// [`BacktestError::Data`], [`BacktestError::Data`] and [`BacktestError::Data`] when a file cannot be written.
     #[expect(
         clippy::too_many_arguments,
         reason = "each is one part of what a run leaves, and there is one caller"

@@ -177,7 +177,7 @@ impl Predictor {
     ///
     /// # Errors
     /// [`BacktestError::Infer`] when a bundle or its engine cannot be used, [`BacktestError::Rule`] when bundles do not fit each
-    /// other, [`BacktestError::File`] and [`BacktestError::Quant`] when a table cannot be read.
+    /// other, [`BacktestError::Data`] and [`BacktestError::Quant`] when a table cannot be read.
     pub fn load(
         source: &Source,
         strategy: Strategy,
@@ -325,8 +325,8 @@ impl Loaded {
     }
 }
 
-fn misfit(bundle: &Bundle, rule: &str, got: impl ToString) -> BacktestError {
-    BacktestError::rule(format!("bundle {}", bundle.dir().display()), rule, got)
+fn misfit(bundle: &Bundle, rule: &str, got: impl std::fmt::Display) -> BacktestError {
+    BacktestError::rule_got(format!("bundle {}", bundle.dir().display()), rule, got)
 }
 
 fn scaler_of(bundle: &Bundle) -> Result<Scaler, BacktestError> {

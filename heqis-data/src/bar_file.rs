@@ -36,7 +36,7 @@ pub struct BarFile {
 /// Opens a file of bars: surveys all of its rows, and reads them again from the first.
 ///
 /// # Errors
-/// [`DataError::File`] when it cannot be read, [`DataError::Kind`] when it is no regular file or of a kind that is not
+/// [`DataError::File`] when it cannot be read, [`DataError::Rule`] when it is no regular file or of a kind that is not
 /// read, and [`DataError::Table`] when its header or its rows leave open what they mean.
 pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let shown = path.display().to_string();
@@ -149,7 +149,7 @@ pub fn named_after(path: &Path, markets: Option<&Markets>) -> Result<Symbol, Qua
 /// Opens a file as text, whatever it is packed in.
 ///
 /// # Errors
-/// [`DataError::File`] and [`DataError::Kind`].
+/// [`DataError::File`] and [`DataError::Rule`].
 pub fn text_of(path: &Path) -> Result<Text, DataError> {
     let fault = |source| DataError::file(path, source);
     // Asked before it is opened: opening a pipe waits for whoever writes.

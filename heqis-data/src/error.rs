@@ -1,31 +1,52 @@
 //! The crate's one error type.
 
+use std::fmt::{self, Display};
 use std::path::Path;
 
 use heqis_quant::QuantError;
 
-/// A rule that is broken.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{place}: {rule}, got {got}")]
+/// A rule that does not hold: what was found where.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
-    /// Where: a file, a setting, an option.
+    /// Where: a file, a setting, an option, a part of a model.
     pub place: String,
     /// What must hold there.
     pub rule: String,
-    /// The value met.
-    pub got: String,
+    /// The value met, unless `rule` says all.
+    pub got: Option<String>,
 }
 
 impl Rule {
-    /// A rule that does not hold at a place.
-    pub fn new(place: impl Into<String>, rule: impl Into<String>, got: impl ToString) -> Self {
+    /// A rule whose text says all.
+    pub fn new(place: impl Display, rule: impl Into<String>) -> Self {
         Self {
-            place: place.into(),
+            place: place.to_string(),
             rule: rule.into(),
-            got: got.to_string(),
+            got: None,
+        }
+    }
+
+    /// Adds the value met.
+    #[must_use]
+    pub fn got(self, value: impl Display) -> Self {
+        Self {
+            got: Some(value.to_string()),
+            ..self
         }
     }
 }
+
+impl Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.rule)?;
+        match &self.got {
+            Some(got) => write!(f, ", got {got}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Rule {}
 
 /// Why a file gives no bars, or a data set or table cannot be read or written. Each message names the place, the rule and
 /// the value met.
@@ -43,15 +64,7 @@ pub enum DataError {
     /// The table cannot be understood.
     #[error("{0}")]
     Table(#[from] QuantError),
-    /// The file is of a kind that is not read, or its content breaks a rule.
-    #[error("{path}: {rule}")]
-    Kind {
-        /// The path as given.
-        path: String,
-        /// The rule, and the value met.
-        rule: String,
-    },
-    /// A value breaks a rule.
+    /// A file, a setting or a value breaks a rule.
     #[error(transparent)]
     Rule(#[from] Rule),
     /// Too much of what was read could not be used.
@@ -118,21 +131,18 @@ impl DataError {
     /// A file or directory whose content breaks a rule.
     #[must_use]
     pub fn kind(path: &Path, rule: impl Into<String>) -> Self {
-        Self::Kind {
-            path: path.display().to_string(),
-            rule: rule.into(),
-        }
+        Rule::new(path.display(), rule).into()
     }
 }
 
 #[cfg(feature = "sets")]
 impl DataError {
-    pub(crate) fn rule(
-        place: impl Into<String>,
+    pub(crate) fn rule_got(
+        place: impl Display,
         rule: impl Into<String>,
-        got: impl ToString,
+        got: impl Display,
     ) -> Self {
-        Rule::new(place, rule, got).into()
+        Rule::new(place, rule).got(got).into()
     }
 
     /// A Parquet file that cannot be read or written.

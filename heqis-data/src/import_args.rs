@@ -108,7 +108,7 @@ impl ImportArgs {
     ///
     /// # Errors
     ///
-    /// [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Kind`] when it holds
+    /// [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Rule`] when it holds
     /// several instruments.
     pub fn one_series(&self, path: &Path) -> Result<(Symbol, Vec<Bar>, ImportReport), DataError> {
         self.one_series_in(path, None)

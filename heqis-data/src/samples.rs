@@ -105,7 +105,7 @@ struct Row {
 ///
 /// # Errors
 ///
-/// [`DataError::File`] and [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Kind`]
+/// [`DataError::File`] and [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Rule`]
 /// when it holds several instruments, and [`DataError::TooFewSamples`] when a span would be shorter than [`LEAST_SAMPLES`].
 pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, DataError> {
     let shown = path.display().to_string();

@@ -12,7 +12,7 @@ use heqis_backtest::caveats::{self, MissingDividends};
 use heqis_backtest::inputs::{Benchmark, Facts, LeftOut, Series, markets};
 use heqis_backtest::metrics::Metrics;
 use heqis_backtest::rule::ChosenRule;
-use heqis_backtest::run::{Label, Origin, Scene, Settings, run};
+use heqis_backtest::run::{self, Label, Origin, Scene, Settings};
 use heqis_backtest::strategy::{Foresight, Predictor, Source, Told};
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::{Coverage, Met, Predictions};
@@ -22,6 +22,7 @@ use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::answer::Answer;
 use crate::error::LabError;
 use crate::pool::each;
 
@@ -162,7 +163,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         let rule = "must have different names, since runs are filed under them";
-        return Err(LabError::backtest("strategies", rule, &pair[0]));
+        return Err(LabError::rule_got("strategies", rule, &pair[0]));
     }
     let from = args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
     let to = args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?;
@@ -249,7 +250,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
                 mode: (*mode).into(),
                 symbol: symbol.clone(),
             };
-            let outcome = run(&scene, settings, label.mode)?;
+            let outcome = run::run(&scene, settings, label.mode)?;
             let dir = args
                 .out
                 .join(&label.strategy)
@@ -298,7 +299,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
 /// Reads what the cleaner has to know, or returns the defaults.
 ///
 /// # Errors
-/// [`LabError::File`] and [`LabError::Json`] when the file cannot be read.
+/// [`LabError::Data`] and [`LabError::Data`] when the file cannot be read.
 pub(crate) fn read_clean(path: Option<&Path>) -> Result<CleanConfig, LabError> {
     let Some(path) = path else {
         return Ok(CleanConfig::default());
@@ -496,12 +497,12 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
 ///
 /// # Errors
 /// As [`backtest`].
-pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &BacktestArgs) -> Result<Answer, LabError> {
     let lines = backtest(args)?;
     if args.json {
         let path = &args.out;
         let json = serde_json::to_string(&lines).map_err(|source| LabError::json(path, source))?;
-        return Ok(vec![json]);
+        return Ok(vec![json].into());
     }
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -588,5 +589,5 @@ pub fn answer(args: &BacktestArgs) -> Result<Vec<String>, LabError> {
         }
     }
     shown.push(format!("wrote {}", args.out.join("summary.csv").display()));
-    Ok(shown)
+    Ok(shown.into())
 }

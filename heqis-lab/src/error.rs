@@ -1,9 +1,10 @@
 //! The crate's one error type.
 
+use std::fmt::Display;
 use std::path::Path;
 
 use heqis_backtest::BacktestError;
-use heqis_data::DataError;
+use heqis_data::{DataError, Rule};
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
 use heqis_train::TrainError;
@@ -27,39 +28,25 @@ pub enum LabError {
     /// Nothing could be trained, measured or exported.
     #[error(transparent)]
     Train(#[from] TrainError),
-    /// A build for a board could not be made.
-    #[error("convert: {0}")]
-    Convert(String),
-    /// A bundle could not be compared.
-    #[error("verify: {0}")]
-    Verify(String),
-    /// A choice among models, or what it is made from, breaks a rule.
-    #[error("{place}: {rule}")]
-    Select {
-        /// What was wrong.
-        place: String,
-        /// The rule, and the value met.
-        rule: String,
-    },
+    /// A setting, a file, a model or a choice among models breaks a rule.
+    #[error(transparent)]
+    Rule(#[from] Rule),
     /// The page for the browser cannot be shown.
     #[error(transparent)]
     Dashboard(#[from] heqis_dashboard::DashboardError),
 }
 
 impl LabError {
-    pub(crate) fn backtest(
-        place: impl Into<String>,
-        rule: impl Into<String>,
-        got: impl ToString,
-    ) -> Self {
-        BacktestError::rule(place, rule, got).into()
+    pub(crate) fn rule(place: impl Display, rule: impl Into<String>) -> Self {
+        Rule::new(place, rule).into()
     }
 
-    pub(crate) fn select(place: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self::Select {
-            place: place.into(),
-            rule: rule.into(),
-        }
+    pub(crate) fn rule_got(
+        place: impl Display,
+        rule: impl Into<String>,
+        got: impl Display,
+    ) -> Self {
+        Rule::new(place, rule).got(got).into()
     }
 
     pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
@@ -68,9 +55,5 @@ impl LabError {
 
     pub(crate) fn json(path: &Path, source: serde_json::Error) -> Self {
         DataError::json(path, source).into()
-    }
-
-    pub(crate) fn data_set(path: &Path, rule: String) -> Self {
-        DataError::kind(path, rule).into()
     }
 }

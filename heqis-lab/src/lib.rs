@@ -1,7 +1,9 @@
 //! The host's workbench: its commands, over `heqis-data`, `heqis-backtest` and `heqis-train`.
 //!
-//! - [`prepare`], [`data`]: making a data set, and looking into it.
-//! - [`train`], [`yardsticks`], [`predict`]: models, what they must beat, and what they say of any bars.
+//! - [`commands`]: all of them in one table; [`answer`]: what each returns.
+//! - [`fetch`], [`prepare`], [`data`]: making a data set, and looking into it.
+//! - [`mod@train`], [`baseline`], [`yardsticks`], [`predict`], [`export`]: models, what they must beat, and what they say of
+//!   any bars.
 //! - [`backtest`]: strategies × signal modes × stocks.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
 //! - [`audit`]: any strategy → what is dishonest about it.
@@ -10,15 +12,18 @@
 //! - [`serve`]: a page for the browser with the bars of a data set and a journal's decisions.
 //! - [`error`]: the crate's one error type.
 //!
-//! The command `fetch` is [`heqis_data::fetch::run`], `export` is [`heqis_train::export::run::run`].
-//!
 //! What is *not* here: anything that runs while the market is open.
 
+pub mod answer;
 pub mod audit;
 pub mod backtest;
+pub mod baseline;
+pub mod commands;
 pub mod convert;
 pub mod data;
 pub mod error;
+pub mod export;
+pub mod fetch;
 pub mod parity;
 mod pool;
 pub mod predict;

@@ -69,7 +69,7 @@ mod tests {
             assert!(results.iter().zip(&items).all(|(r, i)| *r == i * 2));
         }
         let fails = |_: &mut (), item: u32| match item {
-            7 | 8 => Err(LabError::backtest("item", "must be good", item)),
+            7 | 8 => Err(LabError::rule_got("item", "must be good", item)),
             _ => Ok(()),
         };
         let error = each(items, 4, || (), fails, || ()).unwrap_err();

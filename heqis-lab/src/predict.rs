@@ -17,6 +17,7 @@ use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
 use heqis_train::export::run::write_bundles;
 use serde_json::Value;
 
+use crate::answer::Answer;
 use crate::backtest::{Seer, read_clean};
 use crate::error::LabError;
 
@@ -87,7 +88,7 @@ impl Drop for Draft {
 /// # Errors
 ///
 /// [`LabError`] when an input cannot be read, a run has not ended, no bar gets a prediction, or a table cannot be written.
-pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
     let span = Span::new(
         args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
         args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?,
@@ -137,7 +138,7 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
         Source::Bundles { direction, .. } => Bundle::load(direction).map_err(LabError::from),
         Source::Table(path) => {
             let rule = "must be a model; a table of predictions is one already";
-            Err(LabError::backtest("--strategy", rule, path.display()))
+            Err(LabError::rule_got("--strategy", rule, path.display()))
         }
     });
     let bundles = bundles.collect::<Result<Vec<_>, _>>()?;
@@ -189,7 +190,7 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
                 span.to,
                 bundle.manifest().window_bars
             );
-            return Err(LabError::backtest("bars", rule, format!("{bars} bars")));
+            return Err(LabError::rule_got("bars", rule, format!("{bars} bars")));
         };
         write(out, &lines)?;
         let rule = of_bundle(bundle)?;
@@ -204,7 +205,7 @@ pub fn run(args: &PredictArgs) -> Result<Vec<String>, LabError> {
             shown.push(format!("wrote {}", rule_path(out).display()));
         }
     }
-    Ok(shown)
+    Ok(shown.into())
 }
 
 /// Puts a target behind the name of a table: `p.csv.gz` becomes `p-g1.csv.gz`.
@@ -220,7 +221,7 @@ fn named(out: &Path, target: &str) -> PathBuf {
 /// Returns the last day that a direction model was fitted on or chosen by: what the command says, or the manifest.
 ///
 /// # Errors
-/// [`LabError::Quant`] when a date of the manifest is none, [`LabError::Backtest`] when weights or scaler have seen later
+/// [`LabError::Quant`] when a date of the manifest is none, [`LabError::Rule`] when weights or scaler have seen later
 /// days than the command says.
 fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
     let manifest = bundle.manifest();
@@ -229,7 +230,7 @@ fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
         if given < trained {
             let place = format!("--fitted-to for {}", bundle.dir().display());
             let rule = format!("must not lie before {trained}, the end of the training span");
-            return Err(LabError::backtest(place, rule, given));
+            return Err(LabError::rule_got(place, rule, given));
         }
         return Ok(given);
     }

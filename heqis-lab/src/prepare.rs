@@ -11,6 +11,7 @@ use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};
 use serde_json::json;
 
+use crate::answer::Answer;
 use crate::error::LabError;
 
 /// Clean tables of bars, compute features and labels, fit the scaler, and store all of it as one data set.
@@ -97,7 +98,7 @@ impl PrepareArgs {
     ///
     /// [`LabError`] when a feature is unknown, a number is out of range, or the cleaner's file is refused.
     pub fn options(&self) -> Result<Options, LabError> {
-        let refuse = |rule: String| Err(LabError::data_set(&self.out, rule));
+        let refuse = |rule: String| Err(LabError::rule(self.out.display(), rule));
         let share = self.train_fraction;
         if !(share > 0.0 && share <= 1.0) {
             return refuse(format!(
@@ -164,16 +165,17 @@ impl PrepareArgs {
 /// # Errors
 ///
 /// As [`prepare`].
-pub fn run(args: &PrepareArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &PrepareArgs) -> Result<Answer, LabError> {
     let outcome = prepare(&args.options()?)?;
     tell(&outcome.report);
     for warning in &outcome.manifest.warnings {
         eprintln!("warning: {warning}");
     }
-    Ok(match args.json {
+    let lines = match args.json {
         true => vec![json(&args.out, &outcome).to_string()],
         false => lines(&args.out, &outcome),
-    })
+    };
+    Ok(lines.into())
 }
 
 fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {

@@ -12,7 +12,7 @@ use crate::verify::windows::Answers;
 ///
 /// # Errors
 ///
-/// [`LabError::Verify`] with the program's own last words, or when it answers something else; [`LabError::File`] when it
+/// [`LabError::Rule`] with the program's own last words, or when it answers something else; [`LabError::Data`] when it
 /// does not start.
 pub(crate) fn compute(
     what: &str,
@@ -22,7 +22,7 @@ pub(crate) fn compute(
     input: impl Iterator<Item = f32>,
     (lengths, count): (&[usize], usize),
 ) -> Result<(String, Answers), LabError> {
-    let fault = |rule: String| LabError::Verify(format!("{what}: {rule}"));
+    let fault = |rule: String| LabError::rule("verify", format!("{what}: {rule}"));
     let run = |error: std::io::Error| LabError::file(python, error);
     let mut child = Command::new(python)
         .args(["-c", script])

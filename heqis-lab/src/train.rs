@@ -6,7 +6,7 @@ use std::time::Instant;
 use clap::Args;
 use heqis_train::train::{DeviceKind, TrainConfig, progress, settle_process, train};
 
-use crate::data::Answer;
+use crate::answer::Answer;
 use crate::error::LabError;
 
 /// Train generators against discriminators on a prepared data set.

@@ -9,6 +9,7 @@ use heqis_data::samples::{CLASSES, FLAT_BAND, prepare};
 use heqis_train::train::TrainedRun;
 use heqis_train::yardsticks::{contest, trained};
 
+use crate::answer::Answer;
 use crate::error::LabError;
 
 /// Fits the yardsticks on one instrument and measures them on the validation span and once on the test span.
@@ -50,7 +51,7 @@ pub enum Form {
 /// # Errors
 ///
 /// As [`prepare`] and [`heqis_train::yardsticks::Contest::run`].
-pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &YardstickArgs) -> Result<Answer, LabError> {
     let (table, warnings) = match &args.run {
         None => {
             let contest = contest(&prepare(&args.data, &args.import)?, args.folds)?;
@@ -77,5 +78,6 @@ pub fn run(args: &YardstickArgs) -> Result<Vec<String>, LabError> {
         Form::Csv => table.csv(),
         Form::Json => table.json()?,
     };
-    Ok(text.lines().map(str::to_owned).collect())
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    Ok(lines.into())
 }

@@ -11,7 +11,7 @@ use heqis_backtest::report::books;
 use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Want, simulate};
 use heqis_lab::LabError;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::{Line, answer, backtest};
+use heqis_lab::backtest::{Line, backtest, run as run_command};
 use heqis_quant::decision::Side;
 use heqis_quant::rules::{Markets, Trade};
 use heqis_quant::{Bar, Date, Marks, Symbol};
@@ -220,7 +220,10 @@ fn what_cannot_be_traded_is_left_out_and_named_and_ends_no_run() {
         let page = fs::read_to_string(lines[0].dir.join("report.html")).unwrap();
         assert!(page.contains("Not traded") && page.contains("000300.SH"));
     }
-    let shown = answer(&args(dir.path(), &tables, "")).unwrap().join("\n");
+    let shown = run_command(&args(dir.path(), &tables, ""))
+        .unwrap()
+        .lines
+        .join("\n");
     assert!(shown.contains("000300.SH is left out: an index"), "{shown}");
     assert!(
         shown.contains("CL=F is left out: no market file knows"),
@@ -448,7 +451,9 @@ fn minutes_are_selected_and_audited() {
         "--out",
         &out,
     ];
-    let lines = heqis_lab::select::run(&SelectCli::parse_from(words).args).unwrap();
+    let lines = heqis_lab::select::run(&SelectCli::parse_from(words).args)
+        .unwrap()
+        .lines;
     assert!(lines[0].starts_with("600000.SH: "), "{lines:?}");
     let chosen = fs::read_to_string(dir.path().join("select/selection.json")).unwrap();
     assert!(
@@ -496,7 +501,9 @@ fn minutes_are_selected_and_audited() {
         "--out",
         &out,
     ];
-    let lines = heqis_lab::select::run(&SelectCli::parse_from(words).args).unwrap();
+    let lines = heqis_lab::select::run(&SelectCli::parse_from(words).args)
+        .unwrap()
+        .lines;
     assert!(
         lines[1].starts_with("000300.SH is left out: an index"),
         "{lines:?}"

@@ -10,7 +10,7 @@ use heqis_backtest::run::Settings;
 use heqis_backtest::strategy::BundleModel;
 use heqis_data::BarReader;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::{Line, answer, backtest};
+use heqis_lab::backtest::{Line, backtest, run as run_command};
 use heqis_quant::Symbol;
 use heqis_quant::decision::{KillState, SignalMode};
 use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
@@ -438,7 +438,7 @@ fn hold_and_cash_stand_beside_every_run() {
 fn the_headline_of_the_readme_is_what_its_command_says() {
     let dir = tempfile::tempdir().unwrap();
     let text = "{data}/002032.SZ.csv --strategy {models}/cae-factors,{models}/multi-gan-direction --from 2014-07-18";
-    let shown = answer(&args(text, dir.path())).unwrap();
+    let shown = run_command(&args(text, dir.path())).unwrap().lines;
     let readme = fs::read_to_string(project().join("README.md")).unwrap();
     for line in &shown[..4] {
         assert!(readme.contains(line.trim_end()), "{line}");

@@ -101,7 +101,7 @@ fn show(out: &Path, index: usize, adjust: Option<Adjust>) -> Vec<serde_json::Val
         json: true,
         plot: None,
     });
-    serde_json::from_str(&lines.unwrap()[0]).unwrap()
+    serde_json::from_str(&lines.unwrap().lines[0]).unwrap()
 }
 
 #[test]

@@ -151,6 +151,7 @@ fn bars_of_minutes_become_a_data_set() {
             plot: None,
         })
         .unwrap()
+        .lines
     };
     assert_eq!(show(true).len(), 1 + 47);
     let first: serde_json::Value = serde_json::from_str(&show(false)[0]).unwrap();

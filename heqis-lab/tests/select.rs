@@ -558,7 +558,9 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
             format!("--train={}", config.display()),
             format!("--out={}", work.join("out").display()),
         ];
-        let lines = run(&Cli::try_parse_from(words.clone()).unwrap().args).unwrap();
+        let lines = run(&Cli::try_parse_from(words.clone()).unwrap().args)
+            .unwrap()
+            .lines;
         // Three rules, and the regressions, the trees, two generators and their mean in three modes each.
         assert!(lines[0].contains("of 18 trials"), "{lines:?}");
         let text = std::fs::read_to_string(work.join("out/selection.json")).unwrap();

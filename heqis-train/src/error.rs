@@ -1,8 +1,9 @@
 //! The crate's one error type.
 
+use std::fmt::Display;
 use std::path::Path;
 
-use heqis_data::DataError;
+use heqis_data::{DataError, Rule};
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
 
@@ -19,42 +20,26 @@ pub enum TrainError {
     /// A bundle could not be read or made.
     #[error(transparent)]
     Infer(#[from] InferError),
-    /// A regression has no solution.
-    #[error("{0}: the normal equations are singular")]
-    Singular(&'static str),
-    /// A forecast cannot be measured, or a yardstick cannot be fitted.
-    #[error("yardsticks: {0}")]
-    Yardstick(String),
-    /// A setting, a file or a state of a training breaks a rule.
-    #[error("training, {place}: {rule}")]
-    Training {
-        /// The setting, file or tensor.
-        place: String,
-        /// The rule, and the value met.
-        rule: String,
-    },
-    /// The shape, weights or export of a network break a rule.
-    #[error("{place}: {rule}")]
-    Network {
-        /// The network or part of it.
-        place: &'static str,
-        /// The rule, and the value met.
-        rule: String,
-    },
+    /// A setting, a forecast, a network or a state of a training breaks a rule.
+    #[error(transparent)]
+    Rule(#[from] Rule),
 }
 
 impl TrainError {
-    pub(crate) fn network(place: &'static str, rule: String) -> Self {
-        Self::Network { place, rule }
+    pub(crate) fn rule(place: impl Display, rule: impl Into<String>) -> Self {
+        Rule::new(place, rule).into()
+    }
+
+    /// A regression that has no solution.
+    #[must_use]
+    pub fn singular(what: &str) -> Self {
+        Self::rule(what, "the normal equations are singular")
     }
 
     /// A setting, a file or a state of a training that breaks a rule.
     #[must_use]
-    pub fn training(place: impl std::fmt::Display, rule: String) -> Self {
-        Self::Training {
-            place: place.to_string(),
-            rule,
-        }
+    pub fn training(place: impl Display, rule: impl Into<String>) -> Self {
+        Self::rule(format_args!("training, {place}"), rule)
     }
 
     pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {

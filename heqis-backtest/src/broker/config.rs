@@ -135,13 +135,17 @@ impl BrokerConfig {
         ] {
             if !(least..=most).contains(&value) {
                 let rule = format!("must be in {least}..={most}");
-                return Err(BacktestError::rule(format!("broker: {field}"), rule, value));
+                return Err(BacktestError::rule_got(
+                    format!("broker: {field}"),
+                    rule,
+                    value,
+                ));
             }
         }
         Ok(())
     }
 }
 
-pub(crate) fn too_large(what: &str, got: impl ToString) -> BacktestError {
-    BacktestError::rule(what, "must fit into 64 bits of cents", got)
+pub(crate) fn too_large(what: &str, got: impl std::fmt::Display) -> BacktestError {
+    BacktestError::rule_got(what, "must fit into 64 bits of cents", got)
 }

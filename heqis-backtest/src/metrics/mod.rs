@@ -49,7 +49,11 @@ impl Basis {
     /// freedom is taken off.
     pub fn validate(&self) -> Result<(), BacktestError> {
         let refuse = |field: &str, rule: &str, got: f64| {
-            Err(BacktestError::rule(format!("basis: {field}"), rule, got))
+            Err(BacktestError::rule_got(
+                format!("basis: {field}"),
+                rule,
+                got,
+            ))
         };
         if !(self.days_per_year > 0.0 && self.days_per_year.is_finite()) {
             return refuse("days_per_year", "must be positive", self.days_per_year);
@@ -206,7 +210,7 @@ pub fn returns_of(rows: &[DayAccount], cash_cents: i64) -> Result<Vec<f64>, Back
         .map(|day| {
             if before <= 0 {
                 let place = format!("account before {}", day.date);
-                return Err(BacktestError::rule(place, "must not be empty", before));
+                return Err(BacktestError::rule_got(place, "must not be empty", before));
             }
             let equity = day.equity_cents();
             let day_return = equity as f64 / before as f64 - 1.0;

@@ -95,7 +95,7 @@ impl Against {
     /// [`BacktestError::Rule`] when the two have different lengths.
     pub fn of(returns: &[f64], benchmark: &[f64], basis: &Basis) -> Result<Self, BacktestError> {
         if returns.len() != benchmark.len() {
-            return Err(BacktestError::rule(
+            return Err(BacktestError::rule_got(
                 "benchmark",
                 format!("must have a return for each of {} days", returns.len()),
                 benchmark.len(),

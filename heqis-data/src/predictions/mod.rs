@@ -228,7 +228,7 @@ impl Predictions {
             SignalMode::Both => "signal mode both".to_owned(),
         };
         let rule = format!("must have the columns p_down, p_flat and p_up, which {needs} needs");
-        Err(DataError::rule(
+        Err(DataError::rule_got(
             &self.source,
             rule,
             format!("none in line {line}"),
@@ -377,7 +377,7 @@ impl Predictions {
                     "must have a time in every row, since {symbol} has several bars on {}",
                     pair[0].date
                 );
-                Err(DataError::rule(&self.source, rule, "days alone"))
+                Err(DataError::rule_got(&self.source, rule, "days alone"))
             }
         }
     }
@@ -397,7 +397,7 @@ impl Predictions {
             names.join(", ")
         );
         let got = format!("{rows} rows of other bars, the first is {first}");
-        DataError::rule(&self.source, rule, got)
+        DataError::rule_got(&self.source, rule, got)
     }
 }
 

@@ -114,7 +114,7 @@ impl Table {
             "must have a header with symbol, date and predicted_return, of {}",
             known.join(", ")
         );
-        DataError::rule(path.display().to_string(), rule, got)
+        DataError::rule_got(path.display().to_string(), rule, got)
     }
 
     fn new(path: &Path, names: Vec<String>) -> Result<Self, DataError> {
@@ -129,7 +129,7 @@ impl Table {
                 let other: &str = &names[other];
                 let rule = format!("must have one column of {}", COLUMNS[known].0[0]);
                 let got = format!("{other} and {name}");
-                return Err(DataError::rule(path.display().to_string(), rule, got));
+                return Err(DataError::rule_got(path.display().to_string(), rule, got));
             }
         }
         let lacks = |known: usize| COLUMNS[known].1 && columns[known].is_none();
@@ -140,7 +140,7 @@ impl Table {
                 _ => "must have all of p_down, p_flat and p_up, or none",
             };
             let place = path.display().to_string();
-            return Err(DataError::rule(place, rule, names.join(",")));
+            return Err(DataError::rule_got(place, rule, names.join(",")));
         }
         Ok(Self {
             source: path.display().to_string(),
@@ -270,7 +270,7 @@ impl Table {
         }
         if self.rows.is_empty() {
             let rule = "must have a row behind its header";
-            return Err(DataError::rule(&self.source, rule, "none"));
+            return Err(DataError::rule_got(&self.source, rule, "none"));
         }
         for (symbol, rows) in &mut self.rows {
             if by_day {

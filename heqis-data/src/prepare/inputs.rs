@@ -28,7 +28,7 @@ const PATTERNS: [&str; 6] = [
 ///
 /// # Errors
 ///
-/// [`DataError::File`] when a path does not exist, and [`DataError::Kind`] when nothing matches.
+/// [`DataError::File`] when a path does not exist, and [`DataError::Rule`] when nothing matches.
 pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<Named>, Tables), DataError> {
     let mut files: Vec<Named> = Vec::new();
     let mut tables = tables.clone();

@@ -108,7 +108,7 @@ impl Summary {
 ///
 /// # Errors
 ///
-/// [`DataError::Kind`] when no feature row lies in the span, [`DataError::Table`] when a feature does not vary in it, and
+/// [`DataError::Rule`] when no feature row lies in the span, [`DataError::Table`] when a feature does not vary in it, and
 /// the errors of reading.
 pub fn fit(
     data: &DataSet,

@@ -41,7 +41,7 @@ impl Draft {
     ///
     /// # Errors
     ///
-    /// [`DataError::Kind`] when another process writes to this data set, and [`DataError::File`] when the directory
+    /// [`DataError::Rule`] when another process writes to this data set, and [`DataError::File`] when the directory
     /// cannot be written.
     pub fn begin(root: &Path) -> Result<Self, DataError> {
         let at = |path: &Path| {

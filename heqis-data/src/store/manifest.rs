@@ -265,7 +265,7 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when there is none, [`DataError::Json`] when it has another shape, and [`DataError::Kind`]
+    /// [`DataError::File`] when there is none, [`DataError::Json`] when it has another shape, and [`DataError::Rule`]
     /// when another layout wrote it.
     pub fn read(root: &Path) -> Result<Self, DataError> {
         let path = root.join(FILE);

@@ -47,7 +47,7 @@ impl BarsWriter {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when the directory cannot be made, and [`DataError::Kind`] when a feature has the name of
+    /// [`DataError::File`] when the directory cannot be made, and [`DataError::Rule`] when a feature has the name of
     /// another column.
     pub fn create(dir: &Path, features: &[String]) -> Result<Self, DataError> {
         std::fs::create_dir_all(dir).map_err(|source| DataError::file(dir, source))?;
@@ -89,7 +89,7 @@ impl BarsWriter {
     ///
     /// # Errors
     ///
-    /// [`DataError::Kind`] when the rows are of several instruments or the symbol does not lie behind the one before,
+    /// [`DataError::Rule`] when the rows are of several instruments or the symbol does not lie behind the one before,
     /// [`DataError::File`] and [`DataError::Parquet`] when a file cannot be written.
     pub fn append(&mut self, series: &Rows) -> Result<(), DataError> {
         let bars = series.bars();

@@ -116,7 +116,7 @@ impl Subject for Linear {
             }
         }
         let Some((_, penalty)) = best else {
-            return Err(LabError::select("penalties", "must be at least one"));
+            return Err(LabError::rule("penalties", "must be at least one"));
         };
         Ok(Box::new(FittedLinear {
             ridge: fit(&inputs, &targets, penalty)?,
@@ -136,12 +136,12 @@ impl Subject for Linear {
 
 fn too_few(test_from: Date, rows: usize, fewest: usize) -> LabError {
     let rule = format!("must hold at least {fewest} rows with features and label, has {rows}");
-    LabError::select(format!("training span before {test_from}"), rule)
+    LabError::rule(format!("training span before {test_from}"), rule)
 }
 
 fn fit(inputs: &[Vec<f64>], targets: &[f64], penalty: f64) -> Result<Ridge, LabError> {
     Ridge::fit(inputs, targets, penalty)
-        .ok_or_else(|| TrainError::Singular("ridge regression").into())
+        .ok_or_else(|| TrainError::singular("ridge regression").into())
 }
 
 fn scaled(scaler: &Scaler, values: &[f64]) -> Result<Vec<f64>, LabError> {
@@ -207,7 +207,7 @@ impl Fitted for FittedLinear {
 ///
 /// # Errors
 ///
-/// [`LabError::Backtest`] and [`LabError::Quant`] when bars break a rule of the broker.
+/// [`LabError::Rule`] and [`LabError::Quant`] when bars break a rule of the broker.
 pub fn trade(
     bars: &[Bar],
     decisions: &[Decision],

@@ -25,7 +25,7 @@ use self::bundles::Bundles;
 use self::checks::Finding;
 use self::linear::Linear;
 use self::subject::Subject;
-use crate::data::Answer;
+use crate::answer::Answer;
 use crate::error::LabError;
 
 pub mod bundles;
@@ -166,7 +166,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     let (symbol, bars, _) = args.import.one_series_in(&args.data, Some(&rules))?;
     if let Some(reason) = rules.untradable(symbol) {
         let rule = format!("{symbol} cannot be traded: {reason}");
-        return Err(LabError::select(args.data.display().to_string(), rule));
+        return Err(LabError::rule(args.data.display().to_string(), rule));
     }
     let markets = Some(rules);
     let events = match args

@@ -82,7 +82,7 @@ impl Fitted for Table {
 /// Makes the checks that a table allows, and names those that it does not.
 ///
 /// # Errors
-/// [`LabError::Backtest`] when no row belongs to a bar of the test span, and what the broker returns.
+/// [`LabError::Rule`] when no row belongs to a bar of the test span, and what the broker returns.
 pub fn audit(
     table: &Table,
     bars: &[Bar],
@@ -92,7 +92,7 @@ pub fn audit(
     let first = bars.partition_point(|bar| bar.date < test_from);
     let (Some(from), Some(last)) = (bars.get(first), bars.last()) else {
         let rule = format!("must hold a bar from {test_from} on");
-        return Err(LabError::select("test span", rule));
+        return Err(LabError::rule("test span", rule));
     };
     let span = Span::new(from.date, last.date)?;
     let coverage = table.predictions.coverage(&[(from.symbol, bars)], span)?;

@@ -16,7 +16,7 @@ const TORCH: &str = include_str!("torch.py");
 ///
 /// # Errors
 ///
-/// [`LabError::Convert`] when a step fails, with its last words; [`LabError::File`] when a file cannot be written.
+/// [`LabError::Rule`] when a step fails, with its last words; [`LabError::Data`] when a file cannot be written.
 pub fn make(program: &Path, env: &Path) -> Result<Vec<String>, LabError> {
     let requirements = env.join("requirements.txt");
     call(Command::new(program).args(["-m", "venv"]).arg(env))?;
@@ -56,10 +56,10 @@ fn call(command: &mut Command) -> Result<String, LabError> {
         false => {
             let words = text(&output.stderr);
             let last = words.lines().last().unwrap_or("no words");
-            Err(LabError::Convert(format!(
-                "{name}: {}: {last}",
-                output.status
-            )))
+            Err(LabError::rule(
+                "convert",
+                format!("{name}: {}: {last}", output.status),
+            ))
         }
     }
 }

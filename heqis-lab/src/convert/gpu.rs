@@ -20,7 +20,7 @@ const SCRIPT_FILE: &str = "build-engines.sh";
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when a bundle cannot be loaded, [`LabError::Convert`] when two have one name, [`LabError::File`] when
+/// [`LabError::Infer`] when a bundle cannot be loaded, [`LabError::Rule`] when two have one name, [`LabError::Data`] when
 /// a file cannot be written.
 pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> {
     for dir in bundles {
@@ -28,7 +28,7 @@ pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> 
         let place = out.join(&bundle.manifest().name);
         if place.exists() {
             let rule = format!("{} is there already", place.display());
-            return Err(LabError::Convert(rule));
+            return Err(LabError::rule("convert", rule));
         }
         fs::create_dir_all(&place).map_err(|source| LabError::file(&place, source))?;
         write(&place.join(MODEL_FILE), bundle.model())?;
@@ -50,8 +50,8 @@ pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> 
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when a bundle cannot be loaded or written, [`LabError::File`] when the board built no engine of one,
-/// [`LabError::Convert`] when it built one of another model or did not say for what.
+/// [`LabError::Infer`] when a bundle cannot be loaded or written, [`LabError::Data`] when the board built no engine of one,
+/// [`LabError::Rule`] when it built one of another model or did not say for what.
 pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> {
     let read = |path: PathBuf| fs::read(&path).map_err(|source| LabError::file(&path, source));
     let mut lines = Vec::new();
@@ -64,7 +64,7 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
                 place.display(),
                 dir.display()
             );
-            return Err(LabError::Convert(rule));
+            return Err(LabError::rule("convert", rule));
         }
         let (engine, info) = (
             read(place.join(TENSORRT_BUILD))?,
@@ -77,7 +77,7 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
                 "{}: {ENGINE_INFO_FILE} names no version or no GPU",
                 place.display()
             );
-            return Err(LabError::Convert(rule));
+            return Err(LabError::rule("convert", rule));
         }
         lines.push(format!(
             "{}: {TENSORRT_BUILD} of {} bytes for {said}",

@@ -11,6 +11,7 @@ use clap::{Args, Subcommand};
 use heqis_infer::Bundle;
 use heqis_infer::backend::RKNN_BUILD;
 
+use crate::answer::Answer;
 use crate::error::LabError;
 use crate::verify::walk;
 
@@ -135,24 +136,25 @@ impl NpuArgs {
 /// # Errors
 ///
 /// [`LabError`] with the first bundle or step that failed.
-pub fn run(args: &ConvertArgs) -> Result<Vec<String>, LabError> {
-    match &args.command {
-        Command::Setup { env, python } => environment::make(python, env),
+pub fn run(args: &ConvertArgs) -> Result<Answer, LabError> {
+    let lines = match &args.command {
+        Command::Setup { env, python } => environment::make(python, env)?,
         Command::Rknn(args) => args
             .bundles
             .iter()
             .map(|dir| rknn(&Bundle::load(dir)?, &args.npu))
-            .collect(),
-        Command::Tensorrt { bundles, out } => gpu::script(bundles, out),
-        Command::Adopt { bundles, from } => gpu::adopt(bundles, from),
-    }
+            .collect::<Result<_, LabError>>()?,
+        Command::Tensorrt { bundles, out } => gpu::script(bundles, out)?,
+        Command::Adopt { bundles, from } => gpu::adopt(bundles, from)?,
+    };
+    Ok(lines.into())
 }
 
 /// Builds one bundle's model for the NPU, adds it to the bundle, and says what came of it.
 ///
 /// # Errors
 ///
-/// [`LabError::Verify`] with the toolkit's words, and as [`Bundle::amend`].
+/// [`LabError::Rule`] with the toolkit's words, and as [`Bundle::amend`].
 pub fn rknn(bundle: &Bundle, npu: &NpuArgs) -> Result<String, LabError> {
     let (about, model) = npu.npu(bundle)?.convert(bundle)?;
     let bytes = model.len();

@@ -75,7 +75,7 @@ impl Npu {
     ///
     /// # Errors
     ///
-    /// [`LabError::Verify`] with the toolkit's words.
+    /// [`LabError::Rule`] with the toolkit's words.
     pub fn convert(&self, bundle: &Bundle) -> Result<(String, Vec<u8>), LabError> {
         let nothing = Windows {
             count: 0,
@@ -163,10 +163,13 @@ impl Side for Simulator {
         let (about, built, answers) = self.npu.run(&self.bundle, windows)?;
         let carried = heqis_infer::backend::RKNN_BUILD;
         if self.bundle.file(carried) != Some(&built[..]) {
-            return Err(LabError::Verify(format!(
-                "{}: {carried} is not what the toolkit makes of the model with these settings; convert it again",
-                self.bundle.dir().display()
-            )));
+            return Err(LabError::rule(
+                "verify",
+                format!(
+                    "{}: {carried} is not what the toolkit makes of the model with these settings; convert it again",
+                    self.bundle.dir().display()
+                ),
+            ));
         }
         self.about = about;
         Ok(answers)

@@ -20,7 +20,7 @@ use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
 use serde::Serialize;
 use serde_json::json;
 
-use super::Answer;
+use crate::answer::Answer;
 use crate::error::LabError;
 
 /// How many findings are shown without `--json`.

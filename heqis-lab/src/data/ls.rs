@@ -7,6 +7,7 @@ use comfy_table::{Table, presets::NOTHING};
 use heqis_data::store::DataSet;
 use serde_json::json;
 
+use crate::answer::Answer;
 use crate::error::LabError;
 
 /// Arguments of `data ls`.
@@ -25,7 +26,7 @@ pub struct LsArgs {
 /// # Errors
 ///
 /// [`LabError`] when there is no data set.
-pub fn run(args: &LsArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &LsArgs) -> Result<Answer, LabError> {
     let data = DataSet::open(&args.dir)?;
     let manifest = data.manifest();
     if args.json {
@@ -37,7 +38,7 @@ pub fn run(args: &LsArgs) -> Result<Vec<String>, LabError> {
             "rows": manifest.rows,
             "symbols": manifest.symbols,
         });
-        return Ok(vec![answer.to_string()]);
+        return Ok(vec![answer.to_string()].into());
     }
     let mut table = Table::new();
     table.load_style(NOTHING);
@@ -65,5 +66,5 @@ pub fn run(args: &LsArgs) -> Result<Vec<String>, LabError> {
         manifest.scaler_span.from,
         manifest.scaler_span.to
     ));
-    Ok(lines)
+    Ok(lines.into())
 }

@@ -7,6 +7,7 @@
 
 use clap::{Args, Subcommand};
 
+use crate::answer::Answer;
 use crate::error::LabError;
 
 pub mod check;
@@ -33,25 +34,15 @@ pub enum DataAction {
     Check(check::CheckArgs),
 }
 
-/// What a command answers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The lines to show.
-    pub lines: Vec<String>,
-    /// Whether nothing was found that must be put right.
-    pub good: bool,
-}
-
 /// Runs one action.
 ///
 /// # Errors
 ///
 /// [`LabError`] when the data set cannot be read.
 pub fn run(args: &DataArgs) -> Result<Answer, LabError> {
-    let lines = match &args.action {
-        DataAction::Ls(args) => ls::run(args)?,
-        DataAction::Show(args) => show::run(args)?,
-        DataAction::Check(args) => return check::run(args),
-    };
-    Ok(Answer { lines, good: true })
+    match &args.action {
+        DataAction::Ls(args) => ls::run(args),
+        DataAction::Show(args) => show::run(args),
+        DataAction::Check(args) => check::run(args),
+    }
 }

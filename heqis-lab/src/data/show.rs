@@ -12,6 +12,7 @@ use heqis_quant::{Adjustment, Bar, Date, Factors, Symbol};
 use serde_json::{Map, Value, json};
 
 use super::plot;
+use crate::answer::Answer;
 use crate::error::LabError;
 
 /// Arguments of `data show`.
@@ -48,7 +49,7 @@ pub struct ShowArgs {
 /// # Errors
 ///
 /// [`LabError`] when the data set has no such rows or cannot be read, or the picture cannot be written.
-pub fn run(args: &ShowArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &ShowArgs) -> Result<Answer, LabError> {
     let data = DataSet::open(&args.dir)?;
     let all = data.symbol(args.symbol, Columns::All)?;
     let adjust = args.adjust.unwrap_or(data.manifest().settings.adjustment);
@@ -67,8 +68,8 @@ pub fn run(args: &ShowArgs) -> Result<Vec<String>, LabError> {
             [only] => format!("its one bar is of {}", only.date),
             [] => format!("{} has no bar in this data set", args.symbol),
         };
-        return Err(LabError::data_set(
-            &args.dir,
+        return Err(LabError::rule(
+            args.dir.display(),
             format!("no bar of {} to show: {span}", args.symbol),
         ));
     }
@@ -77,11 +78,12 @@ pub fn run(args: &ShowArgs) -> Result<Vec<String>, LabError> {
         std::fs::write(path, picture).map_err(|source| LabError::file(path, source))?;
     }
     let features = &data.manifest().settings.features;
-    Ok(match (args.json, args.csv) {
+    let lines = match (args.json, args.csv) {
         (true, _) => vec![json(&rows, &prices, features)],
         (_, true) => csv(&rows, &prices, features),
         _ => table(&rows, &prices, features),
-    })
+    };
+    Ok(lines.into())
 }
 
 /// Returns the prices to show. The level comes from the references that the bars carry, which are what features and

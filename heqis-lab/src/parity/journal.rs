@@ -11,8 +11,8 @@ use crate::error::LabError;
 ///
 /// # Errors
 ///
-/// [`LabError::File`] when the journal cannot be read, [`LabError::Quant`] naming the line that breaks its format, and
-/// [`LabError::DataSet`] when it was not finished, or has other bytes than the records that were read from it.
+/// [`LabError::Data`] when the journal cannot be read, [`LabError::Quant`] naming the line that breaks its format, and
+/// [`LabError::Rule`] when it was not finished, or has other bytes than the records that were read from it.
 pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
     let refuse = |error| refused(path, error);
     let names = Names::of(path);
@@ -32,14 +32,14 @@ pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
         }
     }
     if !closed {
-        return Err(LabError::data_set(path, "is not finished".into()));
+        return Err(LabError::rule(path.display(), "is not finished"));
     }
     // What is compared are bytes, not what they mean.
     match text == again.as_bytes() {
         true => Ok(decisions),
-        false => Err(LabError::data_set(
-            path,
-            "is not written as this program writes it".into(),
+        false => Err(LabError::rule(
+            path.display(),
+            "is not written as this program writes it",
         )),
     }
 }
@@ -48,7 +48,7 @@ pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
 ///
 /// # Errors
 ///
-/// [`LabError::File`] naming the file that cannot be removed.
+/// [`LabError::Data`] naming the file that cannot be removed.
 pub fn remove(path: &Path) -> Result<(), LabError> {
     let files = Names::of(path)
         .files()
@@ -67,7 +67,7 @@ fn refused(path: &Path, error: JournalError) -> LabError {
     match error {
         JournalError::Io { path, source, .. } => LabError::file(&path, source),
         JournalError::Corrupt(error) => error.into(),
-        other => LabError::data_set(path, other.to_string()),
+        other => LabError::rule(path.display(), other.to_string()),
     }
 }
 

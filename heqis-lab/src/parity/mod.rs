@@ -20,7 +20,7 @@ use clap::Args;
 use heqis_quant::Strategy;
 use heqis_quant::decision::journal::Record;
 
-use crate::data::Answer;
+use crate::answer::Answer;
 use crate::error::LabError;
 
 pub mod journal;
@@ -97,14 +97,14 @@ pub fn compare(way: &'static str, expected: &[String], got: &[String]) -> Option
 ///
 /// # Errors
 ///
-/// [`LabError::File`] when the file cannot be read, [`LabError::DataSet`] when it is no table of strategies, or holds
+/// [`LabError::Data`] when the file cannot be read, [`LabError::Rule`] when it is no table of strategies, or holds
 /// none, and [`LabError::Quant`] when one cannot work.
 pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
     let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
     let strategies: BTreeMap<String, Strategy> =
-        toml::from_str(&text).map_err(|error| LabError::data_set(path, error.to_string()))?;
+        toml::from_str(&text).map_err(|error| LabError::rule(path.display(), error.to_string()))?;
     if strategies.is_empty() {
-        return Err(LabError::data_set(path, "holds no strategy".into()));
+        return Err(LabError::rule(path.display(), "holds no strategy"));
     }
     for strategy in strategies.values() {
         strategy.validate()?;
@@ -122,7 +122,7 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
     if let Some(name) = args.only.iter().find(|name| !chosen.contains_key(*name)) {
         let names: Vec<&str> = chosen.keys().map(String::as_str).collect();
         let rule = format!("holds no strategy '{name}', but {}", names.join(", "));
-        return Err(LabError::data_set(&args.strategies, rule));
+        return Err(LabError::rule(args.strategies.display(), rule));
     }
     chosen.retain(|name, _| args.only.is_empty() || args.only.contains(name));
     let bars = replay::bars(&args.data)?;

@@ -20,7 +20,7 @@ use crate::error::LabError;
 ///
 /// # Errors
 ///
-/// [`LabError::File`] when a file cannot be opened, and [`LabError::Quant`] when its header is refused.
+/// [`LabError::Data`] when a file cannot be opened, and [`LabError::Quant`] when its header is refused.
 pub fn bars(paths: &[PathBuf]) -> Result<Vec<Bar>, LabError> {
     let mut files = Vec::new();
     for path in paths {
@@ -89,7 +89,7 @@ pub fn in_process(
 ///
 /// # Errors
 ///
-/// [`LabError::DataSet`] when the journal holds a decision on a bar that is not among `bars`, or a line that cannot be
+/// [`LabError::Rule`] when the journal holds a decision on a bar that is not among `bars`, or a line that cannot be
 /// read.
 pub fn journal(
     bars: &[Bar],
@@ -100,7 +100,7 @@ pub fn journal(
     let mut memories: HashMap<Symbol, Memory> = HashMap::new();
     let mut lines = Vec::with_capacity(journal.len());
     for text in journal {
-        let refuse = |rule: String| LabError::data_set(Path::new("journal"), rule);
+        let refuse = |rule: String| LabError::rule("journal", rule);
         let line: Record =
             serde_json::from_str(text).map_err(|error| refuse(format!("{text}: {error}")))?;
         let view = views

@@ -32,7 +32,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`LabError::File`] when a path is not there or cannot be made, and what [`BundleModel::load`] returns.
+    /// [`LabError::Data`] when a path is not there or cannot be made, and what [`BundleModel::load`] returns.
     pub fn new(args: &ParityArgs) -> Result<Self, LabError> {
         let binary = match &args.runtime {
             Some(path) => path.clone(),
@@ -72,7 +72,7 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// As [`Runtime::single_host`], and [`LabError::File`] when no port is free.
+    /// As [`Runtime::single_host`], and [`LabError::Data`] when no port is free.
     pub fn two_nodes(&self, name: &str, strategy: &Strategy) -> Result<Vec<String>, LabError> {
         // Both are held until both are known, so that they differ.
         let held = [free_port(&self.work)?, free_port(&self.work)?];
@@ -111,7 +111,7 @@ impl Runtime {
             let lines: Vec<&str> = log.lines().collect();
             let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
             let rule = format!("heqis-runtime ended with {}:\n{tail}", output.status);
-            return Err(LabError::data_set(&topology, rule));
+            return Err(LabError::rule(topology.display(), rule));
         }
         journal::read(&journal)
     }
@@ -125,7 +125,7 @@ impl Runtime {
         ports: Option<[u16; 2]>,
         journal: &Path,
     ) -> Result<String, LabError> {
-        let refuse = |error: toml::ser::Error| LabError::data_set(journal, error.to_string());
+        let refuse = |error: toml::ser::Error| LabError::rule(journal.display(), error.to_string());
         let signal = Value::try_from(strategy).map_err(refuse)?;
         let gauges = Value::try_from(strategy.gauges()).map_err(refuse)?;
         let indicators = match strategy.needs_market() {

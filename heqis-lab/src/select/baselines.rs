@@ -85,14 +85,14 @@ fn certain(predicted_return: f64, direction: Direction) -> Forecast {
 ///
 /// # Errors
 ///
-/// [`LabError::Quant`] when features cannot be computed, [`LabError::Select`] when a training span has no rows.
+/// [`LabError::Quant`] when features cannot be computed, [`LabError::Rule`] when a training span has no rows.
 pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, LabError> {
     walk(bars, folds, |inputs, labels| {
         let (returns, classes) = targets(labels);
         let ridge = Ridge::fit(inputs, &returns, PENALTY);
         let logistic = Logistic::fit(inputs, &classes, CLASSES, PENALTY);
         let (Some(ridge), Some(logistic)) = (ridge, logistic) else {
-            return Err(TrainError::Singular("linear candidate").into());
+            return Err(TrainError::singular("linear candidate").into());
         };
         Ok(move |rows: &[Vec<f64>]| -> Result<_, LabError> {
             let said = rows.iter().map(|values| {
@@ -114,7 +114,7 @@ pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, La
 ///
 /// # Errors
 ///
-/// As [`linear`], and [`LabError::Yardstick`] when a feature is not finite.
+/// As [`linear`], and [`LabError::Rule`] when a feature is not finite.
 pub fn boosted(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, LabError> {
     walk(bars, folds, |inputs, labels| {
         let (returns, classes) = targets(labels);
@@ -192,7 +192,7 @@ where
         if inputs.len() <= set.len() {
             let place = format!("regressions up to {fitted_to}");
             let rule = "has fewer training rows than features";
-            return Err(LabError::select(place, rule));
+            return Err(LabError::rule(place, rule));
         }
         let predict = fit(&inputs, &labels)?;
         let judged = &bars[judged.clone()];

@@ -57,7 +57,7 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// [`LabError::Infer`] and [`LabError::Backtest`] when the bundles cannot be used, [`LabError::Select`] when the scaler
+    /// [`LabError::Infer`] and [`LabError::Rule`] when the bundles cannot be used, [`LabError::Rule`] when the scaler
     /// was fitted on a later day.
     pub fn of_bundles(
         name: &str,
@@ -72,7 +72,7 @@ impl Candidate {
                     "fitted up to {fitted_to}, but its scaler up to {}",
                     scaler.span().to
                 );
-                return Err(LabError::select(format!("candidate {name}"), rule));
+                return Err(LabError::rule(format!("candidate {name}"), rule));
             }
         }
         // What is foreseen does not depend on thresholds.
@@ -134,11 +134,11 @@ impl Candidate {
     ///
     /// # Errors
     ///
-    /// [`LabError::Select`] with candidate, symbol and the day of the first bar that breaks a rule.
+    /// [`LabError::Rule`] with candidate, symbol and the day of the first bar that breaks a rule.
     pub fn check(&self, symbol: Symbol, bars: &[Bar], folds: &Folds) -> Result<(), LabError> {
         let place = || format!("candidate {}, {symbol}", self.name);
         let Some(forecasts) = self.forecasts.get(&symbol) else {
-            return Err(LabError::select(place(), "has no forecasts".to_owned()));
+            return Err(LabError::rule(place(), "has no forecasts".to_owned()));
         };
         let spans = folds
             .folds
@@ -149,7 +149,7 @@ impl Candidate {
             for bar in &bars[judged.clone()] {
                 let day = bar.date;
                 let Some(forecast) = forecasts.get(&bar.time_ns) else {
-                    return Err(LabError::select(
+                    return Err(LabError::rule(
                         place(),
                         format!("has no forecast for {day}"),
                     ));
@@ -158,7 +158,7 @@ impl Candidate {
                     let rule = format!(
                         "the forecast for {day} must be fitted on days up to {limit}, got {fitted_to}"
                     );
-                    return Err(LabError::select(place(), rule));
+                    return Err(LabError::rule(place(), rule));
                 }
             }
         }

@@ -57,9 +57,9 @@ impl FoldPlan {
     ///
     /// # Errors
     ///
-    /// [`LabError::Select`] when days are out of order, or a span would be empty.
+    /// [`LabError::Rule`] when days are out of order, or a span would be empty.
     pub fn cut(&self, days: &[Date]) -> Result<Folds, LabError> {
-        let refuse = |place: &str, rule: String| Err(LabError::select(place, rule));
+        let refuse = |place: &str, rule: String| Err(LabError::rule(place, rule));
         if let Some(pair) = days.windows(2).find(|pair| pair[1] < pair[0]) {
             return refuse(
                 "days",

@@ -38,7 +38,7 @@ impl Judge {
     ///
     /// # Errors
     ///
-    /// [`LabError::Backtest`] and [`LabError::Quant`] when bars or settings break a rule.
+    /// [`LabError::Rule`] and [`LabError::Quant`] when bars or settings break a rule.
     pub fn run(
         &self,
         bars: &[Bar],
@@ -49,7 +49,7 @@ impl Judge {
         self.settings.validate()?;
         let known = &bars[..span.end];
         let [first, .., last] = &bars[span.clone()] else {
-            return Err(LabError::select("span", "must hold two bars"));
+            return Err(LabError::rule("span", "must hold two bars"));
         };
         let facts = market::Facts {
             events: [self.events.clone(), self.assumed(&bars[span.clone()])].concat(),

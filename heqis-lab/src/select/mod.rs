@@ -32,6 +32,7 @@ use self::folds::{FoldPlan, Folds};
 use self::judge::Judge;
 use self::report::{Selected, earlier_looks};
 use self::trained::Trained;
+use crate::answer::Answer;
 use crate::error::LabError;
 
 pub mod baselines;
@@ -121,10 +122,10 @@ pub struct SelectArgs {
 /// # Errors
 ///
 /// [`LabError`] for settings, bars and forecasts that break a rule, and files that cannot be read or written.
-pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
     if !(0.0..=1.0).contains(&args.believe_from) {
         let rule = format!("must lie from 0 to 1, got {}", args.believe_from);
-        return Err(LabError::select("--believe-from", rule));
+        return Err(LabError::rule("--believe-from", rule));
     }
     let purge_bars = args.purge_days.unwrap_or(args.purge_bars);
     if args.purge_days.is_some() {
@@ -186,7 +187,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         }
     }
     if let (true, Some(first)) = (series.is_empty(), left_out.first()) {
-        return Err(LabError::select("bars", first.clone()));
+        return Err(LabError::rule("bars", first.clone()));
     }
     let (paths, series): (Vec<&PathBuf>, Vec<Vec<Bar>>) = series.into_iter().unzip();
     let coverages = coverages(&models, &series, args.validate_from)?;
@@ -203,7 +204,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
         let one = select(&bars, &plan, &tables, &judge, args.earlier_trials)?;
         if selected.iter().any(|other| other.symbol == one.symbol) {
             let rule = format!("{} is given twice", one.symbol);
-            return Err(LabError::select(path.display().to_string(), rule));
+            return Err(LabError::rule(path.display().to_string(), rule));
         }
         let looks = earlier_looks(&args.out, one.symbol, one.test_span)?;
         selected.push(Selected {
@@ -241,7 +242,7 @@ pub fn run(args: &SelectArgs) -> Result<Vec<String>, LabError> {
     }
     lines.append(&mut left_out);
     lines.push(format!("wrote {}", args.out.join(report::TABLE).display()));
-    Ok(lines)
+    Ok(lines.into())
 }
 
 /// Chooses for one symbol.
@@ -257,7 +258,7 @@ pub fn select(
     earlier_trials: usize,
 ) -> Result<Selected, LabError> {
     let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
-        return Err(LabError::select("bars", "must hold a bar"));
+        return Err(LabError::rule("bars", "must hold a bar"));
     };
     let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
     let folds = plan.cut(&days)?;
@@ -281,7 +282,7 @@ pub fn select(
         }
     }
     let Some(chosen) = best(&trials) else {
-        return Err(LabError::select("candidates", "must be at least one"));
+        return Err(LabError::rule("candidates", "must be at least one"));
     };
     // From here on nothing is chosen any more: the test span is run for the one trial that is left.
     let (test, mode) = (folds.test.clone(), trials[chosen].mode);
@@ -396,7 +397,7 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
     let mut taken: Vec<&str> = baselines::NAMES.into_iter().chain(["ensemble"]).collect();
     for name in trained.into_iter().flat_map(Trained::names) {
         if taken.contains(&name) {
-            return Err(LabError::select(
+            return Err(LabError::rule(
                 "--train",
                 format!("the name {name} is taken"),
             ));
@@ -405,7 +406,7 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
     }
     let mut models = Vec::new();
     for pair in pairs {
-        let refuse = |rule: String| Err(LabError::select("--candidate", rule));
+        let refuse = |rule: String| Err(LabError::rule("--candidate", rule));
         let Some((name, source)) = pair.split_once('=') else {
             return refuse(format!("must be NAME=SOURCE, got {pair}"));
         };

@@ -68,7 +68,7 @@ struct EarlierTest {
 ///
 /// # Errors
 ///
-/// [`LabError::File`] and [`LabError::Json`] when there is a record that cannot be read.
+/// [`LabError::Data`] and [`LabError::Data`] when there is a record that cannot be read.
 pub fn earlier_looks(dir: &Path, symbol: Symbol, test: Span) -> Result<usize, LabError> {
     let path = dir.join(RECORD);
     let text = match std::fs::read_to_string(&path) {
@@ -235,11 +235,11 @@ impl Selected {
 ///
 /// # Errors
 ///
-/// [`LabError::File`] when the file system fails.
+/// [`LabError::Data`] when the file system fails.
 pub fn write(dir: &Path, selected: &[Selected], settings: &Value) -> Result<(), LabError> {
     let mut table = csv::Writer::from_writer(Vec::new());
     let rows: Vec<Vec<(String, String)>> = selected.iter().map(Selected::row).collect();
-    let fault = |error: csv::Error| LabError::select(TABLE, error.to_string());
+    let fault = |error: csv::Error| LabError::rule(TABLE, error.to_string());
     if let Some(first) = rows.first() {
         let names = first.iter().map(|(name, _)| name);
         table.write_record(names).map_err(fault)?;
@@ -250,7 +250,7 @@ pub fn write(dir: &Path, selected: &[Selected], settings: &Value) -> Result<(), 
     }
     let table = table
         .into_inner()
-        .map_err(|error| LabError::select(TABLE, error.to_string()))?;
+        .map_err(|error| LabError::rule(TABLE, error.to_string()))?;
     let symbols: Vec<Value> = selected.iter().map(Selected::record).collect();
     let mut record = json!({ "settings": settings, "symbols": symbols }).to_string();
     record.push('\n');

@@ -49,7 +49,7 @@ impl Trained {
     ///
     /// # Errors
     ///
-    /// [`LabError`] when they cannot be read, and [`LabError::Training`] when one is out of range.
+    /// [`LabError`] when they cannot be read, and [`LabError::Rule`] when one is out of range.
     pub fn read(path: &Path, work: PathBuf, gap_bars: usize) -> Result<Self, LabError> {
         let config = TrainConfig::read(path)?;
         settle_process(config.threads);

@@ -32,6 +32,7 @@ use heqis_dashboard::{
 };
 use heqis_data::store::DataSet;
 
+use crate::answer::Answer;
 use crate::error::LabError;
 use archive::{Named, Shelves};
 use jobs::Bench;
@@ -97,7 +98,7 @@ pub struct ServeArgs {
 /// # Errors
 ///
 /// [`LabError`] when the data cannot be read, and [`LabError::Dashboard`] when the page cannot be served.
-pub fn run(args: &ServeArgs) -> Result<Vec<String>, LabError> {
+pub fn run(args: &ServeArgs) -> Result<Answer, LabError> {
     let program = std::env::current_exe()
         .map_err(|source| LabError::file(Path::new("/proc/self/exe"), source))?;
     let dir = std::env::current_dir().map_err(|source| LabError::file(Path::new("."), source))?;
@@ -117,7 +118,7 @@ pub fn run(args: &ServeArgs) -> Result<Vec<String>, LabError> {
     });
     bench.end();
     served?;
-    Ok(Vec::new())
+    Ok(Vec::new().into())
 }
 
 fn settings(args: &ServeArgs) -> Result<Settings, LabError> {

@@ -16,8 +16,8 @@ use heqis_infer::{BackendKind, Bundle};
 use heqis_train::export::run::batch_of;
 use heqis_train::train::TrainedRun;
 
+use crate::answer::Answer;
 use crate::convert::npu::Simulator;
-use crate::data::Answer;
 use crate::error::LabError;
 
 pub mod boards;
@@ -93,7 +93,7 @@ pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when an engine does not take the model, [`LabError::Verify`] when the simulator cannot be calibrated.
+/// [`LabError::Infer`] when an engine does not take the model, [`LabError::Rule`] when the simulator cannot be calibrated.
 pub fn sides(bundle: &Bundle, args: &VerifyArgs) -> Result<Vec<Box<dyn Side>>, LabError> {
     let mut sides: Vec<Box<dyn Side>> = vec![
         Box::new(Rten::new(bundle.model())?),
@@ -127,7 +127,7 @@ pub fn sides(bundle: &Bundle, args: &VerifyArgs) -> Result<Vec<Box<dyn Side>>, L
 ///
 /// # Errors
 ///
-/// [`LabError::Verify`] when there is no side, or whatever a side reports.
+/// [`LabError::Rule`] when there is no side, or whatever a side reports.
 pub fn verify(
     bundle: &Bundle,
     mut sides: Vec<Box<dyn Side>>,
@@ -138,11 +138,14 @@ pub fn verify(
         .iter()
         .all(|bound| bound.is_finite() && *bound >= 0.0);
     if !sound || args.windows == 0 || sides.is_empty() {
-        return Err(LabError::Verify(format!(
-            "needs a window, a side and bounds of zero or more, got {}, {} and {bounds:?}",
-            args.windows,
-            sides.len(),
-        )));
+        return Err(LabError::rule(
+            "verify",
+            format!(
+                "needs a window, a side and bounds of zero or more, got {}, {} and {bounds:?}",
+                args.windows,
+                sides.len(),
+            ),
+        ));
     }
     let manifest = bundle.manifest();
     let mut report = Report {

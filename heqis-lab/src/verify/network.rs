@@ -24,11 +24,15 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`LabError::Verify`] when the run has nothing of the kind.
+    /// [`LabError::Rule`] when the run has nothing of the kind.
     pub fn new(bundle: &Bundle, run: &TrainedRun) -> Result<Self, LabError> {
         let manifest = bundle.manifest();
-        let fault =
-            |rule: String| Err(LabError::Verify(format!("{}: {rule}", run.dir().display())));
+        let fault = |rule: String| {
+            Err(LabError::rule(
+                "verify",
+                format!("{}: {rule}", run.dir().display()),
+            ))
+        };
         if manifest.task == "factors" {
             let bars = run.manifest.config.encoder.shape().0;
             return match run.encoder()? {

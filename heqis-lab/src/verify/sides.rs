@@ -79,10 +79,10 @@ impl Pipeline {
     ///
     /// # Errors
     ///
-    /// [`LabError::Verify`] when the backend does not work.
+    /// [`LabError::Rule`] when the backend does not work.
     pub fn new(bundle: &Bundle, backend: BackendKind) -> Result<Self, LabError> {
         let engine = load(bundle, backend, &Libraries::from_env())
-            .map_err(|unavailable| LabError::Verify(unavailable.to_string()))?;
+            .map_err(|unavailable| LabError::rule("verify", unavailable.to_string()))?;
         Ok(Self { engine, backend })
     }
 }

@@ -106,7 +106,7 @@ impl Trade {
             (Half::Factors, Some(direction)) => BundleModel::load(Some(bundle.dir()), direction)?,
             (Half::Factors, None) => {
                 let rule = "a feature model trades only with a predicting one, which --with names";
-                return Err(LabError::Verify(rule.to_owned()));
+                return Err(LabError::rule("verify", rule.to_owned()));
             }
             (Half::Direction, factors) => BundleModel::load(factors.as_deref(), bundle.dir())?,
         };
@@ -165,14 +165,15 @@ impl Half {
             let rule = format!(
                 "{place}: windows of a model that carries a state cannot be asked one by one"
             );
-            return Err(LabError::Verify(rule));
+            return Err(LabError::rule("verify", rule));
         }
         match bundle.manifest().task.as_str() {
             "factors" => Ok(Self::Factors),
             "direction" => Ok(Self::Direction),
-            task => Err(LabError::Verify(format!(
-                "a bundle of the task '{task}' does not trade"
-            ))),
+            task => Err(LabError::rule(
+                "verify",
+                format!("a bundle of the task '{task}' does not trade"),
+            )),
         }
     }
 }
@@ -223,7 +224,7 @@ impl Tape {
             }
             Some(answers) => {
                 let answer = answers.pop_front();
-                let ended = || LabError::Verify("more windows than before".to_owned());
+                let ended = || LabError::rule("verify", "more windows than before".to_owned());
                 answer.map(Some).ok_or_else(ended)
             }
         }
@@ -306,8 +307,8 @@ impl Model for Listener {
 ///
 /// # Errors
 ///
-/// [`LabError::Verify`] when the bundle is no feature model, or the bars hold fewer windows of its training span;
-/// [`LabError::File`] and [`LabError::Quant`] when the bars cannot be read.
+/// [`LabError::Rule`] when the bundle is no feature model, or the bars hold fewer windows of its training span;
+/// [`LabError::Data`] and [`LabError::Quant`] when the bars cannot be read.
 pub fn training_windows(
     bundle: &Bundle,
     bars: &[PathBuf],
@@ -317,7 +318,7 @@ pub fn training_windows(
     if Half::of(bundle)? != Half::Factors {
         let rule =
             format!("{place}: only a feature model is calibrated, whose input is a window of bars");
-        return Err(LabError::Verify(rule));
+        return Err(LabError::rule("verify", rule));
     }
     let manifest = bundle.manifest();
     let span = Span::new(
@@ -325,7 +326,7 @@ pub fn training_windows(
         Date::parse(&manifest.training_span.to)?,
     )?;
     let text = std::str::from_utf8(bundle.scaler_params())
-        .map_err(|error| LabError::Verify(format!("{place}: scaler: {error}")))?;
+        .map_err(|error| LabError::rule("verify", format!("{place}: scaler: {error}")))?;
     let strategy = Settings::default().strategy(SignalMode::Return);
     let config = PathConfig::new(Scaler::from_json(text)?, strategy);
     let listener = Listener {
@@ -352,7 +353,7 @@ pub fn training_windows(
             "{place}: {count} windows of the training span are wanted, the bars hold {}",
             all.len()
         );
-        return Err(LabError::Verify(rule));
+        return Err(LabError::rule("verify", rule));
     }
     let chosen = (0..count).flat_map(|i| all[i * all.len() / count].iter().copied());
     Ok(Windows {

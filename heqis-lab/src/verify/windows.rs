@@ -22,7 +22,7 @@ pub type Answers = Vec<Vec<f32>>;
 ///
 /// # Errors
 ///
-/// [`LabError::Verify`] when the model reads anything but `f32`.
+/// [`LabError::Rule`] when the model reads anything but `f32`.
 pub fn golden(bundle: &Bundle) -> Result<(Windows, Answers), LabError> {
     let manifest = bundle.manifest();
     floats_only(bundle)?;
@@ -73,9 +73,9 @@ fn floats_only(bundle: &Bundle) -> Result<(), LabError> {
     let mut inputs = bundle.manifest().inputs.iter();
     match inputs.find(|spec| spec.dtype != Dtype::F32) {
         None => Ok(()),
-        Some(spec) => Err(LabError::Verify(format!(
-            "input {} must be f32, got {}",
-            spec.name, spec.dtype
-        ))),
+        Some(spec) => Err(LabError::rule(
+            "verify",
+            format!("input {} must be f32, got {}", spec.name, spec.dtype),
+        )),
     }
 }

@@ -12,7 +12,7 @@ use heqis_data::fetch::{FetchArgs, plan};
 use heqis_data::prepare;
 use heqis_data::store::DataSet;
 use heqis_lab::backtest::BacktestArgs;
-use heqis_lab::backtest::{Line, answer, backtest};
+use heqis_lab::backtest::{Line, backtest, run as run_command};
 use heqis_lab::data::check::{self, CheckArgs};
 use heqis_lab::prepare::PrepareArgs;
 use heqis_quant::Date;
@@ -522,7 +522,7 @@ fn without_the_dividends_a_backtest_tells_what_is_missing_to_the_cent() {
     assert_eq!(one.symbol.as_str(), PAYING);
     assert_eq!((one.ex_right_days, one.ex_right_days_held), (Some(1), 1));
     assert_eq!((one.lost_cents, one.assumed_cents), (1_497_000, None));
-    let text = answer(&arguments).unwrap().join("\n");
+    let text = run_command(&arguments).unwrap().lines.join("\n");
     let told = "warning: no ex-right events given: 1 day of 1 stock with a reference price below the last close, which are \
                 ex-rights; 1 times shares were held, and lost 14970.00 CNY by it";
     assert!(text.contains(told), "{text}");

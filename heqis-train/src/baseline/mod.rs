@@ -91,7 +91,7 @@ impl Baseline {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Singular`] when a regression has no solution, which finite data excludes.
+    /// [`TrainError::Rule`] when a regression has no solution, which finite data excludes.
     pub fn fit(prepared: &Prepared) -> Result<Baseline, TrainError> {
         let training = &prepared.samples[prepared.spans.training.clone()];
         let validation = &prepared.samples[prepared.spans.validation.clone()];
@@ -123,7 +123,7 @@ impl Baseline {
             let score = ReturnError::of(&predicted, &returns(validation)).mse;
             Some((ridge, score))
         })
-        .ok_or(TrainError::Singular("ridge regression"))?;
+        .ok_or(TrainError::singular("ridge regression"))?;
         let (logistic, logistic_penalty) = choose(|penalty| {
             let logistic = Logistic::fit(&fit_on, &classes(training), CLASSES.len(), penalty)?;
             let predicted: Vec<Vec<f64>> =
@@ -131,7 +131,7 @@ impl Baseline {
             let score = brier(&predicted, &classes(validation));
             Some((logistic, score))
         })
-        .ok_or(TrainError::Singular("logistic regression"))?;
+        .ok_or(TrainError::singular("logistic regression"))?;
         Ok(Baseline {
             pca,
             ridge: Ridge {

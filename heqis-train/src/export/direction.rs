@@ -32,7 +32,7 @@ impl Direction {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when there is none, or one reads other columns.
+    /// [`TrainError::Rule`] when there is none, or one reads other columns.
     pub fn new(
         members: Vec<TrainedGenerator>,
         features: usize,

@@ -54,7 +54,7 @@ impl CaeConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when a size is 0 or there is no channel.
+    /// [`TrainError::Rule`] when a size is 0 or there is no channel.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Cae, TrainError> {
         positive(
             "cae",

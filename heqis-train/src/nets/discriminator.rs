@@ -46,7 +46,7 @@ impl DiscriminatorConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when a width is 0.
+    /// [`TrainError::Rule`] when a width is 0.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Discriminator, TrainError> {
         positive(
             "discriminator",

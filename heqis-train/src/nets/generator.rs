@@ -110,7 +110,7 @@ impl GeneratorConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when a size is 0 or out of its range, or a field does not go with the kind.
+    /// [`TrainError::Rule`] when a size is 0 or out of its range, or a field does not go with the kind.
     pub fn init(&self, device: &Device, seed: u64) -> Result<Generator, TrainError> {
         self.check()?;
         let mut init = Init::new(device, seed, "generator");
@@ -171,7 +171,7 @@ impl GeneratorConfig {
     }
 
     fn check(&self) -> Result<(), TrainError> {
-        let refuse = |rule: String| Err(TrainError::network("generator", rule));
+        let refuse = |rule: String| Err(TrainError::rule("generator", rule));
         positive(
             "generator",
             &[
@@ -356,14 +356,14 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when the generator has no encoder.
+    /// [`TrainError::Rule`] when the generator has no encoder.
     pub fn with_encoder(mut self, encoder: Encoder) -> Result<Self, TrainError> {
         match &mut self.body {
             Body::Mpd(mpd) => {
                 mpd.encoder = encoder;
                 Ok(self)
             }
-            _ => Err(TrainError::network(
+            _ => Err(TrainError::rule(
                 "generator",
                 "only an mpd has an encoder to replace".to_owned(),
             )),
@@ -397,7 +397,7 @@ impl Generator {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when the provenance's window is not the generator's; [`TrainError::Infer`] when a weight is
+    /// [`TrainError::Rule`] when the provenance's window is not the generator's; [`TrainError::Infer`] when a weight is
     /// not finite.
     pub fn to_onnx(
         &self,
@@ -408,7 +408,7 @@ impl Generator {
         let shape = provenance.window(batch);
         if shape[1..] != self.window {
             let rule = format!("takes windows of {:?}, got {:?}", self.window, &shape[1..]);
-            return Err(TrainError::network("generator", rule));
+            return Err(TrainError::rule("generator", rule));
         }
         let mut graph = GraphBuilder::new("generator");
         let window = graph.input("features", &shape);

@@ -30,7 +30,7 @@ pub mod weights;
 fn positive(place: &'static str, sizes: &[(&str, usize)]) -> Result<(), TrainError> {
     match sizes.iter().find(|(_, size)| *size == 0) {
         None => Ok(()),
-        Some((name, _)) => Err(TrainError::network(
+        Some((name, _)) => Err(TrainError::rule(
             place,
             format!("{name} must be at least 1, got 0"),
         )),

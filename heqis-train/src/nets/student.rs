@@ -36,9 +36,9 @@ impl StudentConstants {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when ν is not a finite number above 2, σ not one above 0, or `data` or `latent` is 0.
+    /// [`TrainError::Rule`] when ν is not a finite number above 2, σ not one above 0, or `data` or `latent` is 0.
     pub fn new(nu: f64, data: usize, latent: usize, sigma: f64) -> Result<Self, TrainError> {
-        let refuse = |rule: String| Err(TrainError::network("t3vae", rule));
+        let refuse = |rule: String| Err(TrainError::rule("t3vae", rule));
         if !(nu.is_finite() && nu > 2.0) {
             return refuse(format!("nu must be a number above 2, got {nu}"));
         }
@@ -93,7 +93,7 @@ impl StudentConstants {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when ν + n is no number of degrees of freedom.
+    /// [`TrainError::Rule`] when ν + n is no number of degrees of freedom.
     pub fn sample<R: Rng>(
         &self,
         mean: Tensor<2>,
@@ -102,7 +102,7 @@ impl StudentConstants {
     ) -> Result<Tensor<2>, TrainError> {
         let [batch, latent] = mean.dims();
         let chi = ChiSquared::new(self.nu + self.data as f64)
-            .map_err(|error| TrainError::network("t3vae", error.to_string()))?;
+            .map_err(|error| TrainError::rule("t3vae", error.to_string()))?;
         let mut noise = Vec::with_capacity(batch * latent);
         for _ in 0..batch {
             let v: f64 = chi.sample(rng);

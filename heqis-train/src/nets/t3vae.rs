@@ -84,7 +84,7 @@ impl T3VaeConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when a size is 0, `pooled_rows` does not divide `window_rows`, β is not a finite number of at
+    /// [`TrainError::Rule`] when a size is 0, `pooled_rows` does not divide `window_rows`, β is not a finite number of at
     /// least 0, or ν or σ is out of its range.
     pub fn init(&self, device: &Device, seed: u64) -> Result<T3Vae, TrainError> {
         positive(
@@ -102,11 +102,11 @@ impl T3VaeConfig {
                 "pooled_rows must divide window_rows {}, got {}",
                 self.window_rows, self.pooled_rows
             );
-            return Err(TrainError::network("t3vae", rule));
+            return Err(TrainError::rule("t3vae", rule));
         }
         if !(self.beta.is_finite() && self.beta >= 0.0) {
             let rule = format!("beta must be a number of at least 0, got {}", self.beta);
-            return Err(TrainError::network("t3vae", rule));
+            return Err(TrainError::rule("t3vae", rule));
         }
         let data = self.pooled_rows * self.features;
         let constants = StudentConstants::new(self.nu, data, self.latent, self.sigma)?;

@@ -24,13 +24,13 @@ pub struct NamedTensor {
 ///
 /// # Errors
 ///
-/// [`TrainError::Network`] when the device cannot hand out a tensor.
+/// [`TrainError::Rule`] when the device cannot hand out a tensor.
 pub fn collect<M: Module>(network: &M) -> Result<Vec<NamedTensor>, TrainError> {
     let mut collector = Collector::default();
     network.visit(&mut collector);
     match collector.fault {
         None => Ok(collector.tensors),
-        Some(rule) => Err(TrainError::network("weights", rule)),
+        Some(rule) => Err(TrainError::rule("weights", rule)),
     }
 }
 
@@ -38,7 +38,7 @@ pub fn collect<M: Module>(network: &M) -> Result<Vec<NamedTensor>, TrainError> {
 ///
 /// # Errors
 ///
-/// [`TrainError::Network`] when a parameter of the network is missing, has another shape, or when one is left over.
+/// [`TrainError::Rule`] when a parameter of the network is missing, has another shape, or when one is left over.
 pub fn restore<M: Module>(network: M, tensors: &[NamedTensor]) -> Result<M, TrainError> {
     let mut restorer = Restorer {
         path: Vec::new(),
@@ -55,7 +55,7 @@ pub fn restore<M: Module>(network: M, tensors: &[NamedTensor]) -> Result<M, Trai
         .or_else(|| left.map(|name| format!("no parameter is called {name:?}")))
     {
         None => Ok(network),
-        Some(rule) => Err(TrainError::network("weights", rule)),
+        Some(rule) => Err(TrainError::rule("weights", rule)),
     }
 }
 

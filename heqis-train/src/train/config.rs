@@ -226,7 +226,7 @@ impl TrainConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::File`] and [`TrainError::Toml`] when it cannot be read, [`TrainError::Training`] when a setting is out of
+    /// [`TrainError::Data`] and [`TrainError::Data`] when it cannot be read, [`TrainError::Rule`] when a setting is out of
     /// range.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
         let text =
@@ -262,7 +262,7 @@ impl TrainConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when a setting has no form in JSON.
+    /// [`TrainError::Rule`] when a setting has no form in JSON.
     pub fn sha256(&self) -> Result<String, TrainError> {
         let text = serde_json::to_string(self)
             .map_err(|source| TrainError::training("settings", source.to_string()))?;
@@ -288,7 +288,7 @@ impl TrainConfig {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`], naming the setting, the rule and the value.
+    /// [`TrainError::Rule`], naming the setting, the rule and the value.
     pub fn check(&self) -> Result<(), TrainError> {
         let (o, s, p, l) = (&self.optimiser, &self.schedule, &self.plateau, &self.losses);
         let positive = |x: f64| x.is_finite() && x > 0.0;

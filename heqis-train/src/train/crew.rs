@@ -22,7 +22,7 @@ impl Crew {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when the system gives none.
+    /// [`TrainError::Rule`] when the system gives none.
     pub(crate) fn new(threads: usize, networks: usize) -> Result<Self, TrainError> {
         let wanted = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),

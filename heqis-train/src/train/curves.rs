@@ -45,7 +45,7 @@ pub struct Point {
 ///
 /// # Errors
 ///
-/// [`TrainError::Training`] when a row cannot be written.
+/// [`TrainError::Rule`] when a row cannot be written.
 pub fn csv(points: &[Point]) -> Result<Vec<u8>, TrainError> {
     let fault = |rule: String| TrainError::training("curves.csv", rule);
     let mut writer = csv::Writer::from_writer(Vec::new());

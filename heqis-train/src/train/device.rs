@@ -30,7 +30,7 @@ impl DeviceKind {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when the build has no GPU, or the machine has none that can be used.
+    /// [`TrainError::Rule`] when the build has no GPU, or the machine has none that can be used.
     pub fn open(self) -> Result<Device, TrainError> {
         match self {
             Self::Cpu => Ok(Device::flex()),

@@ -58,7 +58,7 @@ struct Slope {
 ///
 /// # Errors
 ///
-/// [`TrainError::Training`] when a loss cannot be read.
+/// [`TrainError::Rule`] when a loss cannot be read.
 pub(crate) fn pass(
     room: &Room<'_>,
     players: &mut [&mut Player],

@@ -108,7 +108,7 @@ impl Optimiser {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when a tensor cannot be read.
+    /// [`TrainError::Rule`] when a tensor cannot be read.
     pub fn save(&self, prefix: &str, out: &mut Tensors) -> Result<(), TrainError> {
         for (at, state) in self.states.iter().enumerate() {
             let Some(AdamWState { momentum }) = state else {
@@ -127,7 +127,7 @@ impl Optimiser {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when one is not whole.
+    /// [`TrainError::Rule`] when one is not whole.
     pub fn load(
         &mut self,
         prefix: &str,

@@ -66,7 +66,7 @@ pub trait Listener: Send {
     ///
     /// # Errors
     ///
-    /// [`TrainError::File`] when it cannot be written down.
+    /// [`TrainError::Data`] when it cannot be written down.
     fn hear(&mut self, event: &Event<'_>) -> Result<(), TrainError>;
 }
 

@@ -137,7 +137,7 @@ impl RunManifest {
     ///
     /// # Errors
     ///
-    /// [`TrainError::File`] when there is none, [`TrainError::Json`] when it has another shape, and [`TrainError::Training`]
+    /// [`TrainError::Data`] when there is none, [`TrainError::Data`] when it has another shape, and [`TrainError::Rule`]
     /// when another layout wrote it.
     pub fn read(dir: &Path) -> Result<Self, TrainError> {
         let path = dir.join(FILE);

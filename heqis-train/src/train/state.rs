@@ -128,7 +128,7 @@ impl State {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when a network cannot have its shape.
+    /// [`TrainError::Rule`] when a network cannot have its shape.
     pub fn new(config: &TrainConfig, features: usize, device: &Device) -> Result<Self, TrainError> {
         let optimiser = Optimiser::new(&config.optimiser);
         let (window_bars, factors) = config.encoder.shape();

@@ -46,7 +46,7 @@ impl Tensors {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when there is none of this name.
+    /// [`TrainError::Rule`] when there is none of this name.
     pub fn get(&self, name: &str) -> Result<&Numbers, TrainError> {
         self.tensors
             .get(name)
@@ -68,7 +68,7 @@ impl Tensors {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when a parameter cannot be read.
+    /// [`TrainError::Rule`] when a parameter cannot be read.
     pub fn put_network<M: Module>(&mut self, prefix: &str, network: &M) -> Result<(), TrainError> {
         for tensor in weights::collect(network)? {
             self.put(
@@ -83,7 +83,7 @@ impl Tensors {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Network`] when one is missing, left over, or has another shape.
+    /// [`TrainError::Rule`] when one is missing, left over, or has another shape.
     pub fn fill_network<M: Module>(&self, prefix: &str, network: M) -> Result<M, TrainError> {
         let folder = format!("{prefix}/");
         let tensors: Vec<NamedTensor> = self
@@ -104,7 +104,7 @@ impl Tensors {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when a shape does not hold its numbers.
+    /// [`TrainError::Rule`] when a shape does not hold its numbers.
     pub fn to_bytes(&self) -> Result<Vec<u8>, TrainError> {
         let mut header = serde_json::Map::new();
         if !self.notes.is_empty() {
@@ -141,7 +141,7 @@ impl Tensors {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Training`] when the layout is another, or the file is cut short.
+    /// [`TrainError::Rule`] when the layout is another, or the file is cut short.
     pub fn from_bytes(path: &Path, bytes: &[u8]) -> Result<Self, TrainError> {
         let fault = |rule: &str| TrainError::training(path.display(), rule.to_owned());
         let (length, rest) = bytes
@@ -183,7 +183,7 @@ impl Tensors {
 ///
 /// # Errors
 ///
-/// [`TrainError::Training`] when the device cannot give them.
+/// [`TrainError::Rule`] when the device cannot give them.
 pub fn numbers<const D: usize>(tensor: Tensor<D>) -> Result<Numbers, TrainError> {
     let shape = tensor.dims().to_vec();
     let values = tensor

@@ -61,14 +61,18 @@ impl Boosting {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] when there is no item, the lengths differ, a value is not finite, or an option is zero.
+    /// [`TrainError::Rule`] when there is no item, the lengths differ, a value is not finite, or an option is zero.
     pub fn fit(
         rows: &[Vec<f64>],
         targets: &[f64],
         options: BoostingOptions,
     ) -> Result<Boosting, TrainError> {
-        let refuse =
-            |rule: String| Err(TrainError::Yardstick(format!("gradient boosting: {rule}")));
+        let refuse = |rule: String| {
+            Err(TrainError::rule(
+                "yardsticks",
+                format!("gradient boosting: {rule}"),
+            ))
+        };
         if rows.is_empty() || rows.len() != targets.len() {
             return refuse(format!(
                 "needs items with a target each, got {} and {} targets",
@@ -121,7 +125,7 @@ impl Boosting {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] when a row has another width than those of the fit, or holds a value that is not finite.
+    /// [`TrainError::Rule`] when a row has another width than those of the fit, or holds a value that is not finite.
     pub fn predict(&self, rows: &[Vec<f64>]) -> Result<Vec<f64>, TrainError> {
         check(rows, self.inputs)?;
         let answer = |row: &Vec<f64>| {
@@ -143,7 +147,10 @@ fn check(rows: &[Vec<f64>], inputs: usize) -> Result<(), TrainError> {
     } else {
         return Ok(());
     };
-    Err(TrainError::Yardstick(format!("gradient boosting: {rule}")))
+    Err(TrainError::rule(
+        "yardsticks",
+        format!("gradient boosting: {rule}"),
+    ))
 }
 
 /// What the nodes of one tree have in common.

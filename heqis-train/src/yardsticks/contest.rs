@@ -79,7 +79,7 @@ impl Contest {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] when a span is empty or breaks a rule, [`TrainError::Singular`] when a regression has no
+    /// [`TrainError::Rule`] when a span is empty or breaks a rule, [`TrainError::Rule`] when a regression has no
     /// solution.
     pub fn run(&self) -> Result<Table, TrainError> {
         let mut table = Table::default();
@@ -115,14 +115,14 @@ impl Contest {
                     rows.truth.len(),
                     rows.inputs.len()
                 );
-                return Err(TrainError::Yardstick(rule));
+                return Err(TrainError::rule("yardsticks", rule));
             }
         }
         let error = |predicted: &[f64]| ReturnError::of(predicted, &chosen_on.truth.returns).mse;
 
         let ridge = least(PENALTIES.iter().map(|&penalty| {
             let ridge = Ridge::fit(&training.inputs, &training.truth.returns, penalty)
-                .ok_or(TrainError::Singular("ridge regression"))?;
+                .ok_or(TrainError::singular("ridge regression"))?;
             let said: Vec<f64> = chosen_on
                 .inputs
                 .iter()
@@ -133,7 +133,7 @@ impl Contest {
         let logistic = least(PENALTIES.iter().map(|&penalty| {
             let (inputs, classes) = (&training.inputs, &training.truth.classes);
             let logistic = Logistic::fit(inputs, classes, CLASSES.len(), penalty)
-                .ok_or(TrainError::Singular("logistic regression"))?;
+                .ok_or(TrainError::singular("logistic regression"))?;
             let said: Vec<Vec<f64>> = chosen_on
                 .inputs
                 .iter()
@@ -211,6 +211,6 @@ fn least<M>(
             best = Some((model, score));
         }
     }
-    let none = || TrainError::Yardstick("no setting to choose from".to_owned());
+    let none = || TrainError::rule("yardsticks", "no setting to choose from".to_owned());
     best.map(|(model, _)| model).ok_or_else(none)
 }

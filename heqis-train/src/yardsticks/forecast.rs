@@ -41,7 +41,7 @@ impl Truth {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] with the column, the item and the value.
+    /// [`TrainError::Rule`] with the column, the item and the value.
     pub fn check(&self) -> Result<(), TrainError> {
         let count = self.len();
         for (column, length) in [
@@ -52,25 +52,31 @@ impl Truth {
         ] {
             if length != count {
                 let rule = format!("{column} must have {count} items, got {length}");
-                return Err(TrainError::Yardstick(rule));
+                return Err(TrainError::rule("yardsticks", rule));
             }
         }
         finite("returns", &self.returns)?;
         finite("closes", &self.closes)?;
         if let Some(item) = self.closes.iter().position(|close| *close <= 0.0) {
             let rule = format!("closes[{item}] must be positive, got {}", self.closes[item]);
-            return Err(TrainError::Yardstick(rule));
+            return Err(TrainError::rule("yardsticks", rule));
         }
         match self.returns.iter().position(|value| *value <= -1.0) {
-            Some(item) => Err(TrainError::Yardstick(format!(
-                "returns[{item}] must leave a price above zero, got {}",
-                self.returns[item]
-            ))),
+            Some(item) => Err(TrainError::rule(
+                "yardsticks",
+                format!(
+                    "returns[{item}] must leave a price above zero, got {}",
+                    self.returns[item]
+                ),
+            )),
             None => match self.classes.iter().position(|class| *class > 2) {
-                Some(item) => Err(TrainError::Yardstick(format!(
-                    "classes[{item}] must be 0, 1 or 2, got {}",
-                    self.classes[item]
-                ))),
+                Some(item) => Err(TrainError::rule(
+                    "yardsticks",
+                    format!(
+                        "classes[{item}] must be 0, 1 or 2, got {}",
+                        self.classes[item]
+                    ),
+                )),
                 None => Ok(()),
             },
         }
@@ -91,7 +97,7 @@ impl Forecast {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] when there is none, or they are of different lengths.
+    /// [`TrainError::Rule`] when there is none, or they are of different lengths.
     pub fn mean(forecasts: &[Forecast]) -> Result<Forecast, TrainError> {
         let returns: Vec<&Vec<f64>> = forecasts.iter().flat_map(|f| &f.returns).collect();
         let classes: Vec<&Vec<[f64; 3]>> =
@@ -100,11 +106,11 @@ impl Forecast {
         let mut lengths = lengths.chain(classes.iter().map(|column| column.len()));
         let Some(count) = lengths.next() else {
             let rule = "an ensemble needs one forecast or more".to_owned();
-            return Err(TrainError::Yardstick(rule));
+            return Err(TrainError::rule("yardsticks", rule));
         };
         if let Some(other) = lengths.find(|length| *length != count) {
             let rule = format!("the forecasts of an ensemble have {count} and {other} items");
-            return Err(TrainError::Yardstick(rule));
+            return Err(TrainError::rule("yardsticks", rule));
         }
         let mean =
             |values: &mut dyn Iterator<Item = f64>, of: usize| values.sum::<f64>() / of as f64;
@@ -131,11 +137,11 @@ impl Forecast {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] with the item and the value.
+    /// [`TrainError::Rule`] with the item and the value.
     pub fn check(&self, count: usize) -> Result<(), TrainError> {
         if self.returns.is_none() && self.probabilities.is_none() {
             let rule = "a forecast must say something of returns or of classes".to_owned();
-            return Err(TrainError::Yardstick(rule));
+            return Err(TrainError::rule("yardsticks", rule));
         }
         let lengths = [
             ("returns", self.returns.as_ref().map(Vec::len)),
@@ -144,7 +150,7 @@ impl Forecast {
         for (column, length) in lengths {
             if let Some(length) = length.filter(|length| *length != count) {
                 let rule = format!("{column} of a forecast must have {count} items, got {length}");
-                return Err(TrainError::Yardstick(rule));
+                return Err(TrainError::rule("yardsticks", rule));
             }
         }
         if let Some(returns) = &self.returns {
@@ -154,7 +160,7 @@ impl Forecast {
         for (item, row) in self.probabilities.iter().flatten().enumerate() {
             if let Some(value) = row.iter().find(|p| outside(p)) {
                 let rule = format!("probabilities[{item}] must lie within 0 and 1, got {value}");
-                return Err(TrainError::Yardstick(rule));
+                return Err(TrainError::rule("yardsticks", rule));
             }
         }
         Ok(())
@@ -164,10 +170,10 @@ impl Forecast {
 fn finite(column: &str, values: &[f64]) -> Result<(), TrainError> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
-        Some(item) => Err(TrainError::Yardstick(format!(
-            "{column}[{item}] must be finite, got {}",
-            values[item]
-        ))),
+        Some(item) => Err(TrainError::rule(
+            "yardsticks",
+            format!("{column}[{item}] must be finite, got {}", values[item]),
+        )),
     }
 }
 

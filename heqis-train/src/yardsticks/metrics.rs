@@ -75,11 +75,11 @@ impl Figures {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] when the truth is empty, or either side breaks a rule of its `check`.
+    /// [`TrainError::Rule`] when the truth is empty, or either side breaks a rule of its `check`.
     pub fn of(forecast: &Forecast, truth: &Truth) -> Result<Figures, TrainError> {
         if truth.is_empty() {
             let rule = "there must be something to measure a forecast by".to_owned();
-            return Err(TrainError::Yardstick(rule));
+            return Err(TrainError::rule("yardsticks", rule));
         }
         truth.check()?;
         forecast.check(truth.len())?;

@@ -37,14 +37,17 @@ use crate::error::TrainError;
 ///
 /// # Errors
 ///
-/// [`TrainError::Yardstick`] when there are no folds, or more than the validation span has items.
+/// [`TrainError::Rule`] when there are no folds, or more than the validation span has items.
 pub fn contest(prepared: &Prepared, folds: usize) -> Result<Contest, TrainError> {
     let spans = &prepared.spans;
     if folds == 0 || folds > spans.validation.len() {
-        return Err(TrainError::Yardstick(format!(
-            "the validation span of {} items must be cut into one fold or more, got {folds}",
-            spans.validation.len()
-        )));
+        return Err(TrainError::rule(
+            "yardsticks",
+            format!(
+                "the validation span of {} items must be cut into one fold or more, got {folds}",
+                spans.validation.len()
+            ),
+        ));
     }
     let pca = Baseline::fit_factors(prepared);
     let width = prepared.feature_names().len();

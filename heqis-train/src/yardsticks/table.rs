@@ -66,10 +66,10 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// [`TrainError::Yardstick`] when it cannot be written, which finite figures exclude.
+    /// [`TrainError::Rule`] when it cannot be written, which finite figures exclude.
     pub fn json(&self) -> Result<String, TrainError> {
         let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| TrainError::Yardstick(error.to_string()))?;
+            .map_err(|error| TrainError::rule("yardsticks", error.to_string()))?;
         text.push('\n');
         Ok(text)
     }

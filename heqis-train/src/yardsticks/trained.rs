@@ -38,7 +38,7 @@ pub fn open(dirs: &[PathBuf]) -> Result<Vec<TrainedRun>, TrainError> {
 ///
 /// # Errors
 ///
-/// [`TrainError::Training`] when the run has no figures.
+/// [`TrainError::Rule`] when the run has no figures.
 pub fn best(run: &TrainedRun) -> Result<String, TrainError> {
     let loss = |name: &String| {
         let loss = run
@@ -71,9 +71,12 @@ pub fn table(
 ) -> Result<Table, TrainError> {
     let validation = corpus.samples(Part::Validation).len();
     if folds == 0 || folds > validation {
-        return Err(TrainError::Yardstick(format!(
-            "the validation span of {validation} items must be cut into one fold or more, got {folds}"
-        )));
+        return Err(TrainError::rule(
+            "yardsticks",
+            format!(
+                "the validation span of {validation} items must be cut into one fold or more, got {folds}"
+            ),
+        ));
     }
     let fold = |fold: usize| validation * fold / folds..validation * (fold + 1) / folds;
     let name = |index: usize| match folds {

@@ -1,0 +1,71 @@
+//! All commands in one table. Each is a module with its arguments and a function `run(&Args) -> Result<Answer, LabError>`.
+
+use clap::Subcommand;
+use heqis_data::fetch::FetchArgs;
+use heqis_train::export::run::ExportArgs;
+
+use crate::answer::Answer;
+use crate::audit::{self, AuditArgs};
+use crate::backtest::{self, BacktestArgs};
+use crate::baseline::{self, BaselineArgs};
+use crate::convert::{self, ConvertArgs};
+use crate::data::{self, DataArgs};
+use crate::error::LabError;
+use crate::export;
+use crate::fetch;
+use crate::parity::{self, ParityArgs};
+use crate::predict::{self, PredictArgs};
+use crate::prepare::{self, PrepareArgs};
+use crate::select::{self, SelectArgs};
+use crate::serve::{self, ServeArgs};
+use crate::train::{self, TrainArgs};
+use crate::verify::{self, VerifyArgs};
+use crate::yardsticks::{self, YardstickArgs};
+
+/// A command with its arguments.
+#[derive(Debug, Subcommand)]
+#[allow(missing_docs, reason = "the arguments say what each command does")]
+pub enum Command {
+    Baseline(BaselineArgs),
+    Fetch(FetchArgs),
+    Prepare(PrepareArgs),
+    Data(DataArgs),
+    Train(TrainArgs),
+    Serve(ServeArgs),
+    Yardsticks(YardstickArgs),
+    Export(ExportArgs),
+    Convert(ConvertArgs),
+    Verify(VerifyArgs),
+    Predict(PredictArgs),
+    Backtest(BacktestArgs),
+    Select(SelectArgs),
+    Audit(AuditArgs),
+    Parity(ParityArgs),
+}
+
+impl Command {
+    /// Runs the command.
+    ///
+    /// # Errors
+    ///
+    /// What the command met.
+    pub fn run(&self) -> Result<Answer, LabError> {
+        match self {
+            Self::Baseline(args) => baseline::run(args),
+            Self::Fetch(args) => fetch::run(args),
+            Self::Prepare(args) => prepare::run(args),
+            Self::Data(args) => data::run(args),
+            Self::Train(args) => train::run(args),
+            Self::Serve(args) => serve::run(args),
+            Self::Yardsticks(args) => yardsticks::run(args),
+            Self::Export(args) => export::run(args),
+            Self::Convert(args) => convert::run(args),
+            Self::Verify(args) => verify::run(args),
+            Self::Predict(args) => predict::run(args),
+            Self::Backtest(args) => backtest::run(args),
+            Self::Select(args) => select::run(args),
+            Self::Audit(args) => audit::run(args),
+            Self::Parity(args) => parity::run(args),
+        }
+    }
+}
