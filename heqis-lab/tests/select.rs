@@ -390,7 +390,9 @@ fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_t
         std::fs::write(&path, text).unwrap();
         words.push(format!("--candidate={name}={}", path.display()));
     }
-    let go = |words: &[String]| run(&Cli::try_parse_from(words).unwrap().args);
+    let go = |words: &[String]| {
+        run(&Cli::try_parse_from(words).unwrap().args).map(|answer| answer.lines)
+    };
     let lines = go(&words).unwrap();
     assert!(
         lines[0].starts_with("002032.SZ: ") && lines[0].contains("of 18 trials"),
@@ -476,7 +478,7 @@ fn bundles_are_candidates_behind_the_day_that_they_were_made_on() {
             ),
             format!("--out={}", folder.path().display()),
         ];
-        run(&Cli::try_parse_from(words).unwrap().args)
+        run(&Cli::try_parse_from(words).unwrap().args).map(|answer| answer.lines)
     };
     // Weights up to 2012-05-17, penalties chosen up to 2014-06-25, as the manifest says.
     let lines = go("2014-09-01", "@2014-06-25").unwrap();
