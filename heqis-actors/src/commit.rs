@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::frame::{AnyFrame, Head, Origin};
 use crate::payload::{Key, Payload};
+use crate::position_set::PositionSet;
 use crate::ticket::Deliveries;
 
 /// A node's shared memory of its commit log. Cheap to clone.
@@ -28,9 +29,9 @@ pub struct SourceStream {
 
 #[derive(Debug, Default)]
 struct Inner {
-    positions: HashMap<u64, Intervals>,
+    positions: HashMap<u64, PositionSet>,
     /// Positions that the nodes after this one are done with.
-    delivered: HashMap<u64, Intervals>,
+    delivered: HashMap<u64, PositionSet>,
     /// What the log's records have come to, over rebuilds of the stage that owns it.
     deliveries: Option<Deliveries>,
     /// Sources of this node and of those before it, as far as they have said so.
@@ -64,7 +65,7 @@ impl Committed {
             .positions
             .entry(stream)
             .or_default()
-            .insert_run(first, last);
+            .insert_range(first, last);
     }
 
     /// The runs of positions whose outcome the log holds, as stream, first and last.
@@ -80,7 +81,7 @@ impl Committed {
             .delivered
             .entry(stream)
             .or_default()
-            .insert_run(first, last);
+            .insert_range(first, last);
     }
 
     /// Whether the outcome of `origin` is held by this node's log, or by a node after it.
@@ -143,131 +144,11 @@ impl Committed {
     }
 }
 
-fn runs(positions: &HashMap<u64, Intervals>) -> Vec<(u64, u64, u64)> {
+fn runs(positions: &HashMap<u64, PositionSet>) -> Vec<(u64, u64, u64)> {
     let mut runs: Vec<_> = positions
         .iter()
         .flat_map(|(&stream, runs)| runs.iter().map(move |(first, last)| (stream, first, last)))
         .collect();
     runs.sort_unstable();
     runs
-}
-
-/// A set of positions, kept as disjoint, non-adjacent inclusive intervals.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Intervals(BTreeMap<u64, u64>);
-
-impl Intervals {
-    /// Adds `position`; returns whether it was new.
-    pub(crate) fn insert(&mut self, position: u64) -> bool {
-        let before = self
-            .0
-            .range(..=position)
-            .next_back()
-            .map(|(&first, &last)| (first, last));
-        if before.is_some_and(|(_, last)| position <= last) {
-            return false;
-        }
-        let mut first = position;
-        let mut last = position;
-        if let Some((start, end)) = before
-            && end.checked_add(1) == Some(position)
-        {
-            first = start;
-        }
-        if let Some(next) = position.checked_add(1)
-            && let Some(end) = self.0.remove(&next)
-        {
-            last = end;
-        }
-        self.0.insert(first, last);
-        true
-    }
-
-    /// Adds the positions from `first` to `last`; nothing when they are the wrong way round.
-    pub(crate) fn insert_run(&mut self, mut first: u64, mut last: u64) {
-        if first > last {
-            return;
-        }
-        // Everything that overlaps the run or touches it becomes part of it.
-        let reach = last.saturating_add(1);
-        let touched: Vec<u64> = self
-            .0
-            .range(..=reach)
-            .rev()
-            .take_while(|(_, end)| end.saturating_add(1) >= first)
-            .map(|(&start, _)| start)
-            .collect();
-        for start in touched {
-            if let Some(end) = self.0.remove(&start) {
-                first = first.min(start);
-                last = last.max(end);
-            }
-        }
-        self.0.insert(first, last);
-    }
-
-    /// The intervals, lowest first.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.0.iter().map(|(&first, &last)| (first, last))
-    }
-
-    pub(crate) fn contains(&self, position: u64) -> bool {
-        self.0
-            .range(..=position)
-            .next_back()
-            .is_some_and(|(_, &last)| position <= last)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn intervals_hold_exactly_what_was_inserted(positions in prop::collection::vec(0u64..200, 0..300)) {
-            let mut intervals = Intervals::default();
-            let mut model = BTreeSet::new();
-            for position in positions {
-                prop_assert_eq!(intervals.insert(position), model.insert(position));
-            }
-            for position in 0..201 {
-                prop_assert_eq!(intervals.contains(position), model.contains(&position));
-            }
-            // Adjacent intervals are merged: that is what bounds the memory.
-            let starts: Vec<_> = intervals.0.iter().collect();
-            prop_assert!(starts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn runs_are_the_positions_one_by_one(
-            mut before in prop::collection::btree_set(0u64..60, 0..30),
-            (first, last) in (0u64..60, 0u64..60),
-        ) {
-            let mut intervals = Intervals::default();
-            before.iter().for_each(|&position| { intervals.insert(position); });
-            intervals.insert_run(first, last);
-            before.extend(first..=last);
-            for position in 0..61 {
-                prop_assert_eq!(intervals.contains(position), before.contains(&position));
-            }
-            let starts: Vec<_> = intervals.0.iter().collect();
-            prop_assert!(starts.windows(2).all(|pair| *pair[0].1 + 1 < *pair[1].0));
-        }
-    }
-
-    #[test]
-    fn the_ends_of_the_number_range_do_not_overflow() {
-        let mut intervals = Intervals::default();
-        assert!(
-            intervals.insert(u64::MAX) && intervals.insert(0) && intervals.insert(u64::MAX - 1)
-        );
-        assert!(!intervals.insert(u64::MAX));
-    }
 }

@@ -42,6 +42,7 @@ mod metrics;
 mod options;
 mod outcome;
 mod payload;
+mod position_set;
 mod recording;
 mod registry;
 pub mod renamed;

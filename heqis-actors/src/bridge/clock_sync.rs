@@ -1,93 +1,95 @@
-//! How far the peer's clock is ahead of this node's, from the times that heartbeats carry.
+//! How far the peer's clock is ahead of this node's, from the times in heartbeats.
 //!
-//! Each half of an edge writes the time into its heartbeats. The other one finds a *lag*: its own time of arrival less the
-//! time of sending, which is how long the way took less what the sender's clock is ahead. One half cannot tell the two
-//! apart, so it sends the smallest lag that it has found back. No way takes less than no time, hence
+//! Each half of an edge writes the time into its heartbeats. The receiver of one computes a *delay*: its own time of
+//! arrival less the time of sending, which is the transit time less the lead of the sender's clock. One half cannot
+//! separate the two, so it reports the smallest delay it has measured to the other. No transit takes less than no time,
+//! hence
 //!
 //! ```text
-//! lag there = way there + ahead ≥  ahead      found by the peer, and told
-//! lag here  = way here  − ahead ≥ −ahead      found here
-//! −lag here ≤ ahead ≤ lag there
+//! remote delay = transit to the peer   + ahead ≥  ahead      measured by the peer, and reported
+//! local delay  = transit from the peer − ahead ≥ −ahead      measured here
+//! −local delay ≤ ahead ≤ remote delay
 //! ```
 //!
-//! The middle of this interval is the offset of NTP (RFC 5905, section 8), taken from the shortest way of each direction;
-//! half its width, which is half the round trip, bounds the error however uneven the two ways are.
+//! The middle of this interval is the offset of NTP (RFC 5905, section 8), taken from the shortest transit in each
+//! direction; half its width, which is half the round trip, bounds the error however uneven the two transits are.
 
 use std::collections::VecDeque;
 
 use crate::clock::ClockOffset;
 
-/// Lags that are remembered: about a minute of heartbeats.
+/// Delays that are kept: about a minute of heartbeats.
 const WINDOW: usize = 64;
-/// Two crystals of 50 ppm each drift apart by one part in so many: so much may a lag have changed since it was found.
+/// Two crystals of 50 ppm each drift apart by one part in this many: the most by which a delay may have changed since it
+/// was measured.
 const DRIFT: i64 = 10_000;
 
-/// A lag, and when it was found on this node's clock.
+/// A delay, and when it was measured on this node's clock.
 #[derive(Clone, Copy, Debug)]
-struct Lag {
+struct Delay {
     ns: i64,
     at_ns: i64,
 }
 
-impl Lag {
-    /// What the lag may be now, at most.
+impl Delay {
+    /// The most that the delay may be now.
     fn now(self, now_ns: i64) -> i64 {
         let age_ns = now_ns.saturating_sub(self.at_ns).max(0);
         self.ns.saturating_add(age_ns / DRIFT)
     }
 }
 
-/// The clocks of the two ends of one connection.
+/// Compares the clocks of the two ends of one connection.
 #[derive(Debug, Default)]
-pub(super) struct Clocks {
-    /// The last lags found here, oldest first.
-    here: VecDeque<Lag>,
-    /// What the peer told last.
-    there: Option<Lag>,
-    /// Whether the peer has been told a lag.
-    told: bool,
+pub(super) struct ClockSync {
+    /// The last delays measured here, newest first.
+    local: VecDeque<Delay>,
+    /// The last delay that the peer has reported.
+    remote: Option<Delay>,
+    /// Whether a delay was reported to the peer.
+    reported: bool,
 }
 
-impl Clocks {
-    /// Takes what a heartbeat says that arrived at `now_ns`: when it was sent, and the smallest lag that the peer has found.
-    pub(super) fn hear(&mut self, now_ns: i64, sent_ns: i64, there_ns: Option<i64>) {
-        self.here.truncate(WINDOW - 1);
-        self.here.push_front(Lag {
+impl ClockSync {
+    /// Records a heartbeat that arrived at `now_ns`: when it was sent, and the smallest delay that the peer has measured.
+    pub(super) fn record_remote(&mut self, now_ns: i64, sent_ns: i64, remote_ns: Option<i64>) {
+        self.local.truncate(WINDOW - 1);
+        self.local.push_front(Delay {
             ns: now_ns.saturating_sub(sent_ns),
             at_ns: now_ns,
         });
-        let told = there_ns.map(|ns| Lag { ns, at_ns: now_ns });
-        self.there = told.or(self.there);
+        let reported = remote_ns.map(|ns| Delay { ns, at_ns: now_ns });
+        self.remote = reported.or(self.remote);
     }
 
-    /// The smallest lag found here: what the peer is to be told.
+    /// The smallest delay measured here.
     fn least(&self, now_ns: i64) -> Option<i64> {
-        self.here.iter().map(|lag| lag.now(now_ns)).min()
+        self.local.iter().map(|delay| delay.now(now_ns)).min()
     }
 
-    /// As [`Clocks::least`], for a heartbeat that is sent with it.
-    pub(super) fn tell(&mut self, now_ns: i64) -> Option<i64> {
+    /// The smallest delay measured here, for a heartbeat that is sent with it.
+    pub(super) fn report_local(&mut self, now_ns: i64) -> Option<i64> {
         let least = self.least(now_ns);
-        self.told |= least.is_some();
+        self.reported |= least.is_some();
         least
     }
 
-    /// Whether the peer waits for its first lag.
-    pub(super) fn owes(&self) -> bool {
-        !self.told && !self.here.is_empty()
+    /// Whether the peer waits for its first report.
+    pub(super) fn owes_reply(&self) -> bool {
+        !self.reported && !self.local.is_empty()
     }
 
-    /// How far the peer's clock is ahead. `None` before both directions were tried, and when they contradict each other: a
-    /// clock was set, or drifts as none should; then all is forgotten.
+    /// How far the peer's clock is ahead. `None` before both directions were measured, and when they contradict each
+    /// other because a clock was set or drifts too far; everything is then measured again.
     pub(super) fn offset(&mut self, now_ns: i64) -> Option<ClockOffset> {
-        let (here, there) = (self.least(now_ns)?, self.there?.now(now_ns));
-        let uncertainty_ns = here.midpoint(there);
+        let (local, remote) = (self.least(now_ns)?, self.remote?.now(now_ns));
+        let uncertainty_ns = local.midpoint(remote);
         if uncertainty_ns < 0 {
             *self = Self::default();
             return None;
         }
         Some(ClockOffset {
-            ahead_ns: there.midpoint(here.saturating_neg()),
+            ahead_ns: remote.midpoint(local.saturating_neg()),
             // Both are rounded towards zero.
             uncertainty_ns: uncertainty_ns.saturating_add(1),
         })
@@ -103,96 +105,96 @@ mod tests {
 
     const SECOND_NS: i64 = 1_000_000_000;
 
-    /// Exchanges heartbeats once a second, the ways taking what `ways` says there and back, between a clock and one that
-    /// is `ahead_ns` ahead and gains `gain_ns` a second; calls `look` with the true offset and both estimates.
+    /// Exchanges heartbeats once a second, with the transit times `transits` there and back, between a clock and one that
+    /// is `ahead_ns` ahead and gains `gain_ns` a second; calls `check` with the true offset and both estimates.
     fn exchange(
         ahead_ns: i64,
         gain_ns: i64,
-        ways: &[(i64, i64)],
-        mut look: impl FnMut(i64, Option<ClockOffset>, Option<ClockOffset>),
+        transits: &[(i64, i64)],
+        mut check: impl FnMut(i64, Option<ClockOffset>, Option<ClockOffset>),
     ) {
-        let (mut ours, mut theirs) = (Clocks::default(), Clocks::default());
-        for (second, &(there, back)) in (0..).zip(ways) {
+        let (mut ours, mut theirs) = (ClockSync::default(), ClockSync::default());
+        for (second, &(there, back)) in (0..).zip(transits) {
             let start = second * SECOND_NS;
             let ahead = ahead_ns + gain_ns * second;
-            let said = ours.tell(start);
-            theirs.hear(start + there + ahead, start, said);
-            let said = theirs.tell(start + there + ahead);
-            ours.hear(start + there + back, start + there + ahead, said);
+            let reported = ours.report_local(start);
+            theirs.record_remote(start + there + ahead, start, reported);
+            let reported = theirs.report_local(start + there + ahead);
+            ours.record_remote(start + there + back, start + there + ahead, reported);
             let now = start + there + back;
-            look(ahead, ours.offset(now), theirs.offset(now + ahead));
+            check(ahead, ours.offset(now), theirs.offset(now + ahead));
         }
     }
 
     proptest! {
         #[test]
-        fn the_true_offset_lies_within_the_uncertainty_whatever_the_ways_take(
+        fn the_true_offset_lies_within_the_uncertainty_for_all_transit_times(
             ahead_ns in -10_i64.pow(18)..10_i64.pow(18),
             gain_ns in -99_000_i64..99_000,
-            ways in prop::collection::vec((0_i64..40_000_000, 0_i64..40_000_000), 1..200),
+            transits in prop::collection::vec((0_i64..40_000_000, 0_i64..40_000_000), 1..200),
         ) {
-            let mut looks = 0;
-            exchange(ahead_ns, gain_ns, &ways, |ahead, ours, theirs| {
+            let mut checks = 0;
+            exchange(ahead_ns, gain_ns, &transits, |ahead, ours, theirs| {
                 let ours = ours.unwrap();
                 assert!((ours.ahead_ns - ahead).abs() <= ours.uncertainty_ns, "{ours:?}, {ahead}");
                 if let Some(theirs) = theirs {
                     assert!((theirs.ahead_ns + ahead).abs() <= theirs.uncertainty_ns, "{theirs:?}, {ahead}");
                 }
-                looks += 1;
+                checks += 1;
             });
-            prop_assert_eq!(looks, ways.len());
+            prop_assert_eq!(checks, transits.len());
         }
 
         #[test]
-        fn the_shortest_way_of_each_direction_bounds_the_uncertainty(
-            ways in prop::collection::vec((1_000_i64..40_000_000, 1_000_i64..40_000_000), 1..60),
+        fn the_shortest_transit_of_each_direction_bounds_the_uncertainty(
+            transits in prop::collection::vec((1_000_i64..40_000_000, 1_000_i64..40_000_000), 1..60),
         ) {
             let mut last = None;
-            exchange(250_000_000, 0, &ways, |_, ours, _| last = ours);
-            let least = |way: fn(&(i64, i64)) -> i64| ways.iter().map(way).min().unwrap();
-            let half = (least(|way| way.0) + least(|way| way.1)) / 2;
-            // Beside what the clocks may have drifted in a minute.
+            exchange(250_000_000, 0, &transits, |_, ours, _| last = ours);
+            let least = |of: fn(&(i64, i64)) -> i64| transits.iter().map(of).min().unwrap();
+            let half = (least(|transit| transit.0) + least(|transit| transit.1)) / 2;
+            // Plus what the clocks may have drifted in a minute.
             let drifted = 60 * SECOND_NS / DRIFT;
             let found = last.unwrap().uncertainty_ns;
             prop_assert!((half..=half + drifted + 1).contains(&found), "{} {}", found, half);
         }
 
-        /// Whatever a peer says, there is an answer, and it is not negative.
+        /// A peer may send any times: the uncertainty is never negative.
         #[test]
-        fn any_times_are_taken(
-            said in prop::collection::vec((any::<i64>(), any::<i64>(), any::<Option<i64>>()), 1..100),
+        fn any_times_are_accepted(
+            heartbeats in prop::collection::vec((any::<i64>(), any::<i64>(), any::<Option<i64>>()), 1..100),
         ) {
-            let mut clocks = Clocks::default();
-            for (now_ns, sent_ns, lag_ns) in said {
-                clocks.hear(now_ns, sent_ns, lag_ns);
+            let mut clocks = ClockSync::default();
+            for (now_ns, sent_ns, delay_ns) in heartbeats {
+                clocks.record_remote(now_ns, sent_ns, delay_ns);
                 prop_assert!(clocks.offset(now_ns).is_none_or(|offset| offset.uncertainty_ns >= 0));
-                prop_assert!(clocks.here.len() <= WINDOW);
-                clocks.tell(now_ns);
+                prop_assert!(clocks.local.len() <= WINDOW);
+                clocks.report_local(now_ns);
             }
         }
     }
 
     #[test]
-    fn a_clock_that_is_set_is_measured_anew() {
-        let mut clocks = Clocks::default();
-        clocks.hear(SECOND_NS, SECOND_NS - 10, Some(10));
+    fn a_clock_that_is_set_is_measured_again() {
+        let mut clocks = ClockSync::default();
+        clocks.record_remote(SECOND_NS, SECOND_NS - 10, Some(10));
         assert_eq!(clocks.offset(SECOND_NS).unwrap().ahead_ns, 0);
-        // An hour behind from now on: what came before contradicts it.
+        // An hour behind from now on, which contradicts the delays measured before.
         let ahead = -3_600 * SECOND_NS;
         let now = 2 * SECOND_NS;
-        clocks.hear(now, now - 10 + ahead, Some(10 + ahead));
+        clocks.record_remote(now, now - 10 + ahead, Some(10 + ahead));
         assert_eq!(clocks.offset(now), None);
-        clocks.hear(now, now - 10 + ahead, Some(10 + ahead));
+        clocks.record_remote(now, now - 10 + ahead, Some(10 + ahead));
         assert_eq!(clocks.offset(now).unwrap().ahead_ns, ahead);
     }
 
     #[test]
-    fn the_first_lag_is_owed_until_it_is_told() {
-        let mut clocks = Clocks::default();
-        assert!(!clocks.owes() && clocks.tell(0).is_none());
-        clocks.hear(10, 5, None);
-        assert!(clocks.owes() && clocks.offset(10).is_none());
-        assert_eq!(clocks.tell(10), Some(5));
-        assert!(!clocks.owes());
+    fn the_first_delay_is_owed_until_it_is_reported() {
+        let mut clocks = ClockSync::default();
+        assert!(!clocks.owes_reply() && clocks.report_local(0).is_none());
+        clocks.record_remote(10, 5, None);
+        assert!(clocks.owes_reply() && clocks.offset(10).is_none());
+        assert_eq!(clocks.report_local(10), Some(5));
+        assert!(!clocks.owes_reply());
     }
 }

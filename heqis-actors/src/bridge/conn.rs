@@ -1,4 +1,4 @@
-//! One live connection of a bridge: writing without waiting, reading as an actor stream, proof of life.
+//! One live connection of a bridge: writes without waiting, reads as an actor stream, heartbeats.
 
 use std::future::Future as _;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use actix::prelude::*;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 
-use super::clock_sync::Clocks;
-use super::messages::{Heartbeat, control, is_time};
+use super::clock_sync::ClockSync;
+use super::messages::{Heartbeat, control_header, is_time};
 use crate::clock::{ClockOffset, duration_ns};
 use crate::encoding::Encoding;
 use crate::frame::Body;
@@ -19,14 +19,14 @@ use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, 
 /// Time between two heartbeats.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 /// Silence after which the peer counts as dead.
-const DEAD: Duration = Duration::from_secs(5);
-/// How often the two are looked at.
+const SILENCE_LIMIT: Duration = Duration::from_secs(5);
+/// Time between two checks of both.
 pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// Tensors from this size on are written from where they lie instead of being copied into the write buffer.
 const COPY_BELOW_BYTES: usize = 16 * 1024;
 
-/// What the reader of a connection hands its actor.
+/// What the reader of a connection passes to its actor.
 pub(super) struct Received {
     pub(super) conn: u64,
     pub(super) message: Result<Option<Bytes>, SpError>,
@@ -40,11 +40,12 @@ pub(super) struct Conn {
     writer: Option<Writer>,
     reader: SpawnHandle,
     flusher: Option<SpawnHandle>,
-    pub(super) heard_ns: i64,
+    /// When the last message arrived.
+    received_ns: i64,
     /// When the next heartbeat is due.
-    beat_ns: i64,
-    clocks: Clocks,
-    /// What the two sides have agreed on.
+    heartbeat_ns: i64,
+    clock_sync: ClockSync,
+    /// The encoding of tensors that the two sides have agreed on.
     pub(super) encoding: Encoding,
 }
 
@@ -56,7 +57,7 @@ pub(super) trait Owner: Actor<Context = Context<Self>> + StreamHandler<Received>
 }
 
 impl Conn {
-    /// Takes a connection over: its messages arrive at the actor as [`Received`].
+    /// Opens a connection, whose messages arrive at the actor as [`Received`].
     pub(super) fn open<A: Owner>(
         id: u64,
         connection: Connection,
@@ -72,14 +73,14 @@ impl Conn {
             writer: Some(writer),
             reader,
             flusher: None,
-            heard_ns: now_ns,
-            beat_ns: now_ns + duration_ns(HEARTBEAT),
-            clocks: Clocks::default(),
+            received_ns: now_ns,
+            heartbeat_ns: now_ns + duration_ns(HEARTBEAT),
+            clock_sync: ClockSync::default(),
             encoding: Encoding::F32,
         }
     }
 
-    /// Ends the connection: both halves are dropped.
+    /// Closes the connection by dropping both halves.
     pub(super) fn close<A: Owner>(self, ctx: &mut Context<A>) {
         ctx.cancel_future(self.reader);
         if let Some(flusher) = self.flusher {
@@ -88,19 +89,19 @@ impl Conn {
     }
 
     /// Whether more may be written now.
-    pub(super) fn writable(&self) -> bool {
+    pub(super) fn is_writable(&self) -> bool {
         self.writer.as_ref().is_some_and(|writer| !writer.is_full())
     }
 
-    /// Whether everything queued has been handed to the operating system.
-    pub(super) fn idle(&self) -> bool {
+    /// Whether everything queued has been passed to the operating system.
+    pub(super) fn is_flushed(&self) -> bool {
         self.writer
             .as_ref()
             .is_some_and(|writer| writer.buffered_bytes() == 0)
     }
 
-    /// Queues a control message. One that finds the writer away is left out: every control message is repeated or
-    /// superseded by a later one.
+    /// Queues a control message; returns whether it did. While a flush owns the writer the message is left out: every
+    /// control message is repeated or superseded by a later one.
     pub(super) fn control(
         &mut self,
         kind: MessageKind,
@@ -108,10 +109,10 @@ impl Conn {
         epoch: u32,
         message: &impl WireMeta,
     ) -> Result<bool, LinkError> {
-        self.queue(control(kind, route, epoch), message)
+        self.queue(control_header(kind, route, epoch), message)
     }
 
-    /// As [`Conn::control`], for a message that offers or takes an encoding.
+    /// As [`Conn::control`], for a message that offers or accepts an encoding.
     pub(super) fn negotiate(
         &mut self,
         kind: MessageKind,
@@ -122,7 +123,7 @@ impl Conn {
     ) -> Result<bool, LinkError> {
         let header = Header {
             seq: encoding.number(),
-            ..control(kind, route, epoch)
+            ..control_header(kind, route, epoch)
         };
         self.queue(header, message)
     }
@@ -136,31 +137,36 @@ impl Conn {
     }
 
     /// Queues a heartbeat when one is due and may be written.
-    pub(super) fn beat(&mut self, route: u32, epoch: u32, now_ns: i64) -> Result<(), LinkError> {
-        if now_ns < self.beat_ns || !self.writable() {
+    pub(super) fn send_heartbeat_if_due(
+        &mut self,
+        route: u32,
+        epoch: u32,
+        now_ns: i64,
+    ) -> Result<(), LinkError> {
+        if now_ns < self.heartbeat_ns || !self.is_writable() {
             return Ok(());
         }
-        self.beat_ns = now_ns + duration_ns(HEARTBEAT);
+        self.heartbeat_ns = now_ns + duration_ns(HEARTBEAT);
         let header = Header {
             ts_ns: now_ns,
-            ..control(MessageKind::Heartbeat, route, epoch)
+            ..control_header(MessageKind::Heartbeat, route, epoch)
         };
-        let lag_ns = self.clocks.tell(now_ns);
-        self.queue(header, &Heartbeat { lag_ns }).map(|_| ())
+        let delay_ns = self.clock_sync.report_local(now_ns);
+        self.queue(header, &Heartbeat { delay_ns }).map(|_| ())
     }
 
-    /// Lets the next heartbeat be due now.
-    pub(super) fn beat_soon(&mut self, now_ns: i64) {
-        self.beat_ns = now_ns;
+    /// Makes the next heartbeat due now.
+    pub(super) fn hasten_heartbeat(&mut self, now_ns: i64) {
+        self.heartbeat_ns = now_ns;
     }
 
-    /// Takes a heartbeat that arrived at `now_ns`, and compares the clocks if it says the time.
-    pub(super) fn felt(
+    /// Handles a heartbeat that arrived at `now_ns`, and compares the clocks if it carries a time.
+    pub(super) fn on_heartbeat(
         &mut self,
         wire: &WireFrame,
         now_ns: i64,
     ) -> Result<Option<ClockOffset>, LinkError> {
-        let Heartbeat { lag_ns } = wire.read()?;
+        let Heartbeat { delay_ns } = wire.read()?;
         let sent_ns = wire.header.ts_ns;
         if !is_time(sent_ns) {
             return Err(LinkError::Protocol(format!(
@@ -168,21 +174,32 @@ impl Conn {
             )));
         }
         if sent_ns != 0 {
-            self.clocks.hear(now_ns, sent_ns, lag_ns);
-            if self.clocks.owes() {
-                self.beat_soon(now_ns);
+            self.clock_sync.record_remote(now_ns, sent_ns, delay_ns);
+            if self.clock_sync.owes_reply() {
+                self.hasten_heartbeat(now_ns);
             }
         }
-        Ok(self.clocks.offset(now_ns))
+        Ok(self.clock_sync.offset(now_ns))
     }
 
-    /// Whether nothing was heard for too long.
-    pub(super) fn is_dead(&self, now_ns: i64) -> bool {
-        now_ns - self.heard_ns > duration_ns(DEAD)
+    /// Whether nothing has arrived for too long.
+    pub(super) fn is_silent(&self, now_ns: i64) -> bool {
+        now_ns - self.received_ns > duration_ns(SILENCE_LIMIT)
     }
 
-    /// Queues a data frame and returns its length in bytes; the caller has made sure that the connection is
-    /// [`Conn::writable`].
+    /// Checks a message of the reader; every one proves that the peer is alive.
+    pub(super) fn parse(
+        &mut self,
+        message: Result<Option<Bytes>, SpError>,
+        now_ns: i64,
+    ) -> Result<WireFrame, LinkError> {
+        self.received_ns = now_ns;
+        let bytes = message?.ok_or(LinkError::Closed)?;
+        Ok(WireFrame::parse(bytes)?)
+    }
+
+    /// Queues a data frame and returns its length in bytes; the caller has checked that the connection is
+    /// [`Conn::is_writable`].
     pub(super) fn data(
         &mut self,
         encoded: Encoded,
@@ -222,7 +239,7 @@ impl AsRef<[u8]> for TensorOf {
     }
 }
 
-/// Writes out what is queued on connection `id`: at once where the socket takes it, else by a future of the actor.
+/// Writes what is queued on connection `id`: at once where the socket accepts it, else by a future of the actor.
 pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, ctx: &mut Context<A>) {
     let Some(conn) = actor.conn(id) else { return };
     let Some(mut writer) = conn.writer.take() else {
@@ -234,7 +251,7 @@ pub(super) fn flush<A: Owner>(actor: &mut A, id: u64, ctx: &mut Context<A>) {
     }
     let at_once = {
         let mut flushing = std::pin::pin!(writer.flush());
-        // Polled once with a waker that nobody hears; the future below registers a real one when it is not enough.
+        // Polled once with a waker without effect; the future below registers a real one when that is not enough.
         flushing
             .as_mut()
             .poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
@@ -276,7 +293,7 @@ fn messages(conn: u64, reader: Reader) -> impl Stream<Item = Received> {
     })
 }
 
-/// Why a connection cannot go on.
+/// Why a connection cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LinkError {
     #[error(transparent)]
@@ -285,7 +302,7 @@ pub(super) enum LinkError {
     Wire(#[from] WireError),
     #[error("protocol: {0}")]
     Protocol(String),
-    #[error("silent for {} s", DEAD.as_secs())]
+    #[error("silent for {} s", SILENCE_LIMIT.as_secs())]
     Silent,
     #[error("closed by the peer")]
     Closed,
@@ -295,8 +312,8 @@ pub(super) enum LinkError {
     Replaced,
     #[error("refused: {0}")]
     Refused(String),
-    #[error("said no hello before others came to the door")]
-    Crowd,
+    #[error("said no hello before further connections were opened")]
+    Crowded,
 }
 
 impl LinkError {
@@ -308,7 +325,7 @@ impl LinkError {
             Self::Socket(error) => Some(error.cause()),
             Self::Wire(error) => Some(error.cause()),
             Self::Protocol(_) => Some("protocol"),
-            Self::Crowd => Some("crowd"),
+            Self::Crowded => Some("crowd"),
             Self::Silent | Self::Closed | Self::Goodbye | Self::Replaced | Self::Refused(_) => None,
         }
     }

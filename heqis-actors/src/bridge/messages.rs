@@ -1,4 +1,4 @@
-//! The messages of a bridge, and the layout of its data frames.
+//! The control messages of a bridge, and the layout of its data frames.
 
 use crate::clock::Clock;
 use crate::commit::SourceStream;
@@ -12,7 +12,7 @@ use crate::wire::{Encoded, Header, MessageKind, WireError, WireFrame, WireMeta, 
 pub(super) struct Envelope {
     pub(super) stream: u64,
     pub(super) position: u64,
-    /// Which of the frames of this position, in their order on the edge.
+    /// Which of the frames of this position, in their order on the edge, from 0.
     pub(super) part: u32,
     pub(super) key: u128,
     pub(super) stamps: Vec<WireStamp>,
@@ -41,10 +41,10 @@ pub(super) struct Hello {
     /// The sending node, and the version of its program.
     pub(super) node: String,
     pub(super) version: String,
-    /// The sources that the sending node knows of, its own and those behind it.
+    /// The sources that the sending node knows of: its own and those of the nodes in front of it.
     pub(super) streams: Vec<StreamName>,
-    /// What holds of the frames, as [`LinkPeer::terms`].
-    pub(super) terms: Vec<Term>,
+    /// Properties of the frames, as in [`LinkPeer::properties`](crate::LinkPeer::properties).
+    pub(super) properties: Vec<PropertyText>,
 }
 
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
@@ -55,7 +55,7 @@ pub(super) struct StreamName {
 }
 
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Term {
+pub(super) struct PropertyText {
     pub(super) subject: String,
     pub(super) value: String,
 }
@@ -80,42 +80,42 @@ impl From<&StreamName> for SourceStream {
     }
 }
 
-/// Most sources and terms that a hello may name.
+/// Most sources and properties that a hello may name.
 pub(super) const MAX_NAMES: usize = 4096;
 
 wire_meta!(Hello, "hello");
 
-/// The receiver says where to go on.
+/// The receiver accepts a sender and says where it continues.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 pub(super) struct Welcome {
-    /// Identity of the receiver's memory of this sender instance.
+    /// Identity of the receiver's state of this sender instance.
     pub(super) session: u64,
     /// The highest number received from this sender instance.
     pub(super) received: u64,
     /// The sender may send up to this number.
     pub(super) limit: u64,
     /// Positions that need not be sent, because they were received from an earlier sender instance.
-    pub(super) have: Vec<Have>,
+    pub(super) done: Vec<PositionRange>,
 }
 
-/// An inclusive run of positions of one source stream, and of one part of them.
+/// An inclusive range of positions of one source stream, for one part of each.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
-pub(super) struct Have {
+pub(super) struct PositionRange {
     pub(super) stream: u64,
     pub(super) part: u32,
     pub(super) first: u64,
     pub(super) last: u64,
 }
 
-/// Highest number of a frame: so high that no edge gets there, so low that arithmetic with a credit cannot wrap.
+/// Highest number of a frame: no edge reaches it, and arithmetic with a credit cannot wrap below it.
 pub(super) const MAX_SEQ: u64 = 1 << 62;
 
 /// Furthest time from the epoch that a frame may carry, nanoseconds (146 years): the difference of any two fits an
-/// `i64`, so that no stage has to think of it.
+/// `i64`, so that no stage has to handle an overflow.
 pub(super) const MAX_TIME_NS: i64 = (1 << 62) - 1;
 
-/// Most runs that a welcome lists; more are recognised by the receiver one by one.
-pub(super) const MAX_HAVE: usize = 512;
+/// Most ranges that a welcome lists; the receiver recognises frames of others one by one.
+pub(super) const MAX_RANGES_SENT: usize = 512;
 
 wire_meta!(Welcome, "welcome");
 
@@ -141,15 +141,15 @@ wire_meta!(End, "end");
 /// The content of `Goodbye` and `Leave`.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 pub(super) struct Parting {
-    /// Whether the node that says so leaves in mid-stream; otherwise everything on the edge has its outcome.
+    /// Whether the node leaves in mid-stream; otherwise everything on the edge has its outcome.
     pub(super) leaves: bool,
-    /// How long it is still there at most.
+    /// How long it still runs at most, milliseconds.
     pub(super) drain_ms: u64,
 }
 
 wire_meta!(Parting, "parting");
 
-/// Why a receiver does not take a sender.
+/// Why a receiver does not accept a sender.
 #[derive(Clone, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 pub(super) struct Refuse {
     pub(super) reason: String,
@@ -157,12 +157,12 @@ pub(super) struct Refuse {
 
 wire_meta!(Refuse, "refuse");
 
-/// Proof of life, with the time at which it was sent in the header. A version that does not compare clocks sends the
-/// time 0 and the byte of an absent lag, and reads neither.
+/// Proof that the sender of this is alive, with the time of sending in the header. A version that does not compare clocks
+/// sends the time 0 and the byte of an absent delay, and reads neither.
 #[derive(Clone, Copy, Debug, PartialEq, wincode::SchemaRead, wincode::SchemaWrite)]
 pub(super) struct Heartbeat {
-    /// The smallest lag that the sender of this has found of the other side's heartbeats, nanoseconds.
-    pub(super) lag_ns: Option<i64>,
+    /// The smallest delay of the other side's heartbeats that the sender of this has measured, nanoseconds.
+    pub(super) delay_ns: Option<i64>,
 }
 
 wire_meta!(Heartbeat, "heartbeat");
@@ -172,7 +172,7 @@ pub(super) fn is_time(ns: i64) -> bool {
     (-MAX_TIME_NS..=MAX_TIME_NS).contains(&ns)
 }
 
-/// The clock of a link. Peers and sockets live in real time even when the graph's clock is virtual.
+/// The clock of a link. Peers and sockets use real time even when the graph's clock is virtual.
 pub(super) fn link_clock(graph: &Clock) -> Clock {
     if graph.is_real() {
         graph.clone()
@@ -181,7 +181,7 @@ pub(super) fn link_clock(graph: &Clock) -> Clock {
     }
 }
 
-/// Lays out a data frame; a tensor that is sent as it is, is written from the frame itself.
+/// Lays out a data frame; a tensor in `f32` is left in the frame, from which it is written.
 pub(super) fn encode_frame(
     frame: &AnyFrame,
     route: u32,
@@ -253,9 +253,9 @@ pub(super) fn decode_frame(wire: &WireFrame, payload: PayloadType) -> Result<Any
     Ok(AnyFrame::from_parts(head, body))
 }
 
-/// The header of a control message without an encoding and a time. A hello offers one encoding as `seq` and a welcome
-/// takes one, a heartbeat carries the time as `ts_ns`: versions that know nothing of these neither set nor read them there.
-pub(super) fn control(kind: MessageKind, route: u32, epoch: u32) -> Header {
+/// The header of a control message without an encoding and a time. A hello offers an encoding as `seq` and a welcome
+/// accepts one, a heartbeat carries the time as `ts_ns`; versions without these neither set nor read the two fields.
+pub(super) fn control_header(kind: MessageKind, route: u32, epoch: u32) -> Header {
     Header {
         kind,
         route,
@@ -372,7 +372,7 @@ mod tests {
             prop_assert_eq!((back.origin, back.part), (head.origin, head.part));
             prop_assert_eq!((back.key, back.born_ns), (head.key, head.born_ns));
             prop_assert_eq!(&back.stamps, &head.stamps);
-            // Whatever two times a stage compares, the difference exists.
+            // The difference of any two times that a stage compares exists.
             prop_assert!(back.last_leave_ns().checked_sub(back.born_ns).is_some());
         }
 
@@ -381,15 +381,15 @@ mod tests {
             (edge, payload) in (".{0,20}", ".{0,20}"),
             (node, version, source) in ("[a-z]{0,9}", "[0-9.]{0,9}", "[a-z]{0,9}"),
             (instance, first_seq, at_least_once) in any::<(u64, u64, bool)>(),
-            have in prop::collection::vec(any::<(u64, u32, u64, u64)>(), 0..5),
+            ranges in prop::collection::vec(any::<(u64, u32, u64, u64)>(), 0..5),
             outcomes in prop::collection::vec(any::<u64>(), 0..12),
-            lag_ns in any::<Option<i64>>(),
+            delay_ns in any::<Option<i64>>(),
         ) {
             fn golden(value: &impl Encode) -> Vec<u8> {
                 bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
             }
             fn written(message: &impl WireMeta) -> Vec<u8> {
-                let encoded = Encoded::new(control(MessageKind::Hello, 1, 2), message, None).unwrap();
+                let encoded = Encoded::new(control_header(MessageKind::Hello, 1, 2), message, None).unwrap();
                 WireFrame::parse(encoded.concat(None)).unwrap().meta().to_vec()
             }
             let streams = vec![(&source, instance, at_least_once)];
@@ -399,16 +399,16 @@ mod tests {
                 (&node, &version, &streams, &terms),
             ));
             let streams = vec![StreamName { source: source.clone(), stream: instance, replayable: at_least_once }];
-            let terms = vec![Term { subject: source.clone(), value: version.clone() }];
+            let properties = vec![PropertyText { subject: source.clone(), value: version.clone() }];
             let hello =
-                Hello { edge, payload, instance, first_seq, at_least_once, node, version, streams, terms };
+                Hello { edge, payload, instance, first_seq, at_least_once, node, version, streams, properties };
             prop_assert_eq!(written(&hello), theirs);
-            let theirs = golden(&(instance, first_seq, instance, &have));
-            let have = have
+            let theirs = golden(&(instance, first_seq, instance, &ranges));
+            let done = ranges
                 .into_iter()
-                .map(|(stream, part, first, last)| Have { stream, part, first, last });
+                .map(|(stream, part, first, last)| PositionRange { stream, part, first, last });
             let welcome =
-                Welcome { session: instance, received: first_seq, limit: instance, have: have.collect() };
+                Welcome { session: instance, received: first_seq, limit: instance, done: done.collect() };
             prop_assert_eq!(written(&welcome), theirs);
             let theirs = golden(&(instance, first_seq, &outcomes));
             prop_assert_eq!(written(&Ack { limit: instance, done: first_seq, outcomes }), theirs);
@@ -416,7 +416,7 @@ mod tests {
             let parting = Parting { leaves: at_least_once, drain_ms: instance };
             prop_assert_eq!(written(&parting), golden(&(at_least_once, instance)));
             prop_assert_eq!(written(&Refuse { reason: source.clone() }), golden(&source));
-            prop_assert_eq!(written(&Heartbeat { lag_ns }), golden(&lag_ns));
+            prop_assert_eq!(written(&Heartbeat { delay_ns }), golden(&delay_ns));
         }
     }
 }

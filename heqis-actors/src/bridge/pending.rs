@@ -1,72 +1,89 @@
-//! Where senders come in: the listening socket, and connections that have not said hello.
+//! The listening socket of a receiving half, and connections that have not said hello.
 
 use std::collections::HashMap;
+use std::future::Future;
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use actix::Context;
 
-use super::conn::{Conn, Owner};
+use super::conn::{Conn, Owner, socket_options};
+use super::setup::BridgeSetup;
 use crate::clock::duration_ns;
-use crate::sp::{Connection, Listener};
+use crate::sp::{Connection, Listener, SpError};
 
-/// Connections that may wait to say hello, besides the one that carries the edge. One more, and the oldest has to go:
-/// a sender says hello at once, so that it gets in however many strangers stand at the door.
-const STRANGERS: usize = 8;
-/// How long a stranger may stay silent.
-const HELLO_WITHIN: Duration = Duration::from_secs(5);
+/// Most connections that may be pending, besides the one that carries the edge. One more closes the oldest of them: a
+/// sender says hello at once, so that it gets in however many other connections are opened.
+const MAX_PENDING: usize = 8;
+/// How long a connection may stay pending.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The door of a receiving half.
+/// Handshakes that are not complete.
 #[derive(Default)]
-pub(super) struct Door {
-    /// Absent while an accept owns it, and once the door is shut.
+pub(super) struct PendingHandshakes {
+    /// Absent while an accept owns it, and once this half takes no further connections.
     pub(super) listener: Option<Listener>,
     /// Connections so far; also the identity of the last one.
-    count: u64,
-    strangers: HashMap<u64, (Conn, i64)>,
+    accepted: u64,
+    /// Each pending connection with the time at which it was accepted.
+    pending: HashMap<u64, (Conn, i64)>,
 }
 
-impl Door {
-    /// The stranger who has to go before another one comes in.
-    pub(super) fn crowded(&self) -> Option<u64> {
-        (self.strangers.len() >= STRANGERS)
-            .then(|| self.strangers.keys().min().copied())
+impl PendingHandshakes {
+    /// The connection that has to be closed before another one is added.
+    pub(super) fn surplus(&self) -> Option<u64> {
+        (self.pending.len() >= MAX_PENDING)
+            .then(|| self.pending.keys().min().copied())
             .flatten()
     }
 
-    pub(super) fn enter<A: Owner>(
+    pub(super) fn add<A: Owner>(
         &mut self,
         connection: Connection,
         now_ns: i64,
         ctx: &mut Context<A>,
     ) {
-        self.count += 1;
-        let conn = Conn::open(self.count, connection, now_ns, ctx);
-        self.strangers.insert(self.count, (conn, now_ns));
+        self.accepted += 1;
+        let conn = Conn::open(self.accepted, connection, now_ns, ctx);
+        self.pending.insert(self.accepted, (conn, now_ns));
     }
 
-    pub(super) fn stranger(&mut self, id: u64) -> Option<&mut Conn> {
-        self.strangers.get_mut(&id).map(|(conn, _)| conn)
+    pub(super) fn get(&mut self, id: u64) -> Option<&mut Conn> {
+        self.pending.get_mut(&id).map(|(conn, _)| conn)
     }
 
-    /// A stranger is none any more, or goes.
-    pub(super) fn leave(&mut self, id: u64) -> Option<Conn> {
-        self.strangers.remove(&id).map(|(conn, _)| conn)
+    /// Removes a connection once it is accepted or rejected.
+    pub(super) fn remove(&mut self, id: u64) -> Option<Conn> {
+        self.pending.remove(&id).map(|(conn, _)| conn)
     }
 
-    /// Strangers who have been silent for too long.
-    pub(super) fn silent(&self, now_ns: i64) -> Vec<u64> {
-        self.strangers
+    /// Connections that have not said hello in time.
+    pub(super) fn overdue(&self, now_ns: i64) -> Vec<u64> {
+        self.pending
             .iter()
-            .filter(|(_, (_, since_ns))| now_ns - since_ns > duration_ns(HELLO_WITHIN))
+            .filter(|(_, (_, since_ns))| now_ns - since_ns > duration_ns(HELLO_TIMEOUT))
             .map(|(&id, _)| id)
             .collect()
     }
 
-    /// Sends everybody away.
-    pub(super) fn clear<A: Owner>(&mut self, ctx: &mut Context<A>) {
+    /// Closes the listener and every pending connection.
+    pub(super) fn close<A: Owner>(&mut self, ctx: &mut Context<A>) {
         self.listener = None;
-        for (_, (conn, _)) in self.strangers.drain() {
+        for (_, (conn, _)) in self.pending.drain() {
             conn.close(ctx);
         }
     }
+}
+
+/// Listens at the endpoint of an edge.
+pub(super) fn bind(setup: &BridgeSetup) -> impl Future<Output = Result<Listener, SpError>> + use<> {
+    let endpoint = setup.options.endpoint.clone();
+    let options = socket_options(setup.options.max_frame);
+    let inproc = setup.inproc.clone();
+    async move { Listener::bind(&endpoint, options, &inproc).await }
+}
+
+/// Whether a bind failed because no interface has the address, which may change.
+pub(super) fn is_address_missing(error: &SpError) -> bool {
+    matches!(error, SpError::Io { source, .. } if source.kind() == ErrorKind::AddrNotAvailable)
 }

@@ -1,105 +1,91 @@
-//! What has arrived on the receiving half of an edge: from which sender, up to which number, and what became of it.
+//! What has arrived on the receiving half of an edge: from which sender, up to which number, and with which outcomes.
 
 use std::cmp::Reverse;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::dedup_log::{Known, Memory, Place};
-use super::messages::{Ack, Have, Hello, MAX_HAVE, MAX_SEQ, Welcome, decode_frame};
+use super::dedup_log::{Arrival, DedupLog, FrameId};
+use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame};
 use super::setup::BridgeSetup;
-use crate::commit::Committed;
-use crate::control::Control;
-use crate::doorbell::Doorbell;
-use crate::edge::Edge;
-use crate::frame::PayloadType;
 use crate::options::Delivery;
-use crate::outcome::Ending;
-use crate::outcome::{DropCause, Outcome};
+use crate::outcome::{DropCause, Ending, Outcome};
 use crate::ticket::{Ticket, Tracker};
 use crate::wire::WireFrame;
 
-/// What is remembered of one sender instance.
+/// The state of one sender instance.
 struct Session {
     sender: u64,
     id: u64,
     /// The highest number received.
     received: u64,
-    /// What comes after the last hello is numbered above this. An at-most-once sender has given up what lies between
-    /// it and `received`; credit that were counted from `received` might never let it send again.
+    /// Frames after the last hello are numbered above this. An at-most-once sender has given up the frames between
+    /// `received` and this number; credit counted from `received` might never let it send again.
     given_up: u64,
     tracker: Arc<Tracker>,
 }
 
 /// The numbers and frames of one receiving half.
-pub(super) struct Intake {
-    edge: Arc<Edge>,
-    payload: PayloadType,
-    /// Most frames that wait for the stage.
-    credit: u64,
-    /// Whether copies are known again: the edge is at-least-once.
-    keeps: bool,
-    bell: Arc<Doorbell>,
-    control: Control,
-    /// Identity of this process's half.
-    instance: u64,
-    committed: Committed,
+pub(super) struct ReceiveState {
+    setup: Rc<BridgeSetup>,
     session: Option<Session>,
+    /// Sessions so far.
     sessions: u64,
-    /// What was received over the life of this process, to recognise what a restarted sender repeats.
-    memory: Memory,
-    /// The sender's last number, once it has said so.
+    /// Frames received over the life of this process, to recognise what a restarted sender repeats; only on an
+    /// at-least-once edge.
+    log: DedupLog,
+    /// The sender's last number, once it has declared its stream complete.
     last_seq: Option<u64>,
-    /// This node takes no further frames.
+    /// This node accepts no further frames.
     closed: bool,
     edge_ended: bool,
 }
 
-impl Intake {
-    pub(super) fn new(setup: &BridgeSetup) -> Self {
+impl ReceiveState {
+    pub(super) fn new(setup: Rc<BridgeSetup>) -> Self {
         Self {
-            edge: setup.edge.clone(),
-            payload: setup.payload,
-            credit: setup.options.credit as u64,
-            keeps: setup.options.delivery == Delivery::AtLeastOnce,
-            bell: setup.bell.clone(),
-            control: setup.control.clone(),
-            instance: setup.instance,
-            committed: setup.committed.clone(),
+            setup,
             session: None,
             sessions: 0,
-            memory: Memory::default(),
+            log: DedupLog::default(),
             last_seq: None,
             closed: false,
             edge_ended: false,
         }
     }
 
-    pub(super) fn keeps(&self) -> bool {
-        self.keeps
+    /// Most frames that wait for the stage.
+    fn credit(&self) -> u64 {
+        self.setup.options.credit as u64
     }
 
-    /// Begins to take what this sender sends, or goes on with it.
+    /// Whether the sender sends frames again, and copies are recognised: the edge is at-least-once.
+    fn keeps(&self) -> bool {
+        self.setup.options.delivery == Delivery::AtLeastOnce
+    }
+
+    /// Begins or continues a session with the sender of `hello`.
     pub(super) fn welcome(&mut self, hello: &Hello) -> Welcome {
         let known = self
             .session
             .take_if(|session| session.sender == hello.instance);
         let is_known = known.is_some();
         if !is_known {
-            // A successor says for itself where its stream ends.
+            // A successor declares its own last number.
             self.last_seq = None;
         }
         let mut session = known.unwrap_or_else(|| {
             self.sessions += 1;
             Session {
                 sender: hello.instance,
-                id: self.instance.wrapping_add(self.sessions),
+                id: self.setup.instance.wrapping_add(self.sessions),
                 received: hello.first_seq - 1,
                 given_up: 0,
                 tracker: Tracker::new(
                     hello.first_seq - 1,
-                    self.credit / 4,
-                    self.keeps,
-                    self.bell.clone(),
+                    self.credit() / 4,
+                    self.keeps(),
+                    self.setup.bell.clone(),
                 ),
             }
         });
@@ -110,31 +96,31 @@ impl Intake {
             session: id,
             received,
             limit: self.limit(),
-            have: if hello.at_least_once && !is_known {
-                self.have()
+            done: if hello.at_least_once && !is_known {
+                self.done_ranges()
             } else {
                 Vec::new()
             },
         }
     }
 
-    /// What need not come again: what was received and is done, and what the node's log holds.
-    fn have(&self) -> Vec<Have> {
-        let mut have = self.memory.have();
-        // What is under way is not in the log yet.
-        let logged = self.committed.runs().into_iter();
-        have.extend(logged.map(|(stream, first, last)| Have {
+    /// What need not be sent again: what was received and is done, and what the node's log holds.
+    fn done_ranges(&self) -> Vec<PositionRange> {
+        let mut ranges = self.log.done();
+        // Frames in flight are not in the log yet.
+        let logged = self.setup.committed.runs().into_iter();
+        ranges.extend(logged.map(|(stream, first, last)| PositionRange {
             stream,
             part: 0,
             first,
             last,
         }));
-        have.sort_by_key(|run| Reverse(run.last - run.first));
-        have.truncate(MAX_HAVE);
-        have
+        ranges.sort_by_key(|range| Reverse(range.last - range.first));
+        ranges.truncate(MAX_RANGES_SENT);
+        ranges
     }
 
-    /// The sender may send up to here: what the stage has taken, plus the credit.
+    /// The number up to which the sender may send: what the stage has taken, plus the credit.
     fn limit(&self) -> u64 {
         let reached = self
             .session
@@ -144,25 +130,29 @@ impl Intake {
             return reached;
         }
         // The queue may still hold frames of an earlier session, which this session's numbers do not count.
-        reached + self.credit.saturating_sub(self.edge.queued() as u64)
+        reached
+            + self
+                .credit()
+                .saturating_sub(self.setup.edge.queued() as u64)
     }
 
-    /// Takes a data frame.
+    /// Handles a data frame.
     pub(super) fn data(&mut self, wire: &WireFrame) -> Result<(), LinkError> {
         let seq = wire.header.seq;
-        let (credit, queued) = (self.credit, self.edge.queued() as u64);
+        let (credit, keeps) = (self.credit(), self.keeps());
+        let queued = self.setup.edge.queued() as u64;
         let Some(session) = &mut self.session else {
             return Ok(());
         };
         if self.closed {
-            // Sent before the sender had read the goodbye. Left unacknowledged, it goes to this node's successor.
+            // Sent before the sender had read the goodbye. It stays unacknowledged, and is sent to this node's successor.
             return Ok(());
         }
         if seq <= session.received {
             // Sent again although it had arrived: the number has, or will get, its one outcome.
             return Ok(());
         }
-        let highest = if self.keeps {
+        let highest = if keeps {
             session.received + 1
         } else {
             self.last_seq.unwrap_or(MAX_SEQ)
@@ -180,12 +170,16 @@ impl Intake {
         // An at-most-once sender has booked these as lost with the link.
         session.tracker.pass(session.received + 1, seq - 1);
         session.received = seq;
-        let books = &self.edge.books;
-        let mut frame = match decode_frame(wire, self.payload) {
+        let books = &self.setup.edge.books;
+        let mut frame = match decode_frame(wire, self.setup.payload) {
             Ok(frame) => frame,
             Err(error) => {
-                if let Some(left_out) = self.control.admit("undecodable", &self.edge.name) {
-                    tracing::error!(edge = %self.edge.name, seq, %error, left_out, "frame dropped: it does not decode");
+                if let Some(left_out) = self
+                    .setup
+                    .control
+                    .admit("undecodable", &self.setup.edge.name)
+                {
+                    tracing::error!(edge = %self.setup.edge.name, seq, %error, left_out, "frame dropped: it does not decode");
                 }
                 books.sent(1);
                 books.dropped(DropCause::Decode, 1);
@@ -196,27 +190,27 @@ impl Intake {
             }
         };
         let ticket = Ticket::new(session.tracker.clone(), seq);
-        if self.keeps {
+        if keeps {
             let origin = frame.head.origin;
-            let place = Place {
+            let id = FrameId {
                 stream: origin.stream,
                 part: frame.head.part,
                 position: origin.position,
             };
-            let known = match self.memory.meet(place) {
-                Known::New if self.committed.contains(origin) => Known::Done,
+            let known = match self.log.classify(id) {
+                Arrival::New if self.setup.committed.contains(origin) => Arrival::Done,
                 known => known,
             };
-            if !matches!(known, Known::New) {
+            if !matches!(known, Arrival::New) {
                 books.sent(1);
                 books.close(Outcome::Duplicate, 1);
                 ticket.set(Outcome::Duplicate);
-                if let Known::UnderWay(first) = known {
+                if let Arrival::InFlight(first) = known {
                     first.follow(ticket);
                 }
                 return Ok(());
             }
-            self.memory.keep(place, &ticket);
+            self.log.track(id, &ticket);
         }
         if self.edge_ended {
             return Err(LinkError::Protocol(format!(
@@ -224,29 +218,29 @@ impl Intake {
             )));
         }
         frame.head.ticket = Some(ticket);
-        if self.edge.push(frame).is_err() {
+        if self.setup.edge.push(frame).is_err() {
             return Err(excess());
         }
         if queued + 1 > credit / 2 {
-            self.edge.request_room();
+            self.setup.edge.request_room();
         }
         Ok(())
     }
 
-    /// Takes the sender's word that no number above `last_seq` will come.
+    /// Handles the sender's declaration that no number above `last_seq` exists.
     pub(super) fn end(&mut self, last_seq: u64) -> Result<(), LinkError> {
         if self.closed {
             return Ok(());
         }
         let received = self.session.as_ref().map_or(0, |session| session.received);
-        let most = if self.keeps { received } else { MAX_SEQ };
+        let most = if self.keeps() { received } else { MAX_SEQ };
         if !(received..=most).contains(&last_seq) {
             return Err(LinkError::Protocol(format!(
                 "ends at {last_seq}, {received} was sent"
             )));
         }
         if let Some(session) = &self.session {
-            // Numbers that an at-most-once sender gave up behind the last one received.
+            // Numbers that an at-most-once sender gave up after the last one received.
             session.tracker.pass(received + 1, last_seq);
             session.tracker.set_eager();
         }
@@ -255,12 +249,12 @@ impl Intake {
         Ok(())
     }
 
-    /// Whether the sender has said which number is its last.
-    pub(super) fn is_told_the_end(&self) -> bool {
+    /// Whether the sender has declared its stream complete.
+    pub(super) fn is_complete(&self) -> bool {
         self.last_seq.is_some()
     }
 
-    /// Takes nothing further: what has arrived is finished and acknowledged.
+    /// Accepts nothing further: what has arrived is finished and acknowledged.
     pub(super) fn close(&mut self) {
         self.closed = true;
         if let Some(session) = &self.session {
@@ -269,8 +263,8 @@ impl Intake {
         self.end_edge(Ending::Left);
     }
 
-    /// The sender leaves and waits for its outcomes: they are told as they come.
-    pub(super) fn hurry(&self) {
+    /// Reports each outcome at once, because the sender leaves and waits for them.
+    pub(super) fn report_each(&self) {
         if let Some(session) = &self.session {
             session.tracker.set_eager();
         }
@@ -278,13 +272,13 @@ impl Intake {
 
     /// Drops what has arrived and is not done.
     pub(super) fn abandon(&mut self) {
-        self.edge.abandon();
+        self.setup.edge.abandon();
         self.end_edge(Ending::Left);
     }
 
     fn end_edge(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.edge_ended, true) {
-            self.edge.end_producer(ending);
+            self.setup.edge.end_producer(ending);
         }
     }
 
@@ -301,8 +295,8 @@ impl Intake {
         })
     }
 
-    /// Whether the sender has been told everything.
-    pub(super) fn is_told(&self) -> bool {
+    /// Whether every known outcome was reported to the sender.
+    pub(super) fn is_reported(&self) -> bool {
         let session = self.session.as_ref();
         session.is_none_or(|session| !session.tracker.has_news())
     }
@@ -313,7 +307,7 @@ impl Intake {
         session.is_some_and(|session| session.tracker.done() < session.received)
     }
 
-    /// Whether every number received has an outcome and no more will come.
+    /// Whether every number received has an outcome and none will follow.
     pub(super) fn is_settled(&self) -> bool {
         self.edge_ended
             && self.session.as_ref().is_none_or(|session| {

@@ -1,15 +1,15 @@
-//! What a sender has put on the wire and not heard the outcome of, and the numbers that say how far it may go.
+//! The frames that a sender has sent and whose outcome it does not know, and the numbers up to which it may send.
 //!
 //! ```text
 //! 1 ▸ … ▸ done ▸ … ▸ cursor ▸ … ▸ next_seq          limit
-//! have an outcome  ╰ under way ╯╰ to be sent again ╯     ╰ new frames up to here
+//! have an outcome  ╰ in flight ╯╰ to be sent again ╯     ╰ new frames up to here
 //! ```
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::conn::LinkError;
-use super::messages::{Ack, Have, Welcome};
+use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Origin};
 use crate::outcome::Ending;
@@ -17,11 +17,11 @@ use crate::outcome::{DropCause, Outcome};
 use crate::report::InDoubt;
 
 /// The numbers and frames of one sending half.
-pub(super) struct Window {
+pub(super) struct SendWindow {
     edge: Arc<Edge>,
-    /// Whether frames are kept until they have an outcome: the edge is at-least-once.
+    /// Whether frames are retained until they have an outcome: the edge is at-least-once.
     keeps: bool,
-    /// Most frames kept unacknowledged.
+    /// Most frames retained without an acknowledgement.
     retain: usize,
     /// Number of the next new frame.
     next_seq: u64,
@@ -29,36 +29,37 @@ pub(super) struct Window {
     done: u64,
     /// Number of the next frame to put on the wire; below `next_seq` while frames are sent again.
     cursor: u64,
-    /// May send up to here.
+    /// The receiver accepts numbers up to this one.
     limit: u64,
     /// Frames sent and not done, oldest first; only on an at-least-once edge.
     retained: VecDeque<(u64, AnyFrame)>,
     /// Frames sent and without an outcome yet.
-    open: u64,
+    in_flight: u64,
     /// The highest number that was booked as lost with the link; only on an at-most-once edge.
     lost: u64,
-    /// The receiver's memory of this half, and what it has reported.
+    /// The receiver's session with this half, and the outcomes that it has reported.
     session: Option<u64>,
     reported: [u64; Outcome::COUNT],
-    have: Vec<Have>,
+    /// Positions that the receiver is done with since an earlier sender instance.
+    done_before: Vec<PositionRange>,
     /// Origin of the last new frame, and which of the frames of that origin it was.
     last_origin: Option<Origin>,
     part: u32,
 }
 
-/// What goes on the wire next.
+/// What is sent next.
 pub(super) enum Due<'a> {
     /// A frame that was sent before, with its number.
     Again(u64, &'a AnyFrame),
-    /// A new frame, which gets [`Window::next_seq`] when it is sent.
+    /// A new frame, which gets [`SendWindow::next_seq`] when it is sent.
     New(AnyFrame),
-    /// No frame will come any more from the stages that there are.
+    /// The stages in front of the edge have ended.
     End(Ending),
-    /// Nothing now.
+    /// Nothing for now.
     Nothing,
 }
 
-impl Window {
+impl SendWindow {
     pub(super) fn new(edge: Arc<Edge>, keeps: bool, retain: usize) -> Self {
         Self {
             edge,
@@ -69,11 +70,11 @@ impl Window {
             cursor: 1,
             limit: 0,
             retained: VecDeque::new(),
-            open: 0,
+            in_flight: 0,
             lost: 0,
             session: None,
             reported: [0; Outcome::COUNT],
-            have: Vec::new(),
+            done_before: Vec::new(),
             last_origin: None,
             part: 0,
         }
@@ -97,7 +98,7 @@ impl Window {
         self.next_seq
     }
 
-    /// Frames that the receiver still takes. The limit is a peer's to say, and may be as high as it gets.
+    /// Frames that the receiver still accepts. The peer chooses the limit, which may be any number.
     pub(super) fn credits(&self) -> u64 {
         self.limit.saturating_sub(self.cursor - 1)
     }
@@ -107,7 +108,7 @@ impl Window {
         self.done + 1 == self.next_seq
     }
 
-    /// Takes a welcome up: where the receiver's memory ends, and what it has of earlier senders.
+    /// Handles a welcome: the last number received, and the positions of earlier senders.
     pub(super) fn welcomed(&mut self, welcome: &Welcome) -> Result<(), LinkError> {
         if welcome.received >= self.next_seq {
             return Err(LinkError::Protocol(format!(
@@ -120,19 +121,19 @@ impl Window {
         if !remembered {
             self.session = Some(welcome.session);
             self.reported = [0; Outcome::COUNT];
-            self.have.clone_from(&welcome.have);
+            self.done_before.clone_from(&welcome.done);
         }
         if self.keeps {
             let confirmed = if remembered { welcome.received } else { 0 };
             self.cursor = confirmed.max(self.done) + 1;
         } else {
-            // What the receiver has not got is gone; it is told by the jump in the numbers. What was lost with an
-            // earlier connection has been booked then, although the receiver still asks for it.
+            // Frames that the receiver does not have are lost; it learns of them by the jump in the numbers. Those lost
+            // with an earlier connection were booked then, although the receiver still expects them.
             let confirmed = welcome.received.max(self.done).max(self.lost);
             let lost = if remembered {
                 self.next_seq - 1 - confirmed
             } else {
-                self.open
+                self.in_flight
             };
             self.lost = self.next_seq - 1;
             self.close(Outcome::Dropped(DropCause::LinkDown), lost);
@@ -145,7 +146,7 @@ impl Window {
         Ok(())
     }
 
-    /// Takes an acknowledgement up: outcomes, and how far may be sent.
+    /// Handles an acknowledgement: outcomes, and the number up to which frames may be sent.
     pub(super) fn acknowledged(&mut self, ack: &Ack) -> Result<(), LinkError> {
         let refuse = |fault: String| {
             Err(LinkError::Protocol(format!(
@@ -164,8 +165,8 @@ impl Window {
                 Outcome::COUNT
             ));
         };
-        // One outcome for each frame that is newly done, but those that this side has booked as lost: a receiver that
-        // counts otherwise would break the books here.
+        // One outcome for each frame that is newly done, except those that this side has booked as lost: a receiver that
+        // counts otherwise would break the books of this side.
         let newly_done = ack.done - done;
         let counts = outcomes
             .iter()
@@ -178,7 +179,7 @@ impl Window {
             if self.keeps {
                 news == newly_done
             } else {
-                news <= newly_done.min(self.open)
+                news <= newly_done.min(self.in_flight)
             }
         }) {
             return refuse(format!(
@@ -209,7 +210,7 @@ impl Window {
         Ok(())
     }
 
-    /// What goes on the wire next, within credit and window.
+    /// Returns what is sent next, within credit and window.
     pub(super) fn due(&mut self, now_ns: i64) -> Result<Due<'_>, LinkError> {
         if self.cursor > self.limit {
             return Ok(Due::Nothing);
@@ -223,7 +224,7 @@ impl Window {
             return match kept {
                 Some((seq, frame)) => Ok(Due::Again(*seq, frame)),
                 None => Err(LinkError::Protocol(format!(
-                    "frame {} is no longer kept",
+                    "frame {} is no longer retained",
                     self.cursor
                 ))),
             };
@@ -239,7 +240,7 @@ impl Window {
                 continue;
             }
             frame.head.part = self.part_of(frame.head.origin);
-            if !self.is_had(&frame) {
+            if !self.is_done_before(&frame) {
                 return Ok(Due::New(frame));
             }
             self.edge.done(Outcome::Duplicate, 1);
@@ -247,7 +248,7 @@ impl Window {
         Ok(Due::Nothing)
     }
 
-    /// Which of the frames of its origin a new frame is. A stage may make several of one item; they follow each other.
+    /// Which of the frames of its origin a new frame is. The frames that a stage derives from one item are consecutive.
     fn part_of(&mut self, origin: Origin) -> u32 {
         self.part = if self.last_origin.replace(origin) == Some(origin) {
             self.part + 1
@@ -257,28 +258,28 @@ impl Window {
         self.part
     }
 
-    /// Whether the receiver has a new frame from an earlier sender.
-    fn is_had(&self, frame: &AnyFrame) -> bool {
+    /// Whether the receiver is done with a new frame, which an earlier sender has sent.
+    fn is_done_before(&self, frame: &AnyFrame) -> bool {
         let (origin, part) = (frame.head.origin, frame.head.part);
-        self.have.iter().any(|run| {
+        self.done_before.iter().any(|run| {
             (run.stream, run.part) == (origin.stream, part)
                 && (run.first..=run.last).contains(&origin.position)
         })
     }
 
-    /// A frame is on the wire again.
-    pub(super) fn repeated(&mut self) {
+    /// A retained frame was sent again.
+    pub(super) fn resent(&mut self) {
         self.cursor += 1;
     }
 
-    /// A new frame is on the wire.
+    /// A new frame was sent.
     pub(super) fn sent(&mut self, frame: AnyFrame) {
         self.number(frame);
         self.cursor = self.next_seq;
     }
 
-    /// A new frame that could not be queued: it goes first after the reconnect, or is lost with the link.
-    pub(super) fn cut_off(&mut self, frame: AnyFrame) {
+    /// Handles a new frame that could not be queued: it is sent first after the reconnect, or lost with the link.
+    pub(super) fn requeue(&mut self, frame: AnyFrame) {
         if self.keeps {
             self.number(frame);
         } else {
@@ -291,18 +292,18 @@ impl Window {
             self.retained.push_back((self.next_seq, frame));
         }
         self.next_seq += 1;
-        self.open += 1;
+        self.in_flight += 1;
     }
 
-    /// A new frame that no connection could carry.
-    pub(super) fn unsendable(&mut self, frame: AnyFrame) {
+    /// Drops a new frame that no connection can carry.
+    pub(super) fn drop_new(&mut self, frame: AnyFrame) {
         self.edge.lose_popped(frame, DropCause::Decode);
     }
 
-    /// Gives up what is under way for `cause`. Whoever waits for the frames' outcome hears the cause: without it they would
-    /// count as delivered there.
-    pub(super) fn give_up(&mut self, cause: DropCause) {
-        self.close(Outcome::Dropped(cause), self.open);
+    /// Drops the frames in flight for `cause`. Their tickets get the cause too: without it they would count as delivered
+    /// at the bridge over which the frames arrived.
+    pub(super) fn drop_in_flight(&mut self, cause: DropCause) {
+        self.close(Outcome::Dropped(cause), self.in_flight);
         for (_, frame) in self.retained.drain(..) {
             if let Some(ticket) = &frame.head.ticket {
                 ticket.set(Outcome::Dropped(cause));
@@ -310,26 +311,26 @@ impl Window {
         }
     }
 
-    /// Ends without the outcome of what is under way, because the node does: it is named, and its successor sends it
-    /// again. What waits on the edge is dropped as well, and so is what still comes.
+    /// Ends without the outcome of the frames in flight, because the node ends: they are reported as in doubt, and the
+    /// node's successor sends them again. Frames that wait on the edge are dropped as well.
     pub(super) fn leave(&mut self, now_ns: i64) {
         if let (Some((first_seq, first)), Some((last_seq, last))) =
             (self.retained.front(), self.retained.back())
         {
             self.edge.set_in_doubt(InDoubt {
-                frames: self.open,
+                frames: self.in_flight,
                 first_seq: *first_seq,
                 last_seq: *last_seq,
                 first_position: first.head.origin.position,
                 last_position: last.head.origin.position,
             });
         }
-        self.give_up(DropCause::Shutdown);
-        self.leave_rest(now_ns);
+        self.drop_in_flight(DropCause::Shutdown);
+        self.drop_queued(now_ns);
     }
 
-    /// Drops what waits on the edge: nothing will be sent any more.
-    pub(super) fn leave_rest(&mut self, now_ns: i64) {
+    /// Drops what waits on the edge: nothing further is sent.
+    pub(super) fn drop_queued(&mut self, now_ns: i64) {
         while let Pop::Frame(frame) = self.edge.pop(0, now_ns) {
             self.edge.lose_popped(frame, DropCause::Shutdown);
         }
@@ -340,9 +341,9 @@ impl Window {
         self.edge.ending().filter(|_| self.is_done())
     }
 
-    /// Gives `frames` of those under way their outcome.
+    /// Gives `frames` of those in flight their outcome.
     fn close(&mut self, outcome: Outcome, frames: u64) {
-        self.open -= frames;
+        self.in_flight -= frames;
         self.edge.done(outcome, frames);
     }
 }
@@ -358,7 +359,7 @@ mod tests {
     use crate::report::EdgeSide;
     use crate::ticket::Deliveries;
 
-    /// A payload of nothing but its head.
+    /// A payload without content.
     struct Blank;
 
     impl Payload for Blank {
@@ -374,11 +375,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_doubt_when_the_node_leaves_is_not_delivered() {
+    fn frames_in_doubt_when_the_node_leaves_are_not_delivered() {
         let metrics = Metrics::new("test");
         let options = EdgeOptions::default();
         let edge = Edge::new("a->b", EdgeSide::Sender, options, 1, 1, &metrics);
-        let mut window = Window::new(edge.clone(), true, 8);
+        let mut window = SendWindow::new(edge.clone(), true, 8);
         window.limit = 8;
         let deliveries = Deliveries::after(0);
         for n in 1..=3 {
@@ -405,6 +406,6 @@ mod tests {
         assert_eq!(deliveries.done(), 1);
         window.leave(0);
         drop(window);
-        assert_eq!(deliveries.done(), 1, "the others are emitted again");
+        assert_eq!(deliveries.done(), 1, "the other records are emitted again");
     }
 }

@@ -1,19 +1,21 @@
-//! The sending half of a bridged edge: dials, greets, and puts on the wire what its [`Window`] has due.
+//! The sending half of a bridged edge: connects, introduces itself, and sends what its [`SendWindow`] has due.
 
 use std::time::Duration;
 
 use actix::prelude::*;
 
 use super::conn::{Conn, LinkError, Owner, Received, TICK, flush, socket_options};
-use super::messages::{End, Hello, Parting, Refuse, Term, Welcome, encode_frame, link_clock};
-use super::send_window::{Due, Window};
+use super::link::{Link, UpLink};
+use super::messages::{
+    End, Hello, Parting, PropertyText, Refuse, Welcome, encode_frame, link_clock,
+};
+use super::send_window::{Due, SendWindow};
 use super::setup::BridgeSetup;
 use crate::actor::{Begin, Build};
 use crate::clock::{Clock, duration_ns};
 use crate::doorbell::Wake;
 use crate::encoding::Encoding;
 use crate::error::StageError;
-use crate::events::Event;
 use crate::options::Delivery;
 use crate::outcome::DropCause;
 use crate::outcome::Ending;
@@ -21,100 +23,65 @@ use crate::sp::{Backoff, Connection, SpError, connect};
 use crate::wire::{MessageKind, WireFrame};
 
 /// Shortest and longest pause between two attempts to connect.
-const REDIAL: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
-/// A connection that has lasted this long, or over which an outcome has come, has proved itself: the next attempt after it
-/// starts with the shortest pause.
-const PROVED: Duration = Duration::from_secs(5);
-/// How long the last word of a receiver is awaited, over reconnects. Everything has its outcome by then.
-const FAREWELL: Duration = Duration::from_secs(30);
-/// How long it is awaited by a node that is told to stop: the receiver loses nothing without it, and may itself wait for what
-/// this node takes no more.
-const HURRY: Duration = Duration::from_secs(1);
-/// Time between two log lines about a link that does not come up for the same reason.
-const REMIND: Duration = Duration::from_secs(60);
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// A connection that has lasted this long, or over which an outcome has arrived, counts as stable: the first attempt after
+/// it waits for the shortest pause.
+const STABLE_AFTER: Duration = Duration::from_secs(5);
+/// How long the last answer of a receiver is awaited, over reconnects. Everything has its outcome by then.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a stopping node awaits it: the receiver loses nothing without it, and may itself wait for frames that this node
+/// no longer accepts.
+const STOPPING_FAREWELL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Time between two log lines about a link that stays down for the same reason.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(crate) struct BridgeSender {
     setup: BridgeSetup,
-    window: Window,
+    window: SendWindow,
     clock: Clock,
     link: Link,
     /// Connections made so far; also the identity of the current one.
     epoch: u32,
     backoff: Option<Backoff>,
+    phase: Phase,
+    /// The end of the stream was sent, over this connection or the last one.
     end_sent: bool,
-    goodbye_sent: bool,
-    begun: bool,
-    ended: bool,
-    /// Everything has its outcome and the receiver is told so, since this time; its answer is awaited.
-    farewell_ns: Option<i64>,
-    /// This node ends before everything has its outcome; what still comes on the edge is dropped.
-    leaving: bool,
-    /// The receiver has said that it leaves.
+    /// The receiver has announced that its node leaves.
     peer_left: bool,
-    /// The receiver has answered the last word.
-    parted: bool,
-    /// An outcome has come over this connection.
-    proved: bool,
-    up_since_ns: Option<i64>,
     down_since_ns: Option<i64>,
     /// Why the last attempt to connect failed, and when that was last in the log.
     waits: Option<(String, i64)>,
 }
 
-enum Link {
-    /// An attempt to connect, or the pause before it, is under way.
-    Dialing,
-    /// Connected; the receiver's welcome is awaited.
-    Greeting(Conn),
-    Up(Conn),
-    /// The receiver said goodbye: acknowledgements are still taken; a goodbye in return is the last thing sent, so
-    /// that the receiver can close a connection on which nothing is left to read.
-    Leaving(Conn, Farewell),
-}
-
+/// What this half does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Farewell {
-    Due,
-    Said,
-}
-
-impl Link {
-    fn conn(&mut self) -> Option<&mut Conn> {
-        match self {
-            Self::Dialing => None,
-            Self::Greeting(conn) | Self::Up(conn) | Self::Leaving(conn, _) => Some(conn),
-        }
-    }
-
-    fn into_conn(self) -> Option<Conn> {
-        match self {
-            Self::Dialing => None,
-            Self::Greeting(conn) | Self::Up(conn) | Self::Leaving(conn, _) => Some(conn),
-        }
-    }
+enum Phase {
+    /// Built; does not connect yet.
+    New,
+    /// Sends frames.
+    Sending,
+    /// Everything has its outcome, since this time; the receiver's answer is awaited.
+    Farewell { since_ns: i64, answered: bool },
+    /// This node ends before everything has its outcome; frames that still arrive on the edge are dropped.
+    Leaving,
+    /// Ended for good.
+    Ended,
 }
 
 impl BridgeSender {
     pub(crate) fn new(setup: BridgeSetup, retain: usize) -> Self {
-        let backoff = Backoff::new(REDIAL.0, REDIAL.1, setup.instance).ok();
+        let backoff = Backoff::new(BACKOFF.0, BACKOFF.1, setup.instance).ok();
         let keeps = setup.options.delivery == Delivery::AtLeastOnce;
         Self {
             clock: link_clock(&setup.clock),
-            window: Window::new(setup.edge.clone(), keeps, retain),
+            window: SendWindow::new(setup.edge.clone(), keeps, retain),
             setup,
             link: Link::Dialing,
             epoch: 0,
             backoff,
+            phase: Phase::New,
             end_sent: false,
-            goodbye_sent: false,
-            begun: false,
-            ended: false,
-            farewell_ns: None,
-            leaving: false,
             peer_left: false,
-            parted: false,
-            proved: false,
-            up_since_ns: None,
             down_since_ns: None,
             waits: None,
         }
@@ -137,7 +104,7 @@ impl BridgeSender {
             attempt
                 .into_actor(self)
                 .map(|result, actor, ctx| match result {
-                    _ if actor.ended => {}
+                    _ if actor.phase == Phase::Ended => {}
                     Ok(connection) => actor.greet(connection, ctx),
                     Err(error) => {
                         let endpoint = &actor.setup.options.endpoint;
@@ -148,11 +115,11 @@ impl BridgeSender {
         );
     }
 
-    /// States why there is no connection: at once when the reason is new, and now and then while it stays.
+    /// Reports why there is no connection: at once when the reason is new, and at intervals while it stays.
     fn wait_for(&mut self, reason: String) {
         let now_ns = self.now_ns();
         let is_known = self.waits.as_ref().is_some_and(|(last, logged_ns)| {
-            *last == reason && now_ns - logged_ns < duration_ns(REMIND)
+            *last == reason && now_ns - logged_ns < duration_ns(LOG_INTERVAL)
         });
         if !is_known {
             self.waits = Some((reason.clone(), now_ns));
@@ -164,7 +131,7 @@ impl BridgeSender {
         if self.is_cut_off() {
             return self.leave(ctx);
         }
-        let pause = self.backoff.as_mut().map_or(REDIAL.1, Backoff::next_delay);
+        let pause = self.backoff.as_mut().map_or(BACKOFF.1, Backoff::next_delay);
         self.dial(pause, ctx);
     }
 
@@ -187,8 +154,8 @@ impl BridgeSender {
                 .iter()
                 .map(Into::into)
                 .collect(),
-            terms: (self.setup.peer.properties.iter())
-                .map(|(subject, value)| Term {
+            properties: (self.setup.peer.properties.iter())
+                .map(|(subject, value)| PropertyText {
                     subject: subject.clone(),
                     value: value.clone(),
                 })
@@ -209,12 +176,12 @@ impl BridgeSender {
         }
     }
 
-    /// The connection is gone: says so, and dials again.
+    /// Handles a lost connection: reports it, and connects again.
     fn lost(&mut self, reason: &LinkError, ctx: &mut Context<Self>) {
-        if self.ended {
+        if self.phase == Phase::Ended {
             return;
         }
-        let was_up = matches!(self.link, Link::Up(_) | Link::Leaving(..));
+        let up = self.link.up().map(|up| (up.since_ns, up.proved));
         let link = std::mem::replace(&mut self.link, Link::Dialing);
         let Some(conn) = link.into_conn() else {
             return;
@@ -223,7 +190,7 @@ impl BridgeSender {
         conn.close(ctx);
         self.setup.reject(&peer, reason);
         let now_ns = self.now_ns();
-        if was_up {
+        if up.is_some() {
             self.setup.link.credits.set(0);
             self.setup.link_down(reason);
             self.down_since_ns = Some(now_ns);
@@ -231,20 +198,19 @@ impl BridgeSender {
             self.wait_for(reason.to_string());
         }
         // A connection that breaks soon after it was made does not reset the pauses.
-        let up_since_ns = self.up_since_ns.take();
-        let lasted = up_since_ns.is_some_and(|since_ns| now_ns - since_ns > duration_ns(PROVED));
-        if (std::mem::take(&mut self.proved) || lasted)
-            && let Some(backoff) = &mut self.backoff
-        {
+        let is_stable = up.is_some_and(|(since_ns, proved)| {
+            proved || now_ns - since_ns > duration_ns(STABLE_AFTER)
+        });
+        if is_stable && let Some(backoff) = &mut self.backoff {
             backoff.reset();
         }
         self.redial(ctx);
     }
 
-    /// Whether this node leaves and its receiver has left before it, or was never there: nothing more can be delivered.
+    /// Whether this node leaves and its receiver has left before it, or was never connected: nothing more can be delivered.
     fn is_cut_off(&self) -> bool {
         self.setup.control.stopping()
-            && self.farewell_ns.is_none()
+            && !matches!(self.phase, Phase::Farewell { .. })
             && matches!(self.link, Link::Dialing)
             && (self.peer_left || self.epoch == 0)
     }
@@ -257,7 +223,7 @@ impl BridgeSender {
             )));
         }
         if wire.header.epoch != self.epoch {
-            // Meant for an earlier connection; its content is superseded.
+            // Sent to an earlier connection; its content is superseded.
             return Ok(());
         }
         match wire.header.kind {
@@ -268,7 +234,9 @@ impl BridgeSender {
             MessageKind::Ack => {
                 let done = self.window.first_seq();
                 self.window.acknowledged(&wire.read()?)?;
-                self.proved |= self.window.first_seq() > done;
+                if let Some(up) = self.link.up() {
+                    up.proved |= self.window.first_seq() > done;
+                }
                 Ok(())
             }
             MessageKind::Refuse => {
@@ -276,13 +244,18 @@ impl BridgeSender {
                 Err(LinkError::Refused(reason))
             }
             MessageKind::Goodbye if !wire.read::<Parting>()?.leaves => {
-                self.parted = self.farewell_ns.is_some();
+                if let Phase::Farewell { answered, .. } = &mut self.phase {
+                    *answered = true;
+                }
                 Ok(())
             }
             MessageKind::Goodbye => match std::mem::replace(&mut self.link, Link::Dialing) {
-                Link::Up(conn) => {
+                Link::Up(up) => {
                     self.peer_left = true;
-                    self.link = Link::Leaving(conn, Farewell::Due);
+                    self.link = Link::Leaving(UpLink {
+                        goodbye_sent: false,
+                        ..up
+                    });
                     Ok(())
                 }
                 link => {
@@ -292,7 +265,7 @@ impl BridgeSender {
             },
             MessageKind::Heartbeat => {
                 if let Some(conn) = self.link.conn() {
-                    let offset = conn.felt(wire, now_ns)?;
+                    let offset = conn.on_heartbeat(wire, now_ns)?;
                     self.setup.link.set_clock(offset);
                 }
                 Ok(())
@@ -314,61 +287,55 @@ impl BridgeSender {
         self.window.welcomed(welcome)?;
         if let Link::Greeting(mut conn) = std::mem::replace(&mut self.link, Link::Dialing) {
             conn.encoding = encoding;
-            // The receiver answers with its own, so that both know each other's clock from the start.
-            conn.beat_soon(now_ns);
-            self.link = Link::Up(conn);
+            // The receiver answers with its own, so that both can compare their clocks from the start.
+            conn.hasten_heartbeat(now_ns);
+            self.link = Link::Up(UpLink {
+                conn,
+                since_ns: now_ns,
+                proved: false,
+                goodbye_sent: false,
+            });
         }
-        for run in &welcome.have {
+        for run in &welcome.done {
             self.setup
                 .committed
                 .deliver_run(run.stream, run.first, run.last);
         }
-        // A paced source need not wait for what the other side has.
+        // A paced source need not wait for items that the other side is done with.
         self.setup.control.ring_all();
         self.end_sent = false;
-        self.goodbye_sent = false;
         self.peer_left = false;
-        self.up_since_ns = Some(now_ns);
         self.waits = None;
-        self.setup.edge.set_waits(None);
-        self.setup.link.up.set(1);
-        self.setup.link.connects.inc();
-        if let Some(since_ns) = self.down_since_ns.take() {
-            self.setup.link.outage.observe_ns(now_ns - since_ns);
-        }
-        Event::LinkUp {
-            edge: self.setup.edge.name.to_string(),
-        }
-        .publish();
+        self.setup.link_up(self.down_since_ns.take(), now_ns);
         Ok(())
     }
 
-    /// The encoding that a welcome takes: the one that was offered, or `f32`.
+    /// The encoding that a welcome accepts: the one that was offered, or `f32`.
     fn agreed(&self, taken: u64) -> Result<Encoding, LinkError> {
         let offered = self.setup.options.encoding;
         match Encoding::from_number(taken) {
             Some(taken) if taken == offered => Ok(offered),
             Some(Encoding::F32) => {
-                tracing::warn!(edge = %self.setup.edge.name, offered = offered.name(), "the receiver does not take the encoding, tensors are sent as f32");
+                tracing::warn!(edge = %self.setup.edge.name, offered = offered.name(), "the receiver does not accept the encoding, tensors are sent as f32");
                 Ok(Encoding::F32)
             }
             _ => Err(LinkError::Protocol(format!(
-                "takes the encoding number {taken}, {} was offered",
+                "accepts the encoding number {taken}, {} was offered",
                 offered.name()
             ))),
         }
     }
 
-    /// Puts on the wire what credit, window and socket allow.
+    /// Sends what credit, window and socket allow.
     fn pump(&mut self, ctx: &mut Context<Self>) {
         self.setup.progress.step();
-        if self.ended {
+        if self.phase == Phase::Ended {
             return;
         }
         if self.setup.control.abandoned() {
             return self.leave(ctx);
         }
-        if self.leaving {
+        if self.phase == Phase::Leaving {
             return self.drop_rest(ctx);
         }
         if self.is_cut_off() && self.window.ending() != Some(Ending::Left) {
@@ -379,52 +346,60 @@ impl BridgeSender {
         }
         flush(self, self.epoch.into(), ctx);
         match self.window.ending() {
-            // The next node has heard that the stream is complete, and all of it has its outcome.
+            // The next node knows that the stream is complete, and all of it has its outcome.
             Some(Ending::Complete) if self.end_sent => self.part(ctx),
             Some(Ending::Left) => self.part(ctx),
             _ => {}
         }
     }
 
-    /// Everything has its outcome: says so, waits for the answer, and ends.
+    /// Everything has its outcome: says goodbye, waits for the answer, and ends.
     fn part(&mut self, ctx: &mut Context<Self>) {
-        // On an at-most-once edge the receiver may have called numbers done that had no outcome there either.
-        self.window.give_up(DropCause::Gap);
-        let now_ns = self.now_ns();
-        if self.farewell_ns.is_none() {
-            self.farewell_ns = Some(now_ns);
-            self.setup.control.enter_farewell();
-            self.setup.control.sender_ended();
-        }
+        // On an at-most-once edge the receiver may have acknowledged numbers without an outcome there either.
+        self.window.drop_in_flight(DropCause::Gap);
+        let (now_ns, stopping) = (self.now_ns(), self.setup.control.stopping());
+        let (since_ns, answered) = match self.phase {
+            Phase::Farewell { since_ns, answered } => (since_ns, answered),
+            _ => {
+                self.phase = Phase::Farewell {
+                    since_ns: now_ns,
+                    answered: false,
+                };
+                self.setup.control.enter_farewell();
+                self.setup.control.sender_ended();
+                (now_ns, false)
+            }
+        };
         let (route, epoch) = (self.setup.route, self.epoch);
         let complete = self.window.ending() == Some(Ending::Complete);
         let drain_ms = self.setup.control.drain_left_ms().unwrap_or(0);
-        if !self.goodbye_sent
-            && let Link::Up(conn) = &mut self.link
+        if let Link::Up(up) = &mut self.link
+            && !up.goodbye_sent
         {
-            let kind = if complete {
-                MessageKind::Goodbye
-            } else {
-                MessageKind::Leave
+            let kind = match complete {
+                true => MessageKind::Goodbye,
+                false => MessageKind::Leave,
             };
             let parting = Parting {
                 leaves: !complete,
                 drain_ms,
             };
-            self.goodbye_sent = conn.control(kind, route, epoch, &parting).unwrap_or(false);
+            up.goodbye_sent = up
+                .conn
+                .control(kind, route, epoch, &parting)
+                .unwrap_or(false);
             flush(self, epoch.into(), ctx);
         }
-        let patience = match self.setup.control.stopping() {
-            true => HURRY,
-            false => FAREWELL,
+        let timeout = match stopping {
+            true => STOPPING_FAREWELL_TIMEOUT,
+            false => FAREWELL_TIMEOUT,
         };
-        let waited = self
-            .farewell_ns
-            .is_some_and(|since_ns| now_ns - since_ns > duration_ns(patience));
-        let is_up = matches!(self.link, Link::Up(_));
-        // Who leaves waits for an answer where there is one to come; the receiver loses nothing without it.
-        let hurry = !complete || self.setup.control.stopping();
-        if self.parted || waited || (hurry && !is_up) {
+        // A node that leaves awaits an answer only over a live connection; the receiver loses nothing without it.
+        let is_down = !matches!(self.link, Link::Up(_));
+        if answered
+            || now_ns - since_ns > duration_ns(timeout)
+            || (is_down && (stopping || !complete))
+        {
             self.end(ctx);
         }
     }
@@ -434,24 +409,23 @@ impl BridgeSender {
         let now_ns = self.clock.now_ns();
         let conn = match &mut self.link {
             Link::Dialing => return Ok(()),
-            Link::Greeting(conn) => return conn.beat(route, epoch, now_ns),
-            Link::Leaving(conn, farewell) => {
+            Link::Greeting(conn) => return conn.send_heartbeat_if_due(route, epoch, now_ns),
+            Link::Leaving(up) => {
                 let parting = Parting {
                     leaves: false,
                     drain_ms: 0,
                 };
-                if *farewell == Farewell::Due
-                    && conn.control(MessageKind::Goodbye, route, epoch, &parting)?
-                {
-                    *farewell = Farewell::Said;
+                if !up.goodbye_sent {
+                    let kind = MessageKind::Goodbye;
+                    up.goodbye_sent = up.conn.control(kind, route, epoch, &parting)?;
                 }
                 return Ok(());
             }
-            Link::Up(conn) => conn,
+            Link::Up(up) => &mut up.conn,
         };
-        conn.beat(route, epoch, now_ns)?;
+        conn.send_heartbeat_if_due(route, epoch, now_ns)?;
         let link = &self.setup.link;
-        while conn.writable() {
+        while conn.is_writable() {
             match self.window.due(self.setup.clock.now_ns())? {
                 Due::Nothing => break,
                 Due::End(Ending::Left) => break,
@@ -465,13 +439,13 @@ impl BridgeSender {
                     break;
                 }
                 Due::Again(seq, frame) => {
-                    // The link may have been of another encoding when the frame was first sent; what this one cannot
-                    // carry goes as it is, which every receiver reads.
+                    // The link may have had another encoding when the frame was first sent; a tensor that this encoding
+                    // cannot carry is sent as f32, which every receiver reads.
                     let encoded = encode_frame(frame, route, epoch, seq, conn.encoding)
                         .or_else(|_| encode_frame(frame, route, epoch, seq, Encoding::F32))?;
                     link.sent_bytes.add(conn.data(encoded, &frame.body)? as u64);
                     link.resent.inc();
-                    self.window.repeated();
+                    self.window.resent();
                 }
                 Due::New(frame) => {
                     let seq = self.window.next_seq();
@@ -494,10 +468,10 @@ impl BridgeSender {
                             {
                                 tracing::error!(edge = %self.setup.edge.name, origin = ?frame.head.origin, %error, left_out, "frame dropped: it cannot be written to the wire");
                             }
-                            self.window.unsendable(frame);
+                            self.window.drop_new(frame);
                         }
                         Err(error) => {
-                            self.window.cut_off(frame);
+                            self.window.requeue(frame);
                             return Err(error);
                         }
                     }
@@ -509,37 +483,38 @@ impl BridgeSender {
         Ok(())
     }
 
-    /// This node ends before everything has its outcome: names what is in doubt, and drops what still comes.
+    /// This node ends before everything has its outcome: reports the frames in doubt, and drops those that still arrive.
     fn leave(&mut self, ctx: &mut Context<Self>) {
-        if self.ended {
+        if self.phase == Phase::Ended {
             return;
         }
-        self.leaving = true;
+        if !matches!(self.phase, Phase::Farewell { .. }) {
+            self.phase = Phase::Leaving;
+        }
         self.setup.control.cut_short();
         self.window.leave(self.setup.clock.now_ns());
         self.drop_rest(ctx);
     }
 
     fn drop_rest(&mut self, ctx: &mut Context<Self>) {
-        self.window.leave_rest(self.setup.clock.now_ns());
+        self.window.drop_queued(self.setup.clock.now_ns());
         if self.setup.control.abandoned() || self.setup.edge.ending().is_some() {
             self.end(ctx);
         }
     }
 
     fn end(&mut self, ctx: &mut Context<Self>) {
-        if std::mem::replace(&mut self.ended, true) {
+        let phase = std::mem::replace(&mut self.phase, Phase::Ended);
+        if phase == Phase::Ended {
             return;
         }
         if let Some(conn) = std::mem::replace(&mut self.link, Link::Dialing).into_conn() {
             conn.close(ctx);
         }
-        self.setup.link.up.set(0);
-        self.setup.link.set_clock(None);
-        self.setup.edge.set_waits(None);
-        match self.farewell_ns {
-            Some(_) => self.setup.control.leave_farewell(),
-            None => self.setup.control.sender_ended(),
+        self.setup.link_ended();
+        match phase {
+            Phase::Farewell { .. } => self.setup.control.leave_farewell(),
+            _ => self.setup.control.sender_ended(),
         }
         self.setup.control.sender_gone();
         self.setup.control.ended(&self.setup.edge.name);
@@ -549,7 +524,7 @@ impl BridgeSender {
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let now_ns = self.now_ns();
         match self.link.conn() {
-            Some(conn) if conn.is_dead(now_ns) => self.lost(&LinkError::Silent, ctx),
+            Some(conn) if conn.is_silent(now_ns) => self.lost(&LinkError::Silent, ctx),
             _ => self.pump(ctx),
         }
     }
@@ -582,14 +557,9 @@ impl StreamHandler<Received> for BridgeSender {
         let Some(conn) = self.conn(received.conn) else {
             return;
         };
-        conn.heard_ns = now_ns;
-        let result = match received.message {
-            Ok(Some(bytes)) => WireFrame::parse(bytes)
-                .map_err(LinkError::from)
-                .and_then(|wire| self.receive(&wire, now_ns)),
-            Ok(None) => Err(LinkError::Closed),
-            Err(error) => Err(error.into()),
-        };
+        let result = conn
+            .parse(received.message, now_ns)
+            .and_then(|wire| self.receive(&wire, now_ns));
         match result {
             Ok(()) => self.pump(ctx),
             Err(error) => self.lost(&error, ctx),
@@ -612,7 +582,7 @@ impl Handler<Begin> for BridgeSender {
     type Result = ();
 
     fn handle(&mut self, _: Begin, ctx: &mut Self::Context) {
-        self.begun = true;
+        self.phase = Phase::Sending;
         ctx.run_interval(TICK, Self::tick);
         self.dial(Duration::ZERO, ctx);
     }
@@ -623,7 +593,7 @@ impl Handler<Wake> for BridgeSender {
 
     fn handle(&mut self, _: Wake, ctx: &mut Self::Context) {
         self.setup.bell.answer();
-        if self.begun {
+        if self.phase != Phase::New {
             self.pump(ctx);
         }
     }

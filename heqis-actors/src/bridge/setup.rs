@@ -1,4 +1,4 @@
-//! What one half of a bridged edge is made of, and what both halves say of their link.
+//! What one half of a bridged edge is built from, and how both halves report the state of their link.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::metrics::LinkMetrics;
 use crate::options::{BridgeOptions, LinkPeer};
 use crate::sp::Inproc;
 
-/// What one half of a bridged edge is made of.
+/// What one half of a bridged edge is built from.
 pub(crate) struct BridgeSetup {
     /// The local queue: frames to be sent, or frames received.
     pub(crate) edge: Arc<Edge>,
@@ -26,21 +26,21 @@ pub(crate) struct BridgeSetup {
     pub(crate) inproc: Inproc,
     pub(crate) clock: Clock,
     pub(crate) control: Control,
-    /// What the arbiter of the bridges counts.
+    /// Progress of the arbiter of the bridges.
     pub(crate) progress: Progress,
     pub(crate) bell: Arc<Doorbell>,
     pub(crate) link: LinkMetrics,
-    /// Identity of this process's half; another process has another one.
+    /// Identity of this process's half, different in every process.
     pub(crate) instance: u64,
     /// Name of this node.
     pub(crate) node: String,
-    /// The other end, as the topology has it.
+    /// The other end of the edge according to the topology.
     pub(crate) peer: LinkPeer,
     pub(crate) committed: Committed,
 }
 
 impl BridgeSetup {
-    /// The node at the other end, for messages.
+    /// The node at the other end, for log messages.
     pub(super) fn peer_name(&self) -> String {
         match self.peer.node.as_str() {
             "" => "the other node".into(),
@@ -48,7 +48,7 @@ impl BridgeSetup {
         }
     }
 
-    /// States why there is no connection, in the log too when `log` is set.
+    /// Reports why there is no connection, in the log as well when `log` is set.
     pub(super) fn link_waits(&self, reason: String, log: bool) {
         let peer = self.peer_name();
         self.edge.set_waits(Some(format!("{peer}: {reason}")));
@@ -63,7 +63,7 @@ impl BridgeSetup {
         }
     }
 
-    /// A peer did what it may not, or could not be understood. Limited: a peer can cause it without end.
+    /// Reports a peer that broke the protocol. The events are limited, because a peer can cause any number of them.
     pub(super) fn reject(&self, peer: &str, error: &LinkError) {
         if let Some(cause) = error.cause() {
             self.link.reject(cause);
@@ -79,7 +79,26 @@ impl BridgeSetup {
         }
     }
 
-    /// The connection that carried the edge is gone.
+    /// Reports a connection that carries the edge, after an outage since `down_since_ns` if there was one.
+    pub(super) fn link_up(&self, down_since_ns: Option<i64>, now_ns: i64) {
+        self.edge.set_waits(None);
+        self.link.up.set(1);
+        self.link.connects.inc();
+        if let Some(since_ns) = down_since_ns {
+            self.link.outage.observe_ns(now_ns - since_ns);
+        }
+        let edge = self.edge.name.to_string();
+        Event::LinkUp { edge }.publish();
+    }
+
+    /// Reports that this half has ended.
+    pub(super) fn link_ended(&self) {
+        self.edge.set_waits(None);
+        self.link.up.set(0);
+        self.link.set_clock(None);
+    }
+
+    /// Reports that the connection that carried the edge is lost.
     pub(super) fn link_down(&self, reason: &LinkError) {
         self.link.up.set(0);
         self.link.set_clock(None);
