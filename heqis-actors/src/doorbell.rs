@@ -1,11 +1,11 @@
-//! Waking an actor, at most one message at a time.
+//! Wakes an actor with at most one message in its mailbox.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use actix::prelude::*;
 
-/// Look at your edges.
+/// Makes an actor check its edges.
 #[derive(Debug)]
 pub(crate) struct Wake;
 
@@ -13,7 +13,7 @@ impl Message for Wake {
     type Result = ();
 }
 
-/// Wakes one actor, from any thread. Any number of rings before the actor looks leave one message.
+/// Wakes one actor, from any thread. Any number of rings before the actor checks its edges leave one message.
 #[derive(Debug, Default)]
 pub(crate) struct Doorbell {
     addr: OnceLock<Recipient<Wake>>,
@@ -33,13 +33,13 @@ impl Doorbell {
         }
     }
 
-    /// The actor is about to look; later rings count again.
+    /// The actor is about to check its edges; later rings send a message again.
     pub(crate) fn answer(&self) {
         self.rung.store(false, Ordering::Release);
     }
 }
 
-/// Wakes a source that answered [`Next::Waiting`]. Usable from any thread.
+/// Wakes a source that answered [`Next::Waiting`](crate::Next::Waiting). Usable from any thread.
 #[derive(Clone, Debug, Default)]
 pub struct Waker(pub(crate) Arc<Doorbell>);
 

@@ -51,8 +51,8 @@ pub struct Head {
     pub(crate) enter_ns: i64,
     /// Which of the frames of its origin this is, in their order on the bridged edge that it crosses.
     pub(crate) part: u32,
-    /// Whether the frame is of the past: it fills what stages hold, and does not leave the node.
-    pub(crate) past: bool,
+    /// Whether the frame is a warm-up item: it fills the state of stages, and does not leave the node.
+    pub(crate) warm_up: bool,
     /// Keeps the frame unacknowledged at the bridge it came over, for as long as anything derived from it lives.
     pub(crate) ticket: Option<Arc<Ticket>>,
 }
@@ -66,7 +66,7 @@ impl Head {
             stamps: ArrayVec::new(),
             enter_ns: born_ns,
             part: 0,
-            past: false,
+            warm_up: false,
             ticket: None,
         }
     }

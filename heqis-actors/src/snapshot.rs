@@ -66,7 +66,7 @@ impl Snapshot {
 
 /// What an actor holds.
 #[derive(Clone, Debug)]
-pub(crate) enum Held {
+pub(crate) enum ActorState {
     Busy,
     /// A source has given everything up to this position of its stream.
     Position {
@@ -117,7 +117,7 @@ impl SavedState {
     pub(crate) fn of(
         topology: &str,
         node: &str,
-        held: impl IntoIterator<Item = Held>,
+        held: impl IntoIterator<Item = ActorState>,
     ) -> Result<Self, Option<String>> {
         let mut saved = Self {
             topology: topology.to_owned(),
@@ -126,8 +126,8 @@ impl SavedState {
         };
         for held in held {
             match held {
-                Held::Busy => return Err(None),
-                Held::Position {
+                ActorState::Busy => return Err(None),
+                ActorState::Position {
                     source,
                     stream,
                     position,
@@ -136,7 +136,7 @@ impl SavedState {
                     stream,
                     position,
                 }),
-                Held::State {
+                ActorState::State {
                     stage,
                     worker,
                     fingerprint,
@@ -264,15 +264,15 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn held(position: u64) -> Vec<Held> {
-        let state = |stage: &str, snapshot| Held::State {
+    fn held(position: u64) -> Vec<ActorState> {
+        let state = |stage: &str, snapshot| ActorState::State {
             stage: stage.into(),
             worker: 0,
             fingerprint: 9,
             snapshot,
         };
         vec![
-            Held::Position {
+            ActorState::Position {
                 source: "market".into(),
                 stream: 7,
                 position,

@@ -1,24 +1,36 @@
-//! Looking at the frames that enter a stage, without being a stage.
+//! Observes the frames that enter a stage.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::frame::AnyFrame;
 
-/// Is handed every frame that a stage takes from its edges, before the stage is. Cheap to clone.
+/// Gets every frame that a stage takes from its edges, before the stage processes it. Cheap to clone.
 ///
-/// It runs on the stage's thread and in its way: what it keeps has to be copied out, since a frame that is held stays
-/// unacknowledged, and whatever takes long belongs elsewhere.
+/// It runs on the stage's thread. It copies what it keeps, because a frame that it held would stay unacknowledged, and
+/// passes slow work to another thread.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::sync::Arc;
+///
+/// let last = Arc::new(AtomicU64::new(0));
+/// let copy = last.clone();
+/// let tap = heqis_actors::Tap::new(move |frame| {
+///     copy.store(frame.head().origin.position, Ordering::Relaxed);
+/// });
+/// # let _ = tap;
+/// ```
 #[derive(Clone)]
 pub struct Tap(Arc<dyn Fn(&AnyFrame) + Send + Sync>);
 
 impl Tap {
-    /// A tap that hands each frame to `look`.
-    pub fn new(look: impl Fn(&AnyFrame) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(look))
+    /// A tap that calls `observe` with each frame.
+    pub fn new(observe: impl Fn(&AnyFrame) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(observe))
     }
 
-    pub(crate) fn show(&self, frame: &AnyFrame) {
+    pub(crate) fn observe(&self, frame: &AnyFrame) {
         (self.0)(frame);
     }
 }

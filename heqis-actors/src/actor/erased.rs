@@ -1,4 +1,4 @@
-//! Stages and sources of any type behind one face.
+//! Stages and sources of any type behind one trait.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::payload::{Key, Payload, PayloadError, Tensor};
 use crate::snapshot::Snapshot;
 use crate::stage::{Next, Source, Stage};
 
-/// A stage of any type. It keeps the frames of the current batch, so that they survive its failure.
+/// A stage of any type. It keeps the frames of the current batch, so that they survive a failure of the stage.
 pub(crate) trait AnyStage {
-    /// Takes the frame into the batch and processes it.
+    /// Adds the frame to the batch and processes it.
     fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError>;
     fn flush(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
     fn drain(&mut self, ending: Ending, out: &mut RawEmitter) -> Result<(), StageError>;
@@ -23,15 +23,15 @@ pub(crate) trait AnyStage {
     fn resume(&mut self, out: &mut RawEmitter) -> Result<(), StageError>;
     fn snapshot(&self) -> Snapshot;
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError>;
-    /// Whether frames whose outcome the commit log holds are left out.
+    /// Whether the stage is not shown frames whose outcome the commit log holds.
     fn recovers(&self) -> bool;
-    /// Whether frames of the past are shown to the stage.
-    fn takes_past(&self) -> bool;
-    /// Gives up the frames of the batch, oldest first.
+    /// Whether the stage is shown warm-up items.
+    fn takes_warm_up(&self) -> bool;
+    /// Takes the frames of the batch out, oldest first.
     fn take_batch(&mut self) -> Vec<AnyFrame>;
-    /// Gives up the newest frame of the batch.
+    /// Takes the newest frame of the batch out.
     fn take_newest(&mut self) -> Option<AnyFrame>;
-    /// Lets go of the frames of a finished batch.
+    /// Drops the frames of a finished batch, which releases their tickets.
     fn clear_batch(&mut self);
 }
 
@@ -52,7 +52,7 @@ impl<S: Stage> TypedStage<S> {
 impl<S: Stage> AnyStage for TypedStage<S> {
     fn process(&mut self, frame: AnyFrame, out: &mut RawEmitter) -> Result<(), StageError> {
         let frame = Frame::typed(frame).map_err(|frame| {
-            // `check` refuses such an edge; only a graph built by hand gets here.
+            // The check of a topology refuses such an edge; only a graph built in code gets here.
             StageError::Config(format!(
                 "stage kind '{}' takes '{}', the edge carries '{}'",
                 S::KIND,
@@ -103,7 +103,7 @@ impl<S: Stage> AnyStage for TypedStage<S> {
         S::RECOVERS
     }
 
-    fn takes_past(&self) -> bool {
+    fn takes_warm_up(&self) -> bool {
         S::TAKES_WARM_UP
     }
 
@@ -165,9 +165,9 @@ impl<S: Source> AnySource for TypedSource<S> {
     }
 }
 
-/// Runs a stage's code; a panic becomes an error, so that it stays within the stage.
+/// Runs code of a stage; a panic becomes an error, so that it does not end the thread.
 fn contained<T>(work: impl FnOnce() -> Result<T, StageError>) -> Result<T, StageError> {
-    // The stage is rebuilt after a panic, so whatever state it left behind is never looked at again.
+    // The stage is rebuilt after a panic, so that its possibly inconsistent state is never used again.
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let reason = panic
             .downcast_ref::<&str>()

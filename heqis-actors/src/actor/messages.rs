@@ -1,13 +1,13 @@
-//! What the framework asks of the actors around stages.
+//! The messages from the framework to the actors around stages.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
 
 use crate::error::StageError;
-use crate::snapshot::{Held, SavedState};
+use crate::snapshot::{ActorState, SavedState};
 
-/// Build what you run; answers when it is done.
+/// Builds the stage or source, and answers when that is done.
 #[derive(Debug)]
 pub(crate) struct Build;
 
@@ -15,7 +15,7 @@ impl Message for Build {
     type Result = Result<(), StageError>;
 }
 
-/// Every stage of the node is built: take up recovered state and begin.
+/// Starts the flow: every stage of the node is built, and recovered state is taken up.
 #[derive(Debug)]
 pub(crate) struct Begin;
 
@@ -23,18 +23,18 @@ impl Message for Begin {
     type Result = ();
 }
 
-/// Say what you hold: answered between two frames, by [`Held::Busy`] where something is under way.
+/// Asks for the actor's state between two frames; the answer is [`ActorState::Busy`] while frames are in process.
 #[derive(Debug)]
-pub(crate) struct Hold;
+pub(crate) struct TakeSnapshot;
 
-impl Message for Hold {
-    type Result = Vec<Held>;
+impl Message for TakeSnapshot {
+    type Result = Vec<ActorState>;
 }
 
-/// Take up what you held in an earlier process.
+/// Restores the state that was saved by an earlier process.
 #[derive(Debug)]
-pub(crate) struct TakeUp(pub(crate) Arc<SavedState>);
+pub(crate) struct Restore(pub(crate) Arc<SavedState>);
 
-impl Message for TakeUp {
+impl Message for Restore {
     type Result = Result<(), StageError>;
 }

@@ -1,8 +1,11 @@
 //! The actix actors that run stages, and what they share.
 //!
-//! Every actor has one message for data, [`Wake`](crate::doorbell::Wake): "look at your edges". A
+//! Data reaches an actor through its edges only. The message [`Wake`](crate::doorbell::Wake) makes it check them, and a
 //! [`Doorbell`](crate::doorbell::Doorbell) in front of the mailbox lets at most one `Wake` wait there, so that mailboxes
 //! stay bounded although actix's `do_send` is not.
+//!
+//! - `stage`, `source`, `ring`: the three actors. `inlet`, `outlet`: their edges. `messages`: what the framework asks of them.
+//! - `erased`: stages and sources of any type behind one trait.
 
 mod erased;
 mod inlet;
@@ -14,7 +17,7 @@ mod stage;
 
 pub(crate) use erased::{TypedSource, TypedStage};
 pub(crate) use inlet::Inlet;
-pub(crate) use messages::{Begin, Build, Hold, TakeUp};
+pub(crate) use messages::{Begin, Build, Restore, TakeSnapshot};
 pub(crate) use outlet::Outlet;
 pub use ring::RingBufferConfig;
 pub(crate) use ring::{RING_KIND, RingActor, RingSetup};

@@ -15,7 +15,7 @@ pub(crate) struct Outlet {
     broadcast: Vec<Arc<Edge>>,
     /// Edges that share the frames by key.
     partitioned: Vec<Arc<Edge>>,
-    /// How many of the targets the front frame has reached already.
+    /// Number of targets that the front frame has already reached.
     reached: usize,
     ended: bool,
 }
@@ -30,7 +30,8 @@ impl Outlet {
         }
     }
 
-    /// Puts staged frames on the edges, in order. Returns whether all found room; if not, a doorbell will ring.
+    /// Puts staged frames on the edges, in order. Returns whether all found room; otherwise the actor is woken when there
+    /// is room.
     pub(crate) fn offer(&mut self, staged: &mut VecDeque<AnyFrame>) -> bool {
         while let Some(frame) = staged.pop_front() {
             if let Err(frame) = self.offer_one(frame) {
@@ -66,7 +67,7 @@ impl Outlet {
         Ok(())
     }
 
-    /// Gives up staged frames when the drain timeout has passed, on the books of each edge they did not reach.
+    /// Drops staged frames, because the drain timeout has passed, in the books of each edge that they did not reach.
     pub(crate) fn abandon(&mut self, staged: &mut VecDeque<AnyFrame>) {
         for frame in staged.drain(..) {
             let shared = self
@@ -80,12 +81,12 @@ impl Outlet {
                 .chain(shared)
                 .skip(std::mem::take(&mut self.reached))
             {
-                edge.refuse(1);
+                edge.drop_unsent(1);
             }
         }
     }
 
-    /// No further frame will come from this actor. Calling it again does nothing.
+    /// Ends the output of this actor. Further calls do nothing.
     pub(crate) fn end(&mut self, ending: Ending) {
         if !std::mem::replace(&mut self.ended, true) {
             for edge in self.broadcast.iter().chain(&self.partitioned) {

@@ -1,7 +1,7 @@
 //! The ring buffer: a queue with a policy of its own between two stages.
 //!
-//! It goes on taking frames while its outgoing edges are full, which no other stage does; that is its whole purpose:
-//! upstream of a slow link it decides, by its policy, what is kept.
+//! It continues to take frames while its outgoing edges are full, which no other stage does: in front of a slow link its
+//! policy decides which frames are kept.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::inlet::Inlet;
-use super::messages::{Begin, Build, Hold, TakeUp};
+use super::messages::{Begin, Build, Restore, TakeSnapshot};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::Control;
@@ -22,7 +22,7 @@ use crate::frame::AnyFrame;
 use crate::options::Policy;
 use crate::outcome::Ending;
 use crate::outcome::Outcome;
-use crate::snapshot::Held;
+use crate::snapshot::ActorState;
 use crate::stats::StageStats;
 
 /// MessageKind name of the ring buffer in topologies.
@@ -43,7 +43,7 @@ pub struct RingBufferConfig {
     pub policy: Policy,
 }
 
-/// What a ring-buffer actor is made of.
+/// What a ring-buffer actor is built from.
 pub(crate) struct RingSetup {
     pub(crate) cx: BuildContext,
     pub(crate) inlets: Vec<Inlet>,
@@ -56,45 +56,40 @@ pub(crate) struct RingSetup {
 }
 
 pub(crate) struct RingActor {
-    cx: BuildContext,
-    inlets: Vec<Inlet>,
-    ring: Arc<Edge>,
-    outlet: Outlet,
-    emitter: RawEmitter,
-    bell: Arc<Doorbell>,
-    control: Control,
-    stats: StageStats,
-    begun: bool,
-    /// The inputs have ended and the ring was told so.
-    closed: bool,
-    ended: bool,
+    setup: RingSetup,
+    phase: Phase,
     /// A frame that the `block` policy turned away from the ring.
     waiting: Option<AnyFrame>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Built; moves nothing yet.
+    New,
+    Running,
+    /// The inputs have ended, and the ring after them.
+    Emptying,
+    Ended,
 }
 
 impl RingActor {
     pub(crate) fn new(setup: RingSetup) -> Self {
         Self {
-            bell: setup.cx.waker.0.clone(),
-            cx: setup.cx,
-            inlets: setup.inlets,
-            ring: setup.ring,
-            outlet: setup.outlet,
-            emitter: setup.emitter,
-            control: setup.control,
-            stats: setup.stats,
-            begun: false,
-            closed: false,
-            ended: false,
+            setup,
+            phase: Phase::New,
             waiting: None,
         }
     }
 
+    fn bell(&self) -> &Doorbell {
+        &self.setup.cx.waker.0
+    }
+
     fn turn(&mut self) {
-        if self.ended || !self.begun {
+        if matches!(self.phase, Phase::New | Phase::Ended) {
             return;
         }
-        if self.control.abandoned() {
+        if self.setup.control.abandoned() {
             return self.abandon();
         }
         for _ in 0..TURN {
@@ -106,24 +101,29 @@ impl RingActor {
                 Emptied::Nothing => return,
             }
         }
-        self.bell.ring();
+        self.bell().ring();
     }
 
     /// Moves one frame from the inputs into the ring.
     fn fill(&mut self) -> bool {
         if let Some(frame) = self.waiting.take()
-            && let Err(frame) = self.ring.push(frame)
+            && let Err(frame) = self.setup.ring.push(frame)
         {
             self.waiting = Some(frame);
             return false;
         }
-        let now_ns = self.cx.clock.now_ns();
-        for inlet in self.inlets.iter_mut().filter(|inlet| inlet.ended.is_none()) {
+        let now_ns = self.setup.cx.clock.now_ns();
+        for inlet in self
+            .setup
+            .inlets
+            .iter_mut()
+            .filter(|inlet| inlet.ended.is_none())
+        {
             match inlet.edge.pop(inlet.lane, now_ns) {
                 Pop::Frame(frame) => {
-                    // The ring's own books take over here.
+                    // From here on the frame is in the books of the ring.
                     inlet.edge.done(Outcome::Delivered, 1);
-                    if let Err(frame) = self.ring.push(frame) {
+                    if let Err(frame) = self.setup.ring.push(frame) {
                         self.waiting = Some(frame);
                     }
                     return true;
@@ -132,32 +132,34 @@ impl RingActor {
                 Pop::Ended(ending) => inlet.ended = Some(ending),
             }
         }
-        if !self.closed
+        if self.phase == Phase::Running
             && self.waiting.is_none()
-            && let Some(ending) = Inlet::ending(&self.inlets)
+            && let Some(ending) = Inlet::ending(&self.setup.inlets)
         {
-            self.closed = true;
-            self.ring.end_producer(ending);
+            self.phase = Phase::Emptying;
+            self.setup.ring.end_producer(ending);
         }
         false
     }
 
     /// Moves one frame from the ring onto the outgoing edges.
     fn empty(&mut self) -> Emptied {
-        if !self.outlet.offer(&mut self.emitter.staged) {
+        if !self.setup.outlet.offer(&mut self.setup.emitter.staged) {
             return Emptied::Nothing;
         }
-        let now_ns = self.cx.clock.now_ns();
-        match self.ring.pop(0, now_ns) {
+        let now_ns = self.setup.cx.clock.now_ns();
+        match self.setup.ring.pop(0, now_ns) {
             Pop::Frame(frame) => {
                 let head = frame.head.clone();
                 let (born_ns, enter_ns) = (head.born_ns, head.last_leave_ns());
-                self.emitter.emit(&head, head.key, |head| {
+                self.setup.emitter.emit(&head, head.key, |head| {
                     AnyFrame::from_parts(head, frame.body)
                 });
-                self.ring.done(Outcome::Delivered, 1);
-                self.stats.processed(now_ns - enter_ns, now_ns - born_ns);
-                self.outlet.offer(&mut self.emitter.staged);
+                self.setup.ring.done(Outcome::Delivered, 1);
+                self.setup
+                    .stats
+                    .processed(now_ns - enter_ns, now_ns - born_ns);
+                self.setup.outlet.offer(&mut self.setup.emitter.staged);
                 Emptied::Moved
             }
             Pop::Empty => Emptied::Nothing,
@@ -166,20 +168,20 @@ impl RingActor {
     }
 
     fn end(&mut self, ending: Ending) {
-        self.ended = true;
-        self.outlet.end(ending);
-        self.control.ended(&self.cx.stage);
+        self.phase = Phase::Ended;
+        self.setup.outlet.end(ending);
+        self.setup.control.ended(&self.setup.cx.stage);
     }
 
     fn abandon(&mut self) {
         if self.waiting.take().is_some() {
-            self.ring.refuse(1);
+            self.setup.ring.drop_unsent(1);
         }
-        for inlet in &self.inlets {
+        for inlet in &self.setup.inlets {
             inlet.edge.abandon();
         }
-        self.ring.abandon();
-        self.outlet.abandon(&mut self.emitter.staged);
+        self.setup.ring.abandon();
+        self.setup.outlet.abandon(&mut self.setup.emitter.staged);
         self.end(Ending::Left);
     }
 }
@@ -194,7 +196,7 @@ impl Actor for RingActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.bell.attach(ctx.address().recipient());
+        self.bell().attach(ctx.address().recipient());
     }
 }
 
@@ -206,23 +208,25 @@ impl Handler<Build> for RingActor {
     }
 }
 
-impl Handler<Hold> for RingActor {
-    type Result = MessageResult<Hold>;
+impl Handler<TakeSnapshot> for RingActor {
+    type Result = MessageResult<TakeSnapshot>;
 
-    /// What the ring holds is in the books of its own edge.
-    fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
-        let idle = self.begun && self.waiting.is_none() && self.emitter.staged.is_empty();
+    /// The frames in the ring are in the books of its own edge.
+    fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
+        let idle = self.phase != Phase::New
+            && self.waiting.is_none()
+            && self.setup.emitter.staged.is_empty();
         MessageResult(match idle {
             true => Vec::new(),
-            false => vec![Held::Busy],
+            false => vec![ActorState::Busy],
         })
     }
 }
 
-impl Handler<TakeUp> for RingActor {
+impl Handler<Restore> for RingActor {
     type Result = Result<(), StageError>;
 
-    fn handle(&mut self, _: TakeUp, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Restore, _: &mut Self::Context) -> Self::Result {
         Ok(())
     }
 }
@@ -231,7 +235,7 @@ impl Handler<Begin> for RingActor {
     type Result = ();
 
     fn handle(&mut self, _: Begin, _: &mut Self::Context) {
-        self.begun = true;
+        self.phase = Phase::Running;
         self.turn();
     }
 }
@@ -240,7 +244,7 @@ impl Handler<Wake> for RingActor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
-        self.bell.answer();
+        self.bell().answer();
         self.turn();
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 
 use super::erased::{AnySource, ErasedItem, build};
-use super::messages::{Begin, Build, Hold, TakeUp};
+use super::messages::{Begin, Build, Restore, TakeSnapshot};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::Control;
@@ -17,18 +17,18 @@ use crate::frame::{AnyFrame, Head, Origin, Stamp};
 use crate::outcome::Ending;
 use crate::payload::PayloadError;
 use crate::recording::{Recording, Replay, meta_of};
-use crate::snapshot::Held;
+use crate::snapshot::ActorState;
 use crate::stage::Next;
 
 /// Items per turn, so that a fast source lets its neighbours on the arbiter work.
 const TURN: usize = 64;
-/// Items after which a recording is looked through for segments that are not needed any more.
+/// Items between two checks of a recording for segments that are no longer needed.
 const PRUNE_EVERY: u64 = 4096;
 
 pub(crate) type SourceFactory =
     Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnySource>, StageError> + Send + Sync>;
 
-/// What a source actor is made of.
+/// What a source actor is built from.
 pub(crate) struct SourceSetup {
     pub(crate) cx: BuildContext,
     pub(crate) index: u16,
@@ -37,53 +37,36 @@ pub(crate) struct SourceSetup {
     pub(crate) control: Control,
     /// Identity of the source's sequence of items.
     pub(crate) stream: u64,
-    /// Where the items are written down, when the source gives them once only.
+    /// Where the items are recorded, when the source makes them once only.
     pub(crate) recording: Option<Recording>,
     /// Whether the stream is the same in each run.
     pub(crate) replayable: bool,
 }
 
 pub(crate) struct SourceActor {
-    cx: BuildContext,
-    index: u16,
-    factory: SourceFactory,
+    setup: SourceSetup,
     source: Option<Box<dyn AnySource>>,
-    outlet: Outlet,
-    bell: Arc<Doorbell>,
-    control: Control,
-    stream: u64,
     position: u64,
-    /// The position up to which the node's state has the items' effect: they are passed over.
+    /// The position up to which the node's state has the items' effect: they are skipped.
     start_after: u64,
-    /// The items of the past were given, or are not needed.
-    past_given: bool,
-    /// Whether the stream is the same in each run.
-    replayable: bool,
-    recording: Option<Recording>,
-    /// What was recorded before this process and has to come again.
+    /// The warm-up items were emitted, or are not needed.
+    warm_up_given: bool,
+    /// Items that were recorded before this process and are emitted again.
     replay: Option<Replay>,
     staged: VecDeque<AnyFrame>,
     begun: bool,
-    /// A timer for this time is running already.
+    /// A timer for this time is already running.
     alarm_ns: Option<i64>,
 }
 
 impl SourceActor {
     pub(crate) fn new(setup: SourceSetup) -> Self {
         Self {
-            bell: setup.cx.waker.0.clone(),
-            cx: setup.cx,
-            index: setup.index,
-            factory: setup.factory,
+            setup,
             source: None,
-            outlet: setup.outlet,
-            control: setup.control,
-            stream: setup.stream,
             position: 0,
             start_after: 0,
-            past_given: false,
-            replayable: setup.replayable,
-            recording: setup.recording,
+            warm_up_given: false,
             replay: None,
             staged: VecDeque::new(),
             begun: false,
@@ -91,40 +74,44 @@ impl SourceActor {
         }
     }
 
+    fn bell(&self) -> &Arc<Doorbell> {
+        &self.setup.cx.waker.0
+    }
+
     fn turn(&mut self) {
-        if self.control.abandoned() {
-            self.outlet.abandon(&mut self.staged);
-        } else if !self.outlet.offer(&mut self.staged) {
+        if self.setup.control.abandoned() {
+            self.setup.outlet.abandon(&mut self.staged);
+        } else if !self.setup.outlet.offer(&mut self.staged) {
             return;
         }
-        if self.control.stopping() {
+        if self.setup.control.stopping() {
             return self.end(Ending::Left);
         }
-        if self.control.sources_paused() {
+        if self.setup.control.sources_paused() {
             return;
         }
         for _ in 0..TURN {
             let due = Origin {
-                stream: self.stream,
+                stream: self.setup.stream,
                 position: self.position + 1,
             };
-            let passed_over = due.position <= self.start_after;
-            let replaying = passed_over || self.cx.committed.is_settled(due);
-            self.cx.replaying.store(replaying, Ordering::Relaxed);
+            let skipped = due.position <= self.start_after;
+            let replaying = skipped || self.setup.cx.committed.is_settled(due);
+            self.setup.cx.replaying.store(replaying, Ordering::Relaxed);
             match self.next() {
-                Ok(Next::Item(_)) if passed_over => self.position += 1,
+                Ok(Next::Item(_)) if skipped => self.position += 1,
                 Ok(Next::Item(item)) => {
-                    let born_ns = self.cx.clock.now_ns();
+                    let born_ns = self.setup.cx.clock.now_ns();
                     let mut head = Head::new(due, item.key, born_ns);
-                    head.past = !self.past_given;
-                    self.position += u64::from(self.past_given);
+                    head.warm_up = !self.warm_up_given;
+                    self.position += u64::from(self.warm_up_given);
                     let _ = head.stamps.try_push(Stamp {
-                        stage: self.index,
+                        stage: self.setup.index,
                         enter_ns: born_ns,
                         leave_ns: born_ns,
                     });
                     self.staged.push_back(AnyFrame::from_parts(head, item.body));
-                    if !self.outlet.offer(&mut self.staged) {
+                    if !self.setup.outlet.offer(&mut self.staged) {
                         return;
                     }
                 }
@@ -132,26 +119,28 @@ impl SourceActor {
                 Ok(Next::Waiting) => return,
                 Ok(Next::End) => return self.end(Ending::Complete),
                 Err(error) => {
-                    self.control.stage_failed(&self.cx.stage, &error);
-                    self.control
-                        .fail(format!("source '{}': {error}", self.cx.stage));
+                    self.setup
+                        .control
+                        .stage_failed(&self.setup.cx.stage, &error);
+                    self.setup
+                        .control
+                        .fail(format!("source '{}': {error}", self.setup.cx.stage));
                     return self.end(Ending::Left);
                 }
             }
         }
-        self.bell.ring();
+        self.bell().ring();
     }
 
-    /// The next item: of what was recorded first, then of the source itself, whose items are written down before they go
-    /// on their way.
+    /// The next item: recorded ones first, then those of the source itself, which are recorded before they are emitted.
     fn next(&mut self) -> Result<Next<ErasedItem>, StageError> {
         let Some(source) = &mut self.source else {
             return Ok(Next::Waiting);
         };
-        if !self.past_given {
+        if !self.warm_up_given {
             match source.warm_up()? {
                 Some(item) => return Ok(Next::Item(item)),
-                None => self.past_given = true,
+                None => self.warm_up_given = true,
             }
         }
         if let Some(replay) = &mut self.replay {
@@ -170,23 +159,24 @@ impl SourceActor {
             }
         }
         let next = source.next()?;
-        if let (Some(recording), Next::Item(item)) = (&mut self.recording, &next) {
+        if let (Some(recording), Next::Item(item)) = (&mut self.setup.recording, &next) {
             recording
-                .append(&*item.body, self.cx.clock.now_ns())
+                .append(&*item.body, self.setup.cx.clock.now_ns())
                 .map_err(StageError::failed)?;
             if recording.position() % PRUNE_EVERY == 0
-                && let Err(error) = recording.prune(self.control.saved_position(&self.cx.stage))
+                && let Err(error) =
+                    recording.prune(self.setup.control.saved_position(&self.setup.cx.stage))
             {
-                tracing::warn!(stage = %self.cx.stage, %error, "old segments of the recording are not removed");
+                tracing::warn!(stage = %self.setup.cx.stage, %error, "old segments of the recording are not removed");
             }
         }
         Ok(next)
     }
 
-    fn position(&self) -> Held {
-        Held::Position {
-            source: self.cx.stage.to_string(),
-            stream: self.stream,
+    fn position(&self) -> ActorState {
+        ActorState::Position {
+            source: self.setup.cx.stage.to_string(),
+            stream: self.setup.stream,
             position: self.position,
         }
     }
@@ -194,7 +184,7 @@ impl SourceActor {
     fn sleep(&mut self, wake_ns: i64) {
         if self.alarm_ns != Some(wake_ns) {
             self.alarm_ns = Some(wake_ns);
-            let (clock, bell) = (self.cx.clock.clone(), self.bell.clone());
+            let (clock, bell) = (self.setup.cx.clock.clone(), self.bell().clone());
             actix_rt::spawn(async move {
                 clock.sleep_until(wake_ns).await;
                 bell.ring();
@@ -203,13 +193,13 @@ impl SourceActor {
     }
 
     fn end(&mut self, ending: Ending) {
-        self.outlet.end(ending);
-        if ending == Ending::Left && self.past_given {
+        self.setup.outlet.end(ending);
+        if ending == Ending::Left && self.warm_up_given {
             let position = self.position();
-            self.control.deposit(position);
+            self.setup.control.deposit(position);
         }
         if self.source.take().is_some() {
-            self.control.ended(&self.cx.stage);
+            self.setup.control.ended(&self.setup.cx.stage);
         }
     }
 }
@@ -218,7 +208,7 @@ impl Actor for SourceActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.bell.attach(ctx.address().recipient());
+        self.bell().attach(ctx.address().recipient());
     }
 }
 
@@ -226,7 +216,7 @@ impl Handler<Build> for SourceActor {
     type Result = Result<(), StageError>;
 
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
-        self.source = Some(build(&*self.factory, &self.cx)?);
+        self.source = Some(build(&*self.setup.factory, &self.setup.cx)?);
         Ok(())
     }
 }
@@ -236,17 +226,18 @@ impl Handler<Begin> for SourceActor {
 
     fn handle(&mut self, _: Begin, _: &mut Self::Context) {
         self.begun = true;
-        if let Some(recording) = &self.recording {
+        if let Some(recording) = &self.setup.recording {
             let from = (self.start_after + 1).max(recording.first());
             if self.start_after + 1 < recording.first() {
-                tracing::warn!(stage = %self.cx.stage, from, "the recording starts later than the state of the stages ends");
+                tracing::warn!(stage = %self.setup.cx.stage, from, "the recording starts later than the state of the stages ends");
             }
             self.position = from - 1;
             match recording.replay(from) {
                 Ok(replay) => self.replay = Some(replay),
                 Err(error) => {
-                    self.control
-                        .fail(format!("source '{}': {error}", self.cx.stage));
+                    self.setup
+                        .control
+                        .fail(format!("source '{}': {error}", self.setup.cx.stage));
                     return self.end(Ending::Left);
                 }
             }
@@ -255,34 +246,35 @@ impl Handler<Begin> for SourceActor {
     }
 }
 
-impl Handler<Hold> for SourceActor {
-    type Result = MessageResult<Hold>;
+impl Handler<TakeSnapshot> for SourceActor {
+    type Result = MessageResult<TakeSnapshot>;
 
-    fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
-        let idle = self.begun && self.past_given && self.staged.is_empty() && self.source.is_some();
-        MessageResult(vec![match idle && self.control.sources_paused() {
+    fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
+        let idle =
+            self.begun && self.warm_up_given && self.staged.is_empty() && self.source.is_some();
+        MessageResult(vec![match idle && self.setup.control.sources_paused() {
             true => self.position(),
-            false => Held::Busy,
+            false => ActorState::Busy,
         }])
     }
 }
 
-impl Handler<TakeUp> for SourceActor {
+impl Handler<Restore> for SourceActor {
     type Result = Result<(), StageError>;
 
-    fn handle(&mut self, TakeUp(saved): TakeUp, _: &mut Self::Context) -> Self::Result {
-        // A source that gives its items once only and is not recorded goes on wherever it is.
-        let position = saved.position(&self.cx.stage);
-        // What the stages hold has the past in it.
-        self.past_given = position.is_some();
-        self.start_after = match self.replayable {
+    fn handle(&mut self, Restore(saved): Restore, _: &mut Self::Context) -> Self::Result {
+        // A source that makes its items once only and is not recorded continues wherever it is.
+        let position = saved.position(&self.setup.cx.stage);
+        // The saved state of the stages includes the warm-up items.
+        self.warm_up_given = position.is_some();
+        self.start_after = match self.setup.replayable {
             true => position.unwrap_or(0),
             false => 0,
         };
-        if let Some(recording) = &mut self.recording
+        if let Some(recording) = &mut self.setup.recording
             && let Err(error) = recording.prune(self.start_after)
         {
-            tracing::warn!(stage = %self.cx.stage, %error, "old segments of the recording are not removed");
+            tracing::warn!(stage = %self.setup.cx.stage, %error, "old segments of the recording are not removed");
         }
         Ok(())
     }
@@ -292,7 +284,7 @@ impl Handler<Wake> for SourceActor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
-        self.bell.answer();
+        self.bell().answer();
         if self.begun && self.source.is_some() {
             self.turn();
         }

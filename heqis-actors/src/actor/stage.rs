@@ -1,4 +1,4 @@
-//! Runs a stage: takes batches from its edges, processes them, carries what comes out, restarts it when it fails.
+//! Runs a stage: takes batches from its edges, processes them, passes on what it emits, and restarts it when it fails.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use actix::prelude::*;
 
 use super::erased::{AnyStage, build};
 use super::inlet::Inlet;
-use super::messages::{Begin, Build, Hold, TakeUp};
+use super::messages::{Begin, Build, Restore, TakeSnapshot};
 use super::outlet::Outlet;
 use crate::context::BuildContext;
 use crate::control::{Control, Progress};
@@ -15,11 +15,11 @@ use crate::edge::Pop;
 use crate::emitter::RawEmitter;
 use crate::error::StageError;
 use crate::frame::{AnyFrame, Origin};
-use crate::options::{BatchOptions, Exhausted, StageOptions};
+use crate::options::{Exhausted, StageOptions};
 use crate::outcome::Ending;
 use crate::outcome::{DropCause, Outcome};
 use crate::restart::RestartBudget;
-use crate::snapshot::Held;
+use crate::snapshot::ActorState;
 use crate::snapshot::Snapshot;
 use crate::stats::StageStats;
 use crate::tap::Tap;
@@ -31,7 +31,7 @@ const TURN_NS: i64 = 100_000;
 pub(crate) type StageFactory =
     Arc<dyn Fn(&BuildContext) -> Result<Box<dyn AnyStage>, StageError> + Send + Sync>;
 
-/// What a stage actor is made of.
+/// What a stage actor is built from.
 pub(crate) struct StageSetup {
     pub(crate) tap: Option<Tap>,
     pub(crate) cx: BuildContext,
@@ -40,10 +40,11 @@ pub(crate) struct StageSetup {
     pub(crate) outlet: Outlet,
     pub(crate) emitter: RawEmitter,
     pub(crate) options: StageOptions,
-    /// Which of the copies of the stage this is, and what its parameters are.
+    /// Which of the copies of the stage this is.
     pub(crate) worker: u32,
+    /// Hash of the stage's parameters.
     pub(crate) fingerprint: u64,
-    /// Whether the stage has its arbiter for itself and may wait on its thread.
+    /// Whether no other stage runs on the arbiter, so that this one may block its thread.
     pub(crate) may_wait: bool,
     pub(crate) control: Control,
     pub(crate) progress: Progress,
@@ -51,41 +52,27 @@ pub(crate) struct StageSetup {
 }
 
 pub(crate) struct StageActor {
-    tap: Option<Tap>,
-    cx: BuildContext,
-    factory: StageFactory,
+    setup: StageSetup,
     stage: Option<Box<dyn AnyStage>>,
-    inlets: Vec<Inlet>,
-    /// The inlet to look at first in the next turn.
+    /// The inlet from which the next turn takes first.
     next_inlet: usize,
-    outlet: Outlet,
-    emitter: RawEmitter,
-    batch: BatchOptions,
-    worker: u32,
-    fingerprint: u64,
-    may_wait: bool,
-    /// What must be known of each frame in the current batch once the stage is done with it.
-    hand: Vec<InHand>,
+    /// What is needed of each frame of the current batch once the stage is done with it.
+    in_process: Vec<InProcess>,
     /// Frames of a failed batch, newest first, to be tried once more, one by one.
     retry: Vec<(usize, AnyFrame)>,
-    bell: Arc<Doorbell>,
-    control: Control,
-    progress: Progress,
-    stats: StageStats,
     budget: RestartBudget,
-    exhausted: Exhausted,
     phase: Phase,
 }
 
-/// A frame in the stage's hand.
+/// A frame that the stage processes.
 #[derive(Clone, Copy)]
-struct InHand {
+struct InProcess {
     inlet: usize,
     enter_ns: i64,
     born_ns: i64,
 }
 
-impl InHand {
+impl InProcess {
     fn new(inlet: usize, frame: &AnyFrame) -> Self {
         Self {
             inlet,
@@ -106,7 +93,7 @@ enum Phase {
     GivenUp,
     /// Inputs ended and drained; the last outputs wait for room.
     Draining(Ending),
-    /// Inputs are complete and outputs are out; everything else on the node has to end first.
+    /// The inputs are complete and all output is on the edges; everything else on the node ends first.
     Finishing,
     Ended,
 }
@@ -114,35 +101,25 @@ enum Phase {
 impl StageActor {
     pub(crate) fn new(setup: StageSetup) -> Self {
         Self {
-            bell: setup.cx.waker.0.clone(),
-            tap: setup.tap,
-            cx: setup.cx,
-            factory: setup.factory,
             stage: None,
-            inlets: setup.inlets,
             next_inlet: 0,
-            outlet: setup.outlet,
-            emitter: setup.emitter,
-            batch: setup.options.batch,
-            worker: setup.worker,
-            fingerprint: setup.fingerprint,
-            may_wait: setup.may_wait,
-            hand: Vec::new(),
+            in_process: Vec::new(),
             retry: Vec::new(),
-            control: setup.control,
-            progress: setup.progress,
-            stats: setup.stats,
             budget: RestartBudget::new(setup.options.restart),
-            exhausted: setup.options.restart.then,
             phase: Phase::New,
+            setup,
         }
+    }
+
+    fn bell(&self) -> &Doorbell {
+        &self.setup.cx.waker.0
     }
 
     fn turn(&mut self) {
         match self.phase {
-            _ if self.control.abandoned() => return self.abandon(),
+            _ if self.setup.control.abandoned() => return self.abandon(),
             Phase::New | Phase::Ended => return,
-            Phase::Pausing(until_ns) if self.cx.clock.now_ns() < until_ns => return,
+            Phase::Pausing(until_ns) if self.setup.cx.clock.now_ns() < until_ns => return,
             Phase::Pausing(_) => {
                 if !self.rebuild() {
                     return;
@@ -151,30 +128,30 @@ impl StageActor {
             Phase::Finishing => return self.finish(),
             Phase::Running | Phase::GivenUp | Phase::Draining(_) => {}
         }
-        let start_ns = self.cx.clock.now_ns();
+        let start_ns = self.setup.cx.clock.now_ns();
         for _ in 0..TURN {
-            if self.control.abandoned() {
+            if self.setup.control.abandoned() {
                 return self.abandon();
             }
-            if !self.outlet.offer(&mut self.emitter.staged) {
+            if !self.setup.outlet.offer(&mut self.setup.emitter.staged) {
                 return;
             }
             if let Phase::Draining(ending) = self.phase {
                 return self.drained(ending);
             }
             let step = self.step();
-            self.progress.step();
+            self.setup.progress.step();
             match step {
                 Step::Worked => {}
                 Step::Idle => return,
                 Step::Paused => return,
                 Step::InputsEnded(ending) => self.drain(ending),
             }
-            if self.cx.clock.now_ns() - start_ns > TURN_NS {
+            if self.setup.cx.clock.now_ns() - start_ns > TURN_NS {
                 break;
             }
         }
-        self.bell.ring();
+        self.bell().ring();
     }
 
     /// Processes one batch.
@@ -183,59 +160,65 @@ impl StageActor {
             return self.retry_one(inlet, frame);
         }
         let mut first = true;
-        while self.hand.len() < self.batch.max {
+        while self.in_process.len() < self.setup.options.batch.max {
             let frame = match self.take() {
                 Taken::Frame(inlet, frame) => (inlet, frame),
-                Taken::Ended(ending) if self.hand.is_empty() => return Step::InputsEnded(ending),
-                Taken::Empty if self.hand.is_empty() => return Step::Idle,
+                Taken::Ended(ending) if self.in_process.is_empty() => {
+                    return Step::InputsEnded(ending);
+                }
+                Taken::Empty if self.in_process.is_empty() => return Step::Idle,
                 Taken::Ended(_) => break,
                 Taken::Empty => {
-                    // Only a stage with one inlet and a thread of its own can wait without stopping others.
+                    // Only a stage with one inlet and a thread of its own can wait without blocking others.
                     if !std::mem::replace(&mut first, false)
-                        || !self.may_wait
-                        || self.batch.max_delay.is_zero()
+                        || !self.setup.may_wait
+                        || self.setup.options.batch.max_delay.is_zero()
                     {
                         break;
                     }
-                    let waited_ns = self.cx.clock.now_ns() - self.hand[0].enter_ns;
-                    let left =
-                        self.batch
-                            .max_delay
-                            .saturating_sub(std::time::Duration::from_nanos(
-                                u64::try_from(waited_ns).unwrap_or(0),
-                            ));
-                    self.inlets[0].edge.wait_for_more(self.inlets[0].lane, left);
+                    let waited_ns = self.setup.cx.clock.now_ns() - self.in_process[0].enter_ns;
+                    let left = self.setup.options.batch.max_delay.saturating_sub(
+                        std::time::Duration::from_nanos(u64::try_from(waited_ns).unwrap_or(0)),
+                    );
+                    self.setup.inlets[0]
+                        .edge
+                        .wait_for_more(self.setup.inlets[0].lane, left);
                     first = !left.is_zero();
                     continue;
                 }
             };
             let (inlet, frame) = frame;
             if self.phase == Phase::GivenUp {
-                self.inlets[inlet]
+                self.setup.inlets[inlet]
                     .edge
-                    .lose_popped(frame, DropCause::StageFailed);
+                    .drop_popped(frame, DropCause::StageFailed);
                 continue;
             }
-            if frame.head.past && self.stage.as_ref().is_some_and(|stage| !stage.takes_past()) {
-                self.inlets[inlet].edge.done(Outcome::Delivered, 1);
+            if frame.head.warm_up
+                && self
+                    .stage
+                    .as_ref()
+                    .is_some_and(|stage| !stage.takes_warm_up())
+            {
+                self.setup.inlets[inlet].edge.done(Outcome::Delivered, 1);
                 continue;
             }
             if self.stage.as_ref().is_some_and(|stage| stage.recovers())
-                && !frame.head.past
-                && self.cx.committed.contains(frame.head.origin)
+                && !frame.head.warm_up
+                && self.setup.cx.committed.contains(frame.head.origin)
             {
-                self.inlets[inlet].edge.done(Outcome::Duplicate, 1);
+                self.setup.inlets[inlet].edge.done(Outcome::Duplicate, 1);
                 continue;
             }
-            self.hand.push(InHand::new(inlet, &frame));
-            if let Some(tap) = &self.tap {
-                tap.show(&frame);
+            self.in_process.push(InProcess::new(inlet, &frame));
+            if let Some(tap) = &self.setup.tap {
+                tap.observe(&frame);
             }
             let Some(stage) = &mut self.stage else {
                 return Step::Idle;
             };
-            let emitted = self.emitter.staged.len();
-            match stage.process(frame, &mut self.emitter) {
+            let emitted = self.setup.emitter.staged.len();
+            match stage.process(frame, &mut self.setup.emitter) {
                 Ok(()) => {}
                 Err(StageError::Refused(reason)) => self.refuse(&reason, emitted),
                 Err(error) => return self.failed(&error),
@@ -244,7 +227,7 @@ impl StageActor {
         let Some(stage) = &mut self.stage else {
             return Step::Worked;
         };
-        match stage.flush(&mut self.emitter) {
+        match stage.flush(&mut self.setup.emitter) {
             Ok(()) => {
                 // Books first: releasing a frame may acknowledge it to another node.
                 self.close_batch();
@@ -254,54 +237,56 @@ impl StageActor {
         }
     }
 
-    /// Drops the frame that was just processed, with what was emitted for it: the stage cannot take it, and is well.
+    /// Drops the frame that the stage refused, with everything emitted for it; the stage continues.
     fn refuse(&mut self, reason: &str, emitted: usize) {
-        self.emitter.staged.truncate(emitted);
+        self.setup.emitter.staged.truncate(emitted);
         let frame = self.stage.as_mut().and_then(|stage| stage.take_newest());
-        if let (Some(held), Some(frame)) = (self.hand.pop(), frame) {
+        if let (Some(taken), Some(frame)) = (self.in_process.pop(), frame) {
             let Origin { stream, position } = frame.head.origin;
-            self.control.refused(
-                &self.cx.stage,
+            self.setup.control.refused(
+                &self.setup.cx.stage,
                 format!("position {position} of stream {stream:016x}: {reason}"),
             );
-            self.inlets[held.inlet]
+            self.setup.inlets[taken.inlet]
                 .edge
-                .lose_popped(frame, DropCause::Refused);
+                .drop_popped(frame, DropCause::Refused);
         }
     }
 
-    /// Processes one frame of a failed batch once more; for the last time, unless it is not to blame.
+    /// Processes one frame of a failed batch once more. It is dropped when it fails again, unless the failure is not its own.
     fn retry_one(&mut self, inlet: usize, frame: AnyFrame) -> Step {
         let Some(stage) = &mut self.stage else {
             return Step::Idle;
         };
-        self.hand.push(InHand::new(inlet, &frame));
+        self.in_process.push(InProcess::new(inlet, &frame));
         let poison = frame.clone();
         let result = stage
-            .process(frame, &mut self.emitter)
-            .and_then(|()| stage.flush(&mut self.emitter));
+            .process(frame, &mut self.setup.emitter)
+            .and_then(|()| stage.flush(&mut self.setup.emitter));
         match result {
             Ok(()) => {
                 self.close_batch();
                 Step::Worked
             }
             Err(error) => {
-                self.hand.clear();
+                self.in_process.clear();
                 stage.clear_batch();
-                self.emitter.staged.clear();
+                self.setup.emitter.staged.clear();
                 if let StageError::Unavailable(_) = error {
                     self.retry.push((inlet, poison));
                 } else if let StageError::Refused(reason) = &error {
-                    self.control.refused(&self.cx.stage, reason.clone());
-                    self.inlets[inlet]
+                    self.setup
+                        .control
+                        .refused(&self.setup.cx.stage, reason.clone());
+                    self.setup.inlets[inlet]
                         .edge
-                        .lose_popped(poison, DropCause::Refused);
+                        .drop_popped(poison, DropCause::Refused);
                     return Step::Worked;
                 } else {
-                    tracing::warn!(stage = %self.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
-                    self.inlets[inlet]
+                    tracing::warn!(stage = %self.setup.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
+                    self.setup.inlets[inlet]
                         .edge
-                        .lose_popped(poison, DropCause::StageFailed);
+                        .drop_popped(poison, DropCause::StageFailed);
                 }
                 self.pause(&error)
             }
@@ -309,11 +294,11 @@ impl StageActor {
     }
 
     fn take(&mut self) -> Taken {
-        let now_ns = self.cx.clock.now_ns();
-        let count = self.inlets.len();
+        let now_ns = self.setup.cx.clock.now_ns();
+        let count = self.setup.inlets.len();
         for offset in 0..count {
             let index = (self.next_inlet + offset) % count;
-            let inlet = &mut self.inlets[index];
+            let inlet = &mut self.setup.inlets[index];
             if inlet.ended.is_some() {
                 continue;
             }
@@ -326,41 +311,44 @@ impl StageActor {
                 Pop::Ended(ending) => inlet.ended = Some(ending),
             }
         }
-        Inlet::ending(&self.inlets).map_or(Taken::Empty, Taken::Ended)
+        Inlet::ending(&self.setup.inlets).map_or(Taken::Empty, Taken::Ended)
     }
 
     fn close_batch(&mut self) {
-        let now_ns = self.cx.clock.now_ns();
-        for held in self.hand.drain(..) {
-            self.inlets[held.inlet].edge.done(Outcome::Delivered, 1);
-            self.stats
-                .processed(now_ns - held.enter_ns, now_ns - held.born_ns);
+        let now_ns = self.setup.cx.clock.now_ns();
+        for taken in self.in_process.drain(..) {
+            self.setup.inlets[taken.inlet]
+                .edge
+                .done(Outcome::Delivered, 1);
+            self.setup
+                .stats
+                .processed(now_ns - taken.enter_ns, now_ns - taken.born_ns);
         }
         if let Some(stage) = &mut self.stage {
             stage.clear_batch();
         }
     }
 
-    /// Takes the failed batch back, forgets what it emitted, and waits for a rebuild.
+    /// Takes back the frames of the failed batch, discards its output, and waits for a rebuild.
     fn failed(&mut self, error: &StageError) -> Step {
-        self.emitter.staged.clear();
+        self.setup.emitter.staged.clear();
         let frames = self
             .stage
             .as_mut()
             .map(|stage| stage.take_batch())
             .unwrap_or_default();
-        let inlets: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
+        let inlets: Vec<usize> = self.in_process.drain(..).map(|taken| taken.inlet).collect();
         // Newest first, because `step` pops from the end.
         self.retry.extend(inlets.into_iter().zip(frames).rev());
         self.pause(error)
     }
 
     fn pause(&mut self, error: &StageError) -> Step {
-        self.control.stage_failed(&self.cx.stage, error);
+        self.setup.control.stage_failed(&self.setup.cx.stage, error);
         self.stage = None;
-        let now_ns = self.cx.clock.now_ns();
+        let now_ns = self.setup.cx.clock.now_ns();
         let pause_ns = match error {
-            // A configuration that went bad while running (a deleted bundle) does not mend itself by restarting.
+            // A restart does not repair a configuration that became invalid while running (a deleted bundle).
             StageError::Config(_) => None,
             StageError::Failed(_) | StageError::Unavailable(_) | StageError::Refused(_) => {
                 self.budget.spend(now_ns)
@@ -369,11 +357,12 @@ impl StageActor {
         let Some(pause_ns) = pause_ns else {
             return self.give_up(error);
         };
-        self.control
-            .stage_paused(&self.cx.stage, error.to_string(), now_ns);
+        self.setup
+            .control
+            .stage_paused(&self.setup.cx.stage, error.to_string(), now_ns);
         let until_ns = now_ns.saturating_add(pause_ns);
         self.phase = Phase::Pausing(until_ns);
-        let (clock, bell) = (self.cx.clock.clone(), self.bell.clone());
+        let (clock, bell) = (self.setup.cx.clock.clone(), self.setup.cx.waker.0.clone());
         actix_rt::spawn(async move {
             clock.sleep_until(until_ns).await;
             bell.ring();
@@ -386,8 +375,8 @@ impl StageActor {
         match built {
             Ok(()) => {
                 self.phase = Phase::Running;
-                self.stats.restarted();
-                self.control.stage_restarted(&self.cx.stage);
+                self.setup.stats.restarted();
+                self.setup.control.stage_restarted(&self.setup.cx.stage);
                 true
             }
             Err(error) => self.pause(&error) == Step::Worked,
@@ -395,83 +384,88 @@ impl StageActor {
     }
 
     fn build_stage(&mut self) -> Result<(), StageError> {
-        let mut stage = build(&*self.factory, &self.cx)?;
-        for record in self.cx.committed.records() {
+        let mut stage = build(&*self.setup.factory, &self.setup.cx)?;
+        for record in self.setup.cx.committed.records() {
             stage.recover(&record)?;
         }
-        stage.resume(&mut self.emitter)?;
+        stage.resume(&mut self.setup.emitter)?;
         self.stage = Some(stage);
         Ok(())
     }
 
     fn give_up(&mut self, error: &StageError) -> Step {
-        if self.exhausted == Exhausted::StopGraph {
-            self.control.crash(format!(
+        if self.setup.options.restart.then == Exhausted::StopGraph {
+            self.setup.control.crash(format!(
                 "stage '{}' used up its restart budget: {error}",
-                self.cx.stage
+                self.setup.cx.stage
             ));
             self.abandon();
             return Step::Paused;
         }
         self.phase = Phase::GivenUp;
         for (inlet, frame) in self.retry.drain(..).rev() {
-            self.inlets[inlet]
+            self.setup.inlets[inlet]
                 .edge
-                .lose_popped(frame, DropCause::StageFailed);
+                .drop_popped(frame, DropCause::StageFailed);
         }
-        // Go on taking frames, to drop them with their cause, so that nothing upstream waits for ever.
+        // Frames are still taken, and dropped with their cause, so that no upstream stage waits for ever.
         Step::Worked
     }
 
     fn drain(&mut self, ending: Ending) {
         if let Some(stage) = &mut self.stage
-            && let Err(error) = stage.drain(ending, &mut self.emitter)
+            && let Err(error) = stage.drain(ending, &mut self.setup.emitter)
         {
-            self.control.stage_failed(&self.cx.stage, &error);
+            self.setup
+                .control
+                .stage_failed(&self.setup.cx.stage, &error);
         }
         self.phase = Phase::Draining(ending);
     }
 
-    /// The last outputs are out. A complete stage waits with its last act until nothing can come again.
+    /// Ends the output. A stage whose inputs are complete finishes once no frame can arrive again.
     fn drained(&mut self, ending: Ending) {
-        self.outlet.end(ending);
+        self.setup.outlet.end(ending);
         if ending == Ending::Left
             && let Some(stage) = &self.stage
         {
-            let held = self.held(stage.snapshot());
-            self.control.deposit(held);
+            let state = self.state(stage.snapshot());
+            self.setup.control.deposit(state);
         }
         if ending == Ending::Left || self.stage.is_none() {
             return self.end();
         }
         self.phase = Phase::Finishing;
-        self.control.finishing();
+        self.setup.control.finishing();
         self.finish();
     }
 
     fn finish(&mut self) {
-        if !self.control.may_finish() {
+        if !self.setup.control.may_finish() {
             return;
         }
         if let Some(stage) = &mut self.stage
-            && !self.control.is_cut_short()
+            && !self.setup.control.is_incomplete()
             && let Err(error) = stage.finish()
         {
-            self.control.stage_failed(&self.cx.stage, &error);
-            self.control
-                .fail(format!("stage '{}': {error}", self.cx.stage));
+            self.setup
+                .control
+                .stage_failed(&self.setup.cx.stage, &error);
+            self.setup
+                .control
+                .fail(format!("stage '{}': {error}", self.setup.cx.stage));
         }
-        self.control.finished();
+        self.setup.control.finished();
         self.end();
     }
 
     fn end(&mut self) {
         self.phase = Phase::Ended;
         self.stage = None;
-        self.control.ended(&self.cx.stage);
+        self.setup.control.ended(&self.setup.cx.stage);
     }
 
-    /// The drain timeout has passed: books whatever is here as lost and ends.
+    /// Books every frame of this actor as dropped and ends, because the drain timeout has passed.
     fn abandon(&mut self) {
         if self.phase == Phase::Ended {
             return;
@@ -481,20 +475,20 @@ impl StageActor {
             .as_mut()
             .map(|stage| stage.take_batch())
             .unwrap_or_default();
-        let hand: Vec<usize> = self.hand.drain(..).map(|held| held.inlet).collect();
+        let inlets: Vec<usize> = self.in_process.drain(..).map(|taken| taken.inlet).collect();
         let retry = std::mem::take(&mut self.retry);
-        for (inlet, frame) in hand.into_iter().zip(frames).chain(retry) {
-            self.inlets[inlet]
+        for (inlet, frame) in inlets.into_iter().zip(frames).chain(retry) {
+            self.setup.inlets[inlet]
                 .edge
-                .lose_popped(frame, DropCause::Shutdown);
+                .drop_popped(frame, DropCause::Shutdown);
         }
-        for inlet in &self.inlets {
+        for inlet in &self.setup.inlets {
             inlet.edge.abandon();
         }
-        self.outlet.abandon(&mut self.emitter.staged);
-        self.outlet.end(Ending::Left);
+        self.setup.outlet.abandon(&mut self.setup.emitter.staged);
+        self.setup.outlet.end(Ending::Left);
         if self.phase == Phase::Finishing {
-            self.control.finished();
+            self.setup.control.finished();
         }
         self.end();
     }
@@ -518,7 +512,7 @@ impl Actor for StageActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        self.bell.attach(ctx.address().recipient());
+        self.bell().attach(ctx.address().recipient());
     }
 }
 
@@ -526,7 +520,7 @@ impl Handler<Build> for StageActor {
     type Result = Result<(), StageError>;
 
     fn handle(&mut self, _: Build, _: &mut Self::Context) -> Self::Result {
-        self.stage = Some(build(&*self.factory, &self.cx)?);
+        self.stage = Some(build(&*self.setup.factory, &self.setup.cx)?);
         Ok(())
     }
 }
@@ -535,56 +529,63 @@ impl Handler<Begin> for StageActor {
     type Result = ();
 
     fn handle(&mut self, _: Begin, _: &mut Self::Context) {
-        // Recovery waits for this moment: the commit log may be built after this stage.
-        for record in self.cx.committed.records() {
+        // The commit log may be built after this stage, so that recovery has to wait until all stages are.
+        for record in self.setup.cx.committed.records() {
             if let Some(stage) = &mut self.stage
                 && let Err(error) = stage.recover(&record)
             {
-                self.control.stage_failed(&self.cx.stage, &error);
+                self.setup
+                    .control
+                    .stage_failed(&self.setup.cx.stage, &error);
             }
         }
         self.phase = Phase::Running;
         if let Some(stage) = &mut self.stage
-            && let Err(error) = stage.resume(&mut self.emitter)
+            && let Err(error) = stage.resume(&mut self.setup.emitter)
         {
-            self.emitter.staged.clear();
+            self.setup.emitter.staged.clear();
             self.pause(&error);
         }
         self.turn();
     }
 }
 
-impl Handler<Hold> for StageActor {
-    type Result = MessageResult<Hold>;
+impl Handler<TakeSnapshot> for StageActor {
+    type Result = MessageResult<TakeSnapshot>;
 
-    fn handle(&mut self, _: Hold, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: TakeSnapshot, _: &mut Self::Context) -> Self::Result {
         let idle = self.phase == Phase::Running
-            && self.emitter.staged.is_empty()
-            && self.hand.is_empty()
+            && self.setup.emitter.staged.is_empty()
+            && self.in_process.is_empty()
             && self.retry.is_empty();
         MessageResult(vec![match &self.stage {
-            Some(stage) if idle => self.held(stage.snapshot()),
-            _ => Held::Busy,
+            Some(stage) if idle => self.state(stage.snapshot()),
+            _ => ActorState::Busy,
         }])
     }
 }
 
 impl StageActor {
-    fn held(&self, snapshot: Snapshot) -> Held {
-        Held::State {
-            stage: self.cx.stage.to_string(),
-            worker: self.worker,
-            fingerprint: self.fingerprint,
+    fn state(&self, snapshot: Snapshot) -> ActorState {
+        ActorState::State {
+            stage: self.setup.cx.stage.to_string(),
+            worker: self.setup.worker,
+            fingerprint: self.setup.fingerprint,
             snapshot,
         }
     }
 }
 
-impl Handler<TakeUp> for StageActor {
+impl Handler<Restore> for StageActor {
     type Result = Result<(), StageError>;
 
-    fn handle(&mut self, TakeUp(saved): TakeUp, _: &mut Self::Context) -> Self::Result {
-        let Some(state) = saved.of_stage(&self.cx.stage, self.worker, self.fingerprint)? else {
+    fn handle(&mut self, Restore(saved): Restore, _: &mut Self::Context) -> Self::Result {
+        let Some(state) = saved.of_stage(
+            &self.setup.cx.stage,
+            self.setup.worker,
+            self.setup.fingerprint,
+        )?
+        else {
             return Ok(());
         };
         match &mut self.stage {
@@ -598,7 +599,7 @@ impl Handler<Wake> for StageActor {
     type Result = ();
 
     fn handle(&mut self, _: Wake, _: &mut Self::Context) {
-        self.bell.answer();
+        self.bell().answer();
         self.turn();
     }
 }

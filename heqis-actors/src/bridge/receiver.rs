@@ -330,7 +330,7 @@ impl BridgeReceiver {
         }
         if self.phase == Phase::Open
             && control.stopping()
-            && (!self.senders_first || control.senders_ended())
+            && (!self.senders_first || control.senders_drained())
         {
             self.close(ctx);
         }
@@ -345,7 +345,7 @@ impl BridgeReceiver {
         if let Err(error) = self.acknowledge(always) {
             return self.lost(id, &error, ctx);
         }
-        if self.farewell == Farewell::Confirmed && self.setup.control.may_part() {
+        if self.farewell == Farewell::Confirmed && self.setup.control.may_answer() {
             self.farewell = Farewell::Answered;
             if let Err(error) = self.answer() {
                 return self.lost(id, &error, ctx);
@@ -373,7 +373,7 @@ impl BridgeReceiver {
     /// from another node. Until then a successor of the sender, which may have died before it read the answer, can still
     /// come for it.
     fn is_finished(&self) -> bool {
-        self.farewell == Farewell::Answered && self.setup.control.senders_gone()
+        self.farewell == Farewell::Answered && self.setup.control.senders_ended()
     }
 
     /// Whether the sender of a complete stream has been without a connection for too long: it comes back for its last
@@ -381,8 +381,8 @@ impl BridgeReceiver {
     fn is_alone(&self) -> bool {
         let control = &self.setup.control;
         self.farewell != Farewell::Pending
-            && control.may_part()
-            && control.senders_gone()
+            && control.may_answer()
+            && control.senders_ended()
             && self
                 .down_since_ns
                 .is_none_or(|since_ns| self.now_ns() - since_ns > duration_ns(FAREWELL_TIMEOUT))
@@ -428,7 +428,7 @@ impl BridgeReceiver {
         self.setup.link_ended();
         match self.farewell {
             // The sender may come back with frames whose outcome it does not know.
-            Farewell::Pending => self.setup.control.cut_short(),
+            Farewell::Pending => self.setup.control.set_incomplete(),
             Farewell::Confirmed | Farewell::Answered => self.setup.control.leave_farewell(),
         }
         self.setup.control.ended(&self.setup.edge.name);

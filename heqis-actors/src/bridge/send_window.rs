@@ -235,7 +235,7 @@ impl SendWindow {
                 Pop::Empty => break,
                 Pop::Ended(ending) => return Ok(Due::End(ending)),
             };
-            if frame.head.past {
+            if frame.head.warm_up {
                 self.edge.done(Outcome::Delivered, 1);
                 continue;
             }
@@ -283,7 +283,7 @@ impl SendWindow {
         if self.keeps {
             self.number(frame);
         } else {
-            self.edge.lose_popped(frame, DropCause::LinkDown);
+            self.edge.drop_popped(frame, DropCause::LinkDown);
         }
     }
 
@@ -297,7 +297,7 @@ impl SendWindow {
 
     /// Drops a new frame that no connection can carry.
     pub(super) fn drop_new(&mut self, frame: AnyFrame) {
-        self.edge.lose_popped(frame, DropCause::Decode);
+        self.edge.drop_popped(frame, DropCause::Decode);
     }
 
     /// Drops the frames in flight for `cause`. Their tickets get the cause too: without it they would count as delivered
@@ -332,7 +332,7 @@ impl SendWindow {
     /// Drops what waits on the edge: nothing further is sent.
     pub(super) fn drop_queued(&mut self, now_ns: i64) {
         while let Pop::Frame(frame) = self.edge.pop(0, now_ns) {
-            self.edge.lose_popped(frame, DropCause::Shutdown);
+            self.edge.drop_popped(frame, DropCause::Shutdown);
         }
     }
 

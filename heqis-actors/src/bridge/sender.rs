@@ -366,7 +366,7 @@ impl BridgeSender {
                     answered: false,
                 };
                 self.setup.control.enter_farewell();
-                self.setup.control.sender_ended();
+                self.setup.control.sender_drained();
                 (now_ns, false)
             }
         };
@@ -491,7 +491,7 @@ impl BridgeSender {
         if !matches!(self.phase, Phase::Farewell { .. }) {
             self.phase = Phase::Leaving;
         }
-        self.setup.control.cut_short();
+        self.setup.control.set_incomplete();
         self.window.leave(self.setup.clock.now_ns());
         self.drop_rest(ctx);
     }
@@ -514,9 +514,9 @@ impl BridgeSender {
         self.setup.link_ended();
         match phase {
             Phase::Farewell { .. } => self.setup.control.leave_farewell(),
-            _ => self.setup.control.sender_ended(),
+            _ => self.setup.control.sender_drained(),
         }
-        self.setup.control.sender_gone();
+        self.setup.control.sender_ended();
         self.setup.control.ended(&self.setup.edge.name);
         ctx.stop();
     }

@@ -1,5 +1,5 @@
-//! The books of an edge: every frame sent is delivered, found to be a duplicate, dropped for a named cause, or in
-//! flight. Counters are the metrics themselves, so what is printed and what is scraped cannot differ.
+//! The books of an edge: every frame sent is delivered, a duplicate, dropped for a named cause, or in flight. The
+//! counters are the metrics themselves, so that reports and scraped values cannot differ.
 
 use crate::metrics::{Counter, Metrics};
 use crate::outcome::{DropCause, Outcome};
@@ -35,7 +35,8 @@ impl Books {
         self.close(Outcome::Dropped(cause), frames);
     }
 
-    /// Sums up; `in_flight` is what the caller finds on queues and in hands, counted independently of the books.
+    /// Sums up; `in_flight` is the number of frames that the caller counts on queues and in process, independently of the
+    /// books.
     pub(crate) fn report(&self, edge: &str, side: EdgeSide, in_flight: u64) -> EdgeReport {
         EdgeReport {
             edge: edge.to_owned(),

@@ -1,17 +1,19 @@
 //! Edges: the bounded queue in front of each consumer, with its policy and its books.
 //!
 //! An edge has one lane per worker of its consumer. A lane is a short queue under a lock that is held for a few
-//! instructions; one structure serves all five policies, so that they differ in `push` only. Actors are woken through
+//! instructions. One structure serves all five policies, so that they differ in `push` only. Actors are woken through
 //! [`Doorbell`]s: when a lane stops being empty, and when an edge that turned a producer away has room again.
 
 mod books;
+mod lane;
 
-use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use books::Books;
+pub(crate) use lane::Pop;
+use lane::{Lane, Queue};
 
 use crate::clock::duration_ns;
 use crate::doorbell::Doorbell;
@@ -20,7 +22,6 @@ use crate::metrics::{Gauge, Metrics, Timer};
 use crate::options::{EdgeOptions, Policy};
 use crate::outcome::Ending;
 use crate::outcome::{DropCause, Outcome};
-use crate::payload::Key;
 use crate::payload::partition;
 use crate::report::{EdgeReport, EdgeSide, InDoubt};
 
@@ -31,72 +32,21 @@ pub(crate) struct Edge {
     policy: Policy,
     max_age_ns: Option<i64>,
     lanes: Vec<Lane>,
-    /// Frames that left a lane and have no outcome yet: in the consumer's hand, or on the wire.
-    in_hand: AtomicU64,
-    /// Producers that have not ended, and whether one of those that have has left in mid-stream.
+    /// Frames that left a lane and have no outcome yet: processed by the consumer, or on the wire.
+    in_process: AtomicU64,
+    /// Producers that have not ended, and whether one of the others left in mid-stream.
     open_producers: AtomicUsize,
     left: AtomicBool,
     producers: OnceLock<Vec<Arc<Doorbell>>>,
     depth: Gauge,
     wait: Timer,
     side: EdgeSide,
-    /// For whom a half of a bridged edge waits, and why; `None` while it has a connection.
+    /// The node that a half of a bridged edge waits for, and why; `None` while it has a connection.
     waits: Mutex<Option<String>>,
-    /// Frames of which the sending half ended without knowing the outcome.
+    /// Frames whose outcome the sending half did not know when it ended.
     in_doubt: Mutex<Option<InDoubt>>,
-    /// Whether no frame may be lost on the way.
+    /// Whether the edge promises to lose no frame.
     lossless: AtomicBool,
-}
-
-struct Lane {
-    capacity: usize,
-    state: Mutex<LaneState>,
-    /// Signalled for a consumer thread that waits in [`Edge::wait_for_more`].
-    more: Condvar,
-    consumer: OnceLock<Arc<Doorbell>>,
-}
-
-struct LaneState {
-    queue: Queue,
-    /// A producer was turned away and is to be told when there is room.
-    producer_waits: bool,
-    /// The consumer's thread waits on the condition variable.
-    consumer_waits: bool,
-    /// No further frame will come from the producers that there are.
-    ended: Option<Ending>,
-}
-
-/// First in, first out; or one slot per key in order of the keys' first arrival.
-enum Queue {
-    Fifo(VecDeque<AnyFrame>),
-    Slots {
-        order: VecDeque<Key>,
-        frames: HashMap<Key, AnyFrame>,
-    },
-}
-
-impl Queue {
-    fn len(&self) -> usize {
-        match self {
-            Self::Fifo(frames) => frames.len(),
-            Self::Slots { order, .. } => order.len(),
-        }
-    }
-
-    fn pop(&mut self) -> Option<AnyFrame> {
-        match self {
-            Self::Fifo(frames) => frames.pop_front(),
-            Self::Slots { order, frames } => order.pop_front().and_then(|key| frames.remove(&key)),
-        }
-    }
-}
-
-/// What a consumer finds.
-pub(crate) enum Pop {
-    Frame(AnyFrame),
-    Empty,
-    /// Empty, and nothing more will come.
-    Ended(Ending),
 }
 
 impl Edge {
@@ -111,34 +61,19 @@ impl Edge {
         let lossless = options.policy == Policy::Block;
         let capacity = match (options.policy, side) {
             (Policy::Latest, _) => 1,
-            // The credit bounds the lanes together; one lane may get all of it.
+            // The credit bounds all lanes together; one lane may use all of it.
             (_, EdgeSide::Receiver) => options.capacity.max(1),
             _ => options.capacity.max(1).div_ceil(lanes),
-        };
-        let lane = || Lane {
-            capacity,
-            state: Mutex::new(LaneState {
-                queue: match options.policy {
-                    Policy::Conflate => Queue::Slots {
-                        order: VecDeque::new(),
-                        frames: HashMap::new(),
-                    },
-                    _ => Queue::Fifo(VecDeque::with_capacity(capacity.min(1024))),
-                },
-                producer_waits: false,
-                consumer_waits: false,
-                ended: None,
-            }),
-            more: Condvar::new(),
-            consumer: OnceLock::new(),
         };
         Arc::new(Self {
             name: name.into(),
             books: Books::open(metrics, name),
             policy: options.policy,
             max_age_ns: options.max_age.map(duration_ns),
-            lanes: (0..lanes).map(|_| lane()).collect(),
-            in_hand: AtomicU64::new(0),
+            lanes: (0..lanes)
+                .map(|_| Lane::new(options.policy, capacity))
+                .collect(),
+            in_process: AtomicU64::new(0),
             open_producers: AtomicUsize::new(producers),
             left: AtomicBool::new(false),
             producers: OnceLock::new(),
@@ -151,7 +86,7 @@ impl Edge {
         })
     }
 
-    /// Takes back the promise that the policy gives: a broken link may cost frames.
+    /// Withdraws the promise of the policy, because a broken link may lose frames.
     pub(crate) fn allow_loss(&self) {
         self.lossless.store(false, Ordering::Relaxed);
     }
@@ -171,7 +106,7 @@ impl Edge {
         *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames);
     }
 
-    /// How the edge has ended, once nothing waits on it any more.
+    /// How the edge has ended, once it is empty.
     pub(crate) fn ending(&self) -> Option<Ending> {
         self.lanes.iter().try_fold(Ending::Complete, |all, lane| {
             let state = lane.lock();
@@ -180,7 +115,7 @@ impl Edge {
         })
     }
 
-    /// Tells the edge whom to wake. Called once, before anything runs.
+    /// Sets the doorbells of both ends. Called once, before anything runs.
     pub(crate) fn connect(&self, producers: Vec<Arc<Doorbell>>, consumers: &[Arc<Doorbell>]) {
         let _ = self.producers.set(producers);
         for (lane, consumer) in self.lanes.iter().zip(consumers) {
@@ -240,7 +175,7 @@ impl Edge {
         }
         drop(state);
         if let Some((frame, cause)) = lost {
-            self.lose(frame, cause);
+            self.drop_frame(frame, cause);
         }
         if was_empty {
             lane.wake_consumer();
@@ -261,7 +196,7 @@ impl Edge {
             if wake_producer {
                 state.producer_waits = false;
             }
-            self.in_hand.fetch_add(1, Ordering::Relaxed);
+            self.in_process.fetch_add(1, Ordering::Relaxed);
             drop(state);
             if wake_producer {
                 self.wake_producers();
@@ -270,8 +205,8 @@ impl Edge {
                 .max_age_ns
                 .is_some_and(|max| now_ns.saturating_sub(frame.head.born_ns) > max)
             {
-                self.in_hand.fetch_sub(1, Ordering::Relaxed);
-                self.lose(frame, DropCause::Age);
+                self.in_process.fetch_sub(1, Ordering::Relaxed);
+                self.drop_frame(frame, DropCause::Age);
                 continue;
             }
             self.wait.observe_ns(now_ns - frame.head.last_leave_ns());
@@ -293,8 +228,8 @@ impl Edge {
         }
     }
 
-    /// Books frames that never found room on the edge and are given up, cause `shutdown`.
-    pub(crate) fn refuse(&self, frames: u64) {
+    /// Books frames that found no room on the edge as sent and dropped, cause `shutdown`.
+    pub(crate) fn drop_unsent(&self, frames: u64) {
         self.books.sent(frames);
         self.books.dropped(DropCause::Shutdown, frames);
     }
@@ -316,24 +251,24 @@ impl Edge {
     /// Closes the books on `frames` that were popped.
     pub(crate) fn done(&self, outcome: Outcome, frames: u64) {
         self.books.close(outcome, frames);
-        self.in_hand.fetch_sub(frames, Ordering::Relaxed);
+        self.in_process.fetch_sub(frames, Ordering::Relaxed);
     }
 
     /// Drops one popped frame for `cause`.
-    pub(crate) fn lose_popped(&self, frame: AnyFrame, cause: DropCause) {
-        self.in_hand.fetch_sub(1, Ordering::Relaxed);
-        self.lose(frame, cause);
+    pub(crate) fn drop_popped(&self, frame: AnyFrame, cause: DropCause) {
+        self.in_process.fetch_sub(1, Ordering::Relaxed);
+        self.drop_frame(frame, cause);
     }
 
-    /// Books a loss, also at the bridge that the frame came over.
-    fn lose(&self, frame: AnyFrame, cause: DropCause) {
+    /// Books a dropped frame, also at the bridge over which it arrived.
+    fn drop_frame(&self, frame: AnyFrame, cause: DropCause) {
         self.books.dropped(cause, 1);
         if let Some(ticket) = &frame.head.ticket {
             ticket.set(Outcome::Dropped(cause));
         }
     }
 
-    /// One producer ends; after the last one, consumers find [`Pop::Ended`] behind the last frame.
+    /// Ends one producer; after the last one, consumers find [`Pop::Ended`] once the lane is empty.
     pub(crate) fn end_producer(&self, ending: Ending) {
         if ending == Ending::Left {
             self.left.store(true, Ordering::Release);
@@ -351,14 +286,14 @@ impl Edge {
         }
     }
 
-    /// Drops everything that waits, when the drain timeout has passed.
+    /// Drops every waiting frame, because the drain timeout has passed.
     pub(crate) fn abandon(&self) {
         for lane in &self.lanes {
             while let Some(frame) = {
                 let mut state = lane.lock();
                 state.queue.pop()
             } {
-                self.lose(frame, DropCause::Shutdown);
+                self.drop_frame(frame, DropCause::Shutdown);
             }
         }
         self.wake_producers();
@@ -380,7 +315,7 @@ impl Edge {
         let mut report = self.books.report(
             &self.name,
             self.side,
-            queued as u64 + self.in_hand.load(Ordering::Relaxed),
+            queued as u64 + self.in_process.load(Ordering::Relaxed),
         );
         report.waits = self.waits();
         report.in_doubt = *self.in_doubt.lock().unwrap_or_else(PoisonError::into_inner);
@@ -395,30 +330,17 @@ impl Edge {
     }
 }
 
-impl Lane {
-    fn lock(&self) -> MutexGuard<'_, LaneState> {
-        // A panic while the lock is held cannot leave the queue half changed: every change is one call on it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wake_consumer(&self) {
-        if let Some(consumer) = self.consumer.get() {
-            consumer.ring();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, VecDeque};
 
     use proptest::prelude::*;
 
     use super::*;
     use crate::frame::{Head, Origin};
-    use crate::payload::{Payload, PayloadError, Tensor};
+    use crate::payload::{Key, Payload, PayloadError, Tensor};
 
-    /// A payload of nothing but its head.
+    /// A payload without content.
     struct Blank;
 
     impl Payload for Blank {
@@ -450,7 +372,7 @@ mod tests {
         Push(Key),
         Pop,
         Done,
-        Lose,
+        Drop,
     }
 
     fn acts() -> impl Strategy<Value = Act> {
@@ -458,25 +380,25 @@ mod tests {
             6 => (0u128..4).prop_map(Act::Push),
             4 => Just(Act::Pop),
             2 => Just(Act::Done),
-            1 => Just(Act::Lose),
+            1 => Just(Act::Drop),
         ]
     }
 
-    /// What is lost for which cause, or `None` when the producer is turned away.
-    type Promise = Option<Vec<((u64, Key), DropCause)>>;
+    /// The frames dropped, with their cause, or `None` when the producer is turned away.
+    type Expected = Option<Vec<((u64, Key), DropCause)>>;
 
-    /// What each policy promises, on a plain list.
-    fn promised(
+    /// What each policy does, on a plain list.
+    fn expected(
         queue: &mut VecDeque<(u64, Key)>,
         new: (u64, Key),
         policy: Policy,
         capacity: usize,
-    ) -> Promise {
+    ) -> Expected {
         let same_key = queue.iter().position(|(_, key)| *key == new.1);
         if policy == Policy::Conflate
             && let Some(at) = same_key
         {
-            // The newer value takes the older one's turn.
+            // The newer value takes the place of the older one.
             let older = std::mem::replace(&mut queue[at], new);
             return Some(vec![(older, DropCause::Superseded)]);
         }
@@ -498,7 +420,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_policy_keeps_its_promise_and_its_books_close_after_every_step(
+        fn every_policy_drops_what_it_says_and_its_books_close_after_every_step(
             policy in prop::sample::select(vec![
                 Policy::Block, Policy::DropOldest, Policy::DropNewest, Policy::Latest, Policy::Conflate,
             ]),
@@ -508,37 +430,37 @@ mod tests {
             let options = EdgeOptions { policy, capacity, ..EdgeOptions::default() };
             let edge = Edge::new("a->b", EdgeSide::Local, options, 1, 1, &Metrics::new("test"));
             let capacity = if policy == Policy::Latest { 1 } else { capacity };
-            let (mut queue, mut hand) = (VecDeque::new(), Vec::new());
+            let (mut queue, mut in_process) = (VecDeque::new(), Vec::new());
             let mut lost: BTreeMap<DropCause, u64> = BTreeMap::new();
             let (mut sent, mut delivered) = (0, 0);
             for (position, act) in (1u64..).zip(acts) {
                 match act {
                     Act::Push(key) => {
                         let taken = edge.push(frame(position, key)).is_ok();
-                        let promise = promised(&mut queue, (position, key), policy, capacity);
-                        prop_assert_eq!(taken, promise.is_some());
+                        let expected = expected(&mut queue, (position, key), policy, capacity);
+                        prop_assert_eq!(taken, expected.is_some());
                         sent += u64::from(taken);
-                        for (_, cause) in promise.into_iter().flatten() {
+                        for (_, cause) in expected.into_iter().flatten() {
                             *lost.entry(cause).or_default() += 1;
                         }
                     }
                     Act::Pop => match (edge.pop(0, 0), queue.pop_front()) {
                         (Pop::Frame(frame), Some(expected)) => {
                             prop_assert_eq!(name(&frame), expected);
-                            hand.push(frame);
+                            in_process.push(frame);
                         }
                         (Pop::Empty, None) => {}
                         (_, expected) => prop_assert!(false, "expected {:?}", expected),
                     },
                     Act::Done => {
-                        if hand.pop().is_some() {
+                        if in_process.pop().is_some() {
                             edge.done(Outcome::Delivered, 1);
                             delivered += 1;
                         }
                     }
-                    Act::Lose => {
-                        if let Some(frame) = hand.pop() {
-                            edge.lose_popped(frame, DropCause::StageFailed);
+                    Act::Drop => {
+                        if let Some(frame) = in_process.pop() {
+                            edge.drop_popped(frame, DropCause::StageFailed);
                             *lost.entry(DropCause::StageFailed).or_default() += 1;
                         }
                     }
@@ -547,12 +469,12 @@ mod tests {
                 prop_assert!(report.closes(), "{:?}", report);
                 prop_assert_eq!(edge.queued(), queue.len());
                 prop_assert!(queue.len() <= capacity);
-                prop_assert_eq!(report.in_flight as usize, queue.len() + hand.len());
+                prop_assert_eq!(report.in_flight as usize, queue.len() + in_process.len());
                 prop_assert_eq!((report.sent, report.delivered), (sent, delivered));
                 prop_assert_eq!(&report.dropped, &lost);
             }
             edge.abandon();
-            hand.into_iter().for_each(|frame| edge.lose_popped(frame, DropCause::Shutdown));
+            in_process.into_iter().for_each(|frame| edge.drop_popped(frame, DropCause::Shutdown));
             let report = edge.report();
             prop_assert!(report.closes() && report.in_flight == 0, "{:?}", report);
         }
@@ -604,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn consumers_find_the_end_behind_the_last_frame_of_the_last_producer() {
+    fn consumers_find_the_end_after_the_last_frame_of_the_last_producer() {
         let options = EdgeOptions::default();
         let edge = Edge::new(
             "a->b",

@@ -1,4 +1,4 @@
-//! What a graph is made of, before anything runs.
+//! Collects the stages and edges of a graph.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -88,7 +88,7 @@ impl GraphBuilder {
         }
     }
 
-    /// A handle to stop the graph with, from now on: one that is stopped while it is built ends as soon as it is.
+    /// A handle that stops the graph, also while it is being built: it then ends as soon as it is built.
     #[must_use]
     pub fn handle(&self) -> GraphHandle {
         GraphHandle(self.control.clone())
@@ -101,7 +101,7 @@ impl GraphBuilder {
         self
     }
 
-    /// Where relative paths of stages start.
+    /// Sets the directory at which relative paths of stages start.
     #[must_use]
     pub fn base(mut self, base: impl Into<PathBuf>) -> Self {
         self.base = base.into();
@@ -122,14 +122,14 @@ impl GraphBuilder {
         self
     }
 
-    /// Says what happens when a thread does not get its cores or its priority.
+    /// Sets what happens when a thread does not get its cores or its priority.
     #[must_use]
     pub fn scheduling(mut self, scheduling: Scheduling) -> Self {
         self.scheduling = scheduling;
         self
     }
 
-    /// The hub in which `inproc://` endpoints of several graphs of one process meet.
+    /// Sets the hub that connects the `inproc://` endpoints of several graphs in one process.
     #[must_use]
     pub fn inproc(mut self, hub: Inproc) -> Self {
         self.inproc = hub;
@@ -193,8 +193,9 @@ impl GraphBuilder {
         self.with_edge((from, to), options, Span::Local)
     }
 
-    /// The sending half of an edge to another node. Where the node's commit log takes the frames of the same stage and
-    /// emits what it has recorded, the edge carries those: nothing leaves the node before it is recorded. Both halves name the same `route`, the edge's index in the graph.
+    /// Adds the sending half of an edge to another node. Where the node's commit log takes the frames of the same stage and
+    /// emits what it has recorded, the edge carries those: nothing leaves the node before it is recorded. Both halves have
+    /// the same `route`, the edge's index in the graph.
     #[must_use]
     pub fn edge_out(
         self,
@@ -208,7 +209,7 @@ impl GraphBuilder {
         self.with_edge(ends, options, span)
     }
 
-    /// The receiving half of an edge from another node.
+    /// Adds the receiving half of an edge from another node.
     #[must_use]
     pub fn edge_in(
         self,
@@ -222,29 +223,29 @@ impl GraphBuilder {
         self.with_edge(ends, options, span)
     }
 
-    /// Saves what the stages hold, so that the node continues with the same bits when it comes back.
+    /// Saves the state of the stages, so that the node continues with the same bits after a restart.
     #[must_use]
     pub fn state(mut self, options: StateOptions) -> Self {
         self.state = Some(options);
         self
     }
 
-    /// Writes down the items of the source `name`, so that it can be replayed.
+    /// Records the items of the source `name`, so that it can be replayed.
     #[must_use]
     pub fn record(mut self, name: &str, options: RecordingOptions) -> Self {
         self.recordings.insert(name.to_owned(), options);
         self
     }
 
-    /// Says what the graph decides by, for the stages that keep its results.
+    /// Sets the identity of the run, for stages that record its results.
     #[must_use]
     pub fn identity(mut self, identity: RunIdentity) -> Self {
         self.identity = identity;
         self
     }
 
-    /// Says who is at the other end of the bridged edge `route`, and what holds of its frames. The two ends compare both
-    /// when they connect, and name what differs.
+    /// Sets the node at the other end of the bridged edge `route` and the properties of its frames. The two ends compare
+    /// both when they connect, and report what differs.
     #[must_use]
     pub fn peer(mut self, route: u32, peer: LinkPeer) -> Self {
         self.peers.insert(route, peer);
@@ -261,15 +262,15 @@ impl GraphBuilder {
         self
     }
 
-    /// Looks at every frame that `stage` takes. A stage has one tap at most, and one that this node does not run has none;
-    /// sources and ring buffers are not looked at.
+    /// Observes every frame that `stage` takes. A stage has one tap at most; stages of other nodes, sources and ring buffers
+    /// have none.
     #[must_use]
     pub fn tap(mut self, stage: &str, tap: Tap) -> Self {
         self.taps.insert(stage.to_owned(), tap);
         self
     }
 
-    /// Watches the age of frames when the last stage of `path` is done with them.
+    /// Sets a limit on the age of frames when the last stage of `path` is done with them; older ones are counted.
     #[must_use]
     pub fn budget(mut self, path: &[&str], max_age: Duration) -> Self {
         self.budgets.push((
@@ -280,7 +281,7 @@ impl GraphBuilder {
     }
 }
 
-/// A policy that keeps only the newest must not let older frames wait at the receiver.
+/// Limits the credit of a policy that keeps only the newest frames, so that no older ones wait at the receiver.
 fn credited(bridge: BridgeOptions, options: EdgeOptions) -> BridgeOptions {
     let most = match options.policy {
         Policy::Latest => 1,

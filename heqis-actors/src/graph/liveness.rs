@@ -6,15 +6,15 @@ use actix_rt::ArbiterHandle;
 
 use crate::control::Progress;
 
-/// Tells a graph that works from one that hangs. An arbiter is alive when it gets on with its frames, however many wait,
-/// or else when it answers a probe.
+/// Distinguishes a graph that works from one that hangs. An arbiter is alive while it processes frames, however many
+/// wait, or while it answers a probe.
 pub struct LivenessProbe(Vec<ProbedArbiter>);
 
 struct ProbedArbiter {
     name: String,
     handle: ArbiterHandle,
     progress: Progress,
-    /// What the arbiter had done when it was last looked at.
+    /// The arbiter's progress at the last check.
     seen: u64,
     /// A probe that has not been answered yet.
     probe: Option<tokio::sync::oneshot::Receiver<()>>,
@@ -34,8 +34,8 @@ impl LivenessProbe {
         Self(arbiters.map(probed).collect())
     }
 
-    /// Looks at every arbiter, and returns the names of those that have neither worked nor answered for `patience`.
-    pub fn check(&mut self, patience: Duration) -> Vec<String> {
+    /// Checks every arbiter, and returns the names of those that have neither worked nor answered for `timeout`.
+    pub fn check(&mut self, timeout: Duration) -> Vec<String> {
         let now = Instant::now();
         let mut hung = Vec::new();
         for arbiter in &mut self.0 {
@@ -59,7 +59,7 @@ impl LivenessProbe {
                 arbiter.seen = done;
                 arbiter.alive = now;
             }
-            if now.duration_since(arbiter.alive) >= patience {
+            if now.duration_since(arbiter.alive) >= timeout {
                 hung.push(arbiter.name.clone());
             }
         }

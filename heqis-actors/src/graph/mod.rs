@@ -4,11 +4,11 @@
 //! GraphBuilder ▸ Wiring (actors, edges, doorbells) ▸ Running ▸ NodeReport
 //! ```
 //!
-//! - `builder`: [`GraphBuilder`] collects stages and edges, and says what makes no sense.
-//! - `wiring`: turns them into actors on arbiters and builds every stage; only then frames flow. The only place where
-//!   actors, edges and doorbells are joined.
-//! - `saving`: what the stages hold, saved and taken up again.
-//! - `running`: [`Running`] stops, waits and reports. `thread`: names, pins and prioritises an arbiter's thread.
+//! - `builder`: [`GraphBuilder`] collects stages and edges. `start`: validates them and starts the graph.
+//! - `wiring`, `stages`: turn them into actors on arbiters and build every stage; only then frames flow. The only place
+//!   where actors, edges and doorbells are connected. `thread`: name, cores and priority of an arbiter's thread.
+//! - `running`: [`Running`] waits for the end. `handle`: stops. `reporter`: reports. `liveness`: finds hanging threads.
+//! - `saving`: saves and restores the state of the stages.
 
 mod builder;
 mod handle;
@@ -16,6 +16,7 @@ mod liveness;
 mod reporter;
 mod running;
 mod saving;
+mod stages;
 mod start;
 mod thread;
 mod wiring;
@@ -33,19 +34,19 @@ pub use running::Running;
 
 use crate::error::StageError;
 
-/// Name of the arbiter that stages share unless told otherwise.
+/// Name of the arbiter that stages share by default.
 pub const PIPELINE: &str = "pipeline";
 
 /// Why a graph could not be started.
 #[derive(Debug, Error)]
 pub enum GraphError {
-    /// The graph itself makes no sense.
+    /// Names or edges of the graph are invalid.
     #[error("graph: {0}")]
     Wiring(String),
     /// Stages or listeners could not be built; every failure is listed.
     #[error("{}", .0.iter().map(|(stage, error)| format!("stage '{stage}': {error}")).collect::<Vec<_>>().join("; "))]
     Build(Vec<(String, StageError)>),
-    /// A thread did not get its cores or its priority, and the graph insists on them.
+    /// A thread did not get its cores or its priority, which the graph requires.
     #[error("{}", .0.join("; "))]
     Scheduling(Vec<String>),
     /// The actix system could not run.
@@ -53,8 +54,8 @@ pub enum GraphError {
     System(#[from] io::Error),
 }
 
-/// Completes at SIGTERM or ctrl-c. They are watched from the call on, whether or not the future is polled: from then on none
-/// of them ends the process by itself.
+/// Completes at SIGTERM or ctrl-c. Both are watched from the call on, whether or not the future is polled: neither ends
+/// the process by itself from then on.
 pub fn termination_signal() -> impl Future<Output = ()> {
     let watched = [SignalKind::terminate(), SignalKind::interrupt()].map(signal);
     async move {

@@ -14,7 +14,7 @@ use crate::stats::StageStats;
 /// How long frames may wait on an edge without any of them getting its outcome before the edge counts as stalled.
 const STALLED: Duration = Duration::from_secs(5);
 
-/// What an edge had done when it was last looked at, and since when it has done nothing although frames wait.
+/// The progress of an edge at the last call, and since when it has made none although frames wait.
 #[derive(Debug, Default)]
 pub(super) struct EdgeWatch {
     settled: u64,
@@ -31,14 +31,14 @@ pub struct Reporter {
     pub(super) edges: Vec<Arc<Edge>>,
     pub(super) stats: Vec<StageStats>,
     pub(super) clock: Clock,
-    /// What [`Reporter::waiting`] saw last.
+    /// The edges at the last call of [`Reporter::waiting`].
     pub(super) watched: Watched,
 }
 
 pub(super) type Watched = Arc<Mutex<BTreeMap<(String, EdgeSide), EdgeWatch>>>;
 
 impl Reporter {
-    /// A reporter that has watched nothing yet.
+    /// A reporter whose [`Reporter::waiting`] was not called yet.
     pub(super) fn fresh(&self) -> Self {
         Self {
             watched: Watched::default(),
@@ -46,8 +46,8 @@ impl Reporter {
         }
     }
 
-    /// Everything on this node that waits for another node, for a stage, or for something that a stage needs. An edge on
-    /// which frames wait is found to be stalled by looking at it again and again: call this at least once a second.
+    /// Everything on this node that waits for another node, for a stage, or for something that a stage needs. A stalled
+    /// edge is found by comparing calls: call this at least once a second.
     #[must_use]
     pub fn waiting(&self) -> Vec<Waiting> {
         let now_ns = self.clock.now_ns();
@@ -111,7 +111,7 @@ impl Reporter {
         }
     }
 
-    /// The books of an edge, with what is known of its link.
+    /// The books of an edge, with the state of its link.
     fn edge(&self, edge: &Edge) -> EdgeReport {
         let mut report = edge.report();
         if matches!(report.side, EdgeSide::Sender | EdgeSide::Receiver) {

@@ -1,4 +1,4 @@
-//! A graph that runs: stopping it, waiting for it, reading its books.
+//! A running graph: waiting for its end, handles and reports.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use super::saving::Saving;
 use crate::control::Control;
 use crate::report::NodeReport;
 
-/// The end of the drain that is kept for closing the books, at most.
+/// The last part of the drain, at most, which is reserved for closing the books.
 const CLOSING: Duration = Duration::from_millis(500);
-/// How long abandoned actors get to say that they have ended before their threads are left behind.
+/// How long abandoned actors have to end before their threads are left running.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// A started graph.
@@ -42,13 +42,13 @@ impl Running {
         self.reporter.report()
     }
 
-    /// Something that reports from other threads while the graph runs.
+    /// A reporter for other threads, while the graph runs.
     #[must_use]
     pub fn reporter(&self) -> Reporter {
         self.reporter.fresh()
     }
 
-    /// Something that tells whether the graph's threads still work.
+    /// A probe of whether the graph's threads still work.
     #[must_use]
     pub fn liveness(&self) -> LivenessProbe {
         LivenessProbe::new(self.arbiters.iter().map(|(name, arbiter)| {
@@ -61,12 +61,12 @@ impl Running {
     }
 
     /// Waits until every stage has ended: because the sources ended, or after [`GraphHandle::stop`] and then at most
-    /// `drain_timeout`, after which what is under way is dropped, cause `shutdown`.
+    /// `drain_timeout`, after which frames in flight are dropped, cause `shutdown`.
     pub async fn wait(self, drain_timeout: Duration) -> NodeReport {
         let ended = async {
             self.control().stopped().await;
             let deadline = self.control().deadline(drain_timeout);
-            // What has to be dropped is dropped a little before, so that the node is gone when the time is up.
+            // Frames are dropped a little earlier, so that the node has ended when the time is up.
             let left = deadline.saturating_duration_since(Instant::now());
             tokio::time::sleep(left - (left / 10).min(CLOSING)).await;
         };
@@ -74,18 +74,18 @@ impl Running {
         tokio::select! {
             () = self.control().all_ended() => {}
             () = ended => {
-                tracing::warn!(?drain_timeout, "drain timeout: what is under way is dropped");
+                tracing::warn!(?drain_timeout, "drain timeout: frames in flight are dropped");
                 self.control().abandon();
                 hung = actix_rt::time::timeout(GRACE, self.control().all_ended()).await.is_err();
             }
         }
         if !hung && let Some(saving) = &self.saving {
-            saving.save_left();
+            saving.save_on_leave();
         }
         let report = self.report();
         if hung {
-            // A stage that never returns keeps its thread; joining it would hang this one too.
-            tracing::error!("a stage does not return from its work; its thread is left behind");
+            // A stage that never returns keeps its thread; joining that thread would block this one too.
+            tracing::error!("a stage does not return; its thread is left running");
             for arbiter in self.arbiters.values() {
                 arbiter.stop();
             }

@@ -1,8 +1,8 @@
-//! Saving what the stages of a running node hold, and taking it up when the node comes back.
+//! Saves the state of the stages of a running node, and restores it when the node starts again.
 //!
-//! A snapshot is taken when nothing is under way: the sources pause, what they gave comes to its end, the nodes after this
-//! one have said so, and then every stage says what it holds. So all states are of one position of each source, and
-//! nothing before it is needed any more.
+//! A snapshot is taken while no frame is in flight: the sources pause, their frames are finished, the nodes after this one
+//! have acknowledged them, and then every stage is asked for its state. All states then belong to one position of each
+//! source, and no earlier item is needed again.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 
 use super::builder::{GraphBuilder, Span, StageEntry};
-use crate::actor::{Build, Hold, TakeUp};
+use crate::actor::{Build, Restore, TakeSnapshot};
 use crate::control::Control;
 use crate::edge::Edge;
 use crate::outcome::DropCause;
 use crate::registry::{Factory, Prepared};
 use crate::report::EdgeSide;
-use crate::snapshot::Held;
+use crate::snapshot::ActorState;
 use crate::snapshot::{SavedState, StateOptions};
 
-/// How long sources pause at most for what is under way to come to its end.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// Time between two looks at what is under way.
-const LOOK: Duration = Duration::from_millis(2);
+/// How long sources pause at most until no frame is in flight.
+const TIMEOUT: Duration = Duration::from_secs(2);
+/// Time between two checks for frames in flight.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The stages of a node whose state follows from its own sources alone.
 pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
@@ -66,15 +66,15 @@ pub(super) fn own_stages(graph: &GraphBuilder) -> BTreeSet<String> {
     own.difference(&foreign).cloned().collect()
 }
 
-/// An actor that holds something.
-pub(super) struct Holder {
+/// An actor whose state is saved.
+pub(super) struct StatefulActor {
     pub(super) name: String,
     pub(super) is_source: bool,
-    /// A ring buffer holds frames only, and they are in its books.
+    /// A ring buffer has no state but frames, which are in its books.
     pub(super) is_ring: bool,
     pub(super) build: Recipient<Build>,
-    pub(super) hold: Recipient<Hold>,
-    pub(super) take_up: Recipient<TakeUp>,
+    pub(super) take_snapshot: Recipient<TakeSnapshot>,
+    pub(super) restore: Recipient<Restore>,
 }
 
 /// Saves the state of a node.
@@ -83,13 +83,13 @@ pub(super) struct Saving {
     pub(super) topology: String,
     pub(super) node: String,
     pub(super) control: Control,
-    pub(super) holders: Vec<Holder>,
-    /// The edges that frames of this node's own sources are on.
+    pub(super) actors: Vec<StatefulActor>,
+    /// The edges of frames from this node's own sources.
     pub(super) edges: Vec<Arc<Edge>>,
 }
 
 impl Saving {
-    /// The edges that frames of `own` stages are on.
+    /// The edges that `own` stages feed.
     pub(super) fn edges_of(own: &BTreeSet<String>, edges: &[Arc<Edge>]) -> Vec<Arc<Edge>> {
         let is_own = |edge: &&Arc<Edge>| {
             let from = edge.name.split("->").next().unwrap_or_default();
@@ -98,33 +98,33 @@ impl Saving {
         edges.iter().filter(is_own).cloned().collect()
     }
 
-    /// Takes up the state that was saved, if there is one of this graph: all of it or none.
-    pub(super) async fn take_up(&self, sources: &[(String, u64, bool)]) {
+    /// Restores the saved state if there is one of this graph: all of it or none.
+    pub(super) async fn restore(&self, sources: &[(String, u64, bool)]) {
         let path = &self.options.path;
         let saved = match SavedState::read(path) {
             Ok(Some(saved)) => saved,
             Ok(None) => return,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "the saved state is not taken up");
+                tracing::warn!(path = %path.display(), %error, "the saved state is not restored");
                 return;
             }
         };
         let stages: Vec<String> = self
-            .holders
+            .actors
             .iter()
-            .filter(|holder| !holder.is_source && !holder.is_ring)
-            .map(|holder| holder.name.clone())
+            .filter(|actor| !actor.is_source && !actor.is_ring)
+            .map(|actor| actor.name.clone())
             .collect();
         if let Some(reason) = saved.refusal((&self.topology, &self.node), sources, &stages) {
-            tracing::warn!(path = %path.display(), reason, "the saved state is not taken up");
+            tracing::warn!(path = %path.display(), reason, "the saved state is not restored");
             return;
         }
         let saved = Arc::new(saved);
         let mut refused = None;
-        for holder in &self.holders {
-            let answer = holder.take_up.send(TakeUp(saved.clone())).await;
+        for actor in &self.actors {
+            let answer = actor.restore.send(Restore(saved.clone())).await;
             if let Ok(Err(error)) = answer {
-                refused.get_or_insert(format!("stage '{}': {error}", holder.name));
+                refused.get_or_insert(format!("stage '{}': {error}", actor.name));
             }
         }
         let Some(reason) = refused else {
@@ -135,29 +135,29 @@ impl Saving {
             for (source, position) in &positions {
                 self.control.saved(source, *position);
             }
-            tracing::info!(path = %path.display(), ?positions, "saved state taken up");
+            tracing::info!(path = %path.display(), ?positions, "saved state restored");
             return;
         };
-        tracing::warn!(path = %path.display(), reason, "the saved state is not taken up");
+        tracing::warn!(path = %path.display(), reason, "the saved state is not restored");
         let nothing = Arc::new(SavedState::default());
-        for holder in &self.holders {
-            match holder.is_source {
-                true => drop(holder.take_up.send(TakeUp(nothing.clone())).await),
-                false => drop(holder.build.send(Build).await),
+        for actor in &self.actors {
+            match actor.is_source {
+                true => drop(actor.restore.send(Restore(nothing.clone())).await),
+                false => drop(actor.build.send(Build).await),
             }
         }
     }
 
-    /// Saves again and again until the graph stops.
+    /// Saves at intervals until the graph stops.
     pub(super) async fn keep(self: Arc<Self>) {
         loop {
             actix_rt::time::sleep(self.options.every).await;
             if self.control.stopping() {
                 return;
             }
-            if self.can_come_to_rest() {
+            if self.can_drain() {
                 self.control.pause_sources(true);
-                let saved = self.at_rest().await;
+                let saved = self.snapshot().await;
                 self.control.pause_sources(false);
                 if let Some(saved) = saved {
                     self.write(saved).await;
@@ -166,8 +166,8 @@ impl Saving {
         }
     }
 
-    /// Whether what is under way can come to its end: no half of an edge holds frames for a node that is away.
-    fn can_come_to_rest(&self) -> bool {
+    /// Whether the frames in flight can be finished: no half of an edge holds frames for a node that is not connected.
+    fn can_drain(&self) -> bool {
         self.edges.iter().all(|edge| {
             let report = edge.report();
             report.waits.is_none() || report.in_flight == 0
@@ -181,23 +181,23 @@ impl Saving {
         })
     }
 
-    async fn at_rest(&self) -> Option<SavedState> {
+    async fn snapshot(&self) -> Option<SavedState> {
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && !self.control.stopping() {
+        while begun.elapsed() < TIMEOUT && !self.control.stopping() {
             if let Some(before) = self.frames_moved() {
-                let mut held = Vec::new();
-                for holder in &self.holders {
-                    held.extend(holder.hold.send(Hold).await.ok()?);
+                let mut states = Vec::new();
+                for actor in &self.actors {
+                    states.extend(actor.take_snapshot.send(TakeSnapshot).await.ok()?);
                 }
                 if self.frames_moved() == Some(before) {
-                    match SavedState::of(&self.topology, &self.node, held) {
+                    match SavedState::of(&self.topology, &self.node, states) {
                         Ok(saved) => return Some(saved),
                         Err(None) => {}
                         Err(Some(stage)) => {
                             if self.control.admit("unsaved", &stage).is_some() {
                                 tracing::warn!(
                                     stage,
-                                    "the node's state is not saved: the stage cannot say what it holds"
+                                    "the node's state is not saved: the stage supports no snapshots"
                                 );
                             }
                             return None;
@@ -205,7 +205,7 @@ impl Saving {
                     }
                 }
             }
-            actix_rt::time::sleep(LOOK).await;
+            actix_rt::time::sleep(POLL_INTERVAL).await;
         }
         None
     }
@@ -213,10 +213,10 @@ impl Saving {
     async fn write(&self, saved: SavedState) {
         let path = self.options.path.clone();
         let names: Vec<String> = self
-            .holders
+            .actors
             .iter()
-            .filter(|holder| holder.is_source)
-            .map(|holder| holder.name.clone())
+            .filter(|actor| actor.is_source)
+            .map(|actor| actor.name.clone())
             .collect();
         let positions: Vec<(String, u64)> = names
             .into_iter()
@@ -240,30 +240,30 @@ impl Saving {
         result.is_ok()
     }
 
-    /// Saves what the actors held when they left, if all of it was delivered.
-    pub(super) fn save_left(&self) {
-        let held = self.control.take_deposits();
-        let is_there = |holder: &&Holder| {
-            held.iter().any(|held| match held {
-                Held::Busy => false,
-                Held::Position { source, .. } => *source == holder.name,
-                Held::State { stage, .. } => *stage == holder.name,
+    /// Saves the states of the actors that ended because the node leaves, if every frame was delivered.
+    pub(super) fn save_on_leave(&self) {
+        let states = self.control.take_deposits();
+        let is_deposited = |actor: &&StatefulActor| {
+            states.iter().any(|state| match state {
+                ActorState::Busy => false,
+                ActorState::Position { source, .. } => *source == actor.name,
+                ActorState::State { stage, .. } => *stage == actor.name,
             })
         };
-        let mut holders = self.holders.iter().filter(|holder| !holder.is_ring);
+        let mut actors = self.actors.iter().filter(|actor| !actor.is_ring);
         let delivered = self.edges.iter().all(|edge| {
             let report = edge.report();
             report.in_flight == 0
                 && report.in_doubt.is_none()
                 && !report.dropped.contains_key(&DropCause::Shutdown)
         });
-        if !delivered || !holders.all(|holder| is_there(&holder)) {
+        if !delivered || !actors.all(|actor| is_deposited(&actor)) {
             return;
         }
-        let own = held.into_iter().filter(|held| match held {
-            Held::Busy => false,
-            Held::Position { source: name, .. } | Held::State { stage: name, .. } => {
-                self.holders.iter().any(|holder| holder.name == *name)
+        let own = states.into_iter().filter(|state| match state {
+            ActorState::Busy => false,
+            ActorState::Position { source: name, .. } | ActorState::State { stage: name, .. } => {
+                self.actors.iter().any(|actor| actor.name == *name)
             }
         });
         if let Ok(saved) = SavedState::of(&self.topology, &self.node, own)

@@ -1,4 +1,4 @@
-//! From a collected graph to a running one.
+//! Validates a collected graph and starts it.
 
 use std::collections::HashMap;
 use std::time::Duration;

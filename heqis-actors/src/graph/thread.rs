@@ -8,15 +8,15 @@ use thread_priority::{
 
 use crate::options::StageOptions;
 
-/// What a thread is to be like.
+/// Cores and priority of a thread.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shape {
+pub(super) struct ThreadConfig {
     cores: Vec<usize>,
     priority: Option<u8>,
 }
 
-impl Shape {
-    /// Adds what a stage asks for that runs on the thread.
+impl ThreadConfig {
+    /// Adds the options of a stage that runs on the thread.
     pub(super) fn add(&mut self, options: &StageOptions) {
         if !options.cores.is_empty() {
             self.cores.clone_from(&options.cores);
@@ -24,8 +24,8 @@ impl Shape {
         self.priority = self.priority.max(options.priority);
     }
 
-    /// Shapes the calling thread. Returns a sentence for each thing that it did not get.
-    pub(super) fn take(&self, arbiter: &str) -> Vec<String> {
+    /// Applies the configuration to the calling thread. Returns a sentence for each setting that was denied.
+    pub(super) fn apply(&self, arbiter: &str) -> Vec<String> {
         // The kernel keeps 15 bytes of a thread's name.
         let short: String = arbiter.chars().filter(char::is_ascii).take(15).collect();
         if let Ok(short) = std::ffi::CString::new(short) {
@@ -51,7 +51,7 @@ impl Shape {
             .and_then(|()| rustix::thread::sched_getaffinity(None))
             .map_err(|error| format!("arbiter '{arbiter}' is not pinned to cores {cores:?}: {error}"))
             .and_then(|got| {
-                // The kernel takes a set of which one core exists and forgets the others.
+                // The kernel accepts a set in which one core exists, and ignores the others.
                 match cores.iter().find(|&&core| core >= CpuSet::MAX_CPU || !got.is_set(core)) {
                     None => {
                         tracing::info!(arbiter, ?cores, "pinned");

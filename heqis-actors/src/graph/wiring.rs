@@ -1,4 +1,4 @@
-//! Joins actors, edges and doorbells, builds every stage, and lets frames flow.
+//! Connects actors, edges and doorbells, builds every stage, and starts the flow.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,67 +11,61 @@ use actix_rt::{Arbiter, ArbiterHandle};
 use super::builder::{GraphBuilder, Span};
 use super::reporter::{Reporter, Watched};
 use super::running::{Running, stop_arbiters};
-use super::saving::{Holder, Saving, own_stages};
-use super::thread::Shape;
+use super::saving::{Saving, StatefulActor, own_stages};
+use super::thread::ThreadConfig;
 use super::{GraphError, PIPELINE};
-use crate::actor::{
-    Begin, Build, Hold, Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor,
-    StageSetup, TakeUp,
-};
+use crate::actor::{Begin, Build, Restore, TakeSnapshot};
 use crate::bridge::{BridgeReceiver, BridgeSender, BridgeSetup};
-use crate::clock::{Clock, duration_ns};
-use crate::commit::{Committed, SourceStream};
-use crate::context::BuildContext;
+use crate::clock::Clock;
+use crate::commit::Committed;
 use crate::control::Control;
-use crate::doorbell::{Doorbell, Waker};
+use crate::doorbell::Doorbell;
 use crate::edge::Edge;
-use crate::emitter::RawEmitter;
 use crate::error::StageError;
 use crate::events::Event;
 use crate::frame::PayloadType;
 use crate::metrics::Metrics;
-use crate::options::{BridgeOptions, Delivery, EdgeOptions, Policy, Scheduling, StageOptions};
-use crate::recording::Recording;
+use crate::options::{BridgeOptions, Delivery, EdgeOptions, Policy, Scheduling};
 use crate::registry::{Factory, Prepared, fnv1a};
 use crate::report::EdgeSide;
-use crate::stats::{Budget, StageStats};
+use crate::stats::StageStats;
 
-/// A started actor, as far as starting and stopping go.
-struct Started {
-    name: String,
-    build: Recipient<Build>,
-    begin: Recipient<Begin>,
-    is_source: bool,
-    /// How it says what it holds and takes it up; a half of a bridged edge holds nothing but frames.
-    holds: Option<(Recipient<Hold>, Recipient<TakeUp>)>,
-    is_ring: bool,
+/// A started actor, for what starting and saving need of it.
+pub(super) struct Started {
+    pub(super) name: String,
+    pub(super) build: Recipient<Build>,
+    pub(super) begin: Recipient<Begin>,
+    pub(super) is_source: bool,
+    /// How its state is taken and restored; a half of a bridged edge has no state but frames.
+    pub(super) state: Option<(Recipient<TakeSnapshot>, Recipient<Restore>)>,
+    pub(super) is_ring: bool,
 }
 
-/// The graph while it is wired.
+/// A graph while it is wired.
 pub(super) struct Wiring {
-    graph: GraphBuilder,
-    metrics: Metrics,
-    control: Control,
-    committed: Committed,
-    names: Arc<[String]>,
-    arbiters: BTreeMap<String, Arbiter>,
-    /// What the thread of each arbiter is to be like.
-    shapes: BTreeMap<String, Shape>,
+    pub(super) graph: GraphBuilder,
+    pub(super) metrics: Metrics,
+    pub(super) control: Control,
+    pub(super) committed: Committed,
+    pub(super) names: Arc<[String]>,
+    pub(super) arbiters: BTreeMap<String, Arbiter>,
+    /// Cores and priority of each arbiter's thread.
+    pub(super) threads: BTreeMap<String, ThreadConfig>,
     /// Doorbells of each local stage, one per worker.
-    bells: HashMap<String, Vec<Arc<Doorbell>>>,
-    edges: Vec<Arc<Edge>>,
-    inlets: HashMap<String, Vec<Arc<Edge>>>,
-    broadcast: HashMap<String, Vec<Arc<Edge>>>,
-    partitioned: HashMap<String, Vec<Arc<Edge>>>,
-    stats: Vec<StageStats>,
-    started: Vec<Started>,
-    /// The commit log that takes the frames of a stage, by the stage.
-    relays: HashMap<String, String>,
+    pub(super) bells: HashMap<String, Vec<Arc<Doorbell>>>,
+    pub(super) edges: Vec<Arc<Edge>>,
+    pub(super) inlets: HashMap<String, Vec<Arc<Edge>>>,
+    pub(super) broadcast: HashMap<String, Vec<Arc<Edge>>>,
+    pub(super) partitioned: HashMap<String, Vec<Arc<Edge>>>,
+    pub(super) stats: Vec<StageStats>,
+    pub(super) started: Vec<Started>,
+    /// The commit log that records the frames of a stage, by the stage.
+    pub(super) relays: HashMap<String, String>,
     /// Stages whose state follows from this node's sources alone.
-    own: BTreeSet<String>,
+    pub(super) own: BTreeSet<String>,
     /// Sources of this node: name, stream, and whether it is the same in each run.
-    sources: Vec<(String, u64, bool)>,
-    has_sources: bool,
+    pub(super) sources: Vec<(String, u64, bool)>,
+    pub(super) has_sources: bool,
 }
 
 impl Wiring {
@@ -101,7 +95,7 @@ impl Wiring {
             control: graph.control.clone(),
             committed: Committed::default(),
             arbiters: BTreeMap::new(),
-            shapes: BTreeMap::new(),
+            threads: BTreeMap::new(),
             bells,
             edges: Vec::new(),
             inlets: HashMap::new(),
@@ -131,7 +125,7 @@ impl Wiring {
     pub(super) async fn start(mut self) -> Result<Running, GraphError> {
         self.wire_edges()?;
         self.start_stages()?;
-        let denied = self.shape_threads().await;
+        let denied = self.configure_threads().await;
         if !denied.is_empty() && self.graph.scheduling == Scheduling::Strict {
             self.control.abandon();
             stop_arbiters(self.arbiters);
@@ -145,10 +139,10 @@ impl Wiring {
         }
         let saving = self.saving();
         if let Some(saving) = &saving {
-            saving.take_up(&self.sources).await;
+            saving.restore(&self.sources).await;
         }
         Event::Ready.publish();
-        // Consumers first and sources last, so that the first frame finds everybody begun.
+        // Consumers first and sources last, so that every actor has begun before the first frame.
         let (sources, others): (Vec<_>, Vec<_>) =
             self.started.iter().partition(|actor| actor.is_source);
         for actor in others.into_iter().rev().chain(sources) {
@@ -173,22 +167,22 @@ impl Wiring {
         })
     }
 
-    /// How this node's state is saved, when it is to be.
+    /// How this node's state is saved, if it is.
     fn saving(&self) -> Option<Arc<Saving>> {
         let options = self.graph.state.clone()?;
-        let holders = self.started.iter().filter_map(|started| {
-            let (hold, take_up) = started.holds.clone()?;
-            self.own.contains(&started.name).then(|| Holder {
+        let actors = self.started.iter().filter_map(|started| {
+            let (take_snapshot, restore) = started.state.clone()?;
+            self.own.contains(&started.name).then(|| StatefulActor {
                 name: started.name.clone(),
                 is_source: started.is_source,
                 is_ring: started.is_ring,
                 build: started.build.clone(),
-                hold,
-                take_up,
+                take_snapshot,
+                restore,
             })
         });
-        let holders: Vec<_> = holders.collect();
-        if holders.is_empty() {
+        let actors: Vec<_> = actors.collect();
+        if actors.is_empty() {
             tracing::warn!(node = %self.graph.node, "no state is saved: the node has no source of its own");
             return None;
         }
@@ -197,7 +191,7 @@ impl Wiring {
             topology: self.graph.name.clone(),
             node: self.graph.node.clone(),
             control: self.control.clone(),
-            holders,
+            actors,
             edges: Saving::edges_of(&self.own, &self.edges),
         }))
     }
@@ -206,7 +200,7 @@ impl Wiring {
         for entry in std::mem::take(&mut self.graph.edges) {
             let name = format!("{}->{}", entry.from, entry.to);
             let bells = |stage: &str| self.bells.get(stage).cloned().unwrap_or_default();
-            // What leaves the node is what its commit log has recorded, where it takes the same frames.
+            // Where the node's commit log takes the same frames, those that it has recorded leave the node.
             let producer = match entry.span {
                 Span::Out(..) => self.relays.get(&entry.from).unwrap_or(&entry.from).clone(),
                 Span::Local | Span::In(..) => entry.from.clone(),
@@ -325,8 +319,8 @@ impl Wiring {
             .push(edge.clone());
     }
 
-    /// Tells this process's half of a bridged edge from any other process's.
-    fn instance(&self, route: u32) -> u64 {
+    /// Identity of this process's half of a bridged edge, different in every process.
+    pub(super) fn instance(&self, route: u32) -> u64 {
         let mut seed = self.graph.node.as_bytes().to_vec();
         seed.extend(self.graph.clock.now_ns().to_le_bytes());
         seed.extend(Clock::real().now_ns().to_le_bytes());
@@ -336,29 +330,29 @@ impl Wiring {
     }
 
     /// The arbiter called `name`, started on first use.
-    fn arbiter(&mut self, name: &str) -> io::Result<ArbiterHandle> {
+    pub(super) fn arbiter(&mut self, name: &str) -> io::Result<ArbiterHandle> {
         let arbiter = match self.arbiters.entry(name.to_owned()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) => entry.insert(new_arbiter()?),
         };
-        self.shapes.entry(name.to_owned()).or_default();
+        self.threads.entry(name.to_owned()).or_default();
         Ok(arbiter.handle())
     }
 
-    /// Gives each arbiter's thread its name, cores and priority, before anything is built on it. Returns what was denied.
-    async fn shape_threads(&self) -> Vec<String> {
+    /// Sets name, cores and priority of each arbiter's thread, before anything is built on it. Returns what was denied.
+    async fn configure_threads(&self) -> Vec<String> {
         let mut denied = Vec::new();
-        for (name, shape) in &self.shapes {
+        for (name, config) in &self.threads {
             let Some(arbiter) = self.arbiters.get(name) else {
                 continue;
             };
-            let (tell, told) = tokio::sync::oneshot::channel();
-            let (name, shape) = (name.clone(), shape.clone());
-            // An arbiter that is gone tells nothing; building on it fails with a reason.
+            let (report, reported) = tokio::sync::oneshot::channel();
+            let (name, config) = (name.clone(), config.clone());
+            // An arbiter that has ended reports nothing; building on it fails with a reason.
             arbiter.spawn_fn(move || {
-                let _ = tell.send(shape.take(&name));
+                let _ = report.send(config.apply(&name));
             });
-            denied.extend(told.await.into_iter().flatten());
+            denied.extend(reported.await.into_iter().flatten());
         }
         denied
     }
@@ -373,230 +367,26 @@ impl Wiring {
             build,
             begin,
             is_source: false,
-            holds: None,
+            state: None,
             is_ring: false,
         });
     }
 
-    /// As [`Wiring::add_started`], for an actor that can say what it holds.
-    fn add_holder<A>(&mut self, name: &str, addr: Addr<A>) -> &mut Started
+    /// As [`Wiring::add_started`], for an actor whose state can be saved.
+    pub(super) fn add_stateful<A>(&mut self, name: &str, addr: Addr<A>) -> &mut Started
     where
         A: Actor<Context = Context<A>>
             + Handler<Build>
             + Handler<Begin>
-            + Handler<Hold>
-            + Handler<TakeUp>,
+            + Handler<TakeSnapshot>
+            + Handler<Restore>,
     {
-        let holds = (addr.clone().recipient(), addr.clone().recipient());
+        let state = (addr.clone().recipient(), addr.clone().recipient());
         self.add_started(name.to_owned(), addr);
         let last = self.started.len() - 1;
         let started = &mut self.started[last];
-        started.holds = Some(holds);
+        started.state = Some(state);
         started
-    }
-
-    fn start_stages(&mut self) -> Result<(), GraphError> {
-        // How many stages sit on each arbiter decides who may wait on its thread.
-        let mut crowd: HashMap<String, usize> = HashMap::new();
-        let bridged = !self.arbiters.is_empty();
-        *crowd.entry(PIPELINE.to_owned()).or_default() += usize::from(bridged);
-        for entry in &self.graph.stages {
-            if let Some((prepared, options)) = &entry.local {
-                for worker in 0..options.workers.max(1) {
-                    *crowd
-                        .entry(arbiter_name(&entry.name, prepared, options, worker))
-                        .or_default() += 1;
-                }
-            }
-        }
-        let stages = std::mem::take(&mut self.graph.stages);
-        for (index, entry) in stages.into_iter().enumerate() {
-            let Some((prepared, options)) = entry.local else {
-                continue;
-            };
-            // `validate` keeps the count of stages below 65,536.
-            let index = u16::try_from(index).unwrap_or(u16::MAX);
-            let stats = StageStats::new(&entry.name, &self.metrics, self.budget_at(&entry.name));
-            self.stats.push(stats.clone());
-            for worker in 0..options.workers.max(1) {
-                let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
-                let may_wait = crowd.get(&arbiter) == Some(&1);
-                let handle = self.arbiter(&arbiter)?;
-                self.shapes
-                    .entry(arbiter.clone())
-                    .or_default()
-                    .add(&options);
-                self.start_stage(
-                    &entry.name,
-                    index,
-                    worker,
-                    &prepared,
-                    &options,
-                    may_wait,
-                    (&arbiter, &handle),
-                    &stats,
-                )?;
-            }
-        }
-        Ok(())
-    }
-
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one call site; a struct would only rename the same eight things"
-    )]
-    fn start_stage(
-        &mut self,
-        name: &str,
-        index: u16,
-        worker: usize,
-        prepared: &Prepared,
-        options: &StageOptions,
-        may_wait: bool,
-        (arbiter_name, arbiter): (&str, &ArbiterHandle),
-        stats: &StageStats,
-    ) -> Result<(), GraphError> {
-        let Some(bell) = self
-            .bells
-            .get(name)
-            .and_then(|bells| bells.get(worker))
-            .cloned()
-        else {
-            return Ok(());
-        };
-        self.control.enlist(bell.clone());
-        let clock = self.graph.clock.clone();
-        let cx = BuildContext {
-            node: self.graph.node.as_str().into(),
-            stage: name.into(),
-            base: self.graph.base.clone(),
-            clock: clock.clone(),
-            stages: self.names.clone(),
-            committed: self.committed.clone(),
-            counters: self.metrics.stage_counters(name),
-            waker: Waker(bell.clone()),
-            stopping: self.control.stop_flag(),
-            replaying: Arc::default(),
-            identity: Arc::new(self.graph.identity.clone()),
-        };
-        let outlets =
-            |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
-        let outlet = Outlet::new(outlets(&self.broadcast), outlets(&self.partitioned));
-        let inlets: Vec<Inlet> = outlets(&self.inlets)
-            .into_iter()
-            .map(|edge| Inlet {
-                edge,
-                lane: worker,
-                ended: None,
-            })
-            .collect();
-        let emitter = RawEmitter::new(index, clock);
-        let control = self.control.clone();
-        let stats = stats.clone();
-        match &prepared.factory {
-            Factory::Source {
-                build,
-                replayable,
-                identity,
-            } => {
-                // Not the graph's name: the same source in another topology replays the same stream.
-                let mut seed = format!("{name}\0").into_bytes();
-                let made_of = identity(&self.graph.base)
-                    .map_err(|error| GraphError::Build(vec![(name.to_owned(), error)]))?;
-                seed.extend(made_of.unwrap_or(prepared.fingerprint).to_le_bytes());
-                if !replayable {
-                    seed.extend(self.instance(u32::from(index)).to_le_bytes());
-                }
-                let factory = build.clone();
-                let recording = match self.graph.recordings.get(name) {
-                    Some(options) => {
-                        let opened = Recording::open(options.clone(), fnv1a(&seed));
-                        Some(opened.map_err(|error| {
-                            GraphError::Build(vec![(name.to_owned(), StageError::config(error))])
-                        })?)
-                    }
-                    None => None,
-                };
-                let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
-                let again = *replayable || recording.is_some();
-                if !again {
-                    self.control.has_live_source();
-                }
-                self.committed.name_stream(SourceStream {
-                    source: name.to_owned(),
-                    stream,
-                    replayable: *replayable,
-                });
-                self.sources.push((name.to_owned(), stream, again));
-                let setup = SourceSetup {
-                    recording,
-                    replayable: again,
-                    cx,
-                    index,
-                    factory,
-                    outlet,
-                    control,
-                    stream,
-                };
-                let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
-                self.add_holder(name, addr).is_source = true;
-            }
-            Factory::Stage { build, .. } => {
-                let (factory, options) = (build.clone(), options.clone());
-                let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
-                let setup = StageSetup {
-                    tap: self.graph.taps.get(name).cloned(),
-                    cx,
-                    factory,
-                    inlets,
-                    outlet,
-                    emitter,
-                    options,
-                    worker: u32::try_from(worker).unwrap_or(u32::MAX),
-                    fingerprint: prepared.fingerprint,
-                    may_wait,
-                    progress: control.progress(arbiter_name),
-                    control,
-                    stats,
-                };
-                let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
-                self.add_holder(name, addr);
-            }
-            Factory::Ring(config) => {
-                let options = EdgeOptions {
-                    policy: config.policy,
-                    capacity: config.capacity,
-                    ..Default::default()
-                };
-                let ring = Edge::new(name, EdgeSide::Ring, options, 1, 1, &self.metrics);
-                ring.connect(vec![bell.clone()], &[bell]);
-                self.edges.push(ring.clone());
-                let setup = RingSetup {
-                    cx,
-                    inlets,
-                    ring,
-                    outlet,
-                    emitter,
-                    control,
-                    stats,
-                };
-                let addr = RingActor::start_in_arbiter(arbiter, |_| RingActor::new(setup));
-                self.add_holder(name, addr).is_ring = true;
-            }
-        }
-        Ok(())
-    }
-
-    fn budget_at(&self, stage: &str) -> Option<Budget> {
-        let (path, max_age) = self
-            .graph
-            .budgets
-            .iter()
-            .find(|(path, _)| path.last().is_some_and(|s| s == stage))?;
-        Some(Budget::new(
-            duration_ns(*max_age),
-            self.metrics.budget_overruns(&path.join("->")),
-        ))
     }
 
     async fn build_all(&self) -> Vec<(String, StageError)> {
@@ -617,7 +407,7 @@ impl Wiring {
     }
 }
 
-/// The commit log of the node by the stages that feed it, where it emits what it has recorded.
+/// The commit log of the node by the stages that feed it, where the log emits what it has recorded.
 fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
     let is_log = |name: &str| {
         graph.stages.iter().any(|entry| {
@@ -642,19 +432,8 @@ fn relays(graph: &GraphBuilder) -> HashMap<String, String> {
         .collect()
 }
 
-fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker: usize) -> String {
-    if options.workers > 1 {
-        return format!("{stage}-{worker}");
-    }
-    match (&options.arbiter, &prepared.factory) {
-        (Some(name), _) => name.clone(),
-        (None, Factory::Stage { blocking: true, .. }) => stage.to_owned(),
-        (None, _) => PIPELINE.to_owned(),
-    }
-}
-
-/// An arbiter whose runtime looks at its sockets and timers after every round of actors. With tokio's default of 61
-/// rounds, a node that is busy with frames would keep a peer waiting for its acknowledgements.
+/// An arbiter whose runtime polls its sockets and timers after every round of actors. With tokio's default of 61 rounds,
+/// the acknowledgements of a busy node would be late.
 fn new_arbiter() -> io::Result<Arbiter> {
     Arbiter::try_with_tokio_rt(|| {
         tokio::runtime::Builder::new_current_thread()

@@ -1,0 +1,242 @@
+//! Starts the actors of a graph's stages.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use actix_rt::ArbiterHandle;
+
+use super::wiring::Wiring;
+use super::{GraphError, PIPELINE};
+use crate::actor::{
+    Inlet, Outlet, RingActor, RingSetup, SourceActor, SourceSetup, StageActor, StageSetup,
+};
+use crate::clock::duration_ns;
+use crate::commit::SourceStream;
+use crate::context::BuildContext;
+use crate::doorbell::Waker;
+use crate::edge::Edge;
+use crate::emitter::RawEmitter;
+use crate::error::StageError;
+use crate::options::{EdgeOptions, StageOptions};
+use crate::recording::Recording;
+use crate::registry::{Factory, Prepared, fnv1a};
+use crate::report::EdgeSide;
+use crate::stats::{Budget, StageStats};
+
+impl Wiring {
+    pub(super) fn start_stages(&mut self) -> Result<(), GraphError> {
+        // A stage may block the thread of its arbiter when no other stage runs there.
+        let mut stages_on: HashMap<String, usize> = HashMap::new();
+        let bridged = !self.arbiters.is_empty();
+        *stages_on.entry(PIPELINE.to_owned()).or_default() += usize::from(bridged);
+        for entry in &self.graph.stages {
+            if let Some((prepared, options)) = &entry.local {
+                for worker in 0..options.workers.max(1) {
+                    *stages_on
+                        .entry(arbiter_name(&entry.name, prepared, options, worker))
+                        .or_default() += 1;
+                }
+            }
+        }
+        let stages = std::mem::take(&mut self.graph.stages);
+        for (index, entry) in stages.into_iter().enumerate() {
+            let Some((prepared, options)) = entry.local else {
+                continue;
+            };
+            // `validate` keeps the count of stages below 65,536.
+            let index = u16::try_from(index).unwrap_or(u16::MAX);
+            let stats = StageStats::new(&entry.name, &self.metrics, self.budget_at(&entry.name));
+            self.stats.push(stats.clone());
+            for worker in 0..options.workers.max(1) {
+                let arbiter = arbiter_name(&entry.name, &prepared, &options, worker);
+                let may_wait = stages_on.get(&arbiter) == Some(&1);
+                let handle = self.arbiter(&arbiter)?;
+                self.threads
+                    .entry(arbiter.clone())
+                    .or_default()
+                    .add(&options);
+                self.start_stage(
+                    &entry.name,
+                    index,
+                    worker,
+                    &prepared,
+                    &options,
+                    may_wait,
+                    (&arbiter, &handle),
+                    &stats,
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one call site; a struct would only rename the same eight things"
+    )]
+    fn start_stage(
+        &mut self,
+        name: &str,
+        index: u16,
+        worker: usize,
+        prepared: &Prepared,
+        options: &StageOptions,
+        may_wait: bool,
+        (arbiter_name, arbiter): (&str, &ArbiterHandle),
+        stats: &StageStats,
+    ) -> Result<(), GraphError> {
+        let Some(bell) = self
+            .bells
+            .get(name)
+            .and_then(|bells| bells.get(worker))
+            .cloned()
+        else {
+            return Ok(());
+        };
+        self.control.enlist(bell.clone());
+        let clock = self.graph.clock.clone();
+        let cx = BuildContext {
+            node: self.graph.node.as_str().into(),
+            stage: name.into(),
+            base: self.graph.base.clone(),
+            clock: clock.clone(),
+            stages: self.names.clone(),
+            committed: self.committed.clone(),
+            counters: self.metrics.stage_counters(name),
+            waker: Waker(bell.clone()),
+            stopping: self.control.stop_flag(),
+            replaying: Arc::default(),
+            identity: Arc::new(self.graph.identity.clone()),
+        };
+        let outlets =
+            |map: &HashMap<String, Vec<Arc<Edge>>>| map.get(name).cloned().unwrap_or_default();
+        let outlet = Outlet::new(outlets(&self.broadcast), outlets(&self.partitioned));
+        let inlets: Vec<Inlet> = outlets(&self.inlets)
+            .into_iter()
+            .map(|edge| Inlet {
+                edge,
+                lane: worker,
+                ended: None,
+            })
+            .collect();
+        let emitter = RawEmitter::new(index, clock);
+        let control = self.control.clone();
+        let stats = stats.clone();
+        match &prepared.factory {
+            Factory::Source {
+                build,
+                replayable,
+                identity,
+            } => {
+                // Not the graph's name: the same source in another topology replays the same stream.
+                let mut seed = format!("{name}\0").into_bytes();
+                let made_of = identity(&self.graph.base)
+                    .map_err(|error| GraphError::Build(vec![(name.to_owned(), error)]))?;
+                seed.extend(made_of.unwrap_or(prepared.fingerprint).to_le_bytes());
+                if !replayable {
+                    seed.extend(self.instance(u32::from(index)).to_le_bytes());
+                }
+                let factory = build.clone();
+                let recording = match self.graph.recordings.get(name) {
+                    Some(options) => {
+                        let opened = Recording::open(options.clone(), fnv1a(&seed));
+                        Some(opened.map_err(|error| {
+                            GraphError::Build(vec![(name.to_owned(), StageError::config(error))])
+                        })?)
+                    }
+                    None => None,
+                };
+                let stream = (recording.as_ref()).map_or_else(|| fnv1a(&seed), Recording::stream);
+                let again = *replayable || recording.is_some();
+                if !again {
+                    self.control.set_live_source();
+                }
+                self.committed.name_stream(SourceStream {
+                    source: name.to_owned(),
+                    stream,
+                    replayable: *replayable,
+                });
+                self.sources.push((name.to_owned(), stream, again));
+                let setup = SourceSetup {
+                    recording,
+                    replayable: again,
+                    cx,
+                    index,
+                    factory,
+                    outlet,
+                    control,
+                    stream,
+                };
+                let addr = SourceActor::start_in_arbiter(arbiter, |_| SourceActor::new(setup));
+                self.add_stateful(name, addr).is_source = true;
+            }
+            Factory::Stage { build, .. } => {
+                let (factory, options) = (build.clone(), options.clone());
+                let may_wait = may_wait && inlets.len() == 1 && cx.clock.is_real();
+                let setup = StageSetup {
+                    tap: self.graph.taps.get(name).cloned(),
+                    cx,
+                    factory,
+                    inlets,
+                    outlet,
+                    emitter,
+                    options,
+                    worker: u32::try_from(worker).unwrap_or(u32::MAX),
+                    fingerprint: prepared.fingerprint,
+                    may_wait,
+                    progress: control.progress(arbiter_name),
+                    control,
+                    stats,
+                };
+                let addr = StageActor::start_in_arbiter(arbiter, |_| StageActor::new(setup));
+                self.add_stateful(name, addr);
+            }
+            Factory::Ring(config) => {
+                let options = EdgeOptions {
+                    policy: config.policy,
+                    capacity: config.capacity,
+                    ..Default::default()
+                };
+                let ring = Edge::new(name, EdgeSide::Ring, options, 1, 1, &self.metrics);
+                ring.connect(vec![bell.clone()], &[bell]);
+                self.edges.push(ring.clone());
+                let setup = RingSetup {
+                    cx,
+                    inlets,
+                    ring,
+                    outlet,
+                    emitter,
+                    control,
+                    stats,
+                };
+                let addr = RingActor::start_in_arbiter(arbiter, |_| RingActor::new(setup));
+                self.add_stateful(name, addr).is_ring = true;
+            }
+        }
+        Ok(())
+    }
+
+    fn budget_at(&self, stage: &str) -> Option<Budget> {
+        let (path, max_age) = self
+            .graph
+            .budgets
+            .iter()
+            .find(|(path, _)| path.last().is_some_and(|s| s == stage))?;
+        Some(Budget::new(
+            duration_ns(*max_age),
+            self.metrics.budget_overruns(&path.join("->")),
+        ))
+    }
+}
+
+fn arbiter_name(stage: &str, prepared: &Prepared, options: &StageOptions, worker: usize) -> String {
+    if options.workers > 1 {
+        return format!("{stage}-{worker}");
+    }
+    match (&options.arbiter, &prepared.factory) {
+        (Some(name), _) => name.clone(),
+        (None, Factory::Stage { blocking: true, .. }) => stage.to_owned(),
+        (None, _) => PIPELINE.to_owned(),
+    }
+}
