@@ -1,5 +1,5 @@
-//! A path → bars. The content decides what kind of file it is; the name only says which instrument a table without a
-//! symbol column holds.
+//! Opening files of bars. The content decides on the kind of a file; the name only gives the instrument of a table without
+//! a symbol column.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -17,27 +17,45 @@ use crate::prices::PriceSurvey;
 /// The bytes of a table as text.
 type Text = Box<dyn Read + Send>;
 
-/// The bars of one file, in the order of its rows. The bar that comes after a row that cannot be read, in time and in the
-/// same series, is marked [`Marks::HOLE`].
+/// The bars of one file, in the order of its rows. The next bar in time after an unreadable row of the same series is
+/// marked [`Marks::HOLE`].
+///
+/// ```
+/// use heqis_data::{TableOptions, open};
+/// use heqis_quant::Marks;
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("AAPL.csv");
+/// let text = "Date,Open,High,Low,Close,Volume\n\
+///             2024-01-02,187,188,183,185,82000000\n\
+///             2024-01-03,184,N/A,183,184,58000000\n\
+///             2024-01-04,182,183,180,181,71000000\n";
+/// std::fs::write(&path, text)?;
+/// let rows: Vec<_> = open(&path, &TableOptions::default())?.collect();
+/// let error = rows[1].as_ref().unwrap_err().to_string();
+/// assert!(error.ends_with("AAPL.csv line 3, column High: must be a finite decimal number, got \"N/A\""), "{error}");
+/// assert!(rows[2].as_ref().is_ok_and(|bar| bar.marks.contains(Marks::HOLE)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct BarFile {
     reader: BarReader<Text>,
-    /// The bar at hand, when the row behind it may still say that one is missing before it.
-    held: Option<Bar>,
-    /// What was read behind the bar at hand.
-    behind: Option<Result<Bar, QuantError>>,
-    /// Series whose next bar stands behind a hole.
-    lost: BTreeSet<Symbol>,
+    /// A bar that is not yet returned, since the row after it may mark it.
+    pending: Option<Bar>,
+    /// The row after the pending bar.
+    after_pending: Option<Result<Bar, QuantError>>,
+    /// Series whose next bar follows a hole.
+    with_hole: BTreeSet<Symbol>,
     /// The series of the last bar.
     last: Option<Symbol>,
-    /// Series of adjusted prices, and why they are taken for such.
+    /// Series of adjusted prices, each with the reason.
     adjusted: BTreeMap<Symbol, String>,
 }
 
-/// Opens a file of bars: surveys all of its rows, and reads them again from the first.
+/// Opens a file of bars: surveys all of its rows, then reads them again.
 ///
 /// # Errors
-/// [`DataError::File`] when it cannot be read, [`DataError::Rule`] when it is no regular file or of a kind that is not
-/// read, and [`DataError::Table`] when its header or its rows leave open what they mean.
+/// [`DataError::File`] if it cannot be read, [`DataError::Rule`] if it is no regular file or of an unsupported kind, and
+/// [`DataError::Table`] if header and rows are invalid or ambiguous.
 pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let shown = path.display().to_string();
     let mut options = options.clone();
@@ -46,7 +64,7 @@ pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
         named_after(path, options.markets.as_deref()),
     ) {
         (Some(given), Ok(named)) if named != given && named.exchange() != Exchange::Other => {
-            let rule = format!("is named after {named}, and the symbol that is given is {given}");
+            let rule = format!("is named after {named}, and the given symbol is {given}");
             return Err(DataError::kind(path, rule));
         }
         (Some(given), _) => Ok(given),
@@ -60,18 +78,18 @@ pub fn open(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let reader = BarReader::with_format(text_of(path)?, options, format, shown)?;
     Ok(BarFile {
         reader,
-        held: None,
-        behind: None,
-        lost: BTreeSet::new(),
+        pending: None,
+        after_pending: None,
+        with_hole: BTreeSet::new(),
         last: None,
         adjusted: BTreeMap::new(),
     })
 }
 
-/// As [`open`], and finds out by a further look whose prices are adjusted, so that their bars are marked.
+/// Like [`open`], and reads the file once more to find series of adjusted prices, whose bars are marked.
 ///
 /// # Errors
-/// As [`open`].
+/// Those of [`open`].
 pub fn open_series(path: &Path, options: &TableOptions) -> Result<BarFile, DataError> {
     let mut file = open(path, options)?;
     if options.prices.is_none() && !file.detected().adjusted && !file.detected().has_time {
@@ -92,7 +110,7 @@ pub fn open_series(path: &Path, options: &TableOptions) -> Result<BarFile, DataE
     Ok(file)
 }
 
-/// Adds why the file's name does not help to the error of a table without a symbol.
+/// Adds to the error of a table without a symbol why the file name gives none.
 fn with_name(error: QuantError, nameless: bool, named: &Result<Symbol, QuantError>) -> QuantError {
     match (error, named) {
         (
@@ -104,19 +122,17 @@ fn with_name(error: QuantError, nameless: bool, named: &Result<Symbol, QuantErro
             Err(why),
         ) if nameless && rule.contains("no symbol column") => QuantError::Header {
             source_name,
-            rule: format!("{rule}; the file's name does not tell it: {why}"),
+            rule: format!("{rule}; the file name gives none: {why}"),
             got,
         },
         (error, _) => error,
     }
 }
 
-/// Returns the instrument that a file is named after.
-///
-/// `markets` are those of this project where none are given.
+/// Returns the instrument in the name of a file. Without `markets`, the shipped ones are used.
 ///
 /// # Errors
-/// [`QuantError::Symbol`] when the name holds none that is known.
+/// [`QuantError::Symbol`] if the name has no known instrument.
 pub fn named_after(path: &Path, markets: Option<&Markets>) -> Result<Symbol, QuantError> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut stem = name.as_ref();
@@ -135,7 +151,7 @@ pub fn named_after(path: &Path, markets: Option<&Markets>) -> Result<Symbol, Qua
         Some(markets) => markets.of(symbol).is_some(),
         None => Markets::shipped()?.of(symbol).is_some(),
     };
-    // A word in small letters is a name that somebody gave to a file, even where it could be a ticker.
+    // A word in lower-case letters is an ordinary file name, even if it could be a ticker.
     let is_word = symbol.as_str().bytes().any(|b| b.is_ascii_lowercase());
     if symbol.exchange() != Exchange::Other || (known && !is_word) {
         return Ok(symbol);
@@ -146,13 +162,13 @@ pub fn named_after(path: &Path, markets: Option<&Markets>) -> Result<Symbol, Qua
     })
 }
 
-/// Opens a file as text, whatever it is packed in.
+/// Opens a file as text: CSV as it is or compressed, Parquet as CSV.
 ///
 /// # Errors
 /// [`DataError::File`] and [`DataError::Rule`].
 pub fn text_of(path: &Path) -> Result<Text, DataError> {
     let fault = |source| DataError::file(path, source);
-    // Asked before it is opened: opening a pipe waits for whoever writes.
+    // Checked before it is opened: opening a pipe waits for its writer.
     let kind = std::fs::metadata(path).map_err(fault)?;
     if kind.is_dir() {
         return Err(DataError::kind(path, "must be a file, and is a directory"));
@@ -186,27 +202,28 @@ pub fn text_of(path: &Path) -> Result<Text, DataError> {
             path,
             "is a ZIP archive or a spreadsheet (.xlsx); save it as CSV",
         )),
-        [0x28, 0xb5, 0x2f, 0xfd] => {
-            Err(DataError::kind(path, "is packed by zstd; unpack it first"))
-        }
+        [0x28, 0xb5, 0x2f, 0xfd] => Err(DataError::kind(
+            path,
+            "is compressed with zstd; decompress it first",
+        )),
         _ => Ok(Box::new(file)),
     }
 }
 
 impl BarFile {
-    /// Returns what the survey found out about the table.
+    /// Returns the detected properties of the table.
     #[must_use]
     pub fn detected(&self) -> &Detected {
         self.reader.detected()
     }
 
-    /// Returns the series whose prices are taken for adjusted ones, with the reason: see [`open_series`].
+    /// Returns the series of adjusted prices, each with the reason: see [`open_series`].
     #[must_use]
     pub fn adjusted(&self) -> &BTreeMap<Symbol, String> {
         &self.adjusted
     }
 
-    /// Returns the columns that are not read, as the header spells them.
+    /// Returns the columns that are not read, as spelled in the header.
     #[must_use]
     pub fn ignored_columns(&self) -> &[String] {
         self.reader.ignored_columns()
@@ -214,13 +231,12 @@ impl BarFile {
 }
 
 impl BarFile {
-    /// Reads a row, and remembers the series of one that is lost: its own, or that of its neighbour where even that cannot
-    /// be read.
+    /// Reads a row. The series of an unreadable row, or that of the row before if the symbol is unreadable too, gets a hole.
     fn read(&mut self) -> Option<Result<Bar, QuantError>> {
         let mut row = self.reader.next()?;
         match &mut row {
             Ok(bar) => {
-                if self.lost.remove(&bar.symbol) {
+                if self.with_hole.remove(&bar.symbol) {
                     bar.marks.insert(Marks::HOLE);
                 }
                 if self.adjusted.contains_key(&bar.symbol) {
@@ -230,12 +246,15 @@ impl BarFile {
             }
             Err(_) => {
                 let series = self.reader.row_symbol().or(self.last);
-                let held = self.held.as_mut().filter(|bar| Some(bar.symbol) == series);
-                match (self.reader.descends(), held) {
-                    // Newest first: the bar after it in time is the one before it in the file.
+                let pending = self
+                    .pending
+                    .as_mut()
+                    .filter(|bar| Some(bar.symbol) == series);
+                match (self.reader.descends(), pending) {
+                    // Newest first: the next bar in time is the row before.
                     (true, Some(bar)) => bar.marks.insert(Marks::HOLE),
                     (true, None) => {}
-                    (false, _) => self.lost.extend(series),
+                    (false, _) => self.with_hole.extend(series),
                 }
             }
         }
@@ -250,15 +269,15 @@ impl Iterator for BarFile {
         if !self.reader.descends() {
             return self.read();
         }
-        let row = match self.behind.take() {
+        let row = match self.after_pending.take() {
             Some(row) => row,
             None => self.read()?,
         };
         let Ok(bar) = row else {
             return Some(row);
         };
-        self.held = Some(bar);
-        self.behind = self.read();
-        self.held.take().map(Ok)
+        self.pending = Some(bar);
+        self.after_pending = self.read();
+        self.pending.take().map(Ok)
     }
 }

@@ -1,4 +1,4 @@
-//! Files → series in memory, each in the order of time, with the report of what became of every row.
+//! Files to series in memory, each in the order of time, with a report on every row.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,22 +13,22 @@ use crate::error::DataError;
 use crate::prices::judge_prices;
 use crate::report::{FileReport, ImportReport, SeriesReport};
 
-/// Series that were read, and what was found.
+/// The series of any number of files, and the report on them.
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     /// The bars of each instrument as read, in the order of time. Adjusted ones are marked.
     pub series: BTreeMap<Symbol, Vec<Bar>>,
-    /// What became of the rows.
+    /// The report on the rows.
     pub report: ImportReport,
-    /// Whether the bars of each instrument have a time of day, and the file that showed it.
+    /// Whether the bars of each instrument have a time of day, and the file that shows it.
     kinds: BTreeMap<Symbol, (bool, String)>,
 }
 
 impl Import {
-    /// Reads one file. A row that cannot be read is counted, and the next bar of its series says so in its marks.
+    /// Reads one file. Unreadable rows are counted, and the next bar of the series is marked.
     ///
     /// # Errors
-    /// [`DataError`] when the file as a whole cannot be read: see [`Import::leave_out`].
+    /// [`DataError`] if the whole file cannot be read: see [`Import::leave_out`].
     pub fn read(&mut self, path: &Path, options: &TableOptions) -> Result<(), DataError> {
         let file = open(path, options)?;
         let mut report = FileReport::new(path.display().to_string(), file.detected());
@@ -67,7 +67,7 @@ impl Import {
         Ok(())
     }
 
-    /// Notes a file that gives nothing, with the reason.
+    /// Reports a file that is left out, with the reason.
     pub fn leave_out(&mut self, path: &Path, why: &DataError) {
         self.report.files.push(FileReport {
             path: path.display().to_string(),
@@ -76,10 +76,10 @@ impl Import {
         });
     }
 
-    /// Puts all series in order and finds out whose prices are adjusted, unless that was said.
+    /// Sorts all series and detects those of adjusted prices, unless the options state it.
     ///
     /// # Errors
-    /// [`DataError::Table`] when the limits of the market cannot be read.
+    /// [`DataError::Table`] if the market rules cannot be read.
     pub fn settle(&mut self, options: &TableOptions) -> Result<(), DataError> {
         let shipped = Arc::new(Markets::shipped()?);
         let markets = options.markets.as_ref().unwrap_or(&shipped);
@@ -97,7 +97,7 @@ impl Import {
         Ok(())
     }
 
-    /// Lets a cleaner judge all series, and returns the bars that it passes. The report is complete then.
+    /// Cleans all series, completes the report, and returns the passed bars.
     #[must_use]
     pub fn clean(&mut self, cleaner: &Cleaner) -> BTreeMap<Symbol, Vec<Bar>> {
         let mut passed = BTreeMap::new();

@@ -1,9 +1,10 @@
-//! The one door for bars: whoever reads a file of them, in the lab, on a board or for the page, reads it here, so that
-//! layout, units, encoding, times and codes are decided in one way.
+//! Readers of bars and of journals. Every program reads files of bars through this crate, so that layout, units, encoding,
+//! times and codes are decided in one way.
 //!
 //! | module | what it is |
 //! |---|---|
 //! | [`bar_file`] | a path → [`BarFile`], an iterator of bars: **data enters here** |
+//! | [`bars`] | text → bars: layouts, units, encodings and times of tables |
 //! | [`import`] | files → series, with an [`ImportReport`]: **data leaves here** |
 //! | [`report`] | what was read, rejected and missing, as text and JSON |
 //! | [`prices`] | whether the prices of a series are adjusted |
@@ -25,8 +26,8 @@
 //!
 //! The Cargo feature `fetch` adds the module `fetch`: Tushare Pro → CSV tables, through a cache of raw replies.
 //!
-//! A file is surveyed as a whole before its first bar is handed out: see [`bars`]. CSV may be compressed by
-//! gzip; Parquet is read with the Cargo feature `parquet`.
+//! A file is surveyed as a whole before its first bar is returned: see [`bars`]. CSV may be compressed with gzip; Parquet is
+//! read with the Cargo feature `parquet`.
 //!
 //! ```
 //! use heqis_data::{TableOptions, open};

@@ -1,5 +1,5 @@
-//! Parquet as text: the rows of a flat table, each as one line of CSV. Numbers are written so that reading them gives the
-//! same bits, so a table decides alike in both forms.
+//! Parquet as text: the rows of a flat table, each as one line of CSV. Numbers are written so that they are read with the
+//! same bits, and a table means the same in both forms.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -26,12 +26,12 @@ const DAY_NS: i64 = 86_400_000_000_000;
 #[derive(Clone, Copy)]
 enum Form {
     Plain,
-    /// A time in units of so many nanoseconds, and whether it is one of UTC.
+    /// A time in units of `unit_ns` nanoseconds; `utc` is whether it is in UTC.
     Time {
         unit_ns: i64,
         utc: bool,
     },
-    /// A time of day in units of so many nanoseconds.
+    /// A time of day in units of `unit_ns` nanoseconds.
     Clock {
         unit_ns: i64,
     },
@@ -48,14 +48,14 @@ pub(crate) struct ParquetText {
 impl ParquetText {
     pub(crate) fn open(path: &Path, file: File) -> Result<Self, DataError> {
         let fault = |error: parquet::errors::ParquetError| {
-            DataError::kind(path, format!("must be a sound Parquet file: {error}"))
+            DataError::kind(path, format!("must be a valid Parquet file: {error}"))
         };
         let bytes = file
             .metadata()
             .map_err(|source| DataError::file(path, source))?
             .len();
         let reader = SerializedFileReader::new(file).map_err(fault)?;
-        // The `parquet` crate trusts these numbers, and panics.
+        // The `parquet` crate does not check these numbers, and panics.
         let groups = reader.metadata().row_groups().iter();
         let lies_inside = |chunk: &ColumnChunkMetaData| {
             let first = chunk.dictionary_page_offset();
@@ -64,11 +64,11 @@ impl ParquetText {
             from >= 0 && chunk.compressed_size() >= 0 && end.is_some_and(|end| end as u64 <= bytes)
         };
         if !groups.flat_map(RowGroupMetaData::columns).all(lies_inside) {
-            let rule = "must be a sound Parquet file: a column lies outside of it";
+            let rule = "must be a valid Parquet file: a column is outside of it";
             return Err(DataError::kind(path, rule));
         }
         if !dictionaries_fit(&reader) {
-            let rule = "must be a sound Parquet file: a dictionary is shorter than it says";
+            let rule = "must be a valid Parquet file: a dictionary is shorter than it states";
             return Err(DataError::kind(path, rule));
         }
         let schema = reader.metadata().file_metadata().schema().clone();
@@ -89,7 +89,7 @@ impl ParquetText {
                 continue;
             };
             let name = match (column.name(), form) {
-                // How pandas keeps an index that has no name.
+                // The name of an unnamed index in pandas.
                 ("__index_level_0__", Form::Time { .. }) => "date",
                 (name, _) => name,
             };
@@ -133,7 +133,7 @@ impl Read for ParquetText {
             self.text.clear();
             self.read = 0;
             while self.text.len() < 1 << 16 {
-                // The `parquet` crate panics on some damaged pages; after that nothing more is read of the file.
+                // The `parquet` crate panics on some damaged pages; the file is not read any further.
                 let next = catch_unwind(AssertUnwindSafe(|| self.rows.next()));
                 let damaged = |_| io::Error::other("the Parquet file is damaged");
                 match next.map_err(damaged)? {
@@ -153,8 +153,8 @@ impl Read for ParquetText {
     }
 }
 
-/// Returns whether the dictionary that a column begins with has a byte for each of its values. The `parquet` crate makes
-/// room for as many as the dictionary says, and a damaged number is worth gigabytes.
+/// Returns whether the dictionary at the beginning of a column has a byte for each of its values. The `parquet` crate
+/// allocates memory for the stated number of values, and a damaged number means gigabytes.
 fn dictionaries_fit(reader: &SerializedFileReader<File>) -> bool {
     let groups = 0..reader.num_row_groups();
     groups
@@ -162,7 +162,7 @@ fn dictionaries_fit(reader: &SerializedFileReader<File>) -> bool {
         .all(|group| {
             (0..group.num_columns()).all(|column| {
                 let pages = group.get_column_page_reader(column);
-                // What cannot be read here is refused where its rows are read.
+                // Unreadable pages are refused when their rows are read.
                 match pages.and_then(|mut pages| pages.get_next_page()) {
                     Ok(Some(Page::DictionaryPage {
                         buf, num_values, ..
@@ -173,7 +173,7 @@ fn dictionaries_fit(reader: &SerializedFileReader<File>) -> bool {
         })
 }
 
-/// Returns how many nanoseconds a unit of time has.
+/// Returns the nanoseconds of a unit of time.
 fn nanoseconds(unit: TimeUnit) -> i64 {
     match unit {
         TimeUnit::MILLIS => 1_000_000,
@@ -242,7 +242,7 @@ fn cell(field: &Field, form: Form, text: &mut Vec<u8>) {
     // Writing to a vector cannot fail.
     let _ = match (field, form) {
         (Field::Null, _) => Ok(()),
-        // What data frames write for nothing.
+        // Missing values of data frames.
         (Field::Double(number), _) if number.is_nan() => Ok(()),
         (Field::Float(number), _) if number.is_nan() => Ok(()),
         (Field::Float16(number), _) if number.is_nan() => Ok(()),
@@ -268,7 +268,7 @@ fn cell(field: &Field, form: Form, text: &mut Vec<u8>) {
         (Field::UShort(value), _) => write!(text, "{value}"),
         (Field::UInt(value), _) => write!(text, "{value}"),
         (Field::ULong(value), _) => write!(text, "{value}"),
-        // A price that was kept in four bytes is the decimal that those bytes stand for.
+        // A price in four bytes is the shortest decimal of these bytes.
         (Field::Float(value), _) => write!(text, "{value}"),
         (Field::Double(value), _) => write!(text, "{value}"),
         (Field::Str(value), _) => {
@@ -297,7 +297,7 @@ fn clock(time_ns: i64) -> String {
     )
 }
 
-/// Writes a time as a day and a clock, which a time without a zone is, and with a Z where it is one of UTC.
+/// Writes a time as a day and a time of day, with a Z if it is in UTC.
 fn time(time_ns: Option<i64>, utc: bool, text: &mut Vec<u8>) {
     use std::io::Write;
     let day = time_ns.and_then(|ns| Date::from_days(i32::try_from(ns.div_euclid(DAY_NS)).ok()?));
@@ -332,7 +332,7 @@ mod tests {
     use parquet::schema::parser::parse_message_type;
 
     #[test]
-    fn a_dictionary_that_says_more_than_it_holds_is_refused() {
+    fn a_dictionary_that_states_more_values_than_it_has_is_refused() {
         let schema = Arc::new(parse_message_type("message m { REQUIRED DOUBLE close; }").unwrap());
         let mut bytes = Vec::new();
         let mut writer = SerializedFileWriter::new(&mut bytes, schema, Arc::default()).unwrap();
@@ -351,10 +351,10 @@ mod tests {
             opened.map(|_| ()).map_err(|error| error.to_string())
         };
         assert_eq!(open(&bytes), Ok(()));
-        // The header of the dictionary, with its one value: now they are 63, in eight bytes.
+        // The header of the dictionary, which now states 63 values in eight bytes.
         let header = [0x4c, 0x15, 0x02];
         let at = bytes.windows(3).position(|part| part == header).unwrap();
         bytes[at + 2] = 0x7e;
-        assert!(open(&bytes).unwrap_err().contains("shorter than it says"));
+        assert!(open(&bytes).unwrap_err().contains("shorter than it states"));
     }
 }

@@ -1,23 +1,23 @@
-//! Whether the prices of a series are adjusted. Prices that traded end a day exactly at a limit or inside of it, and have
-//! two decimals; adjusted ones miss the limit by cents in both directions, or have more decimals.
+//! Detection of adjusted prices. Traded closes are at a price limit or inside it and have two decimals; adjusted ones miss
+//! the limit by cents in both directions, or have more decimals.
 
 use heqis_quant::rules::{Limits, Markets};
 use heqis_quant::{Bar, Date, Marks};
 
 use crate::bars::Prices;
 
-/// A close this near to a limit, as a share of the price, was meant to be at it.
+/// A close this near to a limit, as a share of the price, is one at the limit.
 const NEAR: f64 = 0.006;
-/// So many closes beyond a limit, and ...
+/// Prices are adjusted if at least this number of closes is beyond a limit, and ...
 const LEAST: u32 = 3;
-/// ... so many of those that are near, are more than a vendor's rounding. None is possible among prices that traded.
+/// ... at least this share of those near one, which exceeds a vendor's rounding. Traded prices have none.
 const SHARE: f64 = 0.05;
-/// Before that year limits were rounded in other ways, and many closes lie a cent beyond what they are by today's.
+/// Before this year limits were rounded in other ways, and many closes are a cent beyond the limits of today's rule.
 const ROUNDED_FROM: i16 = 2001;
-/// Bars before the decimals count.
+/// The least number of bars for the check of decimals.
 const LEAST_BARS: u32 = 20;
 
-/// Returns why a series, in the order of time, is taken for one of adjusted prices, or `None` when it is not.
+/// Returns the reason for which a series, in the order of time, has adjusted prices, or `None` if it has traded ones.
 pub fn judge_prices<'a>(
     bars: impl Iterator<Item = &'a Bar>,
     declared: Option<Prices>,
@@ -38,7 +38,7 @@ pub fn judge_prices<'a>(
     survey.adjusted()
 }
 
-/// What a series shows, bar by bar in the order of time.
+/// The evidence of a series, bar by bar in the order of time.
 #[derive(Clone, Debug, Default)]
 pub struct PriceSurvey {
     last: Option<(Date, f64)>,
@@ -49,7 +49,7 @@ pub struct PriceSurvey {
 }
 
 impl PriceSurvey {
-    /// Looks at the next bar. Only days of stocks with a limit say anything.
+    /// Examines the next bar. Only days of stocks with a limit are evidence.
     pub fn observe(&mut self, bar: &Bar, markets: &Markets) {
         let st = bar.marks.contains(Marks::SPECIAL);
         let listing = markets.of(bar.symbol);
@@ -89,7 +89,7 @@ impl PriceSurvey {
         }
     }
 
-    /// Returns why the prices are taken for adjusted ones, or `None` when they are not.
+    /// Returns the reason for which the prices are adjusted, or `None` if they are not.
     #[must_use]
     pub fn adjusted(&self) -> Option<String> {
         if self.bars >= LEAST_BARS && self.off_tick * 2 > self.bars {

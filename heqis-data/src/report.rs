@@ -1,5 +1,5 @@
-//! What came of files of bars: how each was read, which rows could not be, which bars the cleaner rejected, and what is
-//! missing between those that are left. Every count has its first place.
+//! The report on files of bars: how each was read, the unreadable rows, the rejected bars, and the holes between those that
+//! are left. Every count comes with the first place.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,26 +9,26 @@ use serde::{Deserialize, Serialize};
 use crate::bars::Detected;
 use crate::error::DataError;
 
-/// How many holes of a series are kept with their days; the count is of all.
+/// The number of holes of a series that are listed with their days; the count is of all.
 const HOLES_KEPT: usize = 20;
-/// How many files and series are told one by one in text.
-const TOLD: usize = 12;
-/// The share of rows above which a command stops, where nothing else is said.
+/// The number of files and series that are listed one by one in text.
+const LISTED: usize = 12;
+/// The default share of unusable rows above which a command fails.
 pub const MAX_BAD_SHARE: f64 = 0.25;
-/// Files of fewer rows are only judged together, unless nothing of one can be read.
+/// Files with fewer rows are only checked together, unless no row of one can be read.
 const JUDGED_ROWS: u64 = 20;
 
-/// How often something happened, and where first.
+/// A count, with the first place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// How often.
+    /// The count.
     pub count: u64,
     /// The first place, with rule and value.
     pub first: String,
 }
 
 impl Count {
-    /// Counts one more, told by `place` if it is the first.
+    /// Counts one more; `place` is kept if it is the first.
     pub fn add(&mut self, place: impl FnOnce() -> String) {
         if self.count == 0 {
             self.first = place();
@@ -42,26 +42,26 @@ impl Count {
 pub struct FileReport {
     /// The path as given.
     pub path: String,
-    /// Layout, encoding and units, and how they were decided; empty when the file was left out.
+    /// Layout, encoding and units, and how they were detected; empty if the file was left out.
     pub detected: String,
-    /// What a user should know of the table.
+    /// Warnings about the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Rows, those that cannot be read included.
+    /// All rows, unreadable ones included.
     pub rows: u64,
-    /// Rows that cannot be read, by column and rule.
+    /// Unreadable rows, by column and rule.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub unreadable: BTreeMap<String, Count>,
-    /// Why the file as a whole was left out.
+    /// The reason for which the file was left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
-    /// Its one instrument; `None` when it holds several, or none.
+    /// Its only instrument; `None` if it has several or none.
     #[serde(skip)]
     pub symbol: Option<Symbol>,
 }
 
 impl FileReport {
-    /// Starts the report of a file that could be opened.
+    /// Starts the report of an opened file.
     #[must_use]
     pub fn new(path: String, detected: &Detected) -> Self {
         Self {
@@ -72,7 +72,7 @@ impl FileReport {
         }
     }
 
-    /// Counts a row that cannot be read.
+    /// Counts an unreadable row.
     pub fn unreadable(&mut self, error: &heqis_quant::QuantError) {
         let kind = match error {
             heqis_quant::QuantError::Row { column, rule, .. } => format!("{column}: {rule}"),
@@ -84,21 +84,21 @@ impl FileReport {
             .add(|| error.to_string());
     }
 
-    /// Returns how many rows cannot be read.
+    /// Returns the number of unreadable rows.
     #[must_use]
     pub fn unreadable_rows(&self) -> u64 {
         self.unreadable.values().map(|count| count.count).sum()
     }
 }
 
-/// Bars that are missing between two that are there.
+/// Missing bars between two bars.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hole {
     /// The day of the last bar before it.
     pub after: Date,
-    /// The day of the first bar behind it.
+    /// The day of the first bar after it.
     pub before: Date,
-    /// The marks of the bar behind it.
+    /// The marks of the bar after it.
     pub marks: String,
 }
 
@@ -107,28 +107,28 @@ pub struct Hole {
 pub struct SeriesReport {
     /// The instrument.
     pub symbol: Symbol,
-    /// Rows that could be read.
+    /// Readable rows.
     pub rows: u64,
-    /// Bars that the cleaner passed.
+    /// Passed bars.
     pub bars: u64,
-    /// Rows that it rejected, by reason.
+    /// Rejected rows, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rejected: BTreeMap<String, Count>,
-    /// Why the prices are taken for adjusted ones.
+    /// The reason for which the prices are adjusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<String>,
-    /// Whether it belongs to no known market, so that no rule is applied to it.
+    /// Whether its market is unknown, so that no rule is applied.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unlisted: bool,
-    /// Bars that trade beyond a limit by no more than its rounding.
+    /// Bars beyond a limit by no more than its rounding.
     #[serde(default)]
     pub beyond_limit: u64,
-    /// How many holes there are.
+    /// The number of holes.
     pub holes: u64,
-    /// The first of them.
+    /// The first holes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub first_holes: Vec<Hole>,
-    /// The day of the last bar, to know a hole behind it.
+    /// The day of the last bar, for the hole after it.
     #[serde(skip)]
     last: Option<Date>,
 }
@@ -151,7 +151,7 @@ impl SeriesReport {
         }
     }
 
-    /// Notes what the cleaner said of a row.
+    /// Counts the result of the cleaner for a row.
     pub fn judged(&mut self, row: &Bar, judged: &Result<Bar, Reject>) {
         self.rows += 1;
         let bar = match judged {
@@ -179,7 +179,7 @@ impl SeriesReport {
         self.last = Some(bar.date);
     }
 
-    /// Returns how many rows were rejected that are missed: days without a trade and copies are not.
+    /// Returns the number of rejected rows that are a loss: days without a trade and copies do not count.
     #[must_use]
     pub fn missed(&self) -> u64 {
         let harmless = ["no_trade", "duplicate", "closed_market", "repeated"];
@@ -191,17 +191,17 @@ impl SeriesReport {
     }
 }
 
-/// Everything that one command read.
+/// The report on everything that one command read.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImportReport {
-    /// The files in the order in which they were read.
+    /// The files in the order of reading.
     pub files: Vec<FileReport>,
     /// The series by instrument.
     pub series: Vec<SeriesReport>,
 }
 
 impl ImportReport {
-    /// Returns the part that concerns some instruments: their series, and the files that hold them or several.
+    /// Returns the part about some instruments: their series, and the files of one of them or of several instruments.
     #[must_use]
     pub fn of(&self, symbols: &BTreeSet<Symbol>) -> Self {
         let concerns = |symbol: Option<Symbol>| symbol.is_none_or(|one| symbols.contains(&one));
@@ -216,7 +216,7 @@ impl ImportReport {
         }
     }
 
-    /// Returns the share of all rows that could not be read, or were rejected and are missed.
+    /// Returns the share of all rows that are unreadable, or rejected and a loss.
     #[must_use]
     pub fn bad_share(&self) -> f64 {
         let unreadable: u64 = self.files.iter().map(FileReport::unreadable_rows).sum();
@@ -228,7 +228,7 @@ impl ImportReport {
         }
     }
 
-    /// Returns an error when any row cannot be read: for tables whose every row counts, such as a benchmark.
+    /// Returns an error if any row is unreadable, for tables in which every row matters, such as a benchmark.
     ///
     /// # Errors
     /// [`DataError::TooMuchLost`] with the first row.
@@ -240,14 +240,14 @@ impl ImportReport {
         }
     }
 
-    /// Returns the error that ends a command when too much was lost, with the first reasons.
+    /// Returns an error with the first reasons if too many rows cannot be used.
     ///
     /// # Errors
-    /// [`DataError::TooMuchLost`] above `max_bad_share`, or when no bar is left.
+    /// [`DataError::TooMuchLost`] above `max_bad_share`, or if no bar is left.
     pub fn refuse_above(&self, max_bad_share: f64) -> Result<(), DataError> {
         let share = self.bad_share();
         let bars: u64 = self.series.iter().map(|series| series.bars).sum();
-        // One file that is lost is not made up for by many that are good.
+        // Good files do not make up for a lost one.
         let lost = self.files.iter().find(|file| {
             let unreadable = file.unreadable_rows();
             let many = unreadable == file.rows || file.rows >= JUDGED_ROWS;
@@ -295,7 +295,7 @@ impl ImportReport {
         Err(DataError::TooMuchLost(format!("{rule}: {reasons}")))
     }
 
-    /// Returns the report as lines of text: a summary, then what is not as it should be.
+    /// Returns the report as lines of text: a summary, then the irregularities.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let rows: u64 = self.files.iter().map(|file| file.rows).sum();
@@ -322,7 +322,7 @@ impl ImportReport {
             false => format!("read {of_files}"),
         }];
         let mut more = Vec::new();
-        // Alike files are told once.
+        // Files with equal properties are one line.
         let mut kinds: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
         for file in self.files.iter().filter(|file| file.left_out.is_none()) {
             kinds.entry(&file.detected).or_insert((0, &file.path)).0 += 1;
@@ -394,8 +394,8 @@ impl ImportReport {
                 ));
             }
         }
-        let cut = more.len().saturating_sub(TOLD * 3);
-        more.truncate(TOLD * 3);
+        let cut = more.len().saturating_sub(LISTED * 3);
+        more.truncate(LISTED * 3);
         lines.extend(more);
         if cut > 0 {
             lines.push(format!("  {cut} more lines; the report in JSON has all"));

@@ -1,11 +1,11 @@
-//! A vendor's adjusted closes held against events and prices, on the committed series of 600000.SH.
+//! Comparison of a vendor's adjusted closes with events and prices, on the committed series of 600000.SH.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs::File;
 
 use heqis_data::BarReader;
-use heqis_quant::adjust::{Disagreement, EventKind, Evidence, VendorFactor, check_factors};
+use heqis_quant::adjust::{EventKind, Evidence, FactorMismatch, VendorFactor, check_factors};
 use heqis_quant::breaches::breaches;
 use heqis_quant::rules::Markets;
 use heqis_quant::{
@@ -59,7 +59,7 @@ fn events() -> Vec<ExRight> {
     .into()
 }
 
-fn findings(events: &[ExRight]) -> Vec<Disagreement> {
+fn findings(events: &[ExRight]) -> Vec<FactorMismatch> {
     let (bars, closes) = pudong_bank();
     let vendor: Vec<VendorFactor> = bars
         .iter()
@@ -70,7 +70,7 @@ fn findings(events: &[ExRight]) -> Vec<Disagreement> {
 }
 
 #[test]
-fn the_bonus_that_the_vendor_forgot_is_found_by_events_and_by_prices() {
+fn events_and_prices_find_the_bonus_that_the_vendor_omits() {
     let found = findings(&events());
     let on_the_day: Vec<_> = found
         .iter()
@@ -96,7 +96,7 @@ fn prices_alone_find_that_day_and_no_other() {
 }
 
 #[test]
-fn what_the_vendor_does_not_know_is_no_price() {
+fn an_unknown_factor_of_the_vendor_is_reported() {
     let found = findings(&events());
     let signs: Vec<_> = found
         .iter()
@@ -128,7 +128,7 @@ fn the_vendor_counts_every_dividend_up_to_2011_too_high() {
         ("2010-06-10", false),
         ("2011-06-03", true),
     ];
-    // The reform of 2006-05-12 is not among them: the vendor rightly makes no step there.
+    // The reform of 2006-05-12 is not among them, since it has no ex-right.
     assert_eq!(
         by_events,
         expected.map(|(date, high)| (date.to_owned(), high))
@@ -136,7 +136,7 @@ fn the_vendor_counts_every_dividend_up_to_2011_too_high() {
 }
 
 #[test]
-fn prices_on_one_level_have_no_jump_left() {
+fn prices_on_one_level_have_no_jump() {
     let (bars, _) = pudong_bank();
     let last = bars.partition_point(|bar| bar.date.year() <= 2011);
     let bars = &bars[..last];
@@ -165,7 +165,7 @@ fn prices_on_one_level_have_no_jump_left() {
     assert!(beyond.is_empty(), "{beyond:?}");
 }
 
-/// The series as a cleaner passes it that knows the events.
+/// The series after a cleaner with the events.
 fn cleaned() -> Vec<Bar> {
     let config = CleanConfig {
         ex_rights: events(),
@@ -177,7 +177,7 @@ fn cleaned() -> Vec<Bar> {
 }
 
 #[test]
-fn features_behind_a_known_event_are_those_of_the_forward_and_of_the_backward_adjusted_prices() {
+fn features_after_a_known_event_equal_those_of_adjusted_prices() {
     let bars = cleaned();
     let set = FeatureSet::parse(&[
         "return_1",
@@ -202,7 +202,7 @@ fn features_behind_a_known_event_are_those_of_the_forward_and_of_the_backward_ad
         11
     );
     let factors = Factors::from_references(&bars).unwrap();
-    // The share reform and what else was only suspected are bridged by the bars themselves.
+    // The reference closes of the bars bridge the share reform and suspected ex-rights.
     let by_events = Factors::from_events(&bars, &events()).unwrap();
     for (before, bar) in bars
         .iter()
@@ -238,7 +238,7 @@ fn features_behind_a_known_event_are_those_of_the_forward_and_of_the_backward_ad
             assert_eq!(ours.is_some(), theirs.is_some());
             let pairs = ours.iter().flatten().zip(theirs.iter().flatten());
             for ((ours, theirs), name) in pairs.zip(set.names()) {
-                // A volume knows its level by one share: ln(1 + volume).
+                // ln(1 + volume) depends on the level by one share.
                 let tolerance = if name.starts_with("volume") {
                     1e-5
                 } else {

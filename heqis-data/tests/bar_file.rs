@@ -1,4 +1,4 @@
-//! Files as people have them, each kind once.
+//! Files of bars of every kind.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -34,7 +34,7 @@ const ROWS: &str = "2023-02-01,10.00,10.10,9.90,10.00,10000,10000000\n\
 const HEADER: &str = "date,open,high,low,close,volume,amount\n";
 
 #[test]
-fn a_table_is_the_same_packed_or_not_and_whatever_it_is_called() {
+fn a_table_gives_the_same_bars_compressed_or_not_and_under_any_name() {
     let dir = tempfile::tempdir().unwrap();
     let text = format!("{HEADER}{ROWS}");
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -52,15 +52,11 @@ fn a_table_is_the_same_packed_or_not_and_whatever_it_is_called() {
 }
 
 #[test]
-fn a_file_that_is_none_of_bars_says_what_it_is() {
+fn a_file_of_another_kind_is_refused_with_its_kind() {
     let dir = tempfile::tempdir().unwrap();
     let table = format!("{HEADER}{ROWS}");
     for (name, bytes, rule) in [
-        (
-            "bs.csv",
-            table.as_bytes(),
-            "the file's name does not tell it",
-        ),
+        ("bs.csv", table.as_bytes(), "the file name gives none"),
         ("600101.csv", table.as_bytes(), "as in 600101.SH"),
         (
             "600101.SZ.csv",
@@ -86,7 +82,7 @@ fn a_file_that_is_none_of_bars_says_what_it_is() {
 
 #[cfg(unix)]
 #[test]
-fn a_pipe_is_refused_before_anything_waits_for_it() {
+fn a_pipe_is_refused_before_it_is_opened() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("600101.SH.csv");
     let made = std::process::Command::new("mkfifo")
@@ -137,7 +133,7 @@ fn every_row_is_a_bar_or_counted_with_its_first_place() {
         message.contains("25.0 % of the rows cannot be used"),
         "{message}"
     );
-    // A table of which nothing can be read says why.
+    // A table without a readable row is refused with the reason.
     let path = write(
         dir.path(),
         "600102.SH.csv",
@@ -154,7 +150,7 @@ fn every_row_is_a_bar_or_counted_with_its_first_place() {
 }
 
 #[test]
-fn a_hole_is_behind_the_lost_row_in_time_in_either_order_of_the_file() {
+fn a_hole_follows_the_unreadable_row_in_time_in_both_orders_of_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let lines: Vec<String> = format!("{HEADER}{ROWS}")
         .replace("2023-02-02,10.00", "2023-02-02,x")
@@ -178,7 +174,7 @@ fn a_hole_is_behind_the_lost_row_in_time_in_either_order_of_the_file() {
     }
 }
 
-/// A series that meets its limits often, with a bonus of one share for two in the middle.
+/// A series that is often at its limits, with a bonus of one share for two in the middle.
 fn traded() -> Vec<(Date, f64)> {
     let mut day = Date::parse("2015-01-05").unwrap();
     let mut cents: i64 = 1527;
@@ -196,7 +192,7 @@ fn traded() -> Vec<(Date, f64)> {
 }
 
 #[test]
-fn adjusted_prices_are_known_by_their_limits_or_their_decimals() {
+fn adjusted_prices_are_detected_by_limits_or_decimals() {
     let dir = tempfile::tempdir().unwrap();
     let table = |series: &[(Date, f64)], digits: usize, factor: f64| {
         let rows: Vec<String> = series
@@ -229,7 +225,7 @@ fn adjusted_prices_are_known_by_their_limits_or_their_decimals() {
             adjusted,
             "{digits} {factor}: {report:?}"
         );
-        // No limit day is lost.
+        // No limit day is rejected.
         assert_eq!(
             clean.values().next().unwrap().len(),
             traded().len(),
@@ -237,7 +233,7 @@ fn adjusted_prices_are_known_by_their_limits_or_their_decimals() {
             report.rejected
         );
     }
-    // What is declared is believed.
+    // A declaration takes precedence.
     let path = write(dir.path(), "600101.SH.csv", table(&traded(), 2, 1.0));
     let options = TableOptions {
         prices: Some(Prices::Adjusted),
@@ -256,7 +252,7 @@ fn adjusted_prices_are_known_by_their_limits_or_their_decimals() {
 }
 
 #[test]
-fn files_that_give_nothing_are_left_out_by_name() {
+fn files_without_bars_are_left_out_by_name() {
     let dir = tempfile::tempdir().unwrap();
     let mut import = Import::default();
     let good = write(dir.path(), "600101.SH.csv", format!("{HEADER}{ROWS}"));

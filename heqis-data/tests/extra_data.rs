@@ -1,7 +1,7 @@
 //! Checks against real data that is not part of this repository.
 //!
-//! They run only when the environment variable `HEQIS_EXTRA_DATA` names a folder with
-//! `daily_7stocks_19961216_20111206.csv` (seven stocks in Tushare's shape with `adj_factor`), `exrights_1991_2011.csv`
+//! They run if the environment variable `HEQIS_EXTRA_DATA` names a folder with
+//! `daily_7stocks_19961216_20111206.csv` (seven stocks in Tushare's layout with `adj_factor`), `exrights_1991_2011.csv`
 //! (ex-right events) and `index_000001SH_daily_1990_2011.csv` (the exchange's days). Without it they count as ignored.
 
 #![allow(clippy::unwrap_used, missing_docs)]
@@ -29,13 +29,13 @@ fn main() -> ExitCode {
     run([Group::needs(
         missing,
         tests![
-            the_files_are_read_whole,
+            the_files_are_read_completely,
             factors_computed_from_events_are_the_published_ones,
-            the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found,
+            the_published_factors_agree_with_every_event_and_a_missing_one_is_found,
             every_day_beyond_its_limits_is_flagged_with_its_reason,
             the_cleaner_rejects_these_days_and_changes_no_price,
             suspended_days_are_the_days_of_the_index_without_a_bar,
-            a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars,
+            a_cleaner_with_events_and_one_with_factors_pass_the_same_bars,
         ],
     )])
 }
@@ -93,7 +93,7 @@ fn day(text: &str) -> Date {
     Date::parse(text).unwrap()
 }
 
-fn the_files_are_read_whole() {
+fn the_files_are_read_completely() {
     let extra = &*EXTRA;
     let rows: usize = extra.stocks.values().map(|(bars, _)| bars.len()).sum();
     assert_eq!((extra.stocks.len(), rows), (7, 21_685));
@@ -131,7 +131,7 @@ fn factors_computed_from_events_are_the_published_ones() {
     assert_eq!(steps, 66);
 }
 
-fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
+fn the_published_factors_agree_with_every_event_and_a_missing_one_is_found() {
     let extra = &*EXTRA;
     let limits = Markets::shipped().unwrap();
     let mut by_prices = Vec::new();
@@ -144,7 +144,7 @@ fn the_published_factors_agree_with_every_event_and_a_forgotten_one_is_found() {
             assert_eq!(found.evidence, Evidence::Prices, "{found:?}");
             by_prices.push(format!("{} {}", bars[0].symbol, found.date));
         }
-        // A vendor that forgets the last event of this stock is found.
+        // A missing last event of this stock is found.
         let last = published[published.len() - 1];
         let from = published.iter().position(|factor| *factor == last).unwrap();
         for factor in &mut vendor[from..] {
@@ -218,7 +218,7 @@ fn every_day_beyond_its_limits_is_flagged_with_its_reason() {
         ("600004.SH", "2005-12-20", ShareReform),
         ("600005.SH", "2005-11-21", ShareReform),
     ];
-    // 600000.SH breaks no limit on any of its days after the first.
+    // 600000.SH breaks no limit after its first day.
     let expected = expected.map(|(symbol, date, reason)| (symbol.into(), date.into(), reason));
     assert_eq!(flagged, expected);
 }
@@ -247,7 +247,7 @@ fn the_cleaner_rejects_these_days_and_changes_no_price() {
             }
         }
     }
-    // The two of the 26 days that only have a third decimal are inside in whole cents, and nine are a cent beyond.
+    // Of the 26 days, two are inside their limits in whole cents, and nine are a cent beyond.
     assert_eq!(rejects, [("no_trade", 10), ("outside_limits", 15)].into());
     assert_eq!(beyond, 9);
 }
@@ -274,7 +274,7 @@ fn suspended_days_are_the_days_of_the_index_without_a_bar() {
     assert_eq!((found.len(), found[0].trading_days), (1, 39));
 }
 
-fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
+fn a_cleaner_with_events_and_one_with_factors_pass_the_same_bars() {
     let extra = &*EXTRA;
     let factors = extra.stocks.iter().map(|(symbol, (bars, factors))| {
         let days = bars.iter().map(|bar| bar.date);
@@ -287,7 +287,7 @@ fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
             .unwrap()
             .with_ex_rights(known.into());
         let bars = extra.stocks.values().flat_map(|(bars, _)| bars);
-        // Without the vendor's references, which would leave nothing to know.
+        // Without the vendor's reference prices, so that all come from events or factors.
         let bars = bars.map(|bar| {
             cleaner.check(Bar {
                 pre_close: None,
@@ -302,8 +302,8 @@ fn a_cleaner_that_knows_events_and_one_that_knows_factors_pass_the_same_bars() {
     let referenced = events.0.iter().filter(|bar| bar.pre_close.is_some());
     // Ten of the 20 had no trade.
     assert_eq!((referenced.clone().count(), events.1), (66, 20));
-    // Every reference that follows is the one that the vendor published, to the cent. Behind a rejected bar it follows from
-    // the close before that.
+    // Every computed reference price equals the published one to the cent. After a rejected bar it refers to the close before
+    // that bar.
     let (after_holes, whole): (Vec<&Bar>, Vec<&Bar>) =
         referenced.partition(|bar| bar.marks.contains(Marks::HOLE));
     assert_eq!(after_holes.len(), 4);

@@ -1,4 +1,4 @@
-//! The committed series, read and cleaned as they are.
+//! The committed series, read and cleaned.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -65,7 +65,7 @@ fn with_index_calendar() -> Cleaner {
 }
 
 #[test]
-fn supor_passes_whole_and_its_six_jumps_are_marked() {
+fn every_bar_of_supor_passes_and_its_six_jumps_are_marked() {
     let bars = read("ashare/002032.SZ.csv");
     assert_eq!(bars.len(), 2813);
     assert_eq!(
@@ -95,7 +95,7 @@ fn with_a_calendar_every_suspension_of_supor_is_marked() {
     let calendar = read("ashare/000300.SH.csv");
     let (good, rejects, marks) = clean(&bars, with_index_calendar());
     assert!(rejects.is_empty(), "{rejects:?}");
-    // Counted again, by other means: days of the index on which the stock has no bar, in runs.
+    // Counted independently: runs of days of the index without a bar of the stock.
     let mut has_bar: BTreeMap<_, bool> = calendar.iter().map(|bar| (bar.date, false)).collect();
     for bar in &good {
         if let Some(has) = has_bar.get_mut(&bar.date) {
@@ -118,7 +118,7 @@ fn with_a_calendar_every_suspension_of_supor_is_marked() {
 }
 
 #[test]
-fn pudong_bank_loses_only_the_holidays_that_its_vendor_made_up() {
+fn only_the_invented_holidays_of_pudong_bank_are_rejected() {
     let bars = read("ashare/600000.SH.csv");
     assert_eq!(bars.len(), 3659);
     let made_up = [

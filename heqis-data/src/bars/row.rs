@@ -354,7 +354,7 @@ impl<R> BarReader<R> {
     }
 }
 
-/// Returns a number without its thousands separators, or `None` if its commas are none.
+/// Returns a number without its thousands separators, or `None` if a comma is no separator.
 fn grouped(text: &str) -> Option<String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let unsigned = whole.strip_prefix('-').unwrap_or(whole);

@@ -1,4 +1,4 @@
-//! What each segment holds, and whether segments and indexes are sound.
+//! The contents of each segment, and checks of segments and indexes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,22 +11,22 @@ use super::{JournalError, Names, SegmentReader};
 /// A segment that was read to its end.
 #[derive(Clone, Debug)]
 pub struct Scanned {
-    /// Its header; none where it is empty or torn in its first line.
+    /// Its header; `None` if it is empty or its first line is torn.
     pub header: Option<Header>,
     /// First and last trading day of its decisions.
     pub days: Option<(Date, Date)>,
     /// Bytes of whole lines.
     pub bytes: u64,
-    /// Bytes behind the last whole line.
+    /// Bytes after the last whole line.
     pub torn_bytes: u64,
-    /// CRC-32 of the whole lines, to go on from.
+    /// CRC-32 of the whole lines, to be continued.
     pub crc: crc32fast::Hasher,
-    /// Streams that it names.
+    /// The streams that it names.
     pub named: BTreeSet<u64>,
 }
 
 impl Scanned {
-    /// The index of the segment, at whose end the journal is in `state`; none without a header.
+    /// The index of the segment, at whose end the journal is in `state`; `None` without a header.
     #[must_use]
     pub fn index(&self, state: &State) -> Option<Index> {
         let header = self.header.as_ref()?;
@@ -41,10 +41,10 @@ impl Scanned {
     }
 }
 
-/// Reads a segment to its end, line by line, and takes each line into `state`.
+/// Reads a segment to its end, line by line, and updates `state` with each line.
 ///
 /// # Errors
-/// As [`SegmentReader::next_line`].
+/// Those of [`SegmentReader::next_line`].
 pub fn scan(mut reader: SegmentReader, state: &mut State) -> Result<Scanned, JournalError> {
     let (mut header, mut days, mut named) = (None, None, BTreeSet::new());
     while let Some(line) = reader.next_line()? {
@@ -77,7 +77,7 @@ pub fn spanned(days: Option<(Date, Date)>, day: Date) -> (Date, Date) {
 /// Reads the index of a segment and checks it by itself.
 ///
 /// # Errors
-/// [`JournalError::Io`] when it cannot be read, [`JournalError::Corrupt`] naming the rule that it breaks.
+/// [`JournalError::Io`] if it cannot be read, [`JournalError::Corrupt`] with the rule that it breaks.
 pub fn index(names: &Names, number: u64) -> Result<Index, JournalError> {
     let path = names.index(number);
     let text = std::fs::read(&path).map_err(JournalError::io(&path, "read"))?;
@@ -91,14 +91,14 @@ pub fn index(names: &Names, number: u64) -> Result<Index, JournalError> {
     }
 }
 
-/// What is known of a segment's index.
+/// The state of a segment's index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IndexState {
-    /// It is there, and its checksum is right.
+    /// It exists, and its checksum is correct.
     Sound,
-    /// It is not there; the next start writes it.
+    /// It does not exist; the next start writes it.
     Missing,
-    /// It cannot be used, for this reason.
+    /// It cannot be used, for the given reason.
     Damaged(String),
     /// The active segment has none.
     Active,
@@ -111,7 +111,7 @@ pub struct Segment {
     pub number: u64,
     /// Its file.
     pub path: PathBuf,
-    /// Number of its first decision; one more than `last` where it holds none.
+    /// Number of its first decision; one more than `last` without decisions.
     pub first: u64,
     /// Number of its last decision.
     pub last: u64,
@@ -119,16 +119,16 @@ pub struct Segment {
     pub days: Option<(Date, Date)>,
     /// Bytes of its file.
     pub bytes: u64,
-    /// What is known of its index.
+    /// The state of its index.
     pub index: IndexState,
     /// Whether its last line is a closing one.
     pub closed: bool,
 }
 
-/// Lists the segments of a journal, the active one last. What has a sound index is not read.
+/// Lists the segments of a journal, the active one last. Segments with a valid index are not read.
 ///
 /// # Errors
-/// As [`super::read`].
+/// Those of [`super::read`].
 pub fn list(path: &Path) -> Result<Vec<Segment>, JournalError> {
     let names = Names::of(path);
     let numbers = names.find()?.segments;
@@ -161,7 +161,7 @@ pub fn list(path: &Path) -> Result<Vec<Segment>, JournalError> {
         if let Some(last) = segments.last()
             && active.last == 0
         {
-            // Without a header, which was being written.
+            // Without a header, which is being written.
             (active.first, active.last) = (last.last + 1, last.last);
         }
         segments.push(active);
@@ -212,25 +212,25 @@ fn read(
     })
 }
 
-/// What [`verify`] found.
+/// The result of [`verify`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Segments that were read, the active one included.
+    /// The read segments, the active one included.
     pub segments: u64,
-    /// Decisions that were read.
+    /// The read decisions.
     pub decisions: u64,
-    /// Decisions of segments that were pruned.
+    /// The decisions of pruned segments.
     pub before: u64,
     /// Bytes of a torn last line.
     pub torn_bytes: u64,
-    /// What is wrong, each naming file, line and rule.
+    /// The faults, each with file, line and rule.
     pub faults: Vec<String>,
 }
 
 /// Reads a whole journal again and checks every line, the numbers across segments, and each index against what was read.
 ///
 /// # Errors
-/// [`JournalError::Io`] when a file cannot be read. What is wrong with the journal stands in the report.
+/// [`JournalError::Io`] if a file cannot be read. Faults of the journal are in the report.
 pub fn verify(path: &Path) -> Result<Report, JournalError> {
     let names = Names::of(path);
     let mut report = Report::default();
@@ -251,7 +251,7 @@ fn verify_into(path: &Path, names: &Names, report: &mut Report) -> Result<(), Jo
             std::io::ErrorKind::NotFound.into(),
         ));
     }
-    // Without the state of what was pruned, indexes say more than can be read.
+    // Indexes include the state of pruned segments, which cannot be read.
     let mut known = true;
     let mut state = State::default();
     let mut next: Option<(u64, u64)> = None;

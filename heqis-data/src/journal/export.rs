@@ -1,4 +1,4 @@
-//! A journal as one stream of text, whose bytes do not depend on how it was cut into segments.
+//! A journal as one stream of text, whose bytes do not depend on its segments.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use heqis_quant::decision::journal::{Header, Identity, Line, Place, Record, Stre
 
 use super::{JournalError, Reader};
 
-/// Why an export ended early.
+/// The error that ended an export.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// The journal cannot be read.
@@ -20,7 +20,7 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
-/// Which decisions are written.
+/// The decisions to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Days {
     /// The first trading day.
@@ -39,11 +39,11 @@ impl Days {
     }
 }
 
-/// Hands each decision of `days` to `take`, with the name of its stream where the journal says it. Returns how many there
-/// were.
+/// Calls `take` with each decision of `days` and the name of its stream, if the journal has it. Returns the number of
+/// decisions.
 ///
 /// # Errors
-/// [`ExportError::Journal`], and what `take` returns.
+/// [`ExportError::Journal`], and those of `take`.
 pub fn decisions(
     path: &Path,
     days: Days,

@@ -1,19 +1,19 @@
 //! The files of a journal of decisions: segments, their indexes, and all of them read as one.
 //!
-//! The journal at `decisions.jsonl` is that file, its active segment, and the finished segments beside it:
-//! `decisions.000001.jsonl`, `decisions.000002.jsonl` and so on, each with its index `decisions.000001.index.json`. What
-//! stands in them is [`heqis_quant::decision::journal`]'s; the `journal` stage writes them. They are read here, because the
-//! lab, the page and the runtime's commands all read them, and this is the crate of files that all three may use.
+//! The journal at `decisions.jsonl` is that file, its active segment, and the finished segments next to it:
+//! `decisions.000001.jsonl`, `decisions.000002.jsonl` and so on, each with its index `decisions.000001.index.json`. Their
+//! format is [`heqis_quant::decision::journal`]; the `journal` stage writes them. They are read here, because the lab, the
+//! dashboard and the runtime's commands all read them, and all three may depend on this crate.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`names`] | what the files are called, and which are there |
+//! | [`names`] | the names of the files, and which exist |
 //! | [`reader`] | one segment, or the journal as one: [`Reader`] |
-//! | [`check`] | what is in each segment, and whether it is sound |
+//! | [`check`] | the contents of each segment, and whether it is valid |
 //! | [`prune`] | removing old segments |
 //! | [`export`] | the journal as one stream of text |
 //!
-//! Nothing here changes a journal but [`prune`].
+//! Only [`prune`] changes a journal.
 
 pub mod check;
 pub mod export;
@@ -33,41 +33,41 @@ use heqis_quant::decision::journal::{Contents, Line, Place, Record};
 pub use names::Names;
 pub use reader::{Reader, SegmentReader};
 
-/// Why a journal could not be read or written.
+/// The reason for which a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The operating system refused.
+    /// The operating system reported an error.
     #[error("journal {path}: {what}: {source}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What was attempted.
+        /// The attempted operation.
         what: &'static str,
-        /// Why it failed.
+        /// The error.
         source: io::Error,
     },
-    /// A line that is not the torn last one breaks the format: the file was changed, or the disk lies.
+    /// A line other than a torn last one breaks the format: the file was modified or damaged.
     #[error(transparent)]
     Corrupt(#[from] QuantError),
-    /// The files do not fit together.
+    /// The files contradict each other.
     #[error("journal {path}: {rule}")]
     Files {
         /// The file.
         path: PathBuf,
-        /// The rule that is broken.
+        /// The broken rule.
         rule: String,
     },
-    /// Another process, or another stage of this one, writes the journal.
+    /// Another process, or another stage of this one, is writing the journal.
     #[error("journal {path}: another process or stage is writing it")]
     Locked {
         /// The file.
         path: PathBuf,
     },
-    /// The path names another file than the one that is being written.
+    /// The path names a file other than the one that is being written.
     #[error(
         "journal {path}: now names another file, device {} inode {}, instead of device {} inode {}; \
-         move it away to go on",
+         move it away to continue",
         theirs.0, theirs.1, ours.0, ours.1
     )]
     Replaced {
@@ -87,15 +87,15 @@ pub enum JournalError {
     Truncated {
         /// The path.
         path: PathBuf,
-        /// Bytes that were written.
+        /// The written bytes.
         expected: u64,
-        /// Bytes that are there.
+        /// The bytes of the file.
         found: u64,
     },
-    /// The journal is not finished and was made by something else than what starts now.
+    /// The journal is not finished, and its header differs from that of this start.
     #[error(
         "journal {path}: is not finished, and {differences}; choose with the parameter `mismatch`: \
-         \"new\" keeps it under another name and begins a new one, \"append\" goes on in it"
+         \"new\" keeps it under another name and begins a new one, \"append\" continues it"
     )]
     Mismatch {
         /// The file.
@@ -106,7 +106,7 @@ pub enum JournalError {
 }
 
 impl JournalError {
-    /// Makes an error of the operating system one that says which file and what was attempted.
+    /// Adds the file and the attempted operation to an error of the operating system.
     pub fn io(path: &Path, what: &'static str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, what, source }
@@ -120,12 +120,12 @@ impl JournalError {
     }
 }
 
-/// Reads a journal, all segments as one, and checks every line. A torn last line of the active segment is left out.
-/// Decisions of segments that were pruned are not there: the first header says how many.
+/// Reads a journal, all segments as one, and checks every line. A torn last line of the active segment is ignored.
+/// The first header has the number of decisions in pruned segments.
 ///
 /// # Errors
-/// [`JournalError::Corrupt`] naming file, line and rule, [`JournalError::Files`] when a segment is missing between others,
-/// [`JournalError::Io`] when there is no journal or it cannot be read.
+/// [`JournalError::Corrupt`] with file, line and rule, [`JournalError::Files`] if a segment is missing between others,
+/// [`JournalError::Io`] if there is no journal or it cannot be read.
 pub fn read(path: &Path) -> Result<Contents, JournalError> {
     let mut reader = Reader::open(path)?;
     let mut contents = Contents::default();
@@ -139,7 +139,7 @@ pub fn read(path: &Path) -> Result<Contents, JournalError> {
 /// Reads the decisions from number `n` on, without reading the segments before it.
 ///
 /// # Errors
-/// As [`read`]; the iterator ends behind the first error.
+/// Those of [`read`]; the iterator ends after the first error.
 pub fn records_from(
     path: &Path,
     n: u64,
@@ -156,7 +156,7 @@ pub fn records_from(
 /// and those before it that hold `count` decisions.
 ///
 /// # Errors
-/// As [`read`].
+/// Those of [`read`].
 pub fn last(path: &Path, count: usize) -> Result<(Vec<(Place, Record)>, bool), JournalError> {
     let wanted = u64::try_from(count).unwrap_or(u64::MAX);
     let before = Reader::open_at(path, u64::MAX)?.before();

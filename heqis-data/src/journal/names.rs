@@ -1,29 +1,29 @@
-//! What the files of a journal are called, and which of them are there.
+//! The names of a journal's files, and which of them exist.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::JournalError;
 
-/// Digits of a segment's number, at least.
+/// The least digits of a segment's number.
 const DIGITS: usize = 6;
 
-/// The names of a journal's files, made from the path of its active segment.
+/// The names of a journal's files, derived from the path of its active segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
     active: PathBuf,
     dir: PathBuf,
     stem: String,
-    /// With its dot; empty where the path has none.
+    /// With its dot; empty if the path has none.
     extension: String,
 }
 
-/// The numbers of finished segments and of indexes that are there, ascending.
+/// The numbers of existing finished segments and indexes, ascending.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Finished segments.
     pub segments: Vec<u64>,
-    /// Indexes, whether or not their segments are there.
+    /// Indexes, with or without their segments.
     pub indexes: Vec<u64>,
 }
 
@@ -64,7 +64,7 @@ impl Names {
     /// The finished segment `number`.
     #[must_use]
     pub fn segment(&self, number: u64) -> PathBuf {
-        self.beside(&format!(
+        self.sibling(&format!(
             ".{number:0width$}{}",
             self.extension,
             width = DIGITS
@@ -74,16 +74,16 @@ impl Names {
     /// The index of segment `number`.
     #[must_use]
     pub fn index(&self, number: u64) -> PathBuf {
-        self.beside(&format!(".{number:0width$}.index.json", width = DIGITS))
+        self.sibling(&format!(".{number:0width$}.index.json", width = DIGITS))
     }
 
-    /// A run that was set aside, as a journal of its own.
+    /// A run that was set aside, as its own journal.
     #[must_use]
     pub fn run(&self, number: u64) -> Self {
-        Self::of(&self.beside(&format!(".run-{number:04}{}", self.extension)))
+        Self::of(&self.sibling(&format!(".run-{number:04}{}", self.extension)))
     }
 
-    /// The time stamps of decisions' stages, beside the journal.
+    /// The time stamps of decisions' stages, next to the journal.
     #[must_use]
     pub fn timings(&self) -> PathBuf {
         let mut name = self.active.as_os_str().to_owned();
@@ -91,14 +91,14 @@ impl Names {
         name.into()
     }
 
-    fn beside(&self, rest: &str) -> PathBuf {
+    fn sibling(&self, rest: &str) -> PathBuf {
         self.active.with_file_name(format!("{}{rest}", self.stem))
     }
 
-    /// Looks which files are there. No file is opened.
+    /// Returns which files exist. No file is opened.
     ///
     /// # Errors
-    /// [`JournalError::Io`] when the directory cannot be read, [`JournalError::Files`] when a finished segment is missing
+    /// [`JournalError::Io`] if the directory cannot be read, [`JournalError::Files`] if a finished segment is missing
     /// between others.
     pub fn find(&self) -> Result<Found, JournalError> {
         let mut found = Found::default();
@@ -128,10 +128,10 @@ impl Names {
         Ok(found)
     }
 
-    /// The highest number of a run that was set aside, 0 where there is none.
+    /// The highest number of a run that was set aside, 0 without one.
     ///
     /// # Errors
-    /// [`JournalError::Io`] when the directory cannot be read.
+    /// [`JournalError::Io`] if the directory cannot be read.
     pub fn last_run(&self) -> Result<u64, JournalError> {
         let run = |name: String| {
             let rest = name.strip_prefix(&self.stem)?.strip_prefix(".run-")?;
@@ -142,10 +142,10 @@ impl Names {
         Ok(runs.max().unwrap_or(0))
     }
 
-    /// All files of the journal that are there, those of runs that were set aside left out.
+    /// All existing files of the journal, except those of runs that were set aside.
     ///
     /// # Errors
-    /// As [`Names::find`].
+    /// Those of [`Names::find`].
     pub fn files(&self) -> Result<Vec<PathBuf>, JournalError> {
         let found = self.find()?;
         let mut files: Vec<PathBuf> = found.segments.iter().map(|&n| self.segment(n)).collect();
@@ -172,7 +172,7 @@ impl Names {
     }
 }
 
-/// The number between `before` and `after`, written as this program writes it.
+/// The number between `before` and `after`, if written like this program writes it.
 fn number(text: &str, before: &str, after: &str, width: usize) -> Option<u64> {
     let digits = text.strip_prefix(before)?.strip_suffix(after)?;
     let number: u64 = digits.parse().ok()?;

@@ -1,7 +1,7 @@
 //! Removing the oldest segments of a journal.
 //!
-//! Only finished segments go, oldest first, each after it was read again and found to be what its index says. The newest
-//! finished segment stays, and so does the index before the first segment that stays: the journal's state survives.
+//! Only finished segments are removed, oldest first, each after it was read again and compared with its index. The newest
+//! finished segment is kept, and so is the index before the first kept segment: the journal's state survives.
 
 use std::path::{Path, PathBuf};
 
@@ -11,12 +11,12 @@ use heqis_quant::decision::journal::{Index, State};
 use super::check::{index, scan};
 use super::{JournalError, Names, SegmentReader};
 
-/// Which segments stay.
+/// The segments to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
     /// This number of the newest finished ones, at least one.
     Segments(u64),
-    /// Those with a decision on this trading day or later, and all that follow such a one.
+    /// Those with a decision on this trading day or later, and all after them.
     Since(Date),
 }
 
@@ -33,10 +33,10 @@ pub struct Old {
     pub bytes: u64,
 }
 
-/// Chooses the segments to remove and checks each, its index and its content. Removes nothing.
+/// Chooses the segments to remove, and checks index and content of each. Removes nothing.
 ///
 /// # Errors
-/// [`JournalError`] naming the first segment that is not sound: none is removed then.
+/// [`JournalError`] with the first invalid segment; then no segment is to be removed.
 pub fn plan(path: &Path, keep: Keep) -> Result<Vec<Old>, JournalError> {
     let names = Names::of(path);
     let numbers = names.find()?.segments;
@@ -68,7 +68,7 @@ pub fn plan(path: &Path, keep: Keep) -> Result<Vec<Old>, JournalError> {
 fn checked(names: &Names, found: &Index) -> Result<Old, JournalError> {
     let path = names.segment(found.segment);
     let reader = SegmentReader::open(&path, true)?.expecting(found.segment, found.before);
-    // What was committed before is taken from the index: the segment alone does not say it.
+    // The state before comes from the index: the segment alone does not have it.
     let mut state = State::default();
     let scanned = scan(reader, &mut state)?;
     let read = scanned.index(&state);
@@ -90,16 +90,16 @@ fn checked(names: &Names, found: &Index) -> Result<Old, JournalError> {
     })
 }
 
-/// Removes what [`plan`] chose, oldest first, and the indexes but the last one's. Whenever it is broken off, the journal
-/// is whole from the first segment that is left.
+/// Removes the segments of a [`plan`], oldest first, and all their indexes but the last. If it is interrupted, the journal is
+/// complete from its first remaining segment.
 ///
 /// # Errors
-/// [`JournalError::Io`] naming the file that cannot be removed.
+/// [`JournalError::Io`] with the file that cannot be removed.
 pub fn remove(path: &Path, old: &[Old]) -> Result<(), JournalError> {
     let names = Names::of(path);
     for segment in old {
         std::fs::remove_file(&segment.path).map_err(JournalError::io(&segment.path, "remove"))?;
-        // The index before the one of the segment just removed: no start needs it any more.
+        // No start needs the index before that of the removed segment.
         let indexes = names.find()?.indexes;
         for &number in indexes.iter().filter(|&&number| number < segment.number) {
             let index = names.index(number);

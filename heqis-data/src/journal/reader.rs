@@ -9,13 +9,13 @@ use heqis_quant::decision::journal::{Header, Line, MAX_LINE, Scanner};
 
 use super::{JournalError, Names};
 
-/// What is said of a pipe, a device or a directory.
+/// The rule against a pipe, a device or a directory.
 pub const NOT_REGULAR: &str = "is not a regular file";
 
-/// Bytes that are read at a time.
+/// The bytes of one read.
 const BUFFER: usize = 128 * 1024;
 
-/// Reads one segment line by line and checks each.
+/// Reads one segment line by line and checks each line.
 #[derive(Debug)]
 pub struct SegmentReader {
     path: PathBuf,
@@ -45,7 +45,7 @@ impl SegmentReader {
     pub fn of(path: &Path, mut file: File, finished: bool) -> Result<Self, JournalError> {
         let meta = file.metadata().map_err(JournalError::io(path, "read"))?;
         if !meta.is_file() {
-            // Reading a pipe or a device to its end may last for ever.
+            // A pipe or a device may never end.
             return Err(JournalError::io(path, "read")(io::Error::other(
                 NOT_REGULAR,
             )));
@@ -63,17 +63,17 @@ impl SegmentReader {
         })
     }
 
-    /// Lets only segment number `segment` pass, before which `before` decisions stand.
+    /// Accepts only segment number `segment` after `before` decisions.
     #[must_use]
     pub fn expecting(mut self, segment: u64, before: u64) -> Self {
         self.scanner = self.scanner.expecting(segment, before);
         self
     }
 
-    /// The next line; none behind the last whole one.
+    /// The next line; `None` after the last whole one.
     ///
     /// # Errors
-    /// [`JournalError::Corrupt`] naming file, line and rule, [`JournalError::Io`].
+    /// [`JournalError::Corrupt`] with file, line and rule, [`JournalError::Io`].
     pub fn next_line(&mut self) -> Result<Option<Line>, JournalError> {
         self.line.clear();
         let limit = MAX_LINE as u64 + 1;
@@ -113,7 +113,7 @@ impl SegmentReader {
         Ok(None)
     }
 
-    /// The error that the line that was read last breaks `rule`.
+    /// The error that the last line breaks `rule`.
     #[must_use]
     pub fn fault(&self, rule: String) -> JournalError {
         self.scanner.fault(rule).into()
@@ -125,32 +125,32 @@ impl SegmentReader {
         &self.path
     }
 
-    /// Decisions up to the last line that was read, those of the segments before included.
+    /// Decisions up to the last line, those of earlier segments included.
     #[must_use]
     pub fn decisions(&self) -> u64 {
         self.scanner.decisions()
     }
 
-    /// Bytes of the whole lines that were read.
+    /// Bytes of the whole lines so far.
     #[must_use]
     pub fn whole_bytes(&self) -> u64 {
         self.whole_bytes
     }
 
-    /// Bytes behind the last whole line; known when [`SegmentReader::next_line`] returned none.
+    /// Bytes after the last whole line; known after [`SegmentReader::next_line`] returned `None`.
     #[must_use]
     pub fn torn_bytes(&self) -> u64 {
         self.torn_bytes
     }
 
-    /// CRC-32 of the whole lines that were read, to go on from.
+    /// CRC-32 of the whole lines so far, to be continued.
     #[must_use]
     pub fn crc(&self) -> crc32fast::Hasher {
         self.crc.clone()
     }
 }
 
-/// The header of the segment at `path`; none where its first line is torn or missing.
+/// The header of the segment at `path`; `None` if its first line is torn or missing.
 ///
 /// # Errors
 /// As [`SegmentReader::next_line`].
@@ -167,15 +167,15 @@ fn header_of(reader: &mut SegmentReader) -> Result<Option<Header>, JournalError>
 
 /// A journal as one: the lines of all its segments in order, each segment's header included.
 ///
-/// Ends behind the first error.
+/// Ends after the first error.
 #[derive(Debug)]
 pub struct Reader {
     names: Names,
-    /// Finished segments that are still to be read.
+    /// Finished segments to be read.
     finished: VecDeque<u64>,
     active: Option<File>,
     current: Option<SegmentReader>,
-    /// Number of the next segment, and decisions before it.
+    /// Number of the next segment, and the decisions before it.
     next: Option<(u64, u64)>,
     first: Option<Header>,
     read_bytes: u64,
@@ -183,7 +183,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Opens the journal at `path` at its first segment that is there.
+    /// Opens the journal at `path` at its first existing segment.
     ///
     /// # Errors
     /// As [`super::read`].
@@ -191,14 +191,14 @@ impl Reader {
         Self::open_at(path, 0)
     }
 
-    /// Opens the journal at the segment that holds decision `n`, or at the nearest one.
+    /// Opens the journal at the segment of decision `n`, or at the nearest one.
     ///
     /// # Errors
     /// As [`super::read`].
     pub fn open_at(path: &Path, n: u64) -> Result<Self, JournalError> {
         let names = Names::of(path);
-        // The active one is opened before the others are listed: when it is finished meanwhile it is listed too, and
-        // what was opened says so by its number.
+        // The active segment is opened before the others are listed. If it is finished in between, it is listed too, and
+        // the number in its header shows it.
         let active = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             opened => Some(opened.map_err(JournalError::io(path, "read"))?),
@@ -230,7 +230,7 @@ impl Reader {
             }
         }
         let mut finished: VecDeque<u64> = finished.into();
-        // Each segment begins after the decisions that its header says; those that end before `n` are left out.
+        // A header has the number of decisions before its segment; segments that end before `n` are skipped.
         let mut failed = None;
         let after = finished.make_contiguous().partition_point(|&number| {
             match header(&names.segment(number), true) {
@@ -283,19 +283,19 @@ impl Reader {
         Ok(reader)
     }
 
-    /// The header of the first segment; none in a journal whose first line is torn.
+    /// The header of the first segment; `None` if its first line is torn.
     #[must_use]
     pub fn header(&self) -> Option<&Header> {
         self.first.as_ref()
     }
 
-    /// Decisions before the first one that is read: those of segments that were left out or pruned.
+    /// Decisions before the first one that is read: those of skipped or pruned segments.
     #[must_use]
     pub fn before(&self) -> u64 {
         self.first.as_ref().map_or(0, |header| header.before)
     }
 
-    /// Bytes of the whole lines that were read.
+    /// Bytes of the whole lines so far.
     #[must_use]
     pub fn whole_bytes(&self) -> u64 {
         let current = self.current.as_ref().map_or(0, SegmentReader::whole_bytes);

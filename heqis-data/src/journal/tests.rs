@@ -1,4 +1,4 @@
-//! Names, and segments read as one.
+//! Names, and segments read as one journal.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -62,7 +62,7 @@ fn files_are_named_after_the_path() {
 }
 
 #[test]
-fn only_names_that_this_program_gives_are_found() {
+fn only_names_of_this_program_are_found() {
     let dir = tempfile::tempdir().unwrap();
     let names = Names::of(&dir.path().join("decisions.jsonl"));
     for name in [
@@ -91,15 +91,15 @@ fn only_names_that_this_program_gives_are_found() {
     assert_eq!(names.last_run().unwrap(), 10);
     assert_eq!(names.files().unwrap().len(), 4);
     fs::write(names.segment(4), "").unwrap();
-    let told = names.find().unwrap_err().to_string();
+    let message = names.find().unwrap_err().to_string();
     assert!(
-        told.ends_with("decisions.000003.jsonl: is missing between segments 2 and 4"),
-        "{told}"
+        message.ends_with("decisions.000003.jsonl: is missing between segments 2 and 4"),
+        "{message}"
     );
 }
 
 #[test]
-fn segments_are_read_as_one_whether_or_not_there_is_an_active_one() {
+fn segments_are_read_as_one_with_and_without_an_active_one() {
     let (_dir, path) = stand(&[2, 5, 6, 9]);
     let contents = read(&path).unwrap();
     assert_eq!(numbers(contents.records), (1..=9).collect::<Vec<_>>());
@@ -124,7 +124,7 @@ fn segments_are_read_as_one_whether_or_not_there_is_an_active_one() {
     assert!(read(&path.with_file_name("nothing.jsonl")).is_err());
 }
 
-/// What a reader sees that listed the files while the active segment was being finished.
+/// The view of a reader that listed the files while the active segment was being finished.
 #[test]
 fn a_segment_that_is_finished_while_it_is_read_is_read_once() {
     let (_dir, path) = stand(&[2, 5]);
@@ -136,28 +136,31 @@ fn a_segment_that_is_finished_while_it_is_read_is_read_once() {
 }
 
 #[test]
-fn segments_that_do_not_follow_one_another_are_refused() {
+fn segments_out_of_sequence_are_refused() {
     let (_dir, path) = stand(&[2, 5, 6]);
     let names = Names::of(&path);
     let second = fs::read(names.segment(2)).unwrap();
     fs::copy(names.segment(1), names.segment(2)).unwrap();
-    let told = read(&path).unwrap_err().to_string();
+    let message = read(&path).unwrap_err().to_string();
     let rule = "line 1: begins segment 1 after 0 decisions, expected is segment 2 after 2";
-    assert!(told.ends_with(rule), "{told}");
+    assert!(message.ends_with(rule), "{message}");
     let cut = second.iter().rposition(|&byte| byte == b',').unwrap();
     let line = second[..cut]
         .iter()
         .rposition(|&byte| byte == b'\n')
         .unwrap();
     fs::write(names.segment(2), &second[..=line]).unwrap();
-    let told = read(&path).unwrap_err().to_string();
-    assert!(told.ends_with("expected is segment 3 after 4"), "{told}");
+    let message = read(&path).unwrap_err().to_string();
+    assert!(
+        message.ends_with("expected is segment 3 after 4"),
+        "{message}"
+    );
     fs::remove_file(names.segment(2)).unwrap();
     assert!(read(&path).is_err());
 }
 
 #[test]
-fn what_stands_before_is_not_read() {
+fn earlier_segments_are_not_read() {
     let (_dir, path) = stand(&[2, 5, 6, 9]);
     let names = Names::of(&path);
     for number in [1, 2] {
@@ -176,14 +179,14 @@ fn what_stands_before_is_not_read() {
 }
 
 #[test]
-fn a_line_without_an_end_is_not_read_for_ever() {
+fn an_endless_line_is_refused() {
     let (_dir, path) = stand(&[2]);
     let mut text = fs::read(&path).unwrap();
     text.resize(text.len() + (2 << 20), b'x');
     fs::write(&path, text).unwrap();
-    let told = read(&path).unwrap_err().to_string();
+    let message = read(&path).unwrap_err().to_string();
     assert!(
-        told.ends_with("line 4: is longer than 1048576 bytes"),
-        "{told}"
+        message.ends_with("line 4: is longer than 1048576 bytes"),
+        "{message}"
     );
 }

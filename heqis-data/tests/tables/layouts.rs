@@ -53,7 +53,7 @@ fn akshare_tables_are_read_in_both_encodings_and_both_units() {
 
 #[test]
 fn the_committed_files_give_the_same_bars_with_and_without_a_survey() {
-    for (file, name, told) in [
+    for (file, name, detected) in [
         (
             "ashare/002032.SZ.csv",
             Some("002032.SZ"),
@@ -80,7 +80,7 @@ fn the_committed_files_give_the_same_bars_with_and_without_a_survey() {
             ..TableOptions::default()
         };
         let ahead = BarReader::with_options(committed(file), options.clone(), file).unwrap();
-        assert_eq!(ahead.detected().to_string(), told, "{file}");
+        assert_eq!(ahead.detected().to_string(), detected, "{file}");
         let format = BarReader::survey(committed(file), options.clone(), file).unwrap();
         let surveyed = BarReader::with_format(committed(file), options, format, file).unwrap();
         let ahead: Vec<Bar> = ahead.map(Result::unwrap).collect();

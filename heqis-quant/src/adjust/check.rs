@@ -23,9 +23,9 @@ pub enum Evidence {
     Prices,
 }
 
-/// One disagreement. It is a finding to display, not an error; nothing is repaired.
+/// A disagreement of a vendor's factor. It is a finding to display, not an error; nothing is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Disagreement {
+pub struct FactorMismatch {
     /// The day of the bar.
     pub date: Date,
     /// The contradicted evidence.
@@ -82,7 +82,7 @@ pub fn check_factors(
     vendor: &[VendorFactor],
     events: Option<&[ExRight]>,
     markets: &Markets,
-) -> Result<Vec<Disagreement>, QuantError> {
+) -> Result<Vec<FactorMismatch>, QuantError> {
     let (symbol, ..) = series(bars)?;
     let known = events.is_some();
     let events = of_stock(symbol, events.unwrap_or_default());
@@ -99,7 +99,7 @@ pub fn check_factors(
     let mut found = Vec::new();
     for (i, (bar, claim)) in bars.iter().zip(vendor).enumerate() {
         if !usable(claim) {
-            found.push(Disagreement {
+            found.push(FactorMismatch {
                 date: bar.date,
                 evidence: Evidence::Sign,
                 expected: 0.0,
@@ -118,7 +118,7 @@ pub fn check_factors(
         if known {
             let expected = step(&bars[before], bar, &events)?;
             if (got / expected - 1.0).abs() > tolerance {
-                found.push(Disagreement {
+                found.push(FactorMismatch {
                     date: bar.date,
                     evidence: Evidence::Events,
                     expected,
@@ -130,7 +130,7 @@ pub fn check_factors(
             let expected = bars[before].close / reference;
             let cent = 0.5 / cents(reference).max(1) as f64;
             if (got / expected - 1.0).abs() > tolerance + cent {
-                found.push(Disagreement {
+                found.push(FactorMismatch {
                     date: bar.date,
                     evidence: Evidence::Reference,
                     expected,
@@ -142,7 +142,7 @@ pub fn check_factors(
             && let Some(least) = least_step(&bars[before], bar, markets)
             && got < least * (1.0 - tolerance)
         {
-            found.push(Disagreement {
+            found.push(FactorMismatch {
                 date: bar.date,
                 evidence: Evidence::Prices,
                 expected: least,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{Disagreement, Evidence, VendorFactor, check_factors};
+use super::check::{Evidence, FactorMismatch, VendorFactor, check_factors};
 use super::events::{ExRight, cents, is_due, reference_cents};
 use super::{FactorSeries, Factors, PLACE};
 use crate::bar::Bar;
@@ -141,7 +141,7 @@ impl ExRights {
         &self,
         bars: &[Bar],
         markets: &Markets,
-    ) -> Result<Vec<Disagreement>, QuantError> {
+    ) -> Result<Vec<FactorMismatch>, QuantError> {
         let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
             return Ok(Vec::new());
         };
@@ -158,7 +158,7 @@ impl ExRights {
         let factors = self.factors_of(symbol);
         let mut found = Vec::new();
         if self.has_factors() && factors.is_none() && symbol.board() != Board::Other {
-            found.push(Disagreement {
+            found.push(FactorMismatch {
                 date: bars[0].date,
                 evidence: Evidence::Sign,
                 expected: 0.0,

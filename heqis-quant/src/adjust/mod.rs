@@ -48,7 +48,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Disagreement, Evidence, VendorFactor, check_factors};
+pub use check::{Evidence, FactorMismatch, VendorFactor, check_factors};
 pub use events::{EventKind, EventTable, ExRight, reference_cents, reference_units};
 pub(crate) use events::{cents, due, of_stock, reference_of, series};
 pub use factors::{AdjustedBar, Adjustment, Factors};

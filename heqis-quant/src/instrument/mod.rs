@@ -36,7 +36,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 pub use names::{NamePeriod, is_delisting_name, is_st_name, read_name_changes};
-pub use special::{SpecialDays, StDisagreement, st_periods_of_flags};
+pub use special::{SpecialDays, StMismatch, st_periods_of_flags};
 pub use suspension::{
     Suspension, SuspensionCheck, check_suspensions, read_suspended_days, suspensions,
 };

@@ -89,7 +89,7 @@ impl SpecialDays {
 
 /// Consecutive bars of a stock whose flags disagree with other sources on special treatment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StDisagreement {
+pub struct StMismatch {
     /// The first day with a bar.
     pub from: Date,
     /// The last day with a bar.
@@ -111,7 +111,7 @@ pub struct StDisagreement {
 pub fn st_periods_of_flags(
     flags: &[(Date, bool)],
     known: Option<&[StPeriod]>,
-) -> (Vec<StPeriod>, Vec<StDisagreement>) {
+) -> (Vec<StPeriod>, Vec<StMismatch>) {
     let all = known.unwrap_or_default();
     let (Some((first, _)), Some((last, _))) = (flags.first(), flags.last()) else {
         return (all.to_vec(), Vec::new());
@@ -125,7 +125,7 @@ pub fn st_periods_of_flags(
             to: period.to.min(before).or(before),
         });
     }
-    let mut disagreements: Vec<StDisagreement> = Vec::new();
+    let mut disagreements: Vec<StMismatch> = Vec::new();
     let mut agreed = true;
     for (at, (date, flagged)) in flags.iter().enumerate() {
         if *flagged {
@@ -143,7 +143,7 @@ pub fn st_periods_of_flags(
                 run.to = *date;
                 run.bars += 1;
             }
-            _ => disagreements.push(StDisagreement {
+            _ => disagreements.push(StMismatch {
                 from: *date,
                 to: *date,
                 bars: 1,

@@ -315,7 +315,7 @@ fn flags_of_bars_take_precedence_and_disagreements_are_reported() {
             period("20240111", None)
         ]
     );
-    let run = |from, to, bars, flagged| StDisagreement {
+    let run = |from, to, bars, flagged| StMismatch {
         from: day(from),
         to: day(to),
         bars,
