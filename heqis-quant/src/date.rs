@@ -175,7 +175,7 @@ impl Span {
     /// Makes a span.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when `to` lies before `from`.
+    /// Returns [`QuantError::Value`] if `to` is before `from`.
     pub fn new(from: Date, to: Date) -> Result<Self, QuantError> {
         if to < from {
             return Err(QuantError::value(

@@ -30,7 +30,7 @@ pub(super) struct Written {
 /// The time zone of an instrument.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Zone {
-    /// Unknown: times without an offset are taken for Chinese ones.
+    /// Unknown: times without an offset are read as Chinese ones.
     Unknown,
     /// One offset, in seconds to the east of UTC.
     Fixed(i32),

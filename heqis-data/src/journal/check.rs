@@ -227,7 +227,7 @@ pub struct Report {
     pub faults: Vec<String>,
 }
 
-/// Reads a whole journal again and checks every line, the numbers across segments, and each index against what was read.
+/// Reads a whole journal again and checks every line, the numbers across segments, and each index against its segment.
 ///
 /// # Errors
 /// [`JournalError::Io`] if a file cannot be read. Faults of the journal are in the report.

@@ -372,7 +372,7 @@ fn executed_dividends_of_a_vendor_count_once() {
             ],
             &[],
         ),
-        // A correction, whatever the order.
+        // A correction, in any order.
         (
             "600000.SH,20141231,20150401,实施,0,,,,0.12,,20150623,\n\
              600000.SH,20141231,20150320,实施,0,,,,0.1,,20150623,\n",

@@ -26,7 +26,7 @@ pub struct CleanConfig {
     /// Known ex-rights. The reference price of a bar without one is computed from them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ex_rights: Vec<ExRight>,
-    /// How far below the last close an ex-right reference price may lie, as a fraction in (0, 1). A deeper fall is
+    /// The largest fall from the last close to an ex-right reference price, as a fraction in (0, 1). A deeper fall is
     /// rejected. The default of 0.75 admits a bonus of three shares for one.
     pub ex_right_max_drop: f64,
     /// Without a calendar, a hole of more than this many weekdays counts as a gap. The default of 10 is the longest

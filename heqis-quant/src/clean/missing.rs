@@ -52,7 +52,7 @@ impl Cleaner {
         }
     }
 
-    /// Returns how many trading days lie strictly between a day and that of a bar: by the calendar, by the holidays of the
+    /// Returns the number of trading days strictly between a day and that of a bar: by the calendar, by the holidays of the
     /// market, or by weekdays.
     fn days_between(&self, bar: &Bar, since: Date, rules: &BarRules<'_>) -> u32 {
         let counted = self

@@ -316,7 +316,7 @@ mod tests {
             (5_00, 6_17, 12)
         );
         assert_eq!(sale.total_cents(), 11_29);
-        // A tax of exactly half a cent goes up, a little less goes down.
+        // A tax of exactly half a cent is rounded up, slightly less is rounded down.
         assert_eq!(
             bill(Exchange::Shanghai, "2024-01-02", Trade::Sell, 1_000, 1).stamp_duty_cents,
             1

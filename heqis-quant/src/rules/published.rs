@@ -60,7 +60,7 @@ pub fn check_published(
             *units = listing.market.price_units(record.number(column)?);
         }
         let [pre_close, vendor_up, vendor_down] = units;
-        // A vendor writes 0 for what it does not know.
+        // A vendor writes 0 for an unknown price.
         if pre_close < 1 {
             continue;
         }
@@ -79,7 +79,7 @@ pub fn check_published(
         let pairs = [(up, vendor_up), (down, vendor_down)];
         if let Some((expected, got)) = pairs.into_iter().find(|(expected, got)| expected != got) {
             of_symbol.wrong += 1;
-            // Rows come in any order.
+            // Rows are in any order.
             if of_symbol.first.is_none_or(|(first, ..)| date < first) {
                 of_symbol.first = Some((date, expected, got));
             }

@@ -1,4 +1,4 @@
-//! `csv-replay`: replays files of bars, merged by time; emits [`BarMessage`]s. They come through the door of `heqis-data`,
+//! `csv-replay`: replays files of bars, merged by time; emits [`BarMessage`]s. They are read by `heqis-data`,
 //! so CSV may be compressed, and layout, units, times and codes are decided as in the lab.
 //!
 //! Counts `bad_row` for rows that are no bars, of these `bad_row_syntax` (number of cells) and `bad_row_value`; the first
