@@ -59,6 +59,10 @@ impl Ord for Sleeper {
 impl Clock {
     /// The machine's clock.
     #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place where a node reads the wall clock"
+    )]
     pub fn real() -> Self {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -68,6 +72,10 @@ impl Clock {
 
     /// A clock that passes real time and says `now_ns` now, like that of a machine whose wall time is another.
     #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the monotonic clock of a real `Clock`"
+    )]
     pub fn real_at(now_ns: i64) -> Self {
         Self(Inner::Real {
             wall_ns: now_ns,

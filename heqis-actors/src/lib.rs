@@ -21,6 +21,8 @@
 //!
 //! Not here: anything that knows a price, a tensor's meaning, a board, or a topology file.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod actor;
 mod bridge;
 mod clock;

@@ -17,6 +17,8 @@
 //! What is *not* here: limits, lots and fees ([`heqis_quant::rules`]), and the decision itself
 //! ([`heqis_quant::decision`]): the broker never knows where orders come from.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod allocation;
 pub mod alternatives;
 pub mod broker;

@@ -36,6 +36,10 @@ pub fn write_atomically_with<E: From<io::Error>>(
 ///
 /// # Errors
 /// When the draft cannot be written or renamed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that replaces files"
+)]
 pub fn replace_unsynced(path: &Path, contents: &[u8]) -> io::Result<()> {
     let draft = draft_path(path);
     fs::write(&draft, contents)
@@ -65,6 +69,10 @@ pub fn write_draft<E: From<io::Error>>(
 ///
 /// # Errors
 /// When the draft cannot be renamed or the directory not synced.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that replaces files"
+)]
 pub fn publish_draft(path: &Path) -> io::Result<()> {
     fs::rename(draft_path(path), path)?;
     sync_directory(path.parent().unwrap_or(Path::new("")))

@@ -5,5 +5,7 @@
 //!
 //! Not here: anything that knows of actors, markets or models.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod arguments;
 pub mod files;

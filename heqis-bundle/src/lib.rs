@@ -27,6 +27,8 @@
 //! # Ok::<(), heqis_bundle::BundleError>(())
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod error;
 pub mod layout;
 pub mod pair;

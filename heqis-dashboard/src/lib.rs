@@ -24,6 +24,8 @@
 //!
 //! Not here: stages, topologies, data sets, training. Their owners implement a trait of this crate.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod access;
 mod api;
 mod api_error;

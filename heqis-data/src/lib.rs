@@ -44,6 +44,8 @@
 //!
 //! Not here: what a bar is, which bars can be believed, indicators, scaling and labels (`heqis-quant`), and models.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod bar_file;
 pub mod bars;
 mod error;

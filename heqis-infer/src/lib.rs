@@ -41,6 +41,8 @@
 //! # }
 //! ```
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod backend;
 pub mod bundle;
 pub mod cpu;

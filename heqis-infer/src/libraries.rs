@@ -33,6 +33,10 @@ impl Libraries {
     /// directory of [`CACHE_VARIABLE`], else the one that systemd gives a service, else one below the directory of temporary
     /// files.
     #[must_use]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the settings of backends from the environment"
+    )]
     pub fn from_env() -> Self {
         let settings = BackendKind::ALL
             .iter()

@@ -107,6 +107,10 @@ pub fn select_with(
 }
 
 /// Returns the median time of a golden window.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "times backends against each other, which is its task"
+)]
 fn time(bundle: &Bundle, engine: &mut dyn Engine) -> Result<Duration, InferError> {
     let windows = bundle.self_test(engine)?.windows.max(1);
     let begin = Instant::now();

@@ -14,6 +14,8 @@
 //!
 //! What is *not* here: anything that runs while the market is open.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod answer;
 pub mod audit;
 pub mod backtest;

@@ -37,6 +37,10 @@ pub struct TrainArgs {
 /// # Errors
 ///
 /// As [`train`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures a duration that is only printed"
+)]
 pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
     let mut config = TrainConfig::read(&args.config)?;
     config.threads = args.threads.unwrap_or(config.threads);

@@ -56,6 +56,8 @@
 //!
 //! Not here: files and tables of bars (`heqis-data`), sockets, clocks, threads, models, and every other HEQIS crate.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod adjust;
 pub mod bar;
 pub mod breaches;

@@ -12,6 +12,8 @@
 //! Not here: any stage. A stage is written in `nodes/`, against `heqis-actors`, and becomes known here by one line in
 //! [`registry`].
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod cli;
 pub mod machine;
 pub mod registry;

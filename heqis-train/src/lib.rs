@@ -13,6 +13,8 @@
 //! What is *not* here: indicators, scaling and labels (`heqis-quant`), the format of models and bundles (`heqis-infer`), and
 //! money (`heqis-backtest`).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod baseline;
 mod error;
 pub mod export;

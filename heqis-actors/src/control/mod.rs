@@ -86,17 +86,29 @@ impl Control {
     }
 
     /// As [`Control::stop`], with a drain that must be over within `drain`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the drain in real time, whatever the graph's clock is"
+    )]
     pub(crate) fn stop_within(&self, drain: Duration) {
         *lock(&self.0.deadline) = Some(Instant::now() + drain);
         self.stop();
     }
 
     /// When the drain has to be over, once the graph has begun to drain; `drain` counts from now where no limit was set.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the drain in real time, whatever the graph's clock is"
+    )]
     pub(crate) fn deadline(&self, drain: Duration) -> Instant {
         *lock(&self.0.deadline).get_or_insert_with(|| Instant::now() + drain)
     }
 
     /// Time left for the drain, milliseconds; `None` while the graph does not drain or its limit is not known.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the drain in real time, whatever the graph's clock is"
+    )]
     pub(crate) fn drain_left_ms(&self) -> Option<u64> {
         let deadline = (*lock(&self.0.deadline))?;
         let left = deadline.saturating_duration_since(Instant::now());

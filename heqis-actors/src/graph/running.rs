@@ -62,6 +62,10 @@ impl Running {
 
     /// Waits until every stage has ended: because the sources ended, or after [`GraphHandle::stop`] and then at most
     /// `drain_timeout`, after which frames in flight are dropped, cause `shutdown`.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the drain in real time, whatever the graph's clock is"
+    )]
     pub async fn wait(self, drain_timeout: Duration) -> NodeReport {
         let ended = async {
             self.control().stopped().await;

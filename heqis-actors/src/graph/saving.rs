@@ -181,6 +181,10 @@ impl Saving {
         })
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the pause of a snapshot in real time"
+    )]
     async fn snapshot(&self) -> Option<SavedState> {
         let begun = Instant::now();
         while begun.elapsed() < TIMEOUT && !self.control.stopping() {

@@ -97,6 +97,10 @@ impl Cache {
     /// # Errors
     ///
     /// [`DataError::File`] when the file system fails, [`FetchError::Setting`] when another process is adding replies.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a new file of an append-only cache, synced before"
+    )]
     pub fn put(
         &mut self,
         api: &str,

@@ -92,6 +92,10 @@ pub struct FetchArgs {
 /// # Errors
 ///
 /// [`DataError`] for wrong settings, failed calls and files that cannot be written.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the vendor's address and token are settings of the user's environment"
+)]
 pub fn run(args: &FetchArgs) -> Result<Vec<String>, DataError> {
     let url = args
         .base_url

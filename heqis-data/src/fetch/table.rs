@@ -47,6 +47,10 @@ impl Table {
         Ok(())
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a table that the next run writes again"
+    )]
     pub(super) fn finish(mut self) -> Result<(), DataError> {
         self.file
             .flush()

@@ -136,6 +136,10 @@ impl Draft {
     }
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a version is a directory, renamed after its files were synced"
+)]
 fn rename(from: &Path, to: &Path) -> Result<(), DataError> {
     fs::rename(from, to).map_err(|source| DataError::file(to, source))
 }

@@ -171,6 +171,10 @@ fn fill(new: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), InferError>
 }
 
 /// Puts `new` in the place of `dir`, and puts the earlier bundle back if that fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a bundle is a directory, which is replaced as a whole"
+)]
 fn swap(dir: &Path, new: &Path, old: &Path) -> Result<(), InferError> {
     let io = |error: std::io::Error| at(dir, "", BundleFault::Io(error));
     remove(old)?;

@@ -19,6 +19,10 @@ const LOOK: Duration = Duration::from_millis(20);
 const WORDS: usize = 300;
 
 /// Returns the engine of a model from the cache, or builds it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an engine file that can be built again"
+)]
 pub(super) fn engine(
     trtexec: &Path,
     model: &[u8],
@@ -126,6 +130,10 @@ fn ends_with_us(command: &mut Command) {
 struct Guarded(Child);
 
 impl Guarded {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the run of another program in real time"
+    )]
     fn wait(mut self, limit: Duration, stop: &AtomicBool) -> io::Result<std::process::ExitStatus> {
         let end = Instant::now() + limit;
         loop {

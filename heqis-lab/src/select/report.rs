@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use heqis_base::files::write_atomically;
 use heqis_quant::{Date, SignalMode, Span, Symbol};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -256,10 +257,8 @@ pub fn write(dir: &Path, selected: &[Selected], settings: &Value) -> Result<(), 
     record.push('\n');
     for (name, bytes) in [(TABLE, table), (RECORD, record.into_bytes())] {
         let path = dir.join(name);
-        let part = dir.join(format!("{name}.part"));
         std::fs::create_dir_all(dir)
-            .and_then(|()| std::fs::write(&part, bytes))
-            .and_then(|()| std::fs::rename(&part, &path))
+            .and_then(|()| write_atomically(&path, &bytes))
             .map_err(|error| LabError::file(&path, error))?;
     }
     Ok(())

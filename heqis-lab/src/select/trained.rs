@@ -112,6 +112,10 @@ impl Trained {
     }
 
     /// Trains and exports for one span, and returns the last day that it was fitted on or chosen by.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "measures a duration that is only printed"
+    )]
     fn train(
         &self,
         dir: &Path,

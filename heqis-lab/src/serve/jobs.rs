@@ -67,6 +67,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of day of an event, shown on the page"
+)]
 fn now_ms() -> i64 {
     let age = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -243,6 +247,10 @@ impl Jobs for Bench {
 ///
 /// # Errors
 /// When no thread can be had for it.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread that waits for the end of standard input"
+)]
 pub fn end_with_parent() -> std::io::Result<()> {
     Builder::new().name("parent-watch".into()).spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
@@ -252,6 +260,10 @@ pub fn end_with_parent() -> std::io::Result<()> {
 }
 
 /// Reads what a child says and waits for its end, on threads of their own.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "threads that read a child's output and end with it"
+)]
 fn attend(
     work: &Arc<Work>,
     number: u64,

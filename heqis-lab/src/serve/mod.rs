@@ -98,6 +98,10 @@ pub struct ServeArgs {
 /// # Errors
 ///
 /// [`LabError`] when the data cannot be read, and [`LabError::Dashboard`] when the page cannot be served.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "jobs run in the directory in which the user started the command"
+)]
 pub fn run(args: &ServeArgs) -> Result<Answer, LabError> {
     let program = std::env::current_exe()
         .map_err(|source| LabError::file(Path::new("/proc/self/exe"), source))?;
@@ -121,6 +125,10 @@ pub fn run(args: &ServeArgs) -> Result<Answer, LabError> {
     Ok(Vec::new().into())
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a token has no place on a command line"
+)]
 fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
     let mut settings = Settings::new(args.address);
     settings.hosts = args.hosts.clone();

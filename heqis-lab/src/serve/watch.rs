@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use heqis_base::files::write_atomically;
 use heqis_dashboard::jobs::{Rejected, WatchList, WatchOrder, WatchSector, Watched};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
@@ -109,10 +110,7 @@ pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Rejected> {
         return Ok(false);
     }
     listed.push(code);
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".new");
-    std::fs::write(&draft, document.to_string()).map_err(|error| broken(path, error))?;
-    std::fs::rename(&draft, path).map_err(|error| broken(path, error))?;
+    write_atomically(path, document.to_string().as_bytes()).map_err(|error| broken(path, error))?;
     Ok(true)
 }
 

@@ -132,6 +132,10 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
 
 /// Waits for SIGTERM, ctrl-c or a failed node, then stops what still runs within `drain`: nodes with sources first, so
 /// that what they have under way still arrives. A second signal ends the drain.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "bounds the end of child processes in real time"
+)]
 async fn stop_in_order(stop: watch::Sender<Stop>, drain: Duration) {
     let mut now = stop.subscribe();
     let raise = |step: Stop| {
@@ -278,6 +282,10 @@ impl Life {
     }
 
     /// Waits for the child's end, passing on the steps of a stop.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "bounds the end of child processes in real time"
+    )]
     async fn wait(
         &mut self,
         child: &mut Child,

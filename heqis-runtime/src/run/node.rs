@@ -364,6 +364,10 @@ async fn watch_waits(reporter: Reporter, gauge: Gauges) {
 
 /// Follows the orders on standard input, and stops when it ends: the parent holds its other end and is gone. So no node
 /// outlives the process that started it, even one that was killed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a thread that waits for standard input to end, past every arbiter"
+)]
 fn obey_parent(stop: Stop) -> std::io::Result<()> {
     std::thread::Builder::new()
         .name("parent-watch".into())

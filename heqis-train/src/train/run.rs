@@ -319,6 +319,7 @@ impl RunDir {
     }
 
     /// Writes a file whole or not at all.
+    #[expect(clippy::disallowed_methods, reason = "a checkpoint, synced before")]
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.dir.join(name);
         let draft = self.dir.join(format!("{name}.draft"));

@@ -11,6 +11,8 @@
 //! Not here: how a frame arrives (`heqis-actors`), what a strategy is (`heqis-quant`), what computes a model
 //! (`heqis-infer`).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod engine;
 pub mod journal;
 mod signal;

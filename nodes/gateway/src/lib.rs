@@ -11,6 +11,8 @@
 //!
 //! Not here: what a valid bar, an indicator or a scaler is (`heqis-quant`), and what runs on the compute node.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod cleaner;
 mod feedback;
 mod indicators;

@@ -13,6 +13,8 @@
 //!
 //! Not here: how a message comes about (`nodes/gateway`, `nodes/compute`), and the frame around it (`heqis-actors`).
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod bar;
 mod decision;
 mod features;

@@ -13,6 +13,8 @@
 //!
 //! Not here: what a bundle must be (`heqis-bundle`), and what a stage does with the outputs.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 mod config;
 mod validity;
 

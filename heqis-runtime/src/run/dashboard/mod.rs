@@ -67,6 +67,10 @@ pub(super) struct Page {
 impl Page {
     /// Returns the page of the node with index `node`; `None` when the topology gives it none. `ready` is filled when its
     /// stages are built.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an identity of the process, by the time of its start"
+    )]
     pub(super) fn of(plan: &Plan, node: usize, ready: &Ready) -> Option<Self> {
         let spec = plan.nodes[node].dashboard.as_ref()?;
         let features = taps::feature_names(plan, node);
@@ -232,6 +236,10 @@ fn webhook(page: &DashboardSpec) -> Option<Webhook> {
 }
 
 /// Returns the settings of the page, with a token where it needs one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a token has no place in a topology"
+)]
 fn settings(page: &DashboardSpec) -> Result<Settings, DashboardError> {
     let unknown: SocketAddr = ([0, 0, 0, 0], 0).into();
     let address = page

@@ -38,6 +38,10 @@ impl Webhook {
         Self::with(url, &PAUSES, PATIENCE)
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread of its own, so that a slow receiver delays no node"
+    )]
     fn with(url: String, pauses: &'static [Duration], patience: Duration) -> std::io::Result<Self> {
         let (notices, waiting) = sync_channel(QUEUE);
         let (going, gone) = sync_channel(0);

@@ -13,6 +13,10 @@ pub(super) fn word(value: impl Serialize) -> String {
 }
 
 /// Returns the time of day, milliseconds since the Unix epoch.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the time of day of an event, shown on the page"
+)]
 pub(super) fn now_ms() -> i64 {
     let age = SystemTime::now()
         .duration_since(UNIX_EPOCH)

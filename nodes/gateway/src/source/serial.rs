@@ -129,6 +129,10 @@ impl Source for Serial {
             .collect()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a blocking read has a thread, joined when the source is dropped"
+    )]
     fn build(config: &SerialConfig, cx: &BuildContext) -> Result<Self, StageError> {
         // A graph built by hand has not asked.
         let faults = Self::check(config, &cx.path(""));

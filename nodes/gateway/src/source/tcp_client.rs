@@ -88,6 +88,10 @@ struct Seat {
 
 impl Client {
     /// Starts the thread that reads a client.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a blocking read has a thread that ends with its connection, whose age is in real time"
+    )]
     pub(super) fn start(
         stream: TcpStream,
         number: u64,

@@ -76,6 +76,10 @@ impl Source for TcpLines {
             .collect()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a blocking accept has a thread, joined when the source is dropped"
+    )]
     fn build(config: &TcpLinesConfig, cx: &BuildContext) -> Result<Self, StageError> {
         // A graph built by hand has not asked.
         let faults = Self::check(config, &cx.path(""));
