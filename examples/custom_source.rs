@@ -4,7 +4,7 @@
 //! cargo run --example custom_source
 //! ```
 //!
-//! A source returns its next item, `Next::Waiting` or `Next::At` when there is none yet, and `Next::End` after the last. It
+//! A source returns its next item, `Next::Waiting` or `Next::At` while no item is available, and `Next::End` after the last. It
 //! must not block: a source of a socket reads in a thread of its own and wakes its actor with `BuildContext::waker`. `Wave` is
 //! replayable: two builds return the same items, so a restarted node continues after the last committed one.
 

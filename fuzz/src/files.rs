@@ -1,4 +1,4 @@
-//! What reads files and lines: tables of bars, topologies, journals, manifests of bundles, bars as JSON.
+//! The decoders of files and lines: tables of bars, topologies, journals, manifests of bundles, bars as JSON.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -28,20 +28,20 @@ use tempfile::TempDir;
 
 use crate::memory::peak_bytes;
 
-/// The most that reading a table may take, whatever a packed one unpacks to.
+/// Memory limit of reading a table, whatever its decompressed size.
 const MAX_TABLE_BYTES: usize = 64 << 20;
 /// Rows that a reader takes ahead, up to which looking ahead and surveying are one.
 const ROWS_AHEAD: usize = 256;
-/// How files begin that are no text.
+/// First bytes of binary files.
 const PACKED: [&[u8]; 4] = [b"\x1f\x8b", b"PAR1", b"PK\x03\x04", b"\x28\xb5\x2f\xfd"];
-/// The file that a table is tried as; its name says what a table without a symbol column holds.
+/// The file that a table is written to; its name gives the symbol of a table without a symbol column.
 const TABLE: &str = "600000.SH.csv";
 
 thread_local! {
     static SCENE: TempDir = scene().expect("a folder can be made");
 }
 
-/// A folder with what topologies name, and room for one table.
+/// A folder with the files that topologies name, and one for a table.
 fn scene() -> std::io::Result<TempDir> {
     let scene = TempDir::new()?;
     let home = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
@@ -80,12 +80,12 @@ fn stock() -> TableOptions {
     }
 }
 
-/// What came of a table: its rows, or why it was refused as a whole.
+/// The result of a table: its rows, or why it was refused as a whole.
 type Rows = Result<Vec<Result<Bar, String>>, String>;
 
 fn rows(reader: Result<impl Iterator<Item = Result<Bar, QuantError>>, QuantError>) -> Rows {
-    let told = |error: QuantError| error.to_string();
-    let rows = reader.map_err(told)?.map(|row| row.map_err(told));
+    let text = |error: QuantError| error.to_string();
+    let rows = reader.map_err(text)?.map(|row| row.map_err(text));
     Ok(rows.inspect(|row| row.iter().for_each(sound)).collect())
 }
 
@@ -113,7 +113,7 @@ fn lines(data: &[u8]) -> usize {
     lines.filter(|line| !line.trim_ascii().is_empty()).count()
 }
 
-/// A table of bars as text: through every way that reads it, and as a file as it is and packed. Each line is one row, every way
+/// A table of bars as text: through every reader, and as a file, plain and compressed. Each line is one row, every reader
 /// gives the same rows, their bars are sound, and memory is bounded.
 pub fn table(data: &[u8]) {
     let peak = peak_bytes(|| {
@@ -155,8 +155,8 @@ pub fn table(data: &[u8]) {
     assert!(peak <= MAX_TABLE_BYTES, "{peak} bytes at once");
 }
 
-/// A file of bars that is packed, by gzip or as Parquet: its bars are sound, and memory is bounded. A page of Parquet may say
-/// that it unpacks to 2 GiB, and the `parquet` crate makes room for that before it looks.
+/// A compressed file of bars, gzip or Parquet: its bars are sound, and memory is bounded. A page of Parquet may claim
+/// a decompressed size of 2 GiB, which the `parquet` crate allocates before it reads the page.
 pub fn table_file(data: &[u8]) {
     let path = SCENE.with(|scene| scene.path().join(TABLE));
     let peak = peak_bytes(|| drop(of_file(&path, data)));
@@ -174,7 +174,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     packed.expect("memory can be written")
 }
 
-/// Writes and reads a file, and judges what it holds.
+/// Writes and reads a file, and checks its bars.
 fn of_file(path: &Path, data: &[u8]) -> Rows {
     // A new file each time: some file systems write an old one that is cut to the disk at once.
     let _ = std::fs::remove_file(path);
@@ -192,7 +192,7 @@ fn of_file(path: &Path, data: &[u8]) -> Rows {
     rows(Ok(file))
 }
 
-/// Whether two ways gave the same rows, but for the marks and the table's name in messages.
+/// Whether two readers gave the same rows, except for the marks and the table's name in messages.
 fn assert_same(one: &Rows, other: &Rows) {
     let bare = |rows: &Rows| {
         let bar = |row: &Result<Bar, String>| {
@@ -209,7 +209,7 @@ fn assert_same(one: &Rows, other: &Rows) {
     assert_eq!(bare(one), bare(other), "{one:?} and {other:?}");
 }
 
-/// A topology, with every profile. What is refused has faults that lie in the text and can be drawn; what is accepted can be
+/// A topology, with every profile. A refused topology has faults with places in the text that can be drawn; an accepted one can be
 /// drawn too.
 pub fn topology(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -248,8 +248,8 @@ fn check(text: &str) -> Result<Plan, Faults> {
     load_text(text, &request, &registry())
 }
 
-/// A journal as it is, and once more with checksums that fit. What is accepted is written and read again as the same, and
-/// can be cut anywhere.
+/// A journal as it is, and once more with matching checksums. An accepted one is written and read again unchanged, and
+/// can be split anywhere.
 pub fn journal(data: &[u8]) {
     whole_journal(data);
     let lines = data.split_inclusive(|byte| *byte == b'\n');
@@ -303,7 +303,7 @@ fn written(contents: &Contents) -> String {
     text
 }
 
-/// A manifest. What is accepted is written and read again as the same.
+/// A manifest. An accepted one is written and read again unchanged.
 pub fn manifest(data: &[u8]) {
     let Ok(manifest) = Manifest::parse(data) else {
         return;
@@ -315,7 +315,7 @@ pub fn manifest(data: &[u8]) {
     );
 }
 
-/// A bar as a JSON object. What is accepted is one, and sound.
+/// A bar as a JSON object. An accepted one is a sound bar.
 pub fn json_bar(data: &[u8]) {
     if let Ok(bar) = read_json_bar(data) {
         assert!(data.trim_ascii_start().starts_with(b"{"));
@@ -338,7 +338,7 @@ pub(crate) fn folders(target: &str) -> Vec<(String, &'static str)> {
     }
 }
 
-/// Tables that are packed.
+/// Compressed tables.
 pub(crate) fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     if target != "table_file" {
         return Vec::new();
@@ -347,7 +347,7 @@ pub(crate) fn seeds(target: &str) -> Vec<(&'static str, Vec<u8>)> {
     for day in 1..=20 {
         let _ = writeln!(text, "2023-02-{day:02},10,10.1,9.9,10,10000,10000000");
     }
-    // What is small packed and large unpacked: one line, and many short ones.
+    // Small when compressed and large when decompressed: one line, and many short ones.
     let long = [text.as_bytes(), &vec![b'1'; 1_100_000]].concat();
     let many = [text.as_bytes(), &b"1,\n".repeat(2_000)].concat();
     let plain = WriterProperties::builder()
@@ -408,7 +408,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// A target that refuses all of its inputs tries nothing behind the first rule.
+    /// A target that refuses all of its inputs tests nothing after the first rule.
     #[test]
     fn what_targets_start_from_is_accepted() {
         let path = SCENE.with(|scene| scene.path().join(TABLE));

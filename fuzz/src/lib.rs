@@ -1,8 +1,8 @@
-//! Entry points for bytes that a stranger may have written. Each takes any bytes and panics when a promise is broken.
+//! Entry points for untrusted bytes. Each accepts any bytes and panics when a property is violated.
 //!
-//! - [`TARGETS`]: one function for each kind of bytes, for drivers. What a peer sends is here; `files` holds what comes in
-//!   files and lines, `memory` how much of it a target may take.
-//! - [`inputs`]: real and nasty inputs to start from. [`Mutator`]: damages them, repeatably.
+//! - [`TARGETS`]: one function for each kind of bytes, for drivers. The wire formats are here; `files` has those of files
+//!   and lines, `memory` limits the memory of a target.
+//! - [`inputs`]: valid and invalid inputs to start from. [`Mutator`]: mutates them, repeatably.
 //!
 //! Not here: coverage guidance, which `fuzz_targets/` leaves to libFuzzer, and tables of predictions, whose crate takes too
 //! long to build for this one: `heqis-data/tests/predictions_damaged.rs`.
@@ -23,14 +23,14 @@ use wincode::{SchemaRead, SchemaWrite};
 pub use files::{journal, json_bar, manifest, table, table_file, topology};
 pub use mutate::Mutator;
 
-/// Something that reads bytes.
+/// A decoder of bytes.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name, which is that of its folder in `corpus`.
+    /// Its name, and that of its folder in `corpus`.
     pub name: &'static str,
-    /// Takes any bytes, and panics when a promise is broken.
+    /// Accepts any bytes, and panics when a property is violated.
     pub run: fn(&[u8]),
-    /// How many damaged inputs the tests give it.
+    /// Number of mutated inputs in the tests.
     pub tries: u32,
 }
 
@@ -51,7 +51,7 @@ const fn target(name: &'static str, run: fn(&[u8]), tries: u32) -> Target {
     Target { name, run, tries }
 }
 
-/// Everything that a target starts from: its corpus, its seeds, and files of this repository of its format.
+/// The initial inputs of a target: its corpus, its seeds, and files of this repository in its format.
 ///
 /// # Errors
 /// When a folder or a file cannot be read.
@@ -62,7 +62,7 @@ pub fn inputs(target: &str) -> std::io::Result<Vec<Vec<u8>>> {
     folders.push((format!("corpus/{target}"), ""));
     for (folder, ending) in folders {
         let folder = home.join(folder);
-        // A target whose seeds are written at every start may have found nothing to keep.
+        // A target whose seeds are written at every start may have no corpus.
         for entry in folder
             .is_dir()
             .then(|| folder.read_dir())
@@ -76,7 +76,7 @@ pub fn inputs(target: &str) -> std::io::Result<Vec<Vec<u8>>> {
             }
         }
     }
-    // The same order on every machine, as a run is repeated by its seed.
+    // The same order on every machine, since a run is repeated by its seed.
     paths.sort();
     let mut inputs = paths
         .into_iter()
@@ -86,10 +86,10 @@ pub fn inputs(target: &str) -> std::io::Result<Vec<Vec<u8>>> {
     Ok(inputs)
 }
 
-/// Longest message that the reader under test takes.
+/// Longest message that the reader under test accepts.
 const MAX_MESSAGE_BYTES: usize = 64 << 10;
 
-/// A frame as received, and once more with the checksum put right, so that the rules behind it are reached.
+/// A frame as received, and once more with a correct checksum, so that the rules after it are reached.
 pub fn wire_frame(data: &[u8]) {
     frame(Bytes::copy_from_slice(data));
     if data.len() >= 64 {
@@ -118,7 +118,7 @@ fn seal(mut frame: Vec<u8>) -> Vec<u8> {
     frame
 }
 
-/// What bridges send in meta parts, field by field.
+/// The meta parts of bridges, field by field.
 #[derive(Debug, SchemaRead, SchemaWrite)]
 struct Envelope {
     stream: u64,
@@ -172,7 +172,7 @@ pub fn meta(data: &[u8]) {
     spelled_once!(Envelope, Hello, Welcome, Ack, Heartbeat);
 }
 
-/// What a peer sends after its handshake, to a pair1 socket.
+/// The bytes of a peer after its handshake, at a pair1 socket.
 pub fn sp_reader(data: &[u8]) {
     let options = SocketOptions {
         max_frame_bytes: MAX_MESSAGE_BYTES,

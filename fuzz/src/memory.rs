@@ -1,4 +1,4 @@
-//! How much memory a thread holds.
+//! Memory allocated by a thread.
 #![allow(
     unsafe_code,
     reason = "a counting allocator can only be written with unsafe"
@@ -8,14 +8,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
-    /// Bytes held now, and the most that were.
+    /// Bytes held now, and the peak.
     static HELD: Cell<(isize, isize)> = const { Cell::new((0, 0)) };
 }
 
 struct Counting;
 
 fn count(bytes: isize) {
-    // Nothing is counted of a thread that ends.
+    // An ending thread is not counted.
     let _ = HELD.try_with(|held| {
         let now = held.get().0 + bytes;
         held.set((now, held.get().1.max(now)));

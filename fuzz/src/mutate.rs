@@ -1,9 +1,9 @@
-//! Damage, by bytes and by what texts are made of.
+//! Mutations of bytes, and of words and lines of text.
 
-/// What stands between two cells or words of a text.
+/// Separators between two cells or words of a text.
 const BETWEEN: &[u8] = b",;\t|\n\r\":{}[]= ";
 
-/// Words that readers stumble over.
+/// Words that are likely to break a reader.
 const NASTY: [&[u8]; 48] = [
     b"",
     b"0",
@@ -55,7 +55,7 @@ const NASTY: [&[u8]; 48] = [
     b"#",
 ];
 
-/// Damages inputs; a seed gives the same damage on every machine.
+/// Mutates inputs; a seed gives the same mutations on every machine.
 #[derive(Clone, Debug)]
 pub struct Mutator(u64);
 
@@ -80,7 +80,7 @@ impl Mutator {
     /// When there is no seed.
     pub fn damaged(&mut self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut bytes = seeds[self.draw(seeds.len())].clone();
-        // Bytes that are no text have no words, and texts have no lengths.
+        // Binary data has no words, and texts have no lengths.
         let is_text = std::str::from_utf8(&bytes).is_ok();
         for _ in 0..=self.draw(8) {
             if is_text && self.draw(4) > 0 {
@@ -122,7 +122,7 @@ impl Mutator {
         bytes
     }
 
-    /// Changes a word, what stands between two of them, or a line.
+    /// Changes a word, a separator, or a line.
     fn damage_text(&mut self, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
         let word = self.part(bytes, BETWEEN);
         match self.draw(10) {

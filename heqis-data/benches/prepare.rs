@@ -115,7 +115,7 @@ fn main() {
     }
 }
 
-/// Times the fastest of three runs of what is quick, and one run of what is not.
+/// Times a step: the fastest of three runs if it is quick, otherwise one run.
 fn timed<T>(what: &str, mut work: impl FnMut() -> T) -> T {
     let start = Instant::now();
     let mut result = work();
@@ -180,7 +180,7 @@ fn write_table(dir: &Path, index: usize, days: usize) -> usize {
     text.len()
 }
 
-/// Returns the peak resident memory of this process, or 0 where the system does not tell.
+/// Returns the peak resident memory of this process, or 0 where the system does not report it.
 fn peak_memory_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|line| line.starts_with("VmHWM:"));

@@ -1,10 +1,10 @@
 //! Trades synthetic history with full rules and fees: `cargo bench -p heqis-lab --bench backtest -- [SYMBOLS DAYS
 //! [ROUNDS]]`, by default 500 symbols × 2,500 days and 5 rounds; at most 5,000 symbols.
 //!
-//! The model is trivial, so that the simulator is what is measured: a close above the mean of the last 20 closes is bought,
+//! The model is trivial, so that the simulator dominates the time: a close above the mean of the last 20 closes is bought,
 //! one below is sold. Every round visits each arm in turn: an account for each stock on one thread and on two, and one
 //! account over all stocks. Prints the median time of each arm, bars a second, and the peak memory of the process (Linux).
-//! `benches/backtest_peers.py` trades such prices with other people's simulators.
+//! `benches/backtest_peers.py` trades such prices with other simulators.
 //!
 //! `-- --end-to-end [SYMBOLS DAYS]` writes such bars (a CSV file each) and the model's predictions (one CSV file) into a
 //! temporary directory, and measures the command `heqis-lab backtest --portfolio --no-pages` on them as a process of its own,
@@ -102,7 +102,7 @@ fn main() {
     println!("peak memory {} MB", peak_memory_kb("self") / 1000);
 }
 
-/// Writes the inputs of the command, runs it, and prints what it took.
+/// Writes the inputs of the command, runs it, and prints time and memory.
 fn command(symbols: usize, calendar: &Calendar) {
     let work = tempfile::tempdir().unwrap();
     let dir = |name: &str| work.path().join(name);
@@ -213,7 +213,7 @@ fn accounts(markets: &[Market], book: &Markets, threads: usize) -> [usize; 2] {
     })
 }
 
-/// What the trivial model wants of each bar, in the order of days.
+/// The side that the trivial model chooses at each bar, in the order of days.
 fn wants(market: &Market) -> Vec<Want> {
     let mut wants: Vec<Want> = Vec::new();
     for (stock, history) in market.stocks().iter().enumerate() {
@@ -309,8 +309,8 @@ fn stock(index: usize, calendar: &Calendar) -> Stock {
     Stock::new(bars[0].symbol, &bars, Facts::default(), calendar).unwrap()
 }
 
-/// Returns user and system time in hundredths, from a field of `/proc/self/stat` behind the name on, or 0 where the system
-/// does not tell: from the 11th on those of all threads of this process, from the 13th on those of its children.
+/// Returns user and system time in hundredths, from a field of `/proc/self/stat` after the name, or 0 where the system
+/// does not report it: from the 11th on those of all threads of this process, from the 13th on those of its children.
 fn processor_seconds(from: usize) -> f64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
     // The name in brackets may hold spaces.
@@ -322,7 +322,7 @@ fn processor_seconds(from: usize) -> f64 {
         / 100.0
 }
 
-/// Returns the peak resident memory of a process, or 0 where the system does not tell.
+/// Returns the peak resident memory of a process, or 0 where the system does not report it.
 fn peak_memory_kb(process: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     status

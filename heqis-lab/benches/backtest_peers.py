@@ -117,7 +117,7 @@ def frames(data, count):
                 "Low": np.minimum(o, c),
                 "Close": c,
                 "Volume": 1e6,
-                # Wishes of a close are filled at the next open by the simulator itself.
+                # The simulator itself fills orders of a close at the next open.
                 "enter": np.append(enter[1:, k], False),
                 "leave": np.append(leave[1:, k], False),
             },

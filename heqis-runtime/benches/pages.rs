@@ -1,4 +1,4 @@
-//! What six open pages cost the pipeline: the age of decisions with and without them, in turn within one run.
+//! The cost of six open pages for the pipeline: the age of decisions with and without them, in turn within one run.
 //!
 //! ```text
 //! cargo bench -p heqis-runtime --bench pages [-- --turns N] [--program HEQIS_RUNTIME]
@@ -6,8 +6,8 @@
 //!
 //! One process replays `data/ashare` through `topologies/single-host.toml`, paced so that a bar comes every 1.4 ms. Every second
 //! six pages are opened or closed: each reads the stream, and asks for what the page in the browser asks for when it opens and then,
-//! while decisions arrive, every second. The first decisions after each change count for neither side. A machine that does other things disturbs
-//! both sides alike, so the ratio is what to read.
+//! while decisions arrive, every second. The first decisions after each change count for neither side. Other load on the machine
+//! affects both sides alike, so compare the ratio.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)] // A program for people at a terminal.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -25,7 +25,7 @@ const PAGES: usize = 6;
 const TURN: Duration = Duration::from_secs(1);
 /// Decisions after a change that count for neither side.
 const SETTLING: u64 = 30;
-/// The most that the pages may add to the 99th percentile.
+/// The largest share that the pages may add to the 99th percentile.
 const BAR: f64 = 1.05;
 
 fn main() {
@@ -58,7 +58,7 @@ fn main() {
         let (a, b) = (of(&without), of(&with));
         println!("{name:>10} {a:>10.1} {b:>10.1} {:>10.3}", b / a);
     }
-    // Turn by turn, so that one bad second of the machine does not decide.
+    // Turn by turn, so that one slow second of the machine does not dominate.
     let ratios = without
         .iter()
         .zip(&with)
@@ -123,7 +123,7 @@ impl Graph {
     }
 }
 
-/// A browser runs on another machine: what reads here takes only the time that nobody else wants.
+/// A browser runs on another machine: the readers here run at idle priority.
 fn stand_aside() {
     #[cfg(target_os = "linux")]
     thread_priority::set_thread_priority_and_policy(
@@ -160,7 +160,7 @@ fn run(program: &Path) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
         let here = last(port);
         let before = *bounds.last().unwrap();
         if here < before + 3 * SETTLING {
-            // The data is about to end: a turn with few decisions says nothing.
+            // The data is about to end: a turn with few decisions is not significant.
             break;
         }
         bounds.push(here);
@@ -191,7 +191,7 @@ fn run(program: &Path) -> (Vec<Vec<f64>>, Vec<Vec<f64>>) {
             _ => with.push(ages),
         }
     }
-    // Only whole pairs of neighbours, with everything that belongs to them still kept.
+    // Only complete pairs of neighbours whose decisions are all still kept.
     let pairs = without.len().min(with.len());
     without.truncate(pairs);
     with.truncate(pairs);
@@ -216,7 +216,7 @@ fn get(port: u16, path: &str) -> Option<Value> {
     serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
-/// An open page: its stream, and what it asks for.
+/// An open page: its stream and its requests.
 struct Page {
     closing: Arc<AtomicBool>,
     stream: TcpStream,

@@ -1,4 +1,4 @@
-//! Training here and in PyTorch: one step of each default network, and an epoch of the game between the three default
+//! Training here and in PyTorch: one step of each default network, and an adversarial epoch of the three default
 //! generators and their discriminators. After `heqis-lab prepare data/ashare/002032.SZ.csv --out target/data/002032.SZ`:
 //!
 //! ```sh
@@ -6,11 +6,11 @@
 //! ```
 //!
 //! `PROGRAM` is a Python with torch. A step is forward, backward and Adam on a batch of 64 windows of 32 rows × 16
-//! features, width 64. In the epoch every pair plays (w = 1/N), the dearest kind; validation and checkpoints, of which
-//! `benches/peers/training_bench.py` has none, are left out. Both sides work on each number of threads by turns, in
-//! interleaved rounds. Printed are the least wall time of each and the least CPU time on the first number of threads, in
-//! milliseconds; the ratio is that of the best times, whatever the threads. `--only NAME` leaves out all other work, and
-//! without `--python` there is no other side: for a profiler.
+//! features, width 64. In the epoch every pair takes part (w = 1/N), the most expensive kind; validation and checkpoints are
+//! left out, since `benches/peers/training_bench.py` has neither. Both sides use each number of threads by turns, in
+//! interleaved rounds. The output has the minimum wall time of each and the minimum CPU time on the first number of threads, in
+//! milliseconds; the ratio is that of the best times over all numbers of threads. For a profiler, `--only NAME` skips all other
+//! work, and without `--python` only this side runs.
 
 #![allow(
     clippy::print_stdout,
@@ -41,7 +41,7 @@ const FEATURES: usize = 16;
 const WORK: [&str; 5] = ["gru", "lstm", "transformer", "discriminator", "epoch"];
 const WARM_UP: usize = 10;
 
-/// Wall and CPU milliseconds of a piece of work.
+/// Wall and CPU milliseconds of a measured step.
 #[derive(Clone, Copy)]
 struct Cost {
     wall: f64,
@@ -49,7 +49,7 @@ struct Cost {
 }
 
 impl Cost {
-    /// Returns the least of each.
+    /// Returns the minimum of each.
     fn least(self, other: Cost) -> Cost {
         Cost {
             wall: self.wall.min(other.wall),
@@ -58,7 +58,7 @@ impl Cost {
     }
 }
 
-/// The least costs by work, side and threads.
+/// The minimum costs by work, side and threads.
 #[derive(Default)]
 struct Costs(BTreeMap<(String, &'static str, usize), Cost>);
 
@@ -125,7 +125,7 @@ fn main() {
     table(&costs, &threads);
 }
 
-/// Hands over the name and the step of each network.
+/// Passes on the name and the step of each network.
 fn networks(steps: usize, each: &mut dyn FnMut(&str, &mut dyn FnMut())) {
     if steps == 0 {
         return;
@@ -192,7 +192,7 @@ impl Listener for Clock {
 
     fn hear(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
         if let (Event::Epoch { .. }, Some(first), Some(last)) = (event, self.first, self.last) {
-            // The first step began before it was heard of.
+            // The first step began before its event arrived.
             let all = self.steps as f64 / (self.steps - 1) as f64;
             self.epochs.push(Cost {
                 wall: all * (last.0 - first.0).as_secs_f64() * 1e3,
@@ -204,7 +204,7 @@ impl Listener for Clock {
     }
 }
 
-/// Plays epochs of the game, and returns the number of samples and features.
+/// Runs adversarial epochs, and returns the number of samples and features.
 fn game(threads: usize, epochs: usize, costs: &mut Costs) -> [usize; 2] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let set = root.join("target/data/002032.SZ");
@@ -222,7 +222,7 @@ fn game(threads: usize, epochs: usize, costs: &mut Costs) -> [usize; 2] {
     [manifest.samples[0], manifest.features.len()]
 }
 
-/// Lets PyTorch do the same.
+/// Runs the same in PyTorch.
 fn peer(
     python: &str,
     [threads, steps, epochs]: [usize; 3],
@@ -236,13 +236,13 @@ fn peer(
         .args(numbers)
         .output()
         .unwrap();
-    let (told, faults) = (&output.stdout, &output.stderr);
+    let (results, faults) = (&output.stdout, &output.stderr);
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(faults)
     );
-    for line in String::from_utf8_lossy(told).lines() {
+    for line in String::from_utf8_lossy(results).lines() {
         let mut fields = line.split(' ');
         let work = fields.next().unwrap();
         let mut number = || fields.next().unwrap().parse::<f64>().unwrap();

@@ -10,7 +10,7 @@ use heqis_fuzz::{Mutator, TARGETS, Target, WRITTEN, inputs, seeds};
 
 const USAGE: &str = "usage: smoke [--seconds N] [--seed N] [--target NAME] | smoke --write-corpus";
 
-/// What the last panic said. Readers may catch panics of crates beneath them, so that only the last one counts.
+/// The message of the last panic. Readers may catch panics of crates they use, so only the last one counts.
 static LAST: Mutex<String> = Mutex::new(String::new());
 
 fn main() -> ExitCode {

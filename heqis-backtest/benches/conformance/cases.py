@@ -93,7 +93,7 @@ def case(raw, file):
         listed = given.get("listed")
         before, last = date.min, None
         for day, bar in of.items():
-            # Nobody says the reference across an ex-right: it follows from the last close and the event since.
+            # The reference across an ex-right is not given: it follows from the last close and the event since.
             event = next((e for e in events.get(symbol, []) if before < e[0] <= day), None)
             text = references[symbol][day]
             if event is not None and event[6] == "reform":

@@ -1,4 +1,4 @@
-"""How many of the hand-computed A-share cases do simulators from PyPI get right?
+"""Counts the hand-computed A-share cases that simulators from PyPI pass.
 
     pip install -r requirements-rqalpha.txt && python run.py rqalpha
     pip install -r requirements-vectorbt.txt && python run.py vectorbt

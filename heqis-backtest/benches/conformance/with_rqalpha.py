@@ -1,4 +1,4 @@
-"""The cases through RQAlpha: its data source, its cost model and nothing else are replaced.
+"""The cases through RQAlpha: only its data source and its cost model are replaced.
 
 Orders are handed in at the opening auction, which is where RQAlpha fills at the open. Limits come with the bars, as its own
 bundle has them. The transfer fee, which it does not know, is added to its cost model, so that it fails no case by that.
@@ -32,7 +32,7 @@ LACKS = {
     "the share reform gives shares on a day without limits": "no stamp duty of buyers before 2008-09-19",
     "buyers paid stamp duty until 2008-09-18": "no stamp duty of buyers before 2008-09-19",
     "fractions of bonus shares are dropped once": "fractions of shares are rounded half up",
-    "a limit that is not known is not guessed": "an unknown limit is none",
+    "a limit that is not known is not guessed": "an unknown limit counts as no limit",
     "ticks are clipped to the limit up": AUCTION,
     "ticks are clipped to the limit down": AUCTION,
     "a rate is rounded away from the trader": AUCTION,

@@ -1,4 +1,4 @@
-"""The cases through vectorbt's `Portfolio.from_orders`: the wishes of a day are filled at the next open.
+"""The cases through vectorbt's `Portfolio.from_orders`: the orders of a day are filled at the next open.
 
 What it has is used: a fixed fee and a rate by order, slippage as a rate, lots, fills cut to the cash, sales before buys, one
 account. The fixed fee is the least commission and the rates are those of the day, worked out before the run.
@@ -32,7 +32,7 @@ LACKS = {
     "an ex-right while suspended moves shares and value": EXRIGHT,
     "the commission has a minimum and a rate": "a fixed fee or a rate, not the greater of both",
     "no buy at a limit-up open, though the limit opens later in the day": LIMITS,
-    "no buy on a one-word board": LIMITS,
+    "no buy on a limit-locked bar": LIMITS,
     "a sale waits through limit-down opens": LIMITS,
     "special treatment before and after 2026-07-06": LIMITS,
     "ChiNext before and after 2020-08-24": LIMITS,

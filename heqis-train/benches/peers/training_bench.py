@@ -1,4 +1,4 @@
-"""The work of benches/training.rs in PyTorch: one training step of each default network, and epochs of the game.
+"""The work of benches/training.rs in PyTorch: one training step of each default network, and adversarial epochs.
 
 Usage: python training_bench.py THREADS STEPS EPOCHS SAMPLES FEATURES; needs torch. Prints for each step and epoch: what it
 was, wall and CPU milliseconds. What warms up is left out.
@@ -90,8 +90,8 @@ class Discriminator(nn.Module):
         return self.logit(rectify(self.second(rectify(self.first(joint)))))
 
 
-def tell(name, work):
-    """Does a piece of work and prints what it took; an empty name prints nothing."""
+def report(name, work):
+    """Runs `work` and prints its time; an empty name prints nothing."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     if name:
@@ -117,7 +117,7 @@ def steps():
             adam.step()
 
         for count in range(10 + STEPS):
-            tell(name if count >= 10 else "", step)
+            report(name if count >= 10 else "", step)
 
 
 WINDOWS = (16, 24, 32)
@@ -177,7 +177,7 @@ def epochs():
             step(chunk)
 
     for count in range(1 + EPOCHS):
-        tell("epoch" if count else "", epoch)
+        report("epoch" if count else "", epoch)
 
 
 steps()
