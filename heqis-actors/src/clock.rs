@@ -1,4 +1,4 @@
-//! Time as a parameter: one handle behind which the real, a virtual or a replay clock stands.
+//! Time as a parameter: one handle for the real, a virtual or a replay clock.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -10,10 +10,19 @@ use tokio::sync::oneshot;
 
 /// A handle to the clock of a graph. Cheap to clone.
 ///
-/// All times are nanoseconds since the Unix epoch. The real clock reads the wall time once and counts on from there
-/// monotonically, so that a step of the system clock never makes a latency negative. A virtual clock stands still until
-/// [`Clock::advance_to`] moves it. A replay clock jumps: whoever waits for a time makes it that time, so that paced
-/// data is replayed with its own times and without waiting.
+/// All times are nanoseconds since the Unix epoch. The real clock reads the wall time once and counts monotonically from
+/// there, so that a step of the system clock never makes a latency negative. A virtual clock stands still until
+/// [`Clock::advance_to`] moves it. A replay clock jumps to each time that is waited for, so that paced data is replayed
+/// with its own times and without waiting.
+///
+/// ```
+/// use heqis_actors::Clock;
+///
+/// let clock = Clock::virtual_at(1_000);
+/// clock.advance_to(5_000);
+/// clock.advance_to(2_000); // a clock never goes back
+/// assert_eq!(clock.now_ns(), 5_000);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Clock(Inner);
 
@@ -26,7 +35,7 @@ enum Inner {
 #[derive(Debug)]
 struct VirtualTime {
     now_ns: i64,
-    /// A replay clock: waiting moves the time instead of passing it.
+    /// A replay clock: waiting for a time sets it.
     jumps: bool,
     sleepers: BinaryHeap<Reverse<Sleeper>>,
     next_id: u64,
@@ -70,7 +79,7 @@ impl Clock {
         Self::real_at(duration_ns(since_epoch))
     }
 
-    /// A clock that passes real time and says `now_ns` now, like that of a machine whose wall time is another.
+    /// A clock that runs in real time from `now_ns`, like that of a machine with another wall time.
     #[must_use]
     #[expect(
         clippy::disallowed_methods,
@@ -130,7 +139,7 @@ impl Clock {
             .is_some_and(|Reverse(sleeper)| sleeper.wake_ns <= time.now_ns)
         {
             if let Some(Reverse(sleeper)) = time.sleepers.pop() {
-                // The sleeper may have been dropped meanwhile; then nobody waits.
+                // The sleeper may have been dropped in the meantime.
                 let _ = sleeper.wake.send(());
             }
         }
@@ -169,20 +178,20 @@ impl Clock {
             .await;
     }
 
-    /// Whether waiting on this clock passes real time.
+    /// Whether waiting on this clock takes real time.
     #[must_use]
     pub fn is_real(&self) -> bool {
         matches!(self.0, Inner::Real { .. })
     }
 }
 
-/// How far the clock of the node at the other end of an edge is ahead of this node's. Nothing is corrected by it: stamps
-/// and ages stay as the clocks said.
+/// How far the clock of the node at the other end of an edge is ahead of this node's. Stamps and ages are not corrected by
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockOffset {
     /// The peer's clock less this node's, nanoseconds: positive when the peer's is ahead.
     pub ahead_ns: i64,
-    /// By how much that may be wrong in either direction, nanoseconds: half the shortest round trip.
+    /// Largest error of that in either direction, nanoseconds: half the shortest round trip.
     pub uncertainty_ns: i64,
 }
 
@@ -215,7 +224,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_replay_clock_jumps_to_what_is_waited_for_and_never_back() {
+    async fn a_replay_clock_jumps_to_each_time_waited_for_and_never_back() {
         let clock = Clock::replay_at(100);
         clock.sleep_until(500).await;
         assert_eq!(clock.now_ns(), 500);

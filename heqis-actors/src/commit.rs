@@ -1,4 +1,4 @@
-//! What a node's commit log already holds, so that a restarted node does nothing twice.
+//! Which positions a node's commit log already holds, so that a restarted node does nothing twice.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,11 +8,20 @@ use crate::payload::{Key, Payload};
 use crate::position_set::PositionSet;
 use crate::ticket::Deliveries;
 
-/// A node's shared memory of its commit log. Cheap to clone.
+/// The positions and last records in a node's commit log. Cheap to clone.
 ///
-/// The stage that owns the log (a journal) fills it while it is built. Bridges then drop frames whose origin is in
-/// it, and stages are handed the last record of each key through [`crate::Stage::recover`]. Bounded by the number of
-/// *gaps* between committed positions, not by their count.
+/// The stage that owns the log (a journal) fills it while it is built. Bridges then drop frames whose origin is in it, and
+/// stages get the last record of each key through [`crate::Stage::recover`]. Its size is bounded by the number of *gaps*
+/// between committed positions, not by their count.
+///
+/// ```
+/// use heqis_actors::{Committed, Origin};
+///
+/// let committed = Committed::default();
+/// committed.insert_run(7, 1, 100);
+/// assert!(committed.contains(Origin { stream: 7, position: 42 }));
+/// assert_eq!(committed.runs(), [(7, 1, 100)]);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Committed(Arc<Mutex<Inner>>);
 
@@ -23,24 +32,24 @@ pub struct SourceStream {
     pub source: String,
     /// Identity of its sequence of items.
     pub stream: u64,
-    /// Whether the same stream comes again, item by item, when the source starts again.
+    /// Whether a restarted source sends the same stream again, item by item.
     pub replayable: bool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     positions: HashMap<u64, PositionSet>,
-    /// Positions that the nodes after this one are done with.
+    /// Positions that the next nodes are done with.
     delivered: HashMap<u64, PositionSet>,
-    /// What the log's records have come to, over rebuilds of the stage that owns it.
+    /// Deliveries of the log's records, kept over rebuilds of the stage that owns it.
     deliveries: Option<Deliveries>,
-    /// Sources of this node and of those before it, as far as they have said so.
+    /// Sources of this node and of those in front of it, as far as they are known.
     streams: BTreeMap<String, SourceStream>,
     records: BTreeMap<(&'static str, Key), AnyFrame>,
 }
 
 impl Committed {
-    /// Remembers that the log holds the outcome of `origin`.
+    /// States that the log holds the outcome of `origin`.
     pub fn insert(&self, origin: Origin) {
         self.lock()
             .positions
@@ -58,7 +67,7 @@ impl Committed {
             .is_some_and(|positions| positions.contains(origin.position))
     }
 
-    /// Remembers that the log holds the outcome of every position of `stream` from `first` to `last`.
+    /// States that the log holds the outcome of every position of `stream` from `first` to `last`.
     pub fn insert_run(&self, stream: u64, first: u64, last: u64) {
         let mut inner = self.lock();
         inner
@@ -74,7 +83,7 @@ impl Committed {
         runs(&self.lock().positions)
     }
 
-    /// Remembers that the nodes after this one are done with the positions from `first` to `last`.
+    /// States that the next nodes are done with the positions from `first` to `last`.
     pub(crate) fn deliver_run(&self, stream: u64, first: u64, last: u64) {
         let mut inner = self.lock();
         inner
@@ -84,7 +93,7 @@ impl Committed {
             .insert_range(first, last);
     }
 
-    /// Whether the outcome of `origin` is held by this node's log, or by a node after it.
+    /// Whether this node's log or a next node holds the outcome of `origin`.
     pub(crate) fn is_settled(&self, origin: Origin) -> bool {
         let inner = self.lock();
         [&inner.positions, &inner.delivered]
@@ -107,26 +116,26 @@ impl Committed {
         deliveries.clone()
     }
 
-    /// Remembers which stream a source sends.
+    /// Sets the stream of a source.
     pub(crate) fn name_stream(&self, stream: SourceStream) {
         self.lock().streams.insert(stream.source.clone(), stream);
     }
 
-    /// The sources of this node and of those before it, as far as they have said so.
+    /// The sources of this node and of those in front of it, as far as they are known.
     #[must_use]
     pub fn streams(&self) -> Vec<SourceStream> {
         self.lock().streams.values().cloned().collect()
     }
 
-    /// Remembers `payload` as the last record of its type and key, and its origin as committed. For what a log is found
-    /// to hold when it is opened.
+    /// Sets `payload` as the last record of its type and key, and its origin as committed. For records found in a log when
+    /// it is opened.
     pub fn record<P: Payload>(&self, origin: Origin, payload: P) {
         self.insert(origin);
         self.keep(origin, payload);
     }
 
-    /// Remembers `payload` as the last record of its type and key. For what is added to a log: a stage that is rebuilt
-    /// while its process lives on takes up its state from there.
+    /// Sets `payload` as the last record of its type and key. For records added to a log: a stage that is rebuilt while its
+    /// process continues restores its state from them.
     pub fn keep<P: Payload>(&self, origin: Origin, payload: P) {
         let key = payload.key();
         let frame = AnyFrame::new(Head::new(origin, key, 0), payload);

@@ -1,4 +1,4 @@
-//! What the framework hands to a stage while it is built.
+//! What a stage gets from the framework while it is built.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::commit::Committed;
 use crate::doorbell::Waker;
 use crate::metrics::{Counter, Note, StageCounters};
 
-/// The world as the framework hands it to a stage while it is built.
+/// Everything that a stage gets from the framework while it is built: clock, paths, counters, commit log.
 #[derive(Clone)]
 pub struct BuildContext {
     pub(crate) node: Arc<str>,
@@ -25,20 +25,20 @@ pub struct BuildContext {
     pub(crate) identity: Arc<RunIdentity>,
 }
 
-/// What a graph decides by, for whoever keeps its results: two runs with the same identity decide the same of the same
-/// items.
+/// What determines the decisions of a graph, for stages that record them: two runs with the same identity make the same
+/// decisions from the same items.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RunIdentity {
     /// Name of the topology.
     pub topology: String,
-    /// Hash of the decision rule's parameters; empty where there is none.
+    /// Hash of the decision rule's parameters; empty without one.
     pub rule: String,
     /// Hashes of the bundles that this node's stages name, in the order of the stages.
     pub bundles: Vec<String>,
 }
 
 impl BuildContext {
-    /// A context for building a stage by hand, outside any graph. Relative paths start at `base`.
+    /// A context for building a stage outside any graph. Relative paths start at `base`.
     #[must_use]
     pub fn detached(stage: &str, base: impl Into<PathBuf>, clock: Clock) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl BuildContext {
         &self.clock
     }
 
-    /// The node's memory of what its commit log holds; a commit-log stage fills it while it is built.
+    /// What the node's commit log holds; a commit-log stage fills it while it is built.
     #[must_use]
     pub fn committed(&self) -> &Committed {
         &self.committed
@@ -105,33 +105,33 @@ impl BuildContext {
         self.counters.note(name)
     }
 
-    /// Everything that the stage counts and says of itself, for what is only known while it runs.
+    /// The counters and notes of the stage, for names that are known only while it runs.
     #[must_use]
     pub fn counters(&self) -> &StageCounters {
         &self.counters
     }
 
-    /// Raised when the graph begins to drain, so that whatever a stage waits long for, as while it is built, can be broken
-    /// off.
+    /// Set when the graph begins to drain, so that a stage can end a long wait, for instance while it is built.
     #[must_use]
     pub fn stopping(&self) -> Arc<AtomicBool> {
         self.stopping.clone()
     }
 
-    /// Whether the next item of a source need not be paced: its outcome is held by this node's log or by the nodes after
-    /// it, or by the state that the node has taken up.
+    /// Whether the next item of a source need not be paced: this node's log, a next node or the restored state has its
+    /// outcome.
     #[must_use]
     pub fn is_replaying(&self) -> bool {
         self.replaying.load(std::sync::atomic::Ordering::Relaxed)
     }
 
-    /// What the graph decides by.
+    /// Identity of the run.
     #[must_use]
     pub fn identity(&self) -> &RunIdentity {
         &self.identity
     }
 
-    /// Wakes a [`Source`] that answered [`Next::Waiting`]; may be used from any thread, any number of times.
+    /// Wakes a [`Source`](crate::Source) that answered [`Next::Waiting`](crate::Next::Waiting), from any thread, any number
+    /// of times.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()

@@ -1,4 +1,4 @@
-//! Where a stage puts what it makes.
+//! Passes frames from stages to the framework.
 
 use std::collections::VecDeque;
 use std::marker::PhantomData;
@@ -8,8 +8,8 @@ use crate::frame::{AnyFrame, Frame, Head, Origin, Stamp};
 use crate::payload::{Key, Payload};
 use crate::ticket::Deliveries;
 
-/// Hands frames to the framework. Emitting never blocks and never fails: what finds no room on the edges waits in
-/// the actor, which takes no further input meanwhile.
+/// Passes frames from a stage to the framework. Emitting never blocks and never fails: frames that find no room on the
+/// edges wait in the actor, which takes no further input in the meantime. [`Collector`] shows one at work.
 pub struct Emitter<'a, P> {
     raw: &'a mut RawEmitter,
     payload: PhantomData<fn(P)>,
@@ -31,8 +31,8 @@ impl<'a, P: Payload> Emitter<'a, P> {
             .emit(parent, key, |head| AnyFrame::new(head, payload));
     }
 
-    /// Emits `payload` as number `n` of what the stage has recorded. It derives from `parent`, but does not keep it
-    /// unacknowledged: the record takes its place, and `deliveries` tells when the frame is done.
+    /// Emits `payload` as number `n` of the stage's records. It derives from `parent`, but does not keep it unacknowledged:
+    /// the record replaces it, and `deliveries` reports when the frame is done.
     pub fn emit_recorded(&mut self, parent: &Head, payload: P, n: u64, deliveries: &Deliveries) {
         let key = payload.key();
         let ticket = deliveries.ticket(n);
@@ -42,7 +42,7 @@ impl<'a, P: Payload> Emitter<'a, P> {
         });
     }
 
-    /// Emits `payload` again, which the stage had recorded in an earlier process as number `n`, made of `origin`.
+    /// Emits `payload` again, which the stage recorded in an earlier process as number `n`, derived from `origin`.
     pub fn emit_replayed(&mut self, origin: Origin, payload: P, n: u64, deliveries: &Deliveries) {
         let now_ns = self.raw.now_ns();
         let parent = Head::new(origin, payload.key(), now_ns);
@@ -50,13 +50,37 @@ impl<'a, P: Payload> Emitter<'a, P> {
     }
 }
 
-/// Collects what a stage emits, for tests and benches of a stage outside any graph.
+/// Collects the frames that a stage emits, for tests and benches of a stage outside any graph.
+///
+/// ```
+/// use heqis_actors::{Clock, Collector, Frame, Origin, Payload, PayloadError, Tensor, decode_meta, encode_meta};
+///
+/// struct Count(u64);
+///
+/// impl Payload for Count {
+///     const NAME: &'static str = "count";
+///
+///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         encode_meta(Self::NAME, &self.0, meta)
+///     }
+///
+///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+///         decode_meta(Self::NAME, meta).map(Self)
+///     }
+/// }
+///
+/// let frame = Frame::detached(Origin { stream: 1, position: 5 }, 0, Count(20));
+/// let mut collector = Collector::new(Clock::virtual_at(0));
+/// collector.emitter().emit(frame.head(), Count(frame.0 + 1));
+/// let emitted = collector.take::<Count>();
+/// assert_eq!((emitted[0].0, emitted[0].head().origin.position), (21, 5));
+/// ```
 pub struct Collector {
     raw: RawEmitter,
 }
 
 impl Collector {
-    /// An empty probe whose stamps read `clock`.
+    /// An empty collector whose stamps read `clock`.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
         Self {
@@ -64,12 +88,12 @@ impl Collector {
         }
     }
 
-    /// An emitter into this probe.
+    /// An emitter into this collector.
     pub fn emitter<P: Payload>(&mut self) -> Emitter<'_, P> {
         Emitter::new(&mut self.raw)
     }
 
-    /// Takes what was emitted so far, oldest first.
+    /// Takes the frames emitted so far, oldest first.
     pub fn take<P: Payload>(&mut self) -> Vec<Frame<P>> {
         self.raw
             .staged
@@ -79,7 +103,7 @@ impl Collector {
     }
 }
 
-/// Collects what a stage emits during one batch.
+/// Collects the frames that a stage emits during one batch.
 #[derive(Debug)]
 pub(crate) struct RawEmitter {
     stage: u16,

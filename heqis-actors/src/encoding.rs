@@ -1,4 +1,4 @@
-//! Element types of tensors on the wire, and what each does to a value.
+//! Element types of tensors on the wire, and the error of each.
 //!
 //! | encoding | bytes | error of a value |
 //! |---|---|---|
@@ -6,9 +6,9 @@
 //! | `f16` | 2 n | at most 2⁻¹¹ of the value, or 2⁻²⁵ |
 //! | `int8` | 8 + n | at most half a step; a step is the tensor's range, zero included, by 255 |
 //!
-//! `int8` lies as scale (f32), zero point (i32), values (i8), little-endian; a value is scale × (q − zero point).
-//! Nothing is clamped: a value that an encoding cannot carry is an error that names it, and its frame is dropped and
-//! counted like any that cannot be written.
+//! `int8` is laid out as scale (f32), zero point (i32), values (i8), little-endian; a value is scale × (q − zero point).
+//! Nothing is clamped: a value that an encoding cannot represent is an error that names it, and its frame is dropped and
+//! counted like any other that cannot be written.
 
 use half::f16;
 use schemars::JsonSchema;
@@ -23,7 +23,7 @@ pub(crate) const INT8_HEAD_BYTES: usize = 8;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Encoding {
-    /// As they are.
+    /// Unchanged.
     #[default]
     F32,
     /// IEEE-754 binary16: half the bytes. Finite values up to 65504.
@@ -46,7 +46,7 @@ impl Encoding {
         }
     }
 
-    /// The number by which two nodes agree on it; 0 is what every version speaks.
+    /// The number by which two nodes agree on it; every version supports 0.
     pub(crate) fn number(self) -> u64 {
         match self {
             Self::F32 => 0,
@@ -73,7 +73,7 @@ impl Encoding {
     /// Lays out values; `None` for `f32`, whose bytes are those in memory.
     ///
     /// # Errors
-    /// A value that the encoding cannot carry.
+    /// A value that the encoding cannot represent.
     pub(crate) fn encode(self, values: &[f32]) -> Result<Option<Vec<u8>>, PayloadError> {
         match self {
             Self::F32 => Ok(None),
@@ -82,7 +82,7 @@ impl Encoding {
         }
     }
 
-    /// Reads values back. `bytes` has the length that [`Encoding::bytes`] gives, and a head that [`sound_head`] accepts.
+    /// Decodes values. `bytes` has the length that [`Encoding::bytes`] gives, and a head that [`is_valid_head`] accepts.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
             Self::F32 => {
@@ -148,7 +148,7 @@ fn encode_int8(values: &[f32]) -> Result<Vec<u8>, PayloadError> {
     bytes.extend((zero as i32).to_le_bytes());
     bytes.extend(values.iter().map(|&value| {
         let q = if scale > 0.0 {
-            // The end that rounding the zero point moved out of the range by up to half a step comes back into it.
+            // Rounding the zero point may move one end of the range out of it by up to half a step.
             (f64::from(value) / step + zero)
                 .round()
                 .clamp(-128.0, 127.0)
@@ -160,7 +160,7 @@ fn encode_int8(values: &[f32]) -> Result<Vec<u8>, PayloadError> {
     Ok(bytes)
 }
 
-/// Scale and zero point in front of an `int8` tensor, when they are ones that an encoder writes.
+/// Scale and zero point in front of an `int8` tensor, if an encoder can have written them.
 fn head(bytes: &[u8]) -> Option<(f32, i32)> {
     let (&scale, rest) = bytes.split_first_chunk::<4>()?;
     let &zero = rest.first_chunk::<4>()?;
@@ -168,8 +168,8 @@ fn head(bytes: &[u8]) -> Option<(f32, i32)> {
     (scale.is_finite() && scale >= 0.0 && (-128..=127).contains(&zero)).then_some((scale, zero))
 }
 
-/// Whether what stands in front of the values is what the encoding asks for.
-pub(crate) fn sound_head(encoding: Encoding, bytes: &[u8]) -> bool {
+/// Whether the bytes in front of the values are valid in the encoding.
+pub(crate) fn is_valid_head(encoding: Encoding, bytes: &[u8]) -> bool {
     encoding != Encoding::Int8 || head(bytes).is_some()
 }
 
@@ -180,10 +180,10 @@ mod tests {
 
     use super::*;
 
-    fn there_and_back(encoding: Encoding, values: &[f32]) -> Vec<f32> {
+    fn round_trip(encoding: Encoding, values: &[f32]) -> Vec<f32> {
         let bytes = encoding.encode(values).unwrap().unwrap();
         assert_eq!(Some(bytes.len()), encoding.bytes(values.len()));
-        assert!(sound_head(encoding, &bytes));
+        assert!(is_valid_head(encoding, &bytes));
         encoding.decode(&bytes)
     }
 
@@ -201,23 +201,23 @@ mod tests {
     }
 
     #[test]
-    fn what_an_encoding_cannot_carry_is_named() {
+    fn a_value_that_an_encoding_cannot_represent_is_named() {
         let fault =
             |encoding: Encoding, value| encoding.encode(&[1.0, value]).unwrap_err().to_string();
         assert!(fault(Encoding::F16, 1e6).contains("1000000 is too large"));
         assert!(fault(Encoding::Int8, f32::NAN).contains("NaN"));
         assert!(fault(Encoding::Int8, f32::INFINITY).contains("inf"));
-        assert!(there_and_back(Encoding::F16, &[f32::NAN])[0].is_nan());
-        assert!(there_and_back(Encoding::Int8, &[]).is_empty());
-        assert_eq!(there_and_back(Encoding::Int8, &[0.0, 0.0]), [0.0, 0.0]);
-        assert_eq!(there_and_back(Encoding::Int8, &[-3.0]), [-3.0]);
+        assert!(round_trip(Encoding::F16, &[f32::NAN])[0].is_nan());
+        assert!(round_trip(Encoding::Int8, &[]).is_empty());
+        assert_eq!(round_trip(Encoding::Int8, &[0.0, 0.0]), [0.0, 0.0]);
+        assert_eq!(round_trip(Encoding::Int8, &[-3.0]), [-3.0]);
     }
 
     #[test]
-    fn a_head_that_no_encoder_writes_is_not_sound() {
+    fn a_head_that_no_encoder_writes_is_not_valid() {
         let bytes =
             |scale: f32, zero: i32| [&scale.to_le_bytes()[..], &zero.to_le_bytes()].concat();
-        assert!(sound_head(Encoding::Int8, &bytes(0.5, -128)));
+        assert!(is_valid_head(Encoding::Int8, &bytes(0.5, -128)));
         for (scale, zero) in [
             (f32::NAN, 0),
             (-1.0, 0),
@@ -226,17 +226,17 @@ mod tests {
             (1.0, i32::MIN),
         ] {
             assert!(
-                !sound_head(Encoding::Int8, &bytes(scale, zero)),
+                !is_valid_head(Encoding::Int8, &bytes(scale, zero)),
                 "{scale} {zero}"
             );
         }
-        assert!(!sound_head(Encoding::Int8, &[0; 7]));
+        assert!(!is_valid_head(Encoding::Int8, &[0; 7]));
     }
 
     proptest! {
         #[test]
         fn an_f16_is_within_its_stated_error(values in prop::collection::vec(-65_000f32..65_000.0, 0..100)) {
-            for (value, back) in values.iter().zip(there_and_back(Encoding::F16, &values)) {
+            for (value, back) in values.iter().zip(round_trip(Encoding::F16, &values)) {
                 let error = (f64::from(*value) - f64::from(back)).abs();
                 let bound = (f64::from(value.abs()) * 2f64.powi(-11)).max(2f64.powi(-25));
                 prop_assert!(error <= bound, "{value} came back as {back}");
@@ -250,7 +250,7 @@ mod tests {
         ) {
             let mut values: Vec<f32> = values.into_iter().map(|value| value * factor).collect();
             values.push(0.0);
-            let back = there_and_back(Encoding::Int8, &values);
+            let back = round_trip(Encoding::Int8, &values);
             let range = values.iter().fold((0f32, 0f32), |(low, high), &v| (low.min(v), high.max(v)));
             let step = (f64::from(range.1) - f64::from(range.0)) / 255.0;
             for (value, back) in values.iter().zip(&back) {

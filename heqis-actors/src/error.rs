@@ -10,16 +10,16 @@ pub enum StageError {
     /// The configuration or something it names is unusable; restarting will not help.
     #[error("{0}")]
     Config(String),
-    /// The stage broke while working; it is rebuilt within its restart budget. A frame on which it breaks twice is
-    /// taken to be the reason and is dropped.
+    /// The stage failed while processing; it is rebuilt within its restart budget. A frame on which it fails twice is
+    /// dropped, because it is assumed to be the reason.
     #[error("{0}")]
     Failed(String),
-    /// Something that the stage needs is not there now (a full disk, a device that went away); no frame is to blame.
-    /// The stage is rebuilt within its restart budget and every frame is kept.
+    /// Something that the stage needs is not available (a full disk, a disconnected device); no frame is the reason. The
+    /// stage is rebuilt within its restart budget, and every frame is kept.
     #[error("{0}")]
     Unavailable(String),
-    /// This one frame cannot be processed, and the stage is well: the frame is dropped, cause `refused`, with an alarm, and
-    /// the stage continues with the next one. For [`Stage::process`] only; elsewhere it counts as [`StageError::Failed`].
+    /// This one frame cannot be processed, and the stage can continue: the frame is dropped, cause `refused`, with an alarm.
+    /// For [`Stage::process`](crate::Stage::process) only; elsewhere it counts as [`StageError::Failed`].
     #[error("{0}")]
     Refused(String),
 }

@@ -1,6 +1,6 @@
 //! Lifecycle and alarm events, published over actix-broker.
 //!
-//! The broker never back-pressures and clones an event per subscriber, so nothing that carries data may travel here.
+//! The broker applies no back-pressure and clones an event per subscriber, so that data must not be sent over it.
 //! Subscribe from an actor with [`actix_broker::BrokerSubscribe`].
 
 use actix::prelude::*;
@@ -15,10 +15,10 @@ pub enum Event {
     StageFailed {
         /// The stage.
         stage: String,
-        /// What it said.
+        /// The error.
         reason: String,
     },
-    /// A stage does not take one frame, and is well; the frame is dropped, cause `refused`.
+    /// A stage refused one frame, which is dropped, cause `refused`; the stage continues.
     FrameRefused {
         /// The stage.
         stage: String,
@@ -69,11 +69,11 @@ pub enum Event {
         /// Times since the last event that were not published.
         left_out: u64,
     },
-    /// A node that this one watches does not do its work.
+    /// A node that this one watches has stalled.
     PeerStalled {
         /// The node.
         peer: String,
-        /// What was seen.
+        /// What was observed.
         reason: String,
     },
     /// Frames were older than the latency budget of a path.

@@ -1,14 +1,14 @@
-//! The lock by which one process at a time writes a file.
+//! The lock that lets one process at a time write a file.
 
 use std::fs::{File, TryLockError};
 use std::io;
 use std::time::Duration;
 
-/// How often, and with which pause, a lock that another process holds is tried.
+/// Number of attempts to get a lock that another process holds, and the pause between them.
 const ATTEMPTS: usize = 40;
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Locks a file for writing; returns whether the lock was had. Waits up to 200 ms for it: a child process that is being
+/// Locks a file for writing; returns whether it got the lock. Waits up to 200 ms for it: a child process that is being
 /// started holds the locks of its parent until it runs its own program.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Frames: one message with its lineage, its key and the time stamps of every stage it passed.
+//! Frames: one message with its lineage, its key and the time stamps of every stage that it passed.
 
 use std::any::Any;
 use std::marker::PhantomData;
@@ -10,10 +10,10 @@ use arrayvec::ArrayVec;
 use crate::payload::{Key, Payload, PayloadError, Tensor};
 use crate::ticket::Ticket;
 
-/// Most stages whose stamps a frame remembers; a longer path keeps the first ones.
+/// Most stages whose stamps a frame carries; a longer path keeps the first ones.
 pub const MAX_STAMPS: usize = 16;
 
-/// Where a frame came from: the source's stream and the position in it.
+/// The source item that a frame derives from: the source's stream and the position in it.
 ///
 /// Every frame derived from a source item keeps the item's origin, on every node. A replayable source has the same
 /// `stream` on each run, so that positions can be compared across restarts; a live source has a fresh one.
@@ -36,7 +36,7 @@ pub struct Stamp {
     pub leave_ns: i64,
 }
 
-/// Everything about a frame but its payload.
+/// Everything of a frame except its payload.
 #[derive(Clone, Debug)]
 pub struct Head {
     /// The source item that this frame derives from.
@@ -71,7 +71,7 @@ impl Head {
         }
     }
 
-    /// When the previous stage let go of the frame: its last stamp, or its birth.
+    /// When the previous stage emitted the frame: its last stamp, or its birth.
     #[must_use]
     pub fn last_leave_ns(&self) -> i64 {
         self.stamps
@@ -94,7 +94,7 @@ impl Head {
     }
 }
 
-/// A payload behind a uniform face, so that edges and bridges need not know its type.
+/// A payload of any type, so that edges and bridges need not know it.
 pub(crate) trait Body: Any + Send + Sync {
     fn payload_name(&self) -> &'static str;
     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError>;
@@ -120,7 +120,7 @@ impl<P: Payload> Body for P {
     }
 }
 
-/// A payload type by name, able to rebuild its values from the wire.
+/// A payload type by name, which decodes its values from the wire.
 #[derive(Clone, Copy)]
 pub struct PayloadType {
     name: &'static str,
@@ -209,14 +209,41 @@ impl std::fmt::Debug for AnyFrame {
     }
 }
 
-/// A frame whose payload is known to be a `P`; dereferences to the payload. Cloning copies the head, not the payload.
+/// A frame whose payload is a `P`; dereferences to the payload. Cloning copies the head, not the payload.
+///
+/// ```
+/// use heqis_actors::{Frame, Origin, Payload, PayloadError, Tensor};
+///
+/// struct Row(Tensor);
+///
+/// impl Payload for Row {
+///     const NAME: &'static str = "row";
+///
+///     fn encode(&self, _: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         Ok(())
+///     }
+///
+///     fn tensor(&self) -> Option<&Tensor> {
+///         Some(&self.0)
+///     }
+///
+///     fn decode(_: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
+///         Ok(Self(tensor))
+///     }
+/// }
+///
+/// let row = Row(Tensor::vector(vec![1.0, 2.0]));
+/// let frame = Frame::detached(Origin { stream: 1, position: 1 }, 0, row);
+/// assert_eq!(frame.0.data(), [1.0, 2.0]);
+/// assert_eq!(frame.clone().head().origin, frame.head().origin);
+/// ```
 pub struct Frame<P> {
     frame: AnyFrame,
     payload: PhantomData<fn() -> P>,
 }
 
 impl<P: Payload> Frame<P> {
-    /// Gives the frame back when its payload is not a `P`.
+    /// Returns the frame when its payload is not a `P`.
     pub(crate) fn typed(frame: AnyFrame) -> Result<Self, AnyFrame> {
         if frame.payload::<P>().is_some() {
             Ok(Self {
@@ -232,7 +259,7 @@ impl<P: Payload> Frame<P> {
         self.frame
     }
 
-    /// Makes a frame by hand, for tests and benches of a stage outside any graph.
+    /// Makes a frame outside any graph, for tests and benches of a stage.
     #[must_use]
     pub fn detached(origin: Origin, born_ns: i64, payload: P) -> Self {
         let head = Head::new(origin, payload.key(), born_ns);

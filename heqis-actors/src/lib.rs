@@ -1,25 +1,30 @@
 //! Stages as actors, edges with closed books, and the NNG bridge between nodes.
 //!
-//! A graph is made of **stages** (actors) and **edges** (bounded queues with a policy). Data enters through a
-//! [`Source`], is processed by [`Stage`]s, and leaves through stages without output. An edge whose ends are on
-//! different nodes is bridged by an NNG socket, and neither stage can tell.
+//! A graph consists of **stages** (actors) and **edges** (bounded queues with a policy). Data enters through a [`Source`],
+//! is processed by [`Stage`]s, and leaves through stages without output. An edge between stages on different nodes is
+//! bridged by an NNG socket, which is invisible to both stages.
 //!
 //! ```text
 //! Source ▸ edge ▸ Stage ▸ edge ▸ RingBuffer ▸ edge ▸ Sender ══ NNG ══▶ Receiver ▸ edge ▸ Stage
 //! ```
 //!
-//! What an author of stages reads:
-//! - `stage`: the [`Stage`] and [`Source`] traits and what they are handed.
-//! - `payload`, `frame`: what frames carry and where they come from.
-//! - `graph`: [`GraphBuilder`], for programs that build graphs without a topology file.
-//! - `registry`: stage kinds by name, for programs that read one. `terms`: what two stages must agree on.
-//!   [`units`]: spans of time in parameters. [`renamed`]: parameters that have changed their names. [`Tap`]: a look at the frames that enter a stage.
+//! For authors of stages:
+//! - `stage`, `context`, `emitter`, `error`: the [`Stage`] and [`Source`] traits, and what their functions get and return.
+//! - `payload`, `frame`: what frames carry, and which source item they derive from.
+//! - `snapshot`, `commit`: state over restarts, saved by the node or restored from its commit log.
+//! - `contract`: what two stages must agree on beyond the payload type. [`renamed`]: parameters with a former name.
 //!
-//! What makes it run:
-//! - `actor`: the actix actors around stages. `edge`: queues, policies, books. `bridge`: the Transport actors.
-//! - `wire`: the frame's bytes. `encoding`: tensors in fewer of them. [`sp`]: NNG's wire protocol. `clock`, `commit`, `control`, `events`, `metrics`.
+//! For programs that build graphs:
+//! - `graph`: [`GraphBuilder`], running graphs and their reports. `options`: settings of stages, edges and bridges.
+//!   `registry`: stage kinds by name. `report`: what a node reports. [`Tap`]: observes the frames that enter a stage.
 //!
-//! Not here: anything that knows a price, a tensor's meaning, a board, or a topology file.
+//! Internals, from top to bottom; a module uses only those below it:
+//! - `actor`: the actix actors around stages. `bridge`: the actors of bridged edges. `edge`: queues, policies, books.
+//!   `control`: the shared state of a running graph. `recording`: sources on disk.
+//! - `wire`: the frame's bytes. `encoding`: element types of tensors. [`sp`]: NNG's wire protocol.
+//! - `ticket`: which frames are done. `outcome`, `doorbell`, `clock`, `metrics`, `events`, `stats`, `position_set`, …
+//!
+//! Not here: prices, the meaning of a tensor, boards, and topology files.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

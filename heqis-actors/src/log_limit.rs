@@ -1,4 +1,4 @@
-//! Keeps floods out of the log: the one limit for every line that a peer or an input can cause.
+//! The rate limit for every log line that a peer or an input can cause.
 
 use std::time::Duration;
 
@@ -9,8 +9,15 @@ const BURST: u32 = 10;
 /// Time after which one more line may pass.
 const REFILL: Duration = Duration::from_secs(30);
 
-/// Admits a few lines at once and then one now and then, and says how many were left out in between. The lines
-/// themselves are counted elsewhere.
+/// Admits a burst of lines and then one per interval, with the number of lines left out in between.
+///
+/// ```
+/// use heqis_actors::{Clock, LogLimit};
+///
+/// let mut limit = LogLimit::new(Clock::virtual_at(0));
+/// let admitted = (0..100).filter(|_| limit.admit().is_some()).count();
+/// assert_eq!(admitted, 10);
+/// ```
 #[derive(Clone, Debug)]
 pub struct LogLimit {
     clock: Clock,

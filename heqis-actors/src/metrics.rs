@@ -1,4 +1,4 @@
-//! The only place that knows the metrics library: our own small types around `prometheus`.
+//! The only module that uses the metrics library: small types around `prometheus`.
 //!
 //! Labels are resolved once, when a stage or an edge starts; counting is one atomic addition. Names are in base units.
 
@@ -52,7 +52,7 @@ impl Gauge {
     }
 }
 
-/// A word or sentence that a stage says of itself. It is in reports and not in the metrics, whose labels must not grow.
+/// A short text by which a stage describes its state. It is in reports and not in the metrics, whose labels must not grow.
 #[derive(Clone, Debug)]
 pub struct Note {
     notes: Notes,
@@ -60,11 +60,11 @@ pub struct Note {
     name: String,
 }
 
-/// What all stages of a node say of themselves, by stage and name.
+/// The notes of all stages of a node, by stage and name.
 type Notes = Arc<Mutex<BTreeMap<(String, String), String>>>;
 
 impl Note {
-    /// Says something else from now on.
+    /// Replaces the text.
     pub fn set(&self, text: impl Into<String>) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         notes.insert((self.stage.clone(), self.name.clone()), text.into());
@@ -82,7 +82,7 @@ impl Timer {
     }
 }
 
-/// Values that somebody else measures, one for each set of label values.
+/// A family of values, one for each set of label values.
 #[derive(Clone, Debug)]
 pub struct Gauges(GaugeVec);
 
@@ -92,14 +92,14 @@ impl Gauges {
         self.0.with_label_values(labels).set(value);
     }
 
-    /// Takes the sample of `labels` away: what cannot be measured now must not look as it last did.
+    /// Removes the sample of `labels`, so that a value that cannot be measured now does not keep its last sample.
     pub fn remove(&self, labels: &[&str]) {
-        // Nothing to remove is what was wanted.
+        // A sample that does not exist is already removed.
         let _ = self.0.remove_label_values(labels);
     }
 }
 
-/// Counters that somebody else needs, one for each set of label values.
+/// A family of counters, one for each set of label values.
 #[derive(Clone, Debug)]
 pub struct Counters(IntCounterVec);
 
@@ -111,7 +111,7 @@ impl Counters {
     }
 }
 
-/// How far the peers' clocks are ahead, by edge; reports read it here, since a gauge cannot say that it knows nothing.
+/// How far the peers' clocks are ahead, by edge. Reports read it here, because a gauge cannot be without a value.
 type Clocks = Arc<Mutex<BTreeMap<String, ClockOffset>>>;
 
 /// The metrics of one node. Cheap to clone.
@@ -268,7 +268,7 @@ impl Metrics {
         }
     }
 
-    /// A further family of values, for what this crate knows nothing of.
+    /// A further family of values, for other crates.
     ///
     /// # Panics
     /// When the name is taken or malformed: it is a constant of the caller.
@@ -298,7 +298,7 @@ impl Metrics {
         String::from_utf8_lossy(&out).into_owned()
     }
 
-    /// States the topology that runs, as `heqis_info`.
+    /// Sets the running topology, as `heqis_info`.
     pub fn set_info(&self, version: &str, topology: &str) {
         self.info.with_label_values(&[version, topology]).set(1);
     }
@@ -321,7 +321,7 @@ impl Metrics {
         Counter(self.stage_restarts.with_label_values(&[stage]))
     }
 
-    /// The counters that a stage may make for itself.
+    /// The counters that a stage defines.
     #[must_use]
     pub fn stage_counters(&self, stage: &str) -> StageCounters {
         StageCounters {
@@ -397,7 +397,7 @@ pub struct LinkMetrics {
 }
 
 impl LinkMetrics {
-    /// Tells how far the peer's clock is ahead; `None` when that is not known, or not any more.
+    /// Sets how far the peer's clock is ahead; `None` while that is unknown.
     pub fn set_clock(&self, offset: Option<ClockOffset>) {
         let mut clocks = self.clocks.lock().unwrap_or_else(PoisonError::into_inner);
         let labels = &[self.edge.as_str()];
@@ -441,7 +441,7 @@ pub struct StageCounters {
 }
 
 impl StageCounters {
-    /// Counters that nobody scrapes, for a stage outside any graph.
+    /// Counters that are not exported, for a stage outside any graph.
     #[must_use]
     pub fn detached(stage: &str) -> Self {
         Metrics::new("detached").stage_counters(stage)
@@ -453,7 +453,7 @@ impl StageCounters {
         Counter(self.family.with_label_values(&[&self.stage, event]))
     }
 
-    /// What the stage says of itself under `name`; nothing until it is set.
+    /// The note of the stage called `name`; absent until it is set.
     #[must_use]
     pub fn note(&self, name: &str) -> Note {
         Note {
@@ -463,7 +463,7 @@ impl StageCounters {
         }
     }
 
-    /// Everything that this stage says of itself, by name.
+    /// The notes of this stage, by name.
     #[must_use]
     pub fn notes(&self) -> BTreeMap<String, String> {
         let notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);

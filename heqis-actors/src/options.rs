@@ -49,7 +49,7 @@ impl Policy {
         }
     }
 
-    /// What a bridged edge of this policy promises when the topology does not say.
+    /// What a bridged edge of this policy promises where the topology does not set it.
     #[must_use]
     pub fn default_delivery(self) -> Delivery {
         if self == Self::Block {
@@ -72,6 +72,15 @@ pub enum Delivery {
 }
 
 /// Settings of one edge.
+///
+/// ```
+/// use heqis_actors::{Delivery, EdgeOptions, Policy};
+///
+/// let newest = EdgeOptions { policy: Policy::Conflate, capacity: 64, ..EdgeOptions::default() };
+/// assert_eq!(newest.policy.name(), "conflate");
+/// assert_eq!(newest.policy.default_delivery(), Delivery::AtMostOnce);
+/// assert_eq!(EdgeOptions::default().policy, Policy::Block);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EdgeOptions {
     /// What happens when the edge is full.
@@ -95,13 +104,13 @@ impl Default for EdgeOptions {
     }
 }
 
-/// How many frames a stage takes before its flush.
+/// Number of frames that a stage takes before its flush.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchOptions {
     /// Most frames of one batch, at least 1.
     pub max: usize,
-    /// How long the first frame of a batch waits for more. Zero takes what is waiting and never waits. A delay is
-    /// honoured only on an arbiter that the stage has for itself: elsewhere waiting would stop its neighbours.
+    /// How long the first frame of a batch waits for more; zero takes the frames that are there. A delay applies only on an
+    /// arbiter without other stages, which it would block.
     pub max_delay: Duration,
 }
 
@@ -145,11 +154,11 @@ impl Default for RestartOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Exhausted {
-    /// The whole graph ends with an error, at once: what is under way is dropped here, cause `shutdown`, and what was
-    /// not acknowledged stays with the node that sent it.
+    /// The whole graph ends with an error at once: frames in flight are dropped here, cause `shutdown`, and the node that
+    /// sent them keeps those that were not acknowledged.
     #[default]
     StopGraph,
-    /// The stage drops its input, cause `stage_failed`, and the rest goes on.
+    /// The stage drops its input, cause `stage_failed`, and the rest of the graph continues.
     StopStage,
 }
 
@@ -185,12 +194,12 @@ impl Default for StageOptions {
     }
 }
 
-/// What happens when a thread does not get the cores or the priority that were asked for: the process may lack the
-/// right, or the machine the core.
+/// What happens when a thread does not get the configured cores or priority: the process may lack the right, or the
+/// machine the core.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scheduling {
-    /// The log says so, and the graph runs.
+    /// It is logged, and the graph runs.
     #[default]
     Warn,
     /// The graph does not start.
@@ -202,7 +211,7 @@ pub enum Scheduling {
 pub struct BridgeOptions {
     /// Where the receiving node listens.
     pub endpoint: Endpoint,
-    /// Most frames that the receiver's stage has not yet taken: the window that makes back-pressure cross the wire.
+    /// Most frames that the receiver's stage has not taken yet: the window that applies back-pressure over the wire.
     pub credit: usize,
     /// Promise across a broken link.
     pub delivery: Delivery,
@@ -213,7 +222,7 @@ pub struct BridgeOptions {
     pub encoding: Encoding,
 }
 
-/// The other end of a bridged edge, as the topology has it.
+/// The other end of a bridged edge according to the topology.
 #[derive(Clone, Debug, Default)]
 pub struct LinkPeer {
     /// Name of the node; empty where it is not known.

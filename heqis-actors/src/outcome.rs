@@ -1,4 +1,4 @@
-//! What becomes of a frame, and how a stream of frames ends.
+//! Outcomes of frames, and how a stream of frames ends.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,11 +19,11 @@ pub enum DropCause {
     LinkDown,
     /// Arrived whole but is not a value of the edge's payload type.
     Decode,
-    /// Still under way when the drain timeout ended the node.
+    /// In flight when the drain timeout ended the node.
     Shutdown,
     /// The stage failed on it twice, or had used up its restart budget.
     StageFailed,
-    /// The stage cannot process this frame, and is well.
+    /// The stage cannot process this frame, and continues.
     Refused,
 }
 
@@ -58,12 +58,12 @@ impl DropCause {
     }
 }
 
-/// What became of one frame.
+/// The outcome of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The consuming stage is done with it.
     Delivered,
-    /// It had been delivered before.
+    /// It was delivered before.
     Duplicate,
     /// It is lost.
     Dropped(DropCause),
@@ -96,7 +96,7 @@ impl Outcome {
 pub enum Ending {
     /// Its sources have ended: no further frame exists.
     Complete,
-    /// A node on the way leaves (restart, upgrade, stop): the stream continues when it comes back.
+    /// A node on the way leaves (restart, upgrade, stop): the stream continues when that node is back.
     Left,
 }
 

@@ -1,7 +1,7 @@
-//! What a frame carries: a typed payload that knows how to cross a wire.
+//! Payloads: the typed content of frames, which can cross a wire.
 //!
 //! A payload is a small **meta** part in the bincode-1 layout (written by `wincode`) and an optional **tensor** of
-//! little-endian `f32`. Inside a node payloads travel as `Arc`s and neither method below is ever called.
+//! little-endian `f32`. Inside a node payloads are shared as `Arc`s, and are neither encoded nor decoded.
 
 use std::any::Any;
 
@@ -14,12 +14,12 @@ pub const MAX_META_BYTES: usize = 64 * 1024;
 /// Highest tensor rank on the wire: the header has room for four dimensions.
 pub const MAX_RANK: usize = 4;
 
-/// Identity by which frames are conflated and partitioned, for instance an instrument packed into 16 bytes.
+/// Identity by which frames are conflated and partitioned, such as an instrument packed into 16 bytes.
 ///
 /// Two frames of one key keep their order on every path; frames of different keys need not.
 pub type Key = u128;
 
-/// A key type's partition among `lanes`; the same on every machine and in every run.
+/// The partition of `key` among `lanes`, the same on every machine and in every run.
 #[must_use]
 pub fn partition(key: Key, lanes: usize) -> usize {
     // Fibonacci hashing over the folded key: cheap, and stable unlike the standard library's seeded hasher.
@@ -113,7 +113,7 @@ pub enum PayloadError {
         payload: &'static str,
         /// Length of the meta part, bytes.
         len: usize,
-        /// What the decoder said.
+        /// The reason of the decoder.
         reason: String,
     },
     /// The tensor part breaks a rule of the payload type.
@@ -131,7 +131,35 @@ pub enum PayloadError {
 
 /// A message type that stages exchange.
 ///
-/// [`encode_meta`] and [`decode_meta`] do the encoding work for types that derive wincode's schemas.
+/// [`encode_meta`] and [`decode_meta`] encode types that derive wincode's schemas.
+///
+/// ```
+/// use heqis_actors::{Payload, PayloadError, Tensor, decode_meta, encode_meta};
+///
+/// #[derive(Debug, PartialEq)]
+/// struct Tick {
+///     price: f64,
+/// }
+///
+/// impl Payload for Tick {
+///     const NAME: &'static str = "tick";
+///
+///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         encode_meta(Self::NAME, &self.price, meta)
+///     }
+///
+///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+///         let price = decode_meta(Self::NAME, meta)?;
+///         Ok(Self { price })
+///     }
+/// }
+///
+/// let mut meta = Vec::new();
+/// Tick { price: 9.5 }.encode(&mut meta)?;
+/// assert_eq!(Tick::decode(&meta, Tensor::default())?, Tick { price: 9.5 });
+/// assert!(Tick::decode(&meta[1..], Tensor::default()).is_err());
+/// # Ok::<(), PayloadError>(())
+/// ```
 pub trait Payload: Any + Send + Sync + Sized {
     /// Name of the type on ports, on the wire and in error messages. Two ports fit when their names are equal.
     const NAME: &'static str;
@@ -178,7 +206,7 @@ impl Payload for Nothing {
     }
 }
 
-/// wincode with both limits set: bincode-1 layout, no allocation above the limit whatever a length field claims.
+/// wincode with both limits set: bincode-1 layout, no allocation above the limit for any value of a length field.
 type Layout = Configuration<
     true,
     MAX_META_BYTES,

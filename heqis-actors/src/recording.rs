@@ -1,7 +1,7 @@
-//! The recording of a source that gives its items once only: with it the source can be replayed like a file.
+//! The recording of a source that makes its items once only, so that the source can be replayed like a file.
 //!
-//! An item is written before it goes on its way, so whatever was decided of it can be made again. The stream of a recorded
-//! source is that of its recording, so positions mean the same in each run.
+//! An item is written before it is emitted, so that every decision derived from it can be reproduced. The stream of a
+//! recorded source is that of its recording, so that positions mean the same in each run.
 //!
 //! ```text
 //! DIRECTORY/00000001.rec, 00000002.rec, …
@@ -34,9 +34,9 @@ const MAX_ITEM_BYTES: usize = 16 << 20;
 pub struct RecordingOptions {
     /// The directory of the segments.
     pub path: PathBuf,
-    /// How much is kept beyond what a restart needs, bytes.
+    /// Bytes that are kept in addition to those that a restart needs.
     pub keep_bytes: u64,
-    /// Whether each item is forced to the disk before it goes on its way, against power cuts.
+    /// Whether each item is synced to the disk before it is emitted, so that it survives a power cut.
     pub sync: bool,
 }
 
@@ -51,7 +51,7 @@ pub enum RecordingError {
         /// Why.
         source: io::Error,
     },
-    /// What is written there is no recording, or is damaged before its end.
+    /// The file is not a recording, or is damaged before its end.
     #[error("recording {path}: {rule}")]
     Damaged {
         /// The file.
@@ -59,7 +59,7 @@ pub enum RecordingError {
         /// What is wrong.
         rule: String,
     },
-    /// An item cannot be written down.
+    /// An item cannot be encoded.
     #[error("recording: {0}")]
     Item(#[from] WireError),
 }
@@ -98,12 +98,12 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Opens the recording, or begins one of the stream `fresh`. A torn last item is cut off.
+    /// Opens the recording, or creates one of the stream `fresh`. An incomplete last item is removed.
     pub(crate) fn open(options: RecordingOptions, fresh: u64) -> Result<Self, RecordingError> {
         let path = options.path.clone();
         fs::create_dir_all(&path).map_err(io_error(&path))?;
         let mut segments = list(&path)?;
-        // A kill between making a segment and writing its head leaves it without one.
+        // A process killed between creating a segment and writing its head leaves one without a head.
         while let Some(last) = segments.last()
             && last.bytes < HEAD_BYTES as u64
         {
@@ -135,7 +135,7 @@ impl Recording {
                 Ok(None) => break,
                 Err(RecordingError::Damaged { rule, .. }) => {
                     let bytes = last.bytes - sound;
-                    tracing::warn!(path = %last.path.display(), bytes, rule, "a torn item is cut off the recording");
+                    tracing::warn!(path = %last.path.display(), bytes, rule, "an incomplete item is removed from the recording");
                     break;
                 }
                 Err(error) => return Err(error),
@@ -162,12 +162,12 @@ impl Recording {
         self.position
     }
 
-    /// The first position that is still there.
+    /// The first position that is kept.
     pub(crate) fn first(&self) -> u64 {
         self.segments.first().map_or(1, |segment| segment.first)
     }
 
-    /// Writes the next item; a failed write leaves none of it.
+    /// Writes the next item; a failed write leaves no part of it.
     pub(crate) fn append(&mut self, body: &dyn Body, made_ns: i64) -> Result<(), RecordingError> {
         let mut bytes = Vec::with_capacity(256);
         body.encode(&mut bytes).map_err(WireError::from)?;
@@ -229,7 +229,7 @@ impl Recording {
         Ok(())
     }
 
-    /// Reads the items from position `from` on, as far as they are written now.
+    /// Reads the items from position `from` to the last one written so far.
     pub(crate) fn replay(&self, from: u64) -> Result<Replay, RecordingError> {
         let after = self
             .segments
@@ -245,7 +245,7 @@ impl Recording {
         })
     }
 
-    /// Removes the oldest segments that hold nothing after `position` and are more than is to be kept.
+    /// Removes the oldest segments without an item after `position`, down to the bytes to be kept.
     pub(crate) fn prune(&mut self, position: u64) -> Result<(), RecordingError> {
         let mut bytes: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
         while let [oldest, next, ..] = &self.segments[..]
@@ -360,7 +360,7 @@ impl Items {
         match read_up_to(&mut self.file, &mut length).map_err(io_error(&self.path))? {
             0 => return Ok(None),
             4 => {}
-            bytes => return Err(damaged(format!("{bytes} bytes of a length are there"))),
+            bytes => return Err(damaged(format!("a length has {bytes} of 4 bytes"))),
         }
         let length = u32::from_le_bytes(length) as usize;
         if length > MAX_ITEM_BYTES {
@@ -369,14 +369,12 @@ impl Items {
         let mut item = vec![0; length];
         let read = read_up_to(&mut self.file, &mut item).map_err(io_error(&self.path))?;
         if read < length {
-            return Err(damaged(format!(
-                "{read} of {length} bytes of an item are there"
-            )));
+            return Err(damaged(format!("an item has {read} of {length} bytes")));
         }
         let frame = WireFrame::parse(item.into()).map_err(|error| damaged(error.to_string()))?;
         if frame.header.seq != self.next {
             return Err(damaged(format!(
-                "position {} stands where {} is due",
+                "position {} where {} is expected",
                 frame.header.seq, self.next
             )));
         }
@@ -528,7 +526,7 @@ mod tests {
     }
 
     #[test]
-    fn items_come_again_from_any_position_and_a_torn_one_is_cut_off_wherever_it_is_torn() {
+    fn items_are_replayed_from_any_position_and_an_incomplete_one_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let mut recording = Recording::open(options(folder.path()), 77).unwrap();
         for value in 1..=20 {
@@ -561,7 +559,7 @@ mod tests {
     }
 
     #[test]
-    fn old_segments_go_when_no_restart_needs_them() {
+    fn old_segments_are_removed_when_no_restart_needs_them() {
         let folder = tempfile::tempdir().unwrap();
         let mut recording = Recording::open(options(folder.path()), 77).unwrap();
         let big = || Tensor::new(&[1 << 20], vec![0.0; 1 << 20]).unwrap();
@@ -583,7 +581,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_recording_is_refused() {
+    fn a_file_that_is_not_a_recording_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(segment_path(folder.path(), 1), [7; 100]).unwrap();
         let refused = Recording::open(options(folder.path()), 1).unwrap_err();

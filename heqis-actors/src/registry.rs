@@ -16,7 +16,7 @@ use crate::payload::Payload;
 use crate::renamed::former_names;
 use crate::stage::{Source, Stage};
 
-/// What is known of a stage kind without building one.
+/// Description of a stage kind.
 #[derive(Clone)]
 pub struct StageKind {
     /// Name in topologies, kebab-case.
@@ -27,11 +27,11 @@ pub struct StageKind {
     pub input: Option<&'static str>,
     /// Payload name of its output port; `None` for a sink.
     pub output: Option<&'static str>,
-    /// Whether it gets an arbiter of its own unless told otherwise.
+    /// Whether it gets an arbiter of its own by default.
     pub blocking: bool,
     /// Whether it is a commit log, of which a node has one at most.
     pub commit_log: bool,
-    /// Whether it may stand at the end of a graph although it has an output port.
+    /// Whether it may be the last stage of a graph although it has an output port.
     pub output_optional: bool,
     /// For a source: whether two builds from one config give the same items.
     pub replayable: bool,
@@ -40,7 +40,7 @@ pub struct StageKind {
     prepare: Arc<Prepare>,
 }
 
-/// Says what a source's items are made of; paths start at the directory.
+/// Returns the identity of a source's items; relative paths start at the directory.
 type Identity = dyn Fn(&Path) -> Result<Option<u64>, StageError> + Send + Sync;
 
 type Prepare = dyn Fn(Value, &Path) -> Result<Prepared, Vec<String>> + Send + Sync;
@@ -53,10 +53,10 @@ impl std::fmt::Debug for StageKind {
     }
 }
 
-/// Name of the port type that takes whatever the other end of the edge is: the ring buffer's.
+/// Name of the port type that accepts every payload: the ring buffer's.
 pub const ANY: &str = "any";
 
-/// A stage whose parameters have been read and checked; it can be built any number of times.
+/// A stage with checked parameters; it can be built any number of times.
 #[derive(Clone)]
 pub struct Prepared {
     pub(crate) factory: Factory,
@@ -91,7 +91,7 @@ pub(crate) enum Factory {
     Stage {
         build: StageFactory,
         blocking: bool,
-        /// Whether the stage is a commit log that emits what it has recorded.
+        /// Whether the stage is a commit log that emits the frames it has recorded.
         relays: bool,
     },
     Ring(RingBufferConfig),
@@ -237,7 +237,7 @@ fn fingerprint<C: schemars::JsonSchema>(params: &Value) -> u64 {
     fnv1a(params.to_string().as_bytes())
 }
 
-/// FNV-1a, 64 bits: stable over builds and machines, which the standard library's hasher does not promise.
+/// FNV-1a, 64 bits: the same over builds and machines, which the standard library's hasher does not promise.
 pub(crate) fn fnv1a(bytes: &[u8]) -> u64 {
     fnv1a_from(FNV_OFFSET, bytes)
 }
@@ -250,7 +250,16 @@ fn fnv1a_from(hash: u64, bytes: &[u8]) -> u64 {
     })
 }
 
-/// Hash of contents, for [`Source::identity`]: stable over builds and machines. Not for anything that an adversary makes.
+/// Hash of contents, for [`Source::identity`]: the same over builds and machines. Not secure against crafted contents.
+///
+/// ```
+/// use std::io::Write as _;
+///
+/// let mut hash = heqis_actors::ContentHash::default();
+/// hash.write_all(b"foobar")?;
+/// assert_eq!(hash.value(), 0x8594_4171_f739_67e8);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct ContentHash(u64);
 
@@ -261,7 +270,7 @@ impl Default for ContentHash {
 }
 
 impl ContentHash {
-    /// The hash of everything that was written.
+    /// The hash of the bytes written so far.
     #[must_use]
     pub fn value(self) -> u64 {
         self.0
@@ -297,7 +306,7 @@ impl Default for Registry {
 }
 
 impl Registry {
-    /// A registry of what the framework itself brings: the ring buffer.
+    /// A registry of the framework's own kind: the ring buffer.
     #[must_use]
     pub fn new() -> Self {
         let ring = StageKind::ring_buffer();

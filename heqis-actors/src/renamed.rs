@@ -5,14 +5,14 @@
 //! ```
 //! #[derive(serde::Deserialize, schemars::JsonSchema)]
 //! struct Config {
-//!     /// A file that overrides the trading state.
-//!     #[schemars(extend("x-formerly" = "kill_file"))]
-//!     trading_state_file: Option<std::path::PathBuf>,
+//!     /// Most frames that wait.
+//!     #[schemars(extend("x-formerly" = "size"))]
+//!     capacity: usize,
 //! }
 //! # use heqis_actors::renamed::former_names;
 //! # let schema = schemars::schema_for!(Config).to_value();
-//! let params = serde_json::json!({ "trading_state_file": "kill" });
-//! assert_eq!(former_names(params, &schema), serde_json::json!({ "kill_file": "kill" }));
+//! let params = serde_json::json!({ "capacity": 64 });
+//! assert_eq!(former_names(params, &schema), serde_json::json!({ "size": 64 }));
 //! ```
 //!
 //! The reader of a topology accepts the former name for one version, with a warning. What is identified by a hash of its

@@ -1,4 +1,4 @@
-//! What a node reports of itself: the books of its edges, the figures of its stages, what it waits for.
+//! Reports of a node: the books of its edges, the figures of its stages, and what it waits for.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ pub struct NodeReport {
     pub node: String,
     /// Why the graph ended itself, when it did.
     pub failure: Option<String>,
-    /// Whether the node was told to leave, or had to, before its streams were complete.
+    /// Whether the node left before its streams were complete.
     #[serde(default)]
     pub left: bool,
-    /// Whether what the node dropped because it left comes again when it is back: each of its sources can be replayed.
+    /// Whether frames dropped because the node left are emitted again after its restart: each of its sources is replayable.
     #[serde(default)]
     pub resumable: bool,
     /// Books of each edge and each half of a bridged edge.
@@ -30,21 +30,21 @@ pub struct NodeReport {
 }
 
 impl NodeReport {
-    /// Whether the graph ended well, its books close, and nothing was lost for good on an edge that loses nothing.
+    /// Whether the graph ended without a failure, its books close, and no lossless edge has lost a frame for good.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.books_close() && self.edges.iter().all(|edge| self.lost_on(edge) == 0)
     }
 
-    /// Whether the graph ended well and every book closes with nothing left in flight.
+    /// Whether the graph ended without a failure, and all books close with no frame in flight.
     #[must_use]
     pub fn books_close(&self) -> bool {
         let closed = |edge: &EdgeReport| edge.closes() && edge.in_flight == 0;
         self.failure.is_none() && self.edges.iter().all(closed)
     }
 
-    /// Frames that were lost for good on `edge` although it loses nothing. What is too old by the edge's own limit was
-    /// meant to be dropped, and what a node dropped because it left comes again where the sources can be replayed.
+    /// Frames that the lossless `edge` has lost for good. Frames above the edge's age limit are not counted, nor are those
+    /// dropped because the node left where its sources are replayable.
     #[must_use]
     pub fn lost_on(&self, edge: &EdgeReport) -> u64 {
         let lost = edge.dropped.iter().filter(|(cause, _)| match cause {
@@ -59,8 +59,8 @@ impl NodeReport {
     }
 }
 
-/// Frames that the sending half of an at-least-once edge had sent when it ended, and of which it did not hear the
-/// outcome: the other node may have done them or not, and recognises them when they come again.
+/// Frames that the sending half of an at-least-once edge had sent when it ended, and whose outcome it did not know: the
+/// other node may have processed them or not, and recognises them when they are sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InDoubt {
     /// How many; they are among those dropped for `shutdown`.
@@ -75,7 +75,7 @@ pub struct InDoubt {
     pub last_position: u64,
 }
 
-/// Which part of an edge a report speaks of.
+/// Which part of an edge a report is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EdgeSide {
@@ -90,6 +90,18 @@ pub enum EdgeSide {
 }
 
 /// The books of one edge at one moment.
+///
+/// ```
+/// use heqis_actors::EdgeReport;
+///
+/// let report: EdgeReport = serde_json::from_str(
+///     r#"{ "edge": "market->signal", "side": "local", "sent": 10, "delivered": 7, "duplicate": 0,
+///          "dropped": { "capacity": 2 }, "in_flight": 1 }"#,
+/// )?;
+/// assert!(report.closes());
+/// assert_eq!(report.dropped_total(), 2);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EdgeReport {
     /// `from->to`, or the stage's name for the queue inside a ring buffer.
@@ -100,25 +112,25 @@ pub struct EdgeReport {
     pub sent: u64,
     /// Frames that the consuming stage is done with.
     pub delivered: u64,
-    /// Frames that had been delivered before a restart and were not processed again.
+    /// Frames that were delivered before a restart and not processed again.
     pub duplicate: u64,
     /// Lost frames by cause; causes without a loss are left out.
     pub dropped: BTreeMap<DropCause, u64>,
-    /// Frames found on queues, on the wire and in the consumer's hand.
+    /// Frames on queues, on the wire and in process at the consumer.
     pub in_flight: u64,
     /// Whether a bridged edge has a live connection; `None` on every other edge.
     #[serde(default)]
     pub connected: Option<bool>,
-    /// Frames that the receiver still takes, as the sender of a bridged edge knows it.
+    /// Frames that the receiver still accepts, as the sender of a bridged edge knows it.
     #[serde(default)]
     pub credits: Option<u64>,
     /// How far the clock of the node at the other end of a bridged edge is ahead, while that is known.
     #[serde(default)]
     pub clock: Option<ClockOffset>,
-    /// For whom a half of a bridged edge waits, and why, while it has no connection.
+    /// The node that a half of a bridged edge waits for, and why, while it has no connection.
     #[serde(default)]
     pub waits: Option<String>,
-    /// Frames whose outcome the sending half did not hear before it ended.
+    /// Frames whose outcome the sending half did not know when it ended.
     #[serde(default)]
     pub in_doubt: Option<InDoubt>,
     /// Whether the edge promises to lose nothing: its policy is `block`, and its delivery `at-least-once` where it is bridged.
@@ -165,27 +177,27 @@ impl Quantiles {
     }
 }
 
-/// What one stage did.
+/// The figures of one stage.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageReport {
     /// Name in the topology.
     pub stage: String,
     /// Frames processed.
     pub frames: u64,
-    /// From taking a frame until done with it.
+    /// Time from taking a frame until the stage is done with it.
     pub latency: Quantiles,
-    /// From the frame's birth at its source until the stage was done with it.
+    /// Time from the frame's birth at its source until the stage is done with it.
     pub age: Quantiles,
     /// Times the stage was rebuilt.
     pub restarts: u64,
-    /// What the stage counted, by event name.
+    /// Counts of the stage, by event name.
     pub events: Vec<(String, u64)>,
-    /// What the stage says of itself, by name.
+    /// Notes of the stage, by name.
     #[serde(default)]
     pub notes: BTreeMap<String, String>,
 }
 
-/// How one half of a bridged edge is.
+/// State of one half of a bridged edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkState {
     /// The edge.
@@ -194,7 +206,7 @@ pub struct LinkState {
     pub side: EdgeSide,
     /// Whether it has a live connection.
     pub up: bool,
-    /// Whether it has done its work and ended.
+    /// Whether it has ended.
     pub ended: bool,
 }
 
@@ -203,8 +215,8 @@ pub struct LinkState {
 pub struct Waiting {
     /// The edge or stage that waits.
     pub subject: String,
-    /// For whom or what, and why.
+    /// What it waits for, and why.
     pub reason: String,
-    /// Since when, nanoseconds of the node's clock.
+    /// Start of the wait, nanoseconds of the node's clock.
     pub since_ns: i64,
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::clock::duration_ns;
 use crate::options::RestartOptions;
 
-/// Counts restarts in a sliding window and says how long to wait before the next.
+/// Counts restarts in a sliding window, and gives the pause before the next one.
 #[derive(Debug)]
 pub(crate) struct RestartBudget {
     options: RestartOptions,

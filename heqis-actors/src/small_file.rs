@@ -1,21 +1,20 @@
-//! Reading a small file that may be anything: settings, lists of names, a word that an operator writes.
+//! Reads small files: settings, lists of names, a word written by an operator.
 
 use std::fs::{File, Metadata};
 use std::io::{Error, ErrorKind, Read as _, Result};
 use std::path::Path;
 
-/// Reads a regular file of at most `max_bytes` bytes. Never waits for another process and never reads more than that,
-/// whatever the path names.
+/// Reads a regular file of at most `max_bytes` bytes. Never waits for another process and never reads more than that.
 ///
 /// # Errors
 /// Those of the system; [`ErrorKind::InvalidInput`] when the path names a directory, a pipe, a socket or a device, and
 /// [`ErrorKind::FileTooLarge`] when the file is longer.
 pub fn read_small_file(path: &Path, max_bytes: u64) -> Result<Vec<u8>> {
-    // Asked before it is opened: opening a pipe waits for a writer, and opening a device may do something.
+    // Checked before it is opened: opening a pipe waits for a writer, and opening a device may have an effect.
     plain(&std::fs::metadata(path)?)?;
     let file = File::open(path)?;
     plain(&file.metadata()?)?;
-    // The limit holds while reading: the file may grow.
+    // The limit applies while reading, because the file may grow.
     let mut bytes = Vec::new();
     file.take(max_bytes.saturating_add(1))
         .read_to_end(&mut bytes)?;

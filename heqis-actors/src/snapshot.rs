@@ -1,12 +1,11 @@
-//! What the stages of a node hold, saved together at one moment, so that a node that comes back continues with the same
-//! bits.
+//! The state of a node's stages, saved together at one moment, so that a restarted node continues with the same bits.
 //!
 //! ```text
 //! magic "HQSS"   version u32   crc32 u32 of what follows   postcard layout of SavedState
 //! ```
 //!
-//! A file is taken up as a whole or not at all. It is written beside its name and renamed, so that a kill leaves the old
-//! one or the new one.
+//! A file is restored as a whole or not at all. It is replaced atomically, so that a killed process leaves the old one or
+//! the new one.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
@@ -23,7 +22,7 @@ const VERSION: u32 = 1;
 /// Largest file that is read.
 const MAX_BYTES: u64 = 4 << 30;
 
-/// Where and how often a node saves what its stages hold.
+/// Where and how often a node saves the state of its stages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateOptions {
     /// The file.
@@ -32,14 +31,23 @@ pub struct StateOptions {
     pub every: Duration,
 }
 
-/// What a stage holds.
+/// The state of a stage.
+///
+/// ```
+/// use heqis_actors::Snapshot;
+///
+/// let Snapshot::State(bytes) = Snapshot::of(&vec![1.0_f64, 2.5]) else {
+///     unreachable!("a vector serialises")
+/// };
+/// assert_eq!(Snapshot::read::<Vec<f64>>(&bytes).unwrap(), [1.0, 2.5]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Snapshot {
-    /// The stage holds something and cannot say what: a node with such a stage takes no snapshots.
+    /// The stage has state that cannot be saved: a node with such a stage takes no snapshots.
     Unsupported,
-    /// Nothing that a later frame would miss.
+    /// The stage has no state on which a later frame depends.
     Stateless,
-    /// Bytes that [`Stage::restore`] of the same version and parameters takes up.
+    /// Bytes for [`Stage::restore`](crate::Stage::restore) of the same version and parameters.
     State(Vec<u8>),
 }
 
@@ -55,7 +63,7 @@ impl Snapshot {
         }
     }
 
-    /// Reads what [`Snapshot::of`] has written.
+    /// Reads a state written by [`Snapshot::of`].
     ///
     /// # Errors
     /// [`StageError::Config`] when the bytes are not a `T`.
@@ -64,11 +72,11 @@ impl Snapshot {
     }
 }
 
-/// What an actor holds.
+/// The state of an actor.
 #[derive(Clone, Debug)]
 pub(crate) enum ActorState {
     Busy,
-    /// A source has given everything up to this position of its stream.
+    /// A source has emitted everything up to this position of its stream.
     Position {
         source: String,
         stream: u64,
@@ -82,7 +90,7 @@ pub(crate) enum ActorState {
     },
 }
 
-/// What a node held at one moment.
+/// The state of a node at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SavedState {
     topology: String,
@@ -95,7 +103,7 @@ pub(crate) struct SavedState {
 struct SavedSource {
     source: String,
     stream: u64,
-    /// The last item whose effect is in the states, and delivered to the nodes after this one.
+    /// The last item whose effect is in the states, and delivered to the next nodes.
     position: u64,
 }
 
@@ -105,27 +113,27 @@ struct SavedStage {
     worker: u32,
     /// Hash of the stage's parameters.
     fingerprint: u64,
-    /// `None` where the stage holds nothing.
+    /// `None` for a stateless stage.
     state: Option<Vec<u8>>,
 }
 
 impl SavedState {
-    /// Puts together what the actors hold.
+    /// Combines the states of the actors.
     ///
     /// # Errors
-    /// The name of a stage that cannot say what it holds; `None` when an actor is busy.
+    /// The name of a stage whose state cannot be saved; `None` when an actor is busy.
     pub(crate) fn of(
         topology: &str,
         node: &str,
-        held: impl IntoIterator<Item = ActorState>,
+        states: impl IntoIterator<Item = ActorState>,
     ) -> Result<Self, Option<String>> {
         let mut saved = Self {
             topology: topology.to_owned(),
             node: node.to_owned(),
             ..Self::default()
         };
-        for held in held {
-            match held {
+        for states in states {
+            match states {
                 ActorState::Busy => return Err(None),
                 ActorState::Position {
                     source,
@@ -159,7 +167,7 @@ impl SavedState {
         Ok(saved)
     }
 
-    /// Reads the file at `path`; `None` when there is none.
+    /// Reads the file at `path`; `None` when it does not exist.
     pub(crate) fn read(path: &Path) -> io::Result<Option<Self>> {
         let mut bytes = Vec::new();
         match File::open(path) {
@@ -200,7 +208,7 @@ impl SavedState {
         })
     }
 
-    /// Why this state is not one of this graph; `None` when it is. `sources` are those of the node: name, stream, and
+    /// Why this state does not belong to this graph; `None` when it does. `sources` are those of the node: name, stream, and
     /// whether the stream is the same in each run.
     pub(crate) fn refusal(
         &self,
@@ -232,7 +240,7 @@ impl SavedState {
         missing.map(|stage| format!("it has no state of stage '{stage}'"))
     }
 
-    /// The state of one copy of a stage; `None` where it held nothing or was not saved.
+    /// The state of one copy of a stage; `None` where it is stateless or was not saved.
     pub(crate) fn of_stage(
         &self,
         stage: &str,
@@ -264,7 +272,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn held(position: u64) -> Vec<ActorState> {
+    fn states(position: u64) -> Vec<ActorState> {
         let state = |stage: &str, snapshot| ActorState::State {
             stage: stage.into(),
             worker: 0,
@@ -283,12 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn a_state_is_read_as_it_was_written_and_a_changed_byte_is_noticed() {
+    fn a_state_is_read_as_it_was_written_and_a_changed_byte_is_detected() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/gateway.state");
         assert_eq!(SavedState::read(&path).unwrap(), None);
         for position in [5, 6] {
-            let saved = SavedState::of("t", "n", held(position)).unwrap();
+            let saved = SavedState::of("t", "n", states(position)).unwrap();
             saved.write(&path).unwrap();
             assert_eq!(SavedState::read(&path).unwrap(), Some(saved));
         }
@@ -302,8 +310,8 @@ mod tests {
     }
 
     #[test]
-    fn a_state_of_something_else_is_refused_with_what_differs() {
-        let saved = SavedState::of("t", "n", held(5)).unwrap();
+    fn a_state_of_another_graph_is_refused_with_the_difference() {
+        let saved = SavedState::of("t", "n", states(5)).unwrap();
         let source = |stream, same| vec![("market".to_owned(), stream, same)];
         let stages = |names: &[&str]| -> Vec<String> {
             names.iter().map(|name| (*name).to_owned()).collect()

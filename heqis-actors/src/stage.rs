@@ -1,7 +1,7 @@
-//! What an author of a stage writes: config → build → one synchronous process function.
+//! The interface of stages and sources: configuration → build → one synchronous function.
 //!
-//! A stage never spawns, never names a neighbour and never sees a queue. The framework calls it on the arbiter that
-//! the topology gave it, with one frame at a time, and carries what it emits.
+//! A stage never spawns, never names a neighbour and never sees a queue. The framework calls it on the arbiter that the
+//! topology gives it, with one frame at a time, and passes on the frames that it emits.
 
 use std::path::Path;
 
@@ -22,6 +22,67 @@ pub trait Config: DeserializeOwned + JsonSchema + Send + Sync + 'static {}
 impl<T: DeserializeOwned + JsonSchema + Send + Sync + 'static> Config for T {}
 
 /// A stage that takes frames and emits frames.
+///
+/// ```
+/// use heqis_actors::{
+///     BuildContext, Clock, Collector, Emitter, Frame, Origin, Payload, PayloadError, Stage, StageError, Tensor,
+/// };
+///
+/// #[derive(Debug)]
+/// struct Value(f32);
+///
+/// impl Payload for Value {
+///     const NAME: &'static str = "value";
+///
+///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         heqis_actors::encode_meta(Self::NAME, &self.0, meta)
+///     }
+///
+///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+///         heqis_actors::decode_meta(Self::NAME, meta).map(Self)
+///     }
+/// }
+///
+/// /// Parameters of `scale`.
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct ScaleConfig {
+///     factor: f32,
+/// }
+///
+/// struct Scale(f32);
+///
+/// impl Stage for Scale {
+///     type Config = ScaleConfig;
+///     type In = Value;
+///     type Out = Value;
+///     const KIND: &'static str = "scale";
+///     const ABOUT: &'static str = "multiplies values by a factor";
+///
+///     fn build(config: &ScaleConfig, _: &BuildContext) -> Result<Self, StageError> {
+///         Ok(Self(config.factor))
+///     }
+///
+///     fn process(&mut self, frame: &Frame<Value>, out: &mut Emitter<'_, Value>) -> Result<(), StageError> {
+///         if !frame.0.is_finite() {
+///             return Err(StageError::refused(format!("{} is not finite", frame.0)));
+///         }
+///         out.emit(frame.head(), Value(frame.0 * self.0));
+///         Ok(())
+///     }
+/// }
+///
+/// let cx = BuildContext::detached("scale", ".", Clock::virtual_at(0));
+/// let mut stage = Scale::build(&ScaleConfig { factor: 2.0 }, &cx)?;
+/// let mut collector = Collector::new(Clock::virtual_at(0));
+/// let origin = Origin { stream: 1, position: 1 };
+/// stage.process(&Frame::detached(origin, 0, Value(21.0)), &mut collector.emitter())?;
+/// assert_eq!(collector.take::<Value>()[0].0, 42.0);
+///
+/// let refused = stage.process(&Frame::detached(origin, 0, Value(f32::NAN)), &mut collector.emitter());
+/// assert!(matches!(refused, Err(StageError::Refused(_))));
+/// # Ok::<(), StageError>(())
+/// ```
 pub trait Stage: Sized + 'static {
     /// Typed parameters from the topology.
     type Config: Config;
@@ -33,28 +94,27 @@ pub trait Stage: Sized + 'static {
     const KIND: &'static str;
     /// One line for `heqis-runtime stages`.
     const ABOUT: &'static str;
-    /// Whether `process` may block its thread for long; such a stage gets an arbiter of its own unless told otherwise.
+    /// Whether `process` may block its thread for long; such a stage gets an arbiter of its own by default.
     const BLOCKING: bool = false;
-    /// Whether the stage is a commit log: it tells [`BuildContext::committed`] what it holds. What is committed is
-    /// known per node, so a node has one commit log at most.
+    /// Whether the stage is a commit log, which fills [`BuildContext::committed`] with its records. A node has one commit
+    /// log at most.
     const COMMIT_LOG: bool = false;
-
-    /// Whether the stage may stand at the end of a graph although it makes frames: what it emits without an edge is dropped.
+    /// Whether the stage may be the last one of a graph although it emits frames: without an edge they are dropped.
     const OUTPUT_OPTIONAL: bool = false;
-    /// Whether the stage is shown items of the past ([`Source::past`]), which only fill what stages hold. A stage that decides,
-    /// records or delivers is not.
+    /// Whether the stage takes warm-up items ([`Source::warm_up`]), which only fill the state of stages. A stage that
+    /// decides, records or delivers does not.
     const TAKES_WARM_UP: bool = true;
-    /// Whether the stage takes its state from the records of the commit log, through [`Stage::recover`]. It is then not
-    /// shown frames whose outcome the log holds: its state has them already.
+    /// Whether the stage restores its state from the records of the commit log, through [`Stage::recover`]. It then does not
+    /// get frames whose outcome the log holds, because its state includes them.
     const RECOVERS: bool = false;
 
-    /// Checks what a schema cannot say (files, hashes, ranges) before anything starts. Returns every fault found.
+    /// Checks what a schema cannot express (files, hashes, ranges) before anything starts. Returns every fault found.
     fn check(_config: &Self::Config, _base: &Path) -> Vec<String> {
         Vec::new()
     }
 
-    /// Tells, of parameters that have passed [`Stage::check`], what the frames must be that the stage takes and what
-    /// those are that it makes. A stage that says nothing fits to everything of its payload types.
+    /// Returns, for parameters that have passed [`Stage::check`], the properties that the stage requires of its input and
+    /// provides in its output. An empty contract matches every stage with the same payload types.
     fn contract(_config: &Self::Config, _base: &Path) -> PortContract {
         PortContract::default()
     }
@@ -65,12 +125,11 @@ pub trait Stage: Sized + 'static {
     /// [`StageError`] with the reason; the node does not report ready.
     fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
 
-    /// Tells the stage, before its first frame, the last committed record of each key from the node's commit log,
-    /// so that it can take up the state that the record implies. Other types than its own are ignored.
+    /// Restores the state that a record implies. Called before the first frame with the last committed record of each key
+    /// from the node's commit log; the stage ignores records of other types than its own.
     fn recover(&mut self, _record: &AnyFrame) {}
 
-    /// Called after [`Stage::recover`] and before the first frame, so that a stage can emit again what it had recorded and
-    /// not delivered.
+    /// Called after [`Stage::recover`] and before the first frame, so that a stage can emit its undelivered records again.
     ///
     /// # Errors
     /// As for [`Stage::process`].
@@ -78,18 +137,18 @@ pub trait Stage: Sized + 'static {
         Ok(())
     }
 
-    /// What the stage holds of the frames that it has processed (indicators, windows, recurrent states), so that a node
-    /// that comes back continues with the same bits. Called between two frames, when nothing is under way on the node.
+    /// Returns the state of the stage (indicators, windows, recurrent states), so that a restarted node continues with the
+    /// same bits. Called between two frames, while no frame is in flight on the node.
     fn snapshot(&self) -> Snapshot {
         Snapshot::Unsupported
     }
 
-    /// Takes up what [`Stage::snapshot`] returned in an earlier process, before the first frame.
+    /// Restores a state that [`Stage::snapshot`] returned in an earlier process, before the first frame.
     ///
     /// # Errors
-    /// When `state` is not that of a stage of these parameters; the node then starts without any state.
+    /// When `state` does not belong to a stage of these parameters; the node then starts without any state.
     fn restore(&mut self, _state: &[u8]) -> Result<(), StageError> {
-        Err(StageError::config("the stage takes up no state"))
+        Err(StageError::config("the stage restores no state"))
     }
 
     /// Processes one frame.
@@ -103,8 +162,8 @@ pub trait Stage: Sized + 'static {
         out: &mut Emitter<'_, Self::Out>,
     ) -> Result<(), StageError>;
 
-    /// Called after each batch: `batch.max` frames were processed, or `batch.max_delay` has passed since the first of
-    /// them, or nothing more is waiting. A stage that collects in [`Stage::process`] works here.
+    /// Called after each batch: `batch.max` frames were processed, or `batch.max_delay` has passed since the first of them,
+    /// or no further frame is waiting. A stage that collects frames in [`Stage::process`] processes them here.
     ///
     /// # Errors
     /// As for [`Stage::process`]; the frames of the batch are then processed again, once.
@@ -112,8 +171,8 @@ pub trait Stage: Sized + 'static {
         Ok(())
     }
 
-    /// Called once when every input has ended, after the last flush. With [`Ending::Left`] the node leaves in mid-stream
-    /// and what the stage holds is taken up again at the next start; only [`Ending::Complete`] is the end of the data.
+    /// Called once when every input has ended, after the last flush. With [`Ending::Left`] the node leaves in mid-stream, and
+    /// the state of the stage is restored at the next start; only [`Ending::Complete`] is the end of the data.
     ///
     /// # Errors
     /// Reported as an alarm; the stage ends all the same.
@@ -125,8 +184,8 @@ pub trait Stage: Sized + 'static {
         Ok(())
     }
 
-    /// Called once after [`Stage::drain`] when every input was complete, everything emitted is done and every node that
-    /// sends to this one has heard the last acknowledgement: nothing can come again.
+    /// Called once after [`Stage::drain`] when every input was complete, everything emitted is done, and every node that
+    /// sends to this one knows the last acknowledgement: no frame can arrive again.
     ///
     /// # Errors
     /// Reported as an alarm; the stage ends all the same.
@@ -135,20 +194,76 @@ pub trait Stage: Sized + 'static {
     }
 }
 
-/// What a source has to say when asked for the next item.
+/// The answer of a source that is asked for the next item.
 #[derive(Debug)]
 pub enum Next<P> {
     /// The next item.
     Item(P),
     /// Ask again when the clock has reached this time, nanoseconds.
     At(i64),
-    /// Ask again after the [`Waker`] from [`BuildContext::waker`] was used.
+    /// Ask again after the [`Waker`](crate::Waker) from [`BuildContext::waker`] was used.
     Waiting,
-    /// No further item will come.
+    /// The source has no further items.
     End,
 }
 
-/// A stage that makes frames out of the outside world. It is asked only when there is room downstream.
+/// A stage that makes frames from data outside the graph. It is asked only when there is room downstream.
+///
+/// ```
+/// use heqis_actors::{BuildContext, Clock, Next, Payload, PayloadError, Source, StageError, Tensor};
+///
+/// struct Count(u64);
+///
+/// impl Payload for Count {
+///     const NAME: &'static str = "count";
+///
+///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         heqis_actors::encode_meta(Self::NAME, &self.0, meta)
+///     }
+///
+///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+///         heqis_actors::decode_meta(Self::NAME, meta).map(Self)
+///     }
+/// }
+///
+/// /// Parameters of `count-to`.
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct CountToConfig {
+///     last: u64,
+/// }
+///
+/// struct CountTo {
+///     next: u64,
+///     last: u64,
+/// }
+///
+/// impl Source for CountTo {
+///     type Config = CountToConfig;
+///     type Out = Count;
+///     const KIND: &'static str = "count-to";
+///     const ABOUT: &'static str = "counts to a number";
+///     const REPLAYABLE: bool = true;
+///
+///     fn build(config: &CountToConfig, _: &BuildContext) -> Result<Self, StageError> {
+///         Ok(Self { next: 1, last: config.last })
+///     }
+///
+///     fn next(&mut self) -> Result<Next<Count>, StageError> {
+///         if self.next > self.last {
+///             return Ok(Next::End);
+///         }
+///         self.next += 1;
+///         Ok(Next::Item(Count(self.next - 1)))
+///     }
+/// }
+///
+/// let cx = BuildContext::detached("count", ".", Clock::virtual_at(0));
+/// let mut source = CountTo::build(&CountToConfig { last: 1 }, &cx)?;
+/// assert!(matches!(source.next()?, Next::Item(Count(1))));
+/// assert!(matches!(source.next()?, Next::End));
+/// # Ok::<(), StageError>(())
+/// ```
 pub trait Source: Sized + 'static {
     /// Typed parameters from the topology.
     type Config: Config;
@@ -167,11 +282,11 @@ pub trait Source: Sized + 'static {
         Vec::new()
     }
 
-    /// What the items of a replayable source are made of: two configurations with the same identity give the same items,
-    /// however fast and from wherever. `None` takes the parameters as they are written.
+    /// Identity of a replayable source's items: two configurations with the same identity give the same items, at any pace
+    /// and from any path. `None` uses the parameters themselves.
     ///
     /// # Errors
-    /// [`StageError`] when what is read cannot be read; the node does not report ready.
+    /// [`StageError`] when a file of the source cannot be read; the node does not report ready.
     fn identity(_config: &Self::Config, _base: &Path) -> Result<Option<u64>, StageError> {
         Ok(None)
     }
@@ -182,9 +297,9 @@ pub trait Source: Sized + 'static {
     /// [`StageError`] with the reason; the node does not report ready.
     fn build(config: &Self::Config, cx: &BuildContext) -> Result<Self, StageError>;
 
-    /// Gives the next item of the past, oldest first, and `None` after the last: items from before this source, such as those
-    /// of a data set, that fill what stages hold. Nothing of them leaves the node, they have no position, and they are
-    /// asked for before any other item, unless the node has taken up a saved state.
+    /// Returns the next warm-up item, oldest first, and `None` after the last one: items from before this source, such as
+    /// those of a data set, that fill the state of stages. They do not leave the node, they have no position, and they are
+    /// asked for before any other item, unless the node has restored a saved state.
     ///
     /// # Errors
     /// As for [`Source::next`].
@@ -192,7 +307,7 @@ pub trait Source: Sized + 'static {
         Ok(None)
     }
 
-    /// Gives the next item. Must not block.
+    /// Returns the next item. Must not block.
     ///
     /// # Errors
     /// [`StageError::Failed`] ends the source with an alarm: a source that was rebuilt could repeat items.

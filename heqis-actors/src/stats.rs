@@ -1,4 +1,4 @@
-//! What is measured of a stage while it runs.
+//! Measurements of a running stage.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use crate::events::Event;
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::report::{Quantiles, StageReport};
 
-/// What is measured of one stage. Cheap to clone; workers of a stage share it.
+/// Measurements of one stage. Cheap to clone; workers of a stage share it.
 #[derive(Clone)]
 pub(crate) struct StageStats {
     latency: Timer,
@@ -46,7 +46,7 @@ impl Budget {
 
 impl StageStats {
     pub(crate) fn new(stage: &str, metrics: &Metrics, budget: Option<Budget>) -> Self {
-        // Two significant digits: a tail is read as "130 µs". From a nanosecond to an hour; longer counts as an hour.
+        // Two significant digits, from a nanosecond to an hour; longer counts as an hour.
         let histogram = || {
             Histogram::new_with_bounds(1, 3_600_000_000_000, 2).unwrap_or_else(|_| {
                 unreachable!("the bounds are constants that the histogram accepts")
@@ -65,7 +65,7 @@ impl StageStats {
         }
     }
 
-    /// Adds one frame: how long the stage had it, and how old it was when the stage was done.
+    /// Adds one frame: how long the stage processed it, and its age when the stage was done.
     pub(crate) fn processed(&self, latency_ns: i64, age_ns: i64) {
         self.latency.observe_ns(latency_ns);
         self.age.observe_ns(age_ns);
@@ -105,7 +105,7 @@ impl StageStats {
         events: Vec<(String, u64)>,
         notes: BTreeMap<String, String>,
     ) -> StageReport {
-        // Quantiles take long, and the stage must not wait for them.
+        // Computing quantiles is slow, and the stage must not wait for it.
         let exact = lock(&self.exact).clone();
         StageReport {
             stage: self.stage.to_string(),

@@ -1,8 +1,8 @@
 //! Which frames of a bridged edge are done, by ownership.
 //!
-//! The receiver gives each frame a [`Ticket`]. Whatever a stage derives from the frame shares it, and when the last
-//! of them is dropped (written to a journal, aged out, acknowledged by the next node) the number is done. So the
-//! sender keeps a frame exactly as long as its effect could still be lost.
+//! The receiver gives each frame a [`Ticket`]. Every frame derived from it shares the ticket, and when the last of them is
+//! dropped (written to a journal, aged out, acknowledged by the next node) the number is done. The sender therefore
+//! retains a frame exactly as long as its effect could still be lost.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -39,7 +39,7 @@ impl Ticket {
             .push(copy);
     }
 
-    /// States what became of the frame; without this it counts as delivered.
+    /// Sets the outcome of the frame; by default it counts as delivered.
     pub(crate) fn set(&self, outcome: Outcome) {
         self.outcome.store(outcome.index() as u8, Ordering::Relaxed);
     }
@@ -54,7 +54,12 @@ impl Drop for Ticket {
     }
 }
 
-/// Which of the records that a stage emits have been taken by everything after it. Cheap to clone.
+/// Which of the records that a stage emits are delivered to everything downstream. Cheap to clone.
+///
+/// ```
+/// let deliveries = heqis_actors::Deliveries::after(3);
+/// assert_eq!((deliveries.done(), deliveries.emitted()), (3, 3));
+/// ```
 #[derive(Clone, Debug)]
 pub struct Deliveries {
     tracker: Arc<Tracker>,
@@ -72,7 +77,7 @@ impl Deliveries {
         }
     }
 
-    /// Every record up to this number was emitted in the life of the process, or is delivered.
+    /// Every record up to this number was emitted by this process, or is delivered.
     #[must_use]
     pub fn emitted(&self) -> u64 {
         self.emitted.load(Ordering::Relaxed)
@@ -94,13 +99,13 @@ impl Deliveries {
 #[derive(Debug)]
 pub(crate) struct Tracker {
     state: Mutex<State>,
-    /// The highest `done` that an `Ack` has told the sender.
-    told: AtomicU64,
-    /// The receiver is woken when this many numbers are done and untold.
+    /// The highest `done` that an `Ack` has reported to the sender.
+    reported: AtomicU64,
+    /// The receiver is woken when this many numbers are done and not reported.
     every: u64,
     /// The receiver is woken for each number: the edge is about to end.
     eager: AtomicBool,
-    /// A frame that this node gives up because it ends has no outcome: its sender keeps it for the successor.
+    /// A frame that this node drops because it ends has no outcome: its sender retains it for the successor.
     keeps: bool,
     bell: Arc<Doorbell>,
 }
@@ -110,7 +115,7 @@ struct State {
     /// Everything up to here has an outcome.
     done: u64,
     /// Outcomes above `done`, by the first number of a run: its last number, and its outcome unless the sender has
-    /// booked it. Runs, because an at-most-once sender may give up any count of numbers at once.
+    /// booked it. Runs, because an at-most-once sender may skip any count of numbers at once.
     early: BTreeMap<u64, (u64, Option<Outcome>)>,
     outcomes: [u64; Outcome::COUNT],
 }
@@ -124,7 +129,7 @@ impl Tracker {
         };
         Arc::new(Self {
             state: Mutex::new(state),
-            told: AtomicU64::new(done),
+            reported: AtomicU64::new(done),
             every: every.max(1),
             eager: AtomicBool::new(false),
             keeps,
@@ -139,8 +144,8 @@ impl Tracker {
         }
     }
 
-    /// Passes over the numbers from `first` to `last`, which their sender has booked as lost.
-    pub(crate) fn pass(&self, first: u64, last: u64) {
+    /// Skips the numbers from `first` to `last`, which their sender has booked as lost.
+    pub(crate) fn skip(&self, first: u64, last: u64) {
         if first <= last {
             self.close(first, last, None);
         }
@@ -164,8 +169,8 @@ impl Tracker {
             }
             state.done
         };
-        let untold = done.saturating_sub(self.told.load(Ordering::Relaxed));
-        if untold >= self.every || (untold > 0 && self.eager.load(Ordering::Relaxed)) {
+        let unreported = done.saturating_sub(self.reported.load(Ordering::Relaxed));
+        if unreported >= self.every || (unreported > 0 && self.eager.load(Ordering::Relaxed)) {
             self.bell.ring();
         }
     }
@@ -179,15 +184,15 @@ impl Tracker {
         self.lock().done
     }
 
-    /// What an `Ack` has to say now.
-    pub(crate) fn tell(&self) -> (u64, Vec<u64>) {
+    /// The content of an `Ack` now.
+    pub(crate) fn report(&self) -> (u64, Vec<u64>) {
         let state = self.lock();
-        self.told.store(state.done, Ordering::Relaxed);
+        self.reported.store(state.done, Ordering::Relaxed);
         (state.done, state.outcomes.to_vec())
     }
 
     pub(crate) fn has_news(&self) -> bool {
-        self.done() > self.told.load(Ordering::Relaxed)
+        self.done() > self.reported.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -216,9 +221,9 @@ mod tests {
     fn outcomes_are_counted_only_up_to_the_first_open_number() {
         let tracker = Tracker::new(10, 100, true, Arc::default());
         tracker.complete(12, Some(Outcome::Dropped(DropCause::Age)));
-        assert_eq!(tracker.tell().1.iter().sum::<u64>(), 0);
+        assert_eq!(tracker.report().1.iter().sum::<u64>(), 0);
         tracker.complete(11, Some(Outcome::Delivered));
-        let (done, outcomes) = tracker.tell();
+        let (done, outcomes) = tracker.report();
         assert_eq!(
             (
                 done,
@@ -230,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_is_given_up_because_the_node_ends_stays_with_its_sender() {
+    fn a_frame_dropped_because_the_node_ends_stays_with_its_sender() {
         for (keeps, done) in [(true, 1), (false, 2)] {
             let tracker = Tracker::new(0, 100, keeps, Arc::default());
             tracker.complete(1, Some(Outcome::Delivered));
@@ -240,14 +245,14 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_are_passed_over_cost_nothing_and_have_no_outcome() {
+    fn skipped_numbers_cost_no_memory_and_have_no_outcome() {
         let tracker = Tracker::new(0, 100, true, Arc::default());
-        tracker.pass(2, 1 << 62);
-        tracker.pass(5, 4);
+        tracker.skip(2, 1 << 62);
+        tracker.skip(5, 4);
         tracker.complete((1 << 62) + 1, Some(Outcome::Delivered));
         assert_eq!(tracker.done(), 0);
         tracker.complete(1, Some(Outcome::Delivered));
-        let (done, outcomes) = tracker.tell();
+        let (done, outcomes) = tracker.report();
         assert_eq!((done, outcomes.iter().sum::<u64>()), ((1 << 62) + 1, 2));
     }
 
@@ -261,7 +266,7 @@ mod tests {
                 tracker.complete(*seq, Some(Outcome::Delivered));
                 tracker.complete(*seq, Some(Outcome::Delivered));
             }
-            let (done, outcomes) = tracker.tell();
+            let (done, outcomes) = tracker.report();
             prop_assert_eq!((done, outcomes.iter().sum::<u64>()), (60, 60));
         }
     }

@@ -9,18 +9,18 @@
 //! Constraints that a decoder holds, in this order, each before anything is allocated: the body is at least a header
 //! long; magic, version and header length are known; kind, dtype and rank are known and flags are zero; `meta_len`
 //! and `payload_len` stay below their limits and add up, with the padding, to exactly the body's length; the CRC-32
-//! over everything but its own field fits; the product of `shape` in the element type is `payload_len`; what an element
-//! type puts in front of the values is sound.
+//! over everything but its own field matches; the product of `shape` in the element type is `payload_len`; the bytes that an
+//! element type puts in front of the values are valid.
 
 use bytes::Bytes;
 use thiserror::Error;
 
-use crate::encoding::{Encoding, sound_head};
+use crate::encoding::{Encoding, is_valid_head};
 use crate::payload::{MAX_META_BYTES, MAX_RANK, PayloadError, Tensor, element_count};
 
 /// First bytes of every frame.
 pub const MAGIC: [u8; 4] = *b"HQIS";
-/// The only version that this build speaks.
+/// The only version that this build supports.
 pub const VERSION: u8 = 1;
 /// Length of the fixed header, bytes.
 pub const HEADER_BYTES: usize = 64;
@@ -30,7 +30,7 @@ pub const PAYLOAD_ALIGN: usize = 16;
 const CRC_AT: usize = 44;
 const SHAPE_AT: usize = 48;
 
-/// What a wire frame is for.
+/// The purpose of a wire frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum MessageKind {
@@ -38,20 +38,20 @@ pub enum MessageKind {
     Data = 1,
     /// The sender introduces its edge after a connect.
     Hello = 2,
-    /// The receiver answers with where to go on.
+    /// The receiver accepts the sender, and says where it continues.
     Welcome = 3,
     /// The receiver returns credit and acknowledges frames.
     Ack = 4,
     /// The stream of this edge is complete: its sources have ended.
     End = 5,
-    /// From a receiver: this node leaves and takes no further frames, or, as an answer, all is said. From a sender: it has
-    /// heard everything and will not say more on this connection.
+    /// From a receiver: its node leaves and accepts no further frames, or, as an answer, the exchange is complete. From a
+    /// sender: it knows every outcome and sends nothing further on this connection.
     Goodbye = 6,
-    /// Proof of life, and the time by the clock of whoever sends it.
+    /// Proof that the sender of this is alive, with the time of its clock.
     Heartbeat = 7,
     /// The sending node leaves (restart, upgrade, stop); the stream continues when it comes back.
     Leave = 8,
-    /// The receiver does not take this sender, and says why.
+    /// The receiver refuses this sender, with a reason.
     Refuse = 9,
 }
 
@@ -109,21 +109,21 @@ fn encoding_of(dtype: u8) -> Option<Encoding> {
 /// The routing part of the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the frame is for.
+    /// The purpose of the frame.
     pub kind: MessageKind,
     /// Index of the edge in the topology.
     pub route: u32,
     /// Connection count of the sender; frames of an older epoch are stale.
     pub epoch: u32,
     /// Number of the frame on its edge, from 1. In a hello the encoding that the sender offers, in a welcome the one that
-    /// the receiver takes, as 0 (f32), 1 (f16) or 2 (int8); 0 in other control frames.
+    /// the receiver accepts, as 0 (f32), 1 (f16) or 2 (int8); 0 in other control frames.
     pub seq: u64,
     /// When the frame's source item was born, nanoseconds since the Unix epoch; in a heartbeat when it was sent, 0 from
-    /// versions that do not say it; 0 in other control frames.
+    /// versions that do not send it; 0 in other control frames.
     pub ts_ns: i64,
 }
 
-/// Why bytes are not a frame.
+/// Why bytes are not a valid frame.
 #[derive(Debug, Error, PartialEq)]
 pub enum WireError {
     /// Shorter than the header.
@@ -132,7 +132,7 @@ pub enum WireError {
         /// Body length, bytes.
         len: usize,
     },
-    /// Not ours.
+    /// Not a frame of this protocol.
     #[error("magic {got:02x?} is not \"HQIS\"")]
     Magic {
         /// The first four bytes.
@@ -146,7 +146,7 @@ pub enum WireError {
         /// The value found.
         got: u64,
     },
-    /// Lengths do not fit the limits or the body.
+    /// Lengths exceed the limits or do not match the body.
     #[error("lengths do not fit: meta {meta_len}, payload {payload_len}, body {len} bytes")]
     Length {
         /// Announced meta length, bytes.
@@ -172,7 +172,7 @@ pub enum WireError {
         /// Announced payload length, bytes.
         payload_len: u32,
     },
-    /// The frame is sound but its meta part or tensor is not what its kind demands.
+    /// The frame is valid, but its meta part or tensor does not match its kind.
     #[error(transparent)]
     Payload(#[from] PayloadError),
 }
@@ -270,7 +270,7 @@ impl WireFrame {
                 payload_len,
             });
         }
-        if !shape.is_empty() && !sound_head(encoding, &body[payload_offset(meta_bytes)..]) {
+        if !shape.is_empty() && !is_valid_head(encoding, &body[payload_offset(meta_bytes)..]) {
             let rule = "an int8 tensor has no scale and zero point in front of it";
             return Err(PayloadError::Tensor(rule.into()).into());
         }
@@ -316,14 +316,14 @@ impl WireFrame {
         Ok(Tensor::new(&self.shape, self.encoding.decode(bytes))?)
     }
 
-    /// How the tensor was sent.
+    /// The encoding of the tensor on the wire.
     #[must_use]
     pub fn encoding(&self) -> Encoding {
         self.encoding
     }
 }
 
-/// Types that stand in a frame's meta part.
+/// Types of a frame's meta part.
 pub trait WireMeta: Sized {
     /// Name in error messages.
     const NAME: &'static str;
@@ -354,17 +354,17 @@ macro_rules! wire_meta {
 }
 pub(crate) use wire_meta;
 
-/// A frame about to be written: header and meta in one buffer, the tensor apart so that it need not be copied.
+/// A frame to be written: header and meta in one buffer, the tensor apart so that it need not be copied.
 #[derive(Debug)]
 pub struct Encoded {
     /// Header, meta part and padding.
     pub head: Vec<u8>,
-    /// The tensor's bytes, where they are not those that lie in memory.
+    /// The tensor's bytes, where they differ from those in memory.
     pub tensor: Option<Vec<u8>>,
 }
 
 impl Encoded {
-    /// Lays out header, meta and padding for a frame whose payload is `tensor`, as it is.
+    /// Lays out header, meta and padding for a frame whose payload is `tensor` in `f32`.
     ///
     /// # Errors
     /// As [`Encoded::with`].
@@ -466,7 +466,7 @@ pub fn tensor_bytes(tensor: &Tensor) -> &[u8] {
 }
 #[cfg(target_endian = "big")]
 compile_error!(
-    "tensors are written to the wire as they lie in memory: port `tensor_bytes` before building for a big-endian board"
+    "tensors are written to the wire as they are in memory: port `tensor_bytes` before building for a big-endian board"
 );
 
 fn payload_offset(meta_bytes: usize) -> usize {

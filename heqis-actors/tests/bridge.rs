@@ -1,4 +1,4 @@
-//! Two graphs joined by a bridged edge: no stage can tell, nothing is lost, back-pressure crosses the wire.
+//! Two graphs connected by a bridged edge: stages see no difference, nothing is lost, back-pressure crosses the wire.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -136,7 +136,7 @@ fn run_pair(
 }
 
 #[test]
-fn a_bridged_edge_carries_every_frame_in_order_over_each_scheme_whoever_starts_first() {
+fn a_bridged_edge_carries_every_frame_in_order_over_each_scheme_in_either_start_order() {
     let folder = tempfile::tempdir().unwrap();
     let ipc = format!("ipc://{}", folder.path().join("edge.ipc").display());
     for endpoint in [&free_endpoint(), &ipc, "inproc://edge"] {
@@ -196,7 +196,7 @@ fn back_pressure_crosses_the_wire_by_credit() {
             actix_rt::task::yield_now().await;
         }
         let now = sender.report();
-        // Arithmetic of the bound: 8 and 16 on the two edges, 16 kept unacknowledged, one in each stage's hand.
+        // Arithmetic of the bound: 8 and 16 on the two edges, 16 retained, one in process at each stage.
         let flying: u64 = now.edges.iter().map(|edge| edge.in_flight).sum();
         assert!(flying <= 8 + 16 + 16 + 2, "{now:?}");
         let queued = receiver.report().edges[0].in_flight;
@@ -214,7 +214,7 @@ fn back_pressure_crosses_the_wire_by_credit() {
 }
 
 #[test]
-fn a_receiver_that_leaves_finishes_what_it_has_and_the_sender_keeps_the_rest_for_the_next_one() {
+fn a_receiver_that_leaves_finishes_its_frames_and_the_sender_retains_the_rest_for_the_next_one() {
     let hub = Inproc::new();
     let (first, seen_first) = collecting();
     let (second, seen_second) = collecting();
@@ -261,8 +261,8 @@ fn a_receiver_that_leaves_finishes_what_it_has_and_the_sender_keeps_the_rest_for
 }
 
 #[test]
-fn a_sender_that_comes_back_with_the_same_stream_repeats_nothing() {
-    // The source replays from its beginning, as after a kill -9; the receiver remembers what it has had.
+fn a_sender_that_restarts_with_the_same_stream_repeats_nothing() {
+    // The source replays from its beginning, as after a kill -9; the receiver knows the frames that it has had.
     let hub = Inproc::new();
     let (collect, seen) = collecting();
     let options = EdgeOptions {
@@ -286,7 +286,7 @@ fn a_sender_that_comes_back_with_the_same_stream_repeats_nothing() {
         while seen.lock().unwrap().len() < 100 {
             actix_rt::task::yield_now().await;
         }
-        // The nearest thing to a kill in one process: everything under way is dropped, no end is announced.
+        // The closest to a kill within one process: frames in flight are dropped, no end is announced.
         first.handle().stop();
         first.wait(Duration::ZERO).await;
         let second = second.start().await.unwrap();
@@ -451,7 +451,7 @@ fn dropping_policies_lose_on_the_senders_edge_and_nothing_on_the_wire() {
 }
 
 #[test]
-fn what_ages_out_on_the_receiving_node_is_booked_on_both_sides() {
+fn frames_that_age_out_on_the_receiving_node_are_booked_on_both_sides() {
     let hub = Inproc::new();
     let (mut collect, _) = collecting();
     collect.takes = Duration::from_millis(1);
@@ -461,7 +461,7 @@ fn what_ages_out_on_the_receiving_node_is_booked_on_both_sides() {
         ..EdgeOptions::default()
     };
     let bridge = bridge("inproc://ages", 64, Delivery::AtLeastOnce);
-    // Paced, so that the link is up long before the last frame: what it meets there is the receiver's queue.
+    // Paced, so that the link is up long before the last frame, which then waits on the receiver's queue.
     let paced = CountConfig {
         count: 500,
         groups: 5,

@@ -1,4 +1,4 @@
-//! A graph on a virtual clock: time is what the test says, and a schedule played twice gives the same stamps.
+//! A graph on a virtual clock: the test sets the time, and a schedule played twice gives the same stamps.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -27,7 +27,7 @@ struct WitnessConfig {
     seen: Arc<Mutex<Vec<Seen>>>,
 }
 
-/// Remembers the heads of what it sees.
+/// Keeps the heads of its frames.
 struct Witness(WitnessConfig);
 
 impl Stage for Witness {
@@ -56,7 +56,7 @@ impl Stage for Witness {
     }
 }
 
-/// Plays `steps`: how far the clock goes in each, and how many frames are then due in all.
+/// Plays `steps`: how far the clock advances in each, and how many frames are then due in total.
 fn play(every_ns: i64, steps: &[(i64, usize)]) -> Vec<Seen> {
     let (clock, config) = (Clock::virtual_at(START_NS), WitnessConfig::default());
     let seen = config.seen.clone();
@@ -90,7 +90,7 @@ fn play(every_ns: i64, steps: &[(i64, usize)]) -> Vec<Seen> {
     });
     assert!(report.is_clean(), "{report:?}");
     let seen = seen.lock().unwrap().clone();
-    // What was made beyond the schedule would have reached the witness while the graph drained.
+    // A frame outside the schedule would have reached the witness while the graph drained.
     assert_eq!(
         seen.len(),
         steps.last().unwrap().1,
@@ -109,8 +109,8 @@ fn at(value: u64, ns: i64) -> Seen {
 }
 
 #[test]
-fn a_source_makes_its_items_when_the_clock_is_there_and_not_before() {
-    // A frame a day. The clock stops short of the second, reaches it, then goes on to one and a half days.
+fn a_source_makes_its_items_when_the_clock_reaches_them_and_not_before() {
+    // A frame a day. The clock stops just before the second, reaches it, then continues to one and a half days.
     let seen = play(
         DAY_NS,
         &[
@@ -132,7 +132,7 @@ fn a_source_makes_its_items_when_the_clock_is_there_and_not_before() {
 }
 
 #[test]
-fn a_leap_over_several_items_makes_them_all_at_the_time_of_the_leap() {
+fn a_jump_over_several_items_makes_them_all_at_the_time_of_the_jump() {
     let seen = play(DAY_NS, &[(0, 1), (DAY_NS * 10, 11)]);
     assert_eq!(
         seen[1..],

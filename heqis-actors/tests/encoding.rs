@@ -1,4 +1,4 @@
-//! Encodings of tensors across a bridged edge: what arrives, what is agreed with peers of other versions, what is refused.
+//! Encodings of tensors over a bridged edge: the values that arrive, the agreement with other versions, refusals.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -21,7 +21,7 @@ use links::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// A tensor and nothing else.
+/// A payload that is only a tensor.
 #[derive(Clone, Debug)]
 struct Wave(Tensor);
 
@@ -187,7 +187,7 @@ fn largest_error(waves: &[Vec<f32>], seen: &[Vec<f32>]) -> f32 {
 }
 
 #[test]
-fn a_window_costs_half_or_a_quarter_and_comes_back_within_the_stated_error() {
+fn a_window_takes_half_or_a_quarter_of_the_bytes_within_the_stated_error() {
     let waves = windows();
     let (plain, plain_bytes, _) = cross(&waves, Encoding::F32, Encoding::F32);
     assert_eq!(plain, waves);
@@ -220,7 +220,7 @@ fn tensors_too_large_for_the_write_buffer_cross_as_well() {
 }
 
 #[test]
-fn what_the_sender_offers_is_taken_whatever_the_receivers_topology_says() {
+fn the_offer_of_the_sender_is_accepted_also_when_the_receivers_topology_differs() {
     let waves = vec![vec![0.1, 0.2, 0.3]];
     let (seen, _, _) = cross(&waves, Encoding::F16, Encoding::F32);
     assert!(largest_error(&waves, &seen) > 0.0, "it came as f16");
@@ -229,7 +229,7 @@ fn what_the_sender_offers_is_taken_whatever_the_receivers_topology_says() {
 }
 
 #[test]
-fn a_value_that_the_encoding_cannot_carry_costs_its_frame_and_no_other() {
+fn a_value_that_the_encoding_cannot_represent_costs_only_its_frame() {
     let waves = vec![vec![1.0], vec![1e9], vec![2.0]];
     let (seen, _, lost) = cross(&waves, Encoding::F16, Encoding::F16);
     assert_eq!((seen, lost), (vec![vec![1.0], vec![2.0]], 1));
@@ -238,8 +238,8 @@ fn a_value_that_the_encoding_cannot_carry_costs_its_frame_and_no_other() {
     assert_eq!((seen, lost), (vec![vec![255.0]], 1));
 }
 
-/// Lets a sender that offers `int8` meet a receiver that answers its hello with `taken`; returns the encoding of its first
-/// frame, or `None` when it hangs up.
+/// Connects a sender that offers `int8` to a receiver that answers its hello with `taken`; returns the encoding of its
+/// first frame, or `None` when it disconnects.
 fn answered_with(taken: u64) -> Option<(u64, Encoding)> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let bridge = bridge(listener.local_addr().unwrap(), Encoding::Int8);
@@ -266,7 +266,7 @@ fn answered_with(taken: u64) -> Option<(u64, Encoding)> {
     };
     let (mut peer, hello) = meet(taken);
     let offered = hello.header.seq;
-    // The hello itself is the one that every version knows.
+    // The hello itself is the one of every version.
     let said: Hello = debincode(hello.meta());
     assert_eq!(said.payload, "wave");
     let first = std::iter::from_fn(|| peer.recv())
@@ -300,7 +300,7 @@ fn a_receiver_that_knows_the_encoding_gets_it() {
 }
 
 #[test]
-fn a_receiver_that_takes_what_nobody_offered_is_left() {
+fn a_receiver_that_accepts_an_encoding_not_offered_is_disconnected() {
     assert_eq!(answered_with(1), None);
     assert_eq!(answered_with(77), None);
 }

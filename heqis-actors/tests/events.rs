@@ -11,9 +11,9 @@ use actix_broker::{BrokerSubscribe, SystemBroker};
 use common::{Collect, CollectConfig, Count, CountConfig};
 use heqis_actors::{EdgeOptions, Event, GraphBuilder, RestartOptions, StageOptions};
 
-struct Listener(Arc<Mutex<Vec<Event>>>);
+struct Recorder(Arc<Mutex<Vec<Event>>>);
 
-impl Actor for Listener {
+impl Actor for Recorder {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
@@ -21,7 +21,7 @@ impl Actor for Listener {
     }
 }
 
-impl Handler<Event> for Listener {
+impl Handler<Event> for Recorder {
     type Result = ();
 
     fn handle(&mut self, event: Event, _: &mut Self::Context) {
@@ -31,7 +31,7 @@ impl Handler<Event> for Listener {
 
 #[test]
 fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
-    let heard = Arc::new(Mutex::new(Vec::new()));
+    let received = Arc::new(Mutex::new(Vec::new()));
     let collect = CollectConfig::default();
     collect.panics.lock().unwrap().push(50);
     let restart = RestartOptions {
@@ -58,31 +58,31 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
         )
         .edge("count", "collect", EdgeOptions::default());
     System::new().block_on({
-        let heard = heard.clone();
+        let received = received.clone();
         async move {
-            Listener(heard.clone()).start();
+            Recorder(received.clone()).start();
             // The subscription is a message to the broker; it is there once the actor has started.
             actix_rt::task::yield_now().await;
             let running = graph.start().await.unwrap();
             let report = running.wait(Duration::from_secs(20)).await;
             assert!(report.is_clean(), "{report:?}");
-            let all_ended = |heard: &[Event]| {
-                heard
+            let all_ended = |received: &[Event]| {
+                received
                     .iter()
                     .filter(|event| matches!(event, Event::StageEnded { .. }))
                     .count()
                     == 2
             };
-            while !all_ended(&heard.lock().unwrap()) {
+            while !all_ended(&received.lock().unwrap()) {
                 actix_rt::task::yield_now().await;
             }
         }
     });
-    let heard = heard.lock().unwrap();
-    let position = |wanted: &dyn Fn(&Event) -> bool| heard.iter().position(wanted).unwrap();
+    let received = received.lock().unwrap();
+    let position = |wanted: &dyn Fn(&Event) -> bool| received.iter().position(wanted).unwrap();
     let ready = position(&|event| *event == Event::Ready);
     let failed = position(
-        &|event| matches!(event, Event::StageFailed { stage, reason } if stage == "collect" && reason.contains("told to panic on 50")),
+        &|event| matches!(event, Event::StageFailed { stage, reason } if stage == "collect" && reason.contains("instructed to panic on 50")),
     );
     let restarted =
         position(&|event| matches!(event, Event::StageRestarted { stage } if stage == "collect"));
@@ -90,6 +90,6 @@ fn a_subscriber_sees_a_graph_become_ready_fail_restart_and_end() {
         position(&|event| matches!(event, Event::StageEnded { stage } if stage == "collect"));
     assert!(
         ready < failed && failed < restarted && restarted < ended,
-        "{heard:?}"
+        "{received:?}"
     );
 }

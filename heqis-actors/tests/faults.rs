@@ -1,4 +1,4 @@
-//! Links that break: at any byte, in either direction, with or without a word.
+//! Links that break: at any byte, in either direction, announced or not.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -15,7 +15,7 @@ use heqis_actors::wire::MessageKind;
 use heqis_actors::{Clock, Delivery, DropCause, Metrics, NodeReport};
 use links::*;
 
-/// What befalls one connection.
+/// A fault of one connection.
 #[derive(Clone, Copy, Debug)]
 enum Fault {
     /// Both directions end after this many bytes in one of them.
@@ -23,14 +23,14 @@ enum Fault {
         to_receiver: bool,
         after_bytes: usize,
     },
-    /// After this many bytes to the receiver nothing comes through any more, and nobody is told.
+    /// After this many bytes to the receiver nothing passes any longer, without notice.
     Silence {
         after_bytes: usize,
     },
     None,
 }
 
-/// A TCP proxy whose connections suffer `faults` in turn, and none after the last.
+/// A TCP proxy whose connections have `faults` in turn, and no fault after the last.
 struct Proxy {
     address: SocketAddr,
     met: Arc<AtomicUsize>,
@@ -47,7 +47,7 @@ impl Proxy {
         std::thread::spawn(move || {
             let mut faults = faults.into_iter();
             for client in listener.incoming() {
-                // Before the receiver is up, and after it has left, a dialer finds nobody.
+                // Before the receiver is up, and after it has left, connecting fails.
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(target)) else {
                     continue;
                 };
@@ -156,7 +156,10 @@ fn through(faults: Vec<Fault>, delivery: Delivery, count: u64) -> Outcome {
         let rejects = text
             .lines()
             .find(|line| line.starts_with("heqis_link_rejected_peers_total{"));
-        assert_eq!(rejects, None, "a broken link is nobody's misbehaviour");
+        assert_eq!(
+            rejects, None,
+            "a broken link is not counted as misbehaviour of a peer"
+        );
     }
     let (ours, seen) = (ours.link(EDGE), seen.lock().unwrap().clone());
     Outcome {
@@ -205,7 +208,7 @@ fn at_least_once_delivers_each_frame_exactly_once_and_in_order_wherever_the_link
 }
 
 #[test]
-fn at_most_once_counts_what_the_cuts_took_and_repeats_nothing() {
+fn at_most_once_counts_frames_lost_in_the_cuts_and_repeats_nothing() {
     let (mut lost, mut met) = (0, 0);
     for seed in 100..106 {
         let run = through(cuts(Dice(seed)), Delivery::AtMostOnce, 3_000);
@@ -252,7 +255,7 @@ fn at_most_once_counts_what_the_cuts_took_and_repeats_nothing() {
 
 #[test]
 fn frames_lost_with_one_connection_are_not_lost_again_with_the_next() {
-    // The second connection dies right behind its welcome, before anything tells the receiver of the jump.
+    // The second connection breaks right after its welcome, before a frame shows the jump to the receiver.
     let cut = |after_bytes| Fault::Cut {
         to_receiver: true,
         after_bytes,
@@ -271,7 +274,7 @@ fn frames_lost_with_one_connection_are_not_lost_again_with_the_next() {
 }
 
 #[test]
-fn a_link_that_falls_silent_is_found_dead_and_replaced() {
+fn a_link_that_falls_silent_is_detected_and_replaced() {
     let run = through(
         vec![Fault::Silence {
             after_bytes: 10_000,
@@ -306,7 +309,7 @@ fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm
             control(MessageKind::End, 1, &End { last_seq: 1 }),
         ]);
         until("the frame", || receiver.report().edges[0].sent == 1);
-        // Gone while the stage still has the frame in hand: it has not heard the last acknowledgement.
+        // Disconnected while the stage still processes the frame, before the last acknowledgement.
         drop(peer);
         until("the outcome", || receiver.report().edges[0].delivered == 1);
         let mut peer = Peer::shaken(link.address);
@@ -326,7 +329,7 @@ fn a_receiver_whose_sender_vanishes_after_its_last_frame_waits_for_it_to_confirm
 }
 
 #[test]
-fn a_sender_that_restarts_is_granted_only_the_room_that_its_predecessor_left() {
+fn a_sender_that_restarts_gets_only_the_credit_that_its_predecessor_left() {
     let link = Link {
         credit: 4,
         ..Link::new(free_address(), Delivery::AtLeastOnce)
@@ -344,7 +347,7 @@ fn a_sender_that_restarts_is_granted_only_the_room_that_its_predecessor_left() {
             let mut peer = Peer::shaken(link.address);
             peer.send(&[control(MessageKind::Hello, 1, &Hello::new(instance))]);
             let limit = debincode::<Welcome>(peer.expect(MessageKind::Welcome).meta()).limit;
-            // Takes all that it is granted, at once.
+            // Uses the whole credit at once.
             let frames: Vec<_> = (1..=limit)
                 .map(|seq| {
                     position += 1;
@@ -375,7 +378,7 @@ fn a_sender_that_restarts_is_granted_only_the_room_that_its_predecessor_left() {
 }
 
 #[test]
-fn a_virtual_clock_that_leaps_does_not_cut_the_link() {
+fn a_virtual_clock_that_jumps_does_not_cut_the_link() {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let clock = Clock::virtual_at(0);
     let receiver = link

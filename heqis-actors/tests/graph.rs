@@ -87,7 +87,7 @@ fn every_frame_arrives_once_and_in_order_over_shared_and_separate_arbiters() {
 }
 
 #[test]
-fn dropping_policies_close_their_books_and_keep_what_they_promise() {
+fn dropping_policies_close_their_books_and_keep_the_promised_frames() {
     for policy in [
         Policy::DropOldest,
         Policy::DropNewest,
@@ -121,7 +121,7 @@ fn dropping_policies_close_their_books_and_keep_what_they_promise() {
         assert_eq!(seen.len() as u64, books.delivered);
         match policy {
             Policy::DropNewest => assert_eq!(seen[0], 1),
-            // The newest frame always survives, and so does the newest of each group under conflation.
+            // The newest frame is always kept, and so is the newest of each group under conflation.
             Policy::Conflate => assert!((2_996..=3_000).all(|n| seen.contains(&n)), "{seen:?}"),
             _ => assert_eq!(*seen.last().unwrap(), 3_000, "{policy:?}"),
         }
@@ -133,7 +133,7 @@ fn dropping_policies_close_their_books_and_keep_what_they_promise() {
 
 #[test]
 fn frames_over_age_are_dropped_at_dequeue_and_no_older_one_is_ever_delivered() {
-    // The consumer itself moves the virtual clock on, so that ages are exact.
+    // The consumer itself advances the virtual clock, so that ages are exact.
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_micros(200);
     let ages_ns = collect.ages_ns.clone();
@@ -213,7 +213,7 @@ fn a_blocking_ring_buffer_loses_nothing() {
 
 #[test]
 fn frames_in_flight_never_exceed_the_sum_of_the_named_capacities() {
-    // Arithmetic of the bound: two edges (7 + 3), one frame in each stage's hand, one staged per stage.
+    // Arithmetic of the bound: two edges (7 + 3), one frame in process at each stage, one staged per stage.
     let (collect, seen) = collecting();
     let report = GraphBuilder::new("bound")
         .source::<Count>("count", counting(1_000_000), StageOptions::default())
@@ -370,7 +370,7 @@ fn a_stage_that_panics_once_is_rebuilt_and_loses_nothing() {
 }
 
 #[test]
-fn a_poisonous_frame_is_dropped_with_its_cause_and_the_rest_goes_on() {
+fn a_frame_on_which_the_stage_fails_twice_is_dropped_and_the_rest_continues() {
     let (mut collect, seen) = collecting();
     collect.poison = vec![100];
     let report = GraphBuilder::new("poison")
@@ -401,7 +401,7 @@ fn a_poisonous_frame_is_dropped_with_its_cause_and_the_rest_goes_on() {
 }
 
 #[test]
-fn an_outage_costs_restarts_and_no_frame() {
+fn an_outage_costs_restarts_and_no_frames() {
     let (collect, seen) = collecting();
     collect
         .outages
@@ -464,7 +464,7 @@ fn a_used_up_restart_budget_ends_the_graph_with_its_reason_or_only_the_stage() {
 }
 
 #[test]
-fn a_drain_that_takes_too_long_books_what_is_left_as_lost_by_shutdown() {
+fn a_drain_that_takes_too_long_books_the_rest_as_dropped_for_shutdown() {
     let (mut collect, seen) = collecting();
     collect.takes = Duration::from_millis(20);
     let graph = GraphBuilder::new("abandon")
@@ -484,7 +484,7 @@ fn a_drain_that_takes_too_long_books_what_is_left_as_lost_by_shutdown() {
 }
 
 #[test]
-fn a_graph_that_makes_no_sense_is_refused_with_the_names() {
+fn an_invalid_graph_is_refused_with_the_names() {
     let graph = GraphBuilder::new("wrong")
         .source::<Count>("count", counting(1), StageOptions::default())
         .edge("count", "nowhere", EdgeOptions::default());

@@ -1,5 +1,5 @@
 //! A bridged edge over a network with faults: its two halves are processes in network namespaces of their own, and what
-//! connects them is a forwarder that drops, delays, reorders, repeats, changes and holds up IP packets, by a seed.
+//! connects them is a forwarder that drops, delays, reorders, repeats, changes and stalls IP packets, by a seed.
 //!
 //! Each test is one kind of fault. Ordinarily they are small; `./chaos network` runs them with a million frames. They need
 //! root, `/dev/net/tun` and iproute2, and count as ignored where one of these is missing.
@@ -41,10 +41,10 @@ const BOTH: Ways = [true, true];
 const MS: Duration = Duration::from_millis(1);
 
 /// A kind of fault.
-struct MessageKind {
+struct FaultKind {
     /// The same for both directions.
     line: Line,
-    /// Directions that partitions cut; neither, and there are none.
+    /// Directions that partitions cut; without one there are no partitions.
     cut: Ways,
     /// Most frames of one stream.
     stream: u64,
@@ -57,7 +57,7 @@ struct MessageKind {
     changes: bool,
 }
 
-impl MessageKind {
+impl FaultKind {
     fn new(line: Line, met: &'static [&'static str]) -> Self {
         Self {
             line,
@@ -122,32 +122,32 @@ macro_rules! kinds {
             let missing = std::env::var_os(HALF_VARIABLE).is_none().then(missing).flatten();
             run([
                 Group::needs(missing, tests![$($name),*]),
-                Group::always(tests![the_judge_sees_what_is_lost_doubled_and_out_of_order]),
+                Group::always(tests![lost_doubled_and_reordered_frames_are_detected]),
             ])
         }
     };
 }
 
 kinds! {
-    partition_both_ways: MessageKind::partition(BOTH);
-    partition_to_the_receiver: MessageKind::partition([true, false]);
-    partition_to_the_sender: MessageKind::partition([false, true]);
-    loss: MessageKind::new(Line { loss: 30, ..Line::default() }, &["lost"]);
-    jitter: MessageKind::new(Line { delay: MS, jitter: 8 * MS, ..Line::default() }, &["delayed"]);
-    reorder: MessageKind::new(
+    partition_both_ways: FaultKind::partition(BOTH);
+    partition_to_the_receiver: FaultKind::partition([true, false]);
+    partition_to_the_sender: FaultKind::partition([false, true]);
+    loss: FaultKind::new(Line { loss: 30, ..Line::default() }, &["lost"]);
+    jitter: FaultKind::new(Line { delay: MS, jitter: 8 * MS, ..Line::default() }, &["delayed"]);
+    reorder: FaultKind::new(
         Line { delay: MS / 2, reorder: 200, hold: 5 * MS, ..Line::default() },
         &["reordered"],
     );
-    duplication: MessageKind::new(Line { duplication: 200, ..Line::default() }, &["duplicated"]);
-    corruption_that_tcp_finds: MessageKind::new(Line { corruption: 30, ..Line::default() }, &["corrupted"]);
-    corruption_that_tcp_does_not_find: MessageKind {
+    duplication: FaultKind::new(Line { duplication: 200, ..Line::default() }, &["duplicated"]);
+    corruption_that_tcp_finds: FaultKind::new(Line { corruption: 30, ..Line::default() }, &["corrupted"]);
+    corruption_that_tcp_does_not_find: FaultKind {
         changes: true,
-        ..MessageKind::new(Line { forgery: 20, ..Line::default() }, &["forged"])
+        ..FaultKind::new(Line { forgery: 20, ..Line::default() }, &["forged"])
     };
-    partition_at_either_end: MessageKind::partition(BOTH).short(2 * SHORT, 1);
-    corruption_at_either_end: MessageKind {
+    partition_at_either_end: FaultKind::partition(BOTH).short(2 * SHORT, 1);
+    corruption_at_either_end: FaultKind {
         changes: true,
-        ..MessageKind::new(
+        ..FaultKind::new(
             Line {
                 forgery: 80,
                 loss: 30,
@@ -157,14 +157,14 @@ kinds! {
         )
         .short(8 * SHORT, 2)
     };
-    narrow: MessageKind {
+    narrow: FaultKind {
         share: 17,
-        ..MessageKind::new(Line { rate: Some((256_000, 8 << 10)), ..Line::default() }, &["overflowed"])
+        ..FaultKind::new(Line { rate: Some((256_000, 8 << 10)), ..Line::default() }, &["overflowed"])
     };
-    all_at_once: MessageKind {
+    all_at_once: FaultKind {
         changes: true,
         cut: BOTH,
-        ..MessageKind::new(
+        ..FaultKind::new(
             Line {
                 loss: 10,
                 duplication: 20,
@@ -181,7 +181,7 @@ kinds! {
     };
 }
 
-/// What a half is to do.
+/// Instructions of a half.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Task {
     sends: bool,
@@ -190,7 +190,7 @@ struct Task {
     limit: Duration,
 }
 
-/// What came of it.
+/// Results of a half.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Found {
     clean: bool,
@@ -281,7 +281,7 @@ fn variable(name: &str) -> Option<u64> {
 }
 
 /// Sends frames, in streams one after the other, through the faults of `kind`.
-fn suffer(test: &str, kind: &MessageKind) {
+fn suffer(test: &str, kind: &FaultKind) {
     if let Ok(task) = std::env::var(HALF_VARIABLE) {
         return half(&serde_json::from_str(&task).unwrap());
     }
@@ -315,7 +315,7 @@ fn suffer(test: &str, kind: &MessageKind) {
         }
         total.add(&faults, &sender, &receiver, start.elapsed());
     }
-    // A run that was made small need not meet everything.
+    // A run that was made small need not meet every fault.
     for what in kind.met.iter().filter(|_| frames >= SMALL) {
         let met = total.faults.of(what) > 0;
         assert!(met, "{test}, seed {seed}: no {what}: {:?}", total.faults);
@@ -327,7 +327,7 @@ fn suffer(test: &str, kind: &MessageKind) {
     println!("network: {test}: {total}");
 }
 
-/// What all streams of a test came to.
+/// Results of all streams of a test.
 #[derive(Default)]
 struct Total {
     streams: u64,
@@ -390,7 +390,7 @@ impl std::fmt::Display for Total {
 /// One stream from its beginning to its end: what the forwarder did, and what the two halves found.
 fn one_stream(
     test: &str,
-    kind: &MessageKind,
+    kind: &FaultKind,
     frames: u64,
     dice: &mut Dice,
     context: &str,
@@ -457,7 +457,7 @@ impl Drop for Half {
     }
 }
 
-fn the_judge_sees_what_is_lost_doubled_and_out_of_order() {
+fn lost_doubled_and_reordered_frames_are_detected() {
     let judged = |seen: &[u64]| {
         let mut found = Found::default();
         judge(seen, 4, &mut found);

@@ -89,7 +89,7 @@ fn a_clock_that_is_250_ms_ahead_is_measured_from_both_ends_and_ages_stay_as_the_
     }
 }
 
-/// A heartbeat that says the time.
+/// A heartbeat with a time.
 fn beat(ts_ns: i64, lag_ns: Option<i64>) -> Vec<u8> {
     framed(
         Header {
@@ -124,7 +124,7 @@ fn before_a_receiver(meet: impl FnOnce(&mut Peer, &Running, &Clock)) -> Metrics 
 }
 
 #[test]
-fn a_peer_that_says_the_time_is_told_its_lag_at_once_and_once() {
+fn a_peer_that_sends_the_time_gets_its_delay_reported_at_once_and_once() {
     before_a_receiver(|peer, receiver, clock| {
         let sent_ns = clock.now_ns();
         peer.send(&[beat(sent_ns + 10_000 * MS_NS, None)]);
@@ -134,9 +134,9 @@ fn a_peer_that_says_the_time_is_told_its_lag_at_once_and_once() {
         let lag_ns = debincode::<Option<i64>>(answer.meta()).unwrap();
         let way_ns = lag_ns + 10_000 * MS_NS;
         assert!((0..=arrived_ns - sent_ns).contains(&way_ns), "{way_ns}");
-        // One direction alone says nothing.
+        // One direction alone gives no offset.
         assert_eq!(offset(receiver), None);
-        // The next ones come by the second, whatever is asked.
+        // The next ones follow once a second.
         peer.send(
             &(0..100)
                 .map(|_| beat(clock.now_ns(), None))
@@ -148,11 +148,11 @@ fn a_peer_that_says_the_time_is_told_its_lag_at_once_and_once() {
 }
 
 #[test]
-fn a_peer_of_a_version_without_clocks_is_no_less_alive() {
+fn a_peer_of_a_version_without_clocks_is_alive_as_well() {
     let metrics = before_a_receiver(|peer, receiver, _| {
         peer.send(&[control(MessageKind::Heartbeat, 1, &0u8), data(1, 1)]);
         until("the frame", || books(&receiver.report()).sent == 1);
-        // What it gets is what it knows: a heartbeat that it does not read.
+        // It gets heartbeats, whose content it does not read.
         let heartbeat = peer.expect(MessageKind::Heartbeat);
         assert_eq!(heartbeat.meta(), [0]);
         assert_eq!(offset(receiver), None);
@@ -162,20 +162,17 @@ fn a_peer_of_a_version_without_clocks_is_no_less_alive() {
 }
 
 #[test]
-fn a_peer_whose_times_contradict_each_other_is_measured_anew_and_an_impossible_time_is_refused() {
+fn a_peer_whose_times_contradict_each_other_is_measured_again_and_an_impossible_time_is_refused() {
     let metrics = before_a_receiver(|peer, receiver, clock| {
         let now_ns = clock.now_ns();
-        // A way there of −2 s is none.
+        // A transit time of −2 s is impossible.
         peer.send(&[beat(now_ns, Some(-2_000 * MS_NS)), data(1, 1)]);
         until("the frame", || books(&receiver.report()).sent == 1);
         assert_eq!(offset(receiver), None);
         peer.send(&[beat(clock.now_ns(), Some(i64::MAX))]);
         until("a wide answer", || offset(receiver).is_some());
         let (low, _) = bounds(offset(receiver).unwrap());
-        assert!(
-            low <= 0,
-            "what is told proves nothing of a difference: {low}"
-        );
+        assert!(low <= 0, "a single report proves no difference: {low}");
         peer.send(&[beat(1 << 62, Some(0))]);
         while peer.recv().is_some() {}
     });

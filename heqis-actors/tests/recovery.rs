@@ -1,5 +1,5 @@
-//! A node that was killed and comes back with its commit log: nothing is done twice, and every stage is told first
-//! what the log held last.
+//! A killed node that restarts with its commit log: nothing is done twice, and every stage first gets the last records of
+//! the log.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
@@ -16,9 +16,9 @@ use links::*;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-/// What a stage was told, in order.
+/// The calls of a stage, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Call {
     Built,
     Recovered(u64),
     Processed(u64),
@@ -29,17 +29,17 @@ type Log = Arc<Mutex<Vec<(Origin, Number)>>>;
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 struct LedgerConfig {
-    /// The log that this stage owns; the others of the node only listen.
+    /// The log that this stage owns; other stages of the node have none.
     #[serde(skip)]
     log: Option<Log>,
     #[serde(skip)]
-    told: Arc<Mutex<Vec<Told>>>,
+    calls: Arc<Mutex<Vec<Call>>>,
     /// Values on which the stage fails once.
     #[serde(skip)]
     fails: Arc<Mutex<Vec<u64>>>,
 }
 
-/// Writes what it sees to its log and passes it on. When it is built, it tells the node what the log holds.
+/// Writes frames to its log and emits them. When it is built, it reports the records of the log to the node.
 struct Ledger(LedgerConfig);
 
 impl Stage for Ledger {
@@ -47,10 +47,10 @@ impl Stage for Ledger {
     type In = Number;
     type Out = Number;
     const KIND: &'static str = "ledger";
-    const ABOUT: &'static str = "Writes what it sees to a log.";
+    const ABOUT: &'static str = "Writes frames to a log.";
 
     fn build(config: &LedgerConfig, cx: &BuildContext) -> Result<Self, StageError> {
-        config.told.lock().unwrap().push(Told::Built);
+        config.calls.lock().unwrap().push(Call::Built);
         for (origin, number) in config
             .log
             .iter()
@@ -63,10 +63,10 @@ impl Stage for Ledger {
 
     fn recover(&mut self, record: &AnyFrame) {
         self.0
-            .told
+            .calls
             .lock()
             .unwrap()
-            .push(Told::Recovered(record.payload::<Number>().unwrap().value));
+            .push(Call::Recovered(record.payload::<Number>().unwrap().value));
     }
 
     fn process(
@@ -77,13 +77,13 @@ impl Stage for Ledger {
         let mut fails = self.0.fails.lock().unwrap();
         if let Some(at) = fails.iter().position(|value| *value == frame.value) {
             fails.remove(at);
-            return Err(StageError::failed("told to fail"));
+            return Err(StageError::failed("instructed to fail"));
         }
         self.0
-            .told
+            .calls
             .lock()
             .unwrap()
-            .push(Told::Processed(frame.value));
+            .push(Call::Processed(frame.value));
         if let Some(log) = &self.0.log {
             log.lock()
                 .unwrap()
@@ -94,7 +94,7 @@ impl Stage for Ledger {
     }
 }
 
-/// A node with a listening stage in front of the one that owns the log.
+/// A node with a stage without a log in front of the one that owns it.
 fn node(link: &Link, listener: &LedgerConfig, ledger: &LedgerConfig) -> GraphBuilder {
     let bridge = BridgeOptions {
         endpoint: format!("tcp://{}", link.address).parse().unwrap(),
@@ -137,10 +137,11 @@ fn node(link: &Link, listener: &LedgerConfig, ledger: &LedgerConfig) -> GraphBui
 }
 
 fn processed(config: &LedgerConfig) -> Vec<u64> {
-    let told = config.told.lock().unwrap();
-    told.iter()
-        .filter_map(|told| {
-            if let Told::Processed(value) = told {
+    let calls = config.calls.lock().unwrap();
+    calls
+        .iter()
+        .filter_map(|call| {
+            if let Call::Processed(value) = call {
                 Some(*value)
             } else {
                 None
@@ -161,11 +162,11 @@ fn started(log: &Log) -> (LedgerConfig, LedgerConfig) {
 }
 
 #[test]
-fn a_node_that_comes_back_with_its_log_takes_up_where_the_log_ends() {
+fn a_node_that_restarts_with_its_log_continues_where_the_log_ends() {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let log = Log::default();
 
-    // The first life ends in mid-stream.
+    // The first run ends in mid-stream.
     let (listener, ledger) = started(&log);
     let (sender, receiver) = (
         link.sender(counting(1_000, 100_000), &Metrics::new("gateway")),
@@ -183,7 +184,7 @@ fn a_node_that_comes_back_with_its_log_takes_up_where_the_log_ends() {
     assert_eq!(had, (1..=had.len() as u64).collect::<Vec<_>>());
     assert!(had.len() < 1_000);
 
-    // In the second life the source plays its stream from the beginning.
+    // In the second run the source plays its stream from the beginning.
     let (listener, ledger) = started(&log);
     let (sender, receiver) = (
         link.sender(counting(1_000, 0), &Metrics::new("gateway")),
@@ -219,28 +220,28 @@ fn a_node_that_comes_back_with_its_log_takes_up_where_the_log_ends() {
         );
     }
 
-    // Both stages were told the last value of each of the five groups before anything else.
+    // Both stages got the last value of each of the five groups before any frame.
     for config in [&listener, &ledger] {
-        let told = config.told.lock().unwrap();
-        let mut last: Vec<_> = told[1..6].to_vec();
-        last.sort_by_key(|told| {
-            if let Told::Recovered(value) = told {
+        let calls = config.calls.lock().unwrap();
+        let mut last: Vec<_> = calls[1..6].to_vec();
+        last.sort_by_key(|call| {
+            if let Call::Recovered(value) = call {
                 *value
             } else {
                 0
             }
         });
-        assert_eq!(told[0], Told::Built);
+        assert_eq!(calls[0], Call::Built);
         assert_eq!(
             last,
-            (had - 4..=had).map(Told::Recovered).collect::<Vec<_>>()
+            (had - 4..=had).map(Call::Recovered).collect::<Vec<_>>()
         );
-        assert_eq!(told[6], Told::Processed(had + 1));
+        assert_eq!(calls[6], Call::Processed(had + 1));
     }
 }
 
 #[test]
-fn committed_frames_are_dropped_one_by_one_and_a_rebuilt_stage_is_told_again() {
+fn committed_frames_are_dropped_one_by_one_and_a_rebuilt_stage_recovers_again() {
     let link = Link::new(free_address(), Delivery::AtLeastOnce);
     let record = |position, group| {
         (
@@ -282,14 +283,14 @@ fn committed_frames_are_dropped_one_by_one_and_a_rebuilt_stage_is_told_again() {
     });
     assert!(report.is_clean(), "{report:?}");
     assert_eq!((books(&report).duplicate, books(&report).delivered), (3, 3));
-    let recovered = [Told::Recovered(4), Told::Recovered(5)];
-    let told = listener.told.lock().unwrap();
-    let first_life = [&[Told::Built], &recovered[..], &[Told::Processed(base + 1)]].concat();
-    let second_life = [
-        &[Told::Built],
+    let recovered = [Call::Recovered(4), Call::Recovered(5)];
+    let calls = listener.calls.lock().unwrap();
+    let first_run = [&[Call::Built], &recovered[..], &[Call::Processed(base + 1)]].concat();
+    let second_run = [
+        &[Call::Built],
         &recovered[..],
-        &[base + 3, base + 6].map(Told::Processed),
+        &[base + 3, base + 6].map(Call::Processed),
     ]
     .concat();
-    assert_eq!(*told, [first_life, second_life].concat());
+    assert_eq!(*calls, [first_run, second_run].concat());
 }

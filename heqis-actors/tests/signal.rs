@@ -65,7 +65,7 @@ fn say(line: &str) {
 }
 
 /// Runs the child until frames flow, sends it SIGTERM, and returns what it reports before it leaves.
-fn termination_signal(drain_ms: u64, takes_us: u64) -> NodeReport {
+fn report_after_sigterm(drain_ms: u64, takes_us: u64) -> NodeReport {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["child", "--exact", "--ignored", "--nocapture"])
         .envs([
@@ -92,8 +92,8 @@ fn termination_signal(drain_ms: u64, takes_us: u64) -> NodeReport {
 }
 
 #[test]
-fn a_node_told_to_terminate_finishes_what_is_under_way() {
-    let report = termination_signal(30_000, 100);
+fn a_node_that_is_terminated_finishes_frames_in_flight() {
+    let report = report_after_sigterm(30_000, 100);
     assert!(report.is_clean(), "{report:?}");
     let books = books_of(&report, "count->collect");
     assert!(
@@ -103,9 +103,9 @@ fn a_node_told_to_terminate_finishes_what_is_under_way() {
 }
 
 #[test]
-fn a_node_that_cannot_finish_in_time_books_the_rest_as_lost_by_shutdown() {
+fn a_node_that_cannot_finish_in_time_books_the_rest_as_dropped_for_shutdown() {
     // Five hundred frames of 20 ms each are far from done after 10 ms.
-    let report = termination_signal(10, 20_000);
+    let report = report_after_sigterm(10, 20_000);
     assert!(report.is_clean(), "{report:?}");
     let books = books_of(&report, "count->collect");
     assert!(books.dropped[&DropCause::Shutdown] > 300, "{books:?}");

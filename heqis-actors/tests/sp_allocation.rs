@@ -74,7 +74,7 @@ fn read(bytes: &[u8]) -> (&'static str, usize) {
     })
 }
 
-// One test: a second one beside it would be seen by the same counter.
+// One test, because a second one would run at the same time and use the same counter.
 #[test]
 fn announced_lengths_cost_at_most_the_limit() {
     let limit = MAX_FRAME_BYTES as u64;

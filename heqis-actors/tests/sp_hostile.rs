@@ -54,13 +54,13 @@ async fn first_error(mut reader: Reader) -> SpError {
 }
 
 #[tokio::test]
-async fn a_web_browser_at_the_door_is_told_apart() {
+async fn a_web_browser_is_recognised() {
     let error = handshake_error(b"GET / HTTP/1.1\r\n\r\n").await;
     assert!(matches!(error, SpError::Handshake { got } if &got == b"GET / HT"));
 }
 
 #[tokio::test]
-async fn a_peer_of_another_protocol_is_told_apart() {
+async fn a_peer_of_another_protocol_is_recognised() {
     let error = handshake_error(PUSH).await;
     assert!(matches!(
         error,
@@ -80,7 +80,7 @@ async fn a_peer_that_leaves_during_the_handshake_is_closed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_drips_is_cut_off_in_time() {
+async fn a_slow_handshake_is_ended_in_time() {
     let (ours, mut peer) = duplex(64);
     let drip = async {
         for byte in PAIR1 {
@@ -97,7 +97,7 @@ async fn a_handshake_that_drips_is_cut_off_in_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_listener_reports_a_silent_dialer_and_goes_on() {
+async fn a_listener_reports_a_silent_dialer_and_continues() {
     let inproc = Inproc::new();
     let any = "tcp://127.0.0.1:0".parse().unwrap();
     let options = options(Protocol::Pair1);
@@ -117,7 +117,7 @@ async fn a_listener_reports_a_silent_dialer_and_goes_on() {
 }
 
 #[tokio::test]
-async fn a_planted_length_is_refused_before_its_body_comes() {
+async fn a_planted_length_is_refused_before_its_body_arrives() {
     for len in [1_005, 1 << 40, u64::MAX] {
         let reader = reader_of(Protocol::Pair1, PAIR1, &u64::to_be_bytes(len)).await;
         let error = first_error(reader).await;

@@ -20,8 +20,8 @@ fn pair1() -> SocketOptions {
     SocketOptions::new(Protocol::Pair1)
 }
 
-/// A connection over one end of a pipe, and the other end with the handshake behind it.
-async fn beside_raw_pipe(options: &SocketOptions, pipe_bytes: usize) -> (Connection, DuplexStream) {
+/// A connection over one end of a pipe, and the other end after its handshake.
+async fn over_raw_pipe(options: &SocketOptions, pipe_bytes: usize) -> (Connection, DuplexStream) {
     let (ours, mut raw) = duplex(pipe_bytes);
     let shake = async {
         raw.write_all(b"\0SP\0\0\x11\0\0").await.unwrap();
@@ -53,7 +53,7 @@ fn encoded(messages: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// A message whose bytes tell its place, so that a mix-up cannot go unseen.
+/// A message whose bytes depend on its place, so that a mix-up is detected.
 fn message(index: usize, len: usize) -> Vec<u8> {
     (0..len)
         .map(|i| (index * 31 + i * 7 + i / 251) as u8)
@@ -96,7 +96,7 @@ proptest! {
     ) {
         let options = SocketOptions { read_buffer_bytes, ..pair1() };
         let received = run(async {
-            let (connection, mut raw) = beside_raw_pipe(&options, 70_000).await;
+            let (connection, mut raw) = over_raw_pipe(&options, 70_000).await;
             let (reader, _writer) = connection.split();
             let bytes = encoded(&messages);
             let send = async move {
@@ -123,7 +123,7 @@ proptest! {
     ) {
         let options = SocketOptions { write_buffer_bytes, ..pair1() };
         let bytes = run(async {
-            let (connection, mut raw) = beside_raw_pipe(&options, pipe_bytes).await;
+            let (connection, mut raw) = over_raw_pipe(&options, pipe_bytes).await;
             let (_reader, mut writer) = connection.split();
             let send = async {
                 for (index, message) in messages.iter().enumerate() {
@@ -252,7 +252,7 @@ async fn send_all(mut writer: Writer, messages: &[Vec<u8>]) {
 
 #[tokio::test]
 async fn a_message_that_was_read_ahead_needs_no_socket() {
-    let (connection, mut raw) = beside_raw_pipe(&pair1(), 1_000).await;
+    let (connection, mut raw) = over_raw_pipe(&pair1(), 1_000).await;
     let (mut reader, _writer) = connection.split();
     assert!(reader.recv_buffered().unwrap().is_none());
     raw.write_all(&encoded(&[vec![1], vec![2, 2], vec![3]])[..38])
@@ -267,7 +267,7 @@ async fn a_message_that_was_read_ahead_needs_no_socket() {
 #[tokio::test]
 async fn a_flood_that_is_at_hand_lets_other_tasks_run() {
     let flood = vec![vec![1]; 10_000];
-    let (connection, mut raw) = beside_raw_pipe(&pair1(), 1 << 20).await;
+    let (connection, mut raw) = over_raw_pipe(&pair1(), 1 << 20).await;
     raw.write_all(&encoded(&flood)).await.unwrap();
     let (mut reader, _writer) = connection.split();
     let turns = std::cell::Cell::new(0);

@@ -36,7 +36,7 @@ fn on(arbiter: &str, cores: Vec<usize>, priority: Option<u8>) -> StageOptions {
     }
 }
 
-/// Starts a graph, looks at it, and lets it end.
+/// Starts a graph, inspects it, and lets it end.
 fn started<T>(graph: GraphBuilder, look: impl FnOnce(&Running) -> T) -> Result<T, GraphError> {
     System::new().block_on(async move {
         let running = graph.start().await?;
@@ -46,10 +46,10 @@ fn started<T>(graph: GraphBuilder, look: impl FnOnce(&Running) -> T) -> Result<T
     })
 }
 
-/// Fields of `/proc/self/task/*/stat` of the thread called `name`, those behind its name, the first being its state.
+/// Fields of `/proc/self/task/*/stat` of the thread called `name`, those after its name; the first is its state.
 fn thread(name: &str) -> Vec<String> {
     for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
-        // A thread may end between the two looks.
+        // A thread may end between the two reads.
         let Ok(stat) = std::fs::read_to_string(task.path().join("stat")) else {
             continue;
         };
@@ -72,7 +72,7 @@ fn a_thread_gets_its_core_before_anything_is_built_on_it() {
 }
 
 #[test]
-fn a_core_that_is_not_there_is_a_warning_or_the_end() {
+fn a_missing_core_is_a_warning_or_an_error() {
     let lenient = graph(on("off", vec![0, NO_CORE], None), Scheduling::Warn);
     started(lenient, |_| ()).unwrap();
     let strict = graph(on("off", vec![0, NO_CORE], None), Scheduling::Strict);

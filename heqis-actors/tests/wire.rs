@@ -63,7 +63,7 @@ fn crc(frame: &[u8]) -> u32 {
         })
 }
 
-/// The sample with `bytes` written at `at` and a checksum that fits, so that the rules behind it are reached.
+/// The sample with `bytes` written at `at` and a matching checksum, so that the rules after it are reached.
 fn planted(at: usize, bytes: &[u8]) -> Vec<u8> {
     let mut frame = sample().to_vec();
     frame[at..at + bytes.len()].copy_from_slice(bytes);
@@ -173,7 +173,7 @@ fn every_header_rule_refuses_even_when_the_checksum_fits() {
 
 #[test]
 fn lengths_that_do_not_add_up_are_refused_whatever_they_claim() {
-    // 3 + 8 are right. 4 and 5 share the padding of 3, so only the checksum could tell; these are all others.
+    // 3 + 8 are right. 4 and 5 share the padding of 3, so that only the checksum detects them; these are all others.
     for (meta_len, payload_len) in [
         (0, 8),
         (17, 8),
@@ -223,7 +223,7 @@ fn shapes_that_do_not_fill_the_payload_are_refused_also_when_their_product_overf
         let error = shape(rank, dims).unwrap_err();
         assert_eq!(error.cause(), "shape", "{rank} {dims:?}: {error}");
     }
-    // What lies behind the rank is not part of the shape.
+    // Dimensions beyond the rank are not part of the shape.
     assert_eq!(
         shape(1, [2, 9, 9, 9]).unwrap().tensor().unwrap().shape(),
         [2]

@@ -88,7 +88,7 @@ fn claiming(lengths: [u64; 3]) -> Vec<u8> {
     lengths.map(u64::to_le_bytes).concat()
 }
 
-// One test: a second one beside it would be seen by the same counter.
+// One test, because a second one would run at the same time and use the same counter.
 #[test]
 fn announced_lengths_cost_at_most_what_is_there() {
     let header = Header {

@@ -144,7 +144,6 @@ impl StageActor {
             match step {
                 Step::Worked => {}
                 Step::Idle => return,
-                Step::Paused => return,
                 Step::InputsEnded(ending) => self.drain(ending),
             }
             if self.setup.cx.clock.now_ns() - start_ns > TURN_NS {
@@ -161,7 +160,7 @@ impl StageActor {
         }
         let mut first = true;
         while self.in_process.len() < self.setup.options.batch.max {
-            let frame = match self.take() {
+            let (inlet, frame) = match self.take() {
                 Taken::Frame(inlet, frame) => (inlet, frame),
                 Taken::Ended(ending) if self.in_process.is_empty() => {
                     return Step::InputsEnded(ending);
@@ -187,11 +186,8 @@ impl StageActor {
                     continue;
                 }
             };
-            let (inlet, frame) = frame;
             if self.phase == Phase::GivenUp {
-                self.setup.inlets[inlet]
-                    .edge
-                    .drop_popped(frame, DropCause::StageFailed);
+                self.drop_popped(inlet, frame, DropCause::StageFailed);
                 continue;
             }
             if frame.head.warm_up
@@ -247,9 +243,7 @@ impl StageActor {
                 &self.setup.cx.stage,
                 format!("position {position} of stream {stream:016x}: {reason}"),
             );
-            self.setup.inlets[taken.inlet]
-                .edge
-                .drop_popped(frame, DropCause::Refused);
+            self.drop_popped(taken.inlet, frame, DropCause::Refused);
         }
     }
 
@@ -278,15 +272,11 @@ impl StageActor {
                     self.setup
                         .control
                         .refused(&self.setup.cx.stage, reason.clone());
-                    self.setup.inlets[inlet]
-                        .edge
-                        .drop_popped(poison, DropCause::Refused);
+                    self.drop_popped(inlet, poison, DropCause::Refused);
                     return Step::Worked;
                 } else {
                     tracing::warn!(stage = %self.setup.cx.stage, origin = ?poison.head.origin, %error, "frame dropped: the stage failed on it twice");
-                    self.setup.inlets[inlet]
-                        .edge
-                        .drop_popped(poison, DropCause::StageFailed);
+                    self.drop_popped(inlet, poison, DropCause::StageFailed);
                 }
                 self.pause(&error)
             }
@@ -367,7 +357,7 @@ impl StageActor {
             clock.sleep_until(until_ns).await;
             bell.ring();
         });
-        Step::Paused
+        Step::Idle
     }
 
     fn rebuild(&mut self) -> bool {
@@ -400,13 +390,11 @@ impl StageActor {
                 self.setup.cx.stage
             ));
             self.abandon();
-            return Step::Paused;
+            return Step::Idle;
         }
         self.phase = Phase::GivenUp;
-        for (inlet, frame) in self.retry.drain(..).rev() {
-            self.setup.inlets[inlet]
-                .edge
-                .drop_popped(frame, DropCause::StageFailed);
+        for (inlet, frame) in std::mem::take(&mut self.retry).into_iter().rev() {
+            self.drop_popped(inlet, frame, DropCause::StageFailed);
         }
         // Frames are still taken, and dropped with their cause, so that no upstream stage waits for ever.
         Step::Worked
@@ -465,6 +453,19 @@ impl StageActor {
         self.setup.control.ended(&self.setup.cx.stage);
     }
 
+    fn state(&self, snapshot: Snapshot) -> ActorState {
+        ActorState::State {
+            stage: self.setup.cx.stage.to_string(),
+            worker: self.setup.worker,
+            fingerprint: self.setup.fingerprint,
+            snapshot,
+        }
+    }
+
+    fn drop_popped(&self, inlet: usize, frame: AnyFrame, cause: DropCause) {
+        self.setup.inlets[inlet].edge.drop_popped(frame, cause);
+    }
+
     /// Books every frame of this actor as dropped and ends, because the drain timeout has passed.
     fn abandon(&mut self) {
         if self.phase == Phase::Ended {
@@ -478,9 +479,7 @@ impl StageActor {
         let inlets: Vec<usize> = self.in_process.drain(..).map(|taken| taken.inlet).collect();
         let retry = std::mem::take(&mut self.retry);
         for (inlet, frame) in inlets.into_iter().zip(frames).chain(retry) {
-            self.setup.inlets[inlet]
-                .edge
-                .drop_popped(frame, DropCause::Shutdown);
+            self.drop_popped(inlet, frame, DropCause::Shutdown);
         }
         for inlet in &self.setup.inlets {
             inlet.edge.abandon();
@@ -498,7 +497,6 @@ impl StageActor {
 enum Step {
     Worked,
     Idle,
-    Paused,
     InputsEnded(Ending),
 }
 
@@ -562,17 +560,6 @@ impl Handler<TakeSnapshot> for StageActor {
             Some(stage) if idle => self.state(stage.snapshot()),
             _ => ActorState::Busy,
         }])
-    }
-}
-
-impl StageActor {
-    fn state(&self, snapshot: Snapshot) -> ActorState {
-        ActorState::State {
-            stage: self.setup.cx.stage.to_string(),
-            worker: self.setup.worker,
-            fingerprint: self.setup.fingerprint,
-            snapshot,
-        }
     }
 }
 

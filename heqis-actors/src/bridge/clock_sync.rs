@@ -75,7 +75,7 @@ impl ClockSync {
     }
 
     /// Whether the peer waits for its first report.
-    pub(super) fn owes_reply(&self) -> bool {
+    pub(super) fn reply_is_due(&self) -> bool {
         !self.reported && !self.local.is_empty()
     }
 
@@ -189,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_delay_is_owed_until_it_is_reported() {
+    fn the_first_reply_is_due_until_a_delay_is_reported() {
         let mut clocks = ClockSync::default();
-        assert!(!clocks.owes_reply() && clocks.report_local(0).is_none());
+        assert!(!clocks.reply_is_due() && clocks.report_local(0).is_none());
         clocks.record_remote(10, 5, None);
-        assert!(clocks.owes_reply() && clocks.offset(10).is_none());
+        assert!(clocks.reply_is_due() && clocks.offset(10).is_none());
         assert_eq!(clocks.report_local(10), Some(5));
-        assert!(!clocks.owes_reply());
+        assert!(!clocks.reply_is_due());
     }
 }

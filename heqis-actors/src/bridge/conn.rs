@@ -175,7 +175,7 @@ impl Conn {
         }
         if sent_ns != 0 {
             self.clock_sync.record_remote(now_ns, sent_ns, delay_ns);
-            if self.clock_sync.owes_reply() {
+            if self.clock_sync.reply_is_due() {
                 self.hasten_heartbeat(now_ns);
             }
         }

@@ -168,7 +168,7 @@ impl ReceiveState {
             return Err(excess());
         }
         // An at-most-once sender has booked these as lost with the link.
-        session.tracker.pass(session.received + 1, seq - 1);
+        session.tracker.skip(session.received + 1, seq - 1);
         session.received = seq;
         let books = &self.setup.edge.books;
         let mut frame = match decode_frame(wire, self.setup.payload) {
@@ -241,7 +241,7 @@ impl ReceiveState {
         }
         if let Some(session) = &self.session {
             // Numbers that an at-most-once sender gave up after the last one received.
-            session.tracker.pass(received + 1, last_seq);
+            session.tracker.skip(received + 1, last_seq);
             session.tracker.set_eager();
         }
         self.last_seq = Some(last_seq);
@@ -286,7 +286,7 @@ impl ReceiveState {
     pub(super) fn ack(&self, always: bool) -> Option<Ack> {
         let session = self.session.as_ref()?;
         (always || session.tracker.has_news()).then(|| {
-            let (done, outcomes) = session.tracker.tell();
+            let (done, outcomes) = session.tracker.report();
             Ack {
                 limit: self.limit(),
                 done,

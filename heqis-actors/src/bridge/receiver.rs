@@ -72,7 +72,7 @@ enum Farewell {
     Pending,
     /// The sender knows that everything has its outcome.
     Confirmed,
-    /// The stages of this node have finished, and the sender was told.
+    /// The stages of this node have finished, and the sender was notified.
     Answered,
 }
 

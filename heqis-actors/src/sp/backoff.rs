@@ -57,8 +57,8 @@ impl Backoff {
         Duration::from_nanos(low + self.draw() % (high - low + 1))
     }
 
-    /// Starts again from the least delay, to be called once a connection has proved itself.
-    /// The random sequence goes on.
+    /// Starts again from the least delay, to be called once a connection is stable.
+    /// The random sequence continues.
     pub fn reset(&mut self) {
         self.step_ns = self.min_ns;
     }

@@ -64,8 +64,8 @@ async fn open(endpoint: &Endpoint, options: &SocketOptions, inproc: &Inproc) -> 
     }
 }
 
-/// Refuses a TCP stream that met itself: dialing a free local port can hit upon that very port as
-/// its own source, and the two ends of such a stream would shake hands happily.
+/// Refuses a TCP stream that met itself: dialing a free local port can get that very port as
+/// its own source, and the two ends of such a stream would complete a handshake.
 fn tcp(stream: TcpStream, options: &SocketOptions) -> io::Result<Stream> {
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());
@@ -135,8 +135,8 @@ impl Connection {
         &self.peer
     }
 
-    /// Returns both halves, to be used independently. Dropping the writer tells the peer that no
-    /// more messages come; the connection ends when both are dropped.
+    /// Returns both halves, to be used independently. Dropping the writer signals to the peer that no
+    /// further message follows; the connection ends when both are dropped.
     pub fn split(self) -> (Reader, Writer) {
         (self.reader, self.writer)
     }

@@ -41,13 +41,13 @@ struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Nobody is left to tell; a stale file is cleared by the next bind.
+        // An error cannot be reported here; a stale file is removed by the next bind.
         let _ = std::fs::remove_file(&self.0);
     }
 }
 
 impl Listener {
-    /// Binds `endpoint`. A socket file that nobody listens on is replaced; any other file is not.
+    /// Binds `endpoint`. A socket file without a listener is replaced; any other file is not.
     ///
     /// # Errors
     /// [`SpError::Io`] when the endpoint is taken or cannot be had, and [`SpError::InvalidOption`].
@@ -186,7 +186,7 @@ async fn bind_ipc(path: &Path) -> io::Result<UnixListener> {
     }
 }
 
-/// Returns whether `path` is a socket on which nobody listens any more.
+/// Returns whether `path` is a socket without a listener.
 async fn is_stale(path: &Path) -> bool {
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
     if !is_socket {

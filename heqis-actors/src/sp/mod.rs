@@ -10,7 +10,7 @@
 //! ```
 //!
 //! - `protocol`, `framing`: who may talk to whom, and the bytes around a message (pure functions).
-//! - `endpoint`, `options`, `error`: what a caller configures and what it gets told.
+//! - `endpoint`, `options`, `error`: what a caller configures, and the errors.
 //! - `listener`, `connection`: accepting, dialing, the handshake. `stream`: tcp, Unix-domain
 //!   sockets and pipes behind one type. `inproc`: the hub of in-process names.
 //! - `reader`, `writer`: the two hot paths. `backoff`: delays for the caller's redial loop.

@@ -41,7 +41,7 @@ pub struct Writer {
 
 /// A run of bytes that waits to be written.
 enum Piece {
-    /// The next so many bytes of `copied`.
+    /// This number of bytes of `copied`.
     Copied(usize),
     /// A body that is sent from where it lies.
     InPlace(Bytes),
@@ -115,7 +115,7 @@ impl Writer {
 
     /// Gives all queued bytes to the kernel.
     ///
-    /// Cancel-safe: dropping the future keeps what was not written, and the next flush goes on
+    /// Cancel-safe: dropping the future keeps what was not written, and the next flush continues
     /// from there.
     ///
     /// # Errors
@@ -131,8 +131,8 @@ impl Writer {
         })
     }
 
-    /// Flushes, then tells the peer that no more messages come. What the peer sends can still be
-    /// received.
+    /// Flushes, then signals to the peer that no further message follows. Messages of the peer can
+    /// still be received.
     ///
     /// # Errors
     /// As [`Writer::flush`].

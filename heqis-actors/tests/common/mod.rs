@@ -89,14 +89,14 @@ impl Source for Count {
     }
 }
 
-/// What a [`Collect`] sink has seen, in order.
+/// What a [`Collect`] sink has received, in order.
 pub type Seen = Arc<Mutex<Vec<u64>>>;
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 pub struct CollectConfig {
     #[serde(skip)]
     pub seen: Seen,
-    /// How long each frame takes: busy on the real clock, moved on by the stage on a virtual one.
+    /// How long each frame takes: busy on the real clock, advanced by the stage on a virtual one.
     #[serde(skip)]
     pub takes: Duration,
     /// Values on which the stage fails, each time.
@@ -105,7 +105,7 @@ pub struct CollectConfig {
     /// Values on which the stage panics once.
     #[serde(skip)]
     pub panics: Seen,
-    /// Calls that find something missing that they need, before the rest goes well.
+    /// Number of first calls that fail because something is unavailable.
     #[serde(skip)]
     pub outages: Arc<AtomicUsize>,
     #[serde(skip)]
@@ -153,7 +153,7 @@ impl Stage for Collect {
         if let Some(at) = panics.iter().position(|value| *value == frame.value) {
             panics.remove(at);
             drop(panics);
-            panic!("told to panic on {}", frame.value);
+            panic!("instructed to panic on {}", frame.value);
         }
         drop(panics);
         let start_ns = self.clock.now_ns();

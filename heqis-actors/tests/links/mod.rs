@@ -1,4 +1,4 @@
-//! Bridged edges for tests: endpoints that nobody else uses, a graph on either side, peers that speak raw bytes.
+//! Bridged edges for tests: unused endpoints, a graph on either side, peers that send raw bytes.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 use std::io::{ErrorKind, Read, Write};
@@ -15,9 +15,9 @@ use heqis_actors::{
 
 use crate::common::{Collect, CollectConfig, Count, CountConfig, Number};
 
-/// How long a drain may take before the test has failed.
+/// Time after which a drain has failed.
 pub const DRAIN: Duration = Duration::from_secs(30);
-/// How long anything may take before the test has failed.
+/// Time after which any other step has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The edge that every graph here has.
 pub const EDGE: &str = "count->collect";
@@ -119,7 +119,7 @@ impl Link {
     }
 }
 
-/// Items without end; the graph is stopped instead.
+/// An endless number of items; the graph is stopped instead.
 pub fn endless(every_ns: i64) -> CountConfig {
     CountConfig {
         count: u64::MAX,
@@ -153,7 +153,7 @@ pub async fn stop_in_turn(sender: Running, receiver: Running) -> (NodeReport, No
     (sent, receiver.wait(DRAIN).await)
 }
 
-/// The content of a goodbye that says that everything has its outcome.
+/// The content of a goodbye after everything has its outcome.
 pub const DONE: (bool, u64) = (false, 0);
 
 /// Lets the other threads work until `done`.
@@ -315,7 +315,7 @@ pub fn framed(header: Header, meta: Vec<u8>) -> Vec<u8> {
         .to_vec()
 }
 
-/// What a pair1 socket says first.
+/// The handshake of a pair1 socket.
 pub const PAIR1: &[u8; 8] = b"\0SP\0\0\x11\0\0";
 
 /// `body` as a pair1 message on TCP.
@@ -328,11 +328,11 @@ pub fn message(body: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A peer that speaks bytes.
+/// A peer that sends bytes.
 pub struct Peer(pub TcpStream);
 
 impl Peer {
-    /// Connects and says nothing.
+    /// Connects and sends nothing.
     pub fn connect(address: SocketAddr) -> Self {
         let mut stream = None;
         until("a connection", || {
@@ -348,7 +348,7 @@ impl Peer {
         Self(stream)
     }
 
-    /// Connects and does the handshake of a pair1 socket.
+    /// Connects and completes the handshake of a pair1 socket.
     pub fn shaken(address: SocketAddr) -> Self {
         let mut peer = Self::connect(address);
         peer.shake();
@@ -388,7 +388,7 @@ impl Peer {
         read_exact(&mut self.0, &mut body).then(|| WireFrame::parse(body.into()).unwrap())
     }
 
-    /// The next frame of `kind`; other kinds are passed over.
+    /// The next frame of `kind`; other kinds are skipped.
     pub fn expect(&mut self, kind: MessageKind) -> WireFrame {
         loop {
             let frame = self
@@ -407,7 +407,7 @@ impl Peer {
     }
 }
 
-/// Whether `buffer` was filled before the other side closed. Panics when nothing comes for too long.
+/// Whether `buffer` was filled before the other side closed. Panics when nothing arrives for too long.
 fn read_exact(stream: &mut TcpStream, buffer: &mut [u8]) -> bool {
     match stream.read_exact(buffer) {
         Ok(()) => true,
@@ -424,7 +424,7 @@ pub fn books_of<'a>(report: &'a NodeReport, name: &str) -> &'a EdgeReport {
     report.edges.iter().find(|edge| edge.edge == name).unwrap()
 }
 
-/// SplitMix64, so that a seed names a run.
+/// SplitMix64, so that a seed determines a run.
 pub struct Dice(pub u64);
 
 impl Dice {

@@ -15,10 +15,10 @@ use super::Pair;
 use super::packet::{is_ipv4, is_whole, mend_checksum, segment};
 use crate::links::Dice;
 
-/// How soon a forwarder that is told to stop looks.
+/// Time within which a forwarder notices that it is stopped.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// What befalls the packets of one direction. Chances are per mille of the packets.
+/// Faults of one direction. Probabilities are per mille of the packets.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Line {
     pub loss: u64,
@@ -70,7 +70,7 @@ impl Tally {
     }
 }
 
-/// A forwarder at work between the two sides of a pair.
+/// A running forwarder between the two sides of a pair.
 pub struct Forwarder {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Tally>,
@@ -79,10 +79,10 @@ pub struct Forwarder {
 impl Forwarder {
     pub fn start(pair: Arc<Pair>, plan: Plan, seed: u64) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let told = stop.clone();
+        let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut road = Road::new(plan, seed);
-            while !told.load(Ordering::Acquire) {
+            while !stopped.load(Ordering::Acquire) {
                 road.turn(&pair.tuns);
             }
             road.tally
@@ -96,7 +96,7 @@ impl Forwarder {
     }
 }
 
-/// A packet under way: when it is due, its number, its direction. The heap orders by the first two.
+/// A packet in flight: when it is due, its number, its direction. The heap orders by the first two.
 type UnderWay = Reverse<(Instant, u64, usize, Vec<u8>)>;
 
 struct Road {
@@ -137,7 +137,7 @@ impl Road {
         }
     }
 
-    /// Waits for a packet or for the time of one, and carries what there is.
+    /// Waits until a packet arrives or is due, and forwards those that are.
     fn turn(&mut self, tuns: &[SyncDevice; 2]) {
         let now = Instant::now();
         let due = self.under_way.peek().map(|Reverse(next)| next.0);
@@ -188,7 +188,7 @@ impl Road {
         }
     }
 
-    /// A packet has come in: what becomes of it?
+    /// Draws the faults of a packet that has arrived.
     fn take(&mut self, way: usize, mut packet: Vec<u8>) {
         let (now, line) = (Instant::now(), self.plan.lines[way]);
         self.tally.count("packets");
@@ -235,7 +235,7 @@ impl Road {
         self.under_way.push(Reverse((due, self.count, way, packet)));
     }
 
-    /// Whether a partition takes this packet; begins and ends partitions.
+    /// Whether a partition drops this packet; begins and ends partitions.
     fn is_cut(&mut self, way: usize, now: Instant) -> bool {
         if self.partition_ends.is_some_and(|end| now >= end) {
             self.partition_ends = None;

@@ -1,4 +1,4 @@
-//! Two network namespaces that only this program connects: every IP packet between them passes through it, and suffers.
+//! Two network namespaces that only this program connects: every IP packet between them passes through it, where faults are applied.
 #![allow(dead_code, clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod forward;

@@ -29,7 +29,7 @@ impl Pair {
     pub fn new() -> Self {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let (process, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
-        // Each name is on the list before it is made, so that a failure halfway leaves nothing behind.
+        // Each name is on the list before it is made, so that nothing is left after a failure.
         let mut made = Names(Vec::new());
         let tuns = [(NEAR, FAR, 'n'), (FAR, NEAR, 'f')].map(|(here, there, side)| {
             let name = format!("{NAME}{process}-{number}{side}");
@@ -66,7 +66,7 @@ impl Drop for Pair {
     }
 }
 
-/// Namespaces that go when this does.
+/// Namespaces that are removed when this is dropped.
 struct Names(Vec<String>);
 
 impl Drop for Names {
