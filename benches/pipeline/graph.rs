@@ -13,7 +13,7 @@ use heqis_compute::journal::{Existing, Mismatch};
 use heqis_compute::{Journal, JournalConfig, Signal, SignalConfig, TrtEngine, TrtEngineConfig};
 use heqis_gateway::source::{Simulated, SimulatedConfig};
 use heqis_gateway::{Cleaner, Indicators, IndicatorsConfig, NpuFeature, NpuFeatureConfig};
-use heqis_messages::{Decision, FeatureRow, Features, PredictionMessage};
+use heqis_messages::{DecisionMessage, FeatureRow, Features, PredictionMessage};
 use heqis_quant::Prediction;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -62,7 +62,7 @@ impl Stage for NullFeatures {
                 bar: frame.bar,
                 set_id: frame.set_id,
                 tensor,
-                view: frame.view,
+                snapshot: frame.snapshot,
             },
         );
         Ok(())
@@ -98,7 +98,7 @@ impl Stage for NullEngine {
             PredictionMessage {
                 bar: frame.bar,
                 prediction,
-                view: frame.view,
+                snapshot: frame.snapshot,
             },
         );
         Ok(())
@@ -132,7 +132,7 @@ struct Watch(Arc<Mutex<Seen>>);
 
 impl Stage for Watch {
     type Config = WatchConfig;
-    type In = Decision;
+    type In = DecisionMessage;
     type Out = Nothing;
     const KIND: &'static str = "watch";
     const ABOUT: &'static str = "Records when decisions return.";
@@ -143,7 +143,7 @@ impl Stage for Watch {
 
     fn process(
         &mut self,
-        frame: &Frame<Decision>,
+        frame: &Frame<DecisionMessage>,
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
         let mut seen = self.0.lock().unwrap();
@@ -339,7 +339,7 @@ pub(crate) fn gateway(arm: Arm, days: u32, rate_per_s: Option<f64>, ports: [u16;
         .edge_in(
             1,
             ("signal", "watch"),
-            PayloadType::of::<Decision>(),
+            PayloadType::of::<DecisionMessage>(),
             EdgeOptions::default(),
             bridge(ports[1]),
         )
@@ -366,7 +366,7 @@ pub(crate) fn compute(arm: Arm, ports: [u16; 2], journal: &Path) -> NodeReport {
         .edge_out(
             1,
             ("signal", "watch"),
-            PayloadType::of::<Decision>(),
+            PayloadType::of::<DecisionMessage>(),
             EdgeOptions::default(),
             bridge(ports[1]),
         )

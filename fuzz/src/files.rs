@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use heqis_data::Import;
 use heqis_gateway::source::json_bar as read_json_bar;
 use heqis_infer::bundle::Manifest;
-use heqis_quant::decision::journal::{Contents, Line};
+use heqis_quant::decision::journal::{Contents, JournalLine};
 use heqis_data::{BarReader, TableOptions};
 use heqis_quant::{
     Bar, CleanConfig, Cleaner, Date, Marks, QuantError, Symbol,
@@ -220,7 +220,7 @@ pub fn topology(data: &[u8]) {
         Err(faults) => {
             assert!(!faults.list.is_empty());
             for fault in &faults.list {
-                let (line, column) = faults.sources.line_column(fault.place);
+                let (line, column) = faults.sources.line_column(fault.id);
                 let length = text
                     .split('\n')
                     .nth(line - 1)
@@ -229,7 +229,7 @@ pub fn topology(data: &[u8]) {
                     length.is_some_and(|length| column <= length + 1),
                     "{fault:?}"
                 );
-                assert_eq!(faults.sources.name(fault.place), "topologies/fuzz.toml");
+                assert_eq!(faults.sources.name(fault.id), "topologies/fuzz.toml");
                 assert!(!fault.message.is_empty(), "{fault:?}");
             }
             let drawn = report::render(&faults, Look::Plain, 80);
@@ -281,24 +281,24 @@ fn whole_journal(data: &[u8]) {
     }
     let cut = crc32fast::hash(data) as usize % (text.len() + 1);
     let cut = Contents::parse(&text.as_bytes()[..cut], "j").expect("a cut is a torn write");
-    assert!(cut.records.len() <= contents.records.len());
+    assert!(cut.decisions.len() <= contents.decisions.len());
 }
 
 fn written(contents: &Contents) -> String {
     let mut text = String::new();
     if let Some(header) = &contents.header {
-        Line::Header(header.clone()).write(&mut text);
+        JournalLine::Header(header.clone()).write(&mut text);
     }
     for name in &contents.streams {
-        Line::Stream(name.clone()).write(&mut text);
+        JournalLine::Stream(name.clone()).write(&mut text);
     }
-    for (place, record) in &contents.records {
-        Line::Decision(*place, *record).write(&mut text);
+    for (id, record) in &contents.decisions {
+        JournalLine::Decision(*id, *record).write(&mut text);
     }
     if contents.closed {
         let before = contents.header.as_ref().map_or(0, |header| header.before);
-        let decisions = before + contents.records.len() as u64;
-        Line::Closing { decisions }.write(&mut text);
+        let decisions = before + contents.decisions.len() as u64;
+        JournalLine::Closing { decisions }.write(&mut text);
     }
     text
 }

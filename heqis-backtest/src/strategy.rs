@@ -7,11 +7,12 @@ use std::sync::Arc;
 use heqis_data::predictions::Predictions;
 use heqis_infer::{BackendKind, Bundle, ModelState, StatefulModel, TensorView, open};
 use heqis_quant::decision::{
-    KillState, Market as MarketView, Memory, Side, SignalMode, Strategy, VerdictReason, View,
+    DecisionReason, DecisionState, MarketSnapshot, MarketState, Side, SignalMode, Strategy,
+    TradingState,
 };
-use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
+use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Prediction, Scaler, Span, Symbol, Verdict};
+use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Decision, Prediction, Scaler, Span, Symbol};
 use serde::{Deserialize, Serialize};
 
 use super::run::Settings;
@@ -75,7 +76,7 @@ pub struct Foreseen {
     /// The bar, cleaned.
     pub bar: Bar,
     /// What filters see.
-    pub view: View,
+    pub view: MarketSnapshot,
     /// What the model says.
     pub prediction: Prediction,
     /// Whether the model gives probabilities; without them a prediction's say nothing.
@@ -101,7 +102,7 @@ pub struct Said {
     /// Whether the model gives probabilities.
     pub has_probabilities: bool,
     /// What was decided in each signal mode, in their order: see [`Said::decided`].
-    decided: [(Side, VerdictReason); 3],
+    decided: [(Side, DecisionReason); 3],
     /// The last price.
     pub close: f64,
     /// The return to the next bar of the same stock that something is said of; 0 for the last one.
@@ -113,7 +114,7 @@ pub struct Said {
 impl Said {
     /// Returns what was decided in a signal mode, and why.
     #[must_use]
-    pub fn decided(&self, mode: SignalMode) -> (Side, VerdictReason) {
+    pub fn decided(&self, mode: SignalMode) -> (Side, DecisionReason) {
         self.decided[mode as usize]
     }
 }
@@ -146,16 +147,16 @@ impl Foresight {
                 time_ns: bar.time_ns,
                 date: bar.date,
                 has_probabilities: seen.has_probabilities,
-                decided: [(Side::Hold, VerdictReason::InvalidPrediction); 3],
+                decided: [(Side::Hold, DecisionReason::InvalidPrediction); 3],
                 close: bar.close,
                 followed,
                 prediction: seen.prediction,
             }
         }));
         for mode in [SignalMode::Return, SignalMode::Class, SignalMode::Both] {
-            let verdicts = decide(&settings.strategy(mode), &foreseen, &settings.kill);
-            for (said, verdict) in said.iter_mut().zip(verdicts) {
-                said.decided[mode as usize] = (verdict.side, verdict.reason);
+            let decisions = decide(&settings.strategy(mode), &foreseen, &settings.kill);
+            for (said, decision) in said.iter_mut().zip(decisions) {
+                said.decided[mode as usize] = (decision.side, decision.reason);
             }
         }
         let bars = self.bars;
@@ -167,7 +168,7 @@ impl Foresight {
 #[derive(Debug)]
 pub enum Predictor {
     /// Bundles on the CPU engine, with the scaler that they were trained with.
-    Bundles(Box<DecisionPath<BundleModel>>),
+    Bundles(Box<DecisionPipeline<BundleModel>>),
     /// A table, which threads share.
     Table(Arc<Predictions>),
 }
@@ -186,11 +187,13 @@ impl Predictor {
         match source {
             Source::Bundles { factors, direction } => {
                 let (model, scaler) = BundleModel::load(factors.as_deref(), direction)?;
-                let config = PathConfig {
+                let config = PipelineConfig {
                     clean: clean.clone(),
-                    ..PathConfig::new(scaler, strategy)
+                    ..PipelineConfig::new(scaler, strategy)
                 };
-                Ok(Self::Bundles(Box::new(DecisionPath::new(config, model)?)))
+                Ok(Self::Bundles(Box::new(DecisionPipeline::new(
+                    config, model,
+                )?)))
             }
             Source::Table(path) => Ok(Self::Table(Arc::new(Predictions::read(path)?))),
         }
@@ -215,7 +218,7 @@ impl Predictor {
                 };
                 let markets = Markets::shipped()?;
                 let mut cleaner = Cleaner::new(clean.clone())?;
-                let mut market = MarketView::new(&strategy.gauges())?;
+                let mut market = MarketState::new(&strategy.filter_indicators())?;
                 for bar in bars {
                     let Ok(bar) = cleaner.check(*bar) else {
                         continue;
@@ -241,7 +244,10 @@ impl Predictor {
 ///
 /// # Errors
 /// What the path or its model says.
-pub fn follow<M: Model>(path: &mut DecisionPath<M>, bars: &[Bar]) -> Result<Foresight, M::Error> {
+pub fn follow<M: Model>(
+    path: &mut DecisionPipeline<M>,
+    bars: &[Bar],
+) -> Result<Foresight, M::Error> {
     let mut told = Foresight {
         bars: Vec::with_capacity(bars.len()),
         foreseen: Vec::with_capacity(bars.len()),
@@ -249,14 +255,18 @@ pub fn follow<M: Model>(path: &mut DecisionPath<M>, bars: &[Bar]) -> Result<Fore
     for bar in bars {
         match path.step(*bar)? {
             // No day to trade on: the broker sees what the decisions saw.
-            Outcome::Rejected(_) | Outcome::Refused(_) => {}
-            Outcome::WarmUp(bar) => told.bars.push(bar),
-            Outcome::Decided(decided) => {
-                told.bars.push(decided.bar);
+            BarOutcome::Rejected(_) | BarOutcome::Unusable(_) => {}
+            BarOutcome::WarmUp(bar) => told.bars.push(bar),
+            BarOutcome::Decided {
+                bar,
+                snapshot,
+                decision,
+            } => {
+                told.bars.push(bar);
                 told.foreseen.push(Foreseen {
-                    bar: decided.bar,
-                    view: decided.view,
-                    prediction: decided.prediction,
+                    bar,
+                    view: snapshot,
+                    prediction: decision.prediction(),
                     has_probabilities: true,
                 });
             }
@@ -272,21 +282,27 @@ pub struct KillChange {
     /// The first day whose decisions it binds.
     pub from: Date,
     /// How far may be traded.
-    pub state: KillState,
+    pub state: TradingState,
 }
 
 /// Decides on every bar that is foreseen, by the code of the boards. Before the first of `kills`, which are in the order of
 /// their days, everything is allowed.
 #[must_use]
-pub fn decide(strategy: &Strategy, foreseen: &[Foreseen], kills: &[KillChange]) -> Vec<Verdict> {
-    let mut memory = Memory::default();
+pub fn decide(strategy: &Strategy, foreseen: &[Foreseen], kills: &[KillChange]) -> Vec<Decision> {
+    let mut state = DecisionState::default();
     foreseen
         .iter()
         .map(|seen| {
             let before = kills.partition_point(|kill| kill.from <= seen.bar.date);
             let last = kills[..before].last();
-            let kill = last.map_or(KillState::Active, |kill| kill.state);
-            strategy.decide(&mut memory, &seen.view, &seen.prediction, kill)
+            let kill = last.map_or(TradingState::Active, |kill| kill.state);
+            strategy.decide(
+                &mut state,
+                &(&seen.bar).into(),
+                &seen.view,
+                &seen.prediction,
+                kill,
+            )
         })
         .collect()
 }

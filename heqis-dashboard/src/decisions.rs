@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-use heqis_quant::decision::{Carry, Stance, Verdict, VerdictReason};
+use heqis_quant::decision::{DecisionReason, Position};
 use heqis_quant::{Date, Side, Symbol};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -28,9 +28,9 @@ pub struct Decision {
     /// Confidence.
     pub confidence: f64,
     /// Reason.
-    pub reason: VerdictReason,
+    pub reason: DecisionReason,
     /// Position after the decision.
-    pub stance: Stance,
+    pub stance: Position,
     /// Expected return to the next close.
     pub predicted_return: f64,
     /// Probabilities of down, flat, up.
@@ -43,14 +43,7 @@ impl Decision {
     /// Returns the side before filters; differs from the side exactly where a filter rejected it.
     #[must_use]
     pub fn wanted(&self) -> Side {
-        let verdict = Verdict {
-            side: self.side,
-            confidence: self.confidence,
-            reason: self.reason,
-            stance: self.stance,
-            carry: Carry::default(),
-        };
-        verdict.wanted()
+        self.reason.refused_side(self.stance).unwrap_or(self.side)
     }
 }
 
@@ -273,8 +266,8 @@ mod tests {
             close: position as f64,
             side: Side::Hold,
             confidence: 0.5,
-            reason: VerdictReason::BelowEnter,
-            stance: Stance::Out,
+            reason: DecisionReason::BelowEnter,
+            stance: Position::Flat,
             predicted_return: 0.0,
             probabilities: [0.2, 0.6, 0.2],
             timings: Vec::new(),

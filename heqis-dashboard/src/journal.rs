@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use heqis_data::journal::{self, Names};
-use heqis_quant::decision::journal::{Place, Record};
+use heqis_quant::decision::Decision as JournalDecision;
+use heqis_quant::decision::journal::EntryId;
 use serde::Deserialize;
 
 use crate::decisions::{Decision, StageTime};
@@ -101,9 +102,9 @@ fn timings(path: &Path, first: u64) -> Result<HashMap<u64, Vec<StageTime>>, Dash
     Ok(timings)
 }
 
-fn decision(place: &Place, record: &Record, timings: Vec<StageTime>) -> Decision {
+fn decision(id: &EntryId, record: &JournalDecision, timings: Vec<StageTime>) -> Decision {
     Decision {
-        origin: (place.stream, place.position),
+        origin: (id.stream, id.position),
         symbol: record.symbol,
         date: record.date,
         time_ns: record.time_ns,
@@ -111,7 +112,7 @@ fn decision(place: &Place, record: &Record, timings: Vec<StageTime>) -> Decision
         side: record.side,
         confidence: record.confidence,
         reason: record.reason,
-        stance: record.stance,
+        stance: record.position,
         predicted_return: record.predicted_return,
         probabilities: record.probabilities,
         timings,
@@ -123,7 +124,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use heqis_quant::Side;
-    use heqis_quant::decision::VerdictReason;
+    use heqis_quant::decision::DecisionReason;
 
     use super::*;
 
@@ -147,7 +148,7 @@ mod tests {
             ((0xab, 7), 17.01, Side::Buy)
         );
         assert_eq!(first.timings, []);
-        assert_eq!(second.reason, VerdictReason::InvalidPrediction);
+        assert_eq!(second.reason, DecisionReason::InvalidPrediction);
         assert!(second.predicted_return.is_nan());
         assert_eq!(
             (&*second.timings[0].stage, second.timings[0].leave_us),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heqis_quant::KillState;
+use heqis_quant::TradingState;
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
@@ -30,7 +30,7 @@ pub trait Live: Send + Sync {
     ///
     /// # Errors
     /// [`Rejected::NotFound`] when no stage of this node has one that can be set, [`Rejected::Failed`] when writing it failed.
-    fn set_trading_state(&self, state: KillState) -> Result<(), Rejected>;
+    fn set_trading_state(&self, state: TradingState) -> Result<(), Rejected>;
 }
 
 /// Nodes, their stages, and the edges between them.

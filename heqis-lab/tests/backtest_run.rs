@@ -12,8 +12,8 @@ use heqis_data::BarReader;
 use heqis_lab::backtest::BacktestArgs;
 use heqis_lab::backtest::{Line, backtest, run as run_command};
 use heqis_quant::Symbol;
-use heqis_quant::decision::{KillState, SignalMode};
-use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
+use heqis_quant::decision::{SignalMode, TradingState};
+use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, PipelineConfig};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
 #[derive(Parser)]
@@ -167,16 +167,15 @@ fn decisions_are_those_of_the_decision_path_in_every_mode() {
         )
         .unwrap();
         let strategy = Settings::default().strategy(mode);
-        let mut path = DecisionPath::new(PathConfig::new(scaler, strategy), model).unwrap();
+        let mut path = DecisionPipeline::new(PipelineConfig::new(scaler, strategy), model).unwrap();
         let mut decided = Vec::new();
         for bar in BarReader::new(bars.as_slice(), Some(symbol), "bars").unwrap() {
-            if let Outcome::Decided(one) = path.step(bar.unwrap()).unwrap() {
-                let verdict = one.verdict;
+            if let BarOutcome::Decided { decision, .. } = path.step(bar.unwrap()).unwrap() {
                 decided.push((
-                    one.bar.date.to_string(),
-                    one.prediction.predicted_return.to_string(),
-                    verdict.side.to_string(),
-                    verdict.reason.to_string(),
+                    decision.date.to_string(),
+                    decision.predicted_return.to_string(),
+                    decision.side.to_string(),
+                    decision.reason.to_string(),
                 ));
             }
         }
@@ -219,21 +218,21 @@ fn the_kill_state_binds_from_its_day_on_as_on_a_board() {
     )
     .unwrap();
     let strategy = Settings::default().strategy(SignalMode::Return);
-    let mut path = DecisionPath::new(PathConfig::new(scaler, strategy), model).unwrap();
+    let mut path = DecisionPipeline::new(PipelineConfig::new(scaler, strategy), model).unwrap();
     let mut decided = Vec::new();
     for bar in BarReader::new(bars.as_slice(), Some(symbol), "bars").unwrap() {
         let bar = bar.unwrap();
-        path.set_kill_state(match bar.date {
-            date if date < day(reducing) => KillState::Active,
-            date if date < day(halted) => KillState::Reducing,
-            date if date < day(again) => KillState::Halted,
-            _ => KillState::Active,
+        path.set_trading_state(match bar.date {
+            date if date < day(reducing) => TradingState::Active,
+            date if date < day(halted) => TradingState::Reducing,
+            date if date < day(again) => TradingState::Halted,
+            _ => TradingState::Active,
         });
-        if let Outcome::Decided(one) = path.step(bar).unwrap() {
+        if let BarOutcome::Decided { decision, .. } = path.step(bar).unwrap() {
             decided.push((
-                one.bar.date.to_string(),
-                one.verdict.side.to_string(),
-                one.verdict.reason.to_string(),
+                decision.date.to_string(),
+                decision.side.to_string(),
+                decision.reason.to_string(),
             ));
         }
     }

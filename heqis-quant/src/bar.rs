@@ -58,6 +58,30 @@ pub struct Bar {
     pub marks: Marks,
 }
 
+/// The bar that features, a prediction or a decision belong to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BarRef {
+    /// Instrument.
+    pub symbol: Symbol,
+    /// Trading day.
+    pub date: Date,
+    /// Exchange close time of the bar, UTC nanoseconds since the Unix epoch.
+    pub time_ns: i64,
+    /// Closing price as the vendor gave it, CNY.
+    pub close: f64,
+}
+
+impl From<&Bar> for BarRef {
+    fn from(bar: &Bar) -> Self {
+        Self {
+            symbol: bar.symbol,
+            date: bar.date,
+            time_ns: bar.time_ns,
+            close: bar.close,
+        }
+    }
+}
+
 impl Bar {
     /// Returns the close of the `previous` bar of the same series, expressed on the price level of this bar.
     ///

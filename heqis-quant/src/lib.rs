@@ -20,7 +20,7 @@
 //! | [`stats`] | moments, correlations, and intervals by clusters |
 //! | [`label`] | what a model should have said, and the split of a series into spans |
 //! | [`decision`] | prediction and market → buy, hold or sell, with the reason: **data leaves here** |
-//! | [`path`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
+//! | [`pipeline`] | the pieces above in a row, bar → decision, as the stages of the boards call them |
 //!
 //! ```
 //! use heqis_quant::{Bar, CleanConfig, Cleaner, Date, FeatureSet, FeatureState, Marks, QuantError, Symbol};
@@ -71,7 +71,7 @@ pub mod features;
 pub mod indicators;
 pub mod instrument;
 pub mod label;
-pub mod path;
+pub mod pipeline;
 mod records;
 mod reject;
 pub mod rules;
@@ -81,13 +81,13 @@ pub mod symbol;
 pub mod window;
 
 pub use adjust::{Adjustment, ExRight, ExRights, Factors};
-pub use bar::{Bar, Marks};
+pub use bar::{Bar, BarRef, Marks};
 pub use calendar::Calendar;
 pub use clean::{CleanConfig, CleanState, Cleaner, Reject, StPeriod};
 pub use date::{Date, DayOrder, Span};
 pub use decision::{
-    DecisionRule, Filters, KillState, Market, Memory, Prediction, Side, SignalMode, Strategy,
-    Verdict, View,
+    Decision, DecisionReason, DecisionRule, DecisionState, Filters, MarketSnapshot, MarketState,
+    Position, Prediction, Side, SignalMode, Strategy, TradingState,
 };
 pub use error::QuantError;
 pub use features::{FeatureSet, FeatureState};

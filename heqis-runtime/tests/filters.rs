@@ -74,7 +74,7 @@ fn filters_without_their_market_do_not_start() {
     let ended = stand.run(&[]);
     assert_eq!(ended.code(), Some(2), "{}", ended.log);
     assert!(
-        ended.log.contains("E0311") && ended.log.contains("gauges of the market"),
+        ended.log.contains("E0311") && ended.log.contains("filter indicators"),
         "{}",
         ended.log
     );

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Parser as _;
 use heqis_data::journal::Names;
 use heqis_quant::Date;
+use heqis_quant::Decision;
 use heqis_quant::decision::journal::{
-    Contents, Header, Identity, Index, Line, Place, Record, State, StreamName,
+    Contents, EntryId, Identity, JournalLine, JournalState, SegmentHeader, SegmentIndex, StreamName,
 };
 use heqis_runtime::cli::{self, Cli, Command, World};
 use heqis_runtime::topology::report::Look;
@@ -37,18 +38,18 @@ fn journal(dir: &Path, arguments: &[&str]) -> (u8, String, String) {
 }
 
 /// Decision `n`; each has a trading day of its own.
-fn decision(n: u64) -> (Place, Record) {
+fn decision(n: u64) -> (EntryId, Decision) {
     let contents = Contents::parse(GOLDEN.as_bytes(), "golden").unwrap();
-    let (place, record) = contents.records[0];
+    let (id, record) = contents.decisions[0];
     let days = Date::parse("2024-01-01").unwrap().days() + n as i32;
     let date = Date::from_days(days).unwrap();
     (
-        Place {
+        EntryId {
             n,
             position: n,
-            ..place
+            ..id
         },
-        Record { date, ..record },
+        Decision { date, ..record },
     )
 }
 
@@ -66,19 +67,19 @@ fn stand(ends: &[u64]) -> (tempfile::TempDir, PathBuf) {
         source: "market".into(),
         replayable: true,
     };
-    let (mut state, mut before) = (State::default(), 0);
+    let (mut state, mut before) = (JournalState::default(), 0);
     for (segment, &end) in (1..).zip(ends) {
         let is_last = segment == ends.len() as u64;
         let mut lines = vec![
-            Line::Header(Header::new(identity.clone(), segment, before)),
-            Line::Stream(name.clone()),
+            JournalLine::Header(SegmentHeader::new(identity.clone(), segment, before)),
+            JournalLine::Stream(name.clone()),
         ];
         lines.extend((before + 1..=end).map(|n| {
-            let (place, record) = decision(n);
-            Line::Decision(place, record)
+            let (id, record) = decision(n);
+            JournalLine::Decision(id, record)
         }));
         if is_last {
-            lines.push(Line::Closing { decisions: end });
+            lines.push(JournalLine::Closing { decisions: end });
         }
         let mut text = String::new();
         for line in &lines {
@@ -89,7 +90,7 @@ fn stand(ends: &[u64]) -> (tempfile::TempDir, PathBuf) {
             fs::write(&path, text).unwrap();
         } else {
             fs::write(names.segment(segment), &text).unwrap();
-            let index = Index {
+            let index = SegmentIndex {
                 segment,
                 before,
                 bytes: text.len() as u64,
@@ -207,7 +208,7 @@ fn an_export_does_not_depend_on_where_segments_end() {
     let contents = Contents::parse(part.as_bytes(), "part").unwrap();
     fs::write(many.path().join("part.jsonl"), &part).unwrap();
     assert_eq!(journal(many.path(), &["verify", "part.jsonl"]).0, 0);
-    let numbers: Vec<u64> = contents.records.iter().map(|(place, _)| place.n).collect();
+    let numbers: Vec<u64> = contents.decisions.iter().map(|(id, _)| id.n).collect();
     assert_eq!(numbers, [4, 5, 6, 7, 8]);
     let (_, table, _) = journal(many.path(), &["export", "decisions.jsonl", "--csv"]);
     let first = "1,market,00000000000000ab,1,600000.SH,2024-01-02,1434092400000000000,17.01,buy,0.6,entered,in,0.0125,0.1,0.3,0.6";

@@ -105,7 +105,7 @@ fn predictions(stand: &Stand) -> Vec<(String, u64, [u64; 3])> {
     let Ok(journal) = heqis_compute::journal::read(&stand.journal("journal")) else {
         return Vec::new();
     };
-    let said = journal.records.iter().map(|(_, record)| {
+    let said = journal.decisions.iter().map(|(_, record)| {
         let said = record.prediction();
         (
             record.date.to_string(),

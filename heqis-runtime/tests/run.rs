@@ -297,7 +297,7 @@ fn a_stopped_run_drains_prints_its_books_and_leaves_no_process_behind() {
             "a run that is stopped is continued by the next one"
         );
         assert_eq!(
-            journal.records.len() as u64,
+            journal.decisions.len() as u64,
             event(&summary, "journal", "written")
         );
     }
@@ -428,7 +428,7 @@ fn two_compute_nodes_share_the_work_by_symbol() {
     let symbols = |name: &str| -> BTreeSet<String> {
         let journal = heqis_compute::journal::read(&stand.journal(name)).unwrap();
         journal
-            .records
+            .decisions
             .iter()
             .map(|(_, record)| record.symbol.to_string())
             .collect()

@@ -110,8 +110,8 @@ fn filters_without_their_gauges_are_a_fault_before_the_start() {
         let trend = format!("{{ trend = {{ short_bars = 5, long_bars = {long_bars} }} }}");
         format!("stages.indicators.params.market={{ filter_indicators = {trend} }}")
     };
-    let wanted = "terms-mismatch stage `signal` (signal) takes gauges of the market = [\"ma_5\", \"ma_20\"], but \
-                  `indicators` makes gauges of the market = ";
+    let wanted = "terms-mismatch stage `signal` (signal) takes filter indicators = [\"ma_5\", \"ma_20\"], but \
+                  `indicators` makes filter indicators = ";
     // Both speak through the models and the ring buffer between them.
     assert_eq!(faults(&[trend]), [format!("{wanted}nothing")]);
     assert_eq!(

@@ -1,7 +1,7 @@
 //! Routes of the running graph.
 
 use actix_web::{HttpResponse, web};
-use heqis_quant::KillState;
+use heqis_quant::TradingState;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -52,7 +52,7 @@ pub(crate) async fn events(
 #[serde(deny_unknown_fields)]
 pub(crate) struct TradingStateOrder {
     /// The trading state to set.
-    state: KillState,
+    state: TradingState,
 }
 
 /// `POST /api/control/kill`; the guard has checked flag, token and origin, here and below.

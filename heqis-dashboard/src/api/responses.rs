@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{DecisionReason, Position};
 use heqis_quant::stats::mean;
 use heqis_quant::{Bar, Date, Side, Symbol};
 use schemars::JsonSchema;
@@ -239,10 +239,10 @@ pub(crate) struct DecisionRow {
     confidence: Option<f64>,
     /// Reason.
     #[schemars(with = "String")]
-    reason: VerdictReason,
+    reason: DecisionReason,
     /// Position after the decision.
     #[schemars(with = "String")]
-    stance: Stance,
+    stance: Position,
     /// Expected return to the next close.
     predicted_return: Option<f64>,
     /// Probabilities of down, flat, up.

@@ -9,8 +9,8 @@ use heqis_dashboard::decisions::{Decision, Decisions, StageTime};
 use heqis_dashboard::jobs::Rejected;
 use heqis_dashboard::live::{Condition, Event, EventKind, Level, NodeState, State, Topology};
 use heqis_dashboard::{BarFiles, Dashboard, Live, LiveBars, Settings, Sources, Token};
-use heqis_quant::decision::{Stance, VerdictReason};
-use heqis_quant::{Date, KillState, Side, Symbol};
+use heqis_quant::decision::{DecisionReason, Position};
+use heqis_quant::{Date, Side, Symbol, TradingState};
 use tokio::sync::oneshot;
 
 pub(crate) const TOKEN: &str = "00112233445566778899aabbccddeeff";
@@ -29,7 +29,7 @@ pub(crate) struct Served {
 #[derive(Default)]
 pub(crate) struct Graph {
     pub(crate) drained: AtomicUsize,
-    pub(crate) trading_state: Mutex<Option<KillState>>,
+    pub(crate) trading_state: Mutex<Option<TradingState>>,
 }
 
 impl Live for Graph {
@@ -80,7 +80,7 @@ impl Live for Graph {
         true
     }
 
-    fn set_trading_state(&self, state: KillState) -> Result<(), Rejected> {
+    fn set_trading_state(&self, state: TradingState) -> Result<(), Rejected> {
         *self.trading_state.lock().unwrap() = Some(state);
         Ok(())
     }
@@ -168,11 +168,11 @@ pub(crate) fn decision(position: u64, symbol: &str, date: &str, side: Side) -> D
         side,
         confidence: 0.6,
         reason: match side {
-            Side::Buy => VerdictReason::Entered,
-            Side::Sell => VerdictReason::Exited,
-            Side::Hold => VerdictReason::BelowEnter,
+            Side::Buy => DecisionReason::Entered,
+            Side::Sell => DecisionReason::Exited,
+            Side::Hold => DecisionReason::BelowEnter,
         },
-        stance: Stance::In,
+        stance: Position::Long,
         predicted_return: 0.004,
         probabilities: [0.1, 0.3, f64::NAN],
         timings: vec![StageTime {

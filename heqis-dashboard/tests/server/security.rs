@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use heqis_dashboard::{Dashboard, DashboardError, Decisions, LiveBars, Settings, Sources, Token};
 
-use heqis_quant::KillState;
+use heqis_quant::TradingState;
 
 use crate::client::{Connection, Response, get, request};
 use crate::fixture::{TOKEN, guarded, serve, settings};
@@ -368,7 +368,7 @@ fn a_control_action_needs_flag_token_post_and_origin() {
     assert_eq!(kill(r#"{"state":"halted"}"#), 200);
     assert_eq!(
         *on.graph.trading_state.lock().unwrap(),
-        Some(KillState::Halted)
+        Some(TradingState::Halted)
     );
     assert_eq!(drain(&on, "POST", &[&bearer, &origin(&on)]), 202);
     assert_eq!(on.graph.drained.load(Ordering::SeqCst), 1);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use heqis_quant::Date;
-use heqis_quant::decision::journal::{Header, Index, Line, State};
+use heqis_quant::decision::journal::{JournalLine, JournalState, SegmentHeader, SegmentIndex};
 
 use super::{JournalError, Names, SegmentReader};
 
@@ -12,7 +12,7 @@ use super::{JournalError, Names, SegmentReader};
 #[derive(Clone, Debug)]
 pub struct Scanned {
     /// Its header; `None` if it is empty or its first line is torn.
-    pub header: Option<Header>,
+    pub header: Option<SegmentHeader>,
     /// First and last trading day of its decisions.
     pub days: Option<(Date, Date)>,
     /// Bytes of whole lines.
@@ -28,9 +28,9 @@ pub struct Scanned {
 impl Scanned {
     /// The index of the segment, at whose end the journal is in `state`; `None` without a header.
     #[must_use]
-    pub fn index(&self, state: &State) -> Option<Index> {
+    pub fn index(&self, state: &JournalState) -> Option<SegmentIndex> {
         let header = self.header.as_ref()?;
-        Some(Index {
+        Some(SegmentIndex {
             segment: header.segment,
             before: header.before,
             bytes: self.bytes,
@@ -45,17 +45,17 @@ impl Scanned {
 ///
 /// # Errors
 /// Those of [`SegmentReader::next_line`].
-pub fn scan(mut reader: SegmentReader, state: &mut State) -> Result<Scanned, JournalError> {
+pub fn scan(mut reader: SegmentReader, state: &mut JournalState) -> Result<Scanned, JournalError> {
     let (mut header, mut days, mut named) = (None, None, BTreeSet::new());
     while let Some(line) = reader.next_line()? {
         state.take(&line);
         match line {
-            Line::Header(head) => header = Some(head),
-            Line::Stream(name) => {
+            JournalLine::Header(head) => header = Some(head),
+            JournalLine::Stream(name) => {
                 named.insert(name.stream);
             }
-            Line::Decision(_, record) => days = Some(spanned(days, record.date)),
-            Line::Closing { .. } => {}
+            JournalLine::Decision(_, record) => days = Some(spanned(days, record.date)),
+            JournalLine::Closing { .. } => {}
         }
     }
     Ok(Scanned {
@@ -78,10 +78,10 @@ pub fn spanned(days: Option<(Date, Date)>, day: Date) -> (Date, Date) {
 ///
 /// # Errors
 /// [`JournalError::Io`] if it cannot be read, [`JournalError::Corrupt`] with the rule that it breaks.
-pub fn index(names: &Names, number: u64) -> Result<Index, JournalError> {
+pub fn index(names: &Names, number: u64) -> Result<SegmentIndex, JournalError> {
     let path = names.index(number);
     let text = std::fs::read(&path).map_err(JournalError::io(&path, "read"))?;
-    let index = Index::parse(&text, &path.display().to_string())?;
+    let index = SegmentIndex::parse(&text, &path.display().to_string())?;
     match index.segment == number {
         true => Ok(index),
         false => Err(JournalError::files(
@@ -172,7 +172,7 @@ pub fn list(path: &Path) -> Result<Vec<Segment>, JournalError> {
 fn listed(
     number: u64,
     path: PathBuf,
-    index: &Index,
+    index: &SegmentIndex,
     state: IndexState,
 ) -> Result<Segment, JournalError> {
     let meta = std::fs::metadata(&path).map_err(JournalError::io(&path, "read"))?;
@@ -194,7 +194,7 @@ fn read(
     finished: bool,
     index: IndexState,
 ) -> Result<Segment, JournalError> {
-    let mut state = State::default();
+    let mut state = JournalState::default();
     let scanned = scan(SegmentReader::open(&path, finished)?, &mut state)?;
     let before = scanned.header.as_ref().map_or(0, |header| header.before);
     Ok(Segment {
@@ -253,7 +253,7 @@ fn verify_into(path: &Path, names: &Names, report: &mut Report) -> Result<(), Jo
     }
     // Indexes include the state of pruned segments, which cannot be read.
     let mut known = true;
-    let mut state = State::default();
+    let mut state = JournalState::default();
     let mut next: Option<(u64, u64)> = None;
     let files = numbers
         .iter()

@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use heqis_quant::Date;
-use heqis_quant::decision::journal::{Header, Identity, Line, Place, Record, StreamName};
+use heqis_quant::Decision;
+use heqis_quant::decision::journal::{EntryId, Identity, JournalLine, SegmentHeader, StreamName};
 
 use super::{JournalError, Reader};
 
@@ -47,17 +48,17 @@ impl Days {
 pub fn decisions(
     path: &Path,
     days: Days,
-    mut take: impl FnMut(&Place, &Record, Option<&StreamName>) -> io::Result<()>,
+    mut take: impl FnMut(&EntryId, &Decision, Option<&StreamName>) -> io::Result<()>,
 ) -> Result<u64, ExportError> {
     let mut streams: BTreeMap<u64, StreamName> = BTreeMap::new();
     let mut count = 0;
     for line in Reader::open(path)? {
         match line? {
-            Line::Stream(name) => {
+            JournalLine::Stream(name) => {
                 streams.entry(name.stream).or_insert(name);
             }
-            Line::Decision(place, record) if days.contains(record.date) => {
-                take(&place, &record, streams.get(&place.stream))?;
+            JournalLine::Decision(id, record) if days.contains(record.date) => {
+                take(&id, &record, streams.get(&id.stream))?;
                 count += 1;
             }
             _ => {}
@@ -83,40 +84,41 @@ pub fn journal(path: &Path, days: Days, out: &mut dyn Write) -> Result<u64, Expo
     for line in reader {
         text.clear();
         match line? {
-            Line::Header(_) => {}
-            Line::Stream(name) => {
+            JournalLine::Header(_) => {}
+            JournalLine::Stream(name) => {
                 closed = false;
                 streams.entry(name.stream).or_insert((name, false));
             }
-            Line::Closing { .. } => closed = true,
-            Line::Decision(place, record) => {
+            JournalLine::Closing { .. } => closed = true,
+            JournalLine::Decision(id, record) => {
                 closed = false;
                 if !days.contains(record.date) {
                     continue;
                 }
                 if !begun {
-                    let before = place.n.saturating_sub(1);
-                    Line::Header(Header::new(identity.clone(), 1, before)).write(&mut text);
+                    let before = id.n.saturating_sub(1);
+                    JournalLine::Header(SegmentHeader::new(identity.clone(), 1, before))
+                        .write(&mut text);
                     begun = true;
                 }
-                if let Some((name, written)) = streams.get_mut(&place.stream)
+                if let Some((name, written)) = streams.get_mut(&id.stream)
                     && !*written
                 {
-                    Line::Stream(name.clone()).write(&mut text);
+                    JournalLine::Stream(name.clone()).write(&mut text);
                     *written = true;
                 }
-                Line::Decision(place, record).write(&mut text);
-                (count, last) = (count + 1, place.n);
+                JournalLine::Decision(id, record).write(&mut text);
+                (count, last) = (count + 1, id.n);
             }
         }
         out.write_all(text.as_bytes())?;
     }
     text.clear();
     if !begun {
-        Line::Header(Header::new(identity, 1, before)).write(&mut text);
+        JournalLine::Header(SegmentHeader::new(identity, 1, before)).write(&mut text);
     }
     if closed && days.are_all() {
-        Line::Closing { decisions: last }.write(&mut text);
+        JournalLine::Closing { decisions: last }.write(&mut text);
     }
     out.write_all(text.as_bytes())?;
     Ok(count)

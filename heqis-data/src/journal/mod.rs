@@ -27,8 +27,9 @@ use std::collections::VecDeque;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use heqis_quant::Decision;
 use heqis_quant::QuantError;
-use heqis_quant::decision::journal::{Contents, Line, Place, Record};
+use heqis_quant::decision::journal::{Contents, EntryId, JournalLine};
 
 pub use names::Names;
 pub use reader::{Reader, SegmentReader};
@@ -143,10 +144,10 @@ pub fn read(path: &Path) -> Result<Contents, JournalError> {
 pub fn records_from(
     path: &Path,
     n: u64,
-) -> Result<impl Iterator<Item = Result<(Place, Record), JournalError>> + use<>, JournalError> {
+) -> Result<impl Iterator<Item = Result<(EntryId, Decision), JournalError>> + use<>, JournalError> {
     let reader = Reader::open_at(path, n)?;
     Ok(reader.filter_map(move |line| match line {
-        Ok(Line::Decision(place, record)) if place.n >= n => Some(Ok((place, record))),
+        Ok(JournalLine::Decision(id, record)) if id.n >= n => Some(Ok((id, record))),
         Ok(_) => None,
         Err(error) => Some(Err(error)),
     }))
@@ -157,7 +158,7 @@ pub fn records_from(
 ///
 /// # Errors
 /// Those of [`read`].
-pub fn last(path: &Path, count: usize) -> Result<(Vec<(Place, Record)>, bool), JournalError> {
+pub fn last(path: &Path, count: usize) -> Result<(Vec<(EntryId, Decision)>, bool), JournalError> {
     let wanted = u64::try_from(count).unwrap_or(u64::MAX);
     let before = Reader::open_at(path, u64::MAX)?.before();
     let reader = Reader::open_at(path, before.saturating_sub(wanted).saturating_add(1))?;
@@ -165,16 +166,16 @@ pub fn last(path: &Path, count: usize) -> Result<(Vec<(Place, Record)>, bool), J
     let mut closed = false;
     for line in reader {
         match line? {
-            Line::Header(_) => {}
-            Line::Stream(_) => closed = false,
-            Line::Closing { .. } => closed = true,
-            Line::Decision(place, record) => {
+            JournalLine::Header(_) => {}
+            JournalLine::Stream(_) => closed = false,
+            JournalLine::Closing { .. } => closed = true,
+            JournalLine::Decision(id, record) => {
                 closed = false;
                 if kept.len() == count {
                     kept.pop_front();
                 }
                 if count > 0 {
-                    kept.push_back((place, record));
+                    kept.push_back((id, record));
                 }
             }
         }

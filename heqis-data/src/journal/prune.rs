@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use heqis_quant::Date;
-use heqis_quant::decision::journal::{Index, State};
+use heqis_quant::decision::journal::{JournalState, SegmentIndex};
 
 use super::check::{index, scan};
 use super::{JournalError, Names, SegmentReader};
@@ -65,11 +65,11 @@ pub fn plan(path: &Path, keep: Keep) -> Result<Vec<Old>, JournalError> {
     Ok(old)
 }
 
-fn checked(names: &Names, found: &Index) -> Result<Old, JournalError> {
+fn checked(names: &Names, found: &SegmentIndex) -> Result<Old, JournalError> {
     let path = names.segment(found.segment);
     let reader = SegmentReader::open(&path, true)?.expecting(found.segment, found.before);
     // The state before comes from the index: the segment alone does not have it.
-    let mut state = State::default();
+    let mut state = JournalState::default();
     let scanned = scan(reader, &mut state)?;
     let read = scanned.index(&state);
     let same = read.is_some_and(|read| {

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
-use heqis_quant::decision::journal::{Header, Line, MAX_LINE, Scanner};
+use heqis_quant::decision::journal::{JournalLine, MAX_LINE, Scanner, SegmentHeader};
 
 use super::{JournalError, Names};
 
@@ -74,7 +74,7 @@ impl SegmentReader {
     ///
     /// # Errors
     /// [`JournalError::Corrupt`] with file, line and rule, [`JournalError::Io`].
-    pub fn next_line(&mut self) -> Result<Option<Line>, JournalError> {
+    pub fn next_line(&mut self) -> Result<Option<JournalLine>, JournalError> {
         self.line.clear();
         let limit = MAX_LINE as u64 + 1;
         (&mut self.input)
@@ -154,13 +154,13 @@ impl SegmentReader {
 ///
 /// # Errors
 /// As [`SegmentReader::next_line`].
-pub fn header(path: &Path, finished: bool) -> Result<Option<Header>, JournalError> {
+pub fn header(path: &Path, finished: bool) -> Result<Option<SegmentHeader>, JournalError> {
     header_of(&mut SegmentReader::open(path, finished)?)
 }
 
-fn header_of(reader: &mut SegmentReader) -> Result<Option<Header>, JournalError> {
+fn header_of(reader: &mut SegmentReader) -> Result<Option<SegmentHeader>, JournalError> {
     Ok(match reader.next_line()? {
-        Some(Line::Header(header)) => Some(header),
+        Some(JournalLine::Header(header)) => Some(header),
         _ => None,
     })
 }
@@ -177,7 +177,7 @@ pub struct Reader {
     current: Option<SegmentReader>,
     /// Number of the next segment, and the decisions before it.
     next: Option<(u64, u64)>,
-    first: Option<Header>,
+    first: Option<SegmentHeader>,
     read_bytes: u64,
     failed: bool,
 }
@@ -285,7 +285,7 @@ impl Reader {
 
     /// The header of the first segment; `None` if its first line is torn.
     #[must_use]
-    pub fn header(&self) -> Option<&Header> {
+    pub fn header(&self) -> Option<&SegmentHeader> {
         self.first.as_ref()
     }
 
@@ -302,11 +302,11 @@ impl Reader {
         self.read_bytes + current
     }
 
-    fn advance(&mut self) -> Result<Option<Line>, JournalError> {
+    fn advance(&mut self) -> Result<Option<JournalLine>, JournalError> {
         loop {
             if let Some(current) = &mut self.current {
                 if let Some(line) = current.next_line()? {
-                    if let Line::Header(header) = &line {
+                    if let JournalLine::Header(header) = &line {
                         self.next = Some((header.segment + 1, 0));
                     }
                     return Ok(Some(line));
@@ -332,7 +332,7 @@ impl Reader {
 }
 
 impl Iterator for Reader {
-    type Item = Result<Line, JournalError>;
+    type Item = Result<JournalLine, JournalError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.failed {

@@ -4,7 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use heqis_quant::decision::journal::{Contents, Header, Identity, Line, Place};
+use heqis_quant::Decision;
+use heqis_quant::decision::journal::{Contents, EntryId, Identity, JournalLine, SegmentHeader};
 
 use super::names::Found;
 use super::*;
@@ -16,15 +17,16 @@ fn stand(ends: &[u64]) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("decisions.jsonl");
     let names = Names::of(&path);
-    let (place, record) = Contents::parse(GOLDEN.as_bytes(), "golden")
+    let (id, record) = Contents::parse(GOLDEN.as_bytes(), "golden")
         .unwrap()
-        .records[0];
+        .decisions[0];
     let mut before = 0;
     for (segment, &end) in (1..).zip(ends) {
         let mut text = String::new();
-        Line::Header(Header::new(Identity::default(), segment, before)).write(&mut text);
+        JournalLine::Header(SegmentHeader::new(Identity::default(), segment, before))
+            .write(&mut text);
         for n in before + 1..=end {
-            Line::Decision(Place { n, ..place }, record).write(&mut text);
+            JournalLine::Decision(EntryId { n, ..id }, record).write(&mut text);
         }
         let file = match segment == ends.len() as u64 {
             true => path.clone(),
@@ -36,8 +38,8 @@ fn stand(ends: &[u64]) -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
-fn numbers(records: impl IntoIterator<Item = (Place, Record)>) -> Vec<u64> {
-    records.into_iter().map(|(place, _)| place.n).collect()
+fn numbers(records: impl IntoIterator<Item = (EntryId, Decision)>) -> Vec<u64> {
+    records.into_iter().map(|(id, _)| id.n).collect()
 }
 
 #[test]
@@ -102,23 +104,23 @@ fn only_names_of_this_program_are_found() {
 fn segments_are_read_as_one_with_and_without_an_active_one() {
     let (_dir, path) = stand(&[2, 5, 6, 9]);
     let contents = read(&path).unwrap();
-    assert_eq!(numbers(contents.records), (1..=9).collect::<Vec<_>>());
+    assert_eq!(numbers(contents.decisions), (1..=9).collect::<Vec<_>>());
     let text = fs::read(&path).unwrap();
     fs::write(&path, &text[..text.len() - 3]).unwrap();
     assert_eq!(
-        numbers(read(&path).unwrap().records),
+        numbers(read(&path).unwrap().decisions),
         (1..=8).collect::<Vec<_>>()
     );
     for torn in ["{\"heqis_jou", ""] {
         fs::write(&path, torn).unwrap();
         assert_eq!(
-            numbers(read(&path).unwrap().records),
+            numbers(read(&path).unwrap().decisions),
             (1..=6).collect::<Vec<_>>()
         );
     }
     fs::remove_file(&path).unwrap();
     assert_eq!(
-        numbers(read(&path).unwrap().records),
+        numbers(read(&path).unwrap().decisions),
         (1..=6).collect::<Vec<_>>()
     );
     assert!(read(&path.with_file_name("nothing.jsonl")).is_err());
@@ -130,7 +132,7 @@ fn a_segment_that_is_finished_while_it_is_read_is_read_once() {
     let (_dir, path) = stand(&[2, 5]);
     fs::copy(&path, Names::of(&path).segment(2)).unwrap();
     assert_eq!(
-        numbers(read(&path).unwrap().records),
+        numbers(read(&path).unwrap().decisions),
         (1..=5).collect::<Vec<_>>()
     );
 }

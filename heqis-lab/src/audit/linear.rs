@@ -8,8 +8,8 @@ use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{
-    Bar, Calendar, Date, DecisionRule, ExRight, FeatureSet, FeatureState, Filters, KillState,
-    Markets, Memory, Prediction, Scaler, SignalMode, Span, Strategy, View,
+    Bar, Calendar, Date, DecisionRule, DecisionState, ExRight, FeatureSet, FeatureState, Filters,
+    MarketSnapshot, Markets, Prediction, Scaler, SignalMode, Span, Strategy, TradingState,
 };
 use heqis_train::linear::ridge::Ridge;
 
@@ -166,7 +166,7 @@ impl Fitted for FittedLinear {
 
     fn decide(&self, bars: &[Bar]) -> Result<Vec<Decision>, LabError> {
         let mut state = FeatureState::new(&self.set)?;
-        let mut memory = Memory::default();
+        let mut decision_state = DecisionState::default();
         let mut decisions = Vec::new();
         for bar in bars {
             let Some(values) = state.update(bar)? else {
@@ -178,14 +178,18 @@ impl Fitted for FittedLinear {
                 // The mode does not read classes.
                 probabilities: [0.0, 1.0, 0.0],
             };
-            let view = View::of_close(bar.date, bar.close);
-            let kill = KillState::Active;
-            let verdict = self.strategy.decide(&mut memory, &view, &prediction, kill);
+            let decision = self.strategy.decide(
+                &mut decision_state,
+                &bar.into(),
+                &MarketSnapshot::of_close(bar.date, bar.close),
+                &prediction,
+                TradingState::Active,
+            );
             decisions.push(Decision {
                 date: bar.date,
                 time_ns: bar.time_ns,
                 predicted_return,
-                side: verdict.side,
+                side: decision.side,
             });
         }
         Ok(decisions)

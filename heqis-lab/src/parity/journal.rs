@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use heqis_data::journal::{JournalError, Names, Reader};
-use heqis_quant::decision::journal::Line;
+use heqis_quant::decision::journal::JournalLine;
 
 use crate::error::LabError;
 
-/// Reads the decisions of a finished journal, all its segments as one, as the bytes that stand between place and checksum.
+/// Reads the decisions of a finished journal, all its segments as one, as the bytes that stand between id and checksum.
 ///
 /// # Errors
 ///
@@ -26,8 +26,8 @@ pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
     for line in Reader::open(path).map_err(refuse)? {
         let line = line.map_err(refuse)?;
         line.write(&mut again);
-        closed = matches!(line, Line::Closing { .. });
-        if let Line::Decision(_, record) = line {
+        closed = matches!(line, JournalLine::Closing { .. });
+        if let JournalLine::Decision(_, record) = line {
             decisions.push(record.text());
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | way | what runs |
 //! |---|---|
-//! | in-process | [`DecisionPath`](heqis_quant::path::DecisionPath) in this process, as in a backtest |
+//! | in-process | [`DecisionPipeline`](heqis_quant::pipeline::DecisionPipeline) in this process, as in a backtest |
 //! | single-host | `heqis-runtime`, all stages in one process |
 //! | two-nodes | `heqis-runtime`, gateway and compute node as processes, over NNG |
 //! | journal-replay | the predictions of the two nodes' journal decided again |
@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use heqis_quant::Decision;
 use heqis_quant::Strategy;
-use heqis_quant::decision::journal::Record;
 
 use crate::answer::Answer;
 use crate::error::LabError;
@@ -130,7 +130,7 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
     let (mut lines, mut compared, mut good) = (Vec::new(), 0, true);
     for (name, strategy) in &chosen {
         let decided = replay::in_process(&bars, args, strategy)?;
-        let expected: Vec<String> = decided.iter().map(Record::text).collect();
+        let expected: Vec<String> = decided.iter().map(Decision::text).collect();
         let single = runtime.single_host(name, strategy)?;
         let two = runtime.two_nodes(name, strategy)?;
         let again = replay::journal(&bars, strategy, &two)?;
@@ -159,7 +159,7 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
 }
 
 /// What is said of one strategy.
-fn told(name: &str, decided: &[Record], differences: &[Difference]) -> String {
+fn told(name: &str, decided: &[Decision], differences: &[Difference]) -> String {
     let mut counts = BTreeMap::new();
     for line in decided {
         *counts.entry(line.reason.name()).or_insert(0u64) += 1;

@@ -7,10 +7,12 @@ use heqis_backtest::strategy::BundleModel;
 use heqis_data::TableOptions;
 use heqis_data::bar_file::open_series;
 use heqis_data::report::MAX_BAD_SHARE;
-use heqis_quant::decision::journal::Record;
-use heqis_quant::path::{DecisionPath, Outcome, PathConfig};
+use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, PipelineConfig};
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, CleanConfig, Cleaner, KillState, Market, Memory, Strategy, Symbol, View};
+use heqis_quant::{
+    Bar, BarRef, CleanConfig, Cleaner, Decision, DecisionState, MarketSnapshot, MarketState,
+    Strategy, Symbol, TradingState,
+};
 
 use super::ParityArgs;
 use crate::error::LabError;
@@ -73,13 +75,13 @@ pub fn in_process(
     bars: &[Bar],
     args: &ParityArgs,
     strategy: &Strategy,
-) -> Result<Vec<Record>, LabError> {
+) -> Result<Vec<Decision>, LabError> {
     let (model, scaler) = BundleModel::load(Some(&args.factors), &args.direction)?;
-    let mut path = DecisionPath::new(PathConfig::new(scaler, *strategy), model)?;
+    let mut path = DecisionPipeline::new(PipelineConfig::new(scaler, *strategy), model)?;
     let mut lines = Vec::new();
     for bar in bars {
-        if let Outcome::Decided(decided) = path.step(*bar)? {
-            lines.push(Record::from(&decided));
+        if let BarOutcome::Decided { decision, .. } = path.step(*bar)? {
+            lines.push(decision);
         }
     }
     Ok(lines)
@@ -97,35 +99,43 @@ pub fn journal(
     journal: &[String],
 ) -> Result<Vec<String>, LabError> {
     let views = views(bars, strategy)?;
-    let mut memories: HashMap<Symbol, Memory> = HashMap::new();
+    let mut states: HashMap<Symbol, DecisionState> = HashMap::new();
     let mut lines = Vec::with_capacity(journal.len());
     for text in journal {
         let refuse = |rule: String| LabError::rule("journal", rule);
-        let line: Record =
+        let line: Decision =
             serde_json::from_str(text).map_err(|error| refuse(format!("{text}: {error}")))?;
         let view = views
             .get(&(line.symbol, line.time_ns))
             .ok_or_else(|| refuse(format!("{text}: no such bar")))?;
         let prediction = line.prediction();
-        let memory = memories.entry(line.symbol).or_default();
-        let verdict = strategy.decide(memory, view, &prediction, KillState::Active);
-        let bar = (line.symbol, line.date, line.time_ns, view.close);
-        lines.push(Record::new(bar, &verdict, &prediction).text());
+        let state = states.entry(line.symbol).or_default();
+        let bar = BarRef {
+            symbol: line.symbol,
+            date: line.date,
+            time_ns: line.time_ns,
+            close: view.close,
+        };
+        let decision = strategy.decide(state, &bar, view, &prediction, TradingState::Active);
+        lines.push(decision.text());
     }
     Ok(lines)
 }
 
 /// What filters see of each clean bar.
-fn views(bars: &[Bar], strategy: &Strategy) -> Result<HashMap<(Symbol, i64), View>, LabError> {
+fn views(
+    bars: &[Bar],
+    strategy: &Strategy,
+) -> Result<HashMap<(Symbol, i64), MarketSnapshot>, LabError> {
     let rules = Markets::shipped()?;
     let mut cleaner = Cleaner::new(CleanConfig::default())?;
-    let mut markets: HashMap<Symbol, Market> = HashMap::new();
+    let mut markets: HashMap<Symbol, MarketState> = HashMap::new();
     let mut views = HashMap::new();
     for bar in bars.iter().filter_map(|bar| cleaner.check(*bar).ok()) {
         let market = match markets.entry(bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Market::new(&strategy.gauges())?)
+                entry.insert(MarketState::new(&strategy.filter_indicators())?)
             }
         };
         let view = market.update(&rules, false, &bar)?;

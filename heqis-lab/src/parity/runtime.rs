@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use heqis_backtest::strategy::BundleModel;
 use heqis_quant::Strategy;
-use heqis_quant::path::Model as _;
+use heqis_quant::pipeline::Model as _;
 use toml::{Table, Value};
 
 use super::{ParityArgs, journal};
@@ -127,9 +127,9 @@ impl Runtime {
     ) -> Result<String, LabError> {
         let refuse = |error: toml::ser::Error| LabError::rule(journal.display(), error.to_string());
         let signal = Value::try_from(strategy).map_err(refuse)?;
-        let gauges = Value::try_from(strategy.gauges()).map_err(refuse)?;
+        let gauges = Value::try_from(strategy.filter_indicators()).map_err(refuse)?;
         let indicators = match strategy.needs_market() {
-            true => table([("market", table([("gauges", gauges)]))]),
+            true => table([("market", table([("filter_indicators", gauges)]))]),
             false => table([]),
         };
         let bundle =

@@ -9,7 +9,7 @@ use heqis_backtest::metrics::Metrics;
 use heqis_backtest::run::{self, Scene, Settings};
 use heqis_backtest::strategy::{Foreseen, Foresight};
 use heqis_quant::rules::Markets;
-use heqis_quant::{Bar, CleanConfig, ExRight, SignalMode, Span, Strategy, View};
+use heqis_quant::{Bar, CleanConfig, ExRight, MarketSnapshot, SignalMode, Span, Strategy};
 
 use super::candidate::Forecast;
 use crate::error::LabError;
@@ -111,12 +111,12 @@ fn foreseen(
     forecasts: &BTreeMap<i64, Forecast>,
     markets: &Markets,
 ) -> Result<Vec<Foreseen>, LabError> {
-    let mut market = heqis_quant::Market::new(&strategy.gauges())?;
+    let mut market = heqis_quant::MarketState::new(&strategy.filter_indicators())?;
     let mut foreseen = Vec::new();
     for bar in bars {
         let view = match strategy.needs_market() {
             true => market.update(markets, false, bar)?,
-            false => View::of_close(bar.date, bar.close),
+            false => MarketSnapshot::of_close(bar.date, bar.close),
         };
         foreseen.extend(forecasts.get(&bar.time_ns).map(|forecast| Foreseen {
             bar: *bar,

@@ -7,7 +7,7 @@ use heqis_backtest::inputs::Benchmark;
 use heqis_backtest::metrics::returns::drawdowns;
 use heqis_dashboard::archive::{Equity, Month, Order, OrderNote, Trade};
 use heqis_dashboard::{DashboardError, Decision, Decisions};
-use heqis_quant::decision::{Stance, VerdictReason};
+use heqis_quant::decision::{DecisionReason, Position};
 use heqis_quant::{Date, Side, Symbol};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -35,7 +35,7 @@ struct SignalRow {
     up: Option<f64>,
     side: Side,
     confidence: Option<f64>,
-    reason: VerdictReason,
+    reason: DecisionReason,
 }
 
 /// What the backtests of one strategy decided, in the order of days. The table does not hold the stance; it follows from
@@ -44,12 +44,12 @@ pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, Dashboa
     let mut listed = Vec::new();
     for (stream, run) in (0u64..).zip(runs) {
         let path = run.dir.join("signals.csv");
-        let mut stances: HashMap<Symbol, Stance> = HashMap::new();
+        let mut stances: HashMap<Symbol, Position> = HashMap::new();
         for (position, row) in (0u64..).zip(rows::<SignalRow>(&path)?) {
-            let stance = stances.entry(row.symbol).or_insert(Stance::Out);
+            let stance = stances.entry(row.symbol).or_insert(Position::Flat);
             match row.side {
-                Side::Buy => *stance = Stance::In,
-                Side::Sell => *stance = Stance::Out,
+                Side::Buy => *stance = Position::Long,
+                Side::Sell => *stance = Position::Flat,
                 Side::Hold => {}
             }
             listed.push(Decision {

@@ -12,7 +12,7 @@ use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::known::Tables;
 use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
-use heqis_quant::path::{DecisionPath, Model, PathConfig};
+use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::{Bar, CleanConfig, Date, Prediction, Scaler, Span, Symbol};
 
 use super::sides::Side;
@@ -110,9 +110,9 @@ impl Trade {
             }
             (Half::Direction, factors) => BundleModel::load(factors.as_deref(), bundle.dir())?,
         };
-        let config = PathConfig {
+        let config = PipelineConfig {
             clean: facts.clean.clone(),
-            ..PathConfig::new(scaler, settings.strategy(SignalMode::Return))
+            ..PipelineConfig::new(scaler, settings.strategy(SignalMode::Return))
         };
         let taped = Taped {
             inner,
@@ -120,7 +120,7 @@ impl Trade {
             tape: tape.clone(),
             factors: Vec::new(),
         };
-        let mut path = DecisionPath::new(config, taped)?;
+        let mut path = DecisionPipeline::new(config, taped)?;
         let stocks = series.bars.iter();
         stocks
             .map(|(symbol, bars)| Ok((*symbol, follow(&mut path, bars)?)))
@@ -328,12 +328,12 @@ pub fn training_windows(
     let text = std::str::from_utf8(bundle.scaler_params())
         .map_err(|error| LabError::rule("verify", format!("{place}: scaler: {error}")))?;
     let strategy = Settings::default().strategy(SignalMode::Return);
-    let config = PathConfig::new(Scaler::from_json(text)?, strategy);
+    let config = PipelineConfig::new(Scaler::from_json(text)?, strategy);
     let listener = Listener {
         factors: vec![0.0; manifest.outputs[0].checked_len().unwrap_or(1)],
         window: Vec::new(),
     };
-    let mut path = DecisionPath::new(config, listener)?;
+    let mut path = DecisionPipeline::new(config, listener)?;
     let mut all: Vec<Vec<f32>> = Vec::new();
     for bars in Series::read(bars, Tables::default(), &ImportArgs::default(), None)?
         .bars

@@ -1,9 +1,9 @@
-//! The filters between a signal and a decision: each a switch with its parameter, all off by default.
+//! The filters between a signal and a decision: each with its switch or parameter, all off by default.
 
 use serde::{Deserialize, Serialize};
 
-use super::market::{AdxGauge, Gauges, RsiGauge, TrendGauge, terminal};
-use super::{Memory, Prediction, VerdictReason, View};
+use super::market::{AdxParams, FilterIndicators, RsiParams, TrendParams, terminal};
+use super::{DecisionReason, DecisionState, MarketSnapshot, Prediction};
 use crate::QuantError;
 use crate::indicators::Profile;
 
@@ -11,14 +11,14 @@ const PLACE: &str = "filters";
 /// Ten years of trading days: far above any use, and a bound on what a configuration can ask for.
 const MAX_DAYS: u32 = 2_500;
 
-/// A one-word board that breaks: after a bar that opened and closed at its upper limit comes one that does not, with a
-/// burst of volume.
+/// A limit lock that breaks: a bar that opened and closed at its upper limit is followed by one that did not, with a burst
+/// of volume.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct OneWordBreak {
-    /// The volume of the bar over that of the one-word board, at least this much.
+pub struct LimitLockBreak {
+    /// The volume of the bar over that of the limit-locked bar, at least this much.
     pub volume_ratio: f64,
-    /// Nothing is bought on the day of the break and on so many days after it.
+    /// No purchases on the day of the break and on this many days after it.
     pub ban_days: u32,
 }
 
@@ -38,7 +38,7 @@ pub struct GapFallBack {
 pub struct RsiGate {
     /// Bars of the index.
     pub bars: usize,
-    /// Whose formula; by default that of Chinese terminals.
+    /// Which formula; by default that of Chinese terminals.
     #[serde(default = "terminal")]
     pub profile: Profile,
     /// The least RSI, 0 to 100.
@@ -61,17 +61,17 @@ pub struct AdxGate {
     pub bars: usize,
     /// Bars of the mean over them.
     pub smooth_bars: usize,
-    /// Whose formula; by default that of Chinese terminals.
+    /// Which formula; by default that of Chinese terminals.
     #[serde(default = "terminal")]
     pub profile: Profile,
     /// The least ADX, 0 to 100.
     pub min: f64,
 }
 
-/// Every filter with its switch and its parameter; absent or false means off. They are made for daily bars.
+/// Every filter with its switch or parameter; absent or false means off. They are meant for daily bars.
 ///
-/// A filter that needs a number which is not known, such as a mean in its warm-up, refuses. The limit filters do nothing
-/// on a day whose limits are not in force or not known.
+/// A filter that needs a number which has no value yet, such as a mean in its warm-up, refuses. The limit filters do
+/// nothing on a day whose limits are not in force or unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Filters {
@@ -79,15 +79,17 @@ pub struct Filters {
     pub limit_up_hold: bool,
     /// A bar that closed at its lower limit is not bought.
     pub limit_down_no_buy: bool,
-    /// A one-word board, open and close at a limit, is not bought.
-    pub one_word_no_buy: bool,
-    /// A one-word board that breaks with a burst of volume is sold, and buying is banned for some days.
-    pub one_word_break: Option<OneWordBreak>,
+    /// A limit-locked bar, open and close at one limit, is not bought.
+    #[serde(rename = "one_word_no_buy")]
+    pub limit_locked_no_buy: bool,
+    /// A limit lock that breaks with a burst of volume is sold, and purchases are banned for some days.
+    #[serde(rename = "one_word_break")]
+    pub limit_lock_break: Option<LimitLockBreak>,
     /// Buying needs the short mean of closes above the long one.
-    pub trend: Option<TrendGauge>,
+    pub trend: Option<TrendParams>,
     /// A position is sold once the close lies this fraction below its entry price: 0.08 is eight percent.
     pub stop_loss: Option<f64>,
-    /// After a sale below the entry price nothing is bought on so many days.
+    /// No purchases on this many days after a sale below the entry price.
     pub loss_cool_down_days: Option<u32>,
     /// Buying needs a gain of the day of at most this much: 0.05 is five percent.
     pub max_daily_gain: Option<f64>,
@@ -102,16 +104,16 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Returns the gauges that the filters read.
+    /// Returns the indicators that the filters read.
     #[must_use]
-    pub fn gauges(&self) -> Gauges {
-        Gauges {
+    pub fn indicators(&self) -> FilterIndicators {
+        FilterIndicators {
             trend: self.trend,
-            rsi: self.rsi.map(|gate| RsiGauge {
+            rsi: self.rsi.map(|gate| RsiParams {
                 bars: gate.bars,
                 profile: gate.profile,
             }),
-            adx: self.adx.map(|gate| AdxGauge {
+            adx: self.adx.map(|gate| AdxParams {
                 bars: gate.bars,
                 smooth_bars: gate.smooth_bars,
                 profile: gate.profile,
@@ -124,8 +126,8 @@ impl Filters {
         let Self {
             limit_up_hold,
             limit_down_no_buy,
-            one_word_no_buy,
-            one_word_break,
+            limit_locked_no_buy,
+            limit_lock_break,
             trend,
             // A position is followed through corporate actions.
             stop_loss,
@@ -138,8 +140,8 @@ impl Filters {
         } = self;
         *limit_up_hold
             || *limit_down_no_buy
-            || *one_word_no_buy
-            || one_word_break.is_some()
+            || *limit_locked_no_buy
+            || limit_lock_break.is_some()
             || trend.is_some()
             || stop_loss.is_some()
             || loss_cool_down_days.is_some()
@@ -154,7 +156,7 @@ impl Filters {
         self.stop_loss.is_some() || self.loss_cool_down_days.is_some()
     }
 
-    /// Returns an error when a parameter cannot work.
+    /// Returns an error when a parameter is out of its range.
     pub(super) fn validate(&self) -> Result<(), QuantError> {
         let refuse = |field: &str, rule: &str, value: &dyn ToString| {
             Err(QuantError::value(PLACE, field, rule, value.to_string()))
@@ -171,11 +173,11 @@ impl Filters {
             if value > low && value < high {
                 Ok(())
             } else {
-                let rule = format!("must lie between {low} and {high}, without these");
+                let rule = format!("must lie between {low} and {high}, both excluded");
                 refuse(field, &rule, &value)
             }
         };
-        if let Some(broken) = self.one_word_break {
+        if let Some(broken) = self.limit_lock_break {
             between("one_word_break.volume_ratio", broken.volume_ratio, 0.0, 1e6)?;
             days("one_word_break.ban_days", broken.ban_days)?;
         }
@@ -210,78 +212,78 @@ impl Filters {
         if let Some(least) = self.min_predicted_return {
             between("min_predicted_return", least, -1.0, 1e6)?;
         }
-        // The indicators know the ranges of their lengths.
-        super::Market::new(&self.gauges()).map(|_| ())
+        // The indicators check the ranges of their lengths.
+        super::MarketState::new(&self.indicators()).map(|_| ())
     }
 
-    /// Returns whether this bar breaks the one-word board before it.
-    pub(super) fn breaks_board(&self, view: &View) -> Option<OneWordBreak> {
-        self.one_word_break.filter(|broken| {
-            view.after_one_word
-                && !view.is_one_word_board()
-                && view
+    /// Returns the parameters of the break when this bar breaks the limit lock of the bar before it.
+    pub(super) fn breaks_limit_lock(&self, snapshot: &MarketSnapshot) -> Option<LimitLockBreak> {
+        self.limit_lock_break.filter(|broken| {
+            snapshot.after_limit_lock
+                && !snapshot.is_limit_locked()
+                && snapshot
                     .volume_ratio
                     .is_some_and(|ratio| ratio >= broken.volume_ratio)
         })
     }
 
     /// Returns whether the position has fallen to its stop.
-    pub(super) fn stops(&self, memory: &Memory, view: &View) -> bool {
-        match (self.stop_loss, memory.carry.entry_price) {
-            (Some(fraction), Some(entry)) => view.close <= entry * (1.0 - fraction),
+    pub(super) fn stops(&self, state: &DecisionState, snapshot: &MarketSnapshot) -> bool {
+        match (self.stop_loss, state.risk.entry_price) {
+            (Some(fraction), Some(entry)) => snapshot.close <= entry * (1.0 - fraction),
             _ => false,
         }
     }
 
-    /// Returns the first filter that refuses to buy, in the order of [`VerdictReason::ALL`].
+    /// Returns the first filter that refuses to buy, in the order of [`DecisionReason::ALL`].
     pub(super) fn refuses_buy(
         &self,
-        memory: &Memory,
-        view: &View,
+        state: &DecisionState,
+        snapshot: &MarketSnapshot,
         prediction: &Prediction,
-    ) -> Option<VerdictReason> {
-        use VerdictReason as Why;
-        if self.limit_down_no_buy && view.closed_at_lower_limit() {
+    ) -> Option<DecisionReason> {
+        use DecisionReason as Why;
+        if self.limit_down_no_buy && snapshot.closed_at_lower_limit() {
             return Some(Why::LimitDown);
         }
-        if self.one_word_no_buy && view.is_one_word_board() {
-            return Some(Why::OneWordBoard);
+        if self.limit_locked_no_buy && snapshot.is_limit_locked() {
+            return Some(Why::LimitLocked);
         }
-        if memory.carry.ban_days > 0 {
+        if state.risk.ban_days > 0 {
             return Some(Why::BuyBan);
         }
         if self.trend.is_some()
-            && !matches!((view.ma_short, view.ma_long), (Some(short), Some(long)) if short > long)
+            && !matches!((snapshot.ma_short, snapshot.ma_long), (Some(short), Some(long)) if short > long)
         {
             return Some(Why::NoTrend);
         }
-        if memory.carry.cool_down_days > 0 {
+        if state.risk.cool_down_days > 0 {
             return Some(Why::CoolDown);
         }
         if let Some(cap) = self.max_daily_gain
-            && view
+            && snapshot
                 .reference_close
-                .is_none_or(|before| view.close > before * (1.0 + cap))
+                .is_none_or(|before| snapshot.close > before * (1.0 + cap))
         {
             return Some(Why::DailyGain);
         }
         if let Some(back) = self.gap_fall_back
-            && view
+            && snapshot
                 .reference_close
-                .is_none_or(|before| view.open >= before * (1.0 + back.gap))
-            && view.close <= view.open * (1.0 - back.fall)
+                .is_none_or(|before| snapshot.open >= before * (1.0 + back.gap))
+            && snapshot.close <= snapshot.open * (1.0 - back.fall)
         {
             return Some(Why::GapFallBack);
         }
         if let Some(gate) = self.rsi
-            && !view
+            && !snapshot
                 .rsi
                 .is_some_and(|rsi| (gate.min..=gate.max).contains(&rsi))
         {
             return Some(Why::RsiGate);
         }
         if let Some(gate) = self.adx
-            && !view.adx.is_some_and(|adx| adx >= gate.min)
+            && !snapshot.adx.is_some_and(|adx| adx >= gate.min)
         {
             return Some(Why::AdxGate);
         }

@@ -1,4 +1,4 @@
-//! What filters see of the market: the limits of the day, the bar before, and a few gauges.
+//! The inputs of filters: the limits of the day, the bar before, and a few indicators.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,36 +7,36 @@ use crate::indicators::{Adx, Hlc, Indicator, Ma, Profile, Rsi};
 use crate::rules::{Limits, Listing, Markets};
 use crate::{Bar, Date, Marks, QuantError};
 
-/// Lengths of the two means of the trend gauge.
+/// Lengths of the two means of the trend filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct TrendGauge {
+pub struct TrendParams {
     /// Bars of the short mean of closes.
     pub short_bars: usize,
     /// Bars of the long mean, more than those of the short one.
     pub long_bars: usize,
 }
 
-/// An RSI as a gauge.
+/// Parameters of the filters' RSI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct RsiGauge {
+pub struct RsiParams {
     /// Bars of the index.
     pub bars: usize,
-    /// Whose formula; by default that of Chinese terminals.
+    /// Which formula; by default that of Chinese terminals.
     #[serde(default = "terminal")]
     pub profile: Profile,
 }
 
-/// An ADX as a gauge.
+/// Parameters of the filters' ADX.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AdxGauge {
+pub struct AdxParams {
     /// Bars of the directional indicators.
     pub bars: usize,
     /// Bars of the mean over them.
     pub smooth_bars: usize,
-    /// Whose formula; by default that of Chinese terminals.
+    /// Which formula; by default that of Chinese terminals.
     #[serde(default = "terminal")]
     pub profile: Profile,
 }
@@ -45,22 +45,22 @@ pub(super) fn terminal() -> Profile {
     Profile::Cn
 }
 
-/// The indicators that filters read. What no filter reads is not computed.
+/// The indicators that filters read. An indicator that is absent is not computed.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(deny_unknown_fields, default)]
-pub struct Gauges {
+pub struct FilterIndicators {
     /// Two means of closes.
-    pub trend: Option<TrendGauge>,
+    pub trend: Option<TrendParams>,
     /// The relative strength index.
-    pub rsi: Option<RsiGauge>,
+    pub rsi: Option<RsiParams>,
     /// The average directional index.
-    pub adx: Option<AdxGauge>,
+    pub adx: Option<AdxParams>,
 }
 
-impl Gauges {
-    /// Returns a number that stands for the gauges and their lengths, by which a [`View`] is known to carry them.
+impl FilterIndicators {
+    /// Returns a number that identifies the indicators and their lengths; a [`MarketSnapshot`] says by it which it has.
     #[must_use]
     pub fn id(&self) -> u32 {
         id_of(&self.names())
@@ -82,7 +82,7 @@ impl Gauges {
             names.push(format!("rsi_{}_{}", rsi.bars, of(rsi.profile)));
         }
         if let Some(adx) = self.adx {
-            let AdxGauge {
+            let AdxParams {
                 bars,
                 smooth_bars,
                 profile,
@@ -103,28 +103,40 @@ pub struct Band {
     pub up_cents: i64,
 }
 
-/// What is known of the market at the close of one bar, beside the prediction. Nothing in it comes from a later bar.
+/// The inputs of the filters at the close of one bar. Nothing in it comes from a later bar.
+///
+/// ```
+/// use heqis_quant::{Date, MarketSnapshot};
+///
+/// let mut snapshot = MarketSnapshot::of_close(Date::parse("2024-01-02")?, 11.0);
+/// snapshot.limits = Some(heqis_quant::decision::Band { down_cents: 900, up_cents: 1_100 });
+/// assert!(snapshot.closed_at_upper_limit() && snapshot.is_limit_locked());
+/// # Ok::<(), heqis_quant::QuantError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct View {
+pub struct MarketSnapshot {
     /// The trading day.
     pub date: Date,
     /// The first price of the bar, CNY.
     pub open: f64,
     /// The last price of the bar, CNY.
     pub close: f64,
-    /// The ex-right reference of the day, CNY; `None` on the first bar of a series and where a corporate action hides it.
+    /// The ex-right reference of the day, CNY; `None` on the first bar of a series and where a suspected corporate action
+    /// leaves it unknown.
     pub reference_close: Option<f64>,
-    /// The limits of the day; `None` where none is in force or the reference is not known.
+    /// The limits of the day; `None` where no limits are in force or the reference is unknown.
     pub limits: Option<Band>,
-    /// The ex-right reference over the last close: 1 but on an ex-right day.
+    /// The ex-right reference over the last close: 1 except on an ex-right day.
     pub level_ratio: f64,
-    /// Whether the bar before was a one-word board at its upper limit.
-    pub after_one_word: bool,
-    /// Volume over that of the bar before, both in today's shares; `None` on the first bar and after one of no volume.
+    /// Whether the bar before was limit-locked at its upper limit.
+    #[serde(rename = "after_one_word")]
+    pub after_limit_lock: bool,
+    /// Volume over that of the bar before, both in today's shares; `None` on the first bar and after a bar without volume.
     pub volume_ratio: Option<f64>,
-    /// [`Gauges::id`] of the four numbers below.
-    pub gauges_id: u32,
+    /// [`FilterIndicators::id`] of the four indicators below.
+    #[serde(rename = "gauges_id")]
+    pub filter_indicators_id: u32,
     /// The short mean of closes, CNY.
     pub ma_short: Option<f64>,
     /// The long mean of closes, CNY.
@@ -135,9 +147,9 @@ pub struct View {
     pub adx: Option<f64>,
 }
 
-impl View {
-    /// Returns the view of one who knows a close and nothing else, enough for a strategy
-    /// [without filters](super::Strategy::needs_market).
+impl MarketSnapshot {
+    /// Returns a snapshot with a close and nothing else, enough for a strategy that
+    /// [needs no market](super::Strategy::needs_market).
     #[must_use]
     pub fn of_close(date: Date, close: f64) -> Self {
         Self {
@@ -147,9 +159,9 @@ impl View {
             reference_close: None,
             limits: None,
             level_ratio: 1.0,
-            after_one_word: false,
+            after_limit_lock: false,
             volume_ratio: None,
-            gauges_id: Gauges::default().id(),
+            filter_indicators_id: FilterIndicators::default().id(),
             ma_short: None,
             ma_long: None,
             rsi: None,
@@ -171,25 +183,26 @@ impl View {
             .is_some_and(|band| cents(self.close) <= band.down_cents)
     }
 
-    /// Returns whether open and close are at the upper limit, or both at the lower one.
+    /// Returns whether the bar is limit-locked: open and close are at the upper limit, or both at the lower one.
     #[must_use]
-    pub fn is_one_word_board(&self) -> bool {
+    pub fn is_limit_locked(&self) -> bool {
         cents(self.open) == cents(self.close)
             && (self.closed_at_upper_limit() || self.closed_at_lower_limit())
     }
 }
 
-/// Follows the market of one series and gives a [`View`] of each bar. It serialises, and continues with identical bits
-/// after a restore.
+/// The filters' inputs of one series: bar after bar in, a [`MarketSnapshot`] of each out. It serialises, and continues with
+/// identical bits after a restore.
 ///
 /// The limits come from the dated rules of the market and the reference of the day, in integer cents; instruments that
-/// are not priced in cents have none here, and only the broker keeps theirs. A bar that trades
-/// beyond them shows that they were not in force (first days after an IPO, resumptions), so its view has none. Without
-/// the vendor's reference, the limits of a day with a suspected corporate action are not known, and its view has none.
+/// are not priced in cents have no limits here, only the broker applies theirs. A bar that trades beyond the limits shows
+/// that they were not in force (first days after an IPO, resumptions), so its snapshot has none. Without the vendor's
+/// reference, the limits of a day with a suspected corporate action are unknown, and its snapshot has none.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Market {
-    gauges_id: u32,
+pub struct MarketState {
+    #[serde(rename = "gauges_id")]
+    filter_indicators_id: u32,
     last: Option<Last>,
     ma_short: Option<Ma>,
     ma_long: Option<Ma>,
@@ -197,54 +210,63 @@ pub struct Market {
     adx: Option<Adx>,
 }
 
-/// What is remembered of the last bar.
+/// What is kept of the last bar.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Last {
     date: Date,
     close: f64,
     volume_shares: f64,
-    one_word_up: bool,
+    #[serde(rename = "one_word_up")]
+    limit_locked_up: bool,
     /// The reference of that day.
     day_reference: Option<f64>,
 }
 
-impl Market {
-    /// Makes the empty memory of one series.
+impl MarketState {
+    /// Makes the empty state of one series.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when a length is out of the range of its indicator.
-    pub fn new(gauges: &Gauges) -> Result<Self, QuantError> {
+    pub fn new(indicators: &FilterIndicators) -> Result<Self, QuantError> {
         Ok(Self {
-            gauges_id: gauges.id(),
+            filter_indicators_id: indicators.id(),
             last: None,
-            ma_short: gauges.trend.map(|g| Ma::new(g.short_bars)).transpose()?,
-            ma_long: gauges.trend.map(|g| Ma::new(g.long_bars)).transpose()?,
-            rsi: gauges
+            ma_short: indicators
+                .trend
+                .map(|g| Ma::new(g.short_bars))
+                .transpose()?,
+            ma_long: indicators.trend.map(|g| Ma::new(g.long_bars)).transpose()?,
+            rsi: indicators
                 .rsi
                 .map(|g| Rsi::new(g.bars, g.profile))
                 .transpose()?,
-            adx: gauges
+            adx: indicators
                 .adx
                 .map(|g| Adx::new(g.bars, g.smooth_bars, g.profile))
                 .transpose()?,
         })
     }
 
-    /// Takes the next cleaned bar of the series and returns the view at its close. `st` tells whether the stock is
-    /// under special treatment that day. Nothing is allocated.
+    /// Takes the next cleaned bar of the series and returns the snapshot at its close. `st` is whether the stock is under
+    /// special treatment that day. Nothing is allocated.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`], and leaves the memory as it was, when the reference price of a stock with limits
-    /// is not between 0.01 and 100,000,000.00 CNY; a cleaner lets no such bar through.
-    pub fn update(&mut self, markets: &Markets, st: bool, bar: &Bar) -> Result<View, QuantError> {
+    /// Returns [`QuantError::Value`], and leaves the state as it was, when the reference price of a stock with limits is
+    /// not between 0.01 and 100,000,000.00 CNY; a cleaner rejects such a bar.
+    pub fn update(
+        &mut self,
+        markets: &Markets,
+        st: bool,
+        bar: &Bar,
+    ) -> Result<MarketSnapshot, QuantError> {
         let new_day = self.last.is_none_or(|last| last.date != bar.date);
         let before = self
             .last
             .map(|last| bar.reference_close(last.date, last.close));
         let day_reference = match self.last {
             Some(last) if !new_day => last.day_reference,
-            // What the vendor says of an IPO day is the issue price, which limits nothing.
+            // The vendor's reference on an IPO day is the issue price, which sets no limits.
             _ if bar.marks.contains(Marks::FIRST_BAR) => None,
             // Adjusted prices have no ex-rights, whatever the vendor's reference was rounded to.
             Some(last) if bar.marks.contains(Marks::ADJUSTED) => Some(last.close),
@@ -266,13 +288,13 @@ impl Market {
         if level_ratio != 1.0 {
             self.rescale(level_ratio);
         }
-        let view = View {
+        let snapshot = MarketSnapshot {
             date: bar.date,
             open: bar.open,
             close: bar.close,
             reference_close: day_reference,
             limits: match band {
-                // Within the rounding of adjusted prices, a close near a limit is one at it.
+                // Within the rounding of adjusted prices, a close near a limit counts as at it.
                 Some(Limits::Band {
                     up: up_cents,
                     down: down_cents,
@@ -290,12 +312,12 @@ impl Market {
                 _ => None,
             },
             level_ratio,
-            after_one_word: self.last.is_some_and(|last| last.one_word_up),
+            after_limit_lock: self.last.is_some_and(|last| last.limit_locked_up),
             volume_ratio: self
                 .last
                 .filter(|last| last.volume_shares > 0.0)
                 .map(|last| bar.volume_shares / last.volume_shares),
-            gauges_id: self.gauges_id,
+            filter_indicators_id: self.filter_indicators_id,
             ma_short: self.ma_short.as_mut().and_then(|ma| ma.update(bar.close)),
             ma_long: self.ma_long.as_mut().and_then(|ma| ma.update(bar.close)),
             rsi: self.rsi.as_mut().and_then(|rsi| rsi.update(bar.close)),
@@ -309,10 +331,10 @@ impl Market {
             date: bar.date,
             close: bar.close,
             volume_shares: bar.volume_shares,
-            one_word_up: view.is_one_word_board() && view.closed_at_upper_limit(),
+            limit_locked_up: snapshot.is_limit_locked() && snapshot.closed_at_upper_limit(),
             day_reference,
         });
-        Ok(view)
+        Ok(snapshot)
     }
 
     fn rescale(&mut self, factor: f64) {

@@ -1,32 +1,36 @@
 //! Predictions to decisions, in one step that the board, the backtest and a replay share: [`Strategy::decide`].
 //!
 //! ```text
-//! bar ▸ Market ▸ View ─┐
-//! model ▸ Prediction ──┴▸ Strategy::decide (signal ▸ filters ▸ kill state) ▸ Verdict
-//!                                 ▲ Memory ▼
+//! bar ▸ MarketState ▸ MarketSnapshot ─┐
+//! model ▸ Prediction ─────────────────┴▸ Strategy::decide (signal ▸ filters ▸ trading state) ▸ Decision
+//!                                               ▲ DecisionState ▼
 //! ```
 //!
-//! - `rule`: what a prediction says, in three [`SignalMode`]s. `filters`: what may refuse it. `market`: what filters
-//!   see. `memory`: what lasts from one decision to the next. `verdict`: the outcome with its reason.
+//! - `rule`: prediction → signal, in three [`SignalMode`]s. `filters`: what can refuse a signal. `market`: the inputs of
+//!   filters. `state`: what lasts from one decision to the next. `record`: the decision. `reason`: its reasons.
 //! - [`journal`]: decisions as lines of text.
 //!
-//! A verdict carries the memory, so that the last decision of an instrument restores it. Not here: where bars and
-//! predictions come from; [`path`](crate::path) joins all the pieces.
+//! A decision contains the state after it, so that the last decision of an instrument restores the state. Not here: where
+//! bars and predictions come from; [`pipeline`](crate::pipeline) joins all the pieces.
 
 mod filters;
 pub mod journal;
 mod market;
-mod memory;
+mod reason;
+mod record;
 mod rule;
+mod state;
 mod strategy;
-mod verdict;
 
 #[cfg(test)]
 mod tests;
 
-pub use filters::{AdxGate, Filters, GapFallBack, OneWordBreak, RsiGate};
-pub use market::{AdxGauge, Band, Gauges, Market, RsiGauge, TrendGauge, View};
-pub use memory::{Carry, Memory, Stance};
+pub use filters::{AdxGate, Filters, GapFallBack, LimitLockBreak, RsiGate};
+pub use market::{
+    AdxParams, Band, FilterIndicators, MarketSnapshot, MarketState, RsiParams, TrendParams,
+};
+pub use reason::{DecisionReason, Side};
+pub use record::Decision;
 pub use rule::{DecisionRule, Prediction, SignalMode};
-pub use strategy::{KillState, Report, Strategy};
-pub use verdict::{Side, Verdict, VerdictReason};
+pub use state::{DecisionState, Position, RiskState};
+pub use strategy::{ExecutionReport, Strategy, TradingState};

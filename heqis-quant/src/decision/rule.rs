@@ -1,14 +1,15 @@
-//! What a prediction alone says, with two thresholds instead of one, so that a prediction that hovers does not trade.
+//! Prediction to signal, with two thresholds instead of one, so that a prediction that hovers around one does not trade on
+//! every bar.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Side, Stance, VerdictReason};
+use super::{DecisionReason, Position, Side};
 use crate::QuantError;
 use crate::error::finite;
 
 const PLACE: &str = "decision rule";
 
-/// What a model says about the next bar.
+/// A model's prediction of the next bar.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Prediction {
@@ -29,7 +30,7 @@ impl Prediction {
             && (sum - 1.0).abs() <= 1e-3
     }
 
-    /// Returns the probability of the class that speaks for a side: see [`Verdict::confidence`](super::Verdict).
+    /// Returns the probability of the class that supports a side: see [`Decision::confidence`](super::Decision).
     #[must_use]
     pub fn confidence(&self, side: Side) -> f64 {
         let [down, flat, up] = self.probabilities;
@@ -42,7 +43,7 @@ impl Prediction {
     }
 }
 
-/// Which head of the model speaks.
+/// Which output of the model gives the signal.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -51,31 +52,31 @@ pub enum SignalMode {
     /// The predicted return, beyond the thresholds `enter` and `exit`.
     #[default]
     Return,
-    /// The classes: up more probable than both others enters, down more probable than both others leaves. `enter` and
-    /// `exit` are not read.
+    /// The classes: up more probable than both others buys, down more probable than both others sells. `enter` and
+    /// `exit` are not used.
     Class,
-    /// Both: nothing is done unless the return and the classes say the same.
+    /// Both: an order needs the return and the classes to agree.
     Both,
 }
 
-/// When to enter and when to leave.
+/// When to buy and when to sell.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecisionRule {
-    /// A predicted return of at least this much enters.
+    /// A predicted return of at least this much buys.
     pub enter: f64,
-    /// A predicted return of at most this much leaves. It must lie below `enter`; the space between is the hysteresis.
+    /// A predicted return of at most this much sells. It must lie below `enter`; the space between is the hysteresis.
     pub exit: f64,
-    /// Entering needs a probability of up of at least this much, 0 to 1.
+    /// Buying needs a probability of up of at least this much, 0 to 1.
     pub min_confidence: f64,
-    /// Leaving needs a probability of down of at least this much, 0 to 1; by default none, so that a doubtful position
-    /// is not held only because the model hesitates.
+    /// Selling needs a probability of down of at least this much, 0 to 1; by default 0, so that low confidence alone
+    /// never keeps a position.
     #[serde(default)]
     pub min_exit_confidence: f64,
 }
 
 impl DecisionRule {
-    /// Returns an error when the rule cannot work.
+    /// Returns an error when a threshold is out of its range.
     pub(super) fn validate(&self) -> Result<(), QuantError> {
         finite(PLACE, "enter", self.enter)?;
         if finite(PLACE, "exit", self.exit)? >= self.enter {
@@ -102,14 +103,14 @@ impl DecisionRule {
         Ok(())
     }
 
-    /// Returns what the prediction says to one who is in or out.
+    /// Returns the signal of a prediction for a position, before filters.
     pub(super) fn signal(
         &self,
         mode: SignalMode,
-        stance: Stance,
+        position: Position,
         prediction: &Prediction,
-    ) -> VerdictReason {
-        use VerdictReason as Why;
+    ) -> DecisionReason {
+        use DecisionReason as Why;
         if !prediction.is_valid() {
             return Why::InvalidPrediction;
         }
@@ -117,15 +118,15 @@ impl DecisionRule {
         let expected = prediction.predicted_return;
         let by_return = mode != SignalMode::Class;
         let by_class = mode != SignalMode::Return;
-        match stance {
-            Stance::Out if by_return && expected < self.enter => Why::BelowEnter,
-            Stance::Out if by_class && up <= down.max(flat) => Why::NotUp,
-            Stance::Out if up < self.min_confidence => Why::LowConfidence,
-            Stance::Out => Why::Entered,
-            Stance::In if by_return && expected > self.exit => Why::AboveExit,
-            Stance::In if by_class && down <= up.max(flat) => Why::NotDown,
-            Stance::In if down < self.min_exit_confidence => Why::LowExitConfidence,
-            Stance::In => Why::Exited,
+        match position {
+            Position::Flat if by_return && expected < self.enter => Why::BelowEnter,
+            Position::Flat if by_class && up <= down.max(flat) => Why::NotUp,
+            Position::Flat if up < self.min_confidence => Why::LowConfidence,
+            Position::Flat => Why::Entered,
+            Position::Long if by_return && expected > self.exit => Why::AboveExit,
+            Position::Long if by_class && down <= up.max(flat) => Why::NotDown,
+            Position::Long if down < self.min_exit_confidence => Why::LowExitConfidence,
+            Position::Long => Why::Exited,
         }
     }
 }

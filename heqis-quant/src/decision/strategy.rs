@@ -1,33 +1,55 @@
-//! Signal, filters and kill state in one step.
+//! Signal, filters and trading state in one step.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::filters::Filters;
-use super::market::{Gauges, View};
-use super::memory::{Memory, Stance};
+use super::market::{FilterIndicators, MarketSnapshot};
+use super::reason::{DecisionReason, Side};
+use super::record::Decision;
 use super::rule::{DecisionRule, Prediction, SignalMode};
-use super::verdict::{Side, Verdict, VerdictReason};
+use super::state::{DecisionState, Position};
 use crate::QuantError;
+use crate::bar::BarRef;
 
-/// How far trading is allowed at all. It stands above every signal and filter.
+/// Which orders are allowed at all. It overrides every signal and filter.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
-pub enum KillState {
-    /// Everything is allowed.
+pub enum TradingState {
+    /// All orders are allowed.
     #[default]
     Active,
-    /// Nothing is bought; positions may be left.
+    /// No purchases; positions may be sold.
     Reducing,
-    /// Nothing is bought or sold, risk exits included.
+    /// No purchases and no sales, risk exits included.
     Halted,
 }
 
-/// What became of an order that a decision led to, as a broker tells it. A decision path without a broker assumes that
-/// every decision is carried out at the close on which it was made.
+impl TradingState {
+    /// Returns the name, the same as in JSON and in trading state files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Reducing => "reducing",
+            Self::Halted => "halted",
+        }
+    }
+}
+
+impl fmt::Display for TradingState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// The result of the order that a decision led to, as a broker reports it. A pipeline without a broker assumes that every
+/// decision is carried out at the close on which it was made.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Report {
+pub enum ExecutionReport {
     /// Bought, at this price in CNY on the level of the last bar that was decided on.
     Bought {
         /// Price of a share.
@@ -44,22 +66,45 @@ pub enum Report {
     NotSold,
 }
 
-/// When to trade: which head of the model speaks, its thresholds, and the filters.
+/// When to trade: which output of the model gives the signal, its thresholds, and the filters.
+///
+/// ```
+/// use heqis_quant::decision::{DecisionState, MarketSnapshot, TradingState};
+/// use heqis_quant::bar::BarRef;
+/// use heqis_quant::{Date, DecisionRule, Filters, Prediction, Side, SignalMode, Strategy, Symbol};
+///
+/// let strategy = Strategy {
+///     mode: SignalMode::Return,
+///     rule: DecisionRule { enter: 0.01, exit: 0.0, min_confidence: 0.5, min_exit_confidence: 0.0 },
+///     filters: Filters::default(),
+/// };
+/// strategy.validate()?;
+/// let date = Date::parse("2024-01-02")?;
+/// let bar = BarRef { symbol: Symbol::parse("600000.SH")?, date, time_ns: date.close_time_ns(), close: 7.0 };
+/// let snapshot = MarketSnapshot::of_close(date, bar.close);
+/// let prediction = Prediction { predicted_return: 0.02, probabilities: [0.1, 0.2, 0.7] };
+/// let mut state = DecisionState::default();
+/// let bought = strategy.decide(&mut state, &bar, &snapshot, &prediction, TradingState::Active);
+/// assert_eq!((bought.side, bought.confidence), (Side::Buy, 0.7));
+/// let held = strategy.decide(&mut state, &bar, &snapshot, &prediction, TradingState::Active);
+/// assert_eq!(held.reason.name(), "above_exit");
+/// # Ok::<(), heqis_quant::QuantError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Strategy {
-    /// Which head of the model speaks; by default the predicted return.
+    /// Which output of the model gives the signal; by default the predicted return.
     #[serde(default)]
     pub mode: SignalMode,
-    /// When to enter and when to leave.
+    /// When to buy and when to sell.
     pub rule: DecisionRule,
-    /// What stands between the signal and the decision; by default nothing.
+    /// What can refuse the signal; by default nothing.
     #[serde(default)]
     pub filters: Filters,
 }
 
 impl Strategy {
-    /// Returns an error when the strategy cannot work; to be called once, when it is read.
+    /// Returns an error when a parameter is out of its range; to be called once, when the strategy is read.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when a threshold is not finite, `exit` is not below `enter`, a confidence is not
@@ -69,119 +114,119 @@ impl Strategy {
         self.filters.validate()
     }
 
-    /// Returns the gauges that a [`View`] for this strategy must carry.
+    /// Returns the filter indicators that a [`MarketSnapshot`] for this strategy must have.
     #[must_use]
-    pub fn gauges(&self) -> Gauges {
-        self.filters.gauges()
+    pub fn filter_indicators(&self) -> FilterIndicators {
+        self.filters.indicators()
     }
 
-    /// Returns whether a filter reads more of the market than the close. Without one, [`View::of_close`] is enough.
+    /// Returns whether a filter reads more of the market than the close. Without one, [`MarketSnapshot::of_close`] is
+    /// enough.
     #[must_use]
     pub fn needs_market(&self) -> bool {
         self.filters.needs_market()
     }
 
-    /// Decides on one bar of one instrument, at its close, and remembers what the next decision needs in `memory`.
+    /// Decides on one bar of one instrument, at its close, and updates `state` for the next decision.
     ///
-    /// In this order: days are counted down and the entry price follows the price level; a broken one-word board bans
-    /// buying; a risk exit (broken board, stop-loss) sells whatever the model says; otherwise the signal of the mode is
-    /// taken, and the first filter that objects refuses it; last, the kill state.
+    /// In this order: days are counted down and the entry price follows the price level; a broken limit lock bans
+    /// purchases; a risk exit (broken limit lock, stop-loss) sells whatever the model predicts; otherwise the signal of the
+    /// mode is taken, and the first filter that objects refuses it; the trading state comes last.
     pub fn decide(
         &self,
-        memory: &mut Memory,
-        view: &View,
+        state: &mut DecisionState,
+        bar: &BarRef,
+        snapshot: &MarketSnapshot,
         prediction: &Prediction,
-        kill: KillState,
-    ) -> Verdict {
-        memory.advance(view.date, view.level_ratio);
-        let broken = self.filters.breaks_board(view);
+        trading: TradingState,
+    ) -> Decision {
+        state.advance(snapshot.date, snapshot.level_ratio);
+        let broken = self.filters.breaks_limit_lock(snapshot);
         if let Some(broken) = broken {
-            memory.carry.ban_days = memory.carry.ban_days.max(broken.ban_days + 1);
+            state.risk.ban_days = state.risk.ban_days.max(broken.ban_days + 1);
         }
-        let reason = self.reason(memory, view, prediction, broken.is_some());
-        let reason = match (kill, reason.side()) {
-            (KillState::Halted, Side::Buy | Side::Sell) => VerdictReason::Halted,
-            (KillState::Reducing, Side::Buy) => VerdictReason::Reducing,
+        let reason = self.reason(state, snapshot, prediction, broken.is_some());
+        let reason = match (trading, reason.side()) {
+            (TradingState::Halted, Side::Buy | Side::Sell) => DecisionReason::Halted,
+            (TradingState::Reducing, Side::Buy) => DecisionReason::Reducing,
             _ => reason,
         };
-        match reason.side() {
-            Side::Buy => {
-                memory.stance = Stance::In;
-                memory.carry.entry_price = self.entry_price(view.close);
-            }
-            Side::Sell => {
-                memory.stance = Stance::Out;
-                memory.carry.cool_down_days = self.cool_down_days(memory, view.close);
-            }
+        let side = reason.side();
+        match side {
+            Side::Buy => self.bought(state, snapshot.close),
+            Side::Sell => self.sold(state, snapshot.close),
             Side::Hold => {}
         }
-        Verdict {
-            side: reason.side(),
-            confidence: prediction.confidence(reason.side()),
+        Decision {
+            symbol: bar.symbol,
+            date: bar.date,
+            time_ns: bar.time_ns,
+            close: bar.close,
+            side,
+            confidence: prediction.confidence(side),
             reason,
-            stance: memory.stance,
-            carry: memory.carry,
+            position: state.position,
+            risk: state.risk,
+            predicted_return: prediction.predicted_return,
+            probabilities: prediction.probabilities,
         }
     }
 
-    /// Corrects the memory by what a broker tells of the last decision's order; to be called before the next decision.
-    pub fn report(&self, memory: &mut Memory, report: Report) {
+    /// Corrects the state by a broker's report on the last decision's order; to be called before the next decision.
+    pub fn report(&self, state: &mut DecisionState, report: ExecutionReport) {
         match report {
-            Report::Bought { price } => {
-                memory.stance = Stance::In;
-                memory.carry.entry_price = self.entry_price(price);
+            ExecutionReport::Bought { price } => self.bought(state, price),
+            ExecutionReport::Sold { price } => self.sold(state, price),
+            ExecutionReport::NotBought => {
+                state.position = Position::Flat;
+                state.risk.entry_price = None;
             }
-            Report::Sold { price } => {
-                memory.stance = Stance::Out;
-                memory.carry.cool_down_days = self.cool_down_days(memory, price);
-            }
-            Report::NotBought => {
-                memory.stance = Stance::Out;
-                memory.carry.entry_price = None;
-            }
-            Report::NotSold => {
-                memory.stance = Stance::In;
-                memory.carry.cool_down_days = 0;
+            ExecutionReport::NotSold => {
+                state.position = Position::Long;
+                state.risk.cool_down_days = 0;
             }
         }
     }
 
     fn reason(
         &self,
-        memory: &Memory,
-        view: &View,
+        state: &DecisionState,
+        snapshot: &MarketSnapshot,
         prediction: &Prediction,
         broken: bool,
-    ) -> VerdictReason {
+    ) -> DecisionReason {
         let filters = &self.filters;
-        if memory.stance == Stance::In {
+        if state.position == Position::Long {
             if broken {
-                return VerdictReason::BoardBroken;
+                return DecisionReason::LimitLockBroken;
             }
-            if filters.stops(memory, view) {
-                return VerdictReason::StopLoss;
+            if filters.stops(state, snapshot) {
+                return DecisionReason::StopLoss;
             }
         }
-        let signal = self.rule.signal(self.mode, memory.stance, prediction);
+        let signal = self.rule.signal(self.mode, state.position, prediction);
         let refused = match signal {
-            VerdictReason::Entered => filters.refuses_buy(memory, view, prediction),
-            VerdictReason::Exited if filters.limit_up_hold && view.closed_at_upper_limit() => {
-                Some(VerdictReason::LimitUp)
+            DecisionReason::Entered => filters.refuses_buy(state, snapshot, prediction),
+            DecisionReason::Exited if filters.limit_up_hold && snapshot.closed_at_upper_limit() => {
+                Some(DecisionReason::LimitUp)
             }
             _ => None,
         };
         refused.unwrap_or(signal)
     }
 
-    fn entry_price(&self, price: f64) -> Option<f64> {
-        self.filters.needs_entry_price().then_some(price)
+    fn bought(&self, state: &mut DecisionState, price: f64) {
+        state.position = Position::Long;
+        state.risk.entry_price = self.filters.needs_entry_price().then_some(price);
     }
 
-    /// Days of cool-down after a sale at `price`, the day of the sale included.
-    fn cool_down_days(&self, memory: &Memory, price: f64) -> u32 {
-        match (self.filters.loss_cool_down_days, memory.carry.entry_price) {
+    /// A sale below the entry price starts the cool-down, the day of the sale included.
+    fn sold(&self, state: &mut DecisionState, price: f64) {
+        state.position = Position::Flat;
+        state.risk.cool_down_days = match (self.filters.loss_cool_down_days, state.risk.entry_price)
+        {
             (Some(days), Some(entry)) if price < entry => days + 1,
             _ => 0,
-        }
+        };
     }
 }

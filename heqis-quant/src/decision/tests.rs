@@ -1,11 +1,16 @@
 #![allow(clippy::unwrap_used)]
 mod filters;
+mod limits;
+mod parameters;
+mod risk;
 mod signals;
 mod streams;
 
 use super::*;
+use crate::bar::{Bar, BarRef, Marks};
+use crate::date::Date;
 use crate::rules::Markets;
-use crate::{Bar, Date, Marks, Symbol};
+use crate::symbol::Symbol;
 
 const RULE: DecisionRule = DecisionRule {
     enter: 0.01,
@@ -21,12 +26,12 @@ fn says(predicted_return: f64, probabilities: [f64; 3]) -> Prediction {
     }
 }
 
-/// A prediction that enters in every mode.
+/// A prediction that buys in every mode.
 fn rise() -> Prediction {
     says(0.02, [0.1, 0.2, 0.7])
 }
 
-/// A prediction that leaves in every mode.
+/// A prediction that sells in every mode.
 fn fall() -> Prediction {
     says(-0.02, [0.7, 0.2, 0.1])
 }
@@ -37,6 +42,23 @@ fn strategy(filters: Filters) -> Strategy {
         rule: RULE,
         filters,
     }
+}
+
+/// Decides on the close of a snapshot of 600000.SH.
+fn decided(
+    strategy: &Strategy,
+    state: &mut DecisionState,
+    snapshot: &MarketSnapshot,
+    prediction: &Prediction,
+    trading: TradingState,
+) -> Decision {
+    let bar = BarRef {
+        symbol: Symbol::parse("600000.SH").unwrap(),
+        date: snapshot.date,
+        time_ns: snapshot.date.close_time_ns(),
+        close: snapshot.close,
+    };
+    strategy.decide(state, &bar, snapshot, prediction, trading)
 }
 
 /// The trading day `n` weekdays after 2024-01-02, for n in 0..=18 without the weekends.
@@ -75,11 +97,11 @@ fn simple(n: usize, open: f64, close: f64) -> Bar {
     bar(n, [open, open.max(close), open.min(close), close], 1_000.0)
 }
 
-/// One instrument on its way through market and strategy.
+/// One instrument with its market and its strategy.
 struct Run {
     markets: Markets,
-    market: Market,
-    memory: Memory,
+    market: MarketState,
+    state: DecisionState,
     strategy: Strategy,
 }
 
@@ -89,30 +111,40 @@ impl Run {
         strategy.validate().unwrap();
         Self {
             markets: Markets::shipped().unwrap(),
-            market: Market::new(&strategy.gauges()).unwrap(),
-            memory: Memory::default(),
+            market: MarketState::new(&strategy.filter_indicators()).unwrap(),
+            state: DecisionState::default(),
             strategy,
         }
     }
 
-    fn view(&mut self, bar: &Bar) -> View {
+    fn snapshot(&mut self, bar: &Bar) -> MarketSnapshot {
         self.market.update(&self.markets, false, bar).unwrap()
     }
 
-    fn step(&mut self, bar: &Bar, prediction: Prediction) -> Verdict {
-        let view = self.view(bar);
-        self.strategy
-            .decide(&mut self.memory, &view, &prediction, KillState::Active)
+    fn step(&mut self, bar: &Bar, prediction: Prediction) -> Decision {
+        let snapshot = self.snapshot(bar);
+        decided(
+            &self.strategy,
+            &mut self.state,
+            &snapshot,
+            &prediction,
+            TradingState::Active,
+        )
     }
 
-    /// Feeds bars and predictions and tells side and reason of each decision.
-    fn told(&mut self, steps: &[(Bar, Prediction)]) -> Vec<(Side, VerdictReason)> {
+    /// Returns side and reason of the decision on each bar.
+    fn outcomes(&mut self, steps: &[(Bar, Prediction)]) -> Vec<(Side, DecisionReason)> {
         steps
             .iter()
             .map(|(bar, prediction)| {
-                let verdict = self.step(bar, *prediction);
-                (verdict.side, verdict.reason)
+                let decision = self.step(bar, *prediction);
+                (decision.side, decision.reason)
             })
             .collect()
     }
+}
+
+/// A quiet first bar at 10.00.
+fn start() -> (Bar, Prediction) {
+    (simple(0, 10.0, 10.0), says(0.0, [0.2, 0.6, 0.2]))
 }

@@ -8,7 +8,8 @@ use clap::{Args, Subcommand};
 use heqis_data::journal::check::{self, IndexState, Segment};
 use heqis_data::journal::export::{self, Days, ExportError};
 use heqis_data::journal::prune::{self, Keep};
-use heqis_quant::decision::journal::{Place, Record, StreamName};
+use heqis_quant::Decision;
+use heqis_quant::decision::journal::{EntryId, StreamName};
 use heqis_quant::{Date, QuantError};
 
 use super::stages::table;
@@ -245,9 +246,9 @@ fn export(args: &ExportArgs, path: &Path, out: &mut dyn Write) -> Result<u64, Ex
     }
     let mut table = csv::Writer::from_writer(out);
     table.write_record(COLUMNS).map_err(io::Error::from)?;
-    let count = export::decisions(path, days, |place, record, name| {
+    let count = export::decisions(path, days, |id, record, name| {
         table
-            .write_record(cells(place, record, name))
+            .write_record(cells(id, record, name))
             .map_err(io::Error::from)
     })?;
     table.flush()?;
@@ -274,7 +275,7 @@ const COLUMNS: [&str; 16] = [
 ];
 
 /// A number that is not finite is an empty cell.
-fn cells(place: &Place, record: &Record, name: Option<&StreamName>) -> [String; 16] {
+fn cells(id: &EntryId, record: &Decision, name: Option<&StreamName>) -> [String; 16] {
     let number = |value: f64| match value.is_finite() {
         true => value.to_string(),
         false => String::new(),
@@ -285,10 +286,10 @@ fn cells(place: &Place, record: &Record, name: Option<&StreamName>) -> [String; 
     };
     let [down, flat, up] = record.probabilities;
     [
-        place.n.to_string(),
+        id.n.to_string(),
         name.map_or_else(String::new, |name| name.source.clone()),
-        format!("{:016x}", place.stream),
-        place.position.to_string(),
+        format!("{:016x}", id.stream),
+        id.position.to_string(),
         record.symbol.to_string(),
         record.date.to_string(),
         record.time_ns.to_string(),
@@ -296,7 +297,7 @@ fn cells(place: &Place, record: &Record, name: Option<&StreamName>) -> [String; 
         word(serde_json::to_value(record.side)),
         number(record.confidence),
         word(serde_json::to_value(record.reason)),
-        word(serde_json::to_value(record.stance)),
+        word(serde_json::to_value(record.position)),
         number(record.predicted_return),
         number(down),
         number(flat),

@@ -83,7 +83,7 @@ impl Stage for TrtEngine {
         }
         PortContract {
             requires,
-            passthrough: BTreeSet::from([heqis_messages::GAUGES]),
+            passthrough: BTreeSet::from([heqis_messages::FILTER_INDICATORS]),
             ..PortContract::default()
         }
     }
@@ -183,7 +183,7 @@ impl Stage for TrtEngine {
                 PredictionMessage {
                     bar: frame.bar,
                     prediction,
-                    view: frame.view,
+                    snapshot: frame.snapshot,
                 },
             );
         }

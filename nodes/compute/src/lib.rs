@@ -1,7 +1,7 @@
 //! Stages of the compute node (Jetson): from features to journalled decisions.
 //!
 //! ```text
-//! Features ▸ trt-engine ▸ PredictionMessage ▸ signal ▸ Decision ▸ journal
+//! Features ▸ trt-engine ▸ PredictionMessage ▸ signal ▸ DecisionMessage ▸ journal
 //! ```
 //!
 //! - [`TrtEngine`]: a model bundle behind the Engine trait, in micro-batches.

@@ -1,4 +1,4 @@
-//! `signal`: takes [`PredictionMessage`]s, emits [`Decision`]s.
+//! `signal`: takes [`PredictionMessage`]s, emits [`DecisionMessage`]s.
 //!
 //! Counts decisions by side (`buy`, `hold`, `sell`), and holds, refusals and risk exits by reason.
 
@@ -9,10 +9,11 @@ use heqis_actors::{
     AnyFrame, BuildContext, Counter, Emitter, Frame, PortContract, Property, Snapshot, Stage,
     StageError,
 };
-use heqis_messages::{Decision, GAUGES, PredictionMessage};
-use heqis_quant::decision::VerdictReason;
+use heqis_messages::{DecisionMessage, FILTER_INDICATORS, PredictionMessage};
+use heqis_quant::decision::DecisionReason;
 use heqis_quant::{
-    DecisionRule, Filters, KillState, Memory, Side, SignalMode, Strategy, Symbol, View,
+    DecisionRule, DecisionState, Filters, MarketSnapshot, Side, SignalMode, Strategy, Symbol,
+    TradingState,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,21 +24,21 @@ use crate::trading_state::{self, TradingStateSwitch};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignalConfig {
-    /// The output of the model that decides; by default the predicted return.
+    /// Which output of the model gives the signal; by default the predicted return.
     #[serde(default)]
     pub mode: SignalMode,
-    /// Thresholds for entry and exit.
+    /// When to buy and when to sell.
     pub rule: DecisionRule,
-    /// Filters between the signal and the decision; by default none. All filters but the one on the predicted
-    /// return need the `market` parameter of the `indicators` stage, with the indicators of these filters.
+    /// What can refuse the signal; by default nothing. All filters but the one on the predicted return need the `market`
+    /// parameter of the `indicators` stage, with the indicators of these filters.
     #[serde(default)]
     pub filters: Filters,
-    /// Which trades are allowed.
+    /// Which orders are allowed at all: `active`, `reducing` (no purchases) or `halted` (neither purchases nor sales).
     #[serde(default)]
     #[schemars(extend("x-formerly" = "kill"))]
-    pub trading_state: KillState,
-    /// A file that overrides `trading_state` while it is there: one word, `active`, `reducing` or `halted`. It is read before
-    /// each batch of frames. A file that cannot be read halts, and so does anything but a regular file of up to 4 KiB.
+    pub trading_state: TradingState,
+    /// A file that overrides `trading_state` while it exists: one word, `active`, `reducing` or `halted`. It is read before
+    /// each batch of frames. A file that cannot be read, or is not a regular file of up to 4 KiB, halts.
     #[serde(default)]
     #[schemars(extend("x-formerly" = "kill_file"))]
     pub trading_state_file: Option<PathBuf>,
@@ -53,39 +54,42 @@ impl SignalConfig {
     }
 }
 
-/// Applies a strategy, with a memory per symbol.
+/// Applies a strategy, with a state per symbol.
 #[derive(Debug)]
 pub struct Signal {
     strategy: Strategy,
-    /// Identity of the filter indicators that a view must carry; `None` when no view is needed.
-    gauges_id: Option<u32>,
-    memories: HashMap<Symbol, Memory>,
+    /// Identity of the filter indicators that a snapshot must have; `None` when no snapshot is needed.
+    filter_indicators_id: Option<u32>,
+    states: HashMap<Symbol, DecisionState>,
     switch: TradingStateSwitch,
     /// The trading state of the current batch.
-    trading_state: Option<KillState>,
+    trading: Option<TradingState>,
     sides: [Counter; 3],
-    reasons: Vec<(VerdictReason, Counter)>,
+    reasons: Vec<(DecisionReason, Counter)>,
 }
 
 impl Signal {
-    /// Returns what the filters read. A frame without a view, or with other indicators, is refused: its gateway has other
-    /// parameters.
-    fn view(&self, message: &PredictionMessage) -> Result<View, StageError> {
-        let Some(expected) = self.gauges_id else {
-            return Ok(View::of_close(message.bar.date, message.bar.close));
+    /// Returns the filters' inputs. A frame without a snapshot, or with other indicators, is refused: it comes from a gateway
+    /// with other parameters.
+    fn snapshot(&self, message: &PredictionMessage) -> Result<MarketSnapshot, StageError> {
+        let Some(expected) = self.filter_indicators_id else {
+            return Ok(MarketSnapshot::of_close(
+                message.bar.date,
+                message.bar.close,
+            ));
         };
         let needs = || {
             format!(
-                "the filters need `market` of the indicators stage with the indicators {:?}",
-                self.strategy.gauges().names()
+                "the filters need `market` of the indicators stage with the filter indicators {:?}",
+                self.strategy.filter_indicators().names()
             )
         };
-        match message.view {
-            Some(view) if view.gauges_id == expected => Ok(view),
-            Some(view) => Err(StageError::refused(format!(
+        match message.snapshot {
+            Some(snapshot) if snapshot.filter_indicators_id == expected => Ok(snapshot),
+            Some(snapshot) => Err(StageError::refused(format!(
                 "{}, it sends others ({:#010x})",
                 needs(),
-                view.gauges_id
+                snapshot.filter_indicators_id
             ))),
             None => Err(StageError::refused(format!("{}, it sends none", needs()))),
         }
@@ -95,7 +99,7 @@ impl Signal {
 impl Stage for Signal {
     type Config = SignalConfig;
     type In = PredictionMessage;
-    type Out = Decision;
+    type Out = DecisionMessage;
     const KIND: &'static str = "signal";
     const ABOUT: &'static str =
         "Turns predictions into buy, hold and sell, with filters and a trading state.";
@@ -111,13 +115,13 @@ impl Stage for Signal {
         strategy.into_iter().chain(file).collect()
     }
 
-    /// Requires the indicators of its filters, when one of them reads the market.
+    /// Requires the indicators of its filters, when one of them needs the market.
     fn contract(config: &SignalConfig, _: &Path) -> PortContract {
         let strategy = config.strategy();
-        let gauges = format!("{:?}", strategy.gauges().names());
+        let names = format!("{:?}", strategy.filter_indicators().names());
         let requires = strategy
             .needs_market()
-            .then_some((GAUGES, Property::Text(gauges)));
+            .then_some((FILTER_INDICATORS, Property::Text(names)));
         PortContract {
             requires: requires.into_iter().collect(),
             ..PortContract::default()
@@ -129,29 +133,33 @@ impl Stage for Signal {
         strategy.validate().map_err(StageError::config)?;
         let file = config.trading_state_file.as_ref().map(|file| cx.path(file));
         Ok(Self {
-            gauges_id: strategy.needs_market().then(|| strategy.gauges().id()),
+            filter_indicators_id: strategy
+                .needs_market()
+                .then(|| strategy.filter_indicators().id()),
             strategy,
-            memories: HashMap::new(),
+            states: HashMap::new(),
             switch: TradingStateSwitch::new(config.trading_state, file, cx),
-            trading_state: None,
+            trading: None,
             sides: ["buy", "hold", "sell"].map(|side| cx.counter(side)),
-            reasons: VerdictReason::ALL
+            reasons: DecisionReason::ALL
                 .into_iter()
-                .filter(|reason| !matches!(reason, VerdictReason::Entered | VerdictReason::Exited))
+                .filter(|reason| {
+                    !matches!(reason, DecisionReason::Entered | DecisionReason::Exited)
+                })
                 .map(|reason| (reason, cx.counter(reason.name())))
                 .collect(),
         })
     }
 
-    /// Restores the state of a symbol from its last journalled decision.
+    /// Restores a symbol's state from its last decision in the journal.
     fn recover(&mut self, record: &AnyFrame) {
-        if let Some(decision) = record.payload::<Decision>() {
-            let memory = Memory::after(&decision.verdict, decision.bar.date);
-            self.memories.insert(decision.bar.symbol, memory);
+        if let Some(message) = record.payload::<DecisionMessage>() {
+            let state = DecisionState::after(&message.decision);
+            self.states.insert(message.decision.symbol, state);
         }
     }
 
-    /// The commit log holds the state of filters and positions.
+    /// The commit log restores positions and filters.
     fn snapshot(&self) -> Snapshot {
         Snapshot::Stateless
     }
@@ -159,18 +167,18 @@ impl Stage for Signal {
     fn process(
         &mut self,
         frame: &Frame<PredictionMessage>,
-        out: &mut Emitter<'_, Decision>,
+        out: &mut Emitter<'_, DecisionMessage>,
     ) -> Result<(), StageError> {
-        let view = self.view(frame)?;
-        let trading_state = match self.trading_state {
-            Some(state) => state,
-            None => *self.trading_state.insert(self.switch.state()),
+        let snapshot = self.snapshot(frame)?;
+        let trading = match self.trading {
+            Some(trading) => trading,
+            None => *self.trading.insert(self.switch.state()),
         };
-        let memory = self.memories.entry(frame.bar.symbol).or_default();
-        let verdict = self
-            .strategy
-            .decide(memory, &view, &frame.prediction, trading_state);
-        self.sides[match verdict.side {
+        let state = self.states.entry(frame.bar.symbol).or_default();
+        let decision =
+            self.strategy
+                .decide(state, &frame.bar, &snapshot, &frame.prediction, trading);
+        self.sides[match decision.side {
             Side::Buy => 0,
             Side::Hold => 1,
             Side::Sell => 2,
@@ -179,16 +187,14 @@ impl Stage for Signal {
         if let Some((_, counter)) = self
             .reasons
             .iter()
-            .find(|(reason, _)| *reason == verdict.reason)
+            .find(|(reason, _)| *reason == decision.reason)
         {
             counter.inc();
         }
         out.emit(
             frame.head(),
-            Decision {
-                bar: frame.bar,
-                verdict,
-                prediction: frame.prediction,
+            DecisionMessage {
+                decision,
                 number: 0,
             },
         );
@@ -196,8 +202,8 @@ impl Stage for Signal {
     }
 
     /// The next batch reads the trading state again.
-    fn flush(&mut self, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
-        self.trading_state = None;
+    fn flush(&mut self, _: &mut Emitter<'_, DecisionMessage>) -> Result<(), StageError> {
+        self.trading = None;
         Ok(())
     }
 }

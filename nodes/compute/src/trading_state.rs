@@ -1,32 +1,32 @@
-//! The trading state of a running node: a setting, and a file by which an operator changes it without a restart.
+//! The trading state of a running node: a parameter, and a file by which an operator changes it without a restart.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Note, read_small_file};
-use heqis_quant::KillState;
+use heqis_quant::TradingState;
 use serde::Deserialize as _;
 use serde::de::IntoDeserializer as _;
 use serde::de::value::{Error, StrDeserializer};
 
-/// Longest trading-state file that is read, bytes.
+/// Longest trading state file that is read, bytes.
 const MAX_BYTES: u64 = 4096;
 
-/// Reads the trading state.
+/// Reads the trading state and reports its changes.
 #[derive(Debug)]
 pub(crate) struct TradingStateSwitch {
-    setting: KillState,
+    setting: TradingState,
     file: Option<PathBuf>,
-    /// The last state, so that a change is logged once.
-    last: KillState,
+    /// The last state that was read, so that a change is logged once.
+    last: TradingState,
     note: Note,
     stage: String,
 }
 
 impl TradingStateSwitch {
-    pub(crate) fn new(setting: KillState, file: Option<PathBuf>, cx: &BuildContext) -> Self {
+    pub(crate) fn new(setting: TradingState, file: Option<PathBuf>, cx: &BuildContext) -> Self {
         let note = cx.note("kill");
-        note.set(word(setting));
+        note.set(setting.name());
         Self {
             setting,
             file,
@@ -36,31 +36,21 @@ impl TradingStateSwitch {
         }
     }
 
-    /// Returns the current state: that of the file, or the setting where there is no file. A file that cannot be read, or holds
-    /// anything else, halts: its writer meant less trading, not more.
-    pub(crate) fn state(&mut self) -> KillState {
+    /// Returns the state now, see [`trading_state`].
+    pub(crate) fn state(&mut self) -> TradingState {
         let (state, fault) = trading_state(self.setting, self.file.as_deref());
         if state != self.last {
             self.last = state;
-            self.note.set(word(state));
+            self.note.set(state.name());
             let fault = fault.unwrap_or_default();
-            tracing::warn!(stage = %self.stage, ?state, fault, "trading state changed");
+            tracing::warn!(stage = %self.stage, %state, fault, "trading state changed");
         }
         state
     }
 }
 
-/// Returns the word for a state in files and reports.
-fn word(state: KillState) -> &'static str {
-    match state {
-        KillState::Active => "active",
-        KillState::Reducing => "reducing",
-        KillState::Halted => "halted",
-    }
-}
-
-/// Returns what is wrong with a trading-state file before the start. A missing file may be created later; its contents are
-/// not checked.
+/// Returns the fault of a trading state file before the start. A missing file may be written later, and a file without a
+/// state halts at run time.
 pub(crate) fn fault(file: &Path) -> Option<String> {
     match read_small_file(file, MAX_BYTES) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -70,24 +60,24 @@ pub(crate) fn fault(file: &Path) -> Option<String> {
     }
 }
 
-/// Returns the state in a trading-state file, or the setting where there is no file; and the reason, when the file halts
-/// because it cannot be read.
+/// Returns the state in the file, or the setting where there is no file. A file that cannot be read or holds no state
+/// halts, and the fault is returned as well: whoever wrote the file meant to restrict trading.
 #[must_use]
-pub fn trading_state(setting: KillState, file: Option<&Path>) -> (KillState, Option<String>) {
+pub fn trading_state(setting: TradingState, file: Option<&Path>) -> (TradingState, Option<String>) {
     let Some(file) = file else {
         return (setting, None);
     };
-    // Read before each batch, so it must never block.
+    // It is read before each batch, so no kind of file may block the stage.
     match read_small_file(file, MAX_BYTES) {
         Ok(bytes) => {
             let text = String::from_utf8_lossy(&bytes);
             let name: StrDeserializer<'_, Error> = text.trim().into_deserializer();
-            match KillState::deserialize(name) {
+            match TradingState::deserialize(name) {
                 Ok(state) => (state, None),
-                Err(error) => (KillState::Halted, Some(error.to_string())),
+                Err(error) => (TradingState::Halted, Some(error.to_string())),
             }
         }
         Err(error) if error.kind() == ErrorKind::NotFound => (setting, None),
-        Err(error) => (KillState::Halted, Some(error.to_string())),
+        Err(error) => (TradingState::Halted, Some(error.to_string())),
     }
 }

@@ -20,7 +20,7 @@ use heqis_infer::{
     Verified, open,
 };
 use heqis_messages::{Features, PredictionMessage};
-use heqis_quant::decision::VerdictReason;
+use heqis_quant::decision::DecisionReason;
 use heqis_quant::features::id_of;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -56,7 +56,7 @@ fn golden_features() -> Vec<Frame<Features>> {
                     bar: bar(symbol, position as i32),
                     set_id,
                     tensor,
-                    view: None,
+                    snapshot: None,
                 },
             )
         })
@@ -130,7 +130,7 @@ proptest! {
             .zip(1..)
             .map(|(row, position)| {
                 let tensor = Tensor::new(&[1, 20], row.clone()).unwrap();
-                framed(position, Features { bar: bar("600000.SH", position as i32), set_id, tensor, view: None })
+                framed(position, Features { bar: bar("600000.SH", position as i32), set_id, tensor, snapshot: None })
             })
             .collect();
         let got: Vec<_> = frames.chunks(size).flat_map(|batch| stage.batch(batch)).collect();
@@ -227,7 +227,7 @@ fn frames_of(values: &[f32]) -> Vec<Frame<Features>> {
                 bar: bar("600000.SH", position as i32),
                 set_id: id_of(&FEATURES),
                 tensor: Tensor::new(&[1, 2], vec![value, 0.0]).unwrap(),
-                view: None,
+                snapshot: None,
             };
             framed(position, features)
         })
@@ -271,8 +271,11 @@ fn a_prediction_that_is_not_finite_is_held_on_and_affects_no_other() {
     let rule = json!({ "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 } });
     let mut signal: Bench<Signal> = Bench::build(&cx, rule);
     let decisions = signal.batch(&predictions);
-    let reasons: Vec<_> = decisions.iter().map(|frame| frame.verdict.reason).collect();
-    let invalid = VerdictReason::InvalidPrediction;
+    let reasons: Vec<_> = decisions
+        .iter()
+        .map(|frame| frame.decision.reason)
+        .collect();
+    let invalid = DecisionReason::InvalidPrediction;
     assert_eq!((reasons[1], reasons[3]), (invalid, invalid));
     assert_eq!(count(&cx, "invalid_prediction"), 2);
     let mut journal: Bench<Journal> = Bench::build(&cx, json!({ "path": "decisions.jsonl" }));
@@ -433,7 +436,7 @@ fn a_model_over_a_window_of_rows_gets_each_frames_rows_whatever_the_batch() {
                     bar: bar("600000.SH", position as i32),
                     set_id: id_of(&FEATURES),
                     tensor: Tensor::new(&shape, data).unwrap(),
-                    view: None,
+                    snapshot: None,
                 };
                 framed(position, features)
             })

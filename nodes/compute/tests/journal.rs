@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use heqis_actors::{BuildContext, Clock, Collector, Frame, Stage};
 use heqis_compute::journal::read;
 use heqis_compute::{Journal, Signal};
-use heqis_messages::Decision;
-use heqis_quant::decision::{Carry, Stance, VerdictReason};
-use heqis_quant::{Prediction, Side, Verdict};
+use heqis_messages::DecisionMessage;
+use heqis_quant::decision::{DecisionReason, Position, RiskState};
+use heqis_quant::{Decision, Side};
 use serde_json::{Value, json};
 use support::{Bench, RULE, bar, config, context, count, decisions, framed, predictions};
 
@@ -28,7 +28,7 @@ fn refusal(dir: &Path) -> String {
 }
 
 /// Journals `frames` in batches of three, as one process without trouble does.
-fn journal_in(dir: &Path, frames: &[Frame<Decision>]) -> Vec<u8> {
+fn journal_in(dir: &Path, frames: &[Frame<DecisionMessage>]) -> Vec<u8> {
     let mut journal = open(&context(dir));
     for batch in frames.chunks(3) {
         journal.batch(batch);
@@ -51,36 +51,37 @@ fn in_new_dir(bytes: &[u8]) -> (tempfile::TempDir, PathBuf) {
 /// The checksums are those of Python's `zlib.crc32`.
 const GOLDEN: &str = include_str!("../../../heqis-quant/tests/golden/journal.jsonl");
 
-fn golden_decisions() -> [Frame<Decision>; 2] {
+fn golden_decisions() -> [Frame<DecisionMessage>; 2] {
+    let (bar, other) = (bar("600000.SH", 0), bar("002032.SZ", 0));
     let sound = Decision {
-        bar: bar("600000.SH", 0),
-        verdict: Verdict {
-            side: Side::Buy,
-            confidence: 0.6,
-            reason: VerdictReason::Entered,
-            stance: Stance::In,
-            carry: Carry::default(),
-        },
-        prediction: Prediction {
-            predicted_return: 0.0125,
-            probabilities: [0.1, 0.3, 0.6],
-        },
-        number: 0,
+        symbol: bar.symbol,
+        date: bar.date,
+        time_ns: bar.time_ns,
+        close: bar.close,
+        side: Side::Buy,
+        confidence: 0.6,
+        reason: DecisionReason::Entered,
+        position: Position::Long,
+        risk: RiskState::default(),
+        predicted_return: 0.0125,
+        probabilities: [0.1, 0.3, 0.6],
     };
-    let mut invalid = sound.clone();
-    invalid.bar = heqis_messages::BarRef {
+    let invalid = Decision {
+        symbol: other.symbol,
+        date: other.date,
+        time_ns: other.time_ns,
         close: 20.5,
-        ..bar("002032.SZ", 0)
-    };
-    invalid.prediction.predicted_return = f64::NAN;
-    invalid.verdict = Verdict {
         side: Side::Hold,
         confidence: 0.0,
-        reason: VerdictReason::InvalidPrediction,
-        stance: Stance::Out,
-        carry: Carry::default(),
+        reason: DecisionReason::InvalidPrediction,
+        position: Position::Flat,
+        predicted_return: f64::NAN,
+        ..sound
     };
-    [framed(7, sound), framed(8, invalid)]
+    [(7, sound), (8, invalid)].map(|(position, decision)| {
+        let number = 0;
+        framed(position, DecisionMessage { decision, number })
+    })
 }
 
 #[test]
@@ -97,17 +98,17 @@ fn a_journal_can_be_read_back_even_where_a_number_was_none() {
     assert!(contents.closed);
     assert_eq!(contents.whole_bytes, GOLDEN.len() as u64);
     let [first, second] = golden_decisions();
-    let [(place, sound), (_, invalid)] = &contents.records[..] else {
+    let [(id, sound), (_, invalid)] = &contents.decisions[..] else {
         panic!("{contents:?}")
     };
     let origin = first.head().origin;
-    assert_eq!(
-        (place.stream, place.position),
-        (origin.stream, origin.position)
-    );
-    assert_eq!(Decision::from(sound), *first);
+    assert_eq!((id.stream, id.position), (origin.stream, origin.position));
+    assert_eq!(*sound, first.decision);
     assert!(invalid.predicted_return.is_nan());
-    assert_eq!(invalid.verdict(), second.verdict);
+    assert_eq!(
+        (invalid.side, invalid.reason),
+        (second.decision.side, second.decision.reason)
+    );
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn what_filters_remember_is_in_the_journal_only_where_there_is_something() {
     let dir = tempfile::tempdir().unwrap();
     let [plain, _] = golden_decisions();
     let mut carrying = (*plain).clone();
-    carrying.verdict.carry = Carry {
+    carrying.decision.risk = RiskState {
         entry_price: Some(17.01),
         cool_down_days: 0,
         ban_days: 2,
@@ -127,7 +128,7 @@ fn what_filters_remember_is_in_the_journal_only_where_there_is_something() {
     let expected = r#""stance":"in","carry":{"entry_price":17.01,"ban_days":2},"predicted_return""#;
     assert!(lines[3].contains(expected), "{}", lines[3]);
     let contents = read(&dir.path().join(FILE)).unwrap();
-    assert_eq!(Decision::from(&contents.records[1].1), carrying);
+    assert_eq!(contents.decisions[1].1, carrying.decision);
 }
 
 #[test]
@@ -136,14 +137,11 @@ fn what_was_written_is_what_was_decided_to_the_bit() {
     let frames = decisions(60);
     journal_in(dir.path(), &frames);
     let contents = read(&dir.path().join(FILE)).unwrap();
-    assert_eq!(contents.records.len(), 60);
-    for ((place, record), frame) in contents.records.iter().zip(&frames) {
+    assert_eq!(contents.decisions.len(), 60);
+    for ((id, record), frame) in contents.decisions.iter().zip(&frames) {
         let origin = frame.head().origin;
-        assert_eq!(
-            (place.stream, place.position),
-            (origin.stream, origin.position)
-        );
-        assert_eq!(Decision::from(record), **frame);
+        assert_eq!((id.stream, id.position), (origin.stream, origin.position));
+        assert_eq!(*record, frame.decision);
     }
 }
 
@@ -240,18 +238,18 @@ fn the_last_decision_of_each_symbol_is_handed_over() {
     open(&context(dir.path())).batch(&decisions(20));
     let cx = context(dir.path());
     let _journal = open(&cx);
-    let mut recovered: Vec<Decision> = cx
+    let mut recovered: Vec<DecisionMessage> = cx
         .committed()
         .records()
         .iter()
-        .map(|record| record.payload::<Decision>().unwrap().clone())
+        .map(|record| record.payload::<DecisionMessage>().unwrap().clone())
         .collect();
-    recovered.sort_by_key(|decision| decision.bar.time_ns);
+    recovered.sort_by_key(|message| message.decision.time_ns);
     let frames = decisions(20);
     let last = |symbol: &str| {
         (**frames
             .iter()
-            .rfind(|frame| frame.bar.symbol.as_str() == symbol)
+            .rfind(|frame| frame.decision.symbol.as_str() == symbol)
             .unwrap())
         .clone()
     };
@@ -275,7 +273,7 @@ fn what_was_written_just_now_is_handed_over_too() {
             cx.committed()
                 .records()
                 .iter()
-                .any(|record| record.payload::<Decision>() == Some(&last))
+                .any(|record| record.payload::<DecisionMessage>() == Some(&last))
         );
     }
     assert_eq!(cx.committed().records().len(), 2, "one for each symbol");
@@ -346,7 +344,7 @@ fn a_finished_journal_goes_on_and_nothing_in_it_is_decided_twice() {
     journal.batch(&decisions(7));
     journal.finish();
     let contents = read(&dir.path().join(FILE)).unwrap();
-    assert!(contents.closed && contents.records.len() == 7);
+    assert!(contents.closed && contents.decisions.len() == 7);
 }
 
 #[test]
@@ -396,7 +394,7 @@ fn a_journal_of_the_first_format_goes_on() {
     journal.finish();
     assert!(fs::read(&path).unwrap().starts_with(FIRST.as_bytes()));
     let contents = read(&path).unwrap();
-    assert!(contents.closed && contents.records.len() == 9);
+    assert!(contents.closed && contents.decisions.len() == 9);
 }
 
 #[test]
@@ -440,7 +438,7 @@ fn segments_are_cut_at_the_same_decisions_whatever_the_batches_and_kills() {
                 )
             })
             .collect();
-        assert_eq!(read(&dir.path().join(FILE)).unwrap().records.len(), 900);
+        assert_eq!(read(&dir.path().join(FILE)).unwrap().decisions.len(), 900);
         files
     };
     let expected = in_batches(900, false);
@@ -476,7 +474,7 @@ fn missing_directories_are_made_and_a_directory_is_no_journal() {
     assert_eq!(
         read(&dir.path().join("a/b/decisions.jsonl"))
             .unwrap()
-            .records
+            .decisions
             .len(),
         1
     );
@@ -488,7 +486,7 @@ fn missing_directories_are_made_and_a_directory_is_no_journal() {
 }
 
 /// Decisions that have been through a stage, and so carry a stamp.
-fn stamped(cx: &BuildContext) -> Vec<Frame<Decision>> {
+fn stamped(cx: &BuildContext) -> Vec<Frame<DecisionMessage>> {
     let mut probe = Collector::new(cx.clock().clone());
     for frame in decisions(3) {
         cx.clock().advance_to(cx.clock().now_ns() + 2_500);

@@ -9,7 +9,7 @@ use std::path::Path;
 use heqis_actors::{BuildContext, Clock, Collector, Frame, Origin, Stage};
 use heqis_compute::Journal;
 use heqis_compute::journal::{JournalError, read};
-use heqis_messages::Decision;
+use heqis_messages::DecisionMessage;
 use heqis_quant::QuantError;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -63,7 +63,7 @@ fn clocks_leave_no_trace_in_the_bytes() {
             cx.clock().advance_to(cx.clock().now_ns() + 1_000_000);
             let Origin { stream, position } = frame.head().origin;
             let born_ns = cx.clock().now_ns();
-            let frame: Frame<Decision> =
+            let frame: Frame<DecisionMessage> =
                 Frame::detached(Origin { stream, position }, born_ns, (*frame).clone());
             journal.batch(&[frame]);
         }
@@ -139,7 +139,7 @@ fn fill_the_disk() {
     );
     assert!(given > 0);
     let contents = read(&path).unwrap();
-    assert_eq!(contents.records.len() as u64, given);
+    assert_eq!(contents.decisions.len() as u64, given);
     assert_eq!(count(&cx, "written"), given);
     assert_eq!(
         contents.whole_bytes,
@@ -189,7 +189,7 @@ proptest! {
             Ok(contents) => {
                 prop_assert!(built.is_ok());
                 drop(built);
-                prop_assert_eq!(contents.records.len() as u64, records);
+                prop_assert_eq!(contents.decisions.len() as u64, records);
                 let left = fs::read(&path).unwrap();
                 prop_assert!(left.starts_with(HEADER.as_bytes()));
                 prop_assert!(!with_header || left == sound, "the torn end is cut off and nothing else");

@@ -7,10 +7,11 @@ use std::path::Path;
 
 use heqis_actors::{Frame, Stage, StageError};
 use heqis_compute::Signal;
-use heqis_messages::{Decision, PredictionMessage};
-use heqis_quant::decision::{Band, VerdictReason};
+use heqis_messages::{DecisionMessage, PredictionMessage};
+use heqis_quant::decision::{Band, DecisionReason};
 use heqis_quant::{
-    DecisionRule, Filters, KillState, Memory, Prediction, Side, SignalMode, Strategy as Plan, View,
+    DecisionRule, DecisionState, Filters, MarketSnapshot, Prediction, Side, SignalMode,
+    Strategy as Plan, TradingState,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ fn rule() -> Value {
     json!({ "rule": { "enter": 0.01, "exit": -0.01, "min_confidence": 0.5 } })
 }
 
-fn made(frames: &[Frame<Decision>]) -> Vec<Decision> {
+fn made(frames: &[Frame<DecisionMessage>]) -> Vec<DecisionMessage> {
     frames.iter().map(|frame| (**frame).clone()).collect()
 }
 
@@ -30,7 +31,7 @@ fn decisions_are_those_of_the_rule_with_a_memory_for_each_symbol() {
     let got = signal.batch(&predictions(60));
     let expected = decisions(60);
     assert_eq!(made(&got), made(&expected));
-    let sides: Vec<Side> = expected.iter().map(|frame| frame.verdict.side).collect();
+    let sides: Vec<Side> = expected.iter().map(|frame| frame.decision.side).collect();
     for side in [Side::Buy, Side::Hold, Side::Sell] {
         assert!(
             sides.contains(&side),
@@ -55,14 +56,14 @@ fn sides_and_reasons_are_counted() {
         assert_eq!(
             count(&cx, name),
             got.iter()
-                .filter(|frame| frame.verdict.side == side)
+                .filter(|frame| frame.decision.side == side)
                 .count() as u64
         );
     }
-    for reason in [VerdictReason::BelowEnter, VerdictReason::AboveExit] {
+    for reason in [DecisionReason::BelowEnter, DecisionReason::AboveExit] {
         let times = got
             .iter()
-            .filter(|frame| frame.verdict.reason == reason)
+            .filter(|frame| frame.decision.reason == reason)
             .count() as u64;
         assert!(times > 0);
         assert_eq!(count(&cx, reason.name()), times);
@@ -107,7 +108,7 @@ proptest! {
             .map(|(&(symbol, predicted_return, up), position)| {
                 let symbol = ["600000.SH", "002032.SZ", "430047.BJ", "AAPL"][symbol];
                 let prediction = Prediction { predicted_return, probabilities: [1.0 - up, 0.0, up] };
-                framed(position, PredictionMessage { bar: bar(symbol, position as i32), prediction, view: None })
+                framed(position, PredictionMessage { bar: bar(symbol, position as i32), prediction, snapshot: None })
             })
             .collect();
         let mut undisturbed: Bench<Signal> = Bench::build(&context(""), rule());
@@ -150,12 +151,12 @@ fn an_invalid_prediction_holds_and_says_so() {
         let message = PredictionMessage {
             bar: bar("600000.SH", 0),
             prediction,
-            view: None,
+            snapshot: None,
         };
         let got = signal.batch(&[framed(1, message)]);
         assert_eq!(
-            (got[0].verdict.side, got[0].verdict.reason),
-            (Side::Hold, VerdictReason::InvalidPrediction)
+            (got[0].decision.side, got[0].decision.reason),
+            (Side::Hold, DecisionReason::InvalidPrediction)
         );
     }
     assert_eq!(count(&cx, "invalid_prediction"), 2);
@@ -196,19 +197,19 @@ fn seen(count: usize) -> Vec<Frame<PredictionMessage>> {
     let returns = [0.02, 0.0, -0.02, 0.02, 0.0, 0.02, -0.02];
     (0..count)
         .map(|n| {
-            let bar = heqis_messages::BarRef {
+            let bar = heqis_quant::BarRef {
                 close: closes[n % closes.len()],
                 ..bar("600000.SH", n as i32)
             };
-            let view = View {
+            let snapshot = MarketSnapshot {
                 limits: Some(Band {
                     down_cents: 990,
                     up_cents: 1_100,
                 }),
-                after_one_word: n % 5 == 4,
+                after_limit_lock: n % 5 == 4,
                 volume_ratio: Some(1.0 + (n % 3) as f64),
                 level_ratio: if n % 8 == 7 { 0.97 } else { 1.0 },
-                ..View::of_close(bar.date, bar.close)
+                ..MarketSnapshot::of_close(bar.date, bar.close)
             };
             let prediction = Prediction {
                 predicted_return: returns[n % returns.len()],
@@ -219,7 +220,7 @@ fn seen(count: usize) -> Vec<Frame<PredictionMessage>> {
                 PredictionMessage {
                     bar,
                     prediction,
-                    view: Some(view),
+                    snapshot: Some(snapshot),
                 },
             )
         })
@@ -233,22 +234,28 @@ fn filters_see_the_market_and_their_refusals_are_counted() {
     let mut signal: Bench<Signal> = Bench::build(&cx, params);
     let frames = seen(80);
     let got = made(&signal.batch(&frames));
-    let mut memory = Memory::default();
+    let mut state = DecisionState::default();
     for (got, frame) in got.iter().zip(&frames) {
-        let view = frame.view.unwrap();
-        let expected = strategy.decide(&mut memory, &view, &frame.prediction, KillState::Active);
-        assert_eq!(got.verdict, expected);
+        let snapshot = frame.snapshot.unwrap();
+        let expected = strategy.decide(
+            &mut state,
+            &frame.bar,
+            &snapshot,
+            &frame.prediction,
+            TradingState::Active,
+        );
+        assert_eq!(got.decision, expected);
     }
     for reason in [
-        VerdictReason::LimitUp,
-        VerdictReason::StopLoss,
-        VerdictReason::CoolDown,
-        VerdictReason::BoardBroken,
-        VerdictReason::BuyBan,
+        DecisionReason::LimitUp,
+        DecisionReason::StopLoss,
+        DecisionReason::CoolDown,
+        DecisionReason::LimitLockBroken,
+        DecisionReason::BuyBan,
     ] {
         let times = got
             .iter()
-            .filter(|decision| decision.verdict.reason == reason)
+            .filter(|decision| decision.decision.reason == reason)
             .count();
         assert!(times > 0, "the market is no test of {reason}");
         assert_eq!(count(&cx, reason.name()), times as u64);
@@ -281,11 +288,11 @@ fn what_filters_remember_survives_a_restart() {
 
 #[test]
 fn frames_without_a_view_of_the_filters_gauges_are_refused() {
-    let refused = |filters: Value, view: Option<View>| {
+    let refused = |filters: Value, snapshot: Option<MarketSnapshot>| {
         let params = json!({ "rule": rule()["rule"], "filters": filters });
         let mut signal: Bench<Signal> = Bench::build(&context(""), params);
         let message = PredictionMessage {
-            view,
+            snapshot,
             ..(*seen(1)[0]).clone()
         };
         match signal.process(&framed(1, message)) {
@@ -293,13 +300,13 @@ fn frames_without_a_view_of_the_filters_gauges_are_refused() {
             other => panic!("{other:?}"),
         }
     };
-    let view = seen(1)[0].view;
+    let snapshot = seen(1)[0].snapshot;
     let reason = refused(json!({ "stop_loss": 0.1 }), None);
     assert!(
         reason.contains("`market`") && reason.contains("sends none"),
         "{reason}"
     );
-    let reason = refused(json!({ "rsi": { "bars": 6 } }), view);
+    let reason = refused(json!({ "rsi": { "bars": 6 } }), snapshot);
     assert!(
         reason.contains("[\"rsi_6_cn\"]") && reason.contains("sends others"),
         "{reason}"
@@ -308,9 +315,9 @@ fn frames_without_a_view_of_the_filters_gauges_are_refused() {
     let params = json!({ "rule": rule()["rule"], "filters": { "min_predicted_return": 0.5 } });
     let mut signal: Bench<Signal> = Bench::build(&context(""), params);
     let got = signal.batch(&predictions(40));
-    let reasons: Vec<_> = got.iter().map(|frame| frame.verdict.reason).collect();
-    assert!(reasons.contains(&VerdictReason::LowReturn));
-    assert!(!reasons.contains(&VerdictReason::Entered));
+    let reasons: Vec<_> = got.iter().map(|frame| frame.decision.reason).collect();
+    assert!(reasons.contains(&DecisionReason::LowReturn));
+    assert!(!reasons.contains(&DecisionReason::Entered));
 }
 
 #[test]
@@ -332,31 +339,31 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
         let message = PredictionMessage {
             bar: bar("600000.SH", position),
             prediction,
-            view: None,
+            snapshot: None,
         };
         signal.batch(&[framed(position as u64, message)])[0]
-            .verdict
+            .decision
             .reason
     };
     let file = dir.path().join("kill");
     let write = |text: &str| std::fs::write(&file, text).unwrap();
     write("reducing\n");
-    assert_eq!(says(0.02), VerdictReason::Reducing);
+    assert_eq!(says(0.02), DecisionReason::Reducing);
     std::fs::remove_file(&file).unwrap();
-    assert_eq!(says(0.02), VerdictReason::Entered);
+    assert_eq!(says(0.02), DecisionReason::Entered);
     write("halted");
-    assert_eq!(says(-0.02), VerdictReason::Halted);
+    assert_eq!(says(-0.02), DecisionReason::Halted);
     write("HALT!");
-    assert_eq!(says(-0.02), VerdictReason::Halted);
+    assert_eq!(says(-0.02), DecisionReason::Halted);
     write("reducing");
-    assert_eq!(says(-0.02), VerdictReason::Exited);
+    assert_eq!(says(-0.02), DecisionReason::Exited);
     write("active");
-    assert_eq!(says(0.02), VerdictReason::Entered);
+    assert_eq!(says(0.02), DecisionReason::Entered);
     // A pipe into which no one writes must not hold anything up, and neither may a device that never ends.
     std::fs::remove_file(&file).unwrap();
     let made = std::process::Command::new("mkfifo").arg(&file).status();
     assert!(made.unwrap().success());
-    assert_eq!(says(-0.02), VerdictReason::Halted);
+    assert_eq!(says(-0.02), DecisionReason::Halted);
     let faults = Signal::check(&config(params.clone()), dir.path());
     assert!(
         faults.len() == 1 && faults[0].contains("must be a regular file"),
@@ -364,13 +371,13 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
     );
     std::fs::remove_file(&file).unwrap();
     std::os::unix::fs::symlink("/dev/zero", &file).unwrap();
-    assert_eq!(says(-0.02), VerdictReason::Halted);
+    assert_eq!(says(-0.02), DecisionReason::Halted);
     std::fs::remove_file(&file).unwrap();
     write(&" ".repeat(5_000));
-    assert_eq!(says(-0.02), VerdictReason::Halted);
+    assert_eq!(says(-0.02), DecisionReason::Halted);
     std::fs::remove_file(&file).unwrap();
     std::fs::create_dir(&file).unwrap();
-    assert_eq!(says(-0.02), VerdictReason::Halted);
+    assert_eq!(says(-0.02), DecisionReason::Halted);
     // Without the file the setting holds.
     let mut halted = params;
     halted["trading_state"] = json!("halted");
@@ -378,8 +385,8 @@ fn the_trading_state_file_is_read_before_each_batch_and_halts_when_it_cannot_be_
     let reasons: Vec<_> = signal
         .batch(&predictions(40))
         .iter()
-        .map(|d| d.verdict.reason)
+        .map(|d| d.decision.reason)
         .collect();
-    assert!(reasons.contains(&VerdictReason::Halted));
-    assert!(!reasons.contains(&VerdictReason::Entered));
+    assert!(reasons.contains(&DecisionReason::Halted));
+    assert!(!reasons.contains(&DecisionReason::Entered));
 }

@@ -10,11 +10,12 @@ use heqis_actors::{
     BuildContext, Counter, Emitter, Frame, LogLimit, PortContract, PortSchema, Property, Snapshot,
     Stage, StageError,
 };
-use heqis_messages::{BarMessage, BarRef, FeatureRow, GAUGES};
-use heqis_quant::decision::Gauges;
+use heqis_messages::{BarMessage, FILTER_INDICATORS, FeatureRow};
+use heqis_quant::decision::FilterIndicators;
 use heqis_quant::rules::Markets;
 use heqis_quant::{
-    Bar, CleanConfig, FeatureSet, FeatureState, Market, QuantError, StPeriod, Symbol, View,
+    Bar, BarRef, CleanConfig, FeatureSet, FeatureState, MarketSnapshot, MarketState, QuantError,
+    StPeriod, Symbol,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -26,18 +27,18 @@ pub struct IndicatorsConfig {
     /// Names of the features in order; absent, the standard set.
     #[serde(default)]
     pub features: Option<Vec<String>>,
-    /// What the filters of the `signal` stage need of the market; absent, nothing, and no filter can be on.
+    /// The inputs of the filters of the `signal` stage; absent, none are sent, and no filter that needs them can be on.
     #[serde(default)]
     pub market: Option<MarketConfig>,
 }
 
-/// What is sent along for filters.
+/// The filters' inputs that are sent with each row.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MarketConfig {
-    /// The indicators that filters read; they must be those of the filters.
+    /// The indicators that the filters read; they must be those of the filters.
     #[schemars(extend("x-formerly" = "gauges"))]
-    pub filter_indicators: Gauges,
+    pub filter_indicators: FilterIndicators,
     /// The stocks under special treatment (ST) on all days, whose limits differ; as for the cleaner.
     pub st_symbols: BTreeSet<Symbol>,
     /// Periods of special treatment; as for the cleaner.
@@ -58,7 +59,7 @@ impl IndicatorsConfig {
 pub struct Indicators {
     set: FeatureSet,
     market: Option<MarketConfig>,
-    /// Who is under special treatment, by the cleaner's own judgement.
+    /// The stocks under special treatment, as the cleaner has them.
     special: CleanConfig,
     markets: Markets,
     series: HashMap<Symbol, Series>,
@@ -68,17 +69,17 @@ pub struct Indicators {
     log: LogLimit,
 }
 
-/// What one bar gives after the warm-up.
+/// The outputs of one bar after the warm-up.
 struct Reading {
     values: Vec<f64>,
-    view: Option<View>,
+    snapshot: Option<MarketSnapshot>,
 }
 
-/// The memory of one symbol.
+/// The state of one symbol.
 #[derive(Debug, Serialize, Deserialize)]
 struct Series {
     features: FeatureState,
-    market: Option<Market>,
+    market: Option<MarketState>,
 }
 
 impl Series {
@@ -86,12 +87,12 @@ impl Series {
         Ok(Self {
             features: FeatureState::new(set)?,
             market: market
-                .map(|market| Market::new(&market.filter_indicators))
+                .map(|market| MarketState::new(&market.filter_indicators))
                 .transpose()?,
         })
     }
 
-    /// The same calls as in `heqis_quant::path`.
+    /// The same calls as in `heqis_quant::pipeline`.
     fn update(
         &mut self,
         markets: &Markets,
@@ -99,12 +100,12 @@ impl Series {
         bar: &Bar,
     ) -> Result<Option<Reading>, QuantError> {
         let values = self.features.update(bar)?;
-        let view = self
+        let snapshot = self
             .market
             .as_mut()
             .map(|market| market.update(markets, st, bar))
             .transpose()?;
-        Ok(values.map(|values| Reading { values, view }))
+        Ok(values.map(|values| Reading { values, snapshot }))
     }
 }
 
@@ -119,7 +120,7 @@ impl Stage for Indicators {
         let market = config
             .market
             .as_ref()
-            .and_then(|market| Market::new(&market.filter_indicators).err());
+            .and_then(|market| MarketState::new(&market.filter_indicators).err());
         config
             .set()
             .err()
@@ -134,11 +135,11 @@ impl Stage for Indicators {
         if let Ok(set) = config.set() {
             provides.insert("feature", Property::Names(set.names().to_vec()));
         }
-        let gauges = match &config.market {
+        let names = match &config.market {
             Some(market) => format!("{:?}", market.filter_indicators.names()),
             None => "nothing".to_owned(),
         };
-        provides.insert(GAUGES, Property::Text(gauges));
+        provides.insert(FILTER_INDICATORS, Property::Text(names));
         PortContract {
             provides,
             ..PortContract::default()
@@ -200,20 +201,14 @@ impl Stage for Indicators {
             }
         };
         match series.update(&self.markets, st, bar) {
-            Ok(Some(Reading { values, view })) => {
-                let bar = BarRef {
-                    symbol: bar.symbol,
-                    date: bar.date,
-                    time_ns: bar.time_ns,
-                    close: bar.close,
-                };
+            Ok(Some(Reading { values, snapshot })) => {
                 out.emit(
                     frame.head(),
                     FeatureRow {
-                        bar,
+                        bar: BarRef::from(bar),
                         set_id: series.features.set_id(),
                         values,
-                        view,
+                        snapshot,
                     },
                 );
             }

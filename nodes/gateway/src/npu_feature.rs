@@ -9,7 +9,7 @@
 //! Counters: `out_of_range` for values outside the scaler's fitted range; `warmup` for bars that only fill a window;
 //! `refused` for rows that cannot be scaled; `fallback` for each backend that was unavailable before the current one, or
 //! failed while it computed; `forced` when the current backend failed its gate and `force` allows it; `not_finite` for bars
-//! whose factors are not finite: such a bar is skipped and takes no place among the rows, as in [`heqis_quant::path`]; and
+//! whose factors are not finite: such a bar is skipped and takes no place among the rows, as in [`heqis_quant::pipeline`]; and
 //! `state_kept` for bars after which the model's next state would not be finite, so that the previous one stays.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,11 +22,11 @@ use heqis_actors::{
 use heqis_bundle::{FactorsLayout, Loaded};
 use heqis_infer::bundle::{MODEL_FILE, SCALER_FILE};
 use heqis_infer::{BackendKind, ModelState, TensorView};
-use heqis_messages::{BarRef, FeatureRow, Features};
+use heqis_messages::{FeatureRow, Features};
 use heqis_model::StageModel;
 use heqis_quant::features::id_of;
-use heqis_quant::path::Inputs;
-use heqis_quant::{QuantError, Scaler, Symbol};
+use heqis_quant::pipeline::ModelInputs;
+use heqis_quant::{BarRef, QuantError, Scaler, Symbol};
 
 heqis_model::model_config! {
     /// Parameters of an `npu-feature` stage.
@@ -78,14 +78,14 @@ pub struct NpuFeature {
 /// The state of one symbol.
 #[derive(Debug)]
 struct Series {
-    inputs: Inputs,
+    inputs: ModelInputs,
     state: ModelState,
 }
 
 /// Returns the empty inputs of one symbol.
-fn inputs(layout: &FactorsLayout, rows: usize) -> Result<Inputs, QuantError> {
+fn inputs(layout: &FactorsLayout, rows: usize) -> Result<ModelInputs, QuantError> {
     let width = layout.scaler.n_features();
-    Inputs::new(layout.window, width, layout.factors, rows)
+    ModelInputs::new(layout.window, width, layout.factors, rows)
 }
 
 impl Stage for NpuFeature {
@@ -120,7 +120,7 @@ impl Stage for NpuFeature {
                 ("factors model", hash(MODEL_FILE)),
                 ("scaler", hash(SCALER_FILE)),
             ]),
-            passthrough: BTreeSet::from([heqis_messages::GAUGES]),
+            passthrough: BTreeSet::from([heqis_messages::FILTER_INDICATORS]),
         }
     }
 
@@ -168,7 +168,7 @@ impl Stage for NpuFeature {
     }
 
     fn restore(&mut self, state: &[u8]) -> Result<(), StageError> {
-        type Saved = (String, HashMap<Symbol, (Inputs, Vec<Vec<f32>>)>);
+        type Saved = (String, HashMap<Symbol, (ModelInputs, Vec<Vec<f32>>)>);
         let (model_hash, series): Saved = Snapshot::read(state)?;
         if model_hash != self.model_hash {
             return Err(StageError::config(format!(
@@ -216,7 +216,7 @@ impl Stage for NpuFeature {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::hash_map::Entry::Vacant(entry) => {
                 let [_, window, width] = self.shape;
-                let inputs = Inputs::new(window, width, self.factors, self.rows);
+                let inputs = ModelInputs::new(window, width, self.factors, self.rows);
                 entry.insert(Series {
                     inputs: inputs.map_err(StageError::failed)?,
                     state: ModelState::default(),
@@ -233,7 +233,7 @@ impl Stage for NpuFeature {
         };
         let window = TensorView::f32(&self.shape, window);
         self.model.run(&mut series.state, &[window])?;
-        let factors = Inputs::check_factors(self.model.output(0));
+        let factors = ModelInputs::check_factors(self.model.output(0));
         self.model.record_validity([factors.is_ok()])?;
         if let Err(error) = factors {
             self.not_finite.inc();
@@ -256,7 +256,7 @@ impl Stage for NpuFeature {
                 bar: frame.bar,
                 set_id: self.features_id,
                 tensor,
-                view: frame.view,
+                snapshot: frame.snapshot,
             },
         );
         Ok(())

@@ -13,10 +13,10 @@ use heqis_infer::{
     BackendKind, Bundle, BundleParts, Golden, GoldenWindow, ModelState, StatefulModel, TensorView,
     open,
 };
-use heqis_messages::{BarRef, FeatureRow};
-use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
+use heqis_messages::FeatureRow;
+use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::{
-    Bar, CleanConfig, Cleaner, DecisionRule, FeatureSet, FeatureState, Filters, Prediction,
+    Bar, BarRef, CleanConfig, Cleaner, DecisionRule, FeatureSet, FeatureState, Filters, Prediction,
     QuantError, Scaler, SignalMode, Strategy, Symbol,
 };
 use serde_json::json;
@@ -127,7 +127,7 @@ fn rows() -> Vec<FeatureRow> {
             },
             set_id: set.id(),
             values,
-            view: None,
+            snapshot: None,
         })
     });
     rows.collect()
@@ -166,19 +166,19 @@ fn a_bar_whose_factors_are_not_finite_takes_no_place_here_and_in_the_lab() {
         },
         filters: Filters::default(),
     };
-    let config = PathConfig::new(Scaler::from_json(text).unwrap(), strategy);
+    let config = PipelineConfig::new(Scaler::from_json(text).unwrap(), strategy);
     let engine = open(&bundle, &[BackendKind::Cpu], true).unwrap().engine;
     let lab = Lab {
         model: StatefulModel::new(&bundle, engine),
         shape: bundle.manifest().inputs[0].shape.clone(),
         given: Vec::new(),
     };
-    let mut path = DecisionPath::new(config, lab).unwrap();
+    let mut path = DecisionPipeline::new(config, lab).unwrap();
     let refused = bars()
         .into_iter()
         .filter(|bar| {
             let outcome = path.step(*bar).unwrap();
-            matches!(outcome, Outcome::Refused(error) if error.to_string().starts_with("factors: factor_0"))
+            matches!(outcome, BarOutcome::Unusable(error) if error.to_string().starts_with("factors: factor_0"))
         })
         .count();
     assert_eq!(refused as u64, skipped);

@@ -8,8 +8,8 @@ mod support;
 use heqis_actors::Stage;
 use heqis_gateway::NpuFeature;
 use heqis_infer::Bundle;
-use heqis_messages::{BarRef, FeatureRow};
-use heqis_quant::{FeatureSet, FeatureState, Scaler};
+use heqis_messages::FeatureRow;
+use heqis_quant::{BarRef, FeatureSet, FeatureState, Scaler};
 use recurrent::Reference;
 use serde_json::json;
 use support::{Bench, committed_bars, config, context, count, root};
@@ -30,7 +30,7 @@ fn rows(file: &str, count: usize) -> Vec<FeatureRow> {
             bar,
             set_id: set.id(),
             values,
-            view: None,
+            snapshot: None,
         })
     });
     rows.take(count).collect()

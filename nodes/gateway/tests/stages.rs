@@ -11,11 +11,11 @@ use std::path::Path;
 use heqis_actors::{BuildContext, Property, Stage, StageError, mismatch};
 use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
-use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow};
-use heqis_quant::decision::{Carry, Stance, VerdictReason};
+use heqis_messages::{BarMessage, DecisionMessage, FeatureRow};
+use heqis_quant::decision::{DecisionReason, Position, RiskState};
 use heqis_quant::features::id_of;
 use heqis_quant::{
-    Bar, Date, FeatureSet, FeatureState, Marks, Prediction, Reject, Scaler, Side, Symbol, Verdict,
+    Bar, BarRef, Date, Decision, FeatureSet, FeatureState, Marks, Reject, Scaler, Side, Symbol,
 };
 use serde_json::{Value, json};
 use support::{Bench, bar, committed_bars, config, context, count, nothing, root};
@@ -128,7 +128,7 @@ fn each_symbol_has_indicators_of_its_own() {
                             bar: reference(&bar),
                             set_id: set.id(),
                             values,
-                            view: None,
+                            snapshot: None,
                         }]
                     );
                     rows += 1;
@@ -152,15 +152,15 @@ fn what_filters_need_goes_along_from_the_bars_of_the_warm_up_on() {
         json!({ "features": ["return_1"], "market": market }),
     );
     let markets = heqis_quant::Markets::shipped().unwrap();
-    let gauges: heqis_quant::decision::Gauges =
+    let indicators: heqis_quant::decision::FilterIndicators =
         serde_json::from_value(market["filter_indicators"].clone()).unwrap();
     let mut views = 0;
     for (name, st) in [("002032.SZ.csv", false), ("600000.SH.csv", true)] {
-        let mut alone = heqis_quant::Market::new(&gauges).unwrap();
+        let mut alone = heqis_quant::MarketState::new(&indicators).unwrap();
         for bar in &committed_bars(name)[..60] {
             let expected = alone.update(&markets, st, bar).unwrap();
             for frame in stage.take(BarMessage(*bar)) {
-                assert_eq!(frame.view, Some(expected));
+                assert_eq!(frame.snapshot, Some(expected));
                 views += usize::from(expected.ma_long.is_some());
             }
         }
@@ -182,9 +182,12 @@ fn a_gauge_that_cannot_be_is_refused_by_name() {
 fn a_view_passes_the_feature_stage_unchanged() {
     let mut stage: Bench<NpuFeature> = bench(&context(root()), cpu(FACTORS));
     for row in rows(17) {
-        let view = Some(heqis_quant::View::of_close(row.bar.date, row.bar.close));
-        for frame in stage.take(FeatureRow { view, ..row }) {
-            assert_eq!(frame.view, view);
+        let snapshot = Some(heqis_quant::MarketSnapshot::of_close(
+            row.bar.date,
+            row.bar.close,
+        ));
+        for frame in stage.take(FeatureRow { snapshot, ..row }) {
+            assert_eq!(frame.snapshot, snapshot);
         }
     }
 }
@@ -244,7 +247,7 @@ fn rows(count: usize) -> Vec<FeatureRow> {
                 bar: reference(&bar),
                 set_id: set.id(),
                 values,
-                view: None,
+                snapshot: None,
             })
         });
     rows.take(count).collect()
@@ -574,22 +577,23 @@ fn feedback_counts_decisions_by_side() {
     let date = Date::parse("2015-06-01").unwrap();
     for (side, times) in [(Side::Buy, 3), (Side::Hold, 5), (Side::Sell, 2)] {
         for _ in 0..times {
-            let reason = VerdictReason::AboveExit;
-            nothing(feedback.take(Decision {
-                bar: reference(&bar("600000.SH", &date.to_string(), 10.0)),
-                verdict: Verdict {
-                    side,
-                    confidence: 0.5,
-                    reason,
-                    stance: Stance::In,
-                    carry: Carry::default(),
-                },
-                prediction: Prediction {
-                    predicted_return: 0.0,
-                    probabilities: [0.2, 0.3, 0.5],
-                },
-                number: 0,
-            }));
+            let reason = DecisionReason::AboveExit;
+            let bar = reference(&bar("600000.SH", &date.to_string(), 10.0));
+            let decision = Decision {
+                symbol: bar.symbol,
+                date: bar.date,
+                time_ns: bar.time_ns,
+                close: bar.close,
+                side,
+                confidence: 0.5,
+                reason,
+                position: Position::Long,
+                risk: RiskState::default(),
+                predicted_return: 0.0,
+                probabilities: [0.2, 0.3, 0.5],
+            };
+            let number = 0;
+            nothing(feedback.take(DecisionMessage { decision, number }));
         }
     }
     assert_eq!(

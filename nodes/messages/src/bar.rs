@@ -1,4 +1,4 @@
-//! A bar on its way.
+//! Bars on the wire.
 
 use heqis_actors::{Key, Payload, PayloadError, Tensor, decode_meta, encode_meta};
 use heqis_quant::{Bar, Marks};
@@ -43,8 +43,7 @@ impl Payload for BarMessage {
         encode_meta(Self::NAME, &wire, out)
     }
 
-    /// Prices and volumes may be anything here, not-a-numbers included: judging them is the cleaner's work, on whichever
-    /// node it runs.
+    /// Accepts any prices and volumes, NaN included: the cleaner judges them, on whichever node it runs.
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
         let wire: Wire = decode_meta(Self::NAME, bytes)?;
         let [open, high, low, close] = wire.prices;

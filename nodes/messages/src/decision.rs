@@ -1,51 +1,19 @@
-//! A trading decision on its way.
+//! Trading decisions on the wire.
 
 use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
-use heqis_quant::decision::journal::Record;
-use heqis_quant::decision::{Carry, Stance, VerdictReason};
-use heqis_quant::{Prediction, Side, Verdict};
+use heqis_quant::decision::{DecisionReason, Position, RiskState};
+use heqis_quant::{BarRef, Decision, Side};
 
-use crate::view::read_with_tail;
-use crate::{BarRef, BarRefWire, finite, rule};
+use crate::snapshot::read_with_extension;
+use crate::{BarRefWire, finite, rule};
 
-/// What the decision rule made of a prediction.
+/// A decision, and its number in the journal.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Decision {
-    /// The bar after whose close the decision was made.
-    pub bar: BarRef,
-    /// Side, confidence, reason, and the stance that follows.
-    pub verdict: Verdict,
-    /// What the model said.
-    pub prediction: Prediction,
+pub struct DecisionMessage {
+    /// The decision.
+    pub decision: Decision,
     /// Number in the journal of the node that decided, from 1; 0 while it is not recorded.
     pub number: u64,
-}
-
-impl From<&Decision> for Record {
-    fn from(decision: &Decision) -> Self {
-        let bar = &decision.bar;
-        Self::new(
-            (bar.symbol, bar.date, bar.time_ns, bar.close),
-            &decision.verdict,
-            &decision.prediction,
-        )
-    }
-}
-
-impl From<&Record> for Decision {
-    fn from(record: &Record) -> Self {
-        Self {
-            bar: BarRef {
-                symbol: record.symbol,
-                date: record.date,
-                time_ns: record.time_ns,
-                close: record.close,
-            },
-            verdict: record.verdict(),
-            prediction: record.prediction(),
-            number: 0,
-        }
-    }
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
@@ -54,29 +22,29 @@ struct Wire {
     side: u8,
     confidence: f64,
     reason: u8,
-    is_in: bool,
+    is_long: bool,
     predicted_return: f64,
     probabilities: [f64; 3],
     number: u64,
 }
 
-/// What filters remember; it follows only where there is something to remember.
+/// [`RiskState`] after a decision; absent where it is empty.
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct CarryWire {
+struct RiskStateWire {
     entry_price: Option<f64>,
     cool_down_days: u32,
     ban_days: u32,
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct TailedWire {
+struct ExtendedWire {
     wire: Wire,
-    tail: CarryWire,
+    extension: RiskStateWire,
 }
 
-impl CarryWire {
-    fn checked(self, payload: &'static str) -> Result<Carry, PayloadError> {
-        let carry = Carry {
+impl RiskStateWire {
+    fn checked(self, payload: &'static str) -> Result<RiskState, PayloadError> {
+        let risk = RiskState {
             entry_price: self
                 .entry_price
                 .map(|price| finite(payload, "entry_price", price))
@@ -84,80 +52,92 @@ impl CarryWire {
             cool_down_days: self.cool_down_days,
             ban_days: self.ban_days,
         };
-        if carry.is_empty() {
-            return Err(rule(payload, "an empty memory is not sent".into()));
+        if risk.is_empty() {
+            return Err(rule(payload, "an empty risk state is not sent".into()));
         }
-        Ok(carry)
+        Ok(risk)
     }
 }
 
 const SIDES: [Side; 3] = [Side::Buy, Side::Hold, Side::Sell];
 
-impl Payload for Decision {
+/// The index of `value` in `all`, which has fewer than 255 values.
+fn tag<T: PartialEq>(all: &[T], value: &T) -> u8 {
+    let index = all.iter().position(|one| one == value);
+    index
+        .and_then(|at| u8::try_from(at).ok())
+        .unwrap_or(u8::MAX)
+}
+
+impl Payload for DecisionMessage {
     const NAME: &'static str = "decision";
 
     fn key(&self) -> Key {
-        self.bar.symbol.as_key()
+        self.decision.symbol.as_key()
     }
 
     fn encode(&self, out: &mut Vec<u8>) -> Result<(), PayloadError> {
-        let position = |found: Option<usize>| {
-            found
-                .and_then(|at| u8::try_from(at).ok())
-                .unwrap_or(u8::MAX)
+        let decision = &self.decision;
+        let bar = BarRef {
+            symbol: decision.symbol,
+            date: decision.date,
+            time_ns: decision.time_ns,
+            close: decision.close,
         };
         let wire = Wire {
-            bar: (&self.bar).into(),
-            side: position(SIDES.iter().position(|side| *side == self.verdict.side)),
-            confidence: self.verdict.confidence,
-            reason: position(
-                VerdictReason::ALL
-                    .iter()
-                    .position(|reason| *reason == self.verdict.reason),
-            ),
-            is_in: self.verdict.stance == Stance::In,
-            predicted_return: self.prediction.predicted_return,
-            probabilities: self.prediction.probabilities,
+            bar: (&bar).into(),
+            side: tag(&SIDES, &decision.side),
+            confidence: decision.confidence,
+            reason: tag(&DecisionReason::ALL, &decision.reason),
+            is_long: decision.position == Position::Long,
+            predicted_return: decision.predicted_return,
+            probabilities: decision.probabilities,
             number: self.number,
         };
-        let carry = &self.verdict.carry;
-        if carry.is_empty() {
+        let risk = &decision.risk;
+        if risk.is_empty() {
             encode_meta(Self::NAME, &wire, out)?;
         } else {
-            let tail = CarryWire {
-                entry_price: carry.entry_price,
-                cool_down_days: carry.cool_down_days,
-                ban_days: carry.ban_days,
+            let extension = RiskStateWire {
+                entry_price: risk.entry_price,
+                cool_down_days: risk.cool_down_days,
+                ban_days: risk.ban_days,
             };
-            encode_meta(Self::NAME, &TailedWire { wire, tail }, out)?;
+            encode_meta(Self::NAME, &ExtendedWire { wire, extension }, out)?;
         }
         Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (wire, tail) = read_with_tail!(Self::NAME, bytes, Wire, TailedWire);
+        let (wire, extension) = read_with_extension!(Self::NAME, bytes, Wire, ExtendedWire);
         let unknown =
             |field: &str, tag: u8| rule(Self::NAME, format!("{field} has the unknown tag {tag}"));
+        let bar = wire.bar.checked(Self::NAME)?;
+        let decision = Decision {
+            symbol: bar.symbol,
+            date: bar.date,
+            time_ns: bar.time_ns,
+            close: bar.close,
+            side: *SIDES
+                .get(usize::from(wire.side))
+                .ok_or_else(|| unknown("side", wire.side))?,
+            confidence: finite(Self::NAME, "confidence", wire.confidence)?,
+            reason: *DecisionReason::ALL
+                .get(usize::from(wire.reason))
+                .ok_or_else(|| unknown("reason", wire.reason))?,
+            position: match wire.is_long {
+                true => Position::Long,
+                false => Position::Flat,
+            },
+            risk: extension
+                .map(|extension| extension.checked(Self::NAME))
+                .transpose()?
+                .unwrap_or_default(),
+            predicted_return: wire.predicted_return,
+            probabilities: wire.probabilities,
+        };
         Ok(Self {
-            bar: wire.bar.checked(Self::NAME)?,
-            verdict: Verdict {
-                side: *SIDES
-                    .get(usize::from(wire.side))
-                    .ok_or_else(|| unknown("side", wire.side))?,
-                confidence: finite(Self::NAME, "confidence", wire.confidence)?,
-                reason: *VerdictReason::ALL
-                    .get(usize::from(wire.reason))
-                    .ok_or_else(|| unknown("reason", wire.reason))?,
-                stance: if wire.is_in { Stance::In } else { Stance::Out },
-                carry: tail
-                    .map(|tail| tail.checked(Self::NAME))
-                    .transpose()?
-                    .unwrap_or_default(),
-            },
-            prediction: Prediction {
-                predicted_return: wire.predicted_return,
-                probabilities: wire.probabilities,
-            },
+            decision,
             number: wire.number,
         })
     }

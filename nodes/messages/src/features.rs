@@ -1,10 +1,10 @@
-//! Model inputs on their way: unscaled by name, and scaled as a tensor.
+//! Model inputs on the wire: unscaled features, and scaled ones as a tensor.
 
 use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
-use heqis_quant::View;
+use heqis_quant::{BarRef, MarketSnapshot};
 
-use crate::view::{ViewWire, read_with_tail};
-use crate::{BarRef, BarRefWire, finite, rule};
+use crate::snapshot::{MarketSnapshotWire, read_with_extension};
+use crate::{BarRefWire, finite, rule};
 
 /// Unscaled features of one bar.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +15,8 @@ pub struct FeatureRow {
     pub set_id: u32,
     /// Values in the set's order.
     pub values: Vec<f64>,
-    /// What filters need of the market, where they ask for it.
-    pub view: Option<View>,
+    /// The filters' inputs, where a topology asks for them.
+    pub snapshot: Option<MarketSnapshot>,
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
@@ -27,9 +27,9 @@ struct RowWire {
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct TailedRowWire {
+struct ExtendedRowWire {
     wire: RowWire,
-    tail: ViewWire,
+    extension: MarketSnapshotWire,
 }
 
 impl Payload for FeatureRow {
@@ -45,18 +45,18 @@ impl Payload for FeatureRow {
             set_id: self.set_id,
             values: self.values.clone(),
         };
-        match &self.view {
+        match &self.snapshot {
             None => encode_meta(Self::NAME, &wire, out)?,
-            Some(view) => {
-                let tail = view.into();
-                encode_meta(Self::NAME, &TailedRowWire { wire, tail }, out)?;
+            Some(snapshot) => {
+                let extension = snapshot.into();
+                encode_meta(Self::NAME, &ExtendedRowWire { wire, extension }, out)?;
             }
         }
         Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (wire, tail) = read_with_tail!(Self::NAME, bytes, RowWire, TailedRowWire);
+        let (wire, extension) = read_with_extension!(Self::NAME, bytes, RowWire, ExtendedRowWire);
         for value in &wire.values {
             finite(Self::NAME, "a feature", *value)?;
         }
@@ -65,14 +65,14 @@ impl Payload for FeatureRow {
             bar,
             set_id: wire.set_id,
             values: wire.values,
-            view: tail
-                .map(|tail| tail.checked(Self::NAME, &bar))
+            snapshot: extension
+                .map(|extension| extension.checked(Self::NAME, &bar))
                 .transpose()?,
         })
     }
 }
 
-/// What the compute node's model reads: rows of latent factors and the scaled features of one bar.
+/// The input of the compute node's model: rows of latent factors and the scaled features of one bar.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Features {
     /// The last bar of the window.
@@ -82,19 +82,19 @@ pub struct Features {
     /// One row of `n` values, shape `[1, n]`, or `rows` of them, the oldest first and at least two, shape
     /// `[1, rows, n]`.
     pub tensor: Tensor,
-    /// What filters need of the market, where they ask for it.
-    pub view: Option<View>,
+    /// The filters' inputs, where a topology asks for them.
+    pub snapshot: Option<MarketSnapshot>,
 }
 
 impl Features {
-    /// Returns the tensor's rows and the values in each; `None` for a shape that no message has.
+    /// Returns the tensor's rows and the values in each; `None` for a shape that is not valid for this message.
     #[must_use]
     pub fn rows_and_width(&self) -> Option<(usize, usize)> {
         rows_and_width(self.tensor.shape())
     }
 }
 
-/// One row is sent as `[1, n]` alone, so that there is one spelling of each message.
+/// One row is sent as `[1, n]` alone, so that each message has one encoding.
 fn rows_and_width(shape: &[u32]) -> Option<(usize, usize)> {
     match *shape {
         [1, width] => Some((1, usize::try_from(width).ok()?)),
@@ -112,9 +112,9 @@ struct FeaturesWire {
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct TailedFeaturesWire {
+struct ExtendedFeaturesWire {
     wire: FeaturesWire,
-    tail: ViewWire,
+    extension: MarketSnapshotWire,
 }
 
 impl Payload for Features {
@@ -129,11 +129,11 @@ impl Payload for Features {
             bar: (&self.bar).into(),
             set_id: self.set_id,
         };
-        match &self.view {
+        match &self.snapshot {
             None => encode_meta(Self::NAME, &wire, out)?,
-            Some(view) => {
-                let tail = view.into();
-                encode_meta(Self::NAME, &TailedFeaturesWire { wire, tail }, out)?;
+            Some(snapshot) => {
+                let extension = snapshot.into();
+                encode_meta(Self::NAME, &ExtendedFeaturesWire { wire, extension }, out)?;
             }
         }
         Ok(())
@@ -144,7 +144,8 @@ impl Payload for Features {
     }
 
     fn decode(bytes: &[u8], tensor: Tensor) -> Result<Self, PayloadError> {
-        let (wire, tail) = read_with_tail!(Self::NAME, bytes, FeaturesWire, TailedFeaturesWire);
+        let (wire, extension) =
+            read_with_extension!(Self::NAME, bytes, FeaturesWire, ExtendedFeaturesWire);
         if rows_and_width(tensor.shape()).is_none() {
             return Err(rule(
                 Self::NAME,
@@ -165,8 +166,8 @@ impl Payload for Features {
             bar,
             set_id: wire.set_id,
             tensor,
-            view: tail
-                .map(|tail| tail.checked(Self::NAME, &bar))
+            snapshot: extension
+                .map(|extension| extension.checked(Self::NAME, &bar))
                 .transpose()?,
         })
     }

@@ -1,17 +1,31 @@
-//! What the stages of the pipeline say to one another, and how it lies on the wire.
+//! The messages between the stages of the pipeline, and their encoding on the wire.
 //!
 //! ```text
 //! market ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ indicators ▸ FeatureRow ▸ npu-feature ▸ Features ▸ trt-engine
-//!        ▸ PredictionMessage ▸ signal ▸ Decision ▸ journal, feedback
+//!        ▸ PredictionMessage ▸ signal ▸ DecisionMessage ▸ journal, feedback
 //! ```
 //!
-//! Every message is keyed by its symbol and carries the bar's date and close time, so that a decision can be traced to
-//! its bar. The meta part is a fixed struct in the bincode layout; [`Features`] adds a tensor. Where filters ask for it,
-//! a `View` of the market follows the bar to its decision. Decoding checks every
-//! rule of the domain again: a peer may be older, newer or broken. What a model said crosses as it was said, numbers that
-//! are not finite among it: `signal` holds on such a prediction, and its decision has to reach whoever reads decisions.
+//! Every message is keyed by its symbol and carries the bar's date and close time, so that a decision can be traced to its
+//! bar. The meta part is a fixed struct in the bincode layout; [`Features`] adds a tensor. Where filters need it, a snapshot
+//! of the market travels with the bar to its decision. Decoding checks every rule of the domain again, since a peer can be
+//! older, newer or broken. A prediction is sent as the model computed it, non-finite numbers included: `signal` holds on
+//! such a prediction, and its decision is recorded like any other.
 //!
-//! Not here: how a message comes about (`nodes/gateway`, `nodes/compute`), and the frame around it (`heqis-actors`).
+//! ```
+//! use heqis_actors::{Payload, Tensor};
+//! use heqis_messages::FeatureRow;
+//! use heqis_quant::{BarRef, Date, Symbol};
+//!
+//! let date = Date::parse("2024-01-02")?;
+//! let bar = BarRef { symbol: Symbol::parse("600000.SH")?, date, time_ns: date.close_time_ns(), close: 6.63 };
+//! let row = FeatureRow { bar, set_id: 7, values: vec![0.01, -0.02], snapshot: None };
+//! let mut bytes = Vec::new();
+//! row.encode(&mut bytes)?;
+//! assert_eq!(FeatureRow::decode(&bytes, Tensor::default())?, row);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Not here: how a message is made (`nodes/gateway`, `nodes/compute`), and the frame around it (`heqis-actors`).
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -19,33 +33,20 @@ mod bar;
 mod decision;
 mod features;
 mod prediction;
-mod view;
+mod snapshot;
 
 pub use bar::BarMessage;
-pub use decision::Decision;
+pub use decision::DecisionMessage;
 pub use features::{FeatureRow, Features};
 pub use prediction::PredictionMessage;
 
 use heqis_actors::PayloadError;
-use heqis_quant::{Date, Symbol};
+use heqis_quant::{BarRef, Date, Symbol};
 
-/// Subject of the terms by which `indicators` and `signal` agree on what filters see of the market.
-pub const GAUGES: &str = "gauges of the market";
+/// Name under which `indicators` provides the filters' indicators and `signal` requires them.
+pub const FILTER_INDICATORS: &str = "filter indicators";
 
-/// The bar that a message derives from.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BarRef {
-    /// Instrument.
-    pub symbol: Symbol,
-    /// Trading day.
-    pub date: Date,
-    /// Exchange close time of the bar, UTC nanoseconds since the Unix epoch.
-    pub time_ns: i64,
-    /// Closing price as the vendor gave it, CNY.
-    pub close: f64,
-}
-
-/// [`BarRef`] as it lies in meta parts.
+/// [`BarRef`] in meta parts.
 #[derive(Clone, Copy, Debug, wincode::SchemaRead, wincode::SchemaWrite)]
 struct BarRefWire {
     symbol: u128,
@@ -85,7 +86,7 @@ fn symbol(payload: &'static str, key: u128) -> Result<Symbol, PayloadError> {
 }
 
 fn date(payload: &'static str, days: i32) -> Result<Date, PayloadError> {
-    Date::from_days(days).ok_or_else(|| rule(payload, format!("day {days} is no date")))
+    Date::from_days(days).ok_or_else(|| rule(payload, format!("day {days} is not a date")))
 }
 
 fn finite(payload: &'static str, field: &str, value: f64) -> Result<f64, PayloadError> {

@@ -1,20 +1,20 @@
-//! A model's output on its way.
+//! A model's output on the wire.
 
 use heqis_actors::{Key, Payload, PayloadError, Tensor, encode_meta};
-use heqis_quant::{Prediction, View};
+use heqis_quant::{BarRef, MarketSnapshot, Prediction};
 
-use crate::view::{ViewWire, read_with_tail};
-use crate::{BarRef, BarRefWire};
+use crate::BarRefWire;
+use crate::snapshot::{MarketSnapshotWire, read_with_extension};
 
-/// What a model says about the bar after this one.
+/// A model's prediction of the bar after this one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PredictionMessage {
-    /// The bar that was looked at.
+    /// The last bar that the model read.
     pub bar: BarRef,
     /// Predicted return and class probabilities {down, flat, up}.
     pub prediction: Prediction,
-    /// What filters need of the market, where they ask for it.
-    pub view: Option<View>,
+    /// The filters' inputs, where a topology asks for them.
+    pub snapshot: Option<MarketSnapshot>,
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
@@ -25,9 +25,9 @@ struct Wire {
 }
 
 #[derive(wincode::SchemaRead, wincode::SchemaWrite)]
-struct TailedWire {
+struct ExtendedWire {
     wire: Wire,
-    tail: ViewWire,
+    extension: MarketSnapshotWire,
 }
 
 impl Payload for PredictionMessage {
@@ -43,18 +43,18 @@ impl Payload for PredictionMessage {
             predicted_return: self.prediction.predicted_return,
             probabilities: self.prediction.probabilities,
         };
-        match &self.view {
+        match &self.snapshot {
             None => encode_meta(Self::NAME, &wire, out)?,
-            Some(view) => {
-                let tail = view.into();
-                encode_meta(Self::NAME, &TailedWire { wire, tail }, out)?;
+            Some(snapshot) => {
+                let extension = snapshot.into();
+                encode_meta(Self::NAME, &ExtendedWire { wire, extension }, out)?;
             }
         }
         Ok(())
     }
 
     fn decode(bytes: &[u8], _tensor: Tensor) -> Result<Self, PayloadError> {
-        let (wire, tail) = read_with_tail!(Self::NAME, bytes, Wire, TailedWire);
+        let (wire, extension) = read_with_extension!(Self::NAME, bytes, Wire, ExtendedWire);
         let bar = wire.bar.checked(Self::NAME)?;
         Ok(Self {
             bar,
@@ -62,8 +62,8 @@ impl Payload for PredictionMessage {
                 predicted_return: wire.predicted_return,
                 probabilities: wire.probabilities,
             },
-            view: tail
-                .map(|tail| tail.checked(Self::NAME, &bar))
+            snapshot: extension
+                .map(|extension| extension.checked(Self::NAME, &bar))
                 .transpose()?,
         })
     }

@@ -5,9 +5,9 @@
 use std::fmt::Debug;
 
 use heqis_actors::{Payload, Tensor};
-use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
-use heqis_quant::decision::{Band, Carry, Stance, VerdictReason};
-use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict, View};
+use heqis_messages::{BarMessage, DecisionMessage, FeatureRow, Features, PredictionMessage};
+use heqis_quant::decision::{Band, DecisionReason, Position, RiskState};
+use heqis_quant::{Bar, BarRef, Date, Decision, MarketSnapshot, Marks, Prediction, Side, Symbol};
 use proptest::prelude::*;
 
 /// symbol, time_ns, days, open, high, low, close, (pre_close: there), volume_shares, (amount_cny: not there), marks.
@@ -71,8 +71,8 @@ const DECISION: &[&str] = &[
 ];
 
 /// What may follow a feature row, features and a prediction: open, (reference_close: there), (limits: there), level_ratio,
-/// after_one_word, (volume_ratio: not there), gauges_id, (ma_short: there), (ma_long: not), (rsi: there), (adx: not).
-const VIEW: &[&str] = &[
+/// after_limit_lock, (volume_ratio: not there), filter_indicators_id, (ma_short: there), (ma_long: not), (rsi: there), (adx: not).
+const SNAPSHOT: &[&str] = &[
     "3333333333333140",
     "010000000000003140",
     "01fa050000000000004e07000000000000",
@@ -87,7 +87,7 @@ const VIEW: &[&str] = &[
 ];
 
 /// What may follow a decision: (entry_price: there), cool_down_days, ban_days.
-const CARRY: &[&str] = &["010000000000803040", "03000000", "00000000"];
+const RISK_STATE: &[&str] = &["010000000000803040", "03000000", "00000000"];
 
 fn bytes(fields: &[&str]) -> Vec<u8> {
     let hex = fields.concat();
@@ -133,7 +133,7 @@ fn row() -> FeatureRow {
         bar: reference(),
         set_id: 7,
         values: vec![0.5, -1.25],
-        view: None,
+        snapshot: None,
     }
 }
 
@@ -142,7 +142,7 @@ fn features() -> Features {
         bar: reference(),
         set_id: 7,
         tensor: Tensor::new(&[1, 2], vec![0.5, -1.25]).unwrap(),
-        view: None,
+        snapshot: None,
     }
 }
 
@@ -153,12 +153,12 @@ fn prediction() -> PredictionMessage {
             predicted_return: 0.0125,
             probabilities: [0.1, 0.3, 0.6],
         },
-        view: None,
+        snapshot: None,
     }
 }
 
-fn view() -> View {
-    View {
+fn snapshot() -> MarketSnapshot {
+    MarketSnapshot {
         date: reference().date,
         open: 17.2,
         close: 17.01,
@@ -168,9 +168,9 @@ fn view() -> View {
             up_cents: 1_870,
         }),
         level_ratio: 1.0,
-        after_one_word: true,
+        after_limit_lock: true,
         volume_ratio: None,
-        gauges_id: 7,
+        filter_indicators_id: 7,
         ma_short: Some(17.0),
         ma_long: None,
         rsi: Some(50.0),
@@ -178,27 +178,33 @@ fn view() -> View {
     }
 }
 
-fn carrying() -> Decision {
-    let mut decision = decision();
-    decision.verdict.carry = Carry {
+fn with_risk() -> DecisionMessage {
+    let mut message = decision();
+    message.decision.risk = RiskState {
         entry_price: Some(16.5),
         cool_down_days: 3,
         ban_days: 0,
     };
-    decision
+    message
 }
 
-fn decision() -> Decision {
-    Decision {
-        bar: reference(),
-        verdict: Verdict {
+fn decision() -> DecisionMessage {
+    let bar = reference();
+    let prediction = prediction().prediction;
+    DecisionMessage {
+        decision: Decision {
+            symbol: bar.symbol,
+            date: bar.date,
+            time_ns: bar.time_ns,
+            close: bar.close,
             side: Side::Buy,
             confidence: 0.6,
-            reason: VerdictReason::Entered,
-            stance: Stance::In,
-            carry: Carry::default(),
+            reason: DecisionReason::Entered,
+            position: Position::Long,
+            risk: RiskState::default(),
+            predicted_return: prediction.predicted_return,
+            probabilities: prediction.probabilities,
         },
-        prediction: prediction().prediction,
         number: 1_337,
     }
 }
@@ -222,31 +228,42 @@ fn every_message_has_the_bytes_that_were_packed_by_hand() {
 }
 
 #[test]
-fn what_filters_need_follows_the_bytes_that_were_there_before() {
-    let view = Some(view());
-    are_the_bytes_of(&[ROW, VIEW].concat(), &FeatureRow { view, ..row() });
-    are_the_bytes_of(&[FEATURES, VIEW].concat(), &Features { view, ..features() });
+fn the_snapshot_follows_the_bytes_of_versions_without_it() {
+    let snapshot = Some(snapshot());
+    are_the_bytes_of(&[ROW, SNAPSHOT].concat(), &FeatureRow { snapshot, ..row() });
     are_the_bytes_of(
-        &[PREDICTION, VIEW].concat(),
+        &[FEATURES, SNAPSHOT].concat(),
+        &Features {
+            snapshot,
+            ..features()
+        },
+    );
+    are_the_bytes_of(
+        &[PREDICTION, SNAPSHOT].concat(),
         &PredictionMessage {
-            view,
+            snapshot,
             ..prediction()
         },
     );
-    are_the_bytes_of(&[DECISION, CARRY].concat(), &carrying());
+    are_the_bytes_of(&[DECISION, RISK_STATE].concat(), &with_risk());
 }
 
 #[test]
-fn a_view_costs_92_bytes_at_most_and_nothing_where_it_is_not_asked_for() {
-    let full = View {
+fn a_snapshot_costs_92_bytes_at_most_and_nothing_where_it_is_absent() {
+    let full = MarketSnapshot {
         volume_ratio: Some(1.0),
         ma_long: Some(1.0),
         adx: Some(1.0),
-        ..view()
+        ..snapshot()
     };
-    let length = |view| {
+    let length = |snapshot| {
         let mut meta = Vec::new();
-        Features { view, ..features() }.encode(&mut meta).unwrap();
+        Features {
+            snapshot,
+            ..features()
+        }
+        .encode(&mut meta)
+        .unwrap();
         meta.len()
     };
     assert_eq!(length(None), 40);
@@ -273,12 +290,16 @@ fn a_message_cut_short_anywhere_or_followed_by_anything_is_refused_by_name() {
     no_other_length_of::<FeatureRow>(ROW, &Tensor::default());
     no_other_length_of::<Features>(FEATURES, &features().tensor);
     no_other_length_of::<PredictionMessage>(PREDICTION, &Tensor::default());
-    no_other_length_of::<Decision>(DECISION, &Tensor::default());
+    no_other_length_of::<DecisionMessage>(DECISION, &Tensor::default());
 }
 
-/// As above, but the message that ends where the tail begins is whole.
-fn no_other_length_with_a_tail<P: Payload>(plain: &[&str], tail: &[&str], tensor: &Tensor) {
-    let mut whole = bytes(&[plain, tail].concat());
+/// As above, but the message that ends where the extension begins is whole.
+fn no_other_length_with_an_extension<P: Payload>(
+    plain: &[&str],
+    extension: &[&str],
+    tensor: &Tensor,
+) {
+    let mut whole = bytes(&[plain, extension].concat());
     let begin = bytes(plain).len();
     for length in begin + 1..whole.len() {
         assert!(
@@ -292,19 +313,23 @@ fn no_other_length_with_a_tail<P: Payload>(plain: &[&str], tail: &[&str], tensor
 }
 
 #[test]
-fn a_tail_cut_short_anywhere_or_followed_by_anything_is_refused() {
-    no_other_length_with_a_tail::<FeatureRow>(ROW, VIEW, &Tensor::default());
-    no_other_length_with_a_tail::<Features>(FEATURES, VIEW, &features().tensor);
-    no_other_length_with_a_tail::<PredictionMessage>(PREDICTION, VIEW, &Tensor::default());
-    no_other_length_with_a_tail::<Decision>(DECISION, CARRY, &Tensor::default());
+fn an_extension_cut_short_anywhere_or_followed_by_anything_is_refused() {
+    no_other_length_with_an_extension::<FeatureRow>(ROW, SNAPSHOT, &Tensor::default());
+    no_other_length_with_an_extension::<Features>(FEATURES, SNAPSHOT, &features().tensor);
+    no_other_length_with_an_extension::<PredictionMessage>(
+        PREDICTION,
+        SNAPSHOT,
+        &Tensor::default(),
+    );
+    no_other_length_with_an_extension::<DecisionMessage>(DECISION, RISK_STATE, &Tensor::default());
 }
 
 #[test]
-fn a_tail_that_breaks_a_rule_is_refused_by_name() {
+fn an_extension_that_breaks_a_rule_is_refused_by_name() {
     let broken = |at: usize, field: &'static str| {
-        let mut tail = VIEW.to_vec();
-        tail[at] = field;
-        let meta = bytes(&[PREDICTION, &tail].concat());
+        let mut extension = SNAPSHOT.to_vec();
+        extension[at] = field;
+        let meta = bytes(&[PREDICTION, &extension].concat());
         PredictionMessage::decode(&meta, Tensor::default())
             .unwrap_err()
             .to_string()
@@ -327,9 +352,9 @@ fn a_tail_that_breaks_a_rule_is_refused_by_name() {
         let message = broken(at, field);
         assert!(message.contains(reason), "{message}");
     }
-    // There is one spelling of a decision that remembers nothing.
+    // A decision with an empty risk state has one encoding.
     let meta = bytes(&[DECISION, &["00", "00000000", "00000000"]].concat());
-    let message = Decision::decode(&meta, Tensor::default())
+    let message = DecisionMessage::decode(&meta, Tensor::default())
         .unwrap_err()
         .to_string();
     assert!(message.contains("an empty memory is not sent"), "{message}");
@@ -346,10 +371,10 @@ fn a_tag_has_exactly_the_values_that_have_a_meaning() {
         }
     };
     let length = |fields: &[&str]| fields.concat().len() / 2;
-    let decision = |meta: &[u8]| Decision::decode(meta, Tensor::default()).is_ok();
+    let decision = |meta: &[u8]| DecisionMessage::decode(meta, Tensor::default()).is_ok();
     let side = length(&DECISION[..4]);
     tagged(DECISION, side, 3, &decision);
-    tagged(DECISION, side + 1 + 8, VerdictReason::ALL.len(), &decision);
+    tagged(DECISION, side + 1 + 8, DecisionReason::ALL.len(), &decision);
     tagged(DECISION, side + 1 + 8 + 1, 2, &decision);
     // Nine marks are known, and any of them may stand together.
     let bar = |meta: &[u8]| BarMessage::decode(meta, Tensor::default()).is_ok();
@@ -386,9 +411,9 @@ proptest! {
         if let Ok(message) = PredictionMessage::decode(&damaged(PREDICTION), Tensor::default()) {
             prop_assert!(message.bar.close.is_finite());
         }
-        if let Ok(decision) = Decision::decode(&damaged(DECISION), Tensor::default()) {
-            prop_assert!(decision.bar.close.is_finite());
-            prop_assert!(decision.verdict.confidence.is_finite());
+        if let Ok(decision) = DecisionMessage::decode(&damaged(DECISION), Tensor::default()) {
+            prop_assert!(decision.decision.close.is_finite());
+            prop_assert!(decision.decision.confidence.is_finite());
         }
         // A bar is judged by the cleaner, and may hold any number.
         if let Ok(BarMessage(bar)) = BarMessage::decode(&damaged(BAR), Tensor::default()) {

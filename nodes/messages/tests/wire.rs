@@ -4,9 +4,9 @@
 
 use bincode::Encode;
 use heqis_actors::{MAX_META_BYTES, Payload, PayloadError, Tensor};
-use heqis_messages::{BarMessage, BarRef, Decision, FeatureRow, Features, PredictionMessage};
-use heqis_quant::decision::{Band, Carry, Stance, VerdictReason};
-use heqis_quant::{Bar, Date, Marks, Prediction, Side, Symbol, Verdict, View};
+use heqis_messages::{BarMessage, DecisionMessage, FeatureRow, Features, PredictionMessage};
+use heqis_quant::decision::{Band, DecisionReason, Position, RiskState};
+use heqis_quant::{Bar, BarRef, Date, Decision, MarketSnapshot, Marks, Prediction, Side, Symbol};
 use proptest::prelude::*;
 
 const SIDES: [Side; 3] = [Side::Buy, Side::Hold, Side::Sell];
@@ -80,19 +80,19 @@ mod oracle {
     }
 
     #[derive(Encode)]
-    pub(crate) struct ViewLayout {
+    pub(crate) struct SnapshotLayout {
         pub(crate) open: f64,
         pub(crate) reference_close: Option<f64>,
         pub(crate) limits: Option<(i64, i64)>,
         pub(crate) level_ratio: f64,
-        pub(crate) after_one_word: bool,
+        pub(crate) after_limit_lock: bool,
         pub(crate) volume_ratio: Option<f64>,
-        pub(crate) gauges_id: u32,
-        pub(crate) gauges: (Option<f64>, Option<f64>, Option<f64>, Option<f64>),
+        pub(crate) filter_indicators_id: u32,
+        pub(crate) indicators: (Option<f64>, Option<f64>, Option<f64>, Option<f64>),
     }
 
     #[derive(Encode)]
-    pub(crate) struct CarryLayout {
+    pub(crate) struct RiskLayout {
         pub(crate) entry_price: Option<f64>,
         pub(crate) cool_down_days: u32,
         pub(crate) ban_days: u32,
@@ -104,7 +104,7 @@ mod oracle {
         pub(crate) side: u8,
         pub(crate) confidence: f64,
         pub(crate) reason: u8,
-        pub(crate) is_in: bool,
+        pub(crate) is_long: bool,
         pub(crate) predicted_return: f64,
         pub(crate) probabilities: (f64, f64, f64),
         pub(crate) number: u64,
@@ -112,36 +112,41 @@ mod oracle {
 }
 
 use oracle::{
-    BarLayout, CarryLayout, DecisionLayout, FeaturesLayout, PredictionLayout, RefLayout, RowLayout,
-    ViewLayout,
+    BarLayout, DecisionLayout, FeaturesLayout, PredictionLayout, RefLayout, RiskLayout, RowLayout,
+    SnapshotLayout,
 };
 
 /// A message's bytes and those of what follows it.
-fn followed(mut bytes: Vec<u8>, tail: Option<Vec<u8>>) -> Vec<u8> {
-    bytes.extend(tail.unwrap_or_default());
+fn followed(mut bytes: Vec<u8>, extension: Option<Vec<u8>>) -> Vec<u8> {
+    bytes.extend(extension.unwrap_or_default());
     bytes
 }
 
-fn view_bytes(view: &View) -> Vec<u8> {
-    bincode(&ViewLayout {
-        open: view.open,
-        reference_close: view.reference_close,
-        limits: view.limits.map(|band| (band.down_cents, band.up_cents)),
-        level_ratio: view.level_ratio,
-        after_one_word: view.after_one_word,
-        volume_ratio: view.volume_ratio,
-        gauges_id: view.gauges_id,
-        gauges: (view.ma_short, view.ma_long, view.rsi, view.adx),
+fn snapshot_bytes(snapshot: &MarketSnapshot) -> Vec<u8> {
+    bincode(&SnapshotLayout {
+        open: snapshot.open,
+        reference_close: snapshot.reference_close,
+        limits: snapshot.limits.map(|band| (band.down_cents, band.up_cents)),
+        level_ratio: snapshot.level_ratio,
+        after_limit_lock: snapshot.after_limit_lock,
+        volume_ratio: snapshot.volume_ratio,
+        filter_indicators_id: snapshot.filter_indicators_id,
+        indicators: (
+            snapshot.ma_short,
+            snapshot.ma_long,
+            snapshot.rsi,
+            snapshot.adx,
+        ),
     })
 }
 
-fn carry_bytes(carry: &Carry) -> Option<Vec<u8>> {
-    let layout = CarryLayout {
-        entry_price: carry.entry_price,
-        cool_down_days: carry.cool_down_days,
-        ban_days: carry.ban_days,
+fn risk_bytes(risk: &RiskState) -> Option<Vec<u8>> {
+    let layout = RiskLayout {
+        entry_price: risk.entry_price,
+        cool_down_days: risk.cool_down_days,
+        ban_days: risk.ban_days,
     };
-    (!carry.is_empty()).then(|| bincode(&layout))
+    (!risk.is_empty()).then(|| bincode(&layout))
 }
 
 fn bar_layout(bar: &Bar) -> BarLayout {
@@ -175,23 +180,29 @@ fn prediction_layout(message: &PredictionMessage) -> PredictionLayout {
     }
 }
 
-fn decision_layout(decision: &Decision) -> DecisionLayout {
-    let [down, flat, up] = decision.prediction.probabilities;
+fn decision_layout(message: &DecisionMessage) -> DecisionLayout {
+    let decision = &message.decision;
+    let [down, flat, up] = decision.probabilities;
     DecisionLayout {
-        bar: ref_layout(&decision.bar),
+        bar: ref_layout(&BarRef {
+            symbol: decision.symbol,
+            date: decision.date,
+            time_ns: decision.time_ns,
+            close: decision.close,
+        }),
         side: SIDES
             .iter()
-            .position(|side| *side == decision.verdict.side)
+            .position(|side| *side == decision.side)
             .unwrap() as u8,
-        confidence: decision.verdict.confidence,
-        reason: VerdictReason::ALL
+        confidence: decision.confidence,
+        reason: DecisionReason::ALL
             .iter()
-            .position(|reason| *reason == decision.verdict.reason)
+            .position(|reason| *reason == decision.reason)
             .unwrap() as u8,
-        is_in: decision.verdict.stance == Stance::In,
-        predicted_return: decision.prediction.predicted_return,
+        is_long: decision.position == Position::Long,
+        predicted_return: decision.predicted_return,
         probabilities: (down, flat, up),
-        number: decision.number,
+        number: message.number,
     }
 }
 
@@ -234,26 +245,26 @@ prop_compose! {
     }
 }
 
-fn carries() -> impl Strategy<Value = Carry> {
+fn risk_states() -> impl Strategy<Value = RiskState> {
     let some = (prop::option::of(finite()), 0u32..3, any::<u32>()).prop_map(
-        |(entry_price, cool_down_days, ban_days)| Carry {
+        |(entry_price, cool_down_days, ban_days)| RiskState {
             entry_price,
             cool_down_days,
             ban_days,
         },
     );
-    prop_oneof![Just(Carry::default()), some]
+    prop_oneof![Just(RiskState::default()), some]
 }
 
-/// A view of the bar whose message it follows.
-fn view_of(bar: BarRef) -> impl Strategy<Value = Option<View>> {
+/// A snapshot of the bar whose message it follows.
+fn snapshot_of(bar: BarRef) -> impl Strategy<Value = Option<MarketSnapshot>> {
     let numbers = prop::array::uniform6(prop::option::of(finite()));
     let rest = (finite(), 1e-3f64..1e3, any::<bool>(), any::<u32>());
     let limits = prop::option::of((0i64..10_000, 0i64..10_000));
-    let view = (numbers, rest, limits).prop_map(
+    let snapshot = (numbers, rest, limits).prop_map(
         move |([reference_close, volume_ratio, ma_short, ma_long, rsi, adx], rest, limits)| {
-            let (open, level_ratio, after_one_word, gauges_id) = rest;
-            View {
+            let (open, level_ratio, after_limit_lock, filter_indicators_id) = rest;
+            MarketSnapshot {
                 date: bar.date,
                 open,
                 close: bar.close,
@@ -263,9 +274,9 @@ fn view_of(bar: BarRef) -> impl Strategy<Value = Option<View>> {
                     up_cents: down_cents + more,
                 }),
                 level_ratio,
-                after_one_word,
+                after_limit_lock,
                 volume_ratio,
-                gauges_id,
+                filter_indicators_id,
                 ma_short,
                 ma_long,
                 rsi,
@@ -273,11 +284,11 @@ fn view_of(bar: BarRef) -> impl Strategy<Value = Option<View>> {
             }
         },
     );
-    prop::option::of(view)
+    prop::option::of(snapshot)
 }
 
-fn seen() -> impl Strategy<Value = (BarRef, Option<View>)> {
-    bar_refs().prop_flat_map(|bar| (Just(bar), view_of(bar)))
+fn seen() -> impl Strategy<Value = (BarRef, Option<MarketSnapshot>)> {
+    bar_refs().prop_flat_map(|bar| (Just(bar), snapshot_of(bar)))
 }
 
 fn predictions() -> impl Strategy<Value = Prediction> {
@@ -294,31 +305,36 @@ prop_compose! {
         bar in bar_refs(),
         prediction in predictions(),
         side in prop::sample::select(SIDES.to_vec()),
-        reason in prop::sample::select(VerdictReason::ALL.to_vec()),
+        reason in prop::sample::select(DecisionReason::ALL.to_vec()),
         confidence in finite(),
-        is_in in any::<bool>(),
-        carry in carries(),
+        is_long in any::<bool>(),
+        risk in risk_states(),
         number in any::<u64>(),
-    ) -> Decision {
-        let stance = if is_in { Stance::In } else { Stance::Out };
-        Decision { bar, verdict: Verdict { side, confidence, reason, stance, carry }, prediction, number }
+    ) -> DecisionMessage {
+        let position = if is_long { Position::Long } else { Position::Flat };
+        let Prediction { predicted_return, probabilities } = prediction;
+        let BarRef { symbol, date, time_ns, close } = bar;
+        let decision = Decision {
+            symbol, date, time_ns, close, side, confidence, reason, position, risk, predicted_return, probabilities,
+        };
+        DecisionMessage { decision, number }
     }
 }
 
 prop_compose! {
-    fn features()((bar, view) in seen(), set_id in any::<u32>(), rows in 1usize..5, width in 1usize..32)
-        (data in prop::collection::vec(-1e6f32..1e6, rows * width), bar in Just(bar), view in Just(view),
+    fn features()((bar, snapshot) in seen(), set_id in any::<u32>(), rows in 1usize..5, width in 1usize..32)
+        (data in prop::collection::vec(-1e6f32..1e6, rows * width), bar in Just(bar), snapshot in Just(snapshot),
          set_id in Just(set_id), rows in Just(rows), width in Just(width))
         -> Features
     {
         let shape = if rows == 1 { vec![1, width as u32] } else { vec![1, rows as u32, width as u32] };
-        Features { bar, set_id, view, tensor: Tensor::new(&shape, data).unwrap() }
+        Features { bar, set_id, snapshot, tensor: Tensor::new(&shape, data).unwrap() }
     }
 }
 
 prop_compose! {
-    fn rows()((bar, view) in seen(), set_id in any::<u32>(), values in prop::collection::vec(finite(), 0..64)) -> FeatureRow {
-        FeatureRow { bar, set_id, values, view }
+    fn rows()((bar, snapshot) in seen(), set_id in any::<u32>(), values in prop::collection::vec(finite(), 0..64)) -> FeatureRow {
+        FeatureRow { bar, set_id, values, snapshot }
     }
 }
 
@@ -339,7 +355,7 @@ proptest! {
         let (meta, tensor) = parts(&row);
         prop_assert!(tensor.is_empty());
         let layout = RowLayout { bar: ref_layout(&row.bar), set_id: row.set_id, values: row.values.clone() };
-        prop_assert_eq!(&meta, &followed(bincode(&layout), row.view.as_ref().map(view_bytes)));
+        prop_assert_eq!(&meta, &followed(bincode(&layout), row.snapshot.as_ref().map(snapshot_bytes)));
         prop_assert_eq!(decode::<FeatureRow>(&meta).unwrap(), row);
     }
 
@@ -348,16 +364,16 @@ proptest! {
         let (meta, tensor) = parts(&features);
         prop_assert_eq!(&tensor, &features.tensor);
         let layout = FeaturesLayout { bar: ref_layout(&features.bar), set_id: features.set_id };
-        prop_assert_eq!(&meta, &followed(bincode(&layout), features.view.as_ref().map(view_bytes)));
+        prop_assert_eq!(&meta, &followed(bincode(&layout), features.snapshot.as_ref().map(snapshot_bytes)));
         prop_assert_eq!(Features::decode(&meta, tensor).unwrap(), features);
     }
 
     #[test]
-    fn a_prediction_crosses_unchanged_in_the_bytes_of_bincode((bar, view) in seen(), prediction in predictions()) {
-        let message = PredictionMessage { bar, prediction, view };
+    fn a_prediction_crosses_unchanged_in_the_bytes_of_bincode((bar, snapshot) in seen(), prediction in predictions()) {
+        let message = PredictionMessage { bar, prediction, snapshot };
         let (meta, tensor) = parts(&message);
         prop_assert!(tensor.is_empty());
-        let expected = followed(bincode(&prediction_layout(&message)), view.as_ref().map(view_bytes));
+        let expected = followed(bincode(&prediction_layout(&message)), snapshot.as_ref().map(snapshot_bytes));
         prop_assert_eq!(&meta, &expected);
         prop_assert_eq!(decode::<PredictionMessage>(&meta).unwrap(), message);
     }
@@ -366,9 +382,9 @@ proptest! {
     fn a_decision_crosses_unchanged_in_the_bytes_of_bincode(decision in decisions()) {
         let (meta, tensor) = parts(&decision);
         prop_assert!(tensor.is_empty());
-        let expected = followed(bincode(&decision_layout(&decision)), carry_bytes(&decision.verdict.carry));
+        let expected = followed(bincode(&decision_layout(&decision)), risk_bytes(&decision.decision.risk));
         prop_assert_eq!(&meta, &expected);
-        prop_assert_eq!(decode::<Decision>(&meta).unwrap(), decision);
+        prop_assert_eq!(decode::<DecisionMessage>(&meta).unwrap(), decision);
     }
 
     #[test]
@@ -396,7 +412,7 @@ proptest! {
             // Every shorter message lacks something.
             canonical(&meta[..cut.index(meta.len())])?;
             meta.push(0);
-            prop_assert!(decode::<Decision>(&meta).is_err());
+            prop_assert!(decode::<DecisionMessage>(&meta).is_err());
             prop_assert!(decode::<BarMessage>(&meta).is_err());
             prop_assert!(decode::<FeatureRow>(&meta).is_err());
         }
@@ -415,7 +431,7 @@ fn canonical(bytes: &[u8]) -> Result<(), TestCaseError> {
     one::<FeatureRow>(bytes, Tensor::default())?;
     one::<Features>(bytes, Tensor::new(&[1, 2], vec![0.5, 1.0]).unwrap())?;
     one::<PredictionMessage>(bytes, Tensor::default())?;
-    one::<Decision>(bytes, Tensor::default())
+    one::<DecisionMessage>(bytes, Tensor::default())
 }
 
 fn sound_ref() -> RefLayout {
@@ -434,7 +450,7 @@ fn sound_decision() -> DecisionLayout {
         side: 0,
         confidence: 0.6,
         reason: 0,
-        is_in: true,
+        is_long: true,
         predicted_return: 0.01,
         probabilities: (0.1, 0.3, 0.6),
         number: 7,
@@ -443,11 +459,11 @@ fn sound_decision() -> DecisionLayout {
 
 #[test]
 fn the_decision_that_the_other_refusals_start_from_is_accepted() {
-    let decision: Decision = decode(&bincode(&sound_decision())).unwrap();
-    assert_eq!(decision.bar.symbol.as_str(), "600000.SH");
+    let DecisionMessage { decision, .. } = decode(&bincode(&sound_decision())).unwrap();
+    assert_eq!(decision.symbol.as_str(), "600000.SH");
     assert_eq!(
-        (decision.verdict.side, decision.verdict.stance),
-        (Side::Buy, Stance::In)
+        (decision.side, decision.position),
+        (Side::Buy, Position::Long)
     );
 }
 
@@ -459,7 +475,7 @@ fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
         (|d| d.bar.symbol = u128::MAX, "symbol"),
         (
             |d| d.bar.days = i32::MIN,
-            "payload 'decision': day -2147483648 is no date",
+            "payload 'decision': day -2147483648 is not a date",
         ),
         (
             |d| d.bar.close = f64::NAN,
@@ -470,7 +486,7 @@ fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
             "payload 'decision': side has the unknown tag 3",
         ),
         (
-            |d| d.reason = VerdictReason::ALL.len() as u8,
+            |d| d.reason = DecisionReason::ALL.len() as u8,
             "payload 'decision': reason has the unknown tag 24",
         ),
         (
@@ -481,20 +497,20 @@ fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
     for (break_it, message) in cases {
         let mut layout = sound_decision();
         break_it(&mut layout);
-        let refused = refusal::<Decision>(&bincode(&layout), Tensor::default());
+        let refused = refusal::<DecisionMessage>(&bincode(&layout), Tensor::default());
         assert!(refused.contains(message), "{refused}");
     }
 }
 
 #[test]
-fn a_stance_that_is_neither_in_nor_out_is_refused() {
+fn a_position_that_is_neither_flat_nor_long_is_refused() {
     let sound = bincode(&sound_decision());
     // The flag stands before the last five numbers.
     let flag = sound.len() - 5 * 8 - 1;
     assert_eq!(sound[flag], 1);
     let mut meta = sound;
     meta[flag] = 2;
-    assert!(decode::<Decision>(&meta).is_err());
+    assert!(decode::<DecisionMessage>(&meta).is_err());
 }
 
 #[test]
@@ -539,8 +555,8 @@ fn what_a_model_said_crosses_as_it_was_said() {
             probabilities: (first, 0.3, 0.5),
             ..sound_decision()
         };
-        let decision: Decision = decode(&bincode(&decision)).unwrap();
-        for got in [message.prediction, decision.prediction] {
+        let DecisionMessage { decision, .. } = decode(&bincode(&decision)).unwrap();
+        for got in [message.prediction, decision.prediction()] {
             assert!(!got.is_valid());
             assert_eq!(got.predicted_return.to_bits(), predicted_return.to_bits());
             assert_eq!(got.probabilities[0].to_bits(), first.to_bits());
@@ -632,7 +648,7 @@ fn the_names_on_ports_and_on_the_wire_are_fixed() {
         FeatureRow::NAME,
         Features::NAME,
         PredictionMessage::NAME,
-        Decision::NAME,
+        DecisionMessage::NAME,
     ];
     assert_eq!(
         names,

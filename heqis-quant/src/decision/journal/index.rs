@@ -1,18 +1,20 @@
-//! What stands beside a finished segment, so that it need not be read to go on after it.
+//! The index of a finished segment, stored next to it, so that a writer continues without reading the segment.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Identity, Place, Record, State, StreamName, checked, object, seal};
-use crate::{Date, QuantError};
+use super::{EntryId, Identity, JournalState, StreamName, checked, object, seal};
+use crate::date::Date;
+use crate::decision::Decision;
+use crate::error::QuantError;
 
 /// Version of the format of an index.
 const VERSION: u32 = 1;
 
-/// The index of a finished segment: what it holds, and the state of the journal at its end.
+/// The index of a finished segment: its size, checksum and days, and the state of the journal at its end.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Index {
+pub struct SegmentIndex {
     /// Number of the segment, from 1.
     pub segment: u64,
     /// Decisions in the segments before it.
@@ -21,10 +23,10 @@ pub struct Index {
     pub bytes: u64,
     /// CRC-32 (IEEE) of the segment's file.
     pub crc32: u32,
-    /// First and last trading day of its decisions; none where it holds no decision.
+    /// First and last trading day of its decisions; `None` where it has no decision.
     pub days: Option<(Date, Date)>,
     /// The state at its end.
-    pub state: State,
+    pub state: JournalState,
 }
 
 /// The text, which is one JSON object with a checksum as in the journal's lines.
@@ -33,7 +35,7 @@ pub struct Index {
 struct Text {
     heqis_journal_index: u32,
     segment: u64,
-    /// Number of the first decision; one more than `last` where there is none.
+    /// Number of the first decision; one more than `last` where the segment has no decision.
     first: u64,
     last: u64,
     bytes: u64,
@@ -45,17 +47,17 @@ struct Text {
     streams: Vec<StreamName>,
     /// First and last positions of runs, by stream in hexadecimal digits.
     runs: BTreeMap<String, Vec<(u64, u64)>>,
-    last_decisions: Vec<(Place, Record)>,
+    last_decisions: Vec<(EntryId, Decision)>,
 }
 
-impl Index {
-    /// Number of the last decision of the segment; that of the last one before it where it holds none.
+impl SegmentIndex {
+    /// Returns the number of the last decision of the segment, or of the last one before it where it has none.
     #[must_use]
     pub fn last(&self) -> u64 {
         self.state.decisions
     }
 
-    /// Returns the text, one line with its end.
+    /// Returns the text, one line with its line end.
     #[must_use]
     pub fn text(&self) -> String {
         let mut runs: BTreeMap<String, Vec<(u64, u64)>> = BTreeMap::new();
@@ -83,7 +85,7 @@ impl Index {
         text
     }
 
-    /// Reads an index and checks it. `source_name` is told in errors.
+    /// Reads an index and checks it. Errors name `source_name`.
     ///
     /// # Errors
     /// Returns [`QuantError::Journal`] naming the rule that the text breaks.
@@ -112,11 +114,11 @@ impl Index {
             .checked_sub(1)
             .filter(|&before| before <= text.last && text.segment > 0)
             .ok_or_else(|| "numbers are from 1 and ascend".to_owned())?;
-        let mut state = State {
+        let mut state = JournalState {
             decisions: text.last,
             closed: text.closed,
             identity: text.identity,
-            ..State::default()
+            ..JournalState::default()
         };
         for (stream, found) in text.runs {
             let stream = u64::from_str_radix(&stream, 16)
@@ -135,8 +137,8 @@ impl Index {
         for name in text.streams {
             state.sources.insert(name.source.clone(), name);
         }
-        for (place, record) in text.last_decisions {
-            state.last.insert(record.symbol, (place, record));
+        for (id, decision) in text.last_decisions {
+            state.last.insert(decision.symbol, (id, decision));
         }
         Ok(Self {
             segment: text.segment,

@@ -1,10 +1,35 @@
-//! One line of a journal: its bytes, and what they mean.
+//! One line of a journal: its bytes and their meaning.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{FORMAT, Place, Record, checked, from_hex, object, seal, to_hex};
+use super::{FORMAT, checked, object, seal};
+use crate::decision::Decision;
 
-/// What a journal's decisions were made by. What is not known is empty and left out of the text.
+/// The number of a decision in its journal, and the source item that it derives from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntryId {
+    /// Number in the journal, from 1.
+    pub n: u64,
+    /// Stream of the source; 16 hexadecimal digits in the text.
+    #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
+    pub stream: u64,
+    /// Position in the stream.
+    pub position: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn to_hex<S: Serializer>(stream: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{stream:016x}"))
+}
+
+fn from_hex<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let text = String::deserialize(from)?;
+    u64::from_str_radix(&text, 16)
+        .map_err(|_| serde::de::Error::custom(format!("stream '{text}' is not hexadecimal")))
+}
+
+/// The topology, rule and bundles that made a journal's decisions. An unknown item is empty and left out of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Identity {
@@ -19,14 +44,14 @@ pub struct Identity {
     pub bundles: Vec<String>,
 }
 
-/// One item in which a journal and a start differ.
+/// One item in which a journal and a new run differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
-    /// What differs.
+    /// Name of the item.
     pub item: String,
-    /// What the journal says.
+    /// Its value in the journal.
     pub journal: String,
-    /// What the start says.
+    /// Its value in the new run.
     pub start: String,
 }
 
@@ -42,14 +67,14 @@ impl std::fmt::Display for Difference {
 }
 
 impl Identity {
-    /// Whether any item is known.
+    /// Returns whether any item is known.
     #[must_use]
     pub fn is_known(&self) -> bool {
         *self != Self::default()
     }
 
-    /// The items in which a journal of this identity differs from a start of identity `start`. An item that one of them
-    /// does not know is no difference.
+    /// Returns the items in which a journal of this identity differs from a run of identity `start`. An item that is
+    /// unknown in one of them is no difference.
     #[must_use]
     pub fn differences(&self, start: &Self) -> Vec<Difference> {
         let bundles = |identity: &Self| identity.bundles.join(",");
@@ -71,10 +96,10 @@ impl Identity {
 
 /// The first line of a segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct SegmentHeader {
     /// Version of the format, 1 or [`FORMAT`].
     pub format: u32,
-    /// What the decisions were made by; unknown in format 1.
+    /// The topology, rule and bundles of the decisions; unknown in format 1.
     pub identity: Identity,
     /// Number of the segment, from 1.
     pub segment: u64,
@@ -82,8 +107,8 @@ pub struct Header {
     pub before: u64,
 }
 
-impl Header {
-    /// The header of segment `segment`, before which `before` decisions stand, in the format that is written now.
+impl SegmentHeader {
+    /// Returns the header of segment `segment` after `before` decisions, in the format that is written now.
     #[must_use]
     pub fn new(identity: Identity, segment: u64, before: u64) -> Self {
         Self {
@@ -94,7 +119,7 @@ impl Header {
         }
     }
 
-    /// The header of a journal of format 1, which is one segment.
+    /// Returns the header of a journal of format 1, which is one segment.
     #[must_use]
     pub fn first_format() -> Self {
         Self {
@@ -104,29 +129,29 @@ impl Header {
     }
 }
 
-/// Which source a stream of a journal belongs to.
+/// The source of one of a journal's streams.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StreamName {
     /// The stream; 16 hexadecimal digits in the text.
     #[serde(serialize_with = "to_hex", deserialize_with = "from_hex")]
     pub stream: u64,
-    /// Name of the source in the topology; empty where it is not known.
+    /// Name of the source in the topology; empty where it is unknown.
     pub source: String,
-    /// Whether the same stream comes again, item by item, when the source starts again.
+    /// Whether the source repeats the same stream, item by item, when it starts again.
     pub replayable: bool,
 }
 
 /// One line of a journal.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Line {
+pub enum JournalLine {
     /// The first line of a segment.
-    Header(Header),
+    Header(SegmentHeader),
     /// Names a stream, before its first decision in the segment.
     Stream(StreamName),
-    /// A decision at its place.
-    Decision(Place, Record),
-    /// The journal was finished on purpose; what follows was decided by a later run.
+    /// A decision with its id.
+    Decision(EntryId, Decision),
+    /// The journal was finished on purpose; decisions after it are of a later run.
     Closing {
         /// Decisions before it, over all segments.
         decisions: u64,
@@ -155,8 +180,8 @@ struct ClosingText {
     decisions: u64,
 }
 
-impl From<&Header> for HeaderText {
-    fn from(header: &Header) -> Self {
+impl From<&SegmentHeader> for HeaderText {
+    fn from(header: &SegmentHeader) -> Self {
         let identity = match header.format {
             1 => Identity::default(),
             _ => header.identity.clone(),
@@ -173,17 +198,17 @@ impl From<&Header> for HeaderText {
 }
 
 impl HeaderText {
-    fn header(self) -> Result<Header, String> {
+    fn header(self) -> Result<SegmentHeader, String> {
         let identity = Identity {
             topology: self.topology,
             rule: self.rule,
             bundles: self.bundles,
         };
         match (self.heqis_journal, self.segment, self.before) {
-            (1, None, None) if !identity.is_known() => Ok(Header::first_format()),
-            (1, ..) => Err("format 1 says nothing but its number".to_owned()),
+            (1, None, None) if !identity.is_known() => Ok(SegmentHeader::first_format()),
+            (1, ..) => Err("format 1 has no field but its number".to_owned()),
             (FORMAT, Some(segment @ 1..), Some(before)) => {
-                Ok(Header::new(identity, segment, before))
+                Ok(SegmentHeader::new(identity, segment, before))
             }
             (FORMAT, ..) => Err("segment, from 1, and before are missing".to_owned()),
             (other, ..) => Err(format!("format {other} is neither 1 nor {FORMAT}")),
@@ -191,21 +216,30 @@ impl HeaderText {
     }
 }
 
-/// The first field of a record, at which its place ends.
-const RECORD: &str = ",\"symbol\":";
+/// The first field of a decision, at which its id ends.
+const FIRST_FIELD: &str = ",\"symbol\":";
 
-impl Line {
-    /// Appends the line with its checksum and its end.
+impl JournalLine {
+    /// Returns whether the journal is closed after this line; a header leaves that as it was and gives `None`.
+    pub(super) fn closes(&self) -> Option<bool> {
+        match self {
+            Self::Header(_) => None,
+            Self::Stream(_) | Self::Decision(..) => Some(false),
+            Self::Closing { .. } => Some(true),
+        }
+    }
+
+    /// Appends the line with its checksum and line end.
     pub fn write(&self, out: &mut String) {
         let start = out.len();
         match self {
             Self::Header(header) => out.push_str(&object(&HeaderText::from(header))),
             Self::Stream(name) => out.push_str(&object(name)),
-            Self::Decision(place, record) => {
-                out.push_str(&object(place));
+            Self::Decision(id, decision) => {
+                out.push_str(&object(id));
                 out.pop();
                 out.push(',');
-                out.push_str(&object(record)[1..]);
+                out.push_str(&object(decision)[1..]);
             }
             Self::Closing { decisions } => out.push_str(&object(&ClosingText {
                 decisions: *decisions,
@@ -214,7 +248,7 @@ impl Line {
         seal(out, start);
     }
 
-    /// Reads a line without its end.
+    /// Reads a line without its line end.
     ///
     /// # Errors
     /// Returns the rule that the line breaks.
@@ -236,13 +270,13 @@ impl Line {
                 decisions: closing.decisions,
             });
         }
-        let (place, record) = body
-            .find(RECORD)
+        let (id, decision) = body
+            .find(FIRST_FIELD)
             .map(|at| (&body[..at], &body[at + 1..]))
             .ok_or_else(|| "holds no decision".to_owned())?;
         Ok(Self::Decision(
-            serde_json::from_str(&format!("{place}}}")).map_err(fault)?,
-            serde_json::from_str(&format!("{{{record}}}")).map_err(fault)?,
+            serde_json::from_str(&format!("{id}}}")).map_err(fault)?,
+            serde_json::from_str(&format!("{{{decision}}}")).map_err(fault)?,
         ))
     }
 }

@@ -1,12 +1,13 @@
 //! Lines one after another, with the rules between them.
 
-use super::{Header, Line, Place, Record, StreamName};
-use crate::QuantError;
+use super::{EntryId, JournalLine, SegmentHeader, StreamName};
+use crate::decision::Decision;
+use crate::error::QuantError;
 
-/// Longest line that is read, bytes with its end.
+/// Longest line that is read, bytes with its line end.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// What a header of the format that is written begins with, as far as it is the same in all journals.
+/// The first bytes of a header of the format that is written, as far as all journals share them.
 const HEADER_START: &[u8] = b"{\"heqis_journal\":2,\"";
 
 /// Checks a segment line by line, in constant memory.
@@ -15,14 +16,14 @@ pub struct Scanner {
     source_name: String,
     line: usize,
     format: u32,
-    /// Segment and decisions before it, where they are known beforehand.
+    /// Number of the segment and of the decisions before it, where they are known beforehand.
     expected: Option<(u64, u64)>,
     decisions: u64,
     closed: bool,
 }
 
 impl Scanner {
-    /// A scanner for any segment. `source_name` is told in errors.
+    /// Makes a scanner for any segment. Errors name `source_name`.
     pub fn new(source_name: impl Into<String>) -> Self {
         Self {
             source_name: source_name.into(),
@@ -34,51 +35,51 @@ impl Scanner {
         }
     }
 
-    /// Lets only segment number `segment` pass, before which `before` decisions stand.
+    /// Accepts only segment number `segment` after `before` decisions.
     #[must_use]
     pub fn expecting(mut self, segment: u64, before: u64) -> Self {
         self.expected = Some((segment, before));
         self
     }
 
-    /// Decisions so far, those of the segments before included.
+    /// Returns the number of decisions so far, including those of the segments before.
     #[must_use]
     pub fn decisions(&self) -> u64 {
         self.decisions
     }
 
-    /// Whether the line before was a closing one.
+    /// Returns whether the journal is closed after the last line.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// Lines so far.
+    /// Returns the number of lines so far.
     #[must_use]
     pub fn lines(&self) -> usize {
         self.line
     }
 
-    /// Takes the next line, without its end.
+    /// Takes the next line, without its line end.
     ///
     /// # Errors
     /// Returns [`QuantError::Journal`] naming the line and the rule that it breaks.
-    pub fn take(&mut self, line: &[u8]) -> Result<Line, QuantError> {
+    pub fn take(&mut self, line: &[u8]) -> Result<JournalLine, QuantError> {
         self.line += 1;
         self.check(line).map_err(|rule| self.fault(rule))
     }
 
-    /// Ends a segment behind whose last whole line `torn` stands: what a writer left that was killed while it wrote.
+    /// Ends a segment whose last whole line is followed by `torn`, the part of a line that a killed writer left.
     ///
     /// # Errors
-    /// Returns [`QuantError::Journal`] when there was no whole line and `torn` is not the beginning of a header: a file of
-    /// something else, which must not be taken for a torn journal and emptied.
+    /// Returns [`QuantError::Journal`] when there was no whole line and `torn` is not the beginning of a header: such a file
+    /// is no journal and must not be emptied as a torn one.
     pub fn end(&mut self, torn: &[u8]) -> Result<(), QuantError> {
         if self.line > 0 {
             return Ok(());
         }
         let mut first = String::new();
-        Line::Header(Header::first_format()).write(&mut first);
+        JournalLine::Header(SegmentHeader::first_format()).write(&mut first);
         let begins = first.as_bytes().starts_with(torn)
             || HEADER_START.starts_with(torn)
             || torn.starts_with(HEADER_START);
@@ -89,7 +90,7 @@ impl Scanner {
         Err(self.fault("is not the header of a journal".into()))
     }
 
-    /// The error that the line just taken breaks `rule`.
+    /// Returns the error that the line just taken breaks `rule`.
     #[must_use]
     pub fn fault(&self, rule: String) -> QuantError {
         QuantError::Journal {
@@ -99,37 +100,34 @@ impl Scanner {
         }
     }
 
-    fn check(&mut self, line: &[u8]) -> Result<Line, String> {
+    fn check(&mut self, line: &[u8]) -> Result<JournalLine, String> {
         let text = std::str::from_utf8(line).map_err(|_| "is not UTF-8".to_owned())?;
         let first = self.line == 1;
         let held = self.decisions;
-        let line = Line::parse(text)?;
+        let line = JournalLine::parse(text)?;
         match &line {
-            Line::Header(header) if first => self.begin(header)?,
-            Line::Header(_) => return Err("is a second header".into()),
+            JournalLine::Header(header) if first => self.begin(header)?,
+            JournalLine::Header(_) => return Err("is a second header".into()),
             _ if first => return Err("is not the header of a journal".into()),
-            Line::Stream(_) if self.format == 1 => {
+            JournalLine::Stream(_) if self.format == 1 => {
                 return Err("names a stream, which format 1 does not".into());
             }
-            Line::Stream(_) => self.closed = false,
-            Line::Closing { decisions } if *decisions == held => self.closed = true,
-            Line::Closing { decisions } => {
+            JournalLine::Closing { decisions } if *decisions != held => {
                 return Err(format!("closes {decisions} decisions, {held} are there"));
             }
-            Line::Decision(place, _) if Some(place.n) != held.checked_add(1) => {
-                return Err(format!(
-                    "decision {} stands at {}",
-                    place.n,
-                    held.saturating_add(1)
-                ));
+            JournalLine::Decision(id, _) if Some(id.n) != held.checked_add(1) => {
+                let expected = held.saturating_add(1);
+                return Err(format!("decision {} stands at {expected}", id.n));
             }
-            Line::Decision(place, _) => (self.decisions, self.closed) = (place.n, false),
+            JournalLine::Decision(id, _) => self.decisions = id.n,
+            JournalLine::Stream(_) | JournalLine::Closing { .. } => {}
         }
+        self.closed = line.closes().unwrap_or(self.closed);
         Ok(line)
     }
 
-    fn begin(&mut self, header: &Header) -> Result<(), String> {
-        let &Header {
+    fn begin(&mut self, header: &SegmentHeader) -> Result<(), String> {
+        let &SegmentHeader {
             format,
             segment,
             before,
@@ -147,23 +145,23 @@ impl Scanner {
     }
 }
 
-/// What a journal holds.
+/// The contents of a journal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Contents {
-    /// The first header; none in a file that is empty, or torn in its first line.
-    pub header: Option<Header>,
+    /// The first header; `None` for a file that is empty, or torn in its first line.
+    pub header: Option<SegmentHeader>,
     /// Streams in the order in which they are named, each once.
     pub streams: Vec<StreamName>,
     /// Decisions in order.
-    pub records: Vec<(Place, Record)>,
-    /// Whether the last line is a closing one; otherwise the writer was killed or still runs.
+    pub decisions: Vec<(EntryId, Decision)>,
+    /// Whether the journal is closed; otherwise its writer was killed or still runs.
     pub closed: bool,
-    /// Bytes of whole lines; what is behind them is a torn write.
+    /// Bytes of whole lines; the bytes after them are a torn write.
     pub whole_bytes: u64,
 }
 
 impl Contents {
-    /// Reads the text of one segment and checks every line. A torn last line is left out. `source_name` is told in errors.
+    /// Reads the text of one segment and checks every line. A torn last line is left out. Errors name `source_name`.
     ///
     /// # Errors
     /// Returns [`QuantError::Journal`] naming the line and the rule.
@@ -182,24 +180,19 @@ impl Contents {
     }
 
     /// Adds a line that was checked.
-    pub fn take(&mut self, line: Line) {
-        self.closed = match &line {
-            Line::Closing { .. } => true,
-            // The header of a later segment says nothing of decisions.
-            Line::Header(_) => self.closed,
-            Line::Stream(_) | Line::Decision(..) => false,
-        };
+    pub fn take(&mut self, line: JournalLine) {
+        self.closed = line.closes().unwrap_or(self.closed);
         match line {
-            Line::Header(header) => {
+            JournalLine::Header(header) => {
                 self.header.get_or_insert(header);
             }
-            Line::Stream(name) => {
+            JournalLine::Stream(name) => {
                 if self.streams.iter().all(|known| known.stream != name.stream) {
                     self.streams.push(name);
                 }
             }
-            Line::Decision(place, record) => self.records.push((place, record)),
-            Line::Closing { .. } => {}
+            JournalLine::Decision(id, decision) => self.decisions.push((id, decision)),
+            JournalLine::Closing { .. } => {}
         }
     }
 }

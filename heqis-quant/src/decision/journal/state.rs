@@ -1,46 +1,47 @@
-//! What has to be known of a journal to go on after it.
+//! The state of a journal from which its writer continues.
 
 use std::collections::BTreeMap;
 
-use super::{Identity, Line, Place, Record, StreamName};
-use crate::Symbol;
+use super::{EntryId, Identity, JournalLine, StreamName};
+use crate::decision::Decision;
+use crate::symbol::Symbol;
 
-/// The state at a place in a journal: what is committed, and the last decision of each instrument.
+/// The state after a line of a journal: the committed positions, and the last decision of each instrument.
 ///
 /// Its size is bounded by the number of gaps between committed positions and by the number of instruments, not by the
 /// number of decisions.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct State {
+pub struct JournalState {
     pub(super) decisions: u64,
     pub(super) closed: bool,
     pub(super) identity: Identity,
     /// First and last positions of runs, by stream.
     pub(super) runs: BTreeMap<u64, BTreeMap<u64, u64>>,
-    pub(super) last: BTreeMap<Symbol, (Place, Record)>,
+    pub(super) last: BTreeMap<Symbol, (EntryId, Decision)>,
     /// The stream named last, by source.
     pub(super) sources: BTreeMap<String, StreamName>,
 }
 
-impl State {
-    /// Decisions so far, over all segments.
+impl JournalState {
+    /// Returns the number of decisions so far, over all segments.
     #[must_use]
     pub fn decisions(&self) -> u64 {
         self.decisions
     }
 
-    /// Whether the last line is a closing one. The header of a segment changes nothing of it.
+    /// Returns whether the journal is closed; the header of a later segment does not change that.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// What the newest header says of who wrote.
+    /// Returns the identity in the newest header.
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The committed positions as runs: stream, first and last position, in this order.
+    /// Returns the committed positions as runs: stream, first and last position, in this order.
     #[must_use]
     pub fn runs(&self) -> Vec<(u64, u64, u64)> {
         let of_stream = |(&stream, runs): (&u64, &BTreeMap<u64, u64>)| {
@@ -53,35 +54,33 @@ impl State {
         self.runs.iter().flat_map(of_stream).collect()
     }
 
-    /// The last decision of each instrument with its place, by instrument.
+    /// Returns the last decision of each instrument with its id, by instrument.
     #[must_use]
-    pub fn last(&self) -> Vec<(Place, Record)> {
+    pub fn last(&self) -> Vec<(EntryId, Decision)> {
         self.last.values().copied().collect()
     }
 
-    /// The stream of `source` that was named last.
+    /// Returns the stream of `source` that was named last.
     #[must_use]
     pub fn source(&self, source: &str) -> Option<&StreamName> {
         self.sources.get(source)
     }
 
     /// Takes the next line, which a [`Scanner`](super::Scanner) has checked.
-    pub fn take(&mut self, line: &Line) {
+    pub fn take(&mut self, line: &JournalLine) {
+        self.closed = line.closes().unwrap_or(self.closed);
         match line {
-            Line::Header(header) => self.identity = header.identity.clone(),
-            Line::Stream(name) => {
-                self.closed = false;
-                if !name.source.is_empty() {
-                    self.sources.insert(name.source.clone(), name.clone());
-                }
+            JournalLine::Header(header) => self.identity = header.identity.clone(),
+            JournalLine::Stream(name) if name.source.is_empty() => {}
+            JournalLine::Stream(name) => {
+                self.sources.insert(name.source.clone(), name.clone());
             }
-            Line::Decision(place, record) => {
-                self.closed = false;
-                self.decisions = place.n;
-                commit(self.runs.entry(place.stream).or_default(), place.position);
-                self.last.insert(record.symbol, (*place, *record));
+            JournalLine::Decision(id, decision) => {
+                self.decisions = id.n;
+                commit(self.runs.entry(id.stream).or_default(), id.position);
+                self.last.insert(decision.symbol, (*id, *decision));
             }
-            Line::Closing { .. } => self.closed = true,
+            JournalLine::Closing { .. } => {}
         }
     }
 }

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 
 use super::*;
-use crate::QuantError;
+use crate::decision::{Decision, DecisionReason, Position, Side};
+use crate::error::QuantError;
 
 /// The checksums are those of Python's `zlib.crc32`.
 const GOLDEN: &str = include_str!("../../../tests/golden/journal.jsonl");
@@ -31,7 +32,7 @@ fn a_change_of_any_byte_is_noticed() {
                     assert_eq!(line, expected, "byte {at} is now {changed:#04x}");
                 }
                 Ok(contents) if at == last => {
-                    assert!(!contents.closed && contents.records.len() == 2);
+                    assert!(!contents.closed && contents.decisions.len() == 2);
                 }
                 other => panic!("byte {at} is now {changed:#04x}: {other:?}"),
             }
@@ -44,19 +45,19 @@ fn what_was_read_is_written_with_the_same_bytes() -> Result<(), QuantError> {
     let contents = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?;
     assert!(contents.closed);
     assert_eq!(contents.whole_bytes, GOLDEN.len() as u64);
-    assert!(contents.records[1].1.predicted_return.is_nan());
+    assert!(contents.decisions[1].1.predicted_return.is_nan());
     let mut text = String::new();
-    Line::Header(Header::new(Identity::default(), 1, 0)).write(&mut text);
+    JournalLine::Header(SegmentHeader::new(Identity::default(), 1, 0)).write(&mut text);
     for name in contents.streams {
-        Line::Stream(name).write(&mut text);
+        JournalLine::Stream(name).write(&mut text);
     }
-    for (place, record) in contents.records {
-        assert_eq!((place.stream, place.position), (0xab, 6 + place.n));
-        Line::Decision(place, record).write(&mut text);
-        let part = record.text();
+    for (id, decision) in contents.decisions {
+        assert_eq!((id.stream, id.position), (0xab, 6 + id.n));
+        JournalLine::Decision(id, decision).write(&mut text);
+        let part = decision.text();
         assert!(text.contains(&part[1..part.len() - 1]));
     }
-    Line::Closing { decisions: 2 }.write(&mut text);
+    JournalLine::Closing { decisions: 2 }.write(&mut text);
     assert_eq!(text, GOLDEN);
     Ok(())
 }
@@ -64,21 +65,24 @@ fn what_was_read_is_written_with_the_same_bytes() -> Result<(), QuantError> {
 #[test]
 fn a_refused_order_is_known_by_its_side_and_its_reason() -> Result<(), QuantError> {
     let [(_, bought), (_, invalid)] =
-        Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?.records[..]
+        Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?.decisions[..]
     else {
         panic!("two decisions")
     };
-    assert_eq!((bought.refused(), invalid.refused()), (None, None));
-    let refused = |reason, stance| Record {
+    assert_eq!(
+        (bought.refused_side(), invalid.refused_side()),
+        (None, None)
+    );
+    let refused = |reason, position| Decision {
         side: Side::Hold,
         reason,
-        stance,
+        position,
         ..bought
     };
-    let buy = refused(VerdictReason::CoolDown, Stance::Out);
-    let sale = refused(VerdictReason::LimitUp, Stance::In);
-    assert_eq!(buy.refused(), Some(Side::Buy));
-    assert_eq!(sale.refused(), Some(Side::Sell));
+    let buy = refused(DecisionReason::CoolDown, Position::Flat);
+    let sale = refused(DecisionReason::LimitUp, Position::Long);
+    assert_eq!(buy.refused_side(), Some(Side::Buy));
+    assert_eq!(sale.refused_side(), Some(Side::Sell));
     Ok(())
 }
 
@@ -109,16 +113,16 @@ fn lines_that_break_a_rule_are_named() {
 fn the_first_format_is_read_and_decisions_may_follow_a_closing_line() -> Result<(), QuantError> {
     const FIRST: &str = include_str!("../../../tests/golden/journal-1.jsonl");
     let contents = Contents::parse(FIRST.as_bytes(), "first.jsonl")?;
-    assert_eq!(contents.header, Some(Header::first_format()));
-    assert!(contents.closed && contents.records.len() == 2);
+    assert_eq!(contents.header, Some(SegmentHeader::first_format()));
+    assert!(contents.closed && contents.decisions.len() == 2);
     let mut text = FIRST.to_owned();
-    let (place, record) = contents.records[0];
-    Line::Decision(Place { n: 3, ..place }, record).write(&mut text);
+    let (id, decision) = contents.decisions[0];
+    JournalLine::Decision(EntryId { n: 3, ..id }, decision).write(&mut text);
     assert!(!Contents::parse(text.as_bytes(), "first.jsonl")?.closed);
-    Line::Closing { decisions: 3 }.write(&mut text);
+    JournalLine::Closing { decisions: 3 }.write(&mut text);
     let contents = Contents::parse(text.as_bytes(), "first.jsonl")?;
-    assert!(contents.closed && contents.records.len() == 3);
-    Line::Stream(StreamName {
+    assert!(contents.closed && contents.decisions.len() == 3);
+    JournalLine::Stream(StreamName {
         stream: 1,
         source: "market".into(),
         replayable: true,
@@ -136,7 +140,7 @@ fn a_header_says_who_writes_and_where_the_segment_stands() -> Result<(), QuantEr
         bundles: vec!["aa".into(), "bb".into()],
     };
     let mut text = String::new();
-    Line::Header(Header::new(identity.clone(), 3, 41)).write(&mut text);
+    JournalLine::Header(SegmentHeader::new(identity.clone(), 3, 41)).write(&mut text);
     let start = r#"{"heqis_journal":2,"topology":"dual-board","rule":"0123456789abcdef","bundles":["aa","bb"],"segment":3,"before":41,"crc":""#;
     assert!(text.starts_with(start), "{text}");
     let mut scanner = Scanner::new("a").expecting(3, 41);
@@ -160,14 +164,14 @@ fn a_header_says_who_writes_and_where_the_segment_stands() -> Result<(), QuantEr
 
 #[test]
 fn an_index_comes_back_as_it_was_written_and_a_change_is_noticed() -> Result<(), QuantError> {
-    let mut state = State::default();
+    let mut state = JournalState::default();
     let mut scanner = Scanner::new("golden.jsonl");
     for line in GOLDEN.lines() {
         state.take(&scanner.take(line.as_bytes())?);
     }
     assert_eq!(state.runs(), [(0xab, 7, 8)]);
     assert!(state.is_closed() && state.last().len() == 2);
-    let index = Index {
+    let index = SegmentIndex {
         segment: 1,
         before: 0,
         bytes: GOLDEN.len() as u64,
@@ -176,12 +180,12 @@ fn an_index_comes_back_as_it_was_written_and_a_change_is_noticed() -> Result<(),
         state,
     };
     let text = index.text();
-    assert_eq!(Index::parse(text.as_bytes(), "i")?.text(), text);
+    assert_eq!(SegmentIndex::parse(text.as_bytes(), "i")?.text(), text);
     for at in 0..text.len() {
         let mut changed = text.clone().into_bytes();
         changed[at] ^= 1;
-        assert!(Index::parse(&changed, "i").is_err(), "byte {at}");
-        assert!(Index::parse(&text.as_bytes()[..at], "i").is_err());
+        assert!(SegmentIndex::parse(&changed, "i").is_err(), "byte {at}");
+        assert!(SegmentIndex::parse(&text.as_bytes()[..at], "i").is_err());
     }
     Ok(())
 }
@@ -190,10 +194,10 @@ proptest! {
     #[test]
     fn runs_hold_exactly_the_positions_that_were_taken(positions in prop::collection::vec(0u64..80, 0..120)) {
         let golden = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl").map_err(|e| TestCaseError::fail(e.to_string()))?;
-        let (place, record) = golden.records[0];
-        let mut state = State::default();
+        let (id, decision) = golden.decisions[0];
+        let mut state = JournalState::default();
         for (n, &position) in (1..).zip(&positions) {
-            state.take(&Line::Decision(Place { n, position, ..place }, record));
+            state.take(&JournalLine::Decision(EntryId { n, position, ..id }, decision));
         }
         let held: BTreeSet<u64> = state.runs().iter().flat_map(|&(_, first, last)| first..=last).collect();
         prop_assert_eq!(held, positions.into_iter().collect::<BTreeSet<_>>());

@@ -1,43 +1,70 @@
-//! Modes, confidences, kill state and reports: what needs no market.
+//! Modes, confidences, trading state and execution reports: decisions that need no market.
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::decision::Strategy;
-use VerdictReason as Why;
+use DecisionReason as Why;
 
-fn view() -> View {
-    View::of_close(day(1), 10.0)
+fn snapshot() -> MarketSnapshot {
+    MarketSnapshot::of_close(day(1), 10.0)
 }
 
-fn decide(mode: SignalMode, stance: Stance, prediction: Prediction) -> Verdict {
+fn decide(mode: SignalMode, position: Position, prediction: Prediction) -> Decision {
     let strategy = Strategy {
         mode,
         ..strategy(Filters::default())
     };
-    let mut memory = Memory {
-        stance,
-        ..Memory::default()
+    let mut state = DecisionState {
+        position,
+        ..DecisionState::default()
     };
-    let verdict = strategy.decide(&mut memory, &view(), &prediction, KillState::Active);
-    assert_eq!(verdict.stance, memory.stance);
-    assert!(verdict.carry.is_empty());
-    verdict
+    let decision = decided(
+        &strategy,
+        &mut state,
+        &snapshot(),
+        &prediction,
+        TradingState::Active,
+    );
+    assert_eq!(decision.position, state.position);
+    assert!(decision.risk.is_empty());
+    decision
 }
 
 #[test]
-fn every_case_of_the_return_mode_has_its_verdict() {
+fn every_case_of_the_return_mode_has_its_reason() {
     let (up, down, flat) = ([0.2, 0.2, 0.6], [0.6, 0.2, 0.2], [0.2, 0.6, 0.2]);
-    for (stance, expected, probabilities, side, confidence, reason) in [
-        (Stance::Out, 0.010, up, Side::Buy, 0.6, Why::Entered),
-        (Stance::Out, 0.0099, up, Side::Hold, 0.6, Why::BelowEnter),
-        (Stance::Out, 0.02, flat, Side::Hold, 0.6, Why::LowConfidence),
-        (Stance::Out, -0.02, down, Side::Hold, 0.6, Why::BelowEnter),
-        (Stance::In, 0.02, up, Side::Hold, 0.6, Why::AboveExit),
-        (Stance::In, -0.004, down, Side::Hold, 0.6, Why::AboveExit),
-        (Stance::In, -0.005, down, Side::Sell, 0.6, Why::Exited),
+    for (position, expected, probabilities, side, confidence, reason) in [
+        (Position::Flat, 0.010, up, Side::Buy, 0.6, Why::Entered),
+        (Position::Flat, 0.0099, up, Side::Hold, 0.6, Why::BelowEnter),
         (
-            Stance::In,
+            Position::Flat,
+            0.02,
+            flat,
+            Side::Hold,
+            0.6,
+            Why::LowConfidence,
+        ),
+        (
+            Position::Flat,
+            -0.02,
+            down,
+            Side::Hold,
+            0.6,
+            Why::BelowEnter,
+        ),
+        (Position::Long, 0.02, up, Side::Hold, 0.6, Why::AboveExit),
+        (
+            Position::Long,
+            -0.004,
+            down,
+            Side::Hold,
+            0.6,
+            Why::AboveExit,
+        ),
+        (Position::Long, -0.005, down, Side::Sell, 0.6, Why::Exited),
+        (
+            Position::Long,
             -0.02,
             flat,
             Side::Hold,
@@ -45,7 +72,7 @@ fn every_case_of_the_return_mode_has_its_verdict() {
             Why::LowExitConfidence,
         ),
         (
-            Stance::In,
+            Position::Long,
             f64::NAN,
             up,
             Side::Hold,
@@ -53,7 +80,7 @@ fn every_case_of_the_return_mode_has_its_verdict() {
             Why::InvalidPrediction,
         ),
         (
-            Stance::Out,
+            Position::Flat,
             0.02,
             [0.0, 0.0, 0.9],
             Side::Hold,
@@ -61,7 +88,7 @@ fn every_case_of_the_return_mode_has_its_verdict() {
             Why::InvalidPrediction,
         ),
         (
-            Stance::Out,
+            Position::Flat,
             0.02,
             [-0.2, 0.2, 1.0],
             Side::Hold,
@@ -69,9 +96,9 @@ fn every_case_of_the_return_mode_has_its_verdict() {
             Why::InvalidPrediction,
         ),
     ] {
-        let verdict = decide(SignalMode::Return, stance, says(expected, probabilities));
+        let decision = decide(SignalMode::Return, position, says(expected, probabilities));
         assert_eq!(
-            (verdict.side, verdict.confidence, verdict.reason),
+            (decision.side, decision.confidence, decision.reason),
             (side, confidence, reason)
         );
     }
@@ -80,30 +107,54 @@ fn every_case_of_the_return_mode_has_its_verdict() {
 #[test]
 fn the_class_mode_reads_the_classes_alone() {
     let mode = SignalMode::Class;
-    for (stance, expected, probabilities, side, reason) in [
-        // The returns speak against what is done.
-        (Stance::Out, -0.5, [0.2, 0.2, 0.6], Side::Buy, Why::Entered),
-        (Stance::In, 0.5, [0.6, 0.2, 0.2], Side::Sell, Why::Exited),
-        (Stance::Out, 0.5, [0.2, 0.6, 0.2], Side::Hold, Why::NotUp),
-        (Stance::In, -0.5, [0.2, 0.6, 0.2], Side::Hold, Why::NotDown),
-        // A draw is no majority.
-        (Stance::Out, 0.5, [0.5, 0.0, 0.5], Side::Hold, Why::NotUp),
-        (Stance::In, -0.5, [0.5, 0.0, 0.5], Side::Hold, Why::NotDown),
+    for (position, expected, probabilities, side, reason) in [
+        // The returns contradict the classes.
         (
-            Stance::Out,
+            Position::Flat,
+            -0.5,
+            [0.2, 0.2, 0.6],
+            Side::Buy,
+            Why::Entered,
+        ),
+        (
+            Position::Long,
+            0.5,
+            [0.6, 0.2, 0.2],
+            Side::Sell,
+            Why::Exited,
+        ),
+        (Position::Flat, 0.5, [0.2, 0.6, 0.2], Side::Hold, Why::NotUp),
+        (
+            Position::Long,
+            -0.5,
+            [0.2, 0.6, 0.2],
+            Side::Hold,
+            Why::NotDown,
+        ),
+        // A tie is no majority.
+        (Position::Flat, 0.5, [0.5, 0.0, 0.5], Side::Hold, Why::NotUp),
+        (
+            Position::Long,
+            -0.5,
+            [0.5, 0.0, 0.5],
+            Side::Hold,
+            Why::NotDown,
+        ),
+        (
+            Position::Flat,
             0.5,
             [0.3, 0.25, 0.45],
             Side::Hold,
             Why::LowConfidence,
         ),
     ] {
-        let verdict = decide(mode, stance, says(expected, probabilities));
-        assert_eq!((verdict.side, verdict.reason), (side, reason));
+        let decision = decide(mode, position, says(expected, probabilities));
+        assert_eq!((decision.side, decision.reason), (side, reason));
     }
 }
 
 #[test]
-fn a_doubtful_class_does_not_leave() {
+fn a_class_of_low_confidence_does_not_sell() {
     let careful = Strategy {
         mode: SignalMode::Class,
         rule: DecisionRule {
@@ -112,28 +163,34 @@ fn a_doubtful_class_does_not_leave() {
         },
         filters: Filters::default(),
     };
-    let mut memory = Memory {
-        stance: Stance::In,
-        ..Memory::default()
+    let mut state = DecisionState {
+        position: Position::Long,
+        ..DecisionState::default()
     };
-    let verdict = careful.decide(&mut memory, &view(), &fall(), KillState::Active);
-    assert_eq!(verdict.reason, Why::LowExitConfidence);
+    let decision = decided(
+        &careful,
+        &mut state,
+        &snapshot(),
+        &fall(),
+        TradingState::Active,
+    );
+    assert_eq!(decision.reason, Why::LowExitConfidence);
 }
 
 #[test]
-fn both_heads_have_to_agree_in_the_mode_of_both() {
+fn return_and_classes_must_agree_in_the_mode_both() {
     let mode = SignalMode::Both;
     let (up, down) = ([0.1, 0.2, 0.7], [0.7, 0.2, 0.1]);
-    for (stance, expected, probabilities, side, reason) in [
-        (Stance::Out, 0.02, up, Side::Buy, Why::Entered),
-        (Stance::Out, 0.0, up, Side::Hold, Why::BelowEnter),
-        (Stance::Out, 0.02, down, Side::Hold, Why::NotUp),
-        (Stance::In, -0.02, down, Side::Sell, Why::Exited),
-        (Stance::In, 0.0, down, Side::Hold, Why::AboveExit),
-        (Stance::In, -0.02, up, Side::Hold, Why::NotDown),
+    for (position, expected, probabilities, side, reason) in [
+        (Position::Flat, 0.02, up, Side::Buy, Why::Entered),
+        (Position::Flat, 0.0, up, Side::Hold, Why::BelowEnter),
+        (Position::Flat, 0.02, down, Side::Hold, Why::NotUp),
+        (Position::Long, -0.02, down, Side::Sell, Why::Exited),
+        (Position::Long, 0.0, down, Side::Hold, Why::AboveExit),
+        (Position::Long, -0.02, up, Side::Hold, Why::NotDown),
     ] {
-        let verdict = decide(mode, stance, says(expected, probabilities));
-        assert_eq!((verdict.side, verdict.reason), (side, reason));
+        let decision = decide(mode, position, says(expected, probabilities));
+        assert_eq!((decision.side, decision.reason), (side, reason));
     }
 }
 
@@ -141,13 +198,13 @@ fn both_heads_have_to_agree_in_the_mode_of_both() {
 fn a_prediction_that_hovers_around_one_threshold_trades_once() {
     let strategy = strategy(Filters::default());
     for threshold in [RULE.enter, RULE.exit] {
-        let mut memory = Memory::default();
+        let mut state = DecisionState::default();
         let trades = (0..100)
             .map(|i| threshold + if i % 2 == 0 { 0.001 } else { -0.001 })
             .map(|r| says(r, [0.4, 0.0, 0.6]))
             .filter(|p| {
-                let verdict = strategy.decide(&mut memory, &view(), p, KillState::Active);
-                verdict.side != Side::Hold
+                let decision = decided(&strategy, &mut state, &snapshot(), p, TradingState::Active);
+                decision.side != Side::Hold
             })
             .count();
         assert_eq!(trades, usize::from(threshold == RULE.enter));
@@ -155,159 +212,167 @@ fn a_prediction_that_hovers_around_one_threshold_trades_once() {
 }
 
 #[test]
-fn the_kill_state_stands_above_every_signal() {
+fn the_trading_state_overrides_every_signal() {
     let strategy = strategy(Filters {
         stop_loss: Some(0.1),
         ..Filters::default()
     });
-    let inside = Memory {
-        stance: Stance::In,
-        carry: Carry {
+    let inside = DecisionState {
+        position: Position::Long,
+        risk: RiskState {
             entry_price: Some(10.0),
-            ..Carry::default()
+            ..RiskState::default()
         },
         last_date: Some(day(0)),
     };
-    let crash = View::of_close(day(1), 8.9);
-    for (kill, memory, view, prediction, side, reason, wanted) in [
+    let crash = MarketSnapshot::of_close(day(1), 8.9);
+    for (trading, state, snapshot, prediction, side, reason, refused) in [
         (
-            KillState::Active,
-            Memory::default(),
-            view(),
+            TradingState::Active,
+            DecisionState::default(),
+            snapshot(),
             rise(),
             Side::Buy,
             Why::Entered,
-            Side::Buy,
+            None,
         ),
         (
-            KillState::Reducing,
-            Memory::default(),
-            view(),
+            TradingState::Reducing,
+            DecisionState::default(),
+            snapshot(),
             rise(),
             Side::Hold,
             Why::Reducing,
-            Side::Buy,
+            Some(Side::Buy),
         ),
         (
-            KillState::Halted,
-            Memory::default(),
-            view(),
+            TradingState::Halted,
+            DecisionState::default(),
+            snapshot(),
             rise(),
             Side::Hold,
             Why::Halted,
-            Side::Buy,
+            Some(Side::Buy),
         ),
         (
-            KillState::Reducing,
+            TradingState::Reducing,
             inside,
-            view(),
+            snapshot(),
             fall(),
             Side::Sell,
             Why::Exited,
-            Side::Sell,
+            None,
         ),
         (
-            KillState::Halted,
+            TradingState::Halted,
             inside,
-            view(),
+            snapshot(),
             fall(),
             Side::Hold,
             Why::Halted,
-            Side::Sell,
+            Some(Side::Sell),
         ),
         (
-            KillState::Reducing,
+            TradingState::Reducing,
             inside,
             crash,
             rise(),
             Side::Sell,
             Why::StopLoss,
-            Side::Sell,
+            None,
         ),
         (
-            KillState::Halted,
+            TradingState::Halted,
             inside,
             crash,
             rise(),
             Side::Hold,
             Why::Halted,
-            Side::Sell,
+            Some(Side::Sell),
         ),
-        // Where nothing is wanted, nothing is refused.
+        // Without a signal nothing is refused.
         (
-            KillState::Halted,
+            TradingState::Halted,
             inside,
-            view(),
+            snapshot(),
             rise(),
             Side::Hold,
             Why::AboveExit,
-            Side::Hold,
+            None,
         ),
     ] {
-        let mut after = memory;
-        let verdict = strategy.decide(&mut after, &view, &prediction, kill);
+        let mut after = state;
+        let decision = decided(&strategy, &mut after, &snapshot, &prediction, trading);
         assert_eq!(
-            (verdict.side, verdict.reason, verdict.wanted()),
-            (side, reason, wanted),
-            "{kill:?}"
+            (decision.side, decision.reason, decision.refused_side()),
+            (side, reason, refused),
+            "{trading:?}"
         );
         if side == Side::Hold {
-            assert_eq!((after.stance, after.carry), (memory.stance, memory.carry));
+            assert_eq!((after.position, after.risk), (state.position, state.risk));
         }
     }
 }
 
 #[test]
-fn a_broker_corrects_what_the_path_assumed() {
+fn a_brokers_report_corrects_the_state() {
     let strategy = strategy(Filters {
         stop_loss: Some(0.1),
         loss_cool_down_days: Some(3),
         ..Filters::default()
     });
-    let mut memory = Memory::default();
-    let verdict = strategy.decide(&mut memory, &view(), &rise(), KillState::Active);
-    assert_eq!(verdict.carry.entry_price, Some(10.0));
-    let bought = memory;
-    strategy.report(&mut memory, Report::NotBought);
-    assert_eq!(
-        (memory.stance, memory.carry),
-        (Stance::Out, Carry::default())
-    );
-    // Bought dearer than assumed: what looked like a gain is a loss, and the stop comes sooner.
-    memory = bought;
-    strategy.report(&mut memory, Report::Bought { price: 10.5 });
-    let mut stopped = memory;
-    let verdict = strategy.decide(
-        &mut stopped,
-        &View::of_close(day(2), 9.45),
+    let mut state = DecisionState::default();
+    let decision = decided(
+        &strategy,
+        &mut state,
+        &snapshot(),
         &rise(),
-        KillState::Active,
+        TradingState::Active,
     );
-    assert_eq!(verdict.reason, Why::StopLoss);
-    let verdict = strategy.decide(
-        &mut memory,
-        &View::of_close(day(2), 10.4),
+    assert_eq!(decision.risk.entry_price, Some(10.0));
+    let bought = state;
+    strategy.report(&mut state, ExecutionReport::NotBought);
+    assert_eq!(
+        (state.position, state.risk),
+        (Position::Flat, RiskState::default())
+    );
+    // Bought at a higher price than assumed: the gain is a loss, and the stop comes sooner.
+    state = bought;
+    strategy.report(&mut state, ExecutionReport::Bought { price: 10.5 });
+    let mut stopped = state;
+    let decision = decided(
+        &strategy,
+        &mut stopped,
+        &MarketSnapshot::of_close(day(2), 9.45),
+        &rise(),
+        TradingState::Active,
+    );
+    assert_eq!(decision.reason, Why::StopLoss);
+    let decision = decided(
+        &strategy,
+        &mut state,
+        &MarketSnapshot::of_close(day(2), 10.4),
         &fall(),
-        KillState::Active,
+        TradingState::Active,
     );
     assert_eq!(
-        (verdict.side, verdict.carry.cool_down_days),
+        (decision.side, decision.risk.cool_down_days),
         (Side::Sell, 4)
     );
-    strategy.report(&mut memory, Report::Sold { price: 10.6 });
-    assert_eq!(memory.carry.cool_down_days, 0);
-    strategy.report(&mut memory, Report::Sold { price: 10.49 });
-    assert_eq!(memory.carry.cool_down_days, 4);
-    strategy.report(&mut memory, Report::NotSold);
+    strategy.report(&mut state, ExecutionReport::Sold { price: 10.6 });
+    assert_eq!(state.risk.cool_down_days, 0);
+    strategy.report(&mut state, ExecutionReport::Sold { price: 10.49 });
+    assert_eq!(state.risk.cool_down_days, 4);
+    strategy.report(&mut state, ExecutionReport::NotSold);
     assert_eq!(
-        (memory.stance, memory.carry.cool_down_days),
-        (Stance::In, 0)
+        (state.position, state.risk.cool_down_days),
+        (Position::Long, 0)
     );
-    assert_eq!(memory.carry.entry_price, Some(10.5));
+    assert_eq!(state.risk.entry_price, Some(10.5));
 }
 
 #[test]
-fn a_rule_that_cannot_work_is_refused() {
+fn a_threshold_out_of_its_range_is_refused() {
     let off = Filters::default();
     assert!(strategy(off).validate().is_ok());
     for (rule, field) in [
@@ -357,7 +422,7 @@ fn a_rule_that_cannot_work_is_refused() {
 
 #[test]
 fn reasons_are_named_as_in_json_and_refuse_nothing_but_holds() {
-    for reason in VerdictReason::ALL {
+    for reason in DecisionReason::ALL {
         assert_eq!(
             serde_json::to_string(&reason).unwrap(),
             format!("\"{reason}\"")
@@ -366,7 +431,7 @@ fn reasons_are_named_as_in_json_and_refuse_nothing_but_holds() {
     }
 }
 
-/// The rule as it was before there were modes and filters, written down once more.
+/// The rule before there were modes and filters, as an independent implementation.
 fn before_filters(rule: &DecisionRule, inside: &mut bool, p: &Prediction) -> (Side, f64, Why) {
     let [down, flat, up] = p.probabilities;
     let largest = down.max(flat).max(up);
@@ -398,16 +463,16 @@ proptest! {
         asked in prop::collection::vec((-0.03f64..0.03, 0.0f64..=1.05, 0.0f64..=1.0), 1..80),
     ) {
         let strategy = strategy(Filters::default());
-        let (mut inside, mut memory) = (false, Memory::default());
+        let (mut inside, mut state) = (false, DecisionState::default());
         for (predicted_return, up, rest) in asked {
             let prediction = says(predicted_return, [(1.0 - up) * rest, (1.0 - up) * (1.0 - rest), up]);
             let (side, confidence, reason) = before_filters(&RULE, &mut inside, &prediction);
-            let verdict = strategy.decide(&mut memory, &view(), &prediction, KillState::Active);
-            prop_assert_eq!((verdict.side, verdict.reason), (side, reason));
-            prop_assert_eq!(verdict.confidence.to_bits(), confidence.to_bits());
-            prop_assert_eq!(verdict.stance == Stance::In, inside);
-            // Nothing new in a journal.
-            let json = serde_json::to_string(&verdict).unwrap();
+            let decision = decided(&strategy, &mut state, &snapshot(), &prediction, TradingState::Active);
+            prop_assert_eq!((decision.side, decision.reason), (side, reason));
+            prop_assert_eq!(decision.confidence.to_bits(), confidence.to_bits());
+            prop_assert_eq!(decision.position == Position::Long, inside);
+            // A journal has no new field.
+            let json = serde_json::to_string(&decision).unwrap();
             prop_assert!(!json.contains("carry"), "{json}");
         }
     }

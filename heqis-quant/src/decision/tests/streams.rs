@@ -1,4 +1,4 @@
-//! What holds for every series: no look-ahead, and no trace of an interruption.
+//! Properties of every series: no look-ahead, and no effect of an interruption.
 
 use proptest::prelude::*;
 use proptest::strategy::Strategy;
@@ -9,12 +9,12 @@ fn all_filters() -> Filters {
     Filters {
         limit_up_hold: true,
         limit_down_no_buy: true,
-        one_word_no_buy: true,
-        one_word_break: Some(OneWordBreak {
+        limit_locked_no_buy: true,
+        limit_lock_break: Some(LimitLockBreak {
             volume_ratio: 1.5,
             ban_days: 2,
         }),
-        trend: Some(TrendGauge {
+        trend: Some(TrendParams {
             short_bars: 2,
             long_bars: 3,
         }),
@@ -41,7 +41,7 @@ fn all_filters() -> Filters {
     }
 }
 
-/// Moves in units of 2.5 %, so that limits are hit often, and what the model says.
+/// Moves in units of 2.5 %, so that limits are hit often, with a prediction each.
 fn steps() -> impl Strategy<Value = Vec<(Bar, Prediction)>> {
     let one = (-4i32..=4, -4i32..=4, 1u32..5, -0.02f64..0.03, 0u32..8);
     prop::collection::vec(one, 2..19).prop_map(|moves| {
@@ -82,11 +82,11 @@ proptest! {
         let cut = cut.min(a.len());
         let mut mixed = a[..cut].to_vec();
         mixed.extend(b.iter().skip(cut).copied());
-        let decided = |steps: &[(Bar, Prediction)]| -> Vec<Verdict> {
+        let run_all = |steps: &[(Bar, Prediction)]| -> Vec<Decision> {
             let mut run = Run::new(all_filters());
             steps.iter().map(|(bar, prediction)| run.step(bar, *prediction)).collect()
         };
-        let (whole, other) = (decided(&a), decided(&mixed));
+        let (whole, other) = (run_all(&a), run_all(&mixed));
         prop_assert_eq!(&whole[..cut], &other[..cut]);
     }
 
@@ -96,35 +96,36 @@ proptest! {
         let mut broken = Run::new(all_filters());
         for (n, (bar, prediction)) in steps.iter().enumerate() {
             let expected = whole.step(bar, *prediction);
-            let verdict = broken.step(bar, *prediction);
-            prop_assert_eq!(verdict, expected);
+            let decision = broken.step(bar, *prediction);
+            prop_assert_eq!(decision, expected);
             if n == cut {
-                // The market comes back from its saved state, the memory from the journalled verdict.
+                // The market is restored from its snapshot, the decision state from the journal's entry.
                 let market = serde_json::to_string(&broken.market).unwrap();
                 broken.market = serde_json::from_str(&market).unwrap();
-                let verdict: Verdict = serde_json::from_str(&serde_json::to_string(&verdict).unwrap()).unwrap();
-                let memory = Memory::after(&verdict, bar.date);
-                prop_assert_eq!(memory, broken.memory);
-                broken.memory = serde_json::from_str(&serde_json::to_string(&memory).unwrap()).unwrap();
+                let decision: Decision = serde_json::from_str(&serde_json::to_string(&decision).unwrap()).unwrap();
+                let state = DecisionState::after(&decision);
+                prop_assert_eq!(state, broken.state);
+                broken.state = serde_json::from_str(&serde_json::to_string(&state).unwrap()).unwrap();
             }
         }
     }
 
     #[test]
-    fn buys_and_sells_alternate_and_a_refusal_changes_no_stance(steps in steps()) {
+    fn buys_and_sells_alternate_and_a_refusal_changes_no_position(steps in steps()) {
         let mut run = Run::new(all_filters());
-        let mut inside = false;
+        let mut long = false;
         for (bar, prediction) in &steps {
-            let verdict = run.step(bar, *prediction);
-            match verdict.side {
-                Side::Buy => prop_assert!(!std::mem::replace(&mut inside, true)),
-                Side::Sell => prop_assert!(std::mem::replace(&mut inside, false)),
+            let decision = run.step(bar, *prediction);
+            match decision.side {
+                Side::Buy => prop_assert!(!std::mem::replace(&mut long, true)),
+                Side::Sell => prop_assert!(std::mem::replace(&mut long, false)),
                 Side::Hold => {}
             }
-            prop_assert_eq!(verdict.stance == Stance::In, inside);
-            prop_assert_eq!(verdict.side, verdict.reason.side());
-            if verdict.reason.is_refusal() {
-                prop_assert_eq!(verdict.wanted(), if inside { Side::Sell } else { Side::Buy });
+            prop_assert_eq!(decision.position == Position::Long, long);
+            prop_assert_eq!(decision.side, decision.reason.side());
+            if decision.reason.is_refusal() {
+                let refused = if long { Side::Sell } else { Side::Buy };
+                prop_assert_eq!(decision.refused_side(), Some(refused));
             }
         }
     }

@@ -12,7 +12,7 @@ use heqis_dashboard::live::{
     NodeInfo, NodeState, Quantiles, Skipped, StageInfo, StageState, StageTradingState, State,
     Topology,
 };
-use heqis_quant::KillState;
+use heqis_quant::TradingState;
 
 use super::super::http::Ready;
 use super::alarms::Alarms;
@@ -193,7 +193,7 @@ impl Graph {
             let switch = switch(&stage.stage);
             Some(StageTradingState {
                 stage: stage.stage.clone(),
-                state: switch.map_or_else(|| reported.clone(), |switch| word(switch.state())),
+                state: switch.map_or_else(|| reported.clone(), |switch| switch.state().to_string()),
                 settable: switch.is_some(),
             })
         });
@@ -223,7 +223,7 @@ impl Live for Graph {
         !self.switches.is_empty()
     }
 
-    fn set_trading_state(&self, state: KillState) -> Result<(), Rejected> {
+    fn set_trading_state(&self, state: TradingState) -> Result<(), Rejected> {
         if self.switches.is_empty() {
             return Err(Rejected::NotFound(
                 "no stage of this node has a trading_state_file".into(),
@@ -232,10 +232,7 @@ impl Live for Graph {
         for switch in &self.switches {
             switch.set(state)?;
             tracing::warn!(stage = %switch.stage, ?state, "trading state set on the dashboard");
-            let (node, cause) = (
-                self.own_name(),
-                format!("set to {} on the page", word(state)),
-            );
+            let (node, cause) = (self.own_name(), format!("set to {state} on the page"));
             self.log.add(
                 now_ms(),
                 node,

@@ -7,7 +7,7 @@ use heqis_actors::Stage as _;
 use heqis_actors::{AnyFrame, GraphBuilder, Payload as _, Tap};
 use heqis_compute::Journal as JournalStage;
 use heqis_dashboard::{Decision, Decisions, LiveBars, StageTime, Training};
-use heqis_messages::{BarMessage, Decision as DecisionMessage, FeatureRow};
+use heqis_messages::{BarMessage, DecisionMessage, FeatureRow};
 use heqis_quant::FeatureSet;
 
 use crate::topology::{Plan, Stage};
@@ -84,16 +84,16 @@ fn decision(frame: &AnyFrame, message: &DecisionMessage, names: &[Arc<str>]) -> 
     let since_birth_us = |ns: i64| ns.saturating_sub(head.born_ns) as f64 / 1e3;
     Decision {
         origin: (head.origin.stream, head.origin.position),
-        symbol: message.bar.symbol,
-        date: message.bar.date,
-        time_ns: message.bar.time_ns,
-        close: message.bar.close,
-        side: message.verdict.side,
-        confidence: message.verdict.confidence,
-        reason: message.verdict.reason,
-        stance: message.verdict.stance,
-        predicted_return: message.prediction.predicted_return,
-        probabilities: message.prediction.probabilities,
+        symbol: message.decision.symbol,
+        date: message.decision.date,
+        time_ns: message.decision.time_ns,
+        close: message.decision.close,
+        side: message.decision.side,
+        confidence: message.decision.confidence,
+        reason: message.decision.reason,
+        stance: message.decision.position,
+        predicted_return: message.decision.predicted_return,
+        probabilities: message.decision.probabilities,
         timings: head
             .stamps
             .iter()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use heqis_base::files::write_atomically;
 use heqis_compute::{Signal, trading_state};
 use heqis_dashboard::jobs::Rejected;
-use heqis_quant::KillState;
+use heqis_quant::TradingState;
 
 use heqis_actors::Stage as _;
 
@@ -15,7 +15,7 @@ use crate::topology::Plan;
 #[derive(Debug)]
 pub(super) struct TradingStateSwitch {
     pub(super) stage: String,
-    setting: KillState,
+    setting: TradingState,
     file: PathBuf,
 }
 
@@ -42,13 +42,13 @@ pub(super) fn switches(plan: &Plan, node: usize) -> Vec<TradingStateSwitch> {
 
 impl TradingStateSwitch {
     /// Returns the state that the stage reads before its next batch.
-    pub(super) fn state(&self) -> KillState {
+    pub(super) fn state(&self) -> TradingState {
         trading_state(self.setting, Some(&self.file)).0
     }
 
     /// Writes the state atomically: a stage that read half a word would halt.
-    pub(super) fn set(&self, state: KillState) -> Result<(), Rejected> {
-        let text = format!("{}\n", super::words::word(state));
+    pub(super) fn set(&self, state: TradingState) -> Result<(), Rejected> {
+        let text = format!("{state}\n");
         write_atomically(&self.file, text.as_bytes())
             .map_err(|error| Rejected::Failed(format!("{}: {error}", self.file.display())))
     }

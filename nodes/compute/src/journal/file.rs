@@ -9,8 +9,10 @@ use std::path::Path;
 use heqis_data::journal::check::{self, Scanned};
 use heqis_data::journal::{JournalError, Names};
 use heqis_quant::Date;
+use heqis_quant::Decision;
 use heqis_quant::decision::journal::{
-    Difference, Header, Identity, Index, Line, Place, Record, State, StreamName,
+    Difference, EntryId, Identity, JournalLine, JournalState, SegmentHeader, SegmentIndex,
+    StreamName,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -66,7 +68,7 @@ pub(super) struct Resumed {
     /// Committed positions: stream, first and last of a run.
     pub(super) runs: Vec<(u64, u64, u64)>,
     /// The last decision of each instrument.
-    pub(super) last: Vec<(Place, Record)>,
+    pub(super) last: Vec<(EntryId, Decision)>,
     /// Whether its last line was a closing one.
     pub(super) complete: bool,
 }
@@ -78,7 +80,7 @@ pub(super) struct JournalFile {
     pub(super) file: File,
     /// Device and inode of `file`.
     pub(super) id: (u64, u64),
-    pub(super) header: Header,
+    pub(super) header: SegmentHeader,
     /// Bytes of whole lines; a failed append is cut back to here.
     pub(super) whole_bytes: u64,
     crc: crc32fast::Hasher,
@@ -87,7 +89,7 @@ pub(super) struct JournalFile {
     named: BTreeSet<u64>,
     /// Streams whose names are known, whether or not they were written.
     streams: BTreeMap<u64, StreamName>,
-    pub(super) state: State,
+    pub(super) state: JournalState,
     identity: Identity,
     options: Options,
     /// Whether the journal held decisions and no closing line behind them when it was opened.
@@ -170,12 +172,13 @@ impl JournalFile {
         }
         let bare = header.as_ref().is_none_or(|header| {
             let mut text = String::new();
-            Line::Header(header.clone()).write(&mut text);
+            JournalLine::Header(header.clone()).write(&mut text);
             // Nothing stands in the segment yet: its header may say who writes now.
             text.len() as u64 == bytes && header.identity != identity && header.format > 1
         });
         let before = state.decisions();
-        let header = header.unwrap_or_else(|| Header::new(identity.clone(), segment, before));
+        let header =
+            header.unwrap_or_else(|| SegmentHeader::new(identity.clone(), segment, before));
         let mut journal = Self {
             names,
             file,
@@ -206,12 +209,12 @@ impl JournalFile {
     /// Writes the header of segment `segment` into the file, which may hold nothing but a header.
     fn begin(&mut self, segment: u64) -> Result<(), JournalError> {
         let before = self.state.decisions();
-        self.header = Header::new(self.identity.clone(), segment, before);
+        self.header = SegmentHeader::new(self.identity.clone(), segment, before);
         (self.whole_bytes, self.days) = (0, None);
         self.crc = crc32fast::Hasher::new();
         self.named.clear();
         self.cut_back()?;
-        let header = Line::Header(self.header.clone());
+        let header = JournalLine::Header(self.header.clone());
         let mut text = String::new();
         header.write(&mut text);
         self.write(&text, &[header])
@@ -257,16 +260,16 @@ impl JournalFile {
     /// A failed write leaves no torn line; decisions before it may have been written.
     pub(super) fn append(
         &mut self,
-        decisions: &[(Place, Record)],
+        decisions: &[(EntryId, Decision)],
         now_ns: i64,
     ) -> Result<(), JournalError> {
         self.watch()?;
         let day = now_ns.div_euclid(DAY_NS);
         let (mut text, mut lines) = (String::new(), Vec::new());
         let mut one = String::new();
-        for &(place, record) in decisions {
-            let mut name = self.unwritten(place.stream, &lines);
-            let decision = Line::Decision(place, record);
+        for &(id, record) in decisions {
+            let mut name = self.unwritten(id.stream, &lines);
+            let decision = JournalLine::Decision(id, record);
             one.clear();
             name.iter().for_each(|name| name.write(&mut one));
             decision.write(&mut one);
@@ -275,7 +278,7 @@ impl JournalFile {
                 text.clear();
                 lines.clear();
                 self.seal(day)?;
-                name = self.unwritten(place.stream, &lines);
+                name = self.unwritten(id.stream, &lines);
                 one.clear();
                 name.iter().for_each(|name| name.write(&mut one));
                 decision.write(&mut one);
@@ -288,18 +291,19 @@ impl JournalFile {
     }
 
     /// The line that names `stream`, where neither the segment nor `lines` names it. Format 1 has no such line.
-    fn unwritten(&self, stream: u64, lines: &[Line]) -> Option<Line> {
-        let named = |line: &Line| matches!(line, Line::Stream(name) if name.stream == stream);
+    fn unwritten(&self, stream: u64, lines: &[JournalLine]) -> Option<JournalLine> {
+        let named =
+            |line: &JournalLine| matches!(line, JournalLine::Stream(name) if name.stream == stream);
         if self.header.format == 1 || self.named.contains(&stream) || lines.iter().any(named) {
             return None;
         }
-        Some(Line::Stream(self.streams.get(&stream).cloned().unwrap_or(
-            StreamName {
+        Some(JournalLine::Stream(
+            self.streams.get(&stream).cloned().unwrap_or(StreamName {
                 stream,
                 source: String::new(),
                 replayable: false,
-            },
-        )))
+            }),
+        ))
     }
 
     /// Whether the segment is finished before a decision of `more` bytes, behind `pending` bytes.
@@ -313,7 +317,7 @@ impl JournalFile {
     }
 
     /// Writes whole lines with one write. A failed write leaves no torn line.
-    pub(super) fn write(&mut self, text: &str, lines: &[Line]) -> Result<(), JournalError> {
+    pub(super) fn write(&mut self, text: &str, lines: &[JournalLine]) -> Result<(), JournalError> {
         if let Err(error) = self.file.write_all(text.as_bytes()) {
             self.cut_back()?;
             return Err(JournalError::io(self.names.active(), "append")(error));
@@ -323,13 +327,13 @@ impl JournalFile {
         for line in lines {
             self.state.take(line);
             match line {
-                Line::Decision(_, record) => {
+                JournalLine::Decision(_, record) => {
                     self.days = Some(check::spanned(self.days, record.date));
                 }
-                Line::Stream(name) => {
+                JournalLine::Stream(name) => {
                     self.named.insert(name.stream);
                 }
-                Line::Header(_) | Line::Closing { .. } => {}
+                JournalLine::Header(_) | JournalLine::Closing { .. } => {}
             }
         }
         Ok(())
@@ -344,7 +348,7 @@ impl JournalFile {
     pub(super) fn close(&mut self) -> Result<(), JournalError> {
         if !self.state.is_closed() {
             self.watch()?;
-            let closing = Line::Closing {
+            let closing = JournalLine::Closing {
                 decisions: self.decisions(),
             };
             let mut text = String::new();
@@ -358,14 +362,14 @@ impl JournalFile {
     pub(super) fn records_from(
         &self,
         n: u64,
-    ) -> Result<impl Iterator<Item = Result<(Place, Record), JournalError>> + use<>, JournalError>
+    ) -> Result<impl Iterator<Item = Result<(EntryId, Decision), JournalError>> + use<>, JournalError>
     {
         heqis_data::journal::records_from(self.names.active(), n)
     }
 
     /// The index of the active segment as it is.
-    pub(super) fn index(&self) -> Index {
-        Index {
+    pub(super) fn index(&self) -> SegmentIndex {
+        SegmentIndex {
             segment: self.header.segment,
             before: self.header.before,
             bytes: self.whole_bytes,
@@ -395,7 +399,7 @@ impl JournalFile {
 }
 
 /// How `name` differs from the stream of the same source that the journal named last.
-fn replaced(state: &State, name: &StreamName) -> Option<Difference> {
+fn replaced(state: &JournalState, name: &StreamName) -> Option<Difference> {
     let known = state.source(&name.source)?;
     (known.replayable && name.replayable && known.stream != name.stream).then(|| Difference {
         item: format!("the stream of source {}", name.source),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use heqis_base::files::{publish_draft, sync_directory, write_draft};
 use heqis_data::journal::reader::NOT_REGULAR;
 use heqis_data::journal::{JournalError, Names};
-use heqis_quant::decision::journal::Index;
+use heqis_quant::decision::journal::SegmentIndex;
 
 /// How often a path may change its file between opening and locking.
 const ATTEMPTS: usize = 8;
@@ -69,12 +69,12 @@ pub(super) fn open_locked(path: &Path) -> Result<File, JournalError> {
 }
 
 /// Writes an index so that it is there as a whole or not at all.
-pub(super) fn write_index(names: &Names, index: &Index) -> Result<(), JournalError> {
+pub(super) fn write_index(names: &Names, index: &SegmentIndex) -> Result<(), JournalError> {
     write_index_draft(names, index)?;
     publish_index(names, index.segment)
 }
 
-pub(super) fn write_index_draft(names: &Names, index: &Index) -> Result<(), JournalError> {
+pub(super) fn write_index_draft(names: &Names, index: &SegmentIndex) -> Result<(), JournalError> {
     let path = names.index(index.segment);
     write_draft(&path, |file| file.write_all(index.text().as_bytes()))
         .map_err(JournalError::io(&path, "write"))

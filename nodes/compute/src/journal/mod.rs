@@ -1,4 +1,4 @@
-//! `journal`: takes [`Decision`]s and writes them to an append-only file that survives `kill -9`.
+//! `journal`: takes [`DecisionMessage`]s and writes them to an append-only file that survives `kill -9`.
 //!
 //! A frame is acknowledged to the node that sent it only after it was dropped here, and it is dropped after the write.
 //! So an acknowledged decision is in the file, and an unacknowledged one comes again and is recognised.
@@ -38,8 +38,9 @@ use heqis_actors::{
     Stage, StageError,
 };
 use heqis_data::journal::Names;
-use heqis_messages::Decision;
-use heqis_quant::decision::journal::{Identity, Place, Record, StreamName};
+use heqis_messages::DecisionMessage;
+use heqis_quant::Decision;
+use heqis_quant::decision::journal::{EntryId, Identity, StreamName};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -141,9 +142,9 @@ pub struct Journal {
     delivered: Delivered,
     stage_names: Arc<[String]>,
     /// Decisions of the current batch.
-    records: Vec<(Place, Record)>,
+    records: Vec<(EntryId, Decision)>,
     timing_lines: String,
-    batch: Vec<Frame<Decision>>,
+    batch: Vec<Frame<DecisionMessage>>,
     written: Counter,
     duplicate: Counter,
     restored: Counter,
@@ -151,8 +152,8 @@ pub struct Journal {
 
 impl Stage for Journal {
     type Config = JournalConfig;
-    type In = Decision;
-    type Out = Decision;
+    type In = DecisionMessage;
+    type Out = DecisionMessage;
     const COMMIT_LOG: bool = true;
     const OUTPUT_OPTIONAL: bool = true;
     const TAKES_WARM_UP: bool = false;
@@ -212,12 +213,16 @@ impl Stage for Journal {
         for (stream, first, last) in resumed.runs {
             cx.committed().insert_run(stream, first, last);
         }
-        for (place, record) in resumed.last {
+        for (id, decision) in resumed.last {
             let origin = Origin {
-                stream: place.stream,
-                position: place.position,
+                stream: id.stream,
+                position: id.position,
             };
-            cx.committed().record(origin, Decision::from(&record));
+            let message = DecisionMessage {
+                decision,
+                number: 0,
+            };
+            cx.committed().record(origin, message);
         }
         let delivered = Delivered::open(&path, resumed.decisions)?;
         let timings = config
@@ -244,8 +249,8 @@ impl Stage for Journal {
 
     fn process(
         &mut self,
-        frame: &Frame<Decision>,
-        _: &mut Emitter<'_, Decision>,
+        frame: &Frame<DecisionMessage>,
+        _: &mut Emitter<'_, DecisionMessage>,
     ) -> Result<(), StageError> {
         let head = frame.head();
         if self.committed.contains(head.origin) {
@@ -254,19 +259,19 @@ impl Stage for Journal {
         }
         self.batch.push(frame.clone());
         let number = self.file.decisions() + self.batch.len() as u64;
-        let place = Place {
+        let id = EntryId {
             n: number,
             stream: head.origin.stream,
             position: head.origin.position,
         };
-        self.records.push((place, Record::from(&**frame)));
+        self.records.push((id, frame.decision));
         if self.timings.is_some() {
             timings::write_line(number, head, &self.stage_names, &mut self.timing_lines);
         }
         Ok(())
     }
 
-    fn flush(&mut self, out: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+    fn flush(&mut self, out: &mut Emitter<'_, DecisionMessage>) -> Result<(), StageError> {
         let now_ns = self.clock.now_ns();
         if self.batch.is_empty() {
             self.delivered.keep(&self.deliveries, now_ns, false);
@@ -280,14 +285,14 @@ impl Stage for Journal {
                 tracing::warn!(%error, "timings are not written");
             }
         }
-        for (frame, (place, _)) in self.batch.drain(..).zip(&self.records) {
-            let decision = Decision {
-                number: place.n,
+        for (frame, (id, _)) in self.batch.drain(..).zip(&self.records) {
+            let message = DecisionMessage {
+                number: id.n,
                 ..(*frame).clone()
             };
             self.committed.insert(frame.head().origin);
-            self.committed.keep(frame.head().origin, decision.clone());
-            out.emit_recorded(frame.head(), decision, place.n, &self.deliveries);
+            self.committed.keep(frame.head().origin, message.clone());
+            out.emit_recorded(frame.head(), message, id.n, &self.deliveries);
         }
         self.delivered.keep(&self.deliveries, now_ns, false);
         self.written.add(decisions);
@@ -297,7 +302,7 @@ impl Stage for Journal {
     }
 
     /// Emits what was recorded and not delivered when the last process ended.
-    fn resume(&mut self, out: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+    fn resume(&mut self, out: &mut Emitter<'_, DecisionMessage>) -> Result<(), StageError> {
         let from = self.deliveries.emitted() + 1;
         if from > self.file.decisions() {
             return Ok(());
@@ -308,16 +313,16 @@ impl Stage for Journal {
             "recorded decisions are delivered again"
         );
         for record in self.file.records_from(from).map_err(stage_error)? {
-            let (place, record) = record.map_err(stage_error)?;
+            let (id, decision) = record.map_err(stage_error)?;
             let origin = Origin {
-                stream: place.stream,
-                position: place.position,
+                stream: id.stream,
+                position: id.position,
             };
-            let decision = Decision {
-                number: place.n,
-                ..Decision::from(&record)
+            let message = DecisionMessage {
+                decision,
+                number: id.n,
             };
-            out.emit_replayed(origin, decision, place.n, &self.deliveries);
+            out.emit_replayed(origin, message, id.n, &self.deliveries);
         }
         Ok(())
     }
@@ -327,7 +332,7 @@ impl Stage for Journal {
         Snapshot::Stateless
     }
 
-    fn drain(&mut self, _: Ending, _: &mut Emitter<'_, Decision>) -> Result<(), StageError> {
+    fn drain(&mut self, _: Ending, _: &mut Emitter<'_, DecisionMessage>) -> Result<(), StageError> {
         let now_ns = self.clock.now_ns();
         self.delivered.keep(&self.deliveries, now_ns, true);
         Ok(())
@@ -345,11 +350,7 @@ impl Journal {
     /// Writes the decisions of the batch.
     fn append(&mut self) -> Result<(), JournalError> {
         let file = &mut self.file;
-        if self
-            .records
-            .iter()
-            .any(|(place, _)| !file.knows(place.stream))
-        {
+        if self.records.iter().any(|(id, _)| !file.knows(id.stream)) {
             for name in streams(&self.committed) {
                 if !file.knows(name.stream) {
                     file.name_stream(name)?;

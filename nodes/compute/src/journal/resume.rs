@@ -4,7 +4,7 @@ use std::fs::File;
 
 use heqis_data::journal::check::{self, Scanned};
 use heqis_data::journal::{JournalError, Names, SegmentReader};
-use heqis_quant::decision::journal::{Line, State};
+use heqis_quant::decision::journal::{JournalLine, JournalState};
 
 use super::files::write_index;
 
@@ -13,7 +13,7 @@ pub(super) struct Found {
     /// Number of the active segment.
     pub(super) segment: u64,
     /// The state at its end.
-    pub(super) state: State,
+    pub(super) state: JournalState,
     /// What the active segment holds.
     pub(super) active: Scanned,
 }
@@ -29,7 +29,7 @@ pub(super) fn read(names: &Names, file: &File) -> Result<Found, JournalError> {
     let there = names.find()?;
     let last = there.segments.last().copied();
     let said = match open()?.next_line()? {
-        Some(Line::Header(header)) => Some(header.segment),
+        Some(JournalLine::Header(header)) => Some(header.segment),
         _ => None,
     };
     let segment = said.unwrap_or_else(|| last.map_or(1, |last| last + 1));
@@ -68,7 +68,7 @@ fn base(
     segment: u64,
     segments: &[u64],
     indexes: &[u64],
-) -> Result<(u64, State), JournalError> {
+) -> Result<(u64, JournalState), JournalError> {
     for number in (1..segment).rev() {
         let is_there = segments.binary_search(&number).is_ok();
         let path = names.segment(number);
@@ -98,5 +98,5 @@ fn base(
         }
         tracing::warn!(index = %names.index(number).display(), trouble, "segment {number} is read again, its index cannot be used");
     }
-    Ok((0, State::default()))
+    Ok((0, JournalState::default()))
 }

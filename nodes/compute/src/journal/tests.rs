@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use heqis_data::journal::check::{IndexState, list, verify};
 use heqis_data::journal::{self, JournalError, Names};
-use heqis_quant::decision::journal::{Contents, Identity, Line, Place, Record, State, StreamName};
+use heqis_quant::Decision;
+use heqis_quant::decision::journal::{
+    Contents, EntryId, Identity, JournalLine, JournalState, StreamName,
+};
 use heqis_quant::{Date, Symbol};
 use proptest::prelude::*;
 
@@ -35,7 +38,7 @@ fn identity(rule: &str) -> Identity {
     }
 }
 
-/// A place to keep a journal in.
+/// A id to keep a journal in.
 struct Stand {
     dir: tempfile::TempDir,
     path: PathBuf,
@@ -77,8 +80,8 @@ impl Stand {
     }
 
     fn numbers(&self) -> Vec<u64> {
-        let records = journal::read(&self.path).unwrap().records;
-        records.iter().map(|(place, _)| place.n).collect()
+        let records = journal::read(&self.path).unwrap().decisions;
+        records.iter().map(|(id, _)| id.n).collect()
     }
 
     fn assert_sound(&self, decisions: u64) {
@@ -89,17 +92,17 @@ impl Stand {
 }
 
 /// Decision `n` of a stream, on one of three instruments and a day of its own.
-fn decision(n: u64, stream: u64, position: u64) -> (Place, Record) {
+fn decision(n: u64, stream: u64, position: u64) -> (EntryId, Decision) {
     let contents = Contents::parse(GOLDEN.as_bytes(), "golden").unwrap();
     let symbols = ["600000.SH", "002032.SZ", "000001.SZ"];
     let day = Date::parse("2015-01-05").unwrap().days() + (n / 4) as i32;
-    let record = Record {
+    let record = Decision {
         symbol: Symbol::parse(symbols[(position % 3) as usize]).unwrap(),
         date: Date::from_days(day).unwrap(),
-        ..contents.records[(n % 2) as usize].1
+        ..contents.decisions[(n % 2) as usize].1
     };
     (
-        Place {
+        EntryId {
             n,
             stream,
             position,
@@ -108,7 +111,7 @@ fn decision(n: u64, stream: u64, position: u64) -> (Place, Record) {
     )
 }
 
-fn some(numbers: std::ops::RangeInclusive<u64>) -> Vec<(Place, Record)> {
+fn some(numbers: std::ops::RangeInclusive<u64>) -> Vec<(EntryId, Decision)> {
     numbers.map(|n| decision(n, 0xab, n + n / 5)).collect()
 }
 
@@ -119,8 +122,8 @@ fn write(journal: &mut JournalFile, numbers: std::ops::RangeInclusive<u64>) {
 }
 
 /// The state by reading every line.
-fn state_by_reading(path: &Path) -> State {
-    let mut state = State::default();
+fn state_by_reading(path: &Path) -> JournalState {
+    let mut state = JournalState::default();
     for line in journal::Reader::open(path).unwrap() {
         state.take(&line.unwrap());
     }
@@ -128,10 +131,10 @@ fn state_by_reading(path: &Path) -> State {
 }
 
 /// Numbers that are not finite are equal to nothing; their text is.
-fn text(last: &[(Place, Record)]) -> Vec<String> {
-    let one = |&(place, record): &(Place, Record)| {
+fn text(last: &[(EntryId, Decision)]) -> Vec<String> {
+    let one = |&(id, record): &(EntryId, Decision)| {
         let mut text = String::new();
-        Line::Decision(place, record).write(&mut text);
+        JournalLine::Decision(id, record).write(&mut text);
         text
     };
     last.iter().map(one).collect()
@@ -168,7 +171,7 @@ fn a_journal_is_cut_into_segments_and_read_as_one() {
     assert!(resumed.complete);
     let (last, closed) = journal::last(&stand.path, 7).unwrap();
     assert_eq!(
-        last.iter().map(|(place, _)| place.n).collect::<Vec<_>>(),
+        last.iter().map(|(id, _)| id.n).collect::<Vec<_>>(),
         (14..=20).collect::<Vec<_>>()
     );
     assert!(closed);
@@ -265,7 +268,7 @@ fn a_kill_at_every_step_of_setting_a_journal_aside_is_repaired() {
         write(&mut journal, 1..=2);
         drop(journal);
         assert_eq!(stand.numbers(), [1, 2]);
-        assert_eq!(journal::read(run.active()).unwrap().records.len(), 14);
+        assert_eq!(journal::read(run.active()).unwrap().decisions.len(), 14);
         assert!(verify(run.active()).unwrap().faults.is_empty());
         let mut files = stand.files();
         files.remove("decisions.jsonl");

@@ -34,7 +34,7 @@ impl JournalFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.restore(&path),
             Err(error) => Err(JournalError::io(&path, "inspect")(error)),
             Ok(there) if identity(&there) == self.id => Ok(()),
-            // What a program that rotates files puts in place of the one that it moved away.
+            // What a program that rotates files puts in id of the one that it moved away.
             Ok(there) if there.is_file() && there.len() == 0 => {
                 let file = open_regular(&path, &mut OpenOptions::new())?;
                 self.copy_into(file, &path)

@@ -4,9 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Clock, Collector, Frame, Origin, Payload, Stage, StageError};
-use heqis_messages::{BarRef, Decision, PredictionMessage};
+use heqis_messages::{DecisionMessage, PredictionMessage};
 use heqis_quant::{
-    Date, DecisionRule, Filters, KillState, Memory, Prediction, SignalMode, Strategy, Symbol, View,
+    BarRef, Date, DecisionRule, DecisionState, Filters, MarketSnapshot, Prediction, SignalMode,
+    Strategy, Symbol, TradingState,
 };
 use serde_json::Value;
 
@@ -118,7 +119,7 @@ pub fn predictions(count: u64) -> Vec<Frame<PredictionMessage>> {
                 PredictionMessage {
                     bar: bar(symbol, position as i32),
                     prediction,
-                    view: None,
+                    snapshot: None,
                 },
             )
         })
@@ -126,29 +127,28 @@ pub fn predictions(count: u64) -> Vec<Frame<PredictionMessage>> {
 }
 
 /// Decisions on [`predictions`], made by the rule alone.
-pub fn decisions(count: u64) -> Vec<Frame<Decision>> {
+pub fn decisions(count: u64) -> Vec<Frame<DecisionMessage>> {
     let strategy = Strategy {
         mode: SignalMode::Return,
         rule: RULE,
         filters: Filters::default(),
     };
-    let mut memories = std::collections::BTreeMap::<Symbol, Memory>::new();
+    let mut states = std::collections::BTreeMap::<Symbol, DecisionState>::new();
     predictions(count)
         .into_iter()
         .map(|frame| {
-            let verdict = strategy.decide(
-                memories.entry(frame.bar.symbol).or_default(),
-                &View::of_close(frame.bar.date, frame.bar.close),
+            let decision = strategy.decide(
+                states.entry(frame.bar.symbol).or_default(),
+                &frame.bar,
+                &MarketSnapshot::of_close(frame.bar.date, frame.bar.close),
                 &frame.prediction,
-                KillState::Active,
+                TradingState::Active,
             );
-            let decision = Decision {
-                bar: frame.bar,
-                verdict,
-                prediction: frame.prediction,
+            let message = DecisionMessage {
+                decision,
                 number: 0,
             };
-            framed(frame.head().origin.position, decision)
+            framed(frame.head().origin.position, message)
         })
         .collect()
 }

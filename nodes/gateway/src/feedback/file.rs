@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{Origin, StageError};
-use heqis_messages::Decision;
+use heqis_messages::DecisionMessage;
 
 /// Bytes at the file's end in which its last whole line is looked for; a line has less than a fifth of them.
 const TAIL_BYTES: u64 = 1024;
@@ -78,10 +78,14 @@ impl DecisionFile {
     }
 
     /// Appends a decision. A failed write leaves no torn line.
-    pub(super) fn append(&mut self, origin: Origin, decision: &Decision) -> Result<(), StageError> {
-        let Decision { bar, number, .. } = decision;
+    pub(super) fn append(
+        &mut self,
+        origin: Origin,
+        message: &DecisionMessage,
+    ) -> Result<(), StageError> {
+        let DecisionMessage { decision, number } = message;
         let (stream, position) = (origin.stream, origin.position);
-        let (symbol, date, side) = (bar.symbol, bar.date, decision.verdict.side);
+        let (symbol, date, side) = (decision.symbol, decision.date, decision.side);
         let line = format!("{number},{stream:016x},{position},{symbol},{date},{side}\n");
         if let Err(error) = self.file.write_all(line.as_bytes()) {
             let cut = self.file.set_len(self.bytes);

@@ -1,4 +1,4 @@
-//! `feedback`: takes [`Decision`]s that came back to the gateway.
+//! `feedback`: takes [`DecisionMessage`]s that came back to the gateway.
 //!
 //! Counts them by side (`buy`, `hold`, `sell`) and logs those that want to trade. With a file (`path`) it writes each
 //! decision down once: after a kill of either node a decision may come again, and its number tells so. A decision that was
@@ -9,7 +9,7 @@ mod file;
 use std::path::{Path, PathBuf};
 
 use heqis_actors::{BuildContext, Counter, Emitter, Frame, Nothing, Snapshot, Stage, StageError};
-use heqis_messages::Decision;
+use heqis_messages::DecisionMessage;
 use heqis_quant::Side;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -41,7 +41,7 @@ pub struct Feedback {
 
 impl Stage for Feedback {
     type Config = FeedbackConfig;
-    type In = Decision;
+    type In = DecisionMessage;
     type Out = Nothing;
     const KIND: &'static str = "feedback";
     const TAKES_WARM_UP: bool = false;
@@ -71,7 +71,7 @@ impl Stage for Feedback {
 
     fn process(
         &mut self,
-        frame: &Frame<Decision>,
+        frame: &Frame<DecisionMessage>,
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
         if let Some(file) = &mut self.file {
@@ -85,18 +85,18 @@ impl Stage for Feedback {
             }
             file.append(frame.head().origin, frame)?;
         }
-        let verdict = &frame.verdict;
-        self.sides[match verdict.side {
+        let decision = &frame.decision;
+        self.sides[match decision.side {
             Side::Buy => 0,
             Side::Hold => 1,
             Side::Sell => 2,
         }]
         .inc();
-        if self.log && verdict.side != Side::Hold {
+        if self.log && decision.side != Side::Hold {
             // The birth time comes from another machine and may be anything.
             let age_ns = frame.head().enter_ns().saturating_sub(frame.head().born_ns);
             let age_us = age_ns / 1_000;
-            tracing::info!(symbol = %frame.bar.symbol, date = %frame.bar.date, close = frame.bar.close, side = %verdict.side, confidence = format_args!("{:.3}", verdict.confidence), reason = %verdict.reason, age_us, "signal");
+            tracing::info!(symbol = %decision.symbol, date = %decision.date, close = decision.close, side = %decision.side, confidence = format_args!("{:.3}", decision.confidence), reason = %decision.reason, age_us, "signal");
         }
         Ok(())
     }

@@ -27,7 +27,7 @@ fn ten_gigabytes_are_resumed_in_a_second_and_64_mb() {
         let decisions: Vec<_> = (n + 1..=n + count)
             .map(|n| decision(1, 0xab, n + n / 5))
             .zip(n + 1..)
-            .map(|((place, record), n)| (Place { n, ..place }, record))
+            .map(|((id, record), n)| (EntryId { n, ..id }, record))
             .collect();
         n += count;
         journal.append(&decisions, 0).unwrap();

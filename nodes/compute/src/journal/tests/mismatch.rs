@@ -28,7 +28,7 @@ fn an_unfinished_journal_of_another_rule_is_refused_kept_or_gone_on_in() {
     assert_eq!(
         journal::read(stand.names().run(1).active())
             .unwrap()
-            .records
+            .decisions
             .len(),
         5
     );
@@ -85,7 +85,7 @@ fn another_stream_of_the_same_source_is_a_mismatch_unless_the_journal_is_finishe
     assert_eq!(
         journal::read(stand.names().run(1).active())
             .unwrap()
-            .records
+            .decisions
             .len(),
         5
     );

@@ -1,15 +1,16 @@
-//! The whole way from committed bars to decisions, in one call and piece by piece.
+//! From committed bars to decisions, in one call and piece by piece.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod common;
 
-use heqis_quant::decision::{OneWordBreak, Report, TrendGauge};
-use heqis_quant::path::{Decided, DecisionPath, Model, Outcome, PathConfig};
+use heqis_quant::decision::{ExecutionReport, LimitLockBreak, TrendParams};
+use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{
-    Bar, CleanConfig, Cleaner, DecisionRule, FeatureSet, FeatureState, Filters, KillState, Market,
-    Memory, Prediction, QuantError, Scaler, Side, SignalMode, Span, Strategy, Symbol,
+    Bar, BarRef, CleanConfig, Cleaner, Decision, DecisionRule, DecisionState, FeatureSet,
+    FeatureState, Filters, MarketSnapshot, MarketState, Prediction, QuantError, Scaler, Side,
+    SignalMode, Span, Strategy, Symbol, TradingState,
 };
 
 const WINDOW: usize = 4;
@@ -49,12 +50,12 @@ fn strategy() -> Strategy {
         filters: Filters {
             limit_up_hold: true,
             limit_down_no_buy: true,
-            one_word_no_buy: true,
-            one_word_break: Some(OneWordBreak {
+            limit_locked_no_buy: true,
+            limit_lock_break: Some(LimitLockBreak {
                 volume_ratio: 2.0,
                 ban_days: 5,
             }),
-            trend: Some(TrendGauge {
+            trend: Some(TrendParams {
                 short_bars: 5,
                 long_bars: 20,
             }),
@@ -113,22 +114,29 @@ impl Model for Toy {
     }
 }
 
-fn path() -> DecisionPath<Toy> {
-    DecisionPath::new(PathConfig::new(scaler(), strategy()), Toy::default()).unwrap()
+fn pipeline() -> DecisionPipeline<Toy> {
+    DecisionPipeline::new(PipelineConfig::new(scaler(), strategy()), Toy::default()).unwrap()
 }
 
+/// A bar that was decided on, with the inputs of its filters.
+type Decided = (Bar, MarketSnapshot, Decision);
+
 fn decided(bars: &[Bar]) -> Vec<Decided> {
-    let mut path = path();
+    let mut pipeline = pipeline();
     bars.iter()
-        .filter_map(|bar| match path.step(*bar).unwrap() {
-            Outcome::Decided(decided) => Some(decided),
-            Outcome::Refused(error) => panic!("{error}"),
-            Outcome::Rejected(_) | Outcome::WarmUp(_) => None,
+        .filter_map(|bar| match pipeline.step(*bar).unwrap() {
+            BarOutcome::Decided {
+                bar,
+                snapshot,
+                decision,
+            } => Some((bar, snapshot, decision)),
+            BarOutcome::Unusable(error) => panic!("{error}"),
+            BarOutcome::Rejected(_) | BarOutcome::WarmUp(_) => None,
         })
         .collect()
 }
 
-/// Everything once more, column by column over the whole series instead of bar by bar.
+/// The same decisions, computed column by column over the whole series instead of bar by bar.
 fn piece_by_piece(bars: &[Bar]) -> Vec<Decided> {
     let mut cleaner = Cleaner::new(CleanConfig::default()).unwrap();
     let clean: Vec<Bar> = bars
@@ -136,8 +144,8 @@ fn piece_by_piece(bars: &[Bar]) -> Vec<Decided> {
         .filter_map(|bar| cleaner.check(*bar).ok())
         .collect();
     let markets = Markets::shipped().unwrap();
-    let mut market = Market::new(&strategy().gauges()).unwrap();
-    let views: Vec<_> = clean
+    let mut market = MarketState::new(&strategy().filter_indicators()).unwrap();
+    let snapshots: Vec<_> = clean
         .iter()
         .map(|bar| market.update(&markets, false, bar).unwrap())
         .collect();
@@ -156,20 +164,20 @@ fn piece_by_piece(bars: &[Bar]) -> Vec<Decided> {
         .map(|window| [&toy_factors(&window.concat())[..], &window[WINDOW - 1]].concat())
         .collect();
     let first = first.unwrap() + WINDOW - 1 + ROWS - 1;
-    let mut memory = Memory::default();
+    let mut decision_state = DecisionState::default();
     joined
         .windows(ROWS)
         .zip(first..)
         .map(|(rows, at)| {
             let prediction = toy_prediction(&rows.concat());
-            let view = views[at];
-            let verdict = strategy().decide(&mut memory, &view, &prediction, KillState::Active);
-            Decided {
-                bar: clean[at],
-                view,
-                prediction,
-                verdict,
-            }
+            let decision = strategy().decide(
+                &mut decision_state,
+                &BarRef::from(&clean[at]),
+                &snapshots[at],
+                &prediction,
+                TradingState::Active,
+            );
+            (clean[at], snapshots[at], decision)
         })
         .collect()
 }
@@ -185,19 +193,19 @@ fn one_call_decides_what_the_pieces_decide() {
         }
         let reasons: std::collections::BTreeSet<&str> = whole
             .iter()
-            .map(|decided| decided.verdict.reason.name())
+            .map(|(_, _, decision)| decision.reason.name())
             .collect();
         for reason in ["entered", "exited", "stop_loss", "no_trend", "cool_down"] {
             assert!(
                 reasons.contains(reason),
-                "{name} is no test of {reason}: {reasons:?}"
+                "{name} does not test {reason}: {reasons:?}"
             );
         }
     }
 }
 
 #[test]
-fn decisions_stay_when_the_future_is_cut_off_or_becomes_another() {
+fn decisions_do_not_depend_on_later_bars() {
     let bars = bars("002032.SZ.csv");
     let whole = decided(&bars);
     for cut in [40, 333, 1_000, 2_000] {
@@ -205,7 +213,7 @@ fn decisions_stay_when_the_future_is_cut_off_or_becomes_another() {
         assert_eq!(past, whole[..past.len()]);
         let mut other = bars.clone();
         for bar in &mut other[cut..] {
-            // Another future that a market may print: the same prices, ten times the volume.
+            // Another possible future: the same prices, ten times the volume.
             bar.volume_shares *= 10.0;
         }
         assert_eq!(decided(&other)[..past.len()], past);
@@ -213,17 +221,21 @@ fn decisions_stay_when_the_future_is_cut_off_or_becomes_another() {
 }
 
 #[test]
-fn symbols_do_not_see_one_another() {
+fn symbols_are_independent() {
     let (a, b) = (bars("002032.SZ.csv"), bars("600000.SH.csv"));
     let (mut expected_a, mut expected_b) = (decided(&a).into_iter(), decided(&b).into_iter());
-    let mut path = path();
+    let mut pipeline = pipeline();
     let longest = a.len().max(b.len());
     for at in 0..longest {
         for (bars, expected) in [(&a, &mut expected_a), (&b, &mut expected_b)] {
             if let Some(bar) = bars.get(at)
-                && let Outcome::Decided(decided) = path.step(*bar).unwrap()
+                && let BarOutcome::Decided {
+                    bar,
+                    snapshot,
+                    decision,
+                } = pipeline.step(*bar).unwrap()
             {
-                assert_eq!(Some(decided), expected.next());
+                assert_eq!(Some((bar, snapshot, decision)), expected.next());
             }
         }
     }
@@ -231,47 +243,47 @@ fn symbols_do_not_see_one_another() {
 }
 
 #[test]
-fn the_kill_state_and_the_broker_reach_the_decisions() {
+fn the_trading_state_and_the_broker_reach_the_decisions() {
     let bars = bars("002032.SZ.csv");
-    let mut halted = path();
-    halted.set_kill_state(KillState::Halted);
+    let mut halted = pipeline();
+    halted.set_trading_state(TradingState::Halted);
     for bar in &bars {
-        if let Outcome::Decided(decided) = halted.step(*bar).unwrap() {
-            assert_eq!(decided.verdict.side, Side::Hold);
+        if let BarOutcome::Decided { decision, .. } = halted.step(*bar).unwrap() {
+            assert_eq!(decision.side, Side::Hold);
         }
     }
-    // An order that never trades is tried again on the next good day.
-    let mut unlucky = path();
+    // An order that ends without a trade is repeated on the next bar whose signal allows it.
+    let mut unlucky = pipeline();
     let mut buys = 0;
     for bar in &bars {
-        if let Outcome::Decided(decided) = unlucky.step(*bar).unwrap() {
-            assert_ne!(decided.verdict.side, Side::Sell);
-            if decided.verdict.side == Side::Buy {
+        if let BarOutcome::Decided { decision, .. } = unlucky.step(*bar).unwrap() {
+            assert_ne!(decision.side, Side::Sell);
+            if decision.side == Side::Buy {
                 buys += 1;
-                unlucky.report(bar.symbol, Report::NotBought);
+                unlucky.report(bar.symbol, ExecutionReport::NotBought);
             }
         }
     }
     assert!(
         buys > decided(&bars)
             .iter()
-            .filter(|d| d.verdict.side == Side::Buy)
+            .filter(|(_, _, decision)| decision.side == Side::Buy)
             .count()
     );
 }
 
 #[test]
-fn a_path_that_cannot_work_is_refused() {
-    let refused = |config: PathConfig| {
-        DecisionPath::new(config, Toy::default())
+fn an_unknown_feature_and_a_bad_parameter_are_refused() {
+    let refused = |config: PipelineConfig| {
+        DecisionPipeline::new(config, Toy::default())
             .map(|_| ())
             .unwrap_err()
             .to_string()
     };
     let strange = scaler().to_json().replace("return_5", "moon_phase");
-    let config = PathConfig::new(Scaler::from_json(&strange).unwrap(), strategy());
+    let config = PipelineConfig::new(Scaler::from_json(&strange).unwrap(), strategy());
     assert!(refused(config).contains("moon_phase"));
-    let mut config = PathConfig::new(scaler(), strategy());
+    let mut config = PipelineConfig::new(scaler(), strategy());
     config.strategy.filters.stop_loss = Some(2.0);
     assert!(refused(config).contains("stop_loss"));
 }

@@ -1,17 +1,17 @@
-//! The decision path in process: bar → [`Cleaner`] → [`FeatureState`] and [`Market`] → [`Scaler`] → [`Inputs`] →
-//! [`Model`] → [`Prediction`] → [`Strategy`]. These are the pieces that the stages of the boards are made of, called in
-//! the same order, so that a backtest decides what a board would have decided, to the bit.
+//! The decision pipeline in process: bar → [`Cleaner`] → [`FeatureState`] and [`MarketState`] → [`Scaler`] →
+//! [`ModelInputs`] → [`Model`] → [`Prediction`] → [`Strategy`]. These are the pieces that the stages of the boards are made
+//! of, called in the same order, so that a backtest decides what a board would have decided, to the bit.
 //!
 //! ```
-//! use heqis_quant::path::{DecisionPath, Model, Outcome, PathConfig};
+//! use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig};
 //! # use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 //! # use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Marks, DecisionRule, FeatureSet, Filters, Prediction};
 //! # use heqis_quant::{QuantError, Scaler, SignalMode, Span, Strategy, Symbol};
 //!
-//! /// Believes that the last move goes on.
-//! struct Inertia;
+//! /// Predicts that the last move continues.
+//! struct Momentum;
 //!
-//! impl Model for Inertia {
+//! impl Model for Momentum {
 //!     type Error = QuantError;
 //!
 //!     fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], QuantError> {
@@ -30,7 +30,7 @@
 //! #     features.names(), [&[-0.1][..], &[0.1][..]], [-0.1, 0.1])?;
 //! # let rule = DecisionRule { enter: 0.1, exit: -0.1, min_confidence: 0.0, min_exit_confidence: 0.0 };
 //! let strategy = Strategy { mode: SignalMode::Both, rule, filters: Filters { limit_up_hold: true, ..Filters::default() } };
-//! let mut path = DecisionPath::new(PathConfig::new(scaler, strategy), Inertia)?;
+//! let mut pipeline = DecisionPipeline::new(PipelineConfig::new(scaler, strategy), Momentum)?;
 //! # let symbol = Symbol::parse("600000.SH")?;
 //! # let bar = |day: &str, [open, high, low, close]: [f64; 4]| -> Result<Bar, QuantError> {
 //! #     let (date, volume_shares, marks) = (Date::parse(day)?, 1000.0, Marks::NONE);
@@ -42,33 +42,40 @@
 //!     bar("2024-01-03", [10.0, 10.5, 10.0, 10.5])?,
 //!     bar("2024-01-04", [10.4, 10.4, 10.0, 10.1])?,
 //! ];
-//! let mut told = Vec::new();
+//! let mut outcomes = Vec::new();
 //! for bar in bars {
-//!     match path.step(bar)? {
-//!         Outcome::Decided(decided) => told.push(decided.verdict.reason.name()),
-//!         Outcome::WarmUp(_) => told.push("warming up"),
-//!         Outcome::Rejected(reject) => told.push(reject.reason()),
-//!         Outcome::Refused(error) => return Err(error),
+//!     match pipeline.step(bar)? {
+//!         BarOutcome::Decided { decision, .. } => outcomes.push(decision.reason.name()),
+//!         BarOutcome::WarmUp(_) => outcomes.push("warming up"),
+//!         BarOutcome::Rejected(reject) => outcomes.push(reject.reason()),
+//!         BarOutcome::Unusable(error) => return Err(error),
 //!     }
 //! }
-//! assert_eq!(told, ["warming up", "entered", "exited"]);
+//! assert_eq!(outcomes, ["warming up", "entered", "exited"]);
 //! # Ok::<(), QuantError>(())
 //! ```
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use serde::{Deserialize, Serialize};
 
-use crate::decision::Report;
-use crate::rules::Markets;
-use crate::{
-    Bar, CleanConfig, Cleaner, FeatureSet, FeatureState, KillState, Market, Memory, Prediction,
-    QuantError, Reject, RowWindow, Scaler, Strategy, Symbol, Verdict, View,
+use crate::bar::{Bar, BarRef};
+use crate::clean::{CleanConfig, Cleaner, Reject};
+use crate::decision::{
+    Decision, DecisionState, ExecutionReport, MarketSnapshot, MarketState, Prediction, Strategy,
+    TradingState,
 };
+use crate::error::QuantError;
+use crate::features::{FeatureSet, FeatureState};
+use crate::rules::Markets;
+use crate::scaler::Scaler;
+use crate::symbol::Symbol;
+use crate::window::RowWindow;
 
-/// What stands between windows and predictions: a feature model, which may be none, and a predicting model.
+/// The models between windows and predictions: an optional factor model and a predicting model.
 pub trait Model {
-    /// What a model that fails says.
+    /// The error of a model that fails.
     type Error: From<QuantError>;
 
     /// Number of factors that [`Model::factors`] returns; 0 by default.
@@ -82,13 +89,13 @@ pub trait Model {
     }
 
     /// Returns the latent factors of a window of scaled features, `[window_rows * features]`, the oldest row first. It is
-    /// called once for each of the symbol's windows, in their order, so that a model may carry a state from one to the next.
+    /// called once for each of the symbol's windows, in their order, so that a model may keep a state from one to the next.
     ///
     /// # Errors
     /// When the model cannot be computed.
     fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], Self::Error>;
 
-    /// Returns what is predicted from the last [`Model::input_rows`] rows, each of them the factors of a window and then
+    /// Returns the prediction from the last [`Model::input_rows`] rows, each of them the factors of a window and then
     /// the scaled features of its last bar: `[input_rows * (factor_count + features)]`.
     ///
     /// # Errors
@@ -97,15 +104,26 @@ pub trait Model {
 }
 
 /// The inputs of both models for one series: windows of scaled rows, and rows of factors with scaled features.
+///
+/// ```
+/// use heqis_quant::pipeline::ModelInputs;
+///
+/// // Windows of two rows of one feature; the predicting model reads one row of one factor and that feature.
+/// let mut inputs = ModelInputs::new(2, 1, 1, 1)?;
+/// assert_eq!(inputs.push(&[0.1])?, None);
+/// assert_eq!(inputs.push(&[0.2])?, Some(&[0.1, 0.2][..]));
+/// assert_eq!(inputs.join(&[0.9])?, Some(&[0.9, 0.2][..]));
+/// # Ok::<(), heqis_quant::QuantError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Inputs {
+pub struct ModelInputs {
     window: RowWindow,
     joined: RowWindow,
     row: Vec<f32>,
 }
 
-impl Inputs {
+impl ModelInputs {
     /// Makes empty inputs for windows of `window_rows` rows of `n_features`, and for `input_rows` rows of `n_factors`
     /// and `n_features`.
     ///
@@ -134,8 +152,7 @@ impl Inputs {
         self.window.push(scaled)
     }
 
-    /// Refuses the factors of a bar when one of them is not finite: the bar then takes no place among the rows, here and on
-    /// a board.
+    /// Refuses the factors of a bar when one of them is not finite: the bar then becomes no row, here and on a board.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] with the first such factor.
@@ -155,7 +172,7 @@ impl Inputs {
     /// once there are enough of them. Nothing is allocated.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when there are more or fewer factors than announced, or no row was pushed before.
+    /// Returns [`QuantError::Value`] when the number of factors is not `n_factors`, or no row was pushed before.
     pub fn join(&mut self, factors: &[f32]) -> Result<Option<&[f32]>, QuantError> {
         self.row.clear();
         self.row.extend_from_slice(factors);
@@ -165,99 +182,94 @@ impl Inputs {
     }
 }
 
-/// What a decision path is made of, beside its model.
+/// The parts of a decision pipeline without its model.
 #[derive(Clone, Debug)]
-pub struct PathConfig {
-    /// What the cleaner has to know; its stocks under special treatment have their limits in filters as well.
+pub struct PipelineConfig {
+    /// The cleaner's configuration; the filters apply the limits of its stocks under special treatment too.
     pub clean: CleanConfig,
-    /// Scaler of the features; it names them, and its window size is that of the model.
+    /// Scaler of the features; the features are those it names, and its window size is that of the model.
     pub scaler: Scaler,
     /// When to trade.
     pub strategy: Strategy,
-    /// Whether trading is allowed at the start.
-    pub kill: KillState,
+    /// The trading state at the start.
+    pub trading_state: TradingState,
 }
 
-impl PathConfig {
-    /// Returns the configuration with the default cleaner, free to trade.
+impl PipelineConfig {
+    /// Returns the configuration with the default cleaner and the trading state active.
     #[must_use]
     pub fn new(scaler: Scaler, strategy: Strategy) -> Self {
         Self {
             clean: CleanConfig::default(),
             scaler,
             strategy,
-            kill: KillState::Active,
+            trading_state: TradingState::Active,
         }
     }
 }
 
-/// What became of one bar.
+/// The outcome of one bar.
 #[derive(Debug)]
 #[allow(
     clippy::large_enum_variant,
     reason = "most bars are decided on, and a box would be an allocation for each"
 )]
-pub enum Outcome {
+pub enum BarOutcome {
     /// The cleaner rejected it.
     Rejected(Reject),
-    /// The cleaner passed it, but it has no features, cannot be scaled, or has factors that are not finite. A board counts it and goes on; so does this path.
-    Refused(QuantError),
-    /// It is good, and only filled indicators or windows. It comes with the cleaner's marks.
+    /// The cleaner passed it, but it has no features, cannot be scaled, or has factors that are not finite. A board counts
+    /// it and continues; so does this pipeline.
+    Unusable(QuantError),
+    /// It only filled indicators or windows. It has the cleaner's marks.
     WarmUp(Bar),
     /// It was decided on.
-    Decided(Decided),
+    Decided {
+        /// The bar with the cleaner's marks.
+        bar: Bar,
+        /// The inputs of the filters.
+        snapshot: MarketSnapshot,
+        /// The decision, with the prediction that it was made on.
+        decision: Decision,
+    },
 }
 
-/// A bar that was decided on.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Decided {
-    /// The bar with the cleaner's marks.
-    pub bar: Bar,
-    /// What the filters saw.
-    pub view: View,
-    /// What the model said.
-    pub prediction: Prediction,
-    /// What was decided.
-    pub verdict: Verdict,
-}
-
-/// The state of one series.
+/// The state of one symbol.
 #[derive(Debug)]
-struct Series {
+struct SymbolState {
     features: FeatureState,
-    market: Market,
-    inputs: Inputs,
-    memory: Memory,
+    market: MarketState,
+    inputs: ModelInputs,
+    decision: DecisionState,
 }
 
-/// The whole way from bars of any number of symbols to decisions.
+/// The whole way from bars of any number of symbols to decisions; see the [module](self) for an example.
 #[derive(Debug)]
-pub struct DecisionPath<M> {
+pub struct DecisionPipeline<M> {
     cleaner: Cleaner,
     clean: CleanConfig,
     set: FeatureSet,
     scaler: Scaler,
     strategy: Strategy,
-    kill: KillState,
+    trading_state: TradingState,
     markets: Markets,
     model: M,
-    series: HashMap<Symbol, Series>,
+    symbols: HashMap<Symbol, SymbolState>,
     row: Vec<f64>,
     scaled: Vec<f32>,
 }
 
-impl<M: Model> DecisionPath<M> {
-    /// Makes a path that has seen no bar.
+impl<M: Model> DecisionPipeline<M> {
+    /// Makes a pipeline that has taken no bar.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when the scaler names a feature that cannot be computed, or a part of the
     /// configuration is out of its range.
-    pub fn new(config: PathConfig, model: M) -> Result<Self, QuantError> {
-        let PathConfig {
+    pub fn new(config: PipelineConfig, model: M) -> Result<Self, QuantError> {
+        let PipelineConfig {
             clean,
             scaler,
             strategy,
-            kill,
+            trading_state,
         } = config;
         strategy.validate()?;
         Ok(Self {
@@ -268,92 +280,95 @@ impl<M: Model> DecisionPath<M> {
             scaled: vec![0.0; scaler.n_features()],
             scaler,
             strategy,
-            kill,
+            trading_state,
             markets: Markets::shipped()?,
             model,
-            series: HashMap::new(),
+            symbols: HashMap::new(),
         })
     }
 
-    /// Takes the next bar and decides on it when it can.
+    /// Takes the next bar and decides on it once warm-up and windows are complete.
     ///
     /// # Errors
     /// Returns the model's error, and [`QuantError::Value`] as such when the model returns another number of factors than
-    /// it announced. What a board counts and survives is an [`Outcome`] instead.
-    pub fn step(&mut self, bar: Bar) -> Result<Outcome, M::Error> {
+    /// its [`Model::factor_count`]. Errors that a board counts and survives are a [`BarOutcome`] instead.
+    pub fn step(&mut self, bar: Bar) -> Result<BarOutcome, M::Error> {
         let bar = match self.cleaner.check(bar) {
             Ok(bar) => bar,
-            Err(reject) => return Ok(Outcome::Rejected(reject)),
+            Err(reject) => return Ok(BarOutcome::Rejected(reject)),
         };
-        let series = match self.series.entry(bar.symbol) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => entry.insert(Series {
+        let state = match self.symbols.entry(bar.symbol) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(SymbolState {
                 features: FeatureState::new(&self.set)?,
-                market: Market::new(&self.strategy.gauges())?,
-                inputs: Inputs::new(
+                market: MarketState::new(&self.strategy.filter_indicators())?,
+                inputs: ModelInputs::new(
                     self.scaler.window_size(),
                     self.scaler.n_features(),
                     self.model.factor_count(),
                     self.model.input_rows(),
                 )?,
-                memory: Memory::default(),
+                decision: DecisionState::default(),
             }),
         };
-        let ready = match series.features.update_into(&bar, &mut self.row) {
+        let ready = match state.features.update_into(&bar, &mut self.row) {
             Ok(ready) => ready,
-            Err(error) => return Ok(Outcome::Refused(error)),
+            Err(error) => return Ok(BarOutcome::Unusable(error)),
         };
-        let view = if self.strategy.needs_market() {
+        let snapshot = if self.strategy.needs_market() {
             let st = self.clean.is_st(bar.symbol, bar.date);
-            match series.market.update(&self.markets, st, &bar) {
-                Ok(view) => view,
-                Err(error) => return Ok(Outcome::Refused(error)),
+            match state.market.update(&self.markets, st, &bar) {
+                Ok(snapshot) => snapshot,
+                Err(error) => return Ok(BarOutcome::Unusable(error)),
             }
         } else {
-            View::of_close(bar.date, bar.close)
+            MarketSnapshot::of_close(bar.date, bar.close)
         };
         if !ready {
-            return Ok(Outcome::WarmUp(bar));
+            return Ok(BarOutcome::WarmUp(bar));
         }
         if let Err(error) = self.scaler.transform_into(&self.row, &mut self.scaled) {
-            return Ok(Outcome::Refused(error));
+            return Ok(BarOutcome::Unusable(error));
         }
-        let Some(window) = series.inputs.push(&self.scaled)? else {
-            return Ok(Outcome::WarmUp(bar));
+        let Some(window) = state.inputs.push(&self.scaled)? else {
+            return Ok(BarOutcome::WarmUp(bar));
         };
         let factors = self.model.factors(bar.symbol, window)?;
-        if let Err(error) = Inputs::check_factors(factors) {
-            return Ok(Outcome::Refused(error));
+        if let Err(error) = ModelInputs::check_factors(factors) {
+            return Ok(BarOutcome::Unusable(error));
         }
-        let Some(features) = series.inputs.join(factors)? else {
-            return Ok(Outcome::WarmUp(bar));
+        let Some(features) = state.inputs.join(factors)? else {
+            return Ok(BarOutcome::WarmUp(bar));
         };
         let prediction = self.model.predict(features)?;
-        let verdict = self
-            .strategy
-            .decide(&mut series.memory, &view, &prediction, self.kill);
-        Ok(Outcome::Decided(Decided {
+        let decision = self.strategy.decide(
+            &mut state.decision,
+            &BarRef::from(&bar),
+            &snapshot,
+            &prediction,
+            self.trading_state,
+        );
+        Ok(BarOutcome::Decided {
             bar,
-            view,
-            prediction,
-            verdict,
-        }))
+            snapshot,
+            decision,
+        })
     }
 
-    /// Sets how far trading is allowed from the next bar on.
-    pub fn set_kill_state(&mut self, kill: KillState) {
-        self.kill = kill;
+    /// Sets the trading state from the next bar on.
+    pub fn set_trading_state(&mut self, trading_state: TradingState) {
+        self.trading_state = trading_state;
     }
 
-    /// Corrects what is assumed of a symbol's last order; to be called before the symbol's next bar. Of a symbol that
-    /// has no bar yet there is nothing to correct.
-    pub fn report(&mut self, symbol: Symbol, report: Report) {
-        if let Some(series) = self.series.get_mut(&symbol) {
-            self.strategy.report(&mut series.memory, report);
+    /// Corrects the state of a symbol by a broker's report on its last order; to be called before the symbol's next bar. A
+    /// symbol without a bar has no order to correct.
+    pub fn report(&mut self, symbol: Symbol, report: ExecutionReport) {
+        if let Some(state) = self.symbols.get_mut(&symbol) {
+            self.strategy.report(&mut state.decision, report);
         }
     }
 
-    /// Returns the model, for what it counted.
+    /// Returns the model.
     #[must_use]
     pub fn model(&self) -> &M {
         &self.model
