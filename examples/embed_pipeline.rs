@@ -17,7 +17,7 @@ use heqis::compute::{Journal, Signal, TrtEngine};
 use heqis::data::journal;
 use heqis::gateway::source::CsvReplay;
 use heqis::gateway::{Cleaner, Indicators, NpuFeature};
-use heqis::messages::Decision;
+use heqis::messages::DecisionMessage;
 use heqis::quant::Side;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -74,7 +74,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .tap(
             "journal",
             Tap::new(move |frame| {
-                if frame.payload::<Decision>().is_some() {
+                if frame.payload::<DecisionMessage>().is_some() {
                     counter.fetch_add(1, Ordering::Relaxed);
                 }
             }),
