@@ -14,6 +14,29 @@ use crate::prices::judge_prices;
 use crate::report::{FileReport, ImportReport, SeriesReport};
 
 /// The series of any number of files, and the report on them.
+///
+/// ```
+/// use heqis_data::{Import, TableOptions};
+/// use heqis_quant::{CleanConfig, Cleaner, Symbol};
+///
+/// let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("600000.SH.csv");
+/// let text = "date,open,high,low,close,volume\n\
+///             2024-01-02,6.63,6.68,6.61,6.62,17000000\n\
+///             2024-01-03,6.62,9.99,6.61,6.65,16000000\n\
+///             2024-01-04,6.65,6.66,6.58,6.60,15000000\n";
+/// std::fs::write(&path, text)?;
+/// let options = TableOptions::default();
+/// let mut import = Import::default();
+/// import.read(&path, &options)?;
+/// import.settle(&options)?;
+/// let bars = import.clean(&Cleaner::new(CleanConfig::default())?);
+/// assert_eq!(bars[&Symbol::parse("600000.SH")?].len(), 2);
+/// let rejected = &import.report.series[0].rejected["outside_limits"];
+/// assert_eq!(rejected.count, 1);
+/// assert!(rejected.first.starts_with("600000.SH 2024-01-03: outside_limits"), "{}", rejected.first);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Import {
     /// The bars of each instrument as read, in the order of time. Adjusted ones are marked.
