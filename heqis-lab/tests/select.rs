@@ -511,8 +511,8 @@ symbols = "002032.SZ"
 samples_per_epoch = 128
 [schedule]
 encoder_epochs = 1
-alone_epochs = 1
-game_epochs = 1
+pretraining_epochs = 1
+adversarial_epochs = 1
 identity_epochs = 1
 distil_every = 0
 fine_tune_epochs = 0

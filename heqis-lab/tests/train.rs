@@ -23,8 +23,8 @@ fn settings(set: &Path, more: &str) -> TrainConfig {
         [data]
         set = {set:?}
         [schedule]
-        alone_epochs = 2
-        game_epochs = 6
+        pretraining_epochs = 2
+        adversarial_epochs = 6
         identity_epochs = 2
         distil_every = 3
         fine_tune_epochs = 2

@@ -44,8 +44,8 @@ fn a_training_on_a_gpu_goes_the_way_of_the_one_on_the_processor() {
         ..GeneratorSpec::new("g4", GeneratorKind::Lstm, 6)
     });
     settings.schedule.encoder_epochs = 2;
-    settings.schedule.alone_epochs = 2;
-    settings.schedule.game_epochs = 2;
+    settings.schedule.pretraining_epochs = 2;
+    settings.schedule.adversarial_epochs = 2;
     let run = |device: DeviceKind| -> Vec<Point> {
         let mut config = settings.clone();
         config.device = device;

@@ -34,8 +34,8 @@ fn settings(set: &Path, more: &str) -> TrainConfig {
         [data]
         set = {set:?}
         [schedule]
-        alone_epochs = 2
-        game_epochs = 6
+        pretraining_epochs = 2
+        adversarial_epochs = 6
         identity_epochs = 2
         distil_every = 3
         fine_tune_epochs = 2
@@ -172,8 +172,8 @@ fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
         heads: Some(2),
         ..GeneratorSpec::new("m", GeneratorKind::Mpd, 4)
     }];
-    config.schedule.alone_epochs = 0;
-    config.schedule.game_epochs = 0;
+    config.schedule.pretraining_epochs = 0;
+    config.schedule.adversarial_epochs = 0;
     let out = root.path().join("run");
     train(&config, &out, false, &mut Deaf).unwrap();
     let run = TrainedRun::open(&out).unwrap();
@@ -211,7 +211,7 @@ fn discriminators_of_real_bars_come_to_know_more_than_chance_and_never_all() {
     config.data.samples_per_epoch = 512;
     config.optimiser.discriminator_learning_rate = 1e-3;
     config.schedule.distil_every = 0;
-    config.schedule.game_epochs = 10;
+    config.schedule.adversarial_epochs = 10;
     let out = root.path().join("run");
     train(&config, &out, false, &mut Deaf).unwrap();
     let mut reader = csv::Reader::from_path(out.join("curves.csv")).unwrap();
@@ -256,8 +256,8 @@ fn other_generators(set: &Path) -> TrainConfig {
     ];
     config.optimiser.learning_rate = 3e-3;
     config.schedule.encoder_epochs = 3;
-    config.schedule.alone_epochs = 12;
-    config.schedule.game_epochs = 0;
+    config.schedule.pretraining_epochs = 12;
+    config.schedule.adversarial_epochs = 0;
     config
 }
 
@@ -270,8 +270,8 @@ fn default_generators(set: &Path) -> TrainConfig {
         spec.window_bars /= 2;
     }
     config.optimiser.learning_rate = 3e-3;
-    config.schedule.alone_epochs = 12;
-    config.schedule.game_epochs = 3;
+    config.schedule.pretraining_epochs = 12;
+    config.schedule.adversarial_epochs = 3;
     config.schedule.identity_epochs = 1;
     config.schedule.distil_every = 0;
     config

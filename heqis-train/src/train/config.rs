@@ -16,28 +16,28 @@ pub use super::spec::{EncoderSpec, GeneratorSpec};
 use crate::error::TrainError;
 use crate::nets::discriminator::DiscriminatorConfig;
 
-/// Everything that decides over a training. The same settings and the same data give the same weights.
+/// All settings of a training. The same settings and the same data give the same weights.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// What every random number is derived from: weights at the start, order of samples, noise.
+    /// Seed of every random stream: initial weights, order of samples, noise.
     #[serde(default)]
     pub seed: u64,
-    /// Threads on which networks learn side by side; 0 takes one for each core. The result is the same whatever their number.
+    /// Threads on which networks are trained in parallel; 0: one for each core. The number does not change the result.
     #[serde(default = "one")]
     pub threads: usize,
-    /// What computes.
+    /// The device that computes.
     #[serde(default, skip_serializing_if = "DeviceKind::is_cpu")]
     pub device: DeviceKind,
     /// Samples in one step.
     #[serde(default = "batch_size")]
     pub batch_size: usize,
-    /// What is learned from.
+    /// The training data.
     pub data: DataConfig,
     /// The generators, each with its discriminator.
     #[serde(default = "GeneratorSpec::defaults")]
     pub generators: Vec<GeneratorSpec>,
-    /// The discriminators, all of one shape; each judges series as long as its generator's window.
+    /// The discriminators, all of one shape; each classifies series as long as its generator's window.
     #[serde(default)]
     pub discriminator: DiscriminatorConfig,
     /// The encoder whose factors every row gets as further columns.
@@ -57,7 +57,7 @@ pub struct TrainConfig {
     pub plateau: PlateauConfig,
 }
 
-/// What is learned from.
+/// The training data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
@@ -66,10 +66,10 @@ pub struct DataConfig {
     /// Which series: `"all"`, one symbol, a list of symbols, or `{ watch_list = FILE, sector = NAME }`.
     #[serde(default)]
     pub symbols: Symbols,
-    /// First day of the validation span; without it, behind 60 % of the days.
+    /// First day of the validation span; default: after 60 % of the days.
     #[serde(default)]
     pub validation_from: Option<Date>,
-    /// First day of the test span; without it, behind 80 % of the days.
+    /// First day of the test span; default: after 80 % of the days.
     #[serde(default)]
     pub test_from: Option<Date>,
     /// Last day that is read, labels included; without it, all days are.
@@ -79,18 +79,18 @@ pub struct DataConfig {
     /// that no bar is seen from both sides. Formerly `purge_days`, which is still read, with a warning.
     #[serde(default, alias = "purge_days")]
     pub purge_bars: Option<usize>,
-    /// Days left out behind each cut.
+    /// Days left out after each cut.
     #[serde(default)]
     pub embargo_days: usize,
-    /// Every how many bars of a series a training sample is taken.
+    /// Bars between two training samples of a series.
     #[serde(default = "one")]
     pub stride: usize,
-    /// Training samples in one epoch, drawn anew for each; 0 takes all.
+    /// Training samples in one epoch, drawn again for each; 0: all.
     #[serde(default)]
     pub samples_per_epoch: usize,
 }
 
-/// Which series of a data set are learned from.
+/// The series of a data set that are used.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Symbols {
@@ -128,29 +128,32 @@ pub struct Sector {
     pub sector: String,
 }
 
-/// The phases: encoder, then each generator alone (empirical risk), then the game.
+/// The phases: encoder, then supervised pre-training of each generator (empirical risk), then adversarial training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ScheduleConfig {
     /// Epochs of the encoder on the training span, before anything else.
     pub encoder_epochs: usize,
-    /// Epochs in which each generator learns alone.
-    pub alone_epochs: usize,
-    /// Epochs of the game; 0 leaves it at generators that learned alone.
-    pub game_epochs: usize,
-    /// Epochs of the game in which each discriminator judges its own generator only.
+    /// Epochs of the generators' supervised pre-training. Formerly `alone_epochs`, still read, with a warning; the digest of
+    /// the settings keeps the former name.
+    #[serde(rename(serialize = "alone_epochs"), alias = "alone_epochs")]
+    pub pretraining_epochs: usize,
+    /// Epochs of adversarial training; 0 keeps the pre-trained generators. Formerly `game_epochs`, still read, with a warning.
+    #[serde(rename(serialize = "game_epochs"), alias = "game_epochs")]
+    pub adversarial_epochs: usize,
+    /// Adversarial epochs in which each discriminator sees the candidates of its own generator only.
     pub identity_epochs: usize,
-    /// Every how many epochs of the game the best generator teaches the worst; 0 never.
+    /// Number of adversarial epochs after which the best generator teaches the worst, each time; 0: never.
     pub distil_every: usize,
-    /// How it teaches: weight of the teacher.
+    /// Distillation: weight of the teacher's probabilities.
     pub distil_alpha: f64,
-    /// How it teaches: what logits are divided by.
+    /// Distillation: temperature that logits are divided by.
     pub distil_temperature: f64,
-    /// How it teaches: weight of the squared error.
+    /// Distillation: weight of the squared error.
     pub distil_lambda: f64,
-    /// Epochs in which, after that, the best generator plays the best discriminator, at most 5; 0 never.
+    /// Epochs after each distillation in which the best generator is trained against the best discriminator, at most 5.
     pub fine_tune_epochs: usize,
-    /// Epochs without a better loss on the validation span after which a generator learns no more; 0 never stops it.
+    /// Epochs without a better validation loss after which a generator is stopped; 0: never.
     pub patience_epochs: usize,
 }
 
@@ -158,8 +161,8 @@ impl Default for ScheduleConfig {
     fn default() -> Self {
         Self {
             encoder_epochs: 20,
-            alone_epochs: 10,
-            game_epochs: 40,
+            pretraining_epochs: 10,
+            adversarial_epochs: 40,
             identity_epochs: 10,
             distil_every: 10,
             distil_alpha: 0.7,
@@ -172,7 +175,7 @@ impl Default for ScheduleConfig {
 }
 
 impl ScheduleConfig {
-    /// Returns how a teacher teaches.
+    /// Returns the parameters of distillation.
     #[must_use]
     pub fn distillation(&self) -> Distillation {
         Distillation {
@@ -183,7 +186,7 @@ impl ScheduleConfig {
     }
 }
 
-/// The weights of the terms in a generator's loss; 1 each is L_G as it is written.
+/// The weights of the terms in a generator's loss L_G.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
@@ -191,21 +194,22 @@ pub struct LossConfig {
     pub value: f64,
     /// Weight of the cross-entropy.
     pub class: f64,
-    /// Weight of being found out.
-    pub deception: f64,
-    /// How a candidate's class is put before a discriminator.
+    /// Weight of the adversarial loss. Formerly `deception`, still read, with a warning.
+    #[serde(rename(serialize = "deception"), alias = "deception")]
+    pub adversarial: f64,
+    /// How a candidate's class is encoded for a discriminator.
     pub judged_class: JudgedClass,
 }
 
-/// How a candidate's class is put before a discriminator. Real classes are one-hot.
+/// How a candidate's class is encoded for a discriminator. Real classes are one-hot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum JudgedClass {
-    /// As probabilities, by softmax. A discriminator soon knows a candidate by its class not being one-hot, and pushes
-    /// generators to be surer than they have reason to be.
+    /// As probabilities, by softmax. A discriminator learns to recognise a candidate by its class not being one-hot, and makes
+    /// generators overconfident.
     Softmax,
-    /// As a class drawn by them, with the gradient of the softmax: the straight-through Gumbel-softmax (Jang and
-    /// others, arXiv 1611.01144), so that its form tells a discriminator nothing.
+    /// As a one-hot sample of them with the gradient of the softmax: the straight-through Gumbel-softmax (Jang et al., arXiv
+    /// 1611.01144), so that its form carries no information for a discriminator.
     #[default]
     Gumbel,
 }
@@ -215,7 +219,7 @@ impl Default for LossConfig {
         Self {
             value: 1.0,
             class: 1.0,
-            deception: 1.0,
+            adversarial: 1.0,
             judged_class: JudgedClass::default(),
         }
     }
@@ -243,15 +247,8 @@ impl TrainConfig {
         let config: Self = toml::from_str(text).map_err(|source| TrainError::toml(path, source))?;
         let table: toml::Table =
             toml::from_str(text).map_err(|source| TrainError::toml(path, source))?;
-        if table
-            .get("data")
-            .is_some_and(|data| data.get("purge_days").is_some())
-        {
-            eprintln!(
-                "warning: {}: data.purge_days is now data.purge_bars, and counts bars of each series; the old name goes \
-                 with the next version",
-                path.display()
-            );
+        for warning in renamed_keys(&table) {
+            eprintln!("warning: {}: {warning}", path.display());
         }
         config.check()?;
         Ok(config)
@@ -374,8 +371,8 @@ impl TrainConfig {
             ),
             (
                 "losses",
-                [l.value, l.class, l.deception].into_iter().all(whole),
-                l.value.min(l.class).min(l.deception),
+                [l.value, l.class, l.adversarial].into_iter().all(whole),
+                l.value.min(l.class).min(l.adversarial),
                 "not negative",
             ),
             (
@@ -411,13 +408,39 @@ impl TrainConfig {
             {
                 return refuse(format!("{name:?} is the name of two"));
             }
-            // The networks check their shapes themselves; any number of features will do.
+            // The networks check their shapes; the number of features does not matter.
             let (_, factors) = self.encoder.shape();
             let network = spec.network(1, 1 + factors, &self.encoder);
             network.init(&Device::flex(), self.seed)?;
         }
         Ok(())
     }
+}
+
+/// Keys that have a new name: table, former name, name. Former names are read for one version.
+const RENAMED: [(&str, &str, &str); 4] = [
+    ("data", "purge_days", "purge_bars"),
+    ("schedule", "alone_epochs", "pretraining_epochs"),
+    ("schedule", "game_epochs", "adversarial_epochs"),
+    ("losses", "deception", "adversarial"),
+];
+
+/// Returns a warning for each former name that a file still uses.
+fn renamed_keys(table: &toml::Table) -> Vec<String> {
+    let is_used = |table_name: &str, key: &str| {
+        table
+            .get(table_name)
+            .is_some_and(|keys| keys.get(key).is_some())
+    };
+    RENAMED
+        .iter()
+        .filter(|(table, former, _)| is_used(table, former))
+        .map(|(table, former, name)| {
+            format!(
+                "{table}.{former} is now {table}.{name}; the former name is read for this version only"
+            )
+        })
+        .collect()
 }
 
 fn one() -> usize {

@@ -20,7 +20,7 @@ use crate::error::TrainError;
 pub struct LookBack {
     /// Rows of the longest window.
     pub window_bars: usize,
-    /// Targets of the longest series that a discriminator judges, the candidate included.
+    /// Targets of the longest series that a discriminator classifies, the candidate included.
     pub series_bars: usize,
     /// Rows that the encoder needs for one row of factors; 1 without an encoder.
     pub encoder_bars: usize,

@@ -21,8 +21,9 @@ pub struct Point {
     pub mse: Option<f64>,
     /// Its cross-entropy.
     pub cross_entropy: Option<f64>,
-    /// What it paid for being found out, weighted.
-    pub deception: Option<f64>,
+    /// Its adversarial loss, weighted; the column keeps its former name.
+    #[serde(rename = "deception")]
+    pub adversarial: Option<f64>,
     /// Supervised loss on the validation span.
     pub validation_loss: Option<f64>,
     /// Its squared error.

@@ -43,7 +43,7 @@ pub fn discriminator(j: usize, verdict: &Verdict, weights: &PairWeights) -> Opti
 
 /// Returns what each generator that discriminator `j` saw pays for being found out: its place and w_ji · BCE(D_j(ŷ_i), 1),
 /// `[1]`. The target is 1, since a generator wants its candidate to be taken for real.
-pub fn deceptions<'a>(
+pub fn adversarial_losses<'a>(
     j: usize,
     verdict: &'a Verdict,
     weights: &'a PairWeights,
@@ -193,7 +193,7 @@ mod tests {
         ] {
             let paid = |i: usize| {
                 let all = all.iter().enumerate();
-                let told = all.flat_map(|(j, verdict)| deceptions(j, verdict, &weights));
+                let told = all.flat_map(|(j, verdict)| adversarial_losses(j, verdict, &weights));
                 let own = told.filter(|(of, _)| *of == i);
                 own.map(|(_, loss)| loss).reduce(|sum, loss| sum + loss)
             };

@@ -7,7 +7,7 @@
 //! - [`schedule`]: pair weights, learning rates, early stopping.
 //! - [`optimiser`]: AdamW with one clip for a whole network.
 //! - [`random`]: random numbers by purpose and epoch.
-//! - `crew`: the threads.
+//! - `workers`: the threads.
 //! - `passes`: a generator alone, a student with its teacher, the encoder.
 //! - `game`: discriminators' turn and generators' turn, over what `candidate` puts before a discriminator.
 //! - [`trainer`]: phases and epochs in their order.
@@ -25,13 +25,13 @@
 mod candidate;
 pub mod config;
 pub mod corpus;
-mod crew;
+mod worker_pool;
 pub mod curves;
 pub mod device;
-mod game;
+mod adversarial;
 pub mod loss;
 pub mod optimiser;
-mod passes;
+mod epoch;
 mod plots;
 pub mod predict;
 pub mod progress;

@@ -7,7 +7,7 @@ use heqis_data::svg::{Curve, Style, chart};
 use super::corpus::{Corpus, Part};
 use super::curves::Point;
 use super::device::device_of;
-use super::state::{Coder, State};
+use super::state::{EncoderState, State};
 use super::tensors::numbers;
 use crate::error::TrainError;
 
@@ -21,8 +21,8 @@ const DRAWN_FEATURES: usize = 4;
 /// [`TrainError`] when a tensor cannot be read.
 pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)>, TrainError> {
     let mut pictures = by_epoch(&state.curves);
-    for player in &state.players {
-        let said = player.said(corpus, Part::Validation)?;
+    for generator in &state.generators {
+        let said = generator.said(corpus, Part::Validation)?;
         let of = |name: &str, value: &dyn Fn(usize) -> f64| Curve {
             name: name.to_owned(),
             points: (0..said.len()).map(|at| (at as f64, value(at))).collect(),
@@ -33,10 +33,10 @@ pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)
         ];
         let title = format!(
             "{}: next return in per cent, validation span",
-            player.spec.name
+            generator.spec.name
         );
         let picture = chart(&title, "sample", &curves, Style::Line);
-        pictures.push((format!("fit-{}", player.spec.name), picture));
+        pictures.push((format!("fit-{}", generator.spec.name), picture));
     }
     if let Some(coder) = &state.coder {
         pictures.push(("reconstruction".to_owned(), reconstruction(coder, corpus)?));
@@ -65,16 +65,16 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
             names.push(&point.network);
         }
     }
-    let (judges, others): (Vec<&str>, Vec<&str>) =
+    let (discriminators, others): (Vec<&str>, Vec<&str>) =
         names.into_iter().partition(|name| name.starts_with("d-"));
-    let (coders, players): (Vec<&str>, Vec<&str>) =
+    let (coders, generators): (Vec<&str>, Vec<&str>) =
         others.into_iter().partition(|name| *name == "encoder");
     let curves = |names: &[&str], value: &dyn Fn(&Point) -> Option<f64>| -> Vec<Curve> {
         names.iter().map(|name| of(name, name, value)).collect()
     };
     let supervised = |p: &Point| Some(p.mse? + p.cross_entropy?);
     let mut accuracies = Vec::new();
-    for judge in &judges {
+    for judge in &discriminators {
         accuracies.push(of(&format!("{judge} real"), judge, &|p| p.real_accuracy));
         accuracies.push(of(&format!("{judge} fake"), judge, &|p| p.fake_accuracy));
     }
@@ -86,23 +86,23 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
         draw(
             "training-loss",
             "squared error + cross-entropy, training samples",
-            &curves(&players, &supervised),
+            &curves(&generators, &supervised),
         ),
         draw(
             "validation-loss",
             "supervised loss, validation span",
-            &curves(&players, &|p| p.validation_loss),
+            &curves(&generators, &|p| p.validation_loss),
         ),
         draw(
             "validation-direction",
             "share of moves with the right sign, validation span",
-            &curves(&players, &|p| p.validation_direction),
+            &curves(&generators, &|p| p.validation_direction),
         ),
     ];
-    if !judges.is_empty() {
+    if !discriminators.is_empty() {
         let title = "share of series that discriminators judge rightly";
         pictures.push(draw("discriminators", title, &accuracies));
-        let losses = curves(&judges, &|p| p.loss);
+        let losses = curves(&discriminators, &|p| p.loss);
         pictures.push(draw(
             "discriminator-loss",
             "loss of discriminators",
@@ -120,7 +120,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
 }
 
 /// Draws the first features of one window of the validation span beside what the encoder makes of them.
-fn reconstruction(coder: &Coder, corpus: &Corpus) -> Result<String, TrainError> {
+fn reconstruction(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Part::Validation);
     let middle = &samples[samples.len() / 2..][..1];
     let net = coder.best_net.valid();
@@ -149,7 +149,7 @@ fn reconstruction(coder: &Coder, corpus: &Corpus) -> Result<String, TrainError> 
 }
 
 /// Draws the first two factors of the validation span, coloured by what came.
-fn latent(coder: &Coder, corpus: &Corpus) -> Result<String, TrainError> {
+fn latent(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Part::Validation);
     let net = coder.best_net.valid();
     let mut curves: Vec<Curve> = CLASSES

@@ -29,7 +29,7 @@ use super::corpus::{Corpus, Part, SpanDays};
 use super::curves;
 use super::predict::{Prediction, predict};
 use super::schedule::BestSoFar;
-use super::state::{Player, State};
+use super::state::{GeneratorState, State};
 use super::tensors::{Tensors, numbers};
 use crate::error::TrainError;
 use crate::nets::encoder::Encoder;
@@ -104,8 +104,8 @@ impl RunManifest {
         let path = config.data.set.join(manifest::FILE);
         let bytes = std::fs::read(&path).map_err(|source| TrainError::file(&path, source))?;
         let mut parameters = BTreeMap::new();
-        for (player, judge) in state.players.iter().zip(&state.judges) {
-            parameters.insert(player.spec.name.clone(), player.net.num_params());
+        for (generator, judge) in state.generators.iter().zip(&state.discriminators) {
+            parameters.insert(generator.spec.name.clone(), generator.net.num_params());
             parameters.insert(judge.name.clone(), judge.net.num_params());
         }
         if let Some(coder) = &state.coder {
@@ -262,9 +262,9 @@ impl RunDir {
 
     fn write_weights(&self, state: &State) -> Result<BTreeMap<String, String>, TrainError> {
         let mut digests = BTreeMap::new();
-        for player in &state.players {
-            let name = &player.spec.name;
-            for (folder, net) in [("best", &player.best_net), ("alone", &player.alone_net)] {
+        for generator in &state.generators {
+            let name = &generator.spec.name;
+            for (folder, net) in [("best", &generator.best_net), ("alone", &generator.alone_net)] {
                 let bytes = weights(name, net)?;
                 self.write(&format!("{folder}/{name}.safetensors"), &bytes)?;
                 if folder == "best" {
@@ -288,14 +288,14 @@ impl RunDir {
     ) -> Result<RunManifest, TrainError> {
         let digests = self.write_weights(state)?;
         self.write("curves.csv", &curves::csv(&state.curves)?)?;
-        for player in &state.players {
-            let name = &player.spec.name;
-            let said = player.said(corpus, Part::Validation)?;
+        for generator in &state.generators {
+            let name = &generator.spec.name;
+            let said = generator.said(corpus, Part::Validation)?;
             let score = super::predict::Score::of(&said, corpus.target_scale);
             manifest.figures.insert(
                 name.clone(),
                 Figures {
-                    best: player.best,
+                    best: generator.best,
                     weights_sha256: digests.get(name).cloned().unwrap_or_default(),
                     validation_mse: score.mse,
                     validation_cross_entropy: score.cross_entropy,
@@ -333,7 +333,7 @@ impl RunDir {
     }
 }
 
-impl Player {
+impl GeneratorState {
     /// Returns what the best weights say about a span.
     pub(crate) fn said(&self, corpus: &Corpus, part: Part) -> Result<Vec<Prediction>, TrainError> {
         let net = self.best_net.valid();

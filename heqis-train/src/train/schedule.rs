@@ -19,7 +19,7 @@ impl PairWeights {
         }
     }
 
-    /// Each discriminator judges its own generator.
+    /// Each discriminator sees only its own generator's candidates.
     #[must_use]
     pub fn identity(pairs: usize) -> Self {
         let weights = (0..pairs * pairs).map(|at| f64::from(u8::from(at / pairs == at % pairs)));
@@ -29,7 +29,7 @@ impl PairWeights {
         }
     }
 
-    /// Each discriminator judges all generators alike.
+    /// Each discriminator sees all generators' candidates with equal weight.
     #[must_use]
     pub fn shared(pairs: usize) -> Self {
         Self {

@@ -39,7 +39,7 @@ pub struct Clock {
 
 /// A generator with all that belongs to it.
 #[derive(Clone, Debug)]
-pub struct Player {
+pub struct GeneratorState {
     /// What the settings say of it.
     pub spec: GeneratorSpec,
     /// The network that learns.
@@ -62,7 +62,7 @@ pub struct Player {
 
 /// A discriminator with all that belongs to it.
 #[derive(Clone, Debug)]
-pub struct Judge {
+pub struct DiscriminatorState {
     /// The network.
     pub net: Discriminator,
     /// Its optimiser.
@@ -75,7 +75,7 @@ pub struct Judge {
 
 /// The encoder with all that belongs to it.
 #[derive(Clone, Debug)]
-pub struct Coder {
+pub struct EncoderState {
     /// The network that learns.
     pub net: Encoder,
     /// Its optimiser.
@@ -96,26 +96,29 @@ pub struct State {
     /// Which epoch comes next.
     pub clock: Clock,
     /// The generators.
-    pub players: Vec<Player>,
+    pub generators: Vec<GeneratorState>,
     /// The discriminators, one for each generator.
-    pub judges: Vec<Judge>,
+    pub discriminators: Vec<DiscriminatorState>,
     /// The encoder, when there is one.
-    pub coder: Option<Coder>,
+    pub encoder: Option<EncoderState>,
     /// What happened so far.
     pub curves: Vec<Point>,
 }
 
-/// The numbers of a state that are no tensors.
+/// The part of a state that is not tensors.
 #[derive(Serialize, Deserialize)]
 struct Notes {
     clock: Clock,
-    players: Vec<PlayerNotes>,
-    coder: Option<BestSoFar>,
+    // Checkpoints of former versions have this name.
+    #[serde(rename = "players")]
+    generators: Vec<GeneratorNotes>,
+    #[serde(rename = "coder")]
+    encoder: Option<BestSoFar>,
     curves: Vec<Point>,
 }
 
 #[derive(Serialize, Deserialize)]
-struct PlayerNotes {
+struct GeneratorNotes {
     plateau: Plateau,
     best: BestSoFar,
     stopped: bool,
@@ -134,11 +137,11 @@ impl State {
         let (window_bars, factors) = config.encoder.shape();
         let columns = features + factors;
         let pairs = config.generators.len();
-        let coder = match config.encoder.network(features) {
+        let encoder = match config.encoder.network(features) {
             None => None,
             Some(shape) => {
                 let net = shape.init(device, network_seed(config.seed, 2 * pairs))?;
-                Some(Coder {
+                Some(EncoderState {
                     best_net: net.clone(),
                     net,
                     optimiser: optimiser.clone(),
@@ -148,11 +151,11 @@ impl State {
                 })
             }
         };
-        let (mut players, mut judges) = (Vec::new(), Vec::new());
+        let (mut generators, mut discriminators) = (Vec::new(), Vec::new());
         for (place, spec) in config.generators.iter().enumerate() {
             let shape = spec.network(features, columns, &config.encoder);
             let net = shape.init(device, network_seed(config.seed, place))?;
-            players.push(Player {
+            generators.push(GeneratorState {
                 spec: spec.clone(),
                 best_net: net.clone(),
                 alone_net: net.clone(),
@@ -164,7 +167,7 @@ impl State {
                 columns: shape.features,
             });
             let seed = network_seed(config.seed, pairs + place);
-            judges.push(Judge {
+            discriminators.push(DiscriminatorState {
                 net: config.discriminator.init(device, seed)?,
                 optimiser: optimiser.clone(),
                 name: format!("d-{}", spec.name),
@@ -176,9 +179,9 @@ impl State {
                 phase: Phase::Encoder,
                 epoch: 0,
             },
-            players,
-            judges,
-            coder,
+            generators,
+            discriminators,
+            encoder,
             curves: Vec::new(),
         })
     }
@@ -190,32 +193,32 @@ impl State {
     /// [`TrainError`] when a tensor cannot be read.
     pub fn save(&self) -> Result<Tensors, TrainError> {
         let mut out = Tensors::default();
-        if let Some(coder) = &self.coder {
-            out.put_network("encoder.net", &coder.net)?;
-            out.put_network("encoder.best", &coder.best_net)?;
-            coder.optimiser.save("encoder.adam", &mut out)?;
+        if let Some(encoder) = &self.encoder {
+            out.put_network("encoder.net", &encoder.net)?;
+            out.put_network("encoder.best", &encoder.best_net)?;
+            encoder.optimiser.save("encoder.adam", &mut out)?;
         }
-        for (player, judge) in self.players.iter().zip(&self.judges) {
-            let name = |part: &str| format!("{}.{part}", player.spec.name);
-            out.put_network(&name("net"), &player.net)?;
-            out.put_network(&name("best"), &player.best_net)?;
-            out.put_network(&name("alone"), &player.alone_net)?;
-            player.optimiser.save(&name("adam"), &mut out)?;
-            out.put_network(&name("judge.net"), &judge.net)?;
-            judge.optimiser.save(&name("judge.adam"), &mut out)?;
+        for (generator, discriminator) in self.generators.iter().zip(&self.discriminators) {
+            let name = |part: &str| format!("{}.{part}", generator.spec.name);
+            out.put_network(&name("net"), &generator.net)?;
+            out.put_network(&name("best"), &generator.best_net)?;
+            out.put_network(&name("alone"), &generator.alone_net)?;
+            generator.optimiser.save(&name("adam"), &mut out)?;
+            out.put_network(&name("discriminator.net"), &discriminator.net)?;
+            discriminator.optimiser.save(&name("discriminator.adam"), &mut out)?;
         }
         let notes = Notes {
             clock: self.clock,
-            players: self
-                .players
+            generators: self
+                .generators
                 .iter()
-                .map(|player| PlayerNotes {
-                    plateau: player.plateau,
-                    best: player.best,
-                    stopped: player.stopped,
+                .map(|generator| GeneratorNotes {
+                    plateau: generator.plateau,
+                    best: generator.best,
+                    stopped: generator.stopped,
                 })
                 .collect(),
-            coder: self.coder.as_ref().map(|coder| coder.best),
+            encoder: self.encoder.as_ref().map(|encoder| encoder.best),
             curves: self.curves.clone(),
         };
         let text = serde_json::to_string(&notes)
@@ -236,34 +239,34 @@ impl State {
             .ok_or_else(|| fault("holds no state".to_owned()))?;
         let notes: Notes =
             serde_json::from_str(text).map_err(|source| fault(source.to_string()))?;
-        if notes.players.len() != self.players.len()
-            || notes.coder.is_some() != self.coder.is_some()
+        if notes.generators.len() != self.generators.len()
+            || notes.encoder.is_some() != self.encoder.is_some()
         {
             return Err(fault("was written with other networks".to_owned()));
         }
         self.clock = notes.clock;
         self.curves = notes.curves;
-        if let (Some(coder), Some(best)) = (&mut self.coder, notes.coder) {
-            coder.net = from.fill_network("encoder.net", coder.net.clone())?;
-            coder.best_net = from.fill_network("encoder.best", coder.best_net.clone())?;
-            coder.optimiser.load("encoder.adam", from, device)?;
-            coder.best = best;
+        if let (Some(encoder), Some(best)) = (&mut self.encoder, notes.encoder) {
+            encoder.net = from.fill_network("encoder.net", encoder.net.clone())?;
+            encoder.best_net = from.fill_network("encoder.best", encoder.best_net.clone())?;
+            encoder.optimiser.load("encoder.adam", from, device)?;
+            encoder.best = best;
         }
-        for ((player, judge), notes) in self
-            .players
+        for ((generator, discriminator), notes) in self
+            .generators
             .iter_mut()
-            .zip(&mut self.judges)
-            .zip(notes.players)
+            .zip(&mut self.discriminators)
+            .zip(notes.generators)
         {
-            let prefix = player.spec.name.clone();
+            let prefix = generator.spec.name.clone();
             let name = |part: &str| format!("{prefix}.{part}");
-            player.net = from.fill_network(&name("net"), player.net.clone())?;
-            player.best_net = from.fill_network(&name("best"), player.best_net.clone())?;
-            player.alone_net = from.fill_network(&name("alone"), player.alone_net.clone())?;
-            player.optimiser.load(&name("adam"), from, device)?;
-            judge.net = from.fill_network(&name("judge.net"), judge.net.clone())?;
-            judge.optimiser.load(&name("judge.adam"), from, device)?;
-            (player.plateau, player.best, player.stopped) =
+            generator.net = from.fill_network(&name("net"), generator.net.clone())?;
+            generator.best_net = from.fill_network(&name("best"), generator.best_net.clone())?;
+            generator.alone_net = from.fill_network(&name("alone"), generator.alone_net.clone())?;
+            generator.optimiser.load(&name("adam"), from, device)?;
+            discriminator.net = from.fill_network(&name("discriminator.net"), discriminator.net.clone())?;
+            discriminator.optimiser.load(&name("discriminator.adam"), from, device)?;
+            (generator.plateau, generator.best, generator.stopped) =
                 (notes.plateau, notes.best, notes.stopped);
         }
         Ok(self)

@@ -9,17 +9,17 @@ use heqis_data::store::DataSet;
 
 use super::config::TrainConfig;
 use super::corpus::{Corpus, Part};
-use super::crew::Crew;
+use super::worker_pool::WorkerPool;
 use super::curves::Point;
 use super::device::device_of;
-use super::game;
+use super::adversarial;
 use super::optimiser::Optimiser;
-use super::passes::{self, Room};
+use super::epoch::{self, TrainContext};
 use super::predict::Score;
 use super::progress::{Event, Listener};
 use super::run::{RunDir, RunManifest};
 use super::schedule::{BestSoFar, PairWeights, Plateau};
-use super::state::{Clock, Phase, Player, State};
+use super::state::{Clock, Phase, GeneratorState, State};
 use super::tensors::numbers;
 use crate::error::TrainError;
 use crate::nets::generator::GeneratorKind;
@@ -43,15 +43,15 @@ pub fn train(
         true => config.generators.len(),
         false => 1,
     };
-    let crew = Crew::new(config.threads, networks)?;
-    crew.lead(|| work(config, out, resume, &crew, listener))
+    let workers = WorkerPool::new(config.threads, networks)?;
+    workers.run(|| work(config, out, resume, &workers, listener))
 }
 
 fn work(
     config: &TrainConfig,
     out: &Path,
     resume: bool,
-    crew: &Crew,
+    workers: &WorkerPool,
     listener: &mut dyn Listener,
 ) -> Result<RunManifest, TrainError> {
     let data = DataSet::open(&config.data.set)?;
@@ -72,7 +72,7 @@ fn work(
         corpus,
         state,
         device,
-        crew,
+        workers,
         listener: Mutex::new(listener),
     };
     trainer.settle()?;
@@ -117,7 +117,7 @@ fn check_finite(points: &[Point]) -> Result<(), TrainError> {
             ("loss", point.loss),
             ("mse", point.mse),
             ("cross_entropy", point.cross_entropy),
-            ("deception", point.deception),
+            ("deception", point.adversarial),
             ("validation_loss", point.validation_loss),
             ("validation_mse", point.validation_mse),
             ("validation_cross_entropy", point.validation_cross_entropy),
@@ -149,8 +149,8 @@ impl TrainConfig {
         match phase {
             Phase::Encoder if factors == 0 => 0,
             Phase::Encoder => self.schedule.encoder_epochs,
-            Phase::Alone => self.schedule.alone_epochs,
-            Phase::Game => self.schedule.game_epochs,
+            Phase::Alone => self.schedule.pretraining_epochs,
+            Phase::Game => self.schedule.adversarial_epochs,
             Phase::Done => 0,
         }
     }
@@ -197,7 +197,7 @@ struct Trainer<'a, 'b> {
     corpus: Corpus,
     state: State,
     device: Device,
-    crew: &'a Crew,
+    workers: &'a WorkerPool,
     listener: Mutex<&'b mut dyn Listener>,
 }
 
@@ -242,25 +242,25 @@ impl Trainer<'_, '_> {
     fn is_over(&self) -> bool {
         let Clock { phase, epoch } = self.state.clock;
         let patience = self.config.schedule.patience_epochs;
-        let tired = match (phase, &self.state.coder) {
-            (Phase::Encoder, Some(coder)) => coder.best.is_over(patience),
+        let tired = match (phase, &self.state.encoder) {
+            (Phase::Encoder, Some(encoder)) => encoder.best.is_over(patience),
             (Phase::Encoder, None) => true,
-            _ => self.state.players.iter().all(|player| player.stopped),
+            _ => self.state.generators.iter().all(|generator| generator.stopped),
         };
         tired || epoch >= self.config.epochs(phase)
     }
 
     /// The encoder is at its best from now on, and inside the generators that hold one.
     fn leave_encoder(&mut self) -> Result<(), TrainError> {
-        let Some(coder) = &mut self.state.coder else {
+        let Some(encoder) = &mut self.state.encoder else {
             return Ok(());
         };
-        coder.net = coder.best_net.clone();
-        for player in &mut self.state.players {
-            if player.spec.kind == GeneratorKind::Mpd {
-                player.net = player.net.clone().with_encoder(coder.net.clone())?;
-                player.best_net = player.net.clone();
-                player.alone_net = player.net.clone();
+        encoder.net = encoder.best_net.clone();
+        for generator in &mut self.state.generators {
+            if generator.spec.kind == GeneratorKind::Mpd {
+                generator.net = generator.net.clone().with_encoder(encoder.net.clone())?;
+                generator.best_net = generator.net.clone();
+                generator.alone_net = generator.net.clone();
             }
         }
         Ok(())
@@ -268,30 +268,30 @@ impl Trainer<'_, '_> {
 
     /// Every generator goes into the game at its best, with a fresh optimiser.
     fn leave_alone(&mut self) {
-        for player in &mut self.state.players {
-            player.net = player.best_net.clone();
-            player.alone_net = player.best_net.clone();
-            if self.config.schedule.game_epochs > 0 {
-                player.optimiser = Optimiser::new(&self.config.optimiser);
-                player.plateau = Plateau::new(self.config.optimiser.learning_rate);
-                player.best = BestSoFar::default();
-                player.stopped = false;
+        for generator in &mut self.state.generators {
+            generator.net = generator.best_net.clone();
+            generator.alone_net = generator.best_net.clone();
+            if self.config.schedule.adversarial_epochs > 0 {
+                generator.optimiser = Optimiser::new(&self.config.optimiser);
+                generator.plateau = Plateau::new(self.config.optimiser.learning_rate);
+                generator.best = BestSoFar::default();
+                generator.stopped = false;
             }
         }
     }
 
     /// Gives every row its factors once the encoder has learned.
     fn append_factors(&mut self) -> Result<(), TrainError> {
-        let Some(coder) = &self.state.coder else {
+        let Some(encoder) = &self.state.encoder else {
             return Ok(());
         };
         let done = self.corpus.columns > self.corpus.features();
         if done || self.state.clock.phase == Phase::Encoder {
             return Ok(());
         }
-        let net = coder.best_net.valid();
+        let net = encoder.best_net.valid();
         self.corpus
-            .append_factors(coder.factors, &device_of(&net), |windows| {
+            .append_factors(encoder.factors, &device_of(&net), |windows| {
                 Ok(numbers(net.encode(windows))?.1)
             })
     }
@@ -303,17 +303,17 @@ impl Trainer<'_, '_> {
             let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
             listener.step();
         };
-        let room = Room {
+        let context = TrainContext {
             config: self.config,
             corpus: &self.corpus,
             device: self.device.clone(),
-            crew: self.crew,
+            workers: self.workers,
             on_step: &on_step,
         };
         let points = match clock.phase {
-            Phase::Encoder => encoder_epoch(&room, &mut self.state, clock.epoch)?,
-            Phase::Alone => alone_epoch(&room, &mut self.state, clock.epoch)?,
-            Phase::Game => game_epoch(&room, &mut self.state, clock.epoch)?,
+            Phase::Encoder => encoder_epoch(&context, &mut self.state, clock.epoch)?,
+            Phase::Alone => pretraining_epoch(&context, &mut self.state, clock.epoch)?,
+            Phase::Game => adversarial_epoch(&context, &mut self.state, clock.epoch)?,
             Phase::Done => vec![],
         };
         self.state.curves.extend(points);
@@ -332,9 +332,9 @@ fn placed(point: Point, phase: &str, epoch: usize, pass: usize) -> Point {
 }
 
 /// Adds a score to a point.
-fn scored(point: Point, room: &Room<'_>, score: &Score) -> Point {
+fn scored(point: Point, context: &TrainContext<'_>, score: &Score) -> Point {
     Point {
-        validation_loss: Some(room.validation_loss(score)),
+        validation_loss: Some(context.validation_loss(score)),
         validation_mse: Some(score.mse),
         validation_cross_entropy: Some(score.cross_entropy),
         validation_direction: Some(score.direction.share),
@@ -343,93 +343,93 @@ fn scored(point: Point, room: &Room<'_>, score: &Score) -> Point {
 }
 
 fn encoder_epoch(
-    room: &Room<'_>,
+    context: &TrainContext<'_>,
     state: &mut State,
     epoch: usize,
 ) -> Result<Vec<Point>, TrainError> {
-    let Some(coder) = &mut state.coder else {
+    let Some(encoder) = &mut state.encoder else {
         return Ok(vec![]);
     };
     let phase = Phase::Encoder;
-    let order = room.order(phase, epoch, 0);
-    let mut noise = room.noise(phase, epoch, 0);
+    let order = context.order(phase, epoch, 0);
+    let mut noise = context.noise(phase, epoch, 0);
     // Every epoch is judged with the same draws.
-    let mut judged_with = room.noise(phase, 0, 1);
-    let point = passes::encoder(room, coder, &order, &mut noise, &mut judged_with)?;
-    if coder
+    let mut judged_with = context.noise(phase, 0, 1);
+    let point = epoch::encoder(context, encoder, &order, &mut noise, &mut judged_with)?;
+    if encoder
         .best
         .observe(point.validation_loss.unwrap_or(f64::NAN), epoch)
     {
-        coder.best_net = coder.net.clone();
+        encoder.best_net = encoder.net.clone();
     }
     Ok(vec![placed(point, "encoder", epoch, 0)])
 }
 
-fn alone_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, TrainError> {
+fn pretraining_epoch(context: &TrainContext<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, TrainError> {
     let phase = Phase::Alone;
-    let players = state.players.iter_mut().enumerate();
-    let learning = players.filter(|(_, player)| !player.stopped);
-    room.crew.try_each(learning, |(place, player)| {
-        let order = room.order(phase, epoch, place);
-        let mut noise = room.noise(phase, epoch, place);
-        let point = passes::alone(room, player, None, &order, &mut noise)?;
-        let score = room.score(player)?;
-        learn(room, player, &score, epoch);
-        Ok(scored(placed(point, "alone", epoch, 0), room, &score))
+    let generators = state.generators.iter_mut().enumerate();
+    let learning = generators.filter(|(_, generator)| !generator.stopped);
+    context.workers.try_map(learning, |(place, generator)| {
+        let order = context.order(phase, epoch, place);
+        let mut noise = context.noise(phase, epoch, place);
+        let point = epoch::supervised(context, generator, None, &order, &mut noise)?;
+        let score = context.score(generator)?;
+        learn(context, generator, &score, epoch);
+        Ok(scored(placed(point, "alone", epoch, 0), context, &score))
     })
 }
 
 /// Takes the score of an epoch: keeps the best weights, lowers the rate on a plateau, stops.
-fn learn(room: &Room<'_>, player: &mut Player, score: &Score, epoch: usize) {
-    let loss = room.validation_loss(score);
-    if player.best.observe(loss, epoch) {
-        player.best_net = player.net.clone();
+fn learn(context: &TrainContext<'_>, generator: &mut GeneratorState, score: &Score, epoch: usize) {
+    let loss = context.validation_loss(score);
+    if generator.best.observe(loss, epoch) {
+        generator.best_net = generator.net.clone();
     }
-    player.plateau.observe(loss, &room.config.plateau);
-    if player.best.is_over(room.config.schedule.patience_epochs) {
-        player.stopped = true;
-        player.net = player.best_net.clone();
+    generator.plateau.observe(loss, &context.config.plateau);
+    if generator.best.is_over(context.config.schedule.patience_epochs) {
+        generator.stopped = true;
+        generator.net = generator.best_net.clone();
     }
 }
 
-fn game_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, TrainError> {
-    let (phase, schedule) = (Phase::Game, &room.config.schedule);
-    let pairs = state.players.len();
+fn adversarial_epoch(context: &TrainContext<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, TrainError> {
+    let (phase, schedule) = (Phase::Game, &context.config.schedule);
+    let pairs = state.generators.len();
     let weights = PairWeights::at(epoch, schedule.identity_epochs, pairs);
-    let order = room.order(phase, epoch, 0);
-    let mut noise = room.noise(phase, epoch, 0);
-    let mut players: Vec<&mut Player> = state.players.iter_mut().collect();
-    let mut judges: Vec<_> = state.judges.iter_mut().collect();
-    let played = game::pass(
-        room,
-        &mut players,
-        &mut judges,
+    let order = context.order(phase, epoch, 0);
+    let mut noise = context.noise(phase, epoch, 0);
+    let mut generators: Vec<&mut GeneratorState> = state.generators.iter_mut().collect();
+    let mut discriminators: Vec<_> = state.discriminators.iter_mut().collect();
+    let played = adversarial::pass(
+        context,
+        &mut generators,
+        &mut discriminators,
         &weights,
         &order,
         &mut noise,
     )?;
-    let mut scores = room
-        .crew
-        .try_each(&state.players, |player| room.score(player))?;
+    let mut scores = context
+        .workers
+        .try_map(&state.generators, |generator| context.score(generator))?;
     let mut points: Vec<Point> = played
         .into_iter()
         .enumerate()
         .map(|(place, point)| {
             let point = placed(point, "game", epoch, 0);
             match scores.get(place) {
-                Some(score) => scored(point, room, score),
+                Some(score) => scored(point, context, score),
                 None => point,
             }
         })
         .collect();
     let due = schedule.distil_every > 0 && (epoch + 1).is_multiple_of(schedule.distil_every);
     if due && pairs > 1 {
-        points.extend(distil(room, state, &mut scores, epoch)?);
-        points.extend(fine_tune(room, state, &mut scores, epoch)?);
+        points.extend(distil(context, state, &mut scores, epoch)?);
+        points.extend(fine_tune(context, state, &mut scores, epoch)?);
     }
-    for (player, score) in state.players.iter_mut().zip(&scores) {
-        if !player.stopped {
-            learn(room, player, score, epoch);
+    for (generator, score) in state.generators.iter_mut().zip(&scores) {
+        if !generator.stopped {
+            learn(context, generator, score, epoch);
         }
     }
     Ok(points)
@@ -437,16 +437,16 @@ fn game_epoch(room: &Room<'_>, state: &mut State, epoch: usize) -> Result<Vec<Po
 
 /// Lets the best generator by validation loss teach the worst that still learns.
 fn distil(
-    room: &Room<'_>,
+    context: &TrainContext<'_>,
     state: &mut State,
     scores: &mut [Score],
     epoch: usize,
 ) -> Result<Option<Point>, TrainError> {
-    let loss = |place: &usize| room.validation_loss(&scores[*place]);
-    let all = 0..state.players.len();
+    let loss = |place: &usize| context.validation_loss(&scores[*place]);
+    let all = 0..state.generators.len();
     let best = all.clone().min_by(|a, b| loss(a).total_cmp(&loss(b)));
     let worst = all
-        .filter(|place| !state.players[*place].stopped)
+        .filter(|place| !state.generators[*place].stopped)
         .max_by(|a, b| loss(a).total_cmp(&loss(b)));
     let (Some(best), Some(worst)) = (best, worst) else {
         return Ok(None);
@@ -454,61 +454,61 @@ fn distil(
     if best == worst {
         return Ok(None);
     }
-    let teacher = state.players[best].clone();
-    let student = &mut state.players[worst];
-    let order = room.order(Phase::Game, epoch, 1);
-    let mut noise = room.noise(Phase::Game, epoch, 1);
-    let point = passes::alone(room, student, Some(&teacher), &order, &mut noise)?;
-    scores[worst] = room.score(student)?;
+    let teacher = state.generators[best].clone();
+    let student = &mut state.generators[worst];
+    let order = context.order(Phase::Game, epoch, 1);
+    let mut noise = context.noise(Phase::Game, epoch, 1);
+    let point = epoch::supervised(context, student, Some(&teacher), &order, &mut noise)?;
+    scores[worst] = context.score(student)?;
     let point = placed(point, "distil", epoch, 1);
-    Ok(Some(scored(point, room, &scores[worst])))
+    Ok(Some(scored(point, context, &scores[worst])))
 }
 
 /// Lets the best generator that still learns play the best discriminator for a few epochs, and keeps what was best by
 /// validation loss: when no epoch was better than before, both are rolled back.
 fn fine_tune(
-    room: &Room<'_>,
+    context: &TrainContext<'_>,
     state: &mut State,
     scores: &mut [Score],
     epoch: usize,
 ) -> Result<Vec<Point>, TrainError> {
-    let epochs = room.config.schedule.fine_tune_epochs;
-    let loss = |place: &usize| room.validation_loss(&scores[*place]);
-    let best = (0..state.players.len())
-        .filter(|place| !state.players[*place].stopped)
+    let epochs = context.config.schedule.fine_tune_epochs;
+    let loss = |place: &usize| context.validation_loss(&scores[*place]);
+    let best = (0..state.generators.len())
+        .filter(|place| !state.generators[*place].stopped)
         .min_by(|a, b| loss(a).total_cmp(&loss(b)));
     let (Some(g), true) = (best, epochs > 0) else {
         return Ok(vec![]);
     };
-    let mut noise = room.noise(Phase::Game, epoch, JUDGING_PASS);
-    let judged = game::judge_losses(room, &state.players, &state.judges, &mut noise)?;
+    let mut noise = context.noise(Phase::Game, epoch, JUDGING_PASS);
+    let judged = adversarial::discriminator_losses(context, &state.generators, &state.discriminators, &mut noise)?;
     let d = (0..judged.len()).min_by(|a, b| judged[*a].total_cmp(&judged[*b]));
     let Some(d) = d else { return Ok(vec![]) };
-    let mut kept = (state.players[g].clone(), state.judges[d].clone(), scores[g]);
+    let mut kept = (state.generators[g].clone(), state.discriminators[d].clone(), scores[g]);
     let mut points = Vec::new();
     for pass in 2..2 + epochs {
-        let order = room.order(Phase::Game, epoch, pass);
-        let mut noise = room.noise(Phase::Game, epoch, pass);
-        let played = game::pass(
-            room,
-            &mut [&mut state.players[g]],
-            &mut [&mut state.judges[d]],
+        let order = context.order(Phase::Game, epoch, pass);
+        let mut noise = context.noise(Phase::Game, epoch, pass);
+        let played = adversarial::pass(
+            context,
+            &mut [&mut state.generators[g]],
+            &mut [&mut state.discriminators[d]],
             &PairWeights::identity(1),
             &order,
             &mut noise,
         )?;
-        let score = room.score(&state.players[g])?;
+        let score = context.score(&state.generators[g])?;
         for (at, point) in played.into_iter().enumerate() {
             let point = placed(point, "fine_tune", epoch, pass);
             points.push(match at {
-                0 => scored(point, room, &score),
+                0 => scored(point, context, &score),
                 _ => point,
             });
         }
-        if room.validation_loss(&score) < room.validation_loss(&kept.2) {
-            kept = (state.players[g].clone(), state.judges[d].clone(), score);
+        if context.validation_loss(&score) < context.validation_loss(&kept.2) {
+            kept = (state.generators[g].clone(), state.discriminators[d].clone(), score);
         }
     }
-    (state.players[g], state.judges[d], scores[g]) = kept;
+    (state.generators[g], state.discriminators[d], scores[g]) = kept;
     Ok(points)
 }

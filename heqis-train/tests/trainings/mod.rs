@@ -14,8 +14,8 @@ pub(crate) fn small(set: &Path) -> TrainConfig {
         set = {set:?}
         [schedule]
         encoder_epochs = 1
-        alone_epochs = 1
-        game_epochs = 1
+        pretraining_epochs = 1
+        adversarial_epochs = 1
         identity_epochs = 1
         fine_tune_epochs = 0
         [discriminator]

@@ -1,4 +1,5 @@
-//! What every pass needs, and the passes without opponents: a generator alone, a student with its teacher, the encoder.
+//! What every pass needs, and the passes without discriminators: supervised training of a generator, with or without a
+//! teacher, and training of the encoder.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -7,31 +8,31 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::TrainConfig;
 use super::corpus::{Batch, Corpus, Part, Sample};
-use super::crew::Crew;
+use super::worker_pool::WorkerPool;
 use super::curves::{Mean, Point};
 use super::device::device_of;
 use super::loss;
 use super::predict::{Score, predict};
 use super::random::{Purpose, stream};
-use super::state::{Coder, Phase, Player};
+use super::state::{EncoderState, Phase, GeneratorState};
 use crate::error::TrainError;
 use crate::nets::generator::{Generator, GeneratorOutput};
 
-/// Samples that an encoder answers at once outside of training.
+/// Samples in one forward pass of the encoder outside of training.
 const CHUNK: usize = 512;
 
-/// Where a pass happens: settings, samples, and the device with gradients.
-pub(crate) struct Room<'a> {
+/// What every pass needs: settings, samples, and the device with gradients.
+pub(crate) struct TrainContext<'a> {
     pub(crate) config: &'a TrainConfig,
     pub(crate) corpus: &'a Corpus,
     pub(crate) device: Device,
-    /// Who works.
-    pub(crate) crew: &'a Crew,
-    /// Hears of every step.
+    /// The threads that networks are trained on.
+    pub(crate) workers: &'a WorkerPool,
+    /// Called after every step.
     pub(crate) on_step: &'a (dyn Fn() + Sync),
 }
 
-impl Room<'_> {
+impl TrainContext<'_> {
     /// Returns the training samples of a pass in its order.
     pub(crate) fn order(&self, phase: Phase, epoch: usize, pass: usize) -> Vec<Sample> {
         let mut samples = self.corpus.samples(Part::Training).to_vec();
@@ -44,41 +45,41 @@ impl Room<'_> {
         samples
     }
 
-    /// Returns the noise of a pass.
+    /// Returns the random stream of a pass.
     pub(crate) fn noise(&self, phase: Phase, epoch: usize, pass: usize) -> ChaCha8Rng {
         stream(self.config.seed, phase, epoch, pass, Purpose::Noise)
     }
 
-    /// Draws what dropout leaves of a player's hidden state, when it still learns.
+    /// Draws the dropout mask of a generator's hidden state, or `None` once it is stopped.
     pub(crate) fn dropout_mask(
         &self,
-        player: &Player,
+        generator: &GeneratorState,
         batch: &Batch,
         noise: &mut ChaCha8Rng,
     ) -> Option<Tensor<2>> {
         let [count, _] = batch.target.dims();
-        match player.stopped {
+        match generator.stopped {
             true => None,
-            false => player.net.dropout_mask(count, noise),
+            false => generator.net.dropout_mask(count, noise),
         }
     }
 
-    /// Lets a player answer a batch, with gradients and a mask of [`Self::dropout_mask`] when it still learns.
-    pub(crate) fn answer(
+    /// Runs a generator forward on a batch: with gradients and a mask of [`Self::dropout_mask`] until it is stopped.
+    pub(crate) fn forward(
         &self,
-        player: &Player,
+        generator: &GeneratorState,
         batch: &Batch,
         mask: Option<Tensor<2>>,
     ) -> GeneratorOutput {
-        let windows = batch.window(player.spec.window_bars, player.columns);
-        match player.stopped {
-            true => self.answer_as_given(&player.net, windows),
-            false => player.net.forward_train(windows, mask),
+        let windows = batch.window(generator.spec.window_bars, generator.columns);
+        match generator.stopped {
+            true => self.infer(&generator.net, windows),
+            false => generator.net.forward_train(windows, mask),
         }
     }
 
-    /// Lets a network answer without gradients and without dropout.
-    fn answer_as_given(&self, net: &Generator, windows: Tensor<3>) -> GeneratorOutput {
+    /// Runs a network forward without gradients and without dropout.
+    fn infer(&self, net: &Generator, windows: Tensor<3>) -> GeneratorOutput {
         let output = net.valid().forward(windows.inner());
         GeneratorOutput {
             value: Tensor::from_inner(output.value),
@@ -86,14 +87,14 @@ impl Room<'_> {
         }
     }
 
-    /// Returns how good a player is on the validation span.
-    pub(crate) fn score(&self, player: &Player) -> Result<Score, TrainError> {
+    /// Measures a generator on the validation span.
+    pub(crate) fn score(&self, generator: &GeneratorState) -> Result<Score, TrainError> {
         let samples = self.corpus.samples(Part::Validation);
-        let net = player.net.valid();
+        let net = generator.net.valid();
         let said = predict(
             &net,
-            player.spec.window_bars,
-            player.columns,
+            generator.spec.window_bars,
+            generator.columns,
             self.corpus,
             samples,
         )?;
@@ -111,8 +112,8 @@ impl Room<'_> {
     }
 }
 
-/// Returns the squared error and the cross-entropy of an answer, both `[1]`.
-pub(crate) fn supervised(output: GeneratorOutput, batch: &Batch) -> (Tensor<1>, Tensor<1>) {
+/// Returns the squared error and the cross-entropy of an output, both `[1]`.
+pub(crate) fn supervised_losses(output: GeneratorOutput, batch: &Batch) -> (Tensor<1>, Tensor<1>) {
     (
         loss::mse(output.value, batch.target.clone()),
         loss::cross_entropy(output.logits, batch.class.clone()),
@@ -127,79 +128,79 @@ pub(crate) fn number(tensor: Tensor<1>) -> Result<f64, TrainError> {
     Ok(value.into())
 }
 
-/// Lets one player learn alone, from a teacher's answers as well when there is one.
-pub(crate) fn alone(
-    room: &Room<'_>,
-    player: &mut Player,
-    teacher: Option<&Player>,
+/// Trains one generator by the supervised losses, or by distillation from a teacher.
+pub(crate) fn supervised(
+    context: &TrainContext<'_>,
+    generator: &mut GeneratorState,
+    teacher: Option<&GeneratorState>,
     order: &[Sample],
     noise: &mut ChaCha8Rng,
 ) -> Result<Point, TrainError> {
-    let losses = room.config.losses;
-    let rule = room.config.schedule.distillation();
+    let losses = context.config.losses;
+    let rule = context.config.schedule.distillation();
     let (mut total, mut squares, mut logs, mut norms) = <(Mean, Mean, Mean, Mean)>::default();
-    for chunk in order.chunks(room.config.batch_size) {
-        let batch = room.corpus.batch(chunk, &room.device);
-        let mask = room.dropout_mask(player, &batch, noise);
-        let output = room.answer(player, &batch, mask);
+    for chunk in order.chunks(context.config.batch_size) {
+        let batch = context.corpus.batch(chunk, &context.device);
+        let mask = context.dropout_mask(generator, &batch, noise);
+        let output = context.forward(generator, &batch, mask);
         let logits = output.logits.clone();
-        let (mse, cross_entropy) = supervised(output, &batch);
+        let (mse, cross_entropy) = supervised_losses(output, &batch);
         squares.add(number(mse.clone())?, chunk.len());
         logs.add(number(cross_entropy.clone())?, chunk.len());
         let loss = match teacher {
             Some(teacher) => {
                 let windows = batch.window(teacher.spec.window_bars, teacher.columns);
-                let wanted = room.answer_as_given(&teacher.net, windows).logits;
+                let wanted = context.infer(&teacher.net, windows).logits;
                 rule.loss(wanted, logits, (cross_entropy, mse))
             }
             None => mse.mul_scalar(losses.value) + cross_entropy.mul_scalar(losses.class),
         };
         total.add(number(loss.clone())?, chunk.len());
         let mut gradients = loss.backward();
-        let rate = player.plateau.rate;
-        let (net, norm) = player
+        let rate = generator.plateau.rate;
+        let (net, norm) = generator
             .optimiser
-            .step(player.net.clone(), &mut gradients, rate);
-        player.net = net;
+            .step(generator.net.clone(), &mut gradients, rate);
+        generator.net = net;
         norms.add(norm, 1);
-        room.step();
+        context.step();
     }
     Ok(Point {
-        network: player.spec.name.clone(),
+        network: generator.spec.name.clone(),
         loss: total.get(),
         mse: squares.get(),
         cross_entropy: logs.get(),
-        learning_rate: Some(player.plateau.rate),
+        learning_rate: Some(generator.plateau.rate),
         gradient_norm: norms.get(),
         ..Point::default()
     })
 }
 
-/// Lets the encoder learn, and judges it on the validation span.
+/// Trains the encoder, and measures it on the validation span.
 pub(crate) fn encoder(
-    room: &Room<'_>,
-    coder: &mut Coder,
+    context: &TrainContext<'_>,
+    encoder: &mut EncoderState,
     order: &[Sample],
     noise: &mut ChaCha8Rng,
     judged_with: &mut ChaCha8Rng,
 ) -> Result<Point, TrainError> {
-    let rate = room.config.optimiser.learning_rate;
+    let rate = context.config.optimiser.learning_rate;
     let (mut total, mut norms, mut validation) = <(Mean, Mean, Mean)>::default();
-    for chunk in order.chunks(room.config.batch_size) {
-        let windows = room.corpus.encoder_windows(chunk, &room.device);
-        let loss = coder.net.loss(windows, noise)?;
+    for chunk in order.chunks(context.config.batch_size) {
+        let windows = context.corpus.encoder_windows(chunk, &context.device);
+        let loss = encoder.net.loss(windows, noise)?;
         total.add(number(loss.clone())?, chunk.len());
         let mut gradients = loss.backward();
-        let (net, norm) = coder
+        let (net, norm) = encoder
             .optimiser
-            .step(coder.net.clone(), &mut gradients, rate);
-        coder.net = net;
+            .step(encoder.net.clone(), &mut gradients, rate);
+        encoder.net = net;
         norms.add(norm, 1);
-        room.step();
+        context.step();
     }
-    let net = coder.net.valid();
-    for chunk in room.corpus.samples(Part::Validation).chunks(CHUNK) {
-        let windows = room.corpus.encoder_windows(chunk, &device_of(&net));
+    let net = encoder.net.valid();
+    for chunk in context.corpus.samples(Part::Validation).chunks(CHUNK) {
+        let windows = context.corpus.encoder_windows(chunk, &device_of(&net));
         validation.add(number(net.loss(windows, judged_with)?)?, chunk.len());
     }
     Ok(Point {

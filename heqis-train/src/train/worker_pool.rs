@@ -1,8 +1,8 @@
-//! The threads of a training: networks that do not depend on each other learn side by side, each on one thread.
+//! The threads of a training: networks that do not depend on each other are trained in parallel, each on one thread.
 //!
-//! Networks of this size gain nothing from more threads than one. Each thread is a pool of one, which the framework takes
-//! for all the threads there are: a network's sums are added in the same order whatever the number of threads, and no
-//! network waits for pieces of another.
+//! Networks of this size gain nothing from more than one thread. Each thread is a rayon pool of size one, which the framework
+//! uses as its global pool: a network's sums are added in the same order whatever the number of threads, and no network
+//! waits for tasks of another.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,19 +10,19 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::error::TrainError;
 
-/// Threads, one at least.
+/// At least one thread.
 #[derive(Debug)]
-pub(crate) struct Crew {
+pub(crate) struct WorkerPool {
     first: ThreadPool,
     others: Vec<ThreadPool>,
 }
 
-impl Crew {
-    /// Starts threads: `threads` of them, 0 for one a core, but no more than there are networks to work on.
+impl WorkerPool {
+    /// Starts `threads` threads (0: one for each core), at most one for each network.
     ///
     /// # Errors
     ///
-    /// [`TrainError::Rule`] when the system gives none.
+    /// [`TrainError::Rule`] when a thread cannot be started.
     pub(crate) fn new(threads: usize, networks: usize) -> Result<Self, TrainError> {
         let wanted = match threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -43,17 +43,17 @@ impl Crew {
         })
     }
 
-    /// Works on the first thread.
-    pub(crate) fn lead<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+    /// Runs `work` on the first thread.
+    pub(crate) fn run<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.first.install(work)
     }
 
-    /// Works on each item, on whichever thread is free, and returns the results in the order of the items. Called by what
-    /// [`Self::lead`] runs, whose thread works too.
+    /// Applies `work` to each item on the next idle thread and returns the results in the order of the items. Must be called
+    /// from within [`Self::run`], whose thread takes part.
     ///
-    /// The last item is begun first: generators are listed by rising windows as a rule, and the dearest work should not be
-    /// what is begun last.
-    pub(crate) fn each<T: Send, R: Send>(
+    /// The last item starts first: generators are usually listed by rising windows, and the most expensive one should not
+    /// start last.
+    pub(crate) fn map<T: Send, R: Send>(
         &self,
         items: impl IntoIterator<Item = T>,
         work: impl Fn(T) -> R + Sync,
@@ -68,33 +68,33 @@ impl Crew {
                 done.push((place, result));
             }
         };
-        beside(&self.others, &serve);
+        on_all(&self.others, &serve);
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|(place, _)| *place);
         done.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Works on each item as [`Self::each`] does, where work can fail.
+    /// Applies fallible `work` to each item, as [`Self::map`] does.
     ///
     /// # Errors
     ///
-    /// That of the first item, in their order, that failed. All are worked on.
-    pub(crate) fn try_each<T: Send, R: Send>(
+    /// The error of the first item, in their order, that failed. All items are processed.
+    pub(crate) fn try_map<T: Send, R: Send>(
         &self,
         items: impl IntoIterator<Item = T>,
         work: impl Fn(T) -> Result<R, TrainError> + Sync,
     ) -> Result<Vec<R>, TrainError> {
-        self.each(items, work).into_iter().collect()
+        self.map(items, work).into_iter().collect()
     }
 }
 
-/// Runs `serve` on each of some threads and on the calling one, and returns when all are through.
-fn beside(threads: &[ThreadPool], serve: &(dyn Fn() + Sync)) {
+/// Runs `serve` on each of `threads` and on the calling one, and returns when all have finished.
+fn on_all(threads: &[ThreadPool], serve: &(dyn Fn() + Sync)) {
     match threads.split_first() {
         None => serve(),
         Some((thread, others)) => thread.in_place_scope(|scope| {
             scope.spawn(|_| serve());
-            beside(others, serve);
+            on_all(others, serve);
         }),
     }
 }
@@ -107,21 +107,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_the_order_of_the_items_whoever_works() {
+    fn results_are_in_the_order_of_the_items_with_any_number_of_threads() {
         for threads in [1, 2, 3, 9] {
-            let crew = Crew::new(threads, 4).unwrap();
-            let squares = crew.lead(|| crew.each(0..50, |n| n * n));
+            let workers = WorkerPool::new(threads, 4).unwrap();
+            let squares = workers.run(|| workers.map(0..50, |n| n * n));
             assert_eq!(squares, (0..50).map(|n| n * n).collect::<Vec<_>>());
         }
     }
 
     #[test]
-    fn items_are_worked_on_at_the_same_time_each_on_a_thread_of_its_own() {
-        let crew = Crew::new(3, 3).unwrap();
-        // Nobody passes before all three are there.
+    fn items_run_in_parallel_each_on_its_own_thread() {
+        let workers = WorkerPool::new(3, 3).unwrap();
+        // Each waits until all three have arrived.
         let barrier = Barrier::new(3);
-        let names = crew.lead(|| {
-            crew.each(0..3, |_| {
+        let names = workers.run(|| {
+            workers.map(0..3, |_| {
                 barrier.wait();
                 assert_eq!(rayon::current_num_threads(), 1);
                 std::thread::current().name().map(str::to_owned).unwrap()
@@ -133,9 +133,9 @@ mod tests {
     }
 
     #[test]
-    fn no_thread_is_started_that_has_no_network() {
-        assert_eq!(Crew::new(64, 3).unwrap().others.len(), 2);
-        assert!(Crew::new(1, 3).unwrap().others.is_empty());
-        assert!(Crew::new(4, 0).unwrap().others.is_empty());
+    fn no_more_threads_are_started_than_networks() {
+        assert_eq!(WorkerPool::new(64, 3).unwrap().others.len(), 2);
+        assert!(WorkerPool::new(1, 3).unwrap().others.is_empty());
+        assert!(WorkerPool::new(4, 0).unwrap().others.is_empty());
     }
 }
