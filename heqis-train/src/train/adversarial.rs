@@ -12,8 +12,8 @@ use rand_chacha::ChaCha8Rng;
 use super::candidate::{Candidate, verdict};
 use super::corpus::{Batch, Part, Sample};
 use super::curves::{Mean, Point};
-use super::loss;
 use super::epoch::{TrainContext, number, supervised_losses};
+use super::loss;
 use super::schedule::PairWeights;
 use super::state::{DiscriminatorState, GeneratorState};
 use crate::error::TrainError;
@@ -68,7 +68,10 @@ pub(crate) fn pass(
     order: &[Sample],
     noise: &mut ChaCha8Rng,
 ) -> Result<Vec<Point>, TrainError> {
-    let mut generator_turns: Vec<GeneratorTurn<'_>> = generators.iter_mut().map(|generator| GeneratorTurn::new(generator)).collect();
+    let mut generator_turns: Vec<GeneratorTurn<'_>> = generators
+        .iter_mut()
+        .map(|generator| GeneratorTurn::new(generator))
+        .collect();
     let mut discriminator_turns: Vec<DiscriminatorTurn<'_>> = discriminators
         .iter_mut()
         .enumerate()
@@ -84,25 +87,38 @@ pub(crate) fn pass(
             .collect::<Result<Vec<_>, _>>()?;
         // Detached, so that no gradient reaches a generator in the discriminators' step.
         let given: Vec<Candidate> = candidates.iter().map(Candidate::detached).collect();
-        context.workers
-            .try_map(&mut discriminator_turns, |turn| turn.learn(batch, &given, weights))?;
+        context.workers.try_map(&mut discriminator_turns, |turn| {
+            turn.learn(batch, &given, weights)
+        })?;
 
-        let learning: Vec<bool> = generator_turns.iter().map(|turn| !turn.generator.stopped).collect();
+        let learning: Vec<bool> = generator_turns
+            .iter()
+            .map(|turn| !turn.generator.stopped)
+            .collect();
         let gradients = context.workers.try_map(&discriminator_turns, |turn| {
             turn.gradients(context, batch, &given, weights, &learning)
         })?;
         let gradients: Vec<CandidateGradient> = gradients.into_iter().flatten().collect();
-        let turns = generator_turns.iter_mut().zip(outputs).zip(candidates).enumerate();
+        let turns = generator_turns
+            .iter_mut()
+            .zip(outputs)
+            .zip(candidates)
+            .enumerate();
         let turns = turns.filter(|(place, _)| learning[*place]);
-        context.workers
+        context
+            .workers
             .try_map(turns, |(place, ((turn, output), candidate))| {
-                let own = gradients.iter().filter(|gradient| gradient.generator == place);
+                let own = gradients
+                    .iter()
+                    .filter(|gradient| gradient.generator == place);
                 turn.learn(context, batch, output, candidate, own)
             })?;
         context.step();
     }
     let generators = generator_turns.iter().map(GeneratorTurn::point);
-    Ok(generators.chain(discriminator_turns.iter().map(DiscriminatorTurn::point)).collect())
+    Ok(generators
+        .chain(discriminator_turns.iter().map(DiscriminatorTurn::point))
+        .collect())
 }
 
 /// Returns every generator's output for a batch.
@@ -117,9 +133,11 @@ fn outputs(
         .iter()
         .map(|turn| context.dropout_mask(turn.generator, batch, noise))
         .collect();
-    context.workers.map(generator_turns.iter().zip(masks), |(turn, mask)| {
-        context.forward(turn.generator, batch, mask)
-    })
+    context
+        .workers
+        .map(generator_turns.iter().zip(masks), |(turn, mask)| {
+            context.forward(turn.generator, batch, mask)
+        })
 }
 
 impl<'a> GeneratorTurn<'a> {
@@ -172,10 +190,11 @@ impl<'a> GeneratorTurn<'a> {
         self.cross_entropy.add(numbers.1, count);
         let mut gradients = loss.backward();
         let generator = &mut *self.generator;
-        let (net, norm) =
-            generator
-                .optimiser
-                .step(generator.net.clone(), &mut gradients, generator.plateau.rate);
+        let (net, norm) = generator.optimiser.step(
+            generator.net.clone(),
+            &mut gradients,
+            generator.plateau.rate,
+        );
         generator.net = net;
         self.norm.add(norm, 1);
         Ok(())
@@ -196,7 +215,11 @@ impl<'a> GeneratorTurn<'a> {
 }
 
 impl<'a> DiscriminatorTurn<'a> {
-    fn new(context: &TrainContext<'_>, place: usize, discriminator: &'a mut DiscriminatorState) -> Self {
+    fn new(
+        context: &TrainContext<'_>,
+        place: usize,
+        discriminator: &'a mut DiscriminatorState,
+    ) -> Self {
         Self {
             place,
             discriminator,
@@ -217,7 +240,14 @@ impl<'a> DiscriminatorTurn<'a> {
     ) -> Result<(), TrainError> {
         let (discriminator, [count, _]) = (&mut *self.discriminator, batch.target.dims());
         let shown = (0..given.len()).filter(|i| weights.of(self.place, *i) > 0.0);
-        let verdict = verdict(&discriminator.net, discriminator.series_bars, batch, given, shown, true);
+        let verdict = verdict(
+            &discriminator.net,
+            discriminator.series_bars,
+            batch,
+            given,
+            shown,
+            true,
+        );
         if let Some(real) = &verdict.real {
             self.real.add(positive(real)?, count);
         }
@@ -227,9 +257,10 @@ impl<'a> DiscriminatorTurn<'a> {
         if let Some(loss) = loss::discriminator(self.place, &verdict, weights) {
             self.loss.add(number(loss.clone())?, count);
             let mut gradients = loss.backward();
-            let (net, norm) = discriminator
-                .optimiser
-                .step(discriminator.net.clone(), &mut gradients, self.rate);
+            let (net, norm) =
+                discriminator
+                    .optimiser
+                    .step(discriminator.net.clone(), &mut gradients, self.rate);
             discriminator.net = net;
             self.norm.add(norm, 1);
         }
@@ -249,11 +280,21 @@ impl<'a> DiscriminatorTurn<'a> {
         let net = self.discriminator.net.clone().no_grad();
         let leaves: Vec<Candidate> = given.iter().map(Candidate::leaf).collect();
         let shown = (0..leaves.len()).filter(|i| weights.of(self.place, *i) > 0.0 && learning[*i]);
-        let verdict = verdict(&net, self.discriminator.series_bars, batch, &leaves, shown, false);
+        let verdict = verdict(
+            &net,
+            self.discriminator.series_bars,
+            batch,
+            &leaves,
+            shown,
+            false,
+        );
         let (mut total, mut adversarial_loss) = (None, Vec::new());
         for (generator, loss) in loss::adversarial_losses(self.place, &verdict, weights) {
             adversarial_loss.push((generator, number(loss.clone())?));
-            loss::add(&mut total, loss.mul_scalar(context.config.losses.adversarial));
+            loss::add(
+                &mut total,
+                loss.mul_scalar(context.config.losses.adversarial),
+            );
         }
         let Some(total) = total else {
             return Ok(Vec::new());
@@ -264,7 +305,8 @@ impl<'a> DiscriminatorTurn<'a> {
             leaf.grad(&gradients)
                 .ok_or_else(|| TrainError::training(&self.discriminator.name, rule()))
         };
-        adversarial_loss.into_iter()
+        adversarial_loss
+            .into_iter()
             .map(|(generator, adversarial_loss)| {
                 Ok(CandidateGradient {
                     generator,
@@ -300,8 +342,10 @@ pub(crate) fn discriminator_losses(
     let device = context.device.clone().inner();
     let weights = PairWeights::shared(generators.len());
     let mut means = vec![Mean::default(); discriminators.len()];
-    let generators: Vec<(&GeneratorState, Generator)> = generators.iter().map(|p| (p, p.net.valid())).collect();
-    let discriminators: Vec<(&DiscriminatorState, Discriminator)> = discriminators.iter().map(|j| (j, j.net.valid())).collect();
+    let generators: Vec<(&GeneratorState, Generator)> =
+        generators.iter().map(|p| (p, p.net.valid())).collect();
+    let discriminators: Vec<(&DiscriminatorState, Discriminator)> =
+        discriminators.iter().map(|j| (j, j.net.valid())).collect();
     let samples = context.corpus.samples(Part::Validation);
     for chunk in samples.chunks(context.config.batch_size) {
         let batch = context.corpus.batch(chunk, &device);
@@ -314,7 +358,14 @@ pub(crate) fn discriminator_losses(
             .collect::<Result<Vec<_>, _>>()?;
         for (j, ((discriminator, net), mean)) in discriminators.iter().zip(&mut means).enumerate() {
             let shown = 0..candidates.len();
-            let verdict = verdict(net, discriminator.series_bars, &batch, &candidates, shown, true);
+            let verdict = verdict(
+                net,
+                discriminator.series_bars,
+                &batch,
+                &candidates,
+                shown,
+                true,
+            );
             if let Some(loss) = loss::discriminator(j, &verdict, &weights) {
                 mean.add(number(loss)?, chunk.len());
             }

@@ -8,13 +8,13 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::TrainConfig;
 use super::corpus::{Batch, Corpus, Part, Sample};
-use super::worker_pool::WorkerPool;
 use super::curves::{Mean, Point};
 use super::device::device_of;
 use super::loss;
 use super::predict::{Score, predict};
 use super::random::{Purpose, stream};
-use super::state::{EncoderState, Phase, GeneratorState};
+use super::state::{EncoderState, GeneratorState, Phase};
+use super::worker_pool::WorkerPool;
 use crate::error::TrainError;
 use crate::nets::generator::{Generator, GeneratorOutput};
 

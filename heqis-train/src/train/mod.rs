@@ -22,16 +22,15 @@
 //!
 //! What is *not* here: the networks ([`crate::nets`]), yardsticks, export, and anything that looks at the test span.
 
+mod adversarial;
 mod candidate;
 pub mod config;
 pub mod corpus;
-mod worker_pool;
 pub mod curves;
 pub mod device;
-mod adversarial;
+mod epoch;
 pub mod loss;
 pub mod optimiser;
-mod epoch;
 mod plots;
 pub mod predict;
 pub mod progress;
@@ -42,6 +41,7 @@ pub mod spec;
 pub mod state;
 pub mod tensors;
 pub mod trainer;
+mod worker_pool;
 
 pub use config::TrainConfig;
 pub use corpus::{Corpus, Part};

@@ -264,7 +264,10 @@ impl RunDir {
         let mut digests = BTreeMap::new();
         for generator in &state.generators {
             let name = &generator.spec.name;
-            for (folder, net) in [("best", &generator.best_net), ("alone", &generator.alone_net)] {
+            for (folder, net) in [
+                ("best", &generator.best_net),
+                ("alone", &generator.alone_net),
+            ] {
                 let bytes = weights(name, net)?;
                 self.write(&format!("{folder}/{name}.safetensors"), &bytes)?;
                 if folder == "best" {

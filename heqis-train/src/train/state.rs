@@ -205,7 +205,9 @@ impl State {
             out.put_network(&name("alone"), &generator.alone_net)?;
             generator.optimiser.save(&name("adam"), &mut out)?;
             out.put_network(&name("discriminator.net"), &discriminator.net)?;
-            discriminator.optimiser.save(&name("discriminator.adam"), &mut out)?;
+            discriminator
+                .optimiser
+                .save(&name("discriminator.adam"), &mut out)?;
         }
         let notes = Notes {
             clock: self.clock,
@@ -264,8 +266,11 @@ impl State {
             generator.best_net = from.fill_network(&name("best"), generator.best_net.clone())?;
             generator.alone_net = from.fill_network(&name("alone"), generator.alone_net.clone())?;
             generator.optimiser.load(&name("adam"), from, device)?;
-            discriminator.net = from.fill_network(&name("discriminator.net"), discriminator.net.clone())?;
-            discriminator.optimiser.load(&name("discriminator.adam"), from, device)?;
+            discriminator.net =
+                from.fill_network(&name("discriminator.net"), discriminator.net.clone())?;
+            discriminator
+                .optimiser
+                .load(&name("discriminator.adam"), from, device)?;
             (generator.plateau, generator.best, generator.stopped) =
                 (notes.plateau, notes.best, notes.stopped);
         }

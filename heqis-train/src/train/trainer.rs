@@ -7,20 +7,20 @@ use burn::module::Module;
 use burn::tensor::Device;
 use heqis_data::store::DataSet;
 
+use super::adversarial;
 use super::config::TrainConfig;
 use super::corpus::{Corpus, Part};
-use super::worker_pool::WorkerPool;
 use super::curves::Point;
 use super::device::device_of;
-use super::adversarial;
-use super::optimiser::Optimiser;
 use super::epoch::{self, TrainContext};
+use super::optimiser::Optimiser;
 use super::predict::Score;
 use super::progress::{Event, Listener};
 use super::run::{RunDir, RunManifest};
 use super::schedule::{BestSoFar, PairWeights, Plateau};
-use super::state::{Clock, Phase, GeneratorState, State};
+use super::state::{Clock, GeneratorState, Phase, State};
 use super::tensors::numbers;
+use super::worker_pool::WorkerPool;
 use crate::error::TrainError;
 use crate::nets::generator::GeneratorKind;
 
@@ -245,7 +245,11 @@ impl Trainer<'_, '_> {
         let tired = match (phase, &self.state.encoder) {
             (Phase::Encoder, Some(encoder)) => encoder.best.is_over(patience),
             (Phase::Encoder, None) => true,
-            _ => self.state.generators.iter().all(|generator| generator.stopped),
+            _ => self
+                .state
+                .generators
+                .iter()
+                .all(|generator| generator.stopped),
         };
         tired || epoch >= self.config.epochs(phase)
     }
@@ -365,7 +369,11 @@ fn encoder_epoch(
     Ok(vec![placed(point, "encoder", epoch, 0)])
 }
 
-fn pretraining_epoch(context: &TrainContext<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, TrainError> {
+fn pretraining_epoch(
+    context: &TrainContext<'_>,
+    state: &mut State,
+    epoch: usize,
+) -> Result<Vec<Point>, TrainError> {
     let phase = Phase::Alone;
     let generators = state.generators.iter_mut().enumerate();
     let learning = generators.filter(|(_, generator)| !generator.stopped);
@@ -386,13 +394,20 @@ fn learn(context: &TrainContext<'_>, generator: &mut GeneratorState, score: &Sco
         generator.best_net = generator.net.clone();
     }
     generator.plateau.observe(loss, &context.config.plateau);
-    if generator.best.is_over(context.config.schedule.patience_epochs) {
+    if generator
+        .best
+        .is_over(context.config.schedule.patience_epochs)
+    {
         generator.stopped = true;
         generator.net = generator.best_net.clone();
     }
 }
 
-fn adversarial_epoch(context: &TrainContext<'_>, state: &mut State, epoch: usize) -> Result<Vec<Point>, TrainError> {
+fn adversarial_epoch(
+    context: &TrainContext<'_>,
+    state: &mut State,
+    epoch: usize,
+) -> Result<Vec<Point>, TrainError> {
     let (phase, schedule) = (Phase::Game, &context.config.schedule);
     let pairs = state.generators.len();
     let weights = PairWeights::at(epoch, schedule.identity_epochs, pairs);
@@ -481,10 +496,19 @@ fn fine_tune(
         return Ok(vec![]);
     };
     let mut noise = context.noise(Phase::Game, epoch, JUDGING_PASS);
-    let judged = adversarial::discriminator_losses(context, &state.generators, &state.discriminators, &mut noise)?;
+    let judged = adversarial::discriminator_losses(
+        context,
+        &state.generators,
+        &state.discriminators,
+        &mut noise,
+    )?;
     let d = (0..judged.len()).min_by(|a, b| judged[*a].total_cmp(&judged[*b]));
     let Some(d) = d else { return Ok(vec![]) };
-    let mut kept = (state.generators[g].clone(), state.discriminators[d].clone(), scores[g]);
+    let mut kept = (
+        state.generators[g].clone(),
+        state.discriminators[d].clone(),
+        scores[g],
+    );
     let mut points = Vec::new();
     for pass in 2..2 + epochs {
         let order = context.order(Phase::Game, epoch, pass);
@@ -506,7 +530,11 @@ fn fine_tune(
             });
         }
         if context.validation_loss(&score) < context.validation_loss(&kept.2) {
-            kept = (state.generators[g].clone(), state.discriminators[d].clone(), score);
+            kept = (
+                state.generators[g].clone(),
+                state.discriminators[d].clone(),
+                score,
+            );
         }
     }
     (state.generators[g], state.discriminators[d], scores[g]) = kept;
