@@ -38,7 +38,7 @@ pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)
         let picture = chart(&title, "sample", &curves, Style::Line);
         pictures.push((format!("fit-{}", generator.spec.name), picture));
     }
-    if let Some(coder) = &state.coder {
+    if let Some(encoder) = &state.encoder {
         pictures.push(("reconstruction".to_owned(), reconstruction(coder, corpus)?));
         pictures.push(("latent".to_owned(), latent(coder, corpus)?));
     }
@@ -123,7 +123,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
 fn reconstruction(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Part::Validation);
     let middle = &samples[samples.len() / 2..][..1];
-    let net = coder.best_net.valid();
+    let net = encoder.best_net.valid();
     let windows = corpus.encoder_windows(middle, &device_of(&net));
     let (shape, target) = numbers(net.target(windows.clone()))?;
     let (_, found) = numbers(net.reconstruct(windows))?;
@@ -151,7 +151,7 @@ fn reconstruction(coder: &EncoderState, corpus: &Corpus) -> Result<String, Train
 /// Draws the first two factors of the validation span, coloured by what came.
 fn latent(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Part::Validation);
-    let net = coder.best_net.valid();
+    let net = encoder.best_net.valid();
     let mut curves: Vec<Curve> = CLASSES
         .iter()
         .map(|name| Curve {
@@ -162,7 +162,7 @@ fn latent(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     for chunk in samples.chunks(512) {
         let windows = corpus.encoder_windows(chunk, &device_of(&net));
         let (_, codes) = numbers(net.encode(windows))?;
-        for (sample, code) in chunk.iter().zip(codes.chunks(coder.factors)) {
+        for (sample, code) in chunk.iter().zip(codes.chunks(encoder.factors)) {
             let series = &corpus.series[sample.series as usize];
             let class = usize::from(series.classes[sample.row as usize]);
             let second = code.get(1).copied().unwrap_or_default();

@@ -108,8 +108,8 @@ impl RunManifest {
             parameters.insert(generator.spec.name.clone(), generator.net.num_params());
             parameters.insert(judge.name.clone(), judge.net.num_params());
         }
-        if let Some(coder) = &state.coder {
-            parameters.insert("encoder".to_owned(), coder.net.num_params());
+        if let Some(encoder) = &state.encoder {
+            parameters.insert("encoder".to_owned(), encoder.net.num_params());
         }
         let parts = [Part::Training, Part::Validation, Part::Test];
         Ok(Self {
@@ -275,8 +275,8 @@ impl RunDir {
                 }
             }
         }
-        if let Some(coder) = &state.coder {
-            let bytes = weights("encoder", &coder.best_net)?;
+        if let Some(encoder) = &state.encoder {
+            let bytes = weights("encoder", &encoder.best_net)?;
             self.write("best/encoder.safetensors", &bytes)?;
         }
         Ok(digests)
