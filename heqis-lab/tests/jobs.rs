@@ -304,7 +304,7 @@ fn a_training_is_followed_from_its_order_to_its_curves() {
     assert_eq!(page.start_job(&prepare).0, 201);
     assert_eq!(page.log_of(1)["job"]["state"], "done");
     let settings = "seed = 3\n[data]\nset = \"set\"\nsymbols = \"002032.SZ\"\nsamples_per_epoch = 64\n\
-                    [schedule]\nalone_epochs = 2\ngame_epochs = 1\nidentity_epochs = 1\n\
+                    [schedule]\npretraining_epochs = 2\nadversarial_epochs = 1\nidentity_epochs = 1\n\
                     [[generators]]\nname = \"g1\"\nkind = \"gru\"\nwindow_bars = 6\nhidden = 4\n\
                     [discriminator]\nbranch_channels = 4\nchannels = 8\nhidden = 8\n";
     std::fs::write(page.dir.path().join("train.toml"), settings).unwrap();

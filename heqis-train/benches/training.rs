@@ -209,7 +209,7 @@ fn game(threads: usize, epochs: usize, costs: &mut Costs) -> [usize; 2] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let set = root.join("target/data/002032.SZ");
     let text = format!(
-        "threads = {threads}\n[data]\nset = {set:?}\n[schedule]\nalone_epochs = 0\ngame_epochs = {epochs}\n\
+        "threads = {threads}\n[data]\nset = {set:?}\n[schedule]\npretraining_epochs = 0\nadversarial_epochs = {epochs}\n\
          identity_epochs = 0\ndistil_every = 0\nfine_tune_epochs = 0\n"
     );
     let config = TrainConfig::parse(Path::new("epoch.toml"), &text).unwrap();

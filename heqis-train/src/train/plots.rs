@@ -39,8 +39,8 @@ pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)
         pictures.push((format!("fit-{}", generator.spec.name), picture));
     }
     if let Some(encoder) = &state.encoder {
-        pictures.push(("reconstruction".to_owned(), reconstruction(coder, corpus)?));
-        pictures.push(("latent".to_owned(), latent(coder, corpus)?));
+        pictures.push(("reconstruction".to_owned(), reconstruction(encoder, corpus)?));
+        pictures.push(("latent".to_owned(), latent(encoder, corpus)?));
     }
     Ok(pictures)
 }
@@ -67,7 +67,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
     }
     let (discriminators, others): (Vec<&str>, Vec<&str>) =
         names.into_iter().partition(|name| name.starts_with("d-"));
-    let (coders, generators): (Vec<&str>, Vec<&str>) =
+    let (encoders, generators): (Vec<&str>, Vec<&str>) =
         others.into_iter().partition(|name| *name == "encoder");
     let curves = |names: &[&str], value: &dyn Fn(&Point) -> Option<f64>| -> Vec<Curve> {
         names.iter().map(|name| of(name, name, value)).collect()
@@ -109,10 +109,10 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
             &losses,
         ));
     }
-    for coder in coders {
+    for encoder in encoders {
         let curves = [
-            of("training", coder, &|p| p.loss),
-            of("validation", coder, &|p| p.validation_loss),
+            of("training", encoder, &|p| p.loss),
+            of("validation", encoder, &|p| p.validation_loss),
         ];
         pictures.push(draw("encoder-loss", "loss of the encoder", &curves));
     }
@@ -120,7 +120,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
 }
 
 /// Draws the first features of one window of the validation span beside what the encoder makes of them.
-fn reconstruction(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
+fn reconstruction(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Part::Validation);
     let middle = &samples[samples.len() / 2..][..1];
     let net = encoder.best_net.valid();
@@ -149,7 +149,7 @@ fn reconstruction(coder: &EncoderState, corpus: &Corpus) -> Result<String, Train
 }
 
 /// Draws the first two factors of the validation span, coloured by what came.
-fn latent(coder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
+fn latent(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
     let samples = corpus.samples(Part::Validation);
     let net = encoder.best_net.valid();
     let mut curves: Vec<Curve> = CLASSES
