@@ -39,7 +39,10 @@ pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)
         pictures.push((format!("fit-{}", generator.spec.name), picture));
     }
     if let Some(encoder) = &state.encoder {
-        pictures.push(("reconstruction".to_owned(), reconstruction(encoder, corpus)?));
+        pictures.push((
+            "reconstruction".to_owned(),
+            reconstruction(encoder, corpus)?,
+        ));
         pictures.push(("latent".to_owned(), latent(encoder, corpus)?));
     }
     Ok(pictures)
