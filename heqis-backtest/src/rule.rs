@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use heqis_bundle::suggested_rule;
 use heqis_data::predictions::Predictions;
 use heqis_data::predictions::write::rule_path;
 use heqis_infer::Bundle;
@@ -45,7 +46,7 @@ impl ChosenRule {
         }
         match source {
             Source::Bundles { direction, .. } => {
-                if let Some(rule) = of_bundle(&Bundle::load(direction)?)? {
+                if let Some(rule) = suggested_rule(&Bundle::load(direction)?)? {
                     let from = format!("bundle {}", direction.display());
                     return Ok(Self { rule, from });
                 }
@@ -68,18 +69,4 @@ impl ChosenRule {
         }
         Ok(Self { rule, from })
     }
-}
-
-/// Returns the rule that the manifest of a direction bundle carries: `figures.rule`.
-///
-/// # Errors
-/// [`BacktestError::Rule`] when it is no rule.
-pub fn of_bundle(bundle: &Bundle) -> Result<Option<DecisionRule>, BacktestError> {
-    let Some(value) = bundle.manifest().figures.get("rule") else {
-        return Ok(None);
-    };
-    serde_json::from_value::<Option<DecisionRule>>(value.clone()).map_err(|error| {
-        let place = format!("bundle {}: figures.rule", bundle.dir().display());
-        BacktestError::rule_got(place, "must be a decision rule", error)
-    })
 }

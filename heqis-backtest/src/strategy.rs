@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use heqis_bundle::{DirectionLayout, FactorsLayout, check_pair, load};
 use heqis_data::predictions::Predictions;
 use heqis_infer::{BackendKind, Bundle, ModelState, StatefulModel, TensorView, open};
 use heqis_quant::decision::{
@@ -177,8 +178,7 @@ impl Predictor {
     /// Loads a source. The strategy says which gauges filters need; its thresholds play no part in what is foreseen.
     ///
     /// # Errors
-    /// [`BacktestError::Infer`] when a bundle or its engine cannot be used, [`BacktestError::Rule`] when bundles do not fit each
-    /// other, [`BacktestError::Data`] and [`BacktestError::Quant`] when a table cannot be read.
+    /// As [`BundleModel::load`]; [`BacktestError::Data`] and [`BacktestError::Quant`] when a table cannot be read.
     pub fn load(
         source: &Source,
         strategy: Strategy,
@@ -307,133 +307,54 @@ pub fn decide(strategy: &Strategy, foreseen: &[Foreseen], kills: &[KillChange]) 
         .collect()
 }
 
-/// Two bundles, or one, on the CPU engine.
+/// One or two bundles on the CPU engine.
 #[derive(Debug)]
 pub struct BundleModel {
-    factors: Option<Loaded>,
-    direction: Loaded,
-    factor_count: usize,
-    rows: usize,
-    predicted_return: usize,
-    probabilities: usize,
+    factors: Option<Running>,
+    direction: Running,
+    layout: DirectionLayout,
 }
 
+/// A model that computes.
 #[derive(Debug)]
-struct Loaded {
+struct Running {
     model: StatefulModel,
     shape: Vec<usize>,
-    /// What a model that carries a state remembers of each stock.
+    /// The states of a model that carries one, by stock.
     states: HashMap<Symbol, ModelState>,
 }
 
-impl Loaded {
+impl Running {
     fn open(bundle: &Bundle) -> Result<Self, BacktestError> {
         let opened = open(bundle, &[BackendKind::Cpu], true)?;
-        let inputs: Vec<_> = bundle.inputs().collect();
-        let [input] = inputs[..] else {
-            return Err(misfit(bundle, "must have one input", inputs.len()));
-        };
+        // The layout has been checked to have one input.
+        let shape = bundle.inputs().flat_map(|input| input.shape.clone());
         Ok(Self {
-            shape: input.shape.clone(),
+            shape: shape.collect(),
             model: StatefulModel::new(bundle, opened.engine),
             states: HashMap::new(),
         })
     }
 }
 
-fn misfit(bundle: &Bundle, rule: &str, got: impl std::fmt::Display) -> BacktestError {
-    BacktestError::rule_got(format!("bundle {}", bundle.dir().display()), rule, got)
-}
-
-fn scaler_of(bundle: &Bundle) -> Result<Scaler, BacktestError> {
-    let text = std::str::from_utf8(bundle.scaler_params())
-        .map_err(|error| misfit(bundle, "must have a scaler in UTF-8", error))?;
-    Ok(Scaler::from_json(text)?)
-}
-
 impl BundleModel {
     /// Loads the bundles and the scaler that both were trained with.
     ///
     /// # Errors
-    /// [`BacktestError::Infer`] when a bundle or its engine cannot be used, [`BacktestError::Quant`] when the scaler cannot be read,
-    /// and [`BacktestError::Rule`] when tasks, shapes, feature names or scalers do not fit each other.
+    /// [`BacktestError::Bundle`] when a bundle breaks a rule or the two are no pair, [`BacktestError::Infer`] when an engine
+    /// does not load a model.
     pub fn load(factors: Option<&Path>, direction: &Path) -> Result<(Self, Scaler), BacktestError> {
-        let direction = Bundle::load(direction)?;
-        let factors = factors.map(Bundle::load).transpose()?;
-        let scaler = scaler_of(factors.as_ref().unwrap_or(&direction))?;
-        let mut names = Vec::new();
-        let mut factor_count = 0;
-        if let Some(bundle) = &factors {
-            let manifest = bundle.manifest();
-            if manifest.task != "factors" {
-                return Err(misfit(bundle, "must have the task factors", &manifest.task));
-            }
-            let window = [1, scaler.window_size(), scaler.n_features()];
-            let fits = |shape: &[usize]| shape == window;
-            if !bundle
-                .inputs()
-                .next()
-                .is_some_and(|input| fits(&input.shape))
-            {
-                let rule = format!("must read a window of shape {window:?}");
-                return Err(misfit(bundle, &rule, format!("{:?}", manifest.inputs)));
-            }
-            let outputs: Vec<_> = bundle.outputs().collect();
-            factor_count = match &outputs[..] {
-                [output] if output.shape.len() == 2 => output.shape[1],
-                outputs => {
-                    let rule = "must give one output of shape [1, factors]";
-                    return Err(misfit(bundle, rule, format!("{outputs:?}")));
-                }
-            };
-            if bundle.scaler_params() != direction.scaler_params() {
-                let rule = "must have the scaler of the feature model";
-                return Err(misfit(&direction, rule, "another one"));
-            }
-            names.extend((0..factor_count).map(|k| format!("factor_{k}")));
-        }
-        names.extend(scaler.feature_names().iter().cloned());
-        let manifest = direction.manifest();
-        if manifest.task != "direction" {
-            let rule = "must have the task direction";
-            return Err(misfit(&direction, rule, &manifest.task));
-        }
-        if direction.is_stateful() {
-            let rule = "must carry no state, which a compute node could not rebuild";
-            return Err(misfit(&direction, rule, "one"));
-        }
-        if manifest.feature_names != names {
-            let rule = format!("must read the features {names:?}");
-            let got = format!("{:?}", manifest.feature_names);
-            return Err(misfit(&direction, &rule, got));
-        }
-        let rows = match manifest.inputs.first().map(|input| &input.shape[..]) {
-            Some([1, width]) if *width == names.len() => 1,
-            Some([1, rows, width]) if *width == names.len() => *rows,
-            shape => {
-                let rule = format!("must read [1, {0}] or [1, rows, {0}]", names.len());
-                return Err(misfit(&direction, &rule, format!("{shape:?}")));
-            }
+        let factors = factors.map(load::<FactorsLayout>).transpose()?;
+        let direction = load::<DirectionLayout>(direction)?;
+        check_pair(factors.as_ref(), &direction)?;
+        let scaler = direction.layout.scaler.clone();
+        let factors = factors.map(|loaded| Running::open(&loaded.bundle));
+        let model = Self {
+            factors: factors.transpose()?,
+            direction: Running::open(&direction.bundle)?,
+            layout: direction.layout,
         };
-        let output = |name: &str, shape: [usize; 2]| {
-            let found = manifest
-                .outputs
-                .iter()
-                .position(|output| output.name == name && output.shape == shape);
-            let rule = format!("must give {name} of shape {shape:?}");
-            found.ok_or_else(|| misfit(&direction, &rule, format!("{:?}", manifest.outputs)))
-        };
-        Ok((
-            Self {
-                predicted_return: output("predicted_return", [1, 1])?,
-                probabilities: output("probabilities", [1, 3])?,
-                factors: factors.as_ref().map(Loaded::open).transpose()?,
-                direction: Loaded::open(&direction)?,
-                factor_count,
-                rows,
-            },
-            scaler,
-        ))
+        Ok((model, scaler))
     }
 }
 
@@ -441,11 +362,11 @@ impl Model for BundleModel {
     type Error = BacktestError;
 
     fn factor_count(&self) -> usize {
-        self.factor_count
+        self.layout.factors
     }
 
     fn input_rows(&self) -> usize {
-        self.rows
+        self.layout.rows
     }
 
     fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], BacktestError> {
@@ -464,9 +385,9 @@ impl Model for BundleModel {
         let model = &mut self.direction;
         let features = TensorView::f32(&model.shape, features);
         model.model.step(&mut ModelState::default(), &[features])?;
-        let classes = model.model.output(self.probabilities);
+        let classes = model.model.output(self.layout.probabilities);
         Ok(Prediction {
-            predicted_return: model.model.output(self.predicted_return)[0].into(),
+            predicted_return: model.model.output(self.layout.predicted_return)[0].into(),
             probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
         })
     }

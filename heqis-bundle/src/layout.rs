@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use heqis_infer::bundle::SCALER_FILE;
-use heqis_infer::{Bundle, Dtype, TensorSpec};
+use heqis_infer::{Bundle, BundleParts, Dtype, TensorSpec};
 use heqis_quant::{FeatureSet, Scaler};
 
 use crate::error::{BundleError, defect};
@@ -65,6 +65,17 @@ pub enum AnyLayout {
     Direction(DirectionLayout),
 }
 
+impl AnyLayout {
+    /// Returns the role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        match self {
+            AnyLayout::Factors(_) => Role::Factors,
+            AnyLayout::Direction(_) => Role::Direction,
+        }
+    }
+}
+
 /// Checks the rules of a bundle's own role, and returns its layout.
 ///
 /// # Errors
@@ -80,6 +91,17 @@ pub fn check(bundle: &Bundle) -> Result<AnyLayout, BundleError> {
         Role::Factors => FactorsLayout::of(bundle).map(AnyLayout::Factors),
         Role::Direction => DirectionLayout::of(bundle).map(AnyLayout::Direction),
     }
+}
+
+/// Writes a bundle directory as [`Bundle::write`] does, and checks the rules of its role.
+///
+/// # Errors
+///
+/// [`BundleError`] with the first rule that the parts break. A bundle that breaks a rule of its role has been written.
+pub fn write(dir: impl AsRef<Path>, parts: &BundleParts) -> Result<Bundle, BundleError> {
+    let bundle = Bundle::write(dir, parts)?;
+    check(&bundle)?;
+    Ok(bundle)
 }
 
 /// A feature model: `window` f32 `[1, window, features]` → `factors` f32 `[1, factors]`, which may carry a state.

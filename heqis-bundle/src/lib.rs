@@ -14,7 +14,7 @@
 //!
 //! let factors = load::<FactorsLayout>("../models/cae-factors")?;
 //! let direction = load::<DirectionLayout>("../models/multi-gan-direction")?;
-//! check_pair(&factors, &direction)?;
+//! check_pair(Some(&factors), &direction)?;
 //! // The gateway sends 32 rows of 8 factors and 12 scaled features.
 //! let (layout, rows) = (&factors.layout, direction.layout.rows);
 //! assert_eq!((rows, layout.factors, layout.scaler.n_features()), (32, 8, 12));
@@ -36,7 +36,7 @@ pub mod provenance;
 pub mod role;
 
 pub use error::{BundleError, Defect};
-pub use layout::{AnyLayout, DirectionLayout, FactorsLayout, Layout, Loaded, check, load};
+pub use layout::{AnyLayout, DirectionLayout, FactorsLayout, Layout, Loaded, check, load, write};
 pub use pair::check_pair;
 pub use provenance::{Provenance, suggested_rule};
 pub use role::{Role, factor_names, joined_names};

@@ -6,24 +6,32 @@ use crate::error::{BundleError, defect};
 use crate::layout::{DirectionLayout, FactorsLayout, Loaded};
 
 /// Checks that a direction model was trained on the factors of a feature model: with the same scaler, on as many factors, and,
-/// where it names the feature model, on this one.
+/// where it names the feature model, on this one. Without a feature model it must read no factors.
 ///
 /// # Errors
 ///
 /// [`BundleError::Contract`] with the first rule that the direction model breaks.
 pub fn check_pair(
-    factors: &Loaded<FactorsLayout>,
+    factors: Option<&Loaded<FactorsLayout>>,
     direction: &Loaded<DirectionLayout>,
 ) -> Result<(), BundleError> {
-    let (bundle, other) = (&direction.bundle, factors.bundle.dir().display());
+    let (bundle, read) = (&direction.bundle, direction.layout.factors);
+    let Some(factors) = factors else {
+        let rule = "the model must read no factors without a feature model";
+        return match read {
+            0 => Ok(()),
+            _ => Err(defect(bundle, rule, read)),
+        };
+    };
+    let other = factors.bundle.dir().display();
     if bundle.scaler_params() != factors.bundle.scaler_params() {
         let rule = format!("scaler_params.json must be that of the feature model {other}");
         return Err(defect(bundle, rule, "another one"));
     }
     let count = factors.layout.factors;
-    if direction.layout.factors != count {
+    if read != count {
         let rule = format!("the model must read {count} factors, those of {other}");
-        return Err(defect(bundle, rule, direction.layout.factors));
+        return Err(defect(bundle, rule, read));
     }
     let hash = factors.bundle.sha256(MODEL_FILE).unwrap_or_default();
     match bundle.metadata(FACTORS_HASH_KEY) {

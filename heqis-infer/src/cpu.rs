@@ -1,6 +1,6 @@
 //! The reference backend: RTen on one CPU thread.
 //!
-//! RTen picks its kernels by the instruction set of the machine, so output bits repeat on one machine type and agree
+//! RTen selects its kernels by the instruction set of the machine, so output bits repeat on one machine type and agree
 //! within rounding between types. On one machine they depend on the input alone: the model is static, it runs on one
 //! thread, and a batch is computed row by row.
 //!
@@ -28,7 +28,7 @@ pub struct CpuEngine {
     tensors: Tensors,
     input_ids: Vec<NodeId>,
     output_ids: Vec<NodeId>,
-    /// One thread of the engine's own: no work-stealing, so no order of summation that depends on load.
+    /// The engine's own thread: without work-stealing, so that the order of summation does not depend on load.
     pool: Arc<ThreadPool>,
 }
 
@@ -53,7 +53,7 @@ impl CpuEngine {
             backend: BackendKind::Cpu,
             reason,
         };
-        // First, because RTen 0.27 takes a length beyond 2^63 for a step backwards and then reads in a circle.
+        // First, because RTen 0.27 reads a length beyond 2^63 as a negative offset and then loops forever.
         let decoded = Decoded::read(model)?;
         // RTen guards its parser, but a model can also reach its optimiser, which runs operators.
         let loaded = catch_unwind(AssertUnwindSafe(|| {
@@ -72,7 +72,7 @@ impl CpuEngine {
                 None => not_loaded(message),
             }
         })?;
-        // After the operators: of two faults, the one that no re-export can mend is the one to report.
+        // After the operators: of two faults, a missing operator is reported first, since no other export fixes it.
         let signature = decoded.signature()?;
         let ids = |specs: &[TensorSpec]| -> Result<Vec<NodeId>, InferError> {
             specs
@@ -195,7 +195,7 @@ fn view<'a>(spec: &TensorSpec, row: usize, input: &TensorView<'a>) -> Option<Val
 
 /// Returns the operator that RTen's error calls unsupported.
 ///
-/// RTen offers the operator's name in its message only, so the phrase is matched; a test holds it in place.
+/// RTen gives the operator's name in its message only, so the phrase is matched; a test detects a change of it.
 fn unsupported_operator(message: &str) -> Option<String> {
     let message = message.strip_suffix(" operator not supported or not enabled")?;
     message.rsplit(' ').next().map(str::to_owned)

@@ -1,11 +1,11 @@
-//! ONNX Runtime, through its shared library, which is loaded when it is needed and never linked: on the CPU, and on
-//! NVIDIA's hardware by its CUDA and TensorRT execution providers.
+//! ONNX Runtime, through its shared library, which is loaded at run time and never linked: on the CPU, and on NVIDIA's
+//! hardware by its CUDA and TensorRT execution providers.
 //!
-//! A process has one ONNX Runtime: the first library that loads is the one that every later engine uses. One engine has
-//! one session and computes on the calling thread, without a pool of its own.
+//! A process has one ONNX Runtime: every later engine uses the first library that was loaded. One engine has one session and
+//! computes on the calling thread, without a pool of its own.
 //!
-//! What is tested without a GPU is the CPU provider, against the official cases, and that the other two say what they
-//! lack.
+//! The tests run without a GPU: they cover the CPU provider with the official cases, and that the other two report what is
+//! missing.
 
 use std::error::Error as _;
 use std::fmt;
@@ -36,25 +36,25 @@ pub enum OrtFault {
     /// The library cannot be loaded, is another library, or is too old.
     #[error("library {path}: {reason}")]
     Library {
-        /// Path or name that was looked for.
+        /// Path or name of the library.
         path: String,
-        /// What the loader said.
+        /// The loader's message.
         reason: String,
     },
     /// The process has loaded another library of ONNX Runtime already.
     #[error("library {path}: the process already uses {loaded}")]
     OtherLibrary {
-        /// Path or name that was asked for.
+        /// Path or name that was requested.
         path: String,
         /// Path or name that is in use.
         loaded: String,
     },
-    /// The library refuses an execution provider, for want of the provider, its libraries, the driver or the device.
+    /// The library refuses an execution provider, because the provider, its libraries, the driver or the device is missing.
     #[error("execution provider {name}: {reason}")]
     Provider {
         /// ONNX Runtime's name of the provider.
         name: &'static str,
-        /// What the library said.
+        /// The library's message.
         reason: String,
     },
     /// The library lacks an operator of the model.
@@ -63,7 +63,7 @@ pub enum OrtFault {
     /// The library refuses the model for another reason.
     #[error("model does not load: {0}")]
     Model(String),
-    /// The model is not one that any engine here takes.
+    /// The model has a signature that no engine accepts.
     #[error("{0}")]
     Signature(String),
 }
@@ -77,14 +77,14 @@ pub struct OrtEngine {
     tensors: Tensors,
 }
 
-/// What computes a model inside ONNX Runtime.
+/// An execution provider of ONNX Runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Provider {
     /// Its own kernels on one CPU thread.
     Cpu,
-    /// CUDA; what it lacks is computed on the CPU.
+    /// CUDA; operators that it lacks are computed on the CPU.
     Cuda,
-    /// TensorRT in FP16; what it lacks is computed by CUDA or on the CPU.
+    /// TensorRT in FP16; operators that it lacks are computed by CUDA or on the CPU.
     Tensorrt,
 }
 
@@ -124,15 +124,15 @@ impl OrtEngine {
         cache: &Path,
     ) -> Result<OrtEngine, OrtFault> {
         let signature = |error: InferError| OrtFault::Signature(error.to_string());
-        // Before anything of it reaches C++.
+        // Before the bytes reach C++.
         let decoded = Decoded::read(model).map_err(signature)?;
         let environment = environment(library)?;
         let session = builder(&environment)
-            .map_err(|error| OrtFault::Model(words(&error)))
+            .map_err(|error| OrtFault::Model(message(&error)))
             .and_then(|builder| provide(builder, provider, cache))?
             .commit_from_memory(model)
             .map_err(|error| refusal(&error))?;
-        // After the operators: of two faults, the one that no re-export can mend is the one to report.
+        // After the operators: of two faults, a missing operator is reported first, since no other export fixes it.
         let signature = decoded.signature().map_err(signature)?;
         let same = |names: &[::ort::value::Outlet], specs: &[TensorSpec]| {
             names
@@ -199,21 +199,21 @@ impl RowEngine for OrtEngine {
         inputs: &[TensorView<'_>],
         outputs: &mut [Vec<f32>],
     ) -> Result<(), String> {
-        let said = |error: ::ort::Error| words(&error);
+        let failed = |error: ::ort::Error| message(&error);
         let mut values: Vec<SessionInputValue<'_>> = Vec::with_capacity(inputs.len());
         for (spec, input) in self.tensors.inputs.iter().zip(inputs) {
             let shape = spec.shape.as_slice();
             values.push(match rows::row(spec, input, row) {
                 Some(TensorData::F32(data)) => TensorRef::from_array_view((shape, data))
-                    .map_err(said)?
+                    .map_err(failed)?
                     .into(),
                 Some(TensorData::I32(data)) => TensorRef::from_array_view((shape, data))
-                    .map_err(said)?
+                    .map_err(failed)?
                     .into(),
                 None => return Err(format!("input {} has no row {row}", spec.name)),
             });
         }
-        let computed = self.session.run(values.as_slice()).map_err(said)?;
+        let computed = self.session.run(values.as_slice()).map_err(failed)?;
         for ((spec, value), buffer) in self
             .tensors
             .outputs
@@ -221,7 +221,7 @@ impl RowEngine for OrtEngine {
             .zip(computed.values())
             .zip(outputs)
         {
-            let (shape, data) = value.try_extract_tensor::<f32>().map_err(said)?;
+            let (shape, data) = value.try_extract_tensor::<f32>().map_err(failed)?;
             let expected = spec.shape.iter().map(|&dim| i64::try_from(dim));
             if !shape.iter().map(|&dim| Ok(dim)).eq(expected) {
                 return Err(format!(
@@ -238,10 +238,10 @@ impl RowEngine for OrtEngine {
 /// The process's ONNX Runtime and the library that it came from.
 static LOADED: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 
-/// Loads the library, or returns what it gave when it was loaded.
+/// Loads the library, or returns the environment of the library that is already loaded.
 fn environment(library: &Path) -> Result<Environment, OrtFault> {
     let path = library.display().to_string();
-    // A panic under the lock leaves nothing half done: the entry is written last.
+    // A panic under the lock leaves a consistent state: the entry is written last.
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((from, environment)) = &*loaded {
         return match from == library {
@@ -256,7 +256,7 @@ fn environment(library: &Path) -> Result<Environment, OrtFault> {
         path: path.clone(),
         reason,
     };
-    // The crate asserts what it expects of a library, and a file of that name may be anything.
+    // The crate panics on a file that is not an ONNX Runtime.
     let environment = catch_unwind(|| -> Result<Environment, String> {
         ::ort::init_from(library)
             .map_err(|error| loading(&error))?
@@ -264,7 +264,7 @@ fn environment(library: &Path) -> Result<Environment, OrtFault> {
             .with_telemetry(false)
             .with_logger(Arc::new(log))
             .build()
-            .map_err(|error| words(&error))
+            .map_err(|error| message(&error))
     })
     .map_err(|_| fault("it is not a usable ONNX Runtime".to_owned()))?
     .map_err(fault)?;
@@ -279,13 +279,13 @@ fn environment(library: &Path) -> Result<Environment, OrtFault> {
 }
 
 fn log(level: LogLevel, category: &str, _: &str, place: &str, message: &str) {
-    // What concerns a caller comes back as an error; the library's own log says where in it.
+    // Errors are returned to the caller; the library's log adds their place in its source.
     if level >= LogLevel::Warning {
         tracing::debug!(category, place, message, "onnx runtime");
     }
 }
 
-/// One thread, the caller's, and no waiting in a loop.
+/// One thread, the caller's, without spinning.
 fn builder(environment: &Environment) -> ::ort::Result<SessionBuilder> {
     let set = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
@@ -297,7 +297,7 @@ fn builder(environment: &Environment) -> ::ort::Result<SessionBuilder> {
     Ok(set)
 }
 
-/// Adds an execution provider, which must take part: ONNX Runtime alone would compute on the CPU without a word.
+/// Adds an execution provider and requires it: by default ONNX Runtime would fall back to the CPU silently.
 fn provide(
     builder: SessionBuilder,
     provider: Provider,
@@ -321,11 +321,11 @@ fn provide(
         .with_execution_providers(providers)
         .map_err(|error| OrtFault::Provider {
             name,
-            reason: words(&error),
+            reason: message(&error),
         })
 }
 
-/// Returns why a library does not load; the loader's own words lie below the error.
+/// Returns why a library does not load; the loader's own message is the source of the error.
 fn loading(error: &::ort::LoadDynamicError) -> String {
     match error {
         ::ort::LoadDynamicError::Dlopen { error, .. } => error
@@ -335,8 +335,8 @@ fn loading(error: &::ort::LoadDynamicError) -> String {
     }
 }
 
-/// Returns an error's words on one line.
-fn words<R>(error: &::ort::Error<R>) -> String {
+/// Returns an error's message on one line.
+fn message<R>(error: &::ort::Error<R>) -> String {
     error
         .message()
         .split_whitespace()
@@ -344,9 +344,9 @@ fn words<R>(error: &::ort::Error<R>) -> String {
         .join(" ")
 }
 
-/// Tells a missing operator from other reasons why a model does not load.
+/// Separates a missing operator from other reasons why a model does not load.
 fn refusal(error: &::ort::Error) -> OrtFault {
-    let message = words(error);
+    let message = message(error);
     match unsupported_operator(&message) {
         Some(operator) => OrtFault::Operator(operator.to_owned()),
         None => OrtFault::Model(message),
@@ -372,7 +372,7 @@ mod tests {
     use super::unsupported_operator;
 
     #[test]
-    fn the_operator_is_found_in_each_of_the_librarys_phrases() {
+    fn the_operator_is_found_in_each_phrase_of_the_library() {
         for message in [
             "Error No Op registered for Tumble with domain_version of 13",
             "Could not find an implementation for Tumble(7) node with name 'y'",

@@ -1,11 +1,11 @@
-//! What goes in and comes out of a model: names, element types, shapes, and the borrowed view that carries a call.
+//! Inputs and outputs of a model: names, element types, shapes, and the borrowed view that carries a call.
 
 use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Element type of a tensor at the border of an engine.
+/// Element type of an engine's input or output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dtype {
@@ -119,7 +119,7 @@ impl<'a> TensorView<'a> {
     }
 }
 
-/// How a tensor can fail to fit its specification.
+/// The rule of its specification that a tensor breaks.
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TensorFault {
@@ -172,7 +172,7 @@ pub enum TensorFault {
     NotFinite {
         /// Index of the element.
         index: usize,
-        /// The value met.
+        /// The value.
         value: f32,
     },
 }

@@ -17,7 +17,7 @@
 
 namespace {
 
-// Counts up with every change of a function or structure below.
+// Incremented with every change of a function or structure below.
 constexpr int ABI = 1;
 
 // Keeps the last error that TensorRT reports: its calls return no reason.
@@ -29,8 +29,8 @@ class Logger : public nvinfer1::ILogger {
         std::snprintf(last, sizeof last, "%s", message);
     }
 
-    // Moves the last error behind `what`.
-    void tell(char const *what, char *words, size_t size) {
+    // Appends the last error to `what`, and clears it.
+    void report(char const *what, char *words, size_t size) {
         std::lock_guard<std::mutex> guard(lock);
         std::snprintf(words, size, last[0] ? "%s: %s" : "%s", what, last);
         last[0] = 0;
@@ -72,11 +72,11 @@ struct heqis_tensorrt_tensor {
 
 EXPORT int heqis_tensorrt_abi() { return ABI; }
 
-// Loads libnvinfer and makes a runtime; null with words when that fails.
+// Loads libnvinfer and creates a runtime; null and a message on failure.
 EXPORT heqis_tensorrt *heqis_tensorrt_open(char const *path, char *words, size_t size) {
     auto *self = new (std::nothrow) heqis_tensorrt;
     auto fail = [&](char const *what) -> heqis_tensorrt * {
-        if (self) self->logger.tell(what, words, size);
+        if (self) self->logger.report(what, words, size);
         delete self;
         return nullptr;
     };
@@ -103,13 +103,13 @@ EXPORT heqis_tensorrt *heqis_tensorrt_open(char const *path, char *words, size_t
 
 EXPORT int heqis_tensorrt_version(heqis_tensorrt const *self) { return self->version; }
 
-// Reads a serialised engine; 0, or −1 with words.
+// Reads a serialised engine; 0, or −1 and a message.
 EXPORT int heqis_tensorrt_load(heqis_tensorrt *self, void const *blob, size_t length, char *words, size_t size) {
     auto *engine = self->runtime->deserializeCudaEngine(blob, length);
-    if (!sound(engine)) return self->logger.tell("the engine does not load", words, size), -1;
+    if (!sound(engine)) return self->logger.report("the engine does not load", words, size), -1;
     self->engine = engine;
     auto *context = self->engine->createExecutionContext();
-    if (!sound(context)) return self->logger.tell("no execution context", words, size), -1;
+    if (!sound(context)) return self->logger.report("no execution context", words, size), -1;
     self->context = context;
     return 0;
 }
@@ -122,7 +122,7 @@ EXPORT int heqis_tensorrt_io_count(heqis_tensorrt const *self) {
 #endif
 }
 
-// Describes one tensor; 0, or −1 when there is none or its name is too long.
+// Describes one tensor; 0, or −1 when the index is out of range or the name is too long.
 EXPORT int heqis_tensorrt_io(heqis_tensorrt const *self, int index, heqis_tensorrt_tensor *tensor) {
     if (index < 0 || index >= heqis_tensorrt_io_count(self)) return -1;
 #if NV_TENSORRT_MAJOR >= 10
@@ -143,7 +143,7 @@ EXPORT int heqis_tensorrt_io(heqis_tensorrt const *self, int index, heqis_tensor
     return 0;
 }
 
-// Starts the computation on a stream, with a device pointer for each tensor; 0, or −1 with words.
+// Starts the computation on a stream, with a device pointer for each tensor; 0, or −1 and a message.
 EXPORT int heqis_tensorrt_enqueue(heqis_tensorrt *self, void *const *pointers, void *stream, char *words, size_t size) {
     auto *queue = static_cast<cudaStream_t>(stream);
 #if NV_TENSORRT_MAJOR >= 10
@@ -154,7 +154,7 @@ EXPORT int heqis_tensorrt_enqueue(heqis_tensorrt *self, void *const *pointers, v
 #else
     bool ok = self->context->enqueueV2(pointers, queue, nullptr);
 #endif
-    if (!ok) return self->logger.tell("enqueue failed", words, size), -1;
+    if (!ok) return self->logger.report("enqueue failed", words, size), -1;
     return 0;
 }
 

@@ -13,7 +13,7 @@ use heqis_infer::onnx::GraphBuilder;
 use heqis_infer::{BackendKind, Bundle, BundleParts, CpuEngine, InferError, TensorSpec, open};
 use serde_json::{Value, json};
 
-/// A bundle in a directory of its own, to be spoilt.
+/// A bundle in a directory of its own, to be damaged.
 struct Fixture {
     root: tempfile::TempDir,
 }
@@ -99,7 +99,7 @@ fn a_correct_bundle_loads_and_passes_its_self_test() {
 }
 
 #[test]
-fn writing_twice_gives_the_same_bytes_and_leaves_nothing_beside() {
+fn writing_twice_gives_the_same_bytes_and_leaves_no_other_file() {
     let fixture = Fixture::new();
     let read = || -> BTreeMap<String, Vec<u8>> {
         fs::read_dir(fixture.dir())
@@ -132,7 +132,7 @@ fn writing_twice_gives_the_same_bytes_and_leaves_nothing_beside() {
 fn a_failed_write_leaves_the_earlier_bundle_as_it_was() {
     let fixture = Fixture::new();
     let before = fs::read(fixture.path("manifest.json")).unwrap();
-    let spoilt: [fn(&mut BundleParts); 4] = [
+    let damages: [fn(&mut BundleParts); 4] = [
         |parts| parts.golden.windows[0].outputs.get_mut("scores").unwrap()[2] = f32::NAN,
         |parts| parts.model.truncate(100),
         |parts| parts.scaler_params.push(b' '),
@@ -142,9 +142,9 @@ fn a_failed_write_leaves_the_earlier_bundle_as_it_was() {
                 .insert("../outside".to_owned(), Vec::new());
         },
     ];
-    for spoil in spoilt {
+    for damage in damages {
         let mut parts = small_parts();
-        spoil(&mut parts);
+        damage(&mut parts);
         Bundle::write(fixture.dir(), &parts).unwrap_err();
         assert_eq!(fs::read(fixture.path("manifest.json")).unwrap(), before);
         assert_eq!(fs::read_dir(fixture.root.path()).unwrap().count(), 1);
@@ -153,7 +153,7 @@ fn a_failed_write_leaves_the_earlier_bundle_as_it_was() {
 }
 
 #[test]
-fn a_directory_that_is_no_bundle_is_not_replaced() {
+fn a_directory_that_is_not_a_bundle_is_not_replaced() {
     let root = tempfile::tempdir().unwrap();
     let dir = root.path().join("thesis");
     fs::create_dir(&dir).unwrap();
@@ -251,7 +251,7 @@ fn a_truncated_file_is_found_by_its_size() {
 fn a_truncated_model_with_a_matching_hash_is_refused_at_every_length() {
     let fixture = Fixture::new();
     let model = small_model();
-    // The operator set follows the graph; cut there or later, the file has still the whole graph.
+    // The operator set follows the graph; a file that is cut later still has the whole graph.
     let graph_end = model
         .windows(4)
         .rposition(|bytes| bytes == b"\x42\x02\x10\x0d")
@@ -263,7 +263,7 @@ fn a_truncated_model_with_a_matching_hash_is_refused_at_every_length() {
 }
 
 #[test]
-fn one_wrong_shape_name_or_type_is_shown_beside_the_models() {
+fn one_wrong_shape_name_or_type_is_shown_with_the_models() {
     for (field, value, shown) in [
         ("shape", json!([1, 4, 2]), "window f32 [1, 4, 2]"),
         ("name", json!("windows"), "windows f32 [1, 4, 3]"),
@@ -446,7 +446,7 @@ fn a_golden_value_that_is_not_finite_is_refused() {
         message.starts_with("number out of range at line"),
         "{message}"
     );
-    // JSON has no NaN: what a careless writer leaves in its place is refused as well.
+    // JSON has no NaN: the null that many writers leave instead is refused as well.
     fixture.edit(|manifest| manifest["golden"]["windows"][0]["outputs"]["scores"][3] = json!(null));
     assert!(
         fixture.fault().1.starts_with("invalid type: null"),
@@ -456,7 +456,7 @@ fn a_golden_value_that_is_not_finite_is_refused() {
 }
 
 #[test]
-fn a_wrong_golden_output_fails_the_self_test_and_with_it_the_opening() {
+fn a_wrong_golden_output_fails_the_self_test_and_the_opening() {
     let mut parts = small_parts();
     parts.golden.windows[1].outputs.get_mut("shares").unwrap()[4] += 1e-3;
     let root = tempfile::tempdir().unwrap();
@@ -487,7 +487,7 @@ fn a_wrong_golden_output_fails_the_self_test_and_with_it_the_opening() {
 }
 
 #[test]
-fn the_fault_is_also_a_value_to_match_on() {
+fn the_fault_can_be_matched() {
     let fixture = Fixture::new();
     fs::remove_file(fixture.path("model.onnx")).unwrap();
     let error = Bundle::load(fixture.dir()).unwrap_err();

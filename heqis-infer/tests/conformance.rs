@@ -1,7 +1,7 @@
-//! ONNX's own test cases, all that come with its Python package, in RTen and in the real ONNX Runtime: what each computes,
-//! and of what it does not compute, why not. The table is `docs/onnx.md`.
+//! The test cases of ONNX's Python package in RTen and in the real ONNX Runtime: which of them each computes, and why it does
+//! not compute the others. The table is `docs/onnx.md`.
 //!
-//! `HEQIS_BLESS=1 cargo test -p heqis-infer --test conformance` writes it anew.
+//! `HEQIS_BLESS=1 cargo test -p heqis-infer --test conformance` rewrites it.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -72,11 +72,11 @@ impl TensorFile {
     }
 }
 
-/// What became of a case in a runtime.
+/// The outcome of a case in a runtime.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Outcome {
     Computed,
-    /// Outside what an engine here takes and gives, whatever the runtime could do.
+    /// The model has inputs or outputs that no engine accepts.
     Border,
     /// The runtime lacks an operator, and the error names it.
     Operator(String),
@@ -146,7 +146,7 @@ fn compute(case: &Path, mut engine: Box<dyn Engine>) -> Outcome {
             let expected = expected.floats();
             // ONNX's own tolerances.
             let near = |(a, b): (&f32, &f32)| {
-                // What is no number, or infinite, is so in both.
+                // NaN and infinities must agree.
                 a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-7 + 1e-3 * a.abs()
             };
             if expected.len() != got.len() || !expected.iter().zip(got).all(near) {
@@ -181,18 +181,18 @@ fn cases() -> PathBuf {
     String::from_utf8(output.stdout).unwrap().into()
 }
 
-/// Operators whose result is drawn anew each time, so that there is nothing to compare.
+/// Operators with a random result, which cannot be compared.
 const RANDOM: [&str; 2] = ["Bernoulli", "RandomUniformLike"];
 
 /// The backends that compute ONNX files in 32-bit floats, a column of the table each.
 const RUNTIMES: [BackendKind; 2] = [BackendKind::Cpu, BackendKind::Ort];
 
-/// What is known of an operator.
+/// The results of one operator.
 #[derive(Default)]
 struct Line {
     cases: usize,
     computed: [usize; 2],
-    /// Why not, by words, in each runtime.
+    /// The reasons of the failures in each runtime, with their counts.
     misses: [BTreeMap<String, usize>; 2],
 }
 
@@ -236,7 +236,7 @@ fn table(all: &BTreeMap<String, Line>, border: usize) -> String {
     text
 }
 
-/// The telling part of a reason, on one line of a table.
+/// The specific part of a reason, on one line of a table.
 fn short(words: &str) -> String {
     let words = words.split_whitespace().collect::<Vec<_>>().join(" ");
     // RTen adds the shapes of the case, ONNX Runtime begins with the place in its source.
@@ -253,7 +253,7 @@ fn short(words: &str) -> String {
 }
 
 #[test]
-fn what_each_runtime_computes_of_onnx_is_what_the_table_says() {
+fn the_table_says_which_operators_each_runtime_computes() {
     let library = common::onnx_runtime();
     let exact = BackendKind::ALL.iter().filter(|kind| kind.info().is_exact);
     assert!(exact.eq(&RUNTIMES), "an exact backend has no column");

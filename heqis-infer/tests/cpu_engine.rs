@@ -1,4 +1,4 @@
-//! What the CPU backend promises about results and refusals.
+//! The CPU backend's results and refusals.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -183,7 +183,7 @@ fn a_value_that_is_not_finite_is_refused_by_index() {
 }
 
 #[test]
-fn an_output_that_overflows_is_returned_and_costs_no_other_row() {
+fn an_output_that_overflows_is_returned_and_affects_no_other_row() {
     let mut graph = GraphBuilder::new("overflow");
     let x = graph.input("x", &[1, 1]);
     let y = graph.node("y", "Mul", &[&x, &x], &[]);
@@ -198,11 +198,11 @@ fn an_output_that_overflows_is_returned_and_costs_no_other_row() {
 
 #[test]
 fn an_output_of_another_shape_than_declared_is_an_error() {
-    let mut graph = GraphBuilder::new("liar");
+    let mut graph = GraphBuilder::new("wrong shape");
     let x = graph.input("x", &[1, 2]);
     let y = graph.node("y", "Neg", &[&x], &[]);
     graph.output(&y, &[1, 3]);
-    // Whether the runtime notices when loading or only when running is its own affair; that it is noticed is ours.
+    // The runtime may detect it at load time or at run time; one of the two must.
     let result = CpuEngine::load(&graph.finish().unwrap()).and_then(|mut engine| {
         engine.run(&[TensorView::f32(&[1, 2], &[1.0, 2.0])], &mut [Vec::new()])
     });
@@ -227,7 +227,7 @@ fn an_operator_that_the_runtime_lacks_is_named() {
 }
 
 #[test]
-fn a_real_model_with_classical_operators_is_refused_in_clear_words() {
+fn a_real_model_with_classical_operators_is_refused_with_the_operators_name() {
     let model = include_bytes!("data/logreg_iris.onnx");
     let message = CpuEngine::load(model).unwrap_err().to_string();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Random and damaged bytes as a model: always an error or an engine that answers, never a panic.
+//! Random and damaged bytes as a model: always an error or a working engine, never a panic.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -7,7 +7,7 @@ use heqis_infer::onnx::Signature;
 use heqis_infer::{CpuEngine, Engine, TensorView};
 use proptest::prelude::*;
 
-/// Loads some bytes and, where they are a model after all, runs them; the outcome is free, a panic is not.
+/// Loads bytes and, if they are a model, runs it; only a panic fails the test.
 fn load_and_run(bytes: &[u8]) {
     let _ = Signature::read(bytes);
     if let Ok(mut engine) = CpuEngine::load(bytes) {
@@ -97,7 +97,7 @@ fn a_length_that_points_backwards_is_refused_at_every_depth() {
 }
 
 #[test]
-fn endless_nesting_is_refused() {
+fn deep_nesting_is_refused() {
     // A graph in an attribute of a node of a graph … two thousand times.
     let mut content = Vec::new();
     let wrap = |number: u8, content: &[u8]| {
@@ -120,7 +120,7 @@ fn endless_nesting_is_refused() {
 }
 
 #[test]
-fn empty_bytes_are_refused_in_words() {
+fn empty_bytes_are_refused_with_a_message() {
     let message = CpuEngine::load(&[]).unwrap_err().to_string();
     assert_eq!(
         message,

@@ -1,4 +1,4 @@
-//! What the ONNX writer promises: fixed bytes, checked graphs, and files that other readers accept and compute alike.
+//! The ONNX writer: fixed bytes, checked graphs, and files that other readers accept and compute alike.
 #![allow(clippy::unwrap_used)]
 
 mod common;
@@ -11,7 +11,7 @@ use heqis_infer::bundle::{SCALER_HASH_KEY, sha256_hex};
 use heqis_infer::onnx::{Attribute, GraphBuilder, GraphFault, Signature};
 use heqis_infer::{CpuEngine, Engine, InferError, TensorSpec, TensorView};
 
-/// A model with every kind of attribute, a convolution as the export rules want it, and an LSTM read through `Y`.
+/// A model with every kind of attribute, a convolution by the export rules, and an LSTM read through `Y`.
 fn every_attribute() -> Vec<u8> {
     let mut graph = GraphBuilder::new("every attribute");
     let x = graph.input("x", &[1, 2, 1, 6]);
@@ -65,7 +65,7 @@ fn peer_python() -> PathBuf {
         .into()
 }
 
-/// Has the official checker check a model, and ONNX Runtime compute it.
+/// Checks a model with the official checker and computes it with ONNX Runtime.
 fn peer_outputs(python: &Path, model: &[u8], input: &[f32]) -> serde_json::Value {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("model.onnx"), model).unwrap();
@@ -122,7 +122,7 @@ fn the_official_checker_accepts_the_files_and_onnx_runtime_computes_the_same() {
 #[test]
 fn the_same_calls_give_the_same_bytes() {
     assert_eq!(small_model(), small_model());
-    // The hash of today's bytes: a change of the writer that alters shipped models must be seen.
+    // The hash of the current bytes: detects a change of the writer that alters shipped models.
     assert_eq!(
         sha256_hex(&small_model()),
         "92523ca97760a5d25305bd02f77250357fd04ae47a1e6d5d9005dc2644bbb8e8"
@@ -130,7 +130,7 @@ fn the_same_calls_give_the_same_bytes() {
 }
 
 #[test]
-fn the_signature_is_what_was_built() {
+fn the_signature_is_that_of_the_builder() {
     let signature = Signature::read(&small_model()).unwrap();
     assert_eq!(signature.inputs, [TensorSpec::f32("window", [1, 4, 3])]);
     assert_eq!(

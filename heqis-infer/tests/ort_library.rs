@@ -15,7 +15,7 @@ fn threads() -> usize {
 }
 
 #[test]
-fn a_library_that_is_missing_or_another_is_named_and_the_first_good_one_stays() {
+fn a_missing_or_wrong_library_is_named_and_the_first_usable_one_stays() {
     let model = common::small_model();
     let load = |path: &Path| OrtEngine::load(path, &model, Provider::Cpu, Path::new(""));
     let fault = |path: &Path| match load(path).unwrap_err() {

@@ -24,12 +24,12 @@ fn main() -> ExitCode {
     run([
         Group::always(tests![
             a_batch_is_computed_row_by_row_through_bound_memory,
-            pictures_in_the_npus_own_layout_come_back_in_the_models_order,
+            images_in_the_npus_native_layout_are_returned_in_the_models_order,
             each_step_that_fails_is_named_with_the_vendors_code,
             a_model_that_is_not_the_bundles_is_refused,
-            a_library_that_is_missing_or_another_is_named,
-            cores_are_chosen_where_the_runtime_has_them,
-            nothing_is_left_behind_by_calls_failures_and_drops,
+            a_missing_or_wrong_library_is_named,
+            cores_are_selected_where_the_runtime_supports_them,
+            calls_failures_and_drops_leak_nothing,
         ]),
         Group::needs(
             variable(VENDOR_LIBRARY, "the vendor's library"),
@@ -63,7 +63,7 @@ fn a_batch_is_computed_row_by_row_through_bound_memory() {
     assert_eq!(outputs[0], [91.0, 92.0, -3.0, -2.0]);
 }
 
-fn pictures_in_the_npus_own_layout_come_back_in_the_models_order() {
+fn images_in_the_npus_native_layout_are_returned_in_the_models_order() {
     // Logical 1 × 3 × 2 × 2; native NC1HWC2 with groups of 8 channels and lines of 4, int8 of scale 0.5 and zero 10.
     let model = "STANDIN\n\
         tensor in window 1 4 1 2 2 3 2 5 1 1 2 2 8 2 0.5 10 4 64\n\
@@ -170,7 +170,7 @@ fn a_model_that_is_not_the_bundles_is_refused() {
     );
 }
 
-fn a_library_that_is_missing_or_another_is_named() {
+fn a_missing_or_wrong_library_is_named() {
     let (inputs, outputs) = specs();
     let load = |path: &Path| RknnEngine::load(path, b"", &inputs, &outputs).unwrap_err();
     match load(Path::new("/nowhere/librknnrt.so")) {
@@ -187,7 +187,7 @@ fn a_library_that_is_missing_or_another_is_named() {
     }
 }
 
-fn cores_are_chosen_where_the_runtime_has_them() {
+fn cores_are_selected_where_the_runtime_supports_them() {
     let run = |cores: &str| {
         let mut engine = load(PLAIN).unwrap();
         engine.set_cores(stand_in(), cores).unwrap();
@@ -220,8 +220,8 @@ fn cores_are_chosen_where_the_runtime_has_them() {
     }
 }
 
-fn nothing_is_left_behind_by_calls_failures_and_drops() {
-    // A library of its own, so that the other tests do not count.
+fn calls_failures_and_drops_leak_nothing() {
+    // A library of its own, since the counts are global to a library.
     let path = compile("rknnrt_counted", &["COUNTED"]);
     // SAFETY: the stand-in has no initialisers, and the function has this signature.
     #[allow(unsafe_code)]
@@ -233,7 +233,7 @@ fn nothing_is_left_behind_by_calls_failures_and_drops() {
     };
     let (inputs, outputs) = specs();
     let load = |model: String| RknnEngine::load(&path, model.as_bytes(), &inputs, &outputs);
-    // Holds the library loaded, and with it its counts.
+    // Keeps the library loaded, and with it its counts.
     let mut engine = load(PLAIN.to_owned()).unwrap();
     assert_eq!(live(), 3);
     let window = [1.0; 6];

@@ -1,5 +1,5 @@
 //! The TensorRT backend against stand-ins for TensorRT 8 and 10 and for the driver, compiled here with the real shim; and
-//! against NVIDIA's headers and library where they are given.
+//! against NVIDIA's headers and library where variables name them.
 #![allow(clippy::unwrap_used)]
 
 mod common;

@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::path::Path;
 
 use heqis_backtest::BacktestError;
+use heqis_bundle::BundleError;
 use heqis_data::{DataError, Rule};
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
@@ -19,7 +20,10 @@ pub enum LabError {
     /// The market half refused the data; its message names file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] QuantError),
-    /// A bundle could not be read or made.
+    /// A bundle breaks a rule of its files or of its role.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A model could not be computed or written.
     #[error(transparent)]
     Infer(#[from] InferError),
     /// Nothing could be traded.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use clap::Args;
 use heqis_backtest::inputs::{Facts, Series, markets};
-use heqis_backtest::rule::of_bundle;
 use heqis_backtest::run::Settings;
 use heqis_backtest::strategy::{Foreseen, Source};
+use heqis_bundle::suggested_rule;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::Forecast;
 use heqis_data::predictions::write::{Line, rule_path, write, write_rule};
@@ -193,7 +193,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
             return Err(LabError::rule_got("bars", rule, format!("{bars} bars")));
         };
         write(out, &lines)?;
-        let rule = of_bundle(bundle)?;
+        let rule = suggested_rule(bundle)?;
         write_rule(out, rule.as_ref())?;
         shown.push(format!(
             "wrote {}: {} predictions from {from} to {to}, fitted to {fitted_to}; {} bars of the span have none",

@@ -349,7 +349,7 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
         (
             "{data}/002032.SZ.csv --strategy {models}/baseline-direction".to_owned(),
             "",
-            "must read the features",
+            "must read no factors without a feature model",
         ),
         (
             format!("{{data}}/002032.SZ.csv {both} {both}"),

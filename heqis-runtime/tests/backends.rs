@@ -195,7 +195,7 @@ fn a_node_that_is_stopped_while_an_engine_is_built_ends_and_takes_the_builder_al
     // The next backend was opened, and the node ended as one that is stopped before its first frame.
     ended.clean();
     assert!(
-        ended.log.contains("broken off, since the node stops"),
+        ended.log.contains("cancelled, since the node stops"),
         "{}",
         ended.log
     );

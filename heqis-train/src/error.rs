@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::path::Path;
 
+use heqis_bundle::BundleError;
 use heqis_data::{DataError, Rule};
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
@@ -17,7 +18,10 @@ pub enum TrainError {
     /// The market half refused the data; its message names file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] QuantError),
-    /// A bundle could not be read or made.
+    /// A bundle breaks a rule of its files or of its role.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A model could not be computed or written.
     #[error(transparent)]
     Infer(#[from] InferError),
     /// A setting, a forecast, a network or a state of a training breaks a rule.

@@ -6,7 +6,6 @@
 //! - [`mod@train`]: a data set → trained networks in a run directory.
 //! - [`yardsticks`]: what any model must beat, and one measure for all.
 //! - [`export`]: a run directory → bundles with golden windows, figures and model cards.
-//! - [`provenance`]: what every exported model says about its inputs.
 //!
 //! Data sets and samples enter from `heqis-data`; run directories and bundles leave. The same data gives the same bytes.
 //!
@@ -20,7 +19,6 @@ mod error;
 pub mod export;
 pub mod linear;
 pub mod nets;
-pub mod provenance;
 pub mod train;
 pub mod yardsticks;
 

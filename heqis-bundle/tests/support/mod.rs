@@ -464,7 +464,7 @@ pub(crate) fn scaler(names: &[&str], window_size: usize) -> Vec<u8> {
 
 /// Writes a correct feature model.
 pub(crate) fn factors(dir: &Path) -> Bundle {
-    write(dir, "factors", &Net::factors(), FEATURES.to_vec(), WINDOW)
+    Bundle::write(dir, &factors_parts()).unwrap()
 }
 
 /// Writes a direction model that fits [`factors`].
@@ -480,9 +480,18 @@ pub(crate) fn direction(dir: &Path) -> Bundle {
 }
 
 fn write(dir: &Path, task: &str, net: &Net, names: Vec<&str>, window_bars: usize) -> Bundle {
+    Bundle::write(dir, &parts(task, net, names, window_bars)).unwrap()
+}
+
+/// The parts of a correct feature model.
+pub(crate) fn factors_parts() -> BundleParts {
+    parts("factors", &Net::factors(), FEATURES.to_vec(), WINDOW)
+}
+
+fn parts(task: &str, net: &Net, names: Vec<&str>, window_bars: usize) -> BundleParts {
     let scaler_params = scaler(&FEATURES, WINDOW);
     let [inputs, outputs] = net.golden();
-    let parts = BundleParts {
+    BundleParts {
         name: task.to_owned(),
         task: task.to_owned(),
         created_by: "a test".to_owned(),
@@ -509,8 +518,7 @@ fn write(dir: &Path, task: &str, net: &Net, names: Vec<&str>, window_bars: usize
                 outputs,
             }],
         },
-    };
-    Bundle::write(dir, &parts).unwrap()
+    }
 }
 
 /// Changes the manifest as JSON.

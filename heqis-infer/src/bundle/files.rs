@@ -27,7 +27,7 @@ pub const MAX_JSON_BYTES: u64 = 16 << 20;
 /// Key of the model's `metadata_props` that holds the SHA-256 of the scaler it was trained with, in lower-case hex.
 pub const SCALER_HASH_KEY: &str = "heqis.scaler_sha256";
 /// Key of the model's `metadata_props` that holds the SHA-256 of the feature model whose factors it was trained on, in
-/// lower-case hex. A model that reads no factors, or does not know, has no such key.
+/// lower-case hex. A model that reads no factors, or whose feature model is unknown, has no such key.
 pub const FACTORS_HASH_KEY: &str = "heqis.factors_sha256";
 
 /// Returns the SHA-256 of some bytes in lower-case hex.
@@ -62,7 +62,7 @@ pub(super) fn read(dir: &Path, name: &str, max_bytes: u64) -> Result<Vec<u8>, In
     if !kind.is_file() {
         return Err(at(dir, name, BundleFault::NotAPlainFile));
     }
-    // The limit is enforced while reading: the file may grow after it was looked at.
+    // The limit is enforced while reading: the file may grow after its size was read.
     let mut bytes = Vec::new();
     File::open(&path)
         .and_then(|file| file.take(max_bytes + 1).read_to_end(&mut bytes))

@@ -23,7 +23,7 @@ pub struct Bundle {
     pub(super) files: BTreeMap<String, Vec<u8>>,
     /// The model's `metadata_props`.
     metadata: BTreeMap<String, String>,
-    /// What the model carries from one tick to the next.
+    /// The tensors that carry the model's state.
     states: States,
     /// Whether backends that failed their gate may be used.
     forced: bool,
@@ -67,14 +67,14 @@ impl Bundle {
         Ok(bundle)
     }
 
-    /// Lets backends be used that failed their gate when the bundle was verified.
+    /// Allows backends that failed their gate when the bundle was verified.
     #[must_use]
     pub fn force(mut self) -> Self {
         self.forced = true;
         self
     }
 
-    /// Returns why a backend must not be used: it failed its gate, whether that is overridden or not.
+    /// Returns the reason when a backend failed its gate, whether that is overridden or not.
     pub(crate) fn gate(&self, backend: BackendKind) -> Option<String> {
         let verified = self.manifest.verified.get(&backend)?;
         let flips = match &verified.trading {
@@ -111,7 +111,7 @@ impl Bundle {
         self.file(MODEL_FILE).unwrap_or_default()
     }
 
-    /// Returns the bytes of `scaler_params.json`, whose format belongs to the market half of the project.
+    /// Returns the bytes of `scaler_params.json`, whose format is defined by `heqis-quant`.
     pub fn scaler_params(&self) -> &[u8] {
         self.file(SCALER_FILE).unwrap_or_default()
     }
@@ -122,7 +122,7 @@ impl Bundle {
         Some(&entry.sha256)
     }
 
-    /// Returns what the model's `metadata_props` say under a key.
+    /// Returns the value of a key in the model's `metadata_props`.
     pub fn metadata(&self, key: &str) -> Option<&str> {
         self.metadata.get(key).map(String::as_str)
     }
@@ -131,19 +131,19 @@ impl Bundle {
         &self.states
     }
 
-    /// Returns whether the model carries a state from one tick to the next, see [`STATE_KEY`](super::STATE_KEY).
+    /// Returns whether the model carries a state from one step to the next, see [`STATE_KEY`](super::STATE_KEY).
     #[must_use]
     pub fn is_stateful(&self) -> bool {
         self.states != States::default()
     }
 
-    /// Returns the inputs that a caller gives: all but those that take a state.
+    /// Returns the inputs that a caller passes: all but the state inputs.
     pub fn inputs(&self) -> impl Iterator<Item = &TensorSpec> {
         let inputs = self.manifest.inputs.iter().enumerate();
         inputs.filter_map(|(at, spec)| (!self.states.takes(at)).then_some(spec))
     }
 
-    /// Returns the outputs that a caller gets: all but those that give a state.
+    /// Returns the outputs that a caller receives: all but the state outputs.
     pub fn outputs(&self) -> impl Iterator<Item = &TensorSpec> {
         let outputs = self.manifest.outputs.iter().enumerate();
         outputs.filter_map(|(at, spec)| (!self.states.gives(at)).then_some(spec))
@@ -160,7 +160,7 @@ impl Bundle {
     }
 }
 
-/// Compares the model file with the manifest, and returns the model's metadata with the states that it names.
+/// Compares the model file with the manifest, and returns the model's metadata and its states.
 fn check_model(
     manifest: &Manifest,
     model: &[u8],

@@ -1,4 +1,4 @@
-//! The manifest: what a bundle says about itself.
+//! The manifest of a bundle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -37,13 +37,13 @@ pub struct Manifest {
     pub feature_names: Vec<String>,
     /// Number of bars in the window that one row of input was computed from.
     pub window_bars: usize,
-    /// The only span of data that scaler and weights have seen.
+    /// The only span of data that scaler and weights were fitted on.
     pub training_span: TrainingSpan,
-    /// Measured out-of-sample figures: a free table of numbers, texts and nested tables.
+    /// Out-of-sample metrics: a free table of numbers, texts and nested tables.
     pub figures: BTreeMap<String, serde_json::Value>,
-    /// What the self-test compares.
+    /// The data of the self-test.
     pub golden: Golden,
-    /// What was measured of each backend before the bundle was shipped.
+    /// The measurement of each backend before the bundle was shipped.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub verified: BTreeMap<BackendKind, Verified>,
 }
@@ -114,7 +114,7 @@ pub struct TrainingSpan {
     pub rows: usize,
 }
 
-/// What the self-test compares.
+/// The data of the self-test.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Golden {
@@ -128,7 +128,7 @@ pub struct Golden {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GoldenWindow {
-    /// What the window is, such as the date of its last bar.
+    /// Name of the window, such as the date of its last bar.
     pub label: String,
     /// Row-major elements of each input, by tensor name.
     pub inputs: BTreeMap<String, Vec<f32>>,
@@ -137,8 +137,8 @@ pub struct GoldenWindow {
 }
 
 impl Manifest {
-    /// Parses and checks a manifest. The schema version is looked at first, so that a manifest of another version is
-    /// refused for its version and not for the keys that it adds.
+    /// Parses and checks a manifest. The schema version is checked first, so that a manifest of another version is refused
+    /// for its version and not for the keys that it adds.
     ///
     /// # Errors
     /// Returns the first rule that it breaks.
@@ -168,7 +168,7 @@ impl Manifest {
     /// one; keys are in a fixed order.
     ///
     /// # Errors
-    /// [`BundleFault::Json`] when serde refuses it, which it does not for a manifest that was parsed.
+    /// [`BundleFault::Json`] when serde refuses it, which cannot happen for a parsed manifest.
     pub fn to_json(&self) -> Result<Vec<u8>, BundleFault> {
         let mut bytes = Vec::new();
         let mut serializer = serde_json::Serializer::with_formatter(&mut bytes, Lines::default());

@@ -1,16 +1,16 @@
-//! The model bundle: one directory, checked completely when it is loaded, replaced as a whole when it is written.
+//! The model bundle: one directory, checked completely when it is loaded and replaced as a whole when it is written.
 //!
 //! ```text
 //! models/<name>/
-//!   manifest.json        what the bundle is; the only file that is trusted without a hash, and small
+//!   manifest.json        what the bundle is; the only file without a hash, and small
 //!   model.onnx           hash, size and signature must agree with the manifest
 //!   scaler_params.json   opaque here; hash and size must agree with the manifest, and the hash with the model's
 //!   MODEL_CARD.md        optional prose for people; never read by a program
 //!   <other>              optional further builds of the model (such as model.rknn), hashed like the rest
 //! ```
 //!
-//! The hashes guard against damage and mix-ups, not against an author of evil intent: who may write the directory may
-//! write the manifest too.
+//! The hashes detect damage and mix-ups. They do not protect against an attacker with write access to the directory, who can
+//! change the manifest too.
 
 mod files;
 mod load;

@@ -1,4 +1,4 @@
-//! The start-up check: golden windows through the engine.
+//! The start-up check: the golden windows are run through the engine.
 
 use super::files::{MANIFEST_FILE, at};
 use super::load::Bundle;
@@ -6,12 +6,12 @@ use crate::engine::Engine;
 use crate::error::InferError;
 use crate::tensor::{Dtype, TensorView};
 
-/// What a passed self-test measured.
+/// The result of a passed self-test.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SelfTest {
     /// Number of golden windows compared.
     pub windows: usize,
-    /// Largest absolute difference met, never above the manifest's tolerance.
+    /// Largest absolute difference, at most the manifest's tolerance.
     pub max_abs_error: f32,
 }
 

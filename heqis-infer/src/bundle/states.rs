@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::tensor::{Dtype, TensorSpec};
 
-/// Key of the model's `metadata_props` that pairs each input that takes a state with the output that gives the next one:
-/// `input=output`, several separated by commas. A model without the key carries none.
+/// Key of the model's `metadata_props` that pairs each state input with the output that holds the next state:
+/// `input=output`, several separated by commas. A model without the key carries no state.
 pub const STATE_KEY: &str = "heqis.state";
 
-/// A state: where the model takes it, where it gives the next one, and its shape.
+/// A state: its input, the output that holds the next one, and its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) input: usize,
@@ -16,12 +16,12 @@ pub(crate) struct State {
     pub(crate) shape: Vec<usize>,
 }
 
-/// All states of a model; none for most.
+/// All states of a model; most models have none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct States(pub(crate) Vec<State>);
 
 impl States {
-    /// Reads them from a model's metadata, or says which rule they break.
+    /// Reads the states from a model's metadata, or returns the rule that they break.
     pub(crate) fn read(
         metadata: &BTreeMap<String, String>,
         inputs: &[TensorSpec],

@@ -1,15 +1,15 @@
-//! What was measured of a backend before the bundle was shipped, and whether it was good enough.
+//! The measurement of a backend before the bundle was shipped, and whether it passed.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::BundleFault;
 
-/// A backend against the reference, as `heqis-lab verify` measured it.
+/// A backend compared with the reference, as `heqis-lab verify` measured it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Verified {
-    /// What stood for the backend, with versions: itself on a board, or a simulator.
+    /// The measured implementation, with versions: the backend on a board, or a simulator.
     pub by: String,
     /// Number of windows.
     pub windows: usize,
@@ -19,14 +19,14 @@ pub struct Verified {
     pub mean_abs_error: f32,
     /// Largest difference allowed, here and in the self-test on this backend.
     pub tolerance: f32,
-    /// What the difference comes to when decisions are made.
+    /// The effect of the difference on decisions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trading: Option<TradingDifference>,
-    /// Whether the gate was passed; a backend that failed it is refused unless that is overridden.
+    /// Whether the backend passed the gate; one that failed is refused unless that is overridden.
     pub passed: bool,
 }
 
-/// Decisions on history by a backend, and by the reference.
+/// Decisions on history by a backend and by the reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TradingDifference {
@@ -43,7 +43,7 @@ pub struct TradingDifference {
 }
 
 impl Verified {
-    /// Checks what no honest measurement breaks.
+    /// Checks the rules that every measurement keeps.
     pub(super) fn check(&self, field: &str) -> Result<(), BundleFault> {
         for (name, value) in [
             ("max_abs_error", self.max_abs_error),

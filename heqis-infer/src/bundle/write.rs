@@ -15,7 +15,7 @@ use crate::backend::BackendKind;
 use crate::error::{BundleFault, InferError};
 use crate::onnx::Signature;
 
-/// Everything that a bundle is made of. Hashes, tensors and schema version are derived, not given.
+/// The parts of a bundle. Hashes, tensors and schema version are derived from them.
 #[derive(Clone, Debug)]
 pub struct BundleParts {
     /// Name of the bundle.
@@ -38,7 +38,7 @@ pub struct BundleParts {
     pub feature_names: Vec<String>,
     /// Number of bars in one window.
     pub window_bars: usize,
-    /// The span that scaler and weights have seen.
+    /// The span that scaler and weights were fitted on.
     pub training_span: TrainingSpan,
     /// Out-of-sample figures.
     pub figures: BTreeMap<String, serde_json::Value>,
@@ -50,8 +50,8 @@ impl Bundle {
     /// Writes a bundle directory, replacing an earlier one as a whole, and returns it loaded and checked.
     ///
     /// Everything is written and checked in a sibling directory first, so a failure leaves the earlier bundle as it
-    /// was. Directories cannot be swapped portably in one step: a reader that looks between the two renames finds no
-    /// bundle, never half of one. The bytes written depend on `parts` alone.
+    /// was. Directories cannot be swapped portably in one step: a reader between the two renames finds no bundle, but never
+    /// a partial one. The bytes written depend on `parts` alone.
     ///
     /// # Errors
     ///
@@ -60,9 +60,8 @@ impl Bundle {
         write(dir.as_ref(), parts)
     }
 
-    /// Adds further builds of the model and what was measured of backends, in the place of earlier ones of the same names,
-    /// and returns the bundle as it then is. What was measured of a build that is replaced is forgotten; all else stays as it
-    /// was.
+    /// Adds or replaces builds of the model and measurements of backends, and returns the amended bundle. Replacing a build
+    /// removes its earlier measurement; everything else is kept.
     ///
     /// # Errors
     ///
@@ -122,7 +121,7 @@ fn write(dir: &Path, parts: &BundleParts) -> Result<Bundle, InferError> {
     put(dir, &manifest, files, parts.model_card.clone().into_bytes())
 }
 
-/// Writes a bundle of this manifest, these files and this card in the place of another, or where there is none.
+/// Writes a bundle of this manifest, these files and this card, and replaces an earlier one.
 fn put(
     dir: &Path,
     manifest: &Manifest,
@@ -152,7 +151,7 @@ fn put(
             Ok(bundle)
         }
         Err(error) => {
-            // The first error is the one to report; a leftover is removed by the next write.
+            // The first error is reported; the next write removes the leftover.
             let _ = fs::remove_dir_all(&new);
             Err(error)
         }
@@ -170,7 +169,7 @@ fn fill(new: &Path, files: &BTreeMap<String, Vec<u8>>) -> Result<(), InferError>
     Ok(())
 }
 
-/// Puts `new` in the place of `dir`, and puts the earlier bundle back if that fails.
+/// Replaces `dir` by `new`, and restores the earlier bundle if that fails.
 #[expect(
     clippy::disallowed_methods,
     reason = "a bundle is a directory, which is replaced as a whole"
@@ -180,7 +179,7 @@ fn swap(dir: &Path, new: &Path, old: &Path) -> Result<(), InferError> {
     remove(old)?;
     let replaces = dir.symlink_metadata().is_ok();
     if replaces {
-        // Only a bundle is replaced: a mistyped path must not cost a directory of something else.
+        // Only a bundle is replaced: a mistyped path must not delete another directory.
         if !dir.join(MANIFEST_FILE).is_file() {
             return Err(at(dir, MANIFEST_FILE, BundleFault::Missing));
         }
@@ -204,7 +203,7 @@ fn remove(dir: &Path) -> Result<(), InferError> {
     }
 }
 
-/// Returns a hidden name beside `dir`, on the same file system so that a rename suffices.
+/// Returns a hidden name next to `dir`, on the same file system so that a rename suffices.
 fn sibling(dir: &Path, suffix: &str) -> Result<PathBuf, InferError> {
     match dir.file_name() {
         Some(name) => {

@@ -1,16 +1,16 @@
 //! The rules of a bundle, each with the value that breaks it.
 
-/// How a bundle can be wrong.
+/// The rule that a bundle breaks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BundleFault {
     /// The file does not exist.
     #[error("does not exist")]
     Missing,
-    /// The file system refused.
+    /// The file system returned an error.
     #[error("{0}")]
     Io(#[source] std::io::Error),
-    /// A directory, link or device stands where a file should.
+    /// The path is a directory, a link or a device.
     #[error("must be a plain file, not a directory or a link")]
     NotAPlainFile,
     /// The file exceeds its limit.
@@ -18,7 +18,7 @@ pub enum BundleFault {
     TooLarge {
         /// The limit.
         max_bytes: u64,
-        /// The size met.
+        /// The actual size.
         bytes: u64,
     },
     /// The manifest is not JSON of the expected form; the text names key, line and column.
@@ -29,7 +29,7 @@ pub enum BundleFault {
     Schema {
         /// The version that is known.
         expected: u32,
-        /// The version met.
+        /// The actual version.
         got: String,
     },
     /// The manifest does not list a file that every bundle has.
@@ -47,7 +47,7 @@ pub enum BundleFault {
         field: String,
         /// The rule.
         rule: &'static str,
-        /// The value met.
+        /// The actual value.
         got: String,
     },
     /// The file's size is not the manifest's.
@@ -55,7 +55,7 @@ pub enum BundleFault {
     Size {
         /// The manifest's size.
         expected: u64,
-        /// The size met.
+        /// The actual size.
         got: u64,
     },
     /// The file's hash is not the manifest's.
@@ -63,7 +63,7 @@ pub enum BundleFault {
     Hash {
         /// The manifest's hash.
         expected: String,
-        /// The hash met.
+        /// The actual hash.
         got: String,
     },
     /// The model file is not usable.
@@ -79,7 +79,7 @@ pub enum BundleFault {
         /// Number in the model.
         model: usize,
     },
-    /// Manifest and model disagree about a tensor.
+    /// Manifest and model have different tensors.
     #[error("{kind} must be {manifest} by the manifest, the model has {model}")]
     Tensor {
         /// `input` or `output`.
@@ -89,7 +89,7 @@ pub enum BundleFault {
         /// Name, element type and shape in the model.
         model: String,
     },
-    /// The scaler beside the model is not the one that it was trained with.
+    /// The bundle's scaler is not the one that the model was trained with.
     #[error(
         "the model was trained with the scaler of sha256 {trained_with}, the bundle holds {found}"
     )]

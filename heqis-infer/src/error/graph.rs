@@ -1,6 +1,6 @@
 //! The rules of a graph under construction, each with the value that breaks it.
 
-/// How a graph under construction can be wrong.
+/// The rule that a graph under construction breaks.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphFault {

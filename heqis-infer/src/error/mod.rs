@@ -9,7 +9,7 @@ pub use graph::GraphFault;
 use crate::backend::{BackendKind, Unavailable};
 use crate::tensor::TensorFault;
 
-/// Everything that can go wrong in this crate, each message naming the place, the rule and the value met.
+/// The errors of this crate; each message names the place, the rule and the value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum InferError {
@@ -25,7 +25,7 @@ pub enum InferError {
     /// The model names an operator that the backend does not have.
     #[error("backend {backend}: operator not supported: {operator}")]
     OperatorNotSupported {
-        /// The backend that was asked.
+        /// The backend.
         backend: BackendKind,
         /// The first such operator, after its domain unless that is the default one.
         operator: String,
@@ -33,9 +33,9 @@ pub enum InferError {
     /// The backend could not load the model file.
     #[error("backend {backend}: model does not load: {reason}")]
     ModelNotLoaded {
-        /// The backend that was asked.
+        /// The backend.
         backend: BackendKind,
-        /// What the backend said.
+        /// The backend's message.
         reason: String,
     },
     /// The backend failed while computing.
@@ -43,7 +43,7 @@ pub enum InferError {
     RunFailed {
         /// The backend that was running.
         backend: BackendKind,
-        /// What the backend said.
+        /// The backend's message.
         reason: String,
     },
     /// The bytes are not an ONNX model whose signature can be read.
@@ -58,7 +58,7 @@ pub enum InferError {
         #[source]
         fault: GraphFault,
     },
-    /// A tensor handed to an engine, or coming out of it, does not fit its specification.
+    /// A tensor passed to an engine, or returned by it, does not fit its specification.
     #[error("tensor {tensor}: {fault}")]
     Tensor {
         /// Name of the tensor in the model.
@@ -100,7 +100,7 @@ pub enum InferError {
 }
 
 impl InferError {
-    /// Returns whether a backend failed, so that the input is not to blame.
+    /// Returns whether a backend failed, and not the input.
     #[must_use]
     pub fn is_of_the_backend(&self) -> bool {
         matches!(

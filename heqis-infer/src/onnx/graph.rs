@@ -35,14 +35,31 @@ pub enum Attribute {
 
 /// Builds an ONNX graph node by node, in an order in which every value is defined before it is used.
 ///
-/// Faults are collected by [`finish`](GraphBuilder::finish), so that a chain of layers can be written without an error
-/// check at each line.
+/// [`finish`](GraphBuilder::finish) reports the faults, so that a chain of layers can be written without an error check at
+/// each line.
+///
+/// ```
+/// use heqis_infer::onnx::{Attribute, GraphBuilder, Signature};
+///
+/// let mut graph = GraphBuilder::new("classifier");
+/// let x = graph.input("x", &[1, 4]);
+/// let weights = graph.weights("weights", &[4, 3], &[0.5; 12]);
+/// let scores = graph.node("scores", "MatMul", &[&x, &weights], &[]);
+/// let classes = graph.node("classes", "Softmax", &[&scores], &[("axis", Attribute::Int(1))]);
+/// graph.output(&classes, &[1, 3]);
+/// graph.metadata("author", "an example");
+///
+/// let signature = Signature::read(&graph.finish()?)?;
+/// assert_eq!(signature.inputs[0].to_string(), "x f32 [1, 4]");
+/// assert_eq!(signature.metadata["author"], "an example");
+/// # Ok::<(), heqis_infer::InferError>(())
+/// ```
 #[derive(Debug)]
 pub struct GraphBuilder {
     graph: proto::Graph,
     metadata: BTreeMap<String, String>,
     defined: BTreeSet<String>,
-    /// The first fault met; later ones are usually its consequences.
+    /// The first fault; later ones are usually its consequences.
     fault: Option<GraphFault>,
 }
 

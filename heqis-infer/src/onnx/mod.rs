@@ -1,10 +1,10 @@
-//! Our own ONNX files: a small graph builder, the protobuf messages it needs, and a reader of a file's signature.
+//! Writing ONNX files with a small graph builder, and reading the signature of any ONNX file.
 //!
 //! The export rules that keep one file loadable by every backend: opset 13 and IR 7 (the newest that TensorRT 8.2
 //! reads), static shapes, plain operators, shared initialisers, and the scaler's hash in the metadata. The bytes are a
 //! function of the calls that built the graph: no time, no path, no hash-map order.
 //!
-//! What is *not* here: running a graph, and reading more of a foreign file than its signature.
+//! Not here: running a graph, and reading more of a foreign file than its signature.
 
 mod graph;
 mod proto;

@@ -1,11 +1,9 @@
 //! The messages of `onnx.proto3` that the writer and the signature reader need, with its field numbers.
 //!
-//! Repeated numbers are written unpacked: the format's proto2 twin, which most writers use, leaves them so, and RTen
-//! reads no other form.
+//! Repeated numbers are written unpacked, as by the format's proto2 variant, which most writers use: RTen reads no other form.
 //!
-//! Every message that RTen descends into is described here, although some are only passed over: decoding a file with
-//! these messages proves that each length stays inside its message and that nesting is shallow, which RTen takes on
-//! trust. All other fields (training info, functions, sparse tensors, doc strings …) are skipped.
+//! Every message that RTen descends into is described here, although some are not used: decoding a file with these messages
+//! proves that each length stays inside its message and that nesting is shallow, which RTen does not check. All other fields (training info, functions, sparse tensors, doc strings …) are skipped.
 
 use prost::Message;
 
@@ -168,7 +166,7 @@ pub(super) struct Shape {
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Dim {
-    /// Absent when the dimension is symbolic, which the wire tells from 0.
+    /// Absent when the dimension is symbolic, which the wire format distinguishes from 0.
     #[prost(int64, optional, tag = "1")]
     pub(super) dim_value: Option<i64>,
     #[prost(string, tag = "2")]

@@ -1,4 +1,4 @@
-//! What a model file says about itself, read without a backend.
+//! The signature of a model file, read without a backend.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,7 +35,7 @@ impl Signature {
     }
 }
 
-/// A model file whose wire format is sound.
+/// A model file whose wire format is valid.
 pub(crate) struct Decoded(proto::Model);
 
 impl Decoded {
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_symbolic_first_dimension_is_a_batch_of_one_and_takes_any_number_of_rows() {
+    fn a_symbolic_first_dimension_is_a_batch_of_one_and_accepts_any_number_of_rows() {
         let model = model(
             value("x", proto::FLOAT, &[None, Some(2)]),
             value("y", proto::FLOAT, &[None, Some(2)]),
@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_an_initialiser_fills_is_not_the_callers() {
+    fn an_input_with_an_initialiser_is_not_an_input_of_the_signature() {
         let mut graph = crate::onnx::GraphBuilder::new("filled");
         let x = graph.input("x", &[1, 2]);
         let two = graph.weights("two", &[2], &[2.0, 2.0]);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn shapes_and_types_that_no_engine_takes_are_refused_by_name() {
+    fn shapes_and_types_that_no_engine_accepts_are_refused_by_name() {
         let good = || value("y", proto::FLOAT, &[Some(1), Some(2)]);
         assert_eq!(
             refusal(value("x", proto::FLOAT, &[Some(1), None]), good()),

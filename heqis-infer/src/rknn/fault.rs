@@ -16,9 +16,9 @@ pub enum RknnFault {
     /// The runtime library cannot be loaded.
     #[error("library {path} does not load: {reason}")]
     Library {
-        /// Path or name that was looked for.
+        /// Path or name of the library.
         path: String,
-        /// What the loader said.
+        /// The loader's message.
         reason: String,
     },
     /// The library lacks a function, so it is too old or another library.
@@ -43,15 +43,15 @@ pub enum RknnFault {
         /// The code.
         code: i32,
     },
-    /// A choice of cores is not understood.
+    /// The selection of cores is invalid.
     #[error("cores must be auto or numbers from 0 to 2 separated by commas, got {0:?}")]
     Cores(String),
-    /// The runtime gave no memory for a tensor.
+    /// The runtime allocated no memory for a tensor.
     #[error("no memory of {bytes} bytes for {tensor}")]
     NoMemory {
         /// Name of the tensor.
         tensor: String,
-        /// Bytes asked for.
+        /// Requested bytes.
         bytes: u32,
     },
     /// The model has a different number of tensors than the bundle says.
@@ -64,19 +64,19 @@ pub enum RknnFault {
         /// Number in the model.
         got: usize,
     },
-    /// A tensor is not what the bundle says, or uses something that this backend does not know.
+    /// A tensor differs from the bundle's, or uses a feature that this backend does not support.
     #[error("{kind} {name}: {rule}")]
     Tensor {
         /// `input` or `output`.
         kind: &'static str,
         /// Name in the bundle.
         name: String,
-        /// The rule that is broken, with the value met.
+        /// The broken rule, with the value.
         rule: String,
     },
 }
 
-/// Returns the vendor's word for an error code.
+/// Returns the vendor's name of an error code.
 fn meaning(code: i32) -> &'static str {
     match code {
         -1 => "failed",

@@ -1,4 +1,4 @@
-//! Where each element of a row-major tensor lies in the NPU's memory, and how it is written there.
+//! The place and encoding of each element of a row-major tensor in the NPU's memory.
 
 use half::f16;
 
@@ -9,8 +9,7 @@ use super::library::{ElementType, Format, TensorAttr};
 enum Element {
     F32,
     F16,
-    /// `value = (stored − zero_point) · scale`; a value beyond what eight bits hold is stored as the nearest that they
-    /// hold, which is what quantisation means.
+    /// `value = (stored − zero_point) · scale`; a value outside the range of eight bits saturates.
     I8 {
         scale: f32,
         zero_point: i32,
@@ -40,12 +39,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Computes the layout of a tensor from what the runtime says of it.
+    /// Computes the layout of a tensor from the runtime's description.
     ///
     /// # Errors
     ///
-    /// The broken rule, when the tensor uses a format or an element type that is not known here, or when its elements
-    /// would not lie inside its memory.
+    /// The broken rule, when the tensor uses an unsupported format or element type, or when its elements would not lie inside
+    /// its memory.
     pub(super) fn of(attr: &TensorAttr) -> Result<Layout, String> {
         let element = match attr.element {
             ElementType::F32 => Element::F32,
@@ -91,8 +90,8 @@ impl Layout {
         self.offsets.len()
     }
 
-    /// Writes row-major values into the memory. Bytes between the elements stay as they are: zero, since the memory
-    /// was cleared when it was made.
+    /// Writes row-major values into the memory. Bytes between the elements stay zero, since the memory was cleared when it was
+    /// allocated.
     pub(super) fn write(&self, values: &[f32], memory: &mut [u8]) {
         for (&value, &offset) in values.iter().zip(&self.offsets) {
             let at = offset as usize;
@@ -101,7 +100,7 @@ impl Layout {
                 Element::F16 => {
                     memory[at..at + 2].copy_from_slice(&f16::from_f32(value).to_ne_bytes());
                 }
-                // A float to integer cast saturates, so the sum is within i64 and the clamp is what is stored.
+                // A float-to-integer cast saturates, so the sum is within i64 before it is clamped.
                 Element::I8 { scale, zero_point } => {
                     let stored = (value / scale).round() as i64 + i64::from(zero_point);
                     memory[at] = (stored.clamp(-128, 127) as i8).to_ne_bytes()[0];

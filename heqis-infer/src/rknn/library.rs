@@ -19,7 +19,7 @@ pub(super) enum Format {
     Nhwc,
     /// Channels in groups: N, C1, H, W, C2.
     Nc1hwc2,
-    /// Of a tensor that is no picture: row-major.
+    /// Row-major, for a tensor that is not an image.
     Undefined,
     Other(u32),
 }
@@ -34,7 +34,7 @@ pub(super) enum ElementType {
     Other(u32),
 }
 
-/// What the runtime says of a tensor.
+/// The runtime's description of a tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TensorAttr {
     pub(super) name: String,
@@ -70,7 +70,7 @@ struct Calls {
         sys::rknn_mem_sync_mode,
     ) -> i32,
     run: unsafe extern "C" fn(sys::rknn_context, *mut sys::rknn_run_extend) -> i32,
-    /// Of chips with several cores; older libraries lack it.
+    /// For chips with several cores; older libraries lack it.
     set_core_mask: Option<unsafe extern "C" fn(sys::rknn_context, sys::rknn_core_mask) -> i32>,
 }
 
@@ -106,7 +106,7 @@ fn function<F: Copy, E>(
     })
 }
 
-/// Loads the library and the model, and returns what it takes to use them.
+/// Loads the library and the model, and returns the functions and the model's context.
 fn init(path: &Path, model: &[u8]) -> Result<(sys::rknn, Calls, sys::rknn_context), RknnFault> {
     let size =
         u32::try_from(model.len()).map_err(|_| RknnFault::ModelSize { bytes: model.len() })?;
@@ -119,7 +119,7 @@ fn init(path: &Path, model: &[u8]) -> Result<(sys::rknn, Calls, sys::rknn_contex
     let init = function(&library.rknn_init, path, "rknn_init")?;
     let destroy = function(&library.rknn_destroy, path, "rknn_destroy")?;
     let mut context = 0;
-    // The interface takes the model without `const`; a copy is given away so that it may be written to.
+    // The interface takes the model without `const`; it gets a copy that it may write to.
     let mut model = model.to_vec();
     // SAFETY: `context` and `model` outlive the call, `size` is the model's length, and null asks for no extension.
     let code = unsafe {
@@ -131,7 +131,7 @@ fn init(path: &Path, model: &[u8]) -> Result<(sys::rknn, Calls, sys::rknn_contex
             std::ptr::null_mut(),
         )
     };
-    // Asked before the other functions are looked up: where there is no NPU, its code says more than a function that the
+    // Called before the other functions are resolved: without an NPU, its error code is more specific than a function that the
     // vendor's proxy for a PC lacks.
     check(code, || "rknn_init".to_owned())?;
     match Calls::of(&library, path) {
@@ -165,7 +165,7 @@ impl Session {
     /// Loads the library and the model, and makes and binds a buffer for each tensor.
     pub(super) fn open(library: &Path, model: &[u8]) -> Result<Session, RknnFault> {
         let (library, calls, context) = init(library, model)?;
-        // From here on, dropping the session gives everything back.
+        // From here on, dropping the session frees everything.
         let mut session = Session {
             calls,
             context,
@@ -184,7 +184,7 @@ impl Session {
         Ok(session)
     }
 
-    /// Lets the model run on the cores whose bits are set, or where the runtime likes when none is.
+    /// Runs the model on the cores whose bits are set; with no bit set the runtime selects them.
     pub(super) fn set_cores(&mut self, path: &Path, mask: u8) -> Result<(), RknnFault> {
         let Some(set) = self.calls.set_core_mask else {
             return Err(RknnFault::Symbol {
@@ -212,7 +212,7 @@ impl Session {
     /// The memory of an input.
     pub(super) fn input_bytes(&mut self, index: usize) -> &mut [u8] {
         // SAFETY: `create` has checked address and size of this memory, which lives until the session is dropped; the
-        // mutable borrow of the session keeps every other access away, the NPU's included, since `run` borrows it too.
+        // mutable borrow of the session excludes every other access, the NPU's included, since `run` borrows it too.
         unsafe {
             let memory = self.input_memory[index].as_ref();
             std::slice::from_raw_parts_mut(memory.virt_addr.cast(), memory.size as usize)
@@ -303,7 +303,7 @@ impl Session {
         Ok(())
     }
 
-    /// Makes the memory of one tensor in the NPU's own layout, clears it, and binds it.
+    /// Allocates the memory of one tensor in the NPU's native layout, clears it, and binds it.
     fn bind(
         &mut self,
         index: u32,
@@ -313,7 +313,7 @@ impl Session {
     ) -> Result<(TensorAttr, NonNull<sys::rknn_tensor_mem>), RknnFault> {
         let model = self.attr(index, plain, kind)?;
         let mut native = self.attr(index, native, kind)?;
-        // The bytes are as the NPU wants them: the runtime shall convert nothing.
+        // The bytes are in the NPU's native encoding: the runtime must not convert them.
         native.pass_through = 1;
         let attr = attr(&model, &native);
         let memory = self.create(&attr)?;
@@ -344,7 +344,7 @@ impl Session {
             return Err(no_memory());
         }
         // SAFETY: the memory at `address` has `size` bytes and nothing uses it yet. It is cleared because it is read as
-        // bytes, and because the room between elements must not hold numbers that are none.
+        // bytes, and because the padding between elements must not hold NaN.
         unsafe { std::ptr::write_bytes(address.cast::<u8>(), 0, size as usize) };
         Ok(memory)
     }
@@ -376,7 +376,7 @@ impl Session {
         answer: &mut T,
         what: &str,
     ) -> Result<(), RknnFault> {
-        // Constant and small for every type that is asked for here.
+        // Constant and small for every type that is queried here.
         let size = size_of::<T>() as u32;
         // SAFETY: `answer` is the structure that the interface names for `cmd`, and `size` is its size.
         let code =
@@ -405,7 +405,7 @@ fn check(code: i32, call: impl FnOnce() -> String) -> Result<(), RknnFault> {
     }
 }
 
-/// Joins what the runtime says of a tensor in the model and in memory.
+/// Joins the runtime's descriptions of a tensor in the model and in memory.
 fn attr(model: &sys::rknn_tensor_attr, native: &sys::rknn_tensor_attr) -> TensorAttr {
     use sys::{_rknn_tensor_format as fmt, _rknn_tensor_qnt_type as qnt, _rknn_tensor_type as ty};
     let format = |code| match code {
@@ -444,7 +444,7 @@ fn attr(model: &sys::rknn_tensor_attr, native: &sys::rknn_tensor_attr) -> Tensor
     }
 }
 
-/// Reads a C text that may fill its array without an end.
+/// Reads a C string that may fill its array without a terminator.
 fn text(chars: &[c_char]) -> String {
     let bytes: Vec<u8> = chars
         .iter()

@@ -1,13 +1,14 @@
-//! Rockchip's NPU through its runtime library `librknnrt.so`, which is loaded when it is needed and never linked.
+//! Rockchip's NPU through its runtime library `librknnrt.so`, which is loaded at run time and never linked.
 //!
 //! - `library`: the raw calls under a session that owns the context and its memory; the only unsafe code here.
-//! - `layout`: where each element of a tensor lies in the NPU's own memory layout, and how it is written there.
+//! - `layout`: the place and encoding of each element in the NPU's native memory layout.
+//! - `fault`: what can go wrong.
 //!
-//! The zero-copy interface is used: one buffer for each tensor is made at load time, in the layout that the NPU itself
-//! uses, so that a call is *write, sync, run, sync, read* and neither library copies or converts anything.
+//! The zero-copy interface is used: one buffer per tensor is allocated at load time in the NPU's native layout, so that a
+//! call is *write, sync, run, sync, read* and neither library copies or converts anything.
 //!
-//! Written against Rockchip's runtime interface 2.x for RK3566, RK3568 and RK3588. What is tested without a board is the
-//! loader, the call sequence, every error code and every layout, against a stand-in library; a real NPU is not.
+//! Written against Rockchip's runtime interface 2.x for RK3566, RK3568 and RK3588. The tests run without a board, against a
+//! stand-in library: they cover the loader, the call sequence, every error code and every layout, but not a real NPU.
 
 mod fault;
 mod layout;
@@ -49,8 +50,8 @@ impl fmt::Debug for RknnEngine {
 impl RknnEngine {
     /// Loads a model that was built for this chip into the NPU.
     ///
-    /// `inputs` and `outputs` are the bundle's tensors. The model's must be as many, in the same order and of the same
-    /// number of elements; names may differ, since the converter appends to them.
+    /// `inputs` and `outputs` are the bundle's tensors. The model must have the same number, in the same order and with the
+    /// same numbers of elements; names may differ, since the converter appends to them.
     ///
     /// # Errors
     ///
@@ -72,13 +73,13 @@ impl RknnEngine {
         })
     }
 
-    /// Chooses the cores of the NPU that the model runs on: `auto`, or core numbers separated by commas. Chips with one core
+    /// Selects the cores of the NPU that the model runs on: `auto`, or core numbers separated by commas. Chips with one core
     /// refuse it.
     ///
     /// # Errors
     ///
-    /// [`RknnFault::Cores`] when the text is neither, [`RknnFault::Symbol`] and [`RknnFault::Call`] when the runtime knows no
-    /// cores or not these.
+    /// [`RknnFault::Cores`] when the text is neither, [`RknnFault::Symbol`] and [`RknnFault::Call`] when the runtime does not
+    /// support cores, or not these.
     pub fn set_cores(&mut self, library: &Path, cores: &str) -> Result<(), RknnFault> {
         let mask = match cores {
             "auto" => 0,
@@ -158,7 +159,7 @@ fn not_f32(kind: &'static str, spec: &TensorSpec) -> RknnFault {
     }
 }
 
-/// Lays the model's tensors over the bundle's.
+/// Returns the layouts of the model's tensors, which must match the bundle's.
 fn layouts(
     kind: &'static str,
     specs: &[TensorSpec],

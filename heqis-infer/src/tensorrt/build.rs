@@ -1,4 +1,4 @@
-//! An engine made of an ONNX model by NVIDIA's `trtexec`, once for a model, a version of TensorRT and a GPU.
+//! Building an engine from an ONNX model by NVIDIA's `trtexec`, once per model, version of TensorRT and GPU.
 
 use std::fs::{self, File};
 use std::io;
@@ -13,10 +13,10 @@ use super::fault::{EngineInfo, TensorrtFault};
 
 /// Longest time that building an engine may take; minutes are usual on a Jetson.
 pub const BUILD_LIMIT: Duration = Duration::from_secs(15 * 60);
-/// How often the builder is looked at.
-const LOOK: Duration = Duration::from_millis(20);
-/// Last words of the builder that are told when it fails, in bytes.
-const WORDS: usize = 300;
+/// Interval at which the builder is polled.
+const POLL: Duration = Duration::from_millis(20);
+/// Bytes of the builder's last output in the error message.
+const TAIL: usize = 300;
 
 /// Returns the engine of a model from the cache, or builds it.
 #[expect(
@@ -37,7 +37,7 @@ pub(super) fn engine(
         read => return read.map_err(|error| fault(&kept, &error)),
     }
     fs::create_dir_all(&dir).map_err(|error| fault(&dir, &error))?;
-    // Of its own process, so that two that build at the same time do not write into one file.
+    // With the process id, so that two builds at the same time do not write to one file.
     let with = |ending: &str| kept.with_extension(format!("{}.{ending}", std::process::id()));
     let (onnx, part, log) = (with("onnx"), with("part"), with("log"));
     fs::write(&onnx, model).map_err(|error| fault(&onnx, &error))?;
@@ -48,13 +48,14 @@ pub(super) fn engine(
         Ok(engine)
     });
     for path in [onnx, part, log] {
-        // What is left of a failure; the engine itself has been moved away.
+        // Leftovers of a failure; the engine itself has been moved.
         let _ = fs::remove_file(path);
     }
     built
 }
 
-/// Name of an engine: what it depends on, each part ended so that two cannot run into one another.
+/// Name of an engine: the hash of everything that it depends on. Each part is preceded by its length, so that the parts
+/// cannot be confused.
 fn key(model: &[u8], info: &EngineInfo) -> String {
     let mut hash = Sha256::new();
     for part in [
@@ -88,7 +89,7 @@ fn run(
         .arg(format!("--onnx={}", onnx.display()))
         .arg(format!("--saveEngine={}", engine.display()))
         .arg("--fp16")
-        // One run of no time: the flags that skip it have other names in other versions.
+        // One short run: the flags that skip it have other names in other versions.
         .args(["--iterations=1", "--duration=0", "--warmUp=0"])
         .stdin(Stdio::null())
         .stdout(file)
@@ -105,7 +106,7 @@ fn run(
         false => {
             let said = fs::read(log).unwrap_or_default();
             let tail =
-                String::from_utf8_lossy(&said[said.len().saturating_sub(WORDS)..]).into_owned();
+                String::from_utf8_lossy(&said[said.len().saturating_sub(TAIL)..]).into_owned();
             let tail = tail.split_whitespace().collect::<Vec<_>>().join(" ");
             Err(TensorrtFault::Build(format!(
                 "{program}: {status}: … {tail}"
@@ -114,7 +115,7 @@ fn run(
     }
 }
 
-/// Has the kernel end the builder when this process ends, however that happens.
+/// Makes the kernel kill the builder when this process ends for any reason.
 #[allow(unsafe_code, reason = "a hook between fork and exec")]
 fn ends_with_us(command: &mut Command) {
     use std::os::unix::process::CommandExt;
@@ -141,21 +142,21 @@ impl Guarded {
                 return Ok(status);
             }
             if stop.load(Ordering::Acquire) {
-                let words = "broken off, since the node stops";
+                let words = "cancelled, since the node stops";
                 return Err(io::Error::new(io::ErrorKind::Interrupted, words));
             }
             if Instant::now() >= end {
                 let words = format!("took longer than {} s", limit.as_secs());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, words));
             }
-            std::thread::sleep(LOOK);
+            std::thread::sleep(POLL);
         }
     }
 }
 
 impl Drop for Guarded {
     fn drop(&mut self) {
-        // Of one that has ended both do nothing.
+        // Both do nothing when it has ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_builder_that_takes_too_long_or_is_not_waited_for_is_ended() {
+    fn a_builder_that_takes_too_long_or_is_cancelled_is_killed() {
         for (limit, stop, kind) in [
             (Duration::ZERO, false, io::ErrorKind::TimedOut),
             (BUILD_LIMIT, true, io::ErrorKind::Interrupted),
@@ -183,7 +184,7 @@ mod tests {
                 .wait(limit, &AtomicBool::new(stop))
                 .unwrap_err();
             assert_eq!(error.kind(), kind);
-            // Waited for, so that not even its entry is left.
+            // Reaped, so that not even a zombie is left.
             assert!(!Path::new(&format!("/proc/{id}")).exists());
         }
     }

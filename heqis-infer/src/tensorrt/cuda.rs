@@ -16,7 +16,7 @@ use super::shim::entry;
 
 /// `CU_MEMHOSTALLOC_DEVICEMAP`: the memory has an address on the device too.
 const DEVICE_MAP: c_uint = 2;
-/// `CU_STREAM_NON_BLOCKING`: the stream waits for no other.
+/// `CU_STREAM_NON_BLOCKING`: the stream does not synchronise with others.
 const NON_BLOCKING: c_uint = 1;
 
 type Code = c_int;
@@ -45,7 +45,7 @@ impl Calls {
         // SAFETY: `name` outlives the call, which points it to a constant text or leaves it null.
         let known = unsafe { (self.error_name)(code, &raw mut name) } == 0 && !name.is_null();
         let name = match known {
-            // SAFETY: the driver says that this is a constant text that ends.
+            // SAFETY: the driver documents this as a constant, terminated string.
             true => unsafe { CStr::from_ptr(name) }
                 .to_string_lossy()
                 .into_owned(),
@@ -73,7 +73,7 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl Device {
-    /// Loads the driver and takes the first device.
+    /// Loads the driver and opens the first device.
     pub(super) fn open(path: &Path) -> Result<Arc<Device>, TensorrtFault> {
         // SAFETY: loading runs the library's initialisers. Who configures the path, or owns the loader's directories,
         // decides what code runs, as with any linked library.
@@ -126,12 +126,12 @@ impl Device {
         }))
     }
 
-    /// The name by which engines are built for it.
+    /// Returns the name that engines are built for.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Makes the context current on the calling thread, which all that follows needs.
+    /// Makes the context current on the calling thread, which every other call requires.
     pub(super) fn enter(&self) -> Result<(), TensorrtFault> {
         // SAFETY: the context is retained for as long as this value lives.
         let code = unsafe { (self.calls.context_set)(self.context) };
@@ -149,7 +149,7 @@ impl Drop for Device {
     }
 }
 
-/// A queue of the device's work.
+/// A stream of the device.
 pub(super) struct Stream {
     device: Arc<Device>,
     raw: *mut c_void,
@@ -174,7 +174,7 @@ impl Stream {
         self.raw
     }
 
-    /// Waits until the device has done all that was queued.
+    /// Waits until the device has completed the stream's work.
     pub(super) fn wait(&self) -> Result<(), TensorrtFault> {
         // SAFETY: the stream is live.
         let code = unsafe { (self.device.calls.stream_wait)(self.raw) };
@@ -192,8 +192,8 @@ impl Drop for Stream {
     }
 }
 
-/// Memory of 4-byte elements that the CPU writes and reads and the device computes on: on a Jetson both are one, so that
-/// nothing is copied.
+/// Memory of 4-byte elements that the CPU reads and writes and the device computes on. On a Jetson both share one memory, so
+/// that nothing is copied.
 pub(super) struct Memory {
     device: Arc<Device>,
     host: NonNull<u32>,
@@ -205,7 +205,7 @@ pub(super) struct Memory {
 unsafe impl Send for Memory {}
 
 impl Memory {
-    /// Makes room for `len` elements, all zero.
+    /// Allocates `len` elements, all zero.
     pub(super) fn new(device: &Arc<Device>, len: usize) -> Result<Self, TensorrtFault> {
         let calls = &device.calls;
         let mut host = null_mut();
@@ -225,26 +225,26 @@ impl Memory {
         };
         // SAFETY: the driver gave this many bytes, aligned to pages, and nothing else uses them yet.
         unsafe { std::ptr::write_bytes(host.as_ptr(), 0, len) };
-        // SAFETY: `host` is memory of this driver, mapped for the device. On a failure `memory` gives it back.
+        // SAFETY: `host` is memory of this driver, mapped for the device. On a failure `memory` frees it.
         let code =
             unsafe { (calls.device_pointer)(&raw mut memory.address, host.as_ptr().cast(), 0) };
         calls.check("cuMemHostGetDevicePointer", code)?;
         Ok(memory)
     }
 
-    /// Where the device finds it.
+    /// Returns the address for the device.
     pub(super) fn address(&self) -> *mut c_void {
         std::ptr::with_exposed_provenance_mut(self.address as usize)
     }
 
-    /// The elements' bits.
+    /// Returns the elements' bits.
     pub(super) fn bits(&self) -> &[u32] {
         // SAFETY: live memory of `len` elements, all initialised; the device writes only between `enqueue` and `wait`,
         // for which the engine is borrowed mutably.
         unsafe { std::slice::from_raw_parts(self.host.as_ptr(), self.len) }
     }
 
-    /// The elements' bits, to be written.
+    /// Returns the elements' bits, mutable.
     pub(super) fn bits_mut(&mut self) -> &mut [u32] {
         // SAFETY: as above.
         unsafe { std::slice::from_raw_parts_mut(self.host.as_ptr(), self.len) }

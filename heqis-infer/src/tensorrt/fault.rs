@@ -32,9 +32,9 @@ pub enum TensorrtFault {
     /// The driver's library, the shim or TensorRT cannot be loaded or started.
     #[error("library {path}: {reason}")]
     Library {
-        /// Path or name that was looked for.
+        /// Path or name of the library.
         path: String,
-        /// What the loader, the shim or TensorRT said.
+        /// The message of the loader, the shim or TensorRT.
         reason: String,
     },
     /// A library lacks a function, so it is too old or another library.
@@ -45,7 +45,7 @@ pub enum TensorrtFault {
         /// The function.
         name: &'static str,
     },
-    /// The shim was compiled of another version of its source.
+    /// The shim was compiled from another version of its source.
     #[error("library {path} has interface {found}, this program needs 1; build it again")]
     ShimAbi {
         /// Path or name of the shim.
@@ -66,7 +66,7 @@ pub enum TensorrtFault {
     /// A call of TensorRT failed.
     #[error("tensorrt: {0}")]
     Call(String),
-    /// The bundle's engine was built for something else.
+    /// The bundle's engine was built for another version or GPU.
     #[error("{TENSORRT_BUILD} was built for {built}, this machine has {found}")]
     OtherMachine {
         /// Version and GPU that it was built for.
@@ -74,18 +74,18 @@ pub enum TensorrtFault {
         /// Version and GPU of this machine.
         found: EngineInfo,
     },
-    /// What the bundle's engine was built for cannot be read.
+    /// The file that says what the bundle's engine was built for cannot be read.
     #[error("{ENGINE_INFO_FILE}: {0}")]
     Info(String),
-    /// No engine could be built of the ONNX model.
+    /// No engine could be built from the ONNX model.
     #[error("building an engine: {0}")]
     Build(String),
-    /// The engine's tensors are not those of the bundle, or of a kind that this backend does not know.
+    /// The engine's tensors differ from the bundle's, or are of a type that this backend does not support.
     #[error("tensor {name}: {rule}")]
     Tensor {
         /// Name in the bundle.
         name: String,
-        /// The rule that is broken, with the value met.
+        /// The broken rule, with the value.
         rule: String,
     },
 }

@@ -1,14 +1,15 @@
 //! NVIDIA TensorRT on a Jetson, or on any machine with an NVIDIA GPU.
 //!
-//! - `cuda`: the driver, through `libcuda.so.1`: device, stream, and memory that CPU and GPU share.
+//! - `cuda`: the driver, through `libcuda.so.1`: device, stream, and memory that the CPU and the GPU share.
 //! - `shim`: TensorRT itself, through `libheqis_tensorrt.so`, which `tensorrt/build.sh` compiles on the board.
-//! - `build`: an engine made of the bundle's ONNX model by `trtexec`, once for a model, a version and a GPU.
+//! - `build`: building an engine from the bundle's ONNX model by `trtexec`, once per model, version and GPU.
+//! - `fault`: what can go wrong.
 //!
-//! All three libraries are loaded when they are needed and never linked. An engine file fits one version of TensorRT and
+//! All three libraries are loaded at run time and never linked. An engine file fits one version of TensorRT and
 //! one GPU: a bundle may hold one ([`TENSORRT_BUILD`](crate::backend::TENSORRT_BUILD), with what it was built for in [`ENGINE_INFO_FILE`]), else it is built.
 //!
-//! What is tested without a GPU is every step and every error against stand-ins for TensorRT and the driver, the shim
-//! against NVIDIA's own headers, and that NVIDIA's own library without a GPU is a clear error; the silicon is not.
+//! The tests run without a GPU: they cover every step and every error against stand-ins for TensorRT and the driver, the shim
+//! against NVIDIA's own headers, and the error of NVIDIA's own library, but not a real GPU.
 
 mod build;
 mod cuda;
@@ -36,12 +37,12 @@ pub use fault::{ENGINE_INFO_FILE, EngineInfo, TensorrtFault};
 /// One engine has one execution context and one stream and is used by one thread at a time. Batches are computed row by
 /// row, since the model's shapes are static.
 pub struct TensorrtEngine {
-    // Dropped in this order: TensorRT lets go of memory and stream before they go.
+    // Dropped in this order: TensorRT releases memory and stream before they are freed.
     runtime: Runtime,
     stream: Stream,
     /// One for each tensor of the engine, in its order.
     memory: Vec<Memory>,
-    /// Where each input and output of the bundle is among the engine's tensors.
+    /// Indices of the bundle's inputs and outputs among the engine's tensors.
     input_at: Vec<usize>,
     output_at: Vec<usize>,
     tensors: Tensors,
@@ -67,7 +68,7 @@ impl TensorrtEngine {
     /// [`TensorrtFault`] with the first step that failed. An engine of another machine is only an error when none can be
     /// built either.
     pub fn open(bundle: &Bundle, libraries: &Libraries) -> Result<TensorrtEngine, TensorrtFault> {
-        // The driver first: without one, TensorRT's own answers are of no use.
+        // The driver first: without one, TensorRT's own errors are misleading.
         let device = Device::open(&libraries.path(CUDA_LIBRARY))?;
         device.enter()?;
         let runtime = Runtime::open(&libraries.path(TENSORRT_SHIM), &tensorrt_library(libraries))?;
@@ -126,7 +127,7 @@ impl TensorrtEngine {
             });
         }
         let memory = found.iter().map(|tensor| {
-            // Each has been compared with a checked shape.
+            // Each shape has been compared with a checked one.
             let len = tensor.dims.iter().product::<i64>();
             Memory::new(&device, usize::try_from(len).unwrap_or_default())
         });
@@ -233,7 +234,7 @@ impl RowEngine for TensorrtEngine {
     }
 }
 
-/// Returns the bundle's own engine, if it has one, or why it does not fit.
+/// Returns the bundle's own engine, if it carries one, or why it does not fit.
 fn carried<'a>(bundle: &'a Bundle, found: &EngineInfo) -> Result<Option<&'a [u8]>, TensorrtFault> {
     let Some(blob) = bundle.build(BackendKind::Tensorrt) else {
         return Ok(None);

@@ -12,9 +12,9 @@ use libloading::Library;
 
 use super::fault::TensorrtFault;
 
-/// Version of the interface below; the shim has the same.
+/// Version of the interface below; the shim must have the same.
 const ABI: c_int = 1;
-/// Room for the words of an error.
+/// Size of the buffer for an error message.
 const WORDS: usize = 1024;
 
 /// Returns a function of a library.
@@ -27,7 +27,7 @@ pub(super) unsafe fn entry<F: Copy>(
     path: &Path,
     name: &'static str,
 ) -> Result<F, TensorrtFault> {
-    // SAFETY: by the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { library.get::<F>(name.as_bytes()) }
         .map(|symbol| *symbol)
         .map_err(|_| TensorrtFault::Symbol {
@@ -72,15 +72,15 @@ pub(super) struct IoTensor {
     pub(super) is_input: bool,
     /// TensorRT's number of the element type.
     pub(super) element: i32,
-    /// Dimensions; −1 for one that is chosen in each call.
+    /// Dimensions; −1 for a dynamic one.
     pub(super) dims: Vec<i64>,
 }
 
-/// TensorRT with, once it is loaded, one engine.
+/// TensorRT and, after [`load`](Runtime::load), one engine.
 pub(super) struct Runtime {
     calls: Calls,
     raw: NonNull<c_void>,
-    /// Of each tensor of the engine, where the device finds it.
+    /// The device address of each tensor of the engine.
     addresses: Vec<*mut c_void>,
 }
 
@@ -135,7 +135,7 @@ impl Runtime {
         }
     }
 
-    /// The library's version, such as `8.5.2`.
+    /// Returns the library's version, such as `8.5.2`.
     pub(super) fn version(&self) -> String {
         // SAFETY: the runtime is live.
         let number = unsafe { (self.calls.version)(self.raw.as_ptr()) };
@@ -229,7 +229,7 @@ fn said(code: c_int, words: &[c_char]) -> Result<(), TensorrtFault> {
     }
 }
 
-/// Reads a C text that may fill its array without an end.
+/// Reads a C string that may fill its array without a terminator.
 fn text(chars: &[c_char]) -> String {
     let bytes: Vec<u8> = chars.iter().map(|&byte| byte.to_ne_bytes()[0]).collect();
     match CStr::from_bytes_until_nul(&bytes) {

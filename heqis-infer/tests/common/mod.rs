@@ -41,7 +41,7 @@ pub(crate) fn small_model() -> Vec<u8> {
     graph.finish().unwrap()
 }
 
-/// Some finite numbers of both signs, always the same for a seed.
+/// Finite numbers of both signs, determined by the seed.
 pub(crate) fn numbers(seed: u64, len: usize) -> Vec<f32> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     (0..len)
@@ -54,7 +54,7 @@ pub(crate) fn numbers(seed: u64, len: usize) -> Vec<f32> {
         .collect()
 }
 
-/// The parts of a correct bundle around [`small_model`], its golden outputs worked out in plain Rust.
+/// The parts of a correct bundle around [`small_model`], its golden outputs computed in plain Rust.
 pub(crate) fn small_parts() -> BundleParts {
     let windows = [numbers(1, 12), numbers(2, 12)];
     let golden = windows

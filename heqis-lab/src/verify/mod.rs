@@ -69,6 +69,7 @@ pub struct VerifyArgs {
 /// [`Answer`] that is not good.
 pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
     let bundle = Bundle::load(&args.bundle)?;
+    heqis_bundle::check(&bundle)?;
     let mut sides = sides(&bundle, args)?;
     if let Some(dir) = &args.run {
         let run = TrainedRun::open(dir)?;

@@ -8,12 +8,13 @@ use std::rc::Rc;
 use heqis_backtest::inputs::{Facts, Series};
 use heqis_backtest::run::{Scene, Settings, run};
 use heqis_backtest::strategy::{BundleModel, Foresight, decide, follow};
+use heqis_bundle::{FactorsLayout, Layout, Role};
 use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::known::Tables;
 use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
-use heqis_quant::{Bar, CleanConfig, Date, Prediction, Scaler, Span, Symbol};
+use heqis_quant::{Bar, CleanConfig, Date, Prediction, Span, Symbol};
 
 use super::sides::Side;
 use super::windows::{Answers, Windows};
@@ -101,14 +102,14 @@ impl Trade {
         series: &Series,
         tape: &Rc<RefCell<Tape>>,
     ) -> Result<Vec<(Symbol, Foresight)>, LabError> {
-        let half = Half::of(bundle)?;
-        let (inner, scaler) = match (half, &self.with) {
-            (Half::Factors, Some(direction)) => BundleModel::load(Some(bundle.dir()), direction)?,
-            (Half::Factors, None) => {
+        let role = role(bundle)?;
+        let (inner, scaler) = match (role, &self.with) {
+            (Role::Factors, Some(direction)) => BundleModel::load(Some(bundle.dir()), direction)?,
+            (Role::Factors, None) => {
                 let rule = "a feature model trades only with a predicting one, which --with names";
                 return Err(LabError::rule("verify", rule.to_owned()));
             }
-            (Half::Direction, factors) => BundleModel::load(factors.as_deref(), bundle.dir())?,
+            (Role::Direction, factors) => BundleModel::load(factors.as_deref(), bundle.dir())?,
         };
         let config = PipelineConfig {
             clean: facts.clean.clone(),
@@ -116,7 +117,7 @@ impl Trade {
         };
         let taped = Taped {
             inner,
-            half,
+            role,
             tape: tape.clone(),
             factors: Vec::new(),
         };
@@ -151,31 +152,14 @@ fn class(prediction: &Prediction) -> usize {
     }
 }
 
-/// Which model of the path a bundle is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Half {
-    Factors,
-    Direction,
-}
-
-impl Half {
-    fn of(bundle: &Bundle) -> Result<Self, LabError> {
-        if bundle.is_stateful() {
-            let place = bundle.dir().display();
-            let rule = format!(
-                "{place}: windows of a model that carries a state cannot be asked one by one"
-            );
-            return Err(LabError::rule("verify", rule));
-        }
-        match bundle.manifest().task.as_str() {
-            "factors" => Ok(Self::Factors),
-            "direction" => Ok(Self::Direction),
-            task => Err(LabError::rule(
-                "verify",
-                format!("a bundle of the task '{task}' does not trade"),
-            )),
-        }
+/// Returns the role of a bundle whose windows can be computed one by one.
+fn role(bundle: &Bundle) -> Result<Role, LabError> {
+    if bundle.is_stateful() {
+        let place = bundle.dir().display();
+        let rule = format!("{place}: a model that carries a state cannot compute single windows");
+        return Err(LabError::rule("verify", rule));
     }
+    Ok(heqis_bundle::check(bundle)?.role())
 }
 
 /// What a model was asked, and what it shall answer instead of computing.
@@ -235,7 +219,7 @@ impl Tape {
 #[derive(Debug)]
 struct Taped {
     inner: BundleModel,
-    half: Half,
+    role: Role,
     tape: Rc<RefCell<Tape>>,
     factors: Vec<f32>,
 }
@@ -252,7 +236,7 @@ impl Model for Taped {
     }
 
     fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], LabError> {
-        if self.half == Half::Factors
+        if self.role == Role::Factors
             && let Some(mut answer) = self.tape.borrow_mut().next(window)?
         {
             self.factors = answer.swap_remove(0);
@@ -262,7 +246,7 @@ impl Model for Taped {
     }
 
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
-        if self.half == Half::Direction
+        if self.role == Role::Direction
             && let Some(answer) = self.tape.borrow_mut().next(features)?
         {
             let classes = &answer[1];
@@ -315,7 +299,7 @@ pub fn training_windows(
     count: usize,
 ) -> Result<Windows, LabError> {
     let place = bundle.dir().display();
-    if Half::of(bundle)? != Half::Factors {
+    if role(bundle)? != Role::Factors {
         let rule =
             format!("{place}: only a feature model is calibrated, whose input is a window of bars");
         return Err(LabError::rule("verify", rule));
@@ -325,12 +309,11 @@ pub fn training_windows(
         Date::parse(&manifest.training_span.from)?,
         Date::parse(&manifest.training_span.to)?,
     )?;
-    let text = std::str::from_utf8(bundle.scaler_params())
-        .map_err(|error| LabError::rule("verify", format!("{place}: scaler: {error}")))?;
+    let layout = FactorsLayout::of(bundle)?;
     let strategy = Settings::default().strategy(SignalMode::Return);
-    let config = PipelineConfig::new(Scaler::from_json(text)?, strategy);
+    let config = PipelineConfig::new(layout.scaler, strategy);
     let listener = Listener {
-        factors: vec![0.0; manifest.outputs[0].checked_len().unwrap_or(1)],
+        factors: vec![0.0; layout.factors],
         window: Vec::new(),
     };
     let mut path = DecisionPipeline::new(config, listener)?;

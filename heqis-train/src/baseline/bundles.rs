@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use heqis_data::samples::{FLAT_BAND, HORIZON_BARS, PURGE, Prepared, WINDOW_BARS};
 use heqis_infer::bundle::sha256_hex;
-use heqis_infer::{Bundle, BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
+use heqis_infer::{BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
 use serde_json::{Value, json};
 
 use super::card;
 use super::onnx;
 use crate::baseline::{Baseline, SpanFigures};
 use crate::error::TrainError;
-use crate::provenance::Provenance;
+use heqis_bundle::{Provenance, Role, joined_names};
 
 /// Directory name of the bundle that the gateway's feature stage loads.
 pub const FACTORS_BUNDLE: &str = "baseline-factors";
@@ -60,8 +60,8 @@ pub fn write(
     let factors = factors_parts(&report)?;
     let direction = direction_parts(&report)?;
     let dirs = [out.join(FACTORS_BUNDLE), out.join(DIRECTION_BUNDLE)];
-    Bundle::write(&dirs[0], &factors)?;
-    Bundle::write(&dirs[1], &direction)?;
+    heqis_bundle::write(&dirs[0], &factors)?;
+    heqis_bundle::write(&dirs[1], &direction)?;
     Ok(dirs)
 }
 
@@ -91,7 +91,7 @@ fn factors_parts(report: &Report<'_>) -> Result<BundleParts, TrainError> {
         ),
     ]);
     Ok(BundleParts {
-        task: "factors".to_owned(),
+        task: Role::Factors.to_string(),
         model: onnx::factors(&report.baseline.pca, names.len(), &provenance)?,
         model_card: card::factors(report),
         feature_names: names.to_vec(),
@@ -101,10 +101,7 @@ fn factors_parts(report: &Report<'_>) -> Result<BundleParts, TrainError> {
 
 fn direction_parts(report: &Report<'_>) -> Result<BundleParts, TrainError> {
     let prepared = report.prepared;
-    let names: Vec<String> = (0..report.baseline.pca.bias.len())
-        .map(|k| format!("factor_{k}"))
-        .chain(prepared.feature_names().iter().cloned())
-        .collect();
+    let names = joined_names(report.baseline.pca.bias.len(), prepared.feature_names());
     let scaler_sha256 = sha256_hex(&prepared.scaler_params());
     let provenance = Provenance {
         scaler_sha256: &scaler_sha256,
@@ -138,7 +135,7 @@ fn direction_parts(report: &Report<'_>) -> Result<BundleParts, TrainError> {
         ("test".to_owned(), json!(report.test)),
     ]);
     Ok(BundleParts {
-        task: "direction".to_owned(),
+        task: Role::Direction.to_string(),
         model: onnx::direction(
             &report.baseline.ridge,
             &report.baseline.logistic,

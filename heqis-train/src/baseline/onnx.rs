@@ -6,7 +6,7 @@ use heqis_infer::onnx::{Attribute, GraphBuilder};
 use crate::linear::logistic::Logistic;
 use crate::linear::pca::Pca;
 use crate::linear::ridge::Ridge;
-use crate::provenance::Provenance;
+use heqis_bundle::Provenance;
 
 /// Returns the model `window` f32 [1, W, F] → `factors` f32 [1, K].
 ///

@@ -9,9 +9,9 @@ use heqis_infer::onnx::{GraphBuilder, Value};
 use crate::error::TrainError;
 use crate::nets::generator::TargetScale;
 use crate::nets::graph::Operators;
-use crate::provenance::Provenance;
 use crate::train::TrainedGenerator;
 use crate::train::tensors::numbers;
+use heqis_bundle::Provenance;
 
 /// Key of a model's `metadata_props` that names the generators it is made of, separated by commas.
 pub const GENERATORS_KEY: &str = "heqis.generators";

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use clap::Args;
 use heqis_data::samples::{CLASSES, FLAT_BAND, HORIZON_BARS};
 use heqis_infer::bundle::sha256_hex;
-use heqis_infer::{Bundle, BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
+use heqis_infer::{BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
 use heqis_quant::{DecisionRule, Scaler};
 use serde_json::{Value, json};
 
@@ -18,12 +18,12 @@ use super::rule;
 use crate::baseline::bundles::rounded;
 use crate::error::TrainError;
 use crate::nets::encoder::Encoder;
-use crate::provenance::Provenance;
 use crate::train::corpus::Sample;
 use crate::train::tensors::numbers;
 use crate::train::{Corpus, Part, Stage, TrainedGenerator, TrainedRun};
 use crate::yardsticks::Table;
 use crate::yardsticks::trained::{self, ENSEMBLE};
+use heqis_bundle::{Provenance, Role, joined_names};
 
 /// Golden windows in a bundle, spread evenly over the test span.
 const GOLDEN_WINDOWS: usize = 4;
@@ -263,7 +263,7 @@ impl<'a> Export<'a> {
         )]);
         let name = self.factors_name;
         let parts = BundleParts {
-            task: "factors".to_owned(),
+            task: Role::Factors.to_string(),
             model: self.factors_model(1)?,
             other_files: self.batched(|batch| self.factors_model(batch))?,
             model_card: card::factors(self, &figures),
@@ -272,7 +272,7 @@ impl<'a> Export<'a> {
             ..self.parts(name, figures, golden)?
         };
         let dir = out.join(name);
-        Bundle::write(&dir, &parts)?;
+        heqis_bundle::write(&dir, &parts)?;
         Ok(dir)
     }
 
@@ -284,11 +284,7 @@ impl<'a> Export<'a> {
         generators: Vec<TrainedGenerator>,
     ) -> Result<PathBuf, TrainError> {
         let direction = direction(self.run, generators)?;
-        let features = self.run.manifest.features.iter().cloned();
-        let names: Vec<String> = (0..self.factors())
-            .map(|k| format!("factor_{k}"))
-            .chain(features)
-            .collect();
+        let names = joined_names(self.factors(), &self.run.manifest.features);
         let provenance = Provenance {
             scaler_sha256: &self.scaler_sha256,
             feature_names: &names,
@@ -321,7 +317,7 @@ impl<'a> Export<'a> {
             ("test".to_owned(), of("test")),
         ]);
         let parts = BundleParts {
-            task: "direction".to_owned(),
+            task: Role::Direction.to_string(),
             model: onnx(1)?,
             other_files: self.batched(onnx)?,
             model_card: card::direction(self, name, target, &direction, rule.as_ref()),
@@ -330,7 +326,7 @@ impl<'a> Export<'a> {
             ..self.parts(name, figures, golden)?
         };
         let dir = out.join(name);
-        Bundle::write(&dir, &parts)?;
+        heqis_bundle::write(&dir, &parts)?;
         Ok(dir)
     }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::cae::{Cae, CaeConfig};
 use super::t3vae::{T3Vae, T3VaeConfig};
 use crate::error::TrainError;
-use crate::provenance::Provenance;
+use heqis_bundle::Provenance;
 
 /// Shape of an encoder.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

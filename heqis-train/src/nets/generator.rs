@@ -19,7 +19,7 @@ use super::layers::tcn::Tcn;
 use super::layers::transformer::Transformer;
 use super::positive;
 use crate::error::TrainError;
-use crate::provenance::Provenance;
+use heqis_bundle::Provenance;
 
 /// Kind of a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

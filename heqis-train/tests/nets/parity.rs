@@ -6,11 +6,11 @@ use std::process::Command;
 
 use burn::tensor::Device;
 use burn::tensor::activation::softmax;
+use heqis_bundle::Provenance;
 use heqis_infer::onnx::Signature;
 use heqis_infer::{CpuEngine, Engine, TensorView};
 use heqis_train::nets::discriminator::DiscriminatorConfig;
 use heqis_train::nets::generator::TargetScale;
-use heqis_train::provenance::Provenance;
 use prost::Message;
 
 use crate::common::{FEATURES, ROWS, elements, encoders, generators, random};

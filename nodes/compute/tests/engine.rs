@@ -486,7 +486,7 @@ fn the_port_contract_requires_what_the_model_was_trained_on() {
     );
     // A model that does not name its feature model accepts any.
     let baseline = TrtEngine::contract(&config(cpu()), &root()).requires;
-    assert_eq!(baseline["rows"], value("1"));
+    assert_eq!(baseline["rows"], Property::Number(1));
     assert!(!baseline.contains_key("factors model"));
 }
 

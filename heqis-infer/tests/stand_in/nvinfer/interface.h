@@ -1,4 +1,4 @@
-/* A stand-in for TensorRT's interface: the names that the shim uses, of our own layout, for the stand-in library beside it.
+/* A stand-in for TensorRT's interface: the names that the shim uses, of our own layout, for the stand-in library.
  * Only ILogger is laid out as NVIDIA's, since the real library may be given one before it finds that there is no GPU. */
 #pragma once
 #include <cstddef>
