@@ -8,9 +8,9 @@ use heqis_quant::{Bar, CleanConfig, Cleaner, DayOrder, Markets, Symbol};
 
 use crate::bars::{Prices, TableOptions, VolumeUnit};
 use crate::error::DataError;
+use crate::import::Import;
 use crate::prepare::inputs::Named;
-use crate::report::MAX_BAD_SHARE;
-use crate::{Import, ImportReport};
+use crate::report::{ImportReport, MAX_BAD_SHARE};
 
 /// How tables of bars are read.
 #[derive(Args, Clone, Debug)]

@@ -4,14 +4,14 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`symbol`] | instruments, exchanges, boards |
-//! | [`date`] | trading days and spans of days |
-//! | [`calendar`] | the days on which an exchange traded |
-//! | [`bar`] | one price bar and the notes on it |
+//! | [`date`] | calendar days and spans of days |
+//! | [`calendar`] | trading days of an exchange |
+//! | [`bar`] | price bars and their marks |
 //! | [`instrument`] | names, special treatment, listing and suspensions of a stock |
 //! | [`rules`] | dated price limits, order sizes and fees of any market, as data with sources |
 //! | [`adjust`] | ex-right events → adjustment factors and adjusted prices; check of a vendor's factors |
 //! | [`breaches`] | days of a series that break the price limits |
-//! | [`encoding`] | UTF-8 or GBK |
+//! | [`encoding`] | encodings of text files: UTF-8 or GBK |
 //! | [`clean`] | bar → bar with marks, or a typed reject: **bars enter here** |
 //! | [`indicators`] | streaming indicators, by the formulas of Chinese terminals or of TA-Lib |
 //! | [`features`] | bar → one row of named features, free of the price level |

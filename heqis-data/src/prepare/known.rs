@@ -371,7 +371,7 @@ pub fn calendar(path: &Path) -> Result<Calendar, DataError> {
     if stem == "trade_cal" {
         return with(path, Calendar::from_trade_cal);
     }
-    let days = crate::open(path, &TableOptions::default())?
+    let days = crate::bar_file::open(path, &TableOptions::default())?
         .map(|bar| bar.map(|bar| bar.date))
         .collect::<Result<Vec<Date>, _>>()?;
     Ok(Calendar::new(days)?)

@@ -21,9 +21,9 @@ use heqis_quant::rules::Markets;
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Cleaner, FeatureSet};
 
-use crate::ImportReport;
 use crate::bars::TableOptions;
 use crate::error::DataError;
+use crate::report::ImportReport;
 use crate::store::Draft;
 use crate::store::manifest::{Adjust, Manifest, Settings, TrainTo};
 
