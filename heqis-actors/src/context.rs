@@ -98,7 +98,7 @@ impl BuildContext {
         self.counters.counter(event)
     }
 
-    /// Something that the stage says of itself in the node's report, such as the backend that computes. `name` must come
+    /// A short text about the stage in the node's report, such as the backend that computes. `name` must come
     /// from a fixed, small set; the text may be anything short.
     #[must_use]
     pub fn note(&self, name: &str) -> Note {

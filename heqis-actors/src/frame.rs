@@ -53,7 +53,7 @@ pub struct Head {
     pub(crate) part: u32,
     /// Whether the frame is a warm-up item: it fills the state of stages, and does not leave the node.
     pub(crate) warm_up: bool,
-    /// Keeps the frame unacknowledged at the bridge it came over, for as long as anything derived from it lives.
+    /// Keeps the frame unacknowledged at the bridge over which it arrived, as long as a frame derived from it exists.
     pub(crate) ticket: Option<Arc<Ticket>>,
 }
 

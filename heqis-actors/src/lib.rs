@@ -92,9 +92,9 @@ pub use options::{
 pub use outcome::{DropCause, Ending};
 pub use payload::{
     Key, MAX_META_BYTES, MAX_RANK, Nothing, Payload, PayloadError, Tensor, decode_meta,
-    element_count, encode_meta, partition,
+    encode_meta, partition,
 };
-pub use recording::{RecordingError, RecordingOptions};
+pub use recording::RecordingOptions;
 pub use registry::{ANY, ContentHash, Prepared, Registry, StageKind};
 pub use report::{
     EdgeReport, EdgeSide, InDoubt, LinkState, NodeReport, Quantiles, StageReport, Waiting,
@@ -103,4 +103,4 @@ pub use small_file::read_small_file;
 pub use snapshot::{Snapshot, StateOptions};
 pub use stage::{Config, Next, Source, Stage};
 pub use tap::Tap;
-pub use ticket::{Deliveries, Ticket};
+pub use ticket::Deliveries;

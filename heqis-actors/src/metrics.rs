@@ -379,7 +379,7 @@ impl Metrics {
 pub struct LinkMetrics {
     /// 1 while connected.
     pub up: Gauge,
-    /// Frames that the receiver still takes, as the sender knows it.
+    /// Frames that the receiver still accepts, as the sender knows it.
     pub credits: Gauge,
     /// Connections made.
     pub connects: Counter,

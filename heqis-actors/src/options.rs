@@ -22,7 +22,7 @@ pub enum Policy {
     DropNewest,
     /// Only the newest frame waits; an older one is dropped, cause `superseded`. The capacity is 1.
     Latest,
-    /// Only the newest frame of each key waits, in the order in which the keys first came; an older one of the same
+    /// Only the newest frame of each key waits, in the order in which the keys first arrived; an older one of the same
     /// key is dropped, cause `superseded`. With more keys than capacity the oldest key is dropped, cause `capacity`.
     Conflate,
 }
@@ -89,7 +89,8 @@ pub struct EdgeOptions {
     pub capacity: usize,
     /// Frames older than this, counted from birth, are dropped at dequeue, cause `age`.
     pub max_age: Option<Duration>,
-    /// Whether the edges of one producer that say so share its frames by key, instead of each getting every frame.
+    /// Whether this edge shares the frames of its producer by key with the producer's other edges of this kind, instead of
+    /// getting every frame.
     pub partition_by_key: bool,
 }
 

@@ -93,8 +93,7 @@ impl Tensor {
 }
 
 /// Product of `shape` in checked arithmetic; `Some(0)` for "no tensor".
-#[must_use]
-pub fn element_count(shape: &[u32]) -> Option<usize> {
+pub(crate) fn element_count(shape: &[u32]) -> Option<usize> {
     if shape.is_empty() {
         return Some(0);
     }

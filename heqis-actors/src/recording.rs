@@ -42,7 +42,7 @@ pub struct RecordingOptions {
 
 /// Why a recording cannot be read or written.
 #[derive(Debug, Error)]
-pub enum RecordingError {
+pub(crate) enum RecordingError {
     /// The operating system refused.
     #[error("recording {path}: {source}")]
     Io {

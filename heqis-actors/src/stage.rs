@@ -90,7 +90,7 @@ pub trait Stage: Sized + 'static {
     type In: Payload;
     /// Payload of emitted frames; [`crate::Nothing`] for a sink.
     type Out: Payload;
-    /// MessageKind name in topologies, kebab-case.
+    /// Kind name in topologies, kebab-case.
     const KIND: &'static str;
     /// One line for `heqis-runtime stages`.
     const ABOUT: &'static str;
@@ -269,7 +269,7 @@ pub trait Source: Sized + 'static {
     type Config: Config;
     /// Payload of the frames it makes.
     type Out: Payload;
-    /// MessageKind name in topologies, kebab-case.
+    /// Kind name in topologies, kebab-case.
     const KIND: &'static str;
     /// One line for `heqis-runtime stages`.
     const ABOUT: &'static str;

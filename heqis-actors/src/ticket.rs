@@ -13,7 +13,7 @@ use crate::outcome::{DropCause, Outcome};
 
 /// Keeps one frame unacknowledged for as long as it lives.
 #[derive(Debug)]
-pub struct Ticket {
+pub(crate) struct Ticket {
     tracker: Arc<Tracker>,
     seq: u64,
     outcome: AtomicU8,

@@ -25,7 +25,7 @@ use crate::outcome::Outcome;
 use crate::snapshot::ActorState;
 use crate::stats::StageStats;
 
-/// MessageKind name of the ring buffer in topologies.
+/// Kind name of the ring buffer in topologies.
 pub(crate) const RING_KIND: &str = "ring-buffer";
 
 /// Frames moved in one turn.

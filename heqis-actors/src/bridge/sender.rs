@@ -353,7 +353,7 @@ impl BridgeSender {
         }
     }
 
-    /// Everything has its outcome: says goodbye, waits for the answer, and ends.
+    /// Everything has its outcome: sends a goodbye, waits for the answer, and ends.
     fn part(&mut self, ctx: &mut Context<Self>) {
         // On an at-most-once edge the receiver may have acknowledged numbers without an outcome there either.
         self.window.drop_in_flight(DropCause::Gap);

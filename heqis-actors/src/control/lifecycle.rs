@@ -144,7 +144,7 @@ impl Control {
         lock(&self.0.lifecycle.ended).contains(stage)
     }
 
-    /// Completes when every enlisted actor has ended.
+    /// Completes when every registered actor has ended.
     pub(crate) async fn all_ended(&self) {
         // The sender lives as long as `self`, so waiting cannot fail.
         let _ = self

@@ -22,6 +22,79 @@ use crate::stage::{Source, Stage};
 use crate::tap::Tap;
 
 /// Collects the stages and edges of one node.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use heqis_actors::*;
+///
+/// struct Count(u64);
+///
+/// impl Payload for Count {
+///     const NAME: &'static str = "count";
+///
+///     fn encode(&self, meta: &mut Vec<u8>) -> Result<(), PayloadError> {
+///         encode_meta(Self::NAME, &self.0, meta)
+///     }
+///
+///     fn decode(meta: &[u8], _: Tensor) -> Result<Self, PayloadError> {
+///         decode_meta(Self::NAME, meta).map(Self)
+///     }
+/// }
+///
+/// /// Neither stage has parameters.
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// struct None {}
+///
+/// struct CountDown(u64);
+///
+/// impl Source for CountDown {
+///     type Config = None;
+///     type Out = Count;
+///     const KIND: &'static str = "count-down";
+///     const ABOUT: &'static str = "counts from 3 to 1";
+///     const REPLAYABLE: bool = true;
+///
+///     fn build(_: &None, _: &BuildContext) -> Result<Self, StageError> {
+///         Ok(Self(4))
+///     }
+///
+///     fn next(&mut self) -> Result<Next<Count>, StageError> {
+///         self.0 -= 1;
+///         Ok(if self.0 == 0 { Next::End } else { Next::Item(Count(self.0)) })
+///     }
+/// }
+///
+/// struct Sum(Counter);
+///
+/// impl Stage for Sum {
+///     type Config = None;
+///     type In = Count;
+///     type Out = Nothing;
+///     const KIND: &'static str = "sum";
+///     const ABOUT: &'static str = "adds counts up";
+///
+///     fn build(_: &None, cx: &BuildContext) -> Result<Self, StageError> {
+///         Ok(Self(cx.counter("sum")))
+///     }
+///
+///     fn process(&mut self, frame: &Frame<Count>, _: &mut Emitter<'_, Nothing>) -> Result<(), StageError> {
+///         self.0.add(frame.0);
+///         Ok(())
+///     }
+/// }
+///
+/// let report = GraphBuilder::new("sums")
+///     .source::<CountDown>("count", None {}, StageOptions::default())
+///     .stage::<Sum>("sum", None {}, StageOptions::default())
+///     .edge("count", "sum", EdgeOptions::default())
+///     .run(Duration::from_secs(1))?;
+/// assert!(report.is_clean());
+/// assert_eq!(report.edges[0].delivered, 3);
+/// let sum = report.stages.iter().find(|stage| stage.stage == "sum").expect("it is reported");
+/// assert_eq!(sum.events, [("sum".to_owned(), 6)]);
+/// # Ok::<(), GraphError>(())
+/// ```
 #[derive(Debug)]
 pub struct GraphBuilder {
     pub(super) name: String,
@@ -166,7 +239,7 @@ impl GraphBuilder {
         )
     }
 
-    /// Adds a stage whose parameters a [`crate::MessageKind`] has read.
+    /// Adds a stage whose parameters a [`StageKind`](crate::StageKind) has read.
     #[must_use]
     pub fn prepared(mut self, name: &str, prepared: Prepared, options: StageOptions) -> Self {
         self.stages.push(StageEntry {

@@ -14,7 +14,8 @@ impl GraphHandle {
         self.0.stop();
     }
 
-    /// As [`GraphHandle::stop`], with a drain that must be over within `drain`, whatever [`Running::wait`](super::Running::wait) was given.
+    /// As [`GraphHandle::stop`], with a drain that must be over within `drain` instead of the limit of
+    /// [`Running::wait`](super::Running::wait).
     pub fn stop_within(&self, drain: Duration) {
         self.0.stop_within(drain);
     }

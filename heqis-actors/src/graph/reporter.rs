@@ -22,6 +22,19 @@ pub(super) struct EdgeWatch {
 }
 
 /// Reports on a running graph. Cheap to clone.
+///
+/// ```
+/// use heqis_actors::{GraphBuilder, GraphError};
+///
+/// let reporter = actix::System::new().block_on(async {
+///     let running = GraphBuilder::new("empty").node("gateway").start().await?;
+///     Ok::<_, GraphError>(running.reporter())
+/// })?;
+/// let report = reporter.report();
+/// assert_eq!((report.node.as_str(), report.edges.len()), ("gateway", 0));
+/// assert!(reporter.waiting().is_empty() && report.books_close());
+/// # Ok::<(), GraphError>(())
+/// ```
 #[derive(Clone)]
 pub struct Reporter {
     pub(super) topology: String,

@@ -39,7 +39,7 @@ impl GraphBuilder {
     /// Builds every stage and starts the flow. Must be called inside an actix system.
     ///
     /// # Errors
-    /// [`GraphError::Wiring`] when names or edges make no sense, [`GraphError::Build`] with everything that could not
+    /// [`GraphError::Wiring`] when names or edges are invalid, [`GraphError::Build`] with everything that could not
     /// be built; nothing runs then.
     pub async fn start(self) -> Result<Running, GraphError> {
         self.validate()?;

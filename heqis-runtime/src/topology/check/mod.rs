@@ -39,7 +39,7 @@ pub(crate) const DEFAULT_MAX_FRAME_BYTES: usize = 1024 * 1024;
 pub(crate) struct Resolved<'a> {
     pub(crate) topology: &'a Topology,
     pub(crate) registry: &'a Registry,
-    /// StageKind of each stage.
+    /// Kind of each stage.
     pub(crate) kinds: Vec<Option<&'a StageKind>>,
     /// Node of each stage.
     pub(crate) stage_nodes: Vec<Option<usize>>,
