@@ -106,13 +106,13 @@ mod tests {
 
     const TABLE: &[Renamed] = &[
         Renamed::Command {
-            old: "yardsticks",
-            new: "baselines",
+            old: "old-name",
+            new: "new-name",
         },
         Renamed::Option {
-            of: Some("baselines"),
-            old: "--beside",
-            new: "--compare",
+            of: Some("new-name"),
+            old: "--old",
+            new: "--new",
         },
     ];
 
@@ -129,20 +129,12 @@ mod tests {
     #[test]
     fn old_names_become_new_ones_with_a_warning_each() {
         for (line, wanted, warnings) in [
-            (
-                "lab yardsticks --beside=a b",
-                "lab baselines --compare=a b",
-                2,
-            ),
-            (
-                "lab -v yardsticks --beside a",
-                "lab -v baselines --compare a",
-                2,
-            ),
-            ("lab baselines --compare a", "lab baselines --compare a", 0),
-            ("lab other --beside a", "lab other --beside a", 0),
-            ("lab baselines yardsticks", "lab baselines yardsticks", 0),
-            ("lab baselines -- --beside", "lab baselines -- --beside", 0),
+            ("lab old-name --old=a b", "lab new-name --new=a b", 2),
+            ("lab -v old-name --old a", "lab -v new-name --new a", 2),
+            ("lab new-name --new a", "lab new-name --new a", 0),
+            ("lab other --old a", "lab other --old a", 0),
+            ("lab new-name old-name", "lab new-name old-name", 0),
+            ("lab new-name -- --old", "lab new-name -- --old", 0),
             ("lab", "lab", 0),
         ] {
             let (got, warned) = renamed(line).unwrap();
@@ -152,15 +144,15 @@ mod tests {
 
     #[test]
     fn a_warning_gives_both_names() {
-        let arguments = rename(["lab", "yardsticks"].map(OsString::from), TABLE).unwrap();
-        assert!(arguments.warnings[0].starts_with("`yardsticks` is now called `baselines`"));
+        let arguments = rename(["lab", "old-name"].map(OsString::from), TABLE).unwrap();
+        assert!(arguments.warnings[0].starts_with("`old-name` is now called `new-name`"));
     }
 
     #[test]
     fn both_names_at_once_are_an_error() {
         for line in [
-            "lab baselines --beside a --compare b",
-            "lab baselines --compare=b --beside=a",
+            "lab new-name --old a --new b",
+            "lab new-name --new=b --old=a",
         ] {
             assert!(
                 renamed(line).unwrap_err().contains("give one of the two"),

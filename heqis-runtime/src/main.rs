@@ -1,4 +1,4 @@
-//! The command line of the runtime: reads arguments and environment, and hands both to the library.
+//! The command line of the runtime: reads arguments and environment, and passes both to the library.
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use heqis_runtime::run::{self, Options, RunError, Service};
 use heqis_runtime::topology::report::Look;
 use tracing_subscriber::EnvFilter;
 
-/// Columns that are drawn when the terminal does not say.
+/// Columns of drawings when the terminal does not state its width.
 const WIDTH: usize = 100;
 
 fn main() -> ExitCode {
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     let mut err = io::stderr();
     match dispatch(&cli, &mut out, &mut err) {
         Ok(code) => ExitCode::from(code),
-        // A reader such as `head` that has seen enough is no failure.
+        // A reader such as `head` that closes its end is not a failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(err, "heqis-runtime: {error}");
@@ -51,7 +51,7 @@ fn run(args: &cli::RunArgs, world: &World, err: &mut dyn Write) -> io::Result<u8
         return Ok(cli::FAULTY);
     };
     log_to_stderr(args.log);
-    // A child's parent has said so.
+    // The parent of a child process has logged them.
     for warning in plan.warnings.list.iter().filter(|_| !args.supervised) {
         let (number, name) = (warning.code.number(), warning.code.name());
         let (line, column) = plan.warnings.sources.line_column(warning.place);
@@ -86,7 +86,7 @@ fn log_to_stderr(format: LogFormat) {
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr)
-        // A node whose parent was killed has nobody to log to. Complaining about that, on the same broken pipe, would
+        // A node whose parent was killed logs to a broken pipe. An error message about that, on the same pipe, would
         // panic in the thread that is about to drain.
         .log_internal_errors(false);
     match format {

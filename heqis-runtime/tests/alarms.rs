@@ -1,4 +1,4 @@
-//! What the page of a node tells beside figures: links, engines, events, alarms here and elsewhere, and the kill state.
+//! What the page of a node reports apart from figures: links, engines, events, alarms, and the trading state.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod stand;
@@ -44,8 +44,8 @@ fn live(port: u16) -> Option<Value> {
 fn hook() -> (String, Arc<Mutex<Vec<Value>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/alarms", listener.local_addr().unwrap());
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hears = heard.clone();
+    let notices = Arc::new(Mutex::new(Vec::new()));
+    let received = notices.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut reader = BufReader::new(stream.unwrap());
@@ -63,20 +63,20 @@ fn hook() -> (String, Arc<Mutex<Vec<Value>>>) {
             if reader.read_exact(&mut body).is_ok()
                 && let Ok(notice) = serde_json::from_slice(&body)
             {
-                hears.lock().unwrap().push(notice);
+                received.lock().unwrap().push(notice);
             }
             let answer = b"HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n";
             let _ = reader.get_mut().write_all(answer);
         }
     });
-    (url, heard)
+    (url, notices)
 }
 
 #[test]
-fn a_node_that_goes_is_told_on_the_page_and_to_the_webhook_and_so_is_its_return() {
+fn a_node_that_is_lost_and_returns_is_reported_on_the_page_and_to_the_webhook() {
     let stand = Stand::dual_board();
     let port = *stand.ports.last().unwrap();
-    let (url, heard) = hook();
+    let (url, notices) = hook();
     let stand = stand
         .set(&format!(
             "nodes.gateway.dashboard.address=\"127.0.0.1:{port}\""
@@ -84,25 +84,25 @@ fn a_node_that_goes_is_told_on_the_page_and_to_the_webhook_and_so_is_its_return(
         .set(&format!("nodes.gateway.dashboard.webhook=\"{url}\""))
         .set("stages.engine.params.simulate_latency_us=2000")
         .set("stages.engine.batch.max=1");
-    let was_told = |name: &str, subject: &str, raised: bool| {
-        let heard = heard.lock().unwrap();
-        heard.iter().any(|notice: &Value| {
+    let was_sent = |name: &str, subject: &str, raised: bool| {
+        let notices = notices.lock().unwrap();
+        notices.iter().any(|notice: &Value| {
             notice["alarm"]["name"] == name
                 && notice["alarm"]["subject"] == subject
                 && notice["raised"] == raised
         })
     };
     let gateway = stand.start(&["--node", "gateway"]);
-    wait_until("the missing node is told", || {
-        was_told("node_unreachable", "compute", true) && was_told("link_down", "ring->engine", true)
+    wait_until("the missing node is reported", || {
+        was_sent("node_unreachable", "compute", true) && was_sent("link_down", "ring->engine", true)
     });
     let compute = stand.start(&["--node", "compute"]);
-    wait_until("its return is told", || {
-        was_told("node_unreachable", "compute", false)
-            && was_told("link_down", "ring->engine", false)
+    wait_until("its return is reported", || {
+        was_sent("node_unreachable", "compute", false)
+            && was_sent("link_down", "ring->engine", false)
     });
     wait_until(
-        "both ends of the link, the engine and the kill state are shown",
+        "both ends of the link, the engine and the trading state are shown",
         || {
             let Some(live) = live(port) else { return false };
             let edges = live["nodes"][0]["edges"].as_array().unwrap();

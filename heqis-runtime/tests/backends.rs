@@ -105,7 +105,7 @@ fn an_npu_that_is_lost_in_mid_run_costs_no_frame_and_is_counted_and_raised_as_an
         .set(&format!(
             "nodes.gateway.dashboard.address=\"127.0.0.1:{port}\""
         ))
-        // However fast the bars have passed, there is somebody to ask.
+        // However fast the bars have passed, the page can still be read.
         .set("nodes.gateway.dashboard.stay=true");
     let gateway = stand.start(&["--node", "gateway"]);
     let compute = stand.start(&["--node", "compute"]);

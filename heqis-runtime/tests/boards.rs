@@ -1,4 +1,4 @@
-//! The boards' binary, run under emulation beside this machine's: the same bars, the same decisions.
+//! The boards' binary, run under emulation and compared with this machine's: the same bars, the same decisions.
 //!
 //! `deploy/test-boards` builds the binary and runs these; by themselves they are left out.
 #![allow(clippy::unwrap_used, missing_docs)]

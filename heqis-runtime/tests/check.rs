@@ -383,7 +383,7 @@ fn profiles_yield_to_the_environment_and_that_to_the_command_line() {
 }
 
 #[test]
-fn a_profile_that_nobody_chose_is_checked_all_the_same() {
+fn a_profile_that_is_not_chosen_is_checked_too() {
     let text = SOUND.replace("board = \"host\"\naddress", "bord = \"host\"\naddress");
     assert!(check(&text).is_ok());
     let mut request = Request::new("topology.toml", faults_directory());
@@ -474,7 +474,7 @@ fn drawings_name_every_stage_and_mark_what_crosses() {
 }
 
 #[test]
-fn warnings_come_with_a_plan_and_beside_faults() {
+fn warnings_are_reported_with_a_plan_and_with_faults() {
     let (name, text) = fixtures()
         .into_iter()
         .find(|(name, _)| name == "order-not-repeatable")

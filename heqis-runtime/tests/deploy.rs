@@ -1,4 +1,4 @@
-//! What `deploy/` tells Prometheus and Grafana to ask for is what nodes export.
+//! The metrics that `deploy/` queries are those that nodes export.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};

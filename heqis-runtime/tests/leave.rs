@@ -110,8 +110,11 @@ fn a_drain_keeps_its_limit_and_names_what_is_in_doubt_and_a_second_signal_ends_i
         edge(&summary, "ring->engine", "receiver"),
     );
     let in_doubt = count(&sent["in_doubt"], "frames");
-    let (told, done) = (count(sent, "delivered"), count(received, "delivered"));
-    assert!(told <= done && done <= told + in_doubt, "{sent} {received}");
+    let (acknowledged, done) = (count(sent, "delivered"), count(received, "delivered"));
+    assert!(
+        acknowledged <= done && done <= acknowledged + in_doubt,
+        "{sent} {received}"
+    );
 
     let stand = slow().set("topology.drain_timeout=\"50s\"");
     let fleet = stand.start(&[]);

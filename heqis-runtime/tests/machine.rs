@@ -175,7 +175,7 @@ fn a_topology_may_name_a_family_or_one_board() {
 }
 
 #[test]
-fn an_rk3568_tells_its_npu_gpu_and_memory() {
+fn an_rk3568_reports_its_npu_gpu_and_memory() {
     use Quantity::{Frequency, Load, Memory, Resident, Temperature, Threads};
     assert_readings(
         RK3568,
@@ -208,7 +208,7 @@ fn an_rk3568_tells_its_npu_gpu_and_memory() {
 }
 
 #[test]
-fn jetsons_tell_power_and_gpu_load_each_in_its_jetpacks_way() {
+fn jetsons_report_power_and_gpu_load_as_their_jetpack_does() {
     use Quantity::{Frequency, Load, Memory, Power, Temperature};
     assert_readings(
         ORIN,
@@ -251,7 +251,7 @@ fn a_sensor_that_does_not_answer_or_talks_nonsense_has_no_value() {
 }
 
 #[test]
-fn a_node_exports_what_its_machine_tells() {
+fn a_node_exports_the_sensors_of_its_machine() {
     let folder = tree(ORIN);
     let stand = Stand::dual_board()
         .set("stages.engine.params.simulate_latency_us=1000")
@@ -287,7 +287,7 @@ fn a_node_exports_what_its_machine_tells() {
 }
 
 #[test]
-fn this_machine_tells_how_much_memory_the_process_has() {
+fn this_machine_reports_the_memory_of_the_process() {
     let own = readings(Path::new("/"));
     let resident = own[&(Quantity::Resident, "self".to_owned())];
     assert!(resident > 1e6, "{resident}");

@@ -47,10 +47,10 @@ fn every_stage_and_edge_is_exported_and_the_parser_accepts_every_line() {
         "both nodes have compared their clocks over both edges",
         || {
             stand.ports[..2].iter().all(|&port| {
-                let told = get(port, "/metrics")
+                let text = get(port, "/metrics")
                     .map(|(_, text)| text)
                     .unwrap_or_default();
-                told.matches("\nheqis_link_clock_offset_seconds{").count() == 2
+                text.matches("\nheqis_link_clock_offset_seconds{").count() == 2
             })
         },
     );

@@ -173,7 +173,7 @@ fn a_gateway_killed_in_mid_stream_resumes_after_what_was_acknowledged() {
 }
 
 #[test]
-fn a_single_process_killed_or_stopped_in_mid_stream_goes_on_to_the_same_bytes() {
+fn a_single_process_killed_or_stopped_in_mid_stream_ends_with_the_same_bytes() {
     let expected = reference();
     let stand = Stand::new("single-host", &["host"], &[], &["journal"]).set(SLOW);
     for (at, signal) in [(800, "KILL"), (1_600, "TERM"), (2_400, "KILL")] {
@@ -209,7 +209,7 @@ fn another_pace_or_place_of_the_same_bars_is_the_same_stream_and_another_rule_is
         node.signal("TERM");
         node.finish().clean();
     }
-    // Another rule would go on with the positions of this one.
+    // Another rule would continue with the positions of this one.
     let other = ["--set", "stages.signal.params.rule.enter=0.002"];
     let refused = stand
         .start(&[&["--node", "compute"], &other[..]].concat())

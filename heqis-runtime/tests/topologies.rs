@@ -1,4 +1,4 @@
-//! The topologies that are shipped hold no fault, whatever the profile, and the schema beside them is current.
+//! The shipped topologies hold no fault, whatever the profile, and their schema is current.
 //!
 //! `HEQIS_BLESS=1 cargo test -p heqis-runtime --test topologies` rewrites `topologies/heqis.schema.json`.
 #![allow(clippy::unwrap_used)]
@@ -126,7 +126,7 @@ fn filters_without_their_gauges_are_a_fault_before_the_start() {
         faults(&[stop, "stages.indicators.params.market={}"]),
         [""; 0]
     );
-    // What is sent and not read harms nobody.
+    // Indicators that no filter reads are allowed.
     assert_eq!(faults(&[&market(20)]), [""; 0]);
 }
 

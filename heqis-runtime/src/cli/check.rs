@@ -8,13 +8,13 @@ use heqis_actors::Registry;
 use super::{FAULTY, OK, TopologyArgs, World, draw, draw_warnings};
 use crate::topology::{Plan, load, report};
 
-/// How faults are written.
+/// Format of faults.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Drawn, on the standard error stream.
+    /// Drawings, on standard error.
     #[default]
     Text,
-    /// A JSON array on the standard output; empty without faults and warnings.
+    /// A JSON array, on standard output; empty without faults and warnings.
     Json,
 }
 
@@ -32,10 +32,10 @@ pub struct CheckArgs {
     /// The topology.
     #[command(flatten)]
     pub topology: TopologyArgs,
-    /// Lets only the stages of this node look at their files: those of other nodes may be on other machines.
+    /// Check the files of this node only: those of other nodes may be on other machines.
     #[arg(long, value_name = "NODE")]
     pub node: Option<String>,
-    /// How faults are written.
+    /// Select the format of faults.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

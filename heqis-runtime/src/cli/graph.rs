@@ -28,7 +28,7 @@ pub struct GraphArgs {
     /// The topology.
     #[command(flatten)]
     pub topology: TopologyArgs,
-    /// Language of the drawing.
+    /// Select the language of the drawing.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }

@@ -1,4 +1,4 @@
-//! `heqis-runtime journal`: looks at the files of a journal, checks, exports and prunes them.
+//! `heqis-runtime journal`: lists, checks, exports and prunes the files of a journal.
 
 use std::fs::OpenOptions;
 use std::io::{self, BufWriter, Write};
@@ -32,38 +32,38 @@ pub struct JournalArgs {
 /// What to do with a journal.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Action {
-    /// Lists the segments.
+    /// List the segments.
     Ls(PathArgs),
-    /// Reads everything again and checks every line, the numbers across segments, and the indexes.
+    /// Check every line, the numbers across segments, and the indexes.
     Verify(PathArgs),
-    /// Writes all segments as one stream, whose bytes do not depend on where segments end.
+    /// Write all segments as one stream, whose bytes do not depend on where segments end.
     Export(ExportArgs),
-    /// Removes the oldest finished segments, after they were checked.
+    /// Remove the oldest finished segments, after a check.
     Prune(PruneArgs),
 }
 
 /// Which journal.
 #[derive(Clone, Debug, Args)]
 pub struct PathArgs {
-    /// The journal's path, as the topology says it.
+    /// Path of the journal, as in the topology.
     pub path: PathBuf,
 }
 
 /// Arguments of `journal export`.
 #[derive(Clone, Debug, Args)]
 pub struct ExportArgs {
-    /// The journal's path, as the topology says it.
+    /// Path of the journal, as in the topology.
     pub path: PathBuf,
-    /// Writes a table instead of a journal.
+    /// Write a table instead of a journal.
     #[arg(long)]
     pub csv: bool,
-    /// The file to write; it must not be there. Without it standard output.
+    /// Write to this file, which must not exist, instead of standard output.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
-    /// The first trading day.
+    /// Start at this trading day.
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub from: Option<Date>,
-    /// The last trading day, included.
+    /// End with this trading day.
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub to: Option<Date>,
 }
@@ -71,12 +71,12 @@ pub struct ExportArgs {
 /// Arguments of `journal prune`.
 #[derive(Clone, Debug, Args)]
 pub struct PruneArgs {
-    /// The journal's path, as the topology says it.
+    /// Path of the journal, as in the topology.
     pub path: PathBuf,
     /// Which segments stay.
     #[command(flatten)]
     pub keep: KeepArgs,
-    /// Removes them; without it they are only listed.
+    /// Remove them instead of only listing them.
     #[arg(long)]
     pub yes: bool,
 }
@@ -85,10 +85,10 @@ pub struct PruneArgs {
 #[derive(Clone, Debug, Args)]
 #[group(required = true, multiple = false)]
 pub struct KeepArgs {
-    /// Keeps the newest N finished segments.
+    /// Keep the newest N finished segments.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub keep_segments: Option<u64>,
-    /// Removes segments all of whose decisions are of trading days before this one.
+    /// Remove segments whose decisions are all of trading days before this one.
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub before: Option<Date>,
 }
@@ -97,7 +97,7 @@ fn day(text: &str) -> Result<Date, QuantError> {
     Date::parse(text)
 }
 
-/// Does what `args` say, onto `out`. Returns the exit code.
+/// Runs the action that `args` name. Returns the exit code.
 ///
 /// # Errors
 /// When `out` or `err` cannot be written to.
@@ -158,7 +158,7 @@ fn row(segment: &Segment) -> [String; 6] {
     ]
 }
 
-/// From which decision to which a journal goes.
+/// The range of decisions in a journal.
 fn span(first: u64, last: u64) -> String {
     let begins = match first {
         0 | 1 => String::new(),
@@ -211,7 +211,7 @@ fn exported(
     let Some(file) = &args.out else {
         return match export(args, &path, out) {
             Ok(_) => Ok(OK),
-            // A reader that has seen enough is told by the caller.
+            // The caller handles a reader that has closed its end.
             Err(ExportError::Write(error)) => Err(error),
             Err(error) => failed(&error, err),
         };

@@ -1,6 +1,6 @@
-//! The subcommands, as functions that read the world they are handed and write to where they are told.
+//! The subcommands, as functions whose inputs and output streams are parameters.
 //!
-//! Exit codes: 0 all is well, 1 something failed while working, 2 the topology or the command line is faulty.
+//! Exit codes: 0 success, 1 a failure while running, 2 a faulty topology or command line.
 
 pub mod check;
 pub mod graph;
@@ -22,7 +22,7 @@ use crate::topology::{Faults, Override, Plan, Request, load};
 
 /// Exit code of a run without faults.
 pub const OK: u8 = 0;
-/// Exit code when something failed while working.
+/// Exit code of a failure while running.
 pub const FAILED: u8 = 1;
 /// Exit code when the topology or the command line is faulty.
 pub const FAULTY: u8 = 2;
@@ -33,7 +33,7 @@ const STYLES: Styles = Styles::styled()
     .literal(AnsiColor::Cyan.on_default().bold())
     .placeholder(AnsiColor::Cyan.on_default());
 
-/// Runs, checks and draws HEQIS topologies.
+/// Run, check and draw HEQIS topologies.
 #[derive(Debug, Parser)]
 #[command(name = "heqis-runtime", version, styles = STYLES, after_help = EXAMPLES)]
 #[command(
@@ -60,62 +60,62 @@ Examples:
   heqis-runtime stages cleaner
   heqis-runtime journal ls out/dual-board/decisions.jsonl
 
-Exit codes: 0 all is well, 1 something failed while working, 2 the topology or the command line is faulty.
-RUST_LOG chooses what is logged, such as info or heqis_actors=debug.";
+Exit codes: 0 success, 1 a failure while running, 2 a faulty topology or command line.
+RUST_LOG selects what is logged, such as info or heqis_actors=debug.";
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Checks a topology completely and shows every fault at once.
+    /// Check a topology completely and show every fault at once.
     Check(check::CheckArgs),
-    /// Draws a topology.
+    /// Draw a topology.
     Graph(graph::GraphArgs),
-    /// Looks at a journal's files, checks, exports and prunes them.
+    /// List, check, export and prune the files of a journal.
     Journal(journal::JournalArgs),
-    /// Lists the stage kinds, or the parameters of one.
+    /// List the stage kinds, or the parameters of one.
     Stages(stages::StagesArgs),
-    /// Prints the JSON schema of topology files, for editors.
+    /// Print the JSON schema of topology files, for editors.
     Schema,
 }
 
 /// What to run.
 #[derive(Clone, Debug, Args)]
 pub struct RunArgs {
-    /// The topology to run.
+    /// Run this topology.
     #[arg(long, value_name = "FILE", required = true)]
     pub topology: Option<PathBuf>,
-    /// What is laid over it.
+    /// Its overlay.
     #[command(flatten)]
     pub overlay: OverlayArgs,
-    /// Runs the stages of this node only, in this process. Without it every node runs on this machine, as a process
-    /// each, with real sockets between them.
+    /// Run the stages of this node only, in this process. Without it every node runs on this machine, each as a
+    /// process, with real sockets between them.
     #[arg(long, value_name = "NODE")]
     pub node: Option<String>,
-    /// How log lines are written, on standard error.
+    /// Select the format of log lines on standard error.
     #[arg(long, value_name = "FORMAT", default_value = "human")]
     pub log: LogFormat,
-    /// Prints the summary as JSON.
+    /// Print the summary as JSON.
     #[arg(long)]
     pub json: bool,
-    /// Standard output is read by the process that started this one, as JSON lines.
+    /// Write JSON lines for the parent process to standard output.
     #[arg(long, hide = true, requires = "node")]
     pub supervised: bool,
-    /// Root of the files in which the kernel shows the machine; a tree of files stands for a board.
+    /// Read the files that describe the machine below this root; a tree of files stands for a board.
     #[arg(long, hide = true, value_name = "DIR", default_value = "/")]
     pub machine: PathBuf,
 }
 
-/// How log lines are written.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text.
     Human,
-    /// An object a line.
+    /// A JSON object per line.
     Json,
 }
 
 impl RunArgs {
-    /// The topology with what is laid over it; `None` when none was named, which clap rules out for a run.
+    /// Returns the topology with its overlay; `None` when none was named, which clap rules out for a run.
     #[must_use]
     pub fn topology(&self) -> Option<TopologyArgs> {
         Some(TopologyArgs {
@@ -124,7 +124,7 @@ impl RunArgs {
         })
     }
 
-    /// Arguments with which a child process reads the same plan and logs the same way.
+    /// Returns the arguments with which a child process reads the same plan and logs in the same format.
     #[must_use]
     pub fn for_child(&self) -> Vec<OsString> {
         let mut arguments: Vec<OsString> = Vec::new();
@@ -152,43 +152,43 @@ impl RunArgs {
     }
 }
 
-/// Which topology, and what is laid over it.
+/// A topology and its overlay.
 #[derive(Clone, Debug, Args)]
 pub struct TopologyArgs {
-    /// Topology file.
+    /// The topology file.
     pub file: PathBuf,
-    /// What is laid over it.
+    /// Its overlay.
     #[command(flatten)]
     pub overlay: OverlayArgs,
 }
 
-/// What is laid over a topology.
+/// The overlay of a topology.
 #[derive(Clone, Debug, Args)]
 pub struct OverlayArgs {
-    /// Lays a profile of the file over it.
+    /// Apply this profile of the file.
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
-    /// Changes one value, such as nodes.compute.address=10.0.0.2 or 'edges.ring->engine.max_age=20ms'. Repeatable;
-    /// the variable HEQIS_SET holds the same, separated by semicolons, and yields to this.
+    /// Change one value, such as nodes.compute.address=10.0.0.2 or 'edges.ring->engine.max_age=20ms'. Repeatable; wins
+    /// over the variable HEQIS_SET, which holds the same, separated by semicolons.
     #[arg(long = "set", value_name = "PATH=VALUE")]
     pub overrides: Vec<String>,
 }
 
-/// The world as the subcommands see it.
+/// The environment of the subcommands.
 #[derive(Clone, Debug)]
 pub struct World {
     /// Where relative paths start.
     pub directory: PathBuf,
     /// Value of `HEQIS_SET`.
     pub overrides: Option<String>,
-    /// How faults are drawn.
+    /// Style of drawn faults.
     pub look: Look,
     /// Columns of the terminal.
     pub width: usize,
 }
 
 impl TopologyArgs {
-    /// The request that these arguments stand for.
+    /// Returns the request that these arguments describe.
     #[must_use]
     pub fn request(&self, world: &World) -> Request {
         let mut request = Request::new(&self.file, &world.directory);
@@ -217,7 +217,7 @@ impl TopologyArgs {
     }
 }
 
-/// Draws the warnings of a plan, if it has any, as `world` likes them.
+/// Draws the warnings of a plan, if it has any.
 fn draw_warnings(plan: &Plan, world: &World, err: &mut dyn Write) -> io::Result<()> {
     match plan.warnings.list.is_empty() {
         true => Ok(()),
@@ -225,7 +225,7 @@ fn draw_warnings(plan: &Plan, world: &World, err: &mut dyn Write) -> io::Result<
     }
 }
 
-/// Draws faults as `world` likes them.
+/// Draws faults.
 fn draw(faults: &Faults, world: &World, err: &mut dyn Write) -> io::Result<()> {
     err.write_all(report::render(faults, world.look, world.width).as_bytes())
 }

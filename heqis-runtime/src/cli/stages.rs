@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{FAULTY, OK, World};
 use crate::topology::nearest_name;
 
-/// How the list is written.
+/// Format of the list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
     /// A table.
@@ -28,9 +28,9 @@ Examples:
   heqis-runtime stages ring-buffer
   heqis-runtime stages --format json")]
 pub struct StagesArgs {
-    /// Shows the parameters of this kind.
+    /// Show the parameters of this kind.
     pub kind: Option<String>,
-    /// How the list is written.
+    /// Select the format of the list.
     #[arg(long, value_enum, default_value_t)]
     pub format: Format,
 }
@@ -113,7 +113,7 @@ fn described(kind: &StageKind, width: usize) -> String {
         .map_or("a sink".to_owned(), |output| format!("makes `{output}`"));
     let mut remarks = vec![takes, makes];
     if kind.blocking {
-        remarks.push("runs on an arbiter of its own unless told otherwise".to_owned());
+        remarks.push("runs on an arbiter of its own unless the topology names another".to_owned());
     }
     if kind.input.is_none() && kind.replayable {
         remarks.push("replayable".to_owned());

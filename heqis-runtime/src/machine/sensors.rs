@@ -1,4 +1,4 @@
-//! What there is to measure on a machine, found once and read as often as somebody asks.
+//! The sensors of a machine, found once and read on request.
 //!
 //! | quantity | where the kernel shows it |
 //! |---|---|

@@ -1,7 +1,7 @@
-//! Every node of a plan as a child process on this machine, with real sockets between them.
+//! Runs every node of a plan as a child process on this machine, with real sockets between them.
 //!
 //! The parent forwards the children's logs, restarts a child that was killed, stops the run from its sources down,
-//! and leaves no child behind: each child also watches a pipe that closes with the parent.
+//! and leaves no child running: each child also watches a pipe that closes with the parent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -16,7 +16,7 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::node::{Order, Told};
+use super::node::{ChildEvent, Order};
 use super::{RunError, Summary};
 use crate::topology::Plan;
 
@@ -24,15 +24,15 @@ use crate::topology::Plan;
 const RESTARTS: u64 = 5;
 /// Pause before a killed child is started again.
 const RESTART_PAUSE: Duration = Duration::from_millis(200);
-/// What a child may take beyond the drain timeout to say its report and leave.
+/// Time beyond the drain timeout in which a child must report and exit.
 const LEAVE: Duration = Duration::from_secs(3);
 
 /// Least time that a node gets to drain.
 const LEAST_DRAIN: Duration = Duration::from_millis(200);
-/// The part of the drain that nodes with sources have for themselves, while the others still take what they send.
+/// The part of the drain in which only nodes with sources drain, while the others still take their frames.
 const SOURCES_FIRST: f64 = 0.6;
 
-/// How far stopping has gone. Each step includes the ones before it.
+/// Steps of a stop. Each includes the ones before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Stop {
     Running,
@@ -46,12 +46,12 @@ enum Stop {
     Kill,
 }
 
-/// What became of one node.
+/// How one node ended.
 struct Outcome {
     node: usize,
     report: Option<NodeReport>,
     restarts: u64,
-    /// How the last process ended, when not well.
+    /// How the last process ended, when it failed.
     failure: Option<String>,
 }
 
@@ -73,7 +73,7 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         command
             .args(arguments)
             .args(["--node", &node.name, "--supervised"])
-            // Of the nodes of a fleet none is the service: what they would say would not be heard.
+            // The service manager knows the parent only.
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC")
             .stdin(Stdio::piped())
@@ -108,7 +108,7 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
         let Ok(outcome) = outcome else { continue };
         sources.remove(&outcome.node);
         if sources.is_empty() {
-            // Nothing comes any more that the others should take.
+            // No further frames are sent to the others.
             stop.send_if_modified(|now| {
                 *now == Stop::Sources && {
                     *now = Stop::All;
@@ -121,7 +121,7 @@ async fn supervise(plan: &Plan, arguments: &[OsString]) -> Result<Summary, RunEr
             .as_ref()
             .is_none_or(|report| report.failure.is_some());
         if failed || outcome.failure.is_some() {
-            // What is left cannot do its work without this node.
+            // The others cannot work without this node.
             stop.send_if_modified(|now| std::mem::replace(now, Stop::All.max(*now)) < Stop::All);
         }
         outcomes.push(outcome);
@@ -218,7 +218,7 @@ impl Life {
             outcome.report = report;
             outcome.failure = ended_badly(&status, outcome.report.is_some());
             let killed = matches!(&status, Ok(status) if status.signal().is_some());
-            // Told to leave by somebody else than this process, as for a restart.
+            // Stopped by another process, as for a restart.
             let left = outcome.failure.is_none()
                 && outcome
                     .report
@@ -236,7 +236,7 @@ impl Life {
         }
     }
 
-    /// Forwards what the child says until it has ended.
+    /// Forwards the output of the child until it has ended.
     async fn watch(
         &mut self,
         mut child: Child,
@@ -250,29 +250,29 @@ impl Life {
                 }
             })
         });
-        let said = child.stdout.take().map(|stdout| {
+        let events = child.stdout.take().map(|stdout| {
             let name = self.name.clone();
             tokio::spawn(async move {
                 let mut report = None;
                 let mut lines = BufReader::new(stdout).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
                     match serde_json::from_str(&line) {
-                        Ok(Told::Ready { http }) => {
+                        Ok(ChildEvent::Ready { http }) => {
                             forward(&name, &format!("ready; metrics on http://{http}/metrics"));
                         }
-                        Ok(Told::Report(told)) => report = Some(*told),
+                        Ok(ChildEvent::Report(last)) => report = Some(*last),
                         Err(_) => forward(&name, &line),
                     }
                 }
                 report
             })
         });
-        // Waiting for a child closes its standard input, which would tell it that its parent is gone.
+        // Waiting for a child closes its standard input, which the child takes for the end of its parent.
         let mut orders = child.stdin.take();
         let status = self.wait(&mut child, &mut orders).await;
         drop(orders);
-        let report = match said {
-            Some(said) => said.await.ok().flatten(),
+        let report = match events {
+            Some(events) => events.await.ok().flatten(),
             None => None,
         };
         if let Some(logs) = logs {
@@ -320,7 +320,7 @@ impl Life {
             {
                 passed_on = step;
                 if let Err(error) = orders.write_all(order.line().as_bytes()).await {
-                    tracing::warn!(%error, "a node could not be told to stop");
+                    tracing::warn!(%error, "a node did not receive its order to stop");
                 }
             }
             tokio::select! {
@@ -338,7 +338,7 @@ impl Life {
 fn ended_badly(status: &std::io::Result<ExitStatus>, reported: bool) -> Option<String> {
     match status {
         Ok(status) if status.success() && reported => None,
-        // A node that reports says its own faults; the summary lists them.
+        // A node that reports lists its own faults; the summary shows them.
         Ok(status) if status.code() == Some(1) && reported => None,
         Ok(status) if status.success() => Some("ended without a report".into()),
         Ok(status) => Some(format!("ended with {status}")),
@@ -346,7 +346,7 @@ fn ended_badly(status: &std::io::Result<ExitStatus>, reported: bool) -> Option<S
     }
 }
 
-/// Writes a child's log line to this process's log, which may have been closed meanwhile.
+/// Writes a log line of a child to the log of this process, which may be closed by now.
 fn forward(node: &str, line: &str) {
     let _ = writeln!(std::io::stderr(), "[{node}] {line}");
 }

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! - `node`: one node's graph, its HTTP endpoint, its report. `dashboard`: the page of a node. `fleet`: child processes, their logs, their restarts,
-//!   stopping them from the sources down. `http`: the endpoint. [`Service`]: the service manager, told how the node is. `summary`: what a run prints at its end.
+//!   stopping them from the sources down. `http`: the endpoint. [`Service`]: the service manager. `summary`: the report of a run.
 
 mod dashboard;
 mod fleet;
@@ -40,7 +40,7 @@ pub struct Options {
     pub child_arguments: Vec<OsString>,
     /// Root of the files in which the kernel shows the machine; `/` but for tests.
     pub machine: PathBuf,
-    /// What the service manager that started this process wants to hear.
+    /// What the service manager that started this process requests.
     pub service: Service,
 }
 
@@ -93,7 +93,7 @@ pub fn run(plan: &Plan, options: &Options) -> Result<bool, RunError> {
             })?;
             let report = node::run(plan, index, options)?;
             if options.supervised {
-                node::tell(&node::Told::Report(Box::new(report.clone())))?;
+                node::send(&node::ChildEvent::Report(Box::new(report.clone())))?;
                 return Ok(Summary::new(&plan.name, vec![report], Default::default()).is_clean());
             }
             Summary::new(&plan.name, vec![report], Default::default())

@@ -24,10 +24,10 @@ use crate::watch::WatchCounters;
 /// Where a node serves metrics when its topology does not say; the log names the port.
 const ANY_LOOPBACK_PORT: &str = "127.0.0.1:0";
 
-/// What a supervised node tells its parent, one JSON object a line on standard output.
+/// What a supervised node reports to its parent, one JSON object per line on standard output.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub(super) enum Told {
+pub(super) enum ChildEvent {
     /// Every stage is built.
     Ready {
         /// Where the node serves metrics.
@@ -37,9 +37,9 @@ pub(super) enum Told {
     Report(Box<NodeReport>),
 }
 
-/// Writes one line to the parent.
-pub(super) fn tell(told: &Told) -> Result<(), RunError> {
-    let mut line = serde_json::to_string(told).unwrap_or_default();
+/// Writes one event for the parent.
+pub(super) fn send(event: &ChildEvent) -> Result<(), RunError> {
+    let mut line = serde_json::to_string(event).unwrap_or_default();
     line.push('\n');
     let mut out = std::io::stdout().lock();
     out.write_all(line.as_bytes())
@@ -68,8 +68,8 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
     }
     let system = actix_rt::System::new();
     system.block_on(async {
-        // Watched from before the first frame: until then SIGTERM would kill the process undrained. A stage that takes
-        // minutes to be built hears it too.
+        // Watched from before the first frame: until then SIGTERM would kill the process undrained. This also holds while
+        // a stage takes minutes to be built.
         let terminated_first = termination_signal();
         let metrics = spec.metrics.as_deref().unwrap_or(ANY_LOOPBACK_PORT);
         let what = format!("node '{}': metrics on {metrics}", spec.name);
@@ -84,10 +84,10 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         let server = http::Endpoint::serve(&spec.name, socket, Arc::clone(&ready), machine)
             .map_err(RunError::io(what))?;
         let bound = server.address();
-        let (said, mut stopping) = watch::channel(false);
+        let (sender, mut stopping) = watch::channel(false);
         let stop = Stop {
             handle: graph.handle(),
-            said,
+            stopping: sender,
         };
         let signals = {
             let stop = stop.clone();
@@ -111,11 +111,11 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
             page.started(running.handle());
         }
         if supervised {
-            tell(&Told::Ready {
+            send(&ChildEvent::Ready {
                 http: bound.to_string(),
             })?;
         }
-        let mut attendants: Vec<_> = spec
+        let mut background: Vec<_> = spec
             .watch
             .iter()
             .map(|watch| {
@@ -126,28 +126,28 @@ pub(super) fn run(plan: &Plan, node: usize, options: &Options) -> Result<NodeRep
         if let Some(notifier) = options.service.notifier() {
             notifier.ready(&format!("node '{}' of '{}' runs", spec.name, plan.name));
             let (watchdog, probe) = (options.service.watchdog, running.liveness());
-            attendants.push(actix_rt::spawn(attend(notifier, watchdog, probe, stopping.clone())));
+            background.push(actix_rt::spawn(notify(notifier, watchdog, probe, stopping.clone())));
         }
-        attendants.push(actix_rt::spawn(watch_waits(running.reporter(), waiting)));
+        background.push(actix_rt::spawn(watch_waits(running.reporter(), waiting)));
         let report = running.wait(plan.drain_timeout).await;
         if let Some(page) = page {
             page.ended();
             if page.stays && page.is_served() {
-                tracing::info!(node = %spec.name, "every stage has ended; the dashboard stays until this is stopped");
+                tracing::info!(node = %spec.name, "every stage has ended; the dashboard is served until the node is stopped");
                 let _ = stopping.wait_for(|stopping| *stopping).await;
             }
             page.stop().await;
         }
         signals.abort();
-        for attendant in attendants {
-            attendant.abort();
+        for task in background {
+            task.abort();
         }
         server.stop().await;
         Ok(report)
     })
 }
 
-/// Looks what the machine is, and says so; a node that was declared to be something else runs all the same.
+/// Identifies the machine and logs it. A node on another board than declared runs as well.
 fn identify(node: &str, declared: Board, root: &Path) -> Identity {
     let identity = Identity::read(root);
     let (found, model) = (
@@ -175,8 +175,8 @@ fn identify(node: &str, declared: Board, root: &Path) -> Identity {
     identity
 }
 
-/// Tells the service manager how the node is, until it is aborted.
-async fn attend(
+/// Reports the state of the node to the service manager, until it is aborted.
+async fn notify(
     notifier: Notifier,
     watchdog: Option<Duration>,
     probe: LivenessProbe,
@@ -269,7 +269,7 @@ fn graph(plan: &Plan, node: usize) -> GraphBuilder {
 #[derive(Clone)]
 struct Stop {
     handle: GraphHandle,
-    said: watch::Sender<bool>,
+    stopping: watch::Sender<bool>,
 }
 
 /// What a signal or the parent asks of the node.
@@ -310,11 +310,11 @@ impl Stop {
             Order::Stop(Some(drain)) => self.handle.stop_within(drain),
             Order::Abandon => self.handle.abandon(),
         }
-        self.said.send_replace(true);
+        self.stopping.send_replace(true);
     }
 }
 
-/// The metric of what waits on a node.
+/// Registers the metric of what waits on a node.
 ///
 /// # Panics
 /// When `metrics` has it already.
@@ -327,15 +327,15 @@ pub fn waiting_gauge(metrics: &Metrics) -> Gauges {
     )
 }
 
-/// Looks once a second what on this node waits, for the metric and, now and then, for the log.
+/// Reads once a second what on this node waits, for the metric and, once a minute, for the log.
 async fn watch_waits(reporter: Reporter, gauge: Gauges) {
-    const LOOK: Duration = Duration::from_secs(1);
+    const PERIOD: Duration = Duration::from_secs(1);
     const REMIND_NS: i64 = 60_000_000_000;
     let clock = Clock::real();
-    // What is in the metric, and when it was last in the log.
+    // The subjects in the metric, and when each was last logged.
     let mut known: BTreeMap<String, i64> = BTreeMap::new();
     loop {
-        clock.sleep(LOOK).await;
+        clock.sleep(PERIOD).await;
         let now_ns = clock.now_ns();
         let waiting = reporter.waiting();
         known.retain(|subject, _| {
@@ -362,8 +362,8 @@ async fn watch_waits(reporter: Reporter, gauge: Gauges) {
     }
 }
 
-/// Follows the orders on standard input, and stops when it ends: the parent holds its other end and is gone. So no node
-/// outlives the process that started it, even one that was killed.
+/// Follows the orders on standard input, and stops when it ends: the parent holds the other end. So no node outlives its
+/// parent, even one that was killed.
 #[expect(
     clippy::disallowed_methods,
     reason = "a thread that waits for standard input to end, past every arbiter"
@@ -388,7 +388,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn orders_are_read_as_they_are_written_and_nothing_else_is() {
+    fn orders_are_read_as_written_and_anything_else_is_refused() {
         let within = Order::Stop(Some(Duration::from_millis(2_500)));
         for order in [Order::Stop(None), within, Order::Abandon] {
             assert_eq!(Order::parse(&order.line()), Some(order));

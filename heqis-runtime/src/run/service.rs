@@ -1,9 +1,9 @@
-//! Talking to the service manager: systemd's notification protocol, one datagram a message.
+//! Notifications for the service manager: systemd's protocol, one datagram per message.
 //!
-//! A unit with `Type=notify` counts as started when the node says `READY=1`, and one with `WatchdogSec=` is killed and
-//! started again when `WATCHDOG=1` stays away. It is said for as long as every arbiter gets on with its frames, however
-//! many wait, or answers a probe; a stage that does not return from a call stops it as surely as a process that hangs.
-//! Protocol: `sd_notify(3)`.
+//! A unit with `Type=notify` counts as started when the node sends `READY=1`, and one with `WatchdogSec=` is killed and
+//! started again when `WATCHDOG=1` is missing. It is sent for as long as every arbiter makes progress, however many frames
+//! wait, or answers a probe; a stage that does not return from a call stops it as surely as a process that hangs.
+//! Protocol: `sd_notify(3)`. Not the crate `sd-notify`: it reads the environment by itself and blocks on a full socket.
 
 use std::ffi::OsString;
 use std::io;
@@ -13,17 +13,17 @@ use std::time::Duration;
 
 use heqis_actors::{Clock, LivenessProbe};
 
-/// What a service manager asks for, as it says so in the environment.
+/// What a service manager requests in the environment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
-    /// `NOTIFY_SOCKET`: a path, or a name in the abstract namespace behind `@`.
+    /// `NOTIFY_SOCKET`: a path, or a name in the abstract namespace after `@`.
     pub socket: Option<OsString>,
-    /// `WATCHDOG_USEC`, where `WATCHDOG_PID` is absent or this process: how long it may be silent.
+    /// `WATCHDOG_USEC`, where `WATCHDOG_PID` is absent or this process: the longest time between two messages.
     pub watchdog: Option<Duration>,
 }
 
 impl Service {
-    /// Reads what the service manager left in an environment for the process `pid`.
+    /// Reads the variables that the service manager set for the process `pid`.
     #[must_use]
     pub fn read(var: impl Fn(&str) -> Option<OsString>, pid: u32) -> Self {
         let number = |name: &str| var(name)?.to_str()?.parse::<u64>().ok();
@@ -36,21 +36,21 @@ impl Service {
         }
     }
 
-    /// Opens the way to the service manager; `None` when none listens.
+    /// Opens the socket of the service manager; `None` when there is no manager.
     #[must_use]
     pub fn notifier(&self) -> Option<Notifier> {
         let socket = self.socket.as_ref()?;
         match Notifier::open(socket) {
             Ok(notifier) => Some(notifier),
             Err(error) => {
-                tracing::warn!(?socket, %error, "the service manager cannot be told anything");
+                tracing::warn!(?socket, %error, "the service manager cannot be notified");
                 None
             }
         }
     }
 }
 
-/// The way to the service manager.
+/// The socket of the service manager.
 #[derive(Debug)]
 pub struct Notifier {
     socket: UnixDatagram,
@@ -68,37 +68,37 @@ impl Notifier {
             _ => SocketAddr::from_pathname(address)?,
         };
         let socket = UnixDatagram::unbound()?;
-        // A manager that does not read must not hold up the node.
+        // A manager that does not read must not block the node.
         socket.set_nonblocking(true)?;
         Ok(Self { socket, manager })
     }
 
-    fn say(&self, message: &str) {
+    fn send(&self, message: &str) {
         if let Err(error) = self.socket.send_to_addr(message.as_bytes(), &self.manager) {
-            tracing::warn!(%error, message, "the service manager was not told");
+            tracing::warn!(%error, message, "the service manager was not notified");
         }
     }
 
-    /// Every stage is built.
+    /// Reports that every stage is built.
     pub fn ready(&self, status: &str) {
-        self.say(&format!("READY=1\nSTATUS={status}"));
+        self.send(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// The node begins to drain.
+    /// Reports that the node begins to drain.
     pub fn stopping(&self) {
-        self.say("STOPPING=1\nSTATUS=draining");
+        self.send("STOPPING=1\nSTATUS=draining");
     }
 
-    /// Says `WATCHDOG=1` four times in each span of `patience` for as long as every arbiter works. Never returns.
+    /// Sends `WATCHDOG=1` four times in each span of `patience` for as long as every arbiter works. Never returns.
     pub async fn stay_alive(&self, patience: Duration, mut probe: LivenessProbe, clock: &Clock) {
-        let mut said = false;
+        let mut logged = false;
         loop {
             let hung = probe.check(patience / 2);
             if hung.is_empty() {
-                self.say("WATCHDOG=1");
-                said = false;
-            } else if !std::mem::replace(&mut said, true) {
-                tracing::error!(arbiters = ?hung, "a stage does not return from a call; the watchdog is not kept quiet");
+                self.send("WATCHDOG=1");
+                logged = false;
+            } else if !std::mem::replace(&mut logged, true) {
+                tracing::error!(arbiters = ?hung, "a stage does not return from a call; the service manager gets no watchdog message");
             }
             clock.sleep(patience / 4).await;
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watchdog_is_ours_when_it_names_nobody_or_us() {
+    fn a_watchdog_is_ours_when_it_names_no_process_or_this_one() {
         let usec = ("WATCHDOG_USEC", "3000000");
         let three = Some(Duration::from_secs(3));
         assert_eq!(service(&[usec]).watchdog, three);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_arrives_at_a_path_and_at_an_abstract_name() {
+    fn messages_arrive_at_a_path_and_at_an_abstract_name() {
         use std::os::linux::net::SocketAddrExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manager_that_is_not_there_is_no_reason_to_fail() {
+    fn a_missing_manager_is_not_a_failure() {
         let service = Service {
             socket: Some("/nowhere/notify".into()),
             watchdog: None,

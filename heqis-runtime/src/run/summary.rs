@@ -1,4 +1,4 @@
-//! What a run prints at its end: the books of every edge, latencies, what the stages counted.
+//! The report of a run: the books of every edge, latencies, and the counters of the stages.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -97,7 +97,7 @@ impl Summary {
         );
         let events = self.events();
         if !events.is_empty() {
-            let _ = writeln!(out, "\nwhat the stages counted\n{events}");
+            let _ = writeln!(out, "\ncounters of the stages\n{events}");
         }
         for (node, times) in self.restarts.iter().filter(|(_, times)| **times > 0) {
             let _ = writeln!(

@@ -1,4 +1,4 @@
-//! The format: what a topology file may hold. The doc comments are what an editor shows, through the JSON schema.
+//! The format of a topology file. Editors show the doc comments, through the JSON schema.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,14 +20,14 @@ pub struct Document {
     pub heqis: u32,
     /// What concerns the whole graph.
     pub topology: Header,
-    /// Values for what edges leave out.
+    /// Defaults of edges.
     #[serde(default)]
     pub defaults: Defaults,
     /// Machines by name.
     pub nodes: BTreeMap<String, NodeSpec>,
     /// Actors by name. Their order in the file is their order in every listing.
     pub stages: BTreeMap<String, StageSpec>,
-    /// What carries frames from one stage to another.
+    /// Edges, which carry frames from one stage to another.
     #[serde(default)]
     pub edges: Vec<EdgeSpec>,
     /// Latency promises, watched while the graph runs.
@@ -52,7 +52,7 @@ pub struct Header {
     pub drain_timeout: Option<Time>,
 }
 
-/// Values for what the rest of the file leaves out.
+/// Defaults of the file.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Defaults {
@@ -61,11 +61,11 @@ pub struct Defaults {
     pub edge: EdgeDefaults,
 }
 
-/// Values for what an edge leaves out.
+/// Defaults of an edge.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeDefaults {
-    /// Most frames that wait. Default: 1024.
+    /// Most frames on the edge. Default: 1024.
     #[serde(default)]
     #[schemars(range(min = 1, max = 16_777_216))]
     pub capacity: Option<usize>,
@@ -89,7 +89,7 @@ pub struct NodeSpec {
     /// `host:port` where the node serves metrics. Default: none are served.
     #[serde(default)]
     pub metrics: Option<String>,
-    /// A page with what is decided and how the graph is. Default: none is served.
+    /// A page with decisions and the state of the graph. Default: none is served.
     #[serde(default)]
     pub dashboard: Option<DashboardSpec>,
     /// Number of cores, where it differs from the board's.
@@ -100,58 +100,58 @@ pub struct NodeSpec {
     #[serde(default)]
     #[schemars(range(min = 64))]
     pub memory_mib: Option<u64>,
-    /// What happens when a thread does not get the cores or the priority that its stage asks for. Default: "warn".
+    /// Reaction to a thread that does not get the cores or the priority of its stage. Default: "warn".
     #[serde(default)]
     pub scheduling: Scheduling,
-    /// Where what the node's stages hold (indicators, windows, recurrent states) is saved, so that the node continues with
-    /// the same bits when it comes back. Default: it is made anew by replaying the sources.
+    /// Where the state of the node's stages (indicators, windows, recurrent states) is saved, so that the node continues with
+    /// the same bits after a restart. Default: the state is rebuilt by replaying the sources.
     #[serde(default)]
     pub state: Option<StateSpec>,
-    /// Nodes that this one looks after, by name: it raises an alarm when one stalls, and may run a command.
+    /// Nodes that this one watches, by name: it raises an alarm when one stalls, and may run a command.
     #[serde(default)]
     pub watch: BTreeMap<String, WatchSpec>,
 }
 
-/// Where and how often what the stages of a node hold is saved.
+/// Where and how often the state of a node's stages is saved.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StateSpec {
-    /// The file; missing directories are made.
+    /// The file; missing directories are created.
     pub path: PathBuf,
-    /// Time between two snapshots; one more is taken when the node leaves. Default: "30s".
+    /// Time between two snapshots; a last one is taken when the node leaves. Default: "30s".
     #[serde(default)]
     pub every: Option<Time>,
 }
 
-/// How the items of a source are written down.
+/// How the items of a source are recorded.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordSpec {
-    /// Directory of the recording; it is made when it is missing.
+    /// Directory of the recording; created when it is missing.
     pub path: PathBuf,
-    /// How much is kept beyond what a restart needs, MiB. Default: 256.
+    /// Size kept beyond what a restart needs, MiB. Default: 256.
     #[serde(default)]
     #[schemars(range(max = 1_048_576))]
     pub keep_mib: Option<u64>,
-    /// Whether each item is forced to the disk before it goes on its way, against power cuts. Default: false.
+    /// Whether each item is forced to the disk before it is emitted, against power cuts. Default: false.
     #[serde(default)]
     pub sync: bool,
 }
 
-/// When a watched node counts as stalled, and what is done about it.
+/// When a watched node counts as stalled, and the command to run then.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WatchSpec {
-    /// How long a link to it may be down, or frames may wait for it without it getting on with them. Default: "10s".
+    /// How long a link to it may be down, or frames may wait for it without progress. Default: "10s".
     #[serde(default)]
     #[schemars(extend("x-formerly" = "silence"))]
     pub stall_timeout: Option<Time>,
-    /// How long it may take frames without sending any back. Default: no limit, because answers may be rare.
+    /// How long it may take frames without sending any back. Default: no limit, because responses may be rare.
     #[serde(default)]
     #[schemars(extend("x-formerly" = "answer"))]
     pub response_timeout: Option<Time>,
-    /// Program and arguments to run after each alarm, without a shell; it finds the node's name in HEQIS_PEER and the
-    /// alarm's cause in HEQIS_ALARM. Default: none is run.
+    /// Program and arguments to run after each alarm, without a shell. The environment holds the name of the node in
+    /// HEQIS_PEER and the cause of the alarm in HEQIS_ALARM. Default: none is run.
     #[serde(default)]
     pub command: Vec<String>,
     /// How long the command may run before it is killed with all that it started. Default: "30s".
@@ -170,31 +170,31 @@ pub struct WatchSpec {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DashboardSpec {
-    /// `host:port` where it is served. An address that other machines reach asks for a token: the one in the variable
-    /// HEQIS_DASHBOARD_TOKEN, or one that is drawn and printed as a login link.
+    /// `host:port` where it is served. An address that other machines reach needs a token: the one in the variable
+    /// HEQIS_DASHBOARD_TOKEN, or a random one that is printed as a login link.
     pub address: String,
-    /// Names beside the address under which browsers may ask for it.
+    /// Further names under which browsers may request it.
     #[serde(default)]
     pub hosts: Vec<String>,
     /// List of stocks with their names, such as `stock_basic.csv` of `heqis-lab fetch`. Default: the page shows codes.
     #[serde(default)]
     pub names: Option<PathBuf>,
-    /// `http://` address that is told of each alarm when it is raised and when it is over, with a JSON object. Default: none.
+    /// `http://` address that gets a JSON object for each alarm, when it is raised and when it is cleared. Default: none.
     #[serde(default)]
     #[schemars(regex(pattern = "^http://"))]
     pub webhook: Option<String>,
-    /// Seconds without a decision after which there is an alarm. Default: none are too many.
+    /// Seconds without a decision after which there is an alarm. Default: no limit.
     #[serde(default)]
     #[schemars(range(min = 1))]
     pub silence_s: Option<u64>,
-    /// How far the clocks of two joined nodes may differ, beyond what the measurement may be wrong by, before there is an
+    /// How far the clocks of two joined nodes may differ, beyond the uncertainty of the measurement, before there is an
     /// alarm. Default: "50ms".
     #[serde(default)]
     pub clock_offset: Option<Time>,
-    /// Whether the page may drain the node and set how far its stages trade; asks for a token everywhere. Default: false.
+    /// Whether the page may drain the node and set the trading state of its stages; needs a token everywhere. Default: false.
     #[serde(default)]
     pub control: bool,
-    /// Whether the node stays when its stages have ended, so that the page can be read until it is stopped. Default: false.
+    /// Whether the node keeps serving the page when its stages have ended, until it is stopped. Default: false.
     #[serde(default)]
     pub stay: bool,
 }
@@ -210,8 +210,8 @@ pub struct StageSpec {
     /// Parameters of the kind.
     #[serde(default)]
     pub params: Map<String, Value>,
-    /// For a source that gives its items once only: where they are written down, so that they come again after a restart.
-    /// Needs `state` of the node, which says what of the recording is still needed.
+    /// For a source that gives its items once only: where they are recorded, so that they are replayed after a restart.
+    /// Needs `state` of the node, which states what of the recording is still needed.
     #[serde(default)]
     pub record: Option<RecordSpec>,
     /// Arbiter (one OS thread) that it runs on; stages that name the same one share it. Default: one of its own for a
@@ -233,12 +233,12 @@ pub struct StageSpec {
     /// Micro-batching. Default: one frame at a time.
     #[serde(default)]
     pub batch: Option<BatchSpec>,
-    /// What happens when it fails.
+    /// Reaction to a failure.
     #[serde(default)]
     pub restart: Option<RestartSpec>,
 }
 
-/// How many frames a stage takes at once.
+/// Micro-batches of a stage.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchSpec {
@@ -282,7 +282,7 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// What carries frames from one stage to another.
+/// An edge: carries frames from one stage to another.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EdgeSpec {
@@ -293,7 +293,7 @@ pub struct EdgeSpec {
     /// What the edge does with a new frame when it is full.
     #[serde(default)]
     pub policy: Option<Policy>,
-    /// Most frames that wait.
+    /// Most frames on the edge.
     #[serde(default)]
     #[schemars(range(min = 1, max = 16_777_216))]
     pub capacity: Option<usize>,
@@ -327,7 +327,7 @@ pub struct TransportSpec {
     /// Protocol family.
     #[serde(default)]
     pub kind: TransportKind,
-    /// What lies below it.
+    /// The protocol below it.
     pub scheme: Scheme,
     /// Port of the receiving node, for "tcp".
     #[serde(default)]
@@ -353,12 +353,12 @@ pub struct TransportSpec {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TransportKind {
-    /// The scalability protocols, as NNG speaks them.
+    /// The scalability protocols of NNG.
     #[default]
     Nng,
 }
 
-/// What lies below a transport.
+/// The protocol below a transport.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 pub enum Scheme {
     /// TCP.
@@ -376,7 +376,7 @@ pub enum Scheme {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BudgetSpec {
-    /// First and last stage, and any between them that the way must pass.
+    /// First and last stage, and any between them that the path must pass.
     #[schemars(length(min = 2))]
     pub path: Vec<String>,
     /// Of 100 frames, 99 take no longer.

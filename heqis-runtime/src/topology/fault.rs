@@ -1,4 +1,4 @@
-//! What can be wrong with a topology: one stable code for each rule.
+//! Faults of a topology: one stable code for each rule.
 
 use super::place::{Place, Sources};
 
@@ -14,25 +14,25 @@ macro_rules! codes {
             /// Every code, by number.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The number, as in `E0103`.
+            /// Returns the number, as in `E0103`.
             #[must_use]
             pub fn number(self) -> &'static str {
                 match self { $(Self::$variant => $number,)* }
             }
 
-            /// The name, as in `unknown-stage`.
+            /// Returns the name, as in `unknown-stage`.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
 
-            /// Whether it tells of something that is allowed.
+            /// Returns whether it is a warning: what it names is allowed.
             #[must_use]
             pub fn is_warning(self) -> bool {
                 self.number().starts_with('W')
             }
 
-            /// The rule in one sentence.
+            /// Returns the rule in one sentence.
             #[must_use]
             pub fn rule(self) -> &'static str {
                 match self { $(Self::$variant => $rule,)* }
@@ -53,7 +53,7 @@ codes! {
     UnknownStage "E0103" "unknown-stage" "An edge or a budget must name stages of the file.",
     UnknownKind "E0104" "unknown-kind" "A stage must be of a kind that this binary knows; `heqis-runtime stages` lists them.",
     UnknownParameter "E0105" "unknown-parameter" "`params` holds only the parameters of the stage's kind.",
-    BadName "E0106" "bad-name" "A name starts with a lower-case letter and goes on with lower-case letters, digits and hyphens.",
+    BadName "E0106" "bad-name" "A name is a lower-case letter followed by lower-case letters, digits and hyphens.",
     DuplicateName "E0107" "duplicate-name" "A name is given once.",
     BothNames "E0108" "both-names" "A renamed key is given under one of its names.",
     MissingKey "E0201" "missing-key" "A key or parameter without a default must be given.",
@@ -64,7 +64,7 @@ codes! {
     BadAddress "E0206" "bad-address" "An address is a host name or an IP address; with a port, `host:port`.",
     UnusableParameters "E0207" "unusable-parameters" "The stage itself must accept its parameters: files are there, hashes and shapes match.",
     UnusableFile "E0208" "unusable-file" "A file that a node reads must be a regular file of a bounded size.",
-    PayloadMismatch "E0301" "payload-mismatch" "The output of an edge's first stage must be what its second takes.",
+    PayloadMismatch "E0301" "payload-mismatch" "The output of an edge's first stage must be the input of its second.",
     NoInput "E0302" "no-input" "No edge leads to a source.",
     NoOutput "E0303" "no-output" "No edge leaves a sink.",
     UnfedStage "E0304" "unfed-stage" "A stage that takes frames must have an edge leading to it.",
@@ -74,7 +74,7 @@ codes! {
     UnusedNode "E0308" "unused-node" "A node must have a stage.",
     SinglePartition "E0309" "single-partition" "`partition_by` shares a stage's frames among at least two edges.",
     SecondCommitLog "E0310" "second-commit-log" "A node has one commit log at most, because what is committed is known per node.",
-    TermsMismatch "E0311" "terms-mismatch" "What a stage makes must be what the next was made for: features, rows, scaler, model of the factors, gauges of the filters.",
+    TermsMismatch "E0311" "terms-mismatch" "What a stage provides must be what the next requires: features, rows, scaler, model of the factors, indicators of the filters.",
     TwoWays "E0312" "two-ways" "A stage gets each item of a source by one way, because frames are known by the item that they derive from.",
     RecordWithoutState "E0313" "record-without-state" "A node whose source is recorded saves its state, which says what of the recording is still needed.",
     NotRecordable "E0314" "not-recordable" "Only a source that gives its items once is recorded.",
@@ -98,6 +98,7 @@ codes! {
     BrokenBudgetPath "E0601" "broken-budget-path" "Each stage of a budget's path must be reached from the one before.",
     OrderNotRepeatable "W0001" "order-not-repeatable" "With several workers before a journal its bytes differ from run to run.",
     RenamedKey "W0002" "renamed-key" "A key has a new name; the former one is accepted for one version.",
+    StateNotSaved "W0003" "state-not-saved" "The state of a stage that is fed from another node is not saved.",
 }
 
 /// One fault of a topology.
@@ -109,9 +110,9 @@ pub struct Fault {
     pub message: String,
     /// Where it was written.
     pub place: Place,
-    /// What would help: the nearest existing name, or what is allowed.
+    /// A hint: the nearest existing name, or what is allowed.
     pub help: Option<String>,
-    /// A further place that the fault has to do with, and what is there.
+    /// A further place that belongs to the fault, with its label.
     pub(crate) related: Option<(Place, String)>,
 }
 
@@ -147,7 +148,7 @@ impl Fault {
     }
 }
 
-/// A hint towards the one of `known` that was probably meant by `name`, or the list of them when none is near.
+/// Returns a hint: the name in `known` that is nearest to `name`, or the list of them when none is near.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
     let best = known

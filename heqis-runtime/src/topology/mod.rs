@@ -11,7 +11,7 @@
 //! - `document`: the format as types; its JSON schema serves editors and the check alike. `schema`: the check of
 //!   a tree against a JSON schema, also used for the parameters of each stage kind. `board`: what is known of the machines.
 //! - `written`: the topology as written. `check`: one pass per rule. `plan`: the topology resolved.
-//! - `fault`, `report`: what can be wrong, and how it is shown. `graph`: the plan as mermaid or dot. `editor`: the
+//! - `fault`, `report`: what can be wrong, and how it is reported. `graph`: the plan as mermaid or dot. `editor`: the
 //!   JSON schema with the parameters of every kind.
 //!
 //! Every fault is reported at once; nothing here starts anything.

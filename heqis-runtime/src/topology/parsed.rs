@@ -1,4 +1,4 @@
-//! A topology as it was written: every declaration with its place, as far as it could be read.
+//! A parsed topology: every declaration with its place, as far as it could be read.
 
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -10,12 +10,12 @@ use super::place::Place;
 use super::schema::{Finding, validate};
 use super::tree::Tree;
 
-/// A topology as written, after profile and overrides were laid over it.
+/// A topology as parsed, after profile and overrides were applied.
 #[derive(Clone, Debug)]
 pub(crate) struct Topology {
-    /// What concerns the whole graph; absent when it could not be read.
+    /// Properties of the whole graph; absent when they could not be read.
     pub(crate) header: Option<Header>,
-    /// Values for what edges leave out.
+    /// Defaults of edges.
     pub(crate) defaults: Defaults,
     /// Machines in the order of the file.
     pub(crate) nodes: Vec<Spanned<NodeSpec>>,
@@ -33,10 +33,10 @@ pub(crate) struct Topology {
 pub(crate) struct Spanned<T> {
     /// Its name in the file.
     pub(crate) name: String,
-    /// Where its name stands.
+    /// Place of its name.
     pub(crate) place: Place,
-    /// What it says; absent when too much of it is faulty to go on with. Keys that are faulty by themselves are left
-    /// out, so that one fault does not hide others.
+    /// Its contents; absent when too much of it is faulty. Keys that are faulty by themselves are left out, so that one
+    /// fault does not hide others.
     pub(crate) spec: Option<T>,
     pub(crate) tree: Tree,
 }

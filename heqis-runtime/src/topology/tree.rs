@@ -194,7 +194,7 @@ impl Tree {
         Some(next.find(rest).unwrap_or(next.place))
     }
 
-    /// Lays `over` upon this tree: tables are merged key by key, anything else is replaced.
+    /// Merges `over` into this tree: tables are merged key by key, anything else is replaced.
     pub(crate) fn overlay(&mut self, over: Self) {
         match (&mut self.value, over.value) {
             (Value::Table(entries), Value::Table(over)) => {

@@ -106,7 +106,7 @@ impl<'a> Course<'a> {
         self.wait("both nodes have ended", Self::is_complete)
     }
 
-    /// Leaves the folder where it is, for whoever looks into a failure.
+    /// Keeps the folder, for the analysis of a failure.
     pub fn keep(mut self) -> PathBuf {
         for node in &mut self.nodes {
             node.end();
@@ -214,9 +214,9 @@ impl<'a> Course<'a> {
 
     fn step_clock(&self, node: usize, seconds: i64) {
         let path = self.clock_file(node);
-        let beside = path.with_extension("new");
-        std::fs::write(&beside, format!("{seconds:+}\n")).unwrap();
-        std::fs::rename(&beside, &path).unwrap();
+        let draft = path.with_extension("new");
+        std::fs::write(&draft, format!("{seconds:+}\n")).unwrap();
+        std::fs::rename(&draft, &path).unwrap();
     }
 
     fn pause(&mut self, us: u64) -> Result<(), String> {
@@ -224,7 +224,7 @@ impl<'a> Course<'a> {
         self.wait("some time has passed", |_| Instant::now() >= until)
     }
 
-    /// Lets the run go on until `done`.
+    /// Lets the run continue until `done`.
     fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) -> Result<(), String> {
         loop {
             self.tick();
@@ -282,7 +282,7 @@ impl<'a> Course<'a> {
             };
             if is_due {
                 self.start(number);
-                // A node alone waits for the other one, and whoever is complete does not come back by itself.
+                // A node alone waits for the other one, and a complete node does not come back by itself.
                 if self.nodes[1 - number].is_complete() {
                     self.start(1 - number);
                 }

@@ -119,7 +119,7 @@ impl Sender {
         while !self.stopped() {
             let decided = self.decided();
             if let Ok(stream) = TcpStream::connect(("127.0.0.1", self.port)) {
-                // A gateway that comes back when all is decided only has to hear that nothing follows.
+                // A gateway that comes back when all is decided only has to receive the end of the stream.
                 if decided < self.total {
                     self.shared.connections.fetch_add(1, Ordering::AcqRel);
                     let decided = usize::try_from(decided).unwrap();

@@ -44,16 +44,16 @@ pub enum Deed {
     /// SIGTERM, and a start once it has ended, as by `systemctl restart`.
     Term,
     Kill,
-    /// SIGSTOP, and SIGCONT after so many milliseconds.
+    /// SIGSTOP, and SIGCONT after this many milliseconds.
     Suspend(u64),
     /// SIGTERM, and a start of the other program, whose version is another one.
     Upgrade,
-    /// The disk of the journal is full for so many milliseconds.
+    /// The disk of the journal is full for this many milliseconds.
     DiskFull(u64),
     /// The journal's file gets another name.
     MoveJournal,
     RemoveJournal,
-    /// The clock of the node is stepped by so many seconds.
+    /// The clock of the node is stepped by this many seconds.
     StepClock(i64),
 }
 
@@ -83,11 +83,11 @@ impl Target {
 pub enum Moment {
     /// So long after the processes were started, before there is a frame.
     Start { us: u64 },
-    /// When so many decisions are in the journal.
+    /// When this many decisions are in the journal.
     Stream { share: u64 },
     /// So long after a SIGTERM to the same nodes in mid-stream.
     Drain { share: u64, us: u64 },
-    /// When all decisions but so many are in the journal, and some time more.
+    /// When all decisions but this many are in the journal, and some time more.
     Close { left: u64, us: u64 },
     /// After both nodes have ended and were started again, so long after that.
     AfterEnd { us: u64 },

@@ -43,7 +43,7 @@ impl World {
             ("LD_PRELOAD", library.display().to_string()),
             ("FAKETIME_TIMESTAMP_FILE", offset.display().to_string()),
             ("FAKETIME_NO_CACHE", "1".into()),
-            // A step is one of the wall clock: what measures durations goes on.
+            // A step is one of the wall clock: the clock of durations continues.
             ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
         ]
         .map(|(name, value)| (name.to_owned(), value))

@@ -62,7 +62,7 @@ fn main() -> ExitCode {
     let minutes: f64 =
         std::env::var("HEQIS_SOAK_MINUTES").map_or(MINUTES, |text| text.parse().unwrap());
     let run = Duration::from_secs_f64(minutes * 60.0);
-    // So many symbols that all windows are full after a quarter of the time.
+    // As few symbols as needed so that all windows are full after a quarter of the time.
     let symbols = (run.as_secs_f64() / 4.0 * BARS_PER_S / WARM_UP).clamp(1.0, 900.0) as u32;
     let stand = match run < WITH_PAGES {
         true => live().without_pages(),

@@ -29,7 +29,7 @@ pub fn root() -> PathBuf {
         .to_owned()
 }
 
-/// Ports that nobody listens on now. All are held at once, so that no two are the same. They lie below those that the kernel
+/// Ports without a listener. All are held at once, so that no two are the same. They lie below those that the kernel
 /// gives to outgoing connections: one of these may take a port while the node that listens on it is down.
 fn free_ports(count: usize) -> Vec<u16> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -334,7 +334,7 @@ pub fn assert_books_close(summary: &Value) {
     assert!(edges > 0);
 }
 
-/// The report of one edge; `side` tells the halves of a bridged edge apart.
+/// The report of one edge; `side` selects a half of a bridged edge.
 pub fn edge<'a>(summary: &'a Value, name: &str, side: &str) -> &'a Value {
     let nodes = summary["nodes"].as_array().unwrap();
     nodes
@@ -371,7 +371,7 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
-/// GET over HTTP/1.1; `None` while nobody answers.
+/// GET over HTTP/1.1; `None` without an answer.
 pub fn get(port: u16, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");

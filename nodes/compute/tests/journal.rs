@@ -184,7 +184,7 @@ fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
                 number <= survived
             );
         }
-        // Whoever sent the decisions sends all of them again.
+        // The sender of the decisions sends all of them again.
         journal.batch(&frames);
         journal.finish();
         assert!(fs::read(&path).unwrap() == whole, "cut at byte {cut}");
@@ -196,7 +196,7 @@ fn a_journal_cut_off_at_any_byte_is_completed_to_the_same_bytes() {
 }
 
 #[test]
-fn a_node_killed_after_any_decision_goes_on_to_the_same_bytes() {
+fn a_node_killed_after_any_decision_ends_with_the_same_bytes() {
     let whole = undisturbed(30);
     for killed_after in 0..=30 {
         let dir = tempfile::tempdir().unwrap();
@@ -366,7 +366,7 @@ fn a_finished_journal_is_kept_as_a_run_where_a_new_one_is_asked_for() {
             assert!(fs::read(kept).unwrap() == first);
         }
     }
-    // One that is not finished goes on.
+    // An unfinished one is continued.
     let dir = tempfile::tempdir().unwrap();
     let mut journal: Bench<Journal> = Bench::build(&context(dir.path()), params.clone());
     journal.batch(&decisions(3));
@@ -496,7 +496,7 @@ fn stamped(cx: &BuildContext) -> Vec<Frame<DecisionMessage>> {
 }
 
 #[test]
-fn timings_stand_beside_the_journal_and_change_nothing_in_it() {
+fn timings_are_next_to_the_journal_and_change_nothing_in_it() {
     let dir = tempfile::tempdir().unwrap();
     let cx = BuildContext::detached("signal", dir.path(), Clock::virtual_at(0));
     let frames = stamped(&cx);

@@ -1,4 +1,4 @@
-//! Disks that are full, paths that are no files, bytes that nobody wrote: each is told, and no decision is lost.
+//! Full disks, paths that are not files, foreign bytes: each is reported, and no decision is lost.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -35,8 +35,8 @@ fn refused(path: &str, base: &Path) -> String {
 fn a_path_through_a_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("file"), "mine").unwrap();
-    let told = refused("file/deeper/decisions.jsonl", dir.path());
-    assert!(told.ends_with("file is not a directory"), "{told}");
+    let fault = refused("file/deeper/decisions.jsonl", dir.path());
+    assert!(fault.ends_with("file is not a directory"), "{fault}");
     assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "mine");
 }
 
@@ -44,8 +44,8 @@ fn a_path_through_a_file_is_refused() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_device_is_refused() {
-    let told = refused("/dev/zero", Path::new(""));
-    assert_eq!(told, "/dev/zero is not a regular file");
+    let fault = refused("/dev/zero", Path::new(""));
+    assert_eq!(fault, "/dev/zero is not a regular file");
     let error = Journal::build(&config(json!({ "path": "/dev/zero" })), &context("")).unwrap_err();
     assert_eq!(
         error.to_string(),
@@ -93,7 +93,7 @@ fn a_decision_born_at_the_beginning_of_time_has_its_line_of_timings_and_each_bat
     assert_eq!(numbers, [1, 2, 3]);
 }
 
-/// Runs [`fill_the_disk`] in a process that may write no more than so many half kilobytes to a file.
+/// Runs [`fill_the_disk`] in a process that may write this many half kilobytes to a file at most.
 #[cfg(target_os = "linux")]
 fn with_a_disk_of(half_kilobytes: u32, dir: &Path) {
     let limited = format!("trap '' XFSZ; ulimit -f {half_kilobytes}; exec \"$0\" \"$@\"");
@@ -167,7 +167,7 @@ fn a_full_disk_fails_the_stage_and_the_journal_is_completed_once_there_is_room()
 proptest! {
     /// Whatever stands in the file, the stage starts on it with what can be read, or refuses and leaves it alone.
     #[test]
-    fn bytes_that_nobody_wrote_are_refused_or_cut_off(
+    fn foreign_bytes_are_refused_or_cut_off(
         noise in prop::collection::vec(any::<u8>(), 0..200),
         records in 0u64..3,
         with_header in any::<bool>(),

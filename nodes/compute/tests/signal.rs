@@ -75,7 +75,7 @@ fn sides_and_reasons_are_counted() {
 }
 
 #[test]
-fn a_signal_that_is_told_the_last_decisions_goes_on_as_if_it_had_made_them() {
+fn a_signal_that_recovers_the_last_decisions_continues_as_if_it_had_made_them() {
     let expected = made(&decisions(60));
     for killed_after in 0..60 {
         // What a journal would hand over.
@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn records_of_other_types_tell_a_signal_nothing() {
+fn records_of_other_types_are_ignored() {
     let cx = context("");
     let prediction: PredictionMessage = (*predictions(1)[0]).clone();
     cx.committed()
@@ -287,7 +287,7 @@ fn what_filters_remember_survives_a_restart() {
 }
 
 #[test]
-fn frames_without_a_view_of_the_filters_gauges_are_refused() {
+fn frames_without_the_indicators_of_the_filters_are_refused() {
     let refused = |filters: Value, snapshot: Option<MarketSnapshot>| {
         let params = json!({ "rule": rule()["rule"], "filters": filters });
         let mut signal: Bench<Signal> = Bench::build(&context(""), params);

@@ -1,4 +1,4 @@
-//! Stages of the gateway node (RK3568): from market data to features, and what comes back.
+//! Stages of the gateway node (RK3568): from market data to features, and the decisions that return.
 //!
 //! ```text
 //! csv-replay | simulated | tcp-lines ▸ BarMessage ▸ cleaner ▸ BarMessage ▸ indicators ▸ FeatureRow
@@ -7,7 +7,7 @@
 //! ```
 //!
 //! - [`source`]: where bars come from. [`Cleaner`]: typed rejects. [`Indicators`]: streaming features per symbol.
-//! - [`NpuFeature`]: scaler, window and feature model. [`Feedback`]: decisions that came back.
+//! - [`NpuFeature`]: scaler, window and feature model. [`Feedback`]: decisions that return.
 //!
 //! Not here: what a valid bar, an indicator or a scaler is (`heqis-quant`), and what runs on the compute node.
 

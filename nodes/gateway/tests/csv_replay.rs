@@ -102,7 +102,7 @@ fn a_file_without_a_symbol_column_is_named_after_its_symbol_and_another_needs_th
 }
 
 #[test]
-fn every_fault_of_the_parameters_is_told() {
+fn every_fault_of_the_parameters_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("empty.csv"), "").unwrap();
     let params = json!({

@@ -209,7 +209,7 @@ fn a_line_that_goes_away_is_opened_again_when_it_is_back() {
         });
         sender.send(&frame("600000.SH", f64::from(round)));
         assert_eq!(bar(&mut source).close, f64::from(round));
-        // Pulled out in the middle of a frame: its beginning must not stick to what comes first afterwards.
+        // Pulled out in the middle of a frame: its beginning must not be joined to the next frame.
         sender.send(&frame("600000.SH", 99.0)[..30]);
         drop(sender);
         wait_for("the loss is noticed", || {
@@ -228,7 +228,7 @@ fn dropping_the_source_ends_its_thread_on_an_open_a_full_and_an_absent_line() {
     // More bars than the channel holds: the thread waits for room.
     let many: Vec<u8> = (0..40).flat_map(|_| frame("600000.SH", 1.0)).collect();
     for _ in 0..10 {
-        // Once nobody reads, the terminal's buffer fills up.
+        // Without a reader, the terminal's buffer fills up.
         rustix::fs::fcntl_setfl(&sender.master, rustix::fs::OFlags::NONBLOCK).unwrap();
         let _ = sender.master.write(&many);
     }

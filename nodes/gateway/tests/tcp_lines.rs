@@ -1,4 +1,4 @@
-//! Lines from real sockets become bars; garbage, floods and clients that leave are booked and harm nobody.
+//! Lines from real sockets become bars; garbage, floods and clients that leave are counted and do no harm.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod support;
@@ -150,7 +150,7 @@ fn a_csv_client_whose_header_says_nothing_is_let_go() {
         (count(&cx, "bad_line"), count(&cx, "bad_line_syntax")),
         (1, 1)
     );
-    // Without a symbol column nobody knows whose prices these are.
+    // Without a symbol column the instrument is unknown.
     let mut client = connect(&source);
     client
         .write_all(b"date,open,high,low,close,volume\n")

@@ -48,7 +48,7 @@ fn idle_and_waiting_clients_are_let_go_and_their_threads_end() {
     assert_eq!(
         count(&cx, "bad_line"),
         0,
-        "what is cut off because the node stops is nobody's fault"
+        "lines cut off by the stop of the node are not faults"
     );
     for client in [&mut idle, &mut torn, &mut full] {
         // The end, or a reset when something was left unread.

@@ -32,7 +32,7 @@ pub(super) struct Graph {
     ended: AtomicBool,
     /// The last state of each other node, by index.
     others: Mutex<BTreeMap<usize, NodeState>>,
-    /// `host:port` of each other node's metrics, or why there is none.
+    /// `host:port` of each other node's metrics, or why it is unknown.
     pub(super) peers: Vec<(usize, Result<String, String>)>,
     /// When the page asked last, milliseconds since the Unix epoch; only the page needs the reports of other nodes.
     asked_ms: AtomicI64,
@@ -83,7 +83,7 @@ impl Graph {
         now_ms() - self.asked_ms.load(Ordering::Acquire) <= CLOSED_MS
     }
 
-    /// Records the report of another node, or why there is none.
+    /// Records the report of another node, or why it is unknown.
     pub(super) fn record_report(&self, node: usize, report: Result<NodeReport, String>) {
         let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
         match report {

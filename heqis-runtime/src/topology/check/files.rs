@@ -1,4 +1,4 @@
-//! Files that a node reads itself, beside those of its stages.
+//! Files that a node reads itself, apart from those of its stages.
 
 use std::path::Path;
 

@@ -98,7 +98,7 @@ fn ports(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
 }
 
 fn loose_ends(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
-    // An edge with a misspelt end still tells that the other end was meant to be connected.
+    // An edge with a misspelt end still shows that the other end was meant to be connected.
     let named = |end: fn(&EdgeSpec) -> &String| -> HashSet<&str> {
         resolved
             .topology
@@ -135,7 +135,7 @@ fn loose_ends(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
 }
 
 /// Removes stages that nothing open leads to until none is left; what stays lies on or behind a cycle. The cycle is
-/// found by walking backwards, and its last written edge is blamed and cut before the search goes on.
+/// found by walking backwards, and its last written edge is blamed and cut before the search continues.
 fn cycles(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
     // An edge into a source or out of a sink was reported for that, and carries nothing around.
     let mut edges = resolved.edges.clone();
@@ -193,7 +193,7 @@ fn cycles(resolved: &Resolved<'_>, faults: &mut Vec<Fault>) {
         else {
             return;
         };
-        // Told from where the blamed edge leads to, around to where it starts.
+        // Listed from the end of the blamed edge, around to its start.
         let turn = cycle
             .iter()
             .position(|&stage| stage == blamed.from)

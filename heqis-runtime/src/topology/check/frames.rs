@@ -5,7 +5,7 @@ use heqis_actors::{Encoding, Prepared, Property};
 use super::{DEFAULT_MAX_FRAME_BYTES, Resolved, terms};
 use crate::topology::fault::{Code, Fault};
 
-/// What every frame is counted as beside features: the header, the head with its stamps, and the payload's fixed part.
+/// Bytes of every frame apart from features: the header, the head with its stamps, and the payload's fixed part.
 const ENVELOPE_BYTES: usize = heqis_actors::wire::HEADER_BYTES + 4096;
 
 /// Bytes of a feature in the meta part of a frame without a tensor, where it lies as f64.

@@ -10,6 +10,7 @@ mod names;
 mod params;
 mod recordings;
 mod resources;
+mod state;
 pub(super) mod terms;
 mod transport;
 mod ways;
@@ -175,6 +176,7 @@ pub(crate) fn run(
     resources::check(resolved, faults);
     let prepared = params::check(resolved, base, only, faults);
     recordings::check(resolved, faults);
+    state::check(resolved, faults);
     terms::check(resolved, &prepared, faults);
     frames::check(resolved, &prepared, faults);
     files::check(resolved, base, only, faults);

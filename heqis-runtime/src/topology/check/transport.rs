@@ -47,7 +47,7 @@ pub(super) fn check(resolved: &Resolved<'_>, base: &Path, faults: &mut Vec<Fault
             .and_then(|page| page.webhook.as_ref());
         if let Some(url) = webhook.filter(|url| !url.starts_with("http://")) {
             let message = format!(
-                "node `{}` cannot tell \"{url}\" of alarms: only http:// is spoken",
+                "node `{}` cannot send alarms to \"{url}\": only http:// is supported",
                 node.name
             );
             let place = node.at(&["dashboard", "webhook"]);
@@ -282,8 +282,7 @@ fn clashes(listeners: &[Listener], faults: &mut Vec<Fault>) {
     }
 }
 
-/// Whether two listeners want the same address. What is written alike on two machines, such as `0.0.0.0:9101`, is not
-/// the same.
+/// Whether two listeners need the same address. Equal texts on two machines, such as `0.0.0.0:9101`, are two addresses.
 fn clash(one: &Listener, other: &Listener) -> bool {
     let together = one.machine == other.machine;
     match (&one.endpoint, &other.endpoint) {
@@ -317,7 +316,7 @@ fn is_loopback(host: &str) -> bool {
             .is_ok_and(|address| address.is_loopback())
 }
 
-/// What tells machines apart: nodes at one address, or at any loopback address, share one.
+/// What identifies a machine: nodes at one address, or at any loopback address, share one.
 fn machine(node: &NodeSpec) -> String {
     match address(node) {
         address if is_loopback(address) => "localhost".to_owned(),

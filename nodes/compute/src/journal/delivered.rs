@@ -1,5 +1,5 @@
-//! How far the journal's decisions have been delivered, in a small file beside it: after a kill, what lies between that and
-//! the journal's end is emitted again, and whoever takes it knows what it has had.
+//! How far the journal's decisions have been delivered, in a small file next to it. After a kill, the decisions after that
+//! point are emitted again, and their consumer recognises those that it has.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -40,7 +40,7 @@ impl Delivered {
             Ok(Some(delivered)) => delivered.min(decisions),
             Ok(None) => decisions,
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "it is not known what was delivered; the last decisions are emitted again");
+                tracing::warn!(path = %path.display(), %error, "the file of deliveries cannot be read; the last decisions are emitted again");
                 decisions.saturating_sub(AGAIN)
             }
         };
@@ -60,14 +60,14 @@ impl Delivered {
         self.written
     }
 
-    /// Writes down what is delivered by now, not too often unless it is the `last` time. A failure costs repeats only.
+    /// Saves what is delivered by now, at most twice a second unless it is the `last` time. A failure costs repeats only.
     pub(super) fn keep(&mut self, deliveries: &Deliveries, now_ns: i64, last: bool) {
         let done = deliveries.done();
         let is_due = last || now_ns.saturating_sub(self.written_ns) >= EVERY_NS;
         if done != self.written && is_due {
             self.written_ns = now_ns;
             if let Err(error) = self.write(done) {
-                tracing::debug!(path = %self.path.display(), %error, "deliveries are not written down");
+                tracing::debug!(path = %self.path.display(), %error, "deliveries are not saved");
             }
         }
     }

@@ -225,7 +225,7 @@ impl JournalFile {
         self.state.decisions()
     }
 
-    /// How often the file was written again because its path named it no more.
+    /// Returns how often the file was written again because its path named another one.
     pub(super) fn restored(&self) -> u64 {
         self.restored
     }

@@ -1,11 +1,11 @@
 //! `journal`: takes [`DecisionMessage`]s and writes them to an append-only file that survives `kill -9`.
 //!
 //! A frame is acknowledged to the node that sent it only after it was dropped here, and it is dropped after the write.
-//! So an acknowledged decision is in the file, and an unacknowledged one comes again and is recognised.
+//! So an acknowledged decision is in the file, and an unacknowledged one is sent again and recognised.
 //!
-//! A source item leads to at most one decision: its origin is what a decision is recognised by after a restart. What is
-//! committed is known per node, so two journals on a node must not take the same items: after a kill each would take what
-//! the other holds for its own.
+//! A source item leads to at most one decision, which is recognised by its origin after a restart. What is committed is
+//! known per node, so two journals on a node must not take the same items: after a kill each would treat the other's
+//! decisions as its own.
 //!
 //! It emits each decision after it was written, with its number. An edge on which the decisions of the same stage leave the
 //! node carries these: what another node gets is recorded here. What was recorded and not delivered when the process ended
@@ -15,9 +15,9 @@
 //!
 //! The lines are those of [`heqis_quant::decision::journal`].
 //!
-//! - `file`: opening, appending, closing. `resume`: what a journal holds when it is opened. `seal`: finishing a segment.
-//!   `aside`: setting a journal aside for a new one. `watch`: whether the path still names the file. `timings`: time
-//!   stamps beside the journal.
+//! - `file`: opens, appends, closes. `files`: opens, locks and renames files. `resume`: reads what a journal holds.
+//!   `seal`: finishes a segment. `aside`: sets a journal aside for a new one. `watch`: checks that the path names the file. `timings`: time
+//!   stamps next to the journal.
 
 mod aside;
 mod delivered;
@@ -72,7 +72,7 @@ pub enum SyncPolicy {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct JournalConfig {
-    /// The file; missing directories are made. Finished segments and their indexes stand beside it.
+    /// The file; missing directories are created. Finished segments and their indexes are next to it.
     pub path: PathBuf,
     /// Bytes after which a segment is finished and the next one begins, 64 KiB to 1 GiB.
     #[serde(default = "segment_bytes")]
@@ -81,10 +81,10 @@ pub struct JournalConfig {
     /// Whether a segment is finished too when the day by UTC changes, by the node's clock.
     #[serde(default)]
     pub daily: bool,
-    /// What a start does with a journal that is finished.
+    /// Reaction of a start to a finished journal.
     #[serde(default)]
     pub existing: Existing,
-    /// What a start does with an unfinished journal of another topology, rule, bundle or stream of bars.
+    /// Reaction of a start to an unfinished journal of another topology, rule, bundle or stream of bars.
     #[serde(default)]
     pub mismatch: Mismatch,
     /// When records are forced to the disk.
@@ -100,7 +100,7 @@ fn segment_bytes() -> u64 {
     SEGMENT_BYTES
 }
 
-/// What the decisions of this start are made by.
+/// The identity of the decisions of this start.
 fn identity(cx: &BuildContext) -> Identity {
     let made_by = cx.identity();
     Identity {
@@ -110,7 +110,7 @@ fn identity(cx: &BuildContext) -> Identity {
     }
 }
 
-/// The streams that the sources of this node, and of those before it, send.
+/// The streams of the sources of this node and of the nodes before it.
 fn streams(committed: &Committed) -> Vec<StreamName> {
     let named = committed.streams().into_iter().map(|name| StreamName {
         stream: name.stream,
@@ -120,7 +120,7 @@ fn streams(committed: &Committed) -> Vec<StreamName> {
     named.collect()
 }
 
-/// What a failure means for the stage: what another program broke is no reason to try again, what the system refuses is.
+/// Converts a failure: damage by another program is not retried, a refusal of the system is.
 fn stage_error(error: JournalError) -> StageError {
     match error {
         JournalError::Io { .. } | JournalError::Replaced { .. } | JournalError::Locked { .. } => {
@@ -280,7 +280,7 @@ impl Stage for Journal {
         let decisions = self.batch.len() as u64;
         self.append().map_err(stage_error)?;
         if let Some(timings) = &mut self.timings {
-            // Timings explain, they do not decide: a full disk there must not stop the journal.
+            // Timings are diagnostics: a full disk there must not stop the journal.
             if let Err(error) = std::io::Write::write_all(timings, self.timing_lines.as_bytes()) {
                 tracing::warn!(%error, "timings are not written");
             }
@@ -327,7 +327,7 @@ impl Stage for Journal {
         Ok(())
     }
 
-    /// What is held, the file holds.
+    /// The file holds the state.
     fn snapshot(&self) -> Snapshot {
         Snapshot::Stateless
     }
@@ -338,7 +338,7 @@ impl Stage for Journal {
         Ok(())
     }
 
-    /// Only the end of the data closes the journal: a node that leaves comes back to it.
+    /// Only the end of the data closes the journal: a node that leaves continues it later.
     fn finish(&mut self) -> Result<(), StageError> {
         let now_ns = self.clock.now_ns();
         self.delivered.keep(&self.deliveries, now_ns, true);

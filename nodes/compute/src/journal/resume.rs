@@ -1,4 +1,4 @@
-//! What a journal holds, from the newest sound index and the segments behind it.
+//! Reads what a journal holds, from the newest sound index and the segments after it.
 
 use std::fs::File;
 
@@ -18,7 +18,7 @@ pub(super) struct Found {
     pub(super) active: Scanned,
 }
 
-/// Reads the state of the journal whose active segment is `file`. Besides that one, only segments are read behind which
+/// Reads the state of the journal whose active segment is `file`. Besides that one, only segments are read after which
 /// there is no sound index.
 pub(super) fn read(names: &Names, file: &File) -> Result<Found, JournalError> {
     let path = names.active();
@@ -28,11 +28,11 @@ pub(super) fn read(names: &Names, file: &File) -> Result<Found, JournalError> {
     };
     let there = names.find()?;
     let last = there.segments.last().copied();
-    let said = match open()?.next_line()? {
+    let named = match open()?.next_line()? {
         Some(JournalLine::Header(header)) => Some(header.segment),
         _ => None,
     };
-    let segment = said.unwrap_or_else(|| last.map_or(1, |last| last + 1));
+    let segment = named.unwrap_or_else(|| last.map_or(1, |last| last + 1));
     if let Some(last) = last
         && segment != last + 1
     {
@@ -46,7 +46,7 @@ pub(super) fn read(names: &Names, file: &File) -> Result<Found, JournalError> {
         let path = names.segment(number);
         let reader = SegmentReader::open(&path, true)?.expecting(number, state.decisions());
         let scanned = check::scan(reader, &mut state)?;
-        // A damaged one is left for a person to look at.
+        // A damaged index is left for inspection.
         if !there.indexes.contains(&number)
             && let Some(index) = scanned.index(&state)
         {
@@ -62,7 +62,7 @@ pub(super) fn read(names: &Names, file: &File) -> Result<Found, JournalError> {
     })
 }
 
-/// The newest sound index before `segment`, its number and the state that it tells; 0 where all segments are to be read.
+/// The newest sound index before `segment`, its number and its state; 0 where all segments are to be read.
 fn base(
     names: &Names,
     segment: u64,

@@ -15,7 +15,7 @@ use super::files::{lock, move_new, open_regular, publish_index, sync_dir, write_
 pub(super) enum Step {
     /// The segment is forced to the disk.
     Sync,
-    /// The index is written beside its name.
+    /// The index is written to a draft.
     WriteIndex,
     /// The index gets its name.
     NameIndex,

@@ -316,7 +316,7 @@ fn an_index_that_is_missing_or_damaged_is_made_up_for_by_reading() {
 }
 
 #[test]
-fn what_is_damaged_in_a_finished_segment_is_told_with_file_line_and_rule() {
+fn damage_in_a_finished_segment_is_reported_with_file_line_and_rule() {
     let stand = Stand::new();
     let (mut journal, _) = stand.open();
     write(&mut journal, 1..=20);
@@ -410,7 +410,7 @@ fn another_file_at_the_path_is_not_overwritten_and_nothing_is_lost() {
 }
 
 #[test]
-fn a_truncated_file_is_told_and_not_appended_to() {
+fn a_truncated_file_is_reported_and_not_appended_to() {
     let stand = Stand::new();
     let (mut journal, _) = stand.open();
     write(&mut journal, 1..=2);

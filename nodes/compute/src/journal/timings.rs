@@ -1,4 +1,4 @@
-//! Time stamps of decisions, beside the journal: they are for looking at, and have no checksum.
+//! Time stamps of decisions, in a file next to the journal: diagnostics without a checksum.
 
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
@@ -14,8 +14,8 @@ use super::files::{move_new, open_regular};
 /// Longest torn line that is looked for.
 const TAIL: u64 = 1 << 16;
 
-/// Opens the file of time stamps beside a journal, after its last whole line. What a journal left that is not there any
-/// more is kept under the name of a run.
+/// Opens the file of time stamps next to a journal, after its last whole line. The file of a journal that was set aside is
+/// kept under the name of its run.
 pub(super) fn open(names: &Names, resumed: bool) -> Result<File, JournalError> {
     let path = names.timings();
     let is_left = !resumed && path.metadata().is_ok_and(|meta| meta.len() > 0);

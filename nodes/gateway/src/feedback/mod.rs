@@ -1,8 +1,8 @@
-//! `feedback`: takes [`DecisionMessage`]s that came back to the gateway.
+//! `feedback`: takes the [`DecisionMessage`]s that return to the gateway.
 //!
-//! Counts them by side (`buy`, `hold`, `sell`) and logs those that want to trade. With a file (`path`) it writes each
-//! decision down once: after a kill of either node a decision may come again, and its number tells so. A decision that was
-//! written is counted `repeat` when it comes again, `gap` counts decisions whose number does not follow the one before.
+//! Counts them by side (`buy`, `hold`, `sell`) and logs buys and sells. With a file (`path`) it records each
+//! decision once: after a kill of either node a decision may be sent again, and is recognised by its number. Counts `repeat`
+//! for recorded decisions that are sent again, and `gap` for decisions whose number does not follow the one before.
 
 mod file;
 
@@ -24,12 +24,12 @@ pub struct FeedbackConfig {
     #[serde(default)]
     pub log: bool,
     /// A file to which each decision is appended once, a line `number,stream,position,symbol,date,side`. It belongs to one
-    /// journal: a new journal, which numbers from 1, wants a new file.
+    /// journal: a new journal, which numbers from 1, needs a new file.
     #[serde(default)]
     pub path: Option<PathBuf>,
 }
 
-/// Takes decisions that came back.
+/// Takes decisions that return.
 #[derive(Debug)]
 pub struct Feedback {
     log: bool,
@@ -45,7 +45,7 @@ impl Stage for Feedback {
     type Out = Nothing;
     const KIND: &'static str = "feedback";
     const TAKES_WARM_UP: bool = false;
-    const ABOUT: &'static str = "Takes the decisions that come back to the gateway.";
+    const ABOUT: &'static str = "Takes the decisions that return to the gateway.";
 
     fn check(config: &FeedbackConfig, base: &Path) -> Vec<String> {
         let path = config.path.as_ref().map(|path| base.join(path));
@@ -75,7 +75,7 @@ impl Stage for Feedback {
         _: &mut Emitter<'_, Nothing>,
     ) -> Result<(), StageError> {
         if let Some(file) = &mut self.file {
-            // Decisions without a number are not recorded: whether one comes again cannot be known.
+            // A decision without a number comes from no journal, so a repetition cannot be recognised.
             if (1..=file.last()).contains(&frame.number) {
                 self.repeat.inc();
                 return Ok(());

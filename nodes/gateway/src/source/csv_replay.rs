@@ -25,7 +25,7 @@ use super::bad_input::BadInput;
 pub enum Speed {
     /// As fast as the pipeline takes them.
     Max(Max),
-    /// So many times as fast as the bars' own time stamps.
+    /// This many times as fast as the bars' own time stamps.
     Multiple(f64),
 }
 
@@ -88,7 +88,7 @@ pub struct CsvReplay {
 /// One file while it is replayed.
 struct Replayed {
     rows: Box<dyn Iterator<Item = Result<Bar, QuantError>> + Send>,
-    /// The bar that is due, or why there is none although the file has not ended.
+    /// The bar that is due, or the failure in its place.
     next: Option<Result<Bar, StageError>>,
 }
 

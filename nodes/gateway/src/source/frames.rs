@@ -1,4 +1,4 @@
-//! Frames on a line that may lose, repeat and invent bytes: COBS between zero bytes, a CRC-32 at the end of each.
+//! Frames on a line that may lose, repeat and insert bytes: COBS between zero bytes, a CRC-32 at the end of each.
 //!
 //! ```text
 //! body ‖ CRC-32 of body (IEEE, little-endian) ─ COBS ▸ bytes without a zero ‖ 00
@@ -11,32 +11,32 @@
 /// Bytes of the checksum.
 const CRC_BYTES: usize = 4;
 
-/// What came between two zero bytes and was no frame.
+/// Bytes between two zero bytes that are not a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Noise {
-    /// The bytes are no COBS.
+    /// The bytes are not COBS.
     Cobs,
-    /// The checksum is another, or there is no room for one.
+    /// The checksum is wrong or missing.
     Crc,
-    /// Longer than a frame may be; everything up to the next zero byte was passed over.
+    /// Longer than a frame may be; everything up to the next zero byte was skipped.
     Long,
 }
 
-/// Takes bytes as they come and finds the frames among them. Holds at most one frame of bounded length.
+/// Finds the frames in a stream of bytes. Holds at most one frame of bounded length.
 #[derive(Debug)]
 pub(super) struct Frames {
     /// Most bytes of a body.
     max: usize,
-    /// What came since the last zero byte.
+    /// Bytes since the last zero byte.
     coded: Vec<u8>,
     body: Vec<u8>,
-    /// Bytes are passed over until the next zero byte: what comes is longer than a frame, or its beginning was missed.
+    /// Bytes are skipped until the next zero byte: they belong to a frame that is too long.
     passing: bool,
 }
 
 impl Frames {
-    /// Looks for frames whose bodies are `max` bytes at most. What comes before the first zero byte is the end of
-    /// something whose beginning nobody saw, or a whole frame; the checksum tells.
+    /// Returns a decoder for bodies of at most `max` bytes. The bytes before the first zero byte are a whole frame, or the end
+    /// of one whose beginning was missed; the checksum decides.
     pub(super) fn new(max: usize) -> Self {
         Self {
             max,
@@ -46,13 +46,13 @@ impl Frames {
         }
     }
 
-    /// Forgets a frame that has begun: the line was interrupted.
+    /// Discards a frame that has begun: the line was interrupted.
     pub(super) fn reset(&mut self) {
         self.coded.clear();
         self.passing = false;
     }
 
-    /// Takes `bytes` and hands each body, or what was none, to `take`.
+    /// Takes `bytes` and passes each body, or the noise in its place, to `take`.
     pub(super) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(Result<&[u8], Noise>)) {
         // COBS adds one byte in 254, and one.
         let most = (self.max + CRC_BYTES) * 255 / 254 + 2;
@@ -107,7 +107,7 @@ fn decode(coded: &[u8], body: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// Lays out a frame, its zero byte included.
+/// Returns a frame, its zero byte included. Not the crate `cobs`: after a full last block it leaves out the empty one.
 #[must_use]
 pub fn encode_frame(body: &[u8]) -> Vec<u8> {
     let crc = crc32fast::hash(body).to_le_bytes();
@@ -189,7 +189,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_costs_the_frame_that_it_hits_and_the_line_goes_on_behind_it(
+        fn noise_costs_the_frame_that_it_hits_and_later_frames_are_read(
             body in prop::collection::vec(any::<u8>(), 1..100),
             at in any::<prop::sample::Index>(),
             flip in 1u8..=255,

@@ -34,17 +34,17 @@ const GRACE_DAYS: u32 = 1;
 /// Reads a bar from one JSON object, as `tcp-lines` and `serial` take it.
 ///
 /// # Errors
-/// When the text is no such object, its day, time or symbol is none, its time lies more than a day from its day, or its
-/// volume counts lots.
+/// When the text is not such an object, its day, time or symbol is not valid, its time lies more than a day from its day, or
+/// its volume counts lots.
 pub fn json_bar(line: &[u8]) -> Result<Bar, serde_json::Error> {
     let bar: JsonBar = serde_json::from_slice(line)?;
     // Serde takes an array for an object whose fields stand in our order; a sender's order is its own.
     if !line.trim_ascii_start().starts_with(b"{") {
         return Err(serde_json::Error::custom("must be one JSON object"));
     }
-    let (date, told_ns) = moment_of(bar.symbol, bar.date.as_deref(), bar.time.as_deref())
+    let (date, written_ns) = moment_of(bar.symbol, bar.date.as_deref(), bar.time.as_deref())
         .map_err(serde_json::Error::custom)?;
-    let time_ns = bar.time_ns.unwrap_or(told_ns);
+    let time_ns = bar.time_ns.unwrap_or(written_ns);
     // A day of grace for time zones. One bar from far in the future would make all later ones look late, and the usual
     // reason is a time in other units.
     let is_near =

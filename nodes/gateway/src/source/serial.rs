@@ -1,16 +1,16 @@
 //! `serial`: bars from a serial line (UART, USB adapter), so that a microcontroller or a modem can be the feed; emits
 //! [`BarMessage`]s.
 //!
-//! On the line each bar is a JSON object as `tcp-lines` reads it, in a frame of its own: a CRC-32 behind it, COBS around
-//! both, a zero byte after it (`frames`). Noise costs the frame that it hits. A line that goes away, such as an adapter
+//! On the line each bar is a JSON object as `tcp-lines` reads it, in a frame of its own: a CRC-32 after it, COBS over
+//! both, a zero byte at the end (`frames`). Noise costs the frame that it hits. A line that goes away, such as an adapter
 //! that is pulled out, is opened again as soon as it is back, with pauses that grow up to two seconds.
 //!
-//! One thread reads and hands bars over a bounded channel. When the pipeline is full the thread stops reading, the
-//! kernel's buffer fills, and with `flow = "rts-cts"` the sender waits; without it, what comes then is lost in the kernel
-//! and shows as a broken frame.
+//! One thread reads and sends bars over a bounded channel. When the pipeline is full the thread stops reading, the
+//! kernel's buffer fills, and with `flow = "rts-cts"` the sender waits; without it, bytes that arrive then are lost in the kernel
+//! and cause a broken frame.
 //!
-//! Counts `connect` and `disconnect`; `bad_frame` for what came between two zero bytes and was no frame, of these
-//! `bad_frame_cobs`, `bad_frame_crc` and `bad_frame_long`; `bad_bar` for frames that are no bars, of these
+//! Counts `connect` and `disconnect`; `bad_frame` for bytes between two zero bytes that are not a frame, of these
+//! `bad_frame_cobs`, `bad_frame_crc` and `bad_frame_long`; `bad_bar` for frames that are not bars, of these
 //! `bad_bar_syntax` and `bad_bar_value`; `refused_symbol` for bars of symbols above the limit and `future_bar` for those of a
 //! day after tomorrow.
 
@@ -37,8 +37,8 @@ use super::live_config::{LiveConfig, outside};
 
 /// Bytes that are asked for at once.
 const CHUNK: usize = 1024;
-/// How often the thread looks whether it shall end.
-const LOOK: Timespec = Timespec {
+/// How often the thread checks whether it must end.
+const POLL: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
 };
@@ -53,7 +53,7 @@ const BAUD: (u32, u32) = (50, 4_000_000);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Parity {
-    /// There is none.
+    /// No parity bit.
     #[default]
     None,
     /// The ones are even in number.
@@ -204,7 +204,7 @@ struct Line {
 enum End {
     /// The line went away.
     Gone(io::Error),
-    /// Nobody takes bars any more.
+    /// The input is closed.
     Stopped,
 }
 
@@ -230,7 +230,7 @@ impl Line {
                 }
                 Err(error) => {
                     if let Some(left_out) = self.away.admit() {
-                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, left_out, "line cannot be opened, trying on");
+                        tracing::warn!(stage = %self.stage, path = %self.path.display(), %error, left_out, "line cannot be opened, will retry");
                     }
                 }
             }
@@ -244,13 +244,13 @@ impl Line {
         let mut chunk = [0; CHUNK];
         while !self.sender.is_closed() {
             let mut waiting = [PollFd::new(&port, PollFlags::IN)];
-            match poll(&mut waiting, Some(&LOOK)) {
+            match poll(&mut waiting, Some(&POLL)) {
                 Ok(0) | Err(rustix::io::Errno::INTR) => continue,
                 Ok(_) => {}
                 Err(error) => return End::Gone(error.into()),
             }
             match port.read(&mut chunk) {
-                // Poll said that something is there, and there is nothing: the line has been hung up.
+                // Poll reported data, and there is none: the line was hung up.
                 Ok(0) => return End::Gone(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     if !self.feed(&chunk[..count]) {
@@ -268,7 +268,7 @@ impl Line {
         End::Stopped
     }
 
-    /// Hands over the bars among `bytes`; `false` when nobody takes them.
+    /// Sends the bars in `bytes`; returns `false` once the input is closed.
     fn feed(&mut self, bytes: &[u8]) -> bool {
         let mut taken = true;
         let Self {
@@ -301,11 +301,10 @@ impl Line {
     }
 }
 
-/// What is wrong with a path that can never be a line. One that is not there may come.
+/// Returns what is wrong with a path that can never be a line. A missing one may appear later.
 fn no_line(path: &Path) -> Option<String> {
     let kind = std::fs::metadata(path).ok()?.file_type();
-    (!kind.is_char_device())
-        .then(|| format!("{}: must be a serial line, and is none", path.display()))
+    (!kind.is_char_device()).then(|| format!("{}: must be a serial line", path.display()))
 }
 
 /// Opens a line for reading, raw and with its speed.

@@ -1,11 +1,11 @@
 //! `tcp-lines`: bars as JSON or CSV lines from TCP clients, so that any feed can be plugged in; emits [`BarMessage`]s.
 //!
-//! One thread accepts, one thread a client reads; they hand bars over a bounded channel. When the pipeline is full the
+//! One thread accepts, one thread per client reads; they send bars over a bounded channel. When the pipeline is full the
 //! channel fills, the threads stop reading, and TCP makes the client wait. Dropping the source ends every thread.
 //!
 //! Counts `client`; `refused_client` for clients above the limit; `idle_client` for those that lost their place because
-//! they sent no bar; `bad_line` for lines that are no bars, of these `bad_line_syntax`, `bad_line_value` and
-//! `bad_line_torn` (the client left in the middle of it); `long_line` for clients cut off because a line of theirs was too
+//! they sent no bar; `bad_line` for lines that are not bars, of these `bad_line_syntax`, `bad_line_value` and
+//! `bad_line_torn` (the client left within it); `long_line` for clients cut off because a line of theirs was too
 //! long. A client stays after a bad line, except when it is the CSV header, without which nothing after it can be
 //! understood. `refused_symbol` counts bars of symbols that have no place, `future_bar` those of a day after tomorrow.
 //! The notes `listen` and `symbols` say where the source listens and how many symbols have a place.
@@ -26,8 +26,8 @@ use super::live_config::outside;
 use super::tcp_client::{Client, Clients};
 use super::tcp_config::{CLIENTS, LINE_BYTES, TcpLinesConfig};
 
-/// How long the accepting thread rests when it cannot accept, for instance because the process has no descriptor left.
-const REST: Duration = Duration::from_millis(100);
+/// Pause of the accepting thread when it cannot accept, for instance because the process has no descriptor left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// How long it waits before it tries again to listen at an address that no interface has yet.
 const BIND_AGAIN: Duration = Duration::from_secs(1);
@@ -98,7 +98,7 @@ impl Source for TcpLines {
             refused: cx.counter("refused_client"),
             clients: Arc::new(Clients::new(cx)),
         });
-        // An address that is taken is a fault that stays. One that no interface has yet comes with the cable.
+        // An address in use is a permanent fault. One that no interface has yet may appear with the network.
         let tried = shared.listen(cx.stage());
         if let Err(error) = tried
             && error.kind() != io::ErrorKind::AddrNotAvailable
@@ -216,7 +216,7 @@ fn listener(shared: &Shared, sender: &LiveSender, stage: &str) -> Option<Arc<Tcp
             Err(error) => {
                 if let Some(left_out) = shared.clients.admit_line() {
                     let address = shared.listening().address;
-                    tracing::warn!(stage, %address, %error, left_out, "cannot listen for bars yet, trying on");
+                    tracing::warn!(stage, %address, %error, left_out, "cannot listen for bars yet, will retry");
                 }
             }
         }
@@ -257,7 +257,7 @@ fn accept(
                 if let Some(left_out) = shared.clients.admit_line() {
                     tracing::warn!(%error, left_out, "a client cannot be accepted");
                 }
-                std::thread::park_timeout(REST);
+                std::thread::park_timeout(ACCEPT_PAUSE);
             }
         }
     }

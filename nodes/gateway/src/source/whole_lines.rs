@@ -1,18 +1,18 @@
-//! Lines of bounded length from a stream that may break anywhere.
+//! Lines of bounded length from a stream that may break at any byte.
 
 use std::io::{self, Read};
 
 /// Bytes that are asked for at once.
 const CHUNK: usize = 8 * 1024;
 
-/// Hands out whole lines only, none longer than a limit: half a line could be read as a bar of other values, and an
-/// endless one would fill the memory. To the reader above, whatever ends the lines looks like the end of a file;
-/// [`WholeLines::end`] tells which it was.
+/// Returns whole lines only, none longer than a limit: half a line could be read as a bar of other values, and an
+/// endless one would fill the memory. For the reader above, the end of the lines is the end of a file, whatever its cause;
+/// [`WholeLines::end`] returns the cause.
 #[derive(Debug)]
 pub(super) struct WholeLines<R> {
     read: R,
     max: usize,
-    /// Whole lines up to `whole`, handed out up to `given`; behind them the beginning of a line, at most `max` long.
+    /// Whole lines up to `whole`, handed out up to `given`; after them the beginning of a line, at most `max` long.
     buffer: Vec<u8>,
     given: usize,
     whole: usize,
@@ -24,7 +24,7 @@ pub(super) struct WholeLines<R> {
 pub(super) enum End {
     /// Nothing.
     Clean,
-    /// So many bytes of a line without its end.
+    /// This many bytes of a line without its end.
     Torn(usize),
     /// A line above the limit.
     TooLong,

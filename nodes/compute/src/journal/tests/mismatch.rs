@@ -32,7 +32,7 @@ fn an_unfinished_journal_of_another_rule_is_refused_kept_or_gone_on_in() {
             .len(),
         5
     );
-    // What goes on stands in a segment that says so, and the next start goes on in turn.
+    // Later decisions are in a segment of the new identity, and the next start continues there.
     for (stand, options) in [
         (written(false), with(Mismatch::Append)),
         (written(true), SMALL),
@@ -76,7 +76,7 @@ fn another_stream_of_the_same_source_is_a_mismatch_unless_the_journal_is_finishe
         mismatch: Mismatch::New,
         ..SMALL
     };
-    // Told only when the first decision comes: the old one is kept, and the next start begins a new one.
+    // Detected at the first decision: the old one is kept, and the next start begins a new one.
     let (mut journal, _) = stand.open_with(new, "a").unwrap();
     assert!(journal.name_stream(name(0xcd)).is_err());
     assert!(journal.append(&some(6..=6), 0).is_err());
