@@ -50,14 +50,12 @@ fn every_kind_of_the_registry_has_an_entry() {
 
 fn each_stage(check: impl Fn(&StageCase)) {
     for case in cases::stages() {
-        println!("{}", case.kind);
         check(&case);
     }
 }
 
 fn each_source(check: impl Fn(&SourceCase)) {
     for case in cases::sources() {
-        println!("{}", case.kind);
         check(&case);
     }
 }
