@@ -8,6 +8,7 @@ use crate::answer::Answer;
 use crate::audit::{self, AuditArgs};
 use crate::backtest::{self, BacktestArgs};
 use crate::baseline::{self, BaselineArgs};
+use crate::baselines::{self, BaselinesArgs};
 use crate::convert::{self, ConvertArgs};
 use crate::data::{self, DataArgs};
 use crate::error::LabError;
@@ -20,7 +21,6 @@ use crate::select::{self, SelectArgs};
 use crate::serve::{self, ServeArgs};
 use crate::train::{self, TrainArgs};
 use crate::verify::{self, VerifyArgs};
-use crate::yardsticks::{self, YardstickArgs};
 
 /// A command with its arguments.
 #[derive(Debug, Subcommand)]
@@ -32,7 +32,7 @@ pub enum Command {
     Data(DataArgs),
     Train(TrainArgs),
     Serve(ServeArgs),
-    Yardsticks(YardstickArgs),
+    Baselines(BaselinesArgs),
     Export(ExportArgs),
     Convert(ConvertArgs),
     Verify(VerifyArgs),
@@ -57,7 +57,7 @@ impl Command {
             Self::Data(args) => data::run(args),
             Self::Train(args) => train::run(args),
             Self::Serve(args) => serve::run(args),
-            Self::Yardsticks(args) => yardsticks::run(args),
+            Self::Baselines(args) => baselines::run(args),
             Self::Export(args) => export::run(args),
             Self::Convert(args) => convert::run(args),
             Self::Verify(args) => verify::run(args),

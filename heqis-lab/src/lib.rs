@@ -2,7 +2,7 @@
 //!
 //! - [`commands`]: all of them in one table; [`answer`]: what each returns.
 //! - [`fetch`], [`prepare`], [`data`]: making a data set, and looking into it.
-//! - [`mod@train`], [`baseline`], [`yardsticks`], [`predict`], [`export`]: models, what they must beat, and what they say of
+//! - [`mod@train`], [`baseline`], [`baselines`], [`predict`], [`export`]: models, what they must beat, and what they say of
 //!   any bars.
 //! - [`backtest`]: strategies × signal modes × stocks.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
@@ -20,6 +20,7 @@ pub mod answer;
 pub mod audit;
 pub mod backtest;
 pub mod baseline;
+pub mod baselines;
 pub mod commands;
 pub mod convert;
 pub mod data;
@@ -35,6 +36,5 @@ pub mod select;
 pub mod serve;
 pub mod train;
 pub mod verify;
-pub mod yardsticks;
 
 pub use error::LabError;

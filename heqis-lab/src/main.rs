@@ -4,7 +4,26 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
+use heqis_base::arguments::{self, Renamed};
 use heqis_lab::commands::Command;
+
+/// Former names, accepted for one version.
+const RENAMED: &[Renamed] = &[
+    Renamed::Command {
+        old: "yardsticks",
+        new: "baselines",
+    },
+    Renamed::Option {
+        of: Some("baselines"),
+        old: "--beside",
+        new: "--compare",
+    },
+    Renamed::Option {
+        of: Some("export"),
+        old: "--beside",
+        new: "--compare",
+    },
+];
 
 /// The host's workbench: fits models on market data and writes the bundles that the boards load.
 #[derive(Debug, Parser)]
@@ -18,7 +37,17 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let given = match arguments::rename(std::env::args_os(), RENAMED) {
+        Ok(given) => given,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    for warning in &given.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let cli = Cli::parse_from(given.list);
     if cli.attended
         && let Err(error) = heqis_lab::serve::end_with_parent()
     {

@@ -14,11 +14,11 @@ use heqis_infer::Bundle;
 use heqis_infer::bundle::{FACTORS_HASH_KEY, SCALER_HASH_KEY, sha256_hex};
 use heqis_lab::predict::{PredictArgs, run as predict};
 use heqis_lab::verify::{self, VerifyArgs};
+use heqis_train::baselines::trained;
 use heqis_train::export::direction::GENERATORS_KEY;
 use heqis_train::export::run::{ExportArgs, run};
 use heqis_train::train::progress::Deaf;
 use heqis_train::train::{Part, TrainedRun, train};
-use heqis_train::yardsticks::trained;
 use market::{closes, files, prepared};
 use rand_chacha::rand_core::Rng;
 use trainings::small;
@@ -36,7 +36,7 @@ fn trained_run(root: &Path) -> TrainedRun {
 fn args(run: &TrainedRun, out: &Path, target: &str) -> ExportArgs {
     ExportArgs {
         run: run.dir().to_owned(),
-        beside: Vec::new(),
+        compare: Vec::new(),
         out: out.to_owned(),
         target: target.to_owned(),
         batch: None,
@@ -149,10 +149,10 @@ fn every_bundle_of_a_run_computes_what_was_trained_and_the_same_run_gives_the_sa
 }
 
 #[test]
-fn another_run_stands_beside_in_the_table_when_it_has_the_same_samples() {
+fn another_run_is_compared_in_the_table_when_it_has_the_same_samples() {
     let root = tempfile::tempdir().unwrap();
     let game = trained_run(root.path());
-    let beside = |name: &str, generator: usize| {
+    let other = |name: &str, generator: usize| {
         let mut config = game.manifest.config.clone();
         config.generators = vec![config.generators[generator].clone()];
         let dir = root.path().join(name);
@@ -161,15 +161,15 @@ fn another_run_stands_beside_in_the_table_when_it_has_the_same_samples() {
     };
     let corpus = game.corpus().unwrap();
     // The second generator looks back furthest, so that a game of it alone has the same samples.
-    let pair = [beside("pair", 1)];
+    let pair = [other("pair", 1)];
     let table = trained::table(&game, &corpus, 1, &pair).unwrap();
     assert_eq!(table.entries().len(), (6 + 2 * 4 + 2) * 2);
     let [ours, theirs] = ["g2, game", "pair: g2, game"].map(|model| table.get(model, "test"));
-    let mse = |entry: Option<&heqis_train::yardsticks::Entry>| {
+    let mse = |entry: Option<&heqis_train::baselines::Entry>| {
         entry.unwrap().figures.returns.as_ref().unwrap().mse
     };
     assert_ne!(mse(ours), mse(theirs));
-    let refused = trained::table(&game, &corpus, 1, &[beside("short", 0)]).unwrap_err();
+    let refused = trained::table(&game, &corpus, 1, &[other("short", 0)]).unwrap_err();
     assert!(
         refused
             .to_string()
@@ -179,12 +179,12 @@ fn another_run_stands_beside_in_the_table_when_it_has_the_same_samples() {
 }
 
 #[test]
-fn the_table_of_a_run_has_every_network_beside_every_yardstick_on_the_same_items() {
+fn the_table_of_a_run_compares_every_network_with_every_baseline_on_the_same_items() {
     let root = tempfile::tempdir().unwrap();
     let trained = trained_run(root.path());
     let corpus = trained.corpus().unwrap();
     let table = trained::table(&trained, &corpus, 3, &[]).unwrap();
-    // Six yardsticks; three generators and their ensemble, before and after the game; three folds and the test span.
+    // Six baselines; three generators and their ensemble, before and after the game; three folds and the test span.
     assert_eq!(table.entries().len(), (6 + 2 * 4) * 4);
     let test = corpus.samples(Part::Test).len();
     let of = |span: &str| {
@@ -274,5 +274,5 @@ fn a_run_predicts_what_its_bundles_predict() {
     assert_eq!(table("best.csv"), table(&format!("p-{best}.csv")));
     let others = std::fs::read_dir(&tables).unwrap();
     let left = others.filter(|entry| entry.as_ref().unwrap().path().is_dir());
-    assert_eq!(left.count(), 0, "no bundles are left beside the tables");
+    assert_eq!(left.count(), 0, "only the tables are left");
 }

@@ -79,7 +79,7 @@ fn the_commands_of_the_guide_remake_the_bundles_to_the_byte() {
         "prepare data/ashare/002032.SZ.csv --out target/data/002032.SZ",
         "train --config training/shipped.toml --out target/runs/shipped",
         "train --config training/single-pair.toml --out target/runs/single-pair",
-        "export --run target/runs/shipped --beside target/runs/single-pair --out models",
+        "export --run target/runs/shipped --compare target/runs/single-pair --out models",
     ] {
         let status = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
             .current_dir(dir.path())

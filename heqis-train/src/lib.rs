@@ -4,7 +4,7 @@
 //! - [`mod@baseline`]: the two linear models with their figures, their ONNX graphs and their bundles.
 //! - [`nets`]: generators, discriminators and encoders.
 //! - [`mod@train`]: a data set → trained networks in a run directory.
-//! - [`yardsticks`]: what any model must beat, and one measure for all.
+//! - [`baselines`]: what any model must beat, and one measure for all.
 //! - [`export`]: a run directory → bundles with golden windows, figures and model cards.
 //!
 //! Data sets and samples enter from `heqis-data`; run directories and bundles leave. The same data gives the same bytes.
@@ -15,12 +15,12 @@
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod baseline;
+pub mod baselines;
 mod error;
 pub mod export;
 pub mod linear;
 pub mod nets;
 pub mod train;
-pub mod yardsticks;
 
 pub use baseline::baseline;
 pub use error::TrainError;

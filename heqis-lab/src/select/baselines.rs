@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 
 use heqis_quant::label::{Direction, Label, next_bar_labels};
 use heqis_quant::{Bar, FeatureSet, FeatureState, Prediction};
+use heqis_train::baselines::boosting::{Boosting, BoostingOptions};
 use heqis_train::linear::logistic::Logistic;
 use heqis_train::linear::ridge::Ridge;
-use heqis_train::yardsticks::boosting::{Boosting, BoostingOptions};
 
 use super::candidate::Forecast;
 use super::folds::Folds;

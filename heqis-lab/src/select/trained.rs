@@ -141,7 +141,7 @@ impl Trained {
         let run = TrainedRun::open(&path)?;
         export(&ExportArgs {
             run: path.clone(),
-            beside: Vec::new(),
+            compare: Vec::new(),
             out: dir.join("models"),
             target: "all".to_owned(),
             batch: None,

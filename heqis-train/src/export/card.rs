@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::direction::Direction;
 use super::run::Export;
+use crate::baselines::metrics::Figures;
+use crate::baselines::trained::label;
 use crate::train::Stage;
-use crate::yardsticks::metrics::Figures;
-use crate::yardsticks::trained::label;
 
 /// Returns the card of the feature model.
 pub(super) fn factors(export: &Export<'_>, figures: &BTreeMap<String, Value>) -> String {
@@ -131,7 +131,7 @@ fn data(export: &Export<'_>) -> String {
     )
 }
 
-/// Says in words whether the test figures beat the naive answers and the other yardsticks.
+/// Says in words whether the test figures beat the naive answers and the other baselines.
 fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
     let get = |model: &str| export.table.get(model, "test").map(|entry| &entry.figures);
     let Some(figures) = get(chosen) else {

@@ -16,13 +16,13 @@ use super::card;
 use super::direction::Direction;
 use super::rule;
 use crate::baseline::bundles::rounded;
+use crate::baselines::Table;
+use crate::baselines::trained::{self, ENSEMBLE};
 use crate::error::TrainError;
 use crate::nets::encoder::Encoder;
 use crate::train::corpus::Sample;
 use crate::train::tensors::numbers;
 use crate::train::{Corpus, Part, Stage, TrainedGenerator, TrainedRun};
-use crate::yardsticks::Table;
-use crate::yardsticks::trained::{self, ENSEMBLE};
 use heqis_bundle::{Provenance, Role, joined_names};
 
 /// Golden windows in a bundle, spread evenly over the test span.
@@ -40,7 +40,7 @@ pub struct ExportArgs {
     pub run: PathBuf,
     /// Other runs on the same samples, for the cards' tables; may be given more than once.
     #[arg(long, value_name = "DIR")]
-    pub beside: Vec<PathBuf>,
+    pub compare: Vec<PathBuf>,
     /// Directory to write the bundles into.
     #[arg(long, value_name = "DIR", default_value = "models")]
     pub out: PathBuf,
@@ -66,7 +66,7 @@ pub struct ExportArgs {
 pub fn run(args: &ExportArgs) -> Result<Vec<String>, TrainError> {
     let run = open_ended(&args.run)?;
     let corpus = run.corpus()?;
-    let table = trained::table(&run, &corpus, 1, &trained::open(&args.beside)?)?;
+    let table = trained::table(&run, &corpus, 1, &trained::open(&args.compare)?)?;
     let mut export = Export::new(&run, &corpus, &table, &args.factors_name)?;
     export.batch = args.batch;
     let mut written = vec![export.write_factors(&args.out)?];
@@ -92,7 +92,7 @@ pub struct RunBundles {
     pub directions: Vec<(String, PathBuf)>,
 }
 
-/// Writes the bundles of the targets that a word stands for, without measuring them beside others.
+/// Writes the bundles of the targets that a word stands for, without comparing them with others.
 ///
 /// # Errors
 ///

@@ -20,7 +20,7 @@
 //! prepared data set ▸ corpus ▸ encoder alone ▸ each generator alone ▸ the game ▸ run directory
 //! ```
 //!
-//! What is *not* here: the networks ([`crate::nets`]), yardsticks, export, and anything that looks at the test span.
+//! What is *not* here: the networks ([`crate::nets`]), baselines, export, and anything that looks at the test span.
 
 mod adversarial;
 mod candidate;

@@ -1,20 +1,22 @@
-//! The yardsticks agree with scikit-learn and scipy, know no more than the training span, and look the same to every
+//! The baselines agree with scikit-learn and scipy, know no more than the training span, and look the same to every
 //! reader of their table.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
 
 use heqis_quant::stats::Proportion;
+use heqis_train::baselines::boosting::{Boosting, BoostingOptions};
+use heqis_train::baselines::metrics::CrossSections;
+use heqis_train::baselines::{
+    Comparison, Entry, Figures, Forecast, Rows, Span, Table, Truth, naive,
+};
 use heqis_train::linear::logistic::Logistic;
 use heqis_train::linear::ridge::Ridge;
-use heqis_train::yardsticks::boosting::{Boosting, BoostingOptions};
-use heqis_train::yardsticks::metrics::CrossSections;
-use heqis_train::yardsticks::{Contest, Entry, Figures, Forecast, Rows, Span, Table, Truth, naive};
 use serde_json::Value;
 
-/// Figures and fits that `tests/fixtures/yardsticks/make.py` computed with the versions that the file names.
+/// Figures and fits that `tests/fixtures/baselines/make.py` computed with the versions that the file names.
 fn golden() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/yardsticks/golden.json");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/baselines/golden.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -97,7 +99,7 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
 }
 
 #[test]
-fn fitted_yardsticks_answer_as_those_of_scikit_learn() {
+fn fitted_baselines_answer_as_those_of_scikit_learn() {
     let golden = golden();
     let fits = &golden["fits"];
     let (inputs, fresh) = (rows(&fits["rows"]), rows(&fits["fresh"]));
@@ -160,12 +162,12 @@ fn planted(from: usize, count: usize) -> Rows {
     Rows { inputs, truth }
 }
 
-fn contest() -> Contest {
+fn comparison() -> Comparison {
     let span = |name: &str, from: usize, count: usize| Span {
         name: name.to_owned(),
         rows: planted(from, count),
     };
-    Contest {
+    Comparison {
         training: planted(0, 650),
         validation: vec![
             span("validation 1", 650, 130),
@@ -177,7 +179,7 @@ fn contest() -> Contest {
 
 #[test]
 fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
-    let table = contest().run().unwrap();
+    let table = comparison().run().unwrap();
     let direction = |model: &str| {
         let entry = table.get(model, "test").unwrap();
         entry
@@ -202,7 +204,7 @@ fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
         entry.figures.classes.as_ref().unwrap().accuracy.share
     };
     assert!(class("logistic regression") > 0.75 && class("training majority") < 0.65);
-    // Six yardsticks over three spans, and one symbol is no cross-section.
+    // Six baselines over three spans, and one symbol is no cross-section.
     assert_eq!(table.entries().len(), 18);
     let ic = |entry: &Entry| {
         entry
@@ -216,8 +218,8 @@ fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
 
 #[test]
 fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
-    let honest = contest();
-    let mut other = contest();
+    let honest = comparison();
+    let mut other = comparison();
     let test = &mut other.test.as_mut().unwrap().rows;
     test.inputs
         .iter_mut()
@@ -240,23 +242,23 @@ fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
 
 #[test]
 fn a_span_without_items_or_with_others_than_its_inputs_is_refused() {
-    let mut contest = contest();
-    contest.validation.clear();
-    let refused = contest.run().unwrap_err().to_string();
+    let mut comparison = comparison();
+    comparison.validation.clear();
+    let refused = comparison.run().unwrap_err().to_string();
     assert!(
         refused.contains("the validation span must have items"),
         "{refused}"
     );
-    let mut contest = self::contest();
-    contest.training.inputs.pop();
-    let refused = contest.run().unwrap_err().to_string();
+    let mut comparison = self::comparison();
+    comparison.training.inputs.pop();
+    let refused = comparison.run().unwrap_err().to_string();
     assert!(refused.contains("got 650 and 649 inputs"), "{refused}");
 }
 
 #[test]
 fn the_table_says_the_same_in_every_form() {
-    let mut table = contest().run().unwrap();
-    let test = &contest().test.unwrap().rows.truth;
+    let mut table = comparison().run().unwrap();
+    let test = &comparison().test.unwrap().rows.truth;
     let forecast = Forecast {
         returns: Some(test.returns.clone()),
         probabilities: Some(

@@ -69,7 +69,7 @@ impl Table {
     /// [`TrainError::Rule`] when it cannot be written, which finite figures exclude.
     pub fn json(&self) -> Result<String, TrainError> {
         let mut text = serde_json::to_string_pretty(self)
-            .map_err(|error| TrainError::rule("yardsticks", error.to_string()))?;
+            .map_err(|error| TrainError::rule("baselines", error.to_string()))?;
         text.push('\n');
         Ok(text)
     }

@@ -1,28 +1,28 @@
-//! Yardsticks: what any model must beat, measured in the same way as the model.
+//! Baselines: what any model must beat, measured in the same way as the model.
 //!
 //! - [`forecast`]: what came ([`Truth`]) and what was said of it ([`Forecast`]), item by item, as plain arrays.
 //! - [`metrics`]: errors, price errors, direction, cross-sections: one function for every model.
 //! - [`naive`]: last value, training mean, training majority.
 //! - [`boosting`]: gradient-boosted trees.
-//! - [`mod@contest`]: fits the yardsticks on the training span, chooses their settings on the validation span, and measures
+//! - [`mod@comparison`]: fits the baselines on the training span, chooses their settings on the validation span, and measures
 //!   them on every span.
 //! - [`table`]: all models side by side, as Markdown, CSV and JSON.
 //! - [`trained`]: the networks of a run in that table.
 //!
-//! A model of any kind enters the table with nothing but its forecasts, so that networks and yardsticks cannot be
+//! A model of any kind enters the table with nothing but its forecasts, so that networks and baselines cannot be
 //! measured differently.
 //!
 //! What is *not* here: how a network is trained, and money. A forecast's figures say nothing of costs, limits or lots.
 
 pub mod boosting;
-pub mod contest;
+pub mod comparison;
 pub mod forecast;
 pub mod metrics;
 pub mod naive;
 pub mod table;
 pub mod trained;
 
-pub use contest::{Contest, Rows, Span};
+pub use comparison::{Comparison, Rows, Span};
 pub use forecast::{Forecast, Truth};
 pub use metrics::Figures;
 pub use table::{Entry, Table};
@@ -32,17 +32,17 @@ use heqis_data::samples::Prepared;
 use crate::baseline::Baseline;
 use crate::error::TrainError;
 
-/// Returns the contest over one instrument. A yardstick looks at what the shipped direction model looks at: the window's
+/// Returns the comparison over one instrument. A baseline looks at what the shipped direction model looks at: the window's
 /// principal components, then the last scaled row.
 ///
 /// # Errors
 ///
 /// [`TrainError::Rule`] when there are no folds, or more than the validation span has items.
-pub fn contest(prepared: &Prepared, folds: usize) -> Result<Contest, TrainError> {
+pub fn comparison(prepared: &Prepared, folds: usize) -> Result<Comparison, TrainError> {
     let spans = &prepared.spans;
     if folds == 0 || folds > spans.validation.len() {
         return Err(TrainError::rule(
-            "yardsticks",
+            "baselines",
             format!(
                 "the validation span of {} items must be cut into one fold or more, got {folds}",
                 spans.validation.len()
@@ -77,7 +77,7 @@ pub fn contest(prepared: &Prepared, folds: usize) -> Result<Contest, TrainError>
             rows: rows(edge(fold)..edge(fold + 1)),
         }
     });
-    Ok(Contest {
+    Ok(Comparison {
         training: rows(spans.training.clone()),
         validation: validation.collect(),
         test: Some(Span {

@@ -1,4 +1,4 @@
-//! `heqis-lab yardsticks`: what any model must beat, as a table.
+//! `heqis-lab baselines`: what any model must beat, as a table.
 
 use std::path::PathBuf;
 
@@ -6,24 +6,24 @@ use clap::{Args, ValueEnum};
 use heqis_data::figures::flat_warning;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::samples::{CLASSES, FLAT_BAND, prepare};
+use heqis_train::baselines::{comparison, trained};
 use heqis_train::train::TrainedRun;
-use heqis_train::yardsticks::{contest, trained};
 
 use crate::answer::Answer;
 use crate::error::LabError;
 
-/// Fits the yardsticks on one instrument and measures them on the validation span and once on the test span.
+/// Fits the baselines on one instrument and measures them on the validation span and once on the test span.
 #[derive(Debug, Args)]
-pub struct YardstickArgs {
+pub struct BaselinesArgs {
     /// Daily bars of one instrument, named after it.
     #[arg(long, value_name = "CSV", default_value = "data/ashare/002032.SZ.csv")]
     pub data: PathBuf,
-    /// Run directory: its networks in one table with the yardsticks on its own samples, instead of `--data`.
+    /// Run directory: its networks in one table with the baselines on its own samples, instead of `--data`.
     #[arg(long, value_name = "DIR", conflicts_with = "data")]
     pub run: Option<PathBuf>,
     /// Other runs on the same samples, for the same table; may be given more than once.
     #[arg(long, value_name = "DIR", requires = "run")]
-    pub beside: Vec<PathBuf>,
+    pub compare: Vec<PathBuf>,
     /// Folds that the validation span is measured in.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub folds: usize,
@@ -50,20 +50,20 @@ pub enum Form {
 ///
 /// # Errors
 ///
-/// As [`prepare`] and [`heqis_train::yardsticks::Contest::run`].
-pub fn run(args: &YardstickArgs) -> Result<Answer, LabError> {
+/// As [`prepare`] and [`heqis_train::baselines::Comparison::run`].
+pub fn run(args: &BaselinesArgs) -> Result<Answer, LabError> {
     let (table, warnings) = match &args.run {
         None => {
-            let contest = contest(&prepare(&args.data, &args.import)?, args.folds)?;
-            let classes = &contest.training.truth.classes;
+            let comparison = comparison(&prepare(&args.data, &args.import)?, args.folds)?;
+            let classes = &comparison.training.truth.classes;
             let flat = classes.iter().filter(|class| CLASSES[**class] == "flat");
             let warning = flat_warning(flat.count() as u64, classes.len() as u64, FLAT_BAND);
-            (contest.run()?, warning.into_iter().collect())
+            (comparison.run()?, warning.into_iter().collect())
         }
         Some(dir) => {
             let run = TrainedRun::open(dir)?;
-            let beside = trained::open(&args.beside)?;
-            let table = trained::table(&run, &run.corpus()?, args.folds, &beside)?;
+            let others = trained::open(&args.compare)?;
+            let table = trained::table(&run, &run.corpus()?, args.folds, &others)?;
             (table, run.manifest.warnings)
         }
     };

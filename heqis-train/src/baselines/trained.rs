@@ -1,10 +1,10 @@
-//! Trained networks in the table of the yardsticks.
+//! Trained networks in the table of the baselines.
 
 use std::path::PathBuf;
 
 use burn::tensor::Device;
 
-use super::contest::{Contest, Rows, Span};
+use super::comparison::{Comparison, Rows, Span};
 use super::forecast::{Forecast, Truth};
 use super::metrics::Figures;
 use super::table::{Entry, Table};
@@ -55,24 +55,24 @@ pub fn best(run: &TrainedRun) -> Result<String, TrainError> {
         .ok_or_else(|| TrainError::training(run.dir().display(), "has no generators".to_owned()))
 }
 
-/// Measures the yardsticks on the samples of a run, then its generators before and after the game, each and together, and
-/// at last those of other runs `beside` it, named after their directories.
+/// Measures the baselines on the samples of a run, then its generators before and after the game, each and together, and
+/// finally those of `others`, runs named after their directories.
 ///
-/// A yardstick looks at the last row of a window. `folds` cuts the validation span; the test span is measured once.
+/// A baseline looks at the last row of a window. `folds` cuts the validation span; the test span is measured once.
 ///
 /// # Errors
 ///
-/// [`TrainError`] when weights cannot be read, a span breaks a rule, or a run beside has other samples.
+/// [`TrainError`] when weights cannot be read, a span breaks a rule, or another run has other samples.
 pub fn table(
     run: &TrainedRun,
     corpus: &Corpus,
     folds: usize,
-    beside: &[TrainedRun],
+    others: &[TrainedRun],
 ) -> Result<Table, TrainError> {
     let validation = corpus.samples(Part::Validation).len();
     if folds == 0 || folds > validation {
         return Err(TrainError::rule(
-            "yardsticks",
+            "baselines",
             format!(
                 "the validation span of {validation} items must be cut into one fold or more, got {folds}"
             ),
@@ -89,7 +89,7 @@ pub fn table(
         rows(Part::Validation)?,
         rows(Part::Test)?,
     );
-    let contest = Contest {
+    let comparison = Comparison {
         training,
         validation: (0..folds)
             .map(|index| Span {
@@ -102,11 +102,11 @@ pub fn table(
             rows: test,
         }),
     };
-    let mut table = contest.run()?;
-    add(&mut table, &contest, run, corpus, &|target, stage| {
+    let mut table = comparison.run()?;
+    add(&mut table, &comparison, run, corpus, &|target, stage| {
         label(target, stage)
     })?;
-    for other in beside {
+    for other in others {
         if other.manifest.data_sha256 != run.manifest.data_sha256
             || other.manifest.days != run.manifest.days
             || other.manifest.samples != run.manifest.samples
@@ -114,7 +114,7 @@ pub fn table(
             return Err(TrainError::training(
                 other.dir().display(),
                 format!(
-                    "must have the data and samples of {} to stand beside it",
+                    "must have the data and samples of {} to be compared with it",
                     run.dir().display()
                 ),
             ));
@@ -122,7 +122,7 @@ pub fn table(
         let dir = other.dir().file_name().unwrap_or_default();
         add(
             &mut table,
-            &contest,
+            &comparison,
             other,
             &other.corpus()?,
             &|target, stage| format!("{}: {}", dir.to_string_lossy(), label(target, stage)),
@@ -134,7 +134,7 @@ pub fn table(
 /// Adds the generators of a run, each and together, under the names that `named` gives them.
 fn add(
     table: &mut Table,
-    contest: &Contest,
+    comparison: &Comparison,
     run: &TrainedRun,
     corpus: &Corpus,
     named: &dyn Fn(&str, Stage) -> String,
@@ -165,12 +165,12 @@ fn add(
                 Ok(())
             };
             let mut from = 0;
-            for span in &contest.validation {
+            for span in &comparison.validation {
                 let to = from + span.rows.truth.days.len();
                 push(span, &part(&validation, from..to))?;
                 from = to;
             }
-            if let Some(span) = &contest.test {
+            if let Some(span) = &comparison.test {
                 push(span, &test)?;
             }
         }

@@ -52,18 +52,18 @@ impl Truth {
         ] {
             if length != count {
                 let rule = format!("{column} must have {count} items, got {length}");
-                return Err(TrainError::rule("yardsticks", rule));
+                return Err(TrainError::rule("baselines", rule));
             }
         }
         finite("returns", &self.returns)?;
         finite("closes", &self.closes)?;
         if let Some(item) = self.closes.iter().position(|close| *close <= 0.0) {
             let rule = format!("closes[{item}] must be positive, got {}", self.closes[item]);
-            return Err(TrainError::rule("yardsticks", rule));
+            return Err(TrainError::rule("baselines", rule));
         }
         match self.returns.iter().position(|value| *value <= -1.0) {
             Some(item) => Err(TrainError::rule(
-                "yardsticks",
+                "baselines",
                 format!(
                     "returns[{item}] must leave a price above zero, got {}",
                     self.returns[item]
@@ -71,7 +71,7 @@ impl Truth {
             )),
             None => match self.classes.iter().position(|class| *class > 2) {
                 Some(item) => Err(TrainError::rule(
-                    "yardsticks",
+                    "baselines",
                     format!(
                         "classes[{item}] must be 0, 1 or 2, got {}",
                         self.classes[item]
@@ -106,11 +106,11 @@ impl Forecast {
         let mut lengths = lengths.chain(classes.iter().map(|column| column.len()));
         let Some(count) = lengths.next() else {
             let rule = "an ensemble needs one forecast or more".to_owned();
-            return Err(TrainError::rule("yardsticks", rule));
+            return Err(TrainError::rule("baselines", rule));
         };
         if let Some(other) = lengths.find(|length| *length != count) {
             let rule = format!("the forecasts of an ensemble have {count} and {other} items");
-            return Err(TrainError::rule("yardsticks", rule));
+            return Err(TrainError::rule("baselines", rule));
         }
         let mean =
             |values: &mut dyn Iterator<Item = f64>, of: usize| values.sum::<f64>() / of as f64;
@@ -141,7 +141,7 @@ impl Forecast {
     pub fn check(&self, count: usize) -> Result<(), TrainError> {
         if self.returns.is_none() && self.probabilities.is_none() {
             let rule = "a forecast must say something of returns or of classes".to_owned();
-            return Err(TrainError::rule("yardsticks", rule));
+            return Err(TrainError::rule("baselines", rule));
         }
         let lengths = [
             ("returns", self.returns.as_ref().map(Vec::len)),
@@ -150,7 +150,7 @@ impl Forecast {
         for (column, length) in lengths {
             if let Some(length) = length.filter(|length| *length != count) {
                 let rule = format!("{column} of a forecast must have {count} items, got {length}");
-                return Err(TrainError::rule("yardsticks", rule));
+                return Err(TrainError::rule("baselines", rule));
             }
         }
         if let Some(returns) = &self.returns {
@@ -160,7 +160,7 @@ impl Forecast {
         for (item, row) in self.probabilities.iter().flatten().enumerate() {
             if let Some(value) = row.iter().find(|p| outside(p)) {
                 let rule = format!("probabilities[{item}] must lie within 0 and 1, got {value}");
-                return Err(TrainError::rule("yardsticks", rule));
+                return Err(TrainError::rule("baselines", rule));
             }
         }
         Ok(())
@@ -171,7 +171,7 @@ fn finite(column: &str, values: &[f64]) -> Result<(), TrainError> {
     match values.iter().position(|value| !value.is_finite()) {
         None => Ok(()),
         Some(item) => Err(TrainError::rule(
-            "yardsticks",
+            "baselines",
             format!("{column}[{item}] must be finite, got {}", values[item]),
         )),
     }

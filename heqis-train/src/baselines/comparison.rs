@@ -1,4 +1,4 @@
-//! The yardsticks of one data set: fitted on training, chosen on validation, measured everywhere.
+//! The baselines of one data set: fitted on training, chosen on validation, measured everywhere.
 
 use heqis_data::figures::{ReturnError, brier};
 use heqis_data::samples::CLASSES;
@@ -52,7 +52,7 @@ pub struct Span {
 
 /// A data set in its spans.
 #[derive(Clone, Debug)]
-pub struct Contest {
+pub struct Comparison {
     /// What is fitted on.
     pub training: Rows,
     /// What settings are chosen on, in one fold or more.
@@ -64,15 +64,15 @@ pub struct Contest {
 /// Answers the items of a span.
 type Answer = dyn Fn(&Rows) -> Result<Forecast, TrainError>;
 
-/// A fitted yardstick: its name, how many settings were compared for it, and how it answers.
+/// A fitted baseline: its name, how many settings were compared for it, and how it answers.
 struct Fitted {
     name: &'static str,
     trials: usize,
     answer: Box<Answer>,
 }
 
-impl Contest {
-    /// Fits the yardsticks and measures them on every span.
+impl Comparison {
+    /// Fits the baselines and measures them on every span.
     ///
     /// The settings of ridge and trees are those with the least squared error over all folds of the validation span,
     /// those of the logistic regression those with the least Brier score.
@@ -115,7 +115,7 @@ impl Contest {
                     rows.truth.len(),
                     rows.inputs.len()
                 );
-                return Err(TrainError::rule("yardsticks", rule));
+                return Err(TrainError::rule("baselines", rule));
             }
         }
         let error = |predicted: &[f64]| ReturnError::of(predicted, &chosen_on.truth.returns).mse;
@@ -211,6 +211,6 @@ fn least<M>(
             best = Some((model, score));
         }
     }
-    let none = || TrainError::rule("yardsticks", "no setting to choose from".to_owned());
+    let none = || TrainError::rule("baselines", "no setting to choose from".to_owned());
     best.map(|(model, _)| model).ok_or_else(none)
 }

@@ -69,7 +69,7 @@ impl Boosting {
     ) -> Result<Boosting, TrainError> {
         let refuse = |rule: String| {
             Err(TrainError::rule(
-                "yardsticks",
+                "baselines",
                 format!("gradient boosting: {rule}"),
             ))
         };
@@ -148,7 +148,7 @@ fn check(rows: &[Vec<f64>], inputs: usize) -> Result<(), TrainError> {
         return Ok(());
     };
     Err(TrainError::rule(
-        "yardsticks",
+        "baselines",
         format!("gradient boosting: {rule}"),
     ))
 }

@@ -79,7 +79,7 @@ impl Figures {
     pub fn of(forecast: &Forecast, truth: &Truth) -> Result<Figures, TrainError> {
         if truth.is_empty() {
             let rule = "there must be something to measure a forecast by".to_owned();
-            return Err(TrainError::rule("yardsticks", rule));
+            return Err(TrainError::rule("baselines", rule));
         }
         truth.check()?;
         forecast.check(truth.len())?;
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_forecast_without_an_opinion_has_no_direction_and_its_zeroes_beside_others_are_misses() {
+    fn a_forecast_without_an_opinion_has_no_direction_and_its_zeroes_among_others_are_misses() {
         let truth = Truth {
             times_ns: vec![1, 2, 3],
             days: vec![1, 2, 3],
