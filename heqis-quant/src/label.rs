@@ -1,4 +1,4 @@
-//! What a model should have said after a window, and how a series is cut into spans that do not leak.
+//! The targets of a model, and the split of a series into spans without leaks.
 
 use std::ops::Range;
 
@@ -40,7 +40,7 @@ impl Direction {
     }
 }
 
-/// What followed a bar.
+/// The target of a bar: what the next bar did.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Label {
     /// The next close over its reference close, minus 1: see [`Bar::reference_close`].
@@ -51,7 +51,7 @@ pub struct Label {
 
 /// Returns for each bar of one series, in order, what the next bar did; the last bar has no label.
 ///
-/// A label belongs to the row of the same index and looks strictly after it.
+/// A label belongs to the row of the same index and depends on the bar after it.
 ///
 /// # Errors
 /// Returns [`QuantError::Value`] when `flat_band` is negative or not finite, when bars are of several instruments or
@@ -103,10 +103,20 @@ pub fn next_bar_labels(bars: &[Bar], flat_band: f64) -> Result<Vec<Option<Label>
 /// Cuts sorted dates at `boundaries` into `boundaries.len() + 1` ranges of indices.
 ///
 /// A boundary is the first day of the next range. The last `purge_bars` of every range but the last are left out, since
-/// their labels look into the next one: `purge_bars` is the horizon of the label, 1 for the next bar.
+/// their labels depend on the next one: `purge_bars` is the horizon of the label, 1 for the next bar.
 ///
 /// # Errors
 /// Returns [`QuantError::Value`] when dates or boundaries are not in order, or a range would be empty.
+///
+/// ```
+/// use heqis_quant::{Date, label::split_by_date};
+///
+/// let days = ["20240102", "20240103", "20240104", "20240105"].map(Date::parse);
+/// let days = days.into_iter().collect::<Result<Vec<_>, _>>()?;
+/// // The label of the second bar is the return of the third, which belongs to the next range.
+/// assert_eq!(split_by_date(&days, &[days[2]], 1)?, [0..1, 2..4]);
+/// # Ok::<(), heqis_quant::QuantError>(())
+/// ```
 pub fn split_by_date(
     dates: &[Date],
     boundaries: &[Date],
@@ -174,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_label_is_the_next_return_and_an_ex_right_day_is_no_crash() {
+    fn a_label_is_the_next_return_and_follows_an_ex_right_day() {
         let mut bars = [
             bar("20240102", 10.0, 10.0),
             bar("20240103", 10.0, 11.0),
@@ -209,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn no_label_of_one_range_looks_into_the_next() {
+    fn no_label_of_one_range_depends_on_the_next() {
         let dates = [
             "20240102", "20240103", "20240104", "20240105", "20240108", "20240109",
         ]

@@ -30,22 +30,22 @@ impl ScalerKind {
     }
 }
 
-/// What happens to a live value outside the range. It is counted either way.
+/// The treatment of a live value outside the range. It is counted either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OutOfRange {
-    /// The model sees the nearest bound.
+    /// The model gets the nearest bound.
     Clip,
-    /// The model sees the value.
+    /// The model gets the value.
     Pass,
 }
 
-/// How a scaler is to be fitted.
+/// Options of a fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FitOptions {
     /// How values are scaled.
     pub kind: ScalerKind,
-    /// What happens to live values outside the range.
+    /// The treatment of live values outside the range.
     pub out_of_range: OutOfRange,
     /// The number of rows in the window of the model, kept with the scaler so that one file describes the input.
     pub window_size: usize,
@@ -54,6 +54,24 @@ pub struct FitOptions {
 }
 
 /// A scaler for each feature and one for the target, checked.
+///
+/// ```
+/// use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
+/// use heqis_quant::{Date, Scaler, Span};
+///
+/// let day = Date::parse("2024-01-02")?;
+/// let options = FitOptions {
+///     kind: ScalerKind::MinMax, out_of_range: OutOfRange::Clip, window_size: 1, span: Span::new(day, day)?,
+/// };
+/// let scaler = Scaler::fit(options, &["return_1"], [&[-0.1][..], &[0.3][..]], [-0.1, 0.1])?;
+/// let mut row = [0.0];
+/// assert_eq!(scaler.transform_into(&[0.0], &mut row)?, 0);
+/// assert_eq!(row, [0.25]);
+/// // A value outside the fitted range is counted, and here clipped.
+/// assert_eq!((scaler.transform_into(&[0.9], &mut row)?, row), (1, [1.0]));
+/// assert_eq!(Scaler::from_json(&scaler.to_json())?, scaler);
+/// # Ok::<(), heqis_quant::QuantError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scaler {
     kind: ScalerKind,
@@ -122,12 +140,11 @@ impl Scaler {
         Self::from_spreads(options, &names, &spreads, Spread::of(&targets))
     }
 
-    /// Fits a scaler on what was found out about each feature and the target in the span, for spans that do not fit into
-    /// memory.
+    /// Fits a scaler on the spread of each feature and of the target in the span, for spans that do not fit into memory.
     ///
     /// # Errors
-    /// Returns [`QuantError::Value`] when there are not as many spreads as names, or one holds no value, a value that is
-    /// not finite, or a feature that never changes.
+    /// Returns [`QuantError::Value`] when the number of spreads is not that of the names, a spread has no value or one that
+    /// is not finite, or a feature never changes.
     pub fn from_spreads(
         options: FitOptions,
         feature_names: &[impl AsRef<str>],
@@ -167,7 +184,7 @@ impl Scaler {
     /// Reads `scaler_params.json`.
     ///
     /// # Errors
-    /// Returns [`QuantError::Json`] when the text is no such document, and [`QuantError::Value`] when lengths disagree,
+    /// Returns [`QuantError::Json`] when the text is not such a document, and [`QuantError::Value`] when lengths disagree,
     /// a name repeats, a number is not finite, a scale is not positive, or the span ends before it starts.
     pub fn from_json(text: &str) -> Result<Self, QuantError> {
         let document: Document = serde_json::from_str(text).map_err(|source| QuantError::Json {
@@ -180,7 +197,7 @@ impl Scaler {
     /// Writes `scaler_params.json`. [`Scaler::from_json`] restores every number to the bit.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Only maps with keys that are no strings, or failing writers, can make this fail; neither occurs here.
+        // Only maps whose keys are not strings, or failing writers, can make this fail; neither occurs here.
         serde_json::to_string_pretty(self).unwrap_or_default()
     }
 
@@ -188,7 +205,7 @@ impl Scaler {
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when a length is not that of the scaler, or a value is not finite or
-    /// does not fit into an `f32`; `out` is then not to be used.
+    /// does not fit into an `f32`; `out` is then undefined.
     pub fn transform_into(&self, row: &[f64], out: &mut [f32]) -> Result<usize, QuantError> {
         for (field, len) in [("row", row.len()), ("out", out.len())] {
             if len != self.n_features {
@@ -276,7 +293,7 @@ impl Scaler {
         self.kind
     }
 
-    /// Returns what happens to values outside the range.
+    /// Returns the treatment of values outside the range.
     #[must_use]
     pub fn out_of_range(&self) -> OutOfRange {
         self.out_of_range
@@ -346,7 +363,7 @@ impl Document {
     }
 }
 
-/// What a scaler has to know about the values of one feature in the span.
+/// The statistics of one feature in the span that a scaler needs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Spread {
     /// Number of values.
@@ -362,7 +379,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Looks at all values.
+    /// Returns the spread of the values.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
         let count = values.len() as f64;
@@ -390,7 +407,7 @@ fn fit_one(kind: ScalerKind, values: Spread, name: &str) -> Result<(f64, f64), Q
     let range = values.greatest - values.least;
     let (min, scale) = match kind {
         ScalerKind::MinMax => (values.least, range),
-        // A constant can still have a deviation of some rounding errors.
+        // Rounding errors can give a constant a deviation.
         ScalerKind::ZScore if range == 0.0 => (values.mean, 0.0),
         ScalerKind::ZScore => (values.mean, values.deviation),
     };

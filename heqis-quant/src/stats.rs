@@ -1,9 +1,9 @@
 //! Plain statistics, in one place for the lab and the dashboard: moments, correlations, and 95 % intervals.
 //!
 //! Items of one day are not independent: stocks of a market move together, and so do the minutes of a session. Intervals
-//! over pooled items therefore take *clusters*, usually days, as independent and let the items inside a cluster depend on
-//! each other in any way (Liang and Zeger, Biometrika 73, 1986). With one item a cluster they are the textbook intervals of
-//! independent items, to the bit. What clusters cannot see is dependence between days.
+//! over pooled items therefore treat *clusters*, usually days, as independent and allow any dependence of the items inside a
+//! cluster (Liang and Zeger, Biometrika 73, 1986). With one item a cluster they are the textbook intervals of
+//! independent items, to the bit. Dependence between days is not covered.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,16 @@ const Z95: f64 = 1.959_963_984_540_054;
 /// line, and below five the correlation is noise. One instrument alone never has a cross-section.
 pub const LEAST_CROSS_SECTION: usize = 5;
 
-/// Returns the mean, or `None` of nothing.
+/// Returns the mean; `None` without values.
+///
+/// ```
+/// use heqis_quant::stats::{mean, pearson, spearman};
+///
+/// assert_eq!(mean([1.0, 2.0, 6.0]), Some(3.0));
+/// assert_eq!(pearson(&[1.0, 2.0, 3.0], &[2.0, 4.0, 6.0]), Some(1.0));
+/// assert_eq!(spearman(&[1.0, 2.0, 9.0], &[3.0, 4.0, 5.0]), Some(1.0));
+/// assert_eq!(pearson(&[1.0, 1.0], &[2.0, 4.0]), None);
+/// ```
 #[must_use]
 pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let (count, sum) = values
@@ -25,7 +34,7 @@ pub fn mean(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     (count > 0).then(|| sum / count as f64)
 }
 
-/// Returns the variance with the divisor `n − ddof`, or `None` when there are too few values.
+/// Returns the variance with the divisor `n − ddof`, `None` when there are too few values.
 #[must_use]
 pub fn variance(values: &[f64], ddof: u32) -> Option<f64> {
     let centre = mean(values.iter().copied())?;
@@ -102,7 +111,7 @@ pub fn ranks(values: &[f64]) -> Vec<f64> {
 
 /// Items with the number of their cluster.
 struct Clustered {
-    /// Place of the cluster and value of each item.
+    /// Index of the cluster and value of each item.
     items: Vec<(usize, f64)>,
     /// Number of clusters.
     count: usize,
@@ -110,20 +119,20 @@ struct Clustered {
 
 impl Clustered {
     fn new<K: Ord>(items: impl IntoIterator<Item = (K, f64)>) -> Self {
-        let mut places = BTreeMap::new();
+        let mut indexes = BTreeMap::new();
         let items: Vec<(usize, f64)> = items
             .into_iter()
             .map(|(key, value)| {
-                let next = places.len();
-                (*places.entry(key).or_insert(next), value)
+                let next = indexes.len();
+                (*indexes.entry(key).or_insert(next), value)
             })
             .collect();
-        let count = places.len();
+        let count = indexes.len();
         Self { items, count }
     }
 
     /// The standard error of the mean: `√(C/(C−1) · Σ over clusters of (Σ of deviations)²) / n`; infinite for fewer than two
-    /// clusters, which tell nothing of it.
+    /// clusters, which cannot estimate it.
     fn error(&self, mean: f64) -> f64 {
         let (n, clusters) = (self.items.len() as f64, self.count as f64);
         if self.count < 2 {
@@ -140,8 +149,8 @@ impl Clustered {
         }
     }
 
-    /// How many standard errors reach to either end: the normal quantile for single items, which the textbook interval
-    /// has, and Student's with `C − 1` degrees of freedom for clusters, of which there may be few.
+    /// The half width in standard errors: the normal quantile for single items, as in the textbook interval, and Student's
+    /// with `C − 1` degrees of freedom for clusters, since their number can be small.
     fn reach(&self) -> f64 {
         match self.count == self.items.len() {
             true => Z95,
@@ -189,9 +198,9 @@ fn student95(freedom: usize) -> f64 {
 /// A mean with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct MeanInterval {
-    /// The mean; 0 of nothing.
+    /// The mean; 0 without values.
     pub mean: f64,
-    /// Lower end of the interval; −∞, in JSON null, when fewer than two clusters tell nothing of it.
+    /// Lower end of the interval; −∞, in JSON null, when fewer than two clusters cannot estimate it.
     pub low: f64,
     /// Upper end of the interval; ∞, in JSON null, likewise.
     pub high: f64,
@@ -245,7 +254,7 @@ impl Proportion {
     ///
     /// The interval is Wilson's for the number of independent tries that would have the cluster-robust standard error
     /// (Korn and Graubard, Survey Methodology 24, 1998): `p(1−p)` over its square, corrected by Student's quantile for few
-    /// clusters, and at most the true number. Hits everywhere or nowhere show no spread; then each cluster counts as one
+    /// clusters, and at most the true number. All hits or no hits show no spread; then each cluster counts as one
     /// try, and so does a single cluster.
     #[must_use]
     pub fn clustered<K: Ord>(tries: impl IntoIterator<Item = (K, bool)>) -> Self {

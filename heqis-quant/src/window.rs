@@ -5,10 +5,20 @@ use serde::{Deserialize, Serialize};
 use crate::QuantError;
 
 const PLACE: &str = "window";
-/// 64 MiB of `f32`: far above any model here, and a bound on what a configuration can ask for.
+/// 64 MiB of `f32`: far above any model here, and a bound on the memory that a configuration can request.
 const MAX_VALUES: usize = 1 << 24;
 
 /// A rolling window of `window_rows` rows of `n_features` values, row after row, the oldest first.
+///
+/// ```
+/// use heqis_quant::RowWindow;
+///
+/// let mut window = RowWindow::new(2, 2)?;
+/// assert_eq!(window.push(&[0.1, 0.2])?, None);
+/// assert_eq!(window.push(&[0.3, 0.4])?, Some(&[0.1, 0.2, 0.3, 0.4][..]));
+/// assert!(window.push(&[0.5]).is_err());
+/// # Ok::<(), heqis_quant::QuantError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Saved")]
 pub struct RowWindow {
@@ -106,13 +116,13 @@ impl RowWindow {
         self.values.rchunks_exact(self.n_features).next()
     }
 
-    /// Returns how many rows are in the window.
+    /// Returns the number of rows in the window.
     #[must_use]
     pub fn rows(&self) -> usize {
         self.values.len() / self.n_features
     }
 
-    /// Forgets all rows.
+    /// Removes all rows.
     pub fn clear(&mut self) {
         self.values.clear();
     }
@@ -125,7 +135,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn sizes_and_rows_that_do_not_fit_are_refused() {
+    fn sizes_and_rows_of_the_wrong_length_are_refused() {
         assert!(RowWindow::new(0, 1).is_err());
         assert!(RowWindow::new(1, 0).is_err());
         assert!(RowWindow::new(usize::MAX, 2).is_err());
@@ -135,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saved_window_goes_on_where_it_stopped_and_a_broken_one_is_refused() {
+    fn a_saved_window_continues_where_it_stopped_and_a_broken_one_is_refused() {
         let mut window = RowWindow::new(2, 2).unwrap();
         for i in 0..3 {
             window.push(&[i as f32, 0.1]).unwrap();
@@ -160,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_window_is_always_the_tail_of_what_was_pushed(
+        fn the_window_is_always_the_end_of_the_pushed_rows(
             window_rows in 1usize..6, n_features in 1usize..5, pushed in 0usize..20
         ) {
             let mut window = RowWindow::new(window_rows, n_features).unwrap();

@@ -1,4 +1,4 @@
-//! What feature rows promise, on a real series.
+//! Properties of feature rows, on a real series.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -59,18 +59,18 @@ fn the_standard_set_is_what_the_models_were_trained_on() {
         (12, 12, 250)
     );
     assert_eq!(FeatureSet::parse(set.names()).unwrap(), set);
-    // The number is in frames and files: a change of the set must be a deliberate one.
+    // The number is in frames and files: the set must not change by accident.
     assert_eq!(set.id(), STANDARD_ID);
     let mut turned = set.names().to_vec();
     turned.swap(0, 1);
     assert_ne!(FeatureSet::parse(&turned).unwrap().id(), set.id());
 }
 
-// FNV-1a of the twelve names joined by newlines, computed apart from this crate.
+// FNV-1a of the twelve names joined by newlines, computed by another program.
 const STANDARD_ID: u32 = 0xd2436b55;
 
 #[test]
-fn names_that_cannot_be_computed_are_refused_with_what_can() {
+fn unknown_names_are_refused_with_the_known_ones() {
     for (names, reason) in [
         (vec![], "must not be empty"),
         (vec!["return_1", "return_1"], "must not repeat"),
@@ -154,10 +154,10 @@ fn values_are_right_by_hand() {
 }
 
 #[test]
-fn features_do_not_know_the_price_level() {
+fn features_do_not_depend_on_the_price_level() {
     let bars = bars();
     let set = FeatureSet::parse(&EVERY[..15]).unwrap();
-    // A power of two keeps the arithmetic exact, so the rows must agree to the bit. Only volumes know their level.
+    // A power of two keeps the arithmetic exact, so the rows must agree to the bit. Only volumes depend on the level.
     let cheap: Vec<Bar> = bars.iter().map(|bar| on_level(*bar, 0.25)).collect();
     assert_eq!(rows(&set, &bars), rows(&set, &cheap));
 }
@@ -176,7 +176,7 @@ fn an_ex_right_day_with_the_vendors_reference_changes_no_feature() {
     let (plain, split) = (rows(&set, &bars[..600]), rows(&set, &split[..600]));
     for (i, (a, b)) in plain.iter().zip(&split).enumerate() {
         for ((a, b), name) in a.iter().flatten().zip(b.iter().flatten()).zip(set.names()) {
-            // ln(1 + volume) is free of the level only as far as one share is nothing beside the volume.
+            // ln(1 + volume) is free of the level only as far as one share is negligible against the volume.
             assert!(
                 (a - b).abs()
                     < if name.starts_with("volume") {
@@ -211,7 +211,7 @@ fn a_suspected_ex_right_day_keeps_only_the_return_within_the_day() {
         suspected += 1;
     }
     assert_eq!(suspected, 6);
-    // In the whole series no day beats the limits by more than the rounding of a cent, and no jump stays in a memory.
+    // In the whole series no return exceeds the limits by more than the rounding of a cent, and no jump stays in a state.
     for row in rows.iter().flatten() {
         assert!(row[0].abs() < 0.105, "{row:?}");
         assert!(row[3] < 0.08, "{row:?}");
@@ -219,7 +219,7 @@ fn a_suspected_ex_right_day_keeps_only_the_return_within_the_day() {
 }
 
 #[test]
-fn a_bad_bar_is_an_error_and_leaves_no_trace() {
+fn a_bad_bar_is_an_error_and_leaves_the_state_as_it_was() {
     let bars = bars();
     let set = FeatureSet::parse(&EVERY).unwrap();
     let mut state = FeatureState::new(&set).unwrap();
@@ -294,11 +294,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn the_future_changes_nothing(cut in 1usize..1200, noise in proptest::collection::vec(0.5f64..2.0, 1..30)) {
+    fn later_bars_change_no_row(cut in 1usize..1200, noise in proptest::collection::vec(0.5f64..2.0, 1..30)) {
         let bars = bars();
         let set = FeatureSet::parse(&EVERY).unwrap();
         let whole = rows(&set, &bars[..1300]);
-        // Neither cutting the future off nor replacing it by another one touches the rows before.
+        // Neither removing later bars nor replacing them changes the rows before.
         let mut other = bars[..cut].to_vec();
         other.extend(noise.iter().zip(&bars[cut..]).map(|(factor, bar)| on_level(*bar, *factor)));
         prop_assert_eq!(&rows(&set, &bars[..cut])[..], &whole[..cut]);

@@ -1,4 +1,4 @@
-//! Every column of the golden table: values computed elsewhere, with TA-Lib and with the formulas of Chinese terminals.
+//! Every column of the golden table: values computed by other programs, with TA-Lib and with the formulas of Chinese terminals.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

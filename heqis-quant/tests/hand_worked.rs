@@ -1,5 +1,5 @@
-//! Short series whose indicators were worked out by hand, in sheets that follow the textbooks, and single values of
-//! lines that the golden table does not have.
+//! Short series with indicators worked out by hand, in sheets that follow the textbooks, and single values of lines that
+//! the golden table does not have.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 

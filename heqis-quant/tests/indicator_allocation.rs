@@ -22,7 +22,7 @@ struct Counting;
 
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is passed on unchanged to the system allocator.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Returns how many allocations a whole series takes, with a restore in the middle of the warm-up left out.
+/// Returns the number of allocations of a whole series, without those of a restore in the middle of the warm-up.
 fn allocations<I: Indicator + Serialize + DeserializeOwned>(
     mut indicator: I,
     days: &[Day],

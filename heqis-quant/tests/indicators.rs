@@ -1,4 +1,4 @@
-//! What every indicator promises, whatever it computes.
+//! Properties of every indicator.
 
 #![allow(clippy::unwrap_used, missing_docs)]
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// An indicator whose lines are a list, so that all can be put to the same test.
+/// An indicator with its lines as a list, so that one test covers all.
 trait Lines {
     fn update(&mut self, day: &Day) -> Option<Vec<f64>>;
     fn warmup_bars(&self) -> usize;
@@ -55,7 +55,7 @@ impl<I: Indicator + Serialize + DeserializeOwned> Lines for Subject<I> {
     }
 }
 
-/// The scale that the lines of an indicator are measured against.
+/// The scale of an indicator's lines.
 #[derive(Clone, Copy, PartialEq)]
 enum Scale {
     Price,
@@ -66,7 +66,7 @@ enum Scale {
 struct Entry {
     name: &'static str,
     scale: Scale,
-    /// Whether a bar with a bad number in high and low, or in the volume, is bad for this one.
+    /// Whether a bar with an unusable high and low, or volume, is unusable for this indicator.
     reads: (bool, bool),
     lines: Box<dyn Lines>,
 }
@@ -177,7 +177,7 @@ fn the_first_value_comes_right_after_the_warm_up_and_none_is_missing_after_it() 
             let finite = value.is_none_or(|lines| lines.iter().all(|line| line.is_finite()));
             assert!(finite, "{} bar {i}", entry.name);
         }
-        // The warm-up is that of the indicator, not what is left of it.
+        // The warm-up is that of the indicator, not the bars that remain.
         assert_eq!(entry.lines.warmup_bars(), warmup_bars, "{}", entry.name);
     }
 }
@@ -364,7 +364,7 @@ fn a_trendless_bar_leaves_the_adx_of_talib_where_it_was() {
     for day in &days[..200] {
         adx.update(day.hlc());
     }
-    // 600 bars without movement leave of the sums of movement and range less than TA-Lib calls nothing.
+    // After 600 bars without movement, the sums of movement and range are below TA-Lib's zero.
     let still = Day {
         high: 10.0,
         low: 10.0,

@@ -1,4 +1,4 @@
-//! How far a price is from its mean: Bollinger bands and the commodity channel index.
+//! Distances of a price from its mean: Bollinger bands and the commodity channel index.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ pub struct BollValue {
 /// Bollinger bands: the plain mean of n closes, plus and minus a number of standard deviations.
 ///
 /// Mean and deviation are taken of the distances to the newest close, in one pass, so that they are right for a price of
-/// a million that moves by a cent, where the mean of squares less the square of the mean has no digit left.
+/// a million that moves by a cent, where the mean of squares minus the square of the mean has no correct digit.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Boll {
@@ -30,8 +30,8 @@ pub struct Boll {
 }
 
 impl Boll {
-    /// Makes bands over `n` bars, usually 20, of `deviations`, usually 2, to either side. `ddof` is taken off n in the
-    /// divisor of the variance: 1 in Chinese terminals, 0 in TA-Lib.
+    /// Makes bands over `n` bars, usually 20, of `deviations`, usually 2, to either side. `ddof` is subtracted from n in
+    /// the divisor of the variance: 1 in Chinese terminals, 0 in TA-Lib.
     ///
     /// # Errors
     /// Returns [`QuantError::Value`] when `n` is below 2 or above 100,000, `deviations` is not in (0, 1000], or `ddof`
@@ -87,7 +87,7 @@ impl Indicator for Boll {
         }
         let mean = sum / n;
         let middle = close + mean;
-        // Rounding can leave a little below zero.
+        // Rounding can make it slightly negative.
         let variance = ((squares - sum * mean) / (n - f64::from(self.ddof))).max(0.0);
         let width = self.deviations * variance.sqrt();
         Some(BollValue {
@@ -103,7 +103,7 @@ impl Indicator for Boll {
 }
 
 /// The commodity channel index: the distance of the typical price `(H + L + C)/3` from its mean over n bars, in units
-/// of 0.015 mean absolute deviations. Both profiles agree on it.
+/// of 0.015 mean absolute deviations. Both profiles have the same formula.
 ///
 /// Where all typical prices of the window are equal the index is 0, as in TA-Lib.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,4 @@
-//! The place of the close between the highest and the lowest price of a window: KDJ and the stochastic oscillator.
+//! The position of the close between the highest and the lowest price of a window: KDJ and the stochastic oscillator.
 
 use serde::{Deserialize, Serialize};
 
@@ -46,20 +46,20 @@ impl Channel {
     }
 }
 
-/// Where K and D stand before the first bar.
+/// The values of K and D before the first bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KdjStart {
-    /// K and D start at 50, as textbooks have it.
+    /// K and D start at 50, as in textbooks.
     Fifty,
-    /// K and D start at the first RSV, as terminals do.
+    /// K and D start at the first RSV, as in terminals.
     FirstRsv,
 }
 
 /// The three lines of [`Kdj`], on a scale where 0 is the low and 100 the high of the window.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KdjValue {
-    /// The smoothed place of the close in its range.
+    /// The smoothed position of the close in its range.
     pub k: f64,
     /// The smoothed `k`.
     pub d: f64,
@@ -70,7 +70,7 @@ pub struct KdjValue {
 /// The stochastic oscillator of Chinese terminals; the `cn` profile only.
 ///
 /// `RSV = (C − LL)/(HH − LL)·100` over the last `n` bars, over fewer in the first `n − 1`; K and D are [`SmaCn`] with
-/// weight 1. A window without any range says nothing about the place of the close in it, so RSV is then 50.
+/// weight 1. In a window without any range the close has no position, and RSV is 50.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kdj {
@@ -124,7 +124,7 @@ impl Indicator for Kdj {
         Some(KdjValue { k, d, j })
     }
 
-    /// K and D have no level.
+    /// K and D do not depend on the price level.
     fn rescale(&mut self, factor: f64) {
         self.channel.rescale(factor);
     }
@@ -133,16 +133,16 @@ impl Indicator for Kdj {
 /// The two lines of [`Stoch`], between 0 and 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StochValue {
-    /// The plain mean of the place of the close in its range.
+    /// The plain mean of the position of the close in its range.
     pub k: f64,
     /// The plain mean of `k`.
     pub d: f64,
 }
 
-/// TA-Lib's slow stochastic oscillator with plain means; the `talib` profile only. It is not [`Kdj`]: the two may
-/// stand more than 20 points apart.
+/// TA-Lib's slow stochastic oscillator with plain means; the `talib` profile only. It is not [`Kdj`]: the two can
+/// differ by more than 20 points.
 ///
-/// In a window without any range the place of the close counts as 0, as in TA-Lib.
+/// In a window without any range the position of the close counts as 0, as in TA-Lib.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Stoch {
@@ -178,16 +178,16 @@ impl Indicator for Stoch {
         if !bar.is_usable() {
             return None;
         }
-        let place = self.channel.advance(bar, 0.0);
+        let position = self.channel.advance(bar, 0.0);
         if !self.channel.is_full() {
             return None;
         }
-        let k = self.k.advance(place)?;
+        let k = self.k.advance(position)?;
         let d = self.d.advance(k)?;
         Some(StochValue { k, d })
     }
 
-    /// K and D have no level.
+    /// K and D do not depend on the price level.
     fn rescale(&mut self, factor: f64) {
         self.channel.rescale(factor);
     }

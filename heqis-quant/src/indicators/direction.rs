@@ -8,8 +8,8 @@ use super::window::Window;
 use super::{Bars, Hlc, Indicator, Ma, Profile, forgotten_bars};
 use crate::QuantError;
 
-/// Ranges and index sums below this count as nothing, as in TA-Lib.
-const NOTHING: f64 = 1e-14;
+/// Ranges and index sums below this count as zero, as in TA-Lib.
+const ZERO: f64 = 1e-14;
 
 /// The two lines of [`Di`], 0 to 100.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,9 +22,9 @@ pub struct DiValue {
 
 /// The directional indicators over n bars.
 ///
-/// Of a bar's rise of the high and fall of the low only the larger counts, if positive. Both movements and the true
+/// Only the larger of a bar's rise of the high and fall of the low counts, if it is positive. Both movements and the true
 /// range are summed, over the last n bars in `cn`, in Wilder's way in `talib`: n − 1 are added, then
-/// `S_t = S_{t−1} − S_{t−1}/n + X_t`. The indicators are the movements in percent of the range, 0 where there is none.
+/// `S_t = S_{t−1} − S_{t−1}/n + X_t`. The indicators are the movements in percent of the range, 0 without a range.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Di {
@@ -101,7 +101,7 @@ impl Indicator for Di {
         }
         let (high, low, close) = self.last.replace((bar.high, bar.low, bar.close))?;
         let (rise, fall) = (bar.high - high, low - bar.low);
-        // Without a short circuit, since no processor can guess which way a price goes.
+        // Without a short circuit, since the direction of a price defeats branch prediction.
         let up_move = if (rise > 0.0) & (rise > fall) {
             rise
         } else {
@@ -139,7 +139,7 @@ impl Indicator for Di {
                 (*up, *down, *range)
             }
         };
-        let percent = if range < NOTHING { 0.0 } else { 100.0 / range };
+        let percent = if range < ZERO { 0.0 } else { 100.0 / range };
         Some(DiValue {
             plus_di: up * percent,
             minus_di: down * percent,
@@ -181,7 +181,7 @@ pub struct AdxValue {
 /// The average directional index: the mean over m bars of `DX = |+DI − −DI|/(+DI + −DI)·100`.
 ///
 /// `cn`: a plain mean. `talib`: Wilder's mean. A bar without any movement has no DX. It counts as 0 in `cn` and while
-/// `talib` takes its first mean; after that `talib` keeps the index as it was, as TA-Lib does.
+/// `talib` takes its first mean; after that `talib` keeps the last index, as TA-Lib does.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Adx {
@@ -240,7 +240,7 @@ impl Indicator for Adx {
     fn update(&mut self, bar: Hlc) -> Option<AdxValue> {
         let DiValue { plus_di, minus_di } = self.di.update(bar)?;
         let both = plus_di + minus_di;
-        let dx = (both >= NOTHING).then(|| 100.0 * ((plus_di - minus_di).abs() / both));
+        let dx = (both >= ZERO).then(|| 100.0 * ((plus_di - minus_di).abs() / both));
         let adx = match (&mut self.mean, dx) {
             (Mean::Cn(mean), _) => mean.advance(dx.unwrap_or(0.0)),
             (Mean::Talib(mean), None) if mean.value().is_some() => mean.value(),
@@ -253,7 +253,7 @@ impl Indicator for Adx {
         })
     }
 
-    /// The mean of DX has no level.
+    /// The mean of DX does not depend on the price level.
     fn rescale(&mut self, factor: f64) {
         self.di.rescale(factor);
     }

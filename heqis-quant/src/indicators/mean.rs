@@ -6,7 +6,7 @@ use super::window::{Window, mean};
 use super::{Bars, Indicator, MAX_INPUT, PLACE, Profile, forgotten_bars, usable};
 use crate::QuantError;
 
-/// The plain mean of the last `n` values, summed afresh each time, so that no rounding error accumulates.
+/// The plain mean of the last `n` values, summed on each bar, so that no rounding error accumulates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ma {
@@ -30,7 +30,7 @@ impl Ma {
         self.values.full().map(mean)
     }
 
-    /// Takes a value that is known to be a usable number.
+    /// Takes a value that was checked to be a usable number.
     #[inline]
     pub(super) fn advance(&mut self, x: f64) -> Option<f64> {
         self.values.push(x);
@@ -178,7 +178,7 @@ impl SmaCn {
     /// Returns [`QuantError::Value`] when `first` is not a usable number.
     pub fn starting_at(mut self, first: f64) -> Result<Self, QuantError> {
         if !usable(first) {
-            let rule = format!("must be a number of at most {MAX_INPUT:e} either way");
+            let rule = format!("must have a magnitude of at most {MAX_INPUT:e}");
             return Err(QuantError::value(PLACE, "sma start", rule, first));
         }
         self.last = Some(first);
@@ -216,7 +216,7 @@ impl Indicator for SmaCn {
     }
 }
 
-/// Wilder's mean as TA-Lib has it: the plain mean of the first n values, then `Y_t = ((n−1)·Y_{t−1} + X_t)/n`.
+/// Wilder's mean as in TA-Lib: the plain mean of the first n values, then `Y_t = ((n−1)·Y_{t−1} + X_t)/n`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Wilder {

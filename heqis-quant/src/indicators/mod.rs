@@ -1,7 +1,7 @@
 //! Streaming indicators in two profiles: `cn`, the formulas of Chinese terminals, and `talib`, those of TA-Lib 0.8.2.
 //!
 //! Each indicator is one struct behind one trait, [`Indicator`]: `update` takes the next input and gives the value of
-//! this bar, or `None` while there is none. A batch is a replay of the stream, see [`batch`]. State serialises and
+//! this bar, or `None` during the warm-up. A batch is a replay of the stream, see [`batch`]. State serialises and
 //! continues with identical bits after a restore, and no update allocates.
 //!
 //! | indicator | input | first value after (`warmup_bars`) | profiles |
@@ -23,16 +23,25 @@
 //! | [`VolumeRatio`] | volume | n | one formula |
 //! | [`Returns`], [`Volatility`] | price | n | one formula |
 //!
-//! **Numbers that are none.** An input that is not finite, or whose magnitude is above [`MAX_INPUT`], gives `None` and
-//! leaves no trace: every later value is what it would be had the bar not come. [`Returns`] and [`Volatility`] treat a
-//! price below 1e-50, such as zero, in the same way. One NaN poisons every later value of TA-Lib's running formulas, and one
-//! huge number wipes the digits of a running sum; here sums over a window are always taken afresh.
+//! **Unusable inputs.** An input that is not finite, or whose magnitude is above [`MAX_INPUT`], gives `None` and is
+//! skipped: every later value is the same as without the bar. [`Returns`] and [`Volatility`] treat a
+//! price below 1e-50, such as zero, in the same way. One NaN makes every later value of TA-Lib's running formulas NaN, and one
+//! huge number destroys the digits of a running sum; here every sum over a window is computed from its values.
 //!
-//! **What a late start costs.** Indicators over a window forget what left it, to the bit. The recursive ones remember
-//! their start with geometrically falling weight: [`Indicator::settled_bars`] tells after how many bars no more than
-//! [`SETTLED`] of the scale is left of it.
+//! **Late starts.** Indicators over a window do not depend on values that left it, to the bit. The recursive ones depend on
+//! their start with geometrically falling weight: after [`Indicator::settled_bars`] bars the weight is at most [`SETTLED`]
+//! of the scale.
 //!
-//! **Corporate actions.** [`Indicator::rescale`] moves the memory to another price level, as a share split does.
+//! **Corporate actions.** [`Indicator::rescale`] moves the state to another price level, as a share split does.
+//!
+//! ```
+//! use heqis_quant::indicators::{Indicator, Profile, Rsi};
+//!
+//! let mut rsi = Rsi::new(2, Profile::Cn)?;
+//! let values: Vec<_> = [10.0, 11.0, 10.0].into_iter().map(|close| rsi.update(close)).collect();
+//! assert_eq!(values, [None, Some(100.0), Some(50.0)]);
+//! # Ok::<(), heqis_quant::QuantError>(())
+//! ```
 
 mod band;
 mod channel;
@@ -66,11 +75,11 @@ const MAX_BARS: usize = 100_000;
 /// The largest magnitude of an input. Squares, sums and ratios of such numbers stay far inside an `f64`.
 pub const MAX_INPUT: f64 = 1e50;
 
-/// What may be left of the start of a recursive indicator after [`Indicator::settled_bars`]: a fraction of the price
+/// Largest remaining effect of the start of a recursive indicator after [`Indicator::settled_bars`]: a fraction of the price
 /// for lines in price units, of 100 for lines between 0 and 100.
 pub const SETTLED: f64 = 1e-8;
 
-/// Whose formulas an indicator follows.
+/// The source of an indicator's formulas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Profile {
@@ -127,28 +136,26 @@ impl From<&Bar> for CloseVolume {
 
 /// A running computation over one series.
 pub trait Indicator {
-    /// What one bar gives.
+    /// The input of one bar.
     type Input: Copy;
-    /// What one bar gets.
+    /// The value of one bar.
     type Output;
 
-    /// Returns how many bars of a series give no value before the first one.
+    /// Returns the number of bars of a series before the first value.
     fn warmup_bars(&self) -> usize;
 
-    /// Returns after how many bars at most [`SETTLED`] is left of where the series started, at least `warmup_bars`, or
-    /// `None` when the start is never forgotten.
+    /// Returns the number of bars after which the effect of the start is at most [`SETTLED`], at least `warmup_bars`;
+    /// `None` when the effect never fades.
     fn settled_bars(&self) -> Option<usize> {
         Some(self.warmup_bars())
     }
 
     /// Takes the next input and returns the value of this bar, or `None` during the warm-up.
     ///
-    /// An input that is not a usable number gives `None` too, and leaves the memory as it was; see the
-    /// [module](self).
+    /// An input that is not a usable number gives `None` too, and leaves the state as it was; see the [module](self).
     fn update(&mut self, input: Self::Input) -> Option<Self::Output>;
 
-    /// Moves the memory to another price level: remembered prices are multiplied by `factor`, remembered volumes
-    /// divided by it. An indicator of one plain number treats it as a price; [`VolumeRatio`] as a volume.
+    /// Moves the state to another price level: prices in it are multiplied by `factor`, volumes are divided by it. An indicator of one plain number treats it as a price; [`VolumeRatio`] as a volume.
     fn rescale(&mut self, factor: f64);
 }
 
@@ -171,8 +178,8 @@ pub fn batch<I: Indicator>(
         .collect()
 }
 
-/// A length that was checked, also when it comes from a saved state, and its inverse, since a division on every bar
-/// would cost more than the rest of a recursion.
+/// A checked length, also when it is read from a saved state, and its inverse, since a division on every bar would cost
+/// more than the rest of a recursion.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "usize", into = "usize")]
 struct Bars {
@@ -224,13 +231,13 @@ fn usable(x: f64) -> bool {
     x.abs() <= MAX_INPUT
 }
 
-/// Returns whether `x` is a price whose ratio to any other price can be squared; zero is none.
+/// Returns whether `x` is a price whose ratio to any other price can be squared; zero is not.
 pub(crate) fn is_price(x: f64) -> bool {
     (1.0 / MAX_INPUT..=MAX_INPUT).contains(&x)
 }
 
-/// Returns after how many bars a recursion that keeps the fraction `kept` of its memory each bar has less than e⁻²⁵,
-/// 1.4e-11, of it left. That is well below [`SETTLED`], because ratios of two recursions enlarge what is left.
+/// Returns the number of bars after which a recursion that keeps the fraction `kept` of its state each bar has less than
+/// e⁻²⁵, 1.4e-11, of it left. That is well below [`SETTLED`], because ratios of two recursions enlarge the rest.
 fn forgotten_bars(kept: f64) -> usize {
     if kept <= 0.0 {
         return 1;

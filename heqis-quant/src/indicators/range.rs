@@ -49,7 +49,7 @@ impl Indicator for TrueRange {
         }
     }
 
-    /// The first value of `cn` is special, the second is not.
+    /// Only the first value of `cn` has another formula.
     fn settled_bars(&self) -> Option<usize> {
         Some(1)
     }
@@ -116,7 +116,7 @@ impl Indicator for Atr {
 
     fn settled_bars(&self) -> Option<usize> {
         Some(match &self.mean {
-            // The first range is special and stays in the window for n bars.
+            // The first range has another formula and stays in the window for n bars.
             Mean::Cn(mean) => mean.warmup_bars() + 1,
             Mean::Talib(mean) => 1 + mean.settled_bars(),
         })

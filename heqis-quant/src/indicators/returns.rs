@@ -90,7 +90,7 @@ impl Indicator for Volatility {
         Some((squares / (values.len() - 1) as f64).sqrt())
     }
 
-    /// Returns have no level; only the last price has.
+    /// Returns do not depend on the price level; only the last price does.
     fn rescale(&mut self, factor: f64) {
         self.one_bar.rescale(factor);
     }

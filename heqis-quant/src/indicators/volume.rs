@@ -5,10 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{CloseVolume, Indicator, Ma, Profile, usable};
 use crate::QuantError;
 
-/// On-balance volume, in shares: the volume of each bar is added when the close rose, taken off when it fell.
+/// On-balance volume, in shares: the volume of each bar is added when the close rose, subtracted when it fell.
 ///
 /// `cn` starts at 0, `talib` at the volume of the first bar. Whole numbers of shares are summed exactly up to 2^53.
-/// Only differences mean anything, since the level depends for ever on where the series started.
+/// Only differences have a meaning, since the level always depends on the start of the series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Obv {
@@ -48,7 +48,7 @@ impl Indicator for Obv {
         }
         self.volume_shares += match (self.last.replace(bar.close), self.profile) {
             (Some(last), _) => {
-                // Both sides are computed, since no processor can guess which way a price goes.
+                // Both sides are computed, since the direction of a price defeats branch prediction.
                 let rose = f64::from(u8::from(bar.close > last));
                 let fell = f64::from(u8::from(bar.close < last));
                 (rose - fell) * bar.volume_shares
@@ -65,9 +65,9 @@ impl Indicator for Obv {
     }
 }
 
-/// The volume of a bar over the mean volume of the n bars before it; both profiles agree on it.
+/// The volume of a bar over the mean volume of the n bars before it; both profiles have the same formula.
 ///
-/// Without any volume in those bars there is nothing to compare with, and no value.
+/// Without any volume in those bars there is no value.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VolumeRatio {

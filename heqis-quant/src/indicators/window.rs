@@ -1,12 +1,12 @@
-//! The last values of a series, always in one piece.
+//! The last values of a series, always contiguous.
 
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_BARS, PLACE};
 use crate::QuantError;
 
-/// The last `capacity` values. Each value is written twice, a capacity apart, so that the window is one slice wherever
-/// the ring stands and no reader has to know of a seam. Allocated once.
+/// The last `capacity` values. Each value is written twice, a capacity apart, so that the window is one slice at every
+/// position of the ring. Allocated once.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "Saved", into = "Saved")]
 pub(super) struct Window {
@@ -16,7 +16,7 @@ pub(super) struct Window {
     next: usize,
 }
 
-/// A window as written: the oldest value first, wherever the ring stood.
+/// A window as written: the oldest value first.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Saved {
@@ -37,13 +37,13 @@ impl TryFrom<Saved> for Window {
     type Error = QuantError;
 
     fn try_from(saved: Saved) -> Result<Self, QuantError> {
-        // One more than the longest length, since returns over n bars remember n + 1 prices.
+        // One more than the longest length, since returns over n bars need n + 1 prices.
         if !(1..=MAX_BARS + 1).contains(&saved.capacity) || saved.values.len() > saved.capacity {
             return Err(QuantError::value(
                 PLACE,
                 "saved window",
                 format!(
-                    "must have a capacity in 1..={} and no more values than that",
+                    "must have a capacity in 1..={} and at most that many values",
                     MAX_BARS + 1
                 ),
                 format!("{} values of {}", saved.values.len(), saved.capacity),
@@ -106,14 +106,14 @@ impl Window {
     }
 }
 
-/// The mean, summed from the oldest to the newest value. The order is a promise: features of shipped models depend on
-/// its last bit.
+/// The mean, summed from the oldest to the newest value. The order is fixed: features of shipped models depend on its
+/// last bit.
 pub(super) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 
-/// Returns the highest value. The comparison is written out because `f64::max` also has to mind NaN, which never gets
-/// into a window.
+/// Returns the highest value. The comparison is written out because `f64::max` also handles NaN, which a window
+/// never contains.
 pub(super) fn highest(values: &[f64]) -> f64 {
     let max = |a: f64, b: &f64| if *b > a { *b } else { a };
     values.iter().fold(f64::MIN, max)
@@ -145,7 +145,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_window_is_always_the_tail_of_what_was_pushed(
+        fn the_window_is_always_the_end_of_the_pushed_values(
             capacity in 1usize..12, pushed in proptest::collection::vec(-1e3f64..1e3, 0..40)
         ) {
             let mut window = Window::new(capacity);

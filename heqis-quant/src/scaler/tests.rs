@@ -44,7 +44,7 @@ fn a_z_score_has_mean_zero_and_deviation_one() {
 }
 
 #[test]
-fn values_outside_are_counted_and_clipped_only_when_told() {
+fn values_outside_are_counted_and_clipped_only_with_that_option() {
     for (handling, expected) in [
         (OutOfRange::Clip, [0.0, 1.0]),
         (OutOfRange::Pass, [-0.5, 1.5]),
@@ -58,7 +58,7 @@ fn values_outside_are_counted_and_clipped_only_when_told() {
 }
 
 #[test]
-fn what_cannot_be_scaled_is_refused() {
+fn rows_that_cannot_be_scaled_are_refused() {
     let fit = |rows: &[[f64; 1]], targets: &[f64]| {
         let rows = rows.iter().map(|r| &r[..]);
         Scaler::fit(

@@ -39,7 +39,7 @@ fn equal_values_share_the_mean_of_their_ranks() {
 
 /// Ten times 0.1 differ from their own computed mean, so that naive sums answer 1.0 or NaN.
 #[test]
-fn two_constant_series_of_a_tenth_have_no_correlation() {
+fn constant_series_of_a_tenth_have_no_correlation() {
     for count in 1..=100 {
         let tenths = vec![0.1; count];
         let rising: Vec<f64> = (0..count).map(|at| at as f64).collect();
@@ -53,7 +53,7 @@ fn two_constant_series_of_a_tenth_have_no_correlation() {
 }
 
 #[test]
-fn neither_levels_nor_units_lose_a_correlation() {
+fn a_correlation_keeps_its_digits_at_every_level_and_unit() {
     let steps = [0.0, 1.0, 2.0, 4.0];
     for (level, unit) in [(1e15, 1.0), (0.0, 1e-300), (0.0, 1e300), (-5.0, 1e-9)] {
         let moved = steps.map(|step| level + unit * step);
@@ -110,7 +110,7 @@ fn a_clustered_mean_is_that_of_a_hand_worked_case() {
 }
 
 #[test]
-fn one_day_tells_nothing_of_its_own_spread() {
+fn one_day_has_no_estimate_of_its_spread() {
     let one = MeanInterval::clustered([(1, 0.5), (1, 0.25)]);
     assert_eq!((one.low, one.high), (f64::NEG_INFINITY, f64::INFINITY));
     let minutes = Proportion::clustered((0..239).map(|minute| (1, minute < 150)));
@@ -121,9 +121,9 @@ fn one_day_tells_nothing_of_its_own_spread() {
     );
 }
 
-/// Hits of all stocks of a day that are one and the same are one hit.
+/// Identical hits of all stocks of a day count as one hit.
 #[test]
-fn copies_of_a_stock_add_nothing_to_what_is_known() {
+fn copies_of_a_stock_do_not_narrow_the_interval() {
     let hits = |day: u32| day.is_multiple_of(3);
     let single = Proportion::clustered((0..2_000).map(|day| (day, hits(day))));
     let copies = (0..2_000).flat_map(|day| (0..10).map(move |_| (day, hits(day))));
@@ -154,8 +154,8 @@ impl Numbers {
     }
 }
 
-/// Ten stocks of which half of each day's move is the market's: on 250 days the interval by days holds the truth in about
-/// 95 of 100 histories, and the one that takes all 2,500 items as independent in far fewer.
+/// Ten stocks with half of each day's move from the market: on 250 days the interval by days contains the true mean in about
+/// 95 of 100 histories, and the one that treats all 2,500 items as independent in far fewer.
 #[test]
 fn intervals_by_day_cover_the_truth_for_ten_correlated_stocks() {
     const HISTORIES: usize = 1_000;
@@ -206,7 +206,7 @@ proptest! {
         prop_assert_eq!(pearson(&constant, &constant), None);
     }
 
-    /// A correlation knows neither unit nor origin, and a rank correlation no scale at all.
+    /// A correlation does not depend on unit or origin, and a rank correlation not on any monotonic scale.
     #[test]
     fn correlations_do_not_change_with_scale(
         pairs in prop::collection::vec((-100i32..100, -100i32..100), 2..40),
@@ -227,7 +227,7 @@ proptest! {
         prop_assert!(near(pearson(&a, &b), pearson(&b, &a)));
     }
 
-    /// One item a cluster is Wilson's interval and the textbook's, to the bit, whatever the keys.
+    /// One item per cluster gives Wilson's interval and the textbook's, to the bit, for any keys.
     #[test]
     fn single_items_have_the_textbook_intervals(values in prop::collection::vec(-1.0f64..1.0, 2..50)) {
         let n = values.len() as f64;
@@ -242,7 +242,7 @@ proptest! {
         prop_assert_eq!((found.low, found.high), (mean - half, mean + half));
     }
 
-    /// An interval holds its share and stays inside 0 to 1.
+    /// An interval contains its share and stays inside 0 to 1.
     #[test]
     fn a_proportion_lies_in_its_interval(tries in prop::collection::vec((0u8..6, any::<bool>()), 0..60)) {
         let share = Proportion::clustered(tries);

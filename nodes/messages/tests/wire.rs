@@ -360,7 +360,7 @@ proptest! {
     }
 
     #[test]
-    fn features_cross_unchanged_with_their_tensor_beside_the_meta_part(features in features()) {
+    fn features_cross_unchanged_with_their_tensor_after_the_meta_part(features in features()) {
         let (meta, tensor) = parts(&features);
         prop_assert_eq!(&tensor, &features.tensor);
         let layout = FeaturesLayout { bar: ref_layout(&features.bar), set_id: features.set_id };

@@ -11,7 +11,7 @@ use crate::error::QuantError;
 /// The checksums are those of Python's `zlib.crc32`.
 const GOLDEN: &str = include_str!("../../../tests/golden/journal.jsonl");
 
-/// Every byte of a journal is covered by a rule, except that without its last byte the last line is a torn one.
+/// Every byte of a journal is covered by a rule, except that without its last byte the last line is torn.
 #[test]
 fn a_change_of_any_byte_is_noticed() {
     let golden = GOLDEN.as_bytes();
@@ -41,7 +41,7 @@ fn a_change_of_any_byte_is_noticed() {
 }
 
 #[test]
-fn what_was_read_is_written_with_the_same_bytes() -> Result<(), QuantError> {
+fn a_journal_that_was_read_is_written_with_the_same_bytes() -> Result<(), QuantError> {
     let contents = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?;
     assert!(contents.closed);
     assert_eq!(contents.whole_bytes, GOLDEN.len() as u64);
@@ -63,7 +63,7 @@ fn what_was_read_is_written_with_the_same_bytes() -> Result<(), QuantError> {
 }
 
 #[test]
-fn a_refused_order_is_known_by_its_side_and_its_reason() -> Result<(), QuantError> {
+fn a_refused_order_is_identified_by_position_and_reason() -> Result<(), QuantError> {
     let [(_, bought), (_, invalid)] =
         Contents::parse(GOLDEN.as_bytes(), "golden.jsonl")?.decisions[..]
     else {
@@ -102,13 +102,13 @@ fn lines_that_break_a_rule_are_named() {
         assert!(
             error
                 .as_ref()
-                .is_err_and(|told| told.starts_with(&expected)),
+                .is_err_and(|message| message.starts_with(&expected)),
             "{error:?}"
         );
     }
 }
 
-/// A journal of format 1 is read, and what follows its closing line is the work of a later run.
+/// A journal of format 1 is read, and decisions after its closing line are of a later run.
 #[test]
 fn the_first_format_is_read_and_decisions_may_follow_a_closing_line() -> Result<(), QuantError> {
     const FIRST: &str = include_str!("../../../tests/golden/journal-1.jsonl");
@@ -133,7 +133,7 @@ fn the_first_format_is_read_and_decisions_may_follow_a_closing_line() -> Result<
 }
 
 #[test]
-fn a_header_says_who_writes_and_where_the_segment_stands() -> Result<(), QuantError> {
+fn a_header_has_the_identity_and_the_number_of_the_segment() -> Result<(), QuantError> {
     let identity = Identity {
         topology: "dual-board".into(),
         rule: "0123456789abcdef".into(),
@@ -153,17 +153,20 @@ fn a_header_says_who_writes_and_where_the_segment_stands() -> Result<(), QuantEr
         topology: String::new(),
         ..identity.clone()
     };
-    let told: Vec<String> = identity
+    let differences: Vec<String> = identity
         .differences(&start)
         .iter()
         .map(ToString::to_string)
         .collect();
-    assert_eq!(told, ["rule is 0123456789abcdef in the journal and f now"]);
+    assert_eq!(
+        differences,
+        ["rule is 0123456789abcdef in the journal and f now"]
+    );
     Ok(())
 }
 
 #[test]
-fn an_index_comes_back_as_it_was_written_and_a_change_is_noticed() -> Result<(), QuantError> {
+fn an_index_is_read_as_it_was_written_and_a_change_is_noticed() -> Result<(), QuantError> {
     let mut state = JournalState::default();
     let mut scanner = Scanner::new("golden.jsonl");
     for line in GOLDEN.lines() {
@@ -192,7 +195,7 @@ fn an_index_comes_back_as_it_was_written_and_a_change_is_noticed() -> Result<(),
 
 proptest! {
     #[test]
-    fn runs_hold_exactly_the_positions_that_were_taken(positions in prop::collection::vec(0u64..80, 0..120)) {
+    fn runs_contain_exactly_the_committed_positions(positions in prop::collection::vec(0u64..80, 0..120)) {
         let golden = Contents::parse(GOLDEN.as_bytes(), "golden.jsonl").map_err(|e| TestCaseError::fail(e.to_string()))?;
         let (id, decision) = golden.decisions[0];
         let mut state = JournalState::default();

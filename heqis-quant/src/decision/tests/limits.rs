@@ -179,7 +179,7 @@ fn days_without_known_limits_have_none_in_the_snapshot() {
         ..simple(0, 11.0, 11.0)
     };
     assert_eq!(run.snapshot(&first).limits, None);
-    // A bar that trades beyond the limits shows that there were none.
+    // A bar that trades beyond the limits shows that they were not in force.
     assert_eq!(run.snapshot(&simple(1, 11.0, 15.0)).limits, None);
     // A suspected corporate action leaves the reference unknown; the vendor's reference settles it.
     let hidden = Bar {
