@@ -183,7 +183,7 @@ fn the_first_value_comes_right_after_the_warm_up_and_none_is_missing_after_it() 
 }
 
 #[test]
-fn a_number_that_is_none_gives_none_and_leaves_no_trace() {
+fn an_unusable_input_gives_none_and_changes_no_state() {
     let days = supor();
     for mut entry in every() {
         let clean = bits(&replay(&mut *entry.lines, &days));
@@ -224,7 +224,7 @@ fn a_number_that_is_none_gives_none_and_leaves_no_trace() {
 }
 
 #[test]
-fn a_price_of_zero_is_none_for_returns_and_their_deviation() {
+fn a_price_of_zero_is_unusable_for_returns_and_their_deviation() {
     let (mut returns, mut volatility) = (Returns::new(1).unwrap(), Volatility::new(2).unwrap());
     let prices = [1.0, 0.0, 2.0, -1.0, 1.0];
     assert_eq!(
@@ -238,7 +238,7 @@ fn a_price_of_zero_is_none_for_returns_and_their_deviation() {
 }
 
 #[test]
-fn one_huge_price_wipes_no_digit_of_a_window_that_it_has_left() {
+fn a_huge_price_does_not_affect_a_window_that_it_has_left() {
     let days = supor();
     for name in [
         "ma",
@@ -285,7 +285,7 @@ fn bollinger_bands_keep_their_digits_at_any_price_level() {
 }
 
 #[test]
-fn a_late_start_is_forgotten_as_soon_as_documented() {
+fn the_effect_of_a_late_start_fades_as_documented() {
     let days = supor();
     for entry in every() {
         let Some(settled_bars) = entry.lines.settled_bars() else {
@@ -358,7 +358,7 @@ fn still_prices_give_the_documented_values() {
 }
 
 #[test]
-fn a_trendless_bar_leaves_the_adx_of_talib_where_it_was() {
+fn a_bar_without_movement_keeps_the_adx_of_talib() {
     let days = supor();
     let mut adx = Adx::new(14, 14, Profile::Talib).unwrap();
     for day in &days[..200] {
@@ -381,7 +381,7 @@ fn a_trendless_bar_leaves_the_adx_of_talib_where_it_was() {
 }
 
 #[test]
-fn lengths_that_make_no_sense_are_refused_with_the_range() {
+fn lengths_out_of_range_are_refused_with_the_range() {
     use Profile::Cn;
     for (error, field) in [
         (Ma::new(0).unwrap_err(), "ma n"),
@@ -454,7 +454,7 @@ proptest! {
     }
 
     #[test]
-    fn the_future_changes_nothing(cut in 1usize..600, noise in proptest::collection::vec(0.5f64..2.0, 1..40)) {
+    fn later_inputs_change_no_value(cut in 1usize..600, noise in proptest::collection::vec(0.5f64..2.0, 1..40)) {
         let days = &supor()[..700];
         let mut other_future = days[..cut].to_vec();
         other_future.extend(noise.iter().zip(&days[cut..]).map(|(factor, day)| Day {
@@ -471,7 +471,7 @@ proptest! {
     }
 
     #[test]
-    fn rescaling_the_memory_equals_having_seen_rescaled_prices(cut in 0usize..200, halvings in -3i32..4) {
+    fn rescaling_the_state_equals_rescaling_the_inputs(cut in 0usize..200, halvings in -3i32..4) {
         // A power of two keeps the products exact, so both ways must agree to the bit.
         let factor = 0.5f64.powi(halvings);
         let days = &supor()[..260];

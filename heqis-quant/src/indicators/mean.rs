@@ -178,7 +178,7 @@ impl SmaCn {
     /// Returns [`QuantError::Value`] when `first` is not a usable number.
     pub fn starting_at(mut self, first: f64) -> Result<Self, QuantError> {
         if !usable(first) {
-            let rule = format!("must have a magnitude of at most {MAX_INPUT:e}");
+            let rule = format!("must be a number of magnitude at most {MAX_INPUT:e}");
             return Err(QuantError::value(PLACE, "sma start", rule, first));
         }
         self.last = Some(first);

@@ -1,5 +1,5 @@
-//! The bytes of every message, packed by hand: field after field, little-endian, nothing in between. A change here breaks
-//! nodes of different versions that talk to each other.
+//! The bytes of every message, packed by hand: field after field, little-endian, without padding. A change here breaks
+//! nodes of different versions.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fmt::Debug;
@@ -10,7 +10,7 @@ use heqis_quant::decision::{Band, DecisionReason, Position, RiskState};
 use heqis_quant::{Bar, BarRef, Date, Decision, MarketSnapshot, Marks, Prediction, Side, Symbol};
 use proptest::prelude::*;
 
-/// symbol, time_ns, days, open, high, low, close, (pre_close: there), volume_shares, (amount_cny: not there), marks.
+/// symbol, time_ns, days, open, high, low, close, (pre_close: present), volume_shares, (amount_cny: absent), marks.
 const BAR: &[&str] = &[
     "0000000000000048532e303030303036",
     "0060168d70ebe613",
@@ -55,7 +55,7 @@ const PREDICTION: &[&str] = &[
     "9a9999999999b93f333333333333d33f333333333333e33f",
 ];
 
-/// symbol, days, time_ns, close, side, confidence, reason, is_in, predicted_return, (down, flat, up).
+/// symbol, days, time_ns, close, side, confidence, reason, is_long, predicted_return, (down, flat, up).
 const DECISION: &[&str] = &[
     "0000000000000048532e303030303036",
     "d6400000",
@@ -70,8 +70,8 @@ const DECISION: &[&str] = &[
     "3905000000000000",
 ];
 
-/// What may follow a feature row, features and a prediction: open, (reference_close: there), (limits: there), level_ratio,
-/// after_limit_lock, (volume_ratio: not there), filter_indicators_id, (ma_short: there), (ma_long: not), (rsi: there), (adx: not).
+/// The extension of a feature row, features and a prediction: open, (reference_close: present), (limits: present), level_ratio,
+/// after_limit_lock, (volume_ratio: absent), filter_indicators_id, (ma_short: present), (ma_long: absent), (rsi: present), (adx: absent).
 const SNAPSHOT: &[&str] = &[
     "3333333333333140",
     "010000000000003140",
@@ -86,7 +86,7 @@ const SNAPSHOT: &[&str] = &[
     "00",
 ];
 
-/// What may follow a decision: (entry_price: there), cool_down_days, ban_days.
+/// The extension of a decision: (entry_price: present), cool_down_days, ban_days.
 const RISK_STATE: &[&str] = &["010000000000803040", "03000000", "00000000"];
 
 fn bytes(fields: &[&str]) -> Vec<u8> {
@@ -267,11 +267,11 @@ fn a_snapshot_costs_92_bytes_at_most_and_nothing_where_it_is_absent() {
         meta.len()
     };
     assert_eq!(length(None), 40);
-    // All eleven fields with everything known.
+    // All eleven fields present.
     assert_eq!(length(Some(full)) - length(None), 92);
 }
 
-/// A decoder that took half a message, or a message and something else, would read the rest of the frame wrongly.
+/// A decoder that accepts a part of a message, or trailing bytes, would misread the rest of the frame.
 fn no_other_length_of<P: Payload>(fields: &[&str], tensor: &Tensor) {
     let mut bytes = bytes(fields);
     for length in 0..bytes.len() {
@@ -293,7 +293,7 @@ fn a_message_cut_short_anywhere_or_followed_by_anything_is_refused_by_name() {
     no_other_length_of::<DecisionMessage>(DECISION, &Tensor::default());
 }
 
-/// As above, but the message that ends where the extension begins is whole.
+/// As above, but the message without the extension is valid.
 fn no_other_length_with_an_extension<P: Payload>(
     plain: &[&str],
     extension: &[&str],
@@ -340,7 +340,7 @@ fn an_extension_that_breaks_a_rule_is_refused_by_name() {
         (
             2,
             "014e07000000000000fa05000000000000",
-            "limits 1870..=1530 are no band",
+            "limits 1870..=1530 are not a band",
         ),
         (
             3,
@@ -361,7 +361,7 @@ fn an_extension_that_breaks_a_rule_is_refused_by_name() {
 }
 
 #[test]
-fn a_tag_has_exactly_the_values_that_have_a_meaning() {
+fn a_tag_accepts_exactly_the_known_values() {
     let tagged = |fields: &[&str], at: usize, accepted: usize, decodes: &dyn Fn(&[u8]) -> bool| {
         let sound = bytes(fields);
         for tag in 0..=u8::MAX {
@@ -376,13 +376,13 @@ fn a_tag_has_exactly_the_values_that_have_a_meaning() {
     tagged(DECISION, side, 3, &decision);
     tagged(DECISION, side + 1 + 8, DecisionReason::ALL.len(), &decision);
     tagged(DECISION, side + 1 + 8 + 1, 2, &decision);
-    // Nine marks are known, and any of them may stand together.
+    // Nine marks are known, and any of them may be combined.
     let bar = |meta: &[u8]| BarMessage::decode(meta, Tensor::default()).is_ok();
     tagged(BAR, length(BAR) - 1, 2, &bar);
 }
 
 proptest! {
-    /// Numbers of every kind, in every place: whatever gets in keeps the rules that the stages rely on.
+    /// Numbers of every kind in every field: a message that is accepted keeps the rules that the stages rely on.
     #[test]
     fn a_message_with_other_numbers_is_refused_or_keeps_every_rule(
         fields in (0usize..10, 0usize..10),
@@ -415,7 +415,7 @@ proptest! {
             prop_assert!(decision.decision.close.is_finite());
             prop_assert!(decision.decision.confidence.is_finite());
         }
-        // A bar is judged by the cleaner, and may hold any number.
+        // The cleaner judges bars, so a bar may have any number.
         if let Ok(BarMessage(bar)) = BarMessage::decode(&damaged(BAR), Tensor::default()) {
             prop_assert_eq!(Symbol::from_key(bar.symbol.as_key()).unwrap(), bar.symbol);
             prop_assert_eq!(Date::from_days(bar.date.days()), Some(bar.date));

@@ -1,5 +1,5 @@
-//! What the nodes say to one another, as bytes: bincode writes the same ones, nothing is lost on the way, and nothing
-//! that breaks a rule gets in.
+//! The messages as bytes: bincode writes the same ones, decoding restores every field, and a message that breaks a rule is
+//! refused.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use bincode::Encode;
@@ -30,12 +30,12 @@ fn refusal<P: Payload>(meta: &[u8], tensor: Tensor) -> String {
     }
 }
 
-/// What bincode's legacy configuration, the layout of bincode 1, writes.
+/// The bytes of bincode's legacy configuration, the layout of bincode 1.
 fn bincode(value: &impl Encode) -> Vec<u8> {
     bincode::encode_to_vec(value, bincode::config::legacy()).unwrap()
 }
 
-/// The layouts once more, written by hand and encoded by bincode.
+/// Independent definitions of the layouts, encoded by bincode.
 mod oracle {
     use bincode::Encode;
 
@@ -116,7 +116,7 @@ use oracle::{
     SnapshotLayout,
 };
 
-/// A message's bytes and those of what follows it.
+/// A message's bytes and those of its extension.
 fn followed(mut bytes: Vec<u8>, extension: Option<Vec<u8>>) -> Vec<u8> {
     bytes.extend(extension.unwrap_or_default());
     bytes
@@ -231,7 +231,7 @@ fn bar_refs() -> impl Strategy<Value = BarRef> {
 }
 
 prop_compose! {
-    /// Any bar at all: bars are judged by the cleaner, not by the wire.
+    /// Any bar: the cleaner judges bars, not the decoder.
     fn bars()(
         symbol in symbols(),
         date in dates(),
@@ -256,7 +256,7 @@ fn risk_states() -> impl Strategy<Value = RiskState> {
     prop_oneof![Just(RiskState::default()), some]
 }
 
-/// A snapshot of the bar whose message it follows.
+/// A snapshot of the bar of a message.
 fn snapshot_of(bar: BarRef) -> impl Strategy<Value = Option<MarketSnapshot>> {
     let numbers = prop::array::uniform6(prop::option::of(finite()));
     let rest = (finite(), 1e-3f64..1e3, any::<bool>(), any::<u32>());
@@ -345,7 +345,7 @@ proptest! {
         prop_assert!(tensor.is_empty());
         prop_assert_eq!(&meta, &bincode(&bar_layout(&bar)));
         let BarMessage(read) = decode(&meta).unwrap();
-        // Not-a-numbers are unequal to themselves, so bits are compared.
+        // NaN is not equal to itself, so bits are compared.
         prop_assert_eq!(bincode(&bar_layout(&read)), meta);
         prop_assert_eq!(BarMessage(read).key(), bar.symbol.as_key());
     }
@@ -388,15 +388,15 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bytes_are_refused_or_mean_exactly_what_they_say(
+    fn arbitrary_bytes_are_refused_or_canonical(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         canonical(&bytes)?;
     }
 
-    /// Bytes that were valid before one of them was hit get much further into the decoders than noise does.
+    /// Valid bytes with one changed byte get further into the decoders than noise does.
     #[test]
-    fn a_message_with_damaged_bytes_is_refused_or_means_exactly_what_it_says(
+    fn a_message_with_damaged_bytes_is_refused_or_canonical(
         decision in decisions(),
         bar in bars(),
         row in rows(),
@@ -409,7 +409,7 @@ proptest! {
             meta[at] ^= hit;
             canonical(&meta)?;
             meta[at] ^= hit;
-            // Every shorter message lacks something.
+            // Every shorter message is incomplete.
             canonical(&meta[..cut.index(meta.len())])?;
             meta.push(0);
             prop_assert!(decode::<DecisionMessage>(&meta).is_err());
@@ -419,7 +419,7 @@ proptest! {
     }
 }
 
-/// Whatever a decoder accepts is written back as the same bytes: there is one spelling of each message.
+/// A message that is decoded encodes to the same bytes: each message has one encoding.
 fn canonical(bytes: &[u8]) -> Result<(), TestCaseError> {
     fn one<P: Payload>(bytes: &[u8], tensor: Tensor) -> Result<(), TestCaseError> {
         if let Ok(payload) = P::decode(bytes, tensor) {
@@ -505,7 +505,7 @@ fn a_decision_that_breaks_a_rule_is_refused_by_name_and_value() {
 #[test]
 fn a_position_that_is_neither_flat_nor_long_is_refused() {
     let sound = bincode(&sound_decision());
-    // The flag stands before the last five numbers.
+    // The flag is before the last five numbers.
     let flag = sound.len() - 5 * 8 - 1;
     assert_eq!(sound[flag], 1);
     let mut meta = sound;
@@ -537,7 +537,7 @@ fn a_bar_with_an_unknown_mark_is_refused() {
 }
 
 #[test]
-fn what_a_model_said_crosses_as_it_was_said() {
+fn a_prediction_crosses_unchanged_even_if_it_is_invalid() {
     for (predicted_return, first) in [
         (0.0, f64::NAN),
         (f64::NEG_INFINITY, 0.2),
@@ -565,7 +565,7 @@ fn what_a_model_said_crosses_as_it_was_said() {
 }
 
 #[test]
-fn features_need_finite_rows_and_have_one_spelling() {
+fn features_need_finite_rows_and_have_one_encoding() {
     let meta = bincode(&FeaturesLayout {
         bar: sound_ref(),
         set_id: 7,
@@ -589,7 +589,7 @@ fn features_need_finite_rows_and_have_one_spelling() {
             "payload 'features': tensor shape [2, 1] is neither [1, n] nor [1, rows, n] with two rows or more",
         ),
         (
-            // What one row of two values has another spelling for.
+            // One row of two values has another shape.
             tensor(&[1, 1, 2], &[0.0, 1.0]),
             "payload 'features': tensor shape [1, 1, 2] is neither [1, n] nor [1, rows, n] with two rows or more",
         ),
@@ -612,7 +612,7 @@ fn features_need_finite_rows_and_have_one_spelling() {
 }
 
 #[test]
-fn a_feature_row_that_claims_more_values_than_it_brings_is_refused_before_anything_is_allocated() {
+fn a_feature_row_that_claims_more_values_than_it_has_is_refused_before_any_allocation() {
     let sound = bincode(&RowLayout {
         bar: sound_ref(),
         set_id: 7,
