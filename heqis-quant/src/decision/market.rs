@@ -130,12 +130,10 @@ pub struct MarketSnapshot {
     /// The ex-right reference over the last close: 1 except on an ex-right day.
     pub level_ratio: f64,
     /// Whether the bar before was limit-locked at its upper limit.
-    #[serde(rename = "after_one_word")]
     pub after_limit_lock: bool,
     /// Volume over that of the bar before, both in today's shares; `None` on the first bar and after a bar without volume.
     pub volume_ratio: Option<f64>,
     /// [`FilterIndicators::id`] of the four indicators below.
-    #[serde(rename = "gauges_id")]
     pub filter_indicators_id: u32,
     /// The short mean of closes, CNY.
     pub ma_short: Option<f64>,
@@ -201,7 +199,6 @@ impl MarketSnapshot {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MarketState {
-    #[serde(rename = "gauges_id")]
     filter_indicators_id: u32,
     last: Option<Last>,
     ma_short: Option<Ma>,
@@ -217,7 +214,6 @@ struct Last {
     date: Date,
     close: f64,
     volume_shares: f64,
-    #[serde(rename = "one_word_up")]
     limit_locked_up: bool,
     /// The reference of that day.
     day_reference: Option<f64>,
