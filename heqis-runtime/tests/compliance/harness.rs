@@ -226,7 +226,8 @@ impl Run {
                 Some("recorder".to_owned())
             }
         };
-        let is_source = at == 0;
+        // Sources and ring buffers have no tap; their frames are counted where they are recorded.
+        let counts_output = at == 0 || self.tested == "ring-buffer";
         let count = {
             let (seen, handle) = (progress.seen.clone(), graph.handle());
             move || {
@@ -239,7 +240,7 @@ impl Run {
         };
         if let Some(follower) = &follower {
             let (records, payload) = (records.clone(), self.output.unwrap());
-            let count = is_source.then(|| count.clone());
+            let count = counts_output.then(|| count.clone());
             graph = graph.tap(
                 follower,
                 Tap::new(move |frame| {
@@ -250,7 +251,7 @@ impl Run {
                 }),
             );
         }
-        if !is_source {
+        if !counts_output {
             graph = graph.tap(self.tested, Tap::new(move |_| count()));
         }
         let report = graph.run(Duration::from_secs(60)).unwrap();
