@@ -60,7 +60,7 @@ impl DropCause {
 
 /// The outcome of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum FrameOutcome {
     /// The consuming stage is done with it.
     Delivered,
     /// It was delivered before.
@@ -69,7 +69,7 @@ pub(crate) enum Outcome {
     Dropped(DropCause),
 }
 
-impl Outcome {
+impl FrameOutcome {
     /// Number of different outcomes.
     pub(crate) const COUNT: usize = 2 + DropCause::ALL.len();
 

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::doorbell::Doorbell;
-use crate::outcome::{DropCause, Outcome};
+use crate::outcome::{DropCause, FrameOutcome};
 
 /// Keeps one frame unacknowledged for as long as it lives.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl Ticket {
         Arc::new(Self {
             tracker,
             seq,
-            outcome: AtomicU8::new(Outcome::Delivered.index() as u8),
+            outcome: AtomicU8::new(FrameOutcome::Delivered.index() as u8),
             followers: Mutex::default(),
         })
     }
@@ -40,7 +40,7 @@ impl Ticket {
     }
 
     /// Sets the outcome of the frame; by default it counts as delivered.
-    pub(crate) fn set(&self, outcome: Outcome) {
+    pub(crate) fn set(&self, outcome: FrameOutcome) {
         self.outcome.store(outcome.index() as u8, Ordering::Relaxed);
     }
 }
@@ -49,7 +49,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         self.tracker.complete(
             self.seq,
-            Outcome::from_index(usize::from(self.outcome.load(Ordering::Relaxed))),
+            FrameOutcome::from_index(usize::from(self.outcome.load(Ordering::Relaxed))),
         );
     }
 }
@@ -116,8 +116,8 @@ struct State {
     done: u64,
     /// Outcomes above `done`, by the first number of a run: its last number, and its outcome unless the sender has
     /// booked it. Runs, because an at-most-once sender may skip any count of numbers at once.
-    early: BTreeMap<u64, (u64, Option<Outcome>)>,
-    outcomes: [u64; Outcome::COUNT],
+    early: BTreeMap<u64, (u64, Option<FrameOutcome>)>,
+    outcomes: [u64; FrameOutcome::COUNT],
 }
 
 impl Tracker {
@@ -125,7 +125,7 @@ impl Tracker {
         let state = State {
             done,
             early: BTreeMap::new(),
-            outcomes: [0; Outcome::COUNT],
+            outcomes: [0; FrameOutcome::COUNT],
         };
         Arc::new(Self {
             state: Mutex::new(state),
@@ -138,8 +138,8 @@ impl Tracker {
     }
 
     /// Gives `seq` its outcome.
-    pub(crate) fn complete(&self, seq: u64, outcome: Option<Outcome>) {
-        if !(self.keeps && outcome == Some(Outcome::Dropped(DropCause::Shutdown))) {
+    pub(crate) fn complete(&self, seq: u64, outcome: Option<FrameOutcome>) {
+        if !(self.keeps && outcome == Some(FrameOutcome::Dropped(DropCause::Shutdown))) {
             self.close(seq, seq, outcome);
         }
     }
@@ -151,7 +151,7 @@ impl Tracker {
         }
     }
 
-    fn close(&self, first: u64, last: u64, outcome: Option<Outcome>) {
+    fn close(&self, first: u64, last: u64, outcome: Option<FrameOutcome>) {
         let done = {
             let mut state = self.lock();
             if first <= state.done {
@@ -220,15 +220,15 @@ mod tests {
     #[test]
     fn outcomes_are_counted_only_up_to_the_first_open_number() {
         let tracker = Tracker::new(10, 100, true, Arc::default());
-        tracker.complete(12, Some(Outcome::Dropped(DropCause::Age)));
+        tracker.complete(12, Some(FrameOutcome::Dropped(DropCause::Age)));
         assert_eq!(tracker.report().1.iter().sum::<u64>(), 0);
-        tracker.complete(11, Some(Outcome::Delivered));
+        tracker.complete(11, Some(FrameOutcome::Delivered));
         let (done, outcomes) = tracker.report();
         assert_eq!(
             (
                 done,
                 outcomes[0],
-                outcomes[Outcome::Dropped(DropCause::Age).index()]
+                outcomes[FrameOutcome::Dropped(DropCause::Age).index()]
             ),
             (12, 1, 1)
         );
@@ -238,8 +238,8 @@ mod tests {
     fn a_frame_dropped_because_the_node_ends_stays_with_its_sender() {
         for (keeps, done) in [(true, 1), (false, 2)] {
             let tracker = Tracker::new(0, 100, keeps, Arc::default());
-            tracker.complete(1, Some(Outcome::Delivered));
-            tracker.complete(2, Some(Outcome::Dropped(DropCause::Shutdown)));
+            tracker.complete(1, Some(FrameOutcome::Delivered));
+            tracker.complete(2, Some(FrameOutcome::Dropped(DropCause::Shutdown)));
             assert_eq!(tracker.done(), done);
         }
     }
@@ -249,9 +249,9 @@ mod tests {
         let tracker = Tracker::new(0, 100, true, Arc::default());
         tracker.skip(2, 1 << 62);
         tracker.skip(5, 4);
-        tracker.complete((1 << 62) + 1, Some(Outcome::Delivered));
+        tracker.complete((1 << 62) + 1, Some(FrameOutcome::Delivered));
         assert_eq!(tracker.done(), 0);
-        tracker.complete(1, Some(Outcome::Delivered));
+        tracker.complete(1, Some(FrameOutcome::Delivered));
         let (done, outcomes) = tracker.report();
         assert_eq!((done, outcomes.iter().sum::<u64>()), ((1 << 62) + 1, 2));
     }
@@ -263,8 +263,8 @@ mod tests {
         ) {
             let tracker = Tracker::new(0, 7, true, Arc::default());
             for seq in &order {
-                tracker.complete(*seq, Some(Outcome::Delivered));
-                tracker.complete(*seq, Some(Outcome::Delivered));
+                tracker.complete(*seq, Some(FrameOutcome::Delivered));
+                tracker.complete(*seq, Some(FrameOutcome::Delivered));
             }
             let (done, outcomes) = tracker.report();
             prop_assert_eq!((done, outcomes.iter().sum::<u64>()), (60, 60));

@@ -21,7 +21,7 @@ use crate::error::StageError;
 use crate::frame::AnyFrame;
 use crate::options::Policy;
 use crate::outcome::Ending;
-use crate::outcome::Outcome;
+use crate::outcome::FrameOutcome;
 use crate::snapshot::ActorState;
 use crate::stats::StageStats;
 
@@ -122,7 +122,7 @@ impl RingActor {
             match inlet.edge.pop(inlet.lane, now_ns) {
                 Pop::Frame(frame) => {
                     // From here on the frame is in the books of the ring.
-                    inlet.edge.done(Outcome::Delivered, 1);
+                    inlet.edge.done(FrameOutcome::Delivered, 1);
                     if let Err(frame) = self.setup.ring.push(frame) {
                         self.waiting = Some(frame);
                     }
@@ -155,7 +155,7 @@ impl RingActor {
                 self.setup.emitter.emit(&head, head.key, |head| {
                     AnyFrame::from_parts(head, frame.body)
                 });
-                self.setup.ring.done(Outcome::Delivered, 1);
+                self.setup.ring.done(FrameOutcome::Delivered, 1);
                 self.setup
                     .stats
                     .processed(now_ns - enter_ns, now_ns - born_ns);

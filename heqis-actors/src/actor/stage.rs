@@ -17,7 +17,7 @@ use crate::error::StageError;
 use crate::frame::{AnyFrame, Origin};
 use crate::options::{Exhausted, StageOptions};
 use crate::outcome::Ending;
-use crate::outcome::{DropCause, Outcome};
+use crate::outcome::{DropCause, FrameOutcome};
 use crate::restart::RestartBudget;
 use crate::snapshot::ActorState;
 use crate::snapshot::Snapshot;
@@ -196,14 +196,18 @@ impl StageActor {
                     .as_ref()
                     .is_some_and(|stage| !stage.takes_warm_up())
             {
-                self.setup.inlets[inlet].edge.done(Outcome::Delivered, 1);
+                self.setup.inlets[inlet]
+                    .edge
+                    .done(FrameOutcome::Delivered, 1);
                 continue;
             }
             if self.stage.as_ref().is_some_and(|stage| stage.recovers())
                 && !frame.head.warm_up
                 && self.setup.cx.committed.contains(frame.head.origin)
             {
-                self.setup.inlets[inlet].edge.done(Outcome::Duplicate, 1);
+                self.setup.inlets[inlet]
+                    .edge
+                    .done(FrameOutcome::Duplicate, 1);
                 continue;
             }
             self.in_process.push(InProcess::new(inlet, &frame));
@@ -309,7 +313,7 @@ impl StageActor {
         for taken in self.in_process.drain(..) {
             self.setup.inlets[taken.inlet]
                 .edge
-                .done(Outcome::Delivered, 1);
+                .done(FrameOutcome::Delivered, 1);
             self.setup
                 .stats
                 .processed(now_ns - taken.enter_ns, now_ns - taken.born_ns);

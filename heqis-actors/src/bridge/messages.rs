@@ -124,7 +124,7 @@ wire_meta!(Welcome, "welcome");
 pub(super) struct Ack {
     pub(super) limit: u64,
     pub(super) done: u64,
-    /// Outcomes of the numbers up to `done` in this session, indexed by `Outcome::index`.
+    /// Outcomes of the numbers up to `done` in this session, indexed by `FrameOutcome::index`.
     pub(super) outcomes: Vec<u64>,
 }
 

@@ -9,7 +9,7 @@ use super::dedup_log::{Arrival, DedupLog, FrameId};
 use super::messages::{Ack, Hello, MAX_RANGES_SENT, MAX_SEQ, PositionRange, Welcome, decode_frame};
 use super::setup::BridgeSetup;
 use crate::options::Delivery;
-use crate::outcome::{DropCause, Ending, Outcome};
+use crate::outcome::{DropCause, Ending, FrameOutcome};
 use crate::ticket::{Ticket, Tracker};
 use crate::wire::WireFrame;
 
@@ -185,7 +185,7 @@ impl ReceiveState {
                 books.dropped(DropCause::Decode, 1);
                 session
                     .tracker
-                    .complete(seq, Some(Outcome::Dropped(DropCause::Decode)));
+                    .complete(seq, Some(FrameOutcome::Dropped(DropCause::Decode)));
                 return Ok(());
             }
         };
@@ -203,8 +203,8 @@ impl ReceiveState {
             };
             if !matches!(known, Arrival::New) {
                 books.sent(1);
-                books.close(Outcome::Duplicate, 1);
-                ticket.set(Outcome::Duplicate);
+                books.close(FrameOutcome::Duplicate, 1);
+                ticket.set(FrameOutcome::Duplicate);
                 if let Arrival::InFlight(first) = known {
                     first.follow(ticket);
                 }

@@ -13,7 +13,7 @@ use super::messages::{Ack, PositionRange, Welcome};
 use crate::edge::{Edge, Pop};
 use crate::frame::{AnyFrame, Origin};
 use crate::outcome::Ending;
-use crate::outcome::{DropCause, Outcome};
+use crate::outcome::{DropCause, FrameOutcome};
 use crate::report::InDoubt;
 
 /// The numbers and frames of one sending half.
@@ -39,7 +39,7 @@ pub(super) struct SendWindow {
     lost: u64,
     /// The receiver's session with this half, and the outcomes that it has reported.
     session: Option<u64>,
-    reported: [u64; Outcome::COUNT],
+    reported: [u64; FrameOutcome::COUNT],
     /// Positions that the receiver is done with since an earlier sender instance.
     done_before: Vec<PositionRange>,
     /// Origin of the last new frame, and which of the frames of that origin it was.
@@ -73,7 +73,7 @@ impl SendWindow {
             in_flight: 0,
             lost: 0,
             session: None,
-            reported: [0; Outcome::COUNT],
+            reported: [0; FrameOutcome::COUNT],
             done_before: Vec::new(),
             last_origin: None,
             part: 0,
@@ -120,7 +120,7 @@ impl SendWindow {
         let remembered = self.session == Some(welcome.session);
         if !remembered {
             self.session = Some(welcome.session);
-            self.reported = [0; Outcome::COUNT];
+            self.reported = [0; FrameOutcome::COUNT];
             self.done_before.clone_from(&welcome.done);
         }
         if self.keeps {
@@ -136,7 +136,7 @@ impl SendWindow {
                 self.in_flight
             };
             self.lost = self.next_seq - 1;
-            self.close(Outcome::Dropped(DropCause::LinkDown), lost);
+            self.close(FrameOutcome::Dropped(DropCause::LinkDown), lost);
             if !remembered {
                 self.done = self.next_seq - 1;
             }
@@ -158,11 +158,11 @@ impl SendWindow {
         if !(done..=last).contains(&ack.done) {
             return refuse(format!("{done} was acknowledged and {last} sent"));
         }
-        let Ok(outcomes) = <[u64; Outcome::COUNT]>::try_from(&ack.outcomes[..]) else {
+        let Ok(outcomes) = <[u64; FrameOutcome::COUNT]>::try_from(&ack.outcomes[..]) else {
             return refuse(format!(
                 "{} kinds of outcomes are not {}",
                 ack.outcomes.len(),
-                Outcome::COUNT
+                FrameOutcome::COUNT
             ));
         };
         // One outcome for each frame that is newly done, except those that this side has booked as lost: a receiver that
@@ -193,7 +193,7 @@ impl SendWindow {
             .enumerate()
         {
             if now > before
-                && let Some(outcome) = Outcome::from_index(index)
+                && let Some(outcome) = FrameOutcome::from_index(index)
             {
                 self.close(outcome, now - before);
             }
@@ -236,14 +236,14 @@ impl SendWindow {
                 Pop::Ended(ending) => return Ok(Due::End(ending)),
             };
             if frame.head.warm_up {
-                self.edge.done(Outcome::Delivered, 1);
+                self.edge.done(FrameOutcome::Delivered, 1);
                 continue;
             }
             frame.head.part = self.part_of(frame.head.origin);
             if !self.is_done_before(&frame) {
                 return Ok(Due::New(frame));
             }
-            self.edge.done(Outcome::Duplicate, 1);
+            self.edge.done(FrameOutcome::Duplicate, 1);
         }
         Ok(Due::Nothing)
     }
@@ -303,10 +303,10 @@ impl SendWindow {
     /// Drops the frames in flight for `cause`. Their tickets get the cause too: without it they would count as delivered
     /// at the bridge over which the frames arrived.
     pub(super) fn drop_in_flight(&mut self, cause: DropCause) {
-        self.close(Outcome::Dropped(cause), self.in_flight);
+        self.close(FrameOutcome::Dropped(cause), self.in_flight);
         for (_, frame) in self.retained.drain(..) {
             if let Some(ticket) = &frame.head.ticket {
-                ticket.set(Outcome::Dropped(cause));
+                ticket.set(FrameOutcome::Dropped(cause));
             }
         }
     }
@@ -342,7 +342,7 @@ impl SendWindow {
     }
 
     /// Gives `frames` of those in flight their outcome.
-    fn close(&mut self, outcome: Outcome, frames: u64) {
+    fn close(&mut self, outcome: FrameOutcome, frames: u64) {
         self.in_flight -= frames;
         self.edge.done(outcome, frames);
     }
@@ -395,8 +395,8 @@ mod tests {
             };
             window.sent(frame);
         }
-        let mut outcomes = vec![0; Outcome::COUNT];
-        outcomes[Outcome::Delivered.index()] = 1;
+        let mut outcomes = vec![0; FrameOutcome::COUNT];
+        outcomes[FrameOutcome::Delivered.index()] = 1;
         let ack = Ack {
             limit: 8,
             done: 1,

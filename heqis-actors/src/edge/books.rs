@@ -2,14 +2,14 @@
 //! counters are the metrics themselves, so that reports and scraped values cannot differ.
 
 use crate::metrics::{Counter, Metrics};
-use crate::outcome::{DropCause, Outcome};
+use crate::outcome::{DropCause, FrameOutcome};
 use crate::report::{EdgeReport, EdgeSide};
 
 /// The running counts of one edge, or of one side of a bridged edge.
 #[derive(Clone, Debug)]
 pub(crate) struct Books {
     sent: Counter,
-    outcomes: [Counter; Outcome::COUNT],
+    outcomes: [Counter; FrameOutcome::COUNT],
 }
 
 impl Books {
@@ -27,12 +27,12 @@ impl Books {
         self.sent.add(frames);
     }
 
-    pub(crate) fn close(&self, outcome: Outcome, frames: u64) {
+    pub(crate) fn close(&self, outcome: FrameOutcome, frames: u64) {
         self.outcomes[outcome.index()].add(frames);
     }
 
     pub(crate) fn dropped(&self, cause: DropCause, frames: u64) {
-        self.close(Outcome::Dropped(cause), frames);
+        self.close(FrameOutcome::Dropped(cause), frames);
     }
 
     /// Sums up; `in_flight` is the number of frames that the caller counts on queues and in process, independently of the
@@ -42,11 +42,16 @@ impl Books {
             edge: edge.to_owned(),
             side,
             sent: self.sent.get(),
-            delivered: self.outcomes[Outcome::Delivered.index()].get(),
-            duplicate: self.outcomes[Outcome::Duplicate.index()].get(),
+            delivered: self.outcomes[FrameOutcome::Delivered.index()].get(),
+            duplicate: self.outcomes[FrameOutcome::Duplicate.index()].get(),
             dropped: DropCause::ALL
                 .into_iter()
-                .map(|cause| (cause, self.outcomes[Outcome::Dropped(cause).index()].get()))
+                .map(|cause| {
+                    (
+                        cause,
+                        self.outcomes[FrameOutcome::Dropped(cause).index()].get(),
+                    )
+                })
                 .filter(|(_, frames)| *frames > 0)
                 .collect(),
             in_flight,

@@ -21,7 +21,7 @@ use crate::frame::AnyFrame;
 use crate::metrics::{Gauge, Metrics, Timer};
 use crate::options::{EdgeOptions, Policy};
 use crate::outcome::Ending;
-use crate::outcome::{DropCause, Outcome};
+use crate::outcome::{DropCause, FrameOutcome};
 use crate::payload::partition;
 use crate::report::{EdgeReport, EdgeSide, InDoubt};
 
@@ -249,7 +249,7 @@ impl Edge {
     }
 
     /// Closes the books on `frames` that were popped.
-    pub(crate) fn done(&self, outcome: Outcome, frames: u64) {
+    pub(crate) fn done(&self, outcome: FrameOutcome, frames: u64) {
         self.books.close(outcome, frames);
         self.in_process.fetch_sub(frames, Ordering::Relaxed);
     }
@@ -264,7 +264,7 @@ impl Edge {
     fn drop_frame(&self, frame: AnyFrame, cause: DropCause) {
         self.books.dropped(cause, 1);
         if let Some(ticket) = &frame.head.ticket {
-            ticket.set(Outcome::Dropped(cause));
+            ticket.set(FrameOutcome::Dropped(cause));
         }
     }
 
@@ -454,7 +454,7 @@ mod tests {
                     },
                     Act::Done => {
                         if in_process.pop().is_some() {
-                            edge.done(Outcome::Delivered, 1);
+                            edge.done(FrameOutcome::Delivered, 1);
                             delivered += 1;
                         }
                     }
