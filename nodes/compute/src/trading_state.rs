@@ -61,7 +61,7 @@ pub(crate) fn fault(file: &Path) -> Option<String> {
 }
 
 /// Returns the state in the file, or the setting where there is no file. A file that cannot be read or holds no state
-/// halts, and the fault is returned as well: whoever wrote the file meant to restrict trading.
+/// halts, and the fault is returned as well: the file was written to restrict trading.
 #[must_use]
 pub fn trading_state(setting: TradingState, file: Option<&Path>) -> (TradingState, Option<String>) {
     let Some(file) = file else {

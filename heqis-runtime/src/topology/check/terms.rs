@@ -1,4 +1,4 @@
-//! Terms: what two stages must agree on beyond the payload, such as the features of a model.
+//! Port contracts: rules that two stages must agree on beyond the payload, such as the features of a model.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 

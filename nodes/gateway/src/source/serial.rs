@@ -250,7 +250,7 @@ impl Line {
                 Err(error) => return End::Gone(error.into()),
             }
             match port.read(&mut chunk) {
-                // Poll reported data, and there is none: the line was hung up.
+                // Poll reported data, and the read returned no byte: the line was hung up.
                 Ok(0) => return End::Gone(io::ErrorKind::UnexpectedEof.into()),
                 Ok(count) => {
                     if !self.feed(&chunk[..count]) {
