@@ -18,6 +18,10 @@ ROOT = HERE.parent.parent
 SUFFIXES = {".rs", ".toml", ".md", ".js", ".mjs", ".html", ".css", ".sh", ".py", ".yml", ".service", ".c", ".cpp", ".h"}
 # Not read: Chinese pages, lock files, words written by a program, and the list itself.
 LEFT_OUT = ["*.zh-CN.md", "*.lock", "tests/words/*", "*/golden/*", "*/node_modules/*"]
+# What Rust code says in words: comments, texts, and the names of functions, which tests use as sentences.
+RUST_TOKEN = re.compile(
+    r'//[^\n]*|/\*.*?\*/|r(#*)".*?"\1|"(?:\\.|[^"\\])*"|\'(?:\\.[^\']*|[^\\\'])\'|\w+|.', re.DOTALL
+)
 # Between two words of a phrase: a space, an underscore, or a line break with the marks of a comment.
 GAP = r"(?:[ _]|[ \t]*\n[ \t]*(?:///|//!|//|#|\*|>)?[ \t]*)"
 
@@ -26,11 +30,24 @@ class Entry:
     """One line of the list: a pattern, what to say instead, why, and the files that it holds for."""
 
     def __init__(self, text, instead, reason, globs, prose):
-        self.text, self.instead, self.reason, self.globs = text, instead, reason, globs
+        self.text, self.instead, self.reason, self.globs, self.prose = text, instead, reason, globs, prose
         pattern = text.replace(" ", GAP) if prose else text
         edge = "A-Za-z0-9" if prose else "A-Za-z0-9_"
         flags = re.MULTILINE | (re.IGNORECASE if prose else 0)
         self.regex = re.compile(rf"(?<![{edge}])(?:{pattern})(?![{edge}])", flags)
+
+
+def words_of(name, text):
+    """The text without what is not words: of Rust all code but comments, texts and names of functions is blanked."""
+    if not name.endswith(".rs"):
+        return text
+
+    def keep(match):
+        token = match.group()
+        is_words = token.startswith(("//", "/*", '"', 'r"', "r#")) or text[max(match.start() - 3, 0) : match.start()] == "fn "
+        return token if is_words else re.sub(r"\S", " ", token)
+
+    return RUST_TOKEN.sub(keep, text)
 
 
 def matches(path, globs):
@@ -85,11 +102,12 @@ def main(arguments):
     found = 0
     for name, path in tracked(paths):
         text = path.read_text(encoding="utf-8")
+        words = words_of(name, text)
         lines = []
         for entry in entries:
             if not matches(name, entry.globs):
                 continue
-            for match in entry.regex.finditer(text):
+            for match in entry.regex.finditer(words if entry.prose else text):
                 excused = False
                 for exception in exceptions:
                     if exception[1] in ("*", entry.text) and matches(name, exception[0]):
