@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::allocation::{Allocation, Want, simulate};
 use super::broker::BrokerConfig;
 use super::metrics::{Metrics, daily_returns};
-use super::run::{Scene, Settings};
+use super::scene::Scene;
+use super::settings::Settings;
 use crate::error::BacktestError;
 
 /// Opens for which an order of *hold* waits, the most that a broker allows: a share may be suspended, or at its limit

@@ -11,8 +11,9 @@ use heqis_quant::{Bar, Date, ExRight, Marks, Span, StPeriod, Symbol};
 use serde::Serialize;
 
 use super::broker::{Ledger, PositionRow};
+use super::facts;
 use super::inputs::Facts;
-use super::market::{self, Market};
+use super::market::Market;
 
 /// What a share is assumed to pay in a year where neither events nor reference prices tell: an assumption for the size of
 /// what is missing, of the order of what Chinese indices paid, and no measurement.
@@ -43,7 +44,7 @@ impl Unexplained {
     /// Looks through the bars of one stock. Behind a gap nothing is counted: the fall may be that of the missing days. Adjusted
     /// prices have their dividends in them.
     #[must_use]
-    pub fn of(symbol: Symbol, bars: &[Bar], facts: &market::Facts, known: &Facts) -> Self {
+    pub fn of(symbol: Symbol, bars: &[Bar], facts: &facts::Facts, known: &Facts) -> Self {
         let rules = known.markets.of(symbol).map(|listing| listing.market);
         let per_price = rules.map_or(100, |rules| rules.units_per_price()) as f64;
         let units = |price: f64| (price * per_price).round() as i64;
@@ -146,7 +147,7 @@ pub fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
 /// from elsewhere; where these were names, each disagreement is told.
 pub fn special_days_of_bars(
     bars: &[Bar],
-    known: &mut market::Facts,
+    known: &mut facts::Facts,
     names_given: bool,
 ) -> Option<String> {
     let flags: Vec<(Date, bool)> = bars
@@ -421,7 +422,7 @@ pub fn of_bars(
     bars: &[Bar],
     span: Span,
     known: &Facts,
-) -> (market::Facts, Vec<String>) {
+) -> (facts::Facts, Vec<String>) {
     let mut facts = known.stocks.get(&symbol).cloned().unwrap_or_default();
     let mut told = Vec::new();
     if let (Some(delisted), Some(last)) = (facts.delisted, bars.last())

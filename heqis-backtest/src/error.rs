@@ -36,6 +36,10 @@ impl BacktestError {
         Rule::new(place, rule).got(got).into()
     }
 
+    pub(crate) fn too_large(what: &str, got: impl Display) -> Self {
+        Self::rule_got(what, "must fit into 64 bits of cents", got)
+    }
+
     pub(crate) fn file(path: &Path, source: std::io::Error) -> Self {
         DataError::file(path, source).into()
     }

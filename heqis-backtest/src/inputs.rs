@@ -16,7 +16,7 @@ use heqis_data::{Import, ImportReport};
 use heqis_quant::{Bar, Calendar, CleanConfig, Cleaner, Date, ExRight, Markets, Symbol};
 use serde::Serialize;
 
-use super::market;
+use super::facts;
 use crate::error::BacktestError;
 
 /// Raw bars by stock, in the order of days, and what became of the rows.
@@ -170,7 +170,7 @@ pub struct Facts {
     /// What the cleaner has to know, ex-rights included: the same for decisions and for fills.
     pub clean: CleanConfig,
     /// The facts of each stock.
-    pub stocks: BTreeMap<Symbol, market::Facts>,
+    pub stocks: BTreeMap<Symbol, facts::Facts>,
     /// The trading days, where a table of them was given.
     pub calendar: Option<Calendar>,
     /// Whether ex-right events were given, whatever their number.
@@ -214,7 +214,7 @@ impl Facts {
             let periods = clean.st_periods.get(&symbol).into_iter().flatten();
             special.extend(periods.map(|period| (period.from, period.to)));
             let events = clean.ex_rights.iter();
-            let facts = market::Facts {
+            let facts = facts::Facts {
                 listed: clean.list_dates.get(&symbol).copied(),
                 delisted: known.delisted.get(&symbol).copied(),
                 special,

@@ -7,7 +7,8 @@
 //! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → verdicts by the code of the boards.
 //! - [`metrics`]: what a run was worth.
 //! - [`caveats`]: what a result does not say by itself: missing dividends, tables that cannot be used, delisted holdings.
-//! - [`rule`]: when a strategy trades. [`run`]: one run, from predictions to files; [`inputs`]: what it reads.
+//! - [`rule`]: when a strategy trades. [`settings`]: what a run is told; [`inputs`]: what it reads; [`scene`]: what it is made of;
+//!   [`run`]: from decisions to money.
 //! - [`report`]: a run as tables: **data leaves here**.
 //!
 //! Money is in integer cents (`i64`) and shares are whole. Every sum is checked and ends the run with an error, so that
@@ -24,15 +25,19 @@ pub mod alternatives;
 pub mod broker;
 pub mod caveats;
 mod error;
+pub mod facts;
 pub mod inputs;
 pub mod market;
 pub mod metrics;
 pub mod report;
 pub mod rule;
 pub mod run;
+pub mod scene;
+pub mod settings;
 pub mod strategy;
 
 pub use allocation::{Allocation, Want, Weighting, simulate};
 pub use broker::{Broker, BrokerConfig};
 pub use error::BacktestError;
-pub use market::{Facts, Market, Stock};
+pub use facts::Facts;
+pub use market::{Market, Stock};

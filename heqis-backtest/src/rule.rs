@@ -12,7 +12,7 @@ use heqis_infer::Bundle;
 use heqis_quant::DecisionRule;
 use serde::Serialize;
 
-use super::run::Settings;
+use super::settings::Settings;
 use super::strategy::Source;
 use crate::error::BacktestError;
 

@@ -14,9 +14,8 @@ use heqis_quant::decision::{
 use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Decision, Prediction, Scaler, Span, Symbol};
-use serde::{Deserialize, Serialize};
 
-use super::run::Settings;
+use super::settings::{KillChange, Settings};
 use crate::error::BacktestError;
 
 /// What makes predictions.
@@ -120,7 +119,7 @@ impl Said {
     }
 }
 
-/// One stock on the way to a [`Scene`](super::run::Scene).
+/// One stock on the way to a [`Scene`](super::scene::Scene).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// The stock.
@@ -273,16 +272,6 @@ pub fn follow<M: Model>(
         }
     }
     Ok(told)
-}
-
-/// How far may be traded from a day on, as somebody at the board's switch would set it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KillChange {
-    /// The first day whose decisions it binds.
-    pub from: Date,
-    /// How far may be traded.
-    pub state: TradingState,
 }
 
 /// Decides on every bar that is foreseen, by the code of the boards. Before the first of `kills`, which are in the order of

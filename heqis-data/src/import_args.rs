@@ -1,6 +1,6 @@
 //! What every command that reads bars shares: its options, the reading itself, and the report on standard error.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
@@ -9,7 +9,6 @@ use heqis_quant::{Bar, CleanConfig, Cleaner, DayOrder, Markets, Symbol};
 use crate::bars::{Prices, TableOptions, VolumeUnit};
 use crate::error::DataError;
 use crate::import::Import;
-use crate::prepare::inputs::Named;
 use crate::report::{ImportReport, MAX_BAD_SHARE};
 
 /// How tables of bars are read.
@@ -152,6 +151,9 @@ impl ImportArgs {
         }
     }
 }
+
+/// A file of bars, and whether it was named itself rather than found in a directory or by a pattern.
+pub type Named = (PathBuf, bool);
 
 /// Reads files into `import`. One that was named itself has to be one of bars; one of a directory or a pattern is left out
 /// by name.

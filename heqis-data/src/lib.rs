@@ -21,6 +21,7 @@
 //! | `samples` | bars → features, labels, scaler and windows, cut into training, validation and test |
 //! | `predictions` | tables of predictions, read and written in one place |
 //! | `figures` | errors and scores of predictions |
+//! | `digest` | digests of files |
 //! | `table` | a table as CSV and as Parquet |
 //! | `svg` | pictures as text |
 //!
@@ -48,6 +49,8 @@
 
 pub mod bar_file;
 pub mod bars;
+#[cfg(feature = "sets")]
+pub mod digest;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;

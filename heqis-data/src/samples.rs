@@ -8,9 +8,9 @@ use heqis_quant::label::{Label, next_bar_labels, split_by_date};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
 use heqis_quant::{Bar, Date, FeatureSet, FeatureState, RowWindow, Scaler, Span};
 
+use crate::digest::sha256_of_file;
 use crate::error::DataError;
 use crate::import_args::ImportArgs;
-use crate::prepare::inputs::sha256_of_file;
 
 /// Number of bars in one window.
 pub const WINDOW_BARS: usize = 16;

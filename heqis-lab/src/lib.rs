@@ -8,6 +8,7 @@
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
 //! - [`audit`]: any strategy → what is dishonest about it.
 //! - [`verify`]: whether a bundle computes the same everywhere; [`convert`]: builds for the boards.
+//! - [`mod@side`], [`windows`]: one way of computing a model, and what it is asked.
 //! - [`parity`]: lab, one process, two nodes and a journal decide the same, to the byte.
 //! - [`serve`]: a page for the browser with the bars of a data set and a journal's decisions.
 //! - [`error`]: the crate's one error type.
@@ -34,7 +35,9 @@ pub mod prepare;
 mod python;
 pub mod select;
 pub mod serve;
+pub mod side;
 pub mod train;
 pub mod verify;
+pub mod windows;
 
 pub use error::LabError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use heqis_backtest::inputs::{Facts, Series, markets};
-use heqis_backtest::run::Settings;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{Foreseen, Source};
 use heqis_bundle::suggested_rule;
 use heqis_data::import_args::ImportArgs;

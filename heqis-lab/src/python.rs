@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::LabError;
-use crate::verify::windows::Answers;
+use crate::windows::Answers;
 
 /// Runs `script` with arguments, gives it `input` as little-endian `f32` on its standard input, and returns what it says of
 /// itself and its answers: for each of `lengths`, the elements of `count` windows.

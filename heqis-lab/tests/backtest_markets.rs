@@ -414,7 +414,7 @@ struct AuditCli {
 
 #[test]
 fn minutes_are_selected_and_audited() {
-    use heqis_backtest::run::Settings;
+    use heqis_backtest::settings::Settings;
     use heqis_lab::select::{baselines, judge::Judge};
     use heqis_quant::decision::SignalMode;
     let dir = tempfile::tempdir().unwrap();

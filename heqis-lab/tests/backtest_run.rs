@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use heqis_backtest::run::Settings;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::BundleModel;
 use heqis_data::BarReader;
 use heqis_lab::backtest::BacktestArgs;

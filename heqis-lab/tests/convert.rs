@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use heqis_infer::{BackendKind, Bundle};
+use heqis_lab::convert::calibration::training_windows;
 use heqis_lab::convert::{Build, NpuArgs, gpu, rknn};
-use heqis_lab::verify::walk::{Trade, training_windows};
-use heqis_lab::verify::windows::{Answers, Windows};
-use heqis_lab::verify::{BoardArgs, Side, VerifyArgs, run as verified, sides};
+use heqis_lab::side::Side;
+use heqis_lab::verify::walk::Trade;
+use heqis_lab::verify::{BoardArgs, VerifyArgs, run as verified, sides};
+use heqis_lab::windows::{Answers, Windows};
 use heqis_test_harness::{Group, run, tests, variable};
 
 const RKNN_ENVIRONMENT: &str = "HEQIS_RKNN_ENV";

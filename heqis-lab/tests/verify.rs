@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use heqis_infer::Bundle;
 use heqis_lab::LabError;
-use heqis_lab::verify::windows::{Answers, Windows, golden, random};
-use heqis_lab::verify::{BoardArgs, Side, VerifyArgs, run, sides, verify};
+use heqis_lab::side::Side;
+use heqis_lab::verify::{BoardArgs, VerifyArgs, run, sides, verify};
+use heqis_lab::windows::{Answers, Windows, golden, random};
 
 /// What is shipped, with what a difference may be: factors have no bounds.
 const SHIPPED: [(&str, f32); 4] = [

@@ -75,7 +75,7 @@ impl Slippage {
             Trade::Buy => whole + loss,
             Trade::Sell => (whole - loss).max(1),
         };
-        let price = i64::try_from(moved).map_err(|_| too_large("price", moved))?;
+        let price = i64::try_from(moved).map_err(|_| BacktestError::too_large("price", moved))?;
         // An open outside the limits, on a day on which they were not in force after all, is clipped to the trader's
         // loss too: a buy below the lower limit pays it, a sale above the upper one gets no more.
         Ok(price.clamp(down, up))
@@ -144,8 +144,4 @@ impl BrokerConfig {
         }
         Ok(())
     }
-}
-
-pub(crate) fn too_large(what: &str, got: impl std::fmt::Display) -> BacktestError {
-    BacktestError::rule_got(what, "must fit into 64 bits of cents", got)
 }

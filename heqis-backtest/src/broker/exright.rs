@@ -3,7 +3,6 @@
 use heqis_quant::Date;
 use heqis_quant::adjust::reference_units;
 
-use super::config::too_large;
 use super::{Broker, Entitled, add};
 use crate::error::BacktestError;
 
@@ -37,7 +36,7 @@ impl Broker<'_> {
             // To cents, half up. Checked: shares are below 2⁶³, and a product of two i64 fits.
             let gross = i128::from(held_shares) * i128::from(due.cash_micro);
             let cash_cents = i64::try_from((gross + per_cent / 2) / per_cent)
-                .map_err(|_| too_large("dividend", gross))?;
+                .map_err(|_| BacktestError::too_large("dividend", gross))?;
             let taxed = i128::from(cash_cents) * i128::from(self.config.dividend_tax_e4);
             // At most the dividend itself, since the rate is at most one.
             let tax_cents = ((taxed + 5_000) / 10_000) as i64;

@@ -39,7 +39,6 @@ pub use position::{Lot, Position, Trip};
 
 use super::market::{DayBar, Market};
 use crate::error::BacktestError;
-use config::too_large;
 
 /// An account in a market.
 #[derive(Clone, Debug)]
@@ -412,5 +411,6 @@ impl<'a> Broker<'a> {
 
 /// Money plus money.
 fn add(a: i64, b: i64) -> Result<i64, BacktestError> {
-    a.checked_add(b).ok_or_else(|| too_large("sum", b))
+    a.checked_add(b)
+        .ok_or_else(|| BacktestError::too_large("sum", b))
 }

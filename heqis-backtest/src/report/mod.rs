@@ -1,8 +1,9 @@
 //! A run as files.
 //!
-//! - [`books`]: the tables of a run.
+//! - `files`: all files of a run. [`books`]: its tables.
 //! - [`html`]: one page; [`plot`]: its pictures.
 
 pub mod books;
+mod files;
 pub mod html;
 pub mod plot;

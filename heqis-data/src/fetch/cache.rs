@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::error::FetchError;
 use crate::error::DataError;
+use crate::error::FetchError;
 
 /// The first line of an entry; the reply's bytes follow it.
 #[derive(Debug, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use heqis_quant::{Date, Span, Symbol};
 use serde_json::{Map, Value, json};
 
 use super::api::Api;
-use super::error::FetchError;
 use super::reply::{Cell, compact};
+use crate::error::FetchError;
 
 /// What a call selects; what is `None` is not restricted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use serde_json::json;
 use super::api::Api;
 use super::cache::{Cache, Entry};
 use super::call::Call;
-use super::error::FetchError;
 use super::http::Transport;
 use super::pace::{Backoff, Clock, Pace, SECOND_NS};
 use super::progress::Progress;
 use super::reply::{Cell, Reply, rows};
 use super::token::Token;
 use crate::error::DataError;
+use crate::error::FetchError;
 
 /// What a run did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]

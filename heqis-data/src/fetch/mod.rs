@@ -23,7 +23,6 @@ pub mod api;
 pub mod cache;
 pub mod call;
 pub mod client;
-mod error;
 pub mod http;
 pub mod pace;
 pub mod plan;
@@ -33,7 +32,7 @@ mod table;
 pub mod token;
 pub mod watch;
 
-pub use error::FetchError;
+pub use crate::error::FetchError;
 
 /// Fetch market data from Tushare Pro into CSV tables.
 #[derive(Args, Clone, Debug)]

@@ -7,12 +7,12 @@ use heqis_quant::{Date, Span, Symbol};
 use super::api::{self, Api};
 use super::call::{Asked, Call};
 use super::client::Client;
-use super::error::FetchError;
 use super::reply::Cell;
 use super::table::Table;
 use super::watch::WatchList;
 use super::{FetchArgs, Summary, setting};
 use crate::error::DataError;
+use crate::error::FetchError;
 
 /// The interfaces of stocks that have days. Suspensions come first: they tell which days need no bar.
 static BY_DAY: [&Api; 5] = [

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::api::{Api, Kind};
-use super::error::FetchError;
+use crate::error::FetchError;
 
 /// A reply as it stands on the wire.
 #[derive(Debug, Deserialize)]

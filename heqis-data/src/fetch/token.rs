@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use super::error::FetchError;
 use crate::error::DataError;
+use crate::error::FetchError;
 
 /// A token that no formatter shows.
 #[derive(Clone)]

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use heqis_quant::{Date, Span, Symbol};
 use serde::Deserialize;
 
-use super::error::FetchError;
 use super::reply::Cell;
+use crate::error::FetchError;
 
 /// A watch list as written.
 #[derive(Debug, Deserialize)]

@@ -1,18 +1,13 @@
 //! Where what is known of a stock disagrees with its bars. Nothing is repaired and no row is turned down for it: a
 //! finding is told in `findings.csv` and counted in the manifest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use heqis_quant::adjust::Evidence;
-use heqis_quant::clean::is_free_day;
-use heqis_quant::instrument::check_suspensions;
-use heqis_quant::rules::Markets;
-use heqis_quant::{BadRow, Bar, Board, Date, Span, Symbol};
+use heqis_quant::{BadRow, Date, Symbol};
 use serde::{Deserialize, Serialize};
 
-use super::known::Known;
-use super::report::Lines;
+use super::lines::{Lines, read_lines};
 use crate::error::DataError;
 
 /// The file's name in a version.
@@ -96,108 +91,6 @@ impl std::fmt::Display for Finding {
     }
 }
 
-/// Returns everything that speaks against the bars of one series, or against what is known of it.
-///
-/// `rejected` are the days and reasons of the rows that were turned down. Behind one of them a bar's reference and limits
-/// are no evidence, since they refer to that row and not to the bar before.
-///
-/// # Errors
-///
-/// [`DataError::Table`] when bars are not one series in order.
-pub fn of_series(
-    known: &Known,
-    markets: &Markets,
-    bars: &[Bar],
-    rejected: &[(Date, &str)],
-) -> Result<Vec<Finding>, DataError> {
-    let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
-        return Ok(Vec::new());
-    };
-    let (days, unsure) = by_day(bars, rejected);
-    let mut findings = match known.ex_rights.findings(&days, markets) {
-        Ok(found) => found
-            .into_iter()
-            .filter(|found| {
-                let unlimited = || is_free(known, &days, found.date);
-                found.evidence != Evidence::Prices || !(unsure.contains(&found.date) || unlimited())
-            })
-            .map(|found| Finding {
-                expected: Some(found.expected),
-                got: Some(found.got),
-                ..Finding::of_day(name(found.evidence), symbol, found.date)
-            })
-            .collect(),
-        Err(error) => vec![Finding::of_table("price_left", Some(symbol), &error)],
-    };
-    if let (Some(suspended), Some(calendar)) = (&known.suspended, &known.calendar)
-        && symbol.board() != Board::Other
-        && let (Some(first), Some(last)) = (calendar.days().first(), calendar.days().last())
-        && let (from, to) = (
-            (*first).max(days[0].date),
-            (*last).min(days[days.len() - 1].date),
-        )
-        && from <= to
-    {
-        let none = Default::default();
-        let recorded = suspended.get(&symbol).unwrap_or(&none);
-        let check = check_suspensions(bars, calendar, Span::new(from, to)?, recorded)?;
-        let read = |day: &Date| rejected.iter().any(|(rejected, _)| rejected == day);
-        let missing = check.missing.iter().filter(|day| !read(day));
-        findings.extend(missing.map(|day| Finding::of_day("not_recorded", symbol, *day)));
-        let traded = check.contradicted.iter();
-        findings.extend(traded.map(|day| Finding::of_day("traded", symbol, *day)));
-    }
-    Ok(findings)
-}
-
-/// Returns whether a day of one series has no limits, so that its prices are no evidence.
-fn is_free(known: &Known, days: &[Bar], date: Date) -> bool {
-    let at = days.partition_point(|bar| bar.date < date);
-    let before = at.checked_sub(1).map(|before| days[before].date);
-    let free = known.free_days.get(&days[0].symbol);
-    free.is_some_and(|free| is_free_day(free, before, date))
-}
-
-/// Returns the bars of days, of several bars of one day the first reference and the last close; and the days behind a row
-/// that was turned down.
-fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> (Vec<Bar>, BTreeSet<Date>) {
-    let (mut days, mut after_rejects) = (Vec::<Bar>::new(), BTreeSet::new());
-    for bar in bars {
-        match days.last_mut() {
-            Some(day) if day.date == bar.date => {
-                day.high = day.high.max(bar.high);
-                day.low = day.low.min(bar.low);
-                day.close = bar.close;
-            }
-            last => {
-                let after = last.map(|day| day.date);
-                // These rows had no close of their own.
-                let moved = |reason| !["no_trade", "duplicate", "closed_market"].contains(&reason);
-                let unsure = rejected.iter().any(|(day, reason)| {
-                    after.is_none_or(|after| after < *day) && *day < bar.date && moved(reason)
-                });
-                if unsure {
-                    after_rejects.insert(bar.date);
-                }
-                days.push(Bar {
-                    pre_close: bar.pre_close.filter(|_| !unsure),
-                    ..*bar
-                });
-            }
-        }
-    }
-    (days, after_rejects)
-}
-
-fn name(evidence: Evidence) -> &'static str {
-    match evidence {
-        Evidence::Sign => "sign",
-        Evidence::Events => "events",
-        Evidence::Reference => "reference",
-        Evidence::Prices => "prices",
-    }
-}
-
 /// Creates `findings.csv` in a directory.
 ///
 /// # Errors
@@ -215,7 +108,7 @@ pub fn create(dir: &Path) -> Result<Lines<Finding>, DataError> {
 /// [`DataError::File`] when it cannot be read or a line has another shape.
 pub fn of_bars(dir: &Path) -> Result<BTreeMap<String, Vec<Finding>>, DataError> {
     let mut found: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
-    for line in super::report::read_lines::<Finding>(&dir.join(FILE))? {
+    for line in read_lines::<Finding>(&dir.join(FILE))? {
         if !OF_TABLES.contains(&line.evidence.as_str()) {
             found.entry(line.symbol.clone()).or_default().push(line);
         }

@@ -1,16 +1,11 @@
 //! Which files the rows come from.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::known::Tables;
 use crate::error::DataError;
-
-/// A file of bars, and whether it was named itself rather than found in a directory or by a pattern.
-pub type Named = (PathBuf, bool);
+use crate::import_args::Named;
 
 /// The names of files of bars in a directory.
 const PATTERNS: [&str; 6] = [
@@ -94,30 +89,6 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
         (Some((byte, rest)), Some((first, name))) => byte == first && matches(rest, name),
         _ => false,
     }
-}
-
-/// Returns the SHA-256 of a file in lower-case hex.
-///
-/// # Errors
-///
-/// [`DataError::File`] when it cannot be read.
-pub fn sha256_of_file(path: &Path) -> Result<String, DataError> {
-    let read = |source| DataError::file(path, source);
-    let mut file = File::open(path).map_err(read)?;
-    let mut digest = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer).map_err(read)? {
-            0 => return Ok(hex(&digest.finalize())),
-            len => digest.update(&buffer[..len]),
-        }
-    }
-}
-
-/// Returns bytes in lower-case hex.
-#[must_use]
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -18,8 +18,8 @@ use heqis_quant::{
 use sha2::{Digest, Sha256};
 
 use super::findings::{self, Finding};
-use super::inputs::{hex, sha256_of_file};
 use crate::bars::TableOptions;
+use crate::digest::{hex, sha256_of_file};
 use crate::error::DataError;
 use crate::store::manifest::{Adjust, Table};
 

@@ -4,11 +4,11 @@
 //! - [`known`]: what is known beside the bars: ex-rights, special treatment, suspensions, trading days.
 //! - [`runs`]: files in any arrangement → the rows of one symbol after another, in memory that does not grow with them.
 //! - [`series`]: the rows of one symbol → bars, features, labels.
-//! - [`findings`]: where what is known disagrees with the bars, `findings.csv`.
+//! - [`findings`]: where what is known disagrees with the bars, `findings.csv`; [`contradictions`] finds it.
 //! - `run`: one run, and what of the version before it can build on.
 //! - `sink`: series after series into a draft, computed or copied.
 //! - [`scale`]: the scaler, fitted on the training span of what was stored.
-//! - [`report`]: every row that was turned down, `rejects.csv`.
+//! - [`report`]: every row that was turned down, `rejects.csv`; [`lines`]: such a file.
 //!
 //! Every number is computed by `heqis-quant` with the calls that the boards make. The number of threads changes no byte.
 //! When the data set is there already, only series whose rows changed are computed; the others are copied, and the
@@ -27,9 +27,11 @@ use crate::report::ImportReport;
 use crate::store::Draft;
 use crate::store::manifest::{Adjust, Manifest, Settings, TrainTo};
 
+pub mod contradictions;
 pub mod findings;
 pub mod inputs;
 pub mod known;
+pub mod lines;
 pub mod report;
 mod run;
 pub mod runs;

@@ -7,14 +7,14 @@ use std::sync::{Mutex, mpsc};
 use heqis_quant::{Date, Span, Symbol};
 use sha2::{Digest, Sha256};
 
-use super::inputs::Named;
 use super::report::{self, Line};
 use super::runs::{FileFacts, Origin, Runs};
 use super::series::{self, Recipe, Series};
 use super::sink::{Previous, Sink};
-use super::{Options, Outcome, findings, inputs, scale};
+use super::{Options, Outcome, findings, scale};
 use crate::error::DataError;
 use crate::figures::flat_warning;
+use crate::import_args::Named;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::manifest::{
     FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, SymbolEntry, TrainTo,
@@ -212,7 +212,7 @@ impl Run<'_> {
                         else {
                             break;
                         };
-                        let digest = inputs::sha256_of_file(&file.0);
+                        let digest = crate::digest::sha256_of_file(&file.0);
                         *place.lock().unwrap_or_else(|e| e.into_inner()) = Some(digest);
                     }
                 });
@@ -239,7 +239,10 @@ impl Run<'_> {
                 table.role, table.path, table.sha256
             ));
         }
-        Ok(format!("v-{}1", &inputs::hex(&digest.finalize())[..15]))
+        Ok(format!(
+            "v-{}1",
+            &crate::digest::hex(&digest.finalize())[..15]
+        ))
     }
 
     /// Returns the version before, when it was made with the same settings and its files have their lengths.

@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use heqis_quant::{Bar, Date, Marks, Symbol};
 
-use super::inputs::Named;
 use crate::bar_file::open;
 use crate::bars::TableOptions;
 use crate::error::DataError;
+use crate::import_args::Named;
 
 /// Rows that one worker holds before it writes a run.
 const CHUNK_ROWS: usize = 131_072;

@@ -7,11 +7,12 @@ use heqis_quant::rules::Markets;
 use heqis_quant::{Cleaner, Date, FeatureSet, FeatureState, Marks, Reject, Span, Symbol};
 use sha2::{Digest, Sha256};
 
-use super::findings::{self, Finding};
-use super::inputs::hex;
+use super::contradictions;
+use super::findings::Finding;
 use super::known::Known;
 use super::runs::{BARE_BYTES, Origin, encode};
 use crate::bars::Prices;
+use crate::digest::hex;
 use crate::error::DataError;
 use crate::prices::judge_prices;
 use crate::store::manifest::SymbolEntry;
@@ -112,7 +113,7 @@ pub fn prepare(
         .collect();
     // Factors and events are held against prices as traded.
     let judged = if adjusted.is_some() { &[][..] } else { &bars };
-    let findings = findings::of_series(&recipe.known, &recipe.markets, judged, &turned_down)?;
+    let findings = contradictions::of_series(&recipe.known, &recipe.markets, judged, &turned_down)?;
     let rows = compute(&bars, &recipe.features, recipe.flat_band)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),

@@ -7,7 +7,8 @@ use heqis_quant::Symbol;
 use heqis_quant::label::Direction;
 
 use super::findings::Finding;
-use super::report::{Line, Lines};
+use super::lines::Lines;
+use super::report::Line;
 use super::series::Series;
 use crate::error::DataError;
 use crate::store::dataset::{DataSet, SeriesReader};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use heqis_backtest::market::assumed;
+use heqis_backtest::facts::assumed;
 use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
 use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
@@ -11,11 +11,11 @@ use heqis_quant::{
     Bar, Calendar, Date, DecisionRule, DecisionState, ExRight, FeatureSet, FeatureState, Filters,
     MarketSnapshot, Markets, Prediction, Scaler, SignalMode, Span, Strategy, TradingState,
 };
+use heqis_train::TrainError;
 use heqis_train::linear::ridge::Ridge;
 
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::error::LabError;
-use heqis_train::TrainError;
 
 /// Largest absolute return that counts as flat; only the labels' classes depend on it, which are not used here.
 const FLAT_BAND: f64 = 0.005;

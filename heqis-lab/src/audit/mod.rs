@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::Args;
 use heqis_backtest::inputs::markets;
 use heqis_backtest::rule::ChosenRule;
-use heqis_backtest::run::Settings;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::Source;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::Predictions;

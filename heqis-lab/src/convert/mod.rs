@@ -2,6 +2,7 @@
 //!
 //! - [`environment`]: Rockchip's toolkit in a Python environment of its own, made by one command and pinned.
 //! - [`npu`]: ONNX → `model.rknn` in fp16 or int8, and the toolkit's simulator of it.
+//! - [`calibration`]: the windows that a model is calibrated on.
 //! - [`gpu`]: ONNX → `model.engine`: a script for the board that has the GPU, and the way back into the bundle.
 
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use heqis_infer::backend::RKNN_BUILD;
 
 use crate::answer::Answer;
 use crate::error::LabError;
-use crate::verify::walk;
 
+pub mod calibration;
 pub mod environment;
 pub mod gpu;
 pub mod npu;
@@ -113,7 +114,7 @@ impl NpuArgs {
     ///
     /// # Errors
     ///
-    /// As [`walk::training_windows`].
+    /// As [`calibration::training_windows`].
     pub fn npu(&self, bundle: &Bundle) -> Result<npu::Npu, LabError> {
         Ok(npu::Npu {
             python: environment::python(&self.env),
@@ -121,7 +122,7 @@ impl NpuArgs {
             build: self.precision,
             calibration: match self.precision {
                 Build::Fp16 => None,
-                Build::Int8 => Some(walk::training_windows(
+                Build::Int8 => Some(calibration::training_windows(
                     bundle,
                     &self.calibrate,
                     self.calibration,

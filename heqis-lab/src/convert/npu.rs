@@ -9,8 +9,8 @@ use heqis_infer::{BackendKind, Bundle};
 
 use crate::error::LabError;
 use crate::python;
-use crate::verify::Side;
-use crate::verify::windows::{Answers, Windows};
+use crate::side::Side;
+use crate::windows::{Answers, Windows};
 
 /// The program that runs the toolkit.
 const SCRIPT: &str = include_str!("npu.py");

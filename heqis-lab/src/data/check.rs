@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use heqis_data::digest::sha256_of_file;
 use heqis_data::prepare;
-use heqis_data::prepare::inputs::sha256_of_file;
 use heqis_data::prepare::known::{Known, Tables};
 use heqis_data::prepare::series::compute;
 use heqis_data::store::dataset::Columns;
@@ -157,7 +157,7 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
         }
         let rejected = rejected.remove(symbol.as_str()).unwrap_or_default();
         let rejected: Vec<(Date, &str)> = rejected.iter().map(|(d, r)| (*d, r.as_str())).collect();
-        let fresh = prepare::findings::of_series(known, &markets, bars, &rejected)?;
+        let fresh = prepare::contradictions::of_series(known, &markets, bars, &rejected)?;
         let told = told.remove(symbol.as_str()).unwrap_or_default();
         if fresh != told {
             findings.violations.push(Finding {
@@ -179,7 +179,7 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
 fn check_limits(data: &DataSet, known: &Known, findings: &mut Findings) -> Result<(), LabError> {
     let file = data.dir().join(prepare::findings::FILE);
     let is_limits = |found: &prepare::findings::Finding| found.evidence == "limits";
-    let mut told = prepare::report::read_lines::<prepare::findings::Finding>(&file)?;
+    let mut told = prepare::lines::read_lines::<prepare::findings::Finding>(&file)?;
     told.retain(is_limits);
     let fresh = known.findings.iter().filter(|found| is_limits(found));
     if !fresh.clone().eq(&told)

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use heqis_backtest::run::Settings;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{BundleModel, Predictor, Source};
 use heqis_quant::{Bar, CleanConfig, Date, SignalMode, Symbol};
 
 use super::folds::Folds;
 use crate::error::LabError;
+
 pub use heqis_data::predictions::Forecast;
 use heqis_data::predictions::Predictions;
 

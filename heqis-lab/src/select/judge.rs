@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use heqis_backtest::facts;
 use heqis_backtest::inputs::Facts;
-use heqis_backtest::market;
 use heqis_backtest::metrics::Metrics;
-use heqis_backtest::run::{self, Scene, Settings};
+use heqis_backtest::run;
+use heqis_backtest::scene::Scene;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{Foreseen, Foresight};
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, ExRight, MarketSnapshot, SignalMode, Span, Strategy};
@@ -51,9 +53,9 @@ impl Judge {
         let [first, .., last] = &bars[span.clone()] else {
             return Err(LabError::rule("span", "must hold two bars"));
         };
-        let facts = market::Facts {
+        let facts = facts::Facts {
             events: [self.events.clone(), self.assumed(&bars[span.clone()])].concat(),
-            ..market::Facts::default()
+            ..facts::Facts::default()
         };
         let facts = Facts {
             markets: self.settings.rules()?,
@@ -97,10 +99,10 @@ impl Judge {
         })
     }
 
-    /// Returns the ex-right events that are suspected by the cleaner and not known; see [`market::assumed`].
+    /// Returns the ex-right events that are suspected by the cleaner and not known; see [`facts::assumed`].
     #[must_use]
     pub fn assumed(&self, bars: &[Bar]) -> Vec<ExRight> {
-        market::assumed(bars, &self.events)
+        facts::assumed(bars, &self.events)
     }
 }
 

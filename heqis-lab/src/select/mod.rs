@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use clap::Args;
 use heqis_backtest::BrokerConfig;
 use heqis_backtest::inputs::markets;
-use heqis_backtest::run::Settings;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::Source;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::{Coverage, Predictions};

@@ -19,17 +19,17 @@ use heqis_train::train::TrainedRun;
 use crate::answer::Answer;
 use crate::convert::npu::Simulator;
 use crate::error::LabError;
+use crate::side::{Side, is_exact};
+use crate::windows;
 
 pub mod boards;
 pub mod network;
 pub mod report;
 pub mod sides;
 pub mod walk;
-pub mod windows;
 
 pub use boards::BoardArgs;
 pub use report::{Distance, Report, Trading};
-pub use sides::Side;
 use sides::{Batched, OnnxRuntime, Pipeline, Rten};
 
 /// Computes a bundle in several ways and refuses it when they differ.
@@ -160,7 +160,7 @@ pub fn verify(
         for side in &mut sides {
             let answers = side.compute(windows)?;
             let name = side.name();
-            let (backend, exact) = (side.backend(), sides::is_exact(side.as_ref()));
+            let (backend, exact) = (side.backend(), is_exact(side.as_ref()));
             let mut measure = |with: (&str, &windows::Answers), narrow| {
                 let side = (name.as_str(), backend, &answers);
                 let tolerance = if exact { narrow } else { args.boards.gate };
@@ -178,7 +178,7 @@ pub fn verify(
     }
     if let Some(trade) = args.boards.trading() {
         for side in &mut sides {
-            if sides::is_exact(side.as_ref()) {
+            if is_exact(side.as_ref()) {
                 continue;
             }
             let difference = trade.compare(bundle, side.as_mut())?;

@@ -6,9 +6,9 @@ use heqis_train::export::run::{direction, encode};
 use heqis_train::nets::encoder::Encoder;
 use heqis_train::train::{Stage, TrainedRun};
 
-use super::sides::Side;
-use super::windows::{Answers, Windows};
 use crate::error::LabError;
+use crate::side::Side;
+use crate::windows::{Answers, Windows};
 
 /// The networks of a run, computed by the framework that trained them.
 #[derive(Debug)]

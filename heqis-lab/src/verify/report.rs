@@ -6,7 +6,7 @@ use std::fmt::Write;
 use heqis_infer::{BackendKind, TensorSpec, TradingDifference, Verified};
 use serde::Serialize;
 
-use super::windows::Answers;
+use crate::windows::Answers;
 
 /// Distance of one side from another over one output.
 #[derive(Clone, Debug, PartialEq, Serialize)]

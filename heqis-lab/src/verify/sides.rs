@@ -4,38 +4,15 @@ use std::path::{Path, PathBuf};
 
 use heqis_infer::{BackendKind, Bundle, CpuEngine, Engine, Libraries, TensorView, load};
 
-use super::windows::{Answers, Windows};
 use crate::error::LabError;
 use crate::python;
+use crate::side::Side;
+use crate::windows::{Answers, Windows};
 
 /// Windows that the pipeline's engine is given at once, as in the shipped topologies.
 const BATCH: usize = 8;
-
 /// The program that computes with ONNX Runtime.
 const SCRIPT: &str = include_str!("onnx_runtime.py");
-
-/// One way of computing a model.
-pub trait Side {
-    /// Returns its name, with versions where there are some.
-    fn name(&self) -> String;
-
-    /// Returns the backend that this side is, or stands for.
-    fn backend(&self) -> Option<BackendKind> {
-        None
-    }
-
-    /// Computes every window.
-    ///
-    /// # Errors
-    ///
-    /// [`LabError`] with what this side said.
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError>;
-}
-
-/// Returns whether a side computes in 32-bit floats, so that it is held to the narrow tolerance.
-pub(super) fn is_exact(side: &dyn Side) -> bool {
-    side.backend().is_none_or(|backend| backend.info().is_exact)
-}
 
 /// RTen, one window at a time.
 #[derive(Debug)]

@@ -1,24 +1,25 @@
 //! History along the path of the boards, with one of the two models listened to or answered for.
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::rc::Rc;
-
+use crate::convert::calibration::role;
+use crate::error::LabError;
+use crate::side::Side;
+use crate::windows::{Answers, Windows};
 use heqis_backtest::inputs::{Facts, Series};
-use heqis_backtest::run::{Scene, Settings, run};
+use heqis_backtest::run::run;
+use heqis_backtest::scene::Scene;
+use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{BundleModel, Foresight, decide, follow};
-use heqis_bundle::{FactorsLayout, Layout, Role};
+use heqis_bundle::Role;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::known::Tables;
 use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
-use heqis_quant::{Bar, CleanConfig, Date, Prediction, Span, Symbol};
-
-use super::sides::Side;
-use super::windows::{Answers, Windows};
-use crate::error::LabError;
+use heqis_quant::{CleanConfig, Date, Prediction, Span, Symbol};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::rc::Rc;
 
 /// What decisions are compared on.
 #[derive(Clone, Debug)]
@@ -152,16 +153,6 @@ fn class(prediction: &Prediction) -> usize {
     }
 }
 
-/// Returns the role of a bundle whose windows can be computed one by one.
-fn role(bundle: &Bundle) -> Result<Role, LabError> {
-    if bundle.is_stateful() {
-        let place = bundle.dir().display();
-        let rule = format!("{place}: a model that carries a state cannot compute single windows");
-        return Err(LabError::rule("verify", rule));
-    }
-    Ok(heqis_bundle::check(bundle)?.role())
-}
-
 /// What a model was asked, and what it shall answer instead of computing.
 #[derive(Debug, Default)]
 struct Tape {
@@ -257,95 +248,4 @@ impl Model for Taped {
         }
         Ok(self.inner.predict(features)?)
     }
-}
-
-/// Takes down windows and computes nothing.
-#[derive(Debug)]
-struct Listener {
-    factors: Vec<f32>,
-    window: Vec<f32>,
-}
-
-impl Model for Listener {
-    type Error = LabError;
-
-    fn factor_count(&self) -> usize {
-        self.factors.len()
-    }
-
-    fn factors(&mut self, _: Symbol, window: &[f32]) -> Result<&[f32], LabError> {
-        self.window.clear();
-        self.window.extend_from_slice(window);
-        Ok(&self.factors)
-    }
-
-    fn predict(&mut self, _: &[f32]) -> Result<Prediction, LabError> {
-        Ok(Prediction {
-            predicted_return: 0.0,
-            probabilities: [0.0, 1.0, 0.0],
-        })
-    }
-}
-
-/// Returns `count` windows of a feature model, evenly over its training span, made of bars as on the boards.
-///
-/// # Errors
-///
-/// [`LabError::Rule`] when the bundle is no feature model, or the bars hold fewer windows of its training span;
-/// [`LabError::Data`] and [`LabError::Quant`] when the bars cannot be read.
-pub fn training_windows(
-    bundle: &Bundle,
-    bars: &[PathBuf],
-    count: usize,
-) -> Result<Windows, LabError> {
-    let place = bundle.dir().display();
-    if role(bundle)? != Role::Factors {
-        let rule =
-            format!("{place}: only a feature model is calibrated, whose input is a window of bars");
-        return Err(LabError::rule("verify", rule));
-    }
-    let manifest = bundle.manifest();
-    let span = Span::new(
-        Date::parse(&manifest.training_span.from)?,
-        Date::parse(&manifest.training_span.to)?,
-    )?;
-    let layout = FactorsLayout::of(bundle)?;
-    let strategy = Settings::default().strategy(SignalMode::Return);
-    let config = PipelineConfig::new(layout.scaler, strategy);
-    let listener = Listener {
-        factors: vec![0.0; layout.factors],
-        window: Vec::new(),
-    };
-    let mut path = DecisionPipeline::new(config, listener)?;
-    let mut all: Vec<Vec<f32>> = Vec::new();
-    for bars in Series::read(bars, Tables::default(), &ImportArgs::default(), None)?
-        .bars
-        .values()
-    {
-        for bar in within(bars, span) {
-            path.step(*bar)?;
-            let window = &path.model().window;
-            // A bar that only filled a window left the one before.
-            if !window.is_empty() && all.last() != Some(window) {
-                all.push(window.clone());
-            }
-        }
-    }
-    if count == 0 || all.len() < count {
-        let rule = format!(
-            "{place}: {count} windows of the training span are wanted, the bars hold {}",
-            all.len()
-        );
-        return Err(LabError::rule("verify", rule));
-    }
-    let chosen = (0..count).flat_map(|i| all[i * all.len() / count].iter().copied());
-    Ok(Windows {
-        count,
-        inputs: vec![chosen.collect()],
-    })
-}
-
-/// Bars of a span: what lies outside it shall not be seen.
-fn within(bars: &[Bar], span: Span) -> impl Iterator<Item = &Bar> {
-    bars.iter().filter(move |bar| span.contains(bar.date))
 }

@@ -8,16 +8,12 @@ use heqis_infer::bundle::sha256_hex;
 use heqis_infer::{BundleParts, Golden, GoldenWindow, Precision, TrainingSpan};
 use serde_json::{Value, json};
 
-use super::card;
-use super::onnx;
-use crate::baseline::{Baseline, SpanFigures};
+use super::report::{DIRECTION_BUNDLE, FACTORS_BUNDLE, Report};
+use super::{card, onnx};
+use crate::baseline::Baseline;
 use crate::error::TrainError;
 use heqis_bundle::{Provenance, Role, joined_names};
 
-/// Directory name of the bundle that the gateway's feature stage loads.
-pub const FACTORS_BUNDLE: &str = "baseline-factors";
-/// Directory name of the bundle that the compute node's engine stage loads.
-pub const DIRECTION_BUNDLE: &str = "baseline-direction";
 /// The command that the manifests name.
 const CREATED_BY: &str = "heqis-lab baseline";
 /// Golden windows per bundle, spread evenly over the test span.
@@ -26,17 +22,6 @@ const GOLDEN_WINDOWS: usize = 4;
 /// variance and sum hundreds of products; returns and probabilities sum a few dozen.
 const FACTOR_TOLERANCE: f32 = 1e-4;
 const DIRECTION_TOLERANCE: f32 = 1e-5;
-
-/// The figures that both card and manifest show.
-#[derive(Debug)]
-pub(crate) struct Report<'a> {
-    pub(crate) prepared: &'a Prepared,
-    pub(crate) baseline: &'a Baseline,
-    pub(crate) validation: SpanFigures,
-    pub(crate) test: SpanFigures,
-    /// Share of variance in the factors, on training, validation and test.
-    pub(crate) captured: [f64; 3],
-}
 
 /// Writes both bundles below `out` and returns their directories.
 ///

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use heqis_data::samples::{FLAT_BAND, HORIZON_BARS, PURGE, Prepared, WINDOW_BARS};
 use heqis_quant::stats::Proportion;
 
+use super::report::{DIRECTION_BUNDLE, FACTORS_BUNDLE, Report};
 use crate::baseline::SpanFigures;
-use crate::baseline::bundles::{DIRECTION_BUNDLE, FACTORS_BUNDLE, Report};
 
 /// Returns the card of the factor model.
 pub(crate) fn factors(report: &Report<'_>) -> String {

@@ -20,6 +20,7 @@ use crate::linear::ridge::Ridge;
 pub mod bundles;
 mod card;
 pub mod onnx;
+pub mod report;
 
 /// Number of latent factors.
 pub const FACTORS: usize = 8;

@@ -8,7 +8,7 @@ use heqis_quant::DecisionRule;
 use serde_json::Value;
 
 use super::direction::Direction;
-use super::run::Export;
+use super::subject::Export;
 use crate::baselines::metrics::Figures;
 use crate::baselines::trained::label;
 use crate::train::Stage;

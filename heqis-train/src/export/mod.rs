@@ -7,3 +7,4 @@ mod card;
 pub mod direction;
 pub mod rule;
 pub mod run;
+mod subject;

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::card;
 use super::direction::Direction;
 use super::rule;
+use super::subject::Export;
 use crate::baseline::bundles::rounded;
 use crate::baselines::Table;
 use crate::baselines::trained::{self, ENSEMBLE};
@@ -179,20 +180,6 @@ pub fn direction(
     Direction::new(generators, features, factors, run.manifest.target_scale)
 }
 
-/// What all bundles of a run have in common.
-pub(super) struct Export<'a> {
-    pub(super) run: &'a TrainedRun,
-    pub(super) corpus: &'a Corpus,
-    pub(super) table: &'a Table,
-    pub(super) factors_name: &'a str,
-    /// Windows that a second model in each bundle takes at once.
-    batch: Option<NonZeroUsize>,
-    encoder: Encoder,
-    /// The scaler with the encoder's window, as JSON with a final newline.
-    scaler: Vec<u8>,
-    scaler_sha256: String,
-}
-
 impl<'a> Export<'a> {
     fn new(
         run: &'a TrainedRun,
@@ -215,14 +202,6 @@ impl<'a> Export<'a> {
             scaler_sha256: sha256_hex(&scaler),
             scaler,
         })
-    }
-
-    pub(super) fn encoder_bars(&self) -> usize {
-        self.run.manifest.config.encoder.shape().0
-    }
-
-    pub(super) fn factors(&self) -> usize {
-        self.run.manifest.config.encoder.shape().1
     }
 
     fn factors_model(&self, batch: usize) -> Result<Vec<u8>, TrainError> {
@@ -460,12 +439,6 @@ impl<'a> Export<'a> {
             figures: figures.map(|(key, value)| (key, rounded(value))).collect(),
             golden,
         })
-    }
-
-    /// Returns the name of the data set.
-    pub(super) fn source(&self) -> String {
-        let set = self.run.manifest.config.data.set.file_name();
-        set.unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 

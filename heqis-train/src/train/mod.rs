@@ -1,12 +1,12 @@
 //! Training: from a data set to the weights of generators that played against discriminators.
 //!
 //! - [`config`] and [`spec`]: the settings, one TOML file.
-//! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans.
+//! - [`corpus`]: a data set as samples: scaled rows, windows, targets, spans; [`look_back`] and [`cut`]: which rows belong to one.
 //! - [`device`]: the processor, or a GPU.
 //! - [`loss`]: the losses as plain functions on tensors.
 //! - [`schedule`]: pair weights, learning rates, early stopping.
 //! - [`optimiser`]: AdamW with one clip for a whole network.
-//! - [`random`]: random numbers by purpose and epoch.
+//! - [`phase`]: the phases. [`random`]: random numbers by purpose and epoch.
 //! - `workers`: the threads.
 //! - `passes`: a generator alone, a student with its teacher, the encoder.
 //! - `game`: discriminators' turn and generators' turn, over what `candidate` puts before a discriminator.
@@ -27,10 +27,13 @@ mod candidate;
 pub mod config;
 pub mod corpus;
 pub mod curves;
+pub mod cut;
 pub mod device;
 mod epoch;
+pub mod look_back;
 pub mod loss;
 pub mod optimiser;
+pub mod phase;
 mod plots;
 pub mod predict;
 pub mod progress;

@@ -11,8 +11,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::curves::Point;
+use super::phase::Phase;
 use super::run::Figures;
-use super::state::{Clock, Phase};
+use super::state::Clock;
 use crate::error::TrainError;
 
 /// The file of a run directory that holds the lines.

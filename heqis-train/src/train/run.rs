@@ -25,8 +25,9 @@ use heqis_infer::bundle::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
-use super::corpus::{Corpus, Part, SpanDays};
+use super::corpus::{Corpus, Part};
 use super::curves;
+use super::cut::SpanDays;
 use super::predict::{Prediction, predict};
 use super::schedule::BestSoFar;
 use super::state::{GeneratorState, State};

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::config::{GeneratorSpec, TrainConfig};
 use super::curves::Point;
 use super::optimiser::Optimiser;
+use super::phase::Phase;
 use super::random::network_seed;
 use super::schedule::{BestSoFar, Plateau};
 use super::tensors::Tensors;
@@ -13,20 +14,6 @@ use crate::error::TrainError;
 use crate::nets::discriminator::Discriminator;
 use crate::nets::encoder::Encoder;
 use crate::nets::generator::Generator;
-
-/// The phases of a training, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    /// The encoder learns.
-    Encoder,
-    /// Each generator learns alone.
-    Alone,
-    /// Generators play discriminators.
-    Game,
-    /// Nothing is left to do.
-    Done,
-}
 
 /// Which epoch comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,108 @@
+//! The spans of a corpus, cut so that no bar is seen from both sides.
+
+use heqis_data::store::rows::Rows;
+use heqis_quant::{Date, Span, Symbol};
+use serde::{Deserialize, Serialize};
+
+use crate::error::TrainError;
+
+/// The three spans.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpanDays {
+    /// What scaler, encoder and networks are fitted on.
+    pub training: Span,
+    /// What stops and chooses.
+    pub validation: Span,
+    /// What is reported once.
+    pub test: Span,
+}
+
+/// Where the spans are cut, and what is left out around the cuts.
+pub(crate) struct Cut {
+    /// First days of validation and test.
+    pub(crate) boundaries: [Date; 2],
+    /// First days that are taken of them, behind the embargo; `None` when it leaves no day.
+    from: [Option<Date>; 2],
+    /// Rows of each series that are left out before each cut. A look-back is counted in rows, so this is too: in days it
+    /// would leave out hundreds of rows of a minute series for each, and too few of one that was suspended.
+    purge_bars: usize,
+}
+
+impl Cut {
+    pub(crate) fn new(
+        days: &[Date],
+        boundaries: [Date; 2],
+        purge_bars: usize,
+        embargo_days: usize,
+    ) -> Self {
+        let from = boundaries.map(|boundary| {
+            let first = days.partition_point(|day| *day < boundary);
+            days.get(first.saturating_add(embargo_days)).copied()
+        });
+        Self {
+            boundaries,
+            from,
+            purge_bars,
+        }
+    }
+
+    /// Returns the span of a row, 0 to 2, among the days of all usable rows of its series; `None` for one that is left out.
+    pub(crate) fn part(&self, dates: &[Date], row: usize) -> Option<usize> {
+        let day = dates[row];
+        let part = self
+            .boundaries
+            .iter()
+            .filter(|first| day >= **first)
+            .count();
+        let is_behind = part == 0 || self.from[part - 1].is_some_and(|from| day >= from);
+        // The row that lies the purge further on must still lie before the next cut.
+        let is_before = self.boundaries.get(part).is_none_or(|next| {
+            let last = dates.get(row.saturating_add(self.purge_bars));
+            last.is_none_or(|last| last < next) && day < *next
+        });
+        (is_behind && is_before).then_some(part)
+    }
+
+    /// Returns the first and the last day of the rows of each span.
+    pub(crate) fn days(
+        &self,
+        raw: &[(Symbol, Rows)],
+        to: Option<Date>,
+    ) -> Result<SpanDays, TrainError> {
+        let mut spans: [Option<Span>; 3] = [None; 3];
+        for (_, rows) in raw {
+            let dates: Vec<Date> = usable(rows, to).map(|row| rows.bars()[row].date).collect();
+            for (row, day) in dates.iter().enumerate() {
+                let Some(part) = self.part(&dates, row) else {
+                    continue;
+                };
+                let span = spans[part].get_or_insert(Span {
+                    from: *day,
+                    to: *day,
+                });
+                span.from = span.from.min(*day);
+                span.to = span.to.max(*day);
+            }
+        }
+        let of = |part: usize, name: &str| {
+            let none =
+                || TrainError::training(name, "purge and embargo leave no bar of it".to_owned());
+            spans[part].ok_or_else(none)
+        };
+        Ok(SpanDays {
+            training: of(0, "training span")?,
+            validation: of(1, "validation span")?,
+            test: of(2, "test span")?,
+        })
+    }
+}
+
+/// Returns the rows that have both features and a label, of a day up to `to`.
+pub(crate) fn usable(rows: &Rows, to: Option<Date>) -> impl Iterator<Item = usize> {
+    (0..rows.len()).filter(move |&row| {
+        let label = rows.next()[row];
+        rows.features(row).is_some()
+            && label.is_some_and(|label| to.is_none_or(|to| label.date <= to))
+    })
+}

@@ -1,0 +1,20 @@
+//! How far back a sample looks.
+
+/// How far back a sample looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LookBack {
+    /// Rows of the longest window.
+    pub window_bars: usize,
+    /// Targets of the longest series that a discriminator classifies, the candidate included.
+    pub series_bars: usize,
+    /// Rows that the encoder needs for one row of factors; 1 without an encoder.
+    pub encoder_bars: usize,
+}
+
+impl LookBack {
+    /// Returns the number of rows that a sample needs, its own included.
+    #[must_use]
+    pub fn bars(&self) -> usize {
+        self.window_bars.max(self.series_bars) + self.encoder_bars.max(1) - 1
+    }
+}
