@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use heqis_infer::BackendKind;
 use heqis_quant::Date;
 
@@ -19,7 +20,7 @@ pub struct BoardArgs {
     #[command(flatten)]
     pub npu: NpuArgs,
     /// Backends of this machine that are compared too; each must work.
-    #[arg(long, value_delimiter = ',', value_name = "BACKEND")]
+    #[arg(long, value_delimiter = ',', value_name = "BACKEND", value_parser = backend_parser())]
     pub backend: Vec<BackendKind>,
     /// Largest absolute difference of an accelerator, in half precision or less, from the reference.
     #[arg(long, value_name = "DIFFERENCE", default_value_t = GATE)]
@@ -51,6 +52,14 @@ pub struct BoardArgs {
 const GATE: f32 = 5e-3;
 /// One bar in two hundred.
 const FLIPS: f64 = 0.005;
+
+/// Parses the names of the catalogue, and lists them in the help text.
+fn backend_parser() -> impl TypedValueParser<Value = BackendKind> {
+    let values = BackendKind::ALL
+        .iter()
+        .map(|kind| PossibleValue::new(kind.name()).help(kind.info().about));
+    PossibleValuesParser::new(values).try_map(|name| name.parse::<BackendKind>())
+}
 
 impl Default for BoardArgs {
     fn default() -> Self {
