@@ -13,7 +13,6 @@ use std::time::Duration;
 use heqis_actors::{Delivery, Policy};
 use heqis_runtime::topology::report::{self, Look};
 use heqis_runtime::topology::{Code, Faults, Override, Plan, Request, graph, load, load_text};
-use proptest::prelude::*;
 
 fn faults_directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/faults")
@@ -191,97 +190,9 @@ fn json_gives_code_place_message_and_help_of_each_fault() {
     );
 }
 
-const SOUND: &str = r#"
-heqis = 1
-
-[topology]
-name = "sound"
-drain_timeout = "1.5s"
-
-[defaults.edge]
-capacity = 256
-max_age = "1s"
-
-[nodes.gateway]
-board = "rk3568"
-address = "10.0.0.1"
-metrics = "0.0.0.0:9101"
-
-[nodes.compute]
-board = "jetson"
-address = "10.0.0.2"
-
-[stages.market]
-kind = "replay"
-node = "gateway"
-params = { path = "bars.csv", speed = "max" }
-
-[stages.rows]
-kind = "rows"
-node = "gateway"
-cores = [1]
-
-[stages.ring]
-kind = "ring-buffer"
-node = "gateway"
-params = { capacity = 4096, policy = "drop-oldest" }
-
-[stages.engine]
-kind = "engine"
-node = "compute"
-batch = { max = 8, max_delay = "200us" }
-restart = { max = 2, window = "1m", backoff = ["10ms", "1s"], then = "stop-stage" }
-params = { bundle = "." }
-
-[stages.journal]
-kind = "journal"
-node = "compute"
-restart = { policy = "never" }
-
-[stages.feedback]
-kind = "journal"
-node = "gateway"
-
-[[edges]]
-from = "market"
-to = "rows"
-
-[[edges]]
-from = "rows"
-to = "ring"
-policy = "latest"
-
-[[edges]]
-from = "ring"
-to = "engine"
-max_age = "50ms"
-transport = { kind = "nng", scheme = "tcp", port = 5555, credit = 32 }
-
-[[edges]]
-from = "engine"
-to = "journal"
-
-[[edges]]
-from = "engine"
-to = "feedback"
-policy = "drop-oldest"
-transport = { scheme = "tcp", port = 5556 }
-
-[[budgets]]
-path = ["market", "engine"]
-p99 = "5ms"
-
-[profiles.laptop.nodes.compute]
-board = "host"
-address = "localhost"
-
-[profiles.laptop.edges."ring->engine"]
-transport = { port = 6000 }
-"#;
-
 #[test]
 fn a_sound_file_becomes_a_plan_with_every_default_filled_in() {
-    let plan = check(SOUND).unwrap();
+    let plan = check(support::SOUND).unwrap();
     assert_eq!(
         (plan.name.as_str(), plan.drain_timeout),
         ("sound", Duration::from_millis(1500))
@@ -361,7 +272,7 @@ fn a_sound_file_becomes_a_plan_with_every_default_filled_in() {
 fn profiles_yield_to_the_environment_and_that_to_the_command_line() {
     let mut request = Request::new("topology.toml", faults_directory());
     let endpoint = |request: &Request| {
-        let plan = load_text(SOUND, request, &support::registry()).unwrap();
+        let plan = load_text(support::SOUND, request, &support::registry()).unwrap();
         plan.edges[2]
             .bridge
             .as_ref()
@@ -384,7 +295,7 @@ fn profiles_yield_to_the_environment_and_that_to_the_command_line() {
 
 #[test]
 fn a_profile_that_is_not_chosen_is_checked_too() {
-    let text = SOUND.replace("board = \"host\"\naddress", "bord = \"host\"\naddress");
+    let text = support::SOUND.replace("board = \"host\"\naddress", "bord = \"host\"\naddress");
     assert!(check(&text).is_ok());
     let mut request = Request::new("topology.toml", faults_directory());
     request.every_profile = true;
@@ -399,7 +310,7 @@ fn a_profile_that_is_not_chosen_is_checked_too() {
 
 #[test]
 fn the_same_words_on_two_machines_are_two_addresses() {
-    let text = SOUND.replace(
+    let text = support::SOUND.replace(
         "board = \"jetson\"",
         "board = \"jetson\"\nmetrics = \"0.0.0.0:9101\"",
     );
@@ -425,7 +336,7 @@ fn relative_paths_start_at_the_base_that_the_file_states() {
     let directory = tempfile::tempdir().unwrap();
     fs::create_dir(directory.path().join("topologies")).unwrap();
     fs::write(directory.path().join("bars.csv"), "").unwrap();
-    let text = SOUND.replace("name = \"sound\"", "name = \"sound\"\nbase = \"..\"");
+    let text = support::SOUND.replace("name = \"sound\"", "name = \"sound\"\nbase = \"..\"");
     let file = directory.path().join("topologies/sound.toml");
     fs::write(&file, text).unwrap();
     let plan = load(&Request::new(&file, "/"), &support::registry()).unwrap();
@@ -434,7 +345,7 @@ fn relative_paths_start_at_the_base_that_the_file_states() {
 
 #[test]
 fn files_of_other_nodes_are_not_needed_when_one_node_is_asked_for() {
-    let text = SOUND.replace("bars.csv", "on-the-gateway-only.csv");
+    let text = support::SOUND.replace("bars.csv", "on-the-gateway-only.csv");
     let mut request = Request::new("topology.toml", faults_directory());
     assert!(load_text(&text, &request, &support::registry()).is_err());
     request.node = Some("compute".into());
@@ -449,7 +360,7 @@ fn files_of_other_nodes_are_not_needed_when_one_node_is_asked_for() {
 
 #[test]
 fn drawings_name_every_stage_and_mark_what_crosses() {
-    let plan = check(SOUND).unwrap();
+    let plan = check(support::SOUND).unwrap();
     let (mermaid, dot) = (graph::mermaid(&plan), graph::dot(&plan));
     for stage in &plan.stages {
         assert!(
@@ -485,7 +396,7 @@ fn warnings_are_reported_with_a_plan_and_with_faults() {
         codes.collect()
     };
     assert_eq!(codes(&plan.warnings), ["W0001"]);
-    assert!(check(SOUND).unwrap().warnings.list.is_empty());
+    assert!(check(support::SOUND).unwrap().warnings.list.is_empty());
     let faulty = text.replace("kind = \"rows\"", "kind = \"rows\", cores = [9]");
     let faults = check(&faulty).unwrap_err();
     assert!(codes(&faults).contains(&"W0001") && faults.list.len() > 1);
@@ -537,102 +448,4 @@ fn partitions_that_meet_again_are_one_way() {
         .replace("[[edges]]\nfrom = \"all\"\nto = \"tap\"\n", "")
         .replace("all = { kind = \"cleaner\", node = \"gateway\" }\n", "");
     assert!(check(&without_all).is_ok());
-}
-
-/// Loads and draws, in every form; the faults themselves are of no interest.
-fn survives(text: &str, overrides: Vec<Override>) {
-    let mut request = Request::new("topology.toml", faults_directory());
-    request.every_profile = true;
-    request.overrides = overrides;
-    if let Err(faults) = load_text(text, &request, &support::registry()) {
-        assert!(!faults.list.is_empty());
-        for look in [Look::Plain, Look::Colour] {
-            assert!(!report::render(&faults, look, 80).is_empty());
-        }
-        assert!(serde_json::from_str::<serde_json::Value>(&report::json(&faults)).is_ok());
-    }
-}
-
-#[test]
-fn a_file_cut_off_anywhere_is_a_fault_and_no_panic() {
-    for end in (0..SOUND.len()).filter(|&end| SOUND.is_char_boundary(end)) {
-        survives(&SOUND[..end], Vec::new());
-    }
-}
-
-/// Words that mean something, to get past the parser and deep into the passes.
-fn word() -> impl Strategy<Value = String> {
-    prop_oneof![
-        prop::sample::select(vec![
-            "market",
-            "rows",
-            "ring",
-            "engine",
-            "journal",
-            "feedback",
-            "gateway",
-            "compute",
-            "block",
-            "latest",
-            "0",
-            "-1",
-            "nan",
-            "1e400",
-            "[]",
-            "{}",
-            "[1, 2]",
-            "true",
-            "\"tcp\"",
-            "\"ipc\"",
-            "5555",
-            "\"0s\"",
-            "\"5m\"",
-            "host",
-            "from",
-            "to",
-            "node",
-            "kind",
-            "params",
-            "[[edges]]",
-            "[stages.x]",
-            "\"\"",
-            "\"é\"",
-            "2016-01-04",
-        ])
-        .prop_map(str::to_owned),
-        "\\PC{0,6}",
-    ]
-}
-
-proptest! {
-    #[test]
-    fn a_file_with_words_exchanged_is_read_or_refused(
-        changes in prop::collection::vec((0_usize..400, word()), 1..6),
-    ) {
-        let words: Vec<&str> = SOUND.split_inclusive(|c: char| c.is_whitespace() || "\"=,[]{}.".contains(c)).collect();
-        let mut text = String::new();
-        for (index, original) in words.iter().enumerate() {
-            match changes.iter().find(|(at, _)| at % words.len() == index) {
-                Some((_, new)) => {
-                    text.push_str(new);
-                    text.extend(original.chars().last());
-                }
-                None => text.push_str(original),
-            }
-        }
-        survives(&text, Vec::new());
-    }
-
-    #[test]
-    fn an_override_of_any_kind_is_applied_or_refused(
-        path in "(topology|nodes|stages|edges|budgets|defaults)(\\.(market|compute|ring->engine|params|board|0|\\PC{0,3})){0,3}",
-        value in word(),
-    ) {
-        survives(SOUND, vec![Override::set(format!("{path}={value}"))]);
-    }
-
-    #[test]
-    fn any_text_at_all_is_refused_without_a_panic(text in "\\PC{0,200}") {
-        survives(&text, vec![Override::set(text.clone())]);
-    }
 }

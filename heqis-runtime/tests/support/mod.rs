@@ -274,3 +274,92 @@ pub fn registry() -> Registry {
         .with_stage::<Windows>()
         .with_stage::<Network>()
 }
+
+/// A topology without a fault, in which every part of the format occurs.
+pub const SOUND: &str = r#"
+heqis = 1
+
+[topology]
+name = "sound"
+drain_timeout = "1.5s"
+
+[defaults.edge]
+capacity = 256
+max_age = "1s"
+
+[nodes.gateway]
+board = "rk3568"
+address = "10.0.0.1"
+metrics = "0.0.0.0:9101"
+
+[nodes.compute]
+board = "jetson"
+address = "10.0.0.2"
+
+[stages.market]
+kind = "replay"
+node = "gateway"
+params = { path = "bars.csv", speed = "max" }
+
+[stages.rows]
+kind = "rows"
+node = "gateway"
+cores = [1]
+
+[stages.ring]
+kind = "ring-buffer"
+node = "gateway"
+params = { capacity = 4096, policy = "drop-oldest" }
+
+[stages.engine]
+kind = "engine"
+node = "compute"
+batch = { max = 8, max_delay = "200us" }
+restart = { max = 2, window = "1m", backoff = ["10ms", "1s"], then = "stop-stage" }
+params = { bundle = "." }
+
+[stages.journal]
+kind = "journal"
+node = "compute"
+restart = { policy = "never" }
+
+[stages.feedback]
+kind = "journal"
+node = "gateway"
+
+[[edges]]
+from = "market"
+to = "rows"
+
+[[edges]]
+from = "rows"
+to = "ring"
+policy = "latest"
+
+[[edges]]
+from = "ring"
+to = "engine"
+max_age = "50ms"
+transport = { kind = "nng", scheme = "tcp", port = 5555, credit = 32 }
+
+[[edges]]
+from = "engine"
+to = "journal"
+
+[[edges]]
+from = "engine"
+to = "feedback"
+policy = "drop-oldest"
+transport = { scheme = "tcp", port = 5556 }
+
+[[budgets]]
+path = ["market", "engine"]
+p99 = "5ms"
+
+[profiles.laptop.nodes.compute]
+board = "host"
+address = "localhost"
+
+[profiles.laptop.edges."ring->engine"]
+transport = { port = 6000 }
+"#;
