@@ -30,7 +30,7 @@ pub struct Decision {
     /// Reason.
     pub reason: DecisionReason,
     /// Position after the decision.
-    pub stance: Position,
+    pub position: Position,
     /// Expected return to the next close.
     pub predicted_return: f64,
     /// Probabilities of down, flat, up.
@@ -43,7 +43,7 @@ impl Decision {
     /// Returns the side before filters; differs from the side exactly where a filter rejected it.
     #[must_use]
     pub fn wanted(&self) -> Side {
-        self.reason.refused_side(self.stance).unwrap_or(self.side)
+        self.reason.refused_side(self.position).unwrap_or(self.side)
     }
 }
 
@@ -267,7 +267,7 @@ mod tests {
             side: Side::Hold,
             confidence: 0.5,
             reason: DecisionReason::BelowEnter,
-            stance: Position::Flat,
+            position: Position::Flat,
             predicted_return: 0.0,
             probabilities: [0.2, 0.6, 0.2],
             timings: Vec::new(),

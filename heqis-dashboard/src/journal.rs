@@ -112,7 +112,7 @@ fn decision(id: &EntryId, record: &JournalDecision, timings: Vec<StageTime>) -> 
         side: record.side,
         confidence: record.confidence,
         reason: record.reason,
-        stance: record.position,
+        position: record.position,
         predicted_return: record.predicted_return,
         probabilities: record.probabilities,
         timings,

@@ -242,7 +242,8 @@ pub(crate) struct DecisionRow {
     reason: DecisionReason,
     /// Position after the decision.
     #[schemars(with = "String")]
-    stance: Position,
+    #[serde(rename = "stance")]
+    position: Position,
     /// Expected return to the next close.
     predicted_return: Option<f64>,
     /// Probabilities of down, flat, up.
@@ -263,7 +264,7 @@ impl DecisionRow {
             wanted: decision.wanted(),
             confidence: finite(decision.confidence),
             reason: decision.reason,
-            stance: decision.stance,
+            position: decision.position,
             predicted_return: finite(decision.predicted_return),
             probabilities: decision.probabilities.map(finite),
             age_us: decision.timings.last().map(|time| time.leave_us),

@@ -534,7 +534,7 @@ fn a_rejected_decision_states_the_side_before_filters() {
         .push(decision(1, "600000.SH", "2024-01-02", Side::Buy));
     let mut rejected = decision(2, "600000.SH", "2024-01-03", Side::Hold);
     rejected.reason = heqis_quant::decision::DecisionReason::LimitDown;
-    rejected.stance = heqis_quant::decision::Position::Flat;
+    rejected.position = heqis_quant::decision::Position::Flat;
     served.decisions.push(rejected);
     let rows = |query: &str| {
         get(served.address, &format!("/api/decisions?{query}"), &[]).json()["rows"].clone()

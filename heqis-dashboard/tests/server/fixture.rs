@@ -172,7 +172,7 @@ pub(crate) fn decision(position: u64, symbol: &str, date: &str, side: Side) -> D
             Side::Sell => DecisionReason::Exited,
             Side::Hold => DecisionReason::BelowEnter,
         },
-        stance: Position::Long,
+        position: Position::Long,
         predicted_return: 0.004,
         probabilities: [0.1, 0.3, f64::NAN],
         timings: vec![StageTime {

@@ -38,18 +38,18 @@ struct SignalRow {
     reason: DecisionReason,
 }
 
-/// What the backtests of one strategy decided, in the order of days. The table does not hold the stance; it follows from
+/// What the backtests of one strategy decided, in the order of days. The table does not hold the position; it follows from
 /// the sides, since a backtest takes every decision for carried out.
 pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, DashboardError> {
     let mut listed = Vec::new();
     for (stream, run) in (0u64..).zip(runs) {
         let path = run.dir.join("signals.csv");
-        let mut stances: HashMap<Symbol, Position> = HashMap::new();
+        let mut positions: HashMap<Symbol, Position> = HashMap::new();
         for (position, row) in (0u64..).zip(rows::<SignalRow>(&path)?) {
-            let stance = stances.entry(row.symbol).or_insert(Position::Flat);
+            let position = positions.entry(row.symbol).or_insert(Position::Flat);
             match row.side {
-                Side::Buy => *stance = Position::Long,
-                Side::Sell => *stance = Position::Flat,
+                Side::Buy => *position = Position::Long,
+                Side::Sell => *position = Position::Flat,
                 Side::Hold => {}
             }
             listed.push(Decision {
@@ -62,7 +62,7 @@ pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, Dashboa
                 // A table of predictions may have no probabilities: zeros, which are none.
                 confidence: row.confidence.unwrap_or(0.0),
                 reason: row.reason,
-                stance: *stance,
+                position: *position,
                 predicted_return: row.predicted_return,
                 probabilities: [row.down, row.flat, row.up].map(|share| share.unwrap_or(0.0)),
                 timings: Vec::new(),

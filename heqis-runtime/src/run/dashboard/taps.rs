@@ -91,7 +91,7 @@ fn decision(frame: &AnyFrame, message: &DecisionMessage, names: &[Arc<str>]) -> 
         side: message.decision.side,
         confidence: message.decision.confidence,
         reason: message.decision.reason,
-        stance: message.decision.position,
+        position: message.decision.position,
         predicted_return: message.decision.predicted_return,
         probabilities: message.decision.probabilities,
         timings: head
