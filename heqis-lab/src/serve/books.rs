@@ -46,10 +46,10 @@ pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, Dashboa
         let path = run.dir.join("signals.csv");
         let mut positions: HashMap<Symbol, Position> = HashMap::new();
         for (position, row) in (0u64..).zip(rows::<SignalRow>(&path)?) {
-            let position = positions.entry(row.symbol).or_insert(Position::Flat);
+            let held = positions.entry(row.symbol).or_insert(Position::Flat);
             match row.side {
-                Side::Buy => *position = Position::Long,
-                Side::Sell => *position = Position::Flat,
+                Side::Buy => *held = Position::Long,
+                Side::Sell => *held = Position::Flat,
                 Side::Hold => {}
             }
             listed.push(Decision {
@@ -62,7 +62,7 @@ pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, Dashboa
                 // A table of predictions may have no probabilities: zeros, which are none.
                 confidence: row.confidence.unwrap_or(0.0),
                 reason: row.reason,
-                position: *position,
+                position: *held,
                 predicted_return: row.predicted_return,
                 probabilities: [row.down, row.flat, row.up].map(|share| share.unwrap_or(0.0)),
                 timings: Vec::new(),
