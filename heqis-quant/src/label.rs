@@ -4,7 +4,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bar, Date, QuantError};
+use crate::bar::Bar;
+use crate::date::Date;
+use crate::error::QuantError;
 
 const PLACE: &str = "label";
 

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::date::Span;
+use crate::error::QuantError;
 use crate::error::finite;
-use crate::{QuantError, Span};
 
 const PLACE: &str = "scaler_params.json";
 /// A z-score beyond five deviations counts as out of range.

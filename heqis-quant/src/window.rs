@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::QuantError;
+use crate::error::QuantError;
 
 const PLACE: &str = "window";
 /// 64 MiB of `f32`: far above any model here, and a bound on the memory that a configuration can request.

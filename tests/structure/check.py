@@ -190,7 +190,8 @@ def references(modules):
                 module.uses.append((line, found))
         plain = re.sub(r"(?<!\w)(pub(?:\([^)]*\))?\s+)?use\s+[^;]+;", lambda m: "\n" * m.group().count("\n"), text)
         heads = "|".join(["crate", "super", "self", *sorted(module.children)])
-        for match in re.finditer(rf"(?<![\w:])\$?((?:{heads})(?:\s*::\s*\w+)+)", plain):
+        # `$crate` of an exported macro needs the public path, and its user is another crate.
+        for match in re.finditer(rf"(?<![\w:$])((?:{heads})(?:\s*::\s*\w+)+)", plain):
             found = absolute(module, tuple(re.findall(r"\w+", match.group(1))), modules)
             if found is not None:
                 module.uses.append((plain.count("\n", 0, match.start()) + 1, found))

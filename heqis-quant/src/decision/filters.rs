@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::market::{AdxParams, FilterIndicators, RsiParams, TrendParams, terminal};
 use super::{DecisionReason, DecisionState, MarketSnapshot, Prediction};
-use crate::QuantError;
+use crate::error::QuantError;
 use crate::indicators::Profile;
 
 const PLACE: &str = "filters";

@@ -2,10 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bar::{Bar, Marks};
+use crate::date::Date;
+use crate::error::QuantError;
 use crate::features::id_of;
 use crate::indicators::{Adx, Hlc, Indicator, Ma, Profile, Rsi};
 use crate::rules::{Limits, Listing, Markets};
-use crate::{Bar, Date, Marks, QuantError};
 
 /// Lengths of the two means of the trend filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]

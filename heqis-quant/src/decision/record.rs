@@ -3,7 +3,8 @@
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{DecisionReason, Position, Prediction, RiskState, Side};
-use crate::{Date, Symbol};
+use crate::date::Date;
+use crate::symbol::Symbol;
 
 /// One decision on one bar, with everything that restores the state after it. Its JSON is the text of a journal's entry; a
 /// number that is not finite is null there.

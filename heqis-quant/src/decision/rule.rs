@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{DecisionReason, Position, Side};
-use crate::QuantError;
+use crate::error::QuantError;
 use crate::error::finite;
 
 const PLACE: &str = "decision rule";

@@ -10,8 +10,8 @@ use super::reason::{DecisionReason, Side};
 use super::record::Decision;
 use super::rule::{DecisionRule, Prediction, SignalMode};
 use super::state::{DecisionState, Position};
-use crate::QuantError;
 use crate::bar::BarRef;
+use crate::error::QuantError;
 
 /// Which orders are allowed at all. It overrides every signal and filter.
 #[derive(

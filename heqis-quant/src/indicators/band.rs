@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Window, mean};
 use super::{Bars, Hlc, Indicator, PLACE, usable};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// The three lines of [`Boll`], in price units.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Window, highest, lowest};
 use super::{Bars, Hlc, Indicator, Ma, SmaCn};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// The highs and lows of the last bars.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

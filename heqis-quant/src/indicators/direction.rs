@@ -6,7 +6,7 @@ use super::mean::Wilder;
 use super::range::true_range;
 use super::window::Window;
 use super::{Bars, Hlc, Indicator, Ma, Profile, forgotten_bars};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// Ranges and index sums below this count as zero, as in TA-Lib.
 const ZERO: f64 = 1e-14;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Ema, Indicator, PLACE, Profile, usable};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// The three lines of [`Macd`], in price units.
 #[derive(Clone, Copy, Debug, PartialEq)]

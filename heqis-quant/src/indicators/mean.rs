@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Window, mean};
 use super::{Bars, Indicator, MAX_INPUT, PLACE, Profile, forgotten_bars, usable};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// The plain mean of the last `n` values, summed on each bar, so that no rounding error accumulates.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -56,7 +56,8 @@ mod window;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Bar, QuantError};
+use crate::bar::Bar;
+use crate::error::QuantError;
 
 pub use band::{Boll, BollValue, Cci};
 pub use channel::{Kdj, KdjStart, KdjValue, Stoch, StochValue};

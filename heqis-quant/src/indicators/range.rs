@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mean::Wilder;
 use super::{Bars, Hlc, Indicator, Ma, Profile};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// Returns the largest of H − L, |C' − H| and |C' − L|, where C' is the close before.
 pub(super) fn true_range(bar: Hlc, close_before: f64) -> f64 {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::window::{Window, mean};
 use super::{Bars, Indicator, is_price};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// The simple return over `n` bars, `X_t / X_{t−n} − 1`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::mean::Wilder;
 use super::{Bars, Indicator, Profile, SmaCn, usable};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// Sums of moves below this count as no move, as in TA-Lib.
 const NO_MOVE: f64 = 1e-14;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{CloseVolume, Indicator, Ma, Profile, usable};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// On-balance volume, in shares: the volume of each bar is added when the close rose, subtracted when it fell.
 ///

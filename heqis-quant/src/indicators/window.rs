@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{MAX_BARS, PLACE};
-use crate::QuantError;
+use crate::error::QuantError;
 
 /// The last `capacity` values. Each value is written twice, a capacity apart, so that the window is one slice at every
 /// position of the ring. Allocated once.
