@@ -107,7 +107,7 @@ fn currency(market: &Market, symbol: Symbol) -> String {
 
 /// Says what a backtest on adjusted prices can and cannot tell.
 #[must_use]
-pub fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) -> Option<String> {
+pub(crate) fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) -> Option<String> {
     let all = series.len();
     let adjusted = |bars: &&[Bar]| bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
     let count = series.filter(adjusted).count();
@@ -122,7 +122,7 @@ pub fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) -> Opti
 
 /// Tells of events whose reference price lies far from where the next bar opened, which is how events by ten shares or in
 /// another unit look. To adjusted bars no event is applied.
-pub fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
+pub(crate) fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
     let cents = |price: f64| (price * 100.0).round() as i64;
     let unfit = |pair: &[Bar]| {
         let due = |event: &&ExRight| {
@@ -145,7 +145,7 @@ pub fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
 
 /// Takes the days of special treatment that the bars of a stock are flagged with. They win over the periods that are known
 /// from elsewhere; where these were names, each disagreement is told.
-pub fn special_days_of_bars(
+pub(crate) fn special_days_of_bars(
     bars: &[Bar],
     known: &mut facts::Facts,
     names_given: bool,
@@ -365,7 +365,7 @@ fn money(cents: i64) -> String {
 /// Returns what tables say of some stocks that cannot be used, in words. An event that is missing comes first: only those of
 /// the span are told, and those whose day cannot be read.
 #[must_use]
-pub fn of_findings(findings: &[Finding], symbols: &[Symbol], span: Span) -> Vec<String> {
+pub(crate) fn of_findings(findings: &[Finding], symbols: &[Symbol], span: Span) -> Vec<String> {
     let traded = |finding: &&Finding| {
         finding.symbol.is_empty()
             || symbols

@@ -23,7 +23,7 @@ pub struct Facts {
 impl Facts {
     /// Returns whether the stock was under special treatment on a day.
     #[must_use]
-    pub fn is_special(&self, date: Date) -> bool {
+    pub(crate) fn is_special(&self, date: Date) -> bool {
         let within =
             |(from, to): &(Date, Option<Date>)| *from <= date && to.is_none_or(|to| date <= to);
         self.special.iter().any(within)

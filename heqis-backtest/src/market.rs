@@ -283,7 +283,7 @@ impl Stock {
 
     /// Returns whether the stock is gone on a day of the calendar.
     #[must_use]
-    pub fn is_delisted(&self, day: u32) -> bool {
+    pub(crate) fn is_delisted(&self, day: u32) -> bool {
         self.delisted.is_some_and(|delisted| delisted <= day)
     }
 
@@ -346,7 +346,7 @@ fn entitlement(event: &ExRight, day: u32) -> Result<Entitlement, BacktestError> 
 impl Entitlement {
     /// Returns whether the reference price moves.
     #[must_use]
-    pub fn moves_reference(&self) -> bool {
+    pub(crate) fn moves_reference(&self) -> bool {
         self.event.kind == EventKind::ExRight
     }
 }
@@ -498,7 +498,7 @@ impl Market {
 
     /// Returns the position of a day and a time on the time axis, or `None` when no bar of the market ends there.
     #[must_use]
-    pub fn step_at(&self, date: Date, time_ns: i64) -> Option<u32> {
+    pub(crate) fn step_at(&self, date: Date, time_ns: i64) -> Option<u32> {
         let day = self.days().binary_search(&date).ok()? as u32;
         let step = match self.is_intraday {
             true => self.steps.binary_search(&Step { day, time_ns }).ok()?,
@@ -509,14 +509,14 @@ impl Market {
 
     /// Returns whether a step is the first of its day.
     #[must_use]
-    pub fn opens_day(&self, step: u32) -> bool {
+    pub(crate) fn opens_day(&self, step: u32) -> bool {
         let at = step as usize;
         at == 0 || self.steps[at - 1].day != self.steps[at].day
     }
 
     /// Returns whether a step is the last of its day.
     #[must_use]
-    pub fn closes_day(&self, step: u32) -> bool {
+    pub(crate) fn closes_day(&self, step: u32) -> bool {
         let at = step as usize;
         self.steps
             .get(at + 1)

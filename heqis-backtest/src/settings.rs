@@ -156,7 +156,7 @@ impl Settings {
     /// Returns what the figures of a market refer to: with the days of its year, where nothing else was asked for. Of
     /// several markets the one with the most days counts, since an account has a close on all of them.
     #[must_use]
-    pub fn basis_of(&self, market: &Market) -> Basis {
+    pub(crate) fn basis_of(&self, market: &Market) -> Basis {
         let days = market
             .stocks()
             .iter()

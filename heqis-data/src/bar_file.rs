@@ -166,7 +166,7 @@ pub fn named_after(path: &Path, markets: Option<&Markets>) -> Result<Symbol, Qua
 ///
 /// # Errors
 /// [`DataError::File`] and [`DataError::Rule`].
-pub fn text_of(path: &Path) -> Result<Text, DataError> {
+pub(crate) fn text_of(path: &Path) -> Result<Text, DataError> {
     let fault = |source| DataError::file(path, source);
     // Checked before it is opened: opening a pipe waits for its writer.
     let kind = std::fs::metadata(path).map_err(fault)?;

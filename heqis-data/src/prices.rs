@@ -18,7 +18,7 @@ const ROUNDED_FROM: i16 = 2001;
 const LEAST_BARS: u32 = 20;
 
 /// Returns the reason for which a series, in the order of time, has adjusted prices, or `None` if it has traded ones.
-pub fn judge_prices<'a>(
+pub(crate) fn judge_prices<'a>(
     bars: impl Iterator<Item = &'a Bar>,
     declared: Option<Prices>,
     markets: &Markets,

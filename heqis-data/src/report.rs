@@ -218,7 +218,7 @@ impl ImportReport {
 
     /// Returns the share of all rows that are unreadable, or rejected and a loss.
     #[must_use]
-    pub fn bad_share(&self) -> f64 {
+    pub(crate) fn bad_share(&self) -> f64 {
         let unreadable: u64 = self.files.iter().map(FileReport::unreadable_rows).sum();
         let missed: u64 = self.series.iter().map(SeriesReport::missed).sum();
         let rows: u64 = self.files.iter().map(|file| file.rows).sum();

@@ -1,9 +1,9 @@
 //! Pictures as SVG: a sheet to draw on, and charts of curves and points.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// Colours of curves, in the order in which they are drawn.
-pub const COLOURS: [&str; 8] = [
+pub(crate) const COLOURS: [&str; 8] = [
     "#06c", "#c40", "#280", "#80a", "#a80", "#088", "#c08", "#666",
 ];
 
@@ -11,65 +11,98 @@ pub const COLOURS: [&str; 8] = [
 #[derive(Clone, Debug)]
 pub struct Sheet {
     text: String,
+    /// What follows each element.
+    end: &'static str,
 }
 
 impl Sheet {
-    /// Starts a white sheet of so many pixels.
+    /// Starts a white sheet of so many pixels, a file of its own.
     #[must_use]
     pub fn new(width: f64, height: f64) -> Self {
-        Self {
-            text: format!(
-                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
-                 font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n\
-                 <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
-            ),
+        let text = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
+             font-family=\"sans-serif\" font-size=\"13\" fill=\"#333\">\n\
+             <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n"
+        );
+        Self { text, end: "\n" }
+    }
+
+    /// Starts a sheet that is part of a page, with the page's font and background.
+    #[must_use]
+    pub fn inline(width: f64, height: f64) -> Self {
+        let text = format!(
+            "<svg viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">"
+        );
+        Self { text, end: "" }
+    }
+
+    /// Writes an element with its attributes; `content` is markup.
+    pub fn element(
+        &mut self,
+        name: &str,
+        attributes: &[(&str, &dyn Display)],
+        content: Option<&str>,
+    ) {
+        // Writing to a String cannot fail.
+        let _ = write!(self.text, "<{name}");
+        for (attribute, value) in attributes {
+            let _ = write!(self.text, " {attribute}=\"{value}\"");
         }
+        let _ = match content {
+            None => write!(self.text, "/>{}", self.end),
+            Some(content) => write!(self.text, ">{content}</{name}>{}", self.end),
+        };
     }
 
     /// Writes a text; `anchor` is `start`, `middle` or `end`.
     pub fn text(&mut self, x: f64, y: f64, anchor: &str, content: &str) {
+        let (x, y) = (format!("{x:.1}"), format!("{y:.1}"));
         let content = content.replace('&', "&amp;").replace('<', "&lt;");
-        let _ = writeln!(
-            self.text,
-            "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>"
-        );
+        let place: [(&str, &dyn Display); 3] = [("x", &x), ("y", &y), ("text-anchor", &anchor)];
+        self.element("text", &place, Some(&content));
     }
 
     /// Draws a path of SVG commands.
     pub fn path(&mut self, commands: &str, colour: &str, width: f64) {
-        let _ = writeln!(
-            self.text,
-            "<path d=\"{commands}\" stroke=\"{colour}\" stroke-width=\"{width:.2}\"/>"
-        );
+        let width = format!("{width:.2}");
+        let stroke: [(&str, &dyn Display); 3] = [
+            ("d", &commands),
+            ("stroke", &colour),
+            ("stroke-width", &width),
+        ];
+        self.element("path", &stroke, None);
     }
 
     /// Draws a line through points.
     pub fn line(&mut self, points: impl Iterator<Item = (f64, f64)>, colour: &str, width: f64) {
-        let mut list = String::new();
-        for (x, y) in points {
-            // Writing to a String cannot fail.
-            let _ = write!(list, "{x:.1},{y:.1} ");
-        }
-        let _ = writeln!(
-            self.text,
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"{width}\"/>",
-            list.trim_end()
-        );
+        let points: Vec<String> = points.map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+        let points = points.join(" ");
+        let stroke: [(&str, &dyn Display); 4] = [
+            ("points", &points),
+            ("fill", &"none"),
+            ("stroke", &colour),
+            ("stroke-width", &width),
+        ];
+        self.element("polyline", &stroke, None);
     }
 
     /// Draws a dot.
     pub fn dot(&mut self, x: f64, y: f64, colour: &str) {
-        let _ = writeln!(
-            self.text,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2\" fill=\"{colour}\" fill-opacity=\"0.6\"/>"
-        );
+        let (x, y) = (format!("{x:.1}"), format!("{y:.1}"));
+        let dot: [(&str, &dyn Display); 5] = [
+            ("cx", &x),
+            ("cy", &y),
+            ("r", &2),
+            ("fill", &colour),
+            ("fill-opacity", &0.6),
+        ];
+        self.element("circle", &dot, None);
     }
 
     /// Returns the picture.
     #[must_use]
-    pub fn finish(mut self) -> String {
-        self.text += "</svg>\n";
-        self.text
+    pub fn finish(self) -> String {
+        format!("{}</svg>{}", self.text, self.end)
     }
 }
 

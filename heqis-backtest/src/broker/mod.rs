@@ -191,7 +191,7 @@ impl<'a> Broker<'a> {
 
     /// Sets how many stocks may be held at once. A buy of one more waits for its turn, so that a sale that did not come
     /// about does not leave too many.
-    pub fn limit_positions(&mut self, most: u32) {
+    pub(crate) fn limit_positions(&mut self, most: u32) {
         self.max_positions = most as usize;
     }
 
@@ -199,7 +199,7 @@ impl<'a> Broker<'a> {
     ///
     /// # Panics
     /// Panics when there is no such order.
-    pub fn remark(&mut self, id: usize, reason: Reason) {
+    pub(crate) fn remark(&mut self, id: usize, reason: Reason) {
         self.note(id, reason);
     }
 

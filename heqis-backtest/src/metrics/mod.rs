@@ -196,7 +196,7 @@ impl Metrics {
 ///
 /// # Errors
 /// [`BacktestError::Rule`] when the account was empty at some close, so that the next return is not defined.
-pub fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
+pub(crate) fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
     returns_of(&ledger.daily(), cash_cents)
 }
 

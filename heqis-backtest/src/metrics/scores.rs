@@ -7,7 +7,7 @@ use super::Basis;
 
 /// Fewer stocks than this make no correlation: through two points there is always a line, and one stock alone has no
 /// cross-section.
-pub const LEAST_STOCKS: usize = 3;
+pub(crate) const LEAST_STOCKS: usize = 3;
 
 /// The scores of one timestamp and what followed: `(score, return)` of each stock.
 pub type CrossSection = Vec<(f64, f64)>;

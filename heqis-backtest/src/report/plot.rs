@@ -1,10 +1,9 @@
 //! Pictures as SVG, without a script and without anything from outside.
 
-use std::fmt::Write;
-
-use heqis_quant::Date;
-
 use crate::market::{DayBar, Stock};
+use heqis_data::svg::Sheet;
+use heqis_quant::Date;
+use std::fmt::{Display, Write};
 
 const WIDTH: f64 = 1100.0;
 const LEFT: f64 = 74.0;
@@ -41,7 +40,7 @@ pub struct Mark {
 
 /// Escapes text for XML and HTML.
 #[must_use]
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -88,12 +87,12 @@ pub fn lines(
     let steps = dates.len().max(2) as f64 - 1.0;
     let x = |at: usize| LEFT + at as f64 / steps * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| TOP + (high - value) / (high - low) * (height - TOP - BOTTOM);
-    let mut out = open(WIDTH, height);
+    let mut sheet = Sheet::inline(WIDTH, height);
     for part in 0..=4 {
         let value = low + (high - low) * f64::from(part) / 4.0;
-        grid(&mut out, y(value), WIDTH, &label(value));
+        grid(&mut sheet, y(value), WIDTH, &label(value));
     }
-    years(&mut out, dates, height, x);
+    years(&mut sheet, dates, height, x);
     for line in lines {
         let mut path = String::new();
         let mut pen_up = true;
@@ -116,23 +115,22 @@ pub fn lines(
             );
         }
         let paint = if fill { line.colour } else { "none" };
-        let _ = write!(
-            out,
-            "<path d=\"{path}\" fill=\"{paint}\" fill-opacity=\".35\" stroke=\"{}\" stroke-width=\"1.2\"/>",
-            line.colour
-        );
+        let area: [(&str, &dyn Display); 5] = [
+            ("d", &path),
+            ("fill", &paint),
+            ("fill-opacity", &".35"),
+            ("stroke", &line.colour),
+            ("stroke-width", &"1.2"),
+        ];
+        sheet.element("path", &area, None);
     }
     for (at, line) in lines.iter().enumerate() {
-        let _ = write!(
-            out,
-            "<text x=\"{:.0}\" y=\"{:.0}\" fill=\"{}\">{}</text>",
-            LEFT + 8.0 + 150.0 * at as f64,
-            TOP + 12.0,
-            line.colour,
-            escape(line.name)
-        );
+        let x = format!("{:.0}", LEFT + 8.0 + 150.0 * at as f64);
+        let y = format!("{:.0}", TOP + 12.0);
+        let legend: [(&str, &dyn Display); 3] = [("x", &x), ("y", &y), ("fill", &line.colour)];
+        sheet.element("text", &legend, Some(&escape(line.name)));
     }
-    out + "</svg>"
+    sheet.finish()
 }
 
 /// Draws candles, red for a day that rose and green for one that fell, as Chinese terminals do, with trades on them.
@@ -150,18 +148,18 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[Mark]) -> String {
     let x = |at: usize| LEFT + CANDLE * (at as f64 + 0.5);
     let y =
         |units: i64| TOP + (high - units as f64) / (high - low) * (CANDLES_HEIGHT - TOP - BOTTOM);
-    let mut out = open(width, CANDLES_HEIGHT);
+    let mut sheet = Sheet::inline(width, CANDLES_HEIGHT);
     for part in 0..=4 {
         let units = low + (high - low) * f64::from(part) / 4.0;
         grid(
-            &mut out,
+            &mut sheet,
             y(units as i64),
             width,
             &format!("{:.decimals$}", units / per_price),
         );
     }
     let dates: Vec<Date> = bars.iter().map(|bar| days[bar.day as usize]).collect();
-    years(&mut out, &dates, CANDLES_HEIGHT, x);
+    years(&mut sheet, &dates, CANDLES_HEIGHT, x);
     for (colour, rising) in [("#c33", true), ("#283", false)] {
         let mut path = String::new();
         for (at, bar) in bars.iter().enumerate() {
@@ -180,10 +178,13 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[Mark]) -> String {
                 (body_bottom - body_top).max(0.5)
             );
         }
-        let _ = write!(
-            out,
-            "<path d=\"{path}\" fill=\"{colour}\" stroke=\"{colour}\" stroke-width=\".8\"/>"
-        );
+        let bodies: [(&str, &dyn Display); 4] = [
+            ("d", &path),
+            ("fill", &colour),
+            ("stroke", &colour),
+            ("stroke-width", &".8"),
+        ];
+        sheet.element("path", &bodies, None);
     }
     for mark in marks {
         let Ok(at) = bars.binary_search_by_key(&mark.day, |bar| bar.day) else {
@@ -194,16 +195,18 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[Mark]) -> String {
             true => ("#06c", 9.0),
             false => ("#e80", -9.0),
         };
-        let _ = write!(
-            out,
-            "<path d=\"M{x:.1} {y:.1}l-4 {tip}h8z\" fill=\"{colour}\"><title>{} {} {} at {:.decimals$}</title></path>",
+        let arrow = format!("M{x:.1} {y:.1}l-4 {tip}h8z");
+        let title = format!(
+            "<title>{} {} {} at {:.decimals$}</title>",
             days[mark.day as usize],
             if mark.is_buy { "buy" } else { "sell" },
             rules.quantity_text(mark.shares),
             mark.price as f64 / per_price
         );
+        let arrow: [(&str, &dyn Display); 2] = [("d", &arrow), ("fill", &colour)];
+        sheet.element("path", &arrow, Some(&title));
     }
-    out + "</svg>"
+    sheet.finish()
 }
 
 /// Joins the bars of each day to one.
@@ -221,36 +224,24 @@ fn by_day(bars: &[DayBar]) -> Vec<DayBar> {
     .collect()
 }
 
-fn open(width: f64, height: f64) -> String {
-    format!(
-        "<svg viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"img\">"
-    )
-}
-
-fn grid(out: &mut String, y: f64, width: f64, label: &str) {
-    let _ = write!(
-        out,
-        "<path d=\"M{LEFT} {y:.1}H{:.0}\" stroke=\"#ddd\"/><text x=\"{:.0}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-        width - RIGHT,
-        LEFT - 6.0,
-        y + 4.0,
-        escape(label)
-    );
+fn grid(sheet: &mut Sheet, y: f64, width: f64, label: &str) {
+    let line = format!("M{LEFT} {y:.1}H{:.0}", width - RIGHT);
+    sheet.element("path", &[("d", &line), ("stroke", &"#ddd")], None);
+    let (x, y) = (format!("{:.0}", LEFT - 6.0), format!("{:.1}", y + 4.0));
+    let place: [(&str, &dyn Display); 3] = [("x", &x), ("y", &y), ("text-anchor", &"end")];
+    sheet.element("text", &place, Some(&escape(label)));
 }
 
 /// Writes each year where it begins.
-fn years(out: &mut String, dates: &[Date], height: f64, x: impl Fn(usize) -> f64) {
+fn years(sheet: &mut Sheet, dates: &[Date], height: f64, x: impl Fn(usize) -> f64) {
     let mut last = None;
     let mut right = f64::NEG_INFINITY;
     for (at, date) in dates.iter().enumerate() {
         if last != Some(date.year()) && x(at) > right + 40.0 {
             right = x(at);
-            let _ = write!(
-                out,
-                "<text x=\"{right:.0}\" y=\"{:.0}\">{}</text>",
-                height - 6.0,
-                date.year()
-            );
+            let (x, y) = (format!("{right:.0}"), format!("{:.0}", height - 6.0));
+            let year = date.year().to_string();
+            sheet.element("text", &[("x", &x), ("y", &y)], Some(&year));
         }
         last = Some(date.year());
     }

@@ -401,7 +401,7 @@ impl<R> BarReader<R> {
 
     /// Returns the instrument of the last row, valid or not, if it can be read.
     #[must_use]
-    pub fn row_symbol(&self) -> Option<Symbol> {
+    pub(crate) fn row_symbol(&self) -> Option<Symbol> {
         self.symbol().ok().filter(|_| self.row.broken.is_none())
     }
 

@@ -21,7 +21,7 @@ pub enum Prices {
 impl Prices {
     /// Returns the kind of prices in a title or file name, such as `日线 前复权` or `600000.SH.qfq`, if it states one.
     #[must_use]
-    pub fn of_title(title: &str) -> Option<Self> {
+    pub(crate) fn of_title(title: &str) -> Option<Self> {
         let title = title.to_lowercase();
         let is_word = |word: &&str| {
             title

@@ -33,7 +33,7 @@ pub struct Api {
 impl Api {
     /// Returns the place of the day to which a row belongs.
     #[must_use]
-    pub fn day_field(&self) -> Option<usize> {
+    pub(crate) fn day_field(&self) -> Option<usize> {
         self.fields.iter().position(|(_, kind)| *kind == Day)
     }
 
@@ -41,7 +41,7 @@ impl Api {
     ///
     /// Suspensions are rare enough for days without one, and price limits are published since 2007.
     #[must_use]
-    pub fn has_rows_every_day(&self, year: i16) -> bool {
+    pub(crate) fn has_rows_every_day(&self, year: i16) -> bool {
         match self.name {
             "suspend_d" => false,
             "stk_limit" => year >= 2007,

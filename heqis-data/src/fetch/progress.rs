@@ -28,7 +28,7 @@ const BETWEEN_LINES_NS: u64 = 10 * SECOND_NS;
 impl<'a> Progress<'a> {
     /// Tells on the standard error stream: a bar if that is a terminal, else lines.
     #[must_use]
-    pub fn to_stderr(clock: &'a dyn Clock) -> Self {
+    pub(crate) fn to_stderr(clock: &'a dyn Clock) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::lines(std::io::stderr(), clock);
         }

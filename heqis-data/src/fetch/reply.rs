@@ -50,7 +50,7 @@ pub enum Cell {
 impl Cell {
     /// Returns the text of the cell, days as `YYYYMMDD`, numbers with every digit.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         match self {
             Self::None => String::new(),
             Self::Text(text) => text.clone(),

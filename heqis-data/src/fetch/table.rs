@@ -1,17 +1,17 @@
 //! The tables that leave: one CSV file an interface.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
-
 use super::api::Api;
 use super::reply::Cell;
 use crate::error::DataError;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
 
 /// A CSV table that takes its name when it is whole.
 pub(super) struct Table {
     pub(super) api: &'static Api,
     path: PathBuf,
-    file: std::io::BufWriter<std::fs::File>,
+    rows: csv::Writer<BufWriter<File>>,
 }
 
 impl Table {
@@ -19,12 +19,12 @@ impl Table {
         let path = dir.join(format!("{}.csv", api.name));
         let part = path.with_extension("csv.part");
         let file = std::fs::create_dir_all(dir)
-            .and_then(|()| std::fs::File::create(&part))
+            .and_then(|()| File::create(&part))
             .map_err(|error| DataError::file(&part, error))?;
-        let names: Vec<&str> = api.fields.iter().map(|(name, _)| *name).collect();
-        let mut file = std::io::BufWriter::new(file);
-        writeln!(file, "{}", names.join(",")).map_err(|error| DataError::file(&part, error))?;
-        Ok(Self { api, path, file })
+        let mut rows = csv::Writer::from_writer(BufWriter::new(file));
+        rows.write_record(api.fields.iter().map(|(name, _)| *name))
+            .map_err(|error| DataError::file(&part, error.into()))?;
+        Ok(Self { api, path, rows })
     }
 
     /// Removes the table of an earlier run, if there is one.
@@ -40,9 +40,9 @@ impl Table {
 
     pub(super) fn add(&mut self, rows: &[Vec<Cell>]) -> Result<(), DataError> {
         for row in rows {
-            let cells: Vec<String> = row.iter().map(|cell| quote(&cell.to_text())).collect();
-            writeln!(self.file, "{}", cells.join(","))
-                .map_err(|error| DataError::file(&self.path, error))?;
+            self.rows
+                .write_record(row.iter().map(Cell::to_text))
+                .map_err(|error| DataError::file(&self.path, error.into()))?;
         }
         Ok(())
     }
@@ -52,16 +52,9 @@ impl Table {
         reason = "a table that the next run writes again"
     )]
     pub(super) fn finish(mut self) -> Result<(), DataError> {
-        self.file
+        self.rows
             .flush()
             .and_then(|()| std::fs::rename(self.path.with_extension("csv.part"), &self.path))
             .map_err(|error| DataError::file(&self.path, error))
-    }
-}
-
-fn quote(text: &str) -> String {
-    match text.contains([',', '"', '\n', '\r']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text.to_owned(),
     }
 }

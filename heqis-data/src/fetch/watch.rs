@@ -63,13 +63,13 @@ impl Listing {
 
     /// Returns whether the stock is listed on a day.
     #[must_use]
-    pub fn trades_on(&self, day: Date) -> bool {
+    pub(crate) fn trades_on(&self, day: Date) -> bool {
         self.trades_in(Span { from: day, to: day })
     }
 
     /// Returns whether the stock is listed on some day of a span.
     #[must_use]
-    pub fn trades_in(&self, span: Span) -> bool {
+    pub(crate) fn trades_in(&self, span: Span) -> bool {
         self.list_date.is_none_or(|first| first <= span.to)
             && self.delist_date.is_none_or(|end| span.from < end)
     }

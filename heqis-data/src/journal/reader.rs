@@ -195,7 +195,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`super::read`].
-    pub fn open_at(path: &Path, n: u64) -> Result<Self, JournalError> {
+    pub(crate) fn open_at(path: &Path, n: u64) -> Result<Self, JournalError> {
         let names = Names::of(path);
         // The active segment is opened before the others are listed. If it is finished in between, it is listed too, and
         // the number in its header shows it.

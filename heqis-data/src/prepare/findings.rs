@@ -54,7 +54,7 @@ impl Finding {
 
     /// A row of a table that cannot be used.
     #[must_use]
-    pub fn of_row(evidence: &str, row: &BadRow) -> Self {
+    pub(crate) fn of_row(evidence: &str, row: &BadRow) -> Self {
         Self {
             date: row.date.map(|date| date.to_string()).unwrap_or_default(),
             ..Self::of_table(evidence, row.symbol, &row.error)

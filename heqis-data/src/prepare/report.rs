@@ -16,7 +16,7 @@ use crate::store::manifest::{Input, Manifest, SymbolEntry};
 /// The file's name in a version.
 pub const FILE: &str = "rejects.csv";
 /// The reason of a row that the table reader refused; the others are those of [`heqis_quant::Reject::REASONS`].
-pub const UNREADABLE: &str = "unreadable";
+pub(crate) const UNREADABLE: &str = "unreadable";
 
 /// One line of `rejects.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ pub fn read(dir: &Path) -> Result<Vec<Line>, DataError> {
 /// # Errors
 ///
 /// As [`read`].
-pub fn of_version(dir: &Path, manifest: &Manifest) -> Result<ImportReport, DataError> {
+pub(crate) fn of_version(dir: &Path, manifest: &Manifest) -> Result<ImportReport, DataError> {
     of_draft(dir, &manifest.inputs, &manifest.symbols)
 }
 
@@ -96,7 +96,7 @@ pub fn of_version(dir: &Path, manifest: &Manifest) -> Result<ImportReport, DataE
 /// # Errors
 ///
 /// As [`read`].
-pub fn of_draft(
+pub(crate) fn of_draft(
     dir: &Path,
     inputs: &[Input],
     symbols: &[SymbolEntry],

@@ -170,7 +170,7 @@ impl Runs {
     /// # Errors
     ///
     /// [`DataError::File`] when a run cannot be opened.
-    pub fn gatherer(&self) -> Result<Gatherer<'_>, DataError> {
+    pub(crate) fn gatherer(&self) -> Result<Gatherer<'_>, DataError> {
         let open =
             |path: &PathBuf| File::open(path).map_err(|source| DataError::file(path, source));
         Ok(Gatherer {

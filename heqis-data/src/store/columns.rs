@@ -22,7 +22,7 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 use super::rows::{NextBar, Rows};
 
 /// Names of the columns that every data set has, in their order; the features follow.
-pub const FIXED: [&str; 14] = [
+pub(crate) const FIXED: [&str; 14] = [
     "symbol",
     "date",
     "time_ns",
@@ -370,7 +370,7 @@ fn features(
 /// # Errors
 ///
 /// Returns an error that names the column when the text is no symbol.
-pub fn symbol_of(cell: &ByteArray) -> Result<Symbol> {
+pub(crate) fn symbol_of(cell: &ByteArray) -> Result<Symbol> {
     cell.as_utf8()
         .ok()
         .and_then(|name| Symbol::parse(name).ok())

@@ -167,7 +167,7 @@ impl DataSet {
     /// # Errors
     ///
     /// As [`DataSet::symbol`].
-    pub fn series_of(
+    pub(crate) fn series_of(
         &self,
         columns: Columns,
         wanted: impl Fn(i16) -> bool,

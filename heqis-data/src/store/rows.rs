@@ -120,7 +120,7 @@ impl Rows {
 
     /// Returns the rows of each year, in the order that they have here.
     #[must_use]
-    pub fn by_year(&self) -> BTreeMap<i16, Self> {
+    pub(crate) fn by_year(&self) -> BTreeMap<i16, Self> {
         let mut years = BTreeMap::new();
         for (row, bar) in self.bars.iter().enumerate() {
             years

@@ -60,7 +60,7 @@ impl Candidate {
     ///
     /// [`LabError::Infer`] and [`LabError::Rule`] when the bundles cannot be used, [`LabError::Rule`] when the scaler
     /// was fitted on a later day.
-    pub fn of_bundles(
+    pub(crate) fn of_bundles(
         name: &str,
         source: &Source,
         fitted_to: Date,

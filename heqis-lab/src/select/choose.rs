@@ -53,7 +53,7 @@ impl Trial {
 
 /// Returns the name of a mode, as it is written in settings.
 #[must_use]
-pub fn mode_name(mode: SignalMode) -> &'static str {
+pub(crate) fn mode_name(mode: SignalMode) -> &'static str {
     match mode {
         SignalMode::Return => "return",
         SignalMode::Class => "class",

@@ -81,7 +81,7 @@ impl Shape {
 /// Returns the Sharpe ratio of one period that the best of `trials` worthless strategies is expected to show
 /// (equation 1 of the source): 0 for one trial, `None` for no trial or a variance that is negative or not finite.
 #[must_use]
-pub fn expected_best(trials: usize, trial_variance: f64) -> Option<f64> {
+pub(crate) fn expected_best(trials: usize, trial_variance: f64) -> Option<f64> {
     if trials == 0 || !trial_variance.is_finite() || trial_variance < 0.0 {
         return None;
     }
@@ -97,7 +97,7 @@ pub fn expected_best(trials: usize, trial_variance: f64) -> Option<f64> {
 
 /// Returns the probability that a standard normal value lies below `x`.
 #[must_use]
-pub fn normal_below(x: f64) -> f64 {
+pub(crate) fn normal_below(x: f64) -> f64 {
     // Mills' ratio of the tail as a continued fraction (Laplace), and near the middle the power series of Φ(x) − ½; both
     // are exact to the last digits in their range.
     let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
@@ -120,7 +120,7 @@ pub fn normal_below(x: f64) -> f64 {
 
 /// Returns the value below which a standard normal value lies with probability `p`, or `None` outside `0 < p < 1`.
 #[must_use]
-pub fn normal_quantile(p: f64) -> Option<f64> {
+pub(crate) fn normal_quantile(p: f64) -> Option<f64> {
     if !(p > 0.0 && p < 1.0) {
         return None;
     }

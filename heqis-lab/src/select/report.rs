@@ -14,7 +14,7 @@ use crate::error::LabError;
 /// Name of the table.
 pub const TABLE: &str = "best_metrics.csv";
 /// Name of the record.
-pub const RECORD: &str = "selection.json";
+pub(crate) const RECORD: &str = "selection.json";
 
 /// What came out for one symbol.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ struct EarlierTest {
 /// # Errors
 ///
 /// [`LabError::Data`] and [`LabError::Data`] when there is a record that cannot be read.
-pub fn earlier_looks(dir: &Path, symbol: Symbol, test: Span) -> Result<usize, LabError> {
+pub(crate) fn earlier_looks(dir: &Path, symbol: Symbol, test: Span) -> Result<usize, LabError> {
     let path = dir.join(RECORD);
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -93,7 +93,7 @@ fn number(value: Option<f64>) -> String {
 impl Selected {
     /// Returns whether the best trial is believed. Cash promises nothing, so there is nothing to doubt.
     #[must_use]
-    pub fn is_believed(&self) -> bool {
+    pub(crate) fn is_believed(&self) -> bool {
         let enough = |ratio: f64| ratio >= self.believe_from;
         self.trials[self.chosen].candidate == CASH || self.deflation.deflated.is_some_and(enough)
     }

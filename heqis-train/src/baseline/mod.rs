@@ -26,7 +26,7 @@ pub mod report;
 pub const FACTORS: usize = 8;
 
 /// Penalties tried, for the ridge and for the logistic regression alike.
-pub const PENALTIES: [f64; 8] = [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3, 1e4];
+pub(crate) const PENALTIES: [f64; 8] = [1e-3, 1e-2, 1e-1, 1.0, 10.0, 100.0, 1e3, 1e4];
 
 /// Fits the baselines on the bars in `data`, writes their bundles below `out`, and returns the bundles' directories:
 /// factors first, direction second.
@@ -242,7 +242,7 @@ impl Baseline {
     }
 
     /// Returns the share of the windows' variance around the training mean that the factors carry on one span.
-    pub fn captured_variance(&self, prepared: &Prepared, span: Range<usize>) -> f64 {
+    pub(crate) fn captured_variance(&self, prepared: &Prepared, span: Range<usize>) -> f64 {
         let (mut captured, mut total) = (0.0, 0.0);
         for sample in &prepared.samples[span] {
             let window = widen(&sample.window);

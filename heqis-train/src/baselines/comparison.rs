@@ -14,7 +14,7 @@ use crate::linear::logistic::Logistic;
 use crate::linear::ridge::Ridge;
 
 /// Trees tried, each a few seconds at most on a daily series: shallow and slow ones, which suit weak signals.
-pub const BOOSTING: [BoostingOptions; 6] = [
+pub(crate) const BOOSTING: [BoostingOptions; 6] = [
     trees(25, 2, 0.05),
     trees(100, 2, 0.05),
     trees(25, 3, 0.05),

@@ -15,7 +15,7 @@ use crate::train::tensors::numbers;
 use crate::train::{Corpus, Part, Stage, TrainedRun};
 
 /// Name of all generators together.
-pub const ENSEMBLE: &str = "ensemble";
+pub(crate) const ENSEMBLE: &str = "ensemble";
 
 /// Returns the name of a model in the table, as in `g1, game`.
 pub fn label(target: &str, stage: Stage) -> String {

@@ -12,7 +12,7 @@ use heqis_quant::DecisionRule;
 ///
 /// Nothing is chosen by what it would have earned: there is no profit here to fit to.
 #[must_use]
-pub fn suggested(returns: &[f32], ups: &[f32]) -> Option<DecisionRule> {
+pub(crate) fn suggested(returns: &[f32], ups: &[f32]) -> Option<DecisionRule> {
     let enter = significant(at_share(returns, 0.75)?);
     let exit = significant(at_share(returns, 0.5)?);
     let confidence = f64::from(at_share(ups, 0.5)?);

@@ -46,7 +46,7 @@ impl Matrix {
     /// # Panics
     ///
     /// When `row` is out of range.
-    pub fn row_mut(&mut self, row: usize) -> &mut [f64] {
+    pub(crate) fn row_mut(&mut self, row: usize) -> &mut [f64] {
         &mut self.data[row * self.columns..(row + 1) * self.columns]
     }
 
@@ -76,7 +76,7 @@ pub fn dot(a: &[f64], b: &[f64]) -> f64 {
 }
 
 /// Returns the mean of each column; zeros when there are no rows.
-pub fn column_means(rows: &[Vec<f64>], columns: usize) -> Vec<f64> {
+pub(crate) fn column_means(rows: &[Vec<f64>], columns: usize) -> Vec<f64> {
     let mut means = vec![0.0; columns];
     for row in rows {
         for (mean, value) in means.iter_mut().zip(row) {
@@ -119,7 +119,7 @@ pub fn covariance(rows: &[Vec<f64>], means: &[f64]) -> Matrix {
 ///
 /// Cyclic Jacobi rotations (Golub and Van Loan, *Matrix Computations*, section 8.5), until a sweep leaves the matrix
 /// as it was or 60 sweeps are done. An eigenvector's sign is fixed by making its component of largest size positive.
-pub fn symmetric_eigen(matrix: &Matrix) -> (Vec<f64>, Matrix) {
+pub(crate) fn symmetric_eigen(matrix: &Matrix) -> (Vec<f64>, Matrix) {
     let n = matrix.rows;
     let mut a = matrix.clone();
     // Row k of `vectors` becomes the k-th eigenvector: rotating rows is rotating contiguous memory.
@@ -190,7 +190,7 @@ fn rotate_columns(a: &mut Matrix, p: usize, q: usize, c: f64, s: f64) {
 /// Solves `a · x = b` for a symmetric positive definite `a` by Cholesky's decomposition.
 ///
 /// Returns `None` when `a` is not positive definite.
-pub fn solve_positive(a: &Matrix, b: &[f64]) -> Option<Vec<f64>> {
+pub(crate) fn solve_positive(a: &Matrix, b: &[f64]) -> Option<Vec<f64>> {
     let n = a.rows;
     let mut l = Matrix::zeros(n, n);
     for i in 0..n {

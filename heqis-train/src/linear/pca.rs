@@ -50,7 +50,7 @@ impl Pca {
     }
 
     /// Returns the components of one row.
-    pub fn transform(&self, row: &[f64]) -> Vec<f64> {
+    pub(crate) fn transform(&self, row: &[f64]) -> Vec<f64> {
         self.weights
             .iter()
             .zip(&self.bias)

@@ -357,7 +357,7 @@ impl Generator {
     /// # Errors
     ///
     /// [`TrainError::Rule`] when the generator has no encoder.
-    pub fn with_encoder(mut self, encoder: Encoder) -> Result<Self, TrainError> {
+    pub(crate) fn with_encoder(mut self, encoder: Encoder) -> Result<Self, TrainError> {
         match &mut self.body {
             Body::Mpd(mpd) => {
                 mpd.encoder = encoder;

@@ -7,7 +7,7 @@ use rand_distr::{ChiSquared, Distribution, StandardNormal};
 use crate::error::TrainError;
 
 /// Bounds of an encoded log-variance; outside, the loss's exponentials leave the range of `f32`.
-pub const LOG_VARIANCE_BOUND: f64 = 10.0;
+pub(crate) const LOG_VARIANCE_BOUND: f64 = 10.0;
 
 /// Constants of a t³-VAE, computed in double precision and log space.
 #[derive(Clone, Copy, Debug, PartialEq)]

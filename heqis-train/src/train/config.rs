@@ -178,7 +178,7 @@ impl Default for ScheduleConfig {
 impl ScheduleConfig {
     /// Returns the parameters of distillation.
     #[must_use]
-    pub fn distillation(&self) -> Distillation {
+    pub(crate) fn distillation(&self) -> Distillation {
         Distillation {
             alpha: self.distil_alpha,
             temperature: self.distil_temperature,

@@ -22,7 +22,7 @@ pub enum DeviceKind {
 impl DeviceKind {
     /// Returns whether this is the processor.
     #[must_use]
-    pub fn is_cpu(&self) -> bool {
+    pub(crate) fn is_cpu(&self) -> bool {
         *self == Self::Cpu
     }
 

@@ -21,7 +21,7 @@ pub struct Verdict {
 ///
 /// −t·ln σ(z) − (1−t)·ln(1−σ(z)), computed by `log_sigmoid`, so that no logit overflows.
 #[must_use]
-pub fn bce_with_logits(logits: Tensor<2>, target: f64) -> Tensor<1> {
+pub(crate) fn bce_with_logits(logits: Tensor<2>, target: f64) -> Tensor<1> {
     let real = log_sigmoid(logits.clone()).mul_scalar(target);
     let fake = log_sigmoid(-logits).mul_scalar(1.0 - target);
     -(real + fake).mean()
@@ -43,7 +43,7 @@ pub fn discriminator(j: usize, verdict: &Verdict, weights: &PairWeights) -> Opti
 
 /// Returns what each generator that discriminator `j` saw pays for being found out: its place and w_ji · BCE(D_j(ŷ_i), 1),
 /// `[1]`. The target is 1, since a generator wants its candidate to be taken for real.
-pub fn adversarial_losses<'a>(
+pub(crate) fn adversarial_losses<'a>(
     j: usize,
     verdict: &'a Verdict,
     weights: &'a PairWeights,

@@ -164,7 +164,7 @@ impl Optimiser {
 
 /// Returns the Euclidean norm of all gradients of a network together, added up in `f64`.
 #[must_use]
-pub fn gradient_norm<M: Module>(network: &M, gradients: &Gradients) -> f64 {
+pub(crate) fn gradient_norm<M: Module>(network: &M, gradients: &Gradients) -> f64 {
     struct Squares<'a> {
         gradients: &'a Gradients,
         sum: f64,

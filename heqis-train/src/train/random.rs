@@ -27,7 +27,7 @@ pub fn stream(seed: u64, phase: Phase, epoch: usize, pass: usize, purpose: Purpo
 
 /// Returns the seed of the network at a place: networks of one training start apart.
 #[must_use]
-pub fn network_seed(seed: u64, place: usize) -> u64 {
+pub(crate) fn network_seed(seed: u64, place: usize) -> u64 {
     // The step of Weyl's sequence in SplitMix64 (Steele and others, 2014).
     seed.wrapping_add((place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }

@@ -13,12 +13,11 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::tensor::Device;
+use heqis_base::files::write_atomically;
 use heqis_data::store::DataSet;
 use heqis_data::store::manifest;
 use heqis_infer::bundle::sha256_hex;
@@ -323,17 +322,9 @@ impl RunDir {
     }
 
     /// Writes a file whole or not at all.
-    #[expect(clippy::disallowed_methods, reason = "a checkpoint, synced before")]
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
         let path = self.dir.join(name);
-        let draft = self.dir.join(format!("{name}.draft"));
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&draft)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            std::fs::rename(&draft, &path)
-        };
-        write().map_err(|source| TrainError::file(&path, source))
+        write_atomically(&path, bytes).map_err(|source| TrainError::file(&path, source))
     }
 }
 

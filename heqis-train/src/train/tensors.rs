@@ -69,7 +69,11 @@ impl Tensors {
     /// # Errors
     ///
     /// [`TrainError::Rule`] when a parameter cannot be read.
-    pub fn put_network<M: Module>(&mut self, prefix: &str, network: &M) -> Result<(), TrainError> {
+    pub(crate) fn put_network<M: Module>(
+        &mut self,
+        prefix: &str,
+        network: &M,
+    ) -> Result<(), TrainError> {
         for tensor in weights::collect(network)? {
             self.put(
                 &format!("{prefix}/{}", tensor.name),
@@ -84,7 +88,11 @@ impl Tensors {
     /// # Errors
     ///
     /// [`TrainError::Rule`] when one is missing, left over, or has another shape.
-    pub fn fill_network<M: Module>(&self, prefix: &str, network: M) -> Result<M, TrainError> {
+    pub(crate) fn fill_network<M: Module>(
+        &self,
+        prefix: &str,
+        network: M,
+    ) -> Result<M, TrainError> {
         let folder = format!("{prefix}/");
         let tensors: Vec<NamedTensor> = self
             .tensors

@@ -26,7 +26,7 @@ pub fn tanh<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// `x / (1 + exp(−x))`.
-pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+pub(crate) fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
     tangent(x, |x| {
         let gate = logistic(x.clone());
         let value = x * gate.clone();
@@ -42,7 +42,7 @@ pub(super) fn logistic<const D: usize>(x: Tensor<D>) -> Tensor<D> {
 }
 
 /// `x` above 0, `low · x` below.
-pub fn leaky_relu<const D: usize>(x: Tensor<D>, low: f64) -> Tensor<D> {
+pub(crate) fn leaky_relu<const D: usize>(x: Tensor<D>, low: f64) -> Tensor<D> {
     let above = x.clone().without_autodiff().greater_equal_scalar(0.0);
     x * (above.float() * (1.0 - low) + low)
 }

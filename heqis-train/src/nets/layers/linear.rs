@@ -38,7 +38,7 @@ impl Linear {
     }
 
     /// Maps sequences: `[B, T, inputs]` → `[B, T, outputs]`, as one matrix product over all rows.
-    pub fn forward_rows(&self, x: Tensor<3>) -> Tensor<3> {
+    pub(crate) fn forward_rows(&self, x: Tensor<3>) -> Tensor<3> {
         let [batch, rows, inputs] = x.dims();
         let [_, outputs] = self.weight.dims();
         self.forward(x.reshape([batch * rows, inputs]))

@@ -9,7 +9,7 @@ use crate::nets::graph::{Operators, elements};
 use crate::nets::init::Init;
 
 /// Added to the variance before the root.
-pub const EPSILON: f64 = 1e-5;
+pub(crate) const EPSILON: f64 = 1e-5;
 
 /// `y = (x − mean) / √(variance + ε) · γ + β` over the last axis, with the biased variance.
 #[derive(Module, Debug)]

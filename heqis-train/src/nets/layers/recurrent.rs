@@ -26,7 +26,7 @@ pub enum CellKind {
 
 impl CellKind {
     /// Returns the number of gates that share a fused matrix.
-    pub fn gates(self) -> usize {
+    pub(crate) fn gates(self) -> usize {
         match self {
             CellKind::Rnn => 1,
             CellKind::Gru => 3,
