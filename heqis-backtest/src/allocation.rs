@@ -1,53 +1,53 @@
-//! Wanted sides → orders of one account, and the run over a whole history.
+//! Order intents → orders of one account, and the simulation of a whole history.
 
 use heqis_quant::Markets;
 use heqis_quant::decision::Side;
 use heqis_quant::rules::Trade;
 use serde::{Deserialize, Serialize};
 
-use super::broker::{Broker, BrokerConfig, Ledger, Reason, Size, Ticket};
-use super::market::Market;
+use super::broker::{Broker, BrokerConfig, Ledger, OrderRequest, Reason, Size};
+use super::market::MarketHistory;
 use crate::error::BacktestError;
 
-/// What is wanted of one stock after one close.
+/// The intended side of one stock after one close.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Want {
-    /// The position of the close on the [time axis](Market::steps) of the market: of daily bars, that of the day.
+pub struct OrderIntent {
+    /// The index of the close on the [time axis](MarketHistory::steps) of the market: of daily bars, that of the day.
     pub step: u32,
-    /// The position of the stock in the market.
+    /// The index of the stock in the market.
     pub stock: usize,
-    /// The side; `Hold` asks for nothing.
+    /// The side; `Hold` makes no order.
     pub side: Side,
-    /// Which of several buys comes first, and its share under [`Weighting::Score`]: the larger, the more. A predicted
-    /// return, as a rule.
+    /// The priority among several buys, and the weight under [`Weighting::Score`]: higher is better. Usually the predicted
+    /// return.
     pub score: f64,
 }
 
-/// How the account is divided among stocks.
+/// The division of the account among stocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Weighting {
-    /// Every stock gets the account over `max_positions`.
+    /// Every stock gets the account divided by `max_positions`.
     Equal,
-    /// The buys of a day share what that many stocks would get, in proportion to their positive scores.
+    /// The buys of a close share the sum of their equal parts in proportion to their positive scores.
     Score,
 }
 
-/// The bounds of one account. Rates are in ten-thousandths.
+/// The limits of one account. Rates are in ten-thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Allocation {
-    /// How many stocks may be held at once.
+    /// The maximum number of stocks held at once.
     pub max_positions: u32,
-    /// The largest part of the account that a buy may bring a stock to.
+    /// The maximum weight of a stock after a buy.
     pub max_weight_e4: u32,
-    /// How the account is divided.
+    /// The division of the account among stocks.
     pub weighting: Weighting,
-    /// The largest part of the account that the buys of one close may cost. Sales are never held back.
+    /// The maximum part of the account that the buys of one close may cost. Sales are not limited.
     pub turnover_cap_e4: u32,
-    /// The largest part of the average volume before the order that a buy may ask for; none when 0.
+    /// The maximum size of a buy as a part of the average volume before the order; unlimited when 0.
     pub volume_share_e4: u32,
-    /// Over how many bars that average is taken.
+    /// The number of bars of that average.
     pub volume_bars: u32,
 }
 
@@ -91,156 +91,159 @@ impl Allocation {
     }
 }
 
-/// Runs an account through a whole history of wants, which are in the order of days.
+/// Runs an account through a whole history of intents, which are in the order of steps.
 ///
-/// After each close the wants of that day become orders for the next open: a sale of everything that is held, or a buy
-/// of what brings the stock to its weight at that close. A new side takes back what waits of the other one.
+/// After each close its intents become orders for the next open: a sale of the whole position, or a buy that brings the stock
+/// to its weight at that close. A new side cancels the pending orders of the other one.
 ///
 /// # Errors
-/// [`BacktestError::Rule`] when wants are out of order, name a stock or close that the market does not have, are two of one
-/// stock at one close, or have a score that is not a number, and what [`Broker`] and [`Allocation::validate`] return.
+/// [`BacktestError::Rule`] when intents are out of order, name a stock or close that the market does not have, repeat a stock
+/// at one close, or have a score that is not finite, and the errors of [`Broker`] and [`Allocation::validate`].
 pub fn simulate(
-    market: &Market,
-    book: &Markets,
-    wants: &[Want],
+    market: &MarketHistory,
+    markets: &Markets,
+    intents: &[OrderIntent],
     config: BrokerConfig,
     allocation: &Allocation,
 ) -> Result<Ledger, BacktestError> {
     allocation.validate()?;
-    check(market, wants)?;
-    let mut broker = Broker::new(market, book, config)?;
+    check(market, intents)?;
+    let mut broker = Broker::new(market, markets, config)?;
     broker.limit_positions(allocation.max_positions);
-    let mut left = wants;
+    let mut left = intents;
     loop {
         let step = broker.next_step();
         if broker.advance()?.is_none() {
             return Ok(broker.finish());
         }
-        let upto = left.iter().take_while(|want| want.step == step).count();
+        let upto = left.iter().take_while(|intent| intent.step == step).count();
         let (today, later) = left.split_at(upto);
         left = later;
         if !today.is_empty() {
-            place(&mut broker, market, book, step, today, allocation)?;
+            place(&mut broker, market, markets, step, today, allocation)?;
         }
     }
 }
 
-fn check(market: &Market, wants: &[Want]) -> Result<(), BacktestError> {
+fn check(market: &MarketHistory, intents: &[OrderIntent]) -> Result<(), BacktestError> {
     let mut last = 0;
-    // Two buys of one stock on one day would each be bounded by the weight, and not their sum.
+    // The weight limits each buy by itself, so two buys of one stock at one close could exceed it together.
     let mut latest = vec![None; market.stocks().len()];
-    for want in wants {
+    for intent in intents {
         let refuse = |rule: &str, got: &dyn ToString| {
-            let place = format!("want on step {} of stock {}", want.step, want.stock);
+            let place = format!("intent on step {} of stock {}", intent.step, intent.stock);
             Err(BacktestError::rule_got(place, rule, got.to_string()))
         };
-        if want.step < last {
-            return refuse("must not lie before the one before it", &last);
+        if intent.step < last {
+            return refuse("must not be before the intent before it", &last);
         }
-        last = want.step;
-        if want.step as usize >= market.steps().len() || want.stock >= market.stocks().len() {
-            return refuse("must name a step and a stock of the market", &want.step);
+        last = intent.step;
+        if intent.step as usize >= market.steps().len() || intent.stock >= market.stocks().len() {
+            return refuse("must have a step and a stock of the market", &intent.step);
         }
-        if latest[want.stock].replace(want.step) == Some(want.step) {
+        if latest[intent.stock].replace(intent.step) == Some(intent.step) {
             return refuse("must be the only one of its stock at its step", &"two");
         }
-        if !want.score.is_finite() {
-            return refuse("must have a finite score", &want.score);
+        if !intent.score.is_finite() {
+            return refuse("must have a finite score", &intent.score);
         }
     }
     Ok(())
 }
 
-/// Turns the wants of one close into orders.
+/// Turns the intents of one close into orders.
 fn place(
     broker: &mut Broker<'_>,
-    market: &Market,
-    book: &Markets,
+    market: &MarketHistory,
+    markets: &Markets,
     step: u32,
-    wants: &[Want],
+    intents: &[OrderIntent],
     allocation: &Allocation,
 ) -> Result<(), BacktestError> {
-    let sell = |stock| Ticket {
+    let sell = |stock| OrderRequest {
         stock,
         trade: Trade::Sell,
         size: Size::All,
     };
-    for want in wants.iter().filter(|want| want.side == Side::Sell) {
-        broker.cancel(want.stock, Trade::Buy, Reason::Superseded);
-        if broker.position(want.stock).shares() == 0 {
-            broker.refuse(sell(want.stock), Reason::NoPosition);
-        } else if !waits(broker, want.stock, Trade::Sell) {
-            broker.submit(sell(want.stock));
+    for intent in intents.iter().filter(|intent| intent.side == Side::Sell) {
+        broker.cancel(intent.stock, Trade::Buy, Reason::Superseded);
+        if broker.position(intent.stock).shares() == 0 {
+            broker.refuse(sell(intent.stock), Reason::NoPosition);
+        } else if !is_pending(broker, intent.stock, Trade::Sell) {
+            broker.submit(sell(intent.stock));
         }
     }
-    let mut buys: Vec<&Want> = wants.iter().filter(|want| want.side == Side::Buy).collect();
+    let mut buys: Vec<&OrderIntent> = intents
+        .iter()
+        .filter(|intent| intent.side == Side::Buy)
+        .collect();
     if buys.is_empty() {
         return Ok(());
     }
     buys.sort_by(|a, b| b.score.total_cmp(&a.score).then(a.stock.cmp(&b.stock)));
-    for want in &buys {
-        broker.cancel(want.stock, Trade::Sell, Reason::Superseded);
-        broker.cancel(want.stock, Trade::Buy, Reason::Superseded);
+    for intent in &buys {
+        broker.cancel(intent.stock, Trade::Sell, Reason::Superseded);
+        broker.cancel(intent.stock, Trade::Buy, Reason::Superseded);
     }
-    let mut room = Room::of(broker, market, step, allocation)?;
+    let mut power = BuyingPower::of(broker, market, step, allocation)?;
     let weights: f64 = buys
         .iter()
-        .take(room.slots)
-        .map(|want| want.score.max(0.0))
+        .take(power.slots)
+        .map(|intent| intent.score.max(0.0))
         .sum();
     let shared = part(
-        room.equity,
+        power.equity,
         allocation.max_positions,
-        room.slots.min(buys.len()),
+        power.slots.min(buys.len()),
     );
-    for want in buys {
-        let held = broker.position(want.stock).shares() > 0;
+    for intent in buys {
+        let held = broker.position(intent.stock).shares() > 0;
         let target = match allocation.weighting {
-            Weighting::Equal => part(room.equity, allocation.max_positions, 1),
+            Weighting::Equal => part(power.equity, allocation.max_positions, 1),
             Weighting::Score if weights > 0.0 => {
-                (shared as f64 * (want.score.max(0.0) / weights)) as i64
+                (shared as f64 * (intent.score.max(0.0) / weights)) as i64
             }
             Weighting::Score => 0,
         };
-        let target = target.min(rate(room.equity, allocation.max_weight_e4));
-        let (shares, reason) = size(broker, market, book, want, target, &room, allocation)?;
-        let ticket = Ticket {
-            stock: want.stock,
+        let target = target.min(rate(power.equity, allocation.max_weight_e4));
+        let (shares, reason) = size(broker, market, markets, intent, target, &power, allocation)?;
+        let request = OrderRequest {
+            stock: intent.stock,
             trade: Trade::Buy,
             size: Size::Shares(shares),
         };
-        if !held && room.slots == 0 {
-            broker.refuse(ticket, Reason::MaxPositions);
+        if !held && power.slots == 0 {
+            broker.refuse(request, Reason::MaxPositions);
         } else if shares == 0 {
-            broker.refuse(ticket, reason.unwrap_or(Reason::LotSize));
+            broker.refuse(request, reason.unwrap_or(Reason::LotSize));
         } else {
-            room.slots -= usize::from(!held);
-            let cost = market.stocks()[want.stock].amount_cents(price(market, want), shares)?;
-            room.cash -= cost;
-            room.turnover -= cost;
-            let id = broker.submit(ticket);
+            power.slots -= usize::from(!held);
+            let cost = market.stocks()[intent.stock].amount_cents(price(market, intent), shares)?;
+            power.cash -= cost;
+            power.turnover -= cost;
+            let id = broker.submit(request);
             if let Some(reason) = reason {
-                broker.remark(id, reason);
+                broker.note(id, reason);
             }
         }
     }
     Ok(())
 }
 
-/// What the buys of a day may still take.
-struct Room {
+/// The remaining resources for the buys of a close, in cents, and the free position slots.
+struct BuyingPower {
     equity: i64,
     cash: i64,
     turnover: i64,
     slots: usize,
 }
 
-impl Room {
-    /// Cash is counted together with what waiting sales would bring, less what waiting buys would cost, at the last
-    /// closes; the fill sees the true prices.
+impl BuyingPower {
+    /// The cash includes the proceeds of pending sales and excludes the cost of pending buys, both at the last closes; the
+    /// fills use the real prices.
     fn of(
         broker: &Broker<'_>,
-        market: &Market,
+        market: &MarketHistory,
         step: u32,
         allocation: &Allocation,
     ) -> Result<Self, BacktestError> {
@@ -248,11 +251,11 @@ impl Room {
         let mut cash = broker.cash_cents();
         let mut slots = allocation.max_positions as usize;
         let mut leaving = Vec::new();
-        for order in broker.waiting() {
-            let stock = order.ticket.stock;
+        for order in broker.pending() {
+            let stock = order.request.stock;
             let left = order.wanted_shares - order.filled_shares;
             let listing = &market.stocks()[stock];
-            match order.ticket.trade {
+            match order.request.trade {
                 Trade::Sell => {
                     cash += listing.amount_cents(broker.position(stock).mark(), left)?;
                     leaving.push(stock);
@@ -273,23 +276,23 @@ impl Room {
     }
 }
 
-/// The shares to buy, with the reason when that is less than the target would have.
+/// Returns the shares to buy, with the reason when they are fewer than the target.
 fn size(
     broker: &Broker<'_>,
-    market: &Market,
-    book: &Markets,
-    want: &Want,
+    market: &MarketHistory,
+    markets: &Markets,
+    intent: &OrderIntent,
     target: i64,
-    room: &Room,
+    power: &BuyingPower,
     allocation: &Allocation,
 ) -> Result<(u64, Option<Reason>), BacktestError> {
-    let rules = market.rules(book, want.stock, want.step)?;
-    let price = price(market, want);
+    let rules = market.rules(markets, intent.stock, intent.step)?;
+    let price = price(market, intent);
     if price == 0 {
         return Ok((0, Some(Reason::Suspended)));
     }
-    let position = broker.position(want.stock);
-    let listing = &market.stocks()[want.stock];
+    let position = broker.position(intent.stock);
+    let listing = &market.stocks()[intent.stock];
     let value = listing.amount_cents(price, position.shares())?;
     let fit = |cents: i64| {
         let quantity = listing.market().quantity_for(cents, price);
@@ -307,14 +310,14 @@ fn size(
     let volume = match allocation.volume_share_e4 {
         0 => u64::MAX,
         share => {
-            let volume = average_volume(market, want, allocation.volume_bars);
+            let volume = average_volume(market, intent, allocation.volume_bars);
             // At most the volume, since the share is at most one.
             (volume * u128::from(share) / 10_000) as u64
         }
     };
     for (most, why) in [
-        (fit(room.cash), Reason::Cash),
-        (fit(room.turnover), Reason::TurnoverCap),
+        (fit(power.cash), Reason::Cash),
+        (fit(power.turnover), Reason::TurnoverCap),
         (rules.order.buyable(volume), Reason::VolumeCap),
     ] {
         if most < shares {
@@ -324,41 +327,43 @@ fn size(
     Ok((shares, reason))
 }
 
-fn waits(broker: &Broker<'_>, stock: usize, trade: Trade) -> bool {
+fn is_pending(broker: &Broker<'_>, stock: usize, trade: Trade) -> bool {
     broker
-        .waiting()
-        .any(|order| order.ticket.stock == stock && order.ticket.trade == trade)
+        .pending()
+        .any(|order| order.request.stock == stock && order.request.trade == trade)
 }
 
-/// The bars of a stock up to a step.
-fn known(market: &Market, stock: usize, step: u32) -> &[super::market::DayBar] {
+/// Returns the bars of a stock up to a step.
+fn bars_to(market: &MarketHistory, stock: usize, step: u32) -> &[super::market::DayBar] {
     let bars = market.stocks()[stock].bars();
     &bars[..bars.partition_point(|bar| bar.step <= step)]
 }
 
-/// The last close of a stock up to a step, or 0 before its first bar.
-fn last_close(market: &Market, stock: usize, step: u32) -> i64 {
-    known(market, stock, step).last().map_or(0, |bar| bar.close)
+/// Returns the last close of a stock up to a step, or 0 before its first bar.
+fn last_close(market: &MarketHistory, stock: usize, step: u32) -> i64 {
+    bars_to(market, stock, step)
+        .last()
+        .map_or(0, |bar| bar.close)
 }
 
-fn price(market: &Market, want: &Want) -> i64 {
-    last_close(market, want.stock, want.step)
+fn price(market: &MarketHistory, intent: &OrderIntent) -> i64 {
+    last_close(market, intent.stock, intent.step)
 }
 
-fn average_volume(market: &Market, want: &Want, bars: u32) -> u128 {
-    let known = known(market, want.stock, want.step);
-    let last = &known[known.len().saturating_sub(bars as usize)..];
+fn average_volume(market: &MarketHistory, intent: &OrderIntent, bars: u32) -> u128 {
+    let bars_to = bars_to(market, intent.stock, intent.step);
+    let last = &bars_to[bars_to.len().saturating_sub(bars as usize)..];
     let sum: u128 = last.iter().map(|bar| u128::from(bar.volume)).sum();
     sum.checked_div(last.len() as u128).unwrap_or(0)
 }
 
-/// A part of an amount in ten-thousandths.
+/// Returns a part of an amount, with the rate in ten-thousandths.
 fn rate(cents: i64, e4: u32) -> i64 {
     // Never above the amount, since a rate is at most one.
     (i128::from(cents) * i128::from(e4) / 10_000) as i64
 }
 
-/// `count` of `of` equal parts of an amount.
+/// Returns `count` of `of` equal parts of an amount.
 fn part(cents: i64, of: u32, count: usize) -> i64 {
     // Never above the amount, since there are at most `of` parts.
     (i128::from(cents) * count as i128 / i128::from(of)) as i64

@@ -1,5 +1,4 @@
-//! What a result does not say by itself: dividends that no event tells of, events and listings that cannot be used, and
-//! shares whose stock was delisted.
+//! The limits of a result: missing dividends, events and listings that cannot be used, and holdings that were delisted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,42 +9,47 @@ use heqis_quant::rules::Days;
 use heqis_quant::{Bar, Date, ExRight, Marks, Span, StPeriod, Symbol};
 use serde::Serialize;
 
-use super::broker::{Ledger, PositionRow};
-use super::facts;
-use super::inputs::Facts;
-use super::market::Market;
+use crate::broker::{Ledger, PositionRow};
+use crate::inputs::ReferenceData;
+use crate::instrument::InstrumentInfo;
+use crate::market::MarketHistory;
 
-/// What a share is assumed to pay in a year where neither events nor reference prices tell: an assumption for the size of
-/// what is missing, of the order of what Chinese indices paid, and no measurement.
+/// The assumed dividend yield of a year without events and reference prices. It is not measured, and gives only the order of
+/// magnitude of what is missing, which is that of the yield of Chinese indices.
 const ASSUMED_YIELD: f64 = 0.02;
-/// Calendar days without a bar from which on a listing may have been suspended, and not trade alone: suspensions of a
-/// listing last for half-yearly reports.
+/// The number of calendar days without a bar after which the listing itself may have been suspended, not only trading: a
+/// suspended listing lasts until the next half-yearly report.
 const LONG_DAYS: i32 = 120;
-/// No price moves so far in a day with limits.
+/// The maximum factor between the expected and the real open: no price moves further in a day with limits.
 const FAR: f64 = 1.5;
-/// Messages of one kind that are written out.
+/// The number of messages of one kind that are shown.
 const SHOWN: usize = 5;
 
-/// The days of one stock on which its reference price fell below the last close and no event tells why.
+/// The days of one stock whose reference price is below the last close without an event that explains it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unexplained {
     /// The stock.
     pub symbol: Symbol,
     /// Whether events were given at all.
     pub events_given: bool,
-    /// Whether nothing would show an ex-right: no events, no reference prices of the vendor, and prices as traded of a market
+    /// Whether ex-rights are not detectable: no events, no reference prices of the vendor, and unadjusted prices of a market
     /// whose shares pay dividends.
     pub is_blind: bool,
-    /// Each day, with the fall from the last close to the reference in price units.
+    /// Each day, with the fall from the last close to the reference price in price units.
     pub falls: Vec<(Date, i64)>,
 }
 
 impl Unexplained {
-    /// Looks through the bars of one stock. Behind a gap nothing is counted: the fall may be that of the missing days. Adjusted
-    /// prices have their dividends in them.
+    /// Examines the bars of one stock. A fall after a gap does not count, since it may be that of the missing days; nor does one
+    /// of adjusted prices, which include dividends.
     #[must_use]
-    pub fn of(symbol: Symbol, bars: &[Bar], facts: &facts::Facts, known: &Facts) -> Self {
-        let rules = known.markets.of(symbol).map(|listing| listing.market);
+    pub fn of(
+        symbol: Symbol,
+        bars: &[Bar],
+        info: &InstrumentInfo,
+        reference: &ReferenceData,
+    ) -> Self {
+        let rules = reference.markets.of(symbol).map(|listing| listing.market);
         let per_price = rules.map_or(100, |rules| rules.units_per_price()) as f64;
         let units = |price: f64| (price * per_price).round() as i64;
         let given = bars.iter().filter(|bar| bar.pre_close.is_some()).count();
@@ -55,47 +59,47 @@ impl Unexplained {
             let whole = !pair[1].marks.contains(Marks::GAP) && pair[0].date != pair[1].date;
             (fall > 0 && whole && !adjusted).then_some(fall)
         };
-        let told = |pair: &[Bar]| {
+        let is_explained = |pair: &[Bar]| {
             let due = |date: Date| pair[0].date < date && date <= pair[1].date;
-            facts.events.iter().any(|event| due(event.ex_date))
+            info.events.iter().any(|event| due(event.ex_date))
         };
         let falls = bars.windows(2).filter_map(|pair| {
             let fall = fall(pair)?;
-            (!told(pair)).then_some((pair[1].date, fall))
+            (!is_explained(pair)).then_some((pair[1].date, fall))
         });
         let pays = rules.is_some_and(|rules| rules.days == Days::Weekdays);
         Self {
             symbol,
-            events_given: known.events_given,
-            is_blind: pays && !known.events_given && !adjusted && 2 * given <= bars.len(),
+            events_given: reference.events_given,
+            is_blind: pays && !reference.events_given && !adjusted && 2 * given <= bars.len(),
             falls: falls.collect(),
         }
     }
 }
 
-/// What an account did not get of one stock, as far as that can be known.
+/// The dividends of one stock that an account did not receive, as far as they can be estimated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct MissingDividends {
     /// The stock.
     pub symbol: Symbol,
-    /// What its prices and amounts are in.
+    /// The currency of its prices and amounts.
     pub currency: String,
     /// Whether events were given.
     pub events_given: bool,
-    /// Days whose reference price lies below the last close without an event; `None` when the bars have no reference
-    /// prices, so that nobody knows.
+    /// The number of days whose reference price is below the last close without an event; `None` if the bars have no reference
+    /// prices, so that it is unknown.
     pub ex_right_days: Option<usize>,
-    /// Those of them before which shares were held.
+    /// The number of these days before which shares were held.
     pub ex_right_days_held: usize,
-    /// What these days took off the shares held and no event gave back, in cents.
+    /// The loss of the shares held on these days that no event compensated, in cents.
     pub lost_cents: i64,
-    /// Days after whose close shares were held.
+    /// The number of days with shares held after the close.
     pub days_held: usize,
-    /// Where neither events nor reference prices tell: what an assumed yield of 2 % a year would have paid, in cents.
+    /// Without events and reference prices: the payment of an assumed yield of 2 % a year, in cents.
     pub assumed_cents: Option<i64>,
 }
 
-fn currency(market: &Market, symbol: Symbol) -> String {
+fn currency(market: &MarketHistory, symbol: Symbol) -> String {
     let stock = market
         .stocks()
         .iter()
@@ -105,7 +109,7 @@ fn currency(market: &Market, symbol: Symbol) -> String {
         .unwrap_or_default()
 }
 
-/// Says what a backtest on adjusted prices can and cannot tell.
+/// Returns a warning about the limits of a backtest on adjusted prices, if there are any.
 #[must_use]
 pub(crate) fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) -> Option<String> {
     let all = series.len();
@@ -120,8 +124,8 @@ pub(crate) fn of_adjusted<'a>(series: impl ExactSizeIterator<Item = &'a [Bar]>) 
     })
 }
 
-/// Tells of events whose reference price lies far from where the next bar opened, which is how events by ten shares or in
-/// another unit look. To adjusted bars no event is applied.
+/// Returns warnings about events whose reference price is far from the next open, as for amounts by ten shares or in another
+/// unit. Adjusted bars are skipped, since no event is applied to them.
 pub(crate) fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
     let cents = |price: f64| (price * 100.0).round() as i64;
     let unfit = |pair: &[Bar]| {
@@ -143,11 +147,11 @@ pub(crate) fn unfit_events(bars: &[Bar], events: &[ExRight]) -> Vec<String> {
     bars.windows(2).filter_map(unfit).take(SHOWN).collect()
 }
 
-/// Takes the days of special treatment that the bars of a stock are flagged with. They win over the periods that are known
-/// from elsewhere; where these were names, each disagreement is told.
+/// Takes over the days of special treatment by the flags of the bars. They take precedence over the periods in `info`; if these
+/// come from a table of names, disagreements return a warning.
 pub(crate) fn special_days_of_bars(
     bars: &[Bar],
-    known: &mut facts::Facts,
+    info: &mut InstrumentInfo,
     names_given: bool,
 ) -> Option<String> {
     let flags: Vec<(Date, bool)> = bars
@@ -157,7 +161,7 @@ pub(crate) fn special_days_of_bars(
     if !flags.iter().any(|(_, flagged)| *flagged) {
         return None;
     }
-    let periods: Vec<StPeriod> = known
+    let periods: Vec<StPeriod> = info
         .special
         .iter()
         .map(|(from, to)| StPeriod {
@@ -166,7 +170,7 @@ pub(crate) fn special_days_of_bars(
         })
         .collect();
     let (periods, disagreements) = st_periods_of_flags(&flags, names_given.then_some(&periods[..]));
-    known.special = periods
+    info.special = periods
         .iter()
         .map(|period| (period.from, period.to))
         .collect();
@@ -181,7 +185,7 @@ pub(crate) fn special_days_of_bars(
     ))
 }
 
-/// Shares that were held when their stock was delisted; they count as nothing from that day on.
+/// Shares that were held when their stock was delisted; their value is 0 from that day on.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DelistedHolding {
     /// The stock.
@@ -190,44 +194,44 @@ pub struct DelistedHolding {
     pub date: Date,
     /// The shares.
     pub shares: u64,
-    /// What they were last counted as, in cents.
+    /// Their last value, in cents.
     pub last_value_cents: i64,
 }
 
-/// What was held of one stock.
+/// The holdings of one stock over a run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Held {
     days: usize,
-    /// The values after all closes together.
+    /// The sum of the values after all closes.
     value_cents: f64,
-    /// Falls of the reference that met shares, and what they took.
+    /// The number of falls of the reference price with shares held, and their loss.
     falls: usize,
     lost_cents: i64,
 }
 
-/// Everything of this kind about one run.
+/// The caveats of one run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Caveats {
-    /// Stocks whose dividends are missing or may be, in the order of the market.
+    /// Stocks whose dividends are, or may be, missing, in the order of the market.
     pub missing_dividends: Vec<MissingDividends>,
     /// Holdings that were lost to a delisting.
     pub delisted_holdings: Vec<DelistedHolding>,
-    /// Delisted holdings, tables that cannot be used and what is unclear, in words.
+    /// Warnings about delisted holdings, unusable table entries and ambiguities.
     pub warnings: Vec<String>,
 }
 
 impl Caveats {
-    /// Looks at a run that is over. `unexplained` are in the order of the market; `warnings` are those known before it.
+    /// Collects the caveats of a run. `unexplained` is in the order of the market; `warnings` are those known before the run.
     #[must_use]
     pub fn of(
-        market: &Market,
+        market: &MarketHistory,
         unexplained: &[Unexplained],
         warnings: &[String],
         ledger: &Ledger,
         days_per_year: f64,
     ) -> Self {
         let days = market.days();
-        // By stock and the day before: what a share lost overnight.
+        // The overnight loss of a share, by stock and the day before.
         let mut falls: BTreeMap<(usize, Date), i64> = BTreeMap::new();
         for (stock, found) in unexplained.iter().enumerate() {
             for (date, fall) in &found.falls {
@@ -243,12 +247,12 @@ impl Caveats {
             held.value_cents += row.value_cents as f64;
             if let Some(fall) = falls.get(&(stock, row.date)) {
                 held.falls += 1;
-                // The same shares at a higher price were counted when the day was marked.
+                // Cannot overflow: the same shares were valued at a higher price at that close.
                 let lost = market.stocks()[stock].amount_cents(*fall, row.shares);
                 held.lost_cents += lost.unwrap_or_default();
             }
         };
-        // Of several closes of a day the last one counts.
+        // Only the last of several closes of a day counts.
         let mut last: Vec<Option<&PositionRow>> = vec![None; unexplained.len()];
         for row in &ledger.positions {
             let before = last[row.stock].replace(row);
@@ -259,9 +263,9 @@ impl Caveats {
         for (stock, row) in last.into_iter().enumerate() {
             row.into_iter().for_each(|row| close(stock, row));
         }
-        let told = unexplained.iter().zip(&held);
-        let told = told.filter(|(found, _)| found.is_blind || !found.falls.is_empty());
-        let missing = told.map(|(found, held)| MissingDividends {
+        let missing = unexplained.iter().zip(&held);
+        let missing = missing.filter(|(found, _)| found.is_blind || !found.falls.is_empty());
+        let missing = missing.map(|(found, held)| MissingDividends {
             symbol: found.symbol,
             currency: currency(market, found.symbol),
             events_given: found.events_given,
@@ -281,7 +285,7 @@ impl Caveats {
             last_value_cents: row.value_cents,
         });
         let delisted_holdings: Vec<DelistedHolding> = lost.collect();
-        let told = delisted_holdings.iter().map(|holding| {
+        let delisted = delisted_holdings.iter().map(|holding| {
             format!(
                 "{} was delisted on {}: {} shares, last counted as {} {}, could not be sold and count as nothing from that \
                  day on",
@@ -292,7 +296,7 @@ impl Caveats {
                 currency(market, holding.symbol)
             )
         });
-        let warnings = told.chain(warnings.iter().cloned()).collect();
+        let warnings = delisted.chain(warnings.iter().cloned()).collect();
         Self {
             missing_dividends,
             delisted_holdings,
@@ -300,9 +304,9 @@ impl Caveats {
         }
     }
 
-    /// Returns everything in words, the dividends in one line before the rest.
+    /// Returns all messages: one line on dividends, then the warnings.
     #[must_use]
-    pub fn told(&self) -> Vec<String> {
+    pub fn messages(&self) -> Vec<String> {
         let dividends = missing(&self.missing_dividends);
         dividends
             .into_iter()
@@ -311,8 +315,8 @@ impl Caveats {
     }
 }
 
-/// Returns in one line what is missing of some stocks, of one run or of several; a stock of several runs counts in each of
-/// them by what it was held, and once by its days.
+/// Returns one line on the missing dividends of stocks, of one run or of several. A stock of several runs counts once by its
+/// ex-right days, and in each run by its holdings.
 pub fn missing<'a>(stocks: impl IntoIterator<Item = &'a MissingDividends>) -> Option<String> {
     let stocks: Vec<&MissingDividends> = stocks.into_iter().collect();
     let currency = &stocks.first()?.currency;
@@ -321,11 +325,11 @@ pub fn missing<'a>(stocks: impl IntoIterator<Item = &'a MissingDividends>) -> Op
         false => "no ex-right events given",
     };
     let mut parts = Vec::new();
-    let (seen, blind): (Vec<&MissingDividends>, Vec<&MissingDividends>) = stocks
+    let (detected, blind): (Vec<&MissingDividends>, Vec<&MissingDividends>) = stocks
         .into_iter()
         .partition(|stock| stock.ex_right_days.is_some());
-    if !seen.is_empty() {
-        let days: BTreeMap<Symbol, usize> = seen
+    if !detected.is_empty() {
+        let days: BTreeMap<Symbol, usize> = detected
             .iter()
             .map(|stock| (stock.symbol, stock.ex_right_days.unwrap_or_default()))
             .collect();
@@ -334,8 +338,8 @@ pub fn missing<'a>(stocks: impl IntoIterator<Item = &'a MissingDividends>) -> Op
              lost {} {currency} by it without a dividend or new shares in return",
             count(days.values().sum(), "day"),
             count(days.len(), "stock"),
-            seen.iter().map(|stock| stock.ex_right_days_held).sum::<usize>(),
-            money(seen.iter().map(|stock| stock.lost_cents).sum())
+            detected.iter().map(|stock| stock.ex_right_days_held).sum::<usize>(),
+            money(detected.iter().map(|stock| stock.lost_cents).sum())
         ));
     }
     if !blind.is_empty() {
@@ -362,8 +366,8 @@ fn money(cents: i64) -> String {
     format!("{:.2}", cents as f64 / 100.0)
 }
 
-/// Returns what tables say of some stocks that cannot be used, in words. An event that is missing comes first: only those of
-/// the span are told, and those whose day cannot be read.
+/// Returns warnings about table entries of the traded stocks that cannot be used. Events come first: only those of the span,
+/// and those whose date cannot be parsed.
 #[must_use]
 pub(crate) fn of_findings(findings: &[Finding], symbols: &[Symbol], span: Span) -> Vec<String> {
     let traded = |finding: &&Finding| {
@@ -379,9 +383,9 @@ pub(crate) fn of_findings(findings: &[Finding], symbols: &[Symbol], span: Span) 
     let events: Vec<&Finding> = findings.iter().filter(traded).filter(lost).collect();
     let others = findings.iter().filter(|finding| finding.evidence != EVENT);
     let others: Vec<&Finding> = others.filter(traded).collect();
-    let mut told = Vec::new();
+    let mut warnings = Vec::new();
     if !events.is_empty() {
-        told.push(format!(
+        warnings.push(format!(
             "{} cannot be used, so their dividends and shares are missing from the account: {}",
             count(events.len(), "ex-right event"),
             some(&events)
@@ -392,16 +396,16 @@ pub(crate) fn of_findings(findings: &[Finding], symbols: &[Symbol], span: Span) 
             1 => "1 entry on traded stocks".to_owned(),
             many => format!("{many} entries on traded stocks"),
         };
-        told.push(format!(
+        warnings.push(format!(
             "{entries} cannot be used or {} unclear: {}",
             if others.len() == 1 { "is" } else { "are" },
             some(&others)
         ));
     }
-    told
+    warnings
 }
 
-/// The first of some findings.
+/// Returns the text of the first findings, and the number of the rest.
 fn some(findings: &[&Finding]) -> String {
     let shown = findings
         .iter()
@@ -414,38 +418,38 @@ fn some(findings: &[&Finding]) -> String {
     shown.join("; ")
 }
 
-/// Returns what the bars of one stock contradict or leave open, in words; a day of delisting that a later bar contradicts
-/// is forgotten.
+/// Returns the reference data of one stock, and warnings about what its bars contradict or leave unclear. A delisting that a
+/// later bar contradicts is removed.
 #[must_use]
 pub fn of_bars(
     symbol: Symbol,
     bars: &[Bar],
     span: Span,
-    known: &Facts,
-) -> (facts::Facts, Vec<String>) {
-    let mut facts = known.stocks.get(&symbol).cloned().unwrap_or_default();
-    let mut told = Vec::new();
-    if let (Some(delisted), Some(last)) = (facts.delisted, bars.last())
+    reference: &ReferenceData,
+) -> (InstrumentInfo, Vec<String>) {
+    let mut info = reference.stocks.get(&symbol).cloned().unwrap_or_default();
+    let mut warnings = Vec::new();
+    if let (Some(delisted), Some(last)) = (info.delisted, bars.last())
         && delisted <= last.date
     {
-        facts.delisted = None;
-        told.push(format!(
+        info.delisted = None;
+        warnings.push(format!(
             "{symbol} has a bar on {}, and was delisted on {delisted} by the list of stocks: the delisting is left out",
             last.date
         ));
     }
     for pair in bars.windows(2).filter(|pair| span.contains(pair[1].date)) {
         let (before, date) = (pair[0].date, pair[1].date);
-        let may_resume = !known.names_given || facts.is_special(before);
-        let free = heqis_quant::clean::is_free_day(&facts.free_days, Some(before), date);
+        let may_resume = !reference.names_given || info.is_special(before);
+        let free = heqis_quant::clean::is_free_day(&info.free_days, Some(before), date);
         if date.days() - before.days() >= LONG_DAYS && may_resume && !free {
-            told.push(format!(
+            warnings.push(format!(
                 "{symbol} has no bar between {before} and {date}: whether its listing was suspended, so that {date} has no \
                  price limit, is not known; the usual limits are taken"
             ));
         }
     }
-    (facts, told)
+    (info, warnings)
 }
 
 #[cfg(test)]
@@ -454,7 +458,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_by_ten_shares_are_told() {
+    fn events_by_ten_shares_return_a_warning() {
         let symbol = Symbol::parse("600101.SH").unwrap();
         let bar = |date: &str| Bar {
             symbol,
@@ -470,7 +474,7 @@ mod tests {
             marks: Marks::NONE,
         };
         let bars = [bar("2023-02-02"), bar("2023-02-03"), bar("2023-02-06")];
-        let told = |cash: &str| {
+        let warnings = |cash: &str| {
             let text = format!(
                 "ts_code,ex_date,cash_div,gift,incr,rights,rights_price\n600101.SH,2023-02-03,{cash},0,0,0,0\n"
             );
@@ -480,8 +484,8 @@ mod tests {
             assert_eq!(events.len(), 1);
             unfit_events(&bars, &events)
         };
-        assert_eq!(told("0.5"), Vec::<String>::new());
-        let warned = told("5");
+        assert_eq!(warnings("0.5"), Vec::<String>::new());
+        let warned = warnings("5");
         assert!(
             warned.len() == 1 && warned[0].contains("2023-02-03 asks for a price of 5 "),
             "{warned:?}"

@@ -1,4 +1,4 @@
-//! The crate's one error type.
+//! The error type of the crate.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -8,29 +8,29 @@ use heqis_data::{DataError, Rule};
 use heqis_infer::InferError;
 use heqis_quant::QuantError;
 
-/// Why a backtest cannot be made, each message naming the place, the rule and the value met.
+/// The error of a backtest. Each message has the place, the rule and the offending value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BacktestError {
     /// A file, a table or a data set could not be read or written.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The market half refused the data; its message names file, place, rule and value.
+    /// Market data or rules are invalid; the message has file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] QuantError),
-    /// A bundle breaks a rule of its files or of its role.
+    /// A bundle has invalid files, or is not valid for its role.
     #[error(transparent)]
     Bundle(#[from] BundleError),
-    /// A model could not be computed or written.
+    /// A model could not be run or written.
     #[error(transparent)]
     Infer(#[from] InferError),
-    /// A backtest was given something that it cannot trade on.
+    /// An input or a setting breaks a rule of the backtest.
     #[error(transparent)]
     Rule(#[from] Rule),
 }
 
 impl BacktestError {
-    /// Something that a backtest cannot trade on, and the value met.
+    /// Returns [`BacktestError::Rule`] with a place, the rule and the offending value.
     #[must_use]
     pub fn rule_got(place: impl Display, rule: impl Into<String>, got: impl Display) -> Self {
         Rule::new(place, rule).got(got).into()

@@ -1,4 +1,4 @@
-//! What a backtest reads: bars, the facts of stocks, and a benchmark.
+//! The inputs of a backtest: bars, reference data, market files and a benchmark.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -16,26 +16,25 @@ use heqis_data::{Import, ImportReport};
 use heqis_quant::{Bar, Calendar, CleanConfig, Cleaner, Date, ExRight, Markets, Symbol};
 use serde::Serialize;
 
-use super::facts;
 use crate::error::BacktestError;
+use crate::instrument::InstrumentInfo;
 
-/// Raw bars by stock, in the order of days, and what became of the rows.
+/// Raw bars by stock, in the order of days, with the import report.
 #[derive(Clone, Debug, Default)]
-pub struct Series {
+pub struct RawBars {
     /// The bars of each stock.
     pub bars: BTreeMap<Symbol, Vec<Bar>>,
-    /// What was read; complete once [`Series::judge`] was called.
+    /// The import report; complete after [`RawBars::assess`].
     pub report: ImportReport,
-    /// Other tables: those named, and those that lie beside fetched bars.
+    /// Other tables: those given, and those in the directory of fetched bars.
     pub tables: Tables,
 }
 
-impl Series {
-    /// Reads tables, directories of them, patterns, and data sets made by `prepare`. `markets` are those of this project
-    /// where none are given.
+impl RawBars {
+    /// Reads tables, directories of them, patterns, and data sets made by `prepare`. `markets` default to the shipped ones.
     ///
     /// # Errors
-    /// [`BacktestError::Data`], [`BacktestError::Data`], [`BacktestError::DataSet`] and [`BacktestError::Quant`] when one cannot be read.
+    /// [`BacktestError::Data`] and [`BacktestError::Quant`] when one cannot be read.
     pub fn read(
         inputs: &[PathBuf],
         mut tables: Tables,
@@ -69,15 +68,15 @@ impl Series {
         })
     }
 
-    /// Lets a cleaner judge all bars for the report, and ends the command when too much was lost.
+    /// Runs a cleaner over all bars for the report, and checks that not too many are lost.
     ///
     /// # Errors
-    /// [`BacktestError::Data`] above the share that may be lost.
-    pub fn judge(&mut self, cleaner: &Cleaner, args: &ImportArgs) -> Result<(), BacktestError> {
+    /// [`BacktestError::Data`] when more bars are lost than `args` allow.
+    pub fn assess(&mut self, cleaner: &Cleaner, args: &ImportArgs) -> Result<(), BacktestError> {
         for report in &mut self.report.series {
-            let mut judge = cleaner.clone();
+            let mut cleaner = cleaner.clone();
             for bar in self.bars.get(&report.symbol).into_iter().flatten() {
-                report.judged(bar, &judge.check(*bar));
+                report.judged(bar, &cleaner.check(*bar));
             }
         }
         Ok(args.accept(&self.report)?)
@@ -89,12 +88,13 @@ impl Series {
 pub struct LeftOut {
     /// The instrument.
     pub symbol: Symbol,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-impl Series {
-    /// Takes out what cannot be traded: what no market file knows, and what one calls untradable, such as indices.
+impl RawBars {
+    /// Removes and returns the instruments that cannot be traded: those of no market file, and those that a market file marks
+    /// as untradable, such as indices.
     ///
     /// # Errors
     /// [`BacktestError::Rule`] when nothing is left, with the first reason.
@@ -126,11 +126,11 @@ impl Series {
     }
 }
 
-/// Reads market files: one, or all `*.toml` of a directory, beside the shipped ones; none without a path.
+/// Reads the shipped market files, and those of `path`: one file, or all `*.toml` of a directory.
 ///
 /// # Errors
 /// [`BacktestError::Data`] when a file cannot be read, [`BacktestError::Rule`] for a directory without market files, and
-/// [`BacktestError::Quant`] for a file that breaks a rule.
+/// [`BacktestError::Quant`] for an invalid file.
 pub fn markets(path: Option<&Path>) -> Result<Markets, BacktestError> {
     let mut markets = Markets::shipped()?;
     let Some(path) = path else {
@@ -162,32 +162,32 @@ pub fn markets(path: Option<&Path>) -> Result<Markets, BacktestError> {
     Ok(markets)
 }
 
-/// What is known of stocks beside their bars.
+/// The reference data of a run: what is known about stocks apart from their bars.
 #[derive(Clone, Debug)]
-pub struct Facts {
-    /// The rules of all markets, of which only symbols, clocks and units count here.
+pub struct ReferenceData {
+    /// The rules of all markets; only symbols, clocks and units are used here.
     pub markets: Markets,
-    /// What the cleaner has to know, ex-rights included: the same for decisions and for fills.
+    /// The configuration of the cleaner, ex-rights included: the same for decisions and for fills.
     pub clean: CleanConfig,
-    /// The facts of each stock.
-    pub stocks: BTreeMap<Symbol, facts::Facts>,
-    /// The trading days, where a table of them was given.
+    /// The reference data of each stock.
+    pub stocks: BTreeMap<Symbol, InstrumentInfo>,
+    /// The trading days, if a table of them was given.
     pub calendar: Option<Calendar>,
-    /// Whether ex-right events were given, whatever their number.
+    /// Whether ex-right events were given, even an empty table.
     pub events_given: bool,
-    /// Whether names were given.
+    /// Whether a table of names was given.
     pub names_given: bool,
-    /// What the tables say that cannot be used, of any stock.
+    /// Entries of the tables that cannot be used, of any stock.
     pub findings: Vec<Finding>,
 }
 
-impl Facts {
-    /// Reads the tables that tell of some stocks. A vendor's factors are not among them: they do not say how much of an
-    /// ex-right is cash.
+impl ReferenceData {
+    /// Reads the tables for some stocks. Adjustment factors of a vendor are not used: they do not separate the cash of an
+    /// ex-right.
     ///
     /// # Errors
     /// [`BacktestError::Data`] and [`BacktestError::Quant`] when a table cannot be read at all. Rows that cannot be used are
-    /// [`Facts::findings`]: they concern their own stock, and the runs that trade it tell them.
+    /// [`ReferenceData::findings`]; the runs that trade their stock report them.
     pub fn read(
         symbols: impl Iterator<Item = Symbol>,
         tables: &Tables,
@@ -214,14 +214,14 @@ impl Facts {
             let periods = clean.st_periods.get(&symbol).into_iter().flatten();
             special.extend(periods.map(|period| (period.from, period.to)));
             let events = clean.ex_rights.iter();
-            let facts = facts::Facts {
+            let info = InstrumentInfo {
                 listed: clean.list_dates.get(&symbol).copied(),
                 delisted: known.delisted.get(&symbol).copied(),
                 special,
                 free_days: clean.free_days.get(&symbol).cloned().unwrap_or_default(),
                 events: events.filter(|e| e.symbol == symbol).copied().collect(),
             };
-            stocks.insert(symbol, facts);
+            stocks.insert(symbol, info);
         }
         Ok(Self {
             markets: Markets::shipped()?,
@@ -235,7 +235,7 @@ impl Facts {
     }
 }
 
-/// Closes of a benchmark by day.
+/// The closes of a benchmark by day.
 #[derive(Clone, Debug)]
 pub struct Benchmark {
     name: String,
@@ -246,8 +246,8 @@ impl Benchmark {
     /// Reads a table of bars of one index or stock.
     ///
     /// # Errors
-    /// [`BacktestError::Data`] and [`BacktestError::Quant`] when the table cannot be read, [`BacktestError::Rule`] when it holds
-    /// several series.
+    /// [`BacktestError::Data`] and [`BacktestError::Quant`] when the table cannot be read, [`BacktestError::Rule`] when it does
+    /// not hold exactly one series.
     pub fn read(path: &Path) -> Result<Self, BacktestError> {
         let mut import = Import::default();
         import.read(path, &TableOptions::default())?;
@@ -264,11 +264,11 @@ impl Benchmark {
         })
     }
 
-    /// Returns the return of each day against the last close before it; a day without a close returns 0, and so does the
-    /// first day of the table.
+    /// Returns the return of each day against the last close before it: 0 for a day without a close and for the first day of
+    /// the table.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when the table begins behind the first day.
+    /// [`BacktestError::Rule`] when the table begins after the first day.
     pub fn returns(&self, days: &[Date]) -> Result<Vec<f64>, BacktestError> {
         let Some(first) = days.first() else {
             return Ok(Vec::new());

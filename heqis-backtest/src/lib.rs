@@ -1,43 +1,42 @@
-//! The lab's judge: wanted sides in, money out, under the rules of the A-share market.
+//! The backtest: simulates the trades of a strategy on historical bars, under the rules of its market.
 //!
-//! - [`market`]: calendar, bars in cents, special treatment, listing and ex-right events: **data enters here**.
-//! - [`broker`]: cash and positions, orders made after a close and filled at the next open, day by day.
-//! - [`allocation`]: wanted sides → orders, over a shared account; [`simulate`] runs a whole history.
-//! - [`alternatives`]: the same account without a model, *hold* and *cash*.
-//! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → verdicts by the code of the boards.
-//! - [`metrics`]: what a run was worth.
-//! - [`caveats`]: what a result does not say by itself: missing dividends, tables that cannot be used, delisted holdings.
-//! - [`rule`]: when a strategy trades. [`settings`]: what a run is told; [`inputs`]: what it reads; [`scene`]: what it is made of;
-//!   [`run`]: from decisions to money.
-//! - [`report`]: a run as tables: **data leaves here**.
+//! - [`inputs`]: bars, reference data and a benchmark: **data enters here**. [`instrument`]: the reference data of one stock;
+//!   [`settings`]: the settings file; [`rule`]: the origin of the decision rule.
+//! - [`strategy`]: bundles on the CPU engine, or a table → predictions; predictions → decisions, by the code of the boards.
+//! - [`backtest_input`]: decided stocks over one span; [`run`]: decisions → orders, money and metrics.
+//! - [`market`]: calendar, bars in integer price units, limits and entitlements.
+//! - [`broker`]: cash, positions and orders, which are submitted after a close and filled at the next open.
+//! - [`allocation`]: order intents → orders of a shared account; [`simulate`] runs a whole history.
+//! - [`alternatives`]: the same account without a model: *hold* and *cash*.
+//! - [`metrics`]: the metrics of a run; [`caveats`]: its limits, such as missing dividends and delisted holdings.
+//! - [`report`]: the files of a run: **data leaves here**.
 //!
-//! Money is in integer cents (`i64`) and shares are whole. Every sum is checked and ends the run with an error, so that
-//! nothing wraps; with an account below the bounds of [`broker::BrokerConfig::validate`] and prices below those of
-//! [`market::Stock::new`] no check is ever reached.
+//! Money is in integer cents (`i64`), and quantities are integers. Every sum is checked, and an overflow ends the run with an
+//! error. Within the bounds of [`broker::BrokerConfig::validate`] and [`market::Stock::new`], no sum overflows.
 //!
 //! What is *not* here: limits, lots and fees ([`heqis_quant::rules`]), and the decision itself
-//! ([`heqis_quant::decision`]): the broker never knows where orders come from.
+//! ([`heqis_quant::decision`]). The broker does not depend on the origin of orders.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
 pub mod allocation;
 pub mod alternatives;
+pub mod backtest_input;
 pub mod broker;
 pub mod caveats;
 mod error;
-pub mod facts;
 pub mod inputs;
+pub mod instrument;
 pub mod market;
 pub mod metrics;
 pub mod report;
 pub mod rule;
 pub mod run;
-pub mod scene;
 pub mod settings;
 pub mod strategy;
 
-pub use allocation::{Allocation, Want, Weighting, simulate};
+pub use allocation::{Allocation, OrderIntent, Weighting, simulate};
 pub use broker::{Broker, BrokerConfig};
 pub use error::BacktestError;
-pub use facts::Facts;
-pub use market::{Market, Stock};
+pub use instrument::InstrumentInfo;
+pub use market::{MarketHistory, Stock};

@@ -1,4 +1,4 @@
-//! What the broker knows of the market: days and bars, prices in units, and the facts that rules depend on.
+//! The market data of the broker: days and bars, prices in integer units, and the reference data that rules depend on.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -9,19 +9,19 @@ use heqis_quant::rules::{DayRules, Limits, MarketRules};
 use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 
 use crate::error::BacktestError;
-use crate::facts::Facts;
+use crate::instrument::InstrumentInfo;
 
-/// Above the shares of any company; a coin of which more is traded in a bar counts as one of which so much is.
+/// The maximum volume of a bar, more than the shares of any company.
 const MAX_VOLUME: f64 = 1e12;
 const MICRO: f64 = 1e6;
 
-/// One bar of one stock in which it traded: a day, or less. Prices are in units of its market (cents for A-share stocks) as
-/// traded, rounded to the nearest where a vendor has more decimals.
+/// One traded bar of one stock: a day, or less. Prices are as traded, in units of its market (cents for A-share stocks),
+/// rounded to the nearest unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DayBar {
-    /// The position of the day in the calendar of the market.
+    /// The index of the day in the calendar of the market.
     pub day: u32,
-    /// The position of the bar's end among the [steps](Market::steps) of the market; that of the day for daily bars.
+    /// The index of the bar's end among the [steps](MarketHistory::steps) of the market; that of the day for daily bars.
     pub step: u32,
     /// First price.
     pub open: i64,
@@ -31,18 +31,18 @@ pub struct DayBar {
     pub low: i64,
     /// Last price.
     pub close: i64,
-    /// The price that the limits of the day refer to: the vendor's, else the last close of an earlier day after all
-    /// ex-rights since; `None` for a first day, and for one on another price level that no event explains, without the
-    /// vendor's. All bars of a day have that of its first one.
+    /// The reference price of the day's limits: the vendor's, else the last close of an earlier day adjusted for all ex-rights
+    /// since. Without the vendor's it is `None` on the first day, and on a day at another price level that no event explains.
+    /// All bars of a day have that of its first one.
     pub reference: Option<i64>,
-    /// What was traded, in quantity units of the market: shares for A-share stocks.
+    /// The volume in quantity units of the market: shares for A-share stocks.
     pub volume: u64,
 }
 
-/// What an ex-right event does to a holder, exact to a millionth.
+/// The effect of an ex-right event on a holder, exact to a millionth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Entitlement {
-    /// The first trading day on or after the ex-date, as a position in the calendar.
+    /// The first trading day on or after the ex-date, as an index in the calendar.
     pub day: u32,
     /// Millionths of a CNY per share.
     pub cash_micro: i64,
@@ -57,18 +57,18 @@ pub struct Entitlement {
 pub struct Stock {
     symbol: Symbol,
     rules: Arc<MarketRules>,
-    facts: Facts,
+    info: InstrumentInfo,
     bars: Vec<DayBar>,
-    /// Day and end of every bar, traded or not; none where all end at the close of their days, as daily bars do.
+    /// Day and end of every bar, traded or not; empty if all bars end at the close of their days, as daily bars do.
     ends: Vec<Step>,
     /// Whether some day has several bars.
     is_intraday: bool,
     /// Whether prices are adjusted, so that their limits are known within rounding only.
     is_adjusted: bool,
     entitlements: Vec<Entitlement>,
-    /// Positions in the calendar of the traded days without limits that are known by themselves.
+    /// The traded days without limits by [`InstrumentInfo::free_days`], as indices in the calendar.
     free: BTreeSet<u32>,
-    /// Positions in the calendar.
+    /// Indices in the calendar.
     listed: Option<u32>,
     delisted: Option<u32>,
 }
@@ -77,47 +77,45 @@ impl Stock {
     /// Reads the bars of one stock by the rules of the shipped markets; see [`Stock::in_markets`].
     ///
     /// # Errors
-    /// What [`Stock::in_markets`] returns.
+    /// The errors of [`Stock::in_markets`].
     pub fn new(
         symbol: Symbol,
         bars: &[Bar],
-        facts: Facts,
+        info: InstrumentInfo,
         calendar: &Calendar,
     ) -> Result<Self, BacktestError> {
-        Self::in_markets(symbol, bars, facts, calendar, &Markets::shipped()?)
+        Self::in_markets(symbol, bars, info, calendar, &Markets::shipped()?)
     }
 
-    /// Reads the bars of one stock, daily ones or shorter. A bar without volume is one in which it did not trade, a
-    /// suspended day, and leaves no trace but its time.
+    /// Reads the bars of one stock, daily ones or shorter. Of a bar without volume, such as that of a suspended day, only the
+    /// time is kept.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when no market knows the symbol, bars are not of one stock in the order of time, lie outside
+    /// [`BacktestError::Rule`] when no market file has the symbol, bars are not of one stock in the order of time, lie outside
     /// the calendar, have a price that is not between one unit and 100,000,000 of the currency, prices outside
     /// `low..=high` or a volume that is negative or above 10¹²; [`BacktestError::Quant`] when a reference price cannot be
     /// computed.
     pub fn in_markets(
         symbol: Symbol,
         bars: &[Bar],
-        facts: Facts,
+        mut info: InstrumentInfo,
         calendar: &Calendar,
         markets: &Markets,
     ) -> Result<Self, BacktestError> {
         let Some(listing) = markets.of(symbol) else {
-            let rule = "must be a symbol that a market file knows";
+            let rule = "must be a symbol of a market file";
             return Err(BacktestError::rule_got("stock", rule, symbol.to_string()));
         };
         let rules = listing.market.clone();
         let (per_price, per_share) = (rules.units_per_price(), rules.units_per_share());
         let days = calendar.days();
         let at = |date: Date| days.partition_point(|day| *day < date) as u32;
-        let mut facts = facts;
         let is_adjusted = bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
-        // Adjusted prices have their dividends and bonus shares in them.
-        facts
-            .events
+        // Adjusted prices include dividends and bonus shares.
+        info.events
             .retain(|event| event.symbol == symbol && !is_adjusted);
-        facts.events.sort_by_key(|event| event.ex_date);
-        let entitlements = facts
+        info.events.sort_by_key(|event| event.ex_date);
+        let entitlements = info
             .events
             .iter()
             .map(|event| entitlement(event, at(event.ex_date)))
@@ -131,7 +129,7 @@ impl Stock {
         let mut ends = Vec::new();
         let mut last: Option<&Bar> = None;
         let (mut traded, mut free) = (None, BTreeSet::new());
-        // Of the day: its position, and what its first bar refers to.
+        // The index of the day, and the reference price of its first bar.
         let mut first_of_day: Option<(u32, Option<i64>)> = None;
         for bar in bars {
             let refuse = |rule: &str, got: &dyn ToString| {
@@ -145,12 +143,12 @@ impl Stock {
                 return refuse("must be of the stock", &bar.symbol);
             }
             if last.is_some_and(|last| bar.date < last.date || bar.time_ns <= last.time_ns) {
-                return refuse("must lie behind the bar before", &bar.date);
+                return refuse("must be later than the bar before", &bar.date);
             }
             last = Some(bar);
             let day = at(bar.date);
             if days.get(day as usize) != Some(&bar.date) {
-                return refuse("must lie on a trading day of the calendar", &bar.date);
+                return refuse("must be on a trading day of the calendar", &bar.date);
             }
             if !(0.0..=MAX_VOLUME).contains(&bar.volume_shares) {
                 return refuse("must have a volume in 0..=1e12", &bar.volume_shares);
@@ -159,12 +157,12 @@ impl Stock {
                 let time_ns = bar.time_ns;
                 ends.push(Step { day, time_ns });
             }
-            // At most 10²⁰ would leave a u64; a larger number saturates and is a cap only.
+            // May exceed a u64 for coins of many decimals: the cast saturates, and the volume is only used as a cap.
             let volume = (bar.volume_shares * per_share as f64) as u64;
             if volume == 0 {
                 continue;
             }
-            if is_free_day(&facts.free_days, traded.replace(bar.date), bar.date) {
+            if is_free_day(&info.free_days, traded.replace(bar.date), bar.date) {
                 free.insert(day);
             }
             let mut units = [0; 5];
@@ -186,9 +184,9 @@ impl Stock {
             }
             let same_day = first_of_day.filter(|(of, _)| *of == day);
             let reference = match (bar.pre_close, read.last()) {
-                // The vendor's reference of adjusted prices is one of another rounding, and tells no ex-right.
+                // The vendor's reference of adjusted prices is rounded differently and does not indicate an ex-right.
                 (Some(_), Some(before)) if is_adjusted && same_day.is_none() => Some(before.close),
-                // What a vendor repeats on later bars of a day may be the close before each.
+                // On later bars of a day, the value of some vendors is the close of the bar before.
                 _ if same_day.is_some() => same_day.and_then(|(_, reference)| reference),
                 (Some(_), _) => Some(given),
                 (None, None) => None,
@@ -196,7 +194,7 @@ impl Stock {
                     let due = |due: &&Entitlement| before.day < due.day && due.day <= day;
                     let due = entitlements.iter().filter(due);
                     match due.clone().next() {
-                        // The price level moved, and nothing says by how much.
+                        // The price level moved by an unknown amount.
                         None if bar.marks.breaks_level() => None,
                         _ => {
                             let events = due.map(|due| &due.event);
@@ -208,7 +206,7 @@ impl Stock {
             first_of_day = Some((day, reference));
             read.push(DayBar {
                 day,
-                // Of bars with times, their number until `Market::new` knows all times.
+                // For bars with times the index in `ends`, until `MarketHistory::new` maps it to a step.
                 step: if has_times {
                     ends.len() as u32 - 1
                 } else {
@@ -231,13 +229,13 @@ impl Stock {
             is_adjusted,
             entitlements,
             free,
-            // A listing before the calendar is long ago, as far as the calendar tells.
-            listed: facts
+            // A listing before the calendar counts as long ago.
+            listed: info
                 .listed
                 .filter(|listed| days.first().is_some_and(|first| first <= listed))
                 .map(at),
-            delisted: facts.delisted.map(at),
-            facts,
+            delisted: info.delisted.map(at),
+            info,
         })
     }
 
@@ -253,10 +251,10 @@ impl Stock {
         &self.rules
     }
 
-    /// Returns what a quantity is worth at a price, both in units of the market, in cents.
+    /// Returns the value in cents of a quantity at a price, both in units of the market.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when that leaves an `i64`.
+    /// [`BacktestError::Rule`] when it overflows an `i64`.
     pub fn amount_cents(&self, price: i64, quantity: u64) -> Result<i64, BacktestError> {
         self.rules
             .amount_cents(price, quantity)
@@ -269,27 +267,27 @@ impl Stock {
         &self.bars
     }
 
-    /// Returns what ex-right events do to a holder, in the order of days.
+    /// Returns the effects of ex-right events on a holder, in the order of days.
     #[must_use]
     pub fn entitlements(&self) -> &[Entitlement] {
         &self.entitlements
     }
 
-    /// Returns what is known of the stock; the events are its own.
+    /// Returns the reference data, with the events of this stock only.
     #[must_use]
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    pub fn info(&self) -> &InstrumentInfo {
+        &self.info
     }
 
-    /// Returns whether the stock is gone on a day of the calendar.
+    /// Returns whether the stock is delisted on a day of the calendar.
     #[must_use]
     pub(crate) fn is_delisted(&self, day: u32) -> bool {
         self.delisted.is_some_and(|delisted| delisted <= day)
     }
 
-    /// Returns the price limits of a traded day, or `None` when they cannot be known, since the stock has limits that
-    /// day and its bar has no reference price. The first days after an IPO, the day of a share reform, and the first day of a
-    /// delisting period or of a listing that resumes have no limits.
+    /// Returns the price limits of a traded day, or `None` if they are unknown: the stock has limits that day, and its bar has
+    /// no reference price. The first days after an IPO, the day of a share reform, and the first day of a delisting period or
+    /// of a resumed listing have no limits.
     ///
     /// # Errors
     /// [`BacktestError::Quant`] when the reference price is out of bounds.
@@ -313,7 +311,7 @@ impl Stock {
             return Ok(None);
         };
         Ok(Some(match rules.limits(reference)? {
-            // An open that is at a limit within the rounding of adjusted prices is one at it.
+            // Within the rounding of adjusted prices, an open near a limit counts as at the limit.
             Limits::Band { up, down } if self.is_adjusted => Limits::Band {
                 up: up - up / 500 - 1,
                 down: down + down / 500 + 1,
@@ -351,10 +349,10 @@ impl Entitlement {
     }
 }
 
-/// One moment of the market's time axis: the end of bars.
+/// One point of the time axis: the end of bars.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Step {
-    /// The position of the day in the calendar.
+    /// The index of the day in the calendar.
     pub day: u32,
     /// The end of the bars, in UTC nanoseconds since the Unix epoch.
     pub time_ns: i64,
@@ -362,17 +360,17 @@ pub struct Step {
 
 /// All stocks of a run over one calendar.
 ///
-/// Its time axis has one [`Step`] for each day, or, where stocks have several bars a day, one for each time at which a bar
-/// ends; a day without any bar is one step then as well.
+/// The time axis has one [`Step`] for each day, or, if stocks have several bars a day, one for each time at which a bar ends,
+/// and one for each day without any bar.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Market {
+pub struct MarketHistory {
     calendar: Calendar,
     stocks: Vec<Stock>,
     steps: Vec<Step>,
     is_intraday: bool,
 }
 
-/// All moments in order, by day first, since one day ends at other times in other places.
+/// Returns all steps, ordered by day first, since the end of a day differs between time zones.
 fn steps(calendar: &Calendar, stocks: &[Stock], is_intraday: bool) -> Vec<Step> {
     let close = |(date, day): (&Date, u32)| Step {
         day,
@@ -393,12 +391,12 @@ fn steps(calendar: &Calendar, stocks: &[Stock], is_intraday: bool) -> Vec<Step> 
     steps
 }
 
-impl Market {
+impl MarketHistory {
     /// Joins stocks that were read with the same calendar.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when a symbol comes twice, a bar lies outside the calendar, or daily bars are mixed with
-    /// shorter ones.
+    /// [`BacktestError::Rule`] when a symbol is repeated, a bar lies outside the calendar, or daily bars are mixed with shorter
+    /// ones.
     pub fn new(calendar: Calendar, mut stocks: Vec<Stock>) -> Result<Self, BacktestError> {
         let mut symbols: Vec<Symbol> = stocks.iter().map(Stock::symbol).collect();
         symbols.sort_unstable();
@@ -452,12 +450,12 @@ impl Market {
         })
     }
 
-    /// Reads stocks over the days on which any of them has a bar. A day on which none traded is no trading day then, so
-    /// a calendar is better where there is one.
+    /// Reads stocks over the days on which any of them has a bar. A day without any bar is then not a trading day; use a
+    /// calendar where one is available.
     ///
     /// # Errors
-    /// What [`Stock::new`] and [`Market::new`] return.
-    pub fn of_bars(series: &[(Symbol, &[Bar], Facts)]) -> Result<Self, BacktestError> {
+    /// The errors of [`Stock::new`] and [`MarketHistory::new`].
+    pub fn of_bars(series: &[(Symbol, &[Bar], InstrumentInfo)]) -> Result<Self, BacktestError> {
         let mut days: Vec<Date> = series
             .iter()
             .flat_map(|(_, bars, _)| bars.iter().map(|bar| bar.date))
@@ -467,7 +465,7 @@ impl Market {
         let calendar = Calendar::new(days)?;
         let stocks = series
             .iter()
-            .map(|(symbol, bars, facts)| Stock::new(*symbol, bars, facts.clone(), &calendar))
+            .map(|(symbol, bars, info)| Stock::new(*symbol, bars, info.clone(), &calendar))
             .collect::<Result<_, _>>()?;
         Self::new(calendar, stocks)
     }
@@ -490,13 +488,13 @@ impl Market {
         self.is_intraday
     }
 
-    /// Returns the position on the time axis at which a bar ends, or `None` when no bar of the market ends there.
+    /// Returns the step at which a bar ends, or `None` if no bar of the market ends there.
     #[must_use]
     pub fn step_of(&self, bar: &Bar) -> Option<u32> {
         self.step_at(bar.date, bar.time_ns)
     }
 
-    /// Returns the position of a day and a time on the time axis, or `None` when no bar of the market ends there.
+    /// Returns the step of a day and a time, or `None` if no bar of the market ends there.
     #[must_use]
     pub(crate) fn step_at(&self, date: Date, time_ns: i64) -> Option<u32> {
         let day = self.days().binary_search(&date).ok()? as u32;
@@ -523,7 +521,7 @@ impl Market {
             .is_none_or(|next| next.day != self.steps[at].day)
     }
 
-    /// Returns the time of a step as text: on the clock of the exchange where all stocks share one, else in UTC.
+    /// Returns the time of a step as text: on the clock of the exchange if all stocks share one, else in UTC.
     #[must_use]
     pub fn time_text(&self, step: u32) -> String {
         let time_ns = self.steps[step as usize].time_ns;
@@ -536,7 +534,7 @@ impl Market {
         }
     }
 
-    /// Returns the stocks; a broker names them by their position here.
+    /// Returns the stocks; a broker refers to them by their index here.
     #[must_use]
     pub fn stocks(&self) -> &[Stock] {
         &self.stocks
@@ -545,7 +543,7 @@ impl Market {
     /// Returns the rules of a stock on the day of a step.
     ///
     /// # Errors
-    /// [`BacktestError::Quant`] when no rule is known for the stock or the day.
+    /// [`BacktestError::Quant`] when the stock or the day has no rules.
     ///
     /// # Panics
     /// Panics when the market has no such stock or step.
@@ -557,6 +555,6 @@ impl Market {
     ) -> Result<DayRules<'b>, BacktestError> {
         let date = self.days()[self.steps[step as usize].day as usize];
         let stock = &self.stocks[stock];
-        Ok(markets.on(stock.symbol, date, stock.facts.is_special(date))?)
+        Ok(markets.on(stock.symbol, date, stock.info.is_special(date))?)
     }
 }

@@ -1,7 +1,7 @@
-//! Which rule a strategy is traded by, and where it comes from.
+//! The decision rule of a strategy, and its origin.
 //!
-//! The first of: the rule of a settings file; the rule that a direction bundle's manifest carries, or that lies beside a
-//! table of predictions; the default of [`Settings`], which is that of `topologies/baseline.toml`.
+//! The first of: the rule of a settings file; the rule in the manifest of a direction bundle, or in the file next to a table
+//! of predictions; the default of [`Settings`], which is that of `topologies/baseline.toml`.
 
 use std::path::Path;
 
@@ -21,17 +21,17 @@ use crate::error::BacktestError;
 pub struct ChosenRule {
     /// The rule.
     pub rule: DecisionRule,
-    /// Where it comes from, in words.
+    /// Its origin, for display.
     pub from: String,
 }
 
 impl ChosenRule {
-    /// Chooses the rule of a source; `settings` are those of `path`, or the defaults. Of a table it is [`Predictions`] that
-    /// say whether there are probabilities: the default rule asks for none where there are none.
+    /// Chooses the rule of a source. `settings` are those of `path`, or the defaults. `table` has the predictions of a table: if
+    /// they have no probabilities, the default rule requires no confidence.
     ///
     /// # Errors
-    /// [`BacktestError::Infer`] when a bundle cannot be read, [`BacktestError::Rule`] when its manifest, or the file beside a
-    /// table, has a rule that is none.
+    /// [`BacktestError::Infer`] when a bundle cannot be read, [`BacktestError::Rule`] when the rule of its manifest, or of the
+    /// file next to a table, is invalid.
     pub fn of(
         source: &Source,
         table: Option<&Predictions>,
@@ -52,11 +52,11 @@ impl ChosenRule {
                 }
             }
             Source::Table(table) => {
-                let beside = rule_path(table);
-                if beside.is_file() {
+                let file = rule_path(table);
+                if file.is_file() {
                     return Ok(Self {
-                        rule: Settings::read(&beside)?.rule,
-                        from: beside.display().to_string(),
+                        rule: Settings::read(&file)?.rule,
+                        from: file.display().to_string(),
                     });
                 }
             }

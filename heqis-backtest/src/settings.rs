@@ -1,4 +1,4 @@
-//! What a backtest is told: a TOML file in which everything has a default.
+//! The settings of a backtest: a TOML file in which every key has a default.
 
 use std::path::Path;
 
@@ -9,60 +9,61 @@ use serde::{Deserialize, Serialize};
 use crate::allocation::Allocation;
 use crate::broker::BrokerConfig;
 use crate::error::BacktestError;
-use crate::market::Market;
+use crate::market::MarketHistory;
 use crate::metrics::Basis;
 
-/// What was agreed with a broker.
+/// A commission agreed with a broker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Commission {
     /// Ten-millionths of the amount: 2,500 is 0.025 percent.
     pub rate_e7: i64,
-    /// The least commission of an order in cents.
+    /// The minimum commission of an order in cents.
     pub min_cents: i64,
 }
 
-/// How far may be traded from a day on, as somebody at the board's switch would set it.
+/// A change of the trading state, as an operator would make it on a board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct KillChange {
-    /// The first day whose decisions it binds.
+pub struct TradingStateChange {
+    /// The first day whose decisions it applies to.
     pub from: Date,
-    /// How far may be traded.
+    /// The trading state.
     pub state: TradingState,
 }
 
-/// Everything that a backtest can be told, as a TOML file; what is left out has its default.
+/// The settings of a backtest, as a TOML file. Missing keys have their defaults.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// When to enter and when to leave.
+    /// The thresholds of entry and exit.
     #[serde(deserialize_with = "RuleFields::deserialize")]
     pub rule: DecisionRule,
-    /// Whether the file that this was read from has a rule, which then goes before that of a bundle.
+    /// Whether the settings file has a rule, which takes precedence over that of a bundle.
     #[serde(skip)]
     pub names_rule: bool,
-    /// What may refuse a signal.
+    /// The filters of signals.
     pub filters: Filters,
-    /// How far may be traded, day by day; everything before the first. What waits with the broker is not taken back.
-    pub kill: Vec<KillChange>,
-    /// The account and its habits.
+    /// The trading state by day; active before the first entry. Pending orders are not cancelled.
+    #[serde(rename = "kill")]
+    pub trading_states: Vec<TradingStateChange>,
+    /// The account and its order handling.
     pub broker: BrokerConfig,
-    /// How the account is divided.
+    /// The division of the account among stocks.
     pub allocation: Allocation,
-    /// What was agreed with the broker; the default of the fee table when left out.
+    /// The agreed commission; by default that of the fee table.
     pub commission: Option<Commission>,
-    /// What figures refer to. Without days of a year in a settings file, those of the market count.
+    /// The basis of the metrics. The days of a year are those of the market unless the settings file sets them.
     pub basis: Basis,
-    /// Whether the file says how many days a year has.
+    /// Whether the settings file sets the days of a year.
     #[serde(skip)]
     pub names_year: bool,
-    /// The rules of all markets; those that are shipped when left out. Not part of a settings file.
+    /// The rules of all markets; by default the shipped ones. Not part of a settings file.
     #[serde(skip)]
     pub markets: Option<Markets>,
 }
 
-/// A rule of which any field may be left out: it is that of the default rule then.
+/// A rule whose missing fields are those of the default rule.
 #[derive(Deserialize)]
 #[serde(remote = "DecisionRule", deny_unknown_fields, default = "default_rule")]
 struct RuleFields {
@@ -82,13 +83,13 @@ fn default_rule() -> DecisionRule {
 }
 
 impl Default for Settings {
-    /// The rule of `topologies/baseline.toml`, no filter, and the defaults of all the rest.
+    /// The rule of `topologies/baseline.toml`, no filter, and the defaults of everything else.
     fn default() -> Self {
         Self {
             rule: default_rule(),
             names_rule: false,
             filters: Filters::default(),
-            kill: Vec::new(),
+            trading_states: Vec::new(),
             broker: BrokerConfig::default(),
             allocation: Allocation::default(),
             commission: None,
@@ -103,8 +104,8 @@ impl Settings {
     /// Reads a TOML file.
     ///
     /// # Errors
-    /// [`BacktestError::Data`] when it cannot be read, [`BacktestError::Rule`] when a field is unknown or of the wrong kind, and
-    /// what [`Settings::validate`] returns.
+    /// [`BacktestError::Data`] when it cannot be read, [`BacktestError::Rule`] when a field is unknown or of the wrong type, and
+    /// the errors of [`Settings::validate`].
     pub fn read(path: &Path) -> Result<Self, BacktestError> {
         let text =
             std::fs::read_to_string(path).map_err(|source| BacktestError::file(path, source))?;
@@ -133,11 +134,11 @@ impl Settings {
         self.allocation.validate()?;
         self.basis.validate()?;
         if let Some(pair) = self
-            .kill
+            .trading_states
             .windows(2)
             .find(|pair| pair[0].from >= pair[1].from)
         {
-            let (rule, got) = ("must lie behind the one before it", pair[1].from);
+            let (rule, got) = ("must be later than the one before it", pair[1].from);
             return Err(BacktestError::rule_got("kill".to_owned(), rule, got));
         }
         self.rules().map(|_| ())
@@ -153,10 +154,10 @@ impl Settings {
         }
     }
 
-    /// Returns what the figures of a market refer to: with the days of its year, where nothing else was asked for. Of
-    /// several markets the one with the most days counts, since an account has a close on all of them.
+    /// Returns the basis of the metrics on a market, with the days of its year unless the settings set them. Of several
+    /// markets the one with the most days counts, since an account has a close on all of them.
     #[must_use]
-    pub(crate) fn basis_of(&self, market: &Market) -> Basis {
+    pub(crate) fn basis_of(&self, market: &MarketHistory) -> Basis {
         let days = market
             .stocks()
             .iter()
@@ -175,7 +176,7 @@ impl Settings {
         }
     }
 
-    /// Returns the rules of all markets with the commission agreed.
+    /// Returns the rules of all markets with the agreed commission.
     ///
     /// # Errors
     /// [`BacktestError::Quant`] when the commission is out of bounds.

@@ -1,4 +1,4 @@
-//! Where predictions come from: model bundles that run as on a board, or a table that somebody else computed.
+//! Sources of predictions: model bundles, run as on a board, or a table computed elsewhere.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use heqis_quant::pipeline::{BarOutcome, DecisionPipeline, Model, PipelineConfig}
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, Cleaner, Date, Decision, Prediction, Scaler, Span, Symbol};
 
-use super::settings::{KillChange, Settings};
+use super::settings::{Settings, TradingStateChange};
 use crate::error::BacktestError;
 
-/// What makes predictions.
+/// A source of predictions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A predicting bundle of the task `direction`, behind a feature bundle of the task `factors` where there is one.
+    /// A predicting bundle of the task `direction`, optionally fed by a feature bundle of the task `factors`.
     Bundles {
         /// The feature model's directory.
         factors: Option<PathBuf>,
@@ -33,7 +33,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Reads what a command line names: a table of predictions, `DIR`, or `FACTORS_DIR,DIRECTION_DIR`.
+    /// Parses the argument of a command line: a table of predictions, `DIR`, or `FACTORS_DIR,DIRECTION_DIR`.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let path = Path::new(text);
@@ -41,7 +41,7 @@ impl Source {
             Ok(found) => !found.is_dir(),
             Err(_) => [".csv", ".gz", ".parquet"]
                 .iter()
-                .any(|ending| text.ends_with(ending)),
+                .any(|extension| text.ends_with(extension)),
         };
         match text.split_once(',') {
             _ if is_table => Self::Table(text.into()),
@@ -56,7 +56,7 @@ impl Source {
         }
     }
 
-    /// Returns the name that a run is filed under: that of the last directory or of the table.
+    /// Returns the name of the directory of a run: the name of the bundle directory or of the table.
     #[must_use]
     pub fn name(&self) -> String {
         let (Self::Bundles {
@@ -65,106 +65,114 @@ impl Source {
         | Self::Table(path)) = self;
         let name = path.file_stem().unwrap_or(path.as_os_str());
         let name = name.to_string_lossy();
-        // Packed tables have two endings.
+        // Compressed tables have two extensions.
         name.strip_suffix(".csv").unwrap_or(&name).to_owned()
     }
 }
 
-/// One bar of a series with what was seen and predicted at its close.
+/// One bar of a series with the market snapshot and the prediction at its close.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Foreseen {
-    /// The bar, cleaned.
+pub struct PredictedBar {
+    /// The cleaned bar.
     pub bar: Bar,
-    /// What filters see.
-    pub view: MarketSnapshot,
-    /// What the model says.
+    /// The input of the filters.
+    pub snapshot: MarketSnapshot,
+    /// The output of the model.
     pub prediction: Prediction,
-    /// Whether the model gives probabilities; without them a prediction's say nothing.
+    /// Whether the model gives probabilities; without them, those of `prediction` are meaningless.
     pub has_probabilities: bool,
 }
 
 /// A series of one stock with the predictions of one source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Foresight {
+pub struct PredictedSeries {
     /// All bars that the cleaner passed, in order.
     pub bars: Vec<Bar>,
-    /// Those that a prediction exists for, in order.
-    pub foreseen: Vec<Foreseen>,
+    /// The bars that have a prediction, in order.
+    pub predicted: Vec<PredictedBar>,
 }
 
-/// What a run needs of a bar that a prediction exists for: small, since a market of years has millions.
+/// The part of a predicted bar that a run needs, with its decisions. It is small, since a market of years has millions.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Said {
+pub struct DecidedBar {
     /// The end of the bar in UTC nanoseconds.
     pub time_ns: i64,
     /// The trading day.
     pub date: Date,
     /// Whether the model gives probabilities.
     pub has_probabilities: bool,
-    /// What was decided in each signal mode, in their order: see [`Said::decided`].
-    decided: [(Side, DecisionReason); 3],
+    /// The decisions by signal mode, in the order of [`SignalMode`]: see [`DecidedBar::decision`].
+    decisions: [(Side, DecisionReason); 3],
     /// The last price.
     pub close: f64,
-    /// The return to the next bar of the same stock that something is said of; 0 for the last one.
-    pub followed: f64,
-    /// What the model says.
+    /// The return to the next predicted bar of the same stock; 0 for the last one.
+    pub next_return: f64,
+    /// The output of the model.
     pub prediction: Prediction,
 }
 
-impl Said {
-    /// Returns what was decided in a signal mode, and why.
+impl DecidedBar {
+    /// Returns the side decided in a signal mode, and the reason.
     #[must_use]
-    pub fn decided(&self, mode: SignalMode) -> (Side, DecisionReason) {
-        self.decided[mode as usize]
+    pub fn decision(&self, mode: SignalMode) -> (Side, DecisionReason) {
+        self.decisions[mode as usize]
     }
 }
 
-/// One stock on the way to a [`Scene`](super::scene::Scene).
+/// One stock of a [`BacktestInput`](super::backtest_input::BacktestInput).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct DecidedSeries {
     /// The stock.
     pub symbol: Symbol,
     /// All bars that the cleaner passed, in order.
     pub bars: Vec<Bar>,
-    /// What was said and decided of those in the span, in order.
-    pub said: Vec<Said>,
+    /// The predicted bars of the span with their decisions, in order.
+    pub decided: Vec<DecidedBar>,
 }
 
-impl Foresight {
-    /// Decides on what is foreseen in a span, outside of any position at its begin, and forgets what only decisions need.
+impl PredictedSeries {
+    /// Decides on the predicted bars of a span, starting without a position, and drops what only decisions need.
     #[must_use]
-    pub fn decided(self, symbol: Symbol, span: Span, settings: &Settings) -> Told {
-        let mut foreseen = self.foreseen;
-        foreseen.retain(|seen| span.contains(seen.bar.date));
-        let mut said: Vec<Said> = Vec::with_capacity(foreseen.len());
-        said.extend(foreseen.iter().enumerate().map(|(at, seen)| {
-            let bar = &seen.bar;
-            let followed = foreseen.get(at + 1).map_or(0.0, |next| {
+    pub fn decide(self, symbol: Symbol, span: Span, settings: &Settings) -> DecidedSeries {
+        let mut predicted = self.predicted;
+        predicted.retain(|row| span.contains(row.bar.date));
+        let mut decided: Vec<DecidedBar> = Vec::with_capacity(predicted.len());
+        decided.extend(predicted.iter().enumerate().map(|(at, row)| {
+            let bar = &row.bar;
+            let next_return = predicted.get(at + 1).map_or(0.0, |next| {
                 let reference = next.bar.reference_close(bar.date, bar.close);
                 next.bar.close / reference - 1.0
             });
-            Said {
+            DecidedBar {
                 time_ns: bar.time_ns,
                 date: bar.date,
-                has_probabilities: seen.has_probabilities,
-                decided: [(Side::Hold, DecisionReason::InvalidPrediction); 3],
+                has_probabilities: row.has_probabilities,
+                decisions: [(Side::Hold, DecisionReason::InvalidPrediction); 3],
                 close: bar.close,
-                followed,
-                prediction: seen.prediction,
+                next_return,
+                prediction: row.prediction,
             }
         }));
         for mode in [SignalMode::Return, SignalMode::Class, SignalMode::Both] {
-            let decisions = decide(&settings.strategy(mode), &foreseen, &settings.kill);
-            for (said, decision) in said.iter_mut().zip(decisions) {
-                said.decided[mode as usize] = (decision.side, decision.reason);
+            let decisions = decide(
+                &settings.strategy(mode),
+                &predicted,
+                &settings.trading_states,
+            );
+            for (row, decision) in decided.iter_mut().zip(decisions) {
+                row.decisions[mode as usize] = (decision.side, decision.reason);
             }
         }
         let bars = self.bars;
-        Told { symbol, bars, said }
+        DecidedSeries {
+            symbol,
+            bars,
+            decided,
+        }
     }
 }
 
-/// A source that is loaded.
+/// A loaded source.
 #[derive(Debug)]
 pub enum Predictor {
     /// Bundles on the CPU engine, with the scaler that they were trained with.
@@ -174,7 +182,7 @@ pub enum Predictor {
 }
 
 impl Predictor {
-    /// Loads a source. The strategy says which gauges filters need; its thresholds play no part in what is foreseen.
+    /// Loads a source. The strategy determines the indicators of the filters; its thresholds do not affect predictions.
     ///
     /// # Errors
     /// As [`BundleModel::load`]; [`BacktestError::Data`] and [`BacktestError::Quant`] when a table cannot be read.
@@ -198,22 +206,22 @@ impl Predictor {
         }
     }
 
-    /// Goes through the raw bars of one stock, oldest first; each stock once.
+    /// Predicts the raw bars of one stock, oldest first. Call it once for each stock.
     ///
     /// # Errors
     /// [`BacktestError::Quant`] and [`BacktestError::Infer`] when a step fails.
-    pub fn foresee(
+    pub fn predict(
         &mut self,
         bars: &[Bar],
         strategy: &Strategy,
         clean: &CleanConfig,
-    ) -> Result<Foresight, BacktestError> {
+    ) -> Result<PredictedSeries, BacktestError> {
         match self {
-            Self::Bundles(path) => follow(path, bars),
+            Self::Bundles(pipeline) => predict_series(pipeline, bars),
             Self::Table(table) => {
-                let mut told = Foresight {
+                let mut series = PredictedSeries {
                     bars: Vec::with_capacity(bars.len()),
-                    foreseen: Vec::with_capacity(bars.len()),
+                    predicted: Vec::with_capacity(bars.len()),
                 };
                 let markets = Markets::shipped()?;
                 let mut cleaner = Cleaner::new(clean.clone())?;
@@ -223,74 +231,79 @@ impl Predictor {
                         continue;
                     };
                     let st = clean.is_st(bar.symbol, bar.date);
-                    let view = market.update(&markets, st, &bar)?;
-                    told.bars.push(bar);
-                    told.foreseen
-                        .extend(table.of(&bar).map(|forecast| Foreseen {
+                    let snapshot = market.update(&markets, st, &bar)?;
+                    series.bars.push(bar);
+                    series
+                        .predicted
+                        .extend(table.of(&bar).map(|forecast| PredictedBar {
                             bar,
-                            view,
+                            snapshot,
                             prediction: forecast.prediction(),
                             has_probabilities: forecast.probabilities.is_some(),
                         }));
                 }
-                Ok(told)
+                Ok(series)
             }
         }
     }
 }
 
-/// Goes along a path with the raw bars of one stock, oldest first.
+/// Runs a decision pipeline over the raw bars of one stock, oldest first.
 ///
 /// # Errors
-/// What the path or its model says.
-pub fn follow<M: Model>(
-    path: &mut DecisionPipeline<M>,
+/// The errors of the pipeline and of its model.
+pub fn predict_series<M: Model>(
+    pipeline: &mut DecisionPipeline<M>,
     bars: &[Bar],
-) -> Result<Foresight, M::Error> {
-    let mut told = Foresight {
+) -> Result<PredictedSeries, M::Error> {
+    let mut series = PredictedSeries {
         bars: Vec::with_capacity(bars.len()),
-        foreseen: Vec::with_capacity(bars.len()),
+        predicted: Vec::with_capacity(bars.len()),
     };
     for bar in bars {
-        match path.step(*bar)? {
-            // No day to trade on: the broker sees what the decisions saw.
+        match pipeline.step(*bar)? {
+            // The broker trades on the same bars as the decisions, so a rejected bar is not a trading day.
             BarOutcome::Rejected(_) | BarOutcome::Unusable(_) => {}
-            BarOutcome::WarmUp(bar) => told.bars.push(bar),
+            BarOutcome::WarmUp(bar) => series.bars.push(bar),
             BarOutcome::Decided {
                 bar,
                 snapshot,
                 decision,
             } => {
-                told.bars.push(bar);
-                told.foreseen.push(Foreseen {
+                series.bars.push(bar);
+                series.predicted.push(PredictedBar {
                     bar,
-                    view: snapshot,
+                    snapshot,
                     prediction: decision.prediction(),
                     has_probabilities: true,
                 });
             }
         }
     }
-    Ok(told)
+    Ok(series)
 }
 
-/// Decides on every bar that is foreseen, by the code of the boards. Before the first of `kills`, which are in the order of
-/// their days, everything is allowed.
+/// Decides on every predicted bar, by the code of the boards. Before the first of `states`, which are in the order of their
+/// days, trading is active.
 #[must_use]
-pub fn decide(strategy: &Strategy, foreseen: &[Foreseen], kills: &[KillChange]) -> Vec<Decision> {
+pub fn decide(
+    strategy: &Strategy,
+    predicted: &[PredictedBar],
+    states: &[TradingStateChange],
+) -> Vec<Decision> {
     let mut state = DecisionState::default();
-    foreseen
+    predicted
         .iter()
-        .map(|seen| {
-            let before = kills.partition_point(|kill| kill.from <= seen.bar.date);
-            let last = kills[..before].last();
-            let kill = last.map_or(TradingState::Active, |kill| kill.state);
+        .map(|row| {
+            let before = states.partition_point(|change| change.from <= row.bar.date);
+            let last = states[..before].last();
+            let trading_state = last.map_or(TradingState::Active, |change| change.state);
             strategy.decide(
                 &mut state,
-                &(&seen.bar).into(),
-                &seen.view,
-                &seen.prediction,
-                kill,
+                &(&row.bar).into(),
+                &row.snapshot,
+                &row.prediction,
+                trading_state,
             )
         })
         .collect()
@@ -304,19 +317,19 @@ pub struct BundleModel {
     layout: DirectionLayout,
 }
 
-/// A model that computes.
+/// A loaded model with its state.
 #[derive(Debug)]
 struct Running {
     model: StatefulModel,
     shape: Vec<usize>,
-    /// The states of a model that carries one, by stock.
+    /// The state of a stateful model by stock.
     states: HashMap<Symbol, ModelState>,
 }
 
 impl Running {
     fn open(bundle: &Bundle) -> Result<Self, BacktestError> {
         let opened = open(bundle, &[BackendKind::Cpu], true)?;
-        // The layout has been checked to have one input.
+        // The layout check guarantees one input.
         let shape = bundle.inputs().flat_map(|input| input.shape.clone());
         Ok(Self {
             shape: shape.collect(),
@@ -327,11 +340,11 @@ impl Running {
 }
 
 impl BundleModel {
-    /// Loads the bundles and the scaler that both were trained with.
+    /// Loads the bundles and the scaler of their training.
     ///
     /// # Errors
-    /// [`BacktestError::Bundle`] when a bundle breaks a rule or the two are no pair, [`BacktestError::Infer`] when an engine
-    /// does not load a model.
+    /// [`BacktestError::Bundle`] when a bundle is invalid or the two do not match, [`BacktestError::Infer`] when an engine
+    /// cannot load a model.
     pub fn load(factors: Option<&Path>, direction: &Path) -> Result<(Self, Scaler), BacktestError> {
         let factors = factors.map(load::<FactorsLayout>).transpose()?;
         let direction = load::<DirectionLayout>(direction)?;

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use heqis_backtest::broker::{Ledger, Size, Slippage, Status, Ticket};
-use heqis_backtest::{Broker, BrokerConfig, Facts, Market, Stock};
+use heqis_backtest::broker::{Ledger, OrderRequest, Size, Slippage, Status};
+use heqis_backtest::{Broker, BrokerConfig, InstrumentInfo, MarketHistory, Stock};
 use heqis_quant::adjust::EventKind;
 use heqis_quant::rules::Trade;
 use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
@@ -95,28 +95,28 @@ fn world(draws: &[Vec<DayDraw>], given: &[(usize, usize, u8, u8)]) -> World {
     World { days, bars, events }
 }
 
-fn market(world: &World) -> Market {
+fn market(world: &World) -> MarketHistory {
     let calendar = Calendar::new(world.days.clone()).unwrap();
     let stocks = world
         .bars
         .iter()
         .zip(STOCKS)
         .map(|(bars, (name, ..))| {
-            let facts = Facts {
+            let facts = InstrumentInfo {
                 events: world.events.clone(),
-                ..Facts::default()
+                ..InstrumentInfo::default()
             };
             Stock::new(Symbol::parse(name).unwrap(), bars, facts, &calendar).unwrap()
         })
         .collect();
-    Market::new(calendar, stocks).unwrap()
+    MarketHistory::new(calendar, stocks).unwrap()
 }
 
 type OrderDraw = (usize, usize, bool, Option<u16>);
 
-fn run(market: &Market, config: BrokerConfig, orders: &[OrderDraw]) -> Ledger {
-    let book = Markets::shipped().unwrap();
-    let mut broker = Broker::new(market, &book, config).unwrap();
+fn run(market: &MarketHistory, config: BrokerConfig, orders: &[OrderDraw]) -> Ledger {
+    let markets = Markets::shipped().unwrap();
+    let mut broker = Broker::new(market, &markets, config).unwrap();
     let days = market.days().len();
     let mut at = 0;
     while broker.advance().unwrap().is_some() {
@@ -126,7 +126,7 @@ fn run(market: &Market, config: BrokerConfig, orders: &[OrderDraw]) -> Ledger {
                 (false, Some(shares)) => (Trade::Sell, Size::Shares((*shares).into())),
                 (false, None) => (Trade::Sell, Size::All),
             };
-            broker.submit(Ticket {
+            broker.submit(OrderRequest {
                 stock: *stock,
                 trade,
                 size,
@@ -138,7 +138,11 @@ fn run(market: &Market, config: BrokerConfig, orders: &[OrderDraw]) -> Ledger {
 }
 
 /// Goes through fills and entitlements with plain sums, and holds them against what the broker says.
-fn check(market: &Market, config: &BrokerConfig, ledger: &Ledger) -> Result<(), TestCaseError> {
+fn check(
+    market: &MarketHistory,
+    config: &BrokerConfig,
+    ledger: &Ledger,
+) -> Result<(), TestCaseError> {
     let mut cash = config.cash_cents;
     let mut shares = [0_u64; 4];
     let mut close = [0_i64; 4];

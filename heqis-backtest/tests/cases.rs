@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use heqis_backtest::broker::{Reason, Size, Slippage, Ticket};
-use heqis_backtest::{Broker, BrokerConfig, Facts, Market, Stock};
+use heqis_backtest::broker::{OrderRequest, Reason, Size, Slippage};
+use heqis_backtest::{Broker, BrokerConfig, InstrumentInfo, MarketHistory, Stock};
 use heqis_quant::adjust::EventKind;
 use heqis_quant::rules::Trade;
 use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
@@ -78,7 +78,7 @@ fn number(text: &str) -> f64 {
     text.parse().unwrap_or_else(|_| panic!("number {text}"))
 }
 
-fn facts(symbol: Symbol, given: StockFacts) -> Facts {
+fn facts(symbol: Symbol, given: StockFacts) -> InstrumentInfo {
     let events = rows(&given.events)
         .map(|row| ExRight {
             symbol,
@@ -95,7 +95,7 @@ fn facts(symbol: Symbol, given: StockFacts) -> Facts {
             },
         })
         .collect();
-    Facts {
+    InstrumentInfo {
         listed: given.listed,
         delisted: given.delisted,
         special: given
@@ -122,13 +122,13 @@ fn moment(markets: &Markets, symbol: Symbol, text: &str) -> (Date, i64) {
 }
 
 /// A decimal number of shares in units of its market.
-fn units(market: &Market, stock: usize, shares: &str) -> u64 {
+fn units(market: &MarketHistory, stock: usize, shares: &str) -> u64 {
     let per_share = market.stocks()[stock].market().units_per_share();
     (number(shares) * per_share as f64).round() as u64
 }
 
 impl Case {
-    fn market(&self, markets: &Markets) -> Market {
+    fn market(&self, markets: &Markets) -> MarketHistory {
         let mut bars: BTreeMap<Symbol, Vec<Bar>> = BTreeMap::new();
         for row in rows(&self.bars) {
             let symbol = Symbol::parse(row[1]).unwrap();
@@ -168,14 +168,14 @@ impl Case {
                 Stock::new(*symbol, bars, facts(*symbol, given), &calendar).unwrap()
             })
             .collect();
-        Market::new(calendar, stocks).unwrap()
+        MarketHistory::new(calendar, stocks).unwrap()
     }
 
     /// Runs the case and returns everything that is not as expected.
     fn faults(&self) -> Vec<String> {
         assert!(self.why.len() > 20, "{}: says why", self.name);
-        let book = Markets::shipped().unwrap();
-        let market = self.market(&book);
+        let markets = Markets::shipped().unwrap();
+        let market = self.market(&markets);
         let first = market.stocks()[0].symbol();
         let config = BrokerConfig {
             cash_cents: cents(&self.cash),
@@ -191,10 +191,10 @@ impl Case {
         };
         let mut faults = Vec::new();
         let (mut placed, mut seen) = (0, 0);
-        let mut broker = Broker::new(&market, &book, config).unwrap();
+        let mut broker = Broker::new(&market, &markets, config).unwrap();
         while let Some(date) = broker.advance().unwrap() {
             let step = market.steps()[broker.next_step() as usize - 1];
-            let is_now = |text: &str| moment(&book, first, text) == (date, step.time_ns);
+            let is_now = |text: &str| moment(&markets, first, text) == (date, step.time_ns);
             for row in rows(&self.expect).filter(|row| is_now(row[0])) {
                 seen += 1;
                 let mut shares = String::new();
@@ -221,7 +221,7 @@ impl Case {
             }
             for row in rows(&self.orders).filter(|row| is_now(row[0])) {
                 placed += 1;
-                broker.submit(Ticket {
+                broker.submit(OrderRequest {
                     stock: find(row[1]),
                     trade: match row[2] {
                         "buy" => Trade::Buy,

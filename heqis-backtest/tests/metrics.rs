@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use heqis_backtest::broker::{DayAccount, Ledger, Trip};
 use heqis_backtest::metrics::{
-    Against, Basis, Correlations, CrossSection, Curve, Metrics, profit_factor, win_rate,
+    Basis, BenchmarkMetrics, Correlations, CrossSection, Curve, Metrics, profit_factor, win_rate,
 };
 use heqis_quant::Date;
 use serde::Deserialize;
@@ -48,7 +48,7 @@ fn figures_equal_those_of_empyrical_and_quantstats() {
             ..Basis::default()
         };
         let curve = Curve::of(&series.returns, &basis);
-        let against = Against::of(&series.returns, &series.benchmark, &basis).unwrap();
+        let against = BenchmarkMetrics::of(&series.returns, &series.benchmark, &basis).unwrap();
         let ours = |name: &str| match name {
             "total_return" => curve.total_return,
             "annual_return" => curve.annual_return.unwrap(),
@@ -104,9 +104,9 @@ fn what_is_not_defined_has_no_figure() {
     assert_eq!((steady.sharpe, steady.sortino), (None, None));
     assert_eq!(Curve::of(&[], &basis).annual_return, None);
     assert_eq!(Curve::of(&[0.1], &basis).volatility, None);
-    let against = Against::of(&[0.1, 0.2], &[0.0, 0.0], &basis).unwrap();
+    let against = BenchmarkMetrics::of(&[0.1, 0.2], &[0.0, 0.0], &basis).unwrap();
     assert_eq!((against.alpha, against.beta), (None, None));
-    assert!(Against::of(&[0.1], &[], &basis).is_err());
+    assert!(BenchmarkMetrics::of(&[0.1], &[], &basis).is_err());
     assert_eq!((win_rate(&[0.0]), profit_factor(&[1.0])), (None, None));
     // Two stocks make a line and no correlation; a constant score neither.
     let basis = Basis::default();

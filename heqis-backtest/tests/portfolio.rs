@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used)]
 
 use heqis_backtest::broker::{Ledger, Reason, Slippage, Status};
-use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Want, Weighting, simulate};
+use heqis_backtest::{
+    Allocation, BrokerConfig, InstrumentInfo, MarketHistory, OrderIntent, Weighting, simulate,
+};
 use heqis_quant::decision::Side;
 use heqis_quant::rules::Trade;
 use heqis_quant::{Bar, Date, Markets, Marks, Symbol};
@@ -35,7 +37,7 @@ const DAYS: [&str; 5] = [
 ];
 
 /// Three stocks at 10.00 for five days, changed by `edit`.
-fn market(edit: impl Fn(&mut Vec<Vec<Bar>>)) -> Market {
+fn market(edit: impl Fn(&mut Vec<Vec<Bar>>)) -> MarketHistory {
     let mut bars: Vec<Vec<Bar>> = NAMES
         .iter()
         .map(|name| {
@@ -46,13 +48,13 @@ fn market(edit: impl Fn(&mut Vec<Vec<Bar>>)) -> Market {
     edit(&mut bars);
     let series: Vec<_> = bars
         .iter()
-        .map(|bars| (bars[0].symbol, bars.as_slice(), Facts::default()))
+        .map(|bars| (bars[0].symbol, bars.as_slice(), InstrumentInfo::default()))
         .collect();
-    Market::of_bars(&series).unwrap()
+    MarketHistory::of_bars(&series).unwrap()
 }
 
-fn want(day: u32, stock: usize, side: Side, score: f64) -> Want {
-    Want {
+fn intent(day: u32, stock: usize, side: Side, score: f64) -> OrderIntent {
+    OrderIntent {
         step: day,
         stock,
         side,
@@ -60,15 +62,15 @@ fn want(day: u32, stock: usize, side: Side, score: f64) -> Want {
     }
 }
 
-fn run(market: &Market, wants: &[Want], allocation: Allocation) -> Ledger {
+fn run(market: &MarketHistory, intents: &[OrderIntent], allocation: Allocation) -> Ledger {
     let config = BrokerConfig {
         cash_cents: 10_000_000,
         slippage: Slippage::None,
         participation_e4: 10_000,
         ..BrokerConfig::default()
     };
-    let book = Markets::shipped().unwrap();
-    simulate(market, &book, wants, config, &allocation).unwrap()
+    let markets = Markets::shipped().unwrap();
+    simulate(market, &markets, intents, config, &allocation).unwrap()
 }
 
 /// Stock, side, shares wanted and filled, and reasons of each order.
@@ -79,11 +81,11 @@ fn orders(ledger: &Ledger) -> Vec<(usize, Trade, u64, u64, Vec<Reason>)> {
         .orders
         .iter()
         .map(|order| {
-            let ticket = order.ticket;
+            let request = order.request;
             let notes = reasons(&order.notes);
             (
-                ticket.stock,
-                ticket.trade,
+                request.stock,
+                request.trade,
                 order.wanted_shares,
                 order.filled_shares,
                 notes,
@@ -102,12 +104,12 @@ fn two_stocks() -> Allocation {
 #[test]
 fn the_best_scores_share_the_account_and_the_rest_is_refused() {
     let market = market(|_| {});
-    let wants = [
-        want(0, 0, Side::Buy, 0.01),
-        want(0, 1, Side::Buy, 0.03),
-        want(0, 2, Side::Buy, 0.02),
+    let intents = [
+        intent(0, 0, Side::Buy, 0.01),
+        intent(0, 1, Side::Buy, 0.03),
+        intent(0, 2, Side::Buy, 0.02),
     ];
-    let ledger = run(&market, &wants, two_stocks());
+    let ledger = run(&market, &intents, two_stocks());
     // 50,000.00 each is 5,000 shares; the second is trimmed by the fees: 50,000.00 + 12.50 + 0.50 were paid.
     assert_eq!(
         orders(&ledger),
@@ -126,14 +128,14 @@ fn the_best_scores_share_the_account_and_the_rest_is_refused() {
 #[test]
 fn scores_divide_the_account_and_a_weight_has_its_bound() {
     let market = market(|_| {});
-    let wants = [want(0, 0, Side::Buy, 0.01), want(0, 1, Side::Buy, 0.03)];
+    let intents = [intent(0, 0, Side::Buy, 0.01), intent(0, 1, Side::Buy, 0.03)];
     let by_score = Allocation {
         weighting: Weighting::Score,
         max_positions: 4,
         ..Allocation::default()
     };
     // Two of four parts are 50,000.00: a quarter and three quarters of it.
-    let ledger = run(&market, &wants, by_score);
+    let ledger = run(&market, &intents, by_score);
     let shares =
         |ledger: &Ledger| -> Vec<u64> { ledger.fills.iter().map(|fill| fill.shares).collect() };
     assert_eq!(shares(&ledger), [3_700, 1_200]);
@@ -141,25 +143,25 @@ fn scores_divide_the_account_and_a_weight_has_its_bound() {
         max_weight_e4: 2_000,
         ..by_score
     };
-    assert_eq!(shares(&run(&market, &wants, bounded)), [2_000, 1_200]);
+    assert_eq!(shares(&run(&market, &intents, bounded)), [2_000, 1_200]);
 }
 
 #[test]
 fn buys_of_a_day_stop_at_the_turnover_cap_and_sales_do_not() {
     let market = market(|_| {});
-    let wants = [
-        want(0, 0, Side::Buy, 0.03),
-        want(0, 1, Side::Buy, 0.02),
-        want(0, 2, Side::Buy, 0.01),
-        want(2, 0, Side::Sell, 0.0),
-        want(2, 1, Side::Sell, 0.0),
+    let intents = [
+        intent(0, 0, Side::Buy, 0.03),
+        intent(0, 1, Side::Buy, 0.02),
+        intent(0, 2, Side::Buy, 0.01),
+        intent(2, 0, Side::Sell, 0.0),
+        intent(2, 1, Side::Sell, 0.0),
     ];
     let capped = Allocation {
         max_positions: 4,
         turnover_cap_e4: 3_000,
         ..Allocation::default()
     };
-    let ledger = run(&market, &wants, capped);
+    let ledger = run(&market, &intents, capped);
     assert_eq!(
         orders(&ledger),
         [
@@ -184,7 +186,7 @@ fn a_size_is_bound_by_the_volume_before_the_order() {
         volume_share_e4: 1_000,
         ..Allocation::default()
     };
-    let ledger = run(&market, &[want(1, 0, Side::Buy, 0.0)], bound);
+    let ledger = run(&market, &[intent(1, 0, Side::Buy, 0.0)], bound);
     assert_eq!(
         orders(&ledger),
         [(0, Trade::Buy, 200, 200, vec![Reason::VolumeCap])]
@@ -199,12 +201,12 @@ fn a_new_side_takes_back_what_waits_of_the_other() {
         bars[0][3] = bar(NAMES[0], DAYS[3], 9.0, 9.0, 9.0, 1e6);
         bars[0][4] = bar(NAMES[0], DAYS[4], 9.0, 9.0, 9.0, 1e6);
     });
-    let wants = [
-        want(0, 0, Side::Buy, 0.0),
-        want(1, 0, Side::Sell, 0.0),
-        want(2, 0, Side::Buy, 0.0),
+    let intents = [
+        intent(0, 0, Side::Buy, 0.0),
+        intent(1, 0, Side::Sell, 0.0),
+        intent(2, 0, Side::Buy, 0.0),
     ];
-    let ledger = run(&market, &wants, Allocation::default());
+    let ledger = run(&market, &intents, Allocation::default());
     let all = orders(&ledger);
     assert_eq!(all[1].4, [Reason::LimitDown, Reason::Superseded]);
     // 9,900 shares at 9.00 leave room for a lot of 900.00 CNY and its fees in what was left of 100,000.00 CNY.
@@ -224,12 +226,12 @@ fn a_sale_that_fails_leaves_no_stock_too_many() {
         max_weight_e4: 4_000,
         ..Allocation::default()
     };
-    let wants = [
-        want(0, 0, Side::Buy, 0.0),
-        want(1, 0, Side::Sell, 0.0),
-        want(1, 1, Side::Buy, 0.0),
+    let intents = [
+        intent(0, 0, Side::Buy, 0.0),
+        intent(1, 0, Side::Sell, 0.0),
+        intent(1, 1, Side::Buy, 0.0),
     ];
-    let ledger = run(&market, &wants, half);
+    let ledger = run(&market, &intents, half);
     let all = orders(&ledger);
     assert_eq!(all[0].3, 4_000);
     assert_eq!(all[1].4, [Reason::LimitDown]);
@@ -245,13 +247,13 @@ fn a_sale_of_nothing_and_a_second_sale_leave_their_trace_once() {
         bars[0][3] = bar(NAMES[0], DAYS[3], 9.5, 9.5, 9.5, 1e6);
         bars[0][4] = bar(NAMES[0], DAYS[4], 9.5, 9.5, 9.5, 1e6);
     });
-    let wants = [
-        want(0, 0, Side::Buy, 0.0),
-        want(0, 1, Side::Sell, 0.0),
-        want(1, 0, Side::Sell, 0.0),
-        want(2, 0, Side::Sell, 0.0),
+    let intents = [
+        intent(0, 0, Side::Buy, 0.0),
+        intent(0, 1, Side::Sell, 0.0),
+        intent(1, 0, Side::Sell, 0.0),
+        intent(2, 0, Side::Sell, 0.0),
     ];
-    let ledger = run(&market, &wants, Allocation::default());
+    let ledger = run(&market, &intents, Allocation::default());
     let sales: Vec<_> = orders(&ledger)
         .into_iter()
         .filter(|order| order.1 == Trade::Sell)
@@ -263,30 +265,36 @@ fn a_sale_of_nothing_and_a_second_sale_leave_their_trace_once() {
 #[test]
 fn wants_that_make_no_sense_are_refused() {
     let market = market(|_| {});
-    let book = Markets::shipped().unwrap();
-    for (wants, reason) in [
+    let markets = Markets::shipped().unwrap();
+    for (intents, reason) in [
         (
-            vec![want(1, 0, Side::Buy, 0.0), want(0, 0, Side::Buy, 0.0)],
-            "must not lie before",
+            vec![intent(1, 0, Side::Buy, 0.0), intent(0, 0, Side::Buy, 0.0)],
+            "must not be before",
         ),
         (
-            vec![want(0, 0, Side::Buy, 0.0), want(0, 0, Side::Buy, 0.0)],
+            vec![intent(0, 0, Side::Buy, 0.0), intent(0, 0, Side::Buy, 0.0)],
             "must be the only one of its stock",
         ),
-        (vec![want(9, 0, Side::Buy, 0.0)], "must name a step"),
-        (vec![want(0, 3, Side::Buy, 0.0)], "must name a step"),
-        (vec![want(0, 0, Side::Buy, f64::NAN)], "finite score"),
+        (vec![intent(9, 0, Side::Buy, 0.0)], "must have a step"),
+        (vec![intent(0, 3, Side::Buy, 0.0)], "must have a step"),
+        (vec![intent(0, 0, Side::Buy, f64::NAN)], "finite score"),
     ] {
         let allocation = Allocation::default();
-        let error = simulate(&market, &book, &wants, BrokerConfig::default(), &allocation)
-            .unwrap_err()
-            .to_string();
+        let error = simulate(
+            &market,
+            &markets,
+            &intents,
+            BrokerConfig::default(),
+            &allocation,
+        )
+        .unwrap_err()
+        .to_string();
         assert!(error.contains(reason), "{error}");
     }
     let none = Allocation {
         max_positions: 0,
         ..Allocation::default()
     };
-    let error = simulate(&market, &book, &[], BrokerConfig::default(), &none).unwrap_err();
+    let error = simulate(&market, &markets, &[], BrokerConfig::default(), &none).unwrap_err();
     assert!(error.to_string().contains("max_positions"), "{error}");
 }

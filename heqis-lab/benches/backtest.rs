@@ -23,7 +23,9 @@ use std::time::{Duration, Instant};
 
 use heqis_backtest::broker::{Ledger, Slippage};
 use heqis_backtest::market::DayBar;
-use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
+use heqis_backtest::{
+    Allocation, BrokerConfig, InstrumentInfo, MarketHistory, OrderIntent, Stock, simulate,
+};
 use heqis_quant::decision::Side;
 use heqis_quant::{Bar, Calendar, Date, Markets, Marks, Symbol};
 
@@ -48,11 +50,11 @@ fn main() {
         return command(symbols, &calendar);
     }
     let stocks: Vec<Stock> = (0..symbols).map(|i| stock(i, &calendar)).collect();
-    let alone: Vec<Market> = stocks
+    let alone: Vec<MarketHistory> = stocks
         .iter()
-        .map(|stock| Market::new(calendar.clone(), vec![stock.clone()]).unwrap())
+        .map(|stock| MarketHistory::new(calendar.clone(), vec![stock.clone()]).unwrap())
         .collect();
-    let together = Market::new(calendar, stocks).unwrap();
+    let together = MarketHistory::new(calendar, stocks).unwrap();
     let bars: usize = alone
         .iter()
         .map(|market| market.stocks()[0].bars().len())
@@ -68,12 +70,12 @@ fn main() {
             accounts(&alone, &book, 2)
         }),
         ("one account of ten stocks, one thread", &|| {
-            let wants = wants(&together);
+            let intents = intents(&together);
             let bounds = Allocation {
                 max_positions: 10,
                 ..Allocation::default()
             };
-            count(&simulate(&together, &book, &wants, config(), &bounds).unwrap())
+            count(&simulate(&together, &book, &intents, config(), &bounds).unwrap())
         }),
     ];
     let mut times = vec![Vec::new(); arms.len()];
@@ -189,13 +191,13 @@ fn count(ledger: &Ledger) -> [usize; 2] {
 }
 
 /// Trades each market by itself: decisions, orders, fills and the daily account.
-fn accounts(markets: &[Market], book: &Markets, threads: usize) -> [usize; 2] {
+fn accounts(markets: &[MarketHistory], book: &Markets, threads: usize) -> [usize; 2] {
     let part = markets.len().div_ceil(threads);
-    let trade = |markets: &[Market]| {
+    let trade = |markets: &[MarketHistory]| {
         let mut sum = [0; 2];
         for market in markets {
             let all = Allocation::default();
-            let ledger = simulate(market, book, &wants(market), config(), &all).unwrap();
+            let ledger = simulate(market, book, &intents(market), config(), &all).unwrap();
             let [orders, fills] = count(&ledger);
             sum = [sum[0] + orders, sum[1] + fills];
         }
@@ -214,8 +216,8 @@ fn accounts(markets: &[Market], book: &Markets, threads: usize) -> [usize; 2] {
 }
 
 /// The side that the trivial model chooses at each bar, in the order of days.
-fn wants(market: &Market) -> Vec<Want> {
-    let mut wants: Vec<Want> = Vec::new();
+fn intents(market: &MarketHistory) -> Vec<OrderIntent> {
+    let mut intents: Vec<OrderIntent> = Vec::new();
     for (stock, history) in market.stocks().iter().enumerate() {
         let mut held = false;
         let mut sum = 0;
@@ -230,18 +232,18 @@ fn wants(market: &Market) -> Vec<Want> {
             let above = bar.close * MEAN as i64 > sum;
             if above != held {
                 held = above;
-                wants.push(want(bar, stock, above, sum));
+                intents.push(intent(bar, stock, above, sum));
             }
         }
     }
     if market.stocks().len() > 1 {
-        wants.sort_by_key(|want| (want.step, want.stock));
+        intents.sort_by_key(|intent| (intent.step, intent.stock));
     }
-    wants
+    intents
 }
 
-fn want(bar: &DayBar, stock: usize, above: bool, sum: i64) -> Want {
-    Want {
+fn intent(bar: &DayBar, stock: usize, above: bool, sum: i64) -> OrderIntent {
+    OrderIntent {
         step: bar.step,
         stock,
         side: if above { Side::Buy } else { Side::Sell },
@@ -306,7 +308,7 @@ fn bars(index: usize, calendar: &Calendar) -> Vec<Bar> {
 
 fn stock(index: usize, calendar: &Calendar) -> Stock {
     let bars = bars(index, calendar);
-    Stock::new(bars[0].symbol, &bars, Facts::default(), calendar).unwrap()
+    Stock::new(bars[0].symbol, &bars, InstrumentInfo::default(), calendar).unwrap()
 }
 
 /// Returns user and system time in hundredths, from a field of `/proc/self/stat` after the name, or 0 where the system

@@ -8,14 +8,15 @@ use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use heqis_backtest::alternatives::Alternatives;
+use heqis_backtest::backtest_input::BacktestInput;
 use heqis_backtest::caveats::{self, MissingDividends};
-use heqis_backtest::inputs::{Benchmark, Facts, LeftOut, Series, markets};
+use heqis_backtest::inputs::{Benchmark, LeftOut, RawBars, ReferenceData, markets};
 use heqis_backtest::metrics::Metrics;
+use heqis_backtest::report::files::RunFiles;
 use heqis_backtest::rule::ChosenRule;
-use heqis_backtest::run::{self, Label, Origin};
-use heqis_backtest::scene::Scene;
+use heqis_backtest::run::{self, Origin, RunId};
 use heqis_backtest::settings::Settings;
-use heqis_backtest::strategy::{Foresight, Predictor, Source, Told};
+use heqis_backtest::strategy::{DecidedSeries, PredictedSeries, Predictor, Source};
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::{Coverage, Met, Predictions};
 use heqis_data::prepare::known::Tables;
@@ -116,7 +117,7 @@ pub struct BacktestArgs {
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// What was run.
-    pub label: Label,
+    pub label: RunId,
     /// The directory of its files.
     pub dir: PathBuf,
     /// When it entered and left.
@@ -183,14 +184,14 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         ..Tables::default()
     };
     let rules = settings.rules()?;
-    let mut series = Series::read(&args.bars, tables, &args.import, Some(&rules))?;
+    let mut series = RawBars::read(&args.bars, tables, &args.import, Some(&rules))?;
     let left_out = series.leave_out(&rules)?;
     let symbols: Vec<Symbol> = series.bars.keys().copied().collect();
-    let mut facts = Facts::read(symbols.iter().copied(), &series.tables, clean)?;
-    facts.markets = rules;
-    let cleaner = Cleaner::new(facts.clean.clone())?;
-    series.judge(
-        &cleaner.with_markets(Arc::new(facts.markets.clone())),
+    let mut reference = ReferenceData::read(symbols.iter().copied(), &series.tables, clean)?;
+    reference.markets = rules;
+    let cleaner = Cleaner::new(reference.clean.clone())?;
+    series.assess(
+        &cleaner.with_markets(Arc::new(reference.markets.clone())),
         &args.import,
     )?;
     let benchmark = args.benchmark.as_deref().map(Benchmark::read).transpose()?;
@@ -203,23 +204,26 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         })
         .collect::<Result<Vec<_>, _>>()?;
     let plans = plans(args, &settings, &sources, &tables)?;
-    let mut seer = Seer {
+    let mut predictor = BatchPredictor {
         sources: &sources,
         tables,
         strategy: settings.strategy(SignalMode::Return),
-        clean: &facts.clean,
+        clean: &reference.clean,
         threads,
     };
-    let told = seer.foresee(series.bars, |at, symbol, table, told| {
-        let met = table.map(|table| table.meet(symbol, &told.bars, span));
-        Ok((met.transpose()?, told.decided(symbol, span, &plans[at].0)))
+    let by_source = predictor.predict(series.bars, |at, symbol, table, predicted| {
+        let met = table.map(|table| table.meet(symbol, &predicted.bars, span));
+        Ok((
+            met.transpose()?,
+            predicted.decide(symbol, span, &plans[at].0),
+        ))
     })?;
     let mut jobs = Vec::new();
     let mut origins = Vec::new();
-    for (at, told) in told.into_iter().enumerate() {
-        let (met, told): (Vec<Option<Met>>, Vec<Told>) = told.into_iter().unzip();
+    for (at, stocks) in by_source.into_iter().enumerate() {
+        let (met, decided): (Vec<Option<Met>>, Vec<DecidedSeries>) = stocks.into_iter().unzip();
         let met: Vec<Met> = met.into_iter().flatten().collect();
-        let table = seer.tables[at].as_ref();
+        let table = predictor.tables[at].as_ref();
         let predictions = table.map(|table| table.covered(&met, span)).transpose()?;
         for warning in predictions.iter().flat_map(Coverage::warnings) {
             eprintln!("warning: {warning}");
@@ -228,59 +232,59 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             rule_from: plans[at].1.clone(),
             predictions,
         });
-        let groups: Vec<(String, Vec<Told>)> = match args.portfolio {
-            true => vec![("portfolio".into(), told)],
-            false => told
+        let groups: Vec<(String, Vec<DecidedSeries>)> = match args.portfolio {
+            true => vec![("portfolio".into(), decided)],
+            false => decided
                 .into_iter()
-                .map(|told| (told.symbol.to_string(), vec![told]))
+                .map(|one| (one.symbol.to_string(), vec![one]))
                 .collect(),
         };
         jobs.extend(groups.into_iter().map(|group| (at, group)));
     }
     let bar = progress(jobs.len(), "runs");
-    // All modes of one strategy and group share a scene.
-    let job = |_: &mut (), (at, (symbol, told)): (usize, (String, Vec<Told>))| {
+    // All modes of one strategy and group share one input.
+    let job = |_: &mut (), (at, (symbol, decided)): (usize, (String, Vec<DecidedSeries>))| {
         let (settings, origin) = (&plans[at].0, &origins[at]);
-        let concerned = told.iter().map(|told| told.symbol).collect();
-        let mut scene = Scene::new(told, &facts, span, benchmark.as_ref())?;
-        scene.left_out.clone_from(&left_out);
-        scene.import = series.report.of(&concerned);
-        let alternatives = Alternatives::of(&scene, settings)?;
+        let concerned = decided.iter().map(|one| one.symbol).collect();
+        let mut input = BacktestInput::new(decided, &reference, span, benchmark.as_ref())?;
+        input.left_out.clone_from(&left_out);
+        input.import = series.report.of(&concerned);
+        let alternatives = Alternatives::of(&input, settings)?;
         let one = |mode: &Mode| -> Result<Line, LabError> {
-            let label = Label {
+            let id = RunId {
                 strategy: sources[at].name(),
                 mode: (*mode).into(),
                 symbol: symbol.clone(),
             };
-            let outcome = run::run(&scene, settings, label.mode)?;
+            let result = run::run(&input, settings, id.mode)?;
             let dir = args
                 .out
-                .join(&label.strategy)
-                .join(name(label.mode))
-                .join(&label.symbol);
+                .join(&id.strategy)
+                .join(name(id.mode))
+                .join(&id.symbol);
             let with_page = !args.no_pages;
-            outcome.save(
-                &dir,
-                &label,
-                &scene,
-                &alternatives,
+            let files = RunFiles {
+                id: &id,
+                input: &input,
                 settings,
                 origin,
-                with_page,
-            )?;
+                alternatives: &alternatives,
+                result: &result,
+            };
+            files.save(&dir, with_page)?;
             Ok(Line {
-                label,
+                label: id,
                 dir,
                 rule: settings.rule,
                 origin: origin.clone(),
-                orders: outcome.ledger.orders.len(),
-                fills: outcome.ledger.fills.len(),
-                metrics: outcome.metrics,
+                orders: result.ledger.orders.len(),
+                fills: result.ledger.fills.len(),
+                metrics: result.metrics,
                 alternatives: alternatives.clone(),
-                unbridged: scene.unbridged,
+                unbridged: input.unbridged,
                 left_out: left_out.clone(),
-                missing_dividends: outcome.caveats.missing_dividends,
-                warnings: outcome.caveats.warnings,
+                missing_dividends: result.caveats.missing_dividends,
+                warnings: result.caveats.warnings,
             })
         };
         let lines = args.mode.iter().enumerate();
@@ -334,7 +338,7 @@ fn plans(
 }
 
 /// What predicts the stocks of a command.
-pub(crate) struct Seer<'a> {
+pub(crate) struct BatchPredictor<'a> {
     /// The sources.
     pub(crate) sources: &'a [Source],
     /// The tables of those sources that are tables.
@@ -347,18 +351,19 @@ pub(crate) struct Seer<'a> {
     pub(crate) threads: usize,
 }
 
-impl Seer<'_> {
+impl BatchPredictor<'_> {
     /// Predicts every stock by every source, and returns what `then` makes of each: `[source][stock]`. `then` is given the
     /// number of the source, the stock, and, where the source is a table, its rows of the stock.
     ///
     /// The bars of a stock, and the rows of tables for it, are freed once all sources are through with it.
     ///
     /// # Errors
-    /// As [`Predictor::load`] and [`Predictor::foresee`], and what `then` returns.
-    pub(crate) fn foresee<R: Send>(
+    /// As [`Predictor::load`] and [`Predictor::predict`], and what `then` returns.
+    pub(crate) fn predict<R: Send>(
         &mut self,
         series: BTreeMap<Symbol, Vec<Bar>>,
-        then: impl Fn(usize, Symbol, Option<&Predictions>, Foresight) -> Result<R, LabError> + Sync,
+        then: impl Fn(usize, Symbol, Option<&Predictions>, PredictedSeries) -> Result<R, LabError>
+        + Sync,
     ) -> Result<Vec<Vec<R>>, LabError> {
         /// A stock, its bars, and its rows of each table.
         type Task = (Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>);
@@ -378,30 +383,30 @@ impl Seer<'_> {
         let task =
             |loaded: &mut BTreeMap<usize, Predictor>,
              (symbol, bars, rows): (Symbol, Vec<Bar>, Vec<Option<Arc<Predictions>>>)| {
-                let mut told = Vec::with_capacity(sources.len());
+                let mut results = Vec::with_capacity(sources.len());
                 for (at, (source, rows)) in sources.iter().zip(&rows).enumerate() {
-                    let foresight = match (rows, loaded.entry(at)) {
+                    let predicted = match (rows, loaded.entry(at)) {
                         (Some(rows), _) => {
-                            Predictor::Table(rows.clone()).foresee(&bars, &strategy, clean)?
+                            Predictor::Table(rows.clone()).predict(&bars, &strategy, clean)?
                         }
                         (None, Entry::Occupied(entry)) => {
-                            entry.into_mut().foresee(&bars, &strategy, clean)?
+                            entry.into_mut().predict(&bars, &strategy, clean)?
                         }
                         (None, Entry::Vacant(entry)) => entry
                             .insert(Predictor::load(source, strategy, clean)?)
-                            .foresee(&bars, &strategy, clean)?,
+                            .predict(&bars, &strategy, clean)?,
                     };
-                    told.push(then(at, symbol, rows.as_deref(), foresight)?);
+                    results.push(then(at, symbol, rows.as_deref(), predicted)?);
                 }
-                Ok(told)
+                Ok(results)
             };
-        let told = each(tasks, self.threads, state, task, || bar.inc(1))?;
+        let by_stock = each(tasks, self.threads, state, task, || bar.inc(1))?;
         bar.finish_and_clear();
         let mut by_source: Vec<Vec<R>> =
             sources.iter().map(|_| Vec::with_capacity(stocks)).collect();
-        for told in told {
-            for (of_source, told) in by_source.iter_mut().zip(told) {
-                of_source.push(told);
+        for results in by_stock {
+            for (of_source, result) in by_source.iter_mut().zip(results) {
+                of_source.push(result);
             }
         }
         Ok(by_source)
@@ -427,7 +432,7 @@ fn name(mode: SignalMode) -> &'static str {
 
 /// Names and values of the columns of the summary.
 fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
-    let against = metrics.against.as_ref();
+    let benchmark = metrics.benchmark.as_ref();
     [
         ("total_return", Some(metrics.curve.total_return)),
         ("annual_return", metrics.curve.annual_return),
@@ -436,8 +441,8 @@ fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
         ("sortino", metrics.curve.sortino),
         ("calmar", metrics.curve.calmar),
         ("max_drawdown", Some(metrics.curve.max_drawdown)),
-        ("alpha", against.and_then(|against| against.alpha)),
-        ("beta", against.and_then(|against| against.beta)),
+        ("alpha", benchmark.and_then(|benchmark| benchmark.alpha)),
+        ("beta", benchmark.and_then(|benchmark| benchmark.beta)),
         ("win_rate", metrics.trades.win_rate),
         ("profit_factor", metrics.trades.profit_factor),
         ("turnover", metrics.turnover),
@@ -463,7 +468,7 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
     }
     csv += "\n";
     for line in lines {
-        let Label {
+        let RunId {
             strategy,
             mode,
             symbol,
@@ -534,7 +539,7 @@ pub fn run(args: &BacktestArgs) -> Result<Answer, LabError> {
     // One instrument stands in several lines: its alternatives and its bars are the same in all of them.
     let mut instruments: BTreeMap<&str, &Line> = BTreeMap::new();
     for line in &lines {
-        let Label {
+        let RunId {
             strategy, symbol, ..
         } = &line.label;
         row(strategy, name(line.label.mode), symbol, &line.metrics);

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use heqis_backtest::inputs::{Facts, Series, markets};
+use heqis_backtest::inputs::{RawBars, ReferenceData, markets};
 use heqis_backtest::settings::Settings;
-use heqis_backtest::strategy::{Foreseen, Source};
+use heqis_backtest::strategy::{PredictedBar, Source};
 use heqis_bundle::suggested_rule;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::Forecast;
@@ -18,7 +18,7 @@ use heqis_train::export::run::write_bundles;
 use serde_json::Value;
 
 use crate::answer::Answer;
-use crate::backtest::{Seer, read_clean};
+use crate::backtest::{BatchPredictor, read_clean};
 use crate::error::LabError;
 
 /// Write what a model says of bars as a table of predictions, which backtest, select and audit read.
@@ -101,12 +101,12 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
         ..Tables::default()
     };
     let rules = markets(args.markets.as_deref())?;
-    let mut series = Series::read(&args.bars, tables, &args.import, Some(&rules))?;
+    let mut series = RawBars::read(&args.bars, tables, &args.import, Some(&rules))?;
     let symbols = series.bars.keys().copied();
     let clean = read_clean(args.clean.as_deref())?;
-    let facts = Facts::read(symbols, &series.tables, clean)?;
+    let facts = ReferenceData::read(symbols, &series.tables, clean)?;
     let cleaner = Cleaner::new(facts.clean.clone())?.with_markets(Arc::new(rules.clone()));
-    series.judge(&cleaner, &args.import)?;
+    series.assess(&cleaner, &args.import)?;
     let settings = Settings {
         markets: Some(rules),
         ..Settings::default()
@@ -146,7 +146,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
         .iter()
         .map(|bundle| fitted_to(bundle, args.fitted_to))
         .collect::<Result<Vec<_>, _>>()?;
-    let mut seer = Seer {
+    let mut predictor = BatchPredictor {
         sources: &sources,
         tables: vec![None; sources.len()],
         strategy: settings.strategy(SignalMode::Return),
@@ -154,33 +154,34 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
         threads,
     };
     // Of each stock the lines, and how many bars the span has.
-    let told = seer.foresee(series.bars, |at, symbol, _, told| {
-        // A model that says nothing finite of a bar has said nothing: a table holds numbers only.
-        let is_finite = |seen: &&Foreseen| {
+    let by_source = predictor.predict(series.bars, |at, symbol, _, series| {
+        // A table holds finite numbers only, so a non-finite prediction counts as none.
+        let is_finite = |predicted: &&PredictedBar| {
             let Prediction {
                 predicted_return,
                 probabilities,
-            } = seen.prediction;
+            } = predicted.prediction;
             predicted_return.is_finite() && probabilities.iter().all(|p| p.is_finite())
         };
-        let seen = told.foreseen.iter().filter(is_finite).map(|seen| Line {
+        let lines = series.predicted.iter().filter(is_finite);
+        let lines = lines.map(|predicted| Line {
             symbol,
-            date: seen.bar.date,
-            time_ns: seen.bar.time_ns,
+            date: predicted.bar.date,
+            time_ns: predicted.bar.time_ns,
             forecast: Forecast {
-                predicted_return: seen.prediction.predicted_return,
-                probabilities: Some(seen.prediction.probabilities),
+                predicted_return: predicted.prediction.predicted_return,
+                probabilities: Some(predicted.prediction.probabilities),
                 fitted_to: Some(fitted_to[at]),
             },
         });
-        let lines: Vec<Line> = seen.filter(|line| span.contains(line.date)).collect();
-        let bars = told.bars.iter().filter(|bar| span.contains(bar.date));
+        let lines: Vec<Line> = lines.filter(|line| span.contains(line.date)).collect();
+        let bars = series.bars.iter().filter(|bar| span.contains(bar.date));
         Ok((lines, bars.count()))
     })?;
     let mut shown = Vec::new();
     let models = models.iter().zip(&bundles).zip(&fitted_to);
-    for ((((out, _), bundle), fitted_to), told) in models.zip(told) {
-        let (lines, bars): (Vec<Vec<Line>>, Vec<usize>) = told.into_iter().unzip();
+    for ((((out, _), bundle), fitted_to), stocks) in models.zip(by_source) {
+        let (lines, bars): (Vec<Vec<Line>>, Vec<usize>) = stocks.into_iter().unzip();
         let (lines, bars) = (lines.concat(), bars.into_iter().sum::<usize>());
         let days = lines.iter().map(|line| line.date);
         let (Some(from), Some(to)) = (days.clone().min(), days.max()) else {

@@ -8,7 +8,9 @@ use clap::Parser;
 use heqis_backtest::broker::{Ledger, Slippage, Status};
 use heqis_backtest::metrics::returns_of;
 use heqis_backtest::report::books;
-use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Want, simulate};
+use heqis_backtest::{
+    Allocation, BrokerConfig, InstrumentInfo, MarketHistory, OrderIntent, simulate,
+};
 use heqis_lab::LabError;
 use heqis_lab::backtest::BacktestArgs;
 use heqis_lab::backtest::{Line, backtest, run as run_command};
@@ -59,7 +61,8 @@ fn minutes() -> Vec<Bar> {
 #[test]
 fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
     let bars = minutes();
-    let market = Market::of_bars(&[(bars[0].symbol, &bars, Facts::default())]).unwrap();
+    let market =
+        MarketHistory::of_bars(&[(bars[0].symbol, &bars, InstrumentInfo::default())]).unwrap();
     assert!(market.is_intraday());
     assert_eq!(market.steps().len(), bars.len());
     for (step, bar) in market.steps().iter().zip(&bars) {
@@ -67,9 +70,9 @@ fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
         assert_eq!(market.days()[step.day as usize], bar.date);
     }
     // In and out, every third bar, over holes and midnights alike.
-    let wants: Vec<Want> = (0..bars.len())
+    let intents: Vec<OrderIntent> = (0..bars.len())
         .step_by(3)
-        .map(|bar| Want {
+        .map(|bar| OrderIntent {
             step: bar as u32,
             stock: 0,
             side: if bar % 2 == 0 { Side::Buy } else { Side::Sell },
@@ -87,16 +90,16 @@ fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
         max_weight_e4: 5_000,
         ..Allocation::default()
     };
-    let ledger = simulate(&market, &markets, &wants, config, &half).unwrap();
+    let ledger = simulate(&market, &markets, &intents, config, &half).unwrap();
     assert_eq!(ledger.days.len(), bars.len());
-    assert_eq!(ledger.fills.len(), wants.len());
-    for (fill, want) in ledger.fills.iter().zip(&wants) {
+    assert_eq!(ledger.fills.len(), intents.len());
+    for (fill, intent) in ledger.fills.iter().zip(&intents) {
         assert_eq!(ledger.orders[fill.order].status, Status::Filled);
-        assert_eq!(fill.step, want.step + 1);
+        assert_eq!(fill.step, intent.step + 1);
         let bar = &bars[fill.step as usize];
         assert_eq!(fill.date, bar.date);
         assert_eq!(fill.open, (bar.open * 1e8).round() as i64);
-        assert_eq!(fill.trade == Trade::Buy, want.side == Side::Buy);
+        assert_eq!(fill.trade == Trade::Buy, intent.side == Side::Buy);
     }
     for row in &ledger.positions {
         let close = bars[row.step as usize].close;
@@ -116,7 +119,7 @@ fn of_45_000_minutes_around_the_clock_none_is_lost_and_none_is_moved() {
 }
 
 /// The table of the account has each minute once, with its time.
-fn table_of_minutes(market: &Market, ledger: &Ledger, bars: &[Bar]) {
+fn table_of_minutes(market: &MarketHistory, ledger: &Ledger, bars: &[Bar]) {
     let returns = returns_of(&ledger.days, 100_000_000).unwrap();
     let dir = tempfile::tempdir().unwrap();
     for (name, table) in books::tables(market, ledger, &returns) {

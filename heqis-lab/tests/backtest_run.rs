@@ -369,7 +369,7 @@ fn what_cannot_be_run_is_refused_with_its_reason() {
         (
             format!("{{data}}/002032.SZ.csv {both}"),
             "kill = [{ from = \"2010-01-05\", state = \"halted\" }, { from = \"2010-01-05\", state = \"active\" }]",
-            "kill: must lie behind",
+            "kill: must be later",
         ),
         (
             format!("{{data}}/002032.SZ.csv {both}"),

@@ -1,4 +1,4 @@
-//! How an account trades, and what a fill costs beside fees.
+//! The settings of an account, and slippage.
 
 use heqis_quant::rules::{Limits, Trade};
 use serde::{Deserialize, Serialize};
@@ -9,31 +9,31 @@ use crate::error::BacktestError;
 const MAX_CASH_CENTS: i64 = 1_000_000_000_000;
 const PER_ONE: i128 = 10_000;
 
-/// How far a fill lies from the open, always to the trader's loss and rounded away from the trader to a tick. The result
-/// never leaves the price limits of the day.
+/// The distance of a fill from the open, always to the trader's loss and rounded away from the trader to a tick. The price
+/// stays within the price limits of the day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Slippage {
     /// Fills at the open.
     None,
-    /// So many ticks of the market: of 0.01 CNY for A-share stocks.
+    /// A number of ticks of the market: of 0.01 CNY for A-share stocks.
     Ticks(u32),
-    /// So many ten-thousandths of the open.
+    /// A rate of the open in ten-thousandths.
     Rate(u32),
-    /// So many ten-thousandths of the open, times the square of the order's share in the volume of the day: Zipline's
-    /// `VolumeShareSlippage`. The volume is that of the day of the fill, which nobody knows at the open; it can only
-    /// make the fill worse.
+    /// A rate of the open in ten-thousandths, times the square of the order's share in the volume of the day: Zipline's
+    /// `VolumeShareSlippage`. The volume is that of the day of the fill, which is unknown at the open; it can only make the
+    /// fill worse.
     VolumeShare(u32),
 }
 
 impl Slippage {
     /// Returns the price of a fill. Prices and the tick are in price units of the market: cents for A-share stocks.
     ///
-    /// `shares` are at most `volume`, what was traded in the bar, both in quantity units.
+    /// `shares` are at most `volume`, the volume of the bar, both in quantity units.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when the price leaves an `i64`, which prices and volumes of a
-    /// [`Stock`](crate::Stock) cannot do.
+    /// [`BacktestError::Rule`] when the price overflows an `i64`, which is impossible with prices and volumes of a
+    /// [`Stock`](crate::Stock).
     pub fn price(
         self,
         trade: Trade,
@@ -60,7 +60,7 @@ impl Slippage {
                     match (product, divisor) {
                         (_, Some(0)) => break 0,
                         (Some(product), Some(divisor)) => break (product + divisor - 1) / divisor,
-                        // Volumes of coins: a part in 1,024 less precise, to the trader's loss.
+                        // For volumes of coins: up to a part in 1,024 less precise, to the trader's loss.
                         _ => (shares, volume) = (shares / 1_024 + 1, volume / 1_024),
                     }
                 }
@@ -76,13 +76,13 @@ impl Slippage {
             Trade::Sell => (whole - loss).max(1),
         };
         let price = i64::try_from(moved).map_err(|_| BacktestError::too_large("price", moved))?;
-        // An open outside the limits, on a day on which they were not in force after all, is clipped to the trader's
-        // loss too: a buy below the lower limit pays it, a sale above the upper one gets no more.
+        // If the limits were not in force after all, an open outside them is also clipped to the trader's loss: a buy below
+        // the lower limit pays the lower limit, and a sale above the upper limit gets the upper limit.
         Ok(price.clamp(down, up))
     }
 }
 
-/// The account and its habits. Fees are not here: they are in the rule book, whose commission can be replaced.
+/// The account and its order handling. Fees are part of the market rules, whose commission can be replaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BrokerConfig {
@@ -90,14 +90,14 @@ pub struct BrokerConfig {
     pub cash_cents: i64,
     /// The distance of fills from the open.
     pub slippage: Slippage,
-    /// The largest share of a day's volume that one account may trade in one stock, in ten-thousandths. The volume of
-    /// the day of the fill is used as a cap only, never to choose a size.
+    /// The maximum share of a day's volume that the account may trade in one stock, in ten-thousandths. The volume of the day of
+    /// the fill is used as a cap only, never to choose a size.
     pub participation_e4: u32,
-    /// How many trading days a buy order lives. Sell orders live until they are filled or taken back.
+    /// The number of trading days until a buy order expires. Sell orders stay until they are filled or cancelled.
     pub buy_days: u32,
-    /// What is withheld from a cash dividend, in ten-thousandths. The tax of a private holder depends on how long the
-    /// shares are held *after* the dividend (20 % up to a month, 10 % up to a year, nothing later), which is unknown
-    /// when it is paid: 2,000 is the upper bound and 0, the default, the lower.
+    /// The tax withheld from a cash dividend, in ten-thousandths. The tax of a private holder depends on how long the shares are
+    /// held *after* the dividend (20 % up to a month, 10 % up to a year, nothing later), which is unknown when it is paid:
+    /// 2,000 is the upper bound and 0, the default, the lower.
     pub dividend_tax_e4: u32,
 }
 

@@ -1,7 +1,7 @@
-//! Before the open of a delisting: what is still held is worth nothing.
+//! The write-off of delisted stocks, before the open.
 //!
-//! A delisted stock has no price on its exchange any more. Some go on in another place at a price that no table of bars
-//! has, so the account counts what it cannot sell as lost, which is never too good. The day is told by name.
+//! A delisted stock no longer has a price on its exchange. Some continue to trade elsewhere at a price that no table of bars
+//! has, so the account writes off what it could not sell, which is the conservative choice. The ledger lists each write-off.
 
 use heqis_quant::Date;
 

@@ -1,4 +1,4 @@
-//! Before the open: dividends and new shares for what was held at the last close.
+//! Dividends and new shares for the holdings of the last close, credited before the open.
 
 use heqis_quant::Date;
 use heqis_quant::adjust::reference_units;
@@ -7,7 +7,7 @@ use super::{Broker, Entitled, add};
 use crate::error::BacktestError;
 
 impl Broker<'_> {
-    /// Credits what a stock gives on a day, and moves its mark to the new reference.
+    /// Credits the entitlements of a stock on a day, and adjusts its mark to the new reference price.
     pub(super) fn entitle(
         &mut self,
         stock: usize,
@@ -16,7 +16,7 @@ impl Broker<'_> {
     ) -> Result<(), BacktestError> {
         let listing = &self.market.stocks()[stock];
         let (all, rules) = (listing.entitlements(), listing.market());
-        // Millionths of a CNY and quantity units that make a cent of dividend.
+        // The product of millionths of a CNY and quantity units that is one cent of dividend.
         let per_cent = 10_000 * i128::from(rules.units_per_share());
         let account = &mut self.stocks[stock];
         while all
@@ -29,16 +29,16 @@ impl Broker<'_> {
         let due = all[from..].iter().take_while(|due| due.day == day);
         let mut count = 0;
         let position = &mut account.position;
-        // Events of one day are counted on the same shares, as they are announced.
+        // All events of one day apply to the same shares, as announced.
         let held_shares = position.shares();
         for due in due {
             count += 1;
-            // To cents, half up. Checked: shares are below 2⁶³, and a product of two i64 fits.
+            // Rounded half up to cents. The product of two i64 fits an i128.
             let gross = i128::from(held_shares) * i128::from(due.cash_micro);
             let cash_cents = i64::try_from((gross + per_cent / 2) / per_cent)
                 .map_err(|_| BacktestError::too_large("dividend", gross))?;
             let taxed = i128::from(cash_cents) * i128::from(self.config.dividend_tax_e4);
-            // At most the dividend itself, since the rate is at most one.
+            // At most the dividend itself, since the rate is at most 1.
             let tax_cents = ((taxed + 5_000) / 10_000) as i64;
             self.cash = add(self.cash, cash_cents - tax_cents)?;
             self.today.dividends = add(self.today.dividends, cash_cents - tax_cents)?;

@@ -1,4 +1,4 @@
-//! What a run leaves behind: orders with their reasons, fills, entitlements, and the account day by day.
+//! The ledger of a run: orders with their reasons, fills, entitlements, and the account day by day.
 
 use std::fmt;
 
@@ -8,63 +8,63 @@ use serde::Serialize;
 
 use super::position::Trip;
 
-/// How many shares an order is for, in quantity units of its market.
+/// The size of an order, in quantity units of its market.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Size {
-    /// So many.
+    /// A fixed number of shares.
     Shares(u64),
-    /// Everything that is held when it is filled; for sales only.
+    /// The whole position at the time of the fill; for sales only.
     All,
 }
 
-/// An order as it is handed in.
+/// An order as submitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ticket {
-    /// The position of the stock in the market.
+pub struct OrderRequest {
+    /// The index of the stock in the market.
     pub stock: usize,
     /// Buy or sell.
     pub trade: Trade,
-    /// How many shares.
+    /// The size.
     pub size: Size,
 }
 
-/// Why an order was not filled, or not whole, on a day.
+/// The reason why an order was not filled, or not in full, on a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The stock did not trade that day.
     Suspended,
-    /// The open is at the upper limit, so nobody sells.
+    /// The open is at the upper limit, so there are no sellers.
     LimitUp,
-    /// The open is at the lower limit, so nobody buys.
+    /// The open is at the lower limit, so there are no buyers.
     LimitDown,
-    /// The stock has limits that day, but no reference price is known.
+    /// The stock has limits that day, but the reference price is unknown.
     UnknownLimit,
     /// The shares were bought too recently, or are not bought yet.
     TPlusOne,
-    /// The order is larger than the part of the day's volume that the account may trade.
+    /// The order exceeds the part of the day's volume that the account may trade.
     VolumeCap,
-    /// The board has no lot of that size.
+    /// The size is not valid under the lot rules of the board.
     LotSize,
     /// The cash does not cover shares and fees.
     Cash,
-    /// The fees of the sale are more than it brings and the account can pay.
+    /// The fees of the sale exceed its proceeds and the cash.
     FeesAboveProceeds,
-    /// The bar lies outside the hours of trading.
+    /// The bar lies outside the trading session.
     OutsideSession,
     /// There is nothing to sell.
     NoPosition,
     /// The stock is no longer listed.
     Delisted,
-    /// A newer order of the other side took its place.
+    /// A newer order for the stock replaced it.
     Superseded,
     /// The history ended.
     EndOfHistory,
-    /// The account holds as many stocks as it may.
+    /// The account holds its maximum number of stocks.
     MaxPositions,
-    /// The stock already has its largest weight.
+    /// The stock already has its maximum weight.
     MaxWeight,
-    /// The buys of the day reach the turnover that the account allows itself.
+    /// The buys of the day reach the turnover cap of the account.
     TurnoverCap,
 }
 
@@ -100,21 +100,21 @@ impl fmt::Display for Reason {
     }
 }
 
-/// A reason and the days on which it held.
+/// A reason and the days on which it applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Note {
     /// The first day.
     pub date: Date,
     /// The last day.
     pub to: Date,
-    /// How many trading days, both included.
+    /// The number of trading days, first and last included.
     pub days: u32,
-    /// Why.
+    /// The reason.
     pub reason: Reason,
 }
 
 impl fmt::Display for Note {
-    /// Writes `2022-01-04 limit_down`, or `2022-01-04 limit_down ×2 to 2022-01-05` when it held longer.
+    /// Writes `2022-01-04 limit_down`, or `2022-01-04 limit_down ×2 to 2022-01-05` for several days.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.date, self.reason)?;
         match self.days {
@@ -124,17 +124,17 @@ impl fmt::Display for Note {
     }
 }
 
-/// Where an order stands.
+/// The status of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Waits for the next open.
+    /// Pending until the next open.
     Pending,
-    /// Filled whole.
+    /// Filled in full.
     Filled,
-    /// Ended with a part of it filled; the last note tells why.
+    /// Ended with a partial fill; the last note has the reason.
     Partial,
-    /// Ended without a fill; the last note tells why.
+    /// Ended without a fill; the last note has the reason.
     Refused,
 }
 
@@ -151,35 +151,35 @@ impl Status {
     }
 }
 
-/// An order and what became of it.
+/// An order and its execution.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
-    /// As handed in.
-    pub ticket: Ticket,
-    /// The day after whose close it was made.
+    /// The order as submitted.
+    pub request: OrderRequest,
+    /// The day after whose close it was submitted.
     pub placed: Date,
-    /// The step after which it was made.
+    /// The step after which it was submitted.
     pub placed_step: u32,
-    /// The shares that it is for; of an order for everything, what is held.
+    /// The number of shares ordered; for [`Size::All`], the position.
     pub wanted_shares: u64,
     /// The shares filled so far.
     pub filled_shares: u64,
-    /// Where it stands.
+    /// Its status.
     pub status: Status,
-    /// Why it was not filled, by day; a reason that lasts is one note with all of its days.
+    /// The reasons why it was not filled; a reason that applies on consecutive days is one note.
     pub notes: Vec<Note>,
-    /// How many days with an open it has seen.
+    /// The number of days with an open since it was submitted.
     pub(super) opens: u32,
     /// The last of them.
     pub(super) opened: Option<u32>,
 }
 
-/// One fill. Each fill is billed as an order of its own, since an unfilled rest is handed in again at the next open.
+/// One fill. Each fill is billed as an order of its own, since an unfilled rest is submitted again at the next open.
 /// Prices and shares are in units of the stock's [market](heqis_quant::rules::MarketRules): cents and shares for A-share
 /// stocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fill {
-    /// The position of the order in the ledger.
+    /// The index of the order in the ledger.
     pub order: usize,
     /// The stock.
     pub stock: usize,
@@ -189,7 +189,7 @@ pub struct Fill {
     pub step: u32,
     /// Buy or sell.
     pub trade: Trade,
-    /// How many shares.
+    /// The number of shares.
     pub shares: u64,
     /// The open of the bar.
     pub open: i64,
@@ -203,7 +203,7 @@ pub struct Fill {
     pub limits: Limits,
 }
 
-/// What an ex-right brought to a holder.
+/// The proceeds of an ex-right for a holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entitled {
     /// The stock.
@@ -214,26 +214,26 @@ pub struct Entitled {
     pub held_shares: u64,
     /// The cash dividend in cents, before tax.
     pub cash_cents: i64,
-    /// What was withheld of it.
+    /// The tax withheld from it.
     pub tax_cents: i64,
-    /// The shares given.
+    /// The new shares.
     pub new_shares: u64,
-    /// Whether there were rights to buy shares: they are not used and lapse, so their value is lost.
+    /// Whether there were rights to buy shares. Rights are not exercised and lapse, so their value is lost.
     pub rights_lapsed: bool,
 }
 
-/// Shares that were held when their stock was delisted. They count as nothing from that day on.
+/// Shares that were held when their stock was delisted. Their value is 0 from that day on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrittenOff {
     /// The stock.
     pub stock: usize,
     /// The day of delisting.
     pub date: Date,
-    /// How many shares.
+    /// The number of shares.
     pub shares: u64,
-    /// The last close, moved by ex-rights since.
+    /// The last close, adjusted for ex-rights since.
     pub mark: i64,
-    /// Shares times mark in cents: what is lost.
+    /// Shares times mark in cents: the loss.
     pub value_cents: i64,
 }
 
@@ -244,22 +244,22 @@ pub struct DayAccount {
     pub date: Date,
     /// Cash in cents.
     pub cash_cents: i64,
-    /// Shares at their last closes.
+    /// The value of the shares at their last closes.
     pub holdings_cents: i64,
-    /// What was bought, without fees.
+    /// The amount bought, without fees.
     pub bought_cents: i64,
-    /// What was sold, without fees.
+    /// The amount sold, without fees.
     pub sold_cents: i64,
     /// All fees.
     pub fees_cents: i64,
     /// Dividends after tax.
     pub dividends_cents: i64,
-    /// How many stocks are held.
+    /// The number of stocks held.
     pub positions: u32,
 }
 
 impl DayAccount {
-    /// Returns cash and holdings together.
+    /// Returns the sum of cash and holdings.
     #[must_use]
     pub fn equity_cents(&self) -> i64 {
         // The broker checked this sum before it wrote the day.
@@ -276,35 +276,35 @@ pub struct PositionRow {
     pub step: u32,
     /// The stock.
     pub stock: usize,
-    /// How many shares.
+    /// The number of shares.
     pub shares: u64,
-    /// The last close, moved by ex-rights since.
+    /// The last close, adjusted for ex-rights since.
     pub mark: i64,
     /// Shares times mark in cents.
     pub value_cents: i64,
 }
 
-/// Everything that a run leaves behind.
+/// The complete record of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ledger {
     /// The account, one row a step of the market: a trading day, or a time at which bars end.
     pub days: Vec<DayAccount>,
-    /// All orders as handed in.
+    /// All orders in the order of submission.
     pub orders: Vec<Order>,
-    /// All fills in the order of time.
+    /// All fills, in the order of time.
     pub fills: Vec<Fill>,
-    /// All stocks held, by day and stock.
+    /// All positions, by step and stock.
     pub positions: Vec<PositionRow>,
-    /// What ex-rights brought.
+    /// The proceeds of ex-rights.
     pub entitled: Vec<Entitled>,
-    /// What was lost to delistings.
+    /// The losses to delistings.
     pub written_off: Vec<WrittenOff>,
     /// Round trips, from the first share bought to the last one sold, in the order of their ends.
     pub trips: Vec<Trip>,
 }
 
 impl Ledger {
-    /// Returns the account at the close of each day, with what was traded on it: for daily bars the rows themselves.
+    /// Returns the account at the close of each day, with the sums of that day: for daily bars the rows themselves.
     #[must_use]
     pub fn daily(&self) -> Vec<DayAccount> {
         let mut daily: Vec<DayAccount> = Vec::new();

@@ -1,24 +1,23 @@
-//! One account and its orders, day by day.
+//! The broker: one account and its orders, day by day.
 //!
-//! - [`config`]: cash, slippage, participation, the life of orders.
-//! - [`position`]: shares by the day on which they were bought.
-//! - [`ledger`]: what is left behind.
-//! - `exright`: what a day gives to those who hold; `delisting`: what it takes from them; `open`: what an open does to an
-//!   order.
+//! - [`config`]: cash, slippage, participation, expiry of orders.
+//! - [`position`]: shares by the day of their buy.
+//! - [`ledger`]: the record of a run.
+//! - `exright`: dividends and new shares; `delisting`: write-offs; `open`: order execution.
 //!
-//! A trading day has this order, and [`Broker::advance`] goes through it once:
+//! [`Broker::advance`] processes one trading day in this order:
 //!
-//! 1. Before the open, shares of a stock that is delisted on the day are written off, and ex-rights of the day: dividends are credited and shares are added to what was held at the last
-//!    close. Rights to buy shares lapse.
-//! 2. At the open, all pending sells in the order in which they were handed in, then all buys. A sale's cash is there
-//!    for the buys of the same day, as the exchanges have it; its shares are not there again, as T+1 has it.
+//! 1. Before the open, shares of stocks that are delisted on the day are written off. Then the ex-rights of the day apply to
+//!    the holdings of the last close: dividends are credited, new shares are added, and rights to buy shares lapse.
+//! 2. At the open, all pending sells are executed in the order of submission, then all buys. The cash of a sale is available
+//!    to the buys of the same day, as on the exchanges; shares bought on the day are not sellable, as under T+1.
 //! 3. At the close, holdings are valued: at the close of the day, or at the last one for a stock that did not trade.
 //!
-//! Orders are handed in between two days, so that none knows the day on which it is filled.
+//! Orders are submitted between two days, so no order depends on the day of its fill.
 //!
-//! Of bars shorter than a day, each step of the market goes through 2 and 3 by itself: an order is filled at the open of
-//! the next bar of its stock, participation is of the volume of that bar, and holdings are valued at its close. Ex-rights
-//! come before the first step of a day, T+n counts trading days, and a buy order lives to the end of its last day.
+//! With bars shorter than a day, 2 and 3 run at each step of the market: an order is filled at the open of the next bar of its
+//! stock, participation refers to the volume of that bar, and holdings are valued at its close. Ex-rights apply before the
+//! first step of a day, T+n counts trading days, and a buy order lives to the end of its last day.
 
 pub mod config;
 mod delisting;
@@ -32,27 +31,27 @@ use heqis_quant::{Date, Markets};
 
 pub use config::{BrokerConfig, Slippage};
 pub use ledger::{
-    DayAccount, Entitled, Fill, Ledger, Note, Order, PositionRow, Reason, Size, Status, Ticket,
-    WrittenOff,
+    DayAccount, Entitled, Fill, Ledger, Note, Order, OrderRequest, PositionRow, Reason, Size,
+    Status, WrittenOff,
 };
 pub use position::{Lot, Position, Trip};
 
-use super::market::{DayBar, Market};
+use super::market::{DayBar, MarketHistory};
 use crate::error::BacktestError;
 
-/// An account in a market.
+/// An account that trades in a market.
 #[derive(Clone, Debug)]
 pub struct Broker<'a> {
-    market: &'a Market,
-    book: &'a Markets,
+    market: &'a MarketHistory,
+    markets: &'a Markets,
     config: BrokerConfig,
     cash: i64,
-    /// The next step to go through.
+    /// The next step to process.
     next: u32,
     stocks: Vec<Account>,
     /// The stocks with shares, in order.
     held: Vec<usize>,
-    /// Orders that wait, in the order in which they were handed in.
+    /// Pending orders, in the order of submission.
     pending: Vec<usize>,
     max_positions: usize,
     today: Flows,
@@ -63,9 +62,9 @@ pub struct Broker<'a> {
 #[derive(Clone, Debug, Default)]
 struct Account {
     position: Position,
-    /// The first bar that does not lie before the last step that was asked for.
+    /// The cursor of [`Broker::bar`]: the first bar at or after the last step.
     bar: usize,
-    /// The first entitlement that was not looked at.
+    /// The cursor of `entitle`: the first unprocessed entitlement.
     entitlement: usize,
     waiting_buys: u32,
     /// The step of the last fill and the shares traded at it.
@@ -94,16 +93,16 @@ impl<'a> Broker<'a> {
     /// Opens an account before the first day of a market.
     ///
     /// # Errors
-    /// What [`BrokerConfig::validate`] returns.
+    /// The errors of [`BrokerConfig::validate`].
     pub fn new(
-        market: &'a Market,
-        book: &'a Markets,
+        market: &'a MarketHistory,
+        markets: &'a Markets,
         config: BrokerConfig,
     ) -> Result<Self, BacktestError> {
         config.validate()?;
         Ok(Self {
             market,
-            book,
+            markets,
             config,
             cash: config.cash_cents,
             next: 0,
@@ -116,12 +115,12 @@ impl<'a> Broker<'a> {
         })
     }
 
-    /// Goes through the next step of the market, a trading day or the bars that end at one time, and returns its day, or
-    /// `None` when there is no more.
+    /// Processes the next step of the market, a trading day or the bars that end at one time, and returns its day, or `None` at
+    /// the end of the history.
     ///
     /// # Errors
-    /// [`BacktestError::Quant`] when no rule is known for an order's stock on that day, and [`BacktestError::Rule`] when the
-    /// account outgrows 64 bits of cents.
+    /// [`BacktestError::Quant`] when the stock of an order has no rules on that day, and [`BacktestError::Rule`] when an amount
+    /// overflows 64 bits of cents.
     pub fn advance(&mut self) -> Result<Option<Date>, BacktestError> {
         let step = self.next;
         let Some(day) = self.market.steps().get(step as usize).map(|step| step.day) else {
@@ -140,7 +139,7 @@ impl<'a> Broker<'a> {
             let waiting = std::mem::take(&mut self.pending);
             for side in [Trade::Sell, Trade::Buy] {
                 for order in &waiting {
-                    if self.ledger.orders[*order].ticket.trade == side {
+                    if self.ledger.orders[*order].request.trade == side {
                         self.try_order(*order, step, date)?;
                     }
                 }
@@ -154,64 +153,55 @@ impl<'a> Broker<'a> {
         Ok(Some(date))
     }
 
-    /// Hands in an order for the next open. One that cannot be meant is refused at once, with its reason in the ledger.
-    ///
-    /// Returns the position of the order in the ledger.
+    /// Submits an order for the next open, and returns its index in the ledger. An invalid order is refused at once, with its
+    /// reason in the ledger.
     ///
     /// # Panics
     /// Panics when the market has no such stock.
-    pub fn submit(&mut self, ticket: Ticket) -> usize {
-        let id = self.record(ticket);
-        let is_meant = match ticket.size {
+    pub fn submit(&mut self, request: OrderRequest) -> usize {
+        let id = self.record(request);
+        let is_valid = match request.size {
             Size::Shares(shares) => shares > 0,
-            Size::All => ticket.trade == Trade::Sell,
+            Size::All => request.trade == Trade::Sell,
         };
         let steps = self.market.steps();
         let next = steps.get(self.next as usize);
         let day = next.map_or(self.market.days().len() as u32, |next| next.day);
-        if self.market.stocks()[ticket.stock].is_delisted(day) {
+        if self.market.stocks()[request.stock].is_delisted(day) {
             self.end(id, Reason::Delisted);
-        } else if !is_meant {
+        } else if !is_valid {
             self.end(id, Reason::LotSize);
         } else {
-            if ticket.trade == Trade::Buy {
-                self.stocks[ticket.stock].waiting_buys += 1;
+            if request.trade == Trade::Buy {
+                self.stocks[request.stock].waiting_buys += 1;
             }
             self.pending.push(id);
         }
         id
     }
 
-    /// Writes down an order that its maker holds back, with the reason.
-    pub fn refuse(&mut self, ticket: Ticket, reason: Reason) -> usize {
-        let id = self.record(ticket);
+    /// Records an order that is refused before submission, with the reason, and returns its index in the ledger.
+    pub fn refuse(&mut self, request: OrderRequest, reason: Reason) -> usize {
+        let id = self.record(request);
         self.end(id, reason);
         id
     }
 
-    /// Sets how many stocks may be held at once. A buy of one more waits for its turn, so that a sale that did not come
-    /// about does not leave too many.
+    /// Sets the maximum number of stocks held at once. A buy beyond it stays pending, so that a sale that was not filled does not
+    /// lead to too many positions.
     pub(crate) fn limit_positions(&mut self, most: u32) {
         self.max_positions = most as usize;
     }
 
-    /// Notes why an order was made smaller than wished.
-    ///
-    /// # Panics
-    /// Panics when there is no such order.
-    pub(crate) fn remark(&mut self, id: usize, reason: Reason) {
-        self.note(id, reason);
-    }
-
-    /// Takes back all waiting orders of one side for a stock.
+    /// Cancels all pending orders of one side for a stock.
     pub fn cancel(&mut self, stock: usize, trade: Trade, reason: Reason) {
-        let of_it = |broker: &Self, id: usize| {
-            let ticket = broker.ledger.orders[id].ticket;
-            ticket.stock == stock && ticket.trade == trade
+        let concerns = |broker: &Self, id: usize| {
+            let request = broker.ledger.orders[id].request;
+            request.stock == stock && request.trade == trade
         };
         for id in self.pending.clone() {
-            if of_it(self, id) {
-                self.stop(id, reason);
+            if concerns(self, id) {
+                self.end_pending(id, reason);
             }
         }
         let orders = &self.ledger.orders;
@@ -219,18 +209,18 @@ impl<'a> Broker<'a> {
             .retain(|id| orders[*id].status == Status::Pending);
     }
 
-    /// Returns the day of the last step gone through, or the first day before any was.
+    /// Returns the day of the last processed step, or the first day before the first step.
     #[must_use]
     pub fn date(&self) -> Date {
         self.market.days()[self.day() as usize]
     }
 
-    /// The day of the last step gone through.
+    /// Returns the index of the day of the last processed step.
     fn day(&self) -> u32 {
         self.market.steps()[(self.next as usize).saturating_sub(1)].day
     }
 
-    /// Returns the position on the time axis of the next step.
+    /// Returns the index of the next step on the time axis.
     #[must_use]
     pub fn next_step(&self) -> u32 {
         self.next
@@ -249,7 +239,7 @@ impl<'a> Broker<'a> {
         last.map_or(self.config.cash_cents, DayAccount::equity_cents)
     }
 
-    /// Returns what is held of a stock.
+    /// Returns the position in a stock.
     ///
     /// # Panics
     /// Panics when the market has no such stock.
@@ -264,8 +254,8 @@ impl<'a> Broker<'a> {
         &self.held
     }
 
-    /// Returns the orders that wait for the next open, in the order in which they were handed in.
-    pub fn waiting(&self) -> impl Iterator<Item = &Order> {
+    /// Returns the orders that are pending until the next open, in the order of submission.
+    pub fn pending(&self) -> impl Iterator<Item = &Order> {
         self.pending.iter().map(|id| &self.ledger.orders[*id])
     }
 
@@ -275,11 +265,11 @@ impl<'a> Broker<'a> {
         &self.ledger
     }
 
-    /// Closes the books: orders that still wait end, and open round trips count at the last close.
+    /// Closes the books: pending orders end, and open round trips are valued at the last close.
     #[must_use]
     pub fn finish(mut self) -> Ledger {
         for id in std::mem::take(&mut self.pending) {
-            self.stop(id, Reason::EndOfHistory);
+            self.end_pending(id, Reason::EndOfHistory);
         }
         let date = self.date();
         for stock in &self.held {
@@ -287,7 +277,7 @@ impl<'a> Broker<'a> {
             if let Some(mut trip) = position.trip.take() {
                 trip.closed = date;
                 trip.open = true;
-                // The value was checked when the day was marked.
+                // Cannot overflow: the same value was checked when the day was marked.
                 let listing = &self.market.stocks()[*stock];
                 let value = listing.amount_cents(position.mark, position.shares());
                 trip.earned_cents += value.unwrap_or_default();
@@ -297,13 +287,13 @@ impl<'a> Broker<'a> {
         self.ledger
     }
 
-    fn record(&mut self, ticket: Ticket) -> usize {
-        let wanted_shares = match ticket.size {
+    fn record(&mut self, request: OrderRequest) -> usize {
+        let wanted_shares = match request.size {
             Size::Shares(shares) => shares,
-            Size::All => self.position(ticket.stock).shares(),
+            Size::All => self.position(request.stock).shares(),
         };
         self.ledger.orders.push(Order {
-            ticket,
+            request,
             placed: self.date(),
             placed_step: self.next.saturating_sub(1),
             wanted_shares,
@@ -316,7 +306,11 @@ impl<'a> Broker<'a> {
         self.ledger.orders.len() - 1
     }
 
-    fn note(&mut self, id: usize, reason: Reason) {
+    /// Adds a reason to the notes of an order.
+    ///
+    /// # Panics
+    /// Panics when there is no such order.
+    pub(crate) fn note(&mut self, id: usize, reason: Reason) {
         let date = self.date();
         let notes = &mut self.ledger.orders[id].notes;
         match notes.last_mut().filter(|last| last.reason == reason) {
@@ -333,19 +327,19 @@ impl<'a> Broker<'a> {
         }
     }
 
-    /// Ends an order that is not counted as waiting.
+    /// Ends an order that was not pending.
     fn end(&mut self, id: usize, reason: Reason) {
         self.note(id, reason);
-        self.settle(id);
+        self.set_final_status(id);
     }
 
-    /// Ends an order that waited.
-    fn stop(&mut self, id: usize, reason: Reason) {
+    /// Ends a pending order.
+    fn end_pending(&mut self, id: usize, reason: Reason) {
         self.end(id, reason);
-        self.leave(id);
+        self.remove_waiting(id);
     }
 
-    fn settle(&mut self, id: usize) {
+    fn set_final_status(&mut self, id: usize) {
         let order = &mut self.ledger.orders[id];
         order.status = match order.filled_shares {
             0 => Status::Refused,
@@ -354,14 +348,14 @@ impl<'a> Broker<'a> {
         };
     }
 
-    fn leave(&mut self, id: usize) {
-        let ticket = self.ledger.orders[id].ticket;
-        if ticket.trade == Trade::Buy {
-            self.stocks[ticket.stock].waiting_buys -= 1;
+    fn remove_waiting(&mut self, id: usize) {
+        let request = self.ledger.orders[id].request;
+        if request.trade == Trade::Buy {
+            self.stocks[request.stock].waiting_buys -= 1;
         }
     }
 
-    /// The bar of a stock that ends at a step; steps are asked for in order.
+    /// Returns the bar of a stock that ends at a step. Calls must be in the order of steps.
     fn bar(&mut self, stock: usize, step: u32) -> Option<DayBar> {
         let bars = self.market.stocks()[stock].bars();
         let account = &mut self.stocks[stock];
@@ -409,7 +403,7 @@ impl<'a> Broker<'a> {
     }
 }
 
-/// Money plus money.
+/// Adds two amounts in cents.
 fn add(a: i64, b: i64) -> Result<i64, BacktestError> {
     a.checked_add(b)
         .ok_or_else(|| BacktestError::too_large("sum", b))

@@ -1,13 +1,13 @@
-//! At the open: what a bar does to an order, and the booking of what it fills.
+//! Order execution at the open of a bar.
 
 use heqis_quant::Date;
 use heqis_quant::rules::{FeeBill, Limits, Trade};
 
-use super::{Broker, Fill, Reason, Size, Ticket, Trip, add};
+use super::{Broker, Fill, OrderRequest, Reason, Size, Trip, add};
 use crate::error::BacktestError;
 
-/// A fill that the bar allows, not yet booked.
-struct Offer {
+/// A possible fill, not yet booked.
+struct ProposedFill {
     shares: u64,
     price: i64,
     amount: i64,
@@ -15,14 +15,14 @@ struct Offer {
     limits: Limits,
 }
 
-/// What an open does to an order.
-enum Outcome {
-    /// Waits, for this reason, or for the next bar of its stock.
+/// The effect of an open on an order.
+enum OpenResult {
+    /// Stays pending, for this reason, or until the next bar of its stock.
     Wait(Option<Reason>),
-    /// Ends without more.
+    /// Ends without a fill.
     End(Reason),
-    /// Fills. With a reason when that is not all; the rest waits if the flag says so.
-    Fill(Offer, Option<(Reason, bool)>),
+    /// Fills. A partial fill has a reason, and whether the rest stays pending.
+    Fill(ProposedFill, Option<(Reason, bool)>),
 }
 
 impl Broker<'_> {
@@ -33,28 +33,29 @@ impl Broker<'_> {
         step: u32,
         date: Date,
     ) -> Result<(), BacktestError> {
-        let ticket = self.ledger.orders[id].ticket;
+        let request = self.ledger.orders[id].request;
         let day = self.day();
         let order = &mut self.ledger.orders[id];
         if order.opened.replace(day) != Some(day) {
             order.opens += 1;
         }
-        if let Size::All = ticket.size {
+        if let Size::All = request.size {
             let order = &mut self.ledger.orders[id];
-            order.wanted_shares = order.filled_shares + self.stocks[ticket.stock].position.shares();
+            order.wanted_shares =
+                order.filled_shares + self.stocks[request.stock].position.shares();
         }
-        let waits = match self.outcome(id, step, day)? {
-            Outcome::Wait(reason) => {
+        let waits = match self.try_open(id, step, day)? {
+            OpenResult::Wait(reason) => {
                 if let Some(reason) = reason {
                     self.note(id, reason);
                 }
                 true
             }
-            Outcome::End(reason) => {
+            OpenResult::End(reason) => {
                 self.note(id, reason);
                 false
             }
-            Outcome::Fill(offer, rest) => {
+            OpenResult::Fill(offer, rest) => {
                 self.book_fill(id, &offer, step, date)?;
                 if let Some((reason, _)) = rest {
                     self.note(id, reason);
@@ -63,31 +64,31 @@ impl Broker<'_> {
             }
         };
         let order = &self.ledger.orders[id];
-        let expired = ticket.trade == Trade::Buy
+        let expired = request.trade == Trade::Buy
             && order.opens >= self.config.buy_days
             && self.market.closes_day(step);
         if !waits || expired {
-            self.settle(id);
-            self.leave(id);
+            self.set_final_status(id);
+            self.remove_waiting(id);
         }
         Ok(())
     }
 
-    /// Decides what the open of a bar does to an order, and changes nothing but the cursor of the stock.
-    fn outcome(&mut self, id: usize, step: u32, day: u32) -> Result<Outcome, BacktestError> {
-        let wait = |reason| Ok(Outcome::Wait(Some(reason)));
+    /// Computes the effect of the open of a bar on an order. Changes only the cursor of the stock.
+    fn try_open(&mut self, id: usize, step: u32, day: u32) -> Result<OpenResult, BacktestError> {
+        let wait = |reason| Ok(OpenResult::Wait(Some(reason)));
         let order = &self.ledger.orders[id];
-        let (Ticket { stock, trade, .. }, left) =
-            (order.ticket, order.wanted_shares - order.filled_shares);
+        let (OrderRequest { stock, trade, .. }, left) =
+            (order.request, order.wanted_shares - order.filled_shares);
         let listing = &self.market.stocks()[stock];
         if listing.is_delisted(day) {
-            return Ok(Outcome::End(Reason::Delisted));
+            return Ok(OpenResult::End(Reason::Delisted));
         }
         let held = self.stocks[stock].position.shares();
         if trade == Trade::Sell && held == 0 {
             return Ok(match self.stocks[stock].waiting_buys {
-                0 => Outcome::End(Reason::NoPosition),
-                _ => Outcome::Wait(Some(Reason::TPlusOne)),
+                0 => OpenResult::End(Reason::NoPosition),
+                _ => OpenResult::Wait(Some(Reason::TPlusOne)),
             });
         }
         if trade == Trade::Buy && held == 0 && self.held.len() >= self.max_positions {
@@ -96,15 +97,15 @@ impl Broker<'_> {
         let Some(bar) = self.bar(stock, step) else {
             let bars = &listing.bars()[..self.stocks[stock].bar];
             let traded = bars.last().is_some_and(|bar| bar.day == day);
-            // Of bars shorter than a day, only a day without any is a suspension.
+            // Of bars shorter than a day, only a day without any bar is a suspension.
             let suspended = self.market.closes_day(step) && !traded;
-            return Ok(Outcome::Wait(suspended.then_some(Reason::Suspended)));
+            return Ok(OpenResult::Wait(suspended.then_some(Reason::Suspended)));
         };
         let time_ns = self.market.steps()[step as usize].time_ns;
         if self.market.is_intraday() && !listing.market().is_in_session(time_ns) {
             return wait(Reason::OutsideSession);
         }
-        let rules = self.market.rules(self.book, stock, step)?;
+        let rules = self.market.rules(self.markets, stock, step)?;
         let Some(limits) = listing.limits(&bar, &rules)? else {
             return wait(Reason::UnknownLimit);
         };
@@ -118,7 +119,7 @@ impl Broker<'_> {
         let account = &self.stocks[stock];
         let used = account.traded_at(step);
         let most = u128::from(bar.volume) * u128::from(self.config.participation_e4) / 10_000;
-        // At most the volume, since the participation is at most one.
+        // At most the volume, since the participation is at most 1.
         let most = most as u64;
         let cap = most.saturating_sub(used);
         let price = |shares| {
@@ -132,9 +133,9 @@ impl Broker<'_> {
                 rules.order.tick,
             )
         };
-        let offer = |shares: u64, price: i64| -> Result<Offer, BacktestError> {
+        let offer = |shares: u64, price: i64| -> Result<ProposedFill, BacktestError> {
             let amount = listing.amount_cents(price, shares)?;
-            Ok(Offer {
+            Ok(ProposedFill {
                 shares,
                 price,
                 amount,
@@ -142,14 +143,14 @@ impl Broker<'_> {
                 limits,
             })
         };
-        let ripe = account.position.sellable(day, rules.order.sell_after_days);
-        // What keeps the order from being filled whole, and whether the rest can be filled another day.
+        let sellable = account.position.sellable(day, rules.order.sell_after_days);
+        // The reason against a full fill, and whether the rest can be filled another day.
         let (wanted, cut) = match trade {
             Trade::Buy => (left, None),
-            Trade::Sell => match left.min(ripe) {
+            Trade::Sell => match left.min(sellable) {
                 0 => return wait(Reason::TPlusOne),
                 wanted if wanted == left => (wanted, None),
-                wanted if ripe < held || account.waiting_buys > 0 => {
+                wanted if sellable < held || account.waiting_buys > 0 => {
                     (wanted, Some((Reason::TPlusOne, true)))
                 }
                 wanted => (wanted, Some((Reason::NoPosition, false))),
@@ -162,7 +163,7 @@ impl Broker<'_> {
         let allowed = wanted.min(cap);
         let shares = match trade {
             Trade::Buy => rules.order.buyable(allowed),
-            Trade::Sell => rules.order.sellable(allowed, ripe),
+            Trade::Sell => rules.order.sellable(allowed, sellable),
         };
         let cut = if shares < allowed && cut.is_none() {
             Some((Reason::LotSize, false))
@@ -171,9 +172,9 @@ impl Broker<'_> {
         };
         if shares == 0 {
             return Ok(match cut {
-                Some((reason, true)) => Outcome::Wait(Some(reason)),
-                Some((reason, false)) => Outcome::End(reason),
-                None => Outcome::End(Reason::LotSize),
+                Some((reason, true)) => OpenResult::Wait(Some(reason)),
+                Some((reason, false)) => OpenResult::End(reason),
+                None => OpenResult::End(Reason::LotSize),
             });
         }
         let first = offer(shares, price(shares)?)?;
@@ -182,28 +183,28 @@ impl Broker<'_> {
             if add(add(self.cash, first.amount)?, -fees)? < 0 {
                 return wait(Reason::FeesAboveProceeds);
             }
-            return Ok(Outcome::Fill(first, cut));
+            return Ok(OpenResult::Fill(first, cut));
         }
         if add(first.amount, fees)? <= self.cash {
-            return Ok(Outcome::Fill(first, cut));
+            return Ok(OpenResult::Fill(first, cut));
         }
-        // Fewer shares slip less, so what is affordable at this price is affordable at its own.
+        // Fewer shares have less slippage, so what is affordable at this price is affordable at its own.
         let shares = rules.affordable(self.cash, first.price)?.min(shares);
         if shares == 0 {
             return wait(Reason::Cash);
         }
         let fewer = offer(shares, price(shares)?)?;
-        Ok(Outcome::Fill(fewer, Some((Reason::Cash, true))))
+        Ok(OpenResult::Fill(fewer, Some((Reason::Cash, true))))
     }
 
     fn book_fill(
         &mut self,
         id: usize,
-        offer: &Offer,
+        offer: &ProposedFill,
         step: u32,
         date: Date,
     ) -> Result<(), BacktestError> {
-        let Ticket { stock, trade, .. } = self.ledger.orders[id].ticket;
+        let OrderRequest { stock, trade, .. } = self.ledger.orders[id].request;
         let open = self.bar(stock, step).map_or(offer.price, |bar| bar.open);
         let day = self.day();
         let fees = offer.bill.total_cents();

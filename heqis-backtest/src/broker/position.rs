@@ -7,11 +7,11 @@ use heqis_quant::Date;
 pub struct Lot {
     /// The position of the day in the calendar.
     pub bought: u32,
-    /// How many are left.
+    /// The shares left.
     pub shares: u64,
 }
 
-/// What the shares of one stock brought in since the first of them was bought.
+/// A round trip: the cash flows of one stock from its first buy to its last sale.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trip {
     /// The stock.
@@ -22,11 +22,11 @@ pub struct Trip {
     pub closed: Date,
     /// Shares bought.
     pub bought_shares: u64,
-    /// What they cost, fees included.
+    /// Their cost, fees included.
     pub spent_cents: i64,
-    /// What sales and dividends brought, fees taken off.
+    /// The proceeds of sales and dividends, less fees.
     pub earned_cents: i64,
-    /// Whether shares were left at the end of the history; they count at their last close then, without fees.
+    /// Whether shares were left at the end of the history; they are valued at their last close, without fees.
     pub open: bool,
 }
 
@@ -38,26 +38,26 @@ impl Trip {
         self.earned_cents - self.spent_cents
     }
 
-    /// Returns the gain over what was spent.
+    /// Returns the gain divided by the cost.
     #[must_use]
     pub fn gain(&self) -> f64 {
         self.gain_cents() as f64 / self.spent_cents as f64
     }
 }
 
-/// What is held of one stock.
+/// The shares held of one stock.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Position {
     /// Oldest first.
     lots: Vec<Lot>,
     shares: u64,
-    /// The last close in price units, moved by ex-rights since.
+    /// The last close in price units, adjusted for ex-rights since.
     pub(super) mark: i64,
     pub(super) trip: Option<Trip>,
 }
 
 impl Position {
-    /// Returns all shares, in quantity units of the market.
+    /// Returns the number of shares, in quantity units of the market.
     #[must_use]
     pub fn shares(&self) -> u64 {
         self.shares
@@ -75,12 +75,15 @@ impl Position {
         &self.lots
     }
 
-    /// Returns how many shares may be sold on a day, when shares bought on one may be sold `after_days` trading days
-    /// later.
+    /// Returns the number of shares that may be sold on a day, if shares may be sold `after_days` trading days after their buy.
     #[must_use]
     pub fn sellable(&self, day: u32, after_days: u32) -> u64 {
-        let ripe = |lot: &&Lot| lot.bought.saturating_add(after_days) <= day;
-        self.lots.iter().filter(ripe).map(|lot| lot.shares).sum()
+        let is_sellable = |lot: &&Lot| lot.bought.saturating_add(after_days) <= day;
+        self.lots
+            .iter()
+            .filter(is_sellable)
+            .map(|lot| lot.shares)
+            .sum()
     }
 
     pub(super) fn add(&mut self, day: u32, shares: u64) {
@@ -94,7 +97,7 @@ impl Position {
         self.shares += shares;
     }
 
-    /// Takes the oldest shares off; never more than there are.
+    /// Removes the oldest shares; at most all of them.
     pub(super) fn remove(&mut self, shares: u64) {
         let mut left = shares.min(self.shares);
         self.shares -= left;
@@ -111,10 +114,8 @@ impl Position {
         }
     }
 
-    /// Adds new shares for old ones, in millionths of a share per share. The whole holding is rounded down once; each
-    /// lot keeps its day and gets what its shares, counted from the oldest, add to the whole.
-    ///
-    /// Returns the new shares.
+    /// Adds new shares, in millionths of a share per share, and returns their number. The whole position is rounded down once;
+    /// each lot keeps its day and gets its part of the running total, counted from the oldest lot.
     pub(super) fn grow(&mut self, micro: i64) -> u64 {
         let grown = |shares: u64| {
             let new = i128::from(shares) * i128::from(micro) / 1_000_000;
@@ -138,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_shares_go_first_and_bonus_shares_ripen_with_their_lot() {
+    fn the_oldest_shares_are_sold_first_and_bonus_shares_are_sellable_with_their_lot() {
         let mut position = Position::default();
         position.add(3, 101);
         position.add(4, 101);

@@ -1,11 +1,11 @@
-//! What a run was worth: figures of an equity curve, of round trips, and of scores.
+//! The metrics of a run: of the equity curve, the round trips and the scores.
 //!
 //! - [`returns`]: annual return, volatility, Sharpe, Sortino, Calmar, drawdown; alpha, beta and information ratio
 //!   against a benchmark.
-//! - [`scores`]: IC, RankIC and ICIR of scores against what followed.
-//! - here: round trips, turnover and exposure, and all of it in one record, with its [`Basis`] beside it.
+//! - [`scores`]: IC, RankIC and ICIR of scores against the returns that followed.
+//! - here: round trips, turnover and exposure, and [`Metrics`] with all of them and their [`Basis`].
 //!
-//! A figure that is not defined, such as the Sharpe ratio of a flat curve, is `None` and never a made-up number.
+//! An undefined metric, such as the Sharpe ratio of a flat curve, is `None`.
 
 pub mod returns;
 pub mod scores;
@@ -15,23 +15,23 @@ use serde::{Deserialize, Serialize};
 
 use super::broker::{DayAccount, Ledger, Trip};
 use crate::error::BacktestError;
-pub use returns::{Against, Curve};
+pub use returns::{BenchmarkMetrics, Curve};
 pub use scores::{Correlations, CrossSection};
 
-/// What the figures refer to.
+/// The basis of the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Basis {
-    /// Trading days of a year.
+    /// The trading days of a year.
     pub days_per_year: f64,
-    /// The yearly rate without risk; a day has `(1 + rate)^(1 / days_per_year) - 1`.
+    /// The annual risk-free rate; the daily one is `(1 + rate)^(1 / days_per_year) - 1`.
     pub risk_free: f64,
-    /// Degrees of freedom taken off in standard deviations. The downside deviation of Sortino has none taken off.
+    /// The delta degrees of freedom of standard deviations, 0 or 1. The downside deviation of the Sortino ratio always uses 0.
     pub ddof: u32,
 }
 
 impl Default for Basis {
-    /// 244 trading days, no rate, one degree of freedom.
+    /// 244 trading days, a rate of 0, and `ddof` 1.
     fn default() -> Self {
         Self {
             days_per_year: 244.0,
@@ -42,11 +42,10 @@ impl Default for Basis {
 }
 
 impl Basis {
-    /// Returns an error when a number cannot work.
+    /// Returns an error when a number is out of bounds.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when there are no days in a year, the rate is not above -1, or more than one degree of
-    /// freedom is taken off.
+    /// [`BacktestError::Rule`] when the days of a year are not positive, the rate is not above -1, or `ddof` is above 1.
     pub fn validate(&self) -> Result<(), BacktestError> {
         let refuse = |field: &str, rule: &str, got: f64| {
             Err(BacktestError::rule_got(
@@ -59,7 +58,7 @@ impl Basis {
             return refuse("days_per_year", "must be positive", self.days_per_year);
         }
         if !(self.risk_free > -1.0 && self.risk_free.is_finite()) {
-            return refuse("risk_free", "must lie above -1", self.risk_free);
+            return refuse("risk_free", "must be above -1", self.risk_free);
         }
         if self.ddof > 1 {
             return refuse("ddof", "must be 0 or 1", self.ddof.into());
@@ -67,32 +66,32 @@ impl Basis {
         Ok(())
     }
 
-    /// Returns the rate of one day.
+    /// Returns the risk-free rate of one day.
     #[must_use]
     pub fn daily_rate(&self) -> f64 {
         (1.0 + self.risk_free).powf(1.0 / self.days_per_year) - 1.0
     }
 }
 
-/// The figures of round trips. Trips that are still open count at the last close.
+/// The metrics of round trips. Open trips are valued at the last close.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Trades {
-    /// How many round trips.
+    /// The number of round trips.
     pub count: usize,
-    /// How many of them were still open.
+    /// The number of open ones.
     pub open: usize,
-    /// Those that gained, of those that gained or lost.
+    /// The part of gains among all trips with a gain or a loss.
     pub win_rate: Option<f64>,
-    /// What all winners gained over what all losers lost, in money.
+    /// The sum of all gains divided by the sum of all losses, in money.
     pub profit_factor: Option<f64>,
-    /// The mean gain over what was spent.
+    /// The mean gain relative to the cost.
     pub average: Option<f64>,
     /// The mean gain in cents.
     pub average_cents: Option<f64>,
 }
 
 impl Trades {
-    /// Returns the figures of some round trips.
+    /// Computes the metrics of round trips.
     #[must_use]
     pub fn of(trips: &[Trip]) -> Self {
         let gains: Vec<f64> = trips.iter().map(|trip| trip.gain_cents() as f64).collect();
@@ -108,41 +107,42 @@ impl Trades {
     }
 }
 
-/// Everything that is said about one run.
+/// All metrics of one run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Metrics {
-    /// What the figures refer to.
+    /// The basis of the metrics.
     pub basis: Basis,
-    /// Trading days.
+    /// The number of trading days.
     pub days: usize,
-    /// The curve of the account.
+    /// The equity curve.
     pub curve: Curve,
-    /// The curve against a benchmark.
-    pub against: Option<Against>,
+    /// The equity curve compared with a benchmark.
+    #[serde(rename = "against")]
+    pub benchmark: Option<BenchmarkMetrics>,
     /// Round trips.
     pub trades: Trades,
-    /// Half of what was bought and sold in a year, over the mean account.
+    /// Half of the annual amount bought and sold, divided by the mean equity.
     pub turnover: Option<f64>,
-    /// The mean part of the account that was in shares.
+    /// The mean part of the equity in shares.
     pub exposure: Option<f64>,
-    /// The part of the days, or of shorter bars, that ended with shares.
+    /// The part of the days, or of shorter bars, that ended with a position.
     pub days_in_market: Option<f64>,
-    /// All fees over what was bought and sold.
+    /// All fees divided by the amount bought and sold.
     pub cost_share: Option<f64>,
     /// All fees in cents.
     pub fees_cents: i64,
-    /// Scores against what followed.
+    /// The correlations of scores with the returns that followed.
     pub scores: Option<Correlations>,
 }
 
 impl Metrics {
-    /// Computes all figures of a run that started with `cash_cents`.
+    /// Computes all metrics of a run that started with `cash_cents`.
     ///
-    /// `benchmark` has one return for each day of the ledger; `scores` are as for [`Correlations::of`], empty for none.
+    /// `benchmark` has one return for each day of the ledger; `scores` are those of [`Correlations::of`], or empty.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when the basis cannot work, the account was empty at some close, or the benchmark has
-    /// another number of days.
+    /// [`BacktestError::Rule`] when the basis is invalid, the account was empty at some close, or the benchmark has a different
+    /// number of days.
     pub fn of(
         ledger: &Ledger,
         cash_cents: i64,
@@ -152,13 +152,13 @@ impl Metrics {
     ) -> Result<Self, BacktestError> {
         basis.validate()?;
         let returns = daily_returns(ledger, cash_cents)?;
-        let against = match benchmark {
-            Some(benchmark) => Some(Against::of(&returns, benchmark, &basis)?),
+        let benchmark = match benchmark {
+            Some(benchmark) => Some(BenchmarkMetrics::of(&returns, benchmark, &basis)?),
             None => None,
         };
         let days = &ledger.daily();
         let equity: Vec<f64> = days.iter().map(|day| day.equity_cents() as f64).collect();
-        // Time in the market is that of all closes, those within a day too.
+        // Exposure counts all closes, including those within a day.
         let parts: Vec<f64> = ledger
             .days
             .iter()
@@ -180,7 +180,7 @@ impl Metrics {
             basis,
             days: days.len(),
             curve: Curve::of(&returns, &basis),
-            against,
+            benchmark,
             trades: Trades::of(&ledger.trips),
             turnover: mean(equity).map(|mean| traded / 2.0 / mean / years),
             exposure: mean(parts),
@@ -192,15 +192,15 @@ impl Metrics {
     }
 }
 
-/// Returns the return of each day of a ledger, the first against the cash at the start.
+/// Returns the return of each day of a ledger, the first one relative to the initial cash.
 ///
 /// # Errors
-/// [`BacktestError::Rule`] when the account was empty at some close, so that the next return is not defined.
+/// [`BacktestError::Rule`] when the account was empty at some close, since the next return is then undefined.
 pub(crate) fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
     returns_of(&ledger.daily(), cash_cents)
 }
 
-/// Returns the return of each row of an account, the first against the cash at the start.
+/// Returns the return of each row of an account, the first one relative to the initial cash.
 ///
 /// # Errors
 /// As [`daily_returns`].
@@ -220,7 +220,7 @@ pub fn returns_of(rows: &[DayAccount], cash_cents: i64) -> Result<Vec<f64>, Back
         .collect()
 }
 
-/// Returns the positive part of all values that are not zero, or `None` when there is none.
+/// Returns the part of positive values among all non-zero ones, or `None` if all are zero.
 #[must_use]
 pub fn win_rate(gains: &[f64]) -> Option<f64> {
     let wins = gains.iter().filter(|gain| **gain > 0.0).count();
@@ -228,7 +228,7 @@ pub fn win_rate(gains: &[f64]) -> Option<f64> {
     (all > 0).then(|| wins as f64 / all as f64)
 }
 
-/// Returns the sum of all gains over the sum of all losses, or `None` when nothing was lost.
+/// Returns the sum of all gains divided by the sum of all losses, or `None` without a loss.
 #[must_use]
 pub fn profit_factor(gains: &[f64]) -> Option<f64> {
     let won: f64 = gains.iter().filter(|gain| **gain > 0.0).sum();

@@ -1,4 +1,4 @@
-//! Figures of a series of daily returns. The formulas are those of `empyrical`, and a test holds them against it.
+//! Metrics of a series of daily returns. The formulas are those of `empyrical`, and a test compares them with it.
 
 use heqis_quant::stats::{deviation, mean};
 use serde::Serialize;
@@ -6,10 +6,10 @@ use serde::Serialize;
 use super::Basis;
 use crate::error::BacktestError;
 
-/// A deviation that rounding alone can make: all returns are the same then, and ratios over it mean nothing.
+/// A deviation within rounding errors: all returns are equal, and ratios over it are undefined.
 const NO_DEVIATION: f64 = 1e-15;
 
-/// Figures of one curve.
+/// The metrics of one equity curve.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Curve {
     /// `Π(1 + r) - 1`.
@@ -18,18 +18,18 @@ pub struct Curve {
     pub annual_return: Option<f64>,
     /// The standard deviation of daily returns times `√days_per_year`.
     pub volatility: Option<f64>,
-    /// The mean return above the daily rate over its deviation, times `√days_per_year`.
+    /// The mean excess return over the daily rate, divided by its deviation, times `√days_per_year`.
     pub sharpe: Option<f64>,
-    /// The same over the downside deviation `√(Σ min(r - rate, 0)² / n)`.
+    /// The same with the downside deviation `√(Σ min(r - rate, 0)² / n)`.
     pub sortino: Option<f64>,
-    /// The annual return over the largest fall.
+    /// The annual return divided by the maximum drawdown.
     pub calmar: Option<f64>,
-    /// The largest fall from a peak, the start included: 0 or negative.
+    /// The maximum fall from a peak, the start included: 0 or negative.
     pub max_drawdown: f64,
 }
 
 impl Curve {
-    /// Computes the figures.
+    /// Computes the metrics.
     #[must_use]
     pub fn of(returns: &[f64], basis: &Basis) -> Self {
         let year = basis.days_per_year;
@@ -59,7 +59,7 @@ impl Curve {
     }
 }
 
-/// Returns how far the curve lies below its highest point so far, after each return: 0 or negative.
+/// Returns the drawdown from the highest point so far after each return: 0 or negative.
 #[must_use]
 pub fn drawdowns(returns: &[f64]) -> Vec<f64> {
     let (mut level, mut peak) = (1.0_f64, 1.0_f64);
@@ -73,26 +73,26 @@ pub fn drawdowns(returns: &[f64]) -> Vec<f64> {
         .collect()
 }
 
-/// Figures of one curve against another.
+/// The metrics of an equity curve compared with a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Against {
+pub struct BenchmarkMetrics {
     /// `(1 + mean(r - rate - beta · (b - rate)))^days_per_year - 1`.
     pub alpha: Option<f64>,
     /// `cov(r, b) / var(b)`.
     pub beta: Option<f64>,
-    /// The mean of `r - b` over its deviation, times `√days_per_year`.
+    /// The mean of `r - b` divided by its deviation, times `√days_per_year`.
     pub information_ratio: Option<f64>,
     /// The annual return of the benchmark.
     pub benchmark_return: Option<f64>,
-    /// The largest fall of the benchmark.
+    /// The maximum drawdown of the benchmark.
     pub benchmark_drawdown: f64,
 }
 
-impl Against {
-    /// Computes the figures from the returns of the same days.
+impl BenchmarkMetrics {
+    /// Computes the metrics from the returns of the same days.
     ///
     /// # Errors
-    /// [`BacktestError::Rule`] when the two have different lengths.
+    /// [`BacktestError::Rule`] when the two differ in length.
     pub fn of(returns: &[f64], benchmark: &[f64], basis: &Basis) -> Result<Self, BacktestError> {
         if returns.len() != benchmark.len() {
             return Err(BacktestError::rule_got(

@@ -1,38 +1,37 @@
-//! Correlations of scores with the returns that followed, timestamp by timestamp over the stocks of that time.
+//! Correlations of scores with the returns that followed, over the stocks of each timestamp.
 
 use heqis_quant::stats::{deviation, mean, pearson, spearman};
 use serde::Serialize;
 
 use super::Basis;
 
-/// Fewer stocks than this make no correlation: through two points there is always a line, and one stock alone has no
-/// cross-section.
-pub(crate) const LEAST_STOCKS: usize = 3;
+/// The minimum number of stocks for a correlation: two points always lie on a line.
+pub(crate) const MIN_STOCKS: usize = 3;
 
-/// The scores of one timestamp and what followed: `(score, return)` of each stock.
+/// The scores of one timestamp and the returns that followed: `(score, return)` of each stock.
 pub type CrossSection = Vec<(f64, f64)>;
 
 /// Correlations over timestamps.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Correlations {
-    /// How many timestamps had at least three stocks that were not all alike; of daily bars, days.
+    /// The number of timestamps with at least three stocks whose scores and returns vary; of daily bars, days.
     pub times: usize,
     /// The mean of the Pearson correlations.
     pub ic: f64,
-    /// The mean of the Spearman correlations; equal values share their mean rank.
+    /// The mean of the Spearman correlations; ties have their mean rank.
     pub rank_ic: f64,
-    /// The mean of the IC over its deviation; not annualised.
+    /// The mean of the IC divided by its deviation; not annualised.
     pub icir: Option<f64>,
     /// The same of RankIC.
     pub rank_icir: Option<f64>,
 }
 
 impl Correlations {
-    /// Computes the figures, or `None` when no timestamp has a correlation.
+    /// Computes the metrics, or returns `None` if no timestamp has a correlation.
     #[must_use]
     pub fn of(times: &[CrossSection], basis: &Basis) -> Option<Self> {
         let (mut plain, mut ranked) = (Vec::new(), Vec::new());
-        for time in times.iter().filter(|time| time.len() >= LEAST_STOCKS) {
+        for time in times.iter().filter(|time| time.len() >= MIN_STOCKS) {
             let (scores, returns): (Vec<f64>, Vec<f64>) = time.iter().copied().unzip();
             let both = (pearson(&scores, &returns), spearman(&scores, &returns));
             if let (Some(ic), Some(rank_ic)) = both {

@@ -1,18 +1,18 @@
-//! A ledger as tables: signals, orders, fills, positions, equity, ex-rights and round trips.
+//! A ledger as tables: orders, fills, positions, equity, ex-rights and round trips.
 
 use heqis_data::table::{Table, Values};
 use heqis_quant::rules::Limits;
 
 use crate::broker::{Fill, Ledger, Order, Size};
-use crate::market::Market;
+use crate::market::MarketHistory;
 use crate::metrics::returns::drawdowns;
 
 /// Returns all tables of a run by their names: see docs/backtest.md for their columns and units.
 ///
-/// `returns` has one for each row of the account: those of [`returns_of`](crate::metrics::returns_of).
+/// `returns` has one return for each row of the account: see [`returns_of`](crate::metrics::returns_of).
 #[must_use]
 pub fn tables<'a>(
-    market: &'a Market,
+    market: &'a MarketHistory,
     ledger: &'a Ledger,
     returns: &'a [f64],
 ) -> Vec<(&'static str, Table<'a>)> {
@@ -30,10 +30,10 @@ fn column<'a, T>(rows: &'a [T], value: impl Fn(&T) -> i64 + 'a) -> Values<'a> {
     Values::whole(rows, move |row| Some(value(row)))
 }
 
-/// Adds the time of each row where a day has several.
+/// Adds the time of each row if a day has several steps.
 fn time<'a, T>(
     table: Table<'a>,
-    market: &'a Market,
+    market: &'a MarketHistory,
     rows: &'a [T],
     step: impl Fn(&T) -> u32 + 'a,
 ) -> Table<'a> {
@@ -46,9 +46,9 @@ fn time<'a, T>(
     }
 }
 
-/// Quantities: whole shares where all stocks are traded in such, else decimal numbers.
+/// Returns a column of quantities: whole shares if all stocks are traded in whole shares, else decimal numbers.
 fn shares<'a, T>(
-    market: &'a Market,
+    market: &'a MarketHistory,
     rows: &'a [T],
     stock: impl Fn(&T) -> usize + 'a,
     value: impl Fn(&T) -> u64 + 'a,
@@ -63,12 +63,12 @@ fn shares<'a, T>(
     }
 }
 
-/// Prices: a column `…_cents` of whole cents where all stocks are priced in such, else `…` of decimal numbers in the
+/// Adds a column of prices: `…_cents` in whole cents if all stocks are priced in cents, else `…` with decimal numbers in the
 /// currency of the account.
 fn prices<'a, T>(
     table: Table<'a>,
     names: [&'static str; 2],
-    market: &'a Market,
+    market: &'a MarketHistory,
     rows: &'a [T],
     stock: impl Fn(&T) -> usize + 'a,
     value: impl Fn(&T) -> Option<i64> + 'a,
@@ -86,28 +86,30 @@ fn prices<'a, T>(
     }
 }
 
-fn name(market: &Market, stock: usize) -> String {
+fn name(market: &MarketHistory, stock: usize) -> String {
     market.stocks()[stock].symbol().to_string()
 }
 
-fn orders<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
+fn orders<'a>(market: &'a MarketHistory, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.orders;
-    let quantity = |value: fn(&Order) -> u64| shares(market, rows, |row| row.ticket.stock, value);
+    let quantity = |value: fn(&Order) -> u64| shares(market, rows, |row| row.request.stock, value);
     let table = Table::new(rows.len())
         .with("order", Values::Whole(Box::new(|row| Some(row as i64))))
         .with("placed", Values::days(rows, |row| row.placed));
     time(table, market, rows, |row| row.placed_step)
         .with(
             "symbol",
-            Values::text(rows, move |row| name(market, row.ticket.stock)),
+            Values::text(rows, move |row| name(market, row.request.stock)),
         )
         .with(
             "side",
-            Values::text(rows, |row| format!("{:?}", row.ticket.trade).to_lowercase()),
+            Values::text(rows, |row| {
+                format!("{:?}", row.request.trade).to_lowercase()
+            }),
         )
         .with(
             "everything",
-            Values::text(rows, |row| (row.ticket.size == Size::All).to_string()),
+            Values::text(rows, |row| (row.request.size == Size::All).to_string()),
         )
         .with("wanted_shares", quantity(|row| row.wanted_shares))
         .with("filled_shares", quantity(|row| row.filled_shares))
@@ -125,7 +127,7 @@ fn orders<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
         )
 }
 
-fn fills<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
+fn fills<'a>(market: &'a MarketHistory, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.fills;
     let price = |table: Table<'a>, names, value: fn(&Fill) -> Option<i64>| {
         prices(table, names, market, rows, |row| row.stock, value)
@@ -177,7 +179,7 @@ fn limit(limits: Limits, up: bool) -> Option<i64> {
     }
 }
 
-fn positions<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
+fn positions<'a>(market: &'a MarketHistory, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.positions;
     let table = Table::new(rows.len()).with("date", Values::days(rows, |row| row.date));
     let table = time(table, market, rows, |row| row.step)
@@ -200,7 +202,7 @@ fn positions<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
     .with("value_cents", column(rows, |row| row.value_cents))
 }
 
-fn equity<'a>(market: &'a Market, ledger: &'a Ledger, returns: &'a [f64]) -> Table<'a> {
+fn equity<'a>(market: &'a MarketHistory, ledger: &'a Ledger, returns: &'a [f64]) -> Table<'a> {
     let rows = &ledger.days;
     let drawdowns = drawdowns(returns);
     let table = Table::new(rows.len()).with("date", Values::days(rows, |row| row.date));
@@ -227,7 +229,7 @@ fn equity<'a>(market: &'a Market, ledger: &'a Ledger, returns: &'a [f64]) -> Tab
         )
 }
 
-fn entitlements<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
+fn entitlements<'a>(market: &'a MarketHistory, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.entitled;
     Table::new(rows.len())
         .with("date", Values::days(rows, |row| row.date))
@@ -251,7 +253,7 @@ fn entitlements<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
         )
 }
 
-fn trips<'a>(market: &'a Market, ledger: &'a Ledger) -> Table<'a> {
+fn trips<'a>(market: &'a MarketHistory, ledger: &'a Ledger) -> Table<'a> {
     let rows = &ledger.trips;
     Table::new(rows.len())
         .with(

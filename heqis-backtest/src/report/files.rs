@@ -9,94 +9,105 @@ use serde::Serialize;
 use super::books;
 use super::html::Page;
 use crate::alternatives::Alternatives;
+use crate::backtest_input::{BacktestInput, BarIndex};
 use crate::error::BacktestError;
 use crate::metrics::{Metrics, returns_of};
-use crate::run::{Label, Origin, Outcome};
-use crate::scene::{Place, Scene};
+use crate::run::{Origin, RunId, RunResult};
 use crate::settings::Settings;
-use crate::strategy::Said;
+use crate::strategy::DecidedBar;
 
-impl Outcome {
-    /// Writes the run into a directory: all tables as CSV and Parquet, `summary.json` and, if wished, `report.html`.
+/// The parts of a run that its files are written from.
+#[derive(Clone, Copy, Debug)]
+pub struct RunFiles<'a> {
+    /// The identity of the run.
+    pub id: &'a RunId,
+    /// Its stocks and decisions.
+    pub input: &'a BacktestInput,
+    /// Its settings.
+    pub settings: &'a Settings,
+    /// The origin of its decisions.
+    pub origin: &'a Origin,
+    /// The same account without a model.
+    pub alternatives: &'a Alternatives,
+    /// Its result.
+    pub result: &'a RunResult,
+}
+
+impl RunFiles<'_> {
+    /// Writes the run into a directory: all tables as CSV and Parquet, `summary.json` and, `with_page`, `report.html`.
     ///
     /// # Errors
-    /// [`BacktestError::Data`], [`BacktestError::Data`] and [`BacktestError::Data`] when a file cannot be written.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is one part of what a run leaves, and there is one caller"
-    )]
-    pub fn save(
-        &self,
-        dir: &Path,
-        label: &Label,
-        scene: &Scene,
-        alternatives: &Alternatives,
-        settings: &Settings,
-        origin: &Origin,
-        with_page: bool,
-    ) -> Result<(), BacktestError> {
+    /// [`BacktestError::Data`] when a file cannot be written.
+    pub fn save(&self, dir: &Path, with_page: bool) -> Result<(), BacktestError> {
+        let (input, settings) = (self.input, self.settings);
+        let RunResult {
+            ledger,
+            metrics,
+            caveats,
+            ..
+        } = self.result;
         std::fs::create_dir_all(dir).map_err(|source| BacktestError::file(dir, source))?;
-        let returns = returns_of(&self.ledger.days, settings.broker.cash_cents)?;
-        signals(scene, label.mode).save(dir, "signals")?;
-        for (name, table) in books::tables(&scene.market, &self.ledger, &returns) {
+        let returns = returns_of(&ledger.days, settings.broker.cash_cents)?;
+        signals(input, self.id.mode).save(dir, "signals")?;
+        for (name, table) in books::tables(&input.market, ledger, &returns) {
             table.save(dir, name)?;
         }
-        figures(&flat(&self.metrics)).save(dir, "metrics")?;
-        let days = scene.market.days();
+        figures(&flat(metrics)).save(dir, "metrics")?;
+        let days = input.market.days();
+        let warnings = caveats.messages();
         let mut summary = serde_json::json!({
-            "run": label,
+            "run": self.id,
             "from": days.first(),
             "to": days.last(),
             "settings": settings,
-            "rule_from": origin.rule_from,
-            "predictions": origin.predictions,
-            "metrics": self.metrics,
-            "hold": alternatives.hold,
-            "cash": alternatives.cash,
-            "orders": self.ledger.orders.len(),
-            "fills": self.ledger.fills.len(),
-            "reasons": self.reasons(),
-            "unbridged_price_levels": scene.unbridged,
-            "missing_dividends": self.caveats.missing_dividends,
-            "delisted_holdings": self.caveats.delisted_holdings,
-            "warnings": self.caveats.told(),
+            "rule_from": self.origin.rule_from,
+            "predictions": self.origin.predictions,
+            "metrics": metrics,
+            "hold": self.alternatives.hold,
+            "cash": self.alternatives.cash,
+            "orders": ledger.orders.len(),
+            "fills": ledger.fills.len(),
+            "reasons": self.result.reasons(),
+            "unbridged_price_levels": input.unbridged,
+            "missing_dividends": caveats.missing_dividends,
+            "delisted_holdings": caveats.delisted_holdings,
+            "warnings": warnings,
         });
-        if !scene.import.series.is_empty() {
-            summary["import"] = serde_json::json!(scene.import);
+        if !input.import.series.is_empty() {
+            summary["import"] = serde_json::json!(input.import);
         }
-        if !scene.left_out.is_empty() {
-            summary["left_out"] = serde_json::json!(scene.left_out);
+        if !input.left_out.is_empty() {
+            summary["left_out"] = serde_json::json!(input.left_out);
         }
         let json = serde_json::to_string_pretty(&summary)
             .map_err(|source| BacktestError::json(dir, source))?;
         write(&dir.join("summary.json"), &(json + "\n"))?;
         if with_page {
-            let settings = [
-                ("strategy", label.strategy.clone()),
-                ("mode", text(&label.mode)),
+            let shown = [
+                ("strategy", self.id.strategy.clone()),
+                ("mode", text(&self.id.mode)),
                 (
                     "rule",
-                    format!("{} from {}", text(&settings.rule), origin.rule_from),
+                    format!("{} from {}", text(&settings.rule), self.origin.rule_from),
                 ),
                 ("filters", text(&settings.filters)),
-                ("kill", text(&settings.kill)),
+                ("kill", text(&settings.trading_states)),
                 ("broker", text(&settings.broker)),
                 ("allocation", text(&settings.allocation)),
                 ("commission", text(&settings.commission)),
             ]
             .map(|(name, value)| (name.to_owned(), value));
-            let warnings = self.caveats.told();
             let page = Page {
-                title: &format!("{} on {}", label.strategy, label.symbol),
-                settings: &settings,
-                market: &scene.market,
-                ledger: &self.ledger,
-                returns: &self.returns,
-                benchmark: scene.benchmark.as_deref(),
-                metrics: &self.metrics,
-                left_out: &scene.left_out,
-                import: &scene.import,
-                alternatives,
+                title: &format!("{} on {}", self.id.strategy, self.id.symbol),
+                settings: &shown,
+                market: &input.market,
+                ledger,
+                returns: &self.result.returns,
+                benchmark: input.benchmark.as_deref(),
+                metrics,
+                left_out: &input.left_out,
+                import: &input.import,
+                alternatives: self.alternatives,
                 warnings: &warnings,
             };
             write(&dir.join("report.html"), &page.html())?;
@@ -105,7 +116,7 @@ impl Outcome {
     }
 }
 
-/// Settings as one line of text.
+/// Settings as one line of JSON.
 fn text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
@@ -114,67 +125,68 @@ fn write(path: &Path, text: &str) -> Result<(), BacktestError> {
     std::fs::write(path, text).map_err(|source| BacktestError::file(path, source))
 }
 
-fn signals(scene: &Scene, mode: SignalMode) -> Table<'_> {
-    let (market, rows) = (&scene.market, &scene.order);
-    let number =
-        |value: fn(&Said) -> f64| Values::numbers(rows, move |place| Some(value(scene.at(*place))));
-    // What a table of predictions does not have is an empty cell.
-    let odds = |value: fn(&Said, Side) -> f64| {
-        Values::numbers(rows, move |place| {
-            let said = scene.at(*place);
-            said.has_probabilities
-                .then(|| value(said, said.decided(mode).0))
+fn signals(input: &BacktestInput, mode: SignalMode) -> Table<'_> {
+    let (market, rows) = (&input.market, &input.order);
+    let number = |value: fn(&DecidedBar) -> f64| {
+        Values::numbers(rows, move |index| Some(value(input.bar(*index))))
+    };
+    // Empty cells for a table of predictions without probabilities.
+    let odds = |value: fn(&DecidedBar, Side) -> f64| {
+        Values::numbers(rows, move |index| {
+            let bar = input.bar(*index);
+            bar.has_probabilities
+                .then(|| value(bar, bar.decision(mode).0))
         })
     };
-    let stock = |place: &Place| &market.stocks()[place.stock as usize];
+    let stock = |index: &BarIndex| &market.stocks()[index.stock as usize];
     let mut table =
-        Table::new(rows.len()).with("date", Values::days(rows, |place| scene.at(*place).date));
+        Table::new(rows.len()).with("date", Values::days(rows, |index| input.bar(*index).date));
     if market.is_intraday() {
-        let time = move |place: &Place| {
-            let rules = stock(place).market();
-            rules.local_time(scene.at(*place).time_ns)
+        let time = move |index: &BarIndex| {
+            let rules = stock(index).market();
+            rules.local_time(input.bar(*index).time_ns)
         };
         table = table.with("time", Values::text(rows, time));
     }
     table
         .with(
             "symbol",
-            Values::text(rows, move |place| stock(place).symbol().to_string()),
+            Values::text(rows, move |index| stock(index).symbol().to_string()),
         )
-        .with("close", number(|said| said.close))
+        .with("close", number(|bar| bar.close))
         .with(
             "predicted_return",
-            number(|said| said.prediction.predicted_return),
+            number(|bar| bar.prediction.predicted_return),
         )
-        .with("down", odds(|said, _| said.prediction.probabilities[0]))
-        .with("flat", odds(|said, _| said.prediction.probabilities[1]))
-        .with("up", odds(|said, _| said.prediction.probabilities[2]))
+        .with("down", odds(|bar, _| bar.prediction.probabilities[0]))
+        .with("flat", odds(|bar, _| bar.prediction.probabilities[1]))
+        .with("up", odds(|bar, _| bar.prediction.probabilities[2]))
         .with(
             "side",
-            Values::text(rows, move |place| {
-                scene.at(*place).decided(mode).0.to_string()
+            Values::text(rows, move |index| {
+                input.bar(*index).decision(mode).0.to_string()
             }),
         )
         .with(
             "confidence",
-            odds(|said, side| said.prediction.confidence(side)),
+            odds(|bar, side| bar.prediction.confidence(side)),
         )
         .with(
             "reason",
-            Values::text(rows, move |place| {
-                scene.at(*place).decided(mode).1.to_string()
+            Values::text(rows, move |index| {
+                input.bar(*index).decision(mode).1.to_string()
             }),
         )
 }
 
-/// Every figure by its name; one that is not defined has no value.
+/// Every metric by its name; an undefined one has an empty value.
 fn figures(rows: &[(String, Option<f64>)]) -> Table<'_> {
     Table::new(rows.len())
         .with("figure", Values::text(rows, |row| row.0.clone()))
         .with("value", Values::numbers(rows, |row| row.1))
 }
 
-/// Returns the figures as names and numbers, such as `curve.sharpe`.
+/// Returns the metrics as names and numbers, such as `curve.sharpe`.
 fn flat(metrics: &Metrics) -> Vec<(String, Option<f64>)> {
     fn walk(prefix: &str, value: &serde_json::Value, out: &mut Vec<(String, Option<f64>)>) {
         match value {

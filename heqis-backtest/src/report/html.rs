@@ -1,4 +1,4 @@
-//! A run as one page: figures, pictures and the reasons of what was not traded. No script, nothing from a network.
+//! A run as one page: metrics, charts and the reasons of unfilled orders. It has no script and loads nothing.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,41 +7,41 @@ use heqis_data::ImportReport;
 use heqis_quant::Date;
 use heqis_quant::rules::Trade;
 
-use super::plot::{Line, Mark, candles, escape, lines};
+use super::plot::{FillMark, PlotLine, candles, escape, lines};
 use crate::alternatives::Alternatives;
 use crate::broker::{Ledger, Reason};
 use crate::inputs::LeftOut;
-use crate::market::Market;
+use crate::market::MarketHistory;
 use crate::metrics::Metrics;
 use crate::metrics::returns::drawdowns;
 
-/// Stocks whose candles are shown: those with the most fills.
+/// The number of stocks with a candle chart: those with the most fills.
 const CHARTS: usize = 3;
 
-/// What a page is made of.
+/// The content of a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
     /// The name of the run.
     pub title: &'a str,
-    /// Settings, each with its name.
+    /// The settings by name.
     pub settings: &'a [(String, String)],
     /// The market.
-    pub market: &'a Market,
-    /// The books.
+    pub market: &'a MarketHistory,
+    /// Orders, fills and the account.
     pub ledger: &'a Ledger,
     /// One return a day.
     pub returns: &'a [f64],
     /// One return of the benchmark a day.
     pub benchmark: Option<&'a [f64]>,
-    /// The figures.
+    /// The metrics.
     pub metrics: &'a Metrics,
-    /// What is not traded, with the reason.
+    /// The instruments that are not traded, with the reasons.
     pub left_out: &'a [LeftOut],
-    /// What became of the rows that were read.
+    /// The import report of the rows read.
     pub import: &'a ImportReport,
     /// The same account without a model.
     pub alternatives: &'a Alternatives,
-    /// What the figures do not say.
+    /// The warnings.
     pub warnings: &'a [String],
 }
 
@@ -58,7 +58,7 @@ impl Page<'_> {
             let _ = writeln!(out, "<p class=\"warning\">{}</p>", escape(warning));
         }
         self.figures(&mut out);
-        self.beside(&mut out);
+        self.alternatives(&mut out);
         self.curves(&mut out);
         out += "<h2>Months</h2>\n";
         out += &months(&self.dates(), self.returns);
@@ -125,7 +125,7 @@ impl Page<'_> {
         let percent =
             |value: Option<f64>| value.map_or("–".into(), |v| format!("{:.2} %", v * 100.0));
         let plain = |value: Option<f64>| value.map_or("–".into(), |v| format!("{v:.3}"));
-        let against = m.against.as_ref();
+        let benchmark = m.benchmark.as_ref();
         let rows = [
             ("total return", percent(Some(m.curve.total_return))),
             ("annual return", percent(m.curve.annual_return)),
@@ -134,15 +134,15 @@ impl Page<'_> {
             ("Sortino", plain(m.curve.sortino)),
             ("Calmar", plain(m.curve.calmar)),
             ("largest drawdown", percent(Some(m.curve.max_drawdown))),
-            ("alpha", percent(against.and_then(|a| a.alpha))),
-            ("beta", plain(against.and_then(|a| a.beta))),
+            ("alpha", percent(benchmark.and_then(|a| a.alpha))),
+            ("beta", plain(benchmark.and_then(|a| a.beta))),
             (
                 "information ratio",
-                plain(against.and_then(|a| a.information_ratio)),
+                plain(benchmark.and_then(|a| a.information_ratio)),
             ),
             (
                 "benchmark a year",
-                percent(against.and_then(|a| a.benchmark_return)),
+                percent(benchmark.and_then(|a| a.benchmark_return)),
             ),
             ("round trips", m.trades.count.to_string()),
             ("win rate", percent(m.trades.win_rate)),
@@ -174,8 +174,8 @@ impl Page<'_> {
         );
     }
 
-    /// The run beside holding the same instruments and beside cash.
-    fn beside(&self, out: &mut String) {
+    /// Writes the table of the run and its alternatives, *hold* and *cash*.
+    fn alternatives(&self, out: &mut String) {
         *out += "<table><tr><th></th><th>total return</th><th>annual return</th><th>Sharpe</th><th>largest drawdown</th>\
                  <th>fees</th></tr>\n";
         let run = ("this run", self.metrics);
@@ -209,19 +209,19 @@ impl Page<'_> {
         let other = self.benchmark.map(grow);
         let hold = grow(&self.alternatives.hold_returns);
         let mut shown = vec![
-            Line {
+            PlotLine {
                 name: "account",
                 colour: "#06c",
                 values: &account,
             },
-            Line {
+            PlotLine {
                 name: "hold",
                 colour: "#c80",
                 values: &hold,
             },
         ];
         if let Some(other) = &other {
-            shown.push(Line {
+            shown.push(PlotLine {
                 name: "benchmark",
                 colour: "#888",
                 values: other,
@@ -231,7 +231,7 @@ impl Page<'_> {
         *out += &lines(&dates, &shown, 320.0, false, |level| format!("{level:.2}"));
         *out += "\n<h2>Drawdown</h2>\n";
         let falls = drawdowns(self.returns);
-        let falls = [Line {
+        let falls = [PlotLine {
             name: "drawdown",
             colour: "#c33",
             values: &falls,
@@ -242,20 +242,20 @@ impl Page<'_> {
     }
 
     fn charts(&self, out: &mut String) {
-        let mut fills: BTreeMap<usize, Vec<Mark>> = BTreeMap::new();
+        let mut fills: BTreeMap<usize, Vec<FillMark>> = BTreeMap::new();
         let days = self.market.days();
         for fill in &self.ledger.fills {
             let Ok(day) = days.binary_search(&fill.date) else {
                 continue;
             };
-            fills.entry(fill.stock).or_default().push(Mark {
+            fills.entry(fill.stock).or_default().push(FillMark {
                 day: day as u32,
                 price: fill.price,
                 is_buy: fill.trade == Trade::Buy,
                 shares: fill.shares,
             });
         }
-        let mut most: Vec<(&usize, &Vec<Mark>)> = fills.iter().collect();
+        let mut most: Vec<(&usize, &Vec<FillMark>)> = fills.iter().collect();
         most.sort_by_key(|(stock, marks)| (std::cmp::Reverse(marks.len()), **stock));
         for (stock, marks) in most.into_iter().take(CHARTS) {
             let stock = &self.market.stocks()[*stock];
@@ -296,7 +296,7 @@ impl Page<'_> {
     }
 }
 
-/// Returns a table of the returns of months and years, coloured by their size.
+/// Returns a table of monthly and yearly returns, coloured by size.
 fn months(dates: &[Date], returns: &[f64]) -> String {
     let mut years: BTreeMap<i16, [Option<f64>; 12]> = BTreeMap::new();
     for (date, r) in dates.iter().zip(returns) {
@@ -323,7 +323,7 @@ fn months(dates: &[Date], returns: &[f64]) -> String {
                 out += "<td></td>";
                 continue;
             };
-            // Red for gains, as in the market's own pictures; a tenth is as dark as it gets.
+            // Red for gains, as usual in China; the colour is darkest from 10 % on.
             let depth = (value.abs() * 10.0).min(1.0) * 0.75;
             let colour = if value >= 0.0 {
                 "204,51,51"

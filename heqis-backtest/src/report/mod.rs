@@ -1,9 +1,9 @@
-//! A run as files.
+//! The files of a run.
 //!
-//! - `files`: all files of a run. [`books`]: its tables.
-//! - [`html`]: one page; [`plot`]: its pictures.
+//! - [`files`]: writes all of them; [`books`]: the tables.
+//! - [`html`]: the page; [`plot`]: its charts.
 
 pub mod books;
-mod files;
+pub mod files;
 pub mod html;
 pub mod plot;

@@ -1,4 +1,4 @@
-//! Pictures as SVG, without a script and without anything from outside.
+//! Charts as self-contained SVG without scripts.
 
 use crate::market::{DayBar, Stock};
 use heqis_data::svg::Sheet;
@@ -10,31 +10,31 @@ const LEFT: f64 = 74.0;
 const RIGHT: f64 = 14.0;
 const TOP: f64 = 12.0;
 const BOTTOM: f64 = 24.0;
-/// Width of one candle with its gap.
+/// The width of one candle with its gap.
 const CANDLE: f64 = 5.0;
 const CANDLES_HEIGHT: f64 = 320.0;
 
 /// A curve over days.
 #[derive(Clone, Copy, Debug)]
-pub struct Line<'a> {
-    /// What it is.
+pub struct PlotLine<'a> {
+    /// The name in the legend.
     pub name: &'a str,
-    /// A colour as SVG has it.
+    /// The SVG colour.
     pub colour: &'a str,
-    /// One value a day; what is not finite leaves a hole.
+    /// One value a day; a value that is not finite leaves a gap.
     pub values: &'a [f64],
 }
 
-/// A trade on a chart of candles.
+/// The mark of a fill on a candle chart.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mark {
-    /// The position of the day in the calendar.
+pub struct FillMark {
+    /// The index of the day in the calendar.
     pub day: u32,
-    /// The price in units of the stock's market.
+    /// The price in price units of the stock's market.
     pub price: i64,
     /// Whether it is a buy.
     pub is_buy: bool,
-    /// How many shares, in units.
+    /// The number of shares, in quantity units.
     pub shares: u64,
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn escape(text: &str) -> String {
     out
 }
 
-/// The least and greatest of finite values, with some air where they are one.
+/// Returns the minimum and maximum of the finite values, with a margin if they are equal.
 fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values
         .filter(|value| value.is_finite())
@@ -70,11 +70,11 @@ fn bounds(values: impl Iterator<Item = f64>) -> (f64, f64) {
     }
 }
 
-/// Draws lines over days. `label` writes a value at the left edge; `fill` fills the space between the first line and zero.
+/// Draws lines over days. `label` formats the values of the left axis; `fill` fills the area between the lines and zero.
 #[must_use]
 pub fn lines(
     dates: &[Date],
-    lines: &[Line<'_>],
+    lines: &[PlotLine<'_>],
     height: f64,
     fill: bool,
     label: impl Fn(f64) -> String,
@@ -133,9 +133,9 @@ pub fn lines(
     sheet.finish()
 }
 
-/// Draws candles, red for a day that rose and green for one that fell, as Chinese terminals do, with trades on them.
+/// Draws candles with the marks of fills. Days that rose are red and days that fell green, as usual in China.
 #[must_use]
-pub fn candles(days: &[Date], stock: &Stock, marks: &[Mark]) -> String {
+pub fn candles(days: &[Date], stock: &Stock, marks: &[FillMark]) -> String {
     let bars = &by_day(stock.bars());
     let rules = stock.market();
     let decimals = rules.price_decimals as usize;
@@ -209,7 +209,7 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[Mark]) -> String {
     sheet.finish()
 }
 
-/// Joins the bars of each day to one.
+/// Merges the bars of each day.
 fn by_day(bars: &[DayBar]) -> Vec<DayBar> {
     let days = bars.chunk_by(|a, b| a.day == b.day);
     days.filter_map(|day| {
@@ -232,7 +232,7 @@ fn grid(sheet: &mut Sheet, y: f64, width: f64, label: &str) {
     sheet.element("text", &place, Some(&escape(label)));
 }
 
-/// Writes each year where it begins.
+/// Writes each year at its first day.
 fn years(sheet: &mut Sheet, dates: &[Date], height: f64, x: impl Fn(usize) -> f64) {
     let mut last = None;
     let mut right = f64::NEG_INFINITY;

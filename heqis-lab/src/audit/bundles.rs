@@ -63,16 +63,16 @@ impl Fitted for Read {
         let (strategy, clean) = (&self.bundles.strategy, CleanConfig::default());
         // A path remembers a series, so every history gets one of its own.
         let mut predictor = Predictor::load(&self.bundles.source, *strategy, &clean)?;
-        let foreseen = predictor.foresee(bars, strategy, &clean)?.foreseen;
-        let verdicts = decide(strategy, &foreseen, &[]);
-        let decisions = foreseen
+        let predicted = predictor.predict(bars, strategy, &clean)?.predicted;
+        let decided = decide(strategy, &predicted, &[]);
+        let decisions = predicted
             .iter()
-            .zip(verdicts)
-            .map(|(seen, verdict)| Decision {
-                date: seen.bar.date,
-                time_ns: seen.bar.time_ns,
-                predicted_return: seen.prediction.predicted_return,
-                side: verdict.side,
+            .zip(decided)
+            .map(|(predicted, decision)| Decision {
+                date: predicted.bar.date,
+                time_ns: predicted.bar.time_ns,
+                predicted_return: predicted.prediction.predicted_return,
+                side: decision.side,
             });
         Ok(decisions.collect())
     }

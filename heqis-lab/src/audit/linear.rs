@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 
-use heqis_backtest::facts::assumed;
-use heqis_backtest::{Allocation, BrokerConfig, Facts, Market, Stock, Want, simulate};
+use heqis_backtest::instrument::assumed;
+use heqis_backtest::{
+    Allocation, BrokerConfig, InstrumentInfo, MarketHistory, OrderIntent, Stock, simulate,
+};
 use heqis_quant::label::next_bar_labels;
 use heqis_quant::rules::{Limits, Trade};
 use heqis_quant::scaler::{FitOptions, OutOfRange, ScalerKind};
@@ -225,21 +227,21 @@ pub fn trade(
     let mut days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
     days.dedup();
     let calendar = Calendar::new(days)?;
-    let facts = Facts {
+    let info = InstrumentInfo {
         events: [events, &assumed(bars, events)].concat(),
-        ..Facts::default()
+        ..InstrumentInfo::default()
     };
     let markets = match markets {
         Some(markets) => markets.clone(),
         None => Markets::shipped()?,
     };
-    let stock = Stock::in_markets(first.symbol, bars, facts, &calendar, &markets)?;
-    let market = Market::new(calendar, vec![stock])?;
+    let stock = Stock::in_markets(first.symbol, bars, info, &calendar, &markets)?;
+    let market = MarketHistory::new(calendar, vec![stock])?;
     let by_time: HashMap<i64, &Bar> = bars.iter().map(|bar| (bar.time_ns, bar)).collect();
-    let wants: Vec<Want> = decisions
+    let intents: Vec<OrderIntent> = decisions
         .iter()
         .filter_map(|decision| {
-            Some(Want {
+            Some(OrderIntent {
                 step: market.step_of(by_time.get(&decision.time_ns)?)?,
                 stock: 0,
                 side: decision.side,
@@ -248,7 +250,7 @@ pub fn trade(
         })
         .collect();
     let allocation = Allocation::default();
-    let ledger = simulate(&market, &markets, &wants, broker, &allocation)?;
+    let ledger = simulate(&market, &markets, &intents, broker, &allocation)?;
     let time_ns = |step: u32| market.steps()[step as usize].time_ns;
     let fills = ledger.fills.iter().map(|fill| Filled {
         decided: ledger.orders[fill.order].placed,

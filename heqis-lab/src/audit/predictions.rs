@@ -55,15 +55,15 @@ impl Fitted for Table {
     fn decide(&self, bars: &[Bar]) -> Result<Vec<Decision>, LabError> {
         let clean = CleanConfig::default();
         let mut predictor = Predictor::Table(self.predictions.clone());
-        let foreseen = predictor.foresee(bars, &self.strategy, &clean)?.foreseen;
-        let verdicts = decide(&self.strategy, &foreseen, &[]);
-        let decisions = foreseen.iter().zip(verdicts);
+        let predicted = predictor.predict(bars, &self.strategy, &clean)?.predicted;
+        let decided = decide(&self.strategy, &predicted, &[]);
+        let decisions = predicted.iter().zip(decided);
         Ok(decisions
-            .map(|(seen, verdict)| Decision {
-                date: seen.bar.date,
-                time_ns: seen.bar.time_ns,
-                predicted_return: seen.prediction.predicted_return,
-                side: verdict.side,
+            .map(|(predicted, decision)| Decision {
+                date: predicted.bar.date,
+                time_ns: predicted.bar.time_ns,
+                predicted_return: predicted.prediction.predicted_return,
+                side: decision.side,
             })
             .collect())
     }

@@ -2,7 +2,7 @@
 
 use crate::error::LabError;
 use crate::windows::Windows;
-use heqis_backtest::inputs::Series;
+use heqis_backtest::inputs::RawBars;
 use heqis_backtest::settings::Settings;
 use heqis_bundle::{FactorsLayout, Layout, Role};
 use heqis_data::import_args::ImportArgs;
@@ -82,7 +82,7 @@ pub fn training_windows(
     };
     let mut path = DecisionPipeline::new(config, listener)?;
     let mut all: Vec<Vec<f32>> = Vec::new();
-    for bars in Series::read(bars, Tables::default(), &ImportArgs::default(), None)?
+    for bars in RawBars::read(bars, Tables::default(), &ImportArgs::default(), None)?
         .bars
         .values()
     {

@@ -76,21 +76,21 @@ impl Candidate {
                 return Err(LabError::rule(format!("candidate {name}"), rule));
             }
         }
-        // What is foreseen does not depend on thresholds.
+        // Predictions do not depend on thresholds.
         let (strategy, clean) = (
             Settings::default().strategy(SignalMode::Return),
             CleanConfig::default(),
         );
-        let told = Predictor::load(source, strategy, &clean)?.foresee(bars, &strategy, &clean)?;
-        let said = told.foreseen.iter().map(|seen| {
+        let series = Predictor::load(source, strategy, &clean)?.predict(bars, &strategy, &clean)?;
+        let forecasts = series.predicted.iter().map(|predicted| {
             let forecast = Forecast {
-                predicted_return: seen.prediction.predicted_return,
-                probabilities: Some(seen.prediction.probabilities),
+                predicted_return: predicted.prediction.predicted_return,
+                probabilities: Some(predicted.prediction.probabilities),
                 fitted_to: Some(fitted_to),
             };
-            (&seen.bar, forecast)
+            (&predicted.bar, forecast)
         });
-        Ok(Self::new(name, said))
+        Ok(Self::new(name, forecasts))
     }
 
     /// Returns the mean of several candidates, for the bars of which all of them say something.

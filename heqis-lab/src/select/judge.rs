@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use heqis_backtest::facts;
-use heqis_backtest::inputs::Facts;
+use heqis_backtest::backtest_input::BacktestInput;
+use heqis_backtest::inputs::ReferenceData;
+use heqis_backtest::instrument::{self, InstrumentInfo};
 use heqis_backtest::metrics::Metrics;
 use heqis_backtest::run;
-use heqis_backtest::scene::Scene;
 use heqis_backtest::settings::Settings;
-use heqis_backtest::strategy::{Foreseen, Foresight};
+use heqis_backtest::strategy::{PredictedBar, PredictedSeries};
 use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, CleanConfig, ExRight, MarketSnapshot, SignalMode, Span, Strategy};
 
@@ -36,7 +36,7 @@ pub struct Judge {
 
 impl Judge {
     /// Trades one symbol over the `span` of its bars, starting with cash and ending with what is held at its last close.
-    /// Bars before the span are seen by filters, and not traded; bars behind it are not seen.
+    /// Filters read the bars before the span, which are not traded; bars after the span are not read.
     ///
     /// # Errors
     ///
@@ -53,14 +53,14 @@ impl Judge {
         let [first, .., last] = &bars[span.clone()] else {
             return Err(LabError::rule("span", "must hold two bars"));
         };
-        let facts = facts::Facts {
+        let info = InstrumentInfo {
             events: [self.events.clone(), self.assumed(&bars[span.clone()])].concat(),
-            ..facts::Facts::default()
+            ..InstrumentInfo::default()
         };
-        let facts = Facts {
+        let reference = ReferenceData {
             markets: self.settings.rules()?,
             clean: CleanConfig::default(),
-            stocks: BTreeMap::from([(first.symbol, facts)]),
+            stocks: BTreeMap::from([(first.symbol, info)]),
             calendar: None,
             events_given: false,
             names_given: false,
@@ -68,8 +68,8 @@ impl Judge {
         };
         // A span may begin or end within a day of several bars.
         let strategy = self.settings.strategy(mode);
-        let mut foreseen = foreseen(&strategy, known, forecasts, &facts.markets)?;
-        foreseen.retain(|seen| first.time_ns <= seen.bar.time_ns);
+        let mut predicted = predicted_bars(&strategy, known, forecasts, &reference.markets)?;
+        predicted.retain(|predicted| first.time_ns <= predicted.bar.time_ns);
         let mut traded = bars[span.clone()].to_vec();
         // The limits of the first day follow from the close before it, which the broker is not shown.
         traded[0].pre_close = first.pre_close.or_else(|| {
@@ -82,50 +82,50 @@ impl Judge {
                     && event.ex_date <= first.date
             };
             let is_known = !first.marks.breaks_level()
-                && !facts.stocks[&first.symbol].events.iter().any(moves);
+                && !reference.stocks[&first.symbol].events.iter().any(moves);
             is_known.then_some(before.close)
         });
-        let told = Foresight {
-            foreseen,
+        let series = PredictedSeries {
+            predicted,
             bars: traded,
         };
         let span = Span::new(first.date, last.date)?;
-        let told = told.decided(first.symbol, span, &self.settings);
-        let scene = Scene::new(vec![told], &facts, span, None)?;
-        let outcome = run::run(&scene, &self.settings, mode)?;
+        let series = series.decide(first.symbol, span, &self.settings);
+        let input = BacktestInput::new(vec![series], &reference, span, None)?;
+        let result = run::run(&input, &self.settings, mode)?;
         Ok(Run {
-            returns: outcome.returns,
-            metrics: outcome.metrics,
+            returns: result.returns,
+            metrics: result.metrics,
         })
     }
 
-    /// Returns the ex-right events that are suspected by the cleaner and not known; see [`facts::assumed`].
+    /// Returns the ex-right events that are suspected by the cleaner and not known; see [`instrument::assumed`].
     #[must_use]
     pub fn assumed(&self, bars: &[Bar]) -> Vec<ExRight> {
-        facts::assumed(bars, &self.events)
+        instrument::assumed(bars, &self.events)
     }
 }
 
-/// Returns the bars of which something is forecast, with what filters see at their closes.
-fn foreseen(
+/// Returns the bars of which something is forecast, with the market snapshot at their closes.
+fn predicted_bars(
     strategy: &Strategy,
     bars: &[Bar],
     forecasts: &BTreeMap<i64, Forecast>,
     markets: &Markets,
-) -> Result<Vec<Foreseen>, LabError> {
+) -> Result<Vec<PredictedBar>, LabError> {
     let mut market = heqis_quant::MarketState::new(&strategy.filter_indicators())?;
-    let mut foreseen = Vec::new();
+    let mut predicted = Vec::new();
     for bar in bars {
-        let view = match strategy.needs_market() {
+        let snapshot = match strategy.needs_market() {
             true => market.update(markets, false, bar)?,
             false => MarketSnapshot::of_close(bar.date, bar.close),
         };
-        foreseen.extend(forecasts.get(&bar.time_ns).map(|forecast| Foreseen {
+        predicted.extend(forecasts.get(&bar.time_ns).map(|forecast| PredictedBar {
             bar: *bar,
-            view,
+            snapshot,
             prediction: forecast.prediction(),
             has_probabilities: forecast.probabilities.is_some(),
         }));
     }
-    Ok(foreseen)
+    Ok(predicted)
 }

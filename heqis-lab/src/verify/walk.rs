@@ -4,11 +4,11 @@ use crate::convert::calibration::role;
 use crate::error::LabError;
 use crate::side::Side;
 use crate::windows::{Answers, Windows};
-use heqis_backtest::inputs::{Facts, Series};
+use heqis_backtest::backtest_input::BacktestInput;
+use heqis_backtest::inputs::{RawBars, ReferenceData};
 use heqis_backtest::run::run;
-use heqis_backtest::scene::Scene;
 use heqis_backtest::settings::Settings;
-use heqis_backtest::strategy::{BundleModel, Foresight, decide, follow};
+use heqis_backtest::strategy::{BundleModel, PredictedSeries, decide, predict_series};
 use heqis_bundle::Role;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::prepare::known::Tables;
@@ -52,18 +52,18 @@ impl Trade {
             Some(path) => Settings::read(path)?,
             None => Settings::default(),
         };
-        let series = Series::read(&self.bars, Tables::default(), &ImportArgs::default(), None)?;
-        let facts = Facts::read(
+        let series = RawBars::read(&self.bars, Tables::default(), &ImportArgs::default(), None)?;
+        let facts = ReferenceData::read(
             series.bars.keys().copied(),
             &series.tables,
             CleanConfig::default(),
         )?;
         let tape = Rc::new(RefCell::new(Tape::default()));
-        let reference = self.foresee(bundle, &settings, &facts, &series, &tape)?;
+        let reference = self.predict(bundle, &settings, &facts, &series, &tape)?;
         let windows = tape.borrow().windows(bundle);
         let answers = side.compute(&windows)?;
         tape.borrow_mut().answer(bundle, &answers, windows.count);
-        let backend = self.foresee(bundle, &settings, &facts, &series, &tape)?;
+        let backend = self.predict(bundle, &settings, &facts, &series, &tape)?;
 
         let span = Span::new(
             self.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
@@ -79,10 +79,12 @@ impl Trade {
         };
         for ((_, reference), (_, backend)) in reference.iter().zip(&backend) {
             // Both saw the same bars, since neither the cleaner nor the scaler asks a model.
-            let decided = |told: &Foresight| decide(&strategy, &told.foreseen, &settings.kill);
-            let verdicts = decided(reference).into_iter().zip(decided(backend));
-            let seen = reference.foreseen.iter().zip(&backend.foreseen);
-            for ((a, b), (left, right)) in seen.zip(verdicts) {
+            let decided = |series: &PredictedSeries| {
+                decide(&strategy, &series.predicted, &settings.trading_states)
+            };
+            let decisions = decided(reference).into_iter().zip(decided(backend));
+            let predicted = reference.predicted.iter().zip(&backend.predicted);
+            for ((a, b), (left, right)) in predicted.zip(decisions) {
                 if span.contains(a.bar.date) {
                     difference.bars += 1;
                     difference.class_flips +=
@@ -95,14 +97,14 @@ impl Trade {
     }
 
     /// Predicts every stock, oldest bar first.
-    fn foresee(
+    fn predict(
         &self,
         bundle: &Bundle,
         settings: &Settings,
-        facts: &Facts,
-        series: &Series,
+        facts: &ReferenceData,
+        series: &RawBars,
         tape: &Rc<RefCell<Tape>>,
-    ) -> Result<Vec<(Symbol, Foresight)>, LabError> {
+    ) -> Result<Vec<(Symbol, PredictedSeries)>, LabError> {
         let role = role(bundle)?;
         let (inner, scaler) = match (role, &self.with) {
             (Role::Factors, Some(direction)) => BundleModel::load(Some(bundle.dir()), direction)?,
@@ -125,22 +127,22 @@ impl Trade {
         let mut path = DecisionPipeline::new(config, taped)?;
         let stocks = series.bars.iter();
         stocks
-            .map(|(symbol, bars)| Ok((*symbol, follow(&mut path, bars)?)))
+            .map(|(symbol, bars)| Ok((*symbol, predict_series(&mut path, bars)?)))
             .collect()
     }
 }
 
 fn total_return(
-    told: &[(Symbol, Foresight)],
-    facts: &Facts,
+    predicted: &[(Symbol, PredictedSeries)],
+    reference: &ReferenceData,
     span: Span,
     settings: &Settings,
 ) -> Result<f64, LabError> {
-    let stocks = told.iter();
-    let stocks = stocks.map(|(symbol, told)| told.clone().decided(*symbol, span, settings));
-    let scene = Scene::new(stocks.collect(), facts, span, None)?;
-    let outcome = run(&scene, settings, SignalMode::Return)?;
-    Ok(outcome.metrics.curve.total_return)
+    let stocks = predicted.iter();
+    let stocks = stocks.map(|(symbol, series)| series.clone().decide(*symbol, span, settings));
+    let input = BacktestInput::new(stocks.collect(), reference, span, None)?;
+    let result = run(&input, settings, SignalMode::Return)?;
+    Ok(result.metrics.curve.total_return)
 }
 
 /// The most likely class; of equal ones the first.

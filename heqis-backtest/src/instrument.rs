@@ -1,26 +1,27 @@
-//! What is known of a stock beside its bars.
+//! The reference data of one instrument.
 
 use std::collections::BTreeSet;
 
 use heqis_quant::adjust::EventKind;
 use heqis_quant::{Bar, Date, ExRight, Marks};
 
-/// What is known of a stock beside its bars.
+/// The reference data of one instrument: what the rules need to know apart from its bars.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Facts {
-    /// The first trading day. Without it no day counts as one of the free days after an IPO.
+pub struct InstrumentInfo {
+    /// The first trading day. Without it no day counts as one of the days without limits after an IPO.
     pub listed: Option<Date>,
     /// The first day on which the stock is no longer listed.
     pub delisted: Option<Date>,
-    /// First and last day of each period of special treatment; no last day means no end yet.
+    /// First and last day of each period of special treatment; the last day is `None` while the period lasts.
     pub special: Vec<(Date, Option<Date>)>,
-    /// Days from which on the next traded day has no limits: see [`heqis_quant::CleanConfig::free_days`].
+    /// Dates, each of which frees the first traded day on or after it from price limits: see
+    /// [`heqis_quant::CleanConfig::free_days`].
     pub free_days: BTreeSet<Date>,
     /// Ex-right events, of this stock or of any.
     pub events: Vec<ExRight>,
 }
 
-impl Facts {
+impl InstrumentInfo {
     /// Returns whether the stock was under special treatment on a day.
     #[must_use]
     pub(crate) fn is_special(&self, date: Date) -> bool {
@@ -30,9 +31,10 @@ impl Facts {
     }
 }
 
-/// Returns the ex-right events that the cleaner suspects in the bars of one stock and that are not `known`: as many new
-/// shares are assumed as make the overnight move nothing, which is what features and labels assume as well. Without this a
-/// holder would lose what he was given.
+/// Returns the ex-right events that the cleaner suspects in the bars of one stock and that are not `known`.
+///
+/// Each assumes as many new shares as make the overnight return 0, which features and labels assume as well. Without these
+/// events a holder would lose the value of the shares that were given.
 #[must_use]
 pub fn assumed(bars: &[Bar], known: &[ExRight]) -> Vec<ExRight> {
     let is_known = |pair: &[Bar]| {
