@@ -1,4 +1,4 @@
-//! What the broker promises for any bars and any orders.
+//! Invariants of the broker for random bars and orders.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use heqis_quant::rules::Trade;
 use heqis_quant::{Bar, Calendar, Date, ExRight, Markets, Marks, Symbol};
 use proptest::prelude::*;
 
-/// Name, limit in percent, smallest buy, step.
+/// Name, limit in percent, minimum buy, lot step.
 const STOCKS: [(&str, i64, u64, u64); 4] = [
     ("300750.SZ", 20, 100, 100),
     ("600000.SH", 10, 100, 100),
@@ -18,7 +18,7 @@ const STOCKS: [(&str, i64, u64, u64); 4] = [
     ("830799.BJ", 30, 100, 1),
 ];
 
-/// One day of one stock: whether it trades, the open, low, high and close as steps between the limits, and the volume.
+/// One random day of one stock: whether it trades, four prices as steps between the limits, and the volume.
 type DayDraw = (bool, [u8; 4], u16);
 
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ fn world(draws: &[Vec<DayDraw>], given: &[(usize, usize, u8, u8)]) -> World {
             if !trades {
                 continue;
             }
-            // A quarter of the prices lie at a limit of the last close, ex-rights or not.
+            // A quarter of the prices are at a limit of the last close, with or without ex-rights.
             let (low, high) = (close * 9 / 10, close * 11 / 10);
             let at = |step: u8| match step % 8 {
                 0 => low,
@@ -137,7 +137,7 @@ fn run(market: &MarketHistory, config: BrokerConfig, orders: &[OrderDraw]) -> Le
     broker.finish()
 }
 
-/// Goes through fills and entitlements with plain sums, and holds them against what the broker says.
+/// Recomputes the account from fills and entitlements, and compares it with the ledger.
 fn check(
     market: &MarketHistory,
     config: &BrokerConfig,
@@ -228,7 +228,7 @@ fn check(
     Ok(())
 }
 
-/// Every order that is not whole says why, and no more is filled than was wanted.
+/// Every order without a full fill has a reason, and fills do not exceed the order.
 fn check_orders(ledger: &Ledger) -> Result<(), TestCaseError> {
     let mut filled = BTreeMap::new();
     for fill in &ledger.fills {
@@ -240,15 +240,15 @@ fn check_orders(ledger: &Ledger) -> Result<(), TestCaseError> {
         match order.status {
             Status::Filled => prop_assert_eq!(order.filled_shares, order.wanted_shares),
             Status::Partial | Status::Refused => {
-                prop_assert!(!order.notes.is_empty(), "{:?} says not why", order);
+                prop_assert!(!order.notes.is_empty(), "{:?} has no reason", order);
             }
-            Status::Pending => prop_assert!(false, "{:?} still waits", order),
+            Status::Pending => prop_assert!(false, "{:?} is still pending", order),
         }
     }
     Ok(())
 }
 
-/// What round trips gained and what the account gained are the same, to the cent.
+/// The gains of round trips add up to the gain of the account, to the cent.
 fn check_trips(config: &BrokerConfig, ledger: &Ledger) -> Result<(), TestCaseError> {
     let gained: i64 = ledger.trips.iter().map(|trip| trip.gain_cents()).sum();
     let equity = ledger.days.last().unwrap().equity_cents();
@@ -302,9 +302,9 @@ proptest! {
     }
 }
 
-/// The worlds above reach what they are to prove: without this the property could hold of nothing.
+/// The random worlds trigger every rule; otherwise the invariants could hold trivially.
 #[test]
-fn random_worlds_meet_every_rule() {
+fn random_worlds_trigger_every_rule() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();

@@ -1,7 +1,7 @@
-//! Cases of all markets with hand-computed results, from the tables in `backtest_cases/`.
+//! Cases of all markets with results computed by hand, from the files in `cases/`.
 //!
-//! Each case has bars, the orders made after a close, and the cash, shares and equity after later closes, worked out by
-//! hand in its `why`. An order that ends or waits for a reason names it.
+//! Each case has bars, the orders submitted after a close, and the cash, shares and equity after later closes, with the
+//! computation in its `why`. The reasons of every order without an immediate full fill are listed.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,19 +34,19 @@ struct Case {
     buy_days: Option<u32>,
     #[serde(default)]
     dividend_tax_e4: Option<u32>,
-    /// Trading days, or `from..to` for every weekday; by default the days with a bar of any stock.
+    /// The trading days, or `from..to` for every weekday; by default the days with a bar of any stock.
     #[serde(default)]
     calendar: String,
     #[serde(default)]
     stock: BTreeMap<String, StockFacts>,
-    /// `date symbol open high low close pre_close volume`, with `-` for no reference. Bars shorter than a day have the end
-    /// of each instead, `2024-01-02T09:31` on the clock of the exchange; 24:00 is the end of a day.
+    /// `date symbol open high low close pre_close volume`, with `-` for no reference. For bars shorter than a day the
+    /// first column is their end, `2024-01-02T09:31` on the clock of the exchange; 24:00 is the end of a day.
     bars: String,
-    /// `date symbol buy|sell shares|all`, made after the close of the date, or of the bars that end at a time.
+    /// `date symbol buy|sell shares|all`, submitted after the close of the date, or of the bars that end at a time.
     orders: String,
     /// `date cash symbol:shares,… equity`, with `-` for no shares.
     expect: String,
-    /// `order-number reason reason …`, in the order of the orders from 1; orders without a line have no reason.
+    /// `order-number reason reason …`, with orders numbered from 1; orders without a line have no reason.
     #[serde(default)]
     reasons: String,
 }
@@ -108,7 +108,7 @@ fn facts(symbol: Symbol, given: StockFacts) -> InstrumentInfo {
     }
 }
 
-/// The day and the end of a bar, and the same on the clock of its exchange.
+/// Parses a date, or a time on the clock of the exchange, to the day and the end of a bar.
 fn moment(markets: &Markets, symbol: Symbol, text: &str) -> (Date, i64) {
     let Some((date, time)) = text.split_once('T') else {
         let date = Date::parse(text).unwrap();
@@ -121,7 +121,7 @@ fn moment(markets: &Markets, symbol: Symbol, text: &str) -> (Date, i64) {
     (date, market.time_ns(date, second).unwrap())
 }
 
-/// A decimal number of shares in units of its market.
+/// Parses a decimal number of shares to quantity units of its market.
 fn units(market: &MarketHistory, stock: usize, shares: &str) -> u64 {
     let per_share = market.stocks()[stock].market().units_per_share();
     (number(shares) * per_share as f64).round() as u64
@@ -171,9 +171,9 @@ impl Case {
         MarketHistory::new(calendar, stocks).unwrap()
     }
 
-    /// Runs the case and returns everything that is not as expected.
+    /// Runs the case and returns all differences from the expected results.
     fn faults(&self) -> Vec<String> {
-        assert!(self.why.len() > 20, "{}: says why", self.name);
+        assert!(self.why.len() > 20, "{}: must have a why", self.name);
         let markets = Markets::shipped().unwrap();
         let market = self.market(&markets);
         let first = market.stocks()[0].symbol();
@@ -238,7 +238,7 @@ impl Case {
         assert_eq!(
             (placed, seen),
             (rows(&self.orders).count(), rows(&self.expect).count()),
-            "{}: every order and every expectation has its day",
+            "{}: an order or an expectation is on no trading day",
             self.name
         );
         let ledger = broker.finish();
@@ -279,18 +279,18 @@ fn cases() -> Vec<Case> {
 }
 
 #[test]
-fn every_case_gives_the_cash_and_shares_worked_out_by_hand() {
+fn every_case_has_the_cash_and_shares_computed_by_hand() {
     let cases = cases();
     let faults: Vec<String> = cases.iter().flat_map(Case::faults).collect();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
     let mut names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), cases.len(), "every case has its own name");
+    assert_eq!(names.len(), cases.len(), "case names are unique");
     assert!(cases.len() >= 100, "{} cases", cases.len());
 }
 
-/// A table that nobody can fail would be worth nothing: a wrong cent is found.
+/// The comparison can fail: it finds a wrong cent and a wrong reason.
 #[test]
 fn a_wrong_cent_and_a_wrong_reason_are_found() {
     let mut case = cases().swap_remove(0);

@@ -1,4 +1,4 @@
-//! Figures against other people's code (`golden/metrics.json`, written by `golden/metrics.py`), and by hand.
+//! Metrics compared with other libraries (`golden/metrics.json`, written by `golden/metrics.py`), and with results by hand.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -37,7 +37,7 @@ fn golden() -> Golden {
 }
 
 #[test]
-fn figures_equal_those_of_empyrical_and_quantstats() {
+fn metrics_equal_those_of_empyrical_and_quantstats() {
     let golden = golden();
     assert_eq!(golden.versions["empyrical-reloaded"], "0.7.1");
     assert_eq!(golden.versions["quantstats"], "0.0.86");
@@ -62,7 +62,7 @@ fn figures_equal_those_of_empyrical_and_quantstats() {
             "information_ratio" => against.information_ratio.unwrap(),
             "win_rate" => win_rate(&series.returns).unwrap(),
             "profit_factor" => profit_factor(&series.returns).unwrap(),
-            other => panic!("no figure {other}"),
+            other => panic!("no metric {other}"),
         };
         for (name, theirs) in series.empyrical.iter().chain(&series.quantstats) {
             let ours = ours(name);
@@ -95,7 +95,7 @@ fn correlations_equal_those_of_scipy() {
 }
 
 #[test]
-fn what_is_not_defined_has_no_figure() {
+fn undefined_metrics_are_none() {
     let basis = Basis::default();
     let flat = Curve::of(&[0.0; 20], &basis);
     assert_eq!((flat.sharpe, flat.sortino, flat.calmar), (None, None, None));
@@ -108,7 +108,7 @@ fn what_is_not_defined_has_no_figure() {
     assert_eq!((against.alpha, against.beta), (None, None));
     assert!(BenchmarkMetrics::of(&[0.1], &[], &basis).is_err());
     assert_eq!((win_rate(&[0.0]), profit_factor(&[1.0])), (None, None));
-    // Two stocks make a line and no correlation; a constant score neither.
+    // Neither two stocks nor a constant score have a correlation.
     let basis = Basis::default();
     let two = vec![vec![(1.0, 2.0), (2.0, 3.0)]];
     let alike = vec![vec![(1.0, 2.0), (1.0, 3.0), (1.0, 1.0)]];
@@ -116,9 +116,9 @@ fn what_is_not_defined_has_no_figure() {
     assert_eq!(Correlations::of(&alike, &basis), None);
 }
 
-/// A run of four days, with every figure worked out by hand.
+/// A run of four days, with every metric computed by hand.
 #[test]
-fn round_trips_turnover_and_exposure_are_counted_by_hand() {
+fn round_trips_turnover_and_exposure_equal_those_by_hand() {
     let date = |text| Date::parse(text).unwrap();
     let day = |text, cash_cents, holdings_cents, bought_cents, sold_cents| DayAccount {
         date: date(text),
@@ -161,7 +161,7 @@ fn round_trips_turnover_and_exposure_are_counted_by_hand() {
     assert_eq!((metrics.days, metrics.fees_cents), (4, 20));
     assert!((metrics.curve.total_return - 0.2).abs() < 1e-12);
     assert!((metrics.curve.max_drawdown + 0.2).abs() < 1e-12);
-    // The mean account is 1,000; 600 is half of what was traded, in one year.
+    // The mean equity is 1,000; 600 is half of the amount traded, in one year.
     assert_eq!(metrics.turnover, Some(0.6));
     assert_eq!(metrics.exposure, Some((0.5 + 0.375) / 4.0));
     assert_eq!(metrics.days_in_market, Some(0.5));
@@ -174,13 +174,13 @@ fn round_trips_turnover_and_exposure_are_counted_by_hand() {
     );
     assert_eq!(trades.average_cents, Some(100.0 / 3.0));
     assert!((trades.average.unwrap() - (0.4 - 0.25) / 3.0).abs() < 1e-12);
-    assert!(metrics.against.unwrap().beta.unwrap() > 0.0);
+    assert!(metrics.benchmark.unwrap().beta.unwrap() > 0.0);
     let error = Metrics::of(&ledger, 0, None, &[], basis).unwrap_err();
     assert!(error.to_string().contains("must not be empty"), "{error}");
 }
 
 #[test]
-fn a_basis_that_cannot_work_is_refused() {
+fn an_invalid_basis_is_refused() {
     let good = Basis::default();
     for basis in [
         Basis {

@@ -1,4 +1,4 @@
-//! Wanted sides to orders over a shared account, worked out by hand.
+//! Order intents → orders of a shared account, with results computed by hand.
 #![allow(clippy::unwrap_used)]
 
 use heqis_backtest::broker::{Ledger, Reason, Slippage, Status};
@@ -73,7 +73,7 @@ fn run(market: &MarketHistory, intents: &[OrderIntent], allocation: Allocation) 
     simulate(market, &markets, intents, config, &allocation).unwrap()
 }
 
-/// Stock, side, shares wanted and filled, and reasons of each order.
+/// Returns stock, side, shares ordered and filled, and reasons of each order.
 fn orders(ledger: &Ledger) -> Vec<(usize, Trade, u64, u64, Vec<Reason>)> {
     let reasons =
         |notes: &[heqis_backtest::broker::Note]| notes.iter().map(|note| note.reason).collect();
@@ -102,7 +102,7 @@ fn two_stocks() -> Allocation {
 }
 
 #[test]
-fn the_best_scores_share_the_account_and_the_rest_is_refused() {
+fn the_best_scores_share_the_account_and_other_buys_are_refused() {
     let market = market(|_| {});
     let intents = [
         intent(0, 0, Side::Buy, 0.01),
@@ -110,7 +110,7 @@ fn the_best_scores_share_the_account_and_the_rest_is_refused() {
         intent(0, 2, Side::Buy, 0.02),
     ];
     let ledger = run(&market, &intents, two_stocks());
-    // 50,000.00 each is 5,000 shares; the second is trimmed by the fees: 50,000.00 + 12.50 + 0.50 were paid.
+    // 50,000.00 each is 5,000 shares; the fees of the first, 12.50 + 0.50, leave less for the second.
     assert_eq!(
         orders(&ledger),
         [
@@ -126,7 +126,7 @@ fn the_best_scores_share_the_account_and_the_rest_is_refused() {
 }
 
 #[test]
-fn scores_divide_the_account_and_a_weight_has_its_bound() {
+fn scores_divide_the_account_up_to_the_maximum_weight() {
     let market = market(|_| {});
     let intents = [intent(0, 0, Side::Buy, 0.01), intent(0, 1, Side::Buy, 0.03)];
     let by_score = Allocation {
@@ -147,7 +147,7 @@ fn scores_divide_the_account_and_a_weight_has_its_bound() {
 }
 
 #[test]
-fn buys_of_a_day_stop_at_the_turnover_cap_and_sales_do_not() {
+fn the_turnover_cap_limits_buys_and_not_sales() {
     let market = market(|_| {});
     let intents = [
         intent(0, 0, Side::Buy, 0.03),
@@ -176,8 +176,8 @@ fn buys_of_a_day_stop_at_the_turnover_cap_and_sales_do_not() {
 }
 
 #[test]
-fn a_size_is_bound_by_the_volume_before_the_order() {
-    // 1,000, then 3,000 shares: 2,000 in the mean, of which a tenth is 200. The volume of the fill is not looked at.
+fn the_average_volume_before_the_order_limits_its_size() {
+    // 1,000, then 3,000 shares: the mean is 2,000, and a tenth of it 200. The volume of the fill is not used.
     let market = market(|bars| {
         bars[0][0].volume_shares = 1_000.0;
         bars[0][1].volume_shares = 3_000.0;
@@ -194,8 +194,8 @@ fn a_size_is_bound_by_the_volume_before_the_order() {
 }
 
 #[test]
-fn a_new_side_takes_back_what_waits_of_the_other() {
-    // At the limit down on the 4th, so the sale waits; wanted again, so it is taken back.
+fn a_new_side_cancels_the_pending_orders_of_the_other() {
+    // The sale stays pending at the limit down of the 4th; the new buy cancels it.
     let market = market(|bars| {
         bars[0][2] = bar(NAMES[0], DAYS[2], 9.0, 9.0, 10.0, 1e6);
         bars[0][3] = bar(NAMES[0], DAYS[3], 9.0, 9.0, 9.0, 1e6);
@@ -209,14 +209,14 @@ fn a_new_side_takes_back_what_waits_of_the_other() {
     let ledger = run(&market, &intents, Allocation::default());
     let all = orders(&ledger);
     assert_eq!(all[1].4, [Reason::LimitDown, Reason::Superseded]);
-    // 9,900 shares at 9.00 leave room for a lot of 900.00 CNY and its fees in what was left of 100,000.00 CNY.
+    // With 9,900 shares at 9.00, the rest of the 100,000.00 CNY pays for one lot of 900.00 CNY and its fees.
     assert_eq!(all[2], (0, Trade::Buy, 100, 100, vec![]));
     assert_eq!(ledger.orders[1].status, Status::Refused);
     assert_eq!(ledger.days[4].positions, 1);
 }
 
 #[test]
-fn a_sale_that_fails_leaves_no_stock_too_many() {
+fn a_sale_without_a_fill_does_not_lead_to_too_many_positions() {
     let market = market(|bars| {
         bars[0][2] = bar(NAMES[0], DAYS[2], 9.0, 9.5, 10.0, 1e6);
         bars[0][3] = bar(NAMES[0], DAYS[3], 9.5, 9.5, 9.5, 1e6);
@@ -241,7 +241,7 @@ fn a_sale_that_fails_leaves_no_stock_too_many() {
 }
 
 #[test]
-fn a_sale_of_nothing_and_a_second_sale_leave_their_trace_once() {
+fn a_sale_without_a_position_is_refused_and_a_second_sale_makes_no_order() {
     let market = market(|bars| {
         bars[0][2] = bar(NAMES[0], DAYS[2], 9.0, 9.5, 10.0, 1e6);
         bars[0][3] = bar(NAMES[0], DAYS[3], 9.5, 9.5, 9.5, 1e6);
@@ -263,7 +263,7 @@ fn a_sale_of_nothing_and_a_second_sale_leave_their_trace_once() {
 }
 
 #[test]
-fn wants_that_make_no_sense_are_refused() {
+fn invalid_intents_are_refused() {
     let market = market(|_| {});
     let markets = Markets::shipped().unwrap();
     for (intents, reason) in [
