@@ -100,6 +100,18 @@ impl Default for Settings {
     }
 }
 
+/// Warns of filters that a file names by their former keys.
+pub fn warn_of_renamed(path: &Path, filters: Option<&toml::Value>) {
+    for (former, current) in Filters::RENAMED {
+        if filters.is_some_and(|filters| filters.get(former).is_some()) {
+            eprintln!(
+                "warning: {}: filters.{former} is now filters.{current}; the former name is accepted for one version",
+                path.display()
+            );
+        }
+    }
+}
+
 impl Settings {
     /// Reads a TOML file.
     ///
@@ -114,6 +126,7 @@ impl Settings {
             BacktestError::rule_got(place, "must be settings of a backtest", error.message())
         };
         let table: toml::Table = toml::from_str(&text).map_err(refuse)?;
+        warn_of_renamed(path, table.get("filters"));
         let basis = table.get("basis").and_then(|basis| basis.as_table());
         let settings = Self {
             names_rule: table.contains_key("rule"),

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use heqis_backtest::settings::warn_of_renamed;
 use heqis_quant::Decision;
 use heqis_quant::Strategy;
 
@@ -103,6 +104,11 @@ pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
     let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
     let strategies: BTreeMap<String, Strategy> =
         toml::from_str(&text).map_err(|error| LabError::rule(path.display(), error.to_string()))?;
+    let table: toml::Table =
+        toml::from_str(&text).map_err(|error| LabError::rule(path.display(), error.to_string()))?;
+    for strategy in table.values() {
+        warn_of_renamed(path, strategy.get("filters"));
+    }
     if strategies.is_empty() {
         return Err(LabError::rule(path.display(), "holds no strategy"));
     }

@@ -80,10 +80,12 @@ pub struct Filters {
     /// A bar that closed at its lower limit is not bought.
     pub limit_down_no_buy: bool,
     /// A limit-locked bar, open and close at one limit, is not bought.
-    #[serde(rename = "one_word_no_buy")]
+    #[serde(rename(serialize = "one_word_no_buy"), alias = "one_word_no_buy")]
+    #[schemars(extend("x-formerly" = "one_word_no_buy"))]
     pub limit_locked_no_buy: bool,
     /// A limit lock that breaks with a burst of volume is sold, and purchases are banned for some days.
-    #[serde(rename = "one_word_break")]
+    #[serde(rename(serialize = "one_word_break"), alias = "one_word_break")]
+    #[schemars(extend("x-formerly" = "one_word_break"))]
     pub limit_lock_break: Option<LimitLockBreak>,
     /// Buying needs the short mean of closes above the long one.
     pub trend: Option<TrendParams>,
@@ -104,6 +106,13 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// Former and current names of the renamed keys. A reader of a file accepts the former ones for one version and warns;
+    /// what is written keeps the former names, so that reports and hashes stay the same.
+    pub const RENAMED: [(&str, &str); 2] = [
+        ("one_word_no_buy", "limit_locked_no_buy"),
+        ("one_word_break", "limit_lock_break"),
+    ];
+
     /// Returns the indicators that the filters read.
     #[must_use]
     pub fn indicators(&self) -> FilterIndicators {
@@ -178,8 +187,13 @@ impl Filters {
             }
         };
         if let Some(broken) = self.limit_lock_break {
-            between("one_word_break.volume_ratio", broken.volume_ratio, 0.0, 1e6)?;
-            days("one_word_break.ban_days", broken.ban_days)?;
+            between(
+                "limit_lock_break.volume_ratio",
+                broken.volume_ratio,
+                0.0,
+                1e6,
+            )?;
+            days("limit_lock_break.ban_days", broken.ban_days)?;
         }
         if let Some(trend) = self.trend
             && trend.short_bars >= trend.long_bars

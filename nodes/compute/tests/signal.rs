@@ -180,7 +180,7 @@ fn filtered() -> (Value, Plan) {
         "limit_up_hold": true,
         "stop_loss": 0.05,
         "loss_cool_down_days": 2,
-        "one_word_break": { "volume_ratio": 2.0, "ban_days": 1 },
+        "limit_lock_break": { "volume_ratio": 2.0, "ban_days": 1 },
     });
     let rule = rule()["rule"].clone();
     let strategy = Plan {

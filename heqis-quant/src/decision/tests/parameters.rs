@@ -48,7 +48,7 @@ fn a_parameter_out_of_its_range_is_refused_by_name() {
                 }),
                 ..off
             },
-            "one_word_break.volume_ratio",
+            "limit_lock_break.volume_ratio",
         ),
         (
             Filters {
@@ -58,7 +58,7 @@ fn a_parameter_out_of_its_range_is_refused_by_name() {
                 }),
                 ..off
             },
-            "one_word_break.ban_days",
+            "limit_lock_break.ban_days",
         ),
         (
             Filters {
@@ -138,6 +138,19 @@ fn a_parameter_out_of_its_range_is_refused_by_name() {
         assert!(message.contains(reason), "{message}");
     }
     assert!(serde_json::from_str::<Filters>("{\"stop_los\":0.1}").is_err());
+}
+
+#[test]
+fn renamed_keys_are_read_by_both_names_and_written_by_the_former() {
+    let texts = ["one_word_no_buy", "limit_locked_no_buy"].map(|key| format!("{{\"{key}\":true}}"));
+    for text in &texts {
+        let filters: Filters = serde_json::from_str(text).unwrap();
+        assert!(filters.limit_locked_no_buy, "{text}");
+        let written = serde_json::to_value(filters).unwrap();
+        for (former, current) in Filters::RENAMED {
+            assert!(written.get(former).is_some() && written.get(current).is_none());
+        }
+    }
 }
 
 #[test]
