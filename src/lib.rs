@@ -5,6 +5,7 @@
 //! - [`actors`]: stages as actors, edges with closed books, the NNG bridge between nodes. Independent of markets.
 //! - [`quant`]: bars, instruments, dated A-share rules, streaming indicators, scaler, decision rules. Pure.
 //! - [`infer`]: one `Engine` trait, its backends, and the checked model bundle.
+//! - [`bundle`]: what a bundle must be to serve as a model of features or of decisions.
 //! - [`data`]: readers of files of bars and of journals.
 //! - [`messages`]: the payloads between the stages.
 //! - [`gateway`], [`compute`]: the stages of the two nodes.
@@ -58,6 +59,7 @@
 //! ```
 
 pub use heqis_actors as actors;
+pub use heqis_bundle as bundle;
 pub use heqis_compute as compute;
 pub use heqis_data as data;
 pub use heqis_gateway as gateway;
