@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
-use heqis_train::train::{DeviceKind, TrainConfig, progress, settle_process, train};
+use heqis_train::train::{DeviceKind, TrainConfig, configure_process, progress, train};
 
 use crate::answer::Answer;
 use crate::error::LabError;
@@ -45,14 +45,14 @@ pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
     let mut config = TrainConfig::read(&args.config)?;
     config.threads = args.threads.unwrap_or(config.threads);
     config.device = args.device.unwrap_or(config.device);
-    settle_process(config.threads);
+    configure_process(config.threads);
     let began = Instant::now();
     let elapsed = || began.elapsed();
     let mut stdout = std::io::stdout();
     let out = args
         .json
         .then_some(&mut stdout as &mut (dyn std::io::Write + Send));
-    let mut reporter = progress::Reporter::new(&args.out, !args.json, out, &elapsed);
+    let mut reporter = progress::ProgressReporter::new(&args.out, !args.json, out, &elapsed);
     let manifest = train(&config, &args.out, args.resume, &mut reporter)?;
     for warning in &manifest.warnings {
         eprintln!("warning: {warning}");
@@ -67,7 +67,7 @@ pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
             manifest.samples[2],
             began.elapsed().as_secs_f64()
         ));
-        for (name, f) in &manifest.figures {
+        for (name, f) in &manifest.metrics {
             lines.push(format!(
                 "{name}: best epoch {}, validation mse {:.4}, cross-entropy {:.4}, direction {:.1} %, class {:.1} %",
                 f.best.epoch + 1,

@@ -17,8 +17,8 @@ use heqis_lab::verify::{self, VerifyArgs};
 use heqis_train::baselines::trained;
 use heqis_train::export::direction::GENERATORS_KEY;
 use heqis_train::export::run::{ExportArgs, run};
-use heqis_train::train::progress::Deaf;
-use heqis_train::train::{Part, TrainedRun, train};
+use heqis_train::train::progress::NoProgress;
+use heqis_train::train::{Split, TrainedRun, train};
 use market::{closes, files, prepared};
 use rand_chacha::rand_core::Rng;
 use trainings::small;
@@ -29,7 +29,7 @@ fn trained_run(root: &Path) -> TrainedRun {
     let set = prepared(root, &series);
     let config = small(&set);
     let dir = root.join("run");
-    train(&config, &dir, false, &mut Deaf).unwrap();
+    train(&config, &dir, false, &mut NoProgress).unwrap();
     TrainedRun::open(&dir).unwrap()
 }
 
@@ -156,7 +156,7 @@ fn another_run_is_compared_in_the_table_when_it_has_the_same_samples() {
         let mut config = game.manifest.config.clone();
         config.generators = vec![config.generators[generator].clone()];
         let dir = root.path().join(name);
-        train(&config, &dir, false, &mut Deaf).unwrap();
+        train(&config, &dir, false, &mut NoProgress).unwrap();
         TrainedRun::open(&dir).unwrap()
     };
     let corpus = game.corpus().unwrap();
@@ -166,7 +166,7 @@ fn another_run_is_compared_in_the_table_when_it_has_the_same_samples() {
     assert_eq!(table.entries().len(), (6 + 2 * 4 + 2) * 2);
     let [ours, theirs] = ["g2, game", "pair: g2, game"].map(|model| table.get(model, "test"));
     let mse = |entry: Option<&heqis_train::baselines::Entry>| {
-        entry.unwrap().figures.returns.as_ref().unwrap().mse
+        entry.unwrap().metrics.returns.as_ref().unwrap().mse
     };
     assert_ne!(mse(ours), mse(theirs));
     let refused = trained::table(&game, &corpus, 1, &[other("short", 0)]).unwrap_err();
@@ -186,23 +186,25 @@ fn the_table_of_a_run_compares_every_network_with_every_baseline_on_the_same_ite
     let table = trained::table(&trained, &corpus, 3, &[]).unwrap();
     // Six baselines; three generators and their ensemble, before and after the game; three folds and the test span.
     assert_eq!(table.entries().len(), (6 + 2 * 4) * 4);
-    let test = corpus.samples(Part::Test).len();
+    let test = corpus.samples(Split::Test).len();
     let of = |span: &str| {
         table
             .entries()
             .iter()
             .filter(|e| e.span == span)
-            .map(|e| e.figures.items)
+            .map(|e| e.metrics.items)
             .collect::<Vec<_>>()
     };
     assert!(of("test").iter().all(|items| *items == test));
     let folds: usize = (1..=3)
         .map(|fold| of(&format!("validation {fold}"))[0])
         .sum();
-    assert_eq!(folds, corpus.samples(Part::Validation).len());
+    assert_eq!(folds, corpus.samples(Split::Validation).len());
     // The generators' own predictions, measured by another hand.
-    let said = trained.generators(heqis_train::train::Stage::Best).unwrap()[0]
-        .predict(&corpus, Part::Test)
+    let said = trained
+        .generators(heqis_train::train::SavedWeights::Best)
+        .unwrap()[0]
+        .predict(&corpus, Split::Test)
         .unwrap();
     let mse = said
         .iter()
@@ -212,7 +214,7 @@ fn the_table_of_a_run_compares_every_network_with_every_baseline_on_the_same_ite
     let entry = table
         .get("g1, game", "test")
         .unwrap()
-        .figures
+        .metrics
         .returns
         .as_ref()
         .unwrap();

@@ -29,7 +29,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use heqis_train::TrainError;
 use heqis_train::nets::discriminator::DiscriminatorConfig;
 use heqis_train::nets::generator::{Generator, GeneratorConfig, GeneratorKind};
-use heqis_train::train::progress::{Event, Listener};
+use heqis_train::train::progress::{Event, ProgressObserver};
 use heqis_train::train::{TrainConfig, train};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -114,7 +114,7 @@ fn main() {
                 });
             });
             let shape = match wanted("epoch") {
-                true => game(threads, epochs, &mut costs),
+                true => adversarial_epochs(threads, epochs, &mut costs),
                 false => [BATCH, FEATURES],
             };
             if let Some(python) = &python {
@@ -175,22 +175,22 @@ fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
 
 /// Times steps from the end of an epoch's first one to the end of its last.
 #[derive(Default)]
-struct Clock {
+struct StepTimer {
     first: Option<(Instant, f64)>,
     last: Option<(Instant, f64)>,
     steps: usize,
     epochs: Vec<Cost>,
 }
 
-impl Listener for Clock {
-    fn step(&mut self) {
+impl ProgressObserver for StepTimer {
+    fn on_step(&mut self) {
         let now = (Instant::now(), cpu_ms());
         self.first.get_or_insert(now);
         self.last = Some(now);
         self.steps += 1;
     }
 
-    fn hear(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
         if let (Event::Epoch { .. }, Some(first), Some(last)) = (event, self.first, self.last) {
             // The first step began before its event arrived.
             let all = self.steps as f64 / (self.steps - 1) as f64;
@@ -205,7 +205,7 @@ impl Listener for Clock {
 }
 
 /// Runs adversarial epochs, and returns the number of samples and features.
-fn game(threads: usize, epochs: usize, costs: &mut Costs) -> [usize; 2] {
+fn adversarial_epochs(threads: usize, epochs: usize, costs: &mut Costs) -> [usize; 2] {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let set = root.join("target/data/002032.SZ");
     let text = format!(
@@ -214,9 +214,9 @@ fn game(threads: usize, epochs: usize, costs: &mut Costs) -> [usize; 2] {
     );
     let config = TrainConfig::parse(Path::new("epoch.toml"), &text).unwrap();
     let dir = tempfile::tempdir().unwrap();
-    let mut clock = Clock::default();
-    let manifest = train(&config, &dir.path().join("run"), false, &mut clock).unwrap();
-    for cost in clock.epochs {
+    let mut timer = StepTimer::default();
+    let manifest = train(&config, &dir.path().join("run"), false, &mut timer).unwrap();
+    for cost in timer.epochs {
         costs.add("epoch", "here", threads, cost);
     }
     [manifest.samples[0], manifest.features.len()]

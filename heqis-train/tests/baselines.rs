@@ -8,7 +8,7 @@ use heqis_quant::stats::Proportion;
 use heqis_train::baselines::boosting::{Boosting, BoostingOptions};
 use heqis_train::baselines::metrics::CrossSections;
 use heqis_train::baselines::{
-    Comparison, Entry, Figures, Forecast, Rows, Span, Table, Truth, naive,
+    Comparison, ComparisonTable, Entry, EvaluationSpan, Examples, Forecast, Metrics, Truth, naive,
 };
 use heqis_train::linear::logistic::Logistic;
 use heqis_train::linear::ridge::Ridge;
@@ -57,7 +57,7 @@ fn every_figure_is_that_of_scikit_learn_and_scipy() {
         returns: Some(numbers(&golden["forecast"]["returns"])),
         probabilities: Some(odds.iter().map(|p| [p[0], p[1], p[2]]).collect()),
     };
-    let figures = Figures::of(&forecast, &truth).unwrap();
+    let figures = Metrics::of(&forecast, &truth).unwrap();
     let (returns, classes) = (figures.returns.unwrap(), figures.classes.unwrap());
     let expected = &golden["figures"];
     for (got, name) in [
@@ -143,7 +143,7 @@ fn fitted_baselines_answer_as_those_of_scikit_learn() {
 }
 
 /// A series whose next return is the first input's sign, eight times out of ten, and whose second input is noise.
-fn planted(from: usize, count: usize) -> Rows {
+fn planted(from: usize, count: usize) -> Examples {
     let (mut inputs, mut truth) = (Vec::new(), Truth::default());
     for i in from..from + count {
         let signal = if i * 7919 % 13 < 6 { -1.0 } else { 1.0 };
@@ -159,11 +159,11 @@ fn planted(from: usize, count: usize) -> Rows {
         truth.returns.push(came);
         truth.classes.push(if came < 0.0 { 0 } else { 2 });
     }
-    Rows { inputs, truth }
+    Examples { inputs, truth }
 }
 
 fn comparison() -> Comparison {
-    let span = |name: &str, from: usize, count: usize| Span {
+    let span = |name: &str, from: usize, count: usize| EvaluationSpan {
         name: name.to_owned(),
         rows: planted(from, count),
     };
@@ -183,7 +183,7 @@ fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
     let direction = |model: &str| {
         let entry = table.get(model, "test").unwrap();
         entry
-            .figures
+            .metrics
             .returns
             .as_ref()
             .unwrap()
@@ -201,14 +201,14 @@ fn a_planted_signal_is_found_by_what_can_learn_and_by_nothing_else() {
     assert!(direction("training mean").unwrap() < 0.65);
     let class = |model: &str| {
         let entry = table.get(model, "test").unwrap();
-        entry.figures.classes.as_ref().unwrap().accuracy.share
+        entry.metrics.classes.as_ref().unwrap().accuracy.share
     };
     assert!(class("logistic regression") > 0.75 && class("training majority") < 0.65);
     // Six baselines over three spans, and one symbol is no cross-section.
     assert_eq!(table.entries().len(), 18);
     let ic = |entry: &Entry| {
         entry
-            .figures
+            .metrics
             .returns
             .as_ref()
             .is_some_and(|r| r.ic.is_some())
@@ -231,7 +231,7 @@ fn what_the_test_span_holds_changes_no_figure_of_the_validation_span() {
     for (a, b) in honest.entries().iter().zip(other.entries()) {
         assert_eq!((&a.model, &a.span), (&b.model, &b.span));
         assert_eq!(
-            a.figures == b.figures,
+            a.metrics == b.metrics,
             a.span != "test",
             "{} {}",
             a.model,
@@ -272,7 +272,7 @@ fn the_table_says_the_same_in_every_form() {
         model: "a model, \"perfect\"".to_owned(),
         span: "test".to_owned(),
         trials: 3,
-        figures: Figures::of(&forecast, test).unwrap(),
+        metrics: Metrics::of(&forecast, test).unwrap(),
     });
     let json: Value = serde_json::from_str(&table.json().unwrap()).unwrap();
     let csv = table.csv();
@@ -288,7 +288,7 @@ fn the_table_says_the_same_in_every_form() {
     {
         assert_eq!(record[column("model")], entry.model);
         assert_eq!(json["model"], entry.model.as_str());
-        let mse = entry.figures.returns.as_ref().map(|returns| returns.mse);
+        let mse = entry.metrics.returns.as_ref().map(|returns| returns.mse);
         assert_eq!(record[column("mse")].parse::<f64>().ok(), mse);
         assert_eq!(json["figures"]["returns"]["mse"].as_f64(), mse);
         assert_eq!(record[column("ic")], *"");
@@ -323,5 +323,5 @@ fn naive_answers_are_those_of_the_training_span() {
     assert_eq!(naive::mean(&[0.5, 0.25], 1).returns, Some(vec![0.375]));
     let majority = naive::majority(&[0, 2, 2, 1], 2).probabilities;
     assert_eq!(majority, Some(vec![[0.25, 0.25, 0.5]; 2]));
-    assert_eq!(Table::default().markdown(), "");
+    assert_eq!(ComparisonTable::default().markdown(), "");
 }

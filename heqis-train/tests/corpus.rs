@@ -13,7 +13,7 @@ use heqis_quant::Symbol;
 use heqis_train::train::config::{Sector, Symbols};
 use heqis_train::train::corpus::Sample;
 use heqis_train::train::look_back::LookBack;
-use heqis_train::train::{Corpus, Part, TrainConfig};
+use heqis_train::train::{Corpus, Split, TrainConfig};
 use market::{closes, prepared, symbol};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -53,8 +53,8 @@ fn no_bar_is_seen_from_both_sides_of_a_cut() {
     };
     let told = |s: &Sample| corpus.series[s.series as usize].label_dates[s.row as usize];
     for [before, behind] in [
-        [Part::Training, Part::Validation],
-        [Part::Validation, Part::Test],
+        [Split::Training, Split::Validation],
+        [Split::Validation, Split::Test],
     ] {
         let last_told = corpus.samples(before).iter().map(told).max().unwrap();
         let first = corpus.samples(behind).iter().map(first_seen).min().unwrap();
@@ -82,8 +82,8 @@ fn the_future_changes_nothing_of_the_past() {
     let [one, other] = &corpora;
     assert_eq!(one.scaler, other.scaler);
     assert_eq!(one.target_scale, other.target_scale);
-    let samples = one.samples(Part::Training);
-    assert_eq!(samples, other.samples(Part::Training));
+    let samples = one.samples(Split::Training);
+    assert_eq!(samples, other.samples(Split::Training));
     let seen = |corpus: &Corpus| {
         let batch = corpus.batch(samples, &Device::flex());
         [
@@ -94,7 +94,7 @@ fn the_future_changes_nothing_of_the_past() {
     };
     assert_eq!(seen(one), seen(other));
     let later = |corpus: &Corpus| {
-        let batch = corpus.batch(corpus.samples(Part::Test), &Device::flex());
+        let batch = corpus.batch(corpus.samples(Split::Test), &Device::flex());
         values(batch.target)
     };
     assert_ne!(later(one), later(other));
@@ -110,7 +110,7 @@ fn a_window_ends_in_its_row_and_a_series_in_its_candidate() {
         .unwrap()
         .symbol(symbol, Columns::All)
         .unwrap();
-    let sample = corpus.samples(Part::Validation)[3];
+    let sample = corpus.samples(Split::Validation)[3];
     let day = corpus.series[0].dates[sample.row as usize];
     let at = rows.bars().iter().position(|bar| bar.date == day).unwrap();
     let batch = corpus.batch(&[sample], &Device::flex());
@@ -152,7 +152,7 @@ fn factors_become_columns_behind_the_features() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(300, 4, coin)]);
     let mut corpus = load(&set, "");
-    let sample = corpus.samples(Part::Training)[0];
+    let sample = corpus.samples(Split::Training)[0];
     let before = values(corpus.batch(&[sample], &Device::flex()).windows);
     // As factors, the first and the last feature of the encoder's window of three rows.
     corpus
@@ -225,12 +225,12 @@ fn a_stride_thins_the_training_span_alone() {
     let (every, third) = (load(&set, ""), load(&set, "stride = 3"));
     let count = |corpus: &Corpus, part| corpus.samples(part).len();
     assert_eq!(
-        count(&third, Part::Training),
-        count(&every, Part::Training).div_ceil(3)
+        count(&third, Split::Training),
+        count(&every, Split::Training).div_ceil(3)
     );
     assert_eq!(
-        count(&third, Part::Validation),
-        count(&every, Part::Validation)
+        count(&third, Split::Validation),
+        count(&every, Split::Validation)
     );
 }
 
@@ -284,13 +284,14 @@ fn a_purge_leaves_out_bars_of_each_series_and_no_days_of_minutes() {
     let mut options = market::options(&[path.as_path()], &set);
     options.train_to = heqis_data::store::manifest::TrainTo::Fraction(0.6);
     heqis_data::prepare::prepare(&options).unwrap();
-    let last = |corpus: &Corpus, part: Part| {
-        let sample = corpus.samples(part).last().unwrap();
+    let last = |corpus: &Corpus, split: Split| {
+        let sample = corpus.samples(split).last().unwrap();
         let series = &corpus.series[sample.series as usize];
         (series.dates[sample.row as usize], sample.row as usize)
     };
     let whole = load(&set, "");
-    let [training, validation] = [Part::Training, Part::Validation].map(|part| last(&whole, part));
+    let [training, validation] =
+        [Split::Training, Split::Validation].map(|part| last(&whole, part));
     let cut = |from: heqis_quant::Date| {
         let dates = &whole.series[0].dates;
         dates.partition_point(|day| *day < from)
@@ -301,14 +302,14 @@ fn a_purge_leaves_out_bars_of_each_series_and_no_days_of_minutes() {
     // The last day of a span is only cut short.
     assert_eq!(whole.days.training.to, training.0);
     assert_eq!(training.0.days() + 1, whole.days.validation.from.days());
-    assert!(whole.samples(Part::Validation).len() > 100);
+    assert!(whole.samples(Split::Validation).len() > 100);
     let embargo = load(&set, "embargo_days = 1\npurge_days = 3");
     assert_eq!(
         embargo.days.validation.from.days(),
         whole.days.validation.from.days() + 1
     );
     assert_eq!(
-        last(&embargo, Part::Training).1 + 3 + 1,
+        last(&embargo, Split::Training).1 + 3 + 1,
         training.1 + purge + 1
     );
 }

@@ -10,7 +10,7 @@ mod trainings;
 use heqis_train::nets::generator::GeneratorKind;
 use heqis_train::train::config::GeneratorSpec;
 use heqis_train::train::curves::Point;
-use heqis_train::train::progress::{Event, Listener};
+use heqis_train::train::progress::{Event, ProgressObserver};
 use heqis_train::train::{DeviceKind, TrainedRun, train};
 use market::{closes, prepared};
 use rand_chacha::rand_core::Rng;
@@ -20,10 +20,10 @@ use trainings::small;
 #[derive(Default)]
 struct Curves(Vec<Point>);
 
-impl Listener for Curves {
-    fn step(&mut self) {}
+impl ProgressObserver for Curves {
+    fn on_step(&mut self) {}
 
-    fn hear(&mut self, event: &Event<'_>) -> Result<(), heqis_train::TrainError> {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<(), heqis_train::TrainError> {
         if let Event::Epoch { points, .. } = event {
             self.0.extend_from_slice(points);
         }

@@ -17,10 +17,10 @@ use heqis_train::nets::weights::collect;
 use heqis_train::train::config::GeneratorSpec;
 use heqis_train::train::curves::Point;
 use heqis_train::train::predict::Score;
-use heqis_train::train::progress::Deaf;
+use heqis_train::train::progress::NoProgress;
 use heqis_train::train::run::RunManifest;
 use heqis_train::train::spec::EncoderSpec;
-use heqis_train::train::{Part, Stage, TrainConfig, TrainedRun, train};
+use heqis_train::train::{SavedWeights, Split, TrainConfig, TrainedRun, train};
 use market::{closes, files, options, prepared};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -82,18 +82,18 @@ fn another_seed_gives_other_weights_and_other_settings_cannot_go_on() {
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let config = settings(&set, "");
     let one = root.path().join("one");
-    let first = train(&config, &one, false, &mut Deaf).unwrap();
+    let first = train(&config, &one, false, &mut NoProgress).unwrap();
     let mut config = config;
     config.seed = 12;
-    let refused = train(&config, &one, true, &mut Deaf).unwrap_err();
+    let refused = train(&config, &one, true, &mut NoProgress).unwrap_err();
     assert!(refused.to_string().contains("other settings"), "{refused}");
-    let second = train(&config, &root.path().join("two"), false, &mut Deaf).unwrap();
-    let digest = |manifest: &RunManifest| manifest.figures["g1"].weights_sha256.clone();
+    let second = train(&config, &root.path().join("two"), false, &mut NoProgress).unwrap();
+    let digest = |manifest: &RunManifest| manifest.metrics["g1"].weights_sha256.clone();
     assert_ne!(digest(&first), digest(&second));
 
     // A finished run that is resumed has nothing to do; a checkpoint that was changed is refused.
     config.seed = 11;
-    assert_eq!(train(&config, &one, true, &mut Deaf).unwrap(), first);
+    assert_eq!(train(&config, &one, true, &mut NoProgress).unwrap(), first);
     let checkpoints = one.join("checkpoints");
     for entry in std::fs::read_dir(&checkpoints).unwrap() {
         let path = entry.unwrap().path();
@@ -103,7 +103,7 @@ fn another_seed_gives_other_weights_and_other_settings_cannot_go_on() {
             std::fs::write(&path, bytes).unwrap();
         }
     }
-    let refused = train(&config, &one, true, &mut Deaf).unwrap_err();
+    let refused = train(&config, &one, true, &mut NoProgress).unwrap_err();
     assert!(refused.to_string().contains("digest"), "{refused}");
 }
 
@@ -112,20 +112,20 @@ fn a_run_directory_gives_back_what_was_trained() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let out = root.path().join("run");
-    let manifest = train(&settings(&set, ""), &out, false, &mut Deaf).unwrap();
+    let manifest = train(&settings(&set, ""), &out, false, &mut NoProgress).unwrap();
     let run = TrainedRun::open(&out).unwrap();
     assert_eq!(run.manifest, manifest);
     let corpus = run.corpus().unwrap();
-    for generator in run.generators(Stage::Best).unwrap() {
-        let said = generator.predict(&corpus, Part::Validation).unwrap();
+    for generator in run.generators(SavedWeights::Best).unwrap() {
+        let said = generator.predict(&corpus, Split::Validation).unwrap();
         let score = Score::of(&said, corpus.target_scale);
-        let told = &manifest.figures[&generator.name];
+        let told = &manifest.metrics[&generator.name];
         assert_eq!(score.mse, told.validation_mse);
         assert_eq!(score.cross_entropy, told.validation_cross_entropy);
         let best = told.best.loss.unwrap();
         assert!((score.mse + score.cross_entropy - best).abs() < 1e-12);
     }
-    assert_eq!(run.generators(Stage::Alone).unwrap().len(), 2);
+    assert_eq!(run.generators(SavedWeights::Pretrained).unwrap().len(), 2);
 }
 
 /// The value of one column in the rows of `curves.csv` that a test asks for.
@@ -144,9 +144,9 @@ fn what_is_kept_is_the_best_of_all_epochs_and_fine_tuning_never_harms() {
     let root = tempfile::tempdir().unwrap();
     let set = prepared(root.path(), &[closes(400, 3, coin)]);
     let out = root.path().join("run");
-    let manifest = train(&settings(&set, ""), &out, false, &mut Deaf).unwrap();
+    let manifest = train(&settings(&set, ""), &out, false, &mut NoProgress).unwrap();
     let mut tuned = 0;
-    for (name, figures) in &manifest.figures {
+    for (name, figures) in &manifest.metrics {
         let played = losses(&out, |phase, _| phase == "game", name);
         let judged = played.iter().map(|(epoch, after_game)| {
             let of = |wanted: &str| losses(&out, |phase, e| phase == wanted && e == *epoch, name);
@@ -175,9 +175,9 @@ fn an_mpd_takes_the_encoder_that_was_trained_before_it() {
     config.schedule.pretraining_epochs = 0;
     config.schedule.adversarial_epochs = 0;
     let out = root.path().join("run");
-    train(&config, &out, false, &mut Deaf).unwrap();
+    train(&config, &out, false, &mut NoProgress).unwrap();
     let run = TrainedRun::open(&out).unwrap();
-    let generators = run.generators(Stage::Best).unwrap();
+    let generators = run.generators(SavedWeights::Best).unwrap();
     let Body::Mpd(mpd) = &generators[0].net.body else {
         panic!("no mpd")
     };
@@ -213,7 +213,7 @@ fn discriminators_of_real_bars_come_to_know_more_than_chance_and_never_all() {
     config.schedule.distil_every = 0;
     config.schedule.adversarial_epochs = 10;
     let out = root.path().join("run");
-    train(&config, &out, false, &mut Deaf).unwrap();
+    train(&config, &out, false, &mut NoProgress).unwrap();
     let mut reader = csv::Reader::from_path(out.join("curves.csv")).unwrap();
     let points: Vec<Point> = reader.deserialize().map(Result::unwrap).collect();
     for name in ["d-g1", "d-g2"] {
@@ -278,14 +278,14 @@ fn default_generators(set: &Path) -> TrainConfig {
 }
 
 fn directions(config: &TrainConfig, out: &Path) -> Vec<(String, Proportion)> {
-    train(config, out, false, &mut Deaf).unwrap();
+    train(config, out, false, &mut NoProgress).unwrap();
     let run = TrainedRun::open(out).unwrap();
     let corpus = run.corpus().unwrap();
-    run.generators(Stage::Best)
+    run.generators(SavedWeights::Best)
         .unwrap()
         .iter()
         .map(|generator| {
-            let said = generator.predict(&corpus, Part::Test).unwrap();
+            let said = generator.predict(&corpus, Split::Test).unwrap();
             let score = Score::of(&said, corpus.target_scale);
             (generator.name.clone(), score.direction)
         })
@@ -340,7 +340,7 @@ fn the_number_of_threads_changes_nothing_but_the_time() {
         let mut config = settings(&set, "");
         config.threads = threads;
         let dir = root.path().join(threads.to_string());
-        train(&config, &dir, false, &mut Deaf).unwrap();
+        train(&config, &dir, false, &mut NoProgress).unwrap();
         // What `run.json` says of the threads is all that may differ.
         let mut all = lasting(&dir);
         all.retain(|(path, _)| !path.ends_with("run.json"));
@@ -356,7 +356,10 @@ fn the_number_of_threads_changes_nothing_but_the_time() {
     assert_eq!(one, two);
     // A run goes on with any number of them.
     let dir = root.path().join("1");
-    assert_eq!(train(&two.config, &dir, true, &mut Deaf).unwrap(), two);
+    assert_eq!(
+        train(&two.config, &dir, true, &mut NoProgress).unwrap(),
+        two
+    );
 }
 
 /// Losses that are no numbers end a training, with the place; what was learnt before stays.
@@ -367,7 +370,7 @@ fn a_training_that_diverges_is_a_failure_with_its_place() {
     let mut config = settings(&set, "");
     config.optimiser.learning_rate = 1e30;
     let dir = root.path().join("run");
-    let message = train(&config, &dir, false, &mut Deaf)
+    let message = train(&config, &dir, false, &mut NoProgress)
         .unwrap_err()
         .to_string();
     assert!(
@@ -386,7 +389,7 @@ fn a_gpu_is_refused_by_a_build_that_has_none() {
         &[closes(400, 3, |rng, _| rng.next_u32().is_multiple_of(2))],
     );
     let config = settings(&set, "device = \"gpu\"");
-    let message = train(&config, &root.path().join("run"), false, &mut Deaf)
+    let message = train(&config, &root.path().join("run"), false, &mut NoProgress)
         .unwrap_err()
         .to_string();
     assert!(message.contains("--features wgpu"), "{message}");

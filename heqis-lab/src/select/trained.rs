@@ -18,8 +18,8 @@ use heqis_backtest::strategy::Source;
 use heqis_data::samples::HORIZON_BARS;
 use heqis_quant::{Bar, Date, Symbol};
 use heqis_train::export::run::{ExportArgs, run as export};
-use heqis_train::train::progress::Reporter;
-use heqis_train::train::{TrainConfig, TrainedRun, settle_process, train};
+use heqis_train::train::progress::ProgressReporter;
+use heqis_train::train::{TrainConfig, TrainedRun, configure_process, train};
 
 use super::candidate::Candidate;
 use super::folds::Folds;
@@ -52,7 +52,7 @@ impl Trained {
     /// [`LabError`] when they cannot be read, and [`LabError::Rule`] when one is out of range.
     pub fn read(path: &Path, work: PathBuf, gap_bars: usize) -> Result<Self, LabError> {
         let config = TrainConfig::read(path)?;
-        settle_process(config.threads);
+        configure_process(config.threads);
         Ok(Self {
             config,
             work,
@@ -135,7 +135,7 @@ impl Trained {
         let path = dir.join("run");
         let began = Instant::now();
         let elapsed = || began.elapsed();
-        let mut reporter = Reporter::new(&path, true, None, &elapsed);
+        let mut reporter = ProgressReporter::new(&path, true, None, &elapsed);
         let resume = path.join(heqis_train::train::run::FILE).exists();
         train(&config, &path, resume, &mut reporter)?;
         let run = TrainedRun::open(&path)?;

@@ -4,7 +4,7 @@ use heqis_infer::Bundle;
 use heqis_train::export::direction::{Direction, GENERATORS_KEY};
 use heqis_train::export::run::{direction, encode};
 use heqis_train::nets::encoder::Encoder;
-use heqis_train::train::{Stage, TrainedRun};
+use heqis_train::train::{SavedWeights, TrainedRun};
 
 use crate::error::LabError;
 use crate::side::Side;
@@ -47,7 +47,7 @@ impl Network {
             let task = &manifest.task;
             return fault(format!("the bundle of task '{task}' names no generators"));
         };
-        let mut generators = run.generators(Stage::Best)?;
+        let mut generators = run.generators(SavedWeights::Best)?;
         generators.retain(|generator| names.split(',').any(|name| name == generator.name));
         match generators.len() == names.split(',').count() {
             true => Ok(Self::Direction(direction(run, generators)?)),

@@ -6,7 +6,7 @@ use heqis_data::samples::{FLAT_BAND, HORIZON_BARS, PURGE, Prepared, WINDOW_BARS}
 use heqis_quant::stats::Proportion;
 
 use super::report::{DIRECTION_BUNDLE, FACTORS_BUNDLE, Report};
-use crate::baseline::SpanFigures;
+use crate::baseline::SpanMetrics;
 
 /// Returns the card of the factor model.
 pub(crate) fn factors(report: &Report<'_>) -> String {
@@ -132,9 +132,9 @@ fn notes(prepared: &Prepared) -> String {
 }
 
 /// Shows one figure of a span.
-type Cell = fn(&SpanFigures) -> String;
+type Cell = fn(&SpanMetrics) -> String;
 
-fn table(validation: &SpanFigures, test: &SpanFigures) -> String {
+fn table(validation: &SpanMetrics, test: &SpanMetrics) -> String {
     let rows: [(&str, Cell); 14] = [
         ("mean squared error, ridge", |f| small(f.ridge.mse)),
         ("mean squared error, no change (last value)", |f| {
@@ -190,7 +190,7 @@ fn table(validation: &SpanFigures, test: &SpanFigures) -> String {
 }
 
 /// Says in words whether the test figures beat the naive answers.
-fn verdict(test: &SpanFigures) -> String {
+fn verdict(test: &SpanMetrics) -> String {
     let difference = &test.ridge_minus_zero_return;
     let errors = place(difference.low > 0.0, difference.high < 0.0);
     let signs = against(

@@ -168,7 +168,7 @@ impl Baseline {
     }
 
     /// Measures the direction model on one span.
-    pub fn measure(&self, prepared: &Prepared, span: Range<usize>) -> SpanFigures {
+    pub fn measure(&self, prepared: &Prepared, span: Range<usize>) -> SpanMetrics {
         let samples = &prepared.samples[span];
         let training = &prepared.samples[prepared.spans.training.clone()];
         let predictions: Vec<Prediction> = samples
@@ -201,7 +201,7 @@ impl Baseline {
                 .zip(&days)
                 .filter(|((_, actual), _)| **actual != 0.0)
         };
-        SpanFigures {
+        SpanMetrics {
             samples: samples.len(),
             ridge: ReturnError::of(&predicted, &actual),
             zero_return: ReturnError::of(&vec![0.0; actual.len()], &actual),
@@ -262,7 +262,7 @@ impl Baseline {
 
 /// Figures of the direction model on one span, each beside the naive answer that it must beat.
 #[derive(Clone, Debug, Serialize)]
-pub struct SpanFigures {
+pub struct SpanMetrics {
     /// Number of samples.
     pub samples: usize,
     /// Error of the predicted return.

@@ -2,7 +2,7 @@
 
 use heqis_data::samples::Prepared;
 
-use super::{Baseline, SpanFigures};
+use super::{Baseline, SpanMetrics};
 
 /// Directory name of the bundle that the gateway's feature stage loads.
 pub const FACTORS_BUNDLE: &str = "baseline-factors";
@@ -15,8 +15,8 @@ pub const DIRECTION_BUNDLE: &str = "baseline-direction";
 pub(crate) struct Report<'a> {
     pub(crate) prepared: &'a Prepared,
     pub(crate) baseline: &'a Baseline,
-    pub(crate) validation: SpanFigures,
-    pub(crate) test: SpanFigures,
+    pub(crate) validation: SpanMetrics,
+    pub(crate) test: SpanMetrics,
     /// Share of variance in the factors, on training, validation and test.
     pub(crate) captured: [f64; 3],
 }

@@ -102,7 +102,7 @@ impl Boosting {
         let items: Vec<usize> = (0..rows.len()).collect();
         let mut trees = Vec::with_capacity(options.trees);
         for _ in 0..options.trees {
-            let growth = Growth {
+            let growth = TreeBuilder {
                 rows,
                 targets: &left_over,
                 least_leaf: options.least_leaf,
@@ -154,13 +154,13 @@ fn check(rows: &[Vec<f64>], inputs: usize) -> Result<(), TrainError> {
 }
 
 /// What the nodes of one tree have in common.
-struct Growth<'a> {
+struct TreeBuilder<'a> {
     rows: &'a [Vec<f64>],
     targets: &'a [f64],
     least_leaf: usize,
 }
 
-impl Growth<'_> {
+impl TreeBuilder<'_> {
     /// Grows a node over `items`, which `orders` holds sorted by each input.
     fn node(&self, items: &[usize], orders: &[Vec<usize>], depth: usize) -> Node {
         let sum: f64 = items.iter().map(|&item| self.targets[item]).sum();

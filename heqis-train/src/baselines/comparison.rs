@@ -5,9 +5,9 @@ use heqis_data::samples::CLASSES;
 
 use super::boosting::{Boosting, BoostingOptions};
 use super::forecast::{Forecast, Truth};
-use super::metrics::Figures;
+use super::metrics::Metrics;
 use super::naive;
-use super::table::{Entry, Table};
+use super::table::{ComparisonTable, Entry};
 use crate::baseline::PENALTIES;
 use crate::error::TrainError;
 use crate::linear::logistic::Logistic;
@@ -34,7 +34,7 @@ const fn trees(trees: usize, depth: usize, learning_rate: f64) -> BoostingOption
 
 /// Items with their inputs.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct Examples {
     /// One row of inputs an item: what a model may look at.
     pub inputs: Vec<Vec<f64>>,
     /// What came.
@@ -43,26 +43,26 @@ pub struct Rows {
 
 /// A named span that forecasts are measured on.
 #[derive(Clone, Debug)]
-pub struct Span {
+pub struct EvaluationSpan {
     /// Name, such as `validation 1` or `test`.
     pub name: String,
     /// Its items.
-    pub rows: Rows,
+    pub rows: Examples,
 }
 
 /// A data set in its spans.
 #[derive(Clone, Debug)]
 pub struct Comparison {
     /// What is fitted on.
-    pub training: Rows,
+    pub training: Examples,
     /// What settings are chosen on, in one fold or more.
-    pub validation: Vec<Span>,
+    pub validation: Vec<EvaluationSpan>,
     /// What is measured once, when everything is chosen.
-    pub test: Option<Span>,
+    pub test: Option<EvaluationSpan>,
 }
 
 /// Answers the items of a span.
-type Answer = dyn Fn(&Rows) -> Result<Forecast, TrainError>;
+type Answer = dyn Fn(&Examples) -> Result<Forecast, TrainError>;
 
 /// A fitted baseline: its name, how many settings were compared for it, and how it answers.
 struct Fitted {
@@ -81,8 +81,8 @@ impl Comparison {
     ///
     /// [`TrainError::Rule`] when a span is empty or breaks a rule, [`TrainError::Rule`] when a regression has no
     /// solution.
-    pub fn run(&self) -> Result<Table, TrainError> {
-        let mut table = Table::default();
+    pub fn run(&self) -> Result<ComparisonTable, TrainError> {
+        let mut table = ComparisonTable::default();
         for fitted in self.fit()? {
             for span in self.validation.iter().chain(&self.test) {
                 let forecast = (fitted.answer)(&span.rows)?;
@@ -90,7 +90,7 @@ impl Comparison {
                     model: fitted.name.to_owned(),
                     span: span.name.clone(),
                     trials: fitted.trials,
-                    figures: Figures::of(&forecast, &span.rows.truth)?,
+                    metrics: Metrics::of(&forecast, &span.rows.truth)?,
                 });
             }
         }
@@ -99,11 +99,11 @@ impl Comparison {
 
     fn fit(&self) -> Result<Vec<Fitted>, TrainError> {
         let training = &self.training;
-        let mut chosen_on = Rows {
+        let mut chosen_on = Examples {
             inputs: Vec::new(),
             truth: Truth::default(),
         };
-        for Span { rows, .. } in &self.validation {
+        for EvaluationSpan { rows, .. } in &self.validation {
             chosen_on.inputs.extend_from_slice(&rows.inputs);
             chosen_on.truth.extend(&rows.truth);
         }
@@ -191,7 +191,7 @@ impl Comparison {
 fn fitted(
     name: &'static str,
     trials: usize,
-    answer: impl Fn(&Rows) -> Result<Forecast, TrainError> + 'static,
+    answer: impl Fn(&Examples) -> Result<Forecast, TrainError> + 'static,
 ) -> Fitted {
     Fitted {
         name,

@@ -13,18 +13,18 @@ use crate::error::TrainError;
 
 /// Figures of one forecast over one span.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Figures {
+pub struct Metrics {
     /// Number of items.
     pub items: usize,
     /// What was said of the return.
-    pub returns: Option<ReturnFigures>,
+    pub returns: Option<ReturnMetrics>,
     /// What was said of the class.
-    pub classes: Option<ClassFigures>,
+    pub classes: Option<ClassMetrics>,
 }
 
 /// Figures of predicted returns.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ReturnFigures {
+pub struct ReturnMetrics {
     /// Mean squared error of the return.
     pub mse: f64,
     /// Root of it.
@@ -48,7 +48,7 @@ pub struct ReturnFigures {
 
 /// Figures of predicted classes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct ClassFigures {
+pub struct ClassMetrics {
     /// Share of items whose class was the most likely one.
     pub accuracy: Proportion,
     /// Brier score over the three classes: 0 is perfect, 2 the worst.
@@ -70,26 +70,26 @@ pub struct CrossSections {
     pub ratio: f64,
 }
 
-impl Figures {
+impl Metrics {
     /// Measures a forecast.
     ///
     /// # Errors
     ///
     /// [`TrainError::Rule`] when the truth is empty, or either side breaks a rule of its `check`.
-    pub fn of(forecast: &Forecast, truth: &Truth) -> Result<Figures, TrainError> {
+    pub fn of(forecast: &Forecast, truth: &Truth) -> Result<Metrics, TrainError> {
         if truth.is_empty() {
             let rule = "there must be something to measure a forecast by".to_owned();
             return Err(TrainError::rule("baselines", rule));
         }
         truth.check()?;
         forecast.check(truth.len())?;
-        Ok(Figures {
+        Ok(Metrics {
             items: truth.len(),
             returns: forecast
                 .returns
                 .as_ref()
                 .map(|predicted| returns(predicted, truth)),
-            classes: forecast.probabilities.as_ref().map(|rows| ClassFigures {
+            classes: forecast.probabilities.as_ref().map(|rows| ClassMetrics {
                 accuracy: Proportion::clustered(
                     rows.iter()
                         .zip(&truth.classes)
@@ -105,7 +105,7 @@ impl Figures {
     }
 }
 
-fn returns(predicted: &[f64], truth: &Truth) -> ReturnFigures {
+fn returns(predicted: &[f64], truth: &Truth) -> ReturnMetrics {
     let actual = &truth.returns;
     let error = ReturnError::of(predicted, actual);
     let prices = predicted.iter().zip(actual).zip(&truth.closes);
@@ -124,7 +124,7 @@ fn returns(predicted: &[f64], truth: &Truth) -> ReturnFigures {
     let has_opinion = predicted.iter().any(|value| *value != 0.0);
     let hit =
         |((predicted, actual), day): ((&f64, &f64), _)| (day, predicted * actual.signum() > 0.0);
-    ReturnFigures {
+    ReturnMetrics {
         mse: error.mse,
         rmse: error.mse.sqrt(),
         mae: error.mae,
@@ -192,7 +192,7 @@ mod tests {
                 returns: Some(returns.to_vec()),
                 probabilities: None,
             };
-            Figures::of(&forecast, &truth)
+            Metrics::of(&forecast, &truth)
                 .unwrap()
                 .returns
                 .unwrap()
@@ -225,7 +225,7 @@ mod tests {
                 returns: Some(items.map(value).collect()),
                 probabilities: None,
             };
-            Figures::of(&forecast, &truth).unwrap().returns.unwrap()
+            Metrics::of(&forecast, &truth).unwrap().returns.unwrap()
         };
         let one = of(1);
         assert_eq!((one.ic, one.rank_ic), (None, None));

@@ -22,10 +22,10 @@ pub mod naive;
 pub mod table;
 pub mod trained;
 
-pub use comparison::{Comparison, Rows, Span};
+pub use comparison::{Comparison, EvaluationSpan, Examples};
 pub use forecast::{Forecast, Truth};
-pub use metrics::Figures;
-pub use table::{Entry, Table};
+pub use metrics::Metrics;
+pub use table::{ComparisonTable, Entry};
 
 use heqis_data::samples::Prepared;
 
@@ -53,7 +53,7 @@ pub fn comparison(prepared: &Prepared, folds: usize) -> Result<Comparison, Train
     let width = prepared.feature_names().len();
     let rows = |range: std::ops::Range<usize>| {
         let samples = &prepared.samples[range];
-        Rows {
+        Examples {
             inputs: samples
                 .iter()
                 .map(|sample| crate::baseline::features(&pca, sample, width).1)
@@ -69,7 +69,7 @@ pub fn comparison(prepared: &Prepared, folds: usize) -> Result<Comparison, Train
     };
     let validation = (0..folds).map(|fold| {
         let edge = |fold: usize| spans.validation.start + spans.validation.len() * fold / folds;
-        Span {
+        EvaluationSpan {
             name: match folds {
                 1 => "validation".to_owned(),
                 _ => format!("validation {}", fold + 1),
@@ -80,7 +80,7 @@ pub fn comparison(prepared: &Prepared, folds: usize) -> Result<Comparison, Train
     Ok(Comparison {
         training: rows(spans.training.clone()),
         validation: validation.collect(),
-        test: Some(Span {
+        test: Some(EvaluationSpan {
             name: "test".to_owned(),
             rows: rows(spans.test.clone()),
         }),

@@ -3,7 +3,7 @@
 use heqis_quant::stats::Proportion;
 use serde::Serialize;
 
-use super::metrics::{CrossSections, Figures, ReturnFigures};
+use super::metrics::{CrossSections, Metrics, ReturnMetrics};
 use crate::error::TrainError;
 
 /// Figures of one model over one span.
@@ -16,27 +16,28 @@ pub struct Entry {
     /// Number of settings that were compared on the validation span before this one was measured.
     pub trials: usize,
     /// What was measured.
-    pub figures: Figures,
+    #[serde(rename = "figures")]
+    pub metrics: Metrics,
 }
 
 /// Entries in the order in which they were added.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(transparent)]
-pub struct Table {
+pub struct ComparisonTable {
     entries: Vec<Entry>,
 }
 
 /// A column of the CSV: its name, and the cell of an entry.
-type Column = (&'static str, fn(&Figures) -> Option<f64>);
+type Column = (&'static str, fn(&Metrics) -> Option<f64>);
 
-impl Table {
+impl ComparisonTable {
     /// Adds an entry.
     pub fn push(&mut self, entry: Entry) {
         self.entries.push(entry);
     }
 
     /// Adds the entries of another table.
-    pub fn extend(&mut self, other: Table) {
+    pub fn extend(&mut self, other: ComparisonTable) {
         self.entries.extend(other.entries);
     }
 
@@ -87,18 +88,18 @@ impl Table {
             model,
             span,
             trials,
-            figures,
+            metrics,
         } in &self.entries
         {
             text.push_str(&format!(
                 "{},{},{trials},{}",
                 quoted(model),
                 quoted(span),
-                figures.items
+                metrics.items
             ));
             for (_, cell) in &columns {
                 text.push(',');
-                if let Some(value) = cell(figures) {
+                if let Some(value) = cell(metrics) {
                     text.push_str(&value.to_string());
                 }
             }
@@ -113,9 +114,9 @@ impl Table {
         let mut text = String::new();
         for span in self.spans() {
             let entries: Vec<&Entry> = self.entries.iter().filter(|e| e.span == span).collect();
-            let returns = |entry: &&Entry| entry.figures.returns.as_ref().map(|r| r.ic.is_some());
+            let returns = |entry: &&Entry| entry.metrics.returns.as_ref().map(|r| r.ic.is_some());
             let with_ic = entries.iter().any(|entry| returns(entry) == Some(true));
-            let items = entries.first().map_or(0, |entry| entry.figures.items);
+            let items = entries.first().map_or(0, |entry| entry.metrics.items);
             let mut names = vec![
                 "model",
                 "MSE",
@@ -144,14 +145,14 @@ impl Table {
 }
 
 fn columns() -> Vec<Column> {
-    fn returns(figures: &Figures) -> Option<&ReturnFigures> {
-        figures.returns.as_ref()
+    fn returns(metrics: &Metrics) -> Option<&ReturnMetrics> {
+        metrics.returns.as_ref()
     }
-    fn direction(figures: &Figures) -> Option<Proportion> {
-        returns(figures)?.direction
+    fn direction(metrics: &Metrics) -> Option<Proportion> {
+        returns(metrics)?.direction
     }
-    fn class(figures: &Figures) -> Option<Proportion> {
-        Some(figures.classes.as_ref()?.accuracy)
+    fn class(metrics: &Metrics) -> Option<Proportion> {
+        Some(metrics.classes.as_ref()?.accuracy)
     }
     vec![
         ("mse", |f| Some(returns(f)?.mse)),
@@ -185,8 +186,8 @@ fn columns() -> Vec<Column> {
 
 fn cells(entry: &Entry, with_ic: bool) -> Vec<String> {
     let dash = || "–".to_owned();
-    let returns = entry.figures.returns.as_ref();
-    let classes = entry.figures.classes.as_ref();
+    let returns = entry.metrics.returns.as_ref();
+    let classes = entry.metrics.classes.as_ref();
     let small = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.4e}"));
     let share = |share: Option<Proportion>| {
         share.map_or_else(dash, |share| {

@@ -4,24 +4,24 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 
-use super::comparison::{Comparison, Rows, Span};
+use super::comparison::{Comparison, EvaluationSpan, Examples};
 use super::forecast::{Forecast, Truth};
-use super::metrics::Figures;
-use super::table::{Entry, Table};
+use super::metrics::Metrics;
+use super::table::{ComparisonTable, Entry};
 use crate::error::TrainError;
 use crate::train::corpus::Sample;
 use crate::train::predict::Prediction;
 use crate::train::tensors::numbers;
-use crate::train::{Corpus, Part, Stage, TrainedRun};
+use crate::train::{Corpus, SavedWeights, Split, TrainedRun};
 
 /// Name of all generators together.
 pub(crate) const ENSEMBLE: &str = "ensemble";
 
 /// Returns the name of a model in the table, as in `g1, game`.
-pub fn label(target: &str, stage: Stage) -> String {
-    match stage {
-        Stage::Alone => format!("{target}, alone"),
-        Stage::Best => format!("{target}, game"),
+pub fn label(target: &str, weights: SavedWeights) -> String {
+    match weights {
+        SavedWeights::Pretrained => format!("{target}, alone"),
+        SavedWeights::Best => format!("{target}, game"),
     }
 }
 
@@ -43,9 +43,9 @@ pub fn best(run: &TrainedRun) -> Result<String, TrainError> {
     let loss = |name: &String| {
         let loss = run
             .manifest
-            .figures
+            .metrics
             .get(name)
-            .and_then(|figures| figures.best.loss);
+            .and_then(|metrics| metrics.best.loss);
         loss.unwrap_or(f64::INFINITY)
     };
     let names = run.manifest.config.generators.iter().map(|spec| &spec.name);
@@ -68,8 +68,8 @@ pub fn table(
     corpus: &Corpus,
     folds: usize,
     others: &[TrainedRun],
-) -> Result<Table, TrainError> {
-    let validation = corpus.samples(Part::Validation).len();
+) -> Result<ComparisonTable, TrainError> {
+    let validation = corpus.samples(Split::Validation).len();
     if folds == 0 || folds > validation {
         return Err(TrainError::rule(
             "baselines",
@@ -83,28 +83,28 @@ pub fn table(
         1 => "validation".to_owned(),
         _ => format!("validation {}", index + 1),
     };
-    let rows = |part: Part| rows(corpus, corpus.samples(part));
+    let rows = |split: Split| rows(corpus, corpus.samples(split));
     let (training, chosen_on, test) = (
-        rows(Part::Training)?,
-        rows(Part::Validation)?,
-        rows(Part::Test)?,
+        rows(Split::Training)?,
+        rows(Split::Validation)?,
+        rows(Split::Test)?,
     );
     let comparison = Comparison {
         training,
         validation: (0..folds)
-            .map(|index| Span {
+            .map(|index| EvaluationSpan {
                 name: name(index),
                 rows: cut(&chosen_on, fold(index)),
             })
             .collect(),
-        test: Some(Span {
+        test: Some(EvaluationSpan {
             name: "test".to_owned(),
             rows: test,
         }),
     };
     let mut table = comparison.run()?;
-    add(&mut table, &comparison, run, corpus, &|target, stage| {
-        label(target, stage)
+    add(&mut table, &comparison, run, corpus, &|target, weights| {
+        label(target, weights)
     })?;
     for other in others {
         if other.manifest.data_sha256 != run.manifest.data_sha256
@@ -125,7 +125,7 @@ pub fn table(
             &comparison,
             other,
             &other.corpus()?,
-            &|target, stage| format!("{}: {}", dir.to_string_lossy(), label(target, stage)),
+            &|target, weights| format!("{}: {}", dir.to_string_lossy(), label(target, weights)),
         )?;
     }
     Ok(table)
@@ -133,18 +133,18 @@ pub fn table(
 
 /// Adds the generators of a run, each and together, under the names that `named` gives them.
 fn add(
-    table: &mut Table,
+    table: &mut ComparisonTable,
     comparison: &Comparison,
     run: &TrainedRun,
     corpus: &Corpus,
-    named: &dyn Fn(&str, Stage) -> String,
+    named: &dyn Fn(&str, SavedWeights) -> String,
 ) -> Result<(), TrainError> {
     let trials = run.manifest.config.generators.len();
-    for stage in [Stage::Alone, Stage::Best] {
+    for weights in [SavedWeights::Pretrained, SavedWeights::Best] {
         let mut said: Vec<(String, [Forecast; 2])> = Vec::new();
-        for generator in run.generators(stage)? {
+        for generator in run.generators(weights)? {
             let of = |part| Ok::<_, TrainError>(forecast(&generator.predict(corpus, part)?));
-            let forecasts = [of(Part::Validation)?, of(Part::Test)?];
+            let forecasts = [of(Split::Validation)?, of(Split::Test)?];
             said.push((generator.name.clone(), forecasts));
         }
         if said.len() > 1 {
@@ -155,12 +155,12 @@ fn add(
             said.push((ENSEMBLE.to_owned(), [together(0)?, together(1)?]));
         }
         for (target, [validation, test]) in said {
-            let mut push = |span: &Span, forecast: &Forecast| -> Result<(), TrainError> {
+            let mut push = |span: &EvaluationSpan, forecast: &Forecast| -> Result<(), TrainError> {
                 table.push(Entry {
-                    model: named(&target, stage),
+                    model: named(&target, weights),
                     span: span.name.clone(),
                     trials,
-                    figures: Figures::of(forecast, &span.rows.truth)?,
+                    metrics: Metrics::of(forecast, &span.rows.truth)?,
                 });
                 Ok(())
             };
@@ -179,8 +179,8 @@ fn add(
 }
 
 /// Returns samples with the last row of their windows, and what came after it.
-fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Rows, TrainError> {
-    let mut rows = Rows {
+fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Examples, TrainError> {
+    let mut rows = Examples {
         inputs: Vec::with_capacity(samples.len()),
         truth: Truth::default(),
     };
@@ -203,9 +203,9 @@ fn rows(corpus: &Corpus, samples: &[Sample]) -> Result<Rows, TrainError> {
     Ok(rows)
 }
 
-fn cut(rows: &Rows, range: std::ops::Range<usize>) -> Rows {
+fn cut(rows: &Examples, range: std::ops::Range<usize>) -> Examples {
     let truth = &rows.truth;
-    Rows {
+    Examples {
         inputs: rows.inputs[range.clone()].to_vec(),
         truth: Truth {
             times_ns: truth.times_ns[range.clone()].to_vec(),

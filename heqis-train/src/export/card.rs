@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::direction::Direction;
 use super::subject::Export;
-use crate::baselines::metrics::Figures;
+use crate::baselines::metrics::Metrics;
 use crate::baselines::trained::label;
-use crate::train::Stage;
+use crate::train::SavedWeights;
 
 /// Returns the card of the feature model.
 pub(super) fn factors(export: &Export<'_>, figures: &BTreeMap<String, Value>) -> String {
@@ -71,7 +71,7 @@ pub(super) fn direction(
             format!("{} ({kind}, {} rows)", spec.name, spec.window_bars)
         })
         .collect();
-    let chosen = label(target, Stage::Best);
+    let chosen = label(target, SavedWeights::Best);
     format!(
         "# {name}\n\n\
          The return and the direction {HORIZON_BARS} bar ahead, by `{target}` of a game of {count} generators against as many \
@@ -133,12 +133,12 @@ fn data(export: &Export<'_>) -> String {
 
 /// Says in words whether the test figures beat the naive answers and the other baselines.
 fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
-    let get = |model: &str| export.table.get(model, "test").map(|entry| &entry.figures);
-    let Some(figures) = get(chosen) else {
+    let get = |model: &str| export.table.get(model, "test").map(|entry| &entry.metrics);
+    let Some(metrics) = get(chosen) else {
         return String::new();
     };
     let mut text = String::from("On the test span ");
-    if let Some(returns) = &figures.returns {
+    if let Some(returns) = &metrics.returns {
         let d = &returns.minus_last_value;
         let place = place(d.low > 0.0, d.high < 0.0);
         let _ = write!(
@@ -153,8 +153,8 @@ fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
             );
         }
     }
-    let class = |figures: Option<&Figures>| Some(figures?.classes.as_ref()?.accuracy);
-    if let (Some(ours), Some(naive)) = (class(Some(figures)), class(get("training majority"))) {
+    let class = |metrics: Option<&Metrics>| Some(metrics?.classes.as_ref()?.accuracy);
+    if let (Some(ours), Some(naive)) = (class(Some(metrics)), class(get("training majority"))) {
         let place = place(
             ours.wilson_low > naive.share,
             ours.wilson_high < naive.share,
@@ -178,7 +178,7 @@ fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
     if better.contains(&"ridge") {
         text.push_str(" The game does not beat ridge here.");
     }
-    if better.contains(&label(target, Stage::Alone).as_str()) {
+    if better.contains(&label(target, SavedWeights::Pretrained).as_str()) {
         text.push_str(" The game did not make the generator better than it was alone.");
     }
     text.push('\n');
@@ -187,15 +187,15 @@ fn verdict(export: &Export<'_>, target: &str, chosen: &str) -> String {
 
 /// Returns the models of the table whose squared error on the test span is smaller than that of the chosen one.
 fn better<'a>(export: &'a Export<'_>, chosen: &str) -> Vec<&'a str> {
-    let error = |figures: &Figures| Some(figures.returns.as_ref()?.mse);
+    let error = |metrics: &Metrics| Some(metrics.returns.as_ref()?.mse);
     let test = export.table.get(chosen, "test");
-    let Some(ours) = test.and_then(|entry| error(&entry.figures)) else {
+    let Some(ours) = test.and_then(|entry| error(&entry.metrics)) else {
         return Vec::new();
     };
     let entries = export.table.entries().iter();
     entries
         .filter(|entry| entry.span == "test")
-        .filter(|entry| error(&entry.figures).is_some_and(|theirs| theirs < ours))
+        .filter(|entry| error(&entry.metrics).is_some_and(|theirs| theirs < ours))
         .map(|entry| entry.model.as_str())
         .collect()
 }
@@ -218,8 +218,8 @@ fn rule_text(rule: Option<&DecisionRule>) -> String {
     }
 }
 
-fn direction_of(figures: Option<&Figures>) -> Option<f64> {
-    Some(figures?.returns.as_ref()?.direction?.share)
+fn direction_of(metrics: Option<&Metrics>) -> Option<f64> {
+    Some(metrics?.returns.as_ref()?.direction?.share)
 }
 
 /// Says where a figure lies, given whether its whole interval is above or below what it is compared with.

@@ -17,13 +17,13 @@ use super::direction::Direction;
 use super::rule;
 use super::subject::Export;
 use crate::baseline::bundles::rounded;
-use crate::baselines::Table;
+use crate::baselines::ComparisonTable;
 use crate::baselines::trained::{self, ENSEMBLE};
 use crate::error::TrainError;
 use crate::nets::encoder::Encoder;
 use crate::train::corpus::Sample;
 use crate::train::tensors::numbers;
-use crate::train::{Corpus, Part, Stage, TrainedGenerator, TrainedRun};
+use crate::train::{Corpus, SavedWeights, Split, TrainedGenerator, TrainedRun};
 use heqis_bundle::{Provenance, Role, joined_names};
 
 /// Golden windows in a bundle, spread evenly over the test span.
@@ -101,7 +101,7 @@ pub struct RunBundles {
 pub fn write_bundles(run: &Path, word: &str, out: &Path) -> Result<RunBundles, TrainError> {
     let run = open_ended(run)?;
     let corpus = run.corpus()?;
-    let table = Table::default();
+    let table = ComparisonTable::default();
     let export = Export::new(&run, &corpus, &table, "factors")?;
     let directions = targets(&run, word)?
         .into_iter()
@@ -132,7 +132,7 @@ fn targets(
     run: &TrainedRun,
     word: &str,
 ) -> Result<Vec<(String, Vec<TrainedGenerator>)>, TrainError> {
-    let generators = run.generators(Stage::Best)?;
+    let generators = run.generators(SavedWeights::Best)?;
     let best = trained::best(run)?;
     let one = |name: &str| -> Vec<TrainedGenerator> {
         generators
@@ -184,7 +184,7 @@ impl<'a> Export<'a> {
     fn new(
         run: &'a TrainedRun,
         corpus: &'a Corpus,
-        table: &'a Table,
+        table: &'a ComparisonTable,
         factors_name: &'a str,
     ) -> Result<Self, TrainError> {
         let Some(encoder) = run.encoder()? else {
@@ -281,10 +281,10 @@ impl<'a> Export<'a> {
             &[("predicted_return", &values), ("probabilities", &odds)],
         );
         let rule = self.rule(&direction)?;
-        let model = trained::label(target, Stage::Best);
+        let model = trained::label(target, SavedWeights::Best);
         let of = |span: &str| {
             let entry = self.table.get(&model, span);
-            entry.map_or(Value::Null, |entry| json!(entry.figures))
+            entry.map_or(Value::Null, |entry| json!(entry.metrics))
         };
         let figures = BTreeMap::from([
             ("horizon_bars".to_owned(), json!(HORIZON_BARS)),
@@ -312,7 +312,7 @@ impl<'a> Export<'a> {
     /// Returns the rule that follows from the model's answers on the validation span.
     fn rule(&self, direction: &Direction) -> Result<Option<DecisionRule>, TrainError> {
         let (mut returns, mut ups) = (Vec::new(), Vec::new());
-        for chunk in self.corpus.samples(Part::Validation).chunks(512) {
+        for chunk in self.corpus.samples(Split::Validation).chunks(512) {
             let windows = self.direction_windows(direction, chunk)?;
             let [values, odds] = direction.forward(&windows, chunk.len())?;
             returns.extend(values);
@@ -341,9 +341,9 @@ impl<'a> Export<'a> {
     /// Returns the share of the windows' variance that a passage through the factors loses, by span.
     fn unexplained(&self) -> Result<BTreeMap<&'static str, f64>, TrainError> {
         let parts = [
-            ("training", Part::Training),
-            ("validation", Part::Validation),
-            ("test", Part::Test),
+            ("training", Split::Training),
+            ("validation", Split::Validation),
+            ("test", Split::Test),
         ];
         let device = Device::flex();
         let mut shares = BTreeMap::new();
@@ -406,9 +406,9 @@ impl<'a> Export<'a> {
         golden: Golden,
     ) -> Result<BundleParts, TrainError> {
         let manifest = &self.run.manifest;
-        let generators = manifest.figures.iter();
+        let generators = manifest.metrics.iter();
         let weights: BTreeMap<&String, &String> = generators
-            .map(|(name, figures)| (name, &figures.weights_sha256))
+            .map(|(name, metrics)| (name, &metrics.weights_sha256))
             .collect();
         let run = json!({
             "code_version": manifest.code_version,
@@ -468,7 +468,7 @@ fn scaler(scaler: &Scaler, window_bars: usize) -> Result<Vec<u8>, TrainError> {
 
 /// Returns samples at evenly spread places of the test span, its first and last among them.
 fn golden_samples(corpus: &Corpus) -> Vec<Sample> {
-    let samples = corpus.samples(Part::Test);
+    let samples = corpus.samples(Split::Test);
     let last = samples.len().saturating_sub(1);
     (0..GOLDEN_WINDOWS)
         .filter_map(|i| samples.get(last * i / (GOLDEN_WINDOWS - 1)).copied())

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::baselines::Table;
+use crate::baselines::ComparisonTable;
 use crate::nets::encoder::Encoder;
 use crate::train::{Corpus, TrainedRun};
 
@@ -10,7 +10,7 @@ use crate::train::{Corpus, TrainedRun};
 pub(super) struct Export<'a> {
     pub(super) run: &'a TrainedRun,
     pub(super) corpus: &'a Corpus,
-    pub(super) table: &'a Table,
+    pub(super) table: &'a ComparisonTable,
     pub(super) factors_name: &'a str,
     /// Windows that a second model in each bundle takes at once.
     pub(super) batch: Option<NonZeroUsize>,

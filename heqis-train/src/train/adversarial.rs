@@ -9,8 +9,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use rand_chacha::ChaCha8Rng;
 
-use super::candidate::{Candidate, verdict};
-use super::corpus::{Batch, Part, Sample};
+use super::candidate::{Candidate, discriminate};
+use super::corpus::{Batch, Sample, Split};
 use super::curves::{Mean, Point};
 use super::epoch::{TrainContext, number, supervised_losses};
 use super::loss;
@@ -240,7 +240,7 @@ impl<'a> DiscriminatorTurn<'a> {
     ) -> Result<(), TrainError> {
         let (discriminator, [count, _]) = (&mut *self.discriminator, batch.target.dims());
         let shown = (0..given.len()).filter(|i| weights.of(self.place, *i) > 0.0);
-        let verdict = verdict(
+        let output = discriminate(
             &discriminator.net,
             discriminator.series_bars,
             batch,
@@ -248,13 +248,13 @@ impl<'a> DiscriminatorTurn<'a> {
             shown,
             true,
         );
-        if let Some(real) = &verdict.real {
+        if let Some(real) = &output.real {
             self.real.add(positive(real)?, count);
         }
-        for (_, fake) in &verdict.fake {
+        for (_, fake) in &output.fake {
             self.fake.add(1.0 - positive(fake)?, count);
         }
-        if let Some(loss) = loss::discriminator(self.place, &verdict, weights) {
+        if let Some(loss) = loss::discriminator(self.place, &output, weights) {
             self.loss.add(number(loss.clone())?, count);
             let mut gradients = loss.backward();
             let (net, norm) =
@@ -280,7 +280,7 @@ impl<'a> DiscriminatorTurn<'a> {
         let net = self.discriminator.net.clone().no_grad();
         let leaves: Vec<Candidate> = given.iter().map(Candidate::leaf).collect();
         let shown = (0..leaves.len()).filter(|i| weights.of(self.place, *i) > 0.0 && learning[*i]);
-        let verdict = verdict(
+        let output = discriminate(
             &net,
             self.discriminator.series_bars,
             batch,
@@ -289,7 +289,7 @@ impl<'a> DiscriminatorTurn<'a> {
             false,
         );
         let (mut total, mut adversarial_loss) = (None, Vec::new());
-        for (generator, loss) in loss::adversarial_losses(self.place, &verdict, weights) {
+        for (generator, loss) in loss::adversarial_losses(self.place, &output, weights) {
             adversarial_loss.push((generator, number(loss.clone())?));
             loss::add(
                 &mut total,
@@ -346,7 +346,7 @@ pub(crate) fn discriminator_losses(
         generators.iter().map(|p| (p, p.net.valid())).collect();
     let discriminators: Vec<(&DiscriminatorState, Discriminator)> =
         discriminators.iter().map(|j| (j, j.net.valid())).collect();
-    let samples = context.corpus.samples(Part::Validation);
+    let samples = context.corpus.samples(Split::Validation);
     for chunk in samples.chunks(context.config.batch_size) {
         let batch = context.corpus.batch(chunk, &device);
         let candidates = generators
@@ -358,7 +358,7 @@ pub(crate) fn discriminator_losses(
             .collect::<Result<Vec<_>, _>>()?;
         for (j, ((discriminator, net), mean)) in discriminators.iter().zip(&mut means).enumerate() {
             let shown = 0..candidates.len();
-            let verdict = verdict(
+            let output = discriminate(
                 net,
                 discriminator.series_bars,
                 &batch,
@@ -366,7 +366,7 @@ pub(crate) fn discriminator_losses(
                 shown,
                 true,
             );
-            if let Some(loss) = loss::discriminator(j, &verdict, &weights) {
+            if let Some(loss) = loss::discriminator(j, &output, &weights) {
                 mean.add(number(loss)?, chunk.len());
             }
         }

@@ -5,9 +5,9 @@ use burn::tensor::{Tensor, TensorData};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
 
-use super::config::JudgedClass;
+use super::config::CandidateClass;
 use super::corpus::Batch;
-use super::loss::Verdict;
+use super::loss::DiscriminatorOutput;
 use super::tensors::numbers;
 use crate::error::TrainError;
 use crate::nets::discriminator::Discriminator;
@@ -25,15 +25,15 @@ pub(crate) struct Candidate {
 impl Candidate {
     pub(crate) fn of(
         output: &GeneratorOutput,
-        judged: JudgedClass,
+        judged: CandidateClass,
         noise: &mut ChaCha8Rng,
     ) -> Result<Self, TrainError> {
         let logits = output.logits.clone();
         Ok(Self {
             value: output.value.clone(),
             class: match judged {
-                JudgedClass::Softmax => softmax(logits, 1),
-                JudgedClass::Gumbel => gumbel_softmax(logits, noise)?,
+                CandidateClass::Softmax => softmax(logits, 1),
+                CandidateClass::Gumbel => gumbel_softmax(logits, noise)?,
             },
         })
     }
@@ -57,14 +57,14 @@ impl Candidate {
 }
 
 /// Lets one discriminator judge candidates, and the real series first when asked, in one forward pass.
-pub(crate) fn verdict(
+pub(crate) fn discriminate(
     net: &Discriminator,
     series_bars: usize,
     batch: &Batch,
     candidates: &[Candidate],
     shown: impl Iterator<Item = usize>,
     with_real: bool,
-) -> Verdict {
+) -> DiscriminatorOutput {
     let shown: Vec<usize> = shown.collect();
     let mut series = Vec::new();
     let mut classes = Vec::new();
@@ -80,7 +80,7 @@ pub(crate) fn verdict(
         show(candidates[*i].value.clone(), candidates[*i].class.clone());
     }
     if series.is_empty() {
-        return Verdict {
+        return DiscriminatorOutput {
             real: None,
             fake: vec![],
         };
@@ -89,7 +89,7 @@ pub(crate) fn verdict(
     let logits = net.forward(Tensor::cat(series, 0), Tensor::cat(classes, 0));
     let part = |at: usize| logits.clone().narrow(0, at * rows, rows);
     let first = usize::from(with_real);
-    Verdict {
+    DiscriminatorOutput {
         real: with_real.then(|| part(0)),
         fake: shown
             .iter()

@@ -199,13 +199,13 @@ pub struct LossConfig {
     #[serde(rename(serialize = "deception"), alias = "deception")]
     pub adversarial: f64,
     /// How a candidate's class is encoded for a discriminator.
-    pub judged_class: JudgedClass,
+    pub judged_class: CandidateClass,
 }
 
 /// How a candidate's class is encoded for a discriminator. Real classes are one-hot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum JudgedClass {
+pub enum CandidateClass {
     /// As probabilities, by softmax. A discriminator learns to recognise a candidate by its class not being one-hot, and makes
     /// generators overconfident.
     Softmax,
@@ -221,7 +221,7 @@ impl Default for LossConfig {
             value: 1.0,
             class: 1.0,
             adversarial: 1.0,
-            judged_class: JudgedClass::default(),
+            judged_class: CandidateClass::default(),
         }
     }
 }

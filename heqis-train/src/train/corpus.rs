@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 
 /// One series with its scaled rows and what followed each.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub struct ScaledSeries {
     /// The instrument.
     pub symbol: Symbol,
     /// The day of each row.
@@ -46,7 +46,7 @@ pub struct Sample {
 
 /// Which span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Split {
     /// What networks are fitted on.
     Training,
     /// What stops and chooses.
@@ -59,7 +59,7 @@ pub enum Part {
 #[derive(Clone, Debug)]
 pub struct Corpus {
     /// The series, in the order of symbols.
-    pub series: Vec<Series>,
+    pub series: Vec<ScaledSeries>,
     /// The scaler of the features, fitted on the training span.
     pub scaler: Scaler,
     /// What returns are divided by to become targets: their deviation around zero on the training span. The sign stays.
@@ -170,7 +170,7 @@ impl Corpus {
         let columns = scaler.n_features();
         let mut series = Vec::with_capacity(raw.len());
         for (symbol, rows) in raw {
-            series.push(Series::new(symbol, &rows, config.to, &scaler)?);
+            series.push(ScaledSeries::new(symbol, &rows, config.to, &scaler)?);
         }
         let mut corpus = Self {
             series,
@@ -187,14 +187,14 @@ impl Corpus {
 
     /// Returns the samples of a span, series by series and in the order of time.
     #[must_use]
-    pub fn samples(&self, part: Part) -> &[Sample] {
+    pub fn samples(&self, part: Split) -> &[Sample] {
         &self.samples[part as usize]
     }
 
     /// Returns the last day that anything fitted or chosen on the training and validation spans has seen: that of a label.
     #[must_use]
     pub fn seen_to(&self) -> Option<Date> {
-        let parts = [Part::Training, Part::Validation];
+        let parts = [Split::Training, Split::Validation];
         let samples = parts.into_iter().flat_map(|part| self.samples(part));
         samples
             .map(|sample| self.series[sample.series as usize].label_dates[sample.row as usize])
@@ -204,7 +204,7 @@ impl Corpus {
     /// Returns a warning when nearly all labels of the training samples are flat.
     #[must_use]
     pub fn flat_warning(&self, flat_band: f64) -> Option<String> {
-        let samples = self.samples(Part::Training);
+        let samples = self.samples(Split::Training);
         let class = |s: &Sample| {
             CLASSES[usize::from(self.series[s.series as usize].classes[s.row as usize])]
         };
@@ -357,7 +357,7 @@ impl Corpus {
     }
 }
 
-impl Series {
+impl ScaledSeries {
     fn new(
         symbol: Symbol,
         rows: &Rows,

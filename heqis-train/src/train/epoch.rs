@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use super::config::TrainConfig;
-use super::corpus::{Batch, Corpus, Part, Sample};
+use super::corpus::{Batch, Corpus, Sample, Split};
 use super::curves::{Mean, Point};
 use super::device::device_of;
 use super::loss;
@@ -36,7 +36,7 @@ pub(crate) struct TrainContext<'a> {
 impl TrainContext<'_> {
     /// Returns the training samples of a pass in its order.
     pub(crate) fn order(&self, phase: Phase, epoch: usize, pass: usize) -> Vec<Sample> {
-        let mut samples = self.corpus.samples(Part::Training).to_vec();
+        let mut samples = self.corpus.samples(Split::Training).to_vec();
         let mut rng = stream(self.config.seed, phase, epoch, pass, Purpose::Order);
         samples.shuffle(&mut rng);
         let wanted = self.config.data.samples_per_epoch;
@@ -90,7 +90,7 @@ impl TrainContext<'_> {
 
     /// Measures a generator on the validation span.
     pub(crate) fn score(&self, generator: &GeneratorState) -> Result<Score, TrainError> {
-        let samples = self.corpus.samples(Part::Validation);
+        let samples = self.corpus.samples(Split::Validation);
         let net = generator.net.valid();
         let said = predict(
             &net,
@@ -200,7 +200,7 @@ pub(crate) fn encoder(
         context.step();
     }
     let net = encoder.net.valid();
-    for chunk in context.corpus.samples(Part::Validation).chunks(CHUNK) {
+    for chunk in context.corpus.samples(Split::Validation).chunks(CHUNK) {
         let windows = context.corpus.encoder_windows(chunk, &device_of(&net));
         validation.add(number(net.loss(windows, judged_with)?)?, chunk.len());
     }

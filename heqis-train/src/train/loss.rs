@@ -10,7 +10,7 @@ use super::schedule::PairWeights;
 
 /// What one discriminator says about one batch.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct DiscriminatorOutput {
     /// Logits of the real series, `[batch, 1]`; absent in the generators' turn, whose loss has no use for them.
     pub real: Option<Tensor<2>>,
     /// Logits of candidates, `[batch, 1]`, each with the place of its generator. Pairs of weight 0 are left out.
@@ -29,12 +29,16 @@ pub(crate) fn bce_with_logits(logits: Tensor<2>, target: f64) -> Tensor<1> {
 
 /// Returns what discriminator `j` pays: BCE(D_j(real), 1) + Σ_i w_ji · BCE(D_j(ŷ_i), 0), `[1]`; `None` when it saw nothing.
 #[must_use]
-pub fn discriminator(j: usize, verdict: &Verdict, weights: &PairWeights) -> Option<Tensor<1>> {
+pub fn discriminator(
+    j: usize,
+    output: &DiscriminatorOutput,
+    weights: &PairWeights,
+) -> Option<Tensor<1>> {
     let mut total = None;
-    if let Some(real) = &verdict.real {
+    if let Some(real) = &output.real {
         add(&mut total, bce_with_logits(real.clone(), 1.0));
     }
-    for (i, logits) in &verdict.fake {
+    for (i, logits) in &output.fake {
         let loss = bce_with_logits(logits.clone(), 0.0);
         add(&mut total, loss.mul_scalar(weights.of(j, *i)));
     }
@@ -45,10 +49,10 @@ pub fn discriminator(j: usize, verdict: &Verdict, weights: &PairWeights) -> Opti
 /// `[1]`. The target is 1, since a generator wants its candidate to be taken for real.
 pub(crate) fn adversarial_losses<'a>(
     j: usize,
-    verdict: &'a Verdict,
+    output: &'a DiscriminatorOutput,
     weights: &'a PairWeights,
 ) -> impl Iterator<Item = (usize, Tensor<1>)> + 'a {
-    verdict.fake.iter().map(move |(i, logits)| {
+    output.fake.iter().map(move |(i, logits)| {
         let loss = bce_with_logits(logits.clone(), 1.0);
         (*i, loss.mul_scalar(weights.of(j, *i)))
     })
@@ -136,13 +140,13 @@ mod tests {
     }
 
     /// D_0 believes the real series (3/4, 1/2), D_1 does not (1/4, 1/4).
-    fn verdicts() -> Vec<Verdict> {
+    fn outputs() -> Vec<DiscriminatorOutput> {
         vec![
-            Verdict {
+            DiscriminatorOutput {
                 real: Some(column(&[LN3, 0.0])),
                 fake: vec![(0, column(&[-LN3, -LN3])), (1, column(&[LN3, -LN3]))],
             },
-            Verdict {
+            DiscriminatorOutput {
                 real: Some(column(&[-LN3, -LN3])),
                 fake: vec![(0, column(&[0.0, 0.0])), (1, column(&[LN3, LN3]))],
             },
@@ -161,7 +165,7 @@ mod tests {
         // BCE(fake, 0): D_0 on ŷ_0 ln 4/3, on ŷ_1 (ln 4 + ln 4/3)/2; D_1 on ŷ_0 ln 2, on ŷ_1 ln 4.
         let real = [(ln43 + ln2) / 2.0, ln4];
         let fake = [[ln43, (ln4 + ln43) / 2.0], [ln2, ln4]];
-        let all = verdicts();
+        let all = outputs();
         for (weights, wanted) in [
             (
                 PairWeights::shared(2),
@@ -183,7 +187,7 @@ mod tests {
         let (ln2, ln43, ln4) = (2f64.ln(), (4.0f64 / 3.0).ln(), 4f64.ln());
         // BCE(fake, 1): D_0 on ŷ_0 ln 4, on ŷ_1 (ln 4/3 + ln 4)/2; D_1 on ŷ_0 ln 2, on ŷ_1 ln 4/3.
         let fake = [[ln4, (ln43 + ln4) / 2.0], [ln2, ln43]];
-        let all = verdicts();
+        let all = outputs();
         for (weights, wanted) in [
             (
                 PairWeights::shared(2),
@@ -193,7 +197,7 @@ mod tests {
         ] {
             let paid = |i: usize| {
                 let all = all.iter().enumerate();
-                let told = all.flat_map(|(j, verdict)| adversarial_losses(j, verdict, &weights));
+                let told = all.flat_map(|(j, output)| adversarial_losses(j, output, &weights));
                 let own = told.filter(|(of, _)| *of == i);
                 own.map(|(_, loss)| loss).reduce(|sum, loss| sum + loss)
             };

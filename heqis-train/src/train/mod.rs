@@ -47,14 +47,14 @@ pub mod trainer;
 mod worker_pool;
 
 pub use config::TrainConfig;
-pub use corpus::{Corpus, Part};
+pub use corpus::{Corpus, Split};
 pub use device::DeviceKind;
-pub use run::{Stage, TrainedGenerator, TrainedRun};
+pub use run::{SavedWeights, TrainedGenerator, TrainedRun};
 pub use trainer::train;
 
 /// Settles how this process computes beside its trainings: with so many threads, 0 for one a core, and with memory that is
 /// kept.
-pub fn settle_process(threads: usize) {
+pub fn configure_process(threads: usize) {
     crate::nets::memory::keep_freed();
     // Fails only when a pool is there already, which then stays.
     let _ = rayon::ThreadPoolBuilder::new()

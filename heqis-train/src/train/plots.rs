@@ -4,7 +4,7 @@ use burn::module::Module;
 use heqis_data::samples::CLASSES;
 use heqis_data::svg::{Curve, Style, chart};
 
-use super::corpus::{Corpus, Part};
+use super::corpus::{Corpus, Split};
 use super::curves::Point;
 use super::device::device_of;
 use super::state::{EncoderState, State};
@@ -22,7 +22,7 @@ const DRAWN_FEATURES: usize = 4;
 pub(crate) fn all(state: &State, corpus: &Corpus) -> Result<Vec<(String, String)>, TrainError> {
     let mut pictures = by_epoch(&state.curves);
     for generator in &state.generators {
-        let said = generator.said(corpus, Part::Validation)?;
+        let said = generator.said(corpus, Split::Validation)?;
         let of = |name: &str, value: &dyn Fn(usize) -> f64| Curve {
             name: name.to_owned(),
             points: (0..said.len()).map(|at| (at as f64, value(at))).collect(),
@@ -124,7 +124,7 @@ fn by_epoch(points: &[Point]) -> Vec<(String, String)> {
 
 /// Draws the first features of one window of the validation span beside what the encoder makes of them.
 fn reconstruction(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
-    let samples = corpus.samples(Part::Validation);
+    let samples = corpus.samples(Split::Validation);
     let middle = &samples[samples.len() / 2..][..1];
     let net = encoder.best_net.valid();
     let windows = corpus.encoder_windows(middle, &device_of(&net));
@@ -153,7 +153,7 @@ fn reconstruction(encoder: &EncoderState, corpus: &Corpus) -> Result<String, Tra
 
 /// Draws the first two factors of the validation span, coloured by what came.
 fn latent(encoder: &EncoderState, corpus: &Corpus) -> Result<String, TrainError> {
-    let samples = corpus.samples(Part::Validation);
+    let samples = corpus.samples(Split::Validation);
     let net = encoder.best_net.valid();
     let mut curves: Vec<Curve> = CLASSES
         .iter()

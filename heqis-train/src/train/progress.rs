@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::curves::Point;
 use super::phase::Phase;
-use super::run::Figures;
-use super::state::Clock;
+use super::run::GeneratorMetrics;
+use super::state::NextEpoch;
 use crate::error::TrainError;
 
 /// The file of a run directory that holds the lines.
@@ -28,7 +28,8 @@ pub enum Event<'a> {
         /// Whether it goes on behind a checkpoint.
         resumed: bool,
         /// The epoch that comes first.
-        clock: Clock,
+        #[serde(rename = "clock")]
+        next: NextEpoch,
         /// All work, in steps of one generator alone.
         cost: usize,
         /// The part of it that is left.
@@ -45,7 +46,7 @@ pub enum Event<'a> {
         /// Epochs of the phase, at most.
         of: usize,
         /// What comes next.
-        next: Clock,
+        next: NextEpoch,
         /// Work that is left.
         left: usize,
         /// What it did.
@@ -54,31 +55,32 @@ pub enum Event<'a> {
     /// All is done.
     End {
         /// What came out, by generator.
-        figures: &'a BTreeMap<String, Figures>,
+        #[serde(rename = "figures")]
+        metrics: &'a BTreeMap<String, GeneratorMetrics>,
     },
 }
 
 /// What hears of a training's progress.
-pub trait Listener: Send {
+pub trait ProgressObserver: Send {
     /// Hears that a step is done; there are many, and networks that learn side by side take theirs as they come.
-    fn step(&mut self);
+    fn on_step(&mut self);
 
     /// Hears an event.
     ///
     /// # Errors
     ///
     /// [`TrainError::Data`] when it cannot be written down.
-    fn hear(&mut self, event: &Event<'_>) -> Result<(), TrainError>;
+    fn on_event(&mut self, event: &Event<'_>) -> Result<(), TrainError>;
 }
 
 /// A listener that hears nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Deaf;
+pub struct NoProgress;
 
-impl Listener for Deaf {
-    fn step(&mut self) {}
+impl ProgressObserver for NoProgress {
+    fn on_step(&mut self) {}
 
-    fn hear(&mut self, _: &Event<'_>) -> Result<(), TrainError> {
+    fn on_event(&mut self, _: &Event<'_>) -> Result<(), TrainError> {
         Ok(())
     }
 }
@@ -87,7 +89,7 @@ impl Listener for Deaf {
 const STEP_LINE_SECONDS: f64 = 5.0;
 
 /// Writes `progress.jsonl`, shows a bar, and prints the same lines when asked.
-pub struct Reporter<'a> {
+pub struct ProgressReporter<'a> {
     path: PathBuf,
     file: Option<File>,
     /// Each line of JSON goes here too.
@@ -103,13 +105,13 @@ pub struct Reporter<'a> {
     last_line: Duration,
 }
 
-impl std::fmt::Debug for Reporter<'_> {
+impl std::fmt::Debug for ProgressReporter<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Reporter({})", self.path.display())
+        write!(f, "ProgressReporter({})", self.path.display())
     }
 }
 
-impl<'a> Reporter<'a> {
+impl<'a> ProgressReporter<'a> {
     /// Makes a reporter for a run directory. `elapsed` tells the time since some fixed moment.
     #[must_use]
     pub fn new(
@@ -183,8 +185,8 @@ impl<'a> Reporter<'a> {
     }
 }
 
-impl Listener for Reporter<'_> {
-    fn step(&mut self) {
+impl ProgressObserver for ProgressReporter<'_> {
+    fn on_step(&mut self) {
         self.steps_in_epoch += 1;
         self.bar.tick();
         let since = (self.elapsed)().saturating_sub(self.last_line);
@@ -194,7 +196,7 @@ impl Listener for Reporter<'_> {
         }
     }
 
-    fn hear(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
+    fn on_event(&mut self, event: &Event<'_>) -> Result<(), TrainError> {
         match event {
             Event::Start { cost, left, .. } => {
                 self.start = ((self.elapsed)(), *left);
@@ -233,8 +235,8 @@ fn message(event: &Event<'_>, eta_seconds: Option<f64>) -> String {
     };
     let phase = match phase {
         Phase::Encoder => "encoder",
-        Phase::Alone => "alone",
-        Phase::Game => "game",
+        Phase::Pretraining => "alone",
+        Phase::Adversarial => "game",
         Phase::Done => "done",
     };
     let mut text = format!("{phase} {}/{of}", epoch + 1);

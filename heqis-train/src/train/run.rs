@@ -24,7 +24,7 @@ use heqis_infer::bundle::sha256_hex;
 use serde::{Deserialize, Serialize};
 
 use super::config::TrainConfig;
-use super::corpus::{Corpus, Part};
+use super::corpus::{Corpus, Split};
 use super::curves;
 use super::cut::SpanDays;
 use super::predict::{Prediction, predict};
@@ -72,14 +72,14 @@ pub struct RunManifest {
     /// Whether the training has come to its end.
     pub finished: bool,
     /// What came out, by generator; empty before the end.
-    #[serde(default)]
-    pub figures: BTreeMap<String, Figures>,
+    #[serde(default, rename = "figures")]
+    pub metrics: BTreeMap<String, GeneratorMetrics>,
 }
 
 /// What came out of one generator. Nothing here has seen the test span.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Figures {
+pub struct GeneratorMetrics {
     /// Its best epoch in the last phase, from 0, and the validation loss then.
     pub best: BestSoFar,
     /// SHA-256 of its best weights' file in lower-case hex.
@@ -111,7 +111,7 @@ impl RunManifest {
         if let Some(encoder) = &state.encoder {
             parameters.insert("encoder".to_owned(), encoder.net.num_params());
         }
-        let parts = [Part::Training, Part::Validation, Part::Test];
+        let parts = [Split::Training, Split::Validation, Split::Test];
         Ok(Self {
             schema_version: SCHEMA_VERSION,
             code_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -129,7 +129,7 @@ impl RunManifest {
                 .into_iter()
                 .collect(),
             finished: false,
-            figures: BTreeMap::new(),
+            metrics: BTreeMap::new(),
         })
     }
 
@@ -202,7 +202,7 @@ impl RunDir {
         there.config.threads = manifest.config.threads;
         let same = RunManifest {
             finished: false,
-            figures: BTreeMap::new(),
+            metrics: BTreeMap::new(),
             ..there
         };
         if same != *manifest {
@@ -266,7 +266,7 @@ impl RunDir {
             let name = &generator.spec.name;
             for (folder, net) in [
                 ("best", &generator.best_net),
-                ("alone", &generator.alone_net),
+                ("alone", &generator.pretrained_net),
             ] {
                 let bytes = weights(name, net)?;
                 self.write(&format!("{folder}/{name}.safetensors"), &bytes)?;
@@ -293,11 +293,11 @@ impl RunDir {
         self.write("curves.csv", &curves::csv(&state.curves)?)?;
         for generator in &state.generators {
             let name = &generator.spec.name;
-            let said = generator.said(corpus, Part::Validation)?;
+            let said = generator.said(corpus, Split::Validation)?;
             let score = super::predict::Score::of(&said, corpus.target_scale);
-            manifest.figures.insert(
+            manifest.metrics.insert(
                 name.clone(),
-                Figures {
+                GeneratorMetrics {
                     best: generator.best,
                     weights_sha256: digests.get(name).cloned().unwrap_or_default(),
                     validation_mse: score.mse,
@@ -330,7 +330,7 @@ impl RunDir {
 
 impl GeneratorState {
     /// Returns what the best weights say about a span.
-    pub(crate) fn said(&self, corpus: &Corpus, part: Part) -> Result<Vec<Prediction>, TrainError> {
+    pub(crate) fn said(&self, corpus: &Corpus, part: Split) -> Result<Vec<Prediction>, TrainError> {
         let net = self.best_net.valid();
         let samples = corpus.samples(part);
         predict(&net, self.spec.window_bars, self.columns, corpus, samples)
@@ -343,12 +343,12 @@ fn weights<M: Module>(name: &str, net: &M) -> Result<Vec<u8>, TrainError> {
     tensors.to_bytes()
 }
 
-/// Which weights of a generator.
+/// Which saved weights of a generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Its best before the game, when it had learned alone.
-    Alone,
-    /// Its best in the last phase.
+pub enum SavedWeights {
+    /// The best of pre-training.
+    Pretrained,
+    /// The best of the last phase.
     Best,
 }
 
@@ -390,17 +390,17 @@ impl TrainedRun {
         &self.dir
     }
 
-    /// Reads the generators of a stage in the order of the settings.
+    /// Reads the generators with the given weights, in the order of the settings.
     ///
     /// # Errors
     ///
     /// [`TrainError`] when weights cannot be read or are of another shape.
-    pub fn generators(&self, stage: Stage) -> Result<Vec<TrainedGenerator>, TrainError> {
+    pub fn generators(&self, which: SavedWeights) -> Result<Vec<TrainedGenerator>, TrainError> {
         let (features, columns) = (self.manifest.features.len(), self.manifest.columns);
         let config = &self.manifest.config;
-        let folder = match stage {
-            Stage::Alone => "alone",
-            Stage::Best => "best",
+        let folder = match which {
+            SavedWeights::Pretrained => "alone",
+            SavedWeights::Best => "best",
         };
         config
             .generators
@@ -477,7 +477,7 @@ impl TrainedGenerator {
     /// # Errors
     ///
     /// [`TrainError`] when a tensor cannot be read.
-    pub fn predict(&self, corpus: &Corpus, part: Part) -> Result<Vec<Prediction>, TrainError> {
+    pub fn predict(&self, corpus: &Corpus, part: Split) -> Result<Vec<Prediction>, TrainError> {
         let (bars, columns) = (self.config.window_rows, self.config.features);
         predict(&self.net, bars, columns, corpus, corpus.samples(part))
     }

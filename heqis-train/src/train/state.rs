@@ -15,9 +15,9 @@ use crate::nets::discriminator::Discriminator;
 use crate::nets::encoder::Encoder;
 use crate::nets::generator::Generator;
 
-/// Which epoch comes next.
+/// The epoch that comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Clock {
+pub struct NextEpoch {
     /// Its phase.
     pub phase: Phase,
     /// Its number in the phase, from 0.
@@ -40,7 +40,7 @@ pub struct GeneratorState {
     /// Its weights then.
     pub best_net: Generator,
     /// Its best weights before the game.
-    pub alone_net: Generator,
+    pub pretrained_net: Generator,
     /// Whether it learns no more in this phase.
     pub stopped: bool,
     /// Columns of a row that it sees.
@@ -80,8 +80,8 @@ pub struct EncoderState {
 /// Everything that a training carries from one epoch to the next.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// Which epoch comes next.
-    pub clock: Clock,
+    /// The epoch that comes next.
+    pub next: NextEpoch,
     /// The generators.
     pub generators: Vec<GeneratorState>,
     /// The discriminators, one for each generator.
@@ -95,8 +95,9 @@ pub struct State {
 /// The part of a state that is not tensors.
 #[derive(Serialize, Deserialize)]
 struct Notes {
-    clock: Clock,
-    // Checkpoints of former versions have this name.
+    // The names in a checkpoint are those of former versions.
+    #[serde(rename = "clock")]
+    next: NextEpoch,
     #[serde(rename = "players")]
     generators: Vec<GeneratorNotes>,
     #[serde(rename = "coder")]
@@ -145,7 +146,7 @@ impl State {
             generators.push(GeneratorState {
                 spec: spec.clone(),
                 best_net: net.clone(),
-                alone_net: net.clone(),
+                pretrained_net: net.clone(),
                 net,
                 optimiser: optimiser.clone(),
                 plateau: Plateau::new(config.optimiser.learning_rate),
@@ -162,7 +163,7 @@ impl State {
             });
         }
         Ok(Self {
-            clock: Clock {
+            next: NextEpoch {
                 phase: Phase::Encoder,
                 epoch: 0,
             },
@@ -189,7 +190,7 @@ impl State {
             let name = |part: &str| format!("{}.{part}", generator.spec.name);
             out.put_network(&name("net"), &generator.net)?;
             out.put_network(&name("best"), &generator.best_net)?;
-            out.put_network(&name("alone"), &generator.alone_net)?;
+            out.put_network(&name("alone"), &generator.pretrained_net)?;
             generator.optimiser.save(&name("adam"), &mut out)?;
             out.put_network(&name("discriminator.net"), &discriminator.net)?;
             discriminator
@@ -197,7 +198,7 @@ impl State {
                 .save(&name("discriminator.adam"), &mut out)?;
         }
         let notes = Notes {
-            clock: self.clock,
+            next: self.next,
             generators: self
                 .generators
                 .iter()
@@ -233,7 +234,7 @@ impl State {
         {
             return Err(fault("was written with other networks".to_owned()));
         }
-        self.clock = notes.clock;
+        self.next = notes.next;
         self.curves = notes.curves;
         if let (Some(encoder), Some(best)) = (&mut self.encoder, notes.encoder) {
             encoder.net = from.fill_network("encoder.net", encoder.net.clone())?;
@@ -251,7 +252,8 @@ impl State {
             let name = |part: &str| format!("{prefix}.{part}");
             generator.net = from.fill_network(&name("net"), generator.net.clone())?;
             generator.best_net = from.fill_network(&name("best"), generator.best_net.clone())?;
-            generator.alone_net = from.fill_network(&name("alone"), generator.alone_net.clone())?;
+            generator.pretrained_net =
+                from.fill_network(&name("alone"), generator.pretrained_net.clone())?;
             generator.optimiser.load(&name("adam"), from, device)?;
             discriminator.net =
                 from.fill_network(&name("discriminator.net"), discriminator.net.clone())?;

@@ -9,17 +9,17 @@ use heqis_data::store::DataSet;
 
 use super::adversarial;
 use super::config::TrainConfig;
-use super::corpus::{Corpus, Part};
+use super::corpus::{Corpus, Split};
 use super::curves::Point;
 use super::device::device_of;
 use super::epoch::{self, TrainContext};
 use super::optimiser::Optimiser;
 use super::phase::Phase;
 use super::predict::Score;
-use super::progress::{Event, Listener};
+use super::progress::{Event, ProgressObserver};
 use super::run::{RunDir, RunManifest};
 use super::schedule::{BestSoFar, PairWeights, Plateau};
-use super::state::{Clock, GeneratorState, State};
+use super::state::{GeneratorState, NextEpoch, State};
 use super::tensors::numbers;
 use super::worker_pool::WorkerPool;
 use crate::error::TrainError;
@@ -37,7 +37,7 @@ pub fn train(
     config: &TrainConfig,
     out: &Path,
     resume: bool,
-    listener: &mut dyn Listener,
+    observer: &mut dyn ProgressObserver,
 ) -> Result<RunManifest, TrainError> {
     config.check()?;
     let networks = match config.device.is_cpu() {
@@ -45,7 +45,7 @@ pub fn train(
         false => 1,
     };
     let workers = WorkerPool::new(config.threads, networks)?;
-    workers.run(|| work(config, out, resume, &workers, listener))
+    workers.run(|| work(config, out, resume, &workers, observer))
 }
 
 fn work(
@@ -53,7 +53,7 @@ fn work(
     out: &Path,
     resume: bool,
     workers: &WorkerPool,
-    listener: &mut dyn Listener,
+    observer: &mut dyn ProgressObserver,
 ) -> Result<RunManifest, TrainError> {
     let data = DataSet::open(&config.data.set)?;
     let corpus = Corpus::load(&data, &config.data, config.look_back())?;
@@ -74,38 +74,38 @@ fn work(
         state,
         device,
         workers,
-        listener: Mutex::new(listener),
+        observer: Mutex::new(observer),
     };
-    trainer.settle()?;
+    trainer.advance_phase()?;
     trainer.append_factors()?;
-    trainer.hear(&Event::Start {
+    trainer.report(&Event::Start {
         resumed: resume,
-        clock: trainer.state.clock,
+        next: trainer.state.next,
         cost: config.cost(trainer.steps()),
-        left: config.cost_left(trainer.steps(), trainer.state.clock),
+        left: config.cost_left(trainer.steps(), trainer.state.next),
         parameters: &manifest.parameters,
     })?;
-    while trainer.state.clock.phase != Phase::Done {
-        let clock = trainer.state.clock;
+    while trainer.state.next.phase != Phase::Done {
+        let clock = trainer.state.next;
         let first = trainer.state.curves.len();
         trainer.epoch(clock)?;
         check_finite(&trainer.state.curves[first..])?;
-        trainer.state.clock.epoch += 1;
-        trainer.settle()?;
+        trainer.state.next.epoch += 1;
+        trainer.advance_phase()?;
         run.checkpoint(&trainer.state)?;
-        trainer.hear(&Event::Epoch {
+        trainer.report(&Event::Epoch {
             phase: clock.phase,
             epoch: clock.epoch,
             of: config.epochs(clock.phase),
-            next: trainer.state.clock,
-            left: config.cost_left(trainer.steps(), trainer.state.clock),
+            next: trainer.state.next,
+            left: config.cost_left(trainer.steps(), trainer.state.next),
             points: &trainer.state.curves[first..],
         })?;
         trainer.append_factors()?;
     }
     let manifest = run.finish(manifest, &trainer.state, &trainer.corpus)?;
-    trainer.hear(&Event::End {
-        figures: &manifest.figures,
+    trainer.report(&Event::End {
+        metrics: &manifest.metrics,
     })?;
     Ok(manifest)
 }
@@ -150,8 +150,8 @@ impl TrainConfig {
         match phase {
             Phase::Encoder if factors == 0 => 0,
             Phase::Encoder => self.schedule.encoder_epochs,
-            Phase::Alone => self.schedule.pretraining_epochs,
-            Phase::Game => self.schedule.adversarial_epochs,
+            Phase::Pretraining => self.schedule.pretraining_epochs,
+            Phase::Adversarial => self.schedule.adversarial_epochs,
             Phase::Done => 0,
         }
     }
@@ -162,23 +162,23 @@ impl TrainConfig {
         let n = self.generators.len();
         match phase {
             Phase::Encoder => steps,
-            Phase::Alone => steps * n,
+            Phase::Pretraining => steps * n,
             // Each generator twice, before the discriminators and through them.
-            Phase::Game => 2 * steps * n,
+            Phase::Adversarial => 2 * steps * n,
             Phase::Done => 0,
         }
     }
 
     fn cost(&self, steps: usize) -> usize {
-        let start = Clock {
+        let start = NextEpoch {
             phase: Phase::Encoder,
             epoch: 0,
         };
         self.cost_left(steps, start)
     }
 
-    fn cost_left(&self, steps: usize, clock: Clock) -> usize {
-        [Phase::Encoder, Phase::Alone, Phase::Game]
+    fn cost_left(&self, steps: usize, clock: NextEpoch) -> usize {
+        [Phase::Encoder, Phase::Pretraining, Phase::Adversarial]
             .into_iter()
             .filter(|phase| *phase >= clock.phase)
             .map(|phase| {
@@ -190,7 +190,7 @@ impl TrainConfig {
 }
 
 /// The pass whose noise discriminators are compared with; no epoch has as many passes.
-const JUDGING_PASS: usize = 1_000;
+const EVALUATION_PASS: usize = 1_000;
 
 /// A training on its way.
 struct Trainer<'a, 'b> {
@@ -199,18 +199,18 @@ struct Trainer<'a, 'b> {
     state: State,
     device: Device,
     workers: &'a WorkerPool,
-    listener: Mutex<&'b mut dyn Listener>,
+    observer: Mutex<&'b mut dyn ProgressObserver>,
 }
 
 impl Trainer<'_, '_> {
-    fn hear(&self, event: &Event<'_>) -> Result<(), TrainError> {
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
-        listener.hear(event)
+    fn report(&self, event: &Event<'_>) -> Result<(), TrainError> {
+        let mut observer = self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        observer.on_event(event)
     }
 
     /// Returns the number of steps in one pass over the training samples.
     fn steps(&self) -> usize {
-        let all = self.corpus.samples(Part::Training).len();
+        let all = self.corpus.samples(Split::Training).len();
         let samples = match self.config.data.samples_per_epoch {
             0 => all,
             wanted => wanted.min(all),
@@ -219,20 +219,20 @@ impl Trainer<'_, '_> {
     }
 
     /// Leaves every phase that has no epoch left.
-    fn settle(&mut self) -> Result<(), TrainError> {
-        while self.state.clock.phase != Phase::Done && self.is_over() {
-            let next = match self.state.clock.phase {
+    fn advance_phase(&mut self) -> Result<(), TrainError> {
+        while self.state.next.phase != Phase::Done && self.is_over() {
+            let next = match self.state.next.phase {
                 Phase::Encoder => {
-                    self.leave_encoder()?;
-                    Phase::Alone
+                    self.finish_encoder()?;
+                    Phase::Pretraining
                 }
-                Phase::Alone => {
-                    self.leave_alone();
-                    Phase::Game
+                Phase::Pretraining => {
+                    self.finish_pretraining();
+                    Phase::Adversarial
                 }
-                Phase::Game | Phase::Done => Phase::Done,
+                Phase::Adversarial | Phase::Done => Phase::Done,
             };
-            self.state.clock = Clock {
+            self.state.next = NextEpoch {
                 phase: next,
                 epoch: 0,
             };
@@ -241,7 +241,7 @@ impl Trainer<'_, '_> {
     }
 
     fn is_over(&self) -> bool {
-        let Clock { phase, epoch } = self.state.clock;
+        let NextEpoch { phase, epoch } = self.state.next;
         let patience = self.config.schedule.patience_epochs;
         let tired = match (phase, &self.state.encoder) {
             (Phase::Encoder, Some(encoder)) => encoder.best.is_over(patience),
@@ -256,7 +256,7 @@ impl Trainer<'_, '_> {
     }
 
     /// The encoder is at its best from now on, and inside the generators that hold one.
-    fn leave_encoder(&mut self) -> Result<(), TrainError> {
+    fn finish_encoder(&mut self) -> Result<(), TrainError> {
         let Some(encoder) = &mut self.state.encoder else {
             return Ok(());
         };
@@ -265,17 +265,17 @@ impl Trainer<'_, '_> {
             if generator.spec.kind == GeneratorKind::Mpd {
                 generator.net = generator.net.clone().with_encoder(encoder.net.clone())?;
                 generator.best_net = generator.net.clone();
-                generator.alone_net = generator.net.clone();
+                generator.pretrained_net = generator.net.clone();
             }
         }
         Ok(())
     }
 
     /// Every generator goes into the game at its best, with a fresh optimiser.
-    fn leave_alone(&mut self) {
+    fn finish_pretraining(&mut self) {
         for generator in &mut self.state.generators {
             generator.net = generator.best_net.clone();
-            generator.alone_net = generator.best_net.clone();
+            generator.pretrained_net = generator.best_net.clone();
             if self.config.schedule.adversarial_epochs > 0 {
                 generator.optimiser = Optimiser::new(&self.config.optimiser);
                 generator.plateau = Plateau::new(self.config.optimiser.learning_rate);
@@ -291,7 +291,7 @@ impl Trainer<'_, '_> {
             return Ok(());
         };
         let done = self.corpus.columns > self.corpus.features();
-        if done || self.state.clock.phase == Phase::Encoder {
+        if done || self.state.next.phase == Phase::Encoder {
             return Ok(());
         }
         let net = encoder.best_net.valid();
@@ -302,11 +302,11 @@ impl Trainer<'_, '_> {
     }
 
     /// Runs one epoch.
-    fn epoch(&mut self, clock: Clock) -> Result<(), TrainError> {
-        let listener = &self.listener;
+    fn epoch(&mut self, clock: NextEpoch) -> Result<(), TrainError> {
+        let observer = &self.observer;
         let on_step = || {
-            let mut listener = listener.lock().unwrap_or_else(PoisonError::into_inner);
-            listener.step();
+            let mut observer = observer.lock().unwrap_or_else(PoisonError::into_inner);
+            observer.on_step();
         };
         let context = TrainContext {
             config: self.config,
@@ -317,8 +317,8 @@ impl Trainer<'_, '_> {
         };
         let points = match clock.phase {
             Phase::Encoder => encoder_epoch(&context, &mut self.state, clock.epoch)?,
-            Phase::Alone => pretraining_epoch(&context, &mut self.state, clock.epoch)?,
-            Phase::Game => adversarial_epoch(&context, &mut self.state, clock.epoch)?,
+            Phase::Pretraining => pretraining_epoch(&context, &mut self.state, clock.epoch)?,
+            Phase::Adversarial => adversarial_epoch(&context, &mut self.state, clock.epoch)?,
             Phase::Done => vec![],
         };
         self.state.curves.extend(points);
@@ -375,7 +375,7 @@ fn pretraining_epoch(
     state: &mut State,
     epoch: usize,
 ) -> Result<Vec<Point>, TrainError> {
-    let phase = Phase::Alone;
+    let phase = Phase::Pretraining;
     let generators = state.generators.iter_mut().enumerate();
     let learning = generators.filter(|(_, generator)| !generator.stopped);
     context.workers.try_map(learning, |(place, generator)| {
@@ -409,7 +409,7 @@ fn adversarial_epoch(
     state: &mut State,
     epoch: usize,
 ) -> Result<Vec<Point>, TrainError> {
-    let (phase, schedule) = (Phase::Game, &context.config.schedule);
+    let (phase, schedule) = (Phase::Adversarial, &context.config.schedule);
     let pairs = state.generators.len();
     let weights = PairWeights::at(epoch, schedule.identity_epochs, pairs);
     let order = context.order(phase, epoch, 0);
@@ -472,8 +472,8 @@ fn distil(
     }
     let teacher = state.generators[best].clone();
     let student = &mut state.generators[worst];
-    let order = context.order(Phase::Game, epoch, 1);
-    let mut noise = context.noise(Phase::Game, epoch, 1);
+    let order = context.order(Phase::Adversarial, epoch, 1);
+    let mut noise = context.noise(Phase::Adversarial, epoch, 1);
     let point = epoch::supervised(context, student, Some(&teacher), &order, &mut noise)?;
     scores[worst] = context.score(student)?;
     let point = placed(point, "distil", epoch, 1);
@@ -496,7 +496,7 @@ fn fine_tune(
     let (Some(g), true) = (best, epochs > 0) else {
         return Ok(vec![]);
     };
-    let mut noise = context.noise(Phase::Game, epoch, JUDGING_PASS);
+    let mut noise = context.noise(Phase::Adversarial, epoch, EVALUATION_PASS);
     let judged = adversarial::discriminator_losses(
         context,
         &state.generators,
@@ -512,8 +512,8 @@ fn fine_tune(
     );
     let mut points = Vec::new();
     for pass in 2..2 + epochs {
-        let order = context.order(Phase::Game, epoch, pass);
-        let mut noise = context.noise(Phase::Game, epoch, pass);
+        let order = context.order(Phase::Adversarial, epoch, pass);
+        let mut noise = context.noise(Phase::Adversarial, epoch, pass);
         let played = adversarial::pass(
             context,
             &mut [&mut state.generators[g]],
