@@ -8,7 +8,7 @@ use heqis_quant::rules::{Days, Listing};
 use heqis_quant::{Calendar, Date, Span, Symbol};
 
 use crate::allocation::OrderIntent;
-use crate::caveats::{self, Unexplained};
+use crate::caveats::{self, UnexplainedFalls};
 use crate::error::BacktestError;
 use crate::inputs::{Benchmark, LeftOut, ReferenceData};
 use crate::market::{MarketHistory, Stock};
@@ -43,7 +43,7 @@ pub struct BacktestInput {
     /// The import report of its instruments.
     pub import: ImportReport,
     /// The ex-rights of each stock without an event, in the order of the market.
-    pub unexplained: Vec<Unexplained>,
+    pub unexplained: Vec<UnexplainedFalls>,
     /// Errors and ambiguities of the data that are known before the run.
     pub warnings: Vec<String>,
 }
@@ -126,7 +126,7 @@ impl BacktestInput {
                 &mut info,
                 reference.names_given,
             ));
-            unexplained.push(Unexplained::of(symbol, bars, &info, reference));
+            unexplained.push(UnexplainedFalls::of(symbol, bars, &info, reference));
             unbridged += bars
                 .windows(2)
                 .filter(|pair| {

@@ -27,19 +27,19 @@ const SHOWN: usize = 5;
 
 /// The days of one stock whose reference price is below the last close without an event that explains it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unexplained {
+pub struct UnexplainedFalls {
     /// The stock.
     pub symbol: Symbol,
     /// Whether events were given at all.
     pub events_given: bool,
     /// Whether ex-rights are not detectable: no events, no reference prices of the vendor, and unadjusted prices of a market
     /// whose shares pay dividends.
-    pub is_blind: bool,
+    pub is_undetectable: bool,
     /// Each day, with the fall from the last close to the reference price in price units.
     pub falls: Vec<(Date, i64)>,
 }
 
-impl Unexplained {
+impl UnexplainedFalls {
     /// Examines the bars of one stock. A fall after a gap does not count, since it may be that of the missing days; nor does one
     /// of adjusted prices, which include dividends.
     #[must_use]
@@ -56,8 +56,8 @@ impl Unexplained {
         let adjusted = bars.iter().any(|bar| bar.marks.contains(Marks::ADJUSTED));
         let fall = |pair: &[Bar]| {
             let fall = units(pair[0].close) - units(pair[1].pre_close?);
-            let whole = !pair[1].marks.contains(Marks::GAP) && pair[0].date != pair[1].date;
-            (fall > 0 && whole && !adjusted).then_some(fall)
+            let adjacent = !pair[1].marks.contains(Marks::GAP) && pair[0].date != pair[1].date;
+            (fall > 0 && adjacent && !adjusted).then_some(fall)
         };
         let is_explained = |pair: &[Bar]| {
             let due = |date: Date| pair[0].date < date && date <= pair[1].date;
@@ -71,7 +71,10 @@ impl Unexplained {
         Self {
             symbol,
             events_given: reference.events_given,
-            is_blind: pays && !reference.events_given && !adjusted && 2 * given <= bars.len(),
+            is_undetectable: pays
+                && !reference.events_given
+                && !adjusted
+                && 2 * given <= bars.len(),
             falls: falls.collect(),
         }
     }
@@ -225,7 +228,7 @@ impl Caveats {
     #[must_use]
     pub fn of(
         market: &MarketHistory,
-        unexplained: &[Unexplained],
+        unexplained: &[UnexplainedFalls],
         warnings: &[String],
         ledger: &Ledger,
         days_per_year: f64,
@@ -264,17 +267,17 @@ impl Caveats {
             row.into_iter().for_each(|row| close(stock, row));
         }
         let missing = unexplained.iter().zip(&held);
-        let missing = missing.filter(|(found, _)| found.is_blind || !found.falls.is_empty());
+        let missing = missing.filter(|(found, _)| found.is_undetectable || !found.falls.is_empty());
         let missing = missing.map(|(found, held)| MissingDividends {
             symbol: found.symbol,
             currency: currency(market, found.symbol),
             events_given: found.events_given,
-            ex_right_days: (!found.is_blind).then_some(found.falls.len()),
+            ex_right_days: (!found.is_undetectable).then_some(found.falls.len()),
             ex_right_days_held: held.falls,
             lost_cents: held.lost_cents,
             days_held: held.days,
             assumed_cents: found
-                .is_blind
+                .is_undetectable
                 .then_some((held.value_cents / days_per_year * ASSUMED_YIELD).round() as i64),
         });
         let missing_dividends: Vec<MissingDividends> = missing.collect();
@@ -325,7 +328,7 @@ pub fn missing<'a>(stocks: impl IntoIterator<Item = &'a MissingDividends>) -> Op
         false => "no ex-right events given",
     };
     let mut parts = Vec::new();
-    let (detected, blind): (Vec<&MissingDividends>, Vec<&MissingDividends>) = stocks
+    let (detected, undetectable): (Vec<&MissingDividends>, Vec<&MissingDividends>) = stocks
         .into_iter()
         .partition(|stock| stock.ex_right_days.is_some());
     if !detected.is_empty() {
@@ -342,14 +345,17 @@ pub fn missing<'a>(stocks: impl IntoIterator<Item = &'a MissingDividends>) -> Op
             money(detected.iter().map(|stock| stock.lost_cents).sum())
         ));
     }
-    if !blind.is_empty() {
-        let assumed: i64 = blind.iter().filter_map(|stock| stock.assumed_cents).sum();
-        let symbols: BTreeSet<Symbol> = blind.iter().map(|stock| stock.symbol).collect();
+    if !undetectable.is_empty() {
+        let assumed: i64 = undetectable
+            .iter()
+            .filter_map(|stock| stock.assumed_cents)
+            .sum();
+        let symbols: BTreeSet<Symbol> = undetectable.iter().map(|stock| stock.symbol).collect();
         parts.push(format!(
             "the bars of {} have no reference prices, so every cash dividend inside the price limits is missing; for {} with \
              shares, at an assumed {} % a year, that would be about {:.0} {currency}",
             count(symbols.len(), "stock"),
-            count(blind.iter().map(|stock| stock.days_held).sum(), "day"),
+            count(undetectable.iter().map(|stock| stock.days_held).sum(), "day"),
             ASSUMED_YIELD * 100.0,
             assumed as f64 / 100.0
         ));

@@ -11,9 +11,9 @@ use crate::error::BacktestError;
 impl Broker<'_> {
     /// Writes off the shares of stocks that are no longer listed.
     pub(super) fn write_off(&mut self, day: u32, date: Date) -> Result<(), BacktestError> {
-        let gone = |stock: &usize| self.market.stocks()[*stock].is_delisted(day);
-        let gone: Vec<usize> = self.held.iter().copied().filter(gone).collect();
-        for stock in gone {
+        let delisted = |stock: &usize| self.market.stocks()[*stock].is_delisted(day);
+        let delisted: Vec<usize> = self.held.iter().copied().filter(delisted).collect();
+        for stock in delisted {
             let position = &mut self.stocks[stock].position;
             let shares = position.shares();
             self.ledger.written_off.push(WrittenOff {

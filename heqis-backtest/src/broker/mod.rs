@@ -10,7 +10,7 @@
 //! 1. Before the open, shares of stocks that are delisted on the day are written off. Then the ex-rights of the day apply to
 //!    the holdings of the last close: dividends are credited, new shares are added, and rights to buy shares lapse.
 //! 2. At the open, all pending sells are executed in the order of submission, then all buys. The cash of a sale is available
-//!    to the buys of the same day, as on the exchanges; shares bought on the day are not sellable, as under T+1.
+//!    to the buys of the same open, as on the exchanges. Shares are sellable after the T+n of their market.
 //! 3. At the close, holdings are valued: at the close of the day, or at the last one for a stock that did not trade.
 //!
 //! Orders are submitted between two days, so no order depends on the day of its fill.
