@@ -195,7 +195,7 @@ impl Metrics {
 /// Returns the return of each day of a ledger, the first one relative to the initial cash.
 ///
 /// # Errors
-/// [`BacktestError::Rule`] when the account was empty at some close, since the next return is then undefined.
+/// As [`returns_of`].
 pub(crate) fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
     returns_of(&ledger.daily(), cash_cents)
 }
@@ -203,7 +203,7 @@ pub(crate) fn daily_returns(ledger: &Ledger, cash_cents: i64) -> Result<Vec<f64>
 /// Returns the return of each row of an account, the first one relative to the initial cash.
 ///
 /// # Errors
-/// As [`daily_returns`].
+/// [`BacktestError::Rule`] when the account was empty at some close, since the next return is then undefined.
 pub fn returns_of(rows: &[DayAccount], cash_cents: i64) -> Result<Vec<f64>, BacktestError> {
     let mut before = cash_cents;
     rows.iter()
