@@ -13,7 +13,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use heqis_data::prepare::known::Tables;
+use heqis_data::prepare::reference::Tables;
 use heqis_data::prepare::{self, Options};
 use heqis_data::store::DataSet;
 use heqis_data::store::dataset::Columns;

@@ -99,7 +99,7 @@ impl ImportArgs {
     ///
     /// [`DataError`] above the share that may be lost.
     pub fn accept(&self, report: &ImportReport) -> Result<(), DataError> {
-        tell(report);
+        print_report(report);
         report.refuse_above(self.max_bad_share)
     }
 
@@ -153,7 +153,7 @@ impl ImportArgs {
 }
 
 /// A file of bars, and whether it was named itself rather than found in a directory or by a pattern.
-pub type Named = (PathBuf, bool);
+pub type InputFile = (PathBuf, bool);
 
 /// Reads files into `import`. One that was named itself has to be one of bars; one of a directory or a pattern is left out
 /// by name.
@@ -162,7 +162,7 @@ pub type Named = (PathBuf, bool);
 ///
 /// [`DataError`] when a named file cannot be read.
 pub fn read_files(
-    files: &[Named],
+    files: &[InputFile],
     options: &TableOptions,
     import: &mut Import,
 ) -> Result<(), DataError> {
@@ -176,7 +176,7 @@ pub fn read_files(
 }
 
 /// Writes the report to standard error.
-pub fn tell(report: &ImportReport) {
+pub fn print_report(report: &ImportReport) {
     for line in report.lines() {
         eprintln!("{line}");
     }

@@ -20,7 +20,7 @@
 //! | `store` | the data set on disk, and its reader |
 //! | `samples` | bars → features, labels, scaler and windows, cut into training, validation and test |
 //! | `predictions` | tables of predictions, read and written in one place |
-//! | `figures` | errors and scores of predictions |
+//! | `metrics` | errors and scores of predictions |
 //! | `digest` | digests of files |
 //! | `table` | a table as CSV and as Parquet |
 //! | `svg` | pictures as text |
@@ -54,12 +54,12 @@ pub mod digest;
 mod error;
 #[cfg(feature = "fetch")]
 pub mod fetch;
-#[cfg(feature = "sets")]
-pub mod figures;
 pub mod import;
 #[cfg(feature = "sets")]
 pub mod import_args;
 pub mod journal;
+#[cfg(feature = "sets")]
+pub mod metrics;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "sets")]

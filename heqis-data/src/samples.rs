@@ -19,7 +19,7 @@ pub const HORIZON_BARS: usize = 1;
 /// Largest absolute return that counts as flat: half a per cent.
 pub const FLAT_BAND: f64 = 0.005;
 /// Fewest samples that a span may have.
-pub(crate) const LEAST_SAMPLES: usize = 100;
+pub(crate) const MIN_SAMPLES: usize = 100;
 /// Names of the direction classes, in the order of the model's output.
 pub const CLASSES: [&str; 3] = ["down", "flat", "up"];
 
@@ -106,7 +106,7 @@ struct Row {
 /// # Errors
 ///
 /// [`DataError::File`] and [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Rule`]
-/// when it holds several instruments, and [`DataError::TooFewSamples`] when a span would be shorter than [`LEAST_SAMPLES`].
+/// when it holds several instruments, and [`DataError::TooFewSamples`] when a span would be shorter than [`MIN_SAMPLES`].
 pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, DataError> {
     let shown = path.display().to_string();
     let source_sha256 = sha256_of_file(path)?;
@@ -131,7 +131,7 @@ pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, DataError> 
     let spans = cut(&dates).ok_or(DataError::TooFewSamples {
         path: shown,
         samples: dates.len(),
-        least: LEAST_SAMPLES,
+        least: MIN_SAMPLES,
     })?;
 
     // Everything that the training windows see, and nothing after it.
@@ -220,7 +220,7 @@ fn cut(dates: &[Date]) -> Option<Spans> {
         .ok()?
         .try_into()
         .ok()?;
-    let long_enough = ranges.iter().all(|range| range.len() >= LEAST_SAMPLES);
+    let long_enough = ranges.iter().all(|range| range.len() >= MIN_SAMPLES);
     let [training, validation, test] = ranges;
     long_enough.then_some(Spans {
         training,

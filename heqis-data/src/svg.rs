@@ -1,4 +1,4 @@
-//! Pictures as SVG: a sheet to draw on, and charts of curves and points.
+//! Pictures as SVG: a canvas to draw on, and charts of curves and points.
 
 use std::fmt::{Display, Write};
 
@@ -7,16 +7,16 @@ pub(crate) const COLOURS: [&str; 8] = [
     "#06c", "#c40", "#280", "#80a", "#a80", "#088", "#c08", "#666",
 ];
 
-/// A sheet.
+/// A canvas.
 #[derive(Clone, Debug)]
-pub struct Sheet {
+pub struct Canvas {
     text: String,
     /// What follows each element.
     end: &'static str,
 }
 
-impl Sheet {
-    /// Starts a white sheet of so many pixels, a file of its own.
+impl Canvas {
+    /// Starts a white canvas of so many pixels, a file of its own.
     #[must_use]
     pub fn new(width: f64, height: f64) -> Self {
         let text = format!(
@@ -27,7 +27,7 @@ impl Sheet {
         Self { text, end: "\n" }
     }
 
-    /// Starts a sheet that is part of a page, with the page's font and background.
+    /// Starts a canvas that is part of a page, with the page's font and background.
     #[must_use]
     pub fn inline(width: f64, height: f64) -> Self {
         let text = format!(
@@ -148,17 +148,17 @@ pub fn chart(title: &str, x_name: &str, curves: &[Curve], style: Style) -> Strin
         true => from + (value - low) / (high - low) * (to - from),
         false => (from + to) / 2.0,
     };
-    let mut sheet = Sheet::new(WIDTH, HEIGHT);
-    sheet.text(LEFT, 24.0, "start", title);
+    let mut canvas = Canvas::new(WIDTH, HEIGHT);
+    canvas.text(LEFT, 24.0, "start", title);
     let axes = [(LEFT, TOP), (LEFT, BOTTOM), (RIGHT, BOTTOM)];
-    sheet.line(axes.into_iter(), "#999", 1.0);
+    canvas.line(axes.into_iter(), "#999", 1.0);
     if all().next().is_some() {
-        sheet.text(LEFT - 8.0, TOP + 4.0, "end", &short(y_range.1));
-        sheet.text(LEFT - 8.0, BOTTOM + 4.0, "end", &short(y_range.0));
-        sheet.text(LEFT, BOTTOM + 20.0, "start", &short(x_range.0));
-        sheet.text(RIGHT, BOTTOM + 20.0, "end", &short(x_range.1));
+        canvas.text(LEFT - 8.0, TOP + 4.0, "end", &short(y_range.1));
+        canvas.text(LEFT - 8.0, BOTTOM + 4.0, "end", &short(y_range.0));
+        canvas.text(LEFT, BOTTOM + 20.0, "start", &short(x_range.0));
+        canvas.text(RIGHT, BOTTOM + 20.0, "end", &short(x_range.1));
     }
-    sheet.text((LEFT + RIGHT) / 2.0, BOTTOM + 20.0, "middle", x_name);
+    canvas.text((LEFT + RIGHT) / 2.0, BOTTOM + 20.0, "middle", x_name);
     for (at, curve) in curves.iter().enumerate() {
         let colour = COLOURS[at % COLOURS.len()];
         let finite = curve
@@ -172,18 +172,18 @@ pub fn chart(title: &str, x_name: &str, curves: &[Curve], style: Style) -> Strin
             )
         });
         match style {
-            Style::Line => sheet.line(placed, colour, 1.5),
-            Style::Dots => placed.for_each(|(x, y)| sheet.dot(x, y, colour)),
+            Style::Line => canvas.line(placed, colour, 1.5),
+            Style::Dots => placed.for_each(|(x, y)| canvas.dot(x, y, colour)),
         }
         let y = TOP + 10.0 + 20.0 * at as f64;
-        sheet.line(
+        canvas.line(
             [(RIGHT + 12.0, y), (RIGHT + 36.0, y)].into_iter(),
             colour,
             3.0,
         );
-        sheet.text(RIGHT + 44.0, y + 4.0, "start", &curve.name);
+        canvas.text(RIGHT + 44.0, y + 4.0, "start", &curve.name);
     }
-    sheet.finish()
+    canvas.finish()
 }
 
 /// Returns a number in few characters.

@@ -18,8 +18,8 @@ use heqis_backtest::run::{self, Origin, RunId};
 use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{DecidedSeries, PredictedSeries, Predictor, Source};
 use heqis_data::import_args::ImportArgs;
-use heqis_data::predictions::{Coverage, Met, Predictions};
-use heqis_data::prepare::known::Tables;
+use heqis_data::predictions::{Coverage, Predictions, SymbolCoverage};
+use heqis_data::prepare::reference::Tables;
 use heqis_quant::decision::{SignalMode, Strategy};
 use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -212,7 +212,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
         threads,
     };
     let by_source = predictor.predict(series.bars, |at, symbol, table, predicted| {
-        let met = table.map(|table| table.meet(symbol, &predicted.bars, span));
+        let met = table.map(|table| table.symbol_coverage(symbol, &predicted.bars, span));
         Ok((
             met.transpose()?,
             predicted.decide(symbol, span, &plans[at].0),
@@ -221,10 +221,10 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let mut jobs = Vec::new();
     let mut origins = Vec::new();
     for (at, stocks) in by_source.into_iter().enumerate() {
-        let (met, decided): (Vec<Option<Met>>, Vec<DecidedSeries>) = stocks.into_iter().unzip();
-        let met: Vec<Met> = met.into_iter().flatten().collect();
+        let (met, decided): (Vec<Option<SymbolCoverage>>, Vec<DecidedSeries>) = stocks.into_iter().unzip();
+        let met: Vec<SymbolCoverage> = met.into_iter().flatten().collect();
         let table = predictor.tables[at].as_ref();
-        let predictions = table.map(|table| table.covered(&met, span)).transpose()?;
+        let predictions = table.map(|table| table.total_coverage(&met, span)).transpose()?;
         for warning in predictions.iter().flat_map(Coverage::warnings) {
             eprintln!("warning: {warning}");
         }

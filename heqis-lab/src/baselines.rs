@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use heqis_data::figures::flat_warning;
 use heqis_data::import_args::ImportArgs;
+use heqis_data::metrics::flat_warning;
 use heqis_data::samples::{CLASSES, FLAT_BAND, prepare};
 use heqis_train::baselines::{comparison, trained};
 use heqis_train::train::TrainedRun;

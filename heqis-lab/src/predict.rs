@@ -10,8 +10,8 @@ use heqis_backtest::strategy::{PredictedBar, Source};
 use heqis_bundle::suggested_rule;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::Forecast;
-use heqis_data::predictions::write::{Line, rule_path, write, write_rule};
-use heqis_data::prepare::known::Tables;
+use heqis_data::predictions::write::{PredictionRow, rule_path, write, write_rule};
+use heqis_data::prepare::reference::Tables;
 use heqis_infer::Bundle;
 use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
 use heqis_train::export::run::write_bundles;
@@ -164,7 +164,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
             predicted_return.is_finite() && probabilities.iter().all(|p| p.is_finite())
         };
         let lines = series.predicted.iter().filter(is_finite);
-        let lines = lines.map(|predicted| Line {
+        let lines = lines.map(|predicted| PredictionRow {
             symbol,
             date: predicted.bar.date,
             time_ns: predicted.bar.time_ns,
@@ -174,14 +174,14 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
                 fitted_to: Some(fitted_to[at]),
             },
         });
-        let lines: Vec<Line> = lines.filter(|line| span.contains(line.date)).collect();
+        let lines: Vec<PredictionRow> = lines.filter(|line| span.contains(line.date)).collect();
         let bars = series.bars.iter().filter(|bar| span.contains(bar.date));
         Ok((lines, bars.count()))
     })?;
     let mut shown = Vec::new();
     let models = models.iter().zip(&bundles).zip(&fitted_to);
     for ((((out, _), bundle), fitted_to), stocks) in models.zip(by_source) {
-        let (lines, bars): (Vec<Vec<Line>>, Vec<usize>) = stocks.into_iter().unzip();
+        let (lines, bars): (Vec<Vec<PredictionRow>>, Vec<usize>) = stocks.into_iter().unzip();
         let (lines, bars) = (lines.concat(), bars.into_iter().sum::<usize>());
         let days = lines.iter().map(|line| line.date);
         let (Some(from), Some(to)) = (days.clone().min(), days.max()) else {

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use heqis_data::import_args::{ImportArgs, tell};
-use heqis_data::prepare::known::Tables;
-use heqis_data::prepare::{Options, Outcome, prepare};
+use heqis_data::import_args::{ImportArgs, print_report};
+use heqis_data::prepare::reference::Tables;
+use heqis_data::prepare::{Options, PrepareOutcome, prepare};
 use heqis_data::store::manifest::{Adjust, TrainTo};
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};
@@ -167,7 +167,7 @@ impl PrepareArgs {
 /// As [`prepare`].
 pub fn run(args: &PrepareArgs) -> Result<Answer, LabError> {
     let outcome = prepare(&args.options()?)?;
-    tell(&outcome.report);
+    print_report(&outcome.report);
     for warning in &outcome.manifest.warnings {
         eprintln!("warning: {warning}");
     }
@@ -178,7 +178,7 @@ pub fn run(args: &PrepareArgs) -> Result<Answer, LabError> {
     Ok(lines.into())
 }
 
-fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {
+fn json(out: &std::path::Path, outcome: &PrepareOutcome) -> serde_json::Value {
     let manifest = &outcome.manifest;
     json!({
         "out": out.display().to_string(),
@@ -198,7 +198,7 @@ fn json(out: &std::path::Path, outcome: &Outcome) -> serde_json::Value {
     })
 }
 
-fn lines(out: &std::path::Path, outcome: &Outcome) -> Vec<String> {
+fn lines(out: &std::path::Path, outcome: &PrepareOutcome) -> Vec<String> {
     let manifest = &outcome.manifest;
     let rows = &manifest.rows;
     let mut lines = vec![

@@ -250,7 +250,7 @@ fn an_adjusted_table_gives_what_the_traded_one_gives_with_its_events() {
         let (plain, out) = (write("traded", &stock.table), dir("plain"));
         let with_events = Options {
             adjust: heqis_data::store::manifest::Adjust::Forward,
-            tables: prepare::known::Tables {
+            tables: prepare::reference::Tables {
                 events: Some(events),
                 ..Default::default()
             },

@@ -29,7 +29,7 @@ pub enum Entry {
     /// A file that is not what was written.
     Corrupt,
     /// The last reply.
-    Whole {
+    Valid {
         /// The reply's text.
         body: String,
         /// When it came.
@@ -155,7 +155,7 @@ fn parse(bytes: Vec<u8>, request: &str) -> Option<Entry> {
     let text = String::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once('\n')?;
     let head: Head = serde_json::from_str(head).ok()?;
-    (head.request == request && head.sha256 == hex(body.as_bytes())).then(|| Entry::Whole {
+    (head.request == request && head.sha256 == hex(body.as_bytes())).then(|| Entry::Valid {
         body: body.to_owned(),
         fetched_unix_s: head.fetched_unix_s,
     })

@@ -9,7 +9,7 @@ use crate::error::FetchError;
 
 /// What a call selects; what is `None` is not restricted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
+pub struct Selection {
     /// One instrument.
     pub code: Option<Symbol>,
     /// One trading day.
@@ -30,7 +30,7 @@ pub struct Call {
     /// The interface.
     pub api: &'static Api,
     /// What is selected.
-    pub asked: Asked,
+    pub selection: Selection,
     /// The answer can change until this day is over in China; a reply from before is asked for again.
     pub last_day: Date,
     /// A day that must have rows. An answer without one is late: it is reported, and never taken for complete.
@@ -40,10 +40,10 @@ pub struct Call {
 impl Call {
     /// Makes a call whose answer stands when `last_day` is over, however few rows it has.
     #[must_use]
-    pub fn new(api: &'static Api, asked: Asked, last_day: Date) -> Self {
+    pub fn new(api: &'static Api, selection: Selection, last_day: Date) -> Self {
         Self {
             api,
-            asked,
+            selection,
             last_day,
             must_reach: None,
         }
@@ -52,14 +52,14 @@ impl Call {
     /// Returns the parameters as they go over the wire, for the rows from `offset` on.
     #[must_use]
     pub fn params(&self, offset: usize) -> Map<String, Value> {
-        let Asked {
+        let Selection {
             code,
             day,
             ex_day,
             span,
             exchange,
             list_status,
-        } = self.asked;
+        } = self.selection;
         let given = [
             ("ts_code", code.map(|code| code.to_string())),
             ("trade_date", day.map(compact)),
@@ -79,7 +79,7 @@ impl Call {
     /// Cuts a span of days into two calls, the earlier one first, or returns `None` when there is nothing to cut.
     #[must_use]
     pub fn halves(&self) -> Option<[Self; 2]> {
-        let span = self.asked.span?;
+        let span = self.selection.span?;
         let (from, to) = (span.from.days(), span.to.days());
         if from == to {
             return None;
@@ -89,9 +89,9 @@ impl Call {
             let span = Span { from, to };
             Self {
                 api: self.api,
-                asked: Asked {
+                selection: Selection {
                     span: Some(span),
-                    ..self.asked
+                    ..self.selection
                 },
                 last_day: self.last_day.min(to),
                 must_reach: self.must_reach.filter(|day| span.contains(*day)),
@@ -113,16 +113,16 @@ impl Call {
         let place = |name| api.fields.iter().position(|(field, _)| *field == name);
         let text = |text: &str| Cell::Text(text.to_owned());
         let wanted: Vec<(usize, Cell)> = [
-            ("ts_code", self.asked.code.map(Cell::Code)),
-            ("trade_date", self.asked.day.map(Cell::Day)),
-            ("ex_date", self.asked.ex_day.map(Cell::Day)),
-            ("exchange", self.asked.exchange.map(text)),
-            ("list_status", self.asked.list_status.map(text)),
+            ("ts_code", self.selection.code.map(Cell::Code)),
+            ("trade_date", self.selection.day.map(Cell::Day)),
+            ("ex_date", self.selection.ex_day.map(Cell::Day)),
+            ("exchange", self.selection.exchange.map(text)),
+            ("list_status", self.selection.list_status.map(text)),
         ]
         .into_iter()
         .filter_map(|(name, cell)| Some((place(name)?, cell?)))
         .collect();
-        let within = self.asked.span.zip(api.day_field());
+        let within = self.selection.span.zip(api.day_field());
         for (number, row) in rows.iter().enumerate() {
             let fault = |place: usize, wanted: String| FetchError::Reply {
                 api: api.name,

@@ -9,7 +9,7 @@ use super::api::Api;
 use super::cache::{Cache, Entry};
 use super::call::Call;
 use super::http::Transport;
-use super::pace::{Backoff, Clock, Pace, SECOND_NS};
+use super::pace::{Backoff, Pace, SECOND_NS, WallClock};
 use super::progress::Progress;
 use super::reply::{Cell, Reply, rows};
 use super::token::Token;
@@ -42,7 +42,7 @@ pub struct Client<'a> {
     /// Carries requests.
     pub transport: &'a dyn Transport,
     /// Tells the time and waits.
-    pub clock: &'a dyn Clock,
+    pub clock: &'a dyn WallClock,
     /// Takes notes for the person who watches.
     pub progress: &'a Progress<'a>,
     /// The account's secret; a run that finds everything in the cache needs none.
@@ -132,7 +132,7 @@ impl Client<'_> {
         let key = request.to_string();
         let is_whole = |page: &Page| offset > 0 || call.is_reached(&page.rows);
         match self.cache.get(api.name, &key)? {
-            Entry::Whole {
+            Entry::Valid {
                 body,
                 fetched_unix_s,
             } if !self.refresh
@@ -147,7 +147,7 @@ impl Client<'_> {
                     }
                 }
             }
-            Entry::Whole { .. } | Entry::Absent => {}
+            Entry::Valid { .. } | Entry::Absent => {}
             Entry::Corrupt => {
                 self.counts.corrupt += 1;
                 let text = format!("corrupt cache entry, fetching again: {key}");

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The time of the world, a parameter so that tests need not wait.
-pub trait Clock {
+pub trait WallClock {
     /// Nanoseconds since the Unix epoch.
     fn now_ns(&self) -> u64;
     /// Waits.
@@ -15,7 +15,7 @@ pub trait Clock {
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 
-impl Clock for SystemClock {
+impl WallClock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
         reason = "the vendor's limits are in real time"
@@ -65,7 +65,7 @@ impl Pace {
     }
 
     /// Waits until the next call may go out.
-    pub fn wait(&self, clock: &dyn Clock) {
+    pub fn wait(&self, clock: &dyn WallClock) {
         let now = clock.now_ns();
         // A clock set back must not stop the run: no wait is longer than the interval.
         let wait = self.next_ns.get().saturating_sub(now).min(self.interval_ns);

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use heqis_quant::{Date, Span, Symbol};
 
 use super::api::{self, Api};
-use super::call::{Asked, Call};
+use super::call::{Call, Selection};
 use super::client::Client;
 use super::reply::Cell;
-use super::table::Table;
+use super::table::CsvTable;
 use super::watch::WatchList;
 use super::{FetchArgs, Summary, setting};
 use crate::error::DataError;
@@ -64,22 +64,22 @@ pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, DataE
     let asked: Vec<&str> = calls.iter().map(|call| call.api.name).collect();
     for api in BY_DAY.into_iter().chain(OTHERS) {
         if !asked.contains(&api.name) {
-            Table::remove(&args.out, api)?;
+            CsvTable::remove(&args.out, api)?;
         }
     }
     client.progress.begin(calls.len());
     let mut suspended: BTreeSet<(Symbol, Date)> = BTreeSet::new();
-    let mut table: Option<Table> = None;
+    let mut table: Option<CsvTable> = None;
     for mut call in calls {
         let api = call.api;
         if table.as_ref().is_none_or(|table| table.api != api) {
             if let Some(full) = table.take() {
                 full.finish()?;
             }
-            table = Some(Table::create(&args.out, api)?);
+            table = Some(CsvTable::create(&args.out, api)?);
         }
         // A day on which the stock does not trade has no bar, however long one waits.
-        if let (Some(code), Some(day)) = (call.asked.code, call.must_reach)
+        if let (Some(code), Some(day)) = (call.selection.code, call.must_reach)
             && suspended.contains(&(code, day))
         {
             call.must_reach = None;
@@ -118,19 +118,19 @@ fn calendar(
     args: &FetchArgs,
     today: Date,
 ) -> Result<BTreeSet<Date>, DataError> {
-    let mut table = Table::create(&args.out, &api::TRADE_CAL)?;
+    let mut table = CsvTable::create(&args.out, &api::TRADE_CAL)?;
     let (mut known, mut open) = (BTreeSet::new(), BTreeSet::new());
     for year in args.from.year()..=args.to.year() {
         let span = Span {
             from: Date::new(year, 1, 1)?.max(args.from),
             to: Date::new(year, 12, 31)?.min(args.to),
         };
-        let asked = Asked {
+        let selection = Selection {
             exchange: Some("SSE"),
             span: Some(span),
-            ..Asked::default()
+            ..Selection::default()
         };
-        let rows = client.fetch(&Call::new(&api::TRADE_CAL, asked, span.to))?;
+        let rows = client.fetch(&Call::new(&api::TRADE_CAL, selection, span.to))?;
         table.add(&rows)?;
         for row in &rows {
             let (Cell::Day(day), Cell::Number(is_open)) = (&row[1], &row[2]) else {
@@ -165,13 +165,13 @@ fn calendar(
 fn stocks(client: &mut Client<'_>, args: &FetchArgs) -> Result<Vec<Vec<Cell>>, DataError> {
     let mut stocks = Vec::new();
     for status in ["L", "D", "P"] {
-        let asked = Asked {
+        let selection = Selection {
             list_status: Some(status),
-            ..Asked::default()
+            ..Selection::default()
         };
-        stocks.extend(client.fetch(&Call::new(&api::STOCK_BASIC, asked, args.to))?);
+        stocks.extend(client.fetch(&Call::new(&api::STOCK_BASIC, selection, args.to))?);
     }
-    let mut table = Table::create(&args.out, &api::STOCK_BASIC)?;
+    let mut table = CsvTable::create(&args.out, &api::STOCK_BASIC)?;
     table.add(&stocks)?;
     table.finish()?;
     Ok(stocks)
@@ -182,24 +182,24 @@ fn market(args: &FetchArgs, days: &[Date]) -> Vec<Call> {
     let mut calls = Vec::new();
     for api in BY_DAY {
         for day in days {
-            let asked = Asked {
+            let selection = Selection {
                 day: Some(*day),
-                ..Asked::default()
+                ..Selection::default()
             };
-            let mut call = Call::new(api, asked, *day);
+            let mut call = Call::new(api, selection, *day);
             call.must_reach = api.has_rows_every_day(day.year()).then_some(*day);
             calls.push(call);
         }
     }
     for day in days {
-        let asked = Asked {
+        let selection = Selection {
             ex_day: Some(*day),
-            ..Asked::default()
+            ..Selection::default()
         };
-        calls.push(Call::new(&api::DIVIDEND, asked, *day));
+        calls.push(Call::new(&api::DIVIDEND, selection, *day));
     }
     // A name in force on the first day may have been taken long before: the history is asked for whole.
-    calls.push(Call::new(&api::NAMECHANGE, Asked::default(), args.to));
+    calls.push(Call::new(&api::NAMECHANGE, Selection::default(), args.to));
     calls
 }
 
@@ -213,12 +213,12 @@ fn watched(
 ) -> Result<Vec<Call>, DataError> {
     let span = Span::new(args.from, args.to)?;
     let by_code = |api: &'static Api, code: Symbol| {
-        let asked = Asked {
+        let selection = Selection {
             code: Some(code),
             span: Some(span),
-            ..Asked::default()
+            ..Selection::default()
         };
-        let mut call = Call::new(api, asked, args.to);
+        let mut call = Call::new(api, selection, args.to);
         call.must_reach = last_open.filter(|day| api.has_rows_every_day(day.year()));
         call
     };
@@ -243,11 +243,11 @@ fn watched(
     }
     for api in [&api::DIVIDEND, &api::NAMECHANGE] {
         for listing in &listings {
-            let asked = Asked {
+            let selection = Selection {
                 code: Some(listing.code),
-                ..Asked::default()
+                ..Selection::default()
             };
-            calls.push(Call::new(api, asked, args.to));
+            calls.push(Call::new(api, selection, args.to));
         }
     }
     let others = [

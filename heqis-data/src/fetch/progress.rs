@@ -5,19 +5,19 @@ use std::io::{IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::pace::{Clock, SECOND_NS};
+use super::pace::{SECOND_NS, WallClock};
 
 /// Tells a person, or a log, how far a run is.
 pub struct Progress<'a> {
-    shape: Shape,
-    clock: &'a dyn Clock,
+    output: Output,
+    clock: &'a dyn WallClock,
     begun_ns: Cell<u64>,
-    told_ns: Cell<u64>,
+    reported_ns: Cell<u64>,
     done: Cell<u64>,
     total: Cell<u64>,
 }
 
-enum Shape {
+enum Output {
     Bar(ProgressBar),
     Lines(RefCell<Box<dyn Write>>),
 }
@@ -28,7 +28,7 @@ const BETWEEN_LINES_NS: u64 = 10 * SECOND_NS;
 impl<'a> Progress<'a> {
     /// Tells on the standard error stream: a bar if that is a terminal, else lines.
     #[must_use]
-    pub(crate) fn to_stderr(clock: &'a dyn Clock) -> Self {
+    pub(crate) fn to_stderr(clock: &'a dyn WallClock) -> Self {
         if !std::io::stderr().is_terminal() {
             return Self::lines(std::io::stderr(), clock);
         }
@@ -38,21 +38,21 @@ impl<'a> Progress<'a> {
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self::new(Shape::Bar(bar), clock)
+        Self::new(Output::Bar(bar), clock)
     }
 
     /// Tells in plain lines.
     #[must_use]
-    pub fn lines(out: impl Write + 'static, clock: &'a dyn Clock) -> Self {
-        Self::new(Shape::Lines(RefCell::new(Box::new(out))), clock)
+    pub fn lines(out: impl Write + 'static, clock: &'a dyn WallClock) -> Self {
+        Self::new(Output::Lines(RefCell::new(Box::new(out))), clock)
     }
 
-    fn new(shape: Shape, clock: &'a dyn Clock) -> Self {
+    fn new(output: Output, clock: &'a dyn WallClock) -> Self {
         Self {
-            shape,
+            output,
             clock,
             begun_ns: Cell::new(0),
-            told_ns: Cell::new(0),
+            reported_ns: Cell::new(0),
             done: Cell::new(0),
             total: Cell::new(0),
         }
@@ -60,9 +60,9 @@ impl<'a> Progress<'a> {
 
     /// Tells something at once.
     pub fn note(&self, text: &str) {
-        match &self.shape {
-            Shape::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
-            Shape::Lines(out) => {
+        match &self.output {
+            Output::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
+            Output::Lines(out) => {
                 // A log that has gone away must not stop the run.
                 let _ = writeln!(out.borrow_mut(), "{text}");
             }
@@ -73,10 +73,10 @@ impl<'a> Progress<'a> {
     pub fn begin(&self, total: usize) {
         let now = self.clock.now_ns();
         self.begun_ns.set(now);
-        self.told_ns.set(now);
+        self.reported_ns.set(now);
         self.done.set(0);
         self.total.set(total as u64);
-        if let Shape::Bar(bar) = &self.shape {
+        if let Output::Bar(bar) = &self.output {
             bar.set_length(total as u64);
             bar.reset();
         }
@@ -86,16 +86,16 @@ impl<'a> Progress<'a> {
     pub fn step(&self, api: &str) {
         let (done, total) = (self.done.get() + 1, self.total.get());
         self.done.set(done);
-        if let Shape::Bar(bar) = &self.shape {
+        if let Output::Bar(bar) = &self.output {
             bar.set_message(api.to_owned());
             bar.inc(1);
             return;
         }
         let now = self.clock.now_ns();
-        if done < total && now.saturating_sub(self.told_ns.get()) < BETWEEN_LINES_NS {
+        if done < total && now.saturating_sub(self.reported_ns.get()) < BETWEEN_LINES_NS {
             return;
         }
-        self.told_ns.set(now);
+        self.reported_ns.set(now);
         let spent_s = now.saturating_sub(self.begun_ns.get()) as f64 / SECOND_NS as f64;
         // A run from the cache may take no time that the clock can tell.
         let rate = match spent_s > 0.0 {
@@ -111,7 +111,7 @@ impl<'a> Progress<'a> {
 
     /// Ends the count and takes the bar away.
     pub fn end(&self) {
-        if let Shape::Bar(bar) = &self.shape {
+        if let Output::Bar(bar) = &self.output {
             bar.finish_and_clear();
         }
     }

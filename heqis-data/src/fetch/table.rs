@@ -8,13 +8,13 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
 /// A CSV table that takes its name when it is whole.
-pub(super) struct Table {
+pub(super) struct CsvTable {
     pub(super) api: &'static Api,
     path: PathBuf,
     rows: csv::Writer<BufWriter<File>>,
 }
 
-impl Table {
+impl CsvTable {
     pub(super) fn create(dir: &Path, api: &'static Api) -> Result<Self, DataError> {
         let path = dir.join(format!("{}.csv", api.name));
         let part = path.with_extension("csv.part");

@@ -35,7 +35,7 @@ pub struct Sector {
 
 /// A stock and the days of its listing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Listing {
+pub struct StockListing {
     /// The stock.
     pub code: Symbol,
     /// Its first day, if known.
@@ -44,7 +44,7 @@ pub struct Listing {
     pub delist_date: Option<Date>,
 }
 
-impl Listing {
+impl StockListing {
     /// Reads a row of `stock_basic`.
     fn of_row(row: &[Cell]) -> Option<Self> {
         let day = |cell: &Cell| match cell {
@@ -104,7 +104,7 @@ impl WatchList {
     /// # Errors
     ///
     /// As [`resolve`].
-    pub fn stocks(&self, stocks: &[Vec<Cell>]) -> Result<BTreeSet<Listing>, FetchError> {
+    pub fn stocks(&self, stocks: &[Vec<Cell>]) -> Result<BTreeSet<StockListing>, FetchError> {
         self.sector
             .iter()
             .flat_map(|sector| sector.stocks.iter().map(move |text| (sector, text)))
@@ -134,13 +134,13 @@ impl WatchList {
 /// # Errors
 ///
 /// [`FetchError::Setting`] with the nearest names, or with the codes among which the name does not choose.
-pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Listing, FetchError> {
+pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<StockListing, FetchError> {
     let code = Symbol::parse(text).ok();
     let wanted = plain(text);
     let name_of = |row: &[Cell]| row[1].to_text();
-    let found: Vec<Listing> = stocks
+    let found: Vec<StockListing> = stocks
         .iter()
-        .filter_map(|row| Some((Listing::of_row(row)?, row)))
+        .filter_map(|row| Some((StockListing::of_row(row)?, row)))
         .filter(|(listing, row)| {
             Some(listing.code) == code
                 || plain(&name_of(row)) == wanted
@@ -181,7 +181,7 @@ pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<Listing
 }
 
 /// Makes one listing of the rows of each stock: the vendor lists some twice, once without the day of delisting.
-fn one_each(mut found: Vec<Listing>) -> Vec<Listing> {
+fn one_each(mut found: Vec<StockListing>) -> Vec<StockListing> {
     found.sort();
     found.dedup_by(|row, kept| {
         let same = row.code == kept.code;

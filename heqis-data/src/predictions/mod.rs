@@ -112,7 +112,7 @@ pub struct Coverage {
 
 /// What the rows of one instrument and its bars say of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Met {
+pub struct SymbolCoverage {
     symbol: Symbol,
     /// Its part of the counts.
     counts: Coverage,
@@ -256,16 +256,21 @@ impl Predictions {
     pub fn coverage(&self, series: &[(Symbol, &[Bar])], span: Span) -> Result<Coverage, DataError> {
         let met = series
             .iter()
-            .map(|(symbol, bars)| self.meet(*symbol, bars, span))
+            .map(|(symbol, bars)| self.symbol_coverage(*symbol, bars, span))
             .collect::<Result<Vec<_>, _>>()?;
-        self.covered(&met, span)
+        self.total_coverage(&met, span)
     }
 
     /// Compares the rows of one instrument with its bars, in the order of time, of which `span` is traded.
     ///
     /// # Errors
     /// [`DataError::Rule`] when the rows are days and there are several bars a day.
-    pub fn meet(&self, symbol: Symbol, bars: &[Bar], span: Span) -> Result<Met, DataError> {
+    pub fn symbol_coverage(
+        &self,
+        symbol: Symbol,
+        bars: &[Bar],
+        span: Span,
+    ) -> Result<SymbolCoverage, DataError> {
         let rows = self.rows.get(&symbol).map_or(&[][..], Vec::as_slice);
         if self.by_day && !rows.is_empty() {
             self.refuse_minutes(symbol, bars)?;
@@ -305,7 +310,7 @@ impl Predictions {
         let days = bars.iter().map(|bar| bar.date);
         let mut days = days.filter(|day| span.contains(*day));
         let from = days.next();
-        Ok(Met {
+        Ok(SymbolCoverage {
             symbol,
             first: self.first(symbol, rows.iter()),
             unmatched,
@@ -324,12 +329,16 @@ impl Predictions {
         Some((first.line, self.told(symbol, first)))
     }
 
-    /// Sums up what was [met](Predictions::meet), instrument by instrument. Rows of other instruments belong to no bar;
+    /// Sums up what was [met](Predictions::symbol_coverage), instrument by instrument. Rows of other instruments belong to no bar;
     /// those of the instruments met may have been [taken out](Predictions::split_off).
     ///
     /// # Errors
     /// [`DataError::Rule`] when no row belongs to a bar of the span.
-    pub fn covered(&self, met: &[Met], span: Span) -> Result<Coverage, DataError> {
+    pub fn total_coverage(
+        &self,
+        met: &[SymbolCoverage],
+        span: Span,
+    ) -> Result<Coverage, DataError> {
         let mut coverage = Coverage {
             table: self.source.clone(),
             ignored_columns: self.ignored_columns.clone(),
@@ -337,7 +346,7 @@ impl Predictions {
         };
         let mut unmatched = Vec::new();
         let mut first = Vec::new();
-        for Met { counts, .. } in met {
+        for SymbolCoverage { counts, .. } in met {
             coverage.rows += counts.rows;
             coverage.used += counts.used;
             coverage.outside_span += counts.outside_span;
@@ -382,7 +391,13 @@ impl Predictions {
         }
     }
 
-    fn unused(&self, rows: usize, first: Option<String>, met: &[Met], span: Span) -> DataError {
+    fn unused(
+        &self,
+        rows: usize,
+        first: Option<String>,
+        met: &[SymbolCoverage],
+        span: Span,
+    ) -> DataError {
         let first = first.unwrap_or("no row".to_owned());
         let spans = || met.iter().filter_map(|met| met.traded);
         let from = spans().map(|span| span.0).min().unwrap_or(span.from);

@@ -58,7 +58,7 @@ impl Predictions {
             .trim(csv::Trim::All)
             .from_reader(Bounded::new(read));
         let mut record = csv::ByteRecord::new();
-        let mut table: Option<Table> = None;
+        let mut table: Option<TableReader> = None;
         while reader.read_byte_record(&mut record).map_err(failed)? {
             let Some(table) = &mut table else {
                 let mut cells: Vec<String> = record
@@ -68,7 +68,7 @@ impl Predictions {
                 if let Some(first) = cells.first_mut() {
                     *first = first.trim_start_matches('\u{feff}').trim().to_owned();
                 }
-                table = Some(Table::new(path, cells)?);
+                table = Some(TableReader::new(path, cells)?);
                 continue;
             };
             let line = record.position().map_or(0, csv::Position::line);
@@ -83,13 +83,13 @@ impl Predictions {
         }
         match table {
             Some(table) => table.finish(),
-            None => Err(Table::no_header(path, "nothing")),
+            None => Err(TableReader::no_header(path, "nothing")),
         }
     }
 }
 
 /// A table that is being read.
-struct Table {
+struct TableReader {
     source: String,
     names: Vec<String>,
     /// Where the known columns are.
@@ -107,7 +107,7 @@ struct Table {
     without_probabilities: Option<u32>,
 }
 
-impl Table {
+impl TableReader {
     fn no_header(path: &Path, got: &str) -> DataError {
         let known: Vec<&str> = COLUMNS.iter().map(|(names, _)| names[0]).collect();
         let rule = format!(

@@ -14,7 +14,7 @@ use crate::table::{Table, Values};
 
 /// One row of a table.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Line {
+pub struct PredictionRow {
     /// The instrument.
     pub symbol: Symbol,
     /// The trading day of the bar.
@@ -35,7 +35,7 @@ pub struct Line {
     clippy::disallowed_methods,
     reason = "a table that the command can write again"
 )]
-pub fn write(path: &Path, lines: &[Line]) -> Result<(), DataError> {
+pub fn write(path: &Path, lines: &[PredictionRow]) -> Result<(), DataError> {
     let failed = |source| DataError::file(path, source);
     let draft = beside(path, ".draft");
     if let Some(dir) = path.parent() {
@@ -61,16 +61,16 @@ pub fn write(path: &Path, lines: &[Line]) -> Result<(), DataError> {
     std::fs::rename(&draft, path).map_err(failed)
 }
 
-fn table(lines: &[Line]) -> Table<'_> {
+fn table(lines: &[PredictionRow]) -> Table<'_> {
     let mut table = Table::new(lines.len()).with(
         "symbol",
         Values::text(lines, |line| line.symbol.to_string()),
     );
-    let is_day = |line: &Line| line.time_ns == line.date.close_time_ns();
+    let is_day = |line: &PredictionRow| line.time_ns == line.date.close_time_ns();
     if lines.iter().all(is_day) {
         table = table.with("date", Values::days(lines, |line| line.date));
     } else {
-        let stamp = |line: &Line| time::day_and_clock(line.date, line.time_ns);
+        let stamp = |line: &PredictionRow| time::day_and_clock(line.date, line.time_ns);
         table = table
             .with("date", Values::days(lines, move |line| stamp(line).0))
             .with("time", Values::text(lines, move |line| stamp(line).1));
@@ -84,13 +84,14 @@ fn table(lines: &[Line]) -> Table<'_> {
         .any(|line| line.forecast.probabilities.is_some())
     {
         for (class, name) in ["p_down", "p_flat", "p_up"].into_iter().enumerate() {
-            let share = move |line: &Line| line.forecast.probabilities.map(|shares| shares[class]);
+            let share =
+                move |line: &PredictionRow| line.forecast.probabilities.map(|shares| shares[class]);
             table = table.with(name, Values::numbers(lines, share));
         }
     }
     if lines.iter().any(|line| line.forecast.fitted_to.is_some()) {
-        let day = |line: &Line| line.forecast.fitted_to.map(|day| day.to_string());
-        let day = move |line: &Line| day(line).unwrap_or_default();
+        let day = |line: &PredictionRow| line.forecast.fitted_to.map(|day| day.to_string());
+        let day = move |line: &PredictionRow| day(line).unwrap_or_default();
         table = table.with("fitted_to", Values::text(lines, day));
     }
     table

@@ -9,7 +9,7 @@ use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Board, Date, Span};
 
 use super::findings::Finding;
-use super::known::Known;
+use super::reference::ReferenceData;
 use crate::error::DataError;
 
 /// Returns everything that speaks against the bars of one series, or against what is known of it.
@@ -21,7 +21,7 @@ use crate::error::DataError;
 ///
 /// [`DataError::Table`] when bars are not one series in order.
 pub fn of_series(
-    known: &Known,
+    reference: &ReferenceData,
     markets: &Markets,
     bars: &[Bar],
     rejected: &[(Date, &str)],
@@ -30,11 +30,11 @@ pub fn of_series(
         return Ok(Vec::new());
     };
     let (days, unsure) = by_day(bars, rejected);
-    let mut findings = match known.ex_rights.findings(&days, markets) {
+    let mut findings = match reference.ex_rights.findings(&days, markets) {
         Ok(found) => found
             .into_iter()
             .filter(|found| {
-                let unlimited = || is_free(known, &days, found.date);
+                let unlimited = || is_free(reference, &days, found.date);
                 found.evidence != Evidence::Prices || !(unsure.contains(&found.date) || unlimited())
             })
             .map(|found| Finding {
@@ -45,7 +45,7 @@ pub fn of_series(
             .collect(),
         Err(error) => vec![Finding::of_table("price_left", Some(symbol), &error)],
     };
-    if let (Some(suspended), Some(calendar)) = (&known.suspended, &known.calendar)
+    if let (Some(suspended), Some(calendar)) = (&reference.suspended, &reference.calendar)
         && symbol.board() != Board::Other
         && let (Some(first), Some(last)) = (calendar.days().first(), calendar.days().last())
         && let (from, to) = (
@@ -67,10 +67,10 @@ pub fn of_series(
 }
 
 /// Returns whether a day of one series has no limits, so that its prices are no evidence.
-fn is_free(known: &Known, days: &[Bar], date: Date) -> bool {
+fn is_free(reference: &ReferenceData, days: &[Bar], date: Date) -> bool {
     let at = days.partition_point(|bar| bar.date < date);
     let before = at.checked_sub(1).map(|before| days[before].date);
-    let free = known.free_days.get(&days[0].symbol);
+    let free = reference.free_days.get(&days[0].symbol);
     free.is_some_and(|free| is_free_day(free, before, date))
 }
 

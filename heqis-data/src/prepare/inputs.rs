@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::known::Tables;
+use super::reference::Tables;
 use crate::error::DataError;
-use crate::import_args::Named;
+use crate::import_args::InputFile;
 
 /// The names of files of bars in a directory.
 const PATTERNS: [&str; 6] = [
@@ -24,8 +24,8 @@ const PATTERNS: [&str; 6] = [
 /// # Errors
 ///
 /// [`DataError::File`] when a path does not exist, and [`DataError::Rule`] when nothing matches.
-pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<Named>, Tables), DataError> {
-    let mut files: Vec<Named> = Vec::new();
+pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<InputFile>, Tables), DataError> {
+    let mut files: Vec<InputFile> = Vec::new();
     let mut tables = tables.clone();
     for path in given {
         let before = files.len();
@@ -63,7 +63,7 @@ fn matching(
     dir: &Path,
     pattern: &str,
     by_case: bool,
-    files: &mut Vec<Named>,
+    files: &mut Vec<InputFile>,
 ) -> Result<(), DataError> {
     let read = |source| DataError::file(dir, source);
     for entry in fs::read_dir(dir).map_err(read)? {

@@ -1,7 +1,7 @@
 //! From tables of bars to a data set: read ▸ sort ▸ clean ▸ features and labels ▸ store ▸ fit the scaler.
 //!
 //! - [`inputs`]: which files, and their digests.
-//! - [`known`]: what is known beside the bars: ex-rights, special treatment, suspensions, trading days.
+//! - [`reference`]: what is known beside the bars: ex-rights, special treatment, suspensions, trading days.
 //! - [`runs`]: files in any arrangement → the rows of one symbol after another, in memory that does not grow with them.
 //! - [`series`]: the rows of one symbol → bars, features, labels.
 //! - [`findings`]: where what is known disagrees with the bars, `findings.csv`; [`contradictions`] finds it.
@@ -30,8 +30,8 @@ use crate::store::manifest::{Adjust, Manifest, Settings, TrainTo};
 pub mod contradictions;
 pub mod findings;
 pub mod inputs;
-pub mod known;
 pub mod lines;
+pub mod reference;
 pub mod report;
 mod run;
 pub mod runs;
@@ -39,9 +39,9 @@ pub mod scale;
 pub mod series;
 mod sink;
 
-use known::{Known, Tables};
+use reference::{ReferenceData, Tables};
 use run::{Made, Run};
-use series::Recipe;
+use series::SeriesConfig;
 
 /// What to prepare, and how.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ pub struct Options {
 
 /// What a run did.
 #[derive(Clone, Debug)]
-pub struct Outcome {
+pub struct PrepareOutcome {
     /// The manifest in force.
     pub manifest: Manifest,
     /// Series computed.
@@ -97,15 +97,15 @@ pub struct Outcome {
 ///
 /// [`DataError`] when an input cannot be read or its header is refused, a setting is out of range, the training span has
 /// no rows, or the data set cannot be written. The version before stays in force.
-pub fn prepare(options: &Options) -> Result<Outcome, DataError> {
+pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
     let (files, tables) = inputs::resolve(&options.inputs, &options.tables)?;
     let mut clean = options.clean.clone();
-    let known = Arc::new(Known::read(&tables, options.adjust, &mut clean)?);
+    let reference = Arc::new(ReferenceData::read(&tables, options.adjust, &mut clean)?);
     let mut cleaner = Cleaner::new(clean.clone())?;
     if options.adjust != Adjust::None {
-        cleaner = cleaner.with_ex_rights(known.ex_rights.clone());
+        cleaner = cleaner.with_ex_rights(reference.ex_rights.clone());
     }
-    if let Some(calendar) = &known.calendar {
+    if let Some(calendar) = &reference.calendar {
         cleaner = cleaner.with_calendar(calendar.clone());
     }
     let settings = Settings {
@@ -121,12 +121,12 @@ pub fn prepare(options: &Options) -> Result<Outcome, DataError> {
         reading: options.reading.clone(),
         clean,
     };
-    let recipe = Recipe {
+    let config = SeriesConfig {
         cleaner,
         features: options.features.clone(),
         flat_band: options.flat_band,
         prices: options.reading.prices,
-        known,
+        reference,
         markets: Markets::shipped()?,
     };
     let draft = Draft::begin(&options.out)?;
@@ -134,7 +134,7 @@ pub fn prepare(options: &Options) -> Result<Outcome, DataError> {
         options,
         files: &files,
         settings,
-        recipe,
+        config,
         draft: &draft,
     }
     .make();
@@ -145,7 +145,7 @@ pub fn prepare(options: &Options) -> Result<Outcome, DataError> {
         }
         Ok(Made::New(outcome)) => {
             let manifest = draft.publish(outcome.manifest)?;
-            Ok(Outcome {
+            Ok(PrepareOutcome {
                 manifest,
                 ..outcome
             })

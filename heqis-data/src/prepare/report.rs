@@ -20,7 +20,7 @@ pub(crate) const UNREADABLE: &str = "unreadable";
 
 /// One line of `rejects.csv`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Line {
+pub struct RejectRow {
     /// The file, as given.
     pub file: String,
     /// The row in it, counted from 1 behind the header.
@@ -35,7 +35,7 @@ pub struct Line {
     pub detail: String,
 }
 
-impl Line {
+impl RejectRow {
     /// Makes the line of a row that could not be read.
     #[must_use]
     pub fn unreadable(file: &str, row: &Unreadable) -> Self {
@@ -68,7 +68,7 @@ impl Line {
 /// # Errors
 ///
 /// [`DataError::File`] when it cannot be written.
-pub fn create(dir: &Path) -> Result<Lines<Line>, DataError> {
+pub fn create(dir: &Path) -> Result<Lines<RejectRow>, DataError> {
     let header = ["file", "row", "symbol", "date", "reason", "detail"];
     Lines::create(dir.join(FILE), &header, |line| &line.reason)
 }
@@ -78,7 +78,7 @@ pub fn create(dir: &Path) -> Result<Lines<Line>, DataError> {
 /// # Errors
 ///
 /// [`DataError::File`] when it cannot be read or a line has another shape.
-pub fn read(dir: &Path) -> Result<Vec<Line>, DataError> {
+pub fn read(dir: &Path) -> Result<Vec<RejectRow>, DataError> {
     read_lines(&dir.join(FILE))
 }
 

@@ -7,14 +7,14 @@ use std::sync::{Mutex, mpsc};
 use heqis_quant::{Date, Span, Symbol};
 use sha2::{Digest, Sha256};
 
-use super::report::{self, Line};
-use super::runs::{FileFacts, Origin, Runs};
-use super::series::{self, Recipe, Series};
+use super::report::{self, RejectRow};
+use super::runs::{FileSummary, Origin, Runs};
+use super::series::{self, PreparedSeries, SeriesConfig};
 use super::sink::{Previous, Sink};
-use super::{Options, Outcome, findings, scale};
+use super::{Options, PrepareOutcome, findings, scale};
 use crate::error::DataError;
-use crate::figures::flat_warning;
-use crate::import_args::Named;
+use crate::import_args::InputFile;
+use crate::metrics::flat_warning;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::manifest::{
     FileEntry, Input, Manifest, RowCounts, SCHEMA_VERSION, Settings, SymbolEntry, TrainTo,
@@ -27,23 +27,23 @@ const FEW_SERIES: usize = 64;
 /// One run with everything resolved.
 pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
-    pub(super) files: &'a [Named],
+    pub(super) files: &'a [InputFile],
     pub(super) settings: Settings,
-    pub(super) recipe: Recipe,
+    pub(super) config: SeriesConfig,
     pub(super) draft: &'a Draft,
 }
 
 pub(super) enum Made {
     /// The version in force is what this run would write.
-    Same(Outcome),
+    Same(PrepareOutcome),
     /// The draft is complete.
-    New(Outcome),
+    New(PrepareOutcome),
 }
 
 /// What is read anew and what is not.
 struct Plan {
     runs: Runs,
-    facts: BTreeMap<usize, FileFacts>,
+    facts: BTreeMap<usize, FileSummary>,
     /// Symbols whose only file is unchanged and was not read.
     untouched: BTreeSet<Symbol>,
 }
@@ -58,7 +58,7 @@ impl Run<'_> {
             && previous.data.manifest().version.trim_end_matches('0')
                 == version.trim_end_matches('0')
         {
-            return Ok(Made::Same(Outcome {
+            return Ok(Made::Same(PrepareOutcome {
                 manifest: previous.data.manifest().clone(),
                 computed: 0,
                 reused: previous.symbols.len(),
@@ -83,7 +83,7 @@ impl Run<'_> {
             match plan.facts.get(&index) {
                 Some(facts) => {
                     for row in &facts.unreadable {
-                        report.add(&Line::unreadable(&input.path, row))?;
+                        report.add(&RejectRow::unreadable(&input.path, row))?;
                     }
                 }
                 None => {
@@ -95,7 +95,7 @@ impl Run<'_> {
         }
 
         let mut told = findings::create(self.draft.dir())?;
-        for finding in &self.recipe.known.findings {
+        for finding in &self.config.reference.findings {
             told.add(finding)?;
         }
         let old_findings = match &previous {
@@ -145,7 +145,7 @@ impl Run<'_> {
         let imported = report::of_draft(self.draft.dir(), &inputs, &symbols)?;
         imported
             .refuse_above(self.options.max_bad_share)
-            .inspect_err(|_| crate::import_args::tell(&imported))?;
+            .inspect_err(|_| crate::import_args::print_report(&imported))?;
         let runs = self.draft.dir().join("runs");
         std::fs::remove_dir_all(&runs).map_err(|source| DataError::file(&runs, source))?;
 
@@ -180,7 +180,7 @@ impl Run<'_> {
                 .collect(),
             files,
             inputs: inputs.clone(),
-            tables: self.recipe.known.tables.clone(),
+            tables: self.config.reference.tables.clone(),
             symbols,
         };
         let stored = DataSet::at(self.draft.dir().to_owned(), manifest.clone());
@@ -189,7 +189,7 @@ impl Run<'_> {
         manifest.rows.scaler = rows;
         self.draft
             .write("scaler_params.json", (scaler.to_json() + "\n").as_bytes())?;
-        Ok(Made::New(Outcome {
+        Ok(Made::New(PrepareOutcome {
             manifest,
             computed,
             reused,
@@ -233,7 +233,7 @@ impl Run<'_> {
         for ((path, _), sha256) in self.files.iter().zip(digests) {
             digest.update(format!("\n{}\n{sha256}", path.display()));
         }
-        for table in &self.recipe.known.tables {
+        for table in &self.config.reference.tables {
             digest.update(format!(
                 "\n{}\n{}\n{}",
                 table.role, table.path, table.sha256
@@ -297,9 +297,10 @@ impl Run<'_> {
                 .collect();
             let gone = previous.inputs.values().filter(|i| !kept.contains(&i.path));
             touched.extend(gone.filter_map(|input| input.symbol));
-            let now_known = |entry: &SymbolEntry| self.known_digest(entry.symbol, entry.read_to);
+            let now_known =
+                |entry: &SymbolEntry| self.reference_digest(entry.symbol, entry.read_to);
             let entries = previous.symbols.values();
-            let changed = entries.filter(|entry| now_known(entry) != entry.known_sha256);
+            let changed = entries.filter(|entry| now_known(entry) != entry.reference_sha256);
             touched.extend(changed.map(|entry| entry.symbol));
         }
         let dir = self.draft.dir().join("runs");
@@ -351,9 +352,9 @@ impl Run<'_> {
     }
 
     /// Returns the digest of what is known of a series beside its rows.
-    fn known_digest(&self, symbol: Symbol, last: Option<Date>) -> String {
+    fn reference_digest(&self, symbol: Symbol, last: Option<Date>) -> String {
         let clean = &self.settings.clean;
-        self.recipe.known.digest(clean, symbol, last)
+        self.config.reference.digest(clean, symbol, last)
     }
 
     /// Returns the years whose file would be written again as it is. That is found out when few series changed, as after a
@@ -377,7 +378,7 @@ impl Run<'_> {
         for symbol in changed {
             let origins = gatherer.series(symbol)?;
             let nothing = String::new;
-            let new = series::prepare(&self.recipe, symbol, &origins, nothing(), nothing())?.rows;
+            let new = series::prepare(&self.config, symbol, &origins, nothing(), nothing())?.rows;
             let new = new.by_year();
             let old = previous.data.symbol(symbol, Columns::All)?.by_year();
             let years: BTreeSet<i16> = new.keys().chain(old.keys()).copied().collect();
@@ -437,7 +438,7 @@ impl Run<'_> {
         }
         let next = AtomicUsize::new(0);
         // `None` stands for a series whose rows are what they were.
-        type Computed = Result<Option<Box<Series>>, DataError>;
+        type Computed = Result<Option<Box<PreparedSeries>>, DataError>;
         let (sender, receiver) = mpsc::sync_channel::<(usize, Computed)>(2 * threads);
         let work = |sender: mpsc::SyncSender<(usize, Computed)>| {
             let mut gatherer = match plan.runs.gatherer() {
@@ -458,17 +459,17 @@ impl Run<'_> {
                         self.refuse_mixed(plan, symbol, &origins)?;
                         let sha256 = series::digest(&origins);
                         let last = origins.last().map(|row| row.bar.date);
-                        let known = self.known_digest(symbol, last);
+                        let known = self.reference_digest(symbol, last);
                         let before = previous.and_then(|p| p.symbols.get(&symbol));
                         // A rejected row is told with its place, which may have changed although the row did not.
                         if before.is_some_and(|before| {
                             before.input_sha256 == sha256
-                                && before.known_sha256 == known
+                                && before.reference_sha256 == known
                                 && before.rejected == 0
                         }) {
                             return Ok(None);
                         }
-                        series::prepare(&self.recipe, symbol, &origins, sha256, known)
+                        series::prepare(&self.config, symbol, &origins, sha256, known)
                             .map(|s| Some(Box::new(s)))
                     }),
                 };

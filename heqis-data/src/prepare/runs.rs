@@ -16,7 +16,7 @@ use heqis_quant::{Bar, Date, Marks, Symbol};
 use crate::bar_file::open;
 use crate::bars::TableOptions;
 use crate::error::DataError;
-use crate::import_args::Named;
+use crate::import_args::InputFile;
 
 /// Rows that one worker holds before it writes a run.
 const CHUNK_ROWS: usize = 131_072;
@@ -47,7 +47,7 @@ pub struct Unreadable {
 
 /// What was found in one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileFacts {
+pub struct FileSummary {
     /// Layout, encoding and units.
     pub detected: String,
     /// Whether its bars have a time of day.
@@ -71,7 +71,7 @@ pub struct Runs {
     /// For each symbol the run, the first row in it and the number of rows.
     index: BTreeMap<Symbol, Vec<(u32, u64, u32)>>,
     /// Facts of each file that was read.
-    pub facts: BTreeMap<usize, FileFacts>,
+    pub facts: BTreeMap<usize, FileSummary>,
 }
 
 impl Runs {
@@ -83,7 +83,7 @@ impl Runs {
     /// threads.
     pub fn build(
         dir: &Path,
-        files: &[Named],
+        files: &[InputFile],
         wanted: &[usize],
         options: &TableOptions,
         threads: usize,
@@ -233,7 +233,7 @@ struct Worker<'a> {
     runs_written: &'a AtomicUsize,
     chunk: Vec<Origin>,
     runs: Vec<Run>,
-    facts: BTreeMap<usize, FileFacts>,
+    facts: BTreeMap<usize, FileSummary>,
 }
 
 impl<'a> Worker<'a> {
@@ -248,24 +248,24 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn read(&mut self, (path, named): &Named, file: usize) -> Result<(), DataError> {
+    fn read(&mut self, (path, named): &InputFile, file: usize) -> Result<(), DataError> {
         let reader = match open(path, self.options) {
             Ok(reader) => reader,
             Err(error) if !named => {
-                let facts = FileFacts {
+                let facts = FileSummary {
                     left_out: Some(error.to_string()),
-                    ..FileFacts::default()
+                    ..FileSummary::default()
                 };
                 self.facts.insert(file, facts);
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let mut facts = FileFacts {
+        let mut facts = FileSummary {
             detected: reader.detected().to_string(),
             has_time: reader.detected().has_time,
             warnings: reader.detected().warnings.clone(),
-            ..FileFacts::default()
+            ..FileSummary::default()
         };
         let mut last = None;
         let too_long = || DataError::kind(path, format!("must have at most {} rows", u32::MAX));

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::contradictions;
 use super::findings::Finding;
-use super::known::Known;
+use super::reference::ReferenceData;
 use super::runs::{BARE_BYTES, Origin, encode};
 use crate::bars::Prices;
 use crate::digest::hex;
@@ -29,7 +29,7 @@ pub struct Rejected {
 
 /// One series, ready to be stored.
 #[derive(Clone, Debug)]
-pub struct Series {
+pub struct PreparedSeries {
     /// Its line in the manifest.
     pub entry: SymbolEntry,
     /// Its rows.
@@ -42,7 +42,7 @@ pub struct Series {
 
 /// What is done to every series.
 #[derive(Clone, Debug)]
-pub struct Recipe {
+pub struct SeriesConfig {
     /// A cleaner that has seen no bar.
     pub cleaner: Cleaner,
     /// The features.
@@ -52,7 +52,7 @@ pub struct Recipe {
     /// What prices are, where it was declared.
     pub prices: Option<Prices>,
     /// What is known beside the rows.
-    pub known: Arc<Known>,
+    pub reference: Arc<ReferenceData>,
     /// The rules of all markets, for the findings.
     pub markets: Markets,
 }
@@ -83,17 +83,17 @@ pub fn digest(origins: &[Origin]) -> String {
 ///
 /// [`DataError::Table`] when a setting is refused; a bar that passed the cleaner is not.
 pub fn prepare(
-    recipe: &Recipe,
+    config: &SeriesConfig,
     symbol: Symbol,
     origins: &[Origin],
     input_sha256: String,
-    known_sha256: String,
-) -> Result<Series, DataError> {
-    let mut cleaner = recipe.cleaner.clone();
+    reference_sha256: String,
+) -> Result<PreparedSeries, DataError> {
+    let mut cleaner = config.cleaner.clone();
     let mut bars = Vec::with_capacity(origins.len());
     let mut rejected = Vec::new();
     let raw = origins.iter().map(|origin| &origin.bar);
-    let adjusted = judge_prices(raw, recipe.prices, &recipe.markets);
+    let adjusted = judge_prices(raw, config.prices, &config.markets);
     for origin in origins {
         let mut bar = origin.bar;
         if adjusted.is_some() {
@@ -113,17 +113,18 @@ pub fn prepare(
         .collect();
     // Factors and events are held against prices as traded.
     let judged = if adjusted.is_some() { &[][..] } else { &bars };
-    let findings = contradictions::of_series(&recipe.known, &recipe.markets, judged, &turned_down)?;
-    let rows = compute(&bars, &recipe.features, recipe.flat_band)?;
+    let findings =
+        contradictions::of_series(&config.reference, &config.markets, judged, &turned_down)?;
+    let rows = compute(&bars, &config.features, config.flat_band)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),
         _ => None,
     };
-    Ok(Series {
+    Ok(PreparedSeries {
         entry: SymbolEntry {
             symbol,
             input_sha256,
-            known_sha256,
+            reference_sha256,
             read_to: origins.last().map(|origin| origin.bar.date),
             bars: bars.len() as u64,
             gaps: bars

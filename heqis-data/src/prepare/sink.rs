@@ -1,4 +1,4 @@
-//! Series after series into a draft: computed anew, or copied from the version before.
+//! PreparedSeries after series into a draft: computed anew, or copied from the version before.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,8 +8,8 @@ use heqis_quant::label::Direction;
 
 use super::findings::Finding;
 use super::lines::Lines;
-use super::report::Line;
-use super::series::Series;
+use super::report::RejectRow;
+use super::series::PreparedSeries;
 use crate::error::DataError;
 use crate::store::dataset::{DataSet, SeriesReader};
 use crate::store::manifest::{Input, SymbolEntry};
@@ -25,10 +25,10 @@ pub(super) struct Previous {
 /// Where series go, in the order of symbols.
 pub(super) struct Sink<'a> {
     pub(super) bars: BarsWriter,
-    pub(super) report: Lines<Line>,
+    pub(super) report: Lines<RejectRow>,
     pub(super) findings: Lines<Finding>,
     pub(super) inputs: &'a [Input],
-    pub(super) old_rejected: BTreeMap<String, Vec<Line>>,
+    pub(super) old_rejected: BTreeMap<String, Vec<RejectRow>>,
     pub(super) old_findings: BTreeMap<String, Vec<Finding>>,
     pub(super) symbols: Vec<SymbolEntry>,
     pub(super) computed: usize,
@@ -37,11 +37,11 @@ pub(super) struct Sink<'a> {
 }
 
 impl Sink<'_> {
-    pub(super) fn add(&mut self, series: Series) -> Result<(), DataError> {
+    pub(super) fn add(&mut self, series: PreparedSeries) -> Result<(), DataError> {
         for rejected in &series.rejected {
             let file = self.inputs.get(rejected.origin.file as usize);
             let path = file.map_or("", |input| input.path.as_str());
-            self.report.add(&Line::rejected(path, rejected))?;
+            self.report.add(&RejectRow::rejected(path, rejected))?;
         }
         for finding in &series.findings {
             self.findings.add(finding)?;

@@ -48,7 +48,7 @@ pub struct Manifest {
     pub inputs: Vec<Input>,
     /// The tables of what is known beside the bars.
     #[serde(default)]
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableEntry>,
     /// The series, in the order of symbols.
     pub symbols: Vec<SymbolEntry>,
 }
@@ -222,7 +222,7 @@ pub struct Input {
 /// One table of what is known beside the bars.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Table {
+pub struct TableEntry {
     /// What it tells: `events`, `factors`, `calendar`, `stock_basic`, `namechange`, `suspend_d` or
     /// `stk_limit`.
     pub role: String,
@@ -241,8 +241,8 @@ pub struct SymbolEntry {
     /// SHA-256 of the series' rows as read, in the order of time.
     pub input_sha256: String,
     /// SHA-256 of what is known of it beside its rows.
-    #[serde(default)]
-    pub known_sha256: String,
+    #[serde(default, rename = "known_sha256")]
+    pub reference_sha256: String,
     /// The day of its last row as read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub read_to: Option<Date>,

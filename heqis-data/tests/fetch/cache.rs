@@ -6,7 +6,7 @@ use crate::world::{fetch_error, files_in};
 
 fn body(entry: Entry) -> String {
     match entry {
-        Entry::Whole { body, .. } => body,
+        Entry::Valid { body, .. } => body,
         other => panic!("expected a reply, got {other:?}"),
     }
 }

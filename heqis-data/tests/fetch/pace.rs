@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 
 use heqis_data::fetch::api;
-use heqis_data::fetch::call::{Asked, Call};
+use heqis_data::fetch::call::{Call, Selection};
 use heqis_data::fetch::http::Transport;
-use heqis_data::fetch::pace::{Backoff, Clock, Pace, SECOND_NS, calls_per_minute};
+use heqis_data::fetch::pace::{Backoff, Pace, SECOND_NS, WallClock, calls_per_minute};
 use heqis_data::fetch::progress::Progress;
 use heqis_quant::Date;
 
@@ -46,12 +46,12 @@ fn no_minute_sees_more_than_four_fifths_of_the_calls_that_the_points_allow() {
             client.pace = Pace::new(calls_per_minute(points));
             for day in first..first + calls as i32 {
                 let day = Date::from_days(day).unwrap();
-                let asked = Asked {
+                let selection = Selection {
                     day: Some(day),
-                    ..Asked::default()
+                    ..Selection::default()
                 };
                 client
-                    .fetch(&Call::new(&api::SUSPEND_D, asked, day))
+                    .fetch(&Call::new(&api::SUSPEND_D, selection, day))
                     .unwrap();
             }
         });

@@ -5,9 +5,9 @@ use std::path::Path;
 use heqis_data::DataError;
 use heqis_data::fetch::FetchError;
 use heqis_data::fetch::api;
-use heqis_data::fetch::call::{Asked, Call};
+use heqis_data::fetch::call::{Call, Selection};
 use heqis_data::fetch::client::Counts;
-use heqis_data::fetch::pace::{Clock, SECOND_NS};
+use heqis_data::fetch::pace::{SECOND_NS, WallClock};
 use heqis_data::fetch::token::Token;
 use heqis_quant::{Date, Span, Symbol};
 use proptest::prelude::*;
@@ -27,11 +27,11 @@ fn day(text: &str) -> Date {
 
 /// One day of `adj_factor`.
 fn one_day() -> Call {
-    let asked = Asked {
+    let selection = Selection {
         day: Some(day("20160817")),
-        ..Asked::default()
+        ..Selection::default()
     };
-    Call::new(&api::ADJ_FACTOR, asked, day("20160817"))
+    Call::new(&api::ADJ_FACTOR, selection, day("20160817"))
 }
 
 /// Asks for one day of `adj_factor` and returns the outcome, the counts, and what was noted.
@@ -223,15 +223,15 @@ fn a_rate_limit_that_never_ends_is_given_up_and_a_used_up_day_is_not_waited_for(
 #[test]
 fn rows_of_another_code_day_exchange_or_span_are_errors_and_are_not_kept() {
     let span = Span::new(day("20160801"), day("20160831")).unwrap();
-    let by_code = Asked {
+    let by_code = Selection {
         code: Some(Symbol::parse("600000.SH").unwrap()),
         span: Some(span),
-        ..Asked::default()
+        ..Selection::default()
     };
-    let calendar = Asked {
+    let calendar = Selection {
         exchange: Some("SSE"),
         span: Some(span),
-        ..Asked::default()
+        ..Selection::default()
     };
     let factors = ["ts_code", "trade_date", "adj_factor"];
     let days = ["exchange", "cal_date", "is_open", "pretrade_date"];

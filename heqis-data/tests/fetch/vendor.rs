@@ -201,14 +201,14 @@ impl InProcess {
 
     /// Returns what was asked since the last time, as interface and parameters.
     pub(crate) fn take_asked(&self) -> Vec<String> {
-        self.asked.take()
+        self.selection.take()
     }
 }
 
 impl Transport for InProcess {
     fn post(&self, body: &str) -> Result<(u16, String), String> {
         let request: Value = serde_json::from_str(body).unwrap();
-        self.asked.borrow_mut().push(key(&request));
+        self.selection.borrow_mut().push(key(&request));
         Ok((200, self.market.answer(&request).to_string()))
     }
 }

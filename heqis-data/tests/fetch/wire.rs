@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use heqis_data::fetch::FetchError;
 use heqis_data::fetch::api;
-use heqis_data::fetch::call::{Asked, Call};
+use heqis_data::fetch::call::{Call, Selection};
 use heqis_data::fetch::http::Http;
 use heqis_quant::Date;
 
@@ -13,11 +13,11 @@ use crate::world::{fetch_error, files_in, later, with_client};
 
 fn one_day() -> Call {
     let day = Date::parse("20160817").unwrap();
-    let asked = Asked {
+    let selection = Selection {
         day: Some(day),
-        ..Asked::default()
+        ..Selection::default()
     };
-    Call::new(&api::DAILY, asked, day)
+    Call::new(&api::DAILY, selection, day)
 }
 
 #[test]

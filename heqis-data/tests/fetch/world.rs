@@ -12,7 +12,7 @@ use heqis_data::fetch::FetchError;
 use heqis_data::fetch::cache::Cache;
 use heqis_data::fetch::client::{Client, Counts};
 use heqis_data::fetch::http::Transport;
-use heqis_data::fetch::pace::{Backoff, Clock, Pace, SECOND_NS};
+use heqis_data::fetch::pace::{Backoff, Pace, SECOND_NS, WallClock};
 use heqis_data::fetch::progress::Progress;
 use heqis_data::fetch::token::Token;
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ pub(crate) const TOKEN: &str = "s3cr3t-0123456789abcdef";
 /// Time that passes only by waiting.
 pub(crate) struct Still(pub(crate) Cell<u64>);
 
-impl Clock for Still {
+impl WallClock for Still {
     fn now_ns(&self) -> u64 {
         self.0.get()
     }
@@ -75,7 +75,7 @@ pub(crate) struct Script {
 
 impl Transport for Script {
     fn post(&self, body: &str) -> Result<(u16, String), String> {
-        self.asked
+        self.selection
             .borrow_mut()
             .push(serde_json::from_str(body).unwrap());
         let reply = self.replies.borrow_mut().pop_front();

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use heqis_data::prepare::Options;
-use heqis_data::prepare::known::Tables;
+use heqis_data::prepare::reference::Tables;
 use heqis_data::store::manifest::{Adjust, TrainTo};
 use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};

@@ -16,7 +16,7 @@ use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::Source;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::Predictions;
-use heqis_data::prepare::known::{self, Tables};
+use heqis_data::prepare::reference::{self, Tables};
 use heqis_quant::adjust::EventTable;
 use heqis_quant::{BadRow, Bar, Date, SignalMode, Strategy};
 use serde::Serialize;
@@ -172,9 +172,9 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     let events = match args
         .events
         .clone()
-        .or_else(|| Tables::beside(&args.data)?.events)
+        .or_else(|| Tables::next_to(&args.data)?.events)
     {
-        Some(path) => known::events(&path)?,
+        Some(path) => reference::events(&path)?,
         None => EventTable::default(),
     };
     let linear = Linear {

@@ -6,7 +6,7 @@ use heqis_backtest::inputs::RawBars;
 use heqis_backtest::settings::Settings;
 use heqis_bundle::{FactorsLayout, Layout, Role};
 use heqis_data::import_args::ImportArgs;
-use heqis_data::prepare::known::Tables;
+use heqis_data::prepare::reference::Tables;
 use heqis_infer::Bundle;
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use heqis_data::digest::sha256_of_file;
 use heqis_data::prepare;
-use heqis_data::prepare::known::{Known, Tables};
+use heqis_data::prepare::reference::{ReferenceData, Tables};
 use heqis_data::prepare::series::compute;
 use heqis_data::store::dataset::Columns;
 use heqis_data::store::manifest::{Manifest, SymbolEntry};
@@ -81,7 +81,7 @@ pub fn run(args: &CheckArgs) -> Result<Answer, LabError> {
         tables.calendar = Some(path.clone());
     }
     let settings = &data.manifest().settings;
-    let known = Known::read(&tables, settings.adjustment, &mut settings.clean.clone())?;
+    let known = ReferenceData::read(&tables, settings.adjustment, &mut settings.clean.clone())?;
     let mut cleaner = Cleaner::new(settings.clean.clone())?;
     if let Some(calendar) = &known.calendar {
         cleaner = cleaner.with_calendar(calendar.clone());
@@ -123,7 +123,11 @@ fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
 }
 
 /// Holds bars and findings against what is known once more.
-fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result<(), LabError> {
+fn check_known(
+    data: &DataSet,
+    known: &ReferenceData,
+    findings: &mut Findings,
+) -> Result<(), LabError> {
     let mut told = prepare::findings::of_bars(data.dir())?;
     check_limits(data, known, findings)?;
     let mut rejected: BTreeMap<String, Vec<(Date, String)>> = BTreeMap::new();
@@ -176,7 +180,11 @@ fn check_known(data: &DataSet, known: &Known, findings: &mut Findings) -> Result
 }
 
 /// Holds what was told of published limits against the table once more.
-fn check_limits(data: &DataSet, known: &Known, findings: &mut Findings) -> Result<(), LabError> {
+fn check_limits(
+    data: &DataSet,
+    known: &ReferenceData,
+    findings: &mut Findings,
+) -> Result<(), LabError> {
     let file = data.dir().join(prepare::findings::FILE);
     let is_limits = |found: &prepare::findings::Finding| found.evidence == "limits";
     let mut told = prepare::lines::read_lines::<prepare::findings::Finding>(&file)?;

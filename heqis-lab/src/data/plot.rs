@@ -6,7 +6,7 @@ use heqis_quant::adjust::AdjustedBar;
 use heqis_quant::{Bar, Symbol};
 
 use heqis_data::store::manifest::Adjust;
-use heqis_data::svg::Sheet;
+use heqis_data::svg::Canvas;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 480.0;
@@ -49,21 +49,21 @@ pub fn svg(symbol: Symbol, bars: &[Bar], prices: &[AdjustedBar], adjust: Adjust)
         adjusted => format!("{}-adjusted ", adjusted.name()),
     };
     let day = |bar: Option<&Bar>| bar.map(|bar| bar.date.to_string()).unwrap_or_default();
-    let mut sheet = Sheet::new(WIDTH, HEIGHT);
+    let mut canvas = Canvas::new(WIDTH, HEIGHT);
     let title = format!("{symbol}: {level}close and volume, {} bars", bars.len());
-    sheet.text(LEFT, 24.0, "start", &title);
-    sheet.text(LEFT - 8.0, PRICE.0 + 4.0, "end", &format!("{greatest:.2}"));
-    sheet.text(LEFT - 8.0, PRICE.1 + 4.0, "end", &format!("{least:.2}"));
-    sheet.text(LEFT - 8.0, VOLUME.0 + 10.0, "end", &shares(most_shares));
-    sheet.text(LEFT, HEIGHT - 15.0, "start", &day(bars.first()));
-    sheet.text(RIGHT, HEIGHT - 15.0, "end", &day(bars.last()));
-    sheet.path(&columns, "#9ab", (step * 0.7).max(0.3));
+    canvas.text(LEFT, 24.0, "start", &title);
+    canvas.text(LEFT - 8.0, PRICE.0 + 4.0, "end", &format!("{greatest:.2}"));
+    canvas.text(LEFT - 8.0, PRICE.1 + 4.0, "end", &format!("{least:.2}"));
+    canvas.text(LEFT - 8.0, VOLUME.0 + 10.0, "end", &shares(most_shares));
+    canvas.text(LEFT, HEIGHT - 15.0, "start", &day(bars.first()));
+    canvas.text(RIGHT, HEIGHT - 15.0, "end", &day(bars.last()));
+    canvas.path(&columns, "#9ab", (step * 0.7).max(0.3));
     let line = prices
         .iter()
         .enumerate()
         .map(|(i, price)| (x(i), y(price.close)));
-    sheet.line(line, "#06c", 1.2);
-    sheet.finish()
+    canvas.line(line, "#06c", 1.2);
+    canvas.finish()
 }
 
 /// Returns a number of shares in thousands or millions.

@@ -21,7 +21,7 @@ use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::Source;
 use heqis_data::import_args::ImportArgs;
 use heqis_data::predictions::{Coverage, Predictions};
-use heqis_data::prepare::known::{self, Tables};
+use heqis_data::prepare::reference::{self, Tables};
 use heqis_quant::adjust::EventTable;
 use heqis_quant::{BadRow, Bar, Date, DecisionRule, SignalMode, Span, Symbol};
 use serde_json::json;
@@ -142,9 +142,9 @@ pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
     let table = match args
         .events
         .clone()
-        .or_else(|| Tables::beside(args.data.first()?)?.events)
+        .or_else(|| Tables::next_to(args.data.first()?)?.events)
     {
-        Some(path) => known::events(&path)?,
+        Some(path) => reference::events(&path)?,
         None => EventTable::default(),
     };
     let rules = markets(args.markets.as_deref())?;

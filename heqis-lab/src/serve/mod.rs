@@ -169,7 +169,7 @@ fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
         Some(data) => Arc::new(Stored::new(data)),
         None => {
             let tables = BarFiles::read(&args.csv)?;
-            heqis_data::import_args::tell(tables.report());
+            heqis_data::import_args::print_report(tables.report());
             Arc::new(tables)
         }
     };

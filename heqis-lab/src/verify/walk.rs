@@ -11,7 +11,7 @@ use heqis_backtest::settings::Settings;
 use heqis_backtest::strategy::{BundleModel, PredictedSeries, decide, predict_series};
 use heqis_bundle::Role;
 use heqis_data::import_args::ImportArgs;
-use heqis_data::prepare::known::Tables;
+use heqis_data::prepare::reference::Tables;
 use heqis_infer::{Bundle, TradingDifference};
 use heqis_quant::decision::SignalMode;
 use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};

@@ -7,8 +7,8 @@ mod fetched;
 mod market;
 
 use heqis_data::prepare::findings::{self, Finding};
-use heqis_data::prepare::known::Tables;
-use heqis_data::prepare::{self, Options, Outcome};
+use heqis_data::prepare::reference::Tables;
+use heqis_data::prepare::{self, Options, PrepareOutcome};
 use heqis_data::store::dataset::Columns;
 use heqis_data::store::manifest::Adjust;
 use heqis_data::store::{DataSet, Rows};
@@ -226,14 +226,14 @@ fn a_changed_event_computes_its_stock_again_and_no_other() {
     let root = tempfile::tempdir().unwrap();
     let (dir, events) = market_with_event(root.path());
     let (out, fresh) = (root.path().join("out"), root.path().join("fresh"));
-    let update = || -> Outcome {
+    let update = || -> PrepareOutcome {
         let outcome = prepare::prepare(&with_events(&dir, &events, &out, Adjust::Backward));
         let _ = std::fs::remove_dir_all(&fresh);
         prepare::prepare(&with_events(&dir, &events, &fresh, Adjust::Backward)).unwrap();
         assert_eq!(files(&out), files(&fresh));
         outcome.unwrap()
     };
-    let counts = |outcome: Outcome| (outcome.computed, outcome.reused);
+    let counts = |outcome: PrepareOutcome| (outcome.computed, outcome.reused);
     assert_eq!(counts(update()), (2, 0));
     assert_eq!(counts(update()), (0, 2));
     // An event behind the last bar says nothing yet, and one of another stock nothing here.

@@ -3,7 +3,7 @@
 
 mod commands;
 use flate2::write::GzEncoder;
-use heqis_data::predictions::write::{Line, write};
+use heqis_data::predictions::write::{PredictionRow, write};
 use heqis_data::predictions::{Forecast, Predictions};
 use heqis_quant::{Bar, Date, DecisionRule, Marks, SignalMode, Span, Symbol};
 use proptest::prelude::*;
@@ -332,7 +332,7 @@ fn what_a_file_is_decides_its_content() {
     assert!(error.contains("longer than a mebibyte"), "{error}");
 }
 
-fn lines() -> impl Strategy<Value = Vec<Line>> {
+fn lines() -> impl Strategy<Value = Vec<PredictionRow>> {
     let one = (
         0..3_usize,
         0..20_000_i32,
@@ -349,7 +349,7 @@ fn lines() -> impl Strategy<Value = Vec<Line>> {
             |(symbol, days, predicted_return, share, fitted): (usize, i32, f64, f64, bool)| {
                 let date = Date::from_days(days).unwrap();
                 let within = i64::from(minutes) * i64::from(days % 600) * 60_000_000_000;
-                Line {
+                PredictionRow {
                     symbol: Symbol::parse(["600000.SH", "AAPL", "BTC-USD"][symbol]).unwrap(),
                     date,
                     time_ns: date.close_time_ns() - within,

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use heqis_data::figures::{ReturnError, brier, most_likely, squared_error_difference};
 use heqis_data::import_args::ImportArgs;
+use heqis_data::metrics::{ReturnError, brier, most_likely, squared_error_difference};
 use heqis_data::samples::{CLASSES, Prepared, Sample, prepare};
 use heqis_quant::stats::{MeanInterval, Proportion};
 use serde::Serialize;

@@ -1,6 +1,6 @@
 //! The baselines of one data set: fitted on training, chosen on validation, measured everywhere.
 
-use heqis_data::figures::{ReturnError, brier};
+use heqis_data::metrics::{ReturnError, brier};
 use heqis_data::samples::CLASSES;
 
 use super::boosting::{Boosting, BoostingOptions};

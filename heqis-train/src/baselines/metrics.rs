@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use heqis_data::figures::{ReturnError, brier, most_likely, squared_error_difference};
+use heqis_data::metrics::{ReturnError, brier, most_likely, squared_error_difference};
 use heqis_quant::stats::{
     LEAST_CROSS_SECTION, MeanInterval, Proportion, deviation, mean, pearson, spearman,
 };

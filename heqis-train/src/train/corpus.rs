@@ -6,7 +6,7 @@ use super::look_back::LookBack;
 use crate::error::TrainError;
 use burn::tensor::{Device, Tensor, TensorData};
 use heqis_data::fetch::watch::WatchList;
-use heqis_data::figures::flat_warning;
+use heqis_data::metrics::flat_warning;
 use heqis_data::samples::{CLASSES, HORIZON_BARS};
 use heqis_data::store::dataset::{Columns, DataSet};
 use heqis_data::store::rows::Rows;

@@ -106,7 +106,7 @@ impl Score {
                 )
             })),
             class: Proportion::clustered(predictions.iter().map(|p| {
-                let said = heqis_data::figures::most_likely(&p.probabilities);
+                let said = heqis_data::metrics::most_likely(&p.probabilities);
                 (p.date, said == p.class)
             })),
         }

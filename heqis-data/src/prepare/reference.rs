@@ -21,7 +21,7 @@ use super::findings::{self, Finding};
 use crate::bars::TableOptions;
 use crate::digest::{hex, sha256_of_file};
 use crate::error::DataError;
-use crate::store::manifest::{Adjust, Table};
+use crate::store::manifest::{Adjust, TableEntry};
 
 /// Where the tables lie.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Tables {
 
     /// Returns the tables that lie beside a table of bars, when `fetch` wrote both.
     #[must_use]
-    pub fn beside(bars: &Path) -> Option<Self> {
+    pub fn next_to(bars: &Path) -> Option<Self> {
         let dir = bars.parent().filter(|dir| !dir.as_os_str().is_empty());
         Some(Self::fetched(dir.unwrap_or(Path::new(".")))?.1)
     }
@@ -103,7 +103,7 @@ impl Tables {
 
 /// What the tables say.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct ReferenceData {
     /// The tables with their digests, for the manifest.
     pub tables: Vec<Table>,
     /// Events and factors.
@@ -120,7 +120,7 @@ pub struct Known {
     pub findings: Vec<Finding>,
 }
 
-impl Known {
+impl ReferenceData {
     /// Reads the tables, and tells the cleaner when stocks were listed and under special treatment; what it was told
     /// before has precedence. Factors and events are read only when prices are to be adjusted.
     ///
@@ -172,7 +172,7 @@ impl Known {
         }
         let entries = tables.all().into_iter().filter_map(|(role, path)| {
             let path = path?;
-            Some(sha256_of_file(path).map(|sha256| Table {
+            Some(sha256_of_file(path).map(|sha256| TableEntry {
                 role: role.to_owned(),
                 path: path.display().to_string(),
                 sha256,
