@@ -105,7 +105,7 @@ impl Tables {
 #[derive(Clone, Debug)]
 pub struct ReferenceData {
     /// The tables with their digests, for the manifest.
-    pub tables: Vec<Table>,
+    pub tables: Vec<TableEntry>,
     /// Events and factors.
     pub ex_rights: Arc<ExRights>,
     /// The trading days.
