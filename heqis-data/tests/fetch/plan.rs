@@ -75,7 +75,7 @@ impl Run {
     }
 
     fn asked(&self, api: &str) -> usize {
-        let asked = self.vendor.asked.borrow();
+        let asked = self.vendor.requests.borrow();
         asked
             .iter()
             .filter(|call| call.starts_with(&format!("{api} ")))
@@ -119,10 +119,10 @@ fn the_market_is_asked_day_by_day_and_a_second_run_is_offline_and_the_same() {
         ["600000.SH,20151231,20160401,实施,0,,,0.4635,0.515,,20160815,"]
     );
     let tables = files_in(&run.path("out"));
-    run.vendor.take_asked();
+    run.vendor.take_requests();
     let (second, _) = run.go(&later());
     assert_eq!(second.unwrap().counts.requests, 0);
-    assert!(run.vendor.take_asked().is_empty());
+    assert!(run.vendor.take_requests().is_empty());
     assert_eq!(files_in(&run.path("out")), tables);
 }
 
@@ -146,7 +146,7 @@ fn an_open_day_without_bars_is_reported_and_asked_again_until_they_are_out() {
     run.vendor = InProcess::new(published("20160817"));
     let (summary, _) = run.go(&later());
     assert!(summary.unwrap().late.is_empty());
-    assert_eq!(run.vendor.take_asked().len(), 4, "only what was late");
+    assert_eq!(run.vendor.take_requests().len(), 4, "only what was late");
     assert_eq!(run.rows("daily").len(), 6);
     assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
 }
@@ -156,13 +156,13 @@ fn a_day_that_is_not_over_is_asked_again_when_it_is() {
     let run = run_from("2016-08-16", "2016-08-17", market());
     let evening = Still::at("2016-08-17", 18);
     assert!(run.go(&evening).0.unwrap().late.is_empty());
-    run.vendor.take_asked();
+    run.vendor.take_requests();
     // The evening's bars might still be mended; the day before stands.
     run.go(&Still::at("2016-08-17", 23)).0.unwrap();
     assert_eq!(run.asked("daily"), 1);
-    assert_eq!(run.vendor.take_asked().len(), 1 + 3 + 6 + 1);
+    assert_eq!(run.vendor.take_requests().len(), 1 + 3 + 6 + 1);
     run.go(&Still::at("2016-08-18", 0)).0.unwrap();
-    assert_eq!(run.vendor.take_asked().len(), 1 + 3 + 6 + 1);
+    assert_eq!(run.vendor.take_requests().len(), 1 + 3 + 6 + 1);
     assert_eq!(
         run.go(&Still::at("2016-08-18", 1))
             .0
@@ -214,7 +214,7 @@ fn lists_and_calendar_are_fetched_again_when_they_are_older_than_the_last_day_an
         before.iter().all(|file| after.contains(file)),
         "an old list was changed"
     );
-    run.vendor.take_asked();
+    run.vendor.take_requests();
     assert_eq!(run.go(&month_later()).0.unwrap().counts.requests, 0);
 }
 
@@ -222,7 +222,7 @@ fn lists_and_calendar_are_fetched_again_when_they_are_older_than_the_last_day_an
 fn a_calendar_from_before_its_last_day_is_fetched_again() {
     let run = run_from("2016-08-15", "2016-08-19", market());
     run.go(&Still::at("2016-08-16", 9)).0.unwrap();
-    run.vendor.take_asked();
+    run.vendor.take_requests();
     run.go(&Still::at("2016-08-21", 9)).0.unwrap();
     assert_eq!(run.asked("trade_cal"), 1);
     assert_eq!(cache_files(&run, "trade_cal"), 2);
@@ -234,11 +234,11 @@ fn a_calendar_from_before_its_last_day_is_fetched_again() {
 fn refresh_asks_for_everything_again_and_keeps_the_old_replies() {
     let mut run = run_from("2016-08-16", "2016-08-17", market());
     run.go(&later()).0.unwrap();
-    let first = run.vendor.take_asked();
+    let first = run.vendor.take_requests();
     let before = files_in(&run.path("cache"));
     run.refresh = true;
     run.go(&later()).0.unwrap();
-    assert_eq!(run.vendor.take_asked(), first);
+    assert_eq!(run.vendor.take_requests(), first);
     let after = files_in(&run.path("cache"));
     assert_eq!(after.len(), 2 * before.len() - 1, "but for the lock");
     assert!(before.iter().all(|file| after.contains(file)));
@@ -267,7 +267,7 @@ fn a_market_beyond_the_cap_is_paged() {
     let run = run_from("2016-08-16", "2016-08-17", wide);
     run.go(&later()).0.unwrap();
     assert_eq!(run.rows("daily").len(), 6);
-    let asked = run.vendor.take_asked();
+    let asked = run.vendor.take_requests();
     assert!(
         asked.contains(&r#"daily {"offset":"2","trade_date":"20160817"}"#.to_owned()),
         "{asked:?}"
@@ -351,7 +351,7 @@ fn a_watch_list_names_stocks_by_name_or_code_and_each_is_asked_for_once() {
     );
     assert!(run.rows("index_daily")[0].starts_with("000300.SH,"));
     assert!(run.rows("fund_daily")[0].starts_with("510300.SH,"));
-    run.vendor.take_asked();
+    run.vendor.take_requests();
     assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
 }
 
@@ -459,9 +459,9 @@ fn watched_stocks_that_cannot_trade_are_not_waited_for_and_those_that_lag_are() 
     );
     // What is there is written, and the same calls are asked again.
     assert_eq!(run.rows("daily").len(), 3);
-    run.vendor.take_asked();
+    run.vendor.take_requests();
     run.go(&later()).0.unwrap();
-    assert_eq!(run.vendor.take_asked().len(), 14);
+    assert_eq!(run.vendor.take_requests().len(), 14);
 }
 
 #[test]
@@ -483,5 +483,5 @@ fn a_first_day_behind_the_last_is_refused() {
         text.contains("--to: must not lie before 2016-08-17"),
         "{text}"
     );
-    assert!(run.vendor.take_asked().is_empty());
+    assert!(run.vendor.take_requests().is_empty());
 }

@@ -72,7 +72,7 @@ fn pages_are_followed_repeats_are_dropped_and_the_second_run_asks_nothing() {
         (rows.unwrap(), counts.requests, counts.duplicates),
         (3, 2, 1)
     );
-    let asked = vendor.asked.borrow();
+    let asked = vendor.requests.borrow();
     assert_eq!(
         asked[1]["params"],
         json!({ "trade_date": "20160817", "offset": "2" })

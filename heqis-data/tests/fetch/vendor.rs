@@ -188,27 +188,27 @@ impl Market {
 /// The vendor in process; what was asked is kept.
 pub(crate) struct InProcess {
     pub(crate) market: Market,
-    pub(crate) asked: RefCell<Vec<String>>,
+    pub(crate) requests: RefCell<Vec<String>>,
 }
 
 impl InProcess {
     pub(crate) fn new(market: Market) -> Self {
         Self {
             market,
-            asked: RefCell::default(),
+            requests: RefCell::default(),
         }
     }
 
     /// Returns what was asked since the last time, as interface and parameters.
-    pub(crate) fn take_asked(&self) -> Vec<String> {
-        self.selection.take()
+    pub(crate) fn take_requests(&self) -> Vec<String> {
+        self.requests.take()
     }
 }
 
 impl Transport for InProcess {
     fn post(&self, body: &str) -> Result<(u16, String), String> {
         let request: Value = serde_json::from_str(body).unwrap();
-        self.selection.borrow_mut().push(key(&request));
+        self.requests.borrow_mut().push(key(&request));
         Ok((200, self.market.answer(&request).to_string()))
     }
 }

@@ -70,12 +70,12 @@ impl Log {
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) replies: RefCell<VecDeque<Result<(u16, String), String>>>,
-    pub(crate) asked: RefCell<Vec<Value>>,
+    pub(crate) requests: RefCell<Vec<Value>>,
 }
 
 impl Transport for Script {
     fn post(&self, body: &str) -> Result<(u16, String), String> {
-        self.selection
+        self.requests
             .borrow_mut()
             .push(serde_json::from_str(body).unwrap());
         let reply = self.replies.borrow_mut().pop_front();
