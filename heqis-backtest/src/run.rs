@@ -40,7 +40,7 @@ pub struct RunResult {
 /// use heqis_backtest::run::run;
 /// use heqis_backtest::settings::Settings;
 /// use heqis_backtest::strategy::{PredictedBar, PredictedSeries};
-/// use heqis_data::prepare::known::Tables;
+/// use heqis_data::prepare::reference::Tables;
 /// use heqis_quant::decision::{MarketSnapshot, SignalMode};
 /// use heqis_quant::{Bar, CleanConfig, Date, Marks, Prediction, Span, Symbol};
 ///

@@ -1,7 +1,7 @@
 //! Charts as self-contained SVG without scripts.
 
 use crate::market::{DayBar, Stock};
-use heqis_data::svg::Sheet;
+use heqis_data::svg::Canvas;
 use heqis_quant::Date;
 use std::fmt::{Display, Write};
 
@@ -87,12 +87,12 @@ pub fn lines(
     let steps = dates.len().max(2) as f64 - 1.0;
     let x = |at: usize| LEFT + at as f64 / steps * (WIDTH - LEFT - RIGHT);
     let y = |value: f64| TOP + (high - value) / (high - low) * (height - TOP - BOTTOM);
-    let mut sheet = Sheet::inline(WIDTH, height);
+    let mut canvas = Canvas::inline(WIDTH, height);
     for part in 0..=4 {
         let value = low + (high - low) * f64::from(part) / 4.0;
-        grid(&mut sheet, y(value), WIDTH, &label(value));
+        grid(&mut canvas, y(value), WIDTH, &label(value));
     }
-    years(&mut sheet, dates, height, x);
+    years(&mut canvas, dates, height, x);
     for line in lines {
         let mut path = String::new();
         let mut pen_up = true;
@@ -122,15 +122,15 @@ pub fn lines(
             ("stroke", &line.colour),
             ("stroke-width", &"1.2"),
         ];
-        sheet.element("path", &area, None);
+        canvas.element("path", &area, None);
     }
     for (at, line) in lines.iter().enumerate() {
         let x = format!("{:.0}", LEFT + 8.0 + 150.0 * at as f64);
         let y = format!("{:.0}", TOP + 12.0);
         let legend: [(&str, &dyn Display); 3] = [("x", &x), ("y", &y), ("fill", &line.colour)];
-        sheet.element("text", &legend, Some(&escape(line.name)));
+        canvas.element("text", &legend, Some(&escape(line.name)));
     }
-    sheet.finish()
+    canvas.finish()
 }
 
 /// Draws candles with the marks of fills. Days that rose are red and days that fell green, as usual in China.
@@ -148,18 +148,18 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[FillMark]) -> String {
     let x = |at: usize| LEFT + CANDLE * (at as f64 + 0.5);
     let y =
         |units: i64| TOP + (high - units as f64) / (high - low) * (CANDLES_HEIGHT - TOP - BOTTOM);
-    let mut sheet = Sheet::inline(width, CANDLES_HEIGHT);
+    let mut canvas = Canvas::inline(width, CANDLES_HEIGHT);
     for part in 0..=4 {
         let units = low + (high - low) * f64::from(part) / 4.0;
         grid(
-            &mut sheet,
+            &mut canvas,
             y(units as i64),
             width,
             &format!("{:.decimals$}", units / per_price),
         );
     }
     let dates: Vec<Date> = bars.iter().map(|bar| days[bar.day as usize]).collect();
-    years(&mut sheet, &dates, CANDLES_HEIGHT, x);
+    years(&mut canvas, &dates, CANDLES_HEIGHT, x);
     for (colour, rising) in [("#c33", true), ("#283", false)] {
         let mut path = String::new();
         for (at, bar) in bars.iter().enumerate() {
@@ -184,7 +184,7 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[FillMark]) -> String {
             ("stroke", &colour),
             ("stroke-width", &".8"),
         ];
-        sheet.element("path", &bodies, None);
+        canvas.element("path", &bodies, None);
     }
     for mark in marks {
         let Ok(at) = bars.binary_search_by_key(&mark.day, |bar| bar.day) else {
@@ -204,9 +204,9 @@ pub fn candles(days: &[Date], stock: &Stock, marks: &[FillMark]) -> String {
             mark.price as f64 / per_price
         );
         let arrow: [(&str, &dyn Display); 2] = [("d", &arrow), ("fill", &colour)];
-        sheet.element("path", &arrow, Some(&title));
+        canvas.element("path", &arrow, Some(&title));
     }
-    sheet.finish()
+    canvas.finish()
 }
 
 /// Merges the bars of each day.
@@ -224,16 +224,16 @@ fn by_day(bars: &[DayBar]) -> Vec<DayBar> {
     .collect()
 }
 
-fn grid(sheet: &mut Sheet, y: f64, width: f64, label: &str) {
+fn grid(canvas: &mut Canvas, y: f64, width: f64, label: &str) {
     let line = format!("M{LEFT} {y:.1}H{:.0}", width - RIGHT);
-    sheet.element("path", &[("d", &line), ("stroke", &"#ddd")], None);
+    canvas.element("path", &[("d", &line), ("stroke", &"#ddd")], None);
     let (x, y) = (format!("{:.0}", LEFT - 6.0), format!("{:.1}", y + 4.0));
     let place: [(&str, &dyn Display); 3] = [("x", &x), ("y", &y), ("text-anchor", &"end")];
-    sheet.element("text", &place, Some(&escape(label)));
+    canvas.element("text", &place, Some(&escape(label)));
 }
 
 /// Writes each year at its first day.
-fn years(sheet: &mut Sheet, dates: &[Date], height: f64, x: impl Fn(usize) -> f64) {
+fn years(canvas: &mut Canvas, dates: &[Date], height: f64, x: impl Fn(usize) -> f64) {
     let mut last = None;
     let mut right = f64::NEG_INFINITY;
     for (at, date) in dates.iter().enumerate() {
@@ -241,7 +241,7 @@ fn years(sheet: &mut Sheet, dates: &[Date], height: f64, x: impl Fn(usize) -> f6
             right = x(at);
             let (x, y) = (format!("{right:.0}"), format!("{:.0}", height - 6.0));
             let year = date.year().to_string();
-            sheet.element("text", &[("x", &x), ("y", &y)], Some(&year));
+            canvas.element("text", &[("x", &x), ("y", &y)], Some(&year));
         }
         last = Some(date.year());
     }
