@@ -221,10 +221,13 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let mut jobs = Vec::new();
     let mut origins = Vec::new();
     for (at, stocks) in by_source.into_iter().enumerate() {
-        let (met, decided): (Vec<Option<SymbolCoverage>>, Vec<DecidedSeries>) = stocks.into_iter().unzip();
+        let (met, decided): (Vec<Option<SymbolCoverage>>, Vec<DecidedSeries>) =
+            stocks.into_iter().unzip();
         let met: Vec<SymbolCoverage> = met.into_iter().flatten().collect();
         let table = predictor.tables[at].as_ref();
-        let predictions = table.map(|table| table.total_coverage(&met, span)).transpose()?;
+        let predictions = table
+            .map(|table| table.total_coverage(&met, span))
+            .transpose()?;
         for warning in predictions.iter().flat_map(Coverage::warnings) {
             eprintln!("warning: {warning}");
         }
