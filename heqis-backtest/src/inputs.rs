@@ -8,7 +8,7 @@ use heqis_data::TableOptions;
 use heqis_data::import_args::{ImportArgs, read_files};
 use heqis_data::prepare::findings::Finding;
 use heqis_data::prepare::inputs::resolve;
-use heqis_data::prepare::reference::{ReferenceData, Tables};
+use heqis_data::prepare::reference::{ReferenceTables, Tables};
 use heqis_data::store::DataSet;
 use heqis_data::store::dataset::Columns;
 use heqis_data::store::manifest::Adjust;
@@ -199,7 +199,7 @@ impl ReferenceData {
             stk_limit: None,
             ..tables.clone()
         };
-        let known = ReferenceData::read(&tables, Adjust::Backward, &mut clean)?;
+        let known = ReferenceTables::read(&tables, Adjust::Backward, &mut clean)?;
         let mut stocks = BTreeMap::new();
         for symbol in symbols {
             if let Some(events) = known.ex_rights.events_of(symbol) {

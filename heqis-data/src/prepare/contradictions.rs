@@ -9,7 +9,7 @@ use heqis_quant::rules::Markets;
 use heqis_quant::{Bar, Board, Date, Span};
 
 use super::findings::Finding;
-use super::reference::ReferenceData;
+use super::reference::ReferenceTables;
 use crate::error::DataError;
 
 /// Returns everything that speaks against the bars of one series, or against what is known of it.
@@ -21,7 +21,7 @@ use crate::error::DataError;
 ///
 /// [`DataError::Table`] when bars are not one series in order.
 pub fn of_series(
-    reference: &ReferenceData,
+    reference: &ReferenceTables,
     markets: &Markets,
     bars: &[Bar],
     rejected: &[(Date, &str)],
@@ -67,7 +67,7 @@ pub fn of_series(
 }
 
 /// Returns whether a day of one series has no limits, so that its prices are no evidence.
-fn is_free(reference: &ReferenceData, days: &[Bar], date: Date) -> bool {
+fn is_free(reference: &ReferenceTables, days: &[Bar], date: Date) -> bool {
     let at = days.partition_point(|bar| bar.date < date);
     let before = at.checked_sub(1).map(|before| days[before].date);
     let free = reference.free_days.get(&days[0].symbol);

@@ -39,7 +39,7 @@ pub mod scale;
 pub mod series;
 mod sink;
 
-use reference::{ReferenceData, Tables};
+use reference::{ReferenceTables, Tables};
 use run::{Made, Run};
 use series::SeriesConfig;
 
@@ -100,7 +100,7 @@ pub struct PrepareOutcome {
 pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
     let (files, tables) = inputs::resolve(&options.inputs, &options.tables)?;
     let mut clean = options.clean.clone();
-    let reference = Arc::new(ReferenceData::read(&tables, options.adjust, &mut clean)?);
+    let reference = Arc::new(ReferenceTables::read(&tables, options.adjust, &mut clean)?);
     let mut cleaner = Cleaner::new(clean.clone())?;
     if options.adjust != Adjust::None {
         cleaner = cleaner.with_ex_rights(reference.ex_rights.clone());

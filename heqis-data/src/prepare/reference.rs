@@ -103,7 +103,7 @@ impl Tables {
 
 /// What the tables say.
 #[derive(Clone, Debug)]
-pub struct ReferenceData {
+pub struct ReferenceTables {
     /// The tables with their digests, for the manifest.
     pub tables: Vec<TableEntry>,
     /// Events and factors.
@@ -120,7 +120,7 @@ pub struct ReferenceData {
     pub findings: Vec<Finding>,
 }
 
-impl ReferenceData {
+impl ReferenceTables {
     /// Reads the tables, and tells the cleaner when stocks were listed and under special treatment; what it was told
     /// before has precedence. Factors and events are read only when prices are to be adjusted.
     ///

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::contradictions;
 use super::findings::Finding;
-use super::reference::ReferenceData;
+use super::reference::ReferenceTables;
 use super::runs::{BARE_BYTES, Origin, encode};
 use crate::bars::Prices;
 use crate::digest::hex;
@@ -52,7 +52,7 @@ pub struct SeriesConfig {
     /// What prices are, where it was declared.
     pub prices: Option<Prices>,
     /// What is known beside the rows.
-    pub reference: Arc<ReferenceData>,
+    pub reference: Arc<ReferenceTables>,
     /// The rules of all markets, for the findings.
     pub markets: Markets,
 }

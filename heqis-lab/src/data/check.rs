@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use heqis_data::digest::sha256_of_file;
 use heqis_data::prepare;
-use heqis_data::prepare::reference::{ReferenceData, Tables};
+use heqis_data::prepare::reference::{ReferenceTables, Tables};
 use heqis_data::prepare::series::compute;
 use heqis_data::store::dataset::Columns;
 use heqis_data::store::manifest::{Manifest, SymbolEntry};
@@ -81,7 +81,7 @@ pub fn run(args: &CheckArgs) -> Result<Answer, LabError> {
         tables.calendar = Some(path.clone());
     }
     let settings = &data.manifest().settings;
-    let known = ReferenceData::read(&tables, settings.adjustment, &mut settings.clean.clone())?;
+    let known = ReferenceTables::read(&tables, settings.adjustment, &mut settings.clean.clone())?;
     let mut cleaner = Cleaner::new(settings.clean.clone())?;
     if let Some(calendar) = &known.calendar {
         cleaner = cleaner.with_calendar(calendar.clone());
@@ -125,7 +125,7 @@ fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
 /// Holds bars and findings against what is known once more.
 fn check_known(
     data: &DataSet,
-    known: &ReferenceData,
+    known: &ReferenceTables,
     findings: &mut Findings,
 ) -> Result<(), LabError> {
     let mut told = prepare::findings::of_bars(data.dir())?;
@@ -182,7 +182,7 @@ fn check_known(
 /// Holds what was told of published limits against the table once more.
 fn check_limits(
     data: &DataSet,
-    known: &ReferenceData,
+    known: &ReferenceTables,
     findings: &mut Findings,
 ) -> Result<(), LabError> {
     let file = data.dir().join(prepare::findings::FILE);
