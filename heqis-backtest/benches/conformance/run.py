@@ -5,7 +5,7 @@
 
 The two need other versions of pandas, so each has an environment of its own.
 
-A case passes when cash, shares and equity are those worked out by hand after every close that it names, to two cents: the
+A case passes when cash, shares and equity equal the results by hand after every close that it lists, to two cents: the
 peers do not round each fee to a cent. A case that fails is shown with what the peer lacks for it and the first line that
 differs; one that fails without a known reason, or passes in spite of one, ends the run with an error.
 """

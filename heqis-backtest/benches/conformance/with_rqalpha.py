@@ -1,6 +1,6 @@
 """The cases through RQAlpha: only its data source and its cost model are replaced.
 
-Orders are handed in at the opening auction, which is where RQAlpha fills at the open. Limits come with the bars, as its own
+Orders are submitted at the opening auction, which is where RQAlpha fills at the open. Limits come with the bars, as its own
 bundle has them. The transfer fee, which it does not know, is added to its cost model, so that it fails no case by that.
 """
 

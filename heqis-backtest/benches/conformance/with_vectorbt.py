@@ -1,7 +1,7 @@
 """The cases through vectorbt's `Portfolio.from_orders`: the orders of a day are filled at the next open.
 
 What it has is used: a fixed fee and a rate by order, slippage as a rate, lots, fills cut to the cash, sales before buys, one
-account. The fixed fee is the least commission and the rates are those of the day, worked out before the run.
+account. The fixed fee is the minimum commission and the rates are those of the day, computed before the run.
 """
 
 import numpy as np
