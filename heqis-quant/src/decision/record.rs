@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{DecisionReason, Position, Prediction, RiskState, Side};
+use super::reason::{DecisionReason, Side};
+use super::rule::Prediction;
+use super::state::{DecisionState, Position, RiskState};
 use crate::date::Date;
 use crate::symbol::Symbol;
 
@@ -74,5 +76,17 @@ impl Decision {
     pub fn text(&self) -> String {
         // Numbers, names and dates always serialise.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+impl DecisionState {
+    /// Returns the state as it was after `decision`.
+    #[must_use]
+    pub fn after(decision: &Decision) -> Self {
+        Self {
+            position: decision.position,
+            risk: decision.risk,
+            last_date: Some(decision.date),
+        }
     }
 }

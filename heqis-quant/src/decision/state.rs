@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Decision;
 use crate::date::Date;
 
 /// The position that the last decisions lead to. There are no short positions.
@@ -62,16 +61,6 @@ pub struct DecisionState {
 }
 
 impl DecisionState {
-    /// Returns the state as it was after `decision`.
-    #[must_use]
-    pub fn after(decision: &Decision) -> Self {
-        Self {
-            position: decision.position,
-            risk: decision.risk,
-            last_date: Some(decision.date),
-        }
-    }
-
     /// Moves the state to the next bar: counts the days down and follows the price level.
     pub(super) fn advance(&mut self, date: Date, level_ratio: f64) {
         let risk = &mut self.risk;

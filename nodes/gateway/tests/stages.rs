@@ -9,16 +9,13 @@ use std::fs;
 use std::path::Path;
 
 use heqis_actors::{BuildContext, Property, Stage, StageError, mismatch};
-use heqis_gateway::{Cleaner, Feedback, Indicators, NpuFeature};
+use heqis_gateway::{Cleaner, Indicators, NpuFeature};
 use heqis_infer::{BackendKind, Bundle, TensorView, open};
-use heqis_messages::{BarMessage, DecisionMessage, FeatureRow};
-use heqis_quant::decision::{DecisionReason, Position, RiskState};
+use heqis_messages::{BarMessage, FeatureRow};
 use heqis_quant::features::id_of;
-use heqis_quant::{
-    Bar, BarRef, Date, Decision, FeatureSet, FeatureState, Marks, Reject, Scaler, Side, Symbol,
-};
+use heqis_quant::{Bar, BarRef, FeatureSet, FeatureState, Marks, Reject, Scaler, Symbol};
 use serde_json::{Value, json};
-use support::{Bench, bar, committed_bars, config, context, count, nothing, root};
+use support::{Bench, bar, committed_bars, config, context, count, root};
 
 fn bench<S: Stage>(cx: &BuildContext, params: Value) -> Bench<S> {
     let config = config::<S::Config>(params);
@@ -567,37 +564,5 @@ fn a_missing_backend_is_replaced_by_the_next_unless_strict() {
     assert!(
         matches!(&refused, StageError::Config(reason) if reason.contains("rknn")),
         "{refused}"
-    );
-}
-
-#[test]
-fn feedback_counts_decisions_by_side() {
-    let cx = context("");
-    let mut feedback: Bench<Feedback> = bench(&cx, json!({ "log": true }));
-    let date = Date::parse("2015-06-01").unwrap();
-    for (side, times) in [(Side::Buy, 3), (Side::Hold, 5), (Side::Sell, 2)] {
-        for _ in 0..times {
-            let reason = DecisionReason::AboveExit;
-            let bar = reference(&bar("600000.SH", &date.to_string(), 10.0));
-            let decision = Decision {
-                symbol: bar.symbol,
-                date: bar.date,
-                time_ns: bar.time_ns,
-                close: bar.close,
-                side,
-                confidence: 0.5,
-                reason,
-                position: Position::Long,
-                risk: RiskState::default(),
-                predicted_return: 0.0,
-                probabilities: [0.2, 0.3, 0.5],
-            };
-            let number = 0;
-            nothing(feedback.take(DecisionMessage { decision, number }));
-        }
-    }
-    assert_eq!(
-        ["buy", "hold", "sell"].map(|side| count(&cx, side)),
-        [3, 5, 2]
     );
 }

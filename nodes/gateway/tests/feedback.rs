@@ -1,0 +1,54 @@
+//! The feedback stage counts what comes back.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod support;
+
+use heqis_actors::Stage;
+use heqis_gateway::Feedback;
+use heqis_messages::DecisionMessage;
+use heqis_quant::decision::{DecisionReason, Position, RiskState};
+use heqis_quant::{Bar, BarRef, Date, Decision, Side};
+use serde_json::json;
+use support::{Bench, bar, config, context, count, nothing};
+
+fn reference(bar: &Bar) -> BarRef {
+    BarRef {
+        symbol: bar.symbol,
+        date: bar.date,
+        time_ns: bar.time_ns,
+        close: bar.close,
+    }
+}
+
+#[test]
+fn feedback_counts_decisions_by_side() {
+    let cx = context("");
+    let mut feedback: Bench<Feedback> =
+        Bench::new(Feedback::build(&config(json!({ "log": true })), &cx).unwrap());
+    let date = Date::parse("2015-06-01").unwrap();
+    for (side, times) in [(Side::Buy, 3), (Side::Hold, 5), (Side::Sell, 2)] {
+        for _ in 0..times {
+            let reason = DecisionReason::AboveExit;
+            let bar = reference(&bar("600000.SH", &date.to_string(), 10.0));
+            let decision = Decision {
+                symbol: bar.symbol,
+                date: bar.date,
+                time_ns: bar.time_ns,
+                close: bar.close,
+                side,
+                confidence: 0.5,
+                reason,
+                position: Position::Long,
+                risk: RiskState::default(),
+                predicted_return: 0.0,
+                probabilities: [0.2, 0.3, 0.5],
+            };
+            let number = 0;
+            nothing(feedback.take(DecisionMessage { decision, number }));
+        }
+    }
+    assert_eq!(
+        ["buy", "hold", "sell"].map(|side| count(&cx, side)),
+        [3, 5, 2]
+    );
+}
