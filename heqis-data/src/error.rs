@@ -5,19 +5,19 @@ use std::path::Path;
 
 use heqis_quant::QuantError;
 
-/// A rule that does not hold: what was found where.
+/// A violated rule: place, rule and value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Where: a file, a setting, an option, a part of a model.
     pub place: String,
     /// What must hold there.
     pub rule: String,
-    /// The value met, unless `rule` says all.
+    /// The value found, unless `rule` is complete without it.
     pub got: Option<String>,
 }
 
 impl Rule {
-    /// A rule whose text says all.
+    /// A rule without a value.
     pub fn new(place: impl Display, rule: impl Into<String>) -> Self {
         Self {
             place: place.to_string(),
@@ -26,7 +26,7 @@ impl Rule {
         }
     }
 
-    /// Adds the value met.
+    /// Adds the value found.
     #[must_use]
     pub fn got(self, value: impl Display) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Display for Rule {
 impl std::error::Error for Rule {}
 
 /// Why a file gives no bars, or a data set or table cannot be read or written. Each message names the place, the rule and
-/// the value met.
+/// the value found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
@@ -58,7 +58,7 @@ pub enum DataError {
     File {
         /// The path as given.
         path: String,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
     /// The table cannot be understood.
@@ -70,7 +70,7 @@ pub enum DataError {
     /// Too much of what was read could not be used.
     #[error("{0}")]
     TooMuchLost(String),
-    /// There are too few samples to cut the three spans.
+    /// There are too few samples for the three spans.
     #[error(
         "{path}: needs at least {least} samples in each of training, validation and test, has {samples} in all"
     )]
@@ -88,7 +88,7 @@ pub enum DataError {
     Parquet {
         /// Path of the file.
         path: String,
-        /// What the `parquet` crate said.
+        /// The error of the `parquet` crate.
         #[source]
         source: parquet::errors::ParquetError,
     },
@@ -98,7 +98,7 @@ pub enum DataError {
     Json {
         /// Path of the file.
         path: String,
-        /// What the parser said, with line and column.
+        /// The error of the parser, with line and column.
         #[source]
         source: serde_json::Error,
     },
@@ -108,7 +108,7 @@ pub enum DataError {
     Toml {
         /// Path of the file.
         path: String,
-        /// What the parser said, with line and column.
+        /// The error of the parser, with line and column.
         #[source]
         source: Box<toml::de::Error>,
     },
@@ -173,7 +173,7 @@ impl DataError {
     }
 }
 
-/// A failed fetch. No message ever holds the token.
+/// A failed fetch. No message contains the token.
 #[cfg(feature = "fetch")]
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -183,47 +183,47 @@ pub enum FetchError {
     Setting {
         /// The setting or file.
         place: String,
-        /// The rule, and the value met.
+        /// The rule, and the value found.
         rule: String,
     },
-    /// The account may not use the interface, or has used up its hour or day. It is never tried again.
+    /// The account may not use the interface, or has used up its hourly or daily quota. The request is not retried.
     #[error("{api}: no permission (code {code}): {msg}")]
     Permission {
         /// The interface.
         api: &'static str,
         /// The vendor's code.
         code: i64,
-        /// The vendor's words.
+        /// The vendor's message.
         msg: String,
     },
-    /// The vendor refused the request for any other reason. It is never tried again.
+    /// The vendor refused the request for any other reason. The request is not retried.
     #[error("{api}: refused (code {code}): {msg}")]
     Refused {
         /// The interface.
         api: &'static str,
         /// The vendor's code, or the HTTP status.
         code: i64,
-        /// The vendor's words.
+        /// The vendor's message.
         msg: String,
     },
-    /// The vendor kept answering that calls come too often.
+    /// The vendor still reported the rate limit after the last wait.
     #[error("{api}: still over the rate limit after {waits} waits: {msg}")]
     RateLimit {
         /// The interface.
         api: &'static str,
-        /// Waits made.
+        /// Number of waits.
         waits: u32,
-        /// The vendor's words.
+        /// The vendor's message.
         msg: String,
     },
-    /// No whole reply came, however often it was tried.
+    /// No attempt brought a complete reply.
     #[error("{api}: no reply after {attempts} attempts: {reason}")]
     Transport {
         /// The interface.
         api: &'static str,
-        /// Attempts made.
+        /// Number of attempts.
         attempts: u32,
-        /// What the last attempt met.
+        /// The failure of the last attempt.
         reason: String,
     },
     /// A reply has an unexpected shape, type or content.
@@ -231,13 +231,13 @@ pub enum FetchError {
     Reply {
         /// The interface.
         api: &'static str,
-        /// The row, counted from 0; 0 as well for faults of the whole reply.
+        /// The row, from 0; also 0 for faults of the whole reply.
         row: usize,
         /// The field.
         field: String,
         /// What must hold.
         rule: &'static str,
-        /// The value met.
+        /// The value found.
         value: String,
     },
 }

@@ -1,4 +1,4 @@
-//! What every command that reads bars shares: its options, the reading itself, and the report on standard error.
+//! Shared by every command that reads bars: the options, the reading, and the report on standard error.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,19 +18,19 @@ pub struct ImportArgs {
     /// Instrument of tables without a symbol column, instead of the one that a file is named after.
     #[arg(long, value_name = "CODE")]
     pub symbol: Option<Symbol>,
-    /// What prices are, instead of what the tables show: traded or adjusted.
+    /// Kind of the prices, instead of the detected one: traded or adjusted.
     #[arg(long, value_name = "KIND", value_parser = prices)]
     pub prices: Option<Prices>,
-    /// What volumes count, instead of what the amounts show: shares or lots.
+    /// Unit of the volumes, instead of the detected one: shares or lots.
     #[arg(long, value_name = "UNIT", value_parser = volume_unit)]
     pub volume_unit: Option<VolumeUnit>,
     /// Time zone of times without an offset, such as UTC, instead of that of the instrument's exchange.
     #[arg(long, value_name = "ZONE")]
     pub timezone: Option<String>,
-    /// Whether the day or the month comes first where the year stands last: day-first or month-first.
+    /// Order of day and month in dates that end with the year: day-first or month-first.
     #[arg(long, value_name = "ORDER", value_parser = day_order)]
     pub day_order: Option<DayOrder>,
-    /// Share of rows that may be unreadable or rejected, above which nothing is written.
+    /// Largest share of unreadable or rejected rows; above it nothing is written.
     #[arg(long, value_name = "SHARE", default_value_t = MAX_BAD_SHARE, value_parser = share)]
     pub max_bad_share: f64,
 }
@@ -80,7 +80,7 @@ fn day_order(text: &str) -> Result<DayOrder, String> {
 }
 
 impl ImportArgs {
-    /// Returns what the reader is told.
+    /// Returns the options of the table reader.
     #[must_use]
     pub fn options(&self) -> TableOptions {
         TableOptions {
@@ -93,17 +93,17 @@ impl ImportArgs {
         }
     }
 
-    /// Tells the report on standard error, and ends the command when too much was lost.
+    /// Prints the report to standard error, and returns an error if too many rows are lost.
     ///
     /// # Errors
     ///
-    /// [`DataError`] above the share that may be lost.
+    /// [`DataError::TooMuchLost`] above `max_bad_share`.
     pub fn accept(&self, report: &ImportReport) -> Result<(), DataError> {
         print_report(report);
         report.refuse_above(self.max_bad_share)
     }
 
-    /// Reads the one series of a file, and returns the bars that a cleaner without further knowledge passes.
+    /// Reads the single series of a file, and returns the bars that pass a cleaner without reference data.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl ImportArgs {
         self.one_series_in(path, None)
     }
 
-    /// As [`ImportArgs::one_series`], with market files of the user's own.
+    /// As [`ImportArgs::one_series`], with the given market rules.
     ///
     /// # Errors
     ///
@@ -152,15 +152,15 @@ impl ImportArgs {
     }
 }
 
-/// A file of bars, and whether it was named itself rather than found in a directory or by a pattern.
+/// A file of bars, and whether its own path was given, as opposed to a directory or pattern that contains it.
 pub type InputFile = (PathBuf, bool);
 
-/// Reads files into `import`. One that was named itself has to be one of bars; one of a directory or a pattern is left out
-/// by name.
+/// Reads files into `import`. A file given by its own path must be a table of bars; any other file of a directory or
+/// pattern is left out, and the report names it.
 ///
 /// # Errors
 ///
-/// [`DataError`] when a named file cannot be read.
+/// [`DataError`] when a file given by its own path cannot be read.
 pub fn read_files(
     files: &[InputFile],
     options: &TableOptions,

@@ -10,20 +10,20 @@
 //! | [`prices`] | whether the prices of a series are adjusted |
 //! | [`journal`] | the files of a journal of decisions: segments, indexes, all of them read as one |
 //!
-//! The Cargo feature `sets` adds what the lab makes of bars. The boards are built without it, and get none of its
+//! The Cargo feature `sets` adds data sets and predictions for the lab. The boards are built without it and without its
 //! dependencies.
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `import_args` | how tables of bars are read, as options of a command |
+//! | `import_args` | the options of a command that reads tables of bars |
 //! | `prepare` | tables of bars, one symbol or a market → a data set of clean bars, features, labels and a scaler |
 //! | `store` | the data set on disk, and its reader |
-//! | `samples` | bars → features, labels, scaler and windows, cut into training, validation and test |
-//! | `predictions` | tables of predictions, read and written in one place |
+//! | `samples` | bars → features, labels, scaler and windows, split into training, validation and test |
+//! | `predictions` | tables of predictions: the one reader and the one writer |
 //! | `metrics` | errors and scores of predictions |
 //! | `digest` | digests of files |
-//! | `table` | a table as CSV and as Parquet |
-//! | `svg` | pictures as text |
+//! | `table` | a table written as CSV and as Parquet |
+//! | `svg` | charts as SVG |
 //!
 //! The Cargo feature `fetch` adds the module `fetch`: Tushare Pro → CSV tables, through a cache of raw replies.
 //!
@@ -43,7 +43,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Not here: what a bar is, which bars can be believed, indicators, scaling and labels (`heqis-quant`), and models.
+//! Not here: bars and their rules, cleaning, indicators, scaling and labels (`heqis-quant`), and models.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

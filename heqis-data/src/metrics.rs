@@ -1,4 +1,4 @@
-//! Errors and scores of predictions. Intervals and shares are those of [`heqis_quant::stats`].
+//! Errors and scores of predictions. Intervals and proportions are those of [`heqis_quant::stats`].
 
 use heqis_quant::stats::MeanInterval;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub struct ReturnError {
 }
 
 impl ReturnError {
-    /// Compares predictions with the returns that came.
+    /// Compares predictions with the actual returns. Without values, both errors are 0.
     pub fn of(predicted: &[f64], actual: &[f64]) -> Self {
         let count = actual.len().max(1) as f64;
         let errors = || {
@@ -29,8 +29,9 @@ impl ReturnError {
     }
 }
 
-/// Returns the mean of squared errors minus the squared errors of another prediction of the same values, each with its
-/// day; below zero, the first is the better. The interval is clustered by day: see [`MeanInterval::clustered`].
+/// Returns the mean difference between the squared errors of two predictions of the same values; below 0, the first
+/// prediction is better. `days` gives the day of each value, by which the interval is clustered: see
+/// [`MeanInterval::clustered`].
 pub fn squared_error_difference(
     predicted: &[f64],
     other: &[f64],
@@ -44,14 +45,14 @@ pub fn squared_error_difference(
     MeanInterval::clustered(days.iter().zip(differences))
 }
 
-/// The share of flat labels from which on classes are worth a warning.
-const MOST_FLAT: f64 = 0.95;
+/// Smallest share of flat labels that gives a warning.
+const FLAT_WARNING_SHARE: f64 = 0.95;
 
-/// Returns a warning when the flat band swallows nearly all labels, so that classes and their accuracy say next to nothing.
+/// Returns a warning if nearly all labels are flat, since classes and their accuracy then carry almost no information.
 #[must_use]
 pub fn flat_warning(flat: u64, labels: u64, flat_band: f64) -> Option<String> {
     let share = flat as f64 / labels as f64;
-    (share >= MOST_FLAT).then(|| {
+    (share >= FLAT_WARNING_SHARE).then(|| {
         format!(
             "{:.1} % of {labels} labels lie within the flat band of ±{flat_band}: always saying flat is right as often, and \
              classes tell next to nothing; prepare with a smaller --flat-band",
@@ -60,8 +61,8 @@ pub fn flat_warning(flat: u64, labels: u64, flat_band: f64) -> Option<String> {
     })
 }
 
-/// Returns the Brier score: the mean over rows of the summed squared differences between the probabilities and the
-/// class that came. 0 is perfect; a proper score, and free of logarithms.
+/// Returns the Brier score, a proper score: the mean over rows of the summed squared differences between the
+/// probabilities and the actual class. 0 is perfect. Unlike the log loss, it is finite for a probability of 0.
 pub fn brier(probabilities: &[Vec<f64>], classes: &[usize]) -> f64 {
     let total: f64 = probabilities
         .iter()
@@ -92,10 +93,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_paired_difference_is_that_of_a_hand_worked_case() {
+    fn a_paired_difference_equals_a_case_computed_by_hand() {
         // Squared errors 1, 0, 4 against 0, 1, 1: differences 1, -1, 3, mean 1, deviation 2, standard error 2/sqrt(3).
-        let said = ([1.0, 0.0, 2.0], [0.0, 1.0, 1.0]);
-        let difference = squared_error_difference(&said.0, &said.1, &[0.0; 3], &[1, 2, 3]);
+        let predicted = ([1.0, 0.0, 2.0], [0.0, 1.0, 1.0]);
+        let difference =
+            squared_error_difference(&predicted.0, &predicted.1, &[0.0; 3], &[1, 2, 3]);
         assert_eq!(difference.mean, 1.0);
         let half = 1.959_963_984_540_054 * 2.0 / 3.0_f64.sqrt();
         assert!(
@@ -106,15 +108,15 @@ mod tests {
     }
 
     #[test]
-    fn a_flat_band_that_swallows_nearly_all_labels_is_told() {
+    fn a_flat_band_that_contains_nearly_all_labels_gives_a_warning() {
         assert_eq!(flat_warning(94, 100, 0.005), None);
         assert_eq!(flat_warning(0, 0, 0.005), None);
-        let told = flat_warning(240, 240, 0.005).unwrap_or_default();
-        assert!(told.starts_with("100.0 % of 240 labels"), "{told}");
+        let warning = flat_warning(240, 240, 0.005).unwrap_or_default();
+        assert!(warning.starts_with("100.0 % of 240 labels"), "{warning}");
     }
 
     #[test]
-    fn errors_are_those_of_a_hand_worked_case() {
+    fn errors_equal_a_case_computed_by_hand() {
         let error = ReturnError::of(&[0.0, 0.5], &[1.0, 0.0]);
         assert_eq!(
             error,

@@ -1,4 +1,4 @@
-//! From bars to samples, by `heqis-quant`'s own reader, cleaner, features, scaler, windows and labels.
+//! From bars to samples, with the cleaner, features, scaler, windows and labels of `heqis-quant`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -18,16 +18,16 @@ pub const WINDOW_BARS: usize = 16;
 pub const HORIZON_BARS: usize = 1;
 /// Largest absolute return that counts as flat: half a per cent.
 pub const FLAT_BAND: f64 = 0.005;
-/// Fewest samples that a span may have.
+/// Smallest number of samples in a span.
 pub(crate) const MIN_SAMPLES: usize = 100;
 /// Names of the direction classes, in the order of the model's output.
 pub const CLASSES: [&str; 3] = ["down", "flat", "up"];
 
-/// Number of samples dropped before each cut, so that no bar is seen from both sides of it: neither in a window nor in
+/// Number of samples dropped before each boundary between spans, so that no bar is used on both sides, in a window or in
 /// a label.
 pub const PURGE: usize = WINDOW_BARS - 1 + HORIZON_BARS;
 
-/// One window with what came after it.
+/// One window with its label.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// Time of the window's last bar, ns since 1970-01-01 UTC.
@@ -36,7 +36,7 @@ pub struct Sample {
     pub date: Date,
     /// Scaled features, oldest bar first, row-major [window_bars, features].
     pub window: Vec<f32>,
-    /// Close of that bar as the vendor gave it, CNY.
+    /// Close of that bar as in the table, CNY.
     pub close: f64,
     /// Return over the horizon in plain units.
     pub actual_return: f64,
@@ -47,20 +47,20 @@ pub struct Sample {
 /// Three spans of sample indices in the order of time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spans {
-    /// What scaler and weights are fitted on.
+    /// For fitting the scaler and the weights.
     pub training: Range<usize>,
-    /// What settings are chosen on.
+    /// For choosing settings.
     pub validation: Range<usize>,
-    /// What is reported once.
+    /// For the final report, evaluated once.
     pub test: Range<usize>,
 }
 
-/// All samples of one file, cut into spans, with what their making has fixed.
+/// All samples of one file, split into spans, with the fitted scaler and the origin of the data.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     /// Samples in the order of time.
     pub samples: Vec<Sample>,
-    /// The cut into training, validation and test.
+    /// Training, validation and test.
     pub spans: Spans,
     /// The scaler, fitted on the training span.
     pub scaler: Scaler,
@@ -105,8 +105,8 @@ struct Row {
 ///
 /// # Errors
 ///
-/// [`DataError::File`] and [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Rule`]
-/// when it holds several instruments, and [`DataError::TooFewSamples`] when a span would be shorter than [`MIN_SAMPLES`].
+/// [`DataError::File`] and [`DataError::Table`] when the file cannot be read, [`DataError::TooMuchLost`] when too many
+/// rows are lost, [`DataError::Rule`] when it has several instruments, and [`DataError::TooFewSamples`] when a span would be shorter than [`MIN_SAMPLES`].
 pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, DataError> {
     let shown = path.display().to_string();
     let source_sha256 = sha256_of_file(path)?;
@@ -121,20 +121,20 @@ pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, DataError> 
     let set = FeatureSet::standard();
     let rows = rows(&bars, &set)?;
 
-    // The first row ends no window, and the last has no label.
+    // Rows before the first full window and rows without a label give no sample.
     let dates: Vec<Date> = rows
         .iter()
         .skip(WINDOW_BARS - 1)
         .filter(|row| row.label.is_some())
         .map(|row| row.date)
         .collect();
-    let spans = cut(&dates).ok_or(DataError::TooFewSamples {
+    let spans = split(&dates).ok_or(DataError::TooFewSamples {
         path: shown,
         samples: dates.len(),
         least: MIN_SAMPLES,
     })?;
 
-    // Everything that the training windows see, and nothing after it.
+    // The rows of all training windows, and no row after them.
     let training_rows = &rows[..spans.training.end - 1 + WINDOW_BARS];
     let training_targets = training_rows[WINDOW_BARS - 1..]
         .iter()
@@ -170,7 +170,7 @@ pub fn prepare(path: &Path, import: &ImportArgs) -> Result<Prepared, DataError> 
     })
 }
 
-/// Streams the bars through the features, as a board does.
+/// Streams the bars through the features, like a board.
 fn rows(bars: &[Bar], set: &FeatureSet) -> Result<Vec<Row>, DataError> {
     let labels = next_bar_labels(bars, FLAT_BAND)?;
     let mut state = FeatureState::new(set)?;
@@ -189,7 +189,7 @@ fn rows(bars: &[Bar], set: &FeatureSet) -> Result<Vec<Row>, DataError> {
     Ok(rows)
 }
 
-/// Streams the rows through the scaler and the window, as a board does, and keeps each window with its label.
+/// Streams the rows through the scaler and the window, like a board, and returns each window with its label.
 fn samples(rows: &[Row], scaler: &Scaler) -> Result<Vec<Sample>, DataError> {
     let mut window = RowWindow::new(WINDOW_BARS, scaler.n_features())?;
     let mut scaled = vec![0.0; scaler.n_features()];
@@ -210,8 +210,8 @@ fn samples(rows: &[Row], scaler: &Scaler) -> Result<Vec<Sample>, DataError> {
     Ok(samples)
 }
 
-/// Cuts at 60 % and 80 % of the samples; `None` when a span would be too short.
-fn cut(dates: &[Date]) -> Option<Spans> {
+/// Splits at 60 % and 80 % of the samples; `None` if a span would be too short.
+fn split(dates: &[Date]) -> Option<Spans> {
     let boundaries = [
         *dates.get(dates.len() * 3 / 5)?,
         *dates.get(dates.len() * 4 / 5)?,

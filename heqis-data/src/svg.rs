@@ -1,4 +1,4 @@
-//! Pictures as SVG: a canvas to draw on, and charts of curves and points.
+//! SVG output: a canvas with drawing primitives, and charts of curves and points.
 
 use std::fmt::{Display, Write};
 
@@ -7,16 +7,16 @@ pub(crate) const COLOURS: [&str; 8] = [
     "#06c", "#c40", "#280", "#80a", "#a80", "#088", "#c08", "#666",
 ];
 
-/// A canvas.
+/// An SVG document under construction.
 #[derive(Clone, Debug)]
 pub struct Canvas {
     text: String,
-    /// What follows each element.
+    /// Text after each element.
     end: &'static str,
 }
 
 impl Canvas {
-    /// Starts a white canvas of so many pixels, a file of its own.
+    /// Starts a white canvas of `width` × `height` pixels, for a file of its own.
     #[must_use]
     pub fn new(width: f64, height: f64) -> Self {
         let text = format!(
@@ -99,26 +99,26 @@ impl Canvas {
         self.element("circle", &dot, None);
     }
 
-    /// Returns the picture.
+    /// Returns the SVG text.
     #[must_use]
     pub fn finish(self) -> String {
         format!("{}</svg>{}", self.text, self.end)
     }
 }
 
-/// One curve, or one cloud of dots.
+/// One curve or one set of dots.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
     /// Its name in the legend.
     pub name: String,
-    /// Its points; those that are not finite are left out.
+    /// Its points; non-finite ones are left out.
     pub points: Vec<(f64, f64)>,
 }
 
 /// How the points of a chart are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
-    /// A line through them.
+    /// A line through the points.
     Line,
     /// A dot for each.
     Dots,
@@ -131,7 +131,7 @@ const RIGHT: f64 = WIDTH - 180.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = HEIGHT - 45.0;
 
-/// Draws curves over common axes with a legend; the axes tell the least and the greatest values.
+/// Draws curves over common axes with a legend; the axes are labelled with the least and the greatest value.
 #[must_use]
 pub fn chart(title: &str, x_name: &str, curves: &[Curve], style: Style) -> String {
     let all = || {
@@ -186,7 +186,7 @@ pub fn chart(title: &str, x_name: &str, curves: &[Curve], style: Style) -> Strin
     canvas.finish()
 }
 
-/// Returns a number in few characters.
+/// Formats a number with at most four decimals, fewer for larger numbers.
 fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 1_000.0 || value == value.trunc() => format!("{value:.0}"),
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_chart_draws_what_is_finite_inside_its_axes() {
+    fn a_chart_draws_finite_points_inside_its_axes() {
         let curve = Curve {
             name: "a < b & c".to_owned(),
             points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 3.0)],

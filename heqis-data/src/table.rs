@@ -1,4 +1,4 @@
-//! One table, written as CSV for people and as Parquet for programs.
+//! A table, written as CSV for people and as Parquet for programs.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -16,23 +16,23 @@ use parquet::schema::types::{Type, TypePtr};
 
 use crate::error::DataError;
 
-/// Rows of a column that are written at once: many pages' worth, and few of a large table. A multiple of the writer's own
-/// batch, so that it changes no byte.
+/// Number of rows of a column that are written at once: many pages, but a small part of a large table. A multiple of the
+/// writer's own batch, so that it does not change the bytes.
 const BATCH: usize = 8 * 1024;
 
-/// What a column says in a row.
+/// Computes the value of a column in a row.
 type Cells<'a, T> = Box<dyn Fn(usize) -> T + 'a>;
 
-/// The values of one column, made as they are written, since a table of a market has millions; a value that is not there
-/// is an empty cell.
+/// The values of one column, computed while they are written, since the table of a market has millions of rows. A missing
+/// value is an empty cell.
 pub enum Values<'a> {
     /// Text.
     Text(Cells<'a, String>),
     /// Days.
     Days(Cells<'a, Date>),
-    /// Whole numbers: cents and shares.
+    /// Integers: cents and shares.
     Whole(Cells<'a, Option<i64>>),
-    /// Numbers, written so that they read back as the same bits.
+    /// Floating-point numbers, written so that reading returns the same bits.
     Numbers(Cells<'a, Option<f64>>),
 }
 
@@ -47,12 +47,12 @@ impl<'a> Values<'a> {
         Self::Days(Box::new(move |row| value(&rows[row])))
     }
 
-    /// A column of whole numbers.
+    /// A column of integers.
     pub fn whole<T>(rows: &'a [T], value: impl Fn(&T) -> Option<i64> + 'a) -> Self {
         Self::Whole(Box::new(move |row| value(&rows[row])))
     }
 
-    /// A column of numbers.
+    /// A column of floating-point numbers.
     pub fn numbers<T>(rows: &'a [T], value: impl Fn(&T) -> Option<f64> + 'a) -> Self {
         Self::Numbers(Box::new(move |row| value(&rows[row])))
     }
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Table<'_> {
 }
 
 impl<'a> Table<'a> {
-    /// Makes a table without columns.
+    /// Creates a table without columns.
     #[must_use]
     pub fn new(rows: usize) -> Self {
         let columns = Vec::new();
@@ -201,7 +201,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The values that are there, and for each row whether it has one.
+/// Returns the values that are present, and the definition level of each row: 1 with a value, 0 without.
 fn split<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<T>, Vec<i16>) {
     let mut present = Vec::with_capacity(BATCH);
     let mut levels = Vec::with_capacity(BATCH);

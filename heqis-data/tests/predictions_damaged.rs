@@ -1,5 +1,5 @@
-//! Damaged tables of predictions: whatever the bytes, they are read or refused. It is a fuzz target that `fuzz/` has no room
-//! for; `PROPTEST_CASES=1000000` makes a long run of it.
+//! Damaged tables of predictions: any bytes are read or refused without a panic. The test serves as a fuzz target outside
+//! of `fuzz/`; `PROPTEST_CASES=1000000` makes it a long run.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
@@ -11,7 +11,7 @@ use heqis_data::predictions::Predictions;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-/// Tables as they are written, and what is hard to read.
+/// Ordinary tables, and tables that are hard to read.
 const TABLES: [&str; 6] = [
     "symbol,date,predicted_return,p_down,p_flat,p_up,fitted_to\n\
      002032.SZ,2010-01-04,0.01,0.2,0.3,0.5,2009-12-31\n\
@@ -55,7 +55,7 @@ const NASTY: [&str; 24] = [
     "fitted_to",
 ];
 
-/// Replaces the word at a place, or what stands behind it.
+/// Replaces the word at a position, or the separator after it.
 fn damage(text: &mut String, at: Index, word: &str, separates: bool) {
     let mut at = at.index(text.len() + 1);
     while !text.is_char_boundary(at) {
@@ -95,7 +95,7 @@ proptest! {
         match read(&text) {
             Ok(table) => {
                 prop_assert!(!table.is_empty());
-                // No row is made up: each has a line and two commas of its own.
+                // No row is invented: each has at least two commas.
                 let commas = text.iter().filter(|byte| **byte == b',').count();
                 prop_assert!(table.len() * 2 <= commas);
                 // A blank line changes nothing.

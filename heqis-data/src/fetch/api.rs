@@ -1,45 +1,45 @@
 //! The vendor's interfaces: names, fields with their types, and caps.
 
-/// What a field holds.
+/// The type of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// An instrument.
     Code,
-    /// Text, or nothing.
+    /// Text or null.
     Text,
     /// A day.
     Day,
-    /// A day, or nothing.
+    /// A day or null.
     DayOrNone,
     /// A finite number.
     Number,
-    /// A finite number, or nothing.
+    /// A finite number or null.
     NumberOrNone,
 }
 
 /// One interface.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Api {
-    /// Its name on the wire.
+    /// The name in requests.
     pub name: &'static str,
-    /// Its fields, all of them requested by name.
+    /// All fields, which are requested by name.
     pub fields: &'static [(&'static str, Kind)],
     /// Number of leading fields that identify a row.
     pub key_fields: usize,
-    /// Most rows in one reply.
+    /// Largest number of rows in one reply.
     pub cap_rows: usize,
 }
 
 impl Api {
-    /// Returns the place of the day to which a row belongs.
+    /// Returns the index of the field with the day of a row.
     #[must_use]
     pub(crate) fn day_field(&self) -> Option<usize> {
         self.fields.iter().position(|(_, kind)| *kind == Day)
     }
 
-    /// Returns whether every open day of a year has rows, so that a day without is only late.
+    /// Returns whether every open day of a year has rows, so that a day without rows is late.
     ///
-    /// Suspensions are rare enough for days without one, and price limits are published since 2007.
+    /// Some days have no suspension, and price limits are published since 2007.
     #[must_use]
     pub(crate) fn has_rows_every_day(&self, year: i16) -> bool {
         match self.name {
@@ -52,7 +52,7 @@ impl Api {
 
 use Kind::{Code, Day, DayOrNone, Number, NumberOrNone, Text};
 
-/// Volume in lots of 100 shares, amount in 1000 CNY, as the vendor gives them.
+/// Volume in lots of 100 shares, amount in 1000 CNY.
 const BARS: &[(&str, Kind)] = &[
     ("ts_code", Code),
     ("trade_date", Day),
@@ -141,7 +141,7 @@ pub static SUSPEND_D: Api = api(
     4,
     5000,
 );
-/// Dividends: cash and shares, from plan to payment. Rights issues are not among them.
+/// Dividends in cash and shares, from plan to payment, without rights issues.
 pub static DIVIDEND: Api = api(
     "dividend",
     &[
@@ -200,7 +200,7 @@ pub static STOCK_BASIC: Api = api(
         ("delist_date", DayOrNone),
         ("cnspell", Text),
     ],
-    // The whole row: the vendor lists some stocks twice, and `prepare` says what it makes of it.
+    // The whole row: the vendor lists some stocks twice, and `prepare` reports them.
     9,
     6000,
 );

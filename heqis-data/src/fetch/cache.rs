@@ -1,7 +1,7 @@
-//! Raw replies on disk, one file a reply, nothing ever changed or removed.
+//! Raw replies on disk, one file for each reply. No file is changed or removed.
 //!
-//! The replies to one request are `API/HASH.reply`, `API/HASH.1.reply`, `API/HASH.2.reply` … in the order in which they
-//! came; the last one counts. A file is one line of JSON (request, time, SHA-256) and then the reply's bytes.
+//! The replies to one request are `API/HASH.reply`, `API/HASH.1.reply`, `API/HASH.2.reply` … in the order of
+//! arrival; the last one is valid. A file is one line of JSON (request, time, SHA-256), followed by the bytes of the reply.
 
 use std::fs::{File, TryLockError};
 use std::io::Write;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::error::DataError;
-use crate::error::FetchError;
+use crate::digest::hex;
+use crate::error::{DataError, FetchError};
 
-/// The first line of an entry; the reply's bytes follow it.
+/// The first line of a file, before the bytes of the reply.
 #[derive(Debug, Serialize, Deserialize)]
 struct Head {
     request: String,
@@ -21,39 +21,36 @@ struct Head {
     sha256: String,
 }
 
-/// What is known of a request.
+/// The cached state of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing.
+    /// No reply.
     Absent,
-    /// A file that is not what was written.
+    /// The last file is damaged.
     Corrupt,
     /// The last reply.
     Valid {
         /// The reply's text.
         body: String,
-        /// When it came.
+        /// The time of arrival.
         fetched_unix_s: u64,
     },
 }
 
-/// A directory of replies. Files come into being whole, by renaming, and one process at a time adds to them.
+/// A directory of replies. Files are created atomically by renaming, and only one process at a time adds files.
 #[derive(Debug)]
 pub struct Cache {
     dir: PathBuf,
-    /// Held from the first reply added to the end, so that reading needs no right to write. It dies with the process.
+    /// Held from the first added reply on, so that reading needs no write permission. The process releases it when it ends.
     lock: Option<File>,
 }
 
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 impl Cache {
-    /// Uses a directory, which need not exist yet.
+    /// Uses a directory, which is created with the first reply.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self {
@@ -62,9 +59,9 @@ impl Cache {
         }
     }
 
-    /// Returns the path of the last reply to a request, and the path that the next one will have.
+    /// Returns the path of the last reply to a request, if any, and the path of the next one.
     fn paths(&self, api: &str, request: &str) -> Result<(Option<PathBuf>, PathBuf), DataError> {
-        let name = hex(request.as_bytes());
+        let name = sha256(request.as_bytes());
         let dir = self.dir.join(api);
         let (mut last, mut next) = (None, dir.join(format!("{name}.reply")));
         for number in 1.. {
@@ -79,7 +76,7 @@ impl Cache {
         Ok((last, next))
     }
 
-    /// Looks a request up.
+    /// Returns the last reply to a request.
     ///
     /// # Errors
     ///
@@ -92,11 +89,11 @@ impl Cache {
         Ok(parse(bytes, request).unwrap_or(Entry::Corrupt))
     }
 
-    /// Adds a reply, after those that are there.
+    /// Adds a reply after the existing ones.
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when the file system fails, [`FetchError::Setting`] when another process is adding replies.
+    /// [`DataError::File`] when the file system fails, [`FetchError::Setting`] when another process adds replies.
     #[expect(
         clippy::disallowed_methods,
         reason = "a new file of an append-only cache, synced before"
@@ -113,7 +110,7 @@ impl Cache {
         let head = Head {
             request: request.to_owned(),
             fetched_unix_s: now_s,
-            sha256: hex(body.as_bytes()),
+            sha256: sha256(body.as_bytes()),
         };
         let head = serde_json::to_string(&head).map_err(|error| DataError::json(&path, error))?;
         let part = path.with_extension("part");
@@ -155,7 +152,7 @@ fn parse(bytes: Vec<u8>, request: &str) -> Option<Entry> {
     let text = String::from_utf8(bytes).ok()?;
     let (head, body) = text.split_once('\n')?;
     let head: Head = serde_json::from_str(head).ok()?;
-    (head.request == request && head.sha256 == hex(body.as_bytes())).then(|| Entry::Valid {
+    (head.request == request && head.sha256 == sha256(body.as_bytes())).then(|| Entry::Valid {
         body: body.to_owned(),
         fetched_unix_s: head.fetched_unix_s,
     })

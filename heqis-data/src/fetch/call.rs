@@ -1,4 +1,4 @@
-//! One question to the vendor: what is asked, what may come back, and from when on the answer stands.
+//! One call of the vendor: its parameters, the check of its rows, and the day from which its reply is final.
 
 use heqis_quant::{Date, Span, Symbol};
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use super::api::Api;
 use super::reply::{Cell, compact};
 use crate::error::FetchError;
 
-/// What a call selects; what is `None` is not restricted.
+/// The selection of rows by a call; a field that is `None` does not restrict it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Selection {
     /// One instrument.
@@ -29,16 +29,16 @@ pub struct Selection {
 pub struct Call {
     /// The interface.
     pub api: &'static Api,
-    /// What is selected.
+    /// The selected rows.
     pub selection: Selection,
-    /// The answer can change until this day is over in China; a reply from before is asked for again.
+    /// The reply can change until the end of this day in China; an earlier reply is requested again.
     pub last_day: Date,
-    /// A day that must have rows. An answer without one is late: it is reported, and never taken for complete.
+    /// A day that must have rows. A reply without them is late: it is reported and not cached.
     pub must_reach: Option<Date>,
 }
 
 impl Call {
-    /// Makes a call whose answer stands when `last_day` is over, however few rows it has.
+    /// Creates a call whose reply is final after `last_day`, even without rows.
     #[must_use]
     pub fn new(api: &'static Api, selection: Selection, last_day: Date) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl Call {
         }
     }
 
-    /// Returns the parameters as they go over the wire, for the rows from `offset` on.
+    /// Returns the parameters of the request for the rows from `offset` on.
     #[must_use]
     pub fn params(&self, offset: usize) -> Map<String, Value> {
         let Selection {
@@ -76,7 +76,7 @@ impl Call {
             .collect()
     }
 
-    /// Cuts a span of days into two calls, the earlier one first, or returns `None` when there is nothing to cut.
+    /// Splits a span of days into two calls, the earlier one first. Returns `None` without a span of several days.
     #[must_use]
     pub fn halves(&self) -> Option<[Self; 2]> {
         let span = self.selection.span?;
@@ -103,16 +103,16 @@ impl Call {
         ])
     }
 
-    /// Checks that every row is one of those asked for.
+    /// Checks that every row belongs to the selection.
     ///
     /// # Errors
     ///
-    /// [`FetchError::Reply`] naming the first row and field that are not.
+    /// [`FetchError::Reply`] with the first row and field that do not.
     pub fn check(&self, rows: &[Vec<Cell>]) -> Result<(), FetchError> {
         let api = self.api;
         let place = |name| api.fields.iter().position(|(field, _)| *field == name);
         let text = |text: &str| Cell::Text(text.to_owned());
-        let wanted: Vec<(usize, Cell)> = [
+        let expected: Vec<(usize, Cell)> = [
             ("ts_code", self.selection.code.map(Cell::Code)),
             ("trade_date", self.selection.day.map(Cell::Day)),
             ("ex_date", self.selection.ex_day.map(Cell::Day)),
@@ -124,14 +124,15 @@ impl Call {
         .collect();
         let within = self.selection.span.zip(api.day_field());
         for (number, row) in rows.iter().enumerate() {
-            let fault = |place: usize, wanted: String| FetchError::Reply {
+            let fault = |place: usize, expected: String| FetchError::Reply {
                 api: api.name,
                 row: number,
                 field: api.fields[place].0.to_owned(),
-                rule: "must be what was asked for",
-                value: format!("{} instead of {wanted}", row[place].to_text()),
+                rule: "must be the requested value",
+                value: format!("{} instead of {expected}", row[place].to_text()),
             };
-            if let Some((place, cell)) = wanted.iter().find(|(place, cell)| row[*place] != *cell) {
+            if let Some((place, cell)) = expected.iter().find(|(place, cell)| row[*place] != *cell)
+            {
                 return Err(fault(*place, cell.to_text()));
             }
             if let Some((span, place)) = within
@@ -144,7 +145,7 @@ impl Call {
         Ok(())
     }
 
-    /// Returns whether the rows hold the day that they must reach.
+    /// Returns whether the rows include [`Call::must_reach`].
     #[must_use]
     pub fn is_reached(&self, rows: &[Vec<Cell>]) -> bool {
         let (Some(day), Some(place)) = (self.must_reach, self.api.day_field()) else {
@@ -153,10 +154,10 @@ impl Call {
         rows.iter().any(|row| row[place] == Cell::Day(day))
     }
 
-    /// Returns whether a reply that came at a time can no longer change.
+    /// Returns whether a reply that arrived at a time is final.
     #[must_use]
     pub fn is_settled(&self, fetched_unix_s: u64) -> bool {
-        // The close is at 15:00; the day is over nine hours later.
+        // The close is at 15:00, and the day ends nine hours later.
         let over_s = self.last_day.close_time_ns() / 1_000_000_000 + 9 * 3600;
         i64::try_from(fetched_unix_s).is_ok_and(|fetched| fetched >= over_s)
     }

@@ -1,4 +1,4 @@
-//! One call after another: cache, pace, retry, splitting, paging.
+//! Calls, one after another, with cache, pacing, retries, splitting and paging.
 
 use std::collections::HashMap;
 
@@ -13,65 +13,64 @@ use super::pace::{Backoff, Pace, SECOND_NS, WallClock};
 use super::progress::Progress;
 use super::reply::{Cell, Reply, rows};
 use super::token::Token;
-use crate::error::DataError;
-use crate::error::FetchError;
+use crate::error::{DataError, FetchError};
 
-/// What a run did.
+/// Counts of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Requests sent, each attempt counted.
+    /// Requests sent, all attempts included.
     pub requests: u64,
     /// Replies taken from the cache.
     pub cached: u64,
     /// Rows after duplicates were removed.
     pub rows: u64,
-    /// Rows removed because they came twice.
+    /// Duplicate rows removed.
     pub duplicates: u64,
-    /// Spans of days cut in two because their rows filled a page.
+    /// Spans of days split in two because their rows filled a page.
     pub splits: u64,
-    /// Attempts repeated after a transport fault.
+    /// Retries after a transport fault.
     pub retries: u64,
-    /// Waits for the vendor's rate limit.
+    /// Waits for the rate limit.
     pub rate_waits: u64,
-    /// Cache entries found corrupt and fetched again.
+    /// Corrupt cache entries, fetched again.
     pub corrupt: u64,
 }
 
-/// The client. The world (carrier, clock, progress) is handed in.
+/// The client. Transport, clock and progress are parameters.
 pub struct Client<'a> {
-    /// Carries requests.
+    /// Sends requests.
     pub transport: &'a dyn Transport,
-    /// Tells the time and waits.
+    /// Gives the time and waits.
     pub clock: &'a dyn WallClock,
-    /// Takes notes for the person who watches.
+    /// Receives progress and notes for the user.
     pub progress: &'a Progress<'a>,
-    /// The account's secret; a run that finds everything in the cache needs none.
+    /// The token of the account; a run that only reads the cache needs none.
     pub token: Option<Token>,
-    /// Where replies are kept.
+    /// The stored replies.
     pub cache: Cache,
-    /// Whether everything is asked for again, whatever the cache holds.
+    /// Whether to request everything again, even if cached.
     pub refresh: bool,
-    /// Spaces calls.
+    /// The interval between requests.
     pub pace: Pace,
-    /// Spaces attempts.
+    /// The interval between attempts.
     pub backoff: Backoff,
-    /// Attempts of one call, and waits for the rate limit in one call, before giving up.
+    /// Largest number of attempts of one call, and of its waits for the rate limit.
     pub attempts: u32,
-    /// What was done so far.
+    /// The counts so far.
     pub counts: Counts,
-    /// Calls whose answer lacked the day that it must reach.
+    /// Calls whose reply lacks the day that it must reach.
     pub late: Vec<String>,
 }
 
 /// One page of a call.
 struct Page {
     rows: Vec<Vec<Cell>>,
-    /// Whether there may be rows that did not fit.
+    /// Whether there may be further rows.
     is_full: bool,
     fetched_unix_s: u64,
 }
 
-/// Rows of a call, each key once.
+/// Rows of a call, by unique key.
 #[derive(Default)]
 struct Rows {
     all: Vec<Vec<Cell>>,
@@ -79,12 +78,12 @@ struct Rows {
 }
 
 impl Client<'_> {
-    /// Fetches all rows of a call. A span of days whose rows fill a page is cut in two until they do not; anything else
-    /// is fetched page by page.
+    /// Fetches all rows of a call. A span of days whose rows fill a page is split in two, recursively; any other call is
+    /// fetched page by page.
     ///
     /// # Errors
     ///
-    /// [`DataError::Fetch`] as its variants tell, [`DataError::File`] when the cache fails.
+    /// [`DataError::Fetch`] when a request fails or a reply breaks a rule, [`DataError::File`] when the cache fails.
     pub fn fetch(&mut self, call: &Call) -> Result<Vec<Vec<Cell>>, DataError> {
         let mut rows = Rows::default();
         let mut open = vec![call.clone()];
@@ -99,7 +98,7 @@ impl Client<'_> {
             }
             if !call.is_reached(&page.rows) {
                 self.late.push(call.to_string());
-                let text = format!("{call}: no rows yet, to be asked for again by the next run");
+                let text = format!("{call}: no rows yet, the next run requests it again");
                 self.progress.note(&text);
             }
             let mut offset = 0;
@@ -110,11 +109,11 @@ impl Client<'_> {
                     break;
                 }
                 if rows.all.len() == before {
-                    let rule = "a further page must bring new rows";
+                    let rule = "a further page must have new rows";
                     return Err(whole(call.api, "has_more", rule, "true").into());
                 }
                 offset += count;
-                // An older page behind a newer one might lack what has moved between them.
+                // With an older page after a newer one, a row that moved between them could be missing.
                 page = self.page(&call, offset, page.fetched_unix_s)?;
             }
         }
@@ -122,7 +121,7 @@ impl Client<'_> {
         Ok(rows.all)
     }
 
-    /// Returns one page that came no earlier than `not_before_s`, from the cache or the vendor.
+    /// Returns one page that arrived no earlier than `not_before_s`, from the cache or the vendor.
     fn page(&mut self, call: &Call, offset: usize, not_before_s: u64) -> Result<Page, DataError> {
         let api = call.api;
         let fields: Vec<&str> = api.fields.iter().map(|(name, _)| *name).collect();
@@ -164,9 +163,9 @@ impl Client<'_> {
             .into());
         };
         request["token"] = json!(token.reveal());
-        let (body, reply) = self.ask(api, &request.to_string(), &token)?;
+        let (body, reply) = self.request(api, &request.to_string(), &token)?;
         if body.contains(token.reveal()) {
-            return Err(whole(api, "data", "a reply must not hold the token", "<token>").into());
+            return Err(whole(api, "data", "a reply must not contain the token", "<token>").into());
         }
         let now_s = self.clock.now_ns() / SECOND_NS;
         let page = page(call, reply, now_s)?;
@@ -176,8 +175,8 @@ impl Client<'_> {
         Ok(page)
     }
 
-    /// Asks the vendor until there is an answer that settles the call.
-    fn ask(
+    /// Sends a request until the vendor replies or the attempts are used up.
+    fn request(
         &mut self,
         api: &'static Api,
         body: &str,
@@ -193,7 +192,7 @@ impl Client<'_> {
                     Ok(reply) => {
                         let msg = token.redact(&reply.msg.unwrap_or_default());
                         let (api, code) = (api.name, reply.code);
-                        // The words for the limit also speak of 权限, so they are looked for first.
+                        // The message of the rate limit also contains 权限 (permission), so it is checked first.
                         if code == 40203
                             && (msg.contains("每分钟最多访问") || msg.contains("频率超限"))
                         {
@@ -213,7 +212,7 @@ impl Client<'_> {
                             _ => FetchError::Refused { api, code, msg },
                         });
                     }
-                    Err(error) => token.redact(&format!("reply is not the JSON expected: {error}")),
+                    Err(error) => token.redact(&format!("reply is not the expected JSON: {error}")),
                 },
                 Ok((status, _)) if status >= 500 || status == 429 || status == 408 => {
                     format!("HTTP status {status}")
@@ -244,7 +243,7 @@ impl Client<'_> {
 }
 
 impl Rows {
-    /// Adds rows and returns how many of them were there already.
+    /// Adds rows and returns the number of duplicates.
     fn add(&mut self, api: &'static Api, rows: Vec<Vec<Cell>>) -> Result<u64, FetchError> {
         let mut duplicates = 0;
         for (number, row) in rows.into_iter().enumerate() {
@@ -271,11 +270,11 @@ impl Rows {
     }
 }
 
-/// Turns a reply into the page of a call, every row being one of those asked for.
+/// Turns a reply into a page of a call and checks its rows.
 fn page(call: &Call, reply: Reply, fetched_unix_s: u64) -> Result<Page, FetchError> {
     let api = call.api;
     let Some(data) = reply.data else {
-        let rule = "a reply without a fault must have it";
+        let rule = "must be in a reply without a fault";
         return Err(whole(api, "data", rule, "null"));
     };
     let rows = rows(api, &data)?;

@@ -1,14 +1,14 @@
-//! The way to the vendor: plain HTTP/1.1 to one address.
+//! The transport to the vendor: plain HTTP/1.1 to one address.
 
 use std::time::Duration;
 
-/// Carries one request to the vendor.
+/// Sends requests to the vendor.
 pub trait Transport {
     /// Posts a JSON body and returns status and text.
     ///
     /// # Errors
     ///
-    /// Says why no whole reply came.
+    /// The reason why no complete reply arrived.
     fn post(&self, body: &str) -> Result<(u16, String), String>;
 }
 
@@ -19,12 +19,12 @@ pub struct Http {
     url: String,
 }
 
-/// A reply larger than this is refused: the largest page of the vendor has less than a hundredth of it.
+/// Largest reply. The largest page of the vendor has less than a hundredth of it.
 const LARGEST_REPLY_BYTES: u64 = 256 << 20;
 
 impl Http {
-    /// Makes a carrier that waits at most `timeout` for a whole reply, from the first byte sent to the last received.
-    /// Redirects are not followed and no proxy is asked: the token goes nowhere but to the base URL.
+    /// Creates a transport that waits at most `timeout` for a complete reply, from the first byte sent to the last one
+    /// received. It follows no redirect and uses no proxy, so that the token is sent to the base URL only.
     #[must_use]
     pub fn new(url: &str, timeout: Duration) -> Self {
         let config = ureq::Agent::config_builder()

@@ -1,11 +1,12 @@
 //! Fetching market data from Tushare Pro.
 //!
-//! - [`api`]: the interfaces, their fields and caps; [`call`]: one question, and what may answer it.
-//! - [`client`]: asks and keeps on asking, with [`http`], [`token`], [`pace`] and [`progress`]; [`cache`]: raw replies.
-//! - [`reply`]: from JSON to typed rows.
-//! - [`plan`]: which calls a run makes; [`watch`]: names to codes.
+//! - [`api`]: the interfaces, their fields and caps; [`call`]: one request, and the check of its rows.
+//! - [`client`]: sends requests and retries them, with [`http`], [`token`], [`pace`] and [`progress`]; [`cache`]: raw
+//!   replies.
+//! - [`reply`]: JSON → typed rows.
+//! - [`plan`]: the calls of a run; [`watch`]: names → codes; `table`: rows → CSV.
 //!
-//! Settings enter here, tables leave as CSV. What the rows mean is for `prepare`.
+//! Settings enter here, and tables leave as CSV. Not here: the interpretation of the rows (`prepare`).
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,13 +47,13 @@ pub struct FetchArgs {
     /// Watch list (TOML); without it, all stocks of the market.
     #[arg(long, value_name = "FILE")]
     pub watch: Option<PathBuf>,
-    /// Directory of raw replies; what is in it, and can no longer change, is not fetched again.
+    /// Directory of raw replies; those that can no longer change are not fetched again.
     #[arg(long, value_name = "DIR")]
     pub cache: PathBuf,
     /// Directory of the tables.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Fetch everything again, whatever the cache holds; the older replies stay in it.
+    /// Fetch everything again, even if cached; the cache keeps the older replies.
     #[arg(long)]
     pub refresh: bool,
     /// The vendor's address; also HEQIS_TUSHARE_URL [default: `http://api.tushare.pro`].
@@ -61,10 +62,10 @@ pub struct FetchArgs {
     /// File with the token; otherwise HEQIS_TUSHARE_TOKEN.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// The account's limit; less than 80 % of it is used.
+    /// Rate limit of the account; at most 80 % of it is used.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(3..=100_000))]
     pub calls_per_minute: Option<u32>,
-    /// The account's points, from which the limit follows: 50 calls a minute, from 2000 points 200, from 5000 points 500.
+    /// Points of the account, which determine the rate limit: 50 calls a minute, from 2000 points 200, from 5000 points 500.
     #[arg(
         long,
         value_name = "N",
@@ -78,7 +79,7 @@ pub struct FetchArgs {
     /// Longest wait for one reply.
     #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout_s: u64,
-    /// Seed of the waits' jitter.
+    /// Seed of the jitter of waits.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     /// Answer in JSON.
@@ -146,15 +147,15 @@ pub fn run(args: &FetchArgs) -> Result<Vec<String>, DataError> {
     }])
 }
 
-/// What a run brought.
+/// The result of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// What was done.
+    /// Counts of requests, rows and faults.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Calls whose answer lacked a day that must have rows; the next run asks them again.
+    /// Calls whose reply has no rows of a day that must have some; the next run repeats them.
     pub late: Vec<String>,
-    /// Open days that lie ahead and were not asked for.
+    /// Open days in the future, which are not requested.
     pub days_ahead: usize,
 }
 

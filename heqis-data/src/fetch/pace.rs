@@ -1,24 +1,24 @@
-//! Time, the spacing of calls, and the waits after a failure.
+//! The clock, the rate limit of requests, and the waits after a failure.
 
 use std::cell::Cell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The time of the world, a parameter so that tests need not wait.
+/// The wall clock, a parameter so that tests need not wait.
 pub trait WallClock {
     /// Nanoseconds since the Unix epoch.
     fn now_ns(&self) -> u64;
-    /// Waits.
+    /// Waits for a time.
     fn sleep_ns(&self, ns: u64);
 }
 
-/// The machine's clock.
+/// The clock of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub struct SystemClock;
 
 impl WallClock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the vendor's limits are in real time"
+        reason = "the vendor's rate limits are in real time"
     )]
     fn now_ns(&self) -> u64 {
         SystemTime::now()
@@ -34,7 +34,7 @@ impl WallClock for SystemClock {
 /// One second.
 pub const SECOND_NS: u64 = 1_000_000_000;
 
-/// Returns the calls a minute that an account of so many points may make: 50, from 2000 points 200, from 5000 points 500.
+/// Returns the calls a minute that an account may make: 50, from 2000 points 200, from 5000 points 500.
 #[must_use]
 pub fn calls_per_minute(points: u32) -> u32 {
     match points {
@@ -44,9 +44,9 @@ pub fn calls_per_minute(points: u32) -> u32 {
     }
 }
 
-/// A bucket of one token, so that no minute ever sees more than 80 % of the calls allowed.
+/// A token bucket of size 1: in any minute, at most 80 % of the allowed calls are made.
 ///
-/// A window of 60 s sees at most one call more than `60 s / interval`; the interval is chosen with that one taken off.
+/// A window of 60 s contains at most `60 s / interval + 1` calls, so the interval is computed for one call less.
 #[derive(Debug)]
 pub struct Pace {
     interval_ns: u64,
@@ -54,7 +54,7 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// Makes a pace for a limit of at least 3 calls a minute; a smaller limit counts as 3.
+    /// Creates the pace for a rate limit; one below 3 calls a minute counts as 3.
     #[must_use]
     pub fn new(calls_per_minute: u32) -> Self {
         let tenths = u64::from(calls_per_minute.max(3)) * 8 - 10;
@@ -64,10 +64,10 @@ impl Pace {
         }
     }
 
-    /// Waits until the next call may go out.
+    /// Waits until the next call may be made.
     pub fn wait(&self, clock: &dyn WallClock) {
         let now = clock.now_ns();
-        // A clock set back must not stop the run: no wait is longer than the interval.
+        // A clock that is set back must not stop the run, so no wait is longer than the interval.
         let wait = self.next_ns.get().saturating_sub(now).min(self.interval_ns);
         if wait > 0 {
             clock.sleep_ns(wait);
@@ -76,18 +76,18 @@ impl Pace {
     }
 }
 
-/// Exponential waits with jitter: 1 s, 2 s, 4 s … 60 s, each between half and all of it.
+/// Exponential backoff with jitter: 1 s, 2 s, 4 s … 60 s, each multiplied by a random factor of 0.5 to 1.
 #[derive(Debug)]
 pub struct Backoff(Cell<u64>);
 
 impl Backoff {
-    /// Starts the sequence that belongs to a seed.
+    /// Starts the sequence of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(Cell::new(seed))
     }
 
-    /// Returns the wait after the failure number `failures`, counted from 0.
+    /// Returns the wait after a failure; `failures` is the number of failures before it.
     #[must_use]
     pub fn wait_ns(&self, failures: u32) -> u64 {
         let full = (SECOND_NS << failures.min(6)).min(60 * SECOND_NS);

@@ -1,4 +1,4 @@
-//! Which calls a run makes, in which order, and the tables that come of them.
+//! The calls of a run, their order, and the tables written from them.
 
 use std::collections::BTreeSet;
 
@@ -11,10 +11,9 @@ use super::reply::Cell;
 use super::table::CsvTable;
 use super::watch::WatchList;
 use super::{FetchArgs, Summary, setting};
-use crate::error::DataError;
-use crate::error::FetchError;
+use crate::error::{DataError, FetchError};
 
-/// The interfaces of stocks that have days. Suspensions come first: they tell which days need no bar.
+/// The interfaces of stocks with rows by day. Suspensions come first, since a suspended day needs no bar.
 static BY_DAY: [&Api; 5] = [
     &api::SUSPEND_D,
     &api::DAILY,
@@ -23,7 +22,7 @@ static BY_DAY: [&Api; 5] = [
     &api::STK_LIMIT,
 ];
 
-/// The interfaces whose rows have no trading day, or are not of stocks.
+/// The interfaces without a trading day, or not of stocks.
 static OTHERS: [&Api; 4] = [
     &api::DIVIDEND,
     &api::NAMECHANGE,
@@ -31,10 +30,10 @@ static OTHERS: [&Api; 4] = [
     &api::FUND_DAILY,
 ];
 
-/// The Shanghai exchange opened on this day, year, month and day; no calendar begins earlier.
+/// Year, month and day on which the Shanghai exchange opened, the first day of a calendar.
 const FIRST_DAY: (i16, i8, i8) = (1990, 12, 19);
 
-/// Fetches everything with a client of the caller's making and writes the tables.
+/// Fetches all data with the given client and writes the tables.
 ///
 /// # Errors
 ///
@@ -60,10 +59,10 @@ pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, DataE
         None => market(args, &days),
     };
 
-    // A table of which nothing is asked must not stay from an earlier run.
-    let asked: Vec<&str> = calls.iter().map(|call| call.api.name).collect();
+    // A table without a call must not remain from an earlier run.
+    let called: Vec<&str> = calls.iter().map(|call| call.api.name).collect();
     for api in BY_DAY.into_iter().chain(OTHERS) {
-        if !asked.contains(&api.name) {
+        if !called.contains(&api.name) {
             CsvTable::remove(&args.out, api)?;
         }
     }
@@ -78,7 +77,7 @@ pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, DataE
             }
             table = Some(CsvTable::create(&args.out, api)?);
         }
-        // A day on which the stock does not trade has no bar, however long one waits.
+        // A suspended stock has no bar on that day.
         if let (Some(code), Some(day)) = (call.selection.code, call.must_reach)
             && suspended.contains(&(code, day))
         {
@@ -112,7 +111,7 @@ pub fn fetch(client: &mut Client<'_>, args: &FetchArgs) -> Result<Summary, DataE
     })
 }
 
-/// Fetches the calendar, year by year, and returns its open days. It must know every day that has been.
+/// Fetches the calendar, year by year, and returns its open days. Every past day must be in it.
 fn calendar(
     client: &mut Client<'_>,
     args: &FetchArgs,
@@ -144,8 +143,8 @@ fn calendar(
     }
     table.finish()?;
     let first = Date::new(FIRST_DAY.0, FIRST_DAY.1, FIRST_DAY.2)?.max(args.from);
-    let has_been = first.days()..=args.to.min(today).days();
-    let unknown = has_been
+    let past = first.days()..=args.to.min(today).days();
+    let unknown = past
         .filter_map(Date::from_days)
         .find(|day| !known.contains(day));
     match unknown {
@@ -154,7 +153,7 @@ fn calendar(
             api: api::TRADE_CAL.name,
             row: 0,
             field: "cal_date".into(),
-            rule: "must hold every day asked for",
+            rule: "must have every requested day",
             value: format!("nothing on {day}"),
         }
         .into()),
@@ -177,7 +176,7 @@ fn stocks(client: &mut Client<'_>, args: &FetchArgs) -> Result<Vec<Vec<Cell>>, D
     Ok(stocks)
 }
 
-/// Returns the calls for all stocks of the market: one a day and interface.
+/// Returns the calls for all stocks of the market: one for each day and interface.
 fn market(args: &FetchArgs, days: &[Date]) -> Vec<Call> {
     let mut calls = Vec::new();
     for api in BY_DAY {
@@ -198,12 +197,12 @@ fn market(args: &FetchArgs, days: &[Date]) -> Vec<Call> {
         };
         calls.push(Call::new(&api::DIVIDEND, selection, *day));
     }
-    // A name in force on the first day may have been taken long before: the history is asked for whole.
+    // The name on the first day may be much older, so the whole history is requested.
     calls.push(Call::new(&api::NAMECHANGE, Selection::default(), args.to));
     calls
 }
 
-/// Returns the calls for the instruments of a watch list: one an instrument and interface.
+/// Returns the calls for the instruments of a watch list: one for each instrument and interface.
 fn watched(
     client: &Client<'_>,
     args: &FetchArgs,
@@ -236,7 +235,7 @@ fn watched(
     for api in BY_DAY {
         for listing in &listings {
             let mut call = by_code(api, listing.code);
-            // The days before a listing and after its end have no bars.
+            // There are no bars before a listing and after its end.
             call.must_reach = call.must_reach.filter(|day| listing.trades_on(*day));
             calls.push(call);
         }

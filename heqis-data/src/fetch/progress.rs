@@ -1,4 +1,4 @@
-//! How far a run is: a bar on a terminal, plain lines anywhere else.
+//! The progress of a run: a bar on a terminal, else plain lines.
 
 use std::cell::{Cell, RefCell};
 use std::io::{IsTerminal, Write};
@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::pace::{SECOND_NS, WallClock};
 
-/// Tells a person, or a log, how far a run is.
+/// Reports the progress of a run on a terminal or in a log.
 pub struct Progress<'a> {
     output: Output,
     clock: &'a dyn WallClock,
@@ -22,11 +22,11 @@ enum Output {
     Lines(RefCell<Box<dyn Write>>),
 }
 
-/// Lines come no more often than this, but for the last one.
+/// Least time between two lines, except before the last one.
 const BETWEEN_LINES_NS: u64 = 10 * SECOND_NS;
 
 impl<'a> Progress<'a> {
-    /// Tells on the standard error stream: a bar if that is a terminal, else lines.
+    /// Reports on the standard error stream: with a bar if that is a terminal, else in lines.
     #[must_use]
     pub(crate) fn to_stderr(clock: &'a dyn WallClock) -> Self {
         if !std::io::stderr().is_terminal() {
@@ -34,14 +34,14 @@ impl<'a> Progress<'a> {
         }
         let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
         let template = "{msg:12} {wide_bar} {pos}/{len}  {per_sec}  {eta} left";
-        // The template is a constant: were it wrong, the crate's own style would stay.
+        // The template is a constant; if it were invalid, the default style would remain.
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         Self::new(Output::Bar(bar), clock)
     }
 
-    /// Tells in plain lines.
+    /// Reports in plain lines.
     #[must_use]
     pub fn lines(out: impl Write + 'static, clock: &'a dyn WallClock) -> Self {
         Self::new(Output::Lines(RefCell::new(Box::new(out))), clock)
@@ -58,18 +58,18 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Tells something at once.
+    /// Writes a note at once.
     pub fn note(&self, text: &str) {
         match &self.output {
             Output::Bar(bar) => bar.suspend(|| eprintln!("{text}")),
             Output::Lines(out) => {
-                // A log that has gone away must not stop the run.
+                // A closed log must not stop the run.
                 let _ = writeln!(out.borrow_mut(), "{text}");
             }
         }
     }
 
-    /// Begins to count calls.
+    /// Starts to count calls.
     pub fn begin(&self, total: usize) {
         let now = self.clock.now_ns();
         self.begun_ns.set(now);
@@ -97,7 +97,7 @@ impl<'a> Progress<'a> {
         }
         self.reported_ns.set(now);
         let spent_s = now.saturating_sub(self.begun_ns.get()) as f64 / SECOND_NS as f64;
-        // A run from the cache may take no time that the clock can tell.
+        // A run from the cache may take less time than the resolution of the clock.
         let rate = match spent_s > 0.0 {
             true => format!(
                 ", {:.1} calls/s, {:.0} s left",
@@ -109,7 +109,7 @@ impl<'a> Progress<'a> {
         self.note(&format!("{api}: {done} of {total} calls{rate}"));
     }
 
-    /// Ends the count and takes the bar away.
+    /// Ends the count and removes the bar.
     pub fn end(&self) {
         if let Output::Bar(bar) = &self.output {
             bar.finish_and_clear();

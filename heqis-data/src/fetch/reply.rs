@@ -1,4 +1,4 @@
-//! Replies: from JSON to typed rows, strictly.
+//! Replies: JSON → typed rows, strictly checked.
 
 use heqis_quant::{Date, Symbol};
 use serde::Deserialize;
@@ -7,12 +7,12 @@ use serde_json::Value;
 use super::api::{Api, Kind};
 use crate::error::FetchError;
 
-/// A reply as it stands on the wire.
+/// A reply in JSON.
 #[derive(Debug, Deserialize)]
 pub struct Reply {
     /// 0 for success.
     pub code: i64,
-    /// The vendor's words.
+    /// The vendor's message.
     #[serde(default)]
     pub msg: Option<String>,
     /// The table, absent in failures.
@@ -35,7 +35,7 @@ pub struct Data {
 /// One typed cell.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
-    /// Nothing.
+    /// Null or empty.
     None,
     /// Text.
     Text(String),
@@ -61,7 +61,7 @@ impl Cell {
     }
 }
 
-/// Writes a day as the vendor does.
+/// Formats a day as `YYYYMMDD`.
 #[must_use]
 pub fn compact(day: Date) -> String {
     day.to_string().replace('-', "")

@@ -1,13 +1,14 @@
-//! The tables that leave: one CSV file an interface.
+//! The tables as CSV: one file for each interface.
 
-use super::api::Api;
-use super::reply::Cell;
-use crate::error::DataError;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 
-/// A CSV table that takes its name when it is whole.
+use super::api::Api;
+use super::reply::Cell;
+use crate::error::DataError;
+
+/// A CSV table that gets its name when it is complete.
 pub(super) struct CsvTable {
     pub(super) api: &'static Api,
     path: PathBuf,

@@ -1,25 +1,24 @@
-//! The account's secret.
+//! The secret token of the account.
 
 use std::fmt;
 use std::path::Path;
 
-use crate::error::DataError;
-use crate::error::FetchError;
+use crate::error::{DataError, FetchError};
 
-/// A token that no formatter shows.
+/// A token that is hidden by its formatters.
 #[derive(Clone)]
 pub struct Token(String);
 
-/// A shorter text would be found in ordinary replies, and could not be kept out of messages.
-const SHORTEST: usize = 8;
+/// Shortest token. A shorter text could occur in ordinary replies, and redacting it would garble messages.
+const MIN_LEN: usize = 8;
 
 impl Token {
-    /// Takes a token, without the white space around it. `place` names where it comes from.
+    /// Parses a token, without surrounding white space. `place` names its origin.
     ///
     /// # Errors
     ///
-    /// [`FetchError::Setting`] when nothing is left, when it is shorter than 8 characters, or when it holds anything but
-    /// ASCII letters, digits, `-` and `_`. The message does not quote it.
+    /// [`FetchError::Setting`] when the text is empty, shorter than 8 characters, or contains other characters than ASCII
+    /// letters, digits, `-` and `_`. The message does not quote it.
     pub fn parse(text: &str, place: &str) -> Result<Self, FetchError> {
         let text = text.trim();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
@@ -27,7 +26,7 @@ impl Token {
             "holds no token"
         } else if !text.bytes().all(plain) {
             "a token is one word of ASCII letters, digits, - and _"
-        } else if text.len() < SHORTEST {
+        } else if text.len() < MIN_LEN {
             "a token has at least 8 characters"
         } else {
             return Ok(Self(text.to_owned()));
@@ -38,7 +37,7 @@ impl Token {
         })
     }
 
-    /// Reads a token from a file. The second value is a warning, when others may read the file too.
+    /// Reads a token from a file. The second value is a warning if other users may read the file.
     ///
     /// # Errors
     ///
@@ -50,12 +49,12 @@ impl Token {
         Ok((token, readable_by_others(path, &place)))
     }
 
-    /// Returns the secret, for the body of a request and nothing else.
+    /// Returns the secret, only for the body of a request.
     pub(super) fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// Returns `text` with the token, which a server may echo, taken out.
+    /// Returns `text` with the token, which a server may echo, replaced.
     #[must_use]
     pub fn redact(&self, text: &str) -> String {
         text.replace(&self.0, "<token>")

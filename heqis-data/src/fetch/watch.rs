@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::reply::Cell;
 use crate::error::FetchError;
 
-/// A watch list as written.
+/// A watch list as in its file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WatchList {
@@ -33,14 +33,14 @@ pub struct Sector {
     pub funds: Vec<Symbol>,
 }
 
-/// A stock and the days of its listing.
+/// A stock with its first and last day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StockListing {
     /// The stock.
     pub code: Symbol,
     /// Its first day, if known.
     pub list_date: Option<Date>,
-    /// The day of its delisting, on which it trades no more.
+    /// The day of its delisting, from which it does not trade.
     pub delist_date: Option<Date>,
 }
 
@@ -80,7 +80,7 @@ impl WatchList {
     ///
     /// # Errors
     ///
-    /// [`FetchError::Setting`] with line and column, or naming the sector in which nothing is watched.
+    /// [`FetchError::Setting`] with line and column, or naming a sector without instruments.
     pub fn parse(text: &str, place: &str) -> Result<Self, FetchError> {
         let refuse = |rule: String| FetchError::Setting {
             place: place.to_owned(),
@@ -91,15 +91,15 @@ impl WatchList {
             sector.stocks.is_empty() && sector.indices.is_empty() && sector.funds.is_empty()
         };
         if let Some(empty) = list.sector.iter().find(is_empty) {
-            return Err(refuse(format!("sector {} watches nothing", empty.name)));
+            return Err(refuse(format!("sector {} has no instrument", empty.name)));
         }
         if list.sector.is_empty() {
-            return Err(refuse("watches nothing".to_owned()));
+            return Err(refuse("has no sector".to_owned()));
         }
         Ok(list)
     }
 
-    /// Returns the stocks of all sectors, each once, found in rows of `stock_basic`.
+    /// Returns the stocks of all sectors without repetition, resolved with rows of `stock_basic`.
     ///
     /// # Errors
     ///
@@ -112,14 +112,14 @@ impl WatchList {
             .collect()
     }
 
-    /// Returns the indices of all sectors, each once.
+    /// Returns the indices of all sectors without repetition.
     #[must_use]
     pub fn indices(&self) -> BTreeSet<Symbol> {
         let all = self.sector.iter().flat_map(|sector| &sector.indices);
         all.copied().collect()
     }
 
-    /// Returns the funds of all sectors, each once.
+    /// Returns the funds of all sectors without repetition.
     #[must_use]
     pub fn funds(&self) -> BTreeSet<Symbol> {
         let all = self.sector.iter().flat_map(|sector| &sector.funds);
@@ -127,28 +127,28 @@ impl WatchList {
     }
 }
 
-/// Finds the one stock of a name, of a code, or of a code without its exchange, in rows of `stock_basic`.
+/// Finds the stock with a name, a code, or a code without exchange, in rows of `stock_basic`.
 ///
-/// The vendor writes some names with spaces and wide letters (`万  科Ａ`); names are compared without these.
+/// The vendor writes some names with spaces and full-width letters (`万  科Ａ`); the comparison ignores both.
 ///
 /// # Errors
 ///
-/// [`FetchError::Setting`] with the nearest names, or with the codes among which the name does not choose.
+/// [`FetchError::Setting`] with the nearest names, or with the codes of an ambiguous name.
 pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<StockListing, FetchError> {
     let code = Symbol::parse(text).ok();
-    let wanted = plain(text);
+    let name = plain(text);
     let name_of = |row: &[Cell]| row[1].to_text();
     let found: Vec<StockListing> = stocks
         .iter()
         .filter_map(|row| Some((StockListing::of_row(row)?, row)))
         .filter(|(listing, row)| {
             Some(listing.code) == code
-                || plain(&name_of(row)) == wanted
-                || listing.code.as_str().split('.').next() == Some(wanted.as_str())
+                || plain(&name_of(row)) == name
+                || listing.code.as_str().split('.').next() == Some(name.as_str())
         })
         .map(|(listing, _)| listing)
         .collect();
-    let found = one_each(found);
+    let found = merge_rows(found);
     let refuse = |rule| {
         Err(FetchError::Setting {
             place: format!("watch list, sector {sector}"),
@@ -180,8 +180,8 @@ pub fn resolve(text: &str, sector: &str, stocks: &[Vec<Cell>]) -> Result<StockLi
     }
 }
 
-/// Makes one listing of the rows of each stock: the vendor lists some twice, once without the day of delisting.
-fn one_each(mut found: Vec<StockListing>) -> Vec<StockListing> {
+/// Merges the rows of each stock: the vendor lists some twice, once without the day of delisting.
+fn merge_rows(mut found: Vec<StockListing>) -> Vec<StockListing> {
     found.sort();
     found.dedup_by(|row, kept| {
         let same = row.code == kept.code;
@@ -194,12 +194,12 @@ fn one_each(mut found: Vec<StockListing>) -> Vec<StockListing> {
     found
 }
 
-/// Writes wide letters as ASCII and leaves out white space.
+/// Replaces full-width letters by ASCII and removes white space.
 fn plain(text: &str) -> String {
     text.chars()
         .filter(|letter| !letter.is_whitespace())
         .map(|letter| match letter {
-            // The wide forms lie at a fixed distance from their ASCII letters.
+            // Full-width forms have a fixed offset from their ASCII letters.
             '\u{ff01}'..='\u{ff5e}' => char::from_u32(letter as u32 - 0xfee0).unwrap_or(letter),
             other => other,
         })

@@ -4,11 +4,12 @@
 //! symbol,date[,time],predicted_return[,p_down,p_flat,p_up][,fitted_to]
 //! ```
 //!
-//! - Here: the table in memory, which bars it speaks of ([`Predictions::coverage`]), and what it lacks for a signal mode.
-//! - [`mod@read`]: CSV, packed CSV and Parquet → table, every row held to the rules. [`mod@write`]: the way back.
+//! - Here: the table in memory, its match with bars ([`Predictions::coverage`]), and its check for a signal mode
+//!   ([`Predictions::require`]).
+//! - [`mod@read`]: CSV, gzip-compressed CSV and Parquet → table, with every row checked. [`mod@write`]: rows → files.
 //!
-//! A row is known by its symbol and the time of its bar. In a table of days every row belongs to the daily bar of its day;
-//! such a table does not fit a series of minutes, and is refused there. What is *not* here: decisions (`backtest`).
+//! A row is identified by its symbol and the time of its bar. In a table of days every row belongs to the daily bar of its
+//! day; such a table is refused for a series of minutes. Not here: decisions (`backtest`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,20 +23,20 @@ pub mod read;
 mod time;
 pub mod write;
 
-/// What was said at the close of one bar.
+/// The prediction at the close of one bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forecast {
     /// The expected return to the next close, in plain units: 0.01 is one per cent.
     pub predicted_return: f64,
     /// The probabilities of down, flat and up, where the table has them.
     pub probabilities: Option<[f64; 3]>,
-    /// The last day of anything that its maker was fitted on or chosen by; `None` when the table does not say.
+    /// The last day of the data that its model was fitted on or selected by; `None` if unknown.
     pub fitted_to: Option<Date>,
 }
 
 impl Forecast {
-    /// Returns the prediction as the decision step takes it. Where there are no probabilities it is sure of flat, which
-    /// signal mode `return` does not read while the least confidence is 0; see [`Predictions::require`].
+    /// Returns the prediction for the decision step. Without probabilities, that of flat is 1, which signal mode `return`
+    /// does not read unless the rule has a least confidence; see [`Predictions::require`].
     #[must_use]
     pub fn prediction(&self) -> Prediction {
         Prediction {
@@ -45,14 +46,14 @@ impl Forecast {
     }
 }
 
-/// One row, small: a market of years has millions.
+/// One row, kept small since a market has millions.
 #[derive(Clone, Copy, Debug)]
 struct Row {
     /// The end of its bar in UTC nanoseconds; in a table of days the close of the day.
     time_ns: i64,
     date: Date,
     predicted_return: f64,
-    /// Not a number where the row has none.
+    /// NaN if the row has none.
     probabilities: [f64; 3],
     fitted_to: Option<Date>,
     /// The line in the file, from 1.
@@ -76,85 +77,85 @@ pub struct Predictions {
     source: String,
     /// In the order of time.
     rows: BTreeMap<Symbol, Vec<Row>>,
-    /// Whether rows belong to days; else to times.
+    /// Whether rows belong to days instead of times.
     by_day: bool,
     ignored_columns: Vec<String>,
     /// The first row without probabilities.
     without_probabilities: Option<u32>,
 }
 
-/// Which bars a table speaks of, and which of its rows speak of no bar.
+/// The match between the rows of a table and bars.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Coverage {
-    /// The table.
+    /// The name of the table.
     pub table: String,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: usize,
     /// Rows of a bar in the traded span.
     pub used: usize,
     /// Rows of a bar before or after that span.
     pub outside_span: usize,
-    /// Rows of no bar that the cleaner passed.
+    /// Rows without a bar that passed the cleaner.
     pub unmatched: usize,
-    /// The first of them in the file.
+    /// The first such row in the file.
     pub first_unmatched: Option<String>,
     /// Bars of the traded span.
     pub bars: usize,
     /// Bars of the traded span without a row.
     pub bars_without_prediction: usize,
-    /// The first of them.
+    /// The first such bar.
     pub first_bar_without_prediction: Option<String>,
-    /// Rows of the traded span whose maker was fitted on their own day or a later one.
+    /// Rows of the traded span whose model was fitted on their own day or a later one.
     pub fitted_on_own_future: usize,
     /// Columns that are not read.
     pub ignored_columns: Vec<String>,
 }
 
-/// What the rows of one instrument and its bars say of each other.
+/// The match between the rows and the bars of one instrument: see [`Predictions::symbol_coverage`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SymbolCoverage {
     symbol: Symbol,
-    /// Its part of the counts.
+    /// The counts of the instrument.
     counts: Coverage,
-    /// The rows that come first in the file, of all and of those of no bar, with their lines.
+    /// The first row in the file, and the first one without a bar, with their lines.
     first: Option<(u32, String)>,
     unmatched: Option<(u32, String)>,
-    /// Its first and its last bar in the traded span.
+    /// The days of its first and last bar in the traded span.
     traded: Option<(Date, Date)>,
 }
 
 impl Coverage {
-    /// Returns what a user must know before believing a result, one sentence each.
+    /// Returns the warnings about a result, one sentence each.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut warnings = Vec::new();
         let table = &self.table;
         if let Some(first) = &self.first_unmatched {
-            told.push(format!(
+            warnings.push(format!(
                 "{table}: {} of {} rows belong to no accepted bar, the first is {first}",
                 self.unmatched, self.rows
             ));
         }
         if let Some(first) = &self.first_bar_without_prediction {
-            told.push(format!(
+            warnings.push(format!(
                 "{table}: {} of {} bars of the traded span have no prediction, the first is {first}",
                 self.bars_without_prediction, self.bars
             ));
         }
         if self.fitted_on_own_future > 0 {
-            told.push(format!(
+            warnings.push(format!(
                 "{table}: {} of {} predictions of the traded span were made by a model that was fitted on their own day or a \
                  later one",
                 self.fitted_on_own_future, self.used
             ));
         }
         if !self.ignored_columns.is_empty() {
-            told.push(format!(
+            warnings.push(format!(
                 "{table}: columns not read: {}",
                 self.ignored_columns.join(", ")
             ));
         }
-        told
+        warnings
     }
 }
 
@@ -183,7 +184,7 @@ impl Predictions {
         self.without_probabilities.is_none()
     }
 
-    /// Returns what is said of a bar.
+    /// Returns the prediction for a bar.
     #[must_use]
     pub fn of(&self, bar: &Bar) -> Option<Forecast> {
         let rows = self.rows.get(&bar.symbol)?;
@@ -199,8 +200,8 @@ impl Predictions {
         }
     }
 
-    /// Names a row for a message.
-    fn told(&self, symbol: Symbol, row: &Row) -> String {
+    /// Describes a row for a message.
+    fn describe(&self, symbol: Symbol, row: &Row) -> String {
         let when = match self.by_day {
             true => row.date.to_string(),
             false => time::iso(row.time_ns),
@@ -208,7 +209,7 @@ impl Predictions {
         format!("{symbol} {when} (line {})", row.line)
     }
 
-    /// Returns an error when a signal mode, or the least confidence of a rule, needs probabilities that the table lacks.
+    /// Returns an error if a signal mode, or the least confidence of a rule, needs missing probabilities.
     ///
     /// # Errors
     /// [`DataError::Rule`] with the first row without them.
@@ -235,7 +236,7 @@ impl Predictions {
         ))
     }
 
-    /// Takes the rows of an instrument out, as a table of their own.
+    /// Removes the rows of an instrument and returns them as a table.
     #[must_use]
     pub fn split_off(&mut self, symbol: Symbol) -> Self {
         let rows = self.rows.remove(&symbol);
@@ -254,11 +255,11 @@ impl Predictions {
     /// [`DataError::Rule`] when no row belongs to a bar of the span, and when the rows are days and a series has
     /// several bars a day.
     pub fn coverage(&self, series: &[(Symbol, &[Bar])], span: Span) -> Result<Coverage, DataError> {
-        let met = series
+        let parts = series
             .iter()
             .map(|(symbol, bars)| self.symbol_coverage(*symbol, bars, span))
             .collect::<Result<Vec<_>, _>>()?;
-        self.total_coverage(&met, span)
+        self.total_coverage(&parts, span)
     }
 
     /// Compares the rows of one instrument with its bars, in the order of time, of which `span` is traded.
@@ -294,14 +295,14 @@ impl Predictions {
                     counts.bars_without_prediction += 1;
                     counts
                         .first_bar_without_prediction
-                        .get_or_insert_with(|| told_bar(bar));
+                        .get_or_insert_with(|| describe_bar(bar));
                 }
                 None => {}
             }
         }
         let is_unmatched = |row: &&Row| {
-            let met = bars.binary_search_by_key(&row.time_ns, |bar| self.key(bar));
-            met.is_err()
+            let found = bars.binary_search_by_key(&row.time_ns, |bar| self.key(bar));
+            found.is_err()
         };
         let unmatched = match counts.rows > counts.used + counts.outside_span {
             true => self.first(symbol, rows.iter().filter(is_unmatched)),
@@ -326,17 +327,17 @@ impl Predictions {
         rows: impl Iterator<Item = &'a Row>,
     ) -> Option<(u32, String)> {
         let first = rows.min_by_key(|row| row.line)?;
-        Some((first.line, self.told(symbol, first)))
+        Some((first.line, self.describe(symbol, first)))
     }
 
-    /// Sums up what was [met](Predictions::symbol_coverage), instrument by instrument. Rows of other instruments belong to no bar;
-    /// those of the instruments met may have been [taken out](Predictions::split_off).
+    /// Sums the [coverage of instruments](Predictions::symbol_coverage). Rows of other instruments have no bar; those of
+    /// the given instruments may have been [removed](Predictions::split_off).
     ///
     /// # Errors
     /// [`DataError::Rule`] when no row belongs to a bar of the span.
     pub fn total_coverage(
         &self,
-        met: &[SymbolCoverage],
+        parts: &[SymbolCoverage],
         span: Span,
     ) -> Result<Coverage, DataError> {
         let mut coverage = Coverage {
@@ -346,7 +347,7 @@ impl Predictions {
         };
         let mut unmatched = Vec::new();
         let mut first = Vec::new();
-        for SymbolCoverage { counts, .. } in met {
+        for SymbolCoverage { counts, .. } in parts {
             coverage.rows += counts.rows;
             coverage.used += counts.used;
             coverage.outside_span += counts.outside_span;
@@ -354,13 +355,13 @@ impl Predictions {
             coverage.bars_without_prediction += counts.bars_without_prediction;
             coverage.fitted_on_own_future += counts.fitted_on_own_future;
         }
-        let without = met
+        let without = parts
             .iter()
-            .map(|met| &met.counts.first_bar_without_prediction);
+            .map(|part| &part.counts.first_bar_without_prediction);
         coverage.first_bar_without_prediction = without.flatten().next().cloned();
-        unmatched.extend(met.iter().filter_map(|met| met.unmatched.clone()));
-        first.extend(met.iter().filter_map(|met| met.first.clone()));
-        let symbols: BTreeSet<Symbol> = met.iter().map(|met| met.symbol).collect();
+        unmatched.extend(parts.iter().filter_map(|part| part.unmatched.clone()));
+        first.extend(parts.iter().filter_map(|part| part.first.clone()));
+        let symbols: BTreeSet<Symbol> = parts.iter().map(|part| part.symbol).collect();
         for (symbol, rows) in &self.rows {
             if !symbols.contains(symbol) {
                 coverage.rows += rows.len();
@@ -372,7 +373,7 @@ impl Predictions {
         coverage.unmatched = coverage.rows - coverage.used - coverage.outside_span;
         if coverage.used == 0 {
             let first = first.into_iter().min().map(|(_, row)| row);
-            return Err(self.unused(coverage.rows, first, met, span));
+            return Err(self.unused(coverage.rows, first, parts, span));
         }
         coverage.first_unmatched = unmatched.into_iter().min().map(|(_, row)| row);
         Ok(coverage)
@@ -395,15 +396,19 @@ impl Predictions {
         &self,
         rows: usize,
         first: Option<String>,
-        met: &[SymbolCoverage],
+        parts: &[SymbolCoverage],
         span: Span,
     ) -> DataError {
         let first = first.unwrap_or("no row".to_owned());
-        let spans = || met.iter().filter_map(|met| met.traded);
+        let spans = || parts.iter().filter_map(|part| part.traded);
         let from = spans().map(|span| span.0).min().unwrap_or(span.from);
         let to = spans().map(|span| span.1).max().unwrap_or(span.to);
-        let names: Vec<&str> = met.iter().take(4).map(|met| met.symbol.as_str()).collect();
-        let more = match met.len() {
+        let names: Vec<&str> = parts
+            .iter()
+            .take(4)
+            .map(|part| part.symbol.as_str())
+            .collect();
+        let more = match parts.len() {
             0..=4 => String::new(),
             count => format!(" and {} more", count - 4),
         };
@@ -416,8 +421,8 @@ impl Predictions {
     }
 }
 
-/// Names a bar for a message.
-fn told_bar(bar: &Bar) -> String {
+/// Describes a bar for a message.
+fn describe_bar(bar: &Bar) -> String {
     match bar.time_ns == bar.date.close_time_ns() {
         true => format!("{} {}", bar.symbol, bar.date),
         false => format!("{} {}", bar.symbol, time::iso(bar.time_ns)),

@@ -1,11 +1,11 @@
-//! A limit on what a reader of CSV can be made to hold in memory.
+//! A limit on the memory of the CSV reader.
 
 use std::io::{Error, ErrorKind, Read, Result};
 
-/// Longest row in bytes. Rows of predictions have a hundred.
-const MOST_ROW_BYTES: usize = 1 << 20;
+/// Longest row in bytes. Rows of predictions have about a hundred.
+const MAX_ROW_BYTES: usize = 1 << 20;
 
-/// Passes bytes on, and fails where a row has no end: at a quote that is never closed, or in a packed file of nothing.
+/// Forwards bytes, and fails on an endless row: after a quote that is not closed, or in a decompression bomb.
 #[derive(Debug)]
 pub(super) struct Bounded<R> {
     inner: R,
@@ -38,9 +38,9 @@ impl<R: Read> Read for Bounded<R> {
                 _ => {}
             }
         }
-        match self.row_bytes > MOST_ROW_BYTES {
+        match self.row_bytes > MAX_ROW_BYTES {
             true => {
-                let rule = "a row is longer than a mebibyte: is a quote not closed?";
+                let rule = "a row is longer than a mebibyte; a quote may not be closed";
                 Err(Error::new(ErrorKind::InvalidData, rule))
             }
             false => Ok(len),

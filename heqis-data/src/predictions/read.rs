@@ -1,6 +1,7 @@
 //! Files → [`Predictions`].
 //!
-//! What a file is decides its content, not its name: CSV (RFC 4180), CSV packed by gzip, or Parquet. The header is line 1.
+//! The content of a file determines its format, not its name: CSV (RFC 4180), gzip-compressed CSV, or Parquet. The header
+//! is line 1.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -15,7 +16,7 @@ use crate::bar_file::text_of;
 use crate::bars::Stamp;
 use crate::error::DataError;
 
-/// Columns with the names that they may have; the first is the one that is written.
+/// Columns with their accepted names, the first of which is written, and whether they are required.
 const COLUMNS: [(&[&str], bool); 8] = [
     (&["symbol", "ts_code", "ticker", "code"], true),
     (&["date", "trade_date", "datetime", "timestamp"], true),
@@ -34,19 +35,19 @@ const DOWN: usize = 4;
 const FITTED_TO: usize = 7;
 
 impl Predictions {
-    /// Reads a table: CSV, CSV packed by gzip, or Parquet.
+    /// Reads a table: CSV, gzip-compressed CSV, or Parquet.
     ///
-    /// Columns may come in any order; what is not known is not read, and named in [`Coverage`](super::Coverage).
+    /// Columns may be in any order; unknown ones are not read, and listed in [`Coverage`](super::Coverage).
     ///
     /// # Errors
-    /// [`DataError`] when the file is a pipe or device or cannot be opened, [`DataError::File`] when its bytes cannot be
-    /// read, [`DataError::Rule`] when its header is not that of predictions, and [`DataError::Table`] with line, column, rule and value when a row breaks a rule: a symbol, a day or a time
-    /// that is none, a number that is not finite, probabilities that do not sum to 1, a row that comes twice.
+    /// [`DataError::File`] when the file cannot be opened or read, [`DataError::Rule`] when it is a pipe or device or its
+    /// header is not that of predictions, and [`DataError::Table`] with line, column, rule and value when a row breaks a
+    /// rule: an invalid symbol, day or time, a non-finite number, probabilities that do not sum to 1, a duplicate row.
     pub fn read(path: &Path) -> Result<Self, DataError> {
         Self::from_csv(path, text_of(path)?)
     }
 
-    /// Reads CSV text; `path` is what messages call it.
+    /// Reads CSV text; messages name it `path`.
     ///
     /// # Errors
     /// As [`Predictions::read`].
@@ -73,7 +74,7 @@ impl Predictions {
             };
             let line = record.position().map_or(0, csv::Position::line);
             let width = table.names.len();
-            // A comma at the end of rows alone is common, and means nothing.
+            // Rows with additional commas at the end are common and harmless.
             if record.len() < width || record.iter().skip(width).any(|cell| !cell.is_empty()) {
                 let rule = format!("must have {width} cells like the header");
                 let got = format!("{} cells", record.len());
@@ -88,21 +89,21 @@ impl Predictions {
     }
 }
 
-/// A table that is being read.
+/// Parses the rows of a table.
 struct TableReader {
     source: String,
     names: Vec<String>,
-    /// Where the known columns are.
+    /// The index of each known column.
     columns: [Option<usize>; COLUMNS.len()],
     rows: BTreeMap<Symbol, Vec<Row>>,
-    /// The symbol of the row before, since rows of one stock mostly follow each other.
+    /// The symbol of the previous row, since rows of one stock are mostly adjacent.
     last: Option<(String, Symbol)>,
-    /// Where the clocks of instruments stand.
+    /// The time zones of instruments.
     markets: Markets,
-    /// The first row with a time other than midnight as written, and the first without a time.
+    /// The first row with a written time other than midnight, and the first without a time.
     timed: Option<u64>,
     untimed: Option<u64>,
-    /// Whether every row is at a midnight of its exchange.
+    /// Whether every row is at midnight in the zone of its exchange.
     all_begin_days: bool,
     without_probabilities: Option<u32>,
 }
@@ -201,8 +202,8 @@ impl TableReader {
             _ => Symbol::parse(name).map_err(|error| refuse(SYMBOL, &rule_of(&error), name))?,
         };
         let (day, time) = (text(DATE)?, text(TIME)?);
-        let beside = Some(time).filter(|time| !time.is_empty());
-        let stamp = Stamp::parse(symbol, Some(day), beside, &self.markets);
+        let time_column = Some(time).filter(|time| !time.is_empty());
+        let stamp = Stamp::parse(symbol, Some(day), time_column, &self.markets);
         let stamp = stamp.map_err(|rule| refuse(DATE, &rule, &format!("{day} {time}")))?;
         let predicted_return = number(RETURN)?;
         let [down, flat, up] = [DOWN, DOWN + 1, DOWN + 2].map(text);
@@ -217,7 +218,7 @@ impl TableReader {
                 };
                 if !prediction.is_valid() {
                     let rule = "must be probabilities of 0 to 1 that sum to 1 within 0.001";
-                    let got = probabilities.map(|share| share.to_string()).join(", ");
+                    let got = probabilities.map(|p| p.to_string()).join(", ");
                     return Err(refuse(DOWN, rule, &got));
                 }
                 probabilities
@@ -247,7 +248,7 @@ impl TableReader {
         }
         self.rows.entry(symbol).or_default().push(Row {
             time_ns: stamp.time_ns,
-            // The day that a table of days means.
+            // The day of the row in a table of days.
             date: match stamp.is_midnight {
                 true => stamp.written,
                 false => stamp.begins.unwrap_or(stamp.date),
@@ -260,16 +261,16 @@ impl TableReader {
         Ok(())
     }
 
-    /// Decides between days and times, and sorts.
+    /// Decides between days and times, and sorts the rows.
     fn finish(mut self) -> Result<Predictions, DataError> {
-        // Where every row is at midnight, as data frames write days, midnight is the day: as written, or at the exchange.
+        // Data frames write days as midnight, as written or in the zone of the exchange. If all rows are such, they are days.
         let by_day = self.timed.is_none() || self.all_begin_days;
         if let (Some(timed), Some(untimed)) = (self.timed, self.untimed) {
             let rule = format!("must have a time of day like line {timed}");
             return Err(self.refuse(untimed, "date", rule, "a day alone").into());
         }
         if self.rows.is_empty() {
-            let rule = "must have a row behind its header";
+            let rule = "must have a row after its header";
             return Err(DataError::rule_got(&self.source, rule, "none"));
         }
         for (symbol, rows) in &mut self.rows {
@@ -311,7 +312,7 @@ impl TableReader {
     }
 }
 
-/// Returns the rule of an error, without the value, which the row names.
+/// Returns the rule of an error without its value, which the error of the row gives.
 fn rule_of(error: &QuantError) -> String {
     match error {
         QuantError::Symbol { rule, .. } => rule.to_string(),

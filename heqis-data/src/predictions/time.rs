@@ -1,4 +1,4 @@
-//! The day and the time of a row, as they are written.
+//! The day and the time of a row as text.
 
 use heqis_quant::Date;
 
@@ -6,18 +6,18 @@ const SECOND_NS: i64 = 1_000_000_000;
 const HOUR_NS: i64 = 3_600 * SECOND_NS;
 const DAY_NS: i64 = 24 * HOUR_NS;
 
-/// Returns a moment in UTC as ISO-8601, for messages.
+/// Formats a time in UTC as ISO 8601, for messages.
 pub(super) fn iso(time_ns: i64) -> String {
     let (day, clock) = at(time_ns, 0);
     match day {
         Some(day) => format!("{day}T{clock}"),
-        // Not of the years that the reader knows.
+        // Outside the years that the reader accepts.
         None => format!("{time_ns} ns"),
     }
 }
 
-/// Returns the day and the clock of a bar that read back as its time: at an offset at which it lies on its day, where there
-/// is one, else in UTC.
+/// Returns the day and the time of day of a bar, which the reader turns into the same time: at an offset at which the day
+/// is that of the bar, if there is one, else in UTC.
 pub(super) fn day_and_clock(date: Date, time_ns: i64) -> (Date, String) {
     let offsets = [8, 0, -5].into_iter().chain(-12..=14);
     for hours in offsets {
@@ -30,7 +30,7 @@ pub(super) fn day_and_clock(date: Date, time_ns: i64) -> (Date, String) {
     (day.unwrap_or(date), clock)
 }
 
-/// The day and the clock at an offset of whole hours.
+/// Returns the day and the time of day at an offset of whole hours.
 fn at(time_ns: i64, hours: i64) -> (Option<Date>, String) {
     let local_ns = time_ns.saturating_add(hours * HOUR_NS);
     let day = i32::try_from(local_ns.div_euclid(DAY_NS)).ok();

@@ -1,4 +1,4 @@
-//! Predictions → files that [`Predictions::read`](super::Predictions::read) reads.
+//! Predictions → files for [`Predictions::read`](super::Predictions::read).
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -21,13 +21,13 @@ pub struct PredictionRow {
     pub date: Date,
     /// The end of the bar in UTC nanoseconds.
     pub time_ns: i64,
-    /// What was said at its close.
+    /// The prediction at its close.
     pub forecast: Forecast,
 }
 
-/// Writes rows as they come, whole or not at all: Parquet when the name ends in `.parquet`, packed CSV when it ends in
-/// `.gz`, else CSV. Numbers read back as the same bits. Columns of which no row has a value are left out, and so is `time`
-/// when all bars are days.
+/// Writes rows in their order, atomically: Parquet if the name ends in `.parquet`, gzip-compressed CSV if it ends in `.gz`,
+/// else CSV. Numbers are read back as the same bits. Columns without a value are left out, and so is `time` if all bars are
+/// days.
 ///
 /// # Errors
 /// [`DataError::File`] and [`DataError::Parquet`] when the file cannot be written.
@@ -37,7 +37,7 @@ pub struct PredictionRow {
 )]
 pub fn write(path: &Path, lines: &[PredictionRow]) -> Result<(), DataError> {
     let failed = |source| DataError::file(path, source);
-    let draft = beside(path, ".draft");
+    let draft = with_suffix(path, ".draft");
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir).map_err(failed)?;
     }
@@ -97,15 +97,15 @@ fn table(lines: &[PredictionRow]) -> Table<'_> {
     table
 }
 
-/// Returns the place of the rule that a table of predictions is traded by unless settings have another: settings of a
-/// backtest beside it.
+/// Returns the path of the default decision rule of a table of predictions, a file of backtest settings next to the
+/// table.
 #[must_use]
 pub fn rule_path(table: &Path) -> PathBuf {
-    beside(table, ".rule.toml")
+    with_suffix(table, ".rule.toml")
 }
 
-/// Writes the rule of the predictions' maker beside a table; without one, a rule that is there is removed, since it is
-/// another table's.
+/// Writes the decision rule of the model next to its table of predictions. Without a rule, an existing file is removed,
+/// since it belongs to an earlier table.
 ///
 /// # Errors
 /// [`DataError::File`] when the file cannot be written or removed.
@@ -128,8 +128,8 @@ pub fn write_rule(table: &Path, rule: Option<&DecisionRule>) -> Result<(), DataE
     done.map_err(|source| DataError::file(&path, source))
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(ending);
+    name.push(suffix);
     name.into()
 }

@@ -1,4 +1,4 @@
-//! Where the bars of a series contradict each other, or what is known of it.
+//! Contradictions among the bars of a series, and between its bars and the reference data.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use super::findings::Finding;
 use super::reference::ReferenceTables;
 use crate::error::DataError;
 
-/// Returns everything that speaks against the bars of one series, or against what is known of it.
+/// Returns the contradictions in the bars and the reference data of one series.
 ///
-/// `rejected` are the days and reasons of the rows that were turned down. Behind one of them a bar's reference and limits
-/// are no evidence, since they refer to that row and not to the bar before.
+/// `rejected` are the days and reasons of the rejected rows. The reference price and the limits of a bar after a rejected
+/// row are no evidence, since they refer to that row and not to the bar before.
 ///
 /// # Errors
 ///
-/// [`DataError::Table`] when bars are not one series in order.
+/// [`DataError::Table`] when the bars are not a single series in the order of time.
 pub fn of_series(
     reference: &ReferenceTables,
     markets: &Markets,
@@ -66,7 +66,7 @@ pub fn of_series(
     Ok(findings)
 }
 
-/// Returns whether a day of one series has no limits, so that its prices are no evidence.
+/// Returns whether a day of a series has no price limits, so that its prices are no evidence.
 fn is_free(reference: &ReferenceTables, days: &[Bar], date: Date) -> bool {
     let at = days.partition_point(|bar| bar.date < date);
     let before = at.checked_sub(1).map(|before| days[before].date);
@@ -74,8 +74,8 @@ fn is_free(reference: &ReferenceTables, days: &[Bar], date: Date) -> bool {
     free.is_some_and(|free| is_free_day(free, before, date))
 }
 
-/// Returns the bars of days, of several bars of one day the first reference and the last close; and the days behind a row
-/// that was turned down.
+/// Merges bars into days, each with the first reference price and the last close, and returns them with the days after a
+/// rejected row.
 fn by_day(bars: &[Bar], rejected: &[(Date, &str)]) -> (Vec<Bar>, BTreeSet<Date>) {
     let (mut days, mut after_rejects) = (Vec::<Bar>::new(), BTreeSet::new());
     for bar in bars {

@@ -1,5 +1,5 @@
-//! Where what is known of a stock disagrees with its bars. Nothing is repaired and no row is turned down for it: a
-//! finding is told in `findings.csv` and counted in the manifest.
+//! Disagreements between reference data and bars. They change and reject no row: each finding is a line of `findings.csv`
+//! and is counted in the manifest.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,34 +12,34 @@ use crate::error::DataError;
 
 /// The file's name in a version.
 pub const FILE: &str = "findings.csv";
-/// What is found in tables alone, whatever the bars.
+/// Evidence that comes from the tables alone and does not depend on bars.
 const OF_TABLES: [&str; 6] = [EVENT, "names", "listing", "suspend_d", "factors", "limits"];
-/// A row of an event that cannot be used, so that the event is missing.
+/// Evidence of an unusable row of an event, so that the event is missing.
 pub const EVENT: &str = "unreadable";
 
-/// One line of `findings.csv`. What does not apply is empty.
+/// One line of `findings.csv`. Fields that do not apply are empty.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Finding {
     /// The instrument.
     pub symbol: String,
     /// The day.
     pub date: String,
-    /// What speaks against it: `sign`, `events`, `reference` or `prices`, as in
-    /// [`heqis_quant::adjust::Evidence`]; `price_left` when an event leaves no price; `not_recorded` for a trading day
-    /// without a row that is no recorded suspension; `traded` for a bar on a day of suspension; `limits` for the
-    /// first day whose published limits are not those of the rules; and for rows of a table that cannot be used, or that
-    /// contradict each other, `names`, `listing`, `suspend_d` and `factors`, and `unreadable` for an event.
+    /// The kind of evidence: `sign`, `events`, `reference` or `prices`, as in [`heqis_quant::adjust::Evidence`];
+    /// `price_left` for an event after which no positive price remains; `not_recorded` for a trading day without a row
+    /// and without a recorded suspension; `traded` for a bar on a day of suspension; `limits` for the first day whose
+    /// published limits are not those of the rules. For unusable or contradictory rows of a table it is `names`,
+    /// `listing`, `suspend_d` or `factors`, and `unreadable` for an event.
     pub evidence: String,
-    /// The step of the factor, or the limit in CNY, that the evidence asks for.
+    /// The step of the factor, or the limit in CNY, that follows from the evidence.
     pub expected: Option<f64>,
-    /// The step, or the limit in CNY, that the vendor or the events gave.
+    /// The step, or the limit in CNY, of the vendor or the events.
     pub got: Option<f64>,
-    /// What was said, where two numbers do not say it.
+    /// The message, where the two numbers do not suffice.
     pub detail: String,
 }
 
 impl Finding {
-    /// A finding in a table that is not of one bar.
+    /// Creates a finding about a table, without a day.
     #[must_use]
     pub fn of_table(evidence: &str, symbol: Option<Symbol>, error: &dyn ToString) -> Self {
         Self {
@@ -52,7 +52,7 @@ impl Finding {
         }
     }
 
-    /// A row of a table that cannot be used.
+    /// Creates the finding of an unusable row of a table.
     #[must_use]
     pub(crate) fn of_row(evidence: &str, row: &BadRow) -> Self {
         Self {
@@ -101,11 +101,11 @@ pub fn create(dir: &Path) -> Result<Lines<Finding>, DataError> {
     Lines::create(dir.join(FILE), &header, |finding| &finding.evidence)
 }
 
-/// Reads what was found in the bars of a version, by symbol; what was found in tables alone is left out.
+/// Reads the findings of a version that depend on bars, by symbol.
 ///
 /// # Errors
 ///
-/// [`DataError::File`] when it cannot be read or a line has another shape.
+/// [`DataError::File`] when it cannot be read or a line has other fields.
 pub fn of_bars(dir: &Path) -> Result<BTreeMap<String, Vec<Finding>>, DataError> {
     let mut found: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
     for line in read_lines::<Finding>(&dir.join(FILE))? {

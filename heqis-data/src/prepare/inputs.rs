@@ -1,4 +1,4 @@
-//! Which files the rows come from.
+//! The files with the rows.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use super::reference::Tables;
 use crate::error::DataError;
 use crate::import_args::InputFile;
 
-/// The names of files of bars in a directory.
+/// The file names of tables of bars in a directory.
 const PATTERNS: [&str; 6] = [
     "*.csv",
     "*.csv.gz",
@@ -17,9 +17,9 @@ const PATTERNS: [&str; 6] = [
     "*.parquet",
 ];
 
-/// Resolves paths, directories and patterns with `*` and `?` in the file name into a sorted list without repetition. Of a
-/// directory that `fetch` wrote the tables of bars are listed, and its other tables join `tables`, unless
-/// those are given.
+/// Resolves paths, directories and patterns with `*` and `?` in the file name into a sorted list without repetition. A
+/// directory written by `fetch` contributes its tables of bars to the list, and its other tables to `tables` where none is
+/// given.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub fn resolve(given: &[PathBuf], tables: &Tables) -> Result<(Vec<InputFile>, Ta
             return Err(DataError::kind(path, "no file matches"));
         }
     }
-    // Whoever is named is named, also where a pattern finds it again.
+    // A file given by its own path keeps that mark, even if a pattern matches it too.
     files.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
     files.dedup_by(|b, a| a.0 == b.0);
     Ok((files, tables))

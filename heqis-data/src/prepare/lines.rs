@@ -1,4 +1,4 @@
-//! A report of a version as CSV, line after line.
+//! Reports of a version as CSV, written line by line.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::DataError;
 
-/// Writes a report line after line, and counts lines by what they tell.
+/// Writes a report line by line, and counts the lines by key.
 pub struct Lines<T> {
     path: PathBuf,
     lines: csv::Writer<BufWriter<File>>,
@@ -76,6 +76,10 @@ impl<T: Serialize> Lines<T> {
 }
 
 /// Reads a report.
+///
+/// # Errors
+///
+/// [`DataError::File`] when it cannot be read or a line has other fields.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DataError> {
     let fault = |error: csv::Error| DataError::file(path, error.into());
     csv::Reader::from_path(path)

@@ -1,18 +1,18 @@
 //! From tables of bars to a data set: read ▸ sort ▸ clean ▸ features and labels ▸ store ▸ fit the scaler.
 //!
-//! - [`inputs`]: which files, and their digests.
-//! - [`reference`]: what is known beside the bars: ex-rights, special treatment, suspensions, trading days.
-//! - [`runs`]: files in any arrangement → the rows of one symbol after another, in memory that does not grow with them.
+//! - [`inputs`]: the files with the rows.
+//! - [`reference`]: reference data: ex-rights, special treatment, suspensions, trading days.
+//! - [`runs`]: files in any arrangement → the rows of each symbol, in memory that does not grow with their number.
 //! - [`series`]: the rows of one symbol → bars, features, labels.
-//! - [`findings`]: where what is known disagrees with the bars, `findings.csv`; [`contradictions`] finds it.
-//! - `run`: one run, and what of the version before it can build on.
-//! - `sink`: series after series into a draft, computed or copied.
-//! - [`scale`]: the scaler, fitted on the training span of what was stored.
-//! - [`report`]: every row that was turned down, `rejects.csv`; [`lines`]: such a file.
+//! - [`contradictions`]: disagreements between bars and reference data; [`findings`]: `findings.csv`.
+//! - `run`: one run, and the parts of the previous version that it reuses.
+//! - `sink`: computed or copied series → a draft.
+//! - [`scale`]: the scaler, fitted on the training span of the stored rows.
+//! - [`report`]: rejected rows, `rejects.csv`; [`lines`]: the format of such files.
 //!
-//! Every number is computed by `heqis-quant` with the calls that the boards make. The number of threads changes no byte.
-//! When the data set is there already, only series whose rows changed are computed; the others are copied, and the
-//! result is what a full run would have written.
+//! Every number is computed by `heqis-quant` with the functions that the boards call. The bytes do not depend on the number
+//! of threads. If the data set exists, only series whose rows changed are computed and the others are copied; the result
+//! equals that of a full run.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -40,10 +40,10 @@ pub mod series;
 mod sink;
 
 use reference::{ReferenceTables, Tables};
-use run::{Made, Run};
+use run::{Run, RunResult};
 use series::SeriesConfig;
 
-/// What to prepare, and how.
+/// The inputs and settings of a run.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Files, directories and patterns.
@@ -58,36 +58,36 @@ pub struct Options {
     pub flat_band: f64,
     /// Where the training span ends.
     pub train_to: TrainTo,
-    /// What the cleaner is told.
+    /// Settings of the cleaner.
     pub clean: CleanConfig,
-    /// Whether features and labels follow known ex-rights, and which prices are shown.
+    /// Whether features and labels use known ex-rights, and the level of the prices to show.
     pub adjust: Adjust,
     /// How the scaler scales.
     pub scaler: ScalerKind,
-    /// What the scaler does to live values outside the span's range.
+    /// The treatment of live values outside the range of the training span.
     pub out_of_range: OutOfRange,
-    /// Tables of what is known beside the bars; they have precedence over those of a fetched directory.
+    /// Reference tables; they have precedence over those of a fetched directory.
     pub tables: Tables,
     /// Number of working threads, at least 1.
     pub threads: usize,
-    /// Whether to compute every series, whatever is there.
+    /// Whether to compute every series, even if unchanged.
     pub full: bool,
-    /// What is said of the tables beside what they show.
+    /// Options of the table reader, which override detected properties.
     pub reading: TableOptions,
-    /// Share of rows that may be unreadable or rejected.
+    /// Largest share of unreadable or rejected rows.
     pub max_bad_share: f64,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct PrepareOutcome {
-    /// The manifest in force.
+    /// The manifest of the current version.
     pub manifest: Manifest,
     /// Series computed.
     pub computed: usize,
-    /// Series copied from the version before.
+    /// Series copied from the previous version.
     pub reused: usize,
-    /// What became of the rows.
+    /// The report on the rows.
     pub report: ImportReport,
 }
 
@@ -96,7 +96,7 @@ pub struct PrepareOutcome {
 /// # Errors
 ///
 /// [`DataError`] when an input cannot be read or its header is refused, a setting is out of range, the training span has
-/// no rows, or the data set cannot be written. The version before stays in force.
+/// no rows, or the data set cannot be written. The previous version then remains current.
 pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
     let (files, tables) = inputs::resolve(&options.inputs, &options.tables)?;
     let mut clean = options.clean.clone();
@@ -139,11 +139,11 @@ pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
     }
     .make();
     match outcome {
-        Ok(Made::Same(outcome)) => {
+        Ok(RunResult::Unchanged(outcome)) => {
             draft.discard()?;
             Ok(outcome)
         }
-        Ok(Made::New(outcome)) => {
+        Ok(RunResult::New(outcome)) => {
             let manifest = draft.publish(outcome.manifest)?;
             Ok(PrepareOutcome {
                 manifest,
@@ -151,7 +151,7 @@ pub fn prepare(options: &Options) -> Result<PrepareOutcome, DataError> {
             })
         }
         Err(error) => {
-            // The fault that led here is the one to tell.
+            // The error of the run is returned, not one of the cleanup.
             let _ = draft.discard();
             Err(error)
         }

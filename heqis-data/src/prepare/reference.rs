@@ -1,7 +1,7 @@
-//! What is known of stocks beside their bars: ex-rights, names, listings, suspensions and the trading days.
+//! Reference data of stocks: ex-rights, names, listings, suspensions and trading days.
 //!
-//! A directory that `fetch` wrote brings these tables itself; single ones are named on the command line. What they say
-//! of one series has a digest, so that an update computes a series again when it changes, and leaves the others.
+//! A directory written by `fetch` contains these tables; single ones are given on the command line. The reference data of
+//! a series has a digest, so that an update computes only the series whose reference data changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -23,7 +23,7 @@ use crate::digest::{hex, sha256_of_file};
 use crate::error::DataError;
 use crate::store::manifest::{Adjust, TableEntry};
 
-/// Where the tables lie.
+/// Paths of the tables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// Ex-right events, or a vendor's dividends.
@@ -43,7 +43,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// Returns the tables of bars and the other tables of a directory that `fetch` wrote, or `None` for another one.
+    /// Returns the tables of bars and the reference tables of a directory written by `fetch`, or `None` for any other
+    /// directory.
     #[must_use]
     pub fn fetched(dir: &Path) -> Option<(Vec<PathBuf>, Self)> {
         let table =
@@ -67,14 +68,14 @@ impl Tables {
         })
     }
 
-    /// Returns the tables that lie beside a table of bars, when `fetch` wrote both.
+    /// Returns the reference tables in the directory of a table of bars, if `fetch` wrote it.
     #[must_use]
     pub fn next_to(bars: &Path) -> Option<Self> {
         let dir = bars.parent().filter(|dir| !dir.as_os_str().is_empty());
         Some(Self::fetched(dir.unwrap_or(Path::new(".")))?.1)
     }
 
-    /// Returns these tables, and where there is none, those of another directory.
+    /// Returns these tables, and the tables of `other` where one is missing.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
@@ -101,12 +102,12 @@ impl Tables {
     }
 }
 
-/// What the tables say.
+/// The content of the tables.
 #[derive(Clone, Debug)]
 pub struct ReferenceTables {
     /// The tables with their digests, for the manifest.
     pub tables: Vec<TableEntry>,
-    /// Events and factors.
+    /// Ex-right events and factors.
     pub ex_rights: Arc<ExRights>,
     /// The trading days.
     pub calendar: Option<Calendar>,
@@ -114,20 +115,20 @@ pub struct ReferenceTables {
     pub free_days: BTreeMap<Symbol, BTreeSet<Date>>,
     /// Days of delisting.
     pub delisted: BTreeMap<Symbol, Date>,
-    /// Days without trade by stock, or `None` when there is no record of them.
+    /// Suspended days by stock, or `None` without a table of them.
     pub suspended: Option<BTreeMap<Symbol, BTreeSet<Date>>>,
-    /// What the tables say that cannot be used.
+    /// Unusable and contradictory rows of the tables.
     pub findings: Vec<Finding>,
 }
 
 impl ReferenceTables {
-    /// Reads the tables, and tells the cleaner when stocks were listed and under special treatment; what it was told
-    /// before has precedence. Factors and events are read only when prices are to be adjusted.
+    /// Reads the tables, and adds listing days and special treatment to the settings of the cleaner; existing settings
+    /// have precedence. Factors and events are read only if `adjust` needs them.
     ///
     /// # Errors
     ///
-    /// [`DataError`] when a table cannot be read or its header is refused. A row that cannot be used, and names or listings
-    /// that contradict each other, are findings of their stock.
+    /// [`DataError`] when a table cannot be read or its header is refused. Unusable rows, and names or listings that
+    /// contradict each other, are [`ReferenceTables::findings`].
     pub fn read(
         tables: &Tables,
         adjust: Adjust,
@@ -148,7 +149,7 @@ impl ReferenceTables {
             }
         }
         if let Some(path) = &tables.factors {
-            let (factors, bad) = with(path, adjust::read_factors)?;
+            let (factors, bad) = read_with(path, adjust::read_factors)?;
             findings.extend(of_rows("factors", &bad));
             let (with_factors, bad) = ex_rights.with_factors(factors);
             findings.extend(of_rows("factors", &bad));
@@ -157,7 +158,7 @@ impl ReferenceTables {
         let delisted = instruments(&tables, clean, &mut findings)?;
         let suspended = match &tables.suspend_d {
             Some(path) => {
-                let (days, bad) = with(path, read_suspended_days)?;
+                let (days, bad) = read_with(path, read_suspended_days)?;
                 findings.extend(of_rows("suspend_d", &bad));
                 Some(days)
             }
@@ -189,8 +190,8 @@ impl ReferenceTables {
         })
     }
 
-    /// Returns the digest of everything that the tables say of a series whose last row is of the day `last`, and that
-    /// its rows can depend on. A series without rows has no day.
+    /// Returns the digest of all reference data on which the rows of a series up to the day `last` can depend. Without
+    /// a day, for a series without rows, it is empty.
     #[must_use]
     pub fn digest(&self, clean: &CleanConfig, symbol: Symbol, last: Option<Date>) -> String {
         let Some(last) = last else {
@@ -233,20 +234,20 @@ impl ReferenceTables {
             for day in &days[..until] {
                 put(&day.days().to_le_bytes());
             }
-            // Whether the calendar covers the last row.
+            // Whether the calendar includes the day of the last row.
             put(&[u8::from(days.last().is_some_and(|end| *end >= last))]);
         }
         hex(&digest.finalize())
     }
 }
 
-/// Reads a table of events. Every command reads events through this.
+/// Reads a table of events. Every command reads events with this function.
 ///
 /// # Errors
 ///
-/// [`DataError`] when the table cannot be read at all; its rows are told one by one.
+/// [`DataError`] when the table cannot be read; unusable rows are returned in the table.
 pub fn events(path: &Path) -> Result<EventTable, DataError> {
-    with(path, ExRight::read_table)
+    read_with(path, ExRight::read_table)
 }
 
 fn of_rows(evidence: &str, bad: &[BadRow]) -> Vec<Finding> {
@@ -255,7 +256,7 @@ fn of_rows(evidence: &str, bad: &[BadRow]) -> Vec<Finding> {
         .collect()
 }
 
-/// Listings, special treatment and free days; returns the days of delisting.
+/// Reads listings, special treatment and days without limits, and returns the days of delisting.
 fn instruments(
     tables: &Tables,
     clean: &mut CleanConfig,
@@ -263,7 +264,7 @@ fn instruments(
 ) -> Result<BTreeMap<Symbol, Date>, DataError> {
     let mut stocks = BTreeMap::new();
     if let Some(path) = &tables.stock_basic {
-        let (listed, bad) = with(path, Instrument::from_stock_basic)?;
+        let (listed, bad) = read_with(path, Instrument::from_stock_basic)?;
         findings.extend(of_rows("listing", &bad));
         stocks = listed;
     }
@@ -280,7 +281,7 @@ fn instruments(
         return Ok(delisted);
     };
     let special = SpecialDays::ashare()?;
-    let (names, bad) = with(path, read_name_changes)?;
+    let (names, bad) = read_with(path, read_name_changes)?;
     findings.extend(of_rows("names", &bad));
     for (symbol, names) in names {
         let stock = match stocks.remove(&symbol) {
@@ -303,8 +304,8 @@ fn instruments(
     Ok(delisted)
 }
 
-/// Holds published limits against the rules, stock by stock. Without a calendar nobody knows how many of the days after an
-/// IPO are free, so none of its first month is compared.
+/// Compares published price limits with the rules, stock by stock. Without a calendar, the number of trading days since an
+/// IPO is unknown, so the first month is not compared.
 fn limits(
     path: &Path,
     clean: &CleanConfig,
@@ -333,13 +334,13 @@ fn limits(
             false => date.days() - listed.days() < 31,
         }
     };
-    let found = with(path, |file, name| {
+    let found = read_with(path, |file, name| {
         check_published(file, name, &markets, |symbol, date| {
             let st = clean.is_st(symbol, date);
             (!free(symbol, date, st)).then_some(st)
         })
     })?;
-    let told = found.into_iter().filter_map(|(symbol, published)| {
+    let findings = found.into_iter().filter_map(|(symbol, published)| {
         let (date, expected, got) = published.first?;
         let per_price = markets.of(symbol)?.market.units_per_price() as f64;
         Some(Finding {
@@ -349,11 +350,11 @@ fn limits(
             ..Finding::of_day("limits", symbol, date)
         })
     });
-    Ok(told.collect())
+    Ok(findings.collect())
 }
 
-/// Opens a table and lets a reader read it.
-fn with<T>(
+/// Opens a table and reads it with `read`.
+fn read_with<T>(
     path: &Path,
     read: impl FnOnce(File, String) -> Result<T, QuantError>,
 ) -> Result<T, DataError> {
@@ -369,7 +370,7 @@ fn with<T>(
 pub fn calendar(path: &Path) -> Result<Calendar, DataError> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     if stem == "trade_cal" {
-        return with(path, Calendar::from_trade_cal);
+        return read_with(path, Calendar::from_trade_cal);
     }
     let days = crate::bar_file::open(path, &TableOptions::default())?
         .map(|bar| bar.map(|bar| bar.date))

@@ -1,4 +1,4 @@
-//! Every row that was turned down, with its place and its reason.
+//! Rejected rows, each with its place and reason.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::store::manifest::{Input, Manifest, SymbolEntry};
 
 /// The file's name in a version.
 pub const FILE: &str = "rejects.csv";
-/// The reason of a row that the table reader refused; the others are those of [`heqis_quant::Reject::REASONS`].
+/// The reason of an unreadable row; the other reasons are those of [`heqis_quant::Reject::REASONS`].
 pub(crate) const UNREADABLE: &str = "unreadable";
 
 /// One line of `rejects.csv`.
@@ -23,7 +23,7 @@ pub(crate) const UNREADABLE: &str = "unreadable";
 pub struct RejectRow {
     /// The file, as given.
     pub file: String,
-    /// The row in it, counted from 1 behind the header.
+    /// The row in the file, counted from 1 after the header.
     pub row: u32,
     /// The instrument; empty when the row could not be read.
     pub symbol: String,
@@ -36,7 +36,7 @@ pub struct RejectRow {
 }
 
 impl RejectRow {
-    /// Makes the line of a row that could not be read.
+    /// Creates the line of an unreadable row.
     #[must_use]
     pub fn unreadable(file: &str, row: &Unreadable) -> Self {
         Self {
@@ -49,7 +49,7 @@ impl RejectRow {
         }
     }
 
-    /// Makes the line of a row that the cleaner turned down.
+    /// Creates the line of a row that the cleaner rejected.
     #[must_use]
     pub fn rejected(file: &str, rejected: &Rejected) -> Self {
         Self {
@@ -77,12 +77,12 @@ pub fn create(dir: &Path) -> Result<Lines<RejectRow>, DataError> {
 ///
 /// # Errors
 ///
-/// [`DataError::File`] when it cannot be read or a line has another shape.
+/// [`DataError::File`] when it cannot be read or a line has other fields.
 pub fn read(dir: &Path) -> Result<Vec<RejectRow>, DataError> {
     read_lines(&dir.join(FILE))
 }
 
-/// Returns what became of the rows of a version.
+/// Returns the report on the rows of a version.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ pub(crate) fn of_version(dir: &Path, manifest: &Manifest) -> Result<ImportReport
     of_draft(dir, &manifest.inputs, &manifest.symbols)
 }
 
-/// Returns what became of the rows, from the inputs and series of a version and its `rejects.csv`.
+/// Returns the report on the rows, from the inputs and series of a version and its `rejects.csv`.
 ///
 /// # Errors
 ///
@@ -150,7 +150,7 @@ pub(crate) fn of_draft(
     })
 }
 
-/// Returns column and rule of what the reader said, without place and value.
+/// Returns column and rule of a message of the table reader, without place and value.
 fn rule_of(detail: &str) -> String {
     let rule = detail
         .split_once(", column ")

@@ -1,4 +1,4 @@
-//! One run of `prepare`: what has to be read, what the version before can give, and the draft that comes of it.
+//! One run of `prepare`: the files to read, the parts of the previous version to reuse, and the resulting draft.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,10 +21,10 @@ use crate::store::manifest::{
 };
 use crate::store::{BarsWriter, Draft};
 
-/// Up to this many changed series are compared with the version before, to find the years that stay as they are.
+/// Largest number of changed series that are compared with the previous version to find unchanged years.
 const FEW_SERIES: usize = 64;
 
-/// One run with everything resolved.
+/// One run with resolved inputs and settings.
 pub(super) struct Run<'a> {
     pub(super) options: &'a Options,
     pub(super) files: &'a [InputFile],
@@ -33,23 +33,23 @@ pub(super) struct Run<'a> {
     pub(super) draft: &'a Draft,
 }
 
-pub(super) enum Made {
-    /// The version in force is what this run would write.
-    Same(PrepareOutcome),
+pub(super) enum RunResult {
+    /// The current version equals the result of this run.
+    Unchanged(PrepareOutcome),
     /// The draft is complete.
     New(PrepareOutcome),
 }
 
-/// What is read anew and what is not.
+/// The files that were read, and the symbols whose files were not.
 struct Plan {
     runs: Runs,
-    facts: BTreeMap<usize, FileSummary>,
-    /// Symbols whose only file is unchanged and was not read.
+    files: BTreeMap<usize, FileSummary>,
+    /// Symbols whose only file is unchanged and not read.
     untouched: BTreeSet<Symbol>,
 }
 
 impl Run<'_> {
-    pub(super) fn make(self) -> Result<Made, DataError> {
+    pub(super) fn make(self) -> Result<RunResult, DataError> {
         let threads = self.options.threads.max(1);
         let digests = self.digests(threads)?;
         let version = self.version(&digests)?;
@@ -58,7 +58,7 @@ impl Run<'_> {
             && previous.data.manifest().version.trim_end_matches('0')
                 == version.trim_end_matches('0')
         {
-            return Ok(Made::Same(PrepareOutcome {
+            return Ok(RunResult::Unchanged(PrepareOutcome {
                 manifest: previous.data.manifest().clone(),
                 computed: 0,
                 reused: previous.symbols.len(),
@@ -80,9 +80,9 @@ impl Run<'_> {
             }
         }
         for (index, input) in inputs.iter().enumerate() {
-            match plan.facts.get(&index) {
-                Some(facts) => {
-                    for row in &facts.unreadable {
+            match plan.files.get(&index) {
+                Some(summary) => {
+                    for row in &summary.unreadable {
                         report.add(&RejectRow::unreadable(&input.path, row))?;
                     }
                 }
@@ -94,9 +94,9 @@ impl Run<'_> {
             }
         }
 
-        let mut told = findings::create(self.draft.dir())?;
+        let mut findings = findings::create(self.draft.dir())?;
         for finding in &self.config.reference.findings {
-            told.add(finding)?;
+            findings.add(finding)?;
         }
         let old_findings = match &previous {
             Some(previous) => findings::of_bars(previous.data.dir())?,
@@ -105,7 +105,7 @@ impl Run<'_> {
         let mut sink = Sink {
             bars: BarsWriter::create(&self.draft.dir().join("bars"), &self.settings.features)?,
             report,
-            findings: told,
+            findings,
             inputs: &inputs,
             old_rejected,
             old_findings,
@@ -135,7 +135,7 @@ impl Run<'_> {
             scaler: 0,
         };
         if counts.bars != symbols.iter().map(|entry| entry.bars).sum::<u64>() {
-            let rule = "does not hold the bars that its manifest tells; prepare again with --full";
+            let rule = "has other bars than its manifest states; prepare again with --full";
             return Err(DataError::kind(&self.options.out, rule));
         }
         let mut marks = BTreeMap::new();
@@ -189,7 +189,7 @@ impl Run<'_> {
         manifest.rows.scaler = rows;
         self.draft
             .write("scaler_params.json", (scaler.to_json() + "\n").as_bytes())?;
-        Ok(Made::New(PrepareOutcome {
+        Ok(RunResult::New(PrepareOutcome {
             manifest,
             computed,
             reused,
@@ -224,7 +224,7 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Names the version after everything that decides over its content.
+    /// Returns the name of the version, a digest of all settings and inputs.
     fn version(&self, digests: &[String]) -> Result<String, DataError> {
         let settings = serde_json::to_vec(&self.settings)
             .map_err(|source| DataError::json(&self.options.out, source))?;
@@ -245,7 +245,7 @@ impl Run<'_> {
         ))
     }
 
-    /// Returns the version before, when it was made with the same settings and its files have their lengths.
+    /// Returns the previous version if its settings are the same and its files have their recorded lengths.
     fn previous(&self) -> Option<Previous> {
         let data = DataSet::open(&self.options.out).ok()?;
         let manifest = data.manifest();
@@ -269,15 +269,14 @@ impl Run<'_> {
         })
     }
 
-    /// Reads what has to be read: changed files, files of several symbols, and unchanged files of a symbol that one of
-    /// those holds too.
+    /// Reads changed files, files of several symbols, and unchanged files whose symbol also occurs in one of those.
     fn plan(
         &self,
         digests: &[String],
         previous: Option<&Previous>,
         threads: usize,
     ) -> Result<Plan, DataError> {
-        let known: Vec<Option<Symbol>> = self
+        let unchanged: Vec<Option<Symbol>> = self
             .files
             .iter()
             .zip(digests)
@@ -291,16 +290,15 @@ impl Run<'_> {
             let kept: BTreeSet<String> = self
                 .files
                 .iter()
-                .zip(&known)
-                .filter(|(_, known)| known.is_some())
+                .zip(&unchanged)
+                .filter(|(_, symbol)| symbol.is_some())
                 .map(|((path, _), _)| path.display().to_string())
                 .collect();
             let gone = previous.inputs.values().filter(|i| !kept.contains(&i.path));
             touched.extend(gone.filter_map(|input| input.symbol));
-            let now_known =
-                |entry: &SymbolEntry| self.reference_digest(entry.symbol, entry.read_to);
+            let current = |entry: &SymbolEntry| self.reference_digest(entry.symbol, entry.read_to);
             let entries = previous.symbols.values();
-            let changed = entries.filter(|entry| now_known(entry) != entry.reference_sha256);
+            let changed = entries.filter(|entry| current(entry) != entry.reference_sha256);
             touched.extend(changed.map(|entry| entry.symbol));
         }
         let dir = self.draft.dir().join("runs");
@@ -309,19 +307,22 @@ impl Run<'_> {
             std::fs::create_dir_all(&dir).map_err(|source| DataError::file(&dir, source))?;
             Runs::build(&dir, self.files, wanted, &self.settings.reading, threads)
         };
-        let is_known = |index: &usize| known[*index].is_some();
-        let (old, new): (Vec<usize>, Vec<usize>) = (0..self.files.len()).partition(is_known);
+        let is_unchanged = |index: &usize| unchanged[*index].is_some();
+        let (old, new): (Vec<usize>, Vec<usize>) = (0..self.files.len()).partition(is_unchanged);
         let mut runs = build(&new, "new")?;
         touched.extend(runs.symbols());
-        let (again, untouched): (Vec<usize>, Vec<usize>) = old
+        let (reread, untouched): (Vec<usize>, Vec<usize>) = old
             .into_iter()
-            .partition(|&index| known[index].is_some_and(|symbol| touched.contains(&symbol)));
-        runs.extend(build(&again, "again")?);
-        let facts = std::mem::take(&mut runs.facts);
+            .partition(|&index| unchanged[index].is_some_and(|symbol| touched.contains(&symbol)));
+        runs.extend(build(&reread, "again")?);
+        let files = std::mem::take(&mut runs.files);
         Ok(Plan {
             runs,
-            facts,
-            untouched: untouched.iter().filter_map(|&index| known[index]).collect(),
+            files,
+            untouched: untouched
+                .iter()
+                .filter_map(|&index| unchanged[index])
+                .collect(),
         })
     }
 
@@ -332,33 +333,33 @@ impl Run<'_> {
             .enumerate()
             .filter_map(|(index, ((path, _), sha256))| {
                 let path = path.display().to_string();
-                let Some(facts) = plan.facts.get(&index) else {
+                let Some(summary) = plan.files.get(&index) else {
                     return previous?.inputs.get(&path).cloned();
                 };
-                let mut symbols = facts.symbols.iter().copied();
+                let mut symbols = summary.symbols.iter().copied();
                 let (symbol, second) = (symbols.next(), symbols.next());
                 Some(Input {
                     path,
                     sha256: sha256.clone(),
-                    detected: facts.detected.clone(),
-                    rows: facts.rows,
-                    unreadable: facts.unreadable.len() as u64,
-                    warnings: facts.warnings.clone(),
-                    left_out: facts.left_out.clone(),
+                    detected: summary.detected.clone(),
+                    rows: summary.rows,
+                    unreadable: summary.unreadable.len() as u64,
+                    warnings: summary.warnings.clone(),
+                    left_out: summary.left_out.clone(),
                     symbol: symbol.filter(|_| second.is_none()),
                 })
             })
             .collect()
     }
 
-    /// Returns the digest of what is known of a series beside its rows.
+    /// Returns the digest of the reference data of a series.
     fn reference_digest(&self, symbol: Symbol, last: Option<Date>) -> String {
         let clean = &self.settings.clean;
         self.config.reference.digest(clean, symbol, last)
     }
 
-    /// Returns the years whose file would be written again as it is. That is found out when few series changed, as after a
-    /// new day of some symbols: each is then computed one time more and compared with what is stored.
+    /// Returns the years whose file does not change. They are determined only if few series changed, as after a new day
+    /// of some symbols, since each changed series is then computed an additional time and compared with the stored rows.
     fn same_years(
         &self,
         plan: &Plan,
@@ -391,12 +392,12 @@ impl Run<'_> {
         Ok(same)
     }
 
-    /// Refuses a series whose bars are days in one file and minutes in another: no label lies between the two.
+    /// Refuses a series with daily bars in one file and minute bars in another, between which no label is defined.
     fn refuse_mixed(&self, plan: &Plan, symbol: Symbol, rows: &[Origin]) -> Result<(), DataError> {
         let file = |has_time: bool| {
             let of_kind = |row: &&Origin| {
-                let facts = plan.facts.get(&(row.file as usize));
-                facts.is_some_and(|facts| facts.has_time == has_time)
+                let file = plan.files.get(&(row.file as usize));
+                file.is_some_and(|file| file.has_time == has_time)
             };
             rows.iter()
                 .find(of_kind)
@@ -437,7 +438,7 @@ impl Run<'_> {
             old = Some(previous.data.series_of(Columns::All, changed)?);
         }
         let next = AtomicUsize::new(0);
-        // `None` stands for a series whose rows are what they were.
+        // `None` is a series with unchanged rows.
         type Computed = Result<Option<Box<PreparedSeries>>, DataError>;
         let (sender, receiver) = mpsc::sync_channel::<(usize, Computed)>(2 * threads);
         let work = |sender: mpsc::SyncSender<(usize, Computed)>| {
@@ -459,21 +460,21 @@ impl Run<'_> {
                         self.refuse_mixed(plan, symbol, &origins)?;
                         let sha256 = series::digest(&origins);
                         let last = origins.last().map(|row| row.bar.date);
-                        let known = self.reference_digest(symbol, last);
+                        let reference = self.reference_digest(symbol, last);
                         let before = previous.and_then(|p| p.symbols.get(&symbol));
-                        // A rejected row is told with its place, which may have changed although the row did not.
+                        // The report gives the place of a rejected row, which may have changed even if the row did not.
                         if before.is_some_and(|before| {
                             before.input_sha256 == sha256
-                                && before.reference_sha256 == known
+                                && before.reference_sha256 == reference
                                 && before.rejected == 0
                         }) {
                             return Ok(None);
                         }
-                        series::prepare(&self.config, symbol, &origins, sha256, known)
+                        series::prepare(&self.config, symbol, &origins, sha256, reference)
                             .map(|s| Some(Box::new(s)))
                     }),
                 };
-                // The receiver is gone when storing failed: nobody waits for more.
+                // The receiver is closed after a failed write, so no further series is needed.
                 if sender.send((claimed, computed)).is_err() {
                     return;
                 }

@@ -1,8 +1,8 @@
-//! Files in any arrangement → the rows of one symbol after another.
+//! Files in any arrangement → the rows of each symbol.
 //!
-//! A file may hold one instrument, one day of the market, or anything else. So rows are sorted outside of memory: each
-//! worker collects rows from its files into a chunk, sorts the chunk by symbol and writes it as a *run*; a run's index
-//! says where each symbol lies. A series is then gathered from all runs and put into the order of time.
+//! A file may contain one instrument, one day of the market, or any other part. Rows are therefore sorted externally: each
+//! worker collects rows of its files in a chunk, sorts the chunk by symbol and writes it as a *run*; the index of a run
+//! gives the place of each symbol. A series is then gathered from all runs and sorted by time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -18,69 +18,69 @@ use crate::bars::TableOptions;
 use crate::error::DataError;
 use crate::import_args::InputFile;
 
-/// Rows that one worker holds before it writes a run.
+/// Largest number of rows of a chunk.
 const CHUNK_ROWS: usize = 131_072;
 /// Bytes of one row in a run.
 const ROW_BYTES: usize = 94;
 /// Bytes of a row without its marks, which few rows have.
 pub(super) const BARE_BYTES: usize = 92;
 
-/// A bar as read, with its place of origin.
+/// A bar with its place in the inputs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Origin {
     /// The bar.
     pub bar: Bar,
-    /// The file's place in the list.
+    /// The index of the file in the list.
     pub file: u32,
-    /// The row in the file, counted from 1 behind the header.
+    /// The row in the file, counted from 1 after the header.
     pub row: u32,
 }
 
-/// A row that could not be read.
+/// An unreadable row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The row in the file, counted from 1 behind the header.
+    /// The row in the file, counted from 1 after the header.
     pub row: u32,
-    /// What the reader said, with line, column, rule and value.
+    /// The message of the table reader, with line, column, rule and value.
     pub message: String,
 }
 
-/// What was found in one file.
+/// The properties of one file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileSummary {
     /// Layout, encoding and units.
     pub detected: String,
     /// Whether its bars have a time of day.
     pub has_time: bool,
-    /// What a user should know of the table.
+    /// Warnings about the table.
     pub warnings: Vec<String>,
-    /// Why the file as a whole gives nothing.
+    /// The reason why the whole file is left out.
     pub left_out: Option<String>,
-    /// Rows, the unreadable ones included.
+    /// Number of rows, unreadable ones included.
     pub rows: u64,
-    /// Rows that could not be read.
+    /// Unreadable rows.
     pub unreadable: Vec<Unreadable>,
-    /// Up to two of its symbols: one means that it holds no other.
+    /// Up to two of its symbols; a single one is the only symbol of the file.
     pub symbols: BTreeSet<Symbol>,
 }
 
-/// All rows of some files, findable by symbol.
+/// All rows of a number of files, indexed by symbol.
 #[derive(Debug)]
 pub struct Runs {
     paths: Vec<PathBuf>,
     /// For each symbol the run, the first row in it and the number of rows.
     index: BTreeMap<Symbol, Vec<(u32, u64, u32)>>,
-    /// Facts of each file that was read.
-    pub facts: BTreeMap<usize, FileSummary>,
+    /// The properties of each file, by its index in the list.
+    pub files: BTreeMap<usize, FileSummary>,
 }
 
 impl Runs {
-    /// Reads the files at `wanted` places of the list into runs in the directory `dir`.
+    /// Reads the files with the indices `wanted` into runs in the directory `dir`.
     ///
     /// # Errors
     ///
-    /// The error of the first file in the list that cannot be opened or whose header is refused, whatever the number of
-    /// threads.
+    /// The error of the first file in the list that cannot be opened or whose header is refused, regardless of the number
+    /// of threads.
     pub fn build(
         dir: &Path,
         files: &[InputFile],
@@ -103,7 +103,7 @@ impl Runs {
                             };
                             if let Err(error) = worker.read(&files[file], file) {
                                 note(&failed, file, error);
-                                // The files behind need not be read; those before may fail too and are to be named.
+                                // Later files need not be read; earlier ones may fail too, and the first failure is returned.
                                 next.fetch_max(wanted.len(), Ordering::Relaxed);
                                 break;
                             }
@@ -129,7 +129,7 @@ impl Runs {
         let mut runs = Self {
             paths: Vec::new(),
             index: BTreeMap::new(),
-            facts: BTreeMap::new(),
+            files: BTreeMap::new(),
         };
         for worker in results {
             for (path, segments) in worker.runs {
@@ -142,7 +142,7 @@ impl Runs {
                         .push((run, from, rows));
                 }
             }
-            runs.facts.extend(worker.facts);
+            runs.files.extend(worker.summaries);
         }
         Ok(runs)
     }
@@ -157,7 +157,7 @@ impl Runs {
                 .map(|(run, from, rows)| (run + shift, from, rows));
             self.index.entry(symbol).or_default().extend(moved);
         }
-        self.facts.extend(other.facts);
+        self.files.extend(other.files);
     }
 
     /// Returns the symbols, in order.
@@ -181,7 +181,7 @@ impl Runs {
     }
 }
 
-/// Keeps the error of the file that stands first in the list.
+/// Keeps the error of the first file in the list.
 fn note(failed: &Mutex<Option<(usize, DataError)>>, file: usize, error: DataError) {
     let mut first = failed.lock().unwrap_or_else(|e| e.into_inner());
     if first.as_ref().is_none_or(|(known, _)| file < *known) {
@@ -214,7 +214,7 @@ impl Gatherer<'_> {
                 .map_err(|source| DataError::file(path, source))?;
             for bytes in self.bytes.chunks_exact(ROW_BYTES) {
                 rows.push(decode(symbol, bytes).ok_or_else(|| {
-                    DataError::kind(path, "must hold the rows that were written to it")
+                    DataError::kind(path, "must contain the rows that were written to it")
                 })?);
             }
         }
@@ -233,7 +233,7 @@ struct Worker<'a> {
     runs_written: &'a AtomicUsize,
     chunk: Vec<Origin>,
     runs: Vec<Run>,
-    facts: BTreeMap<usize, FileSummary>,
+    summaries: BTreeMap<usize, FileSummary>,
 }
 
 impl<'a> Worker<'a> {
@@ -244,7 +244,7 @@ impl<'a> Worker<'a> {
             runs_written,
             chunk: Vec::new(),
             runs: Vec::new(),
-            facts: BTreeMap::new(),
+            summaries: BTreeMap::new(),
         }
     }
 
@@ -252,16 +252,16 @@ impl<'a> Worker<'a> {
         let reader = match open(path, self.options) {
             Ok(reader) => reader,
             Err(error) if !named => {
-                let facts = FileSummary {
+                let summary = FileSummary {
                     left_out: Some(error.to_string()),
                     ..FileSummary::default()
                 };
-                self.facts.insert(file, facts);
+                self.summaries.insert(file, summary);
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        let mut facts = FileSummary {
+        let mut summary = FileSummary {
             detected: reader.detected().to_string(),
             has_time: reader.detected().has_time,
             warnings: reader.detected().warnings.clone(),
@@ -270,11 +270,11 @@ impl<'a> Worker<'a> {
         let mut last = None;
         let too_long = || DataError::kind(path, format!("must have at most {} rows", u32::MAX));
         for (row, bar) in (1u32..).zip(reader) {
-            facts.rows = row.into();
+            summary.rows = row.into();
             match bar {
                 Ok(bar) => {
-                    if last != Some(bar.symbol) && facts.symbols.len() < 2 {
-                        facts.symbols.insert(bar.symbol);
+                    if last != Some(bar.symbol) && summary.symbols.len() < 2 {
+                        summary.symbols.insert(bar.symbol);
                     }
                     last = Some(bar.symbol);
                     let file = u32::try_from(file).map_err(|_| too_long())?;
@@ -284,7 +284,7 @@ impl<'a> Worker<'a> {
                     }
                 }
                 Err(error @ heqis_quant::QuantError::Io { .. }) => return Err(error.into()),
-                Err(error) => facts.unreadable.push(Unreadable {
+                Err(error) => summary.unreadable.push(Unreadable {
                     row,
                     message: error.to_string(),
                 }),
@@ -293,7 +293,7 @@ impl<'a> Worker<'a> {
                 return Err(too_long());
             }
         }
-        self.facts.insert(file, facts);
+        self.summaries.insert(file, summary);
         Ok(())
     }
 
@@ -323,8 +323,8 @@ impl<'a> Worker<'a> {
     }
 }
 
-/// Returns a row as bytes, which both runs and the digests of series are made of. What the vendor did not give is NaN,
-/// which no reader lets through as a number.
+/// Encodes a row for runs and for the digests of series. A missing value is NaN, which the reader never returns as a
+/// number.
 #[must_use]
 pub fn encode(origin: &Origin) -> [u8; ROW_BYTES] {
     let bar = &origin.bar;
@@ -385,8 +385,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_row_survives_its_run_to_the_bit(
-            prices in proptest::collection::vec(any::<f64>().prop_filter("as a reader gives them", |x| x.is_finite()), 7),
+        fn a_row_is_decoded_to_the_same_bits(
+            prices in proptest::collection::vec(any::<f64>().prop_filter("finite, as read from tables", |x| x.is_finite()), 7),
             given in any::<[bool; 2]>(), days in 0i32..40_000, file in any::<u32>(), row in any::<u32>()
         ) {
             let date = Date::from_days(days).unwrap();

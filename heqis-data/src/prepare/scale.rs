@@ -11,13 +11,13 @@ use crate::error::DataError;
 use crate::store::dataset::{Columns, DataSet};
 use crate::store::{NextBar, Rows};
 
-/// What a scaler depends on, of each feature and at last of the target: see [`Spread`].
+/// The statistics on which a scaler depends, of each feature and of the target: see [`Spread`].
 ///
-/// Handing the scaler this instead of all rows needs no memory for a market. A mean and a deviation take two passes,
-/// since the squares of a single one cancel.
+/// The scaler is fitted from them instead of all rows, so that memory does not grow with the market. Mean and deviation
+/// take two passes, since the sums of squares of a single pass lose precision by cancellation.
 #[derive(Clone, Debug)]
 struct Summary {
-    /// Of each feature, and of the target behind them.
+    /// One for each feature, and a last one for the target.
     columns: Vec<Column>,
     first: Option<Date>,
 }
@@ -27,7 +27,7 @@ struct Column {
     count: u64,
     least: f64,
     greatest: f64,
-    /// Values less `center`, once and squared.
+    /// Sums of the values minus `center`, and of their squares.
     sums: [f64; 2],
 }
 
@@ -45,9 +45,8 @@ impl Summary {
         }
     }
 
-    /// Takes the rows of one piece that lie in the training span. A label counts only when the bar that it looks at
-    /// lies in the span too.
-    fn take(&mut self, rows: &Rows, train_to: Date, centers: &[f64]) {
+    /// Adds the rows of the training span. A label counts only if the bar after it is also in the span.
+    fn add(&mut self, rows: &Rows, train_to: Date, centers: &[f64]) {
         for (row, bar) in rows.bars().iter().enumerate() {
             let Some(values) = rows.features(row).filter(|_| bar.date <= train_to) else {
                 continue;
@@ -104,7 +103,7 @@ impl Summary {
     }
 }
 
-/// Fits a scaler on every feature row up to `train_to`, included, and returns it with the number of rows.
+/// Fits a scaler on every feature row up to and including `train_to`, and returns it with the number of rows.
 ///
 /// # Errors
 ///
@@ -124,7 +123,7 @@ pub fn fit(
         return Err(DataError::kind(
             root,
             format!(
-                "no labelled feature row up to {train_to}, and the scaler needs some; a series gives none in its first {} bars",
+                "no labelled feature row up to {train_to} for the scaler; the first {} bars of a series have none",
                 heqis_quant::FeatureSet::parse(&settings.features)?.warmup_bars()
             ),
         ));
@@ -151,8 +150,8 @@ pub fn fit(
     Ok((scaler, rows))
 }
 
-/// Looks at all rows of the span. Each year is summed by itself and the sums are added in the order of years, so that the
-/// number of threads changes no bit.
+/// Summarizes all rows of the span. Each year is summed separately and the sums are added in the order of years, so that
+/// the result does not depend on the number of threads.
 fn summary(
     data: &DataSet,
     train_to: Date,
@@ -172,7 +171,7 @@ fn summary(
                     let Some(place) = found.get(year) else { break };
                     let mut summary = Summary::new(features);
                     let scanned = data.scan(year..year + 1, Columns::All, |rows| {
-                        summary.take(&rows, train_to, centers);
+                        summary.add(&rows, train_to, centers);
                         Ok(())
                     });
                     *place.lock().unwrap_or_else(|e| e.into_inner()) =

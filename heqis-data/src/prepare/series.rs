@@ -1,4 +1,4 @@
-//! The rows of one symbol → its bars, features and labels, every one of them computed by `heqis-quant`.
+//! The rows of one symbol → its bars, features and labels, all computed by `heqis-quant`.
 
 use std::sync::Arc;
 
@@ -18,46 +18,46 @@ use crate::prices::judge_prices;
 use crate::store::manifest::SymbolEntry;
 use crate::store::{NextBar, Rows};
 
-/// A row that the cleaner turned down.
+/// A row that the cleaner rejected.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rejected {
     /// The row.
     pub origin: Origin,
-    /// Why.
+    /// The reason.
     pub reject: Reject,
 }
 
 /// One series, ready to be stored.
 #[derive(Clone, Debug)]
 pub struct PreparedSeries {
-    /// Its line in the manifest.
+    /// Its entry in the manifest.
     pub entry: SymbolEntry,
     /// Its rows.
     pub rows: Rows,
-    /// What the cleaner turned down, in the order of time.
+    /// Rejected rows, in the order of time.
     pub rejected: Vec<Rejected>,
-    /// Where what is known disagrees with the bars, in the order of kinds and days.
+    /// Contradictions with the reference data, by kind and day.
     pub findings: Vec<Finding>,
 }
 
-/// What is done to every series.
+/// The settings that are common to all series.
 #[derive(Clone, Debug)]
 pub struct SeriesConfig {
-    /// A cleaner that has seen no bar.
+    /// A cleaner in its initial state.
     pub cleaner: Cleaner,
     /// The features.
     pub features: FeatureSet,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
-    /// What prices are, where it was declared.
+    /// The kind of the prices, if declared.
     pub prices: Option<Prices>,
-    /// What is known beside the rows.
+    /// The reference data.
     pub reference: Arc<ReferenceTables>,
-    /// The rules of all markets, for the findings.
+    /// The rules of all markets, for findings.
     pub markets: Markets,
 }
 
-/// Returns the digest of a series as read: the same rows give the same digest, whatever files they lie in.
+/// Returns the digest of a series as read, which depends on the rows but not on their files.
 #[must_use]
 pub fn digest(origins: &[Origin]) -> String {
     let mut digest = Sha256::new();
@@ -77,11 +77,11 @@ pub fn digest(origins: &[Origin]) -> String {
     hex(&digest.finalize())
 }
 
-/// Cleans a series, computes its features and looks up its labels.
+/// Cleans a series and computes its features and labels.
 ///
 /// # Errors
 ///
-/// [`DataError::Table`] when a setting is refused; a bar that passed the cleaner is not.
+/// [`DataError::Table`] when a setting is refused. Bars that passed the cleaner are never refused.
 pub fn prepare(
     config: &SeriesConfig,
     symbol: Symbol,
@@ -107,14 +107,13 @@ pub fn prepare(
             }),
         }
     }
-    let turned_down: Vec<(Date, &str)> = rejected
+    let rejects: Vec<(Date, &str)> = rejected
         .iter()
         .map(|row| (row.origin.bar.date, row.reject.reason()))
         .collect();
-    // Factors and events are held against prices as traded.
+    // Factors and events are compared with traded prices only.
     let judged = if adjusted.is_some() { &[][..] } else { &bars };
-    let findings =
-        contradictions::of_series(&config.reference, &config.markets, judged, &turned_down)?;
+    let findings = contradictions::of_series(&config.reference, &config.markets, judged, &rejects)?;
     let rows = compute(&bars, &config.features, config.flat_band)?;
     let span = match (bars.first(), bars.last()) {
         (Some(first), Some(last)) => Some(Span::new(first.date, last.date)?),
@@ -141,7 +140,7 @@ pub fn prepare(
     })
 }
 
-/// Streams clean bars through the features, as a board does, and lays the labels beside them.
+/// Streams clean bars through the features, like a board, and adds the labels.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! PreparedSeries after series into a draft: computed anew, or copied from the version before.
+//! Writes series into a draft: computed ones, and ones copied from the previous version.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::store::dataset::{DataSet, SeriesReader};
 use crate::store::manifest::{Input, SymbolEntry};
 use crate::store::{BarsWriter, Rows};
 
-/// The version before, as far as it can be built upon.
+/// The previous version, if its parts can be reused.
 pub(super) struct Previous {
     pub(super) data: DataSet,
     pub(super) inputs: BTreeMap<String, Input>,
     pub(super) symbols: BTreeMap<Symbol, SymbolEntry>,
 }
 
-/// Where series go, in the order of symbols.
+/// Collects series in the order of symbols.
 pub(super) struct Sink<'a> {
     pub(super) bars: BarsWriter,
     pub(super) report: Lines<RejectRow>,
@@ -32,7 +32,7 @@ pub(super) struct Sink<'a> {
     pub(super) old_findings: BTreeMap<String, Vec<Finding>>,
     pub(super) symbols: Vec<SymbolEntry>,
     pub(super) computed: usize,
-    /// Labels that are flat.
+    /// Number of flat labels.
     pub(super) flat: u64,
 }
 
@@ -59,7 +59,7 @@ impl Sink<'_> {
         self.bars.append(rows)
     }
 
-    /// Takes a series over from the version before.
+    /// Copies a series from the previous version.
     pub(super) fn copy(
         &mut self,
         symbol: Symbol,

@@ -1,7 +1,7 @@
-//! Rows to the columns of a Parquet row group and back.
+//! Rows ↔ the columns of a Parquet row group.
 //!
-//! The file is written with the column writers of the `parquet` crate and without Arrow: twenty flat columns need no
-//! second memory layout. Any Parquet reader opens it.
+//! Files are written with the column writers of the `parquet` crate, without Arrow, since twenty flat columns need no second
+//! memory layout. Any Parquet reader can open them.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use parquet::schema::types::{ColumnPath, Type, TypePtr};
 
 use super::rows::{NextBar, Rows};
 
-/// Names of the columns that every data set has, in their order; the features follow.
+/// Names of the columns of every data set, in order; the features follow.
 pub(crate) const FIXED: [&str; 14] = [
     "symbol",
     "date",
@@ -41,14 +41,14 @@ pub(crate) const FIXED: [&str; 14] = [
 const SYMBOL: usize = 0;
 const DATE: usize = 1;
 
-/// Rows in one data page: what has to be decoded to reach one row.
+/// Rows of one data page, the unit of decoding.
 const PAGE_ROWS: usize = 4096;
 
 /// Returns the schema of a file.
 ///
 /// # Errors
 ///
-/// Returns what the `parquet` crate says about a name that it refuses.
+/// The error of the `parquet` crate for an invalid name.
 pub fn schema(features: &[String]) -> Result<TypePtr> {
     let column = |name: &str, physical: Physical, logical, required: bool| -> Result<TypePtr> {
         let repetition = match required {
@@ -86,8 +86,8 @@ pub fn schema(features: &[String]) -> Result<TypePtr> {
     Ok(Arc::new(message.build()?))
 }
 
-/// Returns how files are written: Snappy, which is plain Rust; a dictionary only where values repeat; statistics of row
-/// groups for the key alone, since nobody looks for a row by its volume.
+/// Returns the properties of files: Snappy compression, which needs no C library; dictionaries only for columns with
+/// repeated values; statistics only for symbol and date, the columns that rows are searched by.
 #[must_use]
 pub fn properties() -> WriterProperties {
     let plain = |name: &str| ColumnPath::from(name);
@@ -116,7 +116,7 @@ pub fn properties() -> WriterProperties {
 ///
 /// # Errors
 ///
-/// Returns what the `parquet` crate says when the file cannot be written.
+/// The error of the `parquet` crate when the file cannot be written.
 pub fn write<W: std::io::Write + Send>(
     group: &mut SerializedRowGroupWriter<'_, W>,
     rows: &Rows,
@@ -199,20 +199,20 @@ pub fn write<W: std::io::Write + Send>(
     Ok(())
 }
 
-/// Which columns to decode.
+/// The columns to decode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Columns {
-    /// The bars and what followed them; no row has features.
+    /// Bars and labels, without features.
     Bars,
-    /// Everything.
+    /// All columns.
     All,
 }
 
-/// Returns the symbol of each row of a row group, or of its first rows.
+/// Returns the symbol of each row of a row group.
 ///
 /// # Errors
 ///
-/// Returns what the `parquet` crate says about a damaged file.
+/// The error of the `parquet` crate for a damaged file.
 pub fn symbols(group: &dyn RowGroupReader) -> Result<Vec<ByteArray>> {
     let len = group.metadata().num_rows().max(0) as usize;
     let ColumnReader::ByteArrayColumnReader(reader) = group.get_column_reader(SYMBOL)? else {
@@ -221,7 +221,7 @@ pub fn symbols(group: &dyn RowGroupReader) -> Result<Vec<ByteArray>> {
     required(reader, "symbol", &whole(len))
 }
 
-/// Returns the date of each row of a row group in days since the epoch.
+/// Returns the date of each row of a row group, in days since 1970-01-01.
 ///
 /// # Errors
 ///
@@ -234,12 +234,11 @@ pub fn days(group: &dyn RowGroupReader) -> Result<Vec<i32>> {
     required(reader, "date", &whole(len))
 }
 
-/// Reads some rows of a row group: the ranges in ascending order, one after another.
+/// Reads ranges of rows of a row group, given in ascending order.
 ///
 /// # Errors
 ///
-/// Returns what the `parquet` crate says about a damaged file, and an error that names the column when a value has no
-/// meaning here.
+/// The error of the `parquet` crate for a damaged file, and an error with the column for an invalid value.
 pub fn read(
     group: &dyn RowGroupReader,
     ranges: &[Range<usize>],
@@ -329,9 +328,9 @@ pub fn read(
     Ok(rows)
 }
 
-/// Reads the features as one row-major matrix `[len, feature_count]`, and which rows have them.
+/// Reads the features as a row-major matrix `[len, feature_count]`, and returns which rows have them.
 ///
-/// One pair of buffers serves all columns: a market has many row groups, and fresh memory costs page faults.
+/// All columns share one pair of buffers: a market has many row groups, and new allocations cause page faults.
 fn features(
     group: &dyn RowGroupReader,
     ranges: &[Range<usize>],
@@ -369,7 +368,7 @@ fn features(
 ///
 /// # Errors
 ///
-/// Returns an error that names the column when the text is no symbol.
+/// An error with the column when the text is not a symbol.
 pub(crate) fn symbol_of(cell: &ByteArray) -> Result<Symbol> {
     cell.as_utf8()
         .ok()
@@ -390,7 +389,7 @@ fn direction_of(class: i32) -> Result<Direction> {
 
 fn damaged(column: &str) -> ParquetError {
     ParquetError::General(format!(
-        "column {column} does not hold what a data set holds"
+        "column {column} has values that are invalid in a data set"
     ))
 }
 
@@ -430,7 +429,7 @@ fn optional<T: DataType>(
         .collect())
 }
 
-/// Walks a column: skips what lies between the ranges and reads the rest, page after page.
+/// Reads ranges of a column and skips the rows between them, page by page.
 fn each<T: DataType>(
     reader: &mut ColumnReaderImpl<T>,
     name: &str,

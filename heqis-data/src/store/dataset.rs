@@ -18,7 +18,7 @@ use super::manifest::Manifest;
 use super::rows::Rows;
 use crate::error::DataError;
 
-/// The version of a data set that was in force when it was opened.
+/// The version of a data set that was current when it was opened.
 #[derive(Clone, Debug)]
 pub struct DataSet {
     dir: PathBuf,
@@ -39,7 +39,7 @@ impl DataSet {
         })
     }
 
-    /// Takes a version in the making for a data set.
+    /// Opens a version under construction.
     pub(crate) fn at(dir: PathBuf, manifest: Manifest) -> Self {
         Self { dir, manifest }
     }
@@ -60,7 +60,7 @@ impl DataSet {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when the file cannot be read, and [`DataError::Table`] when it is no scaler.
+    /// [`DataError::File`] when the file cannot be read, and [`DataError::Table`] when it is not a scaler.
     pub fn scaler(&self) -> Result<Scaler, DataError> {
         let path = self.dir.join("scaler_params.json");
         let text =
@@ -126,16 +126,16 @@ impl DataSet {
         Ok(rows)
     }
 
-    /// Reads one year file after another in pieces of some ten thousand rows, and hands each to `take`. Several
-    /// threads read the whole market fastest with a year each: `years` selects them by their place in the manifest.
+    /// Reads the files of years in pieces of some ten thousand rows, and passes each piece to `take`. `years` are indices
+    /// of files in the manifest: several threads read a whole market fastest with a year each.
     ///
     /// # Errors
     ///
-    /// As [`DataSet::symbol`], and whatever `take` returns.
+    /// As [`DataSet::symbol`], and the errors of `take`.
     ///
     /// # Panics
     ///
-    /// Panics when the manifest has fewer files than `years` asks for.
+    /// Panics when `years` is beyond the files of the manifest.
     pub fn scan(
         &self,
         years: Range<usize>,
@@ -152,8 +152,8 @@ impl DataSet {
         Ok(())
     }
 
-    /// Starts to read series after series in the order of symbols. Every year's file is read once and in order; one
-    /// row group of each year is in memory.
+    /// Returns a reader of all series in the order of symbols. It reads the file of each year once and in order, and
+    /// keeps one row group of each year in memory.
     ///
     /// # Errors
     ///
@@ -162,7 +162,7 @@ impl DataSet {
         self.series_of(columns, |_| true)
     }
 
-    /// Reads series after series, but only the years that `wanted` names.
+    /// Returns a reader of all series in the years for which `wanted` is true.
     ///
     /// # Errors
     ///
@@ -201,14 +201,14 @@ impl DataSet {
     }
 }
 
-/// Series after series: see [`DataSet::series`].
+/// Reads series in the order of symbols: see [`DataSet::series`].
 pub struct SeriesReader {
     years: Vec<Cursor>,
     columns: Columns,
     feature_count: usize,
 }
 
-/// The place in one year's file.
+/// The position in the file of one year.
 struct Cursor {
     file: YearFile,
     next_group: usize,
@@ -221,7 +221,7 @@ impl Cursor {
         self.rows.bars().get(self.at).map(|bar| bar.symbol)
     }
 
-    /// Loads the next row group when the one at hand is used up.
+    /// Loads the next row group at the end of the current one.
     fn fill(&mut self, columns: Columns, feature_count: usize) -> Result<(), DataError> {
         while self.at == self.rows.len() && self.next_group < self.file.reader.num_row_groups() {
             self.rows = self.file.group(self.next_group, columns, feature_count)?;
@@ -233,8 +233,8 @@ impl Cursor {
 }
 
 impl SeriesReader {
-    /// Returns the series of a symbol that lies behind those read so far, or `None` when there is none; series before it
-    /// are passed over.
+    /// Returns the series of a symbol after those read so far, or `None` if it does not exist. Series before it are
+    /// skipped.
     ///
     /// # Errors
     ///
@@ -257,14 +257,14 @@ impl SeriesReader {
         Ok(self.years.iter().filter_map(Cursor::symbol).min())
     }
 
-    /// Returns the next series, or `None` behind the last.
+    /// Returns the next series, or `None` at the end.
     ///
     /// # Errors
     ///
     /// As [`DataSet::symbol`].
     #[allow(
         clippy::should_implement_trait,
-        reason = "an iterator of results would hide what ends it"
+        reason = "an iterator of results would not end at an error"
     )]
     pub fn next(&mut self) -> Result<Option<Rows>, DataError> {
         let Some(symbol) = self.peek()? else {
@@ -272,7 +272,7 @@ impl SeriesReader {
         };
         let mut series: Option<Rows> = None;
         for cursor in &mut self.years {
-            // A series lies in one row group of a year, but nothing breaks if another writer thought otherwise.
+            // This writer stores a series in one row group of a year, but other writers may not.
             while cursor.symbol() == Some(symbol) {
                 let len = cursor.rows.bars()[cursor.at..]
                     .iter()
@@ -343,14 +343,14 @@ fn symbol_range(group: &RowGroupMetaData) -> Option<(Symbol, Symbol)> {
     }
 }
 
-/// Returns where a symbol's rows lie among sorted ones.
+/// Returns the range of a symbol in sorted rows.
 fn run(cells: &[ByteArray], name: &ByteArray) -> Range<usize> {
     let from = cells.partition_point(|cell| cell.data() < name.data());
     let to = cells.partition_point(|cell| cell.data() <= name.data());
     from..to
 }
 
-/// Returns the runs of rows whose day is wanted.
+/// Returns the ranges of rows of a day.
 fn runs_of(days: &[i32], wanted: i32) -> Vec<Range<usize>> {
     let mut runs: Vec<Range<usize>> = Vec::new();
     for (row, day) in days.iter().enumerate() {

@@ -1,8 +1,8 @@
-//! A version in the making, and how it takes the place of the one before.
+//! A version under construction, and its publication.
 //!
-//! A draft is written into a directory of its own. Publishing renames that directory to the version's name, and then
-//! renames a new manifest over the old one: that last rename is the moment of change. Whatever is interrupted before it
-//! leaves the old version in force, and the next draft clears what was left behind.
+//! A draft is written into a directory of its own. Publishing renames that directory to the name of the version, and then
+//! renames a new manifest over the old one, which atomically makes the new version current. After an interruption before
+//! that rename the old version remains current, and the next draft removes the remains.
 
 use std::fs::{self, File, TryLockError};
 use std::io::Write;
@@ -15,17 +15,17 @@ const DRAFT: &str = "draft";
 const LOCK: &str = "lock";
 const NEXT: &str = "manifest.json.next";
 
-/// The one writer of a data set.
+/// The exclusive writer of a data set.
 #[derive(Debug)]
 pub struct Draft {
     root: PathBuf,
     dir: PathBuf,
-    /// Held until the draft is gone; the system lets go of it when the process dies.
+    /// Held until the draft is dropped; the operating system releases it when the process ends.
     _lock: Lock,
 }
 
-/// The lock of the one writer. It is given back by name and not by closing the file, since a child process that is being
-/// started holds a copy of the file until it has become another program.
+/// The lock of the writer. It is released explicitly and not by closing the file, since a child process shares the open
+/// file between `fork` and `exec`.
 #[derive(Debug)]
 struct Lock(File);
 
@@ -36,8 +36,8 @@ impl Drop for Lock {
 }
 
 impl Draft {
-    /// Begins a draft in the data set `root`, which is made when it is not there, and clears what an interrupted writer
-    /// left.
+    /// Begins a draft in the data set `root`, which is created if missing, and removes the remains of an interrupted
+    /// writer.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ impl Draft {
         &self.dir
     }
 
-    /// Writes one file of the version through to the disk.
+    /// Writes one file of the version and syncs it to the disk.
     ///
     /// # Errors
     ///
@@ -83,13 +83,13 @@ impl Draft {
         write_through(&self.dir.join(name), content)
     }
 
-    /// Puts the version in force, removes the one before, and returns the manifest as written.
+    /// Makes the version current, removes the previous one, and returns the manifest as written.
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when a name cannot be changed; the version before is then still in force.
+    /// [`DataError::File`] when a rename fails; the previous version is then still current.
     pub fn publish(self, mut manifest: Manifest) -> Result<Manifest, DataError> {
-        // The same settings and inputs, prepared anew, must not touch the version in force before the change either.
+        // With the same settings and inputs the version has the same name, and the current one must not be overwritten.
         if self.root.join(&manifest.version).exists() {
             manifest.version.push('0');
         }
@@ -103,7 +103,7 @@ impl Draft {
         Ok(manifest)
     }
 
-    /// Gives the draft up and removes it.
+    /// Removes the draft.
     ///
     /// # Errors
     ///
@@ -112,11 +112,11 @@ impl Draft {
         self.sweep()
     }
 
-    /// Removes drafts and versions that no manifest names.
+    /// Removes drafts, and versions that are not current.
     fn sweep(&self) -> Result<(), DataError> {
         let exists = self.root.join(manifest::FILE).exists();
         let current = Manifest::read(&self.root).map(|manifest| manifest.version);
-        // What an unreadable manifest names is not known, so its version is kept until another is in force.
+        // The version of an unreadable manifest is unknown, so all versions are kept until another is current.
         let keeps_all = exists && current.is_err();
         let entries =
             fs::read_dir(&self.root).map_err(|source| DataError::file(&self.root, source))?;
@@ -153,7 +153,7 @@ fn write_through(path: &Path, content: &[u8]) -> Result<(), DataError> {
     put().map_err(|source| DataError::file(path, source))
 }
 
-/// Makes new names survive a loss of power. Only Unix lets a directory be opened for it.
+/// Syncs a directory, so that new names survive a power failure. Only Unix can open a directory for it.
 fn sync_dir(dir: &Path) -> Result<(), DataError> {
     if cfg!(unix) {
         File::open(dir)

@@ -1,4 +1,4 @@
-//! What a version of a data set is made of, and from what.
+//! The manifest of a version: its settings, inputs and contents.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::bars::TableOptions;
 use crate::error::DataError;
 
-/// The layout that this build writes and reads.
+/// The schema version that this build writes and reads.
 pub const SCHEMA_VERSION: u32 = 1;
-/// The file that names the version in force.
+/// The file that names the current version.
 pub const FILE: &str = "manifest.json";
 
-/// Everything about one version. It holds no clock and no host, so the same input gives the same bytes.
+/// The description of one version. It contains neither time nor host, so equal inputs give equal bytes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// The layout: [`SCHEMA_VERSION`].
+    /// Equal to [`SCHEMA_VERSION`].
     pub schema_version: u32,
     /// The directory of the version, `v-` and a digest of settings and inputs.
     pub version: String,
@@ -32,28 +32,28 @@ pub struct Manifest {
     pub span: Span,
     /// Row counts.
     pub rows: RowCounts,
-    /// Number of rows turned down, by reason.
+    /// Number of rejected rows, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Number of stored bars with each note of the cleaner.
+    /// Number of stored bars with each mark of the cleaner.
     pub marks: BTreeMap<String, u64>,
-    /// Number of findings in what is known beside the bars, by evidence.
+    /// Number of findings in the reference data, by evidence.
     #[serde(default)]
     pub findings: BTreeMap<String, u64>,
-    /// What whoever uses the set should know first; left out when there is nothing.
+    /// Warnings for users of the data set; left out when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// The files of `bars`, in the order of years.
     pub files: Vec<FileEntry>,
-    /// The files that rows were read from, in the order of their names.
+    /// The files with the rows, in the order of their names.
     pub inputs: Vec<Input>,
-    /// The tables of what is known beside the bars.
+    /// The reference tables.
     #[serde(default)]
     pub tables: Vec<TableEntry>,
     /// The series, in the order of symbols.
     pub symbols: Vec<SymbolEntry>,
 }
 
-/// What decides over rows besides the input: when one of these changes, everything is computed anew.
+/// The settings that rows depend on; when one of them changes, all series are computed again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
@@ -61,32 +61,32 @@ pub struct Settings {
     pub code_version: String,
     /// The features, in the order of a row.
     pub features: Vec<String>,
-    /// The number that stands for the feature list: [`heqis_quant::FeatureSet::id`].
+    /// The identifier of the feature list: [`heqis_quant::FeatureSet::id`].
     pub feature_set_id: u32,
     /// Number of rows in the window of a model, kept with the scaler.
     pub window_bars: usize,
     /// Largest absolute return that counts as flat.
     pub flat_band: f64,
-    /// Which prices are shown, and whether features and labels follow known ex-rights.
+    /// Whether features and labels use known ex-rights, and the level of the prices to show.
     pub adjustment: Adjust,
     /// How the scaler scales.
     #[serde(default = "min_max")]
     pub scaler: ScalerKind,
-    /// What the scaler does to live values outside the span's range.
+    /// The treatment of live values outside the range of the training span.
     #[serde(default = "clip")]
     pub out_of_range: OutOfRange,
     /// Where the training span ends.
     pub train_to: TrainTo,
-    /// What was said of the tables beside what they show.
+    /// Options of the table reader, which override detected properties.
     #[serde(default, skip_serializing_if = "is_default")]
     pub reading: TableOptions,
-    /// What the cleaner was told, by the configuration and by the tables.
+    /// Settings of the cleaner, from the configuration and the tables.
     pub clean: CleanConfig,
 }
 
 impl Settings {
-    /// Returns what all series depend on: without the cleaner's words about single stocks, which belong to the digest of
-    /// each.
+    /// Returns the settings that all series depend on, without those of the cleaner for single stocks, which are part of
+    /// the digest of each series.
     #[must_use]
     pub fn common(&self) -> Self {
         let mut common = self.clone();
@@ -109,19 +109,19 @@ fn clip() -> OutOfRange {
     OutOfRange::Clip
 }
 
-/// How prices before an ex-right are made comparable with those behind it.
+/// How prices before an ex-right are made comparable with later ones.
 ///
-/// Features and labels are ratios, free of the price level, so forward and backward give the same ones. They differ in
-/// the level of the prices that `data show` computes; stored prices are always as traded.
+/// Features and labels are ratios and independent of the price level, so forward and backward give the same ones. They
+/// differ in the level of the prices that `data show` computes; stored prices are always as traded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Adjust {
-    /// Only by the reference prices that the bars have, and the cleaner's suspicion.
+    /// Only by the reference prices of the bars and the ex-rights that the cleaner suspects.
     #[default]
     None,
-    /// By known ex-rights too; prices are shown on the level of the last day.
+    /// Also by known ex-rights; prices are shown on the level of the last day.
     Forward,
-    /// By known ex-rights too; prices are shown on the level of the first day.
+    /// Also by known ex-rights; prices are shown on the level of the first day.
     Backward,
 }
 
@@ -143,7 +143,7 @@ impl Adjust {
 pub enum TrainTo {
     /// On this day, included.
     Date(Date),
-    /// Behind this share of all days on which any bar is stored.
+    /// After this share of all days with a stored bar.
     Fraction(f64),
 }
 
@@ -153,7 +153,7 @@ pub enum TrainTo {
 pub struct RowCounts {
     /// Rows read from the inputs.
     pub read: u64,
-    /// Rows turned down.
+    /// Rejected rows.
     pub rejected: u64,
     /// Bars stored.
     pub bars: u64,
@@ -173,27 +173,27 @@ pub struct FileEntry {
     pub name: String,
     /// Its rows.
     pub rows: u64,
-    /// Its length.
+    /// Its length in bytes.
     pub bytes: u64,
     /// Its rows with features.
     pub with_features: u64,
     /// Its rows with a label.
     pub labelled: u64,
-    /// Its bars with each note of the cleaner.
+    /// Its bars with each mark of the cleaner.
     pub marks: BTreeMap<String, u64>,
     /// The days of its bars.
     pub days: Vec<Date>,
 }
 
 impl FileEntry {
-    /// Returns the year of the file's bars, or `None` when its name is none that the writer gives.
+    /// Returns the year of the file's bars, or `None` for a name that the writer does not use.
     #[must_use]
     pub fn year(&self) -> Option<i16> {
         self.name.strip_suffix(".parquet")?.parse().ok()
     }
 }
 
-/// One file that rows were read from.
+/// One file with rows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Input {
@@ -201,29 +201,29 @@ pub struct Input {
     pub path: String,
     /// SHA-256 of its bytes in lower-case hex.
     pub sha256: String,
-    /// Its layout, encoding and units, as found.
+    /// Its detected layout, encoding and units.
     #[serde(default)]
     pub detected: String,
-    /// Its rows, the unreadable ones included.
+    /// Its rows, unreadable ones included.
     pub rows: u64,
-    /// Its rows that could not be read.
+    /// Its unreadable rows.
     pub unreadable: u64,
-    /// What a user should know of the table.
+    /// Warnings about the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
-    /// Why it gives nothing.
+    /// The reason why it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<String>,
-    /// Its one symbol; absent when it holds several, or none.
+    /// Its only symbol; absent if it has several or none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<Symbol>,
 }
 
-/// One table of what is known beside the bars.
+/// One reference table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TableEntry {
-    /// What it tells: `events`, `factors`, `calendar`, `stock_basic`, `namechange`, `suspend_d` or
+    /// Its content: `events`, `factors`, `calendar`, `stock_basic`, `namechange`, `suspend_d` or
     /// `stk_limit`.
     pub role: String,
     /// Its path, as given.
@@ -240,7 +240,7 @@ pub struct SymbolEntry {
     pub symbol: Symbol,
     /// SHA-256 of the series' rows as read, in the order of time.
     pub input_sha256: String,
-    /// SHA-256 of what is known of it beside its rows.
+    /// SHA-256 of its reference data.
     #[serde(default, rename = "known_sha256")]
     pub reference_sha256: String,
     /// The day of its last row as read.
@@ -250,12 +250,12 @@ pub struct SymbolEntry {
     pub bars: u64,
     /// Bars before which trading days are missing.
     pub gaps: u64,
-    /// Rows turned down.
+    /// Rejected rows.
     pub rejected: u64,
-    /// Why its prices are taken for adjusted ones.
+    /// The reason why its prices are treated as adjusted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub adjusted: Option<String>,
-    /// The days of its first and last bar; absent when every row was turned down.
+    /// The days of its first and last bar; absent if all rows were rejected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub span: Option<Span>,
 }
@@ -265,13 +265,13 @@ impl Manifest {
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] when there is none, [`DataError::Json`] when it has another shape, and [`DataError::Rule`]
-    /// when another layout wrote it.
+    /// [`DataError::File`] when it cannot be read, [`DataError::Json`] when its syntax or fields are wrong, and
+    /// [`DataError::Rule`] when its schema version is another one.
     pub fn read(root: &Path) -> Result<Self, DataError> {
         let path = root.join(FILE);
         let text =
             std::fs::read_to_string(&path).map_err(|source| DataError::file(&path, source))?;
-        /// The one field that every layout has.
+        /// The field that every schema version has.
         #[derive(Deserialize)]
         struct Probe {
             schema_version: u32,

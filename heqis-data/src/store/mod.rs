@@ -1,20 +1,21 @@
-//! A data set on disk: one directory that is always either the last good version or the next one.
+//! A data set on disk: a directory whose current version is replaced atomically.
 //!
-//! - [`rows`]: what is stored, one row a bar: the bar, its features, its label.
+//! - [`rows`]: the stored rows in memory: bars with features and labels.
 //! - [`columns`]: rows ↔ the columns of a Parquet row group.
-//! - [`writer`]: series after series → one Parquet file a year.
+//! - [`writer`]: series → one Parquet file for each year.
 //! - [`dataset`]: the reader: one symbol, one day, or everything.
-//! - [`manifest`]: what a version is made of.
-//! - [`draft`]: a version in the making, and how it takes the place of the one before.
+//! - [`manifest`]: the settings, inputs and contents of a version.
+//! - [`draft`]: a version under construction, and its publication.
 //!
 //! ```text
-//! DIR/manifest.json              names the version in force; renamed into place last
+//! DIR/manifest.json              names the current version; replaced last, by renaming
 //! DIR/v-<digest>/bars/2015.parquet   rows of one year, sorted by symbol and time
 //! DIR/v-<digest>/scaler_params.json  the scaler, fitted on the training span
-//! DIR/v-<digest>/rejects.csv         every row that was turned down, and why
+//! DIR/v-<digest>/rejects.csv         rejected rows with their reasons
+//! DIR/v-<digest>/findings.csv        contradictions with the reference data
 //! ```
 //!
-//! What is *not* here: how rows come about ([`crate::prepare`]).
+//! Not here: how rows are computed ([`crate::prepare`]).
 
 pub mod columns;
 pub mod dataset;

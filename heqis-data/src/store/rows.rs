@@ -6,7 +6,7 @@ use std::ops::Range;
 use heqis_quant::label::Direction;
 use heqis_quant::{Bar, Date};
 
-/// What followed a bar, with the day on which it became known: a label may be used only where that day is past.
+/// The label of a bar, with the day on which it becomes known: a label may be used only after that day.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NextBar {
     /// The day of the next bar of the series.
@@ -17,7 +17,7 @@ pub struct NextBar {
     pub direction: Direction,
 }
 
-/// Bars with the features and the label of each. Features are unscaled, so that one data set serves every scaler.
+/// Bars with features and labels. Features are unscaled, so that a data set can be used with any scaler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rows {
     feature_count: usize,
@@ -30,7 +30,7 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Makes an empty table for rows of `feature_count` features.
+    /// Creates an empty table for rows of `feature_count` features.
     #[must_use]
     pub fn new(feature_count: usize) -> Self {
         Self {
@@ -46,7 +46,7 @@ impl Rows {
     ///
     /// # Panics
     ///
-    /// Panics when there are more or fewer features than the table was made for.
+    /// Panics when the number of features is not that of the table.
     pub fn push(&mut self, bar: Bar, features: Option<&[f64]>, next: Option<NextBar>) {
         self.bars.push(bar);
         self.known.push(features.is_some());
@@ -62,11 +62,11 @@ impl Rows {
         self.next.push(next);
     }
 
-    /// Adds some rows of another table of the same features.
+    /// Adds a range of rows of another table with the same features.
     ///
     /// # Panics
     ///
-    /// Panics when the range leaves `other`, or the tables have different numbers of features.
+    /// Panics when the range exceeds `other`, or the tables have different numbers of features.
     pub fn extend_from(&mut self, other: &Self, range: Range<usize>) {
         assert_eq!(self.feature_count, other.feature_count, "features of a row");
         let n = self.feature_count;
@@ -112,13 +112,13 @@ impl Rows {
         self.known[row].then(|| &self.features[row * n..(row + 1) * n])
     }
 
-    /// Returns what followed each bar; the last bar of a series has nothing.
+    /// Returns the label of each bar; the last bar of a series has none.
     #[must_use]
     pub fn next(&self) -> &[Option<NextBar>] {
         &self.next
     }
 
-    /// Returns the rows of each year, in the order that they have here.
+    /// Returns the rows of each year, in their order.
     #[must_use]
     pub(crate) fn by_year(&self) -> BTreeMap<i16, Self> {
         let mut years = BTreeMap::new();
@@ -131,7 +131,7 @@ impl Rows {
         years
     }
 
-    /// Forgets all rows and keeps the memory.
+    /// Removes all rows and keeps the allocations.
     pub fn clear(&mut self) {
         self.bars.clear();
         self.features.clear();

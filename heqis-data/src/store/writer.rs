@@ -1,4 +1,4 @@
-//! Series after series into one Parquet file a year.
+//! Series → one Parquet file for each year.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,19 +16,19 @@ use super::manifest::FileEntry;
 use super::rows::Rows;
 use crate::error::DataError;
 
-/// A row group is closed at the first border between two series behind this many rows. Small enough that the open
-/// groups of all years fit into memory, and large enough that a year has some forty of them.
+/// A row group ends at the first boundary between two series after this number of rows. It is small enough for the open
+/// groups of all years to fit into memory, and large enough for a year to have about forty groups.
 pub const GROUP_ROWS: usize = 32_768;
 
-/// Writes the `bars` directory of a version. Series come in the order of their symbols, so that the rows of one symbol
-/// and year lie in one row group and its statistics find them.
+/// Writes the `bars` directory of a version. Series are added in the order of symbols, so that the rows of a
+/// symbol and year are in one row group and can be found by its statistics.
 pub struct BarsWriter {
     dir: PathBuf,
     feature_count: usize,
     schema: TypePtr,
     properties: WriterPropertiesPtr,
     years: BTreeMap<i16, Year>,
-    /// Files taken over from another version.
+    /// Files reused from another version.
     kept: BTreeMap<i16, FileEntry>,
     last: Option<Symbol>,
 }
@@ -68,10 +68,11 @@ impl BarsWriter {
         })
     }
 
-    /// Takes the file of one year over from another version, whose directory of bars is `from`. Rows of that year are
-    /// then left out by [`BarsWriter::append`]: the caller knows that they are the same.
+    /// Reuses the file of one year of another version, whose directory of bars is `from`. [`BarsWriter::append`] then
+    /// ignores rows of that year; the caller ensures that they are the same.
     ///
-    /// The file gets a second name where the file system can do that, since no file is changed once it is written.
+    /// The file is hard-linked if the file system supports it, since written files are never changed, and copied
+    /// otherwise.
     ///
     /// # Errors
     ///
@@ -89,7 +90,7 @@ impl BarsWriter {
     ///
     /// # Errors
     ///
-    /// [`DataError::Rule`] when the rows are of several instruments or the symbol does not lie behind the one before,
+    /// [`DataError::Rule`] when the rows are of several instruments or the symbol is not after the previous one,
     /// [`DataError::File`] and [`DataError::Parquet`] when a file cannot be written.
     pub fn append(&mut self, series: &Rows) -> Result<(), DataError> {
         let bars = series.bars();
@@ -102,7 +103,7 @@ impl BarsWriter {
         {
             return Err(DataError::kind(
                 &self.dir,
-                format!("series must come one by one in the order of symbols, got {symbol}"),
+                format!("series must be added one by one in the order of symbols, got {symbol}"),
             ));
         }
         self.last = Some(symbol);
@@ -120,7 +121,7 @@ impl BarsWriter {
             }
             start = end;
         }
-        // Only here, so that a series whose years alternate still lies in one row group of each.
+        // Only after the whole series, so that a series with alternating years is in one row group of each year.
         for year in self.years.values_mut() {
             if year.pending.len() >= GROUP_ROWS {
                 year.flush()?;
@@ -129,11 +130,11 @@ impl BarsWriter {
         Ok(())
     }
 
-    /// Closes all files and returns what was written, in the order of years.
+    /// Closes all files and returns their entries, in the order of years.
     ///
     /// # Errors
     ///
-    /// [`DataError::File`] and [`DataError::Parquet`] when a file cannot be written through to the disk.
+    /// [`DataError::File`] and [`DataError::Parquet`] when a file cannot be written or synced to the disk.
     pub fn finish(self) -> Result<Vec<FileEntry>, DataError> {
         let mut entries = self.kept;
         for (year, mut open) in self.years {
@@ -201,7 +202,7 @@ impl Year {
         Ok(())
     }
 
-    /// Counts what is pending.
+    /// Counts the pending rows.
     fn count(&mut self) {
         let (rows, entry) = (&self.pending, &mut self.entry);
         entry.rows += rows.len() as u64;

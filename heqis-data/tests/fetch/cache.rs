@@ -1,4 +1,4 @@
-//! The cache of raw replies: nothing is changed, nothing is believed that is damaged.
+//! The cache of raw replies: no file is changed, and damaged files are detected.
 
 use heqis_data::fetch::cache::{Cache, Entry};
 
@@ -12,7 +12,7 @@ fn body(entry: Entry) -> String {
 }
 
 #[test]
-fn replies_are_added_and_the_last_one_counts() {
+fn replies_are_added_and_the_last_one_is_returned() {
     let folder = tempfile::tempdir().unwrap();
     let mut cache = Cache::new(folder.path());
     assert_eq!(cache.get("daily", "q").unwrap(), Entry::Absent);
@@ -34,12 +34,12 @@ fn replies_are_added_and_the_last_one_counts() {
 }
 
 #[test]
-fn any_changed_byte_makes_an_entry_corrupt_and_a_further_reply_mends_it() {
+fn any_changed_byte_makes_an_entry_corrupt_and_a_further_reply_replaces_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut cache = Cache::new(folder.path());
     cache.put("daily", "q", "{\"code\":0}", 7).unwrap();
     let (path, whole) = files_in(&folder.path().join("daily")).remove(0);
-    // The time of the fetch is the one part that carries no redundancy.
+    // The time of the fetch is the only part without redundancy.
     let text = String::from_utf8(whole.clone()).unwrap();
     let time = text.find("fetched_unix_s\":7").unwrap() + "fetched_unix_s\":".len();
     for place in (0..whole.len()).filter(|place| *place != time) {
@@ -65,7 +65,7 @@ fn any_changed_byte_makes_an_entry_corrupt_and_a_further_reply_mends_it() {
 }
 
 #[test]
-fn two_processes_do_not_add_at_the_same_time_but_may_read() {
+fn only_one_process_at_a_time_adds_replies_and_others_may_read() {
     let folder = tempfile::tempdir().unwrap();
     let mut first = Cache::new(folder.path());
     first.put("daily", "q", "a", 1).unwrap();

@@ -1,5 +1,5 @@
-//! The Tushare client against a vendor that pages, limits, refuses, is late, breaks off and lies; without waiting, and
-//! without the token showing up anywhere.
+//! Tests of the Tushare client with a vendor that pages, limits, refuses, is late, disconnects and sends wrong rows. They
+//! run without waiting, and check that the token never appears.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod cache;

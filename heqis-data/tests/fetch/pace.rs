@@ -1,4 +1,4 @@
-//! The spacing of calls and the telling of progress, in virtual time.
+//! The rate limit of calls and the progress report, in virtual time.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use heqis_quant::Date;
 use crate::vendor::{InProcess, market};
 use crate::world::{Log, Still, later, with_client};
 
-/// Keeps the times at which requests went out.
+/// Records the times of requests.
 struct Timed<'a> {
     vendor: &'a InProcess,
     clock: &'a Still,
@@ -27,7 +27,7 @@ impl Transport for Timed<'_> {
 }
 
 #[test]
-fn no_minute_sees_more_than_four_fifths_of_the_calls_that_the_points_allow() {
+fn no_minute_has_more_than_four_fifths_of_the_calls_that_the_points_allow() {
     for (points, limit) in [(1999, 50), (4999, 200), (15_000, 500)] {
         assert_eq!(calls_per_minute(points), limit);
     }
@@ -84,7 +84,7 @@ fn a_clock_that_is_set_back_does_not_stop_the_run() {
 }
 
 #[test]
-fn waits_after_failures_double_up_to_a_minute_and_repeat_with_their_seed() {
+fn waits_after_failures_double_up_to_a_minute_and_are_determined_by_the_seed() {
     let waits = |seed| {
         let backoff = Backoff::new(seed);
         (0..10)
@@ -101,7 +101,7 @@ fn waits_after_failures_double_up_to_a_minute_and_repeat_with_their_seed() {
 }
 
 #[test]
-fn plain_lines_tell_calls_rate_and_time_left_every_ten_seconds_and_at_the_end() {
+fn plain_lines_report_calls_rate_and_time_left_every_ten_seconds_and_at_the_end() {
     let (clock, log) = (later(), Log::default());
     let progress = Progress::lines(log.clone(), &clock);
     progress.begin(25);
@@ -120,7 +120,7 @@ fn plain_lines_tell_calls_rate_and_time_left_every_ten_seconds_and_at_the_end() 
 }
 
 #[test]
-fn a_run_that_takes_no_time_tells_no_rate() {
+fn a_run_that_takes_no_time_reports_no_rate() {
     let (clock, log) = (later(), Log::default());
     let progress = Progress::lines(log.clone(), &clock);
     progress.begin(2);

@@ -1,4 +1,4 @@
-//! Which calls a run makes, what it takes for complete, and what it asks again.
+//! The calls of a run, the replies that are complete, and those that are requested again.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ struct Cli {
     args: FetchArgs,
 }
 
-/// A folder with a cache, tables and perhaps a watch list.
+/// A folder with a cache, tables and an optional watch list.
 struct Run {
     folder: tempfile::TempDir,
     vendor: InProcess,
@@ -74,9 +74,9 @@ impl Run {
         text.lines().skip(1).map(str::to_owned).collect()
     }
 
-    fn asked(&self, api: &str) -> usize {
-        let asked = self.vendor.requests.borrow();
-        asked
+    fn requests(&self, api: &str) -> usize {
+        let requests = self.vendor.requests.borrow();
+        requests
             .iter()
             .filter(|call| call.starts_with(&format!("{api} ")))
             .count()
@@ -88,7 +88,7 @@ fn cache_files(run: &Run, api: &str) -> usize {
 }
 
 #[test]
-fn the_market_is_asked_day_by_day_and_a_second_run_is_offline_and_the_same() {
+fn the_market_is_requested_day_by_day_and_a_second_run_is_offline_and_equal() {
     // A Friday to a Monday.
     let mut paying = market();
     paying.dividends = vec![
@@ -100,20 +100,28 @@ fn the_market_is_asked_day_by_day_and_a_second_run_is_offline_and_the_same() {
     let summary = summary.unwrap();
     assert_eq!((summary.late.len(), summary.days_ahead), (0, 0));
     assert_eq!(run.rows("trade_cal").len(), 4);
-    assert_eq!(run.rows("stock_basic").len(), 4, "the delisted one too");
-    // The delisted stock has no bars any more.
+    assert_eq!(
+        run.rows("stock_basic").len(),
+        4,
+        "the delisted one included"
+    );
+    // The delisted stock has no bars.
     for api in ["daily", "daily_basic", "adj_factor", "stk_limit"] {
-        assert_eq!((run.asked(api), run.rows(api).len()), (2, 6), "{api}");
+        assert_eq!((run.requests(api), run.rows(api).len()), (2, 6), "{api}");
     }
     assert_eq!(
-        (run.asked("suspend_d"), run.rows("suspend_d").len()),
+        (run.requests("suspend_d"), run.rows("suspend_d").len()),
         (2, 0)
     );
     assert_eq!(
-        (run.asked("namechange"), run.rows("namechange").len()),
+        (run.requests("namechange"), run.rows("namechange").len()),
         (1, 4)
     );
-    assert_eq!(run.asked("dividend"), 2, "one call an ex-right day");
+    assert_eq!(
+        run.requests("dividend"),
+        2,
+        "one call for each ex-right day"
+    );
     assert_eq!(
         run.rows("dividend"),
         ["600000.SH,20151231,20160401,实施,0,,,0.4635,0.515,,20160815,"]
@@ -127,13 +135,13 @@ fn the_market_is_asked_day_by_day_and_a_second_run_is_offline_and_the_same() {
 }
 
 #[test]
-fn an_open_day_without_bars_is_reported_and_asked_again_until_they_are_out() {
+fn an_open_day_without_bars_is_reported_and_requested_again_until_they_are_published() {
     let published = |day| Market {
         published: day,
         ..market()
     };
     let mut run = run_from("2016-08-16", "2016-08-17", published("20160816"));
-    // Long after that day: even then an empty answer is not taken for complete.
+    // An empty reply is not complete, even long after that day.
     for _ in 0..2 {
         let (summary, notes) = run.go(&later());
         let late = ["daily", "daily_basic", "adj_factor", "stk_limit"]
@@ -142,24 +150,24 @@ fn an_open_day_without_bars_is_reported_and_asked_again_until_they_are_out() {
         assert!(notes.contains("daily 20160817: no rows yet"), "{notes}");
         assert_eq!(run.rows("daily").len(), 3, "one day of three stocks");
     }
-    assert_eq!((run.asked("daily"), cache_files(&run, "daily")), (3, 1));
+    assert_eq!((run.requests("daily"), cache_files(&run, "daily")), (3, 1));
     run.vendor = InProcess::new(published("20160817"));
     let (summary, _) = run.go(&later());
     assert!(summary.unwrap().late.is_empty());
-    assert_eq!(run.vendor.take_requests().len(), 4, "only what was late");
+    assert_eq!(run.vendor.take_requests().len(), 4, "only the late calls");
     assert_eq!(run.rows("daily").len(), 6);
     assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
 }
 
 #[test]
-fn a_day_that_is_not_over_is_asked_again_when_it_is() {
+fn a_day_that_is_not_over_is_requested_again_when_it_is() {
     let run = run_from("2016-08-16", "2016-08-17", market());
     let evening = Still::at("2016-08-17", 18);
     assert!(run.go(&evening).0.unwrap().late.is_empty());
     run.vendor.take_requests();
-    // The evening's bars might still be mended; the day before stands.
+    // The bars of the evening may still be corrected; the day before is final.
     run.go(&Still::at("2016-08-17", 23)).0.unwrap();
-    assert_eq!(run.asked("daily"), 1);
+    assert_eq!(run.requests("daily"), 1);
     assert_eq!(run.vendor.take_requests().len(), 1 + 3 + 6 + 1);
     run.go(&Still::at("2016-08-18", 0)).0.unwrap();
     assert_eq!(run.vendor.take_requests().len(), 1 + 3 + 6 + 1);
@@ -174,27 +182,26 @@ fn a_day_that_is_not_over_is_asked_again_when_it_is() {
 }
 
 #[test]
-fn open_days_that_lie_ahead_are_counted_and_not_asked_for() {
+fn future_open_days_are_counted_and_not_requested() {
     let mut run = run_from("2016-08-16", "2016-08-19", market());
     let (summary, _) = run.go(&Still::at("2016-08-17", 20));
     assert_eq!(summary.unwrap().days_ahead, 2);
-    assert_eq!(run.asked("daily"), 2);
+    assert_eq!(run.requests("daily"), 2);
     assert_eq!(run.rows("trade_cal").len(), 4);
     run.from = "2016-08-18";
     let (summary, _) = run.go(&Still::at("2016-08-17", 20));
     assert_eq!(summary.unwrap().days_ahead, 2);
     let table = run.path("out/daily.csv");
-    assert!(!table.exists(), "no table of an earlier run stays");
+    assert!(!table.exists(), "the table of an earlier run is removed");
 }
 
 #[test]
-fn lists_and_calendar_are_fetched_again_when_they_are_older_than_the_last_day_and_the_old_ones_stay()
- {
+fn lists_and_calendar_older_than_the_last_day_are_fetched_again_and_the_old_ones_are_kept() {
     let mut run = run_from("2016-08-16", "2016-08-17", market());
     run.go(&Still::at("2016-08-18", 9)).0.unwrap();
     let before = files_in(&run.path("cache").join("stock_basic"));
     assert_eq!(before.len(), 3);
-    // A month later a stock is new; a run up to a day that the list covers does not see it, one beyond does.
+    // A month later there is a new stock. A run up to a day of the old list does not fetch it, a later one does.
     run.vendor.market.stocks.push(Stock {
         code: "603000.SH",
         name: "新股",
@@ -224,14 +231,14 @@ fn a_calendar_from_before_its_last_day_is_fetched_again() {
     run.go(&Still::at("2016-08-16", 9)).0.unwrap();
     run.vendor.take_requests();
     run.go(&Still::at("2016-08-21", 9)).0.unwrap();
-    assert_eq!(run.asked("trade_cal"), 1);
+    assert_eq!(run.requests("trade_cal"), 1);
     assert_eq!(cache_files(&run, "trade_cal"), 2);
     run.go(&Still::at("2016-08-22", 9)).0.unwrap();
-    assert_eq!(run.asked("trade_cal"), 1, "now it stands");
+    assert_eq!(run.requests("trade_cal"), 1, "now it is final");
 }
 
 #[test]
-fn refresh_asks_for_everything_again_and_keeps_the_old_replies() {
+fn refresh_requests_everything_again_and_keeps_the_old_replies() {
     let mut run = run_from("2016-08-16", "2016-08-17", market());
     run.go(&later()).0.unwrap();
     let first = run.vendor.take_requests();
@@ -240,22 +247,22 @@ fn refresh_asks_for_everything_again_and_keeps_the_old_replies() {
     run.go(&later()).0.unwrap();
     assert_eq!(run.vendor.take_requests(), first);
     let after = files_in(&run.path("cache"));
-    assert_eq!(after.len(), 2 * before.len() - 1, "but for the lock");
+    assert_eq!(after.len(), 2 * before.len() - 1, "except the lock");
     assert!(before.iter().all(|file| after.contains(file)));
     run.refresh = false;
     assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
 }
 
 #[test]
-fn a_calendar_with_a_hole_is_an_error() {
-    let mut holed = market();
-    holed.tells_more = false;
-    holed.cap_rows = 6;
-    // The seventh day is cut off by a cap that the client does not know of.
-    let run = run_from("2016-08-15", "2016-08-21", holed);
+fn a_calendar_with_a_missing_day_is_an_error() {
+    let mut incomplete = market();
+    incomplete.reports_more = false;
+    incomplete.cap_rows = 6;
+    // The seventh day is cut off by a cap that is unknown to the client.
+    let run = run_from("2016-08-15", "2016-08-21", incomplete);
     let text = fetch_error(run.go(&later()).0).to_string();
     assert!(
-        text.contains("must hold every day asked for, got nothing on 2016-08-15"),
+        text.contains("must have every requested day, got nothing on 2016-08-15"),
         "{text}"
     );
 }
@@ -267,19 +274,19 @@ fn a_market_beyond_the_cap_is_paged() {
     let run = run_from("2016-08-16", "2016-08-17", wide);
     run.go(&later()).0.unwrap();
     assert_eq!(run.rows("daily").len(), 6);
-    let asked = run.vendor.take_requests();
+    let requests = run.vendor.take_requests();
     assert!(
-        asked.contains(&r#"daily {"offset":"2","trade_date":"20160817"}"#.to_owned()),
-        "{asked:?}"
+        requests.contains(&r#"daily {"offset":"2","trade_date":"20160817"}"#.to_owned()),
+        "{requests:?}"
     );
     assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
 }
 
 #[test]
-fn a_span_beyond_six_thousand_rows_is_split_whether_or_not_the_vendor_tells() {
-    for tells_more in [true, false] {
+fn a_span_beyond_six_thousand_rows_is_split_whether_or_not_the_vendor_reports_more() {
+    for reports_more in [true, false] {
         let mut silent = market();
-        silent.tells_more = tells_more;
+        silent.reports_more = reports_more;
         let list = "[[sector]]\nname = \"s\"\nstocks = [\"600000.SH\"]\n";
         let run = run_from("1999-11-10", "2024-12-31", silent).watching(list);
         let (summary, _) = run.go(&later());
@@ -294,13 +301,17 @@ fn a_span_beyond_six_thousand_rows_is_split_whether_or_not_the_vendor_tells() {
         assert_eq!(
             (open, run.rows("daily").len()),
             (6560, 6560),
-            "tells: {tells_more}"
+            "reports more: {reports_more}"
         );
         let mut days = run.rows("daily");
         days.sort();
         days.dedup();
         assert_eq!(days.len(), 6560, "no day twice");
-        assert_eq!(run.asked("daily"), 3, "once too much, then both halves");
+        assert_eq!(
+            run.requests("daily"),
+            3,
+            "once for the whole span, then for both halves"
+        );
         assert_eq!(run.go(&later()).0.unwrap().counts.requests, 0);
     }
 }
@@ -319,7 +330,7 @@ funds = ["510300.SH"]
 "#;
 
 #[test]
-fn a_watch_list_names_stocks_by_name_or_code_and_each_is_asked_for_once() {
+fn a_watch_list_has_stocks_by_name_or_code_and_each_is_requested_once() {
     let run = run_from("2016-08-16", "2016-08-17", market()).watching(LIST);
     assert!(run.go(&later()).0.unwrap().late.is_empty());
     for api in [
@@ -331,7 +342,7 @@ fn a_watch_list_names_stocks_by_name_or_code_and_each_is_asked_for_once() {
         "dividend",
         "namechange",
     ] {
-        assert_eq!(run.asked(api), 3, "{api}");
+        assert_eq!(run.requests(api), 3, "{api}");
     }
     for code in ["600000.SH", "002032.SZ", "000002.SZ"] {
         let rows = run.rows("daily");
@@ -342,11 +353,11 @@ fn a_watch_list_names_stocks_by_name_or_code_and_each_is_asked_for_once() {
         );
     }
     assert_eq!(
-        (run.asked("index_daily"), run.rows("index_daily").len()),
+        (run.requests("index_daily"), run.rows("index_daily").len()),
         (1, 2)
     );
     assert_eq!(
-        (run.asked("fund_daily"), run.rows("fund_daily").len()),
+        (run.requests("fund_daily"), run.rows("fund_daily").len()),
         (1, 2)
     );
     assert!(run.rows("index_daily")[0].starts_with("000300.SH,"));
@@ -374,7 +385,7 @@ fn a_stock_that_the_vendor_lists_twice_is_watched_once() {
 }
 
 #[test]
-fn watch_lists_that_do_not_choose_are_refused_with_a_way_out() {
+fn ambiguous_and_invalid_watch_lists_are_refused_with_suggestions() {
     let mut twins = market();
     twins.stocks.push(Stock {
         code: "600900.SH",
@@ -399,8 +410,8 @@ fn watch_lists_that_do_not_choose_are_refused_with_a_way_out() {
         ),
         (sector("indices = [\"000300\"]"), "exchange"),
         (sector("stock = [\"600000.SH\"]"), "unknown field `stock`"),
-        (sector(""), "sector white goods watches nothing"),
-        ("sector = []".to_owned(), "watches nothing"),
+        (sector(""), "sector white goods has no instrument"),
+        ("sector = []".to_owned(), "has no sector"),
         ("sector = 1".to_owned(), "line 1"),
     ];
     let mut run = run_from("2016-08-16", "2016-08-17", twins);
@@ -408,7 +419,7 @@ fn watch_lists_that_do_not_choose_are_refused_with_a_way_out() {
         run = run.watching(&list);
         let text = fetch_error(run.go(&later()).0).to_string();
         assert!(text.contains(words), "{list}: {text}");
-        assert_eq!(run.asked("daily"), 0);
+        assert_eq!(run.requests("daily"), 0);
     }
     std::fs::remove_file(run.path("watch.toml")).unwrap();
     let (result, _) = run.go(&later());
@@ -419,7 +430,7 @@ fn watch_lists_that_do_not_choose_are_refused_with_a_way_out() {
 }
 
 #[test]
-fn watched_stocks_that_cannot_trade_are_not_waited_for_and_those_that_lag_are() {
+fn watched_stocks_without_trading_are_complete_and_those_with_late_bars_are_not() {
     let mut some = market();
     some.suspended = vec![("002032.SZ", "20160817")];
     some.stocks.push(Stock {
@@ -434,9 +445,9 @@ fn watched_stocks_that_cannot_trade_are_not_waited_for_and_those_that_lag_are() 
     let (summary, notes) = run.go(&later());
     assert!(
         summary.unwrap().late.is_empty(),
-        "suspended on the last day, that is all"
+        "suspended on the last day"
     );
-    assert_eq!(run.asked("daily"), 1);
+    assert_eq!(run.requests("daily"), 1);
     for code in ["600001.SH", "603000.SH"] {
         assert!(
             notes.contains(&format!("{code}: not listed from 2016-08-16 to 2016-08-17")),
@@ -457,7 +468,7 @@ fn watched_stocks_that_cannot_trade_are_not_waited_for_and_those_that_lag_are() 
         late.contains(&"index_daily 20160817 20160816 000300.SH".to_owned()),
         "{late:?}"
     );
-    // What is there is written, and the same calls are asked again.
+    // The existing rows are written, and the same calls are made again.
     assert_eq!(run.rows("daily").len(), 3);
     run.vendor.take_requests();
     run.go(&later()).0.unwrap();
@@ -476,7 +487,7 @@ fn a_code_that_the_vendor_does_not_know_is_reported() {
 }
 
 #[test]
-fn a_first_day_behind_the_last_is_refused() {
+fn a_first_day_after_the_last_is_refused() {
     let run = run_from("2016-08-17", "2016-08-16", market());
     let text = fetch_error(run.go(&later()).0).to_string();
     assert!(

@@ -1,4 +1,4 @@
-//! What the client makes of replies: pages, refusals, faults, rows that break a rule.
+//! How the client treats replies: pages, refusals, faults, rows that break a rule.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn one_day() -> Call {
     Call::new(&api::ADJ_FACTOR, selection, day("20160817"))
 }
 
-/// Asks for one day of `adj_factor` and returns the outcome, the counts, and what was noted.
+/// Fetches one day of `adj_factor` and returns the result, the counts and the notes.
 fn fetch(
     script: &Script,
     clock: &Still,
@@ -48,7 +48,7 @@ fn fetch(
 }
 
 #[test]
-fn pages_are_followed_repeats_are_dropped_and_the_second_run_asks_nothing() {
+fn pages_are_followed_duplicates_are_dropped_and_the_second_run_sends_no_request() {
     let folder = tempfile::tempdir().unwrap();
     let pages = [
         ok(
@@ -72,19 +72,19 @@ fn pages_are_followed_repeats_are_dropped_and_the_second_run_asks_nothing() {
         (rows.unwrap(), counts.requests, counts.duplicates),
         (3, 2, 1)
     );
-    let asked = vendor.requests.borrow();
+    let requests = vendor.requests.borrow();
     assert_eq!(
-        asked[1]["params"],
+        requests[1]["params"],
         json!({ "trade_date": "20160817", "offset": "2" })
     );
-    assert_eq!(asked[0]["fields"], "ts_code,trade_date,adj_factor");
+    assert_eq!(requests[0]["fields"], "ts_code,trade_date,adj_factor");
     let offline = script([]);
     let (rows, counts, _) = fetch(&offline, &later(), folder.path());
     assert_eq!((rows.unwrap(), counts.requests, counts.cached), (3, 0, 2));
 }
 
 #[test]
-fn a_rate_limit_waits_a_minute_and_goes_on() {
+fn after_a_rate_limit_the_client_waits_a_minute_and_continues() {
     let folder = tempfile::tempdir().unwrap();
     let limit = refused(
         40203,
@@ -99,7 +99,7 @@ fn a_rate_limit_waits_a_minute_and_goes_on() {
 }
 
 #[test]
-fn a_refusal_for_want_of_permission_is_final() {
+fn a_missing_permission_is_final() {
     let refusals = [
         (40203, "抱歉，您没有接口访问权限，权限的具体详情访问"),
         (2002, "权限不足"),
@@ -110,7 +110,7 @@ fn a_refusal_for_want_of_permission_is_final() {
         let (result, counts, _) = fetch(&vendor, &later(), folder.path());
         let error = fetch_error(result);
         assert!(matches!(error, FetchError::Permission { .. }), "{error}");
-        assert_eq!(counts.requests, 1, "never asked again");
+        assert_eq!(counts.requests, 1, "not retried");
     }
     let folder = tempfile::tempdir().unwrap();
     let vendor = script([refused(40001, "参数校验失败")]);
@@ -119,7 +119,7 @@ fn a_refusal_for_want_of_permission_is_final() {
 }
 
 #[test]
-fn what_breaks_on_the_way_is_tried_again_within_bounds() {
+fn transport_faults_are_retried_a_limited_number_of_times() {
     let folder = tempfile::tempdir().unwrap();
     let broken = [
         Err("connection reset".to_owned()),
@@ -149,7 +149,7 @@ fn what_breaks_on_the_way_is_tried_again_within_bounds() {
 }
 
 #[test]
-fn replies_that_break_a_rule_are_errors_that_name_field_and_value() {
+fn replies_that_break_a_rule_are_errors_with_field_and_value() {
     let faults = [
         (json!([["600000.SH", "20160817", "seven"]]), "adj_factor"),
         (json!([["600000.SH", "2016-13-17", 7.5]]), "trade_date"),
@@ -174,7 +174,7 @@ fn replies_that_break_a_rule_are_errors_that_name_field_and_value() {
 }
 
 #[test]
-fn a_vendor_that_echoes_the_token_does_not_get_it_into_errors_notes_or_cache() {
+fn a_token_echoed_by_the_vendor_does_not_appear_in_errors_notes_or_cache() {
     let folder = tempfile::tempdir().unwrap();
     let echo = refused(2002, &format!("token {TOKEN} lacks the permission"));
     let (result, _, notes) = fetch(&script([echo]), &later(), folder.path());
@@ -184,7 +184,7 @@ fn a_vendor_that_echoes_the_token_does_not_get_it_into_errors_notes_or_cache() {
     let (result, _, notes) = fetch(&script(broken), &later(), folder.path());
     let text = format!("{0} {0:?} {notes}", fetch_error(result));
     assert!(!text.contains(TOKEN), "{text}");
-    // Where a number is expected, the decoder's complaint quotes what it found.
+    // Where a number is expected, the message of the decoder quotes the value found.
     let mistyped = json!({ "code": TOKEN }).to_string();
     let replies = (0..4).map(|_| Ok((200, mistyped.clone())));
     let (result, _, notes) = fetch(&script(replies), &later(), folder.path());
@@ -194,7 +194,7 @@ fn a_vendor_that_echoes_the_token_does_not_get_it_into_errors_notes_or_cache() {
 }
 
 #[test]
-fn a_rate_limit_that_never_ends_is_given_up_and_a_used_up_day_is_not_waited_for() {
+fn an_endless_rate_limit_is_an_error_and_after_a_used_up_daily_quota_there_is_no_wait() {
     let folder = tempfile::tempdir().unwrap();
     let limit = || refused(40203, "抱歉，您的访问频率超限(200次/分钟)");
     let clock = later();
@@ -221,7 +221,7 @@ fn a_rate_limit_that_never_ends_is_given_up_and_a_used_up_day_is_not_waited_for(
 }
 
 #[test]
-fn rows_of_another_code_day_exchange_or_span_are_errors_and_are_not_kept() {
+fn rows_of_another_code_day_exchange_or_span_are_errors_and_not_cached() {
     let span = Span::new(day("20160801"), day("20160831")).unwrap();
     let by_code = Selection {
         code: Some(Symbol::parse("600000.SH").unwrap()),
@@ -239,7 +239,7 @@ fn rows_of_another_code_day_exchange_or_span_are_errors_and_are_not_kept() {
         (
             Call::new(&api::ADJ_FACTOR, by_code, span.to),
             table(&factors, &json!([["600000.SH", "20160731", 1.0]]), false),
-            "adj_factor row 0, field trade_date: must be what was asked for, got 20160731 instead of a day from 20160801 to 20160831",
+            "adj_factor row 0, field trade_date: must be the requested value, got 20160731 instead of a day from 20160801 to 20160831",
         ),
         (
             Call::new(&api::ADJ_FACTOR, by_code, span.to),
@@ -256,7 +256,7 @@ fn rows_of_another_code_day_exchange_or_span_are_errors_and_are_not_kept() {
         (
             Call::new(&api::ADJ_FACTOR, by_code, span.to),
             table(&factors, &json!([["600001.SH", "20160817", 1.0]]), false),
-            "field ts_code: must be what was asked for, got 600001.SH instead of 600000.SH",
+            "field ts_code: must be the requested value, got 600001.SH instead of 600000.SH",
         ),
         (
             Call::new(&api::TRADE_CAL, calendar, span.to),
@@ -286,7 +286,7 @@ fn rows_of_another_code_day_exchange_or_span_are_errors_and_are_not_kept() {
 }
 
 #[test]
-fn shapes_that_are_no_table_are_errors_that_are_not_kept() {
+fn replies_that_are_not_tables_are_errors() {
     let body = |data: Value| {
         let reply = json!({ "request_id": "r", "code": 0, "msg": null, "data": data });
         Ok((200, reply.to_string()))
@@ -314,7 +314,7 @@ fn shapes_that_are_no_table_are_errors_that_are_not_kept() {
         ),
         (
             ok(json!([]), true),
-            "field has_more: a further page must bring new rows",
+            "field has_more: a further page must have new rows",
         ),
     ];
     for (reply, words) in faults {
@@ -326,7 +326,7 @@ fn shapes_that_are_no_table_are_errors_that_are_not_kept() {
 }
 
 #[test]
-fn a_vendor_that_pays_no_heed_to_the_offset_is_found_out() {
+fn a_vendor_that_ignores_the_offset_is_detected() {
     let folder = tempfile::tempdir().unwrap();
     let page = || ok(json!([["600000.SH", "20160817", 7.5]]), true);
     let (result, counts, _) = fetch(&script([page(), page()]), &later(), folder.path());
@@ -336,7 +336,7 @@ fn a_vendor_that_pays_no_heed_to_the_offset_is_found_out() {
 }
 
 #[test]
-fn statuses_that_are_no_passing_fault_are_final() {
+fn statuses_of_permanent_faults_are_final() {
     for status in [301, 400, 401, 403, 404] {
         let folder = tempfile::tempdir().unwrap();
         let (result, counts, _) = fetch(
@@ -352,13 +352,13 @@ fn statuses_that_are_no_passing_fault_are_final() {
 
 proptest! {
     #[test]
-    fn no_reply_brings_the_client_down(body in ".{0,200}", code in any::<i64>(), cell in "[^\"\\\\]{0,12}") {
+    fn no_reply_makes_the_client_panic(body in ".{0,200}", code in any::<i64>(), cell in "[^\"\\\\]{0,12}") {
         let folder = tempfile::tempdir().unwrap();
         let replies = std::iter::repeat_n(Ok((200, body)), 4);
         let (result, _, _) = fetch(&script(replies), &later(), folder.path());
         prop_assert!(result.is_err());
         let (result, _, _) = fetch(&script([refused(code, &cell)]), &later(), folder.path());
-        // Code 0 without a table is an error as well.
+        // Code 0 without a table is also an error.
         prop_assert!(result.is_err());
         let row = json!([[cell, "20160817", 1.0]]);
         let (result, _, _) = fetch(&script([ok(row, false)]), &later(), folder.path());

@@ -1,4 +1,4 @@
-//! Where the token comes from.
+//! The token: parsing and files.
 
 use std::path::PathBuf;
 
@@ -21,14 +21,14 @@ fn set_mode(path: &std::path::Path, mode: u32) {
 }
 
 #[test]
-fn white_space_around_a_token_is_left_out() {
+fn white_space_around_a_token_is_ignored() {
     let (_folder, path) = file(&format!("\n  {TOKEN}\t\r\n\n"));
     let (token, _) = Token::read(&path).unwrap();
     assert_eq!(token.redact(&format!("<{TOKEN}>")), "<<token>>");
 }
 
 #[test]
-fn files_without_one_whole_token_are_refused_without_quoting_them() {
+fn files_without_a_valid_token_are_refused_without_quoting_them() {
     let faults = [
         ("", "holds no token"),
         (" \n\t\n", "holds no token"),
@@ -50,7 +50,7 @@ fn files_without_one_whole_token_are_refused_without_quoting_them() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_that_others_may_read_is_warned_of() {
+fn a_file_that_other_users_may_read_gives_a_warning() {
     let (_folder, path) = file(TOKEN);
     for (mode, is_open) in [
         (0o600, false),

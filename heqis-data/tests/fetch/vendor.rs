@@ -1,5 +1,5 @@
-//! A stand-in for the vendor that keeps to its protocol: fields on request, newest rows first, pages up to a cap, business
-//! errors inside HTTP 200. It answers in process as a [`Transport`], or over real sockets as a [`Server`].
+//! A simulated vendor with the real protocol: requested fields, newest rows first, pages up to a cap, business errors with
+//! HTTP status 200. It replies in process as a [`Transport`], or over real sockets as a [`Server`].
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::cell::RefCell;
@@ -23,20 +23,20 @@ pub(crate) struct Stock {
     pub(crate) delist_date: Option<&'static str>,
 }
 
-/// What the vendor knows. Monday to Friday are open days.
+/// The data of the vendor. Monday to Friday are open days.
 pub(crate) struct Market {
     pub(crate) stocks: Vec<Stock>,
     pub(crate) others: Vec<&'static str>,
-    /// The last day whose bars are out.
+    /// The last day with published bars.
     pub(crate) published: &'static str,
-    /// Code and day of stocks that do not trade.
+    /// Code and day of suspensions.
     pub(crate) suspended: Vec<(&'static str, &'static str)>,
-    /// Code, ex-right day and CNY a share of what was paid.
+    /// Code, ex-right day and cash in CNY for each share.
     pub(crate) dividends: Vec<(&'static str, &'static str, f64)>,
-    /// Most rows in a reply.
+    /// Largest number of rows in a reply.
     pub(crate) cap_rows: usize,
-    /// Whether replies tell that they were cut; some interfaces do not.
-    pub(crate) tells_more: bool,
+    /// Whether a reply reports that more rows follow; some interfaces do not.
+    pub(crate) reports_more: bool,
 }
 
 pub(crate) fn market() -> Market {
@@ -63,7 +63,7 @@ pub(crate) fn market() -> Market {
         suspended: Vec::new(),
         dividends: Vec::new(),
         cap_rows: 6000,
-        tells_more: true,
+        reports_more: true,
     }
 }
 
@@ -72,7 +72,7 @@ fn compact(day: i32) -> String {
 }
 
 impl Market {
-    /// Answers one request.
+    /// Returns the reply to a request.
     pub(crate) fn answer(&self, request: &Value) -> Value {
         if request["token"] != TOKEN {
             return json!({ "request_id": "r", "code": 40101, "msg": "您的token不对，请确认。", "data": null });
@@ -125,7 +125,7 @@ impl Market {
             }
         }
         let offset: usize = text("offset").map_or(0, |offset| offset.parse().unwrap());
-        let has_more = self.tells_more && offset + self.cap_rows < rows.len();
+        let has_more = self.reports_more && offset + self.cap_rows < rows.len();
         let fields: Vec<&str> = request["fields"].as_str().unwrap().split(',').collect();
         let items: Vec<Vec<Value>> = rows
             .iter()
@@ -185,7 +185,7 @@ impl Market {
     }
 }
 
-/// The vendor in process; what was asked is kept.
+/// The vendor in process, which records requests.
 pub(crate) struct InProcess {
     pub(crate) market: Market,
     pub(crate) requests: RefCell<Vec<String>>,
@@ -199,7 +199,7 @@ impl InProcess {
         }
     }
 
-    /// Returns what was asked since the last time, as interface and parameters.
+    /// Returns the requests since the last call, as interface and parameters.
     pub(crate) fn take_requests(&self) -> Vec<String> {
         self.requests.take()
     }
@@ -221,24 +221,24 @@ fn key(request: &Value) -> String {
     )
 }
 
-/// What goes wrong with one reply.
+/// A fault of one reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// A status without a reply.
     Status(u16),
-    /// A redirect to this server's other path.
+    /// A redirect to another path of this server.
     Redirect,
-    /// A body that is shorter than its length says.
+    /// A body that is shorter than its declared length.
     Truncated,
     /// A chunked body without its last chunk.
     Unended,
     /// The connection ends before a reply.
     Closed,
-    /// A whole body that is half of a JSON text.
+    /// A complete body with half of a JSON text.
     Malformed,
-    /// The head and half of the body, and then nothing; the connection stays open.
+    /// The head and half of the body; the connection stays open.
     Stalled,
-    /// Nothing at all; the connection stays open.
+    /// No byte; the connection stays open.
     Silent,
     /// The whole reply, byte by byte.
     Trickled,
@@ -253,21 +253,21 @@ pub(crate) struct Server {
 struct Shared {
     market: Market,
     faults: Mutex<VecDeque<Option<Fault>>>,
-    /// The requests that came, and those that were answered well.
-    came: Mutex<Vec<String>>,
+    /// The requests received, and those answered without a fault.
+    received: Mutex<Vec<String>>,
     answered: Mutex<Vec<String>>,
-    /// When so many were answered, the next request is told of and never answered.
+    /// After this number of replies, the next request is reported on the channel and not answered.
     hold: Mutex<Option<(usize, Sender<()>)>>,
 }
 
 impl Server {
-    /// Serves until the test ends; the first replies meet the faults in their order.
+    /// Serves until the test ends; the first replies have the given faults, in order.
     pub(crate) fn start(market: Market, faults: impl IntoIterator<Item = Option<Fault>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let shared = Arc::new(Shared {
             market,
             faults: Mutex::new(faults.into_iter().collect()),
-            came: Mutex::default(),
+            received: Mutex::default(),
             answered: Mutex::default(),
             hold: Mutex::default(),
         });
@@ -278,22 +278,22 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&shared);
-                // A client that was killed, or has waited long enough, leaves in the middle.
+                // A client that was killed or timed out closes the connection early.
                 std::thread::spawn(move || drop(shared.serve(stream)));
             }
         });
         server
     }
 
-    /// Returns a channel that tells when `count` requests were answered and the next one is in.
+    /// Returns a channel that receives a message when `count` requests are answered and the next one has arrived.
     pub(crate) fn hold_after(&self, count: usize) -> Receiver<()> {
-        let (told, tell) = channel();
-        *self.shared.hold.lock().unwrap() = Some((count, told));
-        tell
+        let (sender, receiver) = channel();
+        *self.shared.hold.lock().unwrap() = Some((count, sender));
+        receiver
     }
 
-    pub(crate) fn came(&self) -> Vec<String> {
-        self.shared.came.lock().unwrap().clone()
+    pub(crate) fn received(&self) -> Vec<String> {
+        self.shared.received.lock().unwrap().clone()
     }
 
     pub(crate) fn answered(&self) -> Vec<String> {
@@ -325,23 +325,23 @@ impl Shared {
             let mut body = vec![0; length];
             reader.read_exact(&mut body)?;
             let request: Value = serde_json::from_slice(&body)?;
-            self.came.lock().unwrap().push(key(&request));
+            self.received.lock().unwrap().push(key(&request));
             let text = self.market.answer(&request).to_string();
             let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", text.len());
             let half = &text[..text.len() / 4];
-            let wait_for_the_client_to_leave = |mut reader: BufReader<TcpStream>| {
+            let wait_until_the_client_closes = |mut reader: BufReader<TcpStream>| {
                 let mut rest = [0; 1];
                 reader.read(&mut rest).map(drop)
             };
             let is_held = match &*self.hold.lock().unwrap() {
-                Some((count, told)) if self.answered.lock().unwrap().len() >= *count => {
-                    let _ = told.send(());
+                Some((count, sender)) if self.answered.lock().unwrap().len() >= *count => {
+                    let _ = sender.send(());
                     true
                 }
                 _ => false,
             };
             if is_held {
-                return wait_for_the_client_to_leave(reader);
+                return wait_until_the_client_closes(reader);
             }
             match self.faults.lock().unwrap().pop_front().flatten() {
                 None => write!(stream, "{head}{text}")?,
@@ -381,9 +381,9 @@ impl Shared {
                 }
                 Some(Fault::Stalled) => {
                     write!(stream, "{head}{half}")?;
-                    return wait_for_the_client_to_leave(reader);
+                    return wait_until_the_client_closes(reader);
                 }
-                Some(Fault::Silent) => return wait_for_the_client_to_leave(reader),
+                Some(Fault::Silent) => return wait_until_the_client_closes(reader),
             }
             self.answered.lock().unwrap().push(key(&request));
         }

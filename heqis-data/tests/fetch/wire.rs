@@ -1,4 +1,4 @@
-//! The client over real sockets: what breaks on the way.
+//! The client over real sockets: transport faults.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn one_day() -> Call {
 }
 
 #[test]
-fn every_fault_of_the_way_is_tried_again_and_leaves_nothing_behind() {
+fn every_transport_fault_is_retried_and_leaves_no_files() {
     let faults = [
         Fault::Status(500),
         Fault::Status(502),
@@ -47,7 +47,7 @@ fn every_fault_of_the_way_is_tried_again_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_vendor_that_falls_silent_is_left_after_the_timeout() {
+fn a_silent_vendor_is_an_error_after_the_timeout() {
     for fault in [Fault::Silent, Fault::Stalled] {
         let server = Server::start(market(), [Some(fault), Some(fault), None]);
         let http = Http::new(&server.url(), Duration::from_millis(50));
@@ -62,7 +62,7 @@ fn a_vendor_that_falls_silent_is_left_after_the_timeout() {
             "{fault:?}: {error}"
         );
         assert!(files_in(folder.path()).is_empty());
-        // The next run finds the vendor well.
+        // In the next run the vendor replies.
         let http = Http::new(&server.url(), Duration::from_secs(60));
         let (rows, _) = with_client(&http, &later(), folder.path(), |client| {
             client.fetch(&one_day())
@@ -72,7 +72,7 @@ fn a_vendor_that_falls_silent_is_left_after_the_timeout() {
 }
 
 #[test]
-fn a_slow_reply_is_awaited() {
+fn a_slow_reply_is_read_completely() {
     let server = Server::start(market(), [Some(Fault::Trickled)]);
     let http = Http::new(&server.url(), Duration::from_secs(60));
     let folder = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn a_slow_reply_is_awaited() {
         client.fetch(&one_day())
     });
     assert_eq!(rows.unwrap().len(), 3);
-    assert_eq!(server.came().len(), 1);
+    assert_eq!(server.received().len(), 1);
 }
 
 #[test]
@@ -96,5 +96,5 @@ fn redirects_are_refused_and_not_followed() {
         matches!(error, FetchError::Refused { code: 307, .. }),
         "{error}"
     );
-    assert_eq!(server.came().len(), 1);
+    assert_eq!(server.received().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The world that tests hand to the client: scripted replies, time that passes only by waiting, notes that are kept.
+//! The environment of the client in tests: scripted replies, a virtual clock, recorded notes.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 use std::cell::{Cell, RefCell};
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 pub(crate) const TOKEN: &str = "s3cr3t-0123456789abcdef";
 
-/// Time that passes only by waiting.
+/// A clock that advances only by waiting.
 pub(crate) struct Still(pub(crate) Cell<u64>);
 
 impl WallClock for Still {
@@ -33,7 +33,7 @@ impl WallClock for Still {
 }
 
 impl Still {
-    /// The time of day in China, in hours, on a day.
+    /// Starts at an hour of a day in China.
     pub(crate) fn at(day: &str, hour: u64) -> Self {
         let close_ns = heqis_quant::Date::parse(day).unwrap().close_time_ns();
         let midnight_ns = u64::try_from(close_ns).unwrap() - 15 * 3600 * SECOND_NS;
@@ -41,12 +41,12 @@ impl Still {
     }
 }
 
-/// Long after every day that tests ask for.
+/// Starts long after every day of the tests.
 pub(crate) fn later() -> Still {
     Still(Cell::new(2_000_000_000 * SECOND_NS))
 }
 
-/// Keeps what is written.
+/// Records the written text.
 #[derive(Clone, Default)]
 pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
 
@@ -66,7 +66,7 @@ impl Log {
     }
 }
 
-/// A vendor that answers from a script.
+/// A vendor with scripted replies.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) replies: RefCell<VecDeque<Result<(u16, String), String>>>,
@@ -79,7 +79,7 @@ impl Transport for Script {
             .borrow_mut()
             .push(serde_json::from_str(body).unwrap());
         let reply = self.replies.borrow_mut().pop_front();
-        reply.unwrap_or_else(|| panic!("more was asked than expected: {body}"))
+        reply.unwrap_or_else(|| panic!("unexpected request: {body}"))
     }
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn refused(code: i64, msg: &str) -> Result<(u16, String), String> {
     Ok((200, reply.to_string()))
 }
 
-/// Runs something with a client and returns its outcome and what was noted.
+/// Runs `work` with a client and returns its result and the notes.
 pub(crate) fn with_client<R>(
     transport: &dyn Transport,
     clock: &Still,
@@ -139,7 +139,7 @@ pub(crate) fn fetch_error<T: std::fmt::Debug>(result: Result<T, DataError>) -> F
     }
 }
 
-/// Every file below a folder with its bytes, by path.
+/// Returns every file below a folder with its bytes, by path.
 pub(crate) fn files_in(folder: &Path) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten() {

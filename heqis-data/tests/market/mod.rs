@@ -14,7 +14,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 
 pub(crate) const HEADER: &str = "date,open,high,low,close,volume\n";
 
-/// The symbol of one table: main boards of both exchanges by turns.
+/// Returns the symbol of a table, alternating between the main boards of both exchanges.
 pub(crate) fn symbol(index: usize) -> String {
     match index % 2 {
         0 => format!("{:06}.SH", 600_000 + index),
@@ -22,7 +22,7 @@ pub(crate) fn symbol(index: usize) -> String {
     }
 }
 
-/// A random walk in cents on weekdays from 2015-01-05, the same for the same index, within the limits of the boards.
+/// Returns a random walk in cents on weekdays from 2015-01-05, determined by the index and within the price limits.
 pub(crate) fn rows(index: usize, days: usize) -> Vec<String> {
     let mut state =
         0x9e37_79b9_7f4a_7c15u64 ^ (index as u64 + 1).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -71,7 +71,7 @@ pub(crate) fn write_table(dir: &Path, index: usize, rows: &[String]) -> PathBuf 
     path
 }
 
-/// Options with small features, so that a short series has rows.
+/// Returns options with features of a short warm-up, so that a short series has rows.
 pub(crate) fn options(inputs: &[&Path], out: &Path) -> Options {
     Options {
         inputs: inputs.iter().map(|path| path.to_path_buf()).collect(),
@@ -93,7 +93,7 @@ pub(crate) fn options(inputs: &[&Path], out: &Path) -> Options {
     }
 }
 
-/// Every file below a directory with its bytes, by its path in it; the lock is left out.
+/// Returns every file below a directory except the lock, with its bytes, by relative path.
 pub(crate) fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let (mut found, mut open) = (Vec::new(), vec![root.to_owned()]);
     while let Some(dir) = open.pop() {
@@ -111,7 +111,7 @@ pub(crate) fn files(root: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     found
 }
 
-/// Prepares a data set of some symbols from their closes in cents, a bar each weekday.
+/// Prepares a data set from the closes of symbols in cents, with a bar on each weekday.
 pub(crate) fn prepared(root: &Path, series: &[Vec<i64>]) -> PathBuf {
     let tables = root.join("tables");
     std::fs::create_dir_all(&tables).unwrap();
@@ -145,7 +145,7 @@ pub(crate) fn prepared(root: &Path, series: &[Vec<i64>]) -> PathBuf {
     out
 }
 
-/// Closes whose moves have a size of about one per cent and the signs that `sign` gives, of the two signs before.
+/// Returns closes with moves of about one per cent, whose signs `sign` computes from the two signs before.
 pub(crate) fn closes(
     bars: usize,
     seed: u64,
