@@ -239,8 +239,8 @@ struct BuyingPower {
 }
 
 impl BuyingPower {
-    /// The cash includes the proceeds of pending sales and excludes the cost of pending buys, both at the last closes; the
-    /// fills use the real prices.
+    /// Computes the buying power after a close. The cash includes the proceeds of pending sales and excludes the cost of pending
+    /// buys, both at the last closes; the fills use the real prices.
     fn of(
         broker: &Broker<'_>,
         market: &MarketHistory,
