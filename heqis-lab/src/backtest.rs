@@ -25,18 +25,18 @@ use heqis_quant::{Bar, CleanConfig, Cleaner, Date, DecisionRule, Span, Symbol};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::answer::Answer;
 use crate::error::LabError;
-use crate::pool::each;
+use crate::output::CommandOutput;
+use crate::pool::map;
 
-/// Which head of a model speaks.
+/// The model output that decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Mode {
     /// The predicted return.
     Return,
     /// The classes.
     Class,
-    /// Both have to agree.
+    /// Return and classes, which must agree.
     Both,
 }
 
@@ -63,7 +63,7 @@ pub struct BacktestArgs {
     /// Signal modes.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "return")]
     pub mode: Vec<Mode>,
-    /// TOML file with rule, filters, broker, allocation, commission and basis; without a rule in it, that of the bundle.
+    /// TOML file with rule, filters, broker, allocation, commission and basis; without a rule, the bundle's applies.
     #[arg(long, value_name = "TOML")]
     pub settings: Option<PathBuf>,
     /// Directory to write the runs into.
@@ -75,7 +75,7 @@ pub struct BacktestArgs {
     /// Last day that is traded.
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
-    /// One account for all stocks instead of one for each.
+    /// Trade all stocks in one account instead of one account for each.
     #[arg(long)]
     pub portfolio: bool,
     /// Table of bars, usually of an index, to compare with.
@@ -93,7 +93,7 @@ pub struct BacktestArgs {
     /// Listing and delisting of stocks.
     #[arg(long, value_name = "CSV")]
     pub stocks: Option<PathBuf>,
-    /// Market file of your own, or a directory of them: see docs/markets.md.
+    /// Own market file, or a directory of them: see docs/markets.md.
     #[arg(long, value_name = "TOML_OR_DIR")]
     pub markets: Option<PathBuf>,
     /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
@@ -105,7 +105,7 @@ pub struct BacktestArgs {
     /// Write no HTML pages.
     #[arg(long)]
     pub no_pages: bool,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
     /// How tables of bars are read.
@@ -116,23 +116,23 @@ pub struct BacktestArgs {
 /// One run as a line of the summary.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
-    /// What was run.
+    /// The run.
     pub label: RunId,
     /// The directory of its files.
     pub dir: PathBuf,
-    /// When it entered and left.
+    /// The rule for entries and exits.
     pub rule: DecisionRule,
     /// Where its decisions come from.
     #[serde(flatten)]
     pub origin: Origin,
-    /// Its figures.
+    /// Its metrics.
     pub metrics: Metrics,
     /// The same account without a model.
     #[serde(flatten)]
     pub alternatives: Alternatives,
-    /// How many orders were made, and how many fills came of them.
+    /// Number of orders.
     pub orders: usize,
-    /// See `orders`.
+    /// Number of fills.
     pub fills: usize,
     /// Bars on a price level that no event bridges.
     pub unbridged: usize,
@@ -141,15 +141,15 @@ pub struct Line {
     pub left_out: Vec<LeftOut>,
     /// Stocks whose dividends are missing, or may be.
     pub missing_dividends: Vec<MissingDividends>,
-    /// What else the figures do not say, in words.
+    /// Other caveats of the metrics.
     pub warnings: Vec<String>,
 }
 
-/// Runs everything and returns one line for each run, in the order of strategies, modes and stocks. The number of
-/// threads changes no byte of any file.
+/// Runs all combinations and returns one line for each run, in the order of strategies, modes and stocks. The files do not
+/// depend on the number of threads.
 ///
 /// # Errors
-/// [`LabError`] when an input cannot be read, two strategies have one name, or a run fails.
+/// [`LabError`] when an input cannot be read, two strategies have the same name, or a run fails.
 pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let mut settings = match &args.settings {
         Some(path) => Settings::read(path)?,
@@ -165,7 +165,7 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
     let mut names: Vec<String> = sources.iter().map(Source::name).collect();
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-        let rule = "must have different names, since runs are filed under them";
+        let rule = "must have different names, since these are the directories of the runs";
         return Err(LabError::rule_got("strategies", rule, &pair[0]));
     }
     let from = args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?;
@@ -295,20 +295,20 @@ pub fn backtest(args: &BacktestArgs) -> Result<Vec<Line>, LabError> {
             .map(|(order, mode)| Ok(((at, order), one(mode)?)))
             .collect::<Result<Vec<_>, _>>()
     };
-    let lines = each(jobs, threads, || (), job, || bar.inc(1))?;
+    let lines = map(jobs, threads, || (), job, || bar.inc(1))?;
     bar.finish_and_clear();
     let mut lines: Vec<((usize, usize), Line)> = lines.into_iter().flatten().collect();
-    // By strategies, modes and stocks.
+    // In the order of strategies, modes and stocks.
     lines.sort_by_key(|(order, _)| *order);
     let lines: Vec<Line> = lines.into_iter().map(|(_, line)| line).collect();
     summary(&args.out, &lines)?;
     Ok(lines)
 }
 
-/// Reads what the cleaner has to know, or returns the defaults.
+/// Reads the cleaner's settings, or returns the defaults.
 ///
 /// # Errors
-/// [`LabError::Data`] and [`LabError::Data`] when the file cannot be read.
+/// [`LabError::Data`] when the file cannot be read.
 pub(crate) fn read_clean(path: Option<&Path>) -> Result<CleanConfig, LabError> {
     let Some(path) = path else {
         return Ok(CleanConfig::default());
@@ -317,7 +317,7 @@ pub(crate) fn read_clean(path: Option<&Path>) -> Result<CleanConfig, LabError> {
     serde_json::from_str(&text).map_err(|source| LabError::json(path, source))
 }
 
-/// Returns the settings of each source with its rule, and where that rule comes from.
+/// Returns the settings of each source with its rule, and the rule's origin.
 fn plans(
     args: &BacktestArgs,
     settings: &Settings,
@@ -340,28 +340,28 @@ fn plans(
     sources.iter().zip(tables).map(plan).collect()
 }
 
-/// What predicts the stocks of a command.
+/// Predicts the stocks of a command by all sources.
 pub(crate) struct BatchPredictor<'a> {
     /// The sources.
     pub(crate) sources: &'a [Source],
-    /// The tables of those sources that are tables.
+    /// For each source its table, if it is one.
     pub(crate) tables: Vec<Option<Predictions>>,
-    /// What filters need.
+    /// The strategy, whose filters need market indicators.
     pub(crate) strategy: Strategy,
-    /// What the cleaner knows.
+    /// The cleaner's settings.
     pub(crate) clean: &'a CleanConfig,
     /// The number of working threads.
     pub(crate) threads: usize,
 }
 
 impl BatchPredictor<'_> {
-    /// Predicts every stock by every source, and returns what `then` makes of each: `[source][stock]`. `then` is given the
-    /// number of the source, the stock, and, where the source is a table, its rows of the stock.
+    /// Predicts every stock by every source, and returns the results of `then`: `[source][stock]`. The arguments of `then`
+    /// are the number of the source, the stock, and, where the source is a table, its rows of the stock.
     ///
-    /// The bars of a stock, and the rows of tables for it, are freed once all sources are through with it.
+    /// The bars of a stock and the rows of tables for it are freed after all sources have predicted it.
     ///
     /// # Errors
-    /// As [`Predictor::load`] and [`Predictor::predict`], and what `then` returns.
+    /// As [`Predictor::load`] and [`Predictor::predict`], and the errors of `then`.
     pub(crate) fn predict<R: Send>(
         &mut self,
         series: BTreeMap<Symbol, Vec<Bar>>,
@@ -381,7 +381,7 @@ impl BatchPredictor<'_> {
         let bar = progress(tasks.len(), "predictions");
         let (sources, strategy, clean) = (self.sources, self.strategy, self.clean);
         let stocks = tasks.len();
-        // Each thread loads a source once; stocks do not touch each other.
+        // Each thread loads a source once; stocks are independent.
         let state = BTreeMap::<usize, Predictor>::new;
         let task =
             |loaded: &mut BTreeMap<usize, Predictor>,
@@ -403,7 +403,7 @@ impl BatchPredictor<'_> {
                 }
                 Ok(results)
             };
-        let by_stock = each(tasks, self.threads, state, task, || bar.inc(1))?;
+        let by_stock = map(tasks, self.threads, state, task, || bar.inc(1))?;
         bar.finish_and_clear();
         let mut by_source: Vec<Vec<R>> =
             sources.iter().map(|_| Vec::with_capacity(stocks)).collect();
@@ -433,7 +433,7 @@ fn name(mode: SignalMode) -> &'static str {
     }
 }
 
-/// Names and values of the columns of the summary.
+/// Returns names and values of the summary's columns.
 fn columns(metrics: &Metrics) -> [(&'static str, Option<f64>); 14] {
     let benchmark = metrics.benchmark.as_ref();
     [
@@ -465,8 +465,8 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
     }
     csv += ",orders,fills";
     for name in ["hold", "cash"] {
-        for figure in ["total_return", "annual_return", "sharpe", "max_drawdown"] {
-            let _ = write!(csv, ",{name}_{figure}");
+        for metric in ["total_return", "annual_return", "sharpe", "max_drawdown"] {
+            let _ = write!(csv, ",{name}_{metric}");
         }
     }
     csv += "\n";
@@ -503,11 +503,11 @@ fn summary(out: &Path, lines: &[Line]) -> Result<(), LabError> {
     std::fs::write(&path, json).map_err(|source| LabError::file(&path, source))
 }
 
-/// Runs the command and returns the lines to show.
+/// Runs the command and returns the lines to print.
 ///
 /// # Errors
 /// As [`backtest`].
-pub fn run(args: &BacktestArgs) -> Result<Answer, LabError> {
+pub fn run(args: &BacktestArgs) -> Result<CommandOutput, LabError> {
     let lines = backtest(args)?;
     if args.json {
         let path = &args.out;
@@ -539,7 +539,7 @@ pub fn run(args: &BacktestArgs) -> Result<Answer, LabError> {
             format!("{:.2}", metrics.fees_cents as f64 / 100.0),
         ]);
     };
-    // One instrument stands in several lines: its alternatives and its bars are the same in all of them.
+    // An instrument appears in several lines, with the same alternatives and bars in each.
     let mut instruments: BTreeMap<&str, &Line> = BTreeMap::new();
     for line in &lines {
         let RunId {

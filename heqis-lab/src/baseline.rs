@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
-/// The bars from which the shipped bundles are made, and where these lie.
+/// The bars from which the shipped bundles are made, and the directory of these bundles.
 const SHIPPED: (&str, &str) = ("data/ashare/002032.SZ.csv", "models");
 
 /// Fit the two linear baselines and write their bundles.
@@ -27,7 +27,7 @@ pub struct BaselineArgs {
 /// # Errors
 ///
 /// [`LabError::Train`] when the bars cannot be read, are too few, or a bundle cannot be written.
-pub fn run(args: &BaselineArgs) -> Result<Answer, LabError> {
+pub fn run(args: &BaselineArgs) -> Result<CommandOutput, LabError> {
     let data = args.data.as_deref().unwrap_or(Path::new(SHIPPED.0));
     let out = args.out.as_deref().unwrap_or(Path::new(SHIPPED.1));
     let dirs = heqis_train::baseline(data, out)?;

@@ -1,4 +1,4 @@
-//! `heqis-lab baselines`: what any model must beat, as a table.
+//! `heqis-lab baselines`: a table of the models that any model must beat.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use heqis_data::samples::{CLASSES, FLAT_BAND, prepare};
 use heqis_train::baselines::{comparison, trained};
 use heqis_train::train::TrainedRun;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
-/// Fits the baselines on one instrument and measures them on the validation span and once on the test span.
+/// Fit the baselines on one instrument and measure them on the validation span and once on the test span.
 #[derive(Debug, Args)]
 pub struct BaselinesArgs {
     /// Daily bars of one instrument, named after it.
@@ -24,10 +24,10 @@ pub struct BaselinesArgs {
     /// Other runs on the same samples, for the same table; may be given more than once.
     #[arg(long, value_name = "DIR", requires = "run")]
     pub compare: Vec<PathBuf>,
-    /// Folds that the validation span is measured in.
+    /// Number of folds of the validation span.
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     pub folds: usize,
-    /// Form of the answer.
+    /// Form of the output.
     #[arg(long, value_enum, default_value_t = Form::Markdown)]
     pub format: Form,
     /// How tables of bars are read.
@@ -38,11 +38,11 @@ pub struct BaselinesArgs {
 /// Form of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Form {
-    /// For people.
+    /// Markdown.
     Markdown,
-    /// For spreadsheets.
+    /// CSV.
     Csv,
-    /// For programs.
+    /// JSON.
     Json,
 }
 
@@ -51,7 +51,7 @@ pub enum Form {
 /// # Errors
 ///
 /// As [`prepare`] and [`heqis_train::baselines::Comparison::run`].
-pub fn run(args: &BaselinesArgs) -> Result<Answer, LabError> {
+pub fn run(args: &BaselinesArgs) -> Result<CommandOutput, LabError> {
     let (table, warnings) = match &args.run {
         None => {
             let comparison = comparison(&prepare(&args.data, &args.import)?, args.folds)?;

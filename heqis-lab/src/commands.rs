@@ -1,10 +1,9 @@
-//! All commands in one table. Each is a module with its arguments and a function `run(&Args) -> Result<Answer, LabError>`.
+//! All commands in one table. Each is a module with its arguments and a function `run(&Args) -> Result<CommandOutput, LabError>`.
 
 use clap::Subcommand;
 use heqis_data::fetch::FetchArgs;
 use heqis_train::export::run::ExportArgs;
 
-use crate::answer::Answer;
 use crate::audit::{self, AuditArgs};
 use crate::backtest::{self, BacktestArgs};
 use crate::baseline::{self, BaselineArgs};
@@ -14,6 +13,7 @@ use crate::data::{self, DataArgs};
 use crate::error::LabError;
 use crate::export;
 use crate::fetch;
+use crate::output::CommandOutput;
 use crate::parity::{self, ParityArgs};
 use crate::predict::{self, PredictArgs};
 use crate::prepare::{self, PrepareArgs};
@@ -48,8 +48,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// What the command met.
-    pub fn run(&self) -> Result<Answer, LabError> {
+    /// The error of the command.
+    pub fn run(&self) -> Result<CommandOutput, LabError> {
         match self {
             Self::Baseline(args) => baseline::run(args),
             Self::Fetch(args) => fetch::run(args),

@@ -10,14 +10,14 @@ use heqis_infer::InferError;
 use heqis_quant::QuantError;
 use heqis_train::TrainError;
 
-/// Everything that can go wrong in the lab, each message naming the place, the rule and the value met.
+/// Everything that can go wrong in the lab, each message with the place, the rule and the value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LabError {
     /// A file, a table or a data set could not be read or written.
     #[error(transparent)]
     Data(#[from] DataError),
-    /// The market half refused the data; its message names file, place, rule and value.
+    /// Market data breaks a rule; the message names file, place, rule and value.
     #[error(transparent)]
     Quant(#[from] QuantError),
     /// A bundle breaks a rule of its files or of its role.
@@ -26,10 +26,10 @@ pub enum LabError {
     /// A model could not be computed or written.
     #[error(transparent)]
     Infer(#[from] InferError),
-    /// Nothing could be traded.
+    /// A backtest failed.
     #[error(transparent)]
     Backtest(#[from] BacktestError),
-    /// Nothing could be trained, measured or exported.
+    /// A training, a measurement or an export failed.
     #[error(transparent)]
     Train(#[from] TrainError),
     /// A setting, a file, a model or a choice among models breaks a rule.

@@ -2,14 +2,14 @@
 
 use heqis_train::export::run::{self as export, ExportArgs};
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 /// Writes the bundles, and returns a line for each.
 ///
 /// # Errors
 ///
 /// As [`export::run`].
-pub fn run(args: &ExportArgs) -> Result<Answer, LabError> {
+pub fn run(args: &ExportArgs) -> Result<CommandOutput, LabError> {
     Ok(export::run(args)?.into())
 }

@@ -2,14 +2,14 @@
 
 use heqis_data::fetch::{self, FetchArgs};
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 /// Fetches, and returns the summary.
 ///
 /// # Errors
 ///
 /// As [`fetch::run`].
-pub fn run(args: &FetchArgs) -> Result<Answer, LabError> {
+pub fn run(args: &FetchArgs) -> Result<CommandOutput, LabError> {
     Ok(fetch::run(args)?.into())
 }

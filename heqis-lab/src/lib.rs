@@ -1,15 +1,15 @@
-//! The host's workbench: its commands, over `heqis-data`, `heqis-backtest` and `heqis-train`.
+//! Commands on the host, over `heqis-data`, `heqis-backtest` and `heqis-train`.
 //!
-//! - [`commands`]: all of them in one table; [`answer`]: what each returns.
-//! - [`fetch`], [`prepare`], [`data`]: making a data set, and looking into it.
-//! - [`mod@train`], [`baseline`], [`baselines`], [`predict`], [`export`]: models, what they must beat, and what they say of
-//!   any bars.
+//! - [`commands`]: all of them in one table; [`output`]: their result.
+//! - [`fetch`], [`prepare`], [`data`]: making and inspecting a data set.
+//! - [`mod@train`], [`baseline`], [`baselines`], [`predict`], [`export`]: models, what they must beat, and their
+//!   predictions.
 //! - [`backtest`]: strategies × signal modes × stocks.
 //! - [`select`]: many models → one choice, by validation spans, and one run on the test span.
-//! - [`audit`]: any strategy → what is dishonest about it.
-//! - [`verify`]: whether a bundle computes the same everywhere; [`convert`]: builds for the boards.
-//! - [`mod@side`], [`windows`]: one way of computing a model, and what it is asked.
-//! - [`parity`]: lab, one process, two nodes and a journal decide the same, to the byte.
+//! - [`audit`]: any strategy → signs of look-ahead and other self-deception.
+//! - [`verify`]: whether all implementations compute a bundle alike; [`convert`]: builds for the boards.
+//! - [`mod@implementation`], [`windows`]: an implementation of a model's computation, and its inputs.
+//! - [`parity`]: lab, one process, two nodes and a journal make the same decisions, to the byte.
 //! - [`serve`]: a page for the browser with the bars of a data set and a journal's decisions.
 //! - [`error`]: the crate's one error type.
 //!
@@ -17,7 +17,6 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
-pub mod answer;
 pub mod audit;
 pub mod backtest;
 pub mod baseline;
@@ -28,6 +27,8 @@ pub mod data;
 pub mod error;
 pub mod export;
 pub mod fetch;
+pub mod implementation;
+pub mod output;
 pub mod parity;
 mod pool;
 pub mod predict;
@@ -35,7 +36,6 @@ pub mod prepare;
 mod python;
 pub mod select;
 pub mod serve;
-pub mod side;
 pub mod train;
 pub mod verify;
 pub mod windows;

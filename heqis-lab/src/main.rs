@@ -1,4 +1,4 @@
-//! The lab's command line: a thin front of the library.
+//! The lab's command line over the library.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -25,11 +25,11 @@ const RENAMED: &[Renamed] = &[
     },
 ];
 
-/// The host's workbench: fits models on market data and writes the bundles that the boards load.
+/// Fit models on market data and write the bundles that the boards load.
 #[derive(Debug, Parser)]
 #[command(name = "heqis-lab", version)]
 struct Cli {
-    /// End when standard input does: whoever started this command is no more.
+    /// Exit at the end of standard input, which means that the parent process has ended.
     #[arg(long, hide = true)]
     attended: bool,
     #[command(subcommand)]
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
     match cli.command.run() {
         Ok(answer) => {
             let mut out = std::io::stdout().lock();
-            // A reader that has seen enough, such as `head`, is no fault.
+            // A reader that stops early, such as `head`, is not a fault.
             let _ = answer
                 .lines
                 .iter()

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::error::LabError;
 
-/// Runs `task` on each item with the state of its thread, and returns the results in order. `done` is called after each.
+/// Runs `task` on each item with its thread's state and returns the results in the order of the items. Calls `done` after
+/// each.
 ///
 /// # Errors
-/// The error of the first item, in their order, that failed. Items behind a failure may be left out.
-pub(crate) fn each<T: Send, S, R: Send>(
+/// The error of the first failed item in the order of the items. Items after a failure may be skipped.
+pub(crate) fn map<T: Send, S, R: Send>(
     items: Vec<T>,
     threads: usize,
     state: impl Fn() -> S + Sync,
@@ -21,7 +22,7 @@ pub(crate) fn each<T: Send, S, R: Send>(
         items.iter().map(|_| Mutex::new(None)).collect();
     let left = Mutex::new(items.into_iter().zip(&results));
     let has_failed = AtomicBool::new(false);
-    // Nobody takes another item behind a failure; those taken before are finished, so the first failure is known.
+    // After a failure no thread takes another item. Items taken before are finished, so the first failure is known.
     let next = || match has_failed.load(Ordering::Relaxed) {
         true => None,
         false => left.lock().ok()?.next(),
@@ -48,7 +49,7 @@ pub(crate) fn each<T: Send, S, R: Send>(
     for slot in results {
         match slot.into_inner() {
             Ok(Some(result)) => found.push(result?),
-            // A thread that panicked has passed its panic on at the end of the scope.
+            // The scope has re-raised the panic of a thread.
             _ => break,
         }
     }
@@ -65,19 +66,15 @@ mod tests {
         let items: Vec<u32> = (0..100).collect();
         let double = |_: &mut (), item: u32| Ok(item * 2);
         for threads in [1, 3, 200] {
-            let results = each(items.clone(), threads, || (), double, || ()).unwrap();
+            let results = map(items.clone(), threads, || (), double, || ()).unwrap();
             assert!(results.iter().zip(&items).all(|(r, i)| *r == i * 2));
         }
         let fails = |_: &mut (), item: u32| match item {
             7 | 8 => Err(LabError::rule_got("item", "must be good", item)),
             _ => Ok(()),
         };
-        let error = each(items, 4, || (), fails, || ()).unwrap_err();
+        let error = map(items, 4, || (), fails, || ()).unwrap_err();
         assert!(error.to_string().ends_with("got 7"), "{error}");
-        assert!(
-            each(Vec::new(), 4, || (), double, || ())
-                .unwrap()
-                .is_empty()
-        );
+        assert!(map(Vec::new(), 4, || (), double, || ()).unwrap().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! `predict`: what bundles, or the generators of a run, say of any bars, as a table.
+//! `predict`: predictions of bundles, or of a run's generators, for any bars, as a table.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,25 +17,25 @@ use heqis_quant::{Cleaner, Date, Prediction, SignalMode, Span};
 use heqis_train::export::run::write_bundles;
 use serde_json::Value;
 
-use crate::answer::Answer;
 use crate::backtest::{BatchPredictor, read_clean};
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
-/// Write what a model says of bars as a table of predictions, which backtest, select and audit read.
+/// Write a model's predictions for bars as a table, which backtest, select and audit read.
 #[derive(Args, Clone, Debug)]
 pub struct PredictArgs {
     /// Tables of bars, directories of them, patterns, or data sets of `prepare`.
     #[arg(value_name = "BARS", required = true)]
     pub bars: Vec<PathBuf>,
-    /// The model: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or the directory of a training that has ended.
+    /// The model: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or the directory of a finished training.
     #[arg(long, value_name = "SOURCE", visible_aliases = ["model", "run"])]
     pub strategy: String,
     /// Of a run: `best` by the loss on the validation span, `ensemble`, the name of a generator, or `all` of these, each
-    /// into a table of its own.
+    /// in its own table.
     #[arg(long, value_name = "TARGET", default_value = "best")]
     pub target: String,
-    /// The table to write: Parquet when its name ends in .parquet, packed when in .gz, else CSV. With `--target all` the
-    /// target joins the name.
+    /// The table to write: Parquet when its name ends in .parquet, compressed CSV when in .gz, else CSV. With
+    /// `--target all` the target is added to the name.
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// First day that is written; bars before it only warm models up.
@@ -44,7 +44,7 @@ pub struct PredictArgs {
     /// Last day that is written.
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
-    /// The last day that the model was fitted on or chosen by [default: what the run or the bundle's manifest says].
+    /// The last day used to fit or choose the model [default: that of the run or the bundle's manifest].
     #[arg(long, value_name = "DATE")]
     pub fitted_to: Option<Date>,
     /// Table of bars, usually of an index, whose days are the trading days.
@@ -62,7 +62,7 @@ pub struct PredictArgs {
     /// JSON file for the cleaner: st_symbols, list_dates, ex_right_max_drop, holiday_weekdays.
     #[arg(long, value_name = "JSON")]
     pub clean: Option<PathBuf>,
-    /// Market file of your own, or a directory of them.
+    /// Own market file, or a directory of them.
     #[arg(long, value_name = "TOML_OR_DIR")]
     pub markets: Option<PathBuf>,
     /// How tables are read.
@@ -73,22 +73,22 @@ pub struct PredictArgs {
     pub threads: Option<std::num::NonZeroUsize>,
 }
 
-/// Bundles that are made for a while, and removed with this value.
-struct Draft(PathBuf);
+/// A directory of temporary bundles, removed on drop.
+struct TemporaryBundles(PathBuf);
 
-impl Drop for Draft {
+impl Drop for TemporaryBundles {
     fn drop(&mut self) {
-        // What cannot be removed is a directory that says what it is.
+        // A directory that cannot be removed is recognisable by its name.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// Writes the tables and returns the lines to show.
+/// Writes the tables and returns the lines to print.
 ///
 /// # Errors
 ///
-/// [`LabError`] when an input cannot be read, a run has not ended, no bar gets a prediction, or a table cannot be written.
-pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
+/// [`LabError`] when an input cannot be read, a run is unfinished, no bar gets a prediction, or a table cannot be written.
+pub fn run(args: &PredictArgs) -> Result<CommandOutput, LabError> {
     let span = Span::new(
         args.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
         args.to.map_or_else(|| Date::new(2199, 12, 31), Ok)?,
@@ -115,7 +115,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
     let run = Path::new(&args.strategy);
     let models: Vec<(PathBuf, Source)> = match run.join(heqis_train::train::run::FILE).is_file() {
         true => {
-            let work = draft.insert(Draft(args.out.with_extension("bundles.draft")));
+            let work = draft.insert(TemporaryBundles(args.out.with_extension("bundles.draft")));
             let bundles = write_bundles(run, &args.target, &work.0)?;
             let models = bundles.directions.into_iter().map(|(target, direction)| {
                 let out = match args.target == "all" {
@@ -137,7 +137,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
     let bundles = sources.iter().map(|source| match source {
         Source::Bundles { direction, .. } => Bundle::load(direction).map_err(LabError::from),
         Source::Table(path) => {
-            let rule = "must be a model; a table of predictions is one already";
+            let rule = "must be a model, not a table of predictions";
             Err(LabError::rule_got("--strategy", rule, path.display()))
         }
     });
@@ -153,9 +153,9 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
         clean: &facts.clean,
         threads,
     };
-    // Of each stock the lines, and how many bars the span has.
+    // For each stock the lines, and the number of bars in the span.
     let by_source = predictor.predict(series.bars, |at, symbol, _, series| {
-        // A table holds finite numbers only, so a non-finite prediction counts as none.
+        // A table holds finite numbers only, so a non-finite prediction is left out.
         let is_finite = |predicted: &&PredictedBar| {
             let Prediction {
                 predicted_return,
@@ -186,7 +186,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
         let days = lines.iter().map(|line| line.date);
         let (Some(from), Some(to)) = (days.clone().min(), days.max()) else {
             let rule = format!(
-                "must hold a bar from {} to {} with {} bars before it, which the model looks back",
+                "must hold a bar from {} to {} with {} bars before it, the model's look-back",
                 span.from,
                 span.to,
                 bundle.manifest().window_bars
@@ -197,7 +197,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
         let rule = suggested_rule(bundle)?;
         write_rule(out, rule.as_ref())?;
         shown.push(format!(
-            "wrote {}: {} predictions from {from} to {to}, fitted to {fitted_to}; {} bars of the span have none",
+            "wrote {}: {} predictions from {from} to {to}, fitted to {fitted_to}; {} bars of the span have no prediction",
             out.display(),
             lines.len(),
             bars - lines.len()
@@ -209,7 +209,7 @@ pub fn run(args: &PredictArgs) -> Result<Answer, LabError> {
     Ok(shown.into())
 }
 
-/// Puts a target behind the name of a table: `p.csv.gz` becomes `p-g1.csv.gz`.
+/// Appends a target to the name of a table: `p.csv.gz` becomes `p-g1.csv.gz`.
 fn named(out: &Path, target: &str) -> PathBuf {
     let name = out.file_name().unwrap_or_default().to_string_lossy();
     let (stem, ending) = match name.split_once('.') {
@@ -219,11 +219,11 @@ fn named(out: &Path, target: &str) -> PathBuf {
     out.with_file_name(format!("{stem}-{target}{ending}"))
 }
 
-/// Returns the last day that a direction model was fitted on or chosen by: what the command says, or the manifest.
+/// Returns the last day used to fit or choose a direction model: that of the command, else of the manifest.
 ///
 /// # Errors
-/// [`LabError::Quant`] when a date of the manifest is none, [`LabError::Rule`] when weights or scaler have seen later
-/// days than the command says.
+/// [`LabError::Quant`] when a date of the manifest is invalid, [`LabError::Rule`] when weights or scaler were fitted
+/// on later days than the command states.
 fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
     let manifest = bundle.manifest();
     let trained = Date::parse(&manifest.training_span.to)?;
@@ -242,7 +242,7 @@ fn fitted_to(bundle: &Bundle, given: Option<Date>) -> Result<Date, LabError> {
     let told = figures.get("fitted_to").or(samples).and_then(Value::as_str);
     let Some(told) = told else {
         eprintln!(
-            "warning: {}: the manifest does not say which days the model was chosen by, so that fitted_to is the end of the \
+            "warning: {}: the manifest does not state which days the model was chosen by, so fitted_to is the end of the \
              training span, {trained}; --fitted-to sets it",
             bundle.dir().display()
         );

@@ -1,4 +1,4 @@
-//! The command line of `prepare`, and what it answers.
+//! `heqis-lab prepare`: its command line and output.
 
 use std::path::PathBuf;
 
@@ -11,13 +11,13 @@ use heqis_quant::scaler::{OutOfRange, ScalerKind};
 use heqis_quant::{CleanConfig, Date, FeatureSet};
 use serde_json::json;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
-/// Clean tables of bars, compute features and labels, fit the scaler, and store all of it as one data set.
+/// Clean tables of bars, compute features and labels, fit the scaler, and store the result as a data set.
 #[derive(Args, Clone, Debug)]
 pub struct PrepareArgs {
-    /// Tables of bars (CSV, also packed by gzip, or Parquet), directories of them, or patterns with * and ? in the file name.
+    /// Tables of bars (CSV, CSV.gz or Parquet), directories of them, or patterns with * and ? in the file name.
     #[arg(value_name = "INPUT", required = true)]
     pub inputs: Vec<PathBuf>,
     /// The data set's directory.
@@ -35,7 +35,7 @@ pub struct PrepareArgs {
     /// Last day of the training span.
     #[arg(long, value_name = "DATE", conflicts_with = "train_fraction")]
     pub train_to: Option<Date>,
-    /// Share of the stored days that the training span takes, above 0 and at most 1.
+    /// Proportion of the stored days in the training span, above 0 and at most 1.
     #[arg(long, value_name = "SHARE", default_value_t = 0.6)]
     pub train_fraction: f64,
     /// JSON file for the cleaner: st_symbols, st_periods, list_dates, free_days, ex_right_max_drop, holiday_weekdays.
@@ -44,7 +44,7 @@ pub struct PrepareArgs {
     /// Table of the trading days: trade_cal.csv, or bars, usually of an index.
     #[arg(long, value_name = "CSV")]
     pub calendar: Option<PathBuf>,
-    /// Whether features and labels follow known ex-rights; forward and backward are the level of prices to show.
+    /// Adjust features and labels for known ex-rights; forward and backward select the level of prices to show.
     #[arg(long, value_enum, default_value_t = Adjust::None)]
     pub adjust: Adjust,
     /// Table of ex-right events or of a vendor's dividends, for --adjust.
@@ -53,19 +53,19 @@ pub struct PrepareArgs {
     /// Table with ts_code, trade_date and adj_factor, for --adjust.
     #[arg(long, value_name = "CSV")]
     pub factors: Option<PathBuf>,
-    /// How the scaler scales.
+    /// Kind of the scaler.
     #[arg(long, value_enum, default_value_t = Scaling::MinMax)]
     pub scaler: Scaling,
-    /// What the scaler does to values outside the range of the training span.
+    /// Treatment of values outside the range of the training span.
     #[arg(long, value_enum, default_value_t = Outside::Clip)]
     pub out_of_range: Outside,
     /// Number of working threads [default: one for each core].
     #[arg(long, value_name = "N")]
     pub threads: Option<std::num::NonZeroUsize>,
-    /// Compute every series, even where nothing changed.
+    /// Compute every series, even unchanged ones.
     #[arg(long)]
     pub full: bool,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
     /// How tables of bars are read.
@@ -76,18 +76,18 @@ pub struct PrepareArgs {
 /// [`ScalerKind`] on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Scaling {
-    /// The range of the training span becomes 0 to 1.
+    /// Map the range of the training span to 0 to 1.
     MinMax,
-    /// Distance from the mean in deviations.
+    /// Subtract the mean and divide by the standard deviation.
     ZScore,
 }
 
 /// [`OutOfRange`] on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Outside {
-    /// The model sees the nearest bound.
+    /// Replace the value by the nearest bound.
     Clip,
-    /// The model sees the value.
+    /// Keep the value.
     Pass,
 }
 
@@ -96,7 +96,7 @@ impl PrepareArgs {
     ///
     /// # Errors
     ///
-    /// [`LabError`] when a feature is unknown, a number is out of range, or the cleaner's file is refused.
+    /// [`LabError`] when a feature is unknown, a number is out of range, or the cleaner's file is invalid.
     pub fn options(&self) -> Result<Options, LabError> {
         let refuse = |rule: String| Err(LabError::rule(self.out.display(), rule));
         let share = self.train_fraction;
@@ -160,12 +160,12 @@ impl PrepareArgs {
     }
 }
 
-/// Prepares the data set and returns the lines to show.
+/// Prepares the data set and returns the lines to print.
 ///
 /// # Errors
 ///
 /// As [`prepare`].
-pub fn run(args: &PrepareArgs) -> Result<Answer, LabError> {
+pub fn run(args: &PrepareArgs) -> Result<CommandOutput, LabError> {
     let outcome = prepare(&args.options()?)?;
     print_report(&outcome.report);
     for warning in &outcome.manifest.warnings {

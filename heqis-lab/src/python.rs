@@ -1,19 +1,19 @@
-//! A Python program that computes windows: the border to what other people wrote.
+//! A Python program that computes windows: the interface to third-party libraries.
 
 use std::io::{BufRead, Cursor, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::error::LabError;
-use crate::windows::Answers;
+use crate::windows::Outputs;
 
-/// Runs `script` with arguments, gives it `input` as little-endian `f32` on its standard input, and returns what it says of
-/// itself and its answers: for each of `lengths`, the elements of `count` windows.
+/// Runs `script` with arguments and `input` as little-endian `f32` on its standard input. Returns the program's
+/// description of itself and its outputs: for each of `lengths`, the elements of `count` windows.
 ///
 /// # Errors
 ///
-/// [`LabError::Rule`] with the program's own last words, or when it answers something else; [`LabError::Data`] when it
-/// does not start.
+/// [`LabError::Rule`] with the last line of the program's standard error, or when its output has another form;
+/// [`LabError::Data`] when it does not start.
 pub(crate) fn compute(
     what: &str,
     python: &Path,
@@ -21,7 +21,7 @@ pub(crate) fn compute(
     arguments: &[String],
     input: impl Iterator<Item = f32>,
     (lengths, count): (&[usize], usize),
-) -> Result<(String, Answers), LabError> {
+) -> Result<(String, Outputs), LabError> {
     let fault = |rule: String| LabError::rule("verify", format!("{what}: {rule}"));
     let run = |error: std::io::Error| LabError::file(python, error);
     let mut child = Command::new(python)
@@ -33,20 +33,20 @@ pub(crate) fn compute(
         .spawn()
         .map_err(run)?;
     let bytes: Vec<u8> = input.flat_map(f32::to_le_bytes).collect();
-    // The program reads everything before it writes anything. When it ends early, its own words say more than a broken
+    // The program reads all input before it writes. When it ends early, its own message is more specific than a broken
     // pipe.
     if let Some(mut stdin) = child.stdin.take() {
         let _ = stdin.write_all(&bytes);
     }
     let output = child.wait_with_output().map_err(run)?;
     if !output.status.success() {
-        let words = String::from_utf8_lossy(&output.stderr);
-        let last = words.lines().rev().find(|line| !line.trim().is_empty());
-        return Err(fault(last.unwrap_or("ended without a word").to_owned()));
+        let message = String::from_utf8_lossy(&output.stderr);
+        let last = message.lines().rev().find(|line| !line.trim().is_empty());
+        return Err(fault(last.unwrap_or("ended without a message").to_owned()));
     }
-    let mut answer = Cursor::new(output.stdout);
+    let mut reader = Cursor::new(output.stdout);
     let mut about = String::new();
-    answer.read_line(&mut about).map_err(run)?;
+    reader.read_line(&mut about).map_err(run)?;
     let about: serde_json::Map<String, serde_json::Value> =
         serde_json::from_str(&about).map_err(|error| fault(error.to_string()))?;
     let about: Vec<String> = about
@@ -54,11 +54,11 @@ pub(crate) fn compute(
         .map(|(key, value)| format!("{key} {value}"))
         .collect();
     let mut rest = Vec::new();
-    answer.read_to_end(&mut rest).map_err(run)?;
+    reader.read_to_end(&mut rest).map_err(run)?;
     let expected = lengths.iter().sum::<usize>() * count * 4;
     if rest.len() != expected {
         return Err(fault(format!(
-            "must answer {expected} bytes, got {}",
+            "must write {expected} bytes, got {}",
             rest.len()
         )));
     }
@@ -67,9 +67,9 @@ pub(crate) fn compute(
         .0
         .iter()
         .map(|bytes| f32::from_le_bytes(*bytes));
-    let answers = lengths
+    let outputs = lengths
         .iter()
         .map(|length| values.by_ref().take(length * count).collect())
         .collect();
-    Ok((about.join(", ").replace('"', ""), answers))
+    Ok((about.join(", ").replace('"', ""), outputs))
 }

@@ -6,8 +6,8 @@ use std::time::Instant;
 use clap::Args;
 use heqis_train::train::{DeviceKind, TrainConfig, configure_process, progress, train};
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 /// Train generators against discriminators on a prepared data set.
 #[derive(Args, Clone, Debug)]
@@ -18,21 +18,21 @@ pub struct TrainArgs {
     /// Run directory to write.
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Go on behind the last checkpoint of the run directory.
+    /// Resume from the last checkpoint of the run directory.
     #[arg(long)]
     pub resume: bool,
-    /// Threads on which networks learn side by side, instead of the settings' number; 0 takes one for each core.
+    /// Number of threads that train networks in parallel, instead of the settings'; 0 takes one for each core.
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// What computes, instead of the settings' device.
+    /// Device, instead of the settings'.
     #[arg(long, value_enum)]
     pub device: Option<DeviceKind>,
-    /// Tell progress as lines of JSON instead of a bar.
+    /// Print progress as lines of JSON instead of a bar.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Trains, and returns the lines to show.
+/// Trains, and returns the lines to print.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub struct TrainArgs {
     clippy::disallowed_methods,
     reason = "measures a duration that is only printed"
 )]
-pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
+pub fn run(args: &TrainArgs) -> Result<CommandOutput, LabError> {
     let mut config = TrainConfig::read(&args.config)?;
     config.threads = args.threads.unwrap_or(config.threads);
     config.device = args.device.unwrap_or(config.device);
@@ -78,5 +78,5 @@ pub fn run(args: &TrainArgs) -> Result<Answer, LabError> {
             ));
         }
     }
-    Ok(Answer { lines, good: true })
+    Ok(CommandOutput { lines, good: true })
 }

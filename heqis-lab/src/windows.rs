@@ -1,4 +1,4 @@
-//! What a model is asked: golden windows, and windows drawn at random.
+//! Inputs of models for comparison: golden windows and random windows.
 
 use heqis_infer::{Bundle, Dtype};
 use rand::{RngExt, SeedableRng};
@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::error::LabError;
 
-/// Some windows: for each input of the model, in its order, the elements of all windows one after the other.
+/// Windows: for each input of the model, in its order, the elements of all windows in sequence.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Windows {
     /// Number of windows.
@@ -15,17 +15,17 @@ pub struct Windows {
     pub inputs: Vec<Vec<f32>>,
 }
 
-/// What was answered: for each output of the model, in its order, the elements of all windows, `[count * length]`.
-pub type Answers = Vec<Vec<f32>>;
+/// Outputs: for each output of the model, in its order, the elements of all windows, `[count * length]`.
+pub type Outputs = Vec<Vec<f32>>;
 
-/// Returns the golden windows of a bundle with their answers.
+/// Returns the golden windows of a bundle with their expected outputs.
 ///
 /// # Errors
 ///
-/// [`LabError::Rule`] when the model reads anything but `f32`.
-pub fn golden(bundle: &Bundle) -> Result<(Windows, Answers), LabError> {
+/// [`LabError::Rule`] when an input of the model is not `f32`.
+pub fn golden(bundle: &Bundle) -> Result<(Windows, Outputs), LabError> {
     let manifest = bundle.manifest();
-    floats_only(bundle)?;
+    require_floats(bundle)?;
     let golden = &manifest.golden.windows;
     let inputs = manifest.inputs.iter().map(|spec| {
         let windows = golden.iter();
@@ -46,17 +46,17 @@ pub fn golden(bundle: &Bundle) -> Result<(Windows, Answers), LabError> {
     Ok((windows, outputs.collect()))
 }
 
-/// Draws `count` windows from a seed: elements even over −1.5 to 1.5, which holds the range of every scaler and some room
-/// on either side, because factors have no bounds.
+/// Draws `count` windows from a seed. Elements are uniform over −1.5 to 1.5, which exceeds the range of every scaler on
+/// either side, because factors have no bounds.
 ///
 /// # Errors
 ///
 /// As [`golden`].
 pub fn random(bundle: &Bundle, count: usize, seed: u64) -> Result<Windows, LabError> {
-    floats_only(bundle)?;
+    require_floats(bundle)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let lengths = bundle.manifest().inputs.iter().map(|spec| {
-        // The manifest was checked to have shapes whose product fits.
+        // Loading the manifest has checked that the product of each shape fits.
         spec.checked_len().unwrap_or_default()
     });
     let inputs = lengths
@@ -69,7 +69,7 @@ pub fn random(bundle: &Bundle, count: usize, seed: u64) -> Result<Windows, LabEr
     Ok(Windows { count, inputs })
 }
 
-fn floats_only(bundle: &Bundle) -> Result<(), LabError> {
+fn require_floats(bundle: &Bundle) -> Result<(), LabError> {
     let mut inputs = bundle.manifest().inputs.iter();
     match inputs.find(|spec| spec.dtype != Dtype::F32) {
         None => Ok(()),

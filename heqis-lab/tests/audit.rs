@@ -1,4 +1,4 @@
-//! The audit finds planted leaks, each by the check that is meant for it, and passes an honest strategy.
+//! The audit finds each planted leak by the check for it, and passes a strategy without leaks.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
@@ -34,7 +34,7 @@ fn examine(subject: &dyn Subject) -> Audit {
     audit(subject, &bars(), test_from(), &options).unwrap()
 }
 
-/// Names of the checks that found something.
+/// Names of the failed checks.
 fn found(audit: &Audit) -> Vec<&'static str> {
     let bad = audit.findings.iter().filter(|finding| !finding.good);
     bad.map(|finding| finding.check).collect()
@@ -48,22 +48,22 @@ fn last_return(bars: &[Bar], place: usize) -> f64 {
     }
 }
 
-/// One strategy with one planted leak: follow the scaled last return.
+/// A strategy that follows the scaled last return, with one planted leak.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Leak {
-    /// None: the honest twin of all others.
+    /// No leak.
     None,
-    /// The scaler is fitted on every bar that there is.
+    /// The scaler is fitted on all bars.
     ScalerOnAll,
     /// A feature is the label.
     LabelInFeatures,
     /// Orders are filled at the close on which they were made.
     SameCloseFill,
-    /// A mean of closes that is centred on the bar.
+    /// A feature is a mean of closes centred on the bar.
     CentredMean,
-    /// Whether to follow or to fade a move is chosen on the test span.
+    /// The sign of the strategy is chosen on the test span.
     ChosenOnTest,
-    /// No leak, but an indicator that never forgets where the history began: a mean of all closes.
+    /// No leak, but an indicator that always depends on the start of the history: a mean of all closes.
     NeverForgets,
 }
 
@@ -104,7 +104,7 @@ impl Subject for Planted {
             Leak::ChosenOnTest => before..bars.len(),
             _ => 0..before,
         };
-        // What following every move would have brought.
+        // The gain from following every move.
         let followed: f64 = judged
             .skip(1)
             .map(|place| last_return(bars, place - 1) * last_return(bars, place))
@@ -191,7 +191,7 @@ impl Fitted for Ready {
 }
 
 #[test]
-fn an_honest_strategy_passes() {
+fn a_strategy_without_leaks_passes() {
     for subject in [&Linear::default() as &dyn Subject, &Planted(Leak::None)] {
         let audit = examine(subject);
         assert!(audit.is_good(), "{:#?}", audit.findings);
@@ -237,7 +237,7 @@ fn a_choice_made_on_the_test_span_is_found() {
 }
 
 #[test]
-fn an_indicator_that_never_forgets_is_found() {
+fn an_indicator_that_depends_on_the_start_is_found() {
     assert_eq!(
         found(&examine(&Planted(Leak::NeverForgets))),
         ["start_drift"]
@@ -245,7 +245,7 @@ fn an_indicator_that_never_forgets_is_found() {
 }
 
 #[test]
-fn fills_that_cannot_have_been_are_found_one_by_one() {
+fn each_kind_of_impossible_fill_is_found() {
     use heqis_lab::audit::checks::{costs, fills};
     let bars = bars();
     let ready = Planted(Leak::None).fit(&bars, test_from()).unwrap();
@@ -257,7 +257,7 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
         ("decided at the close", |trades| {
             trades.fills[5].decided_ns = trades.fills[5].time_ns
         }),
-        ("a day without trade", |trades| {
+        ("a day without trades", |trades| {
             trades.fills[5].time_ns = Date::parse("2014-01-04").unwrap().close_time_ns()
         }),
         ("is not in", |trades| trades.fills[5].market *= 2),
@@ -283,7 +283,7 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
         change(&mut trades);
         let finding = fills(&bars, &trades);
         assert!(
-            !finding.good && finding.told.contains(words),
+            !finding.good && finding.detail.contains(words),
             "{words}: {finding:?}"
         );
     }
@@ -296,7 +296,7 @@ fn fills_that_cannot_have_been_are_found_one_by_one() {
 }
 
 #[test]
-fn the_command_tells_every_check_and_its_exit_code_says_whether_all_passed() {
+fn the_command_reports_every_check_and_its_exit_code_the_result() {
     let run = |words: &[&str]| {
         Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
             .arg("audit")
@@ -316,7 +316,7 @@ fn the_command_tells_every_check_and_its_exit_code_says_whether_all_passed() {
         7,
         "{text}"
     );
-    // No prediction at all is allowed to correlate by chance.
+    // With zero standard errors even a chance correlation fails.
     let bad = run(&["--most-errors", "0", "--json"]);
     assert_eq!(bad.status.code(), Some(1));
     let answer: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
@@ -330,7 +330,7 @@ fn the_command_tells_every_check_and_its_exit_code_says_whether_all_passed() {
     assert_eq!(failed, ["shuffled"]);
 }
 
-/// What a row of a table says, and up to which day its maker was fitted.
+/// A row of a table, with the last day that its model was fitted on.
 #[derive(Clone, Copy)]
 struct Row {
     predicted_return: f64,
@@ -338,8 +338,8 @@ struct Row {
     fitted_to: Option<Date>,
 }
 
-/// Audits the table of an honest linear model, after a change of its rows; `change` gets bars, place and row, and leaves a row
-/// out with `None`. Returns the checks that found something, and those that could not be made.
+/// Audits the table of a linear model without leaks after a change of its rows. `change` receives bars, index and row, and
+/// omits a row by `None`. Returns the failed checks and those that were not possible.
 fn table_audit(change: impl Fn(&[Bar], usize, Row) -> Option<Row>) -> [Vec<String>; 2] {
     let bars = bars();
     let linear = Linear::default().fit(&bars, test_from()).unwrap();
@@ -389,7 +389,7 @@ fn table_audit(change: impl Fn(&[Bar], usize, Row) -> Option<Row>) -> [Vec<Strin
 }
 
 #[test]
-fn an_honest_table_passes_and_what_cannot_be_checked_is_said() {
+fn a_table_without_leaks_passes_and_impossible_checks_are_listed() {
     let [found, unchecked] = table_audit(|_, _, row| Some(row));
     assert_eq!(found, Vec::<String>::new());
     assert_eq!(
@@ -414,7 +414,7 @@ fn an_honest_table_passes_and_what_cannot_be_checked_is_said() {
     );
 }
 
-/// Between -0.02 and 0.02, the same for a place in every run.
+/// Returns a value between -0.02 and 0.02, the same for an index in every run.
 fn noise(place: usize) -> f64 {
     let mixed = (place as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 40) as f64 / (1 << 24) as f64
@@ -423,7 +423,7 @@ fn noise(place: usize) -> f64 {
 }
 
 #[test]
-fn every_leak_that_is_planted_in_a_table_is_found() {
+fn every_planted_leak_in_a_table_is_found() {
     let next = |bars: &[Bar], place: usize| match place + 1 < bars.len() {
         true => last_return(bars, place + 1),
         false => 0.0,
@@ -452,7 +452,7 @@ fn every_leak_that_is_planted_in_a_table_is_found() {
             &["look_ahead"],
         ),
         (
-            "a mean of closes that is centred on the bar",
+            "a mean of closes centred on the bar",
             &|bars, place, row| {
                 let around = &bars[place.saturating_sub(3)..(place + 4).min(bars.len())];
                 let mean = around.iter().map(|bar| bar.close).sum::<f64>() / around.len() as f64;
@@ -461,7 +461,7 @@ fn every_leak_that_is_planted_in_a_table_is_found() {
             &["look_ahead"],
         ),
         (
-            "the label on every third day, and one wild number",
+            "the label on every third day, and one outlier",
             &|bars, place, row| {
                 let said = if place % 3 == 0 {
                     next(bars, place)
@@ -488,7 +488,7 @@ fn every_leak_that_is_planted_in_a_table_is_found() {
             &["copied_returns"],
         ),
         (
-            "a fit on days to come",
+            "a fit on later days",
             &|_, _, row| {
                 Some(Row {
                     fitted_to: Date::parse("2015-06-30").ok(),
@@ -517,7 +517,7 @@ fn models() -> String {
 }
 
 #[test]
-fn the_shipped_bundles_pass_behind_the_span_that_they_were_made_on_and_not_within_it() {
+fn the_shipped_bundles_pass_after_their_training_span_and_fail_within_it() {
     let run = |test_from: &str| {
         let output = Command::new(env!("CARGO_BIN_EXE_heqis-lab"))
             .arg("audit")

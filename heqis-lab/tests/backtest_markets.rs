@@ -418,18 +418,18 @@ struct AuditCli {
 #[test]
 fn minutes_are_selected_and_audited() {
     use heqis_backtest::settings::Settings;
-    use heqis_lab::select::{baselines, judge::Judge};
+    use heqis_lab::select::{baselines, evaluator::Evaluator};
     use heqis_quant::decision::SignalMode;
     let dir = tempfile::tempdir().unwrap();
     let bars = five_minutes(dir.path());
     // A span from the middle of a day to the middle of another: bought at the open of its second bar, held to its end.
-    let judge = Judge {
+    let evaluator = Evaluator {
         settings: Settings::default(),
         events: Vec::new(),
     };
     let span = 500..900;
     let hold = baselines::hold(&bars);
-    let run = judge
+    let run = evaluator
         .run(&bars, span.clone(), &hold, SignalMode::Return)
         .unwrap();
     let expected = bars[span.end - 1].close / bars[span.start + 1].open;

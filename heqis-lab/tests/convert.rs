@@ -1,5 +1,5 @@
-//! Builds for the boards: the script for TensorRT with a program in trtexec's place, and Rockchip's real toolkit where its
-//! environment is given.
+//! Builds for the boards: the script for TensorRT with a fake trtexec, and Rockchip's real toolkit where its environment is
+//! given.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::fs;
@@ -10,10 +10,10 @@ use std::process::{Command, ExitCode};
 use heqis_infer::{BackendKind, Bundle};
 use heqis_lab::convert::calibration::training_windows;
 use heqis_lab::convert::{Build, NpuArgs, gpu, rknn};
-use heqis_lab::side::Side;
-use heqis_lab::verify::walk::Trade;
-use heqis_lab::verify::{BoardArgs, VerifyArgs, run as verified, sides};
-use heqis_lab::windows::{Answers, Windows};
+use heqis_lab::implementation::Implementation;
+use heqis_lab::verify::trading::Trade;
+use heqis_lab::verify::{BoardArgs, VerifyArgs, implementations, run as verified};
+use heqis_lab::windows::{Outputs, Windows};
 use heqis_test_harness::{Group, run, tests, variable};
 
 const RKNN_ENVIRONMENT: &str = "HEQIS_RKNN_ENV";
@@ -21,9 +21,9 @@ const RKNN_ENVIRONMENT: &str = "HEQIS_RKNN_ENV";
 fn main() -> ExitCode {
     run([
         Group::always(tests![
-            engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles,
-            calibration_sees_the_training_span_alone,
-            a_difference_is_told_in_classes_decisions_and_profit,
+            engines_are_built_by_a_script_and_added_to_the_bundles,
+            calibration_uses_the_training_span_only,
+            a_difference_is_reported_in_classes_decisions_and_profit,
         ]),
         Group::needs(
             variable(RKNN_ENVIRONMENT, "the environment of Rockchip's toolkit"),
@@ -55,7 +55,7 @@ fn copies<const N: usize>(names: [&str; N]) -> (tempfile::TempDir, [PathBuf; N])
     (directory, dirs)
 }
 
-/// A program that says what trtexec says, in the words of TensorRT 8.
+/// A program with the output of trtexec of TensorRT 8.
 const TRTEXEC: &str = "#!/bin/sh\n\
     for arg; do case $arg in --saveEngine=*) out=${arg#*=};; --onnx=*) onnx=${arg#*=};; esac; done\n\
     echo '[I] === Device Information ==='\n\
@@ -63,12 +63,12 @@ const TRTEXEC: &str = "#!/bin/sh\n\
     echo '[10/02/2022-10:00:00] [I] TensorRT version: 8.5.2'\n\
     wc -c <$onnx >$out\n";
 
-fn engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles() {
+fn engines_are_built_by_a_script_and_added_to_the_bundles() {
     let (directory, dirs) = copies(["baseline-factors", "baseline-direction"]);
     let out = directory.path().join("board");
     gpu::script(&dirs, &out).unwrap();
     let again = gpu::script(&dirs, &out).unwrap_err().to_string();
-    assert!(again.contains("is there already"), "{again}");
+    assert!(again.contains("exists already"), "{again}");
     let missing = gpu::adopt(&dirs, &out).unwrap_err().to_string();
     assert!(missing.contains("model.engine"), "{missing}");
 
@@ -94,7 +94,7 @@ fn engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles() {
         assert!(bundle.file("model.engine.json").is_some());
     }
 
-    // A board whose trtexec says nothing of itself, one that fails, and one that had another model.
+    // A board whose trtexec reports no version, one whose build fails, and one with another model.
     let place = out.join("baseline-factors");
     fs::write(
         place.join("model.engine.json"),
@@ -117,16 +117,19 @@ fn engines_go_to_the_board_as_a_script_and_come_back_into_the_bundles() {
     )
     .unwrap();
     let refused = gpu::adopt(&dirs[..1], &out).unwrap_err().to_string();
-    assert!(refused.contains("model.onnx is not that of"), "{refused}");
+    assert!(
+        refused.contains("model.onnx differs from that of"),
+        "{refused}"
+    );
 }
 
-fn calibration_sees_the_training_span_alone() {
+fn calibration_uses_the_training_span_only() {
     let bundle = Bundle::load(root().join("models/baseline-factors")).unwrap();
     let shape = &bundle.manifest().inputs[0].shape;
     let windows = training_windows(&bundle, &[bars()], 60).unwrap();
     assert_eq!(windows.count, 60);
     assert_eq!(windows.inputs[0].len(), 60 * shape[1] * shape[2]);
-    // The scaler was fitted on that span, so that nothing of it lies outside its range.
+    // The scaler was fitted on that span, so every value lies within its range.
     assert!(
         windows.inputs[0]
             .iter()
@@ -136,39 +139,36 @@ fn calibration_sees_the_training_span_alone() {
         .unwrap_err()
         .to_string();
     assert!(
-        refused.contains("1000000 windows of the training span are wanted"),
+        refused.contains("1000000 windows of the training span are required"),
         "{refused}"
     );
     let direction = Bundle::load(root().join("models/baseline-direction")).unwrap();
     let refused = training_windows(&direction, &[bars()], 1)
         .unwrap_err()
         .to_string();
-    assert!(
-        refused.contains("only a feature model is calibrated"),
-        "{refused}"
-    );
+    assert!(refused.contains("only a feature model"), "{refused}");
 }
 
 /// The model with its outputs shifted.
 struct Shifted {
-    model: Box<dyn Side>,
+    model: Box<dyn Implementation>,
     by: f32,
 }
 
-impl Side for Shifted {
+impl Implementation for Shifted {
     fn name(&self) -> String {
         "shifted".to_owned()
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, heqis_lab::LabError> {
-        let mut answers = self.model.compute(windows)?;
-        let values = answers.iter_mut().flatten();
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, heqis_lab::LabError> {
+        let mut outputs = self.model.compute(windows)?;
+        let values = outputs.iter_mut().flatten();
         values.for_each(|value| *value += self.by);
-        Ok(answers)
+        Ok(outputs)
     }
 }
 
-fn a_difference_is_told_in_classes_decisions_and_profit() {
+fn a_difference_is_reported_in_classes_decisions_and_profit() {
     let dirs =
         ["baseline-factors", "baseline-direction"].map(|name| root().join("models").join(name));
     let trade = |with: &PathBuf| Trade {
@@ -181,7 +181,7 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
     for (dir, with) in [(&dirs[0], &dirs[1]), (&dirs[1], &dirs[0])] {
         let bundle = Bundle::load(dir).unwrap();
         let compare = |by: f32| {
-            let model = Box::new(sides::Rten::new(bundle.model()).unwrap());
+            let model = Box::new(implementations::Rten::new(bundle.model()).unwrap());
             trade(with)
                 .compare(&bundle, &mut Shifted { model, by })
                 .unwrap()
@@ -190,7 +190,7 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
         assert!(none.bars > 1000, "{none:?}");
         assert_eq!((none.class_flips, none.decisions), (0, 0));
         assert_eq!(none.reference_return, none.backend_return);
-        // Far beyond what any factor or return is.
+        // Larger than any factor or return.
         let far = compare(3.0);
         assert_eq!(
             (far.bars, far.reference_return),
@@ -203,15 +203,18 @@ fn a_difference_is_told_in_classes_decisions_and_profit() {
         with: None,
         ..trade(&dirs[1])
     };
-    let mut side = sides::Rten::new(bundle.model()).unwrap();
-    let refused = alone.compare(&bundle, &mut side).unwrap_err().to_string();
+    let mut implementation = implementations::Rten::new(bundle.model()).unwrap();
+    let refused = alone
+        .compare(&bundle, &mut implementation)
+        .unwrap_err()
+        .to_string();
     assert!(
-        refused.contains("trades only with a predicting one"),
+        refused.contains("needs a direction model to trade"),
         "{refused}"
     );
 }
 
-/// The environment that `convert setup` makes is of 700 MB and for one kind of machine: it is used where it is given.
+/// The environment of `convert setup` takes 700 MB and runs on one kind of machine, so the test needs it to be given.
 fn rockchips_toolkit_builds_a_model_whose_simulator_agrees() {
     let env = std::env::var_os(RKNN_ENVIRONMENT).unwrap();
     let (_directory, [dir, with]) = copies(["cae-factors", "multi-gan-direction"]);
@@ -240,22 +243,22 @@ fn rockchips_toolkit_builds_a_model_whose_simulator_agrees() {
             json: false,
         })
     };
-    // As it is shipped: the toolkit makes the same bytes here.
+    // The toolkit reproduces the shipped bytes.
     let shipped = Bundle::load(&dir).unwrap();
-    let answer = verify(&npu, 0.005).unwrap();
-    assert!(answer.good, "{}", answer.lines.join("\n"));
-    let said = rknn(&shipped, &npu).unwrap();
-    assert!(said.contains("rk3568"), "{said}");
+    let output = verify(&npu, 0.005).unwrap();
+    assert!(output.good, "{}", output.lines.join("\n"));
+    let summary = rknn(&shipped, &npu).unwrap();
+    assert!(summary.contains("rk3568"), "{summary}");
     let again = Bundle::load(&dir).unwrap();
     assert_eq!(again.file("model.rknn"), shipped.file("model.rknn"));
     let half = again.manifest().verified[&BackendKind::Rknn].clone();
     assert!(half.passed && half.max_abs_error > 0.0);
     assert!(half.trading.is_some_and(|trading| trading.bars > 1000));
 
-    // The simulator stands for the build that is carried, no other.
+    // The simulator represents only the build in the bundle.
     (npu.precision, npu.calibrate, npu.calibration) = (Build::Int8, vec![bars()], 50);
     let other = verify(&npu, 1.0).unwrap_err().to_string();
-    assert!(other.contains("is not what the toolkit makes"), "{other}");
+    assert!(other.contains("is not what the toolkit builds"), "{other}");
     rknn(&Bundle::load(&dir).unwrap(), &npu).unwrap();
     let refused = verify(&npu, 0.001).unwrap();
     assert!(!refused.good, "8 bits differ by more than a thousandth");

@@ -1,4 +1,4 @@
-//! `serve --control`: jobs as real processes, their logs and their ends, and the watch list.
+//! `serve --control`: jobs as real processes with their logs and exits, and the watch list.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 const TOKEN: &str = "00112233445566778899aabbccddeeff";
-/// How long anything that is waited for may take on a loaded machine; reaching it is a failure, not a measurement.
+/// Longest wait on a loaded machine; reaching it is a failure, not a measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// A page with control that was started in a directory of its own with the bars of two stocks.
+/// A page with control, started in its own directory with the bars of two stocks.
 struct Page {
     child: Child,
     dir: tempfile::TempDir,
@@ -62,7 +62,7 @@ impl Page {
             dir,
             host: String::new(),
         };
-        // What was read is told before.
+        // The import report comes before this line.
         page.host = lines
             .find_map(|line| {
                 Some(
@@ -139,7 +139,7 @@ fn fetch() -> Value {
 }
 
 #[test]
-fn a_job_is_the_command_with_its_log_and_its_result_on_the_page() {
+fn a_job_runs_the_command_and_the_page_shows_its_log_and_result() {
     let page = Page::start(&[], None);
     let kinds = page.ask("GET", "/api/job-kinds", "").1;
     assert_eq!(kinds.as_array().unwrap().len(), 4);
@@ -220,15 +220,15 @@ fn a_job_is_the_command_with_its_log_and_its_result_on_the_page() {
 }
 
 #[test]
-fn jobs_are_few_and_end_when_they_are_told_or_the_page_ends() {
-    // A vendor that takes a call and never answers.
+fn jobs_are_limited_and_end_on_cancel_or_with_the_page() {
+    // A vendor that accepts a call and never responds.
     let vendor = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", vendor.local_addr().unwrap());
     let mut page = Page::start(&["--jobs", "1"], Some(&url));
-    /// Waits until the process at the other end is gone.
+    /// Waits until the remote process has ended.
     fn gone(mut call: TcpStream) {
         let mut rest = Vec::new();
-        // However the connection ends: it does.
+        // Both an end and an error mean that the connection has ended.
         let _ = call.read_to_end(&mut rest);
     }
     assert_eq!(page.start_job(&fetch()).0, 201);
@@ -255,7 +255,7 @@ fn jobs_are_few_and_end_when_they_are_told_or_the_page_ends() {
     gone(call);
     assert!(page.child.wait().unwrap().success());
 
-    // A page that is killed can end nothing any more: its jobs notice by themselves.
+    // A killed page cannot end its jobs: they detect it themselves.
     let mut page = Page::start(&[], Some(&url));
     assert_eq!(page.start_job(&fetch()).0, 201);
     let (call, _) = vendor.accept().unwrap();
@@ -264,7 +264,7 @@ fn jobs_are_few_and_end_when_they_are_told_or_the_page_ends() {
 }
 
 #[test]
-fn the_watch_list_is_shown_and_added_to() {
+fn the_watch_list_is_shown_and_extended() {
     let page = Page::start(&[], None);
     assert_eq!(page.ask("GET", "/api/watch", "").1["sectors"], json!([]));
     let add = |body: Value| page.ask("POST", "/api/control/watch", &body.to_string());
@@ -297,7 +297,7 @@ fn the_watch_list_is_shown_and_added_to() {
 }
 
 #[test]
-fn a_training_is_followed_from_its_order_to_its_curves() {
+fn a_training_is_tracked_from_its_order_to_its_curves() {
     let page = Page::start(&[], None);
     let prepare =
         json!({ "command": "prepare", "values": { "inputs": "002032.SZ.csv", "out": "set" } });
@@ -366,7 +366,7 @@ fn a_training_is_followed_from_its_order_to_its_curves() {
 }
 
 #[test]
-fn a_selection_and_a_broken_run_are_told_for_what_they_are() {
+fn a_selection_and_a_broken_run_are_recognised() {
     let page = Page::start(&[], None);
     let dir = page.dir.path();
     std::fs::create_dir_all(dir.join("selected")).unwrap();

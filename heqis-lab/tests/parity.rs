@@ -1,4 +1,4 @@
-//! The lab, one process, two nodes and a journal decide the same, with the real binary.
+//! The lab, one process, two nodes and a journal make the same decisions, with the real binary.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[path = "../../nodes/gateway/tests/support/recurrent.rs"]
@@ -16,8 +16,8 @@ fn root() -> PathBuf {
         .to_owned()
 }
 
-/// The binary of the runtime as it is now. It belongs to another crate, so Cargo does not build it for these tests; with the whole
-/// workspace's Cargo features, since that is how it has been built before.
+/// Builds the current runtime. It belongs to another crate, so Cargo does not build it for these tests. The build uses the
+/// Cargo features of the whole workspace, as previous builds do.
 fn runtime() -> PathBuf {
     let status = Command::new(env!("CARGO"))
         .current_dir(root())
@@ -50,20 +50,20 @@ fn args(work: &Path) -> ParityArgs {
 }
 
 #[test]
-fn four_ways_decide_the_same_for_every_strategy_on_every_committed_symbol() {
+fn four_ways_agree_for_every_strategy_on_every_committed_symbol() {
     let work = tempfile::tempdir().unwrap();
     let answer = run(&ParityArgs {
         runtime: Some(runtime()),
         ..args(work.path())
     })
     .unwrap();
-    let told = answer.lines.join("\n");
-    assert!(answer.good, "{told}");
+    let text = answer.lines.join("\n");
+    assert!(answer.good, "{text}");
     assert_eq!(answer.lines.len(), 4 + 1);
-    assert!(told.contains("plain: "), "{told}");
+    assert!(text.contains("plain: "), "{text}");
     let last = answer.lines.last().unwrap();
     assert!(last.starts_with("4 strategies, 8 instruments, "), "{last}");
-    // No filter of the last strategy but the rarest is idle, or the comparison would prove little.
+    // All filters of the last strategy but the rarest are active; otherwise the comparison would prove little.
     let every = answer
         .lines
         .iter()
@@ -87,9 +87,9 @@ fn four_ways_decide_the_same_for_every_strategy_on_every_committed_symbol() {
     }
 }
 
-/// The trained models read 32 rows, each with factors of convolutions: more arithmetic for the ways to differ in.
+/// The trained models read 32 rows, each with factors of convolutions: which exercises more arithmetic.
 #[test]
-fn four_ways_decide_the_same_with_the_trained_bundles() {
+fn four_ways_agree_with_the_trained_bundles() {
     let work = tempfile::tempdir().unwrap();
     let strategies = work.path().join("strategies.toml");
     let topology = std::fs::read_to_string(root().join("topologies/dual-board.toml")).unwrap();
@@ -107,17 +107,17 @@ fn four_ways_decide_the_same_with_the_trained_bundles() {
         ..args(work.path())
     })
     .unwrap();
-    let told = answer.lines.join("\n");
-    assert!(answer.good, "{told}");
+    let text = answer.lines.join("\n");
+    assert!(answer.good, "{text}");
     assert!(
-        told.contains("entered ") && told.contains("exited "),
-        "{told}"
+        text.contains("entered ") && text.contains("exited "),
+        "{text}"
     );
 }
 
-/// A model that carries a state from bar to bar: the lab keeps one for each stock, as the gateway does.
+/// A stateful model: the lab keeps one state for each stock, as the gateway does.
 #[test]
-fn four_ways_decide_the_same_with_a_model_that_carries_a_state() {
+fn four_ways_agree_with_a_stateful_model() {
     let work = tempfile::tempdir().unwrap();
     let factors = work.path().join("recurrent");
     recurrent::write(&root().join("models"), &factors);
@@ -131,12 +131,12 @@ fn four_ways_decide_the_same_with_a_model_that_carries_a_state() {
         ..args(work.path())
     })
     .unwrap();
-    let told = answer.lines.join("\n");
-    assert!(answer.good, "{told}");
+    let text = answer.lines.join("\n");
+    assert!(answer.good, "{text}");
 }
 
 #[test]
-fn the_first_byte_that_differs_is_found_with_its_place() {
+fn the_first_different_byte_is_found_with_its_position() {
     let lines = |texts: &[&str]| -> Vec<String> { texts.iter().map(|t| (*t).to_owned()).collect() };
     let expected = lines(&["a", "b", "c"]);
     assert_eq!(compare("two-nodes", &expected, &expected), None);
@@ -162,7 +162,7 @@ fn the_first_byte_that_differs_is_found_with_its_place() {
 }
 
 #[test]
-fn what_cannot_be_compared_is_refused_with_the_reason() {
+fn invalid_inputs_are_rejected_with_the_reason() {
     let work = tempfile::tempdir().unwrap();
     let good = args(work.path());
     let message = |args: ParityArgs| run(&args).unwrap_err().to_string();

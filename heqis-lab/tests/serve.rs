@@ -1,4 +1,4 @@
-//! `serve`: a prepared data set and the decisions of a journal over HTTP.
+//! `serve`: a prepared data set and a journal's decisions over HTTP.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ impl Served {
             .spawn()
             .unwrap();
         let stderr = BufReader::new(child.stderr.take().unwrap());
-        // Held from here on, so that it ends with the test whatever it says.
+        // Held from here on, so that the server ends with the test.
         let mut served = Self {
             child,
             said: Vec::new(),
@@ -63,7 +63,7 @@ impl Served {
         (status, serde_json::from_slice(&body).unwrap())
     }
 
-    /// Status, head and body of an answer.
+    /// Returns status, head and body of a response.
     fn raw(&self, path: &str) -> (u16, String, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let head = format!(
@@ -91,7 +91,7 @@ impl Drop for Served {
 }
 
 #[test]
-fn a_data_set_is_shown_as_it_is_stored() {
+fn a_data_set_is_shown_with_its_stored_values() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("set");
     let prepared = lab(&[
@@ -162,7 +162,7 @@ fn a_data_set_is_shown_as_it_is_stored() {
     let mean = inside.clone().sum::<f64>() / inside.count() as f64;
     assert!((first["mean"].as_f64().unwrap() - mean).abs() < 1e-12);
 
-    // The second decision of the journal is of this instrument; the first one's bars are not in the set.
+    // The second decision of the journal is of this instrument; the set has no bars of the first one's.
     let (_, decision) = served.get("/api/decisions/2");
     let day = decision["decision"]["date"].as_str().unwrap();
     let at = rows
@@ -190,7 +190,7 @@ fn a_data_set_is_shown_as_it_is_stored() {
 }
 
 #[test]
-fn what_cannot_be_shown_is_said_at_once() {
+fn invalid_arguments_are_reported_at_the_start() {
     for (arguments, said) in [
         (&["serve"][..], "required arguments"),
         (
@@ -242,7 +242,7 @@ fn what_cannot_be_shown_is_said_at_once() {
     );
 }
 
-/// A CSV table as rows of cells by column.
+/// Reads a CSV table as rows of cells by column.
 fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
     let mut reader = csv::Reader::from_path(path).unwrap();
     let columns = reader.headers().unwrap().clone();
@@ -268,7 +268,7 @@ fn numbers(value: &Value) -> Vec<f64> {
 }
 
 #[test]
-fn a_backtest_is_shown_as_its_tables_have_it() {
+fn a_backtest_is_shown_with_the_values_of_its_tables() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("results");
     let bars = "data/ashare/002032.SZ.csv";
@@ -357,7 +357,7 @@ fn a_backtest_is_shown_as_its_tables_have_it() {
             table(&own.join("orders.csv")).len()
         );
 
-        // Files are found by the list alone.
+        // Only listed files are sent.
         let (_, detail) = served.get(&format!("/api/run?id={id}"));
         let listed: Vec<&str> = detail["artefacts"]
             .as_array()
@@ -472,7 +472,7 @@ fn a_backtest_is_shown_as_its_tables_have_it() {
         );
     }
 
-    // What the document says of the routes that only such a page has.
+    // The API document lists the routes that only such a page has.
     let (_, document) = served.get("/api/openapi.json");
     let id = runs[0]["id"].as_str().unwrap();
     for path in [
@@ -495,7 +495,7 @@ fn a_backtest_is_shown_as_its_tables_have_it() {
     }
 }
 
-/// Text as it stands in a query.
+/// Encodes a text for a query.
 fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }

@@ -1,15 +1,15 @@
-//! A bundle that computes the same everywhere passes; a side that differs refuses it, and the report says where.
+//! A bundle passes when all implementations agree; one that differs causes rejection, and the report names the place.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::{Path, PathBuf};
 
 use heqis_infer::Bundle;
 use heqis_lab::LabError;
-use heqis_lab::side::Side;
-use heqis_lab::verify::{BoardArgs, VerifyArgs, run, sides, verify};
-use heqis_lab::windows::{Answers, Windows, golden, random};
+use heqis_lab::implementation::Implementation;
+use heqis_lab::verify::{BoardArgs, VerifyArgs, implementations, run, verify};
+use heqis_lab::windows::{Outputs, Windows, golden, random};
 
-/// What is shipped, with what a difference may be: factors have no bounds.
+/// Shipped bundles with the allowed difference: factors have no bounds.
 const SHIPPED: [(&str, f32); 4] = [
     ("baseline-factors", 1e-4),
     ("baseline-direction", 1e-5),
@@ -37,15 +37,15 @@ fn args(name: &str) -> VerifyArgs {
 }
 
 #[test]
-fn the_shipped_bundles_compute_the_same_here_alone_and_in_batches() {
+fn the_shipped_bundles_agree_on_single_windows_and_batches() {
     for name in SHIPPED.map(|(name, _)| name) {
-        let answer = run(&args(name)).unwrap();
-        assert!(answer.good, "{}", answer.lines.join("\n"));
-        let text = answer.lines.join("\n");
+        let output = run(&args(name)).unwrap();
+        assert!(output.good, "{}", output.lines.join("\n"));
+        let text = output.lines.join("\n");
         assert!(text.contains("not compared: ONNX Runtime"), "{text}");
         assert!(text.contains("every difference is allowed"), "{text}");
         // The engine in batches has the bits of RTen on single windows.
-        let batches = answer
+        let batches = output
             .lines
             .iter()
             .filter(|line| line.contains("batches of 8 | ") || line.contains("batches of 8) |"));
@@ -68,14 +68,14 @@ fn onnx_runtime_agrees_on_the_shipped_bundles() {
             json: true,
             ..args(name)
         };
-        let answer = run(&args).unwrap();
-        let text = answer.lines.join("\n");
-        assert!(answer.good, "{text}");
+        let output = run(&args).unwrap();
+        let text = output.lines.join("\n");
+        assert!(output.good, "{text}");
         let report: serde_json::Value = serde_json::from_str(&text).unwrap();
         let distances = report["distances"].as_array().unwrap();
         let runtime = |distance: &&serde_json::Value| {
-            let side = distance["side"].as_str().unwrap();
-            side.starts_with("ONNX Runtime (") && side.contains("opset 13")
+            let implementation = distance["side"].as_str().unwrap();
+            implementation.starts_with("ONNX Runtime (") && implementation.contains("opset 13")
         };
         let counts: Vec<u64> = distances
             .iter()
@@ -89,7 +89,7 @@ fn onnx_runtime_agrees_on_the_shipped_bundles() {
 }
 
 #[test]
-fn a_python_that_cannot_compute_is_an_error_in_its_own_words() {
+fn a_missing_python_is_an_error_with_its_name() {
     let args = VerifyArgs {
         python: Some("no-such-python".into()),
         ..args("baseline-direction")
@@ -98,33 +98,33 @@ fn a_python_that_cannot_compute_is_an_error_in_its_own_words() {
     assert!(refused.contains("no-such-python"), "{refused}");
 }
 
-/// Another side that is off by a little on one element.
+/// An implementation with an offset on one element.
 struct Off {
-    model: Box<dyn Side>,
+    model: Box<dyn Implementation>,
     by: f32,
 }
 
-impl Side for Off {
+impl Implementation for Off {
     fn name(&self) -> String {
         "a network".to_owned()
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
-        let mut answers = self.model.compute(windows)?;
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
+        let mut outputs = self.model.compute(windows)?;
         // The second class of the third window.
         if windows.count > 2 {
-            answers[1][7] += self.by;
+            outputs[1][7] += self.by;
         }
-        Ok(answers)
+        Ok(outputs)
     }
 }
 
 #[test]
-fn one_element_above_the_tolerance_refuses_the_bundle_and_names_its_window() {
+fn one_element_above_the_tolerance_rejects_the_bundle_and_names_its_window() {
     let args = args("baseline-direction");
     let bundle = Bundle::load(&args.bundle).unwrap();
     let report = |by: f32| {
-        let mut all = sides(&bundle, &args).unwrap();
+        let mut all = implementations(&bundle, &args).unwrap();
         let model = all.remove(0);
         all.insert(0, Box::new(Off { model, by }));
         verify(&bundle, all, &args).unwrap()
@@ -144,20 +144,20 @@ fn one_element_above_the_tolerance_refuses_the_bundle_and_names_its_window() {
                 (distance.output.as_str(), distance.window),
                 ("probabilities", 2)
             );
-            assert!(distance.side == "a network" || distance.with == "a network");
+            assert!(distance.implementation == "a network" || distance.with == "a network");
         }
         assert!(above.iter().any(|distance| distance.windows == "random"));
         assert!(above.iter().any(|distance| distance.with == "the bundle"));
-        assert!(report.markdown().contains("refused"));
+        assert!(report.markdown().contains("rejected"));
     }
 }
 
 #[test]
-fn the_windows_are_the_bundles_own_and_those_of_the_seed() {
+fn windows_are_the_golden_ones_and_those_of_the_seed() {
     let bundle = Bundle::load(bundle("baseline-factors")).unwrap();
-    let (windows, answers) = golden(&bundle).unwrap();
+    let (windows, outputs) = golden(&bundle).unwrap();
     assert_eq!(
-        (windows.count, windows.inputs[0].len(), answers[0].len()),
+        (windows.count, windows.inputs[0].len(), outputs[0].len()),
         (4, 4 * 192, 4 * 8)
     );
     let drawn = random(&bundle, 50, 7).unwrap();
@@ -171,7 +171,7 @@ fn the_windows_are_the_bundles_own_and_those_of_the_seed() {
 }
 
 #[test]
-fn nothing_to_compare_is_refused() {
+fn an_empty_comparison_and_invalid_bounds_are_rejected() {
     let bundle = Bundle::load(bundle("baseline-direction")).unwrap();
     let args = args("baseline-direction");
     assert!(verify(&bundle, Vec::new(), &args).is_err());
@@ -185,6 +185,6 @@ fn nothing_to_compare_is_refused() {
             ..self::args("baseline-direction")
         },
     ] {
-        assert!(verify(&bundle, sides(&bundle, &args).unwrap(), &broken).is_err());
+        assert!(verify(&bundle, implementations(&bundle, &args).unwrap(), &broken).is_err());
     }
 }

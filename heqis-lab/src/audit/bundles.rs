@@ -1,4 +1,4 @@
-//! Model bundles as a subject: they come fitted, so only what they decide and trade can be looked at.
+//! Model bundles as a subject: they are already fitted, so only their decisions and trades can be checked.
 
 use heqis_backtest::BrokerConfig;
 use heqis_backtest::strategy::{BundleModel, Predictor, Source, decide};
@@ -8,22 +8,22 @@ use super::linear::trade;
 use super::subject::{Decision, Fitted, Subject, Trades};
 use crate::error::LabError;
 
-/// Bundles with the strategy that follows them.
+/// Bundles with their strategy.
 #[derive(Clone, Debug)]
 pub struct Bundles {
     /// The bundles.
     pub source: Source,
-    /// When to trade.
+    /// The decision rule and filters.
     pub strategy: Strategy,
-    /// The account.
+    /// The broker's settings.
     pub broker: BrokerConfig,
-    /// Ex-right events, of any stock.
+    /// Ex-right events of any stocks.
     pub events: Vec<ExRight>,
-    /// The rules of all markets; those that are shipped when left out.
+    /// The rules of all markets [default: the shipped ones].
     pub markets: Option<Markets>,
 }
 
-/// Bundles that have been read once, for their scaler.
+/// Bundles that were loaded once for their scaler.
 #[derive(Debug)]
 struct Read {
     bundles: Bundles,
@@ -47,7 +47,7 @@ impl Subject for Bundles {
 
 impl Fitted for Read {
     fn fingerprint(&self) -> String {
-        // What is read from files does not depend on bars.
+        // The files do not depend on the bars.
         let scaler = self.scaler.as_ref().map(Scaler::to_json);
         format!(
             "{:?} {scaler:?} {:?}",
@@ -61,7 +61,7 @@ impl Fitted for Read {
 
     fn decide(&self, bars: &[Bar]) -> Result<Vec<Decision>, LabError> {
         let (strategy, clean) = (&self.bundles.strategy, CleanConfig::default());
-        // A path remembers a series, so every history gets one of its own.
+        // A pipeline holds the state of a series, so every history gets a new one.
         let mut predictor = Predictor::load(&self.bundles.source, *strategy, &clean)?;
         let predicted = predictor.predict(bars, strategy, &clean)?.predicted;
         let decided = decide(strategy, &predicted, &[]);

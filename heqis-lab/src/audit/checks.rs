@@ -1,4 +1,4 @@
-//! The checks, each of which tells what it measured.
+//! The checks, each of which reports its measurement.
 
 use std::collections::HashMap;
 
@@ -14,46 +14,46 @@ use serde::Serialize;
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::error::LabError;
 
-/// What one check found.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// Name of the check.
     pub check: &'static str,
-    /// Whether the check could be made.
+    /// Whether the check was possible.
     pub checked: bool,
-    /// Whether nothing was found; also where nothing could be checked.
+    /// Whether no fault was found; true as well where the check was not possible.
     pub good: bool,
-    /// What was measured, and the first thing found.
-    pub told: String,
+    /// The measurement, and the first fault.
+    #[serde(rename = "told")]
+    pub detail: String,
 }
 
 impl Finding {
-    pub(super) fn new(check: &'static str, good: bool, told: String) -> Self {
+    pub(super) fn new(check: &'static str, good: bool, detail: String) -> Self {
         Self {
             check,
             checked: true,
             good,
-            told,
+            detail,
         }
     }
 
-    /// Says that a check could not be made, and why.
-    pub(super) fn unchecked(check: &'static str, why: &str) -> Self {
+    /// Reports that a check was not possible, with the reason.
+    pub(super) fn unchecked(check: &'static str, reason: &str) -> Self {
         Self {
             check,
             checked: false,
             good: true,
-            told: format!("not checked: {why}"),
+            detail: format!("not checked: {reason}"),
         }
     }
 }
 
-/// What is fitted must be the same whether or not the test span exists: no scaler, weight, setting or choice may know of
-/// it.
+/// The fit must be the same with and without the test span: no scaler, weight, setting or choice may depend on it.
 ///
 /// # Errors
 ///
-/// What the subject returns.
+/// The errors of the subject.
 pub fn fit_sees_no_test(
     subject: &dyn Subject,
     bars: &[Bar],
@@ -69,13 +69,13 @@ pub fn fit_sees_no_test(
         match whole == cut {
             true => format!("the fit is the same without the {hidden} bars from {test_from} on"),
             false => {
-                format!("the fit is another one without the {hidden} bars from {test_from} on")
+                format!("the fit differs without the {hidden} bars from {test_from} on")
             }
         },
     ))
 }
 
-/// The scaler may have seen no day of the test span.
+/// The scaler must not be fitted on days of the test span.
 #[must_use]
 pub fn scaler_span(fitted: &dyn Fitted, test_from: Date) -> Finding {
     match fitted.scaler_span() {
@@ -93,11 +93,11 @@ pub fn scaler_span(fitted: &dyn Fitted, test_from: Date) -> Finding {
 
 /// Decisions and predictions up to a bar must be the same, to the bit, when the history ends with that bar.
 ///
-/// `cuts` bars are drawn from those decided on.
+/// `cuts` bars are drawn from those with a decision.
 ///
 /// # Errors
 ///
-/// What the subject returns.
+/// The errors of the subject.
 pub fn future_cut_off(
     fitted: &dyn Fitted,
     bars: &[Bar],
@@ -115,15 +115,15 @@ pub fn future_cut_off(
         let upto = whole.partition_point(|one| one.time_ns <= *time_ns);
         compared += upto;
         if let Some(other) = first_difference(&whole[..upto], &known) {
-            let told = format!("with the history cut off after {day}, {other}");
-            return Ok(Finding::new("future_cut_off", false, told));
+            let detail = format!("with the history cut off after {day}, {other}");
+            return Ok(Finding::new("future_cut_off", false, detail));
         }
     }
-    let told = format!(
+    let detail = format!(
         "{compared} decisions are the same with the history cut off on {} days",
         days.len()
     );
-    Ok(Finding::new("future_cut_off", !days.is_empty(), told))
+    Ok(Finding::new("future_cut_off", !days.is_empty(), detail))
 }
 
 fn first_difference(whole: &[Decision], known: &[Decision]) -> Option<String> {
@@ -148,13 +148,13 @@ fn first_difference(whole: &[Decision], known: &[Decision]) -> Option<String> {
     })
 }
 
-/// Indicators that carry on for ever must forget where the history began: the prediction on the last bar is computed
-/// with several starts, each of which leaves at least `warmup_bars`, and may move by `tolerance` of the spread of all
+/// Recursive indicators must become independent of the start of the history: the prediction on the last bar is computed
+/// with several starts, each of which leaves at least `warmup_bars`, and may change by `tolerance` of the spread of all
 /// predictions.
 ///
 /// # Errors
 ///
-/// What the subject returns.
+/// The errors of the subject.
 pub fn start_drift(
     fitted: &dyn Fitted,
     bars: &[Bar],
@@ -166,25 +166,25 @@ pub fn start_drift(
         return Ok(Finding::new(
             "start_drift",
             false,
-            "nothing was decided".to_owned(),
+            "no decision was made".to_owned(),
         ));
     };
     let said: Vec<f64> = whole.iter().map(|one| one.predicted_return).collect();
     // There is a last decision, so there is a spread.
     let spread = deviation(&said, 0).unwrap_or(f64::NAN);
     let room = bars.len().saturating_sub(warmup_bars);
-    let mut told = Vec::new();
+    let mut detail = Vec::new();
     let mut worst = 0.0_f64;
     for parts in 1..=4 {
         let start = room * parts / 4;
         let later = fitted.decide(&bars[start..])?;
         let Some(other) = later.last().filter(|one| one.time_ns == last.time_ns) else {
-            let told = format!(
-                "nothing is decided on {} from {} bars",
+            let detail = format!(
+                "no decision is made on {} from {} bars",
                 last.date,
                 bars.len() - start
             );
-            return Ok(Finding::new("start_drift", false, told));
+            return Ok(Finding::new("start_drift", false, detail));
         };
         let moved = (other.predicted_return - last.predicted_return).abs();
         let drift = match moved == 0.0 {
@@ -192,29 +192,29 @@ pub fn start_drift(
             false => moved / spread,
         };
         worst = worst.max(drift);
-        told.push(format!("{drift:.1e} from {} bars", bars.len() - start));
+        detail.push(format!("{drift:.1e} from {} bars", bars.len() - start));
     }
-    let told = format!(
-        "the last prediction moves by {}, of the spread",
-        told.join(", ")
+    let detail = format!(
+        "the last prediction changes by {}, of the spread",
+        detail.join(", ")
     );
-    // Not a number is no small drift.
+    // NaN counts as a large drift.
     Ok(Finding::new(
         "start_drift",
         worst <= tolerance && !worst.is_nan(),
-        told,
+        detail,
     ))
 }
 
-/// On a market whose days were shuffled the past tells nothing of the future, so predictions must be worth nothing:
-/// their correlation with what came lies within `most_errors` standard errors of none, in each of `rounds` shuffles.
+/// With shuffled days the past holds no information on the future, so predictions must have no skill: their correlation
+/// with the next returns lies within `most_errors` standard errors of zero, in each of `rounds` shuffles.
 ///
-/// A day keeps its shape (open, high and low over close, volume) and its return; only the order is random, and with it
-/// every label.
+/// A day keeps its proportions (open, high and low over close, volume) and its return; only the order is random, and with
+/// it every label.
 ///
 /// # Errors
 ///
-/// What the subject returns.
+/// The errors of the subject.
 pub fn shuffled(
     subject: &dyn Subject,
     bars: &[Bar],
@@ -223,7 +223,7 @@ pub fn shuffled(
     most_errors: f64,
     seed: u64,
 ) -> Result<Finding, LabError> {
-    let mut told = Vec::new();
+    let mut detail = Vec::new();
     let mut worst = 0.0_f64;
     for round in 0..rounds as u64 {
         let market = shuffle(bars, seed.wrapping_add(round));
@@ -237,16 +237,16 @@ pub fn shuffled(
             .filter(|one| one.date >= test_from)
             .filter_map(|one| Some((one.predicted_return, *next.get(&one.time_ns)?)))
             .unzip();
-        // Predictions that do not vary say nothing.
+        // Constant predictions have no correlation.
         let correlation = pearson(&said, &came).unwrap_or(0.0);
         worst = worst.max(correlation.abs() * (said.len() as f64).sqrt());
-        told.push(format!("{correlation:+.3} over {} days", said.len()));
+        detail.push(format!("{correlation:+.3} over {} days", said.len()));
     }
-    let told = format!(
-        "predictions correlate with what came by {}",
-        told.join(", ")
+    let detail = format!(
+        "predictions correlate with the next returns by {}",
+        detail.join(", ")
     );
-    Ok(Finding::new("shuffled", worst <= most_errors, told))
+    Ok(Finding::new("shuffled", worst <= most_errors, detail))
 }
 
 /// Returns the days of a series in random order, chained by their returns from the first close on.
@@ -280,9 +280,9 @@ fn shuffle(bars: &[Bar], seed: u64) -> Vec<Bar> {
     market
 }
 
-/// Every fill must lie behind the close at which it was decided, on a day that traded, start from a price between that
-/// day's lowest and highest, and end within its limits; slippage, which may lead out of the day's range, must be a loss. Of
-/// a broker that promises a price, it must be that price: the open, moved by the slippage and no further.
+/// Every fill must come after the close at which it was decided, on a day with trades, start from a price within that
+/// day's range, and end within its limits; slippage, which may leave the day's range, must be a loss. When the broker
+/// promises a price, the fill must be at it: the open, moved by exactly the slippage.
 #[must_use]
 pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
     let at: HashMap<i64, &Bar> = bars.iter().map(|bar| (bar.time_ns, bar)).collect();
@@ -297,7 +297,7 @@ pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
             return Some(format!("decided at the close of {}", fill.decided));
         }
         let Some(bar) = at.get(&fill.time_ns).filter(|bar| bar.volume_shares > 0.0) else {
-            return Some("a day without trade".to_owned());
+            return Some("a day without trades".to_owned());
         };
         let [low, high] = [bar.low, bar.high].map(price_units);
         if !(low..=high).contains(&fill.market) {
@@ -340,12 +340,12 @@ pub fn fills(bars: &[Bar], trades: &Trades) -> Finding {
         None => Finding::new(
             "fills",
             true,
-            format!("{} fills are possible", trades.fills.len()),
+            format!("{} fills are plausible", trades.fills.len()),
         ),
     }
 }
 
-/// Returns the price of a fill at the open; `None` when it leaves 64 bits.
+/// Returns the price of a fill at the open; `None` when it overflows 64 bits.
 fn promised(slippage: Slippage, fill: &Filled, bar: &Bar, units: Units) -> Option<i64> {
     let trade = match fill.is_buy {
         true => Trade::Buy,
@@ -362,7 +362,7 @@ fn promised(slippage: Slippage, fill: &Filled, bar: &Bar, units: Units) -> Optio
         .ok()
 }
 
-/// Trading must cost something, and the share of it is told: in what was traded, and in the gain before fees.
+/// Trading must have costs. Reports them relative to the traded amount and to the gain before fees.
 #[must_use]
 pub fn costs(trades: &Trades) -> Finding {
     if trades.traded_cents == 0 {
@@ -375,7 +375,7 @@ pub fn costs(trades: &Trades) -> Finding {
             "{:.1} % of the gain before them",
             100.0 * trades.fees_cents as f64 / gross as f64
         ),
-        false => "and there was no gain before them".to_owned(),
+        false => "and there is no gain before them".to_owned(),
     };
     Finding::new(
         "costs",

@@ -19,7 +19,7 @@ use heqis_train::linear::ridge::Ridge;
 use super::subject::{Decision, Filled, Fitted, Subject, Trades, Units};
 use crate::error::LabError;
 
-/// Largest absolute return that counts as flat; only the labels' classes depend on it, which are not used here.
+/// Largest absolute return that counts as flat; it affects only the labels' classes, which are not used here.
 const FLAT_BAND: f64 = 0.005;
 /// Trading days by which a label looks ahead.
 const HORIZON_DAYS: usize = 1;
@@ -27,15 +27,15 @@ const HORIZON_DAYS: usize = 1;
 /// The linear baseline with its settings.
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// Penalties to choose from, by the error on the last quarter of the training span.
+    /// Candidate penalties; the choice is by the error on the last quarter of the training span.
     pub penalties: Vec<f64>,
-    /// When to trade.
+    /// The decision rule and filters.
     pub rule: DecisionRule,
-    /// The account.
+    /// The broker's settings.
     pub broker: BrokerConfig,
-    /// Ex-right events, of any stock.
+    /// Ex-right events of any stocks.
     pub events: Vec<ExRight>,
-    /// The rules of all markets; those that are shipped when left out.
+    /// The rules of all markets [default: the shipped ones].
     pub markets: Option<Markets>,
 }
 
@@ -208,8 +208,7 @@ impl Fitted for FittedLinear {
     }
 }
 
-/// Trades decisions on one symbol under the rules of the market, with new shares assumed where the cleaner suspects an
-/// ex-right.
+/// Trades decisions on one symbol under the market's rules. Assumes new shares where the cleaner suspects an ex-right.
 ///
 /// # Errors
 ///

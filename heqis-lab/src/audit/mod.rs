@@ -1,10 +1,10 @@
-//! Is a strategy honest? Checks that know nothing of how it works, only what it does.
+//! Checks of a strategy for look-ahead and other self-deception, by its behaviour alone.
 //!
-//! - [`subject`]: what an audit needs of a strategy: fit, decide, trade.
-//! - [`checks`]: one function a check.
-//! - [`linear`]: the linear baseline as a subject; [`bundles`]: model bundles; [`predictions`]: a table, with checks of its own.
+//! - [`subject`]: the interface of a strategy to an audit: fit, decide, trade.
+//! - [`checks`]: one function for each check.
+//! - [`linear`]: the linear baseline as a subject; [`bundles`]: model bundles; [`predictions`]: a table, with its own checks.
 //!
-//! Bars and a subject enter, an [`Audit`] leaves. What is *not* here: whether a strategy is any good.
+//! Input: bars and a subject. Output: an [`Audit`]. What is *not* here: whether a strategy is profitable.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ use self::bundles::Bundles;
 use self::checks::Finding;
 use self::linear::Linear;
 use self::subject::Subject;
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 pub mod bundles;
 pub mod checks;
@@ -34,30 +34,30 @@ pub mod linear;
 pub mod predictions;
 pub mod subject;
 
-/// Look for look-ahead and other self-deception in a strategy on a series of bars, daily or shorter; the exit code is 1 when something
-/// is found.
+/// Check a strategy for look-ahead and other self-deception on a series of bars, daily or shorter; the exit code is 1 when a
+/// check fails.
 #[derive(Args, Clone, Debug)]
 pub struct AuditArgs {
     /// Bars of one instrument, with a symbol column or named after it, such as 002032.SZ.csv.
     #[arg(value_name = "CSV")]
     pub data: PathBuf,
-    /// Whose strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions [default: a linear model
-    /// fitted on the spot].
+    /// The strategy: DIRECTION_BUNDLE, FACTORS_BUNDLE,DIRECTION_BUNDLE or a table of predictions [default: a linear model
+    /// fitted for the audit].
     #[arg(long, value_name = "SOURCE", visible_alias = "predictions")]
     pub strategy: Option<String>,
     /// The first day of the test span.
     #[arg(long, value_name = "DATE")]
     pub test_from: Date,
-    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars].
+    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory next to the bars].
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
-    /// Market file of your own, or a directory of them: see docs/markets.md.
+    /// Own market file, or a directory of them: see docs/markets.md.
     #[arg(long, value_name = "TOML_OR_DIR")]
     pub markets: Option<PathBuf>,
-    /// How hard is looked.
+    /// Thoroughness of the checks.
     #[command(flatten)]
     pub options: Options,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
     /// How tables of bars are read.
@@ -65,7 +65,7 @@ pub struct AuditArgs {
     pub import: ImportArgs,
 }
 
-/// How hard is looked.
+/// Thoroughness of the checks.
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Options {
     /// Days on which the history is cut off.
@@ -74,16 +74,16 @@ pub struct Options {
     /// Shuffled markets.
     #[arg(long, value_name = "N", default_value_t = 3)]
     pub rounds: usize,
-    /// Standard errors by which predictions on a shuffled market may correlate with what came.
+    /// Standard errors by which predictions on a shuffled market may correlate with the next returns.
     #[arg(long, value_name = "N", default_value_t = 4.0)]
     pub most_errors: f64,
-    /// Rank correlation of a table's predictions with returns to come, beyond which they are look-ahead.
+    /// Rank correlation of a table's predictions with later returns, above which they count as look-ahead.
     #[arg(long, value_name = "N", default_value_t = 0.2)]
     pub most_skill: f64,
-    /// Bars after which the start of the history must be forgotten.
+    /// Bars after which predictions must not depend on the start of the history.
     #[arg(long, value_name = "BARS", default_value_t = 500)]
     pub warmup_bars: usize,
-    /// How far the last prediction may move with the start, as a part of the spread of all predictions.
+    /// Allowed change of the last prediction with the start, as a part of the spread of all predictions.
     #[arg(long, value_name = "SHARE", default_value_t = 1e-6)]
     pub drift: f64,
     /// Seed of days and shuffles.
@@ -108,12 +108,12 @@ impl Default for Options {
 /// All findings.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Audit {
-    /// One a check, in the order in which they were made.
+    /// One for each check, in the order of the checks.
     pub findings: Vec<Finding>,
 }
 
 impl Audit {
-    /// Returns whether no check found anything.
+    /// Returns whether no check found a fault.
     #[must_use]
     pub fn is_good(&self) -> bool {
         self.findings.iter().all(|finding| finding.good)
@@ -124,7 +124,7 @@ impl Audit {
 ///
 /// # Errors
 ///
-/// What the subject returns.
+/// The errors of the subject.
 pub fn audit(
     subject: &dyn Subject,
     bars: &[Bar],
@@ -160,8 +160,8 @@ pub fn audit(
 ///
 /// # Errors
 ///
-/// [`LabError`] when the bars cannot be read or do not suffice.
-pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
+/// [`LabError`] when the bars cannot be read or are too few.
+pub fn run(args: &AuditArgs) -> Result<CommandOutput, LabError> {
     let rules = markets(args.markets.as_deref())?;
     let (symbol, bars, _) = args.import.one_series_in(&args.data, Some(&rules))?;
     if let Some(reason) = rules.untradable(symbol) {
@@ -232,7 +232,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
                     (true, true) => "pass",
                     (true, false) => "FAIL",
                 };
-                format!("{mark}  {:16}  {}", finding.check, finding.told)
+                format!("{mark}  {:16}  {}", finding.check, finding.detail)
             })
             .collect(),
     };
@@ -243,7 +243,7 @@ pub fn run(args: &AuditArgs) -> Result<Answer, LabError> {
     for row in events.bad.iter().filter(own).filter(|_| !args.json) {
         lines.push(format!("warning: an event is left out: {}", row.error));
     }
-    Ok(Answer {
+    Ok(CommandOutput {
         lines,
         good: audit.is_good(),
     })

@@ -1,5 +1,5 @@
-//! A table of predictions as a subject: nobody can ask it again, so what it says is held against what its maker could and
-//! could not have known.
+//! A table of predictions as a subject. It cannot be recomputed, so its values are compared with the information available
+//! at the time of each prediction.
 
 use std::sync::Arc;
 
@@ -15,25 +15,25 @@ use super::subject::{Decision, Fitted, Subject, Trades};
 use super::{Audit, Options};
 use crate::error::LabError;
 
-/// How many bars before and after a prediction's own are compared with it.
+/// Bars before and after a prediction's own bar that are compared with it.
 const MOST_BARS: usize = 5;
-/// Fewer predictions than this on the test span say nothing.
+/// Fewest predictions on the test span for a check.
 const LEAST_ROWS: usize = 30;
-/// A correlation from here on makes two columns one, up to rounding and unit.
+/// Two columns with at least this correlation count as equal up to rounding and unit.
 const SAME: f64 = 0.999;
 
-/// A table with the strategy that follows it.
+/// A table with its strategy.
 #[derive(Clone, Debug)]
 pub struct Table {
     /// The table.
     pub predictions: Arc<Predictions>,
-    /// When to trade.
+    /// The decision rule and filters.
     pub strategy: Strategy,
-    /// The account.
+    /// The broker's settings.
     pub broker: BrokerConfig,
     /// Ex-right events.
     pub events: Vec<ExRight>,
-    /// The rules of all markets; those that are shipped when left out.
+    /// The rules of all markets [default: the shipped ones].
     pub markets: Option<Markets>,
 }
 
@@ -79,10 +79,10 @@ impl Fitted for Table {
     }
 }
 
-/// Makes the checks that a table allows, and names those that it does not.
+/// Runs the checks that are possible for a table and lists the others as not checked.
 ///
 /// # Errors
-/// [`LabError::Rule`] when no row belongs to a bar of the test span, and what the broker returns.
+/// [`LabError::Rule`] when no row belongs to a bar of the test span, and the errors of the broker.
 pub fn audit(
     table: &Table,
     bars: &[Bar],
@@ -97,17 +97,17 @@ pub fn audit(
     let span = Span::new(from.date, last.date)?;
     let coverage = table.predictions.coverage(&[(from.symbol, bars)], span)?;
     let trades = table.trade(bars, &table.decide(bars)?)?;
-    let said = Said::of(&table.predictions, bars, first);
-    let again = "a table cannot be asked again; give the model as a bundle";
+    let rows = TestRows::of(&table.predictions, bars, first);
+    let impossible = "a table cannot be recomputed; give the model as a bundle";
     Ok(Audit {
         findings: vec![
-            Finding::unchecked("fit_sees_no_test", again),
-            Finding::unchecked("future_cut_off", again),
-            Finding::unchecked("start_drift", again),
+            Finding::unchecked("fit_sees_no_test", impossible),
+            Finding::unchecked("future_cut_off", impossible),
+            Finding::unchecked("start_drift", impossible),
             fitted_to(&table.predictions, &bars[first..], test_from),
             covered(&table.predictions, &bars[first..], &coverage.warnings()),
-            said.look_ahead(options),
-            said.copied(),
+            rows.look_ahead(options),
+            rows.copied(),
             checks::shuffled(
                 table,
                 bars,
@@ -122,7 +122,7 @@ pub fn audit(
     })
 }
 
-/// A prediction of the test span may come from nothing that was fitted on its own day or later.
+/// A prediction of the test span must come from a model fitted before its day.
 fn fitted_to(table: &Predictions, bars: &[Bar], test_from: Date) -> Finding {
     let check = "fitted_to";
     let (mut known, mut unknown, mut within) = (0, 0, 0);
@@ -131,11 +131,11 @@ fn fitted_to(table: &Predictions, bars: &[Bar], test_from: Date) -> Finding {
             None => {}
             Some(None) => unknown += 1,
             Some(Some(day)) if day >= bar.date => {
-                let told = format!(
+                let detail = format!(
                     "the prediction of {} is by a model fitted up to {day}",
                     bar.date
                 );
-                return Finding::new(check, false, told);
+                return Finding::new(check, false, detail);
             }
             Some(Some(day)) => {
                 known += 1;
@@ -145,31 +145,32 @@ fn fitted_to(table: &Predictions, bars: &[Bar], test_from: Date) -> Finding {
     }
     match (known, unknown) {
         (0, _) => {
-            let told = "the table does not say up to which day its maker was fitted (fitted_to)";
-            Finding::unchecked(check, told)
+            let detail =
+                "the table does not state the last day that its model was fitted on (fitted_to)";
+            Finding::unchecked(check, detail)
         }
         (known, unknown) => {
-            let told = format!(
+            let detail = format!(
                 "{known} predictions are by models fitted before their day, {within} of them within the test span; {unknown} do \
-                 not say"
+                 not state it"
             );
-            Finding::new(check, true, told)
+            Finding::new(check, true, detail)
         }
     }
 }
 
-/// Between the first and the last prediction no bar may be left out: one could have been left out on purpose.
+/// Every bar between the first and the last prediction must have one: bars could have been left out on purpose.
 fn covered(table: &Predictions, bars: &[Bar], warnings: &[String]) -> Finding {
-    let spoken: Vec<bool> = bars.iter().map(|bar| table.of(bar).is_some()).collect();
-    let first = spoken.iter().position(|spoken| *spoken).unwrap_or(0);
-    let last = spoken.iter().rposition(|spoken| *spoken).unwrap_or(0);
-    let holes = || (first..last).filter(|at| !spoken[*at]);
-    let told = match holes().next() {
+    let has_prediction: Vec<bool> = bars.iter().map(|bar| table.of(bar).is_some()).collect();
+    let first = has_prediction.iter().position(|has| *has).unwrap_or(0);
+    let last = has_prediction.iter().rposition(|has| *has).unwrap_or(0);
+    let holes = || (first..last).filter(|at| !has_prediction[*at]);
+    let detail = match holes().next() {
         None => {
-            let mut told =
+            let mut detail =
                 vec!["no bar between the first and the last prediction is left out".into()];
-            told.extend_from_slice(warnings);
-            told.join("; ")
+            detail.extend_from_slice(warnings);
+            detail.join("; ")
         }
         Some(at) => format!(
             "{} bars between the first and the last prediction are left out, the first on {}",
@@ -177,20 +178,20 @@ fn covered(table: &Predictions, bars: &[Bar], warnings: &[String]) -> Finding {
             bars[at].date
         ),
     };
-    Finding::new("coverage", holes().next().is_none(), told)
+    Finding::new("coverage", holes().next().is_none(), detail)
 }
 
-/// What a table says on the test span, beside the returns around each bar.
-struct Said {
-    /// The columns: predicted return, and up less down where there are probabilities.
+/// The predictions of a table on the test span, with the returns around each bar.
+struct TestRows {
+    /// The columns: predicted return, and up minus down where there are probabilities.
     columns: Vec<(&'static str, Vec<f64>)>,
-    /// For each row the place of its bar.
+    /// For each row the index of its bar.
     places: Vec<usize>,
-    /// The return of each bar against the one before.
+    /// The return of each bar against the previous one.
     returns: Vec<Option<f64>>,
 }
 
-impl Said {
+impl TestRows {
     fn of(table: &Predictions, bars: &[Bar], first: usize) -> Self {
         let rows: Vec<_> = bars
             .iter()
@@ -216,72 +217,80 @@ impl Said {
         }
     }
 
-    /// Returns a column with the returns that came `ahead` bars later (earlier where it is negative), row by row.
-    fn beside(&self, column: &[f64], ahead: isize) -> (Vec<f64>, Vec<f64>) {
-        let pairs = self.places.iter().zip(column).filter_map(|(place, said)| {
-            let came = *self.returns.get(place.checked_add_signed(ahead)?)?;
-            Some((*said, came?))
-        });
+    /// Pairs a column with the returns `ahead` bars later (earlier where it is negative), row by row.
+    fn paired(&self, column: &[f64], ahead: isize) -> (Vec<f64>, Vec<f64>) {
+        let pairs = self
+            .places
+            .iter()
+            .zip(column)
+            .filter_map(|(place, predicted)| {
+                let realised = *self.returns.get(place.checked_add_signed(ahead)?)?;
+                Some((*predicted, realised?))
+            });
         pairs.unzip()
     }
 
-    /// Nobody knows the returns to come well: rank correlations with them beyond what skill and chance allow are look-ahead.
+    /// Later returns are hard to predict: rank correlations with them beyond skill and chance are look-ahead.
     fn look_ahead(&self, options: &Options) -> Finding {
         let check = "look_ahead";
         if self.places.len() < LEAST_ROWS {
-            let told = format!(
+            let detail = format!(
                 "{} predictions on the test span are fewer than {LEAST_ROWS}",
                 self.places.len()
             );
-            return Finding::unchecked(check, &told);
+            return Finding::unchecked(check, &detail);
         }
-        let mut told = Vec::new();
+        let mut detail = Vec::new();
         let mut good = true;
         for (name, column) in &self.columns {
             let rank = |ahead: isize| {
-                let (said, came) = self.beside(column, ahead);
-                let correlation = spearman(&said, &came).unwrap_or(0.0);
-                (correlation, correlation.abs() * (said.len() as f64).sqrt())
+                let (predicted, realised) = self.paired(column, ahead);
+                let correlation = spearman(&predicted, &realised).unwrap_or(0.0);
+                (
+                    correlation,
+                    correlation.abs() * (predicted.len() as f64).sqrt(),
+                )
             };
             for ahead in 1..=MOST_BARS as isize {
                 let (correlation, errors) = rank(ahead);
                 let found = correlation.abs() > options.most_skill && errors > options.most_errors;
                 good &= !found;
                 if found || ahead == 1 {
-                    told.push(format!(
+                    detail.push(format!(
                         "{name} {correlation:+.3} with the return of {ahead} bars later"
                     ));
                 }
             }
-            told.push(format!("{:+.3} with that of its own bar", rank(0).0));
+            detail.push(format!("{:+.3} with that of its own bar", rank(0).0));
         }
-        let told = format!(
-            "rank correlations: {} (at most {} is believed)",
-            told.join(", "),
+        let detail = format!(
+            "rank correlations: {} (at most {} is plausible)",
+            detail.join(", "),
             options.most_skill
         );
-        Finding::new(check, good, told)
+        Finding::new(check, good, detail)
     }
 
-    /// A column that is the realised returns, moved by some bars, is a label in the wrong place.
+    /// A column that equals the realised returns shifted by some bars is a misplaced label.
     fn copied(&self) -> Finding {
         for (name, column) in &self.columns {
             for ahead in -(MOST_BARS as isize)..=MOST_BARS as isize {
-                let (said, came) = self.beside(column, ahead);
-                let alike = pearson(&said, &came).unwrap_or(0.0);
-                if said.len() > MOST_BARS && alike >= SAME {
+                let (predicted, realised) = self.paired(column, ahead);
+                let alike = pearson(&predicted, &realised).unwrap_or(0.0);
+                if predicted.len() > MOST_BARS && alike >= SAME {
                     let of = match ahead {
                         0 => "of its own bar".to_owned(),
                         1.. => format!("of {ahead} bars later"),
                         _ => format!("of {} bars before", -ahead),
                     };
-                    let told =
-                        format!("{name} is the realised return {of} (correlation {alike:.4})");
-                    return Finding::new("copied_returns", false, told);
+                    let detail =
+                        format!("{name} equals the realised return {of} (correlation {alike:.4})");
+                    return Finding::new("copied_returns", false, detail);
                 }
             }
         }
-        let told = format!("no column is the returns of up to {MOST_BARS} bars before or after");
-        Finding::new("copied_returns", true, told)
+        let detail =
+            format!("no column equals the returns of up to {MOST_BARS} bars before or after");
+        Finding::new("copied_returns", true, detail)
     }
 }

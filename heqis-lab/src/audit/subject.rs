@@ -1,30 +1,30 @@
-//! What can be audited: anything that fits itself on bars, decides on bars, and trades what it decided.
+//! The subject of an audit: it fits itself on bars, decides on bars, and trades its decisions.
 
 use heqis_backtest::broker::Slippage;
 use heqis_quant::{Bar, Date, Side, Span};
 
 use crate::error::LabError;
 
-/// A way of making a strategy.
+/// A procedure that fits a strategy.
 pub trait Subject {
-    /// Fits everything that is fitted — scaler, weights, settings, the choice among several strategies — on bars, the
-    /// oldest first. It is told where the test span begins, and must use nothing from there on.
+    /// Fits all parameters — scaler, weights, settings, the choice among several strategies — on bars, the oldest first.
+    /// The test span begins at `test_from`; no bar from there on may be used.
     ///
     /// # Errors
     ///
-    /// [`LabError`] when the bars do not suffice.
+    /// [`LabError`] when there are too few bars.
     fn fit(&self, bars: &[Bar], test_from: Date) -> Result<Box<dyn Fitted>, LabError>;
 }
 
-/// A strategy that is ready to decide.
+/// A fitted strategy.
 pub trait Fitted {
-    /// Returns a text that differs whenever anything fitted differs: parameters of scalers, weights, settings, choices.
+    /// Returns a text that differs whenever any fitted parameter differs: scalers, weights, settings, choices.
     fn fingerprint(&self) -> String;
 
-    /// Returns the span that the scaler was fitted on, if there is one.
+    /// Returns the span that the scaler was fitted on, if there is a scaler.
     fn scaler_span(&self) -> Option<Span>;
 
-    /// Decides at the close of each bar, the oldest first. Bars without a decision are left out.
+    /// Decides at the close of each bar, the oldest first, and omits bars without a decision.
     ///
     /// # Errors
     ///
@@ -35,24 +35,24 @@ pub trait Fitted {
     ///
     /// # Errors
     ///
-    /// [`LabError`] when the broker refuses to work.
+    /// [`LabError`] with the error of the broker.
     fn trade(&self, bars: &[Bar], decisions: &[Decision]) -> Result<Trades, LabError>;
 }
 
-/// What was decided at the close of one bar.
+/// The decision at the close of one bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
     /// The day of the bar.
     pub date: Date,
     /// The end of the bar, in UTC nanoseconds since the Unix epoch.
     pub time_ns: i64,
-    /// The return to the next close that was expected.
+    /// The predicted return to the next close.
     pub predicted_return: f64,
-    /// What to do.
+    /// The side.
     pub side: Side,
 }
 
-/// One fill, as a broker tells it.
+/// One fill, as a broker reports it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Filled {
     /// The day after whose close the order was made.
@@ -63,15 +63,15 @@ pub struct Filled {
     pub decided_ns: i64,
     /// The end of the bar of the fill.
     pub time_ns: i64,
-    /// Whether it bought.
+    /// Whether it is a purchase.
     pub is_buy: bool,
     /// The shares, in [units](Units).
     pub shares: u64,
     /// The price before slippage, in units.
     pub market: i64,
-    /// The price paid or got, in units.
+    /// The price after slippage, in units.
     pub price: i64,
-    /// The lowest and the highest price allowed that day, in units; `None` on a day without limits.
+    /// The lowest and the highest price allowed on that day, in units; `None` on a day without limits.
     pub limits: Option<(i64, i64)>,
 }
 
@@ -97,16 +97,16 @@ impl Default for Units {
     }
 }
 
-/// What trading came to.
+/// The result of trading.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Trades {
-    /// What the broker promises: fills at the open, moved by this slippage alone. `None` for one that promises less.
+    /// The broker's promise: fills at the open, moved by exactly this slippage. `None` without such a promise.
     pub promise: Option<Slippage>,
     /// The units of the fills.
     pub units: Units,
     /// All fills.
     pub fills: Vec<Filled>,
-    /// What was bought and sold, in cents.
+    /// The sum of purchases and sales, in cents.
     pub traded_cents: i64,
     /// Fees, in cents.
     pub fees_cents: i64,

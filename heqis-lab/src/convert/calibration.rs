@@ -13,24 +13,24 @@ use heqis_quant::pipeline::{DecisionPipeline, Model, PipelineConfig};
 use heqis_quant::{Bar, Date, Prediction, Span, Symbol};
 use std::path::PathBuf;
 
-/// Returns the role of a bundle whose windows can be computed one by one.
+/// Returns the role of a bundle that computes single windows.
 pub(crate) fn role(bundle: &Bundle) -> Result<Role, LabError> {
     if bundle.is_stateful() {
         let place = bundle.dir().display();
-        let rule = format!("{place}: a model that carries a state cannot compute single windows");
+        let rule = format!("{place}: a stateful model cannot compute single windows");
         return Err(LabError::rule("verify", rule));
     }
     Ok(heqis_bundle::check(bundle)?.role())
 }
 
-/// Takes down windows and computes nothing.
+/// Records the last window and computes nothing.
 #[derive(Debug)]
-struct Listener {
+struct WindowRecorder {
     factors: Vec<f32>,
     window: Vec<f32>,
 }
 
-impl Model for Listener {
+impl Model for WindowRecorder {
     type Error = LabError;
 
     fn factor_count(&self) -> usize {
@@ -51,11 +51,11 @@ impl Model for Listener {
     }
 }
 
-/// Returns `count` windows of a feature model, evenly over its training span, made of bars as on the boards.
+/// Returns `count` windows of a feature model, evenly spaced over its training span, computed from bars as on the boards.
 ///
 /// # Errors
 ///
-/// [`LabError::Rule`] when the bundle is no feature model, or the bars hold fewer windows of its training span;
+/// [`LabError::Rule`] when the bundle is not a feature model, or the bars hold fewer windows of its training span;
 /// [`LabError::Data`] and [`LabError::Quant`] when the bars cannot be read.
 pub fn training_windows(
     bundle: &Bundle,
@@ -64,8 +64,9 @@ pub fn training_windows(
 ) -> Result<Windows, LabError> {
     let place = bundle.dir().display();
     if role(bundle)? != Role::Factors {
-        let rule =
-            format!("{place}: only a feature model is calibrated, whose input is a window of bars");
+        let rule = format!(
+            "{place}: only a feature model, whose input is a window of bars, can be calibrated"
+        );
         return Err(LabError::rule("verify", rule));
     }
     let manifest = bundle.manifest();
@@ -76,20 +77,20 @@ pub fn training_windows(
     let layout = FactorsLayout::of(bundle)?;
     let strategy = Settings::default().strategy(SignalMode::Return);
     let config = PipelineConfig::new(layout.scaler, strategy);
-    let listener = Listener {
+    let recorder = WindowRecorder {
         factors: vec![0.0; layout.factors],
         window: Vec::new(),
     };
-    let mut path = DecisionPipeline::new(config, listener)?;
+    let mut pipeline = DecisionPipeline::new(config, recorder)?;
     let mut all: Vec<Vec<f32>> = Vec::new();
     for bars in RawBars::read(bars, Tables::default(), &ImportArgs::default(), None)?
         .bars
         .values()
     {
         for bar in within(bars, span) {
-            path.step(*bar)?;
-            let window = &path.model().window;
-            // A bar that only filled a window left the one before.
+            pipeline.step(*bar)?;
+            let window = &pipeline.model().window;
+            // A bar that completes no window leaves the previous one.
             if !window.is_empty() && all.last() != Some(window) {
                 all.push(window.clone());
             }
@@ -97,7 +98,7 @@ pub fn training_windows(
     }
     if count == 0 || all.len() < count {
         let rule = format!(
-            "{place}: {count} windows of the training span are wanted, the bars hold {}",
+            "{place}: {count} windows of the training span are required, the bars hold {}",
             all.len()
         );
         return Err(LabError::rule("verify", rule));
@@ -109,7 +110,7 @@ pub fn training_windows(
     })
 }
 
-/// Bars of a span: what lies outside it shall not be seen.
+/// Returns the bars of a span; those outside it must not affect the calibration.
 fn within(bars: &[Bar], span: Span) -> impl Iterator<Item = &Bar> {
     bars.iter().filter(move |bar| span.contains(bar.date))
 }

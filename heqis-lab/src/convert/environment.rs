@@ -1,28 +1,28 @@
-//! Rockchip's toolkit in a Python environment of its own.
+//! A Python environment for Rockchip's toolkit.
 //!
-//! The toolkit asks for torch, which it imports and does not use for ONNX models: 4 GB that a small stand-in saves.
+//! The toolkit imports torch but does not use it for ONNX models. A small stub replaces the 4 GB package.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::error::LabError;
 
-/// Every package with its version, so that the environment is the same wherever it is made.
+/// Every package with its version, so that the environment is reproducible.
 const PACKAGES: &str = include_str!("requirements.txt");
-/// What takes torch's place.
+/// The stub of torch.
 const TORCH: &str = include_str!("torch.py");
 
 /// Makes the environment and returns the lines to show.
 ///
 /// # Errors
 ///
-/// [`LabError::Rule`] when a step fails, with its last words; [`LabError::Data`] when a file cannot be written.
+/// [`LabError::Rule`] when a step fails, with the last line of its message; [`LabError::Data`] when a file cannot be written.
 pub fn make(program: &Path, env: &Path) -> Result<Vec<String>, LabError> {
     let requirements = env.join("requirements.txt");
     call(Command::new(program).args(["-m", "venv"]).arg(env))?;
     write(&requirements, PACKAGES)?;
     let program = python(env);
-    // The list is complete: what a package asks for beyond it is what the stand-in is for.
+    // The list is complete; the stub replaces the only dependency beyond it.
     let pip = ["-m", "pip", "install", "--quiet", "--no-deps", "-r"];
     call(Command::new(&program).args(pip).arg(&requirements))?;
     let place = "import sysconfig; print(sysconfig.get_paths()['purelib'], end='')";
@@ -44,7 +44,7 @@ fn write(path: &Path, text: &str) -> Result<(), LabError> {
     std::fs::write(path, text).map_err(|source| LabError::file(path, source))
 }
 
-/// Runs a step to its end and returns what it says.
+/// Runs a step and returns its output.
 fn call(command: &mut Command) -> Result<String, LabError> {
     let name = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -54,8 +54,8 @@ fn call(command: &mut Command) -> Result<String, LabError> {
     match output.status.success() {
         true => Ok(text(&output.stdout)),
         false => {
-            let words = text(&output.stderr);
-            let last = words.lines().last().unwrap_or("no words");
+            let message = text(&output.stderr);
+            let last = message.lines().last().unwrap_or("no message");
             Err(LabError::rule(
                 "convert",
                 format!("{name}: {}: {last}", output.status),

@@ -11,7 +11,7 @@ use heqis_infer::tensorrt::{ENGINE_INFO_FILE, EngineInfo};
 
 use crate::error::LabError;
 
-/// The script that builds every engine beside its model.
+/// The script that builds every engine next to its model.
 const SCRIPT: &str = include_str!("engines.sh");
 /// Name of the script.
 const SCRIPT_FILE: &str = "build-engines.sh";
@@ -20,14 +20,14 @@ const SCRIPT_FILE: &str = "build-engines.sh";
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when a bundle cannot be loaded, [`LabError::Rule`] when two have one name, [`LabError::Data`] when
+/// [`LabError::Infer`] when a bundle cannot be loaded, [`LabError::Rule`] when two have the same name, [`LabError::Data`] when
 /// a file cannot be written.
 pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> {
     for dir in bundles {
         let bundle = Bundle::load(dir)?;
         let place = out.join(&bundle.manifest().name);
         if place.exists() {
-            let rule = format!("{} is there already", place.display());
+            let rule = format!("{} exists already", place.display());
             return Err(LabError::rule("convert", rule));
         }
         fs::create_dir_all(&place).map_err(|source| LabError::file(&place, source))?;
@@ -51,7 +51,7 @@ pub fn script(bundles: &[PathBuf], out: &Path) -> Result<Vec<String>, LabError> 
 /// # Errors
 ///
 /// [`LabError::Infer`] when a bundle cannot be loaded or written, [`LabError::Data`] when the board built no engine of one,
-/// [`LabError::Rule`] when it built one of another model or did not say for what.
+/// [`LabError::Rule`] when it built one of another model or did not state TensorRT's version and the GPU.
 pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> {
     let read = |path: PathBuf| fs::read(&path).map_err(|source| LabError::file(&path, source));
     let mut lines = Vec::new();
@@ -60,7 +60,7 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
         let place = from.join(&bundle.manifest().name);
         if read(place.join(MODEL_FILE))? != bundle.model() {
             let rule = format!(
-                "{}: {MODEL_FILE} is not that of {}",
+                "{}: {MODEL_FILE} differs from that of {}",
                 place.display(),
                 dir.display()
             );
@@ -70,9 +70,9 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
             read(place.join(TENSORRT_BUILD))?,
             read(place.join(ENGINE_INFO_FILE))?,
         );
-        let said: EngineInfo = serde_json::from_slice(&info)
+        let engine_info: EngineInfo = serde_json::from_slice(&info)
             .map_err(|source| LabError::json(&place.join(ENGINE_INFO_FILE), source))?;
-        if said.tensorrt.is_empty() || said.gpu.is_empty() {
+        if engine_info.tensorrt.is_empty() || engine_info.gpu.is_empty() {
             let rule = format!(
                 "{}: {ENGINE_INFO_FILE} names no version or no GPU",
                 place.display()
@@ -80,7 +80,7 @@ pub fn adopt(bundles: &[PathBuf], from: &Path) -> Result<Vec<String>, LabError> 
             return Err(LabError::rule("convert", rule));
         }
         lines.push(format!(
-            "{}: {TENSORRT_BUILD} of {} bytes for {said}",
+            "{}: {TENSORRT_BUILD} of {} bytes for {engine_info}",
             dir.display(),
             engine.len()
         ));

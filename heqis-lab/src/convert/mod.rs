@@ -1,9 +1,9 @@
 //! `convert`: builds of a bundle's model for the boards.
 //!
-//! - [`environment`]: Rockchip's toolkit in a Python environment of its own, made by one command and pinned.
-//! - [`npu`]: ONNX → `model.rknn` in fp16 or int8, and the toolkit's simulator of it.
+//! - [`environment`]: a pinned Python environment for Rockchip's toolkit, made by one command.
+//! - [`npu`]: ONNX → `model.rknn` in fp16 or int8, and the toolkit's simulator.
 //! - [`calibration`]: the windows that a model is calibrated on.
-//! - [`gpu`]: ONNX → `model.engine`: a script for the board that has the GPU, and the way back into the bundle.
+//! - [`gpu`]: ONNX → `model.engine`: a script for the board with the GPU, and the import of its result into the bundle.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use clap::{Args, Subcommand};
 use heqis_infer::Bundle;
 use heqis_infer::backend::RKNN_BUILD;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 pub mod calibration;
 pub mod environment;
@@ -22,7 +22,7 @@ pub mod npu;
 
 pub use npu::{Build, Chip};
 
-/// Builds a bundle's model for the boards.
+/// Build a bundle's model for the boards.
 #[derive(Debug, Args)]
 pub struct ConvertArgs {
     #[command(subcommand)]
@@ -50,7 +50,7 @@ enum Command {
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
-    /// Take engines that a board has built by that script into their bundles.
+    /// Add engines that a board has built by that script to their bundles.
     Adopt {
         /// Directories of the bundles.
         #[arg(value_name = "BUNDLE", required = true)]
@@ -67,7 +67,7 @@ pub struct RknnArgs {
     /// Directories of the bundles.
     #[arg(value_name = "BUNDLE", required = true)]
     pub bundles: Vec<PathBuf>,
-    /// What a build depends on.
+    /// Settings of the build.
     #[command(flatten)]
     pub npu: NpuArgs,
 }
@@ -81,20 +81,20 @@ pub struct NpuArgs {
     /// The chip.
     #[arg(long, value_enum, default_value = "rk3568")]
     pub chip: Chip,
-    /// Numbers that the NPU computes with.
+    /// Number format that the NPU computes in.
     #[arg(long, value_enum, default_value = "fp16")]
     pub precision: Build,
     /// Daily bars whose windows of the training span int8 is calibrated on.
     #[arg(long, value_name = "BARS", required_if_eq("precision", "int8"))]
     pub calibrate: Vec<PathBuf>,
-    /// Number of those windows, evenly over the span.
+    /// Number of those windows, evenly spaced over the span.
     #[arg(long, value_name = "COUNT", default_value_t = CALIBRATION)]
     pub calibration: usize,
 }
 
-/// Where the toolkit's environment is.
+/// Default directory of the toolkit's environment.
 const ENVIRONMENT: &str = "target/rknn";
-/// Windows that int8 is calibrated on.
+/// Default number of calibration windows for int8.
 const CALIBRATION: usize = 200;
 
 impl Default for NpuArgs {
@@ -132,12 +132,12 @@ impl NpuArgs {
     }
 }
 
-/// Runs the command and returns the lines to show.
+/// Runs the command and returns the lines to print.
 ///
 /// # Errors
 ///
 /// [`LabError`] with the first bundle or step that failed.
-pub fn run(args: &ConvertArgs) -> Result<Answer, LabError> {
+pub fn run(args: &ConvertArgs) -> Result<CommandOutput, LabError> {
     let lines = match &args.command {
         Command::Setup { env, python } => environment::make(python, env)?,
         Command::Rknn(args) => args
@@ -151,11 +151,11 @@ pub fn run(args: &ConvertArgs) -> Result<Answer, LabError> {
     Ok(lines.into())
 }
 
-/// Builds one bundle's model for the NPU, adds it to the bundle, and says what came of it.
+/// Builds one bundle's model for the NPU, adds it to the bundle, and returns a summary.
 ///
 /// # Errors
 ///
-/// [`LabError::Rule`] with the toolkit's words, and as [`Bundle::amend`].
+/// [`LabError::Rule`] with the toolkit's message, and as [`Bundle::amend`].
 pub fn rknn(bundle: &Bundle, npu: &NpuArgs) -> Result<String, LabError> {
     let (about, model) = npu.npu(bundle)?.convert(bundle)?;
     let bytes = model.len();

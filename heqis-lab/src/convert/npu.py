@@ -11,8 +11,8 @@ import os
 import sys
 import tempfile
 
-# The toolkit talks on the standard output, which is for the answer alone.
-answer = os.fdopen(os.dup(1), "wb")
+# The toolkit prints to the standard output, which must hold the result alone.
+result = os.fdopen(os.dup(1), "wb")
 os.dup2(2, 1)
 
 import numpy
@@ -61,8 +61,8 @@ formats = ["nchw"] * len(shapes) if any(len(s) == 4 for s in shapes) else None
 rows = [rknn.inference(inputs=window, data_format=formats) for window in windows]
 from importlib.metadata import version
 
-answer.write(json.dumps({"rknn-toolkit2": version("rknn-toolkit2"), "chip": chip, "precision": precision}).encode() + b"\n")
+result.write(json.dumps({"rknn-toolkit2": version("rknn-toolkit2"), "chip": chip, "precision": precision}).encode() + b"\n")
 for output in range(len(rows[0]) if rows else 0):
     for row in rows:
-        answer.write(numpy.ascontiguousarray(row[output], "<f4").tobytes())
-answer.flush()
+        result.write(numpy.ascontiguousarray(row[output], "<f4").tobytes())
+result.flush()

@@ -1,4 +1,4 @@
-//! Rockchip's toolkit: models for the NPU, and its simulator of one.
+//! Rockchip's toolkit: models for the NPU, and the simulator of one.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,9 +8,9 @@ use heqis_infer::bundle::MODEL_FILE;
 use heqis_infer::{BackendKind, Bundle};
 
 use crate::error::LabError;
+use crate::implementation::Implementation;
 use crate::python;
-use crate::side::Side;
-use crate::windows::{Answers, Windows};
+use crate::windows::{Outputs, Windows};
 
 /// The program that runs the toolkit.
 const SCRIPT: &str = include_str!("npu.py");
@@ -28,7 +28,7 @@ pub enum Chip {
     Rk3588,
 }
 
-/// Numbers that an NPU computes with.
+/// Number formats that an NPU computes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Build {
     /// 16-bit floats.
@@ -57,42 +57,42 @@ impl fmt::Display for Build {
     }
 }
 
-/// The toolkit with what a build depends on. The same model and settings give the same bytes.
+/// The toolkit with the settings of a build. The same model and settings give the same bytes.
 #[derive(Clone, Debug)]
 pub struct Npu {
     /// Python of the toolkit's environment.
     pub python: PathBuf,
     /// The chip.
     pub chip: Chip,
-    /// The numbers.
+    /// The number format.
     pub build: Build,
-    /// Windows that 8 bits are calibrated on.
+    /// Windows that 8-bit builds are calibrated on.
     pub calibration: Option<Windows>,
 }
 
 impl Npu {
-    /// Builds a bundle's model and returns what the toolkit says of itself, and the file.
+    /// Builds a bundle's model and returns the toolkit's description of itself and the built file.
     ///
     /// # Errors
     ///
-    /// [`LabError::Rule`] with the toolkit's words.
+    /// [`LabError::Rule`] with the toolkit's message.
     pub fn convert(&self, bundle: &Bundle) -> Result<(String, Vec<u8>), LabError> {
-        let nothing = Windows {
+        let none = Windows {
             count: 0,
             inputs: vec![Vec::new(); bundle.manifest().inputs.len()],
         };
-        let (about, model, _) = self.run(bundle, &nothing)?;
+        let (about, model, _) = self.run(bundle, &none)?;
         Ok((about, model))
     }
 
-    /// Builds a bundle's model and computes windows in the simulator of that very build.
+    /// Builds a bundle's model and computes windows in the simulator of that build.
     fn run(
         &self,
         bundle: &Bundle,
         windows: &Windows,
-    ) -> Result<(String, Vec<u8>, Answers), LabError> {
+    ) -> Result<(String, Vec<u8>, Outputs), LabError> {
         let model = bundle.dir().join(MODEL_FILE);
-        // The toolkit writes to a path; hidden beside the bundle, since there the file system is known to take it.
+        // The toolkit writes to a path. One next to the bundle lies on a file system that has accepted such files.
         let out = bundle
             .dir()
             .with_extension(format!("{}.rknn", std::process::id()));
@@ -107,8 +107,8 @@ impl Npu {
         ];
         let inputs = calibration.iter().flat_map(|windows| &windows.inputs);
         let input = inputs.chain(&windows.inputs).flatten().copied();
-        let outputs = bundle.manifest().outputs.iter();
-        let lengths: Vec<usize> = outputs
+        let specs = bundle.manifest().outputs.iter();
+        let lengths: Vec<usize> = specs
             .map(|spec| spec.checked_len().unwrap_or_default())
             .collect();
         let computed = python::compute(
@@ -120,14 +120,14 @@ impl Npu {
             (&lengths, windows.count),
         );
         let built = std::fs::read(&out).map_err(|source| LabError::file(&out, source));
-        // Whether it was made or not.
+        // The file is absent when the build failed.
         let _ = std::fs::remove_file(&out);
-        let (about, answers) = computed?;
-        Ok((about, built?, answers))
+        let (about, outputs) = computed?;
+        Ok((about, built?, outputs))
     }
 }
 
-/// The simulator as one more side.
+/// The simulator as an implementation.
 #[derive(Debug)]
 pub struct Simulator {
     npu: Npu,
@@ -136,7 +136,7 @@ pub struct Simulator {
 }
 
 impl Simulator {
-    /// Prepares to simulate the build that a bundle carries.
+    /// Prepares to simulate the build in a bundle.
     #[must_use]
     pub fn new(npu: Npu, bundle: &Bundle) -> Self {
         Self {
@@ -147,7 +147,7 @@ impl Simulator {
     }
 }
 
-impl Side for Simulator {
+impl Implementation for Simulator {
     fn name(&self) -> String {
         match self.about.is_empty() {
             true => "RKNN simulator".to_owned(),
@@ -159,19 +159,19 @@ impl Side for Simulator {
         Some(BackendKind::Rknn)
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
-        let (about, built, answers) = self.npu.run(&self.bundle, windows)?;
-        let carried = heqis_infer::backend::RKNN_BUILD;
-        if self.bundle.file(carried) != Some(&built[..]) {
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
+        let (about, built, outputs) = self.npu.run(&self.bundle, windows)?;
+        let build = heqis_infer::backend::RKNN_BUILD;
+        if self.bundle.file(build) != Some(&built[..]) {
             return Err(LabError::rule(
                 "verify",
                 format!(
-                    "{}: {carried} is not what the toolkit makes of the model with these settings; convert it again",
+                    "{}: {build} is not what the toolkit builds from the model with these settings; convert it again",
                     self.bundle.dir().display()
                 ),
             ));
         }
         self.about = about;
-        Ok(answers)
+        Ok(outputs)
     }
 }

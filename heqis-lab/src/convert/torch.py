@@ -1,7 +1,7 @@
-"""A stand-in for torch: rknn-toolkit2 imports it eagerly and uses nothing of it for ONNX models.
+"""A stub of torch: rknn-toolkit2 imports it eagerly but does not use it for ONNX models.
 
-Every module below it can be imported and every name in it is an empty class, so that what is named, subclassed or used as a
-decorator at import time is there; what is called for a result has none.
+Every submodule can be imported and every name in it is an empty class, so that names, base classes and decorators exist at
+import time; calls return nothing.
 """
 import importlib.abc
 import importlib.machinery

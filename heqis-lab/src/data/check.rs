@@ -1,8 +1,8 @@
-//! Every stored row, judged again.
+//! Validation of every stored row.
 //!
-//! The judge is the cleaner that let the bars in, so no rule is written twice: price limits, closed days, copies, order.
-//! Features and labels are computed again from the stored bars and must be the same to the bit. Where the tables of
-//! ex-rights and suspensions are still what the manifest says, findings and reference prices must follow from them again.
+//! Validation uses the cleaner of `prepare`, so no rule is written twice: price limits, closed days, copies, order. Features
+//! and labels are recomputed from the stored bars and must be equal to the bit. Where the tables of ex-rights and
+//! suspensions still have the manifest's digests, findings and reference prices are recomputed from them as well.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -20,10 +20,10 @@ use heqis_quant::{Bar, Cleaner, Date, FeatureSet, Marks, Symbol};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
-/// How many findings are shown without `--json`.
+/// Findings shown without `--json`.
 const SHOWN: usize = 20;
 
 /// Arguments of `data check`.
@@ -35,45 +35,45 @@ pub struct CheckArgs {
     /// Table of bars, usually of an index, whose days are the trading days.
     #[arg(long, value_name = "CSV")]
     pub calendar: Option<PathBuf>,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Something about one row.
+/// A finding on one row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The instrument.
     pub symbol: Symbol,
-    /// The day; absent when the whole series is meant.
+    /// The day; absent for the whole series.
     pub date: Option<Date>,
-    /// The rule, or the note of the cleaner.
+    /// The rule or the cleaner's mark.
     pub what: &'static str,
-    /// The numbers.
+    /// The values.
     pub detail: String,
 }
 
-/// What was found.
+/// The findings of a check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Findings {
-    /// Series looked at.
+    /// Number of checked series.
     pub symbols: usize,
-    /// Bars looked at.
+    /// Number of checked bars.
     pub bars: usize,
     /// Rows that break a rule.
     pub violations: Vec<Finding>,
-    /// Bars behind missing days: a suspension, or a hole in the data. They break no rule.
+    /// Bars after missing days: a suspension or a hole in the data. They break no rule.
     pub gaps: Vec<Finding>,
-    /// Tables that changed or are gone, so that what follows from them was not computed again.
+    /// Tables that were changed or removed, so that their effects were not recomputed.
     pub not_verified: Vec<String>,
 }
 
-/// Checks the data set; the answer is not good when a row breaks a rule.
+/// Checks the data set; the output is not good when a row breaks a rule.
 ///
 /// # Errors
 ///
 /// [`LabError`] when the data set cannot be read.
-pub fn run(args: &CheckArgs) -> Result<Answer, LabError> {
+pub fn run(args: &CheckArgs) -> Result<CommandOutput, LabError> {
     let data = DataSet::open(&args.dir)?;
     let (mut tables, not_verified) = recorded(data.manifest());
     let verifiable = not_verified.is_empty() && tables != Tables::default();
@@ -96,16 +96,16 @@ pub fn run(args: &CheckArgs) -> Result<Answer, LabError> {
         true => vec![json!({ "good": good, "findings": findings }).to_string()],
         false => lines(&findings),
     };
-    Ok(Answer { lines, good })
+    Ok(CommandOutput { lines, good })
 }
 
-/// Returns the tables that a version was prepared with, as far as they are what they were, and the others.
+/// Returns the tables that a version was prepared with: the unchanged ones, and the names of the others.
 fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
     let (mut tables, mut changed) = (Tables::default(), Vec::new());
     for table in &manifest.tables {
         let path = PathBuf::from(&table.path);
         let same = sha256_of_file(&path).is_ok_and(|sha256| sha256 == table.sha256);
-        // What names and listings said is kept in the settings.
+        // The effects of names and listings are kept in the settings.
         let place = match table.role.as_str() {
             "events" => &mut tables.events,
             "factors" => &mut tables.factors,
@@ -122,13 +122,13 @@ fn recorded(manifest: &Manifest) -> (Tables, Vec<String>) {
     (tables, changed)
 }
 
-/// Holds bars and findings against what is known once more.
+/// Compares bars and findings with the tables of known events.
 fn check_known(
     data: &DataSet,
     known: &ReferenceTables,
     findings: &mut Findings,
 ) -> Result<(), LabError> {
-    let mut told = prepare::findings::of_bars(data.dir())?;
+    let mut stored = prepare::findings::of_bars(data.dir())?;
     check_limits(data, known, findings)?;
     let mut rejected: BTreeMap<String, Vec<(Date, String)>> = BTreeMap::new();
     for line in prepare::report::read(data.dir())? {
@@ -162,15 +162,15 @@ fn check_known(
         let rejected = rejected.remove(symbol.as_str()).unwrap_or_default();
         let rejected: Vec<(Date, &str)> = rejected.iter().map(|(d, r)| (*d, r.as_str())).collect();
         let fresh = prepare::contradictions::of_series(known, &markets, bars, &rejected)?;
-        let told = told.remove(symbol.as_str()).unwrap_or_default();
-        if fresh != told {
+        let stored = stored.remove(symbol.as_str()).unwrap_or_default();
+        if fresh != stored {
             findings.violations.push(Finding {
                 symbol,
                 date: None,
                 what: "findings",
                 detail: format!(
-                    "{} are told, and {} are to be found",
-                    told.len(),
+                    "{} are stored, and {} follow from the tables",
+                    stored.len(),
                     fresh.len()
                 ),
             });
@@ -179,7 +179,7 @@ fn check_known(
     Ok(())
 }
 
-/// Holds what was told of published limits against the table once more.
+/// Compares the stored findings on published limits with the table.
 fn check_limits(
     data: &DataSet,
     known: &ReferenceTables,
@@ -187,12 +187,12 @@ fn check_limits(
 ) -> Result<(), LabError> {
     let file = data.dir().join(prepare::findings::FILE);
     let is_limits = |found: &prepare::findings::Finding| found.evidence == "limits";
-    let mut told = prepare::lines::read_lines::<prepare::findings::Finding>(&file)?;
-    told.retain(is_limits);
+    let mut stored = prepare::lines::read_lines::<prepare::findings::Finding>(&file)?;
+    stored.retain(is_limits);
     let fresh = known.findings.iter().filter(|found| is_limits(found));
-    if !fresh.clone().eq(&told)
+    if !fresh.clone().eq(&stored)
         && let Some(symbol) = fresh
-            .chain(&told)
+            .chain(&stored)
             .find_map(|f| Symbol::parse(&f.symbol).ok())
     {
         findings.violations.push(Finding {
@@ -200,15 +200,15 @@ fn check_limits(
             date: None,
             what: "findings",
             detail: format!(
-                "{} tell of published limits, and others are found",
-                told.len()
+                "{} on published limits are stored, and others follow from the table",
+                stored.len()
             ),
         });
     }
     Ok(())
 }
 
-/// Judges every row with a cleaner that has seen no bar.
+/// Validates every row by a cleaner without history.
 ///
 /// # Errors
 ///
@@ -230,16 +230,16 @@ pub fn check(data: &DataSet, cleaner: &Cleaner) -> Result<Findings, LabError> {
         };
         findings.symbols += 1;
         findings.bars += rows.len();
-        let told = missing.remove(&symbol).map_or(0, |entry| entry.bars);
-        if told != rows.len() as u64 {
+        let stored = missing.remove(&symbol).map_or(0, |entry| entry.bars);
+        if stored != rows.len() as u64 {
             findings.violations.push(Finding {
                 symbol,
                 date: None,
                 what: "row_count",
-                detail: format!("the manifest says {told}, the files hold {}", rows.len()),
+                detail: format!("the manifest says {stored}, the files hold {}", rows.len()),
             });
         }
-        judge(&rows, cleaner, &mut findings);
+        validate(&rows, cleaner, &mut findings);
         recompute(&rows, &features, settings.flat_band, &mut findings);
     }
     for entry in missing.values().filter(|entry| entry.bars > 0) {
@@ -253,16 +253,16 @@ pub fn check(data: &DataSet, cleaner: &Cleaner) -> Result<Findings, LabError> {
     Ok(findings)
 }
 
-/// Lets the cleaner judge the bars of a series, and notes its gaps.
-fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
-    let mut judge = cleaner.clone();
+/// Validates the bars of a series by the cleaner and collects its gaps.
+fn validate(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
+    let mut fresh_cleaner = cleaner.clone();
     let mut before: Option<&Bar> = None;
     for bar in rows.bars() {
         if bar.marks.contains(Marks::LEVEL_RESET) {
-            // The bar that announced the new level was turned down and is not here to testify.
-            judge = cleaner.clone();
+            // The rejected bar that announced the new level is not stored, so the cleaner starts over.
+            fresh_cleaner = cleaner.clone();
         }
-        if let Err(reject) = judge.check(*bar) {
+        if let Err(reject) = fresh_cleaner.check(*bar) {
             findings.violations.push(Finding {
                 symbol: bar.symbol,
                 date: Some(bar.date),
@@ -275,7 +275,7 @@ fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
             (Marks::HOLE, "hole"),
             (Marks::RESUMED, "resumed"),
         ];
-        // A hole is told as such, and not as a gap once more.
+        // A hole is reported as such, and not as a gap as well.
         let hole = bar.marks.contains(Marks::HOLE);
         for (_, what) in absent
             .into_iter()
@@ -305,7 +305,7 @@ fn judge(rows: &Rows, cleaner: &Cleaner, findings: &mut Findings) {
     }
 }
 
-/// Computes features and labels again and compares bits.
+/// Recomputes features and labels and compares bits.
 fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut Findings) {
     let bars = rows.bars();
     let mut differ = |row: usize, what: &'static str, detail: String| {
@@ -318,7 +318,7 @@ fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut 
     };
     let fresh = match compute(bars, features, flat_band) {
         Ok(fresh) => fresh,
-        // Bars out of order or without a price have no features; the cleaner has named them.
+        // Bars out of order or without a price have no features; the cleaner has reported them.
         Err(error) => return differ(0, "features", error.to_string()),
     };
     for row in 0..rows.len() {
@@ -327,10 +327,10 @@ fn recompute(rows: &Rows, features: &FeatureSet, flat_band: f64, findings: &mut 
             values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
         };
         if bits(&fresh) != bits(rows) {
-            differ(row, "features", "are not those of the bars".into());
+            differ(row, "features", "differ from those of the bars".into());
         }
         if fresh.next()[row] != rows.next()[row] {
-            differ(row, "label", "is not that of the next bar".into());
+            differ(row, "label", "differs from that of the next bar".into());
         }
     }
 }
@@ -350,13 +350,13 @@ fn lines(findings: &Findings) -> Vec<String> {
         }
         if list.len() > SHOWN {
             lines.push(format!(
-                "{title}: {} more; --json tells all",
+                "{title}: {} more; use --json to list all",
                 list.len() - SHOWN
             ));
         }
     }
     for table in &findings.not_verified {
-        lines.push(format!("not verified: {table} changed or is gone"));
+        lines.push(format!("not verified: {table} was changed or removed"));
     }
     lines.push(format!(
         "{} symbols, {} bars: {} violations, {} gaps",

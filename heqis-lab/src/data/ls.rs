@@ -7,8 +7,8 @@ use comfy_table::{Table, presets::NOTHING};
 use heqis_data::store::DataSet;
 use serde_json::json;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 /// Arguments of `data ls`.
 #[derive(Args, Clone, Debug)]
@@ -16,17 +16,17 @@ pub struct LsArgs {
     /// The data set's directory.
     #[arg(value_name = "DIR")]
     pub dir: PathBuf,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Returns one line a series, and a last line with what all of it is.
+/// Returns one line for each series, and a summary.
 ///
 /// # Errors
 ///
 /// [`LabError`] when there is no data set.
-pub fn run(args: &LsArgs) -> Result<Answer, LabError> {
+pub fn run(args: &LsArgs) -> Result<CommandOutput, LabError> {
     let data = DataSet::open(&args.dir)?;
     let manifest = data.manifest();
     if args.json {

@@ -1,36 +1,36 @@
-//! Looking into a data set: what is stored, one symbol's rows, and whether all of it holds.
+//! Inspection of a data set: its series, the rows of one symbol, and validation.
 //!
 //! - [`ls`]: the series and their spans.
-//! - [`show`]: the rows of one symbol as a table, CSV, JSON or a picture.
-//! - [`check`]: every bar judged again by the cleaner, every feature and label computed again.
+//! - [`show`]: the rows of one symbol as a table, CSV, JSON or an SVG chart.
+//! - [`check`]: every bar validated by the cleaner, every feature and label recomputed.
 //! - [`plot`]: close and volume as SVG.
 
 use clap::{Args, Subcommand};
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 pub mod check;
 pub mod ls;
 pub mod plot;
 pub mod show;
 
-/// Look into a prepared data set.
+/// Inspect a prepared data set.
 #[derive(Args, Clone, Debug)]
 pub struct DataArgs {
-    /// What to do.
+    /// The action.
     #[command(subcommand)]
     pub action: DataAction,
 }
 
-/// What to do with a data set.
+/// An action on a data set.
 #[derive(Clone, Debug, Subcommand)]
 pub enum DataAction {
     /// List the series with their spans, rows and gaps.
     Ls(ls::LsArgs),
     /// Show the rows of one symbol.
     Show(show::ShowArgs),
-    /// Judge every stored row again; the exit code is 1 when one breaks a rule.
+    /// Validate every stored row; the exit code is 1 when one breaks a rule.
     Check(check::CheckArgs),
 }
 
@@ -39,7 +39,7 @@ pub enum DataAction {
 /// # Errors
 ///
 /// [`LabError`] when the data set cannot be read.
-pub fn run(args: &DataArgs) -> Result<Answer, LabError> {
+pub fn run(args: &DataArgs) -> Result<CommandOutput, LabError> {
     match &args.action {
         DataAction::Ls(args) => ls::run(args),
         DataAction::Show(args) => show::run(args),

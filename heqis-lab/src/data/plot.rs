@@ -1,4 +1,4 @@
-//! Close and volume as SVG: a line above, columns below.
+//! Close and volume as SVG: a line above columns.
 
 use std::fmt::Write;
 
@@ -10,10 +10,10 @@ use heqis_data::svg::Canvas;
 
 const WIDTH: f64 = 960.0;
 const HEIGHT: f64 = 480.0;
-/// Left of this stand the prices.
+/// The price labels end at this abscissa.
 const LEFT: f64 = 70.0;
 const RIGHT: f64 = WIDTH - 15.0;
-/// The line lies between these heights, the columns between the next two.
+/// The vertical ranges of the line and of the columns.
 const PRICE: (f64, f64) = (40.0, 330.0);
 const VOLUME: (f64, f64) = (350.0, 440.0);
 

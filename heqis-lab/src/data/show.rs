@@ -12,8 +12,8 @@ use heqis_quant::{Adjustment, Bar, Date, Factors, Symbol};
 use serde_json::{Map, Value, json};
 
 use super::plot;
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 /// Arguments of `data show`.
 #[derive(Args, Clone, Debug)]
@@ -30,26 +30,26 @@ pub struct ShowArgs {
     /// Last day to show.
     #[arg(long, value_name = "DATE")]
     pub to: Option<Date>,
-    /// The level of prices: as traded, that of the last stored day, or that of the first [default: as prepared].
+    /// The level of prices: as traded, of the last stored day, or of the first [default: as prepared].
     #[arg(long, value_enum)]
     pub adjust: Option<Adjust>,
-    /// Answer in CSV with every digit.
+    /// Print CSV with all digits.
     #[arg(long, conflicts_with = "json")]
     pub csv: bool,
-    /// Answer in JSON with every digit.
+    /// Print JSON with all digits.
     #[arg(long)]
     pub json: bool,
-    /// Also draw close and volume into an SVG file.
+    /// Also write an SVG chart of close and volume.
     #[arg(long, value_name = "SVG")]
     pub plot: Option<PathBuf>,
 }
 
-/// Returns the rows, and writes the picture when one is asked for.
+/// Returns the rows, and writes the chart when requested.
 ///
 /// # Errors
 ///
-/// [`LabError`] when the data set has no such rows or cannot be read, or the picture cannot be written.
-pub fn run(args: &ShowArgs) -> Result<Answer, LabError> {
+/// [`LabError`] when the data set has no such rows or cannot be read, or the chart cannot be written.
+pub fn run(args: &ShowArgs) -> Result<CommandOutput, LabError> {
     let data = DataSet::open(&args.dir)?;
     let all = data.symbol(args.symbol, Columns::All)?;
     let adjust = args.adjust.unwrap_or(data.manifest().settings.adjustment);
@@ -86,8 +86,8 @@ pub fn run(args: &ShowArgs) -> Result<Answer, LabError> {
     Ok(lines.into())
 }
 
-/// Returns the prices to show. The level comes from the references that the bars carry, which are what features and
-/// labels followed; the last level of a forward adjustment is that of the last stored bar, whatever is shown.
+/// Returns the prices to show. The level follows from the bars' reference prices, which features and labels use;
+/// the last level of a forward adjustment is that of the last stored bar, whatever range is shown.
 fn adjusted(bars: &[Bar], adjust: Adjust) -> Result<Vec<AdjustedBar>, LabError> {
     let Some(last) = bars.last() else {
         return Ok(Vec::new());
@@ -197,7 +197,7 @@ fn table(rows: &Rows, prices: &[AdjustedBar], features: &[String]) -> Vec<String
         false => bar.date.to_string(),
     };
     for ((row, bar), price) in rows.bars().iter().enumerate().zip(prices) {
-        // As many digits as the vendor gave, and not those of a product.
+        // As many digits as the vendor gave, without those of the multiplication.
         let shown = |value: f64| ((value * 1e4).round() / 1e4).to_string();
         let mut cells = vec![
             time(bar),

@@ -7,12 +7,12 @@ use heqis_quant::decision::journal::JournalLine;
 
 use crate::error::LabError;
 
-/// Reads the decisions of a finished journal, all its segments as one, as the bytes that stand between id and checksum.
+/// Reads the decisions of a finished journal, all its segments as one, as the bytes between id and checksum.
 ///
 /// # Errors
 ///
 /// [`LabError::Data`] when the journal cannot be read, [`LabError::Quant`] naming the line that breaks its format, and
-/// [`LabError::Rule`] when it was not finished, or has other bytes than the records that were read from it.
+/// [`LabError::Rule`] when it was not finished, or its bytes differ from its records.
 pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
     let refuse = |error| refused(path, error);
     let names = Names::of(path);
@@ -34,12 +34,12 @@ pub fn read(path: &Path) -> Result<Vec<String>, LabError> {
     if !closed {
         return Err(LabError::rule(path.display(), "is not finished"));
     }
-    // What is compared are bytes, not what they mean.
+    // The comparison is of bytes, not of values.
     match text == again.as_bytes() {
         true => Ok(decisions),
         false => Err(LabError::rule(
             path.display(),
-            "is not written as this program writes it",
+            "differs from the form that this program writes",
         )),
     }
 }
@@ -90,8 +90,8 @@ mod tests {
         }
         let lines: Vec<&str> = GOLDEN.lines().collect();
         std::fs::write(&path, format!("{}\n{}\n", lines[0], lines[2])).unwrap();
-        let told = read(&path).unwrap_err().to_string();
-        assert!(told.ends_with("is not finished"), "{told}");
+        let message = read(&path).unwrap_err().to_string();
+        assert!(message.ends_with("is not finished"), "{message}");
         std::fs::write(&path, "").unwrap();
         assert!(read(&path).is_err());
     }

@@ -1,17 +1,17 @@
-//! `parity`: the same bars by four ways to decisions, which must be the same to the byte.
+//! `parity`: decisions on the same bars by four ways, which must be equal to the byte.
 //!
-//! | way | what runs |
+//! | way | computation |
 //! |---|---|
 //! | in-process | [`DecisionPipeline`](heqis_quant::pipeline::DecisionPipeline) in this process, as in a backtest |
 //! | single-host | `heqis-runtime`, all stages in one process |
 //! | two-nodes | `heqis-runtime`, gateway and compute node as processes, over NNG |
-//! | journal-replay | the predictions of the two nodes' journal decided again |
+//! | journal-replay | the decision step on the predictions of the two nodes' journal |
 //!
-//! - [`replay`]: bars in the order of the boards, and the first and last way. [`runtime`]: the two in the middle.
-//!   [`journal`]: what they wrote.
+//! - [`replay`]: bars in the order of the boards, and the first and last way. [`runtime`]: the other two. [`journal`]: their
+//!   decisions.
 //!
-//! Not here: a broker. Boards have no fills to report yet, so all ways assume that every order is carried out at the
-//! close on which it was decided.
+//! What is *not* here: a broker. Boards report no fills yet, so all ways assume that every order is executed at the close of
+//! its decision.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,15 +21,15 @@ use heqis_backtest::settings::warn_of_renamed;
 use heqis_quant::Decision;
 use heqis_quant::Strategy;
 
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 pub mod journal;
 pub mod replay;
 pub mod runtime;
 
-/// Decide on the same bars by the lab, by one process, by two nodes and from a journal; the exit code is 1 when one
-/// decision differs in one byte.
+/// Decide on the same bars in the lab, in one process, on two nodes and from a journal; the exit code is 1 when a decision
+/// differs in any byte.
 #[derive(Args, Clone, Debug)]
 pub struct ParityArgs {
     /// Strategies by name, each with mode, rule and filters.
@@ -54,10 +54,10 @@ pub struct ParityArgs {
     /// Bundle of the feature model.
     #[arg(long, value_name = "DIR", default_value = "models/baseline-factors")]
     pub factors: PathBuf,
-    /// Bundle of the predicting model.
+    /// Bundle of the direction model.
     #[arg(long, value_name = "DIR", default_value = "models/baseline-direction")]
     pub direction: PathBuf,
-    /// The `heqis-runtime` binary; by default the one beside this program.
+    /// The `heqis-runtime` binary; by default the one next to this program.
     #[arg(long, value_name = "FILE")]
     pub runtime: Option<PathBuf>,
     /// Directory for topologies and journals.
@@ -68,16 +68,16 @@ pub struct ParityArgs {
 /// Names of the ways in the order of their decisions.
 pub const WAYS: [&str; 4] = ["in-process", "single-host", "two-nodes", "journal-replay"];
 
-/// The first place where a way leaves the first one.
+/// The first difference of a way from the first way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The way that differs.
     pub way: &'static str,
     /// Number of the decision, from 1.
     pub decision: usize,
-    /// What the first way decided; `None` when it has no such decision.
+    /// The decision of the first way; `None` when it has no such decision.
     pub expected: Option<String>,
-    /// What the other way decided.
+    /// The decision of the other way.
     pub got: Option<String>,
 }
 
@@ -98,8 +98,8 @@ pub fn compare(way: &'static str, expected: &[String], got: &[String]) -> Option
 ///
 /// # Errors
 ///
-/// [`LabError::Data`] when the file cannot be read, [`LabError::Rule`] when it is no table of strategies, or holds
-/// none, and [`LabError::Quant`] when one cannot work.
+/// [`LabError::Data`] when the file cannot be read, [`LabError::Rule`] when it is not a table of strategies or
+/// holds none, and [`LabError::Quant`] when one is invalid.
 pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
     let text = std::fs::read_to_string(path).map_err(|source| LabError::file(path, source))?;
     let strategies: BTreeMap<String, Strategy> =
@@ -118,12 +118,12 @@ pub fn strategies(path: &Path) -> Result<BTreeMap<String, Strategy>, LabError> {
     Ok(strategies)
 }
 
-/// Runs all ways for all strategies and tells what was compared.
+/// Runs all ways for all strategies and reports the comparison.
 ///
 /// # Errors
 ///
 /// [`LabError`] when an input cannot be read, or the runtime cannot be started or fails.
-pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
+pub fn run(args: &ParityArgs) -> Result<CommandOutput, LabError> {
     let mut chosen = strategies(&args.strategies)?;
     if let Some(name) = args.only.iter().find(|name| !chosen.contains_key(*name)) {
         let names: Vec<&str> = chosen.keys().map(String::as_str).collect();
@@ -146,7 +146,7 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
             differences.extend(compare(way, &expected, got));
         }
         good &= differences.is_empty() && !expected.is_empty();
-        lines.push(told(name, &decided, &differences));
+        lines.push(report(name, &decided, &differences));
     }
     lines.push(format!(
         "{} strategies, {} instruments, {compared} decisions compared: {}",
@@ -156,16 +156,16 @@ pub fn run(args: &ParityArgs) -> Result<Answer, LabError> {
             .collect::<std::collections::BTreeSet<_>>()
             .len(),
         if good {
-            "all the same to the byte"
+            "all equal to the byte"
         } else {
-            "not the same"
+            "not equal"
         }
     ));
-    Ok(Answer { lines, good })
+    Ok(CommandOutput { lines, good })
 }
 
-/// What is said of one strategy.
-fn told(name: &str, decided: &[Decision], differences: &[Difference]) -> String {
+/// Returns the report on one strategy.
+fn report(name: &str, decided: &[Decision], differences: &[Difference]) -> String {
     let mut counts = BTreeMap::new();
     for line in decided {
         *counts.entry(line.reason.name()).or_insert(0u64) += 1;
@@ -174,17 +174,17 @@ fn told(name: &str, decided: &[Decision], differences: &[Difference]) -> String 
         .iter()
         .map(|(reason, n)| format!("{reason} {n}"))
         .collect();
-    let mut told = format!(
+    let mut text = format!(
         "{name}: {} decisions ({})",
         decided.len(),
         counts.join(", ")
     );
     if differences.is_empty() {
-        told.push_str(&format!("\n  {}", WAYS.join(" = ")));
+        text.push_str(&format!("\n  {}", WAYS.join(" = ")));
     }
     for difference in differences {
         let show = |line: &Option<String>| line.clone().unwrap_or_else(|| "nothing".into());
-        told.push_str(&format!(
+        text.push_str(&format!(
             "\n  {} differs first at decision {}:\n    {}: {}\n    {}: {}",
             difference.way,
             difference.decision,
@@ -194,5 +194,5 @@ fn told(name: &str, decided: &[Decision], differences: &[Difference]) -> String 
             show(&difference.got)
         ));
     }
-    told
+    text
 }

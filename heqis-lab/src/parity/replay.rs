@@ -1,4 +1,4 @@
-//! Bars in the order in which a board gets them, and the ways to decisions within this process.
+//! Bars in the order in which a board receives them, and the ways within this process.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ use super::ParityArgs;
 use crate::error::LabError;
 
 /// Reads files and merges their bars by time, then by symbol, then by the order of the files, as `csv-replay` does. Rows
-/// that are no bars are left out, as there.
+/// that are not bars are left out, as there.
 ///
 /// # Errors
 ///
-/// [`LabError::Data`] when a file cannot be opened, and [`LabError::Quant`] when its header is refused.
+/// [`LabError::Data`] when a file cannot be opened, and [`LabError::Quant`] when its header is invalid.
 pub fn bars(paths: &[PathBuf]) -> Result<Vec<Bar>, LabError> {
     let mut files = Vec::new();
     for path in paths {
@@ -87,7 +87,7 @@ pub fn in_process(
     Ok(lines)
 }
 
-/// Decides again on the predictions of a journal, without any model.
+/// Decides on the predictions of a journal, without any model.
 ///
 /// # Errors
 ///
@@ -98,14 +98,14 @@ pub fn journal(
     strategy: &Strategy,
     journal: &[String],
 ) -> Result<Vec<String>, LabError> {
-    let views = views(bars, strategy)?;
+    let snapshots = snapshots(bars, strategy)?;
     let mut states: HashMap<Symbol, DecisionState> = HashMap::new();
     let mut lines = Vec::with_capacity(journal.len());
     for text in journal {
         let refuse = |rule: String| LabError::rule("journal", rule);
         let line: Decision =
             serde_json::from_str(text).map_err(|error| refuse(format!("{text}: {error}")))?;
-        let view = views
+        let view = snapshots
             .get(&(line.symbol, line.time_ns))
             .ok_or_else(|| refuse(format!("{text}: no such bar")))?;
         let prediction = line.prediction();
@@ -122,15 +122,15 @@ pub fn journal(
     Ok(lines)
 }
 
-/// What filters see of each clean bar.
-fn views(
+/// Returns the market snapshot of each clean bar, which filters read.
+fn snapshots(
     bars: &[Bar],
     strategy: &Strategy,
 ) -> Result<HashMap<(Symbol, i64), MarketSnapshot>, LabError> {
     let rules = Markets::shipped()?;
     let mut cleaner = Cleaner::new(CleanConfig::default())?;
     let mut markets: HashMap<Symbol, MarketState> = HashMap::new();
-    let mut views = HashMap::new();
+    let mut snapshots = HashMap::new();
     for bar in bars.iter().filter_map(|bar| cleaner.check(*bar).ok()) {
         let market = match markets.entry(bar.symbol) {
             std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -139,7 +139,7 @@ fn views(
             }
         };
         let view = market.update(&rules, false, &bar)?;
-        views.insert((bar.symbol, bar.time_ns), view);
+        snapshots.insert((bar.symbol, bar.time_ns), view);
     }
-    Ok(views)
+    Ok(snapshots)
 }

@@ -1,4 +1,4 @@
-//! The same bars through the real binary: its topologies, its processes, its journals.
+//! The same bars through the `heqis-runtime` binary.
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use toml::{Table, Value};
 use super::{ParityArgs, journal};
 use crate::error::LabError;
 
-/// How many lines of a failed run's log are shown.
+/// Shown lines of a failed run's log.
 const LOG_LINES: usize = 12;
 
 /// A runtime with its inputs.
@@ -23,7 +23,7 @@ pub struct Runtime {
     data: Vec<String>,
     factors: String,
     direction: String,
-    /// Rows that the predicting model reads.
+    /// Rows that the direction model reads.
     rows: usize,
 }
 
@@ -32,11 +32,11 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// [`LabError::Data`] when a path is not there or cannot be made, and what [`BundleModel::load`] returns.
+    /// [`LabError::Data`] when a path does not exist or cannot be made, and the errors of [`BundleModel::load`].
     pub fn new(args: &ParityArgs) -> Result<Self, LabError> {
         let binary = match &args.runtime {
             Some(path) => path.clone(),
-            None => beside_this_program()?,
+            None => next_to_this_program()?,
         };
         std::fs::create_dir_all(&args.work).map_err(|source| LabError::file(&args.work, source))?;
         let (model, _) = BundleModel::load(Some(&args.factors), &args.direction)?;
@@ -74,7 +74,7 @@ impl Runtime {
     ///
     /// As [`Runtime::single_host`], and [`LabError::Data`] when no port is free.
     pub fn two_nodes(&self, name: &str, strategy: &Strategy) -> Result<Vec<String>, LabError> {
-        // Both are held until both are known, so that they differ.
+        // Both ports are held until both are known, so that they differ.
         let held = [free_port(&self.work)?, free_port(&self.work)?];
         let ports = [held[0].1, held[1].1];
         drop(held);
@@ -95,7 +95,7 @@ impl Runtime {
     ) -> Result<Vec<String>, LabError> {
         let file = |suffix: &str| self.work.join(format!("{name}{suffix}"));
         let (topology, journal) = (file(".toml"), file(".jsonl"));
-        // A journal that is there is resumed: an unfinished one of an earlier run must not be taken for this one's.
+        // The runtime resumes an existing journal, so an unfinished one of an earlier run must be removed.
         journal::remove(&journal)?;
         let text = self.topology(name, strategy, nodes, ports, &journal)?;
         std::fs::write(&topology, text).map_err(|source| LabError::file(&topology, source))?;
@@ -116,7 +116,7 @@ impl Runtime {
         journal::read(&journal)
     }
 
-    /// The main pipeline on one node or two.
+    /// Returns the topology of the main pipeline on one node or two.
     fn topology(
         &self,
         name: &str,
@@ -127,9 +127,9 @@ impl Runtime {
     ) -> Result<String, LabError> {
         let refuse = |error: toml::ser::Error| LabError::rule(journal.display(), error.to_string());
         let signal = Value::try_from(strategy).map_err(refuse)?;
-        let gauges = Value::try_from(strategy.filter_indicators()).map_err(refuse)?;
+        let filter_indicators = Value::try_from(strategy.filter_indicators()).map_err(refuse)?;
         let indicators = match strategy.needs_market() {
-            true => table([("market", table([("filter_indicators", gauges)]))]),
+            true => table([("market", table([("filter_indicators", filter_indicators)]))]),
             false => table([]),
         };
         let bundle =
@@ -235,7 +235,7 @@ fn table<'a>(entries: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
     Value::Table(entries.collect())
 }
 
-/// A port that nobody listens on while its listener is held.
+/// Returns a free port with its listener, which reserves it while held.
 fn free_port(place: &Path) -> Result<(TcpListener, u16), LabError> {
     let port = || {
         let listener = TcpListener::bind("127.0.0.1:0")?;
@@ -245,14 +245,14 @@ fn free_port(place: &Path) -> Result<(TcpListener, u16), LabError> {
     port().map_err(|source| LabError::file(place, source))
 }
 
-fn beside_this_program() -> Result<PathBuf, LabError> {
+fn next_to_this_program() -> Result<PathBuf, LabError> {
     let name = format!("heqis-runtime{}", std::env::consts::EXE_SUFFIX);
     let program =
         std::env::current_exe().map_err(|source| LabError::file(Path::new(&name), source))?;
     Ok(program.with_file_name(name))
 }
 
-/// The path from the root, since a topology's paths start elsewhere.
+/// Returns the absolute path, since a topology's relative paths start at its own directory.
 fn absolute(path: &Path) -> Result<String, LabError> {
     let path = std::fs::canonicalize(path).map_err(|source| LabError::file(path, source))?;
     Ok(path.display().to_string())

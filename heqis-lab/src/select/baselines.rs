@@ -1,12 +1,12 @@
 //! The candidates that need no table: what any model must beat.
 //!
-//! - `cash` expects a loss every day, so it never buys: the worst honest alternative.
-//! - `hold` expects a gain every day, so it buys once and stays.
+//! - `cash` expects a loss every day, so it never buys.
+//! - `hold` expects a gain every day, so it buys once and holds.
 //! - `last` expects the last return again.
 //! - `linear` is a ridge and a logistic regression on the features of the last bar.
 //! - `boosted` are gradient-boosted trees on the same features, one set for the return and one for each class.
 //!
-//! The last two are fitted anew on the training span of every fold.
+//! The last two are fitted on the training span of every fold.
 
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ pub const NAMES: [&str; 5] = ["cash", "hold", "last", "linear", "boosted"];
 
 /// Penalty of both regressions. It is not tuned, so that it adds no trial.
 const PENALTY: f64 = 1.0;
-/// Shallow and slow trees, which suit weak signals. They are not tuned either.
+/// Shallow trees with a low learning rate, which suit weak signals. They are not tuned either.
 const TREES: BoostingOptions = BoostingOptions {
     trees: 50,
     depth: 2,
@@ -48,12 +48,12 @@ pub fn cash(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
 /// Returns the forecasts of `hold`.
 #[must_use]
 pub fn hold(bars: &[Bar]) -> BTreeMap<i64, Forecast> {
-    // Any positive return stands for "more than the threshold": the largest that a rule could ask for.
+    // The return must exceed every threshold: it is the largest that a rule accepts.
     let said = certain(f64::MAX, Direction::Up);
     bars.iter().map(|bar| (bar.time_ns, said)).collect()
 }
 
-/// Returns the forecasts of `last`; the first bar, which has no return, forecasts none.
+/// Returns the forecasts of `last`; the first bar, which has no return, has no forecast.
 ///
 /// # Errors
 ///
@@ -109,8 +109,8 @@ pub fn linear(bars: &[Bar], folds: &Folds) -> Result<BTreeMap<i64, Forecast>, La
 
 /// Returns the forecasts of `boosted` for the same days.
 ///
-/// The trees of a class are fitted to 1 where it came and 0 elsewhere. What they say may lie a little outside of 0 to 1 and
-/// is brought to probabilities by leaving out what is negative, and by the shares of the training span when nothing is left.
+/// The trees of a class are fitted to 1 where it occurred and 0 elsewhere. Their outputs may lie slightly outside of 0 to 1:
+/// negative ones become 0, the rest is normalised, and when all are 0 the class frequencies of the training span are used.
 ///
 /// # Errors
 ///
@@ -158,9 +158,9 @@ fn targets(labels: &[Label]) -> (Vec<f64>, Vec<usize>) {
         .unzip()
 }
 
-/// Fits on the features of every training span and forecasts the span that belongs to it.
+/// Fits on the features of every training span and forecasts the corresponding span.
 ///
-/// A training row is one whose label, too, lies in the training span: `folds` carry the purge.
+/// The labels of training rows lie in the training span as well, since `folds` include the purge.
 fn walk<P>(
     bars: &[Bar],
     folds: &Folds,

@@ -1,4 +1,4 @@
-//! What is compared: forecasts, bar by bar, each with the last day that its maker was fitted on.
+//! Candidates: forecasts, bar by bar, each with the last day that its model was fitted on.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::error::LabError;
 pub use heqis_data::predictions::Forecast;
 use heqis_data::predictions::Predictions;
 
-/// One model, or one rule, with its forecasts.
+/// A model or a rule with its forecasts.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Candidate {
     /// Its name.
@@ -22,16 +22,16 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Takes what a table says of the bars of one symbol.
+    /// Takes a table's forecasts for the bars of one symbol.
     #[must_use]
     pub fn of_table(name: &str, table: &Predictions, bars: &[Bar]) -> Self {
-        let said = bars.iter().filter_map(|bar| Some((bar, table.of(bar)?)));
-        Self::new(name, said)
+        let forecasts = bars.iter().filter_map(|bar| Some((bar, table.of(bar)?)));
+        Self::new(name, forecasts)
     }
 
-    fn new<'b>(name: &str, said: impl Iterator<Item = (&'b Bar, Forecast)>) -> Self {
+    fn new<'b>(name: &str, given: impl Iterator<Item = (&'b Bar, Forecast)>) -> Self {
         let mut forecasts: BTreeMap<Symbol, BTreeMap<i64, Forecast>> = BTreeMap::new();
-        for (bar, forecast) in said {
+        for (bar, forecast) in given {
             let of_symbol = forecasts.entry(bar.symbol).or_default();
             of_symbol.insert(bar.time_ns, forecast);
         }
@@ -41,8 +41,8 @@ impl Candidate {
         }
     }
 
-    /// Returns the signal modes that it is tried in. Rules whose return and classes always agree have one: the same trial
-    /// three times over would count as three; and what gives no probabilities has no classes.
+    /// Returns the signal modes of its trials. Rules whose return and classes always agree have one mode, since the same trial
+    /// must not count three times; so do candidates without probabilities, which have no classes.
     #[must_use]
     pub fn modes(&self) -> &'static [SignalMode] {
         let mut forecasts = self.forecasts.values().flat_map(BTreeMap::values);
@@ -53,8 +53,8 @@ impl Candidate {
         }
     }
 
-    /// Lets bundles speak of every bar of one symbol. `fitted_to` is the last day that their weights were fitted on or
-    /// their settings chosen by, which only their maker knows; the scaler's span must not reach behind it.
+    /// Predicts every bar of one symbol by bundles. `fitted_to` is the last day used to fit their weights or to choose their
+    /// settings, as stated by the user; the scaler's span must not end later.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Candidate {
         Ok(Self::new(name, forecasts))
     }
 
-    /// Returns the mean of several candidates, for the bars of which all of them say something.
+    /// Returns the mean of several candidates, for the bars that all of them forecast.
     #[must_use]
     pub fn ensemble(name: &str, parts: &[Self]) -> Self {
         let mut forecasts = BTreeMap::new();
@@ -112,11 +112,12 @@ impl Candidate {
                 let Some(others) = others else { continue };
                 let all = || std::iter::once(forecast).chain(others.iter().copied());
                 let mean = |values: &mut dyn Iterator<Item = f64>| values.sum::<f64>() / count;
-                let odds: Option<Vec<[f64; 3]>> = all().map(|one| one.probabilities).collect();
+                let probabilities: Option<Vec<[f64; 3]>> =
+                    all().map(|one| one.probabilities).collect();
                 let forecast = Forecast {
                     predicted_return: mean(&mut all().map(|one| one.predicted_return)),
-                    probabilities: odds.map(|odds| {
-                        [0, 1, 2].map(|class| mean(&mut odds.iter().map(|odds| odds[class])))
+                    probabilities: probabilities.map(|rows| {
+                        [0, 1, 2].map(|class| mean(&mut rows.iter().map(|row| row[class])))
                     }),
                     fitted_to: all().filter_map(|one| one.fitted_to).max(),
                 };
@@ -130,8 +131,8 @@ impl Candidate {
         }
     }
 
-    /// Checks that a symbol has a forecast for every bar of the validation and test spans, made by something that was
-    /// fitted on no day behind the training span that belongs to it.
+    /// Checks that a symbol has a forecast for every bar of the validation and test spans, by a model
+    /// fitted on no day after the corresponding training span.
     ///
     /// # Errors
     ///
@@ -145,9 +146,9 @@ impl Candidate {
             .folds
             .iter()
             .map(|fold| (&fold.train, &fold.validation));
-        for (train, judged) in spans.chain([(&folds.last_train, &folds.test)]) {
+        for (train, evaluated) in spans.chain([(&folds.last_train, &folds.test)]) {
             let limit = bars[train.end - 1].date;
-            for bar in &bars[judged.clone()] {
+            for bar in &bars[evaluated.clone()] {
                 let day = bar.date;
                 let Some(forecast) = forecasts.get(&bar.time_ns) else {
                     return Err(LabError::rule(

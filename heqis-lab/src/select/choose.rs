@@ -1,36 +1,36 @@
-//! Which trial is best, by validation spans alone.
+//! The best trial, by validation spans alone.
 
 use heqis_backtest::metrics::{Basis, Curve};
 use heqis_quant::SignalMode;
 use heqis_quant::stats::variance;
 
-use super::deflated::{Shape, expected_best};
-use super::judge::Run;
+use super::deflated::{Moments, expected_best};
+use super::evaluator::Run;
 
 /// One trial with its runs on the validation spans.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trial {
     /// Name of the candidate.
     pub candidate: String,
-    /// Which of its opinions spoke.
+    /// The signal mode.
     pub mode: SignalMode,
-    /// One run a fold.
+    /// One run for each fold.
     pub folds: Vec<Run>,
     /// [`score`] of the folds' annual Sharpe ratios.
     pub score: f64,
     /// The curve of all folds joined, in the order of time.
     pub joined: Curve,
     /// What the deflated Sharpe ratio needs of the joined returns; `None` when they do not vary.
-    pub shape: Option<Shape>,
+    pub shape: Option<Moments>,
 }
 
 impl Trial {
-    /// Judges the runs of a trial.
+    /// Evaluates the runs of a trial.
     #[must_use]
     pub fn of(candidate: &str, mode: SignalMode, folds: Vec<Run>, basis: &Basis) -> Self {
         let sharpes: Vec<f64> = folds
             .iter()
-            // An account that did nothing has earned nothing for no risk.
+            // An account without trades has no return and no risk.
             .map(|run| run.metrics.curve.sharpe.unwrap_or(0.0))
             .collect();
         let joined: Vec<f64> = folds.iter().flat_map(|run| run.returns.clone()).collect();
@@ -39,7 +39,7 @@ impl Trial {
             mode,
             score: score(&sharpes),
             joined: Curve::of(&joined, basis),
-            shape: Shape::of(&joined, basis.daily_rate()),
+            shape: Moments::of(&joined, basis.daily_rate()),
             folds,
         }
     }
@@ -62,7 +62,7 @@ pub(crate) fn mode_name(mode: SignalMode) -> &'static str {
 }
 
 /// Returns the score of a trial: the mean of the folds' Sharpe ratios less its standard error, so that of two trials with
-/// one mean the steadier one is better. With one fold it is that fold's ratio; of none it is 0.
+/// the same mean the steadier one is better. With one fold it is that fold's ratio; without folds it is 0.
 #[must_use]
 pub fn score(sharpes: &[f64]) -> f64 {
     if sharpes.is_empty() {
@@ -73,8 +73,8 @@ pub fn score(sharpes: &[f64]) -> f64 {
     mean - (variance(sharpes, 1).unwrap_or(0.0) / count).sqrt()
 }
 
-/// Returns the place of the best trial: the greatest score, and of equal ones the first, which is the simplest when the
-/// simplest come first. `None` of nothing.
+/// Returns the index of the best trial: that with the highest score, and on a tie the first, which is the simplest when
+/// trials are ordered by simplicity. `None` when there are no trials.
 #[must_use]
 pub fn best(trials: &[Trial]) -> Option<usize> {
     let mut best: Option<usize> = None;
@@ -86,12 +86,12 @@ pub fn best(trials: &[Trial]) -> Option<usize> {
     best
 }
 
-/// What is left of the chosen trial's Sharpe ratio when it is known to be the best of many.
+/// The chosen trial's Sharpe ratio, deflated for the choice among many.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Deflation {
-    /// All trials: those of this run, and those made before.
+    /// Number of trials: those of this run and earlier ones.
     pub trials: usize,
-    /// The annual Sharpe ratio that the best of so many worthless trials is expected to show.
+    /// The annual Sharpe ratio that the best of this number of worthless trials is expected to show.
     pub expected_best: Option<f64>,
     /// The deflated Sharpe ratio, a probability.
     pub deflated: Option<f64>,

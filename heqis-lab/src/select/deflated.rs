@@ -1,4 +1,4 @@
-//! How much of a Sharpe ratio is left when it is the best of many.
+//! The deflated Sharpe ratio: significance of a Sharpe ratio that is the best of many.
 //!
 //! Bailey and López de Prado, *The deflated Sharpe ratio: correcting for selection bias, backtest overfitting and
 //! non-normality*, Journal of Portfolio Management 40 (5), 2014. All Sharpe ratios here are of one period, not of a year.
@@ -8,9 +8,9 @@ use serde::Serialize;
 /// Euler's and Mascheroni's constant.
 const EULER_MASCHERONI: f64 = 0.577_215_664_901_532_9;
 
-/// What the formulas need of a series of returns.
+/// The moments of a series of returns.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Shape {
+pub struct Moments {
     /// Number of returns.
     pub count: usize,
     /// Mean over standard deviation (ddof 1) of the returns of one period.
@@ -21,7 +21,7 @@ pub struct Shape {
     pub kurtosis: f64,
 }
 
-impl Shape {
+impl Moments {
     /// Measures returns, from each of which `risk_free`, the rate of one period, is taken. Returns `None` for fewer than
     /// three returns, for values that are not finite, and for returns that do not vary.
     #[must_use]
@@ -39,7 +39,7 @@ impl Shape {
             powers.sum::<f64>() / n
         };
         let deviation = moment(2).sqrt();
-        // Equal returns leave a rest of rounding that must not count as variation.
+        // Rounding errors of equal returns must not count as variation.
         let scale = returns
             .iter()
             .fold(0.0_f64, |most, value| most.max(value.abs()));
@@ -132,7 +132,7 @@ pub(crate) fn normal_quantile(p: f64) -> Option<f64> {
 
 /// Returns the value above which a standard normal value lies with probability `tail`, at most ½.
 fn upper_quantile(tail: f64) -> f64 {
-    // Newton's steps from 0 on the convex side never pass the root.
+    // Newton's steps from 0 never pass the root on the convex side.
     let mut x = 0.0_f64;
     for _ in 0..200 {
         let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
@@ -150,18 +150,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// Equal to so many digits as CPython's `math.erfc` and `statistics.NormalDist` are good for.
-    fn near(got: f64, wanted: f64, relative: f64) {
+    /// Equal within the precision of CPython's `math.erfc` and `statistics.NormalDist`.
+    fn assert_near(got: f64, expected: f64, relative: f64) {
         assert!(
-            (got - wanted).abs() <= wanted.abs() * relative,
-            "{got} instead of {wanted}"
+            (got - expected).abs() <= expected.abs() * relative,
+            "{got} instead of {expected}"
         );
     }
 
     #[test]
-    fn the_normal_distribution_is_that_of_other_programs() {
+    fn the_normal_distribution_agrees_with_cpython() {
         // 0.5 * math.erfc(-x / math.sqrt(2)), CPython 3.
-        for (x, wanted) in [
+        for (x, expected) in [
             (-8.0, 6.220_960_574_271_819e-16),
             (-5.0, 2.866_515_718_791_946e-7),
             (-3.5, 0.000_232_629_079_035_525_04),
@@ -174,10 +174,10 @@ mod tests {
             (3.001, 0.998_654_527_174_915),
             (6.0, 0.999_999_999_013_412_3),
         ] {
-            near(normal_below(x), wanted, 1e-13);
+            assert_near(normal_below(x), expected, 1e-13);
         }
         // statistics.NormalDist().inv_cdf(p), CPython 3.
-        for (p, wanted) in [
+        for (p, expected) in [
             (1e-12, -7.034_483_825_301_132),
             (1e-6, -4.753_424_308_822_899),
             (0.01, -2.326_347_874_040_840_8),
@@ -186,7 +186,7 @@ mod tests {
             (0.9, 1.281_551_565_544_600_8),
             (0.999, 3.090_232_306_167_813),
         ] {
-            near(normal_quantile(p).unwrap(), wanted, 1e-12);
+            assert_near(normal_quantile(p).unwrap(), expected, 1e-12);
         }
         for p in [0.0, 1.0, -0.1, f64::NAN] {
             assert_eq!(normal_quantile(p), None);
@@ -195,7 +195,7 @@ mod tests {
 
     /// The example of the source: five years of daily returns, an annual ratio of 2.5 at 250 days a year, the best of 100
     /// trials whose annual ratios have a variance of ½.
-    const EXAMPLE: Shape = Shape {
+    const EXAMPLE: Moments = Moments {
         count: 1250,
         sharpe: 0.158_113_883_008_418_98,
         skewness: -3.0,
@@ -203,17 +203,17 @@ mod tests {
     };
 
     #[test]
-    fn the_example_of_the_source_comes_out() {
+    fn the_example_of_the_source_is_reproduced() {
         let variance = 0.5 / 250.0;
         let best = expected_best(100, variance).unwrap();
         assert_eq!(format!("{best:.4}"), "0.1132");
         let deflated = EXAMPLE.deflated(100, variance).unwrap();
         assert_eq!(format!("{deflated:.4}"), "0.9004");
-        // Had there been 46 trials, it would have passed at 95 %.
+        // With 46 trials it passes at 95 %.
         let fewer = EXAMPLE.deflated(46, variance).unwrap();
         assert_eq!(format!("{fewer:.4}"), "0.9505");
         // With normal returns it passes with 88 trials.
-        let normal = Shape {
+        let normal = Moments {
             skewness: 0.0,
             kurtosis: 3.0,
             ..EXAMPLE
@@ -223,19 +223,19 @@ mod tests {
     }
 
     #[test]
-    fn more_digits_agree_with_another_computation() {
+    fn more_digits_agree_with_an_independent_computation() {
         // Computed with CPython's statistics.NormalDist from the formulas.
-        near(
+        assert_near(
             expected_best(100, 1.0 / 500.0).unwrap(),
             0.113_172_001_865_132_14,
             1e-11,
         );
-        near(
+        assert_near(
             EXAMPLE.deflated(100, 1.0 / 500.0).unwrap(),
             0.900_396_834_449_390_4,
             1e-11,
         );
-        near(
+        assert_near(
             EXAMPLE.deflated(46, 1.0 / 500.0).unwrap(),
             0.950_501_706_875_578_6,
             1e-11,
@@ -259,21 +259,21 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_those_worked_out_by_hand() {
+    fn moments_equal_those_computed_by_hand() {
         // Mean 2, deviations -2 -1 0 3, second moment 14/4, third 18/4, fourth 98/4.
-        let shape = Shape::of(&[0.0, 1.0, 2.0, 5.0], 0.0).unwrap();
+        let shape = Moments::of(&[0.0, 1.0, 2.0, 5.0], 0.0).unwrap();
         let second = 3.5_f64;
-        near(shape.sharpe, 2.0 / (14.0_f64 / 3.0).sqrt(), 1e-14);
-        near(shape.skewness, 4.5 / second.powf(1.5), 1e-14);
-        near(shape.kurtosis, 24.5 / (second * second), 1e-14);
-        near(
-            Shape::of(&[0.0, 1.0, 2.0, 5.0], 2.0).unwrap().kurtosis,
+        assert_near(shape.sharpe, 2.0 / (14.0_f64 / 3.0).sqrt(), 1e-14);
+        assert_near(shape.skewness, 4.5 / second.powf(1.5), 1e-14);
+        assert_near(shape.kurtosis, 24.5 / (second * second), 1e-14);
+        assert_near(
+            Moments::of(&[0.0, 1.0, 2.0, 5.0], 2.0).unwrap().kurtosis,
             shape.kurtosis,
             1e-14,
         );
-        assert_eq!(Shape::of(&[0.0, 1.0, 2.0, 5.0], 2.0).unwrap().sharpe, 0.0);
-        assert_eq!(Shape::of(&[0.1; 100], 0.0), None, "no variation");
-        assert_eq!(Shape::of(&[0.1, 0.2], 0.0), None);
-        assert_eq!(Shape::of(&[0.1, f64::NAN, 0.2], 0.0), None);
+        assert_eq!(Moments::of(&[0.0, 1.0, 2.0, 5.0], 2.0).unwrap().sharpe, 0.0);
+        assert_eq!(Moments::of(&[0.1; 100], 0.0), None, "no variation");
+        assert_eq!(Moments::of(&[0.1, 0.2], 0.0), None);
+        assert_eq!(Moments::of(&[0.1, f64::NAN, 0.2], 0.0), None);
     }
 }

@@ -1,4 +1,4 @@
-//! Walk-forward folds: what may be fitted on, what is judged on, and the span that nobody looks at.
+//! Walk-forward folds: training spans, validation spans, and a test span held out of the choice.
 //!
 //! ```text
 //! days  ├────────── train 1 ──────────┤gap├─ validation 1 ─┤
@@ -6,8 +6,8 @@
 //!       ├─────────────────────────── train 3 ───────────────────────────┤gap├─ validation 3 ─┤gap├──── test ────┤
 //! ```
 //!
-//! A gap is `purge_bars`, the horizon of the labels, so that no label of a training row reaches into what comes behind,
-//! and then `embargo_days`, so that what is serially correlated has time to fade (López de Prado, *Advances in Financial
+//! A gap is `purge_bars`, the horizon of the labels, so that no label of a training row reaches into the next span,
+//! followed by `embargo_days`, which reduce serial correlation across the cut (López de Prado, *Advances in Financial
 //! Machine Learning*, 2018, 7.4).
 
 use std::ops::Range;
@@ -34,9 +34,9 @@ pub struct FoldPlan {
 /// One fold, as ranges of positions in the bars.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fold {
-    /// What may be fitted on.
+    /// The training span.
     pub train: Range<usize>,
-    /// What is judged on.
+    /// The validation span.
     pub validation: Range<usize>,
 }
 
@@ -45,15 +45,15 @@ pub struct Fold {
 pub struct Folds {
     /// The folds, in the order of time.
     pub folds: Vec<Fold>,
-    /// What may be fitted on for the run on the test span.
+    /// The training span for the run on the test span.
     pub last_train: Range<usize>,
     /// The test span.
     pub test: Range<usize>,
 }
 
 impl FoldPlan {
-    /// Cuts bars by their trading days, the oldest first; a day may have several. The validation spans are as long as each
-    /// other, but for one bar.
+    /// Cuts bars by their trading days, the oldest first; a day may have several bars. The lengths of the validation spans
+    /// differ by at most one bar.
     ///
     /// # Errors
     ///
@@ -73,9 +73,9 @@ impl FoldPlan {
             let rule = "must be at least 1, since a label looks a bar ahead, got 0";
             return refuse("purge_bars", rule.to_owned());
         }
-        // The end of what may be fitted on when bars from `judged` on are judged.
-        let before = |judged: usize| {
-            let mut end = judged.saturating_sub(self.purge_bars);
+        // The end of the training span when bars from `evaluated` on are evaluated.
+        let before = |evaluated: usize| {
+            let mut end = evaluated.saturating_sub(self.purge_bars);
             for _ in 0..self.embargo_days.min(days.len()) {
                 let last = days[..end].last();
                 end = last.map_or(0, |last| days.partition_point(|day| day < last));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_history_is_cut_as_worked_out_by_hand() {
+    fn a_history_is_cut_as_computed_by_hand() {
         let cut = plan(40, 80, 2, 1, 4).cut(&days(100)).unwrap();
         let wanted = [
             Fold {
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_judged_is_near_anything_fitted_on(
+        fn evaluated_spans_keep_the_gap_from_training_spans(
             count in 20..400_i32,
             validate_from in 0..400_i32,
             test_from in 0..400_i32,
@@ -186,12 +186,12 @@ mod tests {
             prop_assert!(purge >= 1);
             let spans = cut.folds.iter().map(|fold| (&fold.train, &fold.validation));
             let mut behind = validate_from as usize;
-            for (train, judged) in spans {
-                prop_assert!(!train.is_empty() && !judged.is_empty());
-                prop_assert_eq!(train.end + purge + embargo, judged.start);
-                // The validation spans follow each other without a hole.
-                prop_assert_eq!(judged.start, behind);
-                behind = judged.end;
+            for (train, evaluated) in spans {
+                prop_assert!(!train.is_empty() && !evaluated.is_empty());
+                prop_assert_eq!(train.end + purge + embargo, evaluated.start);
+                // The validation spans follow each other without a gap.
+                prop_assert_eq!(evaluated.start, behind);
+                behind = evaluated.end;
             }
             prop_assert_eq!(behind + purge + embargo, cut.test.start);
             prop_assert_eq!(cut.last_train, 0..behind);
@@ -201,12 +201,12 @@ mod tests {
 
     /// A purge of bars costs minutes of a day and no days; an embargo costs whole days.
     #[test]
-    fn of_minute_bars_the_purge_counts_bars_and_the_embargo_days() {
+    fn on_minute_bars_the_purge_counts_bars_and_the_embargo_days() {
         let minutes: Vec<Date> = days(100).into_iter().flat_map(|day| [day; 10]).collect();
         let cut = plan(40, 80, 2, 16, 0).cut(&minutes).unwrap();
         assert_eq!(cut.folds[0].train, 0..384);
         assert_eq!((cut.last_train, cut.test), (0..784, 800..1_000));
-        // Of the day of bar 383 the rest is left out, then one more day.
+        // The rest of the day of bar 383 is left out, then one more day.
         let cut = plan(40, 80, 2, 16, 2).cut(&minutes).unwrap();
         assert_eq!(cut.folds[0].train, 0..370);
     }

@@ -1,14 +1,14 @@
-//! Choosing among models without fooling oneself: many trials on validation spans, one run on the test span.
+//! Choosing among models without overfitting the choice: many trials on validation spans, one run on the test span.
 //!
 //! - [`folds`]: walk-forward spans with purge and embargo.
 //! - [`candidate`]: forecasts of models, from tables or bundles, and their ensemble; [`baselines`]: what any model must beat.
-//! - [`trained`]: generators trained anew for every fold.
-//! - [`judge`]: one trial on one span, as a backtest: the boards' decision step and the broker.
+//! - [`trained`]: generators trained for every fold.
+//! - [`evaluator`]: one trial on one span, as a backtest: the boards' decision step and the broker.
 //! - [`choose`]: score and choice; [`deflated`]: what is left of a Sharpe ratio that is the best of many.
 //! - [`report`]: `best_metrics.csv` and `selection.json`.
 //!
-//! Bars, and tables of forecasts or the settings of a training, enter; a choice leaves. A forecast tells the last day that
-//! its maker was fitted on, and one that has seen too much is refused.
+//! Input: bars, and tables of forecasts or the settings of a training. Output: a choice. A forecast states the last day
+//! that its model was fitted on; one fitted on later days than allowed is rejected.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -28,27 +28,27 @@ use serde_json::json;
 
 use self::candidate::Candidate;
 use self::choose::{Trial, best, deflate, mode_name};
+use self::evaluator::Evaluator;
 use self::folds::{FoldPlan, Folds};
-use self::judge::Judge;
 use self::report::{Selected, earlier_looks};
 use self::trained::Trained;
-use crate::answer::Answer;
 use crate::error::LabError;
+use crate::output::CommandOutput;
 
 pub mod baselines;
 pub mod candidate;
 pub mod choose;
 pub mod deflated;
+pub mod evaluator;
 pub mod folds;
-pub mod judge;
 pub mod report;
 pub mod trained;
 
-/// The deflated Sharpe ratio from which on a winner is believed: one of twenty worthless winners passes it.
+/// The deflated Sharpe ratio from which a winner is believed: one of twenty worthless winners passes it.
 const BELIEVED_FROM: f64 = 0.95;
 
-/// Days that an order to buy lives. A decision counts as carried out, so one that met a suspension or an open at the limit
-/// must get a second chance, or the rest of the span would be spent outside.
+/// Days that an order to buy stays valid. The decision step assumes that every decision is executed, so an order that met
+/// a suspension or an open at the limit needs a second chance; otherwise the account would stay flat for the rest of the span.
 const BUY_DAYS: u32 = 5;
 
 /// Choose among models on validation spans, and run the choice once on the test span.
@@ -58,11 +58,11 @@ pub struct SelectArgs {
     #[arg(required = true, value_name = "BARS")]
     pub data: Vec<PathBuf>,
     /// A model: NAME=FILE, a table of predictions (CSV, CSV.gz, Parquet), or NAME=DIRECTION_BUNDLE@DATE or NAME=FACTORS_BUNDLE,DIRECTION_BUNDLE@DATE with the last day that the bundles were fitted
-    /// on or chosen by. May be given several times; of two or more the mean is a candidate, too.
+    /// on or chosen by. May be given several times; the mean of two or more is a candidate as well.
     #[arg(long = "candidate", value_name = "NAME=SOURCE")]
     pub candidates: Vec<String>,
-    /// Settings of a training (TOML): its generators are trained anew for every fold and for the test span, on days before
-    /// it, and are candidates. Runs and bundles stay under DIR/folds; one that was interrupted is gone on with.
+    /// Settings of a training (TOML): its generators are trained for every fold and for the test span, on earlier days, and
+    /// are candidates. Runs and bundles stay under DIR/folds; an interrupted run is resumed.
     #[arg(long, value_name = "TOML")]
     pub train: Option<PathBuf>,
     /// The first day of the first validation span.
@@ -74,16 +74,16 @@ pub struct SelectArgs {
     /// Number of validation spans.
     #[arg(long, value_name = "N", default_value_t = 4)]
     pub folds: usize,
-    /// Bars by which a label looks ahead; they are left out before every span that is judged.
+    /// Bars by which a label looks ahead; they are left out before every evaluated span.
     #[arg(long, value_name = "BARS", default_value_t = 1)]
     pub purge_bars: usize,
-    /// The former name of --purge-bars, for one more version.
+    /// Former name of --purge-bars, accepted for one version.
     #[arg(long, value_name = "BARS", hide = true, conflicts_with = "purge_bars")]
     pub purge_days: Option<usize>,
-    /// Further trading days left out there.
+    /// Further trading days left out before every evaluated span.
     #[arg(long, value_name = "DAYS", default_value_t = 5)]
     pub embargo_days: usize,
-    /// A predicted return of at least this much buys.
+    /// Buy at a predicted return of at least this much.
     #[arg(
         long,
         value_name = "RETURN",
@@ -91,22 +91,23 @@ pub struct SelectArgs {
         allow_negative_numbers = true
     )]
     pub enter: f64,
-    /// A predicted return of at most this much sells.
+    /// Sell at a predicted return of at most this much.
     #[arg(long, value_name = "RETURN", default_value_t = -0.001, allow_negative_numbers = true)]
     pub exit: f64,
-    /// Buying needs a probability of up of at least this much.
+    /// Buy only at a probability of up of at least this much.
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     pub min_confidence: f64,
-    /// A winner is believed from this deflated Sharpe ratio on; below it, cash is recommended.
+    /// Lowest deflated Sharpe ratio at which a winner is believed; below it, cash is recommended.
     #[arg(long, value_name = "PROBABILITY", default_value_t = BELIEVED_FROM)]
     pub believe_from: f64,
-    /// Trials made on this data before, by hand or by machine: they count in the deflated Sharpe ratio.
+    /// Number of earlier trials on this data, manual or automatic: they count in the deflated Sharpe ratio.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub earlier_trials: usize,
-    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory beside the bars]; where the cleaner suspects one that is not here, new shares are assumed.
+    /// Ex-right events, or a vendor's dividends [default: those of a fetched directory next to the bars]; where the cleaner
+    /// suspects an unlisted one, new shares are assumed.
     #[arg(long, value_name = "CSV")]
     pub events: Option<PathBuf>,
-    /// Market file of your own, or a directory of them: see docs/markets.md.
+    /// Own market file, or a directory of them: see docs/markets.md.
     #[arg(long, value_name = "TOML_OR_DIR")]
     pub markets: Option<PathBuf>,
     /// Directory of best_metrics.csv and selection.json.
@@ -117,12 +118,12 @@ pub struct SelectArgs {
     pub import: ImportArgs,
 }
 
-/// Runs the command and returns a few lines on each symbol.
+/// Runs the command and returns a summary of each symbol.
 ///
 /// # Errors
 ///
 /// [`LabError`] for settings, bars and forecasts that break a rule, and files that cannot be read or written.
-pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
+pub fn run(args: &SelectArgs) -> Result<CommandOutput, LabError> {
     if !(0.0..=1.0).contains(&args.believe_from) {
         let rule = format!("must lie from 0 to 1, got {}", args.believe_from);
         return Err(LabError::rule("--believe-from", rule));
@@ -130,7 +131,7 @@ pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
     let purge_bars = args.purge_days.unwrap_or(args.purge_bars);
     if args.purge_days.is_some() {
         eprintln!(
-            "warning: --purge-days is now --purge-bars; the old name goes with the next version"
+            "warning: --purge-days is now --purge-bars; the old name will be removed in the next version"
         );
     }
     let gap_bars = purge_bars.saturating_add(args.embargo_days);
@@ -148,7 +149,7 @@ pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
         None => EventTable::default(),
     };
     let rules = markets(args.markets.as_deref())?;
-    let judge = Judge {
+    let evaluator = Evaluator {
         settings: Settings {
             markets: Some(rules.clone()),
             rule: DecisionRule {
@@ -166,8 +167,8 @@ pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
         events: table.events,
     };
     for model in &models {
-        if let Named::Table { table, .. } = model {
-            table.require(SignalMode::Return, &judge.settings.rule)?;
+        if let NamedModel::Table { table, .. } = model {
+            table.require(SignalMode::Return, &evaluator.settings.rule)?;
         }
     }
     let plan = FoldPlan {
@@ -195,13 +196,13 @@ pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
     for (path, bars) in paths.into_iter().zip(series) {
         let mut tables = models
             .iter()
-            .map(|model| model.of(&bars))
+            .map(|model| model.candidate(&bars))
             .collect::<Result<Vec<_>, _>>()?;
         if let (Some(trained), Some(first)) = (&trained, bars.first()) {
             let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
             tables.extend(trained.candidates(first.symbol, &bars, &plan.cut(&days)?)?);
         }
-        let one = select(&bars, &plan, &tables, &judge, args.earlier_trials)?;
+        let one = select(&bars, &plan, &tables, &evaluator, args.earlier_trials)?;
         if selected.iter().any(|other| other.symbol == one.symbol) {
             let rule = format!("{} is given twice", one.symbol);
             return Err(LabError::rule(path.display().to_string(), rule));
@@ -225,7 +226,7 @@ pub fn run(args: &SelectArgs) -> Result<Answer, LabError> {
         "candidates": args.candidates,
         "predictions": coverages,
         "train": trained.as_ref().map(Trained::config),
-        "judge": judge.settings,
+        "judge": evaluator.settings,
         "score": "mean of the folds' annual Sharpe ratios less its standard error",
     });
     if !left_out.is_empty() {
@@ -254,7 +255,7 @@ pub fn select(
     bars: &[Bar],
     plan: &FoldPlan,
     tables: &[Candidate],
-    judge: &Judge,
+    evaluator: &Evaluator,
     earlier_trials: usize,
 ) -> Result<Selected, LabError> {
     let Some(symbol) = bars.first().map(|bar| bar.symbol) else {
@@ -264,8 +265,8 @@ pub fn select(
     let folds = plan.cut(&days)?;
     let candidates = candidates(symbol, bars, &folds, tables)?;
     let mut trials = Vec::new();
-    let mut makers = Vec::new();
-    let mut basis = judge.settings.basis;
+    let mut trial_forecasts = Vec::new();
+    let mut basis = evaluator.settings.basis;
     for candidate in &candidates {
         candidate.check(symbol, bars, &folds)?;
         let forecasts = &candidate.forecasts[&symbol];
@@ -273,20 +274,20 @@ pub fn select(
             let runs = folds
                 .folds
                 .iter()
-                .map(|fold| judge.run(bars, fold.validation.clone(), forecasts, *mode))
+                .map(|fold| evaluator.run(bars, fold.validation.clone(), forecasts, *mode))
                 .collect::<Result<Vec<_>, _>>()?;
-            // That of the market, unless the settings say otherwise.
+            // The market's basis, unless the settings specify one.
             basis = runs.first().map_or(basis, |run| run.metrics.basis);
             trials.push(Trial::of(&candidate.name, *mode, runs, &basis));
-            makers.push(forecasts);
+            trial_forecasts.push(forecasts);
         }
     }
     let Some(chosen) = best(&trials) else {
         return Err(LabError::rule("candidates", "must be at least one"));
     };
-    // From here on nothing is chosen any more: the test span is run for the one trial that is left.
+    // The choice is final here: the test span is run for the chosen trial only.
     let (test, mode) = (folds.test.clone(), trials[chosen].mode);
-    let test = judge.run(bars, test, makers[chosen], mode)?;
+    let test = evaluator.run(bars, test, trial_forecasts[chosen], mode)?;
     let span = |range: &Range<usize>| Span {
         from: days[range.start],
         to: days[range.end - 1],
@@ -305,7 +306,7 @@ pub fn select(
         chosen,
         test,
         test_looks: 1,
-        assumed: judge
+        assumed: evaluator
             .assumed(&bars[folds.folds[0].validation.start..])
             .len(),
     })
@@ -340,12 +341,12 @@ fn candidates(
     Ok(all)
 }
 
-/// A model that was named on the command line.
+/// A model of the command line.
 #[derive(Debug)]
-enum Named {
-    /// Its forecasts of all symbols are known.
+enum NamedModel {
+    /// A table with its forecasts of all symbols.
     Table { name: String, table: Predictions },
-    /// It has to be asked.
+    /// Bundles that compute forecasts on demand.
     Bundles {
         name: String,
         source: Source,
@@ -353,9 +354,9 @@ enum Named {
     },
 }
 
-impl Named {
-    /// Returns its forecasts of some bars.
-    fn of(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
+impl NamedModel {
+    /// Returns its forecasts for bars of one symbol.
+    fn candidate(&self, bars: &[Bar]) -> Result<Candidate, LabError> {
         match self {
             Self::Table { name, table } => Ok(Candidate::of_table(name, table, bars)),
             Self::Bundles {
@@ -367,8 +368,13 @@ impl Named {
     }
 }
 
-/// Compares every table with the bars from the first validation day on, and warns of what does not meet.
-fn coverages(models: &[Named], series: &[Vec<Bar>], from: Date) -> Result<Vec<Coverage>, LabError> {
+/// Compares every table with the bars from the first validation day on, and prints warnings of rows and bars that do not
+/// match.
+fn coverages(
+    models: &[NamedModel],
+    series: &[Vec<Bar>],
+    from: Date,
+) -> Result<Vec<Coverage>, LabError> {
     let bars: Vec<(Symbol, &[Bar])> = series
         .iter()
         .filter_map(|bars| Some((bars.first()?.symbol, &bars[..])))
@@ -381,7 +387,7 @@ fn coverages(models: &[Named], series: &[Vec<Bar>], from: Date) -> Result<Vec<Co
     let span = Span::new(from, last.unwrap_or(from).max(from))?;
     let mut all = Vec::new();
     for model in models {
-        if let Named::Table { table, .. } = model {
+        if let NamedModel::Table { table, .. } = model {
             let coverage = table.coverage(&bars, span)?;
             for warning in coverage.warnings() {
                 eprintln!("warning: {warning}");
@@ -392,8 +398,8 @@ fn coverages(models: &[Named], series: &[Vec<Bar>], from: Date) -> Result<Vec<Co
     Ok(all)
 }
 
-/// Reads `NAME=SOURCE` pairs. Names are those of one candidate each, trained ones included.
-fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, LabError> {
+/// Reads `NAME=SOURCE` pairs. A name is unique among all candidates, trained ones included.
+fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<NamedModel>, LabError> {
     let mut taken: Vec<&str> = baselines::NAMES.into_iter().chain(["ensemble"]).collect();
     for name in trained.into_iter().flat_map(Trained::names) {
         if taken.contains(&name) {
@@ -413,7 +419,7 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
         let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
         if name.is_empty() || !name.chars().all(is_plain) {
             return refuse(format!(
-                "a name is ASCII letters, digits and - _ . only, got {name}"
+                "a name may hold only ASCII letters, digits and - _ . , got {name}"
             ));
         }
         if taken.contains(&name) {
@@ -421,7 +427,7 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
         }
         taken.push(name);
         if let Source::Table(path) = Source::parse(source) {
-            models.push(Named::Table {
+            models.push(NamedModel::Table {
                 name: name.to_owned(),
                 table: Predictions::read(&path)?,
             });
@@ -432,7 +438,7 @@ fn models(pairs: &[String], trained: Option<&Trained>) -> Result<Vec<Named>, Lab
                 "bundles need the last day that they were fitted on, as {source}@DATE"
             ));
         };
-        models.push(Named::Bundles {
+        models.push(NamedModel::Bundles {
             name: name.to_owned(),
             source: Source::parse(bundles),
             fitted_to: Date::parse(date)?,
@@ -446,27 +452,27 @@ fn summary(one: &Selected) -> String {
     if winner.candidate == "cash" {
         let looks = one.test_looks;
         return format!(
-            "{}: nothing of {} trials beats doing nothing; look {looks} at the test span",
+            "{}: none of {} trials beats cash; run {looks} on the test span",
             one.symbol, one.deflation.trials
         );
     }
-    let told = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
+    let shown = |value: Option<f64>| value.map_or("none".to_owned(), |value| format!("{value:.3}"));
     let verdict = match one.is_believed() {
         true => String::new(),
         false => format!("; {}, cash is recommended", one.verdict()),
     };
     format!(
         "{}: {} by {} of {} trials, score {:.3}, deflated Sharpe ratio {}; test {} to {}: Sharpe ratio {}, return {:.1} %, \
-         largest loss {:.1} %, look {}; {} ex-rights assumed{verdict}",
+         maximum drawdown {:.1} %, run {} on the test span; {} ex-rights assumed{verdict}",
         one.symbol,
         winner.candidate,
         mode_name(winner.mode),
         one.deflation.trials,
         winner.score,
-        told(one.deflation.deflated),
+        shown(one.deflation.deflated),
         one.test_span.from,
         one.test_span.to,
-        told(one.test.metrics.curve.sharpe),
+        shown(one.test.metrics.curve.sharpe),
         one.test.metrics.curve.total_return * 100.0,
         one.test.metrics.curve.max_drawdown * 100.0,
         one.test_looks,

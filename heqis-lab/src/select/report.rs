@@ -1,4 +1,4 @@
-//! What a selection leaves: `best_metrics.csv`, a row a symbol, and `selection.json`, with everything that it rests on.
+//! Files of a selection: `best_metrics.csv`, one row for each symbol, and `selection.json`, with the basis of the choice.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::choose::{Deflation, Trial, mode_name};
-use super::judge::Run;
+use super::evaluator::Run;
 use crate::error::LabError;
 
 /// Name of the table.
@@ -16,37 +16,37 @@ pub const TABLE: &str = "best_metrics.csv";
 /// Name of the record.
 pub(crate) const RECORD: &str = "selection.json";
 
-/// What came out for one symbol.
+/// The selection for one symbol.
 #[derive(Debug)]
 pub struct Selected {
     /// The symbol.
     pub symbol: Symbol,
-    /// Fitted on at most, per fold, and judged on.
+    /// The training and validation span of each fold.
     pub folds: Vec<(Span, Span)>,
-    /// Fitted on at most for the test.
+    /// The training span for the test.
     pub last_train: Span,
     /// The test span.
     pub test_span: Span,
     /// All trials.
     pub trials: Vec<Trial>,
-    /// The place of the best one, whether it is believed or not.
+    /// The index of the best trial, whether it is believed or not.
     pub chosen: usize,
-    /// What is left of its Sharpe ratio.
+    /// Its deflated Sharpe ratio.
     pub deflation: Deflation,
-    /// The least deflated Sharpe ratio that is believed.
+    /// The lowest deflated Sharpe ratio that is believed.
     pub believe_from: f64,
     /// The one run on the test span.
     pub test: Run,
-    /// How often the test span has been looked at, this time included.
+    /// Number of runs on the test span, this one included.
     pub test_looks: usize,
-    /// Ex-right events from the first validation day on that are assumed, not known.
+    /// Number of ex-right events from the first validation day on that are assumed.
     pub assumed: usize,
 }
 
 /// Name of the candidate that never buys.
 const CASH: &str = "cash";
 
-/// The part of an earlier record that matters to a later run.
+/// The part of an earlier record that a later run reads.
 #[derive(Debug, Deserialize)]
 struct Earlier {
     symbols: Vec<EarlierSymbol>,
@@ -65,11 +65,11 @@ struct EarlierTest {
     looks: usize,
 }
 
-/// Returns how often a test span, or a part of it, has been looked at according to the record in a directory.
+/// Returns the number of runs on a test span, or a part of it, by the record in a directory.
 ///
 /// # Errors
 ///
-/// [`LabError::Data`] and [`LabError::Data`] when there is a record that cannot be read.
+/// [`LabError::Data`] when there is a record that cannot be read.
 pub(crate) fn earlier_looks(dir: &Path, symbol: Symbol, test: Span) -> Result<usize, LabError> {
     let path = dir.join(RECORD);
     let text = match std::fs::read_to_string(&path) {
@@ -91,7 +91,7 @@ fn number(value: Option<f64>) -> String {
 }
 
 impl Selected {
-    /// Returns whether the best trial is believed. Cash promises nothing, so there is nothing to doubt.
+    /// Returns whether the best trial is believed. Cash has no Sharpe ratio to deflate, so it is always believed.
     #[must_use]
     pub(crate) fn is_believed(&self) -> bool {
         let enough = |ratio: f64| ratio >= self.believe_from;
@@ -106,7 +106,7 @@ impl Selected {
             _ if self.is_believed() => "believed".to_owned(),
             None => "not believed: no deflated Sharpe ratio is defined".to_owned(),
             Some(ratio) => {
-                // As many digits as tell the two apart.
+                // As many digits as distinguish the two.
                 let mut shown = (3..17).map(|digits| format!("{ratio:.digits$}"));
                 let below = |text: &String| text.parse::<f64>().is_ok_and(|shown| shown < bar);
                 let shown = shown.find(below).unwrap_or_else(|| ratio.to_string());
@@ -115,7 +115,7 @@ impl Selected {
         }
     }
 
-    /// Returns what is recommended: candidate and mode of the best trial when it is believed, else cash.
+    /// Returns the recommendation: candidate and mode of the best trial when it is believed, else cash.
     #[must_use]
     pub fn choice(&self) -> (&str, SignalMode) {
         let winner = &self.trials[self.chosen];
@@ -125,8 +125,9 @@ impl Selected {
         }
     }
 
-    /// Returns the row of the table as names and values: what is recommended, then the best trial and its figures. Sharpe ratios are annual, returns are plain, and the figures of
-    /// the trials are those of their validation days; of the test span there are the best trial's figures alone.
+    /// Returns the row of the table as names and values: the recommendation, then the best trial and its metrics. Sharpe
+    /// ratios are annual. The metrics of the trials are those of their validation days; those of the test span belong to
+    /// the best trial alone.
     #[must_use]
     pub fn row(&self) -> Vec<(String, String)> {
         let winner = &self.trials[self.chosen];
@@ -232,7 +233,7 @@ impl Selected {
     }
 }
 
-/// Writes table and record into a directory, each whole or not at all.
+/// Writes table and record into a directory, each atomically.
 ///
 /// # Errors
 ///

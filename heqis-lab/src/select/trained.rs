@@ -1,13 +1,13 @@
-//! Generators that are trained anew for every fold: a training, its bundles, and what those say of the fold's days.
+//! Generators that are trained for every fold: a training, its bundles, and their predictions for the fold's days.
 //!
 //! ```text
-//! WORK/002032.SZ/fold-1/run       a training that reads no day behind the span that is judged
+//! WORK/002032.SZ/fold-1/run       a training that reads no day after the evaluated span
 //! WORK/002032.SZ/fold-1/models    its bundles
 //! WORK/002032.SZ/test/…           the same for the test span
 //! ```
 //!
-//! A run that is there is gone on with, so that a selection that was interrupted loses an epoch at most. What a
-//! generator says comes from its bundle on the CPU engine, bar by bar, as on a board.
+//! An existing run is resumed, so that an interrupted selection loses an epoch at most. A generator's predictions come
+//! from its bundle on the CPU engine, bar by bar, as on a board.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,26 +26,26 @@ use super::folds::Folds;
 use crate::error::LabError;
 use heqis_train::TrainError;
 
-/// The last part of a fold's training span stops the training and chooses among epochs: one of so many.
+/// The last of this number of parts of a fold's training span is used for early stopping and the choice of the epoch.
 const STOP_PART: usize = 5;
 /// Name of the feature model's bundle.
 const FACTORS: &str = "factors";
-/// Names of the direction models' bundles begin so; the generator's follows.
+/// Prefix of the names of the direction models' bundles, followed by the generator's.
 const DIRECTION: &str = "direction";
 
 /// How generators are trained for a fold.
 #[derive(Clone, Debug)]
 pub struct Trained {
-    /// The settings; the spans are the folds'.
+    /// The settings; the folds replace the spans.
     config: TrainConfig,
     /// Directory of runs and bundles.
     work: PathBuf,
-    /// Bars left out before every span that is judged; of daily bars, one a trading day.
+    /// Bars left out before every evaluated span; of daily bars, one for each trading day.
     gap_bars: usize,
 }
 
 impl Trained {
-    /// Reads the settings of a training; `gap_bars` is purge and embargo of the folds.
+    /// Reads the settings of a training; `gap_bars` is the sum of purge and embargo of the folds.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Trained {
         self.config.generators.iter().map(|spec| spec.name.as_str())
     }
 
-    /// Trains for every fold and for the test span, and returns what each generator says of the days that are judged.
+    /// Trains for every fold and for the test span, and returns each generator's predictions for the evaluated days.
     ///
     /// # Errors
     ///
@@ -95,23 +95,24 @@ impl Trained {
             (name, &fold.train, &fold.validation)
         });
         let last = ("test".to_owned(), &folds.last_train, &folds.test);
-        for (name, fitted, judged) in spans.chain([last]) {
+        for (name, fitted, evaluated) in spans.chain([last]) {
             let dir = self.work.join(symbol.as_str()).join(name);
-            let fitted_to = self.train(&dir, bars, fitted, judged)?;
+            let fitted_to = self.train(&dir, bars, fitted, evaluated)?;
             for candidate in &mut all {
-                let said = self.said(&dir, &candidate.name, fitted_to, &bars[..judged.end])?;
-                let days = &bars[judged.clone()];
+                let predicted =
+                    self.predict(&dir, &candidate.name, fitted_to, &bars[..evaluated.end])?;
+                let days = &bars[evaluated.clone()];
                 let (from, to) = (days[0].time_ns, days[days.len() - 1].time_ns);
-                for (symbol, forecasts) in said.forecasts {
-                    let told = candidate.forecasts.entry(symbol).or_default();
-                    told.extend(forecasts.range(from..=to));
+                for (symbol, forecasts) in predicted.forecasts {
+                    let all = candidate.forecasts.entry(symbol).or_default();
+                    all.extend(forecasts.range(from..=to));
                 }
             }
         }
         Ok(all)
     }
 
-    /// Trains and exports for one span, and returns the last day that it was fitted on or chosen by.
+    /// Trains and exports for one span, and returns the last day used for fitting or for choosing the epoch.
     #[expect(
         clippy::disallowed_methods,
         reason = "measures a duration that is only printed"
@@ -121,20 +122,20 @@ impl Trained {
         dir: &Path,
         bars: &[Bar],
         fitted: &Range<usize>,
-        judged: &Range<usize>,
+        evaluated: &Range<usize>,
     ) -> Result<Date, LabError> {
         let mut config = self.config.clone();
         let default = config.look_back().bars() - 1 + HORIZON_BARS;
         let data = &mut config.data;
         data.validation_from = Some(bars[fitted.end - fitted.len() / STOP_PART].date);
-        data.test_from = Some(bars[judged.start].date);
-        data.to = Some(bars[judged.end - 1].date);
-        // The last label of the fit looks ahead by the horizon, and must not look into the gap either.
+        data.test_from = Some(bars[evaluated.start].date);
+        data.to = Some(bars[evaluated.end - 1].date);
+        // The last training label looks ahead by the horizon, which must not reach into the gap either.
         let gap = self.gap_bars + HORIZON_BARS;
         data.purge_bars = Some(data.purge_bars.unwrap_or(default).max(gap));
         let path = dir.join("run");
-        let began = Instant::now();
-        let elapsed = || began.elapsed();
+        let start = Instant::now();
+        let elapsed = || start.elapsed();
         let mut reporter = ProgressReporter::new(&path, true, None, &elapsed);
         let resume = path.join(heqis_train::train::run::FILE).exists();
         train(&config, &path, resume, &mut reporter)?;
@@ -153,8 +154,8 @@ impl Trained {
         })
     }
 
-    /// Lets the bundle of one generator speak.
-    fn said(
+    /// Predicts by the bundle of one generator.
+    fn predict(
         &self,
         dir: &Path,
         name: &str,

@@ -1,4 +1,4 @@
-//! Journals and result directories, as the page asks for them.
+//! Journals and result directories in the form that the page requests.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -11,28 +11,28 @@ use heqis_dashboard::archive::{
 };
 use heqis_dashboard::{Archive, DashboardError, Decisions};
 
-use super::books;
-use super::results::{self, Found, Root};
+use super::results::{self, FoundRun, Root};
+use super::tables;
 
-/// Longest file that is handed out.
+/// Longest file that is sent.
 const MAX_ARTEFACT_BYTES: u64 = 64 * 1024 * 1024;
 /// Strategies whose decisions are kept in memory.
 const MAX_KEPT: usize = 4;
 
-/// The decisions of a journal by its name.
-pub(super) struct Named {
+/// A journal's decisions with its name.
+pub(super) struct NamedJournal {
     pub(super) name: String,
     pub(super) decisions: Arc<Decisions>,
 }
 
-/// Finished work on disk. Directories are looked through anew at each question, so that a run appears when it is there.
-pub(super) struct Shelves {
-    journals: Vec<Named>,
+/// Finished work on disk. Every request scans the directories, so that a new run appears.
+pub(super) struct ResultArchive {
+    journals: Vec<NamedJournal>,
     roots: Vec<Root>,
     benchmark: Option<(String, Benchmark)>,
     /// Runs by their directories, with the time of their manifest.
     runs: Mutex<HashMap<PathBuf, (u128, Run)>>,
-    /// Decisions of strategies, the last asked for at the end, with the time of their newest manifest.
+    /// Decisions of strategies, the last requested at the end, with the time of their newest manifest.
     kept: Mutex<Vec<(String, u128, Arc<Decisions>)>>,
 }
 
@@ -40,9 +40,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Shelves {
+impl ResultArchive {
     pub(super) fn new(
-        journals: Vec<Named>,
+        journals: Vec<NamedJournal>,
         roots: Vec<Root>,
         benchmark: Option<(String, Benchmark)>,
     ) -> Self {
@@ -55,26 +55,26 @@ impl Shelves {
         }
     }
 
-    fn find(&self, id: &str) -> Option<Found> {
+    fn find(&self, id: &str) -> Option<FoundRun> {
         results::find(&self.roots)
             .into_iter()
             .find(|found| found.id == id)
     }
 
-    fn backtest(&self, id: &str) -> Option<Found> {
+    fn backtest(&self, id: &str) -> Option<FoundRun> {
         self.find(id)
             .filter(|found| found.kind == RunKind::Backtest)
     }
 
-    /// The backtests of a strategy; none when there is no such strategy.
-    fn backtests(&self, strategy: &str) -> Vec<Found> {
+    /// Returns the backtests of a strategy; empty when there is no such strategy.
+    fn backtests(&self, strategy: &str) -> Vec<FoundRun> {
         let mut found = results::find(&self.roots);
         found.retain(|found| found.kind == RunKind::Backtest && found.parent() == strategy);
         found
     }
 
-    /// The line of a run, read again only when its manifest was written again.
-    fn line(&self, found: &Found) -> Run {
+    /// Returns the line of a run, which is read again only when its manifest has changed.
+    fn line(&self, found: &FoundRun) -> Run {
         let written = results::written_ns(found);
         if let Some((then, run)) = lock(&self.runs).get(&found.dir)
             && *then == written
@@ -88,9 +88,9 @@ impl Shelves {
     }
 }
 
-impl Archive for Shelves {
+impl Archive for ResultArchive {
     fn strategies(&self) -> Result<Vec<Strategy>, DashboardError> {
-        let journal = |named: &Named| {
+        let journal = |named: &NamedJournal| {
             let (from, to, symbols) = named.decisions.extent();
             Strategy {
                 id: format!("journal:{}", named.name),
@@ -104,7 +104,7 @@ impl Archive for Shelves {
         };
         let mut strategies: Vec<Strategy> = self.journals.iter().map(journal).collect();
         let found = results::find(&self.roots);
-        let backtests: Vec<&Found> = found
+        let backtests: Vec<&FoundRun> = found
             .iter()
             .filter(|found| found.kind == RunKind::Backtest)
             .collect();
@@ -142,7 +142,7 @@ impl Archive for Shelves {
         }
         let mut epoch = DefaultHasher::new();
         (strategy, written).hash(&mut epoch);
-        let decisions = Arc::new(books::decisions(&runs, epoch.finish())?);
+        let decisions = Arc::new(tables::decisions(&runs, epoch.finish())?);
         let mut kept = lock(&self.kept);
         kept.retain(|(id, ..)| id != strategy);
         if kept.len() == MAX_KEPT {
@@ -165,7 +165,7 @@ impl Archive for Shelves {
         let curves = found.dir.join("curves.csv");
         Ok(Some(RunDetail {
             run: self.line(&found),
-            // A broken one is told by the state of the run.
+            // The state of the run reports a broken manifest.
             manifest: results::manifest(&found).unwrap_or_default(),
             artefacts: results::artefacts(&found),
             curves: match found.kind == RunKind::Training && curves.is_file() {
@@ -181,12 +181,14 @@ impl Archive for Shelves {
 
     fn equity(&self, id: &str) -> Result<Option<Equity>, DashboardError> {
         let run = self.backtest(id);
-        run.map(|run| books::equity(&run, self.benchmark.as_ref()))
+        run.map(|run| tables::equity(&run, self.benchmark.as_ref()))
             .transpose()
     }
 
     fn trades(&self, id: &str) -> Result<Option<Vec<Trade>>, DashboardError> {
-        self.backtest(id).map(|run| books::trades(&run)).transpose()
+        self.backtest(id)
+            .map(|run| tables::trades(&run))
+            .transpose()
     }
 
     fn orders(&self, id: &str) -> Result<Option<Vec<Order>>, DashboardError> {
@@ -194,7 +196,9 @@ impl Archive for Shelves {
             Some(run) => vec![run],
             None => self.backtests(id),
         };
-        (!runs.is_empty()).then(|| books::orders(&runs)).transpose()
+        (!runs.is_empty())
+            .then(|| tables::orders(&runs))
+            .transpose()
     }
 
     fn artefact(
@@ -205,7 +209,7 @@ impl Archive for Shelves {
         let Some(found) = self.find(id) else {
             return Ok(None);
         };
-        // Looked up and not joined: a path that leads out of the directory is none of its files.
+        // The path is looked up and not joined, so it cannot lead out of the directory.
         let Some(artefact) = results::artefacts(&found)
             .into_iter()
             .find(|file| file.path == path)
@@ -228,12 +232,12 @@ impl Archive for Shelves {
     }
 }
 
-/// The points of a training's curves; what a network has none of is left out.
+/// Returns the points of a training's curves; absent values are left out.
 fn points(
     path: &std::path::Path,
 ) -> Result<Vec<std::collections::BTreeMap<String, serde_json::Value>>, DashboardError> {
     let fault = |error: String| DashboardError::Archive(format!("{}: {error}", path.display()));
-    books::rows::<heqis_train::train::curves::Point>(path)?
+    tables::rows::<heqis_train::train::curves::Point>(path)?
         .iter()
         .map(|point| {
             let value = serde_json::to_value(point).map_err(|error| fault(error.to_string()))?;
@@ -242,7 +246,7 @@ fn points(
         .collect()
 }
 
-/// A table as text.
+/// Reads a table as text.
 fn table(path: &std::path::Path) -> Result<ResultTable, DashboardError> {
     let fault = |error: csv::Error| DashboardError::Archive(format!("{}: {error}", path.display()));
     let mut reader = csv::ReaderBuilder::new()

@@ -1,7 +1,7 @@
-//! The commands that the page may start: what each takes, read off the command line's own description, and how an order
-//! becomes one.
+//! The commands that the page may start: their fields, taken from the definition of the command line, and the conversion of
+//! an order into arguments.
 //!
-//! Nothing of an order reaches a shell, an option is joined to its value, and a path stays below the directory that the
+//! No part of an order reaches a shell, an option is joined to its value, and a path stays below the directory that the
 //! page was started in. Options that would send the vendor's token elsewhere are not offered.
 
 use std::collections::BTreeMap;
@@ -15,11 +15,11 @@ use crate::backtest::BacktestArgs;
 use crate::prepare::PrepareArgs;
 use crate::train::TrainArgs;
 
-/// Options that are not for a page: `json` is set by the page where it needs it, the others lead the token away.
+/// Options that the page does not offer: `json`, which the page sets itself, and those that send the token elsewhere.
 const WITHHELD: [&str; 3] = ["json", "base_url", "token_file"];
-/// Names of values that are paths.
+/// Value names of paths.
 const PATHS: [&str; 7] = ["BARS", "CSV", "DIR", "FILE", "INPUT", "JSON", "TOML"];
-/// As [`PATHS`]: several of them with commas between.
+/// Value name of several paths, separated by commas.
 const SOURCE: &str = "SOURCE";
 /// Most values of one order.
 const MAX_VALUES: usize = 200;
@@ -64,7 +64,7 @@ fn is_many(arg: &Arg) -> bool {
             .is_some_and(|range| range.max_values() > 1)
 }
 
-/// What may be started.
+/// Returns the commands that may be started, with their fields.
 pub(super) fn kinds() -> Vec<JobKind> {
     let field = |arg: &Arg| Field {
         name: arg.get_id().to_string(),
@@ -101,10 +101,10 @@ pub(super) fn kinds() -> Vec<JobKind> {
         .collect()
 }
 
-/// The arguments behind the program's name that an order stands for.
+/// Returns the arguments, without the program's name, of an order.
 ///
 /// # Errors
-/// [`Rejected::Invalid`] naming the field and the rule, or with what the command line says of it.
+/// [`Rejected::Invalid`] naming the field and the rule, or with the command line's message.
 pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Rejected> {
     let commands = commands();
     let command = commands
@@ -129,14 +129,14 @@ pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Rejected> {
         }
     }
     if order.command == "train" {
-        // Its progress, as lines that can be read.
+        // Progress as lines of JSON.
         options.push("--json".to_owned());
     }
     if !positional.is_empty() {
         options.push("--".to_owned());
         options.append(&mut positional);
     }
-    // The command line judges the rest: types, what excludes what, what is missing.
+    // The command line checks the rest: types, conflicts and missing arguments.
     let judged = command
         .clone()
         .no_binary_name(true)
@@ -153,7 +153,7 @@ pub(super) fn arguments(order: &JobOrder) -> Result<Vec<String>, Rejected> {
     }
 }
 
-/// The values of a field as text; none for a flag that is not set.
+/// Returns the values of a field as text; empty for a flag that is not set.
 fn texts(name: &str, value: &Value, arg: &Arg) -> Result<Vec<String>, Rejected> {
     let wrong = |rule: &str| Err(Rejected::Invalid(format!("{name} {rule}")));
     let kind = kind(arg);
@@ -179,7 +179,7 @@ fn texts(name: &str, value: &Value, arg: &Arg) -> Result<Vec<String>, Rejected> 
             continue;
         }
         if text.len() > MAX_VALUE_BYTES || text.chars().any(char::is_control) {
-            return wrong("is too long, or holds a control character");
+            return wrong("is too long or holds a control character");
         }
         if kind == FieldKind::Path && !text.split(',').all(is_below) {
             return wrong(
@@ -191,7 +191,7 @@ fn texts(name: &str, value: &Value, arg: &Arg) -> Result<Vec<String>, Rejected> 
     Ok(texts)
 }
 
-/// Whether a path leads down from where it starts, and cannot be taken for an option.
+/// Returns whether a path stays below its start and cannot be parsed as an option.
 fn is_below(path: &str) -> bool {
     use std::path::Component;
     !path.is_empty()
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn an_order_becomes_the_command_line_that_a_person_would_type() {
+    fn an_order_becomes_the_equivalent_command_line() {
         let made = order(
             "backtest",
             json!({
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn what_leads_elsewhere_or_breaks_a_rule_is_refused_by_name() {
+    fn an_order_that_breaks_a_rule_is_rejected_by_name() {
         let bars = |path: &str| json!({"bars": [path], "strategy": ["m"], "out": "o"});
         for (command, values, said) in [
             ("serve", json!({}), "no command serve"),

@@ -1,8 +1,8 @@
-//! Jobs: commands of this very program as child processes, a few at a time, each with the end of its log.
+//! Jobs: commands of this program as child processes, a few at a time, each with the tail of its log.
 //!
 //! ```text
 //! order ▸ commands ▸ child ▸ job-N-out, job-N-err ▸ log ▸ page
-//!                          ▸ job-N waits for its end
+//!                          ▸ job-N waits for its exit
 //! ```
 
 use std::collections::VecDeque;
@@ -21,21 +21,21 @@ use heqis_dashboard::jobs::{
 
 use super::{commands, watch};
 
-/// The option with which a command ends when its standard input does: see [`end_with_parent`].
+/// The option by which a command exits at the end of its standard input: see [`end_with_parent`].
 const ATTENDED: &str = "--attended";
 /// Lines of a log that are kept.
 const MAX_LINES: usize = 2_000;
-/// Longest line that is kept; the rest of it is left out.
+/// Longest line that is kept; longer ones are cut.
 const MAX_LINE_BYTES: usize = 2_000;
-/// Jobs that are remembered.
+/// Jobs that are listed.
 const MAX_JOBS: usize = 50;
 
-/// Starts jobs and remembers them.
-pub(super) struct Bench {
+/// Starts jobs and lists them.
+pub(super) struct JobRunner {
     program: PathBuf,
     dir: PathBuf,
     watch: Option<PathBuf>,
-    most: usize,
+    max_running: usize,
     version: Arc<AtomicU64>,
     state: Mutex<State>,
 }
@@ -44,23 +44,24 @@ pub(super) struct Bench {
 struct State {
     next: u64,
     ending: bool,
-    jobs: VecDeque<Arc<Work>>,
-    /// Who waits for the ends of jobs.
-    waiting: Vec<JoinHandle<()>>,
+    jobs: VecDeque<Arc<JobProcess>>,
+    /// Threads that wait for the exit of jobs.
+    waiters: Vec<JoinHandle<()>>,
 }
 
-/// One job.
-struct Work {
+/// The child process of one job.
+struct JobProcess {
     child: Mutex<Child>,
-    told: Mutex<Told>,
+    output: Mutex<JobOutput>,
     version: Arc<AtomicU64>,
 }
 
-struct Told {
+/// State and log of one job.
+struct JobOutput {
     job: Job,
     lines: VecDeque<String>,
-    /// All work as the command counts it, where it said.
-    whole: Option<f64>,
+    /// The total work that the command reported, in its own unit.
+    total: Option<f64>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,46 +79,51 @@ fn now_ms() -> i64 {
     i64::try_from(age.as_millis()).unwrap_or(i64::MAX)
 }
 
-impl Bench {
-    /// A bench that runs `program` in `dir`, at most `most` jobs at once.
-    pub(super) fn new(program: PathBuf, dir: &Path, watch: Option<PathBuf>, most: usize) -> Self {
+impl JobRunner {
+    /// Returns a runner that runs `program` in `dir`, at most `max_running` jobs at once.
+    pub(super) fn new(
+        program: PathBuf,
+        dir: &Path,
+        watch: Option<PathBuf>,
+        max_running: usize,
+    ) -> Self {
         Self {
             program,
             dir: dir.to_owned(),
             watch,
-            most,
+            max_running,
             version: Arc::new(AtomicU64::new(1)),
             state: Mutex::default(),
         }
     }
 
-    /// Ends all jobs, and takes no more.
+    /// Ends all jobs and rejects new ones.
     pub(super) fn end(&self) {
-        let (jobs, waiting) = {
+        let (jobs, waiters) = {
             let mut state = lock(&self.state);
             state.ending = true;
-            (state.jobs.clone(), std::mem::take(&mut state.waiting))
+            (state.jobs.clone(), std::mem::take(&mut state.waiters))
         };
-        for work in &jobs {
-            work.cancel();
+        for process in &jobs {
+            process.cancel();
         }
-        for thread in waiting {
-            // A thread that panicked has nothing left to wait for.
+        for thread in waiters {
+            // A thread that panicked waits for nothing.
             let _ = thread.join();
         }
     }
 
-    fn find(&self, number: u64) -> Option<Arc<Work>> {
+    fn find(&self, number: u64) -> Option<Arc<JobProcess>> {
         let state = lock(&self.state);
         state
             .jobs
             .iter()
-            .find(|work| lock(&work.told).job.n == number)
+            .find(|process| lock(&process.output).job.n == number)
             .cloned()
     }
 }
 
-impl Jobs for Bench {
+impl Jobs for JobRunner {
     fn kinds(&self) -> Vec<JobKind> {
         commands::kinds()
     }
@@ -128,14 +134,14 @@ impl Jobs for Bench {
             .jobs
             .iter()
             .rev()
-            .map(|work| lock(&work.told).job.clone())
+            .map(|process| lock(&process.output).job.clone())
             .collect();
         JobList {
             running: rows
                 .iter()
                 .filter(|job| job.state == JobState::Running)
                 .count() as u64,
-            most: self.most as u64,
+            most: self.max_running as u64,
             rows,
         }
     }
@@ -145,31 +151,32 @@ impl Jobs for Bench {
     }
 
     fn log(&self, job: u64, after: u64) -> Option<JobLog> {
-        let work = self.find(job)?;
-        let told = lock(&work.told);
-        let kept = told.lines.len() as u64;
-        let before = told.job.lines - kept;
-        let skip = after.clamp(before, told.job.lines) - before;
+        let process = self.find(job)?;
+        let output = lock(&process.output);
+        let kept = output.lines.len() as u64;
+        let before = output.job.lines - kept;
+        let skip = after.clamp(before, output.job.lines) - before;
         Some(JobLog {
-            job: told.job.clone(),
+            job: output.job.clone(),
             first: before + skip + 1,
-            lines: told.lines.iter().skip(skip as usize).cloned().collect(),
-            next: told.job.lines,
+            lines: output.lines.iter().skip(skip as usize).cloned().collect(),
+            next: output.job.lines,
         })
     }
 
     fn start(&self, order: &JobOrder) -> Result<u64, Rejected> {
         let arguments = commands::arguments(order)?;
         let mut state = lock(&self.state);
-        let running = |work: &&Arc<Work>| lock(&work.told).job.state == JobState::Running;
+        let running =
+            |process: &&Arc<JobProcess>| lock(&process.output).job.state == JobState::Running;
         let busy = state.jobs.iter().filter(running).count();
-        if busy >= self.most || state.ending {
-            let rule = format!("{busy} jobs run, at most {} may at once", self.most);
+        if busy >= self.max_running || state.ending {
+            let rule = format!("{busy} jobs run, at most {} may at once", self.max_running);
             return Err(Rejected::Busy(rule));
         }
         let broken =
             |error: std::io::Error| Rejected::Failed(format!("{}: {error}", order.command));
-        // The pipe is never written to: it ends with this process, however that ends, and the command ends with it.
+        // Nothing is written to the pipe. It closes when this process ends for any reason, and the command exits with it.
         let mut child = Command::new(&self.program)
             .arg(ATTENDED)
             .args(&arguments)
@@ -182,10 +189,10 @@ impl Jobs for Bench {
         let (out, err) = (child.stdout.take(), child.stderr.take());
         state.next += 1;
         let number = state.next;
-        let work = Arc::new(Work {
+        let process = Arc::new(JobProcess {
             child: Mutex::new(child),
             version: self.version.clone(),
-            told: Mutex::new(Told {
+            output: Mutex::new(JobOutput {
                 job: Job {
                     n: number,
                     command: order.command.clone(),
@@ -199,34 +206,35 @@ impl Jobs for Bench {
                     lines: 0,
                 },
                 lines: VecDeque::new(),
-                whole: None,
+                total: None,
             }),
         });
-        match attend(&work, number, out, err) {
-            Ok(thread) => state.waiting.push(thread),
+        match spawn_readers(&process, number, out, err) {
+            Ok(thread) => state.waiters.push(thread),
             Err(error) => {
-                // Without anybody to attend to it the child must not go on.
-                let mut child = lock(&work.child);
+                // No thread reads the child's output, so the child must not continue.
+                let mut child = lock(&process.child);
                 let _ = child.kill();
                 let _ = child.wait();
                 return Err(broken(error));
             }
         }
-        state.waiting.retain(|thread| !thread.is_finished());
+        state.waiters.retain(|thread| !thread.is_finished());
         if state.jobs.len() == MAX_JOBS {
-            // The oldest that has ended: of those that run there are far fewer than are remembered.
-            let oldest = state.jobs.iter().position(|work| !running(&work));
+            // The oldest that has ended. Far fewer jobs run than are listed.
+            let oldest = state.jobs.iter().position(|process| !running(&process));
             oldest.map(|at| state.jobs.remove(at));
         }
-        state.jobs.push_back(work);
+        state.jobs.push_back(process);
         self.version.fetch_add(1, Ordering::AcqRel);
         Ok(number)
     }
 
     fn cancel(&self, job: u64) -> Result<bool, Rejected> {
-        let work = self.find(job);
-        let work = work.ok_or_else(|| Rejected::NotFound(format!("there is no job {job}")))?;
-        Ok(work.cancel())
+        let process = self.find(job);
+        let process =
+            process.ok_or_else(|| Rejected::NotFound(format!("there is no job {job}")))?;
+        Ok(process.cancel())
     }
 
     fn watch_list(&self) -> Result<Option<WatchList>, Rejected> {
@@ -242,11 +250,11 @@ impl Jobs for Bench {
     }
 }
 
-/// Ends this process when its standard input does, because whoever started it is no more. Every command leaves what was
-/// there before, or a state that it goes on from, wherever it is ended.
+/// Ends this process at the end of its standard input, which means that its parent has ended. A command that is ended at
+/// any point leaves the previous files, or a state from which it resumes.
 ///
 /// # Errors
-/// When no thread can be had for it.
+/// When the thread cannot be started.
 #[expect(
     clippy::disallowed_methods,
     reason = "a thread that waits for the end of standard input"
@@ -259,40 +267,40 @@ pub fn end_with_parent() -> std::io::Result<()> {
     Ok(())
 }
 
-/// Reads what a child says and waits for its end, on threads of their own.
+/// Starts the threads that read a child's output and wait for its exit.
 #[expect(
     clippy::disallowed_methods,
     reason = "threads that read a child's output and end with it"
 )]
-fn attend(
-    work: &Arc<Work>,
+fn spawn_readers(
+    process: &Arc<JobProcess>,
     number: u64,
     out: Option<impl Read + Send + 'static>,
     err: Option<impl Read + Send + 'static>,
 ) -> std::io::Result<JoinHandle<()>> {
-    let (to_out, to_err, work) = (work.clone(), work.clone(), work.clone());
+    let (to_out, to_err, process) = (process.clone(), process.clone(), process.clone());
     let out = Builder::new()
         .name(format!("job-{number}-out"))
-        .spawn(move || to_out.listen(out))?;
+        .spawn(move || to_out.read_lines(out))?;
     let err = Builder::new()
         .name(format!("job-{number}-err"))
-        .spawn(move || to_err.listen(err))?;
+        .spawn(move || to_err.read_lines(err))?;
     Builder::new().name(format!("job-{number}")).spawn(move || {
         let _ = (out.join(), err.join());
-        work.finish();
+        process.finish();
     })
 }
 
-impl Work {
-    /// Keeps what the child says, line by line, until it says no more.
-    fn listen(&self, source: Option<impl Read>) {
+impl JobProcess {
+    /// Keeps the child's output, line by line, until its end.
+    fn read_lines(&self, source: Option<impl Read>) {
         let Some(source) = source else { return };
         let mut source = BufReader::new(source);
         let mut line = Vec::new();
         loop {
-            let (used, whole) = match source.fill_buf() {
+            let (used, is_complete) = match source.fill_buf() {
                 Ok([]) | Err(_) => break,
-                // A bar goes back to the beginning of its line: that is a line too.
+                // A progress bar returns to the beginning of its line: each update counts as a line.
                 Ok(bytes) => match bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
                     Some(end) => {
                         line.extend_from_slice(&bytes[..end]);
@@ -306,7 +314,7 @@ impl Work {
             };
             source.consume(used);
             line.truncate(MAX_LINE_BYTES);
-            if whole {
+            if is_complete {
                 self.keep(&line);
                 line.clear();
             }
@@ -322,23 +330,23 @@ impl Work {
         if text.trim().is_empty() {
             return;
         }
-        let mut told = lock(&self.told);
-        let told = &mut *told;
-        progress(told, &text);
-        if told.lines.len() == MAX_LINES {
-            told.lines.pop_front();
+        let mut output = lock(&self.output);
+        let output = &mut *output;
+        update_progress(output, &text);
+        if output.lines.len() == MAX_LINES {
+            output.lines.pop_front();
         }
-        told.job.lines += 1;
-        told.job.last = Some(text.clone());
-        told.lines.push_back(text);
+        output.job.lines += 1;
+        output.job.last = Some(text.clone());
+        output.lines.push_back(text);
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Waits for the child, which has said its last word.
+    /// Waits for the exit of the child, whose output has ended.
     fn finish(&self) {
         let ended = lock(&self.child).wait();
-        let mut told = lock(&self.told);
-        let job = &mut told.job;
+        let mut output = lock(&self.output);
+        let job = &mut output.job;
         job.ended_ms = Some(now_ms());
         job.exit = ended.as_ref().ok().and_then(std::process::ExitStatus::code);
         if job.state == JobState::Running {
@@ -353,45 +361,45 @@ impl Work {
         self.version.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Ends the child, and returns whether it ran.
+    /// Ends the child and returns whether it was running.
     fn cancel(&self) -> bool {
         {
-            let mut told = lock(&self.told);
-            if told.job.state != JobState::Running {
+            let mut output = lock(&self.output);
+            if output.job.state != JobState::Running {
                 return false;
             }
-            told.job.state = JobState::Cancelled;
+            output.job.state = JobState::Cancelled;
         }
-        // Every command leaves what was there before, or a state that it goes on from, wherever it is ended.
+        // A command that is ended at any point leaves the previous files, or a state from which it resumes.
         let _ = lock(&self.child).kill();
         self.version.fetch_add(1, Ordering::AcqRel);
         true
     }
 }
 
-/// Takes out of a line how far the command is: training's lines of JSON, and `3 of 10 calls`.
-fn progress(told: &mut Told, line: &str) {
+/// Reads the progress from a line: training's lines of JSON, and `3 of 10 calls`.
+fn update_progress(output: &mut JobOutput, line: &str) {
     if let Ok(event) = serde_json::from_str::<serde_json::Value>(line) {
         if let Some(cost) = event["cost"].as_f64() {
-            told.whole = Some(cost);
+            output.total = Some(cost);
         }
-        if let (Some(left), Some(whole)) = (event["left"].as_f64(), told.whole)
-            && whole > 0.0
+        if let (Some(left), Some(total)) = (event["left"].as_f64(), output.total)
+            && total > 0.0
         {
-            told.job.progress = Some((1.0 - left / whole).clamp(0.0, 1.0));
+            output.job.progress = Some((1.0 - left / total).clamp(0.0, 1.0));
         }
         return;
     }
     let words: Vec<&str> = line.split_whitespace().collect();
     let counted = words.windows(3).find_map(|three| {
-        let (done, of, whole) = (
+        let (done, of, total) = (
             three[0].parse::<f64>().ok()?,
             three[1],
             three[2].parse::<f64>().ok()?,
         );
-        (of == "of" && whole > 0.0 && done <= whole).then_some(done / whole)
+        (of == "of" && total > 0.0 && done <= total).then_some(done / total)
     });
     if counted.is_some() {
-        told.job.progress = counted;
+        output.job.progress = counted;
     }
 }

@@ -1,24 +1,25 @@
-//! A page for the browser: bars, decisions of journals and backtests, and what runs left.
+//! A page for the browser: bars, decisions of journals and backtests, and results of runs.
 //!
 //! ```text
-//! data set or tables ▸ market  ┐
+//! data set or tables ▸ bars    ┐
 //! journals, results ▸ archive  ├ Sources ▸ heqis_dashboard ▸ browser
 //! list of stocks ▸ names       │
 //! orders ▸ jobs ▸ child processes ┘
 //! ```
 //!
-//! - `market`: a data set's bars.
-//! - `jobs`: commands as child processes; `commands`: which ones, and from orders to arguments; `watch`: the watch list.
-//! - `results`: which runs a directory holds. `books`: the tables of backtests. `archive`: both as the page asks for them.
+//! - `bars`: a data set's bars.
+//! - `jobs`: commands as child processes; `commands`: the offered ones, and their arguments; `watch`: the watch list.
+//! - `results`: the runs in a directory. `tables`: the tables of backtests. `archive`: both in the form that the page
+//!   requests.
 //!
 //! What is *not* here: the page itself, its rules and its routes (`heqis_dashboard`).
 
 mod archive;
-mod books;
+mod bars;
 mod commands;
 mod jobs;
-mod market;
 mod results;
+mod tables;
 mod watch;
 
 use std::net::SocketAddr;
@@ -32,15 +33,15 @@ use heqis_dashboard::{
 };
 use heqis_data::store::DataSet;
 
-use crate::answer::Answer;
 use crate::error::LabError;
-use archive::{Named, Shelves};
-use jobs::Bench;
+use crate::output::CommandOutput;
+use archive::{NamedJournal, ResultArchive};
+use bars::DataSetBars;
+use jobs::JobRunner;
 pub use jobs::end_with_parent;
-use market::Stored;
 use results::Root;
 
-/// The variable that holds a token which outlives a restart.
+/// The environment variable for a token that stays valid across restarts.
 const TOKEN_VARIABLE: &str = "HEQIS_DASHBOARD_TOKEN";
 
 /// Show bars, decisions and results on a page for the browser, until ctrl-c.
@@ -68,32 +69,32 @@ pub struct ServeArgs {
     #[arg(long, value_name = "CSV")]
     pub benchmark: Option<PathBuf>,
     /// List of stocks with their names, such as fetch's stock_basic.csv [default: that of the data set, or one of this name
-    /// beside the tables or in the directory above].
+    /// next to the tables or in the directory above].
     #[arg(long, value_name = "CSV")]
     pub names: Option<PathBuf>,
     /// The scaler whose training span inputs are compared with [default: that of the data set].
     #[arg(long, value_name = "JSON")]
     pub scaler: Option<PathBuf>,
-    /// The watch list that the page shows and, with --control, adds to; one that is not there is begun.
+    /// The watch list that the page shows and, with --control, adds to; a missing one is created.
     #[arg(long, value_name = "TOML")]
     pub watch: Option<PathBuf>,
     /// Let the page start and end `fetch`, `prepare`, `train` and `backtest` in this directory, and add to the watch list.
-    /// Asks for a token.
+    /// Requires a token.
     #[arg(long)]
     pub control: bool,
     /// Jobs that may run at once.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub jobs: u8,
-    /// Where to listen. An address that other machines reach asks for a token: the one in the variable
-    /// HEQIS_DASHBOARD_TOKEN, or one that is drawn and printed as a login link.
+    /// Address to listen on. One that other machines reach requires a token: that in the variable HEQIS_DASHBOARD_TOKEN,
+    /// or a random one that is printed as a login link.
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:9181")]
     pub address: SocketAddr,
-    /// A name beside the address under which browsers may ask for the page. Repeatable.
+    /// A host name, in addition to the address, by which browsers may request the page. Repeatable.
     #[arg(long = "host", value_name = "NAME")]
     pub hosts: Vec<String>,
 }
 
-/// Serves until ctrl-c or SIGTERM; says on standard error where.
+/// Serves until ctrl-c or SIGTERM; prints the address to standard error.
 ///
 /// # Errors
 ///
@@ -102,25 +103,25 @@ pub struct ServeArgs {
     clippy::disallowed_methods,
     reason = "jobs run in the directory in which the user started the command"
 )]
-pub fn run(args: &ServeArgs) -> Result<Answer, LabError> {
+pub fn run(args: &ServeArgs) -> Result<CommandOutput, LabError> {
     let program = std::env::current_exe()
         .map_err(|source| LabError::file(Path::new("/proc/self/exe"), source))?;
     let dir = std::env::current_dir().map_err(|source| LabError::file(Path::new("."), source))?;
-    let bench = Arc::new(Bench::new(
+    let runner = Arc::new(JobRunner::new(
         program,
         &dir,
         args.watch.clone(),
         args.jobs.into(),
     ));
     let mut sources = sources(args)?;
-    sources.jobs = Some(bench.clone());
+    sources.jobs = Some(runner.clone());
     let served = heqis_dashboard::serve(settings(args)?, sources, |dashboard| {
         eprintln!("dashboard on {}", dashboard.url());
         if let Some(link) = dashboard.login_url() {
             eprintln!("log in to the dashboard with {link}");
         }
     });
-    bench.end();
+    runner.end();
     served?;
     Ok(Vec::new().into())
 }
@@ -141,7 +142,7 @@ fn settings(args: &ServeArgs) -> Result<Settings, LabError> {
     Ok(settings)
 }
 
-/// Everything that the page shows.
+/// Returns everything that the page shows.
 fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
     let data = args.dir.as_deref().map(DataSet::open).transpose()?;
     let journals = args
@@ -163,10 +164,10 @@ fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
         _ => None,
     };
     let benchmark = args.benchmark.as_deref().map(named_benchmark).transpose()?;
-    let shelves = Shelves::new(journals, Root::of(&args.results)?, benchmark);
+    let archive = ResultArchive::new(journals, Root::of(&args.results)?, benchmark);
     let flat_band = data.as_ref().map(|data| data.manifest().settings.flat_band);
     let market: Arc<dyn BarStore> = match data {
-        Some(data) => Arc::new(Stored::new(data)),
+        Some(data) => Arc::new(DataSetBars::new(data)),
         None => {
             let tables = BarFiles::read(&args.csv)?;
             heqis_data::import_args::print_report(tables.report());
@@ -185,12 +186,12 @@ fn sources(args: &ServeArgs) -> Result<Sources, LabError> {
     sources.names = names;
     sources.training = training.map(Arc::new);
     sources.flat_band = flat_band.unwrap_or(sources.flat_band);
-    sources.archive = Some(Arc::new(shelves));
+    sources.archive = Some(Arc::new(archive));
     Ok(sources)
 }
 
 /// Reads `FILE` or `NAME=FILE`.
-fn journal(text: &str) -> Result<Named, LabError> {
+fn journal(text: &str) -> Result<NamedJournal, LabError> {
     let (name, path) = match text.split_once('=') {
         Some((name, path)) => (name.to_owned(), Path::new(path)),
         None => {
@@ -200,18 +201,18 @@ fn journal(text: &str) -> Result<Named, LabError> {
         }
     };
     let listed = Journal::read(path)?.decisions;
-    // What is reviewed does not change: pages that were open before a restart go on.
+    // A reviewed journal does not change, so pages that were open before a restart stay valid.
     let decisions = Decisions::new(listed.len(), 0);
     for decision in listed {
         decisions.push(decision);
     }
-    Ok(Named {
+    Ok(NamedJournal {
         name,
         decisions: Arc::new(decisions),
     })
 }
 
-/// The list of stocks that a data set was made with, or one that lies where the tables of bars do.
+/// Returns the list of stocks that a data set was prepared with, or one next to the tables of bars.
 fn listed(data: Option<&DataSet>, args: &ServeArgs) -> Option<PathBuf> {
     let manifest = data.map(DataSet::manifest);
     let tables = manifest.into_iter().flat_map(|manifest| &manifest.tables);
@@ -222,11 +223,11 @@ fn listed(data: Option<&DataSet>, args: &ServeArgs) -> Option<PathBuf> {
     let bars = inputs
         .map(|input| Path::new(&input.path))
         .chain(args.csv.iter().map(PathBuf::as_path));
-    let beside = bars.flat_map(|path| {
+    let nearby = bars.flat_map(|path| {
         let above = path.ancestors().skip(1).take(2);
         above.map(|dir| dir.join("stock_basic.csv"))
     });
-    made_with.chain(beside).find(|path| path.is_file())
+    made_with.chain(nearby).find(|path| path.is_file())
 }
 
 fn named_benchmark(path: &Path) -> Result<(String, Benchmark), LabError> {

@@ -1,7 +1,7 @@
-//! Result directories: which runs they hold, and what each run says of itself.
+//! Result directories: the runs that they hold, and each run's manifest.
 //!
-//! A run is known by its files. Its id is the path below the directory that was named, and only serves to find it again
-//! among what a look through the directories lists; no path is ever made from what a reader sends.
+//! A run is recognised by its files. Its id is the path below the named directory, and only selects it from the list of a
+//! scan; no path is ever made from a request.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,19 +13,19 @@ use serde_json::Value;
 
 use crate::error::LabError;
 
-/// How deep runs are looked for below a directory: strategy, mode and stock, and two more.
+/// How deep directories are scanned for runs: strategy, mode and stock, and two more.
 const MAX_DEPTH: usize = 5;
-/// Most directories that are looked into.
+/// Most directories that are scanned.
 const MAX_DIRS: usize = 100_000;
 /// How deep the files of a run are listed below its directory.
 const MAX_FILE_DEPTH: usize = 2;
 /// Most files of a run that are listed.
 const MAX_FILES: usize = 500;
 
-/// A directory in which runs are looked for.
+/// A directory that is scanned for runs.
 #[derive(Clone, Debug)]
 pub(super) struct Root {
-    /// What the ids of its runs begin with.
+    /// Prefix of the ids of its runs.
     pub(super) name: String,
     /// The directory.
     pub(super) dir: PathBuf,
@@ -36,7 +36,7 @@ impl Root {
     pub(super) fn of(dirs: &[PathBuf]) -> Result<Vec<Self>, LabError> {
         let mut roots: Vec<Self> = Vec::new();
         for dir in dirs {
-            // Opened once at the start, so that a wrong path is told at once and not by an empty page.
+            // Opened once at the start, so that a wrong path is an error and not an empty page.
             let whole = fs::canonicalize(dir).map_err(|source| LabError::file(dir, source))?;
             fs::read_dir(&whole).map_err(|source| LabError::file(dir, source))?;
             let base = whole
@@ -56,21 +56,21 @@ impl Root {
     }
 }
 
-/// A run that was found.
+/// A run found by a scan.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct FoundRun {
     pub(super) id: String,
     pub(super) kind: RunKind,
     pub(super) dir: PathBuf,
 }
 
-impl Found {
-    /// The id of the directory that the run lies in, which a strategy's backtests share.
+impl FoundRun {
+    /// Returns the id of the run's parent directory, which a strategy's backtests share.
     pub(super) fn parent(&self) -> &str {
         self.id.rsplit_once('/').map_or("", |(parent, _)| parent)
     }
 
-    /// The file by which the run is known and described.
+    /// Returns the path of the file that describes the run.
     fn manifest(&self) -> PathBuf {
         self.dir.join(match self.kind {
             RunKind::Backtest => "summary.json",
@@ -81,8 +81,8 @@ impl Found {
     }
 }
 
-/// Looks through `roots`: runs by kind and id.
-pub(super) fn find(roots: &[Root]) -> Vec<Found> {
+/// Scans `roots` and returns the runs by kind and id.
+pub(super) fn find(roots: &[Root]) -> Vec<FoundRun> {
     let mut found = Vec::new();
     let mut left = MAX_DIRS;
     for root in roots {
@@ -92,23 +92,23 @@ pub(super) fn find(roots: &[Root]) -> Vec<Found> {
     found
 }
 
-fn walk(dir: &Path, id: &str, depth: usize, left: &mut usize, found: &mut Vec<Found>) {
+fn walk(dir: &Path, id: &str, depth: usize, left: &mut usize, found: &mut Vec<FoundRun>) {
     if *left == 0 {
         return;
     }
     *left -= 1;
     if let Some(kind) = kind(dir) {
-        found.push(Found {
+        found.push(FoundRun {
             id: id.to_owned(),
             kind,
             dir: dir.to_owned(),
         });
-        // Bundles are written below the training that they come from; nothing lies below the others.
+        // Bundles are written below their training; the other kinds have no runs below them.
         if kind != RunKind::Training {
             return;
         }
     }
-    // A directory that has gone, or that may not be read, holds nothing to show.
+    // A directory that was removed or is not readable holds nothing to show.
     let Ok(entries) = fs::read_dir(dir) else {
         return;
     };
@@ -116,7 +116,7 @@ fn walk(dir: &Path, id: &str, depth: usize, left: &mut usize, found: &mut Vec<Fo
         return;
     }
     for entry in entries.flatten() {
-        // Links are not followed: they lead where the directory's owner may not have meant to lead readers.
+        // Links are not followed: they may lead to files that are not meant for readers.
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let name = entry.file_name().to_string_lossy().into_owned();
             walk(
@@ -142,15 +142,15 @@ fn kind(dir: &Path) -> Option<RunKind> {
     }
 }
 
-/// The manifest of a run.
-pub(super) fn manifest(found: &Found) -> Result<Value, LabError> {
+/// Reads the manifest of a run.
+pub(super) fn manifest(found: &FoundRun) -> Result<Value, LabError> {
     let path = found.manifest();
     let text = fs::read_to_string(&path).map_err(|source| LabError::file(&path, source))?;
     serde_json::from_str(&text).map_err(|source| LabError::json(&path, source))
 }
 
-/// When the manifest was written last, nanoseconds since the Unix epoch.
-pub(super) fn written_ns(found: &Found) -> u128 {
+/// Returns when the manifest was last written, in nanoseconds since the Unix epoch.
+pub(super) fn written_ns(found: &FoundRun) -> u128 {
     let written = fs::metadata(found.manifest()).and_then(|file| file.modified());
     written
         .ok()
@@ -158,8 +158,8 @@ pub(super) fn written_ns(found: &Found) -> u128 {
         .map_or(0, |age| age.as_nanos())
 }
 
-/// A run as a line of a list.
-pub(super) fn run(found: &Found) -> Run {
+/// Returns a run as a line of a list.
+pub(super) fn run(found: &FoundRun) -> Run {
     let last = |id: &str| id.rsplit('/').next().unwrap_or_default().to_owned();
     let empty = Run {
         id: found.id.clone(),
@@ -186,12 +186,12 @@ pub(super) fn run(found: &Found) -> Run {
     };
     let text = |pointer: &str| manifest.pointer(pointer)?.as_str().map(str::to_owned);
     let day = |pointer: &str| Date::parse(manifest.pointer(pointer)?.as_str()?).ok();
-    let figures = |pointer: &str| {
-        let mut figures = BTreeMap::new();
+    let metrics = |pointer: &str| {
+        let mut metrics = BTreeMap::new();
         if let Some(value) = manifest.pointer(pointer) {
-            numbers("", value, &mut figures);
+            numbers("", value, &mut metrics);
         }
-        figures
+        metrics
     };
     match found.kind {
         RunKind::Backtest => {
@@ -205,7 +205,7 @@ pub(super) fn run(found: &Found) -> Run {
                 name: parts.join(" · "),
                 from: day("/from"),
                 to: day("/to"),
-                figures: figures("/metrics"),
+                figures: metrics("/metrics"),
                 strategy,
                 mode,
                 symbol,
@@ -219,7 +219,7 @@ pub(super) fn run(found: &Found) -> Run {
                 Value::Bool(true) => RunState::Finished,
                 _ => RunState::Unfinished,
             },
-            figures: figures("/figures"),
+            figures: metrics("/figures"),
             ..empty
         },
         RunKind::Selection => empty,
@@ -227,36 +227,36 @@ pub(super) fn run(found: &Found) -> Run {
             name: text("/name").unwrap_or(empty.name),
             from: day("/training_span/from"),
             to: day("/training_span/to"),
-            figures: figures("/figures"),
+            figures: metrics("/figures"),
             ..empty
         },
         RunKind::Dataset => Run {
             from: day("/span/from"),
             to: day("/span/to"),
-            figures: figures("/rows"),
+            figures: metrics("/rows"),
             ..empty
         },
     }
 }
 
-/// Numbers below `value` by the names that lead to them, such as `curve.sharpe`; null where there is none.
-fn numbers(name: &str, value: &Value, figures: &mut BTreeMap<String, Option<f64>>) {
+/// Collects the numbers below `value` by their paths, such as `curve.sharpe`; null stands for an absent one.
+fn numbers(name: &str, value: &Value, metrics: &mut BTreeMap<String, Option<f64>>) {
     match value {
         Value::Object(fields) => {
             for (field, value) in fields {
                 let dot = if name.is_empty() { "" } else { "." };
-                numbers(&format!("{name}{dot}{field}"), value, figures);
+                numbers(&format!("{name}{dot}{field}"), value, metrics);
             }
         }
         Value::Number(_) | Value::Null => {
-            figures.insert(name.to_owned(), value.as_f64());
+            metrics.insert(name.to_owned(), value.as_f64());
         }
         _ => {}
     }
 }
 
-/// The files of a run by path. Links are left out.
-pub(super) fn artefacts(found: &Found) -> Vec<Artefact> {
+/// Returns the files of a run by path. Links are left out.
+pub(super) fn artefacts(found: &FoundRun) -> Vec<Artefact> {
     let mut files = Vec::new();
     list(&found.dir, "", 0, &mut files);
     files.sort_by(|a, b| a.path.cmp(&b.path));

@@ -1,4 +1,4 @@
-//! The watch list as the page shows it, and adding to it without touching what people wrote.
+//! The watch list in the form that the page shows, and additions that keep comments and formatting.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use heqis_base::files::write_atomically;
 use heqis_dashboard::jobs::{Rejected, WatchList, WatchOrder, WatchSector, Watched};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use heqis_data::fetch::watch::WatchList as Written;
+use heqis_data::fetch::watch::WatchList as WatchFile;
 
 /// Longest name of a sector, in bytes.
 const MAX_NAME_BYTES: usize = 100;
@@ -20,21 +20,20 @@ fn broken(path: &Path, error: impl std::fmt::Display) -> Rejected {
 fn text(path: &Path) -> Result<String, Rejected> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text),
-        // A list begins with the first instrument that is put on it.
+        // A list is created with its first instrument.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
         Err(error) => Err(broken(path, error)),
     }
 }
 
-/// Reads the list; one that is not there is empty.
+/// Reads the list; a missing one is empty.
 pub(super) fn read(path: &Path) -> Result<WatchList, Rejected> {
     let text = text(path)?;
     let sectors = match text.trim().is_empty() {
         true => Vec::new(),
         false => {
-            let written = Written::parse(&text, &path.display().to_string());
-            written
-                .map_err(|error| Rejected::Failed(error.to_string()))?
+            let file = WatchFile::parse(&text, &path.display().to_string());
+            file.map_err(|error| Rejected::Failed(error.to_string()))?
                 .sector
         }
     };
@@ -53,7 +52,7 @@ pub(super) fn read(path: &Path) -> Result<WatchList, Rejected> {
     })
 }
 
-/// Puts an instrument on the list, and returns whether it was not there. The file is replaced whole or not at all.
+/// Adds an instrument to the list and returns whether it was absent. The file is replaced as a whole or not at all.
 pub(super) fn add(path: &Path, order: &WatchOrder) -> Result<bool, Rejected> {
     let name = order.sector.trim();
     if name.is_empty() || name.len() > MAX_NAME_BYTES || name.chars().any(char::is_control) {
@@ -125,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instrument_is_added_once_and_what_people_wrote_stays() {
+    fn an_instrument_is_added_once_and_comments_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("watch.toml");
         let written = "# mine\n[[sector]]\nname = \"white goods\" # cold\nstocks = [\"苏泊尔\"]\n";
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_not_there_is_begun_and_a_broken_one_is_left_alone() {
+    fn a_missing_list_is_created_and_a_broken_one_is_left_unchanged() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("watch.toml");
         assert_eq!(read(&path).unwrap().sectors, []);

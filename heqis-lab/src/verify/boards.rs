@@ -1,4 +1,4 @@
-//! What is asked of the boards' backends, beside what is asked of every bundle.
+//! Bounds for the boards' backends, in addition to those for every bundle.
 
 use std::path::PathBuf;
 
@@ -7,19 +7,19 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use heqis_infer::BackendKind;
 use heqis_quant::Date;
 
-use super::walk::Trade;
+use super::trading::Trade;
 use crate::convert::NpuArgs;
 
-/// How backends of other arithmetic are measured and judged.
+/// How backends with another arithmetic are measured and evaluated.
 #[derive(Args, Clone, Debug)]
 pub struct BoardArgs {
-    /// Compute in the simulator of Rockchip's toolkit too, which must make the very build that the bundle carries.
+    /// Also compute in the simulator of Rockchip's toolkit, which must reproduce the build in the bundle.
     #[arg(long)]
     pub simulate: bool,
     /// The simulator's settings.
     #[command(flatten)]
     pub npu: NpuArgs,
-    /// Backends of this machine that are compared too; each must work.
+    /// Backends of this machine to compare as well; each must work.
     #[arg(long, value_delimiter = ',', value_name = "BACKEND", value_parser = backend_parser())]
     pub backend: Vec<BackendKind>,
     /// Largest absolute difference of an accelerator, in half precision or less, from the reference.
@@ -43,17 +43,17 @@ pub struct BoardArgs {
     /// Share of the bars whose most likely class an accelerator may change.
     #[arg(long, value_name = "SHARE", default_value_t = FLIPS)]
     pub flips: f64,
-    /// Write what was measured of each backend into the manifest, where it decides whether the backend may be used.
+    /// Write the measurements of each backend into the manifest, where they decide whether the backend may be used.
     #[arg(long)]
     pub write: bool,
 }
 
-/// Twice what fp16 was measured to differ on factors of magnitude 3.
+/// Twice the difference measured for fp16 on factors of magnitude 3.
 const GATE: f32 = 5e-3;
 /// One bar in two hundred.
 const FLIPS: f64 = 0.005;
 
-/// Parses the names of the catalogue, and lists them in the help text.
+/// Parses the catalogue's names and lists them in the help text.
 fn backend_parser() -> impl TypedValueParser<Value = BackendKind> {
     let values = BackendKind::ALL
         .iter()
@@ -80,7 +80,7 @@ impl Default for BoardArgs {
 }
 
 impl BoardArgs {
-    /// Returns what decisions are compared on, if they are.
+    /// Returns the data for comparing decisions, if any is given.
     #[must_use]
     pub fn trading(&self) -> Option<Trade> {
         (!self.trade.is_empty()).then(|| Trade {

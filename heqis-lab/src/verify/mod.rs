@@ -1,12 +1,12 @@
-//! `verify`: proves that a bundle computes what was trained, whoever computes it.
+//! `verify`: checks that every implementation computes what was trained.
 //!
 //! - [`windows`]: the golden windows of the bundle, and windows drawn at random.
-//! - [`mod@sides`]: RTen, ONNX Runtime, the engine as the pipeline has it. [`network`]: what was trained.
-//! - [`report`]: the distances, as a table and as JSON, and what the manifest says of each backend.
-//! - [`boards`]: what is asked of accelerators; [`walk`]: history along the boards' path, for what a difference comes to.
+//! - [`mod@implementations`]: RTen, ONNX Runtime, the pipeline's engine. [`network`]: the trained networks.
+//! - [`report`]: the distances, as a table and as JSON, and the manifest's entry for each backend.
+//! - [`boards`]: bounds for accelerators; [`trading`]: the effect of differences on decisions and returns.
 //!
-//! Every side is compared with the first, which is the trained network when there is one, and with the answers that the
-//! bundle carries. One difference above the tolerance refuses the bundle.
+//! Every implementation is compared with the first, which is the trained network where given, and with the bundle's golden
+//! outputs. One difference above the tolerance rejects the bundle.
 
 use std::path::PathBuf;
 
@@ -16,29 +16,29 @@ use heqis_infer::{BackendKind, Bundle};
 use heqis_train::export::run::batch_of;
 use heqis_train::train::TrainedRun;
 
-use crate::answer::Answer;
 use crate::convert::npu::Simulator;
 use crate::error::LabError;
-use crate::side::{Side, is_exact};
+use crate::implementation::{Implementation, is_exact};
+use crate::output::CommandOutput;
 use crate::windows;
 
 pub mod boards;
+pub mod implementations;
 pub mod network;
 pub mod report;
-pub mod sides;
-pub mod walk;
+pub mod trading;
 
 pub use boards::BoardArgs;
+use implementations::{Batched, OnnxRuntime, Pipeline, Rten};
 pub use report::{Distance, Report, Trading};
-use sides::{Batched, OnnxRuntime, Pipeline, Rten};
 
-/// Computes a bundle in several ways and refuses it when they differ.
+/// Compute a bundle by several implementations and reject it when they differ.
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// Directory of the bundle.
     #[arg(long, value_name = "DIR")]
     pub bundle: PathBuf,
-    /// Run directory that the bundle was exported from: the trained networks become the side that others are compared with.
+    /// Run directory that the bundle was exported from: the trained networks become the reference.
     #[arg(long, value_name = "DIR")]
     pub run: Option<PathBuf>,
     /// Number of random windows.
@@ -47,35 +47,36 @@ pub struct VerifyArgs {
     /// Seed of the random windows.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// Largest absolute difference between two sides.
+    /// Largest absolute difference between two implementations.
     #[arg(long, value_name = "DIFFERENCE", default_value_t = 1e-5)]
     pub tolerance: f32,
-    /// Python with onnx and onnxruntime, the independent side; without it that side is left out and the report says so.
+    /// Python with onnx and onnxruntime, an independent implementation; without it the report lists ONNX Runtime as not
+    /// compared.
     #[arg(long, value_name = "PROGRAM")]
     pub python: Option<PathBuf>,
-    /// What is asked of accelerators.
+    /// Bounds for accelerators.
     #[command(flatten)]
     pub boards: BoardArgs,
-    /// Answer in JSON.
+    /// Print JSON.
     #[arg(long)]
     pub json: bool,
 }
 
-/// Verifies a bundle by what the machine offers.
+/// Verifies a bundle by the implementations that this machine has.
 ///
 /// # Errors
 ///
-/// [`LabError`] when the bundle cannot be loaded or a side fails. A difference above the tolerance is no error but an
-/// [`Answer`] that is not good.
-pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
+/// [`LabError`] when the bundle cannot be loaded or an implementation fails. A difference above the tolerance is not an
+/// error but a [`CommandOutput`] that is not good.
+pub fn run(args: &VerifyArgs) -> Result<CommandOutput, LabError> {
     let bundle = Bundle::load(&args.bundle)?;
     heqis_bundle::check(&bundle)?;
-    let mut sides = sides(&bundle, args)?;
+    let mut implementations = implementations(&bundle, args)?;
     if let Some(dir) = &args.run {
         let run = TrainedRun::open(dir)?;
-        sides.insert(0, Box::new(network::Network::new(&bundle, &run)?));
+        implementations.insert(0, Box::new(network::Network::new(&bundle, &run)?));
     }
-    let report = verify(&bundle, sides, args)?;
+    let report = verify(&bundle, implementations, args)?;
     if args.boards.write {
         bundle.amend(std::collections::BTreeMap::new(), report.verified())?;
     }
@@ -84,67 +85,70 @@ pub fn run(args: &VerifyArgs) -> Result<Answer, LabError> {
             .map_err(|source| LabError::json(&args.bundle, source))?,
         false => report.markdown(),
     };
-    Ok(Answer {
+    Ok(CommandOutput {
         good: report.is_good(),
         lines: lines.lines().map(str::to_owned).collect(),
     })
 }
 
-/// Returns the sides that need nothing but the bundle, and those of the boards that are asked for.
+/// Returns the implementations that need only the bundle, and those of the boards that the arguments name.
 ///
 /// # Errors
 ///
-/// [`LabError::Infer`] when an engine does not take the model, [`LabError::Rule`] when the simulator cannot be calibrated.
-pub fn sides(bundle: &Bundle, args: &VerifyArgs) -> Result<Vec<Box<dyn Side>>, LabError> {
-    let mut sides: Vec<Box<dyn Side>> = vec![
+/// [`LabError::Infer`] when an engine rejects the model, [`LabError::Rule`] when the simulator cannot be calibrated.
+pub fn implementations(
+    bundle: &Bundle,
+    args: &VerifyArgs,
+) -> Result<Vec<Box<dyn Implementation>>, LabError> {
+    let mut implementations: Vec<Box<dyn Implementation>> = vec![
         Box::new(Rten::new(bundle.model())?),
         Box::new(Pipeline::new(bundle, BackendKind::Cpu)?),
     ];
     if let Some(python) = &args.python {
-        let side = OnnxRuntime::new(bundle, MODEL_FILE, 1, python);
-        sides.push(Box::new(side));
+        let implementation = OnnxRuntime::new(bundle, MODEL_FILE, 1, python);
+        implementations.push(Box::new(implementation));
     }
     for file in bundle.manifest().files.keys() {
         let (Some(batch), Some(model)) = (batch_of(file), bundle.file(file)) else {
             continue;
         };
-        sides.push(Box::new(Batched::new(Rten::new(model)?, batch)));
+        implementations.push(Box::new(Batched::new(Rten::new(model)?, batch)));
         if let Some(python) = &args.python {
-            let side = OnnxRuntime::new(bundle, file, batch, python);
-            sides.push(Box::new(Batched::new(side, batch)));
+            let implementation = OnnxRuntime::new(bundle, file, batch, python);
+            implementations.push(Box::new(Batched::new(implementation, batch)));
         }
     }
     if args.boards.simulate {
         let npu = args.boards.npu.npu(bundle)?;
-        sides.push(Box::new(Simulator::new(npu, bundle)));
+        implementations.push(Box::new(Simulator::new(npu, bundle)));
     }
     for backend in &args.boards.backend {
-        sides.push(Box::new(Pipeline::new(bundle, *backend)?));
+        implementations.push(Box::new(Pipeline::new(bundle, *backend)?));
     }
-    Ok(sides)
+    Ok(implementations)
 }
 
-/// Compares sides over golden and random windows: each with the bundle's golden answers, and each with the first.
+/// Compares implementations over golden and random windows: each with the bundle's golden answers, and each with the first.
 ///
 /// # Errors
 ///
-/// [`LabError::Rule`] when there is no side, or whatever a side reports.
+/// [`LabError::Rule`] when there is no implementation, and the errors of implementations.
 pub fn verify(
     bundle: &Bundle,
-    mut sides: Vec<Box<dyn Side>>,
+    mut implementations: Vec<Box<dyn Implementation>>,
     args: &VerifyArgs,
 ) -> Result<Report, LabError> {
     let bounds = [args.tolerance, args.boards.gate, args.boards.flips as f32];
-    let sound = bounds
+    let is_valid = bounds
         .iter()
         .all(|bound| bound.is_finite() && *bound >= 0.0);
-    if !sound || args.windows == 0 || sides.is_empty() {
+    if !is_valid || args.windows == 0 || implementations.is_empty() {
         return Err(LabError::rule(
             "verify",
             format!(
-                "needs a window, a side and bounds of zero or more, got {}, {} and {bounds:?}",
+                "needs a window, an implementation and bounds of zero or more, got {}, {} and {bounds:?}",
                 args.windows,
-                sides.len(),
+                implementations.len(),
             ),
         ));
     }
@@ -153,38 +157,44 @@ pub fn verify(
         bundle: args.bundle.display().to_string(),
         ..Report::default()
     };
-    let (golden, carried) = windows::golden(bundle)?;
+    let (golden, expected) = windows::golden(bundle)?;
     let random = windows::random(bundle, args.windows, args.seed)?;
     for (kind, windows) in [("golden", &golden), ("random", &random)] {
-        let mut first: Option<(String, windows::Answers)> = None;
-        for side in &mut sides {
-            let answers = side.compute(windows)?;
-            let name = side.name();
-            let (backend, exact) = (side.backend(), is_exact(side.as_ref()));
-            let mut measure = |with: (&str, &windows::Answers), narrow| {
-                let side = (name.as_str(), backend, &answers);
+        let mut first: Option<(String, windows::Outputs)> = None;
+        for implementation in &mut implementations {
+            let outputs = implementation.compute(windows)?;
+            let name = implementation.name();
+            let (backend, exact) = (implementation.backend(), is_exact(implementation.as_ref()));
+            let mut measure = |with: (&str, &windows::Outputs), narrow| {
+                let implementation = (name.as_str(), backend, &outputs);
                 let tolerance = if exact { narrow } else { args.boards.gate };
-                let outputs = &manifest.outputs;
-                report.measure((kind, windows.count), side, with, outputs, tolerance);
+                let specs = &manifest.outputs;
+                report.measure(
+                    (kind, windows.count),
+                    implementation,
+                    with,
+                    specs,
+                    tolerance,
+                );
             };
             if kind == "golden" {
-                measure(("the bundle", &carried), manifest.golden.tolerance);
+                measure(("the bundle", &expected), manifest.golden.tolerance);
             }
             match &first {
-                Some((name, answers)) => measure((name, answers), args.tolerance),
-                None => first = Some((name, answers)),
+                Some((name, first)) => measure((name, first), args.tolerance),
+                None => first = Some((name, outputs)),
             }
         }
     }
     if let Some(trade) = args.boards.trading() {
-        for side in &mut sides {
-            if is_exact(side.as_ref()) {
+        for implementation in &mut implementations {
+            if is_exact(implementation.as_ref()) {
                 continue;
             }
-            let difference = trade.compare(bundle, side.as_mut())?;
+            let difference = trade.compare(bundle, implementation.as_mut())?;
             let allowed = args.boards.flips * difference.bars as f64;
             report.trading.push(Trading {
-                side: side.name(),
+                implementation: implementation.name(),
                 within: difference.class_flips as f64 <= allowed,
                 difference,
             });

@@ -1,4 +1,4 @@
-//! The trained networks themselves, as one more side.
+//! The trained networks as an implementation.
 
 use heqis_infer::Bundle;
 use heqis_train::export::direction::{Direction, GENERATORS_KEY};
@@ -7,8 +7,8 @@ use heqis_train::nets::encoder::Encoder;
 use heqis_train::train::{SavedWeights, TrainedRun};
 
 use crate::error::LabError;
-use crate::side::Side;
-use crate::windows::{Answers, Windows};
+use crate::implementation::Implementation;
+use crate::windows::{Outputs, Windows};
 
 /// The networks of a run, computed by the framework that trained them.
 #[derive(Debug)]
@@ -20,11 +20,11 @@ pub enum Network {
 }
 
 impl Network {
-    /// Finds in a run what a bundle was made of.
+    /// Finds the networks of a run that a bundle was exported from.
     ///
     /// # Errors
     ///
-    /// [`LabError::Rule`] when the run has nothing of the kind.
+    /// [`LabError::Rule`] when the run lacks them.
     pub fn new(bundle: &Bundle, run: &TrainedRun) -> Result<Self, LabError> {
         let manifest = bundle.manifest();
         let fault = |rule: String| {
@@ -51,24 +51,24 @@ impl Network {
         generators.retain(|generator| names.split(',').any(|name| name == generator.name));
         match generators.len() == names.split(',').count() {
             true => Ok(Self::Direction(direction(run, generators)?)),
-            false => fault(format!("has not all of the generators {names}")),
+            false => fault(format!("lacks some of the generators {names}")),
         }
     }
 }
 
-impl Side for Network {
+impl Implementation for Network {
     fn name(&self) -> String {
         "trained network (burn)".to_owned()
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
         match self {
             Self::Factors(encoder, bars, features) => {
                 Ok(vec![encode(encoder, &windows.inputs[0], *bars, *features)?])
             }
             Self::Direction(direction) => {
-                let answers = direction.forward(&windows.inputs[0], windows.count)?;
-                Ok(answers.to_vec())
+                let outputs = direction.forward(&windows.inputs[0], windows.count)?;
+                Ok(outputs.to_vec())
             }
         }
     }

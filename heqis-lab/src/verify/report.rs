@@ -1,4 +1,4 @@
-//! How far the sides lie apart.
+//! Distances between implementations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,28 +6,29 @@ use std::fmt::Write;
 use heqis_infer::{BackendKind, TensorSpec, TradingDifference, Verified};
 use serde::Serialize;
 
-use crate::windows::Answers;
+use crate::windows::Outputs;
 
-/// Distance of one side from another over one output.
+/// Distance of one implementation from another over one output.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Distance {
     /// Which windows: `golden` or `random`.
     pub windows: &'static str,
     /// Number of them.
     pub count: usize,
-    /// The side that was compared.
-    pub side: String,
+    /// The implementation that was compared.
+    #[serde(rename = "side")]
+    pub implementation: String,
     /// What it was compared with.
     pub with: String,
     /// Name of the output.
     pub output: String,
-    /// The backend that the side is, or stands for.
+    /// The backend that the implementation is or represents.
     pub backend: Option<BackendKind>,
-    /// Largest absolute difference of an element; infinite when an element is no number.
+    /// Largest absolute difference of an element; infinite when an element is NaN.
     pub max_abs: f32,
-    /// Mean absolute difference; infinite when an element is no number.
+    /// Mean absolute difference; infinite when an element is NaN.
     pub mean_abs: f32,
-    /// Window of that element, counted from 0.
+    /// Window of the largest difference, counted from 0.
     pub window: usize,
     /// Largest difference allowed.
     pub tolerance: f32,
@@ -40,27 +41,28 @@ impl Distance {
     }
 }
 
-/// What was compared, and what was not.
+/// The comparisons, and the implementations that were skipped.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// Directory of the bundle, as given.
     pub bundle: String,
     /// Distances in the order in which they were measured.
     pub distances: Vec<Distance>,
-    /// What differences come to when decisions are made, by side, with whether that is allowed.
+    /// The effect of differences on decisions, by implementation.
     pub trading: Vec<Trading>,
     /// Sides that could not be computed, with the reason.
     pub skipped: Vec<String>,
 }
 
-/// Decisions by one side.
+/// Decisions of one implementation compared with the reference.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Trading {
-    /// The side.
-    pub side: String,
-    /// Bars, flips, decisions and profit beside the reference's.
+    /// The implementation.
+    #[serde(rename = "side")]
+    pub implementation: String,
+    /// Bars, flips, decisions and profit, compared with the reference's.
     pub difference: TradingDifference,
-    /// Whether as few classes differ as must.
+    /// Whether the number of flipped classes is allowed.
     pub within: bool,
 }
 
@@ -71,9 +73,9 @@ impl Report {
             && self.trading.iter().all(|trading| trading.within)
     }
 
-    /// Returns what the manifest shall say of each backend that was measured.
+    /// Returns the manifest's entry for each measured backend.
     ///
-    /// Of a backend that two sides stand for, the worse figures count.
+    /// Of a backend that two implementations represent, the worse metrics count.
     #[must_use]
     pub fn verified(&self) -> BTreeMap<BackendKind, Verified> {
         let mut verified: BTreeMap<BackendKind, Verified> = BTreeMap::new();
@@ -84,9 +86,9 @@ impl Report {
             let trading = self
                 .trading
                 .iter()
-                .find(|trading| trading.side == distance.side);
+                .find(|trading| trading.implementation == distance.implementation);
             let entry = verified.entry(backend).or_insert_with(|| Verified {
-                by: distance.side.clone(),
+                by: distance.implementation.clone(),
                 windows: 0,
                 max_abs_error: 0.0,
                 mean_abs_error: 0.0,
@@ -94,7 +96,7 @@ impl Report {
                 trading: trading.map(|trading| trading.difference.clone()),
                 passed: trading.is_none_or(|trading| trading.within),
             });
-            // A difference that is no number is kept as the largest that a manifest can hold.
+            // JSON has no infinity: a NaN difference is stored as the largest finite value.
             let finite = |value: f32| value.min(f32::MAX);
             entry.windows = entry.windows.max(distance.count);
             entry.max_abs_error = entry.max_abs_error.max(finite(distance.max_abs));
@@ -105,25 +107,25 @@ impl Report {
         verified
     }
 
-    /// Adds the distance of `side` from `with` over each output.
+    /// Adds the distance of `implementation` from `with` over each output.
     pub(super) fn measure(
         &mut self,
         windows: (&'static str, usize),
-        side: (&str, Option<BackendKind>, &Answers),
-        with: (&str, &Answers),
+        implementation: (&str, Option<BackendKind>, &Outputs),
+        with: (&str, &Outputs),
         outputs: &[TensorSpec],
         tolerance: f32,
     ) {
-        for ((spec, a), b) in outputs.iter().zip(side.2).zip(with.1) {
+        for ((spec, a), b) in outputs.iter().zip(implementation.2).zip(with.1) {
             let length = (a.len() / windows.1.max(1)).max(1);
             let (max_abs, at) = furthest(a, b);
             self.distances.push(Distance {
                 windows: windows.0,
                 count: windows.1,
-                side: side.0.to_owned(),
+                implementation: implementation.0.to_owned(),
                 with: with.0.to_owned(),
                 output: spec.name.clone(),
-                backend: side.1,
+                backend: implementation.1,
                 max_abs,
                 mean_abs: mean(a, b),
                 window: at / length,
@@ -135,7 +137,7 @@ impl Report {
     /// Returns the report as a Markdown table and a verdict.
     pub fn markdown(&self) -> String {
         let mut text = String::from(
-            "| windows | side | with | output | largest difference | mean | allowed |\n|---|---|---|---|---|---|---|\n",
+            "| windows | implementation | with | output | largest difference | mean | allowed |\n|---|---|---|---|---|---|---|\n",
         );
         for distance in &self.distances {
             let mark = if distance.is_within() {
@@ -149,7 +151,7 @@ impl Report {
                 "| {} {} | {} | {} | {} | {:.2e}{mark} | {:.1e} | {:.0e} |",
                 distance.count,
                 distance.windows,
-                distance.side,
+                distance.implementation,
                 distance.with,
                 distance.output,
                 distance.max_abs,
@@ -158,7 +160,7 @@ impl Report {
             );
         }
         for Trading {
-            side,
+            implementation,
             difference,
             within,
         } in &self.trading
@@ -173,8 +175,8 @@ impl Report {
             let mark = if *within { "" } else { " **too many**" };
             let _ = writeln!(
                 text,
-                "\n{side}: of {bars} bars {class_flips} change their most likely class{mark} and {decisions} their decision; \
-                 total return {:.4} % beside {:.4} %",
+                "\n{implementation}: of {bars} bars {class_flips} change their most likely class{mark} and {decisions} their decision; \
+                 total return {:.4} % against {:.4} %",
                 backend_return * 100.0,
                 reference_return * 100.0,
             );
@@ -189,14 +191,14 @@ impl Report {
             .count();
         let above = self.distances.iter().filter(|d| !d.is_within()).count();
         if above == 0 && flipped > 0 {
-            let _ = writeln!(text, "\n{}: refused, too many classes change", self.bundle);
+            let _ = writeln!(text, "\n{}: rejected, too many classes change", self.bundle);
             return text;
         }
         let _ = match above {
             0 => writeln!(text, "\n{}: every difference is allowed", self.bundle),
             above => writeln!(
                 text,
-                "\n{}: refused, {above} of {} differences are above what is allowed",
+                "\n{}: rejected, {above} of {} differences are above what is allowed",
                 self.bundle,
                 self.distances.len()
             ),
@@ -205,7 +207,7 @@ impl Report {
     }
 }
 
-/// Returns the largest absolute difference and its place. A missing element, or one that is no number, is infinitely far.
+/// Returns the largest absolute difference and its position. A missing element and NaN are infinitely far.
 fn furthest(a: &[f32], b: &[f32]) -> (f32, usize) {
     if a.len() != b.len() {
         return (f32::INFINITY, a.len().min(b.len()));
@@ -239,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_number_or_not_there_is_infinitely_far() {
+    fn nan_and_missing_elements_are_infinitely_far() {
         assert_eq!(furthest(&[1.0, 2.0, 3.0], &[1.0, 2.5, 3.25]), (0.5, 1));
         assert_eq!(furthest(&[1.0, f32::NAN], &[1.0, 1.0]), (f32::INFINITY, 1));
         assert_eq!(furthest(&[f32::NAN], &[f32::NAN]), (f32::INFINITY, 0));

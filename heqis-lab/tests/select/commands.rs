@@ -18,7 +18,7 @@ struct Cli {
 }
 
 #[test]
-fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_the_test_span() {
+fn the_command_writes_one_row_for_each_symbol_with_all_trials_and_counts_test_runs() {
     let folder = tempfile::tempdir().unwrap();
     let bars = history();
     let mut words = vec![
@@ -75,14 +75,14 @@ fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_t
             );
         }
     }
-    // The choice has the greatest score of all columns; one who never buys scores nothing.
+    // The choice has the highest score of all columns; cash has a score of zero.
     let scores = row.iter().filter(|(name, _)| name.ends_with("_score"));
     let most = scores
         .map(|(_, value)| value.parse::<f64>().unwrap())
         .fold(f64::MIN, f64::max);
     assert_eq!(row["score"].parse::<f64>().unwrap(), most);
     assert_eq!(row["g2_return_score"], "0");
-    // Buying every day is holding.
+    // Buying every day equals holding.
     assert_eq!(row["g1_return_score"], row["hold_return_score"]);
     go(&words).unwrap();
     let second = rows();
@@ -97,7 +97,7 @@ fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_t
         ("--candidate=g1", "must be NAME=SOURCE"),
         ("--candidate=hold=x.csv", "the name hold is taken"),
         ("--candidate=g1=x.csv", "the name g1 is taken"),
-        ("--candidate=g 3=x.csv", "a name is ASCII"),
+        ("--candidate=g 3=x.csv", "a name may hold only ASCII"),
     ] {
         let mut words = words.clone();
         words.push(word.to_owned());
@@ -107,7 +107,7 @@ fn the_command_writes_a_row_a_symbol_with_the_losers_in_it_and_counts_looks_at_t
 }
 
 #[test]
-fn bundles_are_candidates_behind_the_day_that_they_were_made_on() {
+fn bundles_are_candidates_after_their_last_fitted_day() {
     let folder = tempfile::tempdir().unwrap();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models");
     let [factors, direction] =
@@ -150,7 +150,7 @@ fn bundles_are_candidates_behind_the_day_that_they_were_made_on() {
     }
 }
 
-/// Two generators and an encoder as small as can be: it is about who sees what, not about how well.
+/// Two generators and an encoder of minimal size: the test concerns their data, not their skill.
 const TINY: &str = r#"
 seed = 5
 [data]
@@ -185,7 +185,7 @@ factors = 2
 "#;
 
 #[test]
-fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_changes_no_trial() {
+fn generators_are_trained_for_every_fold_on_earlier_days_and_the_test_span_changes_no_trial() {
     let root = tempfile::tempdir().unwrap();
     let test_from = day("2014-01-02");
     let go = |name: &str, table: &Path| {
@@ -211,7 +211,7 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
         let lines = run(&Cli::try_parse_from(words.clone()).unwrap().args)
             .unwrap()
             .lines;
-        // Three rules, and the regressions, the trees, two generators and their mean in three modes each.
+        // Three rules in one mode, and the regressions, the trees, two generators and their mean in three modes each.
         assert!(lines[0].contains("of 18 trials"), "{lines:?}");
         let text = std::fs::read_to_string(work.join("out/selection.json")).unwrap();
         let record: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -232,7 +232,7 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
         let corpus = run.corpus().unwrap();
         assert!(run.manifest.days.training.to < run.manifest.days.validation.from);
         assert!(corpus.seen_to().unwrap() < from, "{name}");
-        // The gap of one day and five, and the day that the last label looks at.
+        // The gap of one day and five, and the day of the last label.
         let seen = corpus.series[0].dates.iter();
         let between = seen.filter(|date| corpus.seen_to().unwrap() < **date && **date < from);
         assert!(between.count() >= 6, "{name}");
@@ -242,7 +242,7 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
         );
     }
 
-    // A second look trains nothing anew, and finds the same.
+    // A second run trains nothing and has the same result.
     let stamp = |name: &str| {
         std::fs::metadata(runs.join(name))
             .unwrap()
@@ -259,7 +259,7 @@ fn generators_are_trained_for_every_fold_on_days_before_it_and_the_test_span_cha
     assert!(before == weights.map(|name| std::fs::read(runs.join(name)).unwrap()));
     assert_eq!(epochs, stamp("fold-1/run/checkpoints/latest.json"));
 
-    // Another future: it ends early.
+    // A history that ends earlier.
     let table = root.path().join("002032.SZ.csv");
     let text = std::fs::read_to_string(data("002032.SZ.csv")).unwrap();
     let early = text.lines().take_while(|line| !line.starts_with("2015"));

@@ -1,4 +1,4 @@
-//! The choice among models: what it looks at, what it refuses to look at, and what it writes.
+//! The choice among models: its inputs, its protection of the test span, and its files.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod commands;
@@ -11,8 +11,8 @@ use heqis_backtest::settings::Settings;
 use heqis_data::predictions::Predictions;
 use heqis_lab::select::candidate::{Candidate, Forecast};
 use heqis_lab::select::choose::{Trial, best, deflate, score};
+use heqis_lab::select::evaluator::Evaluator;
 use heqis_lab::select::folds::FoldPlan;
-use heqis_lab::select::judge::Judge;
 use heqis_lab::select::report::Selected;
 use heqis_lab::select::select;
 use heqis_quant::{Bar, Date, DecisionRule, Marks, SignalMode};
@@ -46,8 +46,8 @@ fn plan() -> FoldPlan {
     }
 }
 
-fn judge() -> Judge {
-    Judge {
+fn evaluator() -> Evaluator {
+    Evaluator {
         settings: Settings {
             rule: DecisionRule {
                 enter: 0.001,
@@ -61,7 +61,7 @@ fn judge() -> Judge {
     }
 }
 
-/// A candidate that says `of(bars, place)` after each close.
+/// A candidate that predicts `of(bars, index)` after each close.
 fn candidate(
     name: &str,
     bars: &[Bar],
@@ -84,7 +84,7 @@ fn candidate(
     }
 }
 
-/// Knows what comes, up to a day, and the contrary of it afterwards.
+/// Predicts the next return up to a day, and its negative afterwards.
 fn oracle_up_to(bars: &[Bar], last: Date) -> Candidate {
     candidate("oracle", bars, None, |place| {
         let Some(next) = bars.get(place + 1) else {
@@ -106,7 +106,7 @@ fn choice(selected: &Selected) -> (&str, f64) {
 
 #[test]
 fn the_score_is_the_mean_less_its_standard_error() {
-    // Mean 2, deviation 1, over the root of 3.
+    // Mean 2, deviation 1, divided by the root of 3.
     assert!((score(&[1.0, 2.0, 3.0]) - (2.0 - 1.0 / 3.0_f64.sqrt())).abs() < 1e-15);
     assert_eq!(score(&[1.5]), 1.5);
     assert_eq!(score(&[]), 0.0);
@@ -114,7 +114,7 @@ fn the_score_is_the_mean_less_its_standard_error() {
 }
 
 #[test]
-fn of_equal_scores_the_first_and_simplest_wins() {
+fn on_a_tie_the_first_and_simplest_trial_wins() {
     let trial = |name: &str, score| Trial {
         candidate: name.to_owned(),
         mode: SignalMode::Return,
@@ -132,33 +132,33 @@ fn of_equal_scores_the_first_and_simplest_wins() {
 }
 
 #[test]
-fn one_who_knows_the_future_is_chosen_and_what_comes_later_does_not_count() {
+fn an_oracle_is_chosen_and_the_test_span_does_not_count() {
     let bars = history();
     let plan = plan();
-    // It turns round where the test span begins: chosen all the same, and the test shows it.
+    // Its forecasts flip at the start of the test span: it is still chosen, and the test run shows the loss.
     let oracle = oracle_up_to(&bars, plan.test_from);
-    let selected = select(&bars, &plan, &[oracle], &judge(), 0).unwrap();
+    let selected = select(&bars, &plan, &[oracle], &evaluator(), 0).unwrap();
     let (name, score) = choice(&selected);
     assert_eq!(name, "oracle");
     assert!(score > 3.0, "{score}");
     assert!(selected.deflation.deflated.unwrap() > 0.99);
     assert!(selected.test.metrics.curve.total_return < -0.5);
-    // Three rules, and the regressions, the trees and one table in three modes each.
+    // Three rules in one mode, and the regressions, the trees and one table in three modes each.
     assert_eq!((selected.trials.len(), selected.deflation.trials), (12, 12));
 }
 
 #[test]
-fn holders_get_the_shares_that_a_suspected_ex_right_must_have_given() {
+fn holders_receive_the_shares_of_a_suspected_ex_right() {
     let bars = history();
-    // So small an account that no day's volume bounds it.
+    // The account is too small for the volume limit of any day.
     let broker = BrokerConfig {
         cash_cents: 10_000_000,
         ..BrokerConfig::default()
     };
-    let judge = Judge {
+    let evaluator = Evaluator {
         settings: Settings {
             broker,
-            ..judge().settings
+            ..evaluator().settings
         },
         events: Vec::new(),
     };
@@ -167,13 +167,13 @@ fn holders_get_the_shares_that_a_suspected_ex_right_must_have_given() {
         .filter(|bar| bar.marks.contains(Marks::EX_RIGHT_SUSPECTED))
         .count();
     assert!(suspected >= 4, "{suspected}");
-    assert_eq!(judge.assumed(&bars).len(), suspected);
+    assert_eq!(evaluator.assumed(&bars).len(), suspected);
     let span = 905..2000;
     let forecasts = heqis_lab::select::baselines::hold(&bars);
-    let run = judge
+    let run = evaluator
         .run(&bars, span.clone(), &forecasts, SignalMode::Return)
         .unwrap();
-    // Bought at the second open, held to the last close; the overnight move of an ex-right day counts as nothing.
+    // Bought at the second open, held to the last close; the overnight move of an ex-right day counts as zero.
     let bought = &bars[span.start + 1];
     let mut worth = bought.close / bought.open;
     for pair in bars[span.start + 1..span.end].windows(2) {
@@ -182,10 +182,10 @@ fn holders_get_the_shares_that_a_suspected_ex_right_must_have_given() {
     let total = 1.0 + run.metrics.curve.total_return;
     // Lots, a tick of slippage, fees, cents of reference prices.
     assert!((total / worth - 1.0).abs() < 0.02, "{total} {worth}");
-    // A known event takes the place of the assumed one.
-    let known = Judge {
-        events: judge.assumed(&bars),
-        ..judge
+    // A known event replaces the assumed one.
+    let known = Evaluator {
+        events: evaluator.assumed(&bars),
+        ..evaluator
     };
     assert!(known.assumed(&bars).is_empty());
     assert_eq!(
@@ -197,18 +197,18 @@ fn holders_get_the_shares_that_a_suspected_ex_right_must_have_given() {
 }
 
 #[test]
-fn nothing_of_the_test_span_reaches_the_choice() {
+fn the_choice_does_not_depend_on_the_test_span() {
     let bars = history();
     let plan = plan();
     let whole = select(
         &bars,
         &plan,
         &[oracle_up_to(&bars, plan.test_from)],
-        &judge(),
+        &evaluator(),
         0,
     )
     .unwrap();
-    // Another future: prices doubled from the test span on, and forecasts turned round.
+    // Another future: prices doubled from the test span on, and forecasts negated.
     let mut other = bars.clone();
     for bar in other.iter_mut().filter(|bar| bar.date >= plan.test_from) {
         for price in [&mut bar.open, &mut bar.high, &mut bar.low, &mut bar.close] {
@@ -219,7 +219,7 @@ fn nothing_of_the_test_span_reaches_the_choice() {
         &other,
         &plan,
         &[oracle_up_to(&bars, day("2099-01-01"))],
-        &judge(),
+        &evaluator(),
         0,
     )
     .unwrap();
@@ -232,7 +232,7 @@ fn nothing_of_the_test_span_reaches_the_choice() {
 }
 
 #[test]
-fn the_best_of_many_coins_is_not_believed() {
+fn the_best_of_many_random_candidates_is_not_believed() {
     let bars = history();
     let coins: Vec<Candidate> = (0..12)
         .map(|coin| {
@@ -242,7 +242,7 @@ fn the_best_of_many_coins_is_not_believed() {
             })
         })
         .collect();
-    let selected = select(&bars, &plan(), &coins, &judge(), 0).unwrap();
+    let selected = select(&bars, &plan(), &coins, &evaluator(), 0).unwrap();
     let winner = &selected.trials[selected.chosen];
     let deflated = selected.deflation.deflated.unwrap();
     assert!(deflated < 0.95, "{} has {deflated}", winner.name());
@@ -252,7 +252,7 @@ fn the_best_of_many_coins_is_not_believed() {
         selected.verdict(),
         format!("not believed: {deflated:.3} < 0.95")
     );
-    // The best trial and its run are still there.
+    // The best trial and its run are still reported.
     let row: BTreeMap<String, String> = selected.row().into_iter().collect();
     assert_eq!(
         (row["choice"].as_str(), &row["best"]),
@@ -261,30 +261,30 @@ fn the_best_of_many_coins_is_not_believed() {
     assert!(row["test_days"].parse::<usize>().unwrap() > 0);
     let lenient = Selected {
         believe_from: deflated,
-        ..select(&bars, &plan(), &coins, &judge(), 0).unwrap()
+        ..select(&bars, &plan(), &coins, &evaluator(), 0).unwrap()
     };
     assert_eq!(lenient.verdict(), "believed");
     assert_eq!(lenient.choice(), (winner.candidate.as_str(), winner.mode));
     let alone = winner.shape.unwrap().probability_above(0.0).unwrap();
     assert!(deflated < alone);
-    // Trials that were made before count as well.
+    // Earlier trials count as well.
     let more = deflate(&selected.trials, selected.chosen, 1000, &Basis::default());
     assert_eq!(more.trials, selected.deflation.trials + 1000);
     assert!(more.deflated.unwrap() < deflated);
 }
 
 #[test]
-fn forecasts_of_one_who_has_seen_too_much_are_refused() {
+fn forecasts_of_a_model_fitted_on_later_days_are_rejected() {
     let bars = history();
     let plan = plan();
     let days: Vec<Date> = bars.iter().map(|bar| bar.date).collect();
     let folds = plan.cut(&days).unwrap();
     let limit = days[folds.folds[0].train.end - 1];
     let after = days[folds.folds[0].train.end];
-    let judge = judge();
+    let evaluator = evaluator();
     let by = |fitted_to| {
         let model = candidate("g1", &bars, fitted_to, |_| 0.01);
-        select(&bars, &plan, &[model], &judge, 0)
+        select(&bars, &plan, &[model], &evaluator, 0)
     };
     assert!(by(Some(limit)).is_ok());
     let text = by(Some(after)).unwrap_err().to_string();
@@ -297,7 +297,7 @@ fn forecasts_of_one_who_has_seen_too_much_are_refused() {
         text.contains(&format!("up to {limit}, got {after}")),
         "{text}"
     );
-    // One day without a forecast is one day that could have been left out on purpose.
+    // A missing forecast is rejected, since a day could have been left out on purpose.
     let mut holed = candidate("g1", &bars, None, |_| 0.01);
     let missing = days[folds.folds[1].validation.start + 3];
     holed
@@ -305,7 +305,7 @@ fn forecasts_of_one_who_has_seen_too_much_are_refused() {
         .get_mut(&bars[0].symbol)
         .unwrap()
         .remove(&bars[folds.folds[1].validation.start + 3].time_ns);
-    let text = select(&bars, &plan, &[holed], &judge, 0)
+    let text = select(&bars, &plan, &[holed], &evaluator, 0)
         .unwrap_err()
         .to_string();
     assert!(
@@ -315,7 +315,7 @@ fn forecasts_of_one_who_has_seen_too_much_are_refused() {
 }
 
 #[test]
-fn an_ensemble_is_the_mean_of_all_that_speak() {
+fn an_ensemble_is_the_mean_of_all_forecasts() {
     let bars = &history()[..3];
     let parts = [
         candidate("a", bars, Some(day("2001-01-01")), |_| 0.02),
@@ -333,13 +333,13 @@ fn an_ensemble_is_the_mean_of_all_that_speak() {
     assert_eq!(
         one.fitted_to,
         Some(day("2002-01-01")),
-        "the younger fit binds"
+        "the later fit counts"
     );
     assert!(Candidate::ensemble("none", &[]).forecasts.is_empty());
 }
 
 #[test]
-fn a_table_without_probabilities_is_tried_by_its_returns_alone() {
+fn a_table_without_probabilities_has_the_return_mode_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("g1.csv");
     let bars = history();
@@ -351,7 +351,7 @@ fn a_table_without_probabilities_is_tried_by_its_returns_alone() {
     let table = Predictions::read(&path).unwrap();
     let candidate = Candidate::of_table("g1", &table, &bars);
     assert_eq!(candidate.modes(), [SignalMode::Return]);
-    let selected = select(&bars, &plan(), &[candidate], &judge(), 0).unwrap();
+    let selected = select(&bars, &plan(), &[candidate], &evaluator(), 0).unwrap();
     let tried = selected
         .trials
         .iter()

@@ -1,9 +1,9 @@
-//! History along the path of the boards, with one of the two models listened to or answered for.
+//! Decisions and returns on history, with one of the two models recorded or replaced by recorded outputs.
 
 use crate::convert::calibration::role;
 use crate::error::LabError;
-use crate::side::Side;
-use crate::windows::{Answers, Windows};
+use crate::implementation::Implementation;
+use crate::windows::{Outputs, Windows};
 use heqis_backtest::backtest_input::BacktestInput;
 use heqis_backtest::inputs::{RawBars, ReferenceData};
 use heqis_backtest::run::run;
@@ -26,7 +26,7 @@ use std::rc::Rc;
 pub struct Trade {
     /// Tables of daily bars.
     pub bars: Vec<PathBuf>,
-    /// The other bundle of the pair: a predicting one for a feature model, and the other way round.
+    /// The other bundle of the pair: a direction model for a feature model, and vice versa.
     pub with: Option<PathBuf>,
     /// Settings of the backtest.
     pub settings: Option<PathBuf>,
@@ -37,33 +37,35 @@ pub struct Trade {
 }
 
 impl Trade {
-    /// Decides and trades once with the bundles on the CPU engine, and once with `side` in the place of the bundle's model,
-    /// in one account for all stocks.
+    /// Decides and trades twice, in one account for all stocks: with the bundles on the CPU engine, and with `implementation`
+    /// in place of the bundle's model.
     ///
     /// # Errors
     ///
-    /// [`LabError`] when an input cannot be read, the bundles are no pair, or a model or a run fails.
+    /// [`LabError`] when an input cannot be read, the bundles are no pair, or a model or run fails.
     pub fn compare(
         &self,
         bundle: &Bundle,
-        side: &mut dyn Side,
+        implementation: &mut dyn Implementation,
     ) -> Result<TradingDifference, LabError> {
         let settings = match &self.settings {
             Some(path) => Settings::read(path)?,
             None => Settings::default(),
         };
         let series = RawBars::read(&self.bars, Tables::default(), &ImportArgs::default(), None)?;
-        let facts = ReferenceData::read(
+        let reference_data = ReferenceData::read(
             series.bars.keys().copied(),
             &series.tables,
             CleanConfig::default(),
         )?;
-        let tape = Rc::new(RefCell::new(Tape::default()));
-        let reference = self.predict(bundle, &settings, &facts, &series, &tape)?;
-        let windows = tape.borrow().windows(bundle);
-        let answers = side.compute(&windows)?;
-        tape.borrow_mut().answer(bundle, &answers, windows.count);
-        let backend = self.predict(bundle, &settings, &facts, &series, &tape)?;
+        let recording = Rc::new(RefCell::new(Recording::default()));
+        let reference = self.predict(bundle, &settings, &reference_data, &series, &recording)?;
+        let windows = recording.borrow().windows(bundle);
+        let outputs = implementation.compute(&windows)?;
+        recording
+            .borrow_mut()
+            .replay(bundle, &outputs, windows.count);
+        let backend = self.predict(bundle, &settings, &reference_data, &series, &recording)?;
 
         let span = Span::new(
             self.from.map_or_else(|| Date::new(1990, 1, 1), Ok)?,
@@ -74,11 +76,11 @@ impl Trade {
             bars: 0,
             class_flips: 0,
             decisions: 0,
-            reference_return: total_return(&reference, &facts, span, &settings)?,
-            backend_return: total_return(&backend, &facts, span, &settings)?,
+            reference_return: total_return(&reference, &reference_data, span, &settings)?,
+            backend_return: total_return(&backend, &reference_data, span, &settings)?,
         };
         for ((_, reference), (_, backend)) in reference.iter().zip(&backend) {
-            // Both saw the same bars, since neither the cleaner nor the scaler asks a model.
+            // Both have the same bars, since neither the cleaner nor the scaler depends on a model.
             let decided = |series: &PredictedSeries| {
                 decide(&strategy, &series.predicted, &settings.trading_states)
             };
@@ -101,33 +103,33 @@ impl Trade {
         &self,
         bundle: &Bundle,
         settings: &Settings,
-        facts: &ReferenceData,
+        reference_data: &ReferenceData,
         series: &RawBars,
-        tape: &Rc<RefCell<Tape>>,
+        recording: &Rc<RefCell<Recording>>,
     ) -> Result<Vec<(Symbol, PredictedSeries)>, LabError> {
         let role = role(bundle)?;
         let (inner, scaler) = match (role, &self.with) {
             (Role::Factors, Some(direction)) => BundleModel::load(Some(bundle.dir()), direction)?,
             (Role::Factors, None) => {
-                let rule = "a feature model trades only with a predicting one, which --with names";
+                let rule = "a feature model needs a direction model to trade: name one by --with";
                 return Err(LabError::rule("verify", rule.to_owned()));
             }
             (Role::Direction, factors) => BundleModel::load(factors.as_deref(), bundle.dir())?,
         };
         let config = PipelineConfig {
-            clean: facts.clean.clone(),
+            clean: reference_data.clean.clone(),
             ..PipelineConfig::new(scaler, settings.strategy(SignalMode::Return))
         };
-        let taped = Taped {
+        let model = RecordedModel {
             inner,
             role,
-            tape: tape.clone(),
+            recording: recording.clone(),
             factors: Vec::new(),
         };
-        let mut path = DecisionPipeline::new(config, taped)?;
+        let mut pipeline = DecisionPipeline::new(config, model)?;
         let stocks = series.bars.iter();
         stocks
-            .map(|(symbol, bars)| Ok((*symbol, predict_series(&mut path, bars)?)))
+            .map(|(symbol, bars)| Ok((*symbol, predict_series(&mut pipeline, bars)?)))
             .collect()
     }
 }
@@ -145,7 +147,7 @@ fn total_return(
     Ok(result.metrics.curve.total_return)
 }
 
-/// The most likely class; of equal ones the first.
+/// Returns the most likely class; on a tie the first.
 fn class(prediction: &Prediction) -> usize {
     let [down, flat, up] = prediction.probabilities;
     match (down >= flat && down >= up, flat >= up) {
@@ -155,69 +157,74 @@ fn class(prediction: &Prediction) -> usize {
     }
 }
 
-/// What a model was asked, and what it shall answer instead of computing.
+/// The inputs of a model, and the outputs that it returns instead of computing.
 #[derive(Debug, Default)]
-struct Tape {
-    asked: Vec<f32>,
-    answers: Option<VecDeque<Answer>>,
+struct Recording {
+    inputs: Vec<f32>,
+    outputs: Option<VecDeque<WindowOutputs>>,
 }
 
-/// The outputs of one window.
-type Answer = Vec<Vec<f32>>;
+/// The outputs of the model for one window.
+type WindowOutputs = Vec<Vec<f32>>;
 
-impl Tape {
+impl Recording {
     fn windows(&self, bundle: &Bundle) -> Windows {
         let length = bundle.manifest().inputs[0].checked_len().unwrap_or(1);
         Windows {
-            count: self.asked.len() / length,
-            inputs: vec![self.asked.clone()],
+            count: self.inputs.len() / length,
+            inputs: vec![self.inputs.clone()],
         }
     }
 
-    /// Has the tape answer from now on, with predictions in the order of return and probabilities.
-    fn answer(&mut self, bundle: &Bundle, answers: &Answers, count: usize) {
-        let outputs = &bundle.manifest().outputs;
-        let find = |name: &str| outputs.iter().position(|output| output.name == name);
+    /// Switches from recording to replaying `outputs`; predictions come in the order of return and probabilities.
+    fn replay(&mut self, bundle: &Bundle, outputs: &Outputs, count: usize) {
+        let specs = &bundle.manifest().outputs;
+        let find = |name: &str| specs.iter().position(|output| output.name == name);
         let order: Vec<usize> = ["factors", "predicted_return", "probabilities"]
             .into_iter()
             .filter_map(find)
             .collect();
         let of_window = |window: usize| {
             let part = |&output: &usize| {
-                let length = answers[output].len() / count;
-                answers[output][window * length..(window + 1) * length].to_vec()
+                let length = outputs[output].len() / count;
+                outputs[output][window * length..(window + 1) * length].to_vec()
             };
             order.iter().map(part).collect()
         };
-        self.answers = Some((0..count).map(of_window).collect());
+        self.outputs = Some((0..count).map(of_window).collect());
     }
 
-    /// Takes down a question and returns the answer when it is the tape's to give.
-    fn next(&mut self, question: &[f32]) -> Result<Option<Answer>, LabError> {
-        match &mut self.answers {
+    /// Records an input, or returns its outputs when replaying.
+    fn next(&mut self, input: &[f32]) -> Result<Option<WindowOutputs>, LabError> {
+        match &mut self.outputs {
             None => {
-                self.asked.extend_from_slice(question);
+                self.inputs.extend_from_slice(input);
                 Ok(None)
             }
-            Some(answers) => {
-                let answer = answers.pop_front();
-                let ended = || LabError::rule("verify", "more windows than before".to_owned());
-                answer.map(Some).ok_or_else(ended)
+            Some(outputs) => {
+                let next = outputs.pop_front();
+                let ended = || {
+                    LabError::rule(
+                        "verify",
+                        "the second run computes more windows than the first".to_owned(),
+                    )
+                };
+                next.map(Some).ok_or_else(ended)
             }
         }
     }
 }
 
-/// Both models, one of them on tape.
+/// Both models, one of which is recorded or replayed.
 #[derive(Debug)]
-struct Taped {
+struct RecordedModel {
     inner: BundleModel,
     role: Role,
-    tape: Rc<RefCell<Tape>>,
+    recording: Rc<RefCell<Recording>>,
     factors: Vec<f32>,
 }
 
-impl Model for Taped {
+impl Model for RecordedModel {
     type Error = LabError;
 
     fn factor_count(&self) -> usize {
@@ -230,9 +237,9 @@ impl Model for Taped {
 
     fn factors(&mut self, symbol: Symbol, window: &[f32]) -> Result<&[f32], LabError> {
         if self.role == Role::Factors
-            && let Some(mut answer) = self.tape.borrow_mut().next(window)?
+            && let Some(mut outputs) = self.recording.borrow_mut().next(window)?
         {
-            self.factors = answer.swap_remove(0);
+            self.factors = outputs.swap_remove(0);
             return Ok(&self.factors);
         }
         Ok(self.inner.factors(symbol, window)?)
@@ -240,11 +247,11 @@ impl Model for Taped {
 
     fn predict(&mut self, features: &[f32]) -> Result<Prediction, LabError> {
         if self.role == Role::Direction
-            && let Some(answer) = self.tape.borrow_mut().next(features)?
+            && let Some(outputs) = self.recording.borrow_mut().next(features)?
         {
-            let classes = &answer[1];
+            let classes = &outputs[1];
             return Ok(Prediction {
-                predicted_return: answer[0][0].into(),
+                predicted_return: outputs[0][0].into(),
                 probabilities: [classes[0].into(), classes[1].into(), classes[2].into()],
             });
         }

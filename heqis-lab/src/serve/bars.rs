@@ -1,4 +1,4 @@
-//! The bars of a data set, as the page reads them.
+//! The bars of a data set in the form that the page reads.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,12 +12,12 @@ use heqis_quant::Symbol;
 use crate::error::LabError;
 
 /// The bars of a data set. The chart pages through one series after another, so the last one is kept.
-pub(super) struct Stored {
+pub(super) struct DataSetBars {
     data: DataSet,
     last: Mutex<Option<(Symbol, Arc<BarSeries>)>>,
 }
 
-impl Stored {
+impl DataSetBars {
     pub(super) fn new(data: DataSet) -> Self {
         Self {
             data,
@@ -35,7 +35,7 @@ impl Stored {
     }
 }
 
-impl BarStore for Stored {
+impl BarStore for DataSetBars {
     fn listings(&self) -> Result<Vec<Listing>, DashboardError> {
         let listing = |entry: &SymbolEntry| Listing {
             symbol: entry.symbol,

@@ -1,4 +1,4 @@
-//! One trial on one span: forecasts through the boards' decision step, decisions through the broker, money out.
+//! One trial on one span: forecasts → the boards' decision step → the broker → returns.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -16,26 +16,26 @@ use heqis_quant::{Bar, CleanConfig, ExRight, MarketSnapshot, SignalMode, Span, S
 use super::candidate::Forecast;
 use crate::error::LabError;
 
-/// What a run on one span was worth.
+/// The result of a run on one span.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
-    /// One return a day, fees and slippage taken off.
+    /// Daily returns after fees and slippage.
     pub returns: Vec<f64>,
-    /// The figures.
+    /// The metrics.
     pub metrics: Metrics,
 }
 
-/// How trials are run: all in the same way, and as `backtest` runs.
+/// Runs all trials in the same way, as `backtest` does.
 #[derive(Debug)]
-pub struct Judge {
-    /// Rule, filters, account and figures; the mode is the trial's.
+pub struct Evaluator {
+    /// Rule, filters, account and metrics; the trial sets the mode.
     pub settings: Settings,
-    /// Ex-right events, of any stock; see [`Judge::assumed`] for those that are not known.
+    /// Ex-right events, of any stock; see [`Evaluator::assumed`] for those not listed here.
     pub events: Vec<ExRight>,
 }
 
-impl Judge {
-    /// Trades one symbol over the `span` of its bars, starting with cash and ending with what is held at its last close.
+impl Evaluator {
+    /// Trades one symbol over the `span` of its bars, starting with cash; a position at the last close is valued at it.
     /// Filters read the bars before the span, which are not traded; bars after the span are not read.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl Judge {
         let mut predicted = predicted_bars(&strategy, known, forecasts, &reference.markets)?;
         predicted.retain(|predicted| first.time_ns <= predicted.bar.time_ns);
         let mut traded = bars[span.clone()].to_vec();
-        // The limits of the first day follow from the close before it, which the broker is not shown.
+        // The limits of the first day follow from the previous close, which is not among the broker's bars.
         traded[0].pre_close = first.pre_close.or_else(|| {
             let before = bars[..span.start]
                 .iter()
@@ -99,14 +99,14 @@ impl Judge {
         })
     }
 
-    /// Returns the ex-right events that are suspected by the cleaner and not known; see [`instrument::assumed`].
+    /// Returns the ex-right events that the cleaner suspects and `events` lacks; see [`instrument::assumed`].
     #[must_use]
     pub fn assumed(&self, bars: &[Bar]) -> Vec<ExRight> {
         instrument::assumed(bars, &self.events)
     }
 }
 
-/// Returns the bars of which something is forecast, with the market snapshot at their closes.
+/// Returns the bars that have a forecast, with the market snapshot at their closes.
 fn predicted_bars(
     strategy: &Strategy,
     bars: &[Bar],

@@ -1,15 +1,15 @@
-//! The ways in which a model is computed.
+//! Implementations of a model's computation.
 
 use std::path::{Path, PathBuf};
 
 use heqis_infer::{BackendKind, Bundle, CpuEngine, Engine, Libraries, TensorView, load};
 
 use crate::error::LabError;
+use crate::implementation::Implementation;
 use crate::python;
-use crate::side::Side;
-use crate::windows::{Answers, Windows};
+use crate::windows::{Outputs, Windows};
 
-/// Windows that the pipeline's engine is given at once, as in the shipped topologies.
+/// Windows in one batch of the pipeline's engine, as in the shipped topologies.
 const BATCH: usize = 8;
 /// The program that computes with ONNX Runtime.
 const SCRIPT: &str = include_str!("onnx_runtime.py");
@@ -23,13 +23,13 @@ impl Rten {
     ///
     /// # Errors
     ///
-    /// [`LabError::Infer`] when RTen refuses it.
+    /// [`LabError::Infer`] when RTen rejects it.
     pub fn new(model: &[u8]) -> Result<Self, LabError> {
         Ok(Self(CpuEngine::load(model)?))
     }
 }
 
-impl Side for Rten {
+impl Implementation for Rten {
     fn name(&self) -> String {
         "RTen".to_owned()
     }
@@ -38,12 +38,12 @@ impl Side for Rten {
         Some(BackendKind::Cpu)
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
         in_batches(&mut self.0, windows, 1)
     }
 }
 
-/// An engine as a stage has it: on one backend, in batches.
+/// An engine as a stage uses it: on one backend, in batches.
 #[derive(Debug)]
 pub struct Pipeline {
     engine: Box<dyn Engine>,
@@ -51,8 +51,8 @@ pub struct Pipeline {
 }
 
 impl Pipeline {
-    /// Loads the model of a bundle on a backend. What it computes is measured here, so that neither an earlier measurement
-    /// nor the self-test is asked.
+    /// Loads the model of a bundle on a backend. Verification measures its outputs, so neither an earlier
+    /// measurement nor the self-test applies.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Pipeline {
     }
 }
 
-impl Side for Pipeline {
+impl Implementation for Pipeline {
     fn name(&self) -> String {
         format!(
             "engine of the pipeline ({}, batches of {BATCH})",
@@ -76,7 +76,7 @@ impl Side for Pipeline {
         Some(self.backend)
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
         in_batches(self.engine.as_mut(), windows, BATCH)
     }
 }
@@ -85,14 +85,14 @@ fn in_batches(
     engine: &mut dyn Engine,
     windows: &Windows,
     batch: usize,
-) -> Result<Answers, LabError> {
+) -> Result<Outputs, LabError> {
     let shapes: Vec<Vec<usize>> = engine
         .inputs()
         .iter()
         .map(|spec| spec.shape.clone())
         .collect();
-    let mut answers: Answers = vec![Vec::new(); engine.outputs().len()];
-    let mut outputs = answers.clone();
+    let mut all: Outputs = vec![Vec::new(); engine.outputs().len()];
+    let mut outputs = all.clone();
     for start in (0..windows.count).step_by(batch) {
         let rows = batch.min(windows.count - start);
         let inputs: Vec<(Vec<usize>, &[f32])> = shapes
@@ -112,21 +112,21 @@ fn in_batches(
             .map(|(shape, data)| TensorView::f32(shape, data))
             .collect();
         engine.run(&views, &mut outputs)?;
-        for (all, part) in answers.iter_mut().zip(&outputs) {
+        for (all, part) in all.iter_mut().zip(&outputs) {
             all.extend_from_slice(part);
         }
     }
-    Ok(answers)
+    Ok(all)
 }
 
-/// ONNX Runtime in a Python of its own: another implementation, by other people.
+/// ONNX Runtime in its own Python process: an independent implementation.
 #[derive(Debug)]
 pub struct OnnxRuntime {
     python: PathBuf,
     model: PathBuf,
     /// Number of elements of each output.
     outputs: Vec<usize>,
-    /// What the program said of itself.
+    /// The program's description of itself.
     about: String,
 }
 
@@ -146,7 +146,7 @@ impl OnnxRuntime {
     }
 }
 
-impl Side for OnnxRuntime {
+impl Implementation for OnnxRuntime {
     fn name(&self) -> String {
         match self.about.is_empty() {
             true => "ONNX Runtime".to_owned(),
@@ -158,43 +158,50 @@ impl Side for OnnxRuntime {
         Some(BackendKind::Ort)
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
         let arguments = [self.model.display().to_string(), windows.count.to_string()];
         let input = windows.inputs.iter().flatten().copied();
-        let answer = (self.outputs.as_slice(), windows.count);
-        let (about, answers) = python::compute(
+        let shape = (self.outputs.as_slice(), windows.count);
+        let (about, outputs) = python::compute(
             "ONNX Runtime",
             &self.python,
             SCRIPT,
             &arguments,
             input,
-            answer,
+            shape,
         )?;
         self.about = about;
-        Ok(answers)
+        Ok(outputs)
     }
 }
 
-/// A model that takes several windows in one call, computed by a side to which a call is a window.
+/// A model that takes several windows in one call, computed by an implementation for which one call is one window.
 #[derive(Debug)]
 pub struct Batched<S> {
-    side: S,
+    implementation: S,
     batch: usize,
 }
 
-impl<S: Side> Batched<S> {
-    /// Hands `batch` windows at a time to a side.
-    pub fn new(side: S, batch: usize) -> Self {
-        Self { side, batch }
+impl<S: Implementation> Batched<S> {
+    /// Passes `batch` windows per call to an implementation.
+    pub fn new(implementation: S, batch: usize) -> Self {
+        Self {
+            implementation,
+            batch,
+        }
     }
 }
 
-impl<S: Side> Side for Batched<S> {
+impl<S: Implementation> Implementation for Batched<S> {
     fn name(&self) -> String {
-        format!("{}, model for {} windows", self.side.name(), self.batch)
+        format!(
+            "{}, model for {} windows",
+            self.implementation.name(),
+            self.batch
+        )
     }
 
-    fn compute(&mut self, windows: &Windows) -> Result<Answers, LabError> {
+    fn compute(&mut self, windows: &Windows) -> Result<Outputs, LabError> {
         let calls = windows.count.div_ceil(self.batch);
         let filled = windows.inputs.iter().map(|data| {
             // Zeros fill the last call.
@@ -206,10 +213,10 @@ impl<S: Side> Side for Batched<S> {
             count: calls,
             inputs: filled.collect(),
         };
-        let mut answers = self.side.compute(&filled)?;
-        for answer in &mut answers {
-            answer.truncate(answer.len() / (calls * self.batch) * windows.count);
+        let mut outputs = self.implementation.compute(&filled)?;
+        for output in &mut outputs {
+            output.truncate(output.len() / (calls * self.batch) * windows.count);
         }
-        Ok(answers)
+        Ok(outputs)
     }
 }

@@ -12,12 +12,12 @@ use heqis_quant::{Date, Side, Symbol};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::results::Found;
+use super::results::FoundRun;
 
 /// Most decisions of a strategy that are held in memory, some 200 bytes each.
 const MAX_DECISIONS: usize = 2_000_000;
 
-/// The rows of a table.
+/// Reads the rows of a table.
 pub(super) fn rows<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, DashboardError> {
     let fault = |error: csv::Error| DashboardError::Archive(format!("{}: {error}", path.display()));
     let mut reader = csv::Reader::from_path(path).map_err(fault)?;
@@ -38,9 +38,9 @@ struct SignalRow {
     reason: DecisionReason,
 }
 
-/// What the backtests of one strategy decided, in the order of days. The table does not hold the position; it follows from
-/// the sides, since a backtest takes every decision for carried out.
-pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, DashboardError> {
+/// Reads the decisions of one strategy's backtests in the order of days. The table does not hold the position; it follows
+/// from the sides, since the decision step assumes that every decision is executed.
+pub(super) fn decisions(runs: &[FoundRun], epoch: u64) -> Result<Decisions, DashboardError> {
     let mut listed = Vec::new();
     for (stream, run) in (0u64..).zip(runs) {
         let path = run.dir.join("signals.csv");
@@ -59,7 +59,7 @@ pub(super) fn decisions(runs: &[Found], epoch: u64) -> Result<Decisions, Dashboa
                 time_ns: row.date.close_time_ns(),
                 close: row.close,
                 side: row.side,
-                // A table of predictions may have no probabilities: zeros, which are none.
+                // A table of predictions may have no probabilities; zeros stand for absent ones.
                 confidence: row.confidence.unwrap_or(0.0),
                 reason: row.reason,
                 position: *held,
@@ -94,9 +94,9 @@ struct DayRow {
     drawdown: f64,
 }
 
-/// The account of a backtest, with `benchmark` beside it.
+/// Reads the account of a backtest, with the benchmark's returns.
 pub(super) fn equity(
-    run: &Found,
+    run: &FoundRun,
     benchmark: Option<&(String, Benchmark)>,
 ) -> Result<Equity, DashboardError> {
     let days: Vec<DayRow> = rows(&run.dir.join("equity.csv"))?;
@@ -123,7 +123,7 @@ pub(super) fn equity(
     })
 }
 
-/// Returns of days put together by month.
+/// Compounds daily returns by month.
 fn months(days: &[Date], returns: &[f64], benchmark: Option<&[f64]>) -> Vec<Month> {
     let mut months: Vec<Month> = Vec::new();
     for (at, day) in days.iter().enumerate() {
@@ -165,8 +165,8 @@ struct TripRow {
     gain: f64,
 }
 
-/// The round trips of a backtest.
-pub(super) fn trades(run: &Found) -> Result<Vec<Trade>, DashboardError> {
+/// Reads the round trips of a backtest.
+pub(super) fn trades(run: &FoundRun) -> Result<Vec<Trade>, DashboardError> {
     let trips: Vec<TripRow> = rows(&run.dir.join("trips.csv"))?;
     let trade = |trip: TripRow| Trade {
         symbol: trip.symbol,
@@ -195,8 +195,8 @@ struct OrderRow {
     reasons: String,
 }
 
-/// The orders of some backtests, oldest first.
-pub(super) fn orders(runs: &[Found]) -> Result<Vec<Order>, DashboardError> {
+/// Reads the orders of backtests, oldest first.
+pub(super) fn orders(runs: &[FoundRun]) -> Result<Vec<Order>, DashboardError> {
     let mut orders = Vec::new();
     for run in runs {
         let rows: Vec<OrderRow> = rows(&run.dir.join("orders.csv"))?;
@@ -216,7 +216,7 @@ pub(super) fn orders(runs: &[Found]) -> Result<Vec<Order>, DashboardError> {
     Ok(orders)
 }
 
-/// Takes `2015-03-03 limit_up ×2 to 2015-03-04; 2015-03-05 suspended` apart.
+/// Parses reasons such as `2015-03-03 limit_up ×2 to 2015-03-04; 2015-03-05 suspended`.
 fn notes(text: &str) -> Vec<OrderNote> {
     let note = |note: &str| match note.split_once(' ') {
         Some((day, rest)) if Date::parse(day).is_ok() => {
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_taken_apart_day_by_day() {
+    fn reasons_are_parsed_day_by_day() {
         let both = notes("2015-03-02 limit_up ×2 to 2015-03-03; 2015-03-04 suspended");
         assert_eq!(both.len(), 2);
         assert_eq!(
