@@ -10,7 +10,7 @@ use heqis_quant::QuantError;
 pub struct Rule {
     /// Where: a file, a setting, an option, a part of a model.
     pub place: String,
-    /// What must hold there.
+    /// The rule for this place.
     pub rule: String,
     /// The value found, unless `rule` is complete without it.
     pub got: Option<String>,
@@ -235,7 +235,7 @@ pub enum FetchError {
         row: usize,
         /// The field.
         field: String,
-        /// What must hold.
+        /// The rule.
         rule: &'static str,
         /// The value found.
         value: String,

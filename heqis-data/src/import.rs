@@ -1,4 +1,4 @@
-//! Files to series in memory, each in the order of time, with a report on every row.
+//! Files → series in memory, each in the order of time, with a report on all rows.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -65,16 +65,14 @@ impl Import {
                         let known = self.kinds.entry(bar.symbol);
                         let (kind, other) = known.or_insert((has_time, report.path.clone()));
                         if *kind != has_time {
-                            let (days, minutes) = ("bars of days", "bars with a time of day");
+                            let (days, minutes) = ("daily bars", "bars with a time of day");
                             let (here, there) = if has_time {
                                 (minutes, days)
                             } else {
                                 (days, minutes)
                             };
-                            let rule = format!(
-                                "holds {here} of {}, of which {other} holds {there}",
-                                bar.symbol
-                            );
+                            let rule =
+                                format!("has {here} of {}, but {other} has {there}", bar.symbol);
                             return Err(DataError::kind(path, rule));
                         }
                     }

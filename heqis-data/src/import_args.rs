@@ -107,8 +107,8 @@ impl ImportArgs {
     ///
     /// # Errors
     ///
-    /// [`DataError`] when the file cannot be read or too much of it is lost, [`DataError::Rule`] when it holds
-    /// several instruments.
+    /// [`DataError`] when the file cannot be read or too many rows are lost, [`DataError::Rule`] when it has several
+    /// instruments.
     pub fn one_series(&self, path: &Path) -> Result<(Symbol, Vec<Bar>, ImportReport), DataError> {
         self.one_series_in(path, None)
     }
@@ -143,7 +143,7 @@ impl ImportArgs {
                 let names: Vec<String> =
                     first.iter().chain(&second).map(Symbol::to_string).collect();
                 let rule = format!(
-                    "must hold the bars of one instrument, got {}",
+                    "must have the bars of a single instrument, got {}",
                     names.join(", ")
                 );
                 Err(DataError::kind(path, rule))

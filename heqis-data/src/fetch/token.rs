@@ -23,7 +23,7 @@ impl Token {
         let text = text.trim();
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         let rule = if text.is_empty() {
-            "holds no token"
+            "contains no token"
         } else if !text.bytes().all(plain) {
             "a token is one word of ASCII letters, digits, - and _"
         } else if text.len() < MIN_LEN {

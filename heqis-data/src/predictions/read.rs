@@ -288,7 +288,7 @@ impl TableReader {
                     source_name: self.source,
                     line: pair[1].line.into(),
                     column: "symbol, date".to_owned(),
-                    rule: format!("must not come twice, as in line {}", pair[0].line),
+                    rule: format!("must not be a duplicate of line {}", pair[0].line),
                     value: format!("{symbol} {}", pair[1].date),
                 }
                 .into());

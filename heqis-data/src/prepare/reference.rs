@@ -34,11 +34,11 @@ pub struct Tables {
     pub calendar: Option<PathBuf>,
     /// The list of stocks with their days of listing.
     pub stock_basic: Option<PathBuf>,
-    /// Former names, and with them special treatment.
+    /// Former names, which show special treatment.
     pub namechange: Option<PathBuf>,
     /// Recorded suspensions.
     pub suspend_d: Option<PathBuf>,
-    /// Price limits as published.
+    /// Published price limits.
     pub stk_limit: Option<PathBuf>,
 }
 

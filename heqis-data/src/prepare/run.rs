@@ -406,7 +406,7 @@ impl Run<'_> {
         match (file(false), file(true)) {
             (Some(days), Some(minutes)) => {
                 let rule = format!(
-                    "holds minutes of {symbol}, of which {} holds days",
+                    "has minute bars of {symbol}, but {} has daily bars",
                     days.display()
                 );
                 Err(DataError::kind(minutes, rule))

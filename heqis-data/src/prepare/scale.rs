@@ -107,7 +107,7 @@ impl Summary {
 ///
 /// # Errors
 ///
-/// [`DataError::Rule`] when no feature row lies in the span, [`DataError::Table`] when a feature does not vary in it, and
+/// [`DataError::Rule`] when no feature row is in the span, [`DataError::Table`] when a feature does not vary in it, and
 /// the errors of reading.
 pub fn fit(
     data: &DataSet,

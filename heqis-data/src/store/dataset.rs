@@ -50,7 +50,7 @@ impl DataSet {
         &self.manifest
     }
 
-    /// Returns the directory of the version, which holds `bars`, `scaler_params.json` and `rejects.csv`.
+    /// Returns the directory of the version, which contains `bars`, `scaler_params.json` and `rejects.csv`.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir

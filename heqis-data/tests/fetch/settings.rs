@@ -30,8 +30,8 @@ fn white_space_around_a_token_is_ignored() {
 #[test]
 fn files_without_a_valid_token_are_refused_without_quoting_them() {
     let faults = [
-        ("", "holds no token"),
-        (" \n\t\n", "holds no token"),
+        ("", "contains no token"),
+        (" \n\t\n", "contains no token"),
         ("abcdef012345 hidden6789", "one word"),
         ("abcdef012345\nhidden6789", "one word"),
         ("abcdef012345\"hidden6789", "one word"),

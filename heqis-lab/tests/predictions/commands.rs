@@ -262,7 +262,7 @@ fn the_symbol_is_that_of_the_column_whatever_the_file_is_called() {
     let refused = lab(&format!("audit {bars} --test-from 2013-01-04"));
     let told = String::from_utf8(refused.stderr).unwrap();
     assert!(
-        told.contains("must hold the bars of one instrument, got 002032.SZ, 600000.SH"),
+        told.contains("must have the bars of a single instrument, got 002032.SZ, 600000.SH"),
         "{told}"
     );
 }

@@ -145,7 +145,7 @@ fn a_row_that_breaks_a_rule_is_refused_with_its_place_rule_and_value() {
         (
             "2010-01-06",
             "2010-01-05",
-            "line 4, column symbol, date: must not come twice, as in line 3",
+            "line 4, column symbol, date: must not be a duplicate of line 3",
         ),
         ("2009-12-31", "soon", "line 4, column fitted_to"),
         (
